@@ -1,0 +1,63 @@
+import math
+from dataclasses import dataclass
+
+import pytest
+
+from ulmkit import config
+from ulmkit.errors import ConfigError, UlmkitError, did_you_mean
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    size: int
+    dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        config.check_probability("dropout", self.dropout)
+
+
+def test_round_trip():
+    example = Example(size=3, dropout=0.2)
+    assert config.from_dict(Example, config.to_dict(example), "here") == example
+    assert config.from_dict(Example, {"size": 3}, "here") == Example(size=3)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"size": 1, "dropuot": 0.1}, "here: unknown key 'dropuot'; did you mean 'dropout'"),
+        ({"dropout": 0.1}, "here: missing key 'size'"),
+        ({"size": 1, "dropout": 1.0}, "dropout: expected 0 <= p < 1, got 1.0"),
+    ],
+)
+def test_wrong_keys_and_values_are_named(values, message):
+    with pytest.raises(ConfigError, match=message):
+        config.from_dict(Example, values, "here")
+
+
+@pytest.mark.parametrize(
+    ("check", "value", "message"),
+    [
+        (config.check_positive, 0, "x: expected a number above 0, got 0"),
+        (config.check_positive, math.inf, "x: expected a number above 0, got inf"),
+        (config.check_not_negative, -1, "x: expected a number of at least 0, got -1"),
+        (config.check_probability, -0.1, "x: expected 0 <= p < 1, got -0.1"),
+        (config.check_probability, math.nan, "x: expected 0 <= p < 1, got nan"),
+    ],
+)
+def test_numbers_outside_their_range(check, value, message):
+    with pytest.raises(ConfigError, match=message):
+        check("x", value)
+
+
+def test_choices_name_the_nearest():
+    config.check_choice("kind", "bpe", ("unigram", "bpe"))
+    with pytest.raises(ConfigError, match="kind: got 'unigrm'; did you mean 'unigram'. there are: unigram, bpe"):
+        config.check_choice("kind", "unigrm", ("unigram", "bpe"))
+    assert did_you_mean("zzz", ["a", "b"]) == "there are: a, b"
+    assert did_you_mean("zzz", []) == "there are none"
+
+
+def test_errors_are_of_one_family_and_of_the_builtin_kind():
+    assert issubclass(ConfigError, UlmkitError)
+    assert issubclass(ConfigError, ValueError)

@@ -1,0 +1,80 @@
+import errno
+import math
+
+import pytest
+
+from ulmkit import files
+from ulmkit.errors import FolderError
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_file_appears_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "deep" / "notes.txt"
+    with files.atomic_write(path) as file:
+        file.write("first")
+    assert path.read_text() == "first"
+    with pytest.raises(RuntimeError, match="stop"), files.atomic_write(path) as file:
+        file.write("second")
+        raise RuntimeError("stop")
+    assert path.read_text() == "first"
+    assert names(path.parent) == ["notes.txt"]
+
+
+def test_a_folder_appears_whole_or_not_at_all(tmp_path):
+    folder = tmp_path / "model"
+    with files.atomic_folder(folder) as inside:
+        (inside / "a").write_text("1")
+    with pytest.raises(FolderError, match="model: is already there"), files.atomic_folder(folder):
+        pass
+    with pytest.raises(RuntimeError, match="stop"), files.atomic_folder(folder, overwrite=True) as inside:
+        (inside / "a").write_text("2")
+        raise RuntimeError("stop")
+    assert (folder / "a").read_text() == "1"
+    with files.atomic_folder(folder, overwrite=True) as inside:
+        (inside / "b").write_text("3")
+    assert names(folder) == ["b"]
+    assert names(tmp_path) == ["model"]
+
+
+def test_a_full_disk_is_said_plainly_and_leaves_nothing(tmp_path):
+    with pytest.raises(FolderError, match="the disk is full; free some space"), files.atomic_folder(tmp_path / "m"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(FolderError, match="the disk is full"), files.atomic_write(tmp_path / "f") as file:
+        file.write("half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert names(tmp_path) == []
+
+
+def test_a_place_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(FolderError, match="cannot be written"), files.atomic_write(tmp_path / "file" / "x"):
+        pass
+
+
+def test_other_system_errors_stay_what_they_are(tmp_path):
+    with pytest.raises(FileNotFoundError), files.atomic_folder(tmp_path / "m"):
+        raise FileNotFoundError(errno.ENOENT, "gone")
+
+
+def test_json(tmp_path):
+    path = tmp_path / "x.json"
+    files.write_json(path, {"word": "naïve", "n": 1.5})
+    assert files.read_json(path) == {"word": "naïve", "n": 1.5}
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        files.write_json(path, math.nan)
+    assert files.read_json(path)["n"] == 1.5
+    path.write_text('{"word": ')
+    with pytest.raises(FolderError, match="not valid JSON.*truncated or was altered"):
+        files.read_json(path)
+    with pytest.raises(FolderError, match="no such file"):
+        files.read_json(tmp_path / "y.json")
+
+
+def test_checksums(tmp_path):
+    (tmp_path / "x").write_bytes(b"abc")
+    assert files.sha256_file(tmp_path / "x").startswith("ba7816bf8f01cfea")
+    assert files.fingerprint({"a": 1, "b": "é"}) == files.fingerprint({"b": "é", "a": 1})
+    assert files.fingerprint("a", "b") != files.fingerprint("ab")

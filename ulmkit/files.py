@@ -1,0 +1,132 @@
+"""Writing that is whole or not at all, checksums, and JSON."""
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from ulmkit.errors import FolderError
+
+_READ_BYTES = 1 << 20
+
+
+@contextmanager
+def atomic_write(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO[Any]]:
+    """Open a temporary file beside `path`; on success it becomes `path`, on failure it is removed.
+
+    Args: path: the final name. mode: "w" for UTF-8 text or "wb" for bytes.
+    Raises: FolderError if the folder cannot be written or the disk is full.
+    """
+    final = Path(path)
+    with _clear_write_errors(final):
+        final.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=f".{final.name}.", dir=final.parent)
+        try:
+            with os.fdopen(handle, mode, encoding=None if "b" in mode else "utf-8") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(temporary, 0o666 & ~_umask())
+            os.replace(temporary, final)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def atomic_folder(path: str | os.PathLike[str], overwrite: bool = False) -> Iterator[Path]:
+    """Yield a temporary folder beside `path`; on success it becomes `path`, on failure it is removed.
+
+    Args: path: the final name. overwrite: replace a folder that is already there (kept until the new one is whole).
+    Raises: FolderError if `path` exists and overwrite is off, cannot be written, or the disk is full.
+    """
+    final = Path(path)
+    if final.exists() and not overwrite:
+        raise FolderError(f"{final}: is already there; choose another name or say to overwrite it")
+    with _clear_write_errors(final):
+        final.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{final.name}.", dir=final.parent))
+        os.chmod(temporary, 0o777 & ~_umask())
+        try:
+            yield temporary
+            _replace_folder(temporary, final)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+
+
+def _replace_folder(new: Path, final: Path) -> None:
+    if not final.exists():
+        new.rename(final)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{final.name}.old.", dir=final.parent)) / "was"
+    final.rename(old)
+    try:
+        new.rename(final)
+    except BaseException:
+        old.rename(final)
+        raise
+    finally:
+        shutil.rmtree(old.parent, ignore_errors=True)
+
+
+@contextmanager
+def _clear_write_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except FolderError:
+        raise
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise FolderError(f"{path}: the disk is full; free some space and run again (nothing was kept)") from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EDQUOT):
+            where = error.filename or path
+            raise FolderError(f"{where}: cannot be written ({error.strerror}); choose another place") from error
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def sha256_file(path: str | os.PathLike[str]) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(_READ_BYTES):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def fingerprint(*parts: Any) -> str:
+    """A short stable name (16 hexadecimal digits) for JSON-serialisable `parts`."""
+    text = json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def write_json(path: str | os.PathLike[str], value: Any) -> None:
+    """Write `value` as indented UTF-8 JSON, atomically. NaN and infinity are refused: they are not JSON."""
+    with atomic_write(path) as file:
+        json.dump(value, file, indent=2, ensure_ascii=False, allow_nan=False)
+        file.write("\n")
+
+
+def read_json(path: str | os.PathLike[str]) -> Any:
+    """Read a JSON file.
+
+    Raises: FolderError if it is missing, truncated or not JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise FolderError(f"{path}: no such file; is the folder complete?") from error
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise FolderError(f"{path}: not valid JSON ({error}); the file is truncated or was altered") from error
