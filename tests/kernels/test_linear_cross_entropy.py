@@ -1,0 +1,57 @@
+import pytest
+import torch
+from torch.nn import functional
+
+from ulmkit.kernels import linear_cross_entropy as public
+from ulmkit.kernels import linear_nll
+
+module = __import__("ulmkit.kernels.linear_cross_entropy", fromlist=["_BLOCK_ELEMENTS"])
+
+
+def problem(bias: bool, dtype: torch.dtype = torch.float64) -> list:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(13, 5, generator=generator, dtype=dtype, requires_grad=True)
+    weight = torch.randn(16, 5, generator=generator, dtype=dtype, requires_grad=True)
+    b = torch.randn(16, generator=generator, dtype=dtype, requires_grad=True) if bias else None
+    return [x, weight, b, torch.randint(11, (13,), generator=generator)]
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("block_elements", [1, 50, 1 << 24])
+def test_equals_the_dense_formula_with_every_gradient(monkeypatch, bias, block_elements):
+    monkeypatch.setattr(module, "_BLOCK_ELEMENTS", block_elements)
+    x, weight, b, targets = problem(bias)
+    dense = functional.cross_entropy(functional.linear(x, weight, b)[:, :11], targets)
+    ours = public(x, weight, b, targets, classes=11)
+    torch.testing.assert_close(ours, dense)
+    inputs = [tensor for tensor in (x, weight, b) if tensor is not None]
+    for got, expected in zip(
+        torch.autograd.grad(3.0 * ours, inputs), torch.autograd.grad(3.0 * dense, inputs), strict=True
+    ):
+        torch.testing.assert_close(got, expected)
+    each = functional.cross_entropy(functional.linear(x, weight, b)[:, :11], targets, reduction="none")
+    torch.testing.assert_close(linear_nll(x, weight, b, targets, classes=11), each.detach())
+    with torch.no_grad():
+        torch.testing.assert_close(public(x, weight, b, targets, classes=11), dense.detach())
+
+
+def test_rows_beyond_the_classes_get_no_gradient():
+    x, weight, b, targets = problem(True)
+    public(x, weight, b, targets, classes=11).backward()
+    assert not weight.grad[11:].any()
+    assert not b.grad[11:].any()
+    assert weight.grad[:11].all()
+
+
+def test_bf16_is_near_float64():
+    x, weight, b, targets = problem(True)
+    low = public(x.bfloat16(), weight.float(), b.float(), targets, classes=11)
+    assert low.dtype == torch.float32
+    # logits of size 5 rounded to 8 bits are off by up to 0.02
+    torch.testing.assert_close(low.double(), public(x, weight, b, targets, classes=11), rtol=0, atol=0.02)
+
+
+def test_surprising_tokens_keep_a_finite_loss():
+    x = torch.tensor([[200.0]])
+    loss = public(x, torch.tensor([[1.0], [0.0]]), None, torch.tensor([1]))
+    assert loss.item() == pytest.approx(200.0)

@@ -1,0 +1,51 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ulmkit.errors import ConfigError
+from ulmkit.kernels import draw_keep_bits, mask_recurrent, unpack_keep_bits
+
+
+@given(dropout=st.floats(0.0, 0.95))
+@settings(max_examples=20, deadline=None)
+def test_share_of_kept_weights(dropout):
+    bits = draw_keep_bits(400, 400, dropout, generator=torch.Generator().manual_seed(3))
+    kept = unpack_keep_bits(bits, 400).double().mean().item()
+    five_sigma = 5 * (0.25 / 160_000) ** 0.5 + 2**-16
+    assert abs(kept - (1.0 - dropout)) < five_sigma
+
+
+def test_bits_are_independent():
+    bits = draw_keep_bits(2000, 64, 0.3, generator=torch.Generator().manual_seed(0))
+    keep = unpack_keep_bits(bits, 64).double() - 0.7
+    correlation = keep.T @ keep / 2000 / 0.21
+    off_diagonal = correlation - torch.diag(correlation.diagonal())
+    assert off_diagonal.abs().max() < 6 / 2000**0.5
+
+
+def test_layout_of_bits():
+    bits = torch.tensor([[0b00000101, 0b10]], dtype=torch.uint8)
+    expected = [True, False, True, False, False, False, False, False, False, True]
+    assert unpack_keep_bits(bits, 10).tolist() == [expected]
+
+
+def test_same_seed_same_bits_and_none_dropped_at_zero():
+    first, second = (draw_keep_bits(9, 9, 0.5, generator=torch.Generator().manual_seed(5)) for _ in range(2))
+    assert torch.equal(first, second)
+    assert unpack_keep_bits(draw_keep_bits(3, 11, 0.0), 11).all()
+
+
+def test_masked_weights_and_their_gradient():
+    weight = torch.ones(8, 2, requires_grad=True)
+    bits = torch.tensor([[0b01]] * 8, dtype=torch.uint8)
+    masked = mask_recurrent(weight, bits, 2.0)
+    assert masked.tolist() == [[2.0, 0.0]] * 8
+    masked.sum().backward()
+    assert weight.grad is not None
+    assert weight.grad.tolist() == [[2.0, 0.0]] * 8
+
+
+def test_dropout_outside_its_range():
+    with pytest.raises(ConfigError, match="weight_dropout: expected 0 <= p < 1, got 1.0"):
+        draw_keep_bits(4, 4, 1.0)

@@ -1,0 +1,33 @@
+"""The functional LSTM with its backends, recurrent masks, and the blocked softmax cross-entropy."""
+
+from ulmkit.kernels.capabilities import bf16_pays, cpu_features
+from ulmkit.kernels.dispatch import (
+    BACKENDS,
+    PRECISIONS,
+    BackendStatus,
+    backend_statuses,
+    choose_backend,
+    choose_precision,
+)
+from ulmkit.kernels.linear_cross_entropy import linear_cross_entropy, linear_nll
+from ulmkit.kernels.masks import draw_keep_bits, mask_recurrent, unpack_keep_bits
+from ulmkit.kernels.op import PackedWeights, lstm, pack
+
+__all__ = [
+    "BACKENDS",
+    "PRECISIONS",
+    "BackendStatus",
+    "PackedWeights",
+    "backend_statuses",
+    "bf16_pays",
+    "choose_backend",
+    "choose_precision",
+    "cpu_features",
+    "draw_keep_bits",
+    "linear_cross_entropy",
+    "linear_nll",
+    "lstm",
+    "mask_recurrent",
+    "pack",
+    "unpack_keep_bits",
+]

@@ -1,0 +1,78 @@
+"""Which backend and which precision run, and why."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ulmkit.config import check_choice
+from ulmkit.errors import ConfigError
+from ulmkit.kernels import reference, stepwise, torch_backend
+from ulmkit.kernels.capabilities import bf16_pays
+
+LSTMFunction = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor | None], tuple[Tensor, Tensor, Tensor]]
+
+BACKENDS: dict[str, LSTMFunction] = {
+    "torch": torch_backend.lstm,
+    "stepwise": stepwise.lstm,
+    "reference": reference.lstm,
+}
+PRECISIONS = ("auto", "fp32", "bf16")
+
+
+@dataclass(frozen=True)
+class BackendStatus:
+    """A backend as `ulmkit info` shows it: whether "auto" chooses it, and why or why not."""
+
+    name: str
+    chosen: bool
+    reason: str
+
+
+def choose_backend(backend: str, device: torch.device, dtype: torch.dtype) -> str:
+    """The backend that `backend` ("auto" or a name) means for products in `dtype` on `device`.
+
+    Raises: ConfigError for an unknown name, and for torch's kernels in bf16 on a CPU.
+    """
+    check_choice("backend", backend, ("auto", *BACKENDS))
+    low_precision_cpu = device.type == "cpu" and dtype == torch.bfloat16
+    if backend == "torch" and low_precision_cpu:
+        raise ConfigError(
+            "backend: torch's bf16 LSTM gives wrong gradients on CPUs with AMX; "
+            "use backend='stepwise' or precision='fp32'"
+        )
+    if backend != "auto":
+        return backend
+    return "stepwise" if low_precision_cpu else "torch"
+
+
+def choose_precision(precision: str, device: torch.device, parameter_dtype: torch.dtype) -> torch.dtype:
+    """The data type of activations and packed weights for `precision` ("auto", "fp32" or "bf16") on `device`.
+
+    "fp32" keeps the parameters' own type, so that a model in float64 computes in float64; "auto" is bf16 where that is
+    faster and the parameters are float32.
+
+    Raises: ConfigError for an unknown precision, and for bf16 on parameters that are not float32.
+    """
+    check_choice("precision", precision, PRECISIONS)
+    if precision == "bf16" and parameter_dtype != torch.float32:
+        raise ConfigError(f"precision: bf16 expects float32 parameters, got {parameter_dtype}; use precision='fp32'")
+    if precision == "auto" and parameter_dtype == torch.float32 and bf16_pays(device)[0]:
+        return torch.bfloat16
+    return torch.bfloat16 if precision == "bf16" else parameter_dtype
+
+
+def backend_statuses(device: torch.device, dtype: torch.dtype) -> list[BackendStatus]:
+    """Every backend, whether "auto" chooses it for products in `dtype` on `device`, and why."""
+    chosen = choose_backend("auto", device, dtype)
+    torch_reason = {
+        ("cpu", False): "torch's oneDNN kernels",
+        ("cpu", True): "torch's oneDNN kernels: not in bf16, where their gradients are wrong",
+    }.get((device.type, dtype == torch.bfloat16), "torch's cuDNN kernels")
+    reasons = {
+        "torch": torch_reason,
+        "stepwise": "a product a time step and a backward of our own: for bf16 on CPUs",
+        "reference": "the formula as a plain loop: for tests",
+    }
+    return [BackendStatus(name, name == chosen, reasons[name]) for name in BACKENDS]

@@ -1,0 +1,84 @@
+"""Softmax cross-entropy of a linear layer, a block of rows at a time: the logits are never held whole."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+_BLOCK_ELEMENTS = 1 << 24  # logits held at once: 64 MiB in fp32
+
+
+def linear_cross_entropy(
+    x: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, classes: int | None = None
+) -> Tensor:
+    """Mean over rows of -log softmax(x W^T + b)[target], differentiable in x, weight and bias.
+
+    Loss and gradients are computed together, block by block, when gradients are wanted.
+
+    Args:
+        x: (N, E) float, in the type to compute the products in.
+        weight: (V, E) float. bias: (V,) float or None.
+        targets: (N,) int64, 0 <= target < classes.
+        classes: rows of `weight` that are classes; rows beyond only align the product and take no probability.
+    Returns: scalar float32 (float64 for float64 input), nats a row.
+    """
+    classes = weight.shape[0] if classes is None else classes
+    if not torch.is_grad_enabled():
+        return linear_nll(x, weight, bias, targets, classes).mean()
+    return _LinearCrossEntropy.apply(x, weight, bias, targets, classes)
+
+
+def linear_nll(x: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, classes: int | None = None) -> Tensor:
+    """Each row's -log softmax(x W^T + b)[target] without gradient; args as `linear_cross_entropy`. Returns: (N,)."""
+    classes = weight.shape[0] if classes is None else classes
+    with torch.no_grad():
+        weight, bias = weight.to(x.dtype), None if bias is None else bias.to(x.dtype)
+        nll = [
+            -_log_softmax(x[rows], weight, bias, classes).gather(1, targets[rows, None])[:, 0]
+            for rows in _blocks(x.shape[0], weight.shape[0])
+        ]
+        return torch.cat(nll) if nll else x.new_empty(0, dtype=_wide(x.dtype))
+
+
+def _blocks(rows: int, columns: int) -> list[slice]:
+    height = max(1, _BLOCK_ELEMENTS // columns)
+    return [slice(start, min(start + height, rows)) for start in range(0, rows, height)]
+
+
+def _wide(dtype: torch.dtype) -> torch.dtype:
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def _log_softmax(x: Tensor, weight: Tensor, bias: Tensor | None, classes: int) -> Tensor:
+    logits = torch.nn.functional.linear(x, weight, bias)
+    logits[:, classes:] = -torch.inf
+    return torch.log_softmax(logits, dim=1, dtype=_wide(x.dtype))
+
+
+class _LinearCrossEntropy(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, classes: int) -> Tensor:
+        low_weight, low_bias = weight.to(x.dtype), None if bias is None else bias.to(x.dtype)
+        grad_x, grad_weight = torch.empty_like(x), torch.zeros_like(weight)
+        grad_bias = None if bias is None else torch.zeros_like(bias)
+        total = x.new_zeros((), dtype=_wide(x.dtype))
+        for block in _blocks(x.shape[0], weight.shape[0]):
+            log_p = _log_softmax(x[block], low_weight, low_bias, classes)
+            target = targets[block, None]
+            total -= log_p.gather(1, target).sum()
+            # d(mean nll) / d(logits) = (softmax - one_hot(target)) / N
+            d_logits = log_p.exp_().scatter_add_(1, target, log_p.new_full(target.shape, -1.0)).div_(x.shape[0])
+            if grad_bias is not None:
+                grad_bias += d_logits.sum(0)
+            d_logits = d_logits.to(x.dtype)
+            torch.mm(d_logits, low_weight, out=grad_x[block])
+            grad_weight += d_logits.T @ x[block]
+        ctx.save_for_backward(grad_x, grad_weight, grad_bias)
+        return total / x.shape[0]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        scaled = [None if saved is None else saved * grad.to(saved.dtype) for saved in ctx.saved_tensors]
+        return *scaled, None, None

@@ -1,0 +1,60 @@
+"""Bit-packed masks of the recurrent weights (DropConnect)."""
+
+import torch
+from torch import Tensor
+
+from ulmkit.config import check_probability
+
+_PROBABILITY_BITS = 16
+
+
+def draw_keep_bits(
+    rows: int,
+    columns: int,
+    dropout: float,
+    *,
+    device: torch.device | str = "cpu",
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """One random bit per weight, set where the weight is kept.
+
+    Each bit is 1 with probability 1 - dropout, independently. The probability is rounded to a multiple of 2^-16: its
+    binary digits, lowest first, are folded with random bits, `random | kept` for a 1 and `random & kept` for a 0, which
+    needs two random bytes for eight weights and, for dropout 0.5, a single one.
+
+    Args: rows, columns: shape of the masked matrix. dropout: probability of dropping a weight, 0 <= dropout < 1.
+    Returns: (rows, ceil(columns / 8)) uint8; column j is bit j % 8 (lowest first) of byte j // 8.
+    Raises: ConfigError if dropout is outside its range.
+    Source: Wan et al. 2013, "Regularization of neural networks using DropConnect", section 3.
+    """
+    check_probability("weight_dropout", dropout)
+    shape = (rows, (columns + 7) // 8)
+    keep = round((1.0 - dropout) * (1 << _PROBABILITY_BITS))
+    if keep == 1 << _PROBABILITY_BITS:
+        return torch.full(shape, 255, dtype=torch.uint8, device=device)
+    bits = torch.zeros(shape, dtype=torch.uint8, device=device)
+    trailing_zeros = (keep & -keep).bit_length() - 1
+    for position in range(trailing_zeros, _PROBABILITY_BITS):
+        random = _random_bytes(shape, device, generator)
+        bits = random | bits if keep >> position & 1 else random & bits
+    return bits
+
+
+def _random_bytes(shape: tuple[int, int], device: torch.device | str, generator: torch.Generator | None) -> Tensor:
+    words = (shape[0] * shape[1] + 7) // 8
+    lowest, highest = torch.iinfo(torch.int64).min, torch.iinfo(torch.int64).max
+    drawn = torch.empty(words, dtype=torch.int64, device=device).random_(lowest, highest, generator=generator)
+    return drawn.view(torch.uint8)[: shape[0] * shape[1]].view(shape)
+
+
+def unpack_keep_bits(bits: Tensor, columns: int) -> Tensor:
+    """(rows, ceil(columns / 8)) uint8 bits → (rows, columns) bool."""
+    places = torch.arange(8, dtype=torch.uint8, device=bits.device)
+    return (bits.unsqueeze(-1) >> places & 1).flatten(1)[:, :columns].bool()
+
+
+def mask_recurrent(w_hh: Tensor, keep_bits: Tensor | None, keep_scale: float) -> Tensor:
+    """w_hh with dropped weights at zero and kept ones times `keep_scale`; differentiable in w_hh (4H, H)."""
+    if keep_bits is None:
+        return w_hh
+    return w_hh * (unpack_keep_bits(keep_bits, w_hh.shape[1]).to(w_hh.dtype) * keep_scale)

@@ -1,0 +1,105 @@
+"""The functional LSTM in two steps: lay the weights out once, then run sequences with them."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ulmkit.errors import ConfigError
+from ulmkit.kernels.dispatch import BACKENDS, choose_backend
+from ulmkit.kernels.masks import mask_recurrent
+
+
+@dataclass(frozen=True)
+class PackedWeights:
+    """Weights of one layer, masked and laid out for one backend, one training step or one load.
+
+    w_ih: (4H, E), w_hh: (4H, H) masked and scaled, both in the type computed in; gradients flow through to the
+    parameters they were packed from.
+    """
+
+    backend: str
+    w_ih: Tensor
+    w_hh: Tensor
+
+    @property
+    def hidden_size(self) -> int:
+        return self.w_hh.shape[1]
+
+
+def pack(
+    w_ih: Tensor,
+    w_hh: Tensor,
+    keep_bits: Tensor | None = None,
+    keep_scale: float = 1.0,
+    dtype: torch.dtype | None = None,
+    backend: str = "auto",
+) -> PackedWeights:
+    """Apply the recurrent mask and lay weights out; differentiable in w_ih and w_hh.
+
+    The mask is drawn once for a whole sequence: the same weights are dropped at every time step.
+
+    Args:
+        w_ih: (4H, E) input weights, gates in the order i, f, g, o.
+        w_hh: (4H, H) recurrent weights.
+        keep_bits: (4H, ceil(H / 8)) uint8 from `draw_keep_bits`, or None to keep every weight.
+        keep_scale: factor on kept weights, 1 / (1 - dropout).
+        dtype: type to compute in; None for the weights' own.
+        backend: "auto", or a name of `BACKENDS`.
+    Raises: ConfigError for shapes that do not fit or an unknown backend.
+    Source: Merity, Keskar & Socher 2017, arXiv:1708.02182, section 2 (weight-dropped LSTM).
+    """
+    hidden = w_hh.shape[1]
+    if w_hh.shape[0] != 4 * hidden or w_ih.shape[0] != 4 * hidden:
+        raise ConfigError(
+            f"pack: expected w_ih (4H, E) and w_hh (4H, H), got {tuple(w_ih.shape)} and {tuple(w_hh.shape)}"
+        )
+    if keep_bits is not None and keep_bits.shape != (4 * hidden, (hidden + 7) // 8):
+        raise ConfigError(
+            f"keep_bits: expected shape {(4 * hidden, (hidden + 7) // 8)}, got {tuple(keep_bits.shape)}; "
+            "draw it with draw_keep_bits(4 * H, H, dropout)"
+        )
+    dtype = dtype or w_ih.dtype
+    masked = mask_recurrent(w_hh, keep_bits, keep_scale)
+    return PackedWeights(choose_backend(backend, w_ih.device, dtype), w_ih.to(dtype), masked.to(dtype))
+
+
+def lstm(
+    x: Tensor, h0: Tensor, c0: Tensor, packed: PackedWeights, bias: Tensor, lengths: Tensor | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """One LSTM layer over a batch of sequences.
+
+    Args:
+        x: (T, B, E) float, time-major.
+        h0, c0: (B, H) float, hidden and cell state before the first step.
+        packed: weights from `pack`.
+        bias: (4H,) float, the sum of input and recurrent bias.
+        lengths: (B,) int64, valid steps of each sequence, 0 <= length <= T; None if all are T.
+    Returns:
+        y: (T, B, H) in the packed weights' type, zero at steps beyond a sequence's length.
+        h_n, c_n: (B, H) in h0's type, states after each sequence's last valid step.
+    Raises: ConfigError for shapes that do not fit, naming them.
+    Source: `ulmkit.kernels.reference.lstm` has the formula.
+    """
+    _check_shapes(x, h0, c0, packed, bias, lengths)
+    dtype = packed.w_ih.dtype
+    run = BACKENDS[packed.backend]
+    cell_dtype = torch.promote_types(dtype, torch.float32)
+    y, h_n, c_n = run(x.to(dtype), h0.to(dtype), c0.to(cell_dtype), packed.w_ih, packed.w_hh, bias.to(dtype), lengths)
+    return y, h_n.to(h0.dtype), c_n.to(c0.dtype)
+
+
+def _check_shapes(
+    x: Tensor, h0: Tensor, c0: Tensor, packed: PackedWeights, bias: Tensor, lengths: Tensor | None
+) -> None:
+    hidden = packed.hidden_size
+    if x.dim() != 3 or x.shape[2] != packed.w_ih.shape[1]:
+        raise ConfigError(f"x: expected (T, B, {packed.w_ih.shape[1]}), got {tuple(x.shape)}")
+    for name, tensor, shape in (
+        ("h0", h0, (x.shape[1], hidden)),
+        ("c0", c0, (x.shape[1], hidden)),
+        ("bias", bias, (4 * hidden,)),
+        ("lengths", lengths, (x.shape[1],)),
+    ):
+        if tensor is not None and tuple(tensor.shape) != shape:
+            raise ConfigError(f"{name}: expected {shape}, got {tuple(tensor.shape)}")

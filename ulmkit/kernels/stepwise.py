@@ -1,0 +1,110 @@
+"""The LSTM as one product for the inputs, one product a time step, and a backward written out by hand.
+
+It keeps the cell state in fp32 whatever the products are computed in, and is exact where oneDNN's bf16 kernels are not:
+on processors with AMX, torch 2.13's bf16 LSTM gives wrong gradients for hidden sizes that are multiples of 32 from 1024
+on (relative error 1.2 for the input at 1152), and on some others it cannot be created at all.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+
+def lstm(
+    x: Tensor, h0: Tensor, c0: Tensor, w_ih: Tensor, w_hh: Tensor, bias: Tensor, lengths: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """One LSTM layer over a sequence; args and returns as `ulmkit.kernels.reference.lstm`."""
+    return _StepwiseLSTM.apply(x, h0, c0, w_ih, w_hh, bias, lengths)
+
+
+class _StepwiseLSTM(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,  # (T, B, E)
+        h0: Tensor,  # (B, H)
+        c0: Tensor,  # (B, H) fp32 or wider
+        w_ih: Tensor,  # (4H, E)
+        w_hh: Tensor,  # (4H, H)
+        bias: Tensor,  # (4H,)
+        lengths: Tensor | None,  # (B,)
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        steps, batch, hidden = x.shape[0], x.shape[1], w_hh.shape[1]
+        valid = _valid_steps(steps, lengths, c0)
+        from_input = torch.nn.functional.linear(x, w_ih, bias)
+        gates = torch.empty_like(from_input)
+        h = torch.cat([h0.unsqueeze(0), x.new_empty(steps, batch, hidden)])
+        c = torch.cat([c0.unsqueeze(0), c0.new_empty(steps, batch, hidden)])
+        recurrent = w_hh.T
+        for t in range(steps):
+            wide = torch.addmm(from_input[t], h[t], recurrent).to(c.dtype)
+            wide[:, : 2 * hidden].sigmoid_()
+            wide[:, 2 * hidden : 3 * hidden].tanh_()
+            wide[:, 3 * hidden :].sigmoid_()
+            i, f, g, o = wide.chunk(4, dim=1)
+            gates[t] = wide
+            torch.mul(f, c[t], out=c[t + 1]).addcmul_(i, g)
+            h[t + 1] = c[t + 1].tanh().mul_(o)
+            if valid is not None:
+                c[t + 1] = torch.where(valid[t], c[t + 1], c[t])
+                h[t + 1] = torch.where(valid[t], h[t + 1], h[t])
+        ctx.save_for_backward(x, w_ih, w_hh, gates, h, c, valid)
+        y = h[1:].clone() if valid is None else torch.where(valid, h[1:], torch.zeros((), dtype=h.dtype))
+        return y, h[-1].clone(), c[-1].clone()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dy: Tensor, dh_n: Tensor, dc_n: Tensor) -> tuple[Tensor | None, ...]:
+        x, w_ih, w_hh, gates, h, c, valid = ctx.saved_tensors
+        d_gates, dh, dc = _backward_through_time(gates, c, w_hh, dy, dh_n, dc_n, valid)
+        flat = d_gates.flatten(0, 1)
+        dx = (flat @ w_ih).view_as(x)
+        d_w_ih = flat.T @ x.flatten(0, 1)
+        d_w_hh = flat.T @ h[:-1].flatten(0, 1)
+        d_bias = flat.sum(0, dtype=c.dtype).to(flat.dtype)
+        return dx, dh.to(h.dtype), dc, d_w_ih, d_w_hh, d_bias, None
+
+
+def _backward_through_time(
+    gates: Tensor, c: Tensor, w_hh: Tensor, dy: Tensor, dh_n: Tensor, dc_n: Tensor, valid: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of the gates' inputs (T, B, 4H), and of the first hidden and cell state (B, H).
+
+    Factors that do not depend on later steps are computed for the whole sequence first. With a the inputs of the gates,
+
+    dc_t += dh_t o (1 - tanh^2 c_t)
+    da_i = dc_t g i (1 - i);  da_f = dc_t c_{t-1} f (1 - f);  da_g = dc_t i (1 - g^2);  da_o = dh_t tanh(c_t) o (1 - o)
+    dh_{t-1} = W_hh^T da;  dc_{t-1} = dc_t f
+    """
+    i, f, g, o = gates.to(c.dtype).chunk(4, dim=2)
+    tanh_c = c[1:].tanh()
+    from_dc = torch.stack([g * i * (1 - i), c[:-1] * f * (1 - f), i * (1 - g * g)], dim=2)  # (T, B, 3, H)
+    from_dh = tanh_c * o * (1 - o)
+    dh_to_dc = o * (1 - tanh_c * tanh_c)
+    if valid is not None:
+        from_dc, from_dh, dh_to_dc = from_dc * valid.unsqueeze(2), from_dh * valid, dh_to_dc * valid
+        f, dy = torch.where(valid, f, 1.0), dy * valid
+    d_gates = torch.empty_like(gates)
+    steps, batch, hidden = from_dh.shape
+    dh, dc = dh_n.to(c.dtype), dc_n
+    for t in reversed(range(steps)):
+        carried = None if valid is None else torch.where(valid[t], 0.0, dh)
+        dh = dh + dy[t]
+        dc = torch.addcmul(dc, dh, dh_to_dc[t])
+        step = d_gates[t].view(batch, 4, hidden)
+        step[:, :3] = dc.unsqueeze(1) * from_dc[t]
+        step[:, 3] = dh * from_dh[t]
+        dh = (d_gates[t] @ w_hh).to(c.dtype)
+        if carried is not None:
+            dh = dh + carried
+        dc = dc * f[t]
+    return d_gates, dh, dc
+
+
+def _valid_steps(steps: int, lengths: Tensor | None, like: Tensor) -> Tensor | None:
+    """(T, B, 1) bool, or None if no sequence ends early."""
+    if lengths is None:
+        return None
+    return (torch.arange(steps, device=like.device).unsqueeze(1) < lengths).unsqueeze(2)

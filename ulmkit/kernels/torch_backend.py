@@ -1,0 +1,66 @@
+"""The LSTM by torch's own kernels, called functionally: no module is mutated.
+
+On CPUs oneDNN, in fp32 only (`stepwise` says why); on GPUs cuDNN.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+
+def lstm(
+    x: Tensor, h0: Tensor, c0: Tensor, w_ih: Tensor, w_hh: Tensor, bias: Tensor, lengths: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """One LSTM layer over a sequence; args and returns as `ulmkit.kernels.reference.lstm`.
+
+    On GPUs in bf16 cuDNN keeps the cell state in bf16 between steps.
+    """
+    if x.shape[0] == 0:
+        return x.new_empty(0, x.shape[1], h0.shape[1]), h0, c0
+    c0 = c0.to(x.dtype)
+    weights = _flat_weights(w_ih, w_hh, bias)
+    if lengths is None:
+        y, h, c = torch.lstm(
+            x, (h0.unsqueeze(0), c0.unsqueeze(0)), weights, True, 1, 0.0, _differentiated(x, weights), False, False
+        )
+        return y, h[0], c[0]
+    return _lstm_of_lengths(x, h0, c0, weights, lengths)
+
+
+def _differentiated(x: Tensor, weights: list[Tensor]) -> bool:
+    return torch.is_grad_enabled() and (x.requires_grad or any(w.requires_grad for w in weights))
+
+
+def _flat_weights(w_ih: Tensor, w_hh: Tensor, bias: Tensor) -> list[Tensor]:
+    """The four tensors torch.lstm wants; on a GPU as views of one buffer, the layout that cuDNN asks for."""
+    weights = [w_ih, w_hh, bias, torch.zeros_like(bias)]
+    if w_ih.device.type != "cuda":
+        return weights
+    flat = torch.cat([w.reshape(-1) for w in weights])
+    pieces = flat.split([w.numel() for w in weights])
+    return [piece.view_as(w) for piece, w in zip(pieces, weights, strict=True)]
+
+
+def _lstm_of_lengths(
+    x: Tensor, h0: Tensor, c0: Tensor, weights: list[Tensor], lengths: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Longest first, so that each step computes only the sequences that still go on; empty sequences left out."""
+    order = torch.argsort(lengths, descending=True, stable=True)
+    present = order[: int((lengths > 0).sum())]
+    if len(present) == 0:
+        return x.new_zeros(*x.shape[:2], h0.shape[1]), h0, c0
+    packed = pack_padded_sequence(x[:, present], lengths[present].cpu())
+    data, h, c = torch.lstm(
+        packed.data,
+        packed.batch_sizes,
+        (h0[present].unsqueeze(0), c0[present].unsqueeze(0)),
+        weights,
+        True,
+        1,
+        0.0,
+        _differentiated(x, weights),
+        False,
+    )
+    padded, _ = pad_packed_sequence(packed._replace(data=data), total_length=x.shape[0])
+    y = x.new_zeros(*x.shape[:2], h0.shape[1]).index_copy(1, present, padded)
+    return y, h0.index_copy(0, present, h[0]), c0.index_copy(0, present, c[0])
