@@ -1,0 +1,37 @@
+"""Parameters with a row per vocabulary entry, padded so that products over the vocabulary are aligned.
+
+The padding rows stay zero, take no probability and are never saved.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+ALIGNMENT = 8
+
+
+def aligned_rows(rows: int) -> int:
+    """The smallest multiple of 8 that is at least `rows`."""
+    return -(-rows // ALIGNMENT) * ALIGNMENT
+
+
+class AlignedRows(nn.Module):
+    """Holds `weight`, of shape (aligned_rows(rows), *rest); its state dict holds the first `rows` rows only."""
+
+    def __init__(self, rows: int, *rest: int) -> None:
+        super().__init__()
+        self.rows = rows
+        self.weight = nn.Parameter(torch.zeros(aligned_rows(rows), *rest))
+
+    def _save_to_state_dict(self, destination: dict[str, Tensor], prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        destination[prefix + "weight"] = destination[prefix + "weight"][: self.rows]
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        name = prefix + "weight"
+        given = state_dict.get(name)
+        if given is not None and given.shape[0] == self.rows:
+            padding = given.new_zeros(self.weight.shape[0] - self.rows, *given.shape[1:])
+            state_dict = {**state_dict, name: torch.cat([given, padding])}
+        super()._load_from_state_dict(state_dict, prefix, *args)

@@ -1,0 +1,223 @@
+"""The AWD-LSTM encoder: token ids in, a vector for every token out.
+
+Source: Merity, Keskar & Socher 2017, "Regularizing and optimizing LSTM language models", arXiv:1708.02182.
+"""
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ulmkit.config import check_positive, check_probability
+from ulmkit.kernels import PackedWeights, choose_precision, draw_keep_bits, lstm, pack
+from ulmkit.model.aligned import AlignedRows
+from ulmkit.model.dropout import embedding_dropout_mask, locked_dropout_mask
+
+State: TypeAlias = list[tuple[Tensor, Tensor]]
+"""Hidden and cell state (B, H) of each layer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AWDLSTMConfig:
+    """Sizes and dropouts of an AWD-LSTM. The last layer has the embedding's size, for weight tying.
+
+    Attributes:
+        vocab_size: number of token ids.
+        embedding_dropout: words dropped (section 4.3; `dropoute`, fastai `embed_p`).
+        input_dropout: on embedded words (section 4.2; `dropouti`, fastai `input_p`).
+        hidden_dropout: between layers (section 4.2; `dropouth`, fastai `hidden_p`).
+        output_dropout: on the last layer's output, before the softmax (section 4.2; `dropout`, fastai `output_p`).
+        weight_dropout: on recurrent weights (section 2; `wdrop`, fastai `weight_p`).
+        decoder_bias: whether the tied softmax has a bias.
+    """
+
+    vocab_size: int
+    embedding_size: int = 400
+    hidden_size: int = 1152
+    layers: int = 3
+    embedding_dropout: float = 0.02
+    input_dropout: float = 0.25
+    hidden_dropout: float = 0.15
+    output_dropout: float = 0.1
+    weight_dropout: float = 0.2
+    decoder_bias: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("vocab_size", "embedding_size", "hidden_size", "layers"):
+            check_positive(name, getattr(self, name))
+        for name in ("embedding", "input", "hidden", "output", "weight"):
+            check_probability(f"{name}_dropout", getattr(self, f"{name}_dropout"))
+
+    @property
+    def layer_sizes(self) -> list[tuple[int, int]]:
+        """(input size, hidden size) of each layer, bottom to top."""
+        widths = [self.embedding_size, *[self.hidden_size] * (self.layers - 1), self.embedding_size]
+        return list(itertools.pairwise(widths))
+
+
+class LSTMLayer(nn.Module):
+    """Parameters of one LSTM layer, as torch.nn.LSTM has them: gates i, f, g, o, two biases that are added.
+
+    Two biases rather than their sum keep SGD's step on the bias the one of the published recipes.
+    """
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.weight_ih = nn.Parameter(torch.empty(4 * hidden_size, input_size))
+        self.weight_hh = nn.Parameter(torch.empty(4 * hidden_size, hidden_size))
+        self.bias_ih = nn.Parameter(torch.empty(4 * hidden_size))
+        self.bias_hh = nn.Parameter(torch.empty(4 * hidden_size))
+        bound = 1.0 / math.sqrt(hidden_size)
+        for parameter in self.parameters():
+            nn.init.uniform_(parameter, -bound, bound)
+
+    @property
+    def hidden_size(self) -> int:
+        return self.weight_hh.shape[1]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Masks and packed weights of one pass: one training step, one batch of documents, or one load when serving.
+
+    embedding_mask: (V,); input_mask: (1, B, E); hidden_masks: a (1, B, H) for each layer but the last; output_mask:
+    (1, B, E). A mask is None where nothing is dropped.
+    """
+
+    dtype: torch.dtype
+    packed: list[PackedWeights]
+    biases: list[Tensor]
+    embedding_mask: Tensor | None
+    input_mask: Tensor | None
+    hidden_masks: list[Tensor | None]
+    output_mask: Tensor | None
+
+    def select(self, sequences: Tensor) -> "Prepared":
+        """The same pass for some of its sequences: `sequences` (n,) int64 indexes the batch."""
+
+        def of(mask: Tensor | None) -> Tensor | None:
+            return None if mask is None else mask.index_select(1, sequences)
+
+        return Prepared(
+            self.dtype,
+            self.packed,
+            self.biases,
+            self.embedding_mask,
+            of(self.input_mask),
+            [of(mask) for mask in self.hidden_masks],
+            of(self.output_mask),
+        )
+
+
+@dataclass(frozen=True)
+class EncoderOutput:
+    """raw: (T, B, E) last layer's output; dropped: the same after output dropout; state: after each last valid step."""
+
+    raw: Tensor
+    dropped: Tensor
+    state: State
+
+
+class AWDLSTM(nn.Module):
+    """Embedding and LSTM layers with the paper's five dropouts.
+
+    Args: config: sizes and dropouts.
+    Attributes: precision: "auto", "fp32" or "bf16", and backend: "auto" or a name; how to compute, not what, so they
+        may change at any time and are not saved.
+    """
+
+    def __init__(self, config: AWDLSTMConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.precision = "auto"
+        self.backend = "auto"
+        self.embedding = AlignedRows(config.vocab_size, config.embedding_size)
+        nn.init.uniform_(self.embedding.weight[: config.vocab_size], -0.1, 0.1)
+        layers = nn.ModuleList(LSTMLayer(*sizes) for sizes in config.layer_sizes)
+        self.layers = cast(Sequence[LSTMLayer], layers)
+
+    def initial_state(self, batch_size: int) -> State:
+        """Zeros: one (B, H) pair a layer."""
+        weight = self.embedding.weight
+        sizes = [hidden for _, hidden in self.config.layer_sizes]
+        return [(weight.new_zeros(batch_size, size), weight.new_zeros(batch_size, size)) for size in sizes]
+
+    def prepare(self, batch_size: int, generator: torch.Generator | None = None) -> Prepared:
+        """Draw the dropout masks of one pass (when training) and lay the weights out.
+
+        Args: batch_size: B of the sequences that follow. generator: source of randomness, None for torch's own.
+        """
+        config, weight = self.config, self.embedding.weight
+        dtype = choose_precision(self.precision, weight.device, weight.dtype)
+        like = weight.new_empty(0, dtype=dtype)
+
+        def locked(features: int, dropout: float) -> Tensor | None:
+            if not self.training or dropout == 0.0:
+                return None
+            return locked_dropout_mask(batch_size, features, dropout, like=like, generator=generator)
+
+        row_mask = None
+        if self.training and config.embedding_dropout > 0.0:
+            row_mask = embedding_dropout_mask(
+                config.vocab_size, config.embedding_dropout, like=like, generator=generator
+            )
+        return Prepared(
+            dtype=dtype,
+            packed=[self._pack(layer, dtype, generator) for layer in self.layers],
+            biases=[layer.bias_ih + layer.bias_hh for layer in self.layers],
+            embedding_mask=row_mask,
+            input_mask=locked(config.embedding_size, config.input_dropout),
+            hidden_masks=[locked(size, config.hidden_dropout) for _, size in config.layer_sizes[:-1]],
+            output_mask=locked(config.embedding_size, config.output_dropout),
+        )
+
+    def _pack(self, layer: LSTMLayer, dtype: torch.dtype, generator: torch.Generator | None) -> PackedWeights:
+        dropout = self.config.weight_dropout if self.training else 0.0
+        keep_bits = None
+        if dropout > 0.0:
+            rows, columns = layer.weight_hh.shape
+            keep_bits = draw_keep_bits(rows, columns, dropout, device=layer.weight_hh.device, generator=generator)
+        return pack(layer.weight_ih, layer.weight_hh, keep_bits, 1.0 / (1.0 - dropout), dtype, self.backend)
+
+    def forward(
+        self,
+        ids: Tensor,
+        state: State | None = None,
+        prepared: Prepared | None = None,
+        lengths: Tensor | None = None,
+    ) -> EncoderOutput:
+        """Encode a batch of sequences.
+
+        Args:
+            ids: (T, B) int64 token ids.
+            state: from an earlier call to go on from, None for zeros; it is not changed.
+            prepared: masks and weights from `prepare(B)`; None prepares for this call alone.
+            lengths: (B,) int64 valid steps of each sequence; None if all are T. Outputs beyond them are zero.
+        """
+        batch = ids.shape[1]
+        prepared = self.prepare(batch) if prepared is None else prepared
+        state = self.initial_state(batch) if state is None else state
+        x = self._embed(ids, prepared)
+        new_state: State = []
+        raw = x
+        for number, (packed, bias) in enumerate(zip(prepared.packed, prepared.biases, strict=True)):
+            raw, h, c = lstm(x, *state[number], packed, bias, lengths)
+            new_state.append((h, c))
+            if number < len(prepared.hidden_masks):
+                x = _masked(raw, prepared.hidden_masks[number])
+        return EncoderOutput(raw, _masked(raw, prepared.output_mask), new_state)
+
+    def _embed(self, ids: Tensor, prepared: Prepared) -> Tensor:
+        x = functional.embedding(ids, self.embedding.weight).to(prepared.dtype)
+        if prepared.embedding_mask is not None:
+            x = x * prepared.embedding_mask[ids].unsqueeze(-1)
+        return _masked(x, prepared.input_mask)
+
+
+def _masked(x: Tensor, mask: Tensor | None) -> Tensor:
+    return x if mask is None else x * mask

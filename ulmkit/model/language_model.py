@@ -1,0 +1,95 @@
+"""The AWD-LSTM language model: encoder, tied softmax, and the regularised loss."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ulmkit.kernels import linear_cross_entropy, linear_nll
+from ulmkit.model.aligned import AlignedRows
+from ulmkit.model.awd_lstm import AWDLSTM, AWDLSTMConfig, Prepared, State
+from ulmkit.model.regularizers import activation_regularization, temporal_activation_regularization
+
+
+@dataclass(frozen=True)
+class LanguageModelLoss:
+    """total: what is minimised; nll: mean negative log-likelihood, nats a token; tokens: predicted tokens."""
+
+    total: Tensor
+    nll: Tensor
+    tokens: int
+    state: State
+
+
+class AWDLSTMLanguageModel(nn.Module):
+    """An AWD-LSTM whose embedding is also the softmax's weight.
+
+    Source: Merity et al. 2017, arXiv:1708.02182; weight tying: Inan et al. 2017, arXiv:1611.01462, section 3.
+    """
+
+    def __init__(self, config: AWDLSTMConfig) -> None:
+        super().__init__()
+        self.encoder = AWDLSTM(config)
+        self.decoder = AlignedRows(config.vocab_size) if config.decoder_bias else None
+
+    @property
+    def config(self) -> AWDLSTMConfig:
+        return self.encoder.config
+
+    def forward(
+        self, ids: Tensor, state: State | None = None, prepared: Prepared | None = None
+    ) -> tuple[Tensor, State]:
+        """Logits of the token after each token; for short sequences, since all logits are held.
+
+        Args: ids: (T, B) int64. state: to go on from. prepared: from `encoder.prepare(B)`.
+        Returns: logits (T, B, V) float, and the state to go on with.
+        """
+        output = self.encoder(ids, state, prepared)
+        bias = None if self._bias is None else self._bias.to(output.dropped.dtype)
+        logits = functional.linear(output.dropped, self.encoder.embedding.weight.to(output.dropped.dtype), bias)
+        return logits[..., : self.config.vocab_size], output.state
+
+    def loss(
+        self, ids: Tensor, targets: Tensor, state: State | None = None, *, ar: float = 2.0, tar: float = 1.0
+    ) -> LanguageModelLoss:
+        """Mean cross-entropy plus activation and temporal activation regularisation.
+
+        Args:
+            ids, targets: (T, B) int64; targets are ids one step later.
+            state: to go on from (its history is cut: no gradient flows into it).
+            ar, tar: alpha and beta of Merity et al. 2017, arXiv:1708.02182, section 4.6.
+        """
+        state = None if state is None else [(h.detach(), c.detach()) for h, c in state]
+        output = self.encoder(ids, state)
+        nll = linear_cross_entropy(
+            output.dropped.flatten(0, 1),
+            self.encoder.embedding.weight,
+            self._bias,
+            targets.flatten(),
+            self.config.vocab_size,
+        )
+        total = nll
+        if ar:
+            total = total + activation_regularization(output.dropped, ar)
+        if tar:
+            total = total + temporal_activation_regularization(output.raw, tar)
+        state = [(h.detach(), c.detach()) for h, c in output.state]
+        return LanguageModelLoss(total, nll.detach(), targets.numel(), state)
+
+    @torch.no_grad()
+    def token_nll(
+        self, ids: Tensor, targets: Tensor, state: State | None = None, prepared: Prepared | None = None
+    ) -> tuple[Tensor, State]:
+        """Negative log-likelihood of each target, nats, without regularisation or gradient.
+
+        Returns: nll (T, B) float32, and the state to go on with.
+        """
+        output = self.encoder(ids, state, prepared)
+        weight = self.encoder.embedding.weight
+        nll = linear_nll(output.dropped.flatten(0, 1), weight, self._bias, targets.flatten(), self.config.vocab_size)
+        return nll.view(ids.shape), output.state
+
+    @property
+    def _bias(self) -> Tensor | None:
+        return None if self.decoder is None else self.decoder.weight
