@@ -1,0 +1,237 @@
+"""Heads: their layers, losses against formulas, predictions, gradients, and errors."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ulmkit.config import from_dict, to_dict
+from ulmkit.errors import ConfigError, DataError
+from ulmkit.model.heads import DocumentNorm, Head, HeadConfig, make_head
+
+E = 4
+CASES = [
+    ("single", 3, "document", (5, 3 * E), (5, 3)),
+    ("multi", 3, "document", (5, 3 * E), (5, 3)),
+    ("number", 1, "document", (5, 3 * E), (5,)),
+    ("tokens", 3, "tokens", (7, 5, E), (7, 5, 3)),
+    ("pair", 3, "pair", (5, 12 * E), (5, 3)),
+]
+
+
+def head(kind: str, classes: int = 3, **options: Any) -> Head:
+    return make_head(HeadConfig(kind=kind, classes=classes, hidden_size=6, **options), E)
+
+
+def targets_of(kind: str, outputs: Tensor) -> Tensor:
+    if kind == "multi":
+        return torch.rand(outputs.shape) < 0.5
+    if kind == "number":
+        return torch.randn(outputs.shape)
+    return torch.randint(0, outputs.shape[-1], outputs.shape[:-1])
+
+
+@pytest.mark.parametrize(("kind", "classes", "reads", "features", "outputs"), CASES)
+def test_one_interface(
+    kind: str, classes: int, reads: str, features: tuple[int, ...], outputs: tuple[int, ...]
+) -> None:
+    made = head(kind, classes)
+    given = torch.randn(features)
+    found = made(given)
+    assert (made.reads, found.shape) == (reads, outputs)
+    loss = made.loss(found, targets_of(kind, found))
+    assert loss.shape == ()
+    assert loss.isfinite()
+    predicted = made.predict(found)
+    assert predicted.shape == outputs
+    if kind in ("single", "tokens", "pair"):
+        torch.testing.assert_close(predicted.sum(dim=-1), torch.ones(outputs[:-1]))
+
+
+@pytest.mark.parametrize(("kind", "classes", "reads", "features", "outputs"), CASES)
+def test_gradients(kind: str, classes: int, reads: str, features: tuple[int, ...], outputs: tuple[int, ...]) -> None:
+    """Of the loss, towards the features and every parameter, batch norm in training mode."""
+    made = head(kind, classes, input_dropout=0.0, hidden_dropout=0.0).double()
+    targets = targets_of(kind, torch.zeros(outputs))
+    names = [name for name, _ in made.named_parameters()]
+    parameters = [p.detach().clone().requires_grad_() for p in made.parameters()]
+    given = torch.randn(features, dtype=torch.float64, requires_grad=True)
+
+    def loss(x: Tensor, *values: Tensor) -> Tensor:
+        found = torch.func.functional_call(made, dict(zip(names, values, strict=True)), (x,))
+        return made.loss(found, targets)
+
+    assert torch.autograd.gradcheck(loss, (given, *parameters))
+
+
+@pytest.mark.parametrize("kind", ["single", "multi", "number", "pair"])
+def test_layers_of_the_paper(kind: str) -> None:
+    """Batch norm → dropout → linear → ReLU → batch norm → dropout → linear, written out."""
+    made = head(kind, 1 if kind == "number" else 3).eval()
+    size = (12 if kind == "pair" else 3) * E
+    weights = made.state_dict()
+    for name in weights:
+        if "running_var" in name:
+            weights[name].uniform_(0.5, 2.0)
+        elif weights[name].is_floating_point():
+            weights[name].normal_()
+
+    def norm(x: Tensor, layer: str) -> Tensor:
+        mean, var = weights[f"layers.{layer}.running_mean"], weights[f"layers.{layer}.running_var"]
+        scaled = (x - mean) / (var + 1e-5).sqrt()
+        return scaled * weights[f"layers.{layer}.weight"] + weights[f"layers.{layer}.bias"]
+
+    given = torch.randn(5, size)
+    hidden = (norm(given, "0") @ weights["layers.2.weight"].T + weights["layers.2.bias"]).clamp(min=0.0)
+    expected = norm(hidden, "4") @ weights["layers.6.weight"].T + weights["layers.6.bias"]
+    torch.testing.assert_close(made(given), expected.squeeze(-1) if kind == "number" else expected)
+
+
+def test_the_dropouts_of_the_paper_by_default() -> None:
+    made = make_head(HeadConfig(kind="single", classes=2), 400)
+    dropouts = [layer.p for layer in made.modules() if isinstance(layer, nn.Dropout)]
+    linears = [(layer.in_features, layer.out_features) for layer in made.modules() if isinstance(layer, nn.Linear)]
+    assert dropouts == [0.4, 0.1]
+    assert linears == [(1200, 50), (50, 2)]
+
+
+def test_cross_entropy_by_hand() -> None:
+    """Smoothing s, C = 2: target 1 - s/2 and s/2. Weighted: sum of w_y nll / sum of w_y."""
+    outputs, targets = torch.tensor([[math.log(3.0), 0.0], [0.0, 0.0]]), torch.tensor([0, 1])
+    plain = head("single", 2).loss(outputs, targets)
+    assert plain.item() == pytest.approx((-math.log(0.75) - math.log(0.5)) / 2)
+    smooth = head("single", 2, label_smoothing=0.2).loss(outputs, targets)
+    assert smooth.item() == pytest.approx((-0.9 * math.log(0.75) - 0.1 * math.log(0.25) - math.log(0.5)) / 2)
+    weighted = head("single", 2, class_weights=(1.0, 3.0)).loss(outputs, targets)
+    assert weighted.item() == pytest.approx((-math.log(0.75) - 3 * math.log(0.5)) / 4)
+
+
+def test_binary_cross_entropy_by_hand() -> None:
+    outputs, targets = torch.tensor([[math.log(3.0), 0.0]]), torch.tensor([[True, False]])
+    assert head("multi", 2).loss(outputs, targets).item() == pytest.approx((-math.log(0.75) - math.log(0.5)) / 2)
+    weighted = head("multi", 2, positive_weights=(4.0, 1.0)).loss(outputs, targets)
+    assert weighted.item() == pytest.approx((-4 * math.log(0.75) - math.log(0.5)) / 2)
+    torch.testing.assert_close(head("multi", 2).predict(outputs), torch.tensor([[0.75, 0.5]]))
+
+
+def test_number_losses_and_range_by_hand() -> None:
+    outputs, targets = torch.tensor([1.0, 2.0]), torch.tensor([1.5, 5.0])
+    assert head("number", 1).loss(outputs, targets).item() == pytest.approx((0.25 + 9.0) / 2)
+    assert head("number", 1, number_loss="huber").loss(outputs, targets).item() == pytest.approx((0.125 + 2.5) / 2)
+    made = head("number", 1, value_range=(-1.0, 3.0)).eval()
+    unscaled = head("number", 1).eval()
+    unscaled.load_state_dict(made.state_dict())
+    given = torch.randn(6, 3 * E) * 50
+    torch.testing.assert_close(made(given), -1.0 + 4.0 * unscaled(given).sigmoid())
+    assert torch.equal(made.predict(outputs), outputs)
+
+
+def test_tokens_without_a_label_do_not_count() -> None:
+    outputs = torch.randn(4, 2, 3, requires_grad=True)
+    targets = torch.tensor([[0, 1], [2, -1], [-1, -1], [1, -1]])
+    made = head("tokens", 3, label_smoothing=0.1, class_weights=(1.0, 2.0, 3.0))
+    loss = made.loss(outputs, targets)
+    rows = torch.stack([outputs[0, 0], outputs[0, 1], outputs[1, 0], outputs[3, 0]])
+    expected = functional.cross_entropy(
+        rows, torch.tensor([0, 1, 2, 1]), torch.tensor([1.0, 2.0, 3.0]), label_smoothing=0.1
+    )
+    torch.testing.assert_close(loss, expected)
+    (found,) = torch.autograd.grad(loss, outputs)
+    assert torch.equal(found.abs().sum(dim=2) > 0, targets != -1)
+
+
+def test_no_labelled_token_costs_nothing() -> None:
+    outputs = torch.randn(4, 2, 3, requires_grad=True)
+    loss = head("tokens").loss(outputs, torch.full((4, 2), -1))
+    assert loss.item() == 0.0
+    assert torch.equal(torch.autograd.grad(loss, outputs)[0], torch.zeros(4, 2, 3))
+
+
+@pytest.mark.parametrize("kind", ["single", "multi", "number", "pair"])
+def test_a_batch_of_one_document_trains(kind: str) -> None:
+    made = head(kind, 1 if kind == "number" else 3)
+    given = torch.randn(1, (12 if kind == "pair" else 3) * E, requires_grad=True)
+    before = {name: value.clone() for name, value in made.state_dict().items()}
+    outputs = made(given)
+    made.loss(outputs, targets_of(kind, outputs)).backward()
+    assert all(p.grad is not None for p in made.parameters())
+    for name, value in made.state_dict().items():
+        assert torch.equal(value, before[name]), name
+
+
+def test_one_document_is_normalised_by_the_running_statistics() -> None:
+    norm = DocumentNorm(3)
+    norm(torch.randn(8, 3) * 4 + 2)
+    one = torch.randn(1, 3)
+    trained = norm(one)
+    torch.testing.assert_close(trained, norm.eval()(one))
+    norm.train()
+    two = torch.randn(2, 3)
+    torch.testing.assert_close(norm(two), (two - two.mean(0)) / (two.var(0, unbiased=False) + 1e-5).sqrt())
+
+
+def test_weights_follow_the_config_not_the_saved_state() -> None:
+    assert "class_weights" not in head("single", 3, class_weights=(1.0, 2.0, 3.0)).state_dict()
+
+
+def test_config_through_json() -> None:
+    config = HeadConfig(kind="single", classes=2, class_weights=(1.0, 2.0))
+    values = {**to_dict(config), "class_weights": [1.0, 2.0]}
+    assert from_dict(HeadConfig, values, "head") == config
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"kind": "singel", "classes": 2}, "kind: got 'singel'; did you mean 'single'"),
+        ({"kind": "single", "classes": 1}, "classes: expected at least 2 for kind 'single', got 1"),
+        ({"kind": "multi", "classes": 0}, "classes: expected at least 1 for kind 'multi', got 0"),
+        ({"kind": "number", "classes": 2}, "classes: expected 1 for kind 'number', got 2"),
+        ({"kind": "single", "classes": 2, "hidden_size": 0}, "hidden_size: expected a number above 0, got 0"),
+        ({"kind": "single", "classes": 2, "input_dropout": 1.0}, "input_dropout: expected 0 <= p < 1, got 1.0"),
+        ({"kind": "single", "classes": 2, "hidden_dropout": -0.1}, "hidden_dropout: expected 0 <= p < 1, got -0.1"),
+        ({"kind": "single", "classes": 2, "label_smoothing": 2}, "label_smoothing: expected 0 <= p < 1, got 2"),
+        ({"kind": "single", "classes": 2, "class_weights": (1.0,)}, "class_weights: expected 2 numbers, .* got 1"),
+        ({"kind": "single", "classes": 2, "class_weights": (1.0, -2.0)}, "class_weights: .* got -2.0"),
+        ({"kind": "multi", "classes": 2, "positive_weights": (1.0, 0.0)}, "positive_weights: .* got 0.0"),
+        ({"kind": "number", "classes": 1, "number_loss": "mae"}, "number_loss: got 'mae'"),
+        ({"kind": "number", "classes": 1, "value_range": (2.0, 1.0)}, r"value_range: .* got \(2.0, 1.0\)"),
+        ({"kind": "number", "classes": 1, "value_range": (0.0, math.inf)}, r"value_range: .* got \(0.0, inf\)"),
+        ({"kind": "number", "classes": 1, "value_range": (0.0,)}, r"value_range: .* got \(0.0,\)"),
+        ({"kind": "multi", "classes": 2, "class_weights": (1.0, 1.0)}, "class_weights: only for .* got kind 'multi'"),
+        ({"kind": "multi", "classes": 2, "label_smoothing": 0.1}, "label_smoothing: only for .* got kind 'multi'"),
+        ({"kind": "single", "classes": 2, "positive_weights": (1.0, 1.0)}, "positive_weights: only for kind multi"),
+        (
+            {"kind": "pair", "classes": 2, "value_range": (0.0, 1.0)},
+            "value_range: only for kind number, got kind 'pair'",
+        ),
+        ({"kind": "pair", "classes": 2, "number_loss": "huber"}, "number_loss: only for kind number, got kind 'pair'"),
+    ],
+)
+def test_bad_options(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        HeadConfig(**options)
+
+
+def test_bad_encoder_size() -> None:
+    with pytest.raises(ConfigError, match="encoder_size: expected a number above 0, got 0"):
+        make_head(HeadConfig(kind="single", classes=2), 0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "outputs", "targets"),
+    [
+        ("single", (5, 3), (4,)),
+        ("pair", (5, 3), (5, 3)),
+        ("multi", (5, 3), (5,)),
+        ("number", (5,), (5, 1)),
+        ("tokens", (7, 5, 3), (7, 4)),
+    ],
+)
+def test_targets_of_another_shape(kind: str, outputs: tuple[int, ...], targets: tuple[int, ...]) -> None:
+    made = head(kind, 1 if kind == "number" else 3)
+    with pytest.raises(DataError, match=r"targets: expected shape .* got \(" + str(targets)[1:-1].split(",")[0]):
+        made.loss(torch.zeros(outputs), torch.zeros(targets, dtype=torch.int64))

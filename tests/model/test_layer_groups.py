@@ -1,0 +1,48 @@
+"""Groups: every parameter exactly once, bottom to top."""
+
+import pytest
+from torch import nn
+
+from ulmkit.model.awd_lstm import AWDLSTMConfig
+from ulmkit.model.classifier import AWDLSTMClassifier
+from ulmkit.model.heads import HeadConfig
+from ulmkit.model.language_model import AWDLSTMLanguageModel
+from ulmkit.model.layer_groups import LayerGroup, classifier_groups, language_model_groups
+
+
+def config(layers: int, decoder_bias: bool = True) -> AWDLSTMConfig:
+    return AWDLSTMConfig(vocab_size=11, embedding_size=4, hidden_size=6, layers=layers, decoder_bias=decoder_bias)
+
+
+def names_of(model: nn.Module, groups: list[LayerGroup]) -> list[set[str]]:
+    """The parameters' names, group by group; each parameter must be there exactly once."""
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    found = [[names[id(parameter)] for parameter in group.parameters] for group in groups]
+    assert sorted(name for group in found for name in group) == sorted(names.values())
+    return [set(group) for group in found]
+
+
+def layer(number: int) -> set[str]:
+    return {f"encoder.layers.{number}.{name}" for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")}
+
+
+@pytest.mark.parametrize("layers", [1, 3])
+def test_language_model(layers: int) -> None:
+    model = AWDLSTMLanguageModel(config(layers))
+    groups = language_model_groups(model)
+    assert names_of(model, groups) == [*map(layer, range(layers)), {"encoder.embedding.weight", "decoder.weight"}]
+    assert [group.name for group in groups][-2:] == [f"layer {layers}", "embedding and decoder"]
+
+
+def test_language_model_without_decoder_bias() -> None:
+    model = AWDLSTMLanguageModel(config(2, decoder_bias=False))
+    assert names_of(model, language_model_groups(model)) == [layer(0), layer(1), {"encoder.embedding.weight"}]
+
+
+@pytest.mark.parametrize("kind", ["single", "multi", "number", "tokens", "pair"])
+def test_classifier(kind: str) -> None:
+    model = AWDLSTMClassifier(config(3), HeadConfig(kind=kind, classes=1 if kind == "number" else 2))
+    groups = classifier_groups(model)
+    assert [group.name for group in groups] == ["embedding", "layer 1", "layer 2", "layer 3", "head"]
+    head = {f"head.{name}" for name, _ in model.head.named_parameters()}
+    assert names_of(model, groups) == [{"encoder.embedding.weight"}, layer(0), layer(1), layer(2), head]

@@ -1,0 +1,106 @@
+"""Carrying weights over: a language model to a new vocabulary, an encoder into a classifier."""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ulmkit.errors import ConfigError, DataError
+from ulmkit.model.awd_lstm import AWDLSTM
+from ulmkit.model.language_model import AWDLSTMLanguageModel
+
+NEW_TOKEN = -1
+"""In a mapping: the token has no row in the old vocabulary."""
+
+
+@dataclass(frozen=True)
+class TransferReport:
+    """How much of a new vocabulary the old one knows.
+
+    vocabulary_size: tokens in the new vocabulary. matched: those that the old one has too. corpus_share: share of the
+    corpus's tokens that are matched, 0..1; None if not counted.
+    """
+
+    vocabulary_size: int
+    matched: int
+    corpus_share: float | None = None
+
+    @property
+    def vocabulary_share(self) -> float:
+        """Share of the new vocabulary that is matched, 0..1."""
+        return self.matched / self.vocabulary_size
+
+
+def vocabulary_mapping(old_tokens: Sequence[str], new_tokens: Sequence[str]) -> np.ndarray:
+    """The old id of each new token: (V_new,) int64, -1 where the old vocabulary does not have it."""
+    old_ids = {token: number for number, token in enumerate(old_tokens)}
+    return np.array([old_ids.get(token, NEW_TOKEN) for token in new_tokens], dtype=np.int64)
+
+
+def transfer_language_model(
+    model: AWDLSTMLanguageModel, mapping: np.ndarray, counts: np.ndarray | None = None
+) -> tuple[AWDLSTMLanguageModel, TransferReport]:
+    """The language model with a new vocabulary: rows of embedding and decoder bias move by token.
+
+    A new token's row is the mean of the old embedding, its bias the mean of the old biases. All other weights are the
+    same; `model` is not changed and shares no memory with the result.
+
+    Args:
+        mapping: (V_new,) int64, old id of each new token or -1, see `vocabulary_mapping`.
+        counts: (V_new,) how often the new corpus has each token, for the report.
+    Raises: DataError for an empty mapping, an old id that the model does not have, or counts of another shape.
+    Source: Howard & Ruder 2018, arXiv:1801.06146, section 3.2, and its published code (mean for new rows).
+    """
+    mapping = np.asarray(mapping, dtype=np.int64)
+    _check_mapping(mapping, model.config.vocab_size)
+    report = _report(mapping, counts)
+    config = dataclasses.replace(model.config, vocab_size=len(mapping))
+    weights = model.state_dict()
+    for name in ("encoder.embedding.weight", "decoder.weight"):
+        if name in weights:
+            weights[name] = _move_rows(weights[name], mapping)
+    moved = AWDLSTMLanguageModel(config).to(model.encoder.embedding.weight)
+    moved.load_state_dict(weights)
+    moved.train(model.training)
+    moved.encoder.precision, moved.encoder.backend = model.encoder.precision, model.encoder.backend
+    return moved, report
+
+
+def _move_rows(old: Tensor, mapping: np.ndarray) -> Tensor:
+    """Rows (V_old, ...) → (V_new, ...): new[i] = old[mapping[i]], or the mean of all old rows where that is -1."""
+    index = torch.from_numpy(mapping).to(old.device)
+    known = (index != NEW_TOKEN).view(-1, *[1] * (old.dim() - 1))
+    return torch.where(known, old[index.clamp(min=0)], old.mean(dim=0))
+
+
+def _check_mapping(mapping: np.ndarray, old_size: int) -> None:
+    if mapping.ndim != 1 or len(mapping) == 0:
+        raise DataError(f"mapping: expected shape (V,) with at least one token, got {mapping.shape}")
+    for worst in (int(mapping.min()), int(mapping.max())):
+        if not NEW_TOKEN <= worst < old_size:
+            raise DataError(f"mapping: expected old ids below {old_size}, or -1 for a new token, got {worst}")
+
+
+def _report(mapping: np.ndarray, counts: np.ndarray | None) -> TransferReport:
+    known = mapping != NEW_TOKEN
+    if counts is None:
+        return TransferReport(len(mapping), int(known.sum()))
+    if counts.shape != mapping.shape:
+        raise DataError(f"counts: expected shape {mapping.shape}, got {counts.shape}")
+    total = int(counts.sum())
+    return TransferReport(len(mapping), int(known.sum()), int(counts[known].sum()) / total if total else 0.0)
+
+
+def transfer_encoder(source: AWDLSTM, target: AWDLSTM) -> None:
+    """Copy all weights of one encoder into another of the same sizes, such as a language model's into a classifier's.
+
+    Dropouts may differ. Raises: ConfigError, naming the first size that differs.
+    """
+    for name in ("vocab_size", "embedding_size", "hidden_size", "layers"):
+        ours, theirs = getattr(target.config, name), getattr(source.config, name)
+        if ours != theirs:
+            raise ConfigError(f"{name}: expected {ours} as in the target encoder, got {theirs} in the source")
+    target.load_state_dict(source.state_dict())
