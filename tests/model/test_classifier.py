@@ -1,6 +1,6 @@
 """The classifier: no effect of batch mates, padding or chunks on outputs and gradients; BPT3C; every head learns."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -17,15 +17,6 @@ from ulmkit.model.heads import HeadConfig
 V = 11
 KINDS = ["single", "multi", "number", "tokens", "pair"]
 NO_DROPOUT = dict.fromkeys([f"{name}_dropout" for name in ("embedding", "input", "hidden", "output", "weight")], 0.0)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    """Tensors this small are fastest so, above all on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def tiny(

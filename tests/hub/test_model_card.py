@@ -1,0 +1,91 @@
+import re
+
+import pytest
+
+from ulmkit.hub import model_card
+
+CONFIG = {
+    "format_version": 1,
+    "kind": "classifier",
+    "direction": "forward",
+    "encoder": {"embedding_size": 400, "hidden_size": 1152, "layers": 3},
+    "head": {"kind": "single"},
+    "label_names": ["neg", "p|s"],
+    "parameters": 24_000_000,
+    "tokenizer": {"name": "spacy"},
+    "vocabulary": {"size": 60_000},
+    "versions": {"torch": "2.0"},
+    "facts": {
+        "description": "Tells good from bad.",
+        "license": "cc0-1.0",
+        "language": "en",
+        "data": [{"name": "reviews", "documents": 25_000}, {"name": "more", "labelled_share": 0.12345}],
+        "splits": {"policy": "random", "kind": "transductive"},
+        "seed": 7,
+        "budget": {"minutes": 15, "reached": None, "early_stop": False, "phases": ["head", 2], "tokens": 1234.56},
+        "figures": {"valid": {"accuracy": 0.91234}},
+        "baselines": {"NB-SVM": {"accuracy": 0.9}},
+        "limits": ["Only short texts."],
+    },
+}
+
+
+def section(card: str, title: str) -> str:
+    return re.split(r"^## ", card.split(f"## {title}\n", 1)[1], maxsplit=1, flags=re.MULTILINE)[0]
+
+
+def test_a_full_card():
+    card = model_card("mine", CONFIG)
+    assert card.startswith("---\nlibrary_name: ulmkit\npipeline_tag: text-classification\n")
+    assert "license: cc0-1.0\nlanguage: en\n---\n\n# mine\n\nTells good from bad.\n\n" in card
+    assert "that gives one label to a text." in card
+    assert "| parameters | 24,000,000 |" in section(card, "Model")
+    assert "neg, p\\|s" in section(card, "Model")
+    assert "| name | documents | labelled share |" in section(card, "Data")
+    assert "| more | not known | 0.1235 |" in section(card, "Data")
+    assert "| budget, reached | not known |" in section(card, "Training")
+    assert "| budget, early stop | no |" in section(card, "Training")
+    assert "| budget, phases | head, 2 |" in section(card, "Training")
+    assert "| budget, tokens | 1,234.6 |" in section(card, "Training")
+    assert "| seed | 7 |" in section(card, "Training")
+    assert "description" not in section(card, "Training")
+    assert "| valid, accuracy | 0.9123 |" in section(card, "Figures")
+    assert "| NB-SVM, accuracy | 0.9 |" in section(card, "Other models on the same data")
+    limits = section(card, "Limits")
+    assert "Only short texts." in limits
+    assert "Transductive" in limits
+    assert "TextClassifier.load" in section(card, "Use")
+
+
+@pytest.mark.parametrize("kind", ["language_model", "classifier"])
+def test_a_card_without_facts_says_so(kind):
+    card = model_card("mine", {**CONFIG, "kind": kind, "facts": {}})
+    assert section(card, "Data").strip() == section(card, "Training").strip() == "Not recorded."
+    assert "not evaluated" in section(card, "Figures")
+    assert "Other models" not in card
+    assert "Transductive" not in card
+
+
+def test_a_language_model_card():
+    card = model_card("mine", {**CONFIG, "kind": "language_model"})
+    assert "reads forward and predicts the next token" in card
+    assert "LanguageModel.load" in card
+    assert "not true" in section(card, "Limits")
+    assert "pipeline_tag: text-generation" in card
+
+
+def test_a_pair_card():
+    facts = {"data": {"name": "reviews"}, "figures": {"accuracy": 0.9}}
+    card = model_card("both", {"kind": "pair", "members": "language_model", "versions": {}, "facts": facts})
+    assert "| forward | forward/ |" in card
+    assert "| name | reviews |" in section(card, "Data")
+    assert "LanguageModel.load" in card
+    assert "pipeline_tag: text-generation" in card
+    assert "mean of both" in card
+
+
+def test_versions_of_what_is_installed(monkeypatch):
+    from ulmkit.hub import facts
+
+    monkeypatch.setattr(facts, "_PACKAGES", ("torch", "no-such-package-anywhere"))
+    assert set(facts.package_versions()) == {"python", "torch"}

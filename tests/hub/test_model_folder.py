@@ -1,0 +1,359 @@
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+
+from ulmkit.errors import ConfigError, DataError, FolderError
+from ulmkit.hub import (
+    FORMAT_VERSION,
+    load_classifier,
+    load_language_model,
+    load_model,
+    load_pair,
+    read_config,
+    save_classifier,
+    save_language_model,
+    save_pair,
+)
+from ulmkit.model.awd_lstm import AWDLSTMConfig
+from ulmkit.model.classifier import AWDLSTMClassifier
+from ulmkit.model.heads import HeadConfig
+from ulmkit.model.language_model import AWDLSTMLanguageModel
+from ulmkit.text.tokenizers import ByteTokenizer, SpacyTokenizer, WhitespaceTokenizer
+from ulmkit.text.vocabulary import Vocabulary
+
+WORDS = Vocabulary(["<unk>", "<eos>", *(f"w{k}" for k in range(9))])  # 11 tokens: 5 rows of padding
+ENCODER = AWDLSTMConfig(vocab_size=len(WORDS), embedding_size=6, hidden_size=8, layers=2)
+FACTS = {"seed": 3, "figures": {"valid": {"perplexity": 91.25}}, "data": [{"name": "made up", "documents": 12}]}
+FILES = {"config.json", "vocabulary.json", "tokenizer/tokenizer.json", "model.safetensors", "README.md"}
+
+
+def language_model(seed: int = 0, **options) -> AWDLSTMLanguageModel:
+    torch.manual_seed(seed)
+    return AWDLSTMLanguageModel(AWDLSTMConfig(**{**vars(ENCODER), **options}))
+
+
+def classifier(kind: str = "single", classes: int = 3, **options) -> AWDLSTMClassifier:
+    torch.manual_seed(1)
+    head = HeadConfig(kind=kind, classes=classes, hidden_size=4, **options)
+    return AWDLSTMClassifier(ENCODER, head, chunk_steps=5, gradient_steps=20)
+
+
+@pytest.fixture
+def lm_folder(tmp_path) -> Path:
+    return save_language_model(tmp_path / "lm", language_model(), WORDS, WhitespaceTokenizer(), FACTS)
+
+
+@pytest.fixture
+def classifier_folder(tmp_path) -> Path:
+    return save_classifier(tmp_path / "c", classifier(), WORDS, WhitespaceTokenizer(), ("a", "b", "c"), FACTS)
+
+
+def files_in(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def edit_config(folder: Path, **changes) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, **changes}))
+
+
+def test_a_language_model_comes_back_the_same_after_the_folder_moved(lm_folder, tmp_path):
+    model = language_model()
+    moved = Path(shutil.move(lm_folder, tmp_path / "elsewhere"))
+    random_state = torch.get_rng_state()
+    loaded = load_language_model(moved)
+    assert torch.equal(torch.get_rng_state(), random_state)
+    assert files_in(moved) == FILES
+    assert (loaded.vocabulary, loaded.direction, loaded.facts, loaded.folder) == (WORDS, "forward", FACTS, moved)
+    assert loaded.model.config == ENCODER
+    assert not loaded.model.training
+    ids = torch.tensor([[1, 2], [3, 4], [5, 6]])
+    with torch.no_grad():
+        assert torch.equal(loaded.model(ids)[0], model.eval()(ids)[0])
+    assert loaded.tokenizer.tokenize("w1 w2\n") == ["w1", "w2", "<eos>"]
+
+
+def test_the_tied_tensor_is_saved_once_and_padding_never(lm_folder):
+    with safe_open(lm_folder / "model.safetensors", framework="pt") as file:
+        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    with_vocabulary = {name: shape for name, shape in shapes.items() if 11 in shape or 16 in shape}
+    assert with_vocabulary == {"encoder.embedding.weight": (11, 6), "decoder.weight": (11,)}
+
+
+@pytest.mark.parametrize(
+    ("kind", "classes", "labels", "options"),
+    [
+        ("single", 3, ("a", "b", "c"), {"class_weights": (1.0, 2.0, 3.0), "label_smoothing": 0.1}),
+        ("multi", 2, ("a", "b"), {"positive_weights": (1.0, 2.0)}),
+        ("number", 1, (), {"value_range": (0.0, 5.5)}),
+        ("tokens", 2, ("O", "B-x"), {}),
+        ("pair", 2, ("yes", "no"), {}),
+    ],
+)
+def test_a_classifier_of_each_kind_comes_back_the_same(tmp_path, kind, classes, labels, options):
+    model = classifier(kind, classes, **options)
+    model.head.train()
+    folder = save_classifier(tmp_path / "c", model, WORDS, WhitespaceTokenizer(), labels, FACTS, direction="backward")
+    loaded = load_classifier(folder)
+    assert (loaded.label_names, loaded.direction) == (labels, "backward")
+    assert loaded.model.head.config == model.head.config
+    assert (loaded.model.chunk_steps, loaded.model.gradient_steps) == (5, 20)
+    expected, found = model.state_dict(), loaded.model.state_dict()
+    assert expected.keys() == found.keys()
+    assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
+    assert found["encoder.embedding.weight"].shape == (11, 6)
+    assert model.head.training
+
+
+@pytest.mark.parametrize("tokenizer", [ByteTokenizer(), SpacyTokenizer("en")])
+def test_other_tokenizers_travel_along(tmp_path, tokenizer):
+    vocabulary = tokenizer.closed_vocabulary() or WORDS
+    folder = save_language_model(
+        tmp_path / "lm", language_model(vocab_size=len(vocabulary)), vocabulary, tokenizer, FACTS
+    )
+    assert load_language_model(folder).tokenizer.tokenize("A b.") == tokenizer.tokenize("A b.")
+
+
+def test_a_decoder_without_bias(tmp_path):
+    model = language_model(decoder_bias=False)
+    folder = save_language_model(tmp_path / "lm", model, WORDS, WhitespaceTokenizer(), FACTS)
+    assert load_language_model(folder).model.decoder is None
+
+
+def test_training_logs_as_rows_and_as_a_file(tmp_path):
+    rows = [{"step": 1, "loss": 2.5}, {"step": 2, "loss": 2.0, "valid": 3}]
+    first = save_language_model(tmp_path / "a", language_model(), WORDS, WhitespaceTokenizer(), {}, log=rows)
+    log = first / "training_log.csv"
+    assert log.read_text() == "step,loss,valid\n1,2.5,\n2,2.0,3\n"
+    second = save_language_model(tmp_path / "b", language_model(), WORDS, WhitespaceTokenizer(), {}, log=log)
+    assert (second / "training_log.csv").read_bytes() == log.read_bytes()
+    load_language_model(second)
+
+
+def test_a_missing_log_file_is_named(tmp_path):
+    with pytest.raises(FolderError, match=r"no\.csv: no such training log"):
+        save_language_model(tmp_path / "a", language_model(), WORDS, WhitespaceTokenizer(), {}, log=tmp_path / "no.csv")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_overwriting_is_asked_for(lm_folder):
+    with pytest.raises(FolderError, match="is already there"):
+        save_language_model(lm_folder, language_model(5), WORDS, WhitespaceTokenizer(), {})
+    save_language_model(lm_folder, language_model(5), WORDS, WhitespaceTokenizer(), {}, overwrite=True)
+    assert load_language_model(lm_folder).facts == {}
+
+
+def test_config_records_what_is_needed(lm_folder):
+    config = read_config(lm_folder)
+    assert config["format_version"] == FORMAT_VERSION
+    assert set(config["files"]) == FILES - {"config.json", "README.md"}
+    assert all(set(record) == {"sha256", "bytes"} for record in config["files"].values())
+    assert config["vocabulary"] == {"size": 11, "fingerprint": WORDS.fingerprint}
+    assert config["tokenizer"]["name"] == "whitespace"
+    assert "torch" in config["versions"]
+    assert config["parameters"] == 11 * 6 + 11 + 4 * 8 * (6 + 8 + 2) + 4 * 6 * (8 + 6 + 2)
+
+
+def test_the_card_may_be_edited(lm_folder):
+    (lm_folder / "README.md").write_text("my own words")
+    load_language_model(lm_folder)
+
+
+# What cannot be saved
+
+
+def test_refusals_on_saving_leave_nothing_behind(tmp_path):
+    target, model, tokenizer = tmp_path / "m", language_model(), WhitespaceTokenizer()
+    with pytest.raises(DataError, match="vocabulary: expected 11 tokens, as the model has, got 2"):
+        save_language_model(target, model, Vocabulary(["<unk>", "<eos>"]), tokenizer, {})
+    with pytest.raises(DataError, match="the 265 tokens of the bytes tokenizer, got 11"):
+        save_language_model(target, model, WORDS, ByteTokenizer(), {})
+    with pytest.raises(ConfigError, match=r"facts\.figures\[1\]: expected a finite number, got nan"):
+        save_language_model(target, model, WORDS, tokenizer, {"figures": [1, float("nan")]})
+    with pytest.raises(ConfigError, match=r"facts\.path: expected a JSON value, got PosixPath"):
+        save_language_model(target, model, WORDS, tokenizer, {"path": Path("/")})
+    with pytest.raises(ConfigError, match=r"facts\.by: expected text as keys, got 1"):
+        save_language_model(target, model, WORDS, tokenizer, {"by": {1: 2}})
+    with pytest.raises(ConfigError, match="direction: got 'forwards'; did you mean 'forward'"):
+        save_language_model(target, model, WORDS, tokenizer, {}, direction="forwards")
+    with pytest.raises(DataError, match="label_names: expected 3 for a head of kind 'single', got 2"):
+        save_classifier(target, classifier(), WORDS, tokenizer, ("a", "b"), {})
+    assert list(tmp_path.iterdir()) == []
+
+
+# What cannot be loaded
+
+
+def test_every_file_is_checked(lm_folder):
+    for name in FILES - {"README.md", "config.json"}:
+        content = (lm_folder / name).read_bytes()
+        (lm_folder / name).write_bytes(content[:-1])
+        with pytest.raises(FolderError, match=rf"{name}: expected {len(content)} bytes, got {len(content) - 1}"):
+            load_language_model(lm_folder)
+        (lm_folder / name).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        with pytest.raises(FolderError, match=rf"{name}: its SHA-256 is not the recorded one"):
+            load_language_model(lm_folder)
+        (lm_folder / name).unlink()
+        with pytest.raises(FolderError, match=rf"{name}: no such file, but config.json lists it"):
+            load_language_model(lm_folder)
+        (lm_folder / name).write_bytes(content)
+    load_language_model(lm_folder)
+
+
+def test_weights_are_matched_by_name_and_shape(lm_folder, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    from ulmkit.hub.folder_files import read_weights
+
+    weights = load_file(lm_folder / "model.safetensors")
+    path = tmp_path / "w.safetensors"
+    renamed = {name.replace("layers.0.bias_ih", "layers.0.bias"): tensor for name, tensor in weights.items()}
+    save_file(renamed, path)
+    with pytest.raises(
+        FolderError, match=r"missing: encoder\.layers\.0\.bias_ih; unexpected: encoder\.layers\.0\.bias$"
+    ):
+        read_weights(path, language_model())
+    save_file({}, path)
+    with pytest.raises(FolderError, match=r"missing: decoder\.weight, .* and 5 more; unexpected: none"):
+        read_weights(path, language_model())
+    save_file({**weights, "decoder.weight": torch.zeros(3)}, path)
+    with pytest.raises(FolderError, match=r"decoder\.weight \(3,\) in place of \(11,\)"):
+        read_weights(path, language_model())
+    path.write_bytes(b"not safetensors at all")
+    with pytest.raises(FolderError, match=r"w\.safetensors: not a safetensors file"):
+        read_weights(path, language_model())
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"format_version": FORMAT_VERSION + 1}, "has format version 2, this ulmkit reads up to 1; upgrade"),
+        ({"format_version": 0}, "format_version: expected 1 or more, got 0"),
+        ({"format_version": "1"}, "format_version: expected int, got '1'"),
+        ({"kind": "cat"}, "kind: expected one of language_model, classifier, pair, got 'cat'"),
+        ({"direction": "up"}, "direction: expected forward or backward, got 'up'"),
+        ({"facts": 3}, "facts: expected dict, got 3"),
+        ({"files": None}, "files: expected dict, got None"),
+        ({"files": {"../secret": {}}}, r"expected file names inside the folder, got '\.\./secret'"),
+        ({"files": {"/etc/passwd": {}}}, "expected file names inside the folder, got '/etc/passwd'"),
+        ({"files": {"vocabulary.json": {}}}, "expected sha256 and bytes for 'vocabulary.json'"),
+        ({"encoder": None}, "encoder: expected dict, got None"),
+        ({"encoder": {**vars(ENCODER), "hiden": 3}}, "unknown key 'hiden'"),
+        ({"encoder": {**vars(ENCODER), "layers": "two"}}, "config.json was altered"),
+        ({"encoder": {**vars(ENCODER), "layers": 1.5}}, "does not describe a model"),
+        ({"encoder": {**vars(ENCODER), "hidden_size": 9}}, r"shapes do not match .* in place of \(36, 6\)"),
+        ({"encoder": {**vars(ENCODER), "decoder_bias": False}}, r"missing: none; unexpected: decoder\.weight"),
+        ({"vocabulary": {"fingerprint": "x"}}, r"vocabulary\.json: expected the vocabulary x .*, got"),
+        ({"tokenizer": {"name": "spacy"}}, "tokenizer: expected 'spacy', got 'whitespace'"),
+    ],
+)
+def test_an_altered_config_is_refused(lm_folder, changes, message):
+    edit_config(lm_folder, **changes)
+    with pytest.raises(FolderError, match=message):
+        load_language_model(lm_folder)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"head": {"kind": "single", "classes": 1}}, "classes: expected at least 2"),
+        ({"label_names": None}, "label_names: expected list, got None"),
+        ({"label_names": ["a"]}, "label_names: expected 3, got 1"),
+        ({"reading": {"chunk": 3}}, "does not describe a model"),
+        ({"reading": {"chunk_steps": 0}}, "does not describe a model"),
+    ],
+)
+def test_an_altered_classifier_config_is_refused(classifier_folder, changes, message):
+    edit_config(classifier_folder, **changes)
+    with pytest.raises(FolderError, match=message):
+        load_classifier(classifier_folder)
+
+
+def test_folders_that_are_none(tmp_path, lm_folder, classifier_folder):
+    with pytest.raises(FolderError, match="nowhere: no such folder"):
+        load_language_model(tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FolderError, match=r"expected config\.json in a model folder, found none"):
+        load_model(tmp_path / "empty")
+    (tmp_path / "empty" / "config.json").write_text('{"format_version": 1, "ki')
+    with pytest.raises(FolderError, match="not valid JSON"):
+        load_model(tmp_path / "empty")
+    (tmp_path / "empty" / "config.json").write_text("[]")
+    with pytest.raises(FolderError, match="expected a JSON object, got list"):
+        load_model(tmp_path / "empty")
+    with pytest.raises(FolderError, match="expected a folder of kind 'language_model', got 'classifier'"):
+        load_language_model(classifier_folder)
+    with pytest.raises(FolderError, match="expected a folder of kind 'classifier', got 'language_model'"):
+        load_classifier(lm_folder)
+
+
+def test_another_version_of_the_tokenizer_is_told_not_refused(lm_folder):
+    edit_config(lm_folder, tokenizer={"name": "whitespace", "fingerprint": "of another version"})
+    with pytest.warns(UserWarning, match="may split some texts differently"):
+        load_language_model(lm_folder)
+
+
+# Pairs
+
+
+@pytest.fixture
+def pair_folder(tmp_path) -> Path:
+    for direction in ("forward", "backward"):
+        save_classifier(
+            tmp_path / direction,
+            classifier(),
+            WORDS,
+            WhitespaceTokenizer(),
+            ("a", "b", "c"),
+            {"of": direction},
+            direction=direction,
+        )
+    return save_pair(tmp_path / "pair", tmp_path / "forward", tmp_path / "backward", {"figures": {"accuracy": 0.5}})
+
+
+def test_a_pair_holds_two_complete_folders(pair_folder):
+    assert files_in(pair_folder) == {"config.json", "README.md"} | {
+        f"{direction}/{name}" for direction in ("forward", "backward") for name in FILES
+    }
+    pair = load_pair(pair_folder)
+    assert (pair.forward.facts, pair.backward.facts) == ({"of": "forward"}, {"of": "backward"})
+    assert (pair.forward.direction, pair.backward.direction) == ("forward", "backward")
+    assert pair.facts == {"figures": {"accuracy": 0.5}}
+    assert load_classifier(pair_folder / "backward").direction == "backward"
+    assert type(load_model(pair_folder)) is type(pair)
+
+
+def test_load_model_reads_each_kind(lm_folder, classifier_folder):
+    assert isinstance(load_model(lm_folder).model, AWDLSTMLanguageModel)
+    assert isinstance(load_model(classifier_folder).model, AWDLSTMClassifier)
+
+
+def test_a_pair_of_language_models(tmp_path):
+    for direction in ("forward", "backward"):
+        save_language_model(
+            tmp_path / direction, language_model(), WORDS, WhitespaceTokenizer(), {}, direction=direction
+        )
+    pair = load_pair(save_pair(tmp_path / "pair", tmp_path / "forward", tmp_path / "backward", {}))
+    assert isinstance(pair.backward.model, AWDLSTMLanguageModel)
+
+
+def test_pairs_that_do_not_match(pair_folder, lm_folder, tmp_path):
+    forward, backward, target = tmp_path / "forward", tmp_path / "backward", tmp_path / "new"
+    with pytest.raises(DataError, match="expected a backward model, got 'forward'"):
+        save_pair(target, forward, forward, {})
+    with pytest.raises(DataError, match="expected a forward model, got 'pair'"):
+        save_pair(target, pair_folder, backward, {})
+    with pytest.raises(DataError, match="expected kind 'language_model', as the forward model has, got 'classifier'"):
+        save_pair(target, lm_folder, backward, {})
+    with pytest.raises(ConfigError, match=r"facts\.x: expected a finite number, got inf"):
+        save_pair(target, forward, backward, {"x": float("inf")})
+    edit_config(pair_folder / "backward", label_names=["c", "b", "a"])
+    with pytest.raises(FolderError, match=r"expected label_names \['a', 'b', 'c'\]"):
+        load_pair(pair_folder)
+    with pytest.raises(FolderError, match="expected a folder of kind 'pair', got 'classifier'"):
+        load_pair(forward)
+    assert not target.exists()

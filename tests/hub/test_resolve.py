@@ -1,0 +1,52 @@
+import sys
+
+import pytest
+
+from ulmkit.errors import FolderError, MissingPackageError
+from ulmkit.hub import resolve_model
+
+
+def test_a_folder_is_itself(tmp_path):
+    assert resolve_model(tmp_path) == tmp_path
+    assert resolve_model(str(tmp_path)) == tmp_path
+
+
+def test_a_hub_name_is_downloaded_without_anything_that_runs(tmp_path, monkeypatch):
+    asked = {}
+
+    def snapshot_download(name, allow_patterns):
+        asked.update(name=name, patterns=allow_patterns)
+        return str(tmp_path)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+    assert resolve_model("someone/a-model.v1") == tmp_path
+    assert asked["name"] == "someone/a-model.v1"
+    assert set(asked["patterns"]) == {"*.json", "*.safetensors", "*.model", "*.csv", "*.md"}
+
+
+@pytest.mark.parametrize("name", ["nowhere", "/no/such/folder", "./no/such", "a b/c", ""])
+def test_what_is_neither(name):
+    with pytest.raises(FolderError, match=r"no such folder, and not the name of a model on the hub"):
+        resolve_model(name)
+
+
+def test_a_file_is_not_a_folder(tmp_path):
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    with pytest.raises(FolderError, match="expected the folder of a model, got a file"):
+        resolve_model(tmp_path / "model.safetensors")
+
+
+@pytest.mark.parametrize("error", [OSError("no network\nlong story"), ValueError("no network")])
+def test_what_the_hub_does_not_give(monkeypatch, error):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", fail)
+    with pytest.raises(FolderError, match=r"someone/model: no such folder, .*\(no network\); check the name"):
+        resolve_model("someone/model")
+
+
+def test_without_huggingface_hub(monkeypatch):
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(MissingPackageError, match="someone/model: .*pip install huggingface_hub"):
+        resolve_model("someone/model")

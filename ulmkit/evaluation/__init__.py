@@ -1,0 +1,49 @@
+"""How good a model is: perplexity, scores of documents, figures of predictions, and the baselines to beat."""
+
+from ulmkit.evaluation.baselines import NBSVM, Baseline, MajorityClass, TfidfLogistic, TfidfRidge, baselines
+from ulmkit.evaluation.classification import SingleLabelReport, evaluate_single
+from ulmkit.evaluation.figures import (
+    ClassFigures,
+    GroupError,
+    errors_by_column,
+    expected_calibration_error,
+    json_safe,
+    wilson_interval,
+)
+from ulmkit.evaluation.multi_label import MultiLabelReport, evaluate_multi
+from ulmkit.evaluation.perplexity import Perplexity, TokenSource, approximate_perplexity, first_context, perplexity
+from ulmkit.evaluation.regression import NumberReport, evaluate_number
+from ulmkit.evaluation.scoring import DocumentScore, score_documents
+from ulmkit.evaluation.token_labels import Span, TokenLabelReport, evaluate_tokens, spans
+
+__all__ = [
+    "NBSVM",
+    "Baseline",
+    "ClassFigures",
+    "DocumentScore",
+    "GroupError",
+    "MajorityClass",
+    "MultiLabelReport",
+    "NumberReport",
+    "Perplexity",
+    "SingleLabelReport",
+    "Span",
+    "TfidfLogistic",
+    "TfidfRidge",
+    "TokenLabelReport",
+    "TokenSource",
+    "approximate_perplexity",
+    "baselines",
+    "errors_by_column",
+    "evaluate_multi",
+    "evaluate_number",
+    "evaluate_single",
+    "evaluate_tokens",
+    "expected_calibration_error",
+    "first_context",
+    "json_safe",
+    "perplexity",
+    "score_documents",
+    "spans",
+    "wilson_interval",
+]

@@ -1,0 +1,271 @@
+"""Perplexity of a language model on one long stream of tokens.
+
+`perplexity` is exact and comes in the form to report. `approximate_perplexity` is for watching training. With
+`published=True` the figure is the one awd-lstm-lm prints, for comparison with its tables only.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import torch
+
+from ulmkit.config import check_not_negative, check_positive
+from ulmkit.errors import ConfigError, DataError
+from ulmkit.evaluation.figures import json_safe, text_table
+from ulmkit.evaluation.modes import evaluating
+from ulmkit.model.language_model import AWDLSTMLanguageModel
+from ulmkit.text.vocabulary import Vocabulary
+
+Progress = Callable[[int, int], None]
+"""Called with (steps done, steps in all)."""
+
+
+class TokenSource(Protocol):
+    """A long sequence of token ids that is read in parts, for example a `TokenStream`."""
+
+    def __len__(self) -> int: ...
+
+    def read(self, start: int, stop: int) -> np.ndarray: ...
+
+
+@dataclass(frozen=True)
+class Perplexity:
+    """Negative log-likelihood of a text and what follows from it.
+
+    Attributes:
+        nll: nats, summed over the predicted tokens in float64.
+        tokens: predicted tokens.
+        denominator: what `nll` is divided by; `tokens`, but for "published".
+        method: "exact", "approximate" or "published".
+        words, characters: of the text as written, where given.
+    """
+
+    nll: float
+    tokens: int
+    denominator: int
+    method: Literal["exact", "approximate", "published"]
+    words: int | None = None
+    characters: int | None = None
+
+    @property
+    def mean_nll(self) -> float:
+        """Nats a token."""
+        return self.nll / self.denominator
+
+    @property
+    def perplexity(self) -> float:
+        """exp(nll / denominator); infinite past the range of float64."""
+        return _exp(self.mean_nll)
+
+    @property
+    def perplexity_per_word(self) -> float | None:
+        """exp(nll / words): comparable between tokenizers, if no token is unknown to either. None without `words`."""
+        return None if not self.words else _exp(self.nll / self.words)
+
+    @property
+    def bits_per_character(self) -> float | None:
+        """nll / (characters ln 2). None without `characters`."""
+        return None if not self.characters else self.nll / (self.characters * math.log(2.0))
+
+    def to_dict(self) -> dict[str, Any]:
+        """All figures as a JSON object."""
+        names = ("perplexity", "mean_nll", "perplexity_per_word", "bits_per_character")
+        return json_safe({**{name: getattr(self, name) for name in names}, **vars(self)})
+
+    def table(self) -> str:
+        """The figures as plain text."""
+        rows = [
+            (f"perplexity ({self.method})", self.perplexity),
+            ("nats a token", self.mean_nll),
+            ("tokens predicted", self.tokens),
+            ("perplexity per word", self.perplexity_per_word),
+            ("bits per character", self.bits_per_character),
+        ]
+        return text_table(("figure", "value"), [row for row in rows if row[1] is not None])
+
+
+def perplexity(
+    model: AWDLSTMLanguageModel,
+    stream: TokenSource | np.ndarray,
+    *,
+    first_context: int | None = None,
+    window: int = 256,
+    published: bool = False,
+    batch_size: int | None = None,
+    words: int | None = None,
+    characters: int | None = None,
+    progress: Progress | None = None,
+) -> Perplexity:
+    """exp(NLL / predicted tokens) over one stream, state carried from its start to its end, each token predicted once.
+
+    Args:
+        model: on any device; dropout is off, and the model's mode restored. Computed in fp32, also where the encoder's
+            precision "auto" means bf16; with precision "bf16" in that.
+        stream: token ids.
+        first_context: the token that the first one is predicted from: end of line for word-level corpora, else xxbos
+            (see `first_context`). Not used by `published`.
+        window: steps computed at once; the result does not depend on it.
+        published: as awd-lstm-lm's main.py evaluates: the stream is cut to a multiple of `batch_size` and laid out in
+            rows, no row's first token is predicted, and the sum is divided by the number of all tokens, the
+            unpredicted ones included, which lowers the figure.
+        batch_size: rows of `published`: 10 as for its validation figures (the default), 1 as for its test figures.
+        words, characters: of the text as written, for figures that can be compared between tokenizers. Not used by
+            `published`.
+    Raises: DataError if the stream is too short or an id is outside the vocabulary; ConfigError for a window or batch
+        size below 1, a missing first context, or a batch size without `published`.
+    """
+    source = _source(stream)
+    if published:
+        rows = 10 if batch_size is None else batch_size
+        check_positive("batch_size", rows)
+        length = len(source) // rows
+        _check_length(source, 2 * rows)
+        starts = np.arange(rows, dtype=np.int64) * length + 1
+        nll = _rows_nll(model, source, starts, starts - 1 + length, 0, window, progress)
+        return Perplexity(nll, rows * (length - 1), rows * length, "published")
+    if batch_size not in (None, 1):
+        raise ConfigError(
+            f"batch_size: expected 1 for exact perplexity, got {batch_size}; for more: approximate_perplexity"
+        )
+    _check_length(source, 1)
+    context = _checked_context(first_context, model)
+    nll = _rows_nll(model, source, np.array([0]), np.array([len(source)]), context, window, progress)
+    return Perplexity(nll, len(source), len(source), "exact", words, characters)
+
+
+def first_context(vocabulary: Vocabulary) -> int:
+    """The id to predict a stream's first token from: end of line for word-level corpora, else xxbos.
+
+    Raises: DataError if the vocabulary has neither.
+    """
+    context = vocabulary.eos_id if vocabulary.bos_id is None else vocabulary.bos_id
+    if context is None:
+        raise DataError(
+            "vocabulary: expected xxbos, xxeos or <eos> to predict the first token from, found none of them"
+        )
+    return context
+
+
+def approximate_perplexity(
+    model: AWDLSTMLanguageModel,
+    stream: TokenSource | np.ndarray,
+    *,
+    first_context: int,
+    batch_size: int = 32,
+    warm_up_tokens: int = 0,
+    window: int = 70,
+    words: int | None = None,
+    characters: int | None = None,
+    progress: Progress | None = None,
+) -> Perplexity:
+    """Perplexity with the stream cut into `batch_size` equal parts that are read in parallel: fast, a little too high.
+
+    Each token is predicted once, from the token before it. What is lost is the state at the start of each part. The
+    encoder's precision is used as it is, "auto" included.
+
+    Args:
+        warm_up_tokens: tokens before its part that each row reads first, without counting them, to have a state.
+        The rest as for `perplexity`.
+    Raises: as `perplexity`.
+    """
+    source = _source(stream)
+    _check_length(source, 1)
+    check_positive("batch_size", batch_size)
+    check_not_negative("warm_up_tokens", warm_up_tokens)
+    context = _checked_context(first_context, model)
+    length = -(-len(source) // batch_size)
+    starts = np.arange(0, len(source), length, dtype=np.int64)
+    stops = np.minimum(starts + length, len(source))
+    nll = _rows_nll(model, source, starts, stops, context, window, progress, warm_up=warm_up_tokens, exact=False)
+    return Perplexity(nll, len(source), len(source), "approximate", words, characters)
+
+
+class _Array:
+    """An array as a TokenSource."""
+
+    def __init__(self, ids: np.ndarray) -> None:
+        self.ids = ids
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        return self.ids[start:stop]
+
+
+def _rows_nll(
+    model: AWDLSTMLanguageModel,
+    source: TokenSource,
+    starts: np.ndarray,
+    stops: np.ndarray,
+    first_context: int,
+    window: int,
+    progress: Progress | None,
+    *,
+    warm_up: int = 0,
+    exact: bool = True,
+) -> float:
+    """NLL in nats of tokens starts[b] to stops[b] of each row b, state zero at its start (before its warm-up)."""
+    check_positive("window", window)
+    begins = np.maximum(starts - warm_up, 0)
+    steps = int((stops - begins).max())
+    total, state = torch.zeros((), dtype=torch.float64), None
+    with evaluating(model, exact=exact) as device:
+        prepared = model.encoder.prepare(len(starts))
+        for step in range(0, steps, window):
+            width = min(window, steps - step)
+            ids = _rows(source, begins + step, stops, width, first_context, model.config.vocab_size)
+            targets = begins + step + np.arange(width)[:, None]
+            counted = torch.from_numpy((targets >= starts) & (targets < stops))
+            inputs = torch.from_numpy(ids).to(device)
+            nll, state = model.token_nll(inputs[:-1], inputs[1:], state, prepared)
+            total += nll.double().cpu()[counted].sum()
+            if progress is not None:
+                progress(step + width, steps)
+    return float(total)
+
+
+def _rows(
+    source: TokenSource, starts: np.ndarray, stops: np.ndarray, width: int, first_context: int, vocab_size: int
+) -> np.ndarray:
+    """(width + 1, B) ids: each row's tokens from starts[b] and the one before; id 0 past stops[b]."""
+    ids = np.zeros((width + 1, len(starts)), dtype=np.int64)
+    for row, (start, stop) in enumerate(zip(starts.tolist(), stops.tolist(), strict=True)):
+        part = source.read(max(start - 1, 0), min(start + width, stop)) if start < stop else np.zeros(0, dtype=np.int64)
+        offset = 1 if start == 0 else 0
+        ids[offset : offset + len(part), row] = part
+        if start == 0:
+            ids[0, row] = first_context
+    _check_ids(ids, vocab_size)
+    return ids
+
+
+def _check_ids(ids: np.ndarray, vocab_size: int) -> None:
+    bad = ids[(ids < 0) | (ids >= vocab_size)]
+    if len(bad):
+        raise DataError(
+            f"token id: expected 0 to {vocab_size - 1}, got {bad[0]}; encode the text with this model's own vocabulary"
+        )
+
+
+def _source(stream: TokenSource | np.ndarray) -> TokenSource:
+    return _Array(stream) if isinstance(stream, np.ndarray) else stream
+
+
+def _check_length(source: TokenSource, minimum: int) -> None:
+    if len(source) < minimum:
+        raise DataError(f"stream: expected at least {minimum} tokens, got {len(source)}")
+
+
+def _checked_context(first_context: int | None, model: AWDLSTMLanguageModel) -> int:
+    vocab_size = model.config.vocab_size
+    if first_context is None or not 0 <= first_context < vocab_size:
+        raise ConfigError(f"first_context: expected a token id from 0 to {vocab_size - 1}, got {first_context}")
+    return first_context
+
+
+def _exp(value: float) -> float:
+    return math.exp(value) if value < 709.0 else math.inf

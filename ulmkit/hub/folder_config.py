@@ -1,0 +1,80 @@
+"""config.json of a model folder: reading it and refusing what it cannot be."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from ulmkit.config import from_dict
+from ulmkit.errors import ConfigError, FolderError
+from ulmkit.files import read_json
+from ulmkit.model.awd_lstm import AWDLSTMConfig
+from ulmkit.model.heads import HeadConfig
+
+FORMAT_VERSION = 1
+CONFIG_FILE = "config.json"
+KINDS = ("language_model", "classifier", "pair")
+DIRECTIONS = ("forward", "backward")
+
+Direction = Literal["forward", "backward"]
+Part = TypeVar("Part")
+Config = TypeVar("Config")
+
+
+def read_config(folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """config.json of a language model, a classifier or a pair; weights are not looked at.
+
+    Returns: at least format_version, kind, facts and, but for a pair, direction.
+    Raises: FolderError if there is no such folder or file, if it is not JSON, not a model's, or of a newer version.
+    """
+    path = Path(folder)
+    if not path.is_dir():
+        raise FolderError(f"{path}: no such folder; give the folder of a saved model")
+    if not (path / CONFIG_FILE).is_file():
+        raise FolderError(f"{path}: expected {CONFIG_FILE} in a model folder, found none; is it the right folder?")
+    config = read_json(path / CONFIG_FILE)
+    if not isinstance(config, dict):
+        raise FolderError(f"{path / CONFIG_FILE}: expected a JSON object, got {type(config).__name__}")
+    version = config_part(path, config, "format_version", int)
+    if version > FORMAT_VERSION:
+        raise FolderError(
+            f"{path}: has format version {version}, this ulmkit reads up to {FORMAT_VERSION}; "
+            "upgrade with: pip install --upgrade ulmkit"
+        )
+    if version < 1:
+        raise FolderError(f"{path / CONFIG_FILE}: format_version: expected 1 or more, got {version}")
+    kind = config_part(path, config, "kind", str)
+    if kind not in KINDS:
+        raise FolderError(f"{path / CONFIG_FILE}: kind: expected one of {', '.join(KINDS)}, got {kind!r}")
+    config_part(path, config, "facts", dict)
+    if kind != "pair" and config.get("direction") not in DIRECTIONS:
+        raise FolderError(
+            f"{path / CONFIG_FILE}: direction: expected forward or backward, got {config.get('direction')!r}"
+        )
+    return config
+
+
+def config_part(folder: Path, config: Mapping[str, Any], name: str, kind: type[Part]) -> Part:
+    """config[name]. Raises: FolderError if it is missing or not of the type `kind`."""
+    value = config.get(name)
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise FolderError(f"{folder / CONFIG_FILE}: {name}: expected {kind.__name__}, got {value!r}; it was altered")
+    return value
+
+
+def encoder_config(folder: Path, config: Mapping[str, Any]) -> AWDLSTMConfig:
+    """The encoder's sizes and dropouts. Raises: FolderError if they are not what a model can have."""
+    return _dataclass(folder, AWDLSTMConfig, config, "encoder")
+
+
+def head_config(folder: Path, config: Mapping[str, Any]) -> HeadConfig:
+    """The head's config. Raises: FolderError if it is not what a head can have."""
+    return _dataclass(folder, HeadConfig, config, "head")
+
+
+def _dataclass(folder: Path, cls: type[Config], config: Mapping[str, Any], name: str) -> Config:
+    values = config_part(folder, config, name, dict)
+    try:
+        return from_dict(cls, values, f"{folder / CONFIG_FILE}: {name}")
+    except (ConfigError, TypeError) as error:
+        raise FolderError(f"{error}; {CONFIG_FILE} was altered, or written by another version of ulmkit") from error

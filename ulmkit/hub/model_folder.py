@@ -1,0 +1,279 @@
+"""A model as a folder: complete, offline, nothing in it that runs.
+
+    config.json         format version, kind, direction, sizes, labels, checksums, training facts
+    vocabulary.json     the token of each id
+    tokenizer/          what the tokenizer needs
+    model.safetensors   weights by name; the embedding once, though it is the softmax's weight too
+    README.md           model card; may be edited, all other files are checked on loading
+    training_log.csv    if there is one
+
+A language model and a classifier look alike. A pair (see `ulmkit.hub.pair`) holds two such folders.
+"""
+
+import csv
+import os
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
+
+from ulmkit.config import check_choice, to_dict
+from ulmkit.errors import DataError, FolderError
+from ulmkit.files import atomic_folder, atomic_write, write_json
+from ulmkit.hub.facts import check_facts, package_versions
+from ulmkit.hub.folder_config import (
+    CONFIG_FILE,
+    DIRECTIONS,
+    FORMAT_VERSION,
+    Direction,
+    config_part,
+    encoder_config,
+    head_config,
+    read_config,
+)
+from ulmkit.hub.folder_files import WEIGHTS_FILE, check_files, list_files, read_weights, write_weights
+from ulmkit.hub.model_card import CARD_FILE, model_card
+from ulmkit.model.classifier import AWDLSTMClassifier
+from ulmkit.model.heads import HeadConfig
+from ulmkit.model.language_model import AWDLSTMLanguageModel
+from ulmkit.text.tokenizers import Tokenizer, load_tokenizer
+from ulmkit.text.vocabulary import Vocabulary
+
+VOCABULARY_FILE = "vocabulary.json"
+TOKENIZER_FOLDER = "tokenizer"
+LOG_FILE = "training_log.csv"
+
+Log = str | os.PathLike[str] | Sequence[Mapping[str, Any]]
+"""A training log: a CSV file to copy, or rows with the same keys."""
+
+Model = TypeVar("Model", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class LoadedLanguageModel:
+    """A language model and all that text needs to reach it. facts: how it was trained, as recorded."""
+
+    model: AWDLSTMLanguageModel
+    vocabulary: Vocabulary
+    tokenizer: Tokenizer
+    direction: Direction
+    facts: dict[str, Any]
+    folder: Path
+
+
+@dataclass(frozen=True)
+class LoadedClassifier:
+    """A classifier and all that text needs to reach it. label_names: C names; none for a number."""
+
+    model: AWDLSTMClassifier
+    vocabulary: Vocabulary
+    tokenizer: Tokenizer
+    label_names: tuple[str, ...]
+    direction: Direction
+    facts: dict[str, Any]
+    folder: Path
+
+
+def save_language_model(
+    folder: str | os.PathLike[str],
+    model: AWDLSTMLanguageModel,
+    vocabulary: Vocabulary,
+    tokenizer: Tokenizer,
+    facts: Mapping[str, Any],
+    *,
+    direction: Direction = "forward",
+    log: Log | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Write a language model folder, whole or not at all.
+
+    Args:
+        facts: JSON values about the training; see `ulmkit.hub.model_card` for the names that the card knows.
+        direction: in which the text was read. log: a CSV file, or rows. overwrite: replace a folder that is there.
+    Raises: FolderError if the folder is there or cannot be written; ConfigError for facts that are not JSON; DataError
+        if vocabulary, tokenizer and model do not belong together.
+    """
+    return _save(folder, "language_model", model, vocabulary, tokenizer, {}, facts, direction, log, overwrite)
+
+
+def save_classifier(
+    folder: str | os.PathLike[str],
+    model: AWDLSTMClassifier,
+    vocabulary: Vocabulary,
+    tokenizer: Tokenizer,
+    label_names: Sequence[str],
+    facts: Mapping[str, Any],
+    *,
+    direction: Direction = "forward",
+    log: Log | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Write a classifier folder, whole or not at all.
+
+    Args: label_names: C names in the order of the outputs, none for a number. The rest as `save_language_model`.
+    Raises: as `save_language_model`; DataError also if there is not a name for each class.
+    """
+    head = model.head.config
+    if len(label_names) != _label_count(head):
+        raise DataError(
+            f"label_names: expected {_label_count(head)} for a head of kind {head.kind!r}, got {len(label_names)}"
+        )
+    described = {
+        "head": to_dict(head),
+        "label_names": list(label_names),
+        "reading": {"chunk_steps": model.chunk_steps, "gradient_steps": model.gradient_steps},
+    }
+    return _save(folder, "classifier", model, vocabulary, tokenizer, described, facts, direction, log, overwrite)
+
+
+def load_language_model(folder: str | os.PathLike[str]) -> LoadedLanguageModel:
+    """Read a language model folder, in evaluation mode, on the CPU.
+
+    Raises: FolderError if it is of another kind, incomplete, truncated, altered, or of a newer format version.
+    """
+    path = Path(folder)
+    config = _read_checked(path, "language_model")
+    encoder = encoder_config(path, config)
+    model = _with_weights(path, lambda: AWDLSTMLanguageModel(encoder))
+    vocabulary, tokenizer = _load_text_parts(path, config, encoder.vocab_size)
+    return LoadedLanguageModel(model, vocabulary, tokenizer, config["direction"], config["facts"], path)
+
+
+def load_classifier(folder: str | os.PathLike[str]) -> LoadedClassifier:
+    """Read a classifier folder, in evaluation mode, on the CPU.
+
+    Raises: as `load_language_model`.
+    """
+    path = Path(folder)
+    config = _read_checked(path, "classifier")
+    encoder, head = encoder_config(path, config), head_config(path, config)
+    labels, reading = config_part(path, config, "label_names", list), config_part(path, config, "reading", dict)
+    if len(labels) != _label_count(head):
+        raise FolderError(f"{path / CONFIG_FILE}: label_names: expected {_label_count(head)}, got {len(labels)}")
+    model = _with_weights(path, lambda: AWDLSTMClassifier(encoder, head, **reading))
+    vocabulary, tokenizer = _load_text_parts(path, config, encoder.vocab_size)
+    return LoadedClassifier(model, vocabulary, tokenizer, tuple(labels), config["direction"], config["facts"], path)
+
+
+def _label_count(head: HeadConfig) -> int:
+    return 0 if head.kind == "number" else head.classes
+
+
+def _save(
+    folder: str | os.PathLike[str],
+    kind: str,
+    model: AWDLSTMLanguageModel | AWDLSTMClassifier,
+    vocabulary: Vocabulary,
+    tokenizer: Tokenizer,
+    described: Mapping[str, Any],
+    facts: Mapping[str, Any],
+    direction: Direction,
+    log: Log | None,
+    overwrite: bool,
+) -> Path:
+    check_choice("direction", direction, DIRECTIONS)
+    check_facts(facts)
+    _check_belong_together("vocabulary", model.config.vocab_size, vocabulary, tokenizer, DataError)
+    config = {
+        "format_version": FORMAT_VERSION,
+        "kind": kind,
+        "direction": direction,
+        "encoder": to_dict(model.config),
+        **described,
+        "parameters": sum(tensor.numel() for tensor in model.state_dict().values() if tensor.is_floating_point()),
+        "tokenizer": {"name": tokenizer.name, "fingerprint": tokenizer.fingerprint},
+        "vocabulary": {"size": len(vocabulary), "fingerprint": vocabulary.fingerprint},
+        "versions": package_versions(),
+        "facts": dict(facts),
+    }
+    with atomic_folder(folder, overwrite=overwrite) as temporary:
+        write_weights(temporary / WEIGHTS_FILE, model)
+        vocabulary.save(temporary / VOCABULARY_FILE)
+        (temporary / TOKENIZER_FOLDER).mkdir()
+        tokenizer.save(temporary / TOKENIZER_FOLDER)
+        _write_log(temporary / LOG_FILE, log)
+        config["files"] = list_files(temporary)
+        with atomic_write(temporary / CARD_FILE) as file:
+            file.write(model_card(Path(folder).name, config))
+        write_json(temporary / CONFIG_FILE, config)
+    return Path(folder)
+
+
+def _write_log(path: Path, log: Log | None) -> None:
+    if log is None:
+        return
+    if isinstance(log, str | os.PathLike):
+        try:
+            content = Path(log).read_text(encoding="utf-8")
+        except FileNotFoundError as error:
+            raise FolderError(f"{log}: no such training log; leave the log out") from error
+        with atomic_write(path) as file:
+            file.write(content)
+        return
+    columns = list(dict.fromkeys(name for row in log for name in row))
+    with atomic_write(path) as file:
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(log)
+
+
+def _read_checked(folder: Path, kind: str) -> dict[str, Any]:
+    config = read_config(folder)
+    if config["kind"] != kind:
+        raise FolderError(
+            f"{folder}: expected a folder of kind {kind!r}, got {config['kind']!r}; give a {kind.replace('_', ' ')}"
+        )
+    check_files(folder, config_part(folder, config, "files", dict))
+    return config
+
+
+def _with_weights(folder: Path, make: Callable[[], Model]) -> Model:
+    """The model with the folder's weights; torch's random state stays as it was."""
+    with torch.random.fork_rng(devices=[]):
+        try:
+            model = make()
+        except (TypeError, ValueError) as error:
+            raise FolderError(f"{folder / CONFIG_FILE}: does not describe a model ({error}); it was altered") from error
+    read_weights(folder / WEIGHTS_FILE, model)
+    return model.eval()
+
+
+def _load_text_parts(folder: Path, config: Mapping[str, Any], vocab_size: int) -> tuple[Vocabulary, Tokenizer]:
+    vocabulary = Vocabulary.load(folder / VOCABULARY_FILE)
+    tokenizer = load_tokenizer(folder / TOKENIZER_FOLDER)
+    recorded = config_part(folder, config, "vocabulary", dict).get("fingerprint")
+    if vocabulary.fingerprint != recorded:
+        raise FolderError(
+            f"{folder / VOCABULARY_FILE}: expected the vocabulary {recorded} that the model was trained with, "
+            f"got {vocabulary.fingerprint}; copy the model folder again"
+        )
+    _check_belong_together(str(folder), vocab_size, vocabulary, tokenizer, FolderError)
+    expected = config_part(folder, config, "tokenizer", dict)
+    if tokenizer.name != expected.get("name"):
+        raise FolderError(f"{folder / TOKENIZER_FOLDER}: expected {expected.get('name')!r}, got {tokenizer.name!r}")
+    if tokenizer.fingerprint != expected.get("fingerprint"):
+        trained, here = config.get("versions"), package_versions()
+        warnings.warn(
+            f"{folder}: this installation may split some texts differently from the one the model was trained with "
+            f"(trained: {trained}, here: {here}); for the same tokens install the versions it was trained with",
+            stacklevel=4,
+        )
+    return vocabulary, tokenizer
+
+
+def _check_belong_together(
+    what: str, vocab_size: int, vocabulary: Vocabulary, tokenizer: Tokenizer, error: type[Exception]
+) -> None:
+    """Raise `error` unless the model has a row for each token and the tokens are the tokenizer's."""
+    if len(vocabulary) != vocab_size:
+        raise error(f"{what}: expected {vocab_size} tokens, as the model has, got {len(vocabulary)}")
+    closed = tokenizer.closed_vocabulary()
+    if closed is not None and closed != vocabulary:
+        raise error(
+            f"{what}: expected the {len(closed)} tokens of the {tokenizer.name} tokenizer, got {len(vocabulary)}, "
+            "not all the same; use the tokenizer and the vocabulary of one corpus"
+        )

@@ -1,0 +1,104 @@
+"""A pair: a folder with a forward and a backward model, each a complete model folder."""
+
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ulmkit.errors import DataError, FolderError
+from ulmkit.files import atomic_folder, atomic_write, write_json
+from ulmkit.hub.facts import check_facts, package_versions
+from ulmkit.hub.folder_config import CONFIG_FILE, DIRECTIONS, FORMAT_VERSION, read_config
+from ulmkit.hub.model_card import CARD_FILE, model_card
+from ulmkit.hub.model_folder import LoadedClassifier, LoadedLanguageModel, load_classifier, load_language_model
+
+
+@dataclass(frozen=True)
+class LoadedPair:
+    """Both models of a pair, of one kind; classifiers have the same labels in the same order."""
+
+    forward: LoadedLanguageModel | LoadedClassifier
+    backward: LoadedLanguageModel | LoadedClassifier
+    facts: dict[str, Any]
+    folder: Path
+
+
+def save_pair(
+    folder: str | os.PathLike[str],
+    forward: str | os.PathLike[str],
+    backward: str | os.PathLike[str],
+    facts: Mapping[str, Any],
+    *,
+    overwrite: bool = False,
+) -> Path:
+    """Copy a forward and a backward model folder into one pair folder, whole or not at all.
+
+    Args: facts: of the pair as such, for example its figures.
+    Raises: DataError if the two do not belong together; FolderError if one cannot be read or the pair not be written.
+    """
+    check_facts(facts)
+    sources = dict(zip(DIRECTIONS, (Path(forward), Path(backward)), strict=True))
+    configs = {direction: read_config(source) for direction, source in sources.items()}
+    _check_match(sources, configs)
+    config = {
+        "format_version": FORMAT_VERSION,
+        "kind": "pair",
+        "members": configs["forward"]["kind"],
+        "versions": package_versions(),
+        "facts": dict(facts),
+    }
+    with atomic_folder(folder, overwrite=overwrite) as temporary:
+        for direction, source in sources.items():
+            shutil.copytree(source, temporary / direction)
+        with atomic_write(temporary / CARD_FILE) as file:
+            file.write(model_card(Path(folder).name, config))
+        write_json(temporary / CONFIG_FILE, config)
+    return Path(folder)
+
+
+def load_pair(folder: str | os.PathLike[str]) -> LoadedPair:
+    """Read both models of a pair.
+
+    Raises: FolderError if the folder is not a pair, or as `load_language_model`.
+    """
+    path = Path(folder)
+    config = read_config(path)
+    if config["kind"] != "pair":
+        raise FolderError(f"{path}: expected a folder of kind 'pair', got {config['kind']!r}; give a pair")
+    sources = {direction: path / direction for direction in DIRECTIONS}
+    configs = {direction: read_config(source) for direction, source in sources.items()}
+    try:
+        _check_match(sources, configs)
+    except DataError as error:
+        raise FolderError(f"{path}: {error}") from error
+    load = load_classifier if configs["forward"]["kind"] == "classifier" else load_language_model
+    return LoadedPair(load(sources["forward"]), load(sources["backward"]), config["facts"], path)
+
+
+def load_model(folder: str | os.PathLike[str]) -> LoadedLanguageModel | LoadedClassifier | LoadedPair:
+    """Read a model folder of whatever kind it is.
+
+    Raises: FolderError as `load_language_model`.
+    """
+    kind = read_config(folder)["kind"]
+    if kind == "pair":
+        return load_pair(folder)
+    return load_classifier(folder) if kind == "classifier" else load_language_model(folder)
+
+
+def _check_match(sources: Mapping[str, Path], configs: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raise DataError unless the folders are a forward and a backward model of one kind, with the same labels."""
+    for direction, config in configs.items():
+        if config.get("direction") != direction:
+            raise DataError(
+                f"{sources[direction]}: expected a {direction} model, got {config.get('direction') or config['kind']!r}"
+            )
+    forward, backward = configs["forward"], configs["backward"]
+    for name in ("kind", "label_names"):
+        if forward.get(name) != backward.get(name):
+            raise DataError(
+                f"{sources['backward']}: expected {name} {forward.get(name)!r}, as the forward model has, "
+                f"got {backward.get(name)!r}"
+            )

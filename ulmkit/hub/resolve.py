@@ -1,0 +1,44 @@
+"""From what people call a model to the folder it is in."""
+
+import os
+import re
+from pathlib import Path
+
+from ulmkit.errors import FolderError, MissingPackageError
+
+_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+_MODEL_FILES = ["*.json", "*.safetensors", "*.model", "*.csv", "*.md"]
+
+
+def resolve_model(name: str | os.PathLike[str]) -> Path:
+    """The folder of a model.
+
+    Args: name: a folder, or the name of a model on the Hugging Face hub ("owner/name"), which is downloaded once into
+        the hub's cache and read from there afterwards.
+    Raises: FolderError if it is neither, or cannot be downloaded; MissingPackageError without huggingface_hub.
+    """
+    path, text = Path(name), os.fspath(name)
+    if text and path.is_dir():
+        return path
+    if path.is_file():
+        raise FolderError(f"{path}: expected the folder of a model, got a file; give the folder that it is in")
+    if not _HUB_NAME.fullmatch(text):
+        raise FolderError(f"{text}: no such folder, and not the name of a model on the hub (owner/name)")
+    return _download(text)
+
+
+def _download(name: str) -> Path:
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError as error:
+        raise MissingPackageError(
+            f"{name}: no such folder; for a model on the hub: pip install huggingface_hub"
+        ) from error
+    try:
+        return Path(snapshot_download(name, allow_patterns=_MODEL_FILES))
+    except (OSError, ValueError) as error:  # huggingface_hub's errors are subclasses of these, as are the network's
+        reason = (str(error).strip() or repr(error)).splitlines()[0]
+        raise FolderError(
+            f"{name}: no such folder, and the hub gives no model of this name ({reason}); "
+            "check the name and the network, or copy the model folder here"
+        ) from error
