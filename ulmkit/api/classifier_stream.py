@@ -1,0 +1,53 @@
+"""A text classified while it comes in."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from ulmkit.errors import ConfigError
+from ulmkit.model.classifier import ClassifierState
+from ulmkit.pipeline import ClassifierParts
+from ulmkit.text import StreamingTokens
+
+
+class ClassifierStream:
+    """A text read piece by piece; at its end the answer is that of the whole text, however it was cut.
+
+    Raises: ConfigError for a backward model, and for heads that need the whole text at once.
+    """
+
+    def __init__(self, parts: ClassifierParts) -> None:
+        kind = parts.model.head.config.kind
+        if parts.direction == "backward":
+            raise ConfigError("stream: expected a forward classifier, got a backward one, which begins at the end")
+        if kind in ("tokens", "pair"):
+            raise ConfigError(f"stream: expected task single, multi or number, got {kind!r}")
+        self._parts = parts
+        self._tokens = StreamingTokens(parts.tokenizer)
+        with torch.no_grad():
+            self._state: ClassifierState = self._parts.model.begin(1)
+
+    def feed(self, piece: str) -> None:
+        """Take in the next piece, cut anywhere; tokens that it may still change are held back."""
+        self._read(self._tokens.feed(piece))
+
+    def finish(self) -> np.ndarray:
+        """The text is complete. Returns: (C,) probabilities, or () for a number."""
+        self._read(self._tokens.finish())
+        return self.predict_proba()
+
+    def predict_proba(self) -> np.ndarray:
+        """The answer for what was read so far, without the characters held back. Returns: as `finish`."""
+        model = self._parts.model
+        with torch.no_grad():
+            return model.head.predict(model.finish(self._state).float())[0].cpu().numpy()
+
+    def _read(self, tokens: Sequence[str]) -> None:
+        model = self._parts.model
+        ids = torch.from_numpy(self._parts.vocabulary.encode(tokens).astype(np.int64)).unsqueeze(1)
+        device = model.encoder.embedding.weight.device
+        with torch.no_grad():
+            for chunk in ids.split(model.chunk_steps):
+                if len(chunk):
+                    self._state = model.step(chunk.to(device), torch.tensor([len(chunk)]), self._state)

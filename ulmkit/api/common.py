@@ -1,0 +1,32 @@
+"""What both models have in common: text to ids, and a budget from keywords."""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from ulmkit.errors import DataError
+from ulmkit.pipeline import ClassifierParts, LanguageModelParts
+from ulmkit.text import Text
+from ulmkit.text.token_stream import reverse_document
+from ulmkit.training import Budget
+
+
+def one_budget(epochs: float | None, steps: int | None, minutes: float | None) -> Budget:
+    """The budget; exactly one of the three is given."""
+    return Budget(epochs=epochs, steps=steps, minutes=minutes)
+
+
+def text_ids(parts: LanguageModelParts | ClassifierParts, text: Text) -> np.ndarray:
+    """The ids of a text in the order that the model reads them."""
+    ids = parts.vocabulary.encode(parts.tokenizer.tokenize(text)).astype(np.int64)
+    return reverse_document(ids, parts.vocabulary.bos_id) if parts.direction == "backward" else ids
+
+
+def as_texts(texts: Text | Iterable[Text]) -> list[Text]:
+    """The texts as a list.
+
+    Raises: DataError for a single text, whose characters would be taken for texts.
+    """
+    if isinstance(texts, str):
+        raise DataError(f"texts: expected a list of texts, got one str ({texts[:40]!r}); put it in a list")
+    return list(texts)

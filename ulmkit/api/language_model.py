@@ -1,0 +1,177 @@
+"""The language model that people hold."""
+
+import os
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import torch
+
+from ulmkit.api.common import as_texts, one_budget, text_ids
+from ulmkit.evaluation import DocumentScore, Perplexity, first_context, perplexity, score_documents
+from ulmkit.hub import load_language_model, resolve_model, save_language_model
+from ulmkit.model.generation import Continuation, beam_search, sample
+from ulmkit.pipeline import DataOptions, LanguageModelParts
+from ulmkit.pipeline import finetune as finetune_parts
+from ulmkit.pipeline import prepare as prepare_corpus
+from ulmkit.pipeline import pretrain as pretrain_parts
+from ulmkit.text import EncodedCorpus, Text
+from ulmkit.text.documents import Data
+from ulmkit.text.token_stream import reverse_document
+
+
+class LanguageModel:
+    """A language model with its vocabulary and tokenizer. Made by `load`, `pretrain` or `finetune`."""
+
+    def __init__(self, parts: LanguageModelParts) -> None:
+        self.parts = parts
+
+    def __repr__(self) -> str:
+        parameters = sum(parameter.numel() for parameter in self.parts.model.parameters())
+        return (
+            f"LanguageModel({parameters:,} parameters, {len(self.parts.vocabulary):,} tokens, {self.parts.direction})"
+        )
+
+    @classmethod
+    def load(cls, name: str | os.PathLike[str]) -> "LanguageModel":
+        """Load a model folder, or a model of the hub.
+
+        Raises: FolderError if it is no language model, or is incomplete, truncated or altered.
+        """
+        loaded = load_language_model(resolve_model(name))
+        parts = LanguageModelParts(loaded.model, loaded.vocabulary, loaded.tokenizer, loaded.direction, loaded.facts)
+        return cls(parts)
+
+    @classmethod
+    def pretrain(
+        cls,
+        data: Data | EncodedCorpus,
+        *,
+        epochs: float | None = None,
+        steps: int | None = None,
+        minutes: float | None = None,
+        **options: Any,
+    ) -> "LanguageModel":
+        """Train a language model from scratch. Give one of epochs, steps, minutes; options: see `pipeline.pretrain`."""
+        return cls(pretrain_parts(data, budget=one_budget(epochs, steps, minutes), **options))
+
+    def finetune(
+        self,
+        data: Data | EncodedCorpus,
+        *,
+        epochs: float | None = None,
+        steps: int | None = None,
+        minutes: float | None = None,
+        **options: Any,
+    ) -> "LanguageModel":
+        """A new model, fine-tuned on the target text from this one. Options: see `pipeline.finetune`."""
+        return LanguageModel(finetune_parts(self.parts, data, budget=one_budget(epochs, steps, minutes), **options))
+
+    def save(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write a complete model folder, whole or not at all. Raises: FolderError if it is there or not writable."""
+        parts = self.parts
+        save_language_model(
+            folder,
+            parts.model,
+            parts.vocabulary,
+            parts.tokenizer,
+            parts.facts,
+            direction=parts.direction,
+            log=parts.history or None,
+            overwrite=overwrite,
+        )
+
+    def evaluate(
+        self,
+        data: Data | EncodedCorpus,
+        *,
+        split: str | None = None,
+        published: bool = False,
+        batch_size: int | None = None,
+        data_options: DataOptions | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Perplexity:
+        """Perplexity over one stream of the text; see `ulmkit.evaluation.perplexity`.
+
+        Args: split: which part of the data; None: all of it. published, batch_size: see there.
+        """
+        parts = self.parts
+        options = data_options or DataOptions(split_by="given")
+        corpus = prepare_corpus(data, options, tokenizer=parts.tokenizer, vocabulary=parts.vocabulary)
+        rows = corpus.rows(split)
+        return perplexity(
+            parts.model,
+            corpus.stream(rows, reverse=parts.direction == "backward"),
+            first_context=first_context(parts.vocabulary),
+            published=published,
+            batch_size=batch_size,
+            words=int(corpus.table["words"][rows].sum()),
+            characters=int(corpus.table["characters"][rows].sum()),
+            progress=progress,
+        )
+
+    def score(self, texts: Iterable[Text]) -> list[DocumentScore]:
+        """Log-probability and perplexity of each text, each on its own."""
+        parts, vocabulary = self.parts, self.parts.vocabulary
+        documents = [text_ids(parts, text) for text in as_texts(texts)]
+        context = first_context(vocabulary) if vocabulary.bos_id is None else None
+        return score_documents(parts.model, documents, first_context=context, unk_id=vocabulary.unk_id)
+
+    def generate(
+        self,
+        prompt: str = "",
+        *,
+        tokens: int = 50,
+        samples: int = 1,
+        temperature: float = 0.8,
+        top_k: int | None = None,
+        top_p: float = 1.0,
+        beam: int | None = None,
+        no_unk: bool = True,
+        seed: int | None = None,
+    ) -> list[str]:
+        """Texts that begin with `prompt` (for a backward model: that end with it).
+
+        Args:
+            tokens: to add, at most. samples: how many texts.
+            temperature, top_k, top_p: see `ulmkit.model.generation`. beam: search with a beam of this width instead of
+                sampling, and return the `samples` most probable.
+            no_unk: never the unknown token. seed: for the same texts again.
+        """
+        parts, vocabulary = self.parts, self.parts.vocabulary
+        ids = self._prompt_ids(prompt)
+        stop = [] if vocabulary.bos_id is None else [vocabulary.bos_id]
+        unwanted = [vocabulary.pad_id, vocabulary.unk_id if no_unk else None]
+        forbidden = [number for number in unwanted if number is not None]
+        device = parts.model.encoder.embedding.weight.device
+        start = torch.from_numpy(ids).to(device)
+        if beam is not None:
+            found = beam_search(parts.model, start, tokens, width=max(beam, samples), forbidden=forbidden, stop=stop)
+        else:
+            generator = torch.Generator(device=device)
+            generator.manual_seed(seed) if seed is not None else generator.seed()
+            found = sample(
+                parts.model,
+                start.unsqueeze(1).expand(-1, samples),
+                tokens,
+                temperature=temperature,
+                top_k=top_k,
+                top_p=top_p,
+                forbidden=forbidden,
+                stop=stop,
+                generator=generator,
+            )
+        return [self._text(ids, continuation) for continuation in found[:samples]]
+
+    def _prompt_ids(self, prompt: str) -> np.ndarray:
+        parts = self.parts
+        if parts.vocabulary.bos_id is None:  # a word-level corpus: go on after an end of line, the prompt's line open
+            context = np.array([first_context(parts.vocabulary)])
+            return np.concatenate([context, parts.vocabulary.encode(prompt.split())]).astype(np.int64)
+        return text_ids(parts, prompt)
+
+    def _text(self, prompt: np.ndarray, continuation: Continuation) -> str:
+        ids = np.concatenate([prompt, np.asarray(continuation.ids, dtype=np.int64)])
+        if self.parts.direction == "backward":
+            ids = reverse_document(ids, self.parts.vocabulary.bos_id)
+        return self.parts.tokenizer.detokenize(self.parts.vocabulary.decode(ids)).strip()

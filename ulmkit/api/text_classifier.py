@@ -1,0 +1,190 @@
+"""The classifier that people hold."""
+
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ulmkit.api.classifier_stream import ClassifierStream
+from ulmkit.api.common import as_texts, one_budget
+from ulmkit.api.language_model import LanguageModel
+from ulmkit.errors import ConfigError, DataError, FolderError
+from ulmkit.hub import LoadedClassifier, LoadedPair, load_model, resolve_model, save_classifier
+from ulmkit.pipeline import ClassifierParts, DataOptions, make_report, predict_outputs, predict_rows
+from ulmkit.pipeline import prepare as prepare_corpus
+from ulmkit.pipeline import train as train_parts
+from ulmkit.pipeline.classifiers import Report
+from ulmkit.pipeline.prediction import Outputs
+from ulmkit.text import EncodedCorpus, Text
+from ulmkit.text.documents import Data
+from ulmkit.text.rules import FLD
+from ulmkit.text.token_stream import reverse_document
+
+
+class TextClassifier:
+    """A classifier with its vocabulary, tokenizer and labels; with a backward partner, the mean of both."""
+
+    def __init__(self, parts: ClassifierParts, backward: ClassifierParts | None = None) -> None:
+        if backward is not None and backward.label_names != parts.label_names:
+            raise ConfigError(
+                f"backward: expected the labels {', '.join(parts.label_names)}, got {', '.join(backward.label_names)}"
+            )
+        self.parts, self.backward = parts, backward
+
+    def __repr__(self) -> str:
+        pair = ", forward and backward" if self.backward else ""
+        return f"TextClassifier({self.task}: {', '.join(self.labels) or 'a number'}{pair})"
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels in the order of the probabilities; none for a number."""
+        return self.parts.label_names
+
+    @property
+    def task(self) -> str:
+        """What it predicts: "single", "multi", "number", "tokens" or "pair"."""
+        return self.parts.model.head.config.kind
+
+    @classmethod
+    def load(cls, name: str | os.PathLike[str]) -> "TextClassifier":
+        """Load a model folder (of a classifier or a pair of them), or a model of the hub.
+
+        Raises: FolderError if it is no classifier, or is incomplete, truncated or altered.
+        """
+        loaded = load_model(resolve_model(name))
+        members = [loaded.forward, loaded.backward] if isinstance(loaded, LoadedPair) else [loaded]
+        parts = [_parts(member) for member in members if isinstance(member, LoadedClassifier)]
+        if not parts:
+            raise FolderError(f"{name}: expected a classifier, got a language model; train a classifier from it")
+        return cls(*parts)
+
+    @classmethod
+    def train(
+        cls,
+        data: Data | EncodedCorpus,
+        language_model: LanguageModel | None,
+        *,
+        epochs: float | None = None,
+        steps: int | None = None,
+        minutes: float | None = None,
+        **options: Any,
+    ) -> "TextClassifier":
+        """Train a classifier from a language model. Options: see `pipeline.train`."""
+        base = None if language_model is None else language_model.parts
+        return cls(train_parts(data, base, budget=one_budget(epochs, steps, minutes), **options))
+
+    def save(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write a complete model folder, whole or not at all. Save the members of a pair singly, then `save_pair`."""
+        if self.backward is not None:
+            raise ConfigError("save: expected one classifier, got a pair; save each, then ulmkit.hub.save_pair")
+        parts = self.parts
+        save_classifier(
+            folder,
+            parts.model,
+            parts.vocabulary,
+            parts.tokenizer,
+            parts.label_names,
+            parts.facts,
+            direction=parts.direction,
+            log=parts.history or None,
+            overwrite=overwrite,
+        )
+
+    def predict_proba(self, texts: Iterable[Text]) -> Outputs:
+        """What the classifier gives to each text.
+
+        Args: texts: each a str, or for pairs a tuple of two.
+        Returns: (n, C) probabilities in the order of `labels`; for a number (n,) numbers; for token labels, a (T, C)
+            array for each text.
+        """
+        texts = as_texts(texts)
+        found = [_predict_texts(parts, texts) for parts in (self.parts, self.backward) if parts is not None]
+        if len(found) == 1:
+            return found[0]
+        if self.task == "tokens":
+            return [np.mean(both, axis=0) for both in zip(*found, strict=True)]
+        return np.mean([np.asarray(outputs) for outputs in found], axis=0)
+
+    def predict(self, texts: Iterable[Text], *, threshold: float = 0.5) -> list[Any]:
+        """The label of each text; its labels ("multi", those of at least `threshold`); its number; or for token labels
+        its tokens with their labels."""
+        texts = as_texts(texts)
+        outputs = self.predict_proba(texts)
+        if self.task == "number":
+            return [float(number) for number in outputs]
+        if self.task == "multi":
+            return [[name for name, p in zip(self.labels, row, strict=True) if p >= threshold] for row in outputs]
+        if self.task == "tokens":
+            tokens = [self.parts.tokenizer.tokenize(text) for text in texts]
+            named = [[self.labels[label] for label in output.argmax(axis=-1)] for output in outputs]
+            return [list(zip(*pair, strict=True)) for pair in zip(tokens, named, strict=True)]
+        return [self.labels[int(row.argmax())] for row in outputs]
+
+    def stream(self) -> ClassifierStream:
+        """A text that comes in pieces; see ClassifierStream."""
+        if self.backward is not None:
+            raise ConfigError("stream: expected one forward classifier, got a pair, whose half begins at the end")
+        return ClassifierStream(self.parts)
+
+    def evaluate(
+        self,
+        data: Data | EncodedCorpus,
+        *,
+        split: str | None = None,
+        by: Sequence[str] = (),
+        data_options: DataOptions | None = None,
+    ) -> Report:
+        """All figures on labelled documents; see `ulmkit.evaluation`.
+
+        Args: split: which part of the data; None: all of it. by: columns by whose values errors are counted.
+        """
+        found, corpus, rows = [], None, np.array([])
+        options = data_options or DataOptions(split_by="given", columns=tuple(by))
+        for parts in (self.parts, self.backward):
+            if parts is None:
+                continue
+            corpus = prepare_corpus(
+                data,
+                options,
+                task=self.task,
+                tokenizer=parts.tokenizer,
+                vocabulary=parts.vocabulary,
+                label_names=parts.label_names or None,
+            )
+            rows = corpus.rows(split, labelled=True)
+            if not len(rows):
+                raise DataError(f"evaluation: expected labelled documents in split {split!r}, got none")
+            found.append(predict_rows(parts.model, corpus, rows, reverse=parts.direction == "backward"))
+        assert corpus is not None
+        outputs = found[0] if len(found) == 1 else np.mean([np.asarray(outputs) for outputs in found], axis=0)
+        return make_report(outputs, corpus, rows, by)
+
+
+def _predict_texts(parts: ClassifierParts, texts: Sequence[Text]) -> Outputs:
+    tokens = parts.tokenizer.tokenize_many(texts)
+    documents = [parts.vocabulary.encode(each).astype(np.int64) for each in tokens]
+    boundaries = None
+    if parts.model.head.config.kind == "pair":
+        boundaries = [_second_field(*each) for each in zip(texts, tokens, strict=True)]
+    reverse = parts.direction == "backward"
+    if reverse:
+        if boundaries is not None:
+            boundaries = [len(each) - start + 1 for each, start in zip(documents, boundaries, strict=True)]
+        documents = [reverse_document(document, parts.vocabulary.bos_id) for document in documents]
+    outputs = predict_outputs(parts.model, documents, boundaries)
+    if reverse and isinstance(outputs, list):
+        return [np.concatenate([output[:1], output[:0:-1]]) for output in outputs]
+    return outputs
+
+
+def _second_field(text: Text, tokens: list[str]) -> int:
+    if isinstance(text, str) or len(text) != 2:
+        raise DataError(f"texts: expected a tuple of two texts for task 'pair', got {text!r:.60}")
+    return tokens.index(FLD, tokens.index(FLD) + 1)
+
+
+def _parts(loaded: LoadedClassifier) -> ClassifierParts:
+    return ClassifierParts(
+        loaded.model, loaded.vocabulary, loaded.tokenizer, loaded.label_names, loaded.direction, loaded.facts
+    )

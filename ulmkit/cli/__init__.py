@@ -1,0 +1,61 @@
+"""The command line: `ulmkit COMMAND`."""
+
+import functools
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import typer
+
+from ulmkit.cli import info_command, model_commands, quickstart_command, training_commands
+from ulmkit.errors import UlmkitError
+from ulmkit.training import TrainingInterrupted
+
+app = typer.Typer(
+    help="Turn raw text into a language model, and the language model into a classifier.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _speaking_plainly(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Errors that ulmkit raises on purpose become one line on standard error, and exit status 2."""
+
+    @functools.wraps(command)
+    def guarded(*args: Any, **options: Any) -> Any:
+        try:
+            return command(*args, **options)
+        except TrainingInterrupted as stopped:
+            print(f"\nulmkit: {stopped}; the same command with --resume goes on", file=sys.stderr)
+            raise typer.Exit(130) from None
+        except KeyboardInterrupt:
+            print("\nulmkit: stopped", file=sys.stderr)
+            raise typer.Exit(130) from None
+        except UlmkitError as error:
+            print(f"ulmkit: {error}", file=sys.stderr)
+            raise typer.Exit(2) from None
+
+    return guarded
+
+
+for _name, _command in {
+    "quickstart": quickstart_command.quickstart_command,
+    "prepare": training_commands.prepare_command,
+    "pretrain": training_commands.pretrain_command,
+    "finetune": training_commands.finetune_command,
+    "train": training_commands.train_command,
+    "evaluate": model_commands.evaluate_command,
+    "predict": model_commands.predict_command,
+    "score": model_commands.score_command,
+    "generate": model_commands.generate_command,
+    "lr-find": training_commands.lr_find_command,
+    "info": info_command.info_command,
+}.items():
+    app.command(_name)(_speaking_plainly(_command))
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

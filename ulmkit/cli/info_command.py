@@ -1,0 +1,40 @@
+"""What this machine offers, and what ulmkit chooses from it."""
+
+from typing import Any
+
+import torch
+
+import ulmkit
+from ulmkit.cli.option_groups import MACHINE, Machine, with_groups
+from ulmkit.cli.summary import summarise
+from ulmkit.hub.facts import package_versions
+from ulmkit.kernels import PRECISIONS, backend_statuses, bf16_pays, choose_precision, cpu_features
+from ulmkit.pipeline.data import default_cache
+from ulmkit.pipeline.running import choose_device
+
+
+@with_groups(machine=MACHINE)
+def info_command(machine: Machine) -> None:
+    """Backends and precisions that are there, which are chosen, and why."""
+    device = choose_device(machine.device)
+    chosen = choose_precision(machine.precision, device, torch.float32)
+    figures: dict[str, Any] = {
+        "ulmkit": ulmkit.__version__,
+        "packages": ", ".join(f"{name} {version}" for name, version in package_versions().items() if name != "ulmkit"),
+        "device": f"{device} ({_device_name(device)})",
+        "threads": torch.get_num_threads(),
+        "cache": str(default_cache()),
+    }
+    for name in PRECISIONS[1:]:
+        dtype = choose_precision(name, device, torch.float32)
+        reason = f": {bf16_pays(device)[1]}" if name == "bf16" else ""
+        figures[f"precision {name}"] = ("chosen" if dtype == chosen else "there") + reason
+    for status in backend_statuses(device, chosen):
+        figures[f"backend {status.name}"] = f"{'chosen' if status.chosen else 'there'}: {status.reason}"
+    summarise(figures, machine.json_file)
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return ", ".join(sorted(cpu_features())) or "no processor features known"

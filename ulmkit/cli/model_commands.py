@@ -1,0 +1,216 @@
+"""Commands that use models: evaluate, predict, score, generate."""
+
+import csv
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO, Annotated, Any
+
+import numpy as np
+import typer
+
+from ulmkit.api import LanguageModel, TextClassifier
+from ulmkit.cli.option_groups import MACHINE, READ, Machine, with_groups
+from ulmkit.cli.summary import summarise
+from ulmkit.cli.training_commands import DataArgument
+from ulmkit.config import check_choice
+from ulmkit.errors import ConfigError
+from ulmkit.evaluation import json_safe
+from ulmkit.files import atomic_write
+from ulmkit.hub import read_config, resolve_model
+from ulmkit.pipeline import DataOptions, linear_baselines, place, prepare, texts_of, training_rows
+from ulmkit.text import Text
+
+ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="A model: a folder, or a hub name.")]
+ClassifierArgument = Annotated[str, typer.Argument(metavar="CLASSIFIER", help="A classifier: a folder, or a hub name.")]
+LanguageModelArgument = Annotated[str, typer.Argument(metavar="LM", help="A language model: a folder, or a hub name.")]
+OptionalData = Annotated[str | None, typer.Argument(metavar="[DATA]", help="Files, a folder or a hub data set.")]
+Texts = Annotated[list[str] | None, typer.Option("--text", help="A text in place of DATA; may be given again.")]
+OutFile = Annotated[str | None, typer.Option("--out", "-o", help="File to write, .jsonl or .csv; else the screen.")]
+
+FORMATS = (".jsonl", ".csv")
+
+
+@with_groups(data_options=READ, machine=MACHINE)
+def evaluate_command(
+    model: ModelArgument,
+    data: DataArgument,
+    data_options: DataOptions,
+    machine: Machine,
+    split: Annotated[str, typer.Option(help="Which part of the data; 'all' for all of it.")] = "test",
+    published: Annotated[
+        bool, typer.Option("--published", help="Perplexity the way awd-lstm-lm computes it, for comparison.")
+    ] = False,
+    batch_size: Annotated[int | None, typer.Option(help="Rows of --published; 10 if not given.")] = None,
+    by: Annotated[list[str] | None, typer.Option(help="Column to break errors down by; may be given again.")] = None,
+    baselines: Annotated[bool, typer.Option(help="Fit the linear baselines on the data's training part.")] = True,
+) -> None:
+    """How good a model is: perplexity, or accuracy and its company beside the linear baselines."""
+    part = None if split == "all" else split
+    if read_config(resolve_model(model))["kind"] == "language_model" or published:
+        language_model = _placed(LanguageModel.load(model), machine)
+        found = language_model.evaluate(
+            data, split=part, published=published, batch_size=batch_size, data_options=data_options
+        )
+        print(found.table())
+        if machine.json_file is not None:
+            summarise({"model": model, "data": data, "split": split}, machine.json_file, found.to_dict())
+        return
+    _evaluate_classifier(
+        _placed(TextClassifier.load(model), machine), data, part, by or [], baselines, data_options, machine
+    )
+
+
+def _evaluate_classifier(
+    classifier: TextClassifier,
+    data: str,
+    split: str | None,
+    by: Sequence[str],
+    baselines: bool,
+    data_options: DataOptions,
+    machine: Machine,
+) -> None:
+    corpus = prepare(
+        data,
+        data_options.keeping(by),
+        task=classifier.task,
+        tokenizer=classifier.parts.tokenizer,
+        vocabulary=classifier.parts.vocabulary,
+        label_names=classifier.labels or None,
+    )
+    report = classifier.evaluate(corpus if classifier.backward is None else data, split=split, by=by)
+    print(report.table())
+    details: dict[str, Any] = {"classifier": report.to_dict()}
+    facts = classifier.parts.facts
+    judged = corpus.rows(split, labelled=True)
+    if baselines and "train" in corpus.split_names and split not in (None, "train"):
+        rows = training_rows(corpus, facts.get("labelled_documents"), facts.get("seed", 0))
+        found = linear_baselines(corpus, texts_of(data, corpus, data_options), rows, judged)
+        for name, other in found.items():
+            details[name] = other.to_dict()
+            print(f"\n{name}, the same {len(rows):,} labels:")
+            print(other.table().split("\n\n")[0])
+    if machine.json_file is not None:
+        summarise({"data": data, "split": split or "all"}, machine.json_file, details)
+
+
+@with_groups(data_options=READ, machine=MACHINE)
+def predict_command(
+    classifier: ClassifierArgument,
+    data_options: DataOptions,
+    machine: Machine,
+    data: OptionalData = None,
+    text: Texts = None,
+    split: Annotated[str | None, typer.Option(help="Which part of the data.")] = None,
+    out: OutFile = None,
+    threshold: Annotated[float, typer.Option(help="Least probability of a label, for several labels.")] = 0.5,
+) -> None:
+    """The label of each text, with its probability."""
+    model = _placed(TextClassifier.load(classifier), machine)
+    texts = list(_texts(data, text, split, data_options, model.task))
+    labels, outputs = model.predict(texts, threshold=threshold), model.predict_proba(texts)
+    rows = []
+    for label, output, each in zip(labels, outputs, texts, strict=True):
+        row: dict[str, Any] = {"label": label}
+        if model.task in ("single", "pair"):
+            row["probability"] = round(float(np.max(output)), 6)
+        if model.task in ("single", "pair", "multi"):
+            row["probabilities"] = {name: round(float(p), 6) for name, p in zip(model.labels, output, strict=True)}
+        rows.append({**row, "text": each})
+    _write_rows(rows, out)
+
+
+@with_groups(data_options=READ, machine=MACHINE)
+def score_command(
+    language_model: LanguageModelArgument,
+    data_options: DataOptions,
+    machine: Machine,
+    data: OptionalData = None,
+    text: Texts = None,
+    split: Annotated[str | None, typer.Option(help="Which part of the data.")] = None,
+    out: OutFile = None,
+) -> None:
+    """Log-probability and perplexity of each text under a language model."""
+    model = _placed(LanguageModel.load(language_model), machine)
+    texts = list(_texts(data, text, split, data_options, "none"))
+    scores = model.score(texts)
+    _write_rows([{**score.to_dict(), "text": each} for score, each in zip(scores, texts, strict=True)], out)
+
+
+@with_groups(machine=MACHINE)
+def generate_command(
+    language_model: LanguageModelArgument,
+    machine: Machine,
+    prompt: Annotated[str, typer.Option(help="What the text begins with.")] = "",
+    tokens: Annotated[int, typer.Option(help="Tokens to add, at most.")] = 100,
+    samples: Annotated[int, typer.Option(help="How many texts.")] = 1,
+    temperature: Annotated[float, typer.Option(help="Below 1 is safer, above 1 wilder.")] = 0.8,
+    top_k: Annotated[int | None, typer.Option(help="Draw from so many most probable tokens.")] = None,
+    top_p: Annotated[float, typer.Option(help="Draw from the fewest tokens that reach this probability.")] = 1.0,
+    beam: Annotated[int | None, typer.Option(help="Search with a beam of this width in place of drawing.")] = None,
+    no_unk: Annotated[bool, typer.Option(help="Never the unknown token.")] = True,
+) -> None:
+    """Let a language model go on with a text."""
+    model = _placed(LanguageModel.load(language_model), machine)
+    texts = model.generate(
+        prompt,
+        tokens=tokens,
+        samples=samples,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        beam=beam,
+        no_unk=no_unk,
+        seed=machine.seed,
+    )
+    print("\n\n".join(texts))
+    if machine.json_file is not None:
+        summarise({"model": language_model, "texts": len(texts)}, machine.json_file, {"generated": texts})
+
+
+def _placed(model: Any, machine: Machine) -> Any:
+    """The model on the device and in the precision asked for."""
+    members = (model.parts, getattr(model, "backward", None))
+    for parts in members:
+        if parts is not None:
+            parts.model.to(place(parts.model.encoder, machine.run()))
+    return model
+
+
+def _texts(
+    data: str | None, texts: Sequence[str] | None, split: str | None, options: DataOptions, task: str
+) -> Iterator[Text]:
+    if (data is None) == (not texts):
+        raise ConfigError("texts: expected DATA or --text, one of them; give a file or a text")
+    if texts:
+        yield from texts
+        return
+    source = options.source(data or "", "none" if task != "pair" else "pair", split=split)
+    for document in source:
+        yield document.text
+
+
+def _write_rows(rows: Sequence[dict[str, Any]], out: str | None) -> None:
+    """One JSON object a line, or a CSV whose nested values are JSON."""
+    if out is None:
+        for row in rows:
+            print(json.dumps(json_safe(row), ensure_ascii=False))
+        return
+    suffix = Path(out).suffix
+    check_choice("out", suffix, FORMATS)
+    with atomic_write(out) as file:
+        if suffix == ".jsonl":
+            file.writelines(json.dumps(json_safe(row), ensure_ascii=False) + "\n" for row in rows)
+        else:
+            _write_csv(rows, file)
+    print(f"{len(rows):,} rows written to {out}")
+
+
+def _write_csv(rows: Sequence[dict[str, Any]], file: IO[str]) -> None:
+    writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+    writer.writeheader()
+    for row in rows:
+        safe = json_safe(row)
+        writer.writerow(
+            {name: value if isinstance(value, str | int | float) else json.dumps(value) for name, value in safe.items()}
+        )

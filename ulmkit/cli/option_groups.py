@@ -1,0 +1,231 @@
+"""Options that several commands share, each group made into one object.
+
+A command names a group as one of its parameters and gets the object; on the command line the group's options stand
+in its place.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Annotated, Any
+
+import torch
+import typer
+
+from ulmkit.config import check_positive
+from ulmkit.pipeline import CLASSIFY, FINETUNE, PRETRAIN, DataOptions, RunOptions
+from ulmkit.training import Budget, Schedule
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option: its type, what `--help` says, its default, and its name if not the keyword's own."""
+
+    type: Any
+    help: str
+    default: Any = None
+    flag: str | None = None
+
+
+@dataclass(frozen=True)
+class OptionGroup:
+    """Options by keyword, and what makes the object from their values. panel: its heading in `--help`."""
+
+    panel: str
+    make: Callable[..., Any]
+    options: Mapping[str, Option]
+
+    def parameters(self) -> list[inspect.Parameter]:
+        """As parameters of a command."""
+        found = []
+        for name, option in self.options.items():
+            flags = () if option.flag is None else (option.flag,)
+            info = typer.Option(*flags, help=option.help, rich_help_panel=self.panel)
+            found.append(
+                inspect.Parameter(
+                    name,
+                    inspect.Parameter.KEYWORD_ONLY,
+                    default=option.default,
+                    annotation=Annotated[option.type, info],
+                )
+            )
+        return found
+
+
+def with_groups(**groups: OptionGroup) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Let a command take each named parameter as a group of options."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        signature = inspect.signature(command, eval_str=True)
+        own = [parameter for name, parameter in signature.parameters.items() if name not in groups]
+        own = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
+        parameters = own + [parameter for group in groups.values() for parameter in group.parameters()]
+
+        @functools.wraps(command)
+        def expanded(**values: Any) -> Any:
+            made = {
+                name: group.make(**{key: values.pop(key) for key in group.options}) for name, group in groups.items()
+            }
+            return command(**values, **made)
+
+        expanded.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        expanded.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        del expanded.__wrapped__
+        return expanded
+
+    return decorate
+
+
+def _data_options(text_column: list[str] | None, columns: list[str] | None, **values: Any) -> DataOptions:
+    text = text_column[0] if text_column and len(text_column) == 1 else text_column or None
+    return DataOptions(text_column=text, columns=tuple(columns or ()), **values)
+
+
+_READ = {
+    "text_column": Option(list[str] | None, "Column with the text; give it again for a text of several fields."),
+    "label_column": Option(str | None, "Column with the label."),
+    "group_column": Option(str | None, "Column with the group, for --split-by group."),
+    "time_column": Option(str | None, "Column with the time, for --split-by time."),
+    "split_column": Option(str | None, "Column that says train, valid or test."),
+    "columns": Option(list[str] | None, "Further column to keep; may be given again.", flag="--column"),
+    "lines": Option(bool, "A .txt file holds one document a line.", False),
+}
+
+_SPLIT = {
+    "split_by": Option(str, "Validation documents: auto, given, random, time or group.", "auto"),
+    "valid_fraction": Option(float, "Part that validates, if the data does not say.", 0.1),
+    "workers": Option(int | None, "Processes that tokenize; one a processor if not given."),
+}
+
+_TOKENIZE = {
+    "tokenizer": Option(str, "spacy, sentencepiece, whitespace or bytes.", "spacy"),
+    "language": Option(str, "Language code, for spacy.", "en"),
+    "max_vocab": Option(int, "Most tokens in a word vocabulary.", 60_000),
+    "min_freq": Option(int, "Least number of times a word must occur.", 3),
+    "pieces": Option(int, "Number of SentencePiece pieces.", 16_000),
+    "pieces_kind": Option(str, "SentencePiece algorithm: unigram or bpe.", "unigram"),
+}
+
+READ = OptionGroup("Data", _data_options, _READ | _SPLIT)
+PREPARE = OptionGroup("Data", _data_options, _READ | _SPLIT | _TOKENIZE)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where a command runs, and the file that its summary is written to besides."""
+
+    device: str
+    precision: str
+    backend: str
+    seed: int
+    json_file: str | None
+
+    def run(self, **others: Any) -> RunOptions:
+        """The RunOptions with these and `others`."""
+        return RunOptions(device=self.device, precision=self.precision, backend=self.backend, seed=self.seed, **others)
+
+
+def _machine(threads: int | None, **values: Any) -> Machine:
+    if threads is not None:
+        check_positive("threads", threads)
+        torch.set_num_threads(threads)
+    return Machine(**values)
+
+
+MACHINE = OptionGroup(
+    "Machine",
+    _machine,
+    {
+        "device": Option(str, "auto, cpu, cuda or cuda:N.", "auto"),
+        "precision": Option(str, "auto, fp32 or bf16.", "auto"),
+        "backend": Option(str, "LSTM kernels: auto, or a name that `ulmkit info` shows.", "auto"),
+        "threads": Option(int | None, "Processor threads; torch's choice if not given."),
+        "seed": Option(int, "Of all that is random.", 0),
+        "json_file": Option(str | None, "Write the summary to this file too.", flag="--json"),
+    },
+)
+
+
+def budget_group(default_epochs: float) -> OptionGroup:
+    """Epochs, steps or minutes; `default_epochs` if none is given."""
+
+    def make(epochs: float | None, steps: int | None, minutes: float | None) -> Budget:
+        if epochs is None and steps is None and minutes is None:
+            return Budget(epochs=default_epochs)
+        return Budget(epochs=epochs, steps=steps, minutes=minutes)
+
+    return OptionGroup(
+        "Budget: one of these",
+        make,
+        {
+            "epochs": Option(float | None, f"Times through the training text; {default_epochs:g} if nothing is given."),
+            "steps": Option(int | None, "Optimizer steps."),
+            "minutes": Option(float | None, "Wall-clock time, validation included."),
+        },
+    )
+
+
+def _changed(preset: Any, schedule: str | None, weight_decay: float | None, values: Mapping[str, Any]) -> Any:
+    given = {name: value for name, value in values.items() if value is not None}
+    if schedule is not None:
+        given["schedule"] = Schedule(schedule)
+    if weight_decay is not None:
+        given["optimizer"] = replace(preset.optimizer, weight_decay=weight_decay)
+    return replace(preset, **given)
+
+
+def _recipe_options(preset: Any) -> dict[str, Option]:
+    rate = preset.peak_rate
+    return {
+        "batch_size": Option(int | None, f"Sequences of a step; {preset.batch_size} if not given."),
+        "peak_rate": Option(float | None, f"Highest learning rate; {rate} if not given.", flag="--rate"),
+        "schedule": Option(
+            str | None, f"slanted_triangular, one_cycle, flat_cosine or constant; {preset.schedule.name} if not given."
+        ),
+        "factor": Option(float | None, f"Rate of a layer group over the one below; {preset.factor:g} if not given."),
+        "weight_decay": Option(float | None, f"Strength of decay; {preset.optimizer.weight_decay:g} if not given."),
+        "clip": Option(float | None, f"Largest norm of the gradient; {preset.clip} if not given."),
+        "dropout_multiplier": Option(
+            float | None,
+            f"On all dropouts of the encoder; {preset.dropout_multiplier:g} if not given.",
+            flag="--dropout",
+        ),
+    }
+
+
+def language_model_recipe(preset: Any) -> OptionGroup:
+    """What may be changed of a LanguageModelRecipe."""
+
+    def make(schedule: str | None, weight_decay: float | None, **values: Any) -> Any:
+        return _changed(preset, schedule, weight_decay, values)
+
+    return OptionGroup(
+        "Recipe",
+        make,
+        {
+            **_recipe_options(preset),
+            "bptt": Option(int | None, f"Steps back-propagated through; {preset.bptt} if not given."),
+            "ar": Option(float | None, f"Activation regularisation; {preset.ar:g} if not given."),
+            "tar": Option(float | None, f"Temporal activation regularisation; {preset.tar:g} if not given."),
+        },
+    )
+
+
+def _classifier_recipe(schedule: str | None, weight_decay: float | None, **values: Any) -> Any:
+    return _changed(CLASSIFY, schedule, weight_decay, values)
+
+
+PRETRAIN_RECIPE = language_model_recipe(PRETRAIN)
+FINETUNE_RECIPE = language_model_recipe(FINETUNE)
+CLASSIFY_RECIPE = OptionGroup(
+    "Recipe",
+    _classifier_recipe,
+    {
+        **_recipe_options(CLASSIFY),
+        "unfreezing": Option(str | None, "gradual, full, last or chain-thaw; gradual if not given."),
+        "label_smoothing": Option(float | None, "Share of the target spread over all labels."),
+        "class_weights": Option(str | None, "none or balanced."),
+        "patience": Option(int | None, "Validations without a better value before a phase ends."),
+    },
+)

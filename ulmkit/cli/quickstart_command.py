@@ -1,0 +1,5 @@
+"""x"""
+
+
+def quickstart_command() -> None:
+    """TODO"""

@@ -1,0 +1,254 @@
+"""Commands that make models: prepare, pretrain, finetune, train, lr-find."""
+
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ulmkit.api import LanguageModel, TextClassifier
+from ulmkit.cli.option_groups import (
+    CLASSIFY_RECIPE,
+    FINETUNE_RECIPE,
+    MACHINE,
+    PREPARE,
+    PRETRAIN_RECIPE,
+    READ,
+    Machine,
+    Option,
+    OptionGroup,
+    budget_group,
+    with_groups,
+)
+from ulmkit.cli.progress import document_progress
+from ulmkit.cli.summary import summarise
+from ulmkit.errors import FolderError
+from ulmkit.model.awd_lstm import AWDLSTMConfig
+from ulmkit.pipeline import (
+    ClassifierRecipe,
+    DataOptions,
+    LanguageModelRecipe,
+    RunOptions,
+    find_finetuning_rate,
+    linear_baselines,
+    prepare,
+    texts_of,
+    training_rows,
+    validation_rows,
+    watched,
+)
+from ulmkit.report import plot_lr_find
+from ulmkit.training import Budget, make_progress
+
+DataArgument = Annotated[
+    str, typer.Argument(metavar="DATA", help="Files, a folder, a prepared corpus, or the name of a hub data set.")
+]
+ModelArgument = Annotated[str, typer.Argument(metavar="LM", help="A language model: a folder, or a hub name.")]
+OutOption = Annotated[str, typer.Option("--out", "-o", help="Folder to write.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the folder that is there.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with the training that was stopped.")]
+Transductive = Annotated[
+    bool, typer.Option("--transductive", help="Learn from the text of the test split too; the model card says so.")
+]
+
+SIZES = OptionGroup(
+    "Model",
+    lambda embedding_size, hidden_size, layers: AWDLSTMConfig(
+        vocab_size=1, embedding_size=embedding_size, hidden_size=hidden_size, layers=layers
+    ),
+    {
+        "embedding_size": Option(int, "Size of embedding and last layer.", 400),
+        "hidden_size": Option(int, "Units of the other layers.", 1152),
+        "layers": Option(int, "LSTM layers.", 3),
+    },
+)
+
+
+@with_groups(data_options=PREPARE, machine=MACHINE)
+def prepare_command(
+    data: DataArgument,
+    out: OutOption,
+    data_options: DataOptions,
+    machine: Machine,
+    task: Annotated[str, typer.Option(help="Labels: none, single, multi, number, tokens or pair.")] = "none",
+    overwrite: Overwrite = False,
+) -> None:
+    """Turn text into an encoded corpus: tokenized, split, memory-mapped."""
+    with document_progress() as progress:
+        corpus = prepare(data, data_options, task=task, folder=out, overwrite=overwrite, progress=progress)
+    figures: dict[str, Any] = {"corpus": out, "vocabulary": len(corpus.vocabulary), "tokenizer": corpus.tokenizer.name}
+    for name, split in corpus.facts["splits"].items():
+        figures[name] = (
+            f"{split['documents']:,} documents, {split['tokens']:,} tokens, {split['unknown_rate']:.2%} unknown"
+        )
+    for held_out, found in (corpus.facts["near_duplicates"] or {}).items():
+        for trained_on, counts in found.items():
+            figures[f"in {held_out}, also in {trained_on}"] = ", ".join(f"{n:,} {what}" for what, n in counts.items())
+    summarise(figures, machine.json_file, corpus.facts)
+
+
+@with_groups(data_options=PREPARE, sizes=SIZES, budget=budget_group(10), recipe=PRETRAIN_RECIPE, machine=MACHINE)
+def pretrain_command(
+    data: DataArgument,
+    out: OutOption,
+    data_options: DataOptions,
+    sizes: AWDLSTMConfig,
+    budget: Budget,
+    recipe: LanguageModelRecipe,
+    machine: Machine,
+    backward: Annotated[bool, typer.Option("--backward", help="Read the text from its end.")] = False,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Train a language model from scratch."""
+    run = _run(machine, out, resume, overwrite)
+    with document_progress() as progress:
+        corpus = prepare(data, data_options, progress=progress)
+    model = LanguageModel.pretrain(
+        corpus,
+        **_spent(budget),
+        sizes=sizes,
+        recipe=recipe,
+        run=run,
+        direction="backward" if backward else "forward",
+    )
+    _save(model, out, overwrite)
+    summarise(_figures(model, out), machine.json_file, {"facts": model.parts.facts})
+
+
+@with_groups(data_options=READ, budget=budget_group(5), recipe=FINETUNE_RECIPE, machine=MACHINE)
+def finetune_command(
+    language_model: ModelArgument,
+    data: DataArgument,
+    out: OutOption,
+    data_options: DataOptions,
+    budget: Budget,
+    recipe: LanguageModelRecipe,
+    machine: Machine,
+    transductive: Transductive = False,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Go on training a language model on the text it is meant for."""
+    run = _run(machine, out, resume, overwrite)
+    base = LanguageModel.load(language_model)
+    options: dict[str, Any] = {"splits": ("train", "unsupervised", "test")} if transductive else {}
+    with document_progress() as progress:
+        model = base.finetune(
+            data, **_spent(budget), recipe=recipe, data_options=data_options, run=run, progress=progress, **options
+        )
+    _save(model, out, overwrite)
+    summarise(_figures(model, out), machine.json_file, {"facts": model.parts.facts})
+
+
+@with_groups(data_options=READ, budget=budget_group(5), recipe=CLASSIFY_RECIPE, machine=MACHINE)
+def train_command(
+    language_model: Annotated[
+        str, typer.Argument(metavar="LM", help="A language model: a folder or hub name; 'none' for random weights.")
+    ],
+    data: DataArgument,
+    out: OutOption,
+    data_options: DataOptions,
+    budget: Budget,
+    recipe: ClassifierRecipe,
+    machine: Machine,
+    task: Annotated[str, typer.Option(help="Labels: single, multi, number, tokens or pair.")] = "single",
+    labels: Annotated[int | None, typer.Option(help="Learn from so many labelled documents only.")] = None,
+    valid_documents: Annotated[int | None, typer.Option(help="Judge by so many validation documents only.")] = None,
+    baselines: Annotated[bool, typer.Option(help="Fit the linear baselines on the same documents.")] = True,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Train a classifier on labelled documents."""
+    run = _run(machine, out, resume, overwrite)
+    base = None if language_model == "none" else LanguageModel.load(language_model)
+    with document_progress() as progress:
+        corpus = prepare(
+            data,
+            data_options,
+            task=task,
+            tokenizer=None if base is None else base.parts.tokenizer,
+            vocabulary=None if base is None else base.parts.vocabulary,
+            progress=progress,
+        )
+    judged = validation_rows(corpus, valid_documents, run.seed)
+    model = TextClassifier.train(
+        corpus,
+        base,
+        **_spent(budget),
+        task=task,
+        recipe=recipe,
+        run=run,
+        labels=labels,
+        valid_documents=valid_documents,
+    )
+    figures = _figures(model, out)
+    if baselines:
+        texts = texts_of(data, corpus, data_options)
+        rows = training_rows(corpus, labels, run.seed)
+        for name, report in linear_baselines(corpus, texts, rows, judged).items():
+            model.parts.facts.setdefault("baselines", {})[name] = watched(report)
+            figures |= {f"{figure.removeprefix('valid_')}, {name}": value for figure, value in watched(report).items()}
+    _save(model, out, overwrite)
+    summarise(figures, machine.json_file, {"facts": model.parts.facts})
+
+
+@with_groups(data_options=READ, recipe=FINETUNE_RECIPE, machine=MACHINE)
+def lr_find_command(
+    language_model: ModelArgument,
+    data: DataArgument,
+    data_options: DataOptions,
+    recipe: LanguageModelRecipe,
+    machine: Machine,
+    plot: Annotated[str, typer.Option(help="Picture to write.")] = "lr-find.png",
+    steps: Annotated[int, typer.Option(help="Steps of the ramp.")] = 100,
+) -> None:
+    """Look for a learning rate for fine-tuning: a ramp of rates, the loss of each, and a plot."""
+    base = LanguageModel.load(language_model)
+    with document_progress() as progress:
+        found = find_finetuning_rate(
+            base.parts,
+            data,
+            recipe=recipe,
+            data_options=data_options,
+            run=machine.run(),
+            steps=steps,
+            progress=progress,
+        )
+    suggestions = {"steepest": found.steepest, "valley": found.valley}
+    plot_lr_find(found.rates, found.losses, suggestions, plot, smoothed=found.smoothed)
+    summarise({**suggestions, "plot": plot}, machine.json_file, asdict(found))
+
+
+def _run(machine: Machine, out: str, resume: bool, overwrite: bool) -> RunOptions:
+    """Where the stage runs; its checkpoints are kept beside `out` until that is written."""
+    if Path(out).exists() and not overwrite:
+        raise FolderError(f"{out}: is already there; choose another --out, or say --overwrite")
+    return machine.run(folder=_checkpoints(out), resume=resume, progress=make_progress())
+
+
+def _checkpoints(out: str) -> Path:
+    path = Path(out)
+    return path.with_name(path.name + ".training")
+
+
+def _save(model: LanguageModel | TextClassifier, out: str, overwrite: bool) -> None:
+    model.save(out, overwrite=overwrite)
+    shutil.rmtree(_checkpoints(out), ignore_errors=True)
+
+
+def _figures(model: LanguageModel | TextClassifier, out: str) -> dict[str, Any]:
+    """The figures of a training for its summary."""
+    facts = model.parts.facts
+    figures: dict[str, Any] = {"model": out, "parameters": sum(p.numel() for p in model.parts.model.parameters())}
+    for name in ("labelled_documents", "steps", "epochs", "minutes", "tokens_per_second"):
+        if name in facts:
+            figures[name.replace("_", " ")] = facts[name]
+    for group, values in facts["figures"].items():
+        figures |= {f"{name.removeprefix('valid_')}, {group}": value for name, value in values.items()}
+    return figures
+
+
+def _spent(budget: Budget) -> dict[str, Any]:
+    return asdict(budget)

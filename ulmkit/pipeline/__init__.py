@@ -1,0 +1,46 @@
+"""The stages as functions: prepare, pretrain, finetune, train; and the recipes they follow."""
+
+from ulmkit.pipeline.classifiers import (
+    Report,
+    make_report,
+    predict_rows,
+    train,
+    training_rows,
+    validation_rows,
+    watched,
+)
+from ulmkit.pipeline.data import DataOptions, prepare
+from ulmkit.pipeline.language_models import find_finetuning_rate, finetune, pretrain, validation_perplexity
+from ulmkit.pipeline.linear_baselines import linear_baselines, texts_of
+from ulmkit.pipeline.parts import ClassifierParts, LanguageModelParts
+from ulmkit.pipeline.prediction import predict_outputs
+from ulmkit.pipeline.recipes import CLASSIFY, FINETUNE, PRETRAIN, ClassifierRecipe, LanguageModelRecipe
+from ulmkit.pipeline.running import RunOptions, place
+
+__all__ = [
+    "CLASSIFY",
+    "FINETUNE",
+    "PRETRAIN",
+    "ClassifierParts",
+    "ClassifierRecipe",
+    "DataOptions",
+    "LanguageModelParts",
+    "LanguageModelRecipe",
+    "Report",
+    "RunOptions",
+    "find_finetuning_rate",
+    "finetune",
+    "linear_baselines",
+    "make_report",
+    "place",
+    "predict_outputs",
+    "predict_rows",
+    "prepare",
+    "pretrain",
+    "texts_of",
+    "train",
+    "training_rows",
+    "validation_perplexity",
+    "validation_rows",
+    "watched",
+]

@@ -1,0 +1,238 @@
+"""Training of classifiers, and their evaluation."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from ulmkit.errors import ConfigError, DataError
+from ulmkit.evaluation import (
+    MultiLabelReport,
+    NumberReport,
+    SingleLabelReport,
+    TokenLabelReport,
+    evaluate_multi,
+    evaluate_number,
+    evaluate_single,
+    evaluate_tokens,
+)
+from ulmkit.hub.folder_config import Direction
+from ulmkit.model.awd_lstm import AWDLSTMConfig
+from ulmkit.model.classifier import AWDLSTMClassifier
+from ulmkit.model.heads import HeadConfig
+from ulmkit.model.transfer import transfer_encoder
+from ulmkit.pipeline.classifier_task import ClassifierTask
+from ulmkit.pipeline.data import DataOptions, Progress, prepare
+from ulmkit.pipeline.parts import ClassifierParts, LanguageModelParts
+from ulmkit.pipeline.prediction import Outputs, predict_outputs
+from ulmkit.pipeline.recipes import CLASSIFY, ClassifierRecipe
+from ulmkit.pipeline.running import RunOptions, data_facts, place, run_stage, training_facts, with_dropouts
+from ulmkit.text import EncodedCorpus
+from ulmkit.text.batches import ClassifierBatches
+from ulmkit.text.documents import Data
+from ulmkit.text.token_stream import reverse_document
+from ulmkit.training import Budget
+
+Report = SingleLabelReport | MultiLabelReport | NumberReport | TokenLabelReport
+
+CLASSIFIER_DROPOUTS = {
+    "embedding_dropout": 0.05,
+    "input_dropout": 0.4,
+    "hidden_dropout": 0.3,
+    "output_dropout": 0.0,
+    "weight_dropout": 0.5,
+}
+"""Before the recipe's multiplier: Howard & Ruder 2018, section 4.1. The encoder's output goes to the head undropped."""
+
+
+def train(
+    data: Data | EncodedCorpus,
+    language_model: LanguageModelParts | None,
+    *,
+    budget: Budget,
+    task: str = "single",
+    recipe: ClassifierRecipe = CLASSIFY,
+    sizes: AWDLSTMConfig | None = None,
+    data_options: DataOptions | None = None,
+    run: RunOptions | None = None,
+    labels: int | None = None,
+    valid_documents: int | None = None,
+    progress: Progress | None = None,
+) -> ClassifierParts:
+    """Train a classifier on labelled documents.
+
+    Args:
+        data: labelled documents, see `prepare`.
+        language_model: whose encoder, vocabulary and tokenizer to start from; None to start from random weights, for
+            comparison (then `sizes` are the encoder's).
+        task: "single", "multi", "number", "tokens" or "pair".
+        labels: learn from so many labelled documents only, drawn with each class in proportion.
+        valid_documents: judge by so many validation documents only.
+        The rest as `pretrain`.
+    Raises: DataError if labels are missing or do not fit the task; TrainingError if the loss is not finite.
+    Source: Howard & Ruder 2018, arXiv:1801.06146, section 3.3.
+    """
+    run = run or RunOptions()
+    given = {} if language_model is None else _given(language_model)
+    corpus = prepare(data, data_options, task=task, progress=progress, **given)
+    rows = training_rows(corpus, labels, run.seed)
+    config = sizes or AWDLSTMConfig(vocab_size=1) if language_model is None else language_model.model.config
+    config = with_dropouts(
+        replace(config, vocab_size=len(corpus.vocabulary)), CLASSIFIER_DROPOUTS, recipe.dropout_multiplier
+    )
+    torch.manual_seed(run.seed)
+    model = AWDLSTMClassifier(
+        config,
+        _head_config(corpus, rows, recipe),
+        chunk_steps=recipe.chunk_steps,
+        gradient_steps=recipe.gradient_steps,
+    )
+    if language_model is not None:
+        transfer_encoder(language_model.model.encoder, model.encoder)
+    model.to(place(model.encoder, run))
+    reverse = language_model is not None and language_model.direction == "backward"
+    direction: Direction = "backward" if reverse else "forward"
+    held_out = validation_rows(corpus, valid_documents, run.seed)
+
+    def validate() -> dict[str, float]:
+        return watched(make_report(predict_rows(model, corpus, held_out, reverse=reverse), corpus, held_out))
+
+    batches = ClassifierBatches(corpus, rows, recipe.batch_size, seed=run.seed, reverse=reverse)
+    trained = ClassifierTask(model, batches, validate)
+    result = run_stage(
+        trained,
+        recipe.phases(len(trained.groups), budget),
+        run,
+        optimizer=recipe.optimizer,
+        clip=recipe.clip,
+        patience=recipe.patience,
+    )
+    facts = {
+        "stage": "classification",
+        "labelled_documents": len(rows),
+        "pretrained": language_model is not None,
+        "base": {} if language_model is None else language_model.facts.get("figures", {}),
+        **data_facts(corpus, ["train"]),
+        "figures": {"validation": {**validate(), "documents": len(held_out)}},
+        **training_facts(result, recipe, budget, run),
+    }
+    model.eval()
+    return ClassifierParts(
+        model, corpus.vocabulary, corpus.tokenizer, corpus.label_names, direction, facts, result.history
+    )
+
+
+def _given(language_model: LanguageModelParts) -> dict[str, Any]:
+    return {"tokenizer": language_model.tokenizer, "vocabulary": language_model.vocabulary}
+
+
+def training_rows(corpus: EncodedCorpus, labels: int | None, seed: int) -> np.ndarray:
+    """The labelled documents to learn from: all, or `labels` of them with each class in proportion."""
+    rows = corpus.rows("train", labelled=True)
+    if labels is None:
+        return rows
+    if not 1 <= labels <= len(rows):
+        raise ConfigError(f"labels: expected 1 to {len(rows)}, the labelled training documents, got {labels}")
+    shuffled = np.random.default_rng([seed, 3]).permutation(rows)
+    if corpus.task not in ("single", "pair"):
+        return np.sort(shuffled[:labels])
+    by_class = [shuffled[corpus.labels(shuffled) == label] for label in range(len(corpus.label_names))]
+    # the k-th document of n of its class comes at (k + 1/2) / n: a prefix of this order has all classes in proportion
+    place_in_class = np.concatenate([(np.arange(len(part)) + 0.5) / len(part) for part in by_class if len(part)])
+    order = np.argsort(place_in_class, kind="stable")[:labels]
+    return np.sort(np.concatenate(by_class)[order])
+
+
+def validation_rows(corpus: EncodedCorpus, documents: int | None = None, seed: int = 0) -> np.ndarray:
+    """The labelled validation documents, or a random `documents` of them.
+
+    Raises: DataError if there are none.
+    """
+    rows = corpus.rows("valid", labelled=True) if "valid" in corpus.split_names else np.array([], dtype=np.int64)
+    if not len(rows):
+        raise DataError("validation: expected labelled documents in a split 'valid', got none; let split_by draw one")
+    if documents is None or documents >= len(rows):
+        return rows
+    return np.sort(np.random.default_rng([seed, 4]).permutation(rows)[:documents])
+
+
+def _head_config(corpus: EncodedCorpus, rows: np.ndarray, recipe: ClassifierRecipe) -> HeadConfig:
+    options: dict[str, Any] = {}
+    if corpus.task in ("single", "pair", "tokens") and recipe.label_smoothing:
+        options["label_smoothing"] = recipe.label_smoothing
+    if recipe.class_weights == "balanced":
+        if corpus.task not in ("single", "pair"):
+            raise ConfigError(f"class_weights: 'balanced' is for one label a document, got task {corpus.task!r}")
+        counts = np.bincount(corpus.labels(rows), minlength=len(corpus.label_names))
+        options["class_weights"] = tuple((len(rows) / (len(counts) * np.maximum(counts, 1))).tolist())
+    if corpus.task == "number" and recipe.value_range is not None:
+        options["value_range"] = recipe.value_range
+    return HeadConfig(
+        kind=corpus.task,
+        classes=max(1, len(corpus.label_names)),
+        hidden_size=recipe.head_hidden,
+        input_dropout=recipe.input_dropout,
+        hidden_dropout=recipe.hidden_dropout,
+        **options,
+    )
+
+
+def predict_rows(
+    model: AWDLSTMClassifier, corpus: EncodedCorpus, rows: Sequence[int] | np.ndarray, *, reverse: bool = False
+) -> Outputs:
+    """The predictions for documents of a corpus, see `predict_outputs`."""
+    documents = [corpus.document(row) for row in rows]
+    boundaries = None
+    if corpus.task == "pair":
+        boundaries = np.asarray(corpus.table["boundary"][np.asarray(rows, dtype=np.int64)], dtype=np.int64)
+        if reverse:
+            boundaries = np.array([len(document) for document in documents]) - boundaries + 1
+    if reverse:
+        documents = [reverse_document(document, corpus.vocabulary.bos_id) for document in documents]
+    outputs = predict_outputs(model, documents, boundaries)
+    if reverse and corpus.task == "tokens":
+        return [_turned_back(output) for output in outputs]
+    return outputs
+
+
+def _turned_back(output: np.ndarray) -> np.ndarray:
+    return np.concatenate([output[:1], output[:0:-1]])
+
+
+def make_report(outputs: Outputs, corpus: EncodedCorpus, rows: np.ndarray, by: Sequence[str] = ()) -> Report:
+    """All figures of predictions for labelled documents of a corpus.
+
+    Args: by: columns by whose values errors are counted (tasks "single" and "pair").
+    """
+    if corpus.task == "tokens":
+        truth = [corpus.token_labels(row) for row in rows]
+        guesses = [np.asarray(output).argmax(axis=-1) for output in outputs]
+        return evaluate_tokens(guesses, truth, corpus.label_names)
+    predictions, targets = np.asarray(outputs), corpus.labels(rows)
+    if corpus.task == "number":
+        return evaluate_number(predictions, targets)
+    if corpus.task == "multi":
+        return evaluate_multi(predictions, targets, corpus.label_names)
+    columns = {name: corpus.column(name, rows) for name in by}
+    return evaluate_single(predictions, targets, corpus.label_names, majority=_majority(corpus), by=columns)
+
+
+def _majority(corpus: EncodedCorpus) -> int | None:
+    """The most frequent class of the training documents; None if there are none."""
+    if "train" not in corpus.split_names:
+        return None
+    labels = corpus.labels(corpus.rows("train", labelled=True))
+    return int(np.bincount(labels).argmax()) if len(labels) else None
+
+
+def watched(found: Report) -> dict[str, float]:
+    """The figures of a validation; the first is the one to watch, lower is better."""
+    if isinstance(found, SingleLabelReport):
+        return {"valid_loss": found.negative_log_likelihood, "valid_accuracy": found.accuracy}
+    if isinstance(found, MultiLabelReport):
+        return {"valid_error": 1.0 - found.subset_accuracy, "valid_micro_f1": found.micro_f1 or 0.0}
+    if isinstance(found, NumberReport):
+        return {"valid_rmse": found.rmse, "valid_mae": found.mae}
+    return {"valid_error": 1.0 - found.token_accuracy, "valid_f1": found.micro_f1 or 0.0}

@@ -1,0 +1,192 @@
+"""From DATA as people give it to an encoded corpus: read, split, tokenized, cached."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ulmkit.config import check_choice
+from ulmkit.errors import DataError
+from ulmkit.text import (
+    ByteTokenizer,
+    DocumentSource,
+    EncodedCorpus,
+    SpacyTokenizer,
+    SplitPolicy,
+    Tokenizer,
+    Vocabulary,
+    WhitespaceTokenizer,
+    build_corpus,
+    cached_corpus,
+    train_sentencepiece,
+)
+from ulmkit.text.corpus import CORPUS_FILE
+from ulmkit.text.corpus_builder import TRAINING_SPLITS
+from ulmkit.text.documents import Data
+from ulmkit.text.splits import SPLIT_KINDS, assign_splits, stratum
+
+TOKENIZERS = ("spacy", "sentencepiece", "whitespace", "bytes")
+
+Progress = Callable[[int], None]
+"""Called with the number of documents done."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataOptions:
+    """How DATA is read, split and tokenized.
+
+    Attributes:
+        text_column, label_column, group_column, time_column, split_column, columns, lines: see `ReadOptions`.
+        split_by: "auto" (the data's own validation part if it has one, else random), "given", "random", "time" or
+            "group"; see `SplitPolicy`.
+        valid_fraction: part of the documents that validates, where the data has no validation part of its own.
+        tokenizer: "spacy" (words), "sentencepiece" (pieces, trained on the training text), "whitespace" (word-level
+            corpora as they stand) or "bytes".
+        language: spaCy's code for the language, for "spacy".
+        max_vocab, min_freq: of a word vocabulary, special tokens included.
+        pieces, pieces_kind: number of pieces, and "unigram" or "bpe", for "sentencepiece".
+        workers: processes that tokenize; None for one a processor.
+        seed: of the random split.
+    Raises: ConfigError if a choice is unknown.
+    """
+
+    text_column: str | Sequence[str] | None = None
+    label_column: str | None = None
+    group_column: str | None = None
+    time_column: str | None = None
+    split_column: str | None = None
+    columns: Sequence[str] = ()
+    lines: bool = False
+    split_by: str = "auto"
+    valid_fraction: float = 0.1
+    tokenizer: str = "spacy"
+    language: str = "en"
+    max_vocab: int = 60_000
+    min_freq: int = 3
+    pieces: int = 16_000
+    pieces_kind: str = "unigram"
+    workers: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_choice("split_by", self.split_by, ("auto", *SPLIT_KINDS))
+        check_choice("tokenizer", self.tokenizer, TOKENIZERS)
+
+    def keeping(self, columns: Sequence[str]) -> "DataOptions":
+        """The same, with further columns to keep."""
+        return replace(self, columns=tuple(dict.fromkeys([*self.columns, *columns])))
+
+    def source(self, data: Data, task: str, split: str | None = None) -> DocumentSource:
+        """The documents of `data`, or of a split of it, read with these columns."""
+        return DocumentSource(
+            data,
+            split=split,
+            text_column=self.text_column,
+            label_column=self.label_column,
+            group_column=self.group_column,
+            time_column=self.time_column,
+            split_column=self.split_column,
+            columns=tuple(self.columns),
+            lines=self.lines,
+            task=task,
+        )
+
+
+def default_cache() -> Path:
+    """Where encoded corpora are kept: $ULMKIT_CACHE, else `ulmkit` in the user's cache folder."""
+    given = os.environ.get("ULMKIT_CACHE")
+    return Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ulmkit"
+
+
+def prepare(
+    data: Data | EncodedCorpus,
+    options: DataOptions | None = None,
+    *,
+    task: str = "none",
+    tokenizer: Tokenizer | None = None,
+    vocabulary: Vocabulary | None = None,
+    label_names: Sequence[str] | None = None,
+    folder: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> EncodedCorpus:
+    """The encoded corpus of `data`.
+
+    Args:
+        data: a corpus or the folder of one, taken as it is; or any form of documents (see `read_documents`).
+        task: what its labels are; "none" for language models.
+        tokenizer, vocabulary: those of a model that is to read it; None makes them from the data.
+        label_names: the classes of a model that is to be evaluated on it.
+        folder: where to write it; None: the cache (see `default_cache`), where an equal corpus is found again.
+    Raises: DataError if a given corpus does not fit the model or the task, or the documents cannot be read;
+        FolderError if a folder is damaged or cannot be written.
+    """
+    options = options or DataOptions()
+    if isinstance(data, EncodedCorpus) or is_corpus_folder(data):
+        corpus = data if isinstance(data, EncodedCorpus) else EncodedCorpus.open(data)  # type: ignore[arg-type]
+        return _fitting(corpus, task, vocabulary)
+    source = options.source(data, task)
+    policy = _split_policy(source, options)
+    if tokenizer is None:
+        tokenizer = _make_tokenizer(source, policy, options)
+    common: dict[str, Any] = {
+        "tokenizer": tokenizer,
+        "vocabulary": vocabulary,
+        "split_policy": policy,
+        "task": task,
+        "label_names": label_names,
+        "workers": options.workers,
+        "progress": progress,
+    }
+    if vocabulary is None and tokenizer.closed_vocabulary() is None and tokenizer.name != "whitespace":
+        common |= {"max_vocab": options.max_vocab, "min_freq": options.min_freq}
+    if folder is not None:
+        return build_corpus(source, folder, overwrite=overwrite, **common)
+    return cached_corpus(source, default_cache(), **common)
+
+
+def is_corpus_folder(data: Data | EncodedCorpus) -> bool:
+    """Whether `data` is the folder of an encoded corpus."""
+    return isinstance(data, (str, os.PathLike)) and (Path(data) / CORPUS_FILE).is_file()
+
+
+def _fitting(corpus: EncodedCorpus, task: str, vocabulary: Vocabulary | None) -> EncodedCorpus:
+    if task not in ("none", corpus.task):
+        raise DataError(
+            f"{corpus.folder}: expected a corpus prepared with task {task!r}, got {corpus.task!r}; prepare it again"
+        )
+    if vocabulary is not None and corpus.vocabulary != vocabulary:
+        raise DataError(
+            f"{corpus.folder}: its vocabulary ({len(corpus.vocabulary)} tokens) is not the model's "
+            f"({len(vocabulary)}); give the text itself, or prepare it with the model's tokenizer and vocabulary"
+        )
+    return corpus
+
+
+def _split_policy(source: DocumentSource, options: DataOptions) -> SplitPolicy:
+    kind = options.split_by
+    if kind == "auto":
+        kind = "given" if any(document.split == "valid" for document in source) else "random"
+    return SplitPolicy(kind=kind, valid_fraction=options.valid_fraction, seed=options.seed)
+
+
+def _make_tokenizer(source: DocumentSource, policy: SplitPolicy, options: DataOptions) -> Tokenizer:
+    if options.tokenizer == "whitespace":
+        return WhitespaceTokenizer()
+    if options.tokenizer == "bytes":
+        return ByteTokenizer()
+    if options.tokenizer == "spacy":
+        return SpacyTokenizer(options.language)
+    texts = training_texts(source, policy)
+    return train_sentencepiece(texts, vocab_size=options.pieces, kind=options.pieces_kind)
+
+
+def training_texts(source: DocumentSource, policy: SplitPolicy) -> Iterator[str | tuple[str, ...]]:
+    """The texts that a model may learn from: those the policy leaves in a training split. Reads the source twice."""
+    known = [(document.split, stratum(document.label), document.group, document.time) for document in source]
+    given, strata, groups, times = (list(column) for column in zip(*known, strict=True))
+    splits = assign_splits(policy, given=given, strata=strata, groups=groups, times=times)
+    for document, split in zip(source, splits, strict=True):
+        if split in TRAINING_SPLITS:
+            yield document.text

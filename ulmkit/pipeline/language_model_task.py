@@ -1,0 +1,69 @@
+"""A language model as the trainer sees it."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+
+from ulmkit.model.awd_lstm import State
+from ulmkit.model.language_model import AWDLSTMLanguageModel
+from ulmkit.model.layer_groups import language_model_groups
+from ulmkit.text.batches import LanguageModelBatch, LanguageModelBatches
+from ulmkit.training import StepResult
+
+
+class LanguageModelTask:
+    """Streams read side by side, the state carried from batch to batch.
+
+    Args:
+        model: on the device to train on.
+        batches: of the training text.
+        validate: metrics of the model on held-out text, the first to be watched.
+        ar, tar: weights of the activation regularisation.
+    """
+
+    is_language_model = True
+
+    def __init__(
+        self,
+        model: AWDLSTMLanguageModel,
+        batches: LanguageModelBatches,
+        validate: Callable[[], dict[str, float]],
+        *,
+        ar: float,
+        tar: float,
+    ) -> None:
+        self.model = model
+        self.groups = [group.parameters for group in language_model_groups(model)]
+        self.validate = validate
+        self._batches, self._ar, self._tar = batches, ar, tar
+        self._state: State | None = None
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def batches(self, epoch: int, start: int = 0) -> Iterator[LanguageModelBatch]:
+        return self._batches.epoch(epoch, start)
+
+    def start_epoch(self, epoch: int) -> None:
+        self._state = None
+
+    def loss(self, batch: LanguageModelBatch) -> StepResult:
+        device = self.model.encoder.embedding.weight.device
+        inputs, targets = batch.inputs.to(device), batch.targets.to(device)
+        result = self.model.loss(inputs, targets, self._state, ar=self._ar, tar=self._tar)
+        self._state = result.state
+        return StepResult(result.total, result.tokens, {"nll": result.nll})
+
+    def state_dict(self) -> dict[str, Any]:
+        if self._state is None:
+            return {}
+        return {"h": [h for h, _ in self._state], "c": [c for _, c in self._state]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        device = self.model.encoder.embedding.weight.device
+        if not state:
+            self._state = None
+            return
+        pairs = zip(state["h"], state["c"], strict=True)
+        self._state = [(torch.as_tensor(h, device=device), torch.as_tensor(c, device=device)) for h, c in pairs]

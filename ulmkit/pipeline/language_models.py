@@ -1,0 +1,232 @@
+"""Pretraining and fine-tuning of language models."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from ulmkit.errors import DataError
+from ulmkit.evaluation import Perplexity, approximate_perplexity, first_context
+from ulmkit.hub.folder_config import Direction
+from ulmkit.model.awd_lstm import AWDLSTMConfig
+from ulmkit.model.language_model import AWDLSTMLanguageModel
+from ulmkit.model.transfer import TransferReport, transfer_language_model, vocabulary_mapping
+from ulmkit.pipeline.data import DataOptions, Progress, prepare
+from ulmkit.pipeline.language_model_task import LanguageModelTask
+from ulmkit.pipeline.parts import LanguageModelParts
+from ulmkit.pipeline.recipes import FINETUNE, PRETRAIN, LanguageModelRecipe
+from ulmkit.pipeline.running import (
+    DROPOUTS,
+    RunOptions,
+    data_facts,
+    place,
+    run_stage,
+    training_facts,
+    with_dropouts,
+)
+from ulmkit.text import EncodedCorpus, TokenStream, Vocabulary
+from ulmkit.text.batches import LanguageModelBatches
+from ulmkit.text.corpus_builder import TRAINING_SPLITS
+from ulmkit.text.documents import Data
+from ulmkit.training import Budget, RateSearch, lr_find
+
+_COUNTED_TOKENS = 1 << 24
+_VALIDATION_STREAMS = 32
+_VALIDATION_TOKENS = 300_000  # while training; `ulmkit evaluate` reads all, exactly
+
+
+def pretrain(
+    data: Data | EncodedCorpus,
+    *,
+    budget: Budget,
+    sizes: AWDLSTMConfig | None = None,
+    recipe: LanguageModelRecipe = PRETRAIN,
+    data_options: DataOptions | None = None,
+    run: RunOptions | None = None,
+    direction: Direction = "forward",
+    splits: Sequence[str] = TRAINING_SPLITS,
+    progress: Progress | None = None,
+) -> LanguageModelParts:
+    """Train a language model from scratch.
+
+    Args:
+        data: text, see `prepare`. budget: how long.
+        sizes: sizes and dropouts (its vocab_size is replaced by the corpus's); None for ULMFiT's.
+        splits: what to learn from, of those the data has; a held-out one makes the model transductive.
+        progress: told how many documents are prepared.
+    Raises: DataError if there is too little text; TrainingError if the loss is not finite.
+    """
+    run = run or RunOptions()
+    corpus = prepare(data, data_options, progress=progress)
+    config = replace(sizes or AWDLSTMConfig(vocab_size=1), vocab_size=len(corpus.vocabulary))
+    torch.manual_seed(run.seed)
+    model = AWDLSTMLanguageModel(_dropped(config, recipe))
+    return _train(model, corpus, budget, recipe, run, direction, splits, {"stage": "pretraining"})
+
+
+def finetune(
+    base: LanguageModelParts,
+    data: Data | EncodedCorpus,
+    *,
+    budget: Budget,
+    recipe: LanguageModelRecipe = FINETUNE,
+    data_options: DataOptions | None = None,
+    run: RunOptions | None = None,
+    splits: Sequence[str] = TRAINING_SPLITS,
+    progress: Progress | None = None,
+) -> LanguageModelParts:
+    """Go on training a language model on the text it is meant for.
+
+    A word vocabulary is made anew from that text and its rows are moved by token; pieces and bytes stay.
+
+    Args: as `pretrain`. base: the model to start from; it is not changed.
+    Raises: as `pretrain`; DataError also for a corpus prepared with another tokenizer.
+    Source: Howard & Ruder 2018, arXiv:1801.06146, section 3.2.
+    """
+    run = run or RunOptions()
+    corpus = _corpus_for(base, data, data_options, progress)
+    model, report = _moved(base, corpus, recipe)
+    base_facts = {name: base.facts[name] for name in ("data", "budget", "minutes") if name in base.facts}
+    facts = {"stage": "fine-tuning", "vocabulary_transfer": asdict(report), "base": base_facts}
+    return _train(model, corpus, budget, recipe, run, base.direction, splits, facts)
+
+
+def find_finetuning_rate(
+    base: LanguageModelParts,
+    data: Data | EncodedCorpus,
+    *,
+    recipe: LanguageModelRecipe = FINETUNE,
+    data_options: DataOptions | None = None,
+    run: RunOptions | None = None,
+    splits: Sequence[str] = TRAINING_SPLITS,
+    steps: int = 100,
+    progress: Progress | None = None,
+) -> RateSearch:
+    """A ramp of learning rates over fine-tuning `base` with all its layers; args as `finetune`, see `lr_find`."""
+    run = run or RunOptions()
+    corpus = _corpus_for(base, data, data_options, progress)
+    model, _ = _moved(base, corpus, recipe)
+    task = _task(model, corpus, recipe, run, base.direction, _present(corpus, splits))
+    phase = recipe.phases(len(task.groups), Budget(steps=max(2, steps)))[-1]
+    return lr_find(task, phase, recipe.optimizer, steps=steps, clip=recipe.clip)
+
+
+def _corpus_for(
+    base: LanguageModelParts, data: Data | EncodedCorpus, options: DataOptions | None, progress: Progress | None
+) -> EncodedCorpus:
+    closed = base.tokenizer.closed_vocabulary()
+    corpus = prepare(data, options, tokenizer=base.tokenizer, vocabulary=closed, progress=progress)
+    if corpus.tokenizer.fingerprint != base.tokenizer.fingerprint:
+        raise DataError(
+            f"{corpus.folder}: was prepared with another tokenizer ({corpus.tokenizer.name}) than the model's "
+            f"({base.tokenizer.name}); give the text itself, or prepare it with the model's"
+        )
+    return corpus
+
+
+def _moved(
+    base: LanguageModelParts, corpus: EncodedCorpus, recipe: LanguageModelRecipe
+) -> tuple[AWDLSTMLanguageModel, TransferReport]:
+    """The base model with the corpus's vocabulary and the recipe's dropouts."""
+    mapping = vocabulary_mapping(base.vocabulary.tokens, corpus.vocabulary.tokens)
+    moved, report = transfer_language_model(base.model, mapping, _token_counts(corpus))
+    tuned = AWDLSTMLanguageModel(_dropped(moved.config, recipe))
+    tuned.load_state_dict(moved.state_dict())
+    return tuned, report
+
+
+def _token_counts(corpus: EncodedCorpus) -> np.ndarray:
+    """How often the training text has each token. Returns: (V,) int64."""
+    stream = corpus.stream(corpus.rows(_present(corpus, TRAINING_SPLITS)))
+    counts = np.zeros(len(corpus.vocabulary), dtype=np.int64)
+    for start in range(0, len(stream), _COUNTED_TOKENS):
+        part = stream.read(start, min(start + _COUNTED_TOKENS, len(stream)))
+        counts += np.bincount(part, minlength=len(counts))
+    return counts
+
+
+def _present(corpus: EncodedCorpus, splits: Sequence[str]) -> list[str]:
+    present = [name for name in splits if name in corpus.split_names]
+    if not present:
+        raise DataError(
+            f"splits: expected one of {', '.join(splits)} to learn from, got {', '.join(corpus.split_names)}"
+        )
+    return present
+
+
+def _dropped(config: AWDLSTMConfig, recipe: LanguageModelRecipe) -> AWDLSTMConfig:
+    return with_dropouts(config, {name: getattr(config, name) for name in DROPOUTS}, recipe.dropout_multiplier)
+
+
+def _train(
+    model: AWDLSTMLanguageModel,
+    corpus: EncodedCorpus,
+    budget: Budget,
+    recipe: LanguageModelRecipe,
+    run: RunOptions,
+    direction: Direction,
+    splits: Sequence[str],
+    facts: dict[str, Any],
+) -> LanguageModelParts:
+    used = _present(corpus, splits)
+    task = _task(model, corpus, recipe, run, direction, used)
+    figures = {} if facts["stage"] == "pretraining" else {"before training": task.validate()}
+    phases = recipe.phases(len(task.groups), budget)
+    result = run_stage(task, phases, run, optimizer=recipe.optimizer, clip=recipe.clip)
+    figures["after training"] = task.validate()
+    facts = {
+        **facts,
+        **data_facts(corpus, used),
+        "figures": {f"validation (approximate), {when}": values for when, values in figures.items()},
+        **training_facts(result, recipe, budget, run),
+    }
+    model.eval()
+    return LanguageModelParts(model, corpus.vocabulary, corpus.tokenizer, direction, facts, result.history)
+
+
+def _task(
+    model: AWDLSTMLanguageModel,
+    corpus: EncodedCorpus,
+    recipe: LanguageModelRecipe,
+    run: RunOptions,
+    direction: Direction,
+    used: Sequence[str],
+) -> LanguageModelTask:
+    model.to(place(model.encoder, run))
+    reverse = direction == "backward"
+    batches = LanguageModelBatches(
+        corpus.stream(corpus.rows(used)),
+        recipe.batch_size,
+        recipe.bptt,
+        bptt_std=recipe.bptt_std,
+        seed=run.seed,
+        shuffle_documents=recipe.shuffle,
+        reverse=reverse,
+    )
+    held_out = _held_out(corpus, used, reverse)
+
+    def validate() -> dict[str, float]:
+        found = validation_perplexity(model, held_out, corpus.vocabulary)
+        return {"valid_loss": found.mean_nll, "valid_perplexity": found.perplexity}
+
+    return LanguageModelTask(model, batches, validate, ar=recipe.ar, tar=recipe.tar)
+
+
+def _held_out(corpus: EncodedCorpus, used: Sequence[str], reverse: bool) -> TokenStream:
+    """The validation text; a single document (a word-level corpus's split) counts whole."""
+    if "valid" not in corpus.split_names or "valid" in used:
+        raise DataError(
+            f"validation: expected a split 'valid' to watch, got {', '.join(corpus.split_names)}, of which "
+            f"{', '.join(used)} is learnt from; let split_by draw one"
+        )
+    return corpus.stream(corpus.rows("valid"), reverse=reverse)
+
+
+def validation_perplexity(model: AWDLSTMLanguageModel, held_out: TokenStream, vocabulary: Vocabulary) -> Perplexity:
+    """Perplexity while training: the first tokens of the validation text, read as several streams side by side."""
+    ids = held_out.read(0, min(len(held_out), _VALIDATION_TOKENS))
+    return approximate_perplexity(
+        model, ids, first_context=first_context(vocabulary), batch_size=_VALIDATION_STREAMS, warm_up_tokens=0
+    )

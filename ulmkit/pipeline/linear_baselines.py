@@ -1,0 +1,44 @@
+"""The linear baselines on the very documents that a classifier learnt from and is judged by."""
+
+from collections.abc import Sequence
+from typing import Literal, cast
+
+import numpy as np
+
+from ulmkit.evaluation import Baseline, baselines
+from ulmkit.pipeline.classifiers import Report, make_report
+from ulmkit.pipeline.data import DataOptions, is_corpus_folder
+from ulmkit.text import EncodedCorpus, Text
+from ulmkit.text.documents import Data
+
+
+def texts_of(data: Data | EncodedCorpus, corpus: EncodedCorpus, options: DataOptions) -> list[Text]:
+    """The text of every document of a corpus: as written where `data` has it, else put together from its tokens."""
+    if isinstance(data, EncodedCorpus) or is_corpus_folder(data):
+        detokenize, decode = corpus.tokenizer.detokenize, corpus.vocabulary.decode
+        return [detokenize(decode(corpus.document(row))) for row in range(len(corpus))]
+    return [document.text for document in options.source(data, corpus.task)]
+
+
+def linear_baselines(
+    corpus: EncodedCorpus, texts: Sequence[Text], training: np.ndarray, judged: np.ndarray
+) -> dict[str, Report]:
+    """The report of each baseline, fitted on the documents `training` and judged by the documents `judged`.
+
+    Args: texts: of every document of the corpus. training, judged: (n,) rows with labels.
+    Returns: reports by name, none for token labels, which the baselines do not do.
+    """
+    if corpus.task == "tokens":
+        return {}
+    task = cast(Literal["single", "pair", "multi", "number"], corpus.task)
+    found: dict[str, Report] = {}
+    for baseline in baselines(task, len(corpus.label_names)):
+        found[baseline.name] = make_report(_answers(baseline, corpus, texts, training, judged), corpus, judged)
+    return found
+
+
+def _answers(
+    baseline: Baseline, corpus: EncodedCorpus, texts: Sequence[Text], training: np.ndarray, judged: np.ndarray
+) -> np.ndarray:
+    baseline.fit([texts[row] for row in training], corpus.labels(training))
+    return baseline.predict_proba([texts[row] for row in judged])

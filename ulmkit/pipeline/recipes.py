@@ -1,0 +1,148 @@
+"""How language models and classifiers are trained: named settings, one constant for each published recipe."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from ulmkit.config import check_choice, check_not_negative, check_positive
+from ulmkit.errors import ConfigError
+from ulmkit.training import (
+    Budget,
+    OptimizerConfig,
+    Phase,
+    Schedule,
+    chain_thaw,
+    full,
+    gradual_unfreezing,
+    last,
+)
+
+UNFREEZING = ("gradual", "full", "last", "chain-thaw")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LanguageModelRecipe:
+    """How a language model is trained, whether from scratch or fine-tuned.
+
+    Attributes:
+        batch_size: B, streams read side by side. bptt: steps back-propagated through.
+        bptt_std: spread of variable lengths (Merity et al. 2017, section 4.1), 0 for a fixed length.
+        shuffle: read the documents in a new order each epoch; word-level corpora keep theirs.
+        peak_rate, schedule, optimizer, clip: see `ulmkit.training`.
+        factor: rate of a layer group over that of the one below (discriminative fine-tuning).
+        frozen_share: part of the budget, at the start, in which only embedding and decoder train.
+        ar, tar: activation and temporal activation regularisation.
+        dropout_multiplier: on all five dropouts of the model's config.
+    """
+
+    batch_size: int = 64
+    bptt: int = 70
+    bptt_std: float = 0.0
+    shuffle: bool = True
+    peak_rate: float = 4e-3
+    schedule: Schedule = field(default_factory=lambda: Schedule("one_cycle"))
+    optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(betas=(0.9, 0.99), weight_decay=0.01))
+    clip: float | None = 0.4
+    factor: float = 1.0
+    frozen_share: float = 0.0
+    ar: float = 2.0
+    tar: float = 1.0
+    dropout_multiplier: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "bptt", "peak_rate", "factor"):
+            check_positive(name, getattr(self, name))
+        for name in ("bptt_std", "ar", "tar", "dropout_multiplier"):
+            check_not_negative(name, getattr(self, name))
+        if not 0.0 <= self.frozen_share < 1.0:
+            raise ConfigError(f"frozen_share: expected 0 <= share < 1, got {self.frozen_share!r}")
+
+    def phases(self, groups: int, budget: Budget) -> list[Phase]:
+        """The phases over a model's `groups` within `budget`."""
+        if not self.frozen_share:
+            return full(groups, budget=budget, peak_rate=self.peak_rate, factor=self.factor, schedule=self.schedule)
+        return gradual_unfreezing(
+            groups,
+            budget=budget,
+            peak_rate=self.peak_rate,
+            factor=self.factor,
+            schedule=self.schedule,
+            depths=(1, groups),
+            shares=(self.frozen_share, 1.0 - self.frozen_share),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifierRecipe:
+    """How a classifier is fine-tuned.
+
+    Attributes:
+        batch_size: documents of a step. chunk_steps, gradient_steps: see `AWDLSTMClassifier`.
+        unfreezing: "gradual", "full", "last" or "chain-thaw"; depths, shares: of gradual unfreezing.
+        peak_rate: one for all phases, or one for each. factor: of discriminative fine-tuning.
+        dropout_multiplier: on the encoder's five dropouts.
+        head_hidden, input_dropout, hidden_dropout, label_smoothing: of the head, see `HeadConfig`.
+        class_weights: "none", or "balanced" for weights inverse to the classes' frequencies.
+        patience: validations without a better value before a phase ends, None for never.
+    """
+
+    batch_size: int = 32
+    chunk_steps: int = 70
+    gradient_steps: int = 420
+    unfreezing: str = "gradual"
+    depths: Sequence[int] | None = None
+    shares: Sequence[float] | None = None
+    peak_rate: float | Sequence[float] = 1e-2
+    factor: float = 2.6
+    schedule: Schedule = field(default_factory=Schedule)
+    optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(betas=(0.7, 0.99), weight_decay=0.01))
+    clip: float | None = 1.0
+    dropout_multiplier: float = 0.5
+    head_hidden: int = 50
+    input_dropout: float = 0.4
+    hidden_dropout: float = 0.1
+    label_smoothing: float = 0.0
+    class_weights: str = "none"
+    value_range: tuple[float, float] | None = None
+    patience: int | None = None
+
+    def __post_init__(self) -> None:
+        check_choice("unfreezing", self.unfreezing, UNFREEZING)
+        check_choice("class_weights", self.class_weights, ("none", "balanced"))
+        for name in ("batch_size", "chunk_steps", "gradient_steps"):
+            check_positive(name, getattr(self, name))
+        check_not_negative("dropout_multiplier", self.dropout_multiplier)
+
+    def phases(self, groups: int, budget: Budget) -> list[Phase]:
+        """The phases over a model's `groups` within `budget`.
+
+        Raises: ConfigError if rates, depths or shares do not fit the kind of unfreezing.
+        """
+        if self.unfreezing == "gradual":
+            return gradual_unfreezing(
+                groups,
+                budget=budget,
+                peak_rate=self.peak_rate,
+                factor=self.factor,
+                schedule=self.schedule,
+                depths=self.depths,
+                shares=self.shares,
+            )
+        if self.unfreezing == "chain-thaw":
+            return chain_thaw(
+                groups, budget=budget, peak_rate=self.peak_rate, schedule=self.schedule, shares=self.shares
+            )
+        if not isinstance(self.peak_rate, int | float):
+            raise ConfigError(f"peak_rate: expected one number for unfreezing {self.unfreezing!r}, got several")
+        if self.unfreezing == "last":
+            return last(groups, budget=budget, peak_rate=self.peak_rate, schedule=self.schedule)
+        return full(groups, budget=budget, peak_rate=self.peak_rate, factor=self.factor, schedule=self.schedule)
+
+
+PRETRAIN = LanguageModelRecipe()
+"""A language model from scratch: AdamW with one cycle, as fastai trains AWD-LSTM."""
+
+FINETUNE = LanguageModelRecipe(peak_rate=4e-3, factor=2.6, frozen_share=0.1, dropout_multiplier=1.0)
+"""A language model on the target text: discriminative rates (Howard & Ruder 2018, section 3.2)."""
+
+CLASSIFY = ClassifierRecipe()
+"""A classifier: gradual unfreezing, slanted triangular rates, factor 2.6 (Howard & Ruder 2018, section 3.3)."""

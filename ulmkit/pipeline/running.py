@@ -1,0 +1,164 @@
+"""Where and how a stage runs: device, precision, seed, checkpoints, progress; and what is recorded of it."""
+
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ulmkit.config import check_choice, check_positive
+from ulmkit.errors import ConfigError
+from ulmkit.hub.facts import package_versions
+from ulmkit.kernels import PRECISIONS
+from ulmkit.model.awd_lstm import AWDLSTM, AWDLSTMConfig
+from ulmkit.text import EncodedCorpus
+from ulmkit.text.corpus_builder import TRAINING_SPLITS
+from ulmkit.training import (
+    Budget,
+    OptimizerConfig,
+    Phase,
+    Progress,
+    Trainer,
+    TrainerConfig,
+    TrainingResult,
+    TrainingTask,
+)
+
+DROPOUTS = tuple(f"{name}_dropout" for name in ("embedding", "input", "hidden", "output", "weight"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """Where and how a stage runs.
+
+    Attributes:
+        device: "auto" (a GPU if there is one), "cpu", "cuda" or "cuda:N".
+        precision: "auto", "fp32" or "bf16". backend: of the LSTM, "auto" or a name.
+        seed: of initialisation, batches and dropout.
+        folder: for checkpoints and the log; None keeps nothing. resume: go on from its checkpoint.
+        progress: who is told how it goes, None for silence.
+        validations: how often the stage validates, evenly spread; the last time is at its end.
+        accumulation: batches of one optimizer step.
+        restore_best: end with the best weights seen in validation rather than the last.
+        tensorboard: write event files into the folder too.
+    """
+
+    device: str = "auto"
+    precision: str = "auto"
+    backend: str = "auto"
+    seed: int = 0
+    folder: str | os.PathLike[str] | None = None
+    resume: bool = False
+    progress: Progress | None = None
+    validations: int = 5
+    accumulation: int = 1
+    restore_best: bool = False
+    tensorboard: bool = False
+
+    def __post_init__(self) -> None:
+        check_choice("precision", self.precision, PRECISIONS)
+        check_positive("validations", self.validations)
+
+
+def choose_device(name: str) -> torch.device:
+    """The device that `name` means.
+
+    Raises: ConfigError if it is unknown or not there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f"device: expected auto, cpu, cuda or cuda:N, got {name!r}") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(f"device: got {name!r}, but torch finds no GPU here; use device='cpu'")
+    return device
+
+
+def place(encoder: AWDLSTM, options: RunOptions) -> torch.device:
+    """Set precision and backend of an encoder, and return the device its model is to be moved to."""
+    encoder.precision, encoder.backend = options.precision, options.backend
+    return choose_device(options.device)
+
+
+def with_dropouts(config: AWDLSTMConfig, dropouts: dict[str, float], multiplier: float) -> AWDLSTMConfig:
+    """The config with these dropouts times `multiplier` (at most 0.95)."""
+    values = asdict(config) | {name: min(0.95, dropouts[name] * multiplier) for name in DROPOUTS}
+    return AWDLSTMConfig(**values)
+
+
+def run_stage(
+    task: TrainingTask,
+    phases: Sequence[Phase],
+    options: RunOptions,
+    *,
+    optimizer: OptimizerConfig,
+    clip: float | None,
+    patience: int | None = None,
+) -> TrainingResult:
+    """Train a task through its phases with these options."""
+    config = TrainerConfig(
+        optimizer=optimizer,
+        clip=clip,
+        accumulation=options.accumulation,
+        validate_every=options.validations,
+        patience=patience,
+        restore_best=options.restore_best or patience is not None,
+        tensorboard=options.tensorboard,
+        checkpoint_every=None if options.folder is None else Budget(minutes=5),
+        log_every_steps=10,
+        seed=options.seed,
+    )
+    folder = None if options.folder is None else Path(options.folder)
+    return Trainer(task, config, phases, folder, options.progress).fit(options.resume)
+
+
+def data_facts(corpus: EncodedCorpus, used: Sequence[str]) -> dict[str, Any]:
+    """What the model card says about the data: a row for each split, and how validation was chosen.
+
+    Args: used: the splits that the model learnt from.
+    """
+    facts = corpus.facts
+    name = ", ".join(facts.get("sources") or []) or corpus.folder.name
+    data = [
+        {
+            "name": name,
+            "split": split,
+            "use": "training" if split in used else "held out",
+            **{key: found[key] for key in ("documents", "labelled", "words", "tokens") if key in found},
+            "unknown_rate": round(found["unknown_rate"], 5),
+        }
+        for split, found in facts["splits"].items()
+    ]
+    transductive = any(split not in TRAINING_SPLITS for split in used)
+    splits = {
+        **facts["split_policy"],
+        "kind": "transductive" if transductive else "clean",
+        "policy": facts["split_policy"]["kind"],
+    }
+    if facts.get("near_duplicates"):
+        splits["near_duplicates"] = facts["near_duplicates"]
+    return {"data": data, "splits": splits}
+
+
+def training_facts(result: TrainingResult, recipe: Any, budget: Budget, options: RunOptions) -> dict[str, Any]:
+    """What the model card says about a finished training."""
+    spent = {name: value for name, value in asdict(budget).items() if value is not None}
+    return {
+        "budget": spent,
+        "steps": result.steps,
+        "epochs": round(result.epochs, 3),
+        "tokens_read": result.tokens,
+        "minutes": round(result.seconds / 60.0, 2),
+        "tokens_per_second": round(result.tokens / result.seconds) if result.seconds > 0 else None,
+        "stopped_because": result.stopped_because,
+        "seed": options.seed,
+        "precision": options.precision,
+        "machine": f"{platform.machine()}, {os.cpu_count()} processors, {torch.get_num_threads()} threads",
+        "recipe": asdict(recipe),
+        "versions": package_versions(),
+    }
