@@ -1,0 +1,613 @@
+import errno
+import gc
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ulmkit.errors import ConfigError, DataError, FolderError
+from ulmkit.text import workers
+from ulmkit.text.corpus import EncodedCorpus
+from ulmkit.text.corpus_builder import build_corpus, cached_corpus, fingerprint_documents
+from ulmkit.text.corpus_chunks import encode_chunk, tokenize_words
+from ulmkit.text.corpus_vocabulary import choose_vocabulary
+from ulmkit.text.document import Document
+from ulmkit.text.documents import DocumentSource
+from ulmkit.text.plain_tokenizers import ByteTokenizer, WhitespaceTokenizer
+from ulmkit.text.shards import ShardReader, ShardWriter
+from ulmkit.text.splits import SplitPolicy
+from ulmkit.text.token_stream import reverse_document
+from ulmkit.text.vocabulary import Vocabulary
+from ulmkit.text.workers import Worker, WorkerPool
+
+WORDS = WhitespaceTokenizer()
+
+
+def build(documents, folder, **options):
+    return build_corpus(documents, folder, **{"tokenizer": WORDS, "workers": 1, **options})
+
+
+def folder_bytes(folder):
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def labelled(count, classes=("a", "b"), **known):
+    labels = [classes[at % len(classes)] for at in range(count)]
+    return [Document(f"word{at} {label}", label, **known) for at, label in enumerate(labels)]
+
+
+# --- what is built
+
+
+def test_corpus_of_words(tmp_path):
+    documents = [
+        Document("the cat sat\nthe end\n", split="train"),
+        Document("the dog", split="valid"),
+        Document("", split="train"),
+        Document("cat cat", split="unsupervised"),
+    ]
+    corpus = build(documents, tmp_path / "c")
+    assert corpus.vocabulary.tokens == ("<unk>", "<eos>", "cat", "the", "end", "sat")
+    assert [corpus.vocabulary.decode(corpus.document(at)) for at in range(4)] == [
+        ["the", "cat", "sat", "<eos>", "the", "end", "<eos>"],
+        ["the", "<unk>", "<eos>"],
+        [],
+        ["cat", "cat", "<eos>"],
+    ]
+    assert corpus.table["words"].tolist() == [5, 2, 0, 2]
+    assert corpus.table["characters"].tolist() == [20, 7, 0, 7]
+    assert corpus.table["offset"].tolist() == [0, 7, 10, 10]
+    assert corpus.rows("validation").tolist() == [1]
+    assert corpus.rows(["train", "valid"]).tolist() == [0, 1, 2]
+    assert corpus.rows().tolist() == [0, 1, 2, 3]
+    assert corpus.facts["splits"]["valid"] == {
+        "documents": 1, "labelled": 0, "words": 2, "characters": 7, "tokens": 3, "unknown_tokens": 1,
+        "unknown_rate": 1 / 3,
+    }  # fmt: skip
+    assert corpus.facts["dtypes"] == {"tokens": "uint8"}
+    assert len(corpus) == 4
+    assert "4 documents, 13 tokens" in repr(corpus)
+    assert corpus.tokenizer.fingerprint == WORDS.fingerprint
+
+
+def test_word_corpus_adds_no_unknown_token_where_none_is_needed(tmp_path):
+    documents = [Document("a b a", split="train"), Document("b", split="test")]
+    assert build(documents, tmp_path / "c").vocabulary.tokens == ("a", "<eos>", "b")
+
+
+def test_vocabulary_is_counted_over_training_text_alone(tmp_path):
+    documents = [Document("a", split="train")] + [Document("b b b b", split=name) for name in ("valid", "test")]
+    corpus = build(documents, tmp_path / "c")
+    assert "b" not in corpus.vocabulary
+    assert corpus.facts["splits"]["test"]["unknown_tokens"] == 4
+
+
+def test_ruled_vocabulary_has_the_special_tokens_and_min_freq():
+    class Ruled(ByteTokenizer):
+        def closed_vocabulary(self):
+            return None
+
+    types = ["xxbos", "a", "b"]
+    built = choose_vocabulary(Ruled(), None, types, np.array([9, 3, 2]))
+    assert built.tokens[:3] == ("xxunk", "xxpad", "xxbos")
+    assert "a" in built
+    assert "b" not in built
+    assert "b" in choose_vocabulary(Ruled(), None, types, np.array([9, 3, 2]), min_freq=2)
+    assert len(choose_vocabulary(Ruled(), None, types, np.array([9, 3, 2]), max_vocab=10, min_freq=1)) == 10
+
+
+def test_closed_vocabulary_is_the_tokenizers(tmp_path):
+    corpus = build([Document("aä"), Document("")], tmp_path / "c", tokenizer=ByteTokenizer())
+    assert corpus.vocabulary == ByteTokenizer().closed_vocabulary()
+    assert corpus.vocabulary.decode(corpus.document(0)) == ["xxbos", "<0x61>", "<0xC3>", "<0xA4>"]
+    assert corpus.vocabulary.decode(corpus.document(1)) == ["xxbos"]
+
+
+def test_single_labels(tmp_path):
+    documents = [Document("x", "b"), Document("y", "a"), Document("z", None), Document("w", "a", split="test")]
+    corpus = build(documents, tmp_path / "c", task="single")
+    assert corpus.label_names == ("a", "b")
+    assert corpus.labels(range(4)).tolist() == [1, 0, -1, 0]
+    assert corpus.labels([0]).dtype == np.int64
+    assert corpus.rows("train", labelled=True).tolist() == [0, 1]
+    assert corpus.facts["splits"]["train"]["labels"] == {"a": 1, "b": 1}
+
+
+def test_several_labels(tmp_path):
+    documents = [Document("x", ("b", "a")), Document("y", ()), Document("z"), Document("w", ("c",))]
+    corpus = build(documents, tmp_path / "c", task="multi")
+    assert corpus.label_names == ("a", "b", "c")
+    assert corpus.labels(range(4)).tolist() == [[True, True, False], [False] * 3, [False] * 3, [False, False, True]]
+    assert corpus.rows(labelled=True).tolist() == [0, 1, 3]
+    assert corpus.facts["splits"]["train"]["labels"] == {"a": 1, "b": 1, "c": 1}
+
+
+def test_numbers(tmp_path):
+    corpus = build([Document("x", 2.5), Document("y"), Document("z", 2.5)], tmp_path / "c", task="number")
+    np.testing.assert_array_equal(corpus.labels(range(3)), np.array([2.5, np.nan, 2.5], np.float32))
+    assert corpus.label_names == ()
+    assert corpus.rows(labelled=True).tolist() == [0, 2]
+
+
+def test_pairs_know_where_the_second_text_begins(tmp_path):
+    documents = [Document(("ab", "c"), "yes"), Document(("", "c"), "no")]
+    corpus = build(documents, tmp_path / "c", task="pair", tokenizer=ByteTokenizer())
+    for row in range(2):
+        boundary = corpus.table["boundary"][row]
+        tokens = corpus.vocabulary.decode(corpus.document(row)[boundary:])
+        assert tokens == ["xxfld", "<0x32>", "<0x63>"]
+
+
+def test_token_labels(tmp_path):
+    documents = [
+        Document("Anna sings", ("PER", "O"), ("Anna", "sings")),
+        Document("no labels"),
+        Document("of", ("O",), ("of",), split="test"),
+    ]
+    corpus = build(documents, tmp_path / "c", task="tokens", tokenizer=ByteTokenizer())
+    assert corpus.label_names == ("O", "PER")
+    assert corpus.token_labels(0).tolist() == [-1] * 4 + [1] + [-1] * 5 + [0]
+    assert corpus.token_labels(1).tolist() == [-1] * len("xno labels")
+    assert corpus.token_labels(2).tolist() == [-1, -1, 0]
+    assert corpus.rows(labelled=True).tolist() == [0, 2]
+    assert corpus.tokenizer.detokenize(corpus.vocabulary.decode(corpus.document(0))) == "Anna sings"
+
+
+def test_token_labels_of_a_word_corpus(tmp_path):
+    documents = [Document("a b", ("X", "O"), ("a", "b")), Document("", (), ())]
+    corpus = build(documents, tmp_path / "c", task="tokens")
+    assert corpus.vocabulary.decode(corpus.document(0)) == ["a", "b", "<eos>"]
+    assert corpus.token_labels(0).tolist() == [1, 0, -1]
+    assert corpus.token_labels(1).tolist() == []
+
+
+def test_every_word_has_a_token():
+    tokens, ends = tokenize_words(ByteTokenizer(), [["", "a"], []])
+    assert tokens == [["xxbos", "xxunk", "<0x20>", "<0x61>"], ["xxbos"]]
+    assert [end.tolist() for end in ends] == [[1, 3], []]
+
+
+def test_groups_times_columns_and_policy(tmp_path):
+    documents = [
+        Document(f"w{at}", group="ab"[at % 2], time=float(at), columns={"lang": "en"} if at else {}) for at in range(6)
+    ]
+    corpus = build(documents, tmp_path / "c", split_policy=SplitPolicy(kind="group", valid_fraction=0.5))
+    assert len(set(corpus.groups(corpus.rows("valid")))) == 1
+    assert set(corpus.groups(range(6))) == {"a", "b"}
+    assert corpus.table["time"].tolist() == [0, 1, 2, 3, 4, 5]
+    assert corpus.column("lang", [0, 1]) == ["", "en"]
+    assert corpus.facts["split_policy"] == {"kind": "group", "valid_fraction": 0.5, "seed": 0}
+
+
+def test_random_split_is_stratified(tmp_path):
+    corpus = build(labelled(40), tmp_path / "c", task="single", split_policy=SplitPolicy(kind="random"))
+    assert Counter(corpus.labels(corpus.rows("valid")).tolist()) == {0: 2, 1: 2}
+
+
+def test_near_duplicates_are_reported_by_split(tmp_path):
+    text = " ".join(f"w{at}" for at in range(60))
+    documents = [
+        Document(text, split="train"),
+        Document("something else", split="unsupervised"),
+        Document(text.replace("w30", "changed"), split="valid"),
+        Document(text, split="valid"),
+        Document("something else", split="test"),
+        Document("", split="test"),
+    ]
+    found = build(documents, tmp_path / "c").facts["near_duplicates"]
+    assert found == {
+        "test": {
+            "train": {"documents": 2, "exact": 0, "near": 0},
+            "unsupervised": {"documents": 2, "exact": 1, "near": 1},
+        },
+        "valid": {
+            "train": {"documents": 2, "exact": 1, "near": 2},
+            "unsupervised": {"documents": 2, "exact": 0, "near": 0},
+        },
+    }
+    assert build(documents, tmp_path / "d", count_near_duplicates=False).facts["near_duplicates"] is None
+
+
+def test_sources_and_progress(tmp_path):
+    (tmp_path / "train.txt").write_text("a\n")
+    done = []
+    corpus = build(DocumentSource(tmp_path / "train.txt"), tmp_path / "c", progress=done.append)
+    assert corpus.facts["sources"] == ["train.txt"]
+    assert done == [1]
+
+
+def test_documents_of_nothing_and_of_a_million_tokens(tmp_path):
+    documents = [Document(""), Document("a b " * 500_000), Document(" \n ")]
+    corpus = build(documents, tmp_path / "c")
+    assert corpus.table["length"].tolist() == [0, 1_000_001, 2]
+    assert corpus.document(1)[-3:].tolist() == corpus.stream([0, 1]).read(999_998, 1_000_001).tolist()
+
+
+# --- workers
+
+
+@pytest.fixture
+def small_chunks(monkeypatch):
+    monkeypatch.setattr("ulmkit.text.corpus_spool._CHUNK_CHARACTERS", 300)
+    monkeypatch.setattr("ulmkit.text.corpus_spool._SMALL_CHARACTERS", 0)
+
+
+def test_folder_does_not_depend_on_workers(tmp_path, small_chunks):
+    documents = [*labelled(120), Document("w " * 400, "a"), Document("", "b")]
+    options = {"task": "single", "split_policy": SplitPolicy(kind="random", valid_fraction=0.2)}
+    build(documents, tmp_path / "one", workers=1, **options)
+    build(documents, tmp_path / "three", workers=3, **options)
+    assert folder_bytes(tmp_path / "one") == folder_bytes(tmp_path / "three")
+
+
+def test_little_text_starts_no_worker(tmp_path, monkeypatch):
+    monkeypatch.setattr("ulmkit.text.corpus_spool.WorkerPool", None)
+    assert len(build(labelled(10), tmp_path / "c", workers=4)) == 10
+
+
+def test_workers_do_not_import_torch():
+    program = "import ulmkit.text, ulmkit.text.workers, sys; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_pool_keeps_the_order_and_reads_little_ahead(tmp_path):
+    WORDS.save(tmp_path)
+    taken = []
+
+    def chunks():
+        for at in range(12):
+            taken.append(at)
+            yield [f"t{at} " * (100 if at % 3 == 0 else 1)]
+
+    with WorkerPool(tmp_path, 2) as pool:
+        for at, encoded in enumerate(pool.encode(chunks())):
+            assert encoded.types == [f"t{at}", "<eos>"]
+            assert len(taken) <= at + 6
+    assert all(worker.process.returncode is not None for worker in pool._workers)
+
+
+def test_error_in_a_worker_reaches_the_caller_and_leaves_nothing(tmp_path, small_chunks):
+    documents = [*labelled(50), Document(("two", "fields"))]
+    with pytest.raises(DataError, match=r"expected one field for the whitespace tokenizer, got 2"):
+        build(documents, tmp_path / "c", workers=2)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_workers_end_when_a_document_does_not_fit(tmp_path, small_chunks, monkeypatch):
+    started = []
+
+    class Counted(Worker):
+        def __init__(self, folder):
+            super().__init__(folder)
+            started.append(self)
+
+    monkeypatch.setattr(workers, "Worker", Counted)
+    with pytest.raises(DataError, match=r"document 50: expected one class name"):
+        build([*labelled(50), Document("x", 1.5), *labelled(500)], tmp_path / "c", workers=2, task="single")
+    assert [worker.process.returncode is None for worker in started] == [False, False]
+
+
+def test_unforeseen_error_in_a_worker(tmp_path):
+    WORDS.save(tmp_path)
+    with WorkerPool(tmp_path, 1) as pool, pytest.raises(DataError, match=r"worker process: TypeError: .*'int'"):
+        list(pool.encode([[5]]))
+
+
+def test_death_of_a_worker(tmp_path):
+    WORDS.save(tmp_path)
+    worker = Worker(tmp_path)
+    worker.process.kill()
+    worker.process.wait()
+    with pytest.raises(DataError, match=r"worker process: stopped with status -9; if memory ran out"):
+        worker.encode(["a"])
+    worker.stop()
+
+
+def test_available_processors():
+    assert 1 <= workers.available_processors() <= (os.cpu_count() or 1)
+
+
+def test_chunk_numbers_its_own_tokens():
+    encoded = encode_chunk(WORDS, ["b a b", ""])
+    assert encoded.types == ["b", "a", "<eos>"]
+    assert encoded.ids.tolist() == [0, 1, 0, 2]
+    assert encoded.ids.dtype == np.uint8
+    assert encoded.lengths.tolist() == [4, 0]
+
+
+@settings(max_examples=60, deadline=None)
+@given(texts=st.lists(st.text("ab \n\u3000.", max_size=40), max_size=4), piece=st.integers(1, 12))
+def test_long_texts_are_tokenized_by_pieces(texts, piece):
+    whole = encode_chunk(WORDS, texts)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ulmkit.text.corpus_chunks.PIECE_CHARACTERS", piece)
+        cut = encode_chunk(WORDS, texts)
+    assert [whole.types[at] for at in whole.ids] == [cut.types[at] for at in cut.ids]
+    assert whole.lengths.tolist() == cut.lengths.tolist()
+    assert cut.words.tolist() == whole.words.tolist() == [len(text.split()) for text in texts]
+
+
+def test_chunk_is_freed_at_once():
+    gc.collect()
+    gc.disable()
+    try:
+        encode_chunk(WORDS, ["b a b", ""])
+        assert gc.collect() == 0  # no cycles, which would pile up: a worker makes too few objects to be collected
+    finally:
+        gc.enable()
+
+
+# --- streams
+
+
+@pytest.fixture(scope="module")
+def byte_corpus(tmp_path_factory):
+    documents = [Document(text) for text in ("abc", "", "de", "fghij", "k")]
+    return build(documents, tmp_path_factory.mktemp("streams") / "c", tokenizer=ByteTokenizer())
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_stream_reads_as_documents_put_together(byte_corpus, data):
+    rows = data.draw(st.lists(st.integers(0, 4), max_size=6))
+    order = data.draw(st.none() | st.permutations(range(len(rows))))
+    reverse = data.draw(st.booleans())
+    stream = byte_corpus.stream(rows, order, reverse=reverse)
+    placed = rows if order is None else [rows[at] for at in order]
+    documents = [byte_corpus.document(row) for row in placed]
+    if reverse:
+        documents = [np.concatenate((document[:1], document[:0:-1])) for document in documents]
+    whole = np.concatenate([np.zeros(0, np.int64), *documents])
+    assert len(stream) == len(whole)
+    assert stream.documents == len(rows)
+    start = data.draw(st.integers(0, len(whole)))
+    stop = data.draw(st.integers(start, len(whole)))
+    part = stream.read(start, stop)
+    assert part.dtype == np.int64
+    np.testing.assert_array_equal(part, whole[start:stop])
+
+
+def test_stream_turned_twice_and_reordered(byte_corpus):
+    stream = byte_corpus.stream([0, 2, 3])
+    again = stream.reversed().reversed().reordered([0, 1, 2])
+    np.testing.assert_array_equal(again.read(0, len(again)), stream.read(0, len(stream)))
+    turned = stream.reordered([2, 0, 1]).reversed()
+    expected = [reverse_document(byte_corpus.document(row), byte_corpus.vocabulary.bos_id) for row in (3, 0, 2)]
+    np.testing.assert_array_equal(turned.read(0, len(turned)), np.concatenate(expected))
+
+
+def test_word_documents_are_reversed_whole(tmp_path):
+    corpus = build([Document("a b\nc\n")], tmp_path / "c")
+    stream = corpus.stream([0], reverse=True)
+    assert corpus.vocabulary.decode(stream.read(0, 5)) == ["<eos>", "c", "<eos>", "b", "a"]
+    assert reverse_document(np.array([], np.int64), None).tolist() == []
+
+
+def test_empty_documents_within_a_stream(tmp_path):
+    corpus = build([Document(text) for text in ("a", "", "", "b c", "")], tmp_path / "c")
+    for reverse, expected in ((False, "a <eos> b c <eos>"), (True, "<eos> a <eos> c b")):
+        stream = corpus.stream(range(5), reverse=reverse)
+        assert " ".join(corpus.vocabulary.decode(stream.read(0, 5))) == expected
+    assert len(corpus.stream([1, 2])) == 0
+    assert corpus.stream([1, 2]).read(0, 0).tolist() == []
+
+
+@pytest.mark.parametrize(("start", "stop"), [(-1, 2), (3, 2), (0, 99)])
+def test_stream_range(byte_corpus, start, stop):
+    with pytest.raises(DataError, match=rf"stream: expected 0 <= start <= stop <= 4, got {start} and {stop}"):
+        byte_corpus.stream([0]).read(start, stop)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.lists(st.integers(0, 255), max_size=9), max_size=6), st.integers(1, 7), st.data())
+def test_shards_hold_one_long_array(tmp_path_factory, parts, shard_tokens, data):
+    folder = tmp_path_factory.mktemp("shards")
+    with ShardWriter(folder, "tokens", np.dtype(np.uint8), shard_tokens) as writer:
+        for part in parts:
+            writer.write(np.array(part, dtype=np.int64))
+    whole = [value for part in parts for value in part]
+    reader = ShardReader(writer.paths, np.dtype(np.uint8), shard_tokens)
+    assert len(reader) == len(whole)
+    assert len(writer.paths) == -(-len(whole) // shard_tokens)
+    start = data.draw(st.integers(0, len(whole)))
+    stop = data.draw(st.integers(start, len(whole)))
+    assert reader.read(start, stop).tolist() == whole[start:stop]
+
+
+# --- cache
+
+
+def test_cache_is_used_and_renewed(tmp_path, monkeypatch):
+    documents = labelled(8)
+    first = cached_corpus(documents, tmp_path, tokenizer=WORDS, task="single", workers=1)
+    monkeypatch.setattr("ulmkit.text.corpus_builder.build_corpus", None)
+    again = cached_corpus(documents, tmp_path, tokenizer=WORDS, task="single", workers=2, progress=print)
+    assert again.folder == first.folder
+    monkeypatch.undo()
+    others = [
+        cached_corpus(labelled(9), tmp_path, tokenizer=WORDS, task="single"),
+        cached_corpus(documents, tmp_path, tokenizer=WORDS),
+        cached_corpus(documents, tmp_path, tokenizer=WORDS, split_policy=SplitPolicy(kind="random")),
+        cached_corpus(documents, tmp_path, tokenizer=ByteTokenizer()),
+        cached_corpus(documents, tmp_path, tokenizer=WORDS, vocabulary=Vocabulary(["<unk>", "<eos>"])),
+    ]
+    assert len({first.folder, *(other.folder for other in others)}) == 6
+
+
+def test_damaged_cache_is_built_anew(tmp_path):
+    first = cached_corpus(labelled(8), tmp_path, tokenizer=WORDS)
+    (first.folder / "tokens-00000.bin").write_bytes(b"")
+    assert len(cached_corpus(labelled(8), tmp_path, tokenizer=WORDS).document(0)) == 3
+
+
+def test_cache_needs_documents_that_can_be_read_twice(tmp_path):
+    with pytest.raises(ConfigError, match=r"expected a list or a DocumentSource, .*got an iterator"):
+        cached_corpus(iter(labelled(2)), tmp_path, tokenizer=WORDS)
+
+
+@pytest.mark.parametrize(
+    "change", [{"text": "y"}, {"label": "b"}, {"group": "g"}, {"time": 1.0}, {"columns": {"a": "b"}}]
+)
+def test_fingerprint_covers_all_of_a_document(change):
+    known = {"text": "x", "label": "a"}
+    assert fingerprint_documents([Document(**known)]) != fingerprint_documents([Document(**{**known, **change})])
+
+
+# --- bad input
+
+
+def test_no_documents_and_no_text(tmp_path):
+    with pytest.raises(DataError, match=r"documents: expected at least one, got none"):
+        build([], tmp_path / "c")
+    with pytest.raises(DataError, match=r"documents: expected text, got 2 documents without any"):
+        build([Document(""), Document(" ")], tmp_path / "c")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("documents", "task", "message"),
+    [
+        ([Document("x", "a"), Document("y", "a")], "single", r"at least two classes in the train split, got one: 'a'"),
+        ([Document("x")], "single", r"expected labelled documents in the train split, got none"),
+        ([Document("x")], "number", r"expected labelled documents in the train split, got none"),
+        ([*labelled(4), Document("x", "c", split="test")], "single", r"got 'c' in test alone"),
+        ([Document("x", 1.5)], "single", r"document 0: expected one class name as label \(task=\"single\"\), got 1.5"),
+        ([Document("x", "a")], "number", r"document 0: expected a number as label .*got 'a'"),
+        ([Document("x", "a")], "multi", r"document 0: expected a tuple of class names .*got 'a'"),
+        ([Document("x", "a")], "pair", r"document 0: expected two texts \(task=\"pair\"\), got 'x'"),
+        ([Document("x", ("a",))], "tokens", r"document 0: expected a word for each of its 1 labels, got no words"),
+        ([Document("x", ("a",), ("x", "y"))], "tokens", r"a word for each of its 1 labels, got 2 words"),
+    ],
+)
+def test_labels_that_do_not_fit(tmp_path, documents, task, message):
+    with pytest.raises(DataError, match=message):
+        build(documents, tmp_path / "c", task=task)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_token_label_never_seen_in_train(tmp_path):
+    documents = [Document("x y", ("A", "O"), ("x", "y")), Document("x", ("B",), ("x",), split="valid")]
+    with pytest.raises(DataError, match=r"got 'B' in valid alone"):
+        build(documents, tmp_path / "c", task="tokens")
+
+
+def test_labels_of_a_model_there_is(tmp_path):
+    corpus = build([Document("x", "b")], tmp_path / "c", task="single", label_names=["z", "b"])
+    assert corpus.labels([0]).tolist() == [1]
+    with pytest.raises(DataError, match=r"got 'c', which the model does not know; there are: z, b"):
+        build([Document("x", "c")], tmp_path / "d", task="single", label_names=["z", "b"])
+    assert len(build([Document("x")], tmp_path / "e", task="number", label_names=[])) == 1
+
+
+def test_vocabulary_of_another_tokenizer(tmp_path):
+    with pytest.raises(DataError, match=r"expected the bytes tokenizer's own \(265 tokens\), got another \(1 tokens\)"):
+        build([Document("x")], tmp_path / "c", tokenizer=ByteTokenizer(), vocabulary=Vocabulary(["a"]))
+    with pytest.raises(DataError, match=r"made with the whitespace tokenizer, got one without '<eos>'"):
+        build([Document("x")], tmp_path / "c", vocabulary=Vocabulary(["<unk>", "x"]))
+    with pytest.raises(DataError, match=r"got one that lacks 100% of its tokens; it belongs to another tokenizer"):
+        build([Document("x " * 1000)], tmp_path / "c", vocabulary=Vocabulary(["<unk>", "<eos>", "▁x"]))
+    with pytest.raises(DataError, match=r"got 'x', and the vocabulary has no 'xxunk'"):
+        build([Document("x")], tmp_path / "c", vocabulary=Vocabulary(["<eos>", "y"]))
+
+
+def test_vocabulary_given(tmp_path):
+    vocabulary = Vocabulary(["<unk>", "<eos>", "y", "x"])
+    corpus = build([Document("x z")], tmp_path / "c", vocabulary=vocabulary)
+    assert corpus.document(0).tolist() == [3, 0, 1]
+
+
+def test_options(tmp_path):
+    with pytest.raises(ConfigError, match=r"workers: expected a number above 0, got 0"):
+        build(labelled(2), tmp_path / "c", workers=0)
+    with pytest.raises(ConfigError, match=r"task: got 'sngle'; did you mean 'single'"):
+        build(labelled(2), tmp_path / "c", task="sngle")
+
+
+def test_folder_that_is_already_there(tmp_path):
+    build(labelled(2), tmp_path / "c")
+    with pytest.raises(FolderError, match=r"c: is already there"):
+        build(labelled(2), tmp_path / "c")
+    assert len(build(labelled(3), tmp_path / "c", overwrite=True)) == 3
+
+
+@pytest.mark.parametrize("place", ["ulmkit.text.shards.ShardWriter.write", "numpy.save"])
+def test_full_disk_leaves_nothing(tmp_path, monkeypatch, place):
+    def refuse(*_args, **_kwargs):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(place, refuse)
+    with pytest.raises(FolderError, match=r"c: the disk is full; free some space"):
+        build(labelled(4), tmp_path / "c")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_interruption_leaves_nothing(tmp_path):
+    def interrupted():
+        yield from labelled(4)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build(interrupted(), tmp_path / "c")
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- opening
+
+
+def altered(corpus, name, content):
+    (corpus.folder / name).write_bytes(content)
+    return corpus.folder
+
+
+def test_open_checks_files(tmp_path):
+    corpus = build(labelled(4), tmp_path / "c")
+    whole = (corpus.folder / "tokens-00000.bin").read_bytes()
+    EncodedCorpus.open(corpus.folder, verify=True)
+    altered(corpus, "tokens-00000.bin", whole[:-1])
+    with pytest.raises(FolderError, match=r"tokens-00000.bin: expected 12 bytes, got 11; it is truncated"):
+        EncodedCorpus.open(corpus.folder)
+    altered(corpus, "tokens-00000.bin", bytes(len(whole)))
+    assert len(EncodedCorpus.open(corpus.folder)) == 4
+    with pytest.raises(FolderError, match=r"tokens-00000.bin: its checksum is not the one recorded"):
+        EncodedCorpus.open(corpus.folder, verify=True)
+    (corpus.folder / "tokens-00000.bin").unlink()
+    with pytest.raises(FolderError, match=r"tokens-00000.bin: no such file; the corpus is incomplete"):
+        EncodedCorpus.open(corpus.folder)
+
+
+def test_open_checks_the_description(tmp_path):
+    corpus = build(labelled(4), tmp_path / "c")
+    facts = json.loads((corpus.folder / "corpus.json").read_text())
+    altered(corpus, "corpus.json", json.dumps({**facts, "format_version": 99}).encode())
+    with pytest.raises(FolderError, match=r"expected a corpus of format version 1, got 99"):
+        EncodedCorpus.open(corpus.folder)
+    altered(corpus, "corpus.json", json.dumps({**facts, "task": None, "split_names": 5}).encode())
+    with pytest.raises(FolderError, match=r"corpus.json: lacks 'int' object is not iterable; it was altered"):
+        EncodedCorpus.open(corpus.folder)
+    del facts["split_names"]
+    altered(corpus, "corpus.json", json.dumps(facts).encode())
+    with pytest.raises(FolderError, match=r"corpus.json: lacks 'split_names'; it was altered"):
+        EncodedCorpus.open(corpus.folder)
+    altered(corpus, "corpus.json", b"[]")
+    with pytest.raises(FolderError, match=r"expected a corpus of format version 1, got 'list'"):
+        EncodedCorpus.open(corpus.folder)
+    with pytest.raises(FolderError, match=r"no such file"):
+        EncodedCorpus.open(tmp_path / "nowhere")
+
+
+def test_questions_a_corpus_cannot_answer(tmp_path):
+    corpus = build(labelled(4), tmp_path / "c")
+    with pytest.raises(DataError, match=r"split: got 'vallid'; there are: train"):
+        corpus.rows("vallid")
+    with pytest.raises(DataError, match=r"labels: expected a corpus with a label for each document, got task=\"none\""):
+        corpus.labels([0])
+    with pytest.raises(DataError, match=r"expected a corpus made with task=\"tokens\", got task=\"none\""):
+        corpus.token_labels(0)
+    with pytest.raises(DataError, match=r"column: got 'lang'; there are none"):
+        corpus.column("lang", [0])

@@ -1,0 +1,516 @@
+import json
+import sys
+
+import pytest
+
+from ulmkit.errors import ConfigError, DataError
+from ulmkit.text import hub_data
+from ulmkit.text.document import Document, known_split, normalise_split
+from ulmkit.text.documents import DocumentSource, read_documents
+from ulmkit.text.labels import check_classes, check_known, order_label_names, parse_label
+
+
+def write(path, content):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def write_parquet(path, columns, features=None):
+    import pyarrow
+    import pyarrow.parquet
+
+    table = pyarrow.table(columns)
+    if features:
+        described = json.dumps({"info": {"features": features}})
+        table = table.replace_schema_metadata({"huggingface": described})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pyarrow.parquet.write_table(table, path)
+    return path
+
+
+def read(data, **options):
+    return list(read_documents(data, **options))
+
+
+# --- single files
+
+
+def test_text_file_is_one_document_with_its_lines(tmp_path):
+    path = write(tmp_path / "a.txt", "\ufeffone two\nthree\n")
+    assert read(path) == [Document("one two\nthree\n")]
+
+
+def test_text_file_by_lines(tmp_path):
+    path = write(tmp_path / "a.txt", "one two\n\n  three \n")
+    assert [document.text for document in read(path, lines=True)] == ["one two", "three"]
+
+
+@pytest.mark.parametrize(("name", "separator"), [("a.csv", ","), ("a.tsv", "\t")])
+def test_csv_with_quotes_and_line_breaks(tmp_path, name, separator):
+    rows = [["text", "label"], ['"a, ""b""\nc"', "pos"], ["d", ""]]
+    path = write(tmp_path / name, "".join(separator.join(row) + "\n" for row in rows))
+    assert read(path) == [Document('a, "b"\nc', "pos"), Document("d", None)]
+
+
+def test_csv_of_a_very_long_field(tmp_path):
+    path = write(tmp_path / "a.csv", "text\n" + "x" * 200_000 + "\n")
+    assert len(read(path)[0].text) == 200_000
+
+
+def test_jsonl(tmp_path):
+    path = write(tmp_path / "a.jsonl", '{"text": "a", "label": 1}\n\n{"text": "b", "label": null}\n{"text": null}\n')
+    assert read(path) == [Document("a", "1"), Document("b"), Document("")]
+
+
+def test_parquet(tmp_path):
+    path = write_parquet(tmp_path / "a.parquet", {"text": ["a", "b"], "label": [0, 1], "other": [1.5, None]})
+    assert read(path) == [Document("a", "0"), Document("b", "1")]
+
+
+def test_parquet_with_class_names_and_no_label(tmp_path):
+    features = {"label": {"names": ["neg", "pos"], "_type": "ClassLabel"}}
+    path = write_parquet(tmp_path / "a.parquet", {"text": ["a", "b", "c"], "label": [0, 1, -1]}, features)
+    assert [document.label for document in read(path)] == ["neg", "pos", None]
+
+
+def test_minus_one_is_a_class_where_classes_have_no_names(tmp_path):
+    path = write_parquet(tmp_path / "a.parquet", {"text": ["a", "b"], "label": [-1, 1]})
+    assert [document.label for document in read(path)] == ["-1", "1"]
+
+
+def test_parquet_label_out_of_range(tmp_path):
+    features = {"label": {"names": ["neg", "pos"], "_type": "ClassLabel"}}
+    path = write_parquet(tmp_path / "a.parquet", {"text": ["a"], "label": [7]}, features)
+    with pytest.raises(DataError, match=r"row 1: column 'label': expected a label from 0 to 1, got 7"):
+        read(path)
+
+
+def test_conll(tmp_path):
+    path = write(tmp_path / "a.conll", "-DOCSTART- X O\n\nAnna NN B-PER\nsings VB O\n\nHi UH O\n")
+    assert read(path, task="tokens") == [
+        Document("Anna sings", ("B-PER", "O"), ("Anna", "sings")),
+        Document("Hi", ("O",), ("Hi",)),
+    ]
+    assert read(path, task="none")[0].label is None
+
+
+def test_token_labels_in_parquet_and_jsonl(tmp_path):
+    features = {"ner_tags": {"feature": {"names": ["O", "B"], "_type": "ClassLabel"}, "_type": "Sequence"}}
+    path = write_parquet(tmp_path / "a.parquet", {"tokens": [["x", "y"]], "ner_tags": [[0, 1]]}, features)
+    assert read(path, task="tokens") == [Document("x y", ("O", "B"), ("x", "y"))]
+    path = write(tmp_path / "a.jsonl", '{"tokens": ["x", "y"], "labels": ["O", "B"]}')
+    assert read(path, task="tokens") == [Document("x y", ("O", "B"), ("x", "y"))]
+
+
+def test_pair_takes_the_two_text_columns(tmp_path):
+    path = write(tmp_path / "a.csv", "id,premise,hypothesis,label\n1,it rains,it is wet,yes\n")
+    assert read(path, task="pair") == [Document(("it rains", "it is wet"), "yes")]
+    swapped = read(path, task="pair", text_column=("hypothesis", "premise"))
+    assert swapped[0].text == ("it is wet", "it rains")
+
+
+def test_several_text_columns_and_what_else_is_known(tmp_path):
+    path = write(tmp_path / "a.csv", "title,body,who,when,part,lang\nT,B,ann,2024-05-31,dev,en\n")
+    documents = read(
+        path,
+        text_column=["title", "body"],
+        group_column="who",
+        time_column="when",
+        split_column="part",
+        columns=["lang"],
+    )
+    assert documents == [Document(("T", "B"), None, None, "ann", 1717113600.0, "valid", {"lang": "en"})]
+
+
+def test_only_text_column_is_the_default(tmp_path):
+    path = write(tmp_path / "a.csv", "id,review,stars\n1,good,5\n2,bad,1\n")
+    assert read(path, label_column="stars") == [Document("good", "5"), Document("bad", "1")]
+
+
+def test_times_in_parquet(tmp_path):
+    import datetime
+
+    times = [datetime.datetime(1970, 1, 2), None]
+    path = write_parquet(
+        tmp_path / "a.parquet", {"text": ["a", "b"], "when": times, "day": [datetime.date(1970, 1, 3)] * 2}
+    )
+    assert [document.time for document in read(path, time_column="when")] == [86400.0, None]
+    assert [document.time for document in read(path, time_column="day")] == [172800.0, 172800.0]
+
+
+@pytest.mark.parametrize(("time", "seconds"), [("12.5", 12.5), ("1970-01-01T00:00:10+00:00", 10.0), ("", None)])
+def test_times_in_text(tmp_path, time, seconds):
+    path = write(tmp_path / "a.csv", f"text,when\nx,{time}\n")
+    assert read(path, time_column="when")[0].time == seconds
+
+
+# --- folders
+
+
+def test_folder_of_split_text_files(tmp_path):
+    for name in ("train", "valid", "test"):
+        write(tmp_path / f"{name}.txt", f" {name} line \n")
+    assert [(document.split, document.text) for document in read(tmp_path)] == [
+        ("test", " test line \n"),
+        ("train", " train line \n"),
+        ("valid", " valid line \n"),
+    ]
+
+
+def test_folder_of_parquet_as_on_the_hub(tmp_path):
+    write(tmp_path / "README.md", "# data")
+    for split in ("train", "test", "unsupervised", "validation"):
+        write_parquet(tmp_path / "data" / f"{split}-00000-of-00001.parquet", {"text": [split], "label": [1]})
+    found = {document.split: document.label for document in read(tmp_path)}
+    assert found == {"train": "1", "test": "1", "valid": "1", "unsupervised": None}
+    assert [document.text for document in read(tmp_path, split="dev")] == ["validation"]
+    assert len(read(tmp_path, split=["train", "unsupervised"])) == 2
+
+
+def test_label_folders(tmp_path):
+    write(tmp_path / "pos" / "1.txt", "good")
+    write(tmp_path / "neg" / "1.txt", "bad")
+    write(tmp_path / "neg" / "2.txt", "")
+    assert read(tmp_path) == [Document("bad", "neg"), Document("", "neg"), Document("good", "pos")]
+    assert {document.label for document in read(tmp_path, task="none")} == {None}
+
+
+def test_label_folders_by_split_with_unlabelled_text(tmp_path):
+    write(tmp_path / "train" / "urls.txt", "not a document")
+    for place in ("train/pos/1", "train/neg/1", "train/unsup/1", "test/pos/1", "valid/1"):
+        write(tmp_path / f"{place}.txt", place)
+    assert {(document.text, document.split, document.label) for document in read(tmp_path)} == {
+        ("train/pos/1", "train", "pos"),
+        ("train/neg/1", "train", "neg"),
+        ("train/unsup/1", "unsupervised", None),
+        ("test/pos/1", "test", "pos"),
+        ("valid/1", "valid", None),
+    }
+
+
+def test_flat_text_folder_is_a_document_a_file(tmp_path):
+    write(tmp_path / "b.txt", "two")
+    write(tmp_path / "a.txt", "one")
+    assert [document.text for document in read(tmp_path)] == ["one", "two"]
+
+
+def test_folder_without_data(tmp_path):
+    with pytest.raises(DataError, match=r"expected data files .*or LABEL/doc.txt folders, got none"):
+        read(tmp_path)
+
+
+def test_folder_of_mixed_kinds(tmp_path):
+    write(tmp_path / "a.csv", "text\nx\n")
+    write(tmp_path / "b.jsonl", '{"text": "x"}')
+    with pytest.raises(DataError, match=r"expected one kind of data file, got \.csv, \.jsonl"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "split"),
+    [
+        ("train-00000-of-00001", "train"),
+        ("validation", "valid"),
+        ("dev_2", "valid"),
+        ("training.en", "train"),
+        ("a", None),
+    ],
+)
+def test_known_split(name, split):
+    assert known_split(name) == split
+
+
+def test_normalise_split():
+    assert [normalise_split(name) for name in ("Validation", "val", " test ", "Mine")] == [
+        "valid",
+        "valid",
+        "test",
+        "mine",
+    ]
+
+
+# --- Python lists, the hub
+
+
+def test_python_lists():
+    given = ["a", ("b", 1), Document("c", split="test"), (("d", "e"), "x")]
+    assert read(given) == [Document("a"), Document("b", "1"), Document("c", split="test"), Document(("d", "e"), "x")]
+
+
+def test_python_list_of_something_else():
+    with pytest.raises(DataError, match=r"document 1: expected str, \(str, label\) or Document, got 7"):
+        read(["a", 7])
+
+
+def test_source_reads_again_and_names_itself(tmp_path):
+    path = write(tmp_path / "reviews.csv", "text\nx\n")
+    source = DocumentSource(path)
+    assert list(source) == list(source) == [Document("x")]
+    assert source.description == "reviews.csv"
+    assert DocumentSource(["a"]).description == "documents given in Python"
+
+
+class Hub:
+    """Stands for the `datasets` package."""
+
+    def __init__(self, answer):
+        self.answer = answer
+
+    def load_dataset(self, name, configuration):
+        self.asked = (name, configuration)
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+def test_hub_data_set(monkeypatch):
+    import datasets
+
+    features = datasets.Features({"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["no", "yes"])})
+    table = datasets.Dataset.from_dict({"text": ["a", "b"], "label": [1, 0]}, features=features)
+    hub = Hub({"validation": table})
+    monkeypatch.setattr(hub_data, "is_reachable", lambda: True)
+    monkeypatch.setitem(sys.modules, "datasets", hub)
+    assert read("owner/name:small") == [Document("a", "yes", split="valid"), Document("b", "no", split="valid")]
+    assert hub.asked == ("owner/name", "small")
+
+
+def test_hub_that_refuses(monkeypatch):
+    monkeypatch.setattr(hub_data, "is_reachable", lambda: True)
+    monkeypatch.setitem(sys.modules, "datasets", Hub(ConnectionError("no route\nmore")))
+    with pytest.raises(DataError, match=r"owner/name: no such file or folder, and not .* from the hub .*\(no route\)"):
+        read("owner/name")
+
+
+def test_hub_out_of_reach(monkeypatch):
+    def unknown_host(*_):
+        raise OSError("unknown host")
+
+    for name in ("HF_HUB_OFFLINE", "HF_ENDPOINT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("urllib.request.getproxies", dict)
+    monkeypatch.setattr("socket.getaddrinfo", unknown_host)
+    with pytest.raises(DataError, match=r"imbd: no such file or folder, and the hub cannot be reached"):
+        read("imbd")
+    monkeypatch.setattr("socket.getaddrinfo", lambda *_: [])
+    assert hub_data.is_reachable()
+    monkeypatch.setattr("socket.getaddrinfo", unknown_host)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert hub_data.is_reachable()
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("imdb", True), ("a/b", True), ("./a/b", False), ("a/b/c", False), ("a b", False)]
+)
+def test_hub_names(name, expected):
+    assert hub_data.is_hub_name(name) is expected
+
+
+@pytest.mark.parametrize("name", ["missing.csv", "no/such/folder", "x" * 5000 + "/"])
+def test_no_such_path(name):
+    with pytest.raises(DataError, match=name[:20]):
+        read(name)
+
+
+# --- bad input
+
+
+def test_empty_file(tmp_path):
+    with pytest.raises(DataError, match=r"a\.txt: the file is empty"):
+        read(write(tmp_path / "a.txt", ""))
+
+
+@pytest.mark.parametrize(("name", "content"), [("a.txt", " \n "), ("a.csv", "text\n''\n".replace("''", '" "'))])
+def test_no_text_at_all(tmp_path, name, content):
+    with pytest.raises(DataError, match=r"expected text, got 1 documents without any"):
+        read(write(tmp_path / name, content))
+
+
+def test_header_alone(tmp_path):
+    with pytest.raises(DataError, match=r"a\.csv: expected documents, got none"):
+        read(write(tmp_path / "a.csv", "text,label\n"))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"abc\nca\xe9f\n", r"expected UTF-8 text, got byte 0xe9 at offset 6 \(line 2\); .*iconv"),
+        (b"abc\nPK\0\1", r"got a binary file \(zero byte at offset 6 \(line 2\)\)"),
+        ("abc".encode("utf-16"), r"expected UTF-8 text, got UTF-16"),
+    ],
+)
+@pytest.mark.parametrize("lines", [False, True])
+def test_binary_and_wrongly_encoded_files(tmp_path, content, message, lines):
+    with pytest.raises(DataError, match=message):
+        read(write(tmp_path / "a.txt", content), lines=lines)
+
+
+def test_wrong_encoding_after_a_byte_order_mark(tmp_path):
+    with pytest.raises(DataError, match=r"byte 0xff at offset 4 \(line 1\)"):
+        read(write(tmp_path / "a.txt", b"\xef\xbb\xbfa\xff"))
+
+
+def test_unknown_extension(tmp_path):
+    with pytest.raises(DataError, match=r"unknown kind of file '\.json'; did you mean '\.jsonl'"):
+        read(write(tmp_path / "a.json", "{}"))
+
+
+def test_damaged_parquet(tmp_path):
+    with pytest.raises(DataError, match=r"a\.parquet: not a readable parquet file"):
+        read(write(tmp_path / "a.parquet", "not parquet at all"))
+
+
+@pytest.mark.parametrize("option", ["text_column", "label_column", "group_column", "time_column", "split_column"])
+def test_misnamed_column(tmp_path, option):
+    path = write(tmp_path / "a.csv", "text,label\nx,y\n")
+    with pytest.raises(DataError, match=r"has no column 'labell'; did you mean 'label'\? there are: text, label"):
+        read(path, **{option: "labell"})
+
+
+def test_misnamed_kept_column(tmp_path):
+    with pytest.raises(DataError, match=r"has no column 'lang'; there are: text"):
+        read(write(tmp_path / "a.csv", "text\nx\n"), columns=["lang"])
+
+
+def test_no_text_column_to_choose(tmp_path):
+    path = write(tmp_path / "a.csv", "title,body\nx,y\n")
+    with pytest.raises(DataError, match=r"a column 'text' or one text column alone, got the columns title, body"):
+        read(path)
+    with pytest.raises(DataError, match=r"expected two text columns, got the columns text; name it"):
+        read(write(tmp_path / "b.csv", "text\nx\n"), task="pair")
+    with pytest.raises(DataError, match=r"expected a column 'tokens', got the columns text"):
+        read(write(tmp_path / "b.csv", "text\nx\n"), task="tokens")
+
+
+def test_wrong_number_of_text_columns(tmp_path):
+    path = write(tmp_path / "a.csv", "a,b\nx,y\n")
+    with pytest.raises(DataError, match=r"expected two text columns \(task=\"pair\"\), got a"):
+        read(path, task="pair", text_column="a")
+    with pytest.raises(DataError, match=r"expected one column \(task=\"tokens\"\), got a, b"):
+        read(path, task="tokens", text_column=["a", "b"])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.csv", "text,label\nx,y\nz\n", r"a\.csv, line 3: expected 2 fields, got 1"),
+        ("a.csv", 'text\nx\n"open', r"a\.csv, line 3: not valid CSV"),
+        ("a.csv", "text,text\nx,y\n", r"expected each column once, got 'text' twice"),
+        ("a.jsonl", '{"text": "a"}\n{"text": \n', r"a\.jsonl, line 2: not valid JSON"),
+        ("a.jsonl", '{"text": "a"}\n["b"]\n', r"a\.jsonl, line 2: expected a JSON object, got '\[\"b\"\]'"),
+        ("a.jsonl", '{"text": "a"}\n{"txt": "b"}\n', r"a\.jsonl, line 2: has no column 'text'; did you mean 'txt'"),
+        ("a.jsonl", '{"text": 5}\n', r"line 1: column 'text': expected text, got 5"),
+    ],
+)
+def test_malformed_rows(tmp_path, name, content, message):
+    with pytest.raises(DataError, match=message):
+        read(write(tmp_path / name, content))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.conll", "word\n", r"line 1: expected a word and its label, got 'word'"),
+        ("a.jsonl", '{"tokens": ["a"], "labels": ["O", "O"]}', r"line 1: expected a label for each of 1 tokens, got 2"),
+        ("a.jsonl", '{"tokens": "a b", "labels": ["O"]}', r"column 'tokens': expected a list of words, got 'a b'"),
+        ("a.jsonl", '{"tokens": ["a"], "labels": "O"}', r"expected a list of labels \(task=\"tokens\"\), got 'O'"),
+        (
+            "a.jsonl",
+            '{"tokens": ["a"], "labels": [null]}',
+            r"a label in every place of the list, got \[None\]",
+        ),
+    ],
+)
+def test_malformed_token_labels(tmp_path, name, content, message):
+    with pytest.raises(DataError, match=message):
+        read(write(tmp_path / name, content), task="tokens")
+
+
+@pytest.mark.parametrize(("time", "shown"), [("soon", "'soon'"), ("20x", "'20x'")])
+def test_malformed_time(tmp_path, time, shown):
+    path = write(tmp_path / "a.csv", f"text,when\nx,{time}\n")
+    with pytest.raises(DataError, match=rf"line 2: column 'when': expected a number or an ISO date .*, got {shown}"):
+        read(path, time_column="when")
+
+
+def test_time_of_another_type(tmp_path):
+    path = write(tmp_path / "a.jsonl", '{"text": "x", "when": [1]}')
+    with pytest.raises(DataError, match=r"expected a number or a date, got \[1\]"):
+        read(path, time_column="when")
+
+
+def test_unknown_split(tmp_path):
+    write(tmp_path / "train.txt", "x")
+    write(tmp_path / "test.txt", "x")
+    with pytest.raises(DataError, match=r"split: got trian; did you mean 'train'\? there are: "):
+        read(tmp_path, split="trian")
+
+
+def test_unknown_task():
+    with pytest.raises(ConfigError, match=r"task: got 'singel'; did you mean 'single'"):
+        read(["a"], task="singel")
+
+
+# --- labels
+
+
+@pytest.mark.parametrize(
+    ("value", "task", "label"),
+    [
+        ("pos", "single", "pos"),
+        (3, "single", "3"),
+        (3.0, "single", "3"),
+        ("", "single", None),
+        (float("nan"), "single", None),
+        (None, "multi", None),
+        ("a|b | a|", "multi", ("a", "b")),
+        ("", "multi", ()),
+        (["b", 2], "multi", ("b", "2")),
+        (4, "multi", ("4",)),
+        ("2.5", "number", 2.5),
+        (" ", "number", None),
+        (float("nan"), "number", None),
+        (["O", "O"], "tokens", ("O", "O")),
+        ("x", "none", None),
+    ],
+)
+def test_parse_label(value, task, label):
+    assert parse_label(value, task, "here") == label
+
+
+@pytest.mark.parametrize(
+    ("value", "task", "message"),
+    [
+        (["a"], "single", r"here: expected one label, got \['a'\]; for several labels say task=\"multi\""),
+        (1.5, "single", r"here: expected a class as label, got 1.5"),
+        ("high", "number", r"here: expected a number as label .*got 'high'"),
+        ("inf", "number", r"here: expected a finite number as label, got 'inf'"),
+    ],
+)
+def test_parse_label_refuses(value, task, message):
+    with pytest.raises(DataError, match=message):
+        parse_label(value, task, "here")
+
+
+def test_label_order():
+    assert order_label_names(["b", "a", "b"]) == ("a", "b")
+    assert order_label_names(["10", "9", "-1"]) == ("-1", "9", "10")
+    assert order_label_names(["10", "9", "-"]) == ("-", "10", "9")
+
+
+def test_check_classes():
+    check_classes({"train": ["a", "b"], "test": ["a"]}, "single")
+    check_classes({"train": ["a"]}, "multi")
+    with pytest.raises(DataError, match=r"expected at least two classes in the train split, got one: 'a'"):
+        check_classes({"train": ["a", "a"]}, "single")
+    with pytest.raises(DataError, match=r"of the test split to be in the train split, got 'c', 'd' in test alone"):
+        check_classes({"train": ["a", "b"], "test": ["d", "a", "c"]}, "single")
+    with pytest.raises(DataError, match=r"expected labelled documents in the train split, got none .*test 1"):
+        check_classes({"test": ["a"]}, "single")
+
+
+def test_check_known():
+    check_known(["a"], ["a", "b"])
+    with pytest.raises(DataError, match=r"got 'possitive', which the model does not know; did you mean 'positive'"):
+        check_known(["possitive"], ["negative", "positive"])

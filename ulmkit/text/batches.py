@@ -1,0 +1,239 @@
+"""Batches: a token stream cut into rows for language models, documents of like length together for classifiers."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from ulmkit.config import check_not_negative, check_positive
+from ulmkit.errors import ConfigError, DataError
+from ulmkit.text.corpus import EncodedCorpus
+from ulmkit.text.token_stream import TokenStream, reverse_document
+
+MIN_BPTT = 5
+_LENGTH_NOISE = 0.05  # documents of lengths within this factor may trade places from epoch to epoch
+
+
+def variable_bptt(bptt: int, bptt_std: float, short_probability: float, generator: np.random.Generator) -> int:
+    """The length of one window of back-propagation through time.
+
+    base = bptt with probability 1 - short_probability, else bptt / 2;  length = max(5, int(N(base, std)))
+
+    Args: bptt, bptt_std: in steps. Returns: steps.
+    Source: Merity, Keskar & Socher 2017, arXiv:1708.02182, section 5 (p = 0.95, s = 5, hence short_probability 0.05).
+    """
+    base = bptt if generator.random() < 1.0 - short_probability else bptt / 2
+    return max(MIN_BPTT, int(generator.normal(base, bptt_std)))
+
+
+@dataclass(frozen=True)
+class LanguageModelBatch:
+    """Attributes: inputs, targets: (T, B) int64, targets[t] is the token after inputs[t]; rate_scale: what the
+    learning rate is to be multiplied by, T / bptt for windows of variable length, else 1 (Merity et al. 2017, section
+    5); is_first: the rows begin here, with a fresh state."""
+
+    inputs: torch.Tensor
+    targets: torch.Tensor
+    rate_scale: float
+    is_first: bool
+
+
+class LanguageModelBatches:
+    """A stream cut into `batch_size` rows, read window by window; each batch goes on where the one before stopped.
+
+    Row b reads tokens b * R to (b + 1) * R, where R = (tokens - 1) // batch_size, so in an epoch every token but the
+    first and the remainder, fewer than batch_size, is a target exactly once.
+
+    Args:
+        stream: the text. batch_size: rows. bptt: steps of a window.
+        bptt_std: standard deviation of a window's steps; 0: all have `bptt` steps. short_probability: of a window of
+            about half the steps. The windows' lengths are drawn once from `seed` and shuffled each epoch, so every
+            epoch has the same number of batches.
+        seed: of all that is drawn. shuffle_documents: a new order of the documents each epoch.
+        reverse: read each document from its end, xxbos still first.
+    Raises: ConfigError for an option outside its range; DataError if the stream is shorter than a row needs.
+    """
+
+    def __init__(
+        self,
+        stream: TokenStream,
+        batch_size: int,
+        bptt: int,
+        *,
+        bptt_std: float = 0.0,
+        short_probability: float = 0.05,
+        seed: int = 0,
+        shuffle_documents: bool = False,
+        reverse: bool = False,
+    ) -> None:
+        check_positive("batch_size", batch_size)
+        check_positive("bptt", bptt)
+        check_not_negative("bptt_std", bptt_std)
+        if not 0.0 <= short_probability <= 1.0:
+            raise ConfigError(f"short_probability: expected 0 <= p <= 1, got {short_probability!r}")
+        if len(stream) < batch_size + 1:
+            raise DataError(
+                f"stream: expected at least {batch_size + 1} tokens for batch_size {batch_size}, got {len(stream)}; "
+                "take a smaller batch_size or more text"
+            )
+        self.stream = stream.reversed() if reverse else stream
+        self.batch_size, self.bptt, self.bptt_std = batch_size, bptt, bptt_std
+        self.seed, self.shuffle_documents = seed, shuffle_documents
+        self.row_tokens = (len(stream) - 1) // batch_size
+        self._lengths = self._draw_lengths(short_probability)
+
+    def _draw_lengths(self, short_probability: float) -> np.ndarray:
+        """Steps of each window of an epoch; they sum to a row, the last takes what is left."""
+        if not self.bptt_std:
+            whole, rest = divmod(self.row_tokens, self.bptt)
+            return np.array([self.bptt] * whole + [rest] * (rest > 0))
+        generator = np.random.default_rng([self.seed, 0])
+        lengths: list[int] = []
+        left = self.row_tokens
+        while left:
+            lengths.append(min(left, variable_bptt(self.bptt, self.bptt_std, short_probability, generator)))
+            left -= lengths[-1]
+        return np.array(lengths)
+
+    def __len__(self) -> int:
+        return len(self._lengths)
+
+    @property
+    def tokens(self) -> int:
+        """Targets in an epoch."""
+        return self.row_tokens * self.batch_size
+
+    def epoch(self, number: int, start: int = 0) -> Iterator[LanguageModelBatch]:
+        """The batches of epoch `number` from batch `start` on: the same for the same seed, number and start."""
+        generator = np.random.default_rng([self.seed, 1, number])
+        stream, lengths = self.stream, self._lengths
+        if self.shuffle_documents:
+            stream = stream.reordered(generator.permutation(stream.documents))
+        if self.bptt_std:
+            lengths = generator.permutation(lengths)
+        begins = np.cumsum(lengths) - lengths
+        for index in range(start, len(lengths)):
+            steps, begin = int(lengths[index]), int(begins[index])
+            rows = [row * self.row_tokens + begin for row in range(self.batch_size)]
+            window = torch.from_numpy(np.stack([stream.read(row, row + steps + 1) for row in rows], axis=1))
+            scale = steps / self.bptt if self.bptt_std else 1.0
+            yield LanguageModelBatch(window[:-1], window[1:], scale, is_first=index == 0)
+
+
+@dataclass(frozen=True)
+class ClassifierBatch:
+    """Attributes: ids: (T, B) int64, padded after the text; lengths: (B,) int64; targets: (B,) int64 class ids or -1
+    (single, pair), (B, C) bool (multi), (B,) float32 or NaN (number), (T, B) int64 or -1 (tokens), None (none);
+    boundaries: (B,) int64, the tokens before it are one field of a pair, those from it on the other, None but for
+    pairs; rows: (B,) int64, the documents' indices in the corpus. T is at least 1, also for documents of no tokens."""
+
+    ids: torch.Tensor
+    lengths: torch.Tensor
+    targets: torch.Tensor | None
+    boundaries: torch.Tensor | None
+    rows: torch.Tensor
+
+
+class ClassifierBatches:
+    """Documents in batches of like length, each document in exactly one batch of an epoch.
+
+    Args:
+        corpus, rows: the documents.
+        batch_size: documents of a batch; batches differ by one document at most, so none is left with a single one.
+        batch_tokens: or, instead, the most tokens of a batch, padding included; a longer document is a batch alone.
+        seed: of the shuffling.
+        shuffle: a new make-up and order of batches each epoch; without it, longest first, the same each time.
+        reverse: each document from its end, xxbos still first; the fields of a pair change places.
+    Raises: ConfigError unless exactly one of batch_size and batch_tokens is given; DataError for no documents.
+    """
+
+    def __init__(
+        self,
+        corpus: EncodedCorpus,
+        rows: Sequence[int] | np.ndarray,
+        batch_size: int | None = None,
+        batch_tokens: int | None = None,
+        *,
+        seed: int = 0,
+        shuffle: bool = True,
+        reverse: bool = False,
+    ) -> None:
+        if (batch_size is None) == (batch_tokens is None):
+            raise ConfigError(
+                f"batch_size, batch_tokens: expected one of them, got {batch_size!r} and {batch_tokens!r}"
+            )
+        check_positive("batch_size" if batch_tokens is None else "batch_tokens", batch_size or batch_tokens or 0)
+        self.corpus, self.rows = corpus, np.asarray(rows, dtype=np.int64)
+        if not len(self.rows):
+            raise DataError("documents: expected at least one for a batch, got none; is the split empty?")
+        self.seed, self.shuffle, self.reverse = seed, shuffle, reverse
+        self._lengths = np.asarray(corpus.table["length"][self.rows])
+        self._sizes = self._even_sizes(batch_size) if batch_size else self._sizes_by_tokens(batch_tokens or 0)
+
+    def _even_sizes(self, batch_size: int) -> np.ndarray:
+        batches = -(-len(self.rows) // batch_size)
+        return np.array([len(part) for part in np.array_split(self.rows, batches)])
+
+    def _sizes_by_tokens(self, batch_tokens: int) -> np.ndarray:
+        """Documents of each batch, longest first, such that no epoch's noise takes a batch above `batch_tokens`.
+
+        A length with noise is within exp(noise) of the length, hence so is the k-th longest of each, and the document
+        that is k-th longest with noise is at most exp(2 noise) times as long as the k-th longest without.
+        """
+        noise = _LENGTH_NOISE if self.shuffle else 0.0
+        longest = np.minimum(np.sort(self._lengths)[::-1] * np.exp(2 * noise), self._lengths.max()).clip(min=1)
+        sizes, first = [], 0
+        while first < len(longest):
+            sizes.append(min(len(longest) - first, max(1, int(batch_tokens // longest[first]))))
+            first += sizes[-1]
+        return np.array(sizes)
+
+    def __len__(self) -> int:
+        return len(self._sizes)
+
+    def epoch(self, number: int, start: int = 0) -> Iterator[ClassifierBatch]:
+        """The batches of epoch `number` from batch `start` on: the same for the same seed, number and start."""
+        generator = np.random.default_rng([self.seed, 2, number])
+        keys = np.log(np.maximum(self._lengths, 1))
+        if self.shuffle:
+            keys = keys + generator.uniform(-_LENGTH_NOISE, _LENGTH_NOISE, len(keys))
+        batches = np.split(self.rows[np.argsort(-keys, kind="stable")], np.cumsum(self._sizes)[:-1])
+        order = generator.permutation(len(batches)) if self.shuffle else np.arange(len(batches))
+        for at in order[start:]:
+            yield make_classifier_batch(self.corpus, batches[at], reverse=self.reverse)
+
+
+def make_classifier_batch(corpus: EncodedCorpus, rows: np.ndarray, reverse: bool = False) -> ClassifierBatch:
+    """The documents `rows` of a corpus as one batch, in their order."""
+    documents = [corpus.document(row) for row in rows]
+    bos_id, pad_id = corpus.vocabulary.bos_id, corpus.vocabulary.pad_id
+    lengths = np.array([len(document) for document in documents], dtype=np.int64)
+    if reverse:
+        documents = [reverse_document(document, bos_id) for document in documents]
+    targets = boundaries = None
+    if corpus.task == "pair":
+        found = corpus.table["boundary"][rows]
+        boundaries = torch.from_numpy(np.asarray(lengths - found + 1 if reverse else found, dtype=np.int64))
+    if corpus.task == "tokens":
+        labels = [corpus.token_labels(row) for row in rows]
+        if reverse:  # turned with their tokens: xxbos, which stays, carries none
+            labels = [_reverse_labels(*pair, bos_id) for pair in zip(labels, documents, strict=True)]
+        targets = torch.from_numpy(_padded(labels, -1))
+    elif corpus.task != "none":
+        targets = torch.from_numpy(corpus.labels(rows))
+    ids = torch.from_numpy(_padded(documents, pad_id or 0))
+    return ClassifierBatch(ids, torch.from_numpy(lengths), targets, boundaries, torch.from_numpy(rows))
+
+
+def _reverse_labels(labels: np.ndarray, document: np.ndarray, bos_id: int | None) -> np.ndarray:
+    keeps_first = bos_id is not None and len(document) > 0 and document[0] == bos_id
+    return np.concatenate((labels[:1], labels[:0:-1])) if keeps_first else labels[::-1]
+
+
+def _padded(documents: Sequence[np.ndarray], fill: int) -> np.ndarray:
+    """(T, B) int64, a document a column."""
+    padded = np.full((max(1, *map(len, documents)), len(documents)), fill, dtype=np.int64)
+    for at, document in enumerate(documents):
+        padded[: len(document), at] = document
+    return padded

@@ -1,0 +1,55 @@
+"""A document: text, and what is known of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+TASKS = ("none", "single", "multi", "number", "tokens", "pair")
+
+Label = str | float | tuple[str, ...]
+
+_SPLIT_NAMES = {
+    "train": "train",
+    "training": "train",
+    "test": "test",
+    "valid": "valid",
+    "validation": "valid",
+    "val": "valid",
+    "dev": "valid",
+    "unsupervised": "unsupervised",
+    "unsup": "unsupervised",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One document, before tokenization.
+
+    Attributes:
+        text: its text; several texts (title and body, premise and hypothesis) are a tuple.
+        label: a class name, a number, or a tuple: several class names, or for token labels one a token. None: unknown.
+        tokens: the text cut into words beforehand, for token labels.
+        group: what it belongs to (an author, a patient), for a split by unseen groups.
+        time: when it was made, in seconds since 1970 or any number that grows, for a split by time.
+        split: "train", "valid", "test", "unsupervised" or a name of your own; None: not said.
+        columns: further values by column name, for errors by column.
+    """
+
+    text: str | tuple[str, ...]
+    label: Label | None = None
+    tokens: tuple[str, ...] | None = None
+    group: str | None = None
+    time: float | None = None
+    split: str | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+
+
+def normalise_split(name: str) -> str:
+    """The one name of a split: validation, val and dev are "valid"; other names stay, in lower case."""
+    lowered = name.strip().lower()
+    return _SPLIT_NAMES.get(lowered, lowered)
+
+
+def known_split(name: str) -> str | None:
+    """The split that a file or folder name begins with ("train-00000-of-00001" is "train"), or None."""
+    first = name.lower().replace(".", "-").replace("_", "-").split("-")[0]
+    return _SPLIT_NAMES.get(first)

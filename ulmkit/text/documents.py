@@ -1,0 +1,119 @@
+"""Documents from files, folders, the hub or plain Python lists."""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from ulmkit.errors import DataError, did_you_mean
+from ulmkit.text.columns import ReadOptions
+from ulmkit.text.document import Document, normalise_split
+from ulmkit.text.folders import DataFile, find_files
+from ulmkit.text.hub_data import HubSplit, is_hub_name, open_hub
+from ulmkit.text.labels import parse_label
+
+Data = str | os.PathLike[str] | Iterable[Any]
+
+
+class DocumentSource:
+    """Documents that can be gone through again and again, each time read anew and never all in memory.
+
+    Args:
+        data: a path, a hub name, or a sequence of str, (str, label) or Document; see read_documents.
+        split: only the documents of this split or these; None: all.
+        options: as ReadOptions has them.
+    """
+
+    def __init__(self, data: Data, *, split: str | Sequence[str] | None = None, **options: Any) -> None:
+        self.data, self.options = data, ReadOptions(**options)
+        wanted = (split,) if isinstance(split, str) else split
+        self.wanted = None if wanted is None else {normalise_split(name) for name in wanted}
+
+    @property
+    def description(self) -> str:
+        """What the documents come from, in a few words: the last part of the path, or the hub name."""
+        if not isinstance(self.data, (str, os.PathLike)):
+            return "documents given in Python"
+        return Path(self.data).resolve().name if Path(self.data).exists() else str(self.data)
+
+    def __iter__(self) -> Iterator[Document]:
+        count, has_text, seen = 0, False, set()
+        for document in self._read():
+            seen.add(document.split or "none")
+            if self.wanted is None or document.split in self.wanted:
+                count += 1
+                has_text = has_text or _has_text(document)
+                yield document
+        if self.wanted is not None and not count:
+            raise DataError(f"split: got {', '.join(sorted(self.wanted))}; {did_you_mean(min(self.wanted), seen)}")
+        if not count:
+            raise DataError(f"{self.description}: expected documents, got none")
+        if not has_text:
+            raise DataError(f"{self.description}: expected text, got {count} documents without any")
+
+    def _read(self) -> Iterator[Document]:
+        if not isinstance(self.data, (str, os.PathLike)):
+            yield from _from_python(self.data, self.options)
+            return
+        files = _open(self.data)
+        splits = {file.split for file in files}
+        skip = self.wanted is not None and self.options.split_column is None and not splits.isdisjoint(self.wanted)
+        for file in files:
+            if not skip or file.split in (self.wanted or ()):
+                yield from file.read(self.options)
+
+
+def read_documents(data: Data, *, split: str | Sequence[str] | None = None, **options: Any) -> Iterator[Document]:
+    """The documents of `data`, one at a time.
+
+    Args:
+        data: one of
+            a .txt file (one document, or one a line with lines=True); .csv or .tsv with a header line; .jsonl;
+            .parquet; .conll (a word a line, its label last on the line, an empty line between documents);
+            a folder of such files, their splits by their names (see find_files), or of LABEL/doc.txt;
+            the name of a data set on the hub (name, owner/name, owner/name:configuration);
+            a list, or any iterable, of str, (str, label) or Document.
+        split: only the documents of this split or these; validation, val and dev are "valid".
+        options: text_column, label_column, group_column, time_column, split_column, columns, task, lines: see
+            ReadOptions. Several labels in one string have "|" between them.
+    Raises: DataError if there is nothing to read, no text in it, a column is missing (the message names those there
+        are), a row or line is malformed (the message says which), or a file is not UTF-8.
+    """
+    return iter(DocumentSource(data, split=split, **options))
+
+
+def _open(data: str | os.PathLike[str]) -> Sequence[DataFile | HubSplit]:
+    path = Path(data)
+    try:
+        if path.is_dir():
+            return find_files(path)
+        if path.exists():
+            return [DataFile(path)]
+    except OSError as error:
+        raise DataError(f"{str(data)[:80]!r}: cannot be read ({error.strerror}); give a path or a hub name") from None
+    if isinstance(data, str) and is_hub_name(data) and not path.suffix:
+        return open_hub(data)
+    raise DataError(f"{str(data)[:80]}: no such file or folder")
+
+
+def _has_text(document: Document) -> bool:
+    text = document.text
+    return bool(text.strip()) if isinstance(text, str) else any(field.strip() for field in text)
+
+
+def _from_python(items: Iterable[Any], options: ReadOptions) -> Iterator[Document]:
+    for at, item in enumerate(items):
+        place = f"document {at}"
+        if isinstance(item, Document):
+            yield item
+        elif isinstance(item, str):
+            yield Document(item)
+        elif isinstance(item, tuple) and len(item) == 2 and _is_text(item[0]):
+            yield Document(item[0], parse_label(item[1], options.task, place))
+        else:
+            raise DataError(f"{place}: expected str, (str, label) or Document, got {item!r:.80}")
+
+
+def _is_text(value: Any) -> bool:
+    fields = value if isinstance(value, tuple) else (value,)
+    return bool(fields) and all(isinstance(field, str) for field in fields)

@@ -1,0 +1,231 @@
+"""Special tokens and the clean-up rules of ULMFiT as fastai 2 defines them, in a form to be cached and streamed.
+
+Three steps. `prepare_text` works on the whole text and leaves chunks: stretches without white space, and line breaks.
+`tidy_chunk` and `case_marks` depend on one chunk alone, so that a tokenizer can remember what it made of a chunk.
+
+The tokens are fastai's except where fastai's rules lose or garble something:
+
+- Entities are decoded first: "&amp;" is "&" (fastai: "&&"), "&quot;" a double quote (fastai: "&'"), "&lt;br&gt;" a
+  line break; "camp;" stays as it is (fastai: "c&"), and so does "\\nabla" (fastai: a line break and "abla").
+- Any spelling of the tag (<br>, <br/>, <BR />) is a line break, and several line breaks with blanks between are one
+  paragraph break (fastai has a token for every mixture). Other white space separates and is no token.
+- "the end.Then" is two sentences (fastai: one unknown word "end.then"); "www.x.org" keeps its w's.
+- Capitals are marked also after an opening quote or bracket, in "Sci-Fi" and outside ASCII (fastai: lost).
+- " @,@ " is undone as " @-@ " and " @.@ " are. Words repeated over a line break are kept.
+- A special token's name in the text ("xxfld") is broken up ("xx fld"), so that no text can pass for markup.
+
+Source: Howard & Ruder 2018, arXiv:1801.06146, section 4.1 (special tokens for capitals, elongation and repetition);
+fastai 2.8.12, fastai.text.core.
+"""
+
+import html
+import re
+from collections.abc import Iterable
+from itertools import islice
+from operator import eq
+
+RULES_VERSION = 1
+
+UNK = "xxunk"
+PAD = "xxpad"
+BOS = "xxbos"
+EOS = "xxeos"
+FLD = "xxfld"
+REP = "xxrep"
+WREP = "xxwrep"
+UP = "xxup"
+MAJ = "xxmaj"
+
+SPECIALS = (UNK, PAD, BOS, EOS, FLD, REP, WREP, UP, MAJ)
+SPECIAL_SET = frozenset(SPECIALS)
+
+LINE = "\n"
+PARAGRAPH = "\n\n"
+
+MAX_RUN_CHARACTERS = 256
+"""A stretch without white space is cut after so many characters, so that memory and held-back text stay bounded."""
+
+RUN_MARKS = "。｡！？，、；：．"
+RUN_CLOSERS = "」』）】》〉”’"
+
+_LINE_BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
+_BARE_ENTITY = re.compile(r"&?(?:\b(amp|quot|nbsp)|#(39|146|36));")
+_BARE_ENTITIES = {"amp": "&", "quot": '"', "nbsp": " ", "39": "'", "146": "'", "36": "$"}
+_ESCAPED_LINE = re.compile(r"\\n(?![a-z])")
+_SPECIAL_NAME = re.compile("(xx)(" + "|".join(name[2:] for name in SPECIALS) + ")", re.IGNORECASE)
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+_RUN_PIECE = re.compile(
+    f"[^{RUN_MARKS}]{{0,{MAX_RUN_CHARACTERS}}}[{RUN_MARKS}]{{1,8}}[{RUN_CLOSERS}]{{0,8}}|[^{RUN_MARKS}]{{1,{MAX_RUN_CHARACTERS}}}"
+)
+_RUN_MARK = re.compile(f"[{RUN_MARKS}]")
+_WORD = re.compile(r"\w+")
+
+_UNTIDY = re.compile(r"(\S)\1\1|[/#\\]|[.!?][^\W\d_]")
+_REPEATED = re.compile(r"(\S)\1{2,}")
+_SET_APART = re.compile(r"([/#\\])")
+_RUN_ON = re.compile(r"(?<=[^\W\d_]{2})([.!?]+)(?=[^\W\d_])")
+_ADDRESS = re.compile(r"www\.|://|\w@\w", re.IGNORECASE)
+
+UNIT = re.compile(r"\w(?:[\w.&'’]*\w)?")
+"""What a capital's mark holds for: a word with its inner full stops, ampersands and apostrophes (U.S, AT&T, don't)."""
+_POSSESSIVE = ("'s", "’s")
+
+
+def prepare_text(text: str, *, is_glued: bool = False, is_last: bool = True) -> list[str]:
+    """The chunks of a text, repetitions of words folded.
+
+    Args: text: raw text, or a part of one. is_glued: the part continues a stretch without white space.
+        is_last: the text ends here, so that line breaks at the end are dropped.
+    Returns: stretches without white space; LINE and PARAGRAPH for line breaks between them; WREP, count and word for a
+        word that occurs three times or more in a row.
+    """
+    return _fold_repeated_words(_split_chunks(_replace_markup(text), is_last), is_glued)
+
+
+def _replace_markup(text: str) -> str:
+    """Entities, line break tags, escapes and word-level corpus marks as what they stand for."""
+    if "&" in text:
+        text = html.unescape(text)
+    if ";" in text:
+        text = _BARE_ENTITY.sub(lambda match: _BARE_ENTITIES[match[1] or match[2]], text)
+    if "\\" in text:
+        text = _ESCAPED_LINE.sub("\n", text).replace('\\"', '"')
+    if "xx" in text or "XX" in text or "Xx" in text or "xX" in text:
+        text = _SPECIAL_NAME.sub(r"\1 \2", text)
+    if "<" in text:
+        text = _LINE_BREAK.sub("\n", text).replace("<unk>", f" {UNK} ")
+    if "@" in text:
+        text = text.replace(" @-@ ", "-").replace(" @.@ ", ".").replace(" @,@ ", ",")
+    return text if text.isascii() else _SURROGATE.sub("\ufffd", text)
+
+
+def _split_chunks(text: str, is_last: bool) -> list[str]:
+    if "\n" not in text:
+        return text.split()
+    chunks: list[str] = []
+    breaks = 0
+    for line in text.split("\n"):
+        words = line.split()
+        if words:
+            if breaks and chunks:
+                chunks.append(LINE if breaks == 1 else PARAGRAPH)
+            chunks += words
+            breaks = 0
+        breaks += 1
+    if chunks and not is_last and breaks > 1:
+        chunks.append(LINE if breaks == 2 else PARAGRAPH)
+    return chunks
+
+
+def _fold_repeated_words(chunks: list[str], is_glued: bool) -> list[str]:
+    if not any(map(eq, chunks, islice(chunks, 1, None))):
+        return chunks
+    folded: list[str] = []
+    start = 0
+    while start < len(chunks):
+        word, end, rest = chunks[start], start + 1, ""
+        if (start or not is_glued) and _can_be_folded(word):
+            while end < len(chunks) and chunks[end] == word:
+                end += 1
+            count = end - start
+            if end < len(chunks) and closes_repetition(word, chunks[end]):
+                count, rest, end = count + 1, chunks[end][len(word) :], end + 1
+            if count >= 3:
+                folded += [WREP, str(count), word]
+                if rest:
+                    folded.append(rest)
+                start = end
+                continue
+        folded.append(word)
+        start += 1
+    return folded
+
+
+def _can_be_folded(word: str) -> bool:
+    return len(word) <= MAX_RUN_CHARACTERS and bool(_WORD.fullmatch(word)) and not _REPEATED.search(word)
+
+
+def closes_repetition(word: str, chunk: str) -> bool:
+    """Whether `chunk` is `word` followed by something that is no part of a word: "no" and "no!"."""
+    return len(chunk) > len(word) and chunk.startswith(word) and not _WORD.match(chunk, len(word))
+
+
+def split_run(chunk: str) -> list[str]:
+    """A chunk cut after the punctuation of scripts without spaces, and after MAX_RUN_CHARACTERS characters.
+
+    Returns: pieces whose concatenation is `chunk`. What follows the chunk can change the last piece alone.
+    """
+    if len(chunk) <= MAX_RUN_CHARACTERS and (chunk.isascii() or not _RUN_MARK.search(chunk)):
+        return [chunk]
+    return _RUN_PIECE.findall(chunk)
+
+
+def tidy_chunk(chunk: str) -> list[str]:
+    """Repeated characters folded into REP, count, character; "..." as "…"; "/", "#" and "\\" on their own; run-on
+    sentences parted.
+
+    Returns: parts without white space, in order; REP is always followed by a count and a character.
+    """
+    if not _UNTIDY.search(chunk):
+        return [chunk]
+    text = chunk.replace("...", " …")
+    if not _ADDRESS.search(chunk):
+        text = _REPEATED.sub(lambda match: f" {REP} {len(match[0])} {match[1]} ", text)
+        text = _RUN_ON.sub(_part_sentences, text)
+    return _SET_APART.sub(r" \1 ", text).split()
+
+
+def _part_sentences(match: re.Match[str]) -> str:
+    before, after = match.string[match.start() - 2 : match.start()], match.string[match.end()]
+    return f"{match[1]} " if before.islower() and after.isupper() else match[1]
+
+
+def case_marks(part: str) -> list[tuple[int, str]]:
+    """Where the lower-case form of `part` needs UP or MAJ for its capitals to be known.
+
+    A part that starts with a capital is marked as a whole, as fastai does: MAJ if no other capital follows, UP if there
+    is no small letter. Otherwise, and for further words in it, each word of two characters or more is judged on its
+    own. A capital that stands alone ("I", "A") has no mark.
+
+    Args: part: text without white space.
+    Returns: (offset in part.lower(), mark), in order.
+    """
+    if part == part.lower() or len(part) == 1:
+        return []
+    marks: dict[int, str] = {}
+    if part[0].isupper():
+        if part.isupper():
+            marks[0] = UP
+        elif not any(map(str.isupper, part[1:])):
+            return [(0, MAJ)]
+    for match in UNIT.finditer(part):
+        mark = _unit_mark(match[0])
+        if mark:
+            marks.setdefault(len(part[: match.start()].lower()), mark)
+    return sorted(marks.items())
+
+
+def _unit_mark(unit: str) -> str | None:
+    word = unit[:-2] if unit.endswith(_POSSESSIVE) else unit
+    if len(word) == 1:
+        return None
+    if word.isupper():
+        return UP
+    first_cased = next((letter for letter in word if letter.isupper() or letter.islower()), "")
+    return MAJ if first_cased.isupper() else None
+
+
+def finish_tokens(tokens: Iterable[str]) -> list[str]:
+    """Words that were split elsewhere as BOS and lower-case tokens with marks for their capitals.
+
+    Args: tokens: words as they stand in the text.
+    Returns: BOS, then each word in lower case after its mark, if it needs one.
+    """
+    finished = [BOS]
+    for token in tokens:
+        marks = case_marks(token)
+        if marks:
+            finished.append(marks[0][1])
+        finished.append(token.lower())
+    return finished
