@@ -36,6 +36,11 @@ def _speaking_plainly(command: Callable[..., Any]) -> Callable[..., Any]:
         except UlmkitError as error:
             print(f"ulmkit: {error}", file=sys.stderr)
             raise typer.Exit(2) from None
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            print(f"ulmkit: {error.filename or 'file'}: {error.strerror or error}", file=sys.stderr)
+            raise typer.Exit(2) from None
 
     return guarded
 

@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Annotated, Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import typer
 
 from ulmkit.api import LanguageModel, TextClassifier
-from ulmkit.cli.option_groups import MACHINE, READ, Machine, with_groups
+from ulmkit.cli.option_groups import MACHINE, READ, READ_TEXT, Machine, with_groups
 from ulmkit.cli.summary import summarise
 from ulmkit.cli.training_commands import DataArgument
 from ulmkit.config import check_choice
@@ -31,7 +32,7 @@ OutFile = Annotated[str | None, typer.Option("--out", "-o", help="File to write,
 FORMATS = (".jsonl", ".csv")
 
 
-@with_groups(data_options=READ, machine=MACHINE)
+@with_groups(data_options=READ_TEXT, machine=MACHINE)
 def evaluate_command(
     model: ModelArgument,
     data: DataArgument,
@@ -78,13 +79,17 @@ def _evaluate_classifier(
         vocabulary=classifier.parts.vocabulary,
         label_names=classifier.labels or None,
     )
-    report = classifier.evaluate(corpus if classifier.backward is None else data, split=split, by=by)
+    report = classifier.evaluate(
+        corpus if classifier.backward is None else data, split=split, by=by, data_options=data_options
+    )
     print(report.table())
     details: dict[str, Any] = {"classifier": report.to_dict()}
     facts = classifier.parts.facts
     judged = corpus.rows(split, labelled=True)
-    if baselines and "train" in corpus.split_names and split not in (None, "train"):
-        rows = training_rows(corpus, facts.get("labelled_documents"), facts.get("seed", 0))
+    training = corpus.rows("train", labelled=True) if "train" in corpus.split_names else ()
+    if baselines and len(training) and split not in (None, "train"):
+        labels = min(facts.get("labelled_documents", len(training)), len(training))
+        rows = training_rows(corpus, labels, facts.get("seed", 0))
         found = linear_baselines(corpus, texts_of(data, corpus, data_options), rows, judged)
         for name, other in found.items():
             details[name] = other.to_dict()
@@ -106,9 +111,11 @@ def predict_command(
     threshold: Annotated[float, typer.Option(help="Least probability of a label, for several labels.")] = 0.5,
 ) -> None:
     """The label of each text, with its probability."""
+    _check_out(out)
     model = _placed(TextClassifier.load(classifier), machine)
     texts = list(_texts(data, text, split, data_options, model.task))
-    labels, outputs = model.predict(texts, threshold=threshold), model.predict_proba(texts)
+    outputs = model.predict_proba(texts)
+    labels = model.decide(outputs, texts, threshold=threshold)
     rows = []
     for label, output, each in zip(labels, outputs, texts, strict=True):
         row: dict[str, Any] = {"label": label}
@@ -120,7 +127,7 @@ def predict_command(
     _write_rows(rows, out)
 
 
-@with_groups(data_options=READ, machine=MACHINE)
+@with_groups(data_options=READ_TEXT, machine=MACHINE)
 def score_command(
     language_model: LanguageModelArgument,
     data_options: DataOptions,
@@ -131,6 +138,7 @@ def score_command(
     out: OutFile = None,
 ) -> None:
     """Log-probability and perplexity of each text under a language model."""
+    _check_out(out)
     model = _placed(LanguageModel.load(language_model), machine)
     texts = list(_texts(data, text, split, data_options, "none"))
     scores = model.score(texts)
@@ -185,9 +193,16 @@ def _texts(
     if texts:
         yield from texts
         return
-    source = options.source(data or "", "none" if task != "pair" else "pair", split=split)
-    for document in source:
+    if task == "tokens" and options.text_column is not None:  # text that is not cut into words
+        task, options = "none", replace(options, label_task="none")
+    for document in options.source(data or "", task, split=split):
         yield document.text
+
+
+def _check_out(out: str | None) -> None:
+    """Raise ConfigError, before any work, for a file of a kind that is not written."""
+    if out is not None:
+        check_choice("out", Path(out).suffix, FORMATS)
 
 
 def _write_rows(rows: Sequence[dict[str, Any]], out: str | None) -> None:
@@ -196,10 +211,8 @@ def _write_rows(rows: Sequence[dict[str, Any]], out: str | None) -> None:
         for row in rows:
             print(json.dumps(json_safe(row), ensure_ascii=False))
         return
-    suffix = Path(out).suffix
-    check_choice("out", suffix, FORMATS)
     with atomic_write(out) as file:
-        if suffix == ".jsonl":
+        if Path(out).suffix == ".jsonl":
             file.writelines(json.dumps(json_safe(row), ensure_ascii=False) + "\n" for row in rows)
         else:
             _write_csv(rows, file)

@@ -107,8 +107,20 @@ _TOKENIZE = {
     "pieces_kind": Option(str, "SentencePiece algorithm: unigram or bpe.", "unigram"),
 }
 
+_LABELS = {
+    "label_task": Option(
+        str,
+        "Labels, if there are any: single, multi, number, tokens, pair or none; a random split is then that of `train` "
+        "with the same --task.",
+        "single",
+        flag="--task",
+    ),
+}
+
 READ = OptionGroup("Data", _data_options, _READ | _SPLIT)
+READ_TEXT = OptionGroup("Data", _data_options, _READ | _SPLIT | _LABELS)
 PREPARE = OptionGroup("Data", _data_options, _READ | _SPLIT | _TOKENIZE)
+PREPARE_TEXT = OptionGroup("Data", _data_options, _READ | _SPLIT | _TOKENIZE | _LABELS)
 
 
 @dataclass(frozen=True)
@@ -141,7 +153,7 @@ MACHINE = OptionGroup(
         "precision": Option(str, "auto, fp32 or bf16.", "auto"),
         "backend": Option(str, "LSTM kernels: auto, or a name that `ulmkit info` shows.", "auto"),
         "threads": Option(int | None, "Processor threads; torch's choice if not given."),
-        "seed": Option(int, "Of all that is random.", 0),
+        "seed": Option(int, "Of all that is random but the split, which is the same for every seed.", 0),
         "json_file": Option(str | None, "Write the summary to this file too.", flag="--json"),
     },
 )

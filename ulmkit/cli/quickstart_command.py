@@ -1,5 +1,65 @@
-"""x"""
+"""The command that shows the whole path."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ulmkit.cli.option_groups import MACHINE, READ, Machine, with_groups
+from ulmkit.cli.summary import summarise
+from ulmkit.pipeline import DataOptions
+from ulmkit.quickstart import Quickstart, quickstart
+from ulmkit.training import make_progress
 
 
-def quickstart_command() -> None:
-    """TODO"""
+@with_groups(data_options=READ, machine=MACHINE)
+def quickstart_command(
+    data_options: DataOptions,
+    machine: Machine,
+    out: Annotated[str, typer.Option("--out", "-o", help="Folder to write.")] = "ulmkit-quickstart",
+    data: Annotated[
+        str | None, typer.Option(help="Labelled text of your own; else docstrings on this machine.")
+    ] = None,
+    minutes: Annotated[float, typer.Option(help="Of training, all stages together.")] = 3.5,
+    labels: Annotated[int, typer.Option(help="Documents whose labels are used.")] = 100,
+    held_out: Annotated[int, typer.Option(help="Validation documents to judge by, at most.")] = 2000,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the folder that is there.")] = False,
+) -> None:
+    """Pretrain, fine-tune and classify in minutes, with no download, beside a linear model."""
+    found = quickstart(
+        out,
+        data,
+        minutes=minutes,
+        labels=labels,
+        held_out=held_out,
+        overwrite=overwrite,
+        data_options=data_options,
+        run=machine.run(progress=make_progress()),
+    )
+    print()
+    summarise(_figures(found), machine.json_file, found.to_dict())
+    print(_next_steps(found.folder, data))
+
+
+def _figures(found: Quickstart) -> dict[str, object]:
+    documents = next(iter(found.reports.values())).documents
+    figures: dict[str, object] = {
+        "model": f"{found.parameters:,} parameters (reduced; the full size has about 47 million)",
+        "perplexity before fine-tuning": found.perplexity_before,
+        "perplexity after fine-tuning": found.perplexity_after,
+        f"accuracy on {documents:,} held-out documents from {found.labels:,} labels": "",
+    }
+    for name, report in found.reports.items():
+        low, high = report.accuracy_interval
+        figures[f"  {name}"] = f"{report.accuracy:.1%}  (95%: {low:.1%} to {high:.1%})"
+    return {**figures, "minutes": found.seconds / 60.0, "plot": str(found.folder / "quickstart.png")}
+
+
+def _next_steps(folder: Path, data: str | None) -> str:
+    example = "Return an array of zeros with the given shape." if data is None else "A text of yours."
+    return f"""
+Next:
+  ulmkit predict {folder}/classifier --text "{example}"
+  ulmkit generate {folder}/language-model --prompt "{example.split()[0]}"
+  ulmkit quickstart --data YOUR_TEXTS --out my-first-model
+  ulmkit train {folder}/language-model YOUR_TEXTS --out my-classifier"""

@@ -1,6 +1,8 @@
 """Commands that make models: prepare, pretrain, finetune, train, lr-find."""
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,8 +15,10 @@ from ulmkit.cli.option_groups import (
     FINETUNE_RECIPE,
     MACHINE,
     PREPARE,
+    PREPARE_TEXT,
     PRETRAIN_RECIPE,
     READ,
+    READ_TEXT,
     Machine,
     Option,
     OptionGroup,
@@ -39,7 +43,8 @@ from ulmkit.pipeline import (
     watched,
 )
 from ulmkit.report import plot_lr_find
-from ulmkit.training import Budget, make_progress
+from ulmkit.text import EncodedCorpus
+from ulmkit.training import Budget, latest_checkpoint, make_progress
 
 DataArgument = Annotated[
     str, typer.Argument(metavar="DATA", help="Files, a folder, a prepared corpus, or the name of a hub data set.")
@@ -88,7 +93,7 @@ def prepare_command(
     summarise(figures, machine.json_file, corpus.facts)
 
 
-@with_groups(data_options=PREPARE, sizes=SIZES, budget=budget_group(10), recipe=PRETRAIN_RECIPE, machine=MACHINE)
+@with_groups(data_options=PREPARE_TEXT, sizes=SIZES, budget=budget_group(10), recipe=PRETRAIN_RECIPE, machine=MACHINE)
 def pretrain_command(
     data: DataArgument,
     out: OutOption,
@@ -102,22 +107,20 @@ def pretrain_command(
     overwrite: Overwrite = False,
 ) -> None:
     """Train a language model from scratch."""
-    run = _run(machine, out, resume, overwrite)
-    with document_progress() as progress:
-        corpus = prepare(data, data_options, progress=progress)
-    model = LanguageModel.pretrain(
-        corpus,
-        **_spent(budget),
-        sizes=sizes,
-        recipe=recipe,
-        run=run,
-        direction="backward" if backward else "forward",
-    )
-    _save(model, out, overwrite)
+    with _training(machine, out, resume, overwrite) as run:
+        model = LanguageModel.pretrain(
+            _corpus(data, data_options),
+            **_spent(budget),
+            sizes=sizes,
+            recipe=recipe,
+            run=run,
+            direction="backward" if backward else "forward",
+        )
+        model.save(out, overwrite=overwrite)
     summarise(_figures(model, out), machine.json_file, {"facts": model.parts.facts})
 
 
-@with_groups(data_options=READ, budget=budget_group(5), recipe=FINETUNE_RECIPE, machine=MACHINE)
+@with_groups(data_options=READ_TEXT, budget=budget_group(5), recipe=FINETUNE_RECIPE, machine=MACHINE)
 def finetune_command(
     language_model: ModelArgument,
     data: DataArgument,
@@ -131,14 +134,12 @@ def finetune_command(
     overwrite: Overwrite = False,
 ) -> None:
     """Go on training a language model on the text it is meant for."""
-    run = _run(machine, out, resume, overwrite)
-    base = LanguageModel.load(language_model)
     options: dict[str, Any] = {"splits": ("train", "unsupervised", "test")} if transductive else {}
-    with document_progress() as progress:
-        model = base.finetune(
-            data, **_spent(budget), recipe=recipe, data_options=data_options, run=run, progress=progress, **options
-        )
-    _save(model, out, overwrite)
+    with _training(machine, out, resume, overwrite) as run:
+        base = LanguageModel.load(language_model)
+        corpus = _corpus(data, data_options, base)
+        model = base.finetune(corpus, **_spent(budget), recipe=recipe, run=run, **options)
+        model.save(out, overwrite=overwrite)
     summarise(_figures(model, out), machine.json_file, {"facts": model.parts.facts})
 
 
@@ -161,40 +162,31 @@ def train_command(
     overwrite: Overwrite = False,
 ) -> None:
     """Train a classifier on labelled documents."""
-    run = _run(machine, out, resume, overwrite)
-    base = None if language_model == "none" else LanguageModel.load(language_model)
-    with document_progress() as progress:
-        corpus = prepare(
-            data,
-            data_options,
+    with _training(machine, out, resume, overwrite) as run:
+        base = None if language_model == "none" else LanguageModel.load(language_model)
+        corpus = _corpus(data, data_options, base, task)
+        judged, rows = validation_rows(corpus, valid_documents, run.seed), training_rows(corpus, labels, run.seed)
+        model = TextClassifier.train(
+            corpus,
+            base,
+            **_spent(budget),
             task=task,
-            tokenizer=None if base is None else base.parts.tokenizer,
-            vocabulary=None if base is None else base.parts.vocabulary,
-            progress=progress,
+            recipe=recipe,
+            run=run,
+            labels=labels,
+            valid_documents=valid_documents,
         )
-    judged = validation_rows(corpus, valid_documents, run.seed)
-    model = TextClassifier.train(
-        corpus,
-        base,
-        **_spent(budget),
-        task=task,
-        recipe=recipe,
-        run=run,
-        labels=labels,
-        valid_documents=valid_documents,
-    )
-    figures = _figures(model, out)
-    if baselines:
-        texts = texts_of(data, corpus, data_options)
-        rows = training_rows(corpus, labels, run.seed)
-        for name, report in linear_baselines(corpus, texts, rows, judged).items():
-            model.parts.facts.setdefault("baselines", {})[name] = watched(report)
-            figures |= {f"{figure.removeprefix('valid_')}, {name}": value for figure, value in watched(report).items()}
-    _save(model, out, overwrite)
+        figures = _figures(model, out)
+        if baselines:
+            texts = texts_of(data, corpus, data_options)
+            for name, report in linear_baselines(corpus, texts, rows, judged).items():
+                model.parts.facts.setdefault("baselines", {})[name] = watched(report)
+                figures |= {f"{figure}, {name}": value for figure, value in watched(report).items()}
+        model.save(out, overwrite=overwrite)
     summarise(figures, machine.json_file, {"facts": model.parts.facts})
 
 
-@with_groups(data_options=READ, recipe=FINETUNE_RECIPE, machine=MACHINE)
+@with_groups(data_options=READ_TEXT, recipe=FINETUNE_RECIPE, machine=MACHINE)
 def lr_find_command(
     language_model: ModelArgument,
     data: DataArgument,
@@ -221,21 +213,38 @@ def lr_find_command(
     summarise({**suggestions, "plot": plot}, machine.json_file, asdict(found))
 
 
-def _run(machine: Machine, out: str, resume: bool, overwrite: bool) -> RunOptions:
-    """Where the stage runs; its checkpoints are kept beside `out` until that is written."""
+def _corpus(data: str, options: DataOptions, base: LanguageModel | None = None, task: str = "none") -> EncodedCorpus:
+    """The data as a model that starts from `base` reads it, the documents counted on the terminal."""
+    given: dict[str, Any] = {}
+    if base is not None:
+        own = base.parts.tokenizer.closed_vocabulary()
+        given = {"tokenizer": base.parts.tokenizer, "vocabulary": own if task == "none" else base.parts.vocabulary}
+    with document_progress() as progress:
+        return prepare(data, options, task=task, progress=progress, **given)
+
+
+@contextmanager
+def _training(machine: Machine, out: str, resume: bool, overwrite: bool) -> Iterator[RunOptions]:
+    """Where a stage that writes `out` runs. Its checkpoints are kept beside `out` until that is written.
+
+    Raises: FolderError, before any work, if `out` is there and not to be overwritten, or if there is a checkpoint and
+        not to be resumed, or none to resume.
+    """
+    folder = Path(out).with_name(Path(out).name + ".training")
     if Path(out).exists() and not overwrite:
         raise FolderError(f"{out}: is already there; choose another --out, or say --overwrite")
-    return machine.run(folder=_checkpoints(out), resume=resume, progress=make_progress())
-
-
-def _checkpoints(out: str) -> Path:
-    path = Path(out)
-    return path.with_name(path.name + ".training")
-
-
-def _save(model: LanguageModel | TextClassifier, out: str, overwrite: bool) -> None:
-    model.save(out, overwrite=overwrite)
-    shutil.rmtree(_checkpoints(out), ignore_errors=True)
+    found = latest_checkpoint(folder)
+    if resume and found is None:
+        raise FolderError(f"{folder}: expected a checkpoint to resume, got none; begin without --resume")
+    if found is not None and not resume:
+        raise FolderError(f"{found}: is there from an earlier run; go on with it by --resume, or remove {folder}")
+    try:
+        yield machine.run(folder=folder, resume=resume, progress=make_progress())
+    except BaseException:
+        if latest_checkpoint(folder) is None:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _figures(model: LanguageModel | TextClassifier, out: str) -> dict[str, Any]:
@@ -246,7 +255,7 @@ def _figures(model: LanguageModel | TextClassifier, out: str) -> dict[str, Any]:
         if name in facts:
             figures[name.replace("_", " ")] = facts[name]
     for group, values in facts["figures"].items():
-        figures |= {f"{name.removeprefix('valid_')}, {group}": value for name, value in values.items()}
+        figures |= {f"{name}, {group}": value for name, value in values.items()}
     return figures
 
 

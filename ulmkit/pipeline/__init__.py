@@ -9,7 +9,7 @@ from ulmkit.pipeline.classifiers import (
     validation_rows,
     watched,
 )
-from ulmkit.pipeline.data import DataOptions, prepare
+from ulmkit.pipeline.data import DataOptions, prepare, training_texts
 from ulmkit.pipeline.language_models import find_finetuning_rate, finetune, pretrain, validation_perplexity
 from ulmkit.pipeline.linear_baselines import linear_baselines, texts_of
 from ulmkit.pipeline.parts import ClassifierParts, LanguageModelParts
@@ -40,6 +40,7 @@ __all__ = [
     "texts_of",
     "train",
     "training_rows",
+    "training_texts",
     "validation_perplexity",
     "validation_rows",
     "watched",

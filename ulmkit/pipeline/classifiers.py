@@ -114,7 +114,7 @@ def train(
         "labelled_documents": len(rows),
         "pretrained": language_model is not None,
         "base": {} if language_model is None else language_model.facts.get("figures", {}),
-        **data_facts(corpus, ["train"]),
+        **data_facts(corpus, ["train"], None if language_model is None else language_model.facts),
         "figures": {"validation": {**validate(), "documents": len(held_out)}},
         **training_facts(result, recipe, budget, run),
     }
@@ -230,9 +230,9 @@ def _majority(corpus: EncodedCorpus) -> int | None:
 def watched(found: Report) -> dict[str, float]:
     """The figures of a validation; the first is the one to watch, lower is better."""
     if isinstance(found, SingleLabelReport):
-        return {"valid_loss": found.negative_log_likelihood, "valid_accuracy": found.accuracy}
+        return {"loss": found.negative_log_likelihood, "accuracy": found.accuracy}
     if isinstance(found, MultiLabelReport):
-        return {"valid_error": 1.0 - found.subset_accuracy, "valid_micro_f1": found.micro_f1 or 0.0}
+        return {"error": 1.0 - found.subset_accuracy, "micro_f1": found.micro_f1 or 0.0}
     if isinstance(found, NumberReport):
-        return {"valid_rmse": found.rmse, "valid_mae": found.mae}
-    return {"valid_error": 1.0 - found.token_accuracy, "valid_f1": found.micro_f1 or 0.0}
+        return {"rmse": found.rmse, "mae": found.mae}
+    return {"error": 1.0 - found.token_accuracy, "f1": found.micro_f1 or 0.0}

@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from ulmkit.config import check_choice
-from ulmkit.errors import DataError
+from ulmkit.errors import DataError, FolderError
 from ulmkit.text import (
+    TASKS,
     ByteTokenizer,
     DocumentSource,
     EncodedCorpus,
     SpacyTokenizer,
     SplitPolicy,
+    Text,
     Tokenizer,
     Vocabulary,
     WhitespaceTokenizer,
@@ -48,6 +50,9 @@ class DataOptions:
         pieces, pieces_kind: number of pieces, and "unigram" or "bpe", for "sentencepiece".
         workers: processes that tokenize; None for one a processor.
         seed: of the random split.
+        label_task: what the labels are, if there are any, when the text is for a language model: a random split keeps
+            their classes in proportion, so that documents held out from the language model are those that a
+            classifier of this task, trained on the same data, is judged by. "none" leaves labels unread.
     Raises: ConfigError if a choice is unknown.
     """
 
@@ -68,17 +73,20 @@ class DataOptions:
     pieces_kind: str = "unigram"
     workers: int | None = None
     seed: int = 0
+    label_task: str = "single"
 
     def __post_init__(self) -> None:
         check_choice("split_by", self.split_by, ("auto", *SPLIT_KINDS))
         check_choice("tokenizer", self.tokenizer, TOKENIZERS)
+        check_choice("label_task", self.label_task, TASKS)
 
     def keeping(self, columns: Sequence[str]) -> "DataOptions":
         """The same, with further columns to keep."""
         return replace(self, columns=tuple(dict.fromkeys([*self.columns, *columns])))
 
     def source(self, data: Data, task: str, split: str | None = None) -> DocumentSource:
-        """The documents of `data`, or of a split of it, read with these columns."""
+        """The documents of `data`, or of a split of it, read with these columns; for task "none", a language model's,
+        with the labels of `label_task`."""
         return DocumentSource(
             data,
             split=split,
@@ -89,7 +97,7 @@ class DataOptions:
             split_column=self.split_column,
             columns=tuple(self.columns),
             lines=self.lines,
-            task=task,
+            task=self.label_task if task == "none" else task,
         )
 
 
@@ -123,10 +131,16 @@ def prepare(
         FolderError if a folder is damaged or cannot be written.
     """
     options = options or DataOptions()
+    if folder is not None and Path(folder).exists() and not overwrite:
+        raise FolderError(f"{folder}: is already there; choose another name or say to overwrite it")
     if isinstance(data, EncodedCorpus) or is_corpus_folder(data):
         corpus = data if isinstance(data, EncodedCorpus) else EncodedCorpus.open(data)  # type: ignore[arg-type]
-        return _fitting(corpus, task, vocabulary)
+        if folder is not None:
+            raise DataError(f"{corpus.folder}: expected text to prepare, got a prepared corpus; use it as it is")
+        return _fitting(corpus, task, vocabulary, label_names)
     source = options.source(data, task)
+    if task != "none":
+        _check_labels(source, data, options, task)
     policy = _split_policy(source, options)
     if tokenizer is None:
         tokenizer = _make_tokenizer(source, policy, options)
@@ -151,7 +165,16 @@ def is_corpus_folder(data: Data | EncodedCorpus) -> bool:
     return isinstance(data, (str, os.PathLike)) and (Path(data) / CORPUS_FILE).is_file()
 
 
-def _fitting(corpus: EncodedCorpus, task: str, vocabulary: Vocabulary | None) -> EncodedCorpus:
+def _check_labels(source: DocumentSource, data: Data, options: DataOptions, task: str) -> None:
+    """Raise DataError naming the columns there are if no document has a label for want of the default column."""
+    if options.label_column is None and all(document.label is None for document in source):
+        default = {"multi": "labels", "tokens": "labels"}.get(task, "label")
+        next(iter(replace(options, label_column=default).source(data, task)), None)
+
+
+def _fitting(
+    corpus: EncodedCorpus, task: str, vocabulary: Vocabulary | None, label_names: Sequence[str] | None
+) -> EncodedCorpus:
     if task not in ("none", corpus.task):
         raise DataError(
             f"{corpus.folder}: expected a corpus prepared with task {task!r}, got {corpus.task!r}; prepare it again"
@@ -160,6 +183,11 @@ def _fitting(corpus: EncodedCorpus, task: str, vocabulary: Vocabulary | None) ->
         raise DataError(
             f"{corpus.folder}: its vocabulary ({len(corpus.vocabulary)} tokens) is not the model's "
             f"({len(vocabulary)}); give the text itself, or prepare it with the model's tokenizer and vocabulary"
+        )
+    if label_names is not None and corpus.label_names != tuple(label_names):
+        raise DataError(
+            f"{corpus.folder}: its labels ({', '.join(corpus.label_names)}) are not the model's "
+            f"({', '.join(label_names)}); give the text itself"
         )
     return corpus
 
@@ -178,13 +206,19 @@ def _make_tokenizer(source: DocumentSource, policy: SplitPolicy, options: DataOp
         return ByteTokenizer()
     if options.tokenizer == "spacy":
         return SpacyTokenizer(options.language)
-    texts = training_texts(source, policy)
+    texts = _learnable(source, policy)
     return train_sentencepiece(texts, vocab_size=options.pieces, kind=options.pieces_kind)
 
 
-def training_texts(source: DocumentSource, policy: SplitPolicy) -> Iterator[str | tuple[str, ...]]:
-    """The texts that a model may learn from: those the policy leaves in a training split. Reads the source twice."""
-    known = [(document.split, stratum(document.label), document.group, document.time) for document in source]
+def training_texts(data: Data, options: DataOptions, task: str) -> Iterator[Text]:
+    """The texts of `data` that a model may learn from: those that the options leave in a training split."""
+    source = options.source(data, task)
+    return _learnable(source, _split_policy(source, options))
+
+
+def _learnable(source: DocumentSource, policy: SplitPolicy) -> Iterator[Text]:
+    """The texts that the policy leaves in a training split. Reads the source twice."""
+    known = [(document.split, stratum(document), document.group, document.time) for document in source]
     given, strata, groups, times = (list(column) for column in zip(*known, strict=True))
     splits = assign_splits(policy, given=given, strata=strata, groups=groups, times=times)
     for document, split in zip(source, splits, strict=True):

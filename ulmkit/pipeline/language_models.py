@@ -209,7 +209,7 @@ def _task(
 
     def validate() -> dict[str, float]:
         found = validation_perplexity(model, held_out, corpus.vocabulary)
-        return {"valid_loss": found.mean_nll, "valid_perplexity": found.perplexity}
+        return {"loss": found.mean_nll, "perplexity": found.perplexity}
 
     return LanguageModelTask(model, batches, validate, ar=recipe.ar, tar=recipe.tar)
 

@@ -2,17 +2,17 @@
 
 import os
 import platform
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ulmkit.config import check_choice, check_positive
+from ulmkit.config import check_choice, check_not_negative, check_positive
 from ulmkit.errors import ConfigError
-from ulmkit.hub.facts import package_versions
-from ulmkit.kernels import PRECISIONS
+from ulmkit.kernels import BACKENDS, PRECISIONS
 from ulmkit.model.awd_lstm import AWDLSTM, AWDLSTMConfig
 from ulmkit.text import EncodedCorpus
 from ulmkit.text.corpus_builder import TRAINING_SPLITS
@@ -44,6 +44,7 @@ class RunOptions:
         accumulation: batches of one optimizer step.
         restore_best: end with the best weights seen in validation rather than the last.
         tensorboard: write event files into the folder too.
+    Raises: ConfigError if one is unknown or outside its range, or the device is not there.
     """
 
     device: str = "auto"
@@ -59,7 +60,10 @@ class RunOptions:
     tensorboard: bool = False
 
     def __post_init__(self) -> None:
+        choose_device(self.device)
         check_choice("precision", self.precision, PRECISIONS)
+        check_choice("backend", self.backend, ("auto", *BACKENDS))
+        check_not_negative("seed", self.seed)
         check_positive("validations", self.validations)
 
 
@@ -70,12 +74,11 @@ def choose_device(name: str) -> torch.device:
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ConfigError(f"device: expected auto, cpu, cuda or cuda:N, got {name!r}") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(f"device: got {name!r}, but torch finds no GPU here; use device='cpu'")
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
+        raise ConfigError(f"device: expected auto, cpu, cuda or cuda:N, got {name!r}")
+    device, gpus = torch.device(name), torch.cuda.device_count()
+    if device.type == "cuda" and (device.index or 0) >= gpus:
+        raise ConfigError(f"device: got {name!r}, but torch finds {gpus or 'no'} GPU here; use device='cpu'")
     return device
 
 
@@ -117,10 +120,13 @@ def run_stage(
     return Trainer(task, config, phases, folder, options.progress).fit(options.resume)
 
 
-def data_facts(corpus: EncodedCorpus, used: Sequence[str]) -> dict[str, Any]:
+def data_facts(
+    corpus: EncodedCorpus, used: Sequence[str], base_facts: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """What the model card says about the data: a row for each split, and how validation was chosen.
 
-    Args: used: the splits that the model learnt from.
+    Args: used: the splits that the model learnt from. base_facts: of the model it started from; what is transductive
+        there stays so.
     """
     facts = corpus.facts
     name = ", ".join(facts.get("sources") or []) or corpus.folder.name
@@ -135,6 +141,7 @@ def data_facts(corpus: EncodedCorpus, used: Sequence[str]) -> dict[str, Any]:
         for split, found in facts["splits"].items()
     ]
     transductive = any(split not in TRAINING_SPLITS for split in used)
+    transductive |= (base_facts or {}).get("splits", {}).get("kind") == "transductive"
     splits = {
         **facts["split_policy"],
         "kind": "transductive" if transductive else "clean",
@@ -160,5 +167,4 @@ def training_facts(result: TrainingResult, recipe: Any, budget: Budget, options:
         "precision": options.precision,
         "machine": f"{platform.machine()}, {os.cpu_count()} processors, {torch.get_num_threads()} threads",
         "recipe": asdict(recipe),
-        "versions": package_versions(),
     }

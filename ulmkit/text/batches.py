@@ -21,7 +21,8 @@ def variable_bptt(bptt: int, bptt_std: float, short_probability: float, generato
     base = bptt with probability 1 - short_probability, else bptt / 2;  length = max(5, int(N(base, std)))
 
     Args: bptt, bptt_std: in steps. Returns: steps.
-    Source: Merity, Keskar & Socher 2017, arXiv:1708.02182, section 5 (p = 0.95, s = 5, hence short_probability 0.05).
+    Source: Merity, Keskar & Socher 2017, arXiv:1708.02182, section 4.1 (there p = 1 - short_probability; 0.95 and a
+        standard deviation of 5 in section 5).
     """
     base = bptt if generator.random() < 1.0 - short_probability else bptt / 2
     return max(MIN_BPTT, int(generator.normal(base, bptt_std)))
@@ -31,7 +32,7 @@ def variable_bptt(bptt: int, bptt_std: float, short_probability: float, generato
 class LanguageModelBatch:
     """Attributes: inputs, targets: (T, B) int64, targets[t] is the token after inputs[t]; rate_scale: what the
     learning rate is to be multiplied by, T / bptt for windows of variable length, else 1 (Merity et al. 2017, section
-    5); is_first: the rows begin here, with a fresh state."""
+    4.1); is_first: the rows begin here, with a fresh state."""
 
     inputs: torch.Tensor
     targets: torch.Tensor

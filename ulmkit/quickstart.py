@@ -1,0 +1,200 @@
+"""The whole path in minutes, on text that is already on the machine: pretrain, fine-tune, classify, compare."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ulmkit.api import LanguageModel, TextClassifier
+from ulmkit.config import check_positive
+from ulmkit.errors import FolderError
+from ulmkit.evaluation import SingleLabelReport, json_safe
+from ulmkit.files import atomic_folder, write_json
+from ulmkit.model.awd_lstm import AWDLSTMConfig
+from ulmkit.pipeline import (
+    ClassifierRecipe,
+    DataOptions,
+    LanguageModelRecipe,
+    RunOptions,
+    linear_baselines,
+    make_report,
+    predict_rows,
+    prepare,
+    texts_of,
+    training_rows,
+    training_texts,
+    validation_rows,
+)
+from ulmkit.report import plot_quickstart
+from ulmkit.text import EncodedCorpus, Text, train_sentencepiece
+from ulmkit.text.docstrings import harvest_docstrings, quickstart_task
+from ulmkit.text.documents import Data
+from ulmkit.training import OptimizerConfig, Schedule
+
+SIZES = AWDLSTMConfig(vocab_size=1, embedding_size=256, hidden_size=512, layers=2)
+"""The reduced model; ULMFiT's has 400, 1152 and 3."""
+
+PIECES = 8000
+
+SHARES = {"pretraining": 0.40, "fine-tuning": 0.35, "classifier": 0.125, "without transfer": 0.125}
+"""How the training time is divided over the stages."""
+
+PRETRAIN = LanguageModelRecipe(batch_size=32, bptt=50, peak_rate=5e-3, ar=0.0, tar=0.0, dropout_multiplier=0.3)
+FINETUNE = LanguageModelRecipe(batch_size=32, bptt=50, peak_rate=3e-3, ar=0.0, tar=0.0, dropout_multiplier=1.0)
+CLASSIFY = ClassifierRecipe(
+    batch_size=16,
+    depths=(1, 2, 4),
+    shares=(0.15, 0.15, 0.7),
+    peak_rate=(1e-2, 5e-3, 2.5e-3),
+    schedule=Schedule("one_cycle"),
+    optimizer=OptimizerConfig(betas=(0.8, 0.99), weight_decay=0.01),
+    clip=0.5,
+)
+WITHOUT_TRANSFER = ClassifierRecipe(
+    batch_size=16, unfreezing="full", peak_rate=3e-3, factor=1.0, schedule=Schedule("one_cycle"), clip=0.5
+)
+
+OURS, FROM_SCRATCH = "ulmkit", "ulmkit without language model"
+
+
+@dataclass(frozen=True)
+class Quickstart:
+    """What a quickstart found.
+
+    Attributes:
+        parameters: of the language model. labels: documents whose labels the classifiers saw.
+        perplexity_before, perplexity_after: of held-out target text, before and after fine-tuning.
+        reports: of every classifier on the same held-out documents, by name.
+        seconds: of all, reading and tokenizing included. folder: what was written.
+    """
+
+    parameters: int
+    labels: int
+    perplexity_before: float
+    perplexity_after: float
+    reports: dict[str, SingleLabelReport]
+    seconds: float
+    folder: Path
+
+    def to_dict(self) -> dict[str, Any]:
+        """All figures as a JSON object."""
+        return json_safe({**vars(self), "folder": str(self.folder)})
+
+
+def quickstart(
+    folder: str = "ulmkit-quickstart",
+    data: Data | None = None,
+    *,
+    minutes: float = 3.5,
+    labels: int = 100,
+    held_out: int = 2000,
+    overwrite: bool = False,
+    data_options: DataOptions | None = None,
+    run: RunOptions | None = None,
+    say: Callable[[str], None] = print,
+) -> Quickstart:
+    """Pretrain on general text, fine-tune on target text, classify it from few labels, and compare.
+
+    The general text is docstrings of installed packages. The target text is docstrings of other packages, and the task
+    to tell which package a docstring is of (see `ulmkit.text.docstrings`); or it is `data`.
+
+    Args:
+        folder: to write models, figures and plot to.
+        data: labelled documents in place of the docstrings, in any form that `read_documents` takes.
+        minutes: of training, all stages together.
+        labels: documents whose labels the classifiers see; the others' text is used unlabelled.
+        held_out: validation documents to judge by, at most.
+        data_options: how `data` is read and split. run: where and how to run. say: takes a line to show.
+    Raises: FolderError if the folder is there and not to be overwritten, or cannot be written; DataError if `data`
+        cannot be read or has no labels.
+    """
+    check_positive("minutes", minutes)
+    if Path(folder).exists() and not overwrite:
+        raise FolderError(f"{folder}: is already there; choose another --out, or say --overwrite")
+    started = time.monotonic()
+    say("Reading text")
+    general, target, texts = _corpora(data, data_options)
+    run = replace(run or RunOptions(), validations=3)
+    training, judged = training_rows(target, labels, run.seed), validation_rows(target, held_out, run.seed)
+    spent = {stage: minutes * share for stage, share in SHARES.items()}
+    with atomic_folder(folder, overwrite=overwrite) as inside:
+        say(f"\n1. Pretraining on general text: {_size(general)}, {spent['pretraining']:.1f} minutes")
+        base = LanguageModel.pretrain(general, minutes=spent["pretraining"], sizes=SIZES, recipe=PRETRAIN, run=run)
+        say(f"   {base!r}")
+        say(f"\n2. Fine-tuning on the target text: {_size(target)}, {spent['fine-tuning']:.1f} minutes")
+        tuned = base.finetune(target, minutes=spent["fine-tuning"], recipe=FINETUNE, run=run)
+        before, after = (figures["perplexity"] for figures in tuned.parts.facts["figures"].values())
+        say(f"   perplexity of held-out target text: {before:,.0f} before, {after:,.0f} after")
+        models: dict[str, LanguageModel | TextClassifier] = {"pretraining": base, "fine-tuning": tuned}
+        reports: dict[str, Any] = {}
+        for stage, name, start, recipe in (
+            ("classifier", OURS, tuned, CLASSIFY),
+            ("without transfer", FROM_SCRATCH, None, WITHOUT_TRANSFER),
+        ):
+            say(f"\n{len(models) + 1}. {name}: a classifier from {labels:,} labels, {spent[stage]:.1f} minutes")
+            classifier = TextClassifier.train(
+                target,
+                start,
+                minutes=spent[stage],
+                recipe=recipe,
+                sizes=SIZES,
+                run=run,
+                labels=labels,
+                valid_documents=300,
+            )
+            models[stage] = classifier
+            reports[name] = make_report(predict_rows(classifier.parts.model, target, judged), target, judged)
+        say("\n5. Linear baselines from the same labels")
+        reports |= linear_baselines(target, texts, training, judged)
+        parameters = sum(parameter.numel() for parameter in base.parts.model.parameters())
+        found = Quickstart(parameters, len(training), before, after, reports, time.monotonic() - started, Path(folder))
+        _write(inside, found, models)
+    return found
+
+
+def _corpora(data: Data | None, options: DataOptions | None) -> tuple[EncodedCorpus, EncodedCorpus, list[Text]]:
+    """General and target text, encoded by one tokenizer that was trained on the training part of both; and the target
+    text as written."""
+    docstrings = harvest_docstrings()
+    target: Data
+    if data is None:
+        task = quickstart_task(docstrings)
+        general, target = task.general, task.target
+        options = DataOptions(split_by="group", valid_fraction=0.12)
+    else:
+        general, target = [docstring.text for docstring in docstrings], data
+        options = options or DataOptions()
+    general_options = DataOptions(split_by="random", valid_fraction=0.02)
+    texts = [*training_texts(general, general_options, "none"), *training_texts(target, options, "single")]
+    tokenizer = train_sentencepiece(texts, vocab_size=PIECES)
+    vocabulary = tokenizer.closed_vocabulary()
+    encoded = prepare(target, options, task="single", tokenizer=tokenizer, vocabulary=vocabulary)
+    return (
+        prepare(general, general_options, tokenizer=tokenizer, vocabulary=vocabulary),
+        encoded,
+        texts_of(target, encoded, options),
+    )
+
+
+def _size(corpus: EncodedCorpus) -> str:
+    """How much there is to learn from."""
+    splits = [facts for name, facts in corpus.facts["splits"].items() if name in ("train", "unsupervised")]
+    documents, tokens = (sum(facts[name] for facts in splits) for name in ("documents", "tokens"))
+    return f"{documents:,} documents, {tokens:,} tokens"
+
+
+def _write(folder: Path, found: Quickstart, models: dict[str, LanguageModel | TextClassifier]) -> None:
+    """The language model, the classifier, the figures and the plot."""
+    models["fine-tuning"].save(folder / "language-model")
+    models["classifier"].save(folder / "classifier")
+    write_json(folder / "quickstart.json", found.to_dict())
+    plot_quickstart(
+        {stage: model.parts.history for stage, model in models.items()},
+        {f"{found.labels:,} labels": {name: report.accuracy for name, report in found.reports.items()}},
+        folder / "quickstart.png",
+        intervals={
+            f"{found.labels:,} labels": {name: report.accuracy_interval for name, report in found.reports.items()}
+        },
+        title=f"ulmkit quickstart: {found.parameters / 1e6:.1f} million parameters, {found.seconds / 60:.1f} minutes",
+    )

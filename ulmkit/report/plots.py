@@ -1,0 +1,297 @@
+"""Figures: training curves, comparisons of scores, and the search for a learning rate.
+
+Drawn on `matplotlib.figure.Figure` without pyplot: no window, no global state, safe in any thread and on a server.
+Every function writes one file, whole or not at all; its suffix names the format (.png, .svg or .pdf).
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from ulmkit.config import check_choice
+from ulmkit.errors import DataError, did_you_mean
+from ulmkit.files import atomic_write
+from ulmkit.report.curves import Histories, Panel, Stage, panels
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
+    from matplotlib.figure import Figure, SubFigure
+    from matplotlib.lines import Line2D
+
+Interval = tuple[float, float]
+
+_FORMATS = ("png", "svg", "pdf")
+_DOTS_PER_INCH = 150
+_TRAINING, _VALIDATION, _FIRST, _OTHERS = "#7fa8d1", "#c8500a", "#1f6fb4", "#aeb6bd"
+_TEXT, _FAINT = "#333333", "#e3e6e9"
+_WIDE, _BAR_INCHES = 7.2, 0.45
+
+
+def plot_training(histories: Histories, path: str | os.PathLike[str]) -> None:
+    """Training and validation curves of several stages, one after the other, over minutes.
+
+    Args: histories: rows of the training log of each stage (see `curves.panels`). path: file to write.
+    Raises: DataError if no row has anything to show; ConfigError for a format that is not known; FolderError if the
+        file cannot be written.
+    """
+    found = panels(histories)
+    figure = _figure(path, width=max(_WIDE, 4.2 * len(found)), height=3.8)
+    _draw_panels(figure, found)
+    _save(figure, path)
+
+
+def plot_comparison(
+    scores: Mapping[str, float],
+    path: str | os.PathLike[str],
+    *,
+    intervals: Mapping[str, Interval] | None = None,
+    measure: str = "accuracy",
+    title: str = "",
+) -> None:
+    """Scores between 0 and 1 as bars from 0 on, the first one set off, each with its figure and 95% interval.
+
+    Args:
+        scores: by name, from top to bottom.
+        path: file to write.
+        intervals: (low, high) of all or some of the names.
+        measure: what the scores are.
+        title: a line on top, such as the numbers of labels and of documents.
+    Raises: DataError for no scores, scores outside 0..1, and intervals without a bar or that do not hold their score;
+        ConfigError for a format that is not known; FolderError if the file cannot be written.
+    """
+    _check_scores(scores, intervals or {})
+    figure = _figure(path, width=_WIDE, height=1.1 + _BAR_INCHES * len(scores))
+    _draw_bars(figure.subplots(), scores, intervals or {}, measure, title)
+    _save(figure, path)
+
+
+def plot_quickstart(
+    histories: Histories,
+    scores: Mapping[str, Mapping[str, float]],
+    path: str | os.PathLike[str],
+    *,
+    intervals: Mapping[str, Mapping[str, Interval]] | None = None,
+    title: str = "",
+) -> None:
+    """Training curves above, comparisons of accuracy below, in one picture.
+
+    Args:
+        histories: rows of the training log of each stage (see `curves.panels`).
+        scores: for each comparison, named such as "100 labels", the accuracies by name.
+        path: file to write.
+        intervals: likewise, as in plot_comparison.
+        title: a line over everything.
+    Raises: as plot_training and plot_comparison.
+    """
+    found, intervals = panels(histories), intervals or {}
+    if not scores:
+        raise DataError("scores: expected at least one comparison, got none")
+    for name in intervals:
+        if name not in scores:
+            raise DataError(f"intervals: no comparison is named {name!r}; {did_you_mean(name, scores)}")
+    for name, bars in scores.items():
+        _check_scores(bars, intervals.get(name, {}))
+    heights = [3.8, 1.1 + _BAR_INCHES * max(map(len, scores.values()))]
+    figure = _figure(path, width=max(10.0, 4.2 * len(found), 5.0 * len(scores)), height=sum(heights) + 0.3)
+    upper, lower = figure.subfigures(2, 1, height_ratios=heights, hspace=0.03, squeeze=False)[:, 0]
+    _draw_panels(upper, found)
+    for axes, (name, bars) in zip(lower.subplots(1, len(scores), squeeze=False)[0], scores.items(), strict=True):
+        _draw_bars(axes, bars, intervals.get(name, {}), "accuracy on held-out documents", name)
+    if title:
+        figure.suptitle(title, fontsize=12, color=_TEXT)
+    _save(figure, path)
+
+
+def plot_lr_find(
+    rates: Sequence[float],
+    losses: Sequence[float],
+    suggestions: Mapping[str, float],
+    path: str | os.PathLike[str],
+    *,
+    smoothed: Sequence[float] | None = None,
+) -> None:
+    """Loss over a rising learning rate, with the suggested rates marked.
+
+    Args:
+        rates: each above 0, rising.
+        losses: one for each rate.
+        suggestions: rates by name.
+        path: file to write.
+        smoothed: running means of the losses.
+    Raises: DataError for lengths that differ or nothing to show; ConfigError for a format that is not known;
+        FolderError if the file cannot be written.
+    """
+    for name, values in (("losses", losses), ("smoothed", losses if smoothed is None else smoothed)):
+        if not rates or len(values) != len(rates):
+            raise DataError(
+                f"{name}: expected one for each of the rates, at least one; got {len(values)}, {len(rates)}"
+            )
+    figure = _figure(path, width=_WIDE, height=4.0)
+    axes = figure.subplots()
+    _tidy(axes, "both")
+    axes.plot(rates, losses, color=_TRAINING, linewidth=1, label="each step")
+    if smoothed is not None:
+        axes.plot(rates, smoothed, color=_VALIDATION, linewidth=2, label="running mean")
+        axes.legend(frameon=False, loc="lower left", fontsize=9, labelcolor=_TEXT)
+    axes.set_xscale("log")
+    axes.set_xlabel("learning rate")
+    axes.set_ylabel("training loss")
+    axes.set_ylim(*_range_without_divergence(losses if smoothed is None else smoothed))
+    for number, (name, rate) in enumerate(sorted(suggestions.items(), key=lambda item: item[1])):
+        axes.axvline(rate, color=_TEXT, linewidth=1, linestyle="--")
+        _note(axes, f"{name}: {rate:.1e}", (rate, 1), (4, -13 - 15 * number), top=True)
+    _save(figure, path)
+
+
+def _range_without_divergence(losses: Sequence[float]) -> Interval:
+    """Limits that show the fall of the loss large: what rises far above its start runs out of the frame."""
+    lowest, start = min(losses), losses[0]
+    fall = max(start - lowest, 0.05 * abs(start), 1e-9)
+    return lowest - 0.2 * fall, start + 0.6 * fall
+
+
+def _check_scores(scores: Mapping[str, float], intervals: Mapping[str, Interval]) -> None:
+    if not scores:
+        raise DataError("scores: expected at least one, got none")
+    for name, score in scores.items():
+        if not 0.0 <= score <= 1.0:
+            raise DataError(f"scores: expected {name!r} between 0 and 1, got {score!r}")
+    for name, (low, high) in intervals.items():
+        if name not in scores:
+            raise DataError(f"intervals: no score is named {name!r}; {did_you_mean(name, scores)}")
+        if not low <= scores[name] <= high:
+            raise DataError(f"intervals: expected that of {name!r} to hold {scores[name]!r}, got ({low!r}, {high!r})")
+
+
+def _draw_panels(figure: "Figure | SubFigure", found: Sequence[Panel]) -> None:
+    for axes, panel in zip(figure.subplots(1, len(found), squeeze=False)[0], found, strict=True):
+        _draw_panel(axes, panel)
+
+
+def _draw_panel(axes: "Axes", panel: Panel) -> None:
+    """Curves of consecutive stages over the minutes of the whole run, each stage named at its start."""
+    _tidy(axes, "y")
+    if panel.logarithmic:
+        from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
+    curves: dict[str, Line2D] = {}
+    for number, stage in enumerate(panel.stages):
+        curves |= _draw_stage(axes, stage, panel.is_share)
+        if number:
+            axes.axvline(stage.start, color=_TEXT, linewidth=0.8, linestyle=":")
+    if panel.stages[-1].stop > panel.stages[0].start:
+        axes.set_xlim(panel.stages[0].start, panel.stages[-1].stop)
+    if panel.is_share:
+        _percent(axes.yaxis)
+        axes.set_ylim(0, 1)
+    axes.set_xlabel("minutes since the start")
+    axes.set_ylabel(panel.axis)
+    axes.legend(list(curves.values()), list(curves), frameon=False, loc="upper right", fontsize=9, labelcolor=_TEXT)
+
+
+def _draw_stage(axes: "Axes", stage: Stage, is_share: bool) -> "dict[str, Line2D]":
+    """Draw a stage's curves, with its name and the last validation's figure; returns the curves by name."""
+    curves: dict[str, Line2D] = {}
+    if stage.training:
+        (curves["training"],) = axes.plot(*zip(*stage.training, strict=True), color=_TRAINING, linewidth=1.3)
+    if stage.validation:
+        points = zip(*stage.validation, strict=True)
+        (curves["validation"],) = axes.plot(*points, "o-", color=_VALIDATION, markersize=4, linewidth=1.6)
+        last = stage.validation[-1][1]
+        figure = f"{last:.1%}" if is_share else f"{last:,.0f}" if last >= 100 else f"{last:.3g}"
+        _note(axes, figure, stage.validation[-1], (-4, 6), horizontal="right")
+    _note(axes, stage.name, (stage.start, 1), (3, 4), top=True)
+    return curves
+
+
+def _note(
+    axes: "Axes",
+    text: str,
+    place: tuple[float, float],
+    shift: tuple[float, float],
+    *,
+    top: bool = False,
+    horizontal: Literal["left", "right"] = "left",
+) -> None:
+    """Text beside a place, `shift` points away. place: in data coordinates; with `top`, y is 1 at the frame's top."""
+    axes.annotate(
+        text,
+        place,
+        xycoords=("data", "axes fraction") if top else "data",
+        xytext=shift,
+        textcoords="offset points",
+        horizontalalignment=horizontal,
+        fontsize=9,
+        color=_TEXT,
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.8},
+    )
+
+
+def _draw_bars(
+    axes: "Axes", scores: Mapping[str, float], intervals: Mapping[str, Interval], measure: str, title: str
+) -> None:
+    """Horizontal bars from 0 to 1, first score on top, each with its figure, and its interval as a thin line."""
+    _tidy(axes, "x")
+    names = list(scores)
+    places = range(len(names))
+    axes.barh(places, list(scores.values()), height=0.62, color=[_FIRST] + [_OTHERS] * (len(names) - 1))
+    for place, name in enumerate(names):
+        score = scores[name]
+        low, high = intervals.get(name, (score, score))
+        if name in intervals:
+            axes.plot([low, high], [place, place], color=_TEXT, linewidth=1.4, marker="|", markersize=7)
+        inside = high > 0.85
+        axes.text(
+            min(low, score) - 0.015 if inside else high + 0.015,
+            place,
+            f"{score:.1%}",
+            va="center",
+            ha="right" if inside else "left",
+            fontsize=10,
+            color="white" if inside and place == 0 else _TEXT,
+        )
+    axes.set_yticks(places, names)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.set_xlim(0, 1)
+    _percent(axes.xaxis)
+    axes.set_xlabel(f"{measure} (line: 95% interval)" if intervals else measure)
+    axes.set_title(title, fontsize=10, color=_TEXT, loc="left")
+
+
+def _percent(axis: "Axis") -> None:
+    from matplotlib.ticker import PercentFormatter
+
+    axis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+
+
+def _tidy(axes: "Axes", grid: Literal["x", "y", "both"]) -> None:
+    """A plain frame with faint lines behind the drawing."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_axisbelow(True)
+    axes.grid(axis=grid, color=_FAINT, linewidth=0.8)
+    axes.tick_params(colors=_TEXT, labelsize=9)
+    axes.xaxis.label.set(color=_TEXT, fontsize=10)
+    axes.yaxis.label.set(color=_TEXT, fontsize=10)
+
+
+def _figure(path: str | os.PathLike[str], width: float, height: float) -> "Figure":
+    """An empty figure, sizes in inches. The path is checked here, before anything is drawn."""
+    from matplotlib.figure import Figure
+
+    check_choice("format", _format(path), _FORMATS)
+    return Figure(figsize=(width, height), layout="constrained", facecolor="white")
+
+
+def _format(path: str | os.PathLike[str]) -> str:
+    return Path(path).suffix.removeprefix(".").lower()
+
+
+def _save(figure: "Figure", path: str | os.PathLike[str]) -> None:
+    with atomic_write(path, "wb") as file:
+        figure.savefig(file, format=_format(path), dpi=_DOTS_PER_INCH)
