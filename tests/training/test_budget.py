@@ -1,0 +1,107 @@
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from toy_task import FakeClock
+
+from ulmkit.errors import ConfigError
+from ulmkit.training import Budget
+from ulmkit.training.budget import Cadence, StepPlan, Stopwatch, TimePlan, make_plan
+
+
+def test_steps_of_budgets():
+    assert Budget(epochs=2.5).in_steps(10) == 25
+    assert Budget(epochs=0.01).in_steps(10) == 1
+    assert Budget(steps=7).in_steps(10) == 7
+
+
+@given(steps=st.integers(1, 1000), shares=st.lists(st.floats(0.01, 10), min_size=1, max_size=8))
+@settings(max_examples=100, deadline=None)
+def test_split_keeps_the_sum(steps, shares):
+    if steps >= len(shares):
+        parts = [part.steps for part in Budget(steps=steps).split(shares)]
+        assert sum(parts) == steps
+        assert min(parts) >= 1
+    parts = [part.epochs for part in Budget(epochs=3.0).split(shares)]
+    assert math.fsum(parts) == pytest.approx(3.0)
+    assert parts[0] / parts[-1] == pytest.approx(shares[0] / shares[-1])
+
+
+def test_step_plan():
+    plan = make_plan([Budget(epochs=1), Budget(steps=3)], steps_per_epoch=5)
+    assert isinstance(plan, StepPlan)
+    assert plan.position(0, 0) == (0.0, 0, 5, False)
+    assert plan.position(0, 5) == (5 / 8, 5, 5, True)
+    assert plan.position(1, 1) == (6 / 8, 1, 3, False)
+
+
+def test_time_plan_counts_validation_apart():
+    clock = FakeClock()
+    watch = Stopwatch(clock)
+    plan = TimePlan([Budget(minutes=1), Budget(minutes=1)])
+    never = Cadence(None, 10)
+    assert plan.position(0, 0.0, 0.0, 0, watch, never) == (0.0, 0.0, 10_000, False)
+    clock.now = 30
+    assert plan.position(0, 0.0, 0.0, 30, watch, never) == (0.25, 5000, 10_000, False)
+    with watch.aside("validation"):
+        clock.now = 50  # 20 seconds, so that 100 are left to train in, and the final validation takes 20 of them
+    run, step, _, _ = plan.position(0, 0.0, 0.25, 30, watch, Cadence(1, 10))
+    assert (run, step) == (30 / 80, pytest.approx(7500))
+    clock.now = 60
+    assert plan.position(0, 0.0, run, 40, watch, Cadence(1, 10)).done
+
+
+def test_time_plan_never_goes_back():
+    clock = FakeClock()
+    watch = Stopwatch(clock)
+    plan = TimePlan([Budget(minutes=1)])
+    clock.now = 6
+    assert plan.position(0, 0.0, 0.5, 6, watch, Cadence(None, 10)).run == 0.5
+
+
+def test_time_plan_always_allows_a_first_step():
+    clock = FakeClock()
+    watch = Stopwatch(clock)
+    clock.now = 1000
+    assert not TimePlan([Budget(minutes=1)]).position(0, 0.0, 0.0, 0, watch, Cadence(None, 1)).done
+
+
+def test_cadence():
+    assert [Cadence(4, 10).count(run, 0, 0) for run in (0, 0.24, 0.25, 0.99, 1.0)] == [0, 0, 1, 3, 4]
+    assert [Cadence(Budget(epochs=0.5), 10).count(0, step, 0) for step in (4, 5, 10)] == [0, 1, 2]
+    assert [Cadence(Budget(steps=3), 10).count(0, step, 0) for step in (2, 3, 9)] == [0, 1, 3]
+    assert [Cadence(Budget(minutes=2), 10).count(0, 0, seconds) for seconds in (119, 120, 240)] == [0, 1, 2]
+    assert Cadence(None, 10).count(1.0, 99, 99) == 0
+
+
+def test_cadence_still_to_come():
+    assert Cadence(None, 10).left(0.5, 100, 1, 1) == 0
+    assert Cadence(4, 10).left(0.3, 100, 1, 1) == 3
+    assert Cadence(4, 10).left(0.3, 0, 1, 1) == 0
+    assert Cadence(Budget(minutes=1), 10).left(0.3, 150, 1, 1) == 3
+    assert Cadence(Budget(steps=9), 10).left(0.3, 100, 1, 1) == 11
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Budget(), "budget: expected exactly one of epochs, steps, minutes, got none"),
+        (
+            lambda: Budget(epochs=1, steps=2),
+            "expected exactly one of epochs, steps, minutes, got {'epochs': 1, 'steps'",
+        ),
+        (lambda: Budget(epochs=0), "epochs: expected a number above 0, got 0"),
+        (lambda: Budget(minutes=-3), "minutes: expected a number above 0, got -3"),
+        (lambda: Budget(steps=1.5), "steps: expected a whole number, got 1.5"),
+        (lambda: Budget(minutes=1).in_steps(3), "budget: expected epochs or steps, got minutes=1"),
+        (lambda: Budget(epochs=1).split([]), "shares: expected at least one, got none"),
+        (lambda: Budget(epochs=1).split([1, 0]), "shares: expected a number above 0, got 0"),
+        (lambda: Budget(steps=1).split([1, 1]), "steps: expected at least 2, one for each part, got 1"),
+        (lambda: make_plan([Budget(minutes=1), Budget(epochs=1)], 5), "budgets: expected minutes for every phase or"),
+        (lambda: Cadence(0, 5), "times a run: expected a number above 0, got 0"),
+    ],
+)
+def test_refused(make, message):
+    with pytest.raises(ConfigError, match=message):
+        make()

@@ -1,0 +1,103 @@
+import csv
+import json
+import sys
+import types
+
+import pytest
+import torch
+
+from ulmkit.errors import MissingPackageError
+from ulmkit.training import CSV_NAME, JSONL_NAME, StepResult
+from ulmkit.training.log import TrainingLog
+from ulmkit.training.meter import Meter
+
+
+def read(folder):
+    rows = [json.loads(line) for line in (folder / JSONL_NAME).read_text().splitlines()]
+    with open(folder / CSV_NAME, newline="") as file:
+        return rows, list(csv.DictReader(file))
+
+
+def test_rows_are_there_as_soon_as_they_are_added(tmp_path):
+    log = TrainingLog(tmp_path / "new")
+    log.add({"kind": "train", "step": 1, "rates": [0.1, 0.2], "loss": float("inf"), "momentum": None})
+    rows, table = read(tmp_path / "new")
+    assert rows == [{"kind": "train", "step": 1, "rates": [0.1, 0.2], "loss": None, "momentum": None}]
+    assert table == [{"kind": "train", "step": "1", "rates": "0.1 0.2", "loss": "", "momentum": ""}]
+    log.add({"kind": "validation", "step": 1, "valid_loss": 2.5})
+    rows, table = read(tmp_path / "new")
+    assert len(rows) == len(table) == 2
+    assert table[0]["valid_loss"] == ""
+    assert table[1] == {"kind": "validation", "step": "1", "rates": "", "loss": "", "momentum": "", "valid_loss": "2.5"}
+    log.add({"kind": "validation", "step": 2, "valid_loss": 2.0})
+    assert [row["valid_loss"] for row in read(tmp_path / "new")[1]] == ["", "2.5", "2.0"]
+
+
+def test_reopening_drops_what_came_after_the_checkpoint(tmp_path):
+    log = TrainingLog(tmp_path)
+    for step in (1, 2, 3):
+        log.add({"kind": "train", "step": step})
+    again = TrainingLog(tmp_path, log.rows[:2])
+    again.add({"kind": "train", "step": 3})
+    rows, table = read(tmp_path)
+    assert [row["step"] for row in rows] == [1, 2, 3] == [int(row["step"]) for row in table]
+
+
+def test_without_a_folder():
+    log = TrainingLog(None)
+    log.add({"kind": "train", "step": 1})
+    assert log.rows == [{"kind": "train", "step": 1}]
+
+
+def test_tensorboard_missing(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(MissingPackageError, match="tensorboard: expected the package to be installed, got none; pip"):
+        TrainingLog(tmp_path, tensorboard=True)
+
+
+def test_tensorboard(tmp_path, monkeypatch):
+    written = []
+
+    class SummaryWriter:
+        def __init__(self, folder):
+            written.append(folder)
+
+        def add_scalar(self, *scalar):
+            written.append(scalar)
+
+        def flush(self):
+            written.append("flush")
+
+        def close(self):
+            written.append("close")
+
+    module = types.SimpleNamespace(SummaryWriter=SummaryWriter)
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", module)
+    log = TrainingLog(tmp_path, tensorboard=True)
+    log.add({"kind": "train", "step": 3, "loss": 1.5, "phase": "all", "rates": [1.0]})
+    log.close()
+    assert written == [str(tmp_path / "tensorboard"), ("train/loss", 1.5, 3), "flush", "close"]
+
+
+def result(loss, weight, **metrics):
+    return StepResult(torch.tensor(loss), 1, metrics, weight)
+
+
+def test_meter_by_hand():
+    meter = Meter()
+    assert meter.is_empty
+    assert meter.means() == {}
+    meter.add(result(1.0, 1.0, a=2.0))
+    meter.add(result(4.0, 3.0, a=torch.tensor(6.0), b=7.0))
+    assert meter.means() == {"loss": 3.25, "a": 5.0, "b": 7.0}
+    other = Meter()
+    other.load_state_dict(json.loads(json.dumps(meter.state_dict())))
+    other.add(result(3.25, 4.0))
+    assert other.means() == {"loss": 3.25, "a": 5.0, "b": 7.0}
+    other.merge(meter.state_dict())
+    assert other.means()["loss"] == 3.25
+    assert other.is_finite()
+    other.add(result(float("nan"), 1.0))
+    assert not other.is_finite()
+    other.clear()
+    assert other.is_empty

@@ -1,0 +1,61 @@
+"""Training: schedules, optimizers, phases, and the one trainer of all stages. Knows nothing of text."""
+
+from ulmkit.training.budget import Budget
+from ulmkit.training.checkpoint import Checkpoint, latest_checkpoint, load_checkpoint, save_checkpoint
+from ulmkit.training.distributed import World, join_world, leave_world
+from ulmkit.training.interrupt import TrainingInterrupted
+from ulmkit.training.log import CSV_NAME, JSONL_NAME
+from ulmkit.training.lr_find import RateSearch, lr_find
+from ulmkit.training.memory import keep_freed_memory
+from ulmkit.training.monitor import load_model_weights
+from ulmkit.training.optimizers import OptimizerConfig, discriminative_rates, make_optimizer
+from ulmkit.training.progress import LineProgress, Progress, ProgressInfo, RichProgress, make_progress
+from ulmkit.training.rng import seed_everything
+from ulmkit.training.schedules import Schedule, Setting, constant, flat_cosine, one_cycle, slanted_triangular
+from ulmkit.training.task import StepResult, TrainingTask
+from ulmkit.training.trainer import Trainer, TrainingResult
+from ulmkit.training.trainer_config import TrainerConfig
+from ulmkit.training.unfreezing import Phase, chain_thaw, full, gradual_unfreezing, last
+
+__all__ = [
+    "CSV_NAME",
+    "JSONL_NAME",
+    "Budget",
+    "Checkpoint",
+    "LineProgress",
+    "OptimizerConfig",
+    "Phase",
+    "Progress",
+    "ProgressInfo",
+    "RateSearch",
+    "RichProgress",
+    "Schedule",
+    "Setting",
+    "StepResult",
+    "Trainer",
+    "TrainerConfig",
+    "TrainingInterrupted",
+    "TrainingResult",
+    "TrainingTask",
+    "World",
+    "chain_thaw",
+    "constant",
+    "discriminative_rates",
+    "flat_cosine",
+    "full",
+    "gradual_unfreezing",
+    "join_world",
+    "keep_freed_memory",
+    "last",
+    "latest_checkpoint",
+    "leave_world",
+    "load_checkpoint",
+    "load_model_weights",
+    "lr_find",
+    "make_optimizer",
+    "make_progress",
+    "one_cycle",
+    "save_checkpoint",
+    "seed_everything",
+    "slanted_triangular",
+]

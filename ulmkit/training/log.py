@@ -1,0 +1,104 @@
+"""The training log: a row for every so many steps and for every validation, as CSV, JSON lines and TensorBoard."""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ulmkit.errors import MissingPackageError
+from ulmkit.files import atomic_write
+
+CSV_NAME = "training_log.csv"
+JSONL_NAME = "training_log.jsonl"
+
+Row = dict[str, Any]
+
+
+class TrainingLog:
+    """Rows in memory and, with a folder, in training_log.csv and training_log.jsonl, written and flushed one by one.
+
+    A row has `kind` ("train" or "validation"), `step`, `epoch`, `phase`, `seconds`, `tokens`; a train row also
+    `rates` (of each layer group), `momentum`, `tokens_per_second`, `loss` and the task's metrics, means since the row
+    before; a validation row the metrics of `validate`, with `valid_` before their names. Numbers that are not finite
+    are kept as None, an empty cell in the CSV.
+
+    Args: folder: None for rows in memory alone. rows: of the sessions before; what else the files hold is dropped.
+        tensorboard: write event files into folder/tensorboard too.
+    Raises: MissingPackageError if tensorboard is asked for and not installed.
+    """
+
+    def __init__(self, folder: Path | None, rows: Sequence[Row] = (), tensorboard: bool = False) -> None:
+        self.rows: list[Row] = [dict(row) for row in rows]
+        self._folder = folder
+        self._columns: list[str] = []
+        self._board = _summary_writer(folder) if tensorboard and folder is not None else None
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            with atomic_write(folder / JSONL_NAME) as file:
+                file.writelines(json.dumps(row, allow_nan=False) + "\n" for row in self.rows)
+            self._rewrite_csv()
+
+    def add(self, row: Mapping[str, Any]) -> Row:
+        """Append one row everywhere; returns it as it was kept."""
+        kept = {key: _finite(value) for key, value in row.items()}
+        self.rows.append(kept)
+        if self._folder is not None:
+            with open(self._folder / JSONL_NAME, "a", encoding="utf-8") as file:
+                file.write(json.dumps(kept, allow_nan=False) + "\n")
+            if set(kept) <= set(self._columns):
+                with open(self._folder / CSV_NAME, "a", encoding="utf-8", newline="") as file:
+                    file.write(self._csv_lines([kept]))
+            else:
+                self._rewrite_csv()
+        if self._board is not None:
+            for key, value in kept.items():
+                if isinstance(value, int | float) and key != "step":
+                    self._board.add_scalar(f"{kept['kind']}/{key}", value, kept["step"])
+            self._board.flush()
+        return kept
+
+    def close(self) -> None:
+        """Close the TensorBoard writer, if any."""
+        if self._board is not None:
+            self._board.close()
+
+    def _rewrite_csv(self) -> None:
+        """Write the whole CSV: at the start, and when a row brings a new column."""
+        assert self._folder is not None
+        for row in self.rows:
+            self._columns += [key for key in row if key not in self._columns]
+        with atomic_write(self._folder / CSV_NAME) as file:
+            if self._columns:
+                file.write(",".join(self._columns) + "\n" + self._csv_lines(self.rows))
+
+    def _csv_lines(self, rows: Sequence[Row]) -> str:
+        text = io.StringIO()
+        writer = csv.DictWriter(text, self._columns, restval="", lineterminator="\n")
+        for row in rows:
+            writer.writerow({key: _cell(value) for key, value in row.items()})
+        return text.getvalue()
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return [_finite(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _cell(value: Any) -> Any:
+    if value is None:
+        return ""
+    return " ".join(str(item) for item in value) if isinstance(value, list) else value
+
+
+def _summary_writer(folder: Path) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise MissingPackageError(
+            "tensorboard: expected the package to be installed, got none; pip install tensorboard, or turn it off"
+        ) from error
+    return SummaryWriter(str(folder / "tensorboard"))

@@ -1,0 +1,173 @@
+"""Finding a learning rate: a ramp of rates over a few steps, then everything put back."""
+
+import copy
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ulmkit.config import check_positive, check_probability
+from ulmkit.errors import ConfigError, TrainingError
+from ulmkit.training.batch_cursor import BatchCursor
+from ulmkit.training.distributed import World
+from ulmkit.training.optimizers import OptimizerConfig
+from ulmkit.training.rng import capture_rng, restore_rng
+from ulmkit.training.step import NotFiniteError, StepRunner
+from ulmkit.training.task import TrainingTask
+from ulmkit.training.unfreezing import Phase
+
+_FEWEST = 6
+
+
+@dataclass(frozen=True)
+class RateSearch:
+    """What a ramp of learning rates saw.
+
+    rates: of the highest group, rising. losses: of each step, as they came. smoothed: their running means.
+    steepest: the rate at which the smoothed loss falls fastest. valley: halfway down its longest fall, a safe
+    choice. diverged: the ramp ended early, as the loss had risen too far or was no longer finite.
+    """
+
+    rates: list[float]
+    losses: list[float]
+    smoothed: list[float]
+    steepest: float
+    valley: float
+    diverged: bool
+
+
+def lr_find(
+    task: TrainingTask,
+    phase: Phase,
+    optimizer: OptimizerConfig | None = None,
+    *,
+    lowest: float = 1e-7,
+    highest: float = 10.0,
+    steps: int = 100,
+    smoothing: float = 0.95,
+    stop_ratio: float = 4.0,
+    clip: float | None = None,
+) -> RateSearch:
+    """Train for a few steps with a rate rising from lowest to highest, and see where the loss falls and diverges.
+
+    rate_i = lowest * (highest / lowest)^(i / (steps - 1))
+
+    Model, buffers, task and random-number generators are exactly as before when it returns or raises.
+
+    Args: task: what to train, from its first epoch. phase: which groups train, and the factor between their rates;
+        its budget, peak rate and schedule are not used. optimizer: as for training. steps: of the ramp, at least 6.
+        smoothing: of the running mean, in [0, 1). stop_ratio: stop when the smoothed loss exceeds the best by this.
+        clip: largest norm of the gradient.
+    Raises: ConfigError if an argument is outside its range; TrainingError if the loss is not finite from the start.
+    Source: Smith 2017, arXiv:1506.01186, section 3.3 (learning-rate range test), with the rate rising exponentially.
+    """
+    check_positive("lowest", lowest)
+    if not highest > lowest:
+        raise ConfigError(f"highest: expected a rate above {lowest!r} (lowest), got {highest!r}")
+    check_probability("smoothing", smoothing)
+    if not stop_ratio > 1:
+        raise ConfigError(f"stop_ratio: expected a number above 1, got {stop_ratio!r}")
+    if steps < _FEWEST:
+        raise ConfigError(f"steps: expected at least {_FEWEST}, got {steps!r}")
+    ramp = [lowest * (highest / lowest) ** (i / (steps - 1)) for i in range(steps)]
+    flags = [parameter.requires_grad for parameter in task.model.parameters()]
+    was_training, rng = task.model.training, capture_rng()
+    tensors = [*task.model.parameters(), *task.model.buffers()]
+    saved, saved_task = [tensor.detach().clone() for tensor in tensors], copy.deepcopy(task.state_dict())
+    try:
+        task.model.train()
+        losses = _ramp(task, phase, optimizer or OptimizerConfig(), clip, ramp, smoothing, stop_ratio)
+    finally:
+        for tensor, former in zip(tensors, saved, strict=True):
+            tensor.data.copy_(former)
+        task.load_state_dict(saved_task)
+        for parameter, flag in zip(task.model.parameters(), flags, strict=True):
+            parameter.requires_grad_(flag)
+            parameter.grad = None
+        task.model.train(was_training)
+        restore_rng(rng)
+    rates, smoothed = ramp[: len(losses)], running_means(losses, smoothing)
+    diverged = len(losses) < steps
+    if len(losses) < _FEWEST:
+        raise TrainingError(
+            f"lr_find: expected at least {_FEWEST} steps before the loss diverges, got {len(losses)};"
+            f" begin below {lowest!r}"
+        )
+    return RateSearch(rates, losses, smoothed, steepest(rates, smoothed), valley(rates, smoothed), diverged)
+
+
+def _ramp(
+    task: TrainingTask,
+    phase: Phase,
+    optimizer: OptimizerConfig,
+    clip: float | None,
+    ramp: Sequence[float],
+    smoothing: float,
+    stop_ratio: float,
+) -> list[float]:
+    """Losses of the steps that were taken before the loss diverged."""
+    runner = StepRunner(task, optimizer, clip, World())
+    runner.train_groups(phase.groups)
+    shape = [rate / phase.peak_rate for rate in phase.rates(len(task.groups))]
+    cursor, losses = BatchCursor(task), list[float]()
+    best = math.inf
+    for rate in ramp:
+        try:
+            outcome = runner.run(cursor.window(1), [rate * part for part in shape], None)
+        except NotFiniteError:
+            break
+        loss = float(outcome.results[0].loss)
+        if not math.isfinite(loss):
+            break
+        losses.append(loss)
+        smoothed = running_means(losses, smoothing)[-1]
+        best = min(best, smoothed)
+        if smoothed > best + (stop_ratio - 1) * abs(best):
+            break
+    return losses
+
+
+def running_means(values: Sequence[float], smoothing: float) -> list[float]:
+    """Exponential running means without the pull of the zero they start from.
+
+    m_i = s * m_(i-1) + (1 - s) * x_i, m_0 = 0;  mean_i = m_i / (1 - s^i)
+
+    Args: values: x_1, x_2, ... smoothing: s in [0, 1).
+    """
+    means, mean = [], 0.0
+    for i, value in enumerate(values, start=1):
+        mean = smoothing * mean + (1 - smoothing) * value
+        means.append(mean / (1 - smoothing**i))
+    return means
+
+
+def steepest(rates: Sequence[float], losses: Sequence[float]) -> float:
+    """The rate where the loss falls fastest over log(rate).
+
+    k = max(1, n // 10);  the i with the least (loss_(i+k) - loss_(i-k)) / (log rate_(i+k) - log rate_(i-k))
+
+    Differences over a tenth of the ramp each way, since those of neighbours are mostly noise.
+    """
+    k = max(1, len(rates) // 10)
+    slopes = [
+        (losses[i + k] - losses[i - k]) / (math.log(rates[i + k]) - math.log(rates[i - k]))
+        for i in range(k, len(rates) - k)
+    ]
+    return rates[k + slopes.index(min(slopes))]
+
+
+def valley(rates: Sequence[float], losses: Sequence[float]) -> float:
+    """The rate at which the longest falling subsequence of losses has lost half its height.
+
+    The longest fall leaves out the flat start and the divergence; running means lag behind, so halfway down the
+    loss has been falling for a while and is far from rising.
+    """
+    length, former = [1] * len(losses), [-1] * len(losses)
+    for i, loss in enumerate(losses):
+        for j in range(i):
+            if losses[j] > loss and length[j] + 1 > length[i]:
+                length[i], former[i] = length[j] + 1, j
+    fall = [length.index(max(length))]
+    while former[fall[0]] >= 0:
+        fall.insert(0, former[fall[0]])
+    level = losses[fall[0]] - (losses[fall[0]] - losses[fall[-1]]) / 2
+    return rates[next(i for i in fall if losses[i] <= level)]

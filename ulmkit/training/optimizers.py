@@ -1,0 +1,152 @@
+"""Optimizers over layer groups: torch's own, with decoupled or L2 decay and a rate for each group."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+from ulmkit.config import check_choice, check_not_negative, check_positive, check_probability
+from ulmkit.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerConfig:
+    """Which optimizer, and its constants.
+
+    name: "adamw" (Adam; decay chooses between AdamW and plain Adam) or "sgd".
+    betas: of Adam; a schedule with momentum replaces the first (ULMFiT: 0.7, 0.99). eps: of Adam.
+    weight_decay: strength; decay: "decoupled" (p -= lr * weight_decay * p) or "l2" (added to the gradient).
+    momentum: of SGD; a schedule with momentum replaces it.
+    decay_vectors: decay parameters of one dimension too (biases, batch norm), as the papers do.
+    Raises: ConfigError if a value is outside its range.
+    """
+
+    name: str = "adamw"
+    betas: tuple[float, float] = (0.9, 0.99)
+    eps: float = 1e-8
+    weight_decay: float = 0.01
+    decay: str = "decoupled"
+    momentum: float = 0.0
+    decay_vectors: bool = True
+
+    def __post_init__(self) -> None:
+        check_choice("optimizer", self.name, ("adamw", "sgd"))
+        check_choice("decay", self.decay, ("decoupled", "l2"))
+        if len(self.betas) != 2:
+            raise ConfigError(f"betas: expected two numbers, got {self.betas!r}")
+        object.__setattr__(self, "betas", tuple(self.betas))
+        for beta in self.betas:
+            check_probability("betas", beta)
+        check_positive("eps", self.eps)
+        check_not_negative("weight_decay", self.weight_decay)
+        check_probability("momentum", self.momentum)
+
+
+class SGD(torch.optim.SGD):
+    """torch's SGD with decoupled weight decay: p is scaled by 1 - lr * decoupled_decay, then takes torch's step.
+
+    A parameter group may carry `decoupled_decay`; torch's own `weight_decay` is the L2 one. Momentum buffers begin
+    as zeros, which gives torch's first step, so that parameters may begin to train at different times: torch's fused
+    step wants buffers for all of a group or for none.
+    Source: Loshchilov & Hutter 2019, arXiv:1711.05101, algorithm 1.
+    Deviation: the decay is scaled by the rate itself, not by the schedule's multiplier alone, as torch's AdamW has it.
+    """
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> Any:
+        """Decay each parameter that has a gradient, then step."""
+        for group in self.param_groups:
+            keep = 1.0 - group["lr"] * group.get("decoupled_decay", 0.0)
+            for parameter in group["params"]:
+                if parameter.grad is None:
+                    continue
+                if keep != 1.0:
+                    parameter.mul_(keep)
+                if group["momentum"] and self.state[parameter].get("momentum_buffer") is None:
+                    self.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+        return super().step(closure)
+
+
+def discriminative_rates(peak: float, groups: int, factor: float = 2.6) -> list[float]:
+    """Learning rate of each layer group, bottom to top.
+
+    eta^(l-1) = eta^l / factor, and the top group has the peak rate.
+
+    Args: peak: rate of the top group. groups: how many. factor: 1 gives every group the same rate.
+    Returns: `groups` rates, rising from bottom to top.
+    Raises: ConfigError unless peak and factor are above 0 and groups is at least 1.
+    Source: Howard & Ruder 2018, arXiv:1801.06146, section 3.2 (discriminative fine-tuning).
+    """
+    check_positive("peak", peak)
+    check_positive("factor", factor)
+    check_positive("groups", groups)
+    return [peak / factor ** (groups - 1 - level) for level in range(groups)]
+
+
+def make_optimizer(
+    groups: Sequence[Sequence[nn.Parameter]], config: OptimizerConfig, rates: Sequence[float]
+) -> torch.optim.Optimizer:
+    """An optimizer whose parameter groups know their layer group (key `layer_group`), fused where torch can.
+
+    A parameter without a gradient is passed over and gets no state, so frozen groups cost nothing.
+
+    Args: groups: parameters of each layer group, bottom to top. config: which optimizer. rates: initial rate of each.
+    Raises: ConfigError unless there is one rate for each group.
+    """
+    if len(rates) != len(groups):
+        raise ConfigError(f"rates: expected one for each of {len(groups)} groups, got {len(rates)}")
+    decay_key = "decoupled_decay" if config.name == "sgd" and config.decay == "decoupled" else "weight_decay"
+    parameter_groups: list[dict[str, Any]] = []
+    for level, (parameters, rate) in enumerate(zip(groups, rates, strict=True)):
+        plain = [p for p in parameters if p.ndim > 1 or config.decay_vectors]
+        vectors = [p for p in parameters if not (p.ndim > 1 or config.decay_vectors)]
+        for members, decay in ((plain, config.weight_decay), (vectors, 0.0)):
+            if members:
+                group = {"params": members, "lr": rate, "layer_group": level, decay_key: decay}
+                parameter_groups.append(group)
+    fused = all(p.device.type in ("cpu", "cuda") for parameters in groups for p in parameters)
+    if config.name == "sgd":
+        return SGD(parameter_groups, lr=0.0, momentum=config.momentum, fused=fused)
+    adam = torch.optim.AdamW if config.decay == "decoupled" else torch.optim.Adam
+    return adam(parameter_groups, lr=0.0, betas=config.betas, eps=config.eps, fused=fused)
+
+
+def set_rates(
+    optimizer: torch.optim.Optimizer, rates: Sequence[float], momentum: float | None, config: OptimizerConfig
+) -> None:
+    """Give each parameter group the rate of its layer group, and momentum (SGD) or beta1 (Adam).
+
+    Args: rates: one for each layer group. momentum: None sets what the config says.
+    """
+    for group in optimizer.param_groups:
+        group["lr"] = rates[group["layer_group"]]
+        if "betas" in group:
+            group["betas"] = (config.betas[0] if momentum is None else momentum, config.betas[1])
+        else:
+            group["momentum"] = config.momentum if momentum is None else momentum
+
+
+OptimizerState = dict[str, dict[str, Any]]
+
+
+def optimizer_state(optimizer: torch.optim.Optimizer, names: dict[nn.Parameter, str]) -> OptimizerState:
+    """The optimizer's tensors by parameter name, for example {"layers.0.weight": {"exp_avg": ..., "step": ...}}."""
+    return {names[cast(nn.Parameter, p)]: dict(state) for p, state in optimizer.state.items()}
+
+
+def load_optimizer_state(
+    optimizer: torch.optim.Optimizer, names: dict[nn.Parameter, str], state: OptimizerState
+) -> None:
+    """Put back what `optimizer_state` gave, matched by parameter name; parameters not in it have no state.
+
+    Raises: ConfigError if `state` names a parameter that the optimizer does not have.
+    """
+    order = [names[p] for group in optimizer.param_groups for p in group["params"]]
+    unknown = sorted(set(state) - set(order))
+    if unknown:
+        raise ConfigError(f"optimizer state: there is no parameter {unknown[0]!r}; is this the same model?")
+    whole = optimizer.state_dict()
+    whole["state"] = {index: dict(state[name]) for index, name in enumerate(order) if name in state}
+    optimizer.load_state_dict(whole)

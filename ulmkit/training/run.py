@@ -1,0 +1,306 @@
+"""One session of a training run: the loop, and what it saves and puts back."""
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from ulmkit.errors import ConfigError
+from ulmkit.training.batch_cursor import BatchCursor
+from ulmkit.training.budget import Cadence, Position, StepPlan, Stopwatch, make_plan
+from ulmkit.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from ulmkit.training.distributed import World
+from ulmkit.training.interrupt import InterruptGuard
+from ulmkit.training.meter import Meter
+from ulmkit.training.monitor import Monitor
+from ulmkit.training.optimizers import load_optimizer_state, optimizer_state
+from ulmkit.training.progress import Progress
+from ulmkit.training.reporter import Place, Reporter
+from ulmkit.training.rng import capture_rng, restore_rng, seed_everything
+from ulmkit.training.step import NotFiniteError, StepRunner
+from ulmkit.training.task import TrainingTask
+from ulmkit.training.trainer_config import MAY_CHANGE, TrainerConfig, first_difference
+from ulmkit.training.unfreezing import Phase
+
+
+@dataclass
+class RunState:
+    """Where a run is.
+
+    phase: its number, the number of phases once all are over. step, phase_step: optimizer steps of the run and phase.
+    run, phase_start: progress of the run, 0 to 1, now and when the phase began. validations, checkpoints: how often
+    they were due so far. rates, momentum: of the last step. validated_step: step of the last validation.
+    stopped_because: of the last phase that ended.
+    """
+
+    phase: int = 0
+    step: int = 0
+    phase_step: int = 0
+    tokens: int = 0
+    run: float = 0.0
+    phase_start: float = 0.0
+    validations: int = 0
+    checkpoints: int = 0
+    rates: list[float] = field(default_factory=list)
+    momentum: float | None = None
+    validated_step: int | None = None
+    stopped_because: str = ""
+    finished: bool = False
+
+
+class _Turn(NamedTuple):
+    """What the first rank decided to do next."""
+
+    position: Position
+    interrupted: bool
+    validate: bool
+    checkpoint: bool
+
+
+class Run:
+    """A run of `Trainer`; see there for the arguments."""
+
+    def __init__(
+        self,
+        task: TrainingTask,
+        config: TrainerConfig,
+        phases: Sequence[Phase],
+        folder: Path | None,
+        progress: Progress | None,
+        clock: Callable[[], float],
+        world: World,
+    ) -> None:
+        self.task, self.config, self.phases, self.folder = task, config, phases, folder
+        self.world = world
+        self._rates = [phase.rates(len(task.groups)) for phase in phases]
+        if len(task) < 1:
+            raise ConfigError(f"task: expected at least one batch an epoch, got {len(task)}; is there any text?")
+        steps_per_epoch = math.ceil(len(task) / config.accumulation)
+        self.plan = make_plan([phase.budget for phase in phases], steps_per_epoch)
+        self._validation = Cadence(config.validate_every, steps_per_epoch)
+        self._checkpoint = Cadence(config.checkpoint_every, steps_per_epoch)
+        self.runner = StepRunner(task, config.optimizer, config.clip, world)
+        self.monitor = Monitor(config.monitor, config.mode, config.patience, folder, config.restore_best)
+        self.state, self.meter, self.cursor = RunState(), Meter(), BatchCursor(task)
+        self.watch = Stopwatch(clock)
+        self.checkpoint_path: Path | None = None
+        self.reporter = Reporter(progress, self.watch, world, task.is_language_model, self.runner.reads_loss)
+
+    # Beginning, saving, going on
+
+    def begin(self) -> None:
+        """Start from the first step."""
+        if self.config.seed is not None:
+            seed_everything(self.config.seed + self.world.rank)
+        self.reporter.open(self.folder, [], 0, self.config.tensorboard)
+
+    def resume(self, path: Path) -> None:
+        """Go on from a checkpoint.
+
+        Raises: FolderError if it is truncated or altered; ConfigError if it was made with other settings or data.
+        """
+        checkpoint = load_checkpoint(path)
+        saved = checkpoint.state
+        difference = first_difference(saved["settings"], self._settings())
+        if difference:
+            raise ConfigError(f"{path}: was made by another run ({difference}); use the same settings or begin anew")
+        self.state = RunState(**saved["run"])
+        self.watch.former_seconds, self.watch.aside_seconds = saved["seconds"], saved["aside_seconds"]
+        self.watch.costs = dict(saved["costs"])
+        self.task.model.load_state_dict(checkpoint.model)
+        self.runner.train_groups(self.phases[min(self.state.phase, len(self.phases) - 1)].groups)
+        load_optimizer_state(self.runner.optimizer, self.runner.names, saved["optimizer"])
+        self.monitor.load_state_dict(saved["monitor"])
+        self.reporter.open(self.folder, saved["rows"], self.state.tokens, self.config.tensorboard)
+        own = saved["ranks"][self.world.rank]
+        self.meter.load_state_dict(own["meter"])
+        self.cursor = BatchCursor(self.task, own["epoch"], own["batch"])
+        self.cursor.start_epoch()
+        self.task.load_state_dict(own["task"])
+        restore_rng(own["rng"])
+        self.checkpoint_path = path
+
+    def save(self) -> None:
+        """Write a checkpoint, if there is a folder.
+
+        Raises: NotFiniteError, before anything is written, if a loss since the last row or a weight is not finite.
+        """
+        if self.folder is None:
+            return
+        self._check_finite()
+        own = {
+            "task": self.task.state_dict(),
+            "rng": capture_rng(),
+            "meter": self.meter.state_dict(),
+            "epoch": self.cursor.epoch,
+            "batch": self.cursor.batch,
+        }
+        with self.watch.aside("checkpoint"):
+            ranks = self.world.gather(own)
+            if self.world.is_first:
+                saved = {
+                    "settings": self._settings(),
+                    "run": asdict(self.state),
+                    "seconds": self.watch.seconds,
+                    "aside_seconds": self.watch.aside_seconds,
+                    "costs": self.watch.costs,
+                    "optimizer": optimizer_state(self.runner.optimizer, self.runner.names),
+                    "monitor": self.monitor.state_dict(),
+                    "rows": self.reporter.log.rows,
+                    "ranks": ranks,
+                }
+                model = self.task.model.state_dict()
+                self.checkpoint_path = save_checkpoint(self.folder, self.state.step, Checkpoint(model, saved))
+
+    # The loop
+
+    def execute(self, guard: InterruptGuard) -> None:
+        """Run the phases that are left, then validate, save and restore the best weights.
+
+        Raises: NotFiniteError; KeyboardInterrupt after saving, if the guard asks for it.
+        """
+        state, lengths = self.state, self.world.gather(len(self.task))
+        if len(set(lengths)) > 1:
+            raise ConfigError(f"task: expected as many batches on every rank, got {lengths}")
+        self.task.model.train()
+        while state.phase < len(self.phases):
+            self.runner.train_groups(self.phases[state.phase].groups)
+            state.stopped_because = self._run_phase(guard)
+            self._log_train()
+            state.phase, state.phase_step, state.phase_start = state.phase + 1, 0, state.run
+            self.monitor.forget_bad_validations()
+        while self.config.validate_every is not None and state.validated_step != state.step:
+            self._stop_if(self.world.from_first(guard.requested))
+            self._validate(guard)
+        if not state.finished:
+            state.finished = True
+            self.save()
+        if self.config.restore_best:
+            self.world.from_first(None)  # the file is there before the other ranks read it
+            self.monitor.restore_best(self.task.model)
+
+    def _run_phase(self, guard: InterruptGuard) -> str:
+        """Steps until the phase is over; returns why it is."""
+        while True:
+            turn = self._next_turn(guard)
+            self.state.run = turn.position.run
+            self._stop_if(turn.interrupted)
+            if turn.validate:
+                self._validate(guard)
+            elif turn.checkpoint:
+                self.state.checkpoints = self._count(self._checkpoint)
+                self.save()
+            elif self.monitor.is_out_of_patience:
+                return "patience"
+            elif turn.position.done:
+                return "budget"
+            else:
+                self._step(turn.position)
+
+    def _next_turn(self, guard: InterruptGuard) -> _Turn:
+        if not self.world.is_first:
+            return self.world.from_first(None)
+        state, position = self.state, self._position()
+        validate = state.step > 0 and self._count(self._validation, position.run) > state.validations
+        checkpoint = state.step > 0 and self._count(self._checkpoint, position.run) > state.checkpoints
+        return self.world.from_first(_Turn(position, guard.requested, validate, checkpoint))
+
+    def _position(self) -> Position:
+        state = self.state
+        if isinstance(self.plan, StepPlan):
+            return self.plan.position(state.phase, state.phase_step)
+        return self.plan.position(state.phase, state.phase_start, state.run, state.step, self.watch, self._validation)
+
+    def _step(self, position: Position) -> None:
+        state, phase = self.state, self.phases[self.state.phase]
+        setting = phase.schedule.at(position.step, position.total)
+        rates = [rate * setting.rate for rate in self._rates[state.phase]]
+        outcome = self.runner.run(self.cursor.window(self.config.accumulation), rates, setting.momentum)
+        for result in outcome.results:
+            self.meter.add(result)
+        state.step, state.phase_step = state.step + 1, state.phase_step + 1
+        state.tokens += outcome.tokens
+        state.rates, state.momentum = rates, setting.momentum
+        state.run = self._position().run
+        if state.step % self.config.log_every_steps == 0:
+            self._log_train()
+        self.reporter.step(self._place(), outcome.results[-1], self._seconds_left())
+
+    def _validate(self, guard: InterruptGuard) -> None:
+        """Validate, log it, keep the best weights. Ctrl-C leaves it at once; it is then still due."""
+        self._log_train()
+        self._check_finite()
+        rng = capture_rng()
+        self.task.model.eval()
+        try:
+            with self.watch.aside("validation"), torch.no_grad():
+                if self.world.size == 1:
+                    with guard.at_once():
+                        metrics = self.task.validate()
+                else:
+                    metrics = self.world.from_first(self.task.validate())
+        except KeyboardInterrupt:
+            guard.requested = True
+            restore_rng(rng)
+            return
+        finally:
+            self.task.model.train()
+        better = self.monitor.watch(metrics, self.state.step, self.task.model, save=self.world.is_first)
+        self.state.validations, self.state.validated_step = self._count(self._validation), self.state.step
+        self.reporter.validation_row(self._place(), metrics, better)
+
+    def _stop_if(self, interrupted: bool) -> None:
+        if interrupted:
+            self.reporter.message("stopping: saving a checkpoint")
+            self.save()
+            raise KeyboardInterrupt
+
+    def _log_train(self) -> None:
+        """Write the row of the steps since the last one, if there are any."""
+        if not self.meter.is_empty:
+            self._check_losses()
+            self.reporter.train_row(self._place(), self.state.rates, self.state.momentum, self.meter)
+
+    def _check_losses(self) -> None:
+        if not self.meter.is_finite():
+            raise NotFiniteError("a loss that is infinite or not a number")
+
+    def _check_finite(self) -> None:
+        self._check_losses()
+        with torch.no_grad():
+            sums = torch.stack([parameter.float().sum() for parameter in self.runner.names])
+        if not torch.isfinite(sums).all():
+            raise NotFiniteError("a weight that is infinite or not a number")
+
+    def _place(self) -> Place:
+        phase = self.phases[min(self.state.phase, len(self.phases) - 1)].name
+        return Place(phase, self.state.step, self.epoch, self.state.tokens, self.state.run)
+
+    def _seconds_left(self) -> float | None:
+        if not isinstance(self.plan, StepPlan):
+            return max(0.0, self.plan.total_seconds - self.watch.seconds)
+        return self.watch.seconds * (1 - self.state.run) / self.state.run if self.state.run > 0 else None
+
+    @property
+    def epoch(self) -> float:
+        """Epochs so far, the one being read as a fraction."""
+        return round(self.cursor.epoch + min(1.0, self.cursor.batch / len(self.task)), 4)
+
+    def _count(self, cadence: Cadence, run: float | None = None) -> int:
+        return cadence.count(self.state.run if run is None else run, self.state.step, self.watch.seconds)
+
+    def _settings(self) -> dict[str, Any]:
+        """What must be the same for a run to go on, as JSON."""
+        config = {key: value for key, value in asdict(self.config).items() if key not in MAY_CHANGE}
+        settings = {
+            "config": config,
+            "phases": [asdict(phase) for phase in self.phases],
+            "parameters": {name: list(parameter.shape) for parameter, name in self.runner.names.items()},
+            "batches_per_epoch": len(self.task),
+            "ranks": self.world.size,
+        }
+        return json.loads(json.dumps(settings))

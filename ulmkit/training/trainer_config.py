@@ -1,0 +1,74 @@
+"""Settings of a training run."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ulmkit.config import check_choice, check_positive
+from ulmkit.errors import ConfigError
+from ulmkit.training.budget import Budget
+from ulmkit.training.optimizers import OptimizerConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainerConfig:
+    """How to train, whatever the phases.
+
+    optimizer: which, and its constants. clip: largest global norm of the gradient, None for none.
+    accumulation: batches of one optimizer step; the last step of an epoch takes what is left.
+    validate_every: an interval, or a number of times spread evenly over the run, or None for never. A run that
+        validates also does so at its end. monitor: the metric to watch, None for the first. mode: "min" or "max".
+    patience: end the phase after that many validations in a row without a better value (in the last phase that ends
+        the run), None for never. restore_best: leave the best weights in the model at the end.
+    checkpoint_every: interval, None for at the end alone. log_every_steps: a row in the log.
+    tensorboard: write its event files too. seed: of the global generators, None to leave them alone; rank r takes
+        seed + r.
+    Raises: ConfigError if a value is outside its range.
+    """
+
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    clip: float | None = None
+    accumulation: int = 1
+    validate_every: Budget | int | None = field(default_factory=lambda: Budget(epochs=1))
+    monitor: str | None = None
+    mode: str = "min"
+    patience: int | None = None
+    restore_best: bool = False
+    checkpoint_every: Budget | None = field(default_factory=lambda: Budget(minutes=10))
+    log_every_steps: int = 50
+    tensorboard: bool = False
+    seed: int | None = 0
+
+    def __post_init__(self) -> None:
+        check_choice("mode", self.mode, ("min", "max"))
+        if self.clip is not None:
+            check_positive("clip", self.clip)
+        for name in ("accumulation", "patience", "log_every_steps", "validate_every"):
+            value = getattr(self, name)
+            if isinstance(value, Budget) or value is None:
+                continue
+            if value != int(value) or value < 1:
+                raise ConfigError(f"{name}: expected a whole number of at least 1, got {value!r}")
+        if self.validate_every is None and (self.patience is not None or self.restore_best):
+            raise ConfigError("validate_every: expected an interval with patience or restore_best, got None")
+        if self.seed is not None and self.seed < 0:
+            raise ConfigError(f"seed: expected a number of at least 0, got {self.seed!r}")
+
+
+MAY_CHANGE = ("checkpoint_every", "log_every_steps", "tensorboard", "restore_best")
+"""Settings that a resumed run may have otherwise than the run it goes on with: they do not alter the training."""
+
+
+def first_difference(former: Any, now: Any, where: str = "") -> str | None:
+    """Where two JSON trees first differ, as "config.clip: was 0.25, now 0.4"; None if they are equal."""
+    if isinstance(former, Mapping) and isinstance(now, Mapping):
+        for key in [*former, *(key for key in now if key not in former)]:
+            inner = f"{where}.{key}" if where else str(key)
+            difference = first_difference(former.get(key), now.get(key), inner)
+            if difference:
+                return difference
+        return None
+    if isinstance(former, list | tuple) and isinstance(now, list | tuple) and len(former) == len(now):
+        differences = (first_difference(*pair, f"{where}[{i}]") for i, pair in enumerate(zip(former, now, strict=True)))
+        return next((difference for difference in differences if difference), None)
+    return None if former == now else f"{where}: was {former!r}, now {now!r}"
