@@ -251,3 +251,17 @@ def test_task_takes_the_most_frequent_packages_and_masks_them_everywhere():
 def test_task_refuses_impossible_numbers_of_classes(classes):
     with pytest.raises(ConfigError, match=f"classes: expected 2 to 4 .*, got {classes}"):
         quickstart_task(some_docstrings(), classes=classes)
+
+
+def test_long_docstrings_are_cut_after_so_many_words():
+    docstrings = some_docstrings()
+    words = [
+        len(text.split())
+        for text in (
+            *quickstart_task(docstrings, classes=2, maximum_words=3).general,
+            *(document.text for document in quickstart_task(docstrings, classes=2, maximum_words=3).target),
+        )
+    ]
+    assert max(words) == 3
+    with pytest.raises(ConfigError, match="maximum_words: expected a number above 0, got 0"):
+        quickstart_task(docstrings, classes=2, maximum_words=0)

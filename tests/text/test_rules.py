@@ -9,7 +9,6 @@ from ulmkit.text.rules import (
     SPECIALS,
     case_marks,
     closes_repetition,
-    finish_tokens,
     prepare_text,
     split_run,
     tidy_chunk,
@@ -156,12 +155,6 @@ def test_case_marks_are_in_order_and_within_the_part(part: str) -> None:
     assert offsets == sorted(set(offsets))
     assert all(0 <= offset < len(part.lower()) for offset in offsets)
     assert case_marks(part.lower().lower()) == [] or part.lower() != part.lower().lower()
-
-
-def test_finish_tokens_marks_and_lowers_words_split_elsewhere() -> None:
-    words = ["The", "EU", "I", "iPhone", "in", "U.S."]
-    assert finish_tokens(words) == ["xxbos", "xxmaj", "the", "xxup", "eu", "i", "iphone", "in", "xxup", "u.s."]
-    assert finish_tokens([]) == ["xxbos"]
 
 
 def test_split_run_cuts_after_punctuation_and_at_the_limit() -> None:

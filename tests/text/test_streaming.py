@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ulmkit.text.boundaries import stable_prefix
 from ulmkit.text.streaming import StreamingTokens
 from ulmkit.text.tokenizers import ByteTokenizer, SpacyTokenizer, Tokenizer, WhitespaceTokenizer, train_sentencepiece
 
@@ -147,11 +146,3 @@ def test_a_long_stretch_without_boundary_takes_linear_time() -> None:
     text = "x" * 30_000
     assert stream(Counting("xx"), list(text)) == SpacyTokenizer("xx").tokenize(text)
     assert sum(looked_at[4096:]) < 10 * len(text)
-
-
-@given(SNIPPETS)
-@settings(max_examples=200, deadline=None)
-def test_stable_prefix_is_within_the_text_and_does_not_shrink(text: str) -> None:
-    settled = stable_prefix(text)
-    assert 0 <= settled <= len(text)
-    assert stable_prefix(text + " more words here") >= settled

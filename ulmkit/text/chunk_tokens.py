@@ -35,6 +35,8 @@ def chunk_parts(chunk: str, is_glued: bool = False) -> list[tuple[str, bool]]:
     A repetition's count and character stand alone, so that they are the same tokens wherever it occurs.
     """
     parts = list(chain.from_iterable(map(tidy_chunk, split_run(chunk))))
+    if len(parts) == 1:
+        return [(parts[0], is_glued)]
     glued = [is_glued] + [True] * (len(parts) - 1)
     for index, part in enumerate(parts):
         if part == REP:
@@ -95,7 +97,10 @@ class ChunkTokens:
         parts = [chunk_parts(chunk, is_glued) for chunk in chunks]
         encoded = iter(self._encode_parts([part for chunk in parts for part in chunk if part[0] != REP]))
         return [
-            tuple(chain.from_iterable((REP,) if part == REP else next(encoded) for part, _ in chunk)) for chunk in parts
+            tuple(next(encoded))
+            if len(chunk) == 1
+            else tuple(chain.from_iterable((REP,) if part == REP else next(encoded) for part, _ in chunk))
+            for chunk in parts
         ]
 
 

@@ -174,7 +174,7 @@ class _Build:
         self.splits = assign_splits(
             policy,
             given=records.split.listed(),
-            strata=records.strata(),
+            strata=records.stratum.listed(),
             groups=records.group.listed(),
             times=[None if np.isnan(time) else time for time in records.time],
         )

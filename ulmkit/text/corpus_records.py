@@ -9,6 +9,7 @@ from ulmkit.errors import DataError
 from ulmkit.text.corpus_chunks import EncodedChunk
 from ulmkit.text.document import Document, normalise_split
 from ulmkit.text.labels import check_classes, check_known, order_label_names
+from ulmkit.text.splits import stratum
 
 
 class Codes:
@@ -46,7 +47,7 @@ class Records:
     def __init__(self, task: str, label_names: Sequence[str] | None) -> None:
         self.task, self.known_names = task, label_names
         self.numbers = {name: array("q") for name in ("length", "words", "characters", "boundary")}
-        self.split, self.group, self.label = Codes(), Codes(), Codes()
+        self.split, self.group, self.label, self.stratum = Codes(), Codes(), Codes(), Codes()
         self.columns: dict[str, Codes] = {}
         self.time = array("d")
         self.token_names: dict[str, int] = {}  # of token labels; code 0 is no label
@@ -65,6 +66,7 @@ class Records:
             column.extend(values.tolist())
         for document in documents:
             self.label.add(self._checked(document, f"document {len(self)}"))
+            self.stratum.add(stratum(document))
             self.split.add(None if document.split is None else normalise_split(document.split))
             self.group.add(document.group)
             for name, value in document.columns.items():
@@ -143,10 +145,6 @@ class Records:
                 value = values[code]
                 by_split.setdefault(split, set()).update(value if isinstance(value, tuple) else (str(value),))
         return by_split
-
-    def strata(self) -> list[Hashable]:
-        """What a random split keeps in proportion: for a number nothing, else the label."""
-        return [None] * len(self) if self.task == "number" else list(self.label.codes)
 
     def table(self, splits: Sequence[str], split_names: Sequence[str], names: Sequence[str]) -> dict[str, np.ndarray]:
         """The columns of the corpus's table, as EncodedCorpus has them."""

@@ -102,7 +102,7 @@ def harvest_docstrings(
     return list(distinct.values())
 
 
-def quickstart_task(docstrings: Sequence[Docstring], *, classes: int = 10) -> QuickstartText:
+def quickstart_task(docstrings: Sequence[Docstring], *, classes: int = 10, maximum_words: int = 100) -> QuickstartText:
     """The task of telling which package a docstring belongs to, and general text to pretrain on.
 
     The classes are the packages with the most docstrings. The standard library is general text: it is no package with
@@ -111,16 +111,23 @@ def quickstart_task(docstrings: Sequence[Docstring], *, classes: int = 10) -> Qu
     Words of a package's subject ("dataframe", "tensor") stay: knowing them is the task.
 
     Args: docstrings: as harvest_docstrings gives them. classes: how many packages to tell apart.
-    Raises: ConfigError for fewer than two classes, or more than there are packages.
+        maximum_words: what a docstring is cut to, the general ones too.
+    Raises: ConfigError for fewer than two classes, or more than there are packages, or maximum_words below 1.
     """
+    check_positive("maximum_words", maximum_words)
     counts = Counter(docstring.package for docstring in docstrings if docstring.package != STANDARD_LIBRARY)
     if not 2 <= classes <= len(counts):
         raise ConfigError(f"classes: expected 2 to {len(counts)} (the packages with docstrings), got {classes}")
     packages = tuple(sorted(counts, key=lambda package: (-counts[package], package))[:classes])
     names = name_pattern(packages)
-    general = [docstring.text for docstring in docstrings if docstring.package not in packages]
+    words = re.compile(rf"\s*(?:\S+\s*){{0,{maximum_words}}}")
+
+    def cut(text: str) -> str:
+        return text[: words.match(text).end()].rstrip()  # type: ignore[union-attr]
+
+    general = [cut(docstring.text) for docstring in docstrings if docstring.package not in packages]
     target = [
-        Document(text=names.sub(MASK, docstring.text), label=docstring.package, group=docstring.module)
+        Document(text=cut(names.sub(MASK, docstring.text)), label=docstring.package, group=docstring.module)
         for docstring in docstrings
         if docstring.package in packages
     ]

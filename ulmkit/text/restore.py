@@ -127,5 +127,6 @@ def _is_glued(previous: str, text: str, open_quotes: set[str]) -> bool:
         return True
     if _UNSPACED.match(text) and _UNSPACED.match(previous[-1:]):
         return True
-    is_repetition = len(text) > 2 and text[:3] == text[0] * 3
-    return is_repetition and text[0].isalnum() and previous[-1:].isalnum() and previous[-1].isdigit() == text[0].isdigit()
+    if len(text) < 3 or text[:3] != text[0] * 3:
+        return False
+    return (text[0].isalpha() and previous[-1:].isalpha()) or (text[0].isdigit() and previous[-1:].isdigit())

@@ -20,7 +20,6 @@ fastai 2.8.12, fastai.text.core.
 
 import html
 import re
-from collections.abc import Iterable
 from itertools import islice
 from operator import eq
 
@@ -214,18 +213,3 @@ def _unit_mark(unit: str) -> str | None:
         return UP
     first_cased = next((letter for letter in word if letter.isupper() or letter.islower()), "")
     return MAJ if first_cased.isupper() else None
-
-
-def finish_tokens(tokens: Iterable[str]) -> list[str]:
-    """Words that were split elsewhere as BOS and lower-case tokens with marks for their capitals.
-
-    Args: tokens: words as they stand in the text.
-    Returns: BOS, then each word in lower case after its mark, if it needs one.
-    """
-    finished = [BOS]
-    for token in tokens:
-        marks = case_marks(token)
-        if marks:
-            finished.append(marks[0][1])
-        finished.append(token.lower())
-    return finished

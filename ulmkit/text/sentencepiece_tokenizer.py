@@ -3,7 +3,6 @@
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +45,7 @@ class SentencePieceTokenizer:
         self._start()
 
     def _start(self) -> None:
-        self._subwords: dict[str, list[str]] = {}
+        self._subwords: dict[str, tuple[str, ...]] = {}
         self._chunks = ChunkTokens(self._encode_parts, forget=self._start)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -82,14 +81,22 @@ class SentencePieceTokenizer:
         """See `ulmkit.text.boundaries.stable_prefix`."""
         return stable_prefix(text)
 
-    def _encode_parts(self, parts: Sequence[tuple[str, bool]]) -> list[list[str]]:
+    def _encode_parts(self, parts: Sequence[tuple[str, bool]]) -> list[Sequence[str]]:
         cut = [case_segments(part, is_glued) for part, is_glued in parts]
         unknown = list({segment for segments in cut for _, segment in segments}.difference(self._subwords))
-        self._subwords.update(zip(unknown, self._processor.encode(unknown, out_type=str, num_threads=1), strict=True))
-        return [
-            list(chain.from_iterable((*((mark,) if mark else ()), *self._subwords[text]) for mark, text in segments))
-            for segments in cut
-        ]
+        encoded = self._processor.encode(unknown, out_type=str, num_threads=1)
+        self._subwords.update(zip(unknown, map(tuple, encoded), strict=True))
+        return [self._tokens(segments) for segments in cut]
+
+    def _tokens(self, segments: list[tuple[str, str]]) -> Sequence[str]:
+        if len(segments) == 1 and not segments[0][0]:
+            return self._subwords[segments[0][1]]
+        tokens: list[str] = []
+        for mark, text in segments:
+            if mark:
+                tokens.append(mark)
+            tokens += self._subwords[text]
+        return tokens
 
     def detokenize(self, tokens: Sequence[str]) -> str:
         """The text as people would write it: capitals and repetitions written out, spaces as the subwords say."""

@@ -1,5 +1,6 @@
 """Words as spaCy's rules for a language split them, after the clean-up rules."""
 
+import importlib.metadata
 import os
 import pkgutil
 from collections.abc import Sequence
@@ -31,12 +32,16 @@ class SpacyTokenizer:
 
     def __init__(self, language: str = "en") -> None:
         self.language = language
-        self._start()
+        self._splitter: Any = _blank_tokenizer(language)
+        self._forget()
+
+    def _forget(self) -> None:
+        self._words: dict[str, tuple[str, ...]] = {}
+        self._chunks = ChunkTokens(self._encode_parts, forget=self._start)
 
     def _start(self) -> None:
         self._splitter = _blank_tokenizer(self.language)
-        self._words: dict[str, list[str]] = {}
-        self._chunks = ChunkTokens(self._encode_parts, forget=self._start)
+        self._forget()
 
     def __getstate__(self) -> dict[str, Any]:
         return {"language": self.language}
@@ -47,9 +52,8 @@ class SpacyTokenizer:
     @property
     def fingerprint(self) -> str:
         """Changes with the language, the rules and spaCy's version."""
-        import spacy
-
-        return fingerprint(self.name, FORMAT_VERSION, self.language, RULES_VERSION, spacy.__version__)
+        version = importlib.metadata.version("spacy")
+        return fingerprint(self.name, FORMAT_VERSION, self.language, RULES_VERSION, version)
 
     def tokenize(self, text: Text) -> list[str]:
         """xxbos and the words; several fields each after xxfld and their number."""
@@ -67,9 +71,11 @@ class SpacyTokenizer:
         """See `ulmkit.text.boundaries.stable_prefix`."""
         return stable_prefix(text)
 
-    def _encode_parts(self, parts: Sequence[tuple[str, bool]]) -> list[list[str]]:
+    def _encode_parts(self, parts: Sequence[tuple[str, bool]]) -> list[Sequence[str]]:
         lowered = [part.lower() for part, _ in parts]
         unknown = list(set(lowered).difference(self._words))
+        if self._splitter is None:
+            self._splitter = _blank_tokenizer(self.language)
         for start in range(0, len(unknown), _PARTS_AT_ONCE):
             batch = unknown[start : start + _PARTS_AT_ONCE]
             self._words.update(zip(batch, _split_words(self._splitter, batch), strict=True))
@@ -92,11 +98,15 @@ class SpacyTokenizer:
 
     @classmethod
     def from_settings(cls, folder: Path, *, language: str) -> "SpacyTokenizer":
-        """The tokenizer that `save` wrote."""
-        return cls(language)
+        """The tokenizer that `save` wrote. spaCy is loaded when there is text to split: training from an encoded
+        corpus needs the tokenizer only to hand it on."""
+        loaded = cls.__new__(cls)
+        loaded.language, loaded._splitter = language, None
+        loaded._forget()
+        return loaded
 
 
-def _split_words(splitter: Any, parts: list[str]) -> list[list[str]]:
+def _split_words(splitter: Any, parts: list[str]) -> list[tuple[str, ...]]:
     """The words of each part, as if the splitter had been given that part alone.
 
     spaCy's own tokenizer looks at each stretch between white space by itself, but for exceptions that hold white space,
@@ -110,12 +120,12 @@ def _split_words(splitter: Any, parts: list[str]) -> list[list[str]]:
         words = _cut_by_lengths(parts, lengths)
         if words is not None:
             return words
-    return [[token.text for token in splitter(part)] for part in parts]
+    return [tuple(token.text for token in splitter(part)) for part in parts]
 
 
-def _cut_by_lengths(parts: list[str], lengths: list[int]) -> list[list[str]] | None:
+def _cut_by_lengths(parts: list[str], lengths: list[int]) -> list[tuple[str, ...]] | None:
     """Each part cut into words of these lengths, in order; None if a word does not end within its part."""
-    words: list[list[str]] = []
+    words: list[tuple[str, ...]] = []
     index = 0
     for part in parts:
         start = 0
@@ -127,11 +137,11 @@ def _cut_by_lengths(parts: list[str], lengths: list[int]) -> list[list[str]] | N
             start = end
         if start > len(part):
             return None
-        words.append(cut)
+        words.append(tuple(cut))
     return words
 
 
-def _with_marks(words: list[str], marks: list[tuple[int, str]]) -> list[str]:
+def _with_marks(words: Sequence[str], marks: list[tuple[int, str]]) -> list[str]:
     """Each mark before the word that its offset falls into, the first one if there are several."""
     marked: list[str] = []
     end, index = 0, 0

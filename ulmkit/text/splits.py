@@ -8,7 +8,7 @@ import numpy as np
 
 from ulmkit.config import check_choice
 from ulmkit.errors import ConfigError, DataError
-from ulmkit.text.document import Document, Label
+from ulmkit.text.document import Document
 
 SPLIT_KINDS = ("given", "random", "time", "group")
 
@@ -45,16 +45,22 @@ def split_documents(documents: Iterable[Document], policy: SplitPolicy) -> list[
     splits = assign_splits(
         policy,
         given=[document.split for document in listed],
-        strata=[stratum(document.label) for document in listed],
+        strata=[stratum(document) for document in listed],
         groups=[document.group for document in listed],
         times=[document.time for document in listed],
     )
     return [replace(document, split=split) for document, split in zip(listed, splits, strict=True)]
 
 
-def stratum(label: Label | None) -> Hashable:
-    """What a random split keeps in proportion: the class, or the set of classes; numbers are all alike."""
-    return "number" if isinstance(label, float) else label
+def stratum(document: Document) -> Hashable:
+    """What a random split keeps in proportion: the class, or the set of classes; numbers are all alike, and of labels
+    by token only whether there are any. The document alone decides, so that all stages split the same data alike."""
+    label = document.label
+    if document.tokens is not None:
+        return label is not None
+    if isinstance(label, tuple):
+        return tuple(sorted(set(label)))
+    return label if isinstance(label, str) else None
 
 
 def assign_splits(
@@ -75,7 +81,10 @@ def assign_splits(
         return splits
     in_play = [at for at, name in enumerate(splits) if name in ("train", "valid")]
     if len(in_play) < 2:
-        raise DataError(f"split by {policy.kind}: expected at least 2 documents to divide, got {len(in_play)}")
+        raise DataError(
+            f"split by {policy.kind}: expected at least 2 documents to divide, got {len(in_play)}; give more, or a "
+            "validation part (a text file holds one document, or one a line with lines=True)"
+        )
     if policy.kind == "random":
         chosen = _random_part([strata[at] for at in in_play], policy)
     elif policy.kind == "time":
@@ -108,7 +117,8 @@ def _random_part(strata: Sequence[Hashable], policy: SplitPolicy) -> list[int]:
     members: dict[Hashable, list[int]] = {}
     for at, name in enumerate(strata):
         members.setdefault(name, []).append(at)
-    counts = _proportional([len(group) for group in members.values()], _wanted(len(strata), policy))
+    ties = np.random.default_rng([policy.seed, len(strata), 1]).permutation(len(members)).tolist()
+    counts = _proportional([len(group) for group in members.values()], _wanted(len(strata), policy), ties)
     generator = np.random.default_rng([policy.seed, len(strata)])
     chosen: list[int] = []
     for count, group in zip(counts, members.values(), strict=True):
@@ -116,20 +126,24 @@ def _random_part(strata: Sequence[Hashable], policy: SplitPolicy) -> list[int]:
     return sorted(chosen)
 
 
-def _proportional(sizes: Sequence[int], wanted: int) -> list[int]:
-    """How many of `wanted` fall to each stratum: largest remainder, and one of each is left while there is a choice."""
+def _proportional(sizes: Sequence[int], wanted: int, ties: Sequence[int]) -> list[int]:
+    """How many of `wanted` fall to each stratum: largest remainder, and one of each is left while there is a choice.
+
+    Args: ties: distinct numbers, the least of which goes first among strata with equal remainders.
+    """
     shares = [size * wanted / sum(sizes) for size in sizes]
     counts = [min(int(share), size - 1) for share, size in zip(shares, sizes, strict=True)]
     missing = wanted - sum(counts)
     for left_behind in (1, 0):
-        heap = [(counts[at] - shares[at], at) for at in range(len(sizes)) if counts[at] + left_behind < sizes[at]]
+        open_to = [at for at in range(len(sizes)) if counts[at] + left_behind < sizes[at]]
+        heap = [(counts[at] - shares[at], ties[at], at) for at in open_to]
         heapq.heapify(heap)
         while heap and missing:
-            _, at = heapq.heappop(heap)
+            _, _, at = heapq.heappop(heap)
             counts[at] += 1
             missing -= 1
             if counts[at] + left_behind < sizes[at]:
-                heapq.heappush(heap, (counts[at] - shares[at], at))
+                heapq.heappush(heap, (counts[at] - shares[at], ties[at], at))
     return counts
 
 

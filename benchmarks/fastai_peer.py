@@ -1,0 +1,95 @@
+"""fastai's AWD-LSTM as a peer: the same weights in both libraries, and token ids to feed them."""
+
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+PAD_ID = 1  # fastai passes no gradient to this row of the embedding
+LAYERS = 3
+NO_WEIGHT_DROPOUT = 1e-30  # drops nothing; with 0 fastai 2.8.12 registers its weight twice and then cannot be reset
+
+
+def load_fastai() -> SimpleNamespace | None:
+    """The parts of fastai that the benchmarks compare with; None if it is not installed."""
+    try:
+        from fastai.callback.rnn import RNNRegularizer
+        from fastai.text.models.awdlstm import AWD_LSTM, awd_lstm_lm_config
+        from fastai.text.models.core import get_language_model, get_text_classifier
+    except ImportError:
+        return None
+    return SimpleNamespace(
+        AWD_LSTM=AWD_LSTM,
+        awd_lstm_lm_config=awd_lstm_lm_config,
+        RNNRegularizer=RNNRegularizer,
+        get_language_model=get_language_model,
+        get_text_classifier=get_text_classifier,
+    )
+
+
+def language_model_names(layers: int = LAYERS) -> dict[str, str]:
+    """ulmkit's parameters of a language model, and what fastai calls them. Shapes and gate order are the same."""
+    return {**_encoder_names("0.", layers), "decoder.weight": "1.decoder.bias"}
+
+
+def classifier_names(layers: int = LAYERS) -> dict[str, str]:
+    """The same for a classifier of documents; fastai's linear layers in the head have no bias."""
+    names = _encoder_names("0.module.", layers)
+    for ours, theirs in ((0, "0.0"), (4, "1.0")):
+        for tensor in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked"):
+            names[f"head.layers.{ours}.{tensor}"] = f"1.layers.{theirs}.{tensor}"
+    return {**names, "head.layers.2.weight": "1.layers.0.2.weight", "head.layers.6.weight": "1.layers.1.2.weight"}
+
+
+def _encoder_names(prefix: str, layers: int) -> dict[str, str]:
+    names = {"encoder.embedding.weight": f"{prefix}encoder.weight"}
+    for layer in range(layers):
+        names[f"encoder.layers.{layer}.weight_hh"] = f"{prefix}rnns.{layer}.weight_hh_l0_raw"
+        for tensor in ("weight_ih", "bias_ih", "bias_hh"):
+            names[f"encoder.layers.{layer}.{tensor}"] = f"{prefix}rnns.{layer}.module.{tensor}_l0"
+    return names
+
+
+def to_fastai(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict of our language model as fastai's, whose embedding goes by three names."""
+    renamed = {theirs: weights[ours] for ours, theirs in language_model_names().items()}
+    embedding = weights["encoder.embedding.weight"]
+    return {**renamed, "0.encoder_dp.emb.weight": embedding, "1.decoder.weight": embedding}
+
+
+def from_fastai(weights: Mapping[str, Tensor], names: Mapping[str, str]) -> dict[str, Tensor]:
+    """A state dict or the gradients of a fastai model by our names."""
+    return {ours: weights[theirs] for ours, theirs in names.items()}
+
+
+def no_dropout(config: Mapping[str, Any]) -> dict[str, Any]:
+    """fastai's configuration of a model with dropouts that drop nothing."""
+    zeros = {name: 0.0 for name in config if name.endswith("_p")}
+    return {**config, **zeros, "weight_p": NO_WEIGHT_DROPOUT}
+
+
+def regularized_loss(fastai: Any, prediction: tuple[Tensor, ...], targets: Tensor, ar: float, tar: float) -> Tensor:
+    """The loss that fastai's learner minimises, by its own callback.
+
+    Args: prediction: logits (B, T, V), raw and dropped outputs (B, T, E). targets: (B, T).
+    """
+    logits, raw, dropped = prediction
+    loss = torch.nn.functional.cross_entropy(logits.float().flatten(0, 1), targets.flatten())
+    callback = fastai.RNNRegularizer(alpha=ar, beta=tar)
+    outputs = SimpleNamespace(out=dropped, raw_out=raw)
+    callback.learn = SimpleNamespace(training=True, rnn=outputs, loss_grad=loss.clone())  # the callback adds in place
+    callback.after_loss()
+    return callback.learn.loss_grad
+
+
+def zipf_ids(vocab_size: int, tokens: int, seed: int = 0) -> Tensor:
+    """Token ids drawn with probability in proportion to 1 / (id + 2.7), as words of a text sorted by frequency are.
+
+    Returns: (tokens,) int64, none of them PAD_ID.
+    """
+    probability = 1.0 / (torch.arange(vocab_size, dtype=torch.float64) + 2.7)
+    probability[PAD_ID] = 0.0
+    generator = torch.Generator().manual_seed(seed)
+    return torch.multinomial(probability, tokens, replacement=True, generator=generator)

@@ -1,0 +1,260 @@
+"""Given the same weights, does ulmkit compute what fastai computes?
+
+Full-size models (400, 1152 x 3) with the weights of either library put into the other; consecutive windows of 70 steps
+of 8 streams with the state carried, a reset before the third, the last one shorter; token ids drawn by Zipf's law. In
+evaluation mode: the last layer's outputs, logits, states, and each token's negative log-likelihood. With dropouts at
+zero in training mode: every parameter's gradient, without and with the activation regularisation of fastai's own
+callback. Then the classifier on documents of unequal length, whose padding stays within fastai's last window.
+
+The figure is the largest absolute difference (for gradients: over the parameter's largest absolute gradient), the peer
+is its limit. Exit status 1 if one is above.
+
+Our weights are larger than initial ones, so that the gates leave their linear middle: in fp32 by a factor of 3. At 4
+the network is chaotic and amplifies rounding: fastai's own fp32 is then 5e-4 from its own float64, and no other order
+of summation comes within 1e-5 of it. There the formulas are compared in float64.
+
+    python benchmarks/parity_fastai.py [--quick] [--json FILE]
+"""
+
+import argparse
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from common import report, row
+from fastai_peer import (
+    PAD_ID,
+    classifier_names,
+    from_fastai,
+    language_model_names,
+    load_fastai,
+    no_dropout,
+    regularized_loss,
+    to_fastai,
+    zipf_ids,
+)
+from torch import Tensor, nn
+
+from ulmkit.kernels import BACKENDS
+from ulmkit.model.awd_lstm import AWDLSTMConfig, State
+from ulmkit.model.classifier import AWDLSTMClassifier
+from ulmkit.model.heads import HeadConfig
+from ulmkit.model.language_model import AWDLSTMLanguageModel
+
+LIMIT = 1e-5
+LIMIT_FLOAT64 = 1e-9
+GRADIENT_LIMIT = 1e-4
+BATCH = 8
+WINDOW_STEPS = (70, 70, 70, 33)
+RESET_BEFORE = 2
+GRADIENT_WINDOWS = 2
+GAIN = 3.0  # of the LSTM's initial weights, in fp32
+CHAOTIC_GAIN = 4.0  # the same in float64
+DOCUMENT_LENGTHS = (200, 200, 193, 171, 160, 150, 142, 141)  # all end in the third window, as fastai has it
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="vocabulary of 10,000 and the chosen backend only")
+    parser.add_argument("--json", metavar="FILE", help="write the figures to this file")
+    options = parser.parse_args()
+    fastai = load_fastai()
+    if fastai is None:
+        sys.exit("fastai is not installed: see benchmarks/requirements.txt")
+    torch.manual_seed(0)
+    rows = []
+    for vocab_size in (10_000,) if options.quick else (10_000, 10_003, 60_000):
+        backends = ["auto", *BACKENDS] if vocab_size == 10_000 and not options.quick else ["auto"]
+        rows += output_rows(fastai, vocab_size, backends)
+        rows += gradient_rows(fastai, vocab_size, backends)
+    if not options.quick:
+        rows += float64_rows(fastai, 10_000)
+    rows += classifier_rows(fastai, 10_000)
+    report("parity_fastai", rows, options.json)
+    above = [line["case"] for line in rows if not line["ulmkit"] <= line["peer"]]
+    if above:
+        sys.exit("\nAbove the limit:\n  " + "\n  ".join(above))
+
+
+def output_rows(fastai: Any, vocab_size: int, backends: list[str]) -> list[dict[str, Any]]:
+    """Differences in evaluation mode: our weights in fastai with each backend, fastai's weights in ours with one."""
+    ours, theirs = make_ours(vocab_size), make_theirs(fastai, vocab_size)
+    windows = make_windows(vocab_size)
+    rows = []
+    theirs.load_state_dict(to_fastai(ours.state_dict()))
+    for backend in backends:
+        ours.encoder.backend = backend
+        rows += _rows(f"V {vocab_size:,}, our weights in fastai, {backend}", compare_outputs(ours, theirs, windows))
+    theirs = make_theirs(fastai, vocab_size)
+    ours.encoder.backend = "auto"
+    ours.load_state_dict(from_fastai(theirs.state_dict(), language_model_names()))
+    return rows + _rows(f"V {vocab_size:,}, fastai's weights in ours, auto", compare_outputs(ours, theirs, windows))
+
+
+def float64_rows(fastai: Any, vocab_size: int) -> list[dict[str, Any]]:
+    """Differences in evaluation mode of each backend in float64, with weights for which fp32 has too few digits."""
+    ours, theirs = make_ours(vocab_size, CHAOTIC_GAIN), make_theirs(fastai, vocab_size)
+    theirs.load_state_dict(to_fastai(ours.state_dict()))
+    ours, theirs = ours.double(), theirs.double()
+    rows = []
+    for backend in BACKENDS:
+        ours.encoder.backend = backend
+        differences = compare_outputs(ours, theirs, make_windows(vocab_size))
+        rows += _rows(f"V {vocab_size:,}, our weights in fastai, {backend}, float64", differences, LIMIT_FLOAT64)
+    return rows
+
+
+def _rows(case: str, differences: Mapping[str, float], limit: float = LIMIT) -> list[dict[str, Any]]:
+    return [
+        row(f"{case}: {what}", "max abs", value, limit, "limit", lower_is_better=True)
+        for what, value in differences.items()
+    ]
+
+
+def make_ours(vocab_size: int, gain: float = GAIN) -> AWDLSTMLanguageModel:
+    """A language model in fp32 without dropout, the LSTM's initial weights multiplied by `gain`."""
+    dropouts = dict.fromkeys([f"{name}_dropout" for name in ("embedding", "input", "hidden", "output", "weight")], 0.0)
+    model = AWDLSTMLanguageModel(AWDLSTMConfig(vocab_size=vocab_size, **dropouts))
+    model.encoder.precision = "fp32"
+    with torch.no_grad():
+        model.decoder.weight[:vocab_size].normal_(0.0, 1.0)
+        for layer in model.encoder.layers:
+            layer.weight_ih.mul_(gain)
+            layer.weight_hh.mul_(gain)
+    return model
+
+
+def make_theirs(fastai: Any, vocab_size: int) -> nn.Module:
+    """fastai's language model without dropout, as it initialises it but for the decoder's bias, which is zero there."""
+    model = fastai.get_language_model(fastai.AWD_LSTM, vocab_size, no_dropout(fastai.awd_lstm_lm_config))
+    nn.init.normal_(model[1].decoder.bias)
+    return model
+
+
+def make_windows(vocab_size: int) -> list[tuple[Tensor, Tensor]]:
+    """Inputs and targets, (T, B) each, of the consecutive windows."""
+    stream = zipf_ids(vocab_size, BATCH * (sum(WINDOW_STEPS) + 1)).view(BATCH, -1).T.contiguous()
+    begins = [sum(WINDOW_STEPS[:number]) for number in range(len(WINDOW_STEPS))]
+    return [
+        (stream[begin : begin + steps], stream[begin + 1 : begin + steps + 1])
+        for begin, steps in zip(begins, WINDOW_STEPS, strict=True)
+    ]
+
+
+@torch.no_grad()
+def compare_outputs(ours: AWDLSTMLanguageModel, theirs: Any, windows: list[tuple[Tensor, Tensor]]) -> dict[str, float]:
+    """The largest absolute difference over all windows of what each library gives."""
+    ours.eval()
+    theirs.eval()
+    differences = dict.fromkeys(("outputs", "logits", "states", "token NLL"), 0.0)
+    state: State | None = None
+    outputs = []
+    hook = ours.encoder.register_forward_hook(lambda _module, _ids, output: outputs.append(output.raw))
+    theirs.reset()
+    for number, (ids, targets) in enumerate(windows):
+        if number == RESET_BEFORE:
+            theirs.reset()
+            state = None
+        their_logits, their_raw, _ = (x.transpose(0, 1) for x in theirs(ids.T))
+        their_nll = nn.functional.cross_entropy(their_logits.flatten(0, 1), targets.flatten(), reduction="none")
+        nll, _ = ours.token_nll(ids, targets, state)
+        logits, state = ours(ids, state)
+        pairs = {
+            "outputs": [(outputs[-1], their_raw)],
+            "logits": [(logits, their_logits)],
+            "states": [
+                (x, y[0])
+                for our_layer, their_layer in zip(state, theirs[0].hidden, strict=True)
+                for x, y in zip(our_layer, their_layer, strict=True)
+            ],
+            "token NLL": [(nll.flatten(), their_nll)],
+        }
+        for what, tensors in pairs.items():
+            differences[what] = max([differences[what], *(largest_difference(x, y) for x, y in tensors)])
+    hook.remove()
+    return differences
+
+
+def largest_difference(x: Tensor, y: Tensor) -> float:
+    """max |x - y|; not a number if either has one that is not."""
+    if x.shape != y.shape:
+        raise ValueError(f"expected tensors of one shape, got {tuple(x.shape)} and {tuple(y.shape)}")
+    return float((x - y).abs().max())
+
+
+def gradient_rows(fastai: Any, vocab_size: int, backends: list[str]) -> list[dict[str, Any]]:
+    """The parameter whose gradients differ most, for each backend, without and with AR and TAR."""
+    ours, theirs = make_ours(vocab_size), make_theirs(fastai, vocab_size)
+    theirs.load_state_dict(to_fastai(ours.state_dict()))
+    windows = make_windows(vocab_size)[:GRADIENT_WINDOWS]
+    rows = []
+    for ar, tar in ((0.0, 0.0), (2.0, 1.0)):
+        expected = fastai_gradients(fastai, theirs, windows, ar, tar)
+        for backend in backends:
+            ours.encoder.backend = backend
+            gradients = our_gradients(ours, windows, ar, tar)
+            differences = {
+                name: largest_difference(gradients[name], expected[name]) / float(expected[name].abs().max())
+                for name in language_model_names()
+            }
+            worst = max(differences, key=differences.__getitem__)
+            case = (
+                f"V {vocab_size:,}, gradients, {backend}, AR {ar:g} TAR {tar:g}: worst of {len(differences)}, {worst}"
+            )
+            rows.append(row(case, "max rel", differences[worst], GRADIENT_LIMIT, "limit", lower_is_better=True))
+    return rows
+
+
+def our_gradients(
+    model: AWDLSTMLanguageModel, windows: list[tuple[Tensor, Tensor]], ar: float, tar: float
+) -> dict[str, Tensor]:
+    """Gradients summed over the windows by our names, as many rows as the vocabulary has."""
+    model.train()
+    model.zero_grad()
+    state: State | None = None
+    for ids, targets in windows:
+        result = model.loss(ids, targets, state, ar=ar, tar=tar)
+        result.total.backward()
+        state = result.state
+    rows = {"encoder.embedding.weight": model.config.vocab_size, "decoder.weight": model.config.vocab_size}
+    return {name: parameter.grad[: rows.get(name)] for name, parameter in model.named_parameters()}
+
+
+def fastai_gradients(
+    fastai: Any, model: Any, windows: list[tuple[Tensor, Tensor]], ar: float, tar: float
+) -> dict[str, Tensor]:
+    """The same from fastai, by our names."""
+    model.train()
+    model.zero_grad()
+    model.reset()
+    for ids, targets in windows:
+        regularized_loss(fastai, model(ids.T), targets.T, ar, tar).backward()
+    gradients = {name: parameter.grad for name, parameter in model.named_parameters()}
+    return from_fastai(gradients, language_model_names())
+
+
+@torch.no_grad()
+def classifier_rows(fastai: Any, vocab_size: int) -> list[dict[str, Any]]:
+    """fastai's weights in our classifier, in evaluation mode."""
+    theirs = fastai.get_text_classifier(fastai.AWD_LSTM, vocab_size, 2, seq_len=70).eval()
+    for name, tensor in theirs.state_dict().items():  # batch norm as after training
+        if name.endswith(("running_mean", "running_var")):
+            tensor.uniform_(0.01, 0.1)
+    ours = AWDLSTMClassifier(AWDLSTMConfig(vocab_size=vocab_size), HeadConfig(kind="single", classes=2)).eval()
+    ours.encoder.precision = "fp32"
+    weights = from_fastai(theirs.state_dict(), classifier_names())
+    no_bias = {"head.layers.2.bias": torch.zeros(50), "head.layers.6.bias": torch.zeros(2)}
+    ours.load_state_dict({**weights, **no_bias})
+    lengths = torch.tensor(DOCUMENT_LENGTHS)
+    ids = zipf_ids(vocab_size, BATCH * int(lengths.max())).view(-1, BATCH)
+    ids[torch.arange(len(ids)).unsqueeze(1) >= lengths] = PAD_ID
+    logits = theirs(ids.T)[0]
+    return _rows(
+        f"V {vocab_size:,}, fastai's weights in our classifier, auto",
+        {"logits": largest_difference(ours(ids, lengths), logits)},
+    )
+
+
+if __name__ == "__main__":
+    main()

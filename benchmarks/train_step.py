@@ -1,0 +1,258 @@
+"""How fast is one training step of a full-size language model, and how much memory does it take?
+
+Forward, backward, clipping and a fused AdamW of an AWD-LSTM (400, 1152 x 3) on windows of 70 steps of 40 streams, all
+dropouts as fastai's defaults, AR 2 and TAR 1, the state carried. The peer is fastai's model with its own loss and
+torch's fused AdamW (its own optimizer is a loop in Python, and slower): in fp32, its default, and in bf16 under
+`torch.autocast`, which its learner uses on GPUs only. ulmkit runs as its trainer runs it, with the allocator told to
+keep freed memory; fastai is measured as it comes and with the allocator told the same. Each figure is the median over
+processes started in turn, of the median over steps. First both compute loss and gradient of the same weights.
+
+    python benchmarks/train_step.py [--data FOLDER] [--repeats N] [--steps N] [--quick] [--json FILE]
+"""
+
+import argparse
+import gc
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter, defaultdict
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from common import report, row
+from fastai_peer import load_fastai, zipf_ids
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from train_step_models import FastaiModel, OurModel
+
+from ulmkit.model.awd_lstm import AWDLSTMConfig
+from ulmkit.model.language_model import AWDLSTMLanguageModel
+from ulmkit.text import Vocabulary, WhitespaceTokenizer
+from ulmkit.training import keep_freed_memory
+
+STEPS, BATCH = 70, 40
+CHECK_STEPS, CHECK_BATCH = 35, 16
+CLIP = 0.4
+LOSS_LIMIT = {"fp32": 1e-4, "bf16": 2e-2}  # nats a token
+KEEP_FREED_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1)}
+MIB = 2**20
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What is measured. keeps_memory: whether freed memory stays in the process."""
+
+    library: str
+    precision: str
+    keeps_memory: bool
+
+    @property
+    def name(self) -> str:
+        autocast = " autocast" if (self.library, self.precision) == ("fastai", "bf16") else ""
+        kept = ", memory kept" if self.library == "fastai" and self.keeps_memory else ""
+        return f"{self.library} {self.precision}{autocast}{kept}"
+
+
+OURS = [Variant("ulmkit", precision, True) for precision in ("fp32", "bf16")]
+PEERS = [Variant("fastai", precision, kept) for precision in ("fp32", "bf16") for kept in (False, True)]
+
+
+def main() -> None:
+    options = read_options()
+    if options.worker:
+        print(json.dumps(work(**json.loads(options.worker))))
+        return
+    peers = PEERS if load_fastai() else []
+    if options.quick:
+        peers = [peer for peer in peers if peer.keeps_memory]
+    if not peers:
+        print("fastai is not installed: see benchmarks/requirements.txt")
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads")
+    rows, failures = [], []
+    for vocab_size in (10_000,) if options.quick else (10_000, 60_000):
+        figures = measure_all(vocab_size, [*OURS, *peers], options)
+        failures += check(vocab_size, figures)
+        rows += table(vocab_size, figures)
+    print()
+    report("train_step", rows, options.json)
+    if failures:
+        sys.exit("\nNot the same loss:\n  " + "\n  ".join(failures))
+
+
+def read_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", metavar="FOLDER", type=Path, help="real text: a word-level corpus with a train.txt")
+    parser.add_argument("--repeats", type=int, default=3, help="processes of each kind (3)")
+    parser.add_argument("--steps", type=int, default=6, help="timed steps of each process, after two others (6)")
+    parser.add_argument("--quick", action="store_true", help="one process of each main kind, 2 steps, V 10,000")
+    parser.add_argument("--json", metavar="FILE", help="write the figures to this file")
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.quick:
+        options.repeats, options.steps = 1, 2
+    options.warm_up = 1 if options.quick else 2
+    return options
+
+
+def measure_all(vocab_size: int, variants: list[Variant], options: argparse.Namespace) -> dict[Variant, dict[str, Any]]:
+    """Each variant's figures, the variants taking turns, every other round in reverse."""
+    runs: dict[Variant, list[dict[str, Any]]] = defaultdict(list)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_inputs(folder, vocab_size, options)
+        for repeat in range(options.repeats):
+            for variant in variants if repeat % 2 == 0 else reversed(variants):
+                runs[variant].append(start_worker(folder, vocab_size, variant, options, check=repeat == 0))
+        for variant in variants:
+            runs[variant][0]["gradient_error"] = gradient_error(folder, variants, variant)
+    return {
+        variant: {
+            **ran[0],
+            "seconds": statistics.median(run["seconds"] for run in ran),
+            "peak_bytes": statistics.median(run["peak_bytes"] for run in ran),
+        }
+        for variant, ran in runs.items()
+    }
+
+
+def write_inputs(folder: Path, vocab_size: int, options: argparse.Namespace) -> None:
+    """The weights and the token ids (steps, BATCH) that all processes read."""
+    torch.manual_seed(0)
+    model = AWDLSTMLanguageModel(AWDLSTMConfig(vocab_size=vocab_size))
+    weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    rows = (options.warm_up + options.steps) * STEPS + 1
+    ids = read_ids(options.data, vocab_size, rows * BATCH) if options.data else zipf_ids(vocab_size, rows * BATCH)
+    source = f"text of {options.data}" if options.data else "drawn by Zipf's law"
+    print(f"V {vocab_size:,}: {len(ids):,} token ids, {source}, {len(ids.unique()):,} of them distinct")
+    save_file({**weights, "ids": ids.view(BATCH, rows).T.contiguous()}, folder / "inputs.safetensors")
+
+
+def read_ids(folder: Path, vocab_size: int, count: int) -> Tensor:
+    """The first `count` token ids of train.txt under a vocabulary of at most `vocab_size`."""
+    tokens = WhitespaceTokenizer().tokenize((folder / "train.txt").read_text(encoding="utf-8"))
+    if len(tokens) < count:
+        sys.exit(f"{folder / 'train.txt'}: expected at least {count:,} tokens, got {len(tokens):,}; take fewer --steps")
+    vocabulary = Vocabulary.build(Counter(tokens), max_vocab=vocab_size, min_freq=1)
+    return torch.from_numpy(vocabulary.encode(tokens[:count]))
+
+
+def start_worker(
+    folder: Path, vocab_size: int, variant: Variant, options: argparse.Namespace, *, check: bool
+) -> dict[str, Any]:
+    """One process: its loss, median step and peak memory."""
+    job = {
+        "folder": str(folder),
+        "vocab_size": vocab_size,
+        "variant": asdict(variant),
+        "warm_up": options.warm_up,
+        "check": check,
+    }
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
+    if variant.library == "fastai" and variant.keeps_memory:
+        environment |= KEEP_FREED_MEMORY
+    command = [sys.executable, __file__, "--worker", json.dumps(job)]
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    figures = json.loads(done.stdout.splitlines()[-1])
+    rate = STEPS * BATCH / figures["seconds"]
+    print(f"  {variant.name}: {rate:,.0f} tokens/s, {figures['peak_bytes'] / MIB:,.0f} MiB", flush=True)
+    return figures
+
+
+def gradient_error(folder: Path, variants: list[Variant], variant: Variant) -> float:
+    """|g - g32| / |g32| over all parameters, g32 the gradient in fp32 of the last library measured."""
+    exact = load_file(_gradient_file(folder, [v for v in variants if v.precision == "fp32"][-1]))
+    found = load_file(_gradient_file(folder, variant))
+    squares = [(float((found[n] - g).square().sum()), float(g.square().sum())) for n, g in exact.items()]
+    return (sum(error for error, _ in squares) / sum(size for _, size in squares)) ** 0.5
+
+
+def _gradient_file(folder: Path, variant: Variant) -> Path:
+    return folder / f"{variant.name}.safetensors"
+
+
+def check(vocab_size: int, figures: dict[Variant, dict[str, Any]]) -> list[str]:
+    """Print losses and gradient errors; returns the losses that differ from the last library's in fp32."""
+    expected = [found["loss"] for variant, found in figures.items() if variant.precision == "fp32"][-1]
+    print(f"V {vocab_size:,}, the same weights and batch: loss, and the gradient's relative distance from fp32's")
+    failures = []
+    for variant, found in figures.items():
+        line = f"{variant.name}: {found['loss']:.6f}"
+        print(f"  {line}, {found['gradient_error']:.2g}")
+        if not abs(found["loss"] - expected) <= LOSS_LIMIT[variant.precision]:
+            failures.append(f"V {vocab_size:,}, {line}, expected {expected:.6f}")
+    return failures
+
+
+def table(vocab_size: int, figures: dict[Variant, dict[str, Any]]) -> list[dict[str, Any]]:
+    """ulmkit beside fastai in the same precision, and in bf16 beside fastai's default too."""
+    rows = []
+    peers = [variant for variant in figures if variant.library == "fastai"]
+    for ours in OURS:
+        mine = figures[ours]
+        against = [p for p in peers if p.precision in ("fp32", ours.precision)]
+        for peer in against or (None,):
+            theirs = figures[peer] if peer else None
+            peer_name = peer.name if peer else "fastai (not installed)"
+            tokens = STEPS * BATCH
+            case = f"V {vocab_size:,}, {ours.precision}"
+            rate = tokens / theirs["seconds"] if theirs else None
+            rows.append(row(f"{case}: speed", "tokens/s", tokens / mine["seconds"], rate, peer_name))
+            peak = theirs["peak_bytes"] / MIB if theirs else None
+            mib = mine["peak_bytes"] / MIB
+            rows.append(row(f"{case}: peak memory", "MiB", mib, peak, peer_name, lower_is_better=True))
+    return sorted(rows, key=lambda line: line["unit"], reverse=True)
+
+
+def work(folder: str, vocab_size: int, variant: dict[str, Any], warm_up: int, check: bool) -> dict[str, Any]:
+    """What a process does: the loss (and gradient) without dropout, then the timed steps. Memory is in bytes."""
+    chosen = Variant(**variant)
+    if chosen.library == "ulmkit":
+        keep_freed_memory()
+    make = OurModel if chosen.library == "ulmkit" else FastaiModel
+    inputs = load_file(Path(folder, "inputs.safetensors"))
+    ids = inputs.pop("ids")
+    figures: dict[str, Any] = {}
+    if check:
+        model = make(vocab_size, inputs, chosen.precision, dropout=False)
+        loss = model.loss(ids[:CHECK_STEPS, :CHECK_BATCH], ids[1 : CHECK_STEPS + 1, :CHECK_BATCH])
+        loss.backward()
+        figures["loss"] = loss.item()
+        save_file(model.gradients(), _gradient_file(Path(folder), chosen))
+        del model, loss
+        gc.collect()
+    model = make(vocab_size, inputs, chosen.precision, dropout=True)
+    del inputs
+    return {**figures, "seconds": time_steps(model, ids, warm_up), "peak_bytes": peak_bytes()}
+
+
+def time_steps(model: OurModel | FastaiModel, ids: Tensor, warm_up: int) -> float:
+    """The median over the steps after the first `warm_up`, in seconds."""
+    parameters = list(model.module.parameters())
+    seconds = []
+    for begin in range(0, len(ids) - 1, STEPS):
+        start = time.perf_counter()
+        model.optimizer.zero_grad()
+        model.loss(ids[begin : begin + STEPS], ids[begin + 1 : begin + STEPS + 1]).backward()
+        nn.utils.clip_grad_norm_(parameters, CLIP)
+        model.optimizer.step()
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds[warm_up:])
+
+
+def peak_bytes() -> int:
+    """The process's highest resident memory so far.
+
+    From /proc, since getrusage also counts what the parent held when it started this process.
+    """
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+
+
+if __name__ == "__main__":
+    main()
