@@ -48,6 +48,23 @@ def test_a_full_disk_is_said_plainly_and_leaves_nothing(tmp_path):
     assert names(tmp_path) == []
 
 
+def test_a_file_inside_an_unfinished_folder_is_told_by_its_final_name(tmp_path):
+    with (
+        pytest.raises(FolderError, match=rf"^{tmp_path}/m/x: the disk is full"),
+        files.atomic_folder(tmp_path / "m") as m,
+        files.atomic_write(m / "x"),
+    ):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert names(tmp_path) == []
+
+
+def test_a_folder_where_a_file_is_to_be(tmp_path):
+    (tmp_path / "m").mkdir()
+    with pytest.raises(FolderError, match=rf"^{tmp_path}/m: cannot be written"), files.atomic_write(tmp_path / "m"):
+        pass
+    assert names(tmp_path) == ["m"]
+
+
 def test_a_place_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(FolderError, match="cannot be written"), files.atomic_write(tmp_path / "file" / "x"):

@@ -14,6 +14,15 @@ from typing import IO, Any
 from ulmkit.errors import FolderError
 
 _READ_BYTES = 1 << 20
+_NOT_WRITABLE = (
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.EEXIST,
+    errno.EDQUOT,
+)
 
 
 @contextmanager
@@ -56,8 +65,10 @@ def atomic_folder(path: str | os.PathLike[str], overwrite: bool = False) -> Iter
         try:
             yield temporary
             _replace_folder(temporary, final)
-        except BaseException:
+        except BaseException as error:
             shutil.rmtree(temporary, ignore_errors=True)
+            if isinstance(error, FolderError) and str(temporary) in str(error):
+                raise FolderError(str(error).replace(str(temporary), str(final))) from error
             raise
 
 
@@ -85,8 +96,8 @@ def _clear_write_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise FolderError(f"{path}: the disk is full; free some space and run again (nothing was kept)") from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EDQUOT):
-            where = error.filename or path
+        if error.errno in _NOT_WRITABLE:
+            where = error.filename2 or error.filename or path
             raise FolderError(f"{where}: cannot be written ({error.strerror}); choose another place") from error
         raise
 

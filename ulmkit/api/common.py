@@ -1,19 +1,29 @@
-"""What both models have in common: text to ids, and a budget from keywords."""
+"""What both models have in common: their place, text to ids, and a budget from keywords."""
 
 from collections.abc import Iterable
+from typing import TypeVar
 
 import numpy as np
 
 from ulmkit.errors import DataError
-from ulmkit.pipeline import ClassifierParts, LanguageModelParts
+from ulmkit.pipeline import ClassifierParts, LanguageModelParts, RunOptions, place
 from ulmkit.text import Text
 from ulmkit.text.token_stream import reverse_document
 from ulmkit.training import Budget
+
+Parts = TypeVar("Parts", LanguageModelParts, ClassifierParts)
 
 
 def one_budget(epochs: float | None, steps: int | None, minutes: float | None) -> Budget:
     """The budget; exactly one of the three is given."""
     return Budget(epochs=epochs, steps=steps, minutes=minutes)
+
+
+def placed(parts: Parts, run: RunOptions | None) -> Parts:
+    """The parts, their model moved to the device and set to the precision and backend of `run`, if given."""
+    if run is not None:
+        parts.model.to(place(parts.model.encoder, run))
+    return parts
 
 
 def text_ids(parts: LanguageModelParts | ClassifierParts, text: Text) -> np.ndarray:

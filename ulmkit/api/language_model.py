@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from ulmkit.api.common import as_texts, one_budget, text_ids
+from ulmkit.api.common import as_texts, one_budget, placed, text_ids
+from ulmkit.config import check_positive
 from ulmkit.evaluation import DocumentScore, Perplexity, first_context, perplexity, score_documents
 from ulmkit.hub import load_language_model, resolve_model, save_language_model
 from ulmkit.model.generation import Continuation, beam_search, sample
-from ulmkit.pipeline import DataOptions, LanguageModelParts
+from ulmkit.pipeline import DataOptions, LanguageModelParts, RunOptions
 from ulmkit.pipeline import finetune as finetune_parts
 from ulmkit.pipeline import prepare as prepare_corpus
 from ulmkit.pipeline import pretrain as pretrain_parts
@@ -33,14 +34,15 @@ class LanguageModel:
         )
 
     @classmethod
-    def load(cls, name: str | os.PathLike[str]) -> "LanguageModel":
+    def load(cls, name: str | os.PathLike[str], run: RunOptions | None = None) -> "LanguageModel":
         """Load a model folder, or a model of the hub.
 
+        Args: run: device, precision and backend to run with; None: the CPU and what is fastest there.
         Raises: FolderError if it is no language model, or is incomplete, truncated or altered.
         """
         loaded = load_language_model(resolve_model(name))
         parts = LanguageModelParts(loaded.model, loaded.vocabulary, loaded.tokenizer, loaded.direction, loaded.facts)
-        return cls(parts)
+        return cls(placed(parts, run))
 
     @classmethod
     def pretrain(
@@ -139,6 +141,7 @@ class LanguageModel:
             no_unk: never the unknown token. seed: for the same texts again.
         """
         parts, vocabulary = self.parts, self.parts.vocabulary
+        check_positive("samples", samples)
         ids = self._prompt_ids(prompt)
         stop = [] if vocabulary.bos_id is None else [vocabulary.bos_id]
         unwanted = [vocabulary.pad_id, vocabulary.unk_id if no_unk else None]
@@ -166,8 +169,8 @@ class LanguageModel:
     def _prompt_ids(self, prompt: str) -> np.ndarray:
         parts = self.parts
         if parts.vocabulary.bos_id is None:  # a word-level corpus: go on after an end of line, the prompt's line open
-            context = np.array([first_context(parts.vocabulary)])
-            return np.concatenate([context, parts.vocabulary.encode(prompt.split())]).astype(np.int64)
+            words = prompt.split()[::-1] if parts.direction == "backward" else prompt.split()
+            return np.array([first_context(parts.vocabulary), *parts.vocabulary.encode(words)], dtype=np.int64)
         return text_ids(parts, prompt)
 
     def _text(self, prompt: np.ndarray, continuation: Continuation) -> str:

@@ -7,11 +7,20 @@ from typing import Any
 import numpy as np
 
 from ulmkit.api.classifier_stream import ClassifierStream
-from ulmkit.api.common import as_texts, one_budget
+from ulmkit.api.common import as_texts, one_budget, placed
 from ulmkit.api.language_model import LanguageModel
+from ulmkit.config import check_probability
 from ulmkit.errors import ConfigError, DataError, FolderError
 from ulmkit.hub import LoadedClassifier, LoadedPair, load_model, resolve_model, save_classifier
-from ulmkit.pipeline import ClassifierParts, DataOptions, make_report, predict_outputs, predict_rows
+from ulmkit.pipeline import (
+    ClassifierParts,
+    DataOptions,
+    RunOptions,
+    make_report,
+    predict_backward,
+    predict_outputs,
+    predict_rows,
+)
 from ulmkit.pipeline import prepare as prepare_corpus
 from ulmkit.pipeline import train as train_parts
 from ulmkit.pipeline.classifiers import Report
@@ -19,7 +28,6 @@ from ulmkit.pipeline.prediction import Outputs
 from ulmkit.text import EncodedCorpus, Text
 from ulmkit.text.documents import Data
 from ulmkit.text.rules import FLD
-from ulmkit.text.token_stream import reverse_document
 
 
 class TextClassifier:
@@ -47,14 +55,15 @@ class TextClassifier:
         return self.parts.model.head.config.kind
 
     @classmethod
-    def load(cls, name: str | os.PathLike[str]) -> "TextClassifier":
+    def load(cls, name: str | os.PathLike[str], run: RunOptions | None = None) -> "TextClassifier":
         """Load a model folder (of a classifier or a pair of them), or a model of the hub.
 
+        Args: run: device, precision and backend to run with; None: the CPU and what is fastest there.
         Raises: FolderError if it is no classifier, or is incomplete, truncated or altered.
         """
         loaded = load_model(resolve_model(name))
         members = [loaded.forward, loaded.backward] if isinstance(loaded, LoadedPair) else [loaded]
-        parts = [_parts(member) for member in members if isinstance(member, LoadedClassifier)]
+        parts = [placed(_parts(member), run) for member in members if isinstance(member, LoadedClassifier)]
         if not parts:
             raise FolderError(f"{name}: expected a classifier, got a language model; train a classifier from it")
         return cls(*parts)
@@ -99,18 +108,17 @@ class TextClassifier:
             array for each text.
         """
         texts = as_texts(texts)
-        found = [_predict_texts(parts, texts) for parts in (self.parts, self.backward) if parts is not None]
-        if len(found) == 1:
-            return found[0]
-        if self.task == "tokens":
-            return [np.mean(both, axis=0) for both in zip(*found, strict=True)]
-        return np.mean([np.asarray(outputs) for outputs in found], axis=0)
+        return self._mean([_predict_texts(parts, texts) for parts in (self.parts, self.backward) if parts is not None])
 
     def predict(self, texts: Iterable[Text], *, threshold: float = 0.5) -> list[Any]:
         """The label of each text; its labels ("multi", those of at least `threshold`); its number; or for token labels
         its tokens with their labels."""
         texts = as_texts(texts)
-        outputs = self.predict_proba(texts)
+        return self.decide(self.predict_proba(texts), texts, threshold=threshold)
+
+    def decide(self, outputs: Outputs, texts: Sequence[Text], *, threshold: float = 0.5) -> list[Any]:
+        """What `predict` says of `texts`, from what `predict_proba` gave for them."""
+        check_probability("threshold", threshold)
         if self.task == "number":
             return [float(number) for number in outputs]
         if self.task == "multi":
@@ -140,7 +148,7 @@ class TextClassifier:
         Args: split: which part of the data; None: all of it. by: columns by whose values errors are counted.
         """
         found, corpus, rows = [], None, np.array([])
-        options = data_options or DataOptions(split_by="given", columns=tuple(by))
+        options = (data_options or DataOptions(split_by="given")).keeping(by)
         for parts in (self.parts, self.backward):
             if parts is None:
                 continue
@@ -157,8 +165,15 @@ class TextClassifier:
                 raise DataError(f"evaluation: expected labelled documents in split {split!r}, got none")
             found.append(predict_rows(parts.model, corpus, rows, reverse=parts.direction == "backward"))
         assert corpus is not None
-        outputs = found[0] if len(found) == 1 else np.mean([np.asarray(outputs) for outputs in found], axis=0)
-        return make_report(outputs, corpus, rows, by)
+        return make_report(self._mean(found), corpus, rows, by)
+
+    def _mean(self, found: Sequence[Outputs]) -> Outputs:
+        """The mean of what the members gave."""
+        if len(found) == 1:
+            return found[0]
+        if self.task == "tokens":
+            return [np.mean(both, axis=0) for both in zip(*found, strict=True)]
+        return np.mean([np.asarray(outputs) for outputs in found], axis=0)
 
 
 def _predict_texts(parts: ClassifierParts, texts: Sequence[Text]) -> Outputs:
@@ -167,15 +182,9 @@ def _predict_texts(parts: ClassifierParts, texts: Sequence[Text]) -> Outputs:
     boundaries = None
     if parts.model.head.config.kind == "pair":
         boundaries = [_second_field(*each) for each in zip(texts, tokens, strict=True)]
-    reverse = parts.direction == "backward"
-    if reverse:
-        if boundaries is not None:
-            boundaries = [len(each) - start + 1 for each, start in zip(documents, boundaries, strict=True)]
-        documents = [reverse_document(document, parts.vocabulary.bos_id) for document in documents]
-    outputs = predict_outputs(parts.model, documents, boundaries)
-    if reverse and isinstance(outputs, list):
-        return [np.concatenate([output[:1], output[:0:-1]]) for output in outputs]
-    return outputs
+    if parts.direction == "backward":
+        return predict_backward(parts.model, documents, boundaries, bos_id=parts.vocabulary.bos_id)
+    return predict_outputs(parts.model, documents, boundaries)
 
 
 def _second_field(text: Text, tokens: list[str]) -> int:

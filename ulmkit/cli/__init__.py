@@ -1,5 +1,6 @@
 """The command line: `ulmkit COMMAND`."""
 
+import errno
 import functools
 import sys
 from collections.abc import Callable
@@ -39,7 +40,8 @@ def _speaking_plainly(command: Callable[..., Any]) -> Callable[..., Any]:
         except BrokenPipeError:
             raise
         except OSError as error:
-            print(f"ulmkit: {error.filename or 'file'}: {error.strerror or error}", file=sys.stderr)
+            full = "; free some space and run again" if error.errno == errno.ENOSPC else ""
+            print(f"ulmkit: {error.filename or 'file'}: {error.strerror or error}{full}", file=sys.stderr)
             raise typer.Exit(2) from None
 
     return guarded
@@ -62,5 +64,15 @@ for _name, _command in {
 
 
 def main() -> None:
-    """Run the command line."""
-    app()
+    """Run the command line. A mistake in the options is told in one line, as every other is."""
+    try:
+        status = app(sys.argv[1:] or ["--help"], standalone_mode=False)
+    except Exception as error:  # typer brings click along or imports it, by version: known by what it offers
+        tell = getattr(error, "format_message", None)
+        if tell is None:
+            raise
+        command = getattr(getattr(error, "ctx", None), "command_path", "ulmkit")
+        message = " ".join(tell().split()).rstrip(".")
+        print(f"ulmkit: {message}; `{command} --help` shows what there is", file=sys.stderr)
+        sys.exit(2)
+    sys.exit(status if isinstance(status, int) else 0)

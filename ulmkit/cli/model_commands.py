@@ -19,7 +19,7 @@ from ulmkit.errors import ConfigError
 from ulmkit.evaluation import json_safe
 from ulmkit.files import atomic_write
 from ulmkit.hub import read_config, resolve_model
-from ulmkit.pipeline import DataOptions, linear_baselines, place, prepare, texts_of, training_rows
+from ulmkit.pipeline import DataOptions, linear_baselines, prepare, texts_of, training_rows
 from ulmkit.text import Text
 
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="A model: a folder, or a hub name.")]
@@ -49,7 +49,7 @@ def evaluate_command(
     """How good a model is: perplexity, or accuracy and its company beside the linear baselines."""
     part = None if split == "all" else split
     if read_config(resolve_model(model))["kind"] == "language_model" or published:
-        language_model = _placed(LanguageModel.load(model), machine)
+        language_model = LanguageModel.load(model, machine.run())
         found = language_model.evaluate(
             data, split=part, published=published, batch_size=batch_size, data_options=data_options
         )
@@ -58,7 +58,7 @@ def evaluate_command(
             summarise({"model": model, "data": data, "split": split}, machine.json_file, found.to_dict())
         return
     _evaluate_classifier(
-        _placed(TextClassifier.load(model), machine), data, part, by or [], baselines, data_options, machine
+        TextClassifier.load(model, machine.run()), data, part, by or [], baselines, data_options, machine
     )
 
 
@@ -112,7 +112,7 @@ def predict_command(
 ) -> None:
     """The label of each text, with its probability."""
     _check_out(out)
-    model = _placed(TextClassifier.load(classifier), machine)
+    model = TextClassifier.load(classifier, machine.run())
     texts = list(_texts(data, text, split, data_options, model.task))
     outputs = model.predict_proba(texts)
     labels = model.decide(outputs, texts, threshold=threshold)
@@ -139,7 +139,7 @@ def score_command(
 ) -> None:
     """Log-probability and perplexity of each text under a language model."""
     _check_out(out)
-    model = _placed(LanguageModel.load(language_model), machine)
+    model = LanguageModel.load(language_model, machine.run())
     texts = list(_texts(data, text, split, data_options, "none"))
     scores = model.score(texts)
     _write_rows([{**score.to_dict(), "text": each} for score, each in zip(scores, texts, strict=True)], out)
@@ -159,7 +159,7 @@ def generate_command(
     no_unk: Annotated[bool, typer.Option(help="Never the unknown token.")] = True,
 ) -> None:
     """Let a language model go on with a text."""
-    model = _placed(LanguageModel.load(language_model), machine)
+    model = LanguageModel.load(language_model, machine.run())
     texts = model.generate(
         prompt,
         tokens=tokens,
@@ -174,15 +174,6 @@ def generate_command(
     print("\n\n".join(texts))
     if machine.json_file is not None:
         summarise({"model": language_model, "texts": len(texts)}, machine.json_file, {"generated": texts})
-
-
-def _placed(model: Any, machine: Machine) -> Any:
-    """The model on the device and in the precision asked for."""
-    members = (model.parts, getattr(model, "backward", None))
-    for parts in members:
-        if parts is not None:
-            parts.model.to(place(parts.model.encoder, machine.run()))
-    return model
 
 
 def _texts(

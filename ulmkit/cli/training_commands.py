@@ -27,9 +27,11 @@ from ulmkit.cli.option_groups import (
 )
 from ulmkit.cli.progress import document_progress
 from ulmkit.cli.summary import summarise
+from ulmkit.config import check_choice
 from ulmkit.errors import FolderError
 from ulmkit.model.awd_lstm import AWDLSTMConfig
 from ulmkit.pipeline import (
+    CLASSIFIER_TASKS,
     ClassifierRecipe,
     DataOptions,
     LanguageModelRecipe,
@@ -90,7 +92,7 @@ def prepare_command(
     for held_out, found in (corpus.facts["near_duplicates"] or {}).items():
         for trained_on, counts in found.items():
             figures[f"in {held_out}, also in {trained_on}"] = ", ".join(f"{n:,} {what}" for what, n in counts.items())
-    summarise(figures, machine.json_file, corpus.facts)
+    summarise(figures, machine.json_file, {"facts": corpus.facts})
 
 
 @with_groups(data_options=PREPARE_TEXT, sizes=SIZES, budget=budget_group(10), recipe=PRETRAIN_RECIPE, machine=MACHINE)
@@ -162,6 +164,7 @@ def train_command(
     overwrite: Overwrite = False,
 ) -> None:
     """Train a classifier on labelled documents."""
+    check_choice("task", task, CLASSIFIER_TASKS)
     with _training(machine, out, resume, overwrite) as run:
         base = None if language_model == "none" else LanguageModel.load(language_model)
         corpus = _corpus(data, data_options, base, task)

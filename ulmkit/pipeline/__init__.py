@@ -1,6 +1,7 @@
 """The stages as functions: prepare, pretrain, finetune, train; and the recipes they follow."""
 
 from ulmkit.pipeline.classifiers import (
+    CLASSIFIER_TASKS,
     Report,
     make_report,
     predict_rows,
@@ -13,11 +14,12 @@ from ulmkit.pipeline.data import DataOptions, prepare, training_texts
 from ulmkit.pipeline.language_models import find_finetuning_rate, finetune, pretrain, validation_perplexity
 from ulmkit.pipeline.linear_baselines import linear_baselines, texts_of
 from ulmkit.pipeline.parts import ClassifierParts, LanguageModelParts
-from ulmkit.pipeline.prediction import predict_outputs
+from ulmkit.pipeline.prediction import predict_backward, predict_outputs
 from ulmkit.pipeline.recipes import CLASSIFY, FINETUNE, PRETRAIN, ClassifierRecipe, LanguageModelRecipe
 from ulmkit.pipeline.running import RunOptions, place
 
 __all__ = [
+    "CLASSIFIER_TASKS",
     "CLASSIFY",
     "FINETUNE",
     "PRETRAIN",
@@ -33,6 +35,7 @@ __all__ = [
     "linear_baselines",
     "make_report",
     "place",
+    "predict_backward",
     "predict_outputs",
     "predict_rows",
     "prepare",

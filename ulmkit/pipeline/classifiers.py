@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ulmkit.config import check_choice
 from ulmkit.errors import ConfigError, DataError
 from ulmkit.evaluation import (
     MultiLabelReport,
@@ -26,16 +27,25 @@ from ulmkit.model.transfer import transfer_encoder
 from ulmkit.pipeline.classifier_task import ClassifierTask
 from ulmkit.pipeline.data import DataOptions, Progress, prepare
 from ulmkit.pipeline.parts import ClassifierParts, LanguageModelParts
-from ulmkit.pipeline.prediction import Outputs, predict_outputs
+from ulmkit.pipeline.prediction import Outputs, predict_backward, predict_outputs
 from ulmkit.pipeline.recipes import CLASSIFY, ClassifierRecipe
-from ulmkit.pipeline.running import RunOptions, data_facts, place, run_stage, training_facts, with_dropouts
+from ulmkit.pipeline.running import (
+    RunOptions,
+    data_facts,
+    last_validation,
+    place,
+    run_stage,
+    training_facts,
+    with_dropouts,
+)
 from ulmkit.text import EncodedCorpus
 from ulmkit.text.batches import ClassifierBatches
 from ulmkit.text.documents import Data
-from ulmkit.text.token_stream import reverse_document
 from ulmkit.training import Budget
 
 Report = SingleLabelReport | MultiLabelReport | NumberReport | TokenLabelReport
+
+CLASSIFIER_TASKS = ("single", "multi", "number", "tokens", "pair")
 
 CLASSIFIER_DROPOUTS = {
     "embedding_dropout": 0.05,
@@ -74,6 +84,7 @@ def train(
     Raises: DataError if labels are missing or do not fit the task; TrainingError if the loss is not finite.
     Source: Howard & Ruder 2018, arXiv:1801.06146, section 3.3.
     """
+    check_choice("task", task, CLASSIFIER_TASKS)
     run = run or RunOptions()
     given = {} if language_model is None else _given(language_model)
     corpus = prepare(data, data_options, task=task, progress=progress, **given)
@@ -115,7 +126,7 @@ def train(
         "pretrained": language_model is not None,
         "base": {} if language_model is None else language_model.facts.get("figures", {}),
         **data_facts(corpus, ["train"], None if language_model is None else language_model.facts),
-        "figures": {"validation": {**validate(), "documents": len(held_out)}},
+        "figures": {"validation": {**last_validation(result, run), "documents": len(held_out)}},
         **training_facts(result, recipe, budget, run),
     }
     model.eval()
@@ -187,18 +198,9 @@ def predict_rows(
     boundaries = None
     if corpus.task == "pair":
         boundaries = np.asarray(corpus.table["boundary"][np.asarray(rows, dtype=np.int64)], dtype=np.int64)
-        if reverse:
-            boundaries = np.array([len(document) for document in documents]) - boundaries + 1
     if reverse:
-        documents = [reverse_document(document, corpus.vocabulary.bos_id) for document in documents]
-    outputs = predict_outputs(model, documents, boundaries)
-    if reverse and corpus.task == "tokens":
-        return [_turned_back(output) for output in outputs]
-    return outputs
-
-
-def _turned_back(output: np.ndarray) -> np.ndarray:
-    return np.concatenate([output[:1], output[:0:-1]])
+        return predict_backward(model, documents, boundaries, bos_id=corpus.vocabulary.bos_id)
+    return predict_outputs(model, documents, boundaries)
 
 
 def make_report(outputs: Outputs, corpus: EncodedCorpus, rows: np.ndarray, by: Sequence[str] = ()) -> Report:

@@ -21,6 +21,7 @@ from ulmkit.pipeline.running import (
     DROPOUTS,
     RunOptions,
     data_facts,
+    last_validation,
     place,
     run_stage,
     training_facts,
@@ -34,7 +35,6 @@ from ulmkit.training import Budget, RateSearch, lr_find
 
 _COUNTED_TOKENS = 1 << 24
 _VALIDATION_STREAMS = 32
-_VALIDATION_TOKENS = 300_000  # while training; `ulmkit evaluate` reads all, exactly
 
 
 def pretrain(
@@ -175,7 +175,7 @@ def _train(
     figures = {} if facts["stage"] == "pretraining" else {"before training": task.validate()}
     phases = recipe.phases(len(task.groups), budget)
     result = run_stage(task, phases, run, optimizer=recipe.optimizer, clip=recipe.clip)
-    figures["after training"] = task.validate()
+    figures["after training"] = last_validation(result, run)
     facts = {
         **facts,
         **data_facts(corpus, used),
@@ -208,7 +208,7 @@ def _task(
     held_out = _held_out(corpus, used, reverse)
 
     def validate() -> dict[str, float]:
-        found = validation_perplexity(model, held_out, corpus.vocabulary)
+        found = validation_perplexity(model, held_out, corpus.vocabulary, run.valid_tokens)
         return {"loss": found.mean_nll, "perplexity": found.perplexity}
 
     return LanguageModelTask(model, batches, validate, ar=recipe.ar, tar=recipe.tar)
@@ -224,9 +224,11 @@ def _held_out(corpus: EncodedCorpus, used: Sequence[str], reverse: bool) -> Toke
     return corpus.stream(corpus.rows("valid"), reverse=reverse)
 
 
-def validation_perplexity(model: AWDLSTMLanguageModel, held_out: TokenStream, vocabulary: Vocabulary) -> Perplexity:
-    """Perplexity while training: the first tokens of the validation text, read as several streams side by side."""
-    ids = held_out.read(0, min(len(held_out), _VALIDATION_TOKENS))
+def validation_perplexity(
+    model: AWDLSTMLanguageModel, held_out: TokenStream, vocabulary: Vocabulary, tokens: int
+) -> Perplexity:
+    """Perplexity while training: the first `tokens` of the validation text, read as several streams side by side."""
+    ids = held_out.read(0, min(len(held_out), tokens))
     return approximate_perplexity(
         model, ids, first_context=first_context(vocabulary), batch_size=_VALIDATION_STREAMS, warm_up_tokens=0
     )

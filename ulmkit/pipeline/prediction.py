@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ulmkit.model.classifier import AWDLSTMClassifier
+from ulmkit.text.token_stream import reverse_document
 
 _BATCH_TOKENS = 32_768
 _BATCH_DOCUMENTS = 256
@@ -47,6 +48,32 @@ def predict_outputs(
     model.train(was_training)
     predictions = [prediction for prediction in found if prediction is not None]
     return predictions if model.head.config.kind == "tokens" else np.array(predictions)
+
+
+def predict_backward(
+    model: AWDLSTMClassifier,
+    documents: Sequence[np.ndarray],
+    boundaries: Sequence[int] | np.ndarray | None = None,
+    *,
+    bos_id: int | None,
+) -> Outputs:
+    """What a backward model says of documents: it reads each from its end, xxbos (`bos_id`) still first.
+
+    Args: documents, boundaries: as `predict_outputs`, in the order of the text.
+    Returns: as `predict_outputs`; token labels are in the order of the text too.
+    """
+    if boundaries is not None:
+        boundaries = [len(document) - start + 1 for document, start in zip(documents, boundaries, strict=True)]
+    outputs = predict_outputs(model, [reverse_document(document, bos_id) for document in documents], boundaries)
+    if not isinstance(outputs, list):
+        return outputs
+    places = [reverse_document(np.arange(len(document)), _first_place(document, bos_id)) for document in documents]
+    return [output[place] for output, place in zip(outputs, places, strict=True)]
+
+
+def _first_place(document: np.ndarray, bos_id: int | None) -> int | None:
+    """0, a document's first place, if its xxbos is there; None if it begins otherwise."""
+    return 0 if bos_id is not None and len(document) and document[0] == bos_id else None
 
 
 def _batches(lengths: np.ndarray) -> list[np.ndarray]:

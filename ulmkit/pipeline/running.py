@@ -41,6 +41,7 @@ class RunOptions:
         folder: for checkpoints and the log; None keeps nothing. resume: go on from its checkpoint.
         progress: who is told how it goes, None for silence.
         validations: how often the stage validates, evenly spread; the last time is at its end.
+        valid_tokens: how much validation text a language model reads for it; `evaluate` reads all, exactly.
         accumulation: batches of one optimizer step.
         restore_best: end with the best weights seen in validation rather than the last.
         tensorboard: write event files into the folder too.
@@ -55,6 +56,7 @@ class RunOptions:
     resume: bool = False
     progress: Progress | None = None
     validations: int = 5
+    valid_tokens: int = 300_000
     accumulation: int = 1
     restore_best: bool = False
     tensorboard: bool = False
@@ -65,6 +67,7 @@ class RunOptions:
         check_choice("backend", self.backend, ("auto", *BACKENDS))
         check_not_negative("seed", self.seed)
         check_positive("validations", self.validations)
+        check_positive("valid_tokens", self.valid_tokens)
 
 
 def choose_device(name: str) -> torch.device:
@@ -118,6 +121,19 @@ def run_stage(
     )
     folder = None if options.folder is None else Path(options.folder)
     return Trainer(task, config, phases, folder, options.progress).fit(options.resume)
+
+
+def last_validation(result: TrainingResult, options: RunOptions) -> dict[str, float]:
+    """The figures of the weights that the model was left with."""
+    rows = [row for row in result.history if row["kind"] == "validation"]
+    if options.restore_best:
+        rows = [row for row in rows if row["step"] == result.best_step]
+    prefix = "valid_"
+    return {
+        name.removeprefix(prefix): value
+        for name, value in rows[-1].items()
+        if name.startswith(prefix) and value is not None
+    }
 
 
 def data_facts(

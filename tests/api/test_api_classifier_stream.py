@@ -1,0 +1,64 @@
+"""A streamed text gives the whole text's answer, wherever it is cut."""
+
+import numpy as np
+import pytest
+import tiny
+
+from ulmkit import LanguageModel, TextClassifier
+from ulmkit.errors import ConfigError
+from ulmkit.pipeline import DataOptions
+from ulmkit.text import Document
+
+TRICKY = (
+    "He saaaaid   &quot;NO!!!!<br />NASA's AT&amp;T... don't e.g. 3.14 \n\n l\u2019e\u0301t\u00e9 "
+    "\u4f60\u597d\u554a\u554a\u554a\u554a \U0001f600 wow wow wow wow http://a.b?c=d I\u0307  "
+)
+
+
+def _make(tokenizer: str) -> TextClassifier:
+    options = DataOptions(tokenizer=tokenizer, workers=1, min_freq=1, pieces=120)
+    data = [(TRICKY + " and more", "a"), ("He said NASA don't", "b"), ("wow 3.14 \u4f60\u597d", "c")] * 6
+    data = [(f"{text} {number}", label) for number, (text, label) in enumerate(data)]
+    settings = {"sizes": tiny.SIZES, "data_options": options, "run": tiny.RUN}
+    base = LanguageModel.pretrain([text for text, _ in data], steps=3, recipe=tiny.LEARN, **settings)
+    return TextClassifier.train(data, base, steps=4, recipe=tiny.CLASSIFY, data_options=options, run=tiny.RUN)
+
+
+@pytest.mark.parametrize("tokenizer", ["spacy", "sentencepiece", "bytes"])
+def test_cut_at_every_character(tokenizer: str) -> None:
+    classifier = _make(tokenizer)
+    whole = classifier.predict_proba([TRICKY])[0]
+    for cut in range(len(TRICKY) + 1):
+        stream = classifier.stream()
+        stream.feed(TRICKY[:cut])
+        stream.feed(TRICKY[cut:])
+        np.testing.assert_allclose(stream.finish(), whole, atol=1e-5, err_msg=f"cut at {cut}: {TRICKY[:cut]!r}")
+    stream = classifier.stream()
+    for character in TRICKY:
+        stream.feed(character)
+    np.testing.assert_allclose(stream.finish(), whole, atol=1e-5)
+    assert not np.allclose(whole, classifier.predict_proba([TRICKY[:20]])[0], atol=1e-4)
+
+
+def test_answers_on_the_way_and_after_nothing_at_all() -> None:
+    classifier = tiny.classifier()
+    stream = classifier.stream()
+    stream.feed("the film was great\nthe film was")
+    np.testing.assert_allclose(stream.predict_proba(), classifier.predict_proba(["the film was great\n"])[0], atol=1e-5)
+    np.testing.assert_allclose(
+        stream.finish(), classifier.predict_proba(["the film was great\nthe film was"])[0], atol=1e-5
+    )
+    np.testing.assert_allclose(classifier.stream().finish(), classifier.predict_proba([""])[0], atol=1e-5)
+
+
+def test_a_number_streams_too() -> None:
+    data = [(text, float(label == "pos")) for text, label in tiny.reviews(40)]
+    options = {"sizes": tiny.SIZES, "recipe": tiny.CLASSIFY, "data_options": tiny.WORDS, "run": tiny.RUN}
+    classifier = TextClassifier.train(data, None, steps=3, task="number", **options)
+    stream = classifier.stream()
+    stream.feed(data[0][0])
+    np.testing.assert_allclose(stream.finish(), classifier.predict_proba([data[0][0]])[0], atol=1e-5)
+    words = [Document("a b", ("x", "y"), tokens=("a", "b"))] * 20
+    tagger = TextClassifier.train(words, None, steps=1, task="tokens", **options)
+    with pytest.raises(ConfigError, match="stream: expected task single, multi or number, got 'tokens'"):
+        tagger.stream()

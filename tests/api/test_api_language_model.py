@@ -1,0 +1,183 @@
+"""The language model that people hold: generate, score, evaluate, save and load."""
+
+import json
+import math
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny
+import torch
+
+from ulmkit import LanguageModel
+from ulmkit.errors import ConfigError, DataError, FolderError
+from ulmkit.pipeline import DataOptions
+
+BYTES = DataOptions(tokenizer="bytes", workers=1)
+
+
+@pytest.fixture(scope="module")
+def spacy_model() -> LanguageModel:
+    """A model with special tokens, of text with capitals and punctuation."""
+    texts = [f"The film was {word}, and I said so." for word in ("good", "bad", "long", "short")] * 20
+    options = DataOptions(workers=1, min_freq=1)
+    return LanguageModel.pretrain(
+        texts, steps=80, sizes=tiny.SIZES, recipe=tiny.LEARN, data_options=options, run=tiny.RUN
+    )
+
+
+def test_generated_text_is_put_back_together(spacy_model: LanguageModel) -> None:
+    texts = spacy_model.generate("The film", tokens=8, samples=3, temperature=0.0)
+    assert len(texts) == 3
+    assert len(set(texts)) == 1
+    assert texts[0].startswith("The film was ")
+    assert "xx" not in texts[0]
+    assert texts[0].endswith(", and i said so.")
+
+
+def test_the_same_seed_generates_the_same_text(spacy_model: LanguageModel) -> None:
+    options = {"tokens": 20, "samples": 2, "temperature": 1.5}
+    assert spacy_model.generate(seed=1, **options) == spacy_model.generate(seed=1, **options)
+    assert spacy_model.generate(seed=1, **options) != spacy_model.generate(seed=2, **options)
+
+
+def test_beam_returns_the_most_probable_first(spacy_model: LanguageModel) -> None:
+    texts = spacy_model.generate("The film was", tokens=3, beam=4, samples=2)
+    assert len(set(texts)) == 2
+    scores = [score.log_probability for score in spacy_model.score(texts)]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_the_unknown_token_comes_only_if_wanted(spacy_model: LanguageModel) -> None:
+    unknown = spacy_model.parts.vocabulary.unk_id
+    bias = spacy_model.parts.model.decoder.weight
+    kept = bias.detach().clone()
+    with torch.no_grad():
+        bias[unknown] = 50.0
+    try:
+        assert "<unk>" in spacy_model.generate("The", tokens=2, no_unk=False)[0]
+        assert "<unk>" not in spacy_model.generate("The", tokens=2)[0]
+    finally:
+        with torch.no_grad():
+            bias.copy_(kept)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"tokens": 0}, "steps: expected a number above 0, got 0"),
+        ({"samples": 0}, "samples: expected a number above 0, got 0"),
+        ({"temperature": -1.0}, r"temperature: expected a number of at least 0, got -1\.0"),
+        ({"top_p": 0.0}, r"top_p: expected 0 < p <= 1, got 0\.0"),
+        ({"top_k": 0}, "top_k: expected a number above 0, got 0"),
+    ],
+)
+def test_options_of_generate(spacy_model: LanguageModel, options: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        spacy_model.generate("The", **options)
+
+
+def test_a_backward_model_writes_what_comes_before() -> None:
+    texts = tiny.backward_language_model().generate("some actors", tokens=1, temperature=0.0)
+    assert texts == ["with some actors"]
+
+
+def test_scores_are_sums_of_log_probabilities(spacy_model: LanguageModel) -> None:
+    text = "The film was good, and I said so."
+    (score,) = spacy_model.score([text])
+    parts = spacy_model.parts
+    ids = torch.tensor(parts.vocabulary.encode(parts.tokenizer.tokenize(text))).unsqueeze(1)
+    with torch.no_grad():
+        logits, _ = parts.model(ids[:-1], None)
+    expected = logits.log_softmax(-1).gather(-1, ids[1:].unsqueeze(-1)).sum()
+    assert score.log_probability == pytest.approx(float(expected), rel=1e-4)
+    assert score.perplexity == pytest.approx(math.exp(-score.log_probability / score.tokens))
+    nonsense, nothing = spacy_model.score(["so said short film, The good.", ""])
+    assert nonsense.log_probability / nonsense.tokens < score.log_probability / score.tokens
+    assert (nothing.tokens, nothing.perplexity) == (0, None)
+    assert nonsense.unknown_tokens == 0
+    with pytest.raises(DataError, match="texts: expected a list of texts, got one str"):
+        spacy_model.score("The film")
+
+
+def test_score_does_not_depend_on_the_other_texts(spacy_model: LanguageModel) -> None:
+    texts = ["The film was good.", "I said so, and so, and so, and so.", "The", ""]
+    together = [score.log_probability for score in spacy_model.score(texts)]
+    alone = [spacy_model.score([text])[0].log_probability for text in texts]
+    np.testing.assert_allclose(together, alone, atol=1e-4)
+
+
+def test_exact_perplexity_of_a_whole_text_and_of_a_part(spacy_model: LanguageModel) -> None:
+    texts = ["The film was good.", "The film was bad."]
+    found = spacy_model.evaluate(texts)
+    assert found.method == "exact"
+    assert found.words == 8
+    assert found.characters == sum(map(len, texts))
+    assert found.bits_per_character == pytest.approx(found.nll / found.characters / math.log(2))
+    with pytest.raises(DataError, match="split: got 'test'; there are: train"):
+        spacy_model.evaluate(texts, split="test")
+
+
+def test_perplexity_after_fine_tuning_is_lower() -> None:
+    base, texts = tiny.language_model(), [text for text, _ in tiny.reviews(80, first=500)]
+    turned = [" ".join(reversed(text.split())) for text in texts]
+    tuned = base.finetune(turned, steps=40, recipe=tiny.LEARN, data_options=tiny.WORDS, run=tiny.RUN)
+    assert tuned.evaluate(turned[:20]).perplexity < 0.8 * base.evaluate(turned[:20]).perplexity
+
+
+def test_a_saved_model_is_complete_wherever_it_is_moved(spacy_model: LanguageModel, tmp_path: Path) -> None:
+    spacy_model.save(tmp_path / "here")
+    shutil.move(tmp_path / "here", tmp_path / "there")
+    loaded = LanguageModel.load(tmp_path / "there", tiny.RUN)
+    assert repr(loaded) == repr(spacy_model)
+    texts = ["The film was good.", "An unknown word"]
+    assert [score.to_dict() for score in loaded.score(texts)] == [s.to_dict() for s in spacy_model.score(texts)]
+    assert loaded.generate("The", seed=3) == spacy_model.generate("The", seed=3)
+    assert loaded.parts.facts == json.loads(json.dumps(spacy_model.parts.facts))
+    names = {path.name for path in (tmp_path / "there").iterdir()}
+    assert names == {
+        "README.md",
+        "config.json",
+        "model.safetensors",
+        "tokenizer",
+        "training_log.csv",
+        "vocabulary.json",
+    }
+    card = (tmp_path / "there" / "README.md").read_text()
+    assert "random" in card
+    assert "clean" in card
+    assert "documents given in Python" in card
+    with pytest.raises(FolderError, match="there: is already there"):
+        loaded.save(tmp_path / "there")
+    loaded.save(tmp_path / "there", overwrite=True)
+
+
+def test_a_fine_tuned_model_goes_on_from_a_loaded_one(tmp_path: Path) -> None:
+    tiny.language_model().save(tmp_path / "lm")
+    loaded = LanguageModel.load(tmp_path / "lm", tiny.RUN)
+    options = {"steps": 3, "recipe": tiny.LEARN, "data_options": tiny.WORDS, "run": tiny.RUN}
+    first, second = (model.finetune(tiny.reviews(), **options) for model in (tiny.language_model(), loaded))
+    for one, other in zip(first.parts.model.parameters(), second.parts.model.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
+def test_precision_of_a_loaded_model(tmp_path: Path) -> None:
+    tiny.language_model().save(tmp_path / "lm")
+    assert LanguageModel.load(tmp_path / "lm").parts.model.encoder.precision == "auto"
+    low = LanguageModel.load(tmp_path / "lm", replace(tiny.RUN, precision="bf16"))
+    assert low.parts.model.encoder.precision == "bf16"
+    texts = [text for text, _ in tiny.reviews(10)]
+    exact, rounded = tiny.language_model().score(texts), low.score(texts)
+    np.testing.assert_allclose(
+        [score.log_probability / score.tokens for score in rounded],
+        [score.log_probability / score.tokens for score in exact],
+        atol=2e-2,
+    )
+
+
+def test_exactly_one_budget_is_given() -> None:
+    for budget in ({}, {"steps": 1, "epochs": 1.0}):
+        with pytest.raises(ConfigError, match="budget: expected exactly one of epochs, steps, minutes, got"):
+            LanguageModel.pretrain(tiny.reviews(), data_options=tiny.WORDS, **budget)

@@ -1,0 +1,201 @@
+"""Every task learns through TextClassifier.train, from text made on the spot."""
+
+import random
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import tiny
+
+from ulmkit import LanguageModel, TextClassifier
+from ulmkit.errors import ConfigError, DataError
+from ulmkit.hub import save_pair
+from ulmkit.pipeline import DataOptions
+from ulmkit.text import Document
+
+SPACY_FREE = DataOptions(tokenizer="bytes", workers=1)
+
+
+def _train(data: list, task: str, steps: int = 60, base: LanguageModel | None = None, **options: object):
+    given = {"sizes": tiny.SIZES, "data_options": tiny.WORDS, "run": tiny.RUN, "recipe": tiny.CLASSIFY} | options
+    return TextClassifier.train(data, base, steps=steps, task=task, **given)
+
+
+def test_single_label_predicts_and_evaluates_unseen_text() -> None:
+    classifier, unseen = tiny.classifier(), tiny.reviews(40, first=1000)
+    texts, labels = [text for text, _ in unseen], [label for _, label in unseen]
+    probabilities = classifier.predict_proba(texts)
+    assert classifier.labels == ("neg", "pos")
+    assert probabilities.shape == (40, 2)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1.0, atol=1e-5)
+    predicted = classifier.predict(texts)
+    right = sum(map(str.__eq__, predicted, labels)) / 40
+    assert right >= 0.9
+    report = classifier.evaluate(unseen)
+    assert report.accuracy == right
+    assert report.documents == 40
+
+
+def test_several_labels() -> None:
+    draw = random.Random(0)
+    topics = {
+        "sea": ["boat", "wave", "fish", "salt"],
+        "sky": ["cloud", "bird", "wing", "sun"],
+        "rock": ["stone", "cliff"],
+    }
+    data = []
+    for _ in range(150):
+        chosen = [name for name in topics if draw.random() < 0.5]
+        words = [draw.choice(topics[name]) for name in chosen for _ in range(3)] + ["and", "the"]
+        draw.shuffle(words)
+        data.append((" ".join(words), tuple(chosen)))
+    classifier = _train(data, "multi", steps=100)
+    assert classifier.labels == ("rock", "sea", "sky")
+    assert classifier.evaluate(data).subset_accuracy >= 0.8
+    assert classifier.predict(["boat wave and fish cloud sun the bird"]) == [["sea", "sky"]]
+    assert classifier.predict(["boat wave and fish the"], threshold=0.0) == [["rock", "sea", "sky"]]
+    with pytest.raises(ConfigError, match=r"threshold: expected 0 <= p < 1, got 1\.5"):
+        classifier.predict(["boat"], threshold=1.5)
+
+
+def test_a_number() -> None:
+    draw = random.Random(1)
+    data = []
+    for _ in range(150):
+        share = draw.random()
+        words = ["up" if draw.random() < share else "down" for _ in range(20)]
+        data.append((" ".join(words), words.count("up") / 20))
+    classifier = _train(data, "number", steps=100)
+    assert classifier.labels == ()
+    assert "a number" in repr(classifier)
+    report = classifier.evaluate(data)
+    assert (report.r2 or 0.0) > 0.6
+    low, high = classifier.predict(["down " * 20, "up " * 20])
+    assert low < 0.4 < 0.6 < high
+
+
+def _tagged(count: int, seed: int) -> list[Document]:
+    draw = random.Random(seed)
+    names, places, plain = ["anna", "bert", "carla"], ["paris", "rome"], ["sees", "goes", "to", "with", "the", "in"]
+    documents = []
+    for _ in range(count):
+        words, tags = [], []
+        for _ in range(8):
+            kind = draw.choice(["name", "place", "plain", "plain"])
+            words.append(draw.choice({"name": names, "place": places, "plain": plain}[kind]))
+            tags.append({"name": "B-PER", "place": "B-LOC", "plain": "O"}[kind])
+        documents.append(Document(" ".join(words), tuple(tags), tokens=tuple(words)))
+    return documents
+
+
+@pytest.mark.parametrize("tokenizer", ["whitespace", "bytes"])
+def test_a_label_for_each_token(tokenizer: str) -> None:
+    options = DataOptions(tokenizer=tokenizer, workers=1)
+    classifier = _train(_tagged(60, 0), "tokens", steps=80, data_options=options)
+    assert classifier.labels == ("B-LOC", "B-PER", "O")
+    report = classifier.evaluate(_tagged(20, 1))
+    assert (report.micro_f1 or 0.0) > 0.8
+    if tokenizer == "whitespace":
+        (tagged,) = classifier.predict(["anna goes to rome"])
+        assert tagged[:4] == [("anna", "B-PER"), ("goes", "O"), ("to", "O"), ("rome", "B-LOC")]
+
+
+def _pairs(count: int, seed: int) -> list[tuple[tuple[str, str], str]]:
+    """Pairs of texts, of which the first or the second has a z, as the label says."""
+    draw, found = random.Random(seed), []
+    for _ in range(count):
+        with_z, without = ("".join(draw.choices("abcd", k=6)) for _ in range(2))
+        with_z = with_z[:3] + "z" + with_z[3:]
+        is_first = draw.random() < 0.5
+        found.append(((with_z, without), "first") if is_first else ((without, with_z), "second"))
+    return found
+
+
+@pytest.mark.parametrize("direction", ["forward", "backward"])
+def test_a_pair_of_texts(direction: str) -> None:
+    options = {"sizes": tiny.SIZES, "recipe": tiny.LEARN, "data_options": SPACY_FREE, "run": tiny.RUN}
+    data = _pairs(200, 0)
+    texts = [text for text, _ in data]
+    base = LanguageModel.pretrain(texts, steps=10, direction=direction, **options)
+    classifier = _train(data, "pair", steps=100, base=base, data_options=SPACY_FREE)
+    assert classifier.parts.direction == direction
+    unseen = _pairs(40, 1)
+    assert classifier.evaluate(unseen).accuracy >= 0.9
+    predicted = classifier.predict([text for text, _ in unseen])
+    assert (
+        np.mean([a == b for a, (_, b) in zip(predicted, unseen, strict=True)]) == classifier.evaluate(unseen).accuracy
+    )
+    with pytest.raises(DataError, match="texts: expected a tuple of two texts for task 'pair', got 'one'"):
+        classifier.predict(["one"])
+
+
+def test_backward_token_labels_are_in_the_order_of_the_text() -> None:
+    settings = {"sizes": tiny.SIZES, "recipe": tiny.LEARN, "data_options": tiny.WORDS, "run": tiny.RUN}
+    texts = [document.text for document in _tagged(60, 0)]
+    base = LanguageModel.pretrain(texts, steps=5, direction="backward", **settings)
+    classifier = _train(_tagged(60, 0), "tokens", steps=80, base=base)
+    unseen = _tagged(20, 1)
+    report = classifier.evaluate(unseen)
+    assert report.token_accuracy > 0.85
+    for document in unseen[:3]:
+        (tagged,) = classifier.predict([document.text])
+        assert document.tokens is not None
+        assert [token for token, _ in tagged] == [*document.tokens, "<eos>"]
+        assert np.mean([label == true for (_, label), true in zip(tagged, document.label, strict=False)]) > 0.6
+
+
+def test_forward_and_backward_make_a_pair_that_averages(tmp_path) -> None:
+    forward = tiny.classifier()
+    backward = _train(tiny.reviews(), "single", base=tiny.backward_language_model(), steps=40)
+    unseen = tiny.reviews(40, first=1000)
+    texts = [text for text, _ in unseen]
+    assert backward.parts.direction == "backward"
+    assert backward.evaluate(unseen).accuracy >= 0.9
+    both = TextClassifier(forward.parts, backward.parts)
+    mean = (forward.predict_proba(texts) + backward.predict_proba(texts)) / 2
+    np.testing.assert_allclose(both.predict_proba(texts), mean, atol=1e-6)
+    assert both.evaluate(unseen).accuracy == np.mean(
+        [both.labels[row.argmax()] == label for row, (_, label) in zip(mean, unseen, strict=True)]
+    )
+    for classifier, name in ((forward, "f"), (backward, "b")):
+        classifier.save(tmp_path / name)
+    save_pair(tmp_path / "pair", tmp_path / "f", tmp_path / "b", {})
+    loaded = TextClassifier.load(tmp_path / "pair", tiny.RUN)
+    np.testing.assert_allclose(loaded.predict_proba(texts), mean, atol=1e-6)
+    with pytest.raises(ConfigError, match="save: expected one classifier, got a pair"):
+        both.save(tmp_path / "again")
+    with pytest.raises(ConfigError, match="stream: expected one forward classifier, got a pair"):
+        both.stream()
+    with pytest.raises(ConfigError, match="stream: expected a forward classifier, got a backward one"):
+        backward.stream()
+
+
+def test_a_pair_of_token_classifiers_averages_documents_of_different_lengths() -> None:
+    classifier = _train(_tagged(30, 0), "tokens", steps=20)
+    both = TextClassifier(classifier.parts, classifier.parts)
+    unseen = [*_tagged(3, 1), Document("anna", ("B-PER",), tokens=("anna",))]
+    assert both.evaluate(unseen).token_accuracy == classifier.evaluate(unseen).token_accuracy
+
+
+def test_members_of_a_pair_have_the_same_labels() -> None:
+    other = _train([("a b", "x"), ("b a", "y")] * 10, "single", steps=1)
+    with pytest.raises(ConfigError, match="backward: expected the labels neg, pos, got x, y"):
+        TextClassifier(tiny.classifier().parts, other.parts)
+
+
+def test_bf16_learns_and_agrees_with_fp32() -> None:
+    run = replace(tiny.RUN, precision="bf16")
+    classifier = _train(tiny.reviews(), "single", base=tiny.language_model(), steps=40, run=run)
+    texts = [text for text, _ in tiny.reviews(40, first=1000)]
+    assert classifier.parts.model.encoder.precision == "bf16"
+    assert classifier.evaluate(tiny.reviews(40, first=1000)).accuracy >= 0.9
+    low = classifier.predict_proba(texts)
+    classifier.parts.model.encoder.precision = "fp32"
+    np.testing.assert_allclose(low, classifier.predict_proba(texts), atol=2e-2)
+
+
+def test_one_text_in_place_of_a_list_is_refused() -> None:
+    with pytest.raises(
+        DataError, match=r"texts: expected a list of texts, got one str \('the film'\); put it in a list"
+    ):
+        tiny.classifier().predict("the film")

@@ -1,0 +1,57 @@
+"""Running the command line in this process, as its entry point does."""
+
+import contextlib
+import io
+import sys
+from typing import NamedTuple
+from unittest import mock
+
+from ulmkit.cli import main
+
+
+class Told(NamedTuple):
+    """What a command wrote."""
+
+    out: str
+    err: str
+
+    @property
+    def error(self) -> str:
+        """The one line that a refused command says."""
+        lines = self.err.splitlines()
+        assert len(lines) == 1, self.err
+        assert lines[0].startswith("ulmkit: ")
+        assert self.out == ""
+        return lines[0]
+
+
+def ulmkit(*arguments: object, status: int = 0) -> Told:
+    """Run `ulmkit ARGUMENTS` and check its exit status."""
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        mock.patch.object(sys, "argv", ["ulmkit", *map(str, arguments)]),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code
+    assert code == status, f"exit status {code}\n{out.getvalue()}\n{err.getvalue()}"
+    return Told(out.getvalue(), err.getvalue())
+
+
+SMALL = (
+    "--embedding-size", 32, "--hidden-size", 32, "--layers", 2, "--tokenizer", "whitespace", "--batch-size", 8,
+    "--bptt", 16, "--rate", 0.04, "--clip", 1, "--ar", 0, "--tar", 0, "--dropout", 0.1, "--precision", "fp32",
+)  # fmt: skip
+"""Options of `pretrain` for a tiny model."""
+
+TUNE = ("--batch-size", 8, "--bptt", 16, "--rate", 0.02, "--ar", 0, "--tar", 0, "--precision", "fp32")
+"""Options of `finetune`."""
+
+CLASSIFY = (
+    "--batch-size", 16, "--rate", 0.02, "--factor", 1.3, "--dropout", 0.1, "--unfreezing", "full", "--schedule",
+    "one_cycle", "--precision", "fp32",
+)  # fmt: skip
+"""Options of `train`."""

@@ -1,0 +1,240 @@
+"""The whole path through the command line, and what each command leaves."""
+
+import csv
+import json
+import shutil
+import socket
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import tiny
+from command import CLASSIFY, SMALL, TUNE, ulmkit
+
+from ulmkit import LanguageModel, TextClassifier
+from ulmkit.text import EncodedCorpus
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the commands prepare, pretrain, finetune and train have run."""
+    folder = tmp_path_factory.mktemp("path")
+    (folder / "reviews").mkdir()
+    for split, count, first in (("train", 120, 0), ("valid", 20, 500), ("test", 40, 1000)):
+        rows = [(text, label, f"author {at % 3}") for at, (text, label) in enumerate(tiny.reviews(count, first))]
+        tiny.write_csv(folder / "reviews" / f"{split}.csv", rows, header=("text", "label", "author"))
+    (folder / "general").mkdir()
+    for split, count, first in (("train", 150, 2000), ("valid", 20, 3000)):
+        text = "\n".join(text for text, _ in tiny.reviews(count, first)) + "\n"
+        (folder / "general" / f"{split}.txt").write_text(text)
+    general, reviews = folder / "general", folder / "reviews"
+    ulmkit("prepare", general, "-o", folder / "corpus", "--tokenizer", "whitespace", "--json", folder / "prepare.json")
+    ulmkit(
+        "pretrain", folder / "corpus", "-o", folder / "lm", *SMALL, "--steps", 80, "--json", folder / "pretrain.json"
+    )
+    ulmkit("finetune", folder / "lm", reviews, "-o", folder / "tuned", *TUNE, "--steps", 20, "--json",
+           folder / "finetune.json")  # fmt: skip
+    told = ulmkit("train", folder / "tuned", reviews, "-o", folder / "classifier", *CLASSIFY, "--steps", 120, "--json",
+                  folder / "train.json")  # fmt: skip
+    (folder / "train.out").write_text(told.out)
+    (folder / "train.err").write_text(told.err)
+    return folder
+
+
+def _json(path: Path) -> dict:
+    return json.loads(path.read_text())
+
+
+def test_prepare_tells_and_writes_a_corpus(path: Path) -> None:
+    corpus = EncodedCorpus.open(path / "corpus", verify=True)
+    summary = _json(path / "prepare.json")
+    assert summary["vocabulary"] == len(corpus.vocabulary)
+    assert summary["train"] == f"1 documents, {summary['facts']['splits']['train']['tokens']:,} tokens, 0.00% unknown"
+    assert summary["facts"]["split_policy"]["kind"] == "given"
+    assert summary["tokenizer"] == "whitespace"
+
+
+def test_pretrain_and_finetune_lower_perplexity(path: Path) -> None:
+    pretrain, finetune = _json(path / "pretrain.json"), _json(path / "finetune.json")
+    assert pretrain["steps"] == 80
+    assert pretrain["parameters"] > 10_000
+    after = "perplexity, validation (approximate), after training"
+    before = "perplexity, validation (approximate), before training"
+    assert pretrain[after] < 0.8 * len(EncodedCorpus.open(path / "corpus").vocabulary)
+    assert finetune[after] < finetune[before]
+    assert finetune["facts"]["base"]["budget"]["steps"] == 80
+
+
+def test_train_shows_the_baselines_beside_the_classifier(path: Path) -> None:
+    summary = _json(path / "train.json")
+    assert summary["accuracy, validation"] >= 0.8
+    names = [name for name in summary if name.startswith("accuracy, ")]
+    assert len(names) >= 3
+    assert all(name in (path / "train.out").read_text() for name in names)
+    assert summary["facts"]["baselines"]
+    assert "validation" in (path / "train.err").read_text()
+    assert "Other models on the same data" in (path / "classifier" / "README.md").read_text()
+
+
+def test_checkpoints_are_gone_at_the_end(path: Path) -> None:
+    assert not list(path.glob("*.training"))
+    assert not [name for name in path.iterdir() if name.name.startswith(".")]
+
+
+def test_evaluate_a_language_model_exactly_and_as_published(path: Path) -> None:
+    exact = ulmkit("evaluate", path / "tuned", path / "reviews", "--json", path / "e.json", "--precision", "fp32")
+    assert "perplexity (exact)" in exact.out
+    tuned = LanguageModel.load(path / "tuned", tiny.RUN)
+    found = tuned.evaluate(path / "reviews", split="test", data_options=replace(tiny.WORDS, split_by="auto"))
+    assert _json(path / "e.json")["perplexity"] == pytest.approx(found.perplexity, rel=1e-6)
+    published = ulmkit("evaluate", path / "lm", path / "corpus", "--split", "valid", "--published", "--batch-size", 2)
+    assert "perplexity (published)" in published.out
+    whole = ulmkit("evaluate", path / "tuned", path / "reviews", "--split", "all", "--json", path / "all.json")
+    assert whole.out
+    assert _json(path / "all.json")["tokens"] > _json(path / "e.json")["tokens"]
+
+
+def test_evaluate_a_classifier_with_baselines_and_by_a_column(path: Path) -> None:
+    told = ulmkit("evaluate", path / "classifier", path / "reviews", "--by", "author", "--json", path / "c.json")
+    summary = _json(path / "c.json")
+    assert summary["classifier"]["documents"] == 40
+    assert summary["classifier"]["accuracy"] >= 0.85
+    groups = summary["classifier"]["by"]["author"]
+    assert [(group["value"], group["documents"]) for group in groups] == [
+        ("author 0", 14), ("author 1", 13), ("author 2", 13)
+    ]  # fmt: skip
+    assert told.out.count("the same 120 labels") >= 2
+    alone = ulmkit("evaluate", path / "classifier", path / "reviews", "--no-baselines")
+    assert "the same" not in alone.out
+
+
+def test_evaluate_on_other_data_with_fewer_labels(path: Path, tmp_path: Path) -> None:
+    rows = [(text, label, ("train", "test")[at % 4 > 0]) for at, (text, label) in enumerate(tiny.reviews(20, 7000))]
+    data = tiny.write_csv(tmp_path / "other.csv", rows, header=("text", "label", "split"))
+    told = ulmkit("evaluate", path / "classifier", data, "--split-column", "split", "--split-by", "given")
+    assert "15" in told.out
+
+
+def test_evaluate_where_training_documents_have_one_class_only(path: Path, tmp_path: Path) -> None:
+    rows = [(text, label, "train" if label == "pos" else "test") for text, label in tiny.reviews(20, 7000)]
+    data = tiny.write_csv(tmp_path / "other.csv", rows, header=("text", "label", "split"))
+    told = ulmkit("evaluate", path / "classifier", data, "--split-column", "split", "--split-by", "given")
+    assert "accuracy" in told.out
+
+
+def test_predict_to_the_screen_to_json_lines_and_to_csv(path: Path, tmp_path: Path) -> None:
+    text, label = tiny.reviews(1, 9000)[0]
+    (line,) = ulmkit("predict", path / "classifier", "--text", text).out.splitlines()
+    row = json.loads(line)
+    assert (row["label"], row["text"]) == (label, text)
+    assert row["probability"] == max(row["probabilities"].values())
+    assert sum(row["probabilities"].values()) == pytest.approx(1.0, abs=1e-5)
+    told = ulmkit("predict", path / "classifier", path / "reviews", "--split", "test", "-o", tmp_path / "p.jsonl")
+    assert told.out == f"40 rows written to {tmp_path / 'p.jsonl'}\n"
+    rows = [json.loads(line) for line in (tmp_path / "p.jsonl").read_text().splitlines()]
+    ulmkit("predict", path / "classifier", path / "reviews", "--split", "test", "-o", tmp_path / "p.csv")
+    with open(tmp_path / "p.csv", newline="") as file:
+        table = list(csv.DictReader(file))
+    assert [row["label"] for row in rows] == [row["label"] for row in table]
+    assert [json.loads(row["probabilities"]) for row in table] == [row["probabilities"] for row in rows]
+    expected = [label for _, label in tiny.reviews(40, 1000)]
+    assert sum(map(str.__eq__, (row["label"] for row in rows), expected)) >= 34
+
+
+def test_score_and_generate(path: Path, tmp_path: Path) -> None:
+    lines = ulmkit("score", path / "tuned", "--text", "the film was", "--text", "was film the").out.splitlines()
+    usual, odd = map(json.loads, lines)
+    assert usual["perplexity"] < odd["perplexity"]
+    ulmkit("score", path / "tuned", path / "reviews", "--split", "valid", "--out", tmp_path / "s.csv")
+    assert len((tmp_path / "s.csv").read_text().splitlines()) == 21
+    options = ("--prompt", "the film", "--tokens", 5, "--samples", 2, "--seed", 3)
+    first = ulmkit("generate", path / "tuned", *options, "--json", tmp_path / "g.json")
+    generated = _json(tmp_path / "g.json")["generated"]
+    assert len(generated) == 2
+    assert all(text.startswith("the film") for text in generated)
+    assert "\n\n".join(generated) in first.out
+    assert ulmkit("generate", path / "tuned", *options).out.strip() == "\n\n".join(generated)
+    assert ulmkit("generate", path / "tuned", "--prompt", "the", "--tokens", 2, "--beam", 3).out.startswith(
+        "the film was"
+    )
+
+
+def test_lr_find_suggests_rates_and_draws_them(path: Path, tmp_path: Path) -> None:
+    plot = tmp_path / "rates.png"
+    told = ulmkit("lr-find", path / "lm", path / "reviews", "--batch-size", 8, "--bptt", 16, "--steps", 30,
+                  "--plot", plot, "--json", tmp_path / "r.json")  # fmt: skip
+    summary = _json(tmp_path / "r.json")
+    assert "steepest" in told.out
+    assert min(summary["rates"]) <= summary["valley"] <= max(summary["rates"])
+    assert plot.read_bytes().startswith(b"\x89PNG")
+
+
+def test_info_says_what_is_chosen_and_why(tmp_path: Path) -> None:
+    told = ulmkit("info", "--device", "cpu", "--precision", "fp32", "--json", tmp_path / "i.json")
+    summary = _json(tmp_path / "i.json")
+    assert summary["precision fp32"] == "chosen"
+    assert summary["backend torch"].startswith("chosen: ")
+    assert summary["backend reference"].startswith("there: ")
+    assert "ulmkit" in told.out
+
+
+def test_backward_models_go_the_same_way(path: Path, tmp_path: Path) -> None:
+    ulmkit("pretrain", path / "general", "-o", tmp_path / "lm", *SMALL, "--steps", 5, "--backward")
+    ulmkit("finetune", tmp_path / "lm", path / "reviews", "-o", tmp_path / "tuned", *TUNE, "--steps", 3)
+    ulmkit(
+        "train", tmp_path / "tuned", path / "reviews", "-o", tmp_path / "c", *CLASSIFY, "--steps", 3, "--no-baselines"
+    )
+    assert TextClassifier.load(tmp_path / "c").parts.direction == "backward"
+
+
+def test_transductive_fine_tuning_is_named_so_in_both_cards(path: Path, tmp_path: Path) -> None:
+    options = ("--transductive", "--steps", 3)
+    ulmkit("finetune", path / "lm", path / "reviews", "-o", tmp_path / "tuned", *TUNE, *options)
+    ulmkit("train", tmp_path / "tuned", path / "reviews", "-o", tmp_path / "c", *CLASSIFY, "--steps", 3, "--labels", 20,
+           "--no-baselines", "--json", tmp_path / "c.json")  # fmt: skip
+    for name in ("tuned", "c"):
+        assert "Transductive: the text of the evaluated documents" in (tmp_path / name / "README.md").read_text()
+    assert "Transductive" not in (path / "classifier" / "README.md").read_text()
+    assert _json(tmp_path / "c.json")["labelled documents"] == 20
+
+
+def test_folders_are_complete_wherever_they_are_moved_and_load_offline(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError("no network here")
+
+    for name in ("tuned", "classifier"):
+        shutil.copytree(path / name, tmp_path / "elsewhere" / name)
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    monkeypatch.setattr(socket, "socket", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    text = tiny.reviews(1)[0][0]
+    here, there = (ulmkit("predict", name, "--text", text).out for name in (path / "classifier", "classifier"))
+    assert here == there
+    ulmkit("score", "tuned", "--text", text)
+    ulmkit("finetune", "tuned", path / "reviews", "-o", "again", *TUNE, "--steps", 2)
+
+
+def test_pairs_tokens_numbers_and_several_labels_through_the_commands(tmp_path: Path) -> None:
+    pairs = [(a, b, "same" if a == b else "other") for a in "abcd" for b in "abcd"] * 3
+    data = {
+        "pair": tiny.write_csv(tmp_path / "pair.csv", pairs, header=("first", "second", "label")),
+        "number": tiny.write_csv(tmp_path / "number.csv", [(f"n {n % 7}", n % 7) for n in range(40)]),
+        "multi": tiny.write_csv(tmp_path / "multi.csv", [("x y", "a|b"), ("x", "a"), ("y", "b")] * 10),
+        "tokens": tmp_path / "tokens.jsonl",
+    }
+    rows = [{"tokens": ["anna", "sleeps"], "labels": ["B-PER", "O"]}, {"tokens": ["so", "be"], "labels": ["O", "O"]}]
+    data["tokens"].write_text("".join(json.dumps(row) + "\n" for row in rows * 10))
+    small = (*SMALL, "--tokenizer", "bytes")
+    for task, file in data.items():
+        columns = ("--text-column", "first", "--text-column", "second") if task == "pair" else ()
+        lm, out = tmp_path / f"{task}-lm", tmp_path / task
+        ulmkit("pretrain", file, "-o", lm, *small, "--steps", 2, "--task", task, *columns)
+        ulmkit("train", lm, file, "-o", out, *CLASSIFY, "--steps", 2, "--task", task, *columns)
+        ulmkit("evaluate", out, file, "--split", "valid", *columns)
+        lines = ulmkit("predict", out, file, *columns).out.splitlines()
+        assert len(lines) == len(list(file.read_text().splitlines())) - (file.suffix == ".csv")
+        label = json.loads(lines[0])["label"]
+        kind = {"pair": str, "number": float, "multi": list, "tokens": list}[task]
+        assert isinstance(label, kind)

@@ -1,0 +1,284 @@
+"""Pretraining, fine-tuning and classification as functions."""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tiny
+import torch
+
+from ulmkit import TextClassifier
+from ulmkit.errors import ConfigError, DataError
+from ulmkit.evaluation import first_context
+from ulmkit.pipeline import (
+    ClassifierParts,
+    ClassifierRecipe,
+    LanguageModelParts,
+    LanguageModelRecipe,
+    find_finetuning_rate,
+    finetune,
+    linear_baselines,
+    make_report,
+    predict_rows,
+    prepare,
+    pretrain,
+    texts_of,
+    train,
+    training_rows,
+    validation_perplexity,
+    validation_rows,
+    watched,
+)
+from ulmkit.pipeline.data import DataOptions
+from ulmkit.text import Document
+from ulmkit.training import Budget, Schedule
+
+STEPS = Budget(steps=4)
+
+
+def _pretrain(data: Any = None, **options: Any) -> LanguageModelParts:
+    given = {"budget": STEPS, "sizes": tiny.SIZES, "recipe": tiny.LEARN, "data_options": tiny.WORDS, "run": tiny.RUN}
+    return pretrain(tiny.reviews() if data is None else data, **(given | options))
+
+
+def _finetune(data: Any = None, base: LanguageModelParts | None = None, **options: Any) -> LanguageModelParts:
+    given = {"budget": STEPS, "recipe": tiny.LEARN, "data_options": tiny.WORDS, "run": tiny.RUN}
+    return finetune(base or tiny.language_model().parts, tiny.reviews() if data is None else data, **(given | options))
+
+
+def _train(data: Any = None, **options: Any) -> ClassifierParts:
+    given = {"budget": STEPS, "recipe": tiny.CLASSIFY, "data_options": tiny.WORDS, "run": tiny.RUN}
+    return train(
+        tiny.reviews() if data is None else data,
+        options.pop("language_model", tiny.language_model().parts),
+        **(given | options),
+    )
+
+
+def _same(first: torch.nn.Module, second: torch.nn.Module) -> bool:
+    others = second.state_dict()
+    return all(torch.equal(tensor, others[name]) for name, tensor in first.state_dict().items())
+
+
+def test_pretraining_lowers_perplexity_and_records_what_it_did() -> None:
+    parts = tiny.language_model().parts
+    facts = parts.facts
+    (figures,) = facts["figures"].values()
+    assert figures["perplexity"] < 0.8 * len(parts.vocabulary)
+    assert np.exp(figures["loss"]) == pytest.approx(figures["perplexity"])
+    assert (facts["stage"], facts["budget"], facts["steps"]) == ("pretraining", {"steps": 40}, 40)
+    assert facts["splits"]["kind"] == "clean"
+    assert [(row["split"], row["use"], row["documents"]) for row in facts["data"]] == [
+        ("train", "training", 108),
+        ("valid", "held out", 12),
+    ]
+    rows = [row for row in parts.history if row["kind"] == "validation"]
+    assert rows[-1]["valid_perplexity"] == pytest.approx(figures["perplexity"])
+    assert rows[-1]["valid_loss"] == pytest.approx(figures["loss"])
+    assert not parts.model.training
+
+
+def test_fine_tuning_moves_the_vocabulary_and_leaves_the_base_alone() -> None:
+    base = tiny.language_model().parts
+    before = {name: tensor.clone() for name, tensor in base.model.state_dict().items()}
+    data = [(text + " zebra", label) for text, label in tiny.reviews(80, first=500)]
+    tuned = _finetune(data, budget=Budget(steps=30))
+    assert "zebra" in tuned.vocabulary
+    assert "zebra" not in base.vocabulary
+    transfer = tuned.facts["vocabulary_transfer"]
+    assert transfer["matched"] == len(tuned.vocabulary) - 1
+    figures = list(tuned.facts["figures"].values())
+    assert figures[1]["perplexity"] < 0.9 * figures[0]["perplexity"]
+    assert all(torch.equal(tensor, before[name]) for name, tensor in base.model.state_dict().items())
+    assert tuned.facts["base"]["budget"] == {"steps": 40}
+
+
+def test_the_first_figure_of_fine_tuning_is_the_base_models_own() -> None:
+    base = tiny.language_model().parts
+    corpus = prepare(tiny.reviews(), tiny.WORDS)
+    found = validation_perplexity(base.model, corpus.stream(corpus.rows("valid")), base.vocabulary)
+    tuned = _finetune()
+    assert next(iter(tuned.facts["figures"].values()))["perplexity"] == pytest.approx(found.perplexity, rel=1e-5)
+    assert first_context(tuned.vocabulary) == tuned.vocabulary.eos_id
+
+
+def test_the_same_seed_gives_the_same_model() -> None:
+    first, second = _pretrain(), _pretrain()
+    assert _same(first.model, second.model)
+    assert not _same(first.model, _pretrain(run=replace(tiny.RUN, seed=1)).model)
+    assert _same(_train().model, _train().model)
+    assert not _same(_train().model, _train(run=replace(tiny.RUN, seed=1)).model)
+
+
+def test_a_classifier_starts_from_the_language_models_encoder() -> None:
+    base = tiny.language_model().parts
+    recipe = replace(tiny.CLASSIFY, unfreezing="last")
+    trained = _train(recipe=recipe)
+    assert _same(trained.model.encoder, base.model.encoder)
+    assert trained.vocabulary == base.vocabulary
+    assert trained.facts["pretrained"] is True
+    assert trained.facts["base"] == base.facts["figures"]
+
+
+def test_from_scratch() -> None:
+    trained = _train(language_model=None, sizes=tiny.SIZES)
+    assert trained.facts["pretrained"] is False
+    assert trained.facts["base"] == {}
+    assert trained.model.config.embedding_size == 32
+    assert trained.direction == "forward"
+
+
+def test_few_labels_are_drawn_and_recorded() -> None:
+    trained = _train(labels=10, valid_documents=5)
+    assert trained.facts["labelled_documents"] == 10
+    assert trained.facts["figures"]["validation"]["documents"] == 5
+    with pytest.raises(ConfigError, match="labels: expected 1 to 108, the labelled training documents, got 109"):
+        _train(labels=109)
+
+
+def test_one_label_alone_can_be_learnt_from() -> None:
+    assert _train(labels=1).facts["labelled_documents"] == 1
+
+
+def test_clean_and_transductive() -> None:
+    data = [
+        Document(text, label, split=("train", "valid", "test")[number % 3])
+        for number, (text, label) in enumerate(tiny.reviews())
+    ]
+    clean = _finetune(data)
+    assert clean.facts["splits"]["kind"] == "clean"
+    assert {row["split"]: row["use"] for row in clean.facts["data"]} == {
+        "train": "training",
+        "valid": "held out",
+        "test": "held out",
+    }
+    tuned = _finetune(data, splits=("train", "unsupervised", "test"))
+    assert tuned.facts["splits"]["kind"] == "transductive"
+    assert {row["split"]: row["use"] for row in tuned.facts["data"]}["test"] == "training"
+    assert _train(data, language_model=clean).facts["splits"]["kind"] == "clean"
+    assert _train(data, language_model=tuned).facts["splits"]["kind"] == "transductive"
+
+
+@pytest.mark.parametrize(
+    ("run", "message"),
+    [
+        (lambda: _pretrain(recipe=replace(tiny.LEARN, batch_size=5000)), "smaller batch_size or more text"),
+        (lambda: _pretrain(["only one"]), "split by random: expected at least 2 documents to divide, got 1; .*lines"),
+        (lambda: _pretrain(["a b c d e f"] * 9, data_options=replace(tiny.WORDS, split_by="given")),
+         "validation: expected a split 'valid' to watch, got train"),
+        (lambda: _pretrain(splits=("valid",)), "validation: expected a split 'valid' to watch.* of which valid is"),
+        (lambda: _pretrain(splits=("extra",)), "splits: expected one of extra to learn from, got train, valid"),
+        (lambda: _train(task="none"), "task: got 'none'; there are: single, multi, number, tokens, pair"),
+        (lambda: _train(task="singel"), "task: got 'singel'; did you mean 'single'"),
+        (lambda: _train([("a", "x"), ("b", "x")] * 5), "expected at least two classes .*, got one: 'x'"),
+        (lambda: _train([Document("a film", label, split=split) for label, split in
+                         [("x", "train"), ("y", "train"), ("z", "valid")]]), "got 'z' in valid alone"),
+        (lambda: _train(recipe=replace(tiny.CLASSIFY, class_weights="balanced"), task="multi",
+                        data=[("a film", ("x",)), ("the story", ("y",))] * 10), "'balanced' is for one label"),
+        (lambda: _finetune(prepare(tiny.reviews(), DataOptions(tokenizer="bytes", workers=1))),
+         r"was prepared with another tokenizer \(bytes\) than the model's \(whitespace\)"),
+        (lambda: _train(prepare(tiny.reviews(), DataOptions(tokenizer="bytes", workers=1), task="single")),
+         r"its vocabulary \(265 tokens\) is not the model's"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_trained(run: Callable[[], object], message: str) -> None:
+    with pytest.raises((DataError, ConfigError), match=message):
+        run()
+
+
+def test_class_weights_are_inverse_to_the_classes_frequencies() -> None:
+    data = [(text, "rare" if number % 4 == 0 else "common") for number, (text, _) in enumerate(tiny.reviews())]
+    trained = _train(data, recipe=replace(tiny.CLASSIFY, class_weights="balanced", label_smoothing=0.1))
+    assert trained.label_names == ("common", "rare")
+    assert trained.model.head.config.class_weights == pytest.approx((108 / (2 * 81), 108 / (2 * 27)))
+    assert trained.model.head.config.label_smoothing == 0.1
+
+
+def test_patience_ends_early_and_leaves_the_best_weights() -> None:
+    recipe = replace(tiny.CLASSIFY, peak_rate=5.0, patience=1, schedule=Schedule("constant"))
+    trained = _train(recipe=recipe, budget=Budget(steps=60), run=replace(tiny.RUN, validations=30))
+    assert trained.facts["stopped_because"] == "patience"
+    assert trained.facts["steps"] < 60
+    losses = [row["valid_loss"] for row in trained.history if row["kind"] == "validation"]
+    assert trained.facts["figures"]["validation"]["loss"] == pytest.approx(min(losses), rel=1e-4)
+
+
+def test_learning_rate_search_leaves_the_model_as_it_was() -> None:
+    base = tiny.language_model().parts
+    before = {name: tensor.clone() for name, tensor in base.model.state_dict().items()}
+    found = find_finetuning_rate(
+        base, tiny.reviews(), recipe=tiny.LEARN, data_options=tiny.WORDS, run=tiny.RUN, steps=20
+    )
+    assert len(found.rates) == len(found.losses) >= 6
+    assert all(torch.equal(tensor, before[name]) for name, tensor in base.model.state_dict().items())
+
+
+def test_baselines_see_the_very_same_documents(tmp_path: Path) -> None:
+    data = [(text, label) for text, label in tiny.reviews()]
+    path = tiny.write_csv(tmp_path / "a.csv", data)
+    corpus = prepare(path, tiny.WORDS, task="single")
+    texts = texts_of(path, corpus, tiny.WORDS)
+    assert texts == [text for text, _ in data]
+    assert texts_of(corpus, corpus, tiny.WORDS) == texts
+    rows, judged = training_rows(corpus, 60, 0), validation_rows(corpus)
+    reports = linear_baselines(corpus, texts, rows, judged)
+    assert len(reports) >= 2
+    assert all(report.documents == len(judged) for report in reports.values())
+    assert max(watched(report)["accuracy"] for report in reports.values()) >= 0.8
+
+
+def test_the_majority_is_that_of_the_training_documents() -> None:
+    data = [Document(text, label, split="train") for text, label in [("a", "x"), ("b", "x"), ("c", "y")]]
+    data += [Document("c", "y", split="valid"), Document("b", "y", split="valid")]
+    corpus = prepare(data, DataOptions(tokenizer="bytes", workers=1), task="single")
+    report = make_report(np.array([[0.4, 0.6], [0.9, 0.1]]), corpus, corpus.rows("valid"))
+    assert report.majority_label == "x"
+    assert report.majority_accuracy == 0.0
+    assert watched(report)["accuracy"] == 0.5
+
+
+def test_predictions_for_a_corpus_do_not_depend_on_batch_mates() -> None:
+    parts = tiny.classifier().parts
+    corpus = prepare(tiny.reviews(), tiny.WORDS, task="single", tokenizer=parts.tokenizer, vocabulary=parts.vocabulary)
+    together = predict_rows(parts.model, corpus, corpus.rows())
+    for row in (0, 7, 15):
+        np.testing.assert_allclose(predict_rows(parts.model, corpus, [row])[0], together[row], atol=1e-6)
+
+
+def test_how_validation_was_chosen_is_in_the_model_card(tmp_path: Path) -> None:
+    data = [
+        Document(
+            f"the film was a story and music in it {text}", label, group=f"author {number % 4}", time=float(number)
+        )
+        for number, (text, label) in enumerate(tiny.reviews())
+    ]
+    for policy in ("group", "time"):
+        parts = _train(data, data_options=replace(tiny.WORDS, split_by=policy, valid_fraction=0.25))
+        splits = parts.facts["splits"]
+        assert (splits["policy"], splits["valid_fraction"], splits["kind"]) == (policy, 0.25, "clean")
+        assert splits["near_duplicates"]["valid"]["train"]["documents"] == 30
+        TextClassifier(parts).save(tmp_path / policy)
+        card = (tmp_path / policy / "README.md").read_text()
+        assert f"| policy | {policy} |" in card
+        assert "| near duplicates, valid, train, documents | 30 |" in card
+
+
+def test_stages_end_inside_their_minutes() -> None:
+    start = time.monotonic()
+    parts = _pretrain(budget=Budget(minutes=0.02), recipe=LanguageModelRecipe(batch_size=8, bptt=16))
+    assert time.monotonic() - start < 1.2 + 5.0
+    assert parts.facts["budget"] == {"minutes": 0.02}
+    assert parts.facts["minutes"] <= 0.03
+
+
+def test_gradual_unfreezing_and_chain_thaw_through_train() -> None:
+    for unfreezing, phases in (("gradual", 4), ("chain-thaw", 5)):
+        recipe = ClassifierRecipe(unfreezing=unfreezing, dropout_multiplier=0.1)
+        trained = _train(recipe=recipe, budget=Budget(steps=10))
+        assert len({row["phase"] for row in trained.history if row["kind"] == "train"}) == phases
+        assert trained.facts["recipe"]["unfreezing"] == unfreezing
+        assert trained.facts["steps"] == 10

@@ -1,0 +1,80 @@
+"""What is loaded when: `import ulmkit` does no work, and heavy packages come only where they are used."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tiny
+
+from ulmkit.pipeline import DataOptions, prepare
+
+HEAVY = ("torch", "spacy", "sentencepiece", "datasets", "pyarrow", "sklearn", "matplotlib", "rich", "typer")
+
+REPORT = "import sys; print(*sorted(name for name in {names!r} if name in sys.modules))"
+
+BLOCK = """
+import sys
+blocked = {names!r}
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in blocked:
+            raise ModuleNotFoundError(f"{{name}} is blocked", name=name)
+sys.meta_path.insert(0, Block())
+"""
+
+
+def _run(code: str, folder: Path | None = None) -> str:
+    """What a fresh interpreter prints."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    found = subprocess.run(
+        [sys.executable, "-W", "error::ResourceWarning", "-c", code],
+        capture_output=True, text=True, env=environment, cwd=folder, check=False,
+    )  # fmt: skip
+    assert found.returncode == 0, found.stderr
+    return found.stdout.strip()
+
+
+def test_import_ulmkit_loads_nothing_heavy_and_changes_no_environment() -> None:
+    before = "import os, sys, warnings; old = dict(os.environ), list(warnings.filters), list(sys.path), os.getcwd()\n"
+    after = "\nassert old == (dict(os.environ), list(warnings.filters), list(sys.path), os.getcwd())\n"
+    assert _run(before + "import ulmkit" + after + REPORT.format(names=(*HEAVY, "numpy"))) == ""
+
+
+def test_text_loads_no_torch() -> None:
+    assert _run("import ulmkit.text\n" + REPORT.format(names=HEAVY)) == ""
+
+
+def test_classes_are_found_when_first_asked_for() -> None:
+    code = "import ulmkit; assert ulmkit.LanguageModel and ulmkit.TextClassifier\n" + REPORT.format(names=HEAVY)
+    assert _run(code) == "torch"
+
+
+def test_training_from_an_encoded_corpus_needs_no_data_packages(tmp_path: Path) -> None:
+    for tokenizer in ("spacy", "whitespace", "sentencepiece"):
+        options = DataOptions(tokenizer=tokenizer, workers=1, min_freq=1, pieces=60)
+        prepare(tiny.reviews(40), options, folder=tmp_path / tokenizer, task="single")
+    code = (
+        "import torch; torch.set_num_threads(1)\n"
+        "from ulmkit.pipeline import *\n"
+        "from ulmkit.model.awd_lstm import AWDLSTMConfig\n"
+        "from ulmkit.training import Budget\n"
+        "sizes = AWDLSTMConfig(vocab_size=1, embedding_size=8, hidden_size=8, layers=2)\n"
+        "recipe = LanguageModelRecipe(batch_size=4, bptt=10)\n"
+        "for name in ('spacy', 'whitespace', 'sentencepiece'):\n"
+        "    if name == 'sentencepiece': blocked.remove(name)\n"
+        "    run = RunOptions(folder=f'run-{name}')\n"
+        "    parts = pretrain(name, budget=Budget(steps=2), sizes=sizes, recipe=recipe, run=run)\n"
+        "    print(parts.tokenizer.name)\n"
+        "    assert parts.tokenizer.fingerprint\n"
+    )
+    blocked = ["spacy", "sentencepiece", "datasets", "pyarrow", "matplotlib", "rich", "typer"]
+    assert _run(BLOCK.format(names=blocked) + code, tmp_path).split() == ["spacy", "whitespace", "sentencepiece"]
+
+
+def test_an_attribute_that_there_is_not() -> None:
+    import ulmkit
+
+    with pytest.raises(AttributeError, match="module 'ulmkit' has no attribute 'Languagemodel'"):
+        _ = ulmkit.Languagemodel
