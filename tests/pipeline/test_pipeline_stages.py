@@ -100,7 +100,7 @@ def test_fine_tuning_moves_the_vocabulary_and_leaves_the_base_alone() -> None:
 def test_the_first_figure_of_fine_tuning_is_the_base_models_own() -> None:
     base = tiny.language_model().parts
     corpus = prepare(tiny.reviews(), tiny.WORDS)
-    found = validation_perplexity(base.model, corpus.stream(corpus.rows("valid")), base.vocabulary)
+    found = validation_perplexity(base.model, corpus.stream(corpus.rows("valid")), base.vocabulary, 300_000)
     tuned = _finetune()
     assert next(iter(tuned.facts["figures"].values()))["perplexity"] == pytest.approx(found.perplexity, rel=1e-5)
     assert first_context(tuned.vocabulary) == tuned.vocabulary.eos_id
