@@ -11,6 +11,7 @@ from ulmkit.config import check_positive
 from ulmkit.errors import FolderError
 from ulmkit.evaluation import SingleLabelReport, json_safe
 from ulmkit.files import atomic_folder, write_json
+from ulmkit.model.aligned import count_parameters
 from ulmkit.model.awd_lstm import AWDLSTMConfig
 from ulmkit.pipeline import (
     ClassifierRecipe,
@@ -144,7 +145,7 @@ def quickstart(
             reports[name] = make_report(predict_rows(classifier.parts.model, target, judged), target, judged)
         say("\n5. Linear baselines from the same labels")
         reports |= linear_baselines(target, texts, training, judged)
-        parameters = sum(parameter.numel() for parameter in base.parts.model.parameters())
+        parameters = count_parameters(base.parts.model)
         found = Quickstart(parameters, len(training), before, after, reports, time.monotonic() - started, Path(folder))
         _write(inside, found, models)
     return found

@@ -11,6 +11,7 @@ from ulmkit.api.common import as_texts, one_budget, placed, text_ids
 from ulmkit.config import check_positive
 from ulmkit.evaluation import DocumentScore, Perplexity, first_context, perplexity, score_documents
 from ulmkit.hub import load_language_model, resolve_model, save_language_model
+from ulmkit.model.aligned import count_parameters
 from ulmkit.model.generation import Continuation, beam_search, sample
 from ulmkit.pipeline import DataOptions, LanguageModelParts, RunOptions
 from ulmkit.pipeline import finetune as finetune_parts
@@ -28,7 +29,7 @@ class LanguageModel:
         self.parts = parts
 
     def __repr__(self) -> str:
-        parameters = sum(parameter.numel() for parameter in self.parts.model.parameters())
+        parameters = count_parameters(self.parts.model)
         return (
             f"LanguageModel({parameters:,} parameters, {len(self.parts.vocabulary):,} tokens, {self.parts.direction})"
         )

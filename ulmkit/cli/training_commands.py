@@ -29,6 +29,7 @@ from ulmkit.cli.progress import document_progress
 from ulmkit.cli.summary import summarise
 from ulmkit.config import check_choice
 from ulmkit.errors import FolderError
+from ulmkit.model.aligned import count_parameters
 from ulmkit.model.awd_lstm import AWDLSTMConfig
 from ulmkit.pipeline import (
     CLASSIFIER_TASKS,
@@ -253,7 +254,7 @@ def _training(machine: Machine, out: str, resume: bool, overwrite: bool) -> Iter
 def _figures(model: LanguageModel | TextClassifier, out: str) -> dict[str, Any]:
     """The figures of a training for its summary."""
     facts = model.parts.facts
-    figures: dict[str, Any] = {"model": out, "parameters": sum(p.numel() for p in model.parts.model.parameters())}
+    figures: dict[str, Any] = {"model": out, "parameters": count_parameters(model.parts.model)}
     for name in ("labelled_documents", "steps", "epochs", "minutes", "tokens_per_second"):
         if name in facts:
             figures[name.replace("_", " ")] = facts[name]

@@ -37,6 +37,7 @@ from ulmkit.hub.folder_config import (
 )
 from ulmkit.hub.folder_files import WEIGHTS_FILE, check_files, list_files, read_weights, write_weights
 from ulmkit.hub.model_card import CARD_FILE, model_card
+from ulmkit.model.aligned import count_parameters
 from ulmkit.model.classifier import AWDLSTMClassifier
 from ulmkit.model.heads import HeadConfig
 from ulmkit.model.language_model import AWDLSTMLanguageModel
@@ -184,7 +185,7 @@ def _save(
         "direction": direction,
         "encoder": to_dict(model.config),
         **described,
-        "parameters": sum(tensor.numel() for tensor in model.state_dict().values() if tensor.is_floating_point()),
+        "parameters": count_parameters(model),
         "tokenizer": {"name": tokenizer.name, "fingerprint": tokenizer.fingerprint},
         "vocabulary": {"size": len(vocabulary), "fingerprint": vocabulary.fingerprint},
         "versions": package_versions(),

@@ -35,3 +35,9 @@ class AlignedRows(nn.Module):
             padding = given.new_zeros(self.weight.shape[0] - self.rows, *given.shape[1:])
             state_dict = {**state_dict, name: torch.cat([given, padding])}
         super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def count_parameters(model: nn.Module) -> int:
+    """How many numbers a model learns; rows that only align are not counted."""
+    saved = model.state_dict()
+    return sum(saved[name].numel() for name, _ in model.named_parameters())
