@@ -44,7 +44,7 @@ def quickstart_command(
 def _figures(found: Quickstart) -> dict[str, object]:
     documents = next(iter(found.reports.values())).documents
     figures: dict[str, object] = {
-        "model": f"{found.parameters:,} parameters (reduced; the full size has about 47 million)",
+        "model": f"{found.parameters:,} parameters (reduced; the full size has 44 million with 60,000 words)",
         "perplexity before fine-tuning": found.perplexity_before,
         "perplexity after fine-tuning": found.perplexity_after,
         f"accuracy on {documents:,} held-out documents from {found.labels:,} labels": "",
