@@ -175,6 +175,8 @@ def test_options(arguments: tuple, message: str, here: Path) -> None:
         (("train", "lm", "reviews.csv", "--out", "o", "--task", "none"), "task: got 'none'; there are: single, multi"),
         (("train", "lm", "reviews.csv", "--out", "o", "--labels", 400), "labels: expected 1 to 36, the labelled"),
         (("train", "lm", "reviews.csv", "--out", "o", "--class-weights", "even"), "class_weights: got 'even'"),
+        (("train", "lm", "reviews.csv", "--out", "o", "--hidden-size", 8), "--hidden-size: is the language model"),
+        (("prepare", "reviews.csv", "-o", "o", "--model", "lm", "--min-freq", 1), "--min-freq: is the model's own"),
         (("train", "lm", "reviews.csv", "--out", "o", "--patience", 0), "patience: expected a whole number of"),
         (("predict", "classifier"), "texts: expected DATA or --text, one"),
         (("predict", "classifier", "reviews.csv", "--text", "the film"), "texts: expected DATA or --text, one"),

@@ -17,7 +17,7 @@ PANELS = {
     "prepare": {"Data", "Machine"},
     "pretrain": {"Data", "Model", "Budget: one of these", "Recipe", "Machine"},
     "finetune": {"Data", "Budget: one of these", "Recipe", "Machine"},
-    "train": {"Data", "Budget: one of these", "Recipe", "Machine"},
+    "train": {"Data", "Budget: one of these", "Recipe", "For LM 'none' only", "Machine"},
     "evaluate": {"Data", "Machine"},
     "predict": {"Data", "Machine"},
     "score": {"Data", "Machine"},

@@ -238,3 +238,22 @@ def test_pairs_tokens_numbers_and_several_labels_through_the_commands(tmp_path: 
         label = json.loads(lines[0])["label"]
         kind = {"pair": str, "number": float, "multi": list, "tokens": list}[task]
         assert isinstance(label, kind)
+
+
+def test_prepare_for_a_model_takes_its_tokenizer_and_vocabulary(path: Path, tmp_path: Path) -> None:
+    ulmkit("prepare", path / "reviews", "-o", tmp_path / "corpus", "--model", path / "classifier", "--task", "single")
+    corpus, classifier = EncodedCorpus.open(tmp_path / "corpus"), TextClassifier.load(path / "classifier", tiny.RUN)
+    assert corpus.vocabulary == classifier.parts.vocabulary
+    assert corpus.tokenizer.fingerprint == classifier.parts.tokenizer.fingerprint
+    ulmkit("evaluate", path / "classifier", tmp_path / "corpus", "--no-baselines", "--json", tmp_path / "prepared.json")
+    ulmkit("evaluate", path / "classifier", path / "reviews", "--no-baselines", "--json", tmp_path / "text.json")
+    assert _json(tmp_path / "prepared.json")["classifier"] == _json(tmp_path / "text.json")["classifier"]
+
+
+def test_train_without_a_language_model_takes_sizes_and_tokenizer(path: Path, tmp_path: Path) -> None:
+    ulmkit("train", "none", path / "reviews", "-o", tmp_path / "classifier", *CLASSIFY, "--steps", 2, "--no-baselines",
+           "--tokenizer", "bytes", "--embedding-size", 24, "--layers", 1)  # fmt: skip
+    parts = TextClassifier.load(tmp_path / "classifier", tiny.RUN).parts
+    config = parts.model.encoder.config
+    assert (config.embedding_size, config.layers) == (24, 1)
+    assert parts.tokenizer.name == "bytes"

@@ -14,6 +14,7 @@ import torch
 import typer
 
 from ulmkit.config import check_positive
+from ulmkit.model.awd_lstm import AWDLSTMConfig
 from ulmkit.pipeline import CLASSIFY, FINETUNE, PRETRAIN, DataOptions, RunOptions
 from ulmkit.training import Budget, Schedule
 
@@ -98,7 +99,7 @@ _SPLIT = {
     "workers": Option(int | None, "Processes that tokenize; one a processor if not given."),
 }
 
-_TOKENIZE = {
+TOKENIZE = {
     "tokenizer": Option(str, "spacy, sentencepiece, whitespace or bytes.", "spacy"),
     "language": Option(str, "Language code, for spacy.", "en"),
     "max_vocab": Option(int, "Most tokens in a word vocabulary.", 60_000),
@@ -119,8 +120,45 @@ _LABELS = {
 
 READ = OptionGroup("Data", _data_options, _READ | _SPLIT)
 READ_TEXT = OptionGroup("Data", _data_options, _READ | _SPLIT | _LABELS)
-PREPARE = OptionGroup("Data", _data_options, _READ | _SPLIT | _TOKENIZE)
-PREPARE_TEXT = OptionGroup("Data", _data_options, _READ | _SPLIT | _TOKENIZE | _LABELS)
+PREPARE = OptionGroup("Data", _data_options, _READ | _SPLIT | TOKENIZE)
+PREPARE_TEXT = OptionGroup("Data", _data_options, _READ | _SPLIT | TOKENIZE | _LABELS)
+
+_SIZES = {
+    "embedding_size": Option(int, "Size of embedding and last layer.", 400),
+    "hidden_size": Option(int, "Units of the other layers.", 1152),
+    "layers": Option(int, "LSTM layers.", 3),
+}
+
+
+def _sizes(**values: Any) -> AWDLSTMConfig:
+    return AWDLSTMConfig(vocab_size=1, **values)
+
+
+SIZES = OptionGroup("Model", _sizes, _SIZES)
+
+
+@dataclass(frozen=True)
+class FromScratch:
+    """What a language model settles, for a model without one. given: the options that were."""
+
+    given: tuple[str, ...]
+    sizes: AWDLSTMConfig
+    tokenize: Mapping[str, Any]
+
+
+def _from_scratch(**values: Any) -> FromScratch:
+    given = {name: value for name, value in values.items() if value is not None}
+    sizes = {name: given.get(name, option.default) for name, option in _SIZES.items()}
+    return FromScratch(tuple(given), _sizes(**sizes), {name: given[name] for name in TOKENIZE if name in given})
+
+
+def _optional(option: Option) -> Option:
+    return replace(option, type=option.type | None, help=f"{option.help} {option.default} if not given.", default=None)
+
+
+FROM_SCRATCH = OptionGroup(
+    "For LM 'none' only", _from_scratch, {name: _optional(option) for name, option in (TOKENIZE | _SIZES).items()}
+)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,22 +13,25 @@ from ulmkit.api import LanguageModel, TextClassifier
 from ulmkit.cli.option_groups import (
     CLASSIFY_RECIPE,
     FINETUNE_RECIPE,
+    FROM_SCRATCH,
     MACHINE,
     PREPARE,
     PREPARE_TEXT,
     PRETRAIN_RECIPE,
     READ,
     READ_TEXT,
+    SIZES,
+    TOKENIZE,
+    FromScratch,
     Machine,
-    Option,
-    OptionGroup,
     budget_group,
     with_groups,
 )
 from ulmkit.cli.progress import document_progress
 from ulmkit.cli.summary import summarise
 from ulmkit.config import check_choice
-from ulmkit.errors import FolderError
+from ulmkit.errors import ConfigError, FolderError
+from ulmkit.hub import LoadedPair, load_model, resolve_model
 from ulmkit.model.aligned import count_parameters
 from ulmkit.model.awd_lstm import AWDLSTMConfig
 from ulmkit.pipeline import (
@@ -60,18 +63,6 @@ Transductive = Annotated[
     bool, typer.Option("--transductive", help="Learn from the text of the test split too; the model card says so.")
 ]
 
-SIZES = OptionGroup(
-    "Model",
-    lambda embedding_size, hidden_size, layers: AWDLSTMConfig(
-        vocab_size=1, embedding_size=embedding_size, hidden_size=hidden_size, layers=layers
-    ),
-    {
-        "embedding_size": Option(int, "Size of embedding and last layer.", 400),
-        "hidden_size": Option(int, "Units of the other layers.", 1152),
-        "layers": Option(int, "LSTM layers.", 3),
-    },
-)
-
 
 @with_groups(data_options=PREPARE, machine=MACHINE)
 def prepare_command(
@@ -80,11 +71,22 @@ def prepare_command(
     data_options: DataOptions,
     machine: Machine,
     task: Annotated[str, typer.Option(help="Labels: none, single, multi, number, tokens or pair.")] = "none",
+    model: Annotated[
+        str | None, typer.Option(help="A model that is to read it: its tokenizer and vocabulary are taken.")
+    ] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Turn text into an encoded corpus: tokenized, split, memory-mapped."""
+    given: dict[str, Any] = {}
+    if model is not None:
+        for name, option in TOKENIZE.items():
+            if getattr(data_options, name) != option.default:
+                raise ConfigError(f"--{name.replace('_', '-')}: is the model's own; leave it out, or leave out --model")
+        loaded = load_model(resolve_model(model))
+        member = loaded.forward if isinstance(loaded, LoadedPair) else loaded
+        given = {"tokenizer": member.tokenizer, "vocabulary": member.vocabulary}
     with document_progress() as progress:
-        corpus = prepare(data, data_options, task=task, folder=out, overwrite=overwrite, progress=progress)
+        corpus = prepare(data, data_options, task=task, folder=out, overwrite=overwrite, progress=progress, **given)
     figures: dict[str, Any] = {"corpus": out, "vocabulary": len(corpus.vocabulary), "tokenizer": corpus.tokenizer.name}
     for name, split in corpus.facts["splits"].items():
         figures[name] = (
@@ -146,7 +148,13 @@ def finetune_command(
     summarise(_figures(model, out), machine.json_file, {"facts": model.parts.facts})
 
 
-@with_groups(data_options=READ, budget=budget_group(5), recipe=CLASSIFY_RECIPE, machine=MACHINE)
+@with_groups(
+    data_options=READ,
+    budget=budget_group(5),
+    recipe=CLASSIFY_RECIPE,
+    from_scratch=FROM_SCRATCH,
+    machine=MACHINE,
+)
 def train_command(
     language_model: Annotated[
         str, typer.Argument(metavar="LM", help="A language model: a folder or hub name; 'none' for random weights.")
@@ -156,6 +164,7 @@ def train_command(
     data_options: DataOptions,
     budget: Budget,
     recipe: ClassifierRecipe,
+    from_scratch: FromScratch,
     machine: Machine,
     task: Annotated[str, typer.Option(help="Labels: single, multi, number, tokens or pair.")] = "single",
     labels: Annotated[int | None, typer.Option(help="Learn from so many labelled documents only.")] = None,
@@ -166,6 +175,10 @@ def train_command(
 ) -> None:
     """Train a classifier on labelled documents."""
     check_choice("task", task, CLASSIFIER_TASKS)
+    data_options = replace(data_options, **from_scratch.tokenize)
+    if language_model != "none" and from_scratch.given:
+        flag = from_scratch.given[0].replace("_", "-")
+        raise ConfigError(f"--{flag}: is the language model's own; leave it out, or give 'none' for LM")
     with _training(machine, out, resume, overwrite) as run:
         base = None if language_model == "none" else LanguageModel.load(language_model)
         corpus = _corpus(data, data_options, base, task)
@@ -176,6 +189,7 @@ def train_command(
             **_spent(budget),
             task=task,
             recipe=recipe,
+            sizes=from_scratch.sizes,
             run=run,
             labels=labels,
             valid_documents=valid_documents,
