@@ -9,15 +9,17 @@ from safetensors import safe_open
 from ulmkit.errors import ConfigError, DataError, FolderError
 from ulmkit.hub import (
     FORMAT_VERSION,
+    ClassifierParts,
+    LanguageModelParts,
     load_classifier,
     load_language_model,
     load_model,
     load_pair,
     read_config,
-    save_classifier,
-    save_language_model,
     save_pair,
 )
+from ulmkit.hub import save_classifier as save_classifier_parts
+from ulmkit.hub import save_language_model as save_language_model_parts
 from ulmkit.model.awd_lstm import AWDLSTMConfig
 from ulmkit.model.classifier import AWDLSTMClassifier
 from ulmkit.model.heads import HeadConfig
@@ -40,6 +42,15 @@ def classifier(kind: str = "single", classes: int = 3, **options) -> AWDLSTMClas
     torch.manual_seed(1)
     head = HeadConfig(kind=kind, classes=classes, hidden_size=4, **options)
     return AWDLSTMClassifier(ENCODER, head, chunk_steps=5, gradient_steps=20)
+
+
+def save_language_model(folder, model, vocabulary, tokenizer, facts, *, direction="forward", log=(), overwrite=False):
+    parts = LanguageModelParts(model, vocabulary, tokenizer, direction, facts, list(log))
+    return save_language_model_parts(folder, parts, overwrite=overwrite)
+
+
+def save_classifier(folder, model, vocabulary, tokenizer, labels, facts, *, direction="forward"):
+    return save_classifier_parts(folder, ClassifierParts(model, vocabulary, tokenizer, labels, direction, facts))
 
 
 @pytest.fixture
@@ -68,7 +79,7 @@ def test_a_language_model_comes_back_the_same_after_the_folder_moved(lm_folder, 
     loaded = load_language_model(moved)
     assert torch.equal(torch.get_rng_state(), random_state)
     assert files_in(moved) == FILES
-    assert (loaded.vocabulary, loaded.direction, loaded.facts, loaded.folder) == (WORDS, "forward", FACTS, moved)
+    assert (loaded.vocabulary, loaded.direction, loaded.facts, loaded.history) == (WORDS, "forward", FACTS, [])
     assert loaded.model.config == ENCODER
     assert not loaded.model.training
     ids = torch.tensor([[1, 2], [3, 4], [5, 6]])
@@ -124,20 +135,11 @@ def test_a_decoder_without_bias(tmp_path):
     assert load_language_model(folder).model.decoder is None
 
 
-def test_training_logs_as_rows_and_as_a_file(tmp_path):
+def test_the_training_log(tmp_path):
     rows = [{"step": 1, "loss": 2.5}, {"step": 2, "loss": 2.0, "valid": 3}]
-    first = save_language_model(tmp_path / "a", language_model(), WORDS, WhitespaceTokenizer(), {}, log=rows)
-    log = first / "training_log.csv"
-    assert log.read_text() == "step,loss,valid\n1,2.5,\n2,2.0,3\n"
-    second = save_language_model(tmp_path / "b", language_model(), WORDS, WhitespaceTokenizer(), {}, log=log)
-    assert (second / "training_log.csv").read_bytes() == log.read_bytes()
-    load_language_model(second)
-
-
-def test_a_missing_log_file_is_named(tmp_path):
-    with pytest.raises(FolderError, match=r"no\.csv: no such training log"):
-        save_language_model(tmp_path / "a", language_model(), WORDS, WhitespaceTokenizer(), {}, log=tmp_path / "no.csv")
-    assert list(tmp_path.iterdir()) == []
+    folder = save_language_model(tmp_path / "a", language_model(), WORDS, WhitespaceTokenizer(), {}, log=rows)
+    assert (folder / "training_log.csv").read_text() == "step,loss,valid\n1,2.5,\n2,2.0,3\n"
+    load_language_model(folder)
 
 
 def test_overwriting_is_asked_for(lm_folder):

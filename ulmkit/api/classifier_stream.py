@@ -6,8 +6,8 @@ import numpy as np
 import torch
 
 from ulmkit.errors import ConfigError
+from ulmkit.hub import ClassifierParts
 from ulmkit.model.classifier import ClassifierState
-from ulmkit.pipeline import ClassifierParts
 from ulmkit.text import StreamingTokens
 
 

@@ -6,7 +6,8 @@ from typing import TypeVar
 import numpy as np
 
 from ulmkit.errors import DataError
-from ulmkit.pipeline import ClassifierParts, LanguageModelParts, RunOptions, place
+from ulmkit.hub import ClassifierParts, LanguageModelParts
+from ulmkit.pipeline import RunOptions, place
 from ulmkit.text import Text
 from ulmkit.text.token_stream import reverse_document
 from ulmkit.training import Budget

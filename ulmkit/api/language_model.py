@@ -10,10 +10,10 @@ import torch
 from ulmkit.api.common import as_texts, one_budget, placed, text_ids
 from ulmkit.config import check_positive
 from ulmkit.evaluation import DocumentScore, Perplexity, first_context, perplexity, score_documents
-from ulmkit.hub import load_language_model, resolve_model, save_language_model
+from ulmkit.hub import LanguageModelParts, load_language_model, resolve_model, save_language_model
 from ulmkit.model.aligned import count_parameters
 from ulmkit.model.generation import Continuation, beam_search, sample
-from ulmkit.pipeline import DataOptions, LanguageModelParts, RunOptions
+from ulmkit.pipeline import DataOptions, RunOptions
 from ulmkit.pipeline import finetune as finetune_parts
 from ulmkit.pipeline import prepare as prepare_corpus
 from ulmkit.pipeline import pretrain as pretrain_parts
@@ -41,9 +41,7 @@ class LanguageModel:
         Args: run: device, precision and backend to run with; None: the CPU and what is fastest there.
         Raises: FolderError if it is no language model, or is incomplete, truncated or altered.
         """
-        loaded = load_language_model(resolve_model(name))
-        parts = LanguageModelParts(loaded.model, loaded.vocabulary, loaded.tokenizer, loaded.direction, loaded.facts)
-        return cls(placed(parts, run))
+        return cls(placed(load_language_model(resolve_model(name)), run))
 
     @classmethod
     def pretrain(
@@ -72,17 +70,7 @@ class LanguageModel:
 
     def save(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write a complete model folder, whole or not at all. Raises: FolderError if it is there or not writable."""
-        parts = self.parts
-        save_language_model(
-            folder,
-            parts.model,
-            parts.vocabulary,
-            parts.tokenizer,
-            parts.facts,
-            direction=parts.direction,
-            log=parts.history or None,
-            overwrite=overwrite,
-        )
+        save_language_model(folder, self.parts, overwrite=overwrite)
 
     def evaluate(
         self,

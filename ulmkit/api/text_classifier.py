@@ -11,9 +11,8 @@ from ulmkit.api.common import as_texts, one_budget, placed
 from ulmkit.api.language_model import LanguageModel
 from ulmkit.config import check_probability
 from ulmkit.errors import ConfigError, DataError, FolderError
-from ulmkit.hub import LoadedClassifier, LoadedPair, load_model, resolve_model, save_classifier
+from ulmkit.hub import ClassifierParts, Pair, load_model, resolve_model, save_classifier
 from ulmkit.pipeline import (
-    ClassifierParts,
     DataOptions,
     RunOptions,
     make_report,
@@ -62,8 +61,8 @@ class TextClassifier:
         Raises: FolderError if it is no classifier, or is incomplete, truncated or altered.
         """
         loaded = load_model(resolve_model(name))
-        members = [loaded.forward, loaded.backward] if isinstance(loaded, LoadedPair) else [loaded]
-        parts = [placed(_parts(member), run) for member in members if isinstance(member, LoadedClassifier)]
+        members = [loaded.forward, loaded.backward] if isinstance(loaded, Pair) else [loaded]
+        parts = [placed(member, run) for member in members if isinstance(member, ClassifierParts)]
         if not parts:
             raise FolderError(f"{name}: expected a classifier, got a language model; train a classifier from it")
         return cls(*parts)
@@ -87,18 +86,7 @@ class TextClassifier:
         """Write a complete model folder, whole or not at all. Save the members of a pair singly, then `save_pair`."""
         if self.backward is not None:
             raise ConfigError("save: expected one classifier, got a pair; save each, then ulmkit.hub.save_pair")
-        parts = self.parts
-        save_classifier(
-            folder,
-            parts.model,
-            parts.vocabulary,
-            parts.tokenizer,
-            parts.label_names,
-            parts.facts,
-            direction=parts.direction,
-            log=parts.history or None,
-            overwrite=overwrite,
-        )
+        save_classifier(folder, self.parts, overwrite=overwrite)
 
     def predict_proba(self, texts: Iterable[Text]) -> Outputs:
         """What the classifier gives to each text.
@@ -191,9 +179,3 @@ def _second_field(text: Text, tokens: list[str]) -> int:
     if isinstance(text, str) or len(text) != 2:
         raise DataError(f"texts: expected a tuple of two texts for task 'pair', got {text!r:.60}")
     return tokens.index(FLD, tokens.index(FLD) + 1)
-
-
-def _parts(loaded: LoadedClassifier) -> ClassifierParts:
-    return ClassifierParts(
-        loaded.model, loaded.vocabulary, loaded.tokenizer, loaded.label_names, loaded.direction, loaded.facts
-    )

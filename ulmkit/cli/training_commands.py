@@ -31,7 +31,7 @@ from ulmkit.cli.progress import document_progress
 from ulmkit.cli.summary import summarise
 from ulmkit.config import check_choice
 from ulmkit.errors import ConfigError, FolderError
-from ulmkit.hub import LoadedPair, load_model, resolve_model
+from ulmkit.hub import Pair, load_model, resolve_model
 from ulmkit.model.aligned import count_parameters
 from ulmkit.model.awd_lstm import AWDLSTMConfig
 from ulmkit.pipeline import (
@@ -83,7 +83,7 @@ def prepare_command(
             if getattr(data_options, name) != option.default:
                 raise ConfigError(f"--{name.replace('_', '-')}: is the model's own; leave it out, or leave out --model")
         loaded = load_model(resolve_model(model))
-        member = loaded.forward if isinstance(loaded, LoadedPair) else loaded
+        member = loaded.forward if isinstance(loaded, Pair) else loaded
         given = {"tokenizer": member.tokenizer, "vocabulary": member.vocabulary}
     with document_progress() as progress:
         corpus = prepare(data, data_options, task=task, folder=out, overwrite=overwrite, progress=progress, **given)

@@ -4,22 +4,21 @@ from ulmkit.hub.facts import package_versions
 from ulmkit.hub.folder_config import FORMAT_VERSION, Direction, read_config
 from ulmkit.hub.model_card import model_card
 from ulmkit.hub.model_folder import (
-    LoadedClassifier,
-    LoadedLanguageModel,
     load_classifier,
     load_language_model,
     save_classifier,
     save_language_model,
 )
-from ulmkit.hub.pair import LoadedPair, load_model, load_pair, save_pair
+from ulmkit.hub.pair import Pair, load_model, load_pair, save_pair
+from ulmkit.hub.parts import ClassifierParts, LanguageModelParts
 from ulmkit.hub.resolve import resolve_model
 
 __all__ = [
     "FORMAT_VERSION",
+    "ClassifierParts",
     "Direction",
-    "LoadedClassifier",
-    "LoadedLanguageModel",
-    "LoadedPair",
+    "LanguageModelParts",
+    "Pair",
     "load_classifier",
     "load_language_model",
     "load_model",

@@ -14,7 +14,6 @@ import csv
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,7 +28,6 @@ from ulmkit.hub.folder_config import (
     CONFIG_FILE,
     DIRECTIONS,
     FORMAT_VERSION,
-    Direction,
     config_part,
     encoder_config,
     head_config,
@@ -37,6 +35,7 @@ from ulmkit.hub.folder_config import (
 )
 from ulmkit.hub.folder_files import WEIGHTS_FILE, check_files, list_files, read_weights, write_weights
 from ulmkit.hub.model_card import CARD_FILE, model_card
+from ulmkit.hub.parts import ClassifierParts, LanguageModelParts, Row
 from ulmkit.model.aligned import count_parameters
 from ulmkit.model.classifier import AWDLSTMClassifier
 from ulmkit.model.heads import HeadConfig
@@ -48,90 +47,39 @@ VOCABULARY_FILE = "vocabulary.json"
 TOKENIZER_FOLDER = "tokenizer"
 LOG_FILE = "training_log.csv"
 
-Log = str | os.PathLike[str] | Sequence[Mapping[str, Any]]
-"""A training log: a CSV file to copy, or rows with the same keys."""
-
 Model = TypeVar("Model", bound=nn.Module)
 
 
-@dataclass(frozen=True)
-class LoadedLanguageModel:
-    """A language model and all that text needs to reach it. facts: how it was trained, as recorded."""
-
-    model: AWDLSTMLanguageModel
-    vocabulary: Vocabulary
-    tokenizer: Tokenizer
-    direction: Direction
-    facts: dict[str, Any]
-    folder: Path
-
-
-@dataclass(frozen=True)
-class LoadedClassifier:
-    """A classifier and all that text needs to reach it. label_names: C names; none for a number."""
-
-    model: AWDLSTMClassifier
-    vocabulary: Vocabulary
-    tokenizer: Tokenizer
-    label_names: tuple[str, ...]
-    direction: Direction
-    facts: dict[str, Any]
-    folder: Path
-
-
-def save_language_model(
-    folder: str | os.PathLike[str],
-    model: AWDLSTMLanguageModel,
-    vocabulary: Vocabulary,
-    tokenizer: Tokenizer,
-    facts: Mapping[str, Any],
-    *,
-    direction: Direction = "forward",
-    log: Log | None = None,
-    overwrite: bool = False,
-) -> Path:
+def save_language_model(folder: str | os.PathLike[str], parts: LanguageModelParts, *, overwrite: bool = False) -> Path:
     """Write a language model folder, whole or not at all.
 
-    Args:
-        facts: JSON values about the training; see `ulmkit.hub.model_card` for the names that the card knows.
-        direction: in which the text was read. log: a CSV file, or rows. overwrite: replace a folder that is there.
+    Args: overwrite: replace a folder that is there.
     Raises: FolderError if the folder is there or cannot be written; ConfigError for facts that are not JSON; DataError
         if vocabulary, tokenizer and model do not belong together.
     """
-    return _save(folder, "language_model", model, vocabulary, tokenizer, {}, facts, direction, log, overwrite)
+    return _save(folder, "language_model", parts, {}, overwrite)
 
 
-def save_classifier(
-    folder: str | os.PathLike[str],
-    model: AWDLSTMClassifier,
-    vocabulary: Vocabulary,
-    tokenizer: Tokenizer,
-    label_names: Sequence[str],
-    facts: Mapping[str, Any],
-    *,
-    direction: Direction = "forward",
-    log: Log | None = None,
-    overwrite: bool = False,
-) -> Path:
+def save_classifier(folder: str | os.PathLike[str], parts: ClassifierParts, *, overwrite: bool = False) -> Path:
     """Write a classifier folder, whole or not at all.
 
-    Args: label_names: C names in the order of the outputs, none for a number. The rest as `save_language_model`.
-    Raises: as `save_language_model`; DataError also if there is not a name for each class.
+    Args and raises: as `save_language_model`; DataError also if there is not a name for each class.
     """
+    model, labels = parts.model, parts.label_names
     head = model.head.config
-    if len(label_names) != _label_count(head):
+    if len(labels) != _label_count(head):
         raise DataError(
-            f"label_names: expected {_label_count(head)} for a head of kind {head.kind!r}, got {len(label_names)}"
+            f"label_names: expected {_label_count(head)} for a head of kind {head.kind!r}, got {len(labels)}"
         )
     described = {
         "head": to_dict(head),
-        "label_names": list(label_names),
+        "label_names": list(labels),
         "reading": {"chunk_steps": model.chunk_steps, "gradient_steps": model.gradient_steps},
     }
-    return _save(folder, "classifier", model, vocabulary, tokenizer, described, facts, direction, log, overwrite)
+    return _save(folder, "classifier", parts, described, overwrite)
 
 
-def load_language_model(folder: str | os.PathLike[str]) -> LoadedLanguageModel:
+def load_language_model(folder: str | os.PathLike[str]) -> LanguageModelParts:
     """Read a language model folder, in evaluation mode, on the CPU.
 
     Raises: FolderError if it is of another kind, incomplete, truncated, altered, or of a newer format version.
@@ -141,10 +89,10 @@ def load_language_model(folder: str | os.PathLike[str]) -> LoadedLanguageModel:
     encoder = encoder_config(path, config)
     model = _with_weights(path, lambda: AWDLSTMLanguageModel(encoder))
     vocabulary, tokenizer = _load_text_parts(path, config, encoder.vocab_size)
-    return LoadedLanguageModel(model, vocabulary, tokenizer, config["direction"], config["facts"], path)
+    return LanguageModelParts(model, vocabulary, tokenizer, config["direction"], config["facts"])
 
 
-def load_classifier(folder: str | os.PathLike[str]) -> LoadedClassifier:
+def load_classifier(folder: str | os.PathLike[str]) -> ClassifierParts:
     """Read a classifier folder, in evaluation mode, on the CPU.
 
     Raises: as `load_language_model`.
@@ -157,7 +105,7 @@ def load_classifier(folder: str | os.PathLike[str]) -> LoadedClassifier:
         raise FolderError(f"{path / CONFIG_FILE}: label_names: expected {_label_count(head)}, got {len(labels)}")
     model = _with_weights(path, lambda: AWDLSTMClassifier(encoder, head, **reading))
     vocabulary, tokenizer = _load_text_parts(path, config, encoder.vocab_size)
-    return LoadedClassifier(model, vocabulary, tokenizer, tuple(labels), config["direction"], config["facts"], path)
+    return ClassifierParts(model, vocabulary, tokenizer, tuple(labels), config["direction"], config["facts"])
 
 
 def _label_count(head: HeadConfig) -> int:
@@ -167,36 +115,33 @@ def _label_count(head: HeadConfig) -> int:
 def _save(
     folder: str | os.PathLike[str],
     kind: str,
-    model: AWDLSTMLanguageModel | AWDLSTMClassifier,
-    vocabulary: Vocabulary,
-    tokenizer: Tokenizer,
+    parts: LanguageModelParts | ClassifierParts,
     described: Mapping[str, Any],
-    facts: Mapping[str, Any],
-    direction: Direction,
-    log: Log | None,
     overwrite: bool,
 ) -> Path:
-    check_choice("direction", direction, DIRECTIONS)
-    check_facts(facts)
+    model, vocabulary, tokenizer = parts.model, parts.vocabulary, parts.tokenizer
+    check_choice("direction", parts.direction, DIRECTIONS)
+    check_facts(parts.facts)
     _check_belong_together("vocabulary", model.config.vocab_size, vocabulary, tokenizer, DataError)
     config = {
         "format_version": FORMAT_VERSION,
         "kind": kind,
-        "direction": direction,
+        "direction": parts.direction,
         "encoder": to_dict(model.config),
         **described,
         "parameters": count_parameters(model),
         "tokenizer": {"name": tokenizer.name, "fingerprint": tokenizer.fingerprint},
         "vocabulary": {"size": len(vocabulary), "fingerprint": vocabulary.fingerprint},
         "versions": package_versions(),
-        "facts": dict(facts),
+        "facts": parts.facts,
     }
     with atomic_folder(folder, overwrite=overwrite) as temporary:
         write_weights(temporary / WEIGHTS_FILE, model)
         vocabulary.save(temporary / VOCABULARY_FILE)
         (temporary / TOKENIZER_FOLDER).mkdir()
         tokenizer.save(temporary / TOKENIZER_FOLDER)
-        _write_log(temporary / LOG_FILE, log)
+        if parts.history:
+            _write_log(temporary / LOG_FILE, parts.history)
         config["files"] = list_files(temporary)
         with atomic_write(temporary / CARD_FILE) as file:
             file.write(model_card(Path(folder).name, config))
@@ -204,22 +149,12 @@ def _save(
     return Path(folder)
 
 
-def _write_log(path: Path, log: Log | None) -> None:
-    if log is None:
-        return
-    if isinstance(log, str | os.PathLike):
-        try:
-            content = Path(log).read_text(encoding="utf-8")
-        except FileNotFoundError as error:
-            raise FolderError(f"{log}: no such training log; leave the log out") from error
-        with atomic_write(path) as file:
-            file.write(content)
-        return
-    columns = list(dict.fromkeys(name for row in log for name in row))
+def _write_log(path: Path, rows: Sequence[Row]) -> None:
+    columns = list(dict.fromkeys(name for row in rows for name in row))
     with atomic_write(path) as file:
         writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(log)
+        writer.writerows(rows)
 
 
 def _read_checked(folder: Path, kind: str) -> dict[str, Any]:

@@ -12,17 +12,17 @@ from ulmkit.files import atomic_folder, atomic_write, write_json
 from ulmkit.hub.facts import check_facts, package_versions
 from ulmkit.hub.folder_config import CONFIG_FILE, DIRECTIONS, FORMAT_VERSION, read_config
 from ulmkit.hub.model_card import CARD_FILE, model_card
-from ulmkit.hub.model_folder import LoadedClassifier, LoadedLanguageModel, load_classifier, load_language_model
+from ulmkit.hub.model_folder import load_classifier, load_language_model
+from ulmkit.hub.parts import ClassifierParts, LanguageModelParts
 
 
 @dataclass(frozen=True)
-class LoadedPair:
+class Pair:
     """Both models of a pair, of one kind; classifiers have the same labels in the same order."""
 
-    forward: LoadedLanguageModel | LoadedClassifier
-    backward: LoadedLanguageModel | LoadedClassifier
+    forward: LanguageModelParts | ClassifierParts
+    backward: LanguageModelParts | ClassifierParts
     facts: dict[str, Any]
-    folder: Path
 
 
 def save_pair(
@@ -58,7 +58,7 @@ def save_pair(
     return Path(folder)
 
 
-def load_pair(folder: str | os.PathLike[str]) -> LoadedPair:
+def load_pair(folder: str | os.PathLike[str]) -> Pair:
     """Read both models of a pair.
 
     Raises: FolderError if the folder is not a pair, or as `load_language_model`.
@@ -74,10 +74,10 @@ def load_pair(folder: str | os.PathLike[str]) -> LoadedPair:
     except DataError as error:
         raise FolderError(f"{path}: {error}") from error
     load = load_classifier if configs["forward"]["kind"] == "classifier" else load_language_model
-    return LoadedPair(load(sources["forward"]), load(sources["backward"]), config["facts"], path)
+    return Pair(load(sources["forward"]), load(sources["backward"]), config["facts"])
 
 
-def load_model(folder: str | os.PathLike[str]) -> LoadedLanguageModel | LoadedClassifier | LoadedPair:
+def load_model(folder: str | os.PathLike[str]) -> LanguageModelParts | ClassifierParts | Pair:
     """Read a model folder of whatever kind it is.
 
     Raises: FolderError as `load_language_model`.

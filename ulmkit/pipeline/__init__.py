@@ -13,7 +13,6 @@ from ulmkit.pipeline.classifiers import (
 from ulmkit.pipeline.data import DataOptions, prepare, training_texts
 from ulmkit.pipeline.language_models import find_finetuning_rate, finetune, pretrain, validation_perplexity
 from ulmkit.pipeline.linear_baselines import linear_baselines, texts_of
-from ulmkit.pipeline.parts import ClassifierParts, LanguageModelParts
 from ulmkit.pipeline.prediction import predict_backward, predict_outputs
 from ulmkit.pipeline.recipes import CLASSIFY, FINETUNE, PRETRAIN, ClassifierRecipe, LanguageModelRecipe
 from ulmkit.pipeline.running import RunOptions, place
@@ -23,10 +22,8 @@ __all__ = [
     "CLASSIFY",
     "FINETUNE",
     "PRETRAIN",
-    "ClassifierParts",
     "ClassifierRecipe",
     "DataOptions",
-    "LanguageModelParts",
     "LanguageModelRecipe",
     "Report",
     "RunOptions",

@@ -19,6 +19,7 @@ from ulmkit.evaluation import (
     evaluate_single,
     evaluate_tokens,
 )
+from ulmkit.hub import ClassifierParts, LanguageModelParts
 from ulmkit.hub.folder_config import Direction
 from ulmkit.model.awd_lstm import AWDLSTMConfig
 from ulmkit.model.classifier import AWDLSTMClassifier
@@ -26,7 +27,6 @@ from ulmkit.model.heads import HeadConfig
 from ulmkit.model.transfer import transfer_encoder
 from ulmkit.pipeline.classifier_task import ClassifierTask
 from ulmkit.pipeline.data import DataOptions, Progress, prepare
-from ulmkit.pipeline.parts import ClassifierParts, LanguageModelParts
 from ulmkit.pipeline.prediction import Outputs, predict_backward, predict_outputs
 from ulmkit.pipeline.recipes import CLASSIFY, ClassifierRecipe
 from ulmkit.pipeline.running import (

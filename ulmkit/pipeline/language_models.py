@@ -9,13 +9,13 @@ import torch
 
 from ulmkit.errors import DataError
 from ulmkit.evaluation import Perplexity, approximate_perplexity, first_context
+from ulmkit.hub import LanguageModelParts
 from ulmkit.hub.folder_config import Direction
 from ulmkit.model.awd_lstm import AWDLSTMConfig
 from ulmkit.model.language_model import AWDLSTMLanguageModel
 from ulmkit.model.transfer import TransferReport, transfer_language_model, vocabulary_mapping
 from ulmkit.pipeline.data import DataOptions, Progress, prepare
 from ulmkit.pipeline.language_model_task import LanguageModelTask
-from ulmkit.pipeline.parts import LanguageModelParts
 from ulmkit.pipeline.recipes import FINETUNE, PRETRAIN, LanguageModelRecipe
 from ulmkit.pipeline.running import (
     DROPOUTS,

@@ -1,4 +1,4 @@
-"""Trained models with all that text needs to reach them."""
+"""Models with all that text needs to reach them: what is trained, saved and loaded."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +13,11 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class LanguageModelParts:
-    """A language model. direction: in which it reads. facts: for the model card. history: rows of the training log."""
+    """A language model.
+
+    direction: in which it reads. facts: JSON values about its training, see `ulmkit.hub.model_card` for the names that
+    the card knows. history: rows of the training log; a loaded model has none.
+    """
 
     model: AWDLSTMLanguageModel
     vocabulary: Vocabulary
