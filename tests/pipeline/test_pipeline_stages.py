@@ -14,10 +14,9 @@ import torch
 from ulmkit import TextClassifier
 from ulmkit.errors import ConfigError, DataError
 from ulmkit.evaluation import first_context
+from ulmkit.hub import ClassifierParts, LanguageModelParts
 from ulmkit.pipeline import (
-    ClassifierParts,
     ClassifierRecipe,
-    LanguageModelParts,
     LanguageModelRecipe,
     find_finetuning_rate,
     finetune,
@@ -229,6 +228,20 @@ def test_baselines_see_the_very_same_documents(tmp_path: Path) -> None:
     assert len(reports) >= 2
     assert all(report.documents == len(judged) for report in reports.values())
     assert max(watched(report)["accuracy"] for report in reports.values()) >= 0.8
+
+
+def test_baselines_read_tokens_where_words_have_no_spaces() -> None:
+    rng = np.random.default_rng(0)
+    data = []
+    for number in range(120):
+        letters = list(rng.choice(list("月火水木金土日山川田"), size=12))
+        letters[rng.integers(12)] = "好" if number % 2 else "悪"
+        data.append(("".join(letters), str(number % 2)))
+    options = DataOptions(tokenizer="bytes", workers=1)
+    corpus = prepare(data, options, task="single")
+    rows, judged = training_rows(corpus, None, 0), validation_rows(corpus)
+    reports = linear_baselines(corpus, texts_of(data, corpus, options), rows, judged)
+    assert watched(reports["TF-IDF + logistic regression"])["accuracy"] >= 0.9
 
 
 def test_the_majority_is_that_of_the_training_documents() -> None:
