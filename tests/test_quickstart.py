@@ -11,7 +11,8 @@ import ulmkit.quickstart as module
 from ulmkit import LanguageModel, TextClassifier
 from ulmkit.errors import FolderError
 from ulmkit.quickstart import FROM_SCRATCH, OURS, quickstart
-from ulmkit.text.docstrings import Docstring
+from ulmkit.text import read_documents
+from ulmkit.text.docstrings import Docstring, quickstart_task
 
 SUBJECTS = {"numpy": "array axis shape", "torch": "tensor gradient module", "rich": "console style colour"}
 
@@ -49,6 +50,12 @@ def test_docstrings_all_the_way(tmp_path):
     assert (tmp_path / "out" / "quickstart.png").read_bytes().startswith(b"\x89PNG")
     labels = TextClassifier.load(tmp_path / "out" / "classifier").predict(["the shape of a given array"])
     assert len(labels) == 1
+    general, target = (list(read_documents(tmp_path / "out" / f"{name}.csv", split_column=column))
+                       for name, column in (("general", None), ("target", "split")))  # fmt: skip
+    task = quickstart_task(docstrings(600))
+    assert [document.text for document in general] == task.general
+    assert [(each.text, each.label) for each in target] == [(each.text, each.label) for each in task.target]
+    assert {document.split for document in target} == {"train", "valid"}
     language_model = LanguageModel.load(tmp_path / "out" / "language-model")
     assert language_model.score(["the array"])[0].tokens > 0
     assert found.parameters == len(language_model.parts.vocabulary) * (16 + 1) + 2 * 4 * 16 * 16 + 2 * 4 * 16

@@ -4,11 +4,18 @@ import importlib
 from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["LanguageModel", "TextClassifier", "__version__"]
+__all__ = ["DataOptions", "LanguageModel", "RunOptions", "TextClassifier", "__version__"]
+
+_WHERE = {
+    "DataOptions": "ulmkit.pipeline",
+    "LanguageModel": "ulmkit.api",
+    "RunOptions": "ulmkit.pipeline",
+    "TextClassifier": "ulmkit.api",
+}
 
 
 def __getattr__(name: str) -> Any:
     """The classes are imported when they are first asked for, so that `import ulmkit` does no work."""
-    if name in ("LanguageModel", "TextClassifier"):
-        return getattr(importlib.import_module("ulmkit.api"), name)
+    if name in _WHERE:
+        return getattr(importlib.import_module(_WHERE[name]), name)
     raise AttributeError(f"module 'ulmkit' has no attribute {name!r}")

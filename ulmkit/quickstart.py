@@ -1,5 +1,6 @@
 """The whole path in minutes, on text that is already on the machine: pretrain, fine-tune, classify, compare."""
 
+import csv
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -10,7 +11,7 @@ from ulmkit.api import LanguageModel, TextClassifier
 from ulmkit.config import check_positive
 from ulmkit.errors import FolderError
 from ulmkit.evaluation import SingleLabelReport, json_safe
-from ulmkit.files import atomic_folder, write_json
+from ulmkit.files import atomic_folder, atomic_write, write_json
 from ulmkit.model.aligned import count_parameters
 from ulmkit.model.awd_lstm import AWDLSTMConfig
 from ulmkit.pipeline import (
@@ -29,25 +30,35 @@ from ulmkit.pipeline import (
 )
 from ulmkit.report import plot_quickstart
 from ulmkit.text import EncodedCorpus, Text, train_sentencepiece
-from ulmkit.text.docstrings import harvest_docstrings, quickstart_task
+from ulmkit.text.docstrings import QuickstartText, harvest_docstrings, quickstart_task
 from ulmkit.text.documents import Data
 from ulmkit.training import OptimizerConfig, Schedule
 
-SIZES = AWDLSTMConfig(vocab_size=1, embedding_size=300, layers=1)
+SIZES = AWDLSTMConfig(vocab_size=1, embedding_size=400, layers=1)
 """The reduced model: 300 units in one layer, where ULMFiT's has 400, 1152, 1152 and 400."""
 
-PIECES = 8000
+PIECES = 4000
 
-SHARES = {"pretraining": 0.35, "fine-tuning": 0.40, "classifier": 0.125, "without transfer": 0.125}
+SHARES = {"pretraining": 0.13, "fine-tuning": 0.67, "classifier": 0.10, "without transfer": 0.10}
 """How the training time is divided over the stages."""
 
-PRETRAIN = LanguageModelRecipe(batch_size=16, bptt=35, peak_rate=3e-3, ar=0.0, tar=0.0, dropout_multiplier=0.3)
-FINETUNE = LanguageModelRecipe(batch_size=16, bptt=35, peak_rate=3e-3, ar=0.0, tar=0.0)
+LANGUAGE_MODEL = LanguageModelRecipe(
+    batch_size=16,
+    bptt=35,
+    peak_rate=6e-3,
+    schedule=Schedule("one_cycle", {"rise_fraction": 0.2}),
+    optimizer=OptimizerConfig(betas=(0.8, 0.99), weight_decay=0.01),
+    ar=0.0,
+    tar=0.0,
+    dropout_multiplier=0.3,
+)
+"""Many small steps at a high rate, hardly regularised: the text is read less than once."""
+
 CLASSIFY = ClassifierRecipe(
     batch_size=16,
     shares=(0.15, 0.15, 0.7),
-    peak_rate=(1e-2, 5e-3, 2.5e-3),
-    schedule=Schedule("one_cycle"),
+    peak_rate=(5e-3, 2.5e-3, 1.25e-3),
+    schedule=Schedule("one_cycle", {"rise_fraction": 0.1, "high_momentum": 0.8, "low_momentum": 0.8}),
     optimizer=OptimizerConfig(betas=(0.8, 0.99), weight_decay=0.01),
     clip=0.5,
 )
@@ -98,7 +109,7 @@ def quickstart(
     to tell which package a docstring is of (see `ulmkit.text.docstrings`); or it is `data`.
 
     Args:
-        folder: to write models, figures and plot to.
+        folder: to write to: models, figures and plot, and the docstrings as `general.csv` and `target.csv`.
         data: labelled documents in place of the docstrings, in any form that `read_documents` takes.
         minutes: of training, all stages together.
         labels: documents whose labels the classifiers see; the others' text is used unlabelled.
@@ -112,16 +123,19 @@ def quickstart(
         raise FolderError(f"{folder}: is already there; choose another --out, or say --overwrite")
     started = time.monotonic()
     say("Reading text")
-    general, target, texts = _corpora(data, data_options)
+    material = _material(data, data_options)
+    general, target = material.general, material.target
     run = replace(run or RunOptions(), validations=3, valid_tokens=40_000)
     training, judged = training_rows(target, labels, run.seed), validation_rows(target, held_out, run.seed)
     spent = {stage: minutes * share for stage, share in SHARES.items()}
     with atomic_folder(folder, overwrite=overwrite) as inside:
         say(f"\n1. Pretraining on general text: {_size(general)}, {spent['pretraining']:.1f} minutes")
-        base = LanguageModel.pretrain(general, minutes=spent["pretraining"], sizes=SIZES, recipe=PRETRAIN, run=run)
+        base = LanguageModel.pretrain(
+            general, minutes=spent["pretraining"], sizes=SIZES, recipe=LANGUAGE_MODEL, run=run
+        )
         say(f"   {base!r}")
         say(f"\n2. Fine-tuning on the target text: {_size(target)}, {spent['fine-tuning']:.1f} minutes")
-        tuned = base.finetune(target, minutes=spent["fine-tuning"], recipe=FINETUNE, run=run)
+        tuned = base.finetune(target, minutes=spent["fine-tuning"], recipe=LANGUAGE_MODEL, run=run)
         before, after = (figures["perplexity"] for figures in tuned.parts.facts["figures"].values())
         say(f"   perplexity of held-out target text: {before:,.0f} before, {after:,.0f} after")
         models: dict[str, LanguageModel | TextClassifier] = {"pretraining": base, "fine-tuning": tuned}
@@ -144,34 +158,46 @@ def quickstart(
             models[stage] = classifier
             reports[name] = make_report(predict_rows(classifier.parts.model, target, judged), target, judged)
         say("\n5. Linear baselines from the same labels")
-        reports |= linear_baselines(target, texts, training, judged)
+        reports |= linear_baselines(target, material.texts, training, judged)
         parameters = count_parameters(base.parts.model)
         found = Quickstart(parameters, len(training), before, after, reports, time.monotonic() - started, Path(folder))
         _write(inside, found, models)
+        if material.task is not None:
+            _write_texts(inside, material.task, target)
     return found
 
 
-def _corpora(data: Data | None, options: DataOptions | None) -> tuple[EncodedCorpus, EncodedCorpus, list[Text]]:
-    """General and target text, encoded by one tokenizer that was trained on the training part of both; and the target
-    text as written."""
+@dataclass(frozen=True)
+class _Material:
+    """General and target text, encoded by one tokenizer that was trained on the training part of both; the target's
+    texts in the order of its rows; and the task made of docstrings, None for data of one's own."""
+
+    general: EncodedCorpus
+    target: EncodedCorpus
+    texts: list[Text]
+    task: QuickstartText | None
+
+
+def _material(data: Data | None, options: DataOptions | None) -> _Material:
     docstrings = harvest_docstrings()
-    target: Data
+    documents: Data
     if data is None:
         task = quickstart_task(docstrings)
-        general, target = task.general, task.target
+        general, documents = task.general, task.target
         options = DataOptions(split_by="group", valid_fraction=0.12)
     else:
-        general, target = [docstring.text for docstring in docstrings], data
+        task, general, documents = None, [docstring.text for docstring in docstrings], data
         options = options or DataOptions()
     general_options = DataOptions(split_by="random", valid_fraction=0.02)
-    texts = [*training_texts(general, general_options, "none"), *training_texts(target, options, "single")]
+    texts = [*training_texts(general, general_options, "none"), *training_texts(documents, options, "single")]
     tokenizer = train_sentencepiece(texts, vocab_size=PIECES)
     vocabulary = tokenizer.closed_vocabulary()
-    encoded = prepare(target, options, task="single", tokenizer=tokenizer, vocabulary=vocabulary)
-    return (
+    target = prepare(documents, options, task="single", tokenizer=tokenizer, vocabulary=vocabulary)
+    return _Material(
         prepare(general, general_options, tokenizer=tokenizer, vocabulary=vocabulary),
-        encoded,
-        texts_of(target, encoded, options),
+        target,
+        texts_of(documents, target, options),
+        task,
     )
 
 
@@ -196,3 +222,15 @@ def _write(folder: Path, found: Quickstart, models: dict[str, LanguageModel | Te
         },
         title=f"ulmkit quickstart: {found.parameters / 1e6:.1f} million parameters, {found.seconds / 60:.1f} minutes",
     )
+
+
+def _write_texts(folder: Path, task: QuickstartText, target: EncodedCorpus) -> None:
+    """The docstrings as CSV files, for going on with the commands: the target's with label, source file and split."""
+    splits = {row: split for split in target.split_names for row in target.rows(split)}
+    labelled = [(each.text, each.label, each.group, splits[row]) for row, each in enumerate(task.target)]
+    for name, columns, rows in (
+        ("general.csv", ("text",), [(text,) for text in task.general]),
+        ("target.csv", ("text", "label", "module", "split"), labelled),
+    ):
+        with atomic_write(folder / name) as file:
+            csv.writer(file).writerows([columns, *rows])

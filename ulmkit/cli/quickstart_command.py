@@ -57,9 +57,10 @@ def _figures(found: Quickstart) -> dict[str, object]:
 
 def _next_steps(folder: Path, data: str | None) -> str:
     example = "Return an array of zeros with the given shape." if data is None else "A text of yours."
+    texts = f"{folder}/target.csv --split-column split" if data is None else data
     return f"""
 Next:
   ulmkit predict {folder}/classifier --text "{example}"
   ulmkit generate {folder}/language-model --prompt "{example.split()[0]}"
-  ulmkit quickstart --data YOUR_TEXTS --out my-first-model
-  ulmkit train {folder}/language-model YOUR_TEXTS --out my-classifier"""
+  ulmkit train {folder}/language-model {texts} --labels 1000 --minutes 2 --out my-classifier
+  ulmkit quickstart --data YOUR_TEXTS --out my-quickstart"""
