@@ -52,6 +52,24 @@ def test_time_plan_counts_validation_apart():
     assert plan.position(0, 0.0, run, 40, watch, Cadence(1, 10)).done
 
 
+def test_time_plan_leaves_out_validations_that_take_too_much_of_it():
+    clock = FakeClock()
+    watch = Stopwatch(clock)
+    plan = TimePlan([Budget(minutes=10)])
+    assert plan.affords_validation(watch)  # what it costs is not known yet
+    clock.now = 100
+    with watch.aside("validation"):
+        clock.now = 110
+    assert plan.affords_validation(watch)  # 10 of 60 seconds are gone, 20 more fit in
+    run, *_ = plan.position(0, 0.0, 0.1, 10, watch, Cadence(20, 10))
+    assert run == 100 / (600 - 10 - 5 * 10)  # 18 are to come, but only five are afforded
+    with watch.aside("validation"):
+        clock.now = 141
+    assert not plan.affords_validation(watch)
+    run, *_ = plan.position(0, 0.0, 0.1, 10, watch, Cadence(20, 10))
+    assert run == 100 / (600 - 41 - 31)  # the last one is done all the same
+
+
 def test_time_plan_never_goes_back():
     clock = FakeClock()
     watch = Stopwatch(clock)

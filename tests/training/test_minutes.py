@@ -60,8 +60,16 @@ def test_schedule_completes_on_a_machine_that_slows_down():
 
 
 def test_validation_is_inside_the_time():
-    result, clock = run(lambda now: 1.0, validation_seconds=10.0, validate_every=4)
+    result, clock = run(lambda now: 1.0, validation_seconds=2.0, validate_every=4)
     assert [row["kind"] for row in result.history].count("validation") == 4
+    assert 118 <= clock.now <= 121
+    assert rates(result)[-1] < 0.05
+
+
+def test_validations_that_take_more_than_a_tenth_of_the_time_are_left_out():
+    result, clock = run(lambda now: 1.0, validation_seconds=10.0, validate_every=4)
+    steps = [row["step"] for row in result.history if row["kind"] == "validation"]
+    assert steps == [30, result.steps]
     assert 118 <= clock.now <= 121
     assert rates(result)[-1] < 0.05
 

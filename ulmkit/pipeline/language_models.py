@@ -108,7 +108,9 @@ def find_finetuning_rate(
     run = run or RunOptions()
     corpus = _corpus_for(base, data, data_options, progress)
     model, _ = _moved(base, corpus, recipe)
-    task = _task(model, corpus, recipe, run, base.direction, _present(corpus, splits))
+    task = _task(
+        model, corpus, recipe, run, base.direction, _present(corpus, splits), run.validation_tokens(Budget(steps=steps))
+    )
     phase = recipe.phases(len(task.groups), Budget(steps=max(2, steps)))[-1]
     return lr_find(task, phase, recipe.optimizer, steps=steps, clip=recipe.clip)
 
@@ -171,7 +173,7 @@ def _train(
     facts: dict[str, Any],
 ) -> LanguageModelParts:
     used = _present(corpus, splits)
-    task = _task(model, corpus, recipe, run, direction, used)
+    task = _task(model, corpus, recipe, run, direction, used, run.validation_tokens(budget))
     figures = {} if facts["stage"] == "pretraining" else {"before training": task.validate()}
     phases = recipe.phases(len(task.groups), budget)
     result = run_stage(task, phases, run, optimizer=recipe.optimizer, clip=recipe.clip)
@@ -193,6 +195,7 @@ def _task(
     run: RunOptions,
     direction: Direction,
     used: Sequence[str],
+    validation_tokens: int,
 ) -> LanguageModelTask:
     model.to(place(model.encoder, run))
     reverse = direction == "backward"
@@ -208,7 +211,7 @@ def _task(
     held_out = _held_out(corpus, used, reverse)
 
     def validate() -> dict[str, float]:
-        found = validation_perplexity(model, held_out, corpus.vocabulary, run.valid_tokens)
+        found = validation_perplexity(model, held_out, corpus.vocabulary, validation_tokens)
         return {"loss": found.mean_nll, "perplexity": found.perplexity}
 
     return LanguageModelTask(model, batches, validate, ar=recipe.ar, tar=recipe.tar)

@@ -1,5 +1,6 @@
 """Where and how a stage runs: device, precision, seed, checkpoints, progress; and what is recorded of it."""
 
+import math
 import os
 import platform
 import re
@@ -27,6 +28,9 @@ from ulmkit.training import (
     TrainingTask,
 )
 
+_VALID_TOKENS = 300_000
+_VALID_TOKENS_A_MINUTE = 20_000
+
 DROPOUTS = tuple(f"{name}_dropout" for name in ("embedding", "input", "hidden", "output", "weight"))
 
 
@@ -40,8 +44,10 @@ class RunOptions:
         seed: of initialisation, batches and dropout.
         folder: for checkpoints and the log; None keeps nothing. resume: go on from its checkpoint.
         progress: who is told how it goes, None for silence.
-        validations: how often the stage validates, evenly spread; the last time is at its end.
-        valid_tokens: how much validation text a language model reads for it; `evaluate` reads all, exactly.
+        validations: how often the stage validates, evenly spread; the last time is at its end. In a budget of minutes
+            those that would take more than a tenth of it are left out.
+        valid_tokens: how much validation text a language model reads for it; None: 300,000 tokens, in a budget of
+            minutes at most 20,000 for each. `evaluate` reads all, exactly.
         accumulation: batches of one optimizer step.
         restore_best: end with the best weights seen in validation rather than the last.
         tensorboard: write event files into the folder too.
@@ -56,7 +62,7 @@ class RunOptions:
     resume: bool = False
     progress: Progress | None = None
     validations: int = 5
-    valid_tokens: int = 300_000
+    valid_tokens: int | None = None
     accumulation: int = 1
     restore_best: bool = False
     tensorboard: bool = False
@@ -67,7 +73,15 @@ class RunOptions:
         check_choice("backend", self.backend, ("auto", *BACKENDS))
         check_not_negative("seed", self.seed)
         check_positive("validations", self.validations)
-        check_positive("valid_tokens", self.valid_tokens)
+        if self.valid_tokens is not None:
+            check_positive("valid_tokens", self.valid_tokens)
+
+    def validation_tokens(self, budget: Budget) -> int:
+        """How much validation text a language model reads while it trains for `budget`."""
+        if self.valid_tokens is not None:
+            return self.valid_tokens
+        minutes = math.inf if budget.minutes is None else budget.minutes
+        return max(1, int(min(_VALID_TOKENS, _VALID_TOKENS_A_MINUTE * minutes)))
 
 
 def choose_device(name: str) -> torch.device:

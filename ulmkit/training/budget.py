@@ -13,6 +13,9 @@ from ulmkit.errors import ConfigError
 TICKS = 10_000
 """Steps that a schedule counts over a phase bound to time."""
 
+VALIDATION_SHARE = 0.1
+"""Part of a run bound to time that validations may take; those that would take more are left out, but for the last."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
@@ -79,11 +82,14 @@ class Position(NamedTuple):
 
 @dataclass
 class Stopwatch:
-    """Wall-clock seconds of a run over all its sessions, those beside training (validation, saving) kept apart."""
+    """Wall-clock seconds of a run over all its sessions, those beside training (validation, saving) kept apart.
+
+    spent: seconds in all by what they were spent on. costs: seconds of the latest time.
+    """
 
     clock: Callable[[], float] = time.monotonic
     former_seconds: float = 0.0
-    aside_seconds: float = 0.0
+    spent: dict[str, float] = field(default_factory=dict)
     costs: dict[str, float] = field(default_factory=dict)
     _start: float = field(init=False)
 
@@ -94,6 +100,11 @@ class Stopwatch:
     def seconds(self) -> float:
         """All seconds so far."""
         return self.former_seconds + self.clock() - self._start
+
+    @property
+    def aside_seconds(self) -> float:
+        """Seconds of validation and saving so far."""
+        return math.fsum(self.spent.values())
 
     @property
     def training_seconds(self) -> float:
@@ -108,7 +119,7 @@ class Stopwatch:
             yield
         finally:
             self.costs[what] = self.clock() - start
-            self.aside_seconds += self.costs[what]
+            self.spent[what] = self.spent.get(what, 0.0) + self.costs[what]
 
 
 @dataclass(frozen=True)
@@ -158,6 +169,10 @@ class StepPlan:
         self.phase_steps = [budget.in_steps(steps_per_epoch) for budget in budgets]
         self.total_steps = sum(self.phase_steps)
 
+    def affords_validation(self, watch: Stopwatch) -> bool:
+        """Whether there is time for a validation before the end: always."""
+        return True
+
     def position(self, phase: int, phase_step: int) -> Position:
         """Where `phase_step` steps into phase number `phase` are."""
         total = self.phase_steps[phase]
@@ -180,6 +195,14 @@ class TimePlan:
         self.ends = [60 * math.fsum(minutes[: i + 1]) / self.total_seconds for i in range(len(minutes))]
         self.ends[-1] = 1.0
 
+    def affords_validation(self, watch: Stopwatch) -> bool:
+        """Whether there is time for a validation before the end, and for the one at the end."""
+        return self._validations_afforded(watch) >= 2
+
+    def _validations_afforded(self, watch: Stopwatch) -> float:
+        cost, spent = watch.costs.get("validation"), watch.spent.get("validation", 0.0)
+        return (VALIDATION_SHARE * self.total_seconds - spent) / cost if cost else math.inf
+
     def position(
         self, phase: int, phase_start: float, former_run: float, steps: int, watch: Stopwatch, cadence: Cadence
     ) -> Position:
@@ -192,8 +215,9 @@ class TimePlan:
         step_seconds = training / steps if steps else 0.0
         validation, saving = watch.costs.get("validation", 0.0), watch.costs.get("checkpoint", 0.0)
         seconds_left = self.total_seconds - watch.seconds
-        to_come = cadence.left(former_run, seconds_left, step_seconds, validation) * validation + saving
-        usable = self.total_seconds - watch.aside_seconds - to_come
+        due = cadence.left(former_run, seconds_left, step_seconds, validation)
+        times = min(due, max(1.0, self._validations_afforded(watch) // 1))
+        usable = self.total_seconds - watch.aside_seconds - times * validation - saving
         run = min(1.0, max(former_run, training / usable if usable > 0 else 1.0))
         out_of_time = steps > 0 and training + step_seconds > usable
         end = self.ends[phase]

@@ -109,8 +109,8 @@ class Run:
         if difference:
             raise ConfigError(f"{path}: was made by another run ({difference}); use the same settings or begin anew")
         self.state = RunState(**saved["run"])
-        self.watch.former_seconds, self.watch.aside_seconds = saved["seconds"], saved["aside_seconds"]
-        self.watch.costs = dict(saved["costs"])
+        self.watch.former_seconds = saved["seconds"]
+        self.watch.spent, self.watch.costs = dict(saved["spent"]), dict(saved["costs"])
         self.task.model.load_state_dict(checkpoint.model)
         self.runner.train_groups(self.phases[min(self.state.phase, len(self.phases) - 1)].groups)
         load_optimizer_state(self.runner.optimizer, self.runner.names, saved["optimizer"])
@@ -146,7 +146,7 @@ class Run:
                     "settings": self._settings(),
                     "run": asdict(self.state),
                     "seconds": self.watch.seconds,
-                    "aside_seconds": self.watch.aside_seconds,
+                    "spent": self.watch.spent,
                     "costs": self.watch.costs,
                     "optimizer": optimizer_state(self.runner.optimizer, self.runner.names),
                     "monitor": self.monitor.state_dict(),
@@ -205,7 +205,8 @@ class Run:
         if not self.world.is_first:
             return self.world.from_first(None)
         state, position = self.state, self._position()
-        validate = state.step > 0 and self._count(self._validation, position.run) > state.validations
+        due = state.step > 0 and self._count(self._validation, position.run) > state.validations
+        validate = due and self.plan.affords_validation(self.watch)
         checkpoint = state.step > 0 and self._count(self._checkpoint, position.run) > state.checkpoints
         return self.world.from_first(_Turn(position, guard.requested, validate, checkpoint))
 
@@ -250,6 +251,8 @@ class Run:
         finally:
             self.task.model.train()
         better = self.monitor.watch(metrics, self.state.step, self.task.model, save=self.world.is_first)
+        if self.state.phase < len(self.phases):  # further on in a run bound to time, now that the cost is known
+            self.state.run = self.world.from_first(self._position().run)
         self.state.validations, self.state.validated_step = self._count(self._validation), self.state.step
         self.reporter.validation_row(self._place(), metrics, better)
 
