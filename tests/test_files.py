@@ -26,17 +26,53 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path):
 def test_a_folder_appears_whole_or_not_at_all(tmp_path):
     folder = tmp_path / "model"
     with files.atomic_folder(folder) as inside:
-        (inside / "a").write_text("1")
+        (inside / "config.json").write_text("1")
     with pytest.raises(FolderError, match="model: is already there"), files.atomic_folder(folder):
         pass
     with pytest.raises(RuntimeError, match="stop"), files.atomic_folder(folder, overwrite=True) as inside:
-        (inside / "a").write_text("2")
+        (inside / "config.json").write_text("2")
         raise RuntimeError("stop")
-    assert (folder / "a").read_text() == "1"
+    assert (folder / "config.json").read_text() == "1"
     with files.atomic_folder(folder, overwrite=True) as inside:
         (inside / "b").write_text("3")
     assert names(folder) == ["b"]
     assert names(tmp_path) == ["model"]
+
+
+def overwrite(path):
+    with files.atomic_folder(path, overwrite=True) as inside:
+        (inside / "new").write_text("1")
+
+
+@pytest.mark.parametrize(
+    "mark", ["config.json", "corpus.json", "quickstart.json", "state.json", "vocabulary.json", None]
+)
+def test_a_folder_that_ulmkit_wrote_or_an_empty_one_is_overwritten(mark, tmp_path):
+    (tmp_path / "m").mkdir()
+    if mark is not None:
+        (tmp_path / "m" / mark).write_text("{}")
+    overwrite(tmp_path / "m")
+    assert names(tmp_path / "m") == ["new"]
+
+
+def test_what_ulmkit_did_not_write_is_never_overwritten(tmp_path):
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "own.txt").write_text("keep me")
+    (tmp_path / "file").write_text("keep me")
+    for name in ("notes", "file"):
+        with pytest.raises(FolderError, match=f"{name}: is already there and is no folder that ulmkit wrote"):
+            overwrite(tmp_path / name)
+    assert (tmp_path / "notes" / "own.txt").read_text() == (tmp_path / "file").read_text() == "keep me"
+    assert names(tmp_path) == ["file", "notes"]
+
+
+@pytest.mark.parametrize("path", ["", ".", "..", "m/..", "/"])
+def test_a_folder_needs_a_name_of_its_own(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "m").mkdir()
+    with pytest.raises(FolderError, match=rf"^'{path}': expected a folder with a name of its own"):
+        overwrite(path)
+    assert names(tmp_path) == ["m"]
 
 
 def test_a_full_disk_is_said_plainly_and_leaves_nothing(tmp_path):

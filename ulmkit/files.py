@@ -23,6 +23,7 @@ _NOT_WRITABLE = (
     errno.EEXIST,
     errno.EDQUOT,
 )
+_OWN_FILES = ("config.json", "corpus.json", "quickstart.json", "state.json", "vocabulary.json")
 
 
 @contextmanager
@@ -53,9 +54,11 @@ def atomic_folder(path: str | os.PathLike[str], overwrite: bool = False) -> Iter
     """Yield a temporary folder beside `path`; on success it becomes `path`, on failure it is removed.
 
     Args: path: the final name. overwrite: replace a folder that is already there (kept until the new one is whole).
-    Raises: FolderError if `path` exists and overwrite is off, cannot be written, or the disk is full.
+    Raises: FolderError if `path` exists and overwrite is off or ulmkit did not write it, has no name of its own,
+        cannot be written, or the disk is full.
     """
     final = Path(path)
+    check_replaceable(path)
     if final.exists() and not overwrite:
         raise FolderError(f"{final}: is already there; choose another name or say to overwrite it")
     with _clear_write_errors(final):
@@ -70,6 +73,20 @@ def atomic_folder(path: str | os.PathLike[str], overwrite: bool = False) -> Iter
             if isinstance(error, FolderError) and str(temporary) in str(error):
                 raise FolderError(str(error).replace(str(temporary), str(final))) from error
             raise
+
+
+def check_replaceable(path: str | os.PathLike[str]) -> None:
+    """Raise FolderError if a folder `path` may not be written even where overwriting is asked for.
+
+    What is there must be an empty folder or one with a file that tells that ulmkit wrote it.
+    """
+    final = Path(path)
+    if final.name in ("", ".."):
+        raise FolderError(f"{os.fspath(path)!r}: expected a folder with a name of its own; choose another name")
+    if not final.exists():
+        return
+    if not final.is_dir() or (any(final.iterdir()) and not any((final / name).is_file() for name in _OWN_FILES)):
+        raise FolderError(f"{final}: is already there and is no folder that ulmkit wrote; choose another name")
 
 
 def _replace_folder(new: Path, final: Path) -> None:

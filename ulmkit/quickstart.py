@@ -11,7 +11,7 @@ from ulmkit.api import LanguageModel, TextClassifier
 from ulmkit.config import check_positive
 from ulmkit.errors import FolderError
 from ulmkit.evaluation import SingleLabelReport, json_safe
-from ulmkit.files import atomic_folder, atomic_write, write_json
+from ulmkit.files import atomic_folder, atomic_write, check_replaceable, write_json
 from ulmkit.model.aligned import count_parameters
 from ulmkit.model.awd_lstm import AWDLSTMConfig
 from ulmkit.pipeline import (
@@ -115,10 +115,12 @@ def quickstart(
         labels: documents whose labels the classifiers see; the others' text is used unlabelled.
         held_out: validation documents to judge by, at most.
         data_options: how `data` is read and split. run: where and how to run. say: takes a line to show.
-    Raises: FolderError if the folder is there and not to be overwritten, or cannot be written; DataError if `data`
-        cannot be read or has no labels.
+    Raises: FolderError if the folder is there and not to be overwritten, or cannot be written; ConfigError unless
+        minutes, labels and held_out are above 0; DataError if `data` cannot be read or has no labels.
     """
-    check_positive("minutes", minutes)
+    for name, value in (("minutes", minutes), ("labels", labels), ("held_out", held_out)):
+        check_positive(name, value)
+    check_replaceable(folder)
     if Path(folder).exists() and not overwrite:
         raise FolderError(f"{folder}: is already there; choose another --out, or say --overwrite")
     started = time.monotonic()

@@ -13,6 +13,10 @@ import pytest
 import tiny
 from command import CLASSIFY, SMALL, TUNE, ulmkit
 
+import ulmkit.quickstart as ulmkit_quickstart
+from ulmkit.cli import training_commands
+from ulmkit.files import fingerprint
+from ulmkit.text.corpus import EncodedCorpus
 from ulmkit.text.shards import ShardWriter
 
 PRETRAIN = (*SMALL, "--steps", 2)
@@ -58,6 +62,13 @@ def _bytes(here: Path, data: bytes, name: str = "data.txt") -> str:
     return name
 
 
+def _text_folder(here: Path, *names: str) -> str:
+    (here / "d").mkdir()
+    for name in names:
+        _bytes(here, b"the film", f"d/{name}")
+    return "d"
+
+
 FILES: list[tuple[str, Callable[[Path], str], str]] = [
     ("empty text", lambda here: _bytes(here, b""), "data.txt: the file is empty"),
     ("empty csv", lambda here: _bytes(here, b"", "data.csv"), "data.csv: the file is empty"),
@@ -75,6 +86,9 @@ FILES: list[tuple[str, Callable[[Path], str], str]] = [
     ("one document", lambda here: _bytes(here, b"one alone"), "expected at least 2 documents to divide, got 1; give"),
     ("two text columns", lambda here: _csv(here, [("a", "b", 1)], ("title", "body", "label")),
      "expected a column 'text' or one text column alone, got the columns title, body, label"),
+    ("names of splits", lambda here: _text_folder(here, "ptb.train.txt", "ptb.tset.txt"),
+     "d: expected every data file to name its split, as ptb.train.txt does, got ptb.tset.txt; rename or move it"),
+    ("two splits", lambda here: _text_folder(here, "train_test.txt"), "train_test.txt: expected the name of one split"),
     ("empty folder", lambda here: str((here / "d").mkdir() or "d"), "d: expected data files"),
 ]  # fmt: skip
 
@@ -92,8 +106,9 @@ def test_files(command: str, make: Callable[[Path], str], message: str, here: Pa
     [
         (("--text-column", "txt"), "reviews.csv: has no column 'txt'; did you mean 'text'? there are: text, label"),
         (("--label-column", "lable"), "has no column 'lable'; did you mean 'label'? there are: text, label"),
-        (("--group-column", "author"), "has no column 'author'; there are: text, label"),
-        (("--time-column", "day"), "has no column 'day'; there are: text, label"),
+        (("--split-by", "group", "--group-column", "author"), "has no column 'author'; there are: text, label"),
+        (("--split-by", "time", "--time-column", "day"), "has no column 'day'; there are: text, label"),
+        (("--group-column", "label"), "split_by: expected a choice beside group_column; say 'group', or leave it out"),
         (("--split-column", "part"), "has no column 'part'; there are: text, label"),
         (("--column", "source"), "has no column 'source'; there are: text, label"),
         (("--split-by", "time"), "split by time: expected a time for every document, got 40 of 40 without; name the"),
@@ -155,6 +170,9 @@ def test_labels_that_a_model_does_not_know(here: Path) -> None:
         (("--batch-size", 100_000), "take a smaller batch_size or more text"),
         (("--hidden-size", 0), "hidden_size: expected a number above 0, got 0"),
         (("--dropout", -1), "dropout_multiplier: expected a number of at least 0, got -1.0"),
+        (("--accumulation", 0), "accumulation: expected a number above 0, got 0"),
+        (("--optimizer", "adam"), "optimizer: got 'adam'; did you mean 'adamw'"),
+        (("--decay", "l1"), "decay: got 'l1'; there are: decoupled, l2"),
         (("--clip", 0), "clip: expected a number above 0, got 0.0"),
         (("--tokenizer", "spacy", "--language", "english"), "language: expected a code that spaCy has, got 'english'"),
         (("--tokenizer", "sentencepiece", "--pieces", 5), "expected more than the 11 reserved tokens, got 5"),
@@ -190,6 +208,8 @@ def test_options(arguments: tuple, message: str, here: Path) -> None:
         (("evaluate", "lm", "reviews.csv"), "split: got 'test'; there are: train, valid"),
         (("evaluate", "classifier", "reviews.csv", "--split", "valid", "--by", "author"), "has no column 'author'"),
         (("evaluate", "lm", "reviews.csv", "--split", "valid", "--batch-size", 3), "batch_size: expected 1 for exact"),
+        (("evaluate", "lm", "reviews.csv", "--split", "valid", "--by", "label"),
+         "by: only for classifiers of task single, pair, multi, got a language model; leave --by out"),
         (("info", "--device", "cuda:77"), "device: got 'cuda:77', but torch finds"),
         (("predict", "lm", "--text", "a"), "lm: expected a classifier, got a language model; train"),
         (("score", "classifier", "--text", "a"), "expected a folder of kind 'language_model', got 'classifier'"),
@@ -203,6 +223,27 @@ def test_options(arguments: tuple, message: str, here: Path) -> None:
 )  # fmt: skip
 def test_commands(arguments: tuple, message: str, here: Path) -> None:
     assert message in refused(here, *arguments)
+
+
+def test_a_picture_of_an_unknown_kind_is_refused_before_any_work(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def work(*_: object, **__: object) -> None:
+        raise AssertionError("work was done")
+
+    monkeypatch.setattr(training_commands.LanguageModel, "load", work)
+    line = refused(here, "lr-find", "lm", "reviews.csv", "--plot", "x.gif")
+    assert "plot: got '.gif'; there are: .png, .svg, .pdf" in line
+
+
+@pytest.mark.parametrize("option", ["--held-out", "--labels", "--minutes"])
+def test_a_quickstart_of_nothing_is_refused_before_any_work(
+    option: str, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work(*_: object, **__: object) -> None:
+        raise AssertionError("work was done")
+
+    monkeypatch.setattr(ulmkit_quickstart, "harvest_docstrings", work)
+    name = option.strip("-").replace("-", "_")
+    assert f"{name}: expected a number above 0, got 0" in refused(here, "quickstart", option, 0)
 
 
 def _truncate(path: Path) -> None:
@@ -221,6 +262,12 @@ def _edit(path: Path, change: Callable[[dict], object]) -> None:
     path.write_text(json.dumps(content))
 
 
+def _edit_config(path: Path, change: Callable[[dict], object]) -> None:
+    """Change config.json as another program might write it: with a fingerprint that fits."""
+    _edit(path, lambda content: (content.pop("fingerprint"), change(content)))
+    _edit(path, lambda content: content.update(fingerprint=fingerprint(content)))
+
+
 DAMAGE: list[tuple[str, Callable[[Path], object], str]] = [
     ("truncated weights", lambda lm: _truncate(lm / "model.safetensors"), "the file is truncated or was altered"),
     ("altered weights", lambda lm: _flip(lm / "model.safetensors"), "its SHA-256 is not the recorded"),
@@ -229,11 +276,13 @@ DAMAGE: list[tuple[str, Callable[[Path], object], str]] = [
      "vocabulary.json: "),
     ("no tokenizer", lambda lm: shutil.rmtree(lm / "tokenizer"), "tokenizer.json: no such file"),
     ("truncated config", lambda lm: _truncate(lm / "config.json"), "config.json: not valid JSON"),
-    ("unknown key", lambda lm: _edit(lm / "config.json", lambda c: c["encoder"].update(hiden_size=3)),
+    ("altered config", lambda lm: _edit(lm / "config.json", lambda c: c["encoder"].update(hidden_size=48)),
+     "config.json: its fingerprint is wrong, it was altered"),
+    ("unknown key", lambda lm: _edit_config(lm / "config.json", lambda c: c["encoder"].update(hiden_size=3)),
      "encoder: unknown key 'hiden_size'; did you mean 'hidden_size'"),
-    ("newer format", lambda lm: _edit(lm / "config.json", lambda c: c.update(format_version=99)),
+    ("newer format", lambda lm: _edit_config(lm / "config.json", lambda c: c.update(format_version=99)),
      "has format version 99, this ulmkit reads up to 1; upgrade with"),
-    ("other sizes", lambda lm: _edit(lm / "config.json", lambda c: c["encoder"].update(hidden_size=48)),
+    ("other sizes", lambda lm: _edit_config(lm / "config.json", lambda c: c["encoder"].update(hidden_size=48)),
      "model.safetensors: shapes do not match the model that config.json describes"),
 ]  # fmt: skip
 
@@ -280,7 +329,7 @@ def test_a_corpus_of_another_tokenizer_or_vocabulary(here: Path) -> None:
 
 def test_a_folder_that_is_there(here: Path) -> None:
     line = refused(here, "prepare", "reviews.csv", "--out", "lm", "--tokenizer", "sentencepiece")
-    assert "lm: is already there; choose another name or say to overwrite it" in line
+    assert "lm: is already there; choose another --out, or say --overwrite" in line
     assert "reviews.csv: cannot be written" in refused(here, "prepare", "reviews.csv", "--out", "reviews.csv/x")
     told = ulmkit("info", "--json", "lm", status=2)
     assert told.err == "ulmkit: lm: cannot be written (Is a directory); choose another place\n"
@@ -356,6 +405,15 @@ def test_documents_of_no_tokens_go_all_the_way(here: Path) -> None:
     scores = [json.loads(line) for line in ulmkit("score", "tuned", data).out.splitlines()]
     assert (scores[0]["tokens"], scores[0]["perplexity"]) == (0, None)
     assert scores[2]["tokens"] > 0
+
+
+def test_half_characters_go_all_the_way(here: Path) -> None:
+    rows = [rf'{{"text": "the film \ud83d of {at}", "label": "\udc00{at % 2}"}}' for at in range(20)]
+    data = _bytes(here, "\n".join(rows).encode(), "data.jsonl")
+    ulmkit("prepare", data, "--out", "corpus", "--tokenizer", "whitespace", "--task", "single", "--min-freq", 1)
+    corpus = EncodedCorpus.open(here / "corpus")
+    assert corpus.label_names == ("\ufffd0", "\ufffd1")
+    assert "\ufffd" in corpus.vocabulary.tokens
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ from command import SMALL, TUNE, ulmkit
 from ulmkit.cli import app
 
 MACHINE = ("--device", "--precision", "--backend", "--threads", "--seed", "--json")
+STAGE = ("--accumulation", "--restore-best", "--no-restore-best", "--optimizer", "--decay")
 PANELS = {
     "quickstart": {"Data", "Machine"},
     "prepare": {"Data", "Machine"},
@@ -46,7 +47,7 @@ def test_help_shows_each_group_of_options_and_every_command_takes_the_machines(c
     titles = {line.strip("╭─╮ \n").strip() for line in told.splitlines() if line.startswith("╭─")}
     assert PANELS[command] <= titles
     assert titles - PANELS[command] <= {"Options", "Arguments"}
-    for option in MACHINE:
+    for option in (*MACHINE, *(STAGE if "Budget: one of these" in PANELS[command] else ())):
         assert f"{option} " in told, option
     assert ulmkit(command, "-h").out == told
 

@@ -13,8 +13,8 @@ import tiny
 from command import CLASSIFY, SMALL, TUNE, ulmkit
 from safetensors.torch import load_file
 
-from ulmkit.cli import training_commands
-from ulmkit.training import LineProgress, ProgressInfo
+from ulmkit.cli import quickstart_command, training_commands
+from ulmkit.training import LineProgress, ProgressInfo, TrainingInterrupted
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,19 @@ def test_going_on_gives_the_weights_of_an_uninterrupted_run(
     for name, tensor in whole.items():
         assert tensor.numpy().tobytes() == halves[name].numpy().tobytes(), name
     rows = [(tmp_path / name / "training_log.csv").read_text().count("\n") for name in ("whole", "halves")]
-    assert rows[1] >= rows[0]
+    assert rows[1] == rows[0]
+
+
+def test_another_training_cannot_go_on_from_the_checkpoint(
+    reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others = tiny.write_csv(tmp_path / "others.csv", tiny.reviews(first=900))
+    command = (*SMALL, "--steps", 12, "--out", tmp_path / "lm")
+    _interrupt(monkeypatch, 5, "pretrain", reviews, *command)
+    assert "another run (identity.data: was" in ulmkit("pretrain", others, *command, "--resume", status=2).error
+    backward = ("pretrain", reviews, *command, "--backward", "--resume")
+    assert "another run (identity.direction: was 'forward'" in ulmkit(*backward, status=2).error
+    ulmkit("pretrain", reviews, *command, "--resume")
 
 
 def test_what_is_refused_beside_a_stopped_training(
@@ -95,7 +107,7 @@ def test_a_folder_that_is_there_is_refused_before_any_work(
         raise AssertionError("work was done")
 
     (tmp_path / "lm").mkdir()
-    (tmp_path / "lm" / "own.txt").write_text("keep me")
+    (tmp_path / "lm" / "config.json").write_text("keep me")
     with monkeypatch.context() as patched:
         patched.setattr(training_commands, "prepare", work)
         patched.setattr(training_commands.LanguageModel, "load", work)
@@ -104,11 +116,91 @@ def test_a_folder_that_is_there_is_refused_before_any_work(
             assert "lm: is already there; choose another --out, or say --overwrite" in told.error
     command = ("pretrain", reviews, *SMALL, "--steps", 2, "--out", tmp_path / "lm")
     _interrupt(monkeypatch, 1, *command, "--overwrite")
-    assert (tmp_path / "lm" / "own.txt").read_text() == "keep me"
+    assert (tmp_path / "lm" / "config.json").read_text() == "keep me"
     assert (tmp_path / "lm.training").is_dir()
     ulmkit(*command, "--overwrite", "--resume")
-    assert not (tmp_path / "lm" / "own.txt").exists()
+    assert (tmp_path / "lm" / "config.json").read_text() != "keep me"
     assert [path.name for path in tmp_path.iterdir()] == ["lm"]
+
+
+@pytest.mark.parametrize("out", ["", ".", "..", "/"])
+@pytest.mark.parametrize("options", [(), ("--overwrite",)])
+def test_a_folder_to_write_has_a_name(
+    out: str, options: tuple, reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for command in ("prepare", "pretrain"):
+        told = ulmkit(command, reviews, "--out", out, *options, status=2)
+        assert f"ulmkit: {out!r}: expected a folder with a name of its own; choose another name" in told.error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_of_ones_own_is_never_overwritten(reviews: Path, tmp_path: Path) -> None:
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "own.txt").write_text("keep me")
+    for command in ("prepare", "pretrain", "quickstart"):
+        data = ("--data", reviews) if command == "quickstart" else (reviews,)
+        told = ulmkit(command, *data, "--out", tmp_path / "notes", "--overwrite", status=2)
+        assert "notes: is already there and is no folder that ulmkit wrote; choose another name" in told.error
+    assert tiny.contents(tmp_path) == {"notes/own.txt": b"keep me"}
+
+
+@pytest.mark.parametrize("name", ["precious.csv", "checkpoint-1", "best.safetensors.txt", "training_log.csv~", ".git"])
+def test_a_folder_of_checkpoints_with_files_of_ones_own_is_refused(name: str, reviews: Path, tmp_path: Path) -> None:
+    (tmp_path / "lm.training").mkdir()
+    (tmp_path / "lm.training" / name).write_text("keep me")
+    for data in (reviews, "nosuch.csv"):
+        told = ulmkit("pretrain", data, *SMALL, "--steps", 2, "--out", tmp_path / "lm", status=2)
+        assert f"lm.training/{name}: is no file of a training; move it elsewhere, or choose another --out" in told.error
+    assert tiny.contents(tmp_path) == {f"lm.training/{name}": b"keep me"}
+
+
+def test_a_file_in_place_of_the_folder_of_checkpoints_is_refused(reviews: Path, tmp_path: Path) -> None:
+    (tmp_path / "lm.training").write_text("keep me")
+    told = ulmkit("pretrain", reviews, *SMALL, "--steps", 2, "--out", tmp_path / "lm", status=2)
+    assert "lm.training: expected a folder for checkpoints, got a file; choose another --out" in told.error
+    assert tiny.contents(tmp_path) == {"lm.training": b"keep me"}
+
+
+def test_what_a_killed_run_left_goes_and_what_came_in_meanwhile_stays(
+    reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "lm.training"
+    (folder / ".checkpoint-00000003.x1y2").mkdir(parents=True)
+    for name in ("training_log.csv", "training_log.jsonl", ".best.safetensors.x1y2"):
+        (folder / name).write_text("")
+    command = ("pretrain", reviews, *SMALL, "--steps", 2, "--out", tmp_path / "lm")
+
+    class Visitor(LineProgress):
+        def update(self, info: ProgressInfo) -> None:
+            (folder / "notes.txt").write_text("keep me")
+
+    monkeypatch.setattr(training_commands, "make_progress", Visitor)
+    ulmkit(*command)
+    assert (tmp_path / "lm" / "config.json").is_file()
+    assert tiny.contents(folder) == {"notes.txt": b"keep me"}
+    assert [path.name for path in folder.iterdir()] == ["notes.txt"]
+
+
+def test_going_on_is_advised_only_where_it_can_be_done(
+    reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Twice(_CtrlC):
+        def update(self, info: ProgressInfo) -> None:
+            super().update(info)
+            super().update(info)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(training_commands, "make_progress", lambda: Twice(1))
+        said = ulmkit("pretrain", reviews, *SMALL, "--steps", 5, "--out", tmp_path / "lm", status=130).err
+    assert said.endswith(": nothing was saved; begin again\n")
+    assert list(tmp_path.iterdir()) == []
+
+    def stopped(*_: object, **__: object) -> None:
+        raise TrainingInterrupted("training stopped at step 3", tmp_path)
+
+    monkeypatch.setattr(quickstart_command, "quickstart", stopped)
+    assert ulmkit("quickstart", status=130).err == "\nulmkit: training stopped at step 3\n"
 
 
 def test_ctrl_c_while_the_text_is_prepared(reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -112,7 +112,20 @@ def test_evaluate_on_other_data_with_fewer_labels(path: Path, tmp_path: Path) ->
     rows = [(text, label, ("train", "test")[at % 4 > 0]) for at, (text, label) in enumerate(tiny.reviews(20, 7000))]
     data = tiny.write_csv(tmp_path / "other.csv", rows, header=("text", "label", "split"))
     told = ulmkit("evaluate", path / "classifier", data, "--split-column", "split", "--split-by", "given")
-    assert "15" in told.out
+    assert told.out.count("the same 5 labels") >= 2
+
+
+def test_evaluate_says_why_there_are_no_baselines(path: Path, tmp_path: Path) -> None:
+    rows = [(text, label, "test") for text, label in tiny.reviews(20, 7000)]
+    data = tiny.write_csv(tmp_path / "other.csv", rows, header=("text", "label", "split"))
+    options = ("--split-column", "split", "--split-by", "given")
+    for split in ("test", "all"):
+        told = ulmkit("evaluate", path / "classifier", data, *options, "--split", split)
+        assert told.out.splitlines()[-1] == f"no baselines: {data} has no training part"
+    assert "no baselines" not in ulmkit("evaluate", path / "classifier", data, *options, "--no-baselines").out
+    for split in ("train", "all"):
+        told = ulmkit("evaluate", path / "classifier", path / "reviews", "--split", split)
+        assert told.out.splitlines()[-1] == f"no baselines: --split {split} judges the training part too"
 
 
 def test_evaluate_where_training_documents_have_one_class_only(path: Path, tmp_path: Path) -> None:
@@ -157,6 +170,24 @@ def test_score_and_generate(path: Path, tmp_path: Path) -> None:
     assert ulmkit("generate", path / "tuned", "--prompt", "the", "--tokens", 2, "--beam", 3).out.startswith(
         "the film was"
     )
+
+
+def test_predict_and_score_write_a_summary_with_the_rows_that_no_file_has(path: Path, tmp_path: Path) -> None:
+    out, summary = tmp_path / "p.jsonl", tmp_path / "p.json"
+    data = (path / "reviews", "--split", "test")
+    told = ulmkit("predict", path / "classifier", *data, "--out", out, "--json", summary)
+    assert told.out == f"40 rows written to {out}\n"
+    labels = [json.loads(line)["label"] for line in out.read_text().splitlines()]
+    counts = {"neg": labels.count("neg"), "pos": labels.count("pos")}
+    assert _json(summary) == {"texts": 40, "out": str(out), "labels": counts}
+    text = tiny.reviews(1, 9000)[0][0]
+    for command in (("predict", path / "classifier"), ("score", path / "tuned")):
+        told = ulmkit(*command, "--text", text, "--json", summary)
+        (row,) = map(json.loads, told.out.splitlines())
+        found = _json(summary)
+        assert (found["texts"], found["out"], found["rows"]) == (1, None, [row])
+    ulmkit("score", path / "tuned", *data, "--out", tmp_path / "s.csv", "--json", summary)
+    assert _json(summary) == {"texts": 40, "out": str(tmp_path / "s.csv")}
 
 
 def test_lr_find_suggests_rates_and_draws_them(path: Path, tmp_path: Path) -> None:
@@ -232,12 +263,78 @@ def test_pairs_tokens_numbers_and_several_labels_through_the_commands(tmp_path: 
         lm, out = tmp_path / f"{task}-lm", tmp_path / task
         ulmkit("pretrain", file, "-o", lm, *small, "--steps", 2, "--task", task, *columns)
         ulmkit("train", lm, file, "-o", out, *CLASSIFY, "--steps", 2, "--task", task, *columns)
-        ulmkit("evaluate", out, file, "--split", "valid", *columns)
-        lines = ulmkit("predict", out, file, *columns).out.splitlines()
+        told = ulmkit("evaluate", out, file, "--split", "valid", *columns)
+        assert ("no baselines: none for token labels" in told.out) == (task == "tokens")
+        if task in ("number", "tokens"):
+            told = ulmkit("evaluate", out, file, "--split", "valid", "--by", "text", status=2)
+            assert f"by: only for classifiers of task single, pair, multi, got one of task {task!r}" in told.error
+        lines = ulmkit("predict", out, file, *columns, "--json", tmp_path / "p.json").out.splitlines()
         assert len(lines) == len(list(file.read_text().splitlines())) - (file.suffix == ".csv")
         label = json.loads(lines[0])["label"]
         kind = {"pair": str, "number": float, "multi": list, "tokens": list}[task]
         assert isinstance(label, kind)
+        given = [json.loads(line)["label"] for line in lines]
+        names = {
+            "pair": lambda label: [label],
+            "multi": lambda label: label,
+            "tokens": lambda label: [name for _, name in label],
+        }
+        counted = _json(tmp_path / "p.json").get("labels")
+        if task == "number":
+            assert counted is None
+        else:
+            every = [name for label in given for name in names[task](label)]
+            assert set(every) <= set(counted)
+            assert counted == {name: every.count(name) for name in counted}
+
+
+def test_a_number_within_a_range(tmp_path: Path) -> None:
+    data = tiny.write_csv(tmp_path / "number.csv", [(f"n {n % 7}", n % 7) for n in range(40)])
+    ulmkit("train", "none", data, "-o", tmp_path / "c", *CLASSIFY, "--steps", 2, "--task", "number", "--tokenizer",
+           "bytes", "--embedding-size", 16, "--hidden-size", 16, "--layers", 1, "--no-baselines", "--value-range", -1,
+           10.5, "--number-loss", "huber")  # fmt: skip
+    head = TextClassifier.load(tmp_path / "c", tiny.RUN).parts.model.head.config
+    assert (head.value_range, head.number_loss) == ((-1.0, 10.5), "huber")
+    lines = ulmkit("predict", tmp_path / "c", data).out.splitlines()
+    assert all(-1.0 <= json.loads(line)["label"] <= 10.5 for line in lines)
+
+
+def test_errors_of_several_labels_by_a_column(tmp_path: Path) -> None:
+    rows = [("x y", "a|b", "one"), ("x", "a", "two"), ("y", "b", "two")] * 10
+    data = tiny.write_csv(tmp_path / "multi.csv", rows, header=("text", "labels", "source"))
+    ulmkit("train", "none", data, "-o", tmp_path / "c", *CLASSIFY, "--steps", 2, "--task", "multi", "--tokenizer",
+           "bytes", "--embedding-size", 16, "--hidden-size", 16, "--layers", 1, "--no-baselines")  # fmt: skip
+    ulmkit("evaluate", tmp_path / "c", data, "--split", "all", "--by", "source", "--json", tmp_path / "e.json")
+    groups = _json(tmp_path / "e.json")["classifier"]["by"]["source"]
+    assert {group["value"]: group["documents"] for group in groups} == {"one": 10, "two": 20}
+
+
+def test_several_batches_of_a_step_and_the_best_weights(path: Path, tmp_path: Path) -> None:
+    for count in (1, 2):
+        ulmkit("pretrain", path / "corpus", "-o", tmp_path / f"lm{count}", *SMALL, "--steps", 2, "--accumulation",
+               count, "--json", tmp_path / f"{count}.json")  # fmt: skip
+    one, two = (_json(tmp_path / f"{count}.json") for count in (1, 2))
+    assert (one["steps"], two["steps"]) == (2, 2)
+    assert two["epochs"] == pytest.approx(2 * one["epochs"], rel=0.02)
+    after = "loss, validation"
+    for option in ("--no-restore-best", "--restore-best"):
+        out = tmp_path / option
+        ulmkit("train", path / "tuned", path / "reviews", "-o", out, *CLASSIFY, "--rate", 5, "--schedule", "constant",
+               "--steps", 20, "--no-baselines", "--json", tmp_path / "c.json", option)  # fmt: skip
+        with open(out / "training_log.csv", newline="") as file:
+            losses = [float(row["valid_loss"]) for row in csv.DictReader(file) if row["kind"] == "validation"]
+        assert min(losses) < losses[-1]
+        kept = min(losses) if option == "--restore-best" else losses[-1]
+        assert _json(tmp_path / "c.json")[after] == pytest.approx(kept)
+
+
+def test_optimizer_and_decay(path: Path, tmp_path: Path) -> None:
+    ulmkit("finetune", path / "lm", path / "reviews", "-o", tmp_path / "tuned", *TUNE, "--steps", 2, "--optimizer",
+           "sgd", "--decay", "l2", "--weight-decay", 0.5)  # fmt: skip
+    optimizer = LanguageModel.load(tmp_path / "tuned").parts.facts["recipe"]["optimizer"]
+    assert (optimizer["name"], optimizer["decay"], optimizer["weight_decay"]) == ("sgd", "l2", 0.5)
+    usual = LanguageModel.load(path / "tuned").parts.facts["recipe"]["optimizer"]
+    assert (usual["name"], usual["decay"], usual["weight_decay"]) == ("adamw", "decoupled", 0.01)
 
 
 def test_prepare_for_a_model_takes_its_tokenizer_and_vocabulary(path: Path, tmp_path: Path) -> None:

@@ -57,6 +57,11 @@ def test_a_full_card():
     assert "TextClassifier.load" in section(card, "Use")
 
 
+def test_a_card_of_mixed_splits_says_so():
+    card = model_card("mine", {**CONFIG, "facts": {"splits": {"policy": "group", "kind": "mixed"}}})
+    assert "Mixed splits" in section(card, "Limits")
+
+
 @pytest.mark.parametrize("kind", ["language_model", "classifier"])
 def test_a_card_without_facts_says_so(kind):
     card = model_card("mine", {**CONFIG, "kind": kind, "facts": {}})

@@ -7,6 +7,7 @@ import torch
 from safetensors import safe_open
 
 from ulmkit.errors import ConfigError, DataError, FolderError
+from ulmkit.files import fingerprint
 from ulmkit.hub import (
     FORMAT_VERSION,
     ClassifierParts,
@@ -68,8 +69,10 @@ def files_in(folder: Path) -> set[str]:
 
 
 def edit_config(folder: Path, **changes) -> None:
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({**config, **changes}))
+    """Change config.json as another program might write it: with a fingerprint that fits."""
+    config = json.loads((folder / "config.json").read_text()) | changes
+    del config["fingerprint"]
+    (folder / "config.json").write_text(json.dumps({**config, "fingerprint": fingerprint(config)}))
 
 
 def test_a_language_model_comes_back_the_same_after_the_folder_moved(lm_folder, tmp_path):
@@ -272,6 +275,14 @@ def test_an_altered_config_is_refused(lm_folder, changes, message):
 def test_an_altered_classifier_config_is_refused(classifier_folder, changes, message):
     edit_config(classifier_folder, **changes)
     with pytest.raises(FolderError, match=message):
+        load_classifier(classifier_folder)
+
+
+def test_labels_in_another_order_are_noticed(classifier_folder):
+    path = classifier_folder / "config.json"
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps(config | {"label_names": config["label_names"][::-1]}))
+    with pytest.raises(FolderError, match=r"config\.json: its fingerprint is wrong"):
         load_classifier(classifier_folder)
 
 

@@ -127,6 +127,16 @@ def test_number_losses_and_range_by_hand() -> None:
     given = torch.randn(6, 3 * E) * 50
     torch.testing.assert_close(made(given), -1.0 + 4.0 * unscaled(given).sigmoid())
     assert torch.equal(made.predict(outputs), outputs)
+    errors = torch.tensor([0.5, 3.0]) / 4.0
+    assert made.loss(outputs, targets).item() == pytest.approx(errors.pow(2).mean().item())
+
+
+def test_numbers_are_learnt_in_units_of_their_deviation() -> None:
+    made, plain = head("number", 1, number_mean=2e5, number_deviation=5e4).eval(), head("number", 1).eval()
+    plain.load_state_dict(made.state_dict())
+    given, targets = torch.randn(6, 3 * E), torch.linspace(1e5, 3e5, 6)
+    torch.testing.assert_close(made(given), 2e5 + 5e4 * plain(given))
+    torch.testing.assert_close(made.loss(made(given), targets), plain.loss(plain(given), (targets - 2e5) / 5e4))
 
 
 def test_tokens_without_a_label_do_not_count() -> None:
@@ -198,6 +208,8 @@ def test_config_through_json() -> None:
         ({"kind": "single", "classes": 2, "class_weights": (1.0, -2.0)}, "class_weights: .* got -2.0"),
         ({"kind": "multi", "classes": 2, "positive_weights": (1.0, 0.0)}, "positive_weights: .* got 0.0"),
         ({"kind": "number", "classes": 1, "number_loss": "mae"}, "number_loss: got 'mae'"),
+        ({"kind": "number", "classes": 1, "number_deviation": 0.0}, "number_deviation: expected .* above 0, got 0.0"),
+        ({"kind": "single", "classes": 2, "number_mean": 1.0}, "number_mean: only for kind number"),
         ({"kind": "number", "classes": 1, "value_range": (2.0, 1.0)}, r"value_range: .* got \(2.0, 1.0\)"),
         ({"kind": "number", "classes": 1, "value_range": (0.0, math.inf)}, r"value_range: .* got \(0.0, inf\)"),
         ({"kind": "number", "classes": 1, "value_range": (0.0,)}, r"value_range: .* got \(0.0,\)"),

@@ -1,6 +1,7 @@
 """From documents to a corpus: splits, and what stages have in common."""
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +9,17 @@ import pytest
 import tiny
 
 from ulmkit.errors import ConfigError, DataError, FolderError
-from ulmkit.pipeline import DataOptions, prepare, training_rows, training_texts, validation_rows
+from ulmkit.pipeline import (
+    DataOptions,
+    evaluation_options,
+    prepare,
+    training_rows,
+    training_texts,
+    validation_rows,
+)
 from ulmkit.pipeline.data import default_cache
 from ulmkit.text import Document, EncodedCorpus, SpacyTokenizer, WhitespaceTokenizer, build_corpus
+from ulmkit.text.documents import GIVEN_IN_PYTHON
 
 
 def _texts(corpus: EncodedCorpus, split: str) -> list[str]:
@@ -69,7 +78,7 @@ def test_the_same_from_a_file_with_columns(tmp_path: Path) -> None:
 def test_random_split_keeps_classes_in_proportion_and_is_recorded() -> None:
     data = [(f"text {number}", "rare" if number % 5 == 0 else "common") for number in range(100)]
     corpus = prepare(data, DataOptions(tokenizer="whitespace", workers=1, valid_fraction=0.2), task="single")
-    assert corpus.facts["split_policy"] == {"kind": "random", "valid_fraction": 0.2, "seed": 0}
+    assert corpus.facts["split_policy"] == {"kind": "random", "valid_fraction": 0.2, "seed": 0, "column": None}
     assert corpus.facts["splits"]["valid"]["labels"] == {"common": 16, "rare": 4}
     other = prepare(data, DataOptions(tokenizer="whitespace", workers=1, valid_fraction=0.2, seed=1), task="single")
     assert other.rows("valid").tolist() != corpus.rows("valid").tolist()
@@ -245,6 +254,36 @@ def test_vocabulary_of_another_tokenizer_is_refused() -> None:
         prepare(tiny.reviews(20), tiny.WORDS, tokenizer=own.tokenizer, vocabulary=words)
 
 
+def test_a_prepared_folder_that_was_overwritten_is_refused(tmp_path: Path) -> None:
+    folder = prepare(tiny.reviews(10), tiny.WORDS, folder=tmp_path / "c").folder
+    tokens = folder / "tokens-00000.bin"
+    tokens.write_bytes(b"\xff" * tokens.stat().st_size)
+    with pytest.raises(FolderError, match="tokens-00000.bin: its checksum .* it was altered: prepare the corpus again"):
+        prepare(folder)
+
+
+@pytest.mark.parametrize(
+    ("tokenizer", "limits", "kept"),
+    [
+        ("spacy", {}, "often thrice"),
+        ("spacy", {"min_freq": 1}, "often thrice twice once"),
+        ("spacy", {"max_vocab": 10, "min_freq": 1}, "often"),
+        ("whitespace", {}, "often thrice twice once"),
+        ("whitespace", {"min_freq": 3}, "often thrice"),
+        ("whitespace", {"max_vocab": 3}, "often"),
+    ],
+)
+def test_limits_of_the_vocabulary_hold_for_both_tokenizers_of_words(
+    tokenizer: str, limits: dict[str, int], kept: str
+) -> None:
+    texts = ["often thrice twice", "often thrice once", "often thrice twice", "often"]
+    data = [*(Document(text, split="train") for text in texts), Document("often", split="valid")]
+    tokens = prepare(data, DataOptions(tokenizer=tokenizer, workers=1, **limits)).vocabulary.tokens
+    assert set(tokens) & {"often", "thrice", "twice", "once"} == set(kept.split())
+    if tokenizer == "whitespace":
+        assert ("<unk>" in tokens) == bool(limits)
+
+
 def test_a_missing_label_column_is_told_with_the_columns_there_are(tmp_path: Path) -> None:
     path = tiny.write_csv(tmp_path / "a.csv", [("one", "x"), ("two", "y")], header=("text", "stars"))
     with pytest.raises(DataError, match="has no column 'label'; there are: text, stars"):
@@ -275,6 +314,8 @@ def test_language_models_leave_labels_that_do_not_fit_unread_only_if_told(tmp_pa
         ("tokenizer", "spacey", "tokenizer: got 'spacey'; did you mean 'spacy'?"),
         ("label_task", "singel", "label_task: got 'singel'; did you mean 'single'?"),
         ("pieces_kind", "bqe", "kind: got 'bqe'; did you mean 'bpe'?"),
+        ("max_vocab", 0, "max_vocab: expected a number above 0, got 0"),
+        ("min_freq", 0, "min_freq: expected a number above 0, got 0"),
         ("valid_fraction", 1.5, "valid_fraction: expected 0 < fraction < 1, got 1.5"),
         ("language", "english", "language: expected a code that spaCy has, got 'english'"),
     ],
@@ -284,3 +325,26 @@ def test_options_outside_their_range(option: str, value: object, message: str) -
         tokenizer = {"pieces_kind": "sentencepiece", "language": "spacy"}.get(option, "whitespace")
         options = DataOptions(**{"tokenizer": tokenizer, "workers": 1, option: value})
         prepare(tiny.reviews(10), options)
+
+
+def test_a_model_is_judged_by_the_split_that_it_learnt_by(tmp_path: Path) -> None:
+    path = tiny.write_csv(tmp_path / "a.csv", [("a b c", "x", "m")] * 4, header=("text", "label", "author"))
+    facts = {
+        "data": [{"name": "a.csv"}],
+        "splits": {"policy": "group", "valid_fraction": 0.25, "seed": 3, "column": "author", "kind": "clean"},
+    }
+    learnt_by = DataOptions(split_by="group", valid_fraction=0.25, seed=3, group_column="author")
+    assert evaluation_options(None, path, facts) == learnt_by
+    labelled = DataOptions(label_column="label")
+    assert evaluation_options(labelled, path, facts) == replace(learnt_by, label_column="label")
+    chosen = DataOptions(split_by="random")
+    assert evaluation_options(chosen, path, facts) == chosen
+    given = DataOptions(split_by="given")
+    assert evaluation_options(None, tmp_path / "b.csv", facts) == given
+    assert evaluation_options(None, [("a", "x")], facts | {"data": [{"name": GIVEN_IN_PYTHON}]}) == given
+    assert evaluation_options(None, path, {}) == given
+
+
+def test_a_column_to_split_by_without_the_choice() -> None:
+    with pytest.raises(ConfigError, match="split_by: expected a choice beside group_column; say 'group'"):
+        DataOptions(group_column="author")

@@ -176,8 +176,8 @@ def test_clean_and_transductive() -> None:
         (lambda: _train([("a", "x"), ("b", "x")] * 5), "expected at least two classes .*, got one: 'x'"),
         (lambda: _train([Document("a film", label, split=split) for label, split in
                          [("x", "train"), ("y", "train"), ("z", "valid")]]), "got 'z' in valid alone"),
-        (lambda: _train(recipe=replace(tiny.CLASSIFY, class_weights="balanced"), task="multi",
-                        data=[("a film", ("x",)), ("the story", ("y",))] * 10), "'balanced' is for one label"),
+        (lambda: _train(recipe=replace(tiny.CLASSIFY, class_weights="balanced"), task="number",
+                        data=[("a film", 1.0), ("the story", 2.0)] * 10), "'balanced' is for one label or several"),
         (lambda: _finetune(prepare(tiny.reviews(), DataOptions(tokenizer="bytes", workers=1))),
          r"was prepared with another tokenizer \(bytes\) than the model's \(whitespace\)"),
         (lambda: _train(prepare(tiny.reviews(), DataOptions(tokenizer="bytes", workers=1), task="single")),
@@ -197,13 +197,60 @@ def test_class_weights_are_inverse_to_the_classes_frequencies() -> None:
     assert trained.model.head.config.label_smoothing == 0.1
 
 
+def test_balanced_labels_weigh_their_positives() -> None:
+    data = [(text, ("all", "rare") if number % 4 == 0 else ("all",)) for number, (text, _) in enumerate(tiny.reviews())]
+    recipe = replace(tiny.CLASSIFY, class_weights="balanced")
+    trained = _train(data, recipe=recipe, task="multi", budget=Budget(steps=1))
+    rows = len(tiny.reviews()) * 0.9
+    all_of_them, rare = trained.model.head.config.positive_weights
+    assert all_of_them == pytest.approx(1 / (rows - 1), rel=0.05)
+    assert rare == pytest.approx(3.0, rel=0.2)
+
+
+def test_large_numbers_are_learnt() -> None:
+    data = [(text, 2e5 + 5e4 * (label == "pos")) for text, label in tiny.reviews()]
+    trained = _train(data, task="number", budget=Budget(steps=100))
+    config = trained.model.head.config
+    assert (config.number_mean, config.number_deviation) == pytest.approx((2.25e5, 2.5e4), rel=0.02)
+    assert trained.facts["figures"]["validation"]["rmse"] < 1.5e4
+
+
+def test_data_that_was_split_otherwise_for_the_language_model(tmp_path: Path) -> None:
+    rows = [(text, label, f"author {number % 4}") for number, (text, label) in enumerate(tiny.reviews())]
+    path = tiny.write_csv(tmp_path / "a.csv", rows, header=("text", "label", "author"))
+    by_author = replace(tiny.WORDS, split_by="group", group_column="author", valid_fraction=0.25)
+    tuned = {"random": _finetune(path), "group": _finetune(path, data_options=by_author)}
+    kinds = {
+        name: _train(path, language_model=base, data_options=by_author).facts["splits"]["kind"]
+        for name, base in tuned.items()
+    }
+    assert kinds == {"random": "mixed", "group": "clean"}
+
+
 def test_patience_ends_early_and_leaves_the_best_weights() -> None:
-    recipe = replace(tiny.CLASSIFY, peak_rate=5.0, patience=1, schedule=Schedule("constant"))
+    recipe = replace(tiny.CLASSIFY, peak_rate=0.1, patience=1, schedule=Schedule("constant"))
     trained = _train(recipe=recipe, budget=Budget(steps=60), run=replace(tiny.RUN, validations=30))
     assert trained.facts["stopped_because"] == "patience"
     assert trained.facts["steps"] < 60
     losses = [row["valid_loss"] for row in trained.history if row["kind"] == "validation"]
-    assert trained.facts["figures"]["validation"]["loss"] == pytest.approx(min(losses), rel=1e-4)
+    assert min(losses) < losses[-1]
+    recorded = trained.facts["figures"]["validation"]["loss"]
+    assert recorded == pytest.approx(min(losses), rel=1e-4)
+    corpus = prepare(tiny.reviews(), tiny.WORDS, task="single", tokenizer=trained.tokenizer,
+                     vocabulary=trained.vocabulary)  # fmt: skip
+    judged = validation_rows(corpus)
+    found = watched(make_report(predict_rows(trained.model, corpus, judged), corpus, judged))
+    assert found["loss"] == pytest.approx(recorded, rel=1e-3)
+
+
+def test_a_language_model_has_patience_too() -> None:
+    recipe = replace(tiny.LEARN, peak_rate=1.0, patience=1, schedule=Schedule("constant"))
+    trained = _pretrain(recipe=recipe, budget=Budget(steps=60), run=replace(tiny.RUN, validations=30))
+    assert trained.facts["stopped_because"] == "patience"
+    losses = [row["valid_loss"] for row in trained.history if row["kind"] == "validation"]
+    (figures,) = trained.facts["figures"].values()
+    assert figures["loss"] == pytest.approx(min(losses), rel=1e-4)
+    assert min(losses) < losses[-1]
 
 
 def test_learning_rate_search_leaves_the_model_as_it_was() -> None:

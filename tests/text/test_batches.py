@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ulmkit.errors import ConfigError, DataError
@@ -202,9 +202,16 @@ def test_padding_is_small(reviews, size, most):
     assert padded < 0.7 * unsorted
 
 
-def test_no_document_is_left_alone(reviews):
-    rows = reviews.rows()[:65]
-    assert [len(batch.rows) for batch in ClassifierBatches(reviews, rows, 64).epoch(0)] in ([33, 32], [32, 33])
+@settings(max_examples=60, deadline=None)
+@given(documents=st.integers(1, 100), batch_size=st.integers(1, 40))
+@example(documents=65, batch_size=64)
+@example(documents=3, batch_size=2)
+def test_batches_differ_by_one_and_leave_no_document_alone(reviews, documents, batch_size):
+    batches = ClassifierBatches(reviews, reviews.rows()[:documents], batch_size)
+    sizes = [len(batch.rows) for batch in batches.epoch(0)]
+    assert max(sizes) - min(sizes) <= 1
+    assert max(sizes) <= batch_size
+    assert min(sizes) > 1 or documents == 1 or batch_size < 3
 
 
 def test_make_up_and_order_change_with_the_epoch(reviews):

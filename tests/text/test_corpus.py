@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tracemalloc
 from collections import Counter
 
 import numpy as np
@@ -21,6 +22,7 @@ from ulmkit.text.document import Document
 from ulmkit.text.documents import DocumentSource
 from ulmkit.text.plain_tokenizers import ByteTokenizer, WhitespaceTokenizer
 from ulmkit.text.shards import ShardReader, ShardWriter
+from ulmkit.text.spacy_tokenizer import SpacyTokenizer
 from ulmkit.text.splits import SplitPolicy
 from ulmkit.text.token_stream import reverse_document
 from ulmkit.text.vocabulary import Vocabulary
@@ -102,6 +104,39 @@ def test_ruled_vocabulary_has_the_special_tokens_and_min_freq():
     assert len(choose_vocabulary(Ruled(), None, types, np.array([9, 3, 2]), max_vocab=10, min_freq=1)) == 10
 
 
+@pytest.mark.parametrize("tokenizer", [WORDS, SpacyTokenizer("xx")], ids=["whitespace", "spacy"])
+@pytest.mark.parametrize(
+    ("limit", "message"),
+    [({"max_vocab": 0}, r"max_vocab: expected more than the \d special tokens, got 0"),
+     ({"min_freq": 0}, "min_freq: expected a number above 0, got 0")],
+)  # fmt: skip
+def test_limits_of_zero_are_refused(tokenizer, limit, message):
+    with pytest.raises(ConfigError, match=message):
+        choose_vocabulary(tokenizer, None, ["a", "b"], np.array([9, 3]), **limit)
+
+
+@pytest.mark.parametrize(
+    ("limits", "tokens"),
+    [
+        ({}, ("a", "b", "<eos>", "c")),
+        ({"max_vocab": 4}, ("a", "b", "<eos>", "c")),
+        ({"max_vocab": 3}, ("<unk>", "<eos>", "a")),
+        ({"min_freq": 2}, ("<unk>", "<eos>", "a", "b")),
+    ],
+)
+def test_limits_of_a_word_corpus(tmp_path, limits, tokens):
+    corpus = build([Document("a a a a b b c")], tmp_path / "c", **limits)
+    assert corpus.vocabulary.tokens == tokens
+    kept = [word if word in tokens else "<unk>" for word in corpus.tokenizer.tokenize("a a a a b b c")[:-1]]
+    assert corpus.vocabulary.decode(corpus.document(0)) == [*kept, "<eos>"]
+
+
+def test_word_corpus_with_its_own_unknown_token_keeps_the_order_of_counts(tmp_path):
+    documents = [Document("a a a <unk> <unk> b", split="train"), Document("c", split="test")]
+    corpus = build(documents, tmp_path / "c", max_vocab=3)
+    assert corpus.vocabulary.tokens == ("a", "<unk>", "<eos>")
+
+
 def test_closed_vocabulary_is_the_tokenizers(tmp_path):
     corpus = build([Document("aä"), Document("")], tmp_path / "c", tokenizer=ByteTokenizer())
     assert corpus.vocabulary == ByteTokenizer().closed_vocabulary()
@@ -178,11 +213,11 @@ def test_groups_times_columns_and_policy(tmp_path):
         Document(f"w{at}", group="ab"[at % 2], time=float(at), columns={"lang": "en"} if at else {}) for at in range(6)
     ]
     corpus = build(documents, tmp_path / "c", split_policy=SplitPolicy(kind="group", valid_fraction=0.5))
-    assert len(set(corpus.groups(corpus.rows("valid")))) == 1
-    assert set(corpus.groups(range(6))) == {"a", "b"}
+    assert len(set(corpus.table["group"][corpus.rows("valid")])) == 1
+    assert corpus.table["group"].tolist() == [0, 1, 0, 1, 0, 1]
     assert corpus.table["time"].tolist() == [0, 1, 2, 3, 4, 5]
     assert corpus.column("lang", [0, 1]) == ["", "en"]
-    assert corpus.facts["split_policy"] == {"kind": "group", "valid_fraction": 0.5, "seed": 0}
+    assert corpus.facts["split_policy"] == {"kind": "group", "valid_fraction": 0.5, "seed": 0, "column": None}
 
 
 def test_random_split_is_stratified(tmp_path):
@@ -212,6 +247,29 @@ def test_near_duplicates_are_reported_by_split(tmp_path):
         },
     }
     assert build(documents, tmp_path / "d", count_near_duplicates=False).facts["near_duplicates"] is None
+
+
+def test_a_corpus_in_one_document_is_not_compared(tmp_path, monkeypatch):
+    monkeypatch.setattr("ulmkit.text.corpus_builder._MAX_COMPARED_TOKENS", 60)
+    long, short = " ".join(f"w{at}" for at in range(60)), " ".join(f"w{at}" for at in range(59))
+    parts = (("train", long), ("train", short), ("valid", long), ("valid", short))
+    found = build([Document(text, split=split) for split, text in parts], tmp_path / "c").facts["near_duplicates"]
+    assert found == {"valid": {"train": {"documents": 1, "exact": 1, "near": 1}}}
+
+
+def test_memory_of_a_document_is_a_small_multiple_of_its_size(tmp_path, monkeypatch):
+    monkeypatch.setattr("ulmkit.text.corpus_builder._MAX_COMPARED_TOKENS", 1000)
+    monkeypatch.setattr("ulmkit.text.corpus_builder._DIGEST_CHARACTERS", 1 << 14)
+    monkeypatch.setattr("ulmkit.text.corpus_chunks.PIECE_CHARACTERS", 1 << 14)
+    monkeypatch.setattr("ulmkit.text.corpus_spool._BLOCK_TOKENS", 1 << 12)
+    documents = [
+        Document("\n".join(f"some word{at % 1000}" for at in range(60_000)), split=name) for name in ("train", "valid")
+    ]
+    tracemalloc.start()
+    cached_corpus(documents, tmp_path, tokenizer=WORDS, workers=1)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 8 * len(documents[0].text)
 
 
 def test_sources_and_progress(tmp_path):
@@ -444,6 +502,11 @@ def test_damaged_cache_is_built_anew(tmp_path):
     first = cached_corpus(labelled(8), tmp_path, tokenizer=WORDS)
     (first.folder / "tokens-00000.bin").write_bytes(b"")
     assert len(cached_corpus(labelled(8), tmp_path, tokenizer=WORDS).document(0)) == 3
+    tokens = first.folder / "tokens-00000.bin"
+    whole = tokens.read_bytes()
+    tokens.write_bytes(b"\xff" * len(whole))
+    cached_corpus(labelled(8), tmp_path, tokenizer=WORDS)
+    assert tokens.read_bytes() == whole
 
 
 def test_cache_needs_documents_that_can_be_read_twice(tmp_path):
@@ -452,9 +515,15 @@ def test_cache_needs_documents_that_can_be_read_twice(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "change", [{"text": "y"}, {"label": "b"}, {"group": "g"}, {"time": 1.0}, {"columns": {"a": "b"}}]
+    "change",
+    [
+        *({"text": text} for text in ("y", "", ("x",), ("x", ""), ("", "x"), "x" * 10 + "y", "\ud800")),
+        *({"label": "b"}, {"group": "g"}, {"time": 1.0}, {"split": "train"}, {"columns": {"a": "b"}}),
+    ],
+    ids=str,
 )
-def test_fingerprint_covers_all_of_a_document(change):
+def test_fingerprint_covers_all_of_a_document(change, monkeypatch):
+    monkeypatch.setattr("ulmkit.text.corpus_builder._DIGEST_CHARACTERS", 4)
     known = {"text": "x", "label": "a"}
     assert fingerprint_documents([Document(**known)]) != fingerprint_documents([Document(**{**known, **change})])
 

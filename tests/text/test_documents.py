@@ -1,3 +1,4 @@
+import csv
 import json
 import sys
 
@@ -46,11 +47,44 @@ def test_text_file_by_lines(tmp_path):
     assert [document.text for document in read(path, lines=True)] == ["one two", "three"]
 
 
-@pytest.mark.parametrize(("name", "separator"), [("a.csv", ","), ("a.tsv", "\t")])
-def test_csv_with_quotes_and_line_breaks(tmp_path, name, separator):
-    rows = [["text", "label"], ['"a, ""b""\nc"', "pos"], ["d", ""]]
-    path = write(tmp_path / name, "".join(separator.join(row) + "\n" for row in rows))
+def test_csv_with_quotes_and_line_breaks(tmp_path):
+    path = write(tmp_path / "a.csv", 'text,label\n"a, ""b""\nc",pos\nd,\n')
     assert read(path) == [Document('a, "b"\nc', "pos"), Document("d", None)]
+
+
+@pytest.mark.parametrize(
+    ("cell", "text"),
+    [
+        ('a 3" pipe', 'a 3" pipe'),
+        ('"so it begins', '"so it begins'),
+        ('"', '"'),
+        ('"one" and "two"', '"one" and "two"'),
+        ('"a ""b"" c"', 'a "b" c'),
+        ('"""b"" c"', '"b" c'),
+        ('"a\tb"', "a\tb"),
+        ('""', ""),
+    ],
+)
+def test_quotes_in_tsv(tmp_path, cell, text):
+    path = write(tmp_path / "a.tsv", f'\ufefftext\tlabel\r\n{cell}\tpos\r\n\r\nnext "\tneg\r\n')
+    assert read(path) == [Document(text, "pos"), Document('next "', "neg")]
+
+
+def test_tsv_cells_between_quotes_of_two_sentences(tmp_path):
+    path = write(tmp_path / "a.tsv", 'one\ttwo\n"He said\tit was so"\n')
+    assert read(path, task="pair") == [Document(('"He said', 'it was so"'))]
+
+
+def test_tsv_as_csv_writers_make_it(tmp_path):
+    rows = [("text", "label"), ('tab\tand "quote"', "x"), ('"', "y"), ("plain", "z")]
+    with open(tmp_path / "a.tsv", "w", newline="") as file:
+        csv.writer(file, delimiter="\t").writerows(rows)
+    assert read(tmp_path / "a.tsv") == [Document(text, label) for text, label in rows[1:]]
+
+
+def test_tsv_of_a_very_long_field(tmp_path):
+    path = write(tmp_path / "a.tsv", 'text\n"' + 'x""\t' * 50_000 + '"\n')
+    assert len(read(path)[0].text) == 150_000
 
 
 def test_csv_of_a_very_long_field(tmp_path):
@@ -61,6 +95,31 @@ def test_csv_of_a_very_long_field(tmp_path):
 def test_jsonl(tmp_path):
     path = write(tmp_path / "a.jsonl", '{"text": "a", "label": 1}\n\n{"text": "b", "label": null}\n{"text": null}\n')
     assert read(path) == [Document("a", "1"), Document("b"), Document("")]
+
+
+def test_half_characters_are_replaced(tmp_path):
+    half = r"\ud83d"
+    row = f'{{"text": "a{half}", "label": "x{half}", "who": "{half}", "part": "p{half}", "more": "{half}b"}}'
+    path = write(tmp_path / "a.jsonl", row + '\n{"text": "\\ud83d\\ude00", "label": "y"}')
+    documents = read(path, group_column="who", split_column="part", columns=["more"])
+    assert documents[0] == Document("a\ufffd", "x\ufffd", None, "\ufffd", None, "p\ufffd", {"more": "\ufffdb"})
+    assert documents[1].text == "\N{GRINNING FACE}"
+    path = write(tmp_path / "b.jsonl", f'{{"tokens": ["{half}"], "labels": ["O{half}"]}}')
+    assert read(path, task="tokens") == [Document("\ufffd", ("O\ufffd",), ("\ufffd",))]
+    assert read(["\ud83d", (("\udc00", "b"), "\ud83d")]) == [Document("\ufffd"), Document(("\ufffd", "b"), "\ufffd")]
+
+
+@pytest.mark.parametrize("cell", ["", " ", '""'])
+def test_blank_cells_say_nothing(tmp_path, cell):
+    path = write(tmp_path / "a.csv", f"text,label,who,part,more\nx,{cell},{cell},{cell},{cell}\n")
+    assert read(path, group_column="who", split_column="part", columns=["more"]) == [
+        Document("x", columns={"more": ""})
+    ]
+
+
+def test_not_a_number_is_no_group(tmp_path):
+    path = write_parquet(tmp_path / "a.parquet", {"text": ["x", "y"], "who": [float("nan"), 2.0]})
+    assert [document.group for document in read(path, group_column="who")] == [None, "2.0"]
 
 
 def test_parquet(tmp_path):
@@ -168,6 +227,107 @@ def test_folder_of_parquet_as_on_the_hub(tmp_path):
     assert len(read(tmp_path, split=["train", "unsupervised"])) == 2
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("ptb.train.txt", "ptb.valid.txt", "ptb.test.txt"),
+        ("wiki.train.tokens", "wiki.valid.tokens", "wiki.test.tokens"),
+        ("my_train.TXT", "my-dev.txt", "my.test.txt"),
+        ("glue_train.tsv", "dev_matched.tsv", "data/x.test.tsv"),
+        ("train/en/a.csv", "val/en/a.csv", "test/en/a.csv"),
+    ],
+)
+def test_splits_by_any_part_of_a_name(tmp_path, names):
+    for name in names:
+        write(tmp_path / name, f"text\n{name}\n")
+    found = {document.split: document.text for document in read(tmp_path)}
+    assert [found[split].removeprefix("text\n").strip() for split in ("train", "valid", "test")] == list(names)
+
+
+@pytest.mark.parametrize("name", ["train_test.txt", "dev.unsup-1.csv", "train-val/a.csv"])
+def test_a_name_of_two_splits(tmp_path, name):
+    write(tmp_path / name, "text\nx\n")
+    message = rf"{name.split('/')[0]}: expected the name of one split, got \w+ and \w+; rename it"
+    with pytest.raises(DataError, match=message):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("named", "other"), [("train.txt", "tset.txt"), ("b.test.csv", "all.csv"), ("test/a.csv", "more/a.csv")]
+)
+def test_splits_named_by_some_files_only(tmp_path, named, other):
+    write(tmp_path / named, "text\nx\n")
+    write(tmp_path / other, "text\nx\n")
+    message = f"expected every data file to name its split, as {named} does, got {other}; rename or move it"
+    with pytest.raises(DataError, match=message):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["dev", "test-data", "train"])
+def test_the_given_folders_own_name_is_no_split(tmp_path, name):
+    write(tmp_path / name / "a.csv", "text\nx\n")
+    write(tmp_path / name / "b.csv", "text\ny\n")
+    assert {document.split for document in read(tmp_path / name)} == {None}
+    assert {document.split for document in read(tmp_path)} == {known_split(name)}
+
+
+def make_imdb(folder):
+    """The layout of the official IMDb archive."""
+    for name in ("README", "imdb.vocab", "imdbEr.txt"):
+        write(folder / name, "not a document")
+    for part, labels in (("train", ("pos", "neg", "unsup")), ("test", ("pos", "neg"))):
+        write(folder / part / "labeledBow.feat", "9 0:9 1:1")
+        for label in labels:
+            write(folder / part / f"urls_{label}.txt", "an address")
+            for at in range(2):
+                write(folder / part / label / f"{at}_{at + 7}.txt", f"{part} {label} {at}")
+    return folder
+
+
+def test_imdb_archive(tmp_path):
+    documents = read(make_imdb(tmp_path / "aclImdb"))
+    expected = [Document(f"test {label} {at}", label, split="test") for label in ("neg", "pos") for at in range(2)]
+    expected += [Document(f"train {label} {at}", label, split="train") for label in ("neg", "pos") for at in range(2)]
+    expected += [Document(f"train unsup {at}", split="unsupervised") for at in range(2)]
+    assert documents == expected
+
+
+def test_a_part_of_the_imdb_archive(tmp_path):
+    documents = read(make_imdb(tmp_path) / "train")
+    assert [(document.label, document.split) for document in documents] == [
+        *[("neg", None)] * 2,
+        *[("pos", None)] * 2,
+        *[(None, "unsupervised")] * 2,
+    ]
+
+
+def test_folders_beside_splits_are_passed_over(tmp_path):
+    for place in ("train/pos/1", "test/pos/1", "docs/1", "old/pos/1", "train_test_notes"):
+        write(tmp_path / f"{place}.txt", place)
+    assert [document.text for document in read(tmp_path)] == ["test/pos/1", "train/pos/1"]
+
+
+def test_folders_without_texts_do_not_hide_loose_ones(tmp_path):
+    (tmp_path / "test").mkdir()
+    write(tmp_path / "images" / "1.png", "x")
+    write(tmp_path / "a.txt", "one")
+    assert read(tmp_path) == [Document("one")]
+
+
+def test_split_folders_of_longer_names(tmp_path):
+    for place in ("train_en/pos/1", "test_en/pos/1"):
+        write(tmp_path / f"{place}.txt", place)
+    assert [(document.split, document.label) for document in read(tmp_path)] == [("test", "pos"), ("train", "pos")]
+
+
+def test_texts_named_for_splits_beside_label_folders(tmp_path):
+    for name in ("train.txt", "test.txt", "old/1.txt"):
+        write(tmp_path / name, "x")
+    message = r"expected texts named for their splits or LABEL/doc\.txt folders, got test\.txt and old/1\.txt; move"
+    with pytest.raises(DataError, match=message):
+        read(tmp_path)
+
+
 def test_label_folders(tmp_path):
     write(tmp_path / "pos" / "1.txt", "good")
     write(tmp_path / "neg" / "1.txt", "bad")
@@ -214,6 +374,9 @@ def test_folder_of_mixed_kinds(tmp_path):
         ("validation", "valid"),
         ("dev_2", "valid"),
         ("training.en", "train"),
+        ("ptb.train", "train"),
+        ("my_corpus-Dev.v2", "valid"),
+        ("contest", None),
         ("a", None),
     ],
 )
@@ -396,6 +559,7 @@ def test_wrong_number_of_text_columns(tmp_path):
     [
         ("a.csv", "text,label\nx,y\nz\n", r"a\.csv, line 3: expected 2 fields, got 1"),
         ("a.csv", 'text\nx\n"open', r"a\.csv, line 3: not valid CSV"),
+        ("a.tsv", 'text\tlabel\n"x\ny"\tz\n', r"a\.tsv, line 2: expected 2 fields, got 1; in \.tsv a line is a row"),
         ("a.csv", "text,text\nx,y\n", r"expected each column once, got 'text' twice"),
         ("a.jsonl", '{"text": "a"}\n{"text": \n', r"a\.jsonl, line 2: not valid JSON"),
         ("a.jsonl", '{"text": "a"}\n["b"]\n', r"a\.jsonl, line 2: expected a JSON object, got '\[\"b\"\]'"),

@@ -87,6 +87,54 @@ def test_blocks_do_not_change_what_is_found(monkeypatch):
     assert 0 < whole.near.sum() < 30
 
 
+def with_one_change_each(text, count):
+    words = text.split()
+    return [" ".join([*words[:at], "changed", *words[at + 1 :]]) for at in range(count)]
+
+
+def test_many_documents_like_a_single_one_are_all_found():
+    other = made_up_text(random.Random(2), 300)
+    found = find_near_duplicates(with_one_change_each(other, 300), [other])
+    assert found.near.all()
+    assert not found.exact.any()
+
+
+def test_more_documents_than_a_window_holds(monkeypatch):
+    other = made_up_text(random.Random(3), 100)
+    monkeypatch.setattr("ulmkit.text.near_duplicates._WINDOW", 7)
+    monkeypatch.setattr("ulmkit.text.near_duplicates._MAX_UNLIKE", 3)
+    assert find_near_duplicates(with_one_change_each(other, 100), [other]).near.all()
+
+
+def template(generator, count):
+    """Documents of one beginning, no two of them near-duplicates."""
+    shared = made_up_text(generator, 80)
+    return [f"{shared} {made_up_text(generator, 20)}" for _ in range(count)]
+
+
+def test_likes_are_found_among_many_of_one_template():
+    generator = random.Random(4)
+    others = template(generator, 120)
+    texts = [with_changes(generator, text, 1) for text in others]
+    found = find_near_duplicates(texts, others)
+    assert found.near.tolist() == naive(texts, others) == [True] * 120
+
+
+def test_comparisons_are_bounded_by_the_number_of_documents(monkeypatch):
+    generator, compared = random.Random(5), []
+
+    def counted(left, right):
+        compared.append(1)
+        return resemblance(left, right)
+
+    monkeypatch.setattr("ulmkit.text.near_duplicates.resemblance", counted)
+    texts = template(generator, 400)
+    others = [texts[0].rsplit(maxsplit=20)[0] + " " + made_up_text(generator, 20) for _ in range(20)]
+    found = find_near_duplicates(texts, others)
+    assert not found.near.any()
+    assert 20 * 40 < len(compared) <= 20 * 64
+
+
 def test_resemblance():
     assert resemblance(np.array([1, 2, 3]), np.array([2, 3, 4])) == 0.5
     assert resemblance(np.array([]), np.array([])) == 0.0

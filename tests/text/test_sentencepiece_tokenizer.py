@@ -6,9 +6,10 @@ import pytest
 import sentencepiece
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from special_texts import LIKE_SPECIALS
 
 from ulmkit.errors import DataError, FolderError, MissingPackageError
-from ulmkit.text import sentencepiece_tokenizer
+from ulmkit.text import chunk_tokens, sentencepiece_tokenizer
 from ulmkit.text.rules import SPECIALS
 from ulmkit.text.sentencepiece_tokenizer import RESERVED, SentencePieceTokenizer, case_segments
 from ulmkit.text.sentencepiece_training import train_sentencepiece
@@ -101,13 +102,32 @@ def test_language_without_spaces(text: str) -> None:
     assert CHINESE.detokenize(tokens) == text.replace("，", ",").replace("！", "!")  # NFKC
 
 
-@given(st.text(max_size=40))
-@settings(max_examples=200, deadline=None)
-def test_any_text_can_be_tokenized_and_no_special_token_comes_from_it(text: str) -> None:
-    tokens = ENGLISH.tokenize(text)
+@pytest.mark.parametrize("tokenizer", [ENGLISH, CHINESE], ids=["english", "chinese"])
+@given(text=LIKE_SPECIALS)
+@settings(max_examples=400, deadline=None)
+def test_any_text_can_be_tokenized_and_no_special_token_comes_from_it(
+    tokenizer: SentencePieceTokenizer, text: str
+) -> None:
+    tokens = tokenizer.tokenize(text)
     assert tokens[0] == "xxbos"
     assert not set(tokens[1:]) & {"xxbos", "xxeos", "xxpad", "xxfld"}
-    assert ENGLISH.tokenize_many([text, "", text]) == [tokens, ["xxbos"], tokens]
+    assert tokenizer.tokenize_many([text, "", text]) == [tokens, ["xxbos"], tokens]
+
+
+def test_unknown_characters_that_normalise_to_a_special_name_are_unknown() -> None:
+    assert CHINESE.tokenize("ｘｘｂｏｓ") == ["xxbos", "▁", "xxunk"]
+    assert CHINESE.tokenize("我ｘｘｆｌｄ") == ["xxbos", "▁", "我", "xxunk"]
+
+
+def test_parts_of_long_chunks_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = ["，".join(f"我们{number}去了{part}" for part in range(60)) for number in range(40)]
+    expected = [CHINESE.tokenize(text) for text in texts]
+    monkeypatch.setattr(chunk_tokens, "MAX_LEARNT_CHARACTERS", 1000)
+    tokenizer = pickle.loads(pickle.dumps(CHINESE))
+    for text, tokens in zip(texts, expected, strict=True):
+        assert len(text) > 256
+        assert tokenizer.tokenize(text) == tokens
+        assert sum(map(len, tokenizer._subwords)) <= 1000
 
 
 def test_pickle_and_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,3 +1,4 @@
+import html
 import importlib.metadata
 import pickle
 import re
@@ -6,10 +7,13 @@ import pytest
 import spacy
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from special_texts import LIKE_SPECIALS
 
 from ulmkit.errors import ConfigError, MissingPackageError
 from ulmkit.text import chunk_tokens, spacy_tokenizer
+from ulmkit.text.chunk_tokens import KEPT_CHUNKS
 from ulmkit.text.spacy_tokenizer import SpacyTokenizer
+from ulmkit.text.streaming import StreamingTokens
 
 ENGLISH = SpacyTokenizer("en")
 SPACY = spacy.blank("en").tokenizer
@@ -112,12 +116,13 @@ def test_only_the_first_mark_within_a_word_is_kept() -> None:
     ]  # fmt: skip
 
 
-@given(st.text(max_size=40))
-@settings(max_examples=200, deadline=None)
+@given(LIKE_SPECIALS)
+@settings(max_examples=400, deadline=None)
 def test_any_text_can_be_tokenized_and_no_special_token_comes_from_it(text: str) -> None:
     tokens = ENGLISH.tokenize(text)
     assert tokens[0] == "xxbos"
     assert not set(tokens[1:]) & {"xxbos", "xxeos", "xxpad", "xxfld"}
+    assert "xxunk" not in tokens or "<unk>" in html.unescape(text)
     assert all(token == "\n" or token == "\n\n" or token.split() == [token] for token in tokens)
 
 
@@ -170,8 +175,23 @@ def test_memory_is_emptied_when_full_and_tokens_stay_the_same(monkeypatch: pytes
     texts = [f"Word{number} {'y' * 300}" for number in range(40)]
     expected = tokenizer.tokenize_many(texts)
     assert not any(len(chunk) > 256 for chunk in tokenizer._chunks._known)
-    monkeypatch.setattr(chunk_tokens, "MAX_KNOWN", 20)
+    assert len(tokenizer._chunks._known) > 40
+    monkeypatch.setattr(chunk_tokens, "MAX_LEARNT_CHARACTERS", 2000)
     tokenizer = SpacyTokenizer("xx")
     assert [tokenizer.tokenize(text) for text in texts] == expected
-    assert len(tokenizer._chunks._known) <= 20
-    assert len(tokenizer._words) <= 22
+    assert len(tokenizer._chunks._known) <= 7 + len(KEPT_CHUNKS)
+
+
+def test_parts_of_long_chunks_are_forgotten_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = ["，".join(f"第{number}句{part}" for part in range(60)) for number in range(40)]
+    expected = SpacyTokenizer("zh").tokenize_many(texts)
+    monkeypatch.setattr(chunk_tokens, "MAX_LEARNT_CHARACTERS", 1000)
+    tokenizer = SpacyTokenizer("zh")
+    for text, tokens in zip(texts, expected, strict=True):
+        assert len(text) > 256
+        assert tokenizer.tokenize(text) == tokens
+        assert sum(map(len, tokenizer._words)) <= 1000
+    streaming = StreamingTokens(tokenizer)
+    for character in "".join(texts):
+        streaming.feed(character)
+        assert sum(map(len, tokenizer._words)) <= 1000

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from ulmkit.errors import ConfigError, DataError
 from ulmkit.text.document import Document
+from ulmkit.text.documents import read_documents
 from ulmkit.text.splits import SplitPolicy, split_documents
 
 
@@ -100,6 +101,13 @@ def test_groups_are_never_divided(groups, fraction):
 def test_policies_that_cannot_be_followed(documents, kind, message):
     with pytest.raises(DataError, match=message):
         chosen(documents, kind=kind)
+
+
+def test_documents_with_a_blank_group_are_without_one(tmp_path):
+    (tmp_path / "a.csv").write_text('text,who\na,ann\nb,\nc," "\nd,ben\n')
+    documents = list(read_documents(tmp_path / "a.csv", group_column="who"))
+    with pytest.raises(DataError, match=r"a group for every document, got 2 of 4 without"):
+        chosen(documents, kind="group")
 
 
 def test_policy_options():

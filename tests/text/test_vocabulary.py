@@ -86,12 +86,6 @@ def test_decode_refuses_ids_out_of_range(number: int) -> None:
         Vocabulary(["a", "b"]).decode([0, number])
 
 
-@pytest.mark.parametrize(("size", "aligned"), [(1, 8), (8, 8), (9, 16), (60_000, 60_000)])
-def test_aligned_size_is_the_next_multiple_of_eight(size: int, aligned: int) -> None:
-    vocabulary = Vocabulary(map(str, range(size)))
-    assert (len(vocabulary), vocabulary.aligned_size) == (size, aligned)
-
-
 def test_special_ids_of_both_kinds_of_corpus() -> None:
     usual = Vocabulary(SPECIALS)
     assert (usual.unk_id, usual.pad_id, usual.bos_id, usual.eos_id) == (0, 1, 2, 3)

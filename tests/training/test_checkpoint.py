@@ -9,7 +9,7 @@ import torch
 
 import ulmkit.training.checkpoint as checkpoint_module
 from ulmkit.errors import FolderError
-from ulmkit.files import read_json, write_json
+from ulmkit.files import fingerprint, read_json, write_json
 from ulmkit.training import Checkpoint, latest_checkpoint, load_checkpoint, save_checkpoint
 from ulmkit.training.checkpoint import load_tensors, save_tensors
 
@@ -86,15 +86,28 @@ def test_missing_or_altered_tensors(tmp_path, name):
 def test_altered_json(tmp_path):
     path = save_checkpoint(tmp_path, 1, make())
     document = read_json(path / "state.json")
-    write_json(path / "state.json", document | {"format_version": 99})
-    with pytest.raises(FolderError, match="expected format version 1, got 99"):
-        load_checkpoint(path)
+    for version in (1, 99):
+        write_json(path / "state.json", document | {"format_version": version})
+        with pytest.raises(FolderError, match=f"expected format version 2, got {version}; remove it and begin anew"):
+            load_checkpoint(path)
     document["state"]["plain"]["a"] = 2
     write_json(path / "state.json", document)
     with pytest.raises(FolderError, match="its fingerprint is wrong"):
         load_checkpoint(path)
     write_json(path / "state.json", [])
     with pytest.raises(FolderError, match="expected a checkpoint's state, got something else"):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize("key", ["sha256", "state"])
+def test_missing_keys(tmp_path, key):
+    path = save_checkpoint(tmp_path, 1, make())
+    document = read_json(path / "state.json")
+    del document[key], document["fingerprint"]
+    write_json(path / "state.json", document | {"fingerprint": fingerprint(document)})
+    with pytest.raises(
+        FolderError, match=f"checkpoint-00000001: expected '{key}' in it, got none; remove it and begin"
+    ):
         load_checkpoint(path)
 
 

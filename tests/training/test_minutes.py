@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from toy_task import FakeClock, ToyTask
 
+import ulmkit.training.run as run_module
 from ulmkit.training import Budget, Schedule, Trainer, TrainerConfig, TrainingInterrupted, full, gradual_unfreezing
 
 RAMP = Schedule("slanted_triangular", {"ratio": 1000})
@@ -77,6 +78,21 @@ def test_validations_that_take_more_than_a_tenth_of_the_time_are_left_out():
 def test_one_validation_at_the_end_is_late_by_itself():
     _, clock = run(lambda now: 1.0, validation_seconds=10.0, validate_every=1)
     assert clock.now == pytest.approx(130, abs=1)
+
+
+def test_slow_saving_makes_no_second_validation_due_at_one_step(tmp_path, monkeypatch):
+    clock = FakeClock()
+    save = run_module.save_checkpoint
+
+    def save_slowly(*arguments):
+        clock.now += 90.0
+        return save(*arguments)
+
+    monkeypatch.setattr(run_module, "save_checkpoint", save_slowly)
+    config = TrainerConfig(validate_every=Budget(minutes=1), checkpoint_every=Budget(steps=4))
+    phases = full(3, budget=Budget(steps=8), peak_rate=0.01)
+    result = Trainer(TimedTask(clock, lambda now: 30.0), config, phases, tmp_path, clock=clock).fit()
+    assert [row["step"] for row in result.history if row["kind"] == "validation"] == [2, 4, 5, 7, 8]
 
 
 def test_phases_share_the_time():

@@ -61,21 +61,6 @@ def test_steps_against_the_formulas(name, decay):
         torch.testing.assert_close(parameter.detach(), naive(before, config, rate, 4))
 
 
-@pytest.mark.parametrize(
-    ("name", "decay"), [("adamw", "decoupled"), ("adamw", "l2"), ("sgd", "l2"), ("sgd", "decoupled")]
-)
-def test_vectors_without_decay(name, decay):
-    config = OptimizerConfig(name=name, decay=decay, weight_decay=0.5, decay_vectors=False)
-    members = parameters()
-    before = [p.detach().clone() for p in members]
-    optimizer = make_optimizer([members], config, [0.1])
-    for parameter in members:
-        parameter.grad = torch.zeros_like(parameter)
-    optimizer.step()
-    assert not torch.equal(members[0], before[0])
-    assert torch.equal(members[1], before[1])
-
-
 def test_discriminative_rates_by_hand():
     assert discriminative_rates(0.01, 4) == pytest.approx([0.01 / 17.576, 0.01 / 6.76, 0.01 / 2.6, 0.01])
     assert discriminative_rates(0.3, 2, factor=1.0) == [0.3, 0.3]
@@ -83,7 +68,7 @@ def test_discriminative_rates_by_hand():
 
 def test_rates_and_momentum_reach_their_groups():
     members = parameters()
-    config = OptimizerConfig(betas=(0.7, 0.98), decay_vectors=False)
+    config = OptimizerConfig(betas=(0.7, 0.98))
     optimizer = make_optimizer([[members[0]], [members[1]]], config, [0.0, 0.0])
     set_rates(optimizer, [0.5, 0.25], 0.85, config)
     assert [(g["lr"], g["betas"]) for g in optimizer.param_groups] == [(0.5, (0.85, 0.98)), (0.25, (0.85, 0.98))]

@@ -3,7 +3,6 @@ import io
 import pytest
 from toy_task import FakeClock, ToyTask
 
-from ulmkit.errors import ConfigError
 from ulmkit.training import (
     Budget,
     LineProgress,
@@ -27,7 +26,7 @@ def test_text():
 
 def test_lines_are_sparse():
     stream, clock = io.StringIO(), FakeClock()
-    progress = LineProgress("pretrain", stream, every_seconds=15, clock=clock)
+    progress = LineProgress(stream, every_seconds=15, clock=clock)
     progress.start()
     for clock.now in range(40):
         progress.update(INFO)
@@ -35,21 +34,20 @@ def test_lines_are_sparse():
     progress.close()
     lines = stream.getvalue().splitlines()
     assert len(lines) == 4
-    assert lines[0] == "pretrain:  50%  " + INFO.text()
-    assert lines[3] == "pretrain: validation"
+    assert lines[0] == " 50%  " + INFO.text()
+    assert lines[3] == "validation"
 
 
 def test_live_bar(monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     stream = io.StringIO()
-    progress = RichProgress("pretrain", stream)
+    progress = RichProgress(stream)
     progress.close()
     progress.start()
     progress.update(INFO)
     progress.message("[step] validation")
     progress.close()
     assert "[step] validation" in stream.getvalue()
-    assert "pretrain" in stream.getvalue()
     assert "50%" in stream.getvalue()
     assert INFO.text() in stream.getvalue()
 
@@ -59,12 +57,8 @@ def test_choice():
         def isatty(self):
             return True
 
-    assert isinstance(make_progress(stream=io.StringIO()), LineProgress)
-    assert isinstance(make_progress(stream=Terminal()), RichProgress)
-    assert isinstance(make_progress(kind="lines", stream=Terminal()), LineProgress)
-    assert make_progress(kind="none") is None
-    with pytest.raises(ConfigError, match="progress: got 'bar'"):
-        make_progress(kind="bar")
+    assert isinstance(make_progress(io.StringIO()), LineProgress)
+    assert isinstance(make_progress(Terminal()), RichProgress)
 
 
 @pytest.mark.parametrize(

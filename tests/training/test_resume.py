@@ -20,7 +20,10 @@ from ulmkit.training import (
     full,
     gradual_unfreezing,
     latest_checkpoint,
+    load_checkpoint,
+    save_checkpoint,
 )
+from ulmkit.training.checkpoint import save_tensors
 
 
 def config(**options):
@@ -103,6 +106,48 @@ def failing_after(loss, batches):
     return failing
 
 
+@pytest.mark.parametrize("lost_after", [9, 10, 11, 13, 16, 17])
+@pytest.mark.parametrize(("validate_every", "patience"), [(12, 1), (Budget(steps=1), 2)])
+def test_resume_with_patience(tmp_path, lost_after, validate_every, patience):
+    """Lost some steps after the checkpoint at step 8 or 16, having ended a phase or seen better values since."""
+
+    def make_scored():
+        task, phases = make(steps=24)
+        steps = task.model.norm.num_batches_tracked
+        task.validate = lambda: {"score": 100 if int(steps) in (4, 10, 11) else -int(steps)}
+        return task, phases
+
+    options = {"accumulation": 1, "validate_every": validate_every, "patience": patience, "restore_best": True}
+    whole, phases = make_scored()
+    expected = Trainer(whole, config(**options), phases, tmp_path / "whole").fit()
+    first, phases = make_scored()
+    first.loss = failing_after(first.loss, lost_after)
+    with pytest.raises(ZeroDivisionError):
+        Trainer(first, config(checkpoint_every=Budget(steps=8), **options), phases, tmp_path / "parts").fit()
+    second, phases = make_scored()
+    result = Trainer(second, config(**options), phases, tmp_path / "parts").fit(resume=True)
+    assert torch.equal(second.weights(), whole.weights())
+    assert comparable(result.history) == comparable(expected.history)
+    assert (result.best_value, result.best_step) == (expected.best_value, expected.best_step)
+    assert result.stopped_because == expected.stopped_because
+
+
+def test_best_value_found_again_after_a_crash_is_no_reason_to_stop(tmp_path):
+    """A checkpoint at step 8, a better validation at 10, the crash after it; then the same again with patience 1."""
+    options = {"accumulation": 1, "checkpoint_every": Budget(steps=8), "validate_every": Budget(steps=5), "patience": 1}
+    values = {5: 5.0, 10: 4.0, 15: 3.0, 20: 2.0}
+    for lost_after in (12, 100):
+        task = ToyTask(batches_per_epoch=7)
+        task.validate = lambda: {"score": values[int(task.model.norm.num_batches_tracked)]}  # noqa: B023
+        task.loss = failing_after(task.loss, lost_after)
+        trainer = Trainer(task, config(**options), full(3, budget=Budget(steps=20), peak_rate=0.01), tmp_path)
+        if lost_after == 12:
+            with pytest.raises(ZeroDivisionError):
+                trainer.fit()
+    result = trainer.fit(resume=True)
+    assert (result.stopped_because, result.steps, result.best_step) == ("budget", 20, 20)
+
+
 def test_finished_run_is_not_repeated(tmp_path):
     task, phases = make()
     expected = Trainer(task, config(restore_best=True), phases, tmp_path).fit()
@@ -180,6 +225,54 @@ def test_other_settings_are_refused(tmp_path):
     resume(task, config(), full(3, budget=Budget(steps=20), peak_rate=0.1), "phases: was")
 
 
+def test_another_identity_is_refused(tmp_path):
+    identity = {"data": "3f9a", "recipe": {"dropouts": [0.1, 0.2]}, "precision": "fp32"}
+
+    def fit(resume=True, **identity):
+        task, phases = make()
+        if not resume:
+            interrupt_at(task, 5)
+        return Trainer(task, config(), phases, tmp_path, identity=identity or None).fit(resume)
+
+    with pytest.raises(TrainingInterrupted):
+        fit(resume=False, **identity)
+    with pytest.raises(ConfigError, match="another run .identity.data: was '3f9a', now '0000'.; use the same settings"):
+        fit(**identity | {"data": "0000"})
+    with pytest.raises(ConfigError, match=r"identity.recipe.dropouts\[1\]: was 0.2, now 0.3"):
+        fit(**identity | {"recipe": {"dropouts": (0.1, 0.3)}})
+    with pytest.raises(ConfigError, match="identity.backend: was None, now 'torch'"):
+        fit(**identity, backend="torch")
+    with pytest.raises(ConfigError, match="identity.data: was '3f9a', now None"):
+        fit()
+    assert fit(**identity | {"recipe": {"dropouts": (0.1, 0.2)}}).steps == 20
+
+
+@pytest.mark.parametrize(
+    ("place", "key"), [((), "spent"), ((), "settings"), (("run",), "validated_step"), (("monitor",), "to_beat")]
+)
+def test_checkpoint_that_lacks_something(tmp_path, place, key):
+    phases = interrupted(tmp_path)
+    path = latest_checkpoint(tmp_path)
+    checkpoint = load_checkpoint(path)
+    inner = checkpoint.state
+    for name in place:
+        inner = inner[name]
+    inner["renamed"] = inner.pop(key)
+    save_checkpoint(tmp_path, 3, checkpoint)
+    with pytest.raises(FolderError, match=f"checkpoint-00000003: expected '{key}' in it, .*; remove it and begin anew"):
+        Trainer(make()[0], config(), phases, tmp_path).fit(resume=True)
+
+
+def test_best_weights_without_their_value(tmp_path):
+    task, phases = make()
+    interrupt_at(task, 17)
+    with pytest.raises(TrainingInterrupted):
+        Trainer(task, config(), phases, tmp_path).fit()
+    save_tensors(tmp_path / "best.safetensors", task.model.state_dict())
+    with pytest.raises(FolderError, match="best.safetensors: expected 'best' in it, .*; remove it and begin anew"):
+        Trainer(make()[0], config(), phases, tmp_path).fit(resume=True)
+
+
 def test_harmless_settings_may_change(tmp_path):
     phases = interrupted(tmp_path)
     task, _ = make()
@@ -225,4 +318,4 @@ def test_a_better_best_written_after_the_checkpoint_counts(tmp_path):
     second, _ = make()
     second.validate = lambda: {"score": next(values)}
     result = Trainer(second, config(**options), phases, tmp_path).fit(resume=True)
-    assert (result.best_value, result.best_step) == (1.0, 14)
+    assert (result.best_value, result.best_step, result.best_metrics) == (1.0, 14, {"score": 1.0})

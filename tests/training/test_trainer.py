@@ -225,7 +225,7 @@ def scripted(values, **config):
 def test_best_weights(tmp_path, with_folder):
     task, config, weights = scripted([5, 3, math.nan, 4, 3, 6], restore_best=True)
     result = Trainer(task, config, one_phase(6), tmp_path if with_folder else None).fit()
-    assert (result.best_value, result.best_step) == (3.0, 2)
+    assert (result.best_value, result.best_step, result.best_metrics) == (3.0, 2, {"first": 0.0, "score": 3.0})
     assert torch.equal(task.weights(), weights[1])
     if with_folder:
         other = ToyTask()
@@ -261,6 +261,23 @@ def test_patience_ends_a_phase_and_the_next_begins():
     assert result.stopped_because == "patience"
 
 
+def test_patience_ends_a_phase_and_the_next_one_validates_at_its_own_times():
+    """Validations at every second of 60 steps: what the end of a phase leaves out is not made up for at once."""
+    task, _, _ = scripted([5, 6, *range(4, -100, -1)])
+    config = TrainerConfig(validate_every=30, monitor="score", patience=1)
+    result = Trainer(task, config, gradual_unfreezing(3, budget=Budget(steps=60), peak_rate=0.01)).fit()
+    assert [row["step"] for row in validation_rows(result)] == list(range(2, 45, 2))
+    assert (result.stopped_because, result.steps) == ("budget", 4 + 20 + 20)
+
+
+def test_patience_in_every_phase():
+    task, _, _ = scripted(range(100))
+    config = TrainerConfig(validate_every=30, monitor="score", patience=1)
+    result = Trainer(task, config, gradual_unfreezing(3, budget=Budget(steps=60), peak_rate=0.01)).fit()
+    rows = [(row["step"], row["phase"]) for row in validation_rows(result)]
+    assert rows == [(2, "top 1"), (4, "top 1"), (6, "top 2"), (8, "all")]
+
+
 def test_unknown_metric():
     task = ToyTask()
     with pytest.raises(ConfigError, match="monitor: there is no metric 'msee'; did you mean 'mse'"):
@@ -285,7 +302,8 @@ def test_not_finite_loss_names_the_last_good_checkpoint(tmp_path, value):
     make_not_finite(task, 8, value)
     config = TrainerConfig(checkpoint_every=Budget(steps=3))
     with pytest.raises(
-        TrainingError, match=f"finite numbers, got {value} at step 7; .*checkpoint-00000006.*lower"
+        TrainingError,
+        match=f"finite numbers, got {value} at step 7; .*checkpoint-00000006; begin anew with a lower learning rate",
     ) as e:
         Trainer(task, config, one_phase(12), tmp_path).fit()
     assert str(latest_checkpoint(tmp_path)) in str(e.value)
@@ -341,6 +359,32 @@ def test_folder_with_an_earlier_run(tmp_path):
         Trainer(ToyTask(), TrainerConfig(), one_phase(2), tmp_path / "other").fit(resume=True)
 
 
+def test_a_new_run_forgets_the_best_weights_of_an_earlier_one(tmp_path):
+    """The first run dies before its first checkpoint, the second after its own."""
+    options = {"monitor": "score", "restore_best": True}
+    first = ToyTask()
+    first.validate = lambda: {"score": 1.0}
+    make_fail(first, at_batch=5)
+    with pytest.raises(ZeroDivisionError):
+        Trainer(first, TrainerConfig(validate_every=Budget(steps=2), **options), one_phase(), tmp_path).fit()
+    assert (tmp_path / "best.safetensors").is_file()
+    config = TrainerConfig(validate_every=Budget(steps=6), checkpoint_every=Budget(steps=3), **options)
+    second = ToyTask()
+    make_fail(second, at_batch=5)
+    with pytest.raises(ZeroDivisionError):
+        Trainer(second, config, one_phase(), tmp_path).fit()
+    assert not (tmp_path / "best.safetensors").exists()
+    third = ToyTask()
+    third.validate = lambda: {"score": 2.0}
+    result = Trainer(third, config, one_phase(), tmp_path).fit(resume=True)
+    assert (result.best_value, result.best_step) == (2.0, 6)
+
+
+def make_fail(task, at_batch):
+    original, calls = task.loss, []
+    task.loss = lambda batch: calls.append(1) or (1 / 0 if len(calls) == at_batch else original(batch))
+
+
 def test_seed():
     def weights(seed, draw):
         torch.manual_seed(draw)
@@ -391,6 +435,12 @@ def test_bad_tasks():
     ):
         with pytest.raises(error, match=message):
             trainer(change)()
+
+
+@pytest.mark.parametrize(("value", "reason"), [({3}, "set is not JSON serializable"), (math.nan, "not JSON compliant")])
+def test_identity_of_anything_but_json(value, reason):
+    with pytest.raises(ConfigError, match=f"identity: expected JSON values, got .'data': .*{reason}"):
+        Trainer(ToyTask(), TrainerConfig(), one_phase(), identity={"data": value})
 
 
 def test_bad_phases():

@@ -13,7 +13,7 @@ from ulmkit.evaluation import DocumentScore, Perplexity, first_context, perplexi
 from ulmkit.hub import LanguageModelParts, load_language_model, resolve_model, save_language_model
 from ulmkit.model.aligned import count_parameters
 from ulmkit.model.generation import Continuation, beam_search, sample
-from ulmkit.pipeline import DataOptions, RunOptions
+from ulmkit.pipeline import DataOptions, RunOptions, evaluation_options
 from ulmkit.pipeline import finetune as finetune_parts
 from ulmkit.pipeline import prepare as prepare_corpus
 from ulmkit.pipeline import pretrain as pretrain_parts
@@ -87,7 +87,7 @@ class LanguageModel:
         Args: split: which part of the data; None: all of it. published, batch_size: see there.
         """
         parts = self.parts
-        options = data_options or DataOptions(split_by="given")
+        options = evaluation_options(data_options, data, parts.facts)
         corpus = prepare_corpus(data, options, tokenizer=parts.tokenizer, vocabulary=parts.vocabulary)
         rows = corpus.rows(split)
         return perplexity(

@@ -15,6 +15,7 @@ from ulmkit.hub import ClassifierParts, Pair, load_model, resolve_model, save_cl
 from ulmkit.pipeline import (
     DataOptions,
     RunOptions,
+    evaluation_options,
     make_report,
     predict_backward,
     predict_outputs,
@@ -136,7 +137,7 @@ class TextClassifier:
         Args: split: which part of the data; None: all of it. by: columns by whose values errors are counted.
         """
         found, corpus, rows = [], None, np.array([])
-        options = (data_options or DataOptions(split_by="given")).keeping(by)
+        options = evaluation_options(data_options, data, self.parts.facts).keeping(by)
         for parts in (self.parts, self.backward):
             if parts is None:
                 continue

@@ -29,7 +29,8 @@ def _speaking_plainly(command: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return command(*args, **options)
         except TrainingInterrupted as stopped:
-            print(f"\nulmkit: {stopped}; the same command with --resume goes on", file=sys.stderr)
+            saved = stopped.checkpoint is not None and "resume" in options
+            print(f"\nulmkit: {stopped}{'; the same command with --resume goes on' if saved else ''}", file=sys.stderr)
             raise typer.Exit(130) from None
         except KeyboardInterrupt:
             print("\nulmkit: stopped", file=sys.stderr)

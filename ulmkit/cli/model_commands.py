@@ -2,7 +2,8 @@
 
 import csv
 import json
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Annotated, Any
@@ -17,10 +18,10 @@ from ulmkit.cli.training_commands import DataArgument
 from ulmkit.config import check_choice
 from ulmkit.errors import ConfigError
 from ulmkit.evaluation import json_safe
-from ulmkit.files import atomic_write
+from ulmkit.files import atomic_write, write_json
 from ulmkit.hub import read_config, resolve_model
-from ulmkit.pipeline import DataOptions, linear_baselines, prepare, texts_of, training_rows
-from ulmkit.text import Text
+from ulmkit.pipeline import DataOptions, evaluation_options, linear_baselines, prepare, texts_of, training_rows
+from ulmkit.text import EncodedCorpus, Text
 
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="A model: a folder, or a hub name.")]
 ClassifierArgument = Annotated[str, typer.Argument(metavar="CLASSIFIER", help="A classifier: a folder, or a hub name.")]
@@ -30,6 +31,7 @@ Texts = Annotated[list[str] | None, typer.Option("--text", help="A text in place
 OutFile = Annotated[str | None, typer.Option("--out", "-o", help="File to write, .jsonl or .csv; else the screen.")]
 
 FORMATS = (".jsonl", ".csv")
+BY_TASKS = ("single", "pair", "multi")
 
 
 @with_groups(data_options=READ_TEXT, machine=MACHINE)
@@ -49,6 +51,7 @@ def evaluate_command(
     """How good a model is: perplexity, or accuracy and its company beside the linear baselines."""
     part = None if split == "all" else split
     if read_config(resolve_model(model))["kind"] == "language_model" or published:
+        _check_by(by, "a language model")
         language_model = LanguageModel.load(model, machine.run())
         found = language_model.evaluate(
             data, split=part, published=published, batch_size=batch_size, data_options=data_options
@@ -71,6 +74,8 @@ def _evaluate_classifier(
     data_options: DataOptions,
     machine: Machine,
 ) -> None:
+    _check_by(by, f"one of task {classifier.task!r}", classifier.task)
+    data_options = evaluation_options(data_options, data, classifier.parts.facts)
     corpus = prepare(
         data,
         data_options.keeping(by),
@@ -84,19 +89,41 @@ def _evaluate_classifier(
     )
     print(report.table())
     details: dict[str, Any] = {"classifier": report.to_dict()}
-    facts = classifier.parts.facts
-    judged = corpus.rows(split, labelled=True)
-    training = corpus.rows("train", labelled=True) if "train" in corpus.split_names else ()
-    if baselines and len(training) and split not in (None, "train"):
-        labels = min(facts.get("labelled_documents", len(training)), len(training))
-        rows = training_rows(corpus, labels, facts.get("seed", 0))
-        found = linear_baselines(corpus, texts_of(data, corpus, data_options), rows, judged)
-        for name, other in found.items():
-            details[name] = other.to_dict()
-            print(f"\n{name}, the same {len(rows):,} labels:")
-            print(other.table().split("\n\n")[0])
+    if baselines:
+        details |= _baselines(classifier, corpus, data, split, data_options)
     if machine.json_file is not None:
         summarise({"data": data, "split": split or "all"}, machine.json_file, details)
+
+
+def _check_by(by: Sequence[str] | None, model: str, task: str = "") -> None:
+    """Raise ConfigError if errors cannot be broken down by a column."""
+    if by and task not in BY_TASKS:
+        raise ConfigError(f"by: only for classifiers of task {', '.join(BY_TASKS)}, got {model}; leave --by out")
+
+
+def _baselines(
+    classifier: TextClassifier, corpus: EncodedCorpus, data: str, split: str | None, options: DataOptions
+) -> dict[str, Any]:
+    """Fit and show the baselines, or why there are none."""
+    training = corpus.rows("train", labelled=True) if "train" in corpus.split_names else ()
+    reason = None
+    if corpus.task == "tokens":
+        reason = "none for token labels"
+    elif not len(training):
+        reason = f"{data} has no training part"
+    elif split in (None, "train"):
+        reason = f"--split {split or 'all'} judges the training part too"
+    if reason is not None:
+        print(f"\nno baselines: {reason}")
+        return {}
+    facts = classifier.parts.facts
+    labels = min(facts.get("labelled_documents", len(training)), len(training))
+    rows = training_rows(corpus, labels, facts.get("seed", 0))
+    found = linear_baselines(corpus, texts_of(data, corpus, options), rows, corpus.rows(split, labelled=True))
+    for name, report in found.items():
+        print(f"\n{name}, the same {len(rows):,} labels:")
+        print(report.table().split("\n\n")[0])
+    return {name: report.to_dict() for name, report in found.items()}
 
 
 @with_groups(data_options=READ, machine=MACHINE)
@@ -124,7 +151,8 @@ def predict_command(
         if model.task in ("single", "pair", "multi"):
             row["probabilities"] = {name: round(float(p), 6) for name, p in zip(model.labels, output, strict=True)}
         rows.append({**row, "text": each})
-    _write_rows(rows, out)
+    counts = {} if model.task == "number" else {"labels": _counts(labels, model)}
+    _write_rows(rows, out, machine.json_file, counts)
 
 
 @with_groups(data_options=READ_TEXT, machine=MACHINE)
@@ -142,7 +170,8 @@ def score_command(
     model = LanguageModel.load(language_model, machine.run())
     texts = list(_texts(data, text, split, data_options, "none"))
     scores = model.score(texts)
-    _write_rows([{**score.to_dict(), "text": each} for score, each in zip(scores, texts, strict=True)], out)
+    rows = [{**score.to_dict(), "text": each} for score, each in zip(scores, texts, strict=True)]
+    _write_rows(rows, out, machine.json_file)
 
 
 @with_groups(machine=MACHINE)
@@ -196,18 +225,35 @@ def _check_out(out: str | None) -> None:
         check_choice("out", Path(out).suffix, FORMATS)
 
 
-def _write_rows(rows: Sequence[dict[str, Any]], out: str | None) -> None:
-    """One JSON object a line, or a CSV whose nested values are JSON."""
+def _counts(labels: Sequence[Any], model: TextClassifier) -> dict[str, int]:
+    """How many texts got each label; how many tokens, for token labels."""
+    if model.task == "tokens":
+        labels = [name for tokens in labels for _, name in tokens]
+    elif model.task == "multi":
+        labels = [name for names in labels for name in names]
+    counted = Counter(labels)
+    return {name: counted[name] for name in model.labels}
+
+
+def _write_rows(
+    rows: Sequence[dict[str, Any]], out: str | None, json_file: str | None, figures: Mapping[str, Any] | None = None
+) -> None:
+    """One JSON object a line, or a CSV whose nested values are JSON. The summary, with the rows if there is no `out`,
+    goes to `json_file` alone: on the screen it would be no row."""
+    summary: dict[str, Any] = {"texts": len(rows), "out": out, **(figures or {})}
     if out is None:
         for row in rows:
             print(json.dumps(json_safe(row), ensure_ascii=False))
-        return
-    with atomic_write(out) as file:
-        if Path(out).suffix == ".jsonl":
-            file.writelines(json.dumps(json_safe(row), ensure_ascii=False) + "\n" for row in rows)
-        else:
-            _write_csv(rows, file)
-    print(f"{len(rows):,} rows written to {out}")
+        summary["rows"] = rows
+    else:
+        with atomic_write(out) as file:
+            if Path(out).suffix == ".jsonl":
+                file.writelines(json.dumps(json_safe(row), ensure_ascii=False) + "\n" for row in rows)
+            else:
+                _write_csv(rows, file)
+        print(f"{len(rows):,} rows written to {out}")
+    if json_file is not None:
+        write_json(json_file, json_safe(summary))
 
 
 def _write_csv(rows: Sequence[dict[str, Any]], file: IO[str]) -> None:

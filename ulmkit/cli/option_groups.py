@@ -102,8 +102,8 @@ _SPLIT = {
 TOKENIZE = {
     "tokenizer": Option(str, "spacy, sentencepiece, whitespace or bytes.", "spacy"),
     "language": Option(str, "Language code, for spacy.", "en"),
-    "max_vocab": Option(int, "Most tokens in a word vocabulary.", 60_000),
-    "min_freq": Option(int, "Least number of times a word must occur.", 3),
+    "max_vocab": Option(int | None, "Most tokens in a vocabulary: 60000 for spacy, no limit for whitespace."),
+    "min_freq": Option(int | None, "Least number of times a word occurs: 3 for spacy, 1 for whitespace."),
     "pieces": Option(int, "Number of SentencePiece pieces.", 16_000),
     "pieces_kind": Option(str, "SentencePiece algorithm: unigram or bpe.", "unigram"),
 }
@@ -153,7 +153,8 @@ def _from_scratch(**values: Any) -> FromScratch:
 
 
 def _optional(option: Option) -> Option:
-    return replace(option, type=option.type | None, help=f"{option.help} {option.default} if not given.", default=None)
+    rule = "" if option.default is None else f" {option.default} if not given."
+    return replace(option, type=option.type | None, help=option.help + rule, default=None)
 
 
 FROM_SCRATCH = OptionGroup(
@@ -216,13 +217,30 @@ def budget_group(default_epochs: float) -> OptionGroup:
     )
 
 
-def _changed(preset: Any, schedule: str | None, weight_decay: float | None, values: Mapping[str, Any]) -> Any:
+def _stage(accumulation: int, restore_best: bool) -> dict[str, Any]:
+    check_positive("accumulation", accumulation)
+    return {"accumulation": accumulation, "restore_best": restore_best}
+
+
+STAGE = OptionGroup(
+    "Recipe",
+    _stage,
+    {
+        "accumulation": Option(int, "Batches of one optimizer step.", 1),
+        "restore_best": Option(bool, "End with the best weights seen in validation, not the last.", False),
+    },
+)
+"""What the RunOptions of a training say besides those of its Machine."""
+
+_OF_OPTIMIZER = {"optimizer": "name", "weight_decay": "weight_decay", "decay": "decay"}
+
+
+def _changed(preset: Any, **values: Any) -> Any:
     given = {name: value for name, value in values.items() if value is not None}
-    if schedule is not None:
-        given["schedule"] = Schedule(schedule)
-    if weight_decay is not None:
-        given["optimizer"] = replace(preset.optimizer, weight_decay=weight_decay)
-    return replace(preset, **given)
+    if "schedule" in given:
+        given["schedule"] = Schedule(given["schedule"])
+    of_optimizer = {field: given.pop(name) for name, field in _OF_OPTIMIZER.items() if name in given}
+    return replace(preset, optimizer=replace(preset.optimizer, **of_optimizer), **given)
 
 
 def _recipe_options(preset: Any) -> dict[str, Option]:
@@ -234,7 +252,9 @@ def _recipe_options(preset: Any) -> dict[str, Option]:
             str | None, f"slanted_triangular, one_cycle, flat_cosine or constant; {preset.schedule.name} if not given."
         ),
         "factor": Option(float | None, f"Rate of a layer group over the one below; {preset.factor:g} if not given."),
+        "optimizer": Option(str | None, f"adamw or sgd; {preset.optimizer.name} if not given."),
         "weight_decay": Option(float | None, f"Strength of decay; {preset.optimizer.weight_decay:g} if not given."),
+        "decay": Option(str | None, f"decoupled, or l2 in the gradient; {preset.optimizer.decay} if not given."),
         "clip": Option(float | None, f"Largest norm of the gradient; {preset.clip} if not given."),
         "dropout_multiplier": Option(
             float | None,
@@ -244,38 +264,36 @@ def _recipe_options(preset: Any) -> dict[str, Option]:
     }
 
 
+PATIENCE = Option(int | None, "Validations without a better value before a phase ends; the best weights are kept.")
+
+
 def language_model_recipe(preset: Any) -> OptionGroup:
     """What may be changed of a LanguageModelRecipe."""
-
-    def make(schedule: str | None, weight_decay: float | None, **values: Any) -> Any:
-        return _changed(preset, schedule, weight_decay, values)
-
     return OptionGroup(
         "Recipe",
-        make,
+        functools.partial(_changed, preset),
         {
             **_recipe_options(preset),
             "bptt": Option(int | None, f"Steps back-propagated through; {preset.bptt} if not given."),
             "ar": Option(float | None, f"Activation regularisation; {preset.ar:g} if not given."),
             "tar": Option(float | None, f"Temporal activation regularisation; {preset.tar:g} if not given."),
+            "patience": PATIENCE,
         },
     )
-
-
-def _classifier_recipe(schedule: str | None, weight_decay: float | None, **values: Any) -> Any:
-    return _changed(CLASSIFY, schedule, weight_decay, values)
 
 
 PRETRAIN_RECIPE = language_model_recipe(PRETRAIN)
 FINETUNE_RECIPE = language_model_recipe(FINETUNE)
 CLASSIFY_RECIPE = OptionGroup(
     "Recipe",
-    _classifier_recipe,
+    functools.partial(_changed, CLASSIFY),
     {
         **_recipe_options(CLASSIFY),
         "unfreezing": Option(str | None, "gradual, full, last or chain-thaw; gradual if not given."),
         "label_smoothing": Option(float | None, "Share of the target spread over all labels."),
         "class_weights": Option(str | None, "none or balanced."),
-        "patience": Option(int | None, "Validations without a better value before a phase ends."),
+        "value_range": Option(tuple[float, float] | None, "Lowest and highest number, for --task number."),
+        "number_loss": Option(str | None, "mse, or huber for outliers, for --task number; mse if not given."),
+        "patience": PATIENCE,
     },
 )

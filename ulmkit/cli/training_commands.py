@@ -1,7 +1,6 @@
 """Commands that make models: prepare, pretrain, finetune, train, lr-find."""
 
-import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from ulmkit.cli.option_groups import (
     READ,
     READ_TEXT,
     SIZES,
+    STAGE,
     TOKENIZE,
     FromScratch,
     Machine,
@@ -28,9 +28,10 @@ from ulmkit.cli.option_groups import (
     with_groups,
 )
 from ulmkit.cli.progress import document_progress
+from ulmkit.cli.run_folder import check_out, run_folder
 from ulmkit.cli.summary import summarise
 from ulmkit.config import check_choice
-from ulmkit.errors import ConfigError, FolderError
+from ulmkit.errors import ConfigError
 from ulmkit.hub import Pair, load_model, resolve_model
 from ulmkit.model.aligned import count_parameters
 from ulmkit.model.awd_lstm import AWDLSTMConfig
@@ -50,7 +51,7 @@ from ulmkit.pipeline import (
 )
 from ulmkit.report import plot_lr_find
 from ulmkit.text import EncodedCorpus
-from ulmkit.training import Budget, latest_checkpoint, make_progress
+from ulmkit.training import Budget, make_progress
 
 DataArgument = Annotated[
     str, typer.Argument(metavar="DATA", help="Files, a folder, a prepared corpus, or the name of a hub data set.")
@@ -62,6 +63,8 @@ Resume = Annotated[bool, typer.Option("--resume", help="Go on with the training 
 Transductive = Annotated[
     bool, typer.Option("--transductive", help="Learn from the text of the test split too; the model card says so.")
 ]
+
+PLOTS = (".png", ".svg", ".pdf")
 
 
 @with_groups(data_options=PREPARE, machine=MACHINE)
@@ -77,6 +80,7 @@ def prepare_command(
     overwrite: Overwrite = False,
 ) -> None:
     """Turn text into an encoded corpus: tokenized, split, memory-mapped."""
+    check_out(out, overwrite)
     given: dict[str, Any] = {}
     if model is not None:
         for name, option in TOKENIZE.items():
@@ -98,7 +102,14 @@ def prepare_command(
     summarise(figures, machine.json_file, {"facts": corpus.facts})
 
 
-@with_groups(data_options=PREPARE_TEXT, sizes=SIZES, budget=budget_group(10), recipe=PRETRAIN_RECIPE, machine=MACHINE)
+@with_groups(
+    data_options=PREPARE_TEXT,
+    sizes=SIZES,
+    budget=budget_group(10),
+    recipe=PRETRAIN_RECIPE,
+    stage=STAGE,
+    machine=MACHINE,
+)
 def pretrain_command(
     data: DataArgument,
     out: OutOption,
@@ -106,13 +117,14 @@ def pretrain_command(
     sizes: AWDLSTMConfig,
     budget: Budget,
     recipe: LanguageModelRecipe,
+    stage: Mapping[str, Any],
     machine: Machine,
     backward: Annotated[bool, typer.Option("--backward", help="Read the text from its end.")] = False,
     resume: Resume = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Train a language model from scratch."""
-    with _training(machine, out, resume, overwrite) as run:
+    with _training(machine, stage, out, resume, overwrite) as run:
         model = LanguageModel.pretrain(
             _corpus(data, data_options),
             **_spent(budget),
@@ -125,7 +137,7 @@ def pretrain_command(
     summarise(_figures(model, out), machine.json_file, {"facts": model.parts.facts})
 
 
-@with_groups(data_options=READ_TEXT, budget=budget_group(5), recipe=FINETUNE_RECIPE, machine=MACHINE)
+@with_groups(data_options=READ_TEXT, budget=budget_group(5), recipe=FINETUNE_RECIPE, stage=STAGE, machine=MACHINE)
 def finetune_command(
     language_model: ModelArgument,
     data: DataArgument,
@@ -133,6 +145,7 @@ def finetune_command(
     data_options: DataOptions,
     budget: Budget,
     recipe: LanguageModelRecipe,
+    stage: Mapping[str, Any],
     machine: Machine,
     transductive: Transductive = False,
     resume: Resume = False,
@@ -140,7 +153,7 @@ def finetune_command(
 ) -> None:
     """Go on training a language model on the text it is meant for."""
     options: dict[str, Any] = {"splits": ("train", "unsupervised", "test")} if transductive else {}
-    with _training(machine, out, resume, overwrite) as run:
+    with _training(machine, stage, out, resume, overwrite) as run:
         base = LanguageModel.load(language_model)
         corpus = _corpus(data, data_options, base)
         model = base.finetune(corpus, **_spent(budget), recipe=recipe, run=run, **options)
@@ -152,6 +165,7 @@ def finetune_command(
     data_options=READ,
     budget=budget_group(5),
     recipe=CLASSIFY_RECIPE,
+    stage=STAGE,
     from_scratch=FROM_SCRATCH,
     machine=MACHINE,
 )
@@ -164,6 +178,7 @@ def train_command(
     data_options: DataOptions,
     budget: Budget,
     recipe: ClassifierRecipe,
+    stage: Mapping[str, Any],
     from_scratch: FromScratch,
     machine: Machine,
     task: Annotated[str, typer.Option(help="Labels: single, multi, number, tokens or pair.")] = "single",
@@ -179,7 +194,7 @@ def train_command(
     if language_model != "none" and from_scratch.given:
         flag = from_scratch.given[0].replace("_", "-")
         raise ConfigError(f"--{flag}: is the language model's own; leave it out, or give 'none' for LM")
-    with _training(machine, out, resume, overwrite) as run:
+    with _training(machine, stage, out, resume, overwrite) as run:
         base = None if language_model == "none" else LanguageModel.load(language_model)
         corpus = _corpus(data, data_options, base, task)
         judged, rows = validation_rows(corpus, valid_documents, run.seed), training_rows(corpus, labels, run.seed)
@@ -215,6 +230,7 @@ def lr_find_command(
     steps: Annotated[int, typer.Option(help="Steps of the ramp.")] = 100,
 ) -> None:
     """Look for a learning rate for fine-tuning: a ramp of rates, the loss of each, and a plot."""
+    check_choice("plot", Path(plot).suffix.lower(), PLOTS)
     base = LanguageModel.load(language_model)
     with document_progress() as progress:
         found = find_finetuning_rate(
@@ -242,27 +258,12 @@ def _corpus(data: str, options: DataOptions, base: LanguageModel | None = None, 
 
 
 @contextmanager
-def _training(machine: Machine, out: str, resume: bool, overwrite: bool) -> Iterator[RunOptions]:
-    """Where a stage that writes `out` runs. Its checkpoints are kept beside `out` until that is written.
-
-    Raises: FolderError, before any work, if `out` is there and not to be overwritten, or if there is a checkpoint and
-        not to be resumed, or none to resume.
-    """
-    folder = Path(out).with_name(Path(out).name + ".training")
-    if Path(out).exists() and not overwrite:
-        raise FolderError(f"{out}: is already there; choose another --out, or say --overwrite")
-    found = latest_checkpoint(folder)
-    if resume and found is None:
-        raise FolderError(f"{folder}: expected a checkpoint to resume, got none; begin without --resume")
-    if found is not None and not resume:
-        raise FolderError(f"{found}: is there from an earlier run; go on with it by --resume, or remove {folder}")
-    try:
-        yield machine.run(folder=folder, resume=resume, progress=make_progress())
-    except BaseException:
-        if latest_checkpoint(folder) is None:
-            shutil.rmtree(folder, ignore_errors=True)
-        raise
-    shutil.rmtree(folder, ignore_errors=True)
+def _training(
+    machine: Machine, stage: Mapping[str, Any], out: str, resume: bool, overwrite: bool
+) -> Iterator[RunOptions]:
+    """Where and how a stage that writes `out` runs; see `run_folder`."""
+    with run_folder(out, resume, overwrite) as folder:
+        yield machine.run(folder=folder, resume=resume, progress=make_progress(), **stage)
 
 
 def _figures(model: LanguageModel | TextClassifier, out: str) -> dict[str, Any]:

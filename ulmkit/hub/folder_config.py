@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeVar
 
 from ulmkit.config import from_dict
 from ulmkit.errors import ConfigError, FolderError
-from ulmkit.files import read_json
+from ulmkit.files import fingerprint, read_json, write_json
 from ulmkit.model.awd_lstm import AWDLSTMConfig
 from ulmkit.model.heads import HeadConfig
 
@@ -19,6 +19,11 @@ DIRECTIONS = ("forward", "backward")
 Direction = Literal["forward", "backward"]
 Part = TypeVar("Part")
 Config = TypeVar("Config")
+
+
+def write_config(folder: Path, config: Mapping[str, Any]) -> None:
+    """Write config.json with a fingerprint of all that is in it."""
+    write_json(folder / CONFIG_FILE, {**config, "fingerprint": fingerprint(config)})
 
 
 def read_config(folder: str | os.PathLike[str]) -> dict[str, Any]:
@@ -47,6 +52,8 @@ def read_config(folder: str | os.PathLike[str]) -> dict[str, Any]:
     if kind not in KINDS:
         raise FolderError(f"{path / CONFIG_FILE}: kind: expected one of {', '.join(KINDS)}, got {kind!r}")
     config_part(path, config, "facts", dict)
+    if config.pop("fingerprint", None) != fingerprint(config):
+        raise FolderError(f"{path / CONFIG_FILE}: its fingerprint is wrong, it was altered; copy the folder again")
     if kind != "pair" and config.get("direction") not in DIRECTIONS:
         raise FolderError(
             f"{path / CONFIG_FILE}: direction: expected forward or backward, got {config.get('direction')!r}"

@@ -6,7 +6,7 @@ It is written from config.json alone. Facts that are not there are named as unkn
     description: str                    one sentence on what the model is for
     license, language: str              for the hub's search
     data: [{"name", "use", "documents", "tokens", ...}]     one row per corpus or split
-    splits: {"policy", "valid_fraction", "kind": "clean" | "transductive", "near_duplicates", ...}
+    splits: {"policy", "valid_fraction", "kind": "clean" | "mixed" | "transductive", "near_duplicates", ...}
     figures: {name: number} or {split: {name: number}}
     baselines: the same for other models on the same data
     limits: [str]
@@ -90,8 +90,14 @@ def _model_rows(config: Mapping[str, Any]) -> list[tuple[str, Any]]:
 def _limits(config: Mapping[str, Any]) -> list[str]:
     facts = config["facts"]
     limits = [str(limit) for limit in facts.get("limits", [])]
-    if facts.get("splits", {}).get("kind") == "transductive":
+    kind = facts.get("splits", {}).get("kind")
+    if kind == "transductive":
         limits.append("Transductive: the text of the evaluated documents, not their labels, was used in training.")
+    if kind == "mixed":
+        limits.append(
+            "Mixed splits: the language model learnt from the same data under another split, so that it may have read "
+            "the text, not the labels, of documents held out here."
+        )
     limits.append("The figures hold for text like the data above; on other text measure again before relying on it.")
     if _is_language_model(config):
         limits.append(

@@ -22,7 +22,7 @@ from torch import nn
 
 from ulmkit.config import check_choice, to_dict
 from ulmkit.errors import DataError, FolderError
-from ulmkit.files import atomic_folder, atomic_write, write_json
+from ulmkit.files import atomic_folder, atomic_write
 from ulmkit.hub.facts import check_facts, package_versions
 from ulmkit.hub.folder_config import (
     CONFIG_FILE,
@@ -32,6 +32,7 @@ from ulmkit.hub.folder_config import (
     encoder_config,
     head_config,
     read_config,
+    write_config,
 )
 from ulmkit.hub.folder_files import WEIGHTS_FILE, check_files, list_files, read_weights, write_weights
 from ulmkit.hub.model_card import CARD_FILE, model_card
@@ -145,7 +146,7 @@ def _save(
         config["files"] = list_files(temporary)
         with atomic_write(temporary / CARD_FILE) as file:
             file.write(model_card(Path(folder).name, config))
-        write_json(temporary / CONFIG_FILE, config)
+        write_config(temporary, config)
     return Path(folder)
 
 

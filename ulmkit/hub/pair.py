@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from ulmkit.errors import DataError, FolderError
-from ulmkit.files import atomic_folder, atomic_write, write_json
+from ulmkit.files import atomic_folder, atomic_write
 from ulmkit.hub.facts import check_facts, package_versions
-from ulmkit.hub.folder_config import CONFIG_FILE, DIRECTIONS, FORMAT_VERSION, read_config
+from ulmkit.hub.folder_config import DIRECTIONS, FORMAT_VERSION, read_config, write_config
 from ulmkit.hub.model_card import CARD_FILE, model_card
 from ulmkit.hub.model_folder import load_classifier, load_language_model
 from ulmkit.hub.parts import ClassifierParts, LanguageModelParts
@@ -54,7 +54,7 @@ def save_pair(
             shutil.copytree(source, temporary / direction)
         with atomic_write(temporary / CARD_FILE) as file:
             file.write(model_card(Path(folder).name, config))
-        write_json(temporary / CONFIG_FILE, config)
+        write_config(temporary, config)
     return Path(folder)
 
 

@@ -24,6 +24,8 @@ _OPTIONS_OF_KINDS = {
     "positive_weights": ("multi",),
     "value_range": ("number",),
     "number_loss": ("number",),
+    "number_mean": ("number",),
+    "number_deviation": ("number",),
 }
 
 
@@ -43,6 +45,7 @@ class HeadConfig:
         positive_weights: a weight for each label's positives (multi).
         value_range: lowest and highest number; approached, never reached, so choose it a little wider (number).
         number_loss: "mse", or "huber" (quadratic up to an error of 1, then linear), for outliers (number).
+        number_mean, number_deviation: of the training targets; what the head learns is in these units (number).
     Raises: ConfigError for values outside their range and for options that the kind does not have.
     Source: Howard & Ruder 2018, arXiv:1801.06146, section 3.3 and section 4.1 (hidden 50, dropouts 0.4 and 0.1).
     """
@@ -57,11 +60,14 @@ class HeadConfig:
     positive_weights: tuple[float, ...] | None = None
     value_range: tuple[float, float] | None = None
     number_loss: str = "mse"
+    number_mean: float = 0.0
+    number_deviation: float = 1.0
 
     def __post_init__(self) -> None:
         check_choice("kind", self.kind, HEAD_KINDS)
         check_choice("number_loss", self.number_loss, ("mse", "huber"))
         check_positive("hidden_size", self.hidden_size)
+        check_positive("number_deviation", self.number_deviation)
         for name in ("input_dropout", "hidden_dropout", "label_smoothing"):
             check_probability(name, getattr(self, name))
         for name in ("class_weights", "positive_weights", "value_range"):
@@ -207,7 +213,10 @@ class MultiLabelHead(Head):
 
 
 class NumberHead(Head):
-    """A number for a document: squared or Huber loss. Outputs: (B,) numbers. Targets: (B,) float."""
+    """A number for a document: squared or Huber loss. Outputs: (B,) numbers. Targets: (B,) float.
+
+    The loss is in units of the targets' standard deviation, or of the width of the range if there is one.
+    """
 
     def __init__(self, config: HeadConfig, features: int) -> None:
         super().__init__(config)
@@ -216,14 +225,16 @@ class NumberHead(Head):
     def forward(self, features: Tensor) -> Tensor:
         outputs = self.layers(features).squeeze(-1)
         if self.config.value_range is None:
-            return outputs
+            return self.config.number_mean + self.config.number_deviation * outputs
         lowest, highest = self.config.value_range
         return lowest + (highest - lowest) * outputs.sigmoid()
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         _check_targets(targets, outputs.shape)
+        lowest, highest = self.config.value_range or (0.0, self.config.number_deviation)
+        errors = (outputs - targets.to(outputs.dtype)) / (highest - lowest)
         loss = functional.mse_loss if self.config.number_loss == "mse" else functional.huber_loss
-        return loss(outputs, targets.to(outputs.dtype))
+        return loss(errors, torch.zeros_like(errors))
 
     def predict(self, outputs: Tensor) -> Tensor:
         return outputs

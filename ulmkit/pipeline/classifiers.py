@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ulmkit.config import check_choice
+from ulmkit.config import check_choice, check_positive
 from ulmkit.errors import ConfigError, DataError
 from ulmkit.evaluation import (
     MultiLabelReport,
@@ -19,6 +19,7 @@ from ulmkit.evaluation import (
     evaluate_single,
     evaluate_tokens,
 )
+from ulmkit.files import fingerprint
 from ulmkit.hub import ClassifierParts, LanguageModelParts
 from ulmkit.hub.folder_config import Direction
 from ulmkit.model.awd_lstm import AWDLSTMConfig
@@ -35,6 +36,7 @@ from ulmkit.pipeline.running import (
     last_validation,
     place,
     run_stage,
+    stage_identity,
     training_facts,
     with_dropouts,
 )
@@ -112,6 +114,10 @@ def train(
 
     batches = ClassifierBatches(corpus, rows, recipe.batch_size, seed=run.seed, reverse=reverse)
     trained = ClassifierTask(model, batches, validate)
+    base_facts = {} if language_model is None else language_model.facts
+    identity = stage_identity(
+        corpus, config, recipe, run, rows=fingerprint(rows.tolist()), direction=direction, base=fingerprint(base_facts)
+    )
     result = run_stage(
         trained,
         recipe.phases(len(trained.groups), budget),
@@ -119,14 +125,15 @@ def train(
         optimizer=recipe.optimizer,
         clip=recipe.clip,
         patience=recipe.patience,
+        identity=identity,
     )
     facts = {
         "stage": "classification",
         "labelled_documents": len(rows),
         "pretrained": language_model is not None,
-        "base": {} if language_model is None else language_model.facts.get("figures", {}),
-        **data_facts(corpus, ["train"], None if language_model is None else language_model.facts),
-        "figures": {"validation": {**last_validation(result, run), "documents": len(held_out)}},
+        "base": base_facts.get("figures", {}),
+        **data_facts(corpus, ["train"], base_facts),
+        "figures": {"validation": {**last_validation(result, run, recipe.patience), "documents": len(held_out)}},
         **training_facts(result, recipe, budget, run),
     }
     model.eval()
@@ -159,8 +166,10 @@ def training_rows(corpus: EncodedCorpus, labels: int | None, seed: int) -> np.nd
 def validation_rows(corpus: EncodedCorpus, documents: int | None = None, seed: int = 0) -> np.ndarray:
     """The labelled validation documents, or a random `documents` of them.
 
-    Raises: DataError if there are none.
+    Raises: DataError if there are none; ConfigError for `documents` below 1.
     """
+    if documents is not None:
+        check_positive("valid_documents", documents)
     rows = corpus.rows("valid", labelled=True) if "valid" in corpus.split_names else np.array([], dtype=np.int64)
     if not len(rows):
         raise DataError("validation: expected labelled documents in a split 'valid', got none; let split_by draw one")
@@ -174,12 +183,11 @@ def _head_config(corpus: EncodedCorpus, rows: np.ndarray, recipe: ClassifierReci
     if corpus.task in ("single", "pair", "tokens") and recipe.label_smoothing:
         options["label_smoothing"] = recipe.label_smoothing
     if recipe.class_weights == "balanced":
-        if corpus.task not in ("single", "pair"):
-            raise ConfigError(f"class_weights: 'balanced' is for one label a document, got task {corpus.task!r}")
-        counts = np.bincount(corpus.labels(rows), minlength=len(corpus.label_names))
-        options["class_weights"] = tuple((len(rows) / (len(counts) * np.maximum(counts, 1))).tolist())
-    if corpus.task == "number" and recipe.value_range is not None:
-        options["value_range"] = recipe.value_range
+        options |= _balanced(corpus, rows)
+    if corpus.task == "number":
+        targets = corpus.labels(rows)
+        options |= {"number_loss": recipe.number_loss, "value_range": recipe.value_range}
+        options |= {"number_mean": float(targets.mean()), "number_deviation": float(targets.std()) or 1.0}
     return HeadConfig(
         kind=corpus.task,
         classes=max(1, len(corpus.label_names)),
@@ -188,6 +196,18 @@ def _head_config(corpus: EncodedCorpus, rows: np.ndarray, recipe: ClassifierReci
         hidden_dropout=recipe.hidden_dropout,
         **options,
     )
+
+
+def _balanced(corpus: EncodedCorpus, rows: np.ndarray) -> dict[str, Any]:
+    """Weights inverse to the frequencies of the classes; of several labels, of a label's positives against the rest."""
+    labels = corpus.labels(rows)
+    if corpus.task in ("single", "pair"):
+        counts = np.maximum(np.bincount(labels, minlength=len(corpus.label_names)), 1)
+        return {"class_weights": tuple((len(rows) / (len(counts) * counts)).tolist())}
+    if corpus.task == "multi":
+        counts = np.clip(labels.sum(axis=0), 1, len(rows) - 1)
+        return {"positive_weights": tuple(((len(rows) - counts) / counts).tolist())}
+    raise ConfigError(f"class_weights: 'balanced' is for one label or several a document, got task {corpus.task!r}")
 
 
 def predict_rows(
@@ -206,7 +226,7 @@ def predict_rows(
 def make_report(outputs: Outputs, corpus: EncodedCorpus, rows: np.ndarray, by: Sequence[str] = ()) -> Report:
     """All figures of predictions for labelled documents of a corpus.
 
-    Args: by: columns by whose values errors are counted (tasks "single" and "pair").
+    Args: by: columns by whose values errors are counted (tasks "single", "pair" and "multi").
     """
     if corpus.task == "tokens":
         truth = [corpus.token_labels(row) for row in rows]
@@ -215,9 +235,9 @@ def make_report(outputs: Outputs, corpus: EncodedCorpus, rows: np.ndarray, by: S
     predictions, targets = np.asarray(outputs), corpus.labels(rows)
     if corpus.task == "number":
         return evaluate_number(predictions, targets)
-    if corpus.task == "multi":
-        return evaluate_multi(predictions, targets, corpus.label_names)
     columns = {name: corpus.column(name, rows) for name in by}
+    if corpus.task == "multi":
+        return evaluate_multi(predictions, targets, corpus.label_names, by=columns)
     return evaluate_single(predictions, targets, corpus.label_names, majority=_majority(corpus), by=columns)
 
 

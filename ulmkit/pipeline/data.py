@@ -1,13 +1,13 @@
 """From DATA as people give it to an encoded corpus: read, split, tokenized, cached."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ulmkit.config import check_choice
-from ulmkit.errors import DataError, FolderError
+from ulmkit.config import check_choice, check_positive
+from ulmkit.errors import ConfigError, DataError, FolderError
 from ulmkit.text import (
     TASKS,
     ByteTokenizer,
@@ -25,7 +25,7 @@ from ulmkit.text import (
 )
 from ulmkit.text.corpus import CORPUS_FILE
 from ulmkit.text.corpus_builder import TRAINING_SPLITS
-from ulmkit.text.documents import Data
+from ulmkit.text.documents import GIVEN_IN_PYTHON, Data
 from ulmkit.text.splits import SPLIT_KINDS, assign_splits, stratum
 
 TOKENIZERS = ("spacy", "sentencepiece", "whitespace", "bytes")
@@ -46,14 +46,15 @@ class DataOptions:
         tokenizer: "spacy" (words), "sentencepiece" (pieces, trained on the training text), "whitespace" (word-level
             corpora as they stand) or "bytes".
         language: spaCy's code for the language, for "spacy".
-        max_vocab, min_freq: of a word vocabulary, special tokens included.
+        max_vocab, min_freq: tokens at most, special tokens included, and occurrences at least, for "spacy" and
+            "whitespace". None: 60,000 and 3 for "spacy", every word for "whitespace".
         pieces, pieces_kind: number of pieces, and "unigram" or "bpe", for "sentencepiece".
         workers: processes that tokenize; None for one a processor.
         seed: of the random split.
         label_task: what the labels are, if there are any, when the text is for a language model: a random split keeps
             their classes in proportion, so that documents held out from the language model are those that a
             classifier of this task, trained on the same data, is judged by. "none" leaves labels unread.
-    Raises: ConfigError if a choice is unknown.
+    Raises: ConfigError if a choice is unknown, or max_vocab or min_freq is not positive.
     """
 
     text_column: str | Sequence[str] | None = None
@@ -67,8 +68,8 @@ class DataOptions:
     valid_fraction: float = 0.1
     tokenizer: str = "spacy"
     language: str = "en"
-    max_vocab: int = 60_000
-    min_freq: int = 3
+    max_vocab: int | None = None
+    min_freq: int | None = None
     pieces: int = 16_000
     pieces_kind: str = "unigram"
     workers: int | None = None
@@ -77,8 +78,14 @@ class DataOptions:
 
     def __post_init__(self) -> None:
         check_choice("split_by", self.split_by, ("auto", *SPLIT_KINDS))
+        for kind in ("group", "time"):
+            if self.split_by == "auto" and getattr(self, f"{kind}_column") is not None:
+                raise ConfigError(f"split_by: expected a choice beside {kind}_column; say {kind!r}, or leave it out")
         check_choice("tokenizer", self.tokenizer, TOKENIZERS)
         check_choice("label_task", self.label_task, TASKS)
+        for name, limit in (("max_vocab", self.max_vocab), ("min_freq", self.min_freq)):
+            if limit is not None:
+                check_positive(name, limit)
 
     def keeping(self, columns: Sequence[str]) -> "DataOptions":
         """The same, with further columns to keep."""
@@ -134,7 +141,7 @@ def prepare(
     if folder is not None and Path(folder).exists() and not overwrite:
         raise FolderError(f"{folder}: is already there; choose another name or say to overwrite it")
     if isinstance(data, EncodedCorpus) or is_corpus_folder(data):
-        corpus = data if isinstance(data, EncodedCorpus) else EncodedCorpus.open(data)  # type: ignore[arg-type]
+        corpus = data if isinstance(data, EncodedCorpus) else EncodedCorpus.open(data, verify=True)  # type: ignore[arg-type]
         if folder is not None:
             raise DataError(f"{corpus.folder}: expected text to prepare, got a prepared corpus; use it as it is")
         return _fitting(corpus, task, vocabulary, label_names)
@@ -153,11 +160,32 @@ def prepare(
         "workers": options.workers,
         "progress": progress,
     }
-    if vocabulary is None and tokenizer.closed_vocabulary() is None and tokenizer.name != "whitespace":
+    if vocabulary is None and tokenizer.closed_vocabulary() is None:
         common |= {"max_vocab": options.max_vocab, "min_freq": options.min_freq}
     if folder is not None:
         return build_corpus(source, folder, overwrite=overwrite, **common)
     return cached_corpus(source, default_cache(), **common)
+
+
+def evaluation_options(
+    options: DataOptions | None, data: Data | EncodedCorpus, facts: Mapping[str, Any]
+) -> DataOptions:
+    """How to read and split `data` to judge a model by it.
+
+    Args: options: as given; None: split as the data says. facts: of the model.
+    Returns: the options; where they leave the split open and the model has learnt from this very data, with the split
+        that it learnt by.
+    """
+    split = facts.get("splits", {})
+    if (options is None or options.split_by == "auto") and "policy" in split and not isinstance(data, EncodedCorpus):
+        name = DocumentSource(data).description
+        if name != GIVEN_IN_PYTHON and any(row["name"] == name for row in facts.get("data", [])):
+            kind = split["policy"]
+            recorded = {key: split[key] for key in ("valid_fraction", "seed") if key in split}
+            if split.get("column") is not None:
+                recorded[f"{kind}_column"] = split["column"]
+            return replace(options or DataOptions(), split_by=kind, **recorded)
+    return options or DataOptions(split_by="given")
 
 
 def is_corpus_folder(data: Data | EncodedCorpus) -> bool:
@@ -196,7 +224,8 @@ def _split_policy(source: DocumentSource, options: DataOptions) -> SplitPolicy:
     kind = options.split_by
     if kind == "auto":
         kind = "given" if any(document.split == "valid" for document in source) else "random"
-    return SplitPolicy(kind=kind, valid_fraction=options.valid_fraction, seed=options.seed)
+    column = {"group": options.group_column, "time": options.time_column}.get(kind)
+    return SplitPolicy(kind=kind, valid_fraction=options.valid_fraction, seed=options.seed, column=column)
 
 
 def _make_tokenizer(source: DocumentSource, policy: SplitPolicy, options: DataOptions) -> Tokenizer:

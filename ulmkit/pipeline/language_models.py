@@ -1,6 +1,6 @@
 """Pretraining and fine-tuning of language models."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -9,6 +9,7 @@ import torch
 
 from ulmkit.errors import DataError
 from ulmkit.evaluation import Perplexity, approximate_perplexity, first_context
+from ulmkit.files import fingerprint
 from ulmkit.hub import LanguageModelParts
 from ulmkit.hub.folder_config import Direction
 from ulmkit.model.awd_lstm import AWDLSTMConfig
@@ -24,6 +25,7 @@ from ulmkit.pipeline.running import (
     last_validation,
     place,
     run_stage,
+    stage_identity,
     training_facts,
     with_dropouts,
 )
@@ -90,7 +92,7 @@ def finetune(
     model, report = _moved(base, corpus, recipe)
     base_facts = {name: base.facts[name] for name in ("data", "budget", "minutes") if name in base.facts}
     facts = {"stage": "fine-tuning", "vocabulary_transfer": asdict(report), "base": base_facts}
-    return _train(model, corpus, budget, recipe, run, base.direction, splits, facts)
+    return _train(model, corpus, budget, recipe, run, base.direction, splits, facts, base.facts)
 
 
 def find_finetuning_rate(
@@ -171,16 +173,22 @@ def _train(
     direction: Direction,
     splits: Sequence[str],
     facts: dict[str, Any],
+    base_facts: Mapping[str, Any] | None = None,
 ) -> LanguageModelParts:
     used = _present(corpus, splits)
     task = _task(model, corpus, recipe, run, direction, used, run.validation_tokens(budget))
     figures = {} if facts["stage"] == "pretraining" else {"before training": task.validate()}
     phases = recipe.phases(len(task.groups), budget)
-    result = run_stage(task, phases, run, optimizer=recipe.optimizer, clip=recipe.clip)
-    figures["after training"] = last_validation(result, run)
+    identity = stage_identity(
+        corpus, model.config, recipe, run, splits=used, direction=direction, base=fingerprint(base_facts or {})
+    )
+    result = run_stage(
+        task, phases, run, optimizer=recipe.optimizer, clip=recipe.clip, patience=recipe.patience, identity=identity
+    )
+    figures["after training"] = last_validation(result, run, recipe.patience)
     facts = {
         **facts,
-        **data_facts(corpus, used),
+        **data_facts(corpus, used, base_facts),
         "figures": {f"validation (approximate), {when}": values for when, values in figures.items()},
         **training_facts(result, recipe, budget, run),
     }

@@ -32,6 +32,7 @@ class LanguageModelRecipe:
         frozen_share: part of the budget, at the start, in which only embedding and decoder train.
         ar, tar: activation and temporal activation regularisation.
         dropout_multiplier: on all five dropouts of the model's config.
+        patience: validations without a better value before a phase ends, None for never.
     """
 
     batch_size: int = 64
@@ -47,6 +48,7 @@ class LanguageModelRecipe:
     ar: float = 2.0
     tar: float = 1.0
     dropout_multiplier: float = 1.0
+    patience: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "bptt", "peak_rate", "factor"):
@@ -82,6 +84,7 @@ class ClassifierRecipe:
         dropout_multiplier: on the encoder's five dropouts.
         head_hidden, input_dropout, hidden_dropout, label_smoothing: of the head, see `HeadConfig`.
         class_weights: "none", or "balanced" for weights inverse to the classes' frequencies.
+        value_range, number_loss: of a number, see `HeadConfig`.
         patience: validations without a better value before a phase ends, None for never.
     """
 
@@ -103,6 +106,7 @@ class ClassifierRecipe:
     label_smoothing: float = 0.0
     class_weights: str = "none"
     value_range: tuple[float, float] | None = None
+    number_loss: str = "mse"
     patience: int | None = None
 
     def __post_init__(self) -> None:

@@ -17,6 +17,7 @@ from ulmkit.kernels import BACKENDS, PRECISIONS
 from ulmkit.model.awd_lstm import AWDLSTM, AWDLSTMConfig
 from ulmkit.text import EncodedCorpus
 from ulmkit.text.corpus_builder import TRAINING_SPLITS
+from ulmkit.text.documents import GIVEN_IN_PYTHON
 from ulmkit.training import (
     Budget,
     OptimizerConfig,
@@ -119,8 +120,12 @@ def run_stage(
     optimizer: OptimizerConfig,
     clip: float | None,
     patience: int | None = None,
+    identity: Mapping[str, Any] | None = None,
 ) -> TrainingResult:
-    """Train a task through its phases with these options."""
+    """Train a task through its phases with these options; with patience the best weights are kept.
+
+    Args: identity: what must be the same for the stage to go on from a checkpoint, see `stage_identity`.
+    """
     config = TrainerConfig(
         optimizer=optimizer,
         clip=clip,
@@ -134,19 +139,31 @@ def run_stage(
         seed=options.seed,
     )
     folder = None if options.folder is None else Path(options.folder)
-    return Trainer(task, config, phases, folder, options.progress).fit(options.resume)
+    return Trainer(task, config, phases, folder, options.progress, identity=identity).fit(options.resume)
 
 
-def last_validation(result: TrainingResult, options: RunOptions) -> dict[str, float]:
-    """The figures of the weights that the model was left with."""
-    rows = [row for row in result.history if row["kind"] == "validation"]
-    if options.restore_best:
-        rows = [row for row in rows if row["step"] == result.best_step]
-    prefix = "valid_"
+def stage_identity(
+    corpus: EncodedCorpus, model_config: AWDLSTMConfig, recipe: Any, options: RunOptions, **others: Any
+) -> dict[str, Any]:
+    """What makes a stage this one and no other: data, sizes, recipe, precision, and `others`."""
     return {
-        name.removeprefix(prefix): value
-        for name, value in rows[-1].items()
-        if name.startswith(prefix) and value is not None
+        "data": corpus.facts["fingerprint"],
+        "model": asdict(model_config),
+        "recipe": asdict(recipe),
+        "precision": options.precision,
+        **others,
+    }
+
+
+def last_validation(result: TrainingResult, options: RunOptions, patience: int | None = None) -> dict[str, float]:
+    """The figures of the weights that `run_stage` left the model with."""
+    if options.restore_best or patience is not None:
+        return {name: value for name, value in (result.best_metrics or {}).items() if math.isfinite(value)}
+    row = [row for row in result.history if row["kind"] == "validation"][-1]
+    return {
+        name.removeprefix("valid_"): value
+        for name, value in row.items()
+        if name.startswith("valid_") and value is not None
     }
 
 
@@ -155,8 +172,7 @@ def data_facts(
 ) -> dict[str, Any]:
     """What the model card says about the data: a row for each split, and how validation was chosen.
 
-    Args: used: the splits that the model learnt from. base_facts: of the model it started from; what is transductive
-        there stays so.
+    Args: used: the splits that the model learnt from. base_facts: of the model it started from.
     """
     facts = corpus.facts
     name = ", ".join(facts.get("sources") or []) or corpus.folder.name
@@ -170,16 +186,30 @@ def data_facts(
         }
         for split, found in facts["splits"].items()
     ]
-    transductive = any(split not in TRAINING_SPLITS for split in used)
-    transductive |= (base_facts or {}).get("splits", {}).get("kind") == "transductive"
-    splits = {
-        **facts["split_policy"],
-        "kind": "transductive" if transductive else "clean",
-        "policy": facts["split_policy"]["kind"],
-    }
+    policy = _policy(facts["split_policy"])
+    splits = {"kind": _cleanness(name, policy, used, base_facts or {}), **policy}
     if facts.get("near_duplicates"):
         splits["near_duplicates"] = facts["near_duplicates"]
     return {"data": data, "splits": splits}
+
+
+def _policy(recorded: Mapping[str, Any]) -> dict[str, Any]:
+    """How validation was chosen, by the names of the model card; what a given split does not go by is left out."""
+    kind = recorded["kind"]
+    if kind == "given":
+        return {"policy": kind}
+    return {"policy": kind} | {name: value for name, value in recorded.items() if name != "kind" and value is not None}
+
+
+def _cleanness(name: str, policy: Mapping[str, Any], used: Sequence[str], base: Mapping[str, Any]) -> str:
+    """ "transductive" if a test split was learnt from, now or by the model that this one started from; "mixed" if that
+    model learnt from the same data under another split, so that it may have read what is held out now; else "clean"."""
+    before = base.get("splits", {})
+    if any(split not in TRAINING_SPLITS for split in used) or before.get("kind") == "transductive":
+        return "transductive"
+    same_data = name != GIVEN_IN_PYTHON and any(row.get("name") == name for row in base.get("data", []))
+    same_split = all(before.get(key) == value for key, value in policy.items())
+    return "mixed" if before.get("kind") == "mixed" or (same_data and not same_split) else "clean"
 
 
 def training_facts(result: TrainingResult, recipe: Any, budget: Budget, options: RunOptions) -> dict[str, Any]:

@@ -20,8 +20,8 @@ from ulmkit.text.tokenizer import Text
 EncodeParts = Callable[[Sequence[tuple[str, bool]]], Sequence[Sequence[str]]]
 """(part without white space, whether it is glued to what is before it) of several parts -> the tokens of each."""
 
-MAX_KNOWN = 300_000
-"""Chunks whose tokens are remembered, about 100 MB of English; then all are forgotten."""
+MAX_LEARNT_CHARACTERS = 3_000_000
+"""Of chunks that were encoded, about 300,000 chunks and 100 MB of English; then all chunks and parts are forgotten."""
 
 TEXTS_AT_ONCE = 128
 
@@ -48,13 +48,17 @@ class ChunkTokens:
     """Tokens of texts, given how the parts of chunks become tokens.
 
     Args: encode_parts: the tokens of each part, a pure function of the part and whether it is glued to what is before.
-        forget: called when the memory of chunks is emptied.
+        forget: called when the memory of chunks is emptied, to empty what memory of parts there is.
     """
 
     def __init__(self, encode_parts: EncodeParts, forget: Callable[[], None]) -> None:
         self._encode_parts = encode_parts
         self._forget = forget
+        self._begin()
+
+    def _begin(self) -> None:
         self._known: dict[str, tuple[str, ...]] = {chunk: (chunk,) for chunk in KEPT_CHUNKS}
+        self._learnt_characters = 0
 
     def tokenize_many(self, texts: Sequence[Text]) -> list[list[str]]:
         """Of each text BOS and its tokens; several fields each after FLD and their number."""
@@ -80,20 +84,25 @@ class ChunkTokens:
         return tokens
 
     def _learn(self, chunks: Iterable[str]) -> list[str]:
-        """Make all of `chunks` known; returns those that are too long to stay so."""
+        """Make all of `chunks` known; returns those that are too long to stay so, which seldom occur again."""
         unknown = list(set(chunks).difference(self._known))
         self._known.update(zip(unknown, self._encode(unknown), strict=True))
         return [chunk for chunk in unknown if len(chunk) > MAX_RUN_CHARACTERS]
 
     def _tidy_up(self, passing: list[str]) -> None:
+        if self._learnt_characters > MAX_LEARNT_CHARACTERS:
+            self._begin()
+            self._forget()
+            return
         for chunk in passing:
             del self._known[chunk]
-        if len(self._known) > MAX_KNOWN:
-            self._known = {chunk: (chunk,) for chunk in KEPT_CHUNKS}
-            self._forget()
 
     def _encode(self, chunks: list[str], is_glued: bool = False) -> list[tuple[str, ...]]:
-        """The tokens of each chunk; `is_glued` if no white space is before them."""
+        """The tokens of each chunk; `is_glued` if no white space is before them.
+
+        Their characters are counted: the parts of a chunk that is not kept itself may be.
+        """
+        self._learnt_characters += sum(map(len, chunks))
         parts = [chunk_parts(chunk, is_glued) for chunk in chunks]
         encoded = iter(self._encode_parts([part for chunk in parts for part in chunk if part[0] != REP]))
         return [

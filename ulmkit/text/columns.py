@@ -8,7 +8,7 @@ from typing import Any
 
 from ulmkit.config import check_choice
 from ulmkit.errors import DataError, did_you_mean
-from ulmkit.text.document import TASKS, Document, normalise_split
+from ulmkit.text.document import TASKS, Document, normalise_split, whole_characters
 from ulmkit.text.labels import parse_label
 
 _DEFAULT_LABELS = {"multi": ("labels", "label"), "tokens": ("labels", "ner_tags")}
@@ -81,8 +81,8 @@ class RowReader:
 
         Raises: DataError if a value does not fit.
         """
-        if self.split is not None and row.get(self.split) not in (None, ""):
-            split = normalise_split(str(row[self.split]))
+        if self.split is not None and (said := _text_or_none(row.get(self.split))) is not None:
+            split = normalise_split(said)
         label = None
         if self.label is not None and split != "unsupervised":
             label = parse_label(row.get(self.label), self.task, f"{place}: column {self.label!r}", self.class_names)
@@ -142,7 +142,7 @@ class RowReader:
             raise DataError(
                 f"{place}: column {name!r}: expected text, got {value!r:.80}; columns: {', '.join(self.names)}"
             )
-        return value
+        return whole_characters(value)
 
 
 def labelled_tokens(tokens: tuple[str, ...], label: Any, place: str, **known: Any) -> Document:
@@ -158,11 +158,15 @@ def labelled_tokens(tokens: tuple[str, ...], label: Any, place: str, **known: An
 def _parse_tokens(value: Any, place: str) -> tuple[str, ...]:
     if not isinstance(value, (list, tuple)) or not all(isinstance(item, str) for item in value):
         raise DataError(f"{place}: expected a list of words, got {value!r:.80}")
-    return tuple(value)
+    return tuple(whole_characters(item) for item in value)
 
 
 def _text_or_none(value: Any) -> str | None:
-    return None if value is None else str(value)
+    """A cell as text; None if nothing is in it: null, blank or not a number."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return None
+    text = str(value)
+    return whole_characters(text) if text.strip() else None
 
 
 def _parse_time(value: Any, place: str) -> float | None:

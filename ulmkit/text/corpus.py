@@ -133,11 +133,6 @@ class EncodedCorpus:
         offset = int(self.table["offset"][index])
         return self._token_labels.read(offset, offset + int(self.table["length"][index])).astype(np.int64)
 
-    def groups(self, rows: Sequence[int] | np.ndarray) -> list[str | None]:
-        """The group of each document, None where it has none."""
-        names = self._names["group"]
-        return [names[code] if code >= 0 else None for code in self.table["group"][np.asarray(rows, dtype=np.int64)]]
-
     def column(self, name: str, rows: Sequence[int] | np.ndarray) -> list[str]:
         """The value of a further column for each document ("" where it has none).
 

@@ -2,8 +2,10 @@
 
 Workers tokenize chunks and number each chunk's distinct tokens; this process joins the numbers to one provisional
 numbering and spools them to disk. When all is read, splits are drawn, tokens of the training text are counted, the
-vocabulary is built, and the spool is read once more to write the final ids. No text is tokenized twice, memory holds
-the distinct tokens and a few numbers a document, and the folder is the same whatever the number of workers.
+vocabulary is built, and the spool is read once more to write the final ids. No text is tokenized twice, and the folder
+is the same whatever the number of workers. Memory holds the distinct tokens, a few numbers a document, and few chunks
+at a time. A document is never cut: one that is a whole corpus, such as a .txt file of lines, takes three times its
+size, with workers five times.
 """
 
 import contextlib
@@ -45,6 +47,11 @@ from ulmkit.text.workers import available_processors
 
 TRAINING_SPLITS = ("train", "unsupervised")  # text to learn from; vocabularies are counted over these alone
 
+_MAX_COMPARED_TOKENS = 1 << 20
+"""A longer document, such as a corpus in one file, is no near-duplicate of any, and would be hashed whole in memory."""
+
+_DIGEST_CHARACTERS = 1 << 20
+
 Progress = Callable[[int], None]
 
 
@@ -67,16 +74,17 @@ def build_corpus(
     """Tokenize and encode documents to a corpus folder.
 
     Args:
-        documents: gone through once; a DocumentSource also tells the corpus where they come from.
+        documents: gone through once, each held in memory whole; a DocumentSource also tells where they come from.
         folder: made whole or not at all. overwrite: replace the one that is there.
         vocabulary: one to use; None: the tokenizer's own, or built from the training text (train and unsupervised).
-        max_vocab, min_freq: for a vocabulary that is built, special tokens included; see choose_vocabulary.
+        max_vocab, min_freq: for a vocabulary that is built, special tokens included; None: see choose_vocabulary.
         split_policy: how validation documents are chosen; None: as the documents say.
         task: what labels are, one of TASKS; "none" drops them.
         label_names: the classes of a model there is; None: those of the train split.
         workers: processes; None: one a processor. The corpus does not depend on it.
         progress: called with the number of documents done.
-        count_near_duplicates: look in each held-out split for documents that have a like in the training text.
+        count_near_duplicates: look in each held-out split for documents that have a like in the training text, those
+            of more than 2^20 tokens left out on both sides.
     Raises: DataError if there is no text, labels do not fit the task or lack classes (check_classes), the split cannot
         be drawn, or the vocabulary is not the tokenizer's; FolderError if the folder cannot be written.
     """
@@ -90,7 +98,7 @@ def build_corpus(
         build.divide(policy)
         built = build.encode(vocabulary, max_vocab, min_freq)
         facts = build.facts(built, policy, count_near_duplicates)
-        facts["sources"] = [documents.description] if isinstance(documents, DocumentSource) else []
+        facts["sources"] = _sources(documents)
         build.finish(facts)
     return EncodedCorpus.open(folder)
 
@@ -107,8 +115,9 @@ def cached_corpus(
 ) -> EncodedCorpus:
     """The corpus of `documents` from the folder `cache`, built there if it is not there yet.
 
-    Its folder is named by a fingerprint of all documents, tokenizer, rules, vocabulary and options, so any change makes
-    another. A damaged one is built anew.
+    Its folder is named by a fingerprint of all documents, where they come from, tokenizer, rules, vocabulary and
+    options, so any change makes another. Checksums are verified, which takes a second for 500 million tokens; a damaged
+    one is built anew.
 
     Args: documents: gone through twice. options: the others of build_corpus.
     Raises: as build_corpus; ConfigError if `documents` can be gone through only once.
@@ -118,13 +127,12 @@ def cached_corpus(
     policy = options.get("split_policy") or SplitPolicy()
     described = {**options, "split_policy": asdict(policy), "label_names": list(options.get("label_names") or [])}
     known = None if vocabulary is None else vocabulary.fingerprint
-    name = fingerprint(
-        FORMAT_VERSION, RULES_VERSION, fingerprint_documents(documents), tokenizer.fingerprint, known, described
-    )
+    text = [_sources(documents), fingerprint_documents(documents)]
+    name = fingerprint(FORMAT_VERSION, RULES_VERSION, text, tokenizer.fingerprint, known, described)
     folder = Path(cache) / f"corpus-{name}"
     if folder.exists():
         try:
-            return EncodedCorpus.open(folder)
+            return EncodedCorpus.open(folder, verify=True)
         except FolderError:
             options["overwrite"] = True
     return build_corpus(
@@ -132,12 +140,21 @@ def cached_corpus(
     )
 
 
+def _sources(documents: Iterable[Document]) -> list[str]:
+    return [documents.description] if isinstance(documents, DocumentSource) else []
+
+
 def fingerprint_documents(documents: Iterable[Document]) -> str:
     """SHA-256 of all that documents say, in hexadecimal."""
     digest = hashlib.sha256()
     for document in documents:
-        known = (document.text, document.label, document.tokens, document.group, document.time, document.split)
+        fields = document.text
+        lengths = len(fields) if isinstance(fields, str) else list(map(len, fields))
+        known = (lengths, document.label, document.tokens, document.group, document.time, document.split)
         digest.update(json.dumps([*known, dict(document.columns)]).encode())
+        for field in (fields,) if isinstance(fields, str) else fields:
+            for start in range(0, len(field), _DIGEST_CHARACTERS):  # a text may be a whole corpus
+                digest.update(field[start : start + _DIGEST_CHARACTERS].encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
 
 
@@ -248,11 +265,12 @@ class _Build:
         return facts
 
     def _near_duplicates(self) -> dict[str, dict[str, dict[str, int]]]:
-        """For each held-out split and each split of training text: documents, exact and near duplicates."""
+        """For each held-out split and each split of training text: documents compared, exact and near duplicates."""
         offsets, lengths, splits = self.table["offset"], self.table["length"], self.table["split"]
         training = [name for name in TRAINING_SPLITS if name in self.split_names]
         held_out = [name for name in self.split_names if name not in training]
-        rows = {name: np.flatnonzero(splits == code) for code, name in enumerate(self.split_names)}
+        is_compared = lengths <= _MAX_COMPARED_TOKENS
+        rows = {name: np.flatnonzero(is_compared & (splits == code)) for code, name in enumerate(self.split_names)}
         held_rows = np.concatenate([np.zeros(0, np.int64), *(rows[name] for name in held_out)])
         index = DuplicateIndex(blocks(self.spool.documents(offsets, lengths, held_rows)))
         found: dict[str, dict[str, dict[str, int]]] = {name: {} for name in held_out}

@@ -30,8 +30,9 @@ def choose_vocabulary(
         given: a vocabulary to use, or None.
         types: the distinct tokens of all text. counts: (types,) how often each occurs in the training text.
         max_vocab, min_freq: for one that is built; None: 60,000 and 3, but for word-level corpora (whitespace
-            tokenizer) every word of the training text, with the unknown token added only if some word needs it.
-    Raises: DataError if `given` is not the tokenizer's.
+            tokenizer) every word of the training text. These get the unknown token, as the first, only if some word
+            needs it, and keep their end of line whatever its count.
+    Raises: DataError if `given` is not the tokenizer's; ConfigError or DataError as Vocabulary.build.
     """
     own = tokenizer.closed_vocabulary()
     if own is not None:
@@ -46,12 +47,19 @@ def choose_vocabulary(
         return given
     frequency = {token: int(count) for token, count in zip(types, counts, strict=True) if count}
     if not isinstance(tokenizer, WhitespaceTokenizer):
-        return Vocabulary.build(frequency, max_vocab or MAX_VOCAB, min_freq or MIN_FREQ, SPECIALS)
-    size, least = max_vocab or len(types) + 1, min_freq or 1
+        return Vocabulary.build(
+            frequency,
+            MAX_VOCAB if max_vocab is None else max_vocab,
+            MIN_FREQ if min_freq is None else min_freq,
+            SPECIALS,
+        )
+    size = len(types) + 2 if max_vocab is None else max_vocab
+    least = 1 if min_freq is None else min_freq
+    marks = (tokenizer.unknown, tokenizer.end_of_line)
     built = Vocabulary.build(frequency, size, least, ())
-    if tokenizer.unknown in built or all(token in built for token in types):
+    if all(mark in built for mark in marks) or all(token in built for token in types):
         return built
-    return Vocabulary.build(frequency, size, least, (tokenizer.unknown,))
+    return Vocabulary.build(frequency, size, least, marks)
 
 
 def _check_marks(tokenizer: Tokenizer, given: Vocabulary) -> None:

@@ -1,7 +1,10 @@
 """A document: text, and what is known of it."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+from ulmkit.errors import DataError
 
 TASKS = ("none", "single", "multi", "number", "tokens", "pair")
 
@@ -18,6 +21,7 @@ _SPLIT_NAMES = {
     "unsupervised": "unsupervised",
     "unsup": "unsupervised",
 }
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,17 @@ def normalise_split(name: str) -> str:
 
 
 def known_split(name: str) -> str | None:
-    """The split that a file or folder name begins with ("train-00000-of-00001" is "train"), or None."""
-    first = name.lower().replace(".", "-").replace("_", "-").split("-")[0]
-    return _SPLIT_NAMES.get(first)
+    """The split that a file or folder name says in a part of it ("train-00000-of-00001", "wiki.train.txt"), or None.
+
+    Raises: DataError if it says several.
+    """
+    parts = re.split(r"[._-]", name.lower())
+    found = sorted({_SPLIT_NAMES[part] for part in parts if part in _SPLIT_NAMES})
+    if len(found) > 1:
+        raise DataError(f"{name}: expected the name of one split, got {' and '.join(found)}; rename it")
+    return found[0] if found else None
+
+
+def whole_characters(text: str) -> str:
+    """`text` with each lone surrogate (half a character, which no file can hold) replaced by U+FFFD."""
+    return text if text.isascii() else _SURROGATE.sub("\ufffd", text)

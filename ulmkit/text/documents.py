@@ -7,12 +7,15 @@ from typing import Any
 
 from ulmkit.errors import DataError, did_you_mean
 from ulmkit.text.columns import ReadOptions
-from ulmkit.text.document import Document, normalise_split
+from ulmkit.text.document import Document, normalise_split, whole_characters
 from ulmkit.text.folders import DataFile, find_files
 from ulmkit.text.hub_data import HubSplit, is_hub_name, open_hub
 from ulmkit.text.labels import parse_label
 
 Data = str | os.PathLike[str] | Iterable[Any]
+
+GIVEN_IN_PYTHON = "documents given in Python"
+"""The description of documents that come from no path and no hub."""
 
 
 class DocumentSource:
@@ -33,7 +36,7 @@ class DocumentSource:
     def description(self) -> str:
         """What the documents come from, in a few words: the last part of the path, or the hub name."""
         if not isinstance(self.data, (str, os.PathLike)):
-            return "documents given in Python"
+            return GIVEN_IN_PYTHON
         return Path(self.data).resolve().name if Path(self.data).exists() else str(self.data)
 
     def __iter__(self) -> Iterator[Document]:
@@ -68,7 +71,8 @@ def read_documents(data: Data, *, split: str | Sequence[str] | None = None, **op
 
     Args:
         data: one of
-            a .txt file (one document, or one a line with lines=True); .csv or .tsv with a header line; .jsonl;
+            a .txt or .tokens file (one document, or one a line with lines=True); .jsonl;
+            .csv or .tsv with a header line (in .tsv a line is a row, and a quote is text unless it encloses a cell);
             .parquet; .conll (a word a line, its label last on the line, an empty line between documents);
             a folder of such files, their splits by their names (see find_files), or of LABEL/doc.txt;
             the name of a data set on the hub (name, owner/name, owner/name:configuration);
@@ -107,9 +111,10 @@ def _from_python(items: Iterable[Any], options: ReadOptions) -> Iterator[Documen
         if isinstance(item, Document):
             yield item
         elif isinstance(item, str):
-            yield Document(item)
+            yield Document(whole_characters(item))
         elif isinstance(item, tuple) and len(item) == 2 and _is_text(item[0]):
-            yield Document(item[0], parse_label(item[1], options.task, place))
+            text = whole_characters(item[0]) if isinstance(item[0], str) else tuple(map(whole_characters, item[0]))
+            yield Document(text, parse_label(item[1], options.task, place))
         else:
             raise DataError(f"{place}: expected str, (str, label) or Document, got {item!r:.80}")
 

@@ -1,13 +1,13 @@
 """Folders of data: which files they hold, and the split and label that a file's place gives it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ulmkit.errors import DataError
 from ulmkit.text.columns import ReadOptions
-from ulmkit.text.document import Document, known_split, normalise_split
-from ulmkit.text.readers import READERS, decode_utf8, read_file
+from ulmkit.text.document import Document, known_split, normalise_split, whole_characters
+from ulmkit.text.readers import READERS, TEXT_KINDS, decode_utf8, read_file
 
 
 @dataclass(frozen=True)
@@ -29,65 +29,98 @@ class DataFile:
 
 
 def find_files(folder: Path) -> list[DataFile]:
-    """The data files of a folder, in one of these layouts, in a fixed order.
+    """The data files of a folder, in the first of these layouts that it has, in a fixed order.
 
-    - files with columns, of one kind, here or in folders below (data/train-00000-of-00002.parquet);
-      a name that begins with a split's name (train, valid, validation, val, dev, test, unsupervised) says the split
-    - text files named for their splits (train.txt, valid.txt, test.txt), one document each
+    - files with columns, of one kind, here or in folders below (data/train-00000-of-00002.parquet); a split's name
+      (train, training, valid, validation, val, dev, test, unsupervised, unsup) in a part of a file's name, or else of
+      the nearest folder's below this one, says the split
+    - SPLIT/LABEL/doc.txt or SPLIT/doc.txt, one document a file; folders beside that are no splits are passed over
+    - LABEL/doc.txt, one document a file; a folder named unsup has no labels
+    - text files named for their splits (train.txt, wiki.valid.tokens, ptb.test.txt)
     - other text files: one document each
-    - LABEL/doc.txt, or SPLIT/LABEL/doc.txt, or SPLIT/doc.txt: one document a file; a folder named unsup has no labels
 
-    Raises: DataError if there is no such file, or kinds of file are mixed.
+    Loose text files beside folders of documents (lists of addresses, counts) are passed over.
+
+    Raises: DataError if there is no such file, kinds of file are mixed, or some names say a split and others none.
     """
-    tables = _tables(folder)
-    if tables:
+    if tables := _tables(folder):
         return tables
-    texts = _text_files(folder)
-    if texts:
-        splits = [known_split(path.stem) for path in texts]
-        if all(splits):
-            return [DataFile(path, split) for path, split in zip(texts, splits, strict=True)]
-        return [DataFile(path, is_document=True) for path in texts]
-    labelled = list(_labelled_files(folder))
-    if not labelled:
+    if divided := [file for path, split in _split_folders(folder) for file in _documents_of_split(path, split)]:
+        return divided
+    labelled, texts = _labels_below(folder, None), _text_files(folder)
+    if labelled and texts and all(known_split(path.name) for path in texts):
+        raise DataError(
+            f"{folder}: expected texts named for their splits or LABEL/doc.txt folders, got {texts[0].name} and "
+            f"{labelled[0].path.parent.name}/{labelled[0].path.name}; move one kind elsewhere"
+        )
+    if labelled:
+        return labelled
+    if not texts:
         raise DataError(f"{folder}: expected data files ({', '.join(READERS)}) or LABEL/doc.txt folders, got none")
-    return labelled
+    named = _all_or_none(folder, [DataFile(path, known_split(path.name)) for path in texts])
+    return named if named[0].split else [replace(file, is_document=True) for file in named]
 
 
 def _tables(folder: Path) -> list[DataFile]:
-    kinds = set(READERS) - {".txt"}
+    kinds = set(READERS) - set(TEXT_KINDS)
     paths = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in kinds and path.is_file()]
     paths = [path for path in paths if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
     found = sorted({path.suffix.lower() for path in paths})
     if len(found) > 1:
         raise DataError(f"{folder}: expected one kind of data file, got {', '.join(found)}; name one file or folder")
-    return [DataFile(path, known_split(path.stem) or known_split(path.parent.name)) for path in paths]
+    return _all_or_none(folder, [DataFile(path, _split_of_place(path.relative_to(folder))) for path in paths])
+
+
+def _split_of_place(place: Path) -> str | None:
+    """The split that a file's name says, or else the nearest of its folders; place: below the folder of the data."""
+    names = (place.name, *(parent.name for parent in place.parents))
+    return next((split for name in names if (split := known_split(name))), None)
+
+
+def _all_or_none(folder: Path, files: Sequence[DataFile]) -> list[DataFile]:
+    """The files, if each says its split or none does: where one is said, a file without might be the test set."""
+    named = [file for file in files if file.split]
+    unnamed = [file.path.relative_to(folder) for file in files if not file.split]
+    if named and unnamed:
+        raise DataError(
+            f"{folder}: expected every data file to name its split, as {named[0].path.relative_to(folder)} does, "
+            f"got {unnamed[0]}; rename or move it"
+        )
+    return list(files)
 
 
 def _text_files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.glob("*.txt") if path.is_file() and not path.name.startswith("."))
+    paths = (path for path in folder.iterdir() if path.suffix.lower() in TEXT_KINDS and path.is_file())
+    return sorted(path for path in paths if not path.name.startswith("."))
 
 
 def _folders(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
-def _labelled_files(folder: Path) -> Iterator[DataFile]:
+def _split_folders(folder: Path) -> list[tuple[Path, str]]:
+    """The folders that are splits: all, if each has a split in its name (train_en, test_en), else those so named.
+
+    unsup alone among others is none: it is the part without labels of folders by label.
+    """
     below = _folders(folder)
-    if not below or not all(known_split(path.name) for path in below):
-        yield from _labels_below(folder, None)
-        return
-    for path in below:
-        split = normalise_split(path.name)
-        if _folders(path):  # loose files beside label folders (lists of addresses, counts) are not documents
-            yield from _labels_below(path, split)
-        else:
-            yield from (DataFile(text, split, is_document=True) for text in _text_files(path))
+    named = [(path, split) for path in below if (split := known_split(path.name))]
+    if len(named) == len(below):
+        return named
+    named = [(path, split) for path, split in named if split == normalise_split(path.name)]
+    return named if any(split != "unsupervised" for _, split in named) else []
 
 
-def _labels_below(folder: Path, split: str | None) -> Iterator[DataFile]:
+def _documents_of_split(folder: Path, split: str) -> list[DataFile]:
+    loose = (DataFile(path, split, is_document=True) for path in _text_files(folder))
+    return _labels_below(folder, split) or list(loose)
+
+
+def _labels_below(folder: Path, split: str | None) -> list[DataFile]:
+    files: list[DataFile] = []
     for path in _folders(folder):
-        files = [DataFile(text, split, path.name, is_document=True) for text in _text_files(path)]
-        if normalise_split(path.name) == "unsupervised":
-            files = [replace(file, split="unsupervised", label=None) for file in files]
-        yield from files
+        is_labelled = normalise_split(path.name) != "unsupervised"
+        label = whole_characters(path.name) if is_labelled else None
+        part = split if is_labelled else "unsupervised"
+        files.extend(DataFile(text, part, label, is_document=True) for text in _text_files(path))
+    return files

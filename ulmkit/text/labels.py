@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ulmkit.errors import DataError, did_you_mean
-from ulmkit.text.document import Label
+from ulmkit.text.document import Label, whole_characters
 
 LABEL_SEPARATOR = "|"  # between several labels written in one string
 
@@ -59,7 +59,9 @@ def _parse_several(value: Any, task: str, place: str, class_names: Sequence[str]
 
 
 def _parse_name(value: Any, place: str, class_names: Sequence[str]) -> str | None:
-    if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return None
+    if isinstance(value, float) and math.isnan(value):
         return None
     if isinstance(value, float):
         if not value.is_integer():
@@ -71,7 +73,7 @@ def _parse_name(value: Any, place: str, class_names: Sequence[str]) -> str | Non
         if not 0 <= value < len(class_names):
             raise DataError(f"{place}: expected a label from 0 to {len(class_names) - 1}, got {value}")
         return class_names[value]
-    return str(value)
+    return whole_characters(str(value))
 
 
 def order_label_names(names: Iterable[str]) -> tuple[str, ...]:

@@ -6,6 +6,10 @@ least 0.8 (Broder 1997, On the resemblance and containment of documents, section
 pair of resemblance s becomes a candidate with probability 1 - (1 - s^4)^16, which is 0.9998 at s = 0.8. The resemblance
 of each candidate is then computed exactly, so none is counted that is not one. A document shorter than a shingle is one
 shingle.
+
+Templates repeated by the thousand make a great many candidates. The likeliest, which share most bands, are compared
+first, and a document of the other side is done with when 64 of them prove unlike; those that prove alike are not
+candidates again. So the comparisons are at most as many as one side has documents and 64 times those of the other.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,7 +23,8 @@ HASHES = 64
 BAND_ROWS = 4
 _BANDS = HASHES // BAND_ROWS
 BLOCK_TOKENS = 1 << 17  # a block's hashes (1 MiB) stay in cache
-_MAX_CANDIDATES = 64  # by document and band: templates repeated by the thousand need no more
+_MAX_UNLIKE = 64  # candidates that prove unlike, by document of the other side
+_WINDOW = 1024  # candidates by document and band that are weighed at a time
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 
 Block = tuple[np.ndarray, np.ndarray]  # ids of documents one after another, their lengths
@@ -100,29 +105,53 @@ class DuplicateIndex:
         """Which of the indexed documents have a like among `others`, gone through once, a block in memory at a time."""
         exact, near = np.zeros(len(self.wholes), bool), np.zeros(len(self.wholes), bool)
         filled = np.array([len(shingles) > 0 for shingles in self.shingles], dtype=bool)
+        order, keys = self.order, self.keys
         for ids, lengths in others:
             block = _hash_block(ids, lengths)
             exact |= filled & np.isin(self.wholes, block.wholes)
             near |= exact
-            self._find_near(block, near)
+            if order.shape[1] > np.count_nonzero(~near):
+                left = ~near[order]  # as many in each band
+                order, keys = order[left].reshape(_BANDS, -1), keys[left].reshape(_BANDS, -1)
+            self._find_near(block, near, order, keys)
         return NearDuplicates(exact, near)
 
-    def _find_near(self, block: "_HashedBlock", near: np.ndarray) -> None:
-        for other, candidates in self._candidates(block, near).items():
-            shingles = np.unique(block.of(other))
-            for mine in candidates:
-                near[mine] = near[mine] or resemblance(self.shingles[mine], shingles) >= THRESHOLD
+    def _find_near(self, block: "_HashedBlock", near: np.ndarray, order: np.ndarray, keys: np.ndarray) -> None:
+        """Set `near` for documents that have a like in the block. order, keys: (bands, those not near so far)."""
+        first = np.stack([np.searchsorted(*pair, side="left") for pair in zip(keys, block.keys, strict=True)])
+        last = np.stack([np.searchsorted(*pair, side="right") for pair in zip(keys, block.keys, strict=True)])
+        is_shared = (last > first) & (block.counts > 0)
+        for other in np.flatnonzero(is_shared.any(axis=0)).tolist():
+            bands = np.flatnonzero(is_shared[:, other])
+            alike = [order[band, first[band, other] : last[band, other]] for band in bands]
+            self._compare(np.unique(block.of(other)), alike, near)
 
-    def _candidates(self, block: "_HashedBlock", near: np.ndarray) -> dict[int, set[int]]:
-        """For documents of the block, the indexed ones not yet `near` that share a band with it."""
-        found: dict[int, set[int]] = {}
-        for band in range(_BANDS):
-            first = np.searchsorted(self.keys[band], block.keys[band], side="left")
-            last = np.searchsorted(self.keys[band], block.keys[band], side="right")
-            for other in np.flatnonzero((last > first) & (block.counts > 0)):
-                mine = self.order[band, first[other] : min(last[other], first[other] + _MAX_CANDIDATES)]
-                found.setdefault(int(other), set()).update(mine[~near[mine]].tolist())
-        return found
+    def _compare(self, shingles: np.ndarray, alike: Sequence[np.ndarray], near: np.ndarray) -> None:
+        """Set `near` for those in `alike`, the indexed documents of each band shared, that resemble `shingles`."""
+        unlike: set[int] = set()
+        while candidates := [mine for mine in _likeliest(alike, near) if mine not in unlike]:
+            for mine in candidates:
+                near[mine] = resemblance(self.shingles[mine], shingles) >= THRESHOLD
+                if not near[mine]:
+                    unlike.add(mine)
+                if len(unlike) == _MAX_UNLIKE:
+                    return
+
+
+def _likeliest(alike: Sequence[np.ndarray], near: np.ndarray) -> list[int]:
+    """Documents not yet `near`, a window of each band's or more, those first that are in most bands."""
+    documents, bands = np.unique(np.concatenate([_window(band, near) for band in alike]), return_counts=True)
+    return documents[np.argsort(-bands, kind="stable")].tolist()
+
+
+def _window(band: np.ndarray, near: np.ndarray) -> np.ndarray:
+    found = band[:0]
+    for start in range(0, len(band), _WINDOW):
+        piece = band[start : start + _WINDOW]
+        found = np.concatenate((found, piece[~near[piece]]))
+        if len(found) >= _WINDOW:
+            break
+    return found
 
 
 def resemblance(left: np.ndarray, right: np.ndarray) -> float:

@@ -1,9 +1,11 @@
 """Readers of single files: .txt, .csv, .tsv, .jsonl, .parquet and .conll, each as a stream of documents."""
 
 import codecs
+import contextlib
 import csv
 import itertools
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ _PEEK_ROWS = 20
 _BATCH_ROWS = 1000
 _MAX_FIELD_CHARACTERS = 2**31 - 1
 _UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_QUOTED_CELL = re.compile(r'"([^"]*(?:""[^"]*)*)"')
 
 Reader = Callable[[Path, ReadOptions, str | None], Iterator[Document]]
 
@@ -76,23 +79,53 @@ def _read_text(path: Path, options: ReadOptions, split: str | None) -> Iterator[
 
 
 def _read_csv(path: Path, options: ReadOptions, split: str | None) -> Iterator[Document]:
-    csv.field_size_limit(_MAX_FIELD_CHARACTERS)  # the default refuses texts of more than 131,072 characters
-    rows = csv.reader(read_lines(path), delimiter="\t" if path.suffix.lower() == ".tsv" else ",", strict=True)
+    rows = csv.reader(read_lines(path), strict=True)
     try:
-        header = next(rows, [])
-        if len(set(header)) < len(header):
-            twice = next(name for name in header if header.count(name) > 1)
-            raise DataError(f"{path}: expected each column once, got {twice!r} twice")
-        numbered = ((rows.line_num, row) for row in rows if row)
-        peeked = list(itertools.islice(numbered, _PEEK_ROWS))
-        text_names = [name for at, name in enumerate(header) if _looks_like_text(row[at : at + 1] for _, row in peeked)]
-        reader = RowReader(str(path), header, text_names, options)
-        for line, row in itertools.chain(peeked, numbered):
-            if len(row) != len(header):
-                raise DataError(f"{path}, line {line}: expected {len(header)} fields, got {len(row)}")
-            yield reader.document(dict(zip(header, row, strict=True)), f"{path}, line {line}", split)
+        yield from _separated(path, ((rows.line_num, row) for row in rows if row), options, split)
     except csv.Error as error:
         raise DataError(f"{path}, line {rows.line_num}: not valid CSV ({error})") from None
+
+
+def _read_tsv(path: Path, options: ReadOptions, split: str | None) -> Iterator[Document]:
+    lines = ((line, text.rstrip("\r\n")) for line, text in enumerate(read_lines(path), start=1))
+    filled = ((line, text) for line, text in lines if text)
+    line, header = next(filled, (0, ""))
+    columns = header.count("\t") + 1
+    rows = ((line, _tsv_cells(text, columns)) for line, text in itertools.chain([(line, header)], filled))
+    yield from _separated(path, rows, options, split, "; in .tsv a line is a row: give text with line breaks as .csv")
+
+
+def _tsv_cells(text: str, columns: int) -> list[str]:
+    """The cells of a line. A quote is text, but for two that enclose a cell, where those within are doubled.
+
+    A tab in an enclosed cell is the cell's own only where that alone makes as many cells as there are columns.
+    """
+    cells = text.split("\t")
+    if len(cells) > columns:
+        with contextlib.suppress(csv.Error):
+            enclosed = next(csv.reader([text], delimiter="\t", strict=True))
+            if len(enclosed) == columns:
+                return enclosed
+    quoted = map(_QUOTED_CELL.fullmatch, cells)
+    return [match[1].replace('""', '"') if match else cell for cell, match in zip(cells, quoted, strict=True)]
+
+
+def _separated(
+    path: Path, rows: Iterator[tuple[int, list[str]]], options: ReadOptions, split: str | None, advice: str = ""
+) -> Iterator[Document]:
+    """The documents of rows, each with its line number, the column names first. advice: for rows of another length."""
+    csv.field_size_limit(_MAX_FIELD_CHARACTERS)  # the default refuses texts of more than 131,072 characters
+    _, header = next(rows, (0, []))
+    if len(set(header)) < len(header):
+        twice = next(name for name in header if header.count(name) > 1)
+        raise DataError(f"{path}: expected each column once, got {twice!r} twice")
+    peeked = list(itertools.islice(rows, _PEEK_ROWS))
+    text_names = [name for at, name in enumerate(header) if _looks_like_text(row[at : at + 1] for _, row in peeked)]
+    reader = RowReader(str(path), header, text_names, options)
+    for line, row in itertools.chain(peeked, rows):
+        if len(row) != len(header):
+            raise DataError(f"{path}, line {line}: expected {len(header)} fields, got {len(row)}{advice}")
+        yield reader.document(dict(zip(header, row, strict=True)), f"{path}, line {line}", split)
 
 
 def _looks_like_text(cells: Iterable[Sequence[str]]) -> bool:
@@ -192,8 +225,10 @@ def _read_conll(path: Path, options: ReadOptions, split: str | None) -> Iterator
 READERS: dict[str, Reader] = {
     ".txt": _read_text,
     ".csv": _read_csv,
-    ".tsv": _read_csv,
+    ".tsv": _read_tsv,
     ".jsonl": _read_jsonl,
     ".parquet": _read_parquet,
     ".conll": _read_conll,
+    ".tokens": _read_text,
 }
+TEXT_KINDS = (".txt", ".tokens")  # a document a file, or one a line; WikiText's own files are .tokens

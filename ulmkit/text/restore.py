@@ -11,9 +11,7 @@ MAX_REPETITION = 1000
 
 _SILENT = frozenset((BOS, EOS, PAD))
 _BREAKS = frozenset((LINE, PARAGRAPH))
-_CONTRACTIONS = frozenset(
-    ["'s", "'s", "’s", "n't", "n’t", "'m", "’m", "'re", "’re", "'ve", "’ve", "'ll", "’ll", "'d", "’d"]
-)
+_CONTRACTIONS = frozenset(["'s", "’s", "n't", "n’t", "'m", "’m", "'re", "’re", "'ve", "’ve", "'ll", "’ll", "'d", "’d"])
 _CLOSING = re.compile(r"[,.;:!?%)\]}»”’…。，、！？；：」』）】》〉]+")
 _OPENING = frozenset("([{$£€#«“‘「『（【《〈")
 _GLUE = frozenset("-/\\–")

@@ -42,7 +42,8 @@ LINE = "\n"
 PARAGRAPH = "\n\n"
 
 MAX_RUN_CHARACTERS = 256
-"""A stretch without white space is cut after so many characters, so that memory and held-back text stay bounded."""
+"""A stretch without white space is cut after so many characters: the longest that a tokenizer splits and remembers as
+one, and in scripts without spaces the longest text held back by streaming, which does not cut ASCII (boundaries.py)."""
 
 RUN_MARKS = "。｡！？，、；：．"
 RUN_CLOSERS = "」』）】》〉”’"

@@ -11,7 +11,7 @@ from ulmkit.files import atomic_write, fingerprint
 from ulmkit.text.boundaries import stable_prefix
 from ulmkit.text.chunk_tokens import KEPT_CHUNKS, ChunkTokens
 from ulmkit.text.restore import Piece, join_pieces
-from ulmkit.text.rules import EOS, LINE, PARAGRAPH, RULES_VERSION, SPECIALS, case_marks
+from ulmkit.text.rules import EOS, LINE, PARAGRAPH, RULES_VERSION, SPECIAL_SET, SPECIALS, UNK, case_marks
 from ulmkit.text.tokenizer import FORMAT_VERSION, Text, save_settings
 from ulmkit.text.vocabulary import Vocabulary
 
@@ -42,11 +42,8 @@ class SentencePieceTokenizer:
                 f"sentencepiece model: expected the special tokens {', '.join(SPECIALS)} as its first pieces, "
                 f"got {', '.join(pieces)}; train it with train_sentencepiece"
             )
-        self._start()
-
-    def _start(self) -> None:
         self._subwords: dict[str, tuple[str, ...]] = {}
-        self._chunks = ChunkTokens(self._encode_parts, forget=self._start)
+        self._chunks = ChunkTokens(self._encode_parts, forget=self._subwords.clear)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"model": self._model}
@@ -85,7 +82,7 @@ class SentencePieceTokenizer:
         cut = [case_segments(part, is_glued) for part, is_glued in parts]
         unknown = list({segment for segments in cut for _, segment in segments}.difference(self._subwords))
         encoded = self._processor.encode(unknown, out_type=str, num_threads=1)
-        self._subwords.update(zip(unknown, map(tuple, encoded), strict=True))
+        self._subwords.update(zip(unknown, map(_without_specials, encoded), strict=True))
         return [self._tokens(segments) for segments in cut]
 
     def _tokens(self, segments: list[tuple[str, str]]) -> Sequence[str]:
@@ -145,6 +142,11 @@ def case_segments(part: str, is_glued: bool) -> list[tuple[str, str]]:
     segments = [(mark, lowered[start:end]) for (start, mark), end in zip(marks, ends, strict=True)]
     segments[0] = (segments[0][0], space + segments[0][1])
     return segments
+
+
+def _without_specials(subwords: list[str]) -> tuple[str, ...]:
+    """Subwords as they are, but for characters unknown to the model that it normalises to a special token's name."""
+    return tuple(UNK if subword in SPECIAL_SET else subword for subword in subwords)
 
 
 def _joined_subwords(tokens: Sequence[str]) -> Iterator[Piece]:

@@ -31,17 +31,17 @@ class SpacyTokenizer:
     name = "spacy"
 
     def __init__(self, language: str = "en") -> None:
-        self.language = language
-        self._splitter: Any = _blank_tokenizer(language)
-        self._forget()
+        self._begin(language, _blank_tokenizer(language))
+
+    def _begin(self, language: str, splitter: Any) -> None:
+        self.language, self._splitter = language, splitter
+        self._words: dict[str, tuple[str, ...]] = {}
+        self._chunks = ChunkTokens(self._encode_parts, forget=self._forget)
 
     def _forget(self) -> None:
-        self._words: dict[str, tuple[str, ...]] = {}
-        self._chunks = ChunkTokens(self._encode_parts, forget=self._start)
-
-    def _start(self) -> None:
-        self._splitter = _blank_tokenizer(self.language)
-        self._forget()
+        """Drop the words of parts, and the splitter, which remembers words too; it is made anew when needed."""
+        self._words.clear()
+        self._splitter = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {"language": self.language}
@@ -101,8 +101,7 @@ class SpacyTokenizer:
         """The tokenizer that `save` wrote. spaCy is loaded when there is text to split: training from an encoded
         corpus needs the tokenizer only to hand it on."""
         loaded = cls.__new__(cls)
-        loaded.language, loaded._splitter = language, None
-        loaded._forget()
+        loaded._begin(language, None)
         return loaded
 
 

@@ -24,11 +24,13 @@ class SplitPolicy:
         valid_fraction: the part that validates, 0 < fraction < 1, of the documents in play: those whose split is
             train, valid or not said. Other splits (test, unsupervised) stay as they are. Not used by "given".
         seed: of the random choice.
+        column: the name of the column with the groups or times, for the record.
     """
 
     kind: str = "given"
     valid_fraction: float = 0.1
     seed: int = 0
+    column: str | None = None
 
     def __post_init__(self) -> None:
         check_choice("split kind", self.kind, SPLIT_KINDS)

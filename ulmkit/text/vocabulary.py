@@ -12,7 +12,6 @@ from ulmkit.errors import ConfigError, DataError, FolderError
 from ulmkit.files import fingerprint, read_json, write_json
 from ulmkit.text.rules import BOS, EOS, PAD, SPECIALS, UNK
 
-ALIGNMENT = 8
 FORMAT_VERSION = 1
 
 _UNK_NAMES = (UNK, "<unk>")
@@ -73,11 +72,6 @@ class Vocabulary:
 
     def __len__(self) -> int:
         return len(self._tokens)
-
-    @property
-    def aligned_size(self) -> int:
-        """The size rounded up to a multiple of 8, for the softmax. The rows beyond `len` hold no token."""
-        return -(-len(self._tokens) // ALIGNMENT) * ALIGNMENT
 
     def id(self, token: str) -> int | None:
         """The id of `token`, or None if it is not in the vocabulary."""

@@ -23,7 +23,7 @@ from safetensors.torch import load_file, save
 from ulmkit.errors import FolderError
 from ulmkit.files import atomic_folder, atomic_write, fingerprint, read_json, sha256_file, write_json
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _TENSOR = "$tensor"
 _ALIAS = "alias:"
 _FILES = ("model.safetensors", "state.safetensors")
@@ -62,7 +62,7 @@ def save_checkpoint(folder: str | os.PathLike[str], step: int, checkpoint: Check
 def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     """Read a checkpoint's own folder; tensors come on the CPU.
 
-    Raises: FolderError if it is missing, truncated, altered, or of another format version.
+    Raises: FolderError if it is missing, truncated, altered, of another format version, or lacks something.
     """
     path = Path(path)
     document = read_json(path / "state.json")
@@ -71,16 +71,18 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     if document["format_version"] != FORMAT_VERSION:
         raise FolderError(
             f"{path}: expected format version {FORMAT_VERSION}, got {document['format_version']!r};"
-            " resume it with the version of ulmkit that wrote it"
+            " remove it and begin anew"
         )
     if document.pop("fingerprint", None) != fingerprint(document):
         raise FolderError(f"{path / 'state.json'}: its fingerprint is wrong; the file was altered")
-    for name in _FILES:
-        if not (path / name).is_file():
-            raise FolderError(f"{path / name}: no such file; the checkpoint is incomplete")
-        if sha256_file(path / name) != document["sha256"][name]:
-            raise FolderError(f"{path / name}: its checksum is wrong; the file is truncated or was altered")
-    return Checkpoint(load_tensors(path / _FILES[0]), _put_tensors(document["state"], load_tensors(path / _FILES[1])))
+    with clear_missing_keys(path):
+        for name in _FILES:
+            if not (path / name).is_file():
+                raise FolderError(f"{path / name}: no such file; the checkpoint is incomplete")
+            if sha256_file(path / name) != document["sha256"][name]:
+                raise FolderError(f"{path / name}: its checksum is wrong; the file is truncated or was altered")
+        tensors = load_tensors(path / _FILES[1])
+        return Checkpoint(load_tensors(path / _FILES[0]), _put_tensors(document["state"], tensors))
 
 
 def latest_checkpoint(folder: str | os.PathLike[str]) -> Path | None:
@@ -128,6 +130,15 @@ def read_header(path: Path) -> dict[str, str]:
     """The metadata lines of a safetensors file. Raises: FolderError as `load_tensors`."""
     with _clear_read_errors(path), safe_open(path, framework="pt") as file:
         return dict(file.metadata() or {})
+
+
+@contextmanager
+def clear_missing_keys(path: Path) -> Iterator[None]:
+    """While what was read from `path` is taken apart, a key that is not there raises a FolderError that says so."""
+    try:
+        yield
+    except KeyError as error:
+        raise FolderError(f"{path}: expected {error} in it, got none; remove it and begin anew") from error
 
 
 @contextmanager

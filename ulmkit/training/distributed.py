@@ -18,12 +18,11 @@ _TIMEOUT = datetime.timedelta(hours=2)  # the others wait while the first rank s
 class World:
     """This process among the ranks of a run; `World()` is a run of one process.
 
-    rank: 0 <= rank < size; rank 0 logs and saves. local_rank: among the ranks of this machine, the GPU to use.
+    rank: 0 <= rank < size; rank 0 logs and saves.
     """
 
     rank: int = 0
     size: int = 1
-    local_rank: int = 0
 
     @property
     def is_first(self) -> bool:
@@ -58,22 +57,22 @@ class World:
 def join_world() -> World:
     """The ranks that `torchrun` started, joined into one group (gloo for the CPU, NCCL for CUDA); World() without it.
 
-    With CUDA the current device becomes the one numbered by the local rank. Call it before making the task, which
-    takes its share of the batches by `rank` and `size`; call `leave_world` at the end.
+    With CUDA the current device becomes the one numbered by LOCAL_RANK. Call it before making the task, which takes
+    its share of the batches by `rank` and `size`; call `leave_world` at the end.
     Raises: ConfigError if the environment names a rank outside the world.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
-    rank, local_rank = int(os.environ.get("RANK", "0")), int(os.environ.get("LOCAL_RANK", "0"))
+    rank = int(os.environ.get("RANK", "0"))
     if not 0 <= rank < size:
         raise ConfigError(f"RANK: expected 0 <= rank < {size} (WORLD_SIZE), got {rank}; start it with torchrun")
     if size == 1:
         return World()
     cuda = torch.cuda.is_available() and distributed.is_nccl_available()
     if cuda:
-        torch.cuda.set_device(local_rank)
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     if not distributed.is_initialized():
         distributed.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=_TIMEOUT)
-    return World(rank, size, local_rank)
+    return World(rank, size)
 
 
 def leave_world() -> None:

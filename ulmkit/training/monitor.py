@@ -1,8 +1,10 @@
 """Watching one validation metric: the best weights so far, and when to stop waiting for better ones."""
 
+import json
 import math
 import os
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +12,35 @@ import torch
 from torch import nn
 
 from ulmkit.errors import ConfigError, FolderError, did_you_mean
-from ulmkit.training.checkpoint import load_tensors, read_header, save_tensors
+from ulmkit.training.checkpoint import clear_missing_keys, load_tensors, read_header, save_tensors
 
 BEST_NAME = "best.safetensors"
 
 
+@dataclass(frozen=True)
+class Best:
+    """The best validation so far: value of the metric watched, step, all metrics."""
+
+    value: float
+    step: int
+    metrics: dict[str, float]
+
+    def to_text(self) -> str:
+        """As JSON text, in which numbers may be infinite or not a number."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_text(cls, text: str) -> "Best":
+        """What `to_text` gave. Raises: KeyError if a part is missing."""
+        found = json.loads(text)
+        return cls(found["value"], found["step"], found["metrics"])
+
+
 class Monitor:
-    """Best value of a metric so far, and validations in a row that did not better it.
+    """The best validation so far, and those in a row that did not better it.
 
     A value that is not a number never counts as better. The best weights are the model's state dict, in
-    folder/best.safetensors with value and step in its header, or in memory if there is no folder.
+    folder/best.safetensors with the `Best` in its header, or in memory if there is no folder.
 
     Args: name: metric to watch, None for the first that `validate` gives. mode: "min" or "max" is better.
         patience: that many validations in a row without a better value are too many; None waits forever.
@@ -31,20 +52,25 @@ class Monitor:
     ) -> None:
         self._name, self._sign, self._patience = name, 1.0 if mode == "min" else -1.0, patience
         self._folder, self._in_memory = folder, in_memory
-        self.best_value: float | None = None
-        self.best_step: int | None = None
+        self.best: Best | None = None
+        self._to_beat: float | None = None  # best.value, or while steps are taken again after a crash, the best by then
         self._worse_in_a_row = 0
         self._weights: dict[str, torch.Tensor] | None = None
 
     @property
     def best_path(self) -> Path | None:
         """File with the best weights, None if there is none."""
-        return self._folder / BEST_NAME if self._folder is not None and self.best_step is not None else None
+        return self._folder / BEST_NAME if self._folder is not None and self.best is not None else None
 
     @property
     def is_out_of_patience(self) -> bool:
         """Whether too many validations in a row were no better."""
         return self._patience is not None and self._worse_in_a_row >= self._patience
+
+    def forget_earlier_run(self) -> None:
+        """Remove the best weights that a run which died before its first checkpoint left in the folder."""
+        if self._folder is not None:
+            (self._folder / BEST_NAME).unlink(missing_ok=True)
 
     def forget_bad_validations(self) -> None:
         """Start counting anew, at the beginning of a phase."""
@@ -54,25 +80,30 @@ class Monitor:
         """Take the metrics of a validation; keep the model's weights if they are the best.
 
         Args: save: whether this rank writes files.
-        Returns: whether they are.
+        Returns: whether they are better than all before.
         Raises: ConfigError if the metric to watch is not among them.
         """
         name = next(iter(metrics), "") if self._name is None else self._name
         if name not in metrics:
             raise ConfigError(f"monitor: there is no metric {name!r}; {did_you_mean(name, metrics)}")
         value = float(metrics[name])
-        better = not math.isnan(value) and (
-            self.best_value is None or self._sign * value < self._sign * self.best_value
-        )
-        self._worse_in_a_row = 0 if better else self._worse_in_a_row + 1
-        if better:
-            self.best_value, self.best_step = value, step
-            if save and self._folder is not None:
-                header = {"value": str(value), "step": str(step)}
-                save_tensors(self._folder / BEST_NAME, model.state_dict(), header)
-            elif self._folder is None and self._in_memory:
-                self._weights = {key: tensor.detach().clone() for key, tensor in model.state_dict().items()}
-        return better
+        if not self._is_better(value, self._to_beat):
+            self._worse_in_a_row += 1
+            return False
+        self._to_beat, self._worse_in_a_row = value, 0
+        if self.best is None or not self._is_better(self.best.value, value):
+            self.best = Best(value, step, {key: float(metric) for key, metric in metrics.items()})
+            self._keep(self.best, model, save)
+        return True
+
+    def _is_better(self, value: float, than: float | None) -> bool:
+        return not math.isnan(value) and (than is None or self._sign * value < self._sign * than)
+
+    def _keep(self, best: Best, model: nn.Module, save: bool) -> None:
+        if save and self._folder is not None:
+            save_tensors(self._folder / BEST_NAME, model.state_dict(), {"best": best.to_text()})
+        elif self._folder is None and self._in_memory:
+            self._weights = {key: tensor.detach().clone() for key, tensor in model.state_dict().items()}
 
     def restore_best(self, model: nn.Module) -> None:
         """Load the best weights into the model; does nothing if there are none.
@@ -85,21 +116,29 @@ class Monitor:
             load_model_weights(self.best_path, model)
 
     def state_dict(self) -> dict[str, Any]:
-        """Best value, its step, and the count of patience, as JSON (an infinite value as a string)."""
-        value = None if self.best_value is None else str(self.best_value)
-        state = {"best_value": value, "best_step": self.best_step, "worse_in_a_row": self._worse_in_a_row}
-        return {**state, "weights": self._weights}
+        """The best validation and the state of patience, as JSON (numbers that may be infinite as JSON text)."""
+        return {
+            "best": None if self.best is None else self.best.to_text(),
+            "to_beat": json.dumps(self._to_beat),
+            "worse_in_a_row": self._worse_in_a_row,
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Put back what `state_dict` gave; a best.safetensors written after it that is better still counts."""
-        self.best_value = None if state["best_value"] is None else float(state["best_value"])
-        self.best_step, self._worse_in_a_row = state["best_step"], state["worse_in_a_row"]
-        self._weights = state["weights"]
-        if self._folder is not None and (self._folder / BEST_NAME).is_file():
-            header = read_header(self._folder / BEST_NAME)
-            value, step = float(header["value"]), int(header["step"])
-            if self.best_value is None or self._sign * value < self._sign * self.best_value:
-                self.best_value, self.best_step = value, step
+        """Put back what `state_dict` gave.
+
+        A best.safetensors written after it that is better stays the best. Patience goes on as if it were not there,
+        for the steps up to it are taken again.
+
+        Raises: FolderError if best.safetensors is altered; KeyError if the state lacks something.
+        """
+        self.best = None if state["best"] is None else Best.from_text(state["best"])
+        self._to_beat, self._worse_in_a_row = json.loads(state["to_beat"]), state["worse_in_a_row"]
+        path = None if self._folder is None else self._folder / BEST_NAME
+        if path is not None and path.is_file():
+            with clear_missing_keys(path):
+                kept = Best.from_text(read_header(path)["best"])
+            if self.best is None or self._is_better(kept.value, self.best.value):
+                self.best = kept
 
 
 def load_model_weights(path: str | os.PathLike[str], model: nn.Module) -> None:

@@ -19,7 +19,6 @@ class OptimizerConfig:
     betas: of Adam; a schedule with momentum replaces the first (ULMFiT: 0.7, 0.99). eps: of Adam.
     weight_decay: strength; decay: "decoupled" (p -= lr * weight_decay * p) or "l2" (added to the gradient).
     momentum: of SGD; a schedule with momentum replaces it.
-    decay_vectors: decay parameters of one dimension too (biases, batch norm), as the papers do.
     Raises: ConfigError if a value is outside its range.
     """
 
@@ -29,7 +28,6 @@ class OptimizerConfig:
     weight_decay: float = 0.01
     decay: str = "decoupled"
     momentum: float = 0.0
-    decay_vectors: bool = True
 
     def __post_init__(self) -> None:
         check_choice("optimizer", self.name, ("adamw", "sgd"))
@@ -98,14 +96,10 @@ def make_optimizer(
     if len(rates) != len(groups):
         raise ConfigError(f"rates: expected one for each of {len(groups)} groups, got {len(rates)}")
     decay_key = "decoupled_decay" if config.name == "sgd" and config.decay == "decoupled" else "weight_decay"
-    parameter_groups: list[dict[str, Any]] = []
-    for level, (parameters, rate) in enumerate(zip(groups, rates, strict=True)):
-        plain = [p for p in parameters if p.ndim > 1 or config.decay_vectors]
-        vectors = [p for p in parameters if not (p.ndim > 1 or config.decay_vectors)]
-        for members, decay in ((plain, config.weight_decay), (vectors, 0.0)):
-            if members:
-                group = {"params": members, "lr": rate, "layer_group": level, decay_key: decay}
-                parameter_groups.append(group)
+    parameter_groups: list[dict[str, Any]] = [
+        {"params": list(parameters), "lr": rate, "layer_group": level, decay_key: config.weight_decay}
+        for level, (parameters, rate) in enumerate(zip(groups, rates, strict=True))
+    ]
     fused = all(p.device.type in ("cpu", "cuda") for parameters in groups for p in parameters)
     if config.name == "sgd":
         return SGD(parameter_groups, lr=0.0, momentum=config.momentum, fused=fused)

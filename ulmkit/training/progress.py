@@ -6,8 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, TextIO
 
-from ulmkit.config import check_choice
-
 _LINE_SECONDS = 15.0
 
 
@@ -60,13 +58,12 @@ class LineProgress:
 
     def __init__(
         self,
-        title: str = "",
         stream: TextIO | None = None,
         every_seconds: float = _LINE_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._stream, self._every, self._clock = stream or sys.stderr, every_seconds, clock
-        self._title, self._due = title, 0.0
+        self._due = 0.0
 
     def start(self) -> None:
         """The first line comes after the first step."""
@@ -80,7 +77,7 @@ class LineProgress:
 
     def message(self, text: str) -> None:
         """Print a line at once."""
-        print(f"{self._title}: {text}" if self._title else text, file=self._stream, flush=True)
+        print(text, file=self._stream, flush=True)
 
     def close(self) -> None:
         """Nothing to tidy."""
@@ -89,8 +86,8 @@ class LineProgress:
 class RichProgress:
     """A live bar by rich; messages scroll above it."""
 
-    def __init__(self, title: str = "", stream: TextIO | None = None) -> None:
-        self._title, self._stream = title, stream or sys.stderr
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.stderr
         self._bar: Any = None
         self._row: Any = None
 
@@ -101,13 +98,12 @@ class RichProgress:
         from rich.progress import Progress as Bar
 
         columns = (
-            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=20),
             TextColumn("{task.percentage:3.0f}%"),
             TextColumn("{task.fields[figures]}", markup=False),
         )
         self._bar = Bar(*columns, console=Console(file=self._stream), refresh_per_second=4)
-        self._row = self._bar.add_task(self._title, total=1.0, figures="starting")
+        self._row = self._bar.add_task("", total=1.0, figures="starting")
         self._bar.start()
 
     def update(self, info: ProgressInfo) -> None:
@@ -124,21 +120,13 @@ class RichProgress:
             self._bar.stop()
 
 
-def make_progress(title: str = "", kind: str = "auto", stream: TextIO | None = None) -> Progress | None:
-    """A progress display.
+def make_progress(stream: TextIO | None = None) -> Progress:
+    """A progress display: a live bar on a terminal, lines elsewhere.
 
-    Args: title: before the bar and before each line, for example "pretrain". kind: "live", "lines", "none", or
-        "auto": live on a terminal, lines elsewhere. stream: where to, by default standard error.
-    Returns: None for "none", which Trainer takes as silence.
-    Raises: ConfigError for another kind.
+    Args: stream: where to, by default standard error.
     """
-    check_choice("progress", kind, ("auto", "live", "lines", "none"))
     stream = stream or sys.stderr
-    if kind == "auto":
-        kind = "live" if stream.isatty() else "lines"
-    if kind == "none":
-        return None
-    return RichProgress(title, stream) if kind == "live" else LineProgress(title, stream)
+    return RichProgress(stream) if stream.isatty() else LineProgress(stream)
 
 
 def format_seconds(seconds: float) -> str:

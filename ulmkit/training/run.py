@@ -1,9 +1,8 @@
 """One session of a training run: the loop, and what it saves and puts back."""
 
-import json
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +11,7 @@ import torch
 from ulmkit.errors import ConfigError
 from ulmkit.training.batch_cursor import BatchCursor
 from ulmkit.training.budget import Cadence, Position, StepPlan, Stopwatch, make_plan
-from ulmkit.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from ulmkit.training.checkpoint import Checkpoint, clear_missing_keys, load_checkpoint, save_checkpoint
 from ulmkit.training.distributed import World
 from ulmkit.training.interrupt import InterruptGuard
 from ulmkit.training.meter import Meter
@@ -21,35 +20,11 @@ from ulmkit.training.optimizers import load_optimizer_state, optimizer_state
 from ulmkit.training.progress import Progress
 from ulmkit.training.reporter import Place, Reporter
 from ulmkit.training.rng import capture_rng, restore_rng, seed_everything
+from ulmkit.training.run_state import RunState
 from ulmkit.training.step import NotFiniteError, StepRunner
 from ulmkit.training.task import TrainingTask
-from ulmkit.training.trainer_config import MAY_CHANGE, TrainerConfig, first_difference
+from ulmkit.training.trainer_config import TrainerConfig, first_difference, run_settings
 from ulmkit.training.unfreezing import Phase
-
-
-@dataclass
-class RunState:
-    """Where a run is.
-
-    phase: its number, the number of phases once all are over. step, phase_step: optimizer steps of the run and phase.
-    run, phase_start: progress of the run, 0 to 1, now and when the phase began. validations, checkpoints: how often
-    they were due so far. rates, momentum: of the last step. validated_step: step of the last validation.
-    stopped_because: of the last phase that ended.
-    """
-
-    phase: int = 0
-    step: int = 0
-    phase_step: int = 0
-    tokens: int = 0
-    run: float = 0.0
-    phase_start: float = 0.0
-    validations: int = 0
-    checkpoints: int = 0
-    rates: list[float] = field(default_factory=list)
-    momentum: float | None = None
-    validated_step: int | None = None
-    stopped_because: str = ""
-    finished: bool = False
 
 
 class _Turn(NamedTuple):
@@ -73,6 +48,7 @@ class Run:
         progress: Progress | None,
         clock: Callable[[], float],
         world: World,
+        identity: Mapping[str, Any] | None,
     ) -> None:
         self.task, self.config, self.phases, self.folder = task, config, phases, folder
         self.world = world
@@ -84,6 +60,8 @@ class Run:
         self._validation = Cadence(config.validate_every, steps_per_epoch)
         self._checkpoint = Cadence(config.checkpoint_every, steps_per_epoch)
         self.runner = StepRunner(task, config.optimizer, config.clip, world)
+        shapes = {name: list(parameter.shape) for parameter, name in self.runner.names.items()}
+        self._settings = run_settings(config, phases, shapes, len(task), world.size, identity)
         self.monitor = Monitor(config.monitor, config.mode, config.patience, folder, config.restore_best)
         self.state, self.meter, self.cursor = RunState(), Meter(), BatchCursor(task)
         self.watch = Stopwatch(clock)
@@ -96,19 +74,29 @@ class Run:
         """Start from the first step."""
         if self.config.seed is not None:
             seed_everything(self.config.seed + self.world.rank)
+        if self.world.is_first:
+            self.monitor.forget_earlier_run()
         self.reporter.open(self.folder, [], 0, self.config.tensorboard)
 
     def resume(self, path: Path) -> None:
         """Go on from a checkpoint.
 
-        Raises: FolderError if it is truncated or altered; ConfigError if it was made with other settings or data.
+        Raises: FolderError if it is truncated, altered or lacks something; ConfigError if it was made with other
+            settings or data.
         """
         checkpoint = load_checkpoint(path)
+        with clear_missing_keys(path):
+            difference = first_difference(checkpoint.state["settings"], self._settings)
+            if difference:
+                raise ConfigError(
+                    f"{path}: was made by another run ({difference}); use the same settings or begin anew"
+                )
+            self._put_back(checkpoint)
+        self.checkpoint_path = path
+
+    def _put_back(self, checkpoint: Checkpoint) -> None:
         saved = checkpoint.state
-        difference = first_difference(saved["settings"], self._settings())
-        if difference:
-            raise ConfigError(f"{path}: was made by another run ({difference}); use the same settings or begin anew")
-        self.state = RunState(**saved["run"])
+        self.state = RunState.from_json(saved["run"])
         self.watch.former_seconds = saved["seconds"]
         self.watch.spent, self.watch.costs = dict(saved["spent"]), dict(saved["costs"])
         self.task.model.load_state_dict(checkpoint.model)
@@ -122,7 +110,6 @@ class Run:
         self.cursor.start_epoch()
         self.task.load_state_dict(own["task"])
         restore_rng(own["rng"])
-        self.checkpoint_path = path
 
     def save(self) -> None:
         """Write a checkpoint, if there is a folder.
@@ -143,7 +130,7 @@ class Run:
             ranks = self.world.gather(own)
             if self.world.is_first:
                 saved = {
-                    "settings": self._settings(),
+                    "settings": self._settings,
                     "run": asdict(self.state),
                     "seconds": self.watch.seconds,
                     "spent": self.watch.spent,
@@ -171,8 +158,7 @@ class Run:
             self.runner.train_groups(self.phases[state.phase].groups)
             state.stopped_because = self._run_phase(guard)
             self._log_train()
-            state.phase, state.phase_step, state.phase_start = state.phase + 1, 0, state.run
-            self.monitor.forget_bad_validations()
+            self._next_phase()
         while self.config.validate_every is not None and state.validated_step != state.step:
             self._stop_if(self.world.from_first(guard.requested))
             self._validate(guard)
@@ -182,6 +168,15 @@ class Run:
         if self.config.restore_best:
             self.world.from_first(None)  # the file is there before the other ranks read it
             self.monitor.restore_best(self.task.model)
+
+    def _next_phase(self) -> None:
+        """Go to the beginning of the next phase; validations between here and there are left out."""
+        state = self.state
+        state.phase, state.phase_step, state.phase_start = state.phase + 1, 0, state.run
+        self.monitor.forget_bad_validations()
+        if state.phase < len(self.phases):
+            state.run = self.world.from_first(self._position().run)
+            state.validations = self._count(self._validation)
 
     def _run_phase(self, guard: InterruptGuard) -> str:
         """Steps until the phase is over; returns why it is."""
@@ -205,7 +200,8 @@ class Run:
         if not self.world.is_first:
             return self.world.from_first(None)
         state, position = self.state, self._position()
-        due = state.step > 0 and self._count(self._validation, position.run) > state.validations
+        can_validate = state.step not in (0, state.validated_step)
+        due = can_validate and self._count(self._validation, position.run) > state.validations
         validate = due and self.plan.affords_validation(self.watch)
         checkpoint = state.step > 0 and self._count(self._checkpoint, position.run) > state.checkpoints
         return self.world.from_first(_Turn(position, guard.requested, validate, checkpoint))
@@ -295,15 +291,3 @@ class Run:
 
     def _count(self, cadence: Cadence, run: float | None = None) -> int:
         return cadence.count(self.state.run if run is None else run, self.state.step, self.watch.seconds)
-
-    def _settings(self) -> dict[str, Any]:
-        """What must be the same for a run to go on, as JSON."""
-        config = {key: value for key, value in asdict(self.config).items() if key not in MAY_CHANGE}
-        settings = {
-            "config": config,
-            "phases": [asdict(phase) for phase in self.phases],
-            "parameters": {name: list(parameter.shape) for parameter, name in self.runner.names.items()},
-            "batches_per_epoch": len(self.task),
-            "ranks": self.world.size,
-        }
-        return json.loads(json.dumps(settings))

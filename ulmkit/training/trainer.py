@@ -2,9 +2,10 @@
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ulmkit.errors import ConfigError, FolderError, TrainingError
 from ulmkit.training.checkpoint import latest_checkpoint
@@ -25,14 +26,16 @@ class TrainingResult:
     """How a run ended.
 
     history: rows of the log (see TrainingLog). best_value, best_step, best_path: of the metric watched, None if
-    nothing was validated (best_path also without a folder). stopped_because: "budget" or "patience".
-    steps, epochs, tokens, seconds: of the whole run, all its sessions. checkpoint: the last one, None without a folder.
+    nothing was validated (best_path also without a folder). best_metrics: all of that validation, whose row may be
+    lost in a crash. stopped_because: "budget" or "patience". steps, epochs, tokens, seconds: of the whole run, all
+    its sessions. checkpoint: the last one, None without a folder.
     """
 
     history: list[Row]
     best_value: float | None
     best_step: int | None
     best_path: Path | None
+    best_metrics: dict[str, float] | None
     stopped_because: str
     steps: int
     epochs: float
@@ -46,7 +49,8 @@ class Trainer:
 
     In phases measured in epochs or steps the number of steps is fixed at the start, from len(task). In minutes, the
     phases share the time given to them all: every schedule runs to its end within it, and a run that validates only
-    at its end is late by that one validation, whose cost it cannot know.
+    at its end is late by that one validation, whose cost it cannot know. Validations before the end are left out once
+    they would take more than a tenth of the time.
 
     The folder gets training_log.csv and .jsonl, best.safetensors, and the newest checkpoint. Without a folder nothing
     is written, and Ctrl-C loses the run. With several ranks every one of them must see the same folder.
@@ -54,7 +58,9 @@ class Trainer:
     Args: task: model, batches, loss. config: how to train. phases: what trains when; at least one.
         folder: of this run alone. progress: who is told how it goes (`make_progress()`), None for silence.
         clock: seconds, for tests. world: the ranks, from `join_world()`.
-    Raises: ConfigError if the phases or the task's groups do not fit the model, or budgets mix minutes and others.
+        identity: what else must be the same for a run to go on, as JSON values: the data's fingerprint, the recipe.
+    Raises: ConfigError if the phases or the task's groups do not fit the model, budgets mix minutes and others, or
+        the identity is not JSON.
     """
 
     def __init__(
@@ -67,14 +73,14 @@ class Trainer:
         *,
         clock: Callable[[], float] = time.monotonic,
         world: World | None = None,
+        identity: Mapping[str, Any] | None = None,
     ) -> None:
         if not phases:
             raise ConfigError("phases: expected at least one, got none")
         self._task, self._progress = task, progress
         self._folder = None if folder is None else Path(folder)
-        self._new_run = lambda: Run(
-            task, config, list(phases), self._folder, progress, clock, world if world is not None else World()
-        )
+        ranks = World() if world is None else world
+        self._new_run = lambda: Run(task, config, list(phases), self._folder, progress, clock, ranks, identity)
         self._new_run()  # raises now what would be raised in fit
 
     def fit(self, resume: bool = False) -> TrainingResult:
@@ -88,7 +94,8 @@ class Trainer:
         Returns: the result; the model holds the last weights, or the best with restore_best.
         Raises: TrainingError if the loss is no longer finite, naming the last good checkpoint; TrainingInterrupted
             (a KeyboardInterrupt) after Ctrl-C, when a checkpoint is saved; FolderError if there is no checkpoint to
-            resume, or one that would be overwritten; ConfigError if it was made with other settings.
+            resume, it cannot be read, or it would be overwritten; ConfigError, naming the first difference, if it was
+            made with other settings or another identity.
         """
         checkpoint = self._checkpoint_to_resume(resume)
         run = self._new_run()
@@ -129,7 +136,7 @@ class Trainer:
             good = run.checkpoint_path or "none yet"
             raise TrainingError(
                 f"loss: expected finite numbers, got {error} at step {run.state.step}; the last good checkpoint is"
-                f" {good}; go on from its weights with a lower learning rate, clip the gradient, or train in fp32"
+                f" {good}; begin anew with a lower learning rate, a smaller clip or in fp32"
             ) from error
         except KeyboardInterrupt as error:
             path = run.checkpoint_path
@@ -138,11 +145,13 @@ class Trainer:
 
 
 def _result(run: Run) -> TrainingResult:
+    best = run.monitor.best
     return TrainingResult(
         history=run.reporter.log.rows,
-        best_value=run.monitor.best_value,
-        best_step=run.monitor.best_step,
+        best_value=None if best is None else best.value,
+        best_step=None if best is None else best.step,
         best_path=run.monitor.best_path,
+        best_metrics=None if best is None else best.metrics,
         stopped_because=run.state.stopped_because,
         steps=run.state.step,
         epochs=run.epoch,

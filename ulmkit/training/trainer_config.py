@@ -1,13 +1,15 @@
 """Settings of a training run."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ulmkit.config import check_choice, check_positive
 from ulmkit.errors import ConfigError
 from ulmkit.training.budget import Budget
 from ulmkit.training.optimizers import OptimizerConfig
+from ulmkit.training.unfreezing import Phase
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +59,33 @@ class TrainerConfig:
 
 MAY_CHANGE = ("checkpoint_every", "log_every_steps", "tensorboard", "restore_best")
 """Settings that a resumed run may have otherwise than the run it goes on with: they do not alter the training."""
+
+
+def run_settings(
+    config: TrainerConfig,
+    phases: Sequence[Phase],
+    shapes: Mapping[str, Sequence[int]],
+    batches_per_epoch: int,
+    ranks: int,
+    identity: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    """What must be the same for a run to go on, as JSON.
+
+    Args: shapes: of the model's parameters, by name. identity: see `Trainer`.
+    Raises: ConfigError if the identity is not JSON.
+    """
+    try:
+        known = json.loads(json.dumps(identity or {}, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"identity: expected JSON values, got {identity!r}; {error}") from error
+    settings = {
+        "config": {key: value for key, value in asdict(config).items() if key not in MAY_CHANGE},
+        "phases": [asdict(phase) for phase in phases],
+        "parameters": shapes,
+        "batches_per_epoch": batches_per_epoch,
+        "ranks": ranks,
+    }
+    return {**json.loads(json.dumps(settings)), "identity": known}
 
 
 def first_difference(former: Any, now: Any, where: str = "") -> str | None:
