@@ -35,7 +35,7 @@ from ulmkit.text.documents import Data
 from ulmkit.training import OptimizerConfig, Schedule
 
 SIZES = AWDLSTMConfig(vocab_size=1, embedding_size=400, layers=1)
-"""The reduced model: 300 units in one layer, where ULMFiT's has 400, 1152, 1152 and 400."""
+"""The reduced model: one layer of 400 units, where ULMFiT has three, of 1152, 1152 and 400."""
 
 PIECES = 4000
 

@@ -183,6 +183,8 @@ def _draw_panel(axes: "Axes", panel: Panel) -> None:
     curves: dict[str, Line2D] = {}
     for number, stage in enumerate(panel.stages):
         curves |= _draw_stage(axes, stage, panel.is_share)
+        # names in two rows, so that a short stage's and its successor's do not meet
+        _note(axes, stage.name, (stage.start, 1), (3, 4 + 12 * (number % 2)), top=True)
         if number:
             axes.axvline(stage.start, color=_TEXT, linewidth=0.8, linestyle=":")
     if panel.stages[-1].stop > panel.stages[0].start:
@@ -196,7 +198,7 @@ def _draw_panel(axes: "Axes", panel: Panel) -> None:
 
 
 def _draw_stage(axes: "Axes", stage: Stage, is_share: bool) -> "dict[str, Line2D]":
-    """Draw a stage's curves, with its name and the last validation's figure; returns the curves by name."""
+    """Draw a stage's curves, with the last validation's figure; returns the curves by name."""
     curves: dict[str, Line2D] = {}
     if stage.training:
         (curves["training"],) = axes.plot(*zip(*stage.training, strict=True), color=_TRAINING, linewidth=1.3)
@@ -206,7 +208,6 @@ def _draw_stage(axes: "Axes", stage: Stage, is_share: bool) -> "dict[str, Line2D
         last = stage.validation[-1][1]
         figure = f"{last:.1%}" if is_share else f"{last:,.0f}" if last >= 100 else f"{last:.3g}"
         _note(axes, figure, stage.validation[-1], (-4, 6), horizontal="right")
-    _note(axes, stage.name, (stage.start, 1), (3, 4), top=True)
     return curves
 
 
