@@ -52,11 +52,10 @@ def main() -> None:
                 found[name].append(100 * accuracy)
         ours = statistics.fmean(found[OURS])
         for name, values in found.items():
-            print(
-                f"{labels:,} labels  {name:32s}  {statistics.fmean(values):.1f} ± {deviation(values):.1f}", flush=True
-            )
+            mean = statistics.fmean(values)
+            print(f"{labels:,} labels  {name:32s}  {mean:.1f} ± {deviation(values):.1f}", flush=True)
             if name != OURS:
-                rows.append(row(f"{labels:,} labels", "% accuracy", ours, statistics.fmean(values), name))
+                rows.append(row(f"{labels:,} labels", "% accuracy", ours, mean, name))
     report("few_labels", rows, options.json)
 
 

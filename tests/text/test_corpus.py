@@ -1,48 +1,24 @@
 import errno
-import gc
 import json
 import os
-import subprocess
-import sys
 import tracemalloc
 from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from corpora import WORDS, build, labelled
 
 from ulmkit.errors import ConfigError, DataError, FolderError
-from ulmkit.text import workers
 from ulmkit.text.corpus import EncodedCorpus
-from ulmkit.text.corpus_builder import build_corpus, cached_corpus, fingerprint_documents
-from ulmkit.text.corpus_chunks import encode_chunk, tokenize_words
+from ulmkit.text.corpus_builder import cached_corpus
+from ulmkit.text.corpus_chunks import tokenize_words
 from ulmkit.text.corpus_vocabulary import choose_vocabulary
 from ulmkit.text.document import Document
 from ulmkit.text.documents import DocumentSource
-from ulmkit.text.plain_tokenizers import ByteTokenizer, WhitespaceTokenizer
-from ulmkit.text.shards import ShardReader, ShardWriter
+from ulmkit.text.plain_tokenizers import ByteTokenizer
 from ulmkit.text.spacy_tokenizer import SpacyTokenizer
 from ulmkit.text.splits import SplitPolicy
-from ulmkit.text.token_stream import reverse_document
 from ulmkit.text.vocabulary import Vocabulary
-from ulmkit.text.workers import Worker, WorkerPool
-
-WORDS = WhitespaceTokenizer()
-
-
-def build(documents, folder, **options):
-    return build_corpus(documents, folder, **{"tokenizer": WORDS, "workers": 1, **options})
-
-
-def folder_bytes(folder):
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-def labelled(count, classes=("a", "b"), **known):
-    labels = [classes[at % len(classes)] for at in range(count)]
-    return [Document(f"word{at} {label}", label, **known) for at, label in enumerate(labels)]
-
 
 # --- what is built
 
@@ -285,247 +261,6 @@ def test_documents_of_nothing_and_of_a_million_tokens(tmp_path):
     corpus = build(documents, tmp_path / "c")
     assert corpus.table["length"].tolist() == [0, 1_000_001, 2]
     assert corpus.document(1)[-3:].tolist() == corpus.stream([0, 1]).read(999_998, 1_000_001).tolist()
-
-
-# --- workers
-
-
-@pytest.fixture
-def small_chunks(monkeypatch):
-    monkeypatch.setattr("ulmkit.text.corpus_spool._CHUNK_CHARACTERS", 300)
-    monkeypatch.setattr("ulmkit.text.corpus_spool._SMALL_CHARACTERS", 0)
-
-
-def test_folder_does_not_depend_on_workers(tmp_path, small_chunks):
-    documents = [*labelled(120), Document("w " * 400, "a"), Document("", "b")]
-    options = {"task": "single", "split_policy": SplitPolicy(kind="random", valid_fraction=0.2)}
-    build(documents, tmp_path / "one", workers=1, **options)
-    build(documents, tmp_path / "three", workers=3, **options)
-    assert folder_bytes(tmp_path / "one") == folder_bytes(tmp_path / "three")
-
-
-def test_little_text_starts_no_worker(tmp_path, monkeypatch):
-    monkeypatch.setattr("ulmkit.text.corpus_spool.WorkerPool", None)
-    assert len(build(labelled(10), tmp_path / "c", workers=4)) == 10
-
-
-def test_workers_do_not_import_torch():
-    program = "import ulmkit.text, ulmkit.text.workers, sys; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
-
-
-def test_pool_keeps_the_order_and_reads_little_ahead(tmp_path):
-    WORDS.save(tmp_path)
-    taken = []
-
-    def chunks():
-        for at in range(12):
-            taken.append(at)
-            yield [f"t{at} " * (100 if at % 3 == 0 else 1)]
-
-    with WorkerPool(tmp_path, 2) as pool:
-        for at, encoded in enumerate(pool.encode(chunks())):
-            assert encoded.types == [f"t{at}", "<eos>"]
-            assert len(taken) <= at + 6
-    assert all(worker.process.returncode is not None for worker in pool._workers)
-
-
-def test_error_in_a_worker_reaches_the_caller_and_leaves_nothing(tmp_path, small_chunks):
-    documents = [*labelled(50), Document(("two", "fields"))]
-    with pytest.raises(DataError, match=r"expected one field for the whitespace tokenizer, got 2"):
-        build(documents, tmp_path / "c", workers=2)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_workers_end_when_a_document_does_not_fit(tmp_path, small_chunks, monkeypatch):
-    started = []
-
-    class Counted(Worker):
-        def __init__(self, folder):
-            super().__init__(folder)
-            started.append(self)
-
-    monkeypatch.setattr(workers, "Worker", Counted)
-    with pytest.raises(DataError, match=r"document 50: expected one class name"):
-        build([*labelled(50), Document("x", 1.5), *labelled(500)], tmp_path / "c", workers=2, task="single")
-    assert [worker.process.returncode is None for worker in started] == [False, False]
-
-
-def test_unforeseen_error_in_a_worker(tmp_path):
-    WORDS.save(tmp_path)
-    with WorkerPool(tmp_path, 1) as pool, pytest.raises(DataError, match=r"worker process: TypeError: .*'int'"):
-        list(pool.encode([[5]]))
-
-
-def test_death_of_a_worker(tmp_path):
-    WORDS.save(tmp_path)
-    worker = Worker(tmp_path)
-    worker.process.kill()
-    worker.process.wait()
-    with pytest.raises(DataError, match=r"worker process: stopped with status -9; if memory ran out"):
-        worker.encode(["a"])
-    worker.stop()
-
-
-def test_available_processors():
-    assert 1 <= workers.available_processors() <= (os.cpu_count() or 1)
-
-
-def test_chunk_numbers_its_own_tokens():
-    encoded = encode_chunk(WORDS, ["b a b", ""])
-    assert encoded.types == ["b", "a", "<eos>"]
-    assert encoded.ids.tolist() == [0, 1, 0, 2]
-    assert encoded.ids.dtype == np.uint8
-    assert encoded.lengths.tolist() == [4, 0]
-
-
-@settings(max_examples=60, deadline=None)
-@given(texts=st.lists(st.text("ab \n\u3000.", max_size=40), max_size=4), piece=st.integers(1, 12))
-def test_long_texts_are_tokenized_by_pieces(texts, piece):
-    whole = encode_chunk(WORDS, texts)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ulmkit.text.corpus_chunks.PIECE_CHARACTERS", piece)
-        cut = encode_chunk(WORDS, texts)
-    assert [whole.types[at] for at in whole.ids] == [cut.types[at] for at in cut.ids]
-    assert whole.lengths.tolist() == cut.lengths.tolist()
-    assert cut.words.tolist() == whole.words.tolist() == [len(text.split()) for text in texts]
-
-
-def test_chunk_is_freed_at_once():
-    gc.collect()
-    gc.disable()
-    try:
-        encode_chunk(WORDS, ["b a b", ""])
-        assert gc.collect() == 0  # no cycles, which would pile up: a worker makes too few objects to be collected
-    finally:
-        gc.enable()
-
-
-# --- streams
-
-
-@pytest.fixture(scope="module")
-def byte_corpus(tmp_path_factory):
-    documents = [Document(text) for text in ("abc", "", "de", "fghij", "k")]
-    return build(documents, tmp_path_factory.mktemp("streams") / "c", tokenizer=ByteTokenizer())
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.data())
-def test_stream_reads_as_documents_put_together(byte_corpus, data):
-    rows = data.draw(st.lists(st.integers(0, 4), max_size=6))
-    order = data.draw(st.none() | st.permutations(range(len(rows))))
-    reverse = data.draw(st.booleans())
-    stream = byte_corpus.stream(rows, order, reverse=reverse)
-    placed = rows if order is None else [rows[at] for at in order]
-    documents = [byte_corpus.document(row) for row in placed]
-    if reverse:
-        documents = [np.concatenate((document[:1], document[:0:-1])) for document in documents]
-    whole = np.concatenate([np.zeros(0, np.int64), *documents])
-    assert len(stream) == len(whole)
-    assert stream.documents == len(rows)
-    start = data.draw(st.integers(0, len(whole)))
-    stop = data.draw(st.integers(start, len(whole)))
-    part = stream.read(start, stop)
-    assert part.dtype == np.int64
-    np.testing.assert_array_equal(part, whole[start:stop])
-
-
-def test_stream_turned_twice_and_reordered(byte_corpus):
-    stream = byte_corpus.stream([0, 2, 3])
-    again = stream.reversed().reversed().reordered([0, 1, 2])
-    np.testing.assert_array_equal(again.read(0, len(again)), stream.read(0, len(stream)))
-    turned = stream.reordered([2, 0, 1]).reversed()
-    expected = [reverse_document(byte_corpus.document(row), byte_corpus.vocabulary.bos_id) for row in (3, 0, 2)]
-    np.testing.assert_array_equal(turned.read(0, len(turned)), np.concatenate(expected))
-
-
-def test_word_documents_are_reversed_whole(tmp_path):
-    corpus = build([Document("a b\nc\n")], tmp_path / "c")
-    stream = corpus.stream([0], reverse=True)
-    assert corpus.vocabulary.decode(stream.read(0, 5)) == ["<eos>", "c", "<eos>", "b", "a"]
-    assert reverse_document(np.array([], np.int64), None).tolist() == []
-
-
-def test_empty_documents_within_a_stream(tmp_path):
-    corpus = build([Document(text) for text in ("a", "", "", "b c", "")], tmp_path / "c")
-    for reverse, expected in ((False, "a <eos> b c <eos>"), (True, "<eos> a <eos> c b")):
-        stream = corpus.stream(range(5), reverse=reverse)
-        assert " ".join(corpus.vocabulary.decode(stream.read(0, 5))) == expected
-    assert len(corpus.stream([1, 2])) == 0
-    assert corpus.stream([1, 2]).read(0, 0).tolist() == []
-
-
-@pytest.mark.parametrize(("start", "stop"), [(-1, 2), (3, 2), (0, 99)])
-def test_stream_range(byte_corpus, start, stop):
-    with pytest.raises(DataError, match=rf"stream: expected 0 <= start <= stop <= 4, got {start} and {stop}"):
-        byte_corpus.stream([0]).read(start, stop)
-
-
-@settings(max_examples=30, deadline=None)
-@given(st.lists(st.lists(st.integers(0, 255), max_size=9), max_size=6), st.integers(1, 7), st.data())
-def test_shards_hold_one_long_array(tmp_path_factory, parts, shard_tokens, data):
-    folder = tmp_path_factory.mktemp("shards")
-    with ShardWriter(folder, "tokens", np.dtype(np.uint8), shard_tokens) as writer:
-        for part in parts:
-            writer.write(np.array(part, dtype=np.int64))
-    whole = [value for part in parts for value in part]
-    reader = ShardReader(writer.paths, np.dtype(np.uint8), shard_tokens)
-    assert len(reader) == len(whole)
-    assert len(writer.paths) == -(-len(whole) // shard_tokens)
-    start = data.draw(st.integers(0, len(whole)))
-    stop = data.draw(st.integers(start, len(whole)))
-    assert reader.read(start, stop).tolist() == whole[start:stop]
-
-
-# --- cache
-
-
-def test_cache_is_used_and_renewed(tmp_path, monkeypatch):
-    documents = labelled(8)
-    first = cached_corpus(documents, tmp_path, tokenizer=WORDS, task="single", workers=1)
-    monkeypatch.setattr("ulmkit.text.corpus_builder.build_corpus", None)
-    again = cached_corpus(documents, tmp_path, tokenizer=WORDS, task="single", workers=2, progress=print)
-    assert again.folder == first.folder
-    monkeypatch.undo()
-    others = [
-        cached_corpus(labelled(9), tmp_path, tokenizer=WORDS, task="single"),
-        cached_corpus(documents, tmp_path, tokenizer=WORDS),
-        cached_corpus(documents, tmp_path, tokenizer=WORDS, split_policy=SplitPolicy(kind="random")),
-        cached_corpus(documents, tmp_path, tokenizer=ByteTokenizer()),
-        cached_corpus(documents, tmp_path, tokenizer=WORDS, vocabulary=Vocabulary(["<unk>", "<eos>"])),
-    ]
-    assert len({first.folder, *(other.folder for other in others)}) == 6
-
-
-def test_damaged_cache_is_built_anew(tmp_path):
-    first = cached_corpus(labelled(8), tmp_path, tokenizer=WORDS)
-    (first.folder / "tokens-00000.bin").write_bytes(b"")
-    assert len(cached_corpus(labelled(8), tmp_path, tokenizer=WORDS).document(0)) == 3
-    tokens = first.folder / "tokens-00000.bin"
-    whole = tokens.read_bytes()
-    tokens.write_bytes(b"\xff" * len(whole))
-    cached_corpus(labelled(8), tmp_path, tokenizer=WORDS)
-    assert tokens.read_bytes() == whole
-
-
-def test_cache_needs_documents_that_can_be_read_twice(tmp_path):
-    with pytest.raises(ConfigError, match=r"expected a list or a DocumentSource, .*got an iterator"):
-        cached_corpus(iter(labelled(2)), tmp_path, tokenizer=WORDS)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        *({"text": text} for text in ("y", "", ("x",), ("x", ""), ("", "x"), "x" * 10 + "y", "\ud800")),
-        *({"label": "b"}, {"group": "g"}, {"time": 1.0}, {"split": "train"}, {"columns": {"a": "b"}}),
-    ],
-    ids=str,
-)
-def test_fingerprint_covers_all_of_a_document(change, monkeypatch):
-    monkeypatch.setattr("ulmkit.text.corpus_builder._DIGEST_CHARACTERS", 4)
-    known = {"text": "x", "label": "a"}
-    assert fingerprint_documents([Document(**known)]) != fingerprint_documents([Document(**{**known, **change})])
 
 
 # --- bad input

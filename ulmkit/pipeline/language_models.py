@@ -110,10 +110,9 @@ def find_finetuning_rate(
     run = run or RunOptions()
     corpus = _corpus_for(base, data, data_options, progress)
     model, _ = _moved(base, corpus, recipe)
-    task = _task(
-        model, corpus, recipe, run, base.direction, _present(corpus, splits), run.validation_tokens(Budget(steps=steps))
-    )
-    phase = recipe.phases(len(task.groups), Budget(steps=max(2, steps)))[-1]
+    budget, used = Budget(steps=max(2, steps)), _present(corpus, splits)
+    task = _task(model, corpus, recipe, run, base.direction, used, run.validation_tokens(budget))
+    phase = recipe.phases(len(task.groups), budget)[-1]
     return lr_find(task, phase, recipe.optimizer, steps=steps, clip=recipe.clip)
 
 

@@ -155,7 +155,10 @@ def _window(band: np.ndarray, near: np.ndarray) -> np.ndarray:
 
 
 def resemblance(left: np.ndarray, right: np.ndarray) -> float:
-    """Jaccard resemblance |A ∩ B| / |A ∪ B| of two sorted arrays of distinct hashes; 0 for two empty ones."""
+    """Jaccard resemblance |A ∩ B| / |A ∪ B| of two sorted arrays of distinct hashes; 0 for two empty ones.
+
+    Source: Broder 1997, On the resemblance and containment of documents, section 2.
+    """
     common = len(np.intersect1d(left, right, assume_unique=True))
     union = len(left) + len(right) - common
     return common / union if union else 0.0

@@ -30,11 +30,12 @@ def train_sentencepiece(
     The model learns from counts of the stretches it will be given, which bounds memory however long the texts are.
 
     Args: texts: read once. vocab_size: tokens, the 11 reserved ones included; fewer if the text has not so many.
-        kind: "unigram" (Kudo 2018, arXiv:1804.10959) or "bpe" (Sennrich et al. 2016, arXiv:1508.07909).
+        kind: "unigram" or "bpe".
         character_coverage: the share of the text's characters that the model must know; rarer ones are unknown.
         max_counted: distinct stretches of text counted at once, a bound on memory.
     Raises: ConfigError for an option out of range or a vocab_size too small for the characters there are;
         DataError if there is no text.
+    Source: unigram: Kudo 2018, arXiv:1804.10959, section 3.2; bpe: Sennrich et al. 2016, arXiv:1508.07909, section 3.2.
     """
     check_choice("kind", kind, ("unigram", "bpe"))
     if vocab_size <= len(RESERVED):

@@ -1,0 +1,58 @@
+"""The cache of corpora."""
+
+import pytest
+from corpora import WORDS, labelled
+
+from ulmkit.errors import ConfigError
+from ulmkit.text.corpus_builder import cached_corpus, fingerprint_documents
+from ulmkit.text.document import Document
+from ulmkit.text.plain_tokenizers import ByteTokenizer
+from ulmkit.text.splits import SplitPolicy
+from ulmkit.text.vocabulary import Vocabulary
+
+
+def test_cache_is_used_and_renewed(tmp_path, monkeypatch):
+    documents = labelled(8)
+    first = cached_corpus(documents, tmp_path, tokenizer=WORDS, task="single", workers=1)
+    monkeypatch.setattr("ulmkit.text.corpus_builder.build_corpus", None)
+    again = cached_corpus(documents, tmp_path, tokenizer=WORDS, task="single", workers=2, progress=print)
+    assert again.folder == first.folder
+    monkeypatch.undo()
+    others = [
+        cached_corpus(labelled(9), tmp_path, tokenizer=WORDS, task="single"),
+        cached_corpus(documents, tmp_path, tokenizer=WORDS),
+        cached_corpus(documents, tmp_path, tokenizer=WORDS, split_policy=SplitPolicy(kind="random")),
+        cached_corpus(documents, tmp_path, tokenizer=ByteTokenizer()),
+        cached_corpus(documents, tmp_path, tokenizer=WORDS, vocabulary=Vocabulary(["<unk>", "<eos>"])),
+    ]
+    assert len({first.folder, *(other.folder for other in others)}) == 6
+
+
+def test_damaged_cache_is_built_anew(tmp_path):
+    first = cached_corpus(labelled(8), tmp_path, tokenizer=WORDS)
+    (first.folder / "tokens-00000.bin").write_bytes(b"")
+    assert len(cached_corpus(labelled(8), tmp_path, tokenizer=WORDS).document(0)) == 3
+    tokens = first.folder / "tokens-00000.bin"
+    whole = tokens.read_bytes()
+    tokens.write_bytes(b"\xff" * len(whole))
+    cached_corpus(labelled(8), tmp_path, tokenizer=WORDS)
+    assert tokens.read_bytes() == whole
+
+
+def test_cache_needs_documents_that_can_be_read_twice(tmp_path):
+    with pytest.raises(ConfigError, match=r"expected a list or a DocumentSource, .*got an iterator"):
+        cached_corpus(iter(labelled(2)), tmp_path, tokenizer=WORDS)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"text": text} for text in ("y", "", ("x",), ("x", ""), ("", "x"), "x" * 10 + "y", "\ud800")),
+        *({"label": "b"}, {"group": "g"}, {"time": 1.0}, {"split": "train"}, {"columns": {"a": "b"}}),
+    ],
+    ids=str,
+)
+def test_fingerprint_covers_all_of_a_document(change, monkeypatch):
+    monkeypatch.setattr("ulmkit.text.corpus_builder._DIGEST_CHARACTERS", 4)
+    known = {"text": "x", "label": "a"}
+    assert fingerprint_documents([Document(**known)]) != fingerprint_documents([Document(**{**known, **change})])
