@@ -10,7 +10,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from ulmkit.files import write_json
+from ulmkit.kernels import cpu_features
 
 
 def median_seconds(function: Callable[[], Any], repeats: int) -> float:
@@ -69,11 +72,13 @@ def _cell(value: Any) -> str:
 
 
 def machine() -> dict[str, Any]:
-    """Processor, cores this process may use, Python and system."""
+    """Processor and its features, cores this process may use, Python, torch and system."""
     return {
         "processor": _processor(),
+        "features": sorted(cpu_features()),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "python": platform.python_version(),
+        "torch": torch.__version__,
         "system": f"{platform.system()} {platform.machine()}",
     }
 

@@ -32,4 +32,6 @@ def bf16_pays(device: torch.device) -> tuple[bool, str]:
         return False, f"not measured on device type {device.type!r}"
     if "amx_bf16" in cpu_features():
         return True, "the processor has AMX bf16 tiles"
-    return False, "the processor has no AMX bf16 tiles"
+    if "avx512_bf16" in cpu_features():
+        return True, "the processor has AVX-512 bf16 dot products"
+    return False, "the processor has neither AMX nor AVX-512 bf16 products"
