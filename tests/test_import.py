@@ -78,3 +78,8 @@ def test_an_attribute_that_there_is_not() -> None:
 
     with pytest.raises(AttributeError, match="module 'ulmkit' has no attribute 'Languagemodel'"):
         _ = ulmkit.Languagemodel
+
+
+def test_the_module_is_the_command() -> None:
+    found = subprocess.run([sys.executable, "-m", "ulmkit", "--help"], capture_output=True, text=True, check=False)
+    assert (found.returncode, "quickstart" in found.stdout) == (0, True), found.stderr

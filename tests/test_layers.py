@@ -16,6 +16,7 @@ LAYERS = [
     {"pipeline", "api"},
     {"quickstart", "report", "estimator", "serve"},
     {"cli"},
+    {"__main__"},
 ]
 WITHIN_A_LAYER = {("api", "pipeline"), ("quickstart", "report"), ("config", "errors"), ("files", "errors")}
 """(importer, imported): pairs of one layer that stand one above the other."""

@@ -325,6 +325,12 @@ def test_a_corpus_of_another_tokenizer_or_vocabulary(here: Path) -> None:
         here, "train", "lm", "bytes", "--out", "out", "--task", "multi"
     )
     assert "expected text to prepare, got a prepared corpus" in refused(here, "prepare", "bytes", "--out", "out")
+    assert "split_by: got 'group', but bytes was prepared with 'random'; leave split_by out" in refused(
+        here, "train", "lm", "bytes", "--out", "out", "--split-by", "group"
+    )
+    assert "--batch-size: rows of --published" in refused(
+        here, "evaluate", "classifier", "reviews.csv", "--batch-size", "1"
+    )
 
 
 def test_a_folder_that_is_there(here: Path) -> None:

@@ -323,7 +323,7 @@ def test_the_best_weights(path: Path, tmp_path: Path) -> None:
     for seed in range(4):
         for option in ("--no-restore-best", "--restore-best"):
             out = tmp_path / f"{option}-{seed}"
-            ulmkit("train", path / "tuned", path / "reviews", "-o", out, *CLASSIFY, "--rate", 5, "--schedule",
+            ulmkit("train", path / "tuned", path / "reviews", "-o", out, *CLASSIFY, "--rate", 0.1, "--schedule",
                    "constant", "--steps", 20, "--no-baselines", "--json", tmp_path / "c.json", option, "--seed",
                    seed)  # fmt: skip
             with open(out / "training_log.csv", newline="") as file:

@@ -178,9 +178,10 @@ def test_clean_and_transductive() -> None:
                          [("x", "train"), ("y", "train"), ("z", "valid")]]), "got 'z' in valid alone"),
         (lambda: _train(recipe=replace(tiny.CLASSIFY, class_weights="balanced"), task="number",
                         data=[("a film", 1.0), ("the story", 2.0)] * 10), "'balanced' is for one label or several"),
-        (lambda: _finetune(prepare(tiny.reviews(), DataOptions(tokenizer="bytes", workers=1))),
+        (lambda: _finetune(prepare(tiny.reviews(), DataOptions(tokenizer="bytes", workers=1)), data_options=None),
          r"was prepared with another tokenizer \(bytes\) than the model's \(whitespace\)"),
-        (lambda: _train(prepare(tiny.reviews(), DataOptions(tokenizer="bytes", workers=1), task="single")),
+        (lambda: _train(prepare(tiny.reviews(), DataOptions(tokenizer="bytes", workers=1), task="single"),
+                        data_options=None),
          r"its vocabulary \(265 tokens\) is not the model's"),
     ],
 )  # fmt: skip

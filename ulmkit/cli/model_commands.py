@@ -60,6 +60,8 @@ def evaluate_command(
         if machine.json_file is not None:
             summarise({"model": model, "data": data, "split": split}, machine.json_file, found.to_dict())
         return
+    if batch_size is not None:
+        raise ConfigError("--batch-size: rows of --published, for language models; leave it out")
     _evaluate_classifier(
         TextClassifier.load(model, machine.run()), data, part, by or [], baselines, data_options, machine
     )

@@ -135,7 +135,8 @@ def prepare(
         label_names: the classes of a model that is to be evaluated on it.
         folder: where to write it; None: the cache (see `default_cache`), where an equal corpus is found again.
     Raises: DataError if a given corpus does not fit the model or the task, or the documents cannot be read;
-        FolderError if a folder is damaged or cannot be written.
+        ConfigError if it was prepared with another split or tokenizer than the options ask for; FolderError if a
+        folder is damaged or cannot be written.
     """
     options = options or DataOptions()
     if folder is not None and Path(folder).exists() and not overwrite:
@@ -144,6 +145,7 @@ def prepare(
         corpus = data if isinstance(data, EncodedCorpus) else EncodedCorpus.open(data, verify=True)  # type: ignore[arg-type]
         if folder is not None:
             raise DataError(f"{corpus.folder}: expected text to prepare, got a prepared corpus; use it as it is")
+        _check_prepared(corpus, options)
         return _fitting(corpus, task, vocabulary, label_names)
     source = options.source(data, task)
     if task != "none":
@@ -176,8 +178,10 @@ def evaluation_options(
     Returns: the options; where they leave the split open and the model has learnt from this very data, with the split
         that it learnt by.
     """
+    if isinstance(data, EncodedCorpus) or is_corpus_folder(data):
+        return options or DataOptions()
     split = facts.get("splits", {})
-    if (options is None or options.split_by == "auto") and "policy" in split and not isinstance(data, EncodedCorpus):
+    if (options is None or options.split_by == "auto") and "policy" in split:
         name = DocumentSource(data).description
         if name != GIVEN_IN_PYTHON and any(row["name"] == name for row in facts.get("data", [])):
             kind = split["policy"]
@@ -198,6 +202,23 @@ def _check_labels(source: DocumentSource, data: Data, options: DataOptions, task
     if options.label_column is None and all(document.label is None for document in source):
         default = {"multi": "labels", "tokens": "labels"}.get(task, "label")
         next(iter(replace(options, label_column=default).source(data, task)), None)
+
+
+def _check_prepared(corpus: EncodedCorpus, options: DataOptions) -> None:
+    """Raise ConfigError if the options ask for another split or tokenizer than a corpus was prepared with."""
+    policy = corpus.facts["split_policy"]
+    found = {
+        "split_by": policy["kind"],
+        "valid_fraction": policy["valid_fraction"],
+        "tokenizer": corpus.tokenizer.name,
+    }
+    for name, value in found.items():
+        asked = getattr(options, name)
+        if asked not in (value, getattr(DataOptions(), name)):
+            raise ConfigError(
+                f"{name}: got {asked!r}, but {corpus.folder} was prepared with {value!r}; leave {name} out, or give "
+                "the text itself"
+            )
 
 
 def _fitting(

@@ -13,7 +13,7 @@ import torch
 
 from ulmkit.config import check_choice, check_not_negative, check_positive
 from ulmkit.errors import ConfigError
-from ulmkit.kernels import BACKENDS, PRECISIONS
+from ulmkit.kernels import BACKENDS, PRECISIONS, choose_backend, choose_precision
 from ulmkit.model.awd_lstm import AWDLSTM, AWDLSTMConfig
 from ulmkit.text import EncodedCorpus
 from ulmkit.text.corpus_builder import TRAINING_SPLITS
@@ -212,6 +212,17 @@ def _cleanness(name: str, policy: Mapping[str, Any], used: Sequence[str], base: 
     return "mixed" if before.get("kind") == "mixed" or (same_data and not same_split) else "clean"
 
 
+def _placement(options: RunOptions) -> dict[str, str]:
+    """What the choices named "auto" came to."""
+    device = choose_device(options.device)
+    dtype = choose_precision(options.precision, device, torch.float32)
+    return {
+        "device": str(device) if device.type == "cpu" else torch.cuda.get_device_name(device),
+        "precision": "bf16" if dtype == torch.bfloat16 else "fp32",
+        "backend": choose_backend(options.backend, device, dtype),
+    }
+
+
 def training_facts(result: TrainingResult, recipe: Any, budget: Budget, options: RunOptions) -> dict[str, Any]:
     """What the model card says about a finished training."""
     spent = {name: value for name, value in asdict(budget).items() if value is not None}
@@ -224,7 +235,7 @@ def training_facts(result: TrainingResult, recipe: Any, budget: Budget, options:
         "tokens_per_second": round(result.tokens / result.seconds) if result.seconds > 0 else None,
         "stopped_because": result.stopped_because,
         "seed": options.seed,
-        "precision": options.precision,
+        **_placement(options),
         "machine": f"{platform.machine()}, {os.cpu_count()} processors, {torch.get_num_threads()} threads",
         "recipe": asdict(recipe),
     }
