@@ -10,30 +10,36 @@ from ulmkit.config import check_choice
 from ulmkit.errors import ConfigError
 from ulmkit.kernels import reference, stepwise, torch_backend
 from ulmkit.kernels.capabilities import bf16_pays
+from ulmkit.kernels.cpu import fused_lstm
 
 LSTMFunction = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor | None], tuple[Tensor, Tensor, Tensor]]
 
-BACKENDS: dict[str, LSTMFunction] = {
+LSTM_FUNCTIONS: dict[str, LSTMFunction] = {
     "torch": torch_backend.lstm,
     "stepwise": stepwise.lstm,
     "reference": reference.lstm,
 }
+"""Backends that take weights as they are; "fused" has them laid out."""
+
+BACKENDS = ("fused", *LSTM_FUNCTIONS)
 PRECISIONS = ("auto", "fp32", "bf16")
 
 
 @dataclass(frozen=True)
 class BackendStatus:
-    """A backend as `ulmkit info` shows it: whether "auto" chooses it, and why or why not."""
+    """A backend as `ulmkit info` shows it: whether "auto" chooses it, whether it is there, and why or why not."""
 
     name: str
     chosen: bool
+    there: bool
     reason: str
 
 
 def choose_backend(backend: str, device: torch.device, dtype: torch.dtype) -> str:
     """The backend that `backend` ("auto" or a name) means for products in `dtype` on `device`.
 
-    Raises: ConfigError for an unknown name, and for torch's kernels in bf16 on a CPU.
+    Raises: ConfigError for an unknown name, for torch's kernels in bf16 on a CPU, and for fused ones where there are
+        none.
     """
     check_choice("backend", backend, ("auto", *BACKENDS))
     low_precision_cpu = device.type == "cpu" and dtype == torch.bfloat16
@@ -42,9 +48,21 @@ def choose_backend(backend: str, device: torch.device, dtype: torch.dtype) -> st
             "backend: torch's bf16 LSTM gives wrong gradients on CPUs with AMX; "
             "use backend='stepwise' or precision='fp32'"
         )
+    fused, reason = _fused_path(device, dtype)
+    if backend == "fused" and fused is None:
+        raise ConfigError(f"backend: 'fused' {reason}; use backend='auto'")
     if backend != "auto":
         return backend
+    if fused is not None:
+        return "fused"
     return "stepwise" if low_precision_cpu else "torch"
+
+
+def _fused_path(device: torch.device, dtype: torch.dtype) -> tuple[str | None, str]:
+    """The fused kernels' path, and what it is or why there is none."""
+    if device.type != "cpu":
+        return None, f"has no kernels for {device.type}"
+    return fused_lstm.choose_path(dtype)
 
 
 def choose_precision(precision: str, device: torch.device, parameter_dtype: torch.dtype) -> torch.dtype:
@@ -71,8 +89,10 @@ def backend_statuses(device: torch.device, dtype: torch.dtype) -> list[BackendSt
         ("cpu", True): "torch's oneDNN kernels: not in bf16, where their gradients are wrong",
     }.get((device.type, dtype == torch.bfloat16), "torch's cuDNN kernels")
     reasons = {
+        "fused": _fused_path(device, dtype)[1],
         "torch": torch_reason,
-        "stepwise": "a product a time step and a backward of our own: for bf16 on CPUs",
+        "stepwise": "a product a time step and a backward of our own: bf16 on CPUs without fused kernels",
         "reference": "the formula as a plain loop: for tests",
     }
-    return [BackendStatus(name, name == chosen, reasons[name]) for name in BACKENDS]
+    there = {"fused": _fused_path(device, dtype)[0] is not None}
+    return [BackendStatus(name, name == chosen, there.get(name, True), reasons[name]) for name in BACKENDS]

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from ulmkit.errors import ConfigError
-from ulmkit.kernels.dispatch import BACKENDS, choose_backend
+from ulmkit.kernels.cpu import fused_lstm
+from ulmkit.kernels.dispatch import LSTM_FUNCTIONS, choose_backend
 from ulmkit.kernels.masks import mask_recurrent
 
 
@@ -14,13 +15,16 @@ from ulmkit.kernels.masks import mask_recurrent
 class PackedWeights:
     """Weights of one layer, masked and laid out for one backend, one training step or one load.
 
-    w_ih: (4H, E), w_hh: (4H, H) masked and scaled, both in the type computed in; gradients flow through to the
-    parameters they were packed from.
+    dtype: the type computed in. w_ih: (4H, E), w_hh: (4H, H); for the backend "fused" float32 as they were given, with
+    their `layout` beside, for the others masked and in `dtype`. Gradients flow through to the parameters they were
+    packed from.
     """
 
     backend: str
+    dtype: torch.dtype
     w_ih: Tensor
     w_hh: Tensor
+    layout: fused_lstm.Layout | None = None
 
     @property
     def hidden_size(self) -> int:
@@ -60,8 +64,16 @@ def pack(
             "draw it with draw_keep_bits(4 * H, H, dropout)"
         )
     dtype = dtype or w_ih.dtype
+    backend = choose_backend(backend, w_ih.device, dtype)
+    if backend == "fused":
+        path, _ = fused_lstm.choose_path(dtype)
+        assert path is not None, dtype
+        w_ih, w_hh = w_ih.float(), w_hh.float()
+        learns = torch.is_grad_enabled() and (w_ih.requires_grad or w_hh.requires_grad)
+        layout = fused_lstm.lay_out(w_ih, w_hh, keep_bits, keep_scale, path, backward=learns)
+        return PackedWeights(backend, dtype, w_ih, w_hh, layout)
     masked = mask_recurrent(w_hh, keep_bits, keep_scale)
-    return PackedWeights(choose_backend(backend, w_ih.device, dtype), w_ih.to(dtype), masked.to(dtype))
+    return PackedWeights(backend, dtype, w_ih.to(dtype), masked.to(dtype))
 
 
 def lstm(
@@ -82,8 +94,13 @@ def lstm(
     Source: `ulmkit.kernels.reference.lstm` has the formula.
     """
     _check_shapes(x, h0, c0, packed, bias, lengths)
-    dtype = packed.w_ih.dtype
-    run = BACKENDS[packed.backend]
+    dtype = packed.dtype
+    if packed.layout is not None:
+        y, h_n, c_n = fused_lstm.lstm(
+            x.to(dtype), h0.float(), c0.float(), packed.w_ih, packed.w_hh, bias.float(), packed.layout, lengths
+        )
+        return y, h_n.to(h0.dtype), c_n.to(c0.dtype)
+    run = LSTM_FUNCTIONS[packed.backend]
     cell_dtype = torch.promote_types(dtype, torch.float32)
     y, h_n, c_n = run(x.to(dtype), h0.to(dtype), c0.to(cell_dtype), packed.w_ih, packed.w_hh, bias.to(dtype), lengths)
     return y, h_n.to(h0.dtype), c_n.to(c0.dtype)

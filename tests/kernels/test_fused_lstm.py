@@ -1,0 +1,233 @@
+"""The fused kernels: every path that runs here, against the reference in float64; and where there is none."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from ulmkit.errors import ConfigError
+from ulmkit.kernels import (
+    backend_statuses,
+    choose_backend,
+    draw_keep_bits,
+    linear_cross_entropy,
+    lstm,
+    mask_recurrent,
+    pack,
+    reference,
+)
+from ulmkit.kernels.cpu import fused_lstm
+from ulmkit.kernels.cpu.library import Library, load_library
+
+CPU = torch.device("cpu")
+NAMES = ("x", "h0", "c0", "w_ih", "w_hh", "bias")
+TOLERANCES = {
+    torch.float32: 1e-5,  # rounding of sums
+    torch.bfloat16: 2e-2,  # 8 bits: inputs are exact, states and gates' gradients are rounded at each step
+}
+
+
+def paths_here() -> list[tuple[torch.dtype, str]]:
+    library = load_library()
+    if isinstance(library, str):
+        return []
+    return [(dtype, name) for dtype, names in fused_lstm.PATHS.items() for name in names if name in library.paths]
+
+
+PATHS_HERE = paths_here()
+
+
+@pytest.fixture(params=PATHS_HERE, ids=[name for _, name in PATHS_HERE])
+def dtype(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> torch.dtype:
+    """The type of a path, which is the only one of its type while the test runs."""
+    dtype, name = request.param
+    monkeypatch.setitem(fused_lstm.PATHS, dtype, (name,))
+    return dtype
+
+
+def problem(steps: int, batch: int, inputs: int, hidden: int, dtype: torch.dtype) -> list[torch.Tensor]:
+    """x, h0, c0, w_ih, w_hh and bias as float32; x and h0 have no more digits than `dtype`."""
+    generator = torch.Generator().manual_seed(steps + 10 * batch + 100 * hidden)
+
+    def draw(*shape: int, scale: float = 1.0) -> torch.Tensor:
+        return scale * torch.randn(*shape, generator=generator)
+
+    scale = hidden**-0.5
+    x, h0 = (draw(*shape).to(dtype).float() for shape in ((steps, batch, inputs), (batch, hidden)))
+    weights = (draw(4 * hidden, inputs, scale=scale), draw(4 * hidden, hidden, scale=scale), draw(4 * hidden))
+    return [tensor.requires_grad_() for tensor in (x, h0, draw(batch, hidden), *weights)]
+
+
+def fused(values, lengths=None, keep_bits=None, keep_scale=1.0, dtype=torch.float32):
+    x, h0, c0, w_ih, w_hh, bias = values
+    return lstm(x, h0, c0, pack(w_ih, w_hh, keep_bits, keep_scale, dtype, "fused"), bias, lengths)
+
+
+def exact(values, lengths=None, keep_bits=None, keep_scale=1.0):
+    x, h0, c0, w_ih, w_hh, bias = values
+    return reference.lstm(x, h0, c0, w_ih, mask_recurrent(w_hh, keep_bits, keep_scale), bias, lengths)
+
+
+def gradients(values, outputs):
+    generator = torch.Generator().manual_seed(7)
+    sent = [torch.randn(out.shape, generator=generator).bfloat16().to(out.dtype) for out in outputs]
+    return torch.autograd.grad(outputs, values, sent)
+
+
+def relative_error(a: torch.Tensor, b: torch.Tensor) -> float:
+    return ((a.double() - b.double()).norm() / b.double().norm().clamp(min=1e-30)).item()
+
+
+@pytest.mark.parametrize(
+    ("steps", "batch", "inputs", "hidden", "lengths"),
+    [
+        (1, 1, 1, 1, None),
+        (7, 7, 7, 7, None),
+        (4, 33, 33, 33, None),
+        (9, 13, 64, 96, [9] * 6 + [5] * 7),
+        (6, 5, 33, 17, [6, 0, 3, 6, 2]),
+        (5, 3, 100, 130, [1, 2, 2]),
+        (40, 20, 48, 24, None),  # several chunks of inputs
+        (3, 7, 400, 1152, None),
+        (2, 3, 1152, 400, None),
+    ],
+)
+def test_outputs_and_every_gradient(dtype, steps, batch, inputs, hidden, lengths):
+    values = problem(steps, batch, inputs, hidden, dtype)
+    lengths = None if lengths is None else torch.tensor(lengths)
+    bits = draw_keep_bits(4 * hidden, hidden, 0.3, generator=torch.Generator().manual_seed(0))
+    got = fused(values, lengths, bits, 1 / 0.7, dtype)
+    wide = [value.detach().double().requires_grad_() for value in values]
+    wanted = exact(wide, lengths, bits, 1 / 0.7)
+    for name, a, b in zip(("y", "h_n", "c_n"), got, wanted, strict=True):
+        assert relative_error(a, b) < TOLERANCES[dtype], name
+    for name, a, b in zip(NAMES, gradients(values, got), gradients(wide, wanted), strict=True):
+        assert relative_error(a, b) < TOLERANCES[dtype], name
+
+
+def test_threads_change_nothing_and_runs_repeat(dtype, restore_threads):
+    values = problem(11, 21, 40, 70, dtype)
+    found = []
+    for threads in (1, 2, 2, 3):
+        torch.set_num_threads(threads)
+        outputs = fused(values, dtype=dtype)
+        found.append([*outputs, *gradients(values, outputs)])
+    for other in found[1:]:
+        for a, b in zip(found[0], other, strict=True):
+            assert torch.equal(a, b)
+
+
+@pytest.fixture
+def restore_threads():
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+def test_without_gradient_the_same_and_sequences_alone(dtype):
+    values = problem(8, 6, 20, 35, dtype)
+    lengths = torch.tensor([8, 1, 5, 8, 3, 2])
+    together = fused(values, lengths, dtype=dtype)
+    with torch.no_grad():
+        for a, b in zip(fused(values, lengths, dtype=dtype), together, strict=True):
+            assert torch.equal(a, b)
+        x, h0, c0, *rest = values
+        for n, length in enumerate(lengths.tolist()):
+            y, h, c = fused([x[:length, n : n + 1], h0[n : n + 1], c0[n : n + 1], *rest], dtype=dtype)
+            torch.testing.assert_close(y[:, 0], together[0][:length, n], rtol=TOLERANCES[dtype], atol=TOLERANCES[dtype])
+            torch.testing.assert_close(h[0], together[1][n], rtol=TOLERANCES[dtype], atol=TOLERANCES[dtype])
+            torch.testing.assert_close(c[0], together[2][n], rtol=TOLERANCES[dtype], atol=TOLERANCES[dtype])
+
+
+def test_only_the_gradients_that_are_asked_for(dtype):
+    values = problem(5, 4, 9, 12, dtype)
+    wanted = gradients(values, fused(values, dtype=dtype))
+    for chosen in ((0,), (1, 2), (3, 4, 5), (5,)):
+        some = [value.detach().requires_grad_(n in chosen) for n, value in enumerate(values)]
+        outputs = fused(some, dtype=dtype)
+        generator = torch.Generator().manual_seed(7)
+        sent = [torch.randn(out.shape, generator=generator).bfloat16().to(out.dtype) for out in outputs]
+        got = torch.autograd.grad(outputs, [some[n] for n in chosen], sent)
+        for n, gradient in zip(chosen, got, strict=True):
+            assert torch.equal(gradient, wanted[n]), NAMES[n]
+
+
+def test_large_and_tiny_sums(dtype):
+    """Gates at their ends and near zero: no overflow, and the values that exact arithmetic has."""
+    values = [value.detach() for value in problem(1, 3, 4, 40, dtype)]
+    values[0][:] = 1.0
+    values[3][:], values[4][:] = 0.0, 0.0
+    values[5] = torch.tensor([-1000.0, -90.0, -20.0, -1e-4, 0.0, 1e-4, 0.5, 20.0, 90.0, 1000.0]).repeat(16)
+    for a, b in zip(fused(values, dtype=dtype), exact([value.double() for value in values]), strict=True):
+        torch.testing.assert_close(a.double(), b, rtol=TOLERANCES[dtype], atol=1e-7)
+
+
+def test_not_a_number_is_told_and_stays_in_its_sequence(dtype):
+    values = problem(3, 4, 6, 20, dtype)
+    broken = [values[0].detach().clone(), *values[1:]]
+    broken[0][1, 2, 3] = torch.nan
+    y, h, _ = fused(broken, dtype=dtype)
+    assert y[1:, 2].isnan().all()
+    assert h[2].isnan().all()
+    assert y[:, [0, 1, 3]].isfinite().all()
+
+
+def test_two_passes_backward_over_one_pass_forward(dtype):
+    values = problem(3, 4, 6, 20, dtype)
+    y, _, _ = fused(values, dtype=dtype)
+    first = torch.autograd.grad(y.sum(), values[3], retain_graph=True)[0]
+    assert torch.equal(first, torch.autograd.grad(y.sum(), values[3])[0])
+
+
+def test_it_learns(dtype):
+    """To say what was said three steps ago."""
+    torch.manual_seed(0)
+    ids = torch.randint(4, (24, 16))
+    values = [value.detach().requires_grad_() for value in problem(24, 16, 4, 24, dtype)[3:]]
+    head = torch.zeros(4, 24, requires_grad=True)
+    optimizer = torch.optim.Adam([*values, head], lr=0.02)
+    losses = []
+    for _ in range(200):
+        x, zeros = torch.nn.functional.one_hot(ids, 4).float(), torch.zeros(16, 24)
+        y, _, _ = fused([x, zeros, zeros, *values], dtype=dtype)
+        loss = linear_cross_entropy(y[3:].flatten(0, 1), head, None, ids[:-3].flatten())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[0] > 1.3
+    assert losses[-1] < 0.1
+
+
+def test_some_path_runs_here():
+    library = load_library()
+    if isinstance(library, str):
+        pytest.skip(f"the kernel library is {library}")
+    assert "portable" in library.paths
+    assert choose_backend("auto", CPU, torch.float32) == "fused"
+
+
+def test_without_the_library(monkeypatch):
+    monkeypatch.setattr(fused_lstm, "load_library", lambda: "not built: no compiler")
+    assert choose_backend("auto", CPU, torch.float32) == "torch"
+    assert choose_backend("auto", CPU, torch.bfloat16) == "stepwise"
+    with pytest.raises(ConfigError, match="backend: 'fused' not built: no compiler; use backend='auto'"):
+        choose_backend("fused", CPU, torch.float32)
+    status = next(status for status in backend_statuses(CPU, torch.float32) if status.name == "fused")
+    assert (status.chosen, status.there, status.reason) == (False, False, "not built: no compiler")
+
+
+def test_types_without_a_path():
+    if isinstance(load_library(), str):
+        pytest.skip("the kernel library is not built")
+    assert choose_backend("auto", CPU, torch.float64) == "torch"
+    with pytest.raises(ConfigError, match="backend: 'fused' has no path for float64 on this processor"):
+        choose_backend("fused", CPU, torch.float64)
+    with pytest.raises(ConfigError, match="backend: 'fused' has no kernels for cuda"):
+        choose_backend("fused", torch.device("cuda"), torch.float32)
+
+
+def test_a_file_that_is_no_library(tmp_path: Path):
+    (tmp_path / "_library.so").write_bytes(b"no library")
+    with pytest.raises(OSError, match="_library.so"):
+        Library(tmp_path / "_library.so")

@@ -1,0 +1,45 @@
+// C = A B cut into pieces that fit registers and the first cache.
+
+// Tile::run<groups, rows>: the piece that stays in registers, block_rows rows at most; block_depth of K at once.
+template <class Tile>
+struct BlockedProduct {
+    using Element = typename Tile::Element;
+
+    // C [rows][groups * width] = (C +) A [rows][k] B, groups <= 4
+    static void product(int64_t rows, int64_t groups, int64_t k,
+                        const Element* a, int64_t a_stride,        // [rows][a_stride]
+                        const Element* b, int64_t group_stride,    // [groups][group_stride]
+                        float* c, int64_t c_stride,                // [rows][c_stride]
+                        bool accumulate) {
+        switch (groups) {
+            case 1: return by_rows<1>(rows, k, a, a_stride, b, group_stride, c, c_stride, accumulate);
+            case 2: return by_rows<2>(rows, k, a, a_stride, b, group_stride, c, c_stride, accumulate);
+            case 3: return by_rows<3>(rows, k, a, a_stride, b, group_stride, c, c_stride, accumulate);
+            default: return by_rows<4>(rows, k, a, a_stride, b, group_stride, c, c_stride, accumulate);
+        }
+    }
+
+private:
+    template <int groups>
+    static void by_rows(int64_t rows, int64_t k, const Element* a, int64_t a_stride, const Element* b,
+                        int64_t group_stride, float* c, int64_t c_stride, bool accumulate) {
+        const int64_t blocks = (rows + Tile::block_rows - 1) / Tile::block_rows;
+        for (int64_t from = 0; from < k; from += Tile::block_depth) {
+            const int64_t deep = k - from < Tile::block_depth ? k - from : Tile::block_depth;
+            for (int64_t block = 0; block < blocks; ++block) {
+                const int64_t first = rows * block / blocks, count = rows * (block + 1) / blocks - first;
+                of_rows<groups, Tile::block_rows>(count, deep, a + first * a_stride + from, a_stride, b + from * width,
+                                                  group_stride, c + first * c_stride, c_stride, accumulate || from > 0);
+            }
+        }
+    }
+
+    template <int groups, int rows>
+    static void of_rows(int64_t count, int64_t k, const Element* a, int64_t a_stride, const Element* b,
+                        int64_t group_stride, float* c, int64_t c_stride, bool accumulate) {
+        if (count == rows)
+            Tile::template run<groups, rows>(k, a, a_stride, b, group_stride, c, c_stride, accumulate);
+        else if constexpr (rows > 1)
+            of_rows<groups, rows - 1>(count, k, a, a_stride, b, group_stride, c, c_stride, accumulate);
+    }
+};

@@ -1,0 +1,62 @@
+// Matrix products in fp32. B is in groups of `width` columns: [group][k][width].
+
+struct Fp32 {
+    using Element = float;
+    static constexpr int64_t depth = 1;  // K is padded to a multiple of it
+
+    static Floats load(const float* from) { return PATH::load(from); }
+    static void store(float* to, Floats v) { PATH::store(to, v); }
+
+    // One group of B from a row-major matrix [k][source_stride], whose first `width` columns it takes.
+    static void pack_rows(int64_t k, const float* source, int64_t source_stride, float* b) {
+        for (int64_t row = 0; row < k; ++row) store(b + row * width, load(source + row * source_stride));
+    }
+
+    // One group of B from the transpose of a row-major matrix [width][source_stride].
+    static void pack_columns(int64_t k, const float* source, int64_t source_stride, float* b) {
+        for (int64_t row = 0; row < k; ++row)
+            for (int64_t column = 0; column < width; ++column)
+                b[row * width + column] = source[column * source_stride + row];
+    }
+
+    // [rows][columns] to [columns][padded], zero beyond the rows. columns: a multiple of `width`.
+    static void transpose(int64_t rows, int64_t padded, int64_t columns, const float* source, int64_t source_stride,
+                          float* to, int64_t to_stride) {
+        transpose_blocks(rows, padded, columns, source, source_stride, to, to_stride);
+    }
+};
+
+struct Fp32Tile {
+    using Element = float;
+    static constexpr int64_t block_rows = ULMKIT_REGISTERS == 32 ? 7 : 3;  // times 4 groups, and 4 lines of B
+    static constexpr int64_t block_depth = 384;
+
+    template <int groups, int rows>
+    static void run(int64_t k, const float* a, int64_t a_stride, const float* b, int64_t group_stride, float* c,
+                    int64_t c_stride, bool accumulate) {
+        Floats sum[rows][groups];
+#pragma GCC unroll 8
+        for (int r = 0; r < rows; ++r)
+#pragma GCC unroll 4
+            for (int g = 0; g < groups; ++g) sum[r][g] = accumulate ? load(c + r * c_stride + g * width) : Floats{};
+        for (int64_t step = 0; step < k; ++step) {
+            Floats column[groups];
+#pragma GCC unroll 4
+            for (int g = 0; g < groups; ++g) column[g] = load(b + g * group_stride + step * width);
+#pragma GCC unroll 8
+            for (int r = 0; r < rows; ++r) {
+                const Floats value = all(a[r * a_stride + step]);
+#pragma GCC unroll 4
+                for (int g = 0; g < groups; ++g) sum[r][g] += value * column[g];
+            }
+        }
+#pragma GCC unroll 8
+        for (int r = 0; r < rows; ++r)
+#pragma GCC unroll 4
+            for (int g = 0; g < groups; ++g) store(c + r * c_stride + g * width, sum[r][g]);
+    }
+};
+
+struct Engine : Fp32, BlockedProduct<Fp32Tile> {
+    using Element = float;
+};

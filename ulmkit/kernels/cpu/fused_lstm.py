@@ -1,0 +1,187 @@
+"""The fused LSTM on CPUs: weights masked and laid out once, then all gates of a step computed together in cache."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from ulmkit.kernels.cpu.library import (
+    Backward,
+    Forward,
+    Kept,
+    Layer,
+    Library,
+    Packing,
+    Sequences,
+    Sizes,
+    address,
+    load_library,
+    workspace,
+)
+
+PATHS = {torch.bfloat16: ("amx_bf16", "avx512_bf16"), torch.float32: ("avx512", "avx2", "portable")}
+"""The paths that compute in each type, the fastest first."""
+
+
+def choose_path(dtype: torch.dtype) -> tuple[str | None, str]:
+    """The path for products in `dtype` on this machine, and what to say of it: its name, or why there is none."""
+    library = load_library()
+    if isinstance(library, str):
+        return None, library
+    for name in PATHS.get(dtype, ()):
+        if name in library.paths:
+            return name, f"our own C++, path {name}"
+    return None, f"has no path for {str(dtype).removeprefix('torch.')} on this processor"
+
+
+def _library() -> Library:
+    library = load_library()
+    assert isinstance(library, Library), library
+    return library
+
+
+@dataclass
+class Layout:
+    """Weights of a layer as the products read them.
+
+    path: what they are laid out for. forward, backward: for either direction in time; backward is None until a
+    gradient is asked for. keep_bits, keep_scale: the recurrent mask.
+    """
+
+    path: str
+    forward: Tensor
+    backward: Tensor | None
+    keep_bits: Tensor | None
+    keep_scale: float
+
+
+def lay_out(
+    w_ih: Tensor, w_hh: Tensor, keep_bits: Tensor | None, keep_scale: float, path: str, *, backward: bool
+) -> Layout:
+    """Mask and lay weights out.
+
+    Args: w_ih: (4H, E) float32. w_hh: (4H, H) float32. keep_bits, keep_scale: as `ulmkit.kernels.pack`.
+    path: of `PATHS`. backward: whether for gradients too.
+    """
+    w_ih, w_hh = w_ih.detach().contiguous(), w_hh.detach().contiguous()
+    layer = Layer(w_ih.shape[1], w_hh.shape[1])
+    sizes = _library().sizes(path, layer, Sequences(0, 0, None, None))
+    layout = Layout(
+        path,
+        _bytes(sizes.forward_weights),
+        _bytes(sizes.backward_weights) if backward else None,
+        None if keep_bits is None else keep_bits.contiguous(),
+        keep_scale,
+    )
+    packing = Packing(
+        address(w_ih),
+        address(w_hh),
+        address(layout.keep_bits),
+        keep_scale,
+        address(layout.forward),
+        address(layout.backward),
+        address(workspace(sizes.pack_workspace)),
+    )
+    _library().pack(path, layer, packing)
+    return layout
+
+
+def lstm(
+    x: Tensor,
+    h0: Tensor,
+    c0: Tensor,
+    w_ih: Tensor,
+    w_hh: Tensor,
+    bias: Tensor,
+    layout: Layout,
+    lengths: Tensor | None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """One LSTM layer over a batch of sequences.
+
+    Args:
+        x: (T, B, E) in the path's type. h0, c0: (B, H) float32.
+        w_ih, w_hh: the weights that were laid out, for their gradients. bias: (4H,) float32.
+        lengths: (B,) int64 or None.
+    Returns: y (T, B, H) in x's type, h_n and c_n (B, H) float32.
+    Source: `ulmkit.kernels.reference.lstm` has the formula; lstm_forward.h and lstm_backward.h compute it.
+    """
+    return _FusedLSTM.apply(x, h0, c0, w_ih, w_hh, bias, layout, lengths)
+
+
+class _FusedLSTM(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,  # (T, B, E)
+        h0: Tensor,  # (B, H) fp32
+        c0: Tensor,  # (B, H) fp32
+        w_ih: Tensor,  # (4H, E) fp32
+        w_hh: Tensor,  # (4H, H) fp32
+        bias: Tensor,  # (4H,) fp32
+        layout: Layout,
+        lengths: Tensor | None,  # (B,)
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        steps, batch, inputs = x.shape
+        hidden = w_hh.shape[1]
+        x, h0, c0, bias = (tensor.contiguous() for tensor in (x, h0, c0, bias))
+        running, order = _running(steps, batch, lengths)
+        layer, sequences = Layer(inputs, hidden), Sequences(steps, batch, address(running), address(order))
+        sizes = _library().sizes(layout.path, layer, sequences)
+        kept = [_bytes(size) for size in (sizes.inputs, sizes.hidden, sizes.cells, sizes.gates)]
+        if not any(ctx.needs_input_grad):
+            kept[0] = kept[3] = None  # type: ignore[call-overload]
+        new = torch.empty if lengths is None else torch.zeros  # what is beyond a sequence's end is not written
+        y, h_n, c_n = new(steps, batch, hidden, dtype=x.dtype), torch.empty_like(h0), torch.empty_like(c0)
+        arguments = Forward(
+            *(address(tensor) for tensor in (x, h0, c0, bias, layout.forward)),
+            Kept(*(address(tensor) for tensor in kept)),
+            *(address(tensor) for tensor in (y, h_n, c_n, workspace(sizes.forward_workspace))),
+        )
+        _library().forward(layout.path, layer, sequences, arguments)
+        if any(ctx.needs_input_grad):
+            ctx.save_for_backward(w_ih, w_hh, running, order, *kept)
+            ctx.layout, ctx.shape, ctx.dtype, ctx.new = layout, (steps, batch, inputs, hidden), x.dtype, new
+        return y, h_n, c_n
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dy: Tensor, dh_n: Tensor, dc_n: Tensor) -> tuple[Tensor | None, ...]:
+        w_ih, w_hh, running, order, *kept = ctx.saved_tensors
+        layout: Layout = ctx.layout
+        steps, batch, inputs, hidden = ctx.shape
+        if layout.backward is None:
+            layout.backward = lay_out(
+                w_ih, w_hh, layout.keep_bits, layout.keep_scale, layout.path, backward=True
+            ).backward
+        layer, sequences = Layer(inputs, hidden), Sequences(steps, batch, address(running), address(order))
+        sizes: Sizes = _library().sizes(layout.path, layer, sequences)
+        dy, dh_n, dc_n = dy.to(ctx.dtype).contiguous(), dh_n.contiguous(), dc_n.contiguous()
+        wants_x, wants_weights = ctx.needs_input_grad[0], any(ctx.needs_input_grad[3:6])
+        dx = ctx.new(steps, batch, inputs, dtype=ctx.dtype) if wants_x else None
+        dh0, dc0 = torch.empty(batch, hidden), torch.empty(batch, hidden)
+        weights: list[Tensor | None] = [None, None, None]
+        if wants_weights:
+            weights = [torch.empty(4 * hidden, inputs), torch.empty(4 * hidden, hidden), torch.empty(4 * hidden)]
+        arguments = Backward(
+            *(address(tensor) for tensor in (dy, dh_n, dc_n, layout.backward, layout.keep_bits)),
+            layout.keep_scale,
+            Kept(*(address(tensor) for tensor in kept)),
+            *(address(tensor) for tensor in (dx, dh0, dc0, *weights, workspace(sizes.backward_workspace))),
+        )
+        _library().backward(layout.path, layer, sequences, arguments)
+        return dx, dh0, dc0, *weights, None, None
+
+
+def _bytes(size: int) -> Tensor:
+    return torch.empty(size, dtype=torch.uint8)
+
+
+def _running(steps: int, batch: int, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
+    """How many sequences have each step (T,), and the places of the sequences from the longest to the shortest (B,)."""
+    if lengths is None:
+        return torch.full((steps,), batch), torch.arange(batch)
+    order = torch.argsort(lengths, descending=True, stable=True)
+    ended = torch.bincount(lengths, minlength=steps + 1).cumsum(0)[:steps]
+    return batch - ended, order

@@ -1,0 +1,85 @@
+// What the paths offer and what they are given: plain structures, filled in by library.py.
+#pragma once
+
+#include <cstdint>
+
+namespace ulmkit {
+
+// Sequences side by side, the longest first, so that those still running at a step are a prefix.
+struct Sequences {
+    int64_t steps;           // T
+    int64_t batch;           // B
+    const int64_t* running;  // [T] how many sequences have a step t; it never grows
+    const int64_t* order;    // [B] the place in the batch of each
+};
+
+struct Layer {
+    int64_t inputs;  // E
+    int64_t hidden;  // H
+};
+
+// Bytes of what the caller provides.
+struct Sizes {
+    int64_t forward_weights, backward_weights;
+    int64_t inputs, hidden, cells, gates;  // what forward keeps for backward
+    int64_t pack_workspace, forward_workspace, backward_workspace;
+};
+
+struct Packing {
+    const float* w_ih;         // [4H, E]
+    const float* w_hh;         // [4H, H]
+    const uint8_t* keep_bits;  // [4H, ceil(H / 8)], lowest bit first; or null
+    float keep_scale;
+    void* forward_weights;
+    void* backward_weights;  // null if there is no backward
+    void* workspace;
+};
+
+// What forward keeps for backward; without a backward, `inputs` and `gates` are null.
+struct Kept {
+    void* inputs;   // [N, E padded] the running sequences' inputs, step by step: N rows in all
+    void* hidden;   // [B + N, H padded] h_0, then h of every step
+    float* cells;   // [B + N, H padded] c_0, then c of every step
+    void* gates;    // [N, H / width, 4, width] i, f, g, o
+};
+
+struct Forward {
+    const void* x;     // [T, B, E]
+    const float* h0;   // [B, H]
+    const float* c0;   // [B, H]
+    const float* bias; // [4H]
+    const void* weights;
+    Kept kept;
+    void* y;     // [T, B, H], zero where a sequence has ended
+    float* h_n;  // [B, H]
+    float* c_n;  // [B, H]
+    void* workspace;
+};
+
+struct Backward {
+    const void* dy;      // [T, B, H]
+    const float* dh_n;   // [B, H]
+    const float* dc_n;   // [B, H]
+    const void* weights;
+    const uint8_t* keep_bits;
+    float keep_scale;
+    Kept kept;
+    void* dx;        // [T, B, E], zero where a sequence has ended; or null
+    float* dh0;      // [B, H]
+    float* dc0;      // [B, H]
+    float* d_w_ih;   // [4H, E]; or null, then d_w_hh and d_bias too
+    float* d_w_hh;   // [4H, H]
+    float* d_bias;   // [4H]
+    void* workspace;
+};
+
+struct Path {
+    const char* name;
+    bool (*runs_here)();
+    Sizes (*sizes)(Layer, Sequences, int threads);
+    void (*pack)(Layer, Packing, int threads);
+    void (*forward)(Layer, Sequences, Forward, int threads);
+    void (*backward)(Layer, Sequences, Backward, int threads);
+};
+
+}  // namespace ulmkit

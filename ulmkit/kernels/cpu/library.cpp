@@ -1,0 +1,54 @@
+// The functions that library.py calls.
+
+#include "kernels.h"
+
+#if defined(_WIN32)
+#define ULMKIT_EXPORT extern "C" __declspec(dllexport)
+#else
+#define ULMKIT_EXPORT extern "C" __attribute__((visibility("default")))
+#endif
+
+namespace ulmkit {
+
+extern const Path path_portable;
+#if defined(__x86_64__)
+extern const Path path_avx2, path_avx512, path_avx512_bf16;
+#endif
+
+static const Path* const paths[] = {
+#if defined(__x86_64__)
+    &path_avx512_bf16, &path_avx512, &path_avx2,
+#endif
+    &path_portable,
+};
+static constexpr int count = sizeof paths / sizeof *paths;
+
+}  // namespace ulmkit
+
+using namespace ulmkit;
+
+// Of kernels.h; library.py expects its own.
+ULMKIT_EXPORT int ulmkit_version() { return 1; }
+
+// The name of a path, the fastest of its precision first; null after the last.
+ULMKIT_EXPORT const char* ulmkit_path_name(int path) { return path < count ? paths[path]->name : nullptr; }
+
+ULMKIT_EXPORT int ulmkit_path_runs_here(int path) { return paths[path]->runs_here(); }
+
+ULMKIT_EXPORT void ulmkit_sizes(int path, const Layer* layer, const Sequences* sequences, int threads, Sizes* found) {
+    *found = paths[path]->sizes(*layer, *sequences, threads);
+}
+
+ULMKIT_EXPORT void ulmkit_pack(int path, const Layer* layer, const Packing* packing, int threads) {
+    paths[path]->pack(*layer, *packing, threads);
+}
+
+ULMKIT_EXPORT void ulmkit_forward(int path, const Layer* layer, const Sequences* sequences, const Forward* forward,
+                                  int threads) {
+    paths[path]->forward(*layer, *sequences, *forward, threads);
+}
+
+ULMKIT_EXPORT void ulmkit_backward(int path, const Layer* layer, const Sequences* sequences, const Backward* backward,
+                                   int threads) {
+    paths[path]->backward(*layer, *sequences, *backward, threads);
+}

@@ -1,0 +1,157 @@
+"""The compiled kernels: finding them, and calling them by address.
+
+The structures are those of kernels.h, field by field. The library is loaded after torch, so that both share one OpenMP
+pool.
+"""
+
+import ctypes
+import functools
+import threading
+from ctypes import POINTER, Structure, byref, c_char_p, c_float, c_int, c_int64, c_void_p
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+VERSION = 1
+"""Of kernels.h: a library built from another is not called."""
+
+
+class Sequences(Structure):
+    _fields_: ClassVar = [("steps", c_int64), ("batch", c_int64), ("running", c_void_p), ("order", c_void_p)]
+
+
+class Layer(Structure):
+    _fields_: ClassVar = [("inputs", c_int64), ("hidden", c_int64)]
+
+
+class Sizes(Structure):
+    _fields_: ClassVar = [
+        (name, c_int64)
+        for name in (
+            "forward_weights", "backward_weights", "inputs", "hidden", "cells", "gates",
+            "pack_workspace", "forward_workspace", "backward_workspace",
+        )
+    ]  # fmt: skip
+
+
+class Packing(Structure):
+    _fields_: ClassVar = [
+        ("w_ih", c_void_p),
+        ("w_hh", c_void_p),
+        ("keep_bits", c_void_p),
+        ("keep_scale", c_float),
+        ("forward_weights", c_void_p),
+        ("backward_weights", c_void_p),
+        ("workspace", c_void_p),
+    ]
+
+
+class Kept(Structure):
+    _fields_: ClassVar = [(name, c_void_p) for name in ("inputs", "hidden", "cells", "gates")]
+
+
+class Forward(Structure):
+    _fields_: ClassVar = [
+        *((name, c_void_p) for name in ("x", "h0", "c0", "bias", "weights")),
+        ("kept", Kept),
+        *((name, c_void_p) for name in ("y", "h_n", "c_n", "workspace")),
+    ]
+
+
+class Backward(Structure):
+    _fields_: ClassVar = [
+        *((name, c_void_p) for name in ("dy", "dh_n", "dc_n", "weights", "keep_bits")),
+        ("keep_scale", c_float),
+        ("kept", Kept),
+        *((name, c_void_p) for name in ("dx", "dh0", "dc0", "d_w_ih", "d_w_hh", "d_bias", "workspace")),
+    ]
+
+
+class Library:
+    """The functions of a compiled library.
+
+    Args: path: of the file.
+    Attributes: paths: number of each path by its name, those that run here, the fastest of its precision first.
+    Raises: OSError if it cannot be loaded or is of another version.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._functions = ctypes.CDLL(str(path))
+        version = self._functions.ulmkit_version()
+        if version != VERSION:
+            raise OSError(f"{path.name} is version {version}, expected {VERSION}")
+        name = self._functions.ulmkit_path_name
+        name.restype = c_char_p
+        names: list[str] = []
+        while found := name(len(names)):
+            names.append(found.decode())
+        self.paths = {n: i for i, n in enumerate(names) if self._functions.ulmkit_path_runs_here(i)}
+        arguments = {
+            "sizes": (Layer, Sequences, c_int, Sizes),
+            "pack": (Layer, Packing, c_int),
+            "forward": (Layer, Sequences, Forward, c_int),
+            "backward": (Layer, Sequences, Backward, c_int),
+        }
+        for function, types in arguments.items():
+            pointers: list[Any] = [kind if kind is c_int else POINTER(kind) for kind in types]
+            getattr(self._functions, f"ulmkit_{function}").argtypes = [c_int, *pointers]
+
+    def sizes(self, path: str, layer: Layer, sequences: Sequences) -> Sizes:
+        """Bytes of every buffer."""
+        found = Sizes()
+        self._functions.ulmkit_sizes(
+            self.paths[path], byref(layer), byref(sequences), torch.get_num_threads(), byref(found)
+        )
+        return found
+
+    def pack(self, path: str, layer: Layer, packing: Packing) -> None:
+        """Mask weights and lay them out."""
+        self._functions.ulmkit_pack(self.paths[path], byref(layer), byref(packing), torch.get_num_threads())
+
+    def forward(self, path: str, layer: Layer, sequences: Sequences, forward: Forward) -> None:
+        """Run the sequences."""
+        self._functions.ulmkit_forward(
+            self.paths[path], byref(layer), byref(sequences), byref(forward), torch.get_num_threads()
+        )
+
+    def backward(self, path: str, layer: Layer, sequences: Sequences, backward: Backward) -> None:
+        """All gradients."""
+        self._functions.ulmkit_backward(
+            self.paths[path], byref(layer), byref(sequences), byref(backward), torch.get_num_threads()
+        )
+
+
+@functools.cache
+def load_library() -> Library | str:
+    """The library that was built at install, or why there is none."""
+    found = sorted(Path(__file__).parent.glob("_library*"))
+    found = [path for path in found if path.suffix in (".so", ".dylib", ".pyd", ".dll")]
+    if not found:
+        return "not built: no C++ compiler with OpenMP at install; install one, then ulmkit again"
+    try:
+        return Library(found[-1])
+    except (OSError, AttributeError) as error:
+        return f"cannot be loaded: {error}; install ulmkit again"
+
+
+class _Workspace(threading.local):
+    memory: Tensor | None = None
+
+
+_workspace = _Workspace()
+
+
+def workspace(size: int) -> Tensor:
+    """`size` bytes to work in, the same ones at every call from this thread."""
+    memory = _workspace.memory
+    if memory is None or memory.numel() < size:
+        _workspace.memory = None  # freed before more is taken
+        memory = _workspace.memory = torch.empty(size, dtype=torch.uint8)
+    return memory
+
+
+def address(tensor: Tensor | None) -> int | None:
+    """Where a contiguous tensor's elements are."""
+    return None if tensor is None else tensor.data_ptr()

@@ -1,0 +1,243 @@
+// The LSTM backward in time. With a the sums that the gates are made of:
+//
+//     dc_t += dh_t o (1 - tanh^2 c_t)
+//     da_i = dc_t g i (1 - i);  da_f = dc_t c_{t-1} f (1 - f);  da_g = dc_t i (1 - g^2);  da_o = dh_t tanh(c_t) o (1 - o)
+//     dh_{t-1} = W_hh^T da;  dc_{t-1} = dc_t f
+//
+// and after the last step, over all steps at once: dx = da W_ih, dW_ih = da^T x, dW_hh = da^T h_{t-1}.
+
+// Pieces of the workspace, one after the other, each on its own cache lines.
+class Workspace {
+public:
+    explicit Workspace(void* start) : next_(static_cast<char*>(start)), start_(next_) {}
+    template <class T>
+    T* take(int64_t count) {
+        T* piece = reinterpret_cast<T*>(next_);
+        next_ += up(count * int64_t(sizeof(T)), 64);
+        return piece;
+    }
+    int64_t bytes() const { return next_ - start_; }
+
+private:
+    char* next_;
+    char* start_;
+};
+
+class BackwardPass {
+public:
+    BackwardPass(Layer layer, const Sequences& sequences, const Backward& backward, int threads)
+        : shape_(layer), sequences_(sequences), backward_(backward), rows_(total_rows(sequences)),
+          deep_(up(rows_, most(Engine::depth, width))), features_(shape_.inputs_wide + shape_.hidden_wide),
+          weights_ih_(static_cast<const Element*>(backward.weights)),
+          weights_hh_(weights_ih_ + shape_.inputs_wide * shape_.gates),
+          gates_(static_cast<const Element*>(backward.kept.gates)) {
+        Workspace workspace(backward.workspace);
+        d_gates_ = workspace.take<Element>(deep_ * shape_.gates);
+        dc_ = workspace.take<float>(sequences.batch * shape_.units);
+        bias_ = workspace.take<float>(shape_.gates);
+        transposed_ = workspace.take<Element>(features_ * deep_);
+        places_ = workspace.take<int64_t>(rows_);
+        panel_ = workspace.take<Element>(threads * 4 * width * deep_);
+        tile_rows_ = most(tile_rows, sequences.batch) + 16;
+        tile_ = workspace.take<float>(threads * tile_rows_ * 4 * width);
+        bytes_ = workspace.bytes();
+    }
+
+    int64_t workspace_bytes() const { return bytes_; }
+
+    // What one thread does; all threads call it together.
+    void run(int thread, int threads) {
+        const Slice groups(shape_.groups, thread, threads);
+        float* tile = tile_ + thread * tile_rows_ * 4 * width;
+        if (thread == 0) find_places();
+        for (int64_t n = groups.first * 4 * width; n < groups.last * 4 * width; ++n) bias_[n] = 0.0f;
+        int64_t row = rows_, row_after = rows_;  // packed rows where this step and the one after it begin
+        for (int64_t t = sequences_.steps - 1; t >= 0; --t) {
+            row -= sequences_.running[t];
+            for (int64_t group = groups.first; group < groups.last; group += 4)
+                step(t, group, least(4, groups.last - group), row, row_after, tile);
+            row_after = row;
+#pragma omp barrier
+        }
+        for (int64_t group = groups.first; group < groups.last; group += 4)
+            step(-1, group, least(4, groups.last - group), 0, 0, tile);
+        if (backward_.dx != nullptr) multiply_to_inputs(tile, thread, threads);
+        if (backward_.d_w_ih == nullptr) return;
+        transpose_features(thread, threads);
+        const Slice tail(deep_ - rows_, thread, threads);
+        std::memset(d_gates_ + (rows_ + tail.first) * shape_.gates, 0,
+                    (tail.last - tail.first) * shape_.gates * sizeof(Element));
+#pragma omp barrier
+        for (int64_t group = groups.first; group < groups.last; ++group)
+            multiply_to_weights(group, panel_ + thread * 4 * width * deep_, tile);
+    }
+
+private:
+    static constexpr int64_t tile_rows = 112;  // of a large product, at once
+
+    // dh of a step from the gates of the step after it, then the gates of the step; t = -1 leaves dh_0 and dc_0.
+    void step(int64_t t, int64_t group, int64_t count, int64_t row, int64_t row_after, float* dh) {
+        const int64_t ahead = t + 1 < sequences_.steps ? sequences_.running[t + 1] : 0;
+        const int64_t running = t < 0 ? sequences_.batch : sequences_.running[t], each = shape_.gates * width;
+        if (ahead > 0)
+            Engine::product(ahead, count, shape_.gates, d_gates_ + row_after * shape_.gates, shape_.gates,
+                            weights_hh_ + group * each, each, dh, 4 * width, false);
+        for (int64_t n = 0; n < count; ++n) {
+            if (t < 0)
+                finish(group + n, ahead, dh + n * width);
+            else
+                step_units(t, group + n, ahead, running, row, dh + n * width);
+        }
+    }
+
+    void step_units(int64_t t, int64_t group, int64_t ahead, int64_t running, int64_t row, const float* dh_ahead) {
+        const int64_t unit = group * width, present = shape_.present(group);
+        const int64_t before = t == 0 ? 0 : sequences_.batch + row - sequences_.running[t - 1];
+        const float* c_before = backward_.kept.cells + before * shape_.units + unit;
+        const float* c_after = backward_.kept.cells + (sequences_.batch + row) * shape_.units + unit;
+        const Element* dy = static_cast<const Element*>(backward_.dy) + t * sequences_.batch * shape_.hidden + unit;
+        Floats bias[4];
+        for (int gate = 0; gate < 4; ++gate) bias[gate] = load(bias_ + (group * 4 + gate) * width);
+        for (int64_t n = 0; n < running; ++n) {
+            const int64_t place = sequences_.order[n] * shape_.hidden + unit;
+            Floats dh = load_elements(dy + sequences_.order[n] * shape_.hidden, present), dc;
+            if (n < ahead) {
+                dh += load(dh_ahead + n * 4 * width);
+                dc = load(dc_ + n * shape_.units + unit);
+            } else {
+                dh += load_some(backward_.dh_n + place, present);
+                dc = load_some(backward_.dc_n + place, present);
+            }
+            const Element* gates = gates_ + (row + n) * shape_.gates + group * 4 * width;
+            const Floats i = Engine::load(gates), f = Engine::load(gates + width);
+            const Floats g = Engine::load(gates + 2 * width), o = Engine::load(gates + 3 * width);
+            const Floats tanh_c = tanh(load(c_after + n * shape_.units));
+            dc += dh * o * (1.0f - tanh_c * tanh_c);
+            const Floats da[4] = {dc * g * i * (1.0f - i), dc * load(c_before + n * shape_.units) * f * (1.0f - f),
+                                  dc * i * (1.0f - g * g), dh * tanh_c * o * (1.0f - o)};
+            Element* d_gates = d_gates_ + (row + n) * shape_.gates + group * 4 * width;
+            for (int gate = 0; gate < 4; ++gate) {
+                Engine::store(d_gates + gate * width, da[gate]);
+                bias[gate] += da[gate];
+            }
+            store(dc_ + n * shape_.units + unit, dc * f);
+        }
+        for (int gate = 0; gate < 4; ++gate) store(bias_ + (group * 4 + gate) * width, bias[gate]);
+    }
+
+    // The gradients of the first states, and of the bias.
+    void finish(int64_t group, int64_t ahead, const float* dh) {
+        const int64_t unit = group * width, present = shape_.present(group);
+        for (int64_t n = 0; n < sequences_.batch; ++n) {
+            const int64_t place = sequences_.order[n] * shape_.hidden + unit;
+            const bool ran = n < ahead;
+            store_some(backward_.dh0 + place, ran ? load(dh + n * 4 * width) : load_some(backward_.dh_n + place, present),
+                       present);
+            store_some(backward_.dc0 + place,
+                       ran ? load(dc_ + n * shape_.units + unit) : load_some(backward_.dc_n + place, present), present);
+        }
+        for (int64_t gate = 0; gate < 4 && backward_.d_w_ih != nullptr; ++gate)
+            store_some(backward_.d_bias + gate * shape_.hidden + unit, load(bias_ + (group * 4 + gate) * width), present);
+    }
+
+    // Where each packed row is in (T, B).
+    void find_places() {
+        int64_t* place = places_;
+        for (int64_t t = 0; t < sequences_.steps; ++t)
+            for (int64_t n = 0; n < sequences_.running[t]; ++n) *place++ = t * sequences_.batch + sequences_.order[n];
+    }
+
+    // dx = da W_ih
+    void multiply_to_inputs(float* tile, int thread, int threads) {
+        const int64_t groups = (shape_.inputs + width - 1) / width, each = shape_.gates * width;
+        const Slice slice((rows_ + tile_rows - 1) / tile_rows, thread, threads);
+        for (int64_t block = slice.first; block < slice.last; ++block) {
+            const int64_t first = block * tile_rows, rows = least(tile_rows, rows_ - first);
+            for (int64_t group = 0; group < groups; group += 4) {
+                const int64_t count = least(4, groups - group);
+                Engine::product(rows, count, shape_.gates, d_gates_ + first * shape_.gates, shape_.gates,
+                                weights_ih_ + group * each, each, tile, 4 * width, false);
+                for (int64_t row = 0; row < rows; ++row)
+                    for (int64_t n = 0; n < count; ++n) {
+                        const int64_t column = (group + n) * width;
+                        Element* to = static_cast<Element*>(backward_.dx) + places_[first + row] * shape_.inputs + column;
+                        store_elements(to, load(tile + (row * 4 + n) * width), least(width, shape_.inputs - column));
+                    }
+            }
+        }
+    }
+
+    // [x, h_{t-1}]^T, a row for each feature: what the weights' gradients have as A.
+    void transpose_features(int thread, int threads) {
+        const Slice inputs(shape_.inputs_wide / width, thread, threads), hidden(shape_.hidden_wide / width, thread, threads);
+        Engine::transpose(rows_, deep_, (inputs.last - inputs.first) * width,
+                          static_cast<const Element*>(backward_.kept.inputs) + inputs.first * width, shape_.inputs_wide,
+                          transposed_ + inputs.first * width * deep_, deep_);
+        Element* to = transposed_ + (shape_.inputs_wide + hidden.first * width) * deep_;
+        const Element* h = static_cast<const Element*>(backward_.kept.hidden) + hidden.first * width;
+        int64_t row = 0, block = 0;
+        for (int64_t t = 0; t < sequences_.steps; ++t) {
+            const int64_t rows = sequences_.running[t], padded = t + 1 < sequences_.steps ? rows : deep_ - row;
+            Engine::transpose(rows, padded, (hidden.last - hidden.first) * width, h + block * shape_.hidden_wide,
+                              shape_.hidden_wide, to + row, deep_);
+            block = sequences_.batch + row;
+            row += rows;
+        }
+    }
+
+    // dW_ih = da^T x and dW_hh = da^T h_{t-1}, masked, for one group of units.
+    void multiply_to_weights(int64_t group, Element* panel, float* tile) {
+        const int64_t each = deep_ * width;
+        for (int64_t gate = 0; gate < 4; ++gate)
+            Engine::pack_rows(deep_, d_gates_ + (group * 4 + gate) * width, shape_.gates, panel + gate * each);
+        for (int64_t first = 0; first < shape_.inputs; first += tile_rows) {
+            const int64_t count = least(tile_rows, shape_.inputs - first);
+            Engine::product(count, 4, deep_, transposed_ + first * deep_, deep_, panel, each, tile, 4 * width, false);
+            write_columns(group, tile, first, count, shape_.inputs, backward_.d_w_ih, nullptr);
+        }
+        for (int64_t first = 0; first < shape_.hidden; first += tile_rows) {
+            const int64_t count = least(tile_rows, shape_.hidden - first);
+            Engine::product(count, 4, deep_, transposed_ + (shape_.inputs_wide + first) * deep_, deep_, panel, each, tile,
+                            4 * width, false);
+            write_columns(group, tile, first, count, shape_.hidden, backward_.d_w_hh, backward_.keep_bits);
+        }
+    }
+
+    // A tile [features][gate][unit] into the columns first .. first + count of a weight [4H, columns].
+    void write_columns(int64_t group, const float* tile, int64_t first, int64_t count, int64_t columns, float* to,
+                       const uint8_t* keep_bits) {
+        for (int64_t gate = 0; gate < 4; ++gate)
+            for (int64_t unit = 0; unit < shape_.present(group); ++unit) {
+                const int64_t row = gate * shape_.hidden + group * width + unit;
+                const float* from = tile + gate * width + unit;
+                float* out = to + row * columns + first;
+                for (int64_t n = 0; n < count; ++n) out[n] = from[n * 4 * width];
+                if (keep_bits == nullptr) continue;
+                const uint8_t* bits = keep_bits + row * ((columns + 7) / 8);
+                for (int64_t n = 0; n < count; ++n)
+                    out[n] = bits[(first + n) / 8] >> ((first + n) % 8) & 1 ? out[n] * backward_.keep_scale : 0.0f;
+            }
+    }
+
+    const Shape shape_;
+    const Sequences& sequences_;
+    const Backward& backward_;
+    const int64_t rows_, deep_, features_;
+    const Element* weights_ih_;
+    const Element* weights_hh_;
+    const Element* gates_;
+    Element* d_gates_;     // [rows padded][gates]
+    float* dc_;            // [B][units]
+    float* bias_;          // [gates]
+    Element* transposed_;  // [features][rows padded]
+    int64_t* places_;      // [rows]
+    Element* panel_;       // a thread's da of a group, as B: [4][rows padded][width]
+    float* tile_;          // a thread's piece of a product
+    int64_t tile_rows_, bytes_;
+};
+
+inline void backward(Layer layer, Sequences sequences, Backward backward, int threads) {
+    BackwardPass pass(layer, sequences, backward, threads);
+#pragma omp parallel num_threads(threads)
+    pass.run(omp_get_thread_num(), omp_get_num_threads());
+}

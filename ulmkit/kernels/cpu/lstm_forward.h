@@ -1,0 +1,179 @@
+// The LSTM forward in time:
+//
+//     i, f, o = sigmoid(a_i), sigmoid(a_f), sigmoid(a_o);  g = tanh(a_g);  a = W_ih x_t + W_hh h_{t-1} + b
+//     c_t = f c_{t-1} + i g;  h_t = o tanh(c_t)
+//
+// Source: Hochreiter & Schmidhuber 1997 with the forget gate of Gers et al. 2000, as torch.nn.LSTM has it.
+
+// Rows whose input product is made at once: enough to use W_ih well, few enough to stay in cache.
+constexpr int64_t chunk_rows = 192;
+
+inline int64_t most_chunk_rows(const Sequences& sequences) { return most(chunk_rows, sequences.batch) + 16; }
+
+// Where the states of the steps are: block 0 before the first step, block t + 1 after step t. Without a backward two
+// blocks take turns.
+struct Blocks {
+    bool all;
+    int64_t batch;
+    int64_t before(int64_t t, int64_t row) const { return t == 0 ? 0 : after(t - 1, row); }
+    // row: the packed row that step t begins at; for `before`, that step t - 1 does
+    int64_t after(int64_t t, int64_t row) const { return all ? batch + row : (t + 1) % 2 * batch; }
+};
+
+// One group of units of a step: gate sums [rows][4][width] in, states out.
+inline void finish_units(const Shape& shape, int64_t group, int64_t rows, const float* sums, const float* bias,
+                         const float* c_before, float* c_after, Element* h_after, Element* gates, Element* y,
+                         const int64_t* order) {
+    const int64_t first = group * width, present = shape.present(group);
+    Floats b[4];
+    for (int64_t gate = 0; gate < 4; ++gate) b[gate] = load_some(bias + gate * shape.hidden + first, present);
+    for (int64_t row = 0; row < rows; ++row) {
+        const float* sum = sums + row * 4 * width;
+        const Floats i = sigmoid(load(sum) + b[0]), f = sigmoid(load(sum + width) + b[1]);
+        const Floats g = tanh(load(sum + 2 * width) + b[2]), o = sigmoid(load(sum + 3 * width) + b[3]);
+        const Floats c = f * load(c_before + row * shape.units + first) + i * g;
+        const Floats h = o * tanh(c);
+        store(c_after + row * shape.units + first, c);
+        Engine::store(h_after + row * shape.hidden_wide + first, h);
+        store_elements(y + order[row] * shape.hidden + first, h, present);
+        if (gates == nullptr) continue;
+        Element* kept = gates + row * shape.gates + group * 4 * width;
+        Engine::store(kept, i);
+        Engine::store(kept + width, f);
+        Engine::store(kept + 2 * width, g);
+        Engine::store(kept + 3 * width, o);
+    }
+}
+
+class ForwardPass {
+public:
+    ForwardPass(Layer layer, const Sequences& sequences, const Forward& forward)
+        : shape_(layer), sequences_(sequences), forward_(forward),
+          weights_(static_cast<const Element*>(forward.weights)), hidden_(static_cast<Element*>(forward.kept.hidden)),
+          gates_(static_cast<Element*>(forward.kept.gates)), blocks_{gates_ != nullptr, sequences.batch},
+          sums_(static_cast<float*>(forward.workspace)),
+          inputs_(static_cast<Element*>(gates_ != nullptr
+                                            ? forward.kept.inputs
+                                            : sums_ + most_chunk_rows(sequences) * shape_.gates)) {}
+
+    static int64_t workspace_bytes(const Shape& shape, const Sequences& sequences) {
+        return most_chunk_rows(sequences) * (shape.gates * 4 + shape.inputs_wide * int64_t(sizeof(Element)));
+    }
+
+    // What one thread does; all threads call it together.
+    void run(int thread, int threads) {
+        const Slice slice(shape_.groups, thread, threads);
+        start(Slice(sequences_.batch, thread, threads));
+        int64_t row = 0, row_before = 0;  // packed rows where this step and the one before it begin
+        for (int64_t t = 0; t < sequences_.steps && sequences_.running[t] > 0;) {
+            int64_t end = t + 1, rows = sequences_.running[t];
+            while (end < sequences_.steps && sequences_.running[end] > 0 && rows + sequences_.running[end] <= chunk_rows)
+                rows += sequences_.running[end++];
+            Element* inputs = inputs_ + (gates_ != nullptr ? row * shape_.inputs_wide : 0);
+            copy_inputs(t, end, inputs, thread, threads);
+#pragma omp barrier
+            multiply_inputs(slice, rows, inputs);
+            for (int64_t from = 0; t < end; ++t) {
+                step(t, slice, rows, from, row, row_before);
+                from += sequences_.running[t];
+                row_before = row;
+                row += sequences_.running[t];
+#pragma omp barrier
+            }
+        }
+    }
+
+private:
+    void start(Slice rows) {
+        for (int64_t row = rows.first; row < rows.last; ++row) {
+            const int64_t from = sequences_.order[row] * shape_.hidden;
+            Element* h = hidden_ + row * shape_.hidden_wide;
+            std::memset(h, 0, shape_.hidden_wide * sizeof(Element));
+            if (!blocks_.all) std::memset(h + sequences_.batch * shape_.hidden_wide, 0, shape_.hidden_wide * sizeof(Element));
+            for (int64_t group = 0; group < shape_.groups; ++group) {
+                const int64_t unit = group * width, present = shape_.present(group);
+                store_elements(h + unit, load_some(forward_.h0 + from + unit, present), present);
+                store(forward_.kept.cells + row * shape_.units + unit, load_some(forward_.c0 + from + unit, present));
+            }
+            if (sequences_.steps > 0 && row < sequences_.running[0]) continue;
+            std::memcpy(forward_.h_n + from, forward_.h0 + from, shape_.hidden * sizeof(float));
+            std::memcpy(forward_.c_n + from, forward_.c0 + from, shape_.hidden * sizeof(float));
+        }
+    }
+
+    void copy_inputs(int64_t t, int64_t end, Element* inputs, int thread, int threads) {
+        for (; t < end; ++t) {
+            const Slice rows(sequences_.running[t], thread, threads);
+            for (int64_t row = rows.first; row < rows.last; ++row) {
+                const int64_t place = t * sequences_.batch + sequences_.order[row];
+                const Element* from = static_cast<const Element*>(forward_.x) + place * shape_.inputs;
+                Element* to = inputs + row * shape_.inputs_wide;
+                std::memcpy(to, from, shape_.inputs * sizeof(Element));
+                std::memset(to + shape_.inputs, 0, (shape_.inputs_wide - shape_.inputs) * sizeof(Element));
+            }
+            inputs += sequences_.running[t] * shape_.inputs_wide;
+        }
+    }
+
+    // The sums of a chunk: [group][row][4][width].
+    void multiply_inputs(Slice slice, int64_t rows, const Element* inputs) {
+        const int64_t each = shape_.inputs_wide * width;
+        for (int64_t group = slice.first; group < slice.last; ++group)
+            Engine::product(rows, 4, shape_.inputs_wide, inputs, shape_.inputs_wide, weights_ + group * 4 * each, each,
+                            sums_ + group * rows * 4 * width, 4 * width, false);
+    }
+
+    void step(int64_t t, Slice slice, int64_t rows, int64_t from, int64_t row, int64_t row_before) {
+        const int64_t running = sequences_.running[t], each = shape_.hidden_wide * width;
+        const int64_t next = t + 1 < sequences_.steps ? sequences_.running[t + 1] : 0;
+        const int64_t before = blocks_.before(t, row_before), after = blocks_.after(t, row);
+        const Element* weights = weights_ + shape_.gates * shape_.inputs_wide;
+        const Element* h_before = hidden_ + before * shape_.hidden_wide;
+        Element* h_after = hidden_ + after * shape_.hidden_wide;
+        float* c_after = forward_.kept.cells + after * shape_.units;
+        Element* y = static_cast<Element*>(forward_.y) + t * sequences_.batch * shape_.hidden;
+        for (int64_t group = slice.first; group < slice.last; ++group) {
+            float* sums = sums_ + (group * rows + from) * 4 * width;
+            Engine::product(running, 4, shape_.hidden_wide, h_before, shape_.hidden_wide, weights + group * 4 * each,
+                            each, sums, 4 * width, true);
+            finish_units(shape_, group, running, sums, forward_.bias, forward_.kept.cells + before * shape_.units,
+                         c_after, h_after, gates_ == nullptr ? nullptr : gates_ + row * shape_.gates, y,
+                         sequences_.order);
+            if (group == shape_.groups - 1) clear_pad(h_after, running);
+            finish_sequences(group, next, running, h_after, c_after);
+        }
+    }
+
+    // What is beyond the units is K of the next step's product: zero.
+    void clear_pad(Element* h, int64_t rows) {
+        for (int64_t row = 0; row < rows && shape_.units < shape_.hidden_wide; ++row)
+            std::memset(h + row * shape_.hidden_wide + shape_.units, 0,
+                        (shape_.hidden_wide - shape_.units) * sizeof(Element));
+    }
+
+    // The states of sequences that end with this step.
+    void finish_sequences(int64_t group, int64_t first, int64_t last, const Element* h, const float* c) {
+        const int64_t unit = group * width, present = shape_.present(group);
+        for (int64_t row = first; row < last; ++row) {
+            const int64_t to = sequences_.order[row] * shape_.hidden + unit;
+            store_some(forward_.h_n + to, Engine::load(h + row * shape_.hidden_wide + unit), present);
+            store_some(forward_.c_n + to, load(c + row * shape_.units + unit), present);
+        }
+    }
+
+    const Shape shape_;
+    const Sequences& sequences_;
+    const Forward& forward_;
+    const Element* weights_;
+    Element* hidden_;
+    Element* gates_;
+    const Blocks blocks_;
+    float* sums_;
+    Element* inputs_;
+};
+
+inline void forward(Layer layer, Sequences sequences, Forward forward, int threads) {
+    ForwardPass pass(layer, sequences, forward);
+#pragma omp parallel num_threads(threads)
+    pass.run(omp_get_thread_num(), omp_get_num_threads());
+}

@@ -1,0 +1,63 @@
+// Weights masked and laid out, once for a training step or a load: each orientation as its products read it.
+
+// A row of float weights as elements, dropped ones at zero; what is beyond `count` is zero.
+inline void convert_row(const float* from, const uint8_t* keep_bits, float scale, int64_t count, int64_t padded,
+                        Element* to) {
+    Ints places;
+    for (int n = 0; n < width; ++n) places[n] = 1 << n;
+    for (int64_t column = 0; column < padded; column += width) {
+        const int64_t here = most(0, least(width, count - column));
+        Floats v = here ? load_some(from + column, here) : Floats{};
+        if (keep_bits != nullptr && here) {
+            int32_t bits = keep_bits[column / 8];
+            if (width > 8 && column + 8 < count) bits |= keep_bits[column / 8 + 1] << 8;
+            const Ints kept = ((bits >> (column % 8)) - Ints{}) & places;
+            v = kept != 0 ? v * scale : Floats{};
+        }
+        Engine::store(to + column, v);
+    }
+}
+
+// One matrix for both directions: forward as [group][gate] groups of columns over K = columns of w, backward as groups
+// of those columns over K = gates.
+inline void pack_group(const Shape& shape, int64_t group, const float* w, int64_t columns, int64_t columns_wide,
+                       const uint8_t* keep_bits, float scale, Element* rows, Element* forward, Element* backward) {
+    for (int64_t gate = 0; gate < 4; ++gate)
+        for (int64_t unit = 0; unit < width; ++unit) {
+            Element* row = rows + (gate * width + unit) * columns_wide;
+            if (unit >= shape.present(group)) {
+                std::memset(row, 0, columns_wide * sizeof(Element));
+                continue;
+            }
+            const int64_t from = gate * shape.hidden + group * width + unit;
+            convert_row(w + from * columns, keep_bits == nullptr ? nullptr : keep_bits + from * ((columns + 7) / 8), scale,
+                        columns, columns_wide, row);
+        }
+    for (int64_t gate = 0; gate < 4; ++gate)
+        Engine::pack_columns(columns_wide, rows + gate * width * columns_wide, columns_wide,
+                             forward + (group * 4 + gate) * columns_wide * width);
+    if (backward == nullptr) return;
+    for (int64_t column = 0; column < columns; column += width)
+        Engine::pack_rows(4 * width, rows + column, columns_wide,
+                          backward + column * shape.gates + group * 4 * width * width);
+}
+
+inline void pack(Layer layer, Packing packing, int threads) {
+    const Shape shape(layer);
+    Element* forward = static_cast<Element*>(packing.forward_weights);
+    Element* backward = static_cast<Element*>(packing.backward_weights);
+    Element* backward_hh = backward == nullptr ? nullptr : backward + shape.inputs_wide * shape.gates;
+#pragma omp parallel num_threads(threads)
+    {
+        const int thread = omp_get_thread_num();
+        const Slice slice(shape.groups, thread, omp_get_num_threads());
+        Element* rows = static_cast<Element*>(packing.workspace) +
+                        thread * 4 * width * most(shape.inputs_wide, shape.hidden_wide);
+        for (int64_t group = slice.first; group < slice.last; ++group) {
+            pack_group(shape, group, packing.w_ih, shape.inputs, shape.inputs_wide, nullptr, 1.0f, rows, forward,
+                       backward);
+            pack_group(shape, group, packing.w_hh, shape.hidden, shape.hidden_wide, packing.keep_bits,
+                       packing.keep_scale, rows, forward + shape.gates * shape.inputs_wide, backward_hh);
+        }
+    }
+}

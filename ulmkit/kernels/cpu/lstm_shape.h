@@ -1,0 +1,67 @@
+// What packing, forward and backward share.
+//
+// Hidden units are handled in groups of `width`, all four gates of a group together, and are dealt out to the threads
+// in fixed slices: every sum is made by one thread in one order, whatever their number.
+
+using Element = Engine::Element;
+
+inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+inline int64_t most(int64_t a, int64_t b) { return a < b ? b : a; }
+inline int64_t up(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
+
+struct Shape {
+    int64_t inputs, hidden;          // E, H
+    int64_t inputs_wide, hidden_wide;  // padded for use as K
+    int64_t groups;                  // of hidden units
+    int64_t units;                   // groups * width
+    int64_t gates;                   // 4 * units: [group][gate][unit], the K of the backward's products
+
+    explicit Shape(Layer layer) : inputs(layer.inputs), hidden(layer.hidden) {
+        const int64_t multiple = most(Engine::depth, width);
+        inputs_wide = up(inputs, multiple);
+        hidden_wide = up(hidden, multiple);
+        groups = (hidden + width - 1) / width;
+        units = groups * width;
+        gates = 4 * units;
+    }
+    int64_t present(int64_t group) const { return least(width, hidden - group * width); }
+};
+
+struct Slice {
+    int64_t first, last;
+    Slice(int64_t count, int thread, int threads) : first(count * thread / threads), last(count * (thread + 1) / threads) {}
+};
+
+inline Floats load_some(const float* from, int64_t count) {
+    if (count == width) return load(from);
+    float values[width] = {};
+    for (int64_t n = 0; n < count; ++n) values[n] = from[n];
+    return load(values);
+}
+
+inline void store_some(float* to, Floats v, int64_t count) {
+    if (count == width) return store(to, v);
+    float values[width];
+    store(values, v);
+    for (int64_t n = 0; n < count; ++n) to[n] = values[n];
+}
+
+inline Floats load_elements(const Element* from, int64_t count) {
+    if (count == width) return Engine::load(from);
+    Element values[width] = {};
+    for (int64_t n = 0; n < count; ++n) values[n] = from[n];
+    return Engine::load(values);
+}
+
+inline void store_elements(Element* to, Floats v, int64_t count) {
+    if (count == width) return Engine::store(to, v);
+    Element values[width];
+    Engine::store(values, v);
+    for (int64_t n = 0; n < count; ++n) to[n] = values[n];
+}
+
+inline int64_t total_rows(const Sequences& sequences) {
+    int64_t rows = 0;
+    for (int64_t t = 0; t < sequences.steps; ++t) rows += sequences.running[t];
+    return rows;
+}

@@ -1,0 +1,27 @@
+// fp32 with AVX-512.
+#if defined(__x86_64__)
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,fma"))), apply_to = function)
+#else
+#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,fma")
+#endif
+#define PATH avx512
+#define ULMKIT_WIDTH 16
+#define ULMKIT_REGISTERS 32
+#include "path.h"
+#include <immintrin.h>
+
+namespace ulmkit {
+namespace PATH {
+#include "vectors.h"
+#include "transpose.h"
+#include "blocked_product.h"
+#include "engine_fp32.h"
+#include "lstm.h"
+}  // namespace PATH
+}  // namespace ulmkit
+#if defined(__clang__)
+#pragma clang attribute pop
+#endif
+ULMKIT_PATH(avx512, __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
+#endif
