@@ -5,6 +5,8 @@ template <class Tile>
 struct BlockedProduct {
     using Element = typename Tile::Element;
 
+    struct Session {};  // what a thread needs while it multiplies
+
     // C [rows][groups * width] = (C +) A [rows][k] B, groups <= 4
     static void product(int64_t rows, int64_t groups, int64_t k,
                         const Element* a, int64_t a_stride,        // [rows][a_stride]

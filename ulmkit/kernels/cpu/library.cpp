@@ -12,12 +12,12 @@ namespace ulmkit {
 
 extern const Path path_portable;
 #if defined(__x86_64__)
-extern const Path path_avx2, path_avx512, path_avx512_bf16;
+extern const Path path_avx2, path_avx512, path_avx512_bf16, path_amx_bf16;
 #endif
 
 static const Path* const paths[] = {
 #if defined(__x86_64__)
-    &path_avx512_bf16, &path_avx512, &path_avx2,
+    &path_amx_bf16, &path_avx512_bf16, &path_avx512, &path_avx2,
 #endif
     &path_portable,
 };

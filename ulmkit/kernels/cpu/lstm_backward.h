@@ -32,10 +32,10 @@ public:
           weights_hh_(weights_ih_ + shape_.inputs_wide * shape_.gates),
           gates_(static_cast<const Element*>(backward.kept.gates)) {
         Workspace workspace(backward.workspace);
-        d_gates_ = workspace.take<Element>(deep_ * shape_.gates);
+        d_gates_ = workspace.take<Element>((deep_ + 16) * shape_.gates);
         dc_ = workspace.take<float>(sequences.batch * shape_.units);
         bias_ = workspace.take<float>(shape_.gates);
-        transposed_ = workspace.take<Element>(features_ * deep_);
+        transposed_ = workspace.take<Element>((features_ + 16) * deep_);
         places_ = workspace.take<int64_t>(rows_);
         panel_ = workspace.take<Element>(threads * 4 * width * deep_);
         tile_rows_ = most(tile_rows, sequences.batch) + 16;
@@ -47,6 +47,7 @@ public:
 
     // What one thread does; all threads call it together.
     void run(int thread, int threads) {
+        [[maybe_unused]] const Engine::Session session;
         const Slice groups(shape_.groups, thread, threads);
         float* tile = tile_ + thread * tile_rows_ * 4 * width;
         if (thread == 0) find_places();

@@ -62,6 +62,7 @@ public:
 
     // What one thread does; all threads call it together.
     void run(int thread, int threads) {
+        [[maybe_unused]] const Engine::Session session;
         const Slice slice(shape_.groups, thread, threads);
         start(Slice(sequences_.batch, thread, threads));
         int64_t row = 0, row_before = 0;  // packed rows where this step and the one before it begin

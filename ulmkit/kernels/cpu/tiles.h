@@ -1,0 +1,76 @@
+// The AMX instructions that the engine uses, by the number of the tile; and the same in plain C++, for checking the
+// engine on processors without them.
+
+struct alignas(64) TileConfig {
+    uint8_t palette = 1, start_row = 0, reserved[14] = {};
+    uint16_t bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+    uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+};
+
+#if defined(ULMKIT_EMULATE_AMX)
+
+static thread_local uint8_t emulated_tiles[8][16][64];
+
+#define TILE_CONFIGURE(config) (void)(config)
+#define TILE_RELEASE() (void)0
+#define TILE_ZERO(tile) std::memset(emulated_tiles[tile], 0, 1024)
+#define TILE_LOAD(tile, from, stride_bytes) emulated_load(tile, from, stride_bytes)
+#define TILE_STORE(tile, to, stride_bytes) emulated_store(tile, to, stride_bytes)
+#define TILE_PRODUCT(sum, a, b) emulated_product(sum, a, b)
+
+inline void emulated_load(int tile, const void* from, int64_t stride) {
+    for (int row = 0; row < 16; ++row)
+        std::memcpy(emulated_tiles[tile][row], static_cast<const char*>(from) + row * stride, 64);
+}
+
+inline void emulated_store(int tile, void* to, int64_t stride) {
+    for (int row = 0; row < 16; ++row)
+        std::memcpy(static_cast<char*>(to) + row * stride, emulated_tiles[tile][row], 64);
+}
+
+inline float emulated_float(const uint8_t* half) {
+    const uint32_t bits = uint32_t(half[0]) << 16 | uint32_t(half[1]) << 24;
+    float value;
+    std::memcpy(&value, &bits, 4);
+    return value;
+}
+
+// sum[m][n] += a[m][2k] b[k][2n] + a[m][2k + 1] b[k][2n + 1]
+inline void emulated_product(int sum, int a, int b) {
+    for (int m = 0; m < 16; ++m) {
+        float row[16];
+        std::memcpy(row, emulated_tiles[sum][m], 64);
+        for (int k = 0; k < 16; ++k)
+            for (int n = 0; n < 16; ++n)
+                for (int half = 0; half < 2; ++half)
+                    row[n] += emulated_float(emulated_tiles[a][m] + 4 * k + 2 * half) *
+                              emulated_float(emulated_tiles[b][k] + 4 * n + 2 * half);
+        std::memcpy(emulated_tiles[sum][m], row, 64);
+    }
+}
+
+inline bool tiles_are_here() { return true; }
+
+#else
+
+#define TILE_CONFIGURE(config) _tile_loadconfig(config)
+#define TILE_RELEASE() _tile_release()
+#define TILE_ZERO(tile) _tile_zero(tile)
+#define TILE_LOAD(tile, from, stride_bytes) _tile_loadd(tile, from, stride_bytes)
+#define TILE_STORE(tile, to, stride_bytes) _tile_stored(tile, to, stride_bytes)
+#define TILE_PRODUCT(sum, a, b) _tile_dpbf16ps(sum, a, b)
+
+#if defined(__linux__)
+
+// Whether the processor has AMX bf16 and the system lets this process use it: Linux wants to be asked.
+inline bool tiles_are_here() {
+    unsigned a, b, c, d;
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(d >> 22 & 1) || !(d >> 24 & 1)) return false;
+    constexpr long request_permission = 0x1023, tile_data = 18;
+    return syscall(SYS_arch_prctl, request_permission, tile_data) == 0;
+}
+#else
+inline bool tiles_are_here() { return false; }
+#endif
+
+#endif
