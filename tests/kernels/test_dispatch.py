@@ -4,7 +4,7 @@ import torch
 from ulmkit.errors import ConfigError
 from ulmkit.kernels import backend_statuses, choose_backend, choose_precision
 from ulmkit.kernels import dispatch as dispatch_module
-from ulmkit.kernels.cpu import fused_lstm
+from ulmkit.kernels.cpu import library as library_module
 
 CPU = torch.device("cpu")
 
@@ -29,6 +29,6 @@ def test_unknown_names_and_impossible_precision():
 
 @pytest.mark.parametrize(("dtype", "expected"), [(torch.float32, "torch"), (torch.bfloat16, "stepwise")])
 def test_statuses_name_what_auto_chooses(monkeypatch, dtype, expected):
-    monkeypatch.setattr(fused_lstm, "load_library", lambda: "not built")
+    monkeypatch.setattr(library_module, "load_library", lambda: "not built")
     chosen = [status.name for status in backend_statuses(CPU, dtype) if status.chosen]
     assert chosen == [expected]

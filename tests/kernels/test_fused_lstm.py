@@ -1,12 +1,5 @@
-"""The fused kernels: every path that runs here, against the reference in float64; and where there is none.
+"""The fused kernels: every path that runs here, against the reference in float64; and where there is none."""
 
-AMX tiles run emulated as well: the same source, with plain C++ in place of its few instructions.
-"""
-
-import functools
-import shutil
-import subprocess
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -23,7 +16,7 @@ from ulmkit.kernels import (
     pack,
     reference,
 )
-from ulmkit.kernels.cpu import fused_lstm
+from ulmkit.kernels.cpu import library as library_module
 from ulmkit.kernels.cpu.library import Library, load_library
 
 CPU = torch.device("cpu")
@@ -32,39 +25,6 @@ TOLERANCES = {
     torch.float32: 1e-5,  # rounding of sums
     torch.bfloat16: 2e-2,  # 8 bits: inputs are exact, states and gates' gradients are rounded at each step
 }
-
-
-PATHS = [(dtype, name) for dtype, names in fused_lstm.PATHS.items() for name in names]
-EMULATED = "amx_bf16, emulated"
-
-
-@functools.cache
-def emulating_library() -> Library | str:
-    """The library built with emulated tiles, or why it cannot be."""
-    compiler, sources = shutil.which("c++"), sorted(Path(fused_lstm.__file__).parent.glob("*.cpp"))
-    if compiler is None or not sources:
-        return "built with emulated tiles only from source, by a compiler"
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "emulating.so"
-        options = ["-std=c++17", "-O2", "-fopenmp", "-fPIC", "-shared", "-DULMKIT_EMULATE_AMX", "-w", "-o", str(file)]
-        subprocess.run([compiler, *options, *map(str, sources)], check=True)
-        return Library(file)
-
-
-@pytest.fixture(params=[*PATHS, (torch.bfloat16, EMULATED)], ids=[*(name for _, name in PATHS), EMULATED])
-def dtype(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> torch.dtype:
-    """The type of a path, which is the only one of its type while the test runs."""
-    dtype, name = request.param
-    library = load_library()
-    if name == EMULATED:
-        library, name = emulating_library(), "amx_bf16"
-        monkeypatch.setattr(fused_lstm, "load_library", emulating_library)
-    if isinstance(library, str):
-        pytest.skip(f"the kernel library is {library}")
-    if name not in library.paths:
-        pytest.skip(f"the processor has not what the path {name} needs")
-    monkeypatch.setitem(fused_lstm.PATHS, dtype, (name,))
-    return dtype
 
 
 def problem(steps: int, batch: int, inputs: int, hidden: int, dtype: torch.dtype) -> list[torch.Tensor]:
@@ -137,13 +97,6 @@ def test_threads_change_nothing_and_runs_repeat(dtype, restore_threads):
     for other in found[1:]:
         for a, b in zip(found[0], other, strict=True):
             assert torch.equal(a, b)
-
-
-@pytest.fixture
-def restore_threads():
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
 
 
 def test_without_gradient_the_same_and_sequences_alone(dtype):
@@ -230,7 +183,7 @@ def test_some_path_runs_here():
 
 
 def test_without_the_library(monkeypatch):
-    monkeypatch.setattr(fused_lstm, "load_library", lambda: "not built: no compiler")
+    monkeypatch.setattr(library_module, "load_library", lambda: "not built: no compiler")
     assert choose_backend("auto", CPU, torch.float32) == "torch"
     assert choose_backend("auto", CPU, torch.bfloat16) == "stepwise"
     with pytest.raises(ConfigError, match="backend: 'fused' not built: no compiler; use backend='auto'"):

@@ -10,7 +10,8 @@ from torch.nn import functional
 
 from ulmkit.config import from_dict, to_dict
 from ulmkit.errors import ConfigError, DataError
-from ulmkit.model.heads import DocumentNorm, Head, HeadConfig, make_head
+from ulmkit.model.document_norm import DocumentNorm
+from ulmkit.model.heads import Head, HeadConfig, make_head
 
 E = 4
 CASES = [

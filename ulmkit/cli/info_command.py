@@ -30,7 +30,9 @@ def info_command(machine: Machine) -> None:
         reason = f": {bf16_pays(device)[1]}" if name == "bf16" else ""
         figures[f"precision {name}"] = ("chosen" if dtype == chosen else "there") + reason
     for status in backend_statuses(device, chosen):
-        figures[f"backend {status.name}"] = f"{'chosen' if status.chosen else 'there' if status.there else 'not there'}: {status.reason}"
+        figures[f"backend {status.name}"] = (
+            f"{'chosen' if status.chosen else 'there' if status.there else 'not there'}: {status.reason}"
+        )
     summarise(figures, machine.json_file)
 
 

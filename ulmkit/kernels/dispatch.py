@@ -10,7 +10,7 @@ from ulmkit.config import check_choice
 from ulmkit.errors import ConfigError
 from ulmkit.kernels import reference, stepwise, torch_backend
 from ulmkit.kernels.capabilities import bf16_pays
-from ulmkit.kernels.cpu import fused_lstm
+from ulmkit.kernels.cpu.library import choose_path
 
 LSTMFunction = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor | None], tuple[Tensor, Tensor, Tensor]]
 
@@ -62,7 +62,7 @@ def _fused_path(device: torch.device, dtype: torch.dtype) -> tuple[str | None, s
     """The fused kernels' path, and what it is or why there is none."""
     if device.type != "cpu":
         return None, f"has no kernels for {device.type}"
-    return fused_lstm.choose_path(dtype)
+    return choose_path(dtype)
 
 
 def choose_precision(precision: str, device: torch.device, parameter_dtype: torch.dtype) -> torch.dtype:

@@ -6,6 +6,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from ulmkit.kernels.cpu.fused_cross_entropy import cross_entropy, cross_entropy_with_gradients
+from ulmkit.kernels.cpu.library import choose_path
+
 _BLOCK_ELEMENTS = 1 << 24  # logits held at once: 64 MiB in fp32
 
 
@@ -32,6 +35,9 @@ def linear_cross_entropy(
 def linear_nll(x: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, classes: int | None = None) -> Tensor:
     """Each row's -log softmax(x W^T + b)[target] without gradient; args as `linear_cross_entropy`. Returns: (N,)."""
     classes = weight.shape[0] if classes is None else classes
+    path = _fused_path(x, weight, bias)
+    if path is not None and len(targets):
+        return cross_entropy(x.detach(), weight.detach(), bias, targets, classes, path)
     with torch.no_grad():
         weight, bias = weight.to(x.dtype), None if bias is None else bias.to(x.dtype)
         nll = [
@@ -39,6 +45,12 @@ def linear_nll(x: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, 
             for rows in _blocks(x.shape[0], weight.shape[0])
         ]
         return torch.cat(nll) if nll else x.new_empty(0, dtype=_wide(x.dtype))
+
+
+def _fused_path(x: Tensor, weight: Tensor, bias: Tensor | None) -> str | None:
+    """The path of the fused kernel; None where there is none for these tensors."""
+    float32 = weight.dtype == torch.float32 and (bias is None or bias.dtype == torch.float32)
+    return choose_path(x.dtype)[0] if x.device.type == "cpu" and float32 else None
 
 
 def _blocks(rows: int, columns: int) -> list[slice]:
@@ -59,6 +71,11 @@ def _log_softmax(x: Tensor, weight: Tensor, bias: Tensor | None, classes: int) -
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, classes: int) -> Tensor:
+        path = _fused_path(x, weight, bias)
+        if path is not None and len(targets):
+            nll, *gradients = cross_entropy_with_gradients(x, weight, bias, targets, classes, path)
+            ctx.save_for_backward(*gradients)
+            return nll.mean()
         low_weight, low_bias = weight.to(x.dtype), None if bias is None else bias.to(x.dtype)
         grad_x, grad_weight = torch.empty_like(x), torch.zeros_like(weight)
         grad_bias = None if bias is None else torch.zeros_like(bias)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ulmkit.errors import ConfigError
 from ulmkit.kernels.cpu import fused_lstm
+from ulmkit.kernels.cpu.library import choose_path
 from ulmkit.kernels.dispatch import LSTM_FUNCTIONS, choose_backend
 from ulmkit.kernels.masks import mask_recurrent
 
@@ -66,7 +67,7 @@ def pack(
     dtype = dtype or w_ih.dtype
     backend = choose_backend(backend, w_ih.device, dtype)
     if backend == "fused":
-        path, _ = fused_lstm.choose_path(dtype)
+        path, _ = choose_path(dtype)
         assert path is not None, dtype
         w_ih, w_hh = w_ih.float(), w_hh.float()
         learns = torch.is_grad_enabled() and (w_ih.requires_grad or w_hh.requires_grad)

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from ulmkit.config import check_choice, check_positive, check_probability
 from ulmkit.errors import ConfigError, DataError
+from ulmkit.model.document_norm import DocumentNorm
 
 HEAD_KINDS = ("single", "multi", "number", "tokens", "pair")
 IGNORED_LABEL = -1
@@ -123,25 +124,16 @@ class Head(nn.Module, ABC):
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Scalar mean loss. Raises: DataError if the targets' shape does not fit the outputs'."""
 
+    def weight(self, targets: Tensor) -> float:
+        """What `loss` is a mean over: the number of documents, or of labels, each times its class's weight.
+
+        Args: targets: on the CPU.
+        """
+        return float(len(targets))
+
     @abstractmethod
     def predict(self, outputs: Tensor) -> Tensor:
         """Outputs → probabilities of the same shape; numbers stay as they are."""
-
-
-class DocumentNorm(nn.BatchNorm1d):
-    """Batch norm over documents that also trains on a batch of one.
-
-    One document has no variance: it is normalised by the running statistics, as in evaluation, and leaves them as
-    they are.
-    """
-
-    def forward(self, input: Tensor) -> Tensor:
-        """(B, F) → (B, F)."""
-        if self.training and len(input) == 1:
-            return functional.batch_norm(
-                input, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps
-            )
-        return super().forward(input)
 
 
 def document_layers(features: int, config: HeadConfig) -> nn.Sequential:
@@ -178,6 +170,9 @@ class SingleLabelHead(Head):
         return functional.cross_entropy(
             outputs, targets, self.class_weights, label_smoothing=self.config.label_smoothing
         )
+
+    def weight(self, targets: Tensor) -> float:
+        return _weight_of_labels(targets, self.config.class_weights)
 
     def predict(self, outputs: Tensor) -> Tensor:
         return outputs.softmax(dim=-1)
@@ -273,6 +268,9 @@ class TokenHead(Head):
             outputs[labelled], targets[labelled], self.class_weights, label_smoothing=self.config.label_smoothing
         )
 
+    def weight(self, targets: Tensor) -> float:
+        return _weight_of_labels(targets[targets != IGNORED_LABEL], self.config.class_weights) or 1.0
+
     def predict(self, outputs: Tensor) -> Tensor:
         return outputs.softmax(dim=-1)
 
@@ -293,6 +291,10 @@ def make_head(config: HeadConfig, encoder_size: int) -> Head:
 
 def _tensor(weights: tuple[float, ...] | None) -> Tensor | None:
     return None if weights is None else torch.tensor(weights)
+
+
+def _weight_of_labels(labels: Tensor, class_weights: tuple[float, ...] | None) -> float:
+    return float(len(labels)) if class_weights is None else torch.tensor(class_weights)[labels].sum().item()
 
 
 def _check_targets(targets: Tensor, expected: torch.Size) -> None:

@@ -45,7 +45,7 @@ class ClassifierTask:
         if batch.targets is None:
             raise DataError("labels: expected a corpus with labels, got one without; name the label column")
         loss = self.model.head.loss(outputs, batch.targets.to(device))
-        return StepResult(loss, int(batch.lengths.sum()), weight=len(batch.lengths))
+        return StepResult(loss, int(batch.lengths.sum()), weight=self.model.head.weight(batch.targets))
 
     def state_dict(self) -> dict[str, Any]:
         return {}

@@ -46,13 +46,16 @@ class LanguageModelBatches:
     Row b reads tokens b * R to (b + 1) * R, where R = (tokens - 1) // batch_size, so in an epoch every token but the
     first and the remainder, fewer than batch_size, is a target exactly once.
 
+    Of several processes (`ranks`) each has a share of the rows, in order, and all have the same windows.
+
     Args:
-        stream: the text. batch_size: rows. bptt: steps of a window.
+        stream: the text. batch_size: rows, of all processes together. bptt: steps of a window.
         bptt_std: standard deviation of a window's steps; 0: all have `bptt` steps. short_probability: of a window of
             about half the steps. The windows' lengths are drawn once from `seed` and shuffled each epoch, so every
             epoch has the same number of batches.
         seed: of all that is drawn. shuffle_documents: a new order of the documents each epoch.
         reverse: read each document from its end, xxbos still first.
+        rank, ranks: number of this process, from 0, and how many there are.
     Raises: ConfigError for an option outside its range; DataError if the stream is shorter than a row needs.
     """
 
@@ -67,6 +70,8 @@ class LanguageModelBatches:
         seed: int = 0,
         shuffle_documents: bool = False,
         reverse: bool = False,
+        rank: int = 0,
+        ranks: int = 1,
     ) -> None:
         check_positive("batch_size", batch_size)
         check_positive("bptt", bptt)
@@ -82,6 +87,7 @@ class LanguageModelBatches:
         self.batch_size, self.bptt, self.bptt_std = batch_size, bptt, bptt_std
         self.seed, self.shuffle_documents = seed, shuffle_documents
         self.row_tokens = (len(stream) - 1) // batch_size
+        self._rows = range(batch_size)[rank * batch_size // ranks : (rank + 1) * batch_size // ranks]
         self._lengths = self._draw_lengths(short_probability)
 
     def _draw_lengths(self, short_probability: float) -> np.ndarray:
@@ -102,7 +108,7 @@ class LanguageModelBatches:
 
     @property
     def tokens(self) -> int:
-        """Targets in an epoch."""
+        """Targets in an epoch, of all processes together."""
         return self.row_tokens * self.batch_size
 
     def epoch(self, number: int, start: int = 0) -> Iterator[LanguageModelBatch]:
@@ -116,8 +122,8 @@ class LanguageModelBatches:
         begins = np.cumsum(lengths) - lengths
         for index in range(start, len(lengths)):
             steps, begin = int(lengths[index]), int(begins[index])
-            rows = [row * self.row_tokens + begin for row in range(self.batch_size)]
-            window = torch.from_numpy(np.stack([stream.read(row, row + steps + 1) for row in rows], axis=1))
+            places = [row * self.row_tokens + begin for row in self._rows]
+            window = torch.from_numpy(np.stack([stream.read(at, at + steps + 1) for at in places], axis=1))
             scale = steps / self.bptt if self.bptt_std else 1.0
             yield LanguageModelBatch(window[:-1], window[1:], scale, is_first=index == 0)
 
@@ -139,15 +145,19 @@ class ClassifierBatch:
 class ClassifierBatches:
     """Documents in batches of like length, each document in exactly one batch of an epoch.
 
+    Of several processes (`ranks`) each has a share of every batch: of its documents, longest first, every ranks-th.
+
     Args:
         corpus, rows: the documents.
-        batch_size: documents of a batch at most; batches differ by one document at most, so from a batch_size of 3 on
+        batch_size: documents of a batch at most, of all processes together; batches differ by one document at most, so from a batch_size of 3 on
             none of several documents is left alone.
         batch_tokens: or, instead, the most tokens of a batch, padding included; a longer document is a batch alone.
         seed: of the shuffling.
         shuffle: a new make-up and order of batches each epoch; without it, longest first, the same each time.
         reverse: each document from its end, xxbos still first; the fields of a pair change places.
-    Raises: ConfigError unless exactly one of batch_size and batch_tokens is given; DataError for no documents.
+        rank, ranks: number of this process, from 0, and how many there are.
+    Raises: ConfigError unless exactly one of batch_size and batch_tokens is given, or if a batch has fewer documents
+        than there are processes; DataError for no documents.
     """
 
     def __init__(
@@ -160,6 +170,8 @@ class ClassifierBatches:
         seed: int = 0,
         shuffle: bool = True,
         reverse: bool = False,
+        rank: int = 0,
+        ranks: int = 1,
     ) -> None:
         if (batch_size is None) == (batch_tokens is None):
             raise ConfigError(
@@ -170,8 +182,14 @@ class ClassifierBatches:
         if not len(self.rows):
             raise DataError("documents: expected at least one for a batch, got none; is the split empty?")
         self.seed, self.shuffle, self.reverse = seed, shuffle, reverse
+        self._share = slice(rank, None, ranks)
         self._lengths = np.asarray(corpus.table["length"][self.rows])
         self._sizes = self._even_sizes(batch_size) if batch_size else self._sizes_by_tokens(batch_tokens or 0)
+        if self._sizes.min() < ranks:
+            raise ConfigError(
+                f"documents: expected at least {ranks} a batch, one a process, got {self._sizes.min()} of "
+                f"{len(self.rows)}; take larger batches or fewer processes"
+            )
 
     def _even_sizes(self, batch_size: int) -> np.ndarray:
         batches = -(-len(self.rows) // batch_size)
@@ -203,7 +221,7 @@ class ClassifierBatches:
         batches = np.split(self.rows[np.argsort(-keys, kind="stable")], np.cumsum(self._sizes)[:-1])
         order = generator.permutation(len(batches)) if self.shuffle else np.arange(len(batches))
         for at in order[start:]:
-            yield make_classifier_batch(self.corpus, batches[at], reverse=self.reverse)
+            yield make_classifier_batch(self.corpus, batches[at][self._share], reverse=self.reverse)
 
 
 def make_classifier_batch(corpus: EncodedCorpus, rows: np.ndarray, reverse: bool = False) -> ClassifierBatch:

@@ -12,34 +12,13 @@ from ulmkit.kernels.cpu.library import (
     Forward,
     Kept,
     Layer,
-    Library,
     Packing,
     Sequences,
     Sizes,
     address,
-    load_library,
+    library,
     workspace,
 )
-
-PATHS = {torch.bfloat16: ("amx_bf16", "avx512_bf16"), torch.float32: ("avx512", "avx2", "portable")}
-"""The paths that compute in each type, the fastest first."""
-
-
-def choose_path(dtype: torch.dtype) -> tuple[str | None, str]:
-    """The path for products in `dtype` on this machine, and what to say of it: its name, or why there is none."""
-    library = load_library()
-    if isinstance(library, str):
-        return None, library
-    for name in PATHS.get(dtype, ()):
-        if name in library.paths:
-            return name, f"our own C++, path {name}"
-    return None, f"has no path for {str(dtype).removeprefix('torch.')} on this processor"
-
-
-def _library() -> Library:
-    library = load_library()
-    assert isinstance(library, Library), library
-    return library
 
 
 @dataclass
@@ -63,11 +42,11 @@ def lay_out(
     """Mask and lay weights out.
 
     Args: w_ih: (4H, E) float32. w_hh: (4H, H) float32. keep_bits, keep_scale: as `ulmkit.kernels.pack`.
-    path: of `PATHS`. backward: whether for gradients too.
+    path: from `choose_path`. backward: whether for gradients too.
     """
     w_ih, w_hh = w_ih.detach().contiguous(), w_hh.detach().contiguous()
     layer = Layer(w_ih.shape[1], w_hh.shape[1])
-    sizes = _library().sizes(path, layer, Sequences(0, 0, None, None))
+    sizes = library().sizes(path, layer, Sequences(0, 0, None, None))
     layout = Layout(
         path,
         _bytes(sizes.forward_weights),
@@ -84,7 +63,7 @@ def lay_out(
         address(layout.backward),
         address(workspace(sizes.pack_workspace)),
     )
-    _library().pack(path, layer, packing)
+    library().pack(path, layer, packing)
     return layout
 
 
@@ -128,7 +107,7 @@ class _FusedLSTM(torch.autograd.Function):
         x, h0, c0, bias = (tensor.contiguous() for tensor in (x, h0, c0, bias))
         running, order = _running(steps, batch, lengths)
         layer, sequences = Layer(inputs, hidden), Sequences(steps, batch, address(running), address(order))
-        sizes = _library().sizes(layout.path, layer, sequences)
+        sizes = library().sizes(layout.path, layer, sequences)
         kept = [_bytes(size) for size in (sizes.inputs, sizes.hidden, sizes.cells, sizes.gates)]
         if not any(ctx.needs_input_grad):
             kept[0] = kept[3] = None  # type: ignore[call-overload]
@@ -139,7 +118,7 @@ class _FusedLSTM(torch.autograd.Function):
             Kept(*(address(tensor) for tensor in kept)),
             *(address(tensor) for tensor in (y, h_n, c_n, workspace(sizes.forward_workspace))),
         )
-        _library().forward(layout.path, layer, sequences, arguments)
+        library().forward(layout.path, layer, sequences, arguments)
         if any(ctx.needs_input_grad):
             ctx.save_for_backward(w_ih, w_hh, running, order, *kept)
             ctx.layout, ctx.shape, ctx.dtype, ctx.new = layout, (steps, batch, inputs, hidden), x.dtype, new
@@ -156,7 +135,7 @@ class _FusedLSTM(torch.autograd.Function):
                 w_ih, w_hh, layout.keep_bits, layout.keep_scale, layout.path, backward=True
             ).backward
         layer, sequences = Layer(inputs, hidden), Sequences(steps, batch, address(running), address(order))
-        sizes: Sizes = _library().sizes(layout.path, layer, sequences)
+        sizes: Sizes = library().sizes(layout.path, layer, sequences)
         dy, dh_n, dc_n = dy.to(ctx.dtype).contiguous(), dh_n.contiguous(), dc_n.contiguous()
         wants_x, wants_weights = ctx.needs_input_grad[0], any(ctx.needs_input_grad[3:6])
         dx = ctx.new(steps, batch, inputs, dtype=ctx.dtype) if wants_x else None
@@ -170,7 +149,7 @@ class _FusedLSTM(torch.autograd.Function):
             Kept(*(address(tensor) for tensor in kept)),
             *(address(tensor) for tensor in (dx, dh0, dc0, *weights, workspace(sizes.backward_workspace))),
         )
-        _library().backward(layout.path, layer, sequences, arguments)
+        library().backward(layout.path, layer, sequences, arguments)
         return dx, dh0, dc0, *weights, None, None
 
 

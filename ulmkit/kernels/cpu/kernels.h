@@ -73,6 +73,22 @@ struct Backward {
     void* workspace;
 };
 
+// Softmax cross-entropy of a linear layer; with dx its gradients as well.
+struct CrossEntropy {
+    int64_t rows, features, classes;  // N, E, and the rows of the weight that are classes
+    const void* x;                    // [N, E]
+    const float* weight;              // [classes, E]
+    const float* bias;                // [classes]; or null
+    const int64_t* targets;           // [N]
+    float* nll;                       // [N]
+    void* dx;                         // [N, E] of the sum of nll times scale; or null
+    float* d_weight;                  // [classes, E]
+    float* d_bias;                    // [classes]; or null
+    float scale;
+    int64_t held_bytes;  // of the logits of a block of rows, about
+    void* workspace;
+};
+
 struct Path {
     const char* name;
     bool (*runs_here)();
@@ -80,6 +96,8 @@ struct Path {
     void (*pack)(Layer, Packing, int threads);
     void (*forward)(Layer, Sequences, Forward, int threads);
     void (*backward)(Layer, Sequences, Backward, int threads);
+    int64_t (*cross_entropy_bytes)(CrossEntropy, int threads);  // of its workspace
+    void (*cross_entropy)(CrossEntropy, int threads);
 };
 
 }  // namespace ulmkit

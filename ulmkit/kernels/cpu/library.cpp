@@ -28,7 +28,7 @@ static constexpr int count = sizeof paths / sizeof *paths;
 using namespace ulmkit;
 
 // Of kernels.h; library.py expects its own.
-ULMKIT_EXPORT int ulmkit_version() { return 1; }
+ULMKIT_EXPORT int ulmkit_version() { return 2; }
 
 // The name of a path, the fastest of its precision first; null after the last.
 ULMKIT_EXPORT const char* ulmkit_path_name(int path) { return path < count ? paths[path]->name : nullptr; }
@@ -51,4 +51,12 @@ ULMKIT_EXPORT void ulmkit_forward(int path, const Layer* layer, const Sequences*
 ULMKIT_EXPORT void ulmkit_backward(int path, const Layer* layer, const Sequences* sequences, const Backward* backward,
                                    int threads) {
     paths[path]->backward(*layer, *sequences, *backward, threads);
+}
+
+ULMKIT_EXPORT int64_t ulmkit_cross_entropy_bytes(int path, const CrossEntropy* task, int threads) {
+    return paths[path]->cross_entropy_bytes(*task, threads);
+}
+
+ULMKIT_EXPORT void ulmkit_cross_entropy(int path, const CrossEntropy* task, int threads) {
+    paths[path]->cross_entropy(*task, threads);
 }

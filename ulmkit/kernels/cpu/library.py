@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-VERSION = 1
+VERSION = 2
 """Of kernels.h: a library built from another is not called."""
 
 
@@ -69,6 +69,16 @@ class Backward(Structure):
     ]
 
 
+class CrossEntropy(Structure):
+    _fields_: ClassVar = [
+        *((name, c_int64) for name in ("rows", "features", "classes")),
+        *((name, c_void_p) for name in ("x", "weight", "bias", "targets", "nll", "dx", "d_weight", "d_bias")),
+        ("scale", c_float),
+        ("held_bytes", c_int64),
+        ("workspace", c_void_p),
+    ]
+
+
 class Library:
     """The functions of a compiled library.
 
@@ -93,10 +103,13 @@ class Library:
             "pack": (Layer, Packing, c_int),
             "forward": (Layer, Sequences, Forward, c_int),
             "backward": (Layer, Sequences, Backward, c_int),
+            "cross_entropy_bytes": (CrossEntropy, c_int),
+            "cross_entropy": (CrossEntropy, c_int),
         }
         for function, types in arguments.items():
             pointers: list[Any] = [kind if kind is c_int else POINTER(kind) for kind in types]
             getattr(self._functions, f"ulmkit_{function}").argtypes = [c_int, *pointers]
+        self._functions.ulmkit_cross_entropy_bytes.restype = c_int64
 
     def sizes(self, path: str, layer: Layer, sequences: Sequences) -> Sizes:
         """Bytes of every buffer."""
@@ -121,6 +134,35 @@ class Library:
         self._functions.ulmkit_backward(
             self.paths[path], byref(layer), byref(sequences), byref(backward), torch.get_num_threads()
         )
+
+    def cross_entropy(self, path: str, task: CrossEntropy) -> None:
+        """Losses and, if `task.dx` is there, gradients; takes its workspace itself."""
+        number, threads = self.paths[path], torch.get_num_threads()
+        size = self._functions.ulmkit_cross_entropy_bytes(number, byref(task), threads)
+        task.workspace = address(workspace(size))
+        self._functions.ulmkit_cross_entropy(number, byref(task), threads)
+
+
+PATHS = {torch.bfloat16: ("amx_bf16", "avx512_bf16"), torch.float32: ("avx512", "avx2", "portable")}
+"""The paths that compute in each type, the fastest first."""
+
+
+def choose_path(dtype: torch.dtype) -> tuple[str | None, str]:
+    """The path for products in `dtype` on this machine, and what to say of it: its name, or why there is none."""
+    library = load_library()
+    if isinstance(library, str):
+        return None, library
+    for name in PATHS.get(dtype, ()):
+        if name in library.paths:
+            return name, f"our own C++, path {name}"
+    return None, f"has no path for {str(dtype).removeprefix('torch.')} on this processor"
+
+
+def library() -> Library:
+    """The library, where `choose_path` has found one."""
+    found = load_library()
+    assert isinstance(found, Library), found
+    return found
 
 
 @functools.cache

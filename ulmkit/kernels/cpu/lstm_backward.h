@@ -6,23 +6,6 @@
 //
 // and after the last step, over all steps at once: dx = da W_ih, dW_ih = da^T x, dW_hh = da^T h_{t-1}.
 
-// Pieces of the workspace, one after the other, each on its own cache lines.
-class Workspace {
-public:
-    explicit Workspace(void* start) : next_(static_cast<char*>(start)), start_(next_) {}
-    template <class T>
-    T* take(int64_t count) {
-        T* piece = reinterpret_cast<T*>(next_);
-        next_ += up(count * int64_t(sizeof(T)), 64);
-        return piece;
-    }
-    int64_t bytes() const { return next_ - start_; }
-
-private:
-    char* next_;
-    char* start_;
-};
-
 class BackwardPass {
 public:
     BackwardPass(Layer layer, const Sequences& sequences, const Backward& backward, int threads)

@@ -65,3 +65,20 @@ inline int64_t total_rows(const Sequences& sequences) {
     for (int64_t t = 0; t < sequences.steps; ++t) rows += sequences.running[t];
     return rows;
 }
+
+// Pieces of the workspace, one after the other, each on its own cache lines.
+class Workspace {
+public:
+    explicit Workspace(void* start) : next_(static_cast<char*>(start)), start_(next_) {}
+    template <class T>
+    T* take(int64_t count) {
+        T* piece = reinterpret_cast<T*>(next_);
+        next_ += up(count * int64_t(sizeof(T)), 64);
+        return piece;
+    }
+    int64_t bytes() const { return next_ - start_; }
+
+private:
+    char* next_;
+    char* start_;
+};

@@ -9,8 +9,10 @@
 #include "kernels.h"
 
 // The path's row of the table in library.cpp.
-#define ULMKIT_PATH(name, condition)                                                                  \
-    namespace ulmkit {                                                                                \
-    extern const Path path_##name;                                                                    \
-    const Path path_##name{#name, [] { return bool(condition); }, name::sizes, name::pack, name::forward, name::backward}; \
+#define ULMKIT_PATH(name, condition)                                                               \
+    namespace ulmkit {                                                                             \
+    extern const Path path_##name;                                                                 \
+    const Path path_##name{#name,          [] { return bool(condition); }, name::sizes,            \
+                           name::pack,     name::forward,                  name::backward,         \
+                           name::cross_entropy_bytes, name::cross_entropy};                        \
     }

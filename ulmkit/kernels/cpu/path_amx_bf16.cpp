@@ -23,7 +23,7 @@ namespace PATH {
 #include "bf16.h"
 #include "tiles.h"
 #include "engine_amx_bf16.h"
-#include "lstm.h"
+#include "all.h"
 }  // namespace PATH
 }  // namespace ulmkit
 #if defined(__clang__)

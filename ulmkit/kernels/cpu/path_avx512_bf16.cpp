@@ -18,7 +18,7 @@ namespace PATH {
 #include "blocked_product.h"
 #include "bf16.h"
 #include "engine_avx512_bf16.h"
-#include "lstm.h"
+#include "all.h"
 }  // namespace PATH
 }  // namespace ulmkit
 #if defined(__clang__)

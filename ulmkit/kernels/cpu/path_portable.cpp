@@ -10,7 +10,7 @@ namespace PATH {
 #include "transpose.h"
 #include "blocked_product.h"
 #include "engine_fp32.h"
-#include "lstm.h"
+#include "all.h"
 }  // namespace PATH
 }  // namespace ulmkit
 ULMKIT_PATH(portable, true)

@@ -1,0 +1,75 @@
+"""The fused softmax cross-entropy: every path that runs here, against torch in float64."""
+
+import pytest
+import torch
+from torch.nn import functional
+
+from ulmkit.kernels import linear_cross_entropy, linear_nll
+from ulmkit.kernels.cpu import fused_cross_entropy
+
+TOLERANCES = {torch.float32: 1e-5, torch.bfloat16: 2e-2}
+
+
+def problem(rows: int, features: int, classes: int, dtype: torch.dtype, bias: bool = True) -> list:
+    """x, weight, bias and targets; x has no more digits than `dtype`, the weight three rows that are no classes."""
+    generator = torch.Generator().manual_seed(rows + features)
+    x = torch.randn(rows, features, generator=generator).to(dtype).float().requires_grad_()
+    weight = (torch.randn(classes + 3, features, generator=generator) * features**-0.5).requires_grad_()
+    b = torch.randn(classes + 3, generator=generator).requires_grad_() if bias else None
+    return [x, weight, b, torch.randint(classes, (rows,), generator=generator)]
+
+
+def relative_error(a: torch.Tensor, b: torch.Tensor) -> float:
+    return ((a.double() - b.double()).norm() / b.double().norm().clamp(min=1e-30)).item()
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize(
+    ("rows", "features", "classes"),
+    [(1, 1, 1), (7, 7, 7), (33, 33, 33), (40, 20, 300), (130, 400, 1152)],
+)
+def test_losses_and_every_gradient(dtype, rows, features, classes, bias):
+    x, weight, b, targets = problem(rows, features, classes, dtype, bias)
+    inputs = [tensor for tensor in (x, weight, b) if tensor is not None]
+    wide = [tensor.detach().double().requires_grad_() for tensor in inputs]
+    each = functional.cross_entropy(functional.linear(*wide)[:, :classes], targets, reduction="none")
+    wanted = torch.autograd.grad(each.mean(), wide)
+    loss = linear_cross_entropy(x.to(dtype), weight, b, targets, classes)
+    assert relative_error(loss, each.mean()) < TOLERANCES[dtype]
+    assert relative_error(linear_nll(x.to(dtype), weight, b, targets, classes), each) < TOLERANCES[dtype]
+    for got, expected in zip(torch.autograd.grad(2.0 * loss, inputs), wanted, strict=True):
+        if expected.norm() > 1e-12:  # a single class has none
+            assert relative_error(got, 2.0 * expected) < TOLERANCES[dtype]
+        assert not got[classes:].any() or got.shape == x.shape
+
+
+def test_rows_in_several_blocks(dtype, monkeypatch):
+    monkeypatch.setattr(fused_cross_entropy, "_HELD_BYTES", 1)
+    test_losses_and_every_gradient(dtype, 100, 20, 300, True)
+
+
+def test_threads_change_rounding_only_and_runs_repeat(dtype, restore_threads):
+    x, weight, b, targets = problem(50, 40, 2000, dtype)
+    found = []
+    for threads in (1, 2, 2, 3):
+        torch.set_num_threads(threads)
+        loss = linear_cross_entropy(x.to(dtype), weight, b, targets, 2000)
+        found.append([loss, *torch.autograd.grad(loss, [x, weight, b])])
+    for other in found[1:]:
+        for one, two in zip(found[0], other, strict=True):
+            torch.testing.assert_close(one, two, rtol=TOLERANCES[dtype], atol=1e-7)
+    for one, two in zip(found[1], found[2], strict=True):
+        assert torch.equal(one, two)
+
+
+def test_far_logits_and_not_a_number(dtype):
+    x = torch.tensor([[200.0], [-200.0], [0.0], [torch.nan]], dtype=dtype)
+    weight, targets = torch.tensor([[1.0], [0.0], [-1.0]]), torch.tensor([1, 0, 2, 0])
+    nll = linear_nll(x, weight, None, targets)
+    torch.testing.assert_close(nll[:3], torch.tensor([200.0, 400.0, 1.0986123]))
+    assert nll[3].isnan()
+
+
+def test_no_rows(dtype):
+    weight = torch.zeros(3, 2)
+    assert linear_nll(torch.zeros(0, 2, dtype=dtype), weight, None, torch.zeros(0, dtype=torch.int64)).shape == (0,)

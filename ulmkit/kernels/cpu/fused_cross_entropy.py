@@ -1,0 +1,53 @@
+"""Softmax cross-entropy of a linear layer on CPUs: cross_entropy.h computes it, a block of rows at a time."""
+
+import torch
+from torch import Tensor
+
+from ulmkit.kernels.cpu.library import CrossEntropy, address, library
+
+_HELD_BYTES = 1 << 26
+"""Of the logits that are held at once."""
+
+
+def cross_entropy(x: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, classes: int, path: str) -> Tensor:
+    """Each row's -log softmax(x W^T + b)[target].
+
+    Args: x: (N, E) in the path's type. weight: (V, E) float32. bias: (V,) float32 or None. targets: (N,) int64, below
+    classes <= V. path: from `choose_path`.
+    Returns: (N,) float32.
+    """
+    nll = torch.empty(len(targets))
+    task = _task(x.contiguous(), weight.contiguous(), bias, targets.contiguous(), classes, nll)
+    library().cross_entropy(path, task)
+    return nll
+
+
+def cross_entropy_with_gradients(
+    x: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, classes: int, path: str
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    """As `cross_entropy`, with the gradients of the rows' mean in x, weight and bias (None without one)."""
+    x, weight, targets = x.contiguous(), weight.contiguous(), targets.contiguous()
+    nll, dx, d_weight = torch.empty(len(targets)), torch.empty_like(x), torch.empty_like(weight)
+    d_bias = None if bias is None else torch.empty_like(bias)
+    task = _task(x, weight, bias, targets, classes, nll)
+    task.dx, task.d_weight, task.d_bias = address(dx), address(d_weight), address(d_bias)
+    task.scale = 1.0 / len(targets)
+    library().cross_entropy(path, task)
+    d_weight[classes:] = 0.0
+    if d_bias is not None:
+        d_bias[classes:] = 0.0
+    return nll, dx, d_weight, d_bias
+
+
+def _task(x: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, classes: int, nll: Tensor) -> CrossEntropy:
+    return CrossEntropy(
+        *x.shape,
+        classes,
+        *(address(tensor) for tensor in (x, weight, bias, targets, nll)),
+        None,
+        None,
+        None,
+        0.0,
+        _HELD_BYTES,
+        None,
+    )

@@ -1,0 +1,59 @@
+"""Batch norm over the documents of a step, also where each of several processes has a share of them."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+Sum = Callable[[Tensor], Tensor]
+"""The sum of a tensor over processes, the same on each of them; differentiable."""
+
+
+class DocumentNorm(nn.BatchNorm1d):
+    """Batch norm over documents that also trains on a batch of one.
+
+    One document has no variance: it is normalised by the running statistics, as in evaluation, and leaves them as
+    they are.
+
+    Attributes: sum_over_processes: where the documents are one process's share of a batch; statistics in training are
+        then those of the whole batch. None where they are all of it.
+    """
+
+    sum_over_processes: Sum | None = None
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(B, F) → (B, F)."""
+        if self.training and self.sum_over_processes is not None:
+            return self._shared(input, self.sum_over_processes)
+        if self.training and len(input) == 1:
+            return functional.batch_norm(
+                input, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps
+            )
+        return super().forward(input)
+
+    def _shared(self, input: Tensor, total: Sum) -> Tensor:
+        """As batch norm, over the documents of all processes, two or more."""
+        sums = total(torch.cat([input.sum(dim=0), input.new_tensor([len(input)])]))
+        count = sums[-1]
+        mean = sums[:-1] / count
+        variance = total((input - mean).square().sum(dim=0)) / count
+        assert self.running_mean is not None and self.running_var is not None and self.momentum is not None
+        with torch.no_grad():
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(variance * count / (count - 1), self.momentum)
+        return (input - mean) / (variance + self.eps).sqrt() * self.weight + self.bias
+
+
+@contextmanager
+def shared_documents(model: nn.Module, total: Sum | None) -> Iterator[None]:
+    """In this block the model's `DocumentNorm`s read a share of each batch; None: all of it."""
+    norms = [module for module in model.modules() if isinstance(module, DocumentNorm)]
+    try:
+        for norm in norms:
+            norm.sum_over_processes = total
+        yield
+    finally:
+        for norm in norms:
+            norm.sum_over_processes = None
