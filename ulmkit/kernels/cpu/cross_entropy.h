@@ -181,9 +181,9 @@ private:
                 const int64_t count = least(tile_rows, task_.features - feature);
                 Engine::product(count, 4, deep_, transposed_ + feature * deep_, deep_, packed, deep_ * width, tile, panel,
                                 false);
-                for (int64_t column = 0; column < least(panel, task_.classes - c); ++column)
-                    write_column(tile + column, count, task_.d_weight + (c + column) * task_.features + feature,
-                                 first > 0);
+                for (int64_t column = 0; column < least(panel, task_.classes - c); column += width)
+                    write_columns(tile + column, panel, count, least(width, task_.classes - c - column),
+                                  task_.d_weight + (c + column) * task_.features + feature, task_.features, first > 0);
             }
         }
         const int64_t stride = feature_groups_ * width, classes = strips_ * strip;
@@ -191,13 +191,6 @@ private:
             Engine::product(rows, least(4, feature_groups_ - group), strip, held_row(n, 0), strip,
                             by_feature_ + (group * classes + n * strip) * width, classes * width,
                             dx_ + thread * block_ * stride + group * width, stride, !is_first);
-    }
-
-    static void write_column(const float* from, int64_t count, float* to, bool adds) {
-        if (adds)
-            for (int64_t n = 0; n < count; ++n) to[n] += from[n * panel];
-        else
-            for (int64_t n = 0; n < count; ++n) to[n] = from[n * panel];
     }
 
     void differentiate_logits(int64_t n, int64_t part, int64_t first, int64_t rows) {

@@ -14,7 +14,16 @@ struct Fp32 {
 
     // One group of B from the transpose of a row-major matrix [width][source_stride].
     static void pack_columns(int64_t k, const float* source, int64_t source_stride, float* b) {
-        for (int64_t row = 0; row < k; ++row)
+        int64_t row = 0;
+#if ULMKIT_WIDTH == 16
+        for (; row + 16 <= k; row += 16) {
+            __m512i lines[16];
+            for (int64_t n = 0; n < 16; ++n) lines[n] = _mm512_loadu_si512(source + n * source_stride + row);
+            transpose_lines(lines);
+            for (int64_t n = 0; n < 16; ++n) _mm512_storeu_si512(b + (row + n) * width, lines[n]);
+        }
+#endif
+        for (; row < k; ++row)
             for (int64_t column = 0; column < width; ++column)
                 b[row * width + column] = source[column * source_stride + row];
     }
@@ -28,7 +37,7 @@ struct Fp32 {
 
 struct Fp32Tile {
     using Element = float;
-    static constexpr int64_t block_rows = ULMKIT_REGISTERS == 32 ? 7 : 3;  // times 4 groups, and 4 lines of B
+    static constexpr int64_t block_rows = ULMKIT_REGISTERS == 32 ? 6 : 3;  // times 4 groups, 4 lines of B and values of A
     static constexpr int64_t block_depth = 384;
 
     template <int groups, int rows>

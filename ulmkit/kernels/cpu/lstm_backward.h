@@ -177,30 +177,29 @@ private:
         for (int64_t first = 0; first < shape_.inputs; first += tile_rows) {
             const int64_t count = least(tile_rows, shape_.inputs - first);
             Engine::product(count, 4, deep_, transposed_ + first * deep_, deep_, panel, each, tile, 4 * width, false);
-            write_columns(group, tile, first, count, shape_.inputs, backward_.d_w_ih, nullptr);
+            write_gradient(group, tile, first, count, shape_.inputs, backward_.d_w_ih, nullptr);
         }
         for (int64_t first = 0; first < shape_.hidden; first += tile_rows) {
             const int64_t count = least(tile_rows, shape_.hidden - first);
             Engine::product(count, 4, deep_, transposed_ + (shape_.inputs_wide + first) * deep_, deep_, panel, each, tile,
                             4 * width, false);
-            write_columns(group, tile, first, count, shape_.hidden, backward_.d_w_hh, backward_.keep_bits);
+            write_gradient(group, tile, first, count, shape_.hidden, backward_.d_w_hh, backward_.keep_bits);
         }
     }
 
     // A tile [features][gate][unit] into the columns first .. first + count of a weight [4H, columns].
-    void write_columns(int64_t group, const float* tile, int64_t first, int64_t count, int64_t columns, float* to,
-                       const uint8_t* keep_bits) {
-        for (int64_t gate = 0; gate < 4; ++gate)
-            for (int64_t unit = 0; unit < shape_.present(group); ++unit) {
-                const int64_t row = gate * shape_.hidden + group * width + unit;
-                const float* from = tile + gate * width + unit;
-                float* out = to + row * columns + first;
-                for (int64_t n = 0; n < count; ++n) out[n] = from[n * 4 * width];
-                if (keep_bits == nullptr) continue;
-                const uint8_t* bits = keep_bits + row * ((columns + 7) / 8);
-                for (int64_t n = 0; n < count; ++n)
-                    out[n] = bits[(first + n) / 8] >> ((first + n) % 8) & 1 ? out[n] * backward_.keep_scale : 0.0f;
-            }
+    void write_gradient(int64_t group, const float* tile, int64_t first, int64_t count, int64_t columns, float* to,
+                        const uint8_t* keep_bits) {
+        for (int64_t gate = 0; gate < 4; ++gate) {
+            const int64_t row = gate * shape_.hidden + group * width, present = shape_.present(group);
+            float* out = to + row * columns + first;
+            write_columns(tile + gate * width, 4 * width, count, present, out, columns, false);
+            if (keep_bits == nullptr) continue;
+            const int64_t row_bytes = (columns + 7) / 8;
+            for (int64_t unit = 0; unit < present; ++unit)
+                mask_row(keep_bits + (row + unit) * row_bytes + first / 8, backward_.keep_scale, count,
+                         (columns - first + 7) / 8, out + unit * columns);
+        }
     }
 
     const Shape shape_;

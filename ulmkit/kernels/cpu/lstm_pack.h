@@ -1,19 +1,29 @@
 // Weights masked and laid out, once for a training step or a load: each orientation as its products read it.
 
-// A row of float weights as elements, dropped ones at zero; what is beyond `count` is zero.
-inline void convert_row(const float* from, const uint8_t* keep_bits, float scale, int64_t count, int64_t padded,
-                        Element* to) {
+// Up to `width` values, those whose bit is 0 at zero and the others times scale. The bits begin at the column's byte.
+inline Floats masked(Floats v, const uint8_t* bits, int64_t column, int64_t row_bytes, float scale) {
     Ints places;
     for (int n = 0; n < width; ++n) places[n] = 1 << n;
+    int32_t word = bits[column / 8];
+    if (width > 8 && column / 8 + 1 < row_bytes) word |= bits[column / 8 + 1] << 8;
+    return ((((word >> (column % 8)) - Ints{}) & places) != 0) ? v * scale : Floats{};
+}
+
+// The same for a row of `count` floats in place.
+inline void mask_row(const uint8_t* bits, float scale, int64_t count, int64_t row_bytes, float* row) {
+    for (int64_t column = 0; column < count; column += width) {
+        const int64_t here = least(width, count - column);
+        store_some(row + column, masked(load_some(row + column, here), bits, column, row_bytes, scale), here);
+    }
+}
+
+// A row of float weights as elements, masked; what is beyond `count` is zero.
+inline void convert_row(const float* from, const uint8_t* keep_bits, float scale, int64_t count, int64_t padded,
+                        Element* to) {
     for (int64_t column = 0; column < padded; column += width) {
         const int64_t here = most(0, least(width, count - column));
         Floats v = here ? load_some(from + column, here) : Floats{};
-        if (keep_bits != nullptr && here) {
-            int32_t bits = keep_bits[column / 8];
-            if (width > 8 && column + 8 < count) bits |= keep_bits[column / 8 + 1] << 8;
-            const Ints kept = ((bits >> (column % 8)) - Ints{}) & places;
-            v = kept != 0 ? v * scale : Floats{};
-        }
+        if (keep_bits != nullptr && here) v = masked(v, keep_bits, column, (count + 7) / 8, scale);
         Engine::store(to + column, v);
     }
 }

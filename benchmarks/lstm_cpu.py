@@ -1,0 +1,169 @@
+"""How fast is one LSTM layer on this CPU, beside torch's own and beside what the processor can do?
+
+A layer of 1152 inputs and 1152 units, as in the middle of a full-size AWD-LSTM. Forward and backward of 70 steps (the
+weights laid out anew each time, as training does; all gradients), forward alone (weights laid out once, as serving
+does), and few sequences of 10 steps. The peer is torch.nn.LSTM in fp32, and in bf16.
+
+Then the recurrent step alone: the time of a step of a layer with 32 inputs, whose input product is a thirty-sixth of
+the recurrent one, beside its floor: the larger of the bytes of W_hh over the bandwidth with which the threads read that
+much memory again and again, and of the operations over the rate of bare instructions on registers. Both are probed
+here, by lstm_cpu_probe.cpp, which needs a C++ compiler. Medians over turns.
+
+    python benchmarks/lstm_cpu.py [--threads N] [--repeats N] [--json FILE]
+"""
+
+import argparse
+import ctypes
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from common import median_seconds_in_turn, report, row
+from torch import Tensor, nn
+
+from ulmkit.kernels import choose_precision, lstm, pack
+
+HIDDEN, STEPS = 1152, 70
+BATCHES, SMALL_BATCHES, SMALL_STEPS = (40, 80), (1, 2, 4, 8), 10
+FEW_INPUTS = 32
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, help="torch's choice if not given")
+    parser.add_argument("--repeats", type=int, default=9, help="turns, of which the medians are taken")
+    parser.add_argument("--json", metavar="FILE", help="write the figures to this file")
+    options = parser.parse_args()
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    auto = choose_precision("auto", torch.device("cpu"), torch.float32)
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads; precision auto is {auto}\n")
+    rows = []
+    for batch in BATCHES:
+        for learns in (True, False):
+            rows += compare(STEPS, batch, tuple(DTYPES), learns, options.repeats)
+    for batch in SMALL_BATCHES:
+        for learns in (True, False):
+            rows += compare(SMALL_STEPS, batch, ("fp32",), learns, 10 * options.repeats)
+    rows += steps_beside_floors(options.repeats)
+    report("lstm_cpu", rows, options.json)
+
+
+def compare(steps: int, batch: int, precisions: tuple[str, ...], learns: bool, repeats: int) -> list[dict[str, Any]]:
+    """ulmkit and torch in each precision, in turn; each of ours beside each of theirs that is no faster a type."""
+    runs: dict[str, Callable[[], None]] = {}
+    for name in precisions:
+        runs[f"ulmkit {name}"] = our_run(steps, batch, DTYPES[name], learns)
+        runs[f"nn.LSTM {name}"] = torch_run(steps, batch, DTYPES[name], learns)
+    for run in runs.values():
+        run()
+    seconds = median_seconds_in_turn(runs, repeats)
+    what = "forward + backward" if learns else "forward"
+    pairs = [(ours, theirs) for ours in precisions for theirs in precisions if (ours, theirs) != ("fp32", "bf16")]
+    return [
+        row(
+            f"{ours}, T {steps}, B {batch}: {what}",
+            "ms",
+            1000 * seconds[f"ulmkit {ours}"],
+            1000 * seconds[f"nn.LSTM {theirs}"],
+            f"nn.LSTM {theirs}",
+            lower_is_better=True,
+        )
+        for ours, theirs in pairs
+    ]
+
+
+def parameters(inputs: int) -> list[Tensor]:
+    torch.manual_seed(0)
+    shapes = ((4 * HIDDEN, inputs), (4 * HIDDEN, HIDDEN), (4 * HIDDEN,))
+    return [(torch.randn(shape) * HIDDEN**-0.5).requires_grad_() for shape in shapes]
+
+
+def our_run(
+    steps: int, batch: int, dtype: torch.dtype, learns: bool, inputs: int = HIDDEN, backend: str = "auto"
+) -> Callable[[], None]:
+    w_ih, w_hh, bias = parameters(inputs)
+    x = torch.randn(steps, batch, inputs).to(dtype).requires_grad_(learns)
+    h0, c0, dy = torch.randn(batch, HIDDEN), torch.randn(batch, HIDDEN), torch.randn(steps, batch, HIDDEN).to(dtype)
+    with torch.no_grad():
+        packed = pack(w_ih, w_hh, dtype=dtype, backend=backend)
+
+    def forward_and_backward() -> None:
+        y, _, _ = lstm(x, h0, c0, pack(w_ih, w_hh, dtype=dtype, backend=backend), bias)
+        torch.autograd.grad(y, [x, w_ih, w_hh, bias], dy)
+
+    def forward() -> None:
+        with torch.no_grad():
+            lstm(x, h0, c0, packed, bias)
+
+    return forward_and_backward if learns else forward
+
+
+def torch_run(steps: int, batch: int, dtype: torch.dtype, learns: bool) -> Callable[[], None]:
+    module = nn.LSTM(HIDDEN, HIDDEN).to(dtype)
+    x = torch.randn(steps, batch, HIDDEN).to(dtype).requires_grad_(learns)
+    state = (torch.randn(1, batch, HIDDEN).to(dtype), torch.randn(1, batch, HIDDEN).to(dtype))
+    dy = torch.randn(steps, batch, HIDDEN).to(dtype)
+
+    def forward_and_backward() -> None:
+        y, _ = module(x, state)
+        torch.autograd.grad(y, [x, *module.parameters()], dy)
+
+    def forward() -> None:
+        with torch.no_grad():
+            module(x, state)
+
+    return forward_and_backward if learns else forward
+
+
+def steps_beside_floors(repeats: int) -> list[dict[str, Any]]:
+    """The recurrent step beside the least time that this machine needs for it."""
+    probe = build_probe()
+    if probe is None:
+        return [row("recurrent step", "ms", float("nan"), None, "no C++ compiler for the probe")]
+    threads, found = torch.get_num_threads(), []
+    for name, dtype in DTYPES.items():
+        read_bytes = 4 * HIDDEN * HIDDEN * dtype.itemsize
+        bandwidth = probe.read_bandwidth(ctypes.c_int64(read_bytes), threads, repeats)
+        peak = probe.peak(int(name == "bf16"), threads, repeats)
+        print(f"{name}: {bandwidth / 1e9:.0f} GB/s of {read_bytes / 1e6:.1f} MB, {peak / 1e9:,.0f} GFLOP/s")
+        if not peak:
+            continue
+        for batch in BATCHES:
+            operations = 2.0 * batch * 4 * HIDDEN * HIDDEN
+            run = our_run(STEPS, batch, dtype, False, inputs=FEW_INPUTS)
+            run()
+            seconds = median_seconds_in_turn({"run": run}, repeats)["run"] / STEPS
+            floor = max(read_bytes / bandwidth, operations / peak)
+            bound = "bandwidth" if read_bytes / bandwidth > operations / peak else "arithmetic"
+            found.append(
+                row(
+                    f"{name}, B {batch}: recurrent step", "ms", 1000 * seconds, 1000 * floor, f"floor: {bound}",
+                    lower_is_better=True,
+                )
+            )  # fmt: skip
+    return found
+
+
+def build_probe() -> ctypes.CDLL | None:
+    """The probe, compiled for this processor; None without a compiler."""
+    compiler = shutil.which("c++")
+    if compiler is None:
+        return None
+    source = Path(__file__).with_name("lstm_cpu_probe.cpp")
+    with tempfile.TemporaryDirectory() as folder:
+        built = Path(folder) / "probe.so"
+        options = ["-O3", "-march=native", "-fopenmp", "-fPIC", "-shared", "-o", str(built)]
+        subprocess.run([compiler, *options, str(source)], check=True)
+        probe = ctypes.CDLL(str(built))
+    probe.read_bandwidth.restype = probe.peak.restype = ctypes.c_double
+    return probe
+
+
+if __name__ == "__main__":
+    main()
