@@ -109,7 +109,7 @@ def test_a_folder_that_is_there_is_refused_before_any_work(
     (tmp_path / "lm").mkdir()
     (tmp_path / "lm" / "config.json").write_text("keep me")
     with monkeypatch.context() as patched:
-        patched.setattr(training_commands, "prepare", work)
+        patched.setattr(training_commands, "prepare_once", work)
         patched.setattr(training_commands.LanguageModel, "load", work)
         for command in (("pretrain", reviews), ("finetune", "nosuch", reviews), ("train", "nosuch", reviews)):
             told = ulmkit(*command, "--out", tmp_path / "lm", status=2)
@@ -207,7 +207,7 @@ def test_ctrl_c_while_the_text_is_prepared(reviews: Path, tmp_path: Path, monkey
     def stopped(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(training_commands, "prepare", stopped)
+    monkeypatch.setattr(training_commands, "prepare_once", stopped)
     assert "ulmkit: stopped" in ulmkit("pretrain", reviews, "--out", tmp_path / "lm", status=130).err
     assert list(tmp_path.iterdir()) == []
 

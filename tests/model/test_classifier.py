@@ -232,6 +232,15 @@ def test_ended_documents_are_not_read_on_and_the_past_keeps_no_graph() -> None:
     assert calls == [((4, 2), True), ((4, 1), False), ((4, 1), False), ((4, 1), True), ((2, 1), True)]
 
 
+def test_documents_without_a_step_have_gradients_too() -> None:
+    model = tiny()
+    outputs = model(torch.randint(0, V, (1, 2)), torch.tensor([0, 0]))
+    torch.testing.assert_close(outputs, model.head(torch.zeros(2, 15)))
+    outputs.sum().backward()
+    assert all(torch.equal(p.grad, torch.zeros_like(p)) for p in model.encoder.parameters() if p.grad is not None)
+    assert all(p.grad is not None for p in model.parameters())
+
+
 def test_a_short_document_keeps_its_gradient_while_a_long_one_is_read_without() -> None:
     model = tiny(dtype=torch.float64, chunk_steps=2, gradient_steps=2)
     ids = torch.randint(0, V, (14, 2))

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from ulmkit.config import from_dict, to_dict
 from ulmkit.errors import ConfigError, DataError
-from ulmkit.model.document_norm import DocumentNorm
+from ulmkit.model.document_norm import DocumentNorm, shared_documents
 from ulmkit.model.heads import Head, HeadConfig, make_head
 
 E = 4
@@ -182,6 +182,51 @@ def test_one_document_is_normalised_by_the_running_statistics() -> None:
     norm.train()
     two = torch.randn(2, 3)
     torch.testing.assert_close(norm(two), (two - two.mean(0)) / (two.var(0, unbiased=False) + 1e-5).sqrt())
+
+
+def test_batch_norm_of_a_share_is_batch_norm_where_it_is_the_whole() -> None:
+    given = (torch.randn(6, 4, dtype=torch.float64) * 3 + 1).requires_grad_()
+    norms = [DocumentNorm(4).double() for _ in range(2)]
+    found = []
+    for norm, total in zip(norms, (None, torch.clone), strict=True):
+        with shared_documents(norm, total):
+            outputs = norm(given)
+        (outputs**3).sum().backward()
+        found.append([outputs, given.grad, norm.weight.grad, norm.bias.grad, *norm.buffers()])
+        given.grad = None
+        assert norm.sum_over_processes is None
+    torch.testing.assert_close(*found)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("single", {}),
+        ("single", {"class_weights": (1.0, 0.2, 3.0), "label_smoothing": 0.1}),
+        ("pair", {"class_weights": (1.0, 0.2, 3.0)}),
+        ("multi", {"positive_weights": (1.0, 0.2, 3.0)}),
+        ("number", {}),
+        ("tokens", {"class_weights": (1.0, 0.2, 3.0), "label_smoothing": 0.1}),
+    ],
+)
+def test_losses_of_parts_average_to_that_of_the_whole_by_their_weights(kind: str, options: dict[str, Any]) -> None:
+    made = head(kind, 1 if kind == "number" else 3, **options)
+    outputs = torch.randn(7) if kind == "number" else torch.randn(5, 7, 3) if kind == "tokens" else torch.randn(7, 3)
+    targets = targets_of(kind, outputs)
+    if kind == "tokens":
+        targets[2:, 1:4] = -1
+    along = 1 if kind == "tokens" else 0
+    parts = list(zip(outputs.split([2, 5], along), targets.split([2, 5], along), strict=True))
+    weights = [made.weight(part) for _, part in parts]
+    mean = sum(made.loss(*part) * weight for part, weight in zip(parts, weights, strict=True)) / sum(weights)
+    torch.testing.assert_close(mean, made.loss(outputs, targets))
+
+
+def test_weight_by_hand() -> None:
+    assert head("single").weight(torch.tensor([0, 2, 2])) == 3.0
+    assert head("single", class_weights=(1.0, 5.0, 0.25)).weight(torch.tensor([0, 2, 2])) == 1.5
+    assert head("tokens").weight(torch.tensor([[-1, 0], [1, 1]])) == 3.0
+    assert head("tokens").weight(torch.tensor([[-1, -1]])) == 1.0  # the loss is 0, and counts
 
 
 def test_weights_follow_the_config_not_the_saved_state() -> None:

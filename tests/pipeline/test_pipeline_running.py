@@ -32,7 +32,7 @@ def test_devices_that_are_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     ("options", "message"),
     [
         ({"precision": "fp16"}, "precision: got 'fp16'; did you mean 'bf16'"),
-        ({"backend": "cudnn"}, "backend: got 'cudnn'; there are: auto, torch"),
+        ({"backend": "cudnn"}, "backend: got 'cudnn'; there are: auto, fused, torch"),
         ({"seed": -1}, "seed: expected a number of at least 0, got -1"),
         ({"validations": 0}, "validations: expected a number above 0, got 0"),
     ],

@@ -135,6 +135,19 @@ def test_rate_follows_the_windows_length(counting):
     assert all(batch.rate_scale == 1.0 for batch in fixed.epoch(0))
 
 
+@pytest.mark.parametrize(("batch_size", "ranks"), [(6, 1), (6, 2), (6, 3), (7, 3)])
+def test_processes_share_the_rows(counting, batch_size, ranks):
+    stream = counting.stream(counting.rows())
+    options = {"bptt_std": 5.0, "shuffle_documents": True, "seed": 2}
+    whole = LanguageModelBatches(stream, batch_size, 15, **options)
+    shares = [LanguageModelBatches(stream, batch_size, 15, rank=rank, ranks=ranks, **options) for rank in range(ranks)]
+    assert {(len(share), share.tokens) for share in shares} == {(len(whole), whole.tokens)}
+    for batch, *parts in zip(whole.epoch(1, start=1), *(share.epoch(1, start=1) for share in shares), strict=True):
+        assert torch.equal(torch.cat([part.inputs for part in parts], dim=1), batch.inputs)
+        assert torch.equal(torch.cat([part.targets for part in parts], dim=1), batch.targets)
+        assert {part.rate_scale for part in parts} == {batch.rate_scale}
+
+
 def test_stream_too_short(counting):
     with pytest.raises(DataError, match=r"expected at least 42 tokens for batch_size 41, got 41; take a smaller"):
         LanguageModelBatches(counting.stream([0]), 41, 5)
@@ -212,6 +225,23 @@ def test_batches_differ_by_one_and_leave_no_document_alone(reviews, documents, b
     assert max(sizes) - min(sizes) <= 1
     assert max(sizes) <= batch_size
     assert min(sizes) > 1 or documents == 1 or batch_size < 3
+
+
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_processes_share_the_documents(reviews, ranks):
+    whole = ClassifierBatches(reviews, reviews.rows(), 12, seed=4)
+    shares = [ClassifierBatches(reviews, reviews.rows(), 12, seed=4, rank=rank, ranks=ranks) for rank in range(ranks)]
+    assert {len(share) for share in shares} == {len(whole)}
+    for batch, *parts in zip(whole.epoch(1, start=2), *(share.epoch(1, start=2) for share in shares), strict=True):
+        sizes = [len(part.rows) for part in parts]
+        assert max(sizes) - min(sizes) <= 1
+        assert sorted(torch.cat([part.rows for part in parts]).tolist()) == sorted(batch.rows.tolist())
+        assert abs(int(parts[0].lengths.max()) - int(parts[-1].lengths.max())) <= 1.4 * int(batch.lengths.min()) + 1
+
+
+def test_fewer_documents_than_processes(reviews):
+    with pytest.raises(ConfigError, match="documents: expected at least 2 a batch, one a process, got 1 of 3; take"):
+        ClassifierBatches(reviews, reviews.rows()[:3], 2, ranks=2)
 
 
 def test_make_up_and_order_change_with_the_epoch(reviews):

@@ -1,12 +1,9 @@
 import json
-import os
-import subprocess
-import sys
 import textwrap
-from pathlib import Path
 
 import pytest
 import torch
+from torchrun import torchrun_code
 from toy_task import ToyTask
 
 from ulmkit.errors import ConfigError
@@ -24,15 +21,14 @@ from ulmkit.training import (
 
 PROGRAM = textwrap.dedent("""
     import json, sys
-    sys.path.insert(0, sys.argv[1])
     import torch
     from test_distributed import config, phases
     from toy_task import ToyTask
     from ulmkit.training import Trainer, join_world, leave_world
     torch.set_num_threads(1)
-    folder, resume, stop = sys.argv[2], sys.argv[3] == "resume", int(sys.argv[4])
+    folder, resume, stop = sys.argv[1], sys.argv[2] == "resume", int(sys.argv[3])
     world = join_world()
-    task = ToyTask(dropout=0.0, rank=world.rank, ranks=world.size, carry=float(sys.argv[5]))
+    task = ToyTask(dropout=0.0, rank=world.rank, ranks=world.size, carry=float(sys.argv[4]))
     task.model.norm.eval()
     task.model.norm.train = lambda mode=True: task.model.norm  # batch statistics differ between halves of a batch
     loss, calls = task.loss, []
@@ -59,11 +55,7 @@ def phases():
 
 
 def launch(folder, resume="begin", stop=0, carry=0.1, check=True):
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--no-python"]
-    command += [sys.executable, "-c", PROGRAM, str(Path(__file__).parent), str(folder), resume, str(stop), str(carry)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment, check=False)
-    assert not check or done.returncode == 0, done.stderr[-3000:]
+    done = torchrun_code(PROGRAM, folder, resume, stop, carry, check=check)
     return sorted(json.loads(line) for line in done.stdout.splitlines() if line.startswith("["))
 
 
@@ -96,6 +88,24 @@ def test_two_processes_resume(tmp_path):
     load_model_weights(tmp_path / "parts/best.safetensors", best.model)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("first_does", ["world.gather('b')", "time.sleep(60)"])
+def test_an_error_of_one_process_ends_both(first_does):
+    code = textwrap.dedent(f"""
+        import time
+        from ulmkit.errors import DataError
+        from ulmkit.training import joined_world
+        try:
+            with joined_world("cpu") as world:
+                if world.rank == 1:
+                    raise DataError("text: got none")
+                {first_does}
+        except Exception as error:
+            print(type(error).__name__, error, flush=True)
+    """)
+    assert torchrun_code(code, check=False).stdout.splitlines() == ["TrainingError process 1: text: got none"]
+
+
 def test_alone(monkeypatch):
     for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
         monkeypatch.delenv(name, raising=False)
@@ -105,7 +115,18 @@ def test_alone(monkeypatch):
     assert world.sum([1.0, 2.0]) == [1.0, 2.0]
     assert world.gather("a") == ["a"]
     assert world.from_first("b") == "b"
+    assert world.ask_first(lambda: "c") == "c"
+    assert world.sum_tensor(torch.ones(2)).tolist() == [1.0, 1.0]
+    world.check_divides(7)
     leave_world()
+
+
+@pytest.mark.parametrize(("batch_size", "ranks", "nearest"), [(7, 2, 8), (32, 3, 33), (1, 4, 4)])
+def test_shares_are_equal(batch_size, ranks, nearest):
+    World(0, ranks).check_divides(ranks * 5)
+    message = f"batch_size: expected a multiple of {ranks}, .* got {batch_size}; take {nearest}, or another"
+    with pytest.raises(ConfigError, match=message):
+        World(0, ranks).check_divides(batch_size)
 
 
 def test_rank_outside_the_world(monkeypatch):
@@ -113,3 +134,27 @@ def test_rank_outside_the_world(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ConfigError, match=r"RANK: expected 0 <= rank < 2 \(WORLD_SIZE\), got 2"):
         join_world()
+
+
+def test_a_gpu_by_number_is_for_one_process(monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ConfigError, match="device: expected auto, cpu or cuda for 2 processes, .* got 'cuda:1'"):
+        join_world("cuda:1")
+
+
+def test_a_gpu_for_each_process(monkeypatch):
+    for name, value in {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1"}.items():
+        monkeypatch.setenv(name, value)
+    chosen = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    monkeypatch.setattr(torch.distributed, "is_nccl_available", lambda: True)
+    monkeypatch.setattr(torch.distributed, "init_process_group", lambda backend, timeout: chosen.append(backend))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(ConfigError, match="a GPU for each process, got 1 here for process 2; start 1 on this machine"):
+        join_world()
+    assert join_world("cpu") == World(1, 2)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert join_world() == World(1, 2)
+    assert chosen == ["gloo", 1, "cpu:gloo,cuda:nccl"]

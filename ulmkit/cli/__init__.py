@@ -3,14 +3,17 @@
 import errno
 import functools
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import typer
 
 from ulmkit.cli import info_command, model_commands, quickstart_command, training_commands
 from ulmkit.errors import UlmkitError
-from ulmkit.training import TrainingInterrupted
+from ulmkit.training import TrainingInterrupted, is_first_process
+
+_GRACE_SECONDS = 5.0
 
 app = typer.Typer(
     help="Turn raw text into a language model, and the language model into a classifier.",
@@ -28,24 +31,36 @@ def _speaking_plainly(command: Callable[..., Any]) -> Callable[..., Any]:
     def guarded(*args: Any, **options: Any) -> Any:
         try:
             return command(*args, **options)
-        except TrainingInterrupted as stopped:
-            saved = stopped.checkpoint is not None and "resume" in options
-            print(f"\nulmkit: {stopped}{'; the same command with --resume goes on' if saved else ''}", file=sys.stderr)
-            raise typer.Exit(130) from None
-        except KeyboardInterrupt:
-            print("\nulmkit: stopped", file=sys.stderr)
+        except KeyboardInterrupt as stopped:
+            if is_first_process():
+                print(f"\nulmkit: {_where_stopped(stopped, options)}", file=sys.stderr)
             raise typer.Exit(130) from None
         except UlmkitError as error:
-            print(f"ulmkit: {error}", file=sys.stderr)
+            _tell(str(error))
             raise typer.Exit(2) from None
         except BrokenPipeError:
             raise
         except OSError as error:
             full = "; free some space and run again" if error.errno == errno.ENOSPC else ""
-            print(f"ulmkit: {error.filename or 'file'}: {error.strerror or error}{full}", file=sys.stderr)
+            _tell(f"{error.filename or 'file'}: {error.strerror or error}{full}")
             raise typer.Exit(2) from None
 
     return guarded
+
+
+def _where_stopped(stopped: KeyboardInterrupt, options: Mapping[str, Any]) -> str:
+    if not isinstance(stopped, TrainingInterrupted):
+        return "stopped"
+    saved = stopped.checkpoint is not None and "resume" in options
+    return f"{stopped}{'; the same command with --resume goes on' if saved else ''}"
+
+
+def _tell(line: str) -> None:
+    """Say on standard error why the command ends. Of several processes the first does; another gives it the time to,
+    after which `torchrun` has ended it too."""
+    if not is_first_process():
+        time.sleep(_GRACE_SECONDS)
+    print(f"ulmkit: {line}", file=sys.stderr)
 
 
 for _name, _command in {
@@ -74,6 +89,6 @@ def main() -> None:
             raise
         command = getattr(getattr(error, "ctx", None), "command_path", "ulmkit")
         message = " ".join(tell().split()).rstrip(".")
-        print(f"ulmkit: {message}; `{command} --help` shows what there is", file=sys.stderr)
+        _tell(f"{message}; `{command} --help` shows what there is")
         sys.exit(2)
     sys.exit(status if isinstance(status, int) else 0)

@@ -22,15 +22,20 @@ def check_out(out: str, overwrite: bool) -> None:
         raise FolderError(f"{out}: is already there; choose another --out, or say --overwrite")
 
 
+def training_folder(out: str) -> Path:
+    """OUT.training, where the run of a stage that writes `out` keeps its checkpoints until that is written."""
+    return Path(out).with_name(Path(out).name + ".training")
+
+
 @contextmanager
 def run_folder(out: str, resume: bool, overwrite: bool) -> Iterator[Path]:
-    """OUT.training, where the run of a stage that writes `out` keeps its checkpoints until that is written.
+    """The `training_folder` of `out`, removed at the end, unless a run was stopped that can go on.
 
     Raises: FolderError, before any work, if `out` may not be written, or OUT.training holds what no run writes, or if
         there is a checkpoint and not to be resumed, or none to resume.
     """
     check_out(out, overwrite)
-    folder = Path(out).with_name(Path(out).name + ".training")
+    folder = training_folder(out)
     _check_own(folder)
     found = latest_checkpoint(folder)
     if resume and found is None:

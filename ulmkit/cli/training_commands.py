@@ -1,7 +1,7 @@
 """Commands that make models: prepare, pretrain, finetune, train, lr-find."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -28,7 +28,7 @@ from ulmkit.cli.option_groups import (
     with_groups,
 )
 from ulmkit.cli.progress import document_progress
-from ulmkit.cli.run_folder import check_out, run_folder
+from ulmkit.cli.run_folder import check_out, run_folder, training_folder
 from ulmkit.cli.summary import summarise
 from ulmkit.config import check_choice
 from ulmkit.errors import ConfigError
@@ -44,6 +44,7 @@ from ulmkit.pipeline import (
     find_finetuning_rate,
     linear_baselines,
     prepare,
+    prepare_once,
     texts_of,
     training_rows,
     validation_rows,
@@ -51,7 +52,7 @@ from ulmkit.pipeline import (
 )
 from ulmkit.report import plot_lr_find
 from ulmkit.text import EncodedCorpus
-from ulmkit.training import Budget, make_progress
+from ulmkit.training import Budget, joined_world, make_progress
 
 DataArgument = Annotated[
     str, typer.Argument(metavar="DATA", help="Files, a folder, a prepared corpus, or the name of a hub data set.")
@@ -124,15 +125,17 @@ def pretrain_command(
     overwrite: Overwrite = False,
 ) -> None:
     """Train a language model from scratch."""
-    with _training(machine, stage, out, resume, overwrite) as run:
+    with _training(machine, stage, recipe.batch_size, out, resume, overwrite) as run:
         model = LanguageModel.pretrain(
-            _corpus(data, data_options),
+            _corpus(data, data_options, run),
             **_spent(budget),
             sizes=sizes,
             recipe=recipe,
             run=run,
             direction="backward" if backward else "forward",
         )
+        if not run.world.is_first:
+            return
         model.save(out, overwrite=overwrite)
     summarise(_figures(model, out), machine.json_file, {"facts": model.parts.facts})
 
@@ -153,10 +156,12 @@ def finetune_command(
 ) -> None:
     """Go on training a language model on the text it is meant for."""
     options: dict[str, Any] = {"splits": ("train", "unsupervised", "test")} if transductive else {}
-    with _training(machine, stage, out, resume, overwrite) as run:
+    with _training(machine, stage, recipe.batch_size, out, resume, overwrite) as run:
         base = LanguageModel.load(language_model)
-        corpus = _corpus(data, data_options, base)
+        corpus = _corpus(data, data_options, run, base)
         model = base.finetune(corpus, **_spent(budget), recipe=recipe, run=run, **options)
+        if not run.world.is_first:
+            return
         model.save(out, overwrite=overwrite)
     summarise(_figures(model, out), machine.json_file, {"facts": model.parts.facts})
 
@@ -194,9 +199,9 @@ def train_command(
     if language_model != "none" and from_scratch.given:
         flag = from_scratch.given[0].replace("_", "-")
         raise ConfigError(f"--{flag}: is the language model's own; leave it out, or give 'none' for LM")
-    with _training(machine, stage, out, resume, overwrite) as run:
+    with _training(machine, stage, recipe.batch_size, out, resume, overwrite) as run:
         base = None if language_model == "none" else LanguageModel.load(language_model)
-        corpus = _corpus(data, data_options, base, task)
+        corpus = _corpus(data, data_options, run, base, task)
         judged, rows = validation_rows(corpus, valid_documents, run.seed), training_rows(corpus, labels, run.seed)
         model = TextClassifier.train(
             corpus,
@@ -209,6 +214,8 @@ def train_command(
             labels=labels,
             valid_documents=valid_documents,
         )
+        if not run.world.is_first:
+            return
         figures = _figures(model, out)
         if baselines:
             texts = texts_of(data, corpus, data_options)
@@ -247,23 +254,27 @@ def lr_find_command(
     summarise({**suggestions, "plot": plot}, machine.json_file, asdict(found))
 
 
-def _corpus(data: str, options: DataOptions, base: LanguageModel | None = None, task: str = "none") -> EncodedCorpus:
+def _corpus(
+    data: str, options: DataOptions, run: RunOptions, base: LanguageModel | None = None, task: str = "none"
+) -> EncodedCorpus:
     """The data as a model that starts from `base` reads it, the documents counted on the terminal."""
     given: dict[str, Any] = {}
     if base is not None:
         own = base.parts.tokenizer.closed_vocabulary()
         given = {"tokenizer": base.parts.tokenizer, "vocabulary": own if task == "none" else base.parts.vocabulary}
-    with document_progress() as progress:
-        return prepare(data, options, task=task, progress=progress, **given)
+    with document_progress(shown=run.world.is_first) as progress:
+        return prepare_once(run.world, data, options, task=task, progress=progress, **given)
 
 
 @contextmanager
 def _training(
-    machine: Machine, stage: Mapping[str, Any], out: str, resume: bool, overwrite: bool
+    machine: Machine, stage: Mapping[str, Any], batch_size: int, out: str, resume: bool, overwrite: bool
 ) -> Iterator[RunOptions]:
-    """Where and how a stage that writes `out` runs; see `run_folder`."""
-    with run_folder(out, resume, overwrite) as folder:
-        yield machine.run(folder=folder, resume=resume, progress=make_progress(), **stage)
+    """Where and how a stage that writes `out` runs; see `run_folder`. Of several processes the first sees to it."""
+    with joined_world(machine.device) as world:
+        world.check_divides(batch_size)
+        with run_folder(out, resume, overwrite) if world.is_first else nullcontext(training_folder(out)) as folder:
+            yield machine.run(folder=folder, resume=resume, progress=make_progress(), world=world, **stage)
 
 
 def _figures(model: LanguageModel | TextClassifier, out: str) -> dict[str, Any]:

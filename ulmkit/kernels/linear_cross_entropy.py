@@ -97,5 +97,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        scaled = [None if saved is None else saved * grad.to(saved.dtype) for saved in ctx.saved_tensors]
-        return *scaled, None, None
+        gradients = ctx.saved_tensors
+        if grad.device.type != "cpu" or grad.item() != 1.0:  # the usual 1 is worth a look where looking costs nothing
+            gradients = [None if saved is None else saved * grad.to(saved.dtype) for saved in gradients]
+        return *gradients, None, None

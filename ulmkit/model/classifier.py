@@ -48,15 +48,14 @@ def plan_chunks(lengths: Sequence[int], chunk_steps: int, gradient_steps: int) -
     """Cut documents into chunks, and decide for each document which of its chunks take a gradient.
 
     A document of L steps takes gradients from chunk floor(max(0, L - gradient_steps) / chunk_steps) on: its last
-    gradient_steps steps, rounded up to whole chunks. Nothing but its own length decides. If no document has a step,
-    one of padding is read, so that the outputs depend on the encoder as always.
+    gradient_steps steps, rounded up to whole chunks. Nothing but its own length decides.
 
     Args: lengths: of each document, longest first.
     Source: Howard & Ruder 2018, arXiv:1801.06146, section 3.3 (BPT3C).
     """
-    for start in range(0, max(1, *lengths), chunk_steps):
-        going = [length for length in lengths if length > start] or lengths
-        stop = min(start + chunk_steps, max(1, going[0]))
+    for start in range(0, max(lengths), chunk_steps):
+        going = [length for length in lengths if length > start]
+        stop = min(start + chunk_steps, going[0])
         cut = sum((length - gradient_steps) // chunk_steps > start // chunk_steps for length in going)
         yield Chunk(start, stop, len(going), going[-1] >= stop, cut)
 
@@ -156,7 +155,10 @@ class AWDLSTMClassifier(nn.Module):
         sorted_ids = ids.index_select(1, index)
         sorted_lengths = lengths.to(ids.device).index_select(0, index)
         state = self.begin(len(order), None if boundaries is None else boundaries.to(ids.device)[index], prepared)
-        for chunk in plan_chunks([given[document] for document in order], self.chunk_steps, self.gradient_steps):
+        chunks = list(plan_chunks([given[document] for document in order], self.chunk_steps, self.gradient_steps))
+        if not chunks and len(ids):  # a step of padding: processes that share a batch need a gradient of every share
+            chunks = [Chunk(0, 1, len(order), full=False, cut=0)]
+        for chunk in chunks:
             state = self._read_chunk(chunk, sorted_ids, sorted_lengths, state)
         features = state.reading.features().index_select(-2, torch.argsort(index))
         if self.head.reads == "tokens":

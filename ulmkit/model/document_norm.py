@@ -22,6 +22,10 @@ class DocumentNorm(nn.BatchNorm1d):
     """
 
     sum_over_processes: Sum | None = None
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
+    momentum: float
 
     def forward(self, input: Tensor) -> Tensor:
         """(B, F) → (B, F)."""
@@ -39,8 +43,8 @@ class DocumentNorm(nn.BatchNorm1d):
         count = sums[-1]
         mean = sums[:-1] / count
         variance = total((input - mean).square().sum(dim=0)) / count
-        assert self.running_mean is not None and self.running_var is not None and self.momentum is not None
         with torch.no_grad():
+            self.num_batches_tracked.add_(1)
             self.running_mean.lerp_(mean, self.momentum)
             self.running_var.lerp_(variance * count / (count - 1), self.momentum)
         return (input - mean) / (variance + self.eps).sqrt() * self.weight + self.bias

@@ -10,7 +10,7 @@ from ulmkit.pipeline.classifiers import (
     validation_rows,
     watched,
 )
-from ulmkit.pipeline.data import DataOptions, evaluation_options, prepare, training_texts
+from ulmkit.pipeline.data import DataOptions, evaluation_options, prepare, prepare_once, training_texts
 from ulmkit.pipeline.language_models import find_finetuning_rate, finetune, pretrain, validation_perplexity
 from ulmkit.pipeline.linear_baselines import linear_baselines, texts_of
 from ulmkit.pipeline.prediction import predict_backward, predict_outputs
@@ -37,6 +37,7 @@ __all__ = [
     "predict_outputs",
     "predict_rows",
     "prepare",
+    "prepare_once",
     "pretrain",
     "texts_of",
     "train",

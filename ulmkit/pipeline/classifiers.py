@@ -24,10 +24,11 @@ from ulmkit.hub import ClassifierParts, LanguageModelParts
 from ulmkit.hub.folder_config import Direction
 from ulmkit.model.awd_lstm import AWDLSTMConfig
 from ulmkit.model.classifier import AWDLSTMClassifier
+from ulmkit.model.document_norm import shared_documents
 from ulmkit.model.heads import HeadConfig
 from ulmkit.model.transfer import transfer_encoder
 from ulmkit.pipeline.classifier_task import ClassifierTask
-from ulmkit.pipeline.data import DataOptions, Progress, prepare
+from ulmkit.pipeline.data import DataOptions, Progress, prepare_once
 from ulmkit.pipeline.prediction import Outputs, predict_backward, predict_outputs
 from ulmkit.pipeline.recipes import CLASSIFY, ClassifierRecipe
 from ulmkit.pipeline.running import (
@@ -83,13 +84,15 @@ def train(
         labels: learn from so many labelled documents only, drawn with each class in proportion.
         valid_documents: judge by so many validation documents only.
         The rest as `pretrain`.
-    Raises: DataError if labels are missing or do not fit the task; TrainingError if the loss is not finite.
+    Raises: DataError if labels are missing or do not fit the task; TrainingError if the loss is not finite;
+        ConfigError if the recipe's batch cannot be divided over the processes of `run`.
     Source: Howard & Ruder 2018, arXiv:1801.06146, section 3.3.
     """
     check_choice("task", task, CLASSIFIER_TASKS)
     run = run or RunOptions()
+    run.world.check_divides(recipe.batch_size)
     given = {} if language_model is None else _given(language_model)
-    corpus = prepare(data, data_options, task=task, progress=progress, **given)
+    corpus = prepare_once(run.world, data, data_options, task=task, progress=progress, **given)
     rows = training_rows(corpus, labels, run.seed)
     config = sizes or AWDLSTMConfig(vocab_size=1) if language_model is None else language_model.model.config
     config = with_dropouts(
@@ -112,21 +115,30 @@ def train(
     def validate() -> dict[str, float]:
         return watched(make_report(predict_rows(model, corpus, held_out, reverse=reverse), corpus, held_out))
 
-    batches = ClassifierBatches(corpus, rows, recipe.batch_size, seed=run.seed, reverse=reverse)
+    batches = ClassifierBatches(
+        corpus,
+        rows,
+        recipe.batch_size,
+        seed=run.seed,
+        reverse=reverse,
+        rank=run.world.rank,
+        ranks=run.world.size,
+    )
     trained = ClassifierTask(model, batches, validate)
     base_facts = {} if language_model is None else language_model.facts
     identity = stage_identity(
         corpus, config, recipe, run, rows=fingerprint(rows.tolist()), direction=direction, base=fingerprint(base_facts)
     )
-    result = run_stage(
-        trained,
-        recipe.phases(len(trained.groups), budget),
-        run,
-        optimizer=recipe.optimizer,
-        clip=recipe.clip,
-        patience=recipe.patience,
-        identity=identity,
-    )
+    with shared_documents(model, run.world.sum_tensor if run.world.size > 1 else None):
+        result = run_stage(
+            trained,
+            recipe.phases(len(trained.groups), budget),
+            run,
+            optimizer=recipe.optimizer,
+            clip=recipe.clip,
+            patience=recipe.patience,
+            identity=identity,
+        )
     facts = {
         "stage": "classification",
         "labelled_documents": len(rows),

@@ -27,6 +27,7 @@ from ulmkit.text.corpus import CORPUS_FILE
 from ulmkit.text.corpus_builder import TRAINING_SPLITS
 from ulmkit.text.documents import GIVEN_IN_PYTHON, Data
 from ulmkit.text.splits import SPLIT_KINDS, assign_splits, stratum
+from ulmkit.training import World
 
 TOKENIZERS = ("spacy", "sentencepiece", "whitespace", "bytes")
 
@@ -167,6 +168,17 @@ def prepare(
     if folder is not None:
         return build_corpus(source, folder, overwrite=overwrite, **common)
     return cached_corpus(source, default_cache(), **common)
+
+
+def prepare_once(
+    world: World, data: Data | EncodedCorpus, options: DataOptions | None = None, **others: Any
+) -> EncodedCorpus:
+    """The corpus that the first rank prepares, which the other ranks open; args and errors: see `prepare`."""
+    if not world.is_first:
+        return EncodedCorpus.open(world.from_first(None))
+    corpus = prepare(data, options, **others)
+    world.from_first(os.path.abspath(corpus.folder))
+    return corpus
 
 
 def evaluation_options(

@@ -15,7 +15,7 @@ from ulmkit.hub.folder_config import Direction
 from ulmkit.model.awd_lstm import AWDLSTMConfig
 from ulmkit.model.language_model import AWDLSTMLanguageModel
 from ulmkit.model.transfer import TransferReport, transfer_language_model, vocabulary_mapping
-from ulmkit.pipeline.data import DataOptions, Progress, prepare
+from ulmkit.pipeline.data import DataOptions, Progress, prepare_once
 from ulmkit.pipeline.language_model_task import LanguageModelTask
 from ulmkit.pipeline.recipes import FINETUNE, PRETRAIN, LanguageModelRecipe
 from ulmkit.pipeline.running import (
@@ -58,10 +58,12 @@ def pretrain(
         sizes: sizes and dropouts (its vocab_size is replaced by the corpus's); None for ULMFiT's.
         splits: what to learn from, of those the data has; a held-out one makes the model transductive.
         progress: told how many documents are prepared.
-    Raises: DataError if there is too little text; TrainingError if the loss is not finite.
+    Raises: DataError if there is too little text; TrainingError if the loss is not finite; ConfigError if the recipe's
+        batch cannot be divided over the processes of `run`.
     """
     run = run or RunOptions()
-    corpus = prepare(data, data_options, progress=progress)
+    run.world.check_divides(recipe.batch_size)
+    corpus = prepare_once(run.world, data, data_options, progress=progress)
     config = replace(sizes or AWDLSTMConfig(vocab_size=1), vocab_size=len(corpus.vocabulary))
     torch.manual_seed(run.seed)
     model = AWDLSTMLanguageModel(_dropped(config, recipe))
@@ -88,7 +90,8 @@ def finetune(
     Source: Howard & Ruder 2018, arXiv:1801.06146, section 3.2.
     """
     run = run or RunOptions()
-    corpus = _corpus_for(base, data, data_options, progress)
+    run.world.check_divides(recipe.batch_size)
+    corpus = _corpus_for(base, data, data_options, run, progress)
     model, report = _moved(base, corpus, recipe)
     base_facts = {name: base.facts[name] for name in ("data", "budget", "minutes") if name in base.facts}
     facts = {"stage": "fine-tuning", "vocabulary_transfer": asdict(report), "base": base_facts}
@@ -108,7 +111,7 @@ def find_finetuning_rate(
 ) -> RateSearch:
     """A ramp of learning rates over fine-tuning `base` with all its layers; args as `finetune`, see `lr_find`."""
     run = run or RunOptions()
-    corpus = _corpus_for(base, data, data_options, progress)
+    corpus = _corpus_for(base, data, data_options, run, progress)
     model, _ = _moved(base, corpus, recipe)
     budget, used = Budget(steps=max(2, steps)), _present(corpus, splits)
     task = _task(model, corpus, recipe, run, base.direction, used, run.validation_tokens(budget))
@@ -117,10 +120,14 @@ def find_finetuning_rate(
 
 
 def _corpus_for(
-    base: LanguageModelParts, data: Data | EncodedCorpus, options: DataOptions | None, progress: Progress | None
+    base: LanguageModelParts,
+    data: Data | EncodedCorpus,
+    options: DataOptions | None,
+    run: RunOptions,
+    progress: Progress | None,
 ) -> EncodedCorpus:
     closed = base.tokenizer.closed_vocabulary()
-    corpus = prepare(data, options, tokenizer=base.tokenizer, vocabulary=closed, progress=progress)
+    corpus = prepare_once(run.world, data, options, tokenizer=base.tokenizer, vocabulary=closed, progress=progress)
     if corpus.tokenizer.fingerprint != base.tokenizer.fingerprint:
         raise DataError(
             f"{corpus.folder}: was prepared with another tokenizer ({corpus.tokenizer.name}) than the model's "
@@ -176,7 +183,7 @@ def _train(
 ) -> LanguageModelParts:
     used = _present(corpus, splits)
     task = _task(model, corpus, recipe, run, direction, used, run.validation_tokens(budget))
-    figures = {} if facts["stage"] == "pretraining" else {"before training": task.validate()}
+    figures = {} if facts["stage"] == "pretraining" else {"before training": run.world.ask_first(task.validate)}
     phases = recipe.phases(len(task.groups), budget)
     identity = stage_identity(
         corpus, model.config, recipe, run, splits=used, direction=direction, base=fingerprint(base_facts or {})
@@ -214,6 +221,8 @@ def _task(
         seed=run.seed,
         shuffle_documents=recipe.shuffle,
         reverse=reverse,
+        rank=run.world.rank,
+        ranks=run.world.size,
     )
     held_out = _held_out(corpus, used, reverse)
 

@@ -5,7 +5,7 @@ import os
 import platform
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from ulmkit.training import (
     TrainerConfig,
     TrainingResult,
     TrainingTask,
+    World,
 )
 
 _VALID_TOKENS = 300_000
@@ -40,7 +41,7 @@ class RunOptions:
     """Where and how a stage runs.
 
     Attributes:
-        device: "auto" (a GPU if there is one), "cpu", "cuda" or "cuda:N".
+        device: "auto" (a GPU if there is one; of several processes each its own), "cpu", "cuda" or "cuda:N".
         precision: "auto", "fp32" or "bf16". backend: of the LSTM, "auto" or a name.
         seed: of initialisation, batches and dropout.
         folder: for checkpoints and the log; None keeps nothing. resume: go on from its checkpoint.
@@ -52,6 +53,8 @@ class RunOptions:
         accumulation: batches of one optimizer step.
         restore_best: end with the best weights seen in validation rather than the last.
         tensorboard: write event files into the folder too.
+        world: the processes that share each batch, see `joined_world`; all run the stage, and the first alone prepares
+            the data, validates, writes and shows progress.
     Raises: ConfigError if one is unknown or outside its range, or the device is not there.
     """
 
@@ -67,6 +70,7 @@ class RunOptions:
     accumulation: int = 1
     restore_best: bool = False
     tensorboard: bool = False
+    world: World = field(default_factory=World)
 
     def __post_init__(self) -> None:
         choose_device(self.device)
@@ -139,7 +143,8 @@ def run_stage(
         seed=options.seed,
     )
     folder = None if options.folder is None else Path(options.folder)
-    return Trainer(task, config, phases, folder, options.progress, identity=identity).fit(options.resume)
+    trainer = Trainer(task, config, phases, folder, options.progress, world=options.world, identity=identity)
+    return trainer.fit(options.resume)
 
 
 def stage_identity(
@@ -226,6 +231,7 @@ def _placement(options: RunOptions) -> dict[str, str]:
 def training_facts(result: TrainingResult, recipe: Any, budget: Budget, options: RunOptions) -> dict[str, Any]:
     """What the model card says about a finished training."""
     spent = {name: value for name, value in asdict(budget).items() if value is not None}
+    processes = f", {options.world.size} processes" if options.world.size > 1 else ""
     return {
         "budget": spent,
         "steps": result.steps,
@@ -236,6 +242,6 @@ def training_facts(result: TrainingResult, recipe: Any, budget: Budget, options:
         "stopped_because": result.stopped_because,
         "seed": options.seed,
         **_placement(options),
-        "machine": f"{platform.machine()}, {os.cpu_count()} processors, {torch.get_num_threads()} threads",
+        "machine": f"{platform.machine()}, {os.cpu_count()} processors, {torch.get_num_threads()} threads{processes}",
         "recipe": asdict(recipe),
     }

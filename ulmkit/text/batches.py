@@ -149,8 +149,8 @@ class ClassifierBatches:
 
     Args:
         corpus, rows: the documents.
-        batch_size: documents of a batch at most, of all processes together; batches differ by one document at most, so from a batch_size of 3 on
-            none of several documents is left alone.
+        batch_size: documents of a batch at most, of all processes together; batches differ by one document at most, so
+            from a batch_size of 3 on none of several documents is left alone.
         batch_tokens: or, instead, the most tokens of a batch, padding included; a longer document is a batch alone.
         seed: of the shuffling.
         shuffle: a new make-up and order of batches each epoch; without it, longest first, the same each time.

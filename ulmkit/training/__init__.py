@@ -2,7 +2,7 @@
 
 from ulmkit.training.budget import Budget
 from ulmkit.training.checkpoint import Checkpoint, latest_checkpoint, load_checkpoint, save_checkpoint
-from ulmkit.training.distributed import World, join_world, leave_world
+from ulmkit.training.distributed import World, is_first_process, join_world, joined_world, leave_world
 from ulmkit.training.interrupt import TrainingInterrupted
 from ulmkit.training.log import CSV_NAME, JSONL_NAME
 from ulmkit.training.lr_find import RateSearch, lr_find
@@ -44,7 +44,9 @@ __all__ = [
     "flat_cosine",
     "full",
     "gradual_unfreezing",
+    "is_first_process",
     "join_world",
+    "joined_world",
     "keep_freed_memory",
     "last",
     "latest_checkpoint",

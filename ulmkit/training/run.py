@@ -1,5 +1,6 @@
 """One session of a training run: the loop, and what it saves and puts back."""
 
+import contextlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -168,6 +169,7 @@ class Run:
         if self.config.restore_best:
             self.world.from_first(None)  # the file is there before the other ranks read it
             self.monitor.restore_best(self.task.model)
+            self.world.gather(None)  # nor does the first go on, and remove it, before they have
 
     def _next_phase(self) -> None:
         """Go to the beginning of the next phase; validations between here and there are left out."""
@@ -228,18 +230,16 @@ class Run:
         self.reporter.step(self._place(), outcome.results[-1], self._seconds_left())
 
     def _validate(self, guard: InterruptGuard) -> None:
-        """Validate, log it, keep the best weights. Ctrl-C leaves it at once; it is then still due."""
+        """Validate, log it, keep the best weights. A run of one process leaves it at once on Ctrl-C; it is then still
+        due."""
         self._log_train()
         self._check_finite()
         rng = capture_rng()
+        leaving = guard.at_once() if self.world.size == 1 else contextlib.nullcontext()
         self.task.model.eval()
         try:
-            with self.watch.aside("validation"), torch.no_grad():
-                if self.world.size == 1:
-                    with guard.at_once():
-                        metrics = self.task.validate()
-                else:
-                    metrics = self.world.from_first(self.task.validate())
+            with self.watch.aside("validation"), torch.no_grad(), leaving:
+                metrics = self.world.ask_first(self.task.validate)
         except KeyboardInterrupt:
             guard.requested = True
             restore_rng(rng)
@@ -265,7 +265,7 @@ class Run:
             self.reporter.train_row(self._place(), self.state.rates, self.state.momentum, self.meter)
 
     def _check_losses(self) -> None:
-        if not self.meter.is_finite():
+        if any(self.world.sum([not self.meter.is_finite()])):
             raise NotFiniteError("a loss that is infinite or not a number")
 
     def _check_finite(self) -> None:

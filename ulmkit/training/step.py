@@ -70,7 +70,7 @@ class StepRunner:
 
         Args: batches: at least one. rates: of each layer group, before the batches' rate_scale (their mean).
             momentum: from the schedule, or None.
-        Raises: NotFiniteError, before the weights change, where reading the loss is cheap.
+        Raises: NotFiniteError on every rank, before the weights change, where reading the loss is cheap.
         """
         self.optimizer.zero_grad(set_to_none=True)
         weighted = len(batches) > 1 or self.world.size > 1
@@ -103,8 +103,10 @@ class StepRunner:
     def _check_loss(self, loss: torch.Tensor) -> None:
         if loss.numel() != 1 or loss.dim() != 0:
             raise ConfigError(f"loss: expected one number, got shape {tuple(loss.shape)}; take its mean")
-        if self.reads_loss and not math.isfinite(loss.item()):
-            raise NotFiniteError(f"{loss.item()}")
+        if self.reads_loss:
+            [total] = self.world.sum([loss.item()])
+            if not math.isfinite(total):
+                raise NotFiniteError(f"{total}")
 
     def _without_reduction(self) -> contextlib.AbstractContextManager[None]:
         if isinstance(self._module, DistributedDataParallel):

@@ -56,7 +56,7 @@ class TrainingTask(Protocol):
     def validate(self) -> dict[str, float]:
         """Metrics on held-out data, the first being the one to watch; called in evaluation mode without gradients.
 
-        With several ranks every rank is called and the first rank's answer counts.
+        With several ranks the first alone is called, while the others wait.
         """
 
     def state_dict(self) -> dict[str, Any]:
