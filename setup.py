@@ -1,5 +1,6 @@
 """The compiled kernels, a shared library that is neither torch's nor Python's: optional, for where a compiler is."""
 
+import sys
 from pathlib import Path
 
 from setuptools import Extension, setup
@@ -15,8 +16,11 @@ class SharedLibrary(build_ext):
         return ext.export_symbols
 
 
+# On macOS a compiler that has OpenMP brings a second runtime beside torch's, which ends the process.
 setup(
-    ext_modules=[
+    ext_modules=[]
+    if sys.platform == "darwin"
+    else [
         Extension(
             "ulmkit.kernels.cpu._library",
             sources=sorted(map(str, KERNELS.glob("*.cpp"))),

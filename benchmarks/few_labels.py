@@ -96,7 +96,7 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("folder", nargs="?", default="ulmkit-quickstart", help="what `ulmkit quickstart` wrote")
     parser.add_argument("--labels", type=int, nargs="+", default=[50, 100, 300], help="numbers of labels")
     parser.add_argument("--draws", type=int, default=5, help="draws of labels for each number")
-    parser.add_argument("--minutes", type=float, default=0.35, help="of training, for each classifier")
+    parser.add_argument("--minutes", type=float, default=0.25, help="of training, for each classifier")
     parser.add_argument("--quick", action="store_true", help="one draw of 100 labels, ten seconds a classifier")
     parser.add_argument("--json", metavar="FILE", help="write the figures to this file")
     options = parser.parse_args()

@@ -103,7 +103,7 @@ static double fp32_rounds(int64_t rounds) {
 // Floating-point operations a second of all threads together; 0 if the processor has no such products.
 extern "C" double peak(int bf16, int threads, int repeats) {
     double best = 0.0;
-    constexpr int64_t rounds = 2000000;
+    constexpr int64_t rounds = 10000000;  // long enough for all threads to be at it
     for (int repeat = 0; repeat < repeats; ++repeat) {
         double each = 0.0;
         const double start = now();

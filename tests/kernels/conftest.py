@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from ulmkit.kernels.cpu import fused_lstm
 from ulmkit.kernels.cpu import library as library_module
 from ulmkit.kernels.cpu.library import Library, load_library
 
@@ -46,6 +47,21 @@ def dtype(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> to
         pytest.skip(f"the processor has not what the path {name} needs")
     monkeypatch.setitem(library_module.PATHS, dtype, (name,))
     return dtype
+
+
+@pytest.fixture(autouse=True)
+def unclean_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernels' buffers begin as not-a-numbers, in fp32 and in bf16."""
+
+    held: list[torch.Tensor] = []  # their addresses are in use
+
+    def unclean(size: int) -> torch.Tensor:
+        held[:] = [*held[-8:], torch.full((size,), 255, dtype=torch.uint8)]
+        return held[-1]
+
+    monkeypatch.setattr(library_module, "workspace", unclean)
+    monkeypatch.setattr(fused_lstm, "workspace", unclean)
+    monkeypatch.setattr(fused_lstm, "_bytes", unclean)
 
 
 @pytest.fixture

@@ -70,6 +70,15 @@ def test_far_logits_and_not_a_number(dtype):
     assert nll[3].isnan()
 
 
+def test_strided_tensors(dtype):
+    x, weight, b, targets = problem(40, 20, 30, dtype)
+    x = x.detach().to(dtype)
+    wanted = linear_nll(x, weight, b, targets, 30)
+    strided = [torch.stack([tensor, tensor], dim=-1)[..., 0] for tensor in (x, weight.detach(), b.detach(), targets)]
+    assert not any(tensor.is_contiguous() for tensor in strided)
+    assert torch.equal(linear_nll(*strided, 30), wanted)
+
+
 def test_no_rows(dtype):
     weight = torch.zeros(3, 2)
     assert linear_nll(torch.zeros(0, 2, dtype=dtype), weight, None, torch.zeros(0, dtype=torch.int64)).shape == (0,)

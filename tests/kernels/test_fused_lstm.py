@@ -114,6 +114,53 @@ def test_without_gradient_the_same_and_sequences_alone(dtype):
             torch.testing.assert_close(c[0], together[2][n], rtol=TOLERANCES[dtype], atol=TOLERANCES[dtype])
 
 
+def test_long_sequences_without_gradient(dtype):
+    """States of two steps take turns, over several chunks of inputs, as sequences end."""
+    values = problem(30, 20, 24, 40, dtype)
+    lengths = torch.randint(31, (20,), generator=torch.Generator().manual_seed(3))
+    with torch.no_grad():
+        alone = fused([value.detach() for value in values], lengths, dtype=dtype)
+    for a, b in zip(alone, fused(values, lengths, dtype=dtype), strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize(("steps", "batch"), [(0, 3), (4, 3), (0, 0), (4, 0)])
+def test_no_steps_at_all(dtype, steps, batch):
+    values = problem(steps, batch, 6, 20, dtype)
+    outputs = fused(values, torch.zeros(batch, dtype=torch.int64), dtype=dtype)
+    assert torch.equal(outputs[1], values[1])
+    assert torch.equal(outputs[2], values[2])
+    found = torch.autograd.grad([output.sum() for output in outputs], values)
+    for name, gradient in zip(NAMES, found, strict=True):
+        assert torch.equal(gradient, torch.full_like(gradient, float(name in ("h0", "c0")))), name
+
+
+def test_default_types_make_no_difference(dtype):
+    values = problem(3, 4, 6, 20, dtype)
+    wanted = torch.autograd.grad(fused(values, dtype=dtype)[0].sum(), values)
+    torch.set_default_dtype(torch.float64)
+    try:
+        found = torch.autograd.grad(fused(values, dtype=dtype)[0].sum(), values)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    for a, b in zip(found, wanted, strict=True):
+        assert torch.equal(a, b)
+
+
+def test_weights_that_change_before_a_late_layout_are_told(dtype):
+    x, h0, c0, w_ih, w_hh, bias = problem(3, 4, 6, 20, dtype)
+    with torch.no_grad():
+        packed = pack(w_ih, w_hh, dtype=dtype, backend="fused")
+    y, _, _ = lstm(x, h0, c0, packed, bias)
+    torch.autograd.grad(y.sum(), x)
+    with torch.no_grad():
+        packed = pack(w_ih, w_hh, dtype=dtype, backend="fused")
+        w_hh.mul_(2.0)
+    y, _, _ = lstm(x, h0, c0, packed, bias)
+    with pytest.raises(ConfigError, match=r"the weights have changed since pack\(\); pack them again"):
+        torch.autograd.grad(y.sum(), x)
+
+
 def test_only_the_gradients_that_are_asked_for(dtype):
     values = problem(5, 4, 9, 12, dtype)
     wanted = gradients(values, fused(values, dtype=dtype))

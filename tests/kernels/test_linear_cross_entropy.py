@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from ulmkit.errors import ConfigError
 from ulmkit.kernels import linear_cross_entropy as public
 from ulmkit.kernels import linear_nll
 
@@ -49,6 +50,22 @@ def test_bf16_is_near_float64():
     assert low.dtype == torch.float32
     # logits of size 5 rounded to 8 bits are off by up to 0.02
     torch.testing.assert_close(low.double(), public(x, weight, b, targets, classes=11), rtol=0, atol=0.02)
+
+
+def test_what_does_not_fit_is_told():
+    x, weight, b, targets = problem(True)
+    with pytest.raises(ConfigError, match=r"x: expected \(13, 5\) on cpu, got \(12, 5\) on cpu"):
+        public(x[:12], weight, b, targets)
+    with pytest.raises(ConfigError, match=r"bias: expected \(16,\) on cpu, got \(11,\)"):
+        public(x, weight, b[:11], targets)
+    with pytest.raises(ConfigError, match="targets: expected int64, got torch.int32"):
+        public(x, weight, b, targets.int())
+    with pytest.raises(ConfigError, match="classes: expected 1 to 16, the rows of the weight, got 17"):
+        public(x, weight, b, targets, classes=17)
+    with pytest.raises(ConfigError, match="targets: expected 0 to 3, got 0 to 10"):
+        public(x, weight, b, targets, classes=4)
+    with pytest.raises(ConfigError, match="targets: expected 0 to 15, got -100 to"):
+        linear_nll(x, weight, b, torch.where(targets == 0, -100, targets))
 
 
 def test_surprising_tokens_keep_a_finite_loss():

@@ -21,7 +21,7 @@ def quickstart_command(
         str | None, typer.Option(help="Labelled text of your own; else docstrings on this machine.")
     ] = None,
     minutes: Annotated[float, typer.Option(help="Of training, all stages together.")] = 3.5,
-    labels: Annotated[int, typer.Option(help="Documents whose labels are used.")] = 100,
+    labels: Annotated[int, typer.Option(help="Documents whose labels are used.")] = 50,
     held_out: Annotated[int, typer.Option(help="Validation documents to judge by, at most.")] = 2000,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the folder that is there.")] = False,
 ) -> None:
@@ -56,7 +56,7 @@ def _figures(found: Quickstart) -> dict[str, object]:
 
 
 def _next_steps(folder: Path, data: str | None) -> str:
-    example = "Return an array of zeros with the given shape." if data is None else "A text of yours."
+    example = "Return the shortest path between two nodes of a graph." if data is None else "A text of yours."
     texts = f"{folder}/target.csv --split-column split" if data is None else data
     return f"""
 Next:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from ulmkit.errors import ConfigError
 from ulmkit.kernels.cpu.fused_cross_entropy import cross_entropy, cross_entropy_with_gradients
 from ulmkit.kernels.cpu.library import choose_path
 
@@ -25,8 +26,10 @@ def linear_cross_entropy(
         targets: (N,) int64, 0 <= target < classes.
         classes: rows of `weight` that are classes; rows beyond only align the product and take no probability.
     Returns: scalar float32 (float64 for float64 input), nats a row.
+    Raises: ConfigError for shapes, types or devices that do not fit; on CPUs for a target that is no class.
     """
     classes = weight.shape[0] if classes is None else classes
+    _check(x, weight, bias, targets, classes)
     if not torch.is_grad_enabled():
         return linear_nll(x, weight, bias, targets, classes).mean()
     return _LinearCrossEntropy.apply(x, weight, bias, targets, classes)
@@ -35,6 +38,7 @@ def linear_cross_entropy(
 def linear_nll(x: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, classes: int | None = None) -> Tensor:
     """Each row's -log softmax(x W^T + b)[target] without gradient; args as `linear_cross_entropy`. Returns: (N,)."""
     classes = weight.shape[0] if classes is None else classes
+    _check(x, weight, bias, targets, classes)
     path = _fused_path(x, weight, bias)
     if path is not None and len(targets):
         return cross_entropy(x.detach(), weight.detach(), bias, targets, classes, path)
@@ -45,6 +49,25 @@ def linear_nll(x: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, 
             for rows in _blocks(x.shape[0], weight.shape[0])
         ]
         return torch.cat(nll) if nll else x.new_empty(0, dtype=_wide(x.dtype))
+
+
+def _check(x: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, classes: int) -> None:
+    rows, columns = len(targets), weight.shape[0]
+    for name, tensor, shape in (
+        ("x", x, (rows, weight.shape[1])),
+        ("bias", bias, (columns,)),
+        ("targets", targets, (rows,)),
+    ):
+        if tensor is not None and (tuple(tensor.shape) != shape or tensor.device != weight.device):
+            raise ConfigError(
+                f"{name}: expected {shape} on {weight.device}, got {tuple(tensor.shape)} on {tensor.device}"
+            )
+    if targets.dtype != torch.int64:
+        raise ConfigError(f"targets: expected int64, got {targets.dtype}")
+    if not 1 <= classes <= columns:
+        raise ConfigError(f"classes: expected 1 to {columns}, the rows of the weight, got {classes}")
+    if targets.device.type == "cpu" and rows and not 0 <= int(targets.min()) <= int(targets.max()) < classes:
+        raise ConfigError(f"targets: expected 0 to {classes - 1}, got {int(targets.min())} to {int(targets.max())}")
 
 
 def _fused_path(x: Tensor, weight: Tensor, bias: Tensor | None) -> str | None:

@@ -31,6 +31,11 @@ class PackedWeights:
     def hidden_size(self) -> int:
         return self.w_hh.shape[1]
 
+    @property
+    def skips_padding(self) -> bool:
+        """Whether steps beyond a sequence's length cost nothing."""
+        return self.layout is not None
+
 
 def pack(
     w_ih: Tensor,
@@ -64,6 +69,11 @@ def pack(
             f"keep_bits: expected shape {(4 * hidden, (hidden + 7) // 8)}, got {tuple(keep_bits.shape)}; "
             "draw it with draw_keep_bits(4 * H, H, dropout)"
         )
+    for name, tensor in (("w_hh", w_hh), ("keep_bits", keep_bits)):
+        if tensor is not None and tensor.device != w_ih.device:
+            raise ConfigError(f"{name}: expected a tensor on {w_ih.device}, as w_ih, got one on {tensor.device}")
+    if keep_bits is not None and keep_bits.dtype != torch.uint8:
+        raise ConfigError(f"keep_bits: expected uint8, got {keep_bits.dtype}; draw it with draw_keep_bits")
     dtype = dtype or w_ih.dtype
     backend = choose_backend(backend, w_ih.device, dtype)
     if backend == "fused":
@@ -121,3 +131,6 @@ def _check_shapes(
     ):
         if tensor is not None and tuple(tensor.shape) != shape:
             raise ConfigError(f"{name}: expected {shape}, got {tuple(tensor.shape)}")
+    for name, tensor in (("x", x), ("h0", h0), ("c0", c0), ("bias", bias), ("lengths", lengths)):
+        if tensor is not None and tensor.device != packed.w_hh.device:
+            raise ConfigError(f"{name}: expected a tensor on {packed.w_hh.device}, got one on {tensor.device}")

@@ -166,17 +166,18 @@ class AWDLSTMClassifier(nn.Module):
         return self.head(features)
 
     def _read_chunk(self, chunk: Chunk, ids: Tensor, lengths: Tensor, state: ClassifierState) -> ClassifierState:
-        """Read a chunk of sorted documents. One that ends in it is read on into its padding, which is pooled away:
-        its state is not needed any more, and sequences of one length run faster."""
+        """Read a chunk of sorted documents. One that ends in it may be read on into its padding, which is pooled away:
+        its state is not needed any more, and with most backends sequences of one length run faster."""
         prepared, documents = state.prepared, chunk.documents
+        valid = None if chunk.full else (lengths[:documents] - chunk.start).clamp(max=chunk.stop - chunk.start)
         if documents < len(state.encoder[0][0]):
             prepared = prepared.select(torch.arange(documents, device=ids.device))
         before = [(h[:documents], c[:documents]) for h, c in state.encoder]
         with torch.set_grad_enabled(torch.is_grad_enabled() and chunk.cut < documents):
-            output = self.encoder(ids[chunk.start : chunk.stop, :documents], before, prepared)
+            ends = valid if prepared.packed[0].skips_padding else None
+            output = self.encoder(ids[chunk.start : chunk.stop, :documents], before, prepared, ends)
         raw = _cut_gradient(output.raw, chunk.cut)
         after = [(_cut_gradient(h, chunk.cut), _cut_gradient(c, chunk.cut)) for h, c in output.state]
-        valid = None if chunk.full else (lengths[:documents] - chunk.start).clamp(max=chunk.stop - chunk.start)
         return ClassifierState(prepared, after, state.reading.update(raw, valid))
 
 

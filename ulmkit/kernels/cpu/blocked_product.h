@@ -26,6 +26,8 @@ private:
     static void by_rows(int64_t rows, int64_t k, const Element* a, int64_t a_stride, const Element* b,
                         int64_t group_stride, float* c, int64_t c_stride, bool accumulate) {
         const int64_t blocks = (rows + Tile::block_rows - 1) / Tile::block_rows;
+        for (int64_t row = 0; row < rows && k == 0 && !accumulate; ++row)
+            std::memset(c + row * c_stride, 0, groups * width * sizeof(float));
         for (int64_t from = 0; from < k; from += Tile::block_depth) {
             const int64_t deep = k - from < Tile::block_depth ? k - from : Tile::block_depth;
             for (int64_t block = 0; block < blocks; ++block) {

@@ -10,6 +10,7 @@ public:
     struct Session {
         Session() {
             const TileConfig config;
+            asm volatile("" ::: "memory");
             TILE_CONFIGURE(&config);
         }
         ~Session() { TILE_RELEASE(); }
@@ -29,7 +30,7 @@ public:
             for (int64_t group = 0; group < groups; group += 2) {
                 const Element* columns = b + group * group_stride;
                 const int64_t next = group + 1 < groups ? group_stride : 0;
-                const Place place{out + group * 16, c_stride, count, next ? 2 : 1, accumulate};
+                const Place place{out + group * 16, c_stride, count, group + 1 < groups ? 2 : 1, accumulate};
                 if (count > 32)
                     run<3>(k, block, a_stride, columns, next, place);
                 else if (count > 16)
@@ -56,6 +57,7 @@ private:
 
         // The tile's sums so far, where a whole tile can be read; else a copy in `spare`.
         const float* source(int row, int column, float* spare) const {
+            asm volatile("" ::: "memory");  // `spare` has been read for the tile before
             if (whole(row, column)) return c + row * 16 * stride + column * 16;
             if (column < columns)
                 for (int64_t n = 0; n < rows_of(row); ++n)

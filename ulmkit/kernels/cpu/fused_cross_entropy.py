@@ -16,8 +16,9 @@ def cross_entropy(x: Tensor, weight: Tensor, bias: Tensor | None, targets: Tenso
     classes <= V. path: from `choose_path`.
     Returns: (N,) float32.
     """
-    nll = torch.empty(len(targets))
-    task = _task(x.contiguous(), weight.contiguous(), bias, targets.contiguous(), classes, nll)
+    x, weight, bias, targets = _contiguous(x, weight, bias, targets)
+    nll = weight.new_empty(len(targets))
+    task = _task(x, weight, bias, targets, classes, nll)
     library().cross_entropy(path, task)
     return nll
 
@@ -26,8 +27,8 @@ def cross_entropy_with_gradients(
     x: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, classes: int, path: str
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
     """As `cross_entropy`, with the gradients of the rows' mean in x, weight and bias (None without one)."""
-    x, weight, targets = x.contiguous(), weight.contiguous(), targets.contiguous()
-    nll, dx, d_weight = torch.empty(len(targets)), torch.empty_like(x), torch.empty_like(weight)
+    x, weight, bias, targets = _contiguous(x, weight, bias, targets)
+    nll, dx, d_weight = weight.new_empty(len(targets)), torch.empty_like(x), torch.empty_like(weight)
     d_bias = None if bias is None else torch.empty_like(bias)
     task = _task(x, weight, bias, targets, classes, nll)
     task.dx, task.d_weight, task.d_bias = address(dx), address(d_weight), address(d_bias)
@@ -37,6 +38,13 @@ def cross_entropy_with_gradients(
     if d_bias is not None:
         d_bias[classes:] = 0.0
     return nll, dx, d_weight, d_bias
+
+
+def _contiguous(
+    x: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor
+) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
+    """Tensors to be held while their addresses are in use."""
+    return x.contiguous(), weight.contiguous(), None if bias is None else bias.contiguous(), targets.contiguous()
 
 
 def _task(x: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, classes: int, nll: Tensor) -> CrossEntropy:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from ulmkit.errors import ConfigError
 from ulmkit.kernels.cpu.library import (
     Backward,
     Forward,
@@ -26,7 +27,7 @@ class Layout:
     """Weights of a layer as the products read them.
 
     path: what they are laid out for. forward, backward: for either direction in time; backward is None until a
-    gradient is asked for. keep_bits, keep_scale: the recurrent mask.
+    gradient is asked for. keep_bits, keep_scale: the recurrent mask. versions: of the weights.
     """
 
     path: str
@@ -34,6 +35,21 @@ class Layout:
     backward: Tensor | None
     keep_bits: Tensor | None
     keep_scale: float
+    versions: tuple[int, int]
+
+    def laid_out_backward(self, w_ih: Tensor, w_hh: Tensor) -> Tensor:
+        """`backward`, laid out now if it has not been.
+
+        Raises: ConfigError if the weights have changed since `forward` was laid out.
+        """
+        backward = self.backward
+        if backward is None:
+            if (w_ih._version, w_hh._version) != self.versions:
+                raise ConfigError("lstm: the weights have changed since pack(); pack them again")
+            backward = lay_out(w_ih, w_hh, self.keep_bits, self.keep_scale, self.path, backward=True).backward
+            assert backward is not None
+            self.backward = backward
+        return backward
 
 
 def lay_out(
@@ -44,15 +60,17 @@ def lay_out(
     Args: w_ih: (4H, E) float32. w_hh: (4H, H) float32. keep_bits, keep_scale: as `ulmkit.kernels.pack`.
     path: from `choose_path`. backward: whether for gradients too.
     """
+    versions = (w_ih._version, w_hh._version)
     w_ih, w_hh = w_ih.detach().contiguous(), w_hh.detach().contiguous()
     layer = Layer(w_ih.shape[1], w_hh.shape[1])
-    sizes = library().sizes(path, layer, Sequences(0, 0, None, None))
+    sizes = library().sizes(path, layer, Sequences(0, 0, None, None), learns=backward)
     layout = Layout(
         path,
         _bytes(sizes.forward_weights),
         _bytes(sizes.backward_weights) if backward else None,
         None if keep_bits is None else keep_bits.contiguous(),
         keep_scale,
+        versions,
     )
     packing = Packing(
         address(w_ih),
@@ -86,7 +104,7 @@ def lstm(
     Returns: y (T, B, H) in x's type, h_n and c_n (B, H) float32.
     Source: `ulmkit.kernels.reference.lstm` has the formula; lstm_forward.h and lstm_backward.h compute it.
     """
-    return _FusedLSTM.apply(x, h0, c0, w_ih, w_hh, bias, layout, lengths)
+    return _FusedLSTM.apply(x, h0, c0, w_ih, w_hh, bias, layout, lengths, torch.is_grad_enabled())
 
 
 class _FusedLSTM(torch.autograd.Function):
@@ -101,25 +119,31 @@ class _FusedLSTM(torch.autograd.Function):
         bias: Tensor,  # (4H,) fp32
         layout: Layout,
         lengths: Tensor | None,  # (B,)
+        grad_enabled: bool,
     ) -> tuple[Tensor, Tensor, Tensor]:
+        learns = grad_enabled and any(ctx.needs_input_grad)
         steps, batch, inputs = x.shape
         hidden = w_hh.shape[1]
         x, h0, c0, bias = (tensor.contiguous() for tensor in (x, h0, c0, bias))
         running, order = _running(steps, batch, lengths)
         layer, sequences = Layer(inputs, hidden), Sequences(steps, batch, address(running), address(order))
-        sizes = library().sizes(layout.path, layer, sequences)
-        kept = [_bytes(size) for size in (sizes.inputs, sizes.hidden, sizes.cells, sizes.gates)]
-        if not any(ctx.needs_input_grad):
-            kept[0] = kept[3] = None  # type: ignore[call-overload]
+        sizes = library().sizes(layout.path, layer, sequences, learns)
+        kept = [
+            _bytes(size) if needed else None
+            for size, needed in (
+                (sizes.inputs, learns), (sizes.hidden, True), (sizes.cells, True), (sizes.gates, learns)
+            )
+        ]  # fmt: skip
         new = torch.empty if lengths is None else torch.zeros  # what is beyond a sequence's end is not written
-        y, h_n, c_n = new(steps, batch, hidden, dtype=x.dtype), torch.empty_like(h0), torch.empty_like(c0)
+        y = new(steps, batch, hidden, dtype=x.dtype, device="cpu")
+        h_n, c_n = torch.empty_like(h0), torch.empty_like(c0)
         arguments = Forward(
             *(address(tensor) for tensor in (x, h0, c0, bias, layout.forward)),
             Kept(*(address(tensor) for tensor in kept)),
             *(address(tensor) for tensor in (y, h_n, c_n, workspace(sizes.forward_workspace))),
         )
         library().forward(layout.path, layer, sequences, arguments)
-        if any(ctx.needs_input_grad):
+        if learns:
             ctx.save_for_backward(w_ih, w_hh, running, order, *kept)
             ctx.layout, ctx.shape, ctx.dtype, ctx.new = layout, (steps, batch, inputs, hidden), x.dtype, new
         return y, h_n, c_n
@@ -130,37 +154,34 @@ class _FusedLSTM(torch.autograd.Function):
         w_ih, w_hh, running, order, *kept = ctx.saved_tensors
         layout: Layout = ctx.layout
         steps, batch, inputs, hidden = ctx.shape
-        if layout.backward is None:
-            layout.backward = lay_out(
-                w_ih, w_hh, layout.keep_bits, layout.keep_scale, layout.path, backward=True
-            ).backward
+        laid_out = layout.laid_out_backward(w_ih, w_hh)
         layer, sequences = Layer(inputs, hidden), Sequences(steps, batch, address(running), address(order))
-        sizes: Sizes = library().sizes(layout.path, layer, sequences)
+        sizes: Sizes = library().sizes(layout.path, layer, sequences, learns=True)
         dy, dh_n, dc_n = dy.to(ctx.dtype).contiguous(), dh_n.contiguous(), dc_n.contiguous()
         wants_x, wants_weights = ctx.needs_input_grad[0], any(ctx.needs_input_grad[3:6])
-        dx = ctx.new(steps, batch, inputs, dtype=ctx.dtype) if wants_x else None
-        dh0, dc0 = torch.empty(batch, hidden), torch.empty(batch, hidden)
+        dx = ctx.new(steps, batch, inputs, dtype=ctx.dtype, device="cpu") if wants_x else None
+        dh0, dc0 = torch.empty_like(dh_n), torch.empty_like(dc_n)
         weights: list[Tensor | None] = [None, None, None]
         if wants_weights:
-            weights = [torch.empty(4 * hidden, inputs), torch.empty(4 * hidden, hidden), torch.empty(4 * hidden)]
+            weights = [dh_n.new_empty(4 * hidden, *rest) for rest in ((inputs,), (hidden,), ())]
         arguments = Backward(
-            *(address(tensor) for tensor in (dy, dh_n, dc_n, layout.backward, layout.keep_bits)),
+            *(address(tensor) for tensor in (dy, dh_n, dc_n, laid_out, layout.keep_bits)),
             layout.keep_scale,
             Kept(*(address(tensor) for tensor in kept)),
             *(address(tensor) for tensor in (dx, dh0, dc0, *weights, workspace(sizes.backward_workspace))),
         )
         library().backward(layout.path, layer, sequences, arguments)
-        return dx, dh0, dc0, *weights, None, None
+        return dx, dh0, dc0, *weights, None, None, None
 
 
 def _bytes(size: int) -> Tensor:
-    return torch.empty(size, dtype=torch.uint8)
+    return torch.empty(size, dtype=torch.uint8, device="cpu")
 
 
 def _running(steps: int, batch: int, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
     """How many sequences have each step (T,), and the places of the sequences from the longest to the shortest (B,)."""
     if lengths is None:
-        return torch.full((steps,), batch), torch.arange(batch)
+        return torch.full((steps,), batch, device="cpu"), torch.arange(batch, device="cpu")
     order = torch.argsort(lengths, descending=True, stable=True)
     ended = torch.bincount(lengths, minlength=steps + 1).cumsum(0)[:steps]
     return batch - ended, order

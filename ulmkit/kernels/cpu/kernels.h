@@ -92,7 +92,7 @@ struct CrossEntropy {
 struct Path {
     const char* name;
     bool (*runs_here)();
-    Sizes (*sizes)(Layer, Sequences, int threads);
+    Sizes (*sizes)(Layer, Sequences, bool learns, int threads);  // learns: whether a backward follows
     void (*pack)(Layer, Packing, int threads);
     void (*forward)(Layer, Sequences, Forward, int threads);
     void (*backward)(Layer, Sequences, Backward, int threads);

@@ -28,15 +28,16 @@ static constexpr int count = sizeof paths / sizeof *paths;
 using namespace ulmkit;
 
 // Of kernels.h; library.py expects its own.
-ULMKIT_EXPORT int ulmkit_version() { return 2; }
+ULMKIT_EXPORT int ulmkit_version() { return 3; }
 
 // The name of a path, the fastest of its precision first; null after the last.
 ULMKIT_EXPORT const char* ulmkit_path_name(int path) { return path < count ? paths[path]->name : nullptr; }
 
 ULMKIT_EXPORT int ulmkit_path_runs_here(int path) { return paths[path]->runs_here(); }
 
-ULMKIT_EXPORT void ulmkit_sizes(int path, const Layer* layer, const Sequences* sequences, int threads, Sizes* found) {
-    *found = paths[path]->sizes(*layer, *sequences, threads);
+ULMKIT_EXPORT void ulmkit_sizes(int path, const Layer* layer, const Sequences* sequences, int learns, int threads,
+                                Sizes* found) {
+    *found = paths[path]->sizes(*layer, *sequences, learns, threads);
 }
 
 ULMKIT_EXPORT void ulmkit_pack(int path, const Layer* layer, const Packing* packing, int threads) {

@@ -6,6 +6,7 @@ pool.
 
 import ctypes
 import functools
+import sysconfig
 import threading
 from ctypes import POINTER, Structure, byref, c_char_p, c_float, c_int, c_int64, c_void_p
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-VERSION = 2
+VERSION = 3
 """Of kernels.h: a library built from another is not called."""
 
 
@@ -99,7 +100,7 @@ class Library:
             names.append(found.decode())
         self.paths = {n: i for i, n in enumerate(names) if self._functions.ulmkit_path_runs_here(i)}
         arguments = {
-            "sizes": (Layer, Sequences, c_int, Sizes),
+            "sizes": (Layer, Sequences, c_int, c_int, Sizes),
             "pack": (Layer, Packing, c_int),
             "forward": (Layer, Sequences, Forward, c_int),
             "backward": (Layer, Sequences, Backward, c_int),
@@ -111,11 +112,11 @@ class Library:
             getattr(self._functions, f"ulmkit_{function}").argtypes = [c_int, *pointers]
         self._functions.ulmkit_cross_entropy_bytes.restype = c_int64
 
-    def sizes(self, path: str, layer: Layer, sequences: Sequences) -> Sizes:
-        """Bytes of every buffer."""
+    def sizes(self, path: str, layer: Layer, sequences: Sequences, learns: bool) -> Sizes:
+        """Bytes of every buffer. learns: whether a backward follows."""
         found = Sizes()
         self._functions.ulmkit_sizes(
-            self.paths[path], byref(layer), byref(sequences), torch.get_num_threads(), byref(found)
+            self.paths[path], byref(layer), byref(sequences), learns, torch.get_num_threads(), byref(found)
         )
         return found
 
@@ -168,12 +169,11 @@ def library() -> Library:
 @functools.cache
 def load_library() -> Library | str:
     """The library that was built at install, or why there is none."""
-    found = sorted(Path(__file__).parent.glob("_library*"))
-    found = [path for path in found if path.suffix in (".so", ".dylib", ".pyd", ".dll")]
-    if not found:
+    built = Path(__file__).with_name("_library" + sysconfig.get_config_var("EXT_SUFFIX"))
+    if not built.exists():
         return "not built: no C++ compiler with OpenMP at install; install one, then ulmkit again"
     try:
-        return Library(found[-1])
+        return Library(built)
     except (OSError, AttributeError) as error:
         return f"cannot be loaded: {error}; install ulmkit again"
 
@@ -190,7 +190,7 @@ def workspace(size: int) -> Tensor:
     memory = _workspace.memory
     if memory is None or memory.numel() < size:
         _workspace.memory = None  # freed before more is taken
-        memory = _workspace.memory = torch.empty(size, dtype=torch.uint8)
+        memory = _workspace.memory = torch.empty(size, dtype=torch.uint8, device="cpu")
     return memory
 
 

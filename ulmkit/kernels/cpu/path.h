@@ -1,5 +1,5 @@
 // All of a path, in its own namespace: its source file names PATH, ULMKIT_WIDTH and ULMKIT_REGISTERS and switches its
-// instructions on before it includes this, then an engine, then lstm.h.
+// instructions on before it includes this, then an engine, then all.h.
 
 #include <omp.h>
 

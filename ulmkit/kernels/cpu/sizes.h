@@ -1,15 +1,15 @@
 // How much memory the caller provides.
 
-inline Sizes sizes(Layer layer, Sequences sequences, int threads) {
+inline Sizes sizes(Layer layer, Sequences sequences, bool learns, int threads) {
     const Shape shape(layer);
     const int64_t rows = total_rows(sequences), element = sizeof(Element);
-    const int64_t states = sequences.batch + most(rows, sequences.batch) + 16;  // without a backward two blocks take turns
+    const int64_t states = sequences.batch + (learns ? rows : sequences.batch) + 16;  // without a backward two blocks take turns
     Sizes found;
     found.forward_weights = found.backward_weights = shape.gates * (shape.inputs_wide + shape.hidden_wide) * element;
-    found.inputs = (rows + 16) * shape.inputs_wide * element;
+    found.inputs = learns ? (rows + 16) * shape.inputs_wide * element : 0;
     found.hidden = states * shape.hidden_wide * element;
     found.cells = states * shape.units * 4;
-    found.gates = rows * shape.gates * element;
+    found.gates = learns ? rows * shape.gates * element : 0;
     found.pack_workspace = threads * 4 * width * most(shape.inputs_wide, shape.hidden_wide) * element;
     found.forward_workspace = ForwardPass::workspace_bytes(shape, sequences);
     found.backward_workspace = BackwardPass(layer, sequences, Backward{}, threads).workspace_bytes();

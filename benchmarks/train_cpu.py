@@ -7,7 +7,8 @@ torch's fused AdamW (its own optimizer is a loop in Python, and slower): in fp32
 keep freed memory; fastai is measured as it comes and with the allocator told the same. Each figure is the median over
 processes started in turn, of the median over steps. First both compute loss and gradient of the same weights.
 
-    python benchmarks/train_step.py [--data FOLDER] [--repeats N] [--steps N] [--quick] [--json FILE]
+    python benchmarks/train_cpu.py [--data FOLDER] [--vocab-sizes N ...] [--repeats N] [--steps N] [--quick]
+        [--json FILE]
 """
 
 import argparse
@@ -29,7 +30,7 @@ from common import report, row
 from fastai_peer import load_fastai, zipf_ids
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from train_step_models import FastaiModel, OurModel
+from train_cpu_models import FastaiModel, OurModel
 
 from ulmkit.model.awd_lstm import AWDLSTMConfig
 from ulmkit.model.language_model import AWDLSTMLanguageModel
@@ -75,12 +76,12 @@ def main() -> None:
         print("fastai is not installed: see benchmarks/requirements.txt")
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads")
     rows, failures = [], []
-    for vocab_size in (10_000,) if options.quick else (10_000, 60_000):
+    for vocab_size in (10_000,) if options.quick else options.vocab_sizes:
         figures = measure_all(vocab_size, [*OURS, *peers], options)
         failures += check(vocab_size, figures)
         rows += table(vocab_size, figures)
     print()
-    report("train_step", rows, options.json)
+    report("train_cpu", rows, options.json)
     if failures:
         sys.exit("\nNot the same loss:\n  " + "\n  ".join(failures))
 
@@ -88,6 +89,9 @@ def main() -> None:
 def read_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", metavar="FOLDER", type=Path, help="real text: a word-level corpus with a train.txt")
+    parser.add_argument(
+        "--vocab-sizes", type=int, nargs="+", default=[10_000, 33_278, 60_000], help="PTB, WikiText-2, general text"
+    )
     parser.add_argument("--repeats", type=int, default=3, help="processes of each kind (3)")
     parser.add_argument("--steps", type=int, default=6, help="timed steps of each process, after two others (6)")
     parser.add_argument("--quick", action="store_true", help="one process of each main kind, 2 steps, V 10,000")

@@ -1,4 +1,4 @@
-"""The two sides of train_step.py: a language model of each library, with its loss and its optimizer."""
+"""The two sides of train_cpu.py: a language model of each library, with its loss and its optimizer."""
 
 from typing import Any
 

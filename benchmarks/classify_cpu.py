@@ -1,0 +1,219 @@
+"""How fast are classification and its training on a CPU, beside fastai's?
+
+A full-size classifier (400, 1152 x 3, vocabulary of 60,000, two classes) on real IMDb test documents of mixed lengths,
+tokenized once for both. fastai is given its batches as its learner has them: longest first, 64 documents, padded in
+front by whole chunks of 72 steps; in fp32, its default, and in the process that keeps freed memory, which favours it.
+ulmkit predicts as `ulmkit predict` does, in the precision that it chooses and in fp32. Then one document at a time: the
+median time for one, the documents taking turns. Then training: forward, backward and a fused AdamW over all layers, for
+batches of 32 documents of like length, gradients through the last 1440 steps, dropouts as fastai has them.
+
+First both give the same probabilities for the same weights.
+
+    python benchmarks/classify_cpu.py --data FOLDER [--documents N] [--repeats N] [--json FILE]
+"""
+
+import argparse
+import statistics
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from common import median_seconds_in_turn, report, row
+from fastai_peer import PAD_ID, classifier_names, from_fastai, load_fastai
+from torch import Tensor
+
+from ulmkit.model.awd_lstm import AWDLSTMConfig
+from ulmkit.model.classifier import AWDLSTMClassifier
+from ulmkit.model.heads import HeadConfig
+from ulmkit.pipeline.prediction import predict_outputs
+from ulmkit.text import SpacyTokenizer, Vocabulary, read_documents
+from ulmkit.training import keep_freed_memory
+
+VOCAB, CHUNK, GRADIENT_STEPS = 60_000, 72, 1440
+FASTAI_BATCH, TRAINING_BATCH, TRAINING_BATCHES = 64, 32, 3
+DROPOUTS = {"embedding": 0.02, "input": 0.4, "hidden": 0.3, "output": 0.0, "weight": 0.5}  # fastai's for classifiers
+
+
+def main() -> None:
+    options = read_options()
+    fastai = load_fastai()
+    if fastai is None:
+        sys.exit("fastai is not installed: see benchmarks/requirements.txt")
+    keep_freed_memory()
+    documents = read_ids(options.data, options.documents)
+    lengths = np.array([len(document) for document in documents])
+    print(
+        f"torch {torch.__version__}, {torch.get_num_threads()} threads; {len(documents)} documents, "
+        f"{lengths.mean():.0f} tokens each, {np.median(lengths):.0f} in the median, {lengths.max()} at most"
+    )
+    torch.manual_seed(0)
+    theirs = fastai.get_text_classifier(fastai.AWD_LSTM, VOCAB, 2, seq_len=CHUNK, max_len=GRADIENT_STEPS)
+    ours = our_model(theirs)
+    check(ours, theirs, documents)
+    rows = inference_rows(ours, theirs, documents, options.repeats)
+    rows += latency_rows(ours, theirs, documents[: options.latency_documents])
+    rows += training_rows(ours, theirs, documents, options.repeats)
+    report("classify_cpu", rows, options.json)
+
+
+def read_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", metavar="FOLDER", required=True, help="IMDb, or other documents with a test split")
+    parser.add_argument("--documents", type=int, default=192, help="test documents, at random (192)")
+    parser.add_argument("--latency-documents", type=int, default=24, help="of them, those classified alone (24)")
+    parser.add_argument("--repeats", type=int, default=3, help="turns, of which the medians are taken (3)")
+    parser.add_argument("--json", metavar="FILE", help="write the figures to this file")
+    return parser.parse_args()
+
+
+def read_ids(data: str, count: int) -> list[np.ndarray]:
+    """Token ids of test documents drawn at random."""
+    texts = [document.text for document in read_documents(data, split="test")]
+    chosen = np.random.default_rng(0).permutation(len(texts))[:count]
+    tokenizer = SpacyTokenizer("en")
+    tokens = [tokenizer.tokenize(texts[number]) for number in chosen]
+    vocabulary = Vocabulary.build(
+        Counter(token for document in tokens for token in document), max_vocab=VOCAB, min_freq=1
+    )
+    return [vocabulary.encode(document) for document in tokens]
+
+
+def our_model(theirs: Any) -> AWDLSTMClassifier:
+    """Our classifier with fastai's weights and dropouts."""
+    config = AWDLSTMConfig(vocab_size=VOCAB, **{f"{name}_dropout": value for name, value in DROPOUTS.items()})
+    head = HeadConfig(kind="single", classes=2)
+    ours = AWDLSTMClassifier(config, head, chunk_steps=CHUNK, gradient_steps=GRADIENT_STEPS)
+    no_bias = {"head.layers.2.bias": torch.zeros(50), "head.layers.6.bias": torch.zeros(2)}
+    ours.load_state_dict({**from_fastai(theirs.state_dict(), classifier_names()), **no_bias})
+    return ours
+
+
+def their_batches(documents: list[np.ndarray], size: int) -> list[Tensor]:
+    """(B, T) token ids as fastai's loader gives them to a classifier."""
+    from fastai.text.data import pad_chunk
+
+    ordered = sorted(documents, key=len, reverse=True)
+    batches = []
+    for start in range(0, len(ordered), size):
+        part = [torch.from_numpy(document.astype(np.int64)) for document in ordered[start : start + size]]
+        batches.append(
+            torch.stack([pad_chunk(ids, pad_idx=PAD_ID, seq_len=CHUNK, pad_len=len(part[0])) for ids in part])
+        )
+    return batches
+
+
+def check(ours: AWDLSTMClassifier, theirs: Any, documents: list[np.ndarray]) -> None:
+    """Both give the same probabilities to documents that neither pads."""
+    ours.eval(), theirs.eval()
+    ours.encoder.precision = "fp32"
+    some = documents[:4]
+    with torch.no_grad():
+        expected = torch.cat([theirs(batch)[0].softmax(1) for n in some for batch in their_batches([n], 1)])
+    difference = float((torch.from_numpy(predict_outputs(ours, some)) - expected).abs().max())
+    print(f"largest difference of probabilities, the same weights, fp32: {difference:.1e}\n")
+    if difference > 1e-5:
+        sys.exit("Not the same probabilities")
+
+
+def with_precision(ours: AWDLSTMClassifier, precision: str, run: Callable[[], Any]) -> Callable[[], Any]:
+    def chosen() -> None:
+        ours.encoder.precision = precision
+        run()
+
+    return chosen
+
+
+def inference_rows(
+    ours: AWDLSTMClassifier, theirs: Any, documents: list[np.ndarray], repeats: int
+) -> list[dict[str, Any]]:
+    ours.eval(), theirs.eval()
+
+    def fastai_predicts() -> None:
+        with torch.no_grad():
+            for batch in their_batches(documents, FASTAI_BATCH):
+                theirs(batch)[0].softmax(1)
+
+    runs = {
+        "auto": with_precision(ours, "auto", lambda: predict_outputs(ours, documents)),
+        "fp32": with_precision(ours, "fp32", lambda: predict_outputs(ours, documents)),
+        "fastai": fastai_predicts,
+    }
+    seconds = median_seconds_in_turn(runs, repeats)
+    rate = {name: len(documents) / value for name, value in seconds.items()}
+    return [
+        row(f"inference, {name}", "documents/s", rate[name], rate["fastai"], "fastai fp32") for name in ("auto", "fp32")
+    ]
+
+
+def latency_rows(ours: AWDLSTMClassifier, theirs: Any, documents: list[np.ndarray]) -> list[dict[str, Any]]:
+    ours.eval(), theirs.eval()
+    prepared = {}
+    for precision in ("auto", "fp32"):
+        ours.encoder.precision = precision
+        with torch.no_grad():
+            prepared[precision] = ours.encoder.prepare(1)
+    found: dict[str, list[float]] = {"auto": [], "fp32": [], "fastai": []}
+    with torch.no_grad():
+        for document in documents:
+            ids = torch.from_numpy(document.astype(np.int64))
+            for name, times in found.items():
+                start = time.perf_counter()
+                if name == "fastai":
+                    theirs(ids.unsqueeze(0))[0].softmax(1)
+                else:
+                    ours(ids.unsqueeze(1), torch.tensor([len(ids)]), None, prepared[name]).softmax(1)
+                times.append(1000 * (time.perf_counter() - start))
+    medians = {name: statistics.median(times) for name, times in found.items()}
+    return [
+        row(f"one document, {name}", "ms", medians[name], medians["fastai"], "fastai fp32", lower_is_better=True)
+        for name in ("auto", "fp32")
+    ]
+
+
+def training_rows(
+    ours: AWDLSTMClassifier, theirs: Any, documents: list[np.ndarray], repeats: int
+) -> list[dict[str, Any]]:
+    ours.train(), theirs.train()
+    ordered = sorted(documents, key=len)
+    starts = np.linspace(0, len(ordered) - TRAINING_BATCH, TRAINING_BATCHES).astype(int)
+    batches = [ordered[start : start + TRAINING_BATCH] for start in starts]
+    labels = torch.arange(TRAINING_BATCH) % 2
+    optimizers = {model: torch.optim.AdamW(model.parameters(), lr=1e-5, fused=True) for model in (ours, theirs)}
+
+    def learn(model: Any, outputs: Tensor) -> None:
+        torch.nn.functional.cross_entropy(outputs, labels).backward()
+        optimizers[model].step()
+        optimizers[model].zero_grad()
+
+    def we_learn() -> None:
+        for batch in batches:
+            lengths = torch.tensor([len(document) for document in batch])
+            ids = torch.zeros(int(lengths.max()), len(batch), dtype=torch.int64)
+            for column, document in enumerate(batch):
+                ids[: len(document), column] = torch.from_numpy(document.astype(np.int64))
+            learn(ours, ours(ids, lengths))
+
+    def they_learn() -> None:
+        for batch in batches:
+            learn(theirs, theirs(their_batches(batch, TRAINING_BATCH)[0])[0])
+
+    runs = {
+        "auto": with_precision(ours, "auto", we_learn),
+        "fp32": with_precision(ours, "fp32", we_learn),
+        "fastai": they_learn,
+    }
+    for run in runs.values():
+        run()
+    seconds = median_seconds_in_turn(runs, repeats)
+    rate = {name: len(batches) * TRAINING_BATCH / value for name, value in seconds.items()}
+    return [
+        row(f"training, {name}", "documents/s", rate[name], rate["fastai"], "fastai fp32") for name in ("auto", "fp32")
+    ]
+
+
+if __name__ == "__main__":
+    main()
