@@ -98,7 +98,7 @@ def float64_rows(fastai: Any, vocab_size: int) -> list[dict[str, Any]]:
     theirs.load_state_dict(to_fastai(ours.state_dict()))
     ours, theirs = ours.double(), theirs.double()
     rows = []
-    for backend in BACKENDS:
+    for backend in [name for name in BACKENDS if name != "fused"]:  # it has no float64
         ours.encoder.backend = backend
         differences = compare_outputs(ours, theirs, make_windows(vocab_size))
         rows += _rows(f"V {vocab_size:,}, our weights in fastai, {backend}, float64", differences, LIMIT_FLOAT64)
