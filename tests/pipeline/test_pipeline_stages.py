@@ -15,6 +15,7 @@ from ulmkit import TextClassifier
 from ulmkit.errors import ConfigError, DataError
 from ulmkit.evaluation import first_context
 from ulmkit.hub import ClassifierParts, LanguageModelParts
+from ulmkit.kernels import BACKENDS
 from ulmkit.pipeline import (
     ClassifierRecipe,
     LanguageModelRecipe,
@@ -70,6 +71,9 @@ def test_pretraining_lowers_perplexity_and_records_what_it_did() -> None:
     assert figures["perplexity"] < 0.8 * len(parts.vocabulary)
     assert np.exp(figures["loss"]) == pytest.approx(figures["perplexity"])
     assert (facts["stage"], facts["budget"], facts["steps"]) == ("pretraining", {"steps": 40}, 40)
+    assert facts["device"] == "cpu"
+    assert facts["precision"] in ("fp32", "bf16")
+    assert facts["backend"] in BACKENDS
     assert facts["splits"]["kind"] == "clean"
     assert [(row["split"], row["use"], row["documents"]) for row in facts["data"]] == [
         ("train", "training", 108),

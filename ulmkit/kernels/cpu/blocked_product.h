@@ -1,5 +1,38 @@
 // C = A B cut into pieces that fit registers and the first cache.
 
+// The piece that stays in registers: rows * groups sums, a line of B for each group, and a value of A. Kind: how far K is
+// in a line, and what a line and a value are.
+template <class Kind>
+struct RegisterTile {
+    using Element = typename Kind::Element;
+    static constexpr int64_t block_rows = Kind::block_rows, block_depth = Kind::block_depth;
+
+    template <int groups, int rows>
+    static void run(int64_t k, const Element* a, int64_t a_stride, const Element* b, int64_t group_stride, float* c,
+                    int64_t c_stride, bool accumulate) {
+        Floats sum[rows][groups];
+#pragma GCC unroll 8
+        for (int r = 0; r < rows; ++r)
+#pragma GCC unroll 4
+            for (int g = 0; g < groups; ++g) sum[r][g] = accumulate ? load(c + r * c_stride + g * width) : Floats{};
+        for (int64_t step = 0; step < k; step += Kind::step) {
+            typename Kind::Line lines[groups];
+#pragma GCC unroll 4
+            for (int g = 0; g < groups; ++g) lines[g] = Kind::line(b + g * group_stride + step * width);
+#pragma GCC unroll 8
+            for (int r = 0; r < rows; ++r) {
+                const typename Kind::Line value = Kind::everywhere(a + r * a_stride + step);
+#pragma GCC unroll 4
+                for (int g = 0; g < groups; ++g) sum[r][g] = Kind::add_product(sum[r][g], lines[g], value);
+            }
+        }
+#pragma GCC unroll 8
+        for (int r = 0; r < rows; ++r)
+#pragma GCC unroll 4
+            for (int g = 0; g < groups; ++g) store(c + r * c_stride + g * width, sum[r][g]);
+    }
+};
+
 // Tile::run<groups, rows>: the piece that stays in registers, block_rows rows at most; block_depth of K at once.
 template <class Tile>
 struct BlockedProduct {

@@ -2,6 +2,9 @@
 //
 // A may be read up to the next multiple of 16 rows; what stands there does not matter.
 
+#include "bf16.h"
+#include "tiles.h"
+
 class Engine : public Bf16 {
 public:
     using Element = PATH::Element;

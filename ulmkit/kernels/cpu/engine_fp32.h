@@ -1,5 +1,7 @@
 // Matrix products in fp32. B is in groups of `width` columns: [group][k][width].
 
+#include "blocked_product.h"
+
 struct Fp32 {
     using Element = float;
     static constexpr int64_t depth = 1;  // K is padded to a multiple of it
@@ -35,37 +37,18 @@ struct Fp32 {
     }
 };
 
-struct Fp32Tile {
+struct Fp32Kind {
     using Element = float;
-    static constexpr int64_t block_rows = ULMKIT_REGISTERS == 32 ? 6 : 3;  // times 4 groups, 4 lines of B and values of A
+    using Line = Floats;
+    static constexpr int64_t step = 1;
+    static constexpr int64_t block_rows = ULMKIT_REGISTERS == 32 ? 6 : 3;  // times 4 groups, 4 lines and values of A
     static constexpr int64_t block_depth = 384;
 
-    template <int groups, int rows>
-    static void run(int64_t k, const float* a, int64_t a_stride, const float* b, int64_t group_stride, float* c,
-                    int64_t c_stride, bool accumulate) {
-        Floats sum[rows][groups];
-#pragma GCC unroll 8
-        for (int r = 0; r < rows; ++r)
-#pragma GCC unroll 4
-            for (int g = 0; g < groups; ++g) sum[r][g] = accumulate ? load(c + r * c_stride + g * width) : Floats{};
-        for (int64_t step = 0; step < k; ++step) {
-            Floats column[groups];
-#pragma GCC unroll 4
-            for (int g = 0; g < groups; ++g) column[g] = load(b + g * group_stride + step * width);
-#pragma GCC unroll 8
-            for (int r = 0; r < rows; ++r) {
-                const Floats value = all(a[r * a_stride + step]);
-#pragma GCC unroll 4
-                for (int g = 0; g < groups; ++g) sum[r][g] += value * column[g];
-            }
-        }
-#pragma GCC unroll 8
-        for (int r = 0; r < rows; ++r)
-#pragma GCC unroll 4
-            for (int g = 0; g < groups; ++g) store(c + r * c_stride + g * width, sum[r][g]);
-    }
+    static Line line(const float* b) { return load(b); }
+    static Line everywhere(const float* a) { return all(*a); }
+    static Floats add_product(Floats sum, Line line, Line value) { return sum + value * line; }
 };
 
-struct Engine : Fp32, BlockedProduct<Fp32Tile> {
+struct Engine : Fp32, BlockedProduct<RegisterTile<Fp32Kind>> {
     using Element = float;
 };

@@ -1,12 +1,33 @@
-// All of a path, in its own namespace: its source file names PATH, ULMKIT_WIDTH and ULMKIT_REGISTERS and switches its
-// instructions on before it includes this, then an engine, then all.h.
+// All of a path, in its own namespace. Its source file names PATH, ULMKIT_WIDTH (floats of a vector), ULMKIT_REGISTERS and
+// ULMKIT_ENGINE, and switches its instructions on before it includes this.
 
 #include <omp.h>
 
 #include <cstdint>
 #include <cstring>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 #include "kernels.h"
+
+namespace ulmkit {
+namespace PATH {
+#include "vectors.h"
+#include "transpose.h"
+#include ULMKIT_ENGINE
+#include "lstm_shape.h"
+#include "lstm_pack.h"
+#include "lstm_forward.h"
+#include "lstm_backward.h"
+#include "sizes.h"
+#include "cross_entropy.h"
+}  // namespace PATH
+}  // namespace ulmkit
 
 // The path's row of the table in library.cpp.
 #define ULMKIT_PATH(name, condition)                                                               \

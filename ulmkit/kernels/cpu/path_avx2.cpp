@@ -8,18 +8,8 @@
 #define PATH avx2
 #define ULMKIT_WIDTH 8
 #define ULMKIT_REGISTERS 16
+#define ULMKIT_ENGINE "engine_fp32.h"
 #include "path.h"
-#include <immintrin.h>
-
-namespace ulmkit {
-namespace PATH {
-#include "vectors.h"
-#include "transpose.h"
-#include "blocked_product.h"
-#include "engine_fp32.h"
-#include "all.h"
-}  // namespace PATH
-}  // namespace ulmkit
 #if defined(__clang__)
 #pragma clang attribute pop
 #endif

@@ -8,20 +8,11 @@
 #define PATH avx512
 #define ULMKIT_WIDTH 16
 #define ULMKIT_REGISTERS 32
+#define ULMKIT_ENGINE "engine_fp32.h"
 #include "path.h"
-#include <immintrin.h>
-
-namespace ulmkit {
-namespace PATH {
-#include "vectors.h"
-#include "transpose.h"
-#include "blocked_product.h"
-#include "engine_fp32.h"
-#include "all.h"
-}  // namespace PATH
-}  // namespace ulmkit
 #if defined(__clang__)
 #pragma clang attribute pop
 #endif
-ULMKIT_PATH(avx512, __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
+ULMKIT_PATH(avx512, __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+                __builtin_cpu_supports("avx512vl"))
 #endif

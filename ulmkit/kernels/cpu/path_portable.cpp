@@ -2,15 +2,6 @@
 #define PATH portable
 #define ULMKIT_WIDTH 4
 #define ULMKIT_REGISTERS 16
+#define ULMKIT_ENGINE "engine_fp32.h"
 #include "path.h"
-
-namespace ulmkit {
-namespace PATH {
-#include "vectors.h"
-#include "transpose.h"
-#include "blocked_product.h"
-#include "engine_fp32.h"
-#include "all.h"
-}  // namespace PATH
-}  // namespace ulmkit
 ULMKIT_PATH(portable, true)

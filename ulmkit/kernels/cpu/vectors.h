@@ -17,7 +17,7 @@ inline Floats load(const float* from) {
 
 inline void store(float* to, Floats v) { std::memcpy(to, &v, sizeof v); }
 
-// e^x for x <= 0 and down to 0, relative error below 2e-7; NaN stays.
+// e^x for x <= 0, relative error below 2e-7 (the polynomial of Cephes, expf); below -87 as at -87; NaN stays.
 inline Floats exp_of_negative(Floats x) {
     const Floats lowest = all(-87.0f);
     x = x < lowest ? lowest : x;
