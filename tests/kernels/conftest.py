@@ -18,12 +18,13 @@ from ulmkit.kernels.cpu.library import Library, load_library
 
 PATHS = [(dtype, name) for dtype, names in library_module.PATHS.items() for name in names]
 EMULATED = "amx_bf16, emulated"
+SOURCES = Path(__file__).parents[2] / "ulmkit" / "kernels" / "cpu"
 
 
 @functools.cache
 def emulating_library() -> Library | str:
     """The library built with emulated tiles, or why it cannot be."""
-    compiler, sources = shutil.which("c++"), sorted(Path(library_module.__file__).parent.glob("*.cpp"))
+    compiler, sources = shutil.which("c++"), sorted(SOURCES.glob("*.cpp"))
     if compiler is None or not sources:
         return "built with emulated tiles only from source, by a compiler"
     with tempfile.TemporaryDirectory() as folder:

@@ -8,6 +8,7 @@ from torch import nn
 
 from ulmkit.errors import ConfigError
 from ulmkit.kernels import BACKENDS, draw_keep_bits, lstm, pack, unpack_keep_bits
+from ulmkit.kernels.cpu.library import choose_path
 from ulmkit.kernels.dispatch import LSTM_FUNCTIONS
 
 NAMES = ("x", "h0", "c0", "w_ih", "w_hh", "bias")
@@ -35,7 +36,14 @@ def exact_type(backend: str) -> torch.dtype:
     return torch.float32 if backend == "fused" else torch.float64
 
 
+def skip_without(backend: str, dtype: torch.dtype) -> None:
+    path, reason = choose_path(dtype)
+    if backend == "fused" and path is None:
+        pytest.skip(f"the backend {reason}")
+
+
 def run(values: dict, backend: str, lengths=None, dtype=None, keep_bits=None, keep_scale=1.0) -> tuple:
+    skip_without(backend, dtype or values["w_ih"].dtype)
     packed = pack(values["w_ih"], values["w_hh"], keep_bits, keep_scale, dtype, backend)
     return lstm(values["x"], values["h0"], values["c0"], packed, values["bias"], lengths)
 
