@@ -16,8 +16,13 @@ from ulmkit.kernels.cpu import fused_lstm
 from ulmkit.kernels.cpu import library as library_module
 from ulmkit.kernels.cpu.library import Library, load_library
 
-PATHS = [(dtype, name) for dtype, names in library_module.PATHS.items() for name in names]
-EMULATED = "amx_bf16, emulated"
+EMULATED = ", emulated"
+PATHS = [
+    (dtype, name + variant)
+    for dtype, names in library_module.PATHS.items()
+    for name in names
+    for variant in (("", EMULATED) if name.startswith("amx") else ("",))
+]
 SOURCES = Path(__file__).parents[2] / "ulmkit" / "kernels" / "cpu"
 
 
@@ -34,20 +39,35 @@ def emulating_library() -> Library | str:
         return Library(file)
 
 
-@pytest.fixture(params=[*PATHS, (torch.bfloat16, EMULATED)], ids=[*(name for _, name in PATHS), EMULATED])
+@pytest.fixture(
+    params=[path for path in PATHS if path[0] != torch.int8],
+    ids=[name for dtype, name in PATHS if dtype != torch.int8],
+)
 def dtype(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> torch.dtype:
     """The type of a path, which is the only one of its type while the test runs."""
     dtype, name = request.param
+    use_path(dtype, name, monkeypatch)
+    return dtype
+
+
+@pytest.fixture(params=[name for dtype, name in PATHS if dtype == torch.int8])
+def int8_path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A path for weights of bytes, the only one while the test runs."""
+    return use_path(torch.int8, request.param, monkeypatch)
+
+
+def use_path(dtype: torch.dtype, name: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Make a path the only one of its type, or skip the test where it does not run. Returns: its name."""
     library = load_library()
-    if name == EMULATED:
-        library, name = emulating_library(), "amx_bf16"
+    if name.endswith(EMULATED):
+        library, name = emulating_library(), name.removesuffix(EMULATED)
         monkeypatch.setattr(library_module, "load_library", emulating_library)
     if isinstance(library, str):
         pytest.skip(f"the kernel library is {library}")
     if name not in library.paths:
         pytest.skip(f"the processor has not what the path {name} needs")
     monkeypatch.setitem(library_module.PATHS, dtype, (name,))
-    return dtype
+    return name
 
 
 @pytest.fixture(autouse=True)

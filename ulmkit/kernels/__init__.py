@@ -11,12 +11,14 @@ from ulmkit.kernels.dispatch import (
 )
 from ulmkit.kernels.linear_cross_entropy import linear_cross_entropy, linear_nll
 from ulmkit.kernels.masks import draw_keep_bits, mask_recurrent, unpack_keep_bits
-from ulmkit.kernels.op import PackedWeights, lstm, pack
+from ulmkit.kernels.op import PackedWeights, lstm, pack, pack_int8
+from ulmkit.kernels.quantization import Int8Matrix, quantize_rows
 
 __all__ = [
     "BACKENDS",
     "PRECISIONS",
     "BackendStatus",
+    "Int8Matrix",
     "PackedWeights",
     "backend_statuses",
     "bf16_pays",
@@ -29,5 +31,7 @@ __all__ = [
     "lstm",
     "mask_recurrent",
     "pack",
+    "pack_int8",
+    "quantize_rows",
     "unpack_keep_bits",
 ]

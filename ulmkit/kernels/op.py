@@ -10,15 +10,16 @@ from ulmkit.kernels.cpu import fused_lstm
 from ulmkit.kernels.cpu.library import choose_path
 from ulmkit.kernels.dispatch import LSTM_FUNCTIONS, choose_backend
 from ulmkit.kernels.masks import mask_recurrent
+from ulmkit.kernels.quantization import Int8Matrix
 
 
 @dataclass(frozen=True)
 class PackedWeights:
     """Weights of one layer, masked and laid out for one backend, one training step or one load.
 
-    dtype: the type computed in. w_ih: (4H, E), w_hh: (4H, H); for the backend "fused" float32 as they were given, with
-    their `layout` beside, for the others masked and in `dtype`. Gradients flow through to the parameters they were
-    packed from.
+    dtype: the type computed in. w_ih: (4H, E), w_hh: (4H, H); for the backend "fused" float32 or bytes as they were
+    given, with their `layout` beside, for the others masked and in `dtype`. Gradients flow through to the parameters
+    they were packed from.
     """
 
     backend: str
@@ -60,10 +61,7 @@ def pack(
     Source: Merity, Keskar & Socher 2017, arXiv:1708.02182, section 2 (weight-dropped LSTM).
     """
     hidden = w_hh.shape[1]
-    if w_hh.shape[0] != 4 * hidden or w_ih.shape[0] != 4 * hidden:
-        raise ConfigError(
-            f"pack: expected w_ih (4H, E) and w_hh (4H, H), got {tuple(w_ih.shape)} and {tuple(w_hh.shape)}"
-        )
+    _check_weights(w_ih, w_hh)
     if keep_bits is not None and keep_bits.shape != (4 * hidden, (hidden + 7) // 8):
         raise ConfigError(
             f"keep_bits: expected shape {(4 * hidden, (hidden + 7) // 8)}, got {tuple(keep_bits.shape)}; "
@@ -85,6 +83,22 @@ def pack(
         return PackedWeights(backend, dtype, w_ih, w_hh, layout)
     masked = mask_recurrent(w_hh, keep_bits, keep_scale)
     return PackedWeights(backend, dtype, w_ih.to(dtype), masked.to(dtype))
+
+
+def pack_int8(w_ih: Int8Matrix, w_hh: Int8Matrix) -> PackedWeights:
+    """Lay weights of bytes out, for serving: inputs and states are rounded to bytes at each product, sums are exact.
+
+    On devices without kernels for it the weights are made float32 again.
+
+    Args: w_ih: (4H, E). w_hh: (4H, H).
+    Raises: ConfigError for shapes that do not fit.
+    """
+    _check_weights(w_ih.values, w_hh.values)
+    path = choose_path(torch.int8)[0] if w_hh.values.device.type == "cpu" else None
+    if path is None:
+        return pack(w_ih.to_float(), w_hh.to_float())
+    layout = fused_lstm.lay_out_int8(w_ih, w_hh, path)
+    return PackedWeights("fused", torch.float32, w_ih.values, w_hh.values, layout)
 
 
 def lstm(
@@ -115,6 +129,13 @@ def lstm(
     cell_dtype = torch.promote_types(dtype, torch.float32)
     y, h_n, c_n = run(x.to(dtype), h0.to(dtype), c0.to(cell_dtype), packed.w_ih, packed.w_hh, bias.to(dtype), lengths)
     return y, h_n.to(h0.dtype), c_n.to(c0.dtype)
+
+
+def _check_weights(w_ih: Tensor, w_hh: Tensor) -> None:
+    if w_hh.shape[0] != 4 * w_hh.shape[1] or w_ih.shape[0] != w_hh.shape[0]:
+        raise ConfigError(
+            f"pack: expected w_ih (4H, E) and w_hh (4H, H), got {tuple(w_ih.shape)} and {tuple(w_hh.shape)}"
+        )
 
 
 def _check_shapes(

@@ -1,7 +1,23 @@
 // C = A B cut into pieces that fit registers and the first cache.
 
+// Engines whose products take elements as they are.
+template <class Element>
+struct ElementsAreFactors {
+    using Factor = Element;
+    static constexpr int64_t row_end = 0, group_end = 0;  // of a row of A and a group of B, beyond K
+    static int64_t factor_bytes(int64_t, int64_t) { return 0; }
+    static const Element* factors(int64_t, int64_t, const Element* rows, void*) { return rows; }
+};
+
+// Sums of floats, made in C.
+struct FloatSums {
+    using Sum = Floats;
+    static Floats begin(const float* c, bool accumulate) { return accumulate ? load(c) : Floats{}; }
+    static void end(Floats sum, const void*, const void*, float* c, bool) { store(c, sum); }
+};
+
 // The piece that stays in registers: rows * groups sums, a line of B for each group, and a value of A. Kind: how far K is
-// in a line, and what a line and a value are.
+// in a line, what a line, a value and a sum are, and how a sum begins and goes to C.
 template <class Kind>
 struct RegisterTile {
     using Element = typename Kind::Element;
@@ -10,18 +26,18 @@ struct RegisterTile {
     template <int groups, int rows>
     static void run(int64_t k, const Element* a, int64_t a_stride, const Element* b, int64_t group_stride, float* c,
                     int64_t c_stride, bool accumulate) {
-        Floats sum[rows][groups];
+        typename Kind::Sum sum[rows][groups];
 #pragma GCC unroll 8
         for (int r = 0; r < rows; ++r)
 #pragma GCC unroll 4
-            for (int g = 0; g < groups; ++g) sum[r][g] = accumulate ? load(c + r * c_stride + g * width) : Floats{};
+            for (int g = 0; g < groups; ++g) sum[r][g] = Kind::begin(c + r * c_stride + g * width, accumulate);
         for (int64_t step = 0; step < k; step += Kind::step) {
             typename Kind::Line lines[groups];
 #pragma GCC unroll 4
             for (int g = 0; g < groups; ++g) lines[g] = Kind::line(b + g * group_stride + step * width);
 #pragma GCC unroll 8
             for (int r = 0; r < rows; ++r) {
-                const typename Kind::Line value = Kind::everywhere(a + r * a_stride + step);
+                const typename Kind::Value value = Kind::everywhere(a + r * a_stride + step);
 #pragma GCC unroll 4
                 for (int g = 0; g < groups; ++g) sum[r][g] = Kind::add_product(sum[r][g], lines[g], value);
             }
@@ -29,7 +45,9 @@ struct RegisterTile {
 #pragma GCC unroll 8
         for (int r = 0; r < rows; ++r)
 #pragma GCC unroll 4
-            for (int g = 0; g < groups; ++g) store(c + r * c_stride + g * width, sum[r][g]);
+            for (int g = 0; g < groups; ++g)
+                Kind::end(sum[r][g], a + r * a_stride + k, b + g * group_stride + k * width, c + r * c_stride + g * width,
+                          accumulate);
     }
 };
 

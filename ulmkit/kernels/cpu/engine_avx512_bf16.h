@@ -3,9 +3,10 @@
 #include "bf16.h"
 #include "blocked_product.h"
 
-struct PairKind {
+struct PairKind : FloatSums {
     using Element = PATH::Element;
     using Line = __m512bh;
+    using Value = __m512bh;
     static constexpr int64_t step = 2;
     static constexpr int64_t block_rows = 6;  // times 4 groups: 24 sums, 4 lines and values of A in 32 registers
     static constexpr int64_t block_depth = 1536;
@@ -21,6 +22,6 @@ struct PairKind {
     }
 };
 
-struct Engine : Bf16, BlockedProduct<RegisterTile<PairKind>> {
+struct Engine : Bf16, ElementsAreFactors<Element>, BlockedProduct<RegisterTile<PairKind>> {
     using Element = PATH::Element;
 };

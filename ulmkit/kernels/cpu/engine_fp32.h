@@ -37,9 +37,10 @@ struct Fp32 {
     }
 };
 
-struct Fp32Kind {
+struct Fp32Kind : FloatSums {
     using Element = float;
     using Line = Floats;
+    using Value = Floats;
     static constexpr int64_t step = 1;
     static constexpr int64_t block_rows = ULMKIT_REGISTERS == 32 ? 6 : 3;  // times 4 groups, 4 lines and values of A
     static constexpr int64_t block_depth = 384;
@@ -49,6 +50,6 @@ struct Fp32Kind {
     static Floats add_product(Floats sum, Line line, Line value) { return sum + value * line; }
 };
 
-struct Engine : Fp32, BlockedProduct<RegisterTile<Fp32Kind>> {
+struct Engine : Fp32, ElementsAreFactors<float>, BlockedProduct<RegisterTile<Fp32Kind>> {
     using Element = float;
 };

@@ -20,6 +20,7 @@ from ulmkit.kernels.cpu.library import (
     library,
     workspace,
 )
+from ulmkit.kernels.quantization import Int8Matrix
 
 
 @dataclass
@@ -27,7 +28,8 @@ class Layout:
     """Weights of a layer as the products read them.
 
     path: what they are laid out for. forward, backward: for either direction in time; backward is None until a
-    gradient is asked for. keep_bits, keep_scale: the recurrent mask. versions: of the weights.
+    gradient is asked for. keep_bits, keep_scale: the recurrent mask. versions: of the weights; None for bytes, which
+    have no gradient.
     """
 
     path: str
@@ -35,7 +37,7 @@ class Layout:
     backward: Tensor | None
     keep_bits: Tensor | None
     keep_scale: float
-    versions: tuple[int, int]
+    versions: tuple[int, int] | None
 
     def laid_out_backward(self, w_ih: Tensor, w_hh: Tensor) -> Tensor:
         """`backward`, laid out now if it has not been.
@@ -75,12 +77,25 @@ def lay_out(
     packing = Packing(
         address(w_ih),
         address(w_hh),
+        None,
+        None,
         address(layout.keep_bits),
         keep_scale,
         address(layout.forward),
         address(layout.backward),
         address(workspace(sizes.pack_workspace)),
     )
+    library().pack(path, layer, packing)
+    return layout
+
+
+def lay_out_int8(w_ih: Int8Matrix, w_hh: Int8Matrix, path: str) -> Layout:
+    """Lay weights of bytes out. Args: w_ih: (4H, E). w_hh: (4H, H). path: from `choose_path`."""
+    tensors = [tensor.contiguous() for tensor in (w_ih.values, w_hh.values, w_ih.scales, w_hh.scales)]
+    layer = Layer(w_ih.values.shape[1], w_hh.values.shape[1])
+    sizes = library().sizes(path, layer, Sequences(0, 0, None, None), learns=False)
+    layout = Layout(path, _bytes(sizes.forward_weights), None, None, 1.0, None)
+    packing = Packing(*(address(tensor) for tensor in tensors), None, 1.0, address(layout.forward), None, None)
     library().pack(path, layer, packing)
     return layout
 
@@ -122,6 +137,8 @@ class _FusedLSTM(torch.autograd.Function):
         grad_enabled: bool,
     ) -> tuple[Tensor, Tensor, Tensor]:
         learns = grad_enabled and any(ctx.needs_input_grad)
+        if learns and layout.versions is None:
+            raise ConfigError("lstm: weights of bytes have no gradients; train the model they were made from")
         steps, batch, inputs = x.shape
         hidden = w_hh.shape[1]
         x, h0, c0, bias = (tensor.contiguous() for tensor in (x, h0, c0, bias))

@@ -25,9 +25,12 @@ struct Sizes {
     int64_t pack_workspace, forward_workspace, backward_workspace;
 };
 
+// Weights of float, or for the paths of int8 of bytes with a scale for each row; those have neither mask nor backward.
 struct Packing {
-    const float* w_ih;         // [4H, E]
-    const float* w_hh;         // [4H, H]
+    const void* w_ih;          // [4H, E]
+    const void* w_hh;          // [4H, H]
+    const float* scales_ih;    // [4H]
+    const float* scales_hh;    // [4H]
     const uint8_t* keep_bits;  // [4H, ceil(H / 8)], lowest bit first; or null
     float keep_scale;
     void* forward_weights;
@@ -89,6 +92,7 @@ struct CrossEntropy {
     void* workspace;
 };
 
+// A path of int8 has no backward and no cross-entropy.
 struct Path {
     const char* name;
     bool (*runs_here)();

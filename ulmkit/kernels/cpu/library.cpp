@@ -10,16 +10,17 @@
 
 namespace ulmkit {
 
-extern const Path path_portable;
+extern const Path path_portable, path_portable_int8;
 #if defined(__x86_64__)
 extern const Path path_avx2, path_avx512, path_avx512_bf16, path_amx_bf16;
+extern const Path path_avx2_int8, path_avx512_vnni, path_amx_int8;
 #endif
 
 static const Path* const paths[] = {
 #if defined(__x86_64__)
-    &path_amx_bf16, &path_avx512_bf16, &path_avx512, &path_avx2,
+    &path_amx_bf16, &path_avx512_bf16, &path_avx512, &path_avx2, &path_amx_int8, &path_avx512_vnni, &path_avx2_int8,
 #endif
-    &path_portable,
+    &path_portable, &path_portable_int8,
 };
 static constexpr int count = sizeof paths / sizeof *paths;
 
@@ -28,7 +29,7 @@ static constexpr int count = sizeof paths / sizeof *paths;
 using namespace ulmkit;
 
 // Of kernels.h; library.py expects its own.
-ULMKIT_EXPORT int ulmkit_version() { return 3; }
+ULMKIT_EXPORT int ulmkit_version() { return 4; }
 
 // The name of a path, the fastest of its precision first; null after the last.
 ULMKIT_EXPORT const char* ulmkit_path_name(int path) { return path < count ? paths[path]->name : nullptr; }

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-VERSION = 3
+VERSION = 4
 """Of kernels.h: a library built from another is not called."""
 
 
@@ -41,6 +41,8 @@ class Packing(Structure):
     _fields_: ClassVar = [
         ("w_ih", c_void_p),
         ("w_hh", c_void_p),
+        ("scales_ih", c_void_p),
+        ("scales_hh", c_void_p),
         ("keep_bits", c_void_p),
         ("keep_scale", c_float),
         ("forward_weights", c_void_p),
@@ -144,8 +146,12 @@ class Library:
         self._functions.ulmkit_cross_entropy(number, byref(task), threads)
 
 
-PATHS = {torch.bfloat16: ("amx_bf16", "avx512_bf16"), torch.float32: ("avx512", "avx2", "portable")}
-"""The paths that compute in each type, the fastest first."""
+PATHS = {
+    torch.bfloat16: ("amx_bf16", "avx512_bf16"),
+    torch.float32: ("avx512", "avx2", "portable"),
+    torch.int8: ("amx_int8", "avx512_vnni", "avx2_int8", "portable_int8"),
+}
+"""The paths that multiply in each type, the fastest first."""
 
 
 def choose_path(dtype: torch.dtype) -> tuple[str | None, str]:

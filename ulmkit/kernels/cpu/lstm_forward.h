@@ -47,18 +47,21 @@ inline void finish_units(const Shape& shape, int64_t group, int64_t rows, const 
 
 class ForwardPass {
 public:
-    ForwardPass(Layer layer, const Sequences& sequences, const Forward& forward)
+    ForwardPass(Layer layer, const Sequences& sequences, const Forward& forward, int threads)
         : shape_(layer), sequences_(sequences), forward_(forward),
-          weights_(static_cast<const Element*>(forward.weights)), hidden_(static_cast<Element*>(forward.kept.hidden)),
+          weights_ih_(static_cast<const Factor*>(forward.weights)),
+          weights_hh_(weights_ih_ + shape_.groups * shape_.input_group), hidden_(static_cast<Element*>(forward.kept.hidden)),
           gates_(static_cast<Element*>(forward.kept.gates)), blocks_{gates_ != nullptr, sequences.batch},
-          sums_(static_cast<float*>(forward.workspace)),
-          inputs_(static_cast<Element*>(gates_ != nullptr
-                                            ? forward.kept.inputs
-                                            : sums_ + most_chunk_rows(sequences) * shape_.gates)) {}
-
-    static int64_t workspace_bytes(const Shape& shape, const Sequences& sequences) {
-        return most_chunk_rows(sequences) * (shape.gates * 4 + shape.inputs_wide * int64_t(sizeof(Element)));
+          inputs_(static_cast<Element*>(forward.kept.inputs)),
+          factor_bytes_(up(Engine::factor_bytes(most_chunk_rows(sequences), most(shape_.inputs_wide, shape_.hidden_wide)), 64)) {
+        Workspace workspace(forward.workspace);
+        sums_ = workspace.take<float>(most_chunk_rows(sequences) * shape_.gates);
+        if (inputs_ == nullptr) inputs_ = workspace.take<Element>(most_chunk_rows(sequences) * shape_.inputs_wide);
+        factors_ = workspace.take<char>(threads * factor_bytes_);
+        bytes_ = workspace.bytes();
     }
+
+    int64_t workspace_bytes() const { return bytes_; }
 
     // What one thread does; all threads call it together.
     void run(int thread, int threads) {
@@ -73,9 +76,10 @@ public:
             Element* inputs = inputs_ + (gates_ != nullptr ? row * shape_.inputs_wide : 0);
             copy_inputs(t, end, inputs, thread, threads);
 #pragma omp barrier
-            multiply_inputs(slice, rows, inputs);
+            void* space = factors_ + thread * factor_bytes_;
+            multiply_inputs(slice, rows, inputs, space);
             for (int64_t from = 0; t < end; ++t) {
-                step(t, slice, rows, from, row, row_before);
+                step(t, slice, rows, from, row, row_before, space);
                 from += sequences_.running[t];
                 row_before = row;
                 row += sequences_.running[t];
@@ -117,26 +121,26 @@ private:
     }
 
     // The sums of a chunk: [group][row][4][width].
-    void multiply_inputs(Slice slice, int64_t rows, const Element* inputs) {
-        const int64_t each = shape_.inputs_wide * width;
+    void multiply_inputs(Slice slice, int64_t rows, const Element* inputs, void* space) {
+        const int64_t k = shape_.inputs_wide;
+        const Factor* factors = Engine::factors(rows, k, inputs, space);
         for (int64_t group = slice.first; group < slice.last; ++group)
-            Engine::product(rows, 4, shape_.inputs_wide, inputs, shape_.inputs_wide, weights_ + group * 4 * each, each,
-                            sums_ + group * rows * 4 * width, 4 * width, false);
+            Engine::product(rows, 4, k, factors, k + Engine::row_end, weights_ih_ + group * shape_.input_group,
+                            shape_.input_group / 4, sums_ + group * rows * 4 * width, 4 * width, false);
     }
 
-    void step(int64_t t, Slice slice, int64_t rows, int64_t from, int64_t row, int64_t row_before) {
-        const int64_t running = sequences_.running[t], each = shape_.hidden_wide * width;
+    void step(int64_t t, Slice slice, int64_t rows, int64_t from, int64_t row, int64_t row_before, void* space) {
+        const int64_t running = sequences_.running[t], k = shape_.hidden_wide;
         const int64_t next = t + 1 < sequences_.steps ? sequences_.running[t + 1] : 0;
         const int64_t before = blocks_.before(t, row_before), after = blocks_.after(t, row);
-        const Element* weights = weights_ + shape_.gates * shape_.inputs_wide;
-        const Element* h_before = hidden_ + before * shape_.hidden_wide;
-        Element* h_after = hidden_ + after * shape_.hidden_wide;
+        const Factor* h_before = Engine::factors(running, k, hidden_ + before * k, space);
+        Element* h_after = hidden_ + after * k;
         float* c_after = forward_.kept.cells + after * shape_.units;
         Element* y = static_cast<Element*>(forward_.y) + t * sequences_.batch * shape_.hidden;
         for (int64_t group = slice.first; group < slice.last; ++group) {
             float* sums = sums_ + (group * rows + from) * 4 * width;
-            Engine::product(running, 4, shape_.hidden_wide, h_before, shape_.hidden_wide, weights + group * 4 * each,
-                            each, sums, 4 * width, true);
+            Engine::product(running, 4, k, h_before, k + Engine::row_end, weights_hh_ + group * shape_.hidden_group,
+                            shape_.hidden_group / 4, sums, 4 * width, true);
             finish_units(shape_, group, running, sums, forward_.bias, forward_.kept.cells + before * shape_.units,
                          c_after, h_after, gates_ == nullptr ? nullptr : gates_ + row * shape_.gates, y,
                          sequences_.order);
@@ -165,16 +169,19 @@ private:
     const Shape shape_;
     const Sequences& sequences_;
     const Forward& forward_;
-    const Element* weights_;
+    const Factor* weights_ih_;
+    const Factor* weights_hh_;
     Element* hidden_;
     Element* gates_;
     const Blocks blocks_;
-    float* sums_;
     Element* inputs_;
+    float* sums_;            // [group][row of a chunk][4][width]
+    char* factors_;          // a thread's rows as the products take them, where that is not as they are
+    int64_t factor_bytes_, bytes_;
 };
 
 inline void forward(Layer layer, Sequences sequences, Forward forward, int threads) {
-    ForwardPass pass(layer, sequences, forward);
+    ForwardPass pass(layer, sequences, forward, threads);
 #pragma omp parallel num_threads(threads)
     pass.run(omp_get_thread_num(), omp_get_num_threads());
 }

@@ -64,10 +64,10 @@ inline void pack(Layer layer, Packing packing, int threads) {
         Element* rows = static_cast<Element*>(packing.workspace) +
                         thread * 4 * width * most(shape.inputs_wide, shape.hidden_wide);
         for (int64_t group = slice.first; group < slice.last; ++group) {
-            pack_group(shape, group, packing.w_ih, shape.inputs, shape.inputs_wide, nullptr, 1.0f, rows, forward,
+            pack_group(shape, group, static_cast<const float*>(packing.w_ih), shape.inputs, shape.inputs_wide, nullptr, 1.0f, rows, forward,
                        backward);
-            pack_group(shape, group, packing.w_hh, shape.hidden, shape.hidden_wide, packing.keep_bits,
-                       packing.keep_scale, rows, forward + shape.gates * shape.inputs_wide, backward_hh);
+            pack_group(shape, group, static_cast<const float*>(packing.w_hh), shape.hidden, shape.hidden_wide, packing.keep_bits,
+                       packing.keep_scale, rows, forward + shape.groups * shape.input_group, backward_hh);
         }
     }
 }

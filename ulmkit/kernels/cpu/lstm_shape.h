@@ -3,7 +3,8 @@
 // Hidden units are handled in groups of `width`, all four gates of a group together, and are dealt out to the threads
 // in fixed slices: every sum is made by one thread in one order, whatever their number.
 
-using Element = Engine::Element;
+using Element = Engine::Element;  // of inputs and outputs
+using Factor = Engine::Factor;    // of products
 
 inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 inline int64_t most(int64_t a, int64_t b) { return a < b ? b : a; }
@@ -15,6 +16,7 @@ struct Shape {
     int64_t groups;                  // of hidden units
     int64_t units;                   // groups * width
     int64_t gates;                   // 4 * units: [group][gate][unit], the K of the backward's products
+    int64_t input_group, hidden_group;  // factors of a group of 4 gates of W_ih and W_hh, laid out for the forward
 
     explicit Shape(Layer layer) : inputs(layer.inputs), hidden(layer.hidden) {
         const int64_t multiple = most(Engine::depth, width);
@@ -23,6 +25,8 @@ struct Shape {
         groups = (hidden + width - 1) / width;
         units = groups * width;
         gates = 4 * units;
+        input_group = 4 * (inputs_wide * width + Engine::group_end);
+        hidden_group = 4 * (hidden_wide * width + Engine::group_end);
     }
     int64_t present(int64_t group) const { return least(width, hidden - group * width); }
 };

@@ -1,5 +1,5 @@
 // All of a path, in its own namespace. Its source file names PATH, ULMKIT_WIDTH (floats of a vector), ULMKIT_REGISTERS and
-// ULMKIT_ENGINE, and switches its instructions on before it includes this.
+// ULMKIT_ENGINE, and switches its instructions on before it includes this. With ULMKIT_SERVES the path is one of int8.
 
 #include <omp.h>
 
@@ -21,15 +21,27 @@ namespace PATH {
 #include "transpose.h"
 #include ULMKIT_ENGINE
 #include "lstm_shape.h"
-#include "lstm_pack.h"
 #include "lstm_forward.h"
+#if defined(ULMKIT_SERVES)
+#include "lstm_int8.h"
+#else
+#include "lstm_pack.h"
 #include "lstm_backward.h"
 #include "sizes.h"
 #include "cross_entropy.h"
+#endif
 }  // namespace PATH
 }  // namespace ulmkit
 
 // The path's row of the table in library.cpp.
+#if defined(ULMKIT_SERVES)
+#define ULMKIT_PATH(name, condition)                                                                                    \
+    namespace ulmkit {                                                                                                  \
+    extern const Path path_##name;                                                                                      \
+    const Path path_##name{#name,         [] { return bool(condition); }, name::sizes, name::pack, name::forward, nullptr, \
+                           nullptr, nullptr};                                                                           \
+    }
+#else
 #define ULMKIT_PATH(name, condition)                                                               \
     namespace ulmkit {                                                                             \
     extern const Path path_##name;                                                                 \
@@ -37,3 +49,4 @@ namespace PATH {
                            name::pack,     name::forward,                  name::backward,         \
                            name::cross_entropy_bytes, name::cross_entropy};                        \
     }
+#endif

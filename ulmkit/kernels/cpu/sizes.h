@@ -5,13 +5,14 @@ inline Sizes sizes(Layer layer, Sequences sequences, bool learns, int threads) {
     const int64_t rows = total_rows(sequences), element = sizeof(Element);
     const int64_t states = sequences.batch + (learns ? rows : sequences.batch) + 16;  // without a backward two blocks take turns
     Sizes found;
-    found.forward_weights = found.backward_weights = shape.gates * (shape.inputs_wide + shape.hidden_wide) * element;
+    found.forward_weights = shape.groups * (shape.input_group + shape.hidden_group) * int64_t(sizeof(Factor));
+    found.backward_weights = shape.gates * (shape.inputs_wide + shape.hidden_wide) * element;
     found.inputs = learns ? (rows + 16) * shape.inputs_wide * element : 0;
     found.hidden = states * shape.hidden_wide * element;
     found.cells = states * shape.units * 4;
     found.gates = learns ? rows * shape.gates * element : 0;
     found.pack_workspace = threads * 4 * width * most(shape.inputs_wide, shape.hidden_wide) * element;
-    found.forward_workspace = ForwardPass::workspace_bytes(shape, sequences);
+    found.forward_workspace = ForwardPass(layer, sequences, Forward{}, threads).workspace_bytes();
     found.backward_workspace = BackwardPass(layer, sequences, Backward{}, threads).workspace_bytes();
     return found;
 }

@@ -1,5 +1,5 @@
-// The AMX instructions that the engine uses, by the number of the tile; and the same in plain C++, for checking the
-// engine on processors without them.
+// The AMX instructions that the engines use, by the number of the tile; and the same in plain C++, for checking the
+// engines on processors without them. With ULMKIT_TILES_OF_BYTES the product is of signed bytes, else of bf16.
 
 struct alignas(64) TileConfig {
     uint8_t palette = 1, start_row = 0, reserved[14] = {};
@@ -28,6 +28,20 @@ inline void emulated_store(int tile, void* to, int64_t stride) {
         std::memcpy(static_cast<char*>(to) + row * stride, emulated_tiles[tile][row], 64);
 }
 
+#if defined(ULMKIT_TILES_OF_BYTES)
+// sum[m][n] += a[m][4k + j] b[k][4n + j], j from 0 to 3
+inline void emulated_product(int sum, int a, int b) {
+    for (int m = 0; m < 16; ++m) {
+        int32_t row[16];
+        std::memcpy(row, emulated_tiles[sum][m], 64);
+        for (int k = 0; k < 16; ++k)
+            for (int n = 0; n < 16; ++n)
+                for (int j = 0; j < 4; ++j)
+                    row[n] += int8_t(emulated_tiles[a][m][4 * k + j]) * int8_t(emulated_tiles[b][k][4 * n + j]);
+        std::memcpy(emulated_tiles[sum][m], row, 64);
+    }
+}
+#else
 inline float emulated_float(const uint8_t* half) {
     const uint32_t bits = uint32_t(half[0]) << 16 | uint32_t(half[1]) << 24;
     float value;
@@ -48,6 +62,7 @@ inline void emulated_product(int sum, int a, int b) {
         std::memcpy(emulated_tiles[sum][m], row, 64);
     }
 }
+#endif
 
 inline bool tiles_are_here() { return true; }
 
@@ -58,14 +73,23 @@ inline bool tiles_are_here() { return true; }
 #define TILE_ZERO(tile) _tile_zero(tile)
 #define TILE_LOAD(tile, from, stride_bytes) _tile_loadd(tile, from, stride_bytes)
 #define TILE_STORE(tile, to, stride_bytes) _tile_stored(tile, to, stride_bytes)
+#if defined(ULMKIT_TILES_OF_BYTES)
+#define TILE_PRODUCT(sum, a, b) _tile_dpbssd(sum, a, b)
+#else
 #define TILE_PRODUCT(sum, a, b) _tile_dpbf16ps(sum, a, b)
+#endif
 
 #if defined(__linux__)
 
-// Whether the processor has AMX bf16 and the system lets this process use it: Linux wants to be asked.
+// Whether the processor has AMX tiles of the type, and the system lets this process use them: Linux wants to be asked.
 inline bool tiles_are_here() {
+#if defined(ULMKIT_TILES_OF_BYTES)
+    constexpr int type_bit = 25;
+#else
+    constexpr int type_bit = 22;
+#endif
     unsigned a, b, c, d;
-    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(d >> 22 & 1) || !(d >> 24 & 1)) return false;
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(d >> type_bit & 1) || !(d >> 24 & 1)) return false;
     constexpr long request_permission = 0x1023, tile_data = 18;
     return syscall(SYS_arch_prctl, request_permission, tile_data) == 0;
 }

@@ -1,0 +1,25 @@
+// Matrix products of bytes by AVX-512 dot products of four, which want one side unsigned: 128 is added to A, and 128 times
+// the sums of B's columns taken off again.
+
+#include "engine_int8.h"
+
+struct VnniKind : ByteSums {
+    using Line = __m512i;
+    using Value = __m512i;
+    static constexpr int64_t block_rows = 6;
+
+    static Line line(const Element* b) { return _mm512_loadu_si512(b); }
+    static Value everywhere(const Element* a) { return _mm512_set1_epi32(four(a) ^ int32_t(0x80808080)); }
+    static Ints add_product(Ints sum, Line line, Value value) {
+        return (Ints)_mm512_dpbusd_epi32((__m512i)sum, value, line);
+    }
+    static void end(Ints sum, const Element* a_end, const Element* b_end, float* c, bool accumulate) {
+        Ints shifts;
+        std::memcpy(&shifts, b_end + 4 * width, sizeof shifts);
+        ByteSums::end(sum - shifts, a_end, b_end, c, accumulate);
+    }
+};
+
+struct Engine : Int8, BlockedProduct<RegisterTile<VnniKind>> {
+    using Element = PATH::Element;
+};

@@ -1,0 +1,95 @@
+// Matrix products of signed bytes with 32-bit sums, for serving: weights in one byte, inputs rounded to one at each product.
+//
+// A row x of A becomes round(x / s) with s = max |x| / 127, and ends with its s. A group of B, in lines of 4 k of every
+// column, [k / 4][column][4], ends with its columns' scales and, for instructions that want A unsigned, 128 times the sums
+// of its columns.
+//
+// Source: symmetric quantisation, Jacob et al. 2018, arXiv:1712.05877, section 2.1, with zero-point 0.
+
+#include "blocked_product.h"
+
+using Element = float;
+
+struct Int8 {
+    using Factor = int8_t;
+    static constexpr int64_t depth = 64;
+    static constexpr int64_t row_end = 64, group_end = 8 * width;  // bytes after K; a row's next begins a cache line
+
+    static Floats load(const float* from) { return PATH::load(from); }
+    static void store(float* to, Floats v) { PATH::store(to, v); }
+
+    static int64_t factor_bytes(int64_t rows, int64_t k) { return (rows + 16) * (k + row_end); }
+
+    // Rows [rows][k] of floats as rows of A; one with a value that is no number or not finite has no finite scale.
+    static const Factor* factors(int64_t rows, int64_t k, const float* from, void* space) {
+        Factor* to = static_cast<Factor*>(space);
+        for (int64_t row = 0; row < rows; ++row, from += k, to += k + row_end) {
+            Floats largest{}, nothing{};
+            for (int64_t n = 0; n < k; n += width) {
+                const Floats v = load(from + n), size = v < 0.0f ? -v : v;
+                largest = size > largest ? size : largest;
+                nothing += v * 0.0f;
+            }
+            float most = largest[0], broken = nothing[0];
+            for (int64_t lane = 1; lane < width; ++lane) {
+                most = largest[lane] > most ? largest[lane] : most;
+                broken += nothing[lane];
+            }
+            const float scale = most / 127.0f + broken, inverse = scale > 0.0f ? 127.0f / most : 0.0f;
+            std::memcpy(to + k, &scale, sizeof scale);
+            for (int64_t n = 0; n < k; n += width) store_bytes(to + n, broken == 0.0f ? load(from + n) * inverse : Floats{});
+        }
+        return static_cast<const Factor*>(space);
+    }
+
+    static void store_bytes(Factor* to, Floats v) {
+        typedef int8_t Bytes __attribute__((vector_size(ULMKIT_WIDTH)));
+        const Floats shift = all(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer
+        const Bytes bytes = __builtin_convertvector(__builtin_convertvector((v + shift) - shift, Ints), Bytes);
+        std::memcpy(to, &bytes, sizeof bytes);
+    }
+
+    // One group of B from `columns` rows [k] of the weights, those beyond at zero.
+    static void pack_columns(int64_t k, int64_t k_wide, int64_t columns, const int8_t* source, const float* scales,
+                             Factor* b) {
+        std::memset(b, 0, k_wide * width + group_end);
+        for (int64_t column = 0; column < columns; ++column) {
+            int32_t sum = 0;
+            for (int64_t n = 0; n < k; ++n) {
+                const int8_t value = source[column * k + n];
+                b[n / 4 * 4 * width + column * 4 + n % 4] = value;
+                sum += value;
+            }
+            sum *= 128;
+            std::memcpy(b + k_wide * width + column * 4, scales + column, 4);
+            std::memcpy(b + k_wide * width + (width + column) * 4, &sum, 4);
+        }
+    }
+
+    // Sums of products as floats; a_end and b_end: what a row of A and a group of B end with.
+    static Floats value(Ints sum, const Factor* a_end, const Factor* b_end) {
+        float scale;
+        std::memcpy(&scale, a_end, sizeof scale);
+        Floats scales;
+        std::memcpy(&scales, b_end, sizeof scales);
+        return __builtin_convertvector(sum, Floats) * (scales * scale);
+    }
+};
+
+struct ByteSums {
+    using Element = int8_t;
+    using Sum = Ints;
+    static constexpr int64_t step = 4;
+    static constexpr int64_t block_depth = int64_t(1) << 40;  // all of K: sums are made floats at its end
+
+    static Ints begin(const float*, bool) { return Ints{}; }
+    static void end(Ints sum, const Element* a_end, const Element* b_end, float* c, bool accumulate) {
+        const Floats found = Int8::value(sum, a_end, b_end);
+        store(c, accumulate ? load(c) + found : found);
+    }
+    static int32_t four(const Element* a) {
+        int32_t values;
+        std::memcpy(&values, a, sizeof values);
+        return values;
+    }
+};
