@@ -62,7 +62,8 @@ def train(data: str, folder: Path, settings: list[str]) -> None:
         command = [sys.executable, "-m", "ulmkit", "pretrain", data, "--out", str(out), *settings, *resume]
         command += ["--precision", precision, "--threads", threads]
         running.append(subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": threads}))
-    if any([process.wait() for process in running]):
+    statuses = [process.wait() for process in running]
+    if any(statuses):
         sys.exit("a training did not end well: see above")
 
 
