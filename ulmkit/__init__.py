@@ -4,13 +4,14 @@ import importlib
 from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["DataOptions", "LanguageModel", "RunOptions", "TextClassifier", "__version__"]
+__all__ = ["DataOptions", "LanguageModel", "RunOptions", "TextClassifier", "__version__", "export_int8"]
 
 _WHERE = {
     "DataOptions": "ulmkit.pipeline",
     "LanguageModel": "ulmkit.api",
     "RunOptions": "ulmkit.pipeline",
     "TextClassifier": "ulmkit.api",
+    "export_int8": "ulmkit.api",
 }
 
 

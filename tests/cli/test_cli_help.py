@@ -23,6 +23,7 @@ PANELS = {
     "predict": {"Data", "Machine"},
     "score": {"Data", "Machine"},
     "generate": {"Machine"},
+    "export": {"Data", "Machine"},
     "lr-find": {"Data", "Recipe", "Machine"},
     "info": {"Machine"},
 }

@@ -46,7 +46,7 @@ class ClassifierStream:
     def _read(self, tokens: Sequence[str]) -> None:
         model = self._parts.model
         ids = torch.from_numpy(self._parts.vocabulary.encode(tokens).astype(np.int64)).unsqueeze(1)
-        device = model.encoder.embedding.weight.device
+        device = model.encoder.device
         with torch.no_grad():
             for chunk in ids.split(model.chunk_steps):
                 if len(chunk):

@@ -135,7 +135,7 @@ class LanguageModel:
         stop = [] if vocabulary.bos_id is None else [vocabulary.bos_id]
         unwanted = [vocabulary.pad_id, vocabulary.unk_id if no_unk else None]
         forbidden = [number for number in unwanted if number is not None]
-        device = parts.model.encoder.embedding.weight.device
+        device = parts.model.encoder.device
         start = torch.from_numpy(ids).to(device)
         if beam is not None:
             found = beam_search(parts.model, start, tokens, width=max(beam, samples), forbidden=forbidden, stop=stop)

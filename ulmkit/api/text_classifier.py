@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,12 @@ from ulmkit.api.common import as_texts, one_budget, placed
 from ulmkit.api.language_model import LanguageModel
 from ulmkit.config import check_probability
 from ulmkit.errors import ConfigError, DataError, FolderError
+from ulmkit.evaluation import PairedComparison, compare_paired
 from ulmkit.hub import ClassifierParts, Pair, load_model, resolve_model, save_classifier
 from ulmkit.pipeline import (
     DataOptions,
     RunOptions,
+    document_scores,
     evaluation_options,
     make_report,
     predict_backward,
@@ -136,6 +139,48 @@ class TextClassifier:
 
         Args: split: which part of the data; None: all of it. by: columns by whose values errors are counted.
         """
+        outputs, corpus, rows = self._outputs(data, split, data_options, by)
+        return make_report(outputs, corpus, rows, by)
+
+    def to_int8(self) -> "TextClassifier":
+        """The same classifier with the encoder's weights as bytes, for serving: a quarter of the size, and faster.
+
+        See `compare` for what it costs in accuracy.
+        """
+        members = [
+            None if parts is None else replace(parts, model=parts.model.to_int8())
+            for parts in (self.parts, self.backward)
+        ]
+        assert members[0] is not None
+        return TextClassifier(members[0], members[1])
+
+    def compare(
+        self,
+        other: "TextClassifier",
+        data: Data | EncodedCorpus,
+        *,
+        split: str | None = None,
+        data_options: DataOptions | None = None,
+    ) -> PairedComparison:
+        """This classifier ("before") and another one made from it ("after") on the same labelled documents.
+
+        Args: split: which part of the data; None: all of it.
+        """
+        scored = []
+        for classifier in (self, other):
+            outputs, corpus, rows = classifier._outputs(data, split, data_options)
+            measure, scores = document_scores(outputs, corpus, rows)
+            scored.append(scores)
+        return compare_paired(scored[0], scored[1], measure, bounded=self.task != "number")
+
+    def _outputs(
+        self,
+        data: Data | EncodedCorpus,
+        split: str | None,
+        data_options: DataOptions | None,
+        by: Sequence[str] = (),
+    ) -> tuple[Outputs, EncodedCorpus, np.ndarray]:
+        """What it gives to labelled documents, and these as rows of their corpus."""
         found, corpus, rows = [], None, np.array([])
         options = evaluation_options(data_options, data, self.parts.facts).keeping(by)
         for parts in (self.parts, self.backward):
@@ -154,7 +199,7 @@ class TextClassifier:
                 raise DataError(f"evaluation: expected labelled documents in split {split!r}, got none")
             found.append(predict_rows(parts.model, corpus, rows, reverse=parts.direction == "backward"))
         assert corpus is not None
-        return make_report(self._mean(found), corpus, rows, by)
+        return self._mean(found), corpus, rows
 
     def _mean(self, found: Sequence[Outputs]) -> Outputs:
         """The mean of what the members gave."""

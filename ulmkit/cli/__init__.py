@@ -9,7 +9,7 @@ from typing import Any
 
 import typer
 
-from ulmkit.cli import info_command, model_commands, quickstart_command, training_commands
+from ulmkit.cli import export_command, info_command, model_commands, quickstart_command, training_commands
 from ulmkit.errors import UlmkitError
 from ulmkit.training import TrainingInterrupted, is_first_process
 
@@ -73,6 +73,7 @@ for _name, _command in {
     "predict": model_commands.predict_command,
     "score": model_commands.score_command,
     "generate": model_commands.generate_command,
+    "export": export_command.export_command,
     "lr-find": training_commands.lr_find_command,
     "info": info_command.info_command,
 }.items():

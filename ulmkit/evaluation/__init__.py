@@ -11,6 +11,7 @@ from ulmkit.evaluation.figures import (
     wilson_interval,
 )
 from ulmkit.evaluation.multi_label import MultiLabelReport, evaluate_multi
+from ulmkit.evaluation.paired import PairedComparison, compare_paired
 from ulmkit.evaluation.perplexity import Perplexity, TokenSource, approximate_perplexity, first_context, perplexity
 from ulmkit.evaluation.regression import NumberReport, evaluate_number
 from ulmkit.evaluation.scoring import DocumentScore, score_documents
@@ -25,6 +26,7 @@ __all__ = [
     "MajorityClass",
     "MultiLabelReport",
     "NumberReport",
+    "PairedComparison",
     "Perplexity",
     "SingleLabelReport",
     "Span",
@@ -34,6 +36,7 @@ __all__ = [
     "TokenSource",
     "approximate_perplexity",
     "baselines",
+    "compare_paired",
     "errors_by_column",
     "evaluate_multi",
     "evaluate_number",

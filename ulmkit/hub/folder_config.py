@@ -15,6 +15,7 @@ FORMAT_VERSION = 1
 CONFIG_FILE = "config.json"
 KINDS = ("language_model", "classifier", "pair")
 DIRECTIONS = ("forward", "backward")
+WEIGHTS_TYPES = ("float32", "int8")
 
 Direction = Literal["forward", "backward"]
 Part = TypeVar("Part")
@@ -67,6 +68,17 @@ def config_part(folder: Path, config: Mapping[str, Any], name: str, kind: type[P
     if not isinstance(value, kind) or isinstance(value, bool):
         raise FolderError(f"{folder / CONFIG_FILE}: {name}: expected {kind.__name__}, got {value!r}; it was altered")
     return value
+
+
+def weights_type(folder: Path, config: Mapping[str, Any]) -> str:
+    """What the encoder's weights are: "float32" or "int8". Raises: FolderError if they are something else."""
+    found = config.get("weights", WEIGHTS_TYPES[0])
+    if found not in WEIGHTS_TYPES:
+        raise FolderError(
+            f"{folder / CONFIG_FILE}: weights: expected one of {', '.join(WEIGHTS_TYPES)}, got {found!r}; "
+            "upgrade with: pip install --upgrade ulmkit"
+        )
+    return found
 
 
 def encoder_config(folder: Path, config: Mapping[str, Any]) -> AWDLSTMConfig:

@@ -77,6 +77,7 @@ def _model_rows(config: Mapping[str, Any]) -> list[tuple[str, Any]]:
     encoder = config["encoder"]
     rows = [
         ("parameters", f"{config['parameters']:,}"),
+        ("weights", config["weights"]),
         ("embedding", encoder["embedding_size"]),
         ("hidden units", f"{encoder['hidden_size']} in {encoder['layers']} layers"),
         ("vocabulary", f"{config['vocabulary']['size']:,} tokens"),

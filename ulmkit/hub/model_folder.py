@@ -32,6 +32,7 @@ from ulmkit.hub.folder_config import (
     encoder_config,
     head_config,
     read_config,
+    weights_type,
     write_config,
 )
 from ulmkit.hub.folder_files import WEIGHTS_FILE, check_files, list_files, read_weights, write_weights
@@ -104,7 +105,13 @@ def load_classifier(folder: str | os.PathLike[str]) -> ClassifierParts:
     labels, reading = config_part(path, config, "label_names", list), config_part(path, config, "reading", dict)
     if len(labels) != _label_count(head):
         raise FolderError(f"{path / CONFIG_FILE}: label_names: expected {_label_count(head)}, got {len(labels)}")
-    model = _with_weights(path, lambda: AWDLSTMClassifier(encoder, head, **reading))
+    is_int8 = weights_type(path, config) == "int8"
+
+    def make() -> AWDLSTMClassifier:
+        model = AWDLSTMClassifier(encoder, head, **reading)
+        return model.to_int8() if is_int8 else model
+
+    model = _with_weights(path, make)
     vocabulary, tokenizer = _load_text_parts(path, config, encoder.vocab_size)
     return ClassifierParts(model, vocabulary, tokenizer, tuple(labels), config["direction"], config["facts"])
 
@@ -129,6 +136,7 @@ def _save(
         "kind": kind,
         "direction": parts.direction,
         "encoder": to_dict(model.config),
+        "weights": "int8" if model.encoder.is_int8 else "float32",
         **described,
         "parameters": count_parameters(model),
         "tokenizer": {"name": tokenizer.name, "fingerprint": tokenizer.fingerprint},

@@ -11,7 +11,7 @@ from ulmkit.kernels.dispatch import (
 )
 from ulmkit.kernels.linear_cross_entropy import linear_cross_entropy, linear_nll
 from ulmkit.kernels.masks import draw_keep_bits, mask_recurrent, unpack_keep_bits
-from ulmkit.kernels.op import PackedWeights, lstm, pack, pack_int8
+from ulmkit.kernels.op import PackedWeights, int8_runs, lstm, pack, pack_int8
 from ulmkit.kernels.quantization import Int8Matrix, quantize_rows
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "choose_precision",
     "cpu_features",
     "draw_keep_bits",
+    "int8_runs",
     "linear_cross_entropy",
     "linear_nll",
     "lstm",

@@ -94,11 +94,17 @@ def pack_int8(w_ih: Int8Matrix, w_hh: Int8Matrix) -> PackedWeights:
     Raises: ConfigError for shapes that do not fit.
     """
     _check_weights(w_ih.values, w_hh.values)
-    path = choose_path(torch.int8)[0] if w_hh.values.device.type == "cpu" else None
-    if path is None:
+    if not int8_runs(w_hh.values.device):
         return pack(w_ih.to_float(), w_hh.to_float())
+    path, _ = choose_path(torch.int8)
+    assert path is not None
     layout = fused_lstm.lay_out_int8(w_ih, w_hh, path)
     return PackedWeights("fused", torch.float32, w_ih.values, w_hh.values, layout)
+
+
+def int8_runs(device: torch.device) -> bool:
+    """Whether weights of bytes are multiplied as bytes on `device`."""
+    return device.type == "cpu" and choose_path(torch.int8)[0] is not None
 
 
 def lstm(

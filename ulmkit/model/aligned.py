@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 ALIGNMENT = 8
 
@@ -24,6 +25,10 @@ class AlignedRows(nn.Module):
         self.rows = rows
         self.weight = nn.Parameter(torch.zeros(aligned_rows(rows), *rest))
 
+    def lookup(self, ids: Tensor) -> Tensor:
+        """Rows by number: (...) int64 → (..., *rest)."""
+        return functional.embedding(ids, self.weight)
+
     def _save_to_state_dict(self, destination: dict[str, Tensor], prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
         destination[prefix + "weight"] = destination[prefix + "weight"][: self.rows]
@@ -38,6 +43,7 @@ class AlignedRows(nn.Module):
 
 
 def count_parameters(model: nn.Module) -> int:
-    """How many numbers a model learns; rows that only align are not counted."""
+    """How many numbers a model has learnt, as parameters or rounded to bytes; rows that only align are not counted."""
     saved = model.state_dict()
-    return sum(saved[name].numel() for name, _ in model.named_parameters())
+    parameters = sum(saved[name].numel() for name, _ in model.named_parameters())
+    return parameters + sum(tensor.numel() for tensor in model.buffers() if tensor.dtype == torch.int8)

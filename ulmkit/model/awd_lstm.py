@@ -4,19 +4,19 @@ Source: Merity, Keskar & Socher 2017, "Regularizing and optimizing LSTM language
 """
 
 import itertools
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from ulmkit.config import check_positive, check_probability
-from ulmkit.kernels import PackedWeights, choose_precision, draw_keep_bits, lstm, pack
+from ulmkit.errors import ConfigError
+from ulmkit.kernels import PackedWeights, choose_precision, int8_runs, lstm
 from ulmkit.model.aligned import AlignedRows
 from ulmkit.model.dropout import embedding_dropout_mask, locked_dropout_mask
+from ulmkit.model.lstm_layer import Int8LSTMLayer, Int8Rows, LSTMLayer
 
 State: TypeAlias = list[tuple[Tensor, Tensor]]
 """Hidden and cell state (B, H) of each layer."""
@@ -58,27 +58,6 @@ class AWDLSTMConfig:
         """(input size, hidden size) of each layer, bottom to top."""
         widths = [self.embedding_size, *[self.hidden_size] * (self.layers - 1), self.embedding_size]
         return list(itertools.pairwise(widths))
-
-
-class LSTMLayer(nn.Module):
-    """Parameters of one LSTM layer, as torch.nn.LSTM has them: gates i, f, g, o, two biases that are added.
-
-    Two biases rather than their sum keep SGD's step on the bias the one of the published recipes.
-    """
-
-    def __init__(self, input_size: int, hidden_size: int) -> None:
-        super().__init__()
-        self.weight_ih = nn.Parameter(torch.empty(4 * hidden_size, input_size))
-        self.weight_hh = nn.Parameter(torch.empty(4 * hidden_size, hidden_size))
-        self.bias_ih = nn.Parameter(torch.empty(4 * hidden_size))
-        self.bias_hh = nn.Parameter(torch.empty(4 * hidden_size))
-        bound = 1.0 / math.sqrt(hidden_size)
-        for parameter in self.parameters():
-            nn.init.uniform_(parameter, -bound, bound)
-
-    @property
-    def hidden_size(self) -> int:
-        return self.weight_hh.shape[1]
 
 
 @dataclass(frozen=True)
@@ -136,25 +115,68 @@ class AWDLSTM(nn.Module):
         self.config = config
         self.precision = "auto"
         self.backend = "auto"
-        self.embedding = AlignedRows(config.vocab_size, config.embedding_size)
+        self.embedding: AlignedRows | Int8Rows = AlignedRows(config.vocab_size, config.embedding_size)
         nn.init.uniform_(self.embedding.weight[: config.vocab_size], -0.1, 0.1)
         layers = nn.ModuleList(LSTMLayer(*sizes) for sizes in config.layer_sizes)
-        self.layers = cast(Sequence[LSTMLayer], layers)
+        self.layers = cast(Sequence[LSTMLayer | Int8LSTMLayer], layers)
+        self._laid_out: tuple[Any, Prepared] | None = None
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.layers[0].bias().device
+
+    @property
+    def is_int8(self) -> bool:
+        """Whether the weights are bytes, for serving."""
+        return isinstance(self.embedding, Int8Rows)
+
+    def make_int8(self) -> None:
+        """Round the weights to bytes, in place: the model serves from then on, and cannot learn."""
+        assert isinstance(self.embedding, AlignedRows)
+        self.embedding = Int8Rows(self.embedding.weight[: self.config.vocab_size])
+        layers = nn.ModuleList(Int8LSTMLayer(cast(LSTMLayer, layer)) for layer in self.layers)
+        self.layers = cast(Sequence[LSTMLayer | Int8LSTMLayer], layers)
+        self.precision = "auto"
+        self.eval()
+
+    def train(self, mode: bool = True) -> "AWDLSTM":
+        """As torch.nn.Module.train. Raises: ConfigError for weights of bytes."""
+        if mode and self.is_int8:
+            raise ConfigError("train: the weights are bytes, for serving; train the model that they were made from")
+        self._laid_out = None
+        return super().train(mode)
 
     def initial_state(self, batch_size: int) -> State:
         """Zeros: one (B, H) pair a layer."""
-        weight = self.embedding.weight
+        bias = self.layers[0].bias()
         sizes = [hidden for _, hidden in self.config.layer_sizes]
-        return [(weight.new_zeros(batch_size, size), weight.new_zeros(batch_size, size)) for size in sizes]
+        return [(bias.new_zeros(batch_size, size), bias.new_zeros(batch_size, size)) for size in sizes]
 
     def prepare(self, batch_size: int, generator: torch.Generator | None = None) -> Prepared:
         """Draw the dropout masks of one pass (when training) and lay the weights out.
 
+        In evaluation mode without gradients the weights are laid out once, and again only after they have changed.
+
         Args: batch_size: B of the sequences that follow. generator: source of randomness, None for torch's own.
         """
-        config, weight = self.config, self.embedding.weight
-        dtype = choose_precision(self.precision, weight.device, weight.dtype)
-        like = weight.new_empty(0, dtype=dtype)
+        if self.training or torch.is_grad_enabled():
+            return self._prepare(batch_size, generator)
+        weights = itertools.chain(self.parameters(), self.buffers())
+        key = self.precision, self.backend, [(tensor.data_ptr(), tensor._version) for tensor in weights]
+        if self._laid_out is None or self._laid_out[0] != key:
+            self._laid_out = None  # freed before it is made anew
+            self._laid_out = key, self._prepare(batch_size, generator)
+        return self._laid_out[1]
+
+    def _prepare(self, batch_size: int, generator: torch.Generator | None) -> Prepared:
+        config, bias = self.config, self.layers[0].bias()
+        if self.is_int8 and self.precision == "auto" and int8_runs(bias.device):
+            products, dtype = torch.int8, torch.float32
+        else:
+            products = dtype = choose_precision(self.precision, bias.device, bias.dtype)
+        like = bias.new_empty(0, dtype=dtype)
+        weight_dropout = config.weight_dropout if self.training else 0.0
 
         def locked(features: int, dropout: float) -> Tensor | None:
             if not self.training or dropout == 0.0:
@@ -168,21 +190,13 @@ class AWDLSTM(nn.Module):
             )
         return Prepared(
             dtype=dtype,
-            packed=[self._pack(layer, dtype, generator) for layer in self.layers],
-            biases=[layer.bias_ih + layer.bias_hh for layer in self.layers],
+            packed=[layer.pack(products, self.backend, weight_dropout, generator) for layer in self.layers],
+            biases=[layer.bias() for layer in self.layers],
             embedding_mask=row_mask,
             input_mask=locked(config.embedding_size, config.input_dropout),
             hidden_masks=[locked(size, config.hidden_dropout) for _, size in config.layer_sizes[:-1]],
             output_mask=locked(config.embedding_size, config.output_dropout),
         )
-
-    def _pack(self, layer: LSTMLayer, dtype: torch.dtype, generator: torch.Generator | None) -> PackedWeights:
-        dropout = self.config.weight_dropout if self.training else 0.0
-        keep_bits = None
-        if dropout > 0.0:
-            rows, columns = layer.weight_hh.shape
-            keep_bits = draw_keep_bits(rows, columns, dropout, device=layer.weight_hh.device, generator=generator)
-        return pack(layer.weight_ih, layer.weight_hh, keep_bits, 1.0 / (1.0 - dropout), dtype, self.backend)
 
     def forward(
         self,
@@ -213,7 +227,7 @@ class AWDLSTM(nn.Module):
         return EncoderOutput(raw, _masked(raw, prepared.output_mask), new_state)
 
     def _embed(self, ids: Tensor, prepared: Prepared) -> Tensor:
-        x = functional.embedding(ids, self.embedding.weight).to(prepared.dtype)
+        x = self.embedding.lookup(ids).to(prepared.dtype)
         if prepared.embedding_mask is not None:
             x = x * prepared.embedding_mask[ids].unsqueeze(-1)
         return _masked(x, prepared.input_mask)

@@ -1,6 +1,7 @@
 """The AWD-LSTM language model: encoder, tied softmax, and the regularised loss."""
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -47,7 +48,7 @@ class AWDLSTMLanguageModel(nn.Module):
         """
         output = self.encoder(ids, state, prepared)
         bias = None if self._bias is None else self._bias.to(output.dropped.dtype)
-        logits = functional.linear(output.dropped, self.encoder.embedding.weight.to(output.dropped.dtype), bias)
+        logits = functional.linear(output.dropped, self._weight.to(output.dropped.dtype), bias)
         return logits[..., : self.config.vocab_size], output.state
 
     def loss(
@@ -64,7 +65,7 @@ class AWDLSTMLanguageModel(nn.Module):
         output = self.encoder(ids, state)
         nll = linear_cross_entropy(
             output.dropped.flatten(0, 1),
-            self.encoder.embedding.weight,
+            self._weight,
             self._bias,
             targets.flatten(),
             self.config.vocab_size,
@@ -86,9 +87,14 @@ class AWDLSTMLanguageModel(nn.Module):
         Returns: nll (T, B) float32, and the state to go on with.
         """
         output = self.encoder(ids, state, prepared)
-        weight = self.encoder.embedding.weight
-        nll = linear_nll(output.dropped.flatten(0, 1), weight, self._bias, targets.flatten(), self.config.vocab_size)
+        dropped = output.dropped.flatten(0, 1)
+        nll = linear_nll(dropped, self._weight, self._bias, targets.flatten(), self.config.vocab_size)
         return nll.view(ids.shape), output.state
+
+    @property
+    def _weight(self) -> Tensor:
+        """Of the softmax: the embedding's."""
+        return cast(AlignedRows, self.encoder.embedding).weight
 
     @property
     def _bias(self) -> Tensor | None:

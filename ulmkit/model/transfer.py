@@ -62,7 +62,7 @@ def transfer_language_model(
     for name in ("encoder.embedding.weight", "decoder.weight"):
         if name in weights:
             weights[name] = _move_rows(weights[name], mapping)
-    moved = AWDLSTMLanguageModel(config).to(model.encoder.embedding.weight)
+    moved = AWDLSTMLanguageModel(config).to(next(model.parameters()))
     moved.load_state_dict(weights)
     moved.train(model.training)
     moved.encoder.precision, moved.encoder.backend = model.encoder.precision, model.encoder.backend

@@ -3,6 +3,7 @@
 from ulmkit.pipeline.classifiers import (
     CLASSIFIER_TASKS,
     Report,
+    document_scores,
     make_report,
     predict_rows,
     train,
@@ -27,6 +28,7 @@ __all__ = [
     "LanguageModelRecipe",
     "Report",
     "RunOptions",
+    "document_scores",
     "evaluation_options",
     "find_finetuning_rate",
     "finetune",

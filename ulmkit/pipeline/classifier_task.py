@@ -39,7 +39,7 @@ class ClassifierTask:
         """Nothing is carried from batch to batch."""
 
     def loss(self, batch: ClassifierBatch) -> StepResult:
-        device = self.model.encoder.embedding.weight.device
+        device = self.model.encoder.device
         boundaries = None if batch.boundaries is None else batch.boundaries.to(device)
         outputs = self.model(batch.ids.to(device), batch.lengths, boundaries)
         if batch.targets is None:

@@ -25,7 +25,7 @@ from ulmkit.hub.folder_config import Direction
 from ulmkit.model.awd_lstm import AWDLSTMConfig
 from ulmkit.model.classifier import AWDLSTMClassifier
 from ulmkit.model.document_norm import shared_documents
-from ulmkit.model.heads import HeadConfig
+from ulmkit.model.heads import IGNORED_LABEL, HeadConfig
 from ulmkit.model.transfer import transfer_encoder
 from ulmkit.pipeline.classifier_task import ClassifierTask
 from ulmkit.pipeline.data import DataOptions, Progress, prepare_once
@@ -251,6 +251,25 @@ def make_report(outputs: Outputs, corpus: EncodedCorpus, rows: np.ndarray, by: S
     if corpus.task == "multi":
         return evaluate_multi(predictions, targets, corpus.label_names, by=columns)
     return evaluate_single(predictions, targets, corpus.label_names, majority=_majority(corpus), by=columns)
+
+
+def document_scores(outputs: Outputs, corpus: EncodedCorpus, rows: np.ndarray) -> tuple[str, np.ndarray]:
+    """How right each prediction for labelled documents of a corpus is, higher is better, and what the mean is called.
+
+    Returns: a name, and (n,) scores: 1 or 0 for right or wrong labels, the share of right token labels, or for a number
+        minus its absolute error.
+    """
+    if corpus.task == "tokens":
+        truth = [corpus.token_labels(row) for row in rows]
+        guesses = [np.asarray(output).argmax(axis=-1) for output in outputs]
+        right = [(guess == true)[true != IGNORED_LABEL] for guess, true in zip(guesses, truth, strict=True)]
+        return "token accuracy", np.array([each.mean() if len(each) else 1.0 for each in right])
+    predictions, targets = np.asarray(outputs), corpus.labels(rows)
+    if corpus.task == "number":
+        return "minus mean absolute error", -np.abs(predictions - targets)
+    if corpus.task == "multi":
+        return "subset accuracy", ((predictions >= 0.5) == targets.astype(bool)).all(axis=1).astype(float)
+    return "accuracy", (predictions.argmax(axis=1) == targets).astype(float)
 
 
 def _majority(corpus: EncodedCorpus) -> int | None:

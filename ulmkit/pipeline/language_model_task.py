@@ -49,7 +49,7 @@ class LanguageModelTask:
         self._state = None
 
     def loss(self, batch: LanguageModelBatch) -> StepResult:
-        device = self.model.encoder.embedding.weight.device
+        device = self.model.encoder.device
         inputs, targets = batch.inputs.to(device), batch.targets.to(device)
         result = self.model.loss(inputs, targets, self._state, ar=self._ar, tar=self._tar)
         self._state = result.state
@@ -61,7 +61,7 @@ class LanguageModelTask:
         return {"h": [h for h, _ in self._state], "c": [c for _, c in self._state]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        device = self.model.encoder.embedding.weight.device
+        device = self.model.encoder.device
         if not state:
             self._state = None
             return

@@ -32,7 +32,7 @@ def predict_outputs(
     lengths = np.array([len(document) for document in documents], dtype=np.int64)
     found: list[np.ndarray | None] = [None] * len(documents)
     done = 0
-    device, was_training = model.encoder.embedding.weight.device, model.training
+    device, was_training = model.encoder.device, model.training
     model.eval()
     with torch.no_grad():
         prepared = model.encoder.prepare(1)

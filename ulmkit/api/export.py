@@ -1,0 +1,61 @@
+"""A classifier made smaller and faster for serving, if it stays as accurate."""
+
+import os
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from ulmkit.api.text_classifier import TextClassifier
+from ulmkit.errors import ConfigError, DataError
+from ulmkit.evaluation import PairedComparison
+from ulmkit.hub import save_classifier, save_pair
+from ulmkit.kernels import int8_runs
+from ulmkit.pipeline import DataOptions
+from ulmkit.text import EncodedCorpus
+from ulmkit.text.documents import Data
+
+
+def export_int8(
+    classifier: TextClassifier,
+    folder: str | os.PathLike[str],
+    data: Data | EncodedCorpus,
+    *,
+    split: str | None = "valid",
+    data_options: DataOptions | None = None,
+    overwrite: bool = False,
+) -> PairedComparison:
+    """Write the classifier with its encoder's weights as bytes, unless labelled documents show that it is worse so.
+
+    Args:
+        classifier: one, or a pair. folder: to write.
+        data: labelled documents to compare on. split: which part of them; None: all.
+        overwrite: replace a folder that is there.
+    Returns: both on the same documents; it stands in the new model's facts too.
+    Raises: DataError, and nothing is written, if the comparison shows a drop at the 5% level; ConfigError where no
+        kernels multiply bytes, or for a classifier of bytes.
+    """
+    members = [parts for parts in (classifier.parts, classifier.backward) if parts is not None]
+    if any(parts.model.encoder.is_int8 for parts in members):
+        raise ConfigError("export: the classifier's weights are bytes already; give the one that was trained")
+    if not int8_runs(torch.device("cpu")):
+        raise ConfigError("export: no kernels for int8 here, to compare with; install ulmkit where a C++ compiler is")
+    rounded = classifier.to_int8()
+    found = classifier.compare(rounded, data, split=split, data_options=data_options)
+    if found.shows_a_drop:
+        low, high = found.interval
+        raise DataError(
+            f"export: int8 weights cost {found.measure}: {found.before:.4f} before, {found.after:.4f} after, on "
+            f"{found.documents} documents (difference {found.difference:+.4f}, 95%: {low:+.4f} to {high:+.4f}, "
+            f"p = {found.p_value:.2g}); nothing was written, serve the classifier as it is"
+        )
+    facts = {"int8": found.to_dict()}
+    new = [replace(p, facts={**p.facts, **facts}) for p in (rounded.parts, rounded.backward) if p is not None]
+    if len(new) == 1:
+        save_classifier(folder, new[0], overwrite=overwrite)
+        return found
+    with tempfile.TemporaryDirectory() as temporary:
+        forward, backward = (save_classifier(Path(temporary) / parts.direction, parts) for parts in new)
+        save_pair(folder, forward, backward, facts, overwrite=overwrite)
+    return found

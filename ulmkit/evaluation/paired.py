@@ -1,0 +1,107 @@
+"""Two models on the same documents: is one worse, and by how much?"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ulmkit.errors import DataError
+from ulmkit.evaluation.figures import json_safe, text_table
+
+_NORMAL_975 = 1.959963984540054
+_LEVEL = 0.05
+_RESAMPLES = 9_999
+
+
+@dataclass(frozen=True)
+class PairedComparison:
+    """Scores of two models on the same documents, higher is better.
+
+    measure: what a mean score is. documents: N. before, after: mean scores. difference: after - before.
+    interval: 95%, of the difference. better, worse: documents whose score rose and fell.
+    p_value: probability of a drop as large as this one, or larger, if neither were better.
+    """
+
+    measure: str
+    documents: int
+    before: float
+    after: float
+    difference: float
+    interval: tuple[float, float]
+    better: int
+    worse: int
+    p_value: float
+
+    @property
+    def shows_a_drop(self) -> bool:
+        """Whether the second model is worse beyond chance, at the 5% level."""
+        return self.p_value < _LEVEL
+
+    def to_dict(self) -> dict[str, Any]:
+        """All figures as a JSON object."""
+        return json_safe(self)
+
+    def table(self) -> str:
+        """The figures as plain text."""
+        low, high = self.interval
+        rows = [
+            ("documents", self.documents),
+            (f"{self.measure} before", self.before),
+            (f"{self.measure} after", self.after),
+            ("difference", f"{self.difference:+.4f} (95%: {low:+.4f} to {high:+.4f})"),
+            ("documents that got better, worse", f"{self.better}, {self.worse}"),
+            ("p-value of a drop", self.p_value),
+        ]
+        return text_table(("figure", "value"), rows)
+
+
+def compare_paired(before: np.ndarray, after: np.ndarray, measure: str, *, bounded: bool = True) -> PairedComparison:
+    """Compare two models by their scores on each of the same documents.
+
+    The test swaps the two scores of documents at random (a permutation test; of right and wrong answers it is the exact
+    test of McNemar). The interval is mean +- 1.96 standard errors; of bounded scores with half a document added to each
+    of four outcomes (both right, both wrong, better, worse), so that it has a width where no answer changed.
+
+    Args: before, after: (N,) float, N >= 1. measure: what a mean score is. bounded: whether scores are from 0 to 1.
+    Raises: DataError if the two are not of one length, or empty.
+    Source: McNemar 1947, Psychometrika 12, 153. Interval: Agresti & Min 2005, Stat. Med. 24, 729, section 3.
+    """
+    before, after = np.asarray(before, dtype=np.float64), np.asarray(after, dtype=np.float64)
+    if before.shape != after.shape or before.ndim != 1 or not len(before):
+        raise DataError(f"scores: expected one of each model for each document, got {before.shape} and {after.shape}")
+    d = after - before
+    added = 1.0 if bounded else 0.0  # sum of squares of two documents, half of each better or worse
+    n = len(d) + 2.0 * added
+    center = float(d.sum()) / n
+    half_width = _NORMAL_975 * math.sqrt(max(0.0, (float(d @ d) + added) / n - center**2) / n)
+    return PairedComparison(
+        measure=measure,
+        documents=len(d),
+        before=float(before.mean()),
+        after=float(after.mean()),
+        difference=float(d.mean()),
+        interval=(center - half_width, center + half_width),
+        better=int((d > 0).sum()),
+        worse=int((d < 0).sum()),
+        p_value=_probability_of_drop(d[d != 0.0]),
+    )
+
+
+def _probability_of_drop(changes: np.ndarray) -> float:
+    """Of a sum as low as that of `changes`, or lower, if their signs were drawn."""
+    from scipy.stats import permutation_test
+
+    if len(changes) < 2:  # one change in either direction is as likely as the other
+        return 1.0 if not len(changes) or changes[0] > 0 else 0.5
+    found = permutation_test(
+        (changes,),
+        lambda values, axis: values.sum(axis=axis),
+        permutation_type="samples",
+        alternative="less",
+        n_resamples=_RESAMPLES,
+        vectorized=True,
+        batch=100,
+        random_state=0,
+    )
+    return float(found.pvalue)
