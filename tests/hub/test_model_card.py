@@ -12,6 +12,7 @@ CONFIG = {
     "head": {"kind": "single"},
     "label_names": ["neg", "p|s"],
     "parameters": 24_000_000,
+    "weights": "float32",
     "tokenizer": {"name": "spacy"},
     "vocabulary": {"size": 60_000},
     "versions": {"torch": "2.0"},
