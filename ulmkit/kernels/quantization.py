@@ -33,6 +33,10 @@ class Int8Matrix:
         """(R, C) float32."""
         return self.values.float() * self.scales.unsqueeze(1)
 
+    def rows(self, numbers: Tensor) -> Tensor:
+        """Some of them: numbers (...) int64 → (..., C) float32."""
+        return self.values[numbers].float() * self.scales[numbers].unsqueeze(-1)
+
 
 def quantize_rows(weight: Tensor) -> Int8Matrix:
     """Each row rounded to 255 levels between minus and plus its largest magnitude.

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 ALIGNMENT = 8
@@ -25,9 +26,10 @@ class AlignedRows(nn.Module):
         self.rows = rows
         self.weight = nn.Parameter(torch.zeros(aligned_rows(rows), *rest))
 
-    def lookup(self, ids: Tensor) -> Tensor:
-        """Rows by number: (...) int64 → (..., *rest)."""
-        return functional.embedding(ids, self.weight)
+    def table(self) -> Tensor:
+        """The weight for all uses in one pass: their gradients are gathered, and those of `look_up` stay rows until
+        then, so that a pass makes one gradient of the weight's size however many pieces it reads."""
+        return _Gather.apply(self.weight)
 
     def _save_to_state_dict(self, destination: dict[str, Tensor], prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
@@ -40,6 +42,24 @@ class AlignedRows(nn.Module):
             padding = given.new_zeros(self.weight.shape[0] - self.rows, *given.shape[1:])
             state_dict = {**state_dict, name: torch.cat([given, padding])}
         super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+class _Gather(torch.autograd.Function):
+    """The same tensor; its gradient is dense."""
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor) -> Tensor:
+        return weight.view_as(weight)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return gradient.to_dense() if gradient.is_sparse else gradient
+
+
+def look_up(ids: Tensor, table: Tensor) -> Tensor:
+    """Rows by number: ids (...) int64, table (V, E) from `AlignedRows.table` → (..., E)."""
+    return functional.embedding(ids, table, sparse=table.device.type == "cpu")
 
 
 def count_parameters(model: nn.Module) -> int:

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from ulmkit.config import check_positive, check_probability
 from ulmkit.errors import ConfigError
-from ulmkit.kernels import PackedWeights, choose_precision, int8_runs, lstm
-from ulmkit.model.aligned import AlignedRows
+from ulmkit.kernels import Int8Matrix, PackedWeights, choose_precision, int8_runs, lstm
+from ulmkit.model.aligned import AlignedRows, look_up
 from ulmkit.model.dropout import embedding_dropout_mask, locked_dropout_mask
 from ulmkit.model.lstm_layer import Int8LSTMLayer, Int8Rows, LSTMLayer
 
@@ -64,11 +64,13 @@ class AWDLSTMConfig:
 class Prepared:
     """Masks and packed weights of one pass: one training step, one batch of documents, or one load when serving.
 
-    embedding_mask: (V,); input_mask: (1, B, E); hidden_masks: a (1, B, H) for each layer but the last; output_mask:
-    (1, B, E). A mask is None where nothing is dropped.
+    table: (V, E) embedding, see `AlignedRows.table`, or its bytes. embedding_mask: (V,); input_mask: (1, B, E);
+    hidden_masks: a (1, B, H) for each layer but the last; output_mask: (1, B, E). A mask is None where nothing is
+    dropped.
     """
 
     dtype: torch.dtype
+    table: Tensor | Int8Matrix
     packed: list[PackedWeights]
     biases: list[Tensor]
     embedding_mask: Tensor | None
@@ -84,6 +86,7 @@ class Prepared:
 
         return Prepared(
             self.dtype,
+            self.table,
             self.packed,
             self.biases,
             self.embedding_mask,
@@ -190,6 +193,7 @@ class AWDLSTM(nn.Module):
             )
         return Prepared(
             dtype=dtype,
+            table=self.embedding.table(),
             packed=[layer.pack(products, self.backend, weight_dropout, generator) for layer in self.layers],
             biases=[layer.bias() for layer in self.layers],
             embedding_mask=row_mask,
@@ -227,7 +231,8 @@ class AWDLSTM(nn.Module):
         return EncoderOutput(raw, _masked(raw, prepared.output_mask), new_state)
 
     def _embed(self, ids: Tensor, prepared: Prepared) -> Tensor:
-        x = self.embedding.lookup(ids).to(prepared.dtype)
+        table = prepared.table
+        x = (table.rows(ids) if isinstance(table, Int8Matrix) else look_up(ids, table)).to(prepared.dtype)
         if prepared.embedding_mask is not None:
             x = x * prepared.embedding_mask[ids].unsqueeze(-1)
         return _masked(x, prepared.input_mask)

@@ -62,10 +62,11 @@ class AWDLSTMLanguageModel(nn.Module):
             ar, tar: alpha and beta of Merity et al. 2017, arXiv:1708.02182, section 4.6.
         """
         state = None if state is None else [(h.detach(), c.detach()) for h, c in state]
-        output = self.encoder(ids, state)
+        prepared = self.encoder.prepare(ids.shape[1])
+        output = self.encoder(ids, state, prepared)
         nll = linear_cross_entropy(
             output.dropped.flatten(0, 1),
-            self._weight,
+            cast(Tensor, prepared.table),  # as the embedding's: one gradient
             self._bias,
             targets.flatten(),
             self.config.vocab_size,

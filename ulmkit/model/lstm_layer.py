@@ -51,13 +51,9 @@ class Int8Rows(nn.Module):
         self.register_buffer("values", rounded.values)
         self.register_buffer("scales", rounded.scales)
 
-    def matrix(self) -> Int8Matrix:
-        """What the kernels take."""
+    def table(self) -> Int8Matrix:
+        """The matrix as the kernels take it."""
         return Int8Matrix(self.values, self.scales)
-
-    def lookup(self, ids: Tensor) -> Tensor:
-        """Rows by number: (...) int64 → (..., C) float32."""
-        return self.values[ids].float() * self.scales[ids].unsqueeze(-1)
 
 
 class Int8LSTMLayer(nn.Module):
@@ -82,7 +78,7 @@ class Int8LSTMLayer(nn.Module):
         self, dtype: torch.dtype, backend: str, weight_dropout: float, generator: torch.Generator | None
     ) -> PackedWeights:
         """Weights laid out for products of bytes (torch.int8), or made float again for another type and backend."""
-        w_ih, w_hh = self.weight_ih.matrix(), self.weight_hh.matrix()
+        w_ih, w_hh = self.weight_ih.table(), self.weight_hh.table()
         if dtype == torch.int8:
             return pack_int8(w_ih, w_hh)
         return pack(w_ih.to_float(), w_hh.to_float(), dtype=dtype, backend=backend)

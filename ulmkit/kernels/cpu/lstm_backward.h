@@ -133,21 +133,19 @@ private:
 
     // dx = da W_ih
     void multiply_to_inputs(float* tile, int thread, int threads) {
-        const int64_t groups = (shape_.inputs + width - 1) / width, each = shape_.gates * width;
-        const Slice slice((rows_ + tile_rows - 1) / tile_rows, thread, threads);
-        for (int64_t block = slice.first; block < slice.last; ++block) {
-            const int64_t first = block * tile_rows, rows = least(tile_rows, rows_ - first);
-            for (int64_t group = 0; group < groups; group += 4) {
-                const int64_t count = least(4, groups - group);
-                Engine::product(rows, count, shape_.gates, d_gates_ + first * shape_.gates, shape_.gates,
-                                weights_ih_ + group * each, each, tile, 4 * width, false);
-                for (int64_t row = 0; row < rows; ++row)
-                    for (int64_t n = 0; n < count; ++n) {
-                        const int64_t column = (group + n) * width;
-                        Element* to = static_cast<Element*>(backward_.dx) + places_[first + row] * shape_.inputs + column;
-                        store_elements(to, load(tile + (row * 4 + n) * width), least(width, shape_.inputs - column));
-                    }
-            }
+        const int64_t groups = (shape_.inputs + width - 1) / width, fours = (groups + 3) / 4, each = shape_.gates * width;
+        const Slice slice((rows_ + tile_rows - 1) / tile_rows * fours, thread, threads);
+        for (int64_t piece = slice.first; piece < slice.last; ++piece) {
+            const int64_t first = piece / fours * tile_rows, rows = least(tile_rows, rows_ - first);
+            const int64_t group = piece % fours * 4, count = least(4, groups - group);
+            Engine::product(rows, count, shape_.gates, d_gates_ + first * shape_.gates, shape_.gates,
+                            weights_ih_ + group * each, each, tile, 4 * width, false);
+            for (int64_t row = 0; row < rows; ++row)
+                for (int64_t n = 0; n < count; ++n) {
+                    const int64_t column = (group + n) * width;
+                    Element* to = static_cast<Element*>(backward_.dx) + places_[first + row] * shape_.inputs + column;
+                    store_elements(to, load(tile + (row * 4 + n) * width), least(width, shape_.inputs - column));
+                }
         }
     }
 
