@@ -3,7 +3,9 @@
 AMX tiles run emulated as well: the same source, with plain C++ in place of its few instructions.
 """
 
+import atexit
 import functools
+import os
 import shutil
 import subprocess
 import tempfile
@@ -32,11 +34,13 @@ def emulating_library() -> Library | str:
     compiler, sources = shutil.which("c++"), sorted(SOURCES.glob("*.cpp"))
     if compiler is None or not sources:
         return "built with emulated tiles only from source, by a compiler"
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "emulating.so"
-        options = ["-std=c++17", "-O2", "-fopenmp", "-fPIC", "-shared", "-DULMKIT_EMULATE_AMX", "-w", "-o", str(file)]
-        subprocess.run([compiler, *options, *map(str, sources)], check=True)
-        return Library(file)
+    folder = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, folder)  # until then sanitizers read the lines of their stacks from it
+    file = Path(folder) / "emulating.so"
+    options = ["-std=c++17", "-O2", "-fopenmp", "-fPIC", "-shared", "-DULMKIT_EMULATE_AMX", "-w", "-o", str(file)]
+    options += os.environ.get("CXXFLAGS", "").split()
+    subprocess.run([compiler, *options, *map(str, sources)], check=True)
+    return Library(file)
 
 
 @pytest.fixture(
