@@ -70,19 +70,19 @@ inline int64_t total_rows(const Sequences& sequences) {
     return rows;
 }
 
-// Pieces of the workspace, one after the other, each on its own cache lines.
+// Pieces of the workspace, one after the other, each on its own cache lines. Without a start it counts only.
 class Workspace {
 public:
-    explicit Workspace(void* start) : next_(static_cast<char*>(start)), start_(next_) {}
+    explicit Workspace(void* start) : start_(static_cast<char*>(start)) {}
     template <class T>
     T* take(int64_t count) {
-        T* piece = reinterpret_cast<T*>(next_);
-        next_ += up(count * int64_t(sizeof(T)), 64);
-        return piece;
+        char* piece = start_ == nullptr ? nullptr : start_ + bytes_;
+        bytes_ += up(count * int64_t(sizeof(T)), 64);
+        return reinterpret_cast<T*>(piece);
     }
-    int64_t bytes() const { return next_ - start_; }
+    int64_t bytes() const { return bytes_; }
 
 private:
-    char* next_;
     char* start_;
+    int64_t bytes_ = 0;
 };

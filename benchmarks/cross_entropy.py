@@ -1,0 +1,96 @@
+"""Is our softmax cross-entropy of a linear layer as good as torch's own?
+
+Loss and all gradients of 2,800 rows of 400 features (40 streams of 70 steps) over vocabularies of PTB, WikiText-2 and
+general text, in fp32 and bf16, the weights fp32 parameters as in training. The peers are torch's
+`linear_cross_entropy` with its own chunking at its most accurate, where this torch has it, and plain `linear` and
+`cross_entropy`, which hold all logits. Beside the times stands how far each loss is from the one in float64 of the same
+numbers: torch's chunked one comes in the type of its input. Medians over turns.
+
+    python benchmarks/cross_entropy.py [--device DEVICE] [--repeats N] [--quick] [--json FILE]
+"""
+
+import argparse
+import sys
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from common import median_seconds_in_turn, report, row
+from fastai_peer import zipf_ids
+from torch import Tensor
+from torch.nn import functional
+
+from ulmkit.kernels import linear_cross_entropy
+from ulmkit.training import keep_freed_memory
+
+ROWS, FEATURES = 2_800, 400
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+LOSS_LIMIT = {"fp32": 1e-4, "bf16": 5e-3}  # nats
+CHUNKED, WHOLE = "torch's linear_cross_entropy, chunked", "torch, all logits held"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
+    parser.add_argument("--repeats", type=int, default=5, help="turns, of which the medians are taken (5)")
+    parser.add_argument("--quick", action="store_true", help="one vocabulary, 2 turns")
+    parser.add_argument("--json", metavar="FILE", help="write the figures to this file")
+    options = parser.parse_args()
+    keep_freed_memory()
+    vocab_sizes, repeats = ((10_000,), 2) if options.quick else ((10_000, 33_278, 60_000), options.repeats)
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {options.device}")
+    rows = []
+    for vocab_size in vocab_sizes:
+        for name, dtype in DTYPES.items():
+            rows += compare(vocab_size, name, dtype, torch.device(options.device), repeats)
+    report("cross_entropy", rows, options.json)
+
+
+def compare(vocab_size: int, precision: str, dtype: torch.dtype, device: torch.device, repeats: int) -> list[Any]:
+    """Ours and torch's, in turn."""
+    torch.manual_seed(0)
+    x = torch.randn(ROWS, FEATURES, dtype=dtype, device=device).requires_grad_()
+    weight = (torch.randn(vocab_size, FEATURES, device=device) * 0.05).requires_grad_()
+    bias = torch.zeros(vocab_size, device=device, requires_grad=True)
+    targets = zipf_ids(vocab_size, ROWS).to(device)
+    losses: dict[str, Callable[[], Tensor]] = {"ulmkit": lambda: linear_cross_entropy(x, weight, bias, targets)}
+    if hasattr(functional, "linear_cross_entropy"):
+        losses[CHUNKED] = partial(chunked, x, weight, bias, targets)
+    losses[WHOLE] = lambda: functional.cross_entropy(
+        functional.linear(x, weight.to(dtype), bias.to(dtype)).float(), targets
+    )
+    with torch.no_grad():
+        low = [tensor.to(dtype).double() for tensor in (x, weight, bias)]
+        exact = float(functional.cross_entropy(functional.linear(*low), targets))
+        errors = {name: abs(float(loss()) - exact) for name, loss in losses.items()}
+    if max(errors["ulmkit"], errors[WHOLE]) > LOSS_LIMIT[precision]:
+        sys.exit(f"Not the same loss: {errors}")
+
+    def run(loss: Callable[[], Tensor]) -> None:
+        torch.autograd.grad(loss(), [x, weight, bias])
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+
+    runs = {name: partial(run, loss) for name, loss in losses.items()}
+    for once in runs.values():
+        once()
+    seconds = median_seconds_in_turn(runs, repeats)
+    case = f"V {vocab_size:,}, {precision}"
+    rows = []
+    for peer in list(losses)[1:]:
+        ours, theirs = 1000 * seconds["ulmkit"], 1000 * seconds[peer]
+        rows.append(row(f"{case}: loss and gradients", "ms", ours, theirs, peer, lower_is_better=True))
+        rows.append(row(f"{case}: error", "nats", errors["ulmkit"], errors[peer], peer, lower_is_better=True))
+    return rows
+
+
+def chunked(x: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
+    """torch's own, its weights cast as autocast would."""
+    options = torch.nn.LinearCrossEntropyOptions(acc_policy="accurate")
+    low_weight, low_bias = weight.to(x.dtype), bias.to(x.dtype)
+    return functional.linear_cross_entropy(x, low_weight, targets, linear_bias=low_bias, options=options)
+
+
+if __name__ == "__main__":
+    main()
