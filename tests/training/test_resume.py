@@ -27,7 +27,7 @@ from ulmkit.training.checkpoint import save_tensors
 
 
 def config(**options):
-    optimizer = OptimizerConfig(name=options.pop("optimizer", "adamw"), momentum=0.5)
+    optimizer = OptimizerConfig(name=options.pop("optimizer", "adamw"), momentum=0.5, window=0)
     values = {"accumulation": 2, "clip": 1.0, "log_every_steps": 3, "validate_every": Budget(steps=7)} | options
     return TrainerConfig(optimizer=optimizer, **values)
 
@@ -55,7 +55,7 @@ def comparable(rows):
     return [{k: v for k, v in row.items() if k not in ("seconds", "tokens_per_second")} for row in rows]
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd", "nt_asgd", "asgd"])
 @pytest.mark.parametrize("schedule", ["one_cycle", "slanted_triangular"])
 def test_20_steps_equal_10_and_10(tmp_path, optimizer, schedule):
     """Mid-phase, mid-epoch, between two rows of the log, with dropout, batch norm and a carried state."""

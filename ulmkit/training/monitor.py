@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from ulmkit.errors import ConfigError, FolderError, did_you_mean
+from ulmkit.training.averaging import is_non_monotone
 from ulmkit.training.checkpoint import clear_missing_keys, load_tensors, read_header, save_tensors
 
 BEST_NAME = "best.safetensors"
@@ -44,17 +45,25 @@ class Monitor:
 
     Args: name: metric to watch, None for the first that `validate` gives. mode: "min" or "max" is better.
         patience: that many validations in a row without a better value are too many; None waits forever.
+            rule: "best", or "non_monotone" for `is_non_monotone` with patience as its window.
         folder: where best.safetensors goes. in_memory: without a folder, keep the best weights at all.
     """
 
     def __init__(
-        self, name: str | None, mode: str, patience: int | None, folder: Path | None, in_memory: bool = False
+        self,
+        name: str | None,
+        mode: str,
+        patience: int | None,
+        folder: Path | None,
+        in_memory: bool = False,
+        rule: str = "best",
     ) -> None:
         self._name, self._sign, self._patience = name, 1.0 if mode == "min" else -1.0, patience
         self._folder, self._in_memory = folder, in_memory
         self.best: Best | None = None
         self._to_beat: float | None = None  # best.value, or while steps are taken again after a crash, the best by then
         self._worse_in_a_row = 0
+        self._rule, self._costs, self._is_non_monotone = rule, list[float](), False
         self._weights: dict[str, torch.Tensor] | None = None
 
     @property
@@ -64,7 +73,9 @@ class Monitor:
 
     @property
     def is_out_of_patience(self) -> bool:
-        """Whether too many validations in a row were no better."""
+        """Whether validations have been no better for too long."""
+        if self._rule == "non_monotone":
+            return self._is_non_monotone
         return self._patience is not None and self._worse_in_a_row >= self._patience
 
     def forget_earlier_run(self) -> None:
@@ -74,7 +85,14 @@ class Monitor:
 
     def forget_bad_validations(self) -> None:
         """Start counting anew, at the beginning of a phase."""
-        self._worse_in_a_row = 0
+        self._worse_in_a_row, self._costs, self._is_non_monotone = 0, [], False
+
+    def cost(self, metrics: Mapping[str, float]) -> float:
+        """The metric watched, lower is better. Raises: ConfigError if it is not among them."""
+        name = next(iter(metrics), "") if self._name is None else self._name
+        if name not in metrics:
+            raise ConfigError(f"monitor: there is no metric {name!r}; {did_you_mean(name, metrics)}")
+        return self._sign * float(metrics[name])
 
     def watch(self, metrics: Mapping[str, float], step: int, model: nn.Module, save: bool) -> bool:
         """Take the metrics of a validation; keep the model's weights if they are the best.
@@ -83,10 +101,11 @@ class Monitor:
         Returns: whether they are better than all before.
         Raises: ConfigError if the metric to watch is not among them.
         """
-        name = next(iter(metrics), "") if self._name is None else self._name
-        if name not in metrics:
-            raise ConfigError(f"monitor: there is no metric {name!r}; {did_you_mean(name, metrics)}")
-        value = float(metrics[name])
+        cost = self.cost(metrics)
+        value = self._sign * cost
+        if self._patience is not None:
+            self._is_non_monotone = is_non_monotone(self._costs, cost, self._patience)
+        self._costs.append(cost)
         if not self._is_better(value, self._to_beat):
             self._worse_in_a_row += 1
             return False
@@ -121,6 +140,8 @@ class Monitor:
             "best": None if self.best is None else self.best.to_text(),
             "to_beat": json.dumps(self._to_beat),
             "worse_in_a_row": self._worse_in_a_row,
+            "costs": json.dumps(self._costs),
+            "is_non_monotone": self._is_non_monotone,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -133,6 +154,7 @@ class Monitor:
         """
         self.best = None if state["best"] is None else Best.from_text(state["best"])
         self._to_beat, self._worse_in_a_row = json.loads(state["to_beat"]), state["worse_in_a_row"]
+        self._costs, self._is_non_monotone = json.loads(state["costs"]), state["is_non_monotone"]
         path = None if self._folder is None else self._folder / BEST_NAME
         if path is not None and path.is_file():
             with clear_missing_keys(path):

@@ -15,7 +15,9 @@ from ulmkit.errors import ConfigError
 class OptimizerConfig:
     """Which optimizer, and its constants.
 
-    name: "adamw" (Adam; decay chooses between AdamW and plain Adam) or "sgd".
+    name: "adamw" (Adam; decay chooses between AdamW and plain Adam), "sgd", "nt_asgd" (SGD, the result being the mean
+        of the weights from the validation on that triggers it) or "asgd" (the mean from the first step on).
+    window: of NT-ASGD's trigger, the non-monotone interval n, in validations.
     betas: of Adam; a schedule with momentum replaces the first (ULMFiT: 0.7, 0.99). eps: of Adam.
     weight_decay: strength; decay: "decoupled" (p -= lr * weight_decay * p) or "l2" (added to the gradient).
     momentum: of SGD; a schedule with momentum replaces it.
@@ -28,9 +30,11 @@ class OptimizerConfig:
     weight_decay: float = 0.01
     decay: str = "decoupled"
     momentum: float = 0.0
+    window: int = 5
 
     def __post_init__(self) -> None:
-        check_choice("optimizer", self.name, ("adamw", "sgd"))
+        check_choice("optimizer", self.name, ("adamw", "sgd", "nt_asgd", "asgd"))
+        check_not_negative("window", self.window)
         check_choice("decay", self.decay, ("decoupled", "l2"))
         if len(self.betas) != 2:
             raise ConfigError(f"betas: expected two numbers, got {self.betas!r}")
@@ -95,13 +99,13 @@ def make_optimizer(
     """
     if len(rates) != len(groups):
         raise ConfigError(f"rates: expected one for each of {len(groups)} groups, got {len(rates)}")
-    decay_key = "decoupled_decay" if config.name == "sgd" and config.decay == "decoupled" else "weight_decay"
+    decay_key = "decoupled_decay" if config.name != "adamw" and config.decay == "decoupled" else "weight_decay"
     parameter_groups: list[dict[str, Any]] = [
         {"params": list(parameters), "lr": rate, "layer_group": level, decay_key: config.weight_decay}
         for level, (parameters, rate) in enumerate(zip(groups, rates, strict=True))
     ]
     fused = all(p.device.type in ("cpu", "cuda") for parameters in groups for p in parameters)
-    if config.name == "sgd":
+    if config.name != "adamw":
         return SGD(parameter_groups, lr=0.0, momentum=config.momentum, fused=fused)
     adam = torch.optim.AdamW if config.decay == "decoupled" else torch.optim.Adam
     return adam(parameter_groups, lr=0.0, betas=config.betas, eps=config.eps, fused=fused)

@@ -63,7 +63,9 @@ class Run:
         self.runner = StepRunner(task, config.optimizer, config.clip, world)
         shapes = {name: list(parameter.shape) for parameter, name in self.runner.names.items()}
         self._settings = run_settings(config, phases, shapes, len(task), world.size, identity)
-        self.monitor = Monitor(config.monitor, config.mode, config.patience, folder, config.restore_best)
+        self.monitor = Monitor(
+            config.monitor, config.mode, config.patience, folder, config.restore_best, config.patience_rule
+        )
         self.state, self.meter, self.cursor = RunState(), Meter(), BatchCursor(task)
         self.watch = Stopwatch(clock)
         self.checkpoint_path: Path | None = None
@@ -103,6 +105,8 @@ class Run:
         self.task.model.load_state_dict(checkpoint.model)
         self.runner.train_groups(self.phases[min(self.state.phase, len(self.phases) - 1)].groups)
         load_optimizer_state(self.runner.optimizer, self.runner.names, saved["optimizer"])
+        if self.runner.average is not None:
+            self.runner.average.load_state_dict(saved["average"])
         self.monitor.load_state_dict(saved["monitor"])
         self.reporter.open(self.folder, saved["rows"], self.state.tokens, self.config.tensorboard)
         own = saved["ranks"][self.world.rank]
@@ -137,6 +141,7 @@ class Run:
                     "spent": self.watch.spent,
                     "costs": self.watch.costs,
                     "optimizer": optimizer_state(self.runner.optimizer, self.runner.names),
+                    "average": None if self.runner.average is None else self.runner.average.state_dict(),
                     "monitor": self.monitor.state_dict(),
                     "rows": self.reporter.log.rows,
                     "ranks": ranks,
@@ -166,6 +171,8 @@ class Run:
         if not state.finished:
             state.finished = True
             self.save()
+        if self.runner.average is not None:
+            self.runner.average.apply()
         if self.config.restore_best:
             self.world.from_first(None)  # the file is there before the other ranks read it
             self.monitor.restore_best(self.task.model)
@@ -238,7 +245,7 @@ class Run:
         leaving = guard.at_once() if self.world.size == 1 else contextlib.nullcontext()
         self.task.model.eval()
         try:
-            with self.watch.aside("validation"), torch.no_grad(), leaving:
+            with self.watch.aside("validation"), torch.no_grad(), leaving, self.runner.averaged():
                 metrics = self.world.ask_first(self.task.validate)
         except KeyboardInterrupt:
             guard.requested = True
@@ -246,7 +253,10 @@ class Run:
             return
         finally:
             self.task.model.train()
-        better = self.monitor.watch(metrics, self.state.step, self.task.model, save=self.world.is_first)
+        with self.runner.averaged():
+            better = self.monitor.watch(metrics, self.state.step, self.task.model, save=self.world.is_first)
+        if self.runner.average is not None:
+            self.runner.average.observe(self.monitor.cost(metrics))
         if self.state.phase < len(self.phases):  # further on in a run bound to time, now that the cost is known
             self.state.run = self.world.from_first(self._position().run)
         self.state.validations, self.state.validated_step = self._count(self._validation), self.state.step

@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ulmkit.errors import ConfigError
+from ulmkit.training.averaging import WeightAverage
 from ulmkit.training.distributed import World
 from ulmkit.training.optimizers import OptimizerConfig, make_optimizer, set_rates
 from ulmkit.training.task import StepResult, TrainingTask
@@ -45,6 +46,10 @@ class StepRunner:
         self.names = {parameter: name for name, parameter in task.model.named_parameters()}
         _check_groups(task.groups, self.names)
         self.optimizer = make_optimizer(task.groups, config, [0.0] * len(task.groups))
+        self.average: WeightAverage | None = None
+        if config.name in ("nt_asgd", "asgd"):
+            named = {name: parameter for parameter, name in self.names.items()}
+            self.average = WeightAverage(named, config.window if config.name == "nt_asgd" else None)
         self.device = next(iter(self.names)).device
         self.reads_loss = self.device.type == "cpu"  # elsewhere reading it would wait for the device
         self._module: nn.Module = _LossModule(task)
@@ -91,7 +96,13 @@ class StepRunner:
         self._clip()
         set_rates(self.optimizer, [rate * scale for rate in rates], momentum, self.config)
         self.optimizer.step()
+        if self.average is not None:
+            self.average.update()
         return StepOutcome(results, int(all_tokens))
+
+    def averaged(self) -> contextlib.AbstractContextManager[None]:
+        """Within the block the model has the weights that the run would end with: the mean, where there is one."""
+        return contextlib.nullcontext() if self.average is None else self.average.applied()
 
     def _clip(self) -> None:
         if self.clip is None:

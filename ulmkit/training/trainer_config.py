@@ -21,7 +21,9 @@ class TrainerConfig:
     validate_every: an interval, or a number of times spread evenly over the run, or None for never. A run that
         validates also does so at its end. monitor: the metric to watch, None for the first. mode: "min" or "max".
     patience: end the phase after that many validations in a row without a better value (in the last phase that ends
-        the run), None for never. restore_best: leave the best weights in the model at the end.
+        the run), None for never. patience_rule: "best", or "non_monotone" to end it at the first validation that is
+        worse than the best of those more than `patience` before it (NT-ASGD's rule). restore_best: leave the best
+        weights in the model at the end.
     checkpoint_every: interval, None for at the end alone. log_every_steps: a row in the log.
     tensorboard: write its event files too. seed: of the global generators, None to leave them alone; rank r takes
         seed + r.
@@ -35,6 +37,7 @@ class TrainerConfig:
     monitor: str | None = None
     mode: str = "min"
     patience: int | None = None
+    patience_rule: str = "best"
     restore_best: bool = False
     checkpoint_every: Budget | None = field(default_factory=lambda: Budget(minutes=10))
     log_every_steps: int = 50
@@ -43,6 +46,7 @@ class TrainerConfig:
 
     def __post_init__(self) -> None:
         check_choice("mode", self.mode, ("min", "max"))
+        check_choice("patience_rule", self.patience_rule, ("best", "non_monotone"))
         if self.clip is not None:
             check_positive("clip", self.clip)
         for name in ("accumulation", "patience", "log_every_steps", "validate_every"):
