@@ -252,7 +252,7 @@ def _recipe_options(preset: Any) -> dict[str, Option]:
             str | None, f"slanted_triangular, one_cycle, flat_cosine or constant; {preset.schedule.name} if not given."
         ),
         "factor": Option(float | None, f"Rate of a layer group over the one below; {preset.factor:g} if not given."),
-        "optimizer": Option(str | None, f"adamw or sgd; {preset.optimizer.name} if not given."),
+        "optimizer": Option(str | None, f"adamw, sgd, nt_asgd or asgd; {preset.optimizer.name} if not given."),
         "weight_decay": Option(float | None, f"Strength of decay; {preset.optimizer.weight_decay:g} if not given."),
         "decay": Option(str | None, f"decoupled, or l2 in the gradient; {preset.optimizer.decay} if not given."),
         "clip": Option(float | None, f"Largest norm of the gradient; {preset.clip} if not given."),

@@ -15,10 +15,21 @@ from ulmkit.pipeline.data import DataOptions, evaluation_options, prepare, prepa
 from ulmkit.pipeline.language_models import find_finetuning_rate, finetune, pretrain, validation_perplexity
 from ulmkit.pipeline.linear_baselines import linear_baselines, texts_of
 from ulmkit.pipeline.prediction import predict_backward, predict_outputs
+from ulmkit.pipeline.published import (
+    AWD_LSTM_PTB,
+    AWD_LSTM_PTB_PAPER,
+    AWD_LSTM_WIKITEXT2,
+    AWD_LSTM_WIKITEXT2_PAPER,
+    PublishedRecipe,
+)
 from ulmkit.pipeline.recipes import CLASSIFY, FINETUNE, PRETRAIN, ClassifierRecipe, LanguageModelRecipe
 from ulmkit.pipeline.running import RunOptions, place
 
 __all__ = [
+    "AWD_LSTM_PTB",
+    "AWD_LSTM_PTB_PAPER",
+    "AWD_LSTM_WIKITEXT2",
+    "AWD_LSTM_WIKITEXT2_PAPER",
     "CLASSIFIER_TASKS",
     "CLASSIFY",
     "FINETUNE",
@@ -26,6 +37,7 @@ __all__ = [
     "ClassifierRecipe",
     "DataOptions",
     "LanguageModelRecipe",
+    "PublishedRecipe",
     "Report",
     "RunOptions",
     "document_scores",

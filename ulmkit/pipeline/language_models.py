@@ -189,7 +189,14 @@ def _train(
         corpus, model.config, recipe, run, splits=used, direction=direction, base=fingerprint(base_facts or {})
     )
     result = run_stage(
-        task, phases, run, optimizer=recipe.optimizer, clip=recipe.clip, patience=recipe.patience, identity=identity
+        task,
+        phases,
+        run,
+        optimizer=recipe.optimizer,
+        clip=recipe.clip,
+        patience=recipe.patience,
+        patience_rule=recipe.patience_rule,
+        identity=identity,
     )
     figures["after training"] = last_validation(result, run, recipe.patience)
     facts = {

@@ -32,7 +32,8 @@ class LanguageModelRecipe:
         frozen_share: part of the budget, at the start, in which only embedding and decoder train.
         ar, tar: activation and temporal activation regularisation.
         dropout_multiplier: on all five dropouts of the model's config.
-        patience: validations without a better value before a phase ends, None for never.
+        patience: validations without a better value before a phase ends, None for never. patience_rule: see
+            `TrainerConfig`.
     """
 
     batch_size: int = 64
@@ -49,6 +50,7 @@ class LanguageModelRecipe:
     tar: float = 1.0
     dropout_multiplier: float = 1.0
     patience: int | None = None
+    patience_rule: str = "best"
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "bptt", "peak_rate", "factor"):

@@ -124,6 +124,7 @@ def run_stage(
     optimizer: OptimizerConfig,
     clip: float | None,
     patience: int | None = None,
+    patience_rule: str = "best",
     identity: Mapping[str, Any] | None = None,
 ) -> TrainingResult:
     """Train a task through its phases with these options; with patience the best weights are kept.
@@ -136,6 +137,7 @@ def run_stage(
         accumulation=options.accumulation,
         validate_every=options.validations,
         patience=patience,
+        patience_rule=patience_rule,
         restore_best=options.restore_best or patience is not None,
         tensorboard=options.tensorboard,
         checkpoint_every=None if options.folder is None else Budget(minutes=5),

@@ -1,0 +1,64 @@
+"""The published recipes: the settings as printed, and that training with one runs, stops and goes on."""
+
+from dataclasses import replace
+
+import pytest
+import tiny
+
+from ulmkit import LanguageModel, RunOptions
+from ulmkit.pipeline import (
+    AWD_LSTM_PTB,
+    AWD_LSTM_PTB_PAPER,
+    AWD_LSTM_WIKITEXT2,
+    AWD_LSTM_WIKITEXT2_PAPER,
+    PublishedRecipe,
+)
+
+ALL = (AWD_LSTM_PTB, AWD_LSTM_PTB_PAPER, AWD_LSTM_WIKITEXT2, AWD_LSTM_WIKITEXT2_PAPER)
+
+
+@pytest.mark.parametrize("recipe", ALL)
+def test_what_all_have_in_common(recipe: PublishedRecipe):
+    sizes, main, optimizer = recipe.sizes, recipe.main, recipe.main.optimizer
+    assert (sizes.embedding_size, sizes.hidden_size, sizes.layers) == (400, 1150, 3)
+    assert (sizes.weight_dropout, sizes.output_dropout, sizes.embedding_dropout) == (0.5, 0.4, 0.1)
+    assert (main.peak_rate, main.schedule.name, main.clip) == (30.0, "constant", 0.25)
+    assert (optimizer.name, optimizer.weight_decay, optimizer.decay, optimizer.window) == ("nt_asgd", 1.2e-6, "l2", 5)
+    assert (main.bptt, main.bptt_std, main.ar, main.tar, main.shuffle) == (70, 5.0, 2.0, 1.0, False)
+    assert (recipe.tuning.optimizer.name, recipe.tuning.patience) == ("asgd", 5)
+    assert recipe.tuning.patience_rule == "non_monotone"
+    assert (recipe.validation_batch_size, recipe.test_batch_size) == (10, 1)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "batch_size", "input_dropout", "hidden_dropout", "epochs", "seed"),
+    [
+        (AWD_LSTM_PTB, 20, 0.4, 0.25, 500, 141),
+        (AWD_LSTM_PTB_PAPER, 40, 0.4, 0.3, 750, None),
+        (AWD_LSTM_WIKITEXT2, 80, 0.65, 0.2, 750, 1882),
+        (AWD_LSTM_WIKITEXT2_PAPER, 80, 0.65, 0.3, 750, None),
+    ],
+)
+def test_what_each_has(recipe, batch_size, input_dropout, hidden_dropout, epochs, seed):
+    assert recipe.main.batch_size == batch_size
+    assert (recipe.sizes.input_dropout, recipe.sizes.hidden_dropout) == (input_dropout, hidden_dropout)
+    assert (recipe.epochs, recipe.seed) == (epochs, seed)
+
+
+def test_both_stages_run_and_learn():
+    """Smaller, on stock phrases: the second stage begins at the first's result and betters it or stops."""
+    recipe, run = AWD_LSTM_PTB, RunOptions(precision="fp32", validations=8, restore_best=True)
+    options = {"data_options": tiny.WORDS, "run": run}
+    small = {"batch_size": 8, "bptt": 12, "peak_rate": 20.0, "dropout_multiplier": 0.1}
+    optimizer = replace(recipe.main.optimizer, window=1)
+    sizes = replace(recipe.sizes, embedding_size=32, hidden_size=48, layers=2)
+    main = LanguageModel.pretrain(
+        tiny.reviews(), steps=120, sizes=sizes, recipe=replace(recipe.main, optimizer=optimizer, **small), **options
+    )
+    tuned = main.finetune(tiny.reviews(), steps=80, recipe=replace(recipe.tuning, **small), **options)
+    first, second = (
+        model.parts.facts["figures"]["validation (approximate), after training"]["perplexity"]
+        for model in (main, tuned)
+    )
+    assert first < 6
+    assert second <= first

@@ -1,0 +1,78 @@
+"""Published recipes of word-level language models, each as printed: the paper's settings and the code's README differ.
+
+Of all: SGD at 30 whose weights are averaged from NT-ASGD's trigger on, windows of variable length, L2 decay, and a
+second stage of plain ASGD that goes on from the best weights until a validation is not monotone.
+
+Source: Merity, Keskar & Socher 2017, arXiv:1708.02182, section 5; README and defaults of salesforce/awd-lstm-lm.
+"""
+
+from dataclasses import dataclass, replace
+
+from ulmkit.model.awd_lstm import AWDLSTMConfig
+from ulmkit.pipeline.recipes import LanguageModelRecipe
+from ulmkit.training import OptimizerConfig, Schedule
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedRecipe:
+    """A language model and how it was trained.
+
+    Attributes:
+        sizes: of the model, its vocab_size to be replaced by the corpus's.
+        main: first stage; it validates once an epoch. epochs: of it. seed: as printed, None if it is not.
+        tuning: second stage, from the best weights of the first; as many epochs at most.
+        validation_batch_size, test_batch_size: rows of `perplexity(published=True)` behind the printed figures.
+    Source: Merity, Keskar & Socher 2017, arXiv:1708.02182, section 5.
+    """
+
+    sizes: AWDLSTMConfig
+    main: LanguageModelRecipe
+    tuning: LanguageModelRecipe
+    epochs: int
+    seed: int | None = None
+    validation_batch_size: int = 10
+    test_batch_size: int = 1
+
+
+def _awd_lstm(
+    batch_size: int, input_dropout: float, hidden_dropout: float, epochs: int, seed: int | None = None
+) -> PublishedRecipe:
+    sizes = AWDLSTMConfig(
+        vocab_size=1,
+        embedding_size=400,
+        hidden_size=1150,
+        layers=3,
+        embedding_dropout=0.1,
+        input_dropout=input_dropout,
+        hidden_dropout=hidden_dropout,
+        output_dropout=0.4,
+        weight_dropout=0.5,
+    )
+    main = LanguageModelRecipe(
+        batch_size=batch_size,
+        bptt=70,
+        bptt_std=5.0,
+        shuffle=False,
+        peak_rate=30.0,
+        schedule=Schedule("constant"),
+        optimizer=OptimizerConfig(name="nt_asgd", weight_decay=1.2e-6, decay="l2", window=5),
+        clip=0.25,
+        ar=2.0,
+        tar=1.0,
+    )
+    plain = replace(main.optimizer, name="asgd")
+    tuning = replace(main, optimizer=plain, patience=5, patience_rule="non_monotone")
+    return PublishedRecipe(sizes=sizes, main=main, tuning=tuning, epochs=epochs, seed=seed)
+
+
+AWD_LSTM_PTB = _awd_lstm(20, 0.4, 0.25, 500, seed=141)
+"""Penn Treebank, README: 61.2 / 58.8, after the second stage 58.8 / 56.5 (validation / test perplexity)."""
+
+AWD_LSTM_PTB_PAPER = _awd_lstm(40, 0.4, 0.3, 750)
+"""Penn Treebank, paper: 60.0 / 57.3."""
+
+AWD_LSTM_WIKITEXT2 = _awd_lstm(80, 0.65, 0.2, 750, seed=1882)
+"""WikiText-2, README: 68.7 / 65.6, after the second stage 67.4 / 64.7."""
+
+AWD_LSTM_WIKITEXT2_PAPER = _awd_lstm(80, 0.65, 0.3, 750)
+"""WikiText-2, paper: 68.6 / 65.8."""
