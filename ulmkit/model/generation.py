@@ -51,6 +51,8 @@ def next_token_probabilities(
     logits = _forbid(logits.to(torch.promote_types(logits.dtype, torch.float32)), forbidden)
     if temperature < _COLDEST:
         return one_hot(logits.argmax(dim=-1), logits.shape[-1]).to(logits.dtype)
+    if top_k is None and top_p == 1.0:
+        return ((logits - logits.amax(dim=-1, keepdim=True)) / temperature).softmax(dim=-1)
     ranked, order = logits.sort(dim=-1, descending=True, stable=True)
     probabilities = ((ranked - ranked[:, :1]) / temperature).softmax(dim=-1)
     if top_k is not None:

@@ -43,12 +43,13 @@ class AWDLSTMLanguageModel(nn.Module):
     ) -> tuple[Tensor, State]:
         """Logits of the token after each token; for short sequences, since all logits are held.
 
+        Products with the softmax's weight are in its own type: for a few tokens, casting it would cost the most.
+
         Args: ids: (T, B) int64. state: to go on from. prepared: from `encoder.prepare(B)`.
         Returns: logits (T, B, V) float, and the state to go on with.
         """
         output = self.encoder(ids, state, prepared)
-        bias = None if self._bias is None else self._bias.to(output.dropped.dtype)
-        logits = functional.linear(output.dropped, self._weight.to(output.dropped.dtype), bias)
+        logits = functional.linear(output.dropped.to(self._weight.dtype), self._weight, self._bias)
         return logits[..., : self.config.vocab_size], output.state
 
     def loss(
