@@ -63,7 +63,7 @@ def relative_error(a: torch.Tensor, b: torch.Tensor) -> float:
 @pytest.mark.parametrize(
     ("steps", "batch", "inputs", "hidden", "lengths"),
     [
-        (1, 1, 1, 1, None),
+        (1, 9, 1, 1, None),  # of one sequence alone a gradient is one sum, whose four parts may cancel
         (7, 7, 7, 7, None),
         (4, 33, 33, 33, None),
         (9, 13, 64, 96, [9] * 6 + [5] * 7),

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from ulmkit.config import check_probability
+from ulmkit.kernels.cpu.library import choose_path, library
 
 _PROBABILITY_BITS = 16
 
@@ -20,7 +21,8 @@ def draw_keep_bits(
 
     Each bit is 1 with probability 1 - dropout, independently. The probability is rounded to a multiple of 2^-16: its
     binary digits, lowest first, are folded with random bits, `random | kept` for a 1 and `random & kept` for a 0, which
-    needs two random bytes for eight weights and, for dropout 0.5, a single one.
+    needs two random bytes for a weight's bit or fewer and, for dropout 0.5, a single bit. On CPUs with the compiled
+    kernels they come from a faster generator than torch's, which gives its seed (keep_bits.h).
 
     Args: rows, columns: shape of the masked matrix. dropout: probability of dropping a weight, 0 <= dropout < 1.
     Returns: (rows, ceil(columns / 8)) uint8; column j is bit j % 8 (lowest first) of byte j // 8.
@@ -32,6 +34,12 @@ def draw_keep_bits(
     keep = round((1.0 - dropout) * (1 << _PROBABILITY_BITS))
     if keep == 1 << _PROBABILITY_BITS:
         return torch.full(shape, 255, dtype=torch.uint8, device=device)
+    path, _ = choose_path(torch.float32)
+    if torch.device(device).type == "cpu" and path is not None and keep > 0:
+        seed = int(torch.empty((), dtype=torch.int64).random_(generator=generator))
+        bits = torch.empty(shape, dtype=torch.uint8)
+        library().keep_bits(path, seed, keep, bits)
+        return bits
     bits = torch.zeros(shape, dtype=torch.uint8, device=device)
     trailing_zeros = (keep & -keep).bit_length() - 1
     for position in range(trailing_zeros, _PROBABILITY_BITS):

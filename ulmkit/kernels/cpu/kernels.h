@@ -92,7 +92,7 @@ struct CrossEntropy {
     void* workspace;
 };
 
-// A path of int8 has no backward and no cross-entropy.
+// A path of int8 has what comes before `backward` alone.
 struct Path {
     const char* name;
     bool (*runs_here)();
@@ -102,6 +102,7 @@ struct Path {
     void (*backward)(Layer, Sequences, Backward, int threads);
     int64_t (*cross_entropy_bytes)(CrossEntropy, int threads);  // of its workspace
     void (*cross_entropy)(CrossEntropy, int threads);
+    void (*keep_bits)(uint64_t seed, int32_t keep, int64_t bytes, uint8_t* bits, int threads);  // 0 < keep < 2^16
 };
 
 }  // namespace ulmkit

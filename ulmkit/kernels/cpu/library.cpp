@@ -29,7 +29,7 @@ static constexpr int count = sizeof paths / sizeof *paths;
 using namespace ulmkit;
 
 // Of kernels.h; library.py expects its own.
-ULMKIT_EXPORT int ulmkit_version() { return 4; }
+ULMKIT_EXPORT int ulmkit_version() { return 5; }
 
 // The name of a path, the fastest of its precision first; null after the last.
 ULMKIT_EXPORT const char* ulmkit_path_name(int path) { return path < count ? paths[path]->name : nullptr; }
@@ -61,4 +61,8 @@ ULMKIT_EXPORT int64_t ulmkit_cross_entropy_bytes(int path, const CrossEntropy* t
 
 ULMKIT_EXPORT void ulmkit_cross_entropy(int path, const CrossEntropy* task, int threads) {
     paths[path]->cross_entropy(*task, threads);
+}
+
+ULMKIT_EXPORT void ulmkit_keep_bits(int path, uint64_t seed, int32_t keep, int64_t bytes, uint8_t* bits, int threads) {
+    paths[path]->keep_bits(seed, keep, bytes, bits, threads);
 }

@@ -8,14 +8,14 @@ import ctypes
 import functools
 import sysconfig
 import threading
-from ctypes import POINTER, Structure, byref, c_char_p, c_float, c_int, c_int64, c_void_p
+from ctypes import POINTER, Structure, byref, c_char_p, c_float, c_int, c_int32, c_int64, c_uint64, c_void_p
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-VERSION = 4
+VERSION = 5
 """Of kernels.h: a library built from another is not called."""
 
 
@@ -113,6 +113,7 @@ class Library:
             pointers: list[Any] = [kind if kind is c_int else POINTER(kind) for kind in types]
             getattr(self._functions, f"ulmkit_{function}").argtypes = [c_int, *pointers]
         self._functions.ulmkit_cross_entropy_bytes.restype = c_int64
+        self._functions.ulmkit_keep_bits.argtypes = [c_int, c_uint64, c_int32, c_int64, c_void_p, c_int]
 
     def sizes(self, path: str, layer: Layer, sequences: Sequences, learns: bool) -> Sizes:
         """Bytes of every buffer. learns: whether a backward follows."""
@@ -144,6 +145,12 @@ class Library:
         size = self._functions.ulmkit_cross_entropy_bytes(number, byref(task), threads)
         task.workspace = address(workspace(size))
         self._functions.ulmkit_cross_entropy(number, byref(task), threads)
+
+    def keep_bits(self, path: str, seed: int, keep: int, bits: Tensor) -> None:
+        """Fill `bits`, uint8, with bits that are 1 with probability keep / 2^16, 0 < keep < 2^16."""
+        self._functions.ulmkit_keep_bits(
+            self.paths[path], seed, keep, bits.numel(), address(bits), torch.get_num_threads()
+        )
 
 
 PATHS = {

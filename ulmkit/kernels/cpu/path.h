@@ -29,6 +29,7 @@ namespace PATH {
 #include "lstm_backward.h"
 #include "sizes.h"
 #include "cross_entropy.h"
+#include "keep_bits.h"
 #endif
 }  // namespace PATH
 }  // namespace ulmkit
@@ -39,7 +40,7 @@ namespace PATH {
     namespace ulmkit {                                                                                                  \
     extern const Path path_##name;                                                                                      \
     const Path path_##name{#name,         [] { return bool(condition); }, name::sizes, name::pack, name::forward, nullptr, \
-                           nullptr, nullptr};                                                                           \
+                           nullptr, nullptr, nullptr};                                                                           \
     }
 #else
 #define ULMKIT_PATH(name, condition)                                                               \
@@ -47,6 +48,6 @@ namespace PATH {
     extern const Path path_##name;                                                                 \
     const Path path_##name{#name,          [] { return bool(condition); }, name::sizes,            \
                            name::pack,     name::forward,                  name::backward,         \
-                           name::cross_entropy_bytes, name::cross_entropy};                        \
+                           name::cross_entropy_bytes, name::cross_entropy, name::keep_bits};       \
     }
 #endif
