@@ -39,8 +39,9 @@ def export_int8(
     members = [parts for parts in (classifier.parts, classifier.backward) if parts is not None]
     if any(parts.model.encoder.is_int8 for parts in members):
         raise ConfigError("export: the classifier's weights are bytes already; give the one that was trained")
-    if not int8_runs(torch.device("cpu")):
-        raise ConfigError("export: no kernels for int8 here, to compare with; install ulmkit where a C++ compiler is")
+    runs, reason = int8_runs(torch.device("cpu"))
+    if not runs:
+        raise ConfigError(f"export: expected kernels for int8, to compare with, got none ({reason})")
     rounded = classifier.to_int8()
     found = classifier.compare(rounded, data, split=split, data_options=data_options)
     if found.shows_a_drop:

@@ -8,7 +8,7 @@ import ulmkit
 from ulmkit.cli.option_groups import MACHINE, Machine, with_groups
 from ulmkit.cli.summary import summarise
 from ulmkit.hub.facts import package_versions
-from ulmkit.kernels import PRECISIONS, backend_statuses, bf16_pays, choose_precision, cpu_features
+from ulmkit.kernels import PRECISIONS, backend_statuses, bf16_pays, choose_precision, cpu_features, int8_runs
 from ulmkit.pipeline.data import default_cache
 from ulmkit.pipeline.running import choose_device
 
@@ -29,6 +29,8 @@ def info_command(machine: Machine) -> None:
         dtype = choose_precision(name, device, torch.float32)
         reason = f": {bf16_pays(device)[1]}" if name == "bf16" else ""
         figures[f"precision {name}"] = ("chosen" if dtype == chosen else "there") + reason
+    runs, reason = int8_runs(device)
+    figures["weights int8"] = f"{'there' if runs else 'not there'}: {reason}"
     for status in backend_statuses(device, chosen):
         figures[f"backend {status.name}"] = (
             f"{'chosen' if status.chosen else 'there' if status.there else 'not there'}: {status.reason}"

@@ -94,7 +94,7 @@ def pack_int8(w_ih: Int8Matrix, w_hh: Int8Matrix) -> PackedWeights:
     Raises: ConfigError for shapes that do not fit.
     """
     _check_weights(w_ih.values, w_hh.values)
-    if not int8_runs(w_hh.values.device):
+    if not int8_runs(w_hh.values.device)[0]:
         return pack(w_ih.to_float(), w_hh.to_float())
     path, _ = choose_path(torch.int8)
     assert path is not None
@@ -102,9 +102,10 @@ def pack_int8(w_ih: Int8Matrix, w_hh: Int8Matrix) -> PackedWeights:
     return PackedWeights("fused", torch.float32, w_ih.values, w_hh.values, layout)
 
 
-def int8_runs(device: torch.device) -> bool:
-    """Whether weights of bytes are multiplied as bytes on `device`."""
-    return device.type == "cpu" and choose_path(torch.int8)[0] is not None
+def int8_runs(device: torch.device) -> tuple[bool, str]:
+    """Whether weights of bytes are multiplied as bytes on `device`, and by what or why not."""
+    path, reason = choose_path(torch.int8) if device.type == "cpu" else (None, f"has no kernels for {device.type}")
+    return path is not None, reason
 
 
 def lstm(

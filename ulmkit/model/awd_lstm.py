@@ -174,7 +174,7 @@ class AWDLSTM(nn.Module):
 
     def _prepare(self, batch_size: int, generator: torch.Generator | None) -> Prepared:
         config, bias = self.config, self.layers[0].bias()
-        if self.is_int8 and self.precision == "auto" and int8_runs(bias.device):
+        if self.is_int8 and self.precision == "auto" and int8_runs(bias.device)[0]:
             products, dtype = torch.int8, torch.float32
         else:
             products = dtype = choose_precision(self.precision, bias.device, bias.dtype)
