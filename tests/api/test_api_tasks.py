@@ -146,7 +146,7 @@ def test_backward_token_labels_are_in_the_order_of_the_text() -> None:
 
 def test_forward_and_backward_make_a_pair_that_averages(tmp_path) -> None:
     forward = tiny.classifier()
-    backward = _train(tiny.reviews(), "single", base=tiny.backward_language_model(), steps=40)
+    backward = _train(tiny.reviews(), "single", base=tiny.backward_language_model(), steps=100)
     unseen = tiny.reviews(40, first=1000)
     texts = [text for text, _ in unseen]
     assert backward.parts.direction == "backward"

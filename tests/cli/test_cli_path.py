@@ -32,9 +32,9 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ulmkit(
         "pretrain", folder / "corpus", "-o", folder / "lm", *SMALL, "--steps", 80, "--json", folder / "pretrain.json"
     )
-    ulmkit("finetune", folder / "lm", reviews, "-o", folder / "tuned", *TUNE, "--steps", 20, "--json",
+    ulmkit("finetune", folder / "lm", reviews, "-o", folder / "tuned", *TUNE, "--steps", 80, "--json",
            folder / "finetune.json")  # fmt: skip
-    told = ulmkit("train", folder / "tuned", reviews, "-o", folder / "classifier", *CLASSIFY, "--steps", 120, "--json",
+    told = ulmkit("train", folder / "tuned", reviews, "-o", folder / "classifier", *CLASSIFY, "--steps", 240, "--json",
                   folder / "train.json")  # fmt: skip
     (folder / "train.out").write_text(told.out)
     (folder / "train.err").write_text(told.err)
