@@ -78,9 +78,7 @@ def test_bytes_are_not_made_bytes_again(tmp_path):
 
 def test_without_kernels_there_is_nothing_to_compare_with(tmp_path, monkeypatch):
     monkeypatch.setattr(library_module, "load_library", lambda: "not built: no compiler")
-    with pytest.raises(
-        ConfigError, match=r"export: expected kernels for int8, .*none \(not built: no compiler\)"
-    ):
+    with pytest.raises(ConfigError, match=r"export: expected kernels for int8, .*none \(not built: no compiler\)"):
         export_int8(tiny.classifier(), tmp_path / "int8", HELD_OUT, data_options=tiny.WORDS)
 
 
