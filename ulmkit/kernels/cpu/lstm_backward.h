@@ -38,8 +38,11 @@ public:
         int64_t row = rows_, row_after = rows_;  // packed rows where this step and the one after it begin
         for (int64_t t = sequences_.steps - 1; t >= 0; --t) {
             row -= sequences_.running[t];
-            for (int64_t group = groups.first; group < groups.last; group += 4)
+            const int64_t fours = (groups.last - groups.first + 3) / 4;
+            for (int64_t n = 0; n < fours; ++n) {  // in turn from either end, as the forward
+                const int64_t group = groups.first + 4 * (t % 2 == 0 ? n : fours - 1 - n);
                 step(t, group, least(4, groups.last - group), row, row_after, tile);
+            }
             row_after = row;
 #pragma omp barrier
         }

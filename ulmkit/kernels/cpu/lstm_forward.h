@@ -137,7 +137,9 @@ private:
         Element* h_after = hidden_ + after * k;
         float* c_after = forward_.kept.cells + after * shape_.units;
         Element* y = static_cast<Element*>(forward_.y) + t * sequences_.batch * shape_.hidden;
-        for (int64_t group = slice.first; group < slice.last; ++group) {
+        for (int64_t n = slice.first; n < slice.last; ++n) {
+            // Every other step backward: what the step before read last is in the cache still.
+            const int64_t group = t % 2 == 0 ? n : slice.first + slice.last - 1 - n;
             float* sums = sums_ + (group * rows + from) * 4 * width;
             Engine::product(running, 4, k, h_before, k + Engine::row_end, weights_hh_ + group * shape_.hidden_group,
                             shape_.hidden_group / 4, sums, 4 * width, true);
