@@ -7,8 +7,8 @@ alone, as its trainer runs it, with the allocator told to keep freed memory. Med
 axis take.
 
 A token costs more in a larger layer or vocabulary by itself, so beside tokens/s stands the rate of the operations that
-the products need, two for each multiplication and addition. A size is a cliff if its rate is below half of the better
-of its neighbours on the axis. Small batches have low rates: they wait for the weights to be read.
+the products need, two for each multiplication and addition. A size is a cliff if its rate is below half of the next
+smaller size's. Small batches have low rates: they wait for the weights to be read.
 
     python benchmarks/scaling_cpu.py [--data FOLDER] [--repeats N] [--quick] [--plot FILE] [--json FILE]
 """
@@ -71,13 +71,12 @@ class Curve:
         return f"{self.precision}, {self.threads} thread{'s' if self.threads > 1 else ''}"
 
     def cliffs(self) -> list[str]:
-        """The sizes whose rate is below half of the better of their neighbours'."""
-        found = []
-        for place, (size, rate) in enumerate(zip(self.sizes, self.gflops, strict=True)):
-            better = max(self.gflops[max(place - 1, 0) : place] + self.gflops[place + 1 : place + 2], default=0.0)
-            if rate < better / 2:
-                found.append(f"{self.axis} {size:,}, {self.name}: {rate:.1f} GFLOP/s beside {better:.1f}")
-        return found
+        """The sizes whose rate is below half of the next smaller one's."""
+        return [
+            f"{self.axis} {size:,}, {self.name}: {rate:.1f} GFLOP/s after {smaller:.1f}"
+            for size, smaller, rate in zip(self.sizes[1:], self.gflops, self.gflops[1:], strict=False)
+            if rate < smaller / 2
+        ]
 
 
 def main() -> None:
@@ -105,7 +104,7 @@ def main() -> None:
             ]
     report("scaling_cpu", table(curves), options.json)
     cliffs = [line for curve in curves for line in curve.cliffs()]
-    print("\ncliffs, below half of a neighbour's rate: " + ("; ".join(cliffs) or "none"))
+    print("\ncliffs, below half of the next smaller size's rate: " + ("; ".join(cliffs) or "none"))
     if options.plot:
         plot(curves, options.plot)
 

@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest
+from scipy.stats import binomtest, norm
 
 from ulmkit.errors import DataError
 from ulmkit.evaluation import compare_paired
@@ -30,7 +30,7 @@ def test_figures_by_hand():
 def test_p_value_is_that_of_mcnemar(better, worse):
     found = compare_paired(*answers(80, 10, better, worse), "accuracy")
     exact = binomtest(worse, better + worse, 0.5, alternative="greater").pvalue
-    assert found.p_value == pytest.approx(exact, abs=0.01)  # drawn where there are too many ways to count
+    assert found.p_value == pytest.approx(exact)
 
 
 @pytest.mark.parametrize(
@@ -56,6 +56,21 @@ def test_the_interval_covers_the_truth_nineteen_times_of_twenty():
         low, high = compare_paired(before, before + change, "accuracy").interval
         covered += low <= -0.03 <= high
     assert 0.92 < covered / 400 < 0.99
+
+
+def test_many_documents_lost_of_few_are_a_drop():
+    found = compare_paired(*answers(both=4, neither=2, better=0, worse=4), "accuracy")
+    assert found.p_value > 0.05
+    assert found.shows_a_drop
+
+
+def test_many_changed_scores_by_the_normal_limit():
+    d = np.random.default_rng(1).normal(-0.02, 1.0, size=1200)
+    few = compare_paired(np.zeros(900), d[:900], "error", bounded=False)
+    many = compare_paired(np.zeros(1200), d, "error", bounded=False)
+    for found, n in ((few, 900), (many, 1200)):
+        z = d[:n].sum() / math.sqrt(d[:n] @ d[:n])
+        assert found.p_value == pytest.approx(norm.cdf(z), abs=0.02)
 
 
 def test_scores_without_bounds():

@@ -1,5 +1,7 @@
 """A classifier with weights of bytes: close to the one it was made from, and true to the classifier's promises."""
 
+import copy
+
 import pytest
 import torch
 
@@ -9,6 +11,7 @@ from ulmkit.model.aligned import count_parameters
 from ulmkit.model.awd_lstm import AWDLSTMConfig
 from ulmkit.model.classifier import AWDLSTMClassifier
 from ulmkit.model.heads import HEAD_KINDS, HeadConfig
+from ulmkit.pipeline.prediction import predict_outputs
 
 CONFIG = AWDLSTMConfig(vocab_size=50, embedding_size=24, hidden_size=40, layers=2)
 IDS = torch.randint(0, 50, (17, 5), generator=torch.Generator().manual_seed(0))
@@ -70,15 +73,24 @@ def test_another_precision_makes_the_weights_float_again(precision):
 def test_without_kernels(monkeypatch):
     rounded = classifier().to_int8()
     expected = read(rounded)
-    rounded.train(False)  # forgets what was laid out
     monkeypatch.setattr(library_module, "load_library", lambda: "not built: no compiler")
-    torch.testing.assert_close(read(rounded), expected, rtol=0.05, atol=0.02)
+    torch.testing.assert_close(read(copy.deepcopy(rounded)), expected, rtol=0.05, atol=0.02)
 
 
 def test_it_does_not_learn():
     rounded = classifier().to_int8()
     with pytest.raises(ConfigError, match="train: the weights are bytes, for serving; train the model"):
         rounded.train()
+    with pytest.raises(ConfigError, match="make_int8: the weights are bytes already"):
+        rounded.to_int8()
+
+
+def test_a_model_made_in_inference_mode_runs():
+    with torch.inference_mode():
+        model = classifier()
+        rounded = model.to_int8()
+        assert read(model).isfinite().all()
+        assert read(rounded).isfinite().all()
 
 
 def test_weights_are_laid_out_once_until_they_change():
@@ -94,4 +106,10 @@ def test_weights_are_laid_out_once_until_they_change():
         model.train()
         assert model.encoder.prepare(5) is not model.encoder.prepare(5)
     model.eval()
+    documents = [IDS[:length, n].numpy() for n, length in enumerate(LENGTHS.tolist())]
+    predict_outputs(model, documents)
+    with torch.no_grad():
+        laid_out = model.encoder.prepare(1)
+        predict_outputs(model, documents)
+        assert model.encoder.prepare(1) is laid_out
     assert model.encoder.prepare(1) is not model.encoder.prepare(1)  # with gradients, each pass its own

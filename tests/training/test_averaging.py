@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from torch import nn
 from toy_task import ToyTask
 
+from ulmkit.errors import ConfigError
 from ulmkit.training import Budget, OptimizerConfig, Schedule, Trainer, TrainerConfig, full
 from ulmkit.training.averaging import WeightAverage, is_non_monotone
 
@@ -24,6 +25,7 @@ from ulmkit.training.averaging import WeightAverage, is_non_monotone
         ([5.0, 4.0, 3.9], 4.5, 2, False),
         ([5.0, 4.0, 3.9], 9.0, 3, False),
         ([3.0, math.nan], 4.0, 1, True),
+        ([math.nan, 3.0, 3.0], 4.0, 1, True),
     ],
 )
 def test_the_trigger_by_hand(costs, cost, window, expected):
@@ -80,6 +82,17 @@ def test_the_weights_come_back_after_an_error():
         assert torch.equal(parameter, torch.full((2, 3), 0.5))
         raise ValueError("stop")
     assert torch.equal(parameter, torch.ones(2, 3))
+
+
+def test_settings_with_which_nothing_would_happen():
+    with pytest.raises(ConfigError, match="validate_every: expected at least 7 validations for nt_asgd with window 5"):
+        TrainerConfig(optimizer=OptimizerConfig(name="nt_asgd"), validate_every=6)
+    with pytest.raises(ConfigError, match="to be triggered, got None"):
+        TrainerConfig(optimizer=OptimizerConfig(name="nt_asgd"), validate_every=None)
+    with pytest.raises(ConfigError, match="patience_rule: expected patience with 'non_monotone', got None"):
+        TrainerConfig(patience_rule="non_monotone")
+    with pytest.raises(ConfigError, match=r"window: expected a whole number of at least 0, got 2\.5"):
+        OptimizerConfig(window=2.5)
 
 
 def trained(optimizer: str, tmp_path=None, validations: list | None = None, **options) -> ToyTask:

@@ -16,6 +16,7 @@ from ulmkit.hub import resolve_model
 from ulmkit.pipeline import DataOptions
 
 FORMATS = ("int8",)
+NOTED_DROP = 0.01
 
 
 @with_groups(data_options=READ, machine=MACHINE)
@@ -34,9 +35,12 @@ def export_command(
     check_out(out, overwrite)
     model = TextClassifier.load(classifier, machine.run())
     part = None if split == "all" else split
+    before = _megabytes(resolve_model(classifier))
     found = export_int8(model, out, data, split=part, data_options=data_options, overwrite=overwrite)
     print(found.table() + "\n")
-    sizes = {"megabytes before": _megabytes(resolve_model(classifier)), "megabytes after": _megabytes(Path(out))}
+    if found.interval[0] < -NOTED_DROP:
+        print(f"so few documents do not exclude a drop of {-found.interval[0]:.3f}: compare on more where it matters\n")
+    sizes = {"megabytes before": before, "megabytes after": _megabytes(Path(out))}
     summarise({"model": out, **sizes}, machine.json_file, {"comparison": found.to_dict()})
 
 

@@ -217,9 +217,10 @@ def budget_group(default_epochs: float) -> OptionGroup:
     )
 
 
-def _stage(accumulation: int, restore_best: bool) -> dict[str, Any]:
+def _stage(accumulation: int, validations: int, restore_best: bool) -> dict[str, Any]:
     check_positive("accumulation", accumulation)
-    return {"accumulation": accumulation, "restore_best": restore_best}
+    check_positive("validations", validations)
+    return {"accumulation": accumulation, "validations": validations, "restore_best": restore_best}
 
 
 STAGE = OptionGroup(
@@ -227,6 +228,7 @@ STAGE = OptionGroup(
     _stage,
     {
         "accumulation": Option(int, "Batches of one optimizer step.", 1),
+        "validations": Option(int, "How often the stage validates, evenly spread.", RunOptions().validations),
         "restore_best": Option(bool, "End with the best weights seen in validation, not the last.", False),
     },
 )

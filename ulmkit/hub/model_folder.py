@@ -109,7 +109,9 @@ def load_classifier(folder: str | os.PathLike[str]) -> ClassifierParts:
 
     def make() -> AWDLSTMClassifier:
         model = AWDLSTMClassifier(encoder, head, **reading)
-        return model.to_int8() if is_int8 else model
+        if is_int8:
+            model.encoder.make_int8()
+        return model
 
     model = _with_weights(path, make)
     vocabulary, tokenizer = _load_text_parts(path, config, encoder.vocab_size)

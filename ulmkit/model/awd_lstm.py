@@ -135,8 +135,12 @@ class AWDLSTM(nn.Module):
         return isinstance(self.embedding, Int8Rows)
 
     def make_int8(self) -> None:
-        """Round the weights to bytes, in place: the model serves from then on, and cannot learn."""
-        assert isinstance(self.embedding, AlignedRows)
+        """Round the weights to bytes, in place: the model serves from then on, and cannot learn.
+
+        Raises: ConfigError if they are bytes already, or not finite.
+        """
+        if not isinstance(self.embedding, AlignedRows):
+            raise ConfigError("make_int8: the weights are bytes already")
         self.embedding = Int8Rows(self.embedding.weight[: self.config.vocab_size])
         layers = nn.ModuleList(Int8LSTMLayer(cast(LSTMLayer, layer)) for layer in self.layers)
         self.layers = cast(Sequence[LSTMLayer | Int8LSTMLayer], layers)
@@ -147,8 +151,13 @@ class AWDLSTM(nn.Module):
         """As torch.nn.Module.train. Raises: ConfigError for weights of bytes."""
         if mode and self.is_int8:
             raise ConfigError("train: the weights are bytes, for serving; train the model that they were made from")
-        self._laid_out = None
+        if mode:
+            self._laid_out = None
         return super().train(mode)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy lays its weights out itself."""
+        return {**self.__dict__, "_laid_out": None}
 
     def initial_state(self, batch_size: int) -> State:
         """Zeros: one (B, H) pair a layer."""
@@ -159,18 +168,20 @@ class AWDLSTM(nn.Module):
     def prepare(self, batch_size: int, generator: torch.Generator | None = None) -> Prepared:
         """Draw the dropout masks of one pass (when training) and lay the weights out.
 
-        In evaluation mode without gradients the weights are laid out once, and again only after they have changed.
+        In evaluation mode without gradients the weights are laid out once, and again only after they have changed (by
+        torch's operations, not through `.data`).
 
         Args: batch_size: B of the sequences that follow. generator: source of randomness, None for torch's own.
         """
-        if self.training or torch.is_grad_enabled():
+        weights = [*self.parameters(), *self.buffers()]
+        if self.training or torch.is_grad_enabled() or any(tensor.is_inference() for tensor in weights):
             return self._prepare(batch_size, generator)
-        weights = itertools.chain(self.parameters(), self.buffers())
         key = self.precision, self.backend, [(tensor.data_ptr(), tensor._version) for tensor in weights]
-        if self._laid_out is None or self._laid_out[0] != key:
-            self._laid_out = None  # freed before it is made anew
-            self._laid_out = key, self._prepare(batch_size, generator)
-        return self._laid_out[1]
+        found = self._laid_out
+        if found is None or found[0] != key:
+            found = self._laid_out = None  # freed before it is made anew
+            found = self._laid_out = key, self._prepare(batch_size, generator)
+        return found[1]
 
     def _prepare(self, batch_size: int, generator: torch.Generator | None) -> Prepared:
         config, bias = self.config, self.layers[0].bias()

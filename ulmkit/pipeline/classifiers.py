@@ -263,7 +263,7 @@ def document_scores(outputs: Outputs, corpus: EncodedCorpus, rows: np.ndarray) -
         truth = [corpus.token_labels(row) for row in rows]
         guesses = [np.asarray(output).argmax(axis=-1) for output in outputs]
         right = [(guess == true)[true != IGNORED_LABEL] for guess, true in zip(guesses, truth, strict=True)]
-        return "token accuracy", np.array([each.mean() if len(each) else 1.0 for each in right])
+        return "documents' mean token accuracy", np.array([each.mean() for each in right if len(each)])
     predictions, targets = np.asarray(outputs), corpus.labels(rows)
     if corpus.task == "number":
         return "minus mean absolute error", -np.abs(predictions - targets)

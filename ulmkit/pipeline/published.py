@@ -19,8 +19,9 @@ class PublishedRecipe:
 
     Attributes:
         sizes: of the model, its vocab_size to be replaced by the corpus's.
-        main: first stage; it validates once an epoch. epochs: of it. seed: as printed, None if it is not.
-        tuning: second stage, from the best weights of the first; as many epochs at most.
+        main: first stage. epochs: of it. seed: as printed, None if it is not.
+        tuning: second stage, from the best weights of the first; as many epochs at most. Both want a validation an
+            epoch and the best weights at their end: RunOptions(validations=epochs, restore_best=True).
         validation_batch_size, test_batch_size: rows of `perplexity(published=True)` behind the printed figures.
     Source: Merity, Keskar & Socher 2017, arXiv:1708.02182, section 5.
     """

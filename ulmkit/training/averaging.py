@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 
 def is_non_monotone(costs: Sequence[float], cost: float, window: int) -> bool:
@@ -18,23 +18,23 @@ def is_non_monotone(costs: Sequence[float], cost: float, window: int) -> bool:
     Source: Merity, Keskar & Socher 2017, arXiv:1708.02182, section 3, algorithm 1.
     """
     early = costs[: len(costs) - window] if len(costs) > window else []
-    return bool(early) and cost > min(early)
+    return any(cost > former for former in early)
 
 
 class WeightAverage:
-    """The mean of the weights after each step from the trigger on: NT-ASGD's, or with window None plain ASGD's.
+    """The mean of the weights, and of running statistics, after each step from the trigger on.
 
     w = sum of w_i from i = T to k, over k - T + 1
 
     Training goes on from the last weights; validation and the result take the mean.
 
-    Args: parameters: all of a model, by name. window: validations that may be worse than the best before them, n of
-        `is_non_monotone`; None to average from the first step.
+    Args: weights: all of a model, by name, and its buffers of floats. window: n of `is_non_monotone`, the trigger
+        (NT-ASGD); None to average from the first step (plain ASGD).
     Source: Merity, Keskar & Socher 2017, arXiv:1708.02182, section 3, algorithm 1; Polyak & Juditsky 1992.
     """
 
-    def __init__(self, parameters: Mapping[str, nn.Parameter], window: int | None) -> None:
-        self._parameters, self._window = dict(parameters), window
+    def __init__(self, weights: Mapping[str, Tensor], window: int | None) -> None:
+        self._weights, self._window = dict(weights), window
         self._means: dict[str, Tensor] = {}
         self.steps = 0
         self.costs: list[float] = []
@@ -53,9 +53,9 @@ class WeightAverage:
             return
         self.steps += 1
         if not self._means:
-            self._means = {name: parameter.detach().clone() for name, parameter in self._parameters.items()}
+            self._means = {name: weight.detach().clone() for name, weight in self._weights.items()}
         else:
-            torch._foreach_lerp_(list(self._means.values()), list(self._parameters.values()), 1.0 / self.steps)
+            torch._foreach_lerp_(list(self._means.values()), list(self._weights.values()), 1.0 / self.steps)
 
     @contextmanager
     def applied(self) -> Iterator[None]:
@@ -68,14 +68,14 @@ class WeightAverage:
 
     def _swap(self) -> None:
         for name, mean in self._means.items():
-            parameter = self._parameters[name]
-            self._means[name], parameter.data = parameter.data, mean
+            weight = self._weights[name]
+            self._means[name], weight.data = weight.data, mean
 
     @torch.no_grad()
     def apply(self) -> None:
         """Give the model the mean weights for good, if there are any."""
         for name, mean in self._means.items():
-            self._parameters[name].copy_(mean)
+            self._weights[name].copy_(mean)
 
     def state_dict(self) -> dict[str, Any]:
         """What `load_state_dict` needs."""
@@ -89,6 +89,6 @@ class WeightAverage:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Put back what `state_dict` gave. Raises: KeyError if the state lacks something."""
         means = state["means"]
-        self._means = {name: means[name].to(parameter) for name, parameter in self._parameters.items() if means}
+        self._means = {name: means[name].to(weight) for name, weight in self._weights.items() if means}
         self.steps, self.costs = state["steps"], json.loads(state["costs"])
         self.is_triggered = state["is_triggered"]

@@ -34,7 +34,8 @@ class OptimizerConfig:
 
     def __post_init__(self) -> None:
         check_choice("optimizer", self.name, ("adamw", "sgd", "nt_asgd", "asgd"))
-        check_not_negative("window", self.window)
+        if self.window != int(self.window) or self.window < 0:
+            raise ConfigError(f"window: expected a whole number of at least 0, got {self.window!r}")
         check_choice("decay", self.decay, ("decoupled", "l2"))
         if len(self.betas) != 2:
             raise ConfigError(f"betas: expected two numbers, got {self.betas!r}")

@@ -245,7 +245,7 @@ class Run:
         leaving = guard.at_once() if self.world.size == 1 else contextlib.nullcontext()
         self.task.model.eval()
         try:
-            with self.watch.aside("validation"), torch.no_grad(), leaving, self.runner.averaged():
+            with self.watch.aside("validation"), torch.no_grad(), self.runner.averaged(), leaving:
                 metrics = self.world.ask_first(self.task.validate)
         except KeyboardInterrupt:
             guard.requested = True

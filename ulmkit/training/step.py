@@ -48,8 +48,9 @@ class StepRunner:
         self.optimizer = make_optimizer(task.groups, config, [0.0] * len(task.groups))
         self.average: WeightAverage | None = None
         if config.name in ("nt_asgd", "asgd"):
-            named = {name: parameter for parameter, name in self.names.items()}
-            self.average = WeightAverage(named, config.window if config.name == "nt_asgd" else None)
+            weights: dict[str, torch.Tensor] = {name: parameter for parameter, name in self.names.items()}
+            weights |= {name: b for name, b in task.model.named_buffers() if b.is_floating_point()}
+            self.average = WeightAverage(weights, config.window if config.name == "nt_asgd" else None)
         self.device = next(iter(self.names)).device
         self.reads_loss = self.device.type == "cpu"  # elsewhere reading it would wait for the device
         self._module: nn.Module = _LossModule(task)

@@ -57,6 +57,14 @@ class TrainerConfig:
                 raise ConfigError(f"{name}: expected a whole number of at least 1, got {value!r}")
         if self.validate_every is None and (self.patience is not None or self.restore_best):
             raise ConfigError("validate_every: expected an interval with patience or restore_best, got None")
+        if self.patience_rule != "best" and self.patience is None:
+            raise ConfigError(f"patience_rule: expected patience with {self.patience_rule!r}, got None; give both")
+        enough, found = self.optimizer.window + 2, self.validate_every
+        if self.optimizer.name == "nt_asgd" and (found is None or (isinstance(found, int) and found < enough)):
+            raise ConfigError(
+                f"validate_every: expected at least {enough} validations for nt_asgd with window "
+                f"{self.optimizer.window} to be triggered, got {found}; validate more often, or take asgd"
+            )
         if self.seed is not None and self.seed < 0:
             raise ConfigError(f"seed: expected a number of at least 0, got {self.seed!r}")
 

@@ -37,7 +37,7 @@ class Layout:
     backward: Tensor | None
     keep_bits: Tensor | None
     keep_scale: float
-    versions: tuple[int, int] | None
+    versions: tuple[int, ...] | None
 
     def laid_out_backward(self, w_ih: Tensor, w_hh: Tensor) -> Tensor:
         """`backward`, laid out now if it has not been.
@@ -46,7 +46,7 @@ class Layout:
         """
         backward = self.backward
         if backward is None:
-            if (w_ih._version, w_hh._version) != self.versions:
+            if _versions(w_ih, w_hh) != self.versions:
                 raise ConfigError("lstm: the weights have changed since pack(); pack them again")
             backward = lay_out(w_ih, w_hh, self.keep_bits, self.keep_scale, self.path, backward=True).backward
             assert backward is not None
@@ -62,7 +62,7 @@ def lay_out(
     Args: w_ih: (4H, E) float32. w_hh: (4H, H) float32. keep_bits, keep_scale: as `ulmkit.kernels.pack`.
     path: from `choose_path`. backward: whether for gradients too.
     """
-    versions = (w_ih._version, w_hh._version)
+    versions = _versions(w_ih, w_hh)
     w_ih, w_hh = w_ih.detach().contiguous(), w_hh.detach().contiguous()
     layer = Layer(w_ih.shape[1], w_hh.shape[1])
     sizes = library().sizes(path, layer, Sequences(0, 0, None, None), learns=backward)
@@ -189,6 +189,11 @@ class _FusedLSTM(torch.autograd.Function):
         )
         library().backward(layout.path, layer, sequences, arguments)
         return dx, dh0, dc0, *weights, None, None, None
+
+
+def _versions(*weights: Tensor) -> tuple[int, ...]:
+    """Numbers that grow when the weights change; tensors of inference mode have none and no gradients either."""
+    return tuple(0 if weight.is_inference() else weight._version for weight in weights)
 
 
 def _bytes(size: int) -> Tensor:
