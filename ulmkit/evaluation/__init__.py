@@ -12,9 +12,10 @@ from ulmkit.evaluation.figures import (
 )
 from ulmkit.evaluation.multi_label import MultiLabelReport, evaluate_multi
 from ulmkit.evaluation.paired import PairedComparison, compare_paired
-from ulmkit.evaluation.perplexity import Perplexity, TokenSource, approximate_perplexity, first_context, perplexity
+from ulmkit.evaluation.perplexity import Perplexity, approximate_perplexity, first_context, perplexity
 from ulmkit.evaluation.regression import NumberReport, evaluate_number
 from ulmkit.evaluation.scoring import DocumentScore, score_documents
+from ulmkit.evaluation.streams import TokenSource
 from ulmkit.evaluation.token_labels import Span, TokenLabelReport, evaluate_tokens, spans
 
 __all__ = [

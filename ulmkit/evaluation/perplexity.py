@@ -5,9 +5,8 @@
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -16,19 +15,9 @@ from ulmkit.config import check_not_negative, check_positive
 from ulmkit.errors import ConfigError, DataError
 from ulmkit.evaluation.figures import json_safe, text_table
 from ulmkit.evaluation.modes import evaluating
+from ulmkit.evaluation.streams import Progress, TokenSource, check_context, read_rows, token_source
 from ulmkit.model.language_model import AWDLSTMLanguageModel
 from ulmkit.text.vocabulary import Vocabulary
-
-Progress = Callable[[int, int], None]
-"""Called with (steps done, steps in all)."""
-
-
-class TokenSource(Protocol):
-    """A long sequence of token ids that is read in parts, for example a `TokenStream`."""
-
-    def __len__(self) -> int: ...
-
-    def read(self, start: int, stop: int) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
@@ -39,14 +28,14 @@ class Perplexity:
         nll: nats, summed over the predicted tokens in float64.
         tokens: predicted tokens.
         denominator: what `nll` is divided by; `tokens`, but for "published".
-        method: "exact", "approximate" or "published".
+        method: how the text was read: "exact", "approximate", "published", "cache", "dynamic" or "dynamic + cache".
         words, characters: of the text as written, where given.
     """
 
     nll: float
     tokens: int
     denominator: int
-    method: Literal["exact", "approximate", "published"]
+    method: Literal["exact", "approximate", "published", "cache", "dynamic", "dynamic + cache"]
     words: int | None = None
     characters: int | None = None
 
@@ -117,12 +106,11 @@ def perplexity(
     Raises: DataError if the stream is too short or an id is outside the vocabulary; ConfigError for a window or batch
         size below 1, a missing first context, or a batch size without `published`.
     """
-    source = _source(stream)
     if published:
         rows = 10 if batch_size is None else batch_size
         check_positive("batch_size", rows)
+        source = token_source(stream, 2 * rows)
         length = len(source) // rows
-        _check_length(source, 2 * rows)
         starts = np.arange(rows, dtype=np.int64) * length + 1
         nll = _rows_nll(model, source, starts, starts - 1 + length, 0, window, progress)
         return Perplexity(nll, rows * (length - 1), rows * length, "published")
@@ -130,8 +118,8 @@ def perplexity(
         raise ConfigError(
             f"batch_size: expected 1 for exact perplexity, got {batch_size}; for more: approximate_perplexity"
         )
-    _check_length(source, 1)
-    context = _checked_context(first_context, model)
+    source = token_source(stream, 1)
+    context = check_context(first_context, model.config.vocab_size)
     nll = _rows_nll(model, source, np.array([0]), np.array([len(source)]), context, window, progress)
     return Perplexity(nll, len(source), len(source), "exact", words, characters)
 
@@ -171,29 +159,15 @@ def approximate_perplexity(
         The rest as for `perplexity`.
     Raises: as `perplexity`.
     """
-    source = _source(stream)
-    _check_length(source, 1)
+    source = token_source(stream, 1)
     check_positive("batch_size", batch_size)
     check_not_negative("warm_up_tokens", warm_up_tokens)
-    context = _checked_context(first_context, model)
+    context = check_context(first_context, model.config.vocab_size)
     length = -(-len(source) // batch_size)
     starts = np.arange(0, len(source), length, dtype=np.int64)
     stops = np.minimum(starts + length, len(source))
     nll = _rows_nll(model, source, starts, stops, context, window, progress, warm_up=warm_up_tokens, exact=False)
     return Perplexity(nll, len(source), len(source), "approximate", words, characters)
-
-
-class _Array:
-    """An array as a TokenSource."""
-
-    def __init__(self, ids: np.ndarray) -> None:
-        self.ids = ids
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def read(self, start: int, stop: int) -> np.ndarray:
-        return self.ids[start:stop]
 
 
 def _rows_nll(
@@ -217,7 +191,7 @@ def _rows_nll(
         prepared = model.encoder.prepare(len(starts))
         for step in range(0, steps, window):
             width = min(window, steps - step)
-            ids = _rows(source, begins + step, stops, width, first_context, model.config.vocab_size)
+            ids = read_rows(source, begins + step, stops, width, first_context, model.config.vocab_size)
             targets = begins + step + np.arange(width)[:, None]
             counted = torch.from_numpy((targets >= starts) & (targets < stops))
             inputs = torch.from_numpy(ids).to(device)
@@ -226,45 +200,6 @@ def _rows_nll(
             if progress is not None:
                 progress(step + width, steps)
     return float(total)
-
-
-def _rows(
-    source: TokenSource, starts: np.ndarray, stops: np.ndarray, width: int, first_context: int, vocab_size: int
-) -> np.ndarray:
-    """(width + 1, B) ids: each row's tokens from starts[b] and the one before; id 0 past stops[b]."""
-    ids = np.zeros((width + 1, len(starts)), dtype=np.int64)
-    for row, (start, stop) in enumerate(zip(starts.tolist(), stops.tolist(), strict=True)):
-        part = source.read(max(start - 1, 0), min(start + width, stop)) if start < stop else np.zeros(0, dtype=np.int64)
-        offset = 1 if start == 0 else 0
-        ids[offset : offset + len(part), row] = part
-        if start == 0:
-            ids[0, row] = first_context
-    _check_ids(ids, vocab_size)
-    return ids
-
-
-def _check_ids(ids: np.ndarray, vocab_size: int) -> None:
-    bad = ids[(ids < 0) | (ids >= vocab_size)]
-    if len(bad):
-        raise DataError(
-            f"token id: expected 0 to {vocab_size - 1}, got {bad[0]}; encode the text with this model's own vocabulary"
-        )
-
-
-def _source(stream: TokenSource | np.ndarray) -> TokenSource:
-    return _Array(stream) if isinstance(stream, np.ndarray) else stream
-
-
-def _check_length(source: TokenSource, minimum: int) -> None:
-    if len(source) < minimum:
-        raise DataError(f"stream: expected at least {minimum} tokens, got {len(source)}")
-
-
-def _checked_context(first_context: int | None, model: AWDLSTMLanguageModel) -> int:
-    vocab_size = model.config.vocab_size
-    if first_context is None or not 0 <= first_context < vocab_size:
-        raise ConfigError(f"first_context: expected a token id from 0 to {vocab_size - 1}, got {first_context}")
-    return first_context
 
 
 def _exp(value: float) -> float:
