@@ -4,7 +4,7 @@ from torch.nn import functional
 
 from ulmkit.errors import ConfigError
 from ulmkit.kernels import linear_cross_entropy as public
-from ulmkit.kernels import linear_nll
+from ulmkit.kernels import linear_cross_entropy_rows, linear_nll
 
 module = __import__("ulmkit.kernels.linear_cross_entropy", fromlist=["_BLOCK_ELEMENTS"])
 
@@ -34,6 +34,19 @@ def test_equals_the_dense_formula_with_every_gradient(monkeypatch, bias, block_e
     torch.testing.assert_close(linear_nll(x, weight, b, targets, classes=11), each.detach())
     with torch.no_grad():
         torch.testing.assert_close(public(x, weight, b, targets, classes=11), dense.detach())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_rows_come_beside_the_mean_and_carry_no_gradient(dtype):
+    x, weight, b, targets = problem(True, dtype)
+    mean, rows = linear_cross_entropy_rows(x, weight, b, targets, classes=11)
+    assert mean.requires_grad
+    assert not rows.requires_grad
+    torch.testing.assert_close(mean, public(x, weight, b, targets, classes=11), rtol=0, atol=0)
+    torch.testing.assert_close(rows, linear_nll(x, weight, b, targets, classes=11))
+    with torch.no_grad():
+        mean, rows = linear_cross_entropy_rows(x, weight, b, targets, classes=11)
+    torch.testing.assert_close(mean, rows.mean())
 
 
 def test_rows_beyond_the_classes_get_no_gradient():

@@ -79,6 +79,22 @@ def test_token_nll_is_the_softmax():
     torch.testing.assert_close(nll, expected.detach())
 
 
+def test_token_scores_are_those_of_loss_and_token_nll():
+    model = language_model().eval()
+    ids, targets = stream()
+    scores = model.token_scores(ids, targets)
+    loss = model.loss(ids, targets, ar=0, tar=0)
+    torch.testing.assert_close(scores.mean_nll, loss.total)
+    torch.testing.assert_close(scores.nll, model.token_nll(ids, targets)[0])
+    torch.testing.assert_close(scores.hidden, model.encoder(ids).raw.detach())
+    assert not any(tensor.requires_grad for tensor in (scores.nll, scores.hidden, *sum(scores.state, ())))
+    parameters = list(model.parameters())
+    for got, expected in zip(
+        torch.autograd.grad(scores.mean_nll, parameters), torch.autograd.grad(loss.total, parameters), strict=True
+    ):
+        torch.testing.assert_close(got, expected)
+
+
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("backend", ["auto", "stepwise", "reference"])
 def test_it_learns_with_every_backend(backend, precision):

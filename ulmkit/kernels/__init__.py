@@ -9,7 +9,7 @@ from ulmkit.kernels.dispatch import (
     choose_backend,
     choose_precision,
 )
-from ulmkit.kernels.linear_cross_entropy import linear_cross_entropy, linear_nll
+from ulmkit.kernels.linear_cross_entropy import linear_cross_entropy, linear_cross_entropy_rows, linear_nll
 from ulmkit.kernels.masks import draw_keep_bits, mask_recurrent, unpack_keep_bits
 from ulmkit.kernels.op import PackedWeights, int8_runs, lstm, pack, pack_int8
 from ulmkit.kernels.quantization import Int8Matrix, quantize_rows
@@ -28,6 +28,7 @@ __all__ = [
     "draw_keep_bits",
     "int8_runs",
     "linear_cross_entropy",
+    "linear_cross_entropy_rows",
     "linear_nll",
     "lstm",
     "mask_recurrent",

@@ -28,10 +28,18 @@ def linear_cross_entropy(
     Returns: scalar float32 (float64 for float64 input), nats a row.
     Raises: ConfigError for shapes, types or devices that do not fit; on CPUs for a target that is no class.
     """
+    return linear_cross_entropy_rows(x, weight, bias, targets, classes)[0]
+
+
+def linear_cross_entropy_rows(
+    x: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, classes: int | None = None
+) -> tuple[Tensor, Tensor]:
+    """`linear_cross_entropy`, and beside it what `linear_nll` gives: (N,), without gradient."""
     classes = weight.shape[0] if classes is None else classes
     _check(x, weight, bias, targets, classes)
     if not torch.is_grad_enabled():
-        return linear_nll(x, weight, bias, targets, classes).mean()
+        nll = linear_nll(x, weight, bias, targets, classes)
+        return nll.mean(), nll
     return _LinearCrossEntropy.apply(x, weight, bias, targets, classes)
 
 
@@ -93,20 +101,23 @@ def _log_softmax(x: Tensor, weight: Tensor, bias: Tensor | None, classes: int) -
 
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, classes: int) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, classes: int
+    ) -> tuple[Tensor, Tensor]:
         path = _fused_path(x, weight, bias)
         if path is not None and len(targets):
             nll, *gradients = cross_entropy_with_gradients(x, weight, bias, targets, classes, path)
             ctx.save_for_backward(*gradients)
-            return nll.mean()
+            ctx.mark_non_differentiable(nll)
+            return nll.mean(), nll
         low_weight, low_bias = weight.to(x.dtype), None if bias is None else bias.to(x.dtype)
         grad_x, grad_weight = torch.empty_like(x), torch.zeros_like(weight)
         grad_bias = None if bias is None else torch.zeros_like(bias)
-        total = x.new_zeros((), dtype=_wide(x.dtype))
+        nll = x.new_empty(x.shape[0], dtype=_wide(x.dtype))
         for block in _blocks(x.shape[0], weight.shape[0]):
             log_p = _log_softmax(x[block], low_weight, low_bias, classes)
             target = targets[block, None]
-            total -= log_p.gather(1, target).sum()
+            nll[block] = -log_p.gather(1, target)[:, 0]
             # d(mean nll) / d(logits) = (softmax - one_hot(target)) / N
             d_logits = log_p.exp_().scatter_add_(1, target, log_p.new_full(target.shape, -1.0)).div_(x.shape[0])
             if grad_bias is not None:
@@ -115,11 +126,12 @@ class _LinearCrossEntropy(torch.autograd.Function):
             torch.mm(d_logits, low_weight, out=grad_x[block])
             grad_weight += d_logits.T @ x[block]
         ctx.save_for_backward(grad_x, grad_weight, grad_bias)
-        return total / x.shape[0]
+        ctx.mark_non_differentiable(nll)
+        return nll.mean(), nll
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         gradients = ctx.saved_tensors
         if grad.device.type != "cpu" or grad.item() != 1.0:  # the usual 1 is worth a look where looking costs nothing
             gradients = [None if saved is None else saved * grad.to(saved.dtype) for saved in gradients]

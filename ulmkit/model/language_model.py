@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ulmkit.kernels import linear_cross_entropy, linear_nll
+from ulmkit.kernels import linear_cross_entropy, linear_cross_entropy_rows
 from ulmkit.model.aligned import AlignedRows
 from ulmkit.model.awd_lstm import AWDLSTM, AWDLSTMConfig, Prepared, State
 from ulmkit.model.regularizers import activation_regularization, temporal_activation_regularization
@@ -20,6 +20,17 @@ class LanguageModelLoss:
     total: Tensor
     nll: Tensor
     tokens: int
+    state: State
+
+
+@dataclass(frozen=True)
+class TokenScores:
+    """mean_nll: over all targets, nats, differentiable where gradients are on; nll: (T, B) of each target; hidden:
+    (T, B, E) the encoder's last layer; state: to go on with. Gradients flow through `mean_nll` alone."""
+
+    mean_nll: Tensor
+    nll: Tensor
+    hidden: Tensor
     state: State
 
 
@@ -80,6 +91,25 @@ class AWDLSTMLanguageModel(nn.Module):
         state = [(h.detach(), c.detach()) for h, c in output.state]
         return LanguageModelLoss(total, nll.detach(), targets.numel(), state)
 
+    def token_scores(
+        self, ids: Tensor, targets: Tensor, state: State | None = None, prepared: Prepared | None = None
+    ) -> TokenScores:
+        """How likely each target is, and the vectors that it was predicted from; without regularisation.
+
+        Args: as `loss` and `forward` have them. No gradient flows into `state`.
+        """
+        prepared = self.encoder.prepare(ids.shape[1]) if prepared is None else prepared
+        output = self.encoder(ids, state, prepared)
+        mean_nll, nll = linear_cross_entropy_rows(
+            output.dropped.flatten(0, 1),
+            cast(Tensor, prepared.table),
+            self._bias,
+            targets.flatten(),
+            self.config.vocab_size,
+        )
+        state = [(h.detach(), c.detach()) for h, c in output.state]
+        return TokenScores(mean_nll, nll.view(ids.shape), output.raw.detach(), state)
+
     @torch.no_grad()
     def token_nll(
         self, ids: Tensor, targets: Tensor, state: State | None = None, prepared: Prepared | None = None
@@ -88,10 +118,8 @@ class AWDLSTMLanguageModel(nn.Module):
 
         Returns: nll (T, B) float32, and the state to go on with.
         """
-        output = self.encoder(ids, state, prepared)
-        dropped = output.dropped.flatten(0, 1)
-        nll = linear_nll(dropped, self._weight, self._bias, targets.flatten(), self.config.vocab_size)
-        return nll.view(ids.shape), output.state
+        scores = self.token_scores(ids, targets, state, prepared)
+        return scores.nll, scores.state
 
     @property
     def _weight(self) -> Tensor:
