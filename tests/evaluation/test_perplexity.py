@@ -4,30 +4,17 @@ import math
 import numpy as np
 import pytest
 import torch
+from streams import CONTEXT, V, ids, tiny_model
 
 from ulmkit.errors import ConfigError, DataError
 from ulmkit.evaluation import Perplexity, approximate_perplexity, first_context, perplexity
-from ulmkit.model.awd_lstm import AWDLSTMConfig
 from ulmkit.model.language_model import AWDLSTMLanguageModel
 from ulmkit.text.vocabulary import Vocabulary
-
-V = 13
-CONTEXT = 3
 
 
 @pytest.fixture
 def model() -> AWDLSTMLanguageModel:
-    torch.manual_seed(0)
-    model = AWDLSTMLanguageModel(AWDLSTMConfig(vocab_size=V, embedding_size=8, hidden_size=12, layers=2))
-    model.encoder.precision = "fp32"  # "auto" may be bf16, which approximations keep
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.mul_(3.0)  # an untrained model's state hardly matters; here it does
-    return model.train()
-
-
-def ids(length: int, seed: int = 1) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, V, length)
+    return tiny_model()
 
 
 def naive_nll(model: AWDLSTMLanguageModel, inputs: list[int], targets: list[int]) -> list[float]:

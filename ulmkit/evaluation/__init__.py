@@ -1,6 +1,16 @@
 """How good a model is: perplexity, scores of documents, figures of predictions, and the baselines to beat."""
 
 from ulmkit.evaluation.baselines import NBSVM, Baseline, MajorityClass, TfidfLogistic, TfidfRidge, baselines
+from ulmkit.evaluation.cache import (
+    CACHE_PTB,
+    CACHE_PTB_PAPER,
+    CACHE_WIKITEXT2,
+    CacheConfig,
+    cache_log_probability,
+    cache_perplexity,
+    mixed_log_probability,
+    search_cache,
+)
 from ulmkit.evaluation.classification import SingleLabelReport, evaluate_single
 from ulmkit.evaluation.figures import (
     ClassFigures,
@@ -15,12 +25,17 @@ from ulmkit.evaluation.paired import PairedComparison, compare_paired
 from ulmkit.evaluation.perplexity import Perplexity, approximate_perplexity, first_context, perplexity
 from ulmkit.evaluation.regression import NumberReport, evaluate_number
 from ulmkit.evaluation.scoring import DocumentScore, score_documents
+from ulmkit.evaluation.search import Search
 from ulmkit.evaluation.streams import TokenSource
 from ulmkit.evaluation.token_labels import Span, TokenLabelReport, evaluate_tokens, spans
 
 __all__ = [
+    "CACHE_PTB",
+    "CACHE_PTB_PAPER",
+    "CACHE_WIKITEXT2",
     "NBSVM",
     "Baseline",
+    "CacheConfig",
     "ClassFigures",
     "DocumentScore",
     "GroupError",
@@ -29,6 +44,7 @@ __all__ = [
     "NumberReport",
     "PairedComparison",
     "Perplexity",
+    "Search",
     "SingleLabelReport",
     "Span",
     "TfidfLogistic",
@@ -37,6 +53,8 @@ __all__ = [
     "TokenSource",
     "approximate_perplexity",
     "baselines",
+    "cache_log_probability",
+    "cache_perplexity",
     "compare_paired",
     "errors_by_column",
     "evaluate_multi",
@@ -46,8 +64,10 @@ __all__ = [
     "expected_calibration_error",
     "first_context",
     "json_safe",
+    "mixed_log_probability",
     "perplexity",
     "score_documents",
+    "search_cache",
     "spans",
     "wilson_interval",
 ]

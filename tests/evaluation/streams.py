@@ -1,0 +1,64 @@
+"""A tiny model, streams for it, and what it says of them, written out in float64."""
+
+import copy
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ulmkit.model.awd_lstm import AWDLSTMConfig
+from ulmkit.model.language_model import AWDLSTMLanguageModel
+
+V = 13
+CONTEXT = 3
+
+
+def tiny_model(vocab_size: int = V) -> AWDLSTMLanguageModel:
+    """In training mode, dropout on, with a state that matters."""
+    torch.manual_seed(0)
+    model = AWDLSTMLanguageModel(AWDLSTMConfig(vocab_size=vocab_size, embedding_size=8, hidden_size=12, layers=2))
+    model.encoder.precision = "fp32"  # "auto" may be bf16, which approximations keep
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(3.0)  # an untrained model's state hardly matters; here it does
+    return model.train()
+
+
+def ids(length: int, seed: int = 1) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, V, length)
+
+
+def inputs_of(stream: np.ndarray) -> list[int]:
+    """What each token of an exact stream is predicted from."""
+    return [CONTEXT, *stream[:-1].tolist()]
+
+
+class NaiveModel:
+    """The AWD-LSTM without dropout as formulas on a dict of float64 parameters.
+
+    Attributes: parameters: by the model's names, copies that take gradients.
+    """
+
+    def __init__(self, model: AWDLSTMLanguageModel) -> None:
+        saved = copy.deepcopy(model).double().state_dict()
+        self.parameters = {name: tensor.clone().requires_grad_(True) for name, tensor in saved.items()}
+        self.layers = model.config.layers
+
+    def step(
+        self, tokens: Tensor, state: list[tuple[Tensor, Tensor]] | None
+    ) -> tuple[Tensor, Tensor, list[tuple[Tensor, Tensor]]]:
+        """One token of each row (B,) → log-probabilities (B, V), last layer's h (B, E), new state."""
+        p = self.parameters
+        x, new = p["encoder.embedding.weight"][tokens], []
+        for layer in range(self.layers):
+            weights = [p[f"encoder.layers.{layer}.{name}"] for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+            w_ih, w_hh, b_ih, b_hh = weights
+            zeros = x.new_zeros(len(tokens), w_hh.shape[1])
+            h, c = (zeros, zeros) if state is None else state[layer]
+            i, f, g, o = (x @ w_ih.T + b_ih + h @ w_hh.T + b_hh).chunk(4, dim=1)
+            c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+            x = o.sigmoid() * c.tanh()
+            new.append((x, c))
+        logits = x @ p["encoder.embedding.weight"].T + p["decoder.weight"]
+        return functional.log_softmax(logits, dim=1), x, new
