@@ -12,6 +12,14 @@ from ulmkit.evaluation.cache import (
     search_cache,
 )
 from ulmkit.evaluation.classification import SingleLabelReport, evaluate_single
+from ulmkit.evaluation.dynamic_evaluation import (
+    DYNAMIC_PTB,
+    DYNAMIC_WIKITEXT2,
+    DynamicConfig,
+    convert_printed,
+    dynamic_perplexity,
+    search_dynamic,
+)
 from ulmkit.evaluation.figures import (
     ClassFigures,
     GroupError,
@@ -20,6 +28,7 @@ from ulmkit.evaluation.figures import (
     json_safe,
     wilson_interval,
 )
+from ulmkit.evaluation.gradient_statistics import GradientStatistics, gradient_statistics
 from ulmkit.evaluation.multi_label import MultiLabelReport, evaluate_multi
 from ulmkit.evaluation.paired import PairedComparison, compare_paired
 from ulmkit.evaluation.perplexity import Perplexity, approximate_perplexity, first_context, perplexity
@@ -33,11 +42,15 @@ __all__ = [
     "CACHE_PTB",
     "CACHE_PTB_PAPER",
     "CACHE_WIKITEXT2",
+    "DYNAMIC_PTB",
+    "DYNAMIC_WIKITEXT2",
     "NBSVM",
     "Baseline",
     "CacheConfig",
     "ClassFigures",
     "DocumentScore",
+    "DynamicConfig",
+    "GradientStatistics",
     "GroupError",
     "MajorityClass",
     "MultiLabelReport",
@@ -56,6 +69,8 @@ __all__ = [
     "cache_log_probability",
     "cache_perplexity",
     "compare_paired",
+    "convert_printed",
+    "dynamic_perplexity",
     "errors_by_column",
     "evaluate_multi",
     "evaluate_number",
@@ -63,11 +78,13 @@ __all__ = [
     "evaluate_tokens",
     "expected_calibration_error",
     "first_context",
+    "gradient_statistics",
     "json_safe",
     "mixed_log_probability",
     "perplexity",
     "score_documents",
     "search_cache",
+    "search_dynamic",
     "spans",
     "wilson_interval",
 ]

@@ -1,0 +1,382 @@
+import math
+from collections.abc import Iterable
+
+import numpy as np
+import pytest
+import torch
+from streams import CONTEXT, NaiveModel, V, ids, inputs_of, tiny_model
+
+from ulmkit.errors import ConfigError, DataError
+from ulmkit.evaluation import (
+    DYNAMIC_PTB,
+    DYNAMIC_WIKITEXT2,
+    CacheConfig,
+    DynamicConfig,
+    GradientStatistics,
+    convert_printed,
+    dynamic_perplexity,
+    gradient_statistics,
+    perplexity,
+    search_dynamic,
+)
+from ulmkit.evaluation.dynamic_evaluation import adapt, decay_rates, step_sizes
+from ulmkit.model.language_model import AWDLSTMLanguageModel
+from ulmkit.text.batches import LanguageModelBatch
+
+RMS = DynamicConfig(learning_rate=2e-3, decay=0.01, epsilon=1e-3)
+SGD = DynamicConfig(learning_rate=0.3, decay=0.02, rule="sgd")
+CACHE = CacheConfig(window=12, theta=0.5, weight=0.15)
+
+
+@pytest.fixture
+def model() -> AWDLSTMLanguageModel:
+    return tiny_model()
+
+
+def batches() -> list[LanguageModelBatch]:
+    text = torch.from_numpy(ids(4 * 21, seed=7)).view(21, 4)
+    return [
+        LanguageModelBatch(text[at : at + 5], text[at + 1 : at + 6], 1.0, is_first=at == 0) for at in (0, 5, 10, 15)
+    ]
+
+
+@pytest.fixture
+def statistics(model) -> GradientStatistics:
+    return gradient_statistics(model, batches())
+
+
+def naive_statistics(model: AWDLSTMLanguageModel, read: Iterable[LanguageModelBatch]) -> dict[str, torch.Tensor]:
+    naive, state, sums, count = NaiveModel(model), None, {}, 0
+    for batch in read:
+        losses = []
+        for inputs, targets in zip(batch.inputs, batch.targets, strict=True):
+            log_p, _, state = naive.step(inputs, state)
+            losses.append(-log_p.gather(1, targets[:, None]))
+        gradients = torch.autograd.grad(torch.cat(losses).mean(), list(naive.parameters.values()))
+        for name, gradient in zip(naive.parameters, gradients, strict=True):
+            sums[name] = sums.get(name, 0) + gradient**2
+        state, count = [(h.detach(), c.detach()) for h, c in state], count + 1
+    return {name: total / count for name, total in sums.items()}
+
+
+def naive_nll(
+    model: AWDLSTMLanguageModel,
+    stream: np.ndarray,
+    config: DynamicConfig,
+    mean_square: dict[str, torch.Tensor] | None,
+    cache: CacheConfig | None = None,
+) -> float:
+    """Segment by segment, one parameter after the other, as the paper's formulas are printed."""
+    naive, state, total, keys = NaiveModel(model), None, 0.0, []
+    trained = {name: parameter.detach().clone() for name, parameter in naive.parameters.items()}
+    inputs, steps = inputs_of(stream), config.segment_steps
+    if mean_square is not None:
+        average = sum(tensor.sqrt().mean() for tensor in mean_square.values()) / len(mean_square)
+    for start in range(0, len(stream), steps):
+        losses = []
+        for token, target in zip(inputs[start : start + steps], stream[start : start + steps], strict=True):
+            log_p, h, state = naive.step(torch.tensor([token]), state)
+            losses.append(-log_p[0, target])
+            p = log_p[0, target].exp().item()
+            if cache is not None:
+                held = keys[-cache.window :]
+                likeness = [math.exp(cache.theta * float(h[0].detach() @ key)) for key, _ in held]
+                if held:
+                    hits = sum(value for value, (_, word) in zip(likeness, held, strict=True) if word == target)
+                    p = (1 - cache.weight) * p + cache.weight * hits / sum(likeness)
+                keys.append((h[0].detach(), target))
+            total -= math.log(p)
+        gradients = torch.autograd.grad(torch.stack(losses).mean(), list(naive.parameters.values()))
+        with torch.no_grad():
+            for (name, theta), gradient in zip(naive.parameters.items(), gradients, strict=True):
+                if mean_square is None:
+                    change = -config.learning_rate * gradient + config.decay * (trained[name] - theta)
+                else:
+                    root = mean_square[name].sqrt()
+                    back = (config.decay * root / average).clamp(max=1.0)
+                    change = -config.learning_rate * gradient / (root + config.epsilon) + back * (trained[name] - theta)
+                theta += change
+        state = [(h.detach(), c.detach()) for h, c in state]
+    return total
+
+
+@pytest.mark.parametrize("read", [batches(), batches()[:1]])
+def test_statistics_are_the_mean_squared_gradients(model, read):
+    found = gradient_statistics(model, read)
+    expected = naive_statistics(model, read)
+    assert found.batches == len(read)
+    assert found.mean_square.keys() == expected.keys()
+    for name, tensor in found.mean_square.items():
+        torch.testing.assert_close(tensor.double(), expected[name], rtol=1e-4, atol=1e-9, msg=name)
+
+
+def test_statistics_begin_anew_where_batches_do_and_stop_where_told(model):
+    once, twice = gradient_statistics(model, batches()), gradient_statistics(model, [*batches(), *batches()])
+    assert twice.batches == 8
+    for name, tensor in once.mean_square.items():
+        torch.testing.assert_close(twice.mean_square[name], tensor)
+    assert gradient_statistics(model, batches(), max_batches=3).batches == 3
+
+
+@pytest.mark.parametrize("cache", [None, CACHE])
+@pytest.mark.parametrize("length", [1, 4, 5, 48])
+def test_rms_equals_the_printed_formulas(model, statistics, cache, length):
+    stream = ids(length)
+    result = dynamic_perplexity(model, stream, RMS, first_context=CONTEXT, statistics=statistics, cache=cache)
+    expected = naive_nll(model, stream, RMS, naive_statistics(model, batches()), cache)
+    assert result.nll == pytest.approx(expected, rel=1e-5)
+    assert (result.tokens, result.denominator) == (length, length)
+    assert result.method == ("dynamic" if cache is None else "dynamic + cache")
+    if length == 48:
+        assert expected != pytest.approx(perplexity(model, stream, first_context=CONTEXT).nll, rel=1e-3)
+
+
+@pytest.mark.parametrize("cache", [None, CACHE])
+@pytest.mark.parametrize("segment_steps", [1, 5, 20])
+def test_sgd_equals_the_printed_formulas(model, cache, segment_steps):
+    config = DynamicConfig(learning_rate=0.05, decay=0.02, rule="sgd", segment_steps=segment_steps)
+    result = dynamic_perplexity(model, ids(48), config, first_context=CONTEXT, cache=cache)
+    assert result.nll == pytest.approx(naive_nll(model, ids(48), config, None, cache), rel=1e-5)
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.5])
+def test_a_learning_rate_of_zero_gives_the_plain_perplexity_to_the_bit(model, statistics, decay):
+    plain = perplexity(model, ids(48), first_context=CONTEXT, window=5)
+    for rule, given in (("rms", statistics), ("sgd", None)):
+        config = DynamicConfig(learning_rate=0.0, decay=decay, rule=rule)
+        assert dynamic_perplexity(model, ids(48), config, first_context=CONTEXT, statistics=given).nll == plain.nll
+
+
+def test_a_text_that_repeats_itself_becomes_likelier(model, statistics):
+    stream = np.tile([1, 5, 2, 5], 75)
+    plain = perplexity(model, stream, first_context=CONTEXT).perplexity
+    for config, given in ((RMS, statistics), (SGD, None)):
+        adapted = dynamic_perplexity(model, stream, config, first_context=CONTEXT, statistics=given).perplexity
+        assert adapted < 0.8 * plain
+
+
+def test_the_model_is_not_changed_not_even_by_an_error(model, statistics):
+    model.encoder.precision = "auto"
+    model.encoder.layers[0].weight_hh.requires_grad_(False)
+    model.encoder.layers.eval()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    modes = [module.training for module in model.modules()]
+
+    def stop(done: int, total: int) -> None:
+        if done == 20:
+            raise KeyboardInterrupt
+
+    dynamic_perplexity(model, ids(30), RMS, first_context=CONTEXT, statistics=statistics)
+    with pytest.raises(KeyboardInterrupt):
+        dynamic_perplexity(model, ids(30), RMS, first_context=CONTEXT, statistics=statistics, progress=stop)
+    assert [module.training for module in model.modules()] == modes
+    assert model.encoder.precision == "auto"
+    assert [name for name, p in model.named_parameters() if not p.requires_grad] == ["encoder.layers.0.weight_hh"]
+    assert all(p.grad is None for p in model.parameters())
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, before[name]), name
+
+
+def test_it_learns_where_gradients_are_off_and_parameters_frozen(model, statistics):
+    expected = dynamic_perplexity(model, ids(30), RMS, first_context=CONTEXT, statistics=statistics)
+    model.requires_grad_(False)
+    with torch.no_grad():
+        again = gradient_statistics(model, batches())
+        assert dynamic_perplexity(model, ids(30), RMS, first_context=CONTEXT, statistics=again) == expected
+
+
+def test_auto_precision_is_fp32_and_bf16_is_near(model, statistics):
+    nll = {}
+    for precision in ("auto", "fp32", "bf16"):
+        model.encoder.precision = precision
+        options = {"first_context": CONTEXT, "statistics": statistics, "cache": CACHE}
+        nll[precision] = dynamic_perplexity(model, ids(30), RMS, **options).nll
+    assert nll["auto"] == nll["fp32"]
+    assert nll["bf16"] == pytest.approx(nll["fp32"], rel=0.01)
+
+
+def test_rows_that_only_align_stay_zero(model, statistics):
+    assert model.encoder.embedding.weight.shape[0] == 16
+    assert statistics.mean_square["encoder.embedding.weight"].shape == (V, 8)
+
+
+def test_progress_and_figures_are_passed_on(model):
+    told: list[tuple[int, int]] = []
+    result = dynamic_perplexity(
+        model,
+        ids(12),
+        SGD,
+        first_context=CONTEXT,
+        words=3,
+        characters=40,
+        progress=lambda done, total: told.append((done, total)),
+    )
+    assert told == [(5, 12), (10, 12), (12, 12)]
+    assert (result.words, result.characters) == (3, 40)
+
+
+def test_a_loss_that_explodes_is_an_infinite_perplexity(model):
+    wild = DynamicConfig(learning_rate=1e38, decay=0.0, rule="sgd")
+    result = dynamic_perplexity(model, ids(100), wild, first_context=CONTEXT)
+    assert result.perplexity == math.inf
+    assert result.to_dict()["perplexity"] is None
+
+
+def test_a_step_by_hand():
+    """1 - 0.5 * 0.2 + 0.25 * (3 - 1) = 1.4, and a decay of 1 goes all the way."""
+    parameters = [torch.tensor([1.0, 1.0])]
+    adapt(
+        parameters,
+        [torch.tensor([3.0, 7.0])],
+        [torch.tensor([0.2, 0.0])],
+        [torch.tensor([0.5, 9.0])],
+        [torch.tensor([0.25, 1.0])],
+    )
+    torch.testing.assert_close(parameters[0], torch.tensor([1.4, 7.0]))
+
+
+def test_step_sizes_and_decay_rates_by_hand():
+    """Roots 2, 4 and 6: means 3 and 6, whose mean is 4.5. Decay 1 * 6 / 4.5 is cut to 1."""
+    mean_square = {"a": torch.tensor([4.0, 16.0]), "b": torch.tensor([36.0])}
+    sizes = step_sizes(mean_square, learning_rate=0.5, epsilon=1.0)
+    torch.testing.assert_close(sizes, {"a": torch.tensor([0.5 / 3, 0.5 / 5]), "b": torch.tensor([0.5 / 7])})
+    rates = decay_rates(mean_square, 0.1)
+    torch.testing.assert_close(rates, {"a": torch.tensor([0.2 / 4.5, 0.4 / 4.5]), "b": torch.tensor([0.6 / 4.5])})
+    torch.testing.assert_close(decay_rates(mean_square, 1.0)["b"], torch.tensor([1.0]))
+
+
+def test_printed_hyperparameters_are_converted_by_hand():
+    """sqrt(1859) = 43.116, as for PTB: 0.002 / 43.116, 0.02 / 14, 0.001 / 43.116."""
+    assert DYNAMIC_PTB.learning_rate == pytest.approx(4.6387e-5, rel=1e-4)
+    assert DYNAMIC_PTB.decay == pytest.approx(1.42857e-3, rel=1e-4)
+    assert DYNAMIC_PTB.epsilon == pytest.approx(2.3193e-5, rel=1e-4)
+    assert DYNAMIC_WIKITEXT2.learning_rate == pytest.approx(0.002 / 64.63, rel=1e-4)
+    nine = convert_printed(0.3, 0.8, 0.6, statistics_batches=9, parameter_tensors=4)
+    assert (nine.learning_rate, nine.decay, nine.epsilon) == pytest.approx((0.1, 0.2, 0.2))
+    assert (nine.rule, nine.segment_steps) == ("rms", 5)
+
+
+def test_converted_hyperparameters_take_the_steps_of_the_first_code():
+    """There: roots of sums, not of means, and decay relative to the sum of the tensors' means, not to their mean."""
+    squares = {"a": torch.rand(5, 3, dtype=torch.float64), "b": torch.rand(2, dtype=torch.float64)}
+    rate, decay, epsilon, count = 0.02, 0.3, 0.1, 7
+    roots = {name: tensor.sqrt() for name, tensor in squares.items()}  # of sums over the batches
+    total = sum(root.mean() for root in roots.values()) / math.sqrt(count)
+    config = convert_printed(rate, decay, epsilon, statistics_batches=count, parameter_tensors=2)
+    mean_square = {name: tensor / count for name, tensor in squares.items()}
+    for name, size in step_sizes(mean_square, config.learning_rate, config.epsilon).items():
+        torch.testing.assert_close(size, rate / (roots[name] + epsilon))
+    for name, back in decay_rates(mean_square, config.decay).items():
+        torch.testing.assert_close(back, decay * mean_square[name].sqrt() / total)
+
+
+def test_the_published_model_has_as_many_tensors_as_the_conversion_takes():
+    config = tiny_model().config
+    assert len(list(AWDLSTMLanguageModel(type(config)(vocab_size=V, hidden_size=12)).parameters())) == 14
+
+
+def test_a_search_tries_every_combination_on_the_first_tokens(model, statistics):
+    told: list[tuple[int, int]] = []
+    found = search_dynamic(
+        model,
+        ids(60),
+        RMS,
+        first_context=CONTEXT,
+        statistics=statistics,
+        cache=CACHE,
+        learning_rates=(1e-3, 3e-3),
+        decays=(0.0, 0.01),
+        tokens=33,
+        progress=lambda done, total: told.append((done, total)),
+    )
+    assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert {(config.learning_rate, config.decay) for config, _ in found.rows} == {
+        (rate, decay) for rate in (1e-3, 3e-3) for decay in (0.0, 0.01)
+    }
+    for config, result in found.rows:
+        assert result == dynamic_perplexity(
+            model, ids(60)[:33], config, first_context=CONTEXT, statistics=statistics, cache=CACHE
+        )
+    assert found.perplexity == min(result.perplexity for _, result in found.rows)
+
+
+def test_a_search_passes_over_what_explodes(model):
+    found = search_dynamic(model, ids(60), SGD, first_context=CONTEXT, learning_rates=(1e38, 1e-3), decays=(0.01,))
+    assert found.best.learning_rate == 1e-3
+    assert found.table().splitlines()[-1].split() == ["1e+38", "0.01", "2e-05", "5", "sgd", "-"]
+    assert found.to_dict()["rows"][0]["perplexity"] is None
+
+
+def test_statistics_are_saved_and_read(model, statistics, tmp_path):
+    statistics.save(tmp_path / "statistics.safetensors")
+    loaded = GradientStatistics.load(tmp_path / "statistics.safetensors")
+    assert loaded.batches == 4
+    assert loaded.mean_square.keys() == statistics.mean_square.keys()
+    assert all(torch.equal(tensor, statistics.mean_square[name]) for name, tensor in loaded.mean_square.items())
+    results = [
+        dynamic_perplexity(model, ids(30), RMS, first_context=CONTEXT, statistics=given)
+        for given in (statistics, loaded)
+    ]
+    assert results[0] == results[1]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"learning_rate": -1.0}, "learning_rate: .* got -1.0"),
+        ({"decay": 1.5}, "decay: expected 0 <= decay <= 1, got 1.5"),
+        ({"decay": math.nan}, "decay: .* got nan"),
+        ({"epsilon": 0.0}, "epsilon: .* got 0.0"),
+        ({"segment_steps": 0}, "segment_steps: .* got 0"),
+        ({"rule": "rsm"}, "rule: got 'rsm'; did you mean 'rms'"),
+    ],
+)
+def test_refusals_of_configs(values, message):
+    with pytest.raises(ConfigError, match=message):
+        DynamicConfig(**{"learning_rate": 1e-3, "decay": 0.1, **values})
+
+
+def test_refusals(model, statistics):
+    def run(config: DynamicConfig = RMS, stream: np.ndarray | None = None, **options):
+        return dynamic_perplexity(
+            model, ids(9) if stream is None else stream, config, **{"first_context": 1, **options}
+        )
+
+    with pytest.raises(ConfigError, match="statistics: expected gradient_statistics .* for rule 'rms', got none"):
+        run()
+    with pytest.raises(ConfigError, match="statistics: expected none for 'sgd', got some"):
+        run(SGD, statistics=statistics)
+    with pytest.raises(ConfigError, match=r"decoder.weight of shape \(13,\), got \(14,\); compute them with this"):
+        run(statistics=gradient_statistics(tiny_model(14), batches()))
+    with pytest.raises(ConfigError, match=r"expected decoder.weight of shape \(13,\), got None"):
+        run(statistics=GradientStatistics({}, 1))
+    zeros = {name: torch.zeros_like(tensor) for name, tensor in statistics.mean_square.items()}
+    with pytest.raises(DataError, match="expected gradients above zero, got zeros alone"):
+        run(statistics=GradientStatistics(zeros, 1))
+    with pytest.raises(DataError, match="at least 1 tokens, got 0"):
+        run(SGD, ids(0))
+    with pytest.raises(DataError, match="expected 0 to 12, got 99"):
+        run(SGD, np.array([1, 99]))
+    with pytest.raises(ConfigError, match="first_context: .* got None"):
+        run(SGD, first_context=None)
+    with pytest.raises(ConfigError, match="tokens: .* got 0"):
+        search_dynamic(model, ids(9), SGD, first_context=1, tokens=0)
+    with pytest.raises(ConfigError, match="learning_rates, decays: expected at least one value of each, got none"):
+        search_dynamic(model, ids(9), SGD, first_context=1, decays=())
+    with pytest.raises(ConfigError, match="statistics_batches: .* got 0"):
+        convert_printed(0.1, 0.1, 0.1, statistics_batches=0)
+
+
+def test_refusals_of_statistics(model, tmp_path):
+    with pytest.raises(DataError, match="batches: expected at least one, got none"):
+        gradient_statistics(model, [])
+    (tmp_path / "other.safetensors").write_bytes(b"no tensors")
+    for name in ("other", "missing"):
+        with pytest.raises(OSError, match=f"{name}.safetensors: expected gradient statistics, got .*; compute"):
+            GradientStatistics.load(tmp_path / f"{name}.safetensors")
+
+
+def test_weights_of_bytes_cannot_learn(model):
+    model.encoder.make_int8()
+    with pytest.raises(ConfigError, match="its weights are bytes, which cannot learn"):
+        gradient_statistics(model, batches())

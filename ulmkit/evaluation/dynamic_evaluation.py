@@ -1,0 +1,235 @@
+"""Dynamic evaluation: the model goes on learning from the text while it is evaluated on it.
+
+Each segment is scored first and learnt from then, so every token is predicted by a model that has not seen it.
+
+Source: Krause, Kahembwe, Murray & Renals 2018, "Dynamic evaluation of neural sequence models", arXiv:1709.07432.
+"""
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ulmkit.config import check_choice, check_not_negative, check_positive
+from ulmkit.errors import ConfigError
+from ulmkit.evaluation.blocks import score_block
+from ulmkit.evaluation.cache import CacheConfig, CacheHistory
+from ulmkit.evaluation.gradient_statistics import GradientStatistics, rms_norm
+from ulmkit.evaluation.learning_copy import LearningCopy, named_values
+from ulmkit.evaluation.perplexity import Perplexity
+from ulmkit.evaluation.search import Search
+from ulmkit.evaluation.streams import Progress, TokenSource, check_context, token_source
+from ulmkit.model.language_model import AWDLSTMLanguageModel
+
+
+@dataclass(frozen=True, kw_only=True)
+class DynamicConfig:
+    """How a model adapts.
+
+    Attributes:
+        learning_rate: eta in the paper.
+        decay: lambda, towards the trained parameters, a step.
+        epsilon: what keeps steps finite where gradients were zero; of rule "rms" alone.
+        segment_steps: tokens between two steps.
+        rule: "rms" scales steps and decay with gradient statistics, "sgd" does not.
+    Raises: ConfigError if a value is outside its range.
+    """
+
+    learning_rate: float
+    decay: float
+    epsilon: float = 2e-5
+    segment_steps: int = 5
+    rule: str = "rms"
+
+    def __post_init__(self) -> None:
+        check_choice("rule", self.rule, ("rms", "sgd"))
+        check_not_negative("learning_rate", self.learning_rate)
+        check_positive("epsilon", self.epsilon)
+        check_positive("segment_steps", self.segment_steps)
+        if not 0.0 <= self.decay <= 1.0:
+            raise ConfigError(f"decay: expected 0 <= decay <= 1, got {self.decay!r}")
+
+
+def convert_printed(
+    learning_rate: float, decay: float, epsilon: float, *, statistics_batches: int, parameter_tensors: int = 14
+) -> DynamicConfig:
+    """Hyperparameters for the paper's formulas from those that its first code took ("oldhyper").
+
+    That code had sqrt(sum of squares), not their mean's root: sqrt(N_b) times as much, so eta / sqrt(N_b) and
+    epsilon / sqrt(N_b) take the same steps. It divided by the sum of the tensors' means, not by their mean:
+    lambda / tensors decays alike.
+
+    Args: learning_rate, decay, epsilon: as printed. statistics_batches: N_b, with which they were tuned.
+    parameter_tensors: of that model; an AWD-LSTM of three layers has 14.
+    Raises: ConfigError for counts below 1.
+    Source: Krause et al. 2018, arXiv:1709.07432: the authors' code.
+    """
+    check_positive("statistics_batches", statistics_batches)
+    check_positive("parameter_tensors", parameter_tensors)
+    root = math.sqrt(statistics_batches)
+    return DynamicConfig(learning_rate=learning_rate / root, decay=decay / parameter_tensors, epsilon=epsilon / root)
+
+
+DYNAMIC_PTB = convert_printed(0.002, 0.02, 0.001, statistics_batches=1859)
+"""As the paper has it for AWD-LSTM on PTB, whose training text has 1,859 batches of 100 rows and 5 steps."""
+
+DYNAMIC_WIKITEXT2 = convert_printed(0.002, 0.02, 0.001, statistics_batches=4177)
+"""The same for WikiText-2."""
+
+
+def step_sizes(mean_square: Mapping[str, Tensor], learning_rate: float, epsilon: float) -> dict[str, Tensor]:
+    """What each parameter's gradient is multiplied by: eta / (sqrt(MS_g) + epsilon).
+
+    Args: mean_square: MS_g by parameter name. Returns: by name, in the same shapes.
+    Source: Krause et al. 2018, arXiv:1709.07432, section 5.
+    """
+    return {name: learning_rate / (tensor.sqrt() + epsilon) for name, tensor in mean_square.items()}
+
+
+def decay_rates(mean_square: Mapping[str, Tensor], decay: float) -> dict[str, Tensor]:
+    """What part of the way to its trained value each parameter goes back at a step: min(lambda RMS_norm, 1).
+
+    Args: mean_square: MS_g by parameter name. Returns: by name, in the same shapes.
+    Raises: as `rms_norm`.
+    Source: Krause et al. 2018, arXiv:1709.07432, section 5; the limit, lest a step goes too far: the authors' code.
+    """
+    return {name: (decay * norm).clamp_(max=1.0) for name, norm in rms_norm(mean_square).items()}
+
+
+def adapt(
+    parameters: list[Tensor],
+    trained: list[Tensor],
+    gradients: list[Tensor],
+    sizes: list[Tensor],
+    decays: list[Tensor],
+) -> None:
+    """One step of adaptation, in place.
+
+    theta_i = theta_{i-1} - size grad L(s_i) + decay (theta_g - theta_{i-1})
+
+    Args: parameters: theta, which change; trained: theta_g; gradients: of the segment's mean loss; sizes, decays: from
+    `step_sizes` and `decay_rates`, or scalars for rule "sgd": eta and lambda.
+    Source: Krause et al. 2018, arXiv:1709.07432, section 5.
+    """
+    torch._foreach_lerp_(parameters, trained, decays)
+    torch._foreach_addcmul_(parameters, gradients, sizes, value=-1.0)
+
+
+def dynamic_perplexity(
+    model: AWDLSTMLanguageModel,
+    stream: TokenSource | np.ndarray,
+    config: DynamicConfig,
+    *,
+    first_context: int | None,
+    statistics: GradientStatistics | None = None,
+    cache: CacheConfig | None = None,
+    words: int | None = None,
+    characters: int | None = None,
+    progress: Progress | None = None,
+) -> Perplexity:
+    """`perplexity`, exact, of a model that takes a gradient step after each segment of the stream.
+
+    Gradients reach back to the segment's start, and are of the mean of its tokens' losses.
+
+    Args:
+        model: it is not changed: a copy learns.
+        config: how, for example DYNAMIC_PTB.
+        statistics: from `gradient_statistics`, for rule "rms".
+        cache: mix in a cache of the adapting model's states.
+        The rest as for `perplexity`.
+    Returns: an infinite perplexity if the learning rate is so high that the loss stops being finite.
+    Raises: as `perplexity`; ConfigError for statistics that are missing, of another model, or not for the rule, and
+        for a model of bytes.
+    Source: Krause et al. 2018, arXiv:1709.07432, sections 3 and 5.
+    """
+    source = token_source(stream, 1)
+    context = check_context(first_context, model.config.vocab_size)
+    learner = LearningCopy(model)
+    sizes, decays = _scales(model, config, statistics)
+    values, trained = list(learner.values.values()), list(named_values(model).values())
+    history = None if cache is None else CacheHistory(cache)
+    total, state = torch.zeros((), dtype=torch.float64), None
+    for start in range(0, len(source), config.segment_steps):
+        with torch.enable_grad():
+            block = score_block(learner.model, source, start, config.segment_steps, context, state)
+        log_probability = -block.nll.double() if history is None else history.log_probability(block)
+        total -= log_probability.sum().cpu()
+        if not math.isfinite(total):
+            total.fill_(torch.inf)
+            break
+        done, state = start + len(block.targets), block.state
+        if done < len(source):
+            adapt(values, trained, learner.gradients(block.mean_nll), sizes, decays)
+        if progress is not None:
+            progress(done, len(source))
+    method: Literal["dynamic", "dynamic + cache"] = "dynamic" if cache is None else "dynamic + cache"
+    return Perplexity(float(total), len(source), len(source), method, words, characters)
+
+
+def search_dynamic(
+    model: AWDLSTMLanguageModel,
+    stream: TokenSource | np.ndarray,
+    base: DynamicConfig = DYNAMIC_PTB,
+    *,
+    first_context: int | None,
+    statistics: GradientStatistics | None = None,
+    cache: CacheConfig | None = None,
+    learning_rates: Sequence[float] = (3e-5, 4e-5, 5e-5, 6e-5, 7e-5, 1e-4),
+    decays: Sequence[float] = (1e-3, 2e-3, 3e-3, 5e-3),
+    tokens: int = 30_000,
+    progress: Progress | None = None,
+) -> Search[DynamicConfig]:
+    """The perplexity of the first validation tokens for every combination of learning rate and decay.
+
+    Args:
+        base: the rest of the hyperparameters.
+        learning_rates, decays: to try; the defaults are the authors' for rule "rms" and segments of 5 steps, and
+            are to be scaled with the segments' length.
+        tokens: of the stream, to evaluate each on.
+        progress: called with (combinations done, combinations in all).
+        The rest as for `dynamic_perplexity`.
+    Raises: as `dynamic_perplexity`; ConfigError for no tokens or values to try.
+    """
+    check_positive("tokens", tokens)
+    source = token_source(stream, 1)
+    head = source.read(0, min(tokens, len(source)))
+    configs = [
+        dataclasses.replace(base, learning_rate=rate, decay=decay)
+        for decay, rate in itertools.product(decays, learning_rates)
+    ]
+    if not configs:
+        raise ConfigError("learning_rates, decays: expected at least one value of each, got none")
+    rows = []
+    for config in configs:
+        result = dynamic_perplexity(
+            model, head, config, first_context=first_context, statistics=statistics, cache=cache
+        )
+        rows.append((config, result))
+        if progress is not None:
+            progress(len(rows), len(configs))
+    return Search(tuple(rows))
+
+
+def _scales(
+    model: AWDLSTMLanguageModel, config: DynamicConfig, statistics: GradientStatistics | None
+) -> tuple[list[Tensor], list[Tensor]]:
+    """`sizes` and `decays` of `adapt` for each parameter."""
+    parameters = named_values(model)
+    if (config.rule == "rms") != (statistics is not None):
+        needed = "gradient_statistics of the training text for rule 'rms'" if statistics is None else "none for 'sgd'"
+        raise ConfigError(f"statistics: expected {needed}, got {'none' if statistics is None else 'some'}")
+    if statistics is None:
+        return (
+            [value.new_tensor(config.learning_rate) for value in parameters.values()],
+            [value.new_tensor(config.decay) for value in parameters.values()],
+        )
+    statistics.check(model)
+    mean_square = {name: statistics.mean_square[name].to(value) for name, value in parameters.items()}
+    sizes = step_sizes(mean_square, config.learning_rate, config.epsilon)
+    return list(sizes.values()), list(decay_rates(mean_square, config.decay).values())
