@@ -88,7 +88,11 @@ def _processor() -> str:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+    found = dict(reversed([[part.strip() for part in line.partition(":")[::2]] for line in lines]))  # the first core's
+    generation = ", ".join(
+        f"{name.removeprefix('cpu ')} {found[name]}" for name in ("cpu family", "model") if name in found
+    )
+    return found.get("model name", "") + (f" ({generation})" if generation else "")
 
 
 def commit() -> str | None:

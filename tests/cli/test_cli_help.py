@@ -19,7 +19,7 @@ PANELS = {
     "pretrain": {"Data", "Model", "Budget: one of these", "Recipe", "Machine"},
     "finetune": {"Data", "Budget: one of these", "Recipe", "Machine"},
     "train": {"Data", "Budget: one of these", "Recipe", "For LM 'none' only", "Machine"},
-    "evaluate": {"Data", "Machine"},
+    "evaluate": {"Data", "Of a language model", "Machine"},
     "predict": {"Data", "Machine"},
     "score": {"Data", "Machine"},
     "generate": {"Machine"},

@@ -154,6 +154,27 @@ def test_predict_to_the_screen_to_json_lines_and_to_csv(path: Path, tmp_path: Pa
     assert sum(map(str.__eq__, (row["label"] for row in rows), expected)) >= 34
 
 
+def test_evaluate_a_language_model_in_every_way(path: Path, tmp_path: Path) -> None:
+    options = ("--split", "valid", "--cache-values", 30, 0.5, 0.1, "--dynamic", "--statistics-batches", 2)
+    command = ("evaluate", path / "tuned", path / "reviews", *options, "--statistics", tmp_path / "statistics")
+    told = ulmkit(*command, "--json", tmp_path / "first.json")
+    for name in ("plain", "cache", "dynamic", "dynamic + cache"):
+        assert name in told.out
+    assert (tmp_path / "statistics").is_file()
+    ulmkit(*command, "--json", tmp_path / "second.json")
+    first, second = (_json(tmp_path / f"{name}.json")["results"] for name in ("first", "second"))
+    assert first == second
+    searched = ulmkit("evaluate", path / "tuned", path / "reviews", "--cache", "--search-tokens", 50, "--split", "all")
+    assert "cache: window" in searched.out
+
+
+def test_evaluate_refuses_ways_that_do_not_go_together(path: Path) -> None:
+    told = ulmkit("evaluate", path / "tuned", path / "reviews", "--cache", "--published", status=2)
+    assert "published: expected it without --cache and --dynamic" in told.error
+    told = ulmkit("evaluate", path / "classifier", path / "reviews", "--dynamic", status=2)
+    assert "expected a folder of kind 'language_model'" in told.error
+
+
 def test_score_and_generate(path: Path, tmp_path: Path) -> None:
     lines = ulmkit("score", path / "tuned", "--text", "the film was", "--text", "was film the").out.splitlines()
     usual, odd = map(json.loads, lines)

@@ -13,7 +13,13 @@ from ulmkit.evaluation import DocumentScore, Perplexity, first_context, perplexi
 from ulmkit.hub import LanguageModelParts, load_language_model, resolve_model, save_language_model
 from ulmkit.model.aligned import count_parameters
 from ulmkit.model.generation import Continuation, beam_search, sample
-from ulmkit.pipeline import DataOptions, RunOptions, evaluation_options
+from ulmkit.pipeline import (
+    DataOptions,
+    LanguageModelEvaluation,
+    RunOptions,
+    evaluate_language_model,
+    evaluation_options,
+)
 from ulmkit.pipeline import finetune as finetune_parts
 from ulmkit.pipeline import prepare as prepare_corpus
 from ulmkit.pipeline import pretrain as pretrain_parts
@@ -100,6 +106,23 @@ class LanguageModel:
             characters=int(corpus.table["characters"][rows].sum()),
             progress=progress,
         )
+
+    def evaluate_with(
+        self,
+        data: Data | EncodedCorpus,
+        *,
+        split: str | None = None,
+        data_options: DataOptions | None = None,
+        **options: Any,
+    ) -> LanguageModelEvaluation:
+        """Perplexity plain, with a continuous cache, with dynamic evaluation, and with both.
+
+        Args: split: which part of the data; None: all of it. options: see `pipeline.evaluate_language_model`.
+        """
+        parts = self.parts
+        read = evaluation_options(data_options, data, parts.facts)
+        corpus = prepare_corpus(data, read, tokenizer=parts.tokenizer, vocabulary=parts.vocabulary)
+        return evaluate_language_model(parts, corpus, split, **options)
 
     def score(self, texts: Iterable[Text]) -> list[DocumentScore]:
         """Log-probability and perplexity of each text, each on its own."""

@@ -12,6 +12,7 @@ import numpy as np
 import typer
 
 from ulmkit.api import LanguageModel, TextClassifier
+from ulmkit.cli.adaptation import ADAPTATION, evaluate_adapting
 from ulmkit.cli.option_groups import MACHINE, READ, READ_TEXT, Machine, with_groups
 from ulmkit.cli.summary import summarise
 from ulmkit.cli.training_commands import DataArgument
@@ -20,7 +21,14 @@ from ulmkit.errors import ConfigError
 from ulmkit.evaluation import json_safe
 from ulmkit.files import atomic_write, write_json
 from ulmkit.hub import read_config, resolve_model
-from ulmkit.pipeline import DataOptions, evaluation_options, linear_baselines, prepare, texts_of, training_rows
+from ulmkit.pipeline import (
+    DataOptions,
+    evaluation_options,
+    linear_baselines,
+    prepare,
+    texts_of,
+    training_rows,
+)
 from ulmkit.text import EncodedCorpus, Text
 
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="A model: a folder, or a hub name.")]
@@ -34,11 +42,12 @@ FORMATS = (".jsonl", ".csv")
 BY_TASKS = ("single", "pair", "multi")
 
 
-@with_groups(data_options=READ_TEXT, machine=MACHINE)
+@with_groups(data_options=READ_TEXT, adaptation=ADAPTATION, machine=MACHINE)
 def evaluate_command(
     model: ModelArgument,
     data: DataArgument,
     data_options: DataOptions,
+    adaptation: dict[str, Any] | None,
     machine: Machine,
     split: Annotated[str, typer.Option(help="Which part of the data; 'all' for all of it.")] = "test",
     published: Annotated[
@@ -50,6 +59,12 @@ def evaluate_command(
 ) -> None:
     """How good a model is: perplexity, or accuracy and its company beside the linear baselines."""
     part = None if split == "all" else split
+    if adaptation is not None:
+        _check_by(by, "a language model")
+        if published or batch_size is not None:
+            raise ConfigError("published: expected it without --cache and --dynamic, got both; leave it out")
+        evaluate_adapting(LanguageModel.load(model, machine.run()), data, part, data_options, adaptation, machine)
+        return
     if read_config(resolve_model(model))["kind"] == "language_model" or published:
         _check_by(by, "a language model")
         language_model = LanguageModel.load(model, machine.run())

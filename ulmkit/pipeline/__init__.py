@@ -12,6 +12,11 @@ from ulmkit.pipeline.classifiers import (
     watched,
 )
 from ulmkit.pipeline.data import DataOptions, evaluation_options, prepare, prepare_once, training_texts
+from ulmkit.pipeline.language_model_evaluation import (
+    LanguageModelEvaluation,
+    evaluate_language_model,
+    training_statistics,
+)
 from ulmkit.pipeline.language_models import find_finetuning_rate, finetune, pretrain, validation_perplexity
 from ulmkit.pipeline.linear_baselines import linear_baselines, texts_of
 from ulmkit.pipeline.prediction import predict_backward, predict_outputs
@@ -36,11 +41,13 @@ __all__ = [
     "PRETRAIN",
     "ClassifierRecipe",
     "DataOptions",
+    "LanguageModelEvaluation",
     "LanguageModelRecipe",
     "PublishedRecipe",
     "Report",
     "RunOptions",
     "document_scores",
+    "evaluate_language_model",
     "evaluation_options",
     "find_finetuning_rate",
     "finetune",
@@ -56,6 +63,7 @@ __all__ = [
     "texts_of",
     "train",
     "training_rows",
+    "training_statistics",
     "training_texts",
     "validation_perplexity",
     "validation_rows",

@@ -1,0 +1,68 @@
+"""One evaluation of a language model in every way."""
+
+import pytest
+import tiny
+
+from ulmkit import DataOptions
+from ulmkit.errors import ConfigError
+from ulmkit.evaluation import CacheConfig, DynamicConfig
+from ulmkit.pipeline import evaluate_language_model, prepare, training_statistics
+
+CACHE = CacheConfig(window=40, theta=0.5, weight=0.2)
+DYNAMIC = DynamicConfig(learning_rate=1e-4, decay=1e-3)
+
+
+@pytest.fixture(scope="module")
+def corpus():
+    parts = tiny.language_model().parts
+    options = DataOptions(tokenizer="whitespace", workers=1, split_by="random", valid_fraction=0.2)
+    return prepare(tiny.reviews(60, 500), options, tokenizer=parts.tokenizer, vocabulary=parts.vocabulary)
+
+
+def test_every_way_in_one_table(corpus):
+    model = tiny.language_model()
+    told = []
+    found = evaluate_language_model(
+        model.parts, corpus, "valid", cache=CACHE, dynamic=DYNAMIC, statistics_batches=2,
+        progress=lambda what, done, total: told.append(what),
+    )  # fmt: skip
+    assert list(found.results) == ["plain", "cache", "dynamic", "dynamic + cache"]
+    assert len({result.tokens for result in found.results.values()}) == 1
+    plain = model.evaluate(corpus, split="valid")
+    assert found.results["plain"].perplexity == pytest.approx(plain.perplexity)
+    assert found.results["dynamic"].bits_per_character is not None
+    assert set(told) == set(found.results)
+    table, figures = found.table(), found.to_dict()
+    assert "dynamic + cache" in table
+    assert "window 40, theta 0.5, weight 0.2" in table
+    assert figures["cache"]["window"] == 40
+    assert figures["results"]["plain"]["perplexity"] == pytest.approx(plain.perplexity)
+
+
+def test_values_are_searched_on_validation_tokens(corpus):
+    found = evaluate_language_model(tiny.language_model().parts, corpus, "train", cache=True, search_tokens=80)
+    assert list(found.results) == ["plain", "cache"]
+    assert found.cache is not None
+
+
+def test_plain_alone(corpus):
+    assert list(evaluate_language_model(tiny.language_model().parts, corpus, None).results) == ["plain"]
+
+
+def test_statistics_are_taken_once(corpus):
+    parts = tiny.language_model().parts
+    statistics = training_statistics(parts, corpus, batches=2)
+    given = evaluate_language_model(parts, corpus, "valid", dynamic=DYNAMIC, statistics=statistics)
+    computed = evaluate_language_model(parts, corpus, "valid", dynamic=DYNAMIC, statistics_batches=2)
+    assert given.results["dynamic"].nll == computed.results["dynamic"].nll
+
+
+def test_parts_that_are_missing(tmp_path):
+    parts = tiny.language_model().parts
+    (tmp_path / "test.txt").write_text("\n".join(text for text, _ in tiny.reviews(20, 700)))
+    options = DataOptions(tokenizer="whitespace", workers=1, split_by="given")
+    alone = prepare(str(tmp_path), options, tokenizer=parts.tokenizer, vocabulary=parts.vocabulary)
+    with pytest.raises(ConfigError, match="expected a validation part to search the cache's values on, got test alone"):
+        evaluate_language_model(parts, alone, "test", cache=True)
+    with pytest.raises(ConfigError, match="expected a training part for gradient statistics, got test alone"):
+        evaluate_language_model(parts, alone, "test", dynamic=DYNAMIC)

@@ -1,0 +1,150 @@
+"""A language model judged as it stands, with a cache, while it goes on learning, and with both."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ulmkit.config import check_positive, to_dict
+from ulmkit.errors import ConfigError
+from ulmkit.evaluation import (
+    CacheConfig,
+    DynamicConfig,
+    GradientStatistics,
+    Perplexity,
+    cache_perplexity,
+    dynamic_perplexity,
+    first_context,
+    gradient_statistics,
+    perplexity,
+    search_cache,
+)
+from ulmkit.evaluation.figures import json_safe, text_table
+from ulmkit.hub import LanguageModelParts
+from ulmkit.text import EncodedCorpus, TokenStream
+from ulmkit.text.batches import LanguageModelBatches
+from ulmkit.text.corpus_builder import TRAINING_SPLITS
+from ulmkit.training import keep_freed_memory
+
+STATISTICS_ROWS = 100
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, steps done, and steps in all."""
+
+
+@dataclass(frozen=True)
+class LanguageModelEvaluation:
+    """What was found on one text.
+
+    results: perplexity by name: "plain", "cache", "dynamic", "dynamic + cache". cache, dynamic: hyperparameters used.
+    """
+
+    results: dict[str, Perplexity]
+    cache: CacheConfig | None = None
+    dynamic: DynamicConfig | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """All figures as a JSON object."""
+        configs = {"cache": self.cache, "dynamic": self.dynamic}
+        found = {name: to_dict(config) for name, config in configs.items() if config is not None}
+        return json_safe({"results": {name: each.to_dict() for name, each in self.results.items()}, **found})
+
+    def table(self) -> str:
+        """A row for each way, and the hyperparameters below."""
+        columns = ("perplexity", "mean_nll", "perplexity_per_word", "bits_per_character")
+        shown = [name for name in columns if any(getattr(each, name) is not None for each in self.results.values())]
+        rows = [(name, *(getattr(each, column) for column in shown)) for name, each in self.results.items()]
+        headings = {"mean_nll": "nats a token"}
+        text = text_table(("", *(headings.get(name, name.replace("_", " ")) for name in shown)), rows)
+        for name, config in (("cache", self.cache), ("dynamic evaluation", self.dynamic)):
+            if config is not None:
+                values = ", ".join(f"{key} {value:g}" if isinstance(value, float) else f"{key} {value}"
+                                   for key, value in to_dict(config).items())  # fmt: skip
+                text += f"\n\n{name}: {values}"
+        return text
+
+
+def evaluate_language_model(
+    parts: LanguageModelParts,
+    corpus: EncodedCorpus,
+    split: str | None,
+    *,
+    cache: CacheConfig | bool = False,
+    dynamic: DynamicConfig | None = None,
+    statistics: GradientStatistics | None = None,
+    search_tokens: int = 30_000,
+    statistics_batches: int = 200,
+    progress: Progress | None = None,
+) -> LanguageModelEvaluation:
+    """Perplexity of a part of a corpus, exact, in every way that is asked for.
+
+    Args:
+        corpus: encoded with the model's vocabulary. split: which part, None for all of it.
+        cache: hyperparameters of a continuous cache; True searches them on the first validation tokens.
+        dynamic: hyperparameters of dynamic evaluation.
+        statistics: for it; None computes them on the training part.
+        search_tokens: validation tokens to search on. statistics_batches: batches for statistics, at most.
+    Raises: ConfigError where a search has no validation part or statistics no training part; as `perplexity`.
+    """
+    check_positive("search_tokens", search_tokens)
+    check_positive("statistics_batches", statistics_batches)
+    rows = corpus.rows(split)
+    stream = _stream(parts, corpus, None if split is None else (split,))
+    context = first_context(parts.vocabulary)
+    options: dict[str, Any] = {
+        "first_context": context,
+        "words": int(corpus.table["words"][rows].sum()),
+        "characters": int(corpus.table["characters"][rows].sum()),
+    }
+
+    def told(what: str) -> Callable[[int, int], None] | None:
+        return None if progress is None else lambda done, total: progress(what, done, total)
+
+    results = {"plain": perplexity(parts.model, stream, progress=told("plain"), **options)}
+    if cache is True:
+        cache = _searched(parts, corpus, context, search_tokens, told("search of the cache's values"))
+    if isinstance(cache, CacheConfig):
+        results["cache"] = cache_perplexity(parts.model, stream, cache, progress=told("cache"), **options)
+    if dynamic is not None:
+        keep_freed_memory()
+        if statistics is None and dynamic.rule == "rms":
+            statistics = training_statistics(parts, corpus, statistics_batches, dynamic.segment_steps)
+        for name, mixed in (("dynamic", None), ("dynamic + cache", cache or None)):
+            if mixed is not None or name == "dynamic":
+                results[name] = dynamic_perplexity(
+                    parts.model, stream, dynamic, statistics=statistics, cache=mixed, progress=told(name), **options
+                )
+    return LanguageModelEvaluation(results, cache or None, dynamic)
+
+
+def training_statistics(
+    parts: LanguageModelParts, corpus: EncodedCorpus, batches: int, segment_steps: int = 5
+) -> GradientStatistics:
+    """`gradient_statistics` of a corpus's training part, from `batches` batches of 100 rows at most.
+
+    Raises: ConfigError if the corpus has no training part.
+    """
+    stream = _stream(parts, corpus, _present(corpus, TRAINING_SPLITS, "a training part for gradient statistics"))
+    windows = LanguageModelBatches(stream, STATISTICS_ROWS, segment_steps)
+    return gradient_statistics(parts.model, windows.epoch(0), max_batches=batches)
+
+
+def _searched(
+    parts: LanguageModelParts,
+    corpus: EncodedCorpus,
+    context: int,
+    tokens: int,
+    progress: Callable[[int, int], None] | None,
+) -> CacheConfig:
+    stream = _stream(parts, corpus, _present(corpus, ("valid",), "a validation part to search the cache's values on"))
+    head = stream.read(0, min(tokens, len(stream)))
+    return search_cache(parts.model, head, first_context=context, progress=progress).best
+
+
+def _stream(parts: LanguageModelParts, corpus: EncodedCorpus, splits: Sequence[str] | None) -> TokenStream:
+    return corpus.stream(corpus.rows(splits), reverse=parts.direction == "backward")
+
+
+def _present(corpus: EncodedCorpus, splits: tuple[str, ...], what: str) -> list[str]:
+    present = [name for name in splits if name in corpus.split_names]
+    if not present:
+        raise ConfigError(f"{corpus.folder}: expected {what}, got {', '.join(corpus.split_names)} alone; give values")
+    return present
