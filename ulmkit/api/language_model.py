@@ -92,9 +92,7 @@ class LanguageModel:
 
         Args: split: which part of the data; None: all of it. published, batch_size: see there.
         """
-        parts = self.parts
-        options = evaluation_options(data_options, data, parts.facts)
-        corpus = prepare_corpus(data, options, tokenizer=parts.tokenizer, vocabulary=parts.vocabulary)
+        parts, corpus = self.parts, self._corpus(data, data_options)
         rows = corpus.rows(split)
         return perplexity(
             parts.model,
@@ -119,10 +117,13 @@ class LanguageModel:
 
         Args: split: which part of the data; None: all of it. options: see `pipeline.evaluate_language_model`.
         """
+        return evaluate_language_model(self.parts, self._corpus(data, data_options), split, **options)
+
+    def _corpus(self, data: Data | EncodedCorpus, options: DataOptions | None) -> EncodedCorpus:
+        """The data under the model's own vocabulary, split as it was for training."""
         parts = self.parts
-        read = evaluation_options(data_options, data, parts.facts)
-        corpus = prepare_corpus(data, read, tokenizer=parts.tokenizer, vocabulary=parts.vocabulary)
-        return evaluate_language_model(parts, corpus, split, **options)
+        read = evaluation_options(options, data, parts.facts)
+        return prepare_corpus(data, read, tokenizer=parts.tokenizer, vocabulary=parts.vocabulary)
 
     def score(self, texts: Iterable[Text]) -> list[DocumentScore]:
         """Log-probability and perplexity of each text, each on its own."""

@@ -1,13 +1,9 @@
-"""`ulmkit evaluate LM DATA --cache --dynamic`: its options, and what it does."""
+"""The options of `ulmkit evaluate LM DATA --cache --dynamic`."""
 
-from pathlib import Path
 from typing import Any
 
-from ulmkit.api import LanguageModel
-from ulmkit.cli.option_groups import Machine, Option, OptionGroup
-from ulmkit.cli.summary import summarise
-from ulmkit.evaluation import DYNAMIC_PTB, CacheConfig, DynamicConfig, GradientStatistics
-from ulmkit.pipeline import DataOptions, evaluate_language_model, evaluation_options, prepare, training_statistics
+from ulmkit.cli.option_groups import Option, OptionGroup
+from ulmkit.evaluation import DYNAMIC_PTB, CacheConfig, DynamicConfig
 
 
 def _adaptation(
@@ -29,7 +25,7 @@ def _adaptation(
         found["dynamic"] = DynamicConfig(learning_rate=rate, decay=decay, epsilon=epsilon)
     elif dynamic:
         found["dynamic"] = DYNAMIC_PTB
-    return found | {"statistics_file": statistics}
+    return found | {"statistics": statistics}
 
 
 ADAPTATION = OptionGroup(
@@ -45,28 +41,4 @@ ADAPTATION = OptionGroup(
         "statistics_batches": Option(int, "Training batches (100 rows of 5 tokens) for them, at most.", 200),
     },
 )
-"""How a language model is evaluated besides as it stands; None for nothing else."""
-
-
-def evaluate_adapting(
-    model: LanguageModel,
-    data: str,
-    split: str | None,
-    data_options: DataOptions,
-    adaptation: dict[str, Any],
-    machine: Machine,
-) -> None:
-    """Print perplexity plain and in the ways of `ADAPTATION`. Args: split: None for all of the data."""
-    options, file = dict(adaptation), adaptation["statistics_file"]
-    del options["statistics_file"]
-    parts, read = model.parts, evaluation_options(data_options, data, model.parts.facts)
-    corpus = prepare(data, read, tokenizer=parts.tokenizer, vocabulary=parts.vocabulary)
-    if file is not None and "dynamic" in options:
-        if not Path(file).exists():
-            steps = options["dynamic"].segment_steps
-            training_statistics(parts, corpus, options["statistics_batches"], steps).save(file)
-        options["statistics"] = GradientStatistics.load(file)
-    found = evaluate_language_model(parts, corpus, split, **options)
-    print(found.table())
-    if machine.json_file is not None:
-        summarise({"data": data, "split": split or "all"}, machine.json_file, found.to_dict())
+"""How a language model is evaluated besides as it stands, for `LanguageModel.evaluate_with`; None for nothing else."""

@@ -12,17 +12,18 @@ import numpy as np
 import typer
 
 from ulmkit.api import LanguageModel, TextClassifier
-from ulmkit.cli.adaptation import ADAPTATION, evaluate_adapting
+from ulmkit.cli.adaptation import ADAPTATION
 from ulmkit.cli.option_groups import MACHINE, READ, READ_TEXT, Machine, with_groups
 from ulmkit.cli.summary import summarise
 from ulmkit.cli.training_commands import DataArgument
 from ulmkit.config import check_choice
 from ulmkit.errors import ConfigError
-from ulmkit.evaluation import json_safe
+from ulmkit.evaluation import Perplexity, json_safe
 from ulmkit.files import atomic_write, write_json
 from ulmkit.hub import read_config, resolve_model
 from ulmkit.pipeline import (
     DataOptions,
+    LanguageModelEvaluation,
     evaluation_options,
     linear_baselines,
     prepare,
@@ -59,18 +60,18 @@ def evaluate_command(
 ) -> None:
     """How good a model is: perplexity, or accuracy and its company beside the linear baselines."""
     part = None if split == "all" else split
-    if adaptation is not None:
-        _check_by(by, "a language model")
-        if published or batch_size is not None:
-            raise ConfigError("published: expected it without --cache and --dynamic, got both; leave it out")
-        evaluate_adapting(LanguageModel.load(model, machine.run()), data, part, data_options, adaptation, machine)
-        return
-    if read_config(resolve_model(model))["kind"] == "language_model" or published:
+    if adaptation is not None and (published or batch_size is not None):
+        raise ConfigError("published: expected it without --cache and --dynamic, got both; leave it out")
+    if read_config(resolve_model(model))["kind"] == "language_model" or published or adaptation is not None:
         _check_by(by, "a language model")
         language_model = LanguageModel.load(model, machine.run())
-        found = language_model.evaluate(
-            data, split=part, published=published, batch_size=batch_size, data_options=data_options
-        )
+        found: Perplexity | LanguageModelEvaluation
+        if adaptation is not None:
+            found = language_model.evaluate_with(data, split=part, data_options=data_options, **adaptation)
+        else:
+            found = language_model.evaluate(
+                data, split=part, published=published, batch_size=batch_size, data_options=data_options
+            )
         print(found.table())
         if machine.json_file is not None:
             summarise({"model": model, "data": data, "split": split}, machine.json_file, found.to_dict())

@@ -127,7 +127,7 @@ class AWDLSTM(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return self.layers[0].bias().device
+        return next(itertools.chain(self.parameters(), self.buffers())).device
 
     @property
     def is_int8(self) -> bool:

@@ -1,7 +1,9 @@
 """A language model judged as it stands, with a cache, while it goes on learning, and with both."""
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ulmkit.config import check_positive, to_dict
@@ -69,7 +71,7 @@ def evaluate_language_model(
     *,
     cache: CacheConfig | bool = False,
     dynamic: DynamicConfig | None = None,
-    statistics: GradientStatistics | None = None,
+    statistics: GradientStatistics | str | os.PathLike[str] | None = None,
     search_tokens: int = 30_000,
     statistics_batches: int = 200,
     progress: Progress | None = None,
@@ -80,7 +82,7 @@ def evaluate_language_model(
         corpus: encoded with the model's vocabulary. split: which part, None for all of it.
         cache: hyperparameters of a continuous cache; True searches them on the first validation tokens.
         dynamic: hyperparameters of dynamic evaluation.
-        statistics: for it; None computes them on the training part.
+        statistics: for it; None computes them on the training part; a file is read if it is there, else written.
         search_tokens: validation tokens to search on. statistics_batches: batches for statistics, at most.
     Raises: ConfigError where a search has no validation part or statistics no training part; as `perplexity`.
     """
@@ -105,12 +107,11 @@ def evaluate_language_model(
         results["cache"] = cache_perplexity(parts.model, stream, cache, progress=told("cache"), **options)
     if dynamic is not None:
         keep_freed_memory()
-        if statistics is None and dynamic.rule == "rms":
-            statistics = training_statistics(parts, corpus, statistics_batches, dynamic.segment_steps)
+        found = _statistics(parts, corpus, dynamic, statistics, statistics_batches)
         for name, mixed in (("dynamic", None), ("dynamic + cache", cache or None)):
             if mixed is not None or name == "dynamic":
                 results[name] = dynamic_perplexity(
-                    parts.model, stream, dynamic, statistics=statistics, cache=mixed, progress=told(name), **options
+                    parts.model, stream, dynamic, statistics=found, cache=mixed, progress=told(name), **options
                 )
     return LanguageModelEvaluation(results, cache or None, dynamic)
 
@@ -125,6 +126,23 @@ def training_statistics(
     stream = _stream(parts, corpus, _present(corpus, TRAINING_SPLITS, "a training part for gradient statistics"))
     windows = LanguageModelBatches(stream, STATISTICS_ROWS, segment_steps)
     return gradient_statistics(parts.model, windows.epoch(0), max_batches=batches)
+
+
+def _statistics(
+    parts: LanguageModelParts,
+    corpus: EncodedCorpus,
+    dynamic: DynamicConfig,
+    given: GradientStatistics | str | os.PathLike[str] | None,
+    batches: int,
+) -> GradientStatistics | None:
+    if isinstance(given, GradientStatistics) or dynamic.rule == "sgd":
+        return given if isinstance(given, GradientStatistics) else None
+    if given is not None and Path(given).exists():
+        return GradientStatistics.load(given)
+    found = training_statistics(parts, corpus, batches, dynamic.segment_steps)
+    if given is not None:
+        found.save(given)
+    return found
 
 
 def _searched(

@@ -63,7 +63,7 @@ class Monitor:
         self.best: Best | None = None
         self._to_beat: float | None = None  # best.value, or while steps are taken again after a crash, the best by then
         self._worse_in_a_row = 0
-        self._rule, self._costs, self._is_non_monotone = rule, list[float](), False
+        self._rule, self._costs = rule, list[float]()
         self._weights: dict[str, torch.Tensor] | None = None
 
     @property
@@ -74,9 +74,11 @@ class Monitor:
     @property
     def is_out_of_patience(self) -> bool:
         """Whether validations have been no better for too long."""
+        if self._patience is None or not self._costs:
+            return False
         if self._rule == "non_monotone":
-            return self._is_non_monotone
-        return self._patience is not None and self._worse_in_a_row >= self._patience
+            return is_non_monotone(self._costs[:-1], self._costs[-1], self._patience)
+        return self._worse_in_a_row >= self._patience
 
     def forget_earlier_run(self) -> None:
         """Remove the best weights that a run which died before its first checkpoint left in the folder."""
@@ -85,7 +87,7 @@ class Monitor:
 
     def forget_bad_validations(self) -> None:
         """Start counting anew, at the beginning of a phase."""
-        self._worse_in_a_row, self._costs, self._is_non_monotone = 0, [], False
+        self._worse_in_a_row, self._costs = 0, []
 
     def cost(self, metrics: Mapping[str, float]) -> float:
         """The metric watched, lower is better. Raises: ConfigError if it is not among them."""
@@ -103,8 +105,6 @@ class Monitor:
         """
         cost = self.cost(metrics)
         value = self._sign * cost
-        if self._patience is not None:
-            self._is_non_monotone = is_non_monotone(self._costs, cost, self._patience)
         self._costs.append(cost)
         if not self._is_better(value, self._to_beat):
             self._worse_in_a_row += 1
@@ -141,7 +141,6 @@ class Monitor:
             "to_beat": json.dumps(self._to_beat),
             "worse_in_a_row": self._worse_in_a_row,
             "costs": json.dumps(self._costs),
-            "is_non_monotone": self._is_non_monotone,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -154,7 +153,7 @@ class Monitor:
         """
         self.best = None if state["best"] is None else Best.from_text(state["best"])
         self._to_beat, self._worse_in_a_row = json.loads(state["to_beat"]), state["worse_in_a_row"]
-        self._costs, self._is_non_monotone = json.loads(state["costs"]), state["is_non_monotone"]
+        self._costs = json.loads(state["costs"])
         path = None if self._folder is None else self._folder / BEST_NAME
         if path is not None and path.is_file():
             with clear_missing_keys(path):

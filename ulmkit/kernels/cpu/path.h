@@ -36,11 +36,11 @@ namespace PATH {
 
 // The path's row of the table in library.cpp.
 #if defined(ULMKIT_SERVES)
-#define ULMKIT_PATH(name, condition)                                                                                    \
-    namespace ulmkit {                                                                                                  \
-    extern const Path path_##name;                                                                                      \
-    const Path path_##name{#name,         [] { return bool(condition); }, name::sizes, name::pack, name::forward, nullptr, \
-                           nullptr, nullptr, nullptr};                                                                           \
+#define ULMKIT_PATH(name, condition)                                                               \
+    namespace ulmkit {                                                                             \
+    extern const Path path_##name;                                                                 \
+    const Path path_##name{#name,      [] { return bool(condition); }, name::sizes, name::pack,    \
+                           name::forward, nullptr,                     nullptr,     nullptr, nullptr};\
     }
 #else
 #define ULMKIT_PATH(name, condition)                                                               \
