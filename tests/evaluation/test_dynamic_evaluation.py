@@ -14,6 +14,7 @@ from ulmkit.evaluation import (
     DynamicConfig,
     GradientStatistics,
     convert_printed,
+    dynamic_perplexities,
     dynamic_perplexity,
     gradient_statistics,
     perplexity,
@@ -213,6 +214,14 @@ def test_progress_and_figures_are_passed_on(model):
     )
     assert told == [(5, 12), (10, 12), (12, 12)]
     assert (result.words, result.characters) == (3, 40)
+
+
+def test_one_pass_serves_several_caches(model, statistics):
+    options = {"first_context": CONTEXT, "statistics": statistics, "words": 7}
+    caches = (None, CACHE, CacheConfig(window=3, theta=0.1, weight=0.4))
+    together = dynamic_perplexities(model, ids(60), RMS, caches, **options)
+    assert together == [dynamic_perplexity(model, ids(60), RMS, cache=cache, **options) for cache in caches]
+    assert [each.method for each in together] == ["dynamic", "dynamic + cache", "dynamic + cache"]
 
 
 def test_a_loss_that_explodes_is_an_infinite_perplexity(model):

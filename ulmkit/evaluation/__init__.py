@@ -17,6 +17,7 @@ from ulmkit.evaluation.dynamic_evaluation import (
     DYNAMIC_WIKITEXT2,
     DynamicConfig,
     convert_printed,
+    dynamic_perplexities,
     dynamic_perplexity,
     search_dynamic,
 )
@@ -70,6 +71,7 @@ __all__ = [
     "cache_perplexity",
     "compare_paired",
     "convert_printed",
+    "dynamic_perplexities",
     "dynamic_perplexity",
     "errors_by_column",
     "evaluate_multi",

@@ -148,28 +148,64 @@ def dynamic_perplexity(
         for a model of bytes.
     Source: Krause et al. 2018, arXiv:1709.07432, sections 3 and 5.
     """
+    return dynamic_perplexities(
+        model,
+        stream,
+        config,
+        (cache,),
+        first_context=first_context,
+        statistics=statistics,
+        words=words,
+        characters=characters,
+        progress=progress,
+    )[0]
+
+
+def dynamic_perplexities(
+    model: AWDLSTMLanguageModel,
+    stream: TokenSource | np.ndarray,
+    config: DynamicConfig,
+    caches: Sequence[CacheConfig | None],
+    *,
+    first_context: int | None,
+    statistics: GradientStatistics | None = None,
+    words: int | None = None,
+    characters: int | None = None,
+    progress: Progress | None = None,
+) -> list[Perplexity]:
+    """`dynamic_perplexity` with each of several caches (None: without), in one pass: a cache does not alter learning.
+
+    Args: caches: at least one. The rest as for `dynamic_perplexity`. Returns: one for each cache.
+    Raises: as `dynamic_perplexity`.
+    """
     source = token_source(stream, 1)
     context = check_context(first_context, model.config.vocab_size)
     learner = LearningCopy(model)
     sizes, decays = _scales(model, config, statistics)
     values, trained = list(learner.values.values()), list(named_values(model).values())
-    history = None if cache is None else CacheHistory(cache)
-    total, state = torch.zeros((), dtype=torch.float64), None
+    histories = [None if cache is None else CacheHistory(cache) for cache in caches]
+    totals, state = torch.zeros(len(histories), dtype=torch.float64), None
     for start in range(0, len(source), config.segment_steps):
         with torch.enable_grad():
             block = score_block(learner.model, source, start, config.segment_steps, context, state)
-        log_probability = -block.nll.double() if history is None else history.log_probability(block)
-        total -= log_probability.sum().cpu()
-        if not math.isfinite(total):
-            total.fill_(torch.inf)
+        found = [-block.nll.double() if each is None else each.log_probability(block) for each in histories]
+        totals -= torch.stack(found).sum(dim=1).cpu()
+        if not math.isfinite(block.mean_nll):
+            totals.fill_(torch.inf)
             break
         done, state = start + len(block.targets), block.state
         if done < len(source):
             adapt(values, trained, learner.gradients(block.mean_nll), sizes, decays)
         if progress is not None:
             progress(done, len(source))
-    method: Literal["dynamic", "dynamic + cache"] = "dynamic" if cache is None else "dynamic + cache"
-    return Perplexity(float(total), len(source), len(source), method, words, characters)
+    return [
+        Perplexity(nll, len(source), len(source), _method(cache), words, characters)
+        for nll, cache in zip(totals.tolist(), caches, strict=True)
+    ]
+
+
+def _method(cache: CacheConfig | None) -> Literal["dynamic", "dynamic + cache"]:
+    return "dynamic" if cache is None else "dynamic + cache"
 
 
 def search_dynamic(

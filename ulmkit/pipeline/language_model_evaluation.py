@@ -14,7 +14,7 @@ from ulmkit.evaluation import (
     GradientStatistics,
     Perplexity,
     cache_perplexity,
-    dynamic_perplexity,
+    dynamic_perplexities,
     first_context,
     gradient_statistics,
     perplexity,
@@ -108,11 +108,17 @@ def evaluate_language_model(
     if dynamic is not None:
         keep_freed_memory()
         found = _statistics(parts, corpus, dynamic, statistics, statistics_batches)
-        for name, mixed in (("dynamic", None), ("dynamic + cache", cache or None)):
-            if mixed is not None or name == "dynamic":
-                results[name] = dynamic_perplexity(
-                    parts.model, stream, dynamic, statistics=found, cache=mixed, progress=told(name), **options
-                )
+        caches = {"dynamic": None} | ({"dynamic + cache": cache} if cache else {})
+        both = dynamic_perplexities(
+            parts.model,
+            stream,
+            dynamic,
+            list(caches.values()),
+            statistics=found,
+            progress=told("dynamic"),
+            **options,
+        )
+        results |= dict(zip(caches, both, strict=True))
     return LanguageModelEvaluation(results, cache or None, dynamic)
 
 
