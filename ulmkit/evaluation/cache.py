@@ -166,7 +166,7 @@ def search_cache(
     stream: TokenSource | np.ndarray,
     *,
     first_context: int | None,
-    weights: Sequence[float] = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3),
+    weights: Sequence[float] = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5),
     thetas: Sequence[float] = (0.1, 0.3, 0.5, 0.7, 1.0, 1.3),
     windows: Sequence[int] = (500, 1000, 2000, 4000),
     block_steps: int = 256,

@@ -190,7 +190,7 @@ def dynamic_perplexities(
             block = score_block(learner.model, source, start, config.segment_steps, context, state)
         found = [-block.nll.double() if each is None else each.log_probability(block) for each in histories]
         totals -= torch.stack(found).sum(dim=1).cpu()
-        if not math.isfinite(block.mean_nll):
+        if not math.isfinite(block.mean_nll.detach()):
             totals.fill_(torch.inf)
             break
         done, state = start + len(block.targets), block.state
