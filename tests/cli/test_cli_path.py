@@ -382,3 +382,22 @@ def test_train_without_a_language_model_takes_sizes_and_tokenizer(path: Path, tm
     config = parts.model.encoder.config
     assert (config.embedding_size, config.layers) == (24, 1)
     assert parts.tokenizer.name == "bytes"
+
+
+@pytest.mark.parametrize(
+    ("options", "cell", "rounds", "rank"),
+    [
+        (("--cell", "qrnn"), "qrnn", 5, 84),
+        (("--cell", "mogrifier"), "mogrifier", 5, 84),
+        (("--cell", "mogrifier", "--mogrifier-rounds", 2, "--mogrifier-rank", 0), "mogrifier", 2, None),
+    ],
+)
+def test_other_cells_are_pretrained_evaluated_and_asked(
+    path: Path, tmp_path: Path, options: tuple, cell: str, rounds: int, rank: int | None
+) -> None:
+    ulmkit("pretrain", path / "reviews", "-o", tmp_path / "lm", *SMALL, *options, "--steps", 2)
+    config = LanguageModel.load(tmp_path / "lm").parts.model.config
+    assert (config.cell, config.mogrifier_rounds, config.mogrifier_rank) == (cell, rounds, rank)
+    evaluation = ("--split", "valid", "--cache-values", 30, 0.5, 0.1, "--dynamic", "--statistics-batches", 2)
+    assert "dynamic + cache" in ulmkit("evaluate", tmp_path / "lm", path / "reviews", *evaluation).out
+    assert ulmkit("generate", tmp_path / "lm", "--prompt", "the film", "--tokens", 3).out.startswith("the film")

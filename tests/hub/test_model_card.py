@@ -42,6 +42,7 @@ def test_a_full_card():
     assert "that gives one label to a text." in card
     assert "| parameters | 24,000,000 |" in section(card, "Model")
     assert "neg, p\\|s" in section(card, "Model")
+    assert "| cell | lstm |" in section(card, "Model")
     assert "| name | documents | labelled share |" in section(card, "Data")
     assert "| more | not known | 0.1235 |" in section(card, "Data")
     assert "| budget, reached | not known |" in section(card, "Training")
@@ -95,3 +96,26 @@ def test_versions_of_what_is_installed(monkeypatch):
 
     monkeypatch.setattr(facts, "_PACKAGES", ("torch", "no-such-package-anywhere"))
     assert set(facts.package_versions()) == {"python", "torch"}
+
+
+@pytest.mark.parametrize(
+    ("encoder", "name", "row"),
+    [
+        ({"cell": "lstm"}, "AWD-LSTM", "lstm"),
+        ({"cell": "qrnn"}, "AWD-QRNN", "qrnn"),
+        (
+            {"cell": "mogrifier", "mogrifier_rounds": 4, "mogrifier_rank": 32},
+            "AWD-LSTM with Mogrifier cells",
+            "mogrifier, 4 rounds of rank 32",
+        ),
+        (
+            {"cell": "mogrifier", "mogrifier_rounds": 4, "mogrifier_rank": None},
+            "AWD-LSTM with Mogrifier cells",
+            "mogrifier, 4 rounds",
+        ),
+    ],
+)
+def test_the_cell_is_named(encoder, name, row):
+    card = model_card("mine", {**CONFIG, "encoder": {**CONFIG["encoder"], **encoder}})
+    assert f"({name} encoder, reads forward)" in card
+    assert f"| cell | {row} |" in section(card, "Model")

@@ -91,6 +91,24 @@ def test_a_language_model_comes_back_the_same_after_the_folder_moved(lm_folder, 
     assert loaded.tokenizer.tokenize("w1 w2\n") == ["w1", "w2", "<eos>"]
 
 
+def test_a_folder_from_before_there_were_cells_is_an_lstm(lm_folder):
+    encoder = {name: value for name, value in vars(ENCODER).items() if name != "cell" and "mogrifier" not in name}
+    assert len(encoder) == len(vars(ENCODER)) - 3
+    edit_config(lm_folder, encoder=encoder)
+    assert load_language_model(lm_folder).model.config == ENCODER
+
+
+@pytest.mark.parametrize("cell", ["qrnn", "mogrifier"])
+def test_a_model_of_another_cell_comes_back_the_same(cell, tmp_path):
+    model = language_model(cell=cell, mogrifier_rank=None)
+    folder = save_language_model(tmp_path / "lm", model, WORDS, WhitespaceTokenizer(), FACTS)
+    loaded = load_language_model(folder).model
+    assert loaded.config == model.config
+    assert loaded.state_dict().keys() == model.state_dict().keys()
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, loaded.state_dict()[name]), name
+
+
 def test_the_tied_tensor_is_saved_once_and_padding_never(lm_folder):
     with safe_open(lm_folder / "model.safetensors", framework="pt") as file:
         shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
@@ -250,6 +268,7 @@ def test_weights_are_matched_by_name_and_shape(lm_folder, tmp_path):
         ({"encoder": {**vars(ENCODER), "hiden": 3}}, "unknown key 'hiden'"),
         ({"encoder": {**vars(ENCODER), "layers": "two"}}, "config.json was altered"),
         ({"encoder": {**vars(ENCODER), "layers": 1.5}}, "does not describe a model"),
+        ({"encoder": {**vars(ENCODER), "cell": "gru"}}, "cell: got 'gru'; there are: lstm, qrnn, mogrifier"),
         ({"encoder": {**vars(ENCODER), "hidden_size": 9}}, r"shapes do not match .* in place of \(36, 6\)"),
         ({"encoder": {**vars(ENCODER), "decoder_bias": False}}, r"missing: none; unexpected: decoder\.weight"),
         ({"vocabulary": {"fingerprint": "x"}}, r"vocabulary\.json: expected the vocabulary x .*, got"),

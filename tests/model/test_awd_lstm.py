@@ -62,11 +62,11 @@ def test_weight_dropout_masks_the_recurrent_weights_only():
     model = encoder(**{**NO_DROPOUT, "weight_dropout": 0.5}).train()
     prepared = model.prepare(4, torch.Generator().manual_seed(2))
     for layer, packed in zip(model.layers, prepared.packed, strict=True):
-        assert torch.equal(packed.w_ih, layer.weight_ih)
-        kept = packed.w_hh != 0
+        assert torch.equal(packed.weights.w_ih, layer.weight_ih)
+        kept = packed.weights.w_hh != 0
         assert 0.2 < kept.double().mean() < 0.8
-        torch.testing.assert_close(packed.w_hh[kept], 2.0 * layer.weight_hh[kept])
-    assert torch.equal(model.eval().prepare(4).packed[0].w_hh, model.layers[0].weight_hh)
+        torch.testing.assert_close(packed.weights.w_hh[kept], 2.0 * layer.weight_hh[kept])
+    assert torch.equal(model.eval().prepare(4).packed[0].weights.w_hh, model.layers[0].weight_hh)
 
 
 def test_masks_are_drawn_anew_for_each_pass_and_kept_within_one():

@@ -1,12 +1,14 @@
 """Where a stage runs, and its recipe."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 from ulmkit.errors import ConfigError
 from ulmkit.model.awd_lstm import AWDLSTMConfig
 from ulmkit.pipeline import ClassifierRecipe, LanguageModelRecipe, RunOptions
-from ulmkit.pipeline.running import choose_device, with_dropouts
+from ulmkit.pipeline.running import choose_device, stage_identity, with_dropouts
 from ulmkit.training import Budget
 
 
@@ -47,6 +49,20 @@ def test_dropouts_are_multiplied_and_stay_below_one() -> None:
     config = with_dropouts(AWDLSTMConfig(vocab_size=10, layers=2), given | {"weight_dropout": 0.5}, 2.0)
     assert (config.embedding_dropout, config.input_dropout, config.hidden_dropout) == (0.2, 0.95, 0.4)
     assert (config.output_dropout, config.weight_dropout, config.layers) == (0.0, 0.95, 2)
+
+
+def test_an_lstms_identity_is_the_one_of_checkpoints_before_there_were_cells() -> None:
+    corpus = SimpleNamespace(facts={"fingerprint": "f"})
+
+    def names(cell: str) -> set[str]:
+        config = AWDLSTMConfig(vocab_size=10, cell=cell)
+        return set(stage_identity(corpus, config, LanguageModelRecipe(), RunOptions())["model"])
+
+    sizes = {"vocab_size", "embedding_size", "hidden_size", "layers", "decoder_bias"}
+    dropouts = {f"{name}_dropout" for name in ("embedding", "input", "hidden", "output", "weight")}
+    assert names("lstm") == sizes | dropouts
+    assert names("qrnn") >= sizes | dropouts | {"cell"}
+    assert names("mogrifier") >= sizes | dropouts | {"cell", "mogrifier_rounds", "mogrifier_rank"}
 
 
 def test_phases_of_a_language_model() -> None:

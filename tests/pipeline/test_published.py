@@ -11,18 +11,35 @@ from ulmkit.pipeline import (
     AWD_LSTM_PTB_PAPER,
     AWD_LSTM_WIKITEXT2,
     AWD_LSTM_WIKITEXT2_PAPER,
+    AWD_QRNN_PTB,
+    AWD_QRNN_WIKITEXT2,
     PublishedRecipe,
 )
 
-ALL = (AWD_LSTM_PTB, AWD_LSTM_PTB_PAPER, AWD_LSTM_WIKITEXT2, AWD_LSTM_WIKITEXT2_PAPER)
+OF_LSTMS = (AWD_LSTM_PTB, AWD_LSTM_PTB_PAPER, AWD_LSTM_WIKITEXT2, AWD_LSTM_WIKITEXT2_PAPER)
+OF_QRNNS = (AWD_QRNN_PTB, AWD_QRNN_WIKITEXT2)
 
 
-@pytest.mark.parametrize("recipe", ALL)
-def test_what_all_have_in_common(recipe: PublishedRecipe):
-    sizes, main, optimizer = recipe.sizes, recipe.main, recipe.main.optimizer
-    assert (sizes.embedding_size, sizes.hidden_size, sizes.layers) == (400, 1150, 3)
+@pytest.mark.parametrize("recipe", OF_LSTMS)
+def test_what_those_of_lstms_have_in_common(recipe: PublishedRecipe):
+    sizes = recipe.sizes
+    assert (sizes.cell, sizes.embedding_size, sizes.hidden_size, sizes.layers) == ("lstm", 400, 1150, 3)
     assert (sizes.weight_dropout, sizes.output_dropout, sizes.embedding_dropout) == (0.5, 0.4, 0.1)
-    assert (main.peak_rate, main.schedule.name, main.clip) == (30.0, "constant", 0.25)
+    assert recipe.main.clip == 0.25
+
+
+@pytest.mark.parametrize(("recipe", "clip"), [(AWD_QRNN_PTB, 0.2), (AWD_QRNN_WIKITEXT2, 0.25)])
+def test_what_those_of_qrnns_have_in_common(recipe: PublishedRecipe, clip: float):
+    sizes = recipe.sizes
+    assert (sizes.cell, sizes.embedding_size, sizes.hidden_size, sizes.layers) == ("qrnn", 400, 1550, 4)
+    assert (sizes.weight_dropout, sizes.output_dropout, sizes.embedding_dropout) == (0.1, 0.4, 0.1)
+    assert (recipe.main.clip, recipe.tuning.clip) == (clip, clip)
+
+
+@pytest.mark.parametrize("recipe", OF_LSTMS + OF_QRNNS)
+def test_what_all_have_in_common(recipe: PublishedRecipe):
+    main, optimizer = recipe.main, recipe.main.optimizer
+    assert (main.peak_rate, main.schedule.name) == (30.0, "constant")
     assert (optimizer.name, optimizer.weight_decay, optimizer.decay, optimizer.window) == ("nt_asgd", 1.2e-6, "l2", 5)
     assert (main.bptt, main.bptt_std, main.ar, main.tar, main.shuffle) == (70, 5.0, 2.0, 1.0, False)
     assert (recipe.tuning.optimizer.name, recipe.tuning.patience) == ("asgd", 5)
@@ -37,6 +54,8 @@ def test_what_all_have_in_common(recipe: PublishedRecipe):
         (AWD_LSTM_PTB_PAPER, 40, 0.4, 0.3, 750, None),
         (AWD_LSTM_WIKITEXT2, 80, 0.65, 0.2, 750, 1882),
         (AWD_LSTM_WIKITEXT2_PAPER, 80, 0.65, 0.3, 750, None),
+        (AWD_QRNN_PTB, 20, 0.4, 0.3, 550, 9001),
+        (AWD_QRNN_WIKITEXT2, 40, 0.4, 0.2, 500, 4002),
     ],
 )
 def test_what_each_has(recipe, batch_size, input_dropout, hidden_dropout, epochs, seed):

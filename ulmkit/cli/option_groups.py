@@ -126,12 +126,15 @@ PREPARE_TEXT = OptionGroup("Data", _data_options, _READ | _SPLIT | TOKENIZE | _L
 _SIZES = {
     "embedding_size": Option(int, "Size of embedding and last layer.", 400),
     "hidden_size": Option(int, "Units of the other layers.", 1152),
-    "layers": Option(int, "LSTM layers.", 3),
+    "layers": Option(int, "Recurrent layers.", 3),
+    "cell": Option(str, "lstm, qrnn or mogrifier.", "lstm"),
+    "mogrifier_rounds": Option(int, "Rounds of gating before each step of the mogrifier.", 5),
+    "mogrifier_rank": Option(int, "Rank of the mogrifier's matrices; 0 for whole ones.", 84),
 }
 
 
-def _sizes(**values: Any) -> AWDLSTMConfig:
-    return AWDLSTMConfig(vocab_size=1, **values)
+def _sizes(mogrifier_rank: int, **values: Any) -> AWDLSTMConfig:
+    return AWDLSTMConfig(vocab_size=1, mogrifier_rank=mogrifier_rank or None, **values)
 
 
 SIZES = OptionGroup("Model", _sizes, _SIZES)

@@ -27,6 +27,8 @@ _TASKS = {
     "pair": "gives one label to a pair of texts",
 }
 
+_CELL_NAMES = {"lstm": "AWD-LSTM", "qrnn": "AWD-QRNN", "mogrifier": "AWD-LSTM with Mogrifier cells"}
+
 
 def model_card(name: str, config: Mapping[str, Any]) -> str:
     """The card as Markdown.
@@ -61,14 +63,26 @@ def _front_matter(config: Mapping[str, Any]) -> str:
 
 def _introduction(config: Mapping[str, Any]) -> str:
     if config["kind"] == "language_model":
-        what = f"A language model (AWD-LSTM) that reads {config['direction']} and predicts the next token."
+        what = f"A language model ({_cell_name(config)}) that reads {config['direction']} and predicts the next token."
     elif config["kind"] == "classifier":
         task = _TASKS[config["head"]["kind"]]
-        what = f"A text classifier (AWD-LSTM encoder, reads {config['direction']}) that {task}."
+        what = f"A text classifier ({_cell_name(config)} encoder, reads {config['direction']}) that {task}."
     else:
         what = "A forward and a backward model; predictions are the mean of both."
     description = config["facts"].get("description")
     return f"{description}\n\n{what}" if description else what
+
+
+def _cell_name(config: Mapping[str, Any]) -> str:
+    return _CELL_NAMES[config["encoder"].get("cell", "lstm")]
+
+
+def _cell(encoder: Mapping[str, Any]) -> str:
+    cell: str = encoder.get("cell", "lstm")
+    if cell != "mogrifier":
+        return cell
+    rank = encoder["mogrifier_rank"]
+    return f"{cell}, {encoder['mogrifier_rounds']} rounds{'' if rank is None else f' of rank {rank}'}"
 
 
 def _model_rows(config: Mapping[str, Any]) -> list[tuple[str, Any]]:
@@ -79,6 +93,7 @@ def _model_rows(config: Mapping[str, Any]) -> list[tuple[str, Any]]:
         ("parameters", f"{config['parameters']:,}"),
         ("weights", config["weights"]),
         ("embedding", encoder["embedding_size"]),
+        ("cell", _cell(encoder)),
         ("hidden units", f"{encoder['hidden_size']} in {encoder['layers']} layers"),
         ("vocabulary", f"{config['vocabulary']['size']:,} tokens"),
         ("tokenizer", config["tokenizer"]["name"]),

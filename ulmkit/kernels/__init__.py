@@ -1,4 +1,7 @@
-"""The functional LSTM with its backends, recurrent masks, and the blocked softmax cross-entropy."""
+"""The functional LSTM with its backends, recurrent masks, and the blocked softmax cross-entropy.
+
+The other cells' functions are in `ulmkit.kernels.qrnn` and `ulmkit.kernels.mogrifier`.
+"""
 
 from ulmkit.kernels.capabilities import bf16_pays, cpu_features
 from ulmkit.kernels.dispatch import (
@@ -7,6 +10,7 @@ from ulmkit.kernels.dispatch import (
     BackendStatus,
     backend_statuses,
     choose_backend,
+    choose_loop_backend,
     choose_precision,
 )
 from ulmkit.kernels.linear_cross_entropy import linear_cross_entropy, linear_cross_entropy_rows, linear_nll
@@ -23,6 +27,7 @@ __all__ = [
     "backend_statuses",
     "bf16_pays",
     "choose_backend",
+    "choose_loop_backend",
     "choose_precision",
     "cpu_features",
     "draw_keep_bits",

@@ -58,6 +58,20 @@ def choose_backend(backend: str, device: torch.device, dtype: torch.dtype) -> st
     return "stepwise" if low_precision_cpu else "torch"
 
 
+def choose_loop_backend(backend: str, cell: str) -> str:
+    """The backend that `backend` means for a cell without kernels of its own: a loop over whole blocks, on any device.
+
+    Raises: ConfigError for an unknown name, and for kernels that are the LSTM's.
+    """
+    check_choice("backend", backend, ("auto", *BACKENDS))
+    if backend in ("fused", "torch"):
+        raise ConfigError(
+            f"backend: expected auto, stepwise or reference for the cell {cell!r}, got {backend!r}, whose kernels are "
+            "the LSTM's; use backend='auto'"
+        )
+    return "stepwise" if backend == "auto" else backend
+
+
 def _fused_path(device: torch.device, dtype: torch.dtype) -> tuple[str | None, str]:
     """The fused kernels' path, and what it is or why there is none."""
     if device.type != "cpu":

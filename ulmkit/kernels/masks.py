@@ -65,4 +65,4 @@ def mask_recurrent(w_hh: Tensor, keep_bits: Tensor | None, keep_scale: float) ->
     """w_hh with dropped weights at zero and kept ones times `keep_scale`; differentiable in w_hh (4H, H)."""
     if keep_bits is None:
         return w_hh
-    return w_hh * (unpack_keep_bits(keep_bits, w_hh.shape[1]).to(w_hh.dtype) * keep_scale)
+    return w_hh * unpack_keep_bits(keep_bits, w_hh.shape[1]).to(w_hh.dtype).mul_(keep_scale)

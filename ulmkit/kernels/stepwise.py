@@ -5,6 +5,7 @@ on processors with AMX, torch 2.13's bf16 LSTM gives wrong gradients for hidden 
 on (relative error 1.2 for the input at 1152), and on some others it cannot be created at all.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -32,7 +33,7 @@ class _StepwiseLSTM(torch.autograd.Function):
         lengths: Tensor | None,  # (B,)
     ) -> tuple[Tensor, Tensor, Tensor]:
         steps, batch, hidden = x.shape[0], x.shape[1], w_hh.shape[1]
-        valid = _valid_steps(steps, lengths, c0)
+        valid = valid_steps(steps, lengths, c0)
         from_input = torch.nn.functional.linear(x, w_ih, bias)
         gates = torch.empty_like(from_input)
         h = torch.cat([h0.unsqueeze(0), x.new_empty(steps, batch, hidden)])
@@ -70,40 +71,64 @@ class _StepwiseLSTM(torch.autograd.Function):
 def _backward_through_time(
     gates: Tensor, c: Tensor, w_hh: Tensor, dy: Tensor, dh_n: Tensor, dc_n: Tensor, valid: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of the gates' inputs (T, B, 4H), and of the first hidden and cell state (B, H).
+    """Gradients of the gates' inputs (T, B, 4H), and of the first hidden and cell state (B, H): dh_{t-1} = W_hh^T da"""
+    slopes = cell_slopes(gates.to(c.dtype), c, valid)
+    dy = dy if valid is None else dy * valid
+    d_gates = torch.empty_like(gates)
+    dh, dc = dh_n.to(c.dtype), dc_n
+    for t in reversed(range(len(gates))):
+        carried = None if valid is None else torch.where(valid[t], 0.0, dh)
+        dc = backward_step(d_gates[t], dh + dy[t], dc, slopes, t)
+        dh = (d_gates[t] @ w_hh).to(c.dtype)
+        if carried is not None:
+            dh = dh + carried
+    return d_gates, dh, dc
 
-    Factors that do not depend on later steps are computed for the whole sequence first. With a the inputs of the gates,
 
-    dc_t += dh_t o (1 - tanh^2 c_t)
-    da_i = dc_t g i (1 - i);  da_f = dc_t c_{t-1} f (1 - f);  da_g = dc_t i (1 - g^2);  da_o = dh_t tanh(c_t) o (1 - o)
-    dh_{t-1} = W_hh^T da;  dc_{t-1} = dc_t f
+@dataclass(frozen=True)
+class CellSlopes:
+    """Derivatives of an LSTM's steps that do not depend on later ones: (T, B, H), from_dc (T, B, 3, H)."""
+
+    from_dc: Tensor
+    from_dh: Tensor
+    dh_to_dc: Tensor
+    forget: Tensor
+
+
+def cell_slopes(gates: Tensor, c: Tensor, valid: Tensor | None) -> CellSlopes:
+    """For the whole sequence at once, what `backward_step` multiplies with.
+
+    Args: gates: (T, B, 4H) i, f, g, o. c: (T + 1, B, H). valid: (T, B, 1) bool, from `valid_steps`.
     """
-    i, f, g, o = gates.to(c.dtype).chunk(4, dim=2)
+    i, f, g, o = gates.chunk(4, dim=2)
     tanh_c = c[1:].tanh()
     from_dc = torch.stack([g * i * (1 - i), c[:-1] * f * (1 - f), i * (1 - g * g)], dim=2)  # (T, B, 3, H)
     from_dh = tanh_c * o * (1 - o)
     dh_to_dc = o * (1 - tanh_c * tanh_c)
     if valid is not None:
         from_dc, from_dh, dh_to_dc = from_dc * valid.unsqueeze(2), from_dh * valid, dh_to_dc * valid
-        f, dy = torch.where(valid, f, 1.0), dy * valid
-    d_gates = torch.empty_like(gates)
-    steps, batch, hidden = from_dh.shape
-    dh, dc = dh_n.to(c.dtype), dc_n
-    for t in reversed(range(steps)):
-        carried = None if valid is None else torch.where(valid[t], 0.0, dh)
-        dh = dh + dy[t]
-        dc = torch.addcmul(dc, dh, dh_to_dc[t])
-        step = d_gates[t].view(batch, 4, hidden)
-        step[:, :3] = dc.unsqueeze(1) * from_dc[t]
-        step[:, 3] = dh * from_dh[t]
-        dh = (d_gates[t] @ w_hh).to(c.dtype)
-        if carried is not None:
-            dh = dh + carried
-        dc = dc * f[t]
-    return d_gates, dh, dc
+        f = torch.where(valid, f, 1.0)
+    return CellSlopes(from_dc, from_dh, dh_to_dc, f)
 
 
-def _valid_steps(steps: int, lengths: Tensor | None, like: Tensor) -> Tensor | None:
+def backward_step(d_gates: Tensor, dh: Tensor, dc: Tensor, slopes: CellSlopes, t: int) -> Tensor:
+    """Backward through the cell of step t. With a the inputs of the gates,
+
+    dc_t += dh_t o (1 - tanh^2 c_t)
+    da_i = dc_t g i (1 - i);  da_f = dc_t c_{t-1} f (1 - f);  da_g = dc_t i (1 - g^2);  da_o = dh_t tanh(c_t) o (1 - o)
+    dc_{t-1} = dc_t f
+
+    Args: d_gates: (B, 4H) contiguous, where da is written. dh, dc: (B, H) gradients of h_t and c_t.
+    Returns: (B, H) the gradient of c_{t-1}.
+    """
+    dc = torch.addcmul(dc, dh, slopes.dh_to_dc[t])
+    step = d_gates.view(len(dh), 4, -1)
+    step[:, :3] = dc.unsqueeze(1) * slopes.from_dc[t]
+    step[:, 3] = dh * slopes.from_dh[t]
+    return dc * slopes.forget[t]
+
+
+def valid_steps(steps: int, lengths: Tensor | None, like: Tensor) -> Tensor | None:
     """(T, B, 1) bool, or None if no sequence ends early."""
     if lengths is None:
         return None

@@ -11,20 +11,21 @@ from typing import Any, TypeAlias, cast
 import torch
 from torch import Tensor, nn
 
-from ulmkit.config import check_positive, check_probability
+from ulmkit.config import check_choice, check_not_negative, check_positive, check_probability
 from ulmkit.errors import ConfigError
-from ulmkit.kernels import Int8Matrix, PackedWeights, choose_precision, int8_runs, lstm
+from ulmkit.kernels import Int8Matrix, choose_precision, int8_runs
 from ulmkit.model.aligned import AlignedRows, look_up
+from ulmkit.model.cells import CELLS, Layer, PackedLayer, make_layers
 from ulmkit.model.dropout import embedding_dropout_mask, locked_dropout_mask
 from ulmkit.model.lstm_layer import Int8LSTMLayer, Int8Rows, LSTMLayer
 
 State: TypeAlias = list[tuple[Tensor, Tensor]]
-"""Hidden and cell state (B, H) of each layer."""
+"""Hidden and cell state (B, H) of each layer; a QRNN layer's first is the input before, see `QRNNLayer`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AWDLSTMConfig:
-    """Sizes and dropouts of an AWD-LSTM. The last layer has the embedding's size, for weight tying.
+    """Sizes and dropouts of an AWD-LSTM, and its cell. The last layer has the embedding's size, for weight tying.
 
     Attributes:
         vocab_size: number of token ids.
@@ -32,8 +33,13 @@ class AWDLSTMConfig:
         input_dropout: on embedded words (section 4.2; `dropouti`, fastai `input_p`).
         hidden_dropout: between layers (section 4.2; `dropouth`, fastai `hidden_p`).
         output_dropout: on the last layer's output, before the softmax (section 4.2; `dropout`, fastai `output_p`).
-        weight_dropout: on recurrent weights (section 2; `wdrop`, fastai `weight_p`).
+        weight_dropout: on recurrent weights (section 2; `wdrop`, fastai `weight_p`), or on all of a QRNN's.
         decoder_bias: whether the tied softmax has a bias.
+        cell: "lstm"; "qrnn" (Bradbury et al. 2017, arXiv:1611.01576); "mogrifier" (Melis et al. 2020,
+            arXiv:1909.01792).
+        mogrifier_rounds: of its gating before each step; 0 makes it an LSTM.
+        mogrifier_rank: of its matrices, which are kept whole where they are not larger; None keeps all whole. Rounds
+            and rank are those of the authors' PTB model (google-deepmind/lamb).
     """
 
     vocab_size: int
@@ -46,12 +52,19 @@ class AWDLSTMConfig:
     output_dropout: float = 0.1
     weight_dropout: float = 0.2
     decoder_bias: bool = True
+    cell: str = "lstm"
+    mogrifier_rounds: int = 5
+    mogrifier_rank: int | None = 84
 
     def __post_init__(self) -> None:
         for name in ("vocab_size", "embedding_size", "hidden_size", "layers"):
             check_positive(name, getattr(self, name))
         for name in ("embedding", "input", "hidden", "output", "weight"):
             check_probability(f"{name}_dropout", getattr(self, f"{name}_dropout"))
+        check_choice("cell", self.cell, CELLS)
+        check_not_negative("mogrifier_rounds", self.mogrifier_rounds)
+        if self.mogrifier_rank is not None:
+            check_positive("mogrifier_rank", self.mogrifier_rank)
 
     @property
     def layer_sizes(self) -> list[tuple[int, int]]:
@@ -71,8 +84,7 @@ class Prepared:
 
     dtype: torch.dtype
     table: Tensor | Int8Matrix
-    packed: list[PackedWeights]
-    biases: list[Tensor]
+    packed: list[PackedLayer]
     embedding_mask: Tensor | None
     input_mask: Tensor | None
     hidden_masks: list[Tensor | None]
@@ -88,7 +100,6 @@ class Prepared:
             self.dtype,
             self.table,
             self.packed,
-            self.biases,
             self.embedding_mask,
             of(self.input_mask),
             [of(mask) for mask in self.hidden_masks],
@@ -106,7 +117,7 @@ class EncoderOutput:
 
 
 class AWDLSTM(nn.Module):
-    """Embedding and LSTM layers with the paper's five dropouts.
+    """Embedding and recurrent layers with the paper's five dropouts.
 
     Args: config: sizes and dropouts.
     Attributes: precision: "auto", "fp32" or "bf16", and backend: "auto" or a name; how to compute, not what, so they
@@ -120,8 +131,7 @@ class AWDLSTM(nn.Module):
         self.backend = "auto"
         self.embedding: AlignedRows | Int8Rows = AlignedRows(config.vocab_size, config.embedding_size)
         nn.init.uniform_(self.embedding.weight[: config.vocab_size], -0.1, 0.1)
-        layers = nn.ModuleList(LSTMLayer(*sizes) for sizes in config.layer_sizes)
-        self.layers = cast(Sequence[LSTMLayer | Int8LSTMLayer], layers)
+        self.layers: Sequence[Layer] = make_layers(config.cell, config.layer_sizes, config)
         self._laid_out: tuple[Any, Prepared] | None = None
 
     @property
@@ -137,13 +147,18 @@ class AWDLSTM(nn.Module):
     def make_int8(self) -> None:
         """Round the weights to bytes, in place: the model serves from then on, and cannot learn.
 
-        Raises: ConfigError if they are bytes already, or not finite.
+        Raises: ConfigError if they are bytes already, not finite, or a cell's that has no kernels for bytes.
         """
+        if not all(isinstance(layer, LSTMLayer | Int8LSTMLayer) for layer in self.layers):
+            raise ConfigError(
+                f"int8: expected the cell 'lstm', which has kernels for bytes, got {self.config.cell!r}; serve the "
+                "model as it is"
+            )
         if not isinstance(self.embedding, AlignedRows):
             raise ConfigError("make_int8: the weights are bytes already")
         self.embedding = Int8Rows(self.embedding.weight[: self.config.vocab_size])
         layers = nn.ModuleList(Int8LSTMLayer(cast(LSTMLayer, layer)) for layer in self.layers)
-        self.layers = cast(Sequence[LSTMLayer | Int8LSTMLayer], layers)
+        self.layers = cast(Sequence[Layer], layers)
         self.precision = "auto"
         self.eval()
 
@@ -160,10 +175,8 @@ class AWDLSTM(nn.Module):
         return {**self.__dict__, "_laid_out": None}
 
     def initial_state(self, batch_size: int) -> State:
-        """Zeros: one (B, H) pair a layer."""
-        bias = self.layers[0].bias()
-        sizes = [hidden for _, hidden in self.config.layer_sizes]
-        return [(bias.new_zeros(batch_size, size), bias.new_zeros(batch_size, size)) for size in sizes]
+        """Zeros: a pair a layer."""
+        return [layer.initial_state(batch_size) for layer in self.layers]
 
     def prepare(self, batch_size: int, generator: torch.Generator | None = None) -> Prepared:
         """Draw the dropout masks of one pass (when training) and lay the weights out.
@@ -184,12 +197,12 @@ class AWDLSTM(nn.Module):
         return found[1]
 
     def _prepare(self, batch_size: int, generator: torch.Generator | None) -> Prepared:
-        config, bias = self.config, self.layers[0].bias()
-        if self.is_int8 and self.precision == "auto" and int8_runs(bias.device)[0]:
+        config, zero = self.config, self.layers[0].initial_state(0)[1]
+        if self.is_int8 and self.precision == "auto" and int8_runs(zero.device)[0]:
             products, dtype = torch.int8, torch.float32
         else:
-            products = dtype = choose_precision(self.precision, bias.device, bias.dtype)
-        like = bias.new_empty(0, dtype=dtype)
+            products = dtype = choose_precision(self.precision, zero.device, zero.dtype)
+        like = zero.to(dtype)
         weight_dropout = config.weight_dropout if self.training else 0.0
 
         def locked(features: int, dropout: float) -> Tensor | None:
@@ -206,7 +219,6 @@ class AWDLSTM(nn.Module):
             dtype=dtype,
             table=self.embedding.table(),
             packed=[layer.pack(products, self.backend, weight_dropout, generator) for layer in self.layers],
-            biases=[layer.bias() for layer in self.layers],
             embedding_mask=row_mask,
             input_mask=locked(config.embedding_size, config.input_dropout),
             hidden_masks=[locked(size, config.hidden_dropout) for _, size in config.layer_sizes[:-1]],
@@ -234,8 +246,8 @@ class AWDLSTM(nn.Module):
         x = self._embed(ids, prepared)
         new_state: State = []
         raw = x
-        for number, (packed, bias) in enumerate(zip(prepared.packed, prepared.biases, strict=True)):
-            raw, h, c = lstm(x, *state[number], packed, bias, lengths)
+        for number, packed in enumerate(prepared.packed):
+            raw, h, c = packed.run(x, *state[number], lengths)
             new_state.append((h, c))
             if number < len(prepared.hidden_masks):
                 x = _masked(raw, prepared.hidden_masks[number])

@@ -1,11 +1,29 @@
 """The weights of one LSTM layer, in float for training and in bytes for serving."""
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from ulmkit.kernels import Int8Matrix, PackedWeights, draw_keep_bits, pack, pack_int8, quantize_rows
+from ulmkit.kernels import Int8Matrix, PackedWeights, draw_keep_bits, lstm, pack, pack_int8, quantize_rows
+
+
+@dataclass(frozen=True)
+class PackedLSTM:
+    """weights: laid out; bias: (4H,) the sum of both."""
+
+    weights: PackedWeights
+    bias: Tensor
+
+    @property
+    def skips_padding(self) -> bool:
+        """Whether steps beyond a sequence's length cost nothing."""
+        return self.weights.skips_padding
+
+    def run(self, x: Tensor, h: Tensor, c: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """As `ulmkit.kernels.lstm`."""
+        return lstm(x, h, c, self.weights, self.bias, lengths)
 
 
 class LSTMLayer(nn.Module):
@@ -28,15 +46,21 @@ class LSTMLayer(nn.Module):
         """(4H,) the sum of both biases."""
         return self.bias_ih + self.bias_hh
 
+    def initial_state(self, batch_size: int) -> tuple[Tensor, Tensor]:
+        """Zeros: hidden and cell state (B, H)."""
+        return _zeros(self.bias_ih, batch_size)
+
     def pack(
         self, dtype: torch.dtype, backend: str, weight_dropout: float, generator: torch.Generator | None
-    ) -> PackedWeights:
+    ) -> PackedLSTM:
         """Weights laid out for one pass, with a new recurrent mask if `weight_dropout` is above 0."""
         keep_bits = None
         if weight_dropout > 0.0:
             rows, columns = self.weight_hh.shape
             keep_bits = draw_keep_bits(rows, columns, weight_dropout, device=self.weight_hh.device, generator=generator)
-        return pack(self.weight_ih, self.weight_hh, keep_bits, 1.0 / (1.0 - weight_dropout), dtype, backend)
+        keep_scale = 1.0 / (1.0 - weight_dropout)
+        weights = pack(self.weight_ih, self.weight_hh, keep_bits, keep_scale, dtype, backend)
+        return PackedLSTM(weights, self.bias())
 
 
 class Int8Rows(nn.Module):
@@ -70,15 +94,21 @@ class Int8LSTMLayer(nn.Module):
         self.weight_hh = Int8Rows(layer.weight_hh)
         self.register_buffer("bias_sum", layer.bias().detach())
 
-    def bias(self) -> Tensor:
-        """(4H,) the sum of both biases."""
-        return self.bias_sum
+    def initial_state(self, batch_size: int) -> tuple[Tensor, Tensor]:
+        """Zeros: hidden and cell state (B, H)."""
+        return _zeros(self.bias_sum, batch_size)
 
     def pack(
         self, dtype: torch.dtype, backend: str, weight_dropout: float, generator: torch.Generator | None
-    ) -> PackedWeights:
+    ) -> PackedLSTM:
         """Weights laid out for products of bytes (torch.int8), or made float again for another type and backend."""
         w_ih, w_hh = self.weight_ih.table(), self.weight_hh.table()
         if dtype == torch.int8:
-            return pack_int8(w_ih, w_hh)
-        return pack(w_ih.to_float(), w_hh.to_float(), dtype=dtype, backend=backend)
+            return PackedLSTM(pack_int8(w_ih, w_hh), self.bias_sum)
+        return PackedLSTM(pack(w_ih.to_float(), w_hh.to_float(), dtype=dtype, backend=backend), self.bias_sum)
+
+
+def _zeros(bias: Tensor, batch_size: int) -> tuple[Tensor, Tensor]:
+    """Hidden and cell state (B, H) of a layer with this bias (4H,)."""
+    hidden = len(bias) // 4
+    return bias.new_zeros(batch_size, hidden), bias.new_zeros(batch_size, hidden)

@@ -95,11 +95,15 @@ def _report(mapping: np.ndarray, counts: np.ndarray | None) -> TransferReport:
 
 
 def transfer_encoder(source: AWDLSTM, target: AWDLSTM) -> None:
-    """Copy all weights of one encoder into another of the same sizes, such as a language model's into a classifier's.
+    """Copy all weights of one encoder into another of the same sizes and cell, such as a language model's into a
+    classifier's.
 
-    Dropouts may differ. Raises: ConfigError, naming the first size that differs.
+    Dropouts may differ. Raises: ConfigError, naming the first of them that differs.
     """
-    for name in ("vocab_size", "embedding_size", "hidden_size", "layers"):
+    names = ["vocab_size", "embedding_size", "hidden_size", "layers", "cell"]
+    if source.config.cell == "mogrifier":
+        names += ["mogrifier_rounds", "mogrifier_rank"]
+    for name in names:
         ours, theirs = getattr(target.config, name), getattr(source.config, name)
         if ours != theirs:
             raise ConfigError(f"{name}: expected {ours} as in the target encoder, got {theirs} in the source")

@@ -25,6 +25,8 @@ from ulmkit.pipeline.published import (
     AWD_LSTM_PTB_PAPER,
     AWD_LSTM_WIKITEXT2,
     AWD_LSTM_WIKITEXT2_PAPER,
+    AWD_QRNN_PTB,
+    AWD_QRNN_WIKITEXT2,
     PublishedRecipe,
 )
 from ulmkit.pipeline.recipes import CLASSIFY, FINETUNE, PRETRAIN, ClassifierRecipe, LanguageModelRecipe
@@ -35,6 +37,8 @@ __all__ = [
     "AWD_LSTM_PTB_PAPER",
     "AWD_LSTM_WIKITEXT2",
     "AWD_LSTM_WIKITEXT2_PAPER",
+    "AWD_QRNN_PTB",
+    "AWD_QRNN_WIKITEXT2",
     "CLASSIFIER_TASKS",
     "CLASSIFY",
     "FINETUNE",

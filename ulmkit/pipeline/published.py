@@ -49,6 +49,28 @@ def _awd_lstm(
         output_dropout=0.4,
         weight_dropout=0.5,
     )
+    return _averaged(sizes, batch_size, epochs, seed)
+
+
+def _awd_qrnn(batch_size: int, hidden_dropout: float, clip: float, epochs: int, seed: int) -> PublishedRecipe:
+    sizes = AWDLSTMConfig(
+        vocab_size=1,
+        cell="qrnn",
+        embedding_size=400,
+        hidden_size=1550,
+        layers=4,
+        embedding_dropout=0.1,
+        input_dropout=0.4,
+        hidden_dropout=hidden_dropout,
+        output_dropout=0.4,
+        weight_dropout=0.1,
+    )
+    return _averaged(sizes, batch_size, epochs, seed, clip)
+
+
+def _averaged(
+    sizes: AWDLSTMConfig, batch_size: int, epochs: int, seed: int | None, clip: float = 0.25
+) -> PublishedRecipe:
     main = LanguageModelRecipe(
         batch_size=batch_size,
         bptt=70,
@@ -57,7 +79,7 @@ def _awd_lstm(
         peak_rate=30.0,
         schedule=Schedule("constant"),
         optimizer=OptimizerConfig(name="nt_asgd", weight_decay=1.2e-6, decay="l2", window=5),
-        clip=0.25,
+        clip=clip,
         ar=2.0,
         tar=1.0,
     )
@@ -77,3 +99,9 @@ AWD_LSTM_WIKITEXT2 = _awd_lstm(80, 0.65, 0.2, 750, seed=1882)
 
 AWD_LSTM_WIKITEXT2_PAPER = _awd_lstm(80, 0.65, 0.3, 750)
 """WikiText-2, paper: 68.6 / 65.8."""
+
+AWD_QRNN_PTB = _awd_qrnn(20, 0.3, 0.2, 550, seed=9001)
+"""Penn Treebank with QRNN layers, README: 60.6 / 58.3."""
+
+AWD_QRNN_WIKITEXT2 = _awd_qrnn(40, 0.2, 0.25, 500, seed=4002)
+"""WikiText-2 with QRNN layers, README: 69.3 / 66.8."""

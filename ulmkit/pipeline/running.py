@@ -155,11 +155,17 @@ def stage_identity(
     """What makes a stage this one and no other: data, sizes, recipe, precision, and `others`."""
     return {
         "data": corpus.facts["fingerprint"],
-        "model": asdict(model_config),
+        "model": _model_identity(model_config),
         "recipe": asdict(recipe),
         "precision": options.precision,
         **others,
     }
+
+
+def _model_identity(config: AWDLSTMConfig) -> dict[str, Any]:
+    """The sizes and dropouts; what other cells added only where it is not an LSTM, so that older checkpoints go on."""
+    others = {"cell", "mogrifier_rounds", "mogrifier_rank"} if config.cell == "lstm" else set()
+    return {name: value for name, value in asdict(config).items() if name not in others}
 
 
 def last_validation(result: TrainingResult, options: RunOptions, patience: int | None = None) -> dict[str, float]:
