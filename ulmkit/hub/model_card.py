@@ -79,13 +79,20 @@ def _model_rows(config: Mapping[str, Any]) -> list[tuple[str, Any]]:
         ("parameters", f"{config['parameters']:,}"),
         ("weights", config["weights"]),
         ("embedding", encoder["embedding_size"]),
-        ("hidden units", f"{encoder['hidden_size']} in {encoder['layers']} layers"),
+        ("hidden units", _hidden_units(encoder)),
         ("vocabulary", f"{config['vocabulary']['size']:,} tokens"),
         ("tokenizer", config["tokenizer"]["name"]),
     ]
+    if config["kind"] == "language_model" and "softmax_experts" in encoder:
+        rows.append(("softmaxes", f"{encoder['softmax_experts']}, mixed"))
     if config.get("label_names"):
         rows.append(("labels", ", ".join(config["label_names"])))
     return rows + [(f"version of {name}", version) for name, version in config["versions"].items()]
+
+
+def _hidden_units(encoder: Mapping[str, Any]) -> str:
+    last = "" if encoder.get("last_hidden_size") is None else f", {encoder['last_hidden_size']} in the last"
+    return f"{encoder['hidden_size']} in {encoder['layers']} layers{last}"
 
 
 def _limits(config: Mapping[str, Any]) -> list[str]:
