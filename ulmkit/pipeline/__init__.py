@@ -25,6 +25,8 @@ from ulmkit.pipeline.published import (
     AWD_LSTM_PTB_PAPER,
     AWD_LSTM_WIKITEXT2,
     AWD_LSTM_WIKITEXT2_PAPER,
+    MOS_PTB,
+    MOS_WIKITEXT2,
     PublishedRecipe,
 )
 from ulmkit.pipeline.recipes import CLASSIFY, FINETUNE, PRETRAIN, ClassifierRecipe, LanguageModelRecipe
@@ -38,6 +40,8 @@ __all__ = [
     "CLASSIFIER_TASKS",
     "CLASSIFY",
     "FINETUNE",
+    "MOS_PTB",
+    "MOS_WIKITEXT2",
     "PRETRAIN",
     "ClassifierRecipe",
     "DataOptions",
