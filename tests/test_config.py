@@ -1,5 +1,5 @@
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pytest
 
@@ -20,6 +20,18 @@ def test_round_trip():
     example = Example(size=3, dropout=0.2)
     assert config.from_dict(Example, config.to_dict(example), "here") == example
     assert config.from_dict(Example, {"size": 3}, "here") == Example(size=3)
+
+
+def test_what_was_added_later_is_left_out_at_its_default():
+    @dataclass(frozen=True, kw_only=True)
+    class Newer(Example):
+        rounds: int = field(default=5, metadata=config.ADDED_LATER)
+        rank: int | None = field(default=None, metadata=config.ADDED_LATER)
+
+    assert config.to_dict(Newer(size=3)) == config.to_dict(Example(size=3))
+    assert config.to_dict(Newer(size=3, rounds=4)) == {"size": 3, "dropout": 0.1, "rounds": 4}
+    for newer in (Newer(size=3), Newer(size=3, rounds=4, rank=2)):
+        assert config.from_dict(Newer, config.to_dict(newer), "here") == newer
 
 
 @pytest.mark.parametrize(

@@ -35,9 +35,21 @@ def check_choice(name: str, value: str, valid: Iterable[str]) -> None:
         raise ConfigError(f"{name}: got {value!r}; {did_you_mean(str(value), valid)}")
 
 
+ADDED_LATER = {"added_later": True}
+"""Metadata of a field that older files do not have, whose default is what they mean."""
+
+
 def to_dict(config: Any) -> dict[str, Any]:
-    """A config dataclass as a JSON object, nested ones included."""
-    return dataclasses.asdict(config)
+    """A config dataclass as a JSON object, nested ones included.
+
+    A field of its own that is `ADDED_LATER` is left out at its default: what says the same reads the same, whether
+    written before or after.
+    """
+    values = dataclasses.asdict(config)
+    for field in dataclasses.fields(config):
+        if field.metadata.get("added_later") and values[field.name] == field.default:
+            del values[field.name]
+    return values
 
 
 def from_dict(cls: type[ConfigType], values: Mapping[str, Any], where: str) -> ConfigType:

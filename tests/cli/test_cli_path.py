@@ -375,6 +375,17 @@ def test_prepare_for_a_model_takes_its_tokenizer_and_vocabulary(path: Path, tmp_
     assert _json(tmp_path / "prepared.json")["classifier"] == _json(tmp_path / "text.json")["classifier"]
 
 
+def test_pretrain_with_a_mixture_of_softmaxes(path: Path, tmp_path: Path) -> None:
+    options = ("--softmax-experts", 3, "--latent-dropout", 0.2, "--last-hidden-size", 24)
+    ulmkit("pretrain", path / "corpus", "-o", tmp_path / "lm", *SMALL, "--steps", 4, *options)
+    config = LanguageModel.load(tmp_path / "lm").parts.model.config
+    assert (config.softmax_experts, config.output_size) == (3, 24)
+    assert config.latent_dropout == pytest.approx(0.02)  # --dropout 0.1 multiplies it
+    told = ulmkit("evaluate", tmp_path / "lm", path / "reviews", "--cache-values", 30, 0.5, 0.1, "--split", "valid")
+    assert "cache" in told.out
+    assert ulmkit("generate", tmp_path / "lm", "--tokens", 3, "--seed", 1).out.strip()
+
+
 def test_train_without_a_language_model_takes_sizes_and_tokenizer(path: Path, tmp_path: Path) -> None:
     ulmkit("train", "none", path / "reviews", "-o", tmp_path / "classifier", *CLASSIFY, "--steps", 2, "--no-baselines",
            "--tokenizer", "bytes", "--embedding-size", 24, "--layers", 1)  # fmt: skip

@@ -1,6 +1,7 @@
 """A tiny model, streams for it, and what it says of them, written out in float64."""
 
 import copy
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,12 +13,14 @@ from ulmkit.model.language_model import AWDLSTMLanguageModel
 
 V = 13
 CONTEXT = 3
+MIXTURE = {"softmax_experts": 3, "latent_dropout": 0.2, "last_hidden_size": 10}
 
 
-def tiny_model(vocab_size: int = V) -> AWDLSTMLanguageModel:
+def tiny_model(vocab_size: int = V, **options: Any) -> AWDLSTMLanguageModel:
     """In training mode, dropout on, with a state that matters."""
     torch.manual_seed(0)
-    model = AWDLSTMLanguageModel(AWDLSTMConfig(vocab_size=vocab_size, embedding_size=8, hidden_size=12, layers=2))
+    config = AWDLSTMConfig(vocab_size=vocab_size, embedding_size=8, hidden_size=12, layers=2, **options)
+    model = AWDLSTMLanguageModel(config)
     model.encoder.precision = "fp32"  # "auto" may be bf16, which approximations keep
     with torch.no_grad():
         for parameter in model.parameters():
@@ -60,5 +63,13 @@ class NaiveModel:
             c = f.sigmoid() * c + i.sigmoid() * g.tanh()
             x = o.sigmoid() * c.tanh()
             new.append((x, c))
-        logits = x @ p["encoder.embedding.weight"].T + p["decoder.weight"]
-        return functional.log_softmax(logits, dim=1), x, new
+        if "mixture.prior.weight" not in p:
+            return functional.log_softmax(self._logits(x), dim=1), x, new
+        prior = (x @ p["mixture.prior.weight"].T).softmax(dim=1)
+        latent = (x @ p["mixture.latent.weight"].T + p["mixture.latent.bias"]).tanh()
+        experts = latent.chunk(prior.shape[1], dim=1)
+        mixed = [prior[:, k, None] * self._logits(h).softmax(dim=1) for k, h in enumerate(experts)]
+        return torch.stack(mixed).sum(dim=0).log(), x, new
+
+    def _logits(self, x: Tensor) -> Tensor:
+        return x @ self.parameters["encoder.embedding.weight"].T + self.parameters["decoder.weight"]

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from streams import CONTEXT, NaiveModel, V, ids, inputs_of, tiny_model
+from streams import CONTEXT, MIXTURE, NaiveModel, V, ids, inputs_of, tiny_model
 from torch.nn import functional
 
 from ulmkit.errors import ConfigError, DataError
@@ -63,6 +63,12 @@ def test_the_perplexity_is_that_of_the_dense_formula(model, window, block_steps)
     assert (result.tokens, result.denominator, result.method) == (70, 70, "cache")
     assert result.nll == pytest.approx(naive_nll(model, stream, config), rel=1e-6)
     assert result.nll != pytest.approx(perplexity(model, stream, first_context=CONTEXT).nll, rel=1e-3)
+
+
+def test_a_mixture_of_softmaxes_has_a_cache_of_its_last_layer():
+    model = tiny_model(**MIXTURE)
+    expected = naive_nll(model, ids(70), CONFIG)
+    assert cache_perplexity(model, ids(70), CONFIG, first_context=CONTEXT).nll == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-6), (torch.float64, 1e-12)])

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 import numpy as np
 import pytest
 import torch
-from streams import CONTEXT, NaiveModel, V, ids, inputs_of, tiny_model
+from streams import CONTEXT, MIXTURE, NaiveModel, V, ids, inputs_of, tiny_model
 
 from ulmkit.errors import ConfigError, DataError
 from ulmkit.evaluation import (
@@ -130,6 +130,16 @@ def test_rms_equals_the_printed_formulas(model, statistics, cache, length):
     assert result.method == ("dynamic" if cache is None else "dynamic + cache")
     if length == 48:
         assert expected != pytest.approx(perplexity(model, stream, first_context=CONTEXT).nll, rel=1e-3)
+
+
+def test_a_mixture_of_softmaxes_adapts_too():
+    model = tiny_model(**MIXTURE)
+    statistics, expected = gradient_statistics(model, batches()), naive_statistics(model, batches())
+    assert statistics.mean_square.keys() == expected.keys()
+    for name, tensor in statistics.mean_square.items():
+        torch.testing.assert_close(tensor.double(), expected[name], rtol=1e-4, atol=1e-9, msg=name)
+    result = dynamic_perplexity(model, ids(48), RMS, first_context=CONTEXT, statistics=statistics, cache=CACHE)
+    assert result.nll == pytest.approx(naive_nll(model, ids(48), RMS, expected, CACHE), rel=1e-5)
 
 
 @pytest.mark.parametrize("cache", [None, CACHE])

@@ -156,6 +156,29 @@ def test_a_decoder_without_bias(tmp_path):
     assert load_language_model(folder).model.decoder is None
 
 
+def test_a_mixture_of_softmaxes_comes_back_the_same(tmp_path):
+    model = language_model(softmax_experts=3, latent_dropout=0.2, last_hidden_size=7)
+    folder = save_language_model(tmp_path / "lm", model, WORDS, WhitespaceTokenizer(), FACTS)
+    loaded = load_language_model(folder).model
+    assert loaded.config == model.config
+    ids = torch.tensor([[1, 2], [3, 4], [5, 6]])
+    with torch.no_grad():
+        assert torch.equal(loaded(ids)[0], model.eval()(ids)[0])
+    card = (folder / "README.md").read_text()
+    assert "| hidden units | 8 in 2 layers, 7 in the last |\n" in card
+    assert "| softmaxes | 3, mixed |\n" in card
+    edit_config(folder, encoder=vars(ENCODER) | {"softmax_experts": 1})
+    with pytest.raises(FolderError, match=r"missing: none; unexpected: mixture\.latent\.bias, mixture\.latent\.weight"):
+        load_language_model(folder)
+
+
+def test_a_plain_softmax_is_described_as_before_there_were_mixtures(lm_folder):
+    later = {"softmax_experts", "latent_dropout", "last_hidden_size"}
+    assert read_config(lm_folder)["encoder"].keys() == vars(ENCODER).keys() - later
+    edit_config(lm_folder, encoder=vars(ENCODER))
+    assert load_language_model(lm_folder).model.config == ENCODER
+
+
 def test_the_training_log(tmp_path):
     rows = [{"step": 1, "loss": 2.5}, {"step": 2, "loss": 2.0, "valid": 3}]
     folder = save_language_model(tmp_path / "a", language_model(), WORDS, WhitespaceTokenizer(), {}, log=rows)

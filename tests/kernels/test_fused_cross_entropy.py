@@ -43,9 +43,51 @@ def test_losses_and_every_gradient(dtype, rows, features, classes, bias):
         assert not got[classes:].any() or got.shape == x.shape
 
 
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize(
+    ("rows", "features", "classes"),
+    [(1, 1, 1), (7, 7, 7), (33, 33, 33), (40, 20, 300), (130, 400, 1152)],
+)
+def test_every_gradient_of_weighted_rows(dtype, rows, features, classes, bias):
+    """Weights of both signs and of sizes far apart, and rows without any."""
+    x, weight, b, targets = problem(rows, features, classes, dtype, bias)
+    inputs = [tensor for tensor in (x, weight, b) if tensor is not None]
+    wide = [tensor.detach().double().requires_grad_() for tensor in inputs]
+    row_weights = torch.randn(rows, generator=torch.Generator().manual_seed(rows)).pow(3)
+    row_weights[1::3] = 0.0
+    each = functional.cross_entropy(functional.linear(*wide)[:, :classes], targets, reduction="none")
+    wanted = torch.autograd.grad(each, wide, row_weights.double())
+    nll = linear_nll(x.to(dtype), weight, b, targets, classes)
+    assert relative_error(nll, each) < TOLERANCES[dtype]
+    got = torch.autograd.grad(nll, inputs, row_weights)
+    for one, expected in zip(got, wanted, strict=True):
+        if expected.norm() > 1e-12:  # a single class has none
+            assert relative_error(one, expected) < TOLERANCES[dtype]
+        assert not one[classes:].any() or one.shape == x.shape
+    assert not got[0][1::3].any()
+
+
+def test_equal_weights_are_the_mean(dtype):
+    x, weight, b, targets = problem(40, 20, 300, dtype)
+    inputs = [x, weight, b]
+    mean = torch.autograd.grad(linear_cross_entropy(x.to(dtype), weight, b, targets, 300), inputs)
+    rows = torch.autograd.grad(linear_nll(x.to(dtype), weight, b, targets, 300).mean(), inputs)
+    for one, two in zip(rows, mean, strict=True):
+        assert torch.equal(one, two)
+
+
+def test_surprising_rows_without_weight_give_no_gradient(dtype):
+    x = torch.tensor([[200.0], [-200.0]], dtype=dtype).requires_grad_()
+    weight = torch.tensor([[1.0], [0.0], [-1.0]], requires_grad=True)
+    nll = linear_nll(x, weight, None, torch.tensor([1, 0]))
+    for gradient in torch.autograd.grad(nll, [x, weight], torch.zeros(2)):
+        assert not gradient.any()
+
+
 def test_rows_in_several_blocks(dtype, monkeypatch):
     monkeypatch.setattr(fused_cross_entropy, "_HELD_BYTES", 1)
     test_losses_and_every_gradient(dtype, 100, 20, 300, True)
+    test_every_gradient_of_weighted_rows(dtype, 100, 20, 300, True)
 
 
 def test_threads_change_rounding_only_and_runs_repeat(dtype, restore_threads):

@@ -36,6 +36,54 @@ def test_equals_the_dense_formula_with_every_gradient(monkeypatch, bias, block_e
         torch.testing.assert_close(public(x, weight, b, targets, classes=11), dense.detach())
 
 
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("block_elements", [1, 50, 1 << 24])
+@pytest.mark.parametrize("fused", [True, False])
+def test_rows_carry_their_own_gradients(monkeypatch, bias, block_elements, fused):
+    """In float64, which no kernel has, and in float32 with and without one."""
+    monkeypatch.setattr(module, "_BLOCK_ELEMENTS", block_elements)
+    if not fused:
+        monkeypatch.setattr(module, "_fused_path", lambda *_: None)
+    row_weights = torch.randn(13, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    row_weights[::4] = 0.0
+    x, weight, b, targets = problem(bias)
+    inputs = [tensor for tensor in (x, weight, b) if tensor is not None]
+    dense = functional.cross_entropy(functional.linear(x, weight, b)[:, :11], targets, reduction="none")
+    wanted = torch.autograd.grad(dense, inputs, row_weights)
+    for dtype in (torch.float64, torch.float32):
+        low = [tensor.detach().to(dtype).requires_grad_() for tensor in inputs]
+        nll = linear_nll(low[0], low[1], low[2] if bias else None, targets, classes=11)
+        tolerance = {"rtol": 1e-5, "atol": 1e-5} if dtype == torch.float32 else {}
+        torch.testing.assert_close(nll, dense.to(dtype), **tolerance)
+        for got, expected in zip(torch.autograd.grad(nll, low, row_weights.to(dtype)), wanted, strict=True):
+            torch.testing.assert_close(got, expected.to(dtype), **tolerance)
+            assert not got[11:].any() or got.shape == x.shape
+
+
+def test_gradients_of_rows_by_differences():
+    x, weight, b, targets = problem(True)
+    assert torch.autograd.gradcheck(lambda *inputs: linear_nll(*inputs, targets, classes=11), (x, weight, b))
+
+
+def test_no_rows_have_no_gradient():
+    x, weight, b, _ = problem(True)
+    nll = linear_nll(x[:0], weight, b, torch.zeros(0, dtype=torch.int64))
+    for gradient in torch.autograd.grad(nll.sum(), [x, weight, b]):
+        assert not gradient.any()
+
+
+def test_rows_in_bf16_have_gradients_near_float64():
+    x, weight, b, targets = problem(True)
+    row_weights = torch.linspace(-1.0, 1.0, 13)
+    wanted = torch.autograd.grad(linear_nll(x, weight, b, targets, 11), [x, weight, b], row_weights.double())
+    low = [x.detach().bfloat16(), weight.detach().float(), b.detach().float()]
+    low = [tensor.requires_grad_() for tensor in low]
+    got = torch.autograd.grad(linear_nll(*low, targets, 11), low, row_weights)
+    assert [gradient.dtype for gradient in got] == [torch.bfloat16, torch.float32, torch.float32]
+    for one, expected in zip(got, wanted, strict=True):
+        assert (one.double() - expected).norm() < 0.02 * expected.norm()
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_rows_come_beside_the_mean_and_carry_no_gradient(dtype):
     x, weight, b, targets = problem(True, dtype)

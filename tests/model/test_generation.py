@@ -17,10 +17,11 @@ from ulmkit.model.language_model import AWDLSTMLanguageModel
 V = 4
 
 
-def tiny(seed: int = 0) -> AWDLSTMLanguageModel:
+def tiny(seed: int = 0, **options: int) -> AWDLSTMLanguageModel:
     """In float64, with weights large enough that continuations differ in probability."""
     torch.manual_seed(seed)
-    model = AWDLSTMLanguageModel(AWDLSTMConfig(vocab_size=V, embedding_size=5, hidden_size=6, layers=2)).double()
+    config = AWDLSTMConfig(vocab_size=V, embedding_size=5, hidden_size=6, layers=2, **options)
+    model = AWDLSTMLanguageModel(config).double()
     state = model.state_dict()
     for value in state.values():
         value.normal_()
@@ -126,6 +127,16 @@ def test_log_probability_is_the_models_own() -> None:
     for document, continuation in enumerate(found):
         expected = log_probability(model, prompts[:, document].tolist(), continuation.ids)
         assert continuation.log_probability == pytest.approx(expected)
+
+
+def test_a_mixture_of_softmaxes_goes_on_like_any_model() -> None:
+    model, prompts = tiny(softmax_experts=3, last_hidden_size=7), torch.tensor([[0, 3], [1, 1]])
+    for continuation, prompt in zip(sample(model, prompts, 4), prompts.T.tolist(), strict=True):
+        expected = log_probability(model, prompt, continuation.ids)
+        assert continuation.log_probability == pytest.approx(expected)
+    best = beam_search(model, torch.tensor([2, 0]), 2, width=V**2)
+    every = {ids: log_probability(model, [2, 0], ids) for ids in every_continuation(2, ())}
+    assert [found.ids for found in best] == sorted(every, key=every.__getitem__, reverse=True)
 
 
 def test_the_same_generator_gives_the_same_text() -> None:

@@ -1,5 +1,7 @@
 """Groups: every parameter exactly once, bottom to top."""
 
+from dataclasses import replace
+
 import pytest
 from torch import nn
 
@@ -37,6 +39,12 @@ def test_language_model(layers: int) -> None:
 def test_language_model_without_decoder_bias() -> None:
     model = AWDLSTMLanguageModel(config(2, decoder_bias=False))
     assert names_of(model, language_model_groups(model)) == [layer(0), layer(1), {"encoder.embedding.weight"}]
+
+
+def test_language_model_with_a_mixture_of_softmaxes() -> None:
+    model = AWDLSTMLanguageModel(replace(config(1), softmax_experts=3))
+    top = {"encoder.embedding.weight", "decoder.weight", "mixture.latent.weight", "mixture.latent.bias"}
+    assert names_of(model, language_model_groups(model)) == [layer(0), top | {"mixture.prior.weight"}]
 
 
 @pytest.mark.parametrize("kind", ["single", "multi", "number", "tokens", "pair"])

@@ -13,11 +13,14 @@ from ulmkit.pipeline import (
     AWD_LSTM_WIKITEXT2_PAPER,
     AWD_QRNN_PTB,
     AWD_QRNN_WIKITEXT2,
+    MOS_PTB,
+    MOS_WIKITEXT2,
     PublishedRecipe,
 )
 
 OF_LSTMS = (AWD_LSTM_PTB, AWD_LSTM_PTB_PAPER, AWD_LSTM_WIKITEXT2, AWD_LSTM_WIKITEXT2_PAPER)
 OF_QRNNS = (AWD_QRNN_PTB, AWD_QRNN_WIKITEXT2)
+MOS = (MOS_PTB, MOS_WIKITEXT2)
 
 
 @pytest.mark.parametrize("recipe", OF_LSTMS)
@@ -36,15 +39,33 @@ def test_what_those_of_qrnns_have_in_common(recipe: PublishedRecipe, clip: float
     assert (recipe.main.clip, recipe.tuning.clip) == (clip, clip)
 
 
-@pytest.mark.parametrize("recipe", OF_LSTMS + OF_QRNNS)
+@pytest.mark.parametrize("recipe", OF_LSTMS + OF_QRNNS + MOS)
 def test_what_all_have_in_common(recipe: PublishedRecipe):
     main, optimizer = recipe.main, recipe.main.optimizer
-    assert (main.peak_rate, main.schedule.name) == (30.0, "constant")
+    assert main.schedule.name == "constant"
     assert (optimizer.name, optimizer.weight_decay, optimizer.decay, optimizer.window) == ("nt_asgd", 1.2e-6, "l2", 5)
     assert (main.bptt, main.bptt_std, main.ar, main.tar, main.shuffle) == (70, 5.0, 2.0, 1.0, False)
     assert (recipe.tuning.optimizer.name, recipe.tuning.patience) == ("asgd", 5)
     assert recipe.tuning.patience_rule == "non_monotone"
     assert (recipe.validation_batch_size, recipe.test_batch_size) == (10, 1)
+
+
+@pytest.mark.parametrize("recipe", OF_LSTMS)
+def test_what_those_of_one_softmax_have(recipe: PublishedRecipe):
+    sizes = recipe.sizes
+    assert (sizes.embedding_size, sizes.hidden_size, sizes.output_size) == (400, 1150, 400)
+    assert (recipe.main.peak_rate, recipe.tuning.peak_rate, sizes.softmax_experts) == (30.0, 30.0, 1)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "sizes", "rates"),
+    [(MOS_PTB, (280, 960, 620), (20.0, 25.0)), (MOS_WIKITEXT2, (300, 1150, 650), (15.0, 20.0))],
+)
+def test_what_the_mixtures_have(recipe: PublishedRecipe, sizes: tuple[int, ...], rates: tuple[float, float]):
+    found = recipe.sizes
+    assert (found.embedding_size, found.hidden_size, found.last_hidden_size) == sizes
+    assert (found.softmax_experts, found.latent_dropout) == (15, 0.29)
+    assert (recipe.main.peak_rate, recipe.tuning.peak_rate) == rates
 
 
 @pytest.mark.parametrize(
@@ -56,6 +77,8 @@ def test_what_all_have_in_common(recipe: PublishedRecipe):
         (AWD_LSTM_WIKITEXT2_PAPER, 80, 0.65, 0.3, 750, None),
         (AWD_QRNN_PTB, 20, 0.4, 0.3, 550, 9001),
         (AWD_QRNN_WIKITEXT2, 40, 0.4, 0.2, 500, 4002),
+        (MOS_PTB, 12, 0.4, 0.225, 1000, 28),
+        (MOS_WIKITEXT2, 15, 0.55, 0.2, 1000, 1882),
     ],
 )
 def test_what_each_has(recipe, batch_size, input_dropout, hidden_dropout, epochs, seed):

@@ -25,9 +25,9 @@ class CountingTask:
 
     is_language_model = True
 
-    def __init__(self):
+    def __init__(self, **options):
         torch.manual_seed(0)
-        config = AWDLSTMConfig(vocab_size=13, embedding_size=16, hidden_size=24, layers=2)
+        config = AWDLSTMConfig(vocab_size=13, embedding_size=16, hidden_size=24, layers=2, **options)
         self.model = AWDLSTMLanguageModel(config)
         self.groups = [list(group.parameters) for group in language_model_groups(self.model)]
         self.state = None
@@ -76,14 +76,18 @@ def weights(task):
     return {name: tensor.clone() for name, tensor in task.model.state_dict().items()}
 
 
-def test_language_model_learns_and_resumes_exactly(tmp_path):
-    task = CountingTask()
+MIXTURE = {"softmax_experts": 3, "latent_dropout": 0.1, "last_hidden_size": 20}
+
+
+@pytest.mark.parametrize("options", [{}, MIXTURE], ids=["one softmax", "a mixture"])
+def test_language_model_learns_and_resumes_exactly(tmp_path, options):
+    task = CountingTask(**options)
     before = task.validate()["nll"]
     result = Trainer(task, *settings(task)).fit()
     assert result.best_value < 0.5 * before
     expected = weights(task)
 
-    task = CountingTask()
+    task = CountingTask(**options)
     loss = task.loss
 
     def stop(batch):
@@ -95,7 +99,7 @@ def test_language_model_learns_and_resumes_exactly(tmp_path):
     task.loss = stop
     with pytest.raises(TrainingInterrupted, match="stopped at step 32"):
         Trainer(task, *settings(task), tmp_path).fit()
-    task = CountingTask()
+    task = CountingTask(**options)
     task.model.load_state_dict({name: tensor + 1 for name, tensor in weights(task).items()})
     Trainer(task, *settings(task), tmp_path).fit(resume=True)
     assert all(torch.equal(tensor, expected[name]) for name, tensor in weights(task).items())

@@ -132,12 +132,20 @@ _SIZES = {
     "mogrifier_rank": Option(int, "Rank of the mogrifier's matrices; 0 for whole ones.", 84),
 }
 
+_SOFTMAX = {
+    "softmax_experts": Option(int, "Softmaxes that are mixed; 1 is the plain softmax.", 1),
+    "latent_dropout": Option(float, "Dropout on what each of several softmaxes is computed from.", 0.0),
+    "last_hidden_size": Option(
+        int | None, "Units of the last layer under several softmaxes; the embedding's size if not given."
+    ),
+}
+
 
 def _sizes(mogrifier_rank: int, **values: Any) -> AWDLSTMConfig:
     return AWDLSTMConfig(vocab_size=1, mogrifier_rank=mogrifier_rank or None, **values)
 
 
-SIZES = OptionGroup("Model", _sizes, _SIZES)
+SIZES = OptionGroup("Model", _sizes, _SIZES | _SOFTMAX)
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,11 @@ It is written from config.json alone. Facts that are not there are named as unkn
     limits: [str]
 """
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from ulmkit.model.awd_lstm import AWDLSTMConfig
 
 CARD_FILE = "README.md"
 
@@ -74,11 +77,17 @@ def _introduction(config: Mapping[str, Any]) -> str:
 
 
 def _cell_name(config: Mapping[str, Any]) -> str:
-    return _CELL_NAMES[config["encoder"].get("cell", "lstm")]
+    return _CELL_NAMES[_encoder(config)["cell"]]
+
+
+def _encoder(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The encoder's config with what is left out at its default."""
+    defaults = {field.name: field.default for field in dataclasses.fields(AWDLSTMConfig)}
+    return {**defaults, **config["encoder"]}
 
 
 def _cell(encoder: Mapping[str, Any]) -> str:
-    cell: str = encoder.get("cell", "lstm")
+    cell: str = encoder["cell"]
     if cell != "mogrifier":
         return cell
     rank = encoder["mogrifier_rank"]
@@ -88,19 +97,26 @@ def _cell(encoder: Mapping[str, Any]) -> str:
 def _model_rows(config: Mapping[str, Any]) -> list[tuple[str, Any]]:
     if config["kind"] == "pair":
         return [("forward", "forward/"), ("backward", "backward/"), ("kind", _KIND_NAMES[config["members"]])]
-    encoder = config["encoder"]
+    encoder = _encoder(config)
     rows = [
         ("parameters", f"{config['parameters']:,}"),
         ("weights", config["weights"]),
         ("embedding", encoder["embedding_size"]),
         ("cell", _cell(encoder)),
-        ("hidden units", f"{encoder['hidden_size']} in {encoder['layers']} layers"),
+        ("hidden units", _hidden_units(encoder)),
         ("vocabulary", f"{config['vocabulary']['size']:,} tokens"),
         ("tokenizer", config["tokenizer"]["name"]),
     ]
+    if config["kind"] == "language_model" and encoder["softmax_experts"] > 1:
+        rows.append(("softmaxes", f"{encoder['softmax_experts']}, mixed"))
     if config.get("label_names"):
         rows.append(("labels", ", ".join(config["label_names"])))
     return rows + [(f"version of {name}", version) for name, version in config["versions"].items()]
+
+
+def _hidden_units(encoder: Mapping[str, Any]) -> str:
+    last = "" if encoder["last_hidden_size"] is None else f", {encoder['last_hidden_size']} in the last"
+    return f"{encoder['hidden_size']} in {encoder['layers']} layers{last}"
 
 
 def _limits(config: Mapping[str, Any]) -> list[str]:

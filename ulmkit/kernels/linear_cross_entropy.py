@@ -38,25 +38,24 @@ def linear_cross_entropy_rows(
     classes = weight.shape[0] if classes is None else classes
     _check(x, weight, bias, targets, classes)
     if not torch.is_grad_enabled():
-        nll = linear_nll(x, weight, bias, targets, classes)
+        nll = _nll(x, weight, bias, targets, classes)
         return nll.mean(), nll
     return _LinearCrossEntropy.apply(x, weight, bias, targets, classes)
 
 
 def linear_nll(x: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, classes: int | None = None) -> Tensor:
-    """Each row's -log softmax(x W^T + b)[target] without gradient; args as `linear_cross_entropy`. Returns: (N,)."""
+    """Each row's -log softmax(x W^T + b)[target], differentiable in x, weight and bias.
+
+    For a loss that is no plain mean: backward computes the logits again, a block of rows at a time, and weights each
+    row's gradient, (softmax - one_hot(target)), with the one that comes in for it.
+
+    Args: as `linear_cross_entropy`.
+    Returns: (N,) float32 (float64 for float64 input), nats.
+    Raises: as `linear_cross_entropy`.
+    """
     classes = weight.shape[0] if classes is None else classes
     _check(x, weight, bias, targets, classes)
-    path = _fused_path(x, weight, bias)
-    if path is not None and len(targets):
-        return cross_entropy(x.detach(), weight.detach(), bias, targets, classes, path)
-    with torch.no_grad():
-        weight, bias = weight.to(x.dtype), None if bias is None else bias.to(x.dtype)
-        nll = [
-            -_log_softmax(x[rows], weight, bias, classes).gather(1, targets[rows, None])[:, 0]
-            for rows in _blocks(x.shape[0], weight.shape[0])
-        ]
-        return torch.cat(nll) if nll else x.new_empty(0, dtype=_wide(x.dtype))
+    return _LinearNll.apply(x, weight, bias, targets, classes)
 
 
 def _check(x: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, classes: int) -> None:
@@ -99,33 +98,54 @@ def _log_softmax(x: Tensor, weight: Tensor, bias: Tensor | None, classes: int) -
     return torch.log_softmax(logits, dim=1, dtype=_wide(x.dtype))
 
 
+def _nll(x: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, classes: int) -> Tensor:
+    """(N,) of each row; no logits are kept."""
+    path = _fused_path(x, weight, bias)
+    if path is not None and len(targets):
+        return cross_entropy(x.detach(), weight.detach(), bias, targets, classes, path)
+    weight, bias = weight.to(x.dtype), None if bias is None else bias.to(x.dtype)
+    nll = [
+        -_log_softmax(x[rows], weight, bias, classes).gather(1, targets[rows, None])[:, 0]
+        for rows in _blocks(x.shape[0], weight.shape[0])
+    ]
+    return torch.cat(nll) if nll else x.new_empty(0, dtype=_wide(x.dtype))
+
+
+def _nll_with_gradients(
+    x: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, classes: int, row_weights: Tensor | None = None
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    """`_nll`, and gradients in x, weight and bias: of the rows' mean, or of their sum weighted by row_weights (N,)."""
+    path = _fused_path(x, weight, bias)
+    if path is not None and len(targets):
+        return cross_entropy_with_gradients(x, weight, bias, targets, classes, path, row_weights)
+    low_weight, low_bias = weight.to(x.dtype), None if bias is None else bias.to(x.dtype)
+    grad_x, grad_weight = torch.empty_like(x), torch.zeros_like(weight)
+    grad_bias = None if bias is None else torch.zeros_like(bias)
+    nll = x.new_empty(x.shape[0], dtype=_wide(x.dtype))
+    for block in _blocks(x.shape[0], weight.shape[0]):
+        log_p = _log_softmax(x[block], low_weight, low_bias, classes)
+        target = targets[block, None]
+        nll[block] = -log_p.gather(1, target)[:, 0]
+        # d nll / d logits = softmax - one_hot(target)
+        d_logits = log_p.exp_().scatter_add_(1, target, log_p.new_full(target.shape, -1.0))
+        d_logits = d_logits.div_(x.shape[0]) if row_weights is None else d_logits.mul_(row_weights[block, None])
+        if grad_bias is not None:
+            grad_bias += d_logits.sum(0)
+        d_logits = d_logits.to(x.dtype)
+        torch.mm(d_logits, low_weight, out=grad_x[block])
+        grad_weight += d_logits.T @ x[block]
+    return nll, grad_x, grad_weight, grad_bias
+
+
 class _LinearCrossEntropy(torch.autograd.Function):
+    """The mean: its gradients are computed with it, and scaled by what comes in."""
+
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, classes: int
     ) -> tuple[Tensor, Tensor]:
-        path = _fused_path(x, weight, bias)
-        if path is not None and len(targets):
-            nll, *gradients = cross_entropy_with_gradients(x, weight, bias, targets, classes, path)
-            ctx.save_for_backward(*gradients)
-            ctx.mark_non_differentiable(nll)
-            return nll.mean(), nll
-        low_weight, low_bias = weight.to(x.dtype), None if bias is None else bias.to(x.dtype)
-        grad_x, grad_weight = torch.empty_like(x), torch.zeros_like(weight)
-        grad_bias = None if bias is None else torch.zeros_like(bias)
-        nll = x.new_empty(x.shape[0], dtype=_wide(x.dtype))
-        for block in _blocks(x.shape[0], weight.shape[0]):
-            log_p = _log_softmax(x[block], low_weight, low_bias, classes)
-            target = targets[block, None]
-            nll[block] = -log_p.gather(1, target)[:, 0]
-            # d(mean nll) / d(logits) = (softmax - one_hot(target)) / N
-            d_logits = log_p.exp_().scatter_add_(1, target, log_p.new_full(target.shape, -1.0)).div_(x.shape[0])
-            if grad_bias is not None:
-                grad_bias += d_logits.sum(0)
-            d_logits = d_logits.to(x.dtype)
-            torch.mm(d_logits, low_weight, out=grad_x[block])
-            grad_weight += d_logits.T @ x[block]
-        ctx.save_for_backward(grad_x, grad_weight, grad_bias)
+        nll, *gradients = _nll_with_gradients(x, weight, bias, targets, classes)
+        ctx.save_for_backward(*gradients)
         ctx.mark_non_differentiable(nll)
         return nll.mean(), nll
 
@@ -135,4 +155,21 @@ class _LinearCrossEntropy(torch.autograd.Function):
         gradients = ctx.saved_tensors
         if grad.device.type != "cpu" or grad.item() != 1.0:  # the usual 1 is worth a look where looking costs nothing
             gradients = [None if saved is None else saved * grad.to(saved.dtype) for saved in gradients]
+        return *gradients, None, None
+
+
+class _LinearNll(torch.autograd.Function):
+    """Each row: what comes in for it is its weight in the gradients."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, classes: int) -> Tensor:
+        ctx.save_for_backward(x, weight, bias, targets)
+        ctx.classes = classes
+        return _nll(x, weight, bias, targets, classes)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, bias, targets = ctx.saved_tensors
+        _, *gradients = _nll_with_gradients(x, weight, bias, targets, ctx.classes, grad)
         return *gradients, None, None

@@ -5,13 +5,13 @@ Source: Merity, Keskar & Socher 2017, "Regularizing and optimizing LSTM language
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
 
-from ulmkit.config import check_choice, check_not_negative, check_positive, check_probability
+from ulmkit.config import ADDED_LATER, check_choice, check_not_negative, check_positive, check_probability
 from ulmkit.errors import ConfigError
 from ulmkit.kernels import Int8Matrix, choose_precision, int8_runs
 from ulmkit.model.aligned import AlignedRows, look_up
@@ -25,7 +25,7 @@ State: TypeAlias = list[tuple[Tensor, Tensor]]
 
 @dataclass(frozen=True, kw_only=True)
 class AWDLSTMConfig:
-    """Sizes and dropouts of an AWD-LSTM, and its cell. The last layer has the embedding's size, for weight tying.
+    """Sizes and dropouts of an AWD-LSTM, its cell, and the softmax over its output.
 
     Attributes:
         vocab_size: number of token ids.
@@ -40,6 +40,10 @@ class AWDLSTMConfig:
         mogrifier_rounds: of its gating before each step; 0 makes it an LSTM.
         mogrifier_rank: of its matrices, which are kept whole where they are not larger; None keeps all whole. Rounds
             and rank are those of the authors' PTB model (google-deepmind/lamb).
+        softmax_experts: softmaxes that a language model mixes, see `MixtureOfSoftmaxes`; 1: the plain softmax.
+        latent_dropout: on what each of them is computed from (Yang et al. 2018, arXiv:1711.03953; `dropoutl`).
+        last_hidden_size: units of the last layer. None: the embedding's size, as weight tying has it with one softmax.
+    Raises: ConfigError if a value is outside its range, or one that only a mixture can have is given without.
     """
 
     vocab_size: int
@@ -52,24 +56,47 @@ class AWDLSTMConfig:
     output_dropout: float = 0.1
     weight_dropout: float = 0.2
     decoder_bias: bool = True
-    cell: str = "lstm"
-    mogrifier_rounds: int = 5
-    mogrifier_rank: int | None = 84
+    softmax_experts: int = field(default=1, metadata=ADDED_LATER)
+    latent_dropout: float = field(default=0.0, metadata=ADDED_LATER)
+    last_hidden_size: int | None = field(default=None, metadata=ADDED_LATER)
+    cell: str = field(default="lstm", metadata=ADDED_LATER)
+    mogrifier_rounds: int = field(default=5, metadata=ADDED_LATER)
+    mogrifier_rank: int | None = field(default=84, metadata=ADDED_LATER)
 
     def __post_init__(self) -> None:
-        for name in ("vocab_size", "embedding_size", "hidden_size", "layers"):
+        for name in ("vocab_size", "embedding_size", "hidden_size", "layers", "softmax_experts"):
             check_positive(name, getattr(self, name))
-        for name in ("embedding", "input", "hidden", "output", "weight"):
+        for name in ("embedding", "input", "hidden", "output", "weight", "latent"):
             check_probability(f"{name}_dropout", getattr(self, f"{name}_dropout"))
         check_choice("cell", self.cell, CELLS)
         check_not_negative("mogrifier_rounds", self.mogrifier_rounds)
         if self.mogrifier_rank is not None:
             check_positive("mogrifier_rank", self.mogrifier_rank)
+        check_positive("last_hidden_size", self.output_size)
+        if self.softmax_experts == 1:
+            self._check_tied()
+
+    def _check_tied(self) -> None:
+        """Raise ConfigError for what one softmax cannot have."""
+        if self.output_size != self.embedding_size:
+            raise ConfigError(
+                f"last_hidden_size: expected embedding_size, {self.embedding_size}, to which the softmax is tied, "
+                f"got {self.output_size}; leave it out, or set softmax_experts above 1"
+            )
+        if self.latent_dropout:
+            raise ConfigError(
+                f"latent_dropout: expected 0 with one softmax, got {self.latent_dropout!r}; set softmax_experts above 1"
+            )
+
+    @property
+    def output_size(self) -> int:
+        """Units of the last layer."""
+        return self.embedding_size if self.last_hidden_size is None else self.last_hidden_size
 
     @property
     def layer_sizes(self) -> list[tuple[int, int]]:
         """(input size, hidden size) of each layer, bottom to top."""
-        widths = [self.embedding_size, *[self.hidden_size] * (self.layers - 1), self.embedding_size]
+        widths = [self.embedding_size, *[self.hidden_size] * (self.layers - 1), self.output_size]
         return list(itertools.pairwise(widths))
 
 
@@ -78,8 +105,8 @@ class Prepared:
     """Masks and packed weights of one pass: one training step, one batch of documents, or one load when serving.
 
     table: (V, E) embedding, see `AlignedRows.table`, or its bytes. embedding_mask: (V,); input_mask: (1, B, E);
-    hidden_masks: a (1, B, H) for each layer but the last; output_mask: (1, B, E). A mask is None where nothing is
-    dropped.
+    hidden_masks: a (1, B, H) for each layer but the last; output_mask: (1, B, H) for that. A mask is None where nothing
+    is dropped.
     """
 
     dtype: torch.dtype
@@ -109,7 +136,7 @@ class Prepared:
 
 @dataclass(frozen=True)
 class EncoderOutput:
-    """raw: (T, B, E) last layer's output; dropped: the same after output dropout; state: after each last valid step."""
+    """raw: (T, B, H) last layer's output; dropped: the same after output dropout; state: after each last valid step."""
 
     raw: Tensor
     dropped: Tensor
@@ -222,7 +249,7 @@ class AWDLSTM(nn.Module):
             embedding_mask=row_mask,
             input_mask=locked(config.embedding_size, config.input_dropout),
             hidden_masks=[locked(size, config.hidden_dropout) for _, size in config.layer_sizes[:-1]],
-            output_mask=locked(config.embedding_size, config.output_dropout),
+            output_mask=locked(config.output_size, config.output_dropout),
         )
 
     def forward(

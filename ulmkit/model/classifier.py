@@ -83,7 +83,7 @@ class AWDLSTMClassifier(nn.Module):
         check_positive("chunk_steps", chunk_steps)
         check_positive("gradient_steps", gradient_steps)
         self.encoder = AWDLSTM(config)
-        self.head = make_head(head, config.embedding_size)
+        self.head = make_head(head, config.output_size)
         self.chunk_steps = chunk_steps
         self.gradient_steps = gradient_steps
 
@@ -115,7 +115,7 @@ class AWDLSTMClassifier(nn.Module):
         return ClassifierState(prepared, self.encoder.initial_state(batch_size), reading)
 
     def _empty_reading(self, batch_size: int, boundaries: Tensor | None, dtype: torch.dtype) -> Reading:
-        reads, size, device = self.head.reads, self.config.embedding_size, self.encoder.device
+        reads, size, device = self.head.reads, self.config.output_size, self.encoder.device
         if reads == "pair":
             if boundaries is None or boundaries.shape != (batch_size,):
                 got = "None" if boundaries is None else f"shape {tuple(boundaries.shape)}"

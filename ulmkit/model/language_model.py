@@ -1,4 +1,4 @@
-"""The AWD-LSTM language model: encoder, tied softmax, and the regularised loss."""
+"""The AWD-LSTM language model: encoder, tied softmax or several of them, and the regularised loss."""
 
 from dataclasses import dataclass
 from typing import cast
@@ -7,9 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ulmkit.kernels import linear_cross_entropy, linear_cross_entropy_rows
+from ulmkit.kernels import linear_cross_entropy_rows
 from ulmkit.model.aligned import AlignedRows
-from ulmkit.model.awd_lstm import AWDLSTM, AWDLSTMConfig, Prepared, State
+from ulmkit.model.awd_lstm import AWDLSTM, AWDLSTMConfig, EncoderOutput, Prepared, State
+from ulmkit.model.mixture import MixtureOfSoftmaxes
 from ulmkit.model.regularizers import activation_regularization, temporal_activation_regularization
 
 
@@ -26,7 +27,7 @@ class LanguageModelLoss:
 @dataclass(frozen=True)
 class TokenScores:
     """mean_nll: over all targets, nats, differentiable where gradients are on; nll: (T, B) of each target; hidden:
-    (T, B, E) the encoder's last layer; state: to go on with. Gradients flow through `mean_nll` alone."""
+    (T, B, H) the encoder's last layer; state: to go on with. Gradients flow through `mean_nll` alone."""
 
     mean_nll: Tensor
     nll: Tensor
@@ -35,8 +36,9 @@ class TokenScores:
 
 
 class AWDLSTMLanguageModel(nn.Module):
-    """An AWD-LSTM whose embedding is also the softmax's weight.
+    """An AWD-LSTM whose embedding is also the softmax's weight, or that of all softmaxes of a mixture.
 
+    Attributes: decoder: the softmax's bias, None without. mixture: None where there is but one softmax.
     Source: Merity et al. 2017, arXiv:1708.02182; weight tying: Inan et al. 2017, arXiv:1611.01462, section 3.
     """
 
@@ -44,6 +46,10 @@ class AWDLSTMLanguageModel(nn.Module):
         super().__init__()
         self.encoder = AWDLSTM(config)
         self.decoder = AlignedRows(config.vocab_size) if config.decoder_bias else None
+        self.mixture: MixtureOfSoftmaxes | None = None
+        if config.softmax_experts > 1:
+            sizes = config.output_size, config.embedding_size, config.softmax_experts
+            self.mixture = MixtureOfSoftmaxes(*sizes, config.latent_dropout)
 
     @property
     def config(self) -> AWDLSTMConfig:
@@ -52,7 +58,8 @@ class AWDLSTMLanguageModel(nn.Module):
     def forward(
         self, ids: Tensor, state: State | None = None, prepared: Prepared | None = None
     ) -> tuple[Tensor, State]:
-        """Logits of the token after each token; for short sequences, since all logits are held.
+        """Logits of the token after each token (of a mixture log-probabilities, which are logits too); for short
+        sequences, since all are held.
 
         Products with the softmax's weight are in its own type: for a few tokens, casting it would cost the most.
 
@@ -60,8 +67,10 @@ class AWDLSTMLanguageModel(nn.Module):
         Returns: logits (T, B, V) float, and the state to go on with.
         """
         output = self.encoder(ids, state, prepared)
-        logits = functional.linear(output.dropped.to(self._weight.dtype), self._weight, self._bias)
-        return logits[..., : self.config.vocab_size], output.state
+        dropped, classes = output.dropped.to(self._weight.dtype), self.config.vocab_size
+        if self.mixture is not None:
+            return self.mixture.log_probabilities(dropped, self._weight, self._bias, classes), output.state
+        return functional.linear(dropped, self._weight, self._bias)[..., :classes], output.state
 
     def loss(
         self, ids: Tensor, targets: Tensor, state: State | None = None, *, ar: float = 2.0, tar: float = 1.0
@@ -76,13 +85,7 @@ class AWDLSTMLanguageModel(nn.Module):
         state = None if state is None else [(h.detach(), c.detach()) for h, c in state]
         prepared = self.encoder.prepare(ids.shape[1])
         output = self.encoder(ids, state, prepared)
-        nll = linear_cross_entropy(
-            output.dropped.flatten(0, 1),
-            cast(Tensor, prepared.table),  # as the embedding's: one gradient
-            self._bias,
-            targets.flatten(),
-            self.config.vocab_size,
-        )
+        nll, _ = self._nll(output, targets, prepared)
         total = nll
         if ar:
             total = total + activation_regularization(output.dropped, ar)
@@ -100,13 +103,7 @@ class AWDLSTMLanguageModel(nn.Module):
         """
         prepared = self.encoder.prepare(ids.shape[1]) if prepared is None else prepared
         output = self.encoder(ids, state, prepared)
-        mean_nll, nll = linear_cross_entropy_rows(
-            output.dropped.flatten(0, 1),
-            cast(Tensor, prepared.table),
-            self._bias,
-            targets.flatten(),
-            self.config.vocab_size,
-        )
+        mean_nll, nll = self._nll(output, targets, prepared)
         state = [(h.detach(), c.detach()) for h, c in output.state]
         return TokenScores(mean_nll, nll.view(ids.shape), output.raw.detach(), state)
 
@@ -120,6 +117,15 @@ class AWDLSTMLanguageModel(nn.Module):
         """
         scores = self.token_scores(ids, targets, state, prepared)
         return scores.nll, scores.state
+
+    def _nll(self, output: EncoderOutput, targets: Tensor, prepared: Prepared) -> tuple[Tensor, Tensor]:
+        """Mean over all targets, differentiable, and each target's, (N,), without gradient; nats."""
+        table = cast(Tensor, prepared.table)  # as the embedding's: one gradient
+        classes = self.config.vocab_size
+        if self.mixture is not None:
+            nll = self.mixture.nll(output.dropped, table, self._bias, targets, classes)
+            return nll.mean(), nll.detach().flatten()
+        return linear_cross_entropy_rows(output.dropped.flatten(0, 1), table, self._bias, targets.flatten(), classes)
 
     @property
     def _weight(self) -> Tensor:

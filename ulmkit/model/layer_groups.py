@@ -21,13 +21,14 @@ class LayerGroup:
 
 
 def language_model_groups(model: AWDLSTMLanguageModel) -> list[LayerGroup]:
-    """[layer 1, ..., layer n, embedding and decoder].
+    """[layer 1, ..., layer n, embedding and decoder], a mixture of softmaxes with the decoder.
 
     The embedding is the top group, since it is the softmax's weight too, and its rows for new tokens are what a
     language model has to learn first on new text (fastai's `awd_lstm_lm_split` groups alike).
     """
     decoder = [] if model.decoder is None else list(model.decoder.parameters())
-    embedding = [*model.encoder.embedding.parameters(), *decoder]
+    mixture = [] if model.mixture is None else list(model.mixture.parameters())
+    embedding = [*model.encoder.embedding.parameters(), *decoder, *mixture]
     return [*_lstm_groups(model.encoder), LayerGroup("embedding and decoder", embedding)]
 
 

@@ -98,13 +98,13 @@ def transfer_encoder(source: AWDLSTM, target: AWDLSTM) -> None:
     """Copy all weights of one encoder into another of the same sizes and cell, such as a language model's into a
     classifier's.
 
-    Dropouts may differ. Raises: ConfigError, naming the first of them that differs.
+    Dropouts and the softmax over the output may differ. Raises: ConfigError, naming the first size that differs.
     """
-    names = ["vocab_size", "embedding_size", "hidden_size", "layers", "cell"]
+    sizes = {name: name for name in ("vocab_size", "embedding_size", "hidden_size", "layers", "cell")}
     if source.config.cell == "mogrifier":
-        names += ["mogrifier_rounds", "mogrifier_rank"]
-    for name in names:
-        ours, theirs = getattr(target.config, name), getattr(source.config, name)
+        sizes |= {name: name for name in ("mogrifier_rounds", "mogrifier_rank")}
+    for name, attribute in (sizes | {"last_hidden_size": "output_size"}).items():
+        ours, theirs = getattr(target.config, attribute), getattr(source.config, attribute)
         if ours != theirs:
             raise ConfigError(f"{name}: expected {ours} as in the target encoder, got {theirs} in the source")
     target.load_state_dict(source.state_dict())

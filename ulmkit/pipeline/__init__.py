@@ -27,6 +27,8 @@ from ulmkit.pipeline.published import (
     AWD_LSTM_WIKITEXT2_PAPER,
     AWD_QRNN_PTB,
     AWD_QRNN_WIKITEXT2,
+    MOS_PTB,
+    MOS_WIKITEXT2,
     PublishedRecipe,
 )
 from ulmkit.pipeline.recipes import CLASSIFY, FINETUNE, PRETRAIN, ClassifierRecipe, LanguageModelRecipe
@@ -42,6 +44,8 @@ __all__ = [
     "CLASSIFIER_TASKS",
     "CLASSIFY",
     "FINETUNE",
+    "MOS_PTB",
+    "MOS_WIKITEXT2",
     "PRETRAIN",
     "ClassifierRecipe",
     "DataOptions",

@@ -5,13 +5,13 @@ import os
 import platform
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ulmkit.config import check_choice, check_not_negative, check_positive
+from ulmkit.config import check_choice, check_not_negative, check_positive, to_dict
 from ulmkit.errors import ConfigError
 from ulmkit.kernels import BACKENDS, PRECISIONS, choose_backend, choose_precision
 from ulmkit.model.awd_lstm import AWDLSTM, AWDLSTMConfig
@@ -33,7 +33,8 @@ from ulmkit.training import (
 _VALID_TOKENS = 300_000
 _VALID_TOKENS_A_MINUTE = 20_000
 
-DROPOUTS = tuple(f"{name}_dropout" for name in ("embedding", "input", "hidden", "output", "weight"))
+DROPOUTS = tuple(f"{name}_dropout" for name in ("embedding", "input", "hidden", "output", "weight", "latent"))
+"""Of a language model."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,10 +111,10 @@ def place(encoder: AWDLSTM, options: RunOptions) -> torch.device:
     return choose_device(options.device)
 
 
-def with_dropouts(config: AWDLSTMConfig, dropouts: dict[str, float], multiplier: float) -> AWDLSTMConfig:
+def with_dropouts(config: AWDLSTMConfig, dropouts: Mapping[str, float], multiplier: float) -> AWDLSTMConfig:
     """The config with these dropouts times `multiplier` (at most 0.95)."""
-    values = asdict(config) | {name: min(0.95, dropouts[name] * multiplier) for name in DROPOUTS}
-    return AWDLSTMConfig(**values)
+    multiplied: dict[str, Any] = {name: min(0.95, dropout * multiplier) for name, dropout in dropouts.items()}
+    return replace(config, **multiplied)
 
 
 def run_stage(
@@ -155,17 +156,11 @@ def stage_identity(
     """What makes a stage this one and no other: data, sizes, recipe, precision, and `others`."""
     return {
         "data": corpus.facts["fingerprint"],
-        "model": _model_identity(model_config),
+        "model": to_dict(model_config),
         "recipe": asdict(recipe),
         "precision": options.precision,
         **others,
     }
-
-
-def _model_identity(config: AWDLSTMConfig) -> dict[str, Any]:
-    """The sizes and dropouts; what other cells added only where it is not an LSTM, so that older checkpoints go on."""
-    others = {"cell", "mogrifier_rounds", "mogrifier_rank"} if config.cell == "lstm" else set()
-    return {name: value for name, value in asdict(config).items() if name not in others}
 
 
 def last_validation(result: TrainingResult, options: RunOptions, patience: int | None = None) -> dict[str, float]:

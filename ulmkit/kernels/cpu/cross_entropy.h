@@ -1,7 +1,9 @@
 // Softmax cross-entropy of a linear layer, with its gradients: rows in blocks, so that what is held of the logits
 // stays small. With l = W x + b, for a row with target k:
 //
-//     nll = log sum_j e^{l_j} - l_k;  dl = (softmax(l) - onehot(k)) scale;  dx = W^T dl;  dW = dl x^T;  db = dl
+//     nll = log sum_j e^{l_j} - l_k;  dl = (softmax(l) - onehot(k)) s;  dx = W^T dl;  dW = dl x^T;  db = dl
+//
+// where s is the row's weight times the task's scale.
 //
 // Classes are dealt out to the threads in strips of 4 panels of 4 groups. Of a block's logits a strip keeps
 // e^{l - highest}, highest being the row's largest logit of a panel, until the sums over all classes are known.
@@ -197,13 +199,14 @@ private:
         const int64_t c = n * strip + part;
         Floats db[4] = {};
         for (int64_t row = 0; row < rows; ++row) {
-            const float factor =
-                exp_of_negative(all(highest_[c / panel * block_ + row] - log_sum_[row]))[0] * task_.scale;
+            const float scale =
+                task_.row_weights == nullptr ? task_.scale : task_.row_weights[first + row] * task_.scale;
+            const float factor = exp_of_negative(all(highest_[c / panel * block_ + row] - log_sum_[row]))[0] * scale;
             Element* held = held_row(n, row) + part;
             const int64_t target = task_.targets[first + row] - c;
             for (int64_t group = 0; group < 4; ++group) {
                 Floats dl = Engine::load(held + group * width) * factor;
-                if (group * width <= target && target < (group + 1) * width) dl[target - group * width] -= task_.scale;
+                if (group * width <= target && target < (group + 1) * width) dl[target - group * width] -= scale;
                 db[group] += dl;
                 Engine::store(held + group * width, dl);
             }

@@ -24,15 +24,26 @@ def cross_entropy(x: Tensor, weight: Tensor, bias: Tensor | None, targets: Tenso
 
 
 def cross_entropy_with_gradients(
-    x: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, classes: int, path: str
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    targets: Tensor,
+    classes: int,
+    path: str,
+    row_weights: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-    """As `cross_entropy`, with the gradients of the rows' mean in x, weight and bias (None without one)."""
+    """As `cross_entropy`, with the gradients of the rows' mean in x, weight and bias (None without one).
+
+    Args: row_weights: (N,) float32; the gradients are then of the rows' sum weighted by them, not of the mean.
+    """
     x, weight, bias, targets = _contiguous(x, weight, bias, targets)
+    row_weights = None if row_weights is None else row_weights.contiguous()
     nll, dx, d_weight = weight.new_empty(len(targets)), torch.empty_like(x), torch.empty_like(weight)
     d_bias = None if bias is None else torch.empty_like(bias)
     task = _task(x, weight, bias, targets, classes, nll)
     task.dx, task.d_weight, task.d_bias = address(dx), address(d_weight), address(d_bias)
-    task.scale = 1.0 / len(targets)
+    task.row_weights = address(row_weights)
+    task.scale = 1.0 / len(targets) if row_weights is None else 1.0
     library().cross_entropy(path, task)
     d_weight[classes:] = 0.0
     if d_bias is not None:
@@ -48,14 +59,16 @@ def _contiguous(
 
 
 def _task(x: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, classes: int, nll: Tensor) -> CrossEntropy:
+    """Without gradients."""
+    rows, features = x.shape
     return CrossEntropy(
-        *x.shape,
-        classes,
-        *(address(tensor) for tensor in (x, weight, bias, targets, nll)),
-        None,
-        None,
-        None,
-        0.0,
-        _HELD_BYTES,
-        None,
+        rows=rows,
+        features=features,
+        classes=classes,
+        x=address(x),
+        weight=address(weight),
+        bias=address(bias),
+        targets=address(targets),
+        nll=address(nll),
+        held_bytes=_HELD_BYTES,
     )

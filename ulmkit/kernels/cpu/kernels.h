@@ -84,7 +84,8 @@ struct CrossEntropy {
     const float* bias;                // [classes]; or null
     const int64_t* targets;           // [N]
     float* nll;                       // [N]
-    void* dx;                         // [N, E] of the sum of nll times scale; or null
+    const float* row_weights;         // [N] of each nll in what is differentiated; or null, for ones
+    void* dx;                         // [N, E] of the weighted sum of nll, times scale; or null
     float* d_weight;                  // [classes, E]
     float* d_bias;                    // [classes]; or null
     float scale;

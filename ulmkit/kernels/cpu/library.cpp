@@ -29,7 +29,7 @@ static constexpr int count = sizeof paths / sizeof *paths;
 using namespace ulmkit;
 
 // Of kernels.h; library.py expects its own.
-ULMKIT_EXPORT int ulmkit_version() { return 5; }
+ULMKIT_EXPORT int ulmkit_version() { return 6; }
 
 // The name of a path, the fastest of its precision first; null after the last.
 ULMKIT_EXPORT const char* ulmkit_path_name(int path) { return path < count ? paths[path]->name : nullptr; }

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-VERSION = 5
+VERSION = 6
 """Of kernels.h: a library built from another is not called."""
 
 
@@ -75,7 +75,8 @@ class Backward(Structure):
 class CrossEntropy(Structure):
     _fields_: ClassVar = [
         *((name, c_int64) for name in ("rows", "features", "classes")),
-        *((name, c_void_p) for name in ("x", "weight", "bias", "targets", "nll", "dx", "d_weight", "d_bias")),
+        *((name, c_void_p) for name in ("x", "weight", "bias", "targets", "nll", "row_weights")),
+        *((name, c_void_p) for name in ("dx", "d_weight", "d_bias")),
         ("scale", c_float),
         ("held_bytes", c_int64),
         ("workspace", c_void_p),

@@ -1,0 +1,81 @@
+"""The mixture of softmaxes: several softmaxes over the same words, weighted by the context.
+
+Source: Yang, Dai, Salakhutdinov & Cohen 2018, "Breaking the softmax bottleneck: a high-rank RNN language model",
+arXiv:1711.03953.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ulmkit.kernels import linear_nll
+from ulmkit.model.dropout import locked_dropout_mask
+
+
+@dataclass(frozen=True)
+class Experts:
+    """What a mixture makes of the encoder's output: latent (T, B, K, E), the softmaxes' inputs, in the output's type;
+    log_prior (T, B, K), nats, at least float32."""
+
+    latent: Tensor
+    log_prior: Tensor
+
+
+class MixtureOfSoftmaxes(nn.Module):
+    """K softmaxes with one weight and one bias, and what each has of the probability.
+
+    p(y | g) = sum_k pi_k softmax(h_k W^T + b)_y
+    h_k = m * tanh(g W_h,k^T + b_h,k);  pi = softmax(g W_pi^T);  m: the mask of locked dropout
+
+    Logarithms of such a sum are no linear function of E numbers, as a softmax's are: the matrix of all contexts'
+    log-probabilities may have any rank.
+
+    Args: features: H of the encoder's output g. embedding_size: E of h_k. experts: K. dropout: on each h_k.
+    Source: Yang et al. 2018, arXiv:1711.03953; dropout as the authors' code has it (`dropoutl`).
+    Deviation: that code takes the logarithm of p + 1e-8; here it is of p.
+    """
+
+    def __init__(self, features: int, embedding_size: int, experts: int, dropout: float) -> None:
+        super().__init__()
+        self.experts, self.dropout = experts, dropout
+        self.latent = nn.Linear(features, experts * embedding_size)
+        self.prior = nn.Linear(features, experts, bias=False)
+
+    def forward(self, g: Tensor) -> Experts:
+        """Args: g: (T, B, H) float, whose type the products are computed in. When training, each call draws a mask."""
+        latent = functional.linear(g, self.latent.weight.to(g.dtype), self.latent.bias.to(g.dtype)).tanh()
+        if self.training and self.dropout > 0.0:
+            latent = latent * locked_dropout_mask(g.shape[1], latent.shape[2], self.dropout, like=latent)
+        prior = functional.linear(g, self.prior.weight.to(g.dtype))
+        return Experts(latent.unflatten(2, (self.experts, -1)), prior.to(_wide(g.dtype)).log_softmax(dim=2))
+
+    def nll(self, g: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, classes: int) -> Tensor:
+        """-log p(target | g) of each target, differentiable; logits are held for a block of rows at a time.
+
+        nll = -log sum_k exp(log pi_k - nll_k), nll_k being the target's under the softmax k alone.
+
+        Args: g: (T, B, H) float. weight: (V, E) float. bias: (V,) float or None. targets: (T, B) int64, below classes,
+        the rows of `weight` that are words.
+        Returns: (T, B) float32 (float64 for float64 input), nats.
+        Source: Yang et al. 2018, arXiv:1711.03953.
+        """
+        experts = self(g)
+        rows = experts.latent.flatten(0, 2)  # T B K, E
+        each = linear_nll(rows, weight, bias, targets.flatten().repeat_interleave(self.experts), classes)
+        return -(experts.log_prior - each.view_as(experts.log_prior)).logsumexp(dim=2)
+
+    def log_probabilities(self, g: Tensor, weight: Tensor, bias: Tensor | None, classes: int) -> Tensor:
+        """log p(y | g) of every word y, for short sequences: all K logits of each word are held.
+
+        Args: as `nll`. Returns: (T, B, classes) at least float32, nats.
+        """
+        experts = self(g)
+        logits = functional.linear(experts.latent, weight, bias)[..., :classes]
+        log_p = logits.log_softmax(dim=3, dtype=experts.log_prior.dtype)
+        return (log_p + experts.log_prior.unsqueeze(3)).logsumexp(dim=2)
+
+
+def _wide(dtype: torch.dtype) -> torch.dtype:
+    return torch.promote_types(dtype, torch.float32)
