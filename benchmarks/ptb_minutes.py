@@ -12,7 +12,7 @@ keeps freed memory, fastai does not. fastai's weights are then put into ulmkit's
 on a piece of text, and both are judged by exact perplexity on the validation text.
 
     python benchmarks/ptb_minutes.py --data FOLDER --minutes N [--threads N] [--fastai-rate R] [--out FOLDER]
-        [--seed N] [--quick] [--json FILE]
+        [--seed N] [--judge-tokens N] [--quick] [--json FILE]
 
 --quick: 40 steps each of a small model on text made on the spot.
 """
@@ -69,6 +69,7 @@ def read_options() -> argparse.Namespace:
         "--out", type=Path, metavar="FOLDER", help="keep the models here; those there are not made anew"
     )
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--judge-tokens", type=int, metavar="N", help="judge on the first N validation tokens (all)")
     parser.add_argument("--quick", action="store_true", help=f"{QUICK_STEPS} steps of a small model on generated text")
     parser.add_argument("--json", metavar="FILE", help="write the figures to this file")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
@@ -89,7 +90,8 @@ def compare(out: Path, options: argparse.Namespace) -> dict[str, dict[str, Any]]
             jobs[f"fastai at {options.fastai_rate:g}"] = {"library": "fastai", "rate": options.fastai_rate}
     found = {}
     for name, job in jobs.items():
-        folder = out / f"{name.replace(' ', '-')}-{options.minutes:g}-{options.seed}"
+        judged = "all" if options.judge_tokens is None else options.judge_tokens
+        folder = out / f"{name.replace(' ', '-')}-{options.minutes:g}-{options.seed}-{judged}"
         if not (folder / RESULT_FILE).is_file():
             start_worker(folder, job, options)
         found[name] = json.loads((folder / RESULT_FILE).read_text(encoding="utf-8"))
@@ -107,6 +109,7 @@ def start_worker(folder: Path, job: dict[str, Any], options: argparse.Namespace)
     command = [sys.executable, __file__, "--data", str(options.data), "--minutes", str(options.minutes)]
     command += ["--threads", str(options.threads), "--seed", str(options.seed), "--out", str(folder)]
     command += ["--worker", json.dumps(job), *(["--quick"] if options.quick else [])]
+    command += [] if options.judge_tokens is None else ["--judge-tokens", str(options.judge_tokens)]
     environment = {name: value for name, value in os.environ.items() if not name.startswith(MALLOC)}
     done = subprocess.run(command, env={**environment, "OMP_NUM_THREADS": str(options.threads)})
     if done.returncode:
@@ -128,7 +131,8 @@ def work(options: argparse.Namespace) -> None:
     save_language_model(options.out / "model", parts, overwrite=True)
     loaded = load_language_model(options.out / "model")
     stream = corpus.stream(corpus.rows("valid"))
-    found = perplexity(loaded.model, stream, first_context=first_context(corpus.vocabulary))
+    head = stream.read(0, min(len(stream), options.judge_tokens or len(stream)))
+    found = perplexity(loaded.model, head, first_context=first_context(corpus.vocabulary))
     malloc = {name: value for name, value in os.environ.items() if name.startswith(MALLOC)}
     result = {**facts, "perplexity": found.perplexity, "predicted": found.tokens, "malloc": malloc}
     (options.out / RESULT_FILE).write_text(json.dumps(result, indent=2), encoding="utf-8")
@@ -153,7 +157,7 @@ def table(found: dict[str, dict[str, Any]], options: argparse.Namespace) -> list
     """ulmkit beside each run of fastai: perplexity, and what each read for it."""
     ours = found.pop("ulmkit")
     when = f"{QUICK_STEPS} steps" if options.quick else f"{options.minutes:g} minutes"
-    case = f"after {when}, {options.threads} threads, {ours['precision']}"
+    case = f"after {when}, {options.threads} threads, {ours['precision']}, {ours['predicted']:,} validation tokens"
     rows = []
     for name, theirs in found.items() or {"fastai (not installed)": None}.items():
         pairs = [

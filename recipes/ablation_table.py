@@ -40,7 +40,7 @@ def print_table(results: Results, scale: Scale) -> None:
     paper, ours = _means(results)
     places = ranks(paper), ranks(ours)
     for name in results:
-        printed = f"{ROWS[name].valid:g} / {ROWS[name].test:g}"
+        printed = f"{ROWS[name].valid:.1f} / {ROWS[name].test:.1f}"
         spread = [_spread(figures(results, name, split)) for split in SPLITS]
         minutes = statistics.fmean(_minutes(found, name) for found in results[name])
         cells.append((_part(name), printed, str(places[0][name]), *spread, str(places[1][name]), f"{minutes:.1f}"))

@@ -74,7 +74,7 @@ def print_table(published: Sequence[PublishedRow], figures: Entries, facts: RunF
         key = (line.stage, line.way)
         mine = _of(figures, *key) if line.recipe == facts.recipe else {}
         seen |= {key} if mine else set()
-        cells.append((line.what, f"{line.valid:g} / {line.test:g}", _measured(mine, facts), _cost(mine, facts)))
+        cells.append((line.what, f"{line.valid:.1f} / {line.test:.1f}", _measured(mine, facts), _cost(mine, facts)))
     for stage, way in dict.fromkeys((entry["stage"], entry["way"]) for entry in figures):
         if (stage, way) not in seen:
             mine = _of(figures, stage, way)
@@ -117,7 +117,7 @@ def _line(published: Sequence[PublishedRow], recipe: str, stage: str, way: str) 
 
 def _printed(published: Sequence[PublishedRow], recipe: str, stage: str, way: str) -> str:
     line = _line(published, recipe, stage, way)
-    return "-" if line is None else f"{line.valid:g} / {line.test:g}"
+    return "-" if line is None else f"{line.valid:.1f} / {line.test:.1f}"
 
 
 def _measured(mine: Mapping[str, Mapping[str, Any]], facts: RunFacts) -> str:
