@@ -40,6 +40,7 @@ from ulmkit.text import EncodedCorpus
 from ulmkit.training import Budget
 
 QUICK_STEPS = 40
+FAIR = 0.1  # part of the minutes that a training may be off by
 QUICK_SIZES = {"embedding_size": 64, "hidden_size": 96}
 RESULT_FILE = "result.json"
 MALLOC = "MALLOC_"
@@ -96,6 +97,10 @@ def compare(out: Path, options: argparse.Namespace) -> dict[str, dict[str, Any]]
             start_worker(folder, job, options)
         found[name] = json.loads((folder / RESULT_FILE).read_text(encoding="utf-8"))
         result = found[name]
+        if not options.quick and abs(result["minutes"] / options.minutes - 1) > FAIR:
+            print(
+                f"{name}: took {result['minutes']:.2f} of {options.minutes:g} minutes: the machine was busy; run it anew"
+            )
         print(
             f"{name}: perplexity {result['perplexity']:.2f} after {result['minutes']:.2f} minutes, "
             f"{result['tokens']:,} tokens, {result['precision']}, {result['malloc'] or 'no MALLOC_ variables'}",
