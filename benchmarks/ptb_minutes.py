@@ -98,9 +98,7 @@ def compare(out: Path, options: argparse.Namespace) -> dict[str, dict[str, Any]]
         found[name] = json.loads((folder / RESULT_FILE).read_text(encoding="utf-8"))
         result = found[name]
         if not options.quick and abs(result["minutes"] / options.minutes - 1) > FAIR:
-            print(
-                f"{name}: took {result['minutes']:.2f} of {options.minutes:g} minutes: the machine was busy; run it anew"
-            )
+            print(f"{name}: took {result['minutes']:.2f} minutes, not {options.minutes:g}: a busy machine; run it anew")
         print(
             f"{name}: perplexity {result['perplexity']:.2f} after {result['minutes']:.2f} minutes, "
             f"{result['tokens']:,} tokens, {result['precision']}, {result['malloc'] or 'no MALLOC_ variables'}",
