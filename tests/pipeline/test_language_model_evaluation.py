@@ -49,6 +49,23 @@ def test_plain_alone(corpus):
     assert list(evaluate_language_model(tiny.language_model().parts, corpus, None).results) == ["plain"]
 
 
+def test_some_results_alone_are_as_among_all(corpus):
+    parts = tiny.language_model().parts
+    given = {"cache": CACHE, "dynamic": DYNAMIC, "statistics_batches": 2}
+    whole = evaluate_language_model(parts, corpus, "valid", **given).results
+    for only in (["cache"], ["dynamic + cache"], ["dynamic", "plain"]):
+        found = evaluate_language_model(parts, corpus, "valid", **given, only=only).results
+        assert {name: result.nll for name, result in found.items()} == {name: whole[name].nll for name in only}
+
+
+def test_results_that_cannot_be_computed(corpus):
+    parts = tiny.language_model().parts
+    with pytest.raises(ConfigError, match="only: got 'dynamic', whose hyperparameters are not given; give them"):
+        evaluate_language_model(parts, corpus, "valid", cache=CACHE, only=["dynamic"])
+    with pytest.raises(ConfigError, match="only: got 'both'; there are: plain, cache, dynamic, dynamic [+] cache"):
+        evaluate_language_model(parts, corpus, "valid", only=["both"])
+
+
 def test_statistics_are_taken_once(corpus):
     parts = tiny.language_model().parts
     statistics = training_statistics(parts, corpus, batches=2)

@@ -6,7 +6,7 @@ import pytest
 from matplotlib.image import imread
 
 from ulmkit.errors import ConfigError, DataError, FolderError
-from ulmkit.report import plot_comparison, plot_lr_find, plot_quickstart, plot_training, plots
+from ulmkit.report import plot_comparison, plot_lr_find, plot_quickstart, plot_runs, plot_training, plots
 
 HISTORIES = {
     "pretrain": [
@@ -31,8 +31,8 @@ INTERVALS = {"with transfer": (0.88, 0.92), "TF-IDF": (0.48, 0.52)}
 def drawn(monkeypatch):
     """The figures that are saved, in order."""
     figures = []
-    save = plots._save
-    monkeypatch.setattr(plots, "_save", lambda figure, path: (figures.append(figure), save(figure, path)))
+    save = plots.save_figure
+    monkeypatch.setattr(plots, "save_figure", lambda figure, path: (figures.append(figure), save(figure, path)))
     return figures
 
 
@@ -174,3 +174,23 @@ def test_threads_may_draw_at_once(tmp_path):
     for thread in threads:
         thread.join()
     assert len({path.read_bytes() for path in paths}) == 1
+
+
+def test_runs_in_one_frame(tmp_path, drawn):
+    runs = {"modern": [(1.0, 300.0), (2.0, 120.0)], "readme": [(1.5, 500.0)]}
+    plot_runs(runs, tmp_path / "runs.svg")
+    axes = drawn[0].axes[0]
+    assert [line.get_xydata().tolist() for line in axes.lines] == [[[1.0, 300.0], [2.0, 120.0]], [[1.5, 500.0]]]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["modern: 120.0", "readme: 500.0"]
+    assert (axes.get_yscale(), axes.get_xlim()[0], axes.get_ylabel()) == ("log", 0, "validation perplexity")
+    assert (tmp_path / "runs.svg").read_text().startswith("<?xml")
+
+
+def test_runs_without_points(tmp_path):
+    with pytest.raises(DataError, match="runs: expected validations of 'b', got none; let it train"):
+        plot_runs({"a": [(1.0, 2.0)], "b": []}, tmp_path / "runs.png")
+    with pytest.raises(DataError, match="runs: expected at least one, got none"):
+        plot_runs({}, tmp_path / "runs.png")
+    with pytest.raises(ConfigError, match="format: got 'txt'"):
+        plot_runs({"a": [(1.0, 2.0)]}, tmp_path / "runs.txt")
+    assert list(tmp_path.iterdir()) == []

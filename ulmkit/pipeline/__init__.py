@@ -11,7 +11,7 @@ from ulmkit.pipeline.classifiers import (
     validation_rows,
     watched,
 )
-from ulmkit.pipeline.data import DataOptions, evaluation_options, prepare, prepare_once, training_texts
+from ulmkit.pipeline.data import DataOptions, default_cache, evaluation_options, prepare, prepare_once, training_texts
 from ulmkit.pipeline.language_model_evaluation import (
     LanguageModelEvaluation,
     evaluate_language_model,
@@ -19,6 +19,7 @@ from ulmkit.pipeline.language_model_evaluation import (
 )
 from ulmkit.pipeline.language_models import find_finetuning_rate, finetune, pretrain, validation_perplexity
 from ulmkit.pipeline.linear_baselines import linear_baselines, texts_of
+from ulmkit.pipeline.modern import MODERN_PTB, MODERN_WIKITEXT2, ModernRecipe
 from ulmkit.pipeline.prediction import predict_backward, predict_outputs
 from ulmkit.pipeline.published import (
     AWD_LSTM_PTB,
@@ -44,6 +45,8 @@ __all__ = [
     "CLASSIFIER_TASKS",
     "CLASSIFY",
     "FINETUNE",
+    "MODERN_PTB",
+    "MODERN_WIKITEXT2",
     "MOS_PTB",
     "MOS_WIKITEXT2",
     "PRETRAIN",
@@ -51,9 +54,11 @@ __all__ = [
     "DataOptions",
     "LanguageModelEvaluation",
     "LanguageModelRecipe",
+    "ModernRecipe",
     "PublishedRecipe",
     "Report",
     "RunOptions",
+    "default_cache",
     "document_scores",
     "evaluate_language_model",
     "evaluation_options",

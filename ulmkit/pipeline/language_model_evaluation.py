@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ulmkit.config import check_positive, to_dict
+from ulmkit.config import check_choice, check_positive, to_dict
 from ulmkit.errors import ConfigError
 from ulmkit.evaluation import (
     CacheConfig,
@@ -27,6 +27,7 @@ from ulmkit.text.batches import LanguageModelBatches
 from ulmkit.text.corpus_builder import TRAINING_SPLITS
 from ulmkit.training import keep_freed_memory
 
+WAYS = ("plain", "cache", "dynamic", "dynamic + cache")
 STATISTICS_ROWS = 100
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, steps done, and steps in all."""
@@ -74,6 +75,7 @@ def evaluate_language_model(
     statistics: GradientStatistics | str | os.PathLike[str] | None = None,
     search_tokens: int = 30_000,
     statistics_batches: int = 200,
+    only: Sequence[str] | None = None,
     progress: Progress | None = None,
 ) -> LanguageModelEvaluation:
     """Perplexity of a part of a corpus, exact, in every way that is asked for.
@@ -84,10 +86,13 @@ def evaluate_language_model(
         dynamic: hyperparameters of dynamic evaluation.
         statistics: for it; None computes them on the training part; a file is read if it is there, else written.
         search_tokens: validation tokens to search on. statistics_batches: batches for statistics, at most.
-    Raises: ConfigError where a search has no validation part or statistics no training part; as `perplexity`.
+        only: which results to compute, of WAYS; None: all that there are hyperparameters for.
+    Raises: ConfigError where a search has no validation part or statistics no training part, and where `only` names a
+        result that there are no hyperparameters for; as `perplexity`.
     """
     check_positive("search_tokens", search_tokens)
     check_positive("statistics_batches", statistics_batches)
+    wanted = _wanted(only, cache is not False, dynamic is not None)
     rows = corpus.rows(split)
     stream = _stream(parts, corpus, None if split is None else (split,))
     context = first_context(parts.vocabulary)
@@ -100,15 +105,18 @@ def evaluate_language_model(
     def told(what: str) -> Callable[[int, int], None] | None:
         return None if progress is None else lambda done, total: progress(what, done, total)
 
-    results = {"plain": perplexity(parts.model, stream, progress=told("plain"), **options)}
+    results = {}
+    if "plain" in wanted:
+        results["plain"] = perplexity(parts.model, stream, progress=told("plain"), **options)
     if cache is True:
         cache = _searched(parts, corpus, context, search_tokens, told("search of the cache's values"))
-    if isinstance(cache, CacheConfig):
+    if isinstance(cache, CacheConfig) and "cache" in wanted:
         results["cache"] = cache_perplexity(parts.model, stream, cache, progress=told("cache"), **options)
-    if dynamic is not None:
+    if dynamic is not None and not wanted.isdisjoint(("dynamic", "dynamic + cache")):
         keep_freed_memory()
         found = _statistics(parts, corpus, dynamic, statistics, statistics_batches)
-        caches = {"dynamic": None} | ({"dynamic + cache": cache} if cache else {})
+        possible = {"dynamic": None, "dynamic + cache": cache or None}
+        caches = {name: mixed for name, mixed in possible.items() if name in wanted}
         both = dynamic_perplexities(
             parts.model,
             stream,
@@ -120,6 +128,17 @@ def evaluate_language_model(
         )
         results |= dict(zip(caches, both, strict=True))
     return LanguageModelEvaluation(results, cache or None, dynamic)
+
+
+def _wanted(only: Sequence[str] | None, with_cache: bool, with_dynamic: bool) -> set[str]:
+    """The results to compute."""
+    given = {"plain": True, "cache": with_cache, "dynamic": with_dynamic}
+    possible = [way for way in WAYS if all(given[part] for part in way.split(" + "))]
+    for name in only or ():
+        check_choice("only", name, WAYS)
+        if name not in possible:
+            raise ConfigError(f"only: got {name!r}, whose hyperparameters are not given; give them, or leave it out")
+    return set(possible if only is None else only)
 
 
 def training_statistics(

@@ -47,8 +47,8 @@ class RunOptions:
         seed: of initialisation, batches and dropout.
         folder: for checkpoints and the log; None keeps nothing. resume: go on from its checkpoint.
         progress: who is told how it goes, None for silence.
-        validations: how often the stage validates, evenly spread; the last time is at its end. In a budget of minutes
-            those that would take more than a tenth of it are left out.
+        validations: how often the stage validates, evenly spread, or an interval, such as Budget(epochs=1); the last
+            time is at its end. In a budget of minutes those that would take more than a tenth of it are left out.
         valid_tokens: how much validation text a language model reads for it; None: 300,000 tokens, in a budget of
             minutes at most 20,000 for each. `evaluate` reads all, exactly.
         accumulation: batches of one optimizer step.
@@ -66,7 +66,7 @@ class RunOptions:
     folder: str | os.PathLike[str] | None = None
     resume: bool = False
     progress: Progress | None = None
-    validations: int = 5
+    validations: int | Budget = 5
     valid_tokens: int | None = None
     accumulation: int = 1
     restore_best: bool = False
@@ -78,7 +78,8 @@ class RunOptions:
         check_choice("precision", self.precision, PRECISIONS)
         check_choice("backend", self.backend, ("auto", *BACKENDS))
         check_not_negative("seed", self.seed)
-        check_positive("validations", self.validations)
+        if not isinstance(self.validations, Budget):
+            check_positive("validations", self.validations)
         if self.valid_tokens is not None:
             check_positive("valid_tokens", self.valid_tokens)
 

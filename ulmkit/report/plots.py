@@ -1,31 +1,24 @@
 """Figures: training curves, comparisons of scores, and the search for a learning rate.
 
-Drawn on `matplotlib.figure.Figure` without pyplot: no window, no global state, safe in any thread and on a server.
 Every function writes one file, whole or not at all; its suffix names the format (.png, .svg or .pdf).
 """
 
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from ulmkit.config import check_choice
 from ulmkit.errors import DataError, did_you_mean
-from ulmkit.files import atomic_write
-from ulmkit.report.curves import Histories, Panel, Stage, panels
+from ulmkit.report.curves import Histories, Panel, Point, Stage, panels
+from ulmkit.report.drawing import TEXT, new_figure, note, percent, perplexity_axis, save_figure, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.axis import Axis
     from matplotlib.figure import Figure, SubFigure
     from matplotlib.lines import Line2D
 
 Interval = tuple[float, float]
 
-_FORMATS = ("png", "svg", "pdf")
-_DOTS_PER_INCH = 150
 _TRAINING, _VALIDATION, _FIRST, _OTHERS = "#7fa8d1", "#c8500a", "#1f6fb4", "#aeb6bd"
-_TEXT, _FAINT = "#333333", "#e3e6e9"
 _WIDE, _BAR_INCHES = 7.2, 0.45
 
 
@@ -37,9 +30,34 @@ def plot_training(histories: Histories, path: str | os.PathLike[str]) -> None:
         file cannot be written.
     """
     found = panels(histories)
-    figure = _figure(path, width=max(_WIDE, 4.2 * len(found)), height=3.8)
+    figure = new_figure(path, width=max(_WIDE, 4.2 * len(found)), height=3.8)
     _draw_panels(figure, found)
-    _save(figure, path)
+    save_figure(figure, path)
+
+
+def plot_runs(runs: Mapping[str, Sequence[Point]], path: str | os.PathLike[str]) -> None:
+    """Validation perplexity over minutes of several runs, in one frame.
+
+    Args: runs: by name, (minutes since the start, perplexity) in order of time. path: file to write.
+    Raises: DataError if there are no runs or one has no points; ConfigError for a format that is not known; FolderError
+        if the file cannot be written.
+    """
+    if not runs:
+        raise DataError("runs: expected at least one, got none")
+    for name, points in runs.items():
+        if not points:
+            raise DataError(f"runs: expected validations of {name!r}, got none; let it train until the first")
+    figure = new_figure(path, width=_WIDE, height=4.2)
+    axes = figure.subplots()
+    tidy(axes, "both")
+    perplexity_axis(axes)
+    for name, points in runs.items():
+        axes.plot(*zip(*points, strict=True), "o-", markersize=3, linewidth=1.5, label=f"{name}: {points[-1][1]:.1f}")
+    axes.set_xlim(left=0)
+    axes.set_xlabel("minutes since the start")
+    axes.set_ylabel("validation perplexity")
+    axes.legend(frameon=False, loc="upper right", fontsize=9, labelcolor=TEXT, title="last value", title_fontsize=9)
+    save_figure(figure, path)
 
 
 def plot_comparison(
@@ -62,9 +80,9 @@ def plot_comparison(
         ConfigError for a format that is not known; FolderError if the file cannot be written.
     """
     _check_scores(scores, intervals or {})
-    figure = _figure(path, width=_WIDE, height=1.1 + _BAR_INCHES * len(scores))
+    figure = new_figure(path, width=_WIDE, height=1.1 + _BAR_INCHES * len(scores))
     _draw_bars(figure.subplots(), scores, intervals or {}, measure, title)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def plot_quickstart(
@@ -94,14 +112,14 @@ def plot_quickstart(
     for name, bars in scores.items():
         _check_scores(bars, intervals.get(name, {}))
     heights = [3.8, 1.1 + _BAR_INCHES * max(map(len, scores.values()))]
-    figure = _figure(path, width=max(10.0, 4.2 * len(found), 5.0 * len(scores)), height=sum(heights) + 0.3)
+    figure = new_figure(path, width=max(10.0, 4.2 * len(found), 5.0 * len(scores)), height=sum(heights) + 0.3)
     upper, lower = figure.subfigures(2, 1, height_ratios=heights, hspace=0.03, squeeze=False)[:, 0]
     _draw_panels(upper, found)
     for axes, (name, bars) in zip(lower.subplots(1, len(scores), squeeze=False)[0], scores.items(), strict=True):
         _draw_bars(axes, bars, intervals.get(name, {}), "accuracy on held-out documents", name)
     if title:
-        figure.suptitle(title, fontsize=12, color=_TEXT)
-    _save(figure, path)
+        figure.suptitle(title, fontsize=12, color=TEXT)
+    save_figure(figure, path)
 
 
 def plot_lr_find(
@@ -128,21 +146,21 @@ def plot_lr_find(
             raise DataError(
                 f"{name}: expected one for each of the rates, at least one; got {len(values)}, {len(rates)}"
             )
-    figure = _figure(path, width=_WIDE, height=4.0)
+    figure = new_figure(path, width=_WIDE, height=4.0)
     axes = figure.subplots()
-    _tidy(axes, "both")
+    tidy(axes, "both")
     axes.plot(rates, losses, color=_TRAINING, linewidth=1, label="each step")
     if smoothed is not None:
         axes.plot(rates, smoothed, color=_VALIDATION, linewidth=2, label="running mean")
-        axes.legend(frameon=False, loc="lower left", fontsize=9, labelcolor=_TEXT)
+        axes.legend(frameon=False, loc="lower left", fontsize=9, labelcolor=TEXT)
     axes.set_xscale("log")
     axes.set_xlabel("learning rate")
     axes.set_ylabel("training loss")
     axes.set_ylim(*_range_without_divergence(losses if smoothed is None else smoothed))
     for number, (name, rate) in enumerate(sorted(suggestions.items(), key=lambda item: item[1])):
-        axes.axvline(rate, color=_TEXT, linewidth=1, linestyle="--")
-        _note(axes, f"{name}: {rate:.1e}", (rate, 1), (4, -13 - 15 * number), top=True)
-    _save(figure, path)
+        axes.axvline(rate, color=TEXT, linewidth=1, linestyle="--")
+        note(axes, f"{name}: {rate:.1e}", (rate, 1), (4, -13 - 15 * number), top=True)
+    save_figure(figure, path)
 
 
 def _range_without_divergence(losses: Sequence[float]) -> Interval:
@@ -172,29 +190,24 @@ def _draw_panels(figure: "Figure | SubFigure", found: Sequence[Panel]) -> None:
 
 def _draw_panel(axes: "Axes", panel: Panel) -> None:
     """Curves of consecutive stages over the minutes of the whole run, each stage named at its start."""
-    _tidy(axes, "y")
+    tidy(axes, "y")
     if panel.logarithmic:
-        from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
-
-        axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-        axes.yaxis.set_minor_formatter(NullFormatter())
+        perplexity_axis(axes)
     curves: dict[str, Line2D] = {}
     for number, stage in enumerate(panel.stages):
         curves |= _draw_stage(axes, stage, panel.is_share)
         # names in two rows, so that a short stage's and its successor's do not meet
-        _note(axes, stage.name, (stage.start, 1), (3, 4 + 12 * (number % 2)), top=True)
+        note(axes, stage.name, (stage.start, 1), (3, 4 + 12 * (number % 2)), top=True)
         if number:
-            axes.axvline(stage.start, color=_TEXT, linewidth=0.8, linestyle=":")
+            axes.axvline(stage.start, color=TEXT, linewidth=0.8, linestyle=":")
     if panel.stages[-1].stop > panel.stages[0].start:
         axes.set_xlim(panel.stages[0].start, panel.stages[-1].stop)
     if panel.is_share:
-        _percent(axes.yaxis)
+        percent(axes.yaxis)
         axes.set_ylim(0, 1)
     axes.set_xlabel("minutes since the start")
     axes.set_ylabel(panel.axis)
-    axes.legend(list(curves.values()), list(curves), frameon=False, loc="upper right", fontsize=9, labelcolor=_TEXT)
+    axes.legend(list(curves.values()), list(curves), frameon=False, loc="upper right", fontsize=9, labelcolor=TEXT)
 
 
 def _draw_stage(axes: "Axes", stage: Stage, is_share: bool) -> "dict[str, Line2D]":
@@ -207,38 +220,15 @@ def _draw_stage(axes: "Axes", stage: Stage, is_share: bool) -> "dict[str, Line2D
         (curves["validation"],) = axes.plot(*points, "o-", color=_VALIDATION, markersize=4, linewidth=1.6)
         last = stage.validation[-1][1]
         figure = f"{last:.1%}" if is_share else f"{last:,.0f}" if last >= 100 else f"{last:.3g}"
-        _note(axes, figure, stage.validation[-1], (-4, 6), horizontal="right")
+        note(axes, figure, stage.validation[-1], (-4, 6), horizontal="right")
     return curves
-
-
-def _note(
-    axes: "Axes",
-    text: str,
-    place: tuple[float, float],
-    shift: tuple[float, float],
-    *,
-    top: bool = False,
-    horizontal: Literal["left", "right"] = "left",
-) -> None:
-    """Text beside a place, `shift` points away. place: in data coordinates; with `top`, y is 1 at the frame's top."""
-    axes.annotate(
-        text,
-        place,
-        xycoords=("data", "axes fraction") if top else "data",
-        xytext=shift,
-        textcoords="offset points",
-        horizontalalignment=horizontal,
-        fontsize=9,
-        color=_TEXT,
-        bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.8},
-    )
 
 
 def _draw_bars(
     axes: "Axes", scores: Mapping[str, float], intervals: Mapping[str, Interval], measure: str, title: str
 ) -> None:
     """Horizontal bars from 0 to 1, first score on top, each with its figure, and its interval as a thin line."""
-    _tidy(axes, "x")
+    tidy(axes, "x")
     names = list(scores)
     places = range(len(names))
     axes.barh(places, list(scores.values()), height=0.62, color=[_FIRST] + [_OTHERS] * (len(names) - 1))
@@ -246,7 +236,7 @@ def _draw_bars(
         score = scores[name]
         low, high = intervals.get(name, (score, score))
         if name in intervals:
-            axes.plot([low, high], [place, place], color=_TEXT, linewidth=1.4, marker="|", markersize=7)
+            axes.plot([low, high], [place, place], color=TEXT, linewidth=1.4, marker="|", markersize=7)
         inside = high > 0.85
         axes.text(
             min(low, score) - 0.015 if inside else high + 0.015,
@@ -255,44 +245,11 @@ def _draw_bars(
             va="center",
             ha="right" if inside else "left",
             fontsize=10,
-            color="white" if inside and place == 0 else _TEXT,
+            color="white" if inside and place == 0 else TEXT,
         )
     axes.set_yticks(places, names)
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.set_xlim(0, 1)
-    _percent(axes.xaxis)
+    percent(axes.xaxis)
     axes.set_xlabel(f"{measure} (line: 95% interval)" if intervals else measure)
-    axes.set_title(title, fontsize=10, color=_TEXT, loc="left")
-
-
-def _percent(axis: "Axis") -> None:
-    from matplotlib.ticker import PercentFormatter
-
-    axis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-
-
-def _tidy(axes: "Axes", grid: Literal["x", "y", "both"]) -> None:
-    """A plain frame with faint lines behind the drawing."""
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.set_axisbelow(True)
-    axes.grid(axis=grid, color=_FAINT, linewidth=0.8)
-    axes.tick_params(colors=_TEXT, labelsize=9)
-    axes.xaxis.label.set(color=_TEXT, fontsize=10)
-    axes.yaxis.label.set(color=_TEXT, fontsize=10)
-
-
-def _figure(path: str | os.PathLike[str], width: float, height: float) -> "Figure":
-    """An empty figure, sizes in inches. The path is checked here, before anything is drawn."""
-    from matplotlib.figure import Figure
-
-    check_choice("format", _format(path), _FORMATS)
-    return Figure(figsize=(width, height), layout="constrained", facecolor="white")
-
-
-def _format(path: str | os.PathLike[str]) -> str:
-    return Path(path).suffix.removeprefix(".").lower()
-
-
-def _save(figure: "Figure", path: str | os.PathLike[str]) -> None:
-    with atomic_write(path, "wb") as file:
-        figure.savefig(file, format=_format(path), dpi=_DOTS_PER_INCH)
+    axes.set_title(title, fontsize=10, color=TEXT, loc="left")

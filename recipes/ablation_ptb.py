@@ -1,0 +1,177 @@
+"""What each part of AWD-LSTM is worth: the ablation table of Merity et al. 2017 on Penn Treebank.
+
+    python recipes/ablation_ptb.py --data PLACE [--out FOLDER] [--scale reduced|full|tiny] [--seeds N] [--jobs N]
+        [--rows NAME ...] [--test] [--device NAME] [--precision NAME] [--json FILE]
+
+Each row is the full model less one part, trained `--seeds` times, each in a folder of its own; those that are done are
+kept, and the same command goes on with the others, `--jobs` at a time as processes of one thread each.
+
+full: the paper's sizes and epochs, on all of the text; for a GPU. reduced: embedding 200, hidden 400, the first tenth
+of the training text, whose words are the vocabulary; see REDUCED for what else differs, and why. tiny: to see that it
+works. Figures of different scales are not comparable; the order of the rows is what the table is about.
+
+Source: Merity, Keskar & Socher 2017, arXiv:1708.02182, table 4.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from ablation_rows import ROWS, SCALES, AblationRow, Scale
+from ablation_table import measured_rows, print_table
+from command import make_parser, run_main, set_threads
+from corpora import PTB, open_corpus
+from figures import Figures, Ways
+from stages import begin_run, run_settings, train_stages
+
+from ulmkit.config import check_choice, check_positive
+from ulmkit.errors import TrainingError
+from ulmkit.evaluation import CACHE_PTB_PAPER, DYNAMIC_PTB
+from ulmkit.files import atomic_write, read_json, write_json
+from ulmkit.hub import read_config
+from ulmkit.pipeline import RunOptions
+from ulmkit.report import write_measurements
+from ulmkit.text import EncodedCorpus
+from ulmkit.training import Budget
+
+RESULT_FILE = "result.json"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command. Raises: ConfigError, DataError, FolderError; TrainingError where a run failed, naming its output."""
+    options = _read_options(arguments)
+    scale = SCALES[options.scale]
+    if options.worker:
+        name, seed = options.worker
+        set_threads(1)
+        corpus = open_corpus(str(options.out / "text"), PTB)
+        run_one(options.out, corpus, scale, ROWS[name], int(seed), options)
+        return
+    _write_text(options.out / "text", open_corpus(options.data, PTB), scale.text_fraction)
+    names = list(dict.fromkeys(ROWS[name].run for name in options.rows))
+    _run_all([(name, seed) for seed in range(options.seeds) for name in names], options)
+    results = {
+        name: [read_json(run_folder(options.out, ROWS[name].run, seed) / RESULT_FILE) for seed in range(options.seeds)]
+        for name in options.rows
+    }
+    print_table(results, scale)
+    if options.json:
+        details = {"scale": options.scale, "seeds": options.seeds, "runs": results}
+        write_measurements(options.json, "ablation_ptb", measured_rows(results), details)
+
+
+def run_folder(out: Path, name: str, seed: int) -> Path:
+    """Where the run of a row with a seed is kept."""
+    return out / f"{name.replace(' ', '-').replace('/', '-')}-{seed}"
+
+
+def run_one(
+    out: Path, corpus: EncodedCorpus, scale: Scale, row: AblationRow, seed: int, options: argparse.Namespace
+) -> None:
+    """Train and judge a row's model, and write its result."""
+    folder = run_folder(out, row.name, seed)
+    run = RunOptions(
+        device=options.device,
+        precision=options.precision,
+        seed=seed,
+        validations=Budget(epochs=1),
+        restore_best=True,
+    )
+    sizes, stages = row.plan(scale)
+    begin_run(folder, run_settings(corpus, sizes, stages, run))
+    folders = train_stages(folder, corpus, sizes, stages, run)
+    figures, ways = Figures(folder, corpus, run), Ways(names=["plain"], cache=CACHE_PTB_PAPER, dynamic=DYNAMIC_PTB)
+    facts = {name: read_config(place)["facts"] for name, place in folders.items()}
+    write_json(
+        folder / RESULT_FILE,
+        {
+            "row": row.name,
+            "seed": seed,
+            "perplexity": {
+                stage: {
+                    split: figures.evaluate(stage, split, ways)[0]["perplexity"]
+                    for split in (("valid", "test") if options.test else ("valid",))
+                }
+                for stage in dict.fromkeys((next(iter(folders)), list(folders)[-1]))
+            },
+            "minutes": {name: found["minutes"] for name, found in facts.items()},
+            "epochs": {name: found["epochs"] for name, found in facts.items()},
+            "stopped_because": {name: found["stopped_because"] for name, found in facts.items()},
+        },
+    )
+
+
+def _read_options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = make_parser(__doc__)
+    parser.add_argument("--data", required=True, metavar="PLACE", help="folder, prepared corpus, or 'download'")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="of all runs (ablation-SCALE)")
+    parser.add_argument("--scale", default="reduced", help=", ".join(SCALES))
+    parser.add_argument("--seeds", type=int, default=3, help="runs of each row (3)")
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time (1)")
+    parser.add_argument("--rows", nargs="+", default=list(ROWS), metavar="NAME", help=f"(all) {', '.join(ROWS)}")
+    parser.add_argument("--test", action="store_true", help="judge on the test set too; for once, at the end")
+    parser.add_argument("--worker", nargs=2, help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    check_choice("scale", options.scale, SCALES)
+    for name in options.rows:
+        check_choice("rows", name, ROWS)
+    for name in ("seeds", "jobs"):
+        check_positive(name, getattr(options, name))
+    options.out = options.out or Path(f"ablation-{options.scale}")
+    return options
+
+
+def _write_text(folder: Path, corpus: EncodedCorpus, fraction: float) -> None:
+    """The corpus as text files, of the training text the first `fraction`, to the end of its last line."""
+    end_of_line = corpus.vocabulary.eos_id
+    for split in ("train", "valid", "test"):
+        stream = corpus.stream(corpus.rows(split))
+        ids = stream.read(0, len(stream))
+        if split == "train":
+            ends = (ids == end_of_line).nonzero()[0] + 1
+            ids = ids[: ends[min(len(ends) - 1, ends.searchsorted(fraction * len(ids)))]]
+        with atomic_write(folder / f"{split}.txt") as file:
+            file.write(corpus.tokenizer.detokenize(corpus.vocabulary.decode(ids)) + "\n")
+
+
+def _run_all(runs: Sequence[tuple[str, int]], options: argparse.Namespace) -> None:
+    """Each run in a process of its own; those that are done find it so at once."""
+    missing = [run for run in runs if not _is_done(run_folder(options.out, *run), options.test)]
+    print(f"{len(runs) - len(missing)} of {len(runs)} runs are done", flush=True)
+    with ThreadPoolExecutor(options.jobs) as pool:
+        failed = [path for path in pool.map(lambda run: _start(*run, options), missing) if path is not None]
+    if failed:
+        raise TrainingError(f"{failed[0].parent}: expected the run to end well, got what {failed[0]} says")
+
+
+def _is_done(folder: Path, with_test: bool) -> bool:
+    path = folder / RESULT_FILE
+    return path.is_file() and (
+        not with_test or all("test" in found for found in read_json(path)["perplexity"].values())
+    )
+
+
+def _start(name: str, seed: int, options: argparse.Namespace) -> Path | None:
+    """Run a worker. Returns: its output if it failed."""
+    folder = run_folder(options.out, name, seed)
+    log = options.out / "output" / f"{folder.name}.txt"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, __file__, "--data", options.data, "--out", str(options.out), "--scale", options.scale]
+    command += ["--device", options.device, "--precision", options.precision, "--worker", name, str(seed)]
+    with open(log, "w", encoding="utf-8") as file:
+        status = subprocess.run(
+            [*command, *(["--test"] if options.test else [])],
+            stdout=file,
+            stderr=file,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        ).returncode
+    print(f"{name}, seed {seed}: {'done' if status == 0 else f'ended with status {status}'}", flush=True)
+    return log if status else None
+
+
+if __name__ == "__main__":
+    run_main(main)

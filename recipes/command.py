@@ -1,0 +1,39 @@
+"""What the commands of all recipes have in common: options of the machine, and how they end."""
+
+import argparse
+import sys
+from collections.abc import Callable
+
+import torch
+
+from ulmkit.config import check_positive
+from ulmkit.errors import UlmkitError
+
+
+def make_parser(description: str | None) -> argparse.ArgumentParser:
+    """A parser that shows the module's text as it stands, with --threads, --device, --precision and --json."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, help="of torch (all cores)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument("--precision", default="auto", help="of training: auto, fp32 or bf16")
+    parser.add_argument("--json", metavar="FILE", help="write the figures to this file")
+    return parser
+
+
+def set_threads(threads: int | None) -> None:
+    """Have torch use so many threads, None for as many as it takes by itself."""
+    if threads is not None:
+        check_positive("threads", threads)
+        torch.set_num_threads(threads)
+
+
+def run_main(main: Callable[[], None]) -> None:
+    """Run a recipe: Ctrl-C and mistakes end it with one line, and with 130 and 2."""
+    try:
+        main()
+    except KeyboardInterrupt as stopped:
+        print(f"\n{stopped or 'stopped'}; the same command goes on", file=sys.stderr)
+        sys.exit(130)
+    except UlmkitError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,143 @@
+"""The ablation table, tiny: what each row changes, runs that are kept, the order of rows."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import ablation_ptb
+import pytest
+from ablation_ptb import main, run_folder
+from ablation_rows import FULL, ROWS, SCALES
+from ablation_table import figures, rank_correlation, ranks
+from conftest import RECIPES
+from safetensors.torch import load_file
+
+from ulmkit.errors import ConfigError, TrainingError
+from ulmkit.files import read_json
+from ulmkit.pipeline import AWD_LSTM_PTB_PAPER
+
+
+def test_what_the_full_model_is():
+    sizes, stages = ROWS[FULL].plan(SCALES["full"])
+    assert sizes == AWD_LSTM_PTB_PAPER.sizes
+    assert [stage.recipe for stage in stages] == [AWD_LSTM_PTB_PAPER.main, AWD_LSTM_PTB_PAPER.tuning]
+    assert {stage.budget.epochs for stage in stages} == {750}
+    reduced = SCALES["reduced"].recipe.sizes
+    assert (reduced.embedding_size, reduced.hidden_size, reduced.layers) == (200, 400, 3)
+
+
+@pytest.mark.parametrize("scale", list(SCALES))
+@pytest.mark.parametrize(
+    ("name", "changed"),
+    [
+        ("variable lengths", {"bptt_std": 0.0}),
+        ("embedding dropout", {"embedding_dropout": 0.0}),
+        ("weight decay", {"weight_decay": 0.0}),
+        ("AR/TAR", {"ar": 0.0, "tar": 0.0}),
+        ("weight drop", {"weight_dropout": 0.0}),
+        ("full-size embedding", {"embedding_size": None}),
+    ],
+)
+def test_each_row_changes_its_part_alone_in_both_stages(scale: str, name: str, changed: dict):
+    def flat(row: str) -> list[dict[str, Any]]:
+        sizes, stages = ROWS[row].plan(SCALES[scale])
+        return [{**vars(sizes), **vars(s.recipe), **vars(s.recipe.optimizer), "optimizer": None} for s in stages]
+
+    full, less = flat(FULL), flat(name)
+    for before, after in zip(full, less, strict=True):
+        different = {key: after[key] for key in before if before[key] != after[key]}
+        expected = {key: before["hidden_size"] if value is None else value for key, value in changed.items()}
+        assert different == expected
+
+
+def test_without_averaging_the_rate_is_halved():
+    _, stages = ROWS["NT-ASGD"].plan(SCALES["full"])
+    assert [stage.recipe.peak_rate for stage in stages] == [30, 15, 7.5, 3.75, 1.875, 0.9375]
+    assert {stage.recipe.optimizer.name for stage in stages} == {"sgd"}
+    assert {(stage.recipe.patience, stage.recipe.patience_rule) for stage in stages} == {(5, "non_monotone")}
+
+
+def test_orders():
+    assert ranks({"a": 60.0, "b": 50.0, "c": 60.0, "d": 70.0}) == {"a": 2, "b": 1, "c": 2, "d": 4}
+    first = {"a": 1.0, "b": 2.0, "c": 3.0}
+    assert rank_correlation(first, {"c": 9.0, "b": 8.0, "a": 7.0}) == pytest.approx(1.0)
+    assert rank_correlation(first, {"c": 7.0, "b": 8.0, "a": 9.0}) == pytest.approx(-1.0)
+    assert rank_correlation({"a": 1.0, "b": 2.0}, {"a": 1.0, "b": 2.0}) is None
+
+
+def test_the_row_without_fine_tuning_is_the_full_models_first_stage():
+    run = {"perplexity": {"main": {"valid": 9.0, "test": 8.0}, "tuning": {"valid": 7.0}}}
+    results = {FULL: [run], "fine-tuning": [run]}
+    assert figures(results, FULL, "valid") == [7.0]
+    assert figures(results, "fine-tuning", "valid") == [9.0]
+    assert figures(results, "fine-tuning", "test") == [8.0]
+    assert figures(results, FULL, "test") == []
+
+
+@pytest.fixture(scope="module")
+def run(text: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Options of a tiny table that has been run."""
+    out = tmp_path_factory.mktemp("ablation") / "out"
+    options = ["--data", text, "--out", out, "--scale", "tiny", "--seeds", 1, "--precision", "fp32", "--device", "cpu"]
+    options = [*map(str, options), "--rows", FULL, "fine-tuning", "weight drop"]
+    main([*options, "--jobs", "2", "--json", f"{out}.json"])
+    return options
+
+
+def test_the_table(run: list[str], text: Path, capsys: pytest.CaptureFixture[str]):
+    out = Path(run[3])
+    found = read_json(f"{out}.json")
+    assert [row["case"] for row in found["rows"]] == [
+        "without nothing, valid",
+        "without fine-tuning, valid",
+        "without weight drop, valid",
+    ]
+    assert [row["peer"] for row in found["rows"]] == [60.0, 60.7, 71.1]
+    assert [row["place_in_paper"] for row in found["rows"]] == [1, 2, 3]
+    assert sorted(row["place"] for row in found["rows"]) == [1, 2, 3]
+    lines = [(folder / "train.txt").read_text().splitlines() for folder in (text, out / "text")]
+    assert lines[1] == lines[0][: len(lines[1])]
+    assert len(lines[1]) in range(len(lines[0]) // 2 - 5, len(lines[0]) // 2 + 5)
+    main(run)
+    told = capsys.readouterr().out
+    assert "2 of 2 runs are done" in told
+    assert "rank correlation" in told
+
+
+def test_a_killed_run_goes_on_to_the_same_weights(run: list[str], tmp_path: Path):
+    """Its worker is killed with it."""
+    options = [*run[:2], "--out", str(tmp_path / "out"), *run[4:-3], FULL]
+    command = [sys.executable, str(RECIPES / "ablation_ptb.py"), *options]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    folder = run_folder(tmp_path / "out", FULL, 0)
+    while not (folder / "main" / "config.json").exists() and process.poll() is None:
+        time.sleep(0.002)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait(timeout=60)
+    assert not (folder / "result.json").exists()
+    main(options)
+    whole = run_folder(Path(run[3]), FULL, 0)
+    weights = [load_file(place / "tuning" / "model.safetensors") for place in (whole, folder)]
+    for name, tensor in weights[0].items():
+        assert tensor.numpy().tobytes() == weights[1][name].numpy().tobytes(), name
+    results = [read_json(place / "result.json")["perplexity"] for place in (whole, folder)]
+    assert results[0] == results[1]
+
+
+def test_a_run_that_fails_is_named(run: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(ablation_ptb.sys, "executable", "false")
+    with pytest.raises(TrainingError, match=r"expected the run to end well, got what .*full-model-0.txt says"):
+        main([*run[:2], "--out", str(tmp_path / "out"), *run[4:-3], FULL])
+
+
+def test_what_is_refused(run: list[str]):
+    with pytest.raises(ConfigError, match="rows: got 'weight-drop'; did you mean 'weight drop'"):
+        main([*run[:-3], "weight-drop"])
+    with pytest.raises(ConfigError, match="scale: got 'small'; there are: reduced, full, tiny"):
+        main([*run, "--scale", "small"])
+    with pytest.raises(ConfigError, match="jobs: expected a number above 0, got 0"):
+        main([*run, "--jobs", "0"])

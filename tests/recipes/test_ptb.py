@@ -1,0 +1,192 @@
+"""The recipe of Penn Treebank, small: its figures, stopping and going on, its table and what it refuses."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import RECIPES, write_corpus
+from ptb import TASK
+from safetensors.torch import load_file
+from stages import begin_run, read_curve
+from word_level import plan_stages, run_word_level
+
+from ulmkit.errors import ConfigError, FolderError
+from ulmkit.files import read_json
+from ulmkit.pipeline import AWD_LSTM_PTB, AWD_LSTM_PTB_PAPER, MODERN_PTB
+from ulmkit.training import Budget
+
+EPOCHS = 5
+SMALL = ["--quick", "--precision", "fp32", "--device", "cpu", "--statistics-batches", "2"]
+
+
+def ptb(*arguments: Any) -> None:
+    run_word_level(TASK, None, [str(argument) for argument in arguments])
+
+
+def command(*arguments: Any) -> list[str]:
+    return [sys.executable, str(RECIPES / "ptb.py"), *map(str, arguments), "--threads", "1"]
+
+
+@pytest.fixture(scope="module")
+def readme(text: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of the README's recipe, both stages, with everything that can be asked for."""
+    out = tmp_path_factory.mktemp("ptb") / "readme"
+    ptb("--data", text, "--out", out, *SMALL, "--recipe", "readme", "--epochs", EPOCHS, "--test",
+        "--json", out.with_suffix(".json"), "--plot", out.with_suffix(".png"))  # fmt: skip
+    return out
+
+
+def test_all_figures_of_a_published_recipe(readme: Path):
+    found = read_json(readme.with_suffix(".json"))
+    ways = ["plain", "cache", "dynamic", "dynamic + cache", "original's arithmetic"]
+    expected = [("valid", "main", way) for way in (ways[0], ways[-1])] + [("valid", "tuning", way) for way in ways]
+    expected += [("test", stage, way) for _, stage, way in expected]
+    assert [(e["split"], e["stage"], e["way"]) for e in found["evaluation"]] == expected
+    assert all(1 < entry["perplexity"] < 60 for entry in found["evaluation"])
+    exact, original = (found["evaluation"][number] for number in (2, 6))
+    assert original["tokens"] == exact["tokens"] // 10 * 10 - 10
+    assert original["settings"] == {"rows": 10}
+    assert [e["settings"] for e in found["evaluation"] if e["way"] == ways[-1]][-1] == {"rows": 1}
+    rows = {row["case"]: row for row in found["rows"]}
+    assert rows["test, readme, tuning stage, cache"]["peer"] == 52.5
+    assert rows["valid, readme, main stage, plain"]["peer"] == 61.2
+    assert rows["valid, readme, tuning stage, dynamic + cache"]["peer"] is None
+    assert not any(row["is_reproduction"] for row in rows.values())
+    assert found["run"]["minutes"].keys() == {"main", "tuning"}
+    assert found["run"]["seed"] == 141
+    assert found["machine"]["cores"] >= 1
+
+
+def test_the_curve_goes_through_both_stages(readme: Path):
+    curve = read_json(readme.with_suffix(".json"))["curve"]
+    assert curve == read_curve(readme)
+    assert [row["stage"] for row in curve] == ["main"] * EPOCHS + ["tuning"] * EPOCHS
+    assert [row["minutes"] for row in curve] == sorted(row["minutes"] for row in curve)
+    tokens = [row["tokens"] for row in curve]
+    assert tokens == [tokens[0] * times for times in range(1, 2 * EPOCHS + 1)]
+    assert readme.with_suffix(".png").stat().st_size > 1000
+
+
+def test_figures_that_are_there_are_not_computed_again(readme: Path, text: Path, monkeypatch: pytest.MonkeyPatch):
+    """Nor is anything trained."""
+    import figures
+    import stages
+
+    def work(*_: object, **__: object) -> None:
+        raise AssertionError("work was done")
+
+    for module, name in ((figures, "evaluate_language_model"), (figures, "perplexity"), (stages, "finetune")):
+        monkeypatch.setattr(module, name, work)
+    before = read_json(readme.with_suffix(".json"))
+    again = readme.with_name("again.json")
+    ptb("--data", text, "--out", readme, *SMALL, "--recipe", "readme", "--epochs", EPOCHS, "--test", "--json", again)
+    assert read_json(again)["evaluation"] == before["evaluation"]
+    with pytest.raises(AssertionError, match="work was done"):
+        ptb("--data", text, "--out", readme, *SMALL[:-1], 3, "--recipe", "readme", "--epochs", EPOCHS)
+
+
+def test_the_table(readme: Path, text: Path, capsys: pytest.CaptureFixture[str]):
+    ptb("--data", text, "--out", readme, *SMALL, "--recipe", "readme", "--epochs", EPOCHS)
+    lines = capsys.readouterr().out.splitlines()
+    cache = next(line for line in lines if line.startswith("awd-lstm-lm README + cache pointer"))
+    assert "53.2 / 52.5" in cache
+    assert "/ - (reduced, other text)" in cache
+    paper = next(line for line in lines if line.startswith("AWD-LSTM paper + continuous cache"))
+    assert "not yet run at full length" in paper
+    assert any(
+        line.startswith("reduced: 5 epochs a stage, a tiny model (5 + 5 epochs read), seed 141") for line in lines
+    )
+    assert any("not the published corpus PTB" in line and "for 929,589" in line for line in lines)
+    assert any(line.startswith("readme, tuning stage: original's arithmetic") for line in lines)
+
+
+def test_other_settings_are_refused(readme: Path, text: Path, tmp_path: Path):
+    run = ["--data", text, "--out", readme, *SMALL, "--recipe", "readme"]
+    with pytest.raises(ConfigError, match=r"stages.main.budget.epochs: was 5.0, now 9.0\); give the same, or another"):
+        ptb(*run, "--epochs", 9)
+    with pytest.raises(ConfigError, match=r"begun with other settings \(seed: was 141, now 5\)"):
+        ptb(*run, "--epochs", EPOCHS, "--seed", 5)
+    with pytest.raises(ConfigError, match="recipe: got 'readmi'; did you mean 'readme'"):
+        ptb("--data", text, "--out", tmp_path / "run", "--recipe", "readmi")
+    with pytest.raises(ConfigError, match="epochs: expected a number above 0, got 0"):
+        ptb("--data", text, "--out", tmp_path / "run", "--epochs", 0)
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(FolderError, match="is already there and is no run of this recipe; choose another --out"):
+        begin_run(tmp_path, {"seed": 1})
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_stopped_and_killed_runs_go_on_to_the_same_figures(readme: Path, text: Path, tmp_path: Path):
+    """Ctrl-C in the first stage, SIGKILL in the second, SIGKILL between evaluations."""
+    out = tmp_path / "run"
+    arguments = command("--data", text, "--out", out, *SMALL, "--recipe", "readme", "--epochs", EPOCHS, "--test")
+
+    def stopped_when(path: Path, how: signal.Signals) -> int:
+        process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=dict(os.environ))
+        while not path.exists() and process.poll() is None:
+            time.sleep(0.002)
+        process.send_signal(how)
+        process.communicate(timeout=120)
+        return process.returncode
+
+    assert stopped_when(out / "main.training" / "training_log.csv", signal.SIGINT) == 130
+    assert not (out / "main").exists()
+    assert list((out / "main.training").glob("checkpoint-*"))
+    assert stopped_when(out / "tuning.training" / "training_log.csv", signal.SIGKILL) == -signal.SIGKILL
+    assert (out / "main" / "config.json").is_file()
+    assert not (out / "tuning").exists()
+    assert stopped_when(out / "evaluation.json", signal.SIGKILL) == -signal.SIGKILL
+    assert 0 < len(read_json(out / "evaluation.json")) < 14
+    whole = out.with_suffix(".json")
+    subprocess.run([*arguments, "--json", str(whole)], check=True, capture_output=True)
+    for stage in ("main", "tuning"):
+        weights = [load_file(folder / stage / "model.safetensors") for folder in (readme, out)]
+        for name, tensor in weights[0].items():
+            assert tensor.numpy().tobytes() == weights[1][name].numpy().tobytes(), (stage, name)
+    figures = [read_json(path)["evaluation"] for path in (readme.with_suffix(".json"), whole)]
+    assert [entry["perplexity"] for entry in figures[0]] == [entry["perplexity"] for entry in figures[1]]
+    assert [row["perplexity"] for row in read_curve(out)] == [row["perplexity"] for row in read_curve(readme)]
+
+
+def test_modern_in_minutes_with_searched_values(text: Path, tmp_path: Path):
+    file = tmp_path / "found.json"
+    ptb("--data", text, "--out", tmp_path / "run", *SMALL, "--minutes", 0.03, "--search", "--search-tokens", 40,
+        "--evaluate", "plain", "cache", "--json", file)  # fmt: skip
+    found = read_json(file)
+    assert [(entry["stage"], entry["way"]) for entry in found["evaluation"]] == [("main", "plain"), ("main", "cache")]
+    kept = read_json(tmp_path / "run" / "evaluation.json")
+    searched = next(entry for entry in kept.values() if "best" in entry)
+    assert found["evaluation"][1]["settings"]["cache"] == searched["best"]
+    assert found["run"]["recipe"] == "modern"
+    assert not found["run"]["is_full_length"]
+
+
+def test_how_budgets_are_shared():
+    assert [stage.budget for stage in plan_stages(AWD_LSTM_PTB, minutes=8)] == [Budget(minutes=6), Budget(minutes=2)]
+    assert [stage.budget for stage in plan_stages(AWD_LSTM_PTB_PAPER)] == [Budget(epochs=750)] * 2
+    assert [stage.budget for stage in plan_stages(AWD_LSTM_PTB, epochs=3)] == [Budget(epochs=3)] * 2
+    assert [stage.budget for stage in plan_stages(MODERN_PTB)] == [Budget(epochs=MODERN_PTB.epochs)]
+    assert [stage.recipe for stage in plan_stages(AWD_LSTM_PTB)] == [AWD_LSTM_PTB.main, AWD_LSTM_PTB.tuning]
+
+
+def test_a_mistake_is_told_in_one_line(text: Path, tmp_path: Path):
+    done = subprocess.run(command("--data", tmp_path / "nosuch"), cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "nosuch" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_curves_of_several_runs(readme: Path, tmp_path: Path):
+    from curves import main
+
+    main([str(readme), "--out", str(tmp_path / "runs.svg")])
+    assert "readme" in (tmp_path / "runs.svg").read_text()
+    with pytest.raises(ConfigError, match="runs: expected folders of different names, got 'readme' twice; rename one"):
+        main([str(readme), str(readme), "--out", str(tmp_path / "runs.svg")])
+    with pytest.raises(FolderError, match="no such file"):
+        main([str(write_corpus(tmp_path / "text", 2)), "--out", str(tmp_path / "runs.svg")])

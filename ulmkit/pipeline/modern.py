@@ -1,0 +1,55 @@
+"""Word-level language models as one would train them today: AdamW, one cycle, small batches, in bf16 where it pays.
+
+The model is that of Merity, Keskar & Socher 2017, arXiv:1708.02182; the schedule that of Smith 2018, arXiv:1803.09820.
+"""
+
+from dataclasses import dataclass
+
+from ulmkit.model.awd_lstm import AWDLSTMConfig
+from ulmkit.pipeline.recipes import LanguageModelRecipe
+from ulmkit.training import OptimizerConfig, Schedule
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModernRecipe:
+    """A language model and how it is trained, in one stage.
+
+    Attributes:
+        sizes: of the model, its vocab_size to be replaced by the corpus's.
+        main: the stage. epochs: of it, where no budget is given; one cycle fits any.
+    """
+
+    sizes: AWDLSTMConfig
+    main: LanguageModelRecipe
+    epochs: int
+
+
+def _modern(epochs: int) -> ModernRecipe:
+    sizes = AWDLSTMConfig(
+        vocab_size=1,
+        embedding_dropout=0.05,
+        input_dropout=0.25,
+        hidden_dropout=0.15,
+        output_dropout=0.2,
+        weight_dropout=0.3,
+    )
+    main = LanguageModelRecipe(
+        batch_size=20,
+        bptt=35,
+        shuffle=False,
+        peak_rate=3e-3,
+        schedule=Schedule("one_cycle", {"rise_fraction": 0.1}),
+        optimizer=OptimizerConfig(betas=(0.9, 0.99), weight_decay=0.01),
+        clip=0.25,
+        ar=2.0,
+        tar=1.0,
+        dropout_multiplier=0.5,
+    )
+    return ModernRecipe(sizes=sizes, main=main, epochs=epochs)
+
+
+MODERN_PTB = _modern(epochs=20)
+"""Penn Treebank."""
+
+MODERN_WIKITEXT2 = _modern(epochs=20)
+"""WikiText-2."""
