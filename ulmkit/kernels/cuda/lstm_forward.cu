@@ -44,8 +44,7 @@ ULMKIT_KERNEL void lstm_forward(Forward a) {
             const int64 row = t * s.batch + first_row + place / units;
             if (mine[item]) input[item] = load_gates(a.sums + row * 4 * size + first_unit + place % units, size);
         }
-        Hidden::multiply(a.hidden + (t * s.batch + first_row) * s.width, s.width, s.batch - first_row, weights, blocks_of_k,
-                         parts);
+        Hidden::multiply(hidden_before(a, t) + first_row * s.width, s.width, s.batch - first_row, weights, blocks_of_k, parts);
         block_barrier();
 #pragma unroll
         for (int item = 0; item < items; ++item) {

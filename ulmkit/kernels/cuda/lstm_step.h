@@ -5,8 +5,8 @@
 #include "primitives.h"
 #include "../lstm_cell.h"
 
-// Widths are in elements: K of the states' rows and G of the gates' gradients' are multiples of 16, and what is beyond H
-// or 4H there is zero. T, B, H are steps, batch and hidden_size.
+// T, B, H: steps, batch and hidden_size. K and G: width of the states' rows and of the gates' gradients', H and 4H rounded up
+// to a multiple of 16; what is beyond is zero.
 struct Sequences {
     const int64* lengths;  // (B,), or null if all are T
     int64 steps, batch, hidden_size, width, gates_width;
@@ -17,8 +17,11 @@ struct Forward {
     const Element* sums;             // (T, B, 4H) W_ih x + b
     const float* w_hh;               // (4H, H)
     const unsigned char* keep_bits;  // (4H, ceil(H / 8)), or null to keep every weight
-    Element* hidden;                 // (T + 1, B, K), h_0 in front
-    float* cells;                    // (T + 1, B, H), c_0 in front
+    const Element* h0;               // (B, K)
+    Element* y;                      // (T, B, K), zero after a sequence's end
+    float* h_n;                      // (B, H), and c_n: the first states, which those after the last step replace
+    float* c_n;
+    float* cells;                    // (T + 1, B, H): c_0 in front, and then of the steps that sequences have
     Element* gates;                  // (T, B, 4H), or null where no gradient is wanted
     uint32* met;                     // a counter for each group of sequences, zero
     float keep_scale;
@@ -56,20 +59,29 @@ ULMKIT_INLINE Gates<float> add(const Gates<float>& a, const Gates<float>& b) {
     return {a.i + b.i, a.f + b.f, a.g + b.g, a.o + b.o};
 }
 
-// sum: of input and recurrence. Returns: the cell after the step.
+// h_{t-1}, (B, K).
+ULMKIT_INLINE const Element* hidden_before(const Forward& a, int64 t) {
+    return t == 0 ? a.h0 : a.y + (t - 1) * a.sequences.batch * a.sequences.width;
+}
+
+// sum: of input and recurrence. c: before the step. Returns: after it.
 ULMKIT_INLINE float forward_unit(const Forward& a, int64 t, int64 row, int64 unit, const Gates<float>& sum, float c) {
     const Sequences& s = a.sequences;
     const int64 place = t * s.batch + row;
-    const Gates<float> gates = gates_of(sum);
-    States<float> after = step_forward(gates, c);
-    Element h = to_element(after.h);
+    Element& y = a.y[place * s.width + unit];
     if (!runs(s, t, row)) {
-        after.c = c;
-        h = a.hidden[place * s.width + unit];
+        y = to_element(0.0f);
+        return c;
     }
+    const Gates<float> gates = gates_of(sum);
+    const States<float> after = step_forward(gates, c);
+    y = to_element(after.h);
     a.cells[(place + s.batch) * s.hidden_size + unit] = after.c;
-    a.hidden[(place + s.batch) * s.width + unit] = h;
     if (a.gates != nullptr) store_gates(a.gates + place * 4 * s.hidden_size + unit, s.hidden_size, gates);
+    if (t + 1 == s.steps || !runs(s, t + 1, row)) {
+        a.h_n[row * s.hidden_size + unit] = to_float(y);
+        a.c_n[row * s.hidden_size + unit] = after.c;
+    }
     return after.c;
 }
 

@@ -1,7 +1,8 @@
 // The product that the persistent kernels make at every step: rows of a matrix that changes times columns that stay.
 //
 // A block has `rows` rows and `columns` columns. Its warps share the sum: each makes the part of some values of k for all of
-// the block's rows and columns, from rows that it alone reads, and the parts lie side by side in shared memory.
+// the block's rows and columns, from what it alone reads of the rows. Half of the warps leave their parts in shared memory,
+// the other half add theirs, and whoever wants a number adds up what is there.
 
 #pragma once
 
@@ -9,9 +10,9 @@
 
 template <int rows, int columns, int warps>
 struct Product {
-    static constexpr int tiles = columns / 8, bands = rows / 16, threads = 32 * warps;
+    static constexpr int tiles = columns / 8, bands = rows / 16, threads = 32 * warps, halves = warps / 2;
     static constexpr int line = columns + 8;  // so that a warp's stores fall into different banks
-    static_assert(columns % 8 == 0 && rows % 16 == 0, "whole tiles");
+    static_assert(columns % 8 == 0 && rows % 16 == 0 && warps % 2 == 0, "whole tiles, and pairs of warps");
 
     // The columns as they are multiplied, [k / 16][tiles][lane], a lane's four values each. These are neighbours in k and
     // stand for its two pairs: any order of k will do, if the rows' values come in the same.
@@ -26,10 +27,10 @@ struct Product {
         }
     }
 
-    // This warp's part: to [rows][line], for k in 16 * first .. 16 * last of `blocks`. from: first of `count` rows of
-    // `width` elements; those of the block that are not there repeat the last.
+    // All threads call it; what it writes may be read after a barrier. from: first of `count` rows of `width` elements;
+    // those of the block that are not there repeat the last. blocks: of 16 values of k. parts: [halves][rows][line].
     ULMKIT_INLINE static void multiply(const Element* from, int64 width, int64 count, const Four* weights, int blocks,
-                                       float* to) {
+                                       float* parts) {
         const int warp = thread_index() / 32, lane = thread_index() % 32;
         const Element* line_of[bands][2];
 #pragma unroll
@@ -57,27 +58,36 @@ struct Product {
                 for (int band = 0; band < bands; ++band) multiply_accumulate(sum[band][tile], left[band], right);
             }
         }
-        float* part = to + warp * rows * line;
-#pragma unroll
-        for (int band = 0; band < bands; ++band)
-#pragma unroll
-            for (int tile = 0; tile < tiles; ++tile)
-#pragma unroll
-                for (int half = 0; half < 2; ++half) {
-                    float* pair = part + (band * 16 + half * 8 + lane / 4) * line + tile * 8 + lane % 4 * 2;
-                    pair[0] = sum[band][tile][2 * half];
-                    pair[1] = sum[band][tile][2 * half + 1];
-                }
+        if (warp >= halves) store<false>(sum, parts + (warp - halves) * rows * line);
+        block_barrier();
+        if (warp < halves) store<true>(sum, parts + warp * rows * line);
     }
 
     // One number of the product, from all warps' parts.
     ULMKIT_INLINE static float total(const float* parts, int row, int column) {
         float sum = 0.0f;
 #pragma unroll
-        for (int warp = 0; warp < warps; ++warp) sum += parts[(warp * rows + row) * line + column];
+        for (int half = 0; half < halves; ++half) sum += parts[(half * rows + row) * line + column];
         return sum;
     }
 
     ULMKIT_INLINE static constexpr int weights_bytes(int blocks) { return blocks * tiles * 32 * 8; }
-    static constexpr int parts_bytes = warps * rows * line * 4;
+    static constexpr int parts_bytes = halves * rows * line * 4;
+
+private:
+    // A warp's numbers, each lane's where multiply_accumulate has them; with `adds` to what is there.
+    template <bool adds>
+    ULMKIT_INLINE static void store(const float (&sum)[bands][tiles][4], float* part) {
+        const int lane = thread_index() % 32;
+#pragma unroll
+        for (int band = 0; band < bands; ++band)
+#pragma unroll
+            for (int tile = 0; tile < tiles; ++tile)
+#pragma unroll
+                for (int n = 0; n < 4; ++n) {
+                    const int row = band * 16 + n / 2 * 8 + lane / 4, column = tile * 8 + lane % 4 * 2 + n % 2;
+                    float& to = part[row * line + column];
+                    to = adds ? to + sum[band][tile][n] : sum[band][tile][n];
+                }
+    }
 };
