@@ -27,7 +27,8 @@ def driver(monkeypatch):
 
 
 def use(monkeypatch, driver: HostDriver) -> HostDriver:
-    monkeypatch.setattr(fused_lstm, "kernels", lambda index, found=Kernels(driver, 0): found)
+    found = Kernels(driver, 0)
+    monkeypatch.setattr(fused_lstm, "kernels", lambda index: found)
     return driver
 
 

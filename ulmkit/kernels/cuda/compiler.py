@@ -87,7 +87,11 @@ def compile_source(source: Source, architecture: str, *further_options: str) -> 
     headers = [name.encode() for name in HEADERS]
     program = _call(
         nvrtc.nvrtcCreateProgram(
-            (FOLDER / source.name).read_bytes(), source.name.encode(), len(headers), [texts[n] for n in HEADERS], headers
+            (FOLDER / source.name).read_bytes(),
+            source.name.encode(),
+            len(headers),
+            [texts[n] for n in HEADERS],
+            headers,
         )
     )
     try:
@@ -114,7 +118,7 @@ def load_nvrtc() -> ModuleType:
         nvrtc.nvrtcVersion()
     except (ImportError, RuntimeError) as error:
         raise CompilerError(
-            f"NVRTC: is not there ({error}); install cuda-bindings and nvidia-cuda-nvrtc, which torch's CUDA build needs"
+            f"NVRTC: is not there ({error}); install cuda-bindings and nvidia-cuda-nvrtc, which come with torch for GPUs"
         ) from error
     return nvrtc
 

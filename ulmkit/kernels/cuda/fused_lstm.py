@@ -147,9 +147,7 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None
 
 def _gradients(ctx: Any, dy: Tensor, dh_n: Tensor, dc_n: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
     x, h0, w_ih, w_hh, keep_bits, lengths, y, cells, gates = ctx.saved_tensors
-    found = lstm_backward(
-        dy, dh_n, dc_n, x, h0, w_ih, w_hh, keep_bits, ctx.keep_scale, lengths, y, cells, gates
-    )
+    found = lstm_backward(dy, dh_n, dc_n, x, h0, w_ih, w_hh, keep_bits, ctx.keep_scale, lengths, y, cells, gates)
     return *found, None, None, None, None
 
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import torch
 
-from ulmkit.kernels.cuda.compiler import Source
+from ulmkit.errors import UlmkitError
+from ulmkit.kernels.cuda.compiler import Source, cache_folder, compiler_version
 from ulmkit.kernels.cuda.driver import Driver, Launch, cuda_driver
 from ulmkit.kernels.cuda.plan import Plan, plans
 
@@ -58,6 +59,26 @@ class Kernels:
         """Run a kernel of lstm_steps.cu with a thread for each element."""
         function = self.function(Source.of("lstm_steps.cu", **{TYPE_NAMES[dtype]: 1}), name)
         self._driver.launch(function, Launch(-(-elements // _THREADS), _THREADS), arguments, self._index)
+
+
+OLDEST = 8
+"""Major compute capability from which the kernels run: they need its matrix instructions."""
+
+
+@functools.cache
+def cuda_runs(device: torch.device, dtype: torch.dtype) -> tuple[str | None, str]:
+    """The architecture that the kernels are compiled for, None where they do not run, and what to say of it."""
+    if dtype not in TYPE_NAMES:
+        return None, f"has no kernels for {str(dtype).removeprefix('torch.')}"
+    if torch.cuda.get_device_capability(device)[0] < OLDEST:
+        major, minor = torch.cuda.get_device_capability(device)
+        return None, f"needs compute capability {OLDEST}.0, the device has {major}.{minor}"
+    try:
+        architecture = kernels(device.index or 0).device.architecture
+        version = compiler_version()
+    except (ImportError, UlmkitError) as error:
+        return None, f"cannot be compiled: {error}"
+    return architecture, f"our own CUDA, compiled by NVRTC {version} for {architecture}, kept in {cache_folder()}"
 
 
 @functools.cache

@@ -22,8 +22,11 @@ def round_up(number: int, multiple: int) -> int:
 
 @dataclass(frozen=True)
 class Plan:
-    """A persistent kernel for one shape. Attributes: source, launch: of it; groups: of sequences that meet apart from the
-    others; cycles: that a step should take, a rough estimate that only ranks plans."""
+    """A persistent kernel for one shape.
+
+    Attributes: source, launch: of it. groups: of sequences whose blocks meet apart from the others'. cycles: that a step
+        should take, a rough estimate that only ranks plans.
+    """
 
     source: Source
     launch: Launch
@@ -64,10 +67,7 @@ def _fitting(
     units = round_up(-(-hidden // most_blocks), step)
     columns = units * (4 if forward else cluster)
     blocks = -(-hidden // (units * cluster)) * cluster
-    if forward:
-        tiles_of_k = round_up(hidden, TILE) // TILE
-    else:
-        tiles_of_k = -(-(round_up(4 * hidden, TILE) // TILE) // cluster)
+    tiles_of_k = -(-round_up(hidden if forward else 4 * hidden, TILE) // (TILE * cluster))
     weights = tiles_of_k * (columns // 8) * 32 * _LANE_BYTES
     parts = warps // 2 * rows * (columns + 8) * 4
     totals = rows * columns * 4 if cluster > 1 else 0
