@@ -24,7 +24,7 @@ setup(
         Extension(
             "ulmkit.kernels.cpu._library",
             sources=sorted(map(str, KERNELS.glob("*.cpp"))),
-            depends=sorted(map(str, KERNELS.glob("*.h"))),
+            depends=sorted(map(str, KERNELS.parent.glob("**/*.h"))),
             extra_compile_args=["-std=c++17", "-O3", "-g0", "-fopenmp", "-fvisibility=hidden"],
             extra_link_args=["-fopenmp"],
             language="c++",

@@ -11,6 +11,7 @@ from ulmkit.errors import ConfigError
 from ulmkit.kernels import reference, stepwise, torch_backend
 from ulmkit.kernels.capabilities import bf16_pays
 from ulmkit.kernels.cpu.library import choose_path
+from ulmkit.kernels.cuda.launcher import cuda_runs
 
 LSTMFunction = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor | None], tuple[Tensor, Tensor, Tensor]]
 
@@ -74,6 +75,8 @@ def choose_loop_backend(backend: str, cell: str) -> str:
 
 def _fused_path(device: torch.device, dtype: torch.dtype) -> tuple[str | None, str]:
     """The fused kernels' path, and what it is or why there is none."""
+    if device.type == "cuda":
+        return cuda_runs(device, dtype)
     if device.type != "cpu":
         return None, f"has no kernels for {device.type}"
     return choose_path(dtype)

@@ -8,6 +8,7 @@ from torch import Tensor
 from ulmkit.errors import ConfigError
 from ulmkit.kernels.cpu import fused_lstm
 from ulmkit.kernels.cpu.library import choose_path
+from ulmkit.kernels.cuda import fused_lstm as cuda_lstm
 from ulmkit.kernels.dispatch import LSTM_FUNCTIONS, choose_backend
 from ulmkit.kernels.masks import mask_recurrent
 from ulmkit.kernels.quantization import Int8Matrix
@@ -18,8 +19,8 @@ class PackedWeights:
     """Weights of one layer, masked and laid out for one backend, one training step or one load.
 
     dtype: the type computed in. w_ih: (4H, E), w_hh: (4H, H); for the backend "fused" float32 or bytes as they were
-    given, with their `layout` beside, for the others masked and in `dtype`. Gradients flow through to the parameters
-    they were packed from.
+    given, with their `layout` (on CPUs) or `mask` (on GPUs) beside, for the others masked and in `dtype`. Gradients
+    flow through to the parameters they were packed from.
     """
 
     backend: str
@@ -27,6 +28,7 @@ class PackedWeights:
     w_ih: Tensor
     w_hh: Tensor
     layout: fused_lstm.Layout | None = None
+    mask: cuda_lstm.Mask | None = None
 
     @property
     def hidden_size(self) -> int:
@@ -75,9 +77,11 @@ def pack(
     dtype = dtype or w_ih.dtype
     backend = choose_backend(backend, w_ih.device, dtype)
     if backend == "fused":
+        w_ih, w_hh = w_ih.float(), w_hh.float()
+        if w_ih.device.type == "cuda":
+            return PackedWeights(backend, dtype, w_ih, w_hh, mask=cuda_lstm.Mask(keep_bits, keep_scale))
         path, _ = choose_path(dtype)
         assert path is not None, dtype
-        w_ih, w_hh = w_ih.float(), w_hh.float()
         learns = torch.is_grad_enabled() and (w_ih.requires_grad or w_hh.requires_grad)
         layout = fused_lstm.lay_out(w_ih, w_hh, keep_bits, keep_scale, path, backward=learns)
         return PackedWeights(backend, dtype, w_ih, w_hh, layout)
@@ -130,6 +134,11 @@ def lstm(
     if packed.layout is not None:
         y, h_n, c_n = fused_lstm.lstm(
             x.to(dtype), h0.float(), c0.float(), packed.w_ih, packed.w_hh, bias.float(), packed.layout, lengths
+        )
+        return y, h_n.to(h0.dtype), c_n.to(c0.dtype)
+    if packed.mask is not None:
+        y, h_n, c_n = cuda_lstm.lstm(
+            x.to(dtype), h0.float(), c0.float(), packed.w_ih, packed.w_hh, bias.float(), packed.mask, lengths
         )
         return y, h_n.to(h0.dtype), c_n.to(c0.dtype)
     run = LSTM_FUNCTIONS[packed.backend]

@@ -1,8 +1,6 @@
-// The LSTM backward in time. With a the sums that the gates are made of:
+// The LSTM backward in time: lstm_cell.h has the formulas of a step, before which
 //
-//     dc_t += dh_t o (1 - tanh^2 c_t)
-//     da_i = dc_t g i (1 - i);  da_f = dc_t c_{t-1} f (1 - f);  da_g = dc_t i (1 - g^2);  da_o = dh_t tanh(c_t) o (1 - o)
-//     dh_{t-1} = W_hh^T da;  dc_{t-1} = dc_t f
+//     dh_{t-1} = W_hh^T da
 //
 // and after the last step, over all steps at once: dx = da W_ih, dW_ih = da^T x, dW_hh = da^T h_{t-1}.
 
@@ -87,27 +85,26 @@ private:
         for (int gate = 0; gate < 4; ++gate) bias[gate] = load(bias_ + (group * 4 + gate) * width);
         for (int64_t n = 0; n < running; ++n) {
             const int64_t place = sequences_.order[n] * shape_.hidden + unit;
-            Floats dh = load_elements(dy + sequences_.order[n] * shape_.hidden, present), dc;
+            States<Floats> d{{}, load_elements(dy + sequences_.order[n] * shape_.hidden, present)};
             if (n < ahead) {
-                dh += load(dh_ahead + n * 4 * width);
-                dc = load(dc_ + n * shape_.units + unit);
+                d.h += load(dh_ahead + n * 4 * width);
+                d.c = load(dc_ + n * shape_.units + unit);
             } else {
-                dh += load_some(backward_.dh_n + place, present);
-                dc = load_some(backward_.dc_n + place, present);
+                d.h += load_some(backward_.dh_n + place, present);
+                d.c = load_some(backward_.dc_n + place, present);
             }
             const Element* gates = gates_ + (row + n) * shape_.gates + group * 4 * width;
-            const Floats i = Engine::load(gates), f = Engine::load(gates + width);
-            const Floats g = Engine::load(gates + 2 * width), o = Engine::load(gates + 3 * width);
-            const Floats tanh_c = tanh(load(c_after + n * shape_.units));
-            dc += dh * o * (1.0f - tanh_c * tanh_c);
-            const Floats da[4] = {dc * g * i * (1.0f - i), dc * load(c_before + n * shape_.units) * f * (1.0f - f),
-                                  dc * i * (1.0f - g * g), dh * tanh_c * o * (1.0f - o)};
+            const Gates<Floats> da = step_backward(
+                Gates<Floats>{Engine::load(gates), Engine::load(gates + width), Engine::load(gates + 2 * width),
+                              Engine::load(gates + 3 * width)},
+                load(c_before + n * shape_.units), load(c_after + n * shape_.units), d);
             Element* d_gates = d_gates_ + (row + n) * shape_.gates + group * 4 * width;
+            const Floats sums[4] = {da.i, da.f, da.g, da.o};
             for (int gate = 0; gate < 4; ++gate) {
-                Engine::store(d_gates + gate * width, da[gate]);
-                bias[gate] += da[gate];
+                Engine::store(d_gates + gate * width, sums[gate]);
+                bias[gate] += sums[gate];
             }
-            store(dc_ + n * shape_.units + unit, dc * f);
+            store(dc_ + n * shape_.units + unit, d.c);
         }
         for (int gate = 0; gate < 4; ++gate) store(bias_ + (group * 4 + gate) * width, bias[gate]);
     }

@@ -1,7 +1,4 @@
-// The LSTM forward in time:
-//
-//     i, f, o = sigmoid(a_i), sigmoid(a_f), sigmoid(a_o);  g = tanh(a_g);  a = W_ih x_t + W_hh h_{t-1} + b
-//     c_t = f c_{t-1} + i g;  h_t = o tanh(c_t)
+// The LSTM forward in time; lstm_cell.h has the formulas.
 //
 // Source: Hochreiter & Schmidhuber 1997 with the forget gate of Gers et al. 2000, as torch.nn.LSTM has it.
 
@@ -29,19 +26,18 @@ inline void finish_units(const Shape& shape, int64_t group, int64_t rows, const 
     for (int64_t gate = 0; gate < 4; ++gate) b[gate] = load_some(bias + gate * shape.hidden + first, present);
     for (int64_t row = 0; row < rows; ++row) {
         const float* sum = sums + row * 4 * width;
-        const Floats i = sigmoid(load(sum) + b[0]), f = sigmoid(load(sum + width) + b[1]);
-        const Floats g = tanh(load(sum + 2 * width) + b[2]), o = sigmoid(load(sum + 3 * width) + b[3]);
-        const Floats c = f * load(c_before + row * shape.units + first) + i * g;
-        const Floats h = o * tanh(c);
-        store(c_after + row * shape.units + first, c);
-        Engine::store(h_after + row * shape.hidden_wide + first, h);
-        store_elements(y + order[row] * shape.hidden + first, h, present);
+        const Gates<Floats> gate = gates_of(Gates<Floats>{load(sum) + b[0], load(sum + width) + b[1],
+                                                          load(sum + 2 * width) + b[2], load(sum + 3 * width) + b[3]});
+        const States<Floats> state = step_forward(gate, load(c_before + row * shape.units + first));
+        store(c_after + row * shape.units + first, state.c);
+        Engine::store(h_after + row * shape.hidden_wide + first, state.h);
+        store_elements(y + order[row] * shape.hidden + first, state.h, present);
         if (gates == nullptr) continue;
         Element* kept = gates + row * shape.gates + group * 4 * width;
-        Engine::store(kept, i);
-        Engine::store(kept + width, f);
-        Engine::store(kept + 2 * width, g);
-        Engine::store(kept + 3 * width, o);
+        Engine::store(kept, gate.i);
+        Engine::store(kept + width, gate.f);
+        Engine::store(kept + 2 * width, gate.g);
+        Engine::store(kept + 3 * width, gate.o);
     }
 }
 

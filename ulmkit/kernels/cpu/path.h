@@ -18,6 +18,8 @@
 namespace ulmkit {
 namespace PATH {
 #include "vectors.h"
+#define ULMKIT_INLINE inline
+#include "../lstm_cell.h"
 #include "transpose.h"
 #include ULMKIT_ENGINE
 #include "lstm_shape.h"

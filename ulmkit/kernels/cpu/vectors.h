@@ -1,4 +1,4 @@
-// Vectors of floats by the compiler's own vector types, and the LSTM's two functions on them.
+// Vectors of floats by the compiler's own vector types, and e^x on them.
 //
 // Included once for each path, inside its namespace, with ULMKIT_WIDTH floats to a vector.
 
@@ -34,26 +34,4 @@ inline Floats exp_of_negative(Floats x) {
     p = p * r * r + r + 1.0f;
     const Ints exponent = __builtin_convertvector(power, Ints) << 23;
     return (Floats)((Ints)p + exponent);
-}
-
-// 1 / (1 + e^-x)
-inline Floats sigmoid(Floats x) {
-    const Floats e = exp_of_negative(x < 0.0f ? x : -x);
-    const Floats rest = 1.0f / (1.0f + e);
-    return x < 0.0f ? e * rest : rest;
-}
-
-// (1 - e^-2|x|) / (1 + e^-2|x|), and near zero, where that cancels, a polynomial (Cephes, tanhf).
-inline Floats tanh(Floats x) {
-    const Floats size = x < 0.0f ? -x : x;
-    const Floats e = exp_of_negative(-2.0f * size);
-    const Floats far = (1.0f - e) / (1.0f + e);
-    const Floats square = x * x;
-    Floats p = all(-5.70498872745e-3f);
-    p = p * square + 2.06390887954e-2f;
-    p = p * square - 5.37397155531e-2f;
-    p = p * square + 1.33314422036e-1f;
-    p = p * square - 3.33332819422e-1f;
-    const Floats near = p * square * x + x;
-    return size < 0.625f ? near : (x < 0.0f ? -far : far);
 }

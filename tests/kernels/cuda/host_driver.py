@@ -1,0 +1,82 @@
+"""The kernels' driver for tests: the same sources built for the CPU, see host_gpu.h."""
+
+import atexit
+import ctypes
+import functools
+import itertools
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ulmkit.kernels.cuda.compiler import FOLDER, Source
+from ulmkit.kernels.cuda.driver import Device, Launch
+
+HERE = Path(__file__).parent
+H200 = Device("sm_90a", multiprocessors=132, shared_bytes=232_448, clusters=True, cooperative=True)
+SMALL = Device("sm_80", multiprocessors=6, shared_bytes=100_000, clusters=False, cooperative=True)
+
+
+class Host(ctypes.Structure):
+    _fields_ = [
+        ("blocks", ctypes.c_int),
+        ("threads", ctypes.c_int),
+        ("shared_bytes", ctypes.c_int64),
+        ("seed", ctypes.c_uint),
+    ]
+
+
+class HostDriver:
+    """Runs kernels at once, each launch with another order of threads.
+
+    Attributes: launches: (name, launch) of all. fits: what is answered when asked how many blocks fit; None for all.
+    """
+
+    def __init__(self, device: Device = H200, fits: int | None = None) -> None:
+        self._device, self.fits = device, fits
+        self.launches: list[tuple[str, Launch]] = []
+        self._seeds = itertools.count()
+
+    def device(self, index: int) -> Device:
+        return self._device
+
+    def function(self, source: Source, name: str, shared_bytes: int, index: int) -> Any:
+        assert shared_bytes <= self._device.shared_bytes
+        function = getattr(built(source), f"host_{name}")
+        function.restype = ctypes.c_bool
+        return name, function
+
+    def resident_blocks(self, function: Any, launch: Launch, index: int) -> int:
+        return launch.blocks if self.fits is None else self.fits
+
+    def launch(self, function: Any, launch: Launch, arguments: Sequence[Any], index: int) -> None:
+        name, run = function
+        self.launches.append((name, launch))
+        host = Host(launch.blocks, launch.threads, launch.shared_bytes, next(self._seeds))
+        assert run(host, *arguments), f"{name}: threads wait for each other for ever"
+
+
+@functools.cache
+def compiler() -> str | None:
+    """A C++ compiler, if there is one."""
+    return shutil.which("g++") or shutil.which("c++")
+
+
+@functools.cache
+def built(source: Source) -> ctypes.CDLL:
+    """A source with its constants, built for the CPU."""
+    command = [str(compiler()), "-std=c++17", "-O1", "-fPIC", "-shared", "-w", f"-I{HERE}"]
+    command += [f"-DULMKIT_{key}={value}" for key, value in source.constants]
+    command += [f"-DULMKIT_HAS_{source.name.removesuffix('.cu')}", f'-DULMKIT_SOURCE="{FOLDER / source.name}"']
+    out = Path(_folder()) / f"{len(list(Path(_folder()).iterdir()))}.so"
+    subprocess.run([*command, str(HERE / "host_kernels.cpp"), "-o", str(out)], check=True)
+    return ctypes.CDLL(str(out))
+
+
+@functools.cache
+def _folder() -> str:
+    folder = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder

@@ -1,0 +1,141 @@
+import re
+import subprocess
+import sys
+
+import pytest
+
+from ulmkit.kernels.cuda import compiler
+from ulmkit.kernels.cuda.compiler import CompilerError, Source, cache_folder, compile_source, machine_code
+from ulmkit.kernels.cuda.driver import Device
+from ulmkit.kernels.cuda.plan import plans
+
+try:
+    compiler.load_nvrtc()
+    needs_nvrtc = pytest.mark.skipif(False, reason="")
+except CompilerError as error:
+    needs_nvrtc = pytest.mark.skipif(True, reason=str(error))
+
+STEPS = Source.of("lstm_steps.cu", BF16=1)
+DEVICES = {  # as their makers state them: multiprocessors, shared memory that a block can have
+    "A100": Device("sm_80", 108, 166_912, clusters=False, cooperative=True),
+    "RTX 3090": Device("sm_86", 82, 101_376, clusters=False, cooperative=True),
+    "L4": Device("sm_89", 58, 101_376, clusters=False, cooperative=True),
+    "H200": Device("sm_90a", 132, 232_448, clusters=True, cooperative=True),
+    "B200": Device("sm_100a", 148, 232_448, clusters=True, cooperative=True),
+    "RTX 5090": Device("sm_120a", 170, 101_376, clusters=True, cooperative=True),
+}
+MOST_REGISTERS = 255
+
+
+@needs_nvrtc
+@pytest.mark.parametrize("hidden", [400, 1152])
+@pytest.mark.parametrize("direction", ["forward", "backward"])
+@pytest.mark.parametrize("name", DEVICES)
+def test_persistent_kernels_compile_without_spills(name, direction, hidden):
+    device = DEVICES[name]
+    found = plans(direction, "BF16", 64, hidden, device)
+    if not found:
+        assert (device.shared_bytes, hidden) == (101_376, 1152), (
+            "small shared memory and large layers alone have no plan"
+        )
+        return
+    plan = found[0]
+    _, said = compile_source(plan.source, device.architecture, "--ptxas-options=-v")
+    registers = int(re.search(r"Used (\d+) registers", said).group(1))
+    assert registers * plan.launch.threads <= 65_536
+    assert registers <= MOST_REGISTERS
+    assert plan.launch.shared_bytes <= device.shared_bytes
+    assert plan.launch.blocks <= device.multiprocessors
+    assert re.findall(r"(\d+) bytes spill", said) == ["0", "0"], said
+
+
+@needs_nvrtc
+@pytest.mark.parametrize("dtype", ["BF16", "FP16", "FP32"])
+@pytest.mark.parametrize("architecture", [device.architecture for device in DEVICES.values()])
+def test_the_step_by_step_kernels_compile(architecture, dtype):
+    code, said = compile_source(Source.of("lstm_steps.cu", **{dtype: 1}), architecture, "--ptxas-options=-v")
+    assert code[:4] == b"\x7fELF"
+    assert set(re.findall(r"(\d+) bytes spill", said)) == {"0"}
+    for kernel in (b"forward_step", b"backward_step", b"mask_weights", b"mask_gradient"):
+        assert kernel in code
+
+
+@needs_nvrtc
+def test_a_source_that_is_refused_gives_the_compilers_words(tmp_path):
+    with pytest.raises(CompilerError, match=r"(?s)lstm_forward.cu: NVRTC refuses it for sm_90a.*ULMKIT_UNITS"):
+        machine_code(Source.of("lstm_forward.cu", BF16=1), "sm_90a", tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@needs_nvrtc
+def test_code_is_compiled_once_and_kept(tmp_path, monkeypatch):
+    code = machine_code(STEPS, "sm_80", tmp_path)
+    (file,) = tmp_path.iterdir()
+    assert file.name.startswith("lstm_steps-sm_80-")
+    monkeypatch.setattr(compiler, "compile_source", lambda *_: pytest.fail("compiled again"))
+    assert machine_code(STEPS, "sm_80", tmp_path) == code
+
+
+def compiled(monkeypatch, code: bytes = b"code", version: str = "13.0") -> list[Source]:
+    """Stands in for NVRTC. Returns: what was compiled."""
+    asked: list[Source] = []
+
+    def compile_source(source, architecture, *options):
+        asked.append(source)
+        return code, ""
+
+    monkeypatch.setattr(compiler, "compile_source", compile_source)
+    monkeypatch.setattr(compiler, "compiler_version", lambda: version)
+    return asked
+
+
+def test_other_constants_architectures_compilers_or_texts_are_other_files(tmp_path, monkeypatch):
+    asked = compiled(monkeypatch)
+    machine_code(STEPS, "sm_80", tmp_path)
+    machine_code(Source.of("lstm_steps.cu", FP16=1), "sm_80", tmp_path)
+    machine_code(STEPS, "sm_90a", tmp_path)
+    monkeypatch.setattr(compiler, "compiler_version", lambda: "13.5")
+    machine_code(STEPS, "sm_80", tmp_path)
+    texts = {name: text + b"\n" for name, text in compiler._texts().items()}
+    monkeypatch.setattr(compiler, "_texts", lambda: texts)
+    machine_code(STEPS, "sm_80", tmp_path)
+    assert len(asked) == len(list(tmp_path.iterdir())) == 5
+
+
+def test_a_cache_that_cannot_be_written_costs_time_alone(tmp_path, monkeypatch):
+    asked = compiled(monkeypatch)
+    (tmp_path / "file").write_text("not a folder")
+    for _ in range(2):
+        assert machine_code(STEPS, "sm_80", tmp_path / "file") == b"code"
+    assert len(asked) == 2
+
+
+def test_where_the_cache_is(tmp_path, monkeypatch):
+    monkeypatch.setenv("ULMKIT_CACHE", str(tmp_path / "own"))
+    assert cache_folder() == tmp_path / "own" / "cuda"
+    monkeypatch.delenv("ULMKIT_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / "ulmkit" / "cuda"
+
+
+@needs_nvrtc
+def test_several_processes_share_a_cache(tmp_path):
+    program = (
+        "import sys, pathlib; from ulmkit.kernels.cuda.compiler import Source, machine_code;"
+        "print(len(machine_code(Source.of('lstm_steps.cu', BF16=1), 'sm_80', pathlib.Path(sys.argv[1]))))"
+    )
+    running = [
+        subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE) for _ in range(2)
+    ]
+    sizes = {process.communicate()[0] for process in running}
+    assert [process.returncode for process in running] == [0, 0]
+    (file,) = tmp_path.iterdir()
+    assert sizes == {f"{file.stat().st_size}\n".encode()}
+
+
+def test_without_nvrtc_it_says_what_to_install(monkeypatch):
+    compiler.load_nvrtc.cache_clear()
+    monkeypatch.setitem(sys.modules, "cuda.bindings", None)
+    with pytest.raises(CompilerError, match="NVRTC: is not there .*install cuda-bindings and nvidia-cuda-nvrtc"):
+        compiler.load_nvrtc()
+    compiler.load_nvrtc.cache_clear()

@@ -1,0 +1,100 @@
+"""The CUDA kernels' own source, run on the CPU by fibers, against the formula in float64."""
+
+import pytest
+import torch
+from host_driver import H200, SMALL, HostDriver, compiler
+
+from ulmkit.kernels import draw_keep_bits, mask_recurrent, reference
+from ulmkit.kernels.cuda import fused_lstm
+from ulmkit.kernels.cuda.launcher import Kernels
+
+pytestmark = pytest.mark.skipif(compiler() is None, reason="needs a C++ compiler")
+
+# bf16 keeps 8 bits: sums and states are rounded to 2^-9 at every step; fp16 keeps 11
+TOLERANCE = {torch.bfloat16: 2e-2, torch.float16: 3e-3, torch.float32: 1e-5}
+SHAPES = [  # steps, batch, inputs, hidden
+    (1, 3, 4, 1),
+    (3, 5, 3, 7),
+    (4, 19, 5, 33),
+    (2, 3, 8, 64),
+]
+
+
+@pytest.fixture
+def driver(monkeypatch):
+    """Of an H200; what is asked for it is run here."""
+    return use(monkeypatch, HostDriver(H200))
+
+
+def use(monkeypatch, driver: HostDriver) -> HostDriver:
+    found = Kernels(driver, 0)
+    monkeypatch.setattr(fused_lstm, "kernels", lambda index: found)
+    return driver
+
+
+def problem(shape, dtype, *, masked=True, lengths=False, seed=0):
+    steps, batch, inputs, hidden = shape
+    generator = torch.Generator().manual_seed(seed)
+
+    def draw(*size, scale=1.0):
+        return torch.randn(size, generator=generator) * scale
+
+    tensors = {
+        "x": draw(steps, batch, inputs).to(dtype),
+        "h0": draw(batch, hidden).to(dtype).float(),
+        "c0": draw(batch, hidden),
+        "w_ih": draw(4 * hidden, inputs, scale=inputs**-0.5).to(dtype).float(),
+        "w_hh": draw(4 * hidden, hidden, scale=hidden**-0.5).to(dtype).float(),
+        "bias": draw(4 * hidden, scale=0.1).to(dtype).float(),
+    }
+    bits = draw_keep_bits(4 * hidden, hidden, 0.5, generator=generator) if masked else None
+    ends = torch.randint(0, steps + 1, (batch,), generator=generator) if lengths else None
+    weights = [draw(steps, batch, hidden).to(dtype), draw(batch, hidden), draw(batch, hidden)]
+    return tensors, fused_lstm.Mask(bits, 2.0 if masked else 1.0), ends, weights
+
+
+def run(tensors, mask, lengths, weights):
+    """Outputs, and gradients of their weighted sum."""
+    leaves = [tensor.detach().clone().requires_grad_() for tensor in tensors.values()]
+    out = fused_lstm.lstm(*leaves, mask, lengths)
+    total = sum((o.double() * w.double()).sum() for o, w in zip(out, weights, strict=True))
+    return [o.detach() for o in out], torch.autograd.grad(total, leaves)
+
+
+def expected(tensors, mask, lengths, weights):
+    leaves = [tensor.detach().double().requires_grad_() for tensor in tensors.values()]
+    x, h0, c0, w_ih, w_hh, bias = leaves
+    masked = mask_recurrent(w_hh, mask.keep_bits, mask.keep_scale)
+    out = reference.lstm(x, h0, c0, w_ih, masked, bias, lengths)
+    total = sum((o * w.double()).sum() for o, w in zip(out, weights, strict=True))
+    return [o.detach() for o in out], torch.autograd.grad(total, leaves)
+
+
+def check(found, wanted, tensors, dtype):
+    names = ["y", "h_n", "c_n", *(f"d {name}" for name in tensors)]
+    for name, a, b in zip(names, [*found[0], *found[1]], [*wanted[0], *wanted[1]], strict=True):
+        assert a.shape == b.shape, name
+        assert torch.linalg.norm(a.double() - b) <= TOLERANCE[dtype] * torch.linalg.norm(b) + 1e-12, name
+
+
+@pytest.mark.parametrize("lengths", [False, True])
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize(
+    ("dtype", "shape"),
+    [*((torch.bfloat16, shape) for shape in SHAPES), *((torch.float32, shape) for shape in SHAPES),
+     (torch.float16, SHAPES[2])],
+)  # fmt: skip
+def test_forward_and_every_gradient(driver, dtype, shape, masked, lengths):
+    tensors, mask, ends, weights = problem(shape, dtype, masked=masked, lengths=lengths)
+    check(run(tensors, mask, ends, weights), expected(tensors, mask, ends, weights), tensors, dtype)
+    names = {name for name, _ in driver.launches}
+    assert ("lstm_forward" in names) == (dtype != torch.float32)
+    assert ("forward_step" in names) == (dtype == torch.float32)
+
+
+@pytest.mark.parametrize("device", [SMALL, H200])
+def test_without_room_for_all_blocks_it_goes_step_by_step(monkeypatch, device):
+    driver = use(monkeypatch, HostDriver(device, fits=0))
+    tensors, mask, ends, weights = problem((3, 5, 3, 7), torch.bfloat16, lengths=True)
+    check(run(tensors, mask, ends, weights), expected(tensors, mask, ends, weights), tensors, torch.bfloat16)
+    assert {name for name, _ in driver.launches} == {"mask_weights", "forward_step", "backward_step", "mask_gradient"}

@@ -1,0 +1,220 @@
+"""The fused LSTM on GPUs: all steps in one launch where the shape allows it, else a product and a launch a step."""
+
+from ctypes import c_float, c_int64, c_void_p
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ulmkit.kernels.cuda.arguments import Backward, Forward, Sequences
+from ulmkit.kernels.cuda.launcher import Kernels, kernels
+from ulmkit.kernels.cuda.plan import TILE, round_up
+
+
+@dataclass(frozen=True)
+class Mask:
+    """Of the recurrent weights. keep_bits: (4H, ceil(H / 8)) uint8, None to keep all; keep_scale: on what is kept."""
+
+    keep_bits: Tensor | None
+    keep_scale: float
+
+
+def lstm(
+    x: Tensor, h0: Tensor, c0: Tensor, w_ih: Tensor, w_hh: Tensor, bias: Tensor, mask: Mask, lengths: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """One LSTM layer over a batch of sequences.
+
+    Args:
+        x: (T, B, E) bf16, fp16 or fp32, the type of products. h0, c0: (B, H) float32.
+        w_ih: (4H, E), w_hh: (4H, H), bias: (4H,) float32. lengths: (B,) int64 or None.
+    Returns: y (T, B, H) in x's type, h_n and c_n (B, H) float32.
+    Source: `ulmkit.kernels.reference.lstm` has the formula; lstm_forward.cu, lstm_backward.cu and lstm_steps.cu compute
+        it.
+    """
+    learns = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (x, h0, c0, w_ih, w_hh, bias))
+    y, h_n, c_n, _, _ = lstm_forward(x, h0, c0, w_ih, w_hh, bias, mask.keep_bits, mask.keep_scale, lengths, learns)
+    return y, h_n, c_n
+
+
+@torch.library.custom_op("ulmkit::lstm_forward", mutates_args=())
+def lstm_forward(
+    x: Tensor,  # (T, B, E)
+    h0: Tensor,  # (B, H) fp32
+    c0: Tensor,  # (B, H) fp32
+    w_ih: Tensor,  # (4H, E) fp32
+    w_hh: Tensor,  # (4H, H) fp32
+    bias: Tensor,  # (4H,) fp32
+    keep_bits: Tensor | None,  # (4H, ceil(H / 8)) uint8
+    keep_scale: float,
+    lengths: Tensor | None,  # (B,)
+    learns: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """y, h_n, c_n, and what the backward needs: cells (T + 1, B, H) and gates (T, B, 4H), empty unless `learns`."""
+    steps, batch, hidden = x.shape[0], x.shape[1], w_hh.shape[1]
+    sequences = _sequences(steps, batch, hidden, lengths)
+    sums = torch.addmm(bias.to(x.dtype), x.flatten(0, 1), w_ih.to(x.dtype).T)
+    first = _padded(x, batch, hidden)
+    first[:, :hidden] = h0
+    y = _padded(x, steps * batch, hidden).view(steps, batch, sequences.width)
+    h_n, c_n, w_hh = h0.clone(), c0.clone(), w_hh.contiguous()
+    cells = c0.new_empty(steps + 1, batch, hidden)
+    cells[0] = c0
+    gates = x.new_empty(steps, batch, 4 * hidden) if learns else x.new_empty(0)
+    if steps and batch:
+        run = kernels(x.device.index or 0)
+        plan = run.plan("forward", x.dtype, batch, hidden)
+        met = torch.zeros(plan.groups if plan else 1, dtype=torch.int32, device=x.device)
+        tensors = (sums, w_hh, keep_bits, first, y, h_n, c_n, cells, gates if learns else None, met)
+        arguments = Forward(sequences, *map(_address, tensors), keep_scale)
+        if plan is not None:
+            run.persistent(plan, "forward", arguments)
+        else:
+            _forward_steps(run, arguments, first, y, w_hh, keep_bits, keep_scale)
+    return y[:, :, :hidden], h_n, c_n, cells, gates
+
+
+@lstm_forward.register_fake
+def _(x, h0, c0, w_ih, w_hh, bias, keep_bits, keep_scale, lengths, learns):  # type: ignore[no-untyped-def]
+    steps, batch, hidden = x.shape[0], x.shape[1], w_hh.shape[1]
+    width = -(-hidden // TILE) * TILE
+    y = x.new_empty_strided((steps, batch, hidden), (batch * width, width, 1))
+    gates = x.new_empty((steps, batch, 4 * hidden) if learns else (0,))
+    return y, torch.empty_like(h0), torch.empty_like(c0), c0.new_empty(steps + 1, batch, hidden), gates
+
+
+@torch.library.custom_op("ulmkit::lstm_backward", mutates_args=())
+def lstm_backward(
+    dy: Tensor,  # (T, B, H)
+    dh_n: Tensor,  # (B, H) fp32
+    dc_n: Tensor,  # (B, H) fp32
+    x: Tensor,
+    h0: Tensor,
+    w_ih: Tensor,
+    w_hh: Tensor,
+    keep_bits: Tensor | None,
+    keep_scale: float,
+    lengths: Tensor | None,
+    y: Tensor,
+    cells: Tensor,
+    gates: Tensor,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Gradients of x, h0, c0, w_ih, w_hh and bias. Args: as `lstm_forward` takes and returns them."""
+    steps, batch, hidden = x.shape[0], x.shape[1], w_hh.shape[1]
+    sequences = _sequences(steps, batch, hidden, lengths)
+    d_gates = _padded(x, steps * batch, 4 * hidden)
+    dh, dc, dy, w_hh = dh_n.clone(), dc_n.clone(), dy.to(x.dtype).contiguous(), w_hh.contiguous()
+    run = kernels(x.device.index or 0)
+    if steps and batch:
+        plan = run.plan("backward", x.dtype, batch, hidden)
+        met = torch.zeros(plan.groups if plan else 1, dtype=torch.int32, device=x.device)
+        tensors = (dy, w_hh, keep_bits, cells, gates, d_gates, dh, dc, met)
+        arguments = Backward(sequences, *map(_address, tensors), keep_scale)
+        if plan is not None:
+            run.persistent(plan, "backward", arguments)
+        else:
+            _backward_steps(run, arguments, d_gates.view(steps, batch, -1), w_hh, keep_bits, keep_scale)
+    flat = d_gates[:, : 4 * hidden]
+    d_w_hh = _product(flat[batch:].T, y[:-1].flatten(0, 1)) if steps > 1 else torch.zeros_like(w_hh)
+    d_w_hh += _product(flat[:batch].T, h0.to(x.dtype))
+    if keep_bits is not None:
+        numbers = c_void_p(d_w_hh.data_ptr()), c_void_p(keep_bits.data_ptr()), c_float(keep_scale), c_int64(hidden)
+        run.pointwise("mask_gradient", torch.float32, d_w_hh.numel(), *numbers)
+    d_w_ih = _product(flat.T, x.flatten(0, 1))
+    dx = torch.mm(flat, w_ih.to(x.dtype)).view_as(x)
+    return dx, dh, dc, d_w_ih, d_w_hh, flat.sum(0, dtype=torch.float32)
+
+
+@lstm_backward.register_fake
+def _(dy, dh_n, dc_n, x, h0, w_ih, w_hh, *others):  # type: ignore[no-untyped-def]
+    bias = w_hh.new_empty(w_hh.shape[0])
+    return (
+        torch.empty_like(x),
+        torch.empty_like(dh_n),
+        torch.empty_like(dc_n),
+        torch.empty_like(w_ih),
+        torch.empty_like(w_hh),
+        bias,
+    )
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    x, h0, _, w_ih, w_hh, _, keep_bits, ctx.keep_scale, lengths, _ = inputs
+    y, _, _, cells, gates = output
+    ctx.mark_non_differentiable(cells, gates)
+    ctx.save_for_backward(x, h0, w_ih, w_hh, keep_bits, lengths, y, cells, gates)
+
+
+def _gradients(ctx: Any, dy: Tensor, dh_n: Tensor, dc_n: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
+    x, h0, w_ih, w_hh, keep_bits, lengths, y, cells, gates = ctx.saved_tensors
+    found = lstm_backward(dy, dh_n, dc_n, x, h0, w_ih, w_hh, keep_bits, ctx.keep_scale, lengths, y, cells, gates)
+    return *found, None, None, None, None
+
+
+lstm_forward.register_autograd(_gradients, setup_context=_save)
+
+
+def _forward_steps(
+    run: Kernels,
+    arguments: Forward,
+    first: Tensor,
+    y: Tensor,
+    w_hh: Tensor,
+    keep_bits: Tensor | None,
+    keep_scale: float,
+) -> None:
+    """A product and a launch a step. first: (B, K), y: (T, B, K)."""
+    masked = _masked(run, w_hh, keep_bits, keep_scale, first)
+    batch, hidden = y.shape[1], w_hh.shape[1]
+    for t in range(y.shape[0]):
+        recurrent = _product(first if t == 0 else y[t - 1], masked.T)
+        step = arguments, c_void_p(recurrent.data_ptr()), c_int64(t)
+        run.pointwise("forward_step", y.dtype, batch * hidden, *step)
+
+
+def _backward_steps(
+    run: Kernels, arguments: Backward, d_gates: Tensor, w_hh: Tensor, keep_bits: Tensor | None, keep_scale: float
+) -> None:
+    """The same from the last step to the first. d_gates: (T, B, G)."""
+    masked = _masked(run, w_hh, keep_bits, keep_scale, d_gates)
+    steps, batch, hidden = d_gates.shape[0], d_gates.shape[1], w_hh.shape[1]
+    for t in range(steps - 1, -2, -1):
+        recurrent = None
+        if t + 1 < steps:
+            recurrent = _product(d_gates[t + 1][:, : 4 * hidden], masked[:, :hidden])
+        step = arguments, c_void_p(_address(recurrent)), c_int64(t)
+        run.pointwise("backward_step", d_gates.dtype, batch * hidden, *step)
+
+
+def _masked(run: Kernels, w_hh: Tensor, keep_bits: Tensor | None, keep_scale: float, like: Tensor) -> Tensor:
+    """W_hh in the products' type, (4H, K)."""
+    rows, hidden = w_hh.shape
+    width = round_up(hidden, TILE)
+    masked = like.new_empty(rows, width)
+    pointers = c_void_p(w_hh.data_ptr()), c_void_p(_address(keep_bits))
+    numbers = c_float(keep_scale), c_int64(hidden), c_int64(width), c_void_p(masked.data_ptr())
+    run.pointwise("mask_weights", like.dtype, rows * width, *pointers, *numbers)
+    return masked
+
+
+def _product(a: Tensor, b: Tensor) -> Tensor:
+    """a b, summed and kept in float32."""
+    if a.dtype == torch.float32:
+        return torch.mm(a, b)
+    if a.device.type == "cuda":
+        return torch.mm(a, b, out_dtype=torch.float32)
+    return torch.mm(a.float(), b.float())
+
+
+def _padded(like: Tensor, rows: int, columns: int) -> Tensor:
+    """(rows, columns rounded up to a tile): what is beyond is zero, the rest is not filled."""
+    width = round_up(columns, TILE)
+    return like.new_empty(rows, width) if width == columns else like.new_zeros(rows, width)
+
+
+def _sequences(steps: int, batch: int, hidden: int, lengths: Tensor | None) -> Sequences:
+    return Sequences(_address(lengths), steps, batch, hidden, round_up(hidden, TILE), round_up(4 * hidden, TILE))
+
+
+def _address(tensor: Tensor | None) -> int | None:
+    return None if tensor is None else tensor.data_ptr()

@@ -1,0 +1,87 @@
+"""The kernels of a device: found by shape, compiled at first use, launched."""
+
+import functools
+from ctypes import Structure
+from typing import Any
+
+import torch
+
+from ulmkit.errors import UlmkitError
+from ulmkit.kernels.cuda.compiler import Source, cache_folder, compiler_version
+from ulmkit.kernels.cuda.driver import Driver, Launch, cuda_driver
+from ulmkit.kernels.cuda.plan import Plan, plans
+
+TYPE_NAMES = {torch.bfloat16: "BF16", torch.float16: "FP16", torch.float32: "FP32"}
+"""What the sources call the types that they can be compiled for."""
+
+_THREADS = 256
+
+
+class Kernels:
+    """Compiled kernels of one device, found by shape and kept.
+
+    Args: driver: what launches them. index: of the device.
+    """
+
+    def __init__(self, driver: Driver, index: int) -> None:
+        self._driver, self._index = driver, index
+        self.device = driver.device(index)
+        self._functions: dict[tuple[Source, str], Any] = {}
+        self._plans: dict[tuple[str, str, int, int], Plan | None] = {}
+
+    def plan(self, direction: str, dtype: torch.dtype, batch: int, hidden_size: int) -> Plan | None:
+        """The persistent kernel for a shape; None if there is none, or not all of its blocks would be there at once."""
+        if dtype == torch.float32:
+            return None
+        key = direction, TYPE_NAMES[dtype], batch, hidden_size
+        if key not in self._plans:
+            found = plans(*key, self.device)
+            self._plans[key] = next((plan for plan in found if self._all_resident(plan, direction)), None)
+        return self._plans[key]
+
+    def _all_resident(self, plan: Plan, direction: str) -> bool:
+        function = self.function(plan.source, f"lstm_{direction}", plan.launch.shared_bytes)
+        return self._driver.resident_blocks(function, plan.launch, self._index) >= plan.launch.blocks
+
+    def function(self, source: Source, name: str, shared_bytes: int = 0) -> Any:
+        """A kernel of a source, compiled at first use."""
+        key = source, name
+        if key not in self._functions:
+            self._functions[key] = self._driver.function(source, name, shared_bytes, self._index)
+        return self._functions[key]
+
+    def persistent(self, plan: Plan, direction: str, arguments: Structure) -> None:
+        """Run all steps."""
+        function = self.function(plan.source, f"lstm_{direction}", plan.launch.shared_bytes)
+        self._driver.launch(function, plan.launch, [arguments], self._index)
+
+    def pointwise(self, name: str, dtype: torch.dtype, elements: int, *arguments: Any) -> None:
+        """Run a kernel of lstm_steps.cu with a thread for each element."""
+        function = self.function(Source.of("lstm_steps.cu", **{TYPE_NAMES[dtype]: 1}), name)
+        self._driver.launch(function, Launch(-(-elements // _THREADS), _THREADS), arguments, self._index)
+
+
+OLDEST = 8
+"""Major compute capability from which the kernels run: they need its matrix instructions."""
+
+
+@functools.cache
+def cuda_runs(device: torch.device, dtype: torch.dtype) -> tuple[str | None, str]:
+    """The architecture that the kernels are compiled for, None where they do not run, and what to say of it."""
+    if dtype not in TYPE_NAMES:
+        return None, f"has no kernels for {str(dtype).removeprefix('torch.')}"
+    if torch.cuda.get_device_capability(device)[0] < OLDEST:
+        major, minor = torch.cuda.get_device_capability(device)
+        return None, f"needs compute capability {OLDEST}.0, the device has {major}.{minor}"
+    try:
+        architecture = kernels(device.index or 0).device.architecture
+        version = compiler_version()
+    except (ImportError, UlmkitError) as error:
+        return None, f"cannot be compiled: {error}"
+    return architecture, f"our own CUDA, compiled by NVRTC {version} for {architecture}, kept in {cache_folder()}"
+
+
+@functools.cache
+def kernels(index: int) -> Kernels:
+    """Of a GPU. Raises: ImportError, CompilerError or DriverError where they cannot be."""
+    return Kernels(cuda_driver(), index)

@@ -1,0 +1,93 @@
+"""How a persistent kernel is cut into blocks, or that it does not fit."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ulmkit.kernels.cuda.compiler import Source
+from ulmkit.kernels.cuda.driver import Device, Launch
+
+TILE = 16
+"""Rows, and values of k, of a tile of the product."""
+
+_ROWS = (16, 32, 48, 64, 80, 96, 112, 128)
+_WARPS = (8, 4)
+_MOST_SUMS = 96  # numbers of the product that a thread holds: more would not stay in registers
+_LANE_BYTES = 8  # of a tile's weights
+
+
+def round_up(number: int, multiple: int) -> int:
+    """The smallest multiple that is at least `number`."""
+    return -(-number // multiple) * multiple
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A persistent kernel for one shape.
+
+    Attributes: source, launch: of it. groups: of sequences whose blocks meet apart from the others'. cycles: that a step
+        should take, a rough estimate that only ranks plans.
+    """
+
+    source: Source
+    launch: Launch
+    groups: int
+    cycles: float
+
+
+def plans(direction: str, dtype_name: str, batch: int, hidden_size: int, device: Device) -> list[Plan]:
+    """All ways that fit the device, the one that should be fastest first.
+
+    Args: direction: "forward" or "backward". dtype_name: "BF16" or "FP16".
+    """
+    if not device.cooperative or batch == 0:
+        return []
+    clusters = (1,) if direction == "forward" else (4, 2, 1) if device.clusters else (1,)
+    found = [
+        plan
+        for rows in _ROWS
+        if rows < batch + TILE
+        for warps in _WARPS
+        for cluster in clusters
+        for plan in _fitting(direction, dtype_name, batch, hidden_size, device, rows, warps, cluster)
+    ]
+    return sorted(found, key=lambda plan: plan.cycles)
+
+
+def _fitting(
+    direction: str, dtype_name: str, batch: int, hidden: int, device: Device, rows: int, warps: int, cluster: int
+) -> Iterator[Plan]:
+    """The plan with the fewest units to a block, if it fits."""
+    groups = -(-batch // rows)
+    most_blocks = device.multiprocessors // groups // cluster * cluster
+    if most_blocks == 0:
+        return
+    forward = direction == "forward"
+    # Forward: a unit has four columns, a tile has eight; backward: the cluster's units are the columns.
+    step = 2 if forward else 8 // cluster
+    units = round_up(-(-hidden // most_blocks), step)
+    columns = units * (4 if forward else cluster)
+    blocks = -(-hidden // (units * cluster)) * cluster
+    tiles_of_k = -(-round_up(hidden if forward else 4 * hidden, TILE) // (TILE * cluster))
+    weights = tiles_of_k * (columns // 8) * 32 * _LANE_BYTES
+    parts = warps // 2 * rows * (columns + 8) * 4
+    totals = rows * columns * 4 if cluster > 1 else 0
+    sums = rows // 16 * (columns // 8) * 4
+    if weights + parts + totals > device.shared_bytes or sums > _MOST_SUMS:
+        return
+    constants = {dtype_name: 1, "UNITS": units, "ROWS": rows, "WARPS": warps, "CLUSTER": cluster}
+    yield Plan(
+        Source.of(f"lstm_{direction}.cu", **constants),
+        Launch(blocks * groups, 32 * warps, weights + parts + totals, cluster, cooperative=True),
+        groups,
+        _cycles(rows, columns, tiles_of_k, warps, weights, parts, cluster),
+    )
+
+
+def _cycles(rows: int, columns: int, tiles_of_k: int, warps: int, weights: int, parts: int, cluster: int) -> float:
+    """Of a step: what is read of the states, the product, the weights from shared memory, and the partial sums, as if
+    nothing overlapped; the warps' share of latency is a guess."""
+    states = rows * tiles_of_k * TILE * 2 / 64
+    product = rows / 16 * (columns / 8) * tiles_of_k * 1.7
+    shared = (weights + 4 * parts) / 128
+    waiting = 1600 / warps + (600 if cluster > 1 else 0)
+    return states + product + shared + waiting

@@ -1,0 +1,113 @@
+// What the kernels need of a GPU, without any other header. ULMKIT_BF16, ULMKIT_FP16 or ULMKIT_FP32 names the elements' type.
+//
+// The tests have these functions once more, for the same kernels to run on a CPU.
+
+#ifndef ULMKIT_PRIMITIVES
+#define ULMKIT_PRIMITIVES
+
+typedef unsigned int uint32;
+typedef long long int64;
+typedef unsigned long long address;
+
+#define ULMKIT_KERNEL extern "C" __global__
+#define ULMKIT_INLINE __device__ __forceinline__
+
+ULMKIT_INLINE int block_index() { return blockIdx.x; }
+ULMKIT_INLINE int block_count() { return gridDim.x; }
+ULMKIT_INLINE int thread_index() { return threadIdx.x; }
+ULMKIT_INLINE int thread_count() { return blockDim.x; }
+
+ULMKIT_INLINE char* shared_memory() {
+    extern __shared__ __align__(128) char memory[];
+    return memory;
+}
+
+ULMKIT_INLINE void block_barrier() { __syncthreads(); }
+
+// e^x for x <= 0
+ULMKIT_INLINE float exp_of_negative(float x) {
+    float y;
+    asm("ex2.approx.f32 %0, %1;" : "=f"(y) : "f"(x * 1.44269504088896341f));
+    return y;
+}
+
+#if defined(ULMKIT_FP32)
+typedef float Element;
+ULMKIT_INLINE float to_float(Element value) { return value; }
+ULMKIT_INLINE Element to_element(float value) { return value; }
+#else
+struct Element {
+    unsigned short bits;
+};
+#if defined(ULMKIT_BF16)
+#define ULMKIT_TYPE "bf16"
+ULMKIT_INLINE float to_float(Element value) { return __uint_as_float((uint32)value.bits << 16); }
+#else
+#define ULMKIT_TYPE "f16"
+ULMKIT_INLINE float to_float(Element value) {
+    float wide;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(wide) : "h"(value.bits));
+    return wide;
+}
+#endif
+ULMKIT_INLINE Element to_element(float value) {
+    Element narrow;
+    asm("cvt.rn." ULMKIT_TYPE ".f32 %0, %1;" : "=h"(narrow.bits) : "f"(value));
+    return narrow;
+}
+
+// Four elements, as they are loaded.
+struct __align__(8) Four {
+    uint32 low, high;
+};
+
+// From what other blocks wrote since the kernel began: past this multiprocessor's own cache.
+ULMKIT_INLINE Four load_fresh(const Element* from) {
+    Four four;
+    asm volatile("ld.global.cg.v2.u32 {%0, %1}, [%2];" : "=r"(four.low), "=r"(four.high) : "l"(from) : "memory");
+    return four;
+}
+
+// d += a b for a 16 x 16 (row-major) and b 16 x 8 (column-major), by all lanes of a warp: with g = lane / 4 and
+// q = lane % 4, a lane has of a the pairs of columns (2q, 2q + 1) of rows g and g + 8, then (2q + 8, 2q + 9) of both;
+// of b the pairs of rows (2q, 2q + 1) and (2q + 8, 2q + 9) of column g; of d the pairs of columns (2q, 2q + 1) of rows g
+// and g + 8.
+ULMKIT_INLINE void multiply_accumulate(float (&d)[4], const uint32 (&a)[4], Four b) {
+    asm("mma.sync.aligned.m16n8k16.row.col.f32." ULMKIT_TYPE "." ULMKIT_TYPE
+        ".f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b.low), "r"(b.high));
+}
+#endif
+
+#if ULMKIT_CLUSTER > 1
+// All threads of the block's cluster wait for each other.
+ULMKIT_INLINE void cluster_barrier() {
+    asm volatile("barrier.cluster.arrive.release.aligned; barrier.cluster.wait.acquire.aligned;" ::: "memory");
+}
+
+// From the shared memory of another block of the cluster, where that has what this block has at `place`.
+ULMKIT_INLINE float load_of_cluster(const float* place, uint32 block) {
+    float value;
+    asm volatile("{ .reg .u64 there; mapa.u64 there, %1, %2; ld.f32 %0, [there]; }"
+                 : "=f"(value) : "l"(place), "r"(block) : "memory");
+    return value;
+}
+#endif
+
+// All threads of `blocks` blocks wait for each other; what one wrote before, all see after. counter: zero at the start,
+// of those blocks alone. round: how often they have met before, plus one. All blocks must be on the device at once.
+ULMKIT_INLINE void meet(uint32* counter, uint32 blocks, uint32 round) {
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        asm volatile("fence.acq_rel.gpu; red.relaxed.gpu.global.add.u32 [%0], 1;" ::"l"(counter) : "memory");
+        uint32 met;
+        do {
+            asm volatile("ld.relaxed.gpu.global.u32 %0, [%1];" : "=r"(met) : "l"(counter) : "memory");
+        } while (met < blocks * round);
+        asm volatile("fence.acq_rel.gpu;" ::: "memory");
+    }
+    __syncthreads();
+}
+
+#endif

@@ -1,0 +1,93 @@
+// The product that the persistent kernels make at every step: rows of a matrix that changes times columns that stay.
+//
+// A block has `rows` rows and `columns` columns. Its warps share the sum: each makes the part of some values of k for all of
+// the block's rows and columns, from what it alone reads of the rows. Half of the warps leave their parts in shared memory,
+// the other half add theirs, and whoever wants a number adds up what is there.
+
+#pragma once
+
+#include "primitives.h"
+
+template <int rows, int columns, int warps>
+struct Product {
+    static constexpr int tiles = columns / 8, bands = rows / 16, threads = 32 * warps, halves = warps / 2;
+    static constexpr int line = columns + 8;  // so that a warp's stores fall into different banks
+    static_assert(columns % 8 == 0 && rows % 16 == 0 && warps % 2 == 0, "whole tiles, and pairs of warps");
+
+    // The columns as they are multiplied, [k / 16][tiles][lane], a lane's four values each. These are neighbours in k and
+    // stand for its two pairs: any order of k will do, if the rows' values come in the same.
+    // value(column, k): of the block's column, as Element.
+    template <class Value>
+    ULMKIT_INLINE static void load(Four* to, int blocks, Value value) {
+        for (int piece = thread_index(); piece < blocks * tiles * 32; piece += threads) {
+            const int lane = piece % 32, column = piece / 32 % tiles * 8 + lane / 4;
+            const int k = piece / (32 * tiles) * 16 + lane % 4 * 4;
+            to[piece] = Four{value(column, k).bits | (uint32)value(column, k + 1).bits << 16,
+                             value(column, k + 2).bits | (uint32)value(column, k + 3).bits << 16};
+        }
+    }
+
+    // All threads call it; what it writes may be read after a barrier. from: first of `count` rows of `width` elements;
+    // those of the block that are not there repeat the last. blocks: of 16 values of k. parts: [halves][rows][line].
+    ULMKIT_INLINE static void multiply(const Element* from, int64 width, int64 count, const Four* weights, int blocks,
+                                       float* parts) {
+        const int warp = thread_index() / 32, lane = thread_index() % 32;
+        const Element* line_of[bands][2];
+#pragma unroll
+        for (int n = 0; n < 2 * bands; ++n) {
+            const int64 row = n * 8 + lane / 4;
+            line_of[n / 2][n % 2] = from + (row < count ? row : count - 1) * width + lane % 4 * 4;
+        }
+        float sum[bands][tiles][4] = {};
+        const int last = blocks * (warp + 1) / warps;
+#pragma unroll 2
+        for (int block = blocks * warp / warps; block < last; ++block) {
+            uint32 left[bands][4];
+#pragma unroll
+            for (int band = 0; band < bands; ++band) {
+                const Four upper = load_fresh(line_of[band][0] + block * 16), lower = load_fresh(line_of[band][1] + block * 16);
+                left[band][0] = upper.low;
+                left[band][1] = lower.low;
+                left[band][2] = upper.high;
+                left[band][3] = lower.high;
+            }
+#pragma unroll
+            for (int tile = 0; tile < tiles; ++tile) {
+                const Four right = weights[(block * tiles + tile) * 32 + lane];
+#pragma unroll
+                for (int band = 0; band < bands; ++band) multiply_accumulate(sum[band][tile], left[band], right);
+            }
+        }
+        if (warp >= halves) store<false>(sum, parts + (warp - halves) * rows * line);
+        block_barrier();
+        if (warp < halves) store<true>(sum, parts + warp * rows * line);
+    }
+
+    // One number of the product, from all warps' parts.
+    ULMKIT_INLINE static float total(const float* parts, int row, int column) {
+        float sum = 0.0f;
+#pragma unroll
+        for (int half = 0; half < halves; ++half) sum += parts[(half * rows + row) * line + column];
+        return sum;
+    }
+
+    ULMKIT_INLINE static constexpr int weights_bytes(int blocks) { return blocks * tiles * 32 * 8; }
+    static constexpr int parts_bytes = halves * rows * line * 4;
+
+private:
+    // A warp's numbers, each lane's where multiply_accumulate has them; with `adds` to what is there.
+    template <bool adds>
+    ULMKIT_INLINE static void store(const float (&sum)[bands][tiles][4], float* part) {
+        const int lane = thread_index() % 32;
+#pragma unroll
+        for (int band = 0; band < bands; ++band)
+#pragma unroll
+            for (int tile = 0; tile < tiles; ++tile)
+#pragma unroll
+                for (int n = 0; n < 4; ++n) {
+                    const int row = band * 16 + n / 2 * 8 + lane / 4, column = tile * 8 + lane % 4 * 2 + n % 2;
+                    float& to = part[row * line + column];
+                    to = adds ? to + sum[band][tile][n] : sum[band][tile][n];
+                }
+    }
+};
