@@ -23,9 +23,9 @@ from pathlib import Path
 
 from ablation_rows import ROWS, SCALES, AblationRow, Scale
 from ablation_table import measured_rows, print_table
-from command import make_parser, run_main, set_threads
-from corpora import PTB, open_corpus
 from figures import Figures, Ways
+from published_corpora import PTB, open_corpus
+from recipe_command import make_parser, run_main, set_threads
 from stages import begin_run, run_settings, train_stages
 
 from ulmkit.config import check_choice, check_positive

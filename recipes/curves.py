@@ -10,7 +10,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from command import run_main
+from recipe_command import run_main
 from stages import read_curve
 
 from ulmkit.errors import ConfigError

@@ -9,8 +9,8 @@ as many at most of the second stage. paper: the settings of Merity et al. 2017, 
 --minutes or --epochs each runs at full length. The same command goes on where it was stopped.
 """
 
-from command import run_main
-from corpora import PTB
+from published_corpora import PTB
+from recipe_command import run_main
 from tables import PublishedRow
 from word_level import WordLevel, run_word_level
 

@@ -9,8 +9,8 @@ settings of Merity et al. 2017, arXiv:1708.02182; 750 epochs each, and as many a
 --minutes or --epochs each runs at full length. The same command goes on where it was stopped.
 """
 
-from command import run_main
-from corpora import WIKITEXT2
+from published_corpora import WIKITEXT2
+from recipe_command import run_main
 from tables import PublishedRow
 from word_level import WordLevel, run_word_level
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from command import make_parser, set_threads
-from corpora import PublishedCorpus, open_corpus
 from figures import BOTH, Figures, Ways
+from published_corpora import PublishedCorpus, open_corpus
+from recipe_command import make_parser, set_threads
 from stages import Stage, begin_run, read_curve, run_settings, train_stages
 from tables import PublishedRow, RunFacts, measured_rows, print_table
 

@@ -49,6 +49,8 @@ struct Fiber {
     std::unique_ptr<char[]> stack;
     int block, thread;
     bool done;
+    const Barrier* waits_for;  // null if nothing keeps it
+    int64 generation;          // of that barrier, when it came
 };
 
 constexpr size_t stack_bytes = 1 << 16;
@@ -76,7 +78,10 @@ inline void wait(Barrier& barrier) {
         ++barrier.generation;
         ++machine.events;
     } else {
-        while (barrier.generation == generation) hand_over();
+        machine.now->waits_for = &barrier;
+        machine.now->generation = generation;
+        hand_over();
+        machine.now->waits_for = nullptr;
     }
 }
 
@@ -107,6 +112,7 @@ inline bool launch(int blocks, int threads, int64 shared_bytes, unsigned seed, s
         fiber.block = n / threads;
         fiber.thread = n % threads;
         fiber.done = false;
+        fiber.waits_for = nullptr;
         getcontext(&fiber.context);
         fiber.context.uc_stack.ss_sp = fiber.stack.get();
         fiber.context.uc_stack.ss_size = stack_bytes;
@@ -124,7 +130,7 @@ inline bool launch(int blocks, int threads, int64 shared_bytes, unsigned seed, s
             const int first = random() % threads;
             for (int thread = 0; thread < threads; ++thread) {
                 Fiber& fiber = machine.fibers[n * threads + (first + thread) % threads];
-                if (fiber.done) continue;
+                if (fiber.done || (fiber.waits_for && fiber.waits_for->generation == fiber.generation)) continue;
                 machine.now = &fiber;
                 swapcontext(&machine.scheduler, &fiber.context);
                 if (fiber.done) --alive[n], --running;

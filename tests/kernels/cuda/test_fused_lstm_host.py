@@ -74,7 +74,9 @@ def check(found, wanted, tensors, dtype):
     names = ["y", "h_n", "c_n", *(f"d {name}" for name in tensors)]
     for name, a, b in zip(names, [*found[0], *found[1]], [*wanted[0], *wanted[1]], strict=True):
         assert a.shape == b.shape, name
-        assert torch.linalg.norm(a.double() - b) <= TOLERANCE[dtype] * torch.linalg.norm(b) + 1e-12, name
+        # of what is of the order of 1: in a tensor of few numbers these may cancel
+        size = max(torch.linalg.norm(b).item(), 0.1 * b.numel() ** 0.5)
+        assert torch.linalg.norm(a.double() - b) <= TOLERANCE[dtype] * size, name
 
 
 @pytest.mark.parametrize("lengths", [False, True])

@@ -118,7 +118,7 @@ def load_nvrtc() -> ModuleType:
         nvrtc.nvrtcVersion()
     except (ImportError, RuntimeError) as error:
         raise CompilerError(
-            f"NVRTC: is not there ({error}); install cuda-bindings and nvidia-cuda-nvrtc, which come with torch for GPUs"
+            f"NVRTC: is not there ({error}); install cuda-bindings and nvidia-cuda-nvrtc, as torch for GPUs has them"
         ) from error
     return nvrtc
 

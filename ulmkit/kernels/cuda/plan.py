@@ -24,8 +24,8 @@ def round_up(number: int, multiple: int) -> int:
 class Plan:
     """A persistent kernel for one shape.
 
-    Attributes: source, launch: of it. groups: of sequences whose blocks meet apart from the others'. cycles: that a step
-        should take, a rough estimate that only ranks plans.
+    Attributes: source, launch: of it. groups: of sequences whose blocks meet apart from the others'. cycles: that a
+        step should take, a rough estimate that only ranks plans.
     """
 
     source: Source

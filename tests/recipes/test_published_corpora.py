@@ -5,9 +5,9 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
-import corpora
+import published_corpora
 import pytest
-from corpora import PTB, SPLITS, WIKITEXT2, fetched, open_corpus
+from published_corpora import PTB, SPLITS, WIKITEXT2, fetched, open_corpus
 from wikitext2 import TASK
 from word_level import run_word_level
 
@@ -31,7 +31,7 @@ def test_another_text_is_told_by_its_counts(text: Path):
         f"{tokens['test']:,} test tokens for 82,430",
         f"{len(corpus.vocabulary)} words in the vocabulary for 10,000",
     ]
-    same = corpora.PublishedCorpus(name="x", tokens=tokens, vocab_size=len(corpus.vocabulary), read=PTB.read)
+    same = published_corpora.PublishedCorpus(name="x", tokens=tokens, vocab_size=len(corpus.vocabulary), read=PTB.read)
     assert same.differences(corpus) == []
 
 
@@ -50,7 +50,7 @@ def test_penn_treebank_is_fetched_once(cache: Path, monkeypatch: pytest.MonkeyPa
         asked.append(url.rsplit("/", 1)[1])
         return io.BytesIO(b" a b <unk> \n c a \n")
 
-    monkeypatch.setattr(corpora.urllib.request, "urlopen", answer)
+    monkeypatch.setattr(published_corpora.urllib.request, "urlopen", answer)
     for _ in range(2):
         corpus = open_corpus("download", PTB)
     assert asked == ["ptb.train.txt", "ptb.valid.txt", "ptb.test.txt"]
@@ -78,7 +78,7 @@ def test_a_download_that_fails_says_what_to_do(cache: Path, monkeypatch: pytest.
     def fail(*_: object, **__: object) -> None:
         raise OSError("no route to host")
 
-    monkeypatch.setattr(corpora.urllib.request, "urlopen", fail)
+    monkeypatch.setattr(published_corpora.urllib.request, "urlopen", fail)
     with pytest.raises(
         DataError, match=r"PTB: could not be fetched \(no route to host\); get its three files elsewhere"
     ):
