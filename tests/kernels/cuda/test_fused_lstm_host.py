@@ -5,8 +5,9 @@ import torch
 from host_driver import H200, SMALL, HostDriver, compiler
 
 from ulmkit.kernels import draw_keep_bits, mask_recurrent, reference
-from ulmkit.kernels.cuda import fused_lstm
+from ulmkit.kernels.cuda import fused_lstm, launcher
 from ulmkit.kernels.cuda.launcher import Kernels
+from ulmkit.kernels.cuda.plan import plans
 
 pytestmark = pytest.mark.skipif(compiler() is None, reason="needs a C++ compiler")
 
@@ -92,6 +93,18 @@ def test_forward_and_every_gradient(driver, dtype, shape, masked, lengths):
     names = {name for name, _ in driver.launches}
     assert ("lstm_forward" in names) == (dtype != torch.float32)
     assert ("forward_step" in names) == (dtype == torch.float32)
+
+
+@pytest.mark.parametrize("cluster", [1, 2, 4])
+def test_blocks_of_a_cluster_share_the_sum(driver, monkeypatch, cluster):
+    def of_this_cluster(direction, *shape):
+        return [p for p in plans(direction, *shape) if direction == "forward" or p.launch.cluster == cluster]
+
+    monkeypatch.setattr(launcher, "plans", of_this_cluster)
+    tensors, mask, ends, weights = problem((4, 19, 5, 33), torch.bfloat16, lengths=True)
+    check(run(tensors, mask, ends, weights), expected(tensors, mask, ends, weights), tensors, torch.bfloat16)
+    (launch,) = (launch for name, launch in driver.launches if name == "lstm_backward")
+    assert launch.cluster == cluster
 
 
 @pytest.mark.parametrize("device", [SMALL, H200])
