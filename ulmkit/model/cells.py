@@ -29,7 +29,10 @@ class PackedLayer(Protocol):
 
 
 class Layer(Protocol):
-    """A layer of an encoder."""
+    """A layer of an encoder. input_weight: what it reads its input with, (any, E)."""
+
+    @property
+    def input_weight(self) -> nn.Parameter: ...
 
     def parameters(self, recurse: bool = True) -> Iterator[nn.Parameter]: ...
 

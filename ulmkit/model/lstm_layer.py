@@ -46,6 +46,11 @@ class LSTMLayer(nn.Module):
         """(4H,) the sum of both biases."""
         return self.bias_ih + self.bias_hh
 
+    @property
+    def input_weight(self) -> nn.Parameter:
+        """What the layer reads its input with, (4H, E)."""
+        return self.weight_ih
+
     def initial_state(self, batch_size: int) -> tuple[Tensor, Tensor]:
         """Zeros: hidden and cell state (B, H)."""
         return _zeros(self.bias_ih, batch_size)

@@ -53,6 +53,11 @@ class MogrifierLayer(nn.Module):
             _factors(sizes[number % 2], sizes[1 - number % 2], rank) for number in range(rounds)
         )
 
+    @property
+    def input_weight(self) -> nn.Parameter:
+        """What the layer reads its input with, (4H, E)."""
+        return self.weight_ih
+
     def initial_state(self, batch_size: int) -> tuple[Tensor, Tensor]:
         """Zeros: hidden and cell state (B, H)."""
         hidden = self.weight_hh.shape[1]

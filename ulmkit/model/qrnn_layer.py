@@ -44,6 +44,11 @@ class QRNNLayer(nn.Module):
         for parameter in self.parameters():
             nn.init.uniform_(parameter, -bound, bound)
 
+    @property
+    def input_weight(self) -> nn.Parameter:
+        """What the layer reads its input with, (3H, E or 2E)."""
+        return self.weight
+
     def initial_state(self, batch_size: int) -> tuple[Tensor, Tensor]:
         """Zeros: the input before (B, E), (B, 0) for a window of 1, and the cell state (B, H)."""
         hidden = len(self.bias) // 3

@@ -13,6 +13,7 @@ from ulmkit.files import fingerprint
 from ulmkit.hub import LanguageModelParts
 from ulmkit.hub.folder_config import Direction
 from ulmkit.model.awd_lstm import AWDLSTMConfig
+from ulmkit.model.initialization import draw_input_weights
 from ulmkit.model.language_model import AWDLSTMLanguageModel
 from ulmkit.model.transfer import TransferReport, transfer_language_model, vocabulary_mapping
 from ulmkit.pipeline.data import DataOptions, Progress, prepare_once
@@ -67,6 +68,8 @@ def pretrain(
     config = replace(sizes or AWDLSTMConfig(vocab_size=1), vocab_size=len(corpus.vocabulary))
     torch.manual_seed(run.seed)
     model = AWDLSTMLanguageModel(_dropped(config, recipe))
+    if recipe.input_gain is not None:
+        draw_input_weights(model.encoder, recipe.input_gain)
     return _train(model, corpus, budget, recipe, run, direction, splits, {"stage": "pretraining"})
 
 

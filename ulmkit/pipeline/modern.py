@@ -37,13 +37,14 @@ def _modern(epochs: int) -> ModernRecipe:
         batch_size=20,
         bptt=35,
         shuffle=False,
-        peak_rate=3e-3,
-        schedule=Schedule("one_cycle", {"rise_fraction": 0.1}),
-        optimizer=OptimizerConfig(betas=(0.9, 0.99), weight_decay=0.01),
+        peak_rate=8e-3,
+        schedule=Schedule("one_cycle", {"rise_fraction": 0.1, "high_momentum": 0.5, "low_momentum": 0.5}),
+        optimizer=OptimizerConfig(betas=(0.5, 0.999), weight_decay=0.01),
         clip=0.25,
         ar=2.0,
         tar=1.0,
         dropout_multiplier=0.5,
+        input_gain=0.8,
     )
     return ModernRecipe(sizes=sizes, main=main, epochs=epochs)
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ulmkit.config import check_choice, check_not_negative, check_positive
+from ulmkit.config import ADDED_LATER, check_choice, check_not_negative, check_positive
 from ulmkit.errors import ConfigError
 from ulmkit.training import (
     Budget,
@@ -49,10 +49,13 @@ class LanguageModelRecipe:
     ar: float = 2.0
     tar: float = 1.0
     dropout_multiplier: float = 1.0
+    input_gain: float | None = field(default=None, metadata=ADDED_LATER)
     patience: int | None = None
     patience_rule: str = "best"
 
     def __post_init__(self) -> None:
+        if self.input_gain is not None:
+            check_positive("input_gain", self.input_gain)
         for name in ("batch_size", "bptt", "peak_rate", "factor"):
             check_positive(name, getattr(self, name))
         for name in ("bptt_std", "ar", "tar", "dropout_multiplier"):

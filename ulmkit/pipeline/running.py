@@ -158,7 +158,7 @@ def stage_identity(
     return {
         "data": corpus.facts["fingerprint"],
         "model": to_dict(model_config),
-        "recipe": asdict(recipe),
+        "recipe": to_dict(recipe),
         "precision": options.precision,
         **others,
     }
