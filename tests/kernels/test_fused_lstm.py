@@ -245,7 +245,11 @@ def test_types_without_a_path():
     assert choose_backend("auto", CPU, torch.float64) == "torch"
     with pytest.raises(ConfigError, match="backend: 'fused' has no path for float64 on this processor"):
         choose_backend("fused", CPU, torch.float64)
-    with pytest.raises(ConfigError, match="backend: 'fused' has no kernels for cuda"):
+    with pytest.raises(ConfigError, match="backend: 'fused' has no kernels for xpu"):
+        choose_backend("fused", torch.device("xpu"), torch.float32)
+    if torch.cuda.is_available():
+        return
+    with pytest.raises(ConfigError, match="backend: 'fused' needs a GPU, and torch finds none here"):
         choose_backend("fused", torch.device("cuda"), torch.float32)
 
 

@@ -62,7 +62,7 @@ def test_an_lstms_identity_is_the_one_of_checkpoints_before_there_were_cells() -
     dropouts = {f"{name}_dropout" for name in ("embedding", "input", "hidden", "output", "weight")}
     assert names("lstm") == sizes | dropouts
     assert names("qrnn") >= sizes | dropouts | {"cell"}
-    assert names("mogrifier") >= sizes | dropouts | {"cell", "mogrifier_rounds", "mogrifier_rank"}
+    assert names("mogrifier") >= sizes | dropouts | {"cell"}
 
 
 def test_phases_of_a_language_model() -> None:

@@ -139,3 +139,10 @@ def test_without_nvrtc_it_says_what_to_install(monkeypatch):
     with pytest.raises(CompilerError, match="NVRTC: is not there .*install cuda-bindings and nvidia-cuda-nvrtc"):
         compiler.load_nvrtc()
     compiler.load_nvrtc.cache_clear()
+
+
+@needs_nvrtc
+def test_the_compilers_words_are_not_written_over_objects_that_python_shares():
+    """A bytes object of one character is the same one everywhere."""
+    compile_source(STEPS, "sm_80")
+    assert bytes([32])[0] == 32

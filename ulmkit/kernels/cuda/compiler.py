@@ -97,14 +97,14 @@ def compile_source(source: Source, architecture: str, *further_options: str) -> 
     try:
         options = [option.encode() for option in (*source.options(architecture), *further_options)]
         (status,) = nvrtc.nvrtcCompileProgram(program, len(options), options)
-        said = b" " * _call(nvrtc.nvrtcGetProgramLogSize(program))
+        said = bytearray(_call(nvrtc.nvrtcGetProgramLogSize(program)))
         nvrtc.nvrtcGetProgramLog(program, said)
-        messages = said.decode(errors="replace").strip("\0 \n")
+        messages = said.decode(errors="replace").strip("\0\n")
         if status != nvrtc.nvrtcResult.NVRTC_SUCCESS:
             raise CompilerError(f"{source.name}: NVRTC refuses it for {architecture}: {status.name}\n{messages}")
-        code = b" " * _call(nvrtc.nvrtcGetCUBINSize(program))
+        code = bytearray(_call(nvrtc.nvrtcGetCUBINSize(program)))
         nvrtc.nvrtcGetCUBIN(program, code)
-        return code, messages
+        return bytes(code), messages
     finally:
         nvrtc.nvrtcDestroyProgram(program)
 

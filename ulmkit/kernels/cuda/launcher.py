@@ -70,6 +70,8 @@ def cuda_runs(device: torch.device, dtype: torch.dtype) -> tuple[str | None, str
     """The architecture that the kernels are compiled for, None where they do not run, and what to say of it."""
     if dtype not in TYPE_NAMES:
         return None, f"has no kernels for {str(dtype).removeprefix('torch.')}"
+    if not torch.cuda.is_available():
+        return None, "needs a GPU, and torch finds none here"
     if torch.cuda.get_device_capability(device)[0] < OLDEST:
         major, minor = torch.cuda.get_device_capability(device)
         return None, f"needs compute capability {OLDEST}.0, the device has {major}.{minor}"
