@@ -54,7 +54,7 @@ def choose_backend(backend: str, device: torch.device, dtype: torch.dtype) -> st
         raise ConfigError(f"backend: 'fused' {reason}; use backend='auto'")
     if backend != "auto":
         return backend
-    if fused is not None:
+    if fused is not None and device.type == "cpu":  # those for GPUs have not been run on one: they are to be asked for
         return "fused"
     return "stepwise" if low_precision_cpu else "torch"
 
@@ -105,8 +105,9 @@ def backend_statuses(device: torch.device, dtype: torch.dtype) -> list[BackendSt
         ("cpu", False): "torch's oneDNN kernels",
         ("cpu", True): "torch's oneDNN kernels: not in bf16, where their gradients are wrong",
     }.get((device.type, dtype == torch.bfloat16), "torch's cuDNN kernels")
+    asked_for = "; not yet run on a GPU, so it is to be asked for" if device.type == "cuda" else ""
     reasons = {
-        "fused": _fused_path(device, dtype)[1],
+        "fused": _fused_path(device, dtype)[1] + asked_for,
         "torch": torch_reason,
         "stepwise": "a product a time step and a backward of our own: bf16 on CPUs without fused kernels",
         "reference": "the formula as a plain loop: for tests",
