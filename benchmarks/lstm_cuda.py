@@ -1,0 +1,159 @@
+"""How fast is one LSTM layer on this GPU, beside cuDNN?
+
+A layer of 1152 inputs and 1152 units with half of its recurrent weights dropped, as in the middle of a full-size AWD-
+LSTM: forward and backward of 70 steps in bf16, new masks laid out each time, as training does. The peers are cuDNN
+with its flat buffer filled anew each time, as it has to be for masked weights, and `torch.nn.LSTM` as it comes,
+without masks. Then forward alone; the time of one more step; and fp16 with 1,024 units and no masks, where cuDNN has
+its own persistent kernel. First each layer's output is compared with that in float32. Medians by device events.
+
+    python benchmarks/lstm_cuda.py [--batches N ...] [--repeats N] [--quick] [--json FILE]
+"""
+
+import argparse
+import statistics
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from common import report, row
+from torch import Tensor, nn
+
+from ulmkit.kernels import draw_keep_bits, lstm, pack
+
+HIDDEN, STEPS, DROPOUT = 1152, 70, 0.5
+PERSISTENT_HIDDEN = 1024  # the largest that cuDNN keeps on the chip
+LIMIT = 2e-2  # relative difference from float32
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--batches", type=int, nargs="+", default=[20, 64, 128])
+    parser.add_argument("--repeats", type=int, default=50, help="of which the medians are taken (50)")
+    parser.add_argument("--quick", action="store_true", help="batch 64 and 10 repeats")
+    parser.add_argument("--json", metavar="FILE", help="write the figures to this file")
+    options = parser.parse_args()
+    if options.quick:
+        options.batches, options.repeats = [64], 10
+    if not torch.cuda.is_available():
+        sys.exit("this benchmark needs a CUDA device; torch finds none here")
+    print(f"torch {torch.__version__}, {torch.cuda.get_device_name()}, cuDNN {torch.backends.cudnn.version()}\n")
+    rows = []
+    for batch in options.batches:
+        rows += compare(batch, HIDDEN, torch.bfloat16, DROPOUT, options.repeats)
+    rows += compare(64, PERSISTENT_HIDDEN, torch.float16, 0.0, options.repeats)
+    report("lstm_cuda", rows, options.json)
+
+
+def compare(batch: int, hidden: int, dtype: torch.dtype, dropout: float, repeats: int) -> list[dict[str, Any]]:
+    """Forward and backward, forward, and a step of ours and of theirs."""
+    name = {torch.bfloat16: "bf16", torch.float16: "fp16"}[dtype]
+    case = f"{name}, {hidden} units, B {batch}" + (", masks" if dropout else "")
+    ours, cudnn = (Layer(batch, hidden, dtype, dropout, backend) for backend in ("fused", "torch"))
+    check(case, ours, cudnn)
+    peers: dict[str, Callable[[int, bool], Callable[[], Any]]] = {
+        "nn.LSTM, no masks": ModuleLayer(batch, hidden, dtype).run
+    }
+    if dropout:
+        peers = {"cuDNN, masked weights laid out": cudnn.run, **peers}
+    rows = []
+    for what, learns in (("forward + backward", True), ("forward", False)):
+        mine = milliseconds(ours.run(STEPS, learns), repeats)
+        for peer, run in peers.items():
+            theirs = milliseconds(run(STEPS, learns), repeats)
+            rows.append(row(f"{case}: {what}", "ms", mine, theirs, peer, lower_is_better=True))
+    step = 1000 * (milliseconds(ours.run(2 * STEPS, False), repeats) - mine) / STEPS
+    rows.append(row(f"{case}: a step more, forward", "us", step, 4.0, "goal", lower_is_better=True))
+    return rows
+
+
+def check(case: str, ours: "Layer", theirs: "Layer") -> None:
+    """Both are near the layer in float32."""
+    with torch.no_grad():
+        wanted = ours.output(torch.float32, "torch")
+        for layer in (ours, theirs):
+            difference = torch.linalg.norm(layer.output().float() - wanted) / torch.linalg.norm(wanted)
+            if not difference < LIMIT:
+                sys.exit(f"{case}: {layer.backend} differs from float32 by {difference:.2g}")
+
+
+class Layer:
+    """A layer of ulmkit's through one of its backends."""
+
+    def __init__(self, batch: int, hidden: int, dtype: torch.dtype, dropout: float, backend: str) -> None:
+        torch.manual_seed(0)
+        self.dtype, self.dropout, self.backend = dtype, dropout, backend
+        self.weights = [
+            (torch.randn(shape, device="cuda") * hidden**-0.5).requires_grad_()
+            for shape in ((4 * hidden, hidden), (4 * hidden, hidden), (4 * hidden,))
+        ]
+        self.x = torch.randn(2 * STEPS, batch, hidden, device="cuda").to(dtype)
+        self.dy = torch.randn(2 * STEPS, batch, hidden, device="cuda").to(dtype)
+        self.state = torch.zeros(batch, hidden, device="cuda")
+        self.bits = draw_keep_bits(4 * hidden, hidden, dropout, device="cuda") if dropout else None
+
+    def output(self, dtype: torch.dtype | None = None, backend: str | None = None) -> Tensor:
+        """y for all of x. Args: another type or backend than the layer's."""
+        dtype = dtype or self.dtype
+        return self._forward(self.x.to(dtype), self.bits, dtype, backend or self.backend)
+
+    def run(self, steps: int, learns: bool) -> Callable[[], Any]:
+        """What is timed. learns: with the backward, and masks drawn anew."""
+        x = self.x[:steps].clone().requires_grad_(learns)
+
+        def forward_and_backward() -> None:
+            rows, columns = self.weights[1].shape
+            bits = draw_keep_bits(rows, columns, self.dropout, device="cuda") if self.dropout else None
+            y = self._forward(x, bits, self.dtype, self.backend)
+            torch.autograd.grad(y, [x, *self.weights], self.dy[:steps])
+
+        def forward() -> None:
+            with torch.no_grad():
+                self._forward(x, self.bits, self.dtype, self.backend)
+
+        return forward_and_backward if learns else forward
+
+    def _forward(self, x: Tensor, bits: Tensor | None, dtype: torch.dtype, backend: str) -> Tensor:
+        w_ih, w_hh, bias = self.weights
+        packed = pack(w_ih, w_hh, bits, 1.0 / (1.0 - self.dropout), dtype, backend)
+        return lstm(x, self.state, self.state, packed, bias)[0]
+
+
+class ModuleLayer:
+    """torch.nn.LSTM as it comes: weights of its own type, laid out once, never masked."""
+
+    def __init__(self, batch: int, hidden: int, dtype: torch.dtype) -> None:
+        self.module = nn.LSTM(hidden, hidden, device="cuda", dtype=dtype)
+        self.x = torch.randn(2 * STEPS, batch, hidden, device="cuda", dtype=dtype)
+        self.dy = torch.randn_like(self.x)
+
+    def run(self, steps: int, learns: bool) -> Callable[[], Any]:
+        x = self.x[:steps].clone().requires_grad_(learns)
+
+        def forward_and_backward() -> None:
+            torch.autograd.grad(self.module(x)[0], [x, *self.module.parameters()], self.dy[:steps])
+
+        def forward() -> None:
+            with torch.no_grad():
+                self.module(x)
+
+        return forward_and_backward if learns else forward
+
+
+def milliseconds(run: Callable[[], Any], repeats: int) -> float:
+    """The median time of a call on the device, after three others."""
+    for _ in range(3):
+        run()
+    times = []
+    for _ in range(repeats):
+        start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        start.record()
+        run()
+        end.record()
+        torch.cuda.synchronize()
+        times.append(start.elapsed_time(end))
+    return statistics.median(times)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,203 @@
+"""The fused LSTM on a GPU: run with -m gpu."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from ulmkit.kernels import draw_keep_bits, lstm, mask_recurrent, pack, reference
+from ulmkit.kernels.cuda import fused_lstm
+from ulmkit.kernels.cuda.launcher import kernels
+
+pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
+
+# bf16 keeps 8 bits: sums and states are rounded to 2^-9 at every step; fp16 keeps 11; fp32 takes ex2.approx for e^x
+TOLERANCE = {torch.bfloat16: 2e-2, torch.float16: 3e-3, torch.float32: 1e-5}
+SHAPES = [  # steps, batch, inputs, hidden
+    (1, 1, 1, 1),
+    (3, 5, 3, 7),
+    (7, 33, 31, 33),
+    (70, 64, 400, 1152),
+    (70, 20, 1152, 1150),
+    (35, 80, 1152, 400),
+    (20, 128, 64, 1152),
+    (5, 300, 64, 512),
+]
+Problem = tuple[list[Tensor], Tensor, Tensor | None, list[Tensor]]
+
+
+def problem(shape: tuple[int, ...], dtype: torch.dtype, lengths: bool = False) -> Problem:
+    """Leaves (x, h0, c0, w_ih, w_hh, bias), mask, lengths, and weights of the outputs, on the CPU."""
+    steps, batch, inputs, hidden = shape
+    generator = torch.Generator().manual_seed(sum(shape))
+
+    def draw(*size: int, scale: float = 1.0) -> Tensor:
+        return (torch.randn(size, generator=generator) * scale).to(dtype).float()
+
+    leaves = [
+        draw(steps, batch, inputs),
+        draw(batch, hidden),
+        draw(batch, hidden),
+        draw(4 * hidden, inputs, scale=inputs**-0.5),
+        draw(4 * hidden, hidden, scale=hidden**-0.5),
+        draw(4 * hidden, scale=0.1),
+    ]
+    bits = draw_keep_bits(4 * hidden, hidden, 0.5, generator=generator)
+    ends = torch.randint(0, steps + 1, (batch,), generator=generator) if lengths else None
+    return leaves, bits, ends, [draw(steps, batch, hidden), draw(batch, hidden), draw(batch, hidden)]
+
+
+def found(of: Problem, dtype: torch.dtype) -> list[Tensor]:
+    """Outputs and gradients on the GPU."""
+    leaves, bits, ends, weights = of
+    x, h0, c0, w_ih, w_hh, bias = (leaf.cuda().requires_grad_() for leaf in leaves)
+    packed = pack(w_ih, w_hh, bits.cuda(), 2.0, dtype, "fused")
+    out = lstm(x, h0, c0, packed, bias, None if ends is None else ends.cuda())
+    total = sum((o.float() * w.cuda()).sum() for o, w in zip(out, weights, strict=True))
+    return [*out, *torch.autograd.grad(total, [x, h0, c0, w_ih, w_hh, bias])]
+
+
+def expected(of: Problem) -> list[Tensor]:
+    """The same by the formula in float64."""
+    leaves, bits, ends, weights = of
+    x, h0, c0, w_ih, w_hh, bias = (leaf.double().cuda().requires_grad_() for leaf in leaves)
+    masked = mask_recurrent(w_hh, bits.cuda(), 2.0)
+    out = reference.lstm(x, h0, c0, w_ih, masked, bias, None if ends is None else ends.cuda())
+    total = sum((o * w.cuda()).sum() for o, w in zip(out, weights, strict=True))
+    return [*out, *torch.autograd.grad(total, [x, h0, c0, w_ih, w_hh, bias])]
+
+
+def check(found: list[Tensor], wanted: list[Tensor], tolerance: float) -> None:
+    names = ("y", "h_n", "c_n", "dx", "dh0", "dc0", "dw_ih", "dw_hh", "dbias")
+    for name, a, b in zip(names, found, wanted, strict=True):
+        size = max(torch.linalg.norm(b).item(), 0.1 * b.numel() ** 0.5)
+        error = torch.linalg.norm(a.double() - b).item() / size
+        assert error <= tolerance, f"{name}: relative error {error:.2e}"
+
+
+@pytest.mark.parametrize("lengths", [False, True])
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_forward_and_every_gradient(shape, dtype, lengths):
+    of = problem(shape, dtype, lengths)
+    check(found(of, dtype), expected(of), TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_step_by_step_where_there_is_no_room(monkeypatch, dtype):
+    monkeypatch.setattr(kernels(0), "plan", lambda *_: None)
+    of = problem(SHAPES[3], dtype, lengths=True)
+    check(found(of, dtype), expected(of), TOLERANCE[dtype])
+
+
+def test_full_size_layers_have_persistent_kernels():
+    for direction in ("forward", "backward"):
+        for batch, hidden in ((20, 1152), (64, 1152), (128, 1152), (64, 400)):
+            assert kernels(0).plan(direction, torch.bfloat16, batch, hidden) is not None, (direction, batch, hidden)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_it_is_bitwise_repeatable(dtype):
+    of = problem(SHAPES[3], dtype)
+    first = found(of, dtype)
+    for _ in range(5):
+        assert all(torch.equal(a, b) for a, b in zip(found(of, dtype), first, strict=True))
+
+
+def test_on_another_stream():
+    of = problem(SHAPES[3], torch.bfloat16)
+    first, stream = found(of, torch.bfloat16), torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        again = found(of, torch.bfloat16)
+    torch.cuda.current_stream().wait_stream(stream)
+    assert all(torch.equal(a, b) for a, b in zip(again, first, strict=True))
+
+
+def test_two_streams_at_once_do_not_wait_for_each_other_for_ever():
+    """Two cooperative launches take turns: neither may hold what the other needs."""
+    of = problem(SHAPES[3], torch.bfloat16)
+    first, streams = found(of, torch.bfloat16), [torch.cuda.Stream() for _ in range(2)]
+    torch.cuda.synchronize()
+    results = []
+    for number in range(10):
+        with torch.cuda.stream(streams[number % 2]):
+            results.append(found(of, torch.bfloat16))
+    torch.cuda.synchronize()
+    assert all(torch.equal(a, b) for result in results for a, b in zip(result, first, strict=True))
+
+
+def forward_of(dtype: torch.dtype) -> tuple[Callable[[Tensor], Tensor], Tensor]:
+    """y as a function of x, and an x."""
+    leaves, bits, _, _ = problem((12, 16, 32, 64), dtype)
+    x, h0, c0, w_ih, w_hh, bias = (leaf.cuda() for leaf in leaves)
+    packed = pack(w_ih, w_hh, bits.cuda(), 2.0, dtype, "fused")
+    return lambda given: lstm(given, h0, c0, packed, bias)[0], x
+
+
+def test_in_a_cuda_graph():
+    run, x = forward_of(torch.bfloat16)
+    wanted, other = run(x), torch.randn_like(x)
+    graph, given = torch.cuda.CUDAGraph(), other.clone()
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        run(given)
+    torch.cuda.current_stream().wait_stream(stream)
+    with torch.cuda.graph(graph):
+        y = run(given)
+    given.copy_(x)
+    graph.replay()
+    assert torch.equal(y, wanted)
+
+
+def test_compiled_and_under_autocast():
+    run, x = forward_of(torch.bfloat16)
+    wanted = run(x)
+    assert torch.equal(torch.compile(run, fullgraph=True)(x), wanted)
+    with torch.autocast("cuda", dtype=torch.float16):
+        assert torch.equal(run(x), wanted)
+
+
+def test_the_operator_is_well_formed():
+    leaves, bits, ends, _ = problem((3, 5, 8, 16), torch.float32, lengths=True)
+    x, h0, c0, w_ih, w_hh, bias = (leaf.cuda().requires_grad_() for leaf in leaves)
+    torch.library.opcheck(
+        fused_lstm.lstm_forward, (x, h0, c0, w_ih, w_hh, bias, bits.cuda(), 2.0, ends.cuda(), True),
+        test_utils=("test_schema", "test_faketensor"),
+    )  # fmt: skip
+
+
+def test_no_waiting_for_the_host_in_a_step():
+    of = problem(SHAPES[3], torch.bfloat16)
+    found(of, torch.bfloat16)
+    leaves, bits, _, _ = of
+    x, h0, c0, w_ih, w_hh, bias = (leaf.cuda().requires_grad_() for leaf in leaves)
+    on_gpu = bits.cuda()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        y, _, _ = lstm(x, h0, c0, pack(w_ih, w_hh, on_gpu, 2.0, torch.bfloat16, "fused"), bias)
+        y.float().square().mean().backward()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+def test_processes_share_the_cache(tmp_path):
+    program = (
+        "import torch; from ulmkit.kernels import lstm, pack;"
+        "w = torch.ones(256, 64, device='cuda'); z = torch.zeros(4, 64, device='cuda');"
+        "y = lstm(z[None], z, z, pack(w, w, dtype=torch.bfloat16, backend='fused'), w[:, 0])[0];"
+        "print(float(y.float().sum()))"
+    )
+    environment = {**os.environ, "ULMKIT_CACHE": str(tmp_path)}
+    running = [
+        subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, env=environment) for _ in range(2)
+    ]
+    said = {process.communicate()[0] for process in running}
+    assert [process.returncode for process in running] == [0, 0]
+    assert len(said) == 1
+    assert all(file.suffix == ".cubin" for file in (tmp_path / "cuda").iterdir())
