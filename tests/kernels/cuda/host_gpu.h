@@ -152,6 +152,10 @@ inline void block_barrier() { gpu::wait(gpu::block().barrier); }
 
 inline float exp_of_negative(float x) { return std::exp(x); }
 
+struct alignas(8) Four {
+    uint32 low, high;
+};
+
 #if defined(ULMKIT_FP32)
 typedef float Element;
 inline float to_float(Element value) { return value; }
@@ -186,10 +190,6 @@ inline Element to_element(float value) {
     return result;
 }
 #endif
-
-struct alignas(8) Four {
-    uint32 low, high;
-};
 
 inline Four load_fresh(const Element* from) {
     if (reinterpret_cast<uintptr_t>(from) % 8) std::abort();  // as a GPU would

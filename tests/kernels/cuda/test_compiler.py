@@ -34,12 +34,8 @@ MOST_REGISTERS = 255
 def test_persistent_kernels_compile_without_spills(name, direction, hidden):
     device = DEVICES[name]
     found = plans(direction, "BF16", 64, hidden, device)
-    if not found:
-        assert (device.shared_bytes, hidden) == (101_376, 1152), (
-            "small shared memory and large layers alone have no plan"
-        )
-        return
     plan = found[0]
+    assert (plan.spilled_bytes > 0) == (device.shared_bytes < 110_000 and hidden == 1152)
     _, said = compile_source(plan.source, device.architecture, "--ptxas-options=-v")
     registers = int(re.search(r"Used (\d+) registers", said).group(1))
     assert registers * plan.launch.threads <= 65_536

@@ -6,6 +6,7 @@ from host_driver import H200, SMALL, HostDriver, compiler
 
 from ulmkit.kernels import draw_keep_bits, mask_recurrent, reference
 from ulmkit.kernels.cuda import fused_lstm, launcher
+from ulmkit.kernels.cuda.driver import Device
 from ulmkit.kernels.cuda.launcher import Kernels
 from ulmkit.kernels.cuda.plan import plans
 
@@ -105,6 +106,17 @@ def test_blocks_of_a_cluster_share_the_sum(driver, monkeypatch, cluster):
     check(run(tensors, mask, ends, weights), expected(tensors, mask, ends, weights), tensors, torch.bfloat16)
     (launch,) = (launch for name, launch in driver.launches if name == "lstm_backward")
     assert launch.cluster == cluster
+
+
+@pytest.mark.parametrize("shared_bytes", [22_000, 18_000])
+def test_weights_that_shared_memory_does_not_hold_are_read_from_elsewhere(monkeypatch, shared_bytes):
+    device = Device("sm_86", multiprocessors=2, shared_bytes=shared_bytes, clusters=False, cooperative=True)
+    driver = use(monkeypatch, HostDriver(device))
+    assert plans("forward", "BF16", 3, 64, device)[0].spilled_bytes > 0
+    assert plans("backward", "BF16", 3, 64, device)[0].spilled_bytes > 0
+    tensors, mask, ends, weights = problem((2, 3, 8, 64), torch.bfloat16, lengths=True)
+    check(run(tensors, mask, ends, weights), expected(tensors, mask, ends, weights), tensors, torch.bfloat16)
+    assert {"lstm_forward", "lstm_backward"} <= {name for name, _ in driver.launches}
 
 
 @pytest.mark.parametrize("device", [SMALL, H200])

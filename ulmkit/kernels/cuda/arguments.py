@@ -14,7 +14,10 @@ class Sequences(Structure):
 class Forward(Structure):
     _fields_: ClassVar = [
         ("sequences", Sequences),
-        *((n, c_void_p) for n in ("sums", "w_hh", "keep_bits", "h0", "y", "h_n", "c_n", "cells", "gates", "met")),
+        *(
+            (n, c_void_p)
+            for n in ("sums", "w_hh", "keep_bits", "h0", "y", "h_n", "c_n", "cells", "gates", "spilled", "met")
+        ),
         ("keep_scale", c_float),
     ]
 
@@ -22,6 +25,9 @@ class Forward(Structure):
 class Backward(Structure):
     _fields_: ClassVar = [
         ("sequences", Sequences),
-        *((n, c_void_p) for n in ("dy", "w_hh", "keep_bits", "cells", "gates", "d_gates", "dh", "dc", "met")),
+        *(
+            (n, c_void_p)
+            for n in ("dy", "w_hh", "keep_bits", "cells", "gates", "d_gates", "dh", "dc", "spilled", "met")
+        ),
         ("keep_scale", c_float),
     ]

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ulmkit.kernels.cuda.arguments import Backward, Forward, Sequences
 from ulmkit.kernels.cuda.launcher import Kernels, kernels
-from ulmkit.kernels.cuda.plan import TILE, round_up
+from ulmkit.kernels.cuda.plan import TILE, Plan, round_up
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,8 @@ def lstm_forward(
     if steps and batch:
         run = kernels(x.device.index or 0)
         plan = run.plan("forward", x.dtype, batch, hidden)
-        met = torch.zeros(plan.groups if plan else 1, dtype=torch.int32, device=x.device)
-        tensors = (sums, w_hh, keep_bits, first, y, h_n, c_n, cells, gates if learns else None, met)
+        shared = _shared_by_blocks(plan, x)
+        tensors = (sums, w_hh, keep_bits, first, y, h_n, c_n, cells, gates if learns else None, *shared)
         arguments = Forward(sequences, *map(_address, tensors), keep_scale)
         if plan is not None:
             run.persistent(plan, "forward", arguments)
@@ -107,8 +107,7 @@ def lstm_backward(
     run = kernels(x.device.index or 0)
     if steps and batch:
         plan = run.plan("backward", x.dtype, batch, hidden)
-        met = torch.zeros(plan.groups if plan else 1, dtype=torch.int32, device=x.device)
-        tensors = (dy, w_hh, keep_bits, cells, gates, d_gates, dh, dc, met)
+        tensors = (dy, w_hh, keep_bits, cells, gates, d_gates, dh, dc, *_shared_by_blocks(plan, x))
         arguments = Backward(sequences, *map(_address, tensors), keep_scale)
         if plan is not None:
             run.persistent(plan, "backward", arguments)
@@ -204,6 +203,14 @@ def _product(a: Tensor, b: Tensor) -> Tensor:
     if a.device.type == "cuda":
         return torch.mm(a, b, out_dtype=torch.float32)
     return torch.mm(a.float(), b.float())
+
+
+def _shared_by_blocks(plan: Plan | None, like: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    """Room for weights that do not fit into shared memory, and the counters at which blocks meet."""
+    if plan is None:
+        return None, None
+    spilled = like.new_empty(plan.spilled_bytes, dtype=torch.uint8) if plan.spilled_bytes else None
+    return spilled, torch.zeros(plan.groups, dtype=torch.int32, device=like.device)
 
 
 def _padded(like: Tensor, rows: int, columns: int) -> Tensor:

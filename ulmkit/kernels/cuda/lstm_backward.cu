@@ -5,14 +5,14 @@
 // what all of them have for its own units.
 //
 // ULMKIT_UNITS: units x cluster a multiple of 8. ULMKIT_ROWS: a multiple of 16. ULMKIT_WARPS: of a block.
-// ULMKIT_CLUSTER: blocks of a cluster, 1 for none.
+// ULMKIT_RESIDENT: see Product. ULMKIT_CLUSTER: blocks of a cluster, 1 for none.
 
 #include "lstm_step.h"
 #include "product.h"
 
 constexpr int units = ULMKIT_UNITS, rows = ULMKIT_ROWS, threads = 32 * ULMKIT_WARPS, cluster = ULMKIT_CLUSTER;
 constexpr int columns = units * cluster, items = (rows * units + threads - 1) / threads;
-using Gradient = Product<rows, columns, ULMKIT_WARPS>;
+using Gradient = Product<rows, columns, ULMKIT_WARPS, ULMKIT_RESIDENT>;
 
 ULMKIT_KERNEL void lstm_backward(Backward a) {
     const Sequences& s = a.sequences;
@@ -22,10 +22,12 @@ ULMKIT_KERNEL void lstm_backward(Backward a) {
     const int first_unit = block * units, first_column = (block - part) * units;
     const int first_k = blocks_of_k * part / cluster, last_k = blocks_of_k * (part + 1) / cluster;
     const int64 first_row = (int64)group * rows;
-    Four* weights = (Four*)shared_memory();
-    float* parts = (float*)(shared_memory() + Gradient::weights_bytes((blocks_of_k + cluster - 1) / cluster));
+    Four* near = (Four*)shared_memory();
+    const int most_blocks = (blocks_of_k + cluster - 1) / cluster;  // of k, of any part
+    Four* far = a.spilled + (int64)block_index() * (most_blocks * Gradient::tiles * 32 - Gradient::near_pieces);
+    float* parts = (float*)(shared_memory() + Gradient::near_bytes);
     float* totals = parts + Gradient::parts_bytes / 4;  // [rows][columns], with a cluster alone
-    Gradient::load(weights, last_k - first_k, [&](int column, int k) {
+    Gradient::load(near, far, last_k - first_k, [&](int column, int k) {
         const int64 unit = first_column + column, row = first_k * 16 + k;
         const bool is_weight = unit < size && row < 4 * size;
         return to_element(is_weight ? kept(a.w_hh, a.keep_bits, a.keep_scale, size, row, unit) : 0.0f);
@@ -49,7 +51,7 @@ ULMKIT_KERNEL void lstm_backward(Backward a) {
         }
         meet(a.met + group, unit_blocks, ++round);
         Gradient::multiply(a.d_gates + (t * s.batch + first_row) * s.gates_width + first_k * 16, s.gates_width,
-                           s.batch - first_row, weights, last_k - first_k, parts);
+                           s.batch - first_row, near, far, last_k - first_k, parts);
         block_barrier();
 #if ULMKIT_CLUSTER > 1
         for (int place = thread_index(); place < rows * columns; place += threads)

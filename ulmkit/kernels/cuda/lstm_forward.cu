@@ -1,17 +1,17 @@
-// The LSTM forward in time, all steps in one launch: each block keeps its rows of W_hh in shared memory, and the blocks of
-// the same sequences meet after every step.
+// The LSTM forward in time, all steps in one launch: each block keeps its rows of W_hh in shared memory, as far as they fit,
+// and the blocks of the same sequences meet after every step.
 //
 // A block has `units` units (all four gates of them) of `rows` sequences. A column of its product is a gate of a unit, gates
 // in turn (i, f, g, o), so that a unit's four sums are side by side.
 //
-// ULMKIT_UNITS: even. ULMKIT_ROWS: a multiple of 16. ULMKIT_WARPS: of a block.
+// ULMKIT_UNITS: even. ULMKIT_ROWS: a multiple of 16. ULMKIT_WARPS: of a block. ULMKIT_RESIDENT: see Product.
 
 #include "lstm_step.h"
 #include "product.h"
 
 constexpr int units = ULMKIT_UNITS, rows = ULMKIT_ROWS, threads = 32 * ULMKIT_WARPS;
 constexpr int items = (rows * units + threads - 1) / threads;  // of a thread: a unit of a sequence each
-using Hidden = Product<rows, 4 * units, ULMKIT_WARPS>;
+using Hidden = Product<rows, 4 * units, ULMKIT_WARPS, ULMKIT_RESIDENT>;
 
 ULMKIT_KERNEL void lstm_forward(Forward a) {
     const Sequences& s = a.sequences;
@@ -19,9 +19,10 @@ ULMKIT_KERNEL void lstm_forward(Forward a) {
     const int unit_blocks = (int)((size + units - 1) / units), blocks_of_k = (int)(s.width / 16);
     const int first_unit = block_index() % unit_blocks * units, group = block_index() / unit_blocks;
     const int64 first_row = (int64)group * rows;
-    Four* weights = (Four*)shared_memory();
-    float* parts = (float*)(shared_memory() + Hidden::weights_bytes(blocks_of_k));
-    Hidden::load(weights, blocks_of_k, [&](int column, int k) {
+    Four* near = (Four*)shared_memory();
+    Four* far = a.spilled + (int64)block_index() * (blocks_of_k * Hidden::tiles * 32 - Hidden::near_pieces);
+    float* parts = (float*)(shared_memory() + Hidden::near_bytes);
+    Hidden::load(near, far, blocks_of_k, [&](int column, int k) {
         const int unit = first_unit + column / 4;
         const bool is_weight = unit < size && k < size;
         return to_element(is_weight ? kept(a.w_hh, a.keep_bits, a.keep_scale, size, column % 4 * size + unit, k) : 0.0f);
@@ -44,7 +45,8 @@ ULMKIT_KERNEL void lstm_forward(Forward a) {
             const int64 row = t * s.batch + first_row + place / units;
             if (mine[item]) input[item] = load_gates(a.sums + row * 4 * size + first_unit + place % units, size);
         }
-        Hidden::multiply(hidden_before(a, t) + first_row * s.width, s.width, s.batch - first_row, weights, blocks_of_k, parts);
+        Hidden::multiply(hidden_before(a, t) + first_row * s.width, s.width, s.batch - first_row, near, far, blocks_of_k,
+                         parts);
         block_barrier();
 #pragma unroll
         for (int item = 0; item < items; ++item) {

@@ -23,6 +23,7 @@ struct Forward {
     float* c_n;
     float* cells;                    // (T + 1, B, H): c_0 in front, and then of the steps that sequences have
     Element* gates;                  // (T, B, 4H), or null where no gradient is wanted
+    Four* spilled;                   // what of the weights does not fit into shared memory, block by block
     uint32* met;                     // a counter for each group of sequences, zero
     float keep_scale;
 };
@@ -37,6 +38,7 @@ struct Backward {
     Element* d_gates;                // (T, B, G) gradients of the sums
     float* dh;                       // (B, H): of h_n, and in the end of h_0
     float* dc;                       // (B, H): of c_n, and in the end of c_0
+    Four* spilled;                   // as in the forward, and so is the next
     uint32* met;
     float keep_scale;
 };

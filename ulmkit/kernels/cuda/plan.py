@@ -24,13 +24,15 @@ def round_up(number: int, multiple: int) -> int:
 class Plan:
     """A persistent kernel for one shape.
 
-    Attributes: source, launch: of it. groups: of sequences whose blocks meet apart from the others'. cycles: that a
-        step should take, a rough estimate that only ranks plans.
+    Attributes: source, launch: of it. groups: of sequences whose blocks meet apart from the others'. spilled_bytes: of
+        weights that do not fit into shared memory, of all blocks. cycles: that a step should take, a rough estimate
+        that only ranks plans.
     """
 
     source: Source
     launch: Launch
     groups: int
+    spilled_bytes: int
     cycles: float
 
 
@@ -68,26 +70,28 @@ def _fitting(
     columns = units * (4 if forward else cluster)
     blocks = -(-hidden // (units * cluster)) * cluster
     tiles_of_k = -(-round_up(hidden if forward else 4 * hidden, TILE) // (TILE * cluster))
-    weights = tiles_of_k * (columns // 8) * 32 * _LANE_BYTES
+    each = columns // 8 * 32 * _LANE_BYTES  # of the weights for sixteen values of k
     parts = warps // 2 * rows * (columns + 8) * 4
     totals = rows * columns * 4 if cluster > 1 else 0
     sums = rows // 16 * (columns // 8) * 4
-    if weights + parts + totals > device.shared_bytes or sums > _MOST_SUMS:
+    resident = min(tiles_of_k, (device.shared_bytes - parts - totals) // each)
+    if resident < 0 or sums > _MOST_SUMS:
         return
-    constants = {dtype_name: 1, "UNITS": units, "ROWS": rows, "WARPS": warps, "CLUSTER": cluster}
+    near, far = resident * each, (tiles_of_k - resident) * each
+    constants = {"UNITS": units, "ROWS": rows, "WARPS": warps, "CLUSTER": cluster, "RESIDENT": resident}
     yield Plan(
-        Source.of(f"lstm_{direction}.cu", **constants),
-        Launch(blocks * groups, 32 * warps, weights + parts + totals, cluster, cooperative=True),
+        Source.of(f"lstm_{direction}.cu", **{dtype_name: 1}, **constants),
+        Launch(blocks * groups, 32 * warps, near + parts + totals, cluster, cooperative=True),
         groups,
-        _cycles(rows, columns, tiles_of_k, warps, weights, parts, cluster),
+        blocks * groups * far,
+        _cycles(rows, columns, tiles_of_k, warps, near + 4 * parts, far, cluster),
     )
 
 
-def _cycles(rows: int, columns: int, tiles_of_k: int, warps: int, weights: int, parts: int, cluster: int) -> float:
-    """Of a step: what is read of the states, the product, the weights from shared memory, and the partial sums, as if
-    nothing overlapped; the warps' share of latency is a guess."""
-    states = rows * tiles_of_k * TILE * 2 / 64
+def _cycles(rows: int, columns: int, tiles_of_k: int, warps: int, near: int, far: int, cluster: int) -> float:
+    """Of a step: what is read of the states and of spilled weights, the product, and what goes to and from shared
+    memory, as if nothing overlapped; the warps' share of latency is a guess."""
+    read = (rows * tiles_of_k * TILE * 2 + far) / 64
     product = rows / 16 * (columns / 8) * tiles_of_k * 1.7
-    shared = (weights + 4 * parts) / 128
     waiting = 1600 / warps + (600 if cluster > 1 else 0)
-    return states + product + shared + waiting
+    return read + product + near / 128 + waiting

@@ -31,6 +31,11 @@ ULMKIT_INLINE float exp_of_negative(float x) {
     return y;
 }
 
+// Four elements of 16 bits, as they are loaded.
+struct __align__(8) Four {
+    uint32 low, high;
+};
+
 #if defined(ULMKIT_FP32)
 typedef float Element;
 ULMKIT_INLINE float to_float(Element value) { return value; }
@@ -55,11 +60,6 @@ ULMKIT_INLINE Element to_element(float value) {
     asm("cvt.rn." ULMKIT_TYPE ".f32 %0, %1;" : "=h"(narrow.bits) : "f"(value));
     return narrow;
 }
-
-// Four elements, as they are loaded.
-struct __align__(8) Four {
-    uint32 low, high;
-};
 
 // From what other blocks wrote since the kernel began: past this multiprocessor's own cache.
 ULMKIT_INLINE Four load_fresh(const Element* from) {

@@ -1,4 +1,5 @@
-// The product that the persistent kernels make at every step: rows of a matrix that changes times columns that stay.
+// The product that the persistent kernels make at every step: rows of a matrix that changes times columns that stay, those of
+// the first values of k in shared memory and, where that does not hold all, the rest in the GPU's own memory and its cache.
 //
 // A block has `rows` rows and `columns` columns. Its warps share the sum: each makes the part of some values of k for all of
 // the block's rows and columns, from what it alone reads of the rows. Half of the warps leave their parts in shared memory,
@@ -8,7 +9,8 @@
 
 #include "primitives.h"
 
-template <int rows, int columns, int warps>
+// resident: blocks of 16 values of k whose columns are in shared memory.
+template <int rows, int columns, int warps, int resident>
 struct Product {
     static constexpr int tiles = columns / 8, bands = rows / 16, threads = 32 * warps, halves = warps / 2;
     static constexpr int line = columns + 8;  // so that a warp's stores fall into different banks
@@ -16,21 +18,25 @@ struct Product {
 
     // The columns as they are multiplied, [k / 16][tiles][lane], a lane's four values each. These are neighbours in k and
     // stand for its two pairs: any order of k will do, if the rows' values come in the same.
-    // value(column, k): of the block's column, as Element.
+    // value(column, k): of the block's column, as Element. near: shared memory; far: what it does not hold.
     template <class Value>
-    ULMKIT_INLINE static void load(Four* to, int blocks, Value value) {
+    ULMKIT_INLINE static void load(Four* near, Four* far, int blocks, Value value) {
         for (int piece = thread_index(); piece < blocks * tiles * 32; piece += threads) {
             const int lane = piece % 32, column = piece / 32 % tiles * 8 + lane / 4;
             const int k = piece / (32 * tiles) * 16 + lane % 4 * 4;
-            to[piece] = Four{value(column, k).bits | (uint32)value(column, k + 1).bits << 16,
-                             value(column, k + 2).bits | (uint32)value(column, k + 3).bits << 16};
+            const Four four{value(column, k).bits | (uint32)value(column, k + 1).bits << 16,
+                            value(column, k + 2).bits | (uint32)value(column, k + 3).bits << 16};
+            if (piece < near_pieces)
+                near[piece] = four;
+            else
+                far[piece - near_pieces] = four;
         }
     }
 
     // All threads call it; what it writes may be read after a barrier. from: first of `count` rows of `width` elements;
     // those of the block that are not there repeat the last. blocks: of 16 values of k. parts: [halves][rows][line].
-    ULMKIT_INLINE static void multiply(const Element* from, int64 width, int64 count, const Four* weights, int blocks,
-                                       float* parts) {
+    ULMKIT_INLINE static void multiply(const Element* from, int64 width, int64 count, const Four* near, const Four* far,
+                                       int blocks, float* parts) {
         const int warp = thread_index() / 32, lane = thread_index() % 32;
         const Element* line_of[bands][2];
 #pragma unroll
@@ -53,7 +59,8 @@ struct Product {
             }
 #pragma unroll
             for (int tile = 0; tile < tiles; ++tile) {
-                const Four right = weights[(block * tiles + tile) * 32 + lane];
+                const int piece = (block * tiles + tile) * 32 + lane;
+                const Four right = block < resident ? near[piece] : far[piece - near_pieces];
 #pragma unroll
                 for (int band = 0; band < bands; ++band) multiply_accumulate(sum[band][tile], left[band], right);
             }
@@ -71,7 +78,7 @@ struct Product {
         return sum;
     }
 
-    ULMKIT_INLINE static constexpr int weights_bytes(int blocks) { return blocks * tiles * 32 * 8; }
+    static constexpr int near_pieces = resident * tiles * 32, near_bytes = near_pieces * 8;
     static constexpr int parts_bytes = halves * rows * line * 4;
 
 private:
