@@ -42,7 +42,7 @@ def qrnn(
         previous_n: as `previous`, in its type, the input of each sequence's last valid step.
         c_n: (B, H) in c0's type, the state after it.
     Raises: ConfigError for shapes that do not fit, naming them.
-    Source: Bradbury et al. 2017, arXiv:1611.01576, section 2; the input before carried over as in
+    Source: Bradbury et al. 2017, arXiv:1611.01576; the input before carried over as in
         salesforce/pytorch-qrnn, but with its gradient.
     """
     _check_shapes(x, previous, c0, weight, bias, lengths)
@@ -67,7 +67,7 @@ def fo_pool(a: Tensor, c0: Tensor, lengths: Tensor | None = None) -> tuple[Tenso
 
     Args: a: (T, B, 3H) z, f, o before their nonlinearities. c0: (B, H) fp32 or wider. lengths: (B,), see `qrnn`.
     Returns: h (T, B, H) in a's type, and c (B, H) after each sequence's last valid step, in c0's.
-    Source: Bradbury et al. 2017, arXiv:1611.01576, section 2.1 (fo-pooling). Deviation from salesforce/pytorch-qrnn,
+    Source: Bradbury et al. 2017, arXiv:1611.01576 (fo-pooling). Deviation from salesforce/pytorch-qrnn,
         which has f and 1 - f exchanged: its f is this one's 1 - f, of the negative argument.
     """
     return _FOPool.apply(a, c0, lengths)
