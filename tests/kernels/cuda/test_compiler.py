@@ -34,8 +34,11 @@ MOST_REGISTERS = 255
 def test_persistent_kernels_compile_without_spills(name, direction, hidden):
     device = DEVICES[name]
     found = plans(direction, "BF16", 64, hidden, device)
+    if not found:
+        few = device.multiprocessors < 100 and (direction, hidden) == ("forward", 1152)
+        assert few, "only with few multiprocessors a block's part of a large layer is too much for its registers"
+        return
     plan = found[0]
-    assert (plan.spilled_bytes > 0) == (device.shared_bytes < 110_000 and hidden == 1152)
     _, said = compile_source(plan.source, device.architecture, "--ptxas-options=-v")
     registers = int(re.search(r"Used (\d+) registers", said).group(1))
     assert registers * plan.launch.threads <= 65_536
