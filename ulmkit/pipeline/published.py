@@ -112,6 +112,7 @@ AWD_QRNN_PTB = _awd_qrnn(20, 0.3, 0.2, 550, seed=9001)
 
 AWD_QRNN_WIKITEXT2 = _awd_qrnn(40, 0.2, 0.25, 500, seed=4002)
 """WikiText-2 with QRNN layers, README: 69.3 / 66.8."""
+
 MOS_PTB = _two_stages(
     replace(
         AWD_LSTM_PTB.sizes,

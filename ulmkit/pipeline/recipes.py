@@ -32,6 +32,7 @@ class LanguageModelRecipe:
         frozen_share: part of the budget, at the start, in which only embedding and decoder train.
         ar, tar: activation and temporal activation regularisation.
         dropout_multiplier: on all dropouts of the model's config.
+        input_gain: of a new model's first weights, see `draw_input_weights`; None for the published ones.
         patience: validations without a better value before a phase ends, None for never. patience_rule: see
             `TrainerConfig`.
     """

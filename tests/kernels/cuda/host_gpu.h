@@ -144,7 +144,6 @@ inline bool launch(int blocks, int threads, int64 shared_bytes, unsigned seed, s
 }  // namespace gpu
 
 inline int block_index() { return gpu::machine.now->block; }
-inline int block_count() { return int(gpu::machine.blocks.size()); }
 inline int thread_index() { return gpu::machine.now->thread; }
 inline int thread_count() { return gpu::machine.threads; }
 inline char* shared_memory() { return gpu::block().memory.data(); }

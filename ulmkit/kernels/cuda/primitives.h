@@ -13,7 +13,6 @@ typedef unsigned long long address;
 #define ULMKIT_INLINE __device__ __forceinline__
 
 ULMKIT_INLINE int block_index() { return blockIdx.x; }
-ULMKIT_INLINE int block_count() { return gridDim.x; }
 ULMKIT_INLINE int thread_index() { return threadIdx.x; }
 ULMKIT_INLINE int thread_count() { return blockDim.x; }
 
