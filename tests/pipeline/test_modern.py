@@ -42,3 +42,13 @@ def test_a_validation_an_epoch_whatever_the_budget(budget):
         assert epochs == pytest.approx([1, 2, 3, 3.5], abs=0.1)
     assert [round(epoch, 2) for epoch in epochs[:-1]] == [float(round(epoch)) for epoch in epochs[:-1]]
     assert len(epochs) >= 2
+
+
+def test_the_recipes_gain_is_that_of_a_new_models_first_weights() -> None:
+    def deviation(gain: float | None) -> float:
+        recipe = replace(tiny.LEARN, input_gain=gain)
+        run = {"data_options": tiny.WORDS, "run": tiny.RUN, "sizes": tiny.SIZES}
+        model = pretrain(tiny.reviews(), budget=Budget(steps=1), recipe=recipe, **run).model
+        return model.encoder.layers[0].weight_ih.std().item()
+
+    assert deviation(2.0) > 5 * deviation(None)

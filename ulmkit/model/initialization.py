@@ -20,8 +20,7 @@ def draw_input_weights(encoder: AWDLSTM, gain: float, generator: torch.Generator
     W_ih ~ U(-b, b);  b = gain sqrt(3 / E) / s
 
     with E the values that a unit reads and s their standard deviation. The published weights, U(-1 / sqrt(H), 1 /
-    sqrt(H)) over an embedding of U(-0.1, 0.1), begin with 0.02 in the first layer and less in each above, and the first
-    thousand steps go into making them larger.
+    sqrt(H)) over an embedding of U(-0.1, 0.1), begin with 0.02 in the first layer and less in each above.
 
     Args: gain: of the order of 1.
     Raises: ConfigError for a gain that is not above 0.
