@@ -7,7 +7,7 @@ import itertools
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +29,16 @@ class Host(ctypes.Structure):
 
 
 class HostDriver:
-    """Runs kernels at once, each launch with another order of threads.
+    """Runs kernels at once, each launch with another order of threads; a recording does its work again.
 
     Attributes: launches: (name, launch) of all. fits: what is answered when asked how many blocks fit; None for all.
+        recorded: how often something was. current_stream, records: what is answered.
     """
 
     def __init__(self, device: Device = H200, fits: int | None = None) -> None:
         self._device, self.fits = device, fits
         self.launches: list[tuple[str, Launch]] = []
+        self.recorded, self.current_stream, self.records = 0, 0, False
         self._seeds = itertools.count()
 
     def device(self, index: int) -> Device:
@@ -56,6 +58,16 @@ class HostDriver:
         self.launches.append((name, launch))
         host = Host(launch.blocks, launch.threads, launch.shared_bytes, next(self._seeds))
         assert run(host, *arguments), f"{name}: threads wait for each other for ever"
+
+    def stream(self, index: int) -> int:
+        return self.current_stream
+
+    def is_recording(self, index: int) -> bool:
+        return self.records
+
+    def record(self, work: Callable[[], None], index: int) -> Callable[[], None]:
+        self.recorded += 1
+        return work
 
 
 @functools.cache

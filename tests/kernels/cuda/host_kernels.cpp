@@ -22,11 +22,17 @@ ULMKIT_HOST host_lstm_forward(Host host, Forward a) { return launch(host, lstm_f
 #elif defined(ULMKIT_HAS_lstm_backward)
 ULMKIT_HOST host_lstm_backward(Host host, Backward a) { return launch(host, lstm_backward, a); }
 #else
-ULMKIT_HOST host_forward_step(Host host, Forward a, const float* recurrent, int64 t) {
-    return launch(host, forward_step, a, recurrent, t);
+ULMKIT_HOST host_begin_forward(Host host, Forward a, ForwardCall* call) { return launch(host, begin_forward, a, call); }
+ULMKIT_HOST host_begin_backward(Host host, Backward a, BackwardCall* call) {
+    return launch(host, begin_backward, a, call);
 }
-ULMKIT_HOST host_backward_step(Host host, Backward a, const float* recurrent, int64 t) {
-    return launch(host, backward_step, a, recurrent, t);
+ULMKIT_HOST host_advance(Host host, int64* done, int64 steps) { return launch(host, advance, done, steps); }
+ULMKIT_HOST host_forward_step(Host host, const ForwardCall* call, int64 number, const float* recurrent, Element* state) {
+    return launch(host, forward_step, call, number, recurrent, state);
+}
+ULMKIT_HOST host_backward_step(Host host, const BackwardCall* call, int64 number, const float* recurrent,
+                               Element* state) {
+    return launch(host, backward_step, call, number, recurrent, state);
 }
 ULMKIT_HOST host_mask_weights(Host host, const float* w_hh, const unsigned char* keep_bits, float keep_scale,
                               int64 hidden_size, int64 width, Element* to) {

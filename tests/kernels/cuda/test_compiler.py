@@ -55,7 +55,15 @@ def test_the_step_by_step_kernels_compile(architecture, dtype):
     code, said = compile_source(Source.of("lstm_steps.cu", **{dtype: 1}), architecture, "--ptxas-options=-v")
     assert code[:4] == b"\x7fELF"
     assert set(re.findall(r"(\d+) bytes spill", said)) == {"0"}
-    for kernel in (b"forward_step", b"backward_step", b"mask_weights", b"mask_gradient"):
+    for kernel in (
+        b"begin_forward",
+        b"forward_step",
+        b"begin_backward",
+        b"backward_step",
+        b"advance",
+        b"mask_weights",
+        b"mask_gradient",
+    ):
         assert kernel in code
 
 

@@ -5,7 +5,7 @@ import torch
 from host_driver import H200, SMALL, HostDriver, compiler
 
 from ulmkit.kernels import draw_keep_bits, mask_recurrent, reference
-from ulmkit.kernels.cuda import fused_lstm, launcher
+from ulmkit.kernels.cuda import fused_lstm, launcher, steps
 from ulmkit.kernels.cuda.driver import Device
 from ulmkit.kernels.cuda.launcher import Kernels
 from ulmkit.kernels.cuda.plan import plans
@@ -14,6 +14,9 @@ pytestmark = pytest.mark.skipif(compiler() is None, reason="needs a C++ compiler
 
 # bf16 keeps 8 bits: sums and states are rounded to 2^-9 at every step; fp16 keeps 11
 TOLERANCE = {torch.bfloat16: 2e-2, torch.float16: 3e-3, torch.float32: 1e-5}
+STEP_BY_STEP = {
+    *("mask_weights", "begin_forward", "forward_step", "begin_backward", "backward_step", "advance", "mask_gradient")
+}
 SHAPES = [  # steps, batch, inputs, hidden
     (1, 3, 4, 1),
     (3, 5, 3, 7),
@@ -124,4 +127,34 @@ def test_without_room_for_all_blocks_it_goes_step_by_step(monkeypatch, device):
     driver = use(monkeypatch, HostDriver(device, fits=0))
     tensors, mask, ends, weights = problem((3, 5, 3, 7), torch.bfloat16, lengths=True)
     check(run(tensors, mask, ends, weights), expected(tensors, mask, ends, weights), tensors, torch.bfloat16)
-    assert {name for name, _ in driver.launches} == {"mask_weights", "forward_step", "backward_step", "mask_gradient"}
+    assert {name for name, _ in driver.launches} == STEP_BY_STEP
+
+
+def test_launches_are_recorded_once_and_done_again_for_other_sequences(monkeypatch):
+    driver = use(monkeypatch, HostDriver(SMALL, fits=0))
+    for seed, length in enumerate((5, 3, 7, 5, 6)):
+        tensors, mask, ends, weights = problem((length, 3, 4, 7), torch.bfloat16, lengths=seed % 2 == 0, seed=seed)
+        check(run(tensors, mask, ends, weights), expected(tensors, mask, ends, weights), tensors, torch.bfloat16)
+    # 5 = 4 + 1, 3 = 2 + 1, 7 = 4 + 2 + 1, 6 = 4 + 2; back it is one step more: 6, 4, 8, 6, 7. What came twice, of each:
+    assert driver.recorded == len({1, 2, 4}) + len({2, 4})
+
+
+def test_recordings_of_many_shapes_and_streams_do_not_mix(monkeypatch):
+    driver = use(monkeypatch, HostDriver(SMALL, fits=0))
+    monkeypatch.setattr(steps, "MOST_SHAPES", 3)
+    for number, (batch, hidden) in enumerate([(3, 7), (2, 7), (3, 5), (3, 7), (2, 7), (3, 7)]):
+        driver.current_stream = number % 2
+        tensors, mask, ends, weights = problem((4, batch, 4, hidden), torch.float32, seed=number)
+        check(run(tensors, mask, ends, weights), expected(tensors, mask, ends, weights), tensors, torch.float32)
+    kept = fused_lstm.kernels(0).recordings._kept
+    assert len(kept) == 3
+
+
+def test_what_is_recorded_by_the_caller_is_not_recorded_once_more(monkeypatch):
+    driver = use(monkeypatch, HostDriver(SMALL, fits=0))
+    driver.records = True
+    for seed in range(3):
+        tensors, mask, ends, weights = problem((4, 3, 4, 7), torch.float32, seed=seed)
+        check(run(tensors, mask, ends, weights), expected(tensors, mask, ends, weights), tensors, torch.float32)
+    assert driver.recorded == 0
+    assert not fused_lstm.kernels(0).recordings._kept

@@ -94,6 +94,18 @@ def test_step_by_step_where_there_is_no_room(monkeypatch, dtype):
     check(found(of, dtype), expected(of), TOLERANCE[dtype])
 
 
+@pytest.mark.parametrize("dtype", TOLERANCE)
+def test_steps_are_recorded_and_done_again(monkeypatch, dtype):
+    monkeypatch.setattr(kernels(0), "plan", lambda *_: None)
+    recorded = []
+    record = kernels(0).record
+    monkeypatch.setattr(kernels(0), "record", lambda work: recorded.append(work) or record(work))
+    for steps in (13, 70, 11, 70, 64, 71, 13):
+        of = problem((steps, 24, 31, 136), dtype, lengths=steps % 2 == 0)
+        check(found(of, dtype), expected(of), TOLERANCE[dtype])
+    assert recorded
+
+
 def test_full_size_layers_have_persistent_kernels():
     for direction in ("forward", "backward"):
         for batch, hidden in ((20, 1152), (64, 1152), (128, 1152), (64, 400)):

@@ -2,7 +2,7 @@
 
 import ctypes
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -58,6 +58,16 @@ class Driver(Protocol):
     def launch(self, function: Any, launch: Launch, arguments: Sequence[Any], index: int) -> None:
         """Start a kernel on torch's current stream. arguments: ctypes values, in the kernel's order."""
 
+    def stream(self, index: int) -> int:
+        """The address of torch's current stream."""
+
+    def is_recording(self, index: int) -> bool:
+        """Whether what is launched on the current stream is being recorded rather than done."""
+
+    def record(self, work: Callable[[], None], index: int) -> Callable[[], None]:
+        """What does, on the stream that is then the current one, what `work` launches; `work` must have been done
+        before, and may not allocate memory."""
+
 
 class CudaDriver:
     """The CUDA driver, through cuda-bindings."""
@@ -66,6 +76,7 @@ class CudaDriver:
         from cuda.bindings import driver
 
         self._cuda = driver
+        self._recorded_streams: dict[int, torch.cuda.Stream] = {}
 
     def device(self, index: int) -> Device:
         attribute = self._cuda.CUdevice_attribute
@@ -105,6 +116,33 @@ class CudaDriver:
             config = self._config(launch, torch.cuda.current_stream(index).cuda_stream)
             pointers = (ctypes.c_void_p * len(arguments))(*(ctypes.addressof(each) for each in arguments))
             self._call(self._cuda.cuLaunchKernelEx(config, function, ctypes.addressof(pointers), 0))
+
+    def stream(self, index: int) -> int:
+        return torch.cuda.current_stream(index).cuda_stream
+
+    def is_recording(self, index: int) -> bool:
+        with torch.cuda.device(index):
+            return torch.cuda.is_current_stream_capturing()
+
+    def record(self, work: Callable[[], None], index: int) -> Callable[[], None]:
+        # The default stream cannot be recorded, so another one is, for each stream on which recordings run: those that
+        # were recorded on the same one share the workspace of torch's products, and must take turns.
+        found = self._recorded_streams.get(self.stream(index))
+        if found is None:
+            found = self._recorded_streams[self.stream(index)] = torch.cuda.Stream(index)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.stream(found):
+            graph.capture_begin(capture_error_mode="thread_local")
+            try:
+                work()
+            finally:
+                graph.capture_end()
+
+        def replay() -> None:
+            with torch.cuda.device(index):
+                graph.replay()
+
+        return replay
 
     def _config(self, launch: Launch, stream: int) -> Any:
         cuda = self._cuda

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from ulmkit.kernels.cuda.arguments import Backward, Forward, Sequences
-from ulmkit.kernels.cuda.launcher import Kernels, kernels
+from ulmkit.kernels.cuda.launcher import kernels
 from ulmkit.kernels.cuda.plan import TILE, Plan, round_up
+from ulmkit.kernels.cuda.steps import product_into
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,6 @@ def lstm_forward(
     steps, batch, hidden = x.shape[0], x.shape[1], w_hh.shape[1]
     sequences = _sequences(steps, batch, hidden, lengths)
     sums = torch.addmm(bias.to(x.dtype), x.flatten(0, 1), w_ih.to(x.dtype).T)
-    first = _padded(x, batch, hidden)
-    first[:, :hidden] = h0
     y = _padded(x, steps * batch, hidden).view(steps, batch, sequences.width)
     h_n, c_n, w_hh = h0.clone(), c0.clone(), w_hh.contiguous()
     cells = c0.new_empty(steps + 1, batch, hidden)
@@ -64,13 +63,15 @@ def lstm_forward(
     if steps and batch:
         run = kernels(x.device.index or 0)
         plan = run.plan("forward", x.dtype, batch, hidden)
+        first = _padded(x, batch, hidden)
+        first[:, :hidden] = h0
         shared = _shared_by_blocks(plan, x)
         tensors = (sums, w_hh, keep_bits, first, y, h_n, c_n, cells, gates if learns else None, *shared)
         arguments = Forward(sequences, *map(_address, tensors), keep_scale)
         if plan is not None:
             run.persistent(plan, "forward", arguments)
         else:
-            _forward_steps(run, arguments, first, y, w_hh, keep_bits, keep_scale)
+            run.recordings.run("forward", x, arguments, w_hh, keep_bits, keep_scale, h0)
     return y[:, :, :hidden], h_n, c_n, cells, gates
 
 
@@ -112,7 +113,7 @@ def lstm_backward(
         if plan is not None:
             run.persistent(plan, "backward", arguments)
         else:
-            _backward_steps(run, arguments, d_gates.view(steps, batch, -1), w_hh, keep_bits, keep_scale)
+            run.recordings.run("backward", x, arguments, w_hh, keep_bits, keep_scale)
     flat = d_gates[:, : 4 * hidden]
     d_w_hh = _product(flat[batch:].T, y[:-1].flatten(0, 1)) if steps > 1 else torch.zeros_like(w_hh)
     d_w_hh += _product(flat[:batch].T, h0.to(x.dtype))
@@ -153,56 +154,9 @@ def _gradients(ctx: Any, dy: Tensor, dh_n: Tensor, dc_n: Tensor, *_: Any) -> tup
 lstm_forward.register_autograd(_gradients, setup_context=_save)
 
 
-def _forward_steps(
-    run: Kernels,
-    arguments: Forward,
-    first: Tensor,
-    y: Tensor,
-    w_hh: Tensor,
-    keep_bits: Tensor | None,
-    keep_scale: float,
-) -> None:
-    """A product and a launch a step. first: (B, K), y: (T, B, K)."""
-    masked = _masked(run, w_hh, keep_bits, keep_scale, first)
-    batch, hidden = y.shape[1], w_hh.shape[1]
-    for t in range(y.shape[0]):
-        recurrent = _product(first if t == 0 else y[t - 1], masked.T)
-        step = arguments, c_void_p(recurrent.data_ptr()), c_int64(t)
-        run.pointwise("forward_step", y.dtype, batch * hidden, *step)
-
-
-def _backward_steps(
-    run: Kernels, arguments: Backward, d_gates: Tensor, w_hh: Tensor, keep_bits: Tensor | None, keep_scale: float
-) -> None:
-    """The same from the last step to the first. d_gates: (T, B, G)."""
-    masked = _masked(run, w_hh, keep_bits, keep_scale, d_gates)
-    steps, batch, hidden = d_gates.shape[0], d_gates.shape[1], w_hh.shape[1]
-    for t in range(steps - 1, -2, -1):
-        recurrent = None
-        if t + 1 < steps:
-            recurrent = _product(d_gates[t + 1][:, : 4 * hidden], masked[:, :hidden])
-        step = arguments, c_void_p(_address(recurrent)), c_int64(t)
-        run.pointwise("backward_step", d_gates.dtype, batch * hidden, *step)
-
-
-def _masked(run: Kernels, w_hh: Tensor, keep_bits: Tensor | None, keep_scale: float, like: Tensor) -> Tensor:
-    """W_hh in the products' type, (4H, K)."""
-    rows, hidden = w_hh.shape
-    width = round_up(hidden, TILE)
-    masked = like.new_empty(rows, width)
-    pointers = c_void_p(w_hh.data_ptr()), c_void_p(_address(keep_bits))
-    numbers = c_float(keep_scale), c_int64(hidden), c_int64(width), c_void_p(masked.data_ptr())
-    run.pointwise("mask_weights", like.dtype, rows * width, *pointers, *numbers)
-    return masked
-
-
 def _product(a: Tensor, b: Tensor) -> Tensor:
     """a b, summed and kept in float32."""
-    if a.dtype == torch.float32:
-        return torch.mm(a, b)
-    if a.device.type == "cuda":
-        return torch.mm(a, b, out_dtype=torch.float32)
-    return torch.mm(a.float(), b.float())
+    return product_into(a.new_empty(a.shape[0], b.shape[1], dtype=torch.float32), a, b)
 
 
 def _shared_by_blocks(plan: Plan | None, like: Tensor) -> tuple[Tensor | None, Tensor | None]:

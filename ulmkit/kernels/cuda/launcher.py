@@ -1,6 +1,7 @@
 """The kernels of a device: found by shape, compiled at first use, launched."""
 
 import functools
+from collections.abc import Callable
 from ctypes import Structure
 from typing import Any
 
@@ -10,6 +11,7 @@ from ulmkit.errors import UlmkitError
 from ulmkit.kernels.cuda.compiler import Source, cache_folder, compiler_version
 from ulmkit.kernels.cuda.driver import Driver, Launch, cuda_driver
 from ulmkit.kernels.cuda.plan import Plan, plans
+from ulmkit.kernels.cuda.steps import Recordings
 
 TYPE_NAMES = {torch.bfloat16: "BF16", torch.float16: "FP16", torch.float32: "FP32"}
 """What the sources call the types that they can be compiled for."""
@@ -21,6 +23,7 @@ class Kernels:
     """Compiled kernels of one device, found by shape and kept.
 
     Args: driver: what launches them. index: of the device.
+    Attributes: device: what it is. recordings: of the kernels that are launched step by step.
     """
 
     def __init__(self, driver: Driver, index: int) -> None:
@@ -28,6 +31,7 @@ class Kernels:
         self.device = driver.device(index)
         self._functions: dict[tuple[Source, str], Any] = {}
         self._plans: dict[tuple[str, str, int, int], Plan | None] = {}
+        self.recordings = Recordings(self)
 
     def plan(self, direction: str, dtype: torch.dtype, batch: int, hidden_size: int) -> Plan | None:
         """The persistent kernel for a shape; None if there is none, or not all of its blocks would be there at once."""
@@ -59,6 +63,18 @@ class Kernels:
         """Run a kernel of lstm_steps.cu with a thread for each element."""
         function = self.function(Source.of("lstm_steps.cu", **{TYPE_NAMES[dtype]: 1}), name)
         self._driver.launch(function, Launch(-(-elements // _THREADS), _THREADS), arguments, self._index)
+
+    def stream(self) -> int:
+        """The current one's address."""
+        return self._driver.stream(self._index)
+
+    def is_recording(self) -> bool:
+        """Whether what is launched is being recorded rather than done."""
+        return self._driver.is_recording(self._index)
+
+    def record(self, work: Callable[[], None]) -> Callable[[], None]:
+        """Work on the current stream that can be done again. Args: work: what launches it; it is not done here."""
+        return self._driver.record(work, self._index)
 
 
 OLDEST = 8
