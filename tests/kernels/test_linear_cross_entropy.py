@@ -43,7 +43,7 @@ def test_rows_carry_their_own_gradients(monkeypatch, bias, block_elements, fused
     """In float64, which no kernel has, and in float32 with and without one."""
     monkeypatch.setattr(module, "_BLOCK_ELEMENTS", block_elements)
     if not fused:
-        monkeypatch.setattr(module, "_fused_path", lambda *_: None)
+        monkeypatch.setattr(module, "_fused", lambda *_: None)
     row_weights = torch.randn(13, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     row_weights[::4] = 0.0
     x, weight, b, targets = problem(bias)

@@ -1,5 +1,8 @@
 """Softmax cross-entropy of a linear layer, a block of rows at a time: the logits are never held whole."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -7,14 +10,29 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from ulmkit.errors import ConfigError
-from ulmkit.kernels.cpu.fused_cross_entropy import cross_entropy, cross_entropy_with_gradients
+from ulmkit.kernels.cpu import fused_cross_entropy as cpu
 from ulmkit.kernels.cpu.library import choose_path
+from ulmkit.kernels.cuda import fused_cross_entropy as cuda
+from ulmkit.kernels.cuda.launcher import cuda_runs
 
 _BLOCK_ELEMENTS = 1 << 24  # logits held at once: 64 MiB in fp32
 
 
+@dataclass(frozen=True)
+class _Fused:
+    """Functions of a device's kernels, see those of `ulmkit.kernels.cuda.fused_cross_entropy`."""
+
+    nll: Callable[..., Tensor]
+    nll_with_gradients: Callable[..., tuple[Tensor, Tensor, Tensor, Tensor | None]]
+
+
 def linear_cross_entropy(
-    x: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, classes: int | None = None
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    targets: Tensor,
+    classes: int | None = None,
+    backend: str = "auto",
 ) -> Tensor:
     """Mean over rows of -log softmax(x W^T + b)[target], differentiable in x, weight and bias.
 
@@ -25,25 +43,38 @@ def linear_cross_entropy(
         weight: (V, E) float. bias: (V,) float or None.
         targets: (N,) int64, 0 <= target < classes.
         classes: rows of `weight` that are classes; rows beyond only align the product and take no probability.
+        backend: as `pack` has it: on GPUs our own kernel is to be asked for, with "fused"; on CPUs it runs where it is.
     Returns: scalar float32 (float64 for float64 input), nats a row.
     Raises: ConfigError for shapes, types or devices that do not fit; on CPUs for a target that is no class.
     """
-    return linear_cross_entropy_rows(x, weight, bias, targets, classes)[0]
+    return linear_cross_entropy_rows(x, weight, bias, targets, classes, backend)[0]
 
 
 def linear_cross_entropy_rows(
-    x: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, classes: int | None = None
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    targets: Tensor,
+    classes: int | None = None,
+    backend: str = "auto",
 ) -> tuple[Tensor, Tensor]:
     """`linear_cross_entropy`, and beside it what `linear_nll` gives: (N,), without gradient."""
     classes = weight.shape[0] if classes is None else classes
     _check(x, weight, bias, targets, classes)
     if not torch.is_grad_enabled():
-        nll = _nll(x, weight, bias, targets, classes)
+        nll = _nll(x, weight, bias, targets, classes, backend)
         return nll.mean(), nll
-    return _LinearCrossEntropy.apply(x, weight, bias, targets, classes)
+    return _LinearCrossEntropy.apply(x, weight, bias, targets, classes, backend)
 
 
-def linear_nll(x: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, classes: int | None = None) -> Tensor:
+def linear_nll(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    targets: Tensor,
+    classes: int | None = None,
+    backend: str = "auto",
+) -> Tensor:
     """Each row's -log softmax(x W^T + b)[target], differentiable in x, weight and bias.
 
     For a loss that is no plain mean: backward computes the logits again, a block of rows at a time, and weights each
@@ -55,7 +86,7 @@ def linear_nll(x: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, 
     """
     classes = weight.shape[0] if classes is None else classes
     _check(x, weight, bias, targets, classes)
-    return _LinearNll.apply(x, weight, bias, targets, classes)
+    return _LinearNll.apply(x, weight, bias, targets, classes, backend)
 
 
 def _check(x: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, classes: int) -> None:
@@ -77,10 +108,16 @@ def _check(x: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, clas
         raise ConfigError(f"targets: expected 0 to {classes - 1}, got {int(targets.min())} to {int(targets.max())}")
 
 
-def _fused_path(x: Tensor, weight: Tensor, bias: Tensor | None) -> str | None:
-    """The path of the fused kernel; None where there is none for these tensors."""
-    float32 = weight.dtype == torch.float32 and (bias is None or bias.dtype == torch.float32)
-    return choose_path(x.dtype)[0] if x.device.type == "cpu" and float32 else None
+def _fused(x: Tensor, weight: Tensor, bias: Tensor | None, backend: str) -> "_Fused | None":
+    """The fused kernels for these tensors, if there are any."""
+    if not x.shape[0] or weight.dtype != torch.float32 or (bias is not None and bias.dtype != torch.float32):
+        return None
+    if x.device.type == "cuda" and backend == "fused" and cuda_runs(x.device, x.dtype)[0] is not None:
+        return _Fused(cuda.cross_entropy, cuda.cross_entropy_with_gradients)
+    path = choose_path(x.dtype)[0] if x.device.type == "cpu" else None
+    if path is None:
+        return None
+    return _Fused(partial(cpu.cross_entropy, path=path), partial(cpu.cross_entropy_with_gradients, path=path))
 
 
 def _blocks(rows: int, columns: int) -> list[slice]:
@@ -98,11 +135,11 @@ def _log_softmax(x: Tensor, weight: Tensor, bias: Tensor | None, classes: int) -
     return torch.log_softmax(logits, dim=1, dtype=_wide(x.dtype))
 
 
-def _nll(x: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, classes: int) -> Tensor:
+def _nll(x: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, classes: int, backend: str) -> Tensor:
     """(N,) of each row; no logits are kept."""
-    path = _fused_path(x, weight, bias)
-    if path is not None and len(targets):
-        return cross_entropy(x.detach(), weight.detach(), bias, targets, classes, path)
+    fused = _fused(x, weight, bias, backend)
+    if fused is not None:
+        return fused.nll(x.detach(), weight.detach(), bias, targets, classes)
     weight, bias = weight.to(x.dtype), None if bias is None else bias.to(x.dtype)
     nll = [
         -_log_softmax(x[rows], weight, bias, classes).gather(1, targets[rows, None])[:, 0]
@@ -112,12 +149,18 @@ def _nll(x: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, classe
 
 
 def _nll_with_gradients(
-    x: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, classes: int, row_weights: Tensor | None = None
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    targets: Tensor,
+    classes: int,
+    backend: str,
+    row_weights: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
     """`_nll`, and gradients in x, weight and bias: of the rows' mean, or of their sum weighted by row_weights (N,)."""
-    path = _fused_path(x, weight, bias)
-    if path is not None and len(targets):
-        return cross_entropy_with_gradients(x, weight, bias, targets, classes, path, row_weights)
+    fused = _fused(x, weight, bias, backend)
+    if fused is not None:
+        return fused.nll_with_gradients(x, weight, bias, targets, classes, row_weights=row_weights)
     low_weight, low_bias = weight.to(x.dtype), None if bias is None else bias.to(x.dtype)
     grad_x, grad_weight = torch.empty_like(x), torch.zeros_like(weight)
     grad_bias = None if bias is None else torch.zeros_like(bias)
@@ -142,9 +185,9 @@ class _LinearCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, classes: int
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, classes: int, backend: str
     ) -> tuple[Tensor, Tensor]:
-        nll, *gradients = _nll_with_gradients(x, weight, bias, targets, classes)
+        nll, *gradients = _nll_with_gradients(x, weight, bias, targets, classes, backend)
         ctx.save_for_backward(*gradients)
         ctx.mark_non_differentiable(nll)
         return nll.mean(), nll
@@ -155,21 +198,23 @@ class _LinearCrossEntropy(torch.autograd.Function):
         gradients = ctx.saved_tensors
         if grad.device.type != "cpu" or grad.item() != 1.0:  # the usual 1 is worth a look where looking costs nothing
             gradients = [None if saved is None else saved * grad.to(saved.dtype) for saved in gradients]
-        return *gradients, None, None
+        return *gradients, None, None, None
 
 
 class _LinearNll(torch.autograd.Function):
     """Each row: what comes in for it is its weight in the gradients."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, classes: int) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, classes: int, backend: str
+    ) -> Tensor:
         ctx.save_for_backward(x, weight, bias, targets)
-        ctx.classes = classes
-        return _nll(x, weight, bias, targets, classes)
+        ctx.classes, ctx.backend = classes, backend
+        return _nll(x, weight, bias, targets, classes, backend)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, bias, targets = ctx.saved_tensors
-        _, *gradients = _nll_with_gradients(x, weight, bias, targets, ctx.classes, grad)
-        return *gradients, None, None
+        _, *gradients = _nll_with_gradients(x, weight, bias, targets, ctx.classes, ctx.backend, grad)
+        return *gradients, None, None, None

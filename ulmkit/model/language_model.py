@@ -121,11 +121,12 @@ class AWDLSTMLanguageModel(nn.Module):
     def _nll(self, output: EncoderOutput, targets: Tensor, prepared: Prepared) -> tuple[Tensor, Tensor]:
         """Mean over all targets, differentiable, and each target's, (N,), without gradient; nats."""
         table = cast(Tensor, prepared.table)  # as the embedding's: one gradient
-        classes = self.config.vocab_size
+        classes, backend = self.config.vocab_size, self.encoder.backend
         if self.mixture is not None:
-            nll = self.mixture.nll(output.dropped, table, self._bias, targets, classes)
+            nll = self.mixture.nll(output.dropped, table, self._bias, targets, classes, backend)
             return nll.mean(), nll.detach().flatten()
-        return linear_cross_entropy_rows(output.dropped.flatten(0, 1), table, self._bias, targets.flatten(), classes)
+        rows = output.dropped.flatten(0, 1)
+        return linear_cross_entropy_rows(rows, table, self._bias, targets.flatten(), classes, backend)
 
     @property
     def _weight(self) -> Tensor:

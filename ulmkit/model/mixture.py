@@ -51,19 +51,21 @@ class MixtureOfSoftmaxes(nn.Module):
         prior = functional.linear(g, self.prior.weight.to(g.dtype))
         return Experts(latent.unflatten(2, (self.experts, -1)), prior.to(_wide(g.dtype)).log_softmax(dim=2))
 
-    def nll(self, g: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, classes: int) -> Tensor:
+    def nll(
+        self, g: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, classes: int, backend: str = "auto"
+    ) -> Tensor:
         """-log p(target | g) of each target, differentiable; logits are held for a block of rows at a time.
 
         nll = -log sum_k exp(log pi_k - nll_k), nll_k being the target's under the softmax k alone.
 
         Args: g: (T, B, H) float. weight: (V, E) float. bias: (V,) float or None. targets: (T, B) int64, below classes,
-        the rows of `weight` that are words.
+        the rows of `weight` that are words. backend: as `linear_nll` has it.
         Returns: (T, B) float32 (float64 for float64 input), nats.
         Source: Yang et al. 2018, arXiv:1711.03953.
         """
         experts = self(g)
         rows = experts.latent.flatten(0, 2)  # T B K, E
-        each = linear_nll(rows, weight, bias, targets.flatten().repeat_interleave(self.experts), classes)
+        each = linear_nll(rows, weight, bias, targets.flatten().repeat_interleave(self.experts), classes, backend)
         return -(experts.log_prior - each.view_as(experts.log_prior)).logsumexp(dim=2)
 
     def log_probabilities(self, g: Tensor, weight: Tensor, bias: Tensor | None, classes: int) -> Tensor:

@@ -150,6 +150,7 @@ inline char* shared_memory() { return gpu::block().memory.data(); }
 inline void block_barrier() { gpu::wait(gpu::block().barrier); }
 
 inline float exp_of_negative(float x) { return std::exp(x); }
+inline float natural_log(float x) { return std::log(x); }
 
 struct alignas(8) Four {
     uint32 low, high;

@@ -21,6 +21,8 @@ bool launch(const Host& host, Kernel kernel, Arguments... arguments) {
 ULMKIT_HOST host_lstm_forward(Host host, Forward a) { return launch(host, lstm_forward, a); }
 #elif defined(ULMKIT_HAS_lstm_backward)
 ULMKIT_HOST host_lstm_backward(Host host, Backward a) { return launch(host, lstm_backward, a); }
+#elif defined(ULMKIT_HAS_cross_entropy)
+ULMKIT_HOST host_softmax_rows(Host host, Logits a) { return launch(host, softmax_rows, a); }
 #else
 ULMKIT_HOST host_begin_forward(Host host, Forward a, ForwardCall* call) { return launch(host, begin_forward, a, call); }
 ULMKIT_HOST host_begin_backward(Host host, Backward a, BackwardCall* call) {

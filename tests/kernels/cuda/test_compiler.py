@@ -68,6 +68,17 @@ def test_the_step_by_step_kernels_compile(architecture, dtype):
 
 
 @needs_nvrtc
+@pytest.mark.parametrize("dtype", ["BF16", "FP16", "FP32"])
+@pytest.mark.parametrize("architecture", [device.architecture for device in DEVICES.values()])
+def test_the_cross_entropy_compiles(architecture, dtype):
+    code, said = compile_source(Source.of("cross_entropy.cu", **{dtype: 1}), architecture, "--ptxas-options=-v")
+    assert b"softmax_rows" in code
+    assert set(re.findall(r"(\d+) bytes spill", said)) == {"0"}
+    registers = int(re.search(r"Used (\d+) registers", said).group(1))
+    assert registers <= 64, "four blocks and more should be on a multiprocessor"
+
+
+@needs_nvrtc
 def test_a_source_that_is_refused_gives_the_compilers_words(tmp_path):
     with pytest.raises(CompilerError, match=r"(?s)lstm_forward.cu: NVRTC refuses it for sm_90a.*ULMKIT_UNITS"):
         machine_code(Source.of("lstm_forward.cu", BF16=1), "sm_90a", tmp_path)

@@ -64,6 +64,13 @@ class Kernels:
         function = self.function(Source.of("lstm_steps.cu", **{TYPE_NAMES[dtype]: 1}), name)
         self._driver.launch(function, Launch(-(-elements // _THREADS), _THREADS), arguments, self._index)
 
+    def rows(self, file: str, name: str, dtype: torch.dtype, rows: int, *arguments: Any) -> None:
+        """Run a kernel of a source with a block for each row, whose threads share eight bytes each."""
+        source = Source.of(file, **{TYPE_NAMES[dtype]: 1})
+        launch = Launch(rows, _THREADS, 8 * _THREADS)
+        function = self.function(source, name, launch.shared_bytes)
+        self._driver.launch(function, launch, arguments, self._index)
+
     def stream(self) -> int:
         """The current one's address."""
         return self._driver.stream(self._index)

@@ -30,6 +30,8 @@ ULMKIT_INLINE float exp_of_negative(float x) {
     return y;
 }
 
+ULMKIT_INLINE float natural_log(float x) { return logf(x); }
+
 // Four elements of 16 bits, as they are loaded.
 struct __align__(8) Four {
     uint32 low, high;

@@ -1,0 +1,84 @@
+"""The softmax cross-entropy and the whole training step on a GPU: run with -m gpu."""
+
+import pytest
+import torch
+from torch.nn import functional
+
+from ulmkit.kernels import linear_cross_entropy_rows, linear_nll
+from ulmkit.model.awd_lstm import AWDLSTMConfig
+from ulmkit.model.language_model import AWDLSTMLanguageModel
+
+pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
+
+# logits and their gradients are rounded to the products' type: bf16 keeps 8 bits, fp16 keeps 11
+TOLERANCE = {torch.bfloat16: 2e-2, torch.float16: 3e-3, torch.float32: 1e-5}
+SHAPES = [(1, 3, 1, 1), (5, 8, 37, 30), (2240, 400, 10_000, 10_000), (700, 400, 60_008, 60_001)]
+
+
+def problem(shape, dtype):
+    """x, weight, bias, targets and classes on the GPU."""
+    rows, features, columns, classes = shape
+    generator = torch.Generator().manual_seed(sum(shape))
+
+    def draw(*size):
+        return torch.randn(size, generator=generator).to(dtype).float().cuda().requires_grad_()
+
+    targets = torch.randint(0, classes, (rows,), generator=generator).cuda()
+    with torch.no_grad():
+        weight = draw(columns, features).mul_(features**-0.5).to(dtype).float()
+    return draw(rows, features), weight.requires_grad_(), draw(columns), targets, classes
+
+
+def close(a, b, tolerance):
+    return torch.linalg.norm(a.double() - b.double()) <= tolerance * torch.linalg.norm(b.double()).clamp_min(1e-3)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_nll_and_every_gradient(shape, dtype, weighted):
+    x, weight, bias, targets, classes = problem(shape, dtype)
+    row_weights = torch.linspace(-1.0, 2.0, shape[0], device="cuda") if weighted else None
+    wide = [tensor.detach().double().requires_grad_() for tensor in (x, weight, bias)]
+    wanted = functional.cross_entropy(functional.linear(*wide)[:, :classes], targets, reduction="none")
+    total = wanted.mean() if row_weights is None else (wanted * row_weights.double()).sum()
+    if row_weights is None:
+        mean, nll = linear_cross_entropy_rows(x.to(dtype), weight, bias, targets, classes, "fused")
+    else:
+        nll = linear_nll(x.to(dtype), weight, bias, targets, classes, "fused")
+        mean = (nll * row_weights).sum()
+    assert close(nll.detach(), wanted.detach(), TOLERANCE[dtype])
+    found = torch.autograd.grad(mean, (x, weight, bias))
+    for name, a, b in zip(("x", "weight", "bias"), found, torch.autograd.grad(total, wide), strict=True):
+        assert close(a, b, TOLERANCE[dtype]), name
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_language_models_step_is_that_of_cudnn_and_waits_for_nothing(precision):
+    torch.manual_seed(0)
+    model = AWDLSTMLanguageModel(AWDLSTMConfig(vocab_size=5003, embedding_size=400, hidden_size=1152)).cuda().eval()
+    model.encoder.precision = precision
+    ids = torch.randint(5003, (36, 20), device="cuda")
+    gradients = {}
+    for backend in ("torch", "fused"):
+        model.encoder.backend = backend
+        for again in (False, True):  # the first step compiles
+            torch.cuda.set_sync_debug_mode("error" if again and backend == "fused" else "default")
+            try:
+                loss = model.loss(ids[:-1], ids[1:])
+                gradients[backend] = torch.autograd.grad(loss.total, list(model.parameters()))
+            finally:
+                torch.cuda.set_sync_debug_mode("default")
+    for (name, _), a, b in zip(model.named_parameters(), gradients["fused"], gradients["torch"], strict=True):
+        assert close(a, b, 3e-2 if precision == "bf16" else 1e-4), name
+
+
+def test_compiled():
+    x, weight, bias, targets, classes = problem(SHAPES[1], torch.float32)
+
+    def loss():
+        return linear_cross_entropy_rows(x, weight, bias, targets, classes, "fused")[0]
+
+    wanted = torch.autograd.grad(loss(), (x, weight, bias))
+    for a, b in zip(torch.autograd.grad(torch.compile(loss)(), (x, weight, bias)), wanted, strict=True):
+        assert torch.equal(a, b)
