@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # All that only a GPU can tell, in one call of under ten minutes: tests, memory checker, then benchmarks.
 #
-#     [PYTHON=python3] [OUT=FOLDER] benchmarks/gpu.sh
+#     [PYTHON=python3] [OUT=FOLDER] [WHEELS=FOLDER] benchmarks/gpu.sh
 #
-# Needs torch with CUDA, cuda-bindings, pytest and what ulmkit needs but for spaCy and datasets; fastai where it is to be
-# compared with. Everything runs even if something before it fails; the exit status is that of the first failure.
+# Needs torch with CUDA, cuda-bindings, pytest and what ulmkit needs but for spaCy and datasets. Peers are compared with
+# where they are there, or in WHEELS (see peer_wheels.sh), for machines without a network; FlashRNN also needs nvcc.
+# Everything runs even if something before it fails; the exit status is that of the first failure.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 python=${PYTHON:-python3}
@@ -12,6 +13,12 @@ out=${OUT:-benchmarks/results}
 date=$(date +%F)
 export PYTHONPATH=$PWD:${PYTHONPATH:-}
 mkdir -p "$out"
+if [ -n "${WHEELS:-}" ]; then
+    peers=$(mktemp -d)
+    trap 'rm -rf "$peers"' EXIT
+    "$python" -m pip install --quiet --no-index --no-deps --target "$peers" "$WHEELS"/*.whl
+    PYTHONPATH=$PYTHONPATH:$peers
+fi
 status=0
 run() {
     echo "== $*"
@@ -21,11 +28,15 @@ run() {
 }
 
 limit=30 name=gpu-info run "$python" -m ulmkit info --device cuda
-limit=240 name=gpu-tests run "$python" -m pytest -q -m gpu tests/kernels/cuda
+limit=180 name=gpu-tests run "$python" -m pytest -q -m gpu tests/kernels/cuda
 if command -v compute-sanitizer > /dev/null; then
-    limit=90 name=gpu-sanitizer run compute-sanitizer --error-exitcode 1 "$python" -m pytest -q -m gpu tests/kernels/cuda \
+    limit=60 name=gpu-sanitizer run compute-sanitizer --error-exitcode 1 "$python" -m pytest -q -m gpu tests/kernels/cuda \
         -k "test_forward_and_every_gradient and (shape1 or shape2) and dtype0"
 fi
 limit=120 name=lstm_cuda run "$python" benchmarks/lstm_cuda.py --json "$out/lstm_cuda-$date.json"
 limit=120 name=train_cuda run "$python" benchmarks/train_cuda.py --json "$out/train_cuda-$date.json"
+if "$python" -c 'import flashrnn' 2> /dev/null && command -v nvcc > /dev/null; then
+    limit=150 name=lstm_cuda_flashrnn run "$python" benchmarks/lstm_cuda.py --flashrnn --batches 64 \
+        --json "$out/lstm_cuda_flashrnn-$date.json"
+fi
 exit "$status"

@@ -6,7 +6,10 @@ with its flat buffer filled anew each time, as it has to be for masked weights, 
 without masks. Then forward alone; the time of one more step; and fp16 with 1,024 units and no masks, where cuDNN has
 its own persistent kernel. First each layer's output is compared with that in float32. Medians by device events.
 
-    python benchmarks/lstm_cuda.py [--batches N ...] [--repeats N] [--quick] [--json FILE]
+With --flashrnn the one peer is FlashRNN's fused kernel (Pöppel et al. 2024, arXiv:2412.07752) with a single head, in
+the order of axes that it computes in, weights masked each time; it needs nvcc, and compiles for minutes.
+
+    python benchmarks/lstm_cuda.py [--batches N ...] [--repeats N] [--quick] [--flashrnn] [--json FILE]
 """
 
 import argparse
@@ -19,7 +22,7 @@ import torch
 from common import report, row
 from torch import Tensor, nn
 
-from ulmkit.kernels import draw_keep_bits, lstm, pack
+from ulmkit.kernels import draw_keep_bits, lstm, pack, unpack_keep_bits
 
 HIDDEN, STEPS, DROPOUT = 1152, 70, 0.5
 PERSISTENT_HIDDEN = 1024  # the largest that cuDNN keeps on the chip
@@ -31,6 +34,7 @@ def main() -> None:
     parser.add_argument("--batches", type=int, nargs="+", default=[20, 64, 128])
     parser.add_argument("--repeats", type=int, default=50, help="of which the medians are taken (50)")
     parser.add_argument("--quick", action="store_true", help="batch 64 and 10 repeats")
+    parser.add_argument("--flashrnn", action="store_true", help="compare with FlashRNN, and with nothing else")
     parser.add_argument("--json", metavar="FILE", help="write the figures to this file")
     options = parser.parse_args()
     if options.quick:
@@ -39,6 +43,11 @@ def main() -> None:
         sys.exit("this benchmark needs a CUDA device; torch finds none here")
     print(f"torch {torch.__version__}, {torch.cuda.get_device_name()}, cuDNN {torch.backends.cudnn.version()}\n")
     rows = []
+    if options.flashrnn:
+        for batch in options.batches:
+            rows += compare_with_flashrnn(batch, options.repeats)
+        report("lstm_cuda_flashrnn", rows, options.json)
+        return
     for batch in options.batches:
         rows += compare(batch, HIDDEN, torch.bfloat16, DROPOUT, options.repeats)
     rows += compare(64, PERSISTENT_HIDDEN, torch.float16, 0.0, options.repeats)
@@ -67,18 +76,34 @@ def compare(batch: int, hidden: int, dtype: torch.dtype, dropout: float, repeats
     return rows
 
 
-def check(case: str, ours: "Layer", theirs: "Layer") -> None:
+def compare_with_flashrnn(batch: int, repeats: int) -> list[dict[str, Any]]:
+    """Forward and backward, and forward, beside FlashRNN."""
+    case = f"bf16, {HIDDEN} units, B {batch}, masks"
+    ours = Layer(batch, HIDDEN, torch.bfloat16, DROPOUT, "fused")
+    theirs = FlashRNNLayer(ours)
+    check(case, ours, theirs)
+    rows = []
+    for what, learns in (("forward + backward", True), ("forward", False)):
+        times = [milliseconds(layer.run(STEPS, learns), repeats) for layer in (ours, theirs)]
+        rows.append(row(f"{case}: {what}", "ms", *times, "FlashRNN, fused", lower_is_better=True))
+    return rows
+
+
+def check(case: str, ours: "Layer", theirs: "Layer | FlashRNNLayer") -> None:
     """Both are near the layer in float32."""
     with torch.no_grad():
         wanted = ours.output(torch.float32, "torch")
         for layer in (ours, theirs):
             difference = torch.linalg.norm(layer.output().float() - wanted) / torch.linalg.norm(wanted)
-            if not difference < LIMIT:
-                sys.exit(f"{case}: {layer.backend} differs from float32 by {difference:.2g}")
+            print(f"{case}: {layer.backend} differs from float32 by {difference:.2g}")
+            if not difference < layer.limit:
+                sys.exit("that is too much")
 
 
 class Layer:
     """A layer of ulmkit's through one of its backends."""
+
+    limit = LIMIT
 
     def __init__(self, batch: int, hidden: int, dtype: torch.dtype, dropout: float, backend: str) -> None:
         torch.manual_seed(0)
@@ -138,6 +163,61 @@ class ModuleLayer:
                 self.module(x)
 
         return forward_and_backward if learns else forward
+
+
+class FlashRNNLayer:
+    """FlashRNN's fused LSTM with the weights of a layer: axes named T, B, head, D units, G gates, P units before."""
+
+    backend, limit = "FlashRNN", 2.5 * LIMIT  # it keeps the cell's state in bf16
+
+    def __init__(self, like: Layer) -> None:
+        from flashrnn.flashrnn.flashrnn import FlashRNNConfig, flashrnn
+
+        self.like, self._run = like, flashrnn
+        self._config = FlashRNNConfig(
+            head_dim=HIDDEN,
+            num_heads=1,
+            batch_size=like.x.shape[1],
+            function="lstm",
+            backend="cuda_fused",
+            dtype="bfloat16",
+            input_shape="TBHDG",
+            recurrent_shape="HDGP",
+            bias_shape="HDG",
+            output_shape="STBHD",
+        )
+        w_ih, w_hh, bias = (
+            weight.detach().unflatten(0, (4, HIDDEN)).transpose(0, 1).contiguous() for weight in like.weights
+        )
+        self.w_ih, self.w_hh, self.bias = (weight.requires_grad_() for weight in (w_ih, w_hh, bias))
+        self.states = torch.zeros(2, 1, like.x.shape[1], 1, HIDDEN, device="cuda", dtype=like.dtype)
+
+    def output(self) -> Tensor:
+        """y for all of the other layer's x, with its mask."""
+        keep = unpack_keep_bits(self.like.bits, HIDDEN).unflatten(0, (4, HIDDEN)).transpose(0, 1)
+        return self._forward(self.like.x, self.w_hh * keep / (1.0 - DROPOUT))
+
+    def run(self, steps: int, learns: bool) -> Callable[[], Any]:
+        """What is timed."""
+        x = self.like.x[:steps].clone().requires_grad_(learns)
+        dropped = nn.functional.dropout(self.w_hh.detach(), DROPOUT)
+
+        def forward_and_backward() -> None:
+            y = self._forward(x, nn.functional.dropout(self.w_hh, DROPOUT))
+            torch.autograd.grad(y, [x, self.w_ih, self.w_hh, self.bias], self.like.dy[:steps])
+
+        def forward() -> None:
+            with torch.no_grad():
+                self._forward(x, dropped)
+
+        return forward_and_backward if learns else forward
+
+    def _forward(self, x: Tensor, w_hh: Tensor) -> Tensor:
+        """x: (T, B, E). w_hh: (D, G, P) float32, masked."""
+        sums = nn.functional.linear(x, self.w_ih.flatten(0, 1).to(x.dtype)).unflatten(2, (1, HIDDEN, 4))
+        low = w_hh.to(x.dtype)[None], self.bias.to(x.dtype)[None]
+        states, _ = self._run(sums, *low, states=self.states, config=self._config)
+        return states[0, :, :, 0]
 
 
 def milliseconds(run: Callable[[], Any], repeats: int) -> float:

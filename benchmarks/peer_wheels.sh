@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# Wheels of the peers that benchmarks/gpu.sh compares with, for a machine without a network that has torch.
+#
+#     benchmarks/peer_wheels.sh FOLDER [PYTHON_VERSION]
+#
+# Not those that come with torch, scikit-learn and matplotlib's or pandas's own requirements that a machine with them has.
+set -euo pipefail
+folder=${1:?which folder}
+version=${2:-3.12}
+python3 -m pip download --quiet --no-deps --only-binary=:all: --platform manylinux2014_x86_64 \
+    --platform manylinux_2_28_x86_64 --python-version "$version" --dest "$folder" \
+    fastai==2.8.12 fastcore fasttransform fastdownload fastprogress python-fasthtml starlette anyio itsdangerous \
+    python-multipart plum-dispatch beartype rich cloudpickle dill matplotlib contourpy cycler fonttools kiwisolver \
+    pyparsing python-dateutil pandas pytz pillow pyyaml requests urllib3 idna certifi charset-normalizer \
+    flashrnn==1.0.8 einops ninja
+du -sh "$folder"
