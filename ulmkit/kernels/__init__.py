@@ -12,6 +12,7 @@ from ulmkit.kernels.dispatch import (
     choose_backend,
     choose_loop_backend,
     choose_precision,
+    fused_on_gpu,
 )
 from ulmkit.kernels.linear_cross_entropy import linear_cross_entropy, linear_cross_entropy_rows, linear_nll
 from ulmkit.kernels.masks import draw_keep_bits, mask_recurrent, unpack_keep_bits
@@ -31,6 +32,7 @@ __all__ = [
     "choose_precision",
     "cpu_features",
     "draw_keep_bits",
+    "fused_on_gpu",
     "int8_runs",
     "linear_cross_entropy",
     "linear_cross_entropy_rows",

@@ -13,7 +13,7 @@ from ulmkit.errors import ConfigError
 from ulmkit.kernels.cpu import fused_cross_entropy as cpu
 from ulmkit.kernels.cpu.library import choose_path
 from ulmkit.kernels.cuda import fused_cross_entropy as cuda
-from ulmkit.kernels.cuda.launcher import cuda_runs
+from ulmkit.kernels.dispatch import fused_on_gpu
 
 _BLOCK_ELEMENTS = 1 << 24  # logits held at once: 64 MiB in fp32
 
@@ -112,7 +112,7 @@ def _fused(x: Tensor, weight: Tensor, bias: Tensor | None, backend: str) -> "_Fu
     """The fused kernels for these tensors, if there are any."""
     if not x.shape[0] or weight.dtype != torch.float32 or (bias is not None and bias.dtype != torch.float32):
         return None
-    if x.device.type == "cuda" and backend == "fused" and cuda_runs(x.device, x.dtype)[0] is not None:
+    if fused_on_gpu(x, backend):
         return _Fused(cuda.cross_entropy, cuda.cross_entropy_with_gradients)
     path = choose_path(x.dtype)[0] if x.device.type == "cpu" else None
     if path is None:

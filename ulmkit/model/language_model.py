@@ -11,7 +11,7 @@ from ulmkit.kernels import linear_cross_entropy_rows
 from ulmkit.model.aligned import AlignedRows
 from ulmkit.model.awd_lstm import AWDLSTM, AWDLSTMConfig, EncoderOutput, Prepared, State
 from ulmkit.model.mixture import MixtureOfSoftmaxes
-from ulmkit.model.regularizers import activation_regularization, temporal_activation_regularization
+from ulmkit.model.regularizers import penalties
 
 
 @dataclass(frozen=True)
@@ -86,11 +86,8 @@ class AWDLSTMLanguageModel(nn.Module):
         prepared = self.encoder.prepare(ids.shape[1])
         output = self.encoder(ids, state, prepared)
         nll, _ = self._nll(output, targets, prepared)
-        total = nll
-        if ar:
-            total = total + activation_regularization(output.dropped, ar)
-        if tar:
-            total = total + temporal_activation_regularization(output.raw, tar)
+        mask, backend = prepared.output_mask, self.encoder.backend
+        total = sum(penalties(output.raw, output.dropped, mask, ar, tar, backend), start=nll)
         state = [(h.detach(), c.detach()) for h, c in output.state]
         return LanguageModelLoss(total, nll.detach(), targets.numel(), state)
 

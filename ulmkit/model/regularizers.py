@@ -5,6 +5,21 @@ Source: Merity, McCann & Socher 2017, "Revisiting activation regularization for 
 
 from torch import Tensor
 
+from ulmkit.kernels import fused_on_gpu
+from ulmkit.kernels.cuda import fused_regularization
+
+
+def penalties(raw: Tensor, dropped: Tensor, mask: Tensor | None, ar: float, tar: float, backend: str) -> list[Tensor]:
+    """AR and TAR, those that are asked for; on GPUs with the backend "fused" their sum, in one pass.
+
+    Args: raw, dropped: (T, B, H) float, before and after dropout. mask: (1, B, H) that dropout multiplied with, None
+        for 1. ar, tar: alpha and beta, 0 for none. backend: as `ulmkit.kernels.pack` has it.
+    """
+    if (ar or tar) and raw.numel() and fused_on_gpu(raw, backend):
+        return [fused_regularization.regularization(raw, mask, ar, tar)]
+    found = [activation_regularization(dropped, ar)] if ar else []
+    return [*found, temporal_activation_regularization(raw, tar)] if tar else found
+
 
 def activation_regularization(dropped: Tensor, alpha: float) -> Tensor:
     """AR: alpha * mean(h_t^2), on the activations after dropout (they carry the dropout's mask m).

@@ -23,6 +23,11 @@ ULMKIT_HOST host_lstm_forward(Host host, Forward a) { return launch(host, lstm_f
 ULMKIT_HOST host_lstm_backward(Host host, Backward a) { return launch(host, lstm_backward, a); }
 #elif defined(ULMKIT_HAS_cross_entropy)
 ULMKIT_HOST host_softmax_rows(Host host, Logits a) { return launch(host, softmax_rows, a); }
+#elif defined(ULMKIT_HAS_regularization)
+ULMKIT_HOST host_regularization_forward(Host host, Regularization a) { return launch(host, regularization_forward, a); }
+ULMKIT_HOST host_regularization_backward(Host host, Regularization a) {
+    return launch(host, regularization_backward, a);
+}
 #else
 ULMKIT_HOST host_begin_forward(Host host, Forward a, ForwardCall* call) { return launch(host, begin_forward, a, call); }
 ULMKIT_HOST host_begin_backward(Host host, Backward a, BackwardCall* call) {

@@ -104,7 +104,8 @@ def softmax_rows(
     read = [None if tensor is None else tensor.contiguous() for tensor in (bias, targets, row_weights)]
     addresses = (None if tensor is None else tensor.data_ptr() for tensor in (logits, *read, nll))
     arguments = Logits(*addresses, logits.shape[1], classes, weight, gradients)
-    kernels(logits.device.index or 0).rows("cross_entropy.cu", "softmax_rows", logits.dtype, logits.shape[0], arguments)
+    run = kernels(logits.device.index or 0)
+    run.blocks("cross_entropy.cu", "softmax_rows", logits.dtype, logits.shape[0], arguments)
 
 
 @softmax_rows.register_fake

@@ -119,7 +119,7 @@ def lstm_backward(
     d_w_hh += _product(flat[:batch].T, h0.to(x.dtype))
     if keep_bits is not None:
         numbers = c_void_p(d_w_hh.data_ptr()), c_void_p(keep_bits.data_ptr()), c_float(keep_scale), c_int64(hidden)
-        run.pointwise("mask_gradient", torch.float32, d_w_hh.numel(), *numbers)
+        run.pointwise("lstm_steps.cu", "mask_gradient", torch.float32, d_w_hh.numel(), *numbers)
     d_w_ih = _product(flat.T, x.flatten(0, 1))
     dx = torch.mm(flat, w_ih.to(x.dtype)).view_as(x)
     return dx, dh, dc, d_w_ih, d_w_hh, flat.sum(0, dtype=torch.float32)

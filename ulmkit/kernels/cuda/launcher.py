@@ -16,7 +16,13 @@ from ulmkit.kernels.cuda.steps import Recordings
 TYPE_NAMES = {torch.bfloat16: "BF16", torch.float16: "FP16", torch.float32: "FP32"}
 """What the sources call the types that they can be compiled for."""
 
-_THREADS = 256
+THREADS = 256
+"""Of a block of all kernels but the persistent ones."""
+
+
+def blocks_for(elements: int) -> int:
+    """Blocks that have a thread for each element."""
+    return -(-elements // THREADS)
 
 
 class Kernels:
@@ -59,17 +65,15 @@ class Kernels:
         function = self.function(plan.source, f"lstm_{direction}", plan.launch.shared_bytes)
         self._driver.launch(function, plan.launch, [arguments], self._index)
 
-    def pointwise(self, name: str, dtype: torch.dtype, elements: int, *arguments: Any) -> None:
-        """Run a kernel of lstm_steps.cu with a thread for each element."""
-        function = self.function(Source.of("lstm_steps.cu", **{TYPE_NAMES[dtype]: 1}), name)
-        self._driver.launch(function, Launch(-(-elements // _THREADS), _THREADS), arguments, self._index)
-
-    def rows(self, file: str, name: str, dtype: torch.dtype, rows: int, *arguments: Any) -> None:
-        """Run a kernel of a source with a block for each row, whose threads share eight bytes each."""
-        source = Source.of(file, **{TYPE_NAMES[dtype]: 1})
-        launch = Launch(rows, _THREADS, 8 * _THREADS)
-        function = self.function(source, name, launch.shared_bytes)
+    def blocks(self, file: str, name: str, dtype: torch.dtype, blocks: int, *arguments: Any) -> None:
+        """Run a kernel of a source in blocks of THREADS, whose threads share eight bytes each."""
+        launch = Launch(blocks, THREADS, 8 * THREADS)
+        function = self.function(Source.of(file, **{TYPE_NAMES[dtype]: 1}), name, launch.shared_bytes)
         self._driver.launch(function, launch, arguments, self._index)
+
+    def pointwise(self, file: str, name: str, dtype: torch.dtype, elements: int, *arguments: Any) -> None:
+        """The same with a thread for each element."""
+        self.blocks(file, name, dtype, blocks_for(elements), *arguments)
 
     def stream(self) -> int:
         """The current one's address."""

@@ -143,7 +143,7 @@ class _StepByStep:
         self._launch("advance", 1, call, c_int64(steps))
 
     def _launch(self, name: str, elements: int, *arguments: object) -> None:
-        self._kernels.pointwise(name, self._state.dtype, elements, *arguments)
+        self._kernels.pointwise("lstm_steps.cu", name, self._state.dtype, elements, *arguments)
 
 
 def product_into(out: Tensor, a: Tensor, b: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The softmax cross-entropy and the whole training step on a GPU: run with -m gpu."""
+"""The softmax cross-entropy, AR and TAR, and the whole training step on a GPU: run with -m gpu."""
 
 import pytest
 import torch
@@ -7,6 +7,7 @@ from torch.nn import functional
 from ulmkit.kernels import linear_cross_entropy_rows, linear_nll
 from ulmkit.model.awd_lstm import AWDLSTMConfig
 from ulmkit.model.language_model import AWDLSTMLanguageModel
+from ulmkit.model.regularizers import penalties
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
 
@@ -71,6 +72,19 @@ def test_a_language_models_step_is_that_of_cudnn_and_waits_for_nothing(precision
                 torch.cuda.set_sync_debug_mode("default")
     for (name, _), a, b in zip(model.named_parameters(), gradients["fused"], gradients["torch"], strict=True):
         assert close(a, b, 3e-2 if precision == "bf16" else 1e-4), name
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+def test_the_penalties_and_their_gradient(dtype):
+    generator = torch.Generator().manual_seed(0)
+    raw = torch.randn(70, 80, 400, generator=generator).to(dtype).cuda().requires_grad_()
+    mask = (torch.rand(1, 80, 400, generator=generator) < 0.6).to(dtype).cuda() / 0.6
+    wide = raw.detach().double().requires_grad_()
+    wanted = sum(penalties(wide, wide * mask.double(), mask.double(), 2.0, 1.0, "torch"))
+    (found,) = penalties(raw, raw * mask, mask, 2.0, 1.0, "fused")
+    assert close(found, wanted, 1e-5)
+    (a,), (b,) = torch.autograd.grad(found, raw), torch.autograd.grad(wanted, wide)
+    assert close(a, b, TOLERANCE[dtype])
 
 
 def test_compiled():

@@ -1,0 +1,90 @@
+"""Activation regularisation (AR) and temporal activation regularisation (TAR) on GPUs, in one pass each way."""
+
+from ctypes import Structure, c_float, c_int64, c_void_p
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from ulmkit.kernels.cuda.launcher import blocks_for, kernels
+
+
+class Regularization(Structure):
+    """As in regularization.cu."""
+
+    _fields_: ClassVar = [
+        ("h", c_void_p),
+        ("mask", c_void_p),
+        ("steps", c_int64),
+        ("columns", c_int64),
+        ("alpha", c_float),
+        ("beta", c_float),
+        ("sums", c_void_p),
+        ("d_sum", c_void_p),
+        ("d_h", c_void_p),
+    ]
+
+
+def regularization(h: Tensor, mask: Tensor | None, alpha: float, beta: float) -> Tensor:
+    """alpha mean((m h_t)^2) + beta mean((h_{t+1} - h_t)^2), differentiable in h; the latter is zero for a single step.
+
+    Args: h: (T, B, H) bf16, fp16 or fp32, none of them 0. mask: (1, B, H) m in h's type, None for 1.
+    Returns: scalar float32.
+    Source: `ulmkit.model.regularizers` has the formulas' own.
+    """
+    return regularization_forward(h, mask, alpha, beta)
+
+
+@torch.library.custom_op("ulmkit::regularization", mutates_args=())
+def regularization_forward(h: Tensor, mask: Tensor | None, alpha: float, beta: float) -> Tensor:
+    """As `regularization`."""
+    h, columns = h.contiguous(), h[0].numel()
+    sums = h.new_empty(blocks_for(columns), dtype=torch.float32)
+    _launch("regularization_forward", h, mask, alpha, beta, sums=sums)
+    return sums.sum()
+
+
+@regularization_forward.register_fake
+def _(h, mask, alpha, beta):  # type: ignore[no-untyped-def]
+    return h.new_empty((), dtype=torch.float32)
+
+
+@torch.library.custom_op("ulmkit::regularization_backward", mutates_args=())
+def regularization_backward(d_sum: Tensor, h: Tensor, mask: Tensor | None, alpha: float, beta: float) -> Tensor:
+    """The gradient of h. Args: d_sum: scalar float32."""
+    h = h.contiguous()
+    d_h = torch.empty_like(h)
+    _launch("regularization_backward", h, mask, alpha, beta, d_sum=d_sum, d_h=d_h)
+    return d_h
+
+
+@regularization_backward.register_fake
+def _(d_sum, h, mask, alpha, beta):  # type: ignore[no-untyped-def]
+    return torch.empty_like(h, memory_format=torch.contiguous_format)
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    h, mask, ctx.alpha, ctx.beta = inputs
+    ctx.save_for_backward(h, mask)
+
+
+def _gradient(ctx: Any, d_sum: Tensor) -> tuple[Tensor | None, ...]:
+    return regularization_backward(d_sum, *ctx.saved_tensors, ctx.alpha, ctx.beta), None, None, None
+
+
+regularization_forward.register_autograd(_gradient, setup_context=_save)
+
+
+def _launch(name: str, h: Tensor, mask: Tensor | None, alpha: float, beta: float, **results: Tensor) -> None:
+    steps, columns = h.shape[0], h[0].numel()
+    mask = None if mask is None else mask.contiguous()
+    arguments = Regularization(
+        h=h.data_ptr(),
+        mask=None if mask is None else mask.data_ptr(),
+        steps=steps,
+        columns=columns,
+        alpha=alpha / h.numel(),
+        beta=beta / max(1, h.numel() - columns),
+        **{key: tensor.data_ptr() for key, tensor in results.items()},
+    )
+    kernels(h.device.index or 0).pointwise("regularization.cu", name, h.dtype, columns, arguments)

@@ -1,0 +1,60 @@
+// Activation regularisation (AR) and temporal activation regularisation (TAR) of a layer's output h (T, B, H), in one pass:
+//
+//     alpha mean((m h_t)^2) + beta mean((h_{t+1} - h_t)^2)
+//
+// A thread has one unit of one sequence, at all steps. Threads of a block: a power of two.
+
+#include "primitives.h"
+
+struct Regularization {
+    const Element* h;     // (T, B H)
+    const Element* mask;  // (B H,) m, or null for 1
+    int64 steps, columns;  // T, B H
+    float alpha, beta;     // divided by the number of squares
+    float* sums;           // (blocks,) of the forward: each block's part
+    const float* d_sum;    // of the backward: what comes in, one number
+    Element* d_h;          // (T, B H) of the backward
+};
+
+ULMKIT_INLINE int64 column_of_thread() { return (int64)block_index() * thread_count() + thread_index(); }
+
+ULMKIT_INLINE float squared_mask(const Regularization& a, int64 column) {
+    const float mask = a.mask == nullptr ? 1.0f : to_float(a.mask[column]);
+    return mask * mask;
+}
+
+ULMKIT_KERNEL void regularization_forward(Regularization a) {
+    const int64 column = column_of_thread();
+    float squares = 0.0f, differences = 0.0f;
+    if (column < a.columns) {
+        float before = to_float(a.h[column]);
+        squares = before * before;
+        for (int64 t = 1; t < a.steps; ++t) {
+            const float h = to_float(a.h[t * a.columns + column]);
+            squares += h * h;
+            differences += (h - before) * (h - before);
+            before = h;
+        }
+        squares *= squared_mask(a, column);
+    }
+    float* sums = (float*)shared_memory();
+    sums[thread_index()] = a.alpha * squares + a.beta * differences;
+    for (int half = thread_count() / 2; half > 0; half /= 2) {
+        block_barrier();
+        if (thread_index() < half) sums[thread_index()] += sums[thread_index() + half];
+    }
+    if (thread_index() == 0) a.sums[block_index()] = sums[0];
+}
+
+ULMKIT_KERNEL void regularization_backward(Regularization a) {
+    const int64 column = column_of_thread();
+    if (column >= a.columns) return;
+    const float d = 2.0f * *a.d_sum, alpha = d * a.alpha * squared_mask(a, column), beta = d * a.beta;
+    float h = to_float(a.h[column]), to_here = 0.0f;  // from the step before
+    for (int64 t = 0; t < a.steps; ++t) {
+        const float next = t + 1 < a.steps ? to_float(a.h[(t + 1) * a.columns + column]) : h, from_here = next - h;
+        a.d_h[t * a.columns + column] = to_element(alpha * h + beta * (to_here - from_here));
+        h = next;
+        to_here = from_here;
+    }
+}
