@@ -128,7 +128,9 @@ class Layer:
 
         def forward_and_backward() -> None:
             rows, columns = self.weights[1].shape
-            bits = draw_keep_bits(rows, columns, self.dropout, device="cuda") if self.dropout else None
+            bits = None
+            if self.dropout:
+                bits = draw_keep_bits(rows, columns, self.dropout, device="cuda", backend=self.backend)
             y = self._forward(x, bits, self.dtype, self.backend)
             torch.autograd.grad(y, [x, *self.weights], self.dy[:steps])
 

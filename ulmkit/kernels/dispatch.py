@@ -82,9 +82,9 @@ def _fused_path(device: torch.device, dtype: torch.dtype) -> tuple[str | None, s
     return choose_path(dtype)
 
 
-def fused_on_gpu(x: Tensor, backend: str) -> bool:
-    """Whether our own kernels for GPUs are asked for, and there are some for this tensor's device and type."""
-    return x.device.type == "cuda" and backend == "fused" and cuda_runs(x.device, x.dtype)[0] is not None
+def fused_on_gpu(device: torch.device, dtype: torch.dtype, backend: str) -> bool:
+    """Whether our own kernels for GPUs are asked for, and there are some for this device and type."""
+    return device.type == "cuda" and backend == "fused" and cuda_runs(device, dtype)[0] is not None
 
 
 def choose_precision(precision: str, device: torch.device, parameter_dtype: torch.dtype) -> torch.dtype:

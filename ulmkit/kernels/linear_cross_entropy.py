@@ -112,7 +112,7 @@ def _fused(x: Tensor, weight: Tensor, bias: Tensor | None, backend: str) -> "_Fu
     """The fused kernels for these tensors, if there are any."""
     if not x.shape[0] or weight.dtype != torch.float32 or (bias is not None and bias.dtype != torch.float32):
         return None
-    if fused_on_gpu(x, backend):
+    if fused_on_gpu(x.device, x.dtype, backend):
         return _Fused(cuda.cross_entropy, cuda.cross_entropy_with_gradients)
     path = choose_path(x.dtype)[0] if x.device.type == "cpu" else None
     if path is None:

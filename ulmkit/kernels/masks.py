@@ -5,6 +5,8 @@ from torch import Tensor
 
 from ulmkit.config import check_probability
 from ulmkit.kernels.cpu.library import choose_path, library
+from ulmkit.kernels.cuda.fused_masks import keep_bits
+from ulmkit.kernels.dispatch import fused_on_gpu
 
 _PROBABILITY_BITS = 16
 
@@ -16,15 +18,18 @@ def draw_keep_bits(
     *,
     device: torch.device | str = "cpu",
     generator: torch.Generator | None = None,
+    backend: str = "auto",
 ) -> Tensor:
     """One random bit per weight, set where the weight is kept.
 
     Each bit is 1 with probability 1 - dropout, independently. The probability is rounded to a multiple of 2^-16: its
     binary digits, lowest first, are folded with random bits, `random | kept` for a 1 and `random & kept` for a 0, which
     needs two random bytes for a weight's bit or fewer and, for dropout 0.5, a single bit. On CPUs with the compiled
-    kernels they come from a faster generator than torch's, which gives its seed (keep_bits.h).
+    kernels they come from a faster generator than torch's, which gives its seed (keep_bits.h), and so they do on GPUs
+    with the backend "fused" (keep_bits.cu).
 
     Args: rows, columns: shape of the masked matrix. dropout: probability of dropping a weight, 0 <= dropout < 1.
+        backend: as `pack` has it.
     Returns: (rows, ceil(columns / 8)) uint8; column j is bit j % 8 (lowest first) of byte j // 8.
     Raises: ConfigError if dropout is outside its range.
     Source: Wan et al. 2013, "Regularization of neural networks using DropConnect", section 3.
@@ -34,6 +39,8 @@ def draw_keep_bits(
     keep = round((1.0 - dropout) * (1 << _PROBABILITY_BITS))
     if keep == 1 << _PROBABILITY_BITS:
         return torch.full(shape, 255, dtype=torch.uint8, device=device)
+    if keep > 0 and fused_on_gpu(torch.device(device), torch.float32, backend):
+        return keep_bits(shape[0] * shape[1], keep, device, generator).view(shape)
     path, _ = choose_path(torch.float32)
     if torch.device(device).type == "cpu" and path is not None and keep > 0:
         seed = int(torch.empty((), dtype=torch.int64).random_(generator=generator))

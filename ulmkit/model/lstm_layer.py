@@ -62,7 +62,10 @@ class LSTMLayer(nn.Module):
         keep_bits = None
         if weight_dropout > 0.0:
             rows, columns = self.weight_hh.shape
-            keep_bits = draw_keep_bits(rows, columns, weight_dropout, device=self.weight_hh.device, generator=generator)
+            device = self.weight_hh.device
+            keep_bits = draw_keep_bits(
+                rows, columns, weight_dropout, device=device, generator=generator, backend=backend
+            )
         keep_scale = 1.0 / (1.0 - weight_dropout)
         weights = pack(self.weight_ih, self.weight_hh, keep_bits, keep_scale, dtype, backend)
         return PackedLSTM(weights, self.bias())

@@ -15,7 +15,7 @@ def penalties(raw: Tensor, dropped: Tensor, mask: Tensor | None, ar: float, tar:
     Args: raw, dropped: (T, B, H) float, before and after dropout. mask: (1, B, H) that dropout multiplied with, None
         for 1. ar, tar: alpha and beta, 0 for none. backend: as `ulmkit.kernels.pack` has it.
     """
-    if (ar or tar) and raw.numel() and fused_on_gpu(raw, backend):
+    if (ar or tar) and raw.numel() and fused_on_gpu(raw.device, raw.dtype, backend):
         return [fused_regularization.regularization(raw, mask, ar, tar)]
     found = [activation_regularization(dropped, ar)] if ar else []
     return [*found, temporal_activation_regularization(raw, tar)] if tar else found

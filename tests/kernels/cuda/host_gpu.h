@@ -24,6 +24,7 @@
 
 typedef unsigned int uint32;
 typedef long long int64;
+typedef unsigned long long address;
 
 namespace gpu {
 

@@ -28,6 +28,10 @@ ULMKIT_HOST host_regularization_forward(Host host, Regularization a) { return la
 ULMKIT_HOST host_regularization_backward(Host host, Regularization a) {
     return launch(host, regularization_backward, a);
 }
+#elif defined(ULMKIT_HAS_keep_bits)
+ULMKIT_HOST host_keep_bits(Host host, const address* seed, int keep, int64 words, address* bits) {
+    return launch(host, keep_bits, seed, keep, words, bits);
+}
 #else
 ULMKIT_HOST host_begin_forward(Host host, Forward a, ForwardCall* call) { return launch(host, begin_forward, a, call); }
 ULMKIT_HOST host_begin_backward(Host host, Backward a, BackwardCall* call) {

@@ -70,8 +70,8 @@ def test_the_step_by_step_kernels_compile(architecture, dtype):
 @needs_nvrtc
 @pytest.mark.parametrize("dtype", ["BF16", "FP16", "FP32"])
 @pytest.mark.parametrize("architecture", [device.architecture for device in DEVICES.values()])
-@pytest.mark.parametrize("name", ["cross_entropy", "regularization"])
-def test_the_kernels_of_the_loss_compile(name, architecture, dtype):
+@pytest.mark.parametrize("name", ["cross_entropy", "regularization", "keep_bits"])
+def test_the_simple_kernels_compile(name, architecture, dtype):
     code, said = compile_source(Source.of(f"{name}.cu", **{dtype: 1}), architecture, "--ptxas-options=-v")
     assert code[:4] == b"\x7fELF"
     assert set(re.findall(r"(\d+) bytes spill", said)) == {"0"}

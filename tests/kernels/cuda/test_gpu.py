@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ulmkit.kernels import draw_keep_bits, lstm, mask_recurrent, pack, reference
+from ulmkit.kernels import draw_keep_bits, lstm, mask_recurrent, pack, reference, unpack_keep_bits
 from ulmkit.kernels.cuda import fused_lstm
 from ulmkit.kernels.cuda.launcher import kernels
 
@@ -149,6 +149,17 @@ def forward_of(dtype: torch.dtype) -> tuple[Callable[[Tensor], Tensor], Tensor]:
     x, h0, c0, w_ih, w_hh, bias = (leaf.cuda() for leaf in leaves)
     packed = pack(w_ih, w_hh, bits.cuda(), 2.0, dtype, "fused")
     return lambda given: lstm(given, h0, c0, packed, bias)[0], x
+
+
+@pytest.mark.parametrize("dropout", [0.5, 0.2])
+def test_masks_keep_their_share(dropout):
+    def draw() -> Tensor:
+        generator = torch.Generator("cuda").manual_seed(3)
+        return draw_keep_bits(4600, 1150, dropout, device="cuda", generator=generator, backend="fused")
+
+    kept = unpack_keep_bits(draw(), 1150).double().mean().item()
+    assert abs(kept - (1.0 - dropout)) < 5 * (0.25 / (4600 * 1150)) ** 0.5 + 2**-16
+    assert torch.equal(draw(), draw())
 
 
 def test_in_a_cuda_graph():
