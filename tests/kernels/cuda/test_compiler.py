@@ -28,14 +28,14 @@ MOST_REGISTERS = 255
 
 
 @needs_nvrtc
-@pytest.mark.parametrize("hidden", [400, 1152])
+@pytest.mark.parametrize(("batch", "hidden"), [(64, 400), (20, 1152), (64, 1152), (128, 1152)])
 @pytest.mark.parametrize("direction", ["forward", "backward"])
 @pytest.mark.parametrize("name", DEVICES)
-def test_persistent_kernels_compile_without_spills(name, direction, hidden):
+def test_persistent_kernels_compile_without_spills(name, direction, batch, hidden):
     device = DEVICES[name]
-    found = plans(direction, "BF16", 64, hidden, device)
+    found = plans(direction, "BF16", batch, hidden, device)
     if not found:
-        few = device.multiprocessors < 100 and (direction, hidden) == ("forward", 1152)
+        few = device.multiprocessors < 100 and (direction, batch, hidden) == ("forward", 128, 1152)
         assert few, "only with few multiprocessors a block's part of a large layer is too much for its registers"
         return
     plan = found[0]

@@ -111,7 +111,20 @@ def test_blocks_of_a_cluster_share_the_sum(driver, monkeypatch, cluster):
     assert launch.cluster == cluster
 
 
-@pytest.mark.parametrize("shared_bytes", [22_000, 18_000])
+@pytest.mark.parametrize("split", [1, 2])
+@pytest.mark.parametrize("cluster", [1, 4])
+def test_warps_share_the_columns(driver, monkeypatch, split, cluster):
+    def of_this_split(direction, *shape):
+        found = [p for p in plans(direction, *shape) if dict(p.source.constants)["SPLIT"] == split]
+        return [p for p in found if direction == "forward" or p.launch.cluster == cluster]
+
+    monkeypatch.setattr(launcher, "plans", of_this_split)
+    tensors, mask, ends, weights = problem((3, 19, 5, 70), torch.bfloat16, lengths=True)
+    check(run(tensors, mask, ends, weights), expected(tensors, mask, ends, weights), tensors, torch.bfloat16)
+    assert {"lstm_forward", "lstm_backward"} <= {name for name, _ in driver.launches}
+
+
+@pytest.mark.parametrize("shared_bytes", [20_000, 12_000])
 def test_weights_that_shared_memory_does_not_hold_are_read_from_elsewhere(monkeypatch, shared_bytes):
     device = Device("sm_86", multiprocessors=2, shared_bytes=shared_bytes, clusters=False, cooperative=True)
     driver = use(monkeypatch, HostDriver(device))

@@ -4,14 +4,14 @@
 // A block has `units` units (all four gates of them) of `rows` sequences. A column of its product is a gate of a unit, gates
 // in turn (i, f, g, o), so that a unit's four sums are side by side.
 //
-// ULMKIT_UNITS: even. ULMKIT_ROWS: a multiple of 16. ULMKIT_WARPS: of a block. ULMKIT_RESIDENT: see Product.
+// ULMKIT_UNITS: even. ULMKIT_ROWS: a multiple of 16. ULMKIT_WARPS: of a block. ULMKIT_RESIDENT, ULMKIT_SPLIT: see Product.
 
 #include "lstm_step.h"
 #include "product.h"
 
 constexpr int units = ULMKIT_UNITS, rows = ULMKIT_ROWS, threads = 32 * ULMKIT_WARPS;
 constexpr int items = (rows * units + threads - 1) / threads;  // of a thread: a unit of a sequence each
-using Hidden = Product<rows, 4 * units, ULMKIT_WARPS, ULMKIT_RESIDENT>;
+using Hidden = Product<rows, 4 * units, ULMKIT_WARPS, ULMKIT_RESIDENT, ULMKIT_SPLIT>;
 
 ULMKIT_KERNEL void lstm_forward(Forward a) {
     const Sequences& s = a.sequences;

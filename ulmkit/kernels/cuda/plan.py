@@ -11,7 +11,8 @@ TILE = 16
 
 _ROWS = (16, 32, 48, 64, 80, 96, 112, 128)
 _WARPS = (8, 4)
-_MOST_SUMS = 96  # numbers of the product that a thread holds: more would not stay in registers
+_SPLITS = (1, 2)  # of the columns, among warps
+_MOST_HELD = {"forward": 148, "backward": 155}  # as `_held` has it: what the compiler gets into registers
 _LANE_BYTES = 8  # of a tile's weights
 
 
@@ -49,14 +50,23 @@ def plans(direction: str, dtype_name: str, batch: int, hidden_size: int, device:
         for rows in _ROWS
         if rows < batch + TILE
         for warps in _WARPS
+        for split in _SPLITS
         for cluster in clusters
-        for plan in _fitting(direction, dtype_name, batch, hidden_size, device, rows, warps, cluster)
+        for plan in _fitting(direction, dtype_name, batch, hidden_size, device, rows, warps, split, cluster)
     ]
     return sorted(found, key=lambda plan: plan.cycles)
 
 
 def _fitting(
-    direction: str, dtype_name: str, batch: int, hidden: int, device: Device, rows: int, warps: int, cluster: int
+    direction: str,
+    dtype_name: str,
+    batch: int,
+    hidden: int,
+    device: Device,
+    rows: int,
+    warps: int,
+    split: int,
+    cluster: int,
 ) -> Iterator[Plan]:
     """The plan with the fewest units to a block, if it fits."""
     groups = -(-batch // rows)
@@ -65,33 +75,41 @@ def _fitting(
         return
     forward = direction == "forward"
     # Forward: a unit has four columns, a tile has eight; backward: the cluster's units are the columns.
-    step = 2 if forward else 8 // cluster
+    step = split * (2 if forward else 8 // cluster)
     units = round_up(-(-hidden // most_blocks), step)
     columns = units * (4 if forward else cluster)
     blocks = -(-hidden // (units * cluster)) * cluster
     tiles_of_k = -(-round_up(hidden if forward else 4 * hidden, TILE) // (TILE * cluster))
     each = columns // 8 * 32 * _LANE_BYTES  # of the weights for sixteen values of k
-    parts = warps // 2 * rows * (columns + 8) * 4
+    parts = warps // split // 2 * rows * (columns + 8) * 4
     totals = rows * columns * 4 if cluster > 1 else 0
-    sums = rows // 16 * (columns // 8) * 4
     resident = min(tiles_of_k, (device.shared_bytes - parts - totals) // each)
-    if resident < 0 or sums > _MOST_SUMS:
+    if resident < 0 or _held(rows, units, columns // split, warps, forward) > _MOST_HELD[direction]:
         return
     near, far = resident * each, (tiles_of_k - resident) * each
-    constants = {"UNITS": units, "ROWS": rows, "WARPS": warps, "CLUSTER": cluster, "RESIDENT": resident}
+    constants = {"UNITS": units, "ROWS": rows, "WARPS": warps, "SPLIT": split, "CLUSTER": cluster, "RESIDENT": resident}
     yield Plan(
         Source.of(f"lstm_{direction}.cu", **{dtype_name: 1}, **constants),
         Launch(blocks * groups, 32 * warps, near + parts + totals, cluster, cooperative=True),
         groups,
         blocks * groups * far,
-        _cycles(rows, columns, tiles_of_k, warps, near + 4 * parts, far, cluster),
+        _cycles(rows * split, rows, columns, tiles_of_k, warps, near + 4 * parts, far, cluster),
     )
 
 
-def _cycles(rows: int, columns: int, tiles_of_k: int, warps: int, near: int, far: int, cluster: int) -> float:
+def _held(rows: int, units: int, columns: int, warps: int, forward: bool) -> int:
+    """Numbers that a thread holds: sums of its warp's part of the product, what it reads of the rows, and what it keeps
+    of its units from step to step and while it multiplies."""
+    bands, items = rows // 16, -(-rows * units // (32 * warps))
+    return bands * columns // 8 * 4 + (12 * bands + 6 * items if forward else 8 * bands + 4 * items)
+
+
+def _cycles(
+    rows_read: int, rows: int, columns: int, tiles_of_k: int, warps: int, near: int, far: int, cluster: int
+) -> float:
     """Of a step: what is read of the states and of spilled weights, the product, and what goes to and from shared
     memory, as if nothing overlapped; the warps' share of latency is a guess."""
-    read = (rows * tiles_of_k * TILE * 2 + far) / 64
+    read = (rows_read * tiles_of_k * TILE * 2 + far) / 64
     product = rows / 16 * (columns / 8) * tiles_of_k * 1.7
     waiting = 1600 / warps + (600 if cluster > 1 else 0)
     return read + product + near / 128 + waiting

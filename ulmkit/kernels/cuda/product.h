@@ -2,19 +2,21 @@
 // the first values of k in shared memory and, where that does not hold all, the rest in the GPU's own memory and its cache.
 //
 // A block has `rows` rows and `columns` columns. Its warps share the sum: each makes the part of some values of k for all of
-// the block's rows and columns, from what it alone reads of the rows. Half of the warps leave their parts in shared memory,
-// the other half add theirs, and whoever wants a number adds up what is there.
+// the block's rows and columns, from what it alone reads of the rows; or for a half of the columns, where all would be too
+// many for its registers. Half of the warps leave their parts in shared memory, the other half add theirs, and whoever wants
+// a number adds up what is there.
 
 #pragma once
 
 #include "primitives.h"
 
-// resident: blocks of 16 values of k whose columns are in shared memory.
-template <int rows, int columns, int warps, int resident>
+// resident: blocks of 16 values of k whose columns are in shared memory. split: 1, or 2 where a warp has half of the columns.
+template <int rows, int columns, int warps, int resident, int split>
 struct Product {
-    static constexpr int tiles = columns / 8, bands = rows / 16, threads = 32 * warps, halves = warps / 2;
+    static constexpr int tiles = columns / 8, own_tiles = tiles / split, bands = rows / 16, threads = 32 * warps;
+    static constexpr int sharers = warps / split, halves = sharers / 2;  // sharers: warps of the same columns
     static constexpr int line = columns + 8;  // so that a warp's stores fall into different banks
-    static_assert(columns % 8 == 0 && rows % 16 == 0 && warps % 2 == 0, "whole tiles, and pairs of warps");
+    static_assert(columns % (8 * split) == 0 && rows % 16 == 0 && warps % (2 * split) == 0, "whole tiles, pairs of warps");
 
     // The columns as they are multiplied, [k / 16][tiles][lane], a lane's four values each. These are neighbours in k and
     // stand for its two pairs: any order of k will do, if the rows' values come in the same.
@@ -37,17 +39,18 @@ struct Product {
     // those of the block that are not there repeat the last. blocks: of 16 values of k. parts: [halves][rows][line].
     ULMKIT_INLINE static void multiply(const Element* from, int64 width, int64 count, const Four* near, const Four* far,
                                        int blocks, float* parts) {
-        const int warp = thread_index() / 32, lane = thread_index() % 32;
+        const int warp = thread_index() / 32 % sharers, lane = thread_index() % 32;
+        const int first_tile = thread_index() / 32 / sharers * own_tiles;
         const Element* line_of[bands][2];
 #pragma unroll
         for (int n = 0; n < 2 * bands; ++n) {
             const int64 row = n * 8 + lane / 4;
             line_of[n / 2][n % 2] = from + (row < count ? row : count - 1) * width + lane % 4 * 4;
         }
-        float sum[bands][tiles][4] = {};
-        const int last = blocks * (warp + 1) / warps;
+        float sum[bands][own_tiles][4] = {};
+        const int last = blocks * (warp + 1) / sharers;
 #pragma unroll 2
-        for (int block = blocks * warp / warps; block < last; ++block) {
+        for (int block = blocks * warp / sharers; block < last; ++block) {
             uint32 left[bands][4];
 #pragma unroll
             for (int band = 0; band < bands; ++band) {
@@ -58,16 +61,16 @@ struct Product {
                 left[band][3] = lower.high;
             }
 #pragma unroll
-            for (int tile = 0; tile < tiles; ++tile) {
-                const int piece = (block * tiles + tile) * 32 + lane;
+            for (int tile = 0; tile < own_tiles; ++tile) {
+                const int piece = (block * tiles + first_tile + tile) * 32 + lane;
                 const Four right = block < resident ? near[piece] : far[piece - near_pieces];
 #pragma unroll
                 for (int band = 0; band < bands; ++band) multiply_accumulate(sum[band][tile], left[band], right);
             }
         }
-        if (warp >= halves) store<false>(sum, parts + (warp - halves) * rows * line);
+        if (warp >= halves) store<false>(sum, parts + (warp - halves) * rows * line + first_tile * 8);
         block_barrier();
-        if (warp < halves) store<true>(sum, parts + warp * rows * line);
+        if (warp < halves) store<true>(sum, parts + warp * rows * line + first_tile * 8);
     }
 
     // One number of the product, from all warps' parts.
@@ -84,12 +87,12 @@ struct Product {
 private:
     // A warp's numbers, each lane's where multiply_accumulate has them; with `adds` to what is there.
     template <bool adds>
-    ULMKIT_INLINE static void store(const float (&sum)[bands][tiles][4], float* part) {
+    ULMKIT_INLINE static void store(const float (&sum)[bands][own_tiles][4], float* part) {
         const int lane = thread_index() % 32;
 #pragma unroll
         for (int band = 0; band < bands; ++band)
 #pragma unroll
-            for (int tile = 0; tile < tiles; ++tile)
+            for (int tile = 0; tile < own_tiles; ++tile)
 #pragma unroll
                 for (int n = 0; n < 4; ++n) {
                     const int row = band * 16 + n / 2 * 8 + lane / 4, column = tile * 8 + lane % 4 * 2 + n % 2;
