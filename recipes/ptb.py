@@ -1,8 +1,8 @@
 """Penn Treebank, word level: an AWD-LSTM trained and judged, beside the published figures.
 
     python recipes/ptb.py --data PLACE [--out FOLDER] [--recipe modern|readme|paper] [--minutes N | --epochs N]
-        [--seed N] [--threads N] [--device NAME] [--precision NAME] [--evaluate plain cache dynamic both] [--search]
-        [--test] [--json FILE] [--plot FILE] [--quick]
+        [--dropout FACTOR] [--seed N] [--threads N] [--device NAME] [--precision NAME]
+        [--evaluate plain cache dynamic both] [--search] [--test] [--json FILE] [--plot FILE] [--quick]
 
 modern: AdamW in one cycle (`ulmkit.pipeline.MODERN_PTB`). readme: the command of awd-lstm-lm's README, 500 epochs and
 as many at most of the second stage. paper: the settings of Merity et al. 2017, arXiv:1708.02182, 750 epochs. Without

@@ -1,8 +1,8 @@
 """WikiText-2, word level: an AWD-LSTM trained and judged, beside the published figures.
 
     python recipes/wikitext2.py --data PLACE [--out FOLDER] [--recipe modern|readme|paper] [--minutes N | --epochs N]
-        [--seed N] [--threads N] [--device NAME] [--precision NAME] [--evaluate plain cache dynamic both] [--search]
-        [--test] [--json FILE] [--plot FILE] [--quick]
+        [--dropout FACTOR] [--seed N] [--threads N] [--device NAME] [--precision NAME]
+        [--evaluate plain cache dynamic both] [--search] [--test] [--json FILE] [--plot FILE] [--quick]
 
 modern: AdamW in one cycle (`ulmkit.pipeline.MODERN_WIKITEXT2`). readme: the command of awd-lstm-lm's README, paper: the
 settings of Merity et al. 2017, arXiv:1708.02182; 750 epochs each, and as many at most of the second stage. Without

@@ -58,6 +58,7 @@ def run_word_level(task: WordLevel, description: str | None, arguments: Sequence
         restore_best=True,
     )
     recipe = _smaller(recipe) if options.quick else recipe
+    recipe = recipe if options.dropout is None else _with_settings(recipe, {"dropout_multiplier": options.dropout})
     stages = plan_stages(recipe, options.epochs, options.minutes)
     begin_run(options.out, run_settings(corpus, recipe.sizes, stages, run))
     folders = train_stages(options.out, corpus, recipe.sizes, stages, run)
@@ -99,6 +100,7 @@ def _read_options(task: WordLevel, description: str | None, arguments: Sequence[
     budget = parser.add_mutually_exclusive_group()
     budget.add_argument("--minutes", type=float, help="of training, all stages together; the second gets a quarter")
     budget.add_argument("--epochs", type=float, help="of each stage (the recipe's own)")
+    parser.add_argument("--dropout", type=float, metavar="FACTOR", help="on the model's dropouts (the recipe's own)")
     parser.add_argument("--seed", type=int, help="(the recipe's own, else 0)")
     parser.add_argument("--evaluate", nargs="+", choices=list(WAYS), default=list(WAYS), help="(all)")
     parser.add_argument("--search", action="store_true", help="hyperparameters of cache and dynamic evaluation")
@@ -114,10 +116,17 @@ def _read_options(task: WordLevel, description: str | None, arguments: Sequence[
 
 
 def _smaller(recipe: ModernRecipe | PublishedRecipe) -> ModernRecipe | PublishedRecipe:
-    stages = {"main": replace(recipe.main, **_QUICK_BATCHES)}
+    return _with_settings(replace(recipe, sizes=replace(recipe.sizes, **_QUICK_SIZES)), _QUICK_BATCHES)
+
+
+def _with_settings(
+    recipe: ModernRecipe | PublishedRecipe, settings: Mapping[str, Any]
+) -> ModernRecipe | PublishedRecipe:
+    """The recipe with other settings in all stages."""
+    stages = {"main": replace(recipe.main, **settings)}
     if isinstance(recipe, PublishedRecipe):
-        stages["tuning"] = replace(recipe.tuning, **_QUICK_BATCHES)
-    return replace(recipe, sizes=replace(recipe.sizes, **_QUICK_SIZES), **stages)
+        stages["tuning"] = replace(recipe.tuning, **settings)
+    return replace(recipe, **stages)
 
 
 def _judge(
@@ -161,8 +170,13 @@ def _facts(
     return RunFacts(
         corpus=task.corpus.name,
         recipe=options.recipe,
-        is_full_length=options.minutes is None and epochs >= recipe.epochs and not options.quick,
-        budget=budget + (", a tiny model" if options.quick else ""),
+        is_full_length=options.minutes is None
+        and options.dropout is None
+        and epochs >= recipe.epochs
+        and not options.quick,
+        budget=budget
+        + ("" if options.dropout is None else f", dropouts times {options.dropout:g}")
+        + (", a tiny model" if options.quick else ""),
         seed=run.seed,
         machine=f"{here['processor']}, {torch.get_num_threads()} threads",
         device=next(iter(stages.values()))["device"],

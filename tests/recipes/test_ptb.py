@@ -156,7 +156,7 @@ def test_stopped_and_killed_runs_go_on_to_the_same_figures(readme: Path, text: P
 def test_modern_in_minutes_with_searched_values(text: Path, tmp_path: Path):
     file = tmp_path / "found.json"
     ptb("--data", text, "--out", tmp_path / "run", *SMALL, "--minutes", 0.03, "--search", "--search-tokens", 40,
-        "--evaluate", "plain", "cache", "--json", file)  # fmt: skip
+        "--evaluate", "plain", "cache", "--dropout", 0.25, "--json", file)  # fmt: skip
     found = read_json(file)
     assert [(entry["stage"], entry["way"]) for entry in found["evaluation"]] == [("main", "plain"), ("main", "cache")]
     kept = read_json(tmp_path / "run" / "evaluation.json")
@@ -164,6 +164,9 @@ def test_modern_in_minutes_with_searched_values(text: Path, tmp_path: Path):
     assert found["evaluation"][1]["settings"]["cache"] == searched["best"]
     assert found["run"]["recipe"] == "modern"
     assert not found["run"]["is_full_length"]
+    assert found["run"]["budget"] == "0.03 minutes, dropouts times 0.25, a tiny model"
+    weight_dropout = read_json(tmp_path / "run" / "main" / "config.json")["encoder"]["weight_dropout"]
+    assert weight_dropout == 0.25 * MODERN_PTB.sizes.weight_dropout
 
 
 def test_how_budgets_are_shared():
