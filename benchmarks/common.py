@@ -3,12 +3,12 @@
 import os
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ulmkit.report import print_rows, row, write_measurements
 
-__all__ = ["median_seconds", "median_seconds_in_turn", "report", "row"]
+__all__ = ["DifferentError", "median_seconds", "median_seconds_in_turn", "report", "report_as_they_come", "row"]
 
 
 def median_seconds(function: Callable[[], Any], repeats: int) -> float:
@@ -35,3 +35,29 @@ def report(benchmark: str, rows: list[dict[str, Any]], json_path: str | os.PathL
     print_rows(rows)
     if json_path is not None:
         write_measurements(json_path, benchmark, rows)
+
+
+class DifferentError(RuntimeError):
+    """What is compared does not compute the same."""
+
+
+def report_as_they_come(
+    benchmark: str, cases: Iterable[Callable[[], list[dict[str, Any]]]], json_path: str | os.PathLike[str] | None
+) -> bool:
+    """Print and write each case's rows when it is done, so that one that fails or takes too long costs no other.
+
+    Returns: whether all cases computed the same as what they were compared with.
+    """
+    rows, right = [], True
+    for case in cases:
+        try:
+            found = case()
+        except DifferentError as error:
+            print(error)
+            right = False
+            continue
+        rows += found
+        print_rows(found)
+        if json_path is not None:
+            write_measurements(json_path, benchmark, rows)
+    return right

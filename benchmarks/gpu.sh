@@ -33,10 +33,10 @@ if command -v compute-sanitizer > /dev/null; then
     limit=60 name=gpu-sanitizer run compute-sanitizer --error-exitcode 1 "$python" -m pytest -q -m gpu tests/kernels/cuda \
         -k "test_forward_and_every_gradient and (shape1 or shape2) and dtype0"
 fi
-limit=120 name=lstm_cuda run "$python" benchmarks/lstm_cuda.py --json "$out/lstm_cuda-$date.json"
+limit=90 name=lstm_cuda run "$python" benchmarks/lstm_cuda.py --json "$out/lstm_cuda-$date.json"
 limit=120 name=train_cuda run "$python" benchmarks/train_cuda.py --json "$out/train_cuda-$date.json"
 if "$python" -c 'import flashrnn' 2> /dev/null && command -v nvcc > /dev/null; then
-    limit=150 name=lstm_cuda_flashrnn run "$python" benchmarks/lstm_cuda.py --flashrnn --batches 64 \
+    limit=110 name=lstm_cuda_flashrnn run "$python" benchmarks/lstm_cuda.py --flashrnn --batches 64 \
         --json "$out/lstm_cuda_flashrnn-$date.json"
 fi
 exit "$status"

@@ -2,9 +2,10 @@
 
 A layer of 1152 inputs and 1152 units with half of its recurrent weights dropped, as in the middle of a full-size AWD-
 LSTM: forward and backward of 70 steps in bf16, new masks laid out each time, as training does. The peers are cuDNN
-with its flat buffer filled anew each time, as it has to be for masked weights, and `torch.nn.LSTM` as it comes,
-without masks. Then forward alone; the time of one more step; and fp16 with 1,024 units and no masks, where cuDNN has
-its own persistent kernel. First each layer's output is compared with that in float32. Medians by device events.
+with weights masked by torch's dropout and its flat buffer filled anew each time, as it has to be then, and
+`torch.nn.LSTM` as it comes, without masks. Then forward alone; the time of one more step; and fp16 with 1,024 units
+and no masks, where cuDNN has its own persistent kernel. First each layer's output is compared with that in float32.
+Medians by device events.
 
 With --flashrnn the one peer is FlashRNN's fused kernel (Pöppel et al. 2024, arXiv:2412.07752) with a single head, in
 the order of axes that it computes in, weights masked each time; it needs nvcc, and compiles for minutes.
@@ -16,13 +17,15 @@ import argparse
 import statistics
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
-from common import report, row
+from common import DifferentError, report_as_they_come, row
 from torch import Tensor, nn
 
 from ulmkit.kernels import draw_keep_bits, lstm, pack, unpack_keep_bits
+from ulmkit.kernels.cuda.launcher import kernels
 
 HIDDEN, STEPS, DROPOUT = 1152, 70, 0.5
 PERSISTENT_HIDDEN = 1024  # the largest that cuDNN keeps on the chip
@@ -42,22 +45,23 @@ def main() -> None:
     if not torch.cuda.is_available():
         sys.exit("this benchmark needs a CUDA device; torch finds none here")
     print(f"torch {torch.__version__}, {torch.cuda.get_device_name()}, cuDNN {torch.backends.cudnn.version()}\n")
-    rows = []
+    cases: list[Callable[[], list[dict[str, Any]]]] = [
+        partial(compare, batch, HIDDEN, torch.bfloat16, DROPOUT, options.repeats) for batch in options.batches
+    ]
+    cases.append(partial(compare, 64, PERSISTENT_HIDDEN, torch.float16, 0.0, options.repeats))
     if options.flashrnn:
-        for batch in options.batches:
-            rows += compare_with_flashrnn(batch, options.repeats)
-        report("lstm_cuda_flashrnn", rows, options.json)
-        return
-    for batch in options.batches:
-        rows += compare(batch, HIDDEN, torch.bfloat16, DROPOUT, options.repeats)
-    rows += compare(64, PERSISTENT_HIDDEN, torch.float16, 0.0, options.repeats)
-    report("lstm_cuda", rows, options.json)
+        cases = [partial(compare_with_flashrnn, batch, options.repeats) for batch in options.batches]
+    name = "lstm_cuda_flashrnn" if options.flashrnn else "lstm_cuda"
+    sys.exit(not report_as_they_come(name, cases, options.json))
 
 
 def compare(batch: int, hidden: int, dtype: torch.dtype, dropout: float, repeats: int) -> list[dict[str, Any]]:
     """Forward and backward, forward, and a step of ours and of theirs."""
     name = {torch.bfloat16: "bf16", torch.float16: "fp16"}[dtype]
     case = f"{name}, {hidden} units, B {batch}" + (", masks" if dropout else "")
+    for direction in ("forward", "backward"):
+        plan = kernels(0).plan(direction, dtype, batch, hidden)
+        print(f"{case}: {direction} {'step by step' if plan is None else dict(plan.source.constants)}")
     ours, cudnn = (Layer(batch, hidden, dtype, dropout, backend) for backend in ("fused", "torch"))
     check(case, ours, cudnn)
     peers: dict[str, Callable[[int, bool], Callable[[], Any]]] = {
@@ -97,7 +101,7 @@ def check(case: str, ours: "Layer", theirs: "Layer | FlashRNNLayer") -> None:
             difference = torch.linalg.norm(layer.output().float() - wanted) / torch.linalg.norm(wanted)
             print(f"{case}: {layer.backend} differs from float32 by {difference:.2g}")
             if not difference < layer.limit:
-                sys.exit("that is too much")
+                raise DifferentError(f"{case}: {layer.backend} differs from float32 by more than {layer.limit:g}")
 
 
 class Layer:
@@ -128,10 +132,15 @@ class Layer:
 
         def forward_and_backward() -> None:
             rows, columns = self.weights[1].shape
-            bits = None
-            if self.dropout:
-                bits = draw_keep_bits(rows, columns, self.dropout, device="cuda", backend=self.backend)
-            y = self._forward(x, bits, self.dtype, self.backend)
+            w_ih, w_hh, bias = self.weights
+            if self.backend == "fused":
+                bits = None
+                if self.dropout:
+                    bits = draw_keep_bits(rows, columns, self.dropout, device="cuda", backend="fused")
+                y = self._forward(x, bits, self.dtype, self.backend)
+            else:
+                dropped = nn.functional.dropout(w_hh, self.dropout)
+                y = lstm(x, self.state, self.state, pack(w_ih, dropped, None, 1.0, self.dtype, "torch"), bias)[0]
             torch.autograd.grad(y, [x, *self.weights], self.dy[:steps])
 
         def forward() -> None:
@@ -226,15 +235,13 @@ def milliseconds(run: Callable[[], Any], repeats: int) -> float:
     """The median time of a call on the device, after three others."""
     for _ in range(3):
         run()
-    times = []
-    for _ in range(repeats):
-        start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+    events = [tuple(torch.cuda.Event(enable_timing=True) for _ in range(2)) for _ in range(repeats)]
+    for start, end in events:
         start.record()
         run()
         end.record()
-        torch.cuda.synchronize()
-        times.append(start.elapsed_time(end))
-    return statistics.median(times)
+    torch.cuda.synchronize()
+    return statistics.median(start.elapsed_time(end) for start, end in events)
 
 
 if __name__ == "__main__":

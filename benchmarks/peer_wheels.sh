@@ -10,7 +10,7 @@ version=${2:-3.12}
 python3 -m pip download --quiet --no-deps --only-binary=:all: --platform manylinux2014_x86_64 \
     --platform manylinux_2_28_x86_64 --python-version "$version" --dest "$folder" \
     fastai==2.8.12 fastcore fasttransform fastdownload fastprogress python-fasthtml starlette anyio itsdangerous \
-    python-multipart plum-dispatch beartype rich cloudpickle dill matplotlib contourpy cycler fonttools kiwisolver \
+    python-multipart plum-dispatch==2.9.0 beartype rich cloudpickle dill matplotlib contourpy cycler fonttools kiwisolver \
     pyparsing python-dateutil pandas pytz pillow pyyaml requests urllib3 idna certifi charset-normalizer \
     flashrnn==1.0.8 einops ninja
 du -sh "$folder"

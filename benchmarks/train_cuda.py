@@ -4,8 +4,8 @@ Forward, backward, clipping and a fused AdamW of an AWD-LSTM (400, 1152 x 3) on 
 dropouts as fastai's defaults, AR 2 and TAR 1, the state carried; token ids as words of a text are. ulmkit with its
 own kernels beside ulmkit on cuDNN, the same compiled by torch.compile, and fastai's model with its own loss and
 torch's fused AdamW under fp16 autocast with loss scaling. First all compute the loss of the same weights, in
-evaluation mode. Medians by device events; the last row is the time of an epoch of Penn Treebank, its 929,589 tokens
-at the speed of a step.
+evaluation mode. On cuDNN ulmkit draws its masks with torch's operations, up to 48 launches a layer. Medians by device
+events; one row is the time of an epoch of Penn Treebank, its 929,589 tokens at the speed of a step.
 
     python benchmarks/train_cuda.py [--vocab-sizes N ...] [--batch N] [--repeats N] [--quick] [--json FILE]
 """
@@ -15,10 +15,11 @@ import gc
 import statistics
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
-from common import report, row
+from common import DifferentError, report_as_they_come, row
 from fastai_peer import load_fastai, regularized_loss, to_fastai, zipf_ids
 from torch import Tensor, nn
 
@@ -26,7 +27,7 @@ from ulmkit.model.awd_lstm import AWDLSTMConfig, State
 from ulmkit.model.language_model import AWDLSTMLanguageModel
 
 STEPS, BATCH, CLIP, RATE, AR, TAR = 70, 80, 0.4, 1e-3, 2.0, 1.0
-PTB_TOKENS = 929_589
+PTB_TOKENS, PTB_VOCABULARY = 929_589, 10_000
 LIMIT = 2e-2  # nats a token between any two
 MIB = 2**20
 
@@ -46,36 +47,53 @@ def main() -> None:
     print(f"torch {torch.__version__}, {torch.cuda.get_device_name()}")
     if load_fastai() is None:
         print("fastai is not installed: see benchmarks/requirements.txt")
-    rows = [line for vocab_size in options.vocab_sizes for line in compare(vocab_size, options.batch, options.repeats)]
-    report("train_cuda", rows, options.json)
+    comparisons = [Comparison(vocab_size, options.batch, options.repeats) for vocab_size in options.vocab_sizes]
+    cases = [partial(comparison.compare, name) for name in Comparison.names() for comparison in comparisons]
+    sys.exit(not report_as_they_come("train_cuda", cases, options.json))
 
 
-def compare(vocab_size: int, batch: int, repeats: int) -> list[dict[str, Any]]:
-    """One vocabulary, every variant after the other."""
-    torch.manual_seed(0)
-    weights = AWDLSTMLanguageModel(AWDLSTMConfig(vocab_size=vocab_size)).state_dict()
-    ids = zipf_ids(vocab_size, (STEPS + 1) * batch).view(STEPS + 1, batch).cuda()
-    variants: dict[str, Callable[[], Trained]] = {
-        "ulmkit": lambda: Ours(vocab_size, weights, "fused"),
-        "ulmkit on cuDNN": lambda: Ours(vocab_size, weights, "torch"),
-        "ulmkit on cuDNN, compiled": lambda: Ours(vocab_size, weights, "torch", compiled=True),
-    }
-    if load_fastai() is not None:
-        variants["fastai fp16"] = lambda: Fastai(vocab_size, weights)
-    found = {name: measure(make, ids, repeats) for name, make in variants.items()}
-    losses = [figures["loss"] for figures in found.values()]
-    if max(losses) - min(losses) > LIMIT:
-        sys.exit(f"V {vocab_size:,}: not the same loss: {dict(zip(found, losses, strict=True))}")
-    ours, rows = found.pop("ulmkit"), []
-    for name, figures in found.items():
-        speeds = [STEPS * batch / figure["seconds"] for figure in (ours, figures)]
-        rows.append(row(f"V {vocab_size:,}, B {batch}: training", "tokens/s", *speeds, name))
-        memory = [figure["bytes"] / MIB for figure in (ours, figures)]
-        rows.append(row(f"V {vocab_size:,}, B {batch}: peak memory", "MiB", *memory, name, lower_is_better=True))
-    epoch = PTB_TOKENS / (STEPS * batch) * ours["seconds"]
-    if vocab_size == 10_000:
-        rows.append(row(f"an epoch of Penn Treebank, B {batch}", "s", epoch, 2.0, "goal", lower_is_better=True))
-    return rows
+class Comparison:
+    """ulmkit with its own kernels, measured once, beside others with the same weights on the same tokens."""
+
+    def __init__(self, vocab_size: int, batch: int, repeats: int) -> None:
+        torch.manual_seed(0)
+        self.vocab_size, self.batch, self.repeats = vocab_size, batch, repeats
+        self._weights = AWDLSTMLanguageModel(AWDLSTMConfig(vocab_size=vocab_size)).state_dict()
+        self._ids = zipf_ids(vocab_size, (STEPS + 1) * batch).view(STEPS + 1, batch)
+        self._ours: dict[str, float] | None = None
+
+    @staticmethod
+    def names() -> list[str]:
+        """What there is to compare with; last what takes minutes to compile."""
+        fastai = [] if load_fastai() is None else ["fastai fp16"]
+        return ["ulmkit on cuDNN", *fastai, "ulmkit on cuDNN, compiled"]
+
+    def compare(self, name: str) -> list[dict[str, Any]]:
+        """Speed and memory beside one of them. Raises: DifferentError where the losses are not the same."""
+        ids, first = self._ids.cuda(), self._ours is None
+        if self._ours is None:
+            self._ours = measure(lambda: Ours(self.vocab_size, self._weights, "fused"), ids, self.repeats)
+        ours, theirs = self._ours, measure(lambda: self._make(name), ids, self.repeats)
+        case = f"V {self.vocab_size:,}, B {self.batch}"
+        if abs(ours["loss"] - theirs["loss"]) > LIMIT:
+            raise DifferentError(f"{case}: not the same loss: {ours['loss']}, {name} {theirs['loss']}")
+        speeds = [STEPS * self.batch / figures["seconds"] for figures in (ours, theirs)]
+        memory = [figures["bytes"] / MIB for figures in (ours, theirs)]
+        rows = [
+            row(f"{case}: training", "tokens/s", *speeds, name),
+            row(f"{case}: peak memory", "MiB", *memory, name, lower_is_better=True),
+        ]
+        if first and self.vocab_size == PTB_VOCABULARY:
+            epoch = PTB_TOKENS / speeds[0]
+            rows.append(
+                row(f"an epoch of Penn Treebank, B {self.batch}", "s", epoch, 2.0, "goal", lower_is_better=True)
+            )
+        return rows
+
+    def _make(self, name: str) -> "Trained":
+        if name.startswith("fastai"):
+            return Fastai(self.vocab_size, self._weights)
+        return Ours(self.vocab_size, self._weights, "torch", compiled="compiled" in name)
 
 
 class Trained:
@@ -152,15 +170,15 @@ def measure(make: Callable[[], Trained], ids: Tensor, repeats: int) -> dict[str,
         loss = trained.loss(ids[:-1], ids[1:]).item()
         trained.module.train()
     torch.cuda.reset_peak_memory_stats()
-    seconds = []
-    for number in range(repeats + 5):
-        start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+    for _ in range(5):
+        trained.step(ids[:-1], ids[1:])
+    events = [tuple(torch.cuda.Event(enable_timing=True) for _ in range(2)) for _ in range(repeats)]
+    for start, end in events:
         start.record()
         trained.step(ids[:-1], ids[1:])
         end.record()
-        torch.cuda.synchronize()
-        if number >= 5:
-            seconds.append(start.elapsed_time(end) / 1000.0)
+    torch.cuda.synchronize()
+    seconds = [start.elapsed_time(end) / 1000.0 for start, end in events]
     return {"loss": loss, "seconds": statistics.median(seconds), "bytes": float(torch.cuda.max_memory_allocated())}
 
 

@@ -20,10 +20,14 @@ _BLOCK_ELEMENTS = 1 << 24  # logits held at once: 64 MiB in fp32
 
 @dataclass(frozen=True)
 class _Fused:
-    """Functions of a device's kernels, see those of `ulmkit.kernels.cuda.fused_cross_entropy`."""
+    """Functions of a device's kernels, see those of `ulmkit.kernels.cuda.fused_cross_entropy`.
+
+    of_mean: whether gradients without weights of the rows are those of the mean, not of the sum.
+    """
 
     nll: Callable[..., Tensor]
     nll_with_gradients: Callable[..., tuple[Tensor, Tensor, Tensor, Tensor | None]]
+    of_mean: bool
 
 
 def linear_cross_entropy(
@@ -113,11 +117,12 @@ def _fused(x: Tensor, weight: Tensor, bias: Tensor | None, backend: str) -> "_Fu
     if not x.shape[0] or weight.dtype != torch.float32 or (bias is not None and bias.dtype != torch.float32):
         return None
     if fused_on_gpu(x.device, x.dtype, backend):
-        return _Fused(cuda.cross_entropy, cuda.cross_entropy_with_gradients)
+        return _Fused(cuda.cross_entropy, cuda.cross_entropy_with_gradients, of_mean=False)
     path = choose_path(x.dtype)[0] if x.device.type == "cpu" else None
     if path is None:
         return None
-    return _Fused(partial(cpu.cross_entropy, path=path), partial(cpu.cross_entropy_with_gradients, path=path))
+    nll, with_gradients = partial(cpu.cross_entropy, path=path), partial(cpu.cross_entropy_with_gradients, path=path)
+    return _Fused(nll, with_gradients, of_mean=True)
 
 
 def _blocks(rows: int, columns: int) -> list[slice]:
@@ -127,6 +132,12 @@ def _blocks(rows: int, columns: int) -> list[slice]:
 
 def _wide(dtype: torch.dtype) -> torch.dtype:
     return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def _scaled(tensor: Tensor, factor: Tensor) -> Tensor:
+    """tensor * factor, a scalar, multiplied in at least float32."""
+    wide = _wide(tensor.dtype)
+    return (tensor.to(wide) * factor.to(wide)).to(tensor.dtype)
 
 
 def _log_softmax(x: Tensor, weight: Tensor, bias: Tensor | None, classes: int) -> Tensor:
@@ -154,11 +165,11 @@ def _nll_with_gradients(
     bias: Tensor | None,
     targets: Tensor,
     classes: int,
-    backend: str,
+    fused: _Fused | None,
     row_weights: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-    """`_nll`, and gradients in x, weight and bias: of the rows' mean, or of their sum weighted by row_weights (N,)."""
-    fused = _fused(x, weight, bias, backend)
+    """`_nll`, and gradients in x, weight and bias: of the rows' sum weighted by row_weights (N,); without these, of
+    their sum, or what `fused` says."""
     if fused is not None:
         return fused.nll_with_gradients(x, weight, bias, targets, classes, row_weights=row_weights)
     low_weight, low_bias = weight.to(x.dtype), None if bias is None else bias.to(x.dtype)
@@ -171,7 +182,8 @@ def _nll_with_gradients(
         nll[block] = -log_p.gather(1, target)[:, 0]
         # d nll / d logits = softmax - one_hot(target)
         d_logits = log_p.exp_().scatter_add_(1, target, log_p.new_full(target.shape, -1.0))
-        d_logits = d_logits.div_(x.shape[0]) if row_weights is None else d_logits.mul_(row_weights[block, None])
+        if row_weights is not None:
+            d_logits *= row_weights[block, None]
         if grad_bias is not None:
             grad_bias += d_logits.sum(0)
         d_logits = d_logits.to(x.dtype)
@@ -187,7 +199,10 @@ class _LinearCrossEntropy(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, classes: int, backend: str
     ) -> tuple[Tensor, Tensor]:
-        nll, *gradients = _nll_with_gradients(x, weight, bias, targets, classes, backend)
+        fused = _fused(x, weight, bias, backend)
+        nll, *gradients = _nll_with_gradients(x, weight, bias, targets, classes, fused)
+        # divided by the number of rows no sooner than multiplied by what comes in: fp16 might not hold it
+        ctx.scale = 1.0 if fused is not None and fused.of_mean else 1.0 / max(1, len(nll))
         ctx.save_for_backward(*gradients)
         ctx.mark_non_differentiable(nll)
         return nll.mean(), nll
@@ -196,8 +211,9 @@ class _LinearCrossEntropy(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         gradients = ctx.saved_tensors
-        if grad.device.type != "cpu" or grad.item() != 1.0:  # the usual 1 is worth a look where looking costs nothing
-            gradients = [None if saved is None else saved * grad.to(saved.dtype) for saved in gradients]
+        factor = grad * ctx.scale
+        if grad.device.type != "cpu" or factor.item() != 1.0:  # 1 is worth a look where looking costs nothing
+            gradients = [None if saved is None else _scaled(saved, factor) for saved in gradients]
         return *gradients, None, None, None
 
 
@@ -216,5 +232,6 @@ class _LinearNll(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, bias, targets = ctx.saved_tensors
-        _, *gradients = _nll_with_gradients(x, weight, bias, targets, ctx.classes, ctx.backend, grad)
+        fused = _fused(x, weight, bias, ctx.backend)
+        _, *gradients = _nll_with_gradients(x, weight, bias, targets, ctx.classes, fused, grad)
         return *gradients, None, None, None

@@ -148,9 +148,11 @@ inline int block_index() { return gpu::machine.now->block; }
 inline int thread_index() { return gpu::machine.now->thread; }
 inline int thread_count() { return gpu::machine.threads; }
 inline char* shared_memory() { return gpu::block().memory.data(); }
+inline int anew(int value) { return value; }
 inline void block_barrier() { gpu::wait(gpu::block().barrier); }
 
 inline float exp_of_negative(float x) { return std::exp(x); }
+inline float quotient(float a, float b) { return a / b; }
 inline float natural_log(float x) { return std::log(x); }
 
 struct alignas(8) Four {
@@ -191,6 +193,13 @@ inline Element to_element(float value) {
     return result;
 }
 #endif
+
+inline Four load_steady(const Element* from) {
+    if (reinterpret_cast<uintptr_t>(from) % 8) std::abort();  // as a GPU would
+    Four four;
+    std::memcpy(&four, from, sizeof four);
+    return four;
+}
 
 inline Four load_fresh(const Element* from) {
     if (reinterpret_cast<uintptr_t>(from) % 8) std::abort();  // as a GPU would

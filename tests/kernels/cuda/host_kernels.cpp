@@ -28,10 +28,17 @@ ULMKIT_HOST host_regularization_forward(Host host, Regularization a) { return la
 ULMKIT_HOST host_regularization_backward(Host host, Regularization a) {
     return launch(host, regularization_backward, a);
 }
-#elif defined(ULMKIT_HAS_keep_bits)
+#elif defined(ULMKIT_HAS_masks)
 ULMKIT_HOST host_keep_bits(Host host, const address* seed, int keep, int64 words, address* bits) {
     return launch(host, keep_bits, seed, keep, words, bits);
 }
+ULMKIT_HOST host_mask_weights(Host host, Masked a, int64 width, Element* to) {
+    return launch(host, mask_weights, a, width, to);
+}
+ULMKIT_HOST host_mask_weights_transposed(Host host, Masked a, int64 width, Element* to) {
+    return launch(host, mask_weights_transposed, a, width, to);
+}
+ULMKIT_HOST host_mask_gradient(Host host, Masked a, float* gradient) { return launch(host, mask_gradient, a, gradient); }
 #else
 ULMKIT_HOST host_begin_forward(Host host, Forward a, ForwardCall* call) { return launch(host, begin_forward, a, call); }
 ULMKIT_HOST host_begin_backward(Host host, Backward a, BackwardCall* call) {
@@ -44,13 +51,5 @@ ULMKIT_HOST host_forward_step(Host host, const ForwardCall* call, int64 number, 
 ULMKIT_HOST host_backward_step(Host host, const BackwardCall* call, int64 number, const float* recurrent,
                                Element* state) {
     return launch(host, backward_step, call, number, recurrent, state);
-}
-ULMKIT_HOST host_mask_weights(Host host, const float* w_hh, const unsigned char* keep_bits, float keep_scale,
-                              int64 hidden_size, int64 width, Element* to) {
-    return launch(host, mask_weights, w_hh, keep_bits, keep_scale, hidden_size, width, to);
-}
-ULMKIT_HOST host_mask_gradient(Host host, float* gradient, const unsigned char* keep_bits, float keep_scale,
-                               int64 hidden_size) {
-    return launch(host, mask_gradient, gradient, keep_bits, keep_scale, hidden_size);
 }
 #endif

@@ -61,8 +61,6 @@ def test_the_step_by_step_kernels_compile(architecture, dtype):
         b"begin_backward",
         b"backward_step",
         b"advance",
-        b"mask_weights",
-        b"mask_gradient",
     ):
         assert kernel in code
 
@@ -70,7 +68,7 @@ def test_the_step_by_step_kernels_compile(architecture, dtype):
 @needs_nvrtc
 @pytest.mark.parametrize("dtype", ["BF16", "FP16", "FP32"])
 @pytest.mark.parametrize("architecture", [device.architecture for device in DEVICES.values()])
-@pytest.mark.parametrize("name", ["cross_entropy", "regularization", "keep_bits"])
+@pytest.mark.parametrize("name", ["cross_entropy", "regularization", "masks"])
 def test_the_simple_kernels_compile(name, architecture, dtype):
     code, said = compile_source(Source.of(f"{name}.cu", **{dtype: 1}), architecture, "--ptxas-options=-v")
     assert code[:4] == b"\x7fELF"

@@ -35,11 +35,11 @@ def problem(shape, dtype, *, bias=True, seed=0):
 
 
 def expected(x, weight, bias, targets, classes, row_weights=None):
-    """nll, and gradients of the rows' mean or weighted sum, in float64."""
+    """nll, and gradients of the rows' sum, weighted, in float64."""
     leaves = [t.detach().double().requires_grad_() for t in (x, weight, bias) if t is not None]
     logits = torch.nn.functional.linear(*leaves)[:, :classes]
     nll = torch.nn.functional.cross_entropy(logits, targets, reduction="none")
-    total = nll.mean() if row_weights is None else (nll * row_weights.double()).sum()
+    total = (nll if row_weights is None else nll * row_weights.double()).sum()
     return [nll.detach(), *torch.autograd.grad(total, leaves)]
 
 
@@ -67,6 +67,12 @@ def test_without_bias_and_with_weights_that_are_one_number_in_memory():
     found = cross_entropy_with_gradients(*given, row_weights)
     assert found[3] is None
     check(found, expected(*given, row_weights), torch.float32)
+
+
+def test_a_bias_that_begins_anywhere():
+    x, weight, bias, targets, classes = problem(SHAPES[2], torch.float32)
+    given = x, weight, torch.cat([bias[:1], bias])[1:], targets, classes
+    check(cross_entropy_with_gradients(*given), expected(*given), torch.float32)
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
@@ -101,8 +107,15 @@ def test_what_is_not_finite_is_not_hidden():
     assert cross_entropy(x, weight, bias, targets, classes).isnan().tolist() == [False, True, False]
 
 
-def test_the_operator_is_well_formed():
-    x, _, bias, targets, classes = problem((3, 8, 37, 30), torch.float32)
-    torch.library.opcheck(
-        fused_cross_entropy.softmax_rows, (x.new_zeros(3, 40), x.new_zeros(3), bias, targets, classes, None, 0.5, True)
-    )
+@pytest.mark.parametrize("bias", [True, False])
+def test_the_operators_are_well_formed(bias):
+    given = problem((3, 8, 37, 30), torch.float32, bias=bias)
+    torch.library.opcheck(fused_cross_entropy.cross_entropy, given)
+    torch.library.opcheck(fused_cross_entropy._with_gradients, (*given, None))
+
+
+def test_autocast_around_it_changes_nothing():
+    given = problem(SHAPES[2], torch.float32)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = cross_entropy_with_gradients(*given)
+    check(found, expected(*given), torch.float32)

@@ -15,7 +15,8 @@ pytestmark = pytest.mark.skipif(compiler() is None, reason="needs a C++ compiler
 # bf16 keeps 8 bits: sums and states are rounded to 2^-9 at every step; fp16 keeps 11
 TOLERANCE = {torch.bfloat16: 2e-2, torch.float16: 3e-3, torch.float32: 1e-5}
 STEP_BY_STEP = {
-    *("mask_weights", "begin_forward", "forward_step", "begin_backward", "backward_step", "advance", "mask_gradient")
+    *("mask_weights", "begin_forward", "forward_step", "advance"),
+    *("mask_weights_transposed", "begin_backward", "backward_step", "mask_gradient"),
 }
 SHAPES = [  # steps, batch, inputs, hidden
     (1, 3, 4, 1),
@@ -97,6 +98,51 @@ def test_forward_and_every_gradient(driver, dtype, shape, masked, lengths):
     names = {name for name, _ in driver.launches}
     assert ("lstm_forward" in names) == (dtype != torch.float32)
     assert ("forward_step" in names) == (dtype == torch.float32)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_autocast_around_it_changes_nothing(driver, dtype):
+    tensors, mask, ends, weights = problem((3, 5, 3, 7), dtype)
+    with torch.autocast("cpu", dtype=torch.float16 if dtype == torch.bfloat16 else torch.bfloat16):
+        found = run(tensors, mask, ends, weights)
+    check(found, expected(tensors, mask, ends, weights), tensors, dtype)
+
+
+def test_tensors_of_any_layout(driver):
+    """States and their gradients column by column, lengths and bits that are every second of others."""
+    tensors, mask, ends, weights = problem((3, 5, 4, 7), torch.float32, lengths=True)
+    wanted = expected(tensors, mask, ends, weights)
+    turned = {name: t.T.contiguous().T if t.dim() == 2 else t for name, t in tensors.items()}
+    assert turned["h0"].stride() == (1, 5)
+    turned["x"] = tensors["x"].transpose(0, 1).contiguous().transpose(0, 1)
+    bits = fused_lstm.Mask(mask.keep_bits.repeat_interleave(2, dim=0)[::2], mask.keep_scale)
+    leaves = [tensor.detach().requires_grad_() for tensor in turned.values()]
+    out = fused_lstm.lstm(*leaves, bits, ends.to(torch.int32).repeat_interleave(2)[::2])
+    incoming = [w.transpose(0, 1).contiguous().transpose(0, 1) for w in weights]
+    found = [o.detach() for o in out], torch.autograd.grad(out, leaves, incoming)
+    check(found, wanted, tensors, torch.float32)
+
+
+def test_without_steps(driver):
+    tensors, mask, _, weights = problem((0, 5, 4, 7), torch.float32)
+    (y, h_n, c_n), (_, dh0, dc0, *others) = run(tensors, mask, None, weights)
+    assert y.shape == (0, 5, 7)
+    assert torch.equal(h_n, tensors["h0"])
+    assert torch.equal(c_n, tensors["c0"])
+    assert torch.equal(dh0, weights[1])
+    assert torch.equal(dc0, weights[2])
+    assert not any(gradient.any() for gradient in others)
+
+
+def test_with_the_last_state_alone(driver):
+    tensors, mask, _, _ = problem((3, 5, 4, 7), torch.float32)
+    leaves = [tensor.detach().requires_grad_() for tensor in tensors.values()]
+    _, h_n, _ = fused_lstm.lstm(*leaves, mask, None)
+    wide = [tensor.detach().double().requires_grad_() for tensor in tensors.values()]
+    masked = mask_recurrent(wide[4], mask.keep_bits, mask.keep_scale)
+    _, wanted, _ = reference.lstm(*wide[:4], masked, wide[5], None)
+    for a, b in zip(torch.autograd.grad(h_n.sum(), leaves), torch.autograd.grad(wanted.sum(), wide), strict=True):
+        torch.testing.assert_close(a.double(), b, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("cluster", [1, 2, 4])

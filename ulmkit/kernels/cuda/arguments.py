@@ -1,33 +1,45 @@
-"""The kernels' arguments: the structures of lstm_step.h, field by field."""
+"""The kernels' arguments: structures of the sources, field by field."""
 
-from ctypes import Structure, c_float, c_int64, c_void_p
-from typing import ClassVar
+from collections.abc import Iterable
+from ctypes import Structure, c_float, c_int, c_int64, c_void_p
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+
+def address(tensor: Tensor | None) -> int | None:
+    """Where a tensor's numbers are, None for none."""
+    return None if tensor is None else tensor.data_ptr()
+
+
+def _pointers(names: Iterable[str]) -> list[tuple[str, Any]]:
+    return [(name, c_void_p) for name in names]
 
 
 class Sequences(Structure):
+    """Of lstm_step.h, and so are the next two."""
+
     _fields_: ClassVar = [
-        ("lengths", c_void_p),
-        *((name, c_int64) for name in ("steps", "batch", "hidden_size", "width", "gates_width")),
+        *_pointers(["lengths"]),
+        *((name, c_int) for name in ("steps", "batch", "hidden_size", "width", "gates_width")),
     ]
 
 
 class Forward(Structure):
     _fields_: ClassVar = [
         ("sequences", Sequences),
-        *(
-            (n, c_void_p)
-            for n in ("sums", "w_hh", "keep_bits", "h0", "y", "h_n", "c_n", "cells", "gates", "spilled", "met")
-        ),
-        ("keep_scale", c_float),
+        *_pointers(["sums", "weights", "h0", "y", "h_n", "c_n", "cells", "gates", "spilled", "met"]),
     ]
 
 
 class Backward(Structure):
     _fields_: ClassVar = [
         ("sequences", Sequences),
-        *(
-            (n, c_void_p)
-            for n in ("dy", "w_hh", "keep_bits", "cells", "gates", "d_gates", "dh", "dc", "spilled", "met")
-        ),
-        ("keep_scale", c_float),
+        *_pointers(["dy", "weights", "cells", "gates", "d_gates", "dh", "dc", "spilled", "met"]),
     ]
+
+
+class Masked(Structure):
+    """Of masks.cu."""
+
+    _fields_: ClassVar = [*_pointers(["w_hh", "keep_bits"]), ("hidden_size", c_int64), ("keep_scale", c_float)]

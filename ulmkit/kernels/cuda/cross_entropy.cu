@@ -10,15 +10,17 @@ constexpr int several = 16 / sizeof(Element);
 struct alignas(16) Several {
     Element of[several];
 };
+struct alignas(16) FourFloats {
+    float of[4];
+};
 
 struct Logits {
     Element* logits;           // (N, width) x W^T; then their gradients
-    const float* bias;         // (columns,) or null
+    const float* bias;         // (classes,) and more, where 16 bytes begin; or null
     const int64* targets;      // (N,)
-    const float* row_weights;  // (N,) w of each row, or null if all have `weight`
+    const float* row_weights;  // (N,) w of each row, or null for 1
     float* nll;                // (N,); not a number where the target is no class
     int64 width, classes;      // width: a multiple of `several`; columns from `classes` on have probability 0
-    float weight;
     int gradients;             // whether they are wanted
 };
 
@@ -36,19 +38,27 @@ ULMKIT_INLINE Total merge(const Total& a, const Total& b) {
     return {largest, a.sum * exp_of_negative(a.largest - largest) + b.sum * exp_of_negative(b.largest - largest)};
 }
 
-ULMKIT_INLINE float logit(const Logits& a, Element value, int64 column) {
-    return to_float(value) + (a.bias == nullptr ? 0.0f : a.bias[column]);
+// Some of a row's logits from a column on, with the bias; lowest where there is no class.
+ULMKIT_INLINE void add_bias(const Logits& a, const Several& values, int64 first_column, float (&x)[several]) {
+#pragma unroll
+    for (int n = 0; n < several; n += 4) {
+        const int64 column = first_column + n;
+        FourFloats bias{};
+        if (a.bias != nullptr && column + 3 < a.classes)
+            bias = *(const FourFloats*)(a.bias + column);
+        else if (a.bias != nullptr)
+            for (int place = 0; place < 4; ++place)
+                if (column + place < a.classes) bias.of[place] = a.bias[column + place];
+#pragma unroll
+        for (int place = 0; place < 4; ++place)
+            x[n + place] = column + place < a.classes ? to_float(values.of[n + place]) + bias.of[place] : lowest;
+    }
 }
 
-// Some of a row's logits.
-ULMKIT_INLINE Total total(const Logits& a, const Several& values, int64 first_column) {
-    float x[several];
+ULMKIT_INLINE Total total(const float (&x)[several]) {
     Total found{lowest, 0.0f};
 #pragma unroll
-    for (int n = 0; n < several; ++n) {
-        x[n] = first_column + n < a.classes ? logit(a, values.of[n], first_column + n) : lowest;
-        found.largest = larger(x[n], found.largest);
-    }
+    for (int n = 0; n < several; ++n) found.largest = larger(x[n], found.largest);
 #pragma unroll
     for (int n = 0; n < several; ++n) found.sum += exp_of_negative(x[n] - found.largest);
     return found;
@@ -58,8 +68,11 @@ ULMKIT_KERNEL void softmax_rows(Logits a) {
     const int64 row = block_index(), target = a.targets[row];
     Several* line = (Several*)(a.logits + row * a.width);
     Total mine{lowest, 0.0f};
-    for (int64 piece = thread_index(); piece * several < a.classes; piece += thread_count())
-        mine = merge(mine, total(a, line[piece], piece * several));
+    float x[several];
+    for (int64 piece = thread_index(); piece * several < a.classes; piece += thread_count()) {
+        add_bias(a, line[piece], piece * several, x);
+        mine = merge(mine, total(x));
+    }
     Total* totals = (Total*)shared_memory();
     totals[thread_index()] = mine;
     for (int half = thread_count() / 2; half > 0; half /= 2) {
@@ -70,21 +83,25 @@ ULMKIT_KERNEL void softmax_rows(Logits a) {
     const Total all = totals[0];
     const bool is_class = 0 <= target && target < a.classes;
     if (thread_index() == 0) {
-        const float x = is_class ? logit(a, line[target / several].of[target % several], target) : all.largest;
-        a.nll[row] = natural_log(is_class ? all.sum : -1.0f) + (all.largest - x);
+        float of_target = 0.0f;
+        if (is_class) {
+            of_target = to_float(line[target / several].of[target % several]);
+            if (a.bias != nullptr) of_target += a.bias[target];
+        }
+        a.nll[row] = natural_log(is_class ? all.sum : -1.0f) + (all.largest - of_target);
     }
     if (!a.gradients) return;
     block_barrier();  // the target's logit has been read
-    const float weight = a.row_weights == nullptr ? a.weight : a.row_weights[row], scale = weight / all.sum;
+    const float weight = a.row_weights == nullptr ? 1.0f : a.row_weights[row], scale = weight / all.sum;
     for (int64 piece = thread_index(); piece * several < a.width; piece += thread_count()) {
-        const Several values = line[piece];
+        add_bias(a, line[piece], piece * several, x);
         Several gradients;
 #pragma unroll
         for (int n = 0; n < several; ++n) {
             const int64 column = piece * several + n;
             float gradient = 0.0f;
             if (column < a.classes) {
-                gradient = scale * exp_of_negative(logit(a, values.of[n], column) - all.largest);
+                gradient = scale * exp_of_negative(x[n] - all.largest);
                 if (column == target) gradient -= weight;
             }
             gradients.of[n] = to_element(gradient);

@@ -1,9 +1,10 @@
 """Loading machine code and launching kernels: the one place that calls the CUDA driver."""
 
+import contextlib
 import ctypes
 import functools
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import torch
@@ -84,17 +85,16 @@ class CudaDriver:
             attribute.CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN,
             attribute.CU_DEVICE_ATTRIBUTE_COOPERATIVE_LAUNCH,
         )
+        found = torch.cuda.get_device_properties(index)  # which also starts the driver
         handle = self._call(self._cuda.cuDeviceGet(index))
         shared, cooperative = (self._call(self._cuda.cuDeviceGetAttribute(name, handle)) for name in names)
-        found = torch.cuda.get_device_properties(index)
         # From sm_90 on code for the very architecture ("a") may use all of its instructions.
         architecture = f"sm_{found.major}{found.minor}" + ("a" if found.major >= 9 else "")
         return Device(architecture, found.multi_processor_count, shared, found.major >= 9, bool(cooperative))
 
     def function(self, source: Source, name: str, shared_bytes: int, index: int) -> Any:
         code = machine_code(source, self.device(index).architecture)
-        with torch.cuda.device(index):
-            torch.cuda.current_stream()  # torch's context is the current one from here on
+        with self._on(index):
             module = self._call(self._cuda.cuModuleLoadData(code))
             function = self._call(self._cuda.cuModuleGetFunction(module, name.encode()))
             attribute = self._cuda.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
@@ -102,9 +102,9 @@ class CudaDriver:
         return function
 
     def resident_blocks(self, function: Any, launch: Launch, index: int) -> int:
-        with torch.cuda.device(index):
+        with self._on(index):
             if launch.cluster > 1:
-                config = self._config(launch, 0)
+                config = self._config(replace(launch, cooperative=False), 0)
                 return launch.cluster * self._call(self._cuda.cuOccupancyMaxActiveClusters(function, config))
             each = self._call(
                 self._cuda.cuOccupancyMaxActiveBlocksPerMultiprocessor(function, launch.threads, launch.shared_bytes)
@@ -112,7 +112,7 @@ class CudaDriver:
         return each * torch.cuda.get_device_properties(index).multi_processor_count
 
     def launch(self, function: Any, launch: Launch, arguments: Sequence[Any], index: int) -> None:
-        with torch.cuda.device(index):
+        with self._on(index):
             config = self._config(launch, torch.cuda.current_stream(index).cuda_stream)
             pointers = (ctypes.c_void_p * len(arguments))(*(ctypes.addressof(each) for each in arguments))
             self._call(self._cuda.cuLaunchKernelEx(config, function, ctypes.addressof(pointers), 0))
@@ -143,6 +143,19 @@ class CudaDriver:
                 graph.replay()
 
         return replay
+
+    @contextlib.contextmanager
+    def _on(self, index: int) -> Iterator[None]:
+        """Within the block the device's context, which torch shares, is the current one.
+
+        A thread that torch has done nothing on that needs the context has none, even where the device is its current
+        one: as the thread in which torch goes backward, if that begins with a kernel of ours.
+        """
+        with torch.cuda.device(index):
+            if int(self._call(self._cuda.cuCtxGetCurrent())) == 0:
+                context = self._call(self._cuda.cuDevicePrimaryCtxRetain(self._call(self._cuda.cuDeviceGet(index))))
+                self._call(self._cuda.cuCtxSetCurrent(context))
+            yield
 
     def _config(self, launch: Launch, stream: int) -> Any:
         cuda = self._cuda

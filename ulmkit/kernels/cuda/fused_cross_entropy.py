@@ -1,17 +1,21 @@
 """The softmax cross-entropy of a linear layer on GPUs: products by torch, and one kernel for all between them."""
 
 from collections.abc import Iterator
-from ctypes import Structure, c_float, c_int, c_int64, c_void_p
+from ctypes import Structure, c_int, c_int64, c_void_p
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from ulmkit.kernels.cuda.arguments import address
 from ulmkit.kernels.cuda.launcher import kernels
+from ulmkit.kernels.cuda.operators import without_autocast
 from ulmkit.kernels.cuda.plan import round_up
 from ulmkit.kernels.cuda.steps import product_into
 
-_BLOCK_ELEMENTS = 1 << 24  # logits held at once: 32 MiB in bf16, which a large GPU's cache holds
+_BLOCK_ELEMENTS = 1 << 25  # logits held at once, 64 MiB in bf16: more do not stay in a large GPU's cache, with fewer
+# the weights' gradient, which is as large as the weights, is added to more often
+_ALIGNED_BYTES = 16
 _ALIGNMENT = 8  # elements: a row's logits begin where 16 bytes do
 
 
@@ -21,11 +25,12 @@ class Logits(Structure):
     _fields_: ClassVar = [
         *((name, c_void_p) for name in ("logits", "bias", "targets", "row_weights", "nll")),
         *((name, c_int64) for name in ("width", "classes")),
-        ("weight", c_float),
         ("gradients", c_int),
     ]
 
 
+@torch.library.custom_op("ulmkit::cross_entropy", mutates_args=())
+@without_autocast
 def cross_entropy(x: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, classes: int) -> Tensor:
     """Each row's -log softmax(x W^T + b)[target], (N,) float32.
 
@@ -33,10 +38,14 @@ def cross_entropy(x: Tensor, weight: Tensor, bias: Tensor | None, targets: Tenso
         classes: rows of `weight` that are.
     """
     nll = x.new_empty(x.shape[0], dtype=torch.float32)
-    low_weight = weight.to(x.dtype)
-    for rows, logits in _blocks(x, low_weight):
-        softmax_rows(logits, nll[rows], bias, targets[rows], classes, None, 0.0, False)
+    for rows, logits in _blocks(x, weight.to(x.dtype)):
+        _softmax(logits, nll[rows], bias, targets[rows], classes, None, gradients=False)
     return nll
+
+
+@cross_entropy.register_fake
+def _(x, weight, bias, targets, classes):  # type: ignore[no-untyped-def]
+    return x.new_empty(x.shape[0], dtype=torch.float32)
 
 
 def cross_entropy_with_gradients(
@@ -47,23 +56,45 @@ def cross_entropy_with_gradients(
     classes: int,
     row_weights: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-    """`cross_entropy`, and gradients in x, weight and bias: of the rows' mean, or of their sum weighted by row_weights
-    (N,) float32."""
-    nll, grad_x = x.new_empty(x.shape[0], dtype=torch.float32), torch.empty_like(x)
-    grad_weight, grad_bias = torch.empty_like(weight), None if bias is None else torch.zeros_like(bias)
+    """`cross_entropy`, and gradients in x, weight and bias of the rows' sum, weighted by row_weights (N,) float32.
+
+    Of the sum, not of the mean: what a row of fp16 cannot hold once it is divided by the number of rows would be lost.
+    """
+    nll, grad_x, grad_weight, grad_bias = _with_gradients(x, weight, bias, targets, classes, row_weights)
+    return nll, grad_x, grad_weight, None if bias is None else grad_bias
+
+
+@torch.library.custom_op("ulmkit::cross_entropy_with_gradients", mutates_args=())
+@without_autocast
+def _with_gradients(
+    x: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, classes: int, row_weights: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The same; without a bias the last is empty."""
+    nll, grad_x = x.new_empty(x.shape[0], dtype=torch.float32), _empty(x)
+    grad_weight, grad_bias = _empty(weight), weight.new_zeros(0 if bias is None else len(bias))
     low_weight = weight.to(x.dtype)
     for rows, logits in _blocks(x, low_weight):
         weights = None if row_weights is None else row_weights[rows]
-        softmax_rows(logits, nll[rows], bias, targets[rows], classes, weights, 1.0 / x.shape[0], True)
+        _softmax(logits, nll[rows], bias, targets[rows], classes, weights, gradients=True)
         gradients = logits[:, : weight.shape[0]]
         torch.mm(gradients, low_weight, out=grad_x[rows])
-        if grad_bias is not None:
+        if bias is not None:
             grad_bias += gradients.sum(0, dtype=torch.float32)
         if rows.start == 0:
             product_into(grad_weight, gradients.T, x[rows])
         else:
             _add_product(grad_weight, gradients.T, x[rows])
     return nll, grad_x, grad_weight, grad_bias
+
+
+@_with_gradients.register_fake
+def _(x, weight, bias, targets, classes, row_weights):  # type: ignore[no-untyped-def]
+    grad_bias = weight.new_empty(0 if bias is None else bias.shape[0])
+    return x.new_empty(x.shape[0], dtype=torch.float32), _empty(x), _empty(weight), grad_bias
+
+
+def _empty(like: Tensor) -> Tensor:
+    return torch.empty_like(like, memory_format=torch.contiguous_format)
 
 
 def _blocks(x: Tensor, weight: Tensor) -> Iterator[tuple[slice, Tensor]]:
@@ -89,25 +120,24 @@ def _add_product(to: Tensor, a: Tensor, b: Tensor) -> None:
         torch.addmm(to, a.float(), b.float(), out=to)
 
 
-@torch.library.custom_op("ulmkit::softmax_rows", mutates_args=("logits", "nll"))
-def softmax_rows(
-    logits: Tensor,  # (N, V and more, a multiple of the alignment), x W^T; contiguous
-    nll: Tensor,  # (N,) fp32
-    bias: Tensor | None,  # (V,) fp32
-    targets: Tensor,  # (N,) int64
+def _softmax(
+    logits: Tensor,
+    nll: Tensor,
+    bias: Tensor | None,
+    targets: Tensor,
     classes: int,
-    row_weights: Tensor | None,  # (N,) fp32
-    weight: float,
+    row_weights: Tensor | None,
     gradients: bool,
 ) -> None:
-    """Fill `nll`. With `gradients` the logits become those of the rows' sum, weighted by `row_weights` or `weight`."""
-    read = [None if tensor is None else tensor.contiguous() for tensor in (bias, targets, row_weights)]
-    addresses = (None if tensor is None else tensor.data_ptr() for tensor in (logits, *read, nll))
-    arguments = Logits(*addresses, logits.shape[1], classes, weight, gradients)
+    """Fill `nll` (N,). With `gradients` the logits become those of the rows' sum, weighted by `row_weights` (N,).
+
+    Args: logits: (N, V up to a multiple of the alignment) x W^T, contiguous. bias, targets, classes: as
+        `cross_entropy`.
+    """
+    targets = targets.contiguous()
+    bias, row_weights = (None if tensor is None else tensor.contiguous() for tensor in (bias, row_weights))
+    if bias is not None and bias.data_ptr() % _ALIGNED_BYTES:
+        bias = bias.clone()
+    arguments = Logits(*map(address, (logits, bias, targets, row_weights, nll)), logits.shape[1], classes, gradients)
     run = kernels(logits.device.index or 0)
     run.blocks("cross_entropy.cu", "softmax_rows", logits.dtype, logits.shape[0], arguments)
-
-
-@softmax_rows.register_fake
-def _(logits, nll, bias, targets, classes, row_weights, weight, gradients):  # type: ignore[no-untyped-def]
-    return None

@@ -1,24 +1,17 @@
 """The fused LSTM on GPUs: all steps in one launch where the shape allows it, else a product and a launch a step."""
 
-from ctypes import c_float, c_int64, c_void_p
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ulmkit.kernels.cuda.arguments import Backward, Forward, Sequences
+from ulmkit.kernels.cuda.arguments import Backward, Forward, Sequences, address
+from ulmkit.kernels.cuda.fused_masks import Mask, lay_out_weights, mask_gradient, room_for_weights
 from ulmkit.kernels.cuda.launcher import kernels
+from ulmkit.kernels.cuda.operators import without_autocast
 from ulmkit.kernels.cuda.plan import TILE, Plan, round_up
 from ulmkit.kernels.cuda.steps import product_into
-
-
-@dataclass(frozen=True)
-class Mask:
-    """Of the recurrent weights. keep_bits: (4H, ceil(H / 8)) uint8, None to keep all; keep_scale: on what is kept."""
-
-    keep_bits: Tensor | None
-    keep_scale: float
 
 
 def lstm(
@@ -39,6 +32,7 @@ def lstm(
 
 
 @torch.library.custom_op("ulmkit::lstm_forward", mutates_args=())
+@without_autocast
 def lstm_forward(
     x: Tensor,  # (T, B, E)
     h0: Tensor,  # (B, H) fp32
@@ -53,25 +47,30 @@ def lstm_forward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """y, h_n, c_n, and what the backward needs: cells (T + 1, B, H) and gates (T, B, 4H), empty unless `learns`."""
     steps, batch, hidden = x.shape[0], x.shape[1], w_hh.shape[1]
+    lengths = None if lengths is None else lengths.to(torch.int64).contiguous()
     sequences = _sequences(steps, batch, hidden, lengths)
     sums = torch.addmm(bias.to(x.dtype), x.flatten(0, 1), w_ih.to(x.dtype).T)
     y = _padded(x, steps * batch, hidden).view(steps, batch, sequences.width)
-    h_n, c_n, w_hh = h0.clone(), c0.clone(), w_hh.contiguous()
+    h_n, c_n = _copy(h0), _copy(c0)
     cells = c0.new_empty(steps + 1, batch, hidden)
     cells[0] = c0
     gates = x.new_empty(steps, batch, 4 * hidden) if learns else x.new_empty(0)
     if steps and batch:
         run = kernels(x.device.index or 0)
         plan = run.plan("forward", x.dtype, batch, hidden)
-        first = _padded(x, batch, hidden)
-        first[:, :hidden] = h0
+        lay_out = partial(lay_out_weights, run, "forward", w_hh.contiguous(), _mask(keep_bits, keep_scale))
+        room = partial(room_for_weights, "forward", x, hidden)
+        weights = first = None  # step by step these have places of their own
+        if plan is not None:
+            weights, first = lay_out(room()), _padded(x, batch, hidden)
+            first[:, :hidden] = h0
         shared = _shared_by_blocks(plan, x)
-        tensors = (sums, w_hh, keep_bits, first, y, h_n, c_n, cells, gates if learns else None, *shared)
-        arguments = Forward(sequences, *map(_address, tensors), keep_scale)
+        tensors = (sums, weights, first, y, h_n, c_n, cells, gates if learns else None, *shared)
+        arguments = Forward(sequences, *map(address, tensors))
         if plan is not None:
             run.persistent(plan, "forward", arguments)
         else:
-            run.recordings.run("forward", x, arguments, w_hh, keep_bits, keep_scale, h0)
+            run.recordings.run("forward", x, arguments, lay_out, room, h0)
     return y[:, :, :hidden], h_n, c_n, cells, gates
 
 
@@ -81,10 +80,11 @@ def _(x, h0, c0, w_ih, w_hh, bias, keep_bits, keep_scale, lengths, learns):  # t
     width = -(-hidden // TILE) * TILE
     y = x.new_empty_strided((steps, batch, hidden), (batch * width, width, 1))
     gates = x.new_empty((steps, batch, 4 * hidden) if learns else (0,))
-    return y, torch.empty_like(h0), torch.empty_like(c0), c0.new_empty(steps + 1, batch, hidden), gates
+    return y, _empty(h0), _empty(c0), c0.new_empty(steps + 1, batch, hidden), gates
 
 
 @torch.library.custom_op("ulmkit::lstm_backward", mutates_args=())
+@without_autocast
 def lstm_backward(
     dy: Tensor,  # (T, B, H)
     dh_n: Tensor,  # (B, H) fp32
@@ -102,56 +102,72 @@ def lstm_backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Gradients of x, h0, c0, w_ih, w_hh and bias. Args: as `lstm_forward` takes and returns them."""
     steps, batch, hidden = x.shape[0], x.shape[1], w_hh.shape[1]
+    lengths = None if lengths is None else lengths.to(torch.int64).contiguous()
     sequences = _sequences(steps, batch, hidden, lengths)
     d_gates = _padded(x, steps * batch, 4 * hidden)
-    dh, dc, dy, w_hh = dh_n.clone(), dc_n.clone(), dy.to(x.dtype).contiguous(), w_hh.contiguous()
+    dh, dc, dy = _copy(dh_n), _copy(dc_n), dy.to(x.dtype).contiguous()
+    mask, w_hh = _mask(keep_bits, keep_scale), w_hh.contiguous()
     run = kernels(x.device.index or 0)
     if steps and batch:
         plan = run.plan("backward", x.dtype, batch, hidden)
-        tensors = (dy, w_hh, keep_bits, cells, gates, d_gates, dh, dc, *_shared_by_blocks(plan, x))
-        arguments = Backward(sequences, *map(_address, tensors), keep_scale)
+        lay_out = partial(lay_out_weights, run, "backward", w_hh, mask)
+        room = partial(room_for_weights, "backward", x, hidden)
+        weights = None if plan is None else lay_out(room())
+        tensors = (dy, weights, cells, gates, d_gates, dh, dc, *_shared_by_blocks(plan, x))
+        arguments = Backward(sequences, *map(address, tensors))
         if plan is not None:
             run.persistent(plan, "backward", arguments)
         else:
-            run.recordings.run("backward", x, arguments, w_hh, keep_bits, keep_scale)
+            run.recordings.run("backward", x, arguments, lay_out, room)
     flat = d_gates[:, : 4 * hidden]
     d_w_hh = _product(flat[batch:].T, y[:-1].flatten(0, 1)) if steps > 1 else torch.zeros_like(w_hh)
-    d_w_hh += _product(flat[:batch].T, h0.to(x.dtype))
+    if steps:
+        d_w_hh += _product(flat[:batch].T, h0.to(x.dtype))
     if keep_bits is not None:
-        numbers = c_void_p(d_w_hh.data_ptr()), c_void_p(keep_bits.data_ptr()), c_float(keep_scale), c_int64(hidden)
-        run.pointwise("lstm_steps.cu", "mask_gradient", torch.float32, d_w_hh.numel(), *numbers)
+        mask_gradient(run, d_w_hh, mask)
     d_w_ih = _product(flat.T, x.flatten(0, 1))
-    dx = torch.mm(flat, w_ih.to(x.dtype)).view_as(x)
+    dx = torch.mm(flat, w_ih.to(x.dtype)).view(x.shape)
     return dx, dh, dc, d_w_ih, d_w_hh, flat.sum(0, dtype=torch.float32)
 
 
 @lstm_backward.register_fake
 def _(dy, dh_n, dc_n, x, h0, w_ih, w_hh, *others):  # type: ignore[no-untyped-def]
     bias = w_hh.new_empty(w_hh.shape[0])
-    return (
-        torch.empty_like(x),
-        torch.empty_like(dh_n),
-        torch.empty_like(dc_n),
-        torch.empty_like(w_ih),
-        torch.empty_like(w_hh),
-        bias,
-    )
+    return (*(_empty(tensor) for tensor in (x, dh_n, dc_n, w_ih, w_hh)), bias)
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
     x, h0, _, w_ih, w_hh, _, keep_bits, ctx.keep_scale, lengths, _ = inputs
     y, _, _, cells, gates = output
     ctx.mark_non_differentiable(cells, gates)
+    ctx.set_materialize_grads(False)  # zeros for cells and gates would be written for nothing
     ctx.save_for_backward(x, h0, w_ih, w_hh, keep_bits, lengths, y, cells, gates)
 
 
-def _gradients(ctx: Any, dy: Tensor, dh_n: Tensor, dc_n: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
+def _gradients(
+    ctx: Any, dy: Tensor | None, dh_n: Tensor | None, dc_n: Tensor | None, *_: Any
+) -> tuple[Tensor | None, ...]:
     x, h0, w_ih, w_hh, keep_bits, lengths, y, cells, gates = ctx.saved_tensors
+    dy = torch.zeros_like(y) if dy is None else dy
+    dh_n, dc_n = (torch.zeros_like(h0) if given is None else given for given in (dh_n, dc_n))
     found = lstm_backward(dy, dh_n, dc_n, x, h0, w_ih, w_hh, keep_bits, ctx.keep_scale, lengths, y, cells, gates)
     return *found, None, None, None, None
 
 
 lstm_forward.register_autograd(_gradients, setup_context=_save)
+
+
+def _mask(keep_bits: Tensor | None, keep_scale: float) -> Mask:
+    return Mask(None if keep_bits is None else keep_bits.contiguous(), keep_scale)
+
+
+def _copy(tensor: Tensor) -> Tensor:
+    """Of its own, row by row, as the kernels have it."""
+    return tensor.clone(memory_format=torch.contiguous_format)
+
+
+def _empty(like: Tensor) -> Tensor:
+    return torch.empty_like(like, memory_format=torch.contiguous_format)
 
 
 def _product(a: Tensor, b: Tensor) -> Tensor:
@@ -174,8 +190,4 @@ def _padded(like: Tensor, rows: int, columns: int) -> Tensor:
 
 
 def _sequences(steps: int, batch: int, hidden: int, lengths: Tensor | None) -> Sequences:
-    return Sequences(_address(lengths), steps, batch, hidden, round_up(hidden, TILE), round_up(4 * hidden, TILE))
-
-
-def _address(tensor: Tensor | None) -> int | None:
-    return None if tensor is None else tensor.data_ptr()
+    return Sequences(address(lengths), steps, batch, hidden, round_up(hidden, TILE), round_up(4 * hidden, TILE))

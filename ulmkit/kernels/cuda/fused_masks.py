@@ -1,11 +1,29 @@
-"""Bits of the recurrent mask, drawn on GPUs."""
+"""The mask of the recurrent weights on GPUs: drawn, applied, and applied to their gradient."""
 
 from ctypes import c_int, c_int64, c_void_p
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from ulmkit.kernels.cuda.launcher import kernels
+from ulmkit.kernels.cuda.arguments import Masked, address
+from ulmkit.kernels.cuda.launcher import Kernels, kernels
+from ulmkit.kernels.cuda.plan import TILE, round_up
+
+_FILE = "masks.cu"
+_TRANSPOSED_TILE = 32
+
+
+@dataclass(frozen=True)
+class Mask:
+    """Of the recurrent weights. keep_bits: (4H, ceil(H / 8)) uint8, None to keep all; keep_scale: on what is kept."""
+
+    keep_bits: Tensor | None
+    keep_scale: float
+
+    def arguments(self, w_hh: Tensor | None, hidden_size: int) -> Masked:
+        """As masks.cu has them. Args: w_hh: (4H, H) fp32, contiguous; None where there is something else to mask."""
+        return Masked(address(w_hh), address(self.keep_bits), hidden_size, self.keep_scale)
 
 
 def keep_bits(size: int, keep: int, device: torch.device | str, generator: torch.Generator | None = None) -> Tensor:
@@ -17,5 +35,40 @@ def keep_bits(size: int, keep: int, device: torch.device | str, generator: torch
     seed = torch.empty((), dtype=torch.int64, device=device).random_(generator=generator)
     words = torch.empty(-(-size // 8), dtype=torch.int64, device=device)
     arguments = c_void_p(seed.data_ptr()), c_int(keep), c_int64(len(words)), c_void_p(words.data_ptr())
-    kernels(words.device.index or 0).pointwise("keep_bits.cu", "keep_bits", torch.float32, len(words), *arguments)
+    kernels(words.device.index or 0).pointwise(_FILE, "keep_bits", torch.float32, len(words), *arguments)
     return words.view(torch.uint8)[:size]
+
+
+def mask_weights(run: Kernels, w_hh: Tensor, mask: Mask, to: Tensor) -> Tensor:
+    """W_hh (4H, H) fp32 in the products' type, masked: to (4H, K). Returns: `to`."""
+    width = c_int64(to.shape[1]), c_void_p(to.data_ptr())
+    run.pointwise(_FILE, "mask_weights", to.dtype, to.numel(), mask.arguments(w_hh, w_hh.shape[1]), *width)
+    return to
+
+
+def mask_weights_transposed(run: Kernels, w_hh: Tensor, mask: Mask, to: Tensor) -> Tensor:
+    """The transpose of the same: to (H, G). Returns: `to`."""
+    tiles = -(-to.shape[0] // _TRANSPOSED_TILE) * -(-to.shape[1] // _TRANSPOSED_TILE)
+    arguments = mask.arguments(w_hh, w_hh.shape[1]), c_int64(to.shape[1]), c_void_p(to.data_ptr())
+    shared_bytes = _TRANSPOSED_TILE * (_TRANSPOSED_TILE + 1) * to.element_size()
+    run.blocks(_FILE, "mask_weights_transposed", to.dtype, tiles, *arguments, shared_bytes=shared_bytes)
+    return to
+
+
+def mask_gradient(run: Kernels, gradient: Tensor, mask: Mask) -> None:
+    """dW_hh (4H, H) fp32, in place."""
+    arguments = mask.arguments(None, gradient.shape[1]), c_void_p(gradient.data_ptr())
+    run.pointwise(_FILE, "mask_gradient", torch.float32, gradient.numel(), *arguments)
+
+
+def room_for_weights(direction: str, like: Tensor, hidden_size: int) -> Tensor:
+    """For masked weights: (4H, K) forward, (H, G) backward. Args: like: of the products' type, on their device."""
+    rows, columns = 4 * hidden_size, hidden_size
+    if direction == "backward":
+        rows, columns = columns, rows
+    return like.new_empty(rows, round_up(columns, TILE))
+
+
+def lay_out_weights(run: Kernels, direction: str, w_hh: Tensor, mask: Mask, to: Tensor) -> Tensor:
+    """`mask_weights` or `mask_weights_transposed`, as the direction needs them."""
+    return (mask_weights if direction == "forward" else mask_weights_transposed)(run, w_hh, mask, to)

@@ -65,9 +65,11 @@ class Kernels:
         function = self.function(plan.source, f"lstm_{direction}", plan.launch.shared_bytes)
         self._driver.launch(function, plan.launch, [arguments], self._index)
 
-    def blocks(self, file: str, name: str, dtype: torch.dtype, blocks: int, *arguments: Any) -> None:
-        """Run a kernel of a source in blocks of THREADS, whose threads share eight bytes each."""
-        launch = Launch(blocks, THREADS, 8 * THREADS)
+    def blocks(
+        self, file: str, name: str, dtype: torch.dtype, blocks: int, *arguments: Any, shared_bytes: int = 8 * THREADS
+    ) -> None:
+        """Run a kernel of a source in blocks of THREADS. Args: shared_bytes: of a block."""
+        launch = Launch(blocks, THREADS, shared_bytes)
         function = self.function(Source.of(file, **{TYPE_NAMES[dtype]: 1}), name, launch.shared_bytes)
         self._driver.launch(function, launch, arguments, self._index)
 

@@ -21,6 +21,13 @@ ULMKIT_INLINE char* shared_memory() {
     return memory;
 }
 
+// The same number, of which the compiler knows nothing: what is made of it within a loop is made anew each time, rather than
+// kept in registers.
+ULMKIT_INLINE int anew(int value) {
+    asm volatile("" : "+r"(value));
+    return value;
+}
+
 ULMKIT_INLINE void block_barrier() { __syncthreads(); }
 
 // e^x for x <= 0
@@ -28,6 +35,13 @@ ULMKIT_INLINE float exp_of_negative(float x) {
     float y;
     asm("ex2.approx.f32 %0, %1;" : "=f"(y) : "f"(x * 1.44269504088896341f));
     return y;
+}
+
+// a / b for 1 <= b <= 2
+ULMKIT_INLINE float quotient(float a, float b) {
+    float reciprocal;
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(reciprocal) : "f"(b));
+    return a * reciprocal;
 }
 
 ULMKIT_INLINE float natural_log(float x) { return logf(x); }
@@ -60,6 +74,13 @@ ULMKIT_INLINE Element to_element(float value) {
     Element narrow;
     asm("cvt.rn." ULMKIT_TYPE ".f32 %0, %1;" : "=h"(narrow.bits) : "f"(value));
     return narrow;
+}
+
+// From what nothing writes while the kernel runs.
+ULMKIT_INLINE Four load_steady(const Element* from) {
+    Four four;
+    asm("ld.global.nc.v2.u32 {%0, %1}, [%2];" : "=r"(four.low), "=r"(four.high) : "l"(from));
+    return four;
 }
 
 // From what other blocks wrote since the kernel began: past this multiprocessor's own cache.
@@ -104,9 +125,8 @@ ULMKIT_INLINE void meet(uint32* counter, uint32 blocks, uint32 round) {
         asm volatile("fence.acq_rel.gpu; red.relaxed.gpu.global.add.u32 [%0], 1;" ::"l"(counter) : "memory");
         uint32 met;
         do {
-            asm volatile("ld.relaxed.gpu.global.u32 %0, [%1];" : "=r"(met) : "l"(counter) : "memory");
+            asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(met) : "l"(counter) : "memory");
         } while (met < blocks * round);
-        asm volatile("fence.acq_rel.gpu;" ::: "memory");
     }
     __syncthreads();
 }

@@ -10,63 +10,76 @@
 
 #include "primitives.h"
 
-// resident: blocks of 16 values of k whose columns are in shared memory. split: 1, or 2 where a warp has half of the columns.
-template <int rows, int columns, int warps, int resident, int split>
+// resident: blocks of 16 values of k whose columns are in shared memory; spills: whether there are others. split: 1, or 2
+// where a warp has half of the columns.
+template <int rows, int columns, int warps, int resident, bool spills, int split>
 struct Product {
     static constexpr int tiles = columns / 8, own_tiles = tiles / split, bands = rows / 16, threads = 32 * warps;
     static constexpr int sharers = warps / split, halves = sharers / 2;  // sharers: warps of the same columns
-    static constexpr int line = columns + 8;  // so that a warp's stores fall into different banks
+    static constexpr int line = columns % 16 == 8 ? columns : columns + 8;  // a warp's stores fall into different banks
     static_assert(columns % (8 * split) == 0 && rows % 16 == 0 && warps % (2 * split) == 0, "whole tiles, pairs of warps");
 
     // The columns as they are multiplied, [k / 16][tiles][lane], a lane's four values each. These are neighbours in k and
     // stand for its two pairs: any order of k will do, if the rows' values come in the same.
-    // value(column, k): of the block's column, as Element. near: shared memory; far: what it does not hold.
-    template <class Value>
-    ULMKIT_INLINE static void load(Four* near, Four* far, int blocks, Value value) {
-        for (int piece = thread_index(); piece < blocks * tiles * 32; piece += threads) {
-            const int lane = piece % 32, column = piece / 32 % tiles * 8 + lane / 4;
-            const int k = piece / (32 * tiles) * 16 + lane % 4 * 4;
-            const Four four{value(column, k).bits | (uint32)value(column, k + 1).bits << 16,
-                            value(column, k + 2).bits | (uint32)value(column, k + 3).bits << 16};
-            if (piece < near_pieces)
-                near[piece] = four;
-            else
-                far[piece - near_pieces] = four;
+    // place(column, k): of four values of the block's column, null for zeros. near: shared memory; far: what it does not
+    // hold.
+    template <class Place>
+    ULMKIT_INLINE static void load(Four* near, Four* far, int blocks, const Element* anything, Place place) {
+        constexpr int together = 8;  // loads under way
+        const int pieces = blocks * tiles * 32;
+        for (int first = thread_index(); first < pieces; first += together * threads) {
+            Four read[together];
+#pragma unroll
+            for (int n = 0; n < together; ++n) {
+                const int piece = first + n * threads, lane = piece % 32, column = piece / 32 % tiles * 8 + lane / 4;
+                const Element* from = piece < pieces ? place(column, piece / (32 * tiles) * 16 + lane % 4 * 4) : nullptr;
+                const Four four = load_steady(from == nullptr ? anything : from);
+                read[n] = from == nullptr ? Four{0, 0} : four;
+            }
+#pragma unroll
+            for (int n = 0; n < together; ++n) {
+                const int piece = first + n * threads;
+                if (piece >= pieces) continue;
+                if (!spills || piece < near_pieces)
+                    near[piece] = read[n];
+                else
+                    far[piece - near_pieces] = read[n];
+            }
         }
     }
 
     // All threads call it; what it writes may be read after a barrier. from: first of `count` rows of `width` elements;
     // those of the block that are not there repeat the last. blocks: of 16 values of k. parts: [halves][rows][line].
-    ULMKIT_INLINE static void multiply(const Element* from, int64 width, int64 count, const Four* near, const Four* far,
+    ULMKIT_INLINE static void multiply(const Element* from, int width, int count, const Four* near, const Four* far,
                                        int blocks, float* parts) {
         const int warp = thread_index() / 32 % sharers, lane = thread_index() % 32;
         const int first_tile = thread_index() / 32 / sharers * own_tiles;
         const Element* line_of[bands][2];
 #pragma unroll
         for (int n = 0; n < 2 * bands; ++n) {
-            const int64 row = n * 8 + lane / 4;
-            line_of[n / 2][n % 2] = from + (row < count ? row : count - 1) * width + lane % 4 * 4;
+            const int row = n * 8 + lane / 4;
+            line_of[n / 2][n % 2] = from + (int64)(row < count ? row : count - 1) * width + lane % 4 * 4;
         }
         float sum[bands][own_tiles][4] = {};
         const int last = blocks * (warp + 1) / sharers;
-#pragma unroll 2
-        for (int block = blocks * warp / sharers; block < last; ++block) {
-            uint32 left[bands][4];
-#pragma unroll
-            for (int band = 0; band < bands; ++band) {
-                const Four upper = load_fresh(line_of[band][0] + block * 16), lower = load_fresh(line_of[band][1] + block * 16);
-                left[band][0] = upper.low;
-                left[band][1] = lower.low;
-                left[band][2] = upper.high;
-                left[band][3] = lower.high;
-            }
+        int block = blocks * warp / sharers;
+        uint32 left[bands][4];
+        if (block < last) load_left(left, line_of, block);
+#pragma unroll 1
+        for (; block < last; ++block) {
+            uint32 next[bands][4];
+            if (block + 1 < last) load_left(next, line_of, block + 1);
 #pragma unroll
             for (int tile = 0; tile < own_tiles; ++tile) {
                 const int piece = (block * tiles + first_tile + tile) * 32 + lane;
-                const Four right = block < resident ? near[piece] : far[piece - near_pieces];
+                const Four right = !spills || block < resident ? near[piece] : far[piece - near_pieces];
 #pragma unroll
                 for (int band = 0; band < bands; ++band) multiply_accumulate(sum[band][tile], left[band], right);
             }
+#pragma unroll
+            for (int band = 0; band < bands; ++band)
+#pragma unroll
+                for (int n = 0; n < 4; ++n) left[band][n] = next[band][n];
         }
         if (warp >= halves) store<false>(sum, parts + (warp - halves) * rows * line + first_tile * 8);
         block_barrier();
@@ -85,6 +98,17 @@ struct Product {
     static constexpr int parts_bytes = halves * rows * line * 4;
 
 private:
+    ULMKIT_INLINE static void load_left(uint32 (&left)[bands][4], const Element* (&line_of)[bands][2], int block) {
+#pragma unroll
+        for (int band = 0; band < bands; ++band) {
+            const Four upper = load_fresh(line_of[band][0] + block * 16), lower = load_fresh(line_of[band][1] + block * 16);
+            left[band][0] = upper.low;
+            left[band][1] = lower.low;
+            left[band][2] = upper.high;
+            left[band][3] = lower.high;
+        }
+    }
+
     // A warp's numbers, each lane's where multiply_accumulate has them; with `adds` to what is there.
     template <bool adds>
     ULMKIT_INLINE static void store(const float (&sum)[bands][own_tiles][4], float* part) {

@@ -3,7 +3,7 @@
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from ctypes import Structure, c_float, c_int64, c_void_p, sizeof
+from ctypes import Structure, c_int64, c_void_p, sizeof
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from ulmkit.kernels.cuda.arguments import Backward, Forward
-from ulmkit.kernels.cuda.plan import TILE, round_up
 
 if TYPE_CHECKING:
     from ulmkit.kernels.cuda.launcher import Kernels
@@ -28,7 +27,7 @@ class Recordings:
     def __init__(self, kernels: "Kernels") -> None:
         self._kernels = kernels
         self._kept: OrderedDict[tuple[object, ...], _StepByStep] = OrderedDict()
-        self._masked: WeakValueDictionary[tuple[object, ...], Tensor] = WeakValueDictionary()
+        self._weights: WeakValueDictionary[tuple[object, ...], Tensor] = WeakValueDictionary()
         self._lock = threading.Lock()
 
     def run(
@@ -36,84 +35,75 @@ class Recordings:
         direction: str,
         like: Tensor,
         arguments: Structure,
-        w_hh: Tensor,
-        keep_bits: Tensor | None,
-        keep_scale: float,
+        lay_out: Callable[[Tensor], Tensor],
+        room: Callable[[], Tensor],
         first: Tensor | None = None,
     ) -> None:
         """All steps of sequences.
 
         Args: direction: "forward" or "backward". like: of the products' type, on their device. arguments: `Forward` or
-            `Backward`. w_hh: (4H, H) fp32. keep_bits: (4H, ceil(H / 8)) or None. first: (B, H) state before the first
-            step, None for zeros.
+            `Backward`. lay_out: puts the weights where it is told, see `room_for_weights`, which `room` gives. first:
+            (B, H) state before the first step, None for zeros.
         """
-        batch, hidden = arguments.sequences.batch, w_hh.shape[1]
+        shape = arguments.sequences.batch, arguments.sequences.hidden_size
         if self._kernels.is_recording():  # of the caller: whose recording needs places of its own
-            _StepByStep(self._kernels, direction, like, batch, hidden, _room(like, hidden), records=False).run(
-                arguments, w_hh, keep_bits, keep_scale, first
-            )
+            steps = _StepByStep(self._kernels, direction, like, *shape, room(), records=False)
+            lay_out(steps.weights)
+            steps.run(arguments, first)
             return
         with self._lock:  # what two threads start on one stream must not be mixed
-            self._of_shape(direction, like, batch, hidden).run(arguments, w_hh, keep_bits, keep_scale, first)
+            steps = self._of_shape(direction, like, *shape, room)
+            lay_out(steps.weights)
+            steps.run(arguments, first)
 
-    def _of_shape(self, direction: str, like: Tensor, batch: int, hidden: int) -> "_StepByStep":
-        stream = self._kernels.stream()
-        key, masked_key = (stream, like.dtype, direction, batch, hidden), (stream, like.dtype, hidden)
+    def _of_shape(
+        self, direction: str, like: Tensor, batch: int, hidden: int, room: Callable[[], Tensor]
+    ) -> "_StepByStep":
+        weights_key = self._kernels.stream(), like.dtype, direction, hidden
+        key = (*weights_key, batch)
         found = self._kept.pop(key, None)
         if found is None:
-            masked = self._masked.get(masked_key)
-            if masked is None:
-                masked = self._masked[masked_key] = _room(like, hidden)
-            found = _StepByStep(self._kernels, direction, like, batch, hidden, masked, records=True)
+            weights = self._weights.get(weights_key)
+            if weights is None:
+                weights = self._weights[weights_key] = room()
+            found = _StepByStep(self._kernels, direction, like, batch, hidden, weights, records=True)
         self._kept[key] = found
         if len(self._kept) > MOST_SHAPES:
             self._kept.popitem(last=False)
         return found
 
 
-def _room(like: Tensor, hidden: int) -> Tensor:
-    """For masked weights, (4H, K)."""
-    return like.new_empty(4 * hidden, round_up(hidden, TILE))
-
-
 class _StepByStep:
     """All steps of sequences of any length in one direction, for one shape and one stream.
 
-    The states between the steps, the products and the call's arguments have fixed places, so that a recording of some
-    steps serves all calls.
+    The weights, the states between the steps, the products and the call's arguments have fixed places, so that a
+    recording of some steps serves all calls.
 
     Args: kernels: that are launched. direction: "forward" or "backward". like: of the products' type, on their device.
-        masked: (4H, K) room for the weights, which may be shared with others of the same stream. records: whether
-        launches are recorded where they are done for a second time; if not, each is done at once.
+        weights: their place, which may be shared with other shapes of the same stream. records: whether launches are
+        recorded where they are done for a second time; if not, each is done at once.
     """
 
     def __init__(
-        self, kernels: "Kernels", direction: str, like: Tensor, batch: int, hidden: int, masked: Tensor, records: bool
+        self, kernels: "Kernels", direction: str, like: Tensor, batch: int, hidden: int, weights: Tensor, records: bool
     ) -> None:
-        self._kernels, self._direction, self._hidden, self._records = kernels, direction, hidden, records
-        forward = direction == "forward"
-        columns = hidden if forward else 4 * hidden
-        self._masked = masked
-        self._state = like.new_zeros(batch, round_up(columns, TILE))
-        self._product = like.new_empty(batch, 4 * hidden if forward else hidden, dtype=torch.float32)
+        self.weights = weights
+        self._kernels, self._direction, self._records = kernels, direction, records
+        self._elements = batch * hidden
+        self._state = like.new_zeros(batch, weights.shape[1])
+        self._product = like.new_empty(batch, weights.shape[0], dtype=torch.float32)
         # a word for the steps that are done, then the arguments
-        room = sizeof(c_int64) + sizeof(Forward if forward else Backward)
+        room = sizeof(c_int64) + sizeof(Forward if direction == "forward" else Backward)
         self._call = like.new_empty(room, dtype=torch.uint8)
         self._recorded: dict[int, Callable[[], None] | None] = {}
 
-    def run(
-        self, arguments: Structure, w_hh: Tensor, keep_bits: Tensor | None, keep_scale: float, first: Tensor | None
-    ) -> None:
+    def run(self, arguments: Structure, first: Tensor | None) -> None:
         """Do all steps. Args: as `Recordings.run`."""
-        rows, width = self._masked.shape
-        pointers = c_void_p(w_hh.data_ptr()), c_void_p(None if keep_bits is None else keep_bits.data_ptr())
-        numbers = c_float(keep_scale), c_int64(self._hidden), c_int64(width), c_void_p(self._masked.data_ptr())
         # the backward goes once more: to the state before the first step
         left = arguments.sequences.steps + (self._direction == "backward")
-        self._launch("mask_weights", rows * width, *pointers, *numbers)
         self._state.zero_()
         if first is not None:
-            self._state[:, : self._hidden] = first
+            self._state[:, : first.shape[1]] = first
         self._launch(f"begin_{self._direction}", 1, arguments, c_void_p(self._call.data_ptr()))
         while left:
             steps = min(_LONGEST, 1 << left.bit_length() - 1)
@@ -134,12 +124,8 @@ class _StepByStep:
     def _take(self, steps: int) -> None:
         call, product, state = (c_void_p(tensor.data_ptr()) for tensor in (self._call, self._product, self._state))
         for number in range(steps):
-            if self._direction == "forward":
-                product_into(self._product, self._state, self._masked.T)
-            else:
-                product_into(self._product, self._state[:, : 4 * self._hidden], self._masked[:, : self._hidden])
-            elements = self._state.shape[0] * self._hidden
-            self._launch(f"{self._direction}_step", elements, call, c_int64(number), product, state)
+            product_into(self._product, self._state, self.weights.T)
+            self._launch(f"{self._direction}_step", self._elements, call, c_int64(number), product, state)
         self._launch("advance", 1, call, c_int64(steps))
 
     def _launch(self, name: str, elements: int, *arguments: object) -> None:

@@ -1,0 +1,23 @@
+"""What the operators that are registered with torch have in common."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+import torch
+from torch import Tensor
+
+_Given = ParamSpec("_Given")
+_Found = TypeVar("_Found")
+
+
+def without_autocast(function: Callable[_Given, _Found]) -> Callable[_Given, _Found]:
+    """Have torch compute within an operator in the types that it is given, whatever is around it."""
+
+    @wraps(function)
+    def run(*args: _Given.args, **kwargs: _Given.kwargs) -> _Found:
+        device = next(value for value in args if isinstance(value, Tensor)).device.type
+        with torch.autocast(device, enabled=False):
+            return function(*args, **kwargs)
+
+    return run
