@@ -13,7 +13,7 @@ import pytest
 from ablation_ptb import main, run_folder
 from ablation_rows import FULL, ROWS, SCALES
 from ablation_table import figures, rank_correlation, ranks
-from conftest import RECIPES
+from recipe_text import RECIPES
 from safetensors.torch import load_file
 
 from ulmkit.errors import ConfigError, TrainingError

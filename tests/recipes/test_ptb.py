@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import RECIPES, write_corpus
 from ptb import TASK
+from recipe_text import RECIPES, write_corpus
 from safetensors.torch import load_file
 from stages import begin_run, read_curve
 from word_level import plan_stages, run_word_level
