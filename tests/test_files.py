@@ -39,6 +39,19 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path):
     assert names(tmp_path) == ["model"]
 
 
+def test_a_folder_that_another_process_wrote_meanwhile_is_kept(tmp_path):
+    folder = tmp_path / "model"
+    with (
+        pytest.raises(FolderError, match="model: was written by another process meanwhile"),
+        files.atomic_folder(folder) as inside,
+    ):
+        (inside / "config.json").write_text("mine")
+        with files.atomic_folder(folder) as other:
+            (other / "config.json").write_text("theirs")
+    assert (folder / "config.json").read_text() == "theirs"
+    assert names(tmp_path) == ["model"]
+
+
 def overwrite(path):
     with files.atomic_folder(path, overwrite=True) as inside:
         (inside / "new").write_text("1")

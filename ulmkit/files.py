@@ -67,7 +67,10 @@ def atomic_folder(path: str | os.PathLike[str], overwrite: bool = False) -> Iter
         os.chmod(temporary, 0o777 & ~_umask())
         try:
             yield temporary
-            _replace_folder(temporary, final)
+            if overwrite:
+                _replace_folder(temporary, final)
+            else:
+                _name_folder(temporary, final)
         except BaseException as error:
             shutil.rmtree(temporary, ignore_errors=True)
             if isinstance(error, FolderError) and str(temporary) in str(error):
@@ -89,9 +92,21 @@ def check_replaceable(path: str | os.PathLike[str]) -> None:
         raise FolderError(f"{final}: is already there and is no folder that ulmkit wrote; choose another name")
 
 
+def _name_folder(new: Path, final: Path) -> None:
+    """Raises: FolderError if a folder is there by now."""
+    try:
+        new.rename(final)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        raise FolderError(
+            f"{final}: was written by another process meanwhile; use it, or choose another name"
+        ) from error
+
+
 def _replace_folder(new: Path, final: Path) -> None:
     if not final.exists():
-        new.rename(final)
+        _name_folder(new, final)
         return
     old = Path(tempfile.mkdtemp(prefix=f".{final.name}.old.", dir=final.parent)) / "was"
     final.rename(old)

@@ -11,6 +11,18 @@ from ulmkit.text.splits import SplitPolicy
 from ulmkit.text.vocabulary import Vocabulary
 
 
+def test_a_corpus_that_another_process_builds_meanwhile_is_used(tmp_path):
+    documents, others = labelled(8), []
+
+    def progress(done):
+        if not others:
+            others.append(cached_corpus(documents, tmp_path, tokenizer=WORDS, workers=1))
+
+    found = cached_corpus(documents, tmp_path, tokenizer=WORDS, workers=1, progress=progress)
+    assert found.folder == others[0].folder
+    assert [path.name for path in tmp_path.iterdir()] == [found.folder.name]
+
+
 def test_cache_is_used_and_renewed(tmp_path, monkeypatch):
     documents = labelled(8)
     first = cached_corpus(documents, tmp_path, tokenizer=WORDS, task="single", workers=1)

@@ -135,9 +135,15 @@ def cached_corpus(
             return EncodedCorpus.open(folder, verify=True)
         except FolderError:
             options["overwrite"] = True
-    return build_corpus(
-        documents, folder, tokenizer=tokenizer, vocabulary=vocabulary, workers=workers, progress=progress, **options
-    )
+    try:
+        return build_corpus(
+            documents, folder, tokenizer=tokenizer, vocabulary=vocabulary, workers=workers, progress=progress, **options
+        )
+    except FolderError as error:
+        try:
+            return EncodedCorpus.open(folder, verify=True)  # of another process, which was faster
+        except FolderError:
+            raise error from None
 
 
 def _sources(documents: Iterable[Document]) -> list[str]:
