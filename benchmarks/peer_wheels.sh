@@ -3,7 +3,7 @@
 #
 #     benchmarks/peer_wheels.sh FOLDER [PYTHON_VERSION]
 #
-# Not those that come with torch, scikit-learn and matplotlib's or pandas's own requirements that a machine with them has.
+# Without torch, NumPy, scikit-learn and what these need.
 set -euo pipefail
 folder=${1:?which folder}
 version=${2:-3.12}

@@ -6,7 +6,9 @@
 
 modern: AdamW in one cycle (`ulmkit.pipeline.MODERN_PTB`). readme: the command of awd-lstm-lm's README, 500 epochs and
 as many at most of the second stage. paper: the settings of Merity et al. 2017, arXiv:1708.02182, 750 epochs. Without
---minutes or --epochs each runs at full length. The same command goes on where it was stopped.
+--minutes or --epochs each runs at full length. --dropout: trainings of more than a few epochs want more than the modern
+recipe's; 1.4 was taken for two hours on two cores, which still overfitted. The same command goes on where it was
+stopped.
 """
 
 from published_corpora import PTB

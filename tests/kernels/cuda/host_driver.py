@@ -9,10 +9,14 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
+
+import pytest
 
 from ulmkit.kernels.cuda.compiler import FOLDER, Source
 from ulmkit.kernels.cuda.driver import Device, Launch
+from ulmkit.kernels.cuda.launcher import Kernels
 
 HERE = Path(__file__).parent
 H200 = Device("sm_90a", multiprocessors=132, shared_bytes=232_448, clusters=True, cooperative=True)
@@ -68,6 +72,13 @@ class HostDriver:
     def record(self, work: Callable[[], None], index: int) -> Callable[[], None]:
         self.recorded += 1
         return work
+
+
+def stand_in(monkeypatch: pytest.MonkeyPatch, module: ModuleType, driver: HostDriver) -> HostDriver:
+    """Have a module's kernels run by the driver. Returns: it."""
+    found = Kernels(driver, 0)
+    monkeypatch.setattr(module, "kernels", lambda index: found)
+    return driver
 
 
 @functools.cache

@@ -2,11 +2,10 @@
 
 import pytest
 import torch
-from host_driver import HostDriver, compiler
+from host_driver import HostDriver, compiler, stand_in
 
 from ulmkit.kernels.cuda import fused_cross_entropy
 from ulmkit.kernels.cuda.fused_cross_entropy import cross_entropy, cross_entropy_with_gradients
-from ulmkit.kernels.cuda.launcher import Kernels
 
 pytestmark = pytest.mark.skipif(compiler() is None, reason="needs a C++ compiler")
 
@@ -17,10 +16,7 @@ SHAPES = [(1, 3, 1, 1), (3, 5, 9, 9), (5, 8, 37, 30), (4, 16, 2100, 2085)]  # ro
 
 @pytest.fixture(autouse=True)
 def driver(monkeypatch):
-    driver = HostDriver()
-    found = Kernels(driver, 0)
-    monkeypatch.setattr(fused_cross_entropy, "kernels", lambda index: found)
-    return driver
+    return stand_in(monkeypatch, fused_cross_entropy, HostDriver())
 
 
 def problem(shape, dtype, *, bias=True, seed=0):

@@ -2,12 +2,11 @@
 
 import pytest
 import torch
-from host_driver import H200, SMALL, HostDriver, compiler
+from host_driver import H200, SMALL, HostDriver, compiler, stand_in
 
 from ulmkit.kernels import draw_keep_bits, mask_recurrent, reference
 from ulmkit.kernels.cuda import fused_lstm, launcher, steps
 from ulmkit.kernels.cuda.driver import Device
-from ulmkit.kernels.cuda.launcher import Kernels
 from ulmkit.kernels.cuda.plan import plans
 
 pytestmark = pytest.mark.skipif(compiler() is None, reason="needs a C++ compiler")
@@ -33,9 +32,7 @@ def driver(monkeypatch):
 
 
 def use(monkeypatch, driver: HostDriver) -> HostDriver:
-    found = Kernels(driver, 0)
-    monkeypatch.setattr(fused_lstm, "kernels", lambda index: found)
-    return driver
+    return stand_in(monkeypatch, fused_lstm, driver)
 
 
 def problem(shape, dtype, *, masked=True, lengths=False, seed=0):
@@ -198,14 +195,24 @@ def test_launches_are_recorded_once_and_done_again_for_other_sequences(monkeypat
     assert driver.recorded == len({1, 2, 4}) + len({2, 4})
 
 
-def test_recordings_of_many_shapes_and_streams_do_not_mix(monkeypatch):
+def test_streams_have_places_of_their_own(monkeypatch):
+    """What is started on two of them may run at the same time."""
     driver = use(monkeypatch, HostDriver(SMALL, fits=0))
+    for driver.current_stream in (0, 1):
+        tensors, mask, ends, weights = problem((4, 3, 4, 7), torch.float32)
+        check(run(tensors, mask, ends, weights), expected(tensors, mask, ends, weights), tensors, torch.float32)
+    kept = steps.recordings(fused_lstm.kernels(0))._kept.values()
+    places = [tensor.data_ptr() for each in kept for tensor in (each.weights, each._state, each._product, each._call)]
+    assert len(set(places)) == len(places) == 2 * 2 * 4
+
+
+def test_recordings_of_many_shapes_do_not_mix(monkeypatch):
+    use(monkeypatch, HostDriver(SMALL, fits=0))
     monkeypatch.setattr(steps, "MOST_SHAPES", 3)
     for number, (batch, hidden) in enumerate([(3, 7), (2, 7), (3, 5), (3, 7), (2, 7), (3, 7)]):
-        driver.current_stream = number % 2
         tensors, mask, ends, weights = problem((4, batch, 4, hidden), torch.float32, seed=number)
         check(run(tensors, mask, ends, weights), expected(tensors, mask, ends, weights), tensors, torch.float32)
-    kept = fused_lstm.kernels(0).recordings._kept
+    kept = steps.recordings(fused_lstm.kernels(0))._kept
     assert len(kept) == 3
 
 
@@ -216,4 +223,4 @@ def test_what_is_recorded_by_the_caller_is_not_recorded_once_more(monkeypatch):
         tensors, mask, ends, weights = problem((4, 3, 4, 7), torch.float32, seed=seed)
         check(run(tensors, mask, ends, weights), expected(tensors, mask, ends, weights), tensors, torch.float32)
     assert driver.recorded == 0
-    assert not fused_lstm.kernels(0).recordings._kept
+    assert not steps.recordings(fused_lstm.kernels(0))._kept

@@ -2,19 +2,17 @@
 
 import pytest
 import torch
-from host_driver import HostDriver, compiler
+from host_driver import HostDriver, compiler, stand_in
 
 from ulmkit.kernels import unpack_keep_bits
 from ulmkit.kernels.cuda import fused_masks
-from ulmkit.kernels.cuda.launcher import Kernels
 
 pytestmark = pytest.mark.skipif(compiler() is None, reason="needs a C++ compiler")
 
 
 @pytest.fixture(autouse=True)
 def driver(monkeypatch):
-    found = Kernels(HostDriver(), 0)
-    monkeypatch.setattr(fused_masks, "kernels", lambda index: found)
+    return stand_in(monkeypatch, fused_masks, HostDriver())
 
 
 def draw(size, keep, seed=0):

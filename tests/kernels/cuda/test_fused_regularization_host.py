@@ -2,10 +2,9 @@
 
 import pytest
 import torch
-from host_driver import HostDriver, compiler
+from host_driver import HostDriver, compiler, stand_in
 
 from ulmkit.kernels.cuda import fused_regularization
-from ulmkit.kernels.cuda.launcher import Kernels
 from ulmkit.model.regularizers import activation_regularization, temporal_activation_regularization
 
 pytestmark = pytest.mark.skipif(compiler() is None, reason="needs a C++ compiler")
@@ -16,10 +15,7 @@ TOLERANCE = {torch.bfloat16: 4e-3, torch.float16: 6e-4, torch.float32: 1e-6}
 
 @pytest.fixture(autouse=True)
 def driver(monkeypatch):
-    driver = HostDriver()
-    found = Kernels(driver, 0)
-    monkeypatch.setattr(fused_regularization, "kernels", lambda index: found)
-    return driver
+    return stand_in(monkeypatch, fused_regularization, HostDriver())
 
 
 @pytest.mark.parametrize("weights", [(2.0, 1.0), (0.0, 0.5), (3.0, 0.0)])

@@ -1,9 +1,9 @@
-// Softmax cross-entropy of rows of logits, and its gradient in their place. A block has one row, and a power of two of threads.
+// Softmax cross-entropy of rows of logits, and its gradient in their place. A block has one row.
 //
 // The logits are read twice: once for the largest and the sum of all e^(x - largest), kept together by each thread as it goes;
 // and once for the gradient, w (softmax - one_hot(target)).
 
-#include "primitives.h"
+#include "block.h"
 
 // Elements that a thread reads at once.
 constexpr int several = 16 / sizeof(Element);
@@ -73,14 +73,7 @@ ULMKIT_KERNEL void softmax_rows(Logits a) {
         add_bias(a, line[piece], piece * several, x);
         mine = merge(mine, total(x));
     }
-    Total* totals = (Total*)shared_memory();
-    totals[thread_index()] = mine;
-    for (int half = thread_count() / 2; half > 0; half /= 2) {
-        block_barrier();
-        if (thread_index() < half) totals[thread_index()] = merge(totals[thread_index()], totals[thread_index() + half]);
-    }
-    block_barrier();
-    const Total all = totals[0];
+    const Total all = combined(mine, merge);
     const bool is_class = 0 <= target && target < a.classes;
     if (thread_index() == 0) {
         float of_target = 0.0f;
@@ -88,7 +81,8 @@ ULMKIT_KERNEL void softmax_rows(Logits a) {
             of_target = to_float(line[target / several].of[target % several]);
             if (a.bias != nullptr) of_target += a.bias[target];
         }
-        a.nll[row] = natural_log(is_class ? all.sum : -1.0f) + (all.largest - of_target);
+        const float log_sum = natural_log(is_class ? all.sum : -1.0f);  // of -1: not a number
+        a.nll[row] = log_sum + (all.largest - of_target);
     }
     if (!a.gradients) return;
     block_barrier();  // the target's logit has been read

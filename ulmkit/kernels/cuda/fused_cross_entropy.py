@@ -9,9 +9,9 @@ from torch import Tensor
 
 from ulmkit.kernels.cuda.arguments import address
 from ulmkit.kernels.cuda.launcher import kernels
-from ulmkit.kernels.cuda.operators import without_autocast
+from ulmkit.kernels.cuda.operators import empty_row_major, without_autocast
 from ulmkit.kernels.cuda.plan import round_up
-from ulmkit.kernels.cuda.steps import product_into
+from ulmkit.kernels.cuda.products import add_product, product_into
 
 _BLOCK_ELEMENTS = 1 << 25  # logits held at once, 64 MiB in bf16: more do not stay in a large GPU's cache, with fewer
 # the weights' gradient, which is as large as the weights, is added to more often
@@ -70,8 +70,8 @@ def _with_gradients(
     x: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, classes: int, row_weights: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The same; without a bias the last is empty."""
-    nll, grad_x = x.new_empty(x.shape[0], dtype=torch.float32), _empty(x)
-    grad_weight, grad_bias = _empty(weight), weight.new_zeros(0 if bias is None else len(bias))
+    nll, grad_x = x.new_empty(x.shape[0], dtype=torch.float32), empty_row_major(x)
+    grad_weight, grad_bias = empty_row_major(weight), weight.new_zeros(0 if bias is None else len(bias))
     low_weight = weight.to(x.dtype)
     for rows, logits in _blocks(x, low_weight):
         weights = None if row_weights is None else row_weights[rows]
@@ -83,18 +83,14 @@ def _with_gradients(
         if rows.start == 0:
             product_into(grad_weight, gradients.T, x[rows])
         else:
-            _add_product(grad_weight, gradients.T, x[rows])
+            add_product(grad_weight, gradients.T, x[rows])
     return nll, grad_x, grad_weight, grad_bias
 
 
 @_with_gradients.register_fake
 def _(x, weight, bias, targets, classes, row_weights):  # type: ignore[no-untyped-def]
     grad_bias = weight.new_empty(0 if bias is None else bias.shape[0])
-    return x.new_empty(x.shape[0], dtype=torch.float32), _empty(x), _empty(weight), grad_bias
-
-
-def _empty(like: Tensor) -> Tensor:
-    return torch.empty_like(like, memory_format=torch.contiguous_format)
+    return x.new_empty(x.shape[0], dtype=torch.float32), empty_row_major(x), empty_row_major(weight), grad_bias
 
 
 def _blocks(x: Tensor, weight: Tensor) -> Iterator[tuple[slice, Tensor]]:
@@ -108,16 +104,6 @@ def _blocks(x: Tensor, weight: Tensor) -> Iterator[tuple[slice, Tensor]]:
         logits = room[: rows.stop - start]
         torch.mm(x[rows], weight.T, out=logits[:, :columns])
         yield rows, logits
-
-
-def _add_product(to: Tensor, a: Tensor, b: Tensor) -> None:
-    """to += a b, summed in float32."""
-    if a.dtype == torch.float32:
-        torch.addmm(to, a, b, out=to)
-    elif a.device.type == "cuda":
-        torch.addmm(to, a, b, out_dtype=torch.float32, out=to)
-    else:
-        torch.addmm(to, a.float(), b.float(), out=to)
 
 
 def _softmax(

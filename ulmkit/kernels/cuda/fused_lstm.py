@@ -1,6 +1,5 @@
 """The fused LSTM on GPUs: all steps in one launch where the shape allows it, else a product and a launch a step."""
 
-from functools import partial
 from typing import Any
 
 import torch
@@ -9,9 +8,10 @@ from torch import Tensor
 from ulmkit.kernels.cuda.arguments import Backward, Forward, Sequences, address
 from ulmkit.kernels.cuda.fused_masks import Mask, lay_out_weights, mask_gradient, room_for_weights
 from ulmkit.kernels.cuda.launcher import kernels
-from ulmkit.kernels.cuda.operators import without_autocast
+from ulmkit.kernels.cuda.operators import empty_row_major, without_autocast
 from ulmkit.kernels.cuda.plan import TILE, Plan, round_up
-from ulmkit.kernels.cuda.steps import product_into
+from ulmkit.kernels.cuda.products import product_into
+from ulmkit.kernels.cuda.steps import recordings
 
 
 def lstm(
@@ -58,11 +58,11 @@ def lstm_forward(
     if steps and batch:
         run = kernels(x.device.index or 0)
         plan = run.plan("forward", x.dtype, batch, hidden)
-        lay_out = partial(lay_out_weights, run, "forward", w_hh.contiguous(), _mask(keep_bits, keep_scale))
-        room = partial(room_for_weights, "forward", x, hidden)
+        mask, w_hh = _mask(keep_bits, keep_scale), w_hh.contiguous()
         weights = first = None  # step by step these have places of their own
         if plan is not None:
-            weights, first = lay_out(room()), _padded(x, batch, hidden)
+            weights = lay_out_weights(run, "forward", w_hh, mask, room_for_weights("forward", x, hidden))
+            first = _padded(x, batch, hidden)
             first[:, :hidden] = h0
         shared = _shared_by_blocks(plan, x)
         tensors = (sums, weights, first, y, h_n, c_n, cells, gates if learns else None, *shared)
@@ -70,7 +70,7 @@ def lstm_forward(
         if plan is not None:
             run.persistent(plan, "forward", arguments)
         else:
-            run.recordings.run("forward", x, arguments, lay_out, room, h0)
+            recordings(run).run("forward", x, arguments, w_hh, mask, h0)
     return y[:, :, :hidden], h_n, c_n, cells, gates
 
 
@@ -80,7 +80,7 @@ def _(x, h0, c0, w_ih, w_hh, bias, keep_bits, keep_scale, lengths, learns):  # t
     width = -(-hidden // TILE) * TILE
     y = x.new_empty_strided((steps, batch, hidden), (batch * width, width, 1))
     gates = x.new_empty((steps, batch, 4 * hidden) if learns else (0,))
-    return y, _empty(h0), _empty(c0), c0.new_empty(steps + 1, batch, hidden), gates
+    return y, empty_row_major(h0), empty_row_major(c0), c0.new_empty(steps + 1, batch, hidden), gates
 
 
 @torch.library.custom_op("ulmkit::lstm_backward", mutates_args=())
@@ -110,15 +110,15 @@ def lstm_backward(
     run = kernels(x.device.index or 0)
     if steps and batch:
         plan = run.plan("backward", x.dtype, batch, hidden)
-        lay_out = partial(lay_out_weights, run, "backward", w_hh, mask)
-        room = partial(room_for_weights, "backward", x, hidden)
-        weights = None if plan is None else lay_out(room())
+        weights = None
+        if plan is not None:
+            weights = lay_out_weights(run, "backward", w_hh, mask, room_for_weights("backward", x, hidden))
         tensors = (dy, weights, cells, gates, d_gates, dh, dc, *_shared_by_blocks(plan, x))
         arguments = Backward(sequences, *map(address, tensors))
         if plan is not None:
             run.persistent(plan, "backward", arguments)
         else:
-            run.recordings.run("backward", x, arguments, lay_out, room)
+            recordings(run).run("backward", x, arguments, w_hh, mask)
     flat = d_gates[:, : 4 * hidden]
     d_w_hh = _product(flat[batch:].T, y[:-1].flatten(0, 1)) if steps > 1 else torch.zeros_like(w_hh)
     if steps:
@@ -133,7 +133,7 @@ def lstm_backward(
 @lstm_backward.register_fake
 def _(dy, dh_n, dc_n, x, h0, w_ih, w_hh, *others):  # type: ignore[no-untyped-def]
     bias = w_hh.new_empty(w_hh.shape[0])
-    return (*(_empty(tensor) for tensor in (x, dh_n, dc_n, w_ih, w_hh)), bias)
+    return (*(empty_row_major(tensor) for tensor in (x, dh_n, dc_n, w_ih, w_hh)), bias)
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
@@ -164,10 +164,6 @@ def _mask(keep_bits: Tensor | None, keep_scale: float) -> Mask:
 def _copy(tensor: Tensor) -> Tensor:
     """Of its own, row by row, as the kernels have it."""
     return tensor.clone(memory_format=torch.contiguous_format)
-
-
-def _empty(like: Tensor) -> Tensor:
-    return torch.empty_like(like, memory_format=torch.contiguous_format)
 
 
 def _product(a: Tensor, b: Tensor) -> Tensor:

@@ -6,7 +6,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from ulmkit.kernels.cuda.arguments import address
 from ulmkit.kernels.cuda.launcher import blocks_for, kernels
+from ulmkit.kernels.cuda.operators import empty_row_major
 
 
 class Regularization(Structure):
@@ -30,7 +32,7 @@ def regularization(h: Tensor, mask: Tensor | None, alpha: float, beta: float) ->
 
     Args: h: (T, B, H) bf16, fp16 or fp32, none of them 0. mask: (1, B, H) m in h's type, None for 1.
     Returns: scalar float32.
-    Source: `ulmkit.model.regularizers` has the formulas' own.
+    Source: Merity, Keskar & Socher 2017, arXiv:1708.02182, section 4.6; see `ulmkit.model.regularizers`.
     """
     return regularization_forward(h, mask, alpha, beta)
 
@@ -53,14 +55,14 @@ def _(h, mask, alpha, beta):  # type: ignore[no-untyped-def]
 def regularization_backward(d_sum: Tensor, h: Tensor, mask: Tensor | None, alpha: float, beta: float) -> Tensor:
     """The gradient of h. Args: d_sum: scalar float32."""
     h = h.contiguous()
-    d_h = torch.empty_like(h)
+    d_h = empty_row_major(h)
     _launch("regularization_backward", h, mask, alpha, beta, d_sum=d_sum, d_h=d_h)
     return d_h
 
 
 @regularization_backward.register_fake
 def _(d_sum, h, mask, alpha, beta):  # type: ignore[no-untyped-def]
-    return torch.empty_like(h, memory_format=torch.contiguous_format)
+    return empty_row_major(h)
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -79,12 +81,12 @@ def _launch(name: str, h: Tensor, mask: Tensor | None, alpha: float, beta: float
     steps, columns = h.shape[0], h[0].numel()
     mask = None if mask is None else mask.contiguous()
     arguments = Regularization(
-        h=h.data_ptr(),
-        mask=None if mask is None else mask.data_ptr(),
+        h=address(h),
+        mask=address(mask),
         steps=steps,
         columns=columns,
         alpha=alpha / h.numel(),
         beta=beta / max(1, h.numel() - columns),
-        **{key: tensor.data_ptr() for key, tensor in results.items()},
+        **{key: address(tensor) for key, tensor in results.items()},
     )
     kernels(h.device.index or 0).pointwise("regularization.cu", name, h.dtype, columns, arguments)

@@ -11,7 +11,6 @@ from ulmkit.errors import UlmkitError
 from ulmkit.kernels.cuda.compiler import Source, cache_folder, compiler_version
 from ulmkit.kernels.cuda.driver import Driver, Launch, cuda_driver
 from ulmkit.kernels.cuda.plan import Plan, plans
-from ulmkit.kernels.cuda.steps import Recordings
 
 TYPE_NAMES = {torch.bfloat16: "BF16", torch.float16: "FP16", torch.float32: "FP32"}
 """What the sources call the types that they can be compiled for."""
@@ -29,7 +28,7 @@ class Kernels:
     """Compiled kernels of one device, found by shape and kept.
 
     Args: driver: what launches them. index: of the device.
-    Attributes: device: what it is. recordings: of the kernels that are launched step by step.
+    Attributes: device: what it is.
     """
 
     def __init__(self, driver: Driver, index: int) -> None:
@@ -37,7 +36,6 @@ class Kernels:
         self.device = driver.device(index)
         self._functions: dict[tuple[Source, str], Any] = {}
         self._plans: dict[tuple[str, str, int, int], Plan | None] = {}
-        self.recordings = Recordings(self)
 
     def plan(self, direction: str, dtype: torch.dtype, batch: int, hidden_size: int) -> Plan | None:
         """The persistent kernel for a shape; None if there is none, or not all of its blocks would be there at once."""

@@ -4,9 +4,8 @@
 // The steps' launches are recorded once and done again for other sequences: what differs is at a fixed place of the
 // device's memory.
 
+#include "block.h"
 #include "lstm_step.h"
-
-ULMKIT_INLINE int64 place_of_thread() { return (int64)block_index() * thread_count() + thread_index(); }
 
 // done: steps of the sequences.
 struct ForwardCall {

@@ -1,8 +1,6 @@
 // The recurrent mask: a bit for each weight, 1 where it is kept. Drawn, applied to the weights, and to their gradient.
 
-#include "primitives.h"
-
-ULMKIT_INLINE int64 place_of_thread() { return (int64)block_index() * thread_count() + thread_index(); }
+#include "block.h"
 
 ULMKIT_INLINE address split_mix(address seed, address number) {
     address z = seed + number * 0x9e3779b97f4a7c15u;

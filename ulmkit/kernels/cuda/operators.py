@@ -21,3 +21,8 @@ def without_autocast(function: Callable[_Given, _Found]) -> Callable[_Given, _Fo
             return function(*args, **kwargs)
 
     return run
+
+
+def empty_row_major(like: Tensor) -> Tensor:
+    """Room for a tensor of the same shape and type, row by row, as the kernels write it."""
+    return torch.empty_like(like, memory_format=torch.contiguous_format)

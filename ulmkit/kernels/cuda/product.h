@@ -21,8 +21,8 @@ struct Product {
 
     // The columns as they are multiplied, [k / 16][tiles][lane], a lane's four values each. These are neighbours in k and
     // stand for its two pairs: any order of k will do, if the rows' values come in the same.
-    // place(column, k): of four values of the block's column, null for zeros. near: shared memory; far: what it does not
-    // hold.
+    // place(column, k): of four values of the block's column, null for zeros, where `anything` is read in vain. near: shared
+    // memory; far: what it does not hold.
     template <class Place>
     ULMKIT_INLINE static void load(Four* near, Four* far, int blocks, const Element* anything, Place place) {
         constexpr int together = 8;  // loads under way

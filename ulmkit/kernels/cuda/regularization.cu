@@ -2,9 +2,11 @@
 //
 //     alpha mean((m h_t)^2) + beta mean((h_{t+1} - h_t)^2)
 //
-// A thread has one unit of one sequence, at all steps. Threads of a block: a power of two.
+// A thread has one unit of one sequence, at all steps.
+//
+// Source: Merity, Keskar & Socher 2017, arXiv:1708.02182, section 4.6; means of squares as in the published code.
 
-#include "primitives.h"
+#include "block.h"
 
 struct Regularization {
     const Element* h;     // (T, B H)
@@ -16,15 +18,13 @@ struct Regularization {
     Element* d_h;          // (T, B H) of the backward
 };
 
-ULMKIT_INLINE int64 column_of_thread() { return (int64)block_index() * thread_count() + thread_index(); }
-
 ULMKIT_INLINE float squared_mask(const Regularization& a, int64 column) {
     const float mask = a.mask == nullptr ? 1.0f : to_float(a.mask[column]);
     return mask * mask;
 }
 
 ULMKIT_KERNEL void regularization_forward(Regularization a) {
-    const int64 column = column_of_thread();
+    const int64 column = place_of_thread();
     float squares = 0.0f, differences = 0.0f;
     if (column < a.columns) {
         float before = to_float(a.h[column]);
@@ -37,17 +37,14 @@ ULMKIT_KERNEL void regularization_forward(Regularization a) {
         }
         squares *= squared_mask(a, column);
     }
-    float* sums = (float*)shared_memory();
-    sums[thread_index()] = a.alpha * squares + a.beta * differences;
-    for (int half = thread_count() / 2; half > 0; half /= 2) {
-        block_barrier();
-        if (thread_index() < half) sums[thread_index()] += sums[thread_index() + half];
-    }
-    if (thread_index() == 0) a.sums[block_index()] = sums[0];
+    const float sum =
+        combined(a.alpha * squares + a.beta * differences, [](float some, float others) { return some + others; });
+    if (thread_index() == 0) a.sums[block_index()] = sum;
 }
 
+// dh_t = 2 d (alpha m^2 h_t + beta ((h_t - h_{t-1}) - (h_{t+1} - h_t))), alpha and beta over the number of squares
 ULMKIT_KERNEL void regularization_backward(Regularization a) {
-    const int64 column = column_of_thread();
+    const int64 column = place_of_thread();
     if (column >= a.columns) return;
     const float d = 2.0f * *a.d_sum, alpha = d * a.alpha * squared_mask(a, column), beta = d * a.beta;
     float h = to_float(a.h[column]), to_here = 0.0f;  // from the step before

@@ -1,19 +1,19 @@
 """The LSTM step by step, a product and a launch each, in launches that are recorded once and done again."""
 
+import functools
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from ctypes import Structure, c_int64, c_void_p, sizeof
-from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 import torch
 from torch import Tensor
 
 from ulmkit.kernels.cuda.arguments import Backward, Forward
-
-if TYPE_CHECKING:
-    from ulmkit.kernels.cuda.launcher import Kernels
+from ulmkit.kernels.cuda.fused_masks import Mask, lay_out_weights, room_for_weights
+from ulmkit.kernels.cuda.launcher import Kernels
+from ulmkit.kernels.cuda.products import product_into
 
 MOST_SHAPES = 16
 """Whose recordings are kept: those used last."""
@@ -24,7 +24,7 @@ _LONGEST = 64  # steps of a recording: sequences are put together from recording
 class Recordings:
     """Runs sequences, and keeps the recordings of the shapes used last. Args: kernels: of a device."""
 
-    def __init__(self, kernels: "Kernels") -> None:
+    def __init__(self, kernels: Kernels) -> None:
         self._kernels = kernels
         self._kept: OrderedDict[tuple[object, ...], _StepByStep] = OrderedDict()
         self._weights: WeakValueDictionary[tuple[object, ...], Tensor] = WeakValueDictionary()
@@ -35,42 +35,44 @@ class Recordings:
         direction: str,
         like: Tensor,
         arguments: Structure,
-        lay_out: Callable[[Tensor], Tensor],
-        room: Callable[[], Tensor],
+        w_hh: Tensor,
+        mask: Mask,
         first: Tensor | None = None,
     ) -> None:
         """All steps of sequences.
 
         Args: direction: "forward" or "backward". like: of the products' type, on their device. arguments: `Forward` or
-            `Backward`. lay_out: puts the weights where it is told, see `room_for_weights`, which `room` gives. first:
-            (B, H) state before the first step, None for zeros.
+            `Backward`. w_hh: (4H, H) fp32, contiguous. first: (B, H) state before the first step, None for zeros.
         """
         shape = arguments.sequences.batch, arguments.sequences.hidden_size
-        if self._kernels.is_recording():  # of the caller: whose recording needs places of its own
-            steps = _StepByStep(self._kernels, direction, like, *shape, room(), records=False)
-            lay_out(steps.weights)
-            steps.run(arguments, first)
-            return
         with self._lock:  # what two threads start on one stream must not be mixed
-            steps = self._of_shape(direction, like, *shape, room)
-            lay_out(steps.weights)
+            if self._kernels.is_recording():  # by the caller, whose recording needs places of its own
+                room = room_for_weights(direction, like, w_hh.shape[1])
+                steps = _StepByStep(self._kernels, direction, like, *shape, room, records=False)
+            else:
+                steps = self._of_shape(direction, like, *shape)
+            lay_out_weights(self._kernels, direction, w_hh, mask, steps.weights)
             steps.run(arguments, first)
 
-    def _of_shape(
-        self, direction: str, like: Tensor, batch: int, hidden: int, room: Callable[[], Tensor]
-    ) -> "_StepByStep":
+    def _of_shape(self, direction: str, like: Tensor, batch: int, hidden: int) -> "_StepByStep":
         weights_key = self._kernels.stream(), like.dtype, direction, hidden
         key = (*weights_key, batch)
         found = self._kept.pop(key, None)
         if found is None:
             weights = self._weights.get(weights_key)
             if weights is None:
-                weights = self._weights[weights_key] = room()
+                weights = self._weights[weights_key] = room_for_weights(direction, like, hidden)
             found = _StepByStep(self._kernels, direction, like, batch, hidden, weights, records=True)
         self._kept[key] = found
         if len(self._kept) > MOST_SHAPES:
             self._kept.popitem(last=False)
         return found
+
+
+@functools.cache
+def recordings(kernels: Kernels) -> Recordings:
+    """Those of a device."""
+    return Recordings(kernels)
 
 
 class _StepByStep:
@@ -85,7 +87,7 @@ class _StepByStep:
     """
 
     def __init__(
-        self, kernels: "Kernels", direction: str, like: Tensor, batch: int, hidden: int, weights: Tensor, records: bool
+        self, kernels: Kernels, direction: str, like: Tensor, batch: int, hidden: int, weights: Tensor, records: bool
     ) -> None:
         self.weights = weights
         self._kernels, self._direction, self._records = kernels, direction, records
@@ -130,12 +132,3 @@ class _StepByStep:
 
     def _launch(self, name: str, elements: int, *arguments: object) -> None:
         self._kernels.pointwise("lstm_steps.cu", name, self._state.dtype, elements, *arguments)
-
-
-def product_into(out: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    """a b, summed in float32 and kept so in `out`."""
-    if a.dtype == torch.float32:
-        return torch.mm(a, b, out=out)
-    if a.device.type == "cuda":
-        return torch.mm(a, b, out_dtype=torch.float32, out=out)
-    return torch.mm(a.float(), b.float(), out=out)
