@@ -1,10 +1,10 @@
 """What each part of AWD-LSTM is worth: the ablation table of Merity et al. 2017 on Penn Treebank.
 
-    python recipes/ablation_ptb.py --data PLACE [--out FOLDER] [--scale reduced|full|tiny] [--seeds N] [--jobs N]
-        [--rows NAME ...] [--test] [--device NAME] [--precision NAME] [--json FILE]
+    python recipes/ablation_ptb.py --data PLACE [--out FOLDER] [--scale reduced|full|tiny] [--epochs N] [--seeds N]
+        [--jobs N] [--threads N] [--rows NAME ...] [--test] [--device NAME] [--precision NAME] [--json FILE]
 
 Each row is the full model less one part, trained `--seeds` times, each in a folder of its own; those that are done are
-kept, and the same command goes on with the others, `--jobs` at a time as processes of one thread each.
+kept, and the same command goes on with the others, `--jobs` at a time as processes of `--threads` threads each.
 
 full: the paper's sizes and epochs, on all of the text; for a GPU. reduced: embedding 200, hidden 400, the first tenth
 of the training text, whose words are the vocabulary; see REDUCED for what else differs, and why. tiny: to see that it
@@ -19,6 +19,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 from ablation_rows import ROWS, SCALES, AblationRow, Scale
@@ -28,7 +29,7 @@ from published_corpora import PTB, open_corpus
 from recipe_command import make_parser, run_main, set_threads
 from stages import begin_run, run_settings, train_stages
 
-from ulmkit.config import check_choice, check_positive
+from ulmkit.config import check_choice, check_positive, to_dict
 from ulmkit.errors import TrainingError
 from ulmkit.evaluation import CACHE_PTB_PAPER, DYNAMIC_PTB
 from ulmkit.files import atomic_write, read_json, write_json
@@ -44,14 +45,17 @@ RESULT_FILE = "result.json"
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command. Raises: ConfigError, DataError, FolderError; TrainingError where a run failed, naming its output."""
     options = _read_options(arguments)
-    scale = SCALES[options.scale]
+    scale = SCALES[options.scale] if options.epochs is None else replace(SCALES[options.scale], epochs=options.epochs)
     if options.worker:
         name, seed = options.worker
-        set_threads(1)
+        set_threads(options.threads)
         corpus = open_corpus(str(options.out / "text"), PTB)
         run_one(options.out, corpus, scale, ROWS[name], int(seed), options)
         return
-    _write_text(options.out / "text", open_corpus(options.data, PTB), scale.text_fraction)
+    corpus = open_corpus(options.data, PTB)
+    settings = {"corpus": corpus.facts["fingerprint"], "scale": to_dict(scale), "precision": options.precision}
+    begin_run(options.out, settings)
+    _write_text(options.out / "text", corpus, scale.text_fraction)
     names = list(dict.fromkeys(ROWS[name].run for name in options.rows))
     _run_all([(name, seed) for seed in range(options.seeds) for name in names], options)
     results = {
@@ -60,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     }
     print_table(results, scale)
     if options.json:
-        details = {"scale": options.scale, "seeds": options.seeds, "runs": results}
+        details = {"scale": options.scale, "epochs": scale.epochs, "seeds": options.seeds, "runs": results}
         write_measurements(options.json, "ablation_ptb", measured_rows(results), details)
 
 
@@ -106,10 +110,11 @@ def run_one(
 
 
 def _read_options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = make_parser(__doc__)
+    parser = make_parser(__doc__, threads=1)
     parser.add_argument("--data", required=True, metavar="PLACE", help="folder, prepared corpus, or 'download'")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="of all runs (ablation-SCALE)")
     parser.add_argument("--scale", default="reduced", help=", ".join(SCALES))
+    parser.add_argument("--epochs", type=int, help="of each stage, at most (the scale's own)")
     parser.add_argument("--seeds", type=int, default=3, help="runs of each row (3)")
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time (1)")
     parser.add_argument("--rows", nargs="+", default=list(ROWS), metavar="NAME", help=f"(all) {', '.join(ROWS)}")
@@ -119,8 +124,9 @@ def _read_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     check_choice("scale", options.scale, SCALES)
     for name in options.rows:
         check_choice("rows", name, ROWS)
-    for name in ("seeds", "jobs"):
-        check_positive(name, getattr(options, name))
+    for name in ("seeds", "jobs", "threads", "epochs"):
+        if getattr(options, name) is not None:
+            check_positive(name, getattr(options, name))
     options.out = options.out or Path(f"ablation-{options.scale}")
     return options
 
@@ -161,13 +167,15 @@ def _start(name: str, seed: int, options: argparse.Namespace) -> Path | None:
     log = options.out / "output" / f"{folder.name}.txt"
     log.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, __file__, "--data", options.data, "--out", str(options.out), "--scale", options.scale]
-    command += ["--device", options.device, "--precision", options.precision, "--worker", name, str(seed)]
+    command += [] if options.epochs is None else ["--epochs", str(options.epochs)]
+    command += ["--device", options.device, "--precision", options.precision, "--threads", str(options.threads)]
+    command += ["--worker", name, str(seed)]
     with open(log, "w", encoding="utf-8") as file:
         status = subprocess.run(
             [*command, *(["--test"] if options.test else [])],
             stdout=file,
             stderr=file,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            env={**os.environ, "OMP_NUM_THREADS": str(options.threads)},
         ).returncode
     print(f"{name}, seed {seed}: {'done' if status == 0 else f'ended with status {status}'}", flush=True)
     return log if status else None

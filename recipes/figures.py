@@ -1,10 +1,13 @@
 """Perplexities of a run's models, each kept in evaluation.json once it is there, so that none is computed twice."""
 
+import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from ulmkit.errors import FolderError
 from ulmkit.evaluation import (
@@ -12,7 +15,9 @@ from ulmkit.evaluation import (
     DynamicConfig,
     GradientStatistics,
     Perplexity,
+    Search,
     first_context,
+    json_safe,
     perplexity,
     search_cache,
     search_dynamic,
@@ -63,7 +68,7 @@ class Figures:
         """The figures of a stage's model on a split, those that are not kept computed now.
 
         Returns: stage, split, way, perplexity, mean_nll, tokens, seconds (dynamic evaluation with and without the
-            cache are one pass, whose seconds both have), settings, in the order of `ways`.
+            cache are one pass, whose seconds both have), threads, settings, in the order of `ways`.
         Raises: as `evaluate_language_model`.
         """
         settings = {
@@ -105,16 +110,39 @@ class Figures:
             stream = self.corpus.stream(self.corpus.rows("valid"))
             head = stream.read(0, min(tokens, len(stream)))
             context = first_context(parts.vocabulary)
+            found: Search[Any]
             if what == "cache":
-                found = search_cache(parts.model, head, first_context=context).to_dict()
+                found = search_cache(parts.model, head, first_context=context)
             else:
-                statistics = self._statistics(stage, ways)
+                known, keep = self._tried(f"{key}, tried")
                 found = search_dynamic(
-                    parts.model, head, ways.dynamic, first_context=context, statistics=statistics, tokens=tokens
-                ).to_dict()
-            entry = {"stage": stage, "search": what, "best": found["best"], "perplexity": found["perplexity"]}
+                    parts.model,
+                    head,
+                    ways.dynamic,
+                    first_context=context,
+                    statistics=self._statistics(stage, ways),
+                    tokens=tokens,
+                    known=known,
+                    keep=keep,
+                )
+            entry = {"stage": stage, "search": what, **found.to_dict()}
             self._write(key, {**entry, "seconds": round(time.monotonic() - start, 2), "settings": settings})
         return dict(self._kept[key]["best"])
+
+    def _tried(self, key: str) -> tuple[dict[DynamicConfig, Perplexity], Callable[[DynamicConfig, Perplexity], None]]:
+        """What a search has tried before it was stopped, and what keeps what it tries now."""
+        kept = self._kept.setdefault(key, {"tried": []})["tried"]
+
+        def keep(config: DynamicConfig, result: Perplexity) -> None:
+            print(f"rate {config.learning_rate:.3g}, decay {config.decay:.3g}: {result.perplexity:.2f}", flush=True)
+            kept.append({"config": asdict(config), "nll": json_safe(result.nll), "tokens": result.tokens})
+            self._write(key, {"tried": kept})
+
+        known = {}
+        for row in kept:
+            nll = math.inf if row["nll"] is None else row["nll"]
+            known[DynamicConfig(**row["config"])] = Perplexity(nll, row["tokens"], row["tokens"], "dynamic")
+        return known, keep
 
     def _compute(self, stage: str, split: str, group: Sequence[str], ways: Ways) -> dict[str, Perplexity]:
         parts, learns = self._model(stage), "dynamic" in group[0]
@@ -124,7 +152,7 @@ class Figures:
             self.corpus,
             split,
             cache=ways.cache if any("cache" in way for way in group) else False,
-            dynamic=ways.dynamic if learns else None,
+            dynamic=ways.dynamic if learns else False,
             statistics=self._statistics(stage, ways) if learns else None,
             only=group,
         ).results
@@ -166,7 +194,7 @@ class Figures:
     ) -> None:
         figures = {name: found.to_dict()[name] for name in ("perplexity", "mean_nll", "tokens")}
         entry = {"stage": stage, "split": split, "way": way, **figures, "seconds": round(seconds, 2)}
-        self._write(key, {**entry, "settings": settings})
+        self._write(key, {**entry, "threads": torch.get_num_threads(), "settings": settings})
 
     def _write(self, key: str, entry: dict[str, Any]) -> None:
         self._kept[key] = entry

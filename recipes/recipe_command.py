@@ -10,10 +10,13 @@ from ulmkit.config import check_positive
 from ulmkit.errors import UlmkitError
 
 
-def make_parser(description: str | None) -> argparse.ArgumentParser:
-    """A parser that shows the module's text as it stands, with --threads, --device, --precision and --json."""
+def make_parser(description: str | None, threads: int | None = None) -> argparse.ArgumentParser:
+    """A parser that shows the module's text as it stands, with --threads, --device, --precision and --json.
+
+    Args: threads: how many if not given, None for all.
+    """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, help="of torch (all cores)")
+    parser.add_argument("--threads", type=int, default=threads, help=f"of torch ({threads or 'all cores'})")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--precision", default="auto", help="of training: auto, fp32 or bf16")
     parser.add_argument("--json", metavar="FILE", help="write the figures to this file")

@@ -10,10 +10,11 @@ import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ulmkit.config import to_dict
 from ulmkit.errors import ConfigError, FolderError
 from ulmkit.files import read_json, write_json
 from ulmkit.hub import load_language_model, save_language_model
@@ -61,8 +62,8 @@ def run_settings(
     """What must be the same for a run to go on."""
     return {
         "corpus": corpus.facts["fingerprint"],
-        "sizes": asdict(sizes),
-        "stages": {stage.name: {"recipe": asdict(stage.recipe), "budget": asdict(stage.budget)} for stage in stages},
+        "sizes": to_dict(sizes),
+        "stages": {stage.name: {"recipe": to_dict(stage.recipe), "budget": to_dict(stage.budget)} for stage in stages},
         "seed": run.seed,
         "precision": run.precision,
     }

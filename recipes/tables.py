@@ -28,6 +28,7 @@ class RunFacts:
     """How the figures of a run came about.
 
     is_full_length: whether the recipe ran for all its epochs. minutes, epochs: of training, by stage.
+    averaged_steps: that a stage's weights are the mean of, for those with NT-ASGD or ASGD.
     differences: from the published corpus.
     """
 
@@ -38,8 +39,10 @@ class RunFacts:
     seed: int
     machine: str
     device: str
+    precision: str
     minutes: Mapping[str, float]
     epochs: Mapping[str, float]
+    averaged_steps: Mapping[str, int]
     differences: tuple[str, ...]
 
     @property
@@ -56,7 +59,11 @@ class RunFacts:
         """In a line: budget, seed, machine and time."""
         minutes, epochs = sum(self.minutes.values()), " + ".join(f"{count:g}" for count in self.epochs.values())
         where = self.machine if self.device == "cpu" else f"{self.device}; {self.machine}"
-        return f"{self.budget} ({epochs} epochs read), seed {self.seed}, {where}, {minutes:.1f} minutes of training"
+        never = "".join(f", {name} stage never averaged" for name, steps in self.averaged_steps.items() if not steps)
+        return (
+            f"{self.budget} ({epochs} epochs read), seed {self.seed}, {where}, {self.precision}, "
+            f"{minutes:.1f} minutes of training{never}"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as a JSON object."""

@@ -1,7 +1,7 @@
 """WikiText-2, word level: an AWD-LSTM trained and judged, beside the published figures.
 
     python recipes/wikitext2.py --data PLACE [--out FOLDER] [--recipe modern|readme|paper] [--minutes N | --epochs N]
-        [--dropout FACTOR] [--seed N] [--threads N] [--device NAME] [--precision NAME]
+        [--first-stage] [--dropout FACTOR] [--seed N] [--threads N] [--device NAME] [--precision NAME]
         [--evaluate plain cache dynamic both] [--search] [--test] [--json FILE] [--plot FILE] [--quick]
 
 modern: AdamW in one cycle (`ulmkit.pipeline.MODERN_WIKITEXT2`). readme: the command of awd-lstm-lm's README, paper: the

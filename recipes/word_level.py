@@ -6,18 +6,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from figures import BOTH, Figures, Ways
 from published_corpora import PublishedCorpus, open_corpus
 from recipe_command import make_parser, set_threads
 from stages import Stage, begin_run, read_curve, run_settings, train_stages
 from tables import PublishedRow, RunFacts, measured_rows, print_table
 
-from ulmkit.config import check_choice
+from ulmkit.config import check_choice, check_positive
 from ulmkit.evaluation import CacheConfig, DynamicConfig
 from ulmkit.hub import read_config
 from ulmkit.pipeline import ModernRecipe, PublishedRecipe, RunOptions
-from ulmkit.report import machine, plot_runs, write_measurements
+from ulmkit.report import check_plot_path, machine, plot_runs, write_measurements
 from ulmkit.training import Budget, make_progress
 
 TUNING_SHARE = 0.25
@@ -58,11 +57,13 @@ def run_word_level(task: WordLevel, description: str | None, arguments: Sequence
         restore_best=True,
     )
     recipe = _smaller(recipe) if options.quick else recipe
-    recipe = recipe if options.dropout is None else _with_settings(recipe, {"dropout_multiplier": options.dropout})
+    if options.dropout is not None:  # what the first stage's model has, the second's keeps
+        recipe = replace(recipe, main=replace(recipe.main, dropout_multiplier=options.dropout))
     stages = plan_stages(recipe, options.epochs, options.minutes)
     begin_run(options.out, run_settings(corpus, recipe.sizes, stages, run))
-    folders = train_stages(options.out, corpus, recipe.sizes, stages, run)
-    figures = _judge(task, recipe, options, Figures(options.out, corpus, run))
+    wanted = stages[:1] if options.first_stage else stages
+    folders = train_stages(options.out, corpus, recipe.sizes, wanted, run)
+    figures = _judge(task, recipe, options, Figures(options.out, corpus, run), list(folders))
     facts = _facts(task, recipe, options, run, folders, task.corpus.differences(corpus))
     print_table(task.published, figures, facts)
     curve = read_curve(options.out)
@@ -100,10 +101,13 @@ def _read_options(task: WordLevel, description: str | None, arguments: Sequence[
     budget = parser.add_mutually_exclusive_group()
     budget.add_argument("--minutes", type=float, help="of training, all stages together; the second gets a quarter")
     budget.add_argument("--epochs", type=float, help="of each stage (the recipe's own)")
-    parser.add_argument("--dropout", type=float, metavar="FACTOR", help="on the model's dropouts (the recipe's own)")
+    factors = ", ".join(f"{name} {recipe.main.dropout_multiplier:g}" for name, recipe in task.recipes.items())
+    parser.add_argument("--first-stage", action="store_true", help="end with it; without this the same command goes on")
+    parser.add_argument("--dropout", type=float, metavar="FACTOR", help=f"on all dropouts of its sizes ({factors})")
     parser.add_argument("--seed", type=int, help="(the recipe's own, else 0)")
     parser.add_argument("--evaluate", nargs="+", choices=list(WAYS), default=list(WAYS), help="(all)")
-    parser.add_argument("--search", action="store_true", help="hyperparameters of cache and dynamic evaluation")
+    parser.add_argument("--search", action="store_true", help="hyperparameters of cache and dynamic evaluation, which "
+                        "takes hours on a CPU")  # fmt: skip
     parser.add_argument("--search-tokens", type=int, default=30_000, help="validation tokens to search on (30000)")
     parser.add_argument("--statistics-batches", type=int, default=200, help="for dynamic evaluation (200)")
     parser.add_argument("--test", action="store_true", help="judge on the test set too; for once, at the end")
@@ -111,6 +115,10 @@ def _read_options(task: WordLevel, description: str | None, arguments: Sequence[
     parser.add_argument("--quick", action="store_true", help="a tiny model, to see that everything works")
     options = parser.parse_args(arguments)
     check_choice("recipe", options.recipe, task.recipes)
+    for name in ("search_tokens", "statistics_batches"):
+        check_positive(name, getattr(options, name))
+    if options.plot:
+        check_plot_path(options.plot)
     options.out = options.out or Path(f"{task.corpus.name.lower()}-{options.recipe}")
     return options
 
@@ -130,12 +138,16 @@ def _with_settings(
 
 
 def _judge(
-    task: WordLevel, recipe: ModernRecipe | PublishedRecipe, options: argparse.Namespace, figures: Figures
+    task: WordLevel,
+    recipe: ModernRecipe | PublishedRecipe,
+    options: argparse.Namespace,
+    figures: Figures,
+    stages: Sequence[str],
 ) -> list[dict[str, Any]]:
     """All figures that are asked for: validation first, the test set last, by what validation chose."""
-    rows, last = None, "main"
+    rows, last = None, stages[-1]
     if isinstance(recipe, PublishedRecipe):
-        rows, last = {"valid": recipe.validation_batch_size, "test": recipe.test_batch_size}, "tuning"
+        rows = {"valid": recipe.validation_batch_size, "test": recipe.test_batch_size}
     ways = Ways(
         names=[WAYS[name] for name in WAYS if name in options.evaluate],
         cache=task.caches[options.recipe],
@@ -149,8 +161,8 @@ def _judge(
     plain = replace(ways, names=[name for name in ways.names if name == "plain"])
     found = []
     for split in ("valid", "test") if options.test else ("valid",):
-        if last == "tuning":
-            found += figures.evaluate("main", split, plain)
+        for stage in stages[:-1]:
+            found += figures.evaluate(stage, split, plain)
         found += figures.evaluate(last, split, ways)
     return found
 
@@ -164,7 +176,7 @@ def _facts(
     differences: Sequence[str],
 ) -> RunFacts:
     stages = {name: read_config(folder)["facts"] for name, folder in folders.items()}
-    here = machine()
+    first = next(iter(stages.values()))
     epochs = recipe.epochs if options.epochs is None else options.epochs
     budget = f"{epochs:g} epochs a stage" if options.minutes is None else f"{options.minutes:g} minutes"
     return RunFacts(
@@ -175,12 +187,14 @@ def _facts(
         and epochs >= recipe.epochs
         and not options.quick,
         budget=budget
-        + ("" if options.dropout is None else f", dropouts times {options.dropout:g}")
+        + ("" if options.dropout is None else f", dropouts of its sizes times {options.dropout:g}")
         + (", a tiny model" if options.quick else ""),
         seed=run.seed,
-        machine=f"{here['processor']}, {torch.get_num_threads()} threads",
-        device=next(iter(stages.values()))["device"],
+        machine=f"{machine()['processor']}, {first['machine'].partition(', ')[2]}",
+        device=first["device"],
+        precision=first["precision"],
         minutes={name: found["minutes"] for name, found in stages.items()},
         epochs={name: found["epochs"] for name, found in stages.items()},
+        averaged_steps={name: found["averaged_steps"] for name, found in stages.items() if "averaged_steps" in found},
         differences=tuple(differences),
     )

@@ -1,3 +1,4 @@
+import dataclasses
 import math
 from collections.abc import Iterable
 
@@ -21,6 +22,7 @@ from ulmkit.evaluation import (
     search_dynamic,
 )
 from ulmkit.evaluation.dynamic_evaluation import adapt, decay_rates, step_sizes
+from ulmkit.evaluation.learning_copy import LearningCopy, named_values
 from ulmkit.model.language_model import AWDLSTMLanguageModel
 from ulmkit.text.batches import LanguageModelBatch
 
@@ -207,8 +209,18 @@ def test_auto_precision_is_fp32_and_bf16_is_near(model, statistics):
 
 
 def test_rows_that_only_align_stay_zero(model, statistics):
-    assert model.encoder.embedding.weight.shape[0] == 16
-    assert statistics.mean_square["encoder.embedding.weight"].shape == (V, 8)
+    """In the copy that learns, after steps that change the rows of words."""
+    learner = LearningCopy(model)
+    embedding = learner.model.encoder.embedding.weight
+    assert (embedding.shape[0], statistics.mean_square["encoder.embedding.weight"].shape) == (16, (V, 8))
+    sizes = list(step_sizes(statistics.mean_square, 0.1, 1e-3).values())
+    decays = list(decay_rates(statistics.mean_square, 0.1).values())
+    for batch in batches():
+        with torch.enable_grad():
+            loss = learner.model.token_scores(batch.inputs, batch.targets, None).mean_nll
+        adapt(list(learner.values.values()), list(named_values(model).values()), learner.gradients(loss), sizes, decays)
+    assert not torch.equal(embedding[:V], model.encoder.embedding.weight[:V])
+    assert not embedding[V:].any()
 
 
 def test_progress_and_figures_are_passed_on(model):
@@ -294,36 +306,39 @@ def test_the_published_model_has_as_many_tensors_as_the_conversion_takes():
     assert len(list(AWDLSTMLanguageModel(type(config)(vocab_size=V, hidden_size=12)).parameters())) == 14
 
 
-def test_a_search_tries_every_combination_on_the_first_tokens(model, statistics):
+def test_a_search_tries_rates_then_decays_on_the_first_tokens(model, statistics):
     told: list[tuple[int, int]] = []
-    found = search_dynamic(
-        model,
-        ids(60),
-        RMS,
-        first_context=CONTEXT,
-        statistics=statistics,
-        cache=CACHE,
-        learning_rates=(1e-3, 3e-3),
-        decays=(0.0, 0.01),
-        tokens=33,
-        progress=lambda done, total: told.append((done, total)),
-    )
-    assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
-    assert {(config.learning_rate, config.decay) for config, _ in found.rows} == {
-        (rate, decay) for rate in (1e-3, 3e-3) for decay in (0.0, 0.01)
-    }
+    given = {"first_context": CONTEXT, "statistics": statistics, "cache": CACHE}
+    values = {"learning_rates": (1e-3, 3e-3), "decays": (0.0, 0.02), "tokens": 33}
+    found = search_dynamic(model, ids(60), RMS, **given, **values, progress=lambda *done: told.append(done))
+    assert (told[0], told[-1]) == ((5, 5 * 33), (5 * 33, 5 * 33))
+    assert told == sorted(told)
+    tried = [(config.learning_rate, config.decay) for config, _ in found.rows]
+    rate = min(found.rows[:3], key=lambda row: row[1].perplexity)[0].learning_rate
+    assert tried == [(2e-3, 0.01), (1e-3, 0.01), (3e-3, 0.01), (rate, 0.0), (rate, 0.02)]
     for config, result in found.rows:
-        assert result == dynamic_perplexity(
-            model, ids(60)[:33], config, first_context=CONTEXT, statistics=statistics, cache=CACHE
-        )
+        assert result == dynamic_perplexity(model, ids(60)[:33], config, **given)
     assert found.perplexity == min(result.perplexity for _, result in found.rows)
 
 
+def test_a_search_goes_on(model, statistics, monkeypatch):
+    """What is known is not computed again, and what is new is handed on."""
+    given = {"first_context": CONTEXT, "statistics": statistics, "learning_rates": (1e-3,), "decays": (0.0,)}
+    kept = {}
+    whole = search_dynamic(model, ids(30), RMS, **given, keep=kept.__setitem__)
+    assert tuple(kept.items()) == whole.rows
+    new, last = [], list(kept)[-1]
+    known = {config: result for config, result in kept.items() if config != last}
+    again = search_dynamic(model, ids(30), RMS, **given, known=known, keep=lambda config, _: new.append(config))
+    assert (again.rows, new) == (whole.rows, [last])
+
+
 def test_a_search_passes_over_what_explodes(model):
-    found = search_dynamic(model, ids(60), SGD, first_context=CONTEXT, learning_rates=(1e38, 1e-3), decays=(0.01,))
+    base = dataclasses.replace(SGD, learning_rate=1e-3, decay=0.01)
+    found = search_dynamic(model, ids(60), base, first_context=CONTEXT, learning_rates=(1e38,), decays=())
     assert found.best.learning_rate == 1e-3
     assert found.table().splitlines()[-1].split() == ["1e+38", "0.01", "2e-05", "5", "sgd", "-"]
-    assert found.to_dict()["rows"][0]["perplexity"] is None
+    assert found.to_dict()["rows"][1]["perplexity"] is None
 
 
 def test_statistics_are_saved_and_read(model, statistics, tmp_path):
@@ -380,8 +395,6 @@ def test_refusals(model, statistics):
         run(SGD, first_context=None)
     with pytest.raises(ConfigError, match="tokens: .* got 0"):
         search_dynamic(model, ids(9), SGD, first_context=1, tokens=0)
-    with pytest.raises(ConfigError, match="learning_rates, decays: expected at least one value of each, got none"):
-        search_dynamic(model, ids(9), SGD, first_context=1, decays=())
     with pytest.raises(ConfigError, match="statistics_batches: .* got 0"):
         convert_printed(0.1, 0.1, 0.1, statistics_batches=0)
 

@@ -1,7 +1,11 @@
 """One evaluation of a language model in every way."""
 
+import copy
+from dataclasses import replace
+
 import pytest
 import tiny
+import torch
 
 from ulmkit import DataOptions
 from ulmkit.errors import ConfigError
@@ -43,6 +47,38 @@ def test_values_are_searched_on_validation_tokens(corpus):
     found = evaluate_language_model(tiny.language_model().parts, corpus, "train", cache=True, search_tokens=80)
     assert list(found.results) == ["plain", "cache"]
     assert found.cache is not None
+
+
+def test_values_of_dynamic_evaluation_are_searched_too(corpus):
+    told = []
+    found = evaluate_language_model(
+        tiny.language_model().parts, corpus, "train", dynamic=True, only=["dynamic"], search_tokens=20,
+        statistics_batches=1, progress=lambda what, done, total: told.append((what, done, total)),
+    )  # fmt: skip
+    assert list(found.results) == ["dynamic"]
+    assert found.dynamic is not None
+    assert found.dynamic.segment_steps == 5
+    searched = [step for step in told if step[0] == "search of dynamic evaluation's values"]
+    assert searched[-1][1:] == (11 * 20, 11 * 20)
+
+
+def test_nothing_is_searched_for_results_that_are_not_wanted(corpus):
+    found = evaluate_language_model(tiny.language_model().parts, corpus, "valid", cache=True, only=["plain"])
+    assert (list(found.results), found.cache) == (["plain"], None)
+
+
+def test_statistics_of_something_else_are_refused(corpus, tmp_path):
+    """In a file: a model that was trained on, and other batches."""
+    parts, file = tiny.language_model().parts, tmp_path / "statistics"
+    given = {"dynamic": DYNAMIC, "only": ["dynamic"], "statistics": file}
+    evaluate_language_model(parts, corpus, "valid", **given, statistics_batches=2)
+    with pytest.raises(ConfigError, match="statistics: holds gradient statistics of another model or text, or of oth"):
+        evaluate_language_model(parts, corpus, "valid", **given, statistics_batches=3)
+    other = copy.deepcopy(parts.model)
+    with torch.no_grad():
+        other.encoder.embedding.weight[0, 0] += 1e-3
+    with pytest.raises(ConfigError, match="give another file, or remove this one"):
+        evaluate_language_model(replace(parts, model=other), corpus, "valid", **given, statistics_batches=2)
 
 
 def test_plain_alone(corpus):

@@ -108,6 +108,16 @@ def test_the_table(run: list[str], text: Path, capsys: pytest.CaptureFixture[str
     assert "rank correlation" in told
 
 
+def test_another_table_is_not_taken_for_this_one(run: list[str], tmp_path: Path):
+    """Runs that are done are of the settings that were given."""
+    for option, value in (("--scale", "reduced"), ("--precision", "bf16")):
+        other = [value if before == option else given for before, given in zip([None, *run], run, strict=False)]
+        with pytest.raises(ConfigError, match="was begun with other settings"):
+            main(other)
+    with pytest.raises(ConfigError, match=r"scale.epochs: was 2, now 3\)"):
+        main([*run, "--epochs", "3"])
+
+
 def test_a_killed_run_goes_on_to_the_same_weights(run: list[str], tmp_path: Path):
     """Its worker is killed with it."""
     options = [*run[:2], "--out", str(tmp_path / "out"), *run[4:-3], FULL]

@@ -58,6 +58,8 @@ def test_all_figures_of_a_published_recipe(readme: Path):
     assert rows["valid, readme, tuning stage, dynamic + cache"]["peer"] is None
     assert not any(row["is_reproduction"] for row in rows.values())
     assert found["run"]["minutes"].keys() == {"main", "tuning"}
+    assert found["run"]["averaged_steps"].keys() == {"main", "tuning"}
+    assert (found["run"]["averaged_steps"]["main"], found["run"]["precision"]) == (0, "fp32")
     assert found["run"]["seed"] == 141
     assert found["machine"]["cores"] >= 1
 
@@ -113,6 +115,9 @@ def test_other_settings_are_refused(readme: Path, text: Path, tmp_path: Path):
         ptb(*run, "--epochs", EPOCHS, "--seed", 5)
     with pytest.raises(ConfigError, match="recipe: got 'readmi'; did you mean 'readme'"):
         ptb("--data", text, "--out", tmp_path / "run", "--recipe", "readmi")
+    for name, value in (("--statistics-batches", -1), ("--search-tokens", 0), ("--plot", "runs.jpg")):
+        with pytest.raises(ConfigError, match=name.removeprefix("--").replace("-", "_") + "|format"):
+            ptb("--data", text, "--out", tmp_path / "run", name, value)
     with pytest.raises(ConfigError, match="epochs: expected a number above 0, got 0"):
         ptb("--data", text, "--out", tmp_path / "run", "--epochs", 0)
     (tmp_path / "notes.txt").write_text("mine")
@@ -164,9 +169,48 @@ def test_modern_in_minutes_with_searched_values(text: Path, tmp_path: Path):
     assert found["evaluation"][1]["settings"]["cache"] == searched["best"]
     assert found["run"]["recipe"] == "modern"
     assert not found["run"]["is_full_length"]
-    assert found["run"]["budget"] == "0.03 minutes, dropouts times 0.25, a tiny model"
+    assert found["run"]["budget"] == "0.03 minutes, dropouts of its sizes times 0.25, a tiny model"
+    assert found["run"]["averaged_steps"] == {}
     weight_dropout = read_json(tmp_path / "run" / "main" / "config.json")["encoder"]["weight_dropout"]
     assert weight_dropout == 0.25 * MODERN_PTB.sizes.weight_dropout
+
+
+def test_dropouts_are_multiplied_once(text: Path, tmp_path: Path):
+    """Not by each stage, the second of which is trained later."""
+    run = ["--data", text, "--out", tmp_path / "run", *SMALL, "--recipe", "readme", "--epochs", 1, "--dropout", 0.5]
+    ptb(*run, "--evaluate", "plain", "--first-stage", "--json", tmp_path / "first.json")
+    assert not (tmp_path / "run" / "tuning").exists()
+    first = read_json(tmp_path / "first.json")
+    assert {entry["stage"] for entry in first["evaluation"]} == {"main"}
+    assert first["run"]["minutes"].keys() == {"main"}
+    ptb(*run, "--evaluate", "plain")
+    for stage in ("main", "tuning"):
+        encoder = read_json(tmp_path / "run" / stage / "config.json")["encoder"]
+        assert (encoder["weight_dropout"], encoder["hidden_dropout"]) == (0.25, 0.125)
+
+
+def test_a_search_that_is_stopped_goes_on(text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """What it has tried is kept."""
+    import ulmkit.evaluation.dynamic_evaluation as dynamic_evaluation
+
+    run = ["--data", text, "--out", tmp_path / "run", *SMALL, "--epochs", 1, "--evaluate", "dynamic", "--search"]
+    run += ["--search-tokens", 20]
+    real, calls = dynamic_evaluation.dynamic_perplexity, []
+
+    def failing_at_4(*args: Any, **options: Any) -> Any:
+        calls.append(1)
+        return real(*args, **options) if len(calls) != 4 else 1 / 0
+
+    monkeypatch.setattr(dynamic_evaluation, "dynamic_perplexity", failing_at_4)
+    with pytest.raises(ZeroDivisionError):
+        ptb(*run)
+    ptb(*run, "--json", tmp_path / "found.json")
+    assert len(calls) == 11 + 1
+    kept = read_json(tmp_path / "run" / "evaluation.json")
+    search = next(entry for entry in kept.values() if "best" in entry)
+    assert len(search["rows"]) == 11
+    assert search["perplexity"] == min(row["perplexity"] for row in search["rows"])
+    assert read_json(tmp_path / "found.json")["evaluation"][0]["settings"]["dynamic"] == search["best"]
 
 
 def test_how_budgets_are_shared():

@@ -81,6 +81,32 @@ def test_20_steps_equal_10_and_10(tmp_path, optimizer, schedule):
     assert len((tmp_path / "parts" / CSV_NAME).read_text().splitlines()) == 1 + len(expected.history)
 
 
+@pytest.mark.parametrize(("worse_from", "window", "trigger"), [(6, 0, 6), (6, 1, 9), (12, 0, 12), (12, 1, 12)])
+def test_nt_asgd_goes_on(tmp_path, worse_from, window, trigger):
+    """Interrupted at step 10: the mean so far is kept, and so are the validations that the trigger compares with."""
+
+    def make_scored():
+        task, phases = make()
+        steps = task.model.norm.num_batches_tracked
+        task.validate = lambda: {"score": 2.0 if int(steps) >= worse_from else 1.0}
+        return task, phases
+
+    options = {"accumulation": 1, "validate_every": Budget(steps=3), "clip": 1.0, "log_every_steps": 3}
+    settings = TrainerConfig(optimizer=OptimizerConfig(name="nt_asgd", window=window), **options)
+    whole, phases = make_scored()
+    expected = Trainer(whole, settings, phases, tmp_path / "whole").fit()
+    assert expected.averaged_steps == 20 - trigger
+
+    first, phases = make_scored()
+    interrupt_at(first, 10)
+    with pytest.raises(TrainingInterrupted):
+        Trainer(first, settings, phases, tmp_path / "parts").fit()
+    second, phases = make_scored()
+    result = Trainer(second, settings, phases, tmp_path / "parts").fit(resume=True)
+    assert result.averaged_steps == expected.averaged_steps
+    assert torch.equal(second.weights(), whole.weights())
+
+
 @pytest.mark.parametrize("stop", [1, 4, 7, 10, 16, 19])
 def test_resume_anywhere(tmp_path, stop):
     """A session that is lost after a checkpoint at any step, having gone on for a while."""

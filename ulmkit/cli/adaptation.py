@@ -1,31 +1,55 @@
 """The options of `ulmkit evaluate LM DATA --cache --dynamic`."""
 
+from dataclasses import replace
 from typing import Any
 
 from ulmkit.cli.option_groups import Option, OptionGroup
+from ulmkit.errors import ConfigError
 from ulmkit.evaluation import DYNAMIC_PTB, CacheConfig, DynamicConfig
 
 
 def _adaptation(
     cache: bool,
     cache_values: tuple[int, float, float] | None,
-    search_tokens: int,
+    search_tokens: int | None,
     dynamic: bool,
+    dynamic_search: bool,
     dynamic_values: tuple[float, float, float] | None,
+    dynamic_rule: str | None,
+    segment_steps: int | None,
     statistics: str | None,
-    statistics_batches: int,
+    statistics_batches: int | None,
 ) -> dict[str, Any] | None:
-    if not (cache or cache_values or dynamic or dynamic_values):
+    searches = (cache and not cache_values) or dynamic_search
+    learns = dynamic or dynamic_search or dynamic_values is not None
+    if dynamic_search and dynamic_values:
+        raise ConfigError("--dynamic-search: looks for what --dynamic-values gives; leave one of them out")
+    _check_used("--cache or --dynamic-search", searches, {"--search-tokens": search_tokens})
+    of_dynamic = {"--statistics": statistics, "--statistics-batches": statistics_batches}
+    _check_used("--dynamic of rule rms", learns and dynamic_rule != "sgd", of_dynamic)
+    of_values = {"--dynamic-rule": dynamic_rule, "--segment-steps": segment_steps}
+    _check_used("--dynamic-values", dynamic_values is not None, of_values)
+    if not (cache or cache_values or learns):
         return None
-    found: dict[str, Any] = {"cache": cache, "search_tokens": search_tokens, "statistics_batches": statistics_batches}
+    found: dict[str, Any] = {"cache": cache, "dynamic": dynamic_search, "statistics": statistics}
     if cache_values:
         found["cache"] = CacheConfig(window=cache_values[0], theta=cache_values[1], weight=cache_values[2])
     if dynamic_values:
         rate, decay, epsilon = dynamic_values
-        found["dynamic"] = DynamicConfig(learning_rate=rate, decay=decay, epsilon=epsilon)
-    elif dynamic:
+        config = DynamicConfig(learning_rate=rate, decay=decay, epsilon=epsilon)
+        if dynamic_rule is not None:
+            config = replace(config, rule=dynamic_rule)
+        found["dynamic"] = config if segment_steps is None else replace(config, segment_steps=segment_steps)
+    elif dynamic and not dynamic_search:
         found["dynamic"] = DYNAMIC_PTB
-    return found | {"statistics": statistics}
+    counts = {"search_tokens": search_tokens, "statistics_batches": statistics_batches}
+    return found | {name: count for name, count in counts.items() if count is not None}
+
+
+def _check_used(switch: str, is_given: bool, options: dict[str, Any]) -> None:
+    for name, value in options.items():
+        if value is not None and not is_given:
+            raise ConfigError(f"{name}: expected it with {switch} alone; give that too, or leave it out")
 
 
 ADAPTATION = OptionGroup(
@@ -34,11 +58,18 @@ ADAPTATION = OptionGroup(
     {
         "cache": Option(bool, "Add a continuous cache, its values searched on validation tokens.", False),
         "cache_values": Option(tuple[int, float, float] | None, "Its window, theta and lambda, in place of a search."),
-        "search_tokens": Option(int, "Validation tokens to search on.", 30_000),
+        "search_tokens": Option(int | None, "Validation tokens to search on; 30000 if not given."),
         "dynamic": Option(bool, "Add dynamic evaluation, with the values published for AWD-LSTM on PTB.", False),
+        "dynamic_search": Option(
+            bool, "The same, learning rate and decay searched on validation tokens: long on a CPU.", False
+        ),
         "dynamic_values": Option(tuple[float, float, float] | None, "Its learning rate, decay and epsilon, instead."),
+        "dynamic_rule": Option(str | None, "rms (steps scaled by gradient statistics) or sgd; rms if not given."),
+        "segment_steps": Option(int | None, "Tokens between two of its steps; 5 if not given."),
         "statistics": Option(str | None, "File of its gradient statistics: read if it is there, else written."),
-        "statistics_batches": Option(int, "Training batches (100 rows of 5 tokens) for them, at most.", 200),
+        "statistics_batches": Option(
+            int | None, "Training batches (100 rows of 5 tokens) for them, at most; 200 if not given."
+        ),
     },
 )
 """How a language model is evaluated besides as it stands, for `LanguageModel.evaluate_with`; None for nothing else."""

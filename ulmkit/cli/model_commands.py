@@ -14,6 +14,7 @@ import typer
 from ulmkit.api import LanguageModel, TextClassifier
 from ulmkit.cli.adaptation import ADAPTATION
 from ulmkit.cli.option_groups import MACHINE, READ, READ_TEXT, Machine, with_groups
+from ulmkit.cli.progress import step_progress
 from ulmkit.cli.summary import summarise
 from ulmkit.cli.training_commands import DataArgument
 from ulmkit.config import check_choice
@@ -67,7 +68,10 @@ def evaluate_command(
         language_model = LanguageModel.load(model, machine.run())
         found: Perplexity | LanguageModelEvaluation
         if adaptation is not None:
-            found = language_model.evaluate_with(data, split=part, data_options=data_options, **adaptation)
+            with step_progress() as progress:
+                found = language_model.evaluate_with(
+                    data, split=part, data_options=data_options, progress=progress, **adaptation
+                )
         else:
             found = language_model.evaluate(
                 data, split=part, published=published, batch_size=batch_size, data_options=data_options

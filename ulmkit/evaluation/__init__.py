@@ -29,7 +29,7 @@ from ulmkit.evaluation.figures import (
     json_safe,
     wilson_interval,
 )
-from ulmkit.evaluation.gradient_statistics import GradientStatistics, gradient_statistics
+from ulmkit.evaluation.gradient_statistics import GradientStatistics, gradient_statistics, weights_fingerprint
 from ulmkit.evaluation.multi_label import MultiLabelReport, evaluate_multi
 from ulmkit.evaluation.paired import PairedComparison, compare_paired
 from ulmkit.evaluation.perplexity import Perplexity, approximate_perplexity, first_context, perplexity
@@ -88,5 +88,6 @@ __all__ = [
     "search_cache",
     "search_dynamic",
     "spans",
+    "weights_fingerprint",
     "wilson_interval",
 ]

@@ -6,9 +6,8 @@ Source: Krause, Kahembwe, Murray & Renals 2018, "Dynamic evaluation of neural se
 """
 
 import dataclasses
-import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -26,6 +25,9 @@ from ulmkit.evaluation.perplexity import Perplexity
 from ulmkit.evaluation.search import Search
 from ulmkit.evaluation.streams import Progress, TokenSource, check_context, token_source
 from ulmkit.model.language_model import AWDLSTMLanguageModel
+
+_LOOK_SEGMENTS = 64
+"""Between two looks at the totals, each of which waits for a GPU."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,20 +186,20 @@ def dynamic_perplexities(
     sizes, decays = _scales(model, config, statistics)
     values, trained = list(learner.values.values()), list(named_values(model).values())
     histories = [None if cache is None else CacheHistory(cache) for cache in caches]
-    totals, state = torch.zeros(len(histories), dtype=torch.float64), None
-    for start in range(0, len(source), config.segment_steps):
+    totals, state = torch.zeros(len(histories), dtype=torch.float64, device=learner.model.encoder.device), None
+    for number, start in enumerate(range(0, len(source), config.segment_steps)):
         with torch.enable_grad():
             block = score_block(learner.model, source, start, config.segment_steps, context, state)
         found = [-block.nll.double() if each is None else each.log_probability(block) for each in histories]
-        totals -= torch.stack(found).sum(dim=1).cpu()
-        if not math.isfinite(block.mean_nll.detach()):
-            totals.fill_(torch.inf)
+        totals -= torch.stack(found).sum(dim=1)
+        if number % _LOOK_SEGMENTS == 0 and not totals.isfinite().all():
             break
         done, state = start + len(block.targets), block.state
         if done < len(source):
             adapt(values, trained, learner.gradients(block.mean_nll), sizes, decays)
         if progress is not None:
             progress(done, len(source))
+    totals[~totals.isfinite()] = torch.inf
     return [
         Perplexity(nll, len(source), len(source), _method(cache), words, characters)
         for nll, cache in zip(totals.tolist(), caches, strict=True)
@@ -219,36 +221,48 @@ def search_dynamic(
     learning_rates: Sequence[float] = (3e-5, 4e-5, 5e-5, 6e-5, 7e-5, 1e-4),
     decays: Sequence[float] = (1e-3, 2e-3, 3e-3, 5e-3),
     tokens: int = 30_000,
+    known: Mapping[DynamicConfig, Perplexity] | None = None,
+    keep: Callable[[DynamicConfig, Perplexity], None] | None = None,
     progress: Progress | None = None,
 ) -> Search[DynamicConfig]:
-    """The perplexity of the first validation tokens for every combination of learning rate and decay.
+    """The perplexity of the first validation tokens for each learning rate at `base`'s decay, then each decay at the
+    best rate.
 
     Args:
         base: the rest of the hyperparameters.
-        learning_rates, decays: to try; the defaults are the authors' for rule "rms" and segments of 5 steps, and
-            are to be scaled with the segments' length.
+        learning_rates, decays: to try besides `base`'s own; the defaults are the authors' for rule "rms" and segments
+            of 5 steps, and are to be scaled with the segments' length.
         tokens: of the stream, to evaluate each on.
-        progress: called with (combinations done, combinations in all).
+        known: results of an earlier search of the same, which are not computed again. keep: called with each new one.
+        progress: called with (tokens read, tokens to read in all).
         The rest as for `dynamic_perplexity`.
-    Raises: as `dynamic_perplexity`; ConfigError for no tokens or values to try.
+    Raises: as `dynamic_perplexity`; ConfigError for no tokens.
+    Deviation: the authors try all combinations, three times as many.
     """
     check_positive("tokens", tokens)
     source = token_source(stream, 1)
     head = source.read(0, min(tokens, len(source)))
-    configs = [
-        dataclasses.replace(base, learning_rate=rate, decay=decay)
-        for decay, rate in itertools.product(decays, learning_rates)
-    ]
-    if not configs:
-        raise ConfigError("learning_rates, decays: expected at least one value of each, got none")
-    rows = []
-    for config in configs:
-        result = dynamic_perplexity(
-            model, head, config, first_context=first_context, statistics=statistics, cache=cache
-        )
-        rows.append((config, result))
+    found = dict(known or {})
+    rows: list[tuple[DynamicConfig, Perplexity]] = []
+    combinations = len({base.learning_rate, *learning_rates}) + len({base.decay, *decays}) - 1
+
+    def told(done: int, total: int) -> None:
         if progress is not None:
-            progress(len(rows), len(configs))
+            progress(len(rows) * total + done, combinations * total)
+
+    def try_all(configs: Iterable[DynamicConfig]) -> None:
+        for config in dict.fromkeys(configs):
+            if config not in found:
+                found[config] = dynamic_perplexity(
+                    model, head, config, first_context=first_context, statistics=statistics, cache=cache, progress=told
+                )
+                if keep is not None:
+                    keep(config, found[config])
+            rows.append((config, found[config]))
+
+    try_all(dataclasses.replace(base, learning_rate=rate) for rate in (base.learning_rate, *learning_rates))
+    best = Search(tuple(rows)).best
+    try_all(dataclasses.replace(best, decay=decay) for decay in decays if decay != best.decay)
     return Search(tuple(rows))
 
 

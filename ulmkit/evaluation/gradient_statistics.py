@@ -3,6 +3,7 @@
 Source: Krause, Kahembwe, Murray & Renals 2018, "Dynamic evaluation of neural sequence models", arXiv:1709.07432.
 """
 
+import hashlib
 import itertools
 import os
 from collections.abc import Iterable, Mapping
@@ -23,24 +24,26 @@ from ulmkit.text.batches import LanguageModelBatch
 
 @dataclass(frozen=True, eq=False)
 class GradientStatistics:
-    """Attributes: mean_square: MS_g by parameter name, in the parameter's shape; batches: that it was averaged over."""
+    """Attributes: mean_square: MS_g by parameter name, in the parameter's shape; batches: that it was averaged over;
+    origin: a fingerprint of what it was computed from, "" if that is not known."""
 
     mean_square: dict[str, Tensor]
     batches: int
+    origin: str = ""
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a safetensors file. Raises: FolderError if it cannot be written."""
         tensors = {name: tensor.cpu() for name, tensor in self.mean_square.items()}
         with atomic_write(path, "wb") as file:
-            file.write(save(tensors, {"batches": str(self.batches)}))
+            file.write(save(tensors, {"batches": str(self.batches), "origin": self.origin}))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "GradientStatistics":
         """Read what `save` wrote. Raises: FolderError if the file is missing or another."""
         try:
             with safe_open(path, framework="pt") as file:
-                batches = int(file.metadata()["batches"])
-            return cls(load_file(path), batches)
+                batches, origin = int(file.metadata()["batches"]), file.metadata().get("origin", "")
+            return cls(load_file(path), batches, origin)
         except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
             raise FolderError(
                 f"{os.fspath(path)}: expected gradient statistics, got {error!r}; compute them anew"
@@ -89,6 +92,15 @@ def gradient_statistics(
         raise DataError("batches: expected at least one, got none; take more text or fewer rows")
     torch._foreach_div_(sums, count)
     return GradientStatistics(dict(zip(learner.values, sums, strict=True)), count)
+
+
+def weights_fingerprint(model: AWDLSTMLanguageModel) -> str:
+    """A name for a model's parameters, the same for the same values."""
+    digest = hashlib.sha256()
+    for name, value in named_values(model).items():
+        digest.update(f"{name} {list(value.shape)} {value.dtype}".encode())
+        digest.update(value.cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def rms_norm(mean_square: Mapping[str, Tensor]) -> dict[str, Tensor]:

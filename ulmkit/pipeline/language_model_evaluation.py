@@ -2,13 +2,16 @@
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ulmkit.config import check_choice, check_positive, to_dict
-from ulmkit.errors import ConfigError
+from ulmkit.errors import ConfigError, DataError
 from ulmkit.evaluation import (
+    DYNAMIC_PTB,
     CacheConfig,
     DynamicConfig,
     GradientStatistics,
@@ -19,8 +22,11 @@ from ulmkit.evaluation import (
     gradient_statistics,
     perplexity,
     search_cache,
+    search_dynamic,
+    weights_fingerprint,
 )
 from ulmkit.evaluation.figures import json_safe, text_table
+from ulmkit.files import fingerprint
 from ulmkit.hub import LanguageModelParts
 from ulmkit.text import EncodedCorpus, TokenStream
 from ulmkit.text.batches import LanguageModelBatches
@@ -71,7 +77,7 @@ def evaluate_language_model(
     split: str | None,
     *,
     cache: CacheConfig | bool = False,
-    dynamic: DynamicConfig | None = None,
+    dynamic: DynamicConfig | bool = False,
     statistics: GradientStatistics | str | os.PathLike[str] | None = None,
     search_tokens: int = 30_000,
     statistics_batches: int = 200,
@@ -83,16 +89,18 @@ def evaluate_language_model(
     Args:
         corpus: encoded with the model's vocabulary. split: which part, None for all of it.
         cache: hyperparameters of a continuous cache; True searches them on the first validation tokens.
-        dynamic: hyperparameters of dynamic evaluation.
+        dynamic: hyperparameters of dynamic evaluation; True searches learning rate and decay likewise, beginning with
+            those of DYNAMIC_PTB: eleven evaluations of the search's tokens.
         statistics: for it; None computes them on the training part; a file is read if it is there, else written.
         search_tokens: validation tokens to search on. statistics_batches: batches for statistics, at most.
         only: which results to compute, of WAYS; None: all that there are hyperparameters for.
-    Raises: ConfigError where a search has no validation part or statistics no training part, and where `only` names a
-        result that there are no hyperparameters for; as `perplexity`.
+    Raises: ConfigError where a search has no validation part or statistics no training part, where a file holds the
+        statistics of something else, and where `only` names a result that there are no hyperparameters for; as
+        `perplexity`.
     """
     check_positive("search_tokens", search_tokens)
     check_positive("statistics_batches", statistics_batches)
-    wanted = _wanted(only, cache is not False, dynamic is not None)
+    wanted = _wanted(only, cache is not False, dynamic is not False)
     rows = corpus.rows(split)
     stream = _stream(parts, corpus, None if split is None else (split,))
     context = first_context(parts.vocabulary)
@@ -108,14 +116,23 @@ def evaluate_language_model(
     results = {}
     if "plain" in wanted:
         results["plain"] = perplexity(parts.model, stream, progress=told("plain"), **options)
-    if cache is True:
-        cache = _searched(parts, corpus, context, search_tokens, told("search of the cache's values"))
+    with_cache = not wanted.isdisjoint(("cache", "dynamic + cache"))
+    with_dynamic = not wanted.isdisjoint(("dynamic", "dynamic + cache"))
+    if cache is True and with_cache:
+        head, tell = _search_text(parts, corpus, search_tokens, "the cache's"), told("search of the cache's values")
+        cache = search_cache(parts.model, head, first_context=context, progress=tell).best
     if isinstance(cache, CacheConfig) and "cache" in wanted:
         results["cache"] = cache_perplexity(parts.model, stream, cache, progress=told("cache"), **options)
-    if dynamic is not None and not wanted.isdisjoint(("dynamic", "dynamic + cache")):
+    if dynamic is not False and with_dynamic:
         keep_freed_memory()
-        found = _statistics(parts, corpus, dynamic, statistics, statistics_batches)
-        possible = {"dynamic": None, "dynamic + cache": cache or None}
+        base = DYNAMIC_PTB if dynamic is True else dynamic
+        found = _statistics(parts, corpus, base, statistics, statistics_batches)
+        if dynamic is True:
+            head = _search_text(parts, corpus, search_tokens, "dynamic evaluation's")
+            tell = told("search of dynamic evaluation's values")
+            dynamic = search_dynamic(parts.model, head, base, first_context=context, statistics=found,
+                                     tokens=search_tokens, progress=tell).best  # fmt: skip
+        possible = {"dynamic": None, "dynamic + cache": cache if isinstance(cache, CacheConfig) else None}
         caches = {name: mixed for name, mixed in possible.items() if name in wanted}
         both = dynamic_perplexities(
             parts.model,
@@ -127,7 +144,11 @@ def evaluate_language_model(
             **options,
         )
         results |= dict(zip(caches, both, strict=True))
-    return LanguageModelEvaluation(results, cache or None, dynamic)
+    return LanguageModelEvaluation(
+        results,
+        cache if isinstance(cache, CacheConfig) else None,
+        dynamic if isinstance(dynamic, DynamicConfig) else None,
+    )
 
 
 def _wanted(only: Sequence[str] | None, with_cache: bool, with_dynamic: bool) -> set[str]:
@@ -146,11 +167,22 @@ def training_statistics(
 ) -> GradientStatistics:
     """`gradient_statistics` of a corpus's training part, from `batches` batches of 100 rows at most.
 
-    Raises: ConfigError if the corpus has no training part.
+    Raises: ConfigError if the corpus has no training part; DataError if that has no more than 100 tokens.
     """
     stream = _stream(parts, corpus, _present(corpus, TRAINING_SPLITS, "a training part for gradient statistics"))
+    if len(stream) <= STATISTICS_ROWS:
+        raise DataError(
+            f"{corpus.folder}: expected more than {STATISTICS_ROWS} tokens to train on for gradient statistics, got "
+            f"{len(stream)}; dynamic evaluation needs the text that the model was trained on"
+        )
     windows = LanguageModelBatches(stream, STATISTICS_ROWS, segment_steps)
-    return gradient_statistics(parts.model, windows.epoch(0), max_batches=batches)
+    found = gradient_statistics(parts.model, windows.epoch(0), max_batches=batches)
+    return replace(found, origin=_origin(parts, corpus, batches, segment_steps))
+
+
+def _origin(parts: LanguageModelParts, corpus: EncodedCorpus, batches: int, segment_steps: int) -> str:
+    """What `training_statistics` depends on."""
+    return fingerprint(weights_fingerprint(parts.model), corpus.facts["fingerprint"], batches, segment_steps)
 
 
 def _statistics(
@@ -163,23 +195,22 @@ def _statistics(
     if isinstance(given, GradientStatistics) or dynamic.rule == "sgd":
         return given if isinstance(given, GradientStatistics) else None
     if given is not None and Path(given).exists():
-        return GradientStatistics.load(given)
+        found = GradientStatistics.load(given)
+        if found.origin != _origin(parts, corpus, batches, dynamic.segment_steps):
+            raise ConfigError(
+                f"{os.fspath(given)}: holds gradient statistics of another model or text, or of other batches; give "
+                "another file, or remove this one"
+            )
+        return found
     found = training_statistics(parts, corpus, batches, dynamic.segment_steps)
     if given is not None:
         found.save(given)
     return found
 
 
-def _searched(
-    parts: LanguageModelParts,
-    corpus: EncodedCorpus,
-    context: int,
-    tokens: int,
-    progress: Callable[[int, int], None] | None,
-) -> CacheConfig:
-    stream = _stream(parts, corpus, _present(corpus, ("valid",), "a validation part to search the cache's values on"))
-    head = stream.read(0, min(tokens, len(stream)))
-    return search_cache(parts.model, head, first_context=context, progress=progress).best
+def _search_text(parts: LanguageModelParts, corpus: EncodedCorpus, tokens: int, what: str) -> np.ndarray:
+    stream = _stream(parts, corpus, _present(corpus, ("valid",), f"a validation part to search {what} values on"))
+    return stream.read(0, min(tokens, len(stream)))
 
 
 def _stream(parts: LanguageModelParts, corpus: EncodedCorpus, splits: Sequence[str] | None) -> TokenStream:

@@ -200,6 +200,7 @@ def _train(
         patience=recipe.patience,
         patience_rule=recipe.patience_rule,
         identity=identity,
+        before=figures.get("before training"),
     )
     figures["after training"] = last_validation(result, run, recipe.patience)
     facts = {

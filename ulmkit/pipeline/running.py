@@ -128,10 +128,12 @@ def run_stage(
     patience: int | None = None,
     patience_rule: str = "best",
     identity: Mapping[str, Any] | None = None,
+    before: Mapping[str, float] | None = None,
 ) -> TrainingResult:
     """Train a task through its phases with these options; with patience the best weights are kept.
 
     Args: identity: what must be the same for the stage to go on from a checkpoint, see `stage_identity`.
+        before: a validation of what the stage begins with, which may stay the best.
     """
     config = TrainerConfig(
         optimizer=optimizer,
@@ -140,15 +142,21 @@ def run_stage(
         validate_every=options.validations,
         patience=patience,
         patience_rule=patience_rule,
-        restore_best=options.restore_best or patience is not None,
+        restore_best=keeps_best(options, patience),
         tensorboard=options.tensorboard,
         checkpoint_every=None if options.folder is None else Budget(minutes=5),
         log_every_steps=10,
         seed=options.seed,
     )
     folder = None if options.folder is None else Path(options.folder)
-    trainer = Trainer(task, config, phases, folder, options.progress, world=options.world, identity=identity)
+    world = options.world
+    trainer = Trainer(task, config, phases, folder, options.progress, world=world, identity=identity, before=before)
     return trainer.fit(options.resume)
+
+
+def keeps_best(options: RunOptions, patience: int | None) -> bool:
+    """Whether a stage ends with the best weights seen rather than the last."""
+    return options.restore_best or patience is not None
 
 
 def stage_identity(
@@ -166,7 +174,7 @@ def stage_identity(
 
 def last_validation(result: TrainingResult, options: RunOptions, patience: int | None = None) -> dict[str, float]:
     """The figures of the weights that `run_stage` left the model with."""
-    if options.restore_best or patience is not None:
+    if keeps_best(options, patience):
         return {name: value for name, value in (result.best_metrics or {}).items() if math.isfinite(value)}
     row = [row for row in result.history if row["kind"] == "validation"][-1]
     return {
@@ -244,6 +252,8 @@ def training_facts(result: TrainingResult, recipe: Any, budget: Budget, options:
         "minutes": round(result.seconds / 60.0, 2),
         "tokens_per_second": round(result.tokens / result.seconds) if result.seconds > 0 else None,
         "stopped_because": result.stopped_because,
+        **({"weights_of_step": result.best_step} if keeps_best(options, recipe.patience) else {}),
+        **({} if result.averaged_steps is None else {"averaged_steps": result.averaged_steps}),
         "seed": options.seed,
         **_placement(options),
         "machine": f"{platform.machine()}, {os.cpu_count()} processors, {torch.get_num_threads()} threads{processes}",

@@ -70,11 +70,16 @@ def tidy(axes: "Axes", grid: Literal["x", "y", "both"]) -> None:
     axes.yaxis.label.set(color=TEXT, fontsize=10)
 
 
+def check_plot_path(path: str | os.PathLike[str]) -> None:
+    """Raise ConfigError unless the file's suffix names a format that figures can have."""
+    check_choice("format", _format(path), _FORMATS)
+
+
 def new_figure(path: str | os.PathLike[str], width: float, height: float) -> "Figure":
     """An empty figure, sizes in inches. The path is checked here, before anything is drawn."""
     from matplotlib.figure import Figure
 
-    check_choice("format", _format(path), _FORMATS)
+    check_plot_path(path)
     return Figure(figsize=(width, height), layout="constrained", facecolor="white")
 
 

@@ -15,7 +15,8 @@ def is_non_monotone(costs: Sequence[float], cost: float, window: int) -> bool:
     t > n  and  v > min(logs[0], ..., logs[t - n - 1])
 
     Args: costs: logs, of the t validations before, lower is better. cost: v. window: n, at least 0.
-    Source: Merity, Keskar & Socher 2017, arXiv:1708.02182, section 3, algorithm 1.
+    Source: Merity, Keskar & Socher, ICLR 2018, section 3, algorithm 1, and their code. arXiv:1708.02182 prints the
+        minimum of the last n instead, by their word a misprint (salesforce/awd-lstm-lm, issue 13).
     """
     early = costs[: len(costs) - window] if len(costs) > window else []
     return any(cost > former for former in early)
@@ -26,7 +27,8 @@ class WeightAverage:
 
     w = sum of w_i from i = T to k, over k - T + 1
 
-    Training goes on from the last weights; validation and the result take the mean.
+    Training goes on from the last weights; validation and the result take the mean. T is the first step after the
+    trigger.
 
     Args: weights: all of a model, by name, and its buffers of floats. window: n of `is_non_monotone`, the trigger
         (NT-ASGD); None to average from the first step (plain ASGD).
@@ -40,11 +42,13 @@ class WeightAverage:
         self.costs: list[float] = []
         self.is_triggered = window is None
 
-    def observe(self, cost: float) -> None:
-        """Take the value of a validation, lower is better; it may be the trigger."""
-        if not self.is_triggered and self._window is not None:
-            self.is_triggered = is_non_monotone(self.costs, cost, self._window)
-            self.costs.append(cost)
+    def observe(self, cost: float) -> bool:
+        """Take the value of a validation, lower is better. Returns: whether it is the trigger."""
+        if self.is_triggered or self._window is None:
+            return False
+        self.is_triggered = is_non_monotone(self.costs, cost, self._window)
+        self.costs.append(cost)
+        return self.is_triggered
 
     @torch.no_grad()
     def update(self) -> None:

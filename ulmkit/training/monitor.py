@@ -96,11 +96,18 @@ class Monitor:
             raise ConfigError(f"monitor: there is no metric {name!r}; {did_you_mean(name, metrics)}")
         return self._sign * float(metrics[name])
 
+    def begin_with(self, metrics: Mapping[str, float], model: nn.Module, save: bool) -> None:
+        """Keep the model's weights, with which training begins, as the best so far; patience does not count them.
+
+        Args: as `watch`. Raises: ConfigError if the metric to watch is not among them.
+        """
+        self._take_if_best(self._sign * self.cost(metrics), metrics, 0, model, save)
+
     def watch(self, metrics: Mapping[str, float], step: int, model: nn.Module, save: bool) -> bool:
         """Take the metrics of a validation; keep the model's weights if they are the best.
 
         Args: save: whether this rank writes files.
-        Returns: whether they are better than all before.
+        Returns: whether they are kept.
         Raises: ConfigError if the metric to watch is not among them.
         """
         cost = self.cost(metrics)
@@ -110,9 +117,15 @@ class Monitor:
             self._worse_in_a_row += 1
             return False
         self._to_beat, self._worse_in_a_row = value, 0
-        if self.best is None or not self._is_better(self.best.value, value):
-            self.best = Best(value, step, {key: float(metric) for key, metric in metrics.items()})
-            self._keep(self.best, model, save)
+        return self._take_if_best(value, metrics, step, model, save)
+
+    def _take_if_best(
+        self, value: float, metrics: Mapping[str, float], step: int, model: nn.Module, save: bool
+    ) -> bool:
+        if math.isnan(value) or (self.best is not None and self._is_better(self.best.value, value)):
+            return False
+        self.best = Best(value, step, {key: float(metric) for key, metric in metrics.items()})
+        self._keep(self.best, model, save)
         return True
 
     def _is_better(self, value: float, than: float | None) -> bool:

@@ -50,9 +50,10 @@ class Run:
         clock: Callable[[], float],
         world: World,
         identity: Mapping[str, Any] | None,
+        before: Mapping[str, float] | None,
     ) -> None:
         self.task, self.config, self.phases, self.folder = task, config, phases, folder
-        self.world = world
+        self.world, self._before = world, before
         self._rates = [phase.rates(len(task.groups)) for phase in phases]
         if len(task) < 1:
             raise ConfigError(f"task: expected at least one batch an epoch, got {len(task)}; is there any text?")
@@ -79,6 +80,8 @@ class Run:
             seed_everything(self.config.seed + self.world.rank)
         if self.world.is_first:
             self.monitor.forget_earlier_run()
+        if self._before is not None and self.config.restore_best:
+            self.monitor.begin_with(self._before, self.task.model, save=self.world.is_first)
         self.reporter.open(self.folder, [], 0, self.config.tensorboard)
 
     def resume(self, path: Path) -> None:
@@ -255,12 +258,13 @@ class Run:
             self.task.model.train()
         with self.runner.averaged():
             better = self.monitor.watch(metrics, self.state.step, self.task.model, save=self.world.is_first)
-        if self.runner.average is not None:
-            self.runner.average.observe(self.monitor.cost(metrics))
+        began_to_average = self.runner.average is not None and self.runner.average.observe(self.monitor.cost(metrics))
         if self.state.phase < len(self.phases):  # further on in a run bound to time, now that the cost is known
             self.state.run = self.world.from_first(self._position().run)
         self.state.validations, self.state.validated_step = self._count(self._validation), self.state.step
         self.reporter.validation_row(self._place(), metrics, better)
+        if began_to_average:
+            self.reporter.message(f"step {self.state.step:,}: no longer better; from now on the weights are averaged")
 
     def _stop_if(self, interrupted: bool) -> None:
         if interrupted:

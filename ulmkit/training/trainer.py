@@ -28,7 +28,8 @@ class TrainingResult:
     history: rows of the log (see TrainingLog). best_value, best_step, best_path: of the metric watched, None if
     nothing was validated (best_path also without a folder). best_metrics: all of that validation, whose row may be
     lost in a crash. stopped_because: "budget" or "patience". steps, epochs, tokens, seconds: of the whole run, all
-    its sessions. checkpoint: the last one, None without a folder.
+    its sessions. averaged_steps: that the weights are a mean of, 0 if it never began; None for optimizers without.
+    checkpoint: the last one, None without a folder.
     """
 
     history: list[Row]
@@ -41,6 +42,7 @@ class TrainingResult:
     epochs: float
     tokens: int
     seconds: float
+    averaged_steps: int | None
     checkpoint: Path | None
 
 
@@ -59,6 +61,7 @@ class Trainer:
         folder: of this run alone. progress: who is told how it goes (`make_progress()`), None for silence.
         clock: seconds, for tests. world: the ranks, from `join_world()`.
         identity: what else must be the same for a run to go on, as JSON values: the data's fingerprint, the recipe.
+        before: metrics of the weights that training begins with; with restore_best they stay unless they are bettered.
     Raises: ConfigError if the phases or the task's groups do not fit the model, budgets mix minutes and others, or
         the identity is not JSON.
     """
@@ -74,13 +77,14 @@ class Trainer:
         clock: Callable[[], float] = time.monotonic,
         world: World | None = None,
         identity: Mapping[str, Any] | None = None,
+        before: Mapping[str, float] | None = None,
     ) -> None:
         if not phases:
             raise ConfigError("phases: expected at least one, got none")
         self._task, self._progress = task, progress
         self._folder = None if folder is None else Path(folder)
         ranks = World() if world is None else world
-        self._new_run = lambda: Run(task, config, list(phases), self._folder, progress, clock, ranks, identity)
+        self._new_run = lambda: Run(task, config, list(phases), self._folder, progress, clock, ranks, identity, before)
         self._new_run()  # raises now what would be raised in fit
 
     def fit(self, resume: bool = False) -> TrainingResult:
@@ -157,5 +161,6 @@ def _result(run: Run) -> TrainingResult:
         epochs=run.epoch,
         tokens=run.state.tokens,
         seconds=run.watch.seconds,
+        averaged_steps=None if run.runner.average is None else run.runner.average.steps,
         checkpoint=run.checkpoint_path,
     )
