@@ -22,6 +22,11 @@ class PublishedRow:
     valid: float
     test: float
 
+    def printed(self) -> str:
+        """Both, with as many digits as were printed."""
+        digits = (1 if value == round(value, 1) else 2 for value in (self.valid, self.test))
+        return " / ".join(f"{value:.{count}f}" for value, count in zip((self.valid, self.test), digits, strict=True))
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunFacts:
@@ -81,7 +86,7 @@ def print_table(published: Sequence[PublishedRow], figures: Entries, facts: RunF
         key = (line.stage, line.way)
         mine = _of(figures, *key) if line.recipe == facts.recipe else {}
         seen |= {key} if mine else set()
-        cells.append((line.what, f"{line.valid:.1f} / {line.test:.1f}", _measured(mine, facts), _cost(mine, facts)))
+        cells.append((line.what, line.printed(), _measured(mine, facts), _cost(mine, facts)))
     for stage, way in dict.fromkeys((entry["stage"], entry["way"]) for entry in figures):
         if (stage, way) not in seen:
             mine = _of(figures, stage, way)
@@ -124,7 +129,7 @@ def _line(published: Sequence[PublishedRow], recipe: str, stage: str, way: str) 
 
 def _printed(published: Sequence[PublishedRow], recipe: str, stage: str, way: str) -> str:
     line = _line(published, recipe, stage, way)
-    return "-" if line is None else f"{line.valid:.1f} / {line.test:.1f}"
+    return "-" if line is None else line.printed()
 
 
 def _measured(mine: Mapping[str, Mapping[str, Any]], facts: RunFacts) -> str:

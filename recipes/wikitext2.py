@@ -1,11 +1,13 @@
 """WikiText-2, word level: an AWD-LSTM trained and judged, beside the published figures.
 
-    python recipes/wikitext2.py --data PLACE [--out FOLDER] [--recipe modern|readme|paper] [--minutes N | --epochs N]
-        [--first-stage] [--dropout FACTOR] [--seed N] [--threads N] [--device NAME] [--precision NAME]
-        [--evaluate plain cache dynamic both] [--search] [--test] [--json FILE] [--plot FILE] [--quick]
+    python recipes/wikitext2.py --data PLACE [--out FOLDER] [--recipe modern|readme|paper|qrnn|mos]
+        [--minutes N | --epochs N] [--first-stage] [--dropout FACTOR] [--seed N] [--threads N] [--device NAME]
+        [--precision NAME] [--evaluate plain cache dynamic both] [--search] [--test] [--json FILE] [--plot FILE]
+        [--quick]
 
-modern: AdamW in one cycle (`ulmkit.pipeline.MODERN_WIKITEXT2`). readme: the command of awd-lstm-lm's README, paper: the
-settings of Merity et al. 2017, arXiv:1708.02182; 750 epochs each, and as many at most of the second stage. Without
+modern: AdamW in one cycle (`ulmkit.pipeline.MODERN_WIKITEXT2`), 4 epochs. readme: the command of awd-lstm-lm's README,
+paper: the settings of Merity et al. 2017, arXiv:1708.02182; 750 epochs each, and as many at most of the second stage.
+qrnn: the README's command for QRNN layers. mos: mixture of softmaxes, Yang et al. 2018, arXiv:1711.03953. Without
 --minutes or --epochs each runs at full length. The same command goes on where it was stopped.
 """
 
@@ -14,8 +16,14 @@ from recipe_command import run_main
 from tables import PublishedRow
 from word_level import WordLevel, run_word_level
 
-from ulmkit.evaluation import CACHE_WIKITEXT2, DYNAMIC_WIKITEXT2
-from ulmkit.pipeline import AWD_LSTM_WIKITEXT2, AWD_LSTM_WIKITEXT2_PAPER, MODERN_WIKITEXT2
+from ulmkit.evaluation import CACHE_WIKITEXT2, DYNAMIC_WIKITEXT2, convert_printed
+from ulmkit.pipeline import (
+    AWD_LSTM_WIKITEXT2,
+    AWD_LSTM_WIKITEXT2_PAPER,
+    AWD_QRNN_WIKITEXT2,
+    MODERN_WIKITEXT2,
+    MOS_WIKITEXT2,
+)
 
 PUBLISHED = [
     PublishedRow(what=what, recipe=recipe, stage=stage, way=way, valid=valid, test=test)
@@ -27,14 +35,27 @@ PUBLISHED = [
         ("awd-lstm-lm README, fine-tuned", "readme", "tuning", "plain", 67.4, 64.7),
         ("awd-lstm-lm README + cache pointer", "readme", "tuning", "cache", 52.2, 50.6),
         ("AWD-LSTM + dynamic evaluation (Krause et al. 2018)", "readme", "tuning", "dynamic", 46.4, 44.3),
+        ("awd-lstm-lm README, QRNN, main stage", "qrnn", "main", "plain", 69.3, 66.8),
+        ("awd-lstm-lm README, QRNN, fine-tuned", "qrnn", "tuning", "plain", 68.5, 65.9),
+        ("awd-lstm-lm README, QRNN + cache pointer", "qrnn", "tuning", "cache", 53.6, 52.1),
+        ("MoS paper (Yang et al. 2018)", "mos", "tuning", "plain", 63.88, 61.45),
+        ("MoS paper + dynamic evaluation", "mos", "tuning", "dynamic", 42.41, 40.68),
     )
 ]
 
 TASK = WordLevel(
     corpus=WIKITEXT2,
-    recipes={"modern": MODERN_WIKITEXT2, "readme": AWD_LSTM_WIKITEXT2, "paper": AWD_LSTM_WIKITEXT2_PAPER},
-    caches=dict.fromkeys(("modern", "readme", "paper"), CACHE_WIKITEXT2),
-    dynamic=DYNAMIC_WIKITEXT2,
+    recipes={
+        "modern": MODERN_WIKITEXT2,
+        "readme": AWD_LSTM_WIKITEXT2,
+        "paper": AWD_LSTM_WIKITEXT2_PAPER,
+        "qrnn": AWD_QRNN_WIKITEXT2,
+        "mos": MOS_WIKITEXT2,
+    },
+    caches={},
+    other_caches=CACHE_WIKITEXT2,
+    dynamics={"mos": convert_printed(0.002, 0.02, 0.002, statistics_batches=4177, parameter_tensors=17)},
+    other_dynamics=DYNAMIC_WIKITEXT2,
     published=PUBLISHED,
 )
 

@@ -23,21 +23,24 @@ TUNING_SHARE = 0.25
 """Part of a budget in minutes that a published recipe's second stage gets."""
 
 WAYS = {"plain": "plain", "cache": "cache", "dynamic": "dynamic", "both": BOTH}
-_QUICK_SIZES = {"embedding_size": 32, "hidden_size": 48, "layers": 2}
-_QUICK_BATCHES = {"batch_size": 8, "bptt": 12}
+_QUICK_SIZES: dict[str, Any] = {"embedding_size": 32, "hidden_size": 48, "layers": 2, "last_hidden_size": None}
+_QUICK_BATCHES: dict[str, Any] = {"batch_size": 8, "bptt": 12}
 
 
 @dataclass(frozen=True, kw_only=True)
 class WordLevel:
     """A corpus and what is known of it.
 
-    recipes: by name. caches: hyperparameters of the cache for each recipe. published: rows of the table.
+    recipes: by name. caches, dynamics: hyperparameters of cache and dynamic evaluation for recipes that have their own,
+    and for all others. published: rows of the table.
     """
 
     corpus: PublishedCorpus
     recipes: Mapping[str, ModernRecipe | PublishedRecipe]
     caches: Mapping[str, CacheConfig]
-    dynamic: DynamicConfig
+    other_caches: CacheConfig
+    dynamics: Mapping[str, DynamicConfig]
+    other_dynamics: DynamicConfig
     published: Sequence[PublishedRow]
 
 
@@ -86,7 +89,7 @@ def plan_stages(
         budget = Budget(epochs=each) if minutes is None else Budget(minutes=minutes)
         return [Stage(name="main", recipe=recipe.main, budget=budget)]
     if minutes is None:
-        budgets = [Budget(epochs=each)] * 2
+        budgets = [Budget(epochs=each), Budget(epochs=min(each, recipe.tuning_epochs or each))]
     else:
         budgets = Budget(minutes=minutes).split([1.0 - TUNING_SHARE, TUNING_SHARE])
     named = zip(("main", "tuning"), (recipe.main, recipe.tuning), budgets, strict=True)
@@ -124,17 +127,11 @@ def _read_options(task: WordLevel, description: str | None, arguments: Sequence[
 
 
 def _smaller(recipe: ModernRecipe | PublishedRecipe) -> ModernRecipe | PublishedRecipe:
-    return _with_settings(replace(recipe, sizes=replace(recipe.sizes, **_QUICK_SIZES)), _QUICK_BATCHES)
-
-
-def _with_settings(
-    recipe: ModernRecipe | PublishedRecipe, settings: Mapping[str, Any]
-) -> ModernRecipe | PublishedRecipe:
-    """The recipe with other settings in all stages."""
-    stages = {"main": replace(recipe.main, **settings)}
+    sizes = replace(recipe.sizes, **_QUICK_SIZES, softmax_experts=min(3, recipe.sizes.softmax_experts))
+    stages = {"main": replace(recipe.main, **_QUICK_BATCHES)}
     if isinstance(recipe, PublishedRecipe):
-        stages["tuning"] = replace(recipe.tuning, **settings)
-    return replace(recipe, **stages)
+        stages["tuning"] = replace(recipe.tuning, **_QUICK_BATCHES)
+    return replace(recipe, sizes=sizes, **stages)
 
 
 def _judge(
@@ -150,8 +147,8 @@ def _judge(
         rows = {"valid": recipe.validation_batch_size, "test": recipe.test_batch_size}
     ways = Ways(
         names=[WAYS[name] for name in WAYS if name in options.evaluate],
-        cache=task.caches[options.recipe],
-        dynamic=task.dynamic,
+        cache=task.caches.get(options.recipe, task.other_caches),
+        dynamic=task.dynamics.get(options.recipe, task.other_dynamics),
         statistics_batches=options.statistics_batches,
         original_rows=rows,
     )

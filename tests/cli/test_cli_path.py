@@ -173,6 +173,26 @@ def test_evaluate_refuses_ways_that_do_not_go_together(path: Path) -> None:
     assert "published: expected it without --cache and --dynamic" in told.error
     told = ulmkit("evaluate", path / "classifier", path / "reviews", "--dynamic", status=2)
     assert "expected a folder of kind 'language_model'" in told.error
+    for options, expected in (
+        (("--search-tokens", 50), "--search-tokens: expected it with --cache or --dynamic-search alone"),
+        (("--cache", "--statistics", "here"), "--statistics: expected it with --dynamic of rule rms alone"),
+        (("--dynamic", "--dynamic-rule", "sgd"), "--dynamic-rule: expected it with --dynamic-values alone"),
+        (("--dynamic-search", "--dynamic-values", 1, 0, 1), "looks for what --dynamic-values gives"),
+        (("--dynamic-values", 1, 0, 1, "--dynamic-rule", "smg"), "rule: got 'smg'; did you mean 'sgd'"),
+        (("--dynamic-values", 1, 0, 1, "--segment-steps", 0), "segment_steps: expected a number above 0, got 0"),
+    ):
+        assert expected in ulmkit("evaluate", path / "tuned", path / "reviews", *options, status=2).error
+
+
+def test_dynamic_evaluation_by_the_other_rule_and_searched(path: Path, tmp_path: Path) -> None:
+    command = ("evaluate", path / "tuned", path / "reviews", "--split", "valid")
+    by_sgd = ("--dynamic-values", 0.05, 0.01, 1e-5, "--dynamic-rule", "sgd", "--segment-steps", 7)
+    ulmkit(*command, *by_sgd, "--json", tmp_path / "sgd.json")
+    assert _json(tmp_path / "sgd.json")["dynamic"] == {
+        "learning_rate": 0.05, "decay": 0.01, "epsilon": 1e-5, "segment_steps": 7, "rule": "sgd"
+    }  # fmt: skip
+    searched = ("--dynamic-search", "--search-tokens", 20, "--statistics-batches", 1)
+    assert "dynamic evaluation: learning_rate" in ulmkit(*command, *searched).out
 
 
 def test_score_and_generate(path: Path, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from word_level import plan_stages, run_word_level
 
 from ulmkit.errors import ConfigError, FolderError
 from ulmkit.files import read_json
-from ulmkit.pipeline import AWD_LSTM_PTB, AWD_LSTM_PTB_PAPER, MODERN_PTB
+from ulmkit.pipeline import AWD_LSTM_PTB, AWD_LSTM_PTB_PAPER, AWD_QRNN_PTB, MODERN_PTB
 from ulmkit.training import Budget
 
 EPOCHS = 5
@@ -189,6 +189,16 @@ def test_dropouts_are_multiplied_once(text: Path, tmp_path: Path):
         assert (encoder["weight_dropout"], encoder["hidden_dropout"]) == (0.25, 0.125)
 
 
+@pytest.mark.parametrize(("recipe", "tensors"), [("qrnn", 6), ("mos", 13)])
+def test_other_layers_and_softmaxes(recipe: str, tensors: int, text: Path, tmp_path: Path):
+    """Of two layers: a QRNN layer has two tensors beside embedding and bias, an LSTM's four, a mixture three."""
+    ptb("--data", text, "--out", tmp_path / "run", *SMALL, "--recipe", recipe, "--epochs", 1, "--first-stage",
+        "--evaluate", "plain", "dynamic", "--json", tmp_path / "found.json")  # fmt: skip
+    found = {entry["way"]: entry for entry in read_json(tmp_path / "found.json")["evaluation"]}
+    assert found["dynamic"]["perplexity"] < found["plain"]["perplexity"] < 60
+    assert len(load_file(tmp_path / "run" / "main" / "model.safetensors")) == tensors
+
+
 def test_a_search_that_is_stopped_goes_on(text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """What it has tried is kept."""
     import ulmkit.evaluation.dynamic_evaluation as dynamic_evaluation
@@ -219,6 +229,8 @@ def test_how_budgets_are_shared():
     assert [stage.budget for stage in plan_stages(AWD_LSTM_PTB, epochs=3)] == [Budget(epochs=3)] * 2
     assert [stage.budget for stage in plan_stages(MODERN_PTB)] == [Budget(epochs=MODERN_PTB.epochs)]
     assert [stage.recipe for stage in plan_stages(AWD_LSTM_PTB)] == [AWD_LSTM_PTB.main, AWD_LSTM_PTB.tuning]
+    assert [stage.budget.epochs for stage in plan_stages(AWD_QRNN_PTB)] == [550, 300]
+    assert [stage.budget.epochs for stage in plan_stages(AWD_QRNN_PTB, epochs=9)] == [9, 9]
 
 
 def test_a_mistake_is_told_in_one_line(text: Path, tmp_path: Path):

@@ -31,7 +31,7 @@ class LanguageModelRecipe:
         factor: rate of a layer group over that of the one below (discriminative fine-tuning).
         frozen_share: part of the budget, at the start, in which only embedding and decoder train.
         ar, tar: activation and temporal activation regularisation.
-        dropout_multiplier: on all dropouts of the model's config.
+        dropout_multiplier: on all dropouts of the model's config; when fine-tuning, on those that the base model has.
         input_gain: of a new model's first weights, see `draw_input_weights`; None for the published ones.
         patience: validations without a better value before a phase ends, None for never. patience_rule: see
             `TrainerConfig`.
