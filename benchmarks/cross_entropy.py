@@ -2,9 +2,9 @@
 
 Loss and all gradients of 2,800 rows of 400 features (40 streams of 70 steps) over vocabularies of PTB, WikiText-2 and
 general text, in fp32 and bf16, the weights fp32 parameters as in training. The peers are torch's
-`linear_cross_entropy` with its own chunking at its most accurate, where this torch has it, and plain `linear` and
-`cross_entropy`, which hold all logits. Beside the times stands how far each loss is from the one in float64 of the same
-numbers: torch's chunked one comes in the type of its input. Medians over turns.
+`linear_cross_entropy` with its own chunking, at its most accurate and as it comes, where this torch has it, and plain
+`linear` and `cross_entropy`, which hold all logits. Beside the times stands how far each loss is from the one in
+float64 of the same numbers: torch's chunked one comes in the type of its input. Medians over turns.
 
     python benchmarks/cross_entropy.py [--device DEVICE] [--repeats N] [--quick] [--json FILE]
 """
@@ -56,7 +56,8 @@ def compare(vocab_size: int, precision: str, dtype: torch.dtype, device: torch.d
     targets = zipf_ids(vocab_size, ROWS).to(device)
     losses: dict[str, Callable[[], Tensor]] = {"ulmkit": lambda: linear_cross_entropy(x, weight, bias, targets)}
     if hasattr(functional, "linear_cross_entropy"):
-        losses[CHUNKED] = partial(chunked, x, weight, bias, targets)
+        for policy in ("accurate", "auto"):
+            losses[f"{CHUNKED}, {policy}"] = partial(chunked, x, weight, bias, targets, policy)
     losses[WHOLE] = lambda: functional.cross_entropy(
         functional.linear(x, weight.to(dtype), bias.to(dtype)).float(), targets
     )
@@ -85,9 +86,9 @@ def compare(vocab_size: int, precision: str, dtype: torch.dtype, device: torch.d
     return rows
 
 
-def chunked(x: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
+def chunked(x: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, policy: str) -> Tensor:
     """torch's own, its weights cast as autocast would."""
-    options = torch.nn.LinearCrossEntropyOptions(acc_policy="accurate")
+    options = torch.nn.LinearCrossEntropyOptions(acc_policy=policy)
     low_weight, low_bias = weight.to(x.dtype), bias.to(x.dtype)
     return functional.linear_cross_entropy(x, low_weight, targets, linear_bias=low_bias, options=options)
 

@@ -112,6 +112,32 @@ def test_far_logits_and_not_a_number(dtype):
     assert nll[3].isnan()
 
 
+@pytest.mark.parametrize("banned", [range(64, 128), range(0, 130), range(3, 260)])
+def test_impossible_classes(dtype, banned):
+    """Whole blocks of classes at minus infinity, the first too: as in torch."""
+    x, weight, b, targets = problem(9, 20, 300, dtype)
+    bias = b.detach().clone()
+    bias[list(banned)] = -torch.inf
+    bias.requires_grad_()
+    targets = 260 + targets % 40
+    loss = linear_cross_entropy(x.to(dtype), weight, bias, targets, 300)
+    logits = x.double() @ weight[:300].double().T + bias[:300].double()
+    exact_loss = torch.nn.functional.cross_entropy(logits, targets)
+    torch.testing.assert_close(loss.double(), exact_loss, rtol=TOLERANCES[dtype], atol=1e-6)
+    found = torch.autograd.grad(loss, [x, weight, bias])
+    wanted = torch.autograd.grad(exact_loss, [x, weight, bias])
+    for a, b in zip(found, wanted, strict=True):
+        torch.testing.assert_close(a, b.float(), rtol=3 * TOLERANCES[dtype], atol=TOLERANCES[dtype] / 10)
+
+
+def test_not_a_number_among_impossible_classes(dtype):
+    x, weight = torch.ones(1, 1, dtype=dtype), torch.zeros(200, 1)
+    bias = torch.zeros(200)
+    bias[64:128] = -torch.inf
+    bias[100] = torch.nan
+    assert linear_nll(x, weight, bias, torch.tensor([0])).isnan().all()
+
+
 def test_strided_tensors(dtype):
     x, weight, b, targets = problem(40, 20, 30, dtype)
     x = x.detach().to(dtype)

@@ -124,7 +124,7 @@ def test_long_sequences_without_gradient(dtype):
         assert torch.equal(a, b)
 
 
-@pytest.mark.parametrize(("steps", "batch"), [(0, 3), (4, 3), (0, 0), (4, 0)])
+@pytest.mark.parametrize(("steps", "batch"), [(0, 3), (4, 3), (0, 0), (4, 0), (0, 17), (4, 64)])
 def test_no_steps_at_all(dtype, steps, batch):
     values = problem(steps, batch, 6, 20, dtype)
     outputs = fused(values, torch.zeros(batch, dtype=torch.int64), dtype=dtype)
@@ -194,6 +194,23 @@ def test_not_a_number_is_told_and_stays_in_its_sequence(dtype):
     assert y[:, [0, 1, 3]].isfinite().all()
 
 
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_infinity_is_what_it_is_for_torch(dtype, sign):
+    """Units are computed in groups, the last of which is not full: what is beyond it stays out of the others' sums."""
+    values = problem(4, 3, 6, 20, dtype)
+    broken = [values[0].detach().clone(), *(value.detach() for value in values[1:])]
+    broken[0][1, 2, 3] = sign * torch.inf
+    broken = [value.requires_grad_() for value in broken]
+    outputs, wanted = fused(broken, dtype=dtype), exact([value.double() for value in broken])
+    for a, b in zip(outputs, wanted, strict=True):
+        assert b.isfinite().all()
+        torch.testing.assert_close(a.double(), b, rtol=TOLERANCES[dtype], atol=TOLERANCES[dtype])
+    found = torch.autograd.grad(sum(output.float().sum() for output in outputs), broken)
+    expected = torch.autograd.grad(sum(output.sum() for output in wanted), broken)
+    for name, a, b in zip(NAMES, found, expected, strict=True):
+        assert torch.equal(a.isfinite(), b.isfinite()), name
+
+
 def test_two_passes_backward_over_one_pass_forward(dtype):
     values = problem(3, 4, 6, 20, dtype)
     y, _, _ = fused(values, dtype=dtype)
@@ -227,6 +244,28 @@ def test_some_path_runs_here():
         pytest.skip(f"the kernel library is {library}")
     assert "portable" in library.paths
     assert choose_backend("auto", CPU, torch.float32) == "fused"
+
+
+def test_plain_cpp_is_to_be_asked_for(monkeypatch):
+    """On processors that have nothing better it has not been compared with torch's own kernels."""
+    if isinstance(load_library(), str):
+        pytest.skip("the kernel library is not built")
+    monkeypatch.setitem(library_module.PATHS, torch.float32, ("portable",))
+    assert choose_backend("auto", CPU, torch.float32) == "torch"
+    assert choose_backend("fused", CPU, torch.float32) == "fused"
+    status = next(status for status in backend_statuses(CPU, torch.float32) if status.name == "fused")
+    assert (status.chosen, status.there) == (False, True)
+    assert "path portable; not compared with torch's" in status.reason
+
+
+def test_a_second_openmp_is_refused(monkeypatch):
+    """A library of another compiler would bring its own threads beside torch's."""
+    if isinstance(load_library(), str):
+        pytest.skip("the kernel library is not built")
+    runtimes = iter([{"libgomp.so.1"}, {"libgomp.so.1", "libomp.so.5"}])
+    monkeypatch.setattr(library_module, "_openmp_runtimes", lambda: next(runtimes))
+    expected = "not used: it was built for another OpenMP (libomp.so.5) than torch's (libgomp.so.1); build it with GCC"
+    assert load_library.__wrapped__() == expected
 
 
 def test_without_the_library(monkeypatch):

@@ -201,6 +201,9 @@ def test_wrong_shapes_are_named():
         run({**values, "h0": values["h0"][:2]}, "torch")
     with pytest.raises(ConfigError, match=r"lengths: expected \(3,\), got \(2,\)"):
         run(values, "torch", torch.tensor([1, 2]))
+    for lengths in ([1, 2, 3], [1, -1, 2]):
+        with pytest.raises(ConfigError, match=rf"lengths: expected 0 to 2, got {min(lengths)} to {max(lengths)}"):
+            run(values, "reference", torch.tensor(lengths))
     with pytest.raises(ConfigError, match=r"pack: expected w_ih \(4H, E\).*got \(20, 4\) and \(19, 5\)"):
         pack(values["w_ih"], values["w_hh"][:19])
     with pytest.raises(ConfigError, match=r"keep_bits: expected shape \(20, 1\), got \(20, 2\)"):

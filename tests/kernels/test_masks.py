@@ -28,6 +28,11 @@ def test_share_of_kept_weights(dropout):
     assert abs(kept - (1.0 - dropout)) < five_sigma
 
 
+def test_nearly_all_weights_dropped():
+    """A probability that rounds to 0."""
+    assert not draw_keep_bits(4, 20, 0.9999999).any()
+
+
 def test_bits_are_independent():
     bits = draw_keep_bits(2000, 64, 0.3, generator=torch.Generator().manual_seed(0))
     keep = unpack_keep_bits(bits, 64).double() - 0.7

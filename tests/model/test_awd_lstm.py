@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -6,6 +8,7 @@ from torch.nn import functional
 from ulmkit.errors import ConfigError
 from ulmkit.model.awd_lstm import AWDLSTM, AWDLSTMConfig
 from ulmkit.model.dropout import embedding_dropout_mask, locked_dropout_mask
+from ulmkit.training.optimizers import OptimizerConfig, make_optimizer, set_rates
 
 NO_DROPOUT = {f"{name}_dropout": 0.0 for name in ("embedding", "input", "hidden", "output", "weight")}
 
@@ -178,3 +181,26 @@ def test_masks_keep_the_expectation_and_their_axis():
     words = embedding_dropout_mask(20_000, 0.1, like=like, generator=generator)
     assert words.shape == (20_000,)
     assert words.mean() == pytest.approx(1.0, abs=0.02)
+
+
+@pytest.mark.parametrize("name", ["adamw", "sgd", "torch's own"])
+def test_weights_are_laid_out_anew_after_a_fused_step(name):
+    """Whose changes torch does not count on CPUs; with a look at the model between the gradients and the step."""
+    model = encoder().float().eval()
+    parameters = list(model.parameters())
+    if name == "torch's own":
+        optimizer = torch.optim.AdamW(parameters, lr=0.1, fused=True)
+    else:
+        optimizer = make_optimizer([parameters], OptimizerConfig(name=name), [0.1])
+        set_rates(optimizer, [0.1], None, OptimizerConfig(name=name))
+    with torch.no_grad():
+        before = model(ids()).raw
+    model(ids()).raw.square().sum().backward()
+    if name != "torch's own":
+        with torch.no_grad():
+            assert torch.equal(model(ids()).raw, before)
+    optimizer.step()
+    with torch.no_grad():
+        after, anew = model(ids()).raw, copy.deepcopy(model)(ids()).raw
+    assert not torch.equal(after, before)
+    assert torch.equal(after, anew)

@@ -1,9 +1,10 @@
-"""The published recipes: the settings as printed, and that training with one runs, stops and goes on."""
+"""The published recipes: the settings as printed, and that training with one runs and keeps the best."""
 
 from dataclasses import replace
 
 import pytest
 import tiny
+import torch
 
 from ulmkit import LanguageModel, RunOptions
 from ulmkit.pipeline import (
@@ -104,3 +105,21 @@ def test_both_stages_run_and_learn():
     )
     assert first < 6
     assert second <= first
+
+
+def test_a_second_stage_that_makes_it_worse_leaves_the_first():
+    """As in the original, which keeps what it loaded until a validation is better."""
+    recipe, run = AWD_LSTM_PTB, RunOptions(precision="fp32", validations=3, restore_best=True)
+    options = {"data_options": tiny.WORDS, "run": run}
+    small = {"batch_size": 8, "bptt": 12, "dropout_multiplier": 0.1}
+    sizes = replace(recipe.sizes, embedding_size=32, hidden_size=48, layers=2)
+    steady = replace(recipe.main, optimizer=replace(recipe.main.optimizer, name="sgd"), peak_rate=20.0, **small)
+    main = LanguageModel.pretrain(tiny.reviews(), steps=60, sizes=sizes, recipe=steady, **options)
+    wild = replace(recipe.tuning, peak_rate=400.0, **small)
+    tuned = main.finetune(tiny.reviews(), steps=12, recipe=wild, **options).parts
+    assert tuned.facts["weights_of_step"] == 0
+    assert tuned.facts["averaged_steps"] == 12
+    found = {name: facts["perplexity"] for name, facts in tuned.facts["figures"].items()}
+    assert len(set(found.values())) == 1, found
+    for name, value in main.parts.model.state_dict().items():
+        assert torch.equal(tuned.model.state_dict()[name], value), name

@@ -234,6 +234,23 @@ def test_best_weights(tmp_path, with_folder):
         assert validation_rows(result)[2]["valid_score"] is None
 
 
+@pytest.mark.parametrize("with_folder", [True, False])
+@pytest.mark.parametrize(("before", "best_step"), [(3.5, 0), (4.5, 2)])
+def test_the_first_weights_stay_unless_they_are_bettered(tmp_path, with_folder, before, best_step):
+    """And patience does not count them: without a better value than theirs the run goes on."""
+    task, config, weights = scripted([5, 4, 4.2, 6], restore_best=True, patience=3)
+    weights.insert(0, task.weights())
+    folder = tmp_path if with_folder else None
+    metrics = {"first": 0.0, "score": before}
+    result = Trainer(task, config, one_phase(4), folder, before=metrics).fit()
+    assert (result.steps, result.best_step, result.best_value) == (4, best_step, min(before, 4))
+    assert torch.equal(task.weights(), weights[best_step])
+    if with_folder:
+        again = ToyTask()
+        assert Trainer(again, config, one_phase(4), folder, before=metrics).fit(resume=True).best_step == best_step
+        assert torch.equal(again.weights(), weights[best_step])
+
+
 def test_last_weights_without_restore_best(tmp_path):
     task, config, weights = scripted([5, 3, 4])
     result = Trainer(task, config, one_phase(3), tmp_path).fit()

@@ -54,7 +54,9 @@ def choose_backend(backend: str, device: torch.device, dtype: torch.dtype) -> st
         raise ConfigError(f"backend: 'fused' {reason}; use backend='auto'")
     if backend != "auto":
         return backend
-    if fused is not None and device.type == "cpu":  # those for GPUs have not been run on one: they are to be asked for
+    # Kernels for GPUs have not been run on one, and plain C++ has not been compared with torch's own on processors that
+    # have nothing better: both are to be asked for.
+    if fused not in (None, "portable") and device.type == "cpu":
         return "fused"
     return "stepwise" if low_precision_cpu else "torch"
 
@@ -110,12 +112,16 @@ def backend_statuses(device: torch.device, dtype: torch.dtype) -> list[BackendSt
         ("cpu", False): "torch's oneDNN kernels",
         ("cpu", True): "torch's oneDNN kernels: not in bf16, where their gradients are wrong",
     }.get((device.type, dtype == torch.bfloat16), "torch's cuDNN kernels")
-    asked_for = "; not yet run on a GPU, so it is to be asked for" if device.type == "cuda" else ""
+    path, reason = _fused_path(device, dtype)
+    if device.type == "cuda":
+        reason += "; not yet run on a GPU, so it is to be asked for"
+    elif path == "portable":
+        reason += "; not compared with torch's on processors like this one, so it is to be asked for"
     reasons = {
-        "fused": _fused_path(device, dtype)[1] + asked_for,
+        "fused": reason,
         "torch": torch_reason,
         "stepwise": "a product a time step and a backward of our own: bf16 on CPUs without fused kernels",
         "reference": "the formula as a plain loop: for tests",
     }
-    there = {"fused": _fused_path(device, dtype)[0] is not None}
+    there = {"fused": path is not None}
     return [BackendStatus(name, name == chosen, there.get(name, True), reasons[name]) for name in BACKENDS]

@@ -37,12 +37,12 @@ def draw_keep_bits(
     check_probability("weight_dropout", dropout)
     shape = (rows, (columns + 7) // 8)
     keep = round((1.0 - dropout) * (1 << _PROBABILITY_BITS))
-    if keep == 1 << _PROBABILITY_BITS:
-        return torch.full(shape, 255, dtype=torch.uint8, device=device)
-    if keep > 0 and fused_on_gpu(torch.device(device), torch.float32, backend):
+    if keep in (0, 1 << _PROBABILITY_BITS):
+        return torch.full(shape, 255 if keep else 0, dtype=torch.uint8, device=device)
+    if fused_on_gpu(torch.device(device), torch.float32, backend):
         return keep_bits(shape[0] * shape[1], keep, device, generator).view(shape)
     path, _ = choose_path(torch.float32)
-    if torch.device(device).type == "cpu" and path is not None and keep > 0:
+    if torch.device(device).type == "cpu" and path is not None:
         seed = int(torch.empty((), dtype=torch.int64).random_(generator=generator))
         bits = torch.empty(shape, dtype=torch.uint8)
         library().keep_bits(path, seed, keep, bits)

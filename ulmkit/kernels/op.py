@@ -126,7 +126,7 @@ def lstm(
     Returns:
         y: (T, B, H) in the packed weights' type, zero at steps beyond a sequence's length.
         h_n, c_n: (B, H) in h0's type, states after each sequence's last valid step.
-    Raises: ConfigError for shapes that do not fit, naming them.
+    Raises: ConfigError for shapes that do not fit, naming them, and for lengths beyond T (on CPUs).
     Source: `ulmkit.kernels.reference.lstm` has the formula.
     """
     _check_shapes(x, h0, c0, packed, bias, lengths)
@@ -168,6 +168,10 @@ def _check_shapes(
     ):
         if tensor is not None and tuple(tensor.shape) != shape:
             raise ConfigError(f"{name}: expected {shape}, got {tuple(tensor.shape)}")
+    if lengths is not None and lengths.device.type == "cpu" and len(lengths):  # a look at a GPU's would wait for it
+        shortest, longest = lengths.aminmax()
+        if shortest < 0 or longest > x.shape[0]:
+            raise ConfigError(f"lengths: expected 0 to {x.shape[0]}, got {int(shortest)} to {int(longest)}")
     for name, tensor in (("x", x), ("h0", h0), ("c0", c0), ("bias", bias), ("lengths", lengths)):
         if tensor is not None and tensor.device != packed.w_hh.device:
             raise ConfigError(f"{name}: expected a tensor on {packed.w_hh.device}, got one on {tensor.device}")

@@ -208,13 +208,14 @@ class AWDLSTM(nn.Module):
     def prepare(self, batch_size: int, generator: torch.Generator | None = None) -> Prepared:
         """Draw the dropout masks of one pass (when training) and lay the weights out.
 
-        In evaluation mode without gradients the weights are laid out once, and again only after they have changed (by
-        torch's operations, not through `.data`).
+        In evaluation mode without gradients the weights are laid out once, and again only after they have changed: by
+        torch's operations, not through `.data`, or by an optimizer after a pass with gradients.
 
         Args: batch_size: B of the sequences that follow. generator: source of randomness, None for torch's own.
         """
         weights = [*self.parameters(), *self.buffers()]
         if self.training or torch.is_grad_enabled() or any(tensor.is_inference() for tensor in weights):
+            self._laid_out = None  # an optimizer that follows need not count what it changes: torch's fused ones do not
             return self._prepare(batch_size, generator)
         key = self.precision, self.backend, [(tensor.data_ptr(), tensor._version) for tensor in weights]
         found = self._laid_out

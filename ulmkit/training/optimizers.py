@@ -106,10 +106,21 @@ def make_optimizer(
         for level, (parameters, rate) in enumerate(zip(groups, rates, strict=True))
     ]
     fused = all(p.device.type in ("cpu", "cuda") for parameters in groups for p in parameters)
+    optimizer: torch.optim.Optimizer
     if config.name != "adamw":
-        return SGD(parameter_groups, lr=0.0, momentum=config.momentum, fused=fused)
-    adam = torch.optim.AdamW if config.decay == "decoupled" else torch.optim.Adam
-    return adam(parameter_groups, lr=0.0, betas=config.betas, eps=config.eps, fused=fused)
+        optimizer = SGD(parameter_groups, lr=0.0, momentum=config.momentum, fused=fused)
+    else:
+        adam = torch.optim.AdamW if config.decay == "decoupled" else torch.optim.Adam
+        optimizer = adam(parameter_groups, lr=0.0, betas=config.betas, eps=config.eps, fused=fused)
+    if fused:
+        optimizer.register_step_post_hook(_count_changes)
+    return optimizer
+
+
+def _count_changes(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+    """Tell autograd that the parameters have changed in place, which torch's fused steps on CPUs leave out."""
+    for group in optimizer.param_groups:
+        torch.autograd.graph.increment_version([p for p in group["params"] if p.grad is not None])
 
 
 def set_rates(

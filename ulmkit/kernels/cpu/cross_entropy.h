@@ -130,18 +130,22 @@ private:
         for (int64_t n = 1; n < 4; ++n) top = l[n] > top ? l[n] : top;
         float high = top[0];
         for (int64_t lane = 1; lane < width; ++lane) high = top[lane] > high ? top[lane] : high;
+        const bool has_none = high == -__builtin_inff();  // all of them are impossible
         Floats total{};
         const int64_t part = c % strip;
         Element* held = task_.dx == nullptr ? nullptr : held_row(c / strip, row_of_block) + part;
         for (int64_t n = 0; n < 4; ++n) {
-            const Floats e = exp_of_negative(l[n] - high);
+            const Floats e = exp_of_negative(has_none ? l[n] : l[n] - high);
             total += e;
             if (held != nullptr) Engine::store(held + n * width, e);
         }
         if (held != nullptr) highest_[c / panel * block_ + row_of_block] = high;
         float here = 0.0f;
         for (int64_t lane = 0; lane < width; ++lane) here += total[lane];
-        join(high, here, highest, sum);
+        if (!has_none)
+            join(high, here, highest, sum);
+        else if (here != here)
+            sum = here;
     }
 
     // (highest, sum) of two sets of logits as those of their union.

@@ -28,8 +28,8 @@ class Layout:
     """Weights of a layer as the products read them.
 
     path: what they are laid out for. forward, backward: for either direction in time; backward is None until a
-    gradient is asked for. keep_bits, keep_scale: the recurrent mask. versions: of the weights; None for bytes, which
-    have no gradient.
+    gradient is asked for. keep_bits, keep_scale: the recurrent mask. versions: of the weights, in which changes through
+    `.data` do not show, nor those by torch's own fused optimizers on CPUs; None for bytes, which have no gradient.
     """
 
     path: str

@@ -3,6 +3,14 @@
 
 #include <cstdint>
 
+// What the compiler knows besides AVX-512: GCC has bf16 from version 10 on, AMX from 11 on.
+#if defined(__x86_64__) && __has_include(<avx512bf16intrin.h>)
+#define ULMKIT_WITH_AVX512_BF16
+#endif
+#if defined(ULMKIT_WITH_AVX512_BF16) && (__has_include(<amxtileintrin.h>) || __has_include(<amxintrin.h>))
+#define ULMKIT_WITH_AMX
+#endif
+
 namespace ulmkit {
 
 // Sequences side by side, the longest first, so that those still running at a step are a prefix.
@@ -38,7 +46,7 @@ struct Packing {
     void* workspace;
 };
 
-// What forward keeps for backward; without a backward, `inputs` and `gates` are null.
+// What forward keeps for backward; without a backward, `inputs` and `gates` are null. (Without a step `gates` is, too.)
 struct Kept {
     void* inputs;   // [N, E padded] the running sequences' inputs, step by step: N rows in all
     void* hidden;   // [B + N, H padded] h_0, then h of every step

@@ -17,8 +17,14 @@ extern const Path path_avx2_int8, path_avx512_vnni, path_amx_int8;
 #endif
 
 static const Path* const paths[] = {
+#if defined(ULMKIT_WITH_AMX)
+    &path_amx_bf16, &path_amx_int8,
+#endif
+#if defined(ULMKIT_WITH_AVX512_BF16)
+    &path_avx512_bf16,
+#endif
 #if defined(__x86_64__)
-    &path_amx_bf16, &path_avx512_bf16, &path_avx512, &path_avx2, &path_amx_int8, &path_avx512_vnni, &path_avx2_int8,
+    &path_avx512, &path_avx2, &path_avx512_vnni, &path_avx2_int8,
 #endif
     &path_portable, &path_portable_int8,
 };
@@ -31,7 +37,7 @@ using namespace ulmkit;
 // Of kernels.h; library.py expects its own.
 ULMKIT_EXPORT int ulmkit_version() { return 6; }
 
-// The name of a path, the fastest of its precision first; null after the last.
+// The name of a path; null after the last.
 ULMKIT_EXPORT const char* ulmkit_path_name(int path) { return path < count ? paths[path]->name : nullptr; }
 
 ULMKIT_EXPORT int ulmkit_path_runs_here(int path) { return paths[path]->runs_here(); }

@@ -87,7 +87,7 @@ class Library:
     """The functions of a compiled library.
 
     Args: path: of the file.
-    Attributes: paths: number of each path by its name, those that run here, the fastest of its precision first.
+    Attributes: paths: number of each path by its name, those that run here.
     Raises: OSError if it cannot be loaded or is of another version.
     """
 
@@ -185,11 +185,27 @@ def load_library() -> Library | str:
     """The library that was built at install, or why there is none."""
     built = Path(__file__).with_name("_library" + sysconfig.get_config_var("EXT_SUFFIX"))
     if not built.exists():
-        return "not built: no C++ compiler with OpenMP at install; install one, then ulmkit again"
+        return "not built: there was no GCC with OpenMP at install, or it failed; install one, then ulmkit again"
+    before = _openmp_runtimes()
     try:
-        return Library(built)
+        found = Library(built)
     except (OSError, AttributeError) as error:
         return f"cannot be loaded: {error}; install ulmkit again"
+    second = _openmp_runtimes() - before
+    if before and second:
+        names = f"({', '.join(second)}) than torch's ({', '.join(before)})"
+        return f"not used: it was built for another OpenMP {names}; build it with GCC"
+    return found
+
+
+def _openmp_runtimes() -> set[str]:
+    """Files of OpenMP's runtimes in this process; none where the system does not list them."""
+    try:
+        lines = Path("/proc/self/maps").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return set()
+    names = {line.rsplit("/", 1)[-1] for line in lines if "/" in line}
+    return {name for name in names if name.startswith(("libgomp", "libomp", "libiomp"))}
 
 
 class _Workspace(threading.local):

@@ -99,8 +99,9 @@ private:
                               Engine::load(gates + 3 * width)},
                 load(c_before + n * shape_.units), load(c_after + n * shape_.units), d);
             Element* d_gates = d_gates_ + (row + n) * shape_.gates + group * 4 * width;
-            const Floats sums[4] = {da.i, da.f, da.g, da.o};
+            Floats sums[4] = {da.i, da.f, da.g, da.o};
             for (int gate = 0; gate < 4; ++gate) {
+                if (present < width) sums[gate] = first_lanes(sums[gate], present);
                 Engine::store(d_gates + gate * width, sums[gate]);
                 bias[gate] += sums[gate];
             }

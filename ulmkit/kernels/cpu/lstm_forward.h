@@ -28,7 +28,8 @@ inline void finish_units(const Shape& shape, int64_t group, int64_t rows, const 
         const float* sum = sums + row * 4 * width;
         const Gates<Floats> gate = gates_of(Gates<Floats>{load(sum) + b[0], load(sum + width) + b[1],
                                                           load(sum + 2 * width) + b[2], load(sum + 3 * width) + b[3]});
-        const States<Floats> state = step_forward(gate, load(c_before + row * shape.units + first));
+        States<Floats> state = step_forward(gate, load(c_before + row * shape.units + first));
+        if (present < width) state = {first_lanes(state.c, present), first_lanes(state.h, present)};
         store(c_after + row * shape.units + first, state.c);
         Engine::store(h_after + row * shape.hidden_wide + first, state.h);
         store_elements(y + order[row] * shape.hidden + first, state.h, present);
@@ -47,7 +48,7 @@ public:
         : shape_(layer), sequences_(sequences), forward_(forward),
           weights_ih_(static_cast<const Factor*>(forward.weights)),
           weights_hh_(weights_ih_ + shape_.groups * shape_.input_group), hidden_(static_cast<Element*>(forward.kept.hidden)),
-          gates_(static_cast<Element*>(forward.kept.gates)), blocks_{gates_ != nullptr, sequences.batch},
+          gates_(static_cast<Element*>(forward.kept.gates)), blocks_{forward.kept.inputs != nullptr, sequences.batch},
           inputs_(static_cast<Element*>(forward.kept.inputs)),
           factor_bytes_(up(Engine::factor_bytes(most_chunk_rows(sequences), most(shape_.inputs_wide, shape_.hidden_wide)), 64)) {
         Workspace workspace(forward.workspace);

@@ -50,6 +50,12 @@ inline void store_some(float* to, Floats v, int64_t count) {
     for (int64_t n = 0; n < count; ++n) to[n] = values[n];
 }
 
+// What is beyond the units is K of other products: zero even where infinite inputs have made its sums not a number.
+inline Floats first_lanes(Floats v, int64_t count) {
+    for (int64_t lane = count; lane < width; ++lane) v[lane] = 0.0f;
+    return v;
+}
+
 inline Floats load_elements(const Element* from, int64_t count) {
     if (count == width) return Engine::load(from);
     Element values[width] = {};

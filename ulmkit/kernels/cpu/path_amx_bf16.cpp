@@ -1,5 +1,6 @@
 // bf16 with AMX tiles.
-#if defined(__x86_64__)
+#include "kernels.h"
+#if defined(ULMKIT_WITH_AMX)
 #if defined(__linux__)
 #include <cpuid.h>
 #endif

@@ -1,5 +1,6 @@
 // bf16 with the dot products of AVX-512.
-#if defined(__x86_64__)
+#include "kernels.h"
+#if defined(ULMKIT_WITH_AVX512_BF16)
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,fma,avx512bf16"))), apply_to = function)
 #else
