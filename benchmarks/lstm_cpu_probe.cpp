@@ -52,7 +52,7 @@ struct alignas(64) Config {
     uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
 };
 static double bf16_rounds(int64_t rounds) {
-    syscall(SYS_arch_prctl, 0x1023, 18);
+    if (syscall(SYS_arch_prctl, 0x1023, 18) != 0) return 0.0;  // tiles are not permitted
     const Config config;
     _tile_loadconfig(&config);
     for (int64_t n = 0; n < rounds; ++n) {

@@ -25,8 +25,10 @@ public:
                         Sum* c, int64_t c_stride,             // [rows][c_stride]
                         bool accumulate) {
         asm volatile("" ::: "memory");  // the compiler does not know that tiles read memory
-        for (int64_t row = 0; row < rows; row += 48) {
-            const int64_t count = rows - row < 48 ? rows - row : 48;
+        int64_t count;
+        for (int64_t row = 0, blocks = (rows + 47) / 48; row < rows; row += count, --blocks) {
+            const int64_t tiles = (rows - row + 15) / 16, most = 16 * ((tiles + blocks - 1) / blocks);  // blocks alike
+            count = rows - row < most ? rows - row : most;
             const char* block = static_cast<const char*>(a) + row * a_stride;
             Sum* out = c + row * c_stride;
             for (int64_t group = 0; group < groups; group += 2) {
@@ -72,6 +74,7 @@ private:
             if (column < columns)
                 for (int64_t n = 0; n < rows_of(row); ++n)
                     std::memcpy(c + (row * 16 + n) * stride + column * 16, spare + n * 16, 64);
+            asm volatile("" ::: "memory");  // before the next tile is stored there
         }
         int64_t stride_of(int row, int column) const { return whole(row, column) ? 4 * stride : 64; }
     };
