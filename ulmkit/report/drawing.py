@@ -51,11 +51,11 @@ def percent(axis: "Axis") -> None:
 
 
 def perplexity_axis(axes: "Axes") -> None:
-    """A logarithmic axis with whole numbers at 1, 2 and 5 times each power of ten."""
+    """A logarithmic axis with whole numbers at 1, 1.5, 2, 3, 5 and 7 times each power of ten."""
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
     axes.set_yscale("log")
-    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 1.5, 2.0, 3.0, 5.0, 7.0)))
     axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     axes.yaxis.set_minor_formatter(NullFormatter())
 
