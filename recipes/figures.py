@@ -98,15 +98,11 @@ class Figures:
             dynamic = DynamicConfig(**self._searched(stage, "dynamic", ways, tokens))
         return cache, dynamic
 
-    def searches(self) -> list[dict[str, Any]]:
-        """What searches found."""
-        return [entry for entry in self._kept.values() if "best" in entry]
-
     def _searched(self, stage: str, what: str, ways: Ways, tokens: int) -> dict[str, Any]:
         settings = {"tokens": tokens} | ({"batches": ways.statistics_batches} if what == "dynamic" else {})
         key = self._key(stage, "valid", f"search of {what}", settings)
         if key not in self._kept:
-            start, parts = time.monotonic(), self._model(stage)
+            start, parts, tried = time.monotonic(), self._model(stage), f"{key}, tried"
             stream = self.corpus.stream(self.corpus.rows("valid"))
             head = stream.read(0, min(tokens, len(stream)))
             context = first_context(parts.vocabulary)
@@ -114,7 +110,7 @@ class Figures:
             if what == "cache":
                 found = search_cache(parts.model, head, first_context=context)
             else:
-                known, keep = self._tried(f"{key}, tried")
+                known, keep = self._tried(tried)
                 found = search_dynamic(
                     parts.model,
                     head,
@@ -125,6 +121,7 @@ class Figures:
                     known=known,
                     keep=keep,
                 )
+            self._kept.pop(tried, None)  # the rows of what was found say the same
             entry = {"stage": stage, "search": what, **found.to_dict()}
             self._write(key, {**entry, "seconds": round(time.monotonic() - start, 2), "settings": settings})
         return dict(self._kept[key]["best"])

@@ -95,11 +95,14 @@ def train_stages(
 def read_curve(out: str | os.PathLike[str]) -> list[dict[str, Any]]:
     """Every validation of a run, as far as it has come: stage, minutes and tokens since its start, perplexity.
 
-    Raises: FolderError if there is no run.
+    Raises: FolderError if there is no run, or a table of them.
     """
     folder = Path(out)
+    settings = read_json(folder / SETTINGS_FILE)
+    if "stages" not in settings:
+        raise FolderError(f"{folder}: holds runs of several models; give one of the folders in it")
     found, minutes, tokens = [], 0.0, 0
-    for stage in read_json(folder / SETTINGS_FILE)["stages"]:
+    for stage in settings["stages"]:
         logs = [place / CSV_NAME for place in (folder / stage, _training_folder(folder, stage))]
         log = next((path for path in logs if path.is_file()), None)
         if log is None:

@@ -15,8 +15,9 @@ from ablation_rows import FULL, ROWS, SCALES
 from ablation_table import figures, rank_correlation, ranks
 from recipe_text import RECIPES
 from safetensors.torch import load_file
+from stages import read_curve
 
-from ulmkit.errors import ConfigError, TrainingError
+from ulmkit.errors import ConfigError, FolderError, TrainingError
 from ulmkit.files import read_json
 from ulmkit.pipeline import AWD_LSTM_PTB_PAPER
 
@@ -114,6 +115,8 @@ def test_another_table_is_not_taken_for_this_one(run: list[str], tmp_path: Path)
         other = [value if before == option else given for before, given in zip([None, *run], run, strict=False)]
         with pytest.raises(ConfigError, match="was begun with other settings"):
             main(other)
+    with pytest.raises(FolderError, match="holds runs of several models"):
+        read_curve(run[3])
     with pytest.raises(ConfigError, match=r"scale.epochs: was 2, now 3\)"):
         main([*run, "--epochs", "3"])
 

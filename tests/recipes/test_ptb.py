@@ -219,6 +219,7 @@ def test_a_search_that_is_stopped_goes_on(text: Path, tmp_path: Path, monkeypatc
     kept = read_json(tmp_path / "run" / "evaluation.json")
     search = next(entry for entry in kept.values() if "best" in entry)
     assert len(search["rows"]) == 11
+    assert not [entry for entry in kept.values() if "tried" in entry]
     assert search["perplexity"] == min(row["perplexity"] for row in search["rows"])
     assert read_json(tmp_path / "found.json")["evaluation"][0]["settings"]["dynamic"] == search["best"]
 

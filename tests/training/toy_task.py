@@ -5,7 +5,9 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from ulmkit.training import StepResult
+from ulmkit.training import Budget, Schedule, StepResult, full
+
+CONSTANT = Schedule("constant")
 
 
 @dataclass
@@ -99,3 +101,11 @@ class FakeClock:
 
     def __call__(self):
         return self.now
+
+
+def one_phase(steps=12, rate=0.05, groups=3, schedule=CONSTANT):
+    return full(groups, budget=Budget(steps=steps), peak_rate=rate, schedule=schedule)
+
+
+def validation_rows(result):
+    return [row for row in result.history if row["kind"] == "validation"]

@@ -27,8 +27,8 @@ public:
         asm volatile("" ::: "memory");  // the compiler does not know that tiles read memory
         int64_t count;
         for (int64_t row = 0, blocks = (rows + 47) / 48; row < rows; row += count, --blocks) {
-            const int64_t tiles = (rows - row + 15) / 16, most = 16 * ((tiles + blocks - 1) / blocks);  // blocks alike
-            count = rows - row < most ? rows - row : most;
+            const int64_t tiles = (rows - row + 15) / 16, share = 16 * ((tiles + blocks - 1) / blocks);  // blocks alike
+            count = rows - row < share ? rows - row : share;
             const char* block = static_cast<const char*>(a) + row * a_stride;
             Sum* out = c + row * c_stride;
             for (int64_t group = 0; group < groups; group += 2) {
