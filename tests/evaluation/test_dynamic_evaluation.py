@@ -153,11 +153,13 @@ def test_sgd_equals_the_printed_formulas(model, cache, segment_steps):
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.5])
-def test_a_learning_rate_of_zero_gives_the_plain_perplexity_to_the_bit(model, statistics, decay):
+def test_a_learning_rate_of_zero_gives_the_plain_perplexity(model, statistics, decay):
+    """But for rounding: weights that learn may be multiplied in another order."""
     plain = perplexity(model, ids(48), first_context=CONTEXT, window=5)
     for rule, given in (("rms", statistics), ("sgd", None)):
         config = DynamicConfig(learning_rate=0.0, decay=decay, rule=rule)
-        assert dynamic_perplexity(model, ids(48), config, first_context=CONTEXT, statistics=given).nll == plain.nll
+        found = dynamic_perplexity(model, ids(48), config, first_context=CONTEXT, statistics=given)
+        assert found.nll == pytest.approx(plain.nll, rel=1e-6)
 
 
 def test_a_text_that_repeats_itself_becomes_likelier(model, statistics):

@@ -72,23 +72,30 @@ def relative_error(a: torch.Tensor, b: torch.Tensor) -> float:
         (40, 20, 48, 24, None),  # several chunks of inputs
         (3, 7, 400, 1152, None),
         (2, 3, 1152, 400, None),
+        (5, 1, 400, 1150, None),
+        (3, 2, 33, 260, None),
+        (12, 8, 70, 50, None),
     ],
 )
-def test_outputs_and_every_gradient(dtype, steps, batch, inputs, hidden, lengths):
+@pytest.mark.parametrize("dropout", [0.3, 0.0])  # without it few rows meet weights that are not laid out
+def test_outputs_and_every_gradient(dtype, steps, batch, inputs, hidden, lengths, dropout):
     values = problem(steps, batch, inputs, hidden, dtype)
     lengths = None if lengths is None else torch.tensor(lengths)
-    bits = draw_keep_bits(4 * hidden, hidden, 0.3, generator=torch.Generator().manual_seed(0))
-    got = fused(values, lengths, bits, 1 / 0.7, dtype)
+    generator = torch.Generator().manual_seed(0)
+    bits = draw_keep_bits(4 * hidden, hidden, dropout, generator=generator) if dropout else None
+    mask = bits, 1 / (1 - dropout)
+    got = fused(values, lengths, *mask, dtype)
     wide = [value.detach().double().requires_grad_() for value in values]
-    wanted = exact(wide, lengths, bits, 1 / 0.7)
+    wanted = exact(wide, lengths, *mask)
     for name, a, b in zip(("y", "h_n", "c_n"), got, wanted, strict=True):
         assert relative_error(a, b) < TOLERANCES[dtype], name
     for name, a, b in zip(NAMES, gradients(values, got), gradients(wide, wanted), strict=True):
         assert relative_error(a, b) < TOLERANCES[dtype], name
 
 
-def test_threads_change_nothing_and_runs_repeat(dtype, restore_threads):
-    values = problem(11, 21, 40, 70, dtype)
+@pytest.mark.parametrize(("steps", "batch"), [(11, 21), (5, 4)])
+def test_threads_change_nothing_and_runs_repeat(dtype, restore_threads, steps, batch):
+    values = problem(steps, batch, 40, 70, dtype)
     found = []
     for threads in (1, 2, 2, 3):
         torch.set_num_threads(threads)
@@ -97,6 +104,34 @@ def test_threads_change_nothing_and_runs_repeat(dtype, restore_threads):
     for other in found[1:]:
         for a, b in zip(found[0], other, strict=True):
             assert torch.equal(a, b)
+
+
+def test_weights_are_laid_out_where_it_pays(dtype):
+    few, many = problem(4, 3, 6, 20, dtype), problem(40, 20, 6, 20, dtype)
+    _, _, _, w_ih, w_hh, bias = few
+    packed = pack(w_ih, w_hh, dtype=dtype, backend="fused")
+    assert (packed.layout.forward is None) == (dtype == torch.float32)
+    found = [gradients(few, lstm(*few[:3], packed, bias))]
+    assert (packed.layout.forward is None) == (dtype == torch.float32)
+    lstm(*many[:3], packed, bias)
+    assert packed.layout.backward is not None
+    found.append(gradients(few, lstm(*few[:3], packed, bias)))
+    for name, a, b in zip(NAMES, *found, strict=True):
+        assert relative_error(a, b) < TOLERANCES[dtype], name
+    lengths = torch.tensor([4, 2, 0])
+    packed = pack(w_ih, w_hh, dtype=dtype, backend="fused")
+    lstm(*few[:3], packed, bias, lengths)
+    assert packed.layout.backward is not None
+
+
+def test_weights_in_another_order_of_memory(dtype):
+    values = problem(4, 3, 6, 20, dtype)
+    turned = [value.detach().t().contiguous().t().requires_grad_() if n in (3, 4) else value
+              for n, value in enumerate(values)]  # fmt: skip
+    for a, b in zip(
+        gradients(turned, fused(turned, dtype=dtype)), gradients(values, fused(values, dtype=dtype)), strict=True
+    ):
+        assert torch.equal(a, b)
 
 
 def test_without_gradient_the_same_and_sequences_alone(dtype):
@@ -157,8 +192,17 @@ def test_weights_that_change_before_a_late_layout_are_told(dtype):
         packed = pack(w_ih, w_hh, dtype=dtype, backend="fused")
         w_hh.mul_(2.0)
     y, _, _ = lstm(x, h0, c0, packed, bias)
-    with pytest.raises(ConfigError, match=r"the weights have changed since pack\(\); pack them again"):
+    message = r"the weights have changed since pack\(\); pack them again"
+    with pytest.raises(ConfigError, match=message):
         torch.autograd.grad(y.sum(), x)
+    if dtype != torch.float32:
+        return
+    packed = pack(w_ih, w_hh, dtype=dtype, backend="fused")
+    with torch.no_grad():
+        w_hh.mul_(2.0)
+    for steps in (3, 300):  # as they are, and laid out now
+        with pytest.raises(ConfigError, match=message):
+            lstm(torch.zeros(steps, 4, 6), h0, c0, packed, bias)
 
 
 def test_only_the_gradients_that_are_asked_for(dtype):

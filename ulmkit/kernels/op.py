@@ -82,8 +82,11 @@ def pack(
             return PackedWeights(backend, dtype, w_ih, w_hh, mask=cuda_lstm.Mask(keep_bits, keep_scale))
         path, _ = choose_path(dtype)
         assert path is not None, dtype
-        learns = torch.is_grad_enabled() and (w_ih.requires_grad or w_hh.requires_grad)
-        layout = fused_lstm.lay_out(w_ih, w_hh, keep_bits, keep_scale, path, backward=learns)
+        if torch.is_grad_enabled() and fused_lstm.reads_rows(path, keep_bits):
+            layout = fused_lstm.Layout.deferred(w_ih, w_hh, path)
+        else:
+            learns = torch.is_grad_enabled() and (w_ih.requires_grad or w_hh.requires_grad)
+            layout = fused_lstm.lay_out(w_ih, w_hh, keep_bits, keep_scale, path, backward=learns)
         return PackedWeights(backend, dtype, w_ih, w_hh, layout)
     masked = mask_recurrent(w_hh, keep_bits, keep_scale)
     return PackedWeights(backend, dtype, w_ih.to(dtype), masked.to(dtype))

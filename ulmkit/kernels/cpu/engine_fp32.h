@@ -2,6 +2,8 @@
 
 #include "blocked_product.h"
 
+#define ULMKIT_READS_ROWS  // weights need not be laid out: see row_product.h
+
 struct Fp32 {
     using Element = float;
     static constexpr int64_t depth = 1;  // K is padded to a multiple of it

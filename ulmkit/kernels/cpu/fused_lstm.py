@@ -1,4 +1,8 @@
-"""The fused LSTM on CPUs: weights masked and laid out once, then all gates of a step computed together in cache."""
+"""The fused LSTM on CPUs: weights masked and laid out once, then all gates of a step computed together in cache.
+
+Laying weights out reads them once and writes them twice. Where they are used for few rows alone, as in dynamic
+evaluation, which changes them every few tokens, the fp32 paths multiply by them as they are.
+"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +13,7 @@ from torch.autograd.function import once_differentiable
 
 from ulmkit.errors import ConfigError
 from ulmkit.kernels.cpu.library import (
+    PATHS,
     Backward,
     Forward,
     Kept,
@@ -16,42 +21,78 @@ from ulmkit.kernels.cpu.library import (
     Packing,
     Sequences,
     Sizes,
+    Weights,
     address,
     library,
     workspace,
 )
 from ulmkit.kernels.quantization import Int8Matrix
 
+FEW_ROWS = 96
+"""Of all steps together: so few do not repay laying weights out, and are multiplied by them as they are."""
+
 
 @dataclass
 class Layout:
     """Weights of a layer as the products read them.
 
-    path: what they are laid out for. forward, backward: for either direction in time; backward is None until a
-    gradient is asked for. keep_bits, keep_scale: the recurrent mask. versions: of the weights, in which changes through
-    `.data` do not show, nor those by torch's own fused optimizers on CPUs; None for bytes, which have no gradient.
+    path: what they are laid out for. forward, backward: for either direction in time, None until they are needed.
+    keep_bits, keep_scale: the recurrent mask. versions: of the weights, in which changes through `.data` do not show,
+    nor those by torch's own fused optimizers on CPUs; None for bytes, which have no gradient.
     """
 
     path: str
-    forward: Tensor
+    forward: Tensor | None
     backward: Tensor | None
     keep_bits: Tensor | None
     keep_scale: float
     versions: tuple[int, ...] | None
 
-    def laid_out_backward(self, w_ih: Tensor, w_hh: Tensor) -> Tensor:
-        """`backward`, laid out now if it has not been.
+    @classmethod
+    def deferred(cls, w_ih: Tensor, w_hh: Tensor, path: str) -> "Layout":
+        """Weights that are laid out when it is known to pay, where they may stay as they are."""
+        return cls(path, None, None, None, 1.0, _versions(w_ih, w_hh))
 
-        Raises: ConfigError if the weights have changed since `forward` was laid out.
+    def is_skipped_for(self, w_ih: Tensor, w_hh: Tensor, rows: int, lengths: Tensor | None) -> bool:
+        """Whether weights not laid out so far stay as they are for sequences of so many steps together.
+
+        Raises: ConfigError if so and the weights have changed since they were given.
         """
-        backward = self.backward
-        if backward is None:
-            if _versions(w_ih, w_hh) != self.versions:
-                raise ConfigError("lstm: the weights have changed since pack(); pack them again")
-            backward = lay_out(w_ih, w_hh, self.keep_bits, self.keep_scale, self.path, backward=True).backward
-            assert backward is not None
-            self.backward = backward
-        return backward
+        if self.forward is not None or lengths is not None or rows > FEW_ROWS:
+            return False
+        self._check_unchanged(w_ih, w_hh)
+        return True
+
+    def laid_out_forward(self, w_ih: Tensor, w_hh: Tensor, *, learns: bool) -> Tensor:
+        """`forward`, laid out now if it has not been; if a backward follows, `backward` as well.
+
+        Raises: ConfigError if the weights have changed since they were given.
+        """
+        if self.forward is None:
+            self._lay_out(w_ih, w_hh, backward=learns)
+        assert self.forward is not None
+        return self.forward
+
+    def laid_out_backward(self, w_ih: Tensor, w_hh: Tensor) -> Tensor:
+        """`backward`, likewise."""
+        if self.backward is None:
+            self._lay_out(w_ih, w_hh, backward=True)
+        assert self.backward is not None
+        return self.backward
+
+    def _lay_out(self, w_ih: Tensor, w_hh: Tensor, *, backward: bool) -> None:
+        self._check_unchanged(w_ih, w_hh)
+        found = lay_out(w_ih, w_hh, self.keep_bits, self.keep_scale, self.path, backward=backward)
+        self.forward, self.backward = found.forward, found.backward
+
+    def _check_unchanged(self, w_ih: Tensor, w_hh: Tensor) -> None:
+        if _versions(w_ih, w_hh) != self.versions:
+            raise ConfigError("lstm: the weights have changed since pack(); pack them again")
+
+
+def reads_rows(path: str, keep_bits: Tensor | None) -> bool:
+    """Whether a path also multiplies by weights as they are, row by row."""
+    return path in PATHS[torch.float32] and keep_bits is None
 
 
 def lay_out(
@@ -142,6 +183,9 @@ class _FusedLSTM(torch.autograd.Function):
         steps, batch, inputs = x.shape
         hidden = w_hh.shape[1]
         x, h0, c0, bias = (tensor.contiguous() for tensor in (x, h0, c0, bias))
+        skips = layout.is_skipped_for(w_ih, w_hh, steps * batch, lengths)
+        laid_out = None if skips else layout.laid_out_forward(w_ih, w_hh, learns=learns)
+        weights = [tensor.contiguous() for tensor in (w_ih, w_hh)] if skips else [None, None]
         running, order = _running(steps, batch, lengths)
         layer, sequences = Layer(inputs, hidden), Sequences(steps, batch, address(running), address(order))
         sizes = library().sizes(layout.path, layer, sequences, learns)
@@ -155,7 +199,8 @@ class _FusedLSTM(torch.autograd.Function):
         y = new(steps, batch, hidden, dtype=x.dtype, device="cpu")
         h_n, c_n = torch.empty_like(h0), torch.empty_like(c0)
         arguments = Forward(
-            *(address(tensor) for tensor in (x, h0, c0, bias, layout.forward)),
+            *(address(tensor) for tensor in (x, h0, c0, bias)),
+            Weights(*(address(tensor) for tensor in (laid_out, *weights))),
             Kept(*(address(tensor) for tensor in kept)),
             *(address(tensor) for tensor in (y, h_n, c_n, workspace(sizes.forward_workspace))),
         )
@@ -163,6 +208,7 @@ class _FusedLSTM(torch.autograd.Function):
         if learns:
             ctx.save_for_backward(w_ih, w_hh, running, order, *kept)
             ctx.layout, ctx.shape, ctx.dtype, ctx.new = layout, (steps, batch, inputs, hidden), x.dtype, new
+            ctx.skips_layout = skips
         return y, h_n, c_n
 
     @staticmethod
@@ -171,24 +217,29 @@ class _FusedLSTM(torch.autograd.Function):
         w_ih, w_hh, running, order, *kept = ctx.saved_tensors
         layout: Layout = ctx.layout
         steps, batch, inputs, hidden = ctx.shape
-        laid_out = layout.laid_out_backward(w_ih, w_hh)
+        laid_out = None if ctx.skips_layout else layout.laid_out_backward(w_ih, w_hh)
+        weights = [tensor.contiguous() for tensor in (w_ih, w_hh)] if ctx.skips_layout else [None, None]
         layer, sequences = Layer(inputs, hidden), Sequences(steps, batch, address(running), address(order))
         sizes: Sizes = library().sizes(layout.path, layer, sequences, learns=True)
         dy, dh_n, dc_n = dy.to(ctx.dtype).contiguous(), dh_n.contiguous(), dc_n.contiguous()
-        wants_x, wants_weights = ctx.needs_input_grad[0], any(ctx.needs_input_grad[3:6])
+        wants_x, wants_states, wants_weights = (
+            any(ctx.needs_input_grad[first:last]) for first, last in ((0, 1), (1, 3), (3, 6))
+        )
         dx = ctx.new(steps, batch, inputs, dtype=ctx.dtype, device="cpu") if wants_x else None
-        dh0, dc0 = torch.empty_like(dh_n), torch.empty_like(dc_n)
-        weights: list[Tensor | None] = [None, None, None]
+        states: list[Tensor | None] = [torch.empty_like(dh_n), torch.empty_like(dc_n)] if wants_states else [None] * 2
+        gradients: list[Tensor | None] = [None] * 3
         if wants_weights:
-            weights = [dh_n.new_empty(4 * hidden, *rest) for rest in ((inputs,), (hidden,), ())]
+            gradients = [dh_n.new_empty(4 * hidden, *rest) for rest in ((inputs,), (hidden,), ())]
         arguments = Backward(
-            *(address(tensor) for tensor in (dy, dh_n, dc_n, laid_out, layout.keep_bits)),
+            *(address(tensor) for tensor in (dy, dh_n, dc_n)),
+            Weights(*(address(tensor) for tensor in (laid_out, *weights))),
+            address(layout.keep_bits),
             layout.keep_scale,
             Kept(*(address(tensor) for tensor in kept)),
-            *(address(tensor) for tensor in (dx, dh0, dc0, *weights, workspace(sizes.backward_workspace))),
+            *(address(tensor) for tensor in (dx, *states, *gradients, workspace(sizes.backward_workspace))),
         )
         library().backward(layout.path, layer, sequences, arguments)
-        return dx, dh0, dc0, *weights, None, None, None
+        return dx, *states, *gradients, None, None, None
 
 
 def _versions(*weights: Tensor) -> tuple[int, ...]:

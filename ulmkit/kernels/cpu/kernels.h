@@ -46,6 +46,14 @@ struct Packing {
     void* workspace;
 };
 
+// Weights of a pass: laid out, or where `laid_out` is null as they are, which the paths of fp32 take for sequences that all
+// run to the end, without a mask.
+struct Weights {
+    const void* laid_out;
+    const float* w_ih;  // [4H, E]
+    const float* w_hh;  // [4H, H]
+};
+
 // What forward keeps for backward; without a backward, `inputs` and `gates` are null. (Without a step `gates` is, too.)
 struct Kept {
     void* inputs;   // [N, E padded] the running sequences' inputs, step by step: N rows in all
@@ -59,7 +67,7 @@ struct Forward {
     const float* h0;   // [B, H]
     const float* c0;   // [B, H]
     const float* bias; // [4H]
-    const void* weights;
+    Weights weights;
     Kept kept;
     void* y;     // [T, B, H], zero where a sequence has ended
     float* h_n;  // [B, H]
@@ -71,12 +79,12 @@ struct Backward {
     const void* dy;      // [T, B, H]
     const float* dh_n;   // [B, H]
     const float* dc_n;   // [B, H]
-    const void* weights;
+    Weights weights;
     const uint8_t* keep_bits;
     float keep_scale;
     Kept kept;
     void* dx;        // [T, B, E], zero where a sequence has ended; or null
-    float* dh0;      // [B, H]
+    float* dh0;      // [B, H]; or null, then dc0 too
     float* dc0;      // [B, H]
     float* d_w_ih;   // [4H, E]; or null, then d_w_hh and d_bias too
     float* d_w_hh;   // [4H, H]

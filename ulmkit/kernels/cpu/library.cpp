@@ -35,7 +35,7 @@ static constexpr int count = sizeof paths / sizeof *paths;
 using namespace ulmkit;
 
 // Of kernels.h; library.py expects its own.
-ULMKIT_EXPORT int ulmkit_version() { return 6; }
+ULMKIT_EXPORT int ulmkit_version() { return 7; }
 
 // The name of a path; null after the last.
 ULMKIT_EXPORT const char* ulmkit_path_name(int path) { return path < count ? paths[path]->name : nullptr; }

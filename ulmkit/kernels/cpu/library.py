@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-VERSION = 6
+VERSION = 7
 """Of kernels.h: a library built from another is not called."""
 
 
@@ -55,9 +55,14 @@ class Kept(Structure):
     _fields_: ClassVar = [(name, c_void_p) for name in ("inputs", "hidden", "cells", "gates")]
 
 
+class Weights(Structure):
+    _fields_: ClassVar = [(name, c_void_p) for name in ("laid_out", "w_ih", "w_hh")]
+
+
 class Forward(Structure):
     _fields_: ClassVar = [
-        *((name, c_void_p) for name in ("x", "h0", "c0", "bias", "weights")),
+        *((name, c_void_p) for name in ("x", "h0", "c0", "bias")),
+        ("weights", Weights),
         ("kept", Kept),
         *((name, c_void_p) for name in ("y", "h_n", "c_n", "workspace")),
     ]
@@ -65,7 +70,9 @@ class Forward(Structure):
 
 class Backward(Structure):
     _fields_: ClassVar = [
-        *((name, c_void_p) for name in ("dy", "dh_n", "dc_n", "weights", "keep_bits")),
+        *((name, c_void_p) for name in ("dy", "dh_n", "dc_n")),
+        ("weights", Weights),
+        ("keep_bits", c_void_p),
         ("keep_scale", c_float),
         ("kept", Kept),
         *((name, c_void_p) for name in ("dx", "dh0", "dc0", "d_w_ih", "d_w_hh", "d_bias", "workspace")),

@@ -9,8 +9,8 @@ public:
     BackwardPass(Layer layer, const Sequences& sequences, const Backward& backward, int threads)
         : shape_(layer), sequences_(sequences), backward_(backward), rows_(total_rows(sequences)),
           deep_(up(rows_, most(Engine::depth, width))), features_(shape_.inputs_wide + shape_.hidden_wide),
-          weights_ih_(static_cast<const Element*>(backward.weights)),
-          weights_hh_(weights_ih_ + shape_.inputs_wide * shape_.gates),
+          weights_ih_(static_cast<const Element*>(backward.weights.laid_out)),
+          weights_hh_(weights_ih_ == nullptr ? nullptr : weights_ih_ + shape_.inputs_wide * shape_.gates),
           gates_(static_cast<const Element*>(backward.kept.gates)) {
         Workspace workspace(backward.workspace);
         d_gates_ = workspace.take<Element>((deep_ + 16) * shape_.gates);
@@ -21,6 +21,7 @@ public:
         panel_ = workspace.take<Element>(threads * 4 * width * deep_);
         tile_rows_ = most(tile_rows, sequences.batch) + 16;
         tile_ = workspace.take<float>(threads * tile_rows_ * 4 * width);
+        dh_ = workspace.take<float>(sequences.batch * shape_.units);
         bytes_ = workspace.bytes();
     }
 
@@ -36,18 +37,16 @@ public:
         int64_t row = rows_, row_after = rows_;  // packed rows where this step and the one after it begin
         for (int64_t t = sequences_.steps - 1; t >= 0; --t) {
             row -= sequences_.running[t];
-            const int64_t fours = (groups.last - groups.first + 3) / 4;
-            for (int64_t n = 0; n < fours; ++n) {  // in turn from either end, as the forward
-                const int64_t group = groups.first + 4 * (t % 2 == 0 ? n : fours - 1 - n);
-                step(t, group, least(4, groups.last - group), row, row_after, tile);
-            }
+            step(t, groups, row, row_after, tile);
             row_after = row;
 #pragma omp barrier
         }
-        for (int64_t group = groups.first; group < groups.last; group += 4)
-            step(-1, group, least(4, groups.last - group), 0, 0, tile);
+        step(-1, groups, 0, 0, tile);
         if (backward_.dx != nullptr) multiply_to_inputs(tile, thread, threads);
         if (backward_.d_w_ih == nullptr) return;
+#if defined(ULMKIT_READS_ROWS)
+        if (weights_ih_ == nullptr) return rows_to_weights(groups);
+#endif
         transpose_features(thread, threads);
         const Slice tail(deep_ - rows_, thread, threads);
         std::memset(d_gates_ + (rows_ + tail.first) * shape_.gates, 0,
@@ -61,21 +60,38 @@ private:
     static constexpr int64_t tile_rows = 112;  // of a large product, at once
 
     // dh of a step from the gates of the step after it, then the gates of the step; t = -1 leaves dh_0 and dc_0.
-    void step(int64_t t, int64_t group, int64_t count, int64_t row, int64_t row_after, float* dh) {
-        const int64_t ahead = t + 1 < sequences_.steps ? sequences_.running[t + 1] : 0;
-        const int64_t running = t < 0 ? sequences_.batch : sequences_.running[t], each = shape_.gates * width;
-        if (ahead > 0)
-            Engine::product(ahead, count, shape_.gates, d_gates_ + row_after * shape_.gates, shape_.gates,
-                            weights_hh_ + group * each, each, dh, 4 * width, false);
-        for (int64_t n = 0; n < count; ++n) {
-            if (t < 0)
-                finish(group + n, ahead, dh + n * width);
-            else
-                step_units(t, group + n, ahead, running, row, dh + n * width);
+    void step(int64_t t, Slice groups, int64_t row, int64_t row_after, float* tile) {
+        const int64_t ahead = t + 1 < sequences_.steps && (t >= 0 || backward_.dh0 != nullptr) ? sequences_.running[t + 1] : 0;
+        const Element* d_gates = d_gates_ + row_after * shape_.gates;
+#if defined(ULMKIT_READS_ROWS)
+        if (weights_ih_ == nullptr) {
+            const int64_t first = groups.first * width, last = least(groups.last * width, shape_.hidden);
+            if (ahead > 0 && first < last)
+                times_weights(shape_, ahead, d_gates, backward_.weights.w_hh, shape_.hidden, first, last, dh_, shape_.units);
+            for (int64_t group = groups.first; group < groups.last; ++group)
+                finish_step(t, group, ahead, row, dh_ + group * width, shape_.units);
+            return;
+        }
+#endif
+        const int64_t fours = (groups.last - groups.first + 3) / 4, each = shape_.gates * width;
+        for (int64_t n = 0; n < fours; ++n) {  // in turn from either end, as the forward
+            const int64_t group = groups.first + 4 * (t % 2 == 0 ? n : fours - 1 - n), count = least(4, groups.last - group);
+            if (ahead > 0)
+                Engine::product(ahead, count, shape_.gates, d_gates, shape_.gates, weights_hh_ + group * each, each, tile,
+                                4 * width, false);
+            for (int64_t m = 0; m < count; ++m) finish_step(t, group + m, ahead, row, tile + m * width, 4 * width);
         }
     }
 
-    void step_units(int64_t t, int64_t group, int64_t ahead, int64_t running, int64_t row, const float* dh_ahead) {
+    // dh: of the sequences that go on, [ahead][dh_stride].
+    void finish_step(int64_t t, int64_t group, int64_t ahead, int64_t row, const float* dh, int64_t dh_stride) {
+        if (t >= 0) return step_units(t, group, ahead, sequences_.running[t], row, dh, dh_stride);
+        if (backward_.dh0 != nullptr) write_first_states(group, ahead, dh, dh_stride);
+        if (backward_.d_w_ih != nullptr) write_bias(group);
+    }
+
+    void step_units(int64_t t, int64_t group, int64_t ahead, int64_t running, int64_t row, const float* dh_ahead,
+                    int64_t dh_stride) {
         const int64_t unit = group * width, present = shape_.present(group);
         const int64_t before = t == 0 ? 0 : sequences_.batch + row - sequences_.running[t - 1];
         const float* c_before = backward_.kept.cells + before * shape_.units + unit;
@@ -87,7 +103,7 @@ private:
             const int64_t place = sequences_.order[n] * shape_.hidden + unit;
             States<Floats> d{{}, load_elements(dy + sequences_.order[n] * shape_.hidden, present)};
             if (n < ahead) {
-                d.h += load(dh_ahead + n * 4 * width);
+                d.h += load(dh_ahead + n * dh_stride);
                 d.c = load(dc_ + n * shape_.units + unit);
             } else {
                 d.h += load_some(backward_.dh_n + place, present);
@@ -110,19 +126,22 @@ private:
         for (int gate = 0; gate < 4; ++gate) store(bias_ + (group * 4 + gate) * width, bias[gate]);
     }
 
-    // The gradients of the first states, and of the bias.
-    void finish(int64_t group, int64_t ahead, const float* dh) {
+    void write_first_states(int64_t group, int64_t ahead, const float* dh, int64_t dh_stride) {
         const int64_t unit = group * width, present = shape_.present(group);
         for (int64_t n = 0; n < sequences_.batch; ++n) {
             const int64_t place = sequences_.order[n] * shape_.hidden + unit;
             const bool ran = n < ahead;
-            store_some(backward_.dh0 + place, ran ? load(dh + n * 4 * width) : load_some(backward_.dh_n + place, present),
+            store_some(backward_.dh0 + place, ran ? load(dh + n * dh_stride) : load_some(backward_.dh_n + place, present),
                        present);
             store_some(backward_.dc0 + place,
                        ran ? load(dc_ + n * shape_.units + unit) : load_some(backward_.dc_n + place, present), present);
         }
-        for (int64_t gate = 0; gate < 4 && backward_.d_w_ih != nullptr; ++gate)
-            store_some(backward_.d_bias + gate * shape_.hidden + unit, load(bias_ + (group * 4 + gate) * width), present);
+    }
+
+    void write_bias(int64_t group) {
+        for (int64_t gate = 0; gate < 4; ++gate)
+            store_some(backward_.d_bias + gate * shape_.hidden + group * width, load(bias_ + (group * 4 + gate) * width),
+                       shape_.present(group));
     }
 
     // Where each packed row is in (T, B).
@@ -135,6 +154,16 @@ private:
     // dx = da W_ih
     void multiply_to_inputs(float* tile, int thread, int threads) {
         const int64_t groups = (shape_.inputs + width - 1) / width, fours = (groups + 3) / 4, each = shape_.gates * width;
+#if defined(ULMKIT_READS_ROWS)
+        if (weights_ih_ == nullptr) {
+            const Slice columns(groups, thread, threads);
+            const int64_t from = columns.first * width, to = least(columns.last * width, shape_.inputs);
+            if (from < to)
+                times_weights(shape_, rows_, d_gates_, backward_.weights.w_ih, shape_.inputs, from, to,
+                              static_cast<float*>(backward_.dx), shape_.inputs);
+            return;
+        }
+#endif
         const Slice slice((rows_ + tile_rows - 1) / tile_rows * fours, thread, threads);
         for (int64_t piece = slice.first; piece < slice.last; ++piece) {
             const int64_t first = piece / fours * tile_rows, rows = least(tile_rows, rows_ - first);
@@ -186,6 +215,21 @@ private:
         }
     }
 
+#if defined(ULMKIT_READS_ROWS)
+    // The same with x and h_{t-1} row by row, as they are.
+    void rows_to_weights(Slice groups) {
+        for (int64_t group = groups.first; group < groups.last; ++group)
+            for (int64_t gate = 0; gate < 4; ++gate) {
+                const int64_t row = gate * shape_.hidden + group * width, present = shape_.present(group);
+                const Strided d_gates{d_gates_ + (group * 4 + gate) * width, 1, shape_.gates, width * shape_.gates};
+                times_rows(present, shape_.inputs, rows_, d_gates, static_cast<const float*>(backward_.kept.inputs),
+                           shape_.inputs_wide, backward_.d_w_ih + row * shape_.inputs, shape_.inputs, false);
+                times_rows(present, shape_.hidden, rows_, d_gates, static_cast<const float*>(backward_.kept.hidden),
+                           shape_.hidden_wide, backward_.d_w_hh + row * shape_.hidden, shape_.hidden, false);
+            }
+    }
+#endif
+
     // A tile [features][gate][unit] into the columns first .. first + count of a weight [4H, columns].
     void write_gradient(int64_t group, const float* tile, int64_t first, int64_t count, int64_t columns, float* to,
                         const uint8_t* keep_bits) {
@@ -209,7 +253,8 @@ private:
     const Element* weights_hh_;
     const Element* gates_;
     Element* d_gates_;     // [rows padded][gates]
-    float* dc_;            // [B][units]
+    float* dc_;            // [B][units], and so is dh_
+    float* dh_;
     float* bias_;          // [gates]
     Element* transposed_;  // [features][rows padded]
     int64_t* places_;      // [rows]

@@ -46,8 +46,9 @@ class ForwardPass {
 public:
     ForwardPass(Layer layer, const Sequences& sequences, const Forward& forward, int threads)
         : shape_(layer), sequences_(sequences), forward_(forward),
-          weights_ih_(static_cast<const Factor*>(forward.weights)),
-          weights_hh_(weights_ih_ + shape_.groups * shape_.input_group), hidden_(static_cast<Element*>(forward.kept.hidden)),
+          weights_ih_(static_cast<const Factor*>(forward.weights.laid_out)),
+          weights_hh_(weights_ih_ == nullptr ? nullptr : weights_ih_ + shape_.groups * shape_.input_group),
+          hidden_(static_cast<Element*>(forward.kept.hidden)),
           gates_(static_cast<Element*>(forward.kept.gates)), blocks_{forward.kept.inputs != nullptr, sequences.batch},
           inputs_(static_cast<Element*>(forward.kept.inputs)),
           factor_bytes_(up(Engine::factor_bytes(most_chunk_rows(sequences), most(shape_.inputs_wide, shape_.hidden_wide)), 64)) {
@@ -121,9 +122,28 @@ private:
     void multiply_inputs(Slice slice, int64_t rows, const Element* inputs, void* space) {
         const int64_t k = shape_.inputs_wide;
         const Factor* factors = Engine::factors(rows, k, inputs, space);
-        for (int64_t group = slice.first; group < slice.last; ++group)
+        for (int64_t group = slice.first; group < slice.last; ++group) {
+            float* sums = sums_ + group * rows * 4 * width;
+#if defined(ULMKIT_READS_ROWS)
+            if (weights_ih_ == nullptr) {
+                gate_sums(shape_, group, rows, inputs, k, forward_.weights.w_ih, shape_.inputs, sums, false);
+                continue;
+            }
+#endif
             Engine::product(rows, 4, k, factors, k + Engine::row_end, weights_ih_ + group * shape_.input_group,
-                            shape_.input_group / 4, sums_ + group * rows * 4 * width, 4 * width, false);
+                            shape_.input_group / 4, sums, 4 * width, false);
+        }
+    }
+
+    // W_hh h_{t-1} of a group, added to the sums [running][4][width].
+    void add_recurrent(int64_t group, int64_t running, const Factor* h_before, float* sums) {
+        const int64_t k = shape_.hidden_wide;
+#if defined(ULMKIT_READS_ROWS)
+        if (weights_ih_ == nullptr)
+            return gate_sums(shape_, group, running, h_before, k, forward_.weights.w_hh, shape_.hidden, sums, true);
+#endif
+        Engine::product(running, 4, k, h_before, k + Engine::row_end, weights_hh_ + group * shape_.hidden_group,
+                        shape_.hidden_group / 4, sums, 4 * width, true);
     }
 
     void step(int64_t t, Slice slice, int64_t rows, int64_t from, int64_t row, int64_t row_before, void* space) {
@@ -138,8 +158,7 @@ private:
             // Every other step backward: what the step before read last is in the cache still.
             const int64_t group = t % 2 == 0 ? n : slice.first + slice.last - 1 - n;
             float* sums = sums_ + (group * rows + from) * 4 * width;
-            Engine::product(running, 4, k, h_before, k + Engine::row_end, weights_hh_ + group * shape_.hidden_group,
-                            shape_.hidden_group / 4, sums, 4 * width, true);
+            add_recurrent(group, running, h_before, sums);
             finish_units(shape_, group, running, sums, forward_.bias, forward_.kept.cells + before * shape_.units,
                          c_after, h_after, gates_ == nullptr ? nullptr : gates_ + row * shape_.gates, y,
                          sequences_.order);

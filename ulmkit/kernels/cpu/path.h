@@ -23,6 +23,9 @@ namespace PATH {
 #include "transpose.h"
 #include ULMKIT_ENGINE
 #include "lstm_shape.h"
+#if defined(ULMKIT_READS_ROWS)
+#include "row_product.h"
+#endif
 #include "lstm_forward.h"
 #if defined(ULMKIT_SERVES)
 #include "lstm_int8.h"
