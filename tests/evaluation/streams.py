@@ -1,6 +1,7 @@
 """A tiny model, streams for it, and what it says of them, written out in float64."""
 
 import copy
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from torch.nn import functional
 
 from ulmkit.model.awd_lstm import AWDLSTMConfig
 from ulmkit.model.language_model import AWDLSTMLanguageModel
+from ulmkit.text.batches import LanguageModelBatch
 
 V = 13
 CONTEXT = 3
@@ -30,6 +32,14 @@ def tiny_model(vocab_size: int = V, **options: Any) -> AWDLSTMLanguageModel:
 
 def ids(length: int, seed: int = 1) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, V, length)
+
+
+def batches() -> list[LanguageModelBatch]:
+    """Of four rows and five steps, of one text."""
+    text = torch.from_numpy(ids(4 * 21, seed=7)).view(21, 4)
+    return [
+        LanguageModelBatch(text[at : at + 5], text[at + 1 : at + 6], 1.0, is_first=at == 0) for at in (0, 5, 10, 15)
+    ]
 
 
 def inputs_of(stream: np.ndarray) -> list[int]:
@@ -73,3 +83,18 @@ class NaiveModel:
 
     def _logits(self, x: Tensor) -> Tensor:
         return x @ self.parameters["encoder.embedding.weight"].T + self.parameters["decoder.weight"]
+
+
+def naive_statistics(model: AWDLSTMLanguageModel, read: Iterable[LanguageModelBatch]) -> dict[str, Tensor]:
+    """Mean squared gradients by parameter name."""
+    naive, state, sums, count = NaiveModel(model), None, {}, 0
+    for batch in read:
+        losses = []
+        for inputs, targets in zip(batch.inputs, batch.targets, strict=True):
+            log_p, _, state = naive.step(inputs, state)
+            losses.append(-log_p.gather(1, targets[:, None]))
+        gradients = torch.autograd.grad(torch.cat(losses).mean(), list(naive.parameters.values()))
+        for name, gradient in zip(naive.parameters, gradients, strict=True):
+            sums[name] = sums.get(name, 0) + gradient**2
+        state, count = [(h.detach(), c.detach()) for h, c in state], count + 1
+    return {name: total / count for name, total in sums.items()}

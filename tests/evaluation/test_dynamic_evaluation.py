@@ -1,11 +1,10 @@
 import dataclasses
 import math
-from collections.abc import Iterable
 
 import numpy as np
 import pytest
 import torch
-from streams import CONTEXT, MIXTURE, NaiveModel, V, ids, inputs_of, tiny_model
+from streams import CONTEXT, MIXTURE, NaiveModel, V, batches, ids, inputs_of, naive_statistics, tiny_model
 
 from ulmkit.errors import ConfigError, DataError
 from ulmkit.evaluation import (
@@ -24,7 +23,6 @@ from ulmkit.evaluation import (
 from ulmkit.evaluation.dynamic_evaluation import adapt, decay_rates, step_sizes
 from ulmkit.evaluation.learning_copy import LearningCopy, named_values
 from ulmkit.model.language_model import AWDLSTMLanguageModel
-from ulmkit.text.batches import LanguageModelBatch
 
 RMS = DynamicConfig(learning_rate=2e-3, decay=0.01, epsilon=1e-3)
 SGD = DynamicConfig(learning_rate=0.3, decay=0.02, rule="sgd")
@@ -36,30 +34,9 @@ def model() -> AWDLSTMLanguageModel:
     return tiny_model()
 
 
-def batches() -> list[LanguageModelBatch]:
-    text = torch.from_numpy(ids(4 * 21, seed=7)).view(21, 4)
-    return [
-        LanguageModelBatch(text[at : at + 5], text[at + 1 : at + 6], 1.0, is_first=at == 0) for at in (0, 5, 10, 15)
-    ]
-
-
 @pytest.fixture
 def statistics(model) -> GradientStatistics:
     return gradient_statistics(model, batches())
-
-
-def naive_statistics(model: AWDLSTMLanguageModel, read: Iterable[LanguageModelBatch]) -> dict[str, torch.Tensor]:
-    naive, state, sums, count = NaiveModel(model), None, {}, 0
-    for batch in read:
-        losses = []
-        for inputs, targets in zip(batch.inputs, batch.targets, strict=True):
-            log_p, _, state = naive.step(inputs, state)
-            losses.append(-log_p.gather(1, targets[:, None]))
-        gradients = torch.autograd.grad(torch.cat(losses).mean(), list(naive.parameters.values()))
-        for name, gradient in zip(naive.parameters, gradients, strict=True):
-            sums[name] = sums.get(name, 0) + gradient**2
-        state, count = [(h.detach(), c.detach()) for h, c in state], count + 1
-    return {name: total / count for name, total in sums.items()}
 
 
 def naive_nll(
@@ -101,24 +78,6 @@ def naive_nll(
                 theta += change
         state = [(h.detach(), c.detach()) for h, c in state]
     return total
-
-
-@pytest.mark.parametrize("read", [batches(), batches()[:1]])
-def test_statistics_are_the_mean_squared_gradients(model, read):
-    found = gradient_statistics(model, read)
-    expected = naive_statistics(model, read)
-    assert found.batches == len(read)
-    assert found.mean_square.keys() == expected.keys()
-    for name, tensor in found.mean_square.items():
-        torch.testing.assert_close(tensor.double(), expected[name], rtol=1e-4, atol=1e-9, msg=name)
-
-
-def test_statistics_begin_anew_where_batches_do_and_stop_where_told(model):
-    once, twice = gradient_statistics(model, batches()), gradient_statistics(model, [*batches(), *batches()])
-    assert twice.batches == 8
-    for name, tensor in once.mean_square.items():
-        torch.testing.assert_close(twice.mean_square[name], tensor)
-    assert gradient_statistics(model, batches(), max_batches=3).batches == 3
 
 
 @pytest.mark.parametrize("cache", [None, CACHE])
@@ -343,19 +302,6 @@ def test_a_search_passes_over_what_explodes(model):
     assert found.to_dict()["rows"][1]["perplexity"] is None
 
 
-def test_statistics_are_saved_and_read(model, statistics, tmp_path):
-    statistics.save(tmp_path / "statistics.safetensors")
-    loaded = GradientStatistics.load(tmp_path / "statistics.safetensors")
-    assert loaded.batches == 4
-    assert loaded.mean_square.keys() == statistics.mean_square.keys()
-    assert all(torch.equal(tensor, statistics.mean_square[name]) for name, tensor in loaded.mean_square.items())
-    results = [
-        dynamic_perplexity(model, ids(30), RMS, first_context=CONTEXT, statistics=given)
-        for given in (statistics, loaded)
-    ]
-    assert results[0] == results[1]
-
-
 @pytest.mark.parametrize(
     ("values", "message"),
     [
@@ -399,18 +345,3 @@ def test_refusals(model, statistics):
         search_dynamic(model, ids(9), SGD, first_context=1, tokens=0)
     with pytest.raises(ConfigError, match="statistics_batches: .* got 0"):
         convert_printed(0.1, 0.1, 0.1, statistics_batches=0)
-
-
-def test_refusals_of_statistics(model, tmp_path):
-    with pytest.raises(DataError, match="batches: expected at least one, got none"):
-        gradient_statistics(model, [])
-    (tmp_path / "other.safetensors").write_bytes(b"no tensors")
-    for name in ("other", "missing"):
-        with pytest.raises(OSError, match=f"{name}.safetensors: expected gradient statistics, got .*; compute"):
-            GradientStatistics.load(tmp_path / f"{name}.safetensors")
-
-
-def test_weights_of_bytes_cannot_learn(model):
-    model.encoder.make_int8()
-    with pytest.raises(ConfigError, match="its weights are bytes, which cannot learn"):
-        gradient_statistics(model, batches())

@@ -46,8 +46,12 @@ class ForwardPass {
 public:
     ForwardPass(Layer layer, const Sequences& sequences, const Forward& forward, int threads)
         : shape_(layer), sequences_(sequences), forward_(forward),
-          weights_ih_(static_cast<const Factor*>(forward.weights.laid_out)),
-          weights_hh_(weights_ih_ == nullptr ? nullptr : weights_ih_ + shape_.groups * shape_.input_group),
+          inputs_matrix_{static_cast<const Factor*>(forward.weights.laid_out), forward.weights.w_ih, shape_.inputs,
+                         shape_.inputs_wide, shape_.input_group},
+          recurrent_matrix_{inputs_matrix_.laid_out == nullptr
+                                ? nullptr
+                                : inputs_matrix_.laid_out + shape_.groups * shape_.input_group,
+                            forward.weights.w_hh, shape_.hidden, shape_.hidden_wide, shape_.hidden_group},
           hidden_(static_cast<Element*>(forward.kept.hidden)),
           gates_(static_cast<Element*>(forward.kept.gates)), blocks_{forward.kept.inputs != nullptr, sequences.batch},
           inputs_(static_cast<Element*>(forward.kept.inputs)),
@@ -87,6 +91,13 @@ public:
     }
 
 private:
+    // W_ih or W_hh, [4H][columns]: laid out with K = wide and so many factors to a group; or null, and row by row as it is.
+    struct Matrix {
+        const Factor* laid_out;
+        const float* rows;
+        int64_t columns, wide, group;
+    };
+
     void start(Slice rows) {
         for (int64_t row = rows.first; row < rows.last; ++row) {
             const int64_t from = sequences_.order[row] * shape_.hidden;
@@ -120,30 +131,18 @@ private:
 
     // The sums of a chunk: [group][row][4][width].
     void multiply_inputs(Slice slice, int64_t rows, const Element* inputs, void* space) {
-        const int64_t k = shape_.inputs_wide;
-        const Factor* factors = Engine::factors(rows, k, inputs, space);
-        for (int64_t group = slice.first; group < slice.last; ++group) {
-            float* sums = sums_ + group * rows * 4 * width;
-#if defined(ULMKIT_READS_ROWS)
-            if (weights_ih_ == nullptr) {
-                gate_sums(shape_, group, rows, inputs, k, forward_.weights.w_ih, shape_.inputs, sums, false);
-                continue;
-            }
-#endif
-            Engine::product(rows, 4, k, factors, k + Engine::row_end, weights_ih_ + group * shape_.input_group,
-                            shape_.input_group / 4, sums, 4 * width, false);
-        }
+        const Factor* factors = Engine::factors(rows, inputs_matrix_.wide, inputs, space);
+        for (int64_t group = slice.first; group < slice.last; ++group)
+            multiply(inputs_matrix_, group, rows, factors, sums_ + group * rows * 4 * width, false);
     }
 
-    // W_hh h_{t-1} of a group, added to the sums [running][4][width].
-    void add_recurrent(int64_t group, int64_t running, const Factor* h_before, float* sums) {
-        const int64_t k = shape_.hidden_wide;
+    // A group's gate sums [rows][4][width] = (sums +) A W^T.
+    void multiply(const Matrix& w, int64_t group, int64_t rows, const Factor* a, float* sums, bool accumulate) {
 #if defined(ULMKIT_READS_ROWS)
-        if (weights_ih_ == nullptr)
-            return gate_sums(shape_, group, running, h_before, k, forward_.weights.w_hh, shape_.hidden, sums, true);
+        if (w.laid_out == nullptr) return gate_sums(shape_, group, rows, a, w.wide, w.rows, w.columns, sums, accumulate);
 #endif
-        Engine::product(running, 4, k, h_before, k + Engine::row_end, weights_hh_ + group * shape_.hidden_group,
-                        shape_.hidden_group / 4, sums, 4 * width, true);
+        Engine::product(rows, 4, w.wide, a, w.wide + Engine::row_end, w.laid_out + group * w.group, w.group / 4, sums,
+                        4 * width, accumulate);
     }
 
     void step(int64_t t, Slice slice, int64_t rows, int64_t from, int64_t row, int64_t row_before, void* space) {
@@ -158,7 +157,7 @@ private:
             // Every other step backward: what the step before read last is in the cache still.
             const int64_t group = t % 2 == 0 ? n : slice.first + slice.last - 1 - n;
             float* sums = sums_ + (group * rows + from) * 4 * width;
-            add_recurrent(group, running, h_before, sums);
+            multiply(recurrent_matrix_, group, running, h_before, sums, true);
             finish_units(shape_, group, running, sums, forward_.bias, forward_.kept.cells + before * shape_.units,
                          c_after, h_after, gates_ == nullptr ? nullptr : gates_ + row * shape_.gates, y,
                          sequences_.order);
@@ -187,8 +186,7 @@ private:
     const Shape shape_;
     const Sequences& sequences_;
     const Forward& forward_;
-    const Factor* weights_ih_;
-    const Factor* weights_hh_;
+    const Matrix inputs_matrix_, recurrent_matrix_;
     Element* hidden_;
     Element* gates_;
     const Blocks blocks_;

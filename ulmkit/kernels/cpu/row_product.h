@@ -1,7 +1,7 @@
 // Products with weights as they are, row by row: where the other factor has few rows, laying the weights out costs more than
 // it gains. For paths whose factors are floats.
 
-constexpr int64_t dot_lines = 4;  // of weights, multiplied at once
+constexpr int register_sums = ULMKIT_REGISTERS == 32 ? 24 : 8, dot_lines = 4;  // dot_lines: of weights, multiplied at once
 
 // Lane n is the sum of the lanes of v[n].
 inline Floats lane_sums(const Floats (&v)[width]) {
@@ -22,8 +22,7 @@ inline Floats lane_sums(const Floats (&v)[width]) {
 
 // The rows of A [rows][k] times lines of W [lines][k], lane by lane, to found [rows][width].
 template <int rows, int lines>
-inline void multiply_lanes(int64_t k, const float* a, int64_t a_stride, const float* w, int64_t w_stride,
-                           Floats* found) {
+inline void multiply_lanes(int64_t k, const float* a, int64_t a_stride, const float* w, int64_t w_stride, Floats* found) {
     Floats sum[rows][lines] = {};
     const auto add_step = [&](int64_t step, auto load_line) {
         Floats line[lines];
@@ -69,12 +68,12 @@ inline void times_lines_of_rows(int64_t count, int64_t lines, int64_t k, const f
 // C [rows][width] = (C +) A W^T for W [lines][k], lines <= width; columns beyond the lines are zero.
 inline void times_lines(int64_t rows, int64_t lines, int64_t k, const float* a, int64_t a_stride, const float* w,
                         int64_t w_stride, float* c, int64_t c_stride, bool accumulate) {
-    constexpr int most_rows = ULMKIT_REGISTERS == 32 ? 6 : 2;  // times dot_lines
-    const int64_t blocks = (rows + most_rows - 1) / most_rows;
-    for (int64_t block = 0; block < blocks; ++block) {
-        const int64_t first = rows * block / blocks, count = rows * (block + 1) / blocks - first;
-        times_lines_of_rows<most_rows>(count, lines, k, a + first * a_stride, a_stride, w, w_stride, c + first * c_stride,
-                                       c_stride, accumulate);
+    constexpr int most_rows = register_sums / dot_lines;
+    const int blocks = (rows + most_rows - 1) / most_rows;
+    for (int block = 0; block < blocks; ++block) {
+        const Slice part(rows, block, blocks);
+        times_lines_of_rows<most_rows>(part.last - part.first, lines, k, a + part.first * a_stride, a_stride, w, w_stride,
+                                       c + part.first * c_stride, c_stride, accumulate);
     }
 }
 
@@ -134,13 +133,13 @@ template <int most_rows, int vectors>
 inline void times_rows_in_strips(int64_t rows, int64_t columns, int64_t k, Strided a, const float* b, int64_t b_stride,
                                  float* c, int64_t c_stride, bool accumulate) {
     constexpr bool ends = vectors == 1;  // with a vector that is not whole, maybe
-    const int64_t blocks = (rows + most_rows - 1) / most_rows;
+    const int blocks = (rows + most_rows - 1) / most_rows;
     int64_t column = 0;
     for (; ends ? column < columns : column + vectors * width <= columns; column += vectors * width)
-        for (int64_t block = 0; block < blocks; ++block) {
-            const int64_t first = rows * block / blocks, count = rows * (block + 1) / blocks - first;
-            multiply_some_rows<most_rows, vectors, !ends>(count, k, a.from_row(first), b + column,
-                                                          b_stride, c + first * c_stride + column, c_stride,
+        for (int block = 0; block < blocks; ++block) {
+            const Slice part(rows, block, blocks);
+            multiply_some_rows<most_rows, vectors, !ends>(part.last - part.first, k, a.from_row(part.first), b + column,
+                                                          b_stride, c + part.first * c_stride + column, c_stride,
                                                           least(width, columns - column), accumulate);
         }
     if constexpr (!ends)
@@ -151,7 +150,7 @@ inline void times_rows_in_strips(int64_t rows, int64_t columns, int64_t k, Strid
 // The same: the fewer the rows, the more vectors at once. What lies k rows below in B is fetched meanwhile.
 inline void times_rows(int64_t rows, int64_t columns, int64_t k, Strided a, const float* b, int64_t b_stride, float* c,
                        int64_t c_stride, bool accumulate) {
-    constexpr int sums = ULMKIT_REGISTERS == 32 ? 24 : 8;
+    constexpr int sums = register_sums;
     const auto in_strips = rows == 1   ? times_rows_in_strips<1, sums>
                            : rows == 2 ? times_rows_in_strips<2, sums / 2>
                            : rows <= 4 ? times_rows_in_strips<4, sums / 4>
