@@ -13,7 +13,7 @@ from ulmkit.pipeline import AWD_LSTM_PTB, AWD_LSTM_PTB_PAPER, LanguageModelRecip
 from ulmkit.training import Budget
 
 HALVINGS = 5
-"""Of the rate, where SGD trains without averaging."""
+"""Of the rate, where SGD trains without averaging: from 30 down to about 1, where the perplexity has ceased to fall."""
 
 
 @dataclass(frozen=True, kw_only=True)

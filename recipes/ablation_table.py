@@ -36,14 +36,25 @@ def rank_correlation(first: Mapping[str, float], second: Mapping[str, float]) ->
 
 def print_table(results: Results, scale: Scale) -> None:
     """A row for each part left out, and how the two orders agree."""
-    cells = [("without", "paper, valid / test", "place", "valid: mean (min-max)", "test", "place", "minutes a run")]
+    cells = [("without", "paper, valid / test", "place", "valid: mean (min-max)", "test", "place", "epochs", "minutes")]
     paper, ours = _means(results)
     places = ranks(paper), ranks(ours)
     for name in results:
         printed = f"{ROWS[name].valid:.1f} / {ROWS[name].test:.1f}"
         spread = [_spread(figures(results, name, split)) for split in SPLITS]
-        minutes = statistics.fmean(_minutes(found, name) for found in results[name])
-        cells.append((_part(name), printed, str(places[0][name]), *spread, str(places[1][name]), f"{minutes:.1f}"))
+        epochs, minutes = (_mean_cost(results, name, what) for what in ("epochs", "minutes"))
+        cut = _ended_by_budget(results, name)
+        cells.append(
+            (
+                _part(name),
+                printed,
+                str(places[0][name]),
+                *spread,
+                str(places[1][name]),
+                f"{epochs:.0f}" + (f" ({cut} cut)" if cut else ""),
+                f"{minutes:.1f}",
+            )
+        )
     widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
     for line in cells:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
@@ -53,7 +64,8 @@ def print_table(results: Results, scale: Scale) -> None:
     sizes, seeds = scale.recipe.sizes, len(next(iter(results.values())))
     print(
         f"\nours: embedding {sizes.embedding_size}, hidden {sizes.hidden_size}, {scale.text_fraction:g} of the training"
-        f" text, at most {scale.epochs} epochs a stage, {seeds} seeds; paper: embedding 400, hidden 1150, all text"
+        f" text, at most {scale.epochs} epochs a stage, {seeds} seeds; paper: embedding 400, hidden 1150, all text\n"
+        "epochs, minutes: mean of a run's; cut: runs whose last stage ended with its epochs, not by its stopping rule"
     )
 
 
@@ -71,6 +83,8 @@ def measured_rows(results: Results) -> list[dict[str, Any]]:
                     f"without {_part(name)}, {split}", "perplexity", mean, printed, "paper", lower_is_better=True
                 )
                 spread = {"lowest": min(found), "highest": max(found), "seeds": len(found)}
+                costs = {f"{what}_a_run": _mean_cost(results, name, what) for what in ("epochs", "minutes")}
+                spread |= {**costs, "ended_by_budget": _ended_by_budget(results, name)}
                 rows.append({**line, **spread, "place": places[1][name], "place_in_paper": places[0][name]})
     return rows
 
@@ -90,6 +104,17 @@ def _spread(found: Sequence[float]) -> str:
     return f"{statistics.fmean(found):.1f} ({min(found):.1f}-{max(found):.1f})" if found else "-"
 
 
-def _minutes(found: Mapping[str, Any], name: str) -> float:
-    minutes = list(found["minutes"].values())
-    return minutes[0] if ROWS[name].is_first_stage else sum(minutes)
+def _stages(found: Mapping[str, Any], name: str, what: str) -> list[Any]:
+    """What a run's result says of each stage that the row's figure took."""
+    stages = list(found[what].values())
+    return stages[:1] if ROWS[name].is_first_stage else stages
+
+
+def _mean_cost(results: Results, name: str, what: str) -> float:
+    """Epochs or minutes that a run took, its stages together."""
+    return statistics.fmean(sum(_stages(found, name, what)) for found in results[name])
+
+
+def _ended_by_budget(results: Results, name: str) -> int:
+    """How many runs could have gone on."""
+    return sum(_stages(found, name, "stopped_because")[-1] == "budget" for found in results[name])

@@ -67,8 +67,9 @@ class Figures:
     def evaluate(self, stage: str, split: str, ways: Ways) -> list[dict[str, Any]]:
         """The figures of a stage's model on a split, those that are not kept computed now.
 
-        Returns: stage, split, way, perplexity, mean_nll, tokens, seconds (dynamic evaluation with and without the
-            cache are one pass, whose seconds both have), threads, settings, in the order of `ways`.
+        Returns: stage, split, way, perplexity, mean_nll, bits_per_character, tokens, seconds (of the pass alone;
+            dynamic evaluation with and without the cache are one pass, whose seconds both have), threads, settings, in
+            the order of `ways`.
         Raises: as `evaluate_language_model`.
         """
         settings = {
@@ -81,9 +82,7 @@ class Figures:
         missing = [way for way in ways.names if keys[way] not in self._kept]
         learning = [way for way in missing if "dynamic" in way]  # in one pass
         for group in [*[[way] for way in missing if way not in learning], *([learning] if learning else [])]:
-            start = time.monotonic()
-            found = self._compute(stage, split, group, ways)
-            seconds = time.monotonic() - start
+            found, seconds = self._compute(stage, split, group, ways)
             for way in group:
                 self._keep(keys[way], stage, split, way, found[way], seconds, settings[way])
         rows = [self._kept[keys[way]] for way in ways.names]
@@ -99,7 +98,9 @@ class Figures:
         return cache, dynamic
 
     def _searched(self, stage: str, what: str, ways: Ways, tokens: int) -> dict[str, Any]:
-        settings = {"tokens": tokens} | ({"batches": ways.statistics_batches} if what == "dynamic" else {})
+        settings: dict[str, Any] = {"tokens": tokens}
+        if what == "dynamic":
+            settings |= {"batches": ways.statistics_batches, "base": asdict(ways.dynamic)}
         key = self._key(stage, "valid", f"search of {what}", settings)
         if key not in self._kept:
             start, parts, tried = time.monotonic(), self._model(stage), f"{key}, tried"
@@ -141,24 +142,29 @@ class Figures:
             known[DynamicConfig(**row["config"])] = Perplexity(nll, row["tokens"], row["tokens"], "dynamic")
         return known, keep
 
-    def _compute(self, stage: str, split: str, group: Sequence[str], ways: Ways) -> dict[str, Perplexity]:
+    def _compute(self, stage: str, split: str, group: Sequence[str], ways: Ways) -> tuple[dict[str, Perplexity], float]:
+        """The figures by way, and the seconds that they took, without those of loading and of statistics."""
         parts, learns = self._model(stage), "dynamic" in group[0]
         print(f"{stage}, {split}: {', '.join(group)}", flush=True)
-        return evaluate_language_model(
+        statistics = self._statistics(stage, ways) if learns else None
+        start = time.monotonic()
+        found = evaluate_language_model(
             parts,
             self.corpus,
             split,
             cache=ways.cache if any("cache" in way for way in group) else False,
             dynamic=ways.dynamic if learns else False,
-            statistics=self._statistics(stage, ways) if learns else None,
+            statistics=statistics,
             only=group,
         ).results
+        return found, time.monotonic() - start
 
     def _original(self, stage: str, split: str, rows: int) -> dict[str, Any]:
         key = self._key(stage, split, ORIGINAL, {"rows": rows})
         if key not in self._kept:
-            start, stream = time.monotonic(), self.corpus.stream(self.corpus.rows(split))
-            found = perplexity(self._model(stage).model, stream, published=True, batch_size=rows)
+            model, stream = self._model(stage).model, self.corpus.stream(self.corpus.rows(split))
+            start = time.monotonic()
+            found = perplexity(model, stream, published=True, batch_size=rows)
             self._keep(key, stage, split, ORIGINAL, found, time.monotonic() - start, {"rows": rows})
         return self._kept[key]
 
@@ -189,7 +195,8 @@ class Figures:
     def _keep(
         self, key: str, stage: str, split: str, way: str, found: Perplexity, seconds: float, settings: dict[str, Any]
     ) -> None:
-        figures = {name: found.to_dict()[name] for name in ("perplexity", "mean_nll", "tokens")}
+        names = ("perplexity", "mean_nll", "bits_per_character", "tokens")
+        figures = {name: found.to_dict()[name] for name in names}
         entry = {"stage": stage, "split": split, "way": way, **figures, "seconds": round(seconds, 2)}
         self._write(key, {**entry, "threads": torch.get_num_threads(), "settings": settings})
 

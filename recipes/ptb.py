@@ -17,7 +17,7 @@ from recipe_command import run_main
 from tables import PublishedRow
 from word_level import WordLevel, run_word_level
 
-from ulmkit.evaluation import CACHE_PTB, CACHE_PTB_PAPER, DYNAMIC_PTB, convert_printed
+from ulmkit.evaluation import CACHE_PTB, CACHE_PTB_PAPER, DYNAMIC_PTB, DynamicConfig, convert_printed
 from ulmkit.pipeline import AWD_LSTM_PTB, AWD_LSTM_PTB_PAPER, AWD_QRNN_PTB, MODERN_PTB, MOS_PTB
 
 PUBLISHED = [
@@ -33,10 +33,14 @@ PUBLISHED = [
         ("awd-lstm-lm README, QRNN, main stage", "qrnn", "main", "plain", 60.6, 58.3),
         ("awd-lstm-lm README, QRNN, fine-tuned", "qrnn", "tuning", "plain", 59.1, 56.7),
         ("awd-lstm-lm README, QRNN + cache pointer", "qrnn", "tuning", "cache", 53.4, 52.6),
+        ("AWD-QRNN + dynamic evaluation (Krause et al. 2018, their code)", "qrnn", "tuning", "dynamic", 51.4, 50.5),
         ("MoS paper (Yang et al. 2018)", "mos", "tuning", "plain", 56.54, 54.44),
         ("MoS paper + dynamic evaluation", "mos", "tuning", "dynamic", 48.33, 47.69),
     )
 ]
+
+STATISTICS_BATCHES = 1859
+"""Of 100 rows and 5 steps: the training text."""
 
 TASK = WordLevel(
     corpus=PTB,
@@ -49,8 +53,12 @@ TASK = WordLevel(
     },
     caches={"paper": CACHE_PTB_PAPER},
     other_caches=CACHE_PTB,
-    dynamics={"mos": convert_printed(0.002, 0.075, 0.001, statistics_batches=1859, parameter_tensors=17)},
+    dynamics={
+        "qrnn": DynamicConfig(learning_rate=1.2e-4, decay=0.02, segment_steps=20),
+        "mos": convert_printed(0.002, 0.075, 0.001, statistics_batches=STATISTICS_BATCHES, parameter_tensors=17),
+    },
     other_dynamics=DYNAMIC_PTB,
+    statistics_batches=STATISTICS_BATCHES,
     published=PUBLISHED,
 )
 

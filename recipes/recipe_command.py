@@ -1,13 +1,17 @@
 """What the commands of all recipes have in common: options of the machine, and how they end."""
 
 import argparse
+import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 
 from ulmkit.config import check_positive
 from ulmkit.errors import UlmkitError
+
+PLACES = {"--data": "PLACE", "--out": "FOLDER", "--json": "FILE", "--plot": "FILE"}
+"""Options that name files, and what stands for them where a command is told."""
 
 
 def make_parser(description: str | None, threads: int | None = None) -> argparse.ArgumentParser:
@@ -28,6 +32,18 @@ def set_threads(threads: int | None) -> None:
     if threads is not None:
         check_positive("threads", threads)
         torch.set_num_threads(threads)
+
+
+def told_command(parser: argparse.ArgumentParser, arguments: Sequence[str] | None = None) -> str:
+    """The command as it was given, but for where its files lie."""
+    shown = list(sys.argv[1:] if arguments is None else arguments)
+    for place, word in PLACES.items():
+        for number, argument in enumerate(shown):
+            if argument.startswith(f"{place}="):
+                shown[number] = f"{place}={word}"
+            elif number and shown[number - 1] == place:
+                shown[number] = word
+    return shlex.join(["python", f"recipes/{parser.prog}", *shown])
 
 
 def run_main(main: Callable[[], None]) -> None:

@@ -32,14 +32,16 @@ class PublishedRow:
 class RunFacts:
     """How the figures of a run came about.
 
-    is_full_length: whether the recipe ran for all its epochs. minutes, epochs: of training, by stage.
+    is_full_length: whether the recipe ran for all its epochs. is_published: whether it is somebody's, not ours.
+    minutes, epochs: of training, by stage.
     averaged_steps: that a stage's weights are the mean of, for those with NT-ASGD or ASGD.
-    differences: from the published corpus.
+    differences: from the published corpus. command: that gave them.
     """
 
     corpus: str
     recipe: str
     is_full_length: bool
+    is_published: bool
     budget: str
     seed: int
     machine: str
@@ -49,11 +51,12 @@ class RunFacts:
     epochs: Mapping[str, float]
     averaged_steps: Mapping[str, int]
     differences: tuple[str, ...]
+    command: str
 
     @property
     def is_reproduction(self) -> bool:
         """Whether the figures may stand beside the published ones."""
-        return self.is_full_length and not self.differences
+        return self.is_published and self.is_full_length and not self.differences
 
     def training_minutes(self, stage: str) -> float:
         """Until the end of a stage."""
@@ -98,7 +101,7 @@ def print_table(published: Sequence[PublishedRow], figures: Entries, facts: RunF
     print()
     for line in cells:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
-    print(f"\n{'full length' if facts.is_full_length else 'reduced'}: {facts.label()}")
+    print(f"\n{facts.command}\n{'full length' if facts.is_full_length else 'reduced'}: {facts.label()}")
     if facts.differences:
         print(f"not the published corpus {facts.corpus}: {'; '.join(facts.differences)}")
 

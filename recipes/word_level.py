@@ -8,7 +8,7 @@ from typing import Any
 
 from figures import BOTH, Figures, Ways
 from published_corpora import PublishedCorpus, open_corpus
-from recipe_command import make_parser, set_threads
+from recipe_command import make_parser, set_threads, told_command
 from stages import Stage, begin_run, read_curve, run_settings, train_stages
 from tables import PublishedRow, RunFacts, measured_rows, print_table
 
@@ -32,7 +32,8 @@ class WordLevel:
     """A corpus and what is known of it.
 
     recipes: by name. caches, dynamics: hyperparameters of cache and dynamic evaluation for recipes that have their own,
-    and for all others. published: rows of the table.
+    and for all others. statistics_batches: of the training text, which the published figures of dynamic evaluation took
+    whole. published: rows of the table.
     """
 
     corpus: PublishedCorpus
@@ -41,6 +42,7 @@ class WordLevel:
     other_caches: CacheConfig
     dynamics: Mapping[str, DynamicConfig]
     other_dynamics: DynamicConfig
+    statistics_batches: int
     published: Sequence[PublishedRow]
 
 
@@ -112,16 +114,21 @@ def _read_options(task: WordLevel, description: str | None, arguments: Sequence[
     parser.add_argument("--search", action="store_true", help="hyperparameters of cache and dynamic evaluation, which "
                         "takes hours on a CPU")  # fmt: skip
     parser.add_argument("--search-tokens", type=int, default=30_000, help="validation tokens to search on (30000)")
-    parser.add_argument("--statistics-batches", type=int, default=200, help="for dynamic evaluation (200)")
+    parser.add_argument("--statistics-batches", type=int, help="for dynamic evaluation (200; for published "
+                        "recipes all)")  # fmt: skip
     parser.add_argument("--test", action="store_true", help="judge on the test set too; for once, at the end")
     parser.add_argument("--plot", metavar="FILE", help="draw validation perplexity over minutes")
     parser.add_argument("--quick", action="store_true", help="a tiny model, to see that everything works")
     options = parser.parse_args(arguments)
     check_choice("recipe", options.recipe, task.recipes)
+    if options.statistics_batches is None:
+        is_published = isinstance(task.recipes[options.recipe], PublishedRecipe)
+        options.statistics_batches = task.statistics_batches if is_published and not options.quick else 200
     for name in ("search_tokens", "statistics_batches"):
         check_positive(name, getattr(options, name))
     if options.plot:
         check_plot_path(options.plot)
+    options.command = told_command(parser, arguments)
     options.out = options.out or Path(f"{task.corpus.name.lower()}-{options.recipe}")
     return options
 
@@ -193,5 +200,7 @@ def _facts(
         minutes={name: found["minutes"] for name, found in stages.items()},
         epochs={name: found["epochs"] for name, found in stages.items()},
         averaged_steps={name: found["averaged_steps"] for name, found in stages.items() if "averaged_steps" in found},
+        is_published=isinstance(recipe, PublishedRecipe),
         differences=tuple(differences),
+        command=options.command,
     )

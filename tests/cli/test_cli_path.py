@@ -12,6 +12,8 @@ import tiny
 from command import CLASSIFY, SMALL, TUNE, ulmkit
 
 from ulmkit import LanguageModel, TextClassifier
+from ulmkit.config import to_dict
+from ulmkit.evaluation import DYNAMIC_SGD
 from ulmkit.text import EncodedCorpus
 
 
@@ -176,7 +178,7 @@ def test_evaluate_refuses_ways_that_do_not_go_together(path: Path) -> None:
     for options, expected in (
         (("--search-tokens", 50), "--search-tokens: expected it with --cache or --dynamic-search alone"),
         (("--cache", "--statistics", "here"), "--statistics: expected it with --dynamic of rule rms alone"),
-        (("--dynamic", "--dynamic-rule", "sgd"), "--dynamic-rule: expected it with --dynamic-values alone"),
+        (("--cache", "--dynamic-rule", "sgd"), "--dynamic-rule: expected it with --dynamic, --dynamic-search or"),
         (("--dynamic-search", "--dynamic-values", 1, 0, 1), "looks for what --dynamic-values gives"),
         (("--dynamic-values", 1, 0, 1, "--dynamic-rule", "smg"), "rule: got 'smg'; did you mean 'sgd'"),
         (("--dynamic-values", 1, 0, 1, "--segment-steps", 0), "segment_steps: expected a number above 0, got 0"),
@@ -191,8 +193,13 @@ def test_dynamic_evaluation_by_the_other_rule_and_searched(path: Path, tmp_path:
     assert _json(tmp_path / "sgd.json")["dynamic"] == {
         "learning_rate": 0.05, "decay": 0.01, "epsilon": 1e-5, "segment_steps": 7, "rule": "sgd"
     }  # fmt: skip
-    searched = ("--dynamic-search", "--search-tokens", 20, "--statistics-batches", 1)
-    assert "dynamic evaluation: learning_rate" in ulmkit(*command, *searched).out
+    searched = ("--dynamic-search", "--search-tokens", 20)
+    assert "dynamic evaluation: learning_rate" in ulmkit(*command, *searched, "--statistics-batches", 1).out
+    ulmkit(*command, *searched, "--dynamic-rule", "sgd", "--segment-steps", 10, "--json", tmp_path / "searched.json")
+    found = _json(tmp_path / "searched.json")["dynamic"]
+    assert (found["rule"], found["segment_steps"]) == ("sgd", 10)
+    ulmkit(*command, "--dynamic", "--dynamic-rule", "sgd", "--json", tmp_path / "usual.json")
+    assert _json(tmp_path / "usual.json")["dynamic"] == to_dict(DYNAMIC_SGD)
 
 
 def test_score_and_generate(path: Path, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from ulmkit.evaluation import (
     perplexity,
     search_dynamic,
 )
-from ulmkit.evaluation.dynamic_evaluation import adapt, decay_rates, step_sizes
+from ulmkit.evaluation.dynamic_evaluation import adapt, decay_rates, search_values, step_sizes
 from ulmkit.evaluation.learning_copy import LearningCopy, named_values
 from ulmkit.model.language_model import AWDLSTMLanguageModel
 
@@ -282,6 +282,23 @@ def test_a_search_tries_rates_then_decays_on_the_first_tokens(model, statistics)
     assert found.perplexity == min(result.perplexity for _, result in found.rows)
 
 
+def test_what_a_search_tries_is_scaled_with_the_segments():
+    """The authors' values, whose own default is 5e-5 and 0.002 for 5 steps."""
+    rates, decays = search_values(DYNAMIC_PTB.for_segments(20))
+    assert rates == pytest.approx([1.2e-4, 1.6e-4, 2e-4, 2.4e-4, 2.8e-4, 4e-4])
+    assert decays == pytest.approx([4e-3, 8e-3, 1.2e-2, 2e-2])
+    rates, decays = search_values(dataclasses.replace(SGD, learning_rate=0.1, decay=0.01))
+    assert (rates, decays) == (pytest.approx([0.025, 0.05, 0.2, 0.4]), pytest.approx([0.0, 0.0025, 0.04]))
+
+
+def test_longer_segments_take_larger_steps():
+    longer = DYNAMIC_PTB.for_segments(20)
+    assert (longer.segment_steps, longer.epsilon) == (20, DYNAMIC_PTB.epsilon)
+    assert longer.learning_rate == pytest.approx(4 * DYNAMIC_PTB.learning_rate)
+    assert longer.decay == pytest.approx(4 * DYNAMIC_PTB.decay)
+    assert dataclasses.replace(DYNAMIC_PTB, decay=0.5).for_segments(20).decay == 1.0
+
+
 def test_a_search_goes_on(model, statistics, monkeypatch):
     """What is known is not computed again, and what is new is handed on."""
     given = {"first_context": CONTEXT, "statistics": statistics, "learning_rates": (1e-3,), "decays": (0.0,)}
@@ -316,6 +333,8 @@ def test_a_search_passes_over_what_explodes(model):
 def test_refusals_of_configs(values, message):
     with pytest.raises(ConfigError, match=message):
         DynamicConfig(**{"learning_rate": 1e-3, "decay": 0.1, **values})
+    with pytest.raises(ConfigError, match="segment_steps: expected a number above 0, got 0"):
+        DYNAMIC_PTB.for_segments(0)
 
 
 def test_refusals(model, statistics):

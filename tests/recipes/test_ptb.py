@@ -57,6 +57,10 @@ def test_all_figures_of_a_published_recipe(readme: Path):
     assert rows["valid, readme, main stage, plain"]["peer"] == 61.2
     assert rows["valid, readme, tuning stage, dynamic + cache"]["peer"] is None
     assert not any(row["is_reproduction"] for row in rows.values())
+    assert found["run"]["command"] == (
+        "python recipes/" + Path(sys.argv[0]).name + " --data PLACE --out FOLDER --quick --precision fp32 --device cpu "
+        "--statistics-batches 2 --recipe readme --epochs 5 --test --json FILE --plot FILE"
+    )
     assert found["run"]["minutes"].keys() == {"main", "tuning"}
     assert found["run"]["averaged_steps"].keys() == {"main", "tuning"}
     assert (found["run"]["averaged_steps"]["main"], found["run"]["precision"]) == (0, "fp32")
@@ -241,9 +245,15 @@ def test_a_mistake_is_told_in_one_line(text: Path, tmp_path: Path):
     assert "Traceback" not in done.stderr
 
 
-def test_curves_of_several_runs(readme: Path, tmp_path: Path):
-    from curves import main
+def test_curves_of_several_runs(readme: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    from curves import main, print_minutes
 
+    print_minutes({"a": [(1.0, 90.0), (2.0, 70.0), (3.0, 75.0)], "b": [(1.5, 80.0)], "c": []}, None)
+    assert [line.split()[-1] for line in capsys.readouterr().out.splitlines() if line[:1] in "abc"] == [
+        "2.0",
+        "1.5",
+        "-",
+    ]
     main([str(readme), "--out", str(tmp_path / "runs.svg")])
     assert "readme" in (tmp_path / "runs.svg").read_text()
     with pytest.raises(ConfigError, match="runs: expected folders of different names, got 'readme' twice; rename one"):

@@ -4,8 +4,12 @@ from dataclasses import replace
 from typing import Any
 
 from ulmkit.cli.option_groups import Option, OptionGroup
+from ulmkit.config import check_choice
 from ulmkit.errors import ConfigError
-from ulmkit.evaluation import DYNAMIC_PTB, CacheConfig, DynamicConfig
+from ulmkit.evaluation import DYNAMIC_PTB, DYNAMIC_SGD, CacheConfig, DynamicConfig
+
+USUAL_VALUES = {"rms": DYNAMIC_PTB, "sgd": DYNAMIC_SGD}
+"""By rule: what is taken where no values are given, and where a search begins."""
 
 
 def _adaptation(
@@ -27,23 +31,30 @@ def _adaptation(
     _check_used("--cache or --dynamic-search", searches, {"--search-tokens": search_tokens})
     of_dynamic = {"--statistics": statistics, "--statistics-batches": statistics_batches}
     _check_used("--dynamic of rule rms", learns and dynamic_rule != "sgd", of_dynamic)
-    of_values = {"--dynamic-rule": dynamic_rule, "--segment-steps": segment_steps}
-    _check_used("--dynamic-values", dynamic_values is not None, of_values)
+    of_learning = {"--dynamic-rule": dynamic_rule, "--segment-steps": segment_steps}
+    _check_used("--dynamic, --dynamic-search or --dynamic-values", learns, of_learning)
     if not (cache or cache_values or learns):
         return None
     found: dict[str, Any] = {"cache": cache, "dynamic": dynamic_search, "statistics": statistics}
     if cache_values:
         found["cache"] = CacheConfig(window=cache_values[0], theta=cache_values[1], weight=cache_values[2])
-    if dynamic_values:
-        rate, decay, epsilon = dynamic_values
-        config = DynamicConfig(learning_rate=rate, decay=decay, epsilon=epsilon)
-        if dynamic_rule is not None:
-            config = replace(config, rule=dynamic_rule)
-        found["dynamic"] = config if segment_steps is None else replace(config, segment_steps=segment_steps)
-    elif dynamic and not dynamic_search:
-        found["dynamic"] = DYNAMIC_PTB
+    if learns:
+        usual = _usual_values(dynamic_rule or "rms", segment_steps)
+        if dynamic_search:
+            found["dynamic_base"] = usual
+        elif dynamic_values is None:
+            found["dynamic"] = usual
+        else:
+            rate, decay, epsilon = dynamic_values
+            found["dynamic"] = replace(usual, learning_rate=rate, decay=decay, epsilon=epsilon)
     counts = {"search_tokens": search_tokens, "statistics_batches": statistics_batches}
     return found | {name: count for name, count in counts.items() if count is not None}
+
+
+def _usual_values(rule: str, segment_steps: int | None) -> DynamicConfig:
+    check_choice("rule", rule, USUAL_VALUES)
+    usual = USUAL_VALUES[rule]
+    return usual if segment_steps is None else usual.for_segments(segment_steps)
 
 
 def _check_used(switch: str, is_given: bool, options: dict[str, Any]) -> None:
@@ -65,7 +76,7 @@ ADAPTATION = OptionGroup(
         ),
         "dynamic_values": Option(tuple[float, float, float] | None, "Its learning rate, decay and epsilon, instead."),
         "dynamic_rule": Option(str | None, "rms (steps scaled by gradient statistics) or sgd; rms if not given."),
-        "segment_steps": Option(int | None, "Tokens between two of its steps; 5 if not given."),
+        "segment_steps": Option(int | None, "Tokens between two of its steps; 5 if not given. More are faster."),
         "statistics": Option(str | None, "File of its gradient statistics: read if it is there, else written."),
         "statistics_batches": Option(
             int | None, "Training batches (100 rows of 5 tokens) for them, at most; 200 if not given."

@@ -14,6 +14,7 @@ from ulmkit.evaluation.cache import (
 from ulmkit.evaluation.classification import SingleLabelReport, evaluate_single
 from ulmkit.evaluation.dynamic_evaluation import (
     DYNAMIC_PTB,
+    DYNAMIC_SGD,
     DYNAMIC_WIKITEXT2,
     DynamicConfig,
     convert_printed,
@@ -44,6 +45,7 @@ __all__ = [
     "CACHE_PTB_PAPER",
     "CACHE_WIKITEXT2",
     "DYNAMIC_PTB",
+    "DYNAMIC_SGD",
     "DYNAMIC_WIKITEXT2",
     "NBSVM",
     "Baseline",

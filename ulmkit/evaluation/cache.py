@@ -47,7 +47,7 @@ CACHE_PTB = CacheConfig(window=500, theta=1.0, weight=0.1)
 """As awd-lstm-lm's README has it for PTB."""
 
 CACHE_PTB_PAPER = CacheConfig(window=2000, theta=1.0, weight=0.1)
-"""The same with the window of Merity et al. 2017, arXiv:1708.02182."""
+"""The same with the window of Merity et al. 2017, arXiv:1708.02182, section 5; theta and lambda as in the README."""
 
 CACHE_WIKITEXT2 = CacheConfig(window=3785, theta=0.662, weight=0.1279)
 """As awd-lstm-lm's README has it for WikiText-2."""

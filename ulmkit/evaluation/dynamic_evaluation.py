@@ -57,6 +57,16 @@ class DynamicConfig:
         if not 0.0 <= self.decay <= 1.0:
             raise ConfigError(f"decay: expected 0 <= decay <= 1, got {self.decay!r}")
 
+    def for_segments(self, steps: int) -> "DynamicConfig":
+        """The same for segments of another length: learning rate and decay in proportion, as in the authors' search.
+
+        Raises: ConfigError if `steps` is below 1.
+        """
+        check_positive("segment_steps", steps)
+        ratio = steps / self.segment_steps
+        rate, decay = self.learning_rate * ratio, min(self.decay * ratio, 1.0)
+        return dataclasses.replace(self, learning_rate=rate, decay=decay, segment_steps=steps)
+
 
 def convert_printed(
     learning_rate: float, decay: float, epsilon: float, *, statistics_batches: int, parameter_tensors: int = 14
@@ -83,6 +93,9 @@ DYNAMIC_PTB = convert_printed(0.002, 0.02, 0.001, statistics_batches=1859)
 
 DYNAMIC_WIKITEXT2 = convert_printed(0.002, 0.02, 0.001, statistics_batches=4177)
 """The same for WikiText-2."""
+
+DYNAMIC_SGD = DynamicConfig(learning_rate=0.1, decay=1e-3, rule="sgd")
+"""For rule "sgd", for which the paper prints none for an AWD-LSTM."""
 
 
 def step_sizes(mean_square: Mapping[str, Tensor], learning_rate: float, epsilon: float) -> dict[str, Tensor]:
@@ -210,6 +223,20 @@ def _method(cache: CacheConfig | None) -> Literal["dynamic", "dynamic + cache"]:
     return "dynamic" if cache is None else "dynamic + cache"
 
 
+def search_values(base: DynamicConfig) -> tuple[list[float], list[float]]:
+    """Learning rates and decays that a search tries besides those of `base`.
+
+    For rule "rms" the authors', for their segments of 5 steps or in proportion to them; for rule "sgd", for which they
+    print none, multiples of `base`'s.
+    Source: Krause et al. 2018, arXiv:1709.07432: the authors' code.
+    """
+    if base.rule == "sgd":
+        return [base.learning_rate * f for f in (0.25, 0.5, 2, 4)], [base.decay * f for f in (0, 0.25, 4)]
+    ratio = base.segment_steps / 5
+    rates, decays = (3e-5, 4e-5, 5e-5, 6e-5, 7e-5, 1e-4), (1e-3, 2e-3, 3e-3, 5e-3)
+    return [rate * ratio for rate in rates], [min(decay * ratio, 1.0) for decay in decays]
+
+
 def search_dynamic(
     model: AWDLSTMLanguageModel,
     stream: TokenSource | np.ndarray,
@@ -218,8 +245,8 @@ def search_dynamic(
     first_context: int | None,
     statistics: GradientStatistics | None = None,
     cache: CacheConfig | None = None,
-    learning_rates: Sequence[float] = (3e-5, 4e-5, 5e-5, 6e-5, 7e-5, 1e-4),
-    decays: Sequence[float] = (1e-3, 2e-3, 3e-3, 5e-3),
+    learning_rates: Sequence[float] | None = None,
+    decays: Sequence[float] | None = None,
     tokens: int = 30_000,
     known: Mapping[DynamicConfig, Perplexity] | None = None,
     keep: Callable[[DynamicConfig, Perplexity], None] | None = None,
@@ -229,9 +256,8 @@ def search_dynamic(
     best rate.
 
     Args:
-        base: the rest of the hyperparameters.
-        learning_rates, decays: to try besides `base`'s own; the defaults are the authors' for rule "rms" and segments
-            of 5 steps, and are to be scaled with the segments' length.
+        base: where the search begins, and the rest of the hyperparameters.
+        learning_rates, decays: to try besides `base`'s own; None: those of `search_values`.
         tokens: of the stream, to evaluate each on.
         known: results of an earlier search of the same, which are not computed again. keep: called with each new one.
         progress: called with (tokens read, tokens to read in all).
@@ -240,6 +266,9 @@ def search_dynamic(
     Deviation: the authors try all combinations, three times as many.
     """
     check_positive("tokens", tokens)
+    usual_rates, usual_decays = search_values(base)
+    learning_rates = usual_rates if learning_rates is None else learning_rates
+    decays = usual_decays if decays is None else decays
     source = token_source(stream, 1)
     head = source.read(0, min(tokens, len(source)))
     found = dict(known or {})

@@ -47,7 +47,8 @@ def mogrifier(
         y: (T, B, H) in the weight's type, zero at steps beyond a sequence's length.
         h_n, c_n: (B, H) in h0's and c0's type, states after each sequence's last valid step.
     Raises: ConfigError for shapes that do not fit, naming them.
-    Source: Melis et al. 2020, arXiv:1909.01792, section 2.
+    Source: Melis et al. 2020, arXiv:1909.01792, section 2. Deviation: the LSTM's gates are independent, where the
+        authors' code (google-deepmind/lamb) caps the input gate at 1 - f.
     """
     _check_shapes(x, h0, c0, weight, bias, modulations, lengths)
     dtype = weight.dtype

@@ -78,6 +78,7 @@ def evaluate_language_model(
     *,
     cache: CacheConfig | bool = False,
     dynamic: DynamicConfig | bool = False,
+    dynamic_base: DynamicConfig = DYNAMIC_PTB,
     statistics: GradientStatistics | str | os.PathLike[str] | None = None,
     search_tokens: int = 30_000,
     statistics_batches: int = 200,
@@ -90,7 +91,7 @@ def evaluate_language_model(
         corpus: encoded with the model's vocabulary. split: which part, None for all of it.
         cache: hyperparameters of a continuous cache; True searches them on the first validation tokens.
         dynamic: hyperparameters of dynamic evaluation; True searches learning rate and decay likewise, beginning with
-            those of DYNAMIC_PTB: eleven evaluations of the search's tokens.
+            those of `dynamic_base`: up to eleven evaluations of the search's tokens.
         statistics: for it; None computes them on the training part; a file is read if it is there, else written.
         search_tokens: validation tokens to search on. statistics_batches: batches for statistics, at most.
         only: which results to compute, of WAYS; None: all that there are hyperparameters for.
@@ -125,7 +126,7 @@ def evaluate_language_model(
         results["cache"] = cache_perplexity(parts.model, stream, cache, progress=told("cache"), **options)
     if dynamic is not False and with_dynamic:
         keep_freed_memory()
-        base = DYNAMIC_PTB if dynamic is True else dynamic
+        base = dynamic_base if dynamic is True else dynamic
         found = _statistics(parts, corpus, base, statistics, statistics_batches)
         if dynamic is True:
             head = _search_text(parts, corpus, search_tokens, "dynamic evaluation's")
