@@ -2,15 +2,16 @@
 
 A full-size classifier (400, 1152 x 3, vocabulary of 60,000, two classes) on real IMDb test documents of mixed lengths,
 tokenized once for both. fastai is given its batches as its learner has them: longest first, 64 documents, padded in
-front by whole chunks of 72 steps; in fp32, its default, and in the process that keeps freed memory, which favours it.
-ulmkit predicts as `ulmkit predict` does, in the precision that it chooses, in fp32, and with weights of int8 as
-`ulmkit export` makes them. Then one document at a time: the median time for one, the documents taking turns. Then
-training: forward, backward and a fused AdamW over all layers, for batches of 32 documents of like length, gradients
-through the last 1440 steps, dropouts as fastai has them.
+front by whole chunks of 72 steps; in fp32, its default, and in bf16 under `torch.autocast`, which its learner uses on
+GPUs only; both in the process that keeps freed memory, which favours it. ulmkit predicts as `ulmkit predict` does, in
+the precision that it chooses, in fp32, and with weights of int8 as `ulmkit export` makes them. Then one document at a
+time: the median time for one, the documents taking turns. Then training: forward, backward and a fused AdamW over all
+layers, for batches of 32 documents of like length, gradients through the last 1440 steps, dropouts as fastai has them.
 
-First both give the same probabilities for the same weights; that they learn alike parity_fastai.py shows.
+First both give the same probabilities for the same weights, and without dropouts, for documents that neither pads, the
+same loss and gradient.
 
-    python benchmarks/classify_cpu.py --data FOLDER [--documents N] [--repeats N] [--json FILE]
+    python benchmarks/classify_cpu.py --data FOLDER [--documents N] [--repeats N] [--quick] [--json FILE]
 """
 
 import argparse
@@ -20,13 +21,14 @@ import statistics
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 from common import median_seconds_in_turn, report, row
-from fastai_peer import PAD_ID, classifier_names, from_fastai, load_fastai
+from fastai_peer import PAD_ID, classifier_names, from_fastai, load_fastai, no_dropout
 from torch import Tensor
 
 from ulmkit.model.awd_lstm import AWDLSTMConfig
@@ -40,7 +42,11 @@ VOCAB, CHUNK, GRADIENT_STEPS = 60_000, 72, 1440
 FASTAI_BATCH, TRAINING_BATCH, TRAINING_BATCHES = 64, 32, 3
 WEIGHTS_TIMES, CHECK_DOCUMENTS = 3.0, 16
 LIMIT = {"fp32": 1e-3, "auto": 0.1, "int8": 0.2}  # of the documents' standard deviation
-DROPOUTS = {"embedding": 0.02, "input": 0.4, "hidden": 0.3, "output": 0.0, "weight": 0.5}  # fastai's for classifiers
+LEARNING_DOCUMENTS, LEARNING_STEPS = 8, 2 * CHUNK
+LEARNING_LIMIT = {"fp32": 1e-3, "auto": 0.05}  # relative, of loss and gradient
+PEERS = {"fastai fp32": torch.float32, "fastai bf16 autocast": torch.bfloat16}
+DROPOUTS = {"embedding": 0.05, "input": 0.4, "hidden": 0.3, "output": 0.0, "weight": 0.5}
+"""fastai's for classifiers."""
 
 
 def main() -> None:
@@ -61,6 +67,7 @@ def main() -> None:
     ours = our_model(theirs)
     serving = serving_models(ours)
     check(serving, theirs, documents)
+    check_learning(fastai, documents)
     rows = inference_rows(serving, theirs, documents, options.repeats)
     rows += latency_rows(serving, theirs, documents[: options.latency_documents])
     rows += training_rows(ours, theirs, documents, options.repeats)
@@ -73,8 +80,12 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--documents", type=int, default=192, help="test documents, at random (192)")
     parser.add_argument("--latency-documents", type=int, default=24, help="of them, those classified alone (24)")
     parser.add_argument("--repeats", type=int, default=3, help="turns, of which the medians are taken (3)")
+    parser.add_argument("--quick", action="store_true", help="64 documents, 6 of them alone, one turn")
     parser.add_argument("--json", metavar="FILE", help="write the figures to this file")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.quick:
+        options.documents, options.latency_documents, options.repeats = 64, 6, 1
+    return options
 
 
 def read_ids(data: str, count: int) -> list[np.ndarray]:
@@ -89,10 +100,11 @@ def read_ids(data: str, count: int) -> list[np.ndarray]:
     return [vocabulary.encode(document) for document in tokens]
 
 
-def our_model(theirs: Any) -> AWDLSTMClassifier:
-    """Our classifier with fastai's weights and dropouts."""
-    config = AWDLSTMConfig(vocab_size=VOCAB, **{f"{name}_dropout": value for name, value in DROPOUTS.items()})
-    head = HeadConfig(kind="single", classes=2)
+def our_model(theirs: Any, dropout: bool = True) -> AWDLSTMClassifier:
+    """Our classifier with fastai's weights, and its dropouts or none."""
+    dropouts = {f"{name}_dropout": value if dropout else 0.0 for name, value in DROPOUTS.items()}
+    config = AWDLSTMConfig(vocab_size=VOCAB, **dropouts)
+    head = HeadConfig(kind="single", classes=2, **({} if dropout else {"input_dropout": 0.0, "hidden_dropout": 0.0}))
     ours = AWDLSTMClassifier(config, head, chunk_steps=CHUNK, gradient_steps=GRADIENT_STEPS)
     no_bias = {"head.layers.2.bias": torch.zeros(50), "head.layers.6.bias": torch.zeros(2)}
     ours.load_state_dict({**from_fastai(theirs.state_dict(), classifier_names()), **no_bias})
@@ -144,6 +156,40 @@ def check(serving: dict[str, AWDLSTMClassifier], theirs: Any, documents: list[np
     print()
 
 
+def check_learning(fastai: Any, documents: list[np.ndarray]) -> None:
+    """Both have the same loss and gradient: in training mode without dropouts, on documents cut to the same length."""
+    config = no_dropout(fastai.awd_lstm_clas_config)
+    theirs = fastai.get_text_classifier(fastai.AWD_LSTM, VOCAB, 2, CHUNK, config, ps=[0.0], max_len=GRADIENT_STEPS)
+    enlarge_weights(theirs)
+    ours = our_model(theirs, dropout=False).train()
+    cut = [document[:LEARNING_STEPS] for document in documents if len(document) >= LEARNING_STEPS][:LEARNING_DOCUMENTS]
+    ids, labels = torch.from_numpy(np.stack(cut).astype(np.int64)), torch.arange(len(cut)) % 2
+
+    def learnt(model: Any, outputs: Tensor) -> tuple[float, dict[str, Tensor]]:
+        loss = torch.nn.functional.cross_entropy(outputs, labels)
+        model.zero_grad()
+        loss.backward()
+        return float(loss.detach()), {
+            name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None
+        }
+
+    expected, found = learnt(theirs.train(), theirs(ids)[0])
+    names = {ours: name for ours, name in classifier_names().items() if name in found}
+    wanted = from_fastai(found, names)
+    for precision in ("fp32", "auto"):
+        ours.encoder.precision = precision
+        lengths = torch.full((len(cut),), LEARNING_STEPS)
+        loss, gradients = learnt(ours, ours(ids.T.contiguous(), lengths))
+        squares = [((gradients[name] - value).square().sum(), value.square().sum()) for name, value in wanted.items()]
+        distance = float((sum(error for error, _ in squares) / sum(size for _, size in squares)) ** 0.5)
+        print(
+            f"{len(cut)} documents, {precision}: loss {loss:.6f}, fastai {expected:.6f}, gradients {distance:.1e} apart"
+        )
+        if not max(abs(loss / expected - 1), distance) <= LEARNING_LIMIT[precision]:
+            sys.exit("Not the same loss and gradient")
+    print()
+
+
 def log_odds(probabilities: Tensor) -> Tensor:
     return (probabilities[:, 1] / probabilities[:, 0]).log()
 
@@ -156,45 +202,62 @@ def with_precision(ours: AWDLSTMClassifier, precision: str, run: Callable[[], An
     return chosen
 
 
+@contextmanager
+def computing_in(dtype: torch.dtype) -> Iterator[None]:
+    """fastai's types: as autocast has them, or fp32 throughout."""
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
+        yield
+
+
+def compared(case: str, unit: str, figures: dict[str, float], *, lower_is_better: bool = False) -> list[dict[str, Any]]:
+    """A row for each of ours beside each of fastai's that is no faster a type."""
+    pairs = [(ours, peer) for ours in figures if ours not in PEERS for peer in PEERS]
+    return [
+        row(f"{case}, {ours}", unit, figures[ours], figures[peer], peer, lower_is_better=lower_is_better)
+        for ours, peer in pairs
+        if ours != "fp32" or PEERS[peer] == torch.float32
+    ]
+
+
 def inference_rows(
     serving: dict[str, AWDLSTMClassifier], theirs: Any, documents: list[np.ndarray], repeats: int
 ) -> list[dict[str, Any]]:
     theirs.eval()
 
-    def fastai_predicts() -> None:
-        with torch.no_grad():
+    def fastai_predicts(dtype: torch.dtype) -> None:
+        with torch.no_grad(), computing_in(dtype):
             for batch in their_batches(documents, FASTAI_BATCH):
                 theirs(batch)[0].softmax(1)
 
-    runs: dict[str, Callable[[], Any]] = {"fastai": fastai_predicts}
+    runs: dict[str, Callable[[], Any]] = {
+        peer: functools.partial(fastai_predicts, dtype) for peer, dtype in PEERS.items()
+    }
     for name, model in serving.items():
         runs[name] = functools.partial(predict_outputs, model, documents)
     seconds = median_seconds_in_turn(runs, repeats)
     rate = {name: len(documents) / value for name, value in seconds.items()}
-    return [row(f"inference, {name}", "documents/s", rate[name], rate["fastai"], "fastai fp32") for name in serving]
+    return compared("inference", "documents/s", rate)
 
 
 def latency_rows(
     serving: dict[str, AWDLSTMClassifier], theirs: Any, documents: list[np.ndarray]
 ) -> list[dict[str, Any]]:
     theirs.eval()
-    found: dict[str, list[float]] = {name: [] for name in (*serving, "fastai")}
+    found: dict[str, list[float]] = {name: [] for name in (*serving, *PEERS)}
     for model in serving.values():
         predict_outputs(model, documents[:1])
     with torch.no_grad():
         for document in documents:
             for name, times in found.items():
                 start = time.perf_counter()
-                if name == "fastai":
-                    theirs(torch.from_numpy(document.astype(np.int64)).unsqueeze(0))[0].softmax(1)
+                if name in PEERS:
+                    with computing_in(PEERS[name]):
+                        theirs(torch.from_numpy(document.astype(np.int64)).unsqueeze(0))[0].softmax(1)
                 else:
                     predict_outputs(serving[name], [document])
                 times.append(1000 * (time.perf_counter() - start))
     medians = {name: statistics.median(times) for name, times in found.items()}
-    return [
-        row(f"one document, {name}", "ms", medians[name], medians["fastai"], "fastai fp32", lower_is_better=True)
-        for name in serving
-    ]
+    return compared("one document", "ms", medians, lower_is_better=True)
 
 
 def training_rows(
@@ -208,7 +271,7 @@ def training_rows(
     optimizers = {model: torch.optim.AdamW(model.parameters(), lr=1e-5, fused=True) for model in (ours, theirs)}
 
     def learn(model: Any, outputs: Tensor) -> None:
-        torch.nn.functional.cross_entropy(outputs, labels).backward()
+        torch.nn.functional.cross_entropy(outputs.float(), labels).backward()
         optimizers[model].step()
         optimizers[model].zero_grad()
 
@@ -220,22 +283,22 @@ def training_rows(
                 ids[: len(document), column] = torch.from_numpy(document.astype(np.int64))
             learn(ours, ours(ids, lengths))
 
-    def they_learn() -> None:
+    def they_learn(dtype: torch.dtype) -> None:
         for batch in batches:
-            learn(theirs, theirs(their_batches(batch, TRAINING_BATCH)[0])[0])
+            with computing_in(dtype):
+                outputs = theirs(their_batches(batch, TRAINING_BATCH)[0])[0]
+            learn(theirs, outputs)
 
     runs = {
         "auto": with_precision(ours, "auto", we_learn),
         "fp32": with_precision(ours, "fp32", we_learn),
-        "fastai": they_learn,
+        **{peer: functools.partial(they_learn, dtype) for peer, dtype in PEERS.items()},
     }
     for run in runs.values():
         run()
     seconds = median_seconds_in_turn(runs, repeats)
     rate = {name: len(batches) * TRAINING_BATCH / value for name, value in seconds.items()}
-    return [
-        row(f"training, {name}", "documents/s", rate[name], rate["fastai"], "fastai fp32") for name in ("auto", "fp32")
-    ]
+    return compared("training", "documents/s", rate)
 
 
 if __name__ == "__main__":

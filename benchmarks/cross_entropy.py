@@ -3,16 +3,18 @@
 Loss and all gradients of 2,800 rows of 400 features (40 streams of 70 steps) over vocabularies of PTB, WikiText-2 and
 general text, in fp32 and bf16, the weights fp32 parameters as in training. The peers are torch's
 `linear_cross_entropy` with its own chunking, at its most accurate and as it comes, where this torch has it, and plain
-`linear` and `cross_entropy`, which hold all logits. Beside the times stands how far each loss is from the one in
-float64 of the same numbers: torch's chunked one comes in the type of its input. Medians over turns.
+`linear` and `cross_entropy`, which hold all logits. The words to predict are those of a text, or drawn by Zipf's law.
+Beside the times stands how far each loss is from the one in float64 of the same numbers (torch's chunked one comes in
+the type of its input), and each gradient, relative, from those of all logits in fp32. Medians over turns.
 
-    python benchmarks/cross_entropy.py [--device DEVICE] [--repeats N] [--quick] [--json FILE]
+    python benchmarks/cross_entropy.py [--data FOLDER] [--device DEVICE] [--repeats N] [--quick] [--json FILE]
 """
 
 import argparse
 import sys
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,6 +22,7 @@ from common import median_seconds_in_turn, report, row
 from fastai_peer import zipf_ids
 from torch import Tensor
 from torch.nn import functional
+from train_cpu import read_ids
 
 from ulmkit.kernels import linear_cross_entropy
 from ulmkit.training import keep_freed_memory
@@ -27,11 +30,13 @@ from ulmkit.training import keep_freed_memory
 ROWS, FEATURES = 2_800, 400
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 LOSS_LIMIT = {"fp32": 1e-4, "bf16": 5e-3}  # nats
+GRADIENT_LIMIT = {"fp32": 1e-5, "bf16": 2e-2}  # relative: of other sums, of logits and gradients of 8 bits
 CHUNKED, WHOLE = "torch's linear_cross_entropy, chunked", "torch, all logits held"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", metavar="FOLDER", type=Path, help="real text: a word-level corpus with a train.txt")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
     parser.add_argument("--repeats", type=int, default=5, help="turns, of which the medians are taken (5)")
     parser.add_argument("--quick", action="store_true", help="one vocabulary, 2 turns")
@@ -42,18 +47,19 @@ def main() -> None:
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {options.device}")
     rows = []
     for vocab_size in vocab_sizes:
+        targets = (partial(read_ids, options.data) if options.data else zipf_ids)(vocab_size, ROWS)
         for name, dtype in DTYPES.items():
-            rows += compare(vocab_size, name, dtype, torch.device(options.device), repeats)
+            rows += compare(vocab_size, targets.to(options.device), name, dtype, repeats)
     report("cross_entropy", rows, options.json)
 
 
-def compare(vocab_size: int, precision: str, dtype: torch.dtype, device: torch.device, repeats: int) -> list[Any]:
-    """Ours and torch's, in turn."""
+def compare(vocab_size: int, targets: Tensor, precision: str, dtype: torch.dtype, repeats: int) -> list[Any]:
+    """Ours and torch's, in turn. targets: (ROWS,)."""
     torch.manual_seed(0)
+    device = targets.device
     x = torch.randn(ROWS, FEATURES, dtype=dtype, device=device).requires_grad_()
     weight = (torch.randn(vocab_size, FEATURES, device=device) * 0.05).requires_grad_()
     bias = torch.zeros(vocab_size, device=device, requires_grad=True)
-    targets = zipf_ids(vocab_size, ROWS).to(device)
     losses: dict[str, Callable[[], Tensor]] = {"ulmkit": lambda: linear_cross_entropy(x, weight, bias, targets)}
     if hasattr(functional, "linear_cross_entropy"):
         for policy in ("accurate", "auto"):
@@ -68,14 +74,21 @@ def compare(vocab_size: int, precision: str, dtype: torch.dtype, device: torch.d
     if max(errors["ulmkit"], errors[WHOLE]) > LOSS_LIMIT[precision]:
         sys.exit(f"Not the same loss: {errors}")
 
-    def run(loss: Callable[[], Tensor]) -> None:
-        torch.autograd.grad(loss(), [x, weight, bias])
+    def run(loss: Callable[[], Tensor]) -> tuple[Tensor, ...]:
+        gradients = torch.autograd.grad(loss(), [x, weight, bias])
         if device.type == "cuda":
             torch.cuda.synchronize(device)
+        return gradients
 
     runs = {name: partial(run, loss) for name, loss in losses.items()}
-    for once in runs.values():
-        once()
+    whole = run(lambda: functional.cross_entropy(functional.linear(x.float(), weight, bias), targets))
+    for name, once in runs.items():
+        pairs = zip(once(), whole, strict=True)
+        off = max(float((found.float() - right.float()).norm() / right.float().norm()) for found, right in pairs)
+        print(f"V {vocab_size:,}, {precision}, {name}: loss off by {errors[name]:.1g} nats, gradients by {off:.1g}")
+        if name == "ulmkit" and not off <= GRADIENT_LIMIT[precision]:
+            sys.exit("Not the same gradients")
+    del whole
     seconds = median_seconds_in_turn(runs, repeats)
     case = f"V {vocab_size:,}, {precision}"
     rows = []

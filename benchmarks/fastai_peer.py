@@ -16,13 +16,14 @@ def load_fastai() -> SimpleNamespace | None:
     """The parts of fastai that the benchmarks compare with; None if it is not installed."""
     try:
         from fastai.callback.rnn import RNNRegularizer
-        from fastai.text.models.awdlstm import AWD_LSTM, awd_lstm_lm_config
+        from fastai.text.models.awdlstm import AWD_LSTM, awd_lstm_clas_config, awd_lstm_lm_config
         from fastai.text.models.core import get_language_model, get_text_classifier
     except ImportError:
         return None
     return SimpleNamespace(
         AWD_LSTM=AWD_LSTM,
         awd_lstm_lm_config=awd_lstm_lm_config,
+        awd_lstm_clas_config=awd_lstm_clas_config,
         RNNRegularizer=RNNRegularizer,
         get_language_model=get_language_model,
         get_text_classifier=get_text_classifier,

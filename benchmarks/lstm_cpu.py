@@ -1,16 +1,17 @@
 """How fast is one LSTM layer on this CPU, beside torch's own and beside what the processor can do?
 
-A layer of 1152 inputs and 1152 units, as in the middle of a full-size AWD-LSTM. Forward and backward of 70 steps (the
-weights laid out anew each time, as training does; all gradients), forward alone (weights laid out once, as serving
-does), and few sequences of 10 steps. The peer is torch.nn.LSTM in fp32, and in bf16. First ours must give, for the same
-weights, the output and gradients of torch's in fp32.
+A layer of 1152 inputs and 1152 units, as in the middle of a full-size AWD-LSTM. Forward and backward of 70 steps, all
+gradients, the weights new each time, as training has them; forward alone with the same weights, as serving does; and
+few sequences of 10 steps, for which ours takes the weights as they are, unless half of the recurrent ones are dropped.
+The peer is torch.nn.LSTM in fp32, and in bf16; its dropped weights are at zero before it begins. First ours must give,
+for the same weights, the output and gradients of torch's in fp32.
 
 Then the recurrent step alone: the time of a step of a layer with 32 inputs, whose input product is a thirty-sixth of
 the recurrent one, beside its floor: the larger of the bytes of W_hh over the bandwidth with which the threads read that
 much memory again and again, and of the operations over the rate of bare instructions on registers. Both are probed
 here, by lstm_cpu_probe.cpp, which needs a C++ compiler. Medians over turns.
 
-    python benchmarks/lstm_cpu.py [--threads N] [--repeats N] [--json FILE]
+    python benchmarks/lstm_cpu.py [--threads N] [--repeats N] [--quick] [--json FILE]
 """
 
 import argparse
@@ -27,11 +28,12 @@ import torch
 from common import median_seconds_in_turn, report, row
 from torch import Tensor, nn
 
-from ulmkit.kernels import choose_precision, lstm, pack
+from ulmkit.kernels import choose_precision, draw_keep_bits, lstm, mask_recurrent, pack
 
 HIDDEN, STEPS = 1152, 70
 BATCHES, SMALL_BATCHES, SMALL_STEPS = (40, 80), (1, 2, 4, 8), 10
 FEW_INPUTS = 32
+DROPOUT = 0.5
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 LIMIT = {"fp32": 1e-4, "bf16": 2e-2}  # relative: of fp32 sums in another order, of states and gradients of 8 bits
 
@@ -40,37 +42,43 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, help="torch's choice if not given")
     parser.add_argument("--repeats", type=int, default=9, help="turns, of which the medians are taken")
+    parser.add_argument("--quick", action="store_true", help="the smallest batches alone, 2 turns")
     parser.add_argument("--json", metavar="FILE", help="write the figures to this file")
     options = parser.parse_args()
+    batches, small_batches = BATCHES, SMALL_BATCHES
+    if options.quick:
+        batches, small_batches, options.repeats = BATCHES[:1], SMALL_BATCHES[:1], 2
     if options.threads:
         torch.set_num_threads(options.threads)
     auto = choose_precision("auto", torch.device("cpu"), torch.float32)
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads; precision auto is {auto}\n")
     rows = []
-    for batch in BATCHES:
+    for batch in batches:
         for learns in (True, False):
             rows += compare(STEPS, batch, tuple(DTYPES), learns, options.repeats)
-    for batch in SMALL_BATCHES:
-        for learns in (True, False):
-            rows += compare(SMALL_STEPS, batch, ("fp32",), learns, 10 * options.repeats)
-    rows += steps_beside_floors(options.repeats)
+    for batch in small_batches:
+        for learns, masked in ((True, False), (True, True), (False, False)):
+            rows += compare(SMALL_STEPS, batch, ("fp32",), learns, 10 * options.repeats, masked)
+    rows += steps_beside_floors(batches, options.repeats)
     report("lstm_cpu", rows, options.json)
 
 
-def compare(steps: int, batch: int, precisions: tuple[str, ...], learns: bool, repeats: int) -> list[dict[str, Any]]:
+def compare(
+    steps: int, batch: int, precisions: tuple[str, ...], learns: bool, repeats: int, masked: bool = False
+) -> list[dict[str, Any]]:
     """ulmkit and torch in each precision, in turn; each of ours beside each of theirs that is no faster a type."""
     runs: dict[str, Callable[[], Sequence[Tensor]]] = {}
     for name in precisions:
-        runs[f"ulmkit {name}"] = our_run(steps, batch, DTYPES[name], learns)
-        runs[f"nn.LSTM {name}"] = torch_run(steps, batch, DTYPES[name], learns)
-    expected = torch_run(steps, batch, torch.float32, learns)()
+        runs[f"ulmkit {name}"] = our_run(steps, batch, DTYPES[name], learns, masked=masked)
+        runs[f"nn.LSTM {name}"] = torch_run(steps, batch, DTYPES[name], learns, masked)
+    expected = torch_run(steps, batch, torch.float32, learns, masked)()
     for name, run in runs.items():
         error = max(relative_error(mine, theirs) for mine, theirs in zip(run(), expected, strict=True))
         print(f"T {steps}, B {batch}, {name}: at most {error:.1g} from nn.LSTM in fp32, relative")
         if name.startswith("ulmkit") and not error <= LIMIT[name.removeprefix("ulmkit ")]:
             sys.exit("Not the same output and gradients")
     seconds = median_seconds_in_turn(runs, repeats)
-    what = "forward + backward" if learns else "forward"
+    what = ("forward + backward" if learns else "forward") + (", weight drop" if masked else "")
     pairs = [(ours, theirs) for ours in precisions for theirs in precisions if (ours, theirs) != ("fp32", "bf16")]
     return [
         row(
@@ -98,18 +106,24 @@ def relative_error(found: Tensor, expected: Tensor) -> float:
     return float((found.detach().float() - expected.detach()).norm() / expected.detach().norm())
 
 
+def drop_weights() -> Tensor:
+    """Bits of `draw_keep_bits` for the recurrent weights: the same every time."""
+    return draw_keep_bits(4 * HIDDEN, HIDDEN, DROPOUT, generator=torch.Generator().manual_seed(1))
+
+
 def our_run(
-    steps: int, batch: int, dtype: torch.dtype, learns: bool, inputs: int = HIDDEN
+    steps: int, batch: int, dtype: torch.dtype, learns: bool, inputs: int = HIDDEN, masked: bool = False
 ) -> Callable[[], Sequence[Tensor]]:
-    """What runs ours, and gives y and if it learns the gradients of x and the weights."""
+    """What runs ours, and gives y, and if it learns gradients: of x, w_ih, bias, and w_hh if that is not masked."""
     w_ih, w_hh, bias, x, h0, c0, dy = problem(steps, batch, inputs)
     x, dy = x.to(dtype).requires_grad_(learns), dy.to(dtype)
+    keep_bits, scale = (drop_weights(), 1 / (1 - DROPOUT)) if masked else (None, 1.0)
     with torch.no_grad():
-        packed = pack(w_ih, w_hh, dtype=dtype)
+        packed = pack(w_ih, w_hh, keep_bits, scale, dtype=dtype)
 
     def forward_and_backward() -> Sequence[Tensor]:
-        y, _, _ = lstm(x, h0, c0, pack(w_ih, w_hh, dtype=dtype), bias)
-        return y, *torch.autograd.grad(y, [x, w_ih, w_hh, bias], dy)
+        y, _, _ = lstm(x, h0, c0, pack(w_ih, w_hh, keep_bits, scale, dtype=dtype), bias)
+        return (y, *torch.autograd.grad(y, [x, w_ih, bias, w_hh], dy))[: 4 if masked else 5]
 
     def forward() -> Sequence[Tensor]:
         with torch.no_grad():
@@ -118,9 +132,13 @@ def our_run(
     return forward_and_backward if learns else forward
 
 
-def torch_run(steps: int, batch: int, dtype: torch.dtype, learns: bool) -> Callable[[], Sequence[Tensor]]:
-    """The same of torch.nn.LSTM."""
+def torch_run(
+    steps: int, batch: int, dtype: torch.dtype, learns: bool, masked: bool = False
+) -> Callable[[], Sequence[Tensor]]:
+    """The same of torch.nn.LSTM, which is given its weights masked."""
     w_ih, w_hh, bias, x, h0, c0, dy = problem(steps, batch)
+    if masked:
+        w_hh = mask_recurrent(w_hh, drop_weights(), 1 / (1 - DROPOUT))
     module = nn.LSTM(HIDDEN, HIDDEN)
     names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
     module.load_state_dict(dict(zip(names, (w_ih, w_hh, bias, torch.zeros_like(bias)), strict=True)))
@@ -129,7 +147,8 @@ def torch_run(steps: int, batch: int, dtype: torch.dtype, learns: bool) -> Calla
 
     def forward_and_backward() -> Sequence[Tensor]:
         y, _ = module(x, state)
-        return y, *torch.autograd.grad(y, [x, *module.parameters()], dy)[:4]
+        weights = module.weight_ih_l0, module.bias_ih_l0, module.weight_hh_l0, module.bias_hh_l0
+        return (y, *torch.autograd.grad(y, [x, *weights], dy))[: 4 if masked else 5]
 
     def forward() -> Sequence[Tensor]:
         with torch.no_grad():
@@ -138,7 +157,7 @@ def torch_run(steps: int, batch: int, dtype: torch.dtype, learns: bool) -> Calla
     return forward_and_backward if learns else forward
 
 
-def steps_beside_floors(repeats: int) -> list[dict[str, Any]]:
+def steps_beside_floors(batches: Sequence[int], repeats: int) -> list[dict[str, Any]]:
     """The recurrent step beside the least time that this machine needs for it."""
     probe = build_probe()
     if probe is None:
@@ -151,7 +170,7 @@ def steps_beside_floors(repeats: int) -> list[dict[str, Any]]:
         print(f"{name}: {bandwidth / 1e9:.0f} GB/s of {read_bytes / 1e6:.1f} MB, {peak / 1e9:,.0f} GFLOP/s")
         if not peak:
             continue
-        for batch in BATCHES:
+        for batch in batches:
             operations = 2.0 * batch * 4 * HIDDEN * HIDDEN
             run = our_run(STEPS, batch, dtype, False, inputs=FEW_INPUTS)
             run()

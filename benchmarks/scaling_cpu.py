@@ -1,8 +1,8 @@
 """What does a token cost as the work grows, and is there a size at which the cost jumps?
 
-One LSTM layer of H inputs and H units, forward and backward, the weights laid out anew each time, over the batch B, the
-steps T and the units H, each with the other two at B 40, T 70, H 1152. Then linear_cross_entropy with all gradients of
-2,800 rows of 400 features over the vocabulary V. By one thread and by all, in fp32 and, where it pays, in bf16; ulmkit
+One LSTM layer of H inputs and H units, forward and backward, the weights new each time, over the batch B, the steps T
+and the units H, each with the other two at B 40, T 70, H 1152. Then linear_cross_entropy with all gradients of 2,800
+rows of 400 features over the vocabulary V. By one thread and by all, in fp32 and, where it pays, in bf16; ulmkit
 alone, as its trainer runs it, with the allocator told to keep freed memory. Medians over turns that the sizes of an
 axis take.
 

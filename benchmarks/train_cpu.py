@@ -81,10 +81,10 @@ def main() -> None:
         figures = measure_all(vocab_size, [*OURS, *peers], options)
         failures += check(vocab_size, figures)
         rows += table(vocab_size, figures)
+    if failures:
+        sys.exit("\nNot the same loss or gradient:\n  " + "\n  ".join(failures))
     print()
     report("train_cpu", rows, options.json)
-    if failures:
-        sys.exit("\nNot the same loss:\n  " + "\n  ".join(failures))
 
 
 def read_options() -> argparse.Namespace:
