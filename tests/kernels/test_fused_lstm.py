@@ -1,14 +1,10 @@
-"""The fused kernels: every path that runs here, against the reference in float64; and where there is none."""
-
-from pathlib import Path
+"""The fused kernels: every path that runs here, against the reference in float64."""
 
 import pytest
 import torch
 
 from ulmkit.errors import ConfigError
 from ulmkit.kernels import (
-    backend_statuses,
-    choose_backend,
     draw_keep_bits,
     linear_cross_entropy,
     lstm,
@@ -16,8 +12,6 @@ from ulmkit.kernels import (
     pack,
     reference,
 )
-from ulmkit.kernels.cpu import library as library_module
-from ulmkit.kernels.cpu.library import Library, load_library
 
 CPU = torch.device("cpu")
 NAMES = ("x", "h0", "c0", "w_ih", "w_hh", "bias")
@@ -280,63 +274,3 @@ def test_it_learns(dtype):
         losses.append(loss.item())
     assert losses[0] > 1.3
     assert losses[-1] < 0.1
-
-
-def test_some_path_runs_here():
-    library = load_library()
-    if isinstance(library, str):
-        pytest.skip(f"the kernel library is {library}")
-    assert "portable" in library.paths
-    assert choose_backend("auto", CPU, torch.float32) == "fused"
-
-
-def test_plain_cpp_is_to_be_asked_for(monkeypatch):
-    """On processors that have nothing better it has not been compared with torch's own kernels."""
-    if isinstance(load_library(), str):
-        pytest.skip("the kernel library is not built")
-    monkeypatch.setitem(library_module.PATHS, torch.float32, ("portable",))
-    assert choose_backend("auto", CPU, torch.float32) == "torch"
-    assert choose_backend("fused", CPU, torch.float32) == "fused"
-    status = next(status for status in backend_statuses(CPU, torch.float32) if status.name == "fused")
-    assert (status.chosen, status.there) == (False, True)
-    assert "path portable; not compared with torch's" in status.reason
-
-
-def test_a_second_openmp_is_refused(monkeypatch):
-    """A library of another compiler would bring its own threads beside torch's."""
-    if isinstance(load_library(), str):
-        pytest.skip("the kernel library is not built")
-    runtimes = iter([{"libgomp.so.1"}, {"libgomp.so.1", "libomp.so.5"}])
-    monkeypatch.setattr(library_module, "_openmp_runtimes", lambda: next(runtimes))
-    expected = "not used: it was built for another OpenMP (libomp.so.5) than torch's (libgomp.so.1); build it with GCC"
-    assert load_library.__wrapped__() == expected
-
-
-def test_without_the_library(monkeypatch):
-    monkeypatch.setattr(library_module, "load_library", lambda: "not built: no compiler")
-    assert choose_backend("auto", CPU, torch.float32) == "torch"
-    assert choose_backend("auto", CPU, torch.bfloat16) == "stepwise"
-    with pytest.raises(ConfigError, match="backend: 'fused' not built: no compiler; use backend='auto'"):
-        choose_backend("fused", CPU, torch.float32)
-    status = next(status for status in backend_statuses(CPU, torch.float32) if status.name == "fused")
-    assert (status.chosen, status.there, status.reason) == (False, False, "not built: no compiler")
-
-
-def test_types_without_a_path():
-    if isinstance(load_library(), str):
-        pytest.skip("the kernel library is not built")
-    assert choose_backend("auto", CPU, torch.float64) == "torch"
-    with pytest.raises(ConfigError, match="backend: 'fused' has no path for float64 on this processor"):
-        choose_backend("fused", CPU, torch.float64)
-    with pytest.raises(ConfigError, match="backend: 'fused' has no kernels for xpu"):
-        choose_backend("fused", torch.device("xpu"), torch.float32)
-    if torch.cuda.is_available():
-        return
-    with pytest.raises(ConfigError, match="backend: 'fused' needs a GPU, and torch finds none here"):
-        choose_backend("fused", torch.device("cuda"), torch.float32)
-
-
-def test_a_file_that_is_no_library(tmp_path: Path):
-    (tmp_path / "_library.so").write_bytes(b"no library")
-    with pytest.raises(OSError, match="_library.so"):
-        Library(tmp_path / "_library.so")

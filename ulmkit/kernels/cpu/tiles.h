@@ -6,39 +6,53 @@ struct alignas(64) TileConfig {
     uint16_t bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
     uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
 };
+static_assert(sizeof(TileConfig) == 64 && offsetof(TileConfig, bytes) == 16 && offsetof(TileConfig, rows) == 48,
+              "the processor reads it so");
 
 #if defined(ULMKIT_EMULATE_AMX)
 
 static thread_local uint8_t emulated_tiles[8][16][64];
+static thread_local TileConfig emulated_config;
+static thread_local bool emulated_is_configured = false;
 
-#define TILE_CONFIGURE(config) (void)(config)
-#define TILE_RELEASE() (void)0
-#define TILE_ZERO(tile) std::memset(emulated_tiles[tile], 0, 1024)
+#define TILE_CONFIGURE(config) (emulated_config = *(config), emulated_is_configured = true)
+#define TILE_RELEASE() emulated_is_configured = false
+#define TILE_ZERO(tile) std::memset(emulated_tile(tile), 0, 1024)
 #define TILE_LOAD(tile, from, stride_bytes) emulated_load(tile, from, stride_bytes)
 #define TILE_STORE(tile, to, stride_bytes) emulated_store(tile, to, stride_bytes)
 #define TILE_PRODUCT(sum, a, b) emulated_product(sum, a, b)
 
+// Rows of a tile, which must be whole: on the processor one that is not configured ends the process, and a smaller one
+// holds less.
+inline uint8_t (*emulated_tile(int tile))[64] {
+    const TileConfig& config = emulated_config;
+    if (!emulated_is_configured || config.palette != 1 || config.rows[tile] != 16 || config.bytes[tile] != 64)
+        std::abort();
+    return emulated_tiles[tile];
+}
+
 inline void emulated_load(int tile, const void* from, int64_t stride) {
-    for (int row = 0; row < 16; ++row)
-        std::memcpy(emulated_tiles[tile][row], static_cast<const char*>(from) + row * stride, 64);
+    uint8_t(*rows)[64] = emulated_tile(tile);
+    for (int row = 0; row < 16; ++row) std::memcpy(rows[row], static_cast<const char*>(from) + row * stride, 64);
 }
 
 inline void emulated_store(int tile, void* to, int64_t stride) {
-    for (int row = 0; row < 16; ++row)
-        std::memcpy(static_cast<char*>(to) + row * stride, emulated_tiles[tile][row], 64);
+    const uint8_t(*rows)[64] = emulated_tile(tile);
+    for (int row = 0; row < 16; ++row) std::memcpy(static_cast<char*>(to) + row * stride, rows[row], 64);
 }
 
 #if defined(ULMKIT_TILES_OF_BYTES)
 // sum[m][n] += a[m][4k + j] b[k][4n + j], j from 0 to 3
 inline void emulated_product(int sum, int a, int b) {
+    const uint8_t(*left)[64] = emulated_tile(a), (*right)[64] = emulated_tile(b);
     for (int m = 0; m < 16; ++m) {
         int32_t row[16];
-        std::memcpy(row, emulated_tiles[sum][m], 64);
+        std::memcpy(row, emulated_tile(sum)[m], 64);
         for (int k = 0; k < 16; ++k)
             for (int n = 0; n < 16; ++n)
                 for (int j = 0; j < 4; ++j)
-                    row[n] += int8_t(emulated_tiles[a][m][4 * k + j]) * int8_t(emulated_tiles[b][k][4 * n + j]);
-        std::memcpy(emulated_tiles[sum][m], row, 64);
+                    row[n] += int8_t(left[m][4 * k + j]) * int8_t(right[k][4 * n + j]);
+        std::memcpy(emulated_tile(sum)[m], row, 64);
     }
 }
 #else
@@ -51,15 +65,16 @@ inline float emulated_float(const uint8_t* half) {
 
 // sum[m][n] += a[m][2k] b[k][2n] + a[m][2k + 1] b[k][2n + 1]
 inline void emulated_product(int sum, int a, int b) {
+    const uint8_t(*left)[64] = emulated_tile(a), (*right)[64] = emulated_tile(b);
     for (int m = 0; m < 16; ++m) {
         float row[16];
-        std::memcpy(row, emulated_tiles[sum][m], 64);
+        std::memcpy(row, emulated_tile(sum)[m], 64);
         for (int k = 0; k < 16; ++k)
             for (int n = 0; n < 16; ++n)
                 for (int half = 0; half < 2; ++half)
-                    row[n] += emulated_float(emulated_tiles[a][m] + 4 * k + 2 * half) *
-                              emulated_float(emulated_tiles[b][k] + 4 * n + 2 * half);
-        std::memcpy(emulated_tiles[sum][m], row, 64);
+                    row[n] += emulated_float(left[m] + 4 * k + 2 * half) *
+                              emulated_float(right[k] + 4 * n + 2 * half);
+        std::memcpy(emulated_tile(sum)[m], row, 64);
     }
 }
 #endif
