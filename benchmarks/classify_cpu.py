@@ -8,8 +8,8 @@ the precision that it chooses, in fp32, and with weights of int8 as `ulmkit expo
 time: the median time for one, the documents taking turns. Then training: forward, backward and a fused AdamW over all
 layers, for batches of 32 documents of like length, gradients through the last 1440 steps, dropouts as fastai has them.
 
-First both give the same probabilities for the same weights, and without dropouts, for documents that neither pads, the
-same loss and gradient.
+First both give the same probabilities for the same weights, and without dropouts, for documents of one chunk, the same
+loss and gradient.
 
     python benchmarks/classify_cpu.py --data FOLDER [--documents N] [--repeats N] [--quick] [--json FILE]
 """
@@ -21,18 +21,19 @@ import statistics
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 from common import median_seconds_in_turn, report, row
-from fastai_peer import PAD_ID, classifier_names, from_fastai, load_fastai, no_dropout
+from fastai_peer import NO_DROPOUT, PAD_ID, classifier_names, from_fastai, load_fastai, no_dropout
 from torch import Tensor
 
 from ulmkit.model.awd_lstm import AWDLSTMConfig
 from ulmkit.model.classifier import AWDLSTMClassifier
+from ulmkit.model.document_norm import DocumentNorm
 from ulmkit.model.heads import HeadConfig
 from ulmkit.pipeline.prediction import predict_outputs
 from ulmkit.text import SpacyTokenizer, Vocabulary, read_documents
@@ -42,8 +43,8 @@ VOCAB, CHUNK, GRADIENT_STEPS = 60_000, 72, 1440
 FASTAI_BATCH, TRAINING_BATCH, TRAINING_BATCHES = 64, 32, 3
 WEIGHTS_TIMES, CHECK_DOCUMENTS = 3.0, 16
 LIMIT = {"fp32": 1e-3, "auto": 0.1, "int8": 0.2}  # of the documents' standard deviation
-LEARNING_DOCUMENTS, LEARNING_STEPS = 8, 2 * CHUNK
-LEARNING_LIMIT = {"fp32": 1e-3, "auto": 0.05}  # relative, of loss and gradient
+LEARNING_DOCUMENTS = 8
+LEARNING_LIMIT = {"fp32": 1e-3, "auto": 0.1}  # relative, of loss and gradient
 PEERS = {"fastai fp32": torch.float32, "fastai bf16 autocast": torch.bfloat16}
 DROPOUTS = {"embedding": 0.05, "input": 0.4, "hidden": 0.3, "output": 0.0, "weight": 0.5}
 """fastai's for classifiers."""
@@ -157,35 +158,53 @@ def check(serving: dict[str, AWDLSTMClassifier], theirs: Any, documents: list[np
 
 
 def check_learning(fastai: Any, documents: list[np.ndarray]) -> None:
-    """Both have the same loss and gradient: in training mode without dropouts, on documents cut to the same length."""
-    config = no_dropout(fastai.awd_lstm_clas_config)
-    theirs = fastai.get_text_classifier(fastai.AWD_LSTM, VOCAB, 2, CHUNK, config, ps=[0.0], max_len=GRADIENT_STEPS)
+    """Both have the same loss and gradient: without dropouts, on documents cut to one chunk.
+
+    Of longer ones the gradients differ: fastai passes none from a chunk to the one before it. The head normalises by
+    its running figures: by those of so few documents, which differ by little, it would enlarge the rounding of bf16.
+    """
+    config = {**no_dropout(fastai.awd_lstm_clas_config), "output_p": NO_DROPOUT}
+    theirs = fastai.get_text_classifier(
+        fastai.AWD_LSTM, VOCAB, 2, CHUNK, config, ps=[NO_DROPOUT], max_len=GRADIENT_STEPS
+    )
     enlarge_weights(theirs)
     ours = our_model(theirs, dropout=False).train()
-    cut = [document[:LEARNING_STEPS] for document in documents if len(document) >= LEARNING_STEPS][:LEARNING_DOCUMENTS]
+    cut = [document[:CHUNK] for document in documents if len(document) >= CHUNK][:LEARNING_DOCUMENTS]
     ids, labels = torch.from_numpy(np.stack(cut).astype(np.int64)), torch.arange(len(cut)) % 2
 
     def learnt(model: Any, outputs: Tensor) -> tuple[float, dict[str, Tensor]]:
-        loss = torch.nn.functional.cross_entropy(outputs, labels)
+        loss = torch.nn.functional.cross_entropy(outputs.float(), labels)
         model.zero_grad()
         loss.backward()
         return float(loss.detach()), {
             name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None
         }
 
-    expected, found = learnt(theirs.train(), theirs(ids)[0])
+    for model in (ours, theirs.train()):
+        for module in model.modules():
+            if isinstance(module, torch.nn.BatchNorm1d | DocumentNorm):
+                module.eval()
+    expected, found = learnt(theirs, theirs(ids)[0])
     names = {ours: name for ours, name in classifier_names().items() if name in found}
-    wanted = from_fastai(found, names)
-    for precision in ("fp32", "auto"):
-        ours.encoder.precision = precision
-        lengths = torch.full((len(cut),), LEARNING_STEPS)
-        loss, gradients = learnt(ours, ours(ids.T.contiguous(), lengths))
-        squares = [((gradients[name] - value).square().sum(), value.square().sum()) for name, value in wanted.items()]
+    right = from_fastai(found, names)
+
+    def tell(name: str, loss: float, gradients: Mapping[str, Tensor]) -> float:
+        squares = [((gradients[key] - value).square().sum(), value.square().sum()) for key, value in right.items()]
         distance = float((sum(error for error, _ in squares) / sum(size for _, size in squares)) ** 0.5)
         print(
-            f"{len(cut)} documents, {precision}: loss {loss:.6f}, fastai {expected:.6f}, gradients {distance:.1e} apart"
+            f"{len(cut)} documents, {name}: loss {loss:.6f}, gradients {distance:.1e} from fastai's in fp32, relative"
         )
-        if not max(abs(loss / expected - 1), distance) <= LEARNING_LIMIT[precision]:
+        return max(abs(loss / expected - 1), distance)
+
+    for peer, dtype in PEERS.items():
+        with computing_in(dtype):
+            outputs = theirs(ids)[0]
+        loss, found = learnt(theirs, outputs)
+        tell(peer, loss, from_fastai(found, names))
+    for precision, limit in LEARNING_LIMIT.items():
+        ours.encoder.precision = precision
+        loss, found = learnt(ours, ours(ids.T.contiguous(), torch.full((len(cut),), CHUNK)))
+        if not tell(precision, loss, found) <= limit:
             sys.exit("Not the same loss and gradient")
     print()
 

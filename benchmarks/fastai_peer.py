@@ -9,7 +9,9 @@ from torch import Tensor
 
 PAD_ID = 1  # fastai passes no gradient to this row of the embedding
 LAYERS = 3
-NO_WEIGHT_DROPOUT = 1e-30  # drops nothing; with 0 fastai 2.8.12 registers its weight twice and then cannot be reset
+NO_DROPOUT = 1e-30
+"""Drops nothing; with 0 fastai 2.8.12 registers the LSTM's weight twice and then cannot be reset, and leaves layers out
+of a classifier's head."""
 
 
 def load_fastai() -> SimpleNamespace | None:
@@ -68,7 +70,7 @@ def from_fastai(weights: Mapping[str, Tensor], names: Mapping[str, str]) -> dict
 def no_dropout(config: Mapping[str, Any]) -> dict[str, Any]:
     """fastai's configuration of a model with dropouts that drop nothing."""
     zeros = {name: 0.0 for name in config if name.endswith("_p")}
-    return {**config, **zeros, "weight_p": NO_WEIGHT_DROPOUT}
+    return {**config, **zeros, "weight_p": NO_DROPOUT}
 
 
 def regularized_loss(fastai: Any, prediction: tuple[Tensor, ...], targets: Tensor, ar: float, tar: float) -> Tensor:
