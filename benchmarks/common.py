@@ -3,6 +3,7 @@
 import os
 import statistics
 import time
+import traceback
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -46,7 +47,7 @@ def report_as_they_come(
 ) -> bool:
     """Print and write each case's rows when it is done, so that one that fails or takes too long costs no other.
 
-    Returns: whether all cases computed the same as what they were compared with.
+    Returns: whether all cases ran, and computed the same as what they were compared with.
     """
     rows, right = [], True
     for case in cases:
@@ -54,6 +55,10 @@ def report_as_they_come(
             found = case()
         except DifferentError as error:
             print(error)
+            right = False
+            continue
+        except Exception:  # of any peer: the others are still to be measured
+            traceback.print_exc()
             right = False
             continue
         rows += found

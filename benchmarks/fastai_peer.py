@@ -1,5 +1,7 @@
 """fastai's AWD-LSTM as a peer: the same weights in both libraries, and token ids to feed them."""
 
+import functools
+import traceback
 from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
@@ -14,13 +16,16 @@ NO_DROPOUT = 1e-30
 of a classifier's head."""
 
 
+@functools.cache
 def load_fastai() -> SimpleNamespace | None:
-    """The parts of fastai that the benchmarks compare with; None if it is not installed."""
+    """The parts of fastai that the benchmarks compare with; None if it is not installed, or fails and says why."""
     try:
         from fastai.callback.rnn import RNNRegularizer
         from fastai.text.models.awdlstm import AWD_LSTM, awd_lstm_clas_config, awd_lstm_lm_config
         from fastai.text.models.core import get_language_model, get_text_classifier
-    except ImportError:
+    except Exception as error:  # of any of the packages that it loads
+        if getattr(error, "name", None) != "fastai":
+            traceback.print_exc()
         return None
     return SimpleNamespace(
         AWD_LSTM=AWD_LSTM,

@@ -2,15 +2,19 @@
 
 Forward, backward, clipping and a fused AdamW of an AWD-LSTM (400, 1152 x 3) on windows of 70 steps of 80 streams, all
 dropouts as fastai's defaults, AR 2 and TAR 1, the state carried; token ids as words of a text are. ulmkit with its
-own kernels beside ulmkit on cuDNN, the same compiled by torch.compile, and fastai's model with its own loss and
-torch's fused AdamW under fp16 autocast with loss scaling. First all compute the loss of the same weights, in
-evaluation mode. On cuDNN ulmkit draws its masks with torch's operations, up to 48 launches a layer. Medians by device
-events; one row is the time of an epoch of Penn Treebank, its 929,589 tokens at the speed of a step.
+own kernels beside ulmkit on cuDNN, and fastai's model with its own loss and torch's fused AdamW under fp16 autocast
+with loss scaling. First all compute the loss of the same weights, in evaluation mode. On cuDNN ulmkit draws its masks
+with torch's operations, up to 48 launches a layer. Medians by device events; one row is the time of an epoch of Penn
+Treebank, its 929,589 tokens at the speed of a step.
 
-    python benchmarks/train_cuda.py [--vocab-sizes N ...] [--batch N] [--repeats N] [--quick] [--json FILE]
+With --compiled the one peer is ulmkit on cuDNN compiled by torch.compile, which takes a minute or more for each
+vocabulary; cuDNN's layers stay calls between the graphs.
+
+    python benchmarks/train_cuda.py [--vocab-sizes N ...] [--batch N] [--repeats N] [--quick] [--compiled] [--json FILE]
 """
 
 import argparse
+import functools
 import gc
 import statistics
 import sys
@@ -38,6 +42,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=BATCH)
     parser.add_argument("--repeats", type=int, default=30, help="timed steps (30)")
     parser.add_argument("--quick", action="store_true", help="V 10,000 and 5 steps")
+    parser.add_argument("--compiled", action="store_true", help="compare with torch.compile, and with nothing else")
     parser.add_argument("--json", metavar="FILE", help="write the figures to this file")
     options = parser.parse_args()
     if options.quick:
@@ -45,11 +50,14 @@ def main() -> None:
     if not torch.cuda.is_available():
         sys.exit("this benchmark needs a CUDA device; torch finds none here")
     print(f"torch {torch.__version__}, {torch.cuda.get_device_name()}")
-    if load_fastai() is None:
-        print("fastai is not installed: see benchmarks/requirements.txt")
+    peers = ["ulmkit on cuDNN, compiled"] if options.compiled else ["ulmkit on cuDNN", "fastai fp16"]
     comparisons = [Comparison(vocab_size, options.batch, options.repeats) for vocab_size in options.vocab_sizes]
-    cases = [partial(comparison.compare, name) for name in Comparison.names() for comparison in comparisons]
-    sys.exit(not report_as_they_come("train_cuda", cases, options.json))
+    cases: list[Callable[[], list[dict[str, Any]]]] = [
+        comparison.epoch for comparison in comparisons if comparison.vocab_size == PTB_VOCABULARY
+    ]
+    cases += [partial(comparison.compare, peer) for peer in peers for comparison in comparisons]
+    name = "train_cuda_compiled" if options.compiled else "train_cuda"
+    sys.exit(not report_as_they_come(name, cases, options.json))
 
 
 class Comparison:
@@ -60,35 +68,32 @@ class Comparison:
         self.vocab_size, self.batch, self.repeats = vocab_size, batch, repeats
         self._weights = AWDLSTMLanguageModel(AWDLSTMConfig(vocab_size=vocab_size)).state_dict()
         self._ids = zipf_ids(vocab_size, (STEPS + 1) * batch).view(STEPS + 1, batch)
-        self._ours: dict[str, float] | None = None
 
-    @staticmethod
-    def names() -> list[str]:
-        """What there is to compare with; last what takes minutes to compile."""
-        fastai = [] if load_fastai() is None else ["fastai fp16"]
-        return ["ulmkit on cuDNN", *fastai, "ulmkit on cuDNN, compiled"]
+    @functools.cached_property
+    def ours(self) -> dict[str, float]:
+        """What `measure` finds of ulmkit with its own kernels."""
+        return measure(lambda: Ours(self.vocab_size, self._weights, "fused"), self._ids.cuda(), self.repeats)
+
+    def epoch(self) -> list[dict[str, Any]]:
+        """The time of an epoch of Penn Treebank."""
+        seconds = PTB_TOKENS * self.ours["seconds"] / (STEPS * self.batch)
+        return [row(f"an epoch of Penn Treebank, B {self.batch}", "s", seconds, 2.0, "goal", lower_is_better=True)]
 
     def compare(self, name: str) -> list[dict[str, Any]]:
         """Speed and memory beside one of them. Raises: DifferentError where the losses are not the same."""
-        ids, first = self._ids.cuda(), self._ours is None
-        if self._ours is None:
-            self._ours = measure(lambda: Ours(self.vocab_size, self._weights, "fused"), ids, self.repeats)
-        ours, theirs = self._ours, measure(lambda: self._make(name), ids, self.repeats)
-        case = f"V {self.vocab_size:,}, B {self.batch}"
-        if abs(ours["loss"] - theirs["loss"]) > LIMIT:
-            raise DifferentError(f"{case}: not the same loss: {ours['loss']}, {name} {theirs['loss']}")
-        speeds = [STEPS * self.batch / figures["seconds"] for figures in (ours, theirs)]
-        memory = [figures["bytes"] / MIB for figures in (ours, theirs)]
-        rows = [
+        case, theirs = f"V {self.vocab_size:,}, B {self.batch}", None
+        if name.startswith("fastai") and load_fastai() is None:
+            name += " (not installed)"
+        else:
+            theirs = measure(lambda: self._make(name), self._ids.cuda(), self.repeats)
+            if abs(self.ours["loss"] - theirs["loss"]) > LIMIT:
+                raise DifferentError(f"{case}: not the same loss: {self.ours['loss']}, {name} {theirs['loss']}")
+        speeds = [None if found is None else STEPS * self.batch / found["seconds"] for found in (self.ours, theirs)]
+        memory = [None if found is None else found["bytes"] / MIB for found in (self.ours, theirs)]
+        return [
             row(f"{case}: training", "tokens/s", *speeds, name),
             row(f"{case}: peak memory", "MiB", *memory, name, lower_is_better=True),
         ]
-        if first and self.vocab_size == PTB_VOCABULARY:
-            epoch = PTB_TOKENS / speeds[0]
-            rows.append(
-                row(f"an epoch of Penn Treebank, B {self.batch}", "s", epoch, 2.0, "goal", lower_is_better=True)
-            )
-        return rows
 
     def _make(self, name: str) -> "Trained":
         if name.startswith("fastai"):
@@ -122,14 +127,17 @@ class Ours(Trained):
         self.module.load_state_dict(weights)
         self.module.cuda()
         self.module.encoder.precision, self.module.encoder.backend = "bf16", backend
-        self._loss = torch.compile(self.module.loss) if compiled else self.module.loss
+        torch.compiler.reset()  # what was compiled for another vocabulary
+        self._training_loss = torch.compile(self.module.loss) if compiled else self.module.loss
         self._state: State | None = None
         self.prepare()
 
     def loss(self, ids: Tensor, targets: Tensor) -> Tensor:
-        result = self._loss(ids, targets, self._state, ar=AR, tar=TAR)
-        self._state = result.state if self.module.training else None
-        return result.total if self.module.training else result.nll
+        if not self.module.training:
+            return self.module.loss(ids, targets).nll
+        result = self._training_loss(ids, targets, self._state, ar=AR, tar=TAR)
+        self._state = result.state
+        return result.total
 
 
 class Fastai(Trained):
@@ -164,6 +172,7 @@ def measure(make: Callable[[], Trained], ids: Tensor, repeats: int) -> dict[str,
     """Loss in evaluation mode, seconds of a step, and most bytes held while training."""
     gc.collect()
     torch.cuda.empty_cache()
+    before = torch.cuda.memory_allocated()
     trained = make()
     with torch.no_grad():
         trained.module.eval()
@@ -179,7 +188,8 @@ def measure(make: Callable[[], Trained], ids: Tensor, repeats: int) -> dict[str,
         end.record()
     torch.cuda.synchronize()
     seconds = [start.elapsed_time(end) / 1000.0 for start, end in events]
-    return {"loss": loss, "seconds": statistics.median(seconds), "bytes": float(torch.cuda.max_memory_allocated())}
+    most = torch.cuda.max_memory_allocated() - before
+    return {"loss": loss, "seconds": statistics.median(seconds), "bytes": float(most)}
 
 
 if __name__ == "__main__":

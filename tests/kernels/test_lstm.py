@@ -210,3 +210,21 @@ def test_wrong_shapes_are_named():
         pack(values["w_ih"], values["w_hh"], torch.zeros(20, 2, dtype=torch.uint8))
     with pytest.raises(ConfigError, match="backend: got 'torhc'; did you mean 'torch'"):
         pack(values["w_ih"], values["w_hh"], backend="torhc")
+
+
+@pytest.mark.filterwarnings("ignore:Dynamo")
+def test_torchs_kernels_are_called_whole_by_what_torch_compiles():
+    """Decomposed, every time step would be written out and compiled."""
+    values, graphs = problem(5, 2, 3, 4), []
+
+    def keep(graph, _):
+        graphs.append(graph)
+        return graph.forward
+
+    compiled = torch.compile(lambda: run(values, "torch"), backend=keep)()
+    plain = run(values, "torch")
+    assert all(torch.equal(a, b) for a, b in zip(compiled, plain, strict=True))
+    wanted = gradients(values, plain)
+    assert all(torch.equal(gradient, wanted[name]) for name, gradient in gradients(values, compiled).items())
+    assert graphs
+    assert not [node for graph in graphs for node in graph.graph.nodes if node.target is torch.lstm]

@@ -90,3 +90,14 @@ def test_masked_weights_and_their_gradient():
 def test_dropout_outside_its_range():
     with pytest.raises(ConfigError, match="weight_dropout: expected 0 <= p < 1, got 1.0"):
         draw_keep_bits(4, 4, 1.0)
+
+
+def test_torchs_operations_are_compiled_whole(generator_of_bits):
+    """As for the layers that GPUs run with torch's kernels."""
+    if generator_of_bits == "compiled":
+        pytest.skip("is a call of our library")
+    draw = torch.compile(lambda: draw_keep_bits(5, 20, 0.4), fullgraph=True, backend="aot_eager")
+    torch.manual_seed(0)
+    compiled = draw()
+    torch.manual_seed(0)
+    assert torch.equal(compiled, draw_keep_bits(5, 20, 0.4))

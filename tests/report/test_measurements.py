@@ -4,8 +4,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import torch
+
 from ulmkit.files import read_json
-from ulmkit.report import commit, machine, print_rows, row, write_measurements
+from ulmkit.kernels.cuda.compiler import CompilerError
+from ulmkit.report import commit, machine, measurements, print_rows, row, write_measurements
 
 
 def test_ratios_are_above_one_where_ours_is_better(capsys):
@@ -29,8 +32,34 @@ def test_the_document_tells_where_it_was_measured(tmp_path):
     assert found["machine"]["cores"] >= 1
 
 
-def test_the_commit_is_that_of_the_script(tmp_path):
+def test_a_gpu_that_was_used_is_named_with_its_driver_and_versions(tmp_path, monkeypatch):
+    assert ("gpu" in machine()) == torch.cuda.is_initialized()
+    query = tmp_path / "nvidia-smi"
+    query.write_text("#!/bin/sh\necho 580.159.04\necho 580.159.04\n")
+    query.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA H200")
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.setattr(torch.backends.cudnn, "version", lambda: 91900)
+    monkeypatch.setattr(measurements, "compiler_version", lambda: "13.0")
+    measurements._gpu.cache_clear()
+    gpu = {"gpu": "NVIDIA H200", "driver": "580.159.04", "cuda": "13.0", "cudnn": 91900, "nvrtc": "13.0"}
+    assert list(machine().items())[-5:] == list(gpu.items())
+
+    def missing() -> str:
+        raise CompilerError("NVRTC: is not there")
+
+    query.write_text("#!/bin/sh\nexit 9\n")
+    monkeypatch.setattr(measurements, "compiler_version", missing)
+    measurements._gpu.cache_clear()
+    assert list(machine().items())[-5:] == list({**gpu, "driver": None, "nvrtc": None}.items())
+    measurements._gpu.cache_clear()
+
+
+def test_the_commit_is_that_of_the_script(tmp_path, monkeypatch):
     """A script in a repository of its own, with a file that differs, and one in none."""
+    monkeypatch.delenv("ULMKIT_COMMIT", raising=False)
     script = tmp_path / "script.py"
     script.write_text("from ulmkit.report import commit\nprint(commit())\n")
 
@@ -39,6 +68,9 @@ def test_the_commit_is_that_of_the_script(tmp_path):
         return subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True).stdout
 
     assert told() == "None\n"
+    monkeypatch.setenv("ULMKIT_COMMIT", "0123abc")
+    assert told() == "0123abc\n"
+    monkeypatch.delenv("ULMKIT_COMMIT")
     identity = ["-c", "user.name=x", "-c", "user.email=x@example.org"]
     for arguments in (["init", "-q"], ["add", "."], [*identity, "commit", "-qm", "first"]):
         subprocess.run(["git", *arguments], cwd=tmp_path, check=True)

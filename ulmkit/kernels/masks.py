@@ -41,8 +41,8 @@ def draw_keep_bits(
         return torch.full(shape, 255 if keep else 0, dtype=torch.uint8, device=device)
     if fused_on_gpu(torch.device(device), torch.float32, backend):
         return keep_bits(shape[0] * shape[1], keep, device, generator).view(shape)
-    path, _ = choose_path(torch.float32)
-    if torch.device(device).type == "cpu" and path is not None:
+    path = choose_path(torch.float32)[0] if torch.device(device).type == "cpu" else None
+    if path is not None:
         seed = int(torch.empty((), dtype=torch.int64).random_(generator=generator))
         bits = torch.empty(shape, dtype=torch.uint8)
         library().keep_bits(path, seed, keep, bits)
@@ -58,7 +58,7 @@ def draw_keep_bits(
 def _random_bytes(shape: tuple[int, int], device: torch.device | str, generator: torch.Generator | None) -> Tensor:
     words = (shape[0] * shape[1] + 7) // 8
     lowest, highest = torch.iinfo(torch.int64).min, torch.iinfo(torch.int64).max
-    drawn = torch.empty(words, dtype=torch.int64, device=device).random_(lowest, highest, generator=generator)
+    drawn = torch.randint(lowest, highest, (words,), generator=generator, device=device)
     return drawn.view(torch.uint8)[: shape[0] * shape[1]].view(shape)
 
 

@@ -3,6 +3,10 @@
 On CPUs oneDNN, in fp32 only (`stepwise` says why); on GPUs cuDNN.
 """
 
+import functools
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
@@ -20,11 +24,24 @@ def lstm(
     c0 = c0.to(x.dtype)
     weights = _flat_weights(w_ih, w_hh, bias)
     if lengths is None:
-        y, h, c = torch.lstm(
+        y, h, c = _torch_lstm(
             x, (h0.unsqueeze(0), c0.unsqueeze(0)), weights, True, 1, 0.0, _differentiated(x, weights), False, False
         )
         return y, h[0], c[0]
     return _lstm_of_lengths(x, h0, c0, weights, lengths)
+
+
+def _torch_lstm(*arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
+    return (_opaque_lstm() if torch.compiler.is_compiling() else torch.lstm)(*arguments)
+
+
+@functools.cache
+def _opaque_lstm() -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
+    """torch.lstm as one call also for torch.compile, which would write out every time step and compile for minutes.
+
+    Made when it is wanted, since it loads the compiler.
+    """
+    return torch.compiler.disable(torch.lstm)
 
 
 def _differentiated(x: Tensor, weights: list[Tensor]) -> bool:
@@ -50,7 +67,7 @@ def _lstm_of_lengths(
     if len(present) == 0:
         return x.new_zeros(*x.shape[:2], h0.shape[1]), h0, c0
     packed = pack_padded_sequence(x[:, present], lengths[present].cpu())
-    data, h, c = torch.lstm(
+    data, h, c = _torch_lstm(
         packed.data,
         packed.batch_sizes,
         (h0[present].unsqueeze(0), c0[present].unsqueeze(0)),

@@ -1,6 +1,7 @@
 """Measurements: rows of our figure beside another's, and the dated JSON with machine and commit that they go into."""
 
 import datetime
+import functools
 import os
 import platform
 import subprocess
@@ -13,6 +14,10 @@ import torch
 
 from ulmkit.files import write_json
 from ulmkit.kernels import cpu_features
+from ulmkit.kernels.cuda.compiler import CompilerError, compiler_version
+
+COMMIT_VARIABLE = "ULMKIT_COMMIT"
+"""Of the environment: the commit of files that were copied without their repository."""
 
 
 def row(
@@ -64,7 +69,7 @@ def _cell(value: Any) -> str:
 
 
 def machine() -> dict[str, Any]:
-    """Processor and its features, cores this process may use, Python, torch and system."""
+    """Processor and its features, cores this process may use, Python, torch and system; the GPU where one was used."""
     return {
         "processor": _processor(),
         "features": sorted(cpu_features()),
@@ -72,6 +77,28 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "system": f"{platform.system()} {platform.machine()}",
+        **(_gpu() if torch.cuda.is_initialized() else {}),
+    }
+
+
+@functools.cache
+def _gpu() -> dict[str, Any]:
+    """torch's current GPU, its driver, and the versions of what runs on it; None for what is not found."""
+    try:
+        nvrtc = compiler_version()
+    except CompilerError:
+        nvrtc = None
+    query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        drivers = subprocess.run(query, capture_output=True, text=True, check=True).stdout.split()
+    except (OSError, subprocess.CalledProcessError):
+        drivers = []
+    return {
+        "gpu": torch.cuda.get_device_name(),
+        "driver": drivers[0] if drivers else None,
+        "cuda": torch.version.cuda,
+        "cudnn": torch.backends.cudnn.version(),
+        "nvrtc": nvrtc,
     }
 
 
@@ -88,7 +115,8 @@ def _processor() -> str:
 
 
 def commit() -> str | None:
-    """The commit that the running script belongs to, with "+" after it if files differ from it; None if to none."""
+    """The commit that the running script belongs to, with "+" after it if files differ from it; where it is in no
+    repository what ULMKIT_COMMIT says, and None without that."""
     script = getattr(sys.modules["__main__"], "__file__", None)
     folder = Path(script).parent if script else Path.cwd()
     try:
@@ -97,5 +125,5 @@ def commit() -> str | None:
             for command in (["rev-parse", "HEAD"], ["status", "--porcelain"])
         )
     except (OSError, subprocess.CalledProcessError):
-        return None
+        return os.environ.get(COMMIT_VARIABLE)
     return head + ("+" if changes else "")

@@ -1,0 +1,82 @@
+"""Times of work on a GPU by device events."""
+
+import contextlib
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+
+from ulmkit.kernels.cuda.launcher import kernels
+
+CYCLES_PER_SECOND = 2e9  # as fast a clock as GPUs have
+Events = tuple[torch.cuda.Event, torch.cuda.Event]
+
+
+def milliseconds(run: Callable[[], Any], repeats: int, *, ahead: bool = True) -> float:
+    """The median time of a call on the device, after others.
+
+    Args: ahead: whether the device is kept busy before each call until all of it is launched, so that the host's own
+        time does not count.
+    """
+    cycles = _warm_up(run)
+    pairs = [_events() for _ in range(repeats)]
+    for start, end in pairs:
+        if ahead:
+            torch.cuda._sleep(cycles)
+        start.record()
+        run()
+        end.record()
+    return _median(pairs)
+
+
+def launch_milliseconds(run: Callable[[], Any], repeats: int) -> dict[str, float]:
+    """The median time of the persistent kernel's launch alone in what a call does, for "forward" and "backward" where
+    there is one."""
+    cycles = _warm_up(run)
+    with _timed_launches() as pairs:
+        for _ in range(repeats):
+            torch.cuda._sleep(cycles)
+            run()
+    return {direction: _median(of_direction) for direction, of_direction in pairs.items()}
+
+
+@contextlib.contextmanager
+def _timed_launches() -> Iterator[dict[str, list[Events]]]:
+    """Within the block events before and after each launch of a persistent kernel, by direction."""
+    pairs: dict[str, list[Events]] = {}
+    run, launch = kernels(0), kernels(0).persistent
+
+    def timed(plan: Any, direction: str, arguments: Any) -> Any:
+        start, end = _events()
+        start.record()
+        done = launch(plan, direction, arguments)
+        end.record()
+        pairs.setdefault(direction, []).append((start, end))
+        return done
+
+    run.persistent = timed
+    try:
+        yield pairs
+    finally:
+        del run.persistent
+
+
+def _warm_up(run: Callable[[], Any]) -> int:
+    """Call a few times. Returns: twice the device's cycles that the host needs to launch it all."""
+    for _ in range(3):
+        run()
+    torch.cuda.synchronize()
+    start = time.perf_counter()
+    run()
+    return int(2 * CYCLES_PER_SECOND * (time.perf_counter() - start))
+
+
+def _events() -> Events:
+    return torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+
+
+def _median(pairs: list[Events]) -> float:
+    torch.cuda.synchronize()
+    return statistics.median(start.elapsed_time(end) for start, end in pairs)
