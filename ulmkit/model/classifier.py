@@ -130,11 +130,13 @@ class AWDLSTMClassifier(nn.Module):
     def step(self, ids: Tensor, lengths: Tensor, state: ClassifierState) -> ClassifierState:
         """Read the next piece of each document; pieces may have any lengths, 0 among them.
 
-        Args: ids: (T, B) int64, padded with any id. lengths: (B,) int64, valid steps of each piece.
+        Args: ids: (T, B) int64, padded with any id. lengths: (B,) int64, valid steps of each piece; on the CPU, where
+            a look at them waits for nothing, or where the ids are.
         Returns: the state to go on with; `state` is not changed and may be gone on from again.
         Raises: DataError for shapes that do not fit or a length outside 0..T.
         """
         _check_batch(ids, lengths)
+        lengths = lengths.to(ids.device)
         output = self.encoder(ids, state.encoder, state.prepared, lengths)
         return ClassifierState(state.prepared, output.state, state.reading.update(output.raw, lengths))
 
