@@ -77,7 +77,7 @@ class CudaDriver:
         from cuda.bindings import driver
 
         self._cuda = driver
-        self._recorded_streams: dict[int, torch.cuda.Stream] = {}
+        self._recorded_streams: dict[tuple[int, int], torch.cuda.Stream] = {}
 
     def device(self, index: int) -> Device:
         attribute = self._cuda.CUdevice_attribute
@@ -126,10 +126,12 @@ class CudaDriver:
 
     def record(self, work: Callable[[], None], index: int) -> Callable[[], None]:
         # The default stream cannot be recorded, so another one is, for each stream on which recordings run: those that
-        # were recorded on the same one share the workspace of torch's products, and must take turns.
-        found = self._recorded_streams.get(self.stream(index))
+        # were recorded on the same one share the workspace of torch's products, and must take turns. The default stream
+        # has the same address on every device.
+        key = index, self.stream(index)
+        found = self._recorded_streams.get(key)
         if found is None:
-            found = self._recorded_streams[self.stream(index)] = torch.cuda.Stream(index)
+            found = self._recorded_streams[key] = torch.cuda.Stream(index)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.stream(found):
             graph.capture_begin(capture_error_mode="thread_local")
