@@ -11,7 +11,7 @@ import torch
 
 from ulmkit.kernels.cuda import driver as driver_module
 from ulmkit.kernels.cuda.compiler import Source
-from ulmkit.kernels.cuda.driver import CudaDriver, DriverError, Launch
+from ulmkit.kernels.cuda.driver import CudaDriver, DriverError, Launch, NoRoomError
 
 cuda = pytest.importorskip("cuda.bindings.driver", reason="needs cuda-bindings")
 SOURCE = Source.of("masks.cu", FP32=1)
@@ -188,8 +188,16 @@ def test_a_thread_without_a_context_is_given_the_one_that_torch_has(driver, fake
 
 def test_what_the_driver_refuses_is_named(driver, fake):
     fake.answers["cuLaunchKernelEx"] = cuda.CUresult.CUDA_ERROR_INVALID_VALUE
-    with pytest.raises(DriverError, match="CUDA: CUDA_ERROR_INVALID_VALUE"):
+    with pytest.raises(DriverError, match="CUDA: CUDA_ERROR_INVALID_VALUE") as raised:
         driver.launch("f", Launch(1, 32), [], 0)
+    assert not isinstance(raised.value, NoRoomError)
+
+
+@pytest.mark.parametrize("name", ["COOPERATIVE_LAUNCH_TOO_LARGE", "INVALID_CLUSTER_SIZE", "LAUNCH_OUT_OF_RESOURCES"])
+def test_a_launch_without_room_is_told_apart(driver, fake, name):
+    fake.answers["cuLaunchKernelEx"] = getattr(cuda.CUresult, f"CUDA_ERROR_{name}")
+    with pytest.raises(NoRoomError, match=f"CUDA: CUDA_ERROR_{name}"):
+        driver.launch("f", Launch(1, 32, cooperative=True), [], 0)
 
 
 def test_each_device_records_on_a_stream_of_its_own(driver):

@@ -186,6 +186,51 @@ def test_without_room_for_all_blocks_it_goes_step_by_step(monkeypatch, device):
     assert {name for name, _ in driver.launches} == STEP_BY_STEP
 
 
+def backward_launches(driver):
+    return [launch for name, launch in driver.launches if name == "lstm_backward"]
+
+
+@pytest.fixture
+def large_clusters_first(monkeypatch):
+    """One plan of each size."""
+
+    def one_of_each(direction, *shape):
+        of_size = {plan.launch.cluster: plan for plan in plans(direction, *shape)}
+        return [of_size[cluster] for cluster in sorted(of_size, reverse=True)]
+
+    monkeypatch.setattr(launcher, "plans", one_of_each)
+
+
+@pytest.mark.usefixtures("large_clusters_first")
+def test_where_clusters_are_refused_the_next_way_is_taken_from_then_on(driver):
+    driver.refuses = lambda launch: launch.cluster > 1
+    tensors, mask, ends, weights = problem((4, 19, 5, 33), torch.bfloat16, lengths=True)
+    for _ in range(2):
+        check(run(tensors, mask, ends, weights), expected(tensors, mask, ends, weights), tensors, torch.bfloat16)
+    assert [launch.cluster for launch in backward_launches(driver)] == [1, 1]
+    assert [launch.cluster for launch in driver.refused] == [4, 2], "once each"
+
+
+@pytest.mark.usefixtures("large_clusters_first")
+def test_where_all_at_once_is_refused_it_goes_step_by_step(driver):
+    driver.refuses = lambda launch: launch.cooperative
+    tensors, mask, ends, weights = problem((3, 5, 3, 7), torch.bfloat16, lengths=True)
+    for _ in range(2):
+        check(run(tensors, mask, ends, weights), expected(tensors, mask, ends, weights), tensors, torch.bfloat16)
+    assert {name for name, _ in driver.launches} >= STEP_BY_STEP
+    assert not backward_launches(driver)
+
+
+@pytest.mark.usefixtures("large_clusters_first")
+def test_a_kernel_that_does_not_compile_gives_way_to_the_next(driver):
+    driver.compiles = lambda source: dict(source.constants).get("CLUSTER", 1) == 1
+    tensors, mask, ends, weights = problem((4, 19, 5, 33), torch.bfloat16, lengths=True)
+    with pytest.warns(UserWarning, match="(?s)lstm_backward.cu: NVRTC refuses it.*next best kernel is taken"):
+        found = run(tensors, mask, ends, weights)
+    check(found, expected(tensors, mask, ends, weights), tensors, torch.bfloat16)
+    assert [launch.cluster for launch in backward_launches(driver)] == [1]
+
+
 def test_launches_are_recorded_once_and_done_again_for_other_sequences(monkeypatch):
     driver = use(monkeypatch, HostDriver(SMALL, fits=0))
     for seed, length in enumerate((5, 3, 7, 5, 6)):

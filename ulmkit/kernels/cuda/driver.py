@@ -17,6 +17,17 @@ class DriverError(UlmkitError):
     """The CUDA driver refuses a call."""
 
 
+class NoRoomError(DriverError):
+    """A launch is refused since its blocks, or those of a cluster, cannot be on the device at once."""
+
+
+_NO_ROOM = {
+    "CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE",
+    "CUDA_ERROR_INVALID_CLUSTER_SIZE",
+    "CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES",
+}
+
+
 @dataclass(frozen=True)
 class Device:
     """What of a GPU decides how kernels are launched.
@@ -54,10 +65,14 @@ class Driver(Protocol):
         """A kernel of a source on a device, that may have so much shared memory."""
 
     def resident_blocks(self, function: Any, launch: Launch, index: int) -> int:
-        """How many of the launch's blocks fit on the device at once."""
+        """How many of the launch's blocks should fit on the device at once."""
 
     def launch(self, function: Any, launch: Launch, arguments: Sequence[Any], index: int) -> None:
-        """Start a kernel on torch's current stream. arguments: ctypes values, in the kernel's order."""
+        """Start a kernel on torch's current stream.
+
+        Args: arguments: ctypes values, in the kernel's order.
+        Raises: NoRoomError, with nothing begun, where the blocks do not fit after all.
+        """
 
     def stream(self, index: int) -> int:
         """The address of torch's current stream."""
@@ -184,7 +199,7 @@ class CudaDriver:
     def _call(result: tuple[Any, ...]) -> Any:
         status, *values = result
         if status.value != 0:
-            raise DriverError(f"CUDA: {status.name}")
+            raise (NoRoomError if status.name in _NO_ROOM else DriverError)(f"CUDA: {status.name}")
         return values[0] if values else None
 
 
