@@ -33,7 +33,8 @@ class Host(ctypes.Structure):
 
 
 class HostDriver:
-    """Runs kernels at once, each launch with another order of threads; a recording does its work again.
+    """Runs kernels at once, built when first launched, each launch with another order of threads; a recording does its
+    work again.
 
     Attributes: launches: (name, launch) of all. fits: what is answered when asked how many blocks fit; None for all.
         recorded: how often something was. current_stream, records: what is answered. refuses: whether a launch is;
@@ -56,19 +57,19 @@ class HostDriver:
         assert shared_bytes <= self._device.shared_bytes
         if not self.compiles(source):
             raise CompilerError(f"{source.name}: NVRTC refuses it")
-        function = getattr(built(source), f"host_{name}")
-        function.restype = ctypes.c_bool
-        return name, function
+        return name, source
 
     def resident_blocks(self, function: Any, launch: Launch, index: int) -> int:
         return launch.blocks if self.fits is None else self.fits
 
     def launch(self, function: Any, launch: Launch, arguments: Sequence[Any], index: int) -> None:
-        name, run = function
+        name, source = function
         if self.refuses(launch):
             self.refused.append(launch)
             raise NoRoomError("CUDA: CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE")
         self.launches.append((name, launch))
+        run = getattr(built(source), f"host_{name}")
+        run.restype = ctypes.c_bool
         host = Host(launch.blocks, launch.threads, launch.shared_bytes, next(self._seeds))
         assert run(host, *arguments), f"{name}: threads wait for each other for ever"
 

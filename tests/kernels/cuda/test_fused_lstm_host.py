@@ -131,6 +131,18 @@ def test_without_steps(driver):
     assert not any(gradient.any() for gradient in others)
 
 
+@pytest.mark.parametrize("masked", [False, True])
+def test_the_operators_are_well_formed(driver, masked):
+    tensors, mask, _, weights = problem((3, 5, 4, 7), torch.float32, masked=masked)
+    ends = torch.full((5,), 3) if masked else None  # what is kept of steps beyond an end is anything
+    leaves = [tensor.detach().requires_grad_() for tensor in tensors.values()]
+    torch.library.opcheck(fused_lstm.lstm_forward, (*leaves, mask.keep_bits, mask.keep_scale, ends, True))
+    x, h0, c0, w_ih, w_hh, bias = tensors.values()
+    y, _, _, *kept = fused_lstm.lstm_forward(x, h0, c0, w_ih, w_hh, bias, mask.keep_bits, mask.keep_scale, ends, True)
+    given = (*weights, x, h0, w_ih, w_hh, mask.keep_bits, mask.keep_scale, ends, y, *kept)
+    torch.library.opcheck(fused_lstm.lstm_backward, given)
+
+
 def test_with_the_last_state_alone(driver):
     tensors, mask, _, _ = problem((3, 5, 4, 7), torch.float32)
     leaves = [tensor.detach().requires_grad_() for tensor in tensors.values()]
