@@ -55,8 +55,8 @@ class FakeGraph:
 
     log: list[tuple[Any, ...]]
 
-    def capture_begin(self, capture_error_mode: str) -> None:
-        self.log.append(("begin", *FakeGraph.now(), capture_error_mode))
+    def capture_begin(self, pool: Any, capture_error_mode: str) -> None:
+        self.log.append(("begin", *FakeGraph.now(), capture_error_mode, pool))
 
     def capture_end(self) -> None:
         self.log.append(("end", *FakeGraph.now()))
@@ -87,6 +87,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeCuda:
     monkeypatch.setattr(torch.cuda, "stream", lambda found: within(device=found.device_index, stream=found))
     monkeypatch.setattr(torch.cuda, "Stream", stream)
     monkeypatch.setattr(torch.cuda, "CUDAGraph", FakeGraph)
+    monkeypatch.setattr(torch.cuda, "graph_pool_handle", object)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda index: SimpleNamespace(cuda_stream=ADDRESSES[index]))
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: properties)
     monkeypatch.setattr(FakeGraph, "log", [], raising=False)
@@ -210,6 +211,7 @@ def test_each_device_records_on_a_stream_of_its_own(driver):
     assert [entry[1] for entry in begun] == [entry[2].device_index for entry in begun] == [0, 1, 0, 1]
     assert {entry[3] for entry in begun} == {"thread_local"}
     assert begun[0][2] is begun[2][2], "of one stream they share a workspace"
+    assert begun[0][4] is begun[2][4] is not begun[1][4], "and the memory that it is in"
     FakeGraph.log.clear()
     for replay in replays:
         replay()
@@ -220,5 +222,6 @@ def test_each_stream_of_a_device_records_apart(driver, monkeypatch):
     for address in (0, 5):
         monkeypatch.setitem(ADDRESSES, 0, address)
         driver.record(lambda: None, 0)
-    first, second = (entry[2] for entry in FakeGraph.log if entry[0] == "begin")
-    assert first is not second
+    first, second = (entry for entry in FakeGraph.log if entry[0] == "begin")
+    assert first[2] is not second[2]
+    assert first[4] is not second[4]

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ulmkit.kernels import draw_keep_bits, lstm, mask_recurrent, pack, reference, unpack_keep_bits
 from ulmkit.kernels.cuda import fused_lstm
+from ulmkit.kernels.cuda import steps as steps_module
 from ulmkit.kernels.cuda.launcher import kernels
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
@@ -104,6 +105,21 @@ def test_steps_are_recorded_and_done_again(monkeypatch, dtype):
         of = problem((steps, 24, 31, 136), dtype, lengths=steps % 2 == 0)
         check(found(of, dtype), expected(of), TOLERANCE[dtype])
     assert recorded
+
+
+def test_recordings_outlive_the_workspace_that_torch_gives_up(monkeypatch):
+    """As torch.compile's own recordings have it do; the workspace came with a recording that is there no more."""
+    monkeypatch.setattr(kernels(0), "plan", lambda *_: None)
+    monkeypatch.setattr(steps_module, "MOST_SHAPES", 4)  # two batches there and back
+    first, second, third = (problem((8, batch, 31, 136), torch.bfloat16) for batch in (24, 16, 8))
+    for _ in range(3):  # at once, recorded, done again
+        found(first, torch.bfloat16)
+        wanted = found(second, torch.bfloat16)
+    found(third, torch.bfloat16)
+    torch._C._cuda_clearCublasWorkspaces()
+    torch.cuda.empty_cache()
+    _others = [torch.full((1 << 20,), 7, device="cuda") for _ in range(64)]
+    assert all(torch.equal(a, b) for a, b in zip(found(second, torch.bfloat16), wanted, strict=True))
 
 
 def test_full_size_layers_have_persistent_kernels():

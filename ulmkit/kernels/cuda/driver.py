@@ -92,7 +92,7 @@ class CudaDriver:
         from cuda.bindings import driver
 
         self._cuda = driver
-        self._recorded_streams: dict[tuple[int, int], torch.cuda.Stream] = {}
+        self._recorded: dict[tuple[int, int], tuple[torch.cuda.Stream, Any]] = {}  # streams and their memory
 
     def device(self, index: int) -> Device:
         attribute = self._cuda.CUdevice_attribute
@@ -141,15 +141,17 @@ class CudaDriver:
 
     def record(self, work: Callable[[], None], index: int) -> Callable[[], None]:
         # The default stream cannot be recorded, so another one is, for each stream on which recordings run: those that
-        # were recorded on the same one share the workspace of torch's products, and must take turns. The default stream
-        # has the same address on every device.
+        # were recorded on the same one share the workspace of torch's products, and must take turns. They share their
+        # memory too: the workspace is in that, and torch may give it up, as torch.compile's own recordings have it do,
+        # but the memory is kept as long as there is a recording. The default stream has the same address on every
+        # device.
         key = index, self.stream(index)
-        found = self._recorded_streams.get(key)
-        if found is None:
-            found = self._recorded_streams[key] = torch.cuda.Stream(index)
+        if key not in self._recorded:
+            self._recorded[key] = torch.cuda.Stream(index), torch.cuda.graph_pool_handle()
+        stream, memory = self._recorded[key]
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.stream(found):
-            graph.capture_begin(capture_error_mode="thread_local")
+        with torch.cuda.stream(stream):
+            graph.capture_begin(pool=memory, capture_error_mode="thread_local")
             try:
                 work()
             finally:
