@@ -139,6 +139,15 @@ def test_streaming_in_pieces_equals_the_whole(
         )
 
 
+def test_lengths_may_be_on_the_cpu_wherever_the_ids_are() -> None:
+    model, device = tiny("single").to("meta").eval(), torch.device("meta")
+    model.encoder.backend = "reference"
+    with torch.no_grad():
+        state = model.step(torch.zeros(3, 2, dtype=torch.int64, device=device), torch.tensor([3, 1]), model.begin(2))
+        assert model.finish(state).shape == (2, 3)
+    assert {state.reading.last.device, state.encoder[0][0].device} == {device}
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @settings(max_examples=6, deadline=None)
 @given(case=documents(), chunk_steps=st.integers(1, 16), gradient_steps=st.integers(1, 16))

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import torch
 
+from ulmkit.kernels.cuda.operators import constant_when_compiled
+
 
 @functools.cache
 def cpu_features() -> frozenset[str]:
@@ -23,6 +25,7 @@ def cpu_features() -> frozenset[str]:
     return frozenset()
 
 
+@constant_when_compiled
 def bf16_pays(device: torch.device) -> tuple[bool, str]:
     """Whether bfloat16 matrix products are faster than float32 on `device`, and why."""
     if device.type == "cuda":

@@ -12,6 +12,7 @@ from ulmkit.kernels import reference, stepwise, torch_backend
 from ulmkit.kernels.capabilities import bf16_pays
 from ulmkit.kernels.cpu.library import choose_path
 from ulmkit.kernels.cuda.launcher import cuda_runs
+from ulmkit.kernels.cuda.operators import constant_when_compiled
 
 LSTMFunction = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor | None], tuple[Tensor, Tensor, Tensor]]
 
@@ -75,6 +76,7 @@ def choose_loop_backend(backend: str, cell: str) -> str:
     return "stepwise" if backend == "auto" else backend
 
 
+@constant_when_compiled
 def _fused_path(device: torch.device, dtype: torch.dtype) -> tuple[str | None, str]:
     """The fused kernels' path, and what it is or why there is none."""
     if device.type == "cuda":
@@ -84,6 +86,7 @@ def _fused_path(device: torch.device, dtype: torch.dtype) -> tuple[str | None, s
     return choose_path(dtype)
 
 
+@constant_when_compiled
 def fused_on_gpu(device: torch.device, dtype: torch.dtype, backend: str) -> bool:
     """Whether our own kernels for GPUs are asked for, and there are some for this device and type."""
     return device.type == "cuda" and backend == "fused" and cuda_runs(device, dtype)[0] is not None

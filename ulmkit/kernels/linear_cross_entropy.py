@@ -140,6 +140,11 @@ def _scaled(tensor: Tensor, factor: Tensor) -> Tensor:
     return (tensor.to(wide) * factor.to(wide)).to(tensor.dtype)
 
 
+def _is_seen_to_be_one(factor: Tensor) -> bool:
+    """Whether a scalar is 1; not looked at where looking would wait for a device."""
+    return factor.device.type == "cpu" and factor.item() == 1.0
+
+
 def _log_softmax(x: Tensor, weight: Tensor, bias: Tensor | None, classes: int) -> Tensor:
     logits = torch.nn.functional.linear(x, weight, bias)
     logits[:, classes:] = -torch.inf
@@ -212,7 +217,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         gradients = ctx.saved_tensors
         factor = grad * ctx.scale
-        if grad.device.type != "cpu" or factor.item() != 1.0:  # 1 is worth a look where looking costs nothing
+        if not _is_seen_to_be_one(factor):
             gradients = [None if saved is None else _scaled(saved, factor) for saved in gradients]
         return *gradients, None, None, None
 

@@ -14,6 +14,7 @@ from torch.nn.functional import pad
 from ulmkit.config import check_positive
 from ulmkit.errors import DataError
 from ulmkit.model.awd_lstm import AWDLSTM, AWDLSTMConfig, Prepared, State
+from ulmkit.model.copies import to_device
 from ulmkit.model.heads import HeadConfig, make_head
 from ulmkit.model.pooling import PairPoolingState, PoolingState, Reading, TokenOutputs
 
@@ -120,7 +121,7 @@ class AWDLSTMClassifier(nn.Module):
             if boundaries is None or boundaries.shape != (batch_size,):
                 got = "None" if boundaries is None else f"shape {tuple(boundaries.shape)}"
                 raise DataError(f"boundaries: expected shape ({batch_size},) for pairs of texts, got {got}")
-            return PairPoolingState.empty(boundaries.to(device), size, dtype=dtype)
+            return PairPoolingState.empty(to_device(boundaries, device), size, dtype=dtype)
         if boundaries is not None:
             raise DataError(f"boundaries: only for pairs of texts, got them for kind {self.head.config.kind!r}")
         if reads == "tokens":
@@ -130,11 +131,13 @@ class AWDLSTMClassifier(nn.Module):
     def step(self, ids: Tensor, lengths: Tensor, state: ClassifierState) -> ClassifierState:
         """Read the next piece of each document; pieces may have any lengths, 0 among them.
 
-        Args: ids: (T, B) int64, padded with any id. lengths: (B,) int64, valid steps of each piece.
+        Args: ids: (T, B) int64, padded with any id. lengths: (B,) int64, valid steps of each piece; on the CPU, where
+            a look at them waits for nothing, or where the ids are.
         Returns: the state to go on with; `state` is not changed and may be gone on from again.
         Raises: DataError for shapes that do not fit or a length outside 0..T.
         """
         _check_batch(ids, lengths)
+        lengths = to_device(lengths, ids.device)
         output = self.encoder(ids, state.encoder, state.prepared, lengths)
         return ClassifierState(state.prepared, output.state, state.reading.update(output.raw, lengths))
 
@@ -149,7 +152,7 @@ class AWDLSTMClassifier(nn.Module):
 
         Args:
             ids: (T, B) int64, padded after each document with any id.
-            lengths: (B,) int64, steps of each document, 0 <= length <= T.
+            lengths: (B,) int64, steps of each document, 0 <= length <= T; where, see `step`.
             boundaries: (B,) int64, for pairs: index of the step at which the second text begins.
             prepared: see `begin`.
         Returns: (B, C) logits; (B,) for a number; (T, B, C) for token labels (beyond a document's end they mean
@@ -158,10 +161,12 @@ class AWDLSTMClassifier(nn.Module):
         """
         given = _check_batch(ids, lengths)
         order = sorted(range(len(given)), key=given.__getitem__, reverse=True)  # longest first
-        index = torch.tensor(order, device=ids.device)
+        index = to_device(torch.tensor(order), ids.device)
         sorted_ids = ids.index_select(1, index)
-        sorted_lengths = lengths.to(ids.device).index_select(0, index)
-        state = self.begin(len(order), None if boundaries is None else boundaries.to(ids.device)[index], prepared)
+        sorted_lengths = to_device(lengths, ids.device).index_select(0, index)
+        if boundaries is not None:
+            boundaries = to_device(boundaries, ids.device).index_select(0, index)
+        state = self.begin(len(order), boundaries, prepared)
         chunks = list(plan_chunks([given[document] for document in order], self.chunk_steps, self.gradient_steps))
         if not chunks and len(ids):  # a step of padding: processes that share a batch need a gradient of every share
             chunks = [Chunk(0, 1, len(order), full=False, cut=0)]

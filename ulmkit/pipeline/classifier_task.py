@@ -5,6 +5,7 @@ from typing import Any
 
 from ulmkit.errors import DataError
 from ulmkit.model.classifier import AWDLSTMClassifier
+from ulmkit.model.copies import to_device
 from ulmkit.model.layer_groups import classifier_groups
 from ulmkit.text.batches import ClassifierBatch, ClassifierBatches
 from ulmkit.training import StepResult
@@ -40,11 +41,11 @@ class ClassifierTask:
 
     def loss(self, batch: ClassifierBatch) -> StepResult:
         device = self.model.encoder.device
-        boundaries = None if batch.boundaries is None else batch.boundaries.to(device)
-        outputs = self.model(batch.ids.to(device), batch.lengths, boundaries)
+        boundaries = None if batch.boundaries is None else to_device(batch.boundaries, device)
+        outputs = self.model(to_device(batch.ids, device), batch.lengths, boundaries)
         if batch.targets is None:
             raise DataError("labels: expected a corpus with labels, got one without; name the label column")
-        loss = self.model.head.loss(outputs, batch.targets.to(device))
+        loss = self.model.head.loss(outputs, to_device(batch.targets, device))
         return StepResult(loss, int(batch.lengths.sum()), weight=self.model.head.weight(batch.targets))
 
     def state_dict(self) -> dict[str, Any]:

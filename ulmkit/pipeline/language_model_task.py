@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from ulmkit.model.awd_lstm import State
+from ulmkit.model.copies import to_device
 from ulmkit.model.language_model import AWDLSTMLanguageModel
 from ulmkit.model.layer_groups import language_model_groups
 from ulmkit.text.batches import LanguageModelBatch, LanguageModelBatches
@@ -50,7 +51,7 @@ class LanguageModelTask:
 
     def loss(self, batch: LanguageModelBatch) -> StepResult:
         device = self.model.encoder.device
-        inputs, targets = batch.inputs.to(device), batch.targets.to(device)
+        inputs, targets = to_device(batch.inputs, device), to_device(batch.targets, device)
         result = self.model.loss(inputs, targets, self._state, ar=self._ar, tar=self._tar)
         self._state = result.state
         return StepResult(result.total, result.tokens, {"nll": result.nll})

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from ulmkit.kernels.cuda.compiler import FOLDER, Source
-from ulmkit.kernels.cuda.driver import Device, Launch
+from ulmkit.kernels.cuda.compiler import FOLDER, CompilerError, Source
+from ulmkit.kernels.cuda.driver import Device, Launch, NoRoomError
 from ulmkit.kernels.cuda.launcher import Kernels
 
 HERE = Path(__file__).parent
@@ -33,16 +33,21 @@ class Host(ctypes.Structure):
 
 
 class HostDriver:
-    """Runs kernels at once, each launch with another order of threads; a recording does its work again.
+    """Runs kernels at once, built when first launched, each launch with another order of threads; a recording does its
+    work again.
 
     Attributes: launches: (name, launch) of all. fits: what is answered when asked how many blocks fit; None for all.
-        recorded: how often something was. current_stream, records: what is answered.
+        recorded: how often something was. current_stream, records: what is answered. refuses: whether a launch is;
+        compiles: whether a source does. refused: launches that were.
     """
 
     def __init__(self, device: Device = H200, fits: int | None = None) -> None:
         self._device, self.fits = device, fits
         self.launches: list[tuple[str, Launch]] = []
         self.recorded, self.current_stream, self.records = 0, 0, False
+        self.refuses: Callable[[Launch], bool] = lambda launch: False
+        self.compiles: Callable[[Source], bool] = lambda source: True
+        self.refused: list[Launch] = []
         self._seeds = itertools.count()
 
     def device(self, index: int) -> Device:
@@ -50,16 +55,21 @@ class HostDriver:
 
     def function(self, source: Source, name: str, shared_bytes: int, index: int) -> Any:
         assert shared_bytes <= self._device.shared_bytes
-        function = getattr(built(source), f"host_{name}")
-        function.restype = ctypes.c_bool
-        return name, function
+        if not self.compiles(source):
+            raise CompilerError(f"{source.name}: NVRTC refuses it")
+        return name, source
 
     def resident_blocks(self, function: Any, launch: Launch, index: int) -> int:
         return launch.blocks if self.fits is None else self.fits
 
     def launch(self, function: Any, launch: Launch, arguments: Sequence[Any], index: int) -> None:
-        name, run = function
+        name, source = function
+        if self.refuses(launch):
+            self.refused.append(launch)
+            raise NoRoomError("CUDA: CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE")
         self.launches.append((name, launch))
+        run = getattr(built(source), f"host_{name}")
+        run.restype = ctypes.c_bool
         host = Host(launch.blocks, launch.threads, launch.shared_bytes, next(self._seeds))
         assert run(host, *arguments), f"{name}: threads wait for each other for ever"
 

@@ -1,6 +1,7 @@
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -24,28 +25,48 @@ DEVICES = {  # as their makers state them: multiprocessors, shared memory that a
     "B200": Device("sm_100a", 148, 232_448, clusters=True, cooperative=True),
     "RTX 5090": Device("sm_120a", 170, 101_376, clusters=True, cooperative=True),
 }
-MOST_REGISTERS = 255
+REGISTERS = 65_536  # of a multiprocessor
+SHAPES = [("BF16", 64, 400), *(("BF16", batch, 1152) for batch in (20, 64, 80, 128)), ("FP16", 64, 1024)]
 
 
-@needs_nvrtc
-@pytest.mark.parametrize(("batch", "hidden"), [(64, 400), (20, 1152), (64, 1152), (128, 1152)])
-@pytest.mark.parametrize("direction", ["forward", "backward"])
-@pytest.mark.parametrize("name", DEVICES)
-def test_persistent_kernels_compile_without_spills(name, direction, batch, hidden):
-    device = DEVICES[name]
-    found = plans(direction, "BF16", batch, hidden, device)
-    if not found:
-        few = device.multiprocessors < 100 and (direction, batch, hidden) == ("forward", 128, 1152)
-        assert few, "only with few multiprocessors a block's part of a large layer is too much for its registers"
-        return
-    plan = found[0]
+def check_compiles_without_spills(plan, device):
     _, said = compile_source(plan.source, device.architecture, "--ptxas-options=-v")
     registers = int(re.search(r"Used (\d+) registers", said).group(1))
-    assert registers * plan.launch.threads <= 65_536
-    assert registers <= MOST_REGISTERS
+    assert registers * plan.launch.threads <= REGISTERS
     assert plan.launch.shared_bytes <= device.shared_bytes
     assert plan.launch.blocks <= device.multiprocessors
     assert re.findall(r"(\d+) bytes spill", said) == ["0", "0"], said
+
+
+@needs_nvrtc
+@pytest.mark.parametrize(("dtype", "batch", "hidden"), SHAPES)
+@pytest.mark.parametrize("direction", ["forward", "backward"])
+@pytest.mark.parametrize("name", DEVICES)
+def test_persistent_kernels_compile_without_spills(name, direction, dtype, batch, hidden):
+    device = DEVICES[name]
+    found = plans(direction, dtype, batch, hidden, device)
+    if not found:
+        few = device.multiprocessors < 100 and direction == "forward" and batch >= 80
+        assert few, "only with few multiprocessors a block's part of a large layer is too much for its registers"
+        return
+    check_compiles_without_spills(found[0], device)
+
+
+@needs_nvrtc
+@pytest.mark.parametrize("cluster", [2, 1])
+@pytest.mark.parametrize("batch", [20, 64, 80, 128])
+def test_what_is_taken_where_larger_clusters_do_not_fit_compiles_without_spills(batch, cluster):
+    device = DEVICES["H200"]
+    found = [plan for plan in plans("backward", "BF16", batch, 1152, device) if plan.launch.cluster <= cluster]
+    check_compiles_without_spills(found[0], device)
+
+
+@needs_nvrtc
+@pytest.mark.parametrize("direction", ["forward", "backward"])
+@pytest.mark.parametrize("name", ["B200", "RTX 5090"])
+def test_persistent_kernels_need_nothing_that_only_the_very_architecture_has(name, direction):
+    device = replace(DEVICES[name], architecture=DEVICES[name].architecture.removesuffix("a"))
+    check_compiles_without_spills(plans(direction, "BF16", 64, 1152, device)[0], device)
 
 
 @needs_nvrtc

@@ -1,11 +1,14 @@
 """The CUDA kernels' own source, run on the CPU by fibers, against the formula in float64."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from host_driver import H200, SMALL, HostDriver, compiler, stand_in
 
 from ulmkit.kernels import draw_keep_bits, mask_recurrent, reference
 from ulmkit.kernels.cuda import fused_lstm, launcher, steps
+from ulmkit.kernels.cuda.compiler import Source
 from ulmkit.kernels.cuda.driver import Device
 from ulmkit.kernels.cuda.plan import plans
 
@@ -131,6 +134,18 @@ def test_without_steps(driver):
     assert not any(gradient.any() for gradient in others)
 
 
+@pytest.mark.parametrize("masked", [False, True])
+def test_the_operators_are_well_formed(driver, masked):
+    tensors, mask, _, weights = problem((3, 5, 4, 7), torch.float32, masked=masked)
+    ends = torch.full((5,), 3) if masked else None  # what is kept of steps beyond an end is anything
+    leaves = [tensor.detach().requires_grad_() for tensor in tensors.values()]
+    torch.library.opcheck(fused_lstm.lstm_forward, (*leaves, mask.keep_bits, mask.keep_scale, ends, True))
+    x, h0, c0, w_ih, w_hh, bias = tensors.values()
+    y, _, _, *kept = fused_lstm.lstm_forward(x, h0, c0, w_ih, w_hh, bias, mask.keep_bits, mask.keep_scale, ends, True)
+    given = (*weights, x, h0, w_ih, w_hh, mask.keep_bits, mask.keep_scale, ends, y, *kept)
+    torch.library.opcheck(fused_lstm.lstm_backward, given)
+
+
 def test_with_the_last_state_alone(driver):
     tensors, mask, _, _ = problem((3, 5, 4, 7), torch.float32)
     leaves = [tensor.detach().requires_grad_() for tensor in tensors.values()]
@@ -154,6 +169,22 @@ def test_blocks_of_a_cluster_share_the_sum(driver, monkeypatch, cluster):
     assert launch.cluster == cluster
 
 
+@pytest.mark.parametrize("depth", [2, 4])
+def test_rows_are_read_ahead_however_far(driver, monkeypatch, depth):
+    """More blocks of k than there are, as many, and fewer."""
+
+    def of_this_depth(direction, *shape):
+        (plan,) = [p for p in plans(direction, *shape) if p.launch.threads == 128 and p.launch.cluster == 1][:1]
+        constants = {**dict(plan.source.constants), "DEPTH": depth}
+        return [replace(plan, source=Source.of(plan.source.name, **constants))]
+
+    monkeypatch.setattr(launcher, "plans", of_this_depth)
+    for hidden in (7, 84):
+        tensors, mask, ends, weights = problem((2, 3, 5, hidden), torch.bfloat16, lengths=True)
+        check(run(tensors, mask, ends, weights), expected(tensors, mask, ends, weights), tensors, torch.bfloat16)
+    assert {"lstm_forward", "lstm_backward"} <= {name for name, _ in driver.launches}
+
+
 @pytest.mark.parametrize("split", [1, 2])
 @pytest.mark.parametrize("cluster", [1, 4])
 def test_warps_share_the_columns(driver, monkeypatch, split, cluster):
@@ -171,8 +202,7 @@ def test_warps_share_the_columns(driver, monkeypatch, split, cluster):
 def test_weights_that_shared_memory_does_not_hold_are_read_from_elsewhere(monkeypatch, shared_bytes):
     device = Device("sm_86", multiprocessors=2, shared_bytes=shared_bytes, clusters=False, cooperative=True)
     driver = use(monkeypatch, HostDriver(device))
-    assert plans("forward", "BF16", 3, 64, device)[0].spilled_bytes > 0
-    assert plans("backward", "BF16", 3, 64, device)[0].spilled_bytes > 0
+    monkeypatch.setattr(launcher, "plans", lambda *shape: [plan for plan in plans(*shape) if plan.spilled_bytes])
     tensors, mask, ends, weights = problem((2, 3, 8, 64), torch.bfloat16, lengths=True)
     check(run(tensors, mask, ends, weights), expected(tensors, mask, ends, weights), tensors, torch.bfloat16)
     assert {"lstm_forward", "lstm_backward"} <= {name for name, _ in driver.launches}
@@ -184,6 +214,51 @@ def test_without_room_for_all_blocks_it_goes_step_by_step(monkeypatch, device):
     tensors, mask, ends, weights = problem((3, 5, 3, 7), torch.bfloat16, lengths=True)
     check(run(tensors, mask, ends, weights), expected(tensors, mask, ends, weights), tensors, torch.bfloat16)
     assert {name for name, _ in driver.launches} == STEP_BY_STEP
+
+
+def backward_launches(driver):
+    return [launch for name, launch in driver.launches if name == "lstm_backward"]
+
+
+@pytest.fixture
+def large_clusters_first(monkeypatch):
+    """One plan of each size."""
+
+    def one_of_each(direction, *shape):
+        of_size = {plan.launch.cluster: plan for plan in plans(direction, *shape)}
+        return [of_size[cluster] for cluster in sorted(of_size, reverse=True)]
+
+    monkeypatch.setattr(launcher, "plans", one_of_each)
+
+
+@pytest.mark.usefixtures("large_clusters_first")
+def test_where_clusters_are_refused_the_next_way_is_taken_from_then_on(driver):
+    driver.refuses = lambda launch: launch.cluster > 1
+    tensors, mask, ends, weights = problem((4, 19, 5, 33), torch.bfloat16, lengths=True)
+    for _ in range(2):
+        check(run(tensors, mask, ends, weights), expected(tensors, mask, ends, weights), tensors, torch.bfloat16)
+    assert [launch.cluster for launch in backward_launches(driver)] == [1, 1]
+    assert [launch.cluster for launch in driver.refused] == [4, 2], "once each"
+
+
+@pytest.mark.usefixtures("large_clusters_first")
+def test_where_all_at_once_is_refused_it_goes_step_by_step(driver):
+    driver.refuses = lambda launch: launch.cooperative
+    tensors, mask, ends, weights = problem((3, 5, 3, 7), torch.bfloat16, lengths=True)
+    for _ in range(2):
+        check(run(tensors, mask, ends, weights), expected(tensors, mask, ends, weights), tensors, torch.bfloat16)
+    assert {name for name, _ in driver.launches} >= STEP_BY_STEP
+    assert not backward_launches(driver)
+
+
+@pytest.mark.usefixtures("large_clusters_first")
+def test_a_kernel_that_does_not_compile_gives_way_to_the_next(driver):
+    driver.compiles = lambda source: dict(source.constants).get("CLUSTER", 1) == 1
+    tensors, mask, ends, weights = problem((4, 19, 5, 33), torch.bfloat16, lengths=True)
+    with pytest.warns(UserWarning, match="(?s)lstm_backward.cu: NVRTC refuses it.*next best kernel is taken"):
+        found = run(tensors, mask, ends, weights)
+    check(found, expected(tensors, mask, ends, weights), tensors, torch.bfloat16)
+    assert [launch.cluster for launch in backward_launches(driver)] == [1]
 
 
 def test_launches_are_recorded_once_and_done_again_for_other_sequences(monkeypatch):

@@ -39,3 +39,7 @@ def test_bits_are_independent_of_their_neighbours():
 def test_same_seed_same_bits_and_another_seed_others():
     assert torch.equal(draw(999, 30_000, seed=1), draw(999, 30_000, seed=1))
     assert not torch.equal(draw(999, 30_000, seed=1), draw(999, 30_000, seed=2))
+
+
+def test_the_operator_is_well_formed():
+    torch.library.opcheck(fused_masks.keep_bits_of_seed, (torch.tensor(7), 37, 30_000))

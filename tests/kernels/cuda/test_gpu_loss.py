@@ -111,5 +111,25 @@ def test_compiled():
         return linear_cross_entropy_rows(x, weight, bias, targets, classes, "fused")[0]
 
     wanted = torch.autograd.grad(loss(), (x, weight, bias))
-    for a, b in zip(torch.autograd.grad(torch.compile(loss)(), (x, weight, bias)), wanted, strict=True):
+    for a, b in zip(torch.autograd.grad(torch.compile(loss, fullgraph=True)(), (x, weight, bias)), wanted, strict=True):
         torch.testing.assert_close(a, b)
+
+
+def test_a_language_models_step_is_one_graph():
+    torch.manual_seed(0)
+    config = AWDLSTMConfig(vocab_size=503, embedding_size=40, hidden_size=64)
+    model = AWDLSTMLanguageModel(config).cuda()
+    model.encoder.backend, model.encoder.precision = "fused", "bf16"
+    ids = torch.randint(503, (12, 4), device="cuda")
+
+    def loss(inputs, targets):
+        return model.loss(inputs, targets).total
+
+    def step(function):
+        torch.manual_seed(1)
+        total = function(ids[:-1], ids[1:])
+        return [total.detach(), *torch.autograd.grad(total, list(model.parameters()))]
+
+    wanted = step(loss)
+    for a, b in zip(step(torch.compile(loss, backend="aot_eager", fullgraph=True)), wanted, strict=True):
+        assert close(a, b, 1e-3)

@@ -17,6 +17,17 @@ class DriverError(UlmkitError):
     """The CUDA driver refuses a call."""
 
 
+class NoRoomError(DriverError):
+    """A launch is refused since its blocks, or those of a cluster, cannot be on the device at once."""
+
+
+_NO_ROOM = {
+    "CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE",
+    "CUDA_ERROR_INVALID_CLUSTER_SIZE",
+    "CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES",
+}
+
+
 @dataclass(frozen=True)
 class Device:
     """What of a GPU decides how kernels are launched.
@@ -54,10 +65,14 @@ class Driver(Protocol):
         """A kernel of a source on a device, that may have so much shared memory."""
 
     def resident_blocks(self, function: Any, launch: Launch, index: int) -> int:
-        """How many of the launch's blocks fit on the device at once."""
+        """How many of the launch's blocks should fit on the device at once."""
 
     def launch(self, function: Any, launch: Launch, arguments: Sequence[Any], index: int) -> None:
-        """Start a kernel on torch's current stream. arguments: ctypes values, in the kernel's order."""
+        """Start a kernel on torch's current stream.
+
+        Args: arguments: ctypes values, in the kernel's order.
+        Raises: NoRoomError, with nothing begun, where the blocks do not fit after all.
+        """
 
     def stream(self, index: int) -> int:
         """The address of torch's current stream."""
@@ -77,7 +92,7 @@ class CudaDriver:
         from cuda.bindings import driver
 
         self._cuda = driver
-        self._recorded_streams: dict[int, torch.cuda.Stream] = {}
+        self._recorded: dict[tuple[int, int], tuple[torch.cuda.Stream, Any]] = {}  # streams and their memory
 
     def device(self, index: int) -> Device:
         attribute = self._cuda.CUdevice_attribute
@@ -126,13 +141,17 @@ class CudaDriver:
 
     def record(self, work: Callable[[], None], index: int) -> Callable[[], None]:
         # The default stream cannot be recorded, so another one is, for each stream on which recordings run: those that
-        # were recorded on the same one share the workspace of torch's products, and must take turns.
-        found = self._recorded_streams.get(self.stream(index))
-        if found is None:
-            found = self._recorded_streams[self.stream(index)] = torch.cuda.Stream(index)
+        # were recorded on the same one share the workspace of torch's products, and must take turns. They share their
+        # memory too: the workspace is in that, and torch may give it up, as torch.compile's own recordings have it do,
+        # but the memory is kept as long as there is a recording. The default stream has the same address on every
+        # device.
+        key = index, self.stream(index)
+        if key not in self._recorded:
+            self._recorded[key] = torch.cuda.Stream(index), torch.cuda.graph_pool_handle()
+        stream, memory = self._recorded[key]
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.stream(found):
-            graph.capture_begin(capture_error_mode="thread_local")
+        with torch.cuda.stream(stream):
+            graph.capture_begin(pool=memory, capture_error_mode="thread_local")
             try:
                 work()
             finally:
@@ -182,7 +201,7 @@ class CudaDriver:
     def _call(result: tuple[Any, ...]) -> Any:
         status, *values = result
         if status.value != 0:
-            raise DriverError(f"CUDA: {status.name}")
+            raise (NoRoomError if status.name in _NO_ROOM else DriverError)(f"CUDA: {status.name}")
         return values[0] if values else None
 
 

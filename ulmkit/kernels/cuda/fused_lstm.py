@@ -1,5 +1,6 @@
 """The fused LSTM on GPUs: all steps in one launch where the shape allows it, else a product and a launch a step."""
 
+from ctypes import Structure
 from typing import Any
 
 import torch
@@ -7,7 +8,7 @@ from torch import Tensor
 
 from ulmkit.kernels.cuda.arguments import Backward, Forward, Sequences, address
 from ulmkit.kernels.cuda.fused_masks import Mask, lay_out_weights, mask_gradient, room_for_weights
-from ulmkit.kernels.cuda.launcher import kernels
+from ulmkit.kernels.cuda.launcher import Kernels, kernels
 from ulmkit.kernels.cuda.operators import empty_row_major, without_autocast
 from ulmkit.kernels.cuda.plan import TILE, Plan, round_up
 from ulmkit.kernels.cuda.products import product_into
@@ -56,21 +57,10 @@ def lstm_forward(
     cells[0] = c0
     gates = x.new_empty(steps, batch, 4 * hidden) if learns else x.new_empty(0)
     if steps and batch:
-        run = kernels(x.device.index or 0)
-        plan = run.plan("forward", x.dtype, batch, hidden)
-        mask, w_hh = _mask(keep_bits, keep_scale), w_hh.contiguous()
-        weights = first = None  # step by step these have places of their own
-        if plan is not None:
-            weights = lay_out_weights(run, "forward", w_hh, mask, room_for_weights("forward", x, hidden))
-            first = _padded(x, batch, hidden)
-            first[:, :hidden] = h0
-        shared = _shared_by_blocks(plan, x)
-        tensors = (sums, weights, first, y, h_n, c_n, cells, gates if learns else None, *shared)
-        arguments = Forward(sequences, *map(address, tensors))
-        if plan is not None:
-            run.persistent(plan, "forward", arguments)
-        else:
-            recordings(run).run("forward", x, arguments, w_hh, mask, h0)
+        tensors = {"sums": sums, "y": y, "h_n": h_n, "c_n": c_n, "cells": cells, "gates": gates if learns else None}
+        arguments = Forward(sequences, **{name: address(tensor) for name, tensor in tensors.items()})
+        run, mask = kernels(x.device.index or 0), _mask(keep_bits, keep_scale)
+        _all_steps(run, "forward", x, arguments, w_hh.contiguous(), mask, h0)
     return y[:, :, :hidden], h_n, c_n, cells, gates
 
 
@@ -109,16 +99,9 @@ def lstm_backward(
     mask, w_hh = _mask(keep_bits, keep_scale), w_hh.contiguous()
     run = kernels(x.device.index or 0)
     if steps and batch:
-        plan = run.plan("backward", x.dtype, batch, hidden)
-        weights = None
-        if plan is not None:
-            weights = lay_out_weights(run, "backward", w_hh, mask, room_for_weights("backward", x, hidden))
-        tensors = (dy, weights, cells, gates, d_gates, dh, dc, *_shared_by_blocks(plan, x))
-        arguments = Backward(sequences, *map(address, tensors))
-        if plan is not None:
-            run.persistent(plan, "backward", arguments)
-        else:
-            recordings(run).run("backward", x, arguments, w_hh, mask)
+        tensors = {"dy": dy, "cells": cells, "gates": gates, "d_gates": d_gates, "dh": dh, "dc": dc}
+        arguments = Backward(sequences, **{name: address(tensor) for name, tensor in tensors.items()})
+        _all_steps(run, "backward", x, arguments, w_hh, mask)
     flat = d_gates[:, : 4 * hidden]
     d_w_hh = _product(flat[batch:].T, y[:-1].flatten(0, 1)) if steps > 1 else torch.zeros_like(w_hh)
     if steps:
@@ -157,6 +140,36 @@ def _gradients(
 lstm_forward.register_autograd(_gradients, setup_context=_save)
 
 
+def _all_steps(
+    run: Kernels,
+    direction: str,
+    like: Tensor,
+    arguments: Structure,
+    w_hh: Tensor,
+    mask: Mask,
+    first: Tensor | None = None,
+) -> None:
+    """In one launch where there is one that the device has room for, else step by step.
+
+    Args: as `Recordings.run`. arguments: without what is made here: weights, h0, spilled and met.
+    """
+    batch, hidden = arguments.sequences.batch, arguments.sequences.hidden_size
+    weights = before = None  # step by step these have places of their own
+    while (plan := run.plan(direction, like.dtype, batch, hidden)) is not None:
+        if weights is None:
+            weights = lay_out_weights(run, direction, w_hh, mask, room_for_weights(direction, like, hidden))
+            arguments.weights = address(weights)
+        if first is not None and before is None:
+            before = _padded(like, batch, hidden)
+            before[:, :hidden] = first
+            arguments.h0 = address(before)
+        shared = _shared_by_blocks(plan, like)
+        arguments.spilled, arguments.met = map(address, shared)
+        if run.persistent(plan, direction, arguments):
+            return
+    recordings(run).run(direction, like, arguments, w_hh, mask, first)
+
+
 def _mask(keep_bits: Tensor | None, keep_scale: float) -> Mask:
     return Mask(None if keep_bits is None else keep_bits.contiguous(), keep_scale)
 
@@ -171,10 +184,8 @@ def _product(a: Tensor, b: Tensor) -> Tensor:
     return product_into(a.new_empty(a.shape[0], b.shape[1], dtype=torch.float32), a, b)
 
 
-def _shared_by_blocks(plan: Plan | None, like: Tensor) -> tuple[Tensor | None, Tensor | None]:
+def _shared_by_blocks(plan: Plan, like: Tensor) -> tuple[Tensor | None, Tensor]:
     """Room for weights that do not fit into shared memory, and the counters at which blocks meet."""
-    if plan is None:
-        return None, None
     spilled = like.new_empty(plan.spilled_bytes, dtype=torch.uint8) if plan.spilled_bytes else None
     return spilled, torch.zeros(plan.groups, dtype=torch.int32, device=like.device)
 

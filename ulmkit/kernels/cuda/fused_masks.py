@@ -32,11 +32,22 @@ def keep_bits(size: int, keep: int, device: torch.device | str, generator: torch
     Args: size: bytes. keep: 1 to 2^16 - 1. generator: of the device, which gives the seed; None for torch's own.
     Returns: (size,) uint8.
     """
-    seed = torch.empty((), dtype=torch.int64, device=device).random_(generator=generator)
-    words = torch.empty(-(-size // 8), dtype=torch.int64, device=device)
+    seed = torch.randint(torch.iinfo(torch.int64).max, (), generator=generator, device=device)
+    return keep_bits_of_seed(seed, size, keep)
+
+
+@torch.library.custom_op("ulmkit::keep_bits", mutates_args=())
+def keep_bits_of_seed(seed: Tensor, size: int, keep: int) -> Tensor:
+    """The same. Args: seed: scalar int64, on the device."""
+    words = seed.new_empty(-(-size // 8))
     arguments = c_void_p(seed.data_ptr()), c_int(keep), c_int64(len(words)), c_void_p(words.data_ptr())
     kernels(words.device.index or 0).pointwise(_FILE, "keep_bits", torch.float32, len(words), *arguments)
     return words.view(torch.uint8)[:size]
+
+
+@keep_bits_of_seed.register_fake
+def _(seed, size, keep):  # type: ignore[no-untyped-def]
+    return seed.new_empty(size, dtype=torch.uint8)
 
 
 def mask_weights(run: Kernels, w_hh: Tensor, mask: Mask, to: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """The kernels of a device: found by shape, compiled at first use, launched."""
 
 import functools
+import warnings
 from collections.abc import Callable
 from ctypes import Structure
 from typing import Any
@@ -8,8 +9,8 @@ from typing import Any
 import torch
 
 from ulmkit.errors import UlmkitError
-from ulmkit.kernels.cuda.compiler import Source, cache_folder, compiler_version
-from ulmkit.kernels.cuda.driver import Driver, Launch, cuda_driver
+from ulmkit.kernels.cuda.compiler import CompilerError, Source, cache_folder, compiler_version
+from ulmkit.kernels.cuda.driver import Driver, Launch, NoRoomError, cuda_driver
 from ulmkit.kernels.cuda.plan import Plan, plans
 
 TYPE_NAMES = {torch.bfloat16: "BF16", torch.float16: "FP16", torch.float32: "FP32"}
@@ -36,19 +37,26 @@ class Kernels:
         self.device = driver.device(index)
         self._functions: dict[tuple[Source, str], Any] = {}
         self._plans: dict[tuple[str, str, int, int], Plan | None] = {}
+        self._refused: set[Plan] = set()
 
     def plan(self, direction: str, dtype: torch.dtype, batch: int, hidden_size: int) -> Plan | None:
-        """The persistent kernel for a shape; None if there is none, or not all of its blocks would be there at once."""
+        """The persistent kernel for a shape; None if there is none that compiles and whose blocks would all be there at
+        once."""
         if dtype == torch.float32:
             return None
         key = direction, TYPE_NAMES[dtype], batch, hidden_size
         if key not in self._plans:
-            found = plans(*key, self.device)
+            found = (plan for plan in plans(*key, self.device) if plan not in self._refused)
             self._plans[key] = next((plan for plan in found if self._all_resident(plan, direction)), None)
         return self._plans[key]
 
     def _all_resident(self, plan: Plan, direction: str) -> bool:
-        function = self.function(plan.source, f"lstm_{direction}", plan.launch.shared_bytes)
+        try:
+            function = self.function(plan.source, f"lstm_{direction}", plan.launch.shared_bytes)
+        except CompilerError as error:
+            warnings.warn(f"{error}\nThe next best kernel is taken for this shape.", stacklevel=2)
+            self._refused.add(plan)
+            return False
         return self._driver.resident_blocks(function, plan.launch, self._index) >= plan.launch.blocks
 
     def function(self, source: Source, name: str, shared_bytes: int = 0) -> Any:
@@ -58,10 +66,17 @@ class Kernels:
             self._functions[key] = self._driver.function(source, name, shared_bytes, self._index)
         return self._functions[key]
 
-    def persistent(self, plan: Plan, direction: str, arguments: Structure) -> None:
-        """Run all steps."""
+    def persistent(self, plan: Plan, direction: str, arguments: Structure) -> bool:
+        """Run all steps. Returns: whether the device has room for it; if not, nothing was done, and the plan is no
+        longer one."""
         function = self.function(plan.source, f"lstm_{direction}", plan.launch.shared_bytes)
-        self._driver.launch(function, plan.launch, [arguments], self._index)
+        try:
+            self._driver.launch(function, plan.launch, [arguments], self._index)
+        except NoRoomError:
+            self._refused.add(plan)
+            self._plans = {key: kept for key, kept in self._plans.items() if kept != plan}
+            return False
+        return True
 
     def blocks(
         self, file: str, name: str, dtype: torch.dtype, blocks: int, *arguments: Any, shared_bytes: int = 8 * THREADS

@@ -5,14 +5,15 @@
 // what all of them have for its own units.
 //
 // ULMKIT_UNITS: units x cluster a multiple of 8. ULMKIT_ROWS: a multiple of 16. ULMKIT_WARPS: of a block.
-// ULMKIT_RESIDENT, ULMKIT_SPILLS, ULMKIT_SPLIT: see Product. ULMKIT_CLUSTER: blocks of a cluster, 1 for none.
+// ULMKIT_RESIDENT, ULMKIT_SPILLS, ULMKIT_SPLIT, ULMKIT_DEPTH: see Product. ULMKIT_CLUSTER: blocks of a cluster, 1 for none.
 
 #include "lstm_step.h"
 #include "product.h"
 
 constexpr int units = ULMKIT_UNITS, rows = ULMKIT_ROWS, threads = 32 * ULMKIT_WARPS, cluster = ULMKIT_CLUSTER;
 constexpr int columns = units * cluster, items = (rows * units + threads - 1) / threads;
-using Gradient = Product<rows, columns, ULMKIT_WARPS, ULMKIT_RESIDENT, ULMKIT_SPILLS, ULMKIT_SPLIT>;
+using Gradient = Product<rows, columns, ULMKIT_WARPS, ULMKIT_RESIDENT, ULMKIT_SPILLS, ULMKIT_SPLIT,
+                         ULMKIT_DEPTH>;
 
 ULMKIT_KERNEL void lstm_backward(Backward a) {
     const Sequences& s = a.sequences;

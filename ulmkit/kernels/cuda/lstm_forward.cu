@@ -5,14 +5,15 @@
 // in turn (i, f, g, o), so that a unit's four sums are side by side.
 //
 // ULMKIT_UNITS: even. ULMKIT_ROWS: a multiple of 16. ULMKIT_WARPS: of a block. ULMKIT_RESIDENT,
-// ULMKIT_SPILLS, ULMKIT_SPLIT: see Product.
+// ULMKIT_SPILLS, ULMKIT_SPLIT, ULMKIT_DEPTH: see Product.
 
 #include "lstm_step.h"
 #include "product.h"
 
 constexpr int units = ULMKIT_UNITS, rows = ULMKIT_ROWS, threads = 32 * ULMKIT_WARPS;
 constexpr int items = (rows * units + threads - 1) / threads;  // of a thread: a unit of a sequence each
-using Hidden = Product<rows, 4 * units, ULMKIT_WARPS, ULMKIT_RESIDENT, ULMKIT_SPILLS, ULMKIT_SPLIT>;
+using Hidden = Product<rows, 4 * units, ULMKIT_WARPS, ULMKIT_RESIDENT, ULMKIT_SPILLS, ULMKIT_SPLIT,
+                       ULMKIT_DEPTH>;
 
 ULMKIT_KERNEL void lstm_forward(Forward a) {
     const Sequences& s = a.sequences;

@@ -11,6 +11,16 @@ _Given = ParamSpec("_Given")
 _Found = TypeVar("_Found")
 
 
+def constant_when_compiled(function: Callable[_Given, _Found]) -> Callable[_Given, _Found]:
+    """Have torch.compile call a function, and take what it gives as a constant, rather than read what it does.
+
+    As torch.compiler.assume_constant_result, which would load the compiler where nothing is compiled; otherwise the
+    function is called as ever.
+    """
+    function._dynamo_marked_constant = True  # type: ignore[attr-defined]
+    return function
+
+
 def without_autocast(function: Callable[_Given, _Found]) -> Callable[_Given, _Found]:
     """Have torch compute within an operator in the types that it is given, whatever is around it."""
 

@@ -12,8 +12,11 @@ TILE = 16
 _ROWS = (16, 32, 48, 64, 80, 96, 112, 128)
 _WARPS = (8, 4)
 _SPLITS = (1, 2)  # of the columns, among warps
+_DEPTHS = (4, 2)  # blocks of k whose rows a warp has or reads ahead: the first that fits
 _MOST_HELD = {"forward": 148, "backward": 167}  # as `_held` has it: what the compiler gets into registers
+_UNROLLED_HELD = {False: 6, True: 18}  # more, where depth is above 2, by whether weights are in two places
 _LANE_BYTES = 8  # of a tile's weights
+_LATENCY = 300  # cycles until something comes from the cache of the whole GPU; a guess
 
 
 def round_up(number: int, multiple: int) -> int:
@@ -85,7 +88,9 @@ def _fitting(
     parts = warps // split // 2 * rows * line * 4
     totals = rows * columns * 4 if cluster > 1 else 0
     resident = min(tiles_of_k, (device.shared_bytes - parts - totals) // each)
-    if resident < 0 or _held(rows, units, columns // split, warps, forward) > _MOST_HELD[direction]:
+    held = _held(rows, units, columns // split, warps, forward)
+    depth = _depth(_MOST_HELD[direction] - held, rows // 16, spills=resident < tiles_of_k)
+    if resident < 0 or depth is None:
         return
     near, far = resident * each, (tiles_of_k - resident) * each
     constants = {
@@ -96,29 +101,49 @@ def _fitting(
         "CLUSTER": cluster,
         "RESIDENT": resident,
         "SPILLS": int(far > 0),
+        "DEPTH": depth,
     }
     yield Plan(
         Source.of(f"lstm_{direction}.cu", **{dtype_name: 1}, **constants),
         Launch(blocks * groups, 32 * warps, near + parts + totals, cluster, cooperative=True),
         groups,
         blocks * groups * far,
-        _cycles(rows * split, rows, columns, tiles_of_k, warps, near + 4 * parts, far, cluster),
+        _cycles(rows * split, rows, columns, tiles_of_k, warps // split, depth, near + 4 * parts, far, cluster),
     )
 
 
 def _held(rows: int, units: int, columns: int, warps: int, forward: bool) -> int:
-    """Numbers that a thread holds: sums of its warp's part of the product, what it reads of the rows, and what it keeps
-    of its units from step to step and while it multiplies."""
+    """Numbers that a thread holds: sums of its warp's part of the product, and what it keeps of its units from step to
+    step and while it multiplies. What it reads of the rows comes to it."""
     bands, items = rows // 16, -(-rows * units // (32 * warps))
-    return bands * columns // 8 * 4 + (12 * bands + 6 * items if forward else 8 * bands + 9 * items)
+    return bands * columns // 8 * 4 + (4 * bands + 6 * items if forward else 9 * items)
+
+
+def _depth(room: int, bands: int, spills: bool) -> int | None:
+    """Blocks of k whose rows a warp can have, or be reading; None if there is no room for two. room: numbers that a
+    thread can hold besides."""
+    for depth in _DEPTHS:
+        if 4 * bands * depth + (_UNROLLED_HELD[spills] if depth > 2 else 0) <= room:
+            return depth
+    return None
 
 
 def _cycles(
-    rows_read: int, rows: int, columns: int, tiles_of_k: int, warps: int, near: int, far: int, cluster: int
+    rows_read: int,
+    rows: int,
+    columns: int,
+    tiles_of_k: int,
+    sharers: int,
+    depth: int,
+    near: int,
+    far: int,
+    cluster: int,
 ) -> float:
     """Of a step: what is read of the states and of spilled weights, the product, and what goes to and from shared
-    memory, as if nothing overlapped; the warps' share of latency is a guess."""
+    memory, as if nothing overlapped. Reading takes as long as its bytes or, where that is longer, as a warp waits: for
+    `depth` blocks of the states at a time, and for each block of spilled weights."""
     read = (rows_read * tiles_of_k * TILE * 2 + far) / 64
+    spilled_tiles = far / (columns // 8 * 32 * _LANE_BYTES)
+    waiting = _LATENCY * (1.0 + (tiles_of_k / depth + spilled_tiles) / sharers)
     product = rows / 16 * (columns / 8) * tiles_of_k * 1.7
-    waiting = 1600 / warps + (600 if cluster > 1 else 0)
-    return read + product + near / 128 + waiting
+    return max(read, waiting) + product + near / 128 + (600 if cluster > 1 else 0)

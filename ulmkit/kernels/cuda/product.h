@@ -11,12 +11,14 @@
 #include "primitives.h"
 
 // resident: blocks of 16 values of k whose columns are in shared memory; spills: whether there are others. split: 1, or 2
-// where a warp has half of the columns.
-template <int rows, int columns, int warps, int resident, bool spills, int split>
+// where a warp has half of the columns. depth: blocks of k whose rows a warp has in registers or under way there: what comes
+// from the cache of the whole GPU takes as long as several products.
+template <int rows, int columns, int warps, int resident, bool spills, int split, int depth>
 struct Product {
     static constexpr int tiles = columns / 8, own_tiles = tiles / split, bands = rows / 16, threads = 32 * warps;
     static constexpr int sharers = warps / split, halves = sharers / 2;  // sharers: warps of the same columns
     static constexpr int line = columns % 16 == 8 ? columns : columns + 8;  // a warp's stores fall into different banks
+    static constexpr int round = depth == 2 ? 1 : depth;  // blocks of k before places are used again
     static_assert(columns % (8 * split) == 0 && rows % 16 == 0 && warps % (2 * split) == 0, "whole tiles, pairs of warps");
 
     // The columns as they are multiplied, [k / 16][tiles][lane], a lane's four values each. These are neighbours in k and
@@ -61,25 +63,29 @@ struct Product {
             line_of[n / 2][n % 2] = from + (int64)(row < count ? row : count - 1) * width + lane % 4 * 4;
         }
         float sum[bands][own_tiles][4] = {};
-        const int last = blocks * (warp + 1) / sharers;
-        int block = blocks * warp / sharers;
-        uint32 left[bands][4];
-        if (block < last) load_left(left, line_of, block);
+        // Each takes every `sharers`-th block of k, and so its share of those that are not in shared memory.
+        uint32 left[depth][bands][4];
+#pragma unroll
+        for (int n = 0; n < round; ++n)
+            if (warp + n * sharers < blocks) load_left(left[n], line_of, warp + n * sharers);
 #pragma unroll 1
-        for (; block < last; ++block) {
-            uint32 next[bands][4];
-            if (block + 1 < last) load_left(next, line_of, block + 1);
+        for (int first = warp; first < blocks; first += round * sharers) {
+            if (depth == 2) {  // handed on, which takes the fewest registers; but of more it would wait for those under way
+                if (first + sharers < blocks) load_left(left[1], line_of, first + sharers);
+                multiply_block(sum, left[0], near, far, first, first_tile);
 #pragma unroll
-            for (int tile = 0; tile < own_tiles; ++tile) {
-                const int piece = (block * tiles + first_tile + tile) * 32 + lane;
-                const Four right = !spills || block < resident ? near[piece] : far[piece - near_pieces];
+                for (int band = 0; band < bands; ++band)
 #pragma unroll
-                for (int band = 0; band < bands; ++band) multiply_accumulate(sum[band][tile], left[band], right);
+                    for (int n = 0; n < 4; ++n) left[0][band][n] = left[1][band][n];
+                continue;
             }
 #pragma unroll
-            for (int band = 0; band < bands; ++band)
-#pragma unroll
-                for (int n = 0; n < 4; ++n) left[band][n] = next[band][n];
+            for (int n = 0; n < depth; ++n) {
+                const int block = first + n * sharers, later = block + depth * sharers;
+                if (block >= blocks) continue;
+                multiply_block(sum, left[n], near, far, block, first_tile);
+                if (later < blocks) load_left(left[n], line_of, later);
+            }
         }
         if (warp >= halves) store<false>(sum, parts + (warp - halves) * rows * line + first_tile * 8);
         block_barrier();
@@ -98,6 +104,18 @@ struct Product {
     static constexpr int parts_bytes = halves * rows * line * 4;
 
 private:
+    // A warp's product of one block of k, added to its sums.
+    ULMKIT_INLINE static void multiply_block(float (&sum)[bands][own_tiles][4], const uint32 (&left)[bands][4], const Four* near,
+                                             const Four* far, int block, int first_tile) {
+#pragma unroll
+        for (int tile = 0; tile < own_tiles; ++tile) {
+            const int piece = (block * tiles + first_tile + tile) * 32 + thread_index() % 32;
+            const Four right = !spills || block < resident ? near[piece] : far[piece - near_pieces];
+#pragma unroll
+            for (int band = 0; band < bands; ++band) multiply_accumulate(sum[band][tile], left[band], right);
+        }
+    }
+
     ULMKIT_INLINE static void load_left(uint32 (&left)[bands][4], const Element* (&line_of)[bands][2], int block) {
 #pragma unroll
         for (int band = 0; band < bands; ++band) {

@@ -1,0 +1,88 @@
+"""What torch.compile makes of the kernels on GPUs: one graph, with the kernels' own source run on the CPU."""
+
+import functools
+import importlib
+import os
+
+import pytest
+import torch
+from host_driver import HostDriver, compiler, stand_in
+from torch import Tensor
+
+from ulmkit.kernels import dispatch
+from ulmkit.kernels.cuda import fused_cross_entropy, fused_lstm, fused_masks, fused_regularization
+from ulmkit.kernels.op import PackedWeights
+from ulmkit.model import lstm_layer, regularizers
+from ulmkit.model.awd_lstm import AWDLSTMConfig
+from ulmkit.model.language_model import AWDLSTMLanguageModel
+
+CUDA = torch.device("cuda")
+V = 31
+
+
+def pack(w_ih, w_hh, keep_bits, keep_scale, dtype, backend):
+    """As on a GPU."""
+    return PackedWeights("fused", dtype, w_ih, w_hh, mask=fused_lstm.Mask(keep_bits, keep_scale))
+
+
+@pytest.fixture
+def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The CPU is taken for a GPU: what GPUs have is chosen, and values are not looked at."""
+    cross_entropy = importlib.import_module("ulmkit.kernels.linear_cross_entropy")
+    for module in (fused_cross_entropy, fused_lstm, fused_masks, fused_regularization):
+        stand_in(monkeypatch, module, HostDriver())
+    for module in (cross_entropy, importlib.import_module("ulmkit.kernels.masks"), regularizers):
+        monkeypatch.setattr(module, "fused_on_gpu", lambda *_: True)
+    monkeypatch.setattr(cross_entropy, "_check", lambda *_: None)
+    monkeypatch.setattr(cross_entropy, "_is_seen_to_be_one", lambda factor: False)
+    monkeypatch.setattr(lstm_layer, "pack", pack)
+
+
+@pytest.mark.skipif(compiler() is None, reason="needs a C++ compiler")
+@pytest.mark.usefixtures("as_on_a_gpu")
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_training_step_is_one_graph(precision):
+    torch.manual_seed(0)
+    model = AWDLSTMLanguageModel(AWDLSTMConfig(vocab_size=V, embedding_size=8, hidden_size=9, layers=2))
+    model.encoder.backend, model.encoder.precision = "fused", precision
+    ids = torch.randint(V, (6, 3))
+
+    def loss(inputs: Tensor, targets: Tensor) -> Tensor:
+        return model.loss(inputs, targets).total
+
+    def step(function) -> list[Tensor]:
+        torch.manual_seed(1)
+        total = function(ids[:-1], ids[1:])
+        return [total, *torch.autograd.grad(total, list(model.parameters()))]
+
+    wanted = step(loss)
+    found = step(torch.compile(loss, backend="aot_eager", fullgraph=True))
+    for a, b in zip(found, wanted, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_which_kernels_there_are_is_asked_and_not_compiled(monkeypatch):
+    @functools.cache
+    def answer(*given):
+        open(os.devnull).close()  # in no graph
+        return "sm_90a", "because"
+
+    monkeypatch.setattr(dispatch, "cuda_runs", answer)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: [open(os.devnull).close(), 9][1:] * 2)
+
+    def chosen(x: Tensor) -> Tensor:
+        there = dispatch.fused_on_gpu(CUDA, x.dtype, "fused")
+        named = dispatch.choose_backend("fused", CUDA, x.dtype)
+        precision = dispatch.choose_precision("auto", CUDA, x.dtype)
+        return x + 1.0 if there and named == "fused" and precision == torch.bfloat16 else x
+
+    assert torch.compile(chosen, backend="eager", fullgraph=True)(torch.zeros(())) == 1.0
+
+
+def test_choosing_on_a_cpu_is_no_work_of_the_compiler():
+    chosen = dispatch.choose_backend("auto", torch.device("cpu"), torch.float32)
+
+    def is_chosen(x: Tensor) -> Tensor:
+        return x + float(dispatch.choose_backend("auto", x.device, x.dtype) == chosen)
+
+    assert torch.compile(is_chosen, backend="eager", fullgraph=True)(torch.zeros(())) == 1.0
