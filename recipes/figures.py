@@ -82,7 +82,8 @@ class Figures:
         missing = [way for way in ways.names if keys[way] not in self._kept]
         learning = [way for way in missing if "dynamic" in way]  # in one pass
         for group in [*[[way] for way in missing if way not in learning], *([learning] if learning else [])]:
-            found, seconds = self._compute(stage, split, group, ways)
+            name = f"unfinished-{fingerprint([keys[way] for way in group])}.safetensors"
+            found, seconds = self._compute(stage, split, group, ways, self.out / name)
             for way in group:
                 self._keep(keys[way], stage, split, way, found[way], seconds, settings[way])
         rows = [self._kept[keys[way]] for way in ways.names]
@@ -142,8 +143,13 @@ class Figures:
             known[DynamicConfig(**row["config"])] = Perplexity(nll, row["tokens"], row["tokens"], "dynamic")
         return known, keep
 
-    def _compute(self, stage: str, split: str, group: Sequence[str], ways: Ways) -> tuple[dict[str, Perplexity], float]:
-        """The figures by way, and the seconds that they took, without those of loading and of statistics."""
+    def _compute(
+        self, stage: str, split: str, group: Sequence[str], ways: Ways, checkpoint: Path
+    ) -> tuple[dict[str, Perplexity], float]:
+        """The figures by way, and the seconds that they took, without those of loading and of statistics.
+
+        Args: checkpoint: file from which dynamic evaluation goes on.
+        """
         parts, learns = self._model(stage), "dynamic" in group[0]
         print(f"{stage}, {split}: {', '.join(group)}", flush=True)
         statistics = self._statistics(stage, ways) if learns else None
@@ -156,6 +162,7 @@ class Figures:
             dynamic=ways.dynamic if learns else False,
             statistics=statistics,
             only=group,
+            checkpoint=checkpoint,
         ).results
         return found, time.monotonic() - start
 

@@ -179,6 +179,7 @@ def test_evaluate_refuses_ways_that_do_not_go_together(path: Path) -> None:
         (("--search-tokens", 50), "--search-tokens: expected it with --cache or --dynamic-search alone"),
         (("--cache", "--statistics", "here"), "--statistics: expected it with --dynamic of rule rms alone"),
         (("--cache", "--dynamic-rule", "sgd"), "--dynamic-rule: expected it with --dynamic, --dynamic-search or"),
+        (("--cache", "--checkpoint", "here"), "--checkpoint: expected it with --dynamic, --dynamic-search or"),
         (("--dynamic-search", "--dynamic-values", 1, 0, 1), "looks for what --dynamic-values gives"),
         (("--dynamic-values", 1, 0, 1, "--dynamic-rule", "smg"), "rule: got 'smg'; did you mean 'sgd'"),
         (("--dynamic-values", 1, 0, 1, "--segment-steps", 0), "segment_steps: expected a number above 0, got 0"),
@@ -198,7 +199,12 @@ def test_dynamic_evaluation_by_the_other_rule_and_searched(path: Path, tmp_path:
     ulmkit(*command, *searched, "--dynamic-rule", "sgd", "--segment-steps", 10, "--json", tmp_path / "searched.json")
     found = _json(tmp_path / "searched.json")["dynamic"]
     assert (found["rule"], found["segment_steps"]) == ("sgd", 10)
-    ulmkit(*command, "--dynamic", "--dynamic-rule", "sgd", "--json", tmp_path / "usual.json")
+    (tmp_path / "unfinished").write_text("something else")
+    usual = ("--dynamic", "--dynamic-rule", "sgd", "--json", tmp_path / "usual.json")
+    told = ulmkit(*command, *usual, "--checkpoint", tmp_path / "unfinished", status=2)
+    assert "expected an unfinished evaluation" in told.error
+    (tmp_path / "unfinished").unlink()
+    ulmkit(*command, *usual, "--checkpoint", tmp_path / "unfinished")
     assert _json(tmp_path / "usual.json")["dynamic"] == to_dict(DYNAMIC_SGD)
 
 

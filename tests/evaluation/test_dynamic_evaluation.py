@@ -18,9 +18,8 @@ from ulmkit.evaluation import (
     dynamic_perplexity,
     gradient_statistics,
     perplexity,
-    search_dynamic,
 )
-from ulmkit.evaluation.dynamic_evaluation import adapt, decay_rates, search_values, step_sizes
+from ulmkit.evaluation.dynamic_evaluation import adapt, decay_rates, step_sizes
 from ulmkit.evaluation.learning_copy import LearningCopy, named_values
 from ulmkit.model.language_model import AWDLSTMLanguageModel
 
@@ -267,56 +266,12 @@ def test_the_published_model_has_as_many_tensors_as_the_conversion_takes():
     assert len(list(AWDLSTMLanguageModel(type(config)(vocab_size=V, hidden_size=12)).parameters())) == 14
 
 
-def test_a_search_tries_rates_then_decays_on_the_first_tokens(model, statistics):
-    told: list[tuple[int, int]] = []
-    given = {"first_context": CONTEXT, "statistics": statistics, "cache": CACHE}
-    values = {"learning_rates": (1e-3, 3e-3), "decays": (0.0, 0.02), "tokens": 33}
-    found = search_dynamic(model, ids(60), RMS, **given, **values, progress=lambda *done: told.append(done))
-    assert (told[0], told[-1]) == ((5, 5 * 33), (5 * 33, 5 * 33))
-    assert told == sorted(told)
-    tried = [(config.learning_rate, config.decay) for config, _ in found.rows]
-    rate = min(found.rows[:3], key=lambda row: row[1].perplexity)[0].learning_rate
-    assert tried == [(2e-3, 0.01), (1e-3, 0.01), (3e-3, 0.01), (rate, 0.0), (rate, 0.02)]
-    for config, result in found.rows:
-        assert result == dynamic_perplexity(model, ids(60)[:33], config, **given)
-    assert found.perplexity == min(result.perplexity for _, result in found.rows)
-
-
-def test_what_a_search_tries_is_scaled_with_the_segments():
-    """The authors' values, whose own default is 5e-5 and 0.002 for 5 steps."""
-    rates, decays = search_values(DYNAMIC_PTB.for_segments(20))
-    assert rates == pytest.approx([1.2e-4, 1.6e-4, 2e-4, 2.4e-4, 2.8e-4, 4e-4])
-    assert decays == pytest.approx([4e-3, 8e-3, 1.2e-2, 2e-2])
-    rates, decays = search_values(dataclasses.replace(SGD, learning_rate=0.1, decay=0.01))
-    assert (rates, decays) == (pytest.approx([0.025, 0.05, 0.2, 0.4]), pytest.approx([0.0, 0.0025, 0.04]))
-
-
 def test_longer_segments_take_larger_steps():
     longer = DYNAMIC_PTB.for_segments(20)
     assert (longer.segment_steps, longer.epsilon) == (20, DYNAMIC_PTB.epsilon)
     assert longer.learning_rate == pytest.approx(4 * DYNAMIC_PTB.learning_rate)
     assert longer.decay == pytest.approx(4 * DYNAMIC_PTB.decay)
     assert dataclasses.replace(DYNAMIC_PTB, decay=0.5).for_segments(20).decay == 1.0
-
-
-def test_a_search_goes_on(model, statistics, monkeypatch):
-    """What is known is not computed again, and what is new is handed on."""
-    given = {"first_context": CONTEXT, "statistics": statistics, "learning_rates": (1e-3,), "decays": (0.0,)}
-    kept = {}
-    whole = search_dynamic(model, ids(30), RMS, **given, keep=kept.__setitem__)
-    assert tuple(kept.items()) == whole.rows
-    new, last = [], list(kept)[-1]
-    known = {config: result for config, result in kept.items() if config != last}
-    again = search_dynamic(model, ids(30), RMS, **given, known=known, keep=lambda config, _: new.append(config))
-    assert (again.rows, new) == (whole.rows, [last])
-
-
-def test_a_search_passes_over_what_explodes(model):
-    base = dataclasses.replace(SGD, learning_rate=1e-3, decay=0.01)
-    found = search_dynamic(model, ids(60), base, first_context=CONTEXT, learning_rates=(1e38,), decays=())
-    assert found.best.learning_rate == 1e-3
-    assert found.table().splitlines()[-1].split() == ["1e+38", "0.01", "2e-05", "5", "sgd", "-"]
-    assert found.to_dict()["rows"][1]["perplexity"] is None
 
 
 @pytest.mark.parametrize(
@@ -360,7 +315,5 @@ def test_refusals(model, statistics):
         run(SGD, np.array([1, 99]))
     with pytest.raises(ConfigError, match="first_context: .* got None"):
         run(SGD, first_context=None)
-    with pytest.raises(ConfigError, match="tokens: .* got 0"):
-        search_dynamic(model, ids(9), SGD, first_context=1, tokens=0)
     with pytest.raises(ConfigError, match="statistics_batches: .* got 0"):
         convert_printed(0.1, 0.1, 0.1, statistics_batches=0)

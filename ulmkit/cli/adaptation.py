@@ -23,6 +23,7 @@ def _adaptation(
     segment_steps: int | None,
     statistics: str | None,
     statistics_batches: int | None,
+    checkpoint: str | None,
 ) -> dict[str, Any] | None:
     searches = (cache and not cache_values) or dynamic_search
     learns = dynamic or dynamic_search or dynamic_values is not None
@@ -31,11 +32,12 @@ def _adaptation(
     _check_used("--cache or --dynamic-search", searches, {"--search-tokens": search_tokens})
     of_dynamic = {"--statistics": statistics, "--statistics-batches": statistics_batches}
     _check_used("--dynamic of rule rms", learns and dynamic_rule != "sgd", of_dynamic)
-    of_learning = {"--dynamic-rule": dynamic_rule, "--segment-steps": segment_steps}
+    of_learning = {"--dynamic-rule": dynamic_rule, "--segment-steps": segment_steps, "--checkpoint": checkpoint}
     _check_used("--dynamic, --dynamic-search or --dynamic-values", learns, of_learning)
     if not (cache or cache_values or learns):
         return None
-    found: dict[str, Any] = {"cache": cache, "dynamic": dynamic_search, "statistics": statistics}
+    found: dict[str, Any] = {"cache": cache, "dynamic": dynamic_search}
+    found |= {"statistics": statistics, "checkpoint": checkpoint}
     if cache_values:
         found["cache"] = CacheConfig(window=cache_values[0], theta=cache_values[1], weight=cache_values[2])
     if learns:
@@ -80,6 +82,9 @@ ADAPTATION = OptionGroup(
         "statistics": Option(str | None, "File of its gradient statistics: read if it is there, else written."),
         "statistics_batches": Option(
             int | None, "Training batches (100 rows of 5 tokens) for them, at most; 200 if not given."
+        ),
+        "checkpoint": Option(
+            str | None, "File that dynamic evaluation goes on from if it is there; written every five minutes."
         ),
     },
 )

@@ -20,8 +20,8 @@ from ulmkit.evaluation.dynamic_evaluation import (
     convert_printed,
     dynamic_perplexities,
     dynamic_perplexity,
-    search_dynamic,
 )
+from ulmkit.evaluation.dynamic_search import search_dynamic
 from ulmkit.evaluation.figures import (
     ClassFigures,
     GroupError,

@@ -4,7 +4,7 @@ Source: Grave, Joulin & Usunier 2017, "Improving neural language models with a c
 """
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -98,6 +98,16 @@ class CacheHistory:
             next_tokens = torch.cat([self._next_tokens[-self.config.window :], next_tokens])
         self._keys, self._next_tokens = keys, next_tokens
         return keys, next_tokens
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What `restore` takes; nothing before the first step."""
+        if self._keys is None or self._next_tokens is None:
+            return {}
+        return {"keys": self._keys[-self.config.window :], "next_tokens": self._next_tokens[-self.config.window :]}
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Go on from where `tensors` was called."""
+        self._keys, self._next_tokens = tensors.get("keys"), tensors.get("next_tokens")
 
     def log_probability(self, block: StreamBlock) -> Tensor:
         """Add T steps, and mix the cache into what the model says of their targets.

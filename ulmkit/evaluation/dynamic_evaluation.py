@@ -7,7 +7,8 @@ Source: Krause, Kahembwe, Murray & Renals 2018, "Dynamic evaluation of neural se
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,11 +20,13 @@ from ulmkit.config import check_choice, check_not_negative, check_positive
 from ulmkit.errors import ConfigError
 from ulmkit.evaluation.blocks import score_block
 from ulmkit.evaluation.cache import CacheConfig, CacheHistory
-from ulmkit.evaluation.gradient_statistics import GradientStatistics, rms_norm
+from ulmkit.evaluation.gradient_statistics import GradientStatistics, rms_norm, tensors_fingerprint
 from ulmkit.evaluation.learning_copy import LearningCopy, named_values
 from ulmkit.evaluation.perplexity import Perplexity
-from ulmkit.evaluation.search import Search
 from ulmkit.evaluation.streams import Progress, TokenSource, check_context, token_source
+from ulmkit.evaluation.unfinished import Unfinished
+from ulmkit.files import fingerprint
+from ulmkit.model.awd_lstm import State
 from ulmkit.model.language_model import AWDLSTMLanguageModel
 
 _LOOK_SEGMENTS = 64
@@ -187,11 +190,16 @@ def dynamic_perplexities(
     words: int | None = None,
     characters: int | None = None,
     progress: Progress | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
 ) -> list[Perplexity]:
     """`dynamic_perplexity` with each of several caches (None: without), in one pass: a cache does not alter learning.
 
-    Args: caches: at least one. The rest as for `dynamic_perplexity`. Returns: one for each cache.
-    Raises: as `dynamic_perplexity`.
+    Args:
+        caches: at least one.
+        checkpoint: a file to go on from if it is there; written every few minutes, and removed at the end.
+        The rest as for `dynamic_perplexity`.
+    Returns: one for each cache.
+    Raises: as `dynamic_perplexity`; ConfigError for a checkpoint of something else.
     """
     source = token_source(stream, 1)
     context = check_context(first_context, model.config.vocab_size)
@@ -199,8 +207,14 @@ def dynamic_perplexities(
     sizes, decays = _scales(model, config, statistics)
     values, trained = list(learner.values.values()), list(named_values(model).values())
     histories = [None if cache is None else CacheHistory(cache) for cache in caches]
-    totals, state = torch.zeros(len(histories), dtype=torch.float64, device=learner.model.encoder.device), None
-    for number, start in enumerate(range(0, len(source), config.segment_steps)):
+    totals, state, done = torch.zeros(len(histories), dtype=torch.float64, device=learner.model.encoder.device), None, 0
+    unfinished = Unfinished(
+        checkpoint, "" if checkpoint is None else _origin(model, source, config, caches, statistics)
+    )
+    kept = unfinished.load()
+    if kept is not None:
+        totals, state, done = _restore(kept, learner, histories)
+    for number, start in enumerate(range(done, len(source), config.segment_steps)):
         with torch.enable_grad():
             block = score_block(learner.model, source, start, config.segment_steps, context, state)
         found = [-block.nll.double() if each is None else each.log_probability(block) for each in histories]
@@ -212,6 +226,9 @@ def dynamic_perplexities(
             adapt(values, trained, learner.gradients(block.mean_nll), sizes, decays)
         if progress is not None:
             progress(done, len(source))
+        if unfinished.is_due:
+            unfinished.keep(_tensors(totals, state, done, learner, histories))
+    unfinished.remove()
     totals[~totals.isfinite()] = torch.inf
     return [
         Perplexity(nll, len(source), len(source), _method(cache), words, characters)
@@ -219,80 +236,55 @@ def dynamic_perplexities(
     ]
 
 
+def _origin(
+    model: AWDLSTMLanguageModel,
+    source: TokenSource,
+    config: DynamicConfig,
+    caches: Sequence[CacheConfig | None],
+    statistics: GradientStatistics | None,
+) -> str:
+    """What an evaluation depends on."""
+    ids = {"ids": torch.from_numpy(np.ascontiguousarray(source.read(0, len(source))).astype(np.int64))}
+    mean_square = {} if statistics is None else statistics.mean_square
+    ways = [dataclasses.asdict(config), [cache and dataclasses.asdict(cache) for cache in caches]]
+    return fingerprint(*map(tensors_fingerprint, (named_values(model), ids, mean_square)), ways)
+
+
+def _tensors(
+    totals: Tensor, state: State | None, done: int, learner: LearningCopy, histories: Sequence[CacheHistory | None]
+) -> dict[str, Tensor]:
+    """All that an evaluation needs to go on."""
+    found = {"totals": totals, "done": torch.tensor(done)}
+    found |= {f"model.{name}": value for name, value in learner.values.items()}
+    for layer, (h, c) in enumerate(state or ()):
+        found |= {f"state.{layer}.h": h, f"state.{layer}.c": c}
+    for number, history in enumerate(histories):
+        if history is not None:
+            found |= {f"cache.{number}.{name}": tensor for name, tensor in history.tensors().items()}
+    return found
+
+
+def _restore(
+    kept: Mapping[str, Tensor], learner: LearningCopy, histories: Sequence[CacheHistory | None]
+) -> tuple[Tensor, State, int]:
+    """The other way. Returns: totals, state, done."""
+    device = learner.model.encoder.device
+
+    def part(prefix: str) -> dict[str, Tensor]:
+        return {name.removeprefix(prefix): t.to(device) for name, t in kept.items() if name.startswith(prefix)}
+
+    for name, value in part("model.").items():
+        learner.values[name].copy_(value)
+    for number, history in enumerate(histories):
+        if history is not None:
+            history.restore(part(f"cache.{number}."))
+    state = part("state.")
+    layers = [(state[f"{layer}.h"], state[f"{layer}.c"]) for layer in range(len(state) // 2)]
+    return kept["totals"].to(device), layers, int(kept["done"])
+
+
 def _method(cache: CacheConfig | None) -> Literal["dynamic", "dynamic + cache"]:
     return "dynamic" if cache is None else "dynamic + cache"
-
-
-def search_values(base: DynamicConfig) -> tuple[list[float], list[float]]:
-    """Learning rates and decays that a search tries besides those of `base`.
-
-    For rule "rms" the authors', for their segments of 5 steps or in proportion to them; for rule "sgd", for which they
-    print none, multiples of `base`'s.
-    Source: Krause et al. 2018, arXiv:1709.07432: the authors' code.
-    """
-    if base.rule == "sgd":
-        return [base.learning_rate * f for f in (0.25, 0.5, 2, 4)], [base.decay * f for f in (0, 0.25, 4)]
-    ratio = base.segment_steps / 5
-    rates, decays = (3e-5, 4e-5, 5e-5, 6e-5, 7e-5, 1e-4), (1e-3, 2e-3, 3e-3, 5e-3)
-    return [rate * ratio for rate in rates], [min(decay * ratio, 1.0) for decay in decays]
-
-
-def search_dynamic(
-    model: AWDLSTMLanguageModel,
-    stream: TokenSource | np.ndarray,
-    base: DynamicConfig = DYNAMIC_PTB,
-    *,
-    first_context: int | None,
-    statistics: GradientStatistics | None = None,
-    cache: CacheConfig | None = None,
-    learning_rates: Sequence[float] | None = None,
-    decays: Sequence[float] | None = None,
-    tokens: int = 30_000,
-    known: Mapping[DynamicConfig, Perplexity] | None = None,
-    keep: Callable[[DynamicConfig, Perplexity], None] | None = None,
-    progress: Progress | None = None,
-) -> Search[DynamicConfig]:
-    """The perplexity of the first validation tokens for each learning rate at `base`'s decay, then each decay at the
-    best rate.
-
-    Args:
-        base: where the search begins, and the rest of the hyperparameters.
-        learning_rates, decays: to try besides `base`'s own; None: those of `search_values`.
-        tokens: of the stream, to evaluate each on.
-        known: results of an earlier search of the same, which are not computed again. keep: called with each new one.
-        progress: called with (tokens read, tokens to read in all).
-        The rest as for `dynamic_perplexity`.
-    Raises: as `dynamic_perplexity`; ConfigError for no tokens.
-    Deviation: the authors try all combinations, three times as many.
-    """
-    check_positive("tokens", tokens)
-    usual_rates, usual_decays = search_values(base)
-    learning_rates = usual_rates if learning_rates is None else learning_rates
-    decays = usual_decays if decays is None else decays
-    source = token_source(stream, 1)
-    head = source.read(0, min(tokens, len(source)))
-    found = dict(known or {})
-    rows: list[tuple[DynamicConfig, Perplexity]] = []
-    combinations = len({base.learning_rate, *learning_rates}) + len({base.decay, *decays}) - 1
-
-    def told(done: int, total: int) -> None:
-        if progress is not None:
-            progress(len(rows) * total + done, combinations * total)
-
-    def try_all(configs: Iterable[DynamicConfig]) -> None:
-        for config in dict.fromkeys(configs):
-            if config not in found:
-                found[config] = dynamic_perplexity(
-                    model, head, config, first_context=first_context, statistics=statistics, cache=cache, progress=told
-                )
-                if keep is not None:
-                    keep(config, found[config])
-            rows.append((config, found[config]))
-
-    try_all(dataclasses.replace(base, learning_rate=rate) for rate in (base.learning_rate, *learning_rates))
-    best = Search(tuple(rows)).best
-    try_all(dataclasses.replace(best, decay=decay) for decay in decays if decay != best.decay)
-    return Search(tuple(rows))
 
 
 def _scales(

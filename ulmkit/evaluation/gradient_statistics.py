@@ -96,8 +96,13 @@ def gradient_statistics(
 
 def weights_fingerprint(model: AWDLSTMLanguageModel) -> str:
     """A name for a model's parameters, the same for the same values."""
+    return tensors_fingerprint(named_values(model))
+
+
+def tensors_fingerprint(tensors: Mapping[str, Tensor]) -> str:
+    """A name for tensors by name, the same for the same values."""
     digest = hashlib.sha256()
-    for name, value in named_values(model).items():
+    for name, value in tensors.items():
         digest.update(f"{name} {list(value.shape)} {value.dtype}".encode())
         digest.update(value.cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()

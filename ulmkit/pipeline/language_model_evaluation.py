@@ -83,6 +83,7 @@ def evaluate_language_model(
     search_tokens: int = 30_000,
     statistics_batches: int = 200,
     only: Sequence[str] | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
 ) -> LanguageModelEvaluation:
     """Perplexity of a part of a corpus, exact, in every way that is asked for.
@@ -95,6 +96,7 @@ def evaluate_language_model(
         statistics: for it; None computes them on the training part; a file is read if it is there, else written.
         search_tokens: validation tokens to search on. statistics_batches: batches for statistics, at most.
         only: which results to compute, of WAYS; None: all that there are hyperparameters for.
+        checkpoint: of dynamic evaluation: a file to go on from if it is there, which is written every few minutes.
     Raises: ConfigError where a search has no validation part or statistics no training part, where a file holds the
         statistics of something else, and where `only` names a result that there are no hyperparameters for; as
         `perplexity`.
@@ -142,6 +144,7 @@ def evaluate_language_model(
             list(caches.values()),
             statistics=found,
             progress=told("dynamic"),
+            checkpoint=checkpoint,
             **options,
         )
         results |= dict(zip(caches, both, strict=True))
