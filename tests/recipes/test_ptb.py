@@ -205,17 +205,17 @@ def test_other_layers_and_softmaxes(recipe: str, tensors: int, text: Path, tmp_p
 
 def test_a_search_that_is_stopped_goes_on(text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """What it has tried is kept."""
-    import ulmkit.evaluation.dynamic_evaluation as dynamic_evaluation
+    import ulmkit.evaluation.dynamic_search as dynamic_search
 
     run = ["--data", text, "--out", tmp_path / "run", *SMALL, "--epochs", 1, "--evaluate", "dynamic", "--search"]
     run += ["--search-tokens", 20]
-    real, calls = dynamic_evaluation.dynamic_perplexity, []
+    real, calls = dynamic_search.dynamic_perplexity, []
 
     def failing_at_4(*args: Any, **options: Any) -> Any:
         calls.append(1)
         return real(*args, **options) if len(calls) != 4 else 1 / 0
 
-    monkeypatch.setattr(dynamic_evaluation, "dynamic_perplexity", failing_at_4)
+    monkeypatch.setattr(dynamic_search, "dynamic_perplexity", failing_at_4)
     with pytest.raises(ZeroDivisionError):
         ptb(*run)
     ptb(*run, "--json", tmp_path / "found.json")
