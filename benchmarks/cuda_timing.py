@@ -53,7 +53,8 @@ def _timed_launches() -> Iterator[dict[str, list[Events]]]:
         start.record()
         done = launch(plan, direction, arguments)
         end.record()
-        pairs.setdefault(direction, []).append((start, end))
+        if done:
+            pairs.setdefault(direction, []).append((start, end))
         return done
 
     run.persistent = timed

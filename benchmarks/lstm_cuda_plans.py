@@ -59,9 +59,12 @@ def compare_plans(direction: str, batch: int, count: int, repeats: int) -> list[
         case = f"bf16, {HIDDEN} units, B {batch}, {direction}: {described(plan)}"
         try:
             with planned(direction, plan):
-                given, step = computed(layer), step_microseconds(layer, repeats)[direction]
+                given, step = computed(layer), step_microseconds(layer, repeats).get(direction)
         except UlmkitError as error:
             print(f"{case}: {error}")
+            continue
+        if step is None:
+            print(f"{case}: the device has no room for it")
             continue
         if plan == chosen:
             wanted, usual = given, step
@@ -94,9 +97,15 @@ def compile_ahead(found: list[Plan]) -> None:
 
 @contextlib.contextmanager
 def planned(direction: str, plan: Plan) -> Iterator[None]:
-    """Within the block a direction runs by this plan."""
+    """Within the block a direction runs by this plan, or step by step where the device has no room for it."""
     run, usual = kernels(0), kernels(0).plan
-    run.plan = lambda asked, *shape: plan if asked == direction else usual(asked, *shape)
+
+    def given(asked: str, *shape: Any) -> Plan | None:
+        if asked != direction:
+            return usual(asked, *shape)
+        return None if plan in run.refused else plan
+
+    run.plan = given
     try:
         yield
     finally:

@@ -54,7 +54,7 @@ TASK = WordLevel(
     caches={"paper": CACHE_PTB_PAPER},
     other_caches=CACHE_PTB,
     dynamics={
-        "qrnn": DynamicConfig(learning_rate=1.2e-4, decay=0.02, segment_steps=20),
+        "qrnn": DynamicConfig(learning_rate=1.2e-4, decay=0.02, segment_steps=20),  # README of the authors' code
         "mos": convert_printed(0.002, 0.075, 0.001, statistics_batches=STATISTICS_BATCHES, parameter_tensors=17),
     },
     other_dynamics=DYNAMIC_PTB,

@@ -59,7 +59,7 @@ TASK = WordLevel(
     caches={},
     other_caches=CACHE_WIKITEXT2,
     dynamics={
-        "qrnn": DynamicConfig(learning_rate=1.2e-4, decay=0.008, segment_steps=20),
+        "qrnn": DynamicConfig(learning_rate=1.2e-4, decay=0.008, segment_steps=20),  # README of the authors' code
         "mos": convert_printed(0.002, 0.02, 0.002, statistics_batches=STATISTICS_BATCHES, parameter_tensors=17),
     },
     other_dynamics=DYNAMIC_WIKITEXT2,

@@ -13,8 +13,9 @@ class Kernels:
     def __init__(self) -> None:
         self.clock, self.asleep = 0.0, 0
 
-    def persistent(self, plan: float, direction: str, arguments: None) -> None:
+    def persistent(self, plan: float, direction: str, arguments: None) -> bool:
         self.clock += plan
+        return plan > 0
 
     def sleep(self, cycles: int) -> None:
         self.asleep += 1
@@ -63,6 +64,7 @@ def test_launches_are_timed_alone_and_left_as_they_were(device):
     assert device.asleep == 3
     assert "persistent" not in vars(device)
     assert cuda_timing.launch_milliseconds(lambda: None, 3) == {}
+    assert cuda_timing.launch_milliseconds(lambda: device.persistent(0.0, "forward", None), 3) == {}, "refused"
 
 
 @pytest.mark.parametrize("architecture", ["sm_80", "sm_90a"])

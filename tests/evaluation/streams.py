@@ -9,12 +9,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ulmkit.evaluation import CacheConfig, DynamicConfig
 from ulmkit.model.awd_lstm import AWDLSTMConfig
 from ulmkit.model.language_model import AWDLSTMLanguageModel
 from ulmkit.text.batches import LanguageModelBatch
 
 V = 13
 CONTEXT = 3
+RMS = DynamicConfig(learning_rate=2e-3, decay=0.01, epsilon=1e-3)
+SGD = DynamicConfig(learning_rate=0.3, decay=0.02, rule="sgd")
+CACHE = CacheConfig(window=12, theta=0.5, weight=0.15)
 MIXTURE = {"softmax_experts": 3, "latent_dropout": 0.2, "last_hidden_size": 10}
 
 

@@ -23,11 +23,6 @@ from ulmkit.model.language_model import AWDLSTMLanguageModel
 CONFIG = CacheConfig(window=20, theta=0.7, weight=0.2)
 
 
-@pytest.fixture
-def model() -> AWDLSTMLanguageModel:
-    return tiny_model()
-
-
 def dense_cache(hidden: torch.Tensor, tokens: torch.Tensor, theta: float, window: int) -> torch.Tensor:
     """(T, V) p_cache at each step, a one-hot for each key; NaN where there is no history."""
     rows = []

@@ -4,7 +4,20 @@ import math
 import numpy as np
 import pytest
 import torch
-from streams import CONTEXT, MIXTURE, NaiveModel, V, batches, ids, inputs_of, naive_statistics, tiny_model
+from streams import (
+    CACHE,
+    CONTEXT,
+    MIXTURE,
+    RMS,
+    SGD,
+    NaiveModel,
+    V,
+    batches,
+    ids,
+    inputs_of,
+    naive_statistics,
+    tiny_model,
+)
 
 from ulmkit.errors import ConfigError, DataError
 from ulmkit.evaluation import (
@@ -22,20 +35,6 @@ from ulmkit.evaluation import (
 from ulmkit.evaluation.dynamic_evaluation import adapt, decay_rates, step_sizes
 from ulmkit.evaluation.learning_copy import LearningCopy, named_values
 from ulmkit.model.language_model import AWDLSTMLanguageModel
-
-RMS = DynamicConfig(learning_rate=2e-3, decay=0.01, epsilon=1e-3)
-SGD = DynamicConfig(learning_rate=0.3, decay=0.02, rule="sgd")
-CACHE = CacheConfig(window=12, theta=0.5, weight=0.15)
-
-
-@pytest.fixture
-def model() -> AWDLSTMLanguageModel:
-    return tiny_model()
-
-
-@pytest.fixture
-def statistics(model) -> GradientStatistics:
-    return gradient_statistics(model, batches())
 
 
 def naive_nll(

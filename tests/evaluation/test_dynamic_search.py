@@ -1,34 +1,15 @@
 import dataclasses
 
 import pytest
-from streams import CONTEXT, batches, ids, tiny_model
+from streams import CACHE, CONTEXT, RMS, SGD, ids
 
 from ulmkit.errors import ConfigError
 from ulmkit.evaluation import (
     DYNAMIC_PTB,
-    CacheConfig,
-    DynamicConfig,
-    GradientStatistics,
     dynamic_perplexity,
-    gradient_statistics,
     search_dynamic,
 )
 from ulmkit.evaluation.dynamic_search import search_values
-from ulmkit.model.language_model import AWDLSTMLanguageModel
-
-RMS = DynamicConfig(learning_rate=2e-3, decay=0.01, epsilon=1e-3)
-SGD = DynamicConfig(learning_rate=0.3, decay=0.02, rule="sgd")
-CACHE = CacheConfig(window=12, theta=0.5, weight=0.15)
-
-
-@pytest.fixture
-def model() -> AWDLSTMLanguageModel:
-    return tiny_model()
-
-
-@pytest.fixture
-def statistics(model) -> GradientStatistics:
-    return gradient_statistics(model, batches())
 
 
 def test_a_search_tries_rates_then_decays_on_the_first_tokens(model, statistics):

@@ -2,16 +2,10 @@
 
 import pytest
 import torch
-from streams import batches, naive_statistics, tiny_model
+from streams import batches, naive_statistics
 
 from ulmkit.errors import ConfigError, DataError
 from ulmkit.evaluation import GradientStatistics, gradient_statistics
-from ulmkit.model.language_model import AWDLSTMLanguageModel
-
-
-@pytest.fixture
-def model() -> AWDLSTMLanguageModel:
-    return tiny_model()
 
 
 @pytest.mark.parametrize("read", [batches(), batches()[:1]])

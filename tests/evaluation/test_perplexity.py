@@ -4,17 +4,12 @@ import math
 import numpy as np
 import pytest
 import torch
-from streams import CONTEXT, V, ids, tiny_model
+from streams import CONTEXT, V, ids
 
 from ulmkit.errors import ConfigError, DataError
 from ulmkit.evaluation import Perplexity, approximate_perplexity, first_context, perplexity
 from ulmkit.model.language_model import AWDLSTMLanguageModel
 from ulmkit.text.vocabulary import Vocabulary
-
-
-@pytest.fixture
-def model() -> AWDLSTMLanguageModel:
-    return tiny_model()
 
 
 def naive_nll(model: AWDLSTMLanguageModel, inputs: list[int], targets: list[int]) -> list[float]:

@@ -3,13 +3,12 @@
 from pathlib import Path
 
 import pytest
-from streams import CONTEXT, ids, tiny_model
+from streams import CACHE, CONTEXT, SGD, ids, tiny_model
 
 from ulmkit.errors import ConfigError, FolderError
 from ulmkit.evaluation import CacheConfig, DynamicConfig, Perplexity, dynamic_perplexities, unfinished
 
-SGD = DynamicConfig(learning_rate=0.3, decay=0.02, rule="sgd")
-CACHES = (None, CacheConfig(window=12, theta=0.5, weight=0.15), CacheConfig(window=3, theta=1.0, weight=0.3))
+CACHES = (None, CACHE, CacheConfig(window=3, theta=1.0, weight=0.3))
 
 
 def evaluate(checkpoint: Path | None, stop_after: int | None = None, seed: int = 1, **options) -> list[Perplexity]:

@@ -37,7 +37,7 @@ class Kernels:
         self.device = driver.device(index)
         self._functions: dict[tuple[Source, str], Any] = {}
         self._plans: dict[tuple[str, str, int, int], Plan | None] = {}
-        self._refused: set[Plan] = set()
+        self.refused: set[Plan] = set()  # plans that do not compile, or have no room after all
 
     def plan(self, direction: str, dtype: torch.dtype, batch: int, hidden_size: int) -> Plan | None:
         """The persistent kernel for a shape; None if there is none that compiles and whose blocks would all be there at
@@ -46,7 +46,7 @@ class Kernels:
             return None
         key = direction, TYPE_NAMES[dtype], batch, hidden_size
         if key not in self._plans:
-            found = (plan for plan in plans(*key, self.device) if plan not in self._refused)
+            found = (plan for plan in plans(*key, self.device) if plan not in self.refused)
             self._plans[key] = next((plan for plan in found if self._all_resident(plan, direction)), None)
         return self._plans[key]
 
@@ -55,7 +55,7 @@ class Kernels:
             function = self.function(plan.source, f"lstm_{direction}", plan.launch.shared_bytes)
         except CompilerError as error:
             warnings.warn(f"{error}\nThe next best kernel is taken for this shape.", stacklevel=2)
-            self._refused.add(plan)
+            self.refused.add(plan)
             return False
         return self._driver.resident_blocks(function, plan.launch, self._index) >= plan.launch.blocks
 
@@ -73,7 +73,7 @@ class Kernels:
         try:
             self._driver.launch(function, plan.launch, [arguments], self._index)
         except NoRoomError:
-            self._refused.add(plan)
+            self.refused.add(plan)
             self._plans = {key: kept for key, kept in self._plans.items() if kept != plan}
             return False
         return True
