@@ -261,12 +261,21 @@ class TokenHead(Head):
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         _check_targets(targets, outputs.shape[:-1])
-        labelled = targets != IGNORED_LABEL
-        if not labelled.any():
-            return outputs.sum() * 0.0
-        return functional.cross_entropy(
-            outputs[labelled], targets[labelled], self.class_weights, label_smoothing=self.config.label_smoothing
+        flat = targets.flatten()
+        labelled = flat != IGNORED_LABEL
+        weights = labelled.float()
+        if self.class_weights is not None:
+            weights = weights * self.class_weights[flat.clamp(min=0)]
+        total = functional.cross_entropy(
+            outputs.flatten(end_dim=-2),
+            flat,
+            self.class_weights,
+            ignore_index=IGNORED_LABEL,
+            reduction="sum",
+            label_smoothing=self.config.label_smoothing,
         )
+        weight = weights.sum()  # of a batch without labels 0; the device alone knows, and is not waited for
+        return total / torch.where(weight > 0, weight, 1)
 
     def weight(self, targets: Tensor) -> float:
         return _weight_of_labels(targets[targets != IGNORED_LABEL], self.config.class_weights) or 1.0

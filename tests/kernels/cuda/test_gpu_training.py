@@ -55,12 +55,15 @@ def test_of_a_language_model(backend):
     steps(LanguageModelTask(model, batches, dict, ar=2.0, tar=1.0), batches)
 
 
-@pytest.mark.parametrize("kind", ["single", "pair"])
+@pytest.mark.parametrize("kind", ["single", "multi", "number", "tokens", "pair"])
 @pytest.mark.parametrize("backend", ["fused", "torch"])
 def test_of_a_classifier(backend, kind):
-    model = AWDLSTMClassifier(SIZES, HeadConfig(kind=kind, classes=3), chunk_steps=5, gradient_steps=10).cuda()
+    head = HeadConfig(kind=kind, classes=1 if kind == "number" else 3)
+    model = AWDLSTMClassifier(SIZES, head, chunk_steps=5, gradient_steps=10).cuda()
     model.encoder.backend = backend
     ids, lengths, rows = torch.randint(V, (17, 4)), torch.tensor([3, 17, 0, 9]), torch.arange(4)
     boundaries = lengths // 2 if kind == "pair" else None
-    batches = [ClassifierBatch(ids, lengths, torch.randint(3, (4,)), boundaries, rows) for _ in range(3)]
+    shapes = {"tokens": (17, 4), "multi": (4, 3)}
+    targets = torch.randint(2, shapes.get(kind, (4,)))
+    batches = [ClassifierBatch(ids, lengths, targets, boundaries, rows) for _ in range(3)]
     steps(ClassifierTask(model, batches, dict), batches)
