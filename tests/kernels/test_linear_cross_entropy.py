@@ -113,6 +113,24 @@ def test_bf16_is_near_float64():
     torch.testing.assert_close(low.double(), public(x, weight, b, targets, classes=11), rtol=0, atol=0.02)
 
 
+@pytest.mark.parametrize(
+    ("backend", "path", "expected"),
+    [
+        ("auto", "avx512", True),
+        ("fused", "avx512", True),
+        ("torch", "avx512", False),
+        ("reference", "avx512", False),
+        ("auto", "portable", False),
+        ("fused", "portable", True),
+        ("fused", None, False),
+    ],
+)
+def test_whose_kernels_run(monkeypatch, backend, path, expected):
+    monkeypatch.setattr(module, "choose_path", lambda dtype: (path, ""))
+    x, weight, b, _ = problem(True, torch.float32)
+    assert (module._fused(x, weight, b, backend) is not None) == expected
+
+
 def test_what_does_not_fit_is_told():
     x, weight, b, targets = problem(True)
     with pytest.raises(ConfigError, match=r"x: expected \(13, 5\) on cpu, got \(12, 5\) on cpu"):

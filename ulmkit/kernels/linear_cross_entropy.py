@@ -47,7 +47,7 @@ def linear_cross_entropy(
         weight: (V, E) float. bias: (V,) float or None.
         targets: (N,) int64, 0 <= target < classes.
         classes: rows of `weight` that are classes; rows beyond only align the product and take no probability.
-        backend: as `pack` has it: on GPUs our own kernel is to be asked for, with "fused"; on CPUs it runs where it is.
+        backend: as `pack` has it: "fused" asks for our own kernel, which "auto" chooses on CPUs with AVX2 or more.
     Returns: scalar float32 (float64 for float64 input), nats a row.
     Raises: ConfigError for shapes, types or devices that do not fit; on CPUs for a target that is no class.
     """
@@ -119,7 +119,8 @@ def _fused(x: Tensor, weight: Tensor, bias: Tensor | None, backend: str) -> "_Fu
     if fused_on_gpu(x.device, x.dtype, backend):
         return _Fused(cuda.cross_entropy, cuda.cross_entropy_with_gradients, of_mean=False)
     path = choose_path(x.dtype)[0] if x.device.type == "cpu" else None
-    if path is None:
+    # plain C++, which has not been compared with torch's own, is to be asked for, as in `choose_backend`
+    if path is None or backend not in ("auto", "fused") or (path == "portable" and backend == "auto"):
         return None
     nll, with_gradients = partial(cpu.cross_entropy, path=path), partial(cpu.cross_entropy_with_gradients, path=path)
     return _Fused(nll, with_gradients, of_mean=True)
