@@ -145,3 +145,6 @@ def test_what_cannot_be_rounded():
         ConfigError, match=r"pack: expected w_ih \(4H, E\) and w_hh \(4H, H\), got \(8, 3\) and \(4, 1\)"
     ):
         pack_int8(quantize_rows(torch.ones(8, 3)), quantize_rows(torch.ones(4, 1)))
+    lowest = Int8Matrix(torch.full((4, 1), -128, dtype=torch.int8), torch.ones(4))
+    with pytest.raises(ConfigError, match="w_hh: expected bytes from -127 to 127, got -128"):
+        pack_int8(quantize_rows(torch.ones(4, 3)), lowest)

@@ -206,6 +206,10 @@ def test_wrong_shapes_are_named():
             run(values, "reference", torch.tensor(lengths))
     with pytest.raises(ConfigError, match=r"pack: expected w_ih \(4H, E\).*got \(20, 4\) and \(19, 5\)"):
         pack(values["w_ih"], values["w_hh"][:19])
+    with pytest.raises(ConfigError, match=r"pack: expected w_ih \(4H, E\).*got \(20, 2, 2\) and \(20, 5\)"):
+        pack(values["w_ih"].view(20, 2, 2), values["w_hh"])
+    with pytest.raises(ConfigError, match=r"pack: expected w_ih \(4H, E\).*got \(20, 4\) and \(100,\)"):
+        pack(values["w_ih"], values["w_hh"].reshape(-1))
     with pytest.raises(ConfigError, match=r"keep_bits: expected shape \(20, 1\), got \(20, 2\)"):
         pack(values["w_ih"], values["w_hh"], torch.zeros(20, 2, dtype=torch.uint8))
     with pytest.raises(ConfigError, match="backend: got 'torhc'; did you mean 'torch'"):

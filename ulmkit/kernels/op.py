@@ -11,7 +11,7 @@ from ulmkit.kernels.cpu.library import choose_path
 from ulmkit.kernels.cuda import fused_lstm as cuda_lstm
 from ulmkit.kernels.dispatch import LSTM_FUNCTIONS, choose_backend
 from ulmkit.kernels.masks import mask_recurrent
-from ulmkit.kernels.quantization import Int8Matrix
+from ulmkit.kernels.quantization import LARGEST, Int8Matrix
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,8 @@ def pack(
     Raises: ConfigError for shapes that do not fit or an unknown backend.
     Source: Merity, Keskar & Socher 2017, arXiv:1708.02182, section 2 (weight-dropped LSTM).
     """
-    hidden = w_hh.shape[1]
     _check_weights(w_ih, w_hh)
+    hidden = w_hh.shape[1]
     if keep_bits is not None and keep_bits.shape != (4 * hidden, (hidden + 7) // 8):
         raise ConfigError(
             f"keep_bits: expected shape {(4 * hidden, (hidden + 7) // 8)}, got {tuple(keep_bits.shape)}; "
@@ -98,9 +98,14 @@ def pack_int8(w_ih: Int8Matrix, w_hh: Int8Matrix) -> PackedWeights:
     On devices without kernels for it the weights are made float32 again.
 
     Args: w_ih: (4H, E). w_hh: (4H, H).
-    Raises: ConfigError for shapes that do not fit.
+    Raises: ConfigError for shapes that do not fit, and for a byte of -128.
     """
     _check_weights(w_ih.values, w_hh.values)
+    for name, matrix in (("w_ih", w_ih), ("w_hh", w_hh)):
+        if matrix.values.numel() and int(matrix.values.min()) < -LARGEST:
+            raise ConfigError(
+                f"{name}: expected bytes from -{LARGEST} to {LARGEST}, got -128; round it by quantize_rows"
+            )
     if not int8_runs(w_hh.values.device)[0]:
         return pack(w_ih.to_float(), w_hh.to_float())
     path, _ = choose_path(torch.int8)
@@ -151,7 +156,7 @@ def lstm(
 
 
 def _check_weights(w_ih: Tensor, w_hh: Tensor) -> None:
-    if w_hh.shape[0] != 4 * w_hh.shape[1] or w_ih.shape[0] != w_hh.shape[0]:
+    if not (w_ih.dim() == w_hh.dim() == 2 and w_hh.shape[0] == 4 * w_hh.shape[1] == w_ih.shape[0]):
         raise ConfigError(
             f"pack: expected w_ih (4H, E) and w_hh (4H, H), got {tuple(w_ih.shape)} and {tuple(w_hh.shape)}"
         )
