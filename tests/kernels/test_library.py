@@ -50,7 +50,8 @@ def test_some_path_runs_here():
     if isinstance(library, str):
         pytest.skip(f"the kernel library is {library}")
     assert "portable" in library.paths
-    assert choose_backend("auto", CPU, torch.float32) == "fused"
+    has_more = not library.paths.keys().isdisjoint({"avx512", "avx2"})
+    assert choose_backend("auto", CPU, torch.float32) == ("fused" if has_more else "torch")
 
 
 def test_plain_cpp_is_to_be_asked_for(monkeypatch):
