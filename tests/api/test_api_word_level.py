@@ -16,7 +16,7 @@ from ulmkit.pipeline import prepare
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Lines as PTB has them: " no it was n't black monday ", <unk> where a word is rare."""
+    """Lines as PTB has them: lower case, a space at either end, <unk> where a word is rare."""
     draw, folder = random.Random(0), tmp_path_factory.mktemp("ptb")
     for split, lines in (("train", 150), ("valid", 40), ("test", 40)):
         sentences = [

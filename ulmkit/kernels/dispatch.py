@@ -120,6 +120,8 @@ def backend_statuses(device: torch.device, dtype: torch.dtype) -> list[BackendSt
         reason += "; not yet run on a GPU, so it is to be asked for"
     elif path == "portable":
         reason += "; not compared with torch's on processors like this one, so it is to be asked for"
+    elif path == "amx_bf16":
+        reason += "; checked by emulation, not yet run on a processor that has it"
     reasons = {
         "fused": reason,
         "torch": torch_reason,

@@ -69,7 +69,7 @@ struct Forward {
     const float* bias; // [4H]
     Weights weights;
     Kept kept;
-    void* y;     // [T, B, H], zero where a sequence has ended
+    void* y;     // [T, B, H], not written where a sequence has ended
     float* h_n;  // [B, H]
     float* c_n;  // [B, H]
     void* workspace;
@@ -83,7 +83,7 @@ struct Backward {
     const uint8_t* keep_bits;
     float keep_scale;
     Kept kept;
-    void* dx;        // [T, B, E], zero where a sequence has ended; or null
+    void* dx;        // [T, B, E], not written where a sequence has ended; or null
     float* dh0;      // [B, H]; or null, then dc0 too
     float* dc0;      // [B, H]
     float* d_w_ih;   // [4H, E]; or null, then d_w_hh and d_bias too
