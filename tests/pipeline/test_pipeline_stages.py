@@ -1,6 +1,5 @@
 """Pretraining, fine-tuning and classification as functions."""
 
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -332,12 +331,12 @@ def test_how_validation_was_chosen_is_in_the_model_card(tmp_path: Path) -> None:
         assert "| near duplicates, valid, train, documents | 30 |" in card
 
 
-def test_stages_end_inside_their_minutes() -> None:
-    start = time.monotonic()
+def test_stages_take_minutes() -> None:
+    """How the trainer keeps to them, its own tests show on a clock of theirs."""
     parts = _pretrain(budget=Budget(minutes=0.02), recipe=LanguageModelRecipe(batch_size=8, bptt=16))
-    assert time.monotonic() - start < 1.2 + 5.0
     assert parts.facts["budget"] == {"minutes": 0.02}
-    assert parts.facts["minutes"] <= 0.03
+    assert parts.facts["stopped_because"] == "budget"
+    assert parts.facts["steps"] > 1
 
 
 def test_gradual_unfreezing_and_chain_thaw_through_train() -> None:

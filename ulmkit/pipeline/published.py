@@ -4,9 +4,9 @@ Of all: SGD at a constant rate whose weights are averaged from NT-ASGD's trigger
 decay, and a second stage of plain ASGD that goes on from the best weights until a validation is not monotone.
 
 Deviations: the lengths of windows are drawn once and read in another order each epoch, where the original draws them
-anew (see `LanguageModelBatches`). A validation while training reads 32 rows side by side, in the training's precision,
-where the original reads 10 in fp32. While the original averages, a step's rate scales with the length of the window
-before its own.
+anew (see `LanguageModelBatches`). Training is in bf16 where the processor makes that pay, unless fp32, the original's,
+is asked for. A validation while training reads 32 rows side by side, in the training's precision, where the original
+reads 10. While the original averages, a step's rate scales with the length of the window before its own.
 
 Source: Merity, Keskar & Socher 2017, arXiv:1708.02182, section 5; README and defaults of salesforce/awd-lstm-lm. Of the
 mixtures of softmaxes: Yang et al. 2018, arXiv:1711.03953; README and defaults of zihangdai/mos.
