@@ -51,6 +51,14 @@ def test_answers_on_the_way_and_after_nothing_at_all() -> None:
     np.testing.assert_allclose(classifier.stream().finish(), classifier.predict_proba([""])[0], atol=1e-5)
 
 
+def test_after_the_end_the_next_text_begins() -> None:
+    classifier, texts = tiny.classifier(), ["the film was great\n", "a dull story", ""]
+    stream = classifier.stream()
+    for text in texts:
+        stream.feed(text)
+        np.testing.assert_allclose(stream.finish(), classifier.predict_proba([text])[0], atol=1e-5)
+
+
 def test_a_number_streams_too() -> None:
     data = [(text, float(label == "pos")) for text, label in tiny.reviews(40)]
     options = {"sizes": tiny.SIZES, "recipe": tiny.CLASSIFY, "data_options": tiny.WORDS, "run": tiny.RUN}

@@ -14,6 +14,8 @@ from ulmkit.text import StreamingTokens
 class ClassifierStream:
     """A text read piece by piece; at its end the answer is that of the whole text, however it was cut.
 
+    After `finish` the next text begins.
+
     Raises: ConfigError for a backward model, and for heads that need the whole text at once.
     """
 
@@ -25,6 +27,9 @@ class ClassifierStream:
             raise ConfigError(f"stream: expected task single, multi or number, got {kind!r}")
         self._parts = parts
         self._tokens = StreamingTokens(parts.tokenizer)
+        self._start()
+
+    def _start(self) -> None:
         with torch.no_grad():
             self._state: ClassifierState = self._parts.model.begin(1)
 
@@ -35,7 +40,9 @@ class ClassifierStream:
     def finish(self) -> np.ndarray:
         """The text is complete. Returns: (C,) probabilities, or () for a number."""
         self._read(self._tokens.finish())
-        return self.predict_proba()
+        answer = self.predict_proba()
+        self._start()
+        return answer
 
     def predict_proba(self) -> np.ndarray:
         """The answer for what was read so far, without the characters held back. Returns: as `finish`."""
