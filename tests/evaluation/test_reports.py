@@ -139,6 +139,9 @@ def test_multi_label_by_hand():
     assert report.macro_f1 == pytest.approx((0.8 + 2 / 3) / 2)
     assert report.subset_accuracy == 0.5
     assert report.majority_subset_accuracy == 0.75
+    assert report.binary_cross_entropy == pytest.approx(
+        -sum(map(math.log, (0.9, 0.9, 0.8, 0.4, 0.8, 0.5, 0.1, 0.8))) / 8
+    )
     assert report.by["k"][0].error == 0.5
     assert u.roc_auc == pytest.approx(metrics.roc_auc_score(y[:, 0], p[:, 0]))
     assert report.micro_f1 == pytest.approx(metrics.f1_score(y, p >= 0.5, average="micro"))
@@ -151,7 +154,13 @@ def test_multi_label_without_any_label():
     report = evaluate_multi(np.zeros((2, 2)), np.zeros((2, 2), dtype=bool), ("u", "v"))
     assert report.subset_accuracy == 1.0
     assert strict_json(report)["micro_f1"] is None
+    assert report.binary_cross_entropy == 0.0
     assert report.macro_f1 is None
+
+
+def test_multi_label_never_right():
+    report = evaluate_multi(np.ones((2, 2)), np.zeros((2, 2), dtype=bool), ("u", "v"))
+    assert report.binary_cross_entropy == pytest.approx(-math.log(1e-15))
 
 
 def test_multi_label_refusals():

@@ -247,6 +247,21 @@ def test_patience_ends_early_and_leaves_the_best_weights() -> None:
     assert found["loss"] == pytest.approx(recorded, rel=1e-3)
 
 
+def test_several_labels_have_patience_while_no_document_is_wholly_right_yet() -> None:
+    words = [f"w{number}" for number in range(30)]
+    rng = np.random.default_rng(0)
+    data = [(" ".join(chosen), tuple(chosen)) for chosen in (rng.choice(words, size=4) for _ in range(120))]
+    recipe = replace(tiny.CLASSIFY, patience=1, schedule=Schedule("constant"))
+    run = replace(tiny.RUN, validations=4)
+    trained = _train(data, task="multi", language_model=None, sizes=tiny.SIZES, recipe=recipe, run=run)
+    validations = [row for row in trained.history if row["kind"] == "validation"]
+    assert {row["valid_error"] for row in validations} == {1.0}
+    losses = [row["valid_loss"] for row in validations]
+    assert losses == sorted(losses, reverse=True)
+    assert trained.facts["steps"] == trained.facts["weights_of_step"] == STEPS.steps
+    assert trained.facts["figures"]["validation"]["loss"] == pytest.approx(losses[-1])
+
+
 def test_a_language_model_has_patience_too() -> None:
     recipe = replace(tiny.LEARN, peak_rate=1.0, patience=1, schedule=Schedule("constant"))
     trained = _pretrain(recipe=recipe, budget=Budget(steps=60), run=replace(tiny.RUN, validations=30))

@@ -8,6 +8,7 @@ import numpy as np
 
 from ulmkit.errors import DataError
 from ulmkit.evaluation.figures import (
+    SMALLEST_PROBABILITY,
     ClassFigures,
     GroupError,
     class_figures,
@@ -21,7 +22,6 @@ from ulmkit.evaluation.figures import (
     wilson_interval,
 )
 
-_SMALLEST_PROBABILITY = 1e-15
 _CONFUSION_CLASSES_SHOWN = 12
 
 
@@ -111,7 +111,7 @@ def evaluate_single(
         class_figures(str(name), int(confusion[k, k]), int(confusion[:, k].sum()), int(support[k]), areas[k])
         for k, name in enumerate(label_names)
     )
-    true_probability = np.maximum(probabilities[np.arange(len(targets)), targets], _SMALLEST_PROBABILITY)
+    true_probability = np.maximum(probabilities[np.arange(len(targets)), targets], SMALLEST_PROBABILITY)
     return SingleLabelReport(
         documents=len(targets),
         accuracy=float(correct.mean()),

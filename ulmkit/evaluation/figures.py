@@ -12,6 +12,8 @@ from ulmkit.config import check_positive
 from ulmkit.errors import DataError
 
 _NORMAL_975 = 1.959963984540054  # 97.5% point of the standard normal: a 95% interval has 2.5% on either side
+SMALLEST_PROBABILITY = 1e-15
+"""What a probability below it counts as in a log-likelihood, which would be infinite."""
 
 
 @dataclass(frozen=True)

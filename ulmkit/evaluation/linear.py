@@ -5,6 +5,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from ulmkit.evaluation.figures import SMALLEST_PROBABILITY
+
 Predict: TypeAlias = Callable[[Any], np.ndarray]
 """From features (N, F) to probabilities (N, C) or numbers (N,)."""
 
@@ -15,7 +17,6 @@ _DUAL_FROM_DOCUMENTS = 1000
 _FOLDS = 5
 _FOLDS_UP_TO_DOCUMENTS = 2000  # with more, one part held out says as much and costs a fifth
 _HELD_OUT_AT_MOST = 5000
-_SMALLEST_PROBABILITY = 1e-15
 
 
 def log_count_ratio(x: Any, positive: np.ndarray) -> np.ndarray:
@@ -50,7 +51,7 @@ def one_against_rest(
     models = [_binary(x, labels == k, strength, count_ratio) for k in range(classes)]
 
     def predict(features: Any) -> np.ndarray:
-        scores = np.maximum(np.stack([model(features) for model in models], axis=1), _SMALLEST_PROBABILITY)
+        scores = np.maximum(np.stack([model(features) for model in models], axis=1), SMALLEST_PROBABILITY)
         return scores / scores.sum(axis=1, keepdims=True)
 
     return predict
@@ -123,4 +124,4 @@ def _loss(predicted: np.ndarray, labels: np.ndarray) -> float:
         predicted = np.where(labels, predicted, 1.0 - predicted)
     else:
         predicted = predicted[np.arange(len(labels)), labels]
-    return float(-np.log(np.maximum(predicted, _SMALLEST_PROBABILITY)).sum())
+    return float(-np.log(np.maximum(predicted, SMALLEST_PROBABILITY)).sum())

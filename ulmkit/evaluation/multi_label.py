@@ -10,6 +10,7 @@ from ulmkit.config import check_probability
 from ulmkit.errors import DataError
 from ulmkit.evaluation.classification import roc_area
 from ulmkit.evaluation.figures import (
+    SMALLEST_PROBABILITY,
     ClassFigures,
     GroupError,
     class_figures,
@@ -31,6 +32,7 @@ class MultiLabelReport:
         micro_f1: F1 over all label decisions together; macro_f1: mean over the labels. None where undefined.
         subset_accuracy: share of documents with exactly the right set of labels, with its 95% Wilson interval.
         majority_subset_accuracy: the same for always answering the set that is most frequent in these documents.
+        binary_cross_entropy: nats a label of a document; a probability below 1e-15 counts as 1e-15.
         by: for each column asked for, the share of documents whose set is wrong, for each value.
     """
 
@@ -41,6 +43,7 @@ class MultiLabelReport:
     subset_accuracy: float
     subset_accuracy_interval: tuple[float, float]
     majority_subset_accuracy: float
+    binary_cross_entropy: float
     classes: tuple[ClassFigures, ...]
     by: Mapping[str, tuple[GroupError, ...]]
 
@@ -57,6 +60,7 @@ class MultiLabelReport:
             ("macro F1", self.macro_f1),
             ("subset accuracy", f"{self.subset_accuracy:.4f} (95%: {low:.4f} to {high:.4f})"),
             ("most frequent set", self.majority_subset_accuracy),
+            ("binary cross-entropy", self.binary_cross_entropy),
         ]
         return "\n\n".join(
             [text_table(("figure", "value"), summary), class_table(self.classes), *group_tables(self.by)]
@@ -94,6 +98,7 @@ def evaluate_multi(
         )
         for k, name in enumerate(label_names)
     )
+    true_probability = np.maximum(np.where(targets, probabilities, 1.0 - probabilities), SMALLEST_PROBABILITY)
     right = (predicted == targets).all(axis=1)
     most_frequent = np.unique(targets, axis=0, return_counts=True)[1].max()
     return MultiLabelReport(
@@ -104,6 +109,7 @@ def evaluate_multi(
         subset_accuracy=float(right.mean()),
         subset_accuracy_interval=wilson_interval(int(right.sum()), len(right)),
         majority_subset_accuracy=float(most_frequent / len(targets)),
+        binary_cross_entropy=float(-np.log(true_probability).mean()),
         classes=classes,
         by=errors_by_column(~right, by),
     )
