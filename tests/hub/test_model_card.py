@@ -1,8 +1,13 @@
 import re
 
 import pytest
+import tiny
 
-from ulmkit.hub import model_card
+from ulmkit import DataOptions, LanguageModel, TextClassifier
+from ulmkit.hub import model_card, save_pair
+from ulmkit.text import Document
+
+BYTES = {"data_options": DataOptions(tokenizer="bytes", workers=1), "run": tiny.RUN, "sizes": tiny.SIZES}
 
 CONFIG = {
     "format_version": 1,
@@ -86,9 +91,44 @@ def test_a_pair_card():
     card = model_card("both", {"kind": "pair", "members": "language_model", "versions": {}, "facts": facts})
     assert "| forward | forward/ |" in card
     assert "| name | reviews |" in section(card, "Data")
-    assert "LanguageModel.load" in card
+    assert 'LanguageModel.load("FOLDER/forward")' in card
     assert "pipeline_tag: text-generation" in card
-    assert "mean of both" in card
+    assert "mean of both" not in card
+
+
+def test_a_card_of_a_pair_of_classifiers():
+    config = {"kind": "pair", "members": "classifier", "task": "pair", "versions": {}, "facts": {}}
+    card = model_card("both", config)
+    assert "text classifier that gives one label to a pair of texts: the mean of both" in card
+    assert "pipeline_tag: text-classification" in card
+
+
+def _run_code(folder):
+    (code,) = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), flags=re.DOTALL)
+    exec(code.replace("FOLDER", str(folder)), {})
+
+
+@pytest.mark.parametrize("task", ["single", "multi", "number", "tokens", "pair"])
+def test_the_code_of_a_classifiers_card_runs(task, tmp_path):
+    documents = {
+        "single": [("a text", "a"), ("b", "b")],
+        "multi": [("a text", ("a",)), ("b", ("b",))],
+        "number": [("a text", 1.0), ("b", 2.0)],
+        "tokens": [Document("a text", ("a", "b"), tokens=("a", "text"))],
+        "pair": [(("a text", "another"), "a"), (("b", "c"), "b")],
+    }[task]
+    for direction in ("forward", "backward"):
+        language_model = LanguageModel.pretrain(["a text"] * 40, steps=1, direction=direction, **BYTES)
+        TextClassifier.train(documents * 20, language_model, task=task, steps=4, **BYTES).save(tmp_path / direction)
+        _run_code(tmp_path / direction)
+    _run_code(save_pair(tmp_path / "pair", tmp_path / "forward", tmp_path / "backward", {}))
+
+
+def test_the_code_of_a_language_models_card_runs(tmp_path):
+    for direction in ("forward", "backward"):
+        LanguageModel.pretrain(["a text"] * 40, steps=1, direction=direction, **BYTES).save(tmp_path / direction)
+        _run_code(tmp_path / direction)
+    _run_code(save_pair(tmp_path / "pair", tmp_path / "forward", tmp_path / "backward", {}))
 
 
 def test_versions_of_what_is_installed(monkeypatch):

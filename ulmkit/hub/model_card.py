@@ -68,10 +68,12 @@ def _introduction(config: Mapping[str, Any]) -> str:
     if config["kind"] == "language_model":
         what = f"A language model ({_cell_name(config)}) that reads {config['direction']} and predicts the next token."
     elif config["kind"] == "classifier":
-        task = _TASKS[config["head"]["kind"]]
+        task = _TASKS[_task(config)]
         what = f"A text classifier ({_cell_name(config)} encoder, reads {config['direction']}) that {task}."
+    elif _is_language_model(config):
+        what = "A forward and a backward language model, each complete."
     else:
-        what = "A forward and a backward model; predictions are the mean of both."
+        what = f"A forward and a backward text classifier that {_TASKS[_task(config)]}: the mean of both."
     description = config["facts"].get("description")
     return f"{description}\n\n{what}" if description else what
 
@@ -141,12 +143,23 @@ def _limits(config: Mapping[str, Any]) -> list[str]:
 
 
 def _use(config: Mapping[str, Any]) -> str:
+    """The code that loads the model and asks it something."""
+    folder = "FOLDER"
     if _is_language_model(config):
         name, call = "LanguageModel", 'model.score(["a text"])'
+        if config["kind"] == "pair":  # whose members are used one at a time
+            folder += "/forward"
     else:
-        name, call = "TextClassifier", 'model.predict(["a text"])'
-    code = f'from ulmkit import {name}\n\nmodel = {name}.load("FOLDER")\n{call}'
+        name, text = "TextClassifier", '("a text", "another")' if _task(config) == "pair" else '"a text"'
+        call = f"model.predict([{text}])"
+    code = f'from ulmkit import {name}\n\nmodel = {name}.load("{folder}")\n{call}'
     return f"`FOLDER` is this folder; nothing else is needed, nor a network.\n\n```python\n{code}\n```"
+
+
+def _task(config: Mapping[str, Any]) -> str:
+    """What a classifier, or a pair of them, predicts."""
+    task: str = config["task"] if config["kind"] == "pair" else config["head"]["kind"]
+    return task
 
 
 def _is_language_model(config: Mapping[str, Any]) -> bool:

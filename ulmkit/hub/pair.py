@@ -46,6 +46,7 @@ def save_pair(
         "format_version": FORMAT_VERSION,
         "kind": "pair",
         "members": configs["forward"]["kind"],
+        "task": configs["forward"].get("head", {}).get("kind"),
         "versions": package_versions(),
         "facts": dict(facts),
     }
