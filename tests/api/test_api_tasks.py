@@ -1,6 +1,7 @@
 """Every task learns through TextClassifier.train, from text made on the spot."""
 
 import random
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -70,6 +71,7 @@ def test_a_number() -> None:
     assert "a number" in repr(classifier)
     report = classifier.evaluate(data)
     assert (report.r2 or 0.0) > 0.6
+    assert classifier.predict_proba([]).shape == (0,)
     low, high = classifier.predict(["down " * 20, "up " * 20])
     assert low < 0.4 < 0.6 < high
 
@@ -125,8 +127,10 @@ def test_a_pair_of_texts(direction: str) -> None:
     assert (
         np.mean([a == b for a, (_, b) in zip(predicted, unseen, strict=True)]) == classifier.evaluate(unseen).accuracy
     )
-    with pytest.raises(DataError, match="texts: expected a tuple of two texts for task 'pair', got 'one'"):
-        classifier.predict(["one"])
+    with pytest.raises(DataError, match="text 1: expected a tuple of two texts for task 'pair', got 'one'"):
+        classifier.predict([("a", "b"), "one"])
+    assert classifier.predict([["a", "zb"]]) == classifier.predict([("a", "zb")])
+    assert classifier.predict_proba([]).shape == (0, 2)
 
 
 def test_backward_token_labels_are_in_the_order_of_the_text() -> None:
@@ -199,3 +203,18 @@ def test_one_text_in_place_of_a_list_is_refused() -> None:
         DataError, match=r"texts: expected a list of texts, got one str \('the film'\); put it in a list"
     ):
         tiny.classifier().predict("the film")
+
+
+@pytest.mark.parametrize("bad", [None, float("nan"), 3, b"film", ("the film", None), ()])
+def test_what_is_no_text_is_named_by_its_number(bad: object) -> None:
+    for ask in (tiny.classifier().predict, tiny.classifier().predict_proba, tiny.language_model().score):
+        with pytest.raises(DataError, match=re.escape(f"text 1: expected a str or a tuple of str, got {bad!r}")):
+            ask(["the film", bad])
+
+
+def test_nothing_to_predict() -> None:
+    assert tiny.classifier().predict([]) == tiny.language_model().score([]) == []
+    nothing = tiny.classifier().predict_proba([])
+    assert (nothing.shape, nothing.dtype) == ((0, 2), tiny.classifier().predict_proba(["the film"]).dtype)
+    both = TextClassifier(tiny.classifier().parts, tiny.classifier().parts)
+    assert both.predict_proba([]).shape == (0, 2)

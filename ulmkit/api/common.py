@@ -1,7 +1,7 @@
 """What both models have in common: their place, text to ids, and a budget from keywords."""
 
 from collections.abc import Iterable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -33,11 +33,22 @@ def text_ids(parts: LanguageModelParts | ClassifierParts, text: Text) -> np.ndar
     return reverse_document(ids, parts.vocabulary.bos_id) if parts.direction == "backward" else ids
 
 
-def as_texts(texts: Text | Iterable[Text]) -> list[Text]:
-    """The texts as a list.
+def as_texts(texts: Text | Iterable[Text], task: str = "none") -> list[Text]:
+    """The texts as a list, each a str or a tuple of its fields.
 
-    Raises: DataError for a single text, whose characters would be taken for texts.
+    Args: task: of the model that reads them; "pair" takes two fields.
+    Raises: DataError for a single text, whose characters would be taken for texts, and for what is no text, with its
+        number from 0.
     """
     if isinstance(texts, str):
         raise DataError(f"texts: expected a list of texts, got one str ({texts[:40]!r}); put it in a list")
-    return list(texts)
+    return [_as_text(text, number, task) for number, text in enumerate(texts)]
+
+
+def _as_text(text: Any, number: int, task: str) -> Text:
+    fields = tuple(text) if isinstance(text, (list, tuple)) else (text,)
+    if not fields or not all(isinstance(field, str) for field in fields):
+        raise DataError(f"text {number}: expected a str or a tuple of str, got {text!r:.60}")
+    if task == "pair" and len(fields) != 2:
+        raise DataError(f"text {number}: expected a tuple of two texts for task 'pair', got {text!r:.60}")
+    return text if isinstance(text, str) else fields

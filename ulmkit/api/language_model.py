@@ -126,7 +126,10 @@ class LanguageModel:
         return prepare_corpus(data, read, tokenizer=parts.tokenizer, vocabulary=parts.vocabulary)
 
     def score(self, texts: Iterable[Text]) -> list[DocumentScore]:
-        """Log-probability and perplexity of each text, each on its own."""
+        """Log-probability and perplexity of each text, each on its own.
+
+        Raises: DataError, with its number, for what is no text.
+        """
         parts, vocabulary = self.parts, self.parts.vocabulary
         documents = [text_ids(parts, text) for text in as_texts(texts)]
         context = first_context(vocabulary) if vocabulary.bos_id is None else None

@@ -98,14 +98,15 @@ class TextClassifier:
         Args: texts: each a str, or for pairs a tuple of two.
         Returns: (n, C) probabilities in the order of `labels`; for a number (n,) numbers; for token labels, a (T, C)
             array for each text.
+        Raises: DataError, with its number, for what is no text.
         """
-        texts = as_texts(texts)
+        texts = as_texts(texts, self.task)
         return self._mean([_predict_texts(parts, texts) for parts in (self.parts, self.backward) if parts is not None])
 
     def predict(self, texts: Iterable[Text], *, threshold: float = 0.5) -> list[Any]:
         """The label of each text; its labels ("multi", those of at least `threshold`); its number; or for token labels
         its tokens with their labels."""
-        texts = as_texts(texts)
+        texts = as_texts(texts, self.task)
         return self.decide(self.predict_proba(texts), texts, threshold=threshold)
 
     def decide(self, outputs: Outputs, texts: Sequence[Text], *, threshold: float = 0.5) -> list[Any]:
@@ -215,13 +216,7 @@ def _predict_texts(parts: ClassifierParts, texts: Sequence[Text]) -> Outputs:
     documents = [parts.vocabulary.encode(each).astype(np.int64) for each in tokens]
     boundaries = None
     if parts.model.head.config.kind == "pair":
-        boundaries = [_second_field(*each) for each in zip(texts, tokens, strict=True)]
+        boundaries = [each.index(FLD, each.index(FLD) + 1) for each in tokens]  # of the second field
     if parts.direction == "backward":
         return predict_backward(parts.model, documents, boundaries, bos_id=parts.vocabulary.bos_id)
     return predict_outputs(parts.model, documents, boundaries)
-
-
-def _second_field(text: Text, tokens: list[str]) -> int:
-    if isinstance(text, str) or len(text) != 2:
-        raise DataError(f"texts: expected a tuple of two texts for task 'pair', got {text!r:.60}")
-    return tokens.index(FLD, tokens.index(FLD) + 1)

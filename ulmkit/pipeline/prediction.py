@@ -28,6 +28,7 @@ def predict_outputs(
         documents: (T,) token ids of each.
         boundaries: for pairs, where the second text of each begins.
         progress: called with documents done and in all.
+    Returns: see `Outputs`; of no documents an array of its shape with n = 0.
     """
     lengths = np.array([len(document) for document in documents], dtype=np.int64)
     found: list[np.ndarray | None] = [None] * len(documents)
@@ -47,7 +48,11 @@ def predict_outputs(
                 progress(done, len(documents))
     model.train(was_training)
     predictions = [prediction for prediction in found if prediction is not None]
-    return predictions if model.head.config.kind == "tokens" else np.array(predictions)
+    head = model.head.config
+    if head.kind == "tokens":
+        return predictions
+    shape = () if head.kind == "number" else (head.classes,)
+    return np.array(predictions, dtype=np.float32).reshape(len(documents), *shape)
 
 
 def predict_backward(
