@@ -137,6 +137,23 @@ def test_token_labels_in_parquet_and_jsonl(tmp_path):
     assert read(path, task="tokens") == [Document("x y", ("O", "B"), ("x", "y"))]
 
 
+def test_labels_left_unread(tmp_path):
+    options = {"task": "number", "labels": False}
+    path = write(tmp_path / "a.csv", "title,label,id\nx,high,1\n")
+    assert read(path, columns=["id"], **options) == [Document("x", columns={"id": "1"})]
+    words = write(tmp_path / "a.conll", "x O\ny\n")
+    assert read(words, task="tokens", labels=False) == [Document("x y", None, ("x", "y"))]
+    rows = write(tmp_path / "a.jsonl", '{"tokens": ["x", "y"], "labels": ["O"]}\n{"tokens": "x  y"}\n')
+    assert read(rows, task="tokens", labels=False) == [Document("x y", None, ("x", "y")), Document("x  y")]
+
+
+def test_columns_kept_beside_words(tmp_path):
+    path = write(tmp_path / "a.jsonl", '{"tokens": ["x", "y"], "labels": ["O", "B"], "id": 7}\n')
+    assert read(path, task="tokens", columns=["id"]) == [
+        Document("x y", ("O", "B"), ("x", "y"), columns={"id": "7"}),
+    ]
+
+
 def test_pair_takes_the_two_text_columns(tmp_path):
     path = write(tmp_path / "a.csv", "id,premise,hypothesis,label\n1,it rains,it is wet,yes\n")
     assert read(path, task="pair") == [Document(("it rains", "it is wet"), "yes")]

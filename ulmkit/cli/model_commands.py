@@ -1,26 +1,21 @@
 """Commands that use models: evaluate, predict, score, generate."""
 
-import csv
-import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
-from pathlib import Path
-from typing import IO, Annotated, Any
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
 
 import numpy as np
 import typer
 
 from ulmkit.api import LanguageModel, TextClassifier
 from ulmkit.cli.adaptation import ADAPTATION
-from ulmkit.cli.option_groups import MACHINE, READ, READ_TEXT, Machine, with_groups
+from ulmkit.cli.option_groups import MACHINE, READ_TEXT, Machine, with_groups
 from ulmkit.cli.progress import step_progress
 from ulmkit.cli.summary import summarise
+from ulmkit.cli.text_rows import TEXTS, TEXTS_OF_TASK, check_rows, read_texts, text_row, write_rows
 from ulmkit.cli.training_commands import DataArgument
-from ulmkit.config import check_choice
 from ulmkit.errors import ConfigError
-from ulmkit.evaluation import Perplexity, json_safe
-from ulmkit.files import atomic_write, write_json
+from ulmkit.evaluation import Perplexity
 from ulmkit.hub import read_config, resolve_model
 from ulmkit.pipeline import (
     DataOptions,
@@ -31,7 +26,7 @@ from ulmkit.pipeline import (
     texts_of,
     training_rows,
 )
-from ulmkit.text import EncodedCorpus, Text
+from ulmkit.text import EncodedCorpus
 
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="A model: a folder, or a hub name.")]
 ClassifierArgument = Annotated[str, typer.Argument(metavar="CLASSIFIER", help="A classifier: a folder, or a hub name.")]
@@ -40,7 +35,8 @@ OptionalData = Annotated[str | None, typer.Argument(metavar="[DATA]", help="File
 Texts = Annotated[list[str] | None, typer.Option("--text", help="A text in place of DATA; may be given again.")]
 OutFile = Annotated[str | None, typer.Option("--out", "-o", help="File to write, .jsonl or .csv; else the screen.")]
 
-FORMATS = (".jsonl", ".csv")
+PREDICTED = ("label", "probability", "probabilities", "text")
+SCORED = ("log_probability", "tokens", "unknown_tokens", "perplexity", "text")
 BY_TASKS = ("single", "pair", "multi")
 
 
@@ -148,52 +144,51 @@ def _baselines(
     return {name: report.to_dict() for name, report in found.items()}
 
 
-@with_groups(data_options=READ, machine=MACHINE)
+@with_groups(reading=TEXTS, machine=MACHINE)
 def predict_command(
     classifier: ClassifierArgument,
-    data_options: DataOptions,
+    reading: Mapping[str, Any],
     machine: Machine,
     data: OptionalData = None,
     text: Texts = None,
-    split: Annotated[str | None, typer.Option(help="Which part of the data.")] = None,
     out: OutFile = None,
     threshold: Annotated[float, typer.Option(help="Least probability of a label, for several labels.")] = 0.5,
 ) -> None:
     """The label of each text, with its probability."""
-    _check_out(out)
+    check_rows(PREDICTED, reading, out)
     model = TextClassifier.load(classifier, machine.run())
-    texts = list(_texts(data, text, split, data_options, model.task))
+    documents = read_texts(data, text, reading, model.task)
+    texts = [document.text for document in documents]
     outputs = model.predict_proba(texts)
     labels = model.decide(outputs, texts, threshold=threshold)
     rows = []
-    for label, output, each in zip(labels, outputs, texts, strict=True):
+    for label, output, document in zip(labels, outputs, documents, strict=True):
         row: dict[str, Any] = {"label": label}
         if model.task in ("single", "pair"):
             row["probability"] = round(float(np.max(output)), 6)
         if model.task in ("single", "pair", "multi"):
             row["probabilities"] = {name: round(float(p), 6) for name, p in zip(model.labels, output, strict=True)}
-        rows.append({**row, "text": each})
+        rows.append(text_row(document, row))
     counts = {} if model.task == "number" else {"labels": _counts(labels, model)}
-    _write_rows(rows, out, machine.json_file, counts)
+    write_rows(rows, out, machine.json_file, counts)
 
 
-@with_groups(data_options=READ_TEXT, machine=MACHINE)
+@with_groups(reading=TEXTS_OF_TASK, machine=MACHINE)
 def score_command(
     language_model: LanguageModelArgument,
-    data_options: DataOptions,
+    reading: Mapping[str, Any],
     machine: Machine,
     data: OptionalData = None,
     text: Texts = None,
-    split: Annotated[str | None, typer.Option(help="Which part of the data.")] = None,
     out: OutFile = None,
 ) -> None:
     """Log-probability and perplexity of each text under a language model."""
-    _check_out(out)
+    check_rows(SCORED, reading, out)
     model = LanguageModel.load(language_model, machine.run())
-    texts = list(_texts(data, text, split, data_options, "none"))
-    scores = model.score(texts)
-    rows = [{**score.to_dict(), "text": each} for score, each in zip(scores, texts, strict=True)]
-    _write_rows(rows, out, machine.json_file)
+    documents = read_texts(data, text, reading, "single")
+    scores = model.score(document.text for document in documents)
+    rows = [text_row(document, score.to_dict()) for document, score in zip(documents, scores, strict=True)]
+    write_rows(rows, out, machine.json_file)
 
 
 @with_groups(machine=MACHINE)
@@ -227,26 +222,6 @@ def generate_command(
         summarise({"model": language_model, "texts": len(texts)}, machine.json_file, {"generated": texts})
 
 
-def _texts(
-    data: str | None, texts: Sequence[str] | None, split: str | None, options: DataOptions, task: str
-) -> Iterator[Text]:
-    if (data is None) == (not texts):
-        raise ConfigError("texts: expected DATA or --text, one of them; give a file or a text")
-    if texts:
-        yield from texts
-        return
-    if task == "tokens" and options.text_column is not None:  # text that is not cut into words
-        task, options = "none", replace(options, label_task="none")
-    for document in options.source(data or "", task, split=split):
-        yield document.text
-
-
-def _check_out(out: str | None) -> None:
-    """Raise ConfigError, before any work, for a file of a kind that is not written."""
-    if out is not None:
-        check_choice("out", Path(out).suffix, FORMATS)
-
-
 def _counts(labels: Sequence[Any], model: TextClassifier) -> dict[str, int]:
     """How many texts got each label; how many tokens, for token labels."""
     if model.task == "tokens":
@@ -255,34 +230,3 @@ def _counts(labels: Sequence[Any], model: TextClassifier) -> dict[str, int]:
         labels = [name for names in labels for name in names]
     counted = Counter(labels)
     return {name: counted[name] for name in model.labels}
-
-
-def _write_rows(
-    rows: Sequence[dict[str, Any]], out: str | None, json_file: str | None, figures: Mapping[str, Any] | None = None
-) -> None:
-    """One JSON object a line, or a CSV whose nested values are JSON. The summary, with the rows if there is no `out`,
-    goes to `json_file` alone: on the screen it would be no row."""
-    summary: dict[str, Any] = {"texts": len(rows), "out": out, **(figures or {})}
-    if out is None:
-        for row in rows:
-            print(json.dumps(json_safe(row), ensure_ascii=False))
-        summary["rows"] = rows
-    else:
-        with atomic_write(out) as file:
-            if Path(out).suffix == ".jsonl":
-                file.writelines(json.dumps(json_safe(row), ensure_ascii=False) + "\n" for row in rows)
-            else:
-                _write_csv(rows, file)
-        print(f"{len(rows):,} rows written to {out}")
-    if json_file is not None:
-        write_json(json_file, json_safe(summary))
-
-
-def _write_csv(rows: Sequence[dict[str, Any]], file: IO[str]) -> None:
-    writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-    writer.writeheader()
-    for row in rows:
-        safe = json_safe(row)
-        writer.writerow(
-            {name: value if isinstance(value, str | int | float) else json.dumps(value) for name, value in safe.items()}
-        )

@@ -25,6 +25,7 @@ class ReadOptions:
         group_column, time_column, split_column: read only where named.
         columns: further columns to keep as text.
         task: one of TASKS; "none" reads no labels.
+        labels: whether labels are read; if not, a row's text may take the place of its list of words.
         lines: a .txt file holds one document a line, not one in all.
     """
 
@@ -35,6 +36,7 @@ class ReadOptions:
     split_column: str | None = None
     columns: Sequence[str] = ()
     task: str = "single"
+    labels: bool = True
     lines: bool = False
 
     def __post_init__(self) -> None:
@@ -59,14 +61,15 @@ class RowReader:
         options: ReadOptions,
         class_names: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
-        self.where, self.names, self.task = where, names, options.task
+        self.where, self.names, self.task, self.labels = where, names, options.task, options.labels
         named = (options.group_column, options.time_column, options.split_column, *options.columns)
         for name in named:
             self._check(name)
         self.group, self.time, self.split = options.group_column, options.time_column, options.split_column
         self.kept = tuple(options.columns)
-        self.label = self._choose_label(options)
-        taken = {self.label, *named}
+        label = self._choose_label(options)
+        self.label = label if options.labels else None
+        taken = {label, *named}
         self.text = self._choose_text(options.text_column, [name for name in text_names if name not in taken])
         self.class_names = (class_names or {}).get(self.label or "", ())
 
@@ -88,11 +91,11 @@ class RowReader:
             label = parse_label(row.get(self.label), self.task, f"{place}: column {self.label!r}", self.class_names)
         group = _text_or_none(row.get(self.group)) if self.group is not None else None
         time = _parse_time(row.get(self.time), f"{place}: column {self.time!r}") if self.time is not None else None
-        if self.task == "tokens":
-            tokens = _parse_tokens(row.get(self.text[0]), f"{place}: column {self.text[0]!r}")
-            return labelled_tokens(tokens, label, place, group=group, time=time, split=split)
-        texts = tuple(self._parse_text(row, name, place) for name in self.text)
         kept = {name: _text_or_none(row.get(name)) or "" for name in self.kept}
+        if self.task == "tokens" and (self.labels or not isinstance(row.get(self.text[0]), str)):
+            tokens = _parse_tokens(row.get(self.text[0]), f"{place}: column {self.text[0]!r}")
+            return labelled_tokens(tokens, label, place, group=group, time=time, split=split, columns=kept)
+        texts = tuple(self._parse_text(row, name, place) for name in self.text)
         text = texts if len(texts) > 1 else texts[0]
         return Document(text, label, None, group, time, split, kept)
 

@@ -212,12 +212,12 @@ def _read_conll(path: Path, options: ReadOptions, split: str | None) -> Iterator
     for line, text in enumerate(itertools.chain(read_lines(path), [""]), start=1):
         fields = text.split()
         if fields and fields[0] != "-DOCSTART-":
-            if len(fields) < 2:
+            if len(fields) < 2 and options.labels:
                 raise DataError(f"{path}, line {line}: expected a word and its label, got {text.strip()!r}")
             words.append(fields[0])
             labels.append(fields[-1])
         elif words:
-            label = tuple(labels) if options.task == "tokens" else None
+            label = tuple(labels) if options.task == "tokens" and options.labels else None
             yield labelled_tokens(tuple(words), label, f"{path}, line {line}", split=split)
             words, labels = [], []
 
