@@ -11,7 +11,7 @@ import tiny
 from ulmkit import LanguageModel, TextClassifier
 from ulmkit.errors import ConfigError, DataError
 from ulmkit.hub import save_pair
-from ulmkit.pipeline import DataOptions
+from ulmkit.pipeline import DataOptions, predict_outputs, predict_rows, prepare
 from ulmkit.text import Document
 
 SPACY_FREE = DataOptions(tokenizer="bytes", workers=1)
@@ -97,9 +97,37 @@ def test_a_label_for_each_token(tokenizer: str) -> None:
     assert classifier.labels == ("B-LOC", "B-PER", "O")
     report = classifier.evaluate(_tagged(20, 1))
     assert (report.micro_f1 or 0.0) > 0.8
-    if tokenizer == "whitespace":
-        (tagged,) = classifier.predict(["anna goes to rome"])
-        assert tagged[:4] == [("anna", "B-PER"), ("goes", "O"), ("to", "O"), ("rome", "B-LOC")]
+    expected = [("anna", "B-PER"), ("goes", "O"), ("to", "O"), ("rome", "B-LOC")]
+    assert classifier.predict(["anna goes to\nrome ", ["anna", "goes", "to", "rome"]]) == [expected, expected]
+    assert classifier.predict(["", []]) == [[], []]
+    with pytest.raises(DataError, match="text 1: expected a str or a list of words, got \\['anna', None\\]"):
+        classifier.predict(["rome", ["anna", None]])
+    place = [np.array([0])]
+    for model, words, got in ((classifier, None, "none"), (tiny.classifier(), place, "them for kind 'single'")):
+        with pytest.raises(DataError, match=f"words: expected the positions of words for token .* alone, got {got}"):
+            predict_outputs(model.parts.model, place, words=words)
+
+
+@pytest.mark.parametrize("direction", ["forward", "backward"])
+@pytest.mark.parametrize("tokenizer", ["spacy", "sentencepiece", "whitespace", "bytes"])
+def test_token_labels_are_predicted_for_the_words_that_are_judged(tokenizer: str, direction: str) -> None:
+    options = DataOptions(tokenizer=tokenizer, workers=1, min_freq=1, pieces=60)
+    settings = {"sizes": tiny.SIZES, "recipe": tiny.LEARN, "data_options": options, "run": tiny.RUN}
+    odd = () if tokenizer == "whitespace" else (" ", "a b")  # words of this tokenizer have no white space
+    words = [("John", "don't", "SEE", "Paris", "."), ("\u4f60\u597d", "x" * 9, *odd), ("Rome",)]
+    data = [
+        Document(" ".join(each), tuple("AB"[at % 2] for at in range(len(each))), tokens=each, split=split)
+        for split in ("train", "valid")
+        for each in words * 4
+    ]
+    base = LanguageModel.pretrain(data, steps=1, direction=direction, **settings)
+    classifier = _train(data, "tokens", steps=4, base=base, data_options=replace(options, split_by="given"))
+    corpus = prepare(data, options, task="tokens", tokenizer=classifier.parts.tokenizer,
+                     vocabulary=classifier.parts.vocabulary)  # fmt: skip
+    judged = predict_rows(classifier.parts.model, corpus, range(3), reverse=direction == "backward")
+    for mine, its in zip(classifier.predict_proba(words), judged, strict=True):
+        np.testing.assert_allclose(mine, its, atol=1e-6)
+    assert [[word for word, _ in each] for each in classifier.predict(words)] == [list(each) for each in words]
 
 
 def _pairs(count: int, seed: int) -> list[tuple[tuple[str, str], str]]:
@@ -144,8 +172,8 @@ def test_backward_token_labels_are_in_the_order_of_the_text() -> None:
     for document in unseen[:3]:
         (tagged,) = classifier.predict([document.text])
         assert document.tokens is not None
-        assert [token for token, _ in tagged] == [*document.tokens, "<eos>"]
-        assert np.mean([label == true for (_, label), true in zip(tagged, document.label, strict=False)]) > 0.6
+        assert [word for word, _ in tagged] == list(document.tokens)
+        assert np.mean([label == true for (_, label), true in zip(tagged, document.label, strict=True)]) > 0.6
 
 
 def test_forward_and_backward_make_a_pair_that_averages(tmp_path) -> None:

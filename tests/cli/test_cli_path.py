@@ -376,6 +376,35 @@ def test_pairs_tokens_numbers_and_several_labels_through_the_commands(tmp_path: 
             assert counted == {name: every.count(name) for name in counted}
 
 
+def test_token_labels_of_words_of_conll_files_and_of_plain_text(tmp_path: Path) -> None:
+    words = [["John", "lives", "in", "Berlin", "."], ["So", "be", "it"]]
+    labels = [["B-PER", "O", "O", "B-LOC", "O"], ["O", "O", "O"]]
+    pairs = [list(zip(*each, strict=True)) for each in zip(words, labels, strict=True)]
+    conll = tmp_path / "a.conll"
+    conll.write_text("\n".join("".join(f"{word} {label}\n" for word, label in each) for each in pairs * 10))
+    ulmkit("train", "none", conll, "-o", tmp_path / "c", *CLASSIFY, "--steps", 2, "--task", "tokens", "--tokenizer",
+           "spacy", "--min-freq", 1, "--embedding-size", 16, "--hidden-size", 16, "--layers", 1)  # fmt: skip
+    (tmp_path / "bare.conll").write_text("\n".join("".join(f"{word}\n" for word in each) for each in words))
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps({"words": each, "id": "7"}) + "\n" for each in words))
+    (tmp_path / "a.txt").write_text("".join(" ".join(each) + "\n" for each in words))
+    tiny.write_csv(tmp_path / "a.csv", [(" ".join(each),) for each in words], header=("line",))
+    given = {
+        "bare.conll": (),
+        "a.jsonl": ("--text-column", "words", "--column", "id"),
+        "a.txt": ("--lines",),
+        "a.csv": ("--text-column", "line"),
+    }
+    for name, options in given.items():
+        told = ulmkit("predict", tmp_path / "c", tmp_path / name, *options, "--json", tmp_path / "p.json")
+        rows = [json.loads(line) for line in told.out.splitlines()]
+        assert [[word for word, _ in row["label"]] for row in rows] == words, name
+        assert sum(_json(tmp_path / "p.json")["labels"].values()) == 8
+        assert ("id" in rows[0]) == (name == "a.jsonl")
+    assert len(ulmkit("predict", tmp_path / "c", conll).out.splitlines()) == 20
+    (row,) = ulmkit("predict", tmp_path / "c", "--text", "John lives").out.splitlines()
+    assert [word for word, _ in json.loads(row)["label"]] == ["John", "lives"]
+
+
 def test_a_number_within_a_range(tmp_path: Path) -> None:
     data = tiny.write_csv(tmp_path / "number.csv", [(f"n {n % 7}", n % 7) for n in range(40)])
     ulmkit("train", "none", data, "-o", tmp_path / "c", *CLASSIFY, "--steps", 2, "--task", "number", "--tokenizer",

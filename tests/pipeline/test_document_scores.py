@@ -28,7 +28,7 @@ def test_tasks_of_whole_documents(task, labels, outputs, measure, expected):
 
 def test_token_labels_leave_unlabelled_tokens_and_documents_out():
     truth = [np.array([0, 1, -1]), np.array([-1, -1]), np.array([1])]
-    outputs = [np.eye(2)[[0, 0, 1]], np.eye(2)[[0, 1]], np.eye(2)[[1]]]
+    outputs = [np.eye(2)[[0, 0]], np.zeros((0, 2)), np.eye(2)[[1]]]  # of the labelled words
     corpus = SimpleNamespace(task="tokens", token_labels=lambda row: truth[row])
     name, scores = document_scores(outputs, corpus, ROWS)
     assert name == "documents' mean token accuracy"

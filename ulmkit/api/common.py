@@ -1,6 +1,6 @@
 """What both models have in common: their place, text to ids, and a budget from keywords."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -33,10 +33,11 @@ def text_ids(parts: LanguageModelParts | ClassifierParts, text: Text) -> np.ndar
     return reverse_document(ids, parts.vocabulary.bos_id) if parts.direction == "backward" else ids
 
 
-def as_texts(texts: Text | Iterable[Text], task: str = "none") -> list[Text]:
-    """The texts as a list, each a str or a tuple of its fields.
+def as_texts(texts: Iterable[Text | Sequence[str]], task: str = "none") -> list[Text]:
+    """The texts as a list, each a str or a tuple of its fields; for task "tokens" a tuple of its words.
 
-    Args: task: of the model that reads them; "pair" takes two fields.
+    Args: task: of the model that reads them; "pair" takes two fields, "tokens" a list of words, or a str, which is
+        split at white space.
     Raises: DataError for a single text, whose characters would be taken for texts, and for what is no text, with its
         number from 0.
     """
@@ -47,6 +48,10 @@ def as_texts(texts: Text | Iterable[Text], task: str = "none") -> list[Text]:
 
 def _as_text(text: Any, number: int, task: str) -> Text:
     fields = tuple(text) if isinstance(text, (list, tuple)) else (text,)
+    if task == "tokens":
+        if not all(isinstance(word, str) for word in fields):
+            raise DataError(f"text {number}: expected a str or a list of words, got {text!r:.60}")
+        return tuple(text.split()) if isinstance(text, str) else fields
     if not fields or not all(isinstance(field, str) for field in fields):
         raise DataError(f"text {number}: expected a str or a tuple of str, got {text!r:.60}")
     if task == "pair" and len(fields) != 2:

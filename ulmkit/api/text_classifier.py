@@ -29,6 +29,7 @@ from ulmkit.pipeline import train as train_parts
 from ulmkit.pipeline.classifiers import Report
 from ulmkit.pipeline.prediction import Outputs
 from ulmkit.text import EncodedCorpus, Text
+from ulmkit.text.corpus_chunks import tokenize_words
 from ulmkit.text.documents import Data
 from ulmkit.text.rules import FLD
 
@@ -92,24 +93,25 @@ class TextClassifier:
             raise ConfigError("save: expected one classifier, got a pair; save each, then ulmkit.hub.save_pair")
         save_classifier(folder, self.parts, overwrite=overwrite)
 
-    def predict_proba(self, texts: Iterable[Text]) -> Outputs:
+    def predict_proba(self, texts: Iterable[Text | Sequence[str]]) -> Outputs:
         """What the classifier gives to each text.
 
-        Args: texts: each a str, or for pairs a tuple of two.
-        Returns: (n, C) probabilities in the order of `labels`; for a number (n,) numbers; for token labels, a (T, C)
-            array for each text.
+        Args: texts: each a str; for pairs a tuple of two; for token labels a list of words, or a str, which is split
+            at white space.
+        Returns: (n, C) probabilities in the order of `labels`; for a number (n,) numbers; for token labels, a
+            (words, C) array for each text.
         Raises: DataError, with its number, for what is no text.
         """
-        texts = as_texts(texts, self.task)
-        return self._mean([_predict_texts(parts, texts) for parts in (self.parts, self.backward) if parts is not None])
+        listed = as_texts(texts, self.task)
+        return self._mean([_predict_texts(parts, listed) for parts in (self.parts, self.backward) if parts is not None])
 
-    def predict(self, texts: Iterable[Text], *, threshold: float = 0.5) -> list[Any]:
+    def predict(self, texts: Iterable[Text | Sequence[str]], *, threshold: float = 0.5) -> list[Any]:
         """The label of each text; its labels ("multi", those of at least `threshold`); its number; or for token labels
-        its tokens with their labels."""
-        texts = as_texts(texts, self.task)
-        return self.decide(self.predict_proba(texts), texts, threshold=threshold)
+        a (word, label) for each of its words. Args, errors: as `predict_proba`."""
+        listed = as_texts(texts, self.task)
+        return self.decide(self.predict_proba(listed), listed, threshold=threshold)
 
-    def decide(self, outputs: Outputs, texts: Sequence[Text], *, threshold: float = 0.5) -> list[Any]:
+    def decide(self, outputs: Outputs, texts: Iterable[Text | Sequence[str]], *, threshold: float = 0.5) -> list[Any]:
         """What `predict` says of `texts`, from what `predict_proba` gave for them."""
         check_probability("threshold", threshold)
         if self.task == "number":
@@ -117,9 +119,8 @@ class TextClassifier:
         if self.task == "multi":
             return [[name for name, p in zip(self.labels, row, strict=True) if p >= threshold] for row in outputs]
         if self.task == "tokens":
-            tokens = [self.parts.tokenizer.tokenize(text) for text in texts]
             named = [[self.labels[label] for label in output.argmax(axis=-1)] for output in outputs]
-            return [list(zip(*pair, strict=True)) for pair in zip(tokens, named, strict=True)]
+            return [list(zip(*pair, strict=True)) for pair in zip(as_texts(texts, self.task), named, strict=True)]
         return [self.labels[int(row.argmax())] for row in outputs]
 
     def stream(self) -> ClassifierStream:
@@ -212,11 +213,15 @@ class TextClassifier:
 
 
 def _predict_texts(parts: ClassifierParts, texts: Sequence[Text]) -> Outputs:
-    tokens = parts.tokenizer.tokenize_many(texts)
-    documents = [parts.vocabulary.encode(each).astype(np.int64) for each in tokens]
-    boundaries = None
-    if parts.model.head.config.kind == "pair":
+    task = parts.model.head.config.kind
+    boundaries = words = None
+    if task == "tokens":
+        tokens, words = tokenize_words(parts.tokenizer, texts)
+    else:
+        tokens = parts.tokenizer.tokenize_many(texts)
+    if task == "pair":
         boundaries = [each.index(FLD, each.index(FLD) + 1) for each in tokens]  # of the second field
+    documents = [parts.vocabulary.encode(each).astype(np.int64) for each in tokens]
     if parts.direction == "backward":
-        return predict_backward(parts.model, documents, boundaries, bos_id=parts.vocabulary.bos_id)
-    return predict_outputs(parts.model, documents, boundaries)
+        return predict_backward(parts.model, documents, boundaries, words, bos_id=parts.vocabulary.bos_id)
+    return predict_outputs(parts.model, documents, boundaries, words)

@@ -158,7 +158,7 @@ def predict_command(
     check_rows(PREDICTED, reading, out)
     model = TextClassifier.load(classifier, machine.run())
     documents = read_texts(data, text, reading, model.task)
-    texts = [document.text for document in documents]
+    texts = [document.text if document.tokens is None else document.tokens for document in documents]
     outputs = model.predict_proba(texts)
     labels = model.decide(outputs, texts, threshold=threshold)
     rows = []
@@ -223,9 +223,9 @@ def generate_command(
 
 
 def _counts(labels: Sequence[Any], model: TextClassifier) -> dict[str, int]:
-    """How many texts got each label; how many tokens, for token labels."""
+    """How many texts got each label; how many words, for token labels."""
     if model.task == "tokens":
-        labels = [name for tokens in labels for _, name in tokens]
+        labels = [name for words in labels for _, name in words]
     elif model.task == "multi":
         labels = [name for names in labels for name in names]
     counted = Counter(labels)

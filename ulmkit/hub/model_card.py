@@ -26,7 +26,7 @@ _TASKS = {
     "single": "gives one label to a text",
     "multi": "gives any number of labels to a text",
     "number": "gives a number to a text",
-    "tokens": "gives a label to each token of a text",
+    "tokens": "gives a label to each word of a text",
     "pair": "gives one label to a pair of texts",
 }
 

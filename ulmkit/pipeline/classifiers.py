@@ -225,14 +225,16 @@ def _balanced(corpus: EncodedCorpus, rows: np.ndarray) -> dict[str, Any]:
 def predict_rows(
     model: AWDLSTMClassifier, corpus: EncodedCorpus, rows: Sequence[int] | np.ndarray, *, reverse: bool = False
 ) -> Outputs:
-    """The predictions for documents of a corpus, see `predict_outputs`."""
+    """The predictions for documents of a corpus, for token labels for their labelled words; see `predict_outputs`."""
     documents = [corpus.document(row) for row in rows]
-    boundaries = None
+    boundaries = words = None
+    if corpus.task == "tokens":
+        words = [np.flatnonzero(corpus.token_labels(row) != IGNORED_LABEL) for row in rows]
     if corpus.task == "pair":
         boundaries = np.asarray(corpus.table["boundary"][np.asarray(rows, dtype=np.int64)], dtype=np.int64)
     if reverse:
-        return predict_backward(model, documents, boundaries, bos_id=corpus.vocabulary.bos_id)
-    return predict_outputs(model, documents, boundaries)
+        return predict_backward(model, documents, boundaries, words, bos_id=corpus.vocabulary.bos_id)
+    return predict_outputs(model, documents, boundaries, words)
 
 
 def make_report(outputs: Outputs, corpus: EncodedCorpus, rows: np.ndarray, by: Sequence[str] = ()) -> Report:
@@ -241,9 +243,7 @@ def make_report(outputs: Outputs, corpus: EncodedCorpus, rows: np.ndarray, by: S
     Args: by: columns by whose values errors are counted (tasks "single", "pair" and "multi").
     """
     if corpus.task == "tokens":
-        truth = [corpus.token_labels(row) for row in rows]
-        guesses = [np.asarray(output).argmax(axis=-1) for output in outputs]
-        return evaluate_tokens(guesses, truth, corpus.label_names)
+        return evaluate_tokens(*_word_labels(outputs, corpus, rows), corpus.label_names)
     predictions, targets = np.asarray(outputs), corpus.labels(rows)
     if corpus.task == "number":
         return evaluate_number(predictions, targets)
@@ -260,9 +260,7 @@ def document_scores(outputs: Outputs, corpus: EncodedCorpus, rows: np.ndarray) -
         minus its absolute error.
     """
     if corpus.task == "tokens":
-        truth = [corpus.token_labels(row) for row in rows]
-        guesses = [np.asarray(output).argmax(axis=-1) for output in outputs]
-        right = [(guess == true)[true != IGNORED_LABEL] for guess, true in zip(guesses, truth, strict=True)]
+        right = [guess == true for guess, true in zip(*_word_labels(outputs, corpus, rows), strict=True)]
         return "documents' mean token accuracy", np.array([each.mean() for each in right if len(each)])
     predictions, targets = np.asarray(outputs), corpus.labels(rows)
     if corpus.task == "number":
@@ -270,6 +268,14 @@ def document_scores(outputs: Outputs, corpus: EncodedCorpus, rows: np.ndarray) -
     if corpus.task == "multi":
         return "subset accuracy", ((predictions >= 0.5) == targets.astype(bool)).all(axis=1).astype(float)
     return "accuracy", (predictions.argmax(axis=1) == targets).astype(float)
+
+
+def _word_labels(
+    outputs: Outputs, corpus: EncodedCorpus, rows: np.ndarray
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """The predicted and the true labels, (words,) int of each document."""
+    truth = [labels[labels != IGNORED_LABEL] for labels in map(corpus.token_labels, rows)]
+    return [np.asarray(output).argmax(axis=-1) for output in outputs], truth
 
 
 def _majority(corpus: EncodedCorpus) -> int | None:

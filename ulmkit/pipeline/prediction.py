@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ulmkit.errors import DataError
 from ulmkit.model.classifier import AWDLSTMClassifier
 from ulmkit.text.token_stream import reverse_document
 
@@ -13,13 +14,14 @@ _BATCH_TOKENS = 32_768
 _BATCH_DOCUMENTS = 256
 
 Outputs = np.ndarray | list[np.ndarray]
-"""(n, C) probabilities (single, multi, pair), (n,) numbers, or for token labels a (T, C) array for each document."""
+"""(n, C) probabilities (single, multi, pair), (n,) numbers, or for token labels (words, C) for each document."""
 
 
 def predict_outputs(
     model: AWDLSTMClassifier,
     documents: Sequence[np.ndarray],
     boundaries: Sequence[int] | np.ndarray | None = None,
+    words: Sequence[np.ndarray] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Outputs:
     """The predictions for documents, in their order; each is what it would be for that document alone.
@@ -27,9 +29,15 @@ def predict_outputs(
     Args:
         documents: (T,) token ids of each.
         boundaries: for pairs, where the second text of each begins.
+        words: for token labels, (words,) positions of each document's words, of the last token of each.
         progress: called with documents done and in all.
     Returns: see `Outputs`; of no documents an array of its shape with n = 0.
+    Raises: DataError if words are missing for token labels, or given otherwise.
     """
+    head = model.head.config
+    if (words is not None) != (head.kind == "tokens"):
+        got = "none" if words is None else f"them for kind {head.kind!r}"
+        raise DataError(f"words: expected the positions of words for token labels alone, got {got}")
     lengths = np.array([len(document) for document in documents], dtype=np.int64)
     found: list[np.ndarray | None] = [None] * len(documents)
     done = 0
@@ -41,44 +49,44 @@ def predict_outputs(
             ids, batch_lengths = _padded([documents[row] for row in rows])
             starts = None if boundaries is None else torch.tensor([int(boundaries[row]) for row in rows], device=device)
             outputs = model(ids.to(device), batch_lengths, starts, prepared)
-            for row, prediction in zip(rows, _each(model, outputs, batch_lengths), strict=True):
-                found[row] = prediction
+            predictions = model.head.predict(outputs.float()).cpu().numpy()
+            for at, row in enumerate(rows):
+                found[row] = predictions[at] if words is None else predictions[words[row], at]
             done += len(rows)
             if progress is not None:
                 progress(done, len(documents))
     model.train(was_training)
-    predictions = [prediction for prediction in found if prediction is not None]
-    head = model.head.config
-    if head.kind == "tokens":
-        return predictions
+    each = [prediction for prediction in found if prediction is not None]
+    if words is not None:
+        return each
     shape = () if head.kind == "number" else (head.classes,)
-    return np.array(predictions, dtype=np.float32).reshape(len(documents), *shape)
+    return np.array(each, dtype=np.float32).reshape(len(documents), *shape)
 
 
 def predict_backward(
     model: AWDLSTMClassifier,
     documents: Sequence[np.ndarray],
     boundaries: Sequence[int] | np.ndarray | None = None,
+    words: Sequence[np.ndarray] | None = None,
     *,
     bos_id: int | None,
 ) -> Outputs:
     """What a backward model says of documents: it reads each from its end, xxbos (`bos_id`) still first.
 
-    Args: documents, boundaries: as `predict_outputs`, in the order of the text.
+    Args: documents, boundaries, words: as `predict_outputs`, in the order of the text.
     Returns: as `predict_outputs`; token labels are in the order of the text too.
     """
     if boundaries is not None:
         boundaries = [len(document) - start + 1 for document, start in zip(documents, boundaries, strict=True)]
-    outputs = predict_outputs(model, [reverse_document(document, bos_id) for document in documents], boundaries)
-    if not isinstance(outputs, list):
-        return outputs
-    places = [reverse_document(np.arange(len(document)), _first_place(document, bos_id)) for document in documents]
-    return [output[place] for output, place in zip(outputs, places, strict=True)]
+    if words is not None:
+        words = [_reversed_places(*each, bos_id) for each in zip(documents, words, strict=True)]
+    return predict_outputs(model, [reverse_document(document, bos_id) for document in documents], boundaries, words)
 
 
-def _first_place(document: np.ndarray, bos_id: int | None) -> int | None:
-    """0, a document's first place, if its xxbos is there; None if it begins otherwise."""
-    return 0 if bos_id is not None and len(document) and document[0] == bos_id else None
+def _reversed_places(document: np.ndarray, places: np.ndarray, bos_id: int | None) -> np.ndarray:
+    """Where `places` of a document are once it is reversed."""
+    is_first_kept = bos_id is not None and len(document) and document[0] == bos_id
+    return reverse_document(np.arange(len(document)), 0 if is_first_kept else None)[places]
 
 
 def _batches(lengths: np.ndarray) -> list[np.ndarray]:
@@ -100,10 +108,3 @@ def _padded(documents: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
     for at, document in enumerate(documents):
         ids[: len(document), at] = document
     return torch.from_numpy(ids), lengths
-
-
-def _each(model: AWDLSTMClassifier, outputs: Tensor, lengths: Tensor) -> list[np.ndarray]:
-    predictions = model.head.predict(outputs.float()).cpu().numpy()
-    if model.head.config.kind != "tokens":
-        return list(predictions)
-    return [predictions[:length, at] for at, length in enumerate(lengths.tolist())]
