@@ -1,0 +1,73 @@
+"""What `predict` and `score` read, and the rows that they write."""
+
+import csv
+import json
+from pathlib import Path
+
+import tiny
+from command import CLASSIFY, ulmkit
+
+
+def test_predict_and_score_keep_columns_and_leave_labels_unread(tmp_path: Path) -> None:
+    tiny.classifier().save(tmp_path / "classifier")
+    tiny.language_model().save(tmp_path / "lm")
+    texts = [text for text, _ in tiny.reviews(3, 9000)]
+    rows = [{"id": f"\u00e4 {at}", "text": text, "label": at + 0.5} for at, text in enumerate(texts)]
+    (tmp_path / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for command in (("predict", tmp_path / "classifier"), ("score", tmp_path / "lm")):
+        told = ulmkit(*command, tmp_path / "t.jsonl", "--column", "id")
+        found = [json.loads(line) for line in told.out.splitlines()]
+        assert [(row["id"], row["text"]) for row in found] == [(row["id"], row["text"]) for row in rows]
+        ulmkit(*command, tmp_path / "t.jsonl", "--column", "id", "-o", tmp_path / "t.csv")
+        with open(tmp_path / "t.csv", encoding="utf-8", newline="") as file:
+            assert [row["id"] for row in csv.DictReader(file)] == [row["id"] for row in rows]
+    scored = ulmkit("score", tmp_path / "lm", tmp_path / "t.jsonl", "--column", "label").out.splitlines()
+    assert [json.loads(line)["label"] for line in scored] == ["0.5", "1.5", "2.5"]
+    shown = {command: ulmkit(command, "--help").out for command in ("predict", "score")}
+    for option in ("--label-column", "--group-column", "--time-column", "--split-by", "--valid-fraction", "--workers"):
+        assert not any(option in told for told in shown.values()), option
+
+
+def test_nested_values_in_csv_are_written_as_they_are(tmp_path: Path) -> None:
+    data = tiny.write_csv(tmp_path / "a.csv", [("x", "\u00e4rger"), ("y", "freude")] * 10)
+    ulmkit("train", "none", data, "-o", tmp_path / "c", *CLASSIFY, "--steps", 2, "--tokenizer", "bytes",
+           "--embedding-size", 16, "--hidden-size", 16, "--layers", 1, "--no-baselines")  # fmt: skip
+    ulmkit("predict", tmp_path / "c", data, "-o", tmp_path / "p.csv")
+    with open(tmp_path / "p.csv", encoding="utf-8", newline="") as file:
+        assert '"\u00e4rger": ' in next(csv.DictReader(file))["probabilities"]
+
+
+def test_score_takes_what_other_tasks_read(tmp_path: Path) -> None:
+    tiny.language_model().save(tmp_path / "lm")
+    (tmp_path / "w.jsonl").write_text(json.dumps({"tokens": ["the", "film"], "labels": ["O", "O"]}) + "\n")
+    told = ulmkit("score", tmp_path / "lm", tmp_path / "w.jsonl", "--task", "tokens")
+    assert json.loads(told.out)["text"] == "the film"
+
+
+def test_token_labels_of_words_of_conll_files_and_of_plain_text(tmp_path: Path) -> None:
+    words = [["John", "lives", "in", "Berlin", "."], ["So", "be", "it"]]
+    labels = [["B-PER", "O", "O", "B-LOC", "O"], ["O", "O", "O"]]
+    pairs = [list(zip(*each, strict=True)) for each in zip(words, labels, strict=True)]
+    conll = tmp_path / "a.conll"
+    conll.write_text("\n".join("".join(f"{word} {label}\n" for word, label in each) for each in pairs * 10))
+    ulmkit("train", "none", conll, "-o", tmp_path / "c", *CLASSIFY, "--steps", 2, "--task", "tokens", "--tokenizer",
+           "spacy", "--min-freq", 1, "--embedding-size", 16, "--hidden-size", 16, "--layers", 1)  # fmt: skip
+    (tmp_path / "bare.conll").write_text("\n".join("".join(f"{word}\n" for word in each) for each in words))
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps({"words": each, "id": "7"}) + "\n" for each in words))
+    (tmp_path / "a.txt").write_text("".join(" ".join(each) + "\n" for each in words))
+    tiny.write_csv(tmp_path / "a.csv", [(" ".join(each),) for each in words], header=("line",))
+    given = {
+        "bare.conll": (),
+        "a.jsonl": ("--text-column", "words", "--column", "id"),
+        "a.txt": ("--lines",),
+        "a.csv": ("--text-column", "line"),
+    }
+    for name, options in given.items():
+        told = ulmkit("predict", tmp_path / "c", tmp_path / name, *options, "--json", tmp_path / "p.json")
+        rows = [json.loads(line) for line in told.out.splitlines()]
+        assert [[word for word, _ in row["label"]] for row in rows] == words, name
+        assert sum(json.loads((tmp_path / "p.json").read_text())["labels"].values()) == 8
+        assert ("id" in rows[0]) == (name == "a.jsonl")
+    assert len(ulmkit("predict", tmp_path / "c", conll).out.splitlines()) == 20
+    (row,) = ulmkit("predict", tmp_path / "c", "--text", "John lives").out.splitlines()
+    assert [word for word, _ in json.loads(row)["label"]] == ["John", "lives"]
