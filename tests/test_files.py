@@ -6,6 +6,14 @@ import pytest
 from ulmkit import files
 from ulmkit.errors import FolderError
 
+MODEL = '{"format_version": 1, "kind": "language_model", "fingerprint": "0"}'
+OWN_FILES = {
+    "config.json": MODEL,
+    "corpus.json": '{"format_version": 1, "split_policy": {}, "fingerprint": "0"}',
+    "state.json": '{"format_version": 2, "sha256": {}, "fingerprint": "0"}',
+    "quickstart.json": '{"perplexity_before": 9.0, "perplexity_after": 8.0, "reports": {}}',
+}
+
 
 def names(folder):
     return sorted(path.name for path in folder.iterdir())
@@ -26,13 +34,13 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path):
 def test_a_folder_appears_whole_or_not_at_all(tmp_path):
     folder = tmp_path / "model"
     with files.atomic_folder(folder) as inside:
-        (inside / "config.json").write_text("1")
+        (inside / "config.json").write_text(MODEL)
     with pytest.raises(FolderError, match="model: is already there"), files.atomic_folder(folder):
         pass
     with pytest.raises(RuntimeError, match="stop"), files.atomic_folder(folder, overwrite=True) as inside:
         (inside / "config.json").write_text("2")
         raise RuntimeError("stop")
-    assert (folder / "config.json").read_text() == "1"
+    assert (folder / "config.json").read_text() == MODEL
     with files.atomic_folder(folder, overwrite=True) as inside:
         (inside / "b").write_text("3")
     assert names(folder) == ["b"]
@@ -57,26 +65,31 @@ def overwrite(path):
         (inside / "new").write_text("1")
 
 
-@pytest.mark.parametrize(
-    "mark", ["config.json", "corpus.json", "quickstart.json", "state.json", "vocabulary.json", None]
-)
-def test_a_folder_that_ulmkit_wrote_or_an_empty_one_is_overwritten(mark, tmp_path):
+@pytest.mark.parametrize("own", [{}, *({name: text} for name, text in OWN_FILES.items())], ids=str)
+def test_a_folder_that_ulmkit_wrote_or_an_empty_one_is_overwritten(own, tmp_path):
     (tmp_path / "m").mkdir()
-    if mark is not None:
-        (tmp_path / "m" / mark).write_text("{}")
+    for name, text in own.items():
+        (tmp_path / "m" / name).write_text(text)
     overwrite(tmp_path / "m")
     assert names(tmp_path / "m") == ["new"]
 
 
-def test_what_ulmkit_did_not_write_is_never_overwritten(tmp_path):
+@pytest.mark.parametrize("name", ["own.txt", "vocabulary.json", *OWN_FILES])
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"format_version": 1, "name": "a web app"}'])
+def test_what_ulmkit_did_not_write_is_never_overwritten(name, text, tmp_path):
     (tmp_path / "notes").mkdir()
-    (tmp_path / "notes" / "own.txt").write_text("keep me")
+    (tmp_path / "notes" / name).write_text(text)
+    with pytest.raises(FolderError, match="notes: is already there and is no folder that ulmkit wrote"):
+        overwrite(tmp_path / "notes")
+    assert (tmp_path / "notes" / name).read_text() == text
+    assert names(tmp_path) == ["notes"]
+
+
+def test_a_file_is_never_overwritten_by_a_folder(tmp_path):
     (tmp_path / "file").write_text("keep me")
-    for name in ("notes", "file"):
-        with pytest.raises(FolderError, match=f"{name}: is already there and is no folder that ulmkit wrote"):
-            overwrite(tmp_path / name)
-    assert (tmp_path / "notes" / "own.txt").read_text() == (tmp_path / "file").read_text() == "keep me"
-    assert names(tmp_path) == ["file", "notes"]
+    with pytest.raises(FolderError, match="file: is already there and is no folder that ulmkit wrote"):
+        overwrite(tmp_path / "file")
+    assert (tmp_path / "file").read_text() == "keep me"
 
 
 @pytest.mark.parametrize("path", ["", ".", "..", "m/..", "/"])

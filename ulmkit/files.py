@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -23,7 +23,13 @@ _NOT_WRITABLE = (
     errno.EEXIST,
     errno.EDQUOT,
 )
-_OWN_FILES = ("config.json", "corpus.json", "quickstart.json", "state.json", "vocabulary.json")
+_OWN_FILES = {
+    "config.json": {"format_version", "kind", "fingerprint"},
+    "corpus.json": {"format_version", "split_policy", "fingerprint"},
+    "state.json": {"format_version", "sha256", "fingerprint"},
+    "quickstart.json": {"perplexity_before", "perplexity_after", "reports"},
+}
+"""What tells that ulmkit wrote a folder: a file of this name, with an object that has these keys."""
 
 
 @contextmanager
@@ -81,15 +87,24 @@ def atomic_folder(path: str | os.PathLike[str], overwrite: bool = False) -> Iter
 def check_replaceable(path: str | os.PathLike[str]) -> None:
     """Raise FolderError if a folder `path` may not be written even where overwriting is asked for.
 
-    What is there must be an empty folder or one with a file that tells that ulmkit wrote it.
+    What is there must be an empty folder or one with a file whose content tells that ulmkit wrote it.
     """
     final = Path(path)
     if final.name in ("", ".."):
         raise FolderError(f"{os.fspath(path)!r}: expected a folder with a name of its own; choose another name")
     if not final.exists():
         return
-    if not final.is_dir() or (any(final.iterdir()) and not any((final / name).is_file() for name in _OWN_FILES)):
+    if not final.is_dir() or (any(final.iterdir()) and not _is_own(final)):
         raise FolderError(f"{final}: is already there and is no folder that ulmkit wrote; choose another name")
+
+
+def _is_own(folder: Path) -> bool:
+    for name, keys in _OWN_FILES.items():
+        with suppress(FolderError, OSError):
+            document = read_json(folder / name)
+            if isinstance(document, dict) and keys <= document.keys():
+                return True
+    return False
 
 
 def _name_folder(new: Path, final: Path) -> None:

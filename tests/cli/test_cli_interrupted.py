@@ -106,8 +106,9 @@ def test_a_folder_that_is_there_is_refused_before_any_work(
     def work(*_: object, **__: object) -> None:
         raise AssertionError("work was done")
 
+    former = '{"format_version": 1, "kind": "language_model", "fingerprint": "keep me"}'
     (tmp_path / "lm").mkdir()
-    (tmp_path / "lm" / "config.json").write_text("keep me")
+    (tmp_path / "lm" / "config.json").write_text(former)
     with monkeypatch.context() as patched:
         patched.setattr(training_commands, "prepare_once", work)
         patched.setattr(training_commands.LanguageModel, "load", work)
@@ -116,10 +117,10 @@ def test_a_folder_that_is_there_is_refused_before_any_work(
             assert "lm: is already there; choose another --out, or say --overwrite" in told.error
     command = ("pretrain", reviews, *SMALL, "--steps", 2, "--out", tmp_path / "lm")
     _interrupt(monkeypatch, 1, *command, "--overwrite")
-    assert (tmp_path / "lm" / "config.json").read_text() == "keep me"
+    assert (tmp_path / "lm" / "config.json").read_text() == former
     assert (tmp_path / "lm.training").is_dir()
     ulmkit(*command, "--overwrite", "--resume")
-    assert (tmp_path / "lm" / "config.json").read_text() != "keep me"
+    assert (tmp_path / "lm" / "config.json").read_text() != former
     assert [path.name for path in tmp_path.iterdir()] == ["lm"]
 
 
@@ -137,12 +138,12 @@ def test_a_folder_to_write_has_a_name(
 
 def test_a_folder_of_ones_own_is_never_overwritten(reviews: Path, tmp_path: Path) -> None:
     (tmp_path / "notes").mkdir()
-    (tmp_path / "notes" / "own.txt").write_text("keep me")
+    (tmp_path / "notes" / "config.json").write_text('{"name": "a web app"}')
     for command in ("prepare", "pretrain", "quickstart"):
         data = ("--data", reviews) if command == "quickstart" else (reviews,)
         told = ulmkit(command, *data, "--out", tmp_path / "notes", "--overwrite", status=2)
         assert "notes: is already there and is no folder that ulmkit wrote; choose another name" in told.error
-    assert tiny.contents(tmp_path) == {"notes/own.txt": b"keep me"}
+    assert tiny.contents(tmp_path) == {"notes/config.json": b'{"name": "a web app"}'}
 
 
 @pytest.mark.parametrize("name", ["precious.csv", "checkpoint-1", "best.safetensors.txt", "training_log.csv~", ".git"])

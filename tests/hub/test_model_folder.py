@@ -392,7 +392,8 @@ def test_a_pair_of_language_models(tmp_path):
         save_language_model(
             tmp_path / direction, language_model(), WORDS, WhitespaceTokenizer(), {}, direction=direction
         )
-    pair = load_pair(save_pair(tmp_path / "pair", tmp_path / "forward", tmp_path / "backward", {}))
+    save_pair(tmp_path / "pair", tmp_path / "forward", tmp_path / "backward", {})
+    pair = load_pair(save_pair(tmp_path / "pair", tmp_path / "forward", tmp_path / "backward", {}, overwrite=True))
     assert isinstance(pair.backward.model, AWDLSTMLanguageModel)
 
 

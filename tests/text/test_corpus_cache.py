@@ -49,6 +49,9 @@ def test_damaged_cache_is_built_anew(tmp_path):
     tokens.write_bytes(b"\xff" * len(whole))
     cached_corpus(labelled(8), tmp_path, tokenizer=WORDS)
     assert tokens.read_bytes() == whole
+    (first.folder / "corpus.json").write_text("")
+    cached_corpus(labelled(8), tmp_path, tokenizer=WORDS)
+    assert tokens.read_bytes() == whole
 
 
 def test_cache_needs_documents_that_can_be_read_twice(tmp_path):

@@ -13,6 +13,7 @@ import hashlib
 import importlib.metadata
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -134,7 +135,7 @@ def cached_corpus(
         try:
             return EncodedCorpus.open(folder, verify=True)
         except FolderError:
-            options["overwrite"] = True
+            shutil.rmtree(folder, ignore_errors=True)
     try:
         return build_corpus(
             documents, folder, tokenizer=tokenizer, vocabulary=vocabulary, workers=workers, progress=progress, **options
