@@ -11,6 +11,7 @@ from ulmkit.text.document import Document, normalise_split, whole_characters
 from ulmkit.text.folders import DataFile, find_files
 from ulmkit.text.hub_data import HubSplit, is_hub_name, open_hub
 from ulmkit.text.labels import parse_label
+from ulmkit.text.readers import READERS
 
 Data = str | os.PathLike[str] | Iterable[Any]
 
@@ -95,7 +96,7 @@ def _open(data: str | os.PathLike[str]) -> Sequence[DataFile | HubSplit]:
             return [DataFile(path)]
     except OSError as error:
         raise DataError(f"{str(data)[:80]!r}: cannot be read ({error.strerror}); give a path or a hub name") from None
-    if isinstance(data, str) and is_hub_name(data) and not path.suffix:
+    if isinstance(data, str) and is_hub_name(data) and path.suffix.lower() not in READERS:
         return open_hub(data)
     raise DataError(f"{str(data)[:80]}: no such file or folder")
 
