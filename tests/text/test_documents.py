@@ -207,6 +207,35 @@ def test_python_list_of_something_else():
         read(["a", 7])
 
 
+@pytest.mark.parametrize("data", [iter(["a"]), (text for text in "ab")], ids=["iterator", "generator"])
+def test_what_can_be_read_only_once_is_no_data(data):
+    with pytest.raises(DataError, match=rf"a list of documents, got {type(data).__name__}; put it in a list"):
+        DocumentSource(data)
+
+
+class Table:
+    """Goes through the names of its columns, as data frames do."""
+
+    columns = ("text", "label")
+
+    def __iter__(self):
+        return iter(self.columns)
+
+
+@pytest.mark.parametrize(
+    ("data", "advice"),
+    [
+        ({"text": ["a"], "label": ["b"]}, r"dict; give its rows: list\(zip\(table\['text'\], table\['label'\]\)\)"),
+        (Table(), "Table; give its rows"),
+        (None, "NoneType; give one of these"),
+    ],
+    ids=["dict", "table", "nothing"],
+)
+def test_tables_and_nothing_are_no_data(data, advice):
+    with pytest.raises(DataError, match=f"the name of a data set or a list of documents, got {advice}"):
+        DocumentSource(data)
+
+
 def test_source_reads_again_and_names_itself(tmp_path):
     path = write(tmp_path / "reviews.csv", "text\nx\n")
     source = DocumentSource(path)

@@ -1,7 +1,7 @@
 """Documents from files, folders, the hub or plain Python lists."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,14 @@ class DocumentSource:
     """Documents that can be gone through again and again, each time read anew and never all in memory.
 
     Args:
-        data: a path, a hub name, or a sequence of str, (str, label) or Document; see read_documents.
+        data: a path, a hub name, or a list of str, (str, label) or Document; see read_documents.
         split: only the documents of this split or these; None: all.
         options: as ReadOptions has them.
+    Raises: DataError for an iterator, which can be read only once, and for a table.
     """
 
     def __init__(self, data: Data, *, split: str | Sequence[str] | None = None, **options: Any) -> None:
+        _check_documents(data)
         self.data, self.options = data, ReadOptions(**options)
         wanted = (split,) if isinstance(split, str) else split
         self.wanted = None if wanted is None else {normalise_split(name) for name in wanted}
@@ -77,7 +79,7 @@ def read_documents(data: Data, *, split: str | Sequence[str] | None = None, **op
             .parquet; .conll (a word a line, its label last on the line, an empty line between documents);
             a folder of such files, their splits by their names (see find_files), or of LABEL/doc.txt;
             the name of a data set on the hub (name, owner/name, owner/name:configuration);
-            a list, or any iterable, of str, (str, label) or Document.
+            a list, or what else can be gone through again and again, of str, (str, label) or Document.
         split: only the documents of this split or these; validation, val and dev are "valid".
         options: text_column, label_column, group_column, time_column, split_column, columns, task, labels, lines: see
             ReadOptions. Several labels in one string have "|" between them.
@@ -104,6 +106,19 @@ def _open(data: str | os.PathLike[str]) -> Sequence[DataFile | HubSplit]:
 def _has_text(document: Document) -> bool:
     text = document.text
     return bool(text.strip()) if isinstance(text, str) else any(field.strip() for field in text)
+
+
+def _check_documents(data: Any) -> None:
+    """Raise DataError unless `data` is a path, a name, or holds documents that can be read again and again."""
+    kind, advice = type(data).__name__, ""
+    if isinstance(data, Iterator):
+        advice = "put it in a list, or write what memory cannot hold to a .jsonl file"
+    elif isinstance(data, Mapping) or hasattr(data, "columns"):
+        advice = "give its rows: list(zip(table['text'], table['label']))"
+    elif not isinstance(data, (str, os.PathLike, Iterable)):
+        advice = "give one of these"
+    if advice:
+        raise DataError(f"data: expected a path, the name of a data set or a list of documents, got {kind}; {advice}")
 
 
 def _from_python(items: Iterable[Any], options: ReadOptions) -> Iterator[Document]:
