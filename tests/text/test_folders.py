@@ -167,6 +167,39 @@ def test_folder_of_mixed_kinds(tmp_path):
         read(tmp_path)
 
 
+@pytest.mark.parametrize(("table", "text"), [("a/notes.csv", "a/0.txt"), ("all.csv", "train/pos/0.txt")])
+def test_tables_beside_folders_of_texts(tmp_path, table, text):
+    write(tmp_path / table, "text\nx\n")
+    write(tmp_path / text, "x")
+    with pytest.raises(DataError, match=rf"files with columns or folders of texts, got {table} and {text}; move one"):
+        read(tmp_path)
+
+
+def test_loose_texts_beside_tables_are_passed_over(tmp_path):
+    write(tmp_path / "a.csv", "text\nx\n")
+    write(tmp_path / "licence.txt", "not a document")
+    assert read(tmp_path) == [Document("x")]
+
+
+@pytest.mark.parametrize(
+    ("text", "deeper"),
+    [
+        ("pos/1.txt", "neg/2020/1.txt"),
+        ("train/pos/1.txt", "train/neg/2020/1.txt"),
+        ("test/1.txt", "test/2020/05/1.txt"),
+        ("1.txt", "2020/05/1.txt"),
+    ],
+)
+def test_texts_deeper_than_the_others(tmp_path, text, deeper):
+    write(tmp_path / text, "x")
+    write(tmp_path / deeper, "y")
+    message = rf"expected all texts as deep as .*{text.split('/', 1)[-1]}, got .*{deeper.split('/', 1)[-1]}; move it up"
+    with pytest.raises(DataError, match=message):
+        read(tmp_path)
+    (tmp_path / deeper).rename(tmp_path / deeper.replace("1.txt", ".1.txt"))
+    assert [document.text for document in read(tmp_path)] == ["x"]
+
+
 @pytest.mark.parametrize(
     ("name", "split"),
     [

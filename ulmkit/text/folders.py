@@ -1,6 +1,6 @@
 """Folders of data: which files they hold, and the split and label that a file's place gives it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -39,9 +39,11 @@ def find_files(folder: Path) -> list[DataFile]:
     - text files named for their splits (train.txt, wiki.valid.tokens, ptb.test.txt)
     - other text files: one document each
 
-    Loose text files beside folders of documents (lists of addresses, counts) are passed over.
+    Loose text files beside folders of documents (lists of addresses, counts) or beside files with columns are passed
+    over.
 
-    Raises: DataError if there is no such file, kinds of file are mixed, or some names say a split and others none.
+    Raises: DataError if there is no such file, kinds of file are mixed, files with columns stand beside folders with
+        texts, texts lie deeper than the layout's, or some names say a split and others none.
     """
     if tables := _tables(folder):
         return tables
@@ -54,21 +56,44 @@ def find_files(folder: Path) -> list[DataFile]:
             f"{labelled[0].path.parent.name}/{labelled[0].path.name}; move one kind elsewhere"
         )
     if labelled:
-        return labelled
+        return _all_texts(folder, labelled)
     if not texts:
         raise DataError(f"{folder}: expected data files ({', '.join(READERS)}) or LABEL/doc.txt folders, got none")
     named = _all_or_none(folder, [DataFile(path, known_split(path.name)) for path in texts])
-    return named if named[0].split else [replace(file, is_document=True) for file in named]
+    return named if named[0].split else _all_texts(folder, [replace(file, is_document=True) for file in named])
 
 
 def _tables(folder: Path) -> list[DataFile]:
-    kinds = set(READERS) - set(TEXT_KINDS)
-    paths = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in kinds and path.is_file()]
-    paths = [path for path in paths if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
+    paths = _files_below(folder, set(READERS) - set(TEXT_KINDS))
     found = sorted({path.suffix.lower() for path in paths})
     if len(found) > 1:
         raise DataError(f"{folder}: expected one kind of data file, got {', '.join(found)}; name one file or folder")
+    texts = [path for path in _files_below(folder, TEXT_KINDS) if path.parent != folder] if paths else []
+    if texts:
+        raise DataError(
+            f"{folder}: expected files with columns or folders of texts, got {paths[0].relative_to(folder)} and "
+            f"{texts[0].relative_to(folder)}; move one kind elsewhere, or name one file or folder"
+        )
     return _all_or_none(folder, [DataFile(path, _split_of_place(path.relative_to(folder))) for path in paths])
+
+
+def _files_below(folder: Path, kinds: Collection[str]) -> list[Path]:
+    """The files of these kinds here and in folders below, in order, but for hidden ones."""
+    paths = (path for path in folder.rglob("*") if path.suffix.lower() in kinds and path.is_file())
+    return sorted(path for path in paths if not any(part.startswith(".") for part in path.relative_to(folder).parts))
+
+
+def _all_texts(folder: Path, files: list[DataFile]) -> list[DataFile]:
+    """The files, if none of the texts below `folder` lies deeper than they do: it would be left out unsaid."""
+    if not files:
+        return files
+    depth = max(len(file.path.parts) for file in files)
+    if deeper := [path for path in _files_below(folder, TEXT_KINDS) if len(path.parts) > depth]:
+        raise DataError(
+            f"{folder}: expected all texts as deep as {files[0].path.relative_to(folder)}, got "
+            f"{deeper[0].relative_to(folder)}; move it up or elsewhere"
+        )
+    return files
 
 
 def _split_of_place(place: Path) -> str | None:
@@ -113,7 +138,7 @@ def _split_folders(folder: Path) -> list[tuple[Path, str]]:
 
 def _documents_of_split(folder: Path, split: str) -> list[DataFile]:
     loose = (DataFile(path, split, is_document=True) for path in _text_files(folder))
-    return _labels_below(folder, split) or list(loose)
+    return _all_texts(folder, _labels_below(folder, split) or list(loose))
 
 
 def _labels_below(folder: Path, split: str | None) -> list[DataFile]:
