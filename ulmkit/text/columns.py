@@ -2,7 +2,7 @@
 
 import datetime
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,6 +42,12 @@ class ReadOptions:
     def __post_init__(self) -> None:
         check_choice("task", self.task, TASKS)
 
+    @property
+    def named_columns(self) -> tuple[str, ...]:
+        """Those that are named and that a row may lack: all but the text's."""
+        named = (self.label_column, self.group_column, self.time_column, self.split_column, *self.columns)
+        return tuple(name for name in named if name is not None)
+
 
 class RowReader:
     """Turns the rows of one table into documents.
@@ -56,7 +62,7 @@ class RowReader:
     def __init__(
         self,
         where: str,
-        names: Sequence[str],
+        names: Collection[str],
         text_names: Sequence[str],
         options: ReadOptions,
         class_names: Mapping[str, Sequence[str]] | None = None,

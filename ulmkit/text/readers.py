@@ -7,6 +7,7 @@ import itertools
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -139,12 +140,22 @@ def _looks_like_text(cells: Iterable[Sequence[str]]) -> bool:
 
 
 def _read_jsonl(path: Path, options: ReadOptions, split: str | None) -> Iterator[Document]:
+    """The text's columns are chosen by the first rows; the others may begin later, as where unlabelled rows come first.
+
+    A column that is named and not in the first rows is looked for in the whole file before anything is read.
+    """
     rows = _json_rows(path)
     peeked = list(itertools.islice(rows, _PEEK_ROWS))
-    names = list(dict.fromkeys(name for _, row in peeked for name in row))
+    names = dict.fromkeys(name for _, row in peeked for name in row)
     text_names = [name for name in names if any(isinstance(row.get(name), str) for _, row in peeked)]
+    if not set(options.named_columns) <= names.keys():
+        later = dict.fromkeys(name for _, row in _json_rows(path) for name in row)
+        names |= {name: None for name in options.named_columns if name in later}
     reader = RowReader(str(path), names, text_names, options)
     for line, row in itertools.chain(peeked, rows):
+        if reader.label is None and not row.keys() <= names.keys():
+            names |= dict.fromkeys(row)
+            reader = RowReader(str(path), names, (), replace(options, text_column=reader.text))
         yield reader.document(row, f"{path}, line {line}", split)
 
 
