@@ -82,7 +82,8 @@ def read_documents(data: Data, *, split: str | Sequence[str] | None = None, **op
             a list, or what else can be gone through again and again, of str, (str, label) or Document.
         split: only the documents of this split or these; validation, val and dev are "valid".
         options: text_column, label_column, group_column, time_column, split_column, columns, task, labels, lines: see
-            ReadOptions. Several labels in one string have "|" between them.
+            ReadOptions. Several labels in one string have "|" between them; an empty cell is a document without a
+            label, "|" alone or an empty list one with none of the labels.
     Raises: DataError if there is nothing to read, no text in it, a column is missing (the message names those there
         are), a row or line is malformed (the message says which), or a file is not UTF-8.
     """

@@ -16,9 +16,11 @@ def parse_label(value: Any, task: str, place: str, class_names: Sequence[str] = 
 
     Args:
         value: as the file has it: text, number, list or None.
-        task: one of TASKS. "multi" takes a list, or a string with "|" between labels; "tokens" a list.
+        task: one of TASKS. "multi" takes a list, or a string with "|" between labels; "tokens" a list. An empty list,
+            or "|" alone, is none of the labels.
         place: file and line, for messages.
         class_names: names of integer labels, where the data carries them; -1 then means no label.
+    Returns: None, not labelled, also for an empty or blank string and NaN.
     Raises: DataError if the value does not fit the task.
     """
     if value is None or task == "none":
@@ -44,11 +46,14 @@ def _parse_number(value: Any, place: str) -> float | None:
     return None if math.isnan(number) else number
 
 
-def _parse_several(value: Any, task: str, place: str, class_names: Sequence[str]) -> tuple[str, ...]:
-    if task == "multi" and isinstance(value, str):
-        value = [part.strip() for part in value.split(LABEL_SEPARATOR) if part.strip()]
-    elif task == "multi" and isinstance(value, (int, float)):
-        value = [value]
+def _parse_several(value: Any, task: str, place: str, class_names: Sequence[str]) -> tuple[str, ...] | None:
+    if task == "multi" and isinstance(value, (str, int, float)):
+        if _parse_name(value, place, class_names) is None:
+            return None
+        if isinstance(value, str):
+            value = [part.strip() for part in value.split(LABEL_SEPARATOR) if part.strip()]
+        else:
+            value = [value]
     if not isinstance(value, (list, tuple)):
         raise DataError(f'{place}: expected a list of labels (task="{task}"), got {value!r}')
     names = [_parse_name(item, place, class_names) for item in value]
