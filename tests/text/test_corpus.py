@@ -140,8 +140,10 @@ def test_several_labels(tmp_path):
 
 
 def test_numbers(tmp_path):
-    corpus = build([Document("x", 2.5), Document("y"), Document("z", 2.5)], tmp_path / "c", task="number")
-    np.testing.assert_array_equal(corpus.labels(range(3)), np.array([2.5, np.nan, 2.5], np.float32))
+    documents = [Document("x", 2.5), Document("y"), Document("z", 2.5), Document("w", float("nan"))]
+    corpus = build(documents, tmp_path / "c", task="number")
+    np.testing.assert_array_equal(corpus.labels(range(4)), np.array([2.5, np.nan, 2.5, np.nan], np.float32))
+    assert corpus.rows(labelled=True).tolist() == [0, 2]
     assert corpus.label_names == ()
     assert corpus.rows(labelled=True).tolist() == [0, 2]
 
@@ -283,6 +285,7 @@ def test_no_documents_and_no_text(tmp_path):
         ([*labelled(4), Document("x", "c", split="test")], "single", r"got 'c' in test alone"),
         ([Document("x", 1.5)], "single", r"document 0: expected one class name as label \(task=\"single\"\), got 1.5"),
         ([Document("x", "a")], "number", r"document 0: expected a number as label .*got 'a'"),
+        ([Document("x", float("inf"))], "number", r"document 0: expected a finite number as label, got inf"),
         ([Document("x", "a")], "multi", r"document 0: expected a tuple of class names .*got 'a'"),
         ([Document("x", "a")], "pair", r"document 0: expected two texts \(task=\"pair\"\), got 'x'"),
         ([Document("x", ("a",))], "tokens", r"document 0: expected a word for each of its 1 labels, got no words"),

@@ -8,7 +8,7 @@ import numpy as np
 from ulmkit.errors import DataError
 from ulmkit.text.corpus_chunks import EncodedChunk
 from ulmkit.text.document import Document, normalise_split
-from ulmkit.text.labels import check_classes, check_known, order_label_names
+from ulmkit.text.labels import check_classes, check_known, order_label_names, parse_label
 from ulmkit.text.splits import stratum
 
 
@@ -94,7 +94,7 @@ class Records:
         if task == "number":
             if isinstance(label, (str, tuple)):
                 raise DataError(f'{place}: expected a number as label (task="number"), got {label!r}')
-            return float(label)
+            return parse_label(label, task, place)
         if not isinstance(label, tuple):
             raise DataError(f'{place}: expected a tuple of class names as label (task="{task}"), got {label!r}')
         if task == "multi":

@@ -30,7 +30,8 @@ class Document:
 
     Attributes:
         text: its text; several texts (title and body, premise and hypothesis) are a tuple.
-        label: a class name, a number, or a tuple: several class names, or for token labels one a token. None: unknown.
+        label: a class name, a number, or a tuple: several class names, or for token labels one a token. None,
+            or a number that is NaN: unknown.
         tokens: the text cut into words beforehand, for token labels.
         group: what it belongs to (an author, a patient), for a split by unseen groups.
         time: when it was made, in seconds since 1970 or any number that grows, for a split by time.
