@@ -1,5 +1,6 @@
 import errno
 import math
+from pathlib import Path
 
 import pytest
 
@@ -99,6 +100,23 @@ def test_a_folder_needs_a_name_of_its_own(path, tmp_path, monkeypatch):
     with pytest.raises(FolderError, match=rf"^'{path}': expected a folder with a name of its own"):
         overwrite(path)
     assert names(tmp_path) == ["m"]
+
+
+def test_a_folder_that_cannot_make_room_is_refused_before_any_work(tmp_path, monkeypatch):
+    folder, rename = tmp_path / "mounted", Path.rename
+
+    def refuse(self, target):
+        if self == folder:
+            raise OSError(errno.EBUSY, "Device or resource busy")
+        return rename(self, target)
+
+    folder.mkdir()
+    monkeypatch.setattr(Path, "rename", refuse)
+    message = r"mounted: cannot be replaced \(Device or resource busy\); if it is mounted, choose a folder inside it"
+    with pytest.raises(FolderError, match=message), files.atomic_folder(folder, overwrite=True):
+        raise AssertionError("work was begun")
+    assert names(tmp_path) == ["mounted"]
+    files.check_writable(folder / "inside", overwrite=True)
 
 
 def test_a_full_disk_is_said_plainly_and_leaves_nothing(tmp_path):

@@ -10,7 +10,7 @@ import pytest
 import ulmkit.quickstart as module
 from ulmkit import LanguageModel, TextClassifier
 from ulmkit.errors import FolderError
-from ulmkit.files import check_replaceable
+from ulmkit.files import check_writable
 from ulmkit.quickstart import FROM_SCRATCH, OURS, quickstart
 from ulmkit.text import read_documents
 from ulmkit.text.docstrings import Docstring, quickstart_task
@@ -68,7 +68,7 @@ def test_data_of_ones_own(tmp_path):
     data.write_text("\n".join(["text,label", *rows]))
     found = quickstart(str(tmp_path / "out"), str(data), minutes=0.02, labels=20)
     assert [figures.name for figures in found.reports[OURS].classes] == ["0", "1"]
-    check_replaceable(tmp_path / "out")
+    check_writable(tmp_path / "out", overwrite=True)
 
 
 def test_a_folder_that_is_there_is_refused_before_any_work(tmp_path, monkeypatch):

@@ -60,13 +60,10 @@ def atomic_folder(path: str | os.PathLike[str], overwrite: bool = False) -> Iter
     """Yield a temporary folder beside `path`; on success it becomes `path`, on failure it is removed.
 
     Args: path: the final name. overwrite: replace a folder that is already there (kept until the new one is whole).
-    Raises: FolderError if `path` exists and overwrite is off or ulmkit did not write it, has no name of its own,
-        cannot be written, or the disk is full.
+    Raises: FolderError as `check_writable`, if the folder cannot be written, or the disk is full.
     """
     final = Path(path)
-    check_replaceable(path)
-    if final.exists() and not overwrite:
-        raise FolderError(f"{final}: is already there; choose another name or say to overwrite it")
+    check_writable(path, overwrite)
     with _clear_write_errors(final):
         final.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{final.name}.", dir=final.parent))
@@ -84,10 +81,12 @@ def atomic_folder(path: str | os.PathLike[str], overwrite: bool = False) -> Iter
             raise
 
 
-def check_replaceable(path: str | os.PathLike[str]) -> None:
-    """Raise FolderError if a folder `path` may not be written even where overwriting is asked for.
+def check_writable(path: str | os.PathLike[str], overwrite: bool) -> None:
+    """Check, before any work, that a folder `path` may be written.
 
-    What is there must be an empty folder or one with a file whose content tells that ulmkit wrote it.
+    Args: overwrite: a folder that is there may be replaced, if it is empty or a file in it tells that ulmkit wrote it.
+    Raises: FolderError if it may not, if `path` has no name of its own, or what is there cannot be renamed to make
+        room, as a mounted folder cannot.
     """
     final = Path(path)
     if final.name in ("", ".."):
@@ -96,6 +95,12 @@ def check_replaceable(path: str | os.PathLike[str]) -> None:
         return
     if not final.is_dir() or (any(final.iterdir()) and not _is_own(final)):
         raise FolderError(f"{final}: is already there and is no folder that ulmkit wrote; choose another name")
+    if not overwrite:
+        raise FolderError(f"{final}: is already there; choose another name, or say to overwrite it (--overwrite)")
+    with _clear_write_errors(final):
+        old = _set_aside(final)
+        old.rename(final)
+        old.parent.rmdir()
 
 
 def _is_own(folder: Path) -> bool:
@@ -123,8 +128,7 @@ def _replace_folder(new: Path, final: Path) -> None:
     if not final.exists():
         _name_folder(new, final)
         return
-    old = Path(tempfile.mkdtemp(prefix=f".{final.name}.old.", dir=final.parent)) / "was"
-    final.rename(old)
+    old = _set_aside(final)
     try:
         new.rename(final)
     except BaseException:
@@ -132,6 +136,20 @@ def _replace_folder(new: Path, final: Path) -> None:
         raise
     finally:
         shutil.rmtree(old.parent, ignore_errors=True)
+
+
+def _set_aside(folder: Path) -> Path:
+    """Rename a folder to make room for another of its name. Returns: its new place, in a folder for it alone."""
+    old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old.", dir=folder.parent)) / "was"
+    try:
+        folder.rename(old)
+    except OSError as error:
+        old.parent.rmdir()
+        raise FolderError(
+            f"{folder}: cannot be replaced ({error.strerror}); if it is mounted, choose a folder inside it, "
+            "else another place"
+        ) from error
+    return old
 
 
 @contextmanager

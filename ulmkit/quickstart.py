@@ -9,9 +9,8 @@ from typing import Any
 
 from ulmkit.api import LanguageModel, TextClassifier
 from ulmkit.config import check_positive
-from ulmkit.errors import FolderError
 from ulmkit.evaluation import SingleLabelReport, json_safe
-from ulmkit.files import atomic_folder, atomic_write, check_replaceable, write_json
+from ulmkit.files import atomic_folder, atomic_write, check_writable, write_json
 from ulmkit.model.aligned import count_parameters
 from ulmkit.model.awd_lstm import AWDLSTMConfig
 from ulmkit.pipeline import (
@@ -120,9 +119,7 @@ def quickstart(
     """
     for name, value in (("minutes", minutes), ("labels", labels), ("held_out", held_out)):
         check_positive(name, value)
-    check_replaceable(folder)
-    if Path(folder).exists() and not overwrite:
-        raise FolderError(f"{folder}: is already there; choose another --out, or say --overwrite")
+    check_writable(folder, overwrite)
     started = time.monotonic()
     say("Reading text")
     material = _material(data, data_options)

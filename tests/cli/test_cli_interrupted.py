@@ -114,7 +114,7 @@ def test_a_folder_that_is_there_is_refused_before_any_work(
         patched.setattr(training_commands.LanguageModel, "load", work)
         for command in (("pretrain", reviews), ("finetune", "nosuch", reviews), ("train", "nosuch", reviews)):
             told = ulmkit(*command, "--out", tmp_path / "lm", status=2)
-            assert "lm: is already there; choose another --out, or say --overwrite" in told.error
+            assert "lm: is already there; choose another name, or say to overwrite it (--overwrite)" in told.error
     command = ("pretrain", reviews, *SMALL, "--steps", 2, "--out", tmp_path / "lm")
     _interrupt(monkeypatch, 1, *command, "--overwrite")
     assert (tmp_path / "lm" / "config.json").read_text() == former

@@ -8,10 +8,10 @@ import typer
 from ulmkit.api import TextClassifier, export_int8
 from ulmkit.cli.model_commands import ClassifierArgument
 from ulmkit.cli.option_groups import MACHINE, READ, Machine, with_groups
-from ulmkit.cli.run_folder import check_out
 from ulmkit.cli.summary import summarise
 from ulmkit.cli.training_commands import DataArgument, OutOption, Overwrite
 from ulmkit.config import check_choice
+from ulmkit.files import check_writable
 from ulmkit.hub import resolve_model
 from ulmkit.pipeline import DataOptions
 
@@ -32,7 +32,7 @@ def export_command(
 ) -> None:
     """Make a classifier smaller and faster for serving; refused where documents show that it costs accuracy."""
     check_choice("to", to, FORMATS)
-    check_out(out, overwrite)
+    check_writable(out, overwrite)
     model = TextClassifier.load(classifier, machine.run())
     part = None if split == "all" else split
     before = _megabytes(resolve_model(classifier))

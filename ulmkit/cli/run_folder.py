@@ -7,19 +7,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ulmkit.errors import FolderError
-from ulmkit.files import check_replaceable
+from ulmkit.files import check_writable
 from ulmkit.training import CSV_NAME, JSONL_NAME, latest_checkpoint
 from ulmkit.training.monitor import BEST_NAME
 
 _NAMES = "|".join([r"checkpoint-\d{8,}", "tensorboard", *map(re.escape, (CSV_NAME, JSONL_NAME, BEST_NAME))])
 _OF_A_RUN = re.compile(rf"({_NAMES})|\.({_NAMES})\..+")  # the second: half-written when the process was killed
-
-
-def check_out(out: str, overwrite: bool) -> None:
-    """Raise FolderError, before any work, if `out` may not be written."""
-    check_replaceable(out)
-    if Path(out).exists() and not overwrite:
-        raise FolderError(f"{out}: is already there; choose another --out, or say --overwrite")
 
 
 def training_folder(out: str) -> Path:
@@ -34,7 +27,7 @@ def run_folder(out: str, resume: bool, overwrite: bool) -> Iterator[Path]:
     Raises: FolderError, before any work, if `out` may not be written, or OUT.training holds what no run writes, or if
         there is a checkpoint and not to be resumed, or none to resume.
     """
-    check_out(out, overwrite)
+    check_writable(out, overwrite)
     folder = training_folder(out)
     _check_own(folder)
     found = latest_checkpoint(folder)

@@ -28,10 +28,11 @@ from ulmkit.cli.option_groups import (
     with_groups,
 )
 from ulmkit.cli.progress import document_progress
-from ulmkit.cli.run_folder import check_out, run_folder, training_folder
+from ulmkit.cli.run_folder import run_folder, training_folder
 from ulmkit.cli.summary import summarise
 from ulmkit.config import check_choice
 from ulmkit.errors import ConfigError
+from ulmkit.files import check_writable
 from ulmkit.hub import Pair, load_model, resolve_model
 from ulmkit.model.aligned import count_parameters
 from ulmkit.model.awd_lstm import AWDLSTMConfig
@@ -81,7 +82,7 @@ def prepare_command(
     overwrite: Overwrite = False,
 ) -> None:
     """Turn text into an encoded corpus: tokenized, split, memory-mapped."""
-    check_out(out, overwrite)
+    check_writable(out, overwrite)
     given: dict[str, Any] = {}
     if model is not None:
         for name, option in TOKENIZE.items():

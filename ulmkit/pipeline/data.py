@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ulmkit.config import check_choice, check_positive
-from ulmkit.errors import ConfigError, DataError, FolderError
+from ulmkit.errors import ConfigError, DataError
+from ulmkit.files import check_writable
 from ulmkit.text import (
     TASKS,
     ByteTokenizer,
@@ -140,8 +141,8 @@ def prepare(
         folder is damaged or cannot be written.
     """
     options = options or DataOptions()
-    if folder is not None and Path(folder).exists() and not overwrite:
-        raise FolderError(f"{folder}: is already there; choose another name or say to overwrite it")
+    if folder is not None:
+        check_writable(folder, overwrite)
     if isinstance(data, EncodedCorpus) or is_corpus_folder(data):
         corpus = data if isinstance(data, EncodedCorpus) else EncodedCorpus.open(data, verify=True)  # type: ignore[arg-type]
         if folder is not None:
