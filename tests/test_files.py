@@ -1,5 +1,7 @@
 import errno
+import json
 import math
+import os
 from pathlib import Path
 
 import pytest
@@ -30,6 +32,34 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path):
         raise RuntimeError("stop")
     assert path.read_text() == "first"
     assert names(path.parent) == ["notes.txt"]
+
+
+def test_what_links_lead_to_is_written(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "file").symlink_to("elsewhere/file")
+    (tmp_path / "model").symlink_to("elsewhere/model")
+    for text in ("first", "second"):
+        files.write_json(tmp_path / "file", text)
+        with files.atomic_folder(f"{tmp_path}/model/", overwrite=True) as inside:
+            (inside / "config.json").write_text(MODEL)
+            (inside / text).touch()
+        assert files.read_json(tmp_path / "elsewhere" / "file") == text
+        assert names(tmp_path / "elsewhere" / "model") == ["config.json", text]
+    assert (tmp_path / "file").is_symlink()
+    assert (tmp_path / "model").is_symlink()
+    assert names(tmp_path / "elsewhere") == ["file", "model"]
+
+
+def test_a_pipe_is_written_to_and_stays(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("pipe")
+    for name in ("pipe", "link"):
+        reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+        files.write_json(tmp_path / name, ["x"])
+        assert json.loads(os.read(reader, 100)) == ["x"]
+        os.close(reader)
+    assert (tmp_path / "pipe").is_fifo()
+    assert names(tmp_path) == ["link", "pipe"]
 
 
 def test_a_folder_appears_whole_or_not_at_all(tmp_path):

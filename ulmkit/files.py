@@ -36,15 +36,22 @@ _OWN_FILES = {
 def atomic_write(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO[Any]]:
     """Open a temporary file beside `path`; on success it becomes `path`, on failure it is removed.
 
+    A symbolic link stays: what it leads to is replaced. A pipe or a device is written to as it is.
+
     Args: path: the final name. mode: "w" for UTF-8 text or "wb" for bytes.
     Raises: FolderError if the folder cannot be written or the disk is full.
     """
-    final = Path(path)
+    encoding = None if "b" in mode else "utf-8"
+    final = _behind_links(path)
     with _clear_write_errors(final):
+        if os.path.exists(path) and not os.path.isfile(path):
+            with open(path, mode, encoding=encoding) as file:
+                yield file
+            return
         final.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(prefix=f".{final.name}.", dir=final.parent)
         try:
-            with os.fdopen(handle, mode, encoding=None if "b" in mode else "utf-8") as file:
+            with os.fdopen(handle, mode, encoding=encoding) as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
@@ -59,11 +66,13 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO[A
 def atomic_folder(path: str | os.PathLike[str], overwrite: bool = False) -> Iterator[Path]:
     """Yield a temporary folder beside `path`; on success it becomes `path`, on failure it is removed.
 
+    A symbolic link stays: what it leads to is replaced.
+
     Args: path: the final name. overwrite: replace a folder that is already there (kept until the new one is whole).
     Raises: FolderError as `check_writable`, if the folder cannot be written, or the disk is full.
     """
-    final = Path(path)
     check_writable(path, overwrite)
+    final = _behind_links(path)
     with _clear_write_errors(final):
         final.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{final.name}.", dir=final.parent))
@@ -88,9 +97,9 @@ def check_writable(path: str | os.PathLike[str], overwrite: bool) -> None:
     Raises: FolderError if it may not, if `path` has no name of its own, or what is there cannot be renamed to make
         room, as a mounted folder cannot.
     """
-    final = Path(path)
-    if final.name in ("", ".."):
+    if Path(path).name in ("", ".."):
         raise FolderError(f"{os.fspath(path)!r}: expected a folder with a name of its own; choose another name")
+    final = _behind_links(path)
     if not final.exists():
         return
     if not final.is_dir() or (any(final.iterdir()) and not _is_own(final)):
@@ -101,6 +110,11 @@ def check_writable(path: str | os.PathLike[str], overwrite: bool) -> None:
         old = _set_aside(final)
         old.rename(final)
         old.parent.rmdir()
+
+
+def _behind_links(path: str | os.PathLike[str]) -> Path:
+    given = Path(path)
+    return Path(os.path.realpath(given)) if given.is_symlink() else given
 
 
 def _is_own(folder: Path) -> bool:
