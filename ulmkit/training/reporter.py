@@ -42,12 +42,12 @@ class Reporter:
         self._is_language_model, self._shows_each_loss = is_language_model, shows_each_loss
         self._shown: dict[str, float] = {}
         self._speed: float | None = None
-        self._row_seconds, self._row_tokens = watch.training_seconds, 0
+        self._row_seconds, self._row_tokens = 0.0, 0
         self.log = TrainingLog(None)
 
     def open(self, folder: Path | None, rows: Sequence[Row], tokens: int, tensorboard: bool) -> None:
-        """Open the log with the rows of the sessions before and `tokens` seen in them."""
-        self._row_tokens = tokens
+        """Open the log with the rows of the sessions before and `tokens` seen in them, whose seconds the watch has."""
+        self._row_seconds, self._row_tokens = self._watch.training_seconds, tokens
         is_first = self._world.is_first
         self.log = TrainingLog(folder if is_first else None, rows, tensorboard and is_first)
 
