@@ -16,12 +16,12 @@ from typing import Any
 
 from ulmkit.config import to_dict
 from ulmkit.errors import ConfigError, FolderError
-from ulmkit.files import read_json, write_json
+from ulmkit.files import TRAINING_LOG, read_json, write_json
 from ulmkit.hub import load_language_model, save_language_model
 from ulmkit.model.awd_lstm import AWDLSTMConfig
 from ulmkit.pipeline import LanguageModelRecipe, RunOptions, finetune, pretrain
 from ulmkit.text import EncodedCorpus
-from ulmkit.training import CSV_NAME, Budget, latest_checkpoint
+from ulmkit.training import Budget, latest_checkpoint
 
 SETTINGS_FILE = "run.json"
 
@@ -103,7 +103,7 @@ def read_curve(out: str | os.PathLike[str]) -> list[dict[str, Any]]:
         raise FolderError(f"{folder}: holds runs of several models; give one of the folders in it")
     found, minutes, tokens = [], 0.0, 0
     for stage in settings["stages"]:
-        logs = [place / CSV_NAME for place in (folder / stage, _training_folder(folder, stage))]
+        logs = [place / TRAINING_LOG for place in (folder / stage, _training_folder(folder, stage))]
         log = next((path for path in logs if path.is_file()), None)
         if log is None:
             break

@@ -1,17 +1,22 @@
-"""Writing that is whole or not at all, checksums, and JSON."""
+"""Writing that is whole or not at all, checksums, JSON and CSV."""
 
+import csv
 import errno
 import hashlib
+import io
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
 from ulmkit.errors import FolderError
+
+TRAINING_LOG = "training_log.csv"
+"""The table of a training, in the folder of its run and in the model's."""
 
 _READ_BYTES = 1 << 20
 _NOT_WRITABLE = (
@@ -220,3 +225,15 @@ def read_json(path: str | os.PathLike[str]) -> Any:
         raise FolderError(f"{path}: no such file; is the folder complete?") from error
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise FolderError(f"{path}: not valid JSON ({error}); the file is truncated or was altered") from error
+
+
+def csv_lines(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
+    """Rows as lines of CSV, the header left to the caller.
+
+    A value that is None or missing is an empty cell; of a list the items have a space between them.
+    """
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    for row in rows:
+        writer.writerow({name: " ".join(map(str, v)) if isinstance(v, list) else v for name, v in row.items()})
+    return text.getvalue()

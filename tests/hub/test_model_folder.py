@@ -180,9 +180,9 @@ def test_a_plain_model_is_described_as_before_there_were_others(lm_folder):
 
 
 def test_the_training_log(tmp_path):
-    rows = [{"step": 1, "loss": 2.5}, {"step": 2, "loss": 2.0, "valid": 3}]
+    rows = [{"step": 1, "rates": [0.1, 0.2]}, {"step": 2, "rates": [0.1, 0.2], "valid": 3, "loss": None}]
     folder = save_language_model(tmp_path / "a", language_model(), WORDS, WhitespaceTokenizer(), {}, log=rows)
-    assert (folder / "training_log.csv").read_text() == "step,loss,valid\n1,2.5,\n2,2.0,3\n"
+    assert (folder / "training_log.csv").read_text() == "step,rates,valid,loss\n1,0.1 0.2,,\n2,0.1 0.2,3,\n"
     load_language_model(folder)
 
 

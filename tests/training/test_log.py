@@ -7,14 +7,15 @@ import pytest
 import torch
 
 from ulmkit.errors import MissingPackageError
-from ulmkit.training import CSV_NAME, JSONL_NAME, StepResult
+from ulmkit.files import TRAINING_LOG
+from ulmkit.training import JSONL_NAME, StepResult
 from ulmkit.training.log import TrainingLog
 from ulmkit.training.meter import Meter
 
 
 def read(folder):
     rows = [json.loads(line) for line in (folder / JSONL_NAME).read_text().splitlines()]
-    with open(folder / CSV_NAME, newline="") as file:
+    with open(folder / TRAINING_LOG, newline="") as file:
         return rows, list(csv.DictReader(file))
 
 

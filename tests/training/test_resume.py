@@ -8,8 +8,8 @@ from toy_task import ToyTask
 
 import ulmkit.training.run as run_module
 from ulmkit.errors import ConfigError, FolderError
+from ulmkit.files import TRAINING_LOG
 from ulmkit.training import (
-    CSV_NAME,
     JSONL_NAME,
     Budget,
     OptimizerConfig,
@@ -78,7 +78,7 @@ def test_20_steps_equal_10_and_10(tmp_path, optimizer, schedule):
     assert (result.steps, result.tokens, result.best_value) == (20, expected.tokens, expected.best_value)
     lines = (tmp_path / "parts" / JSONL_NAME).read_text().splitlines()
     assert comparable(map(json.loads, lines)) == comparable(expected.history)
-    assert len((tmp_path / "parts" / CSV_NAME).read_text().splitlines()) == 1 + len(expected.history)
+    assert len((tmp_path / "parts" / TRAINING_LOG).read_text().splitlines()) == 1 + len(expected.history)
 
 
 @pytest.mark.parametrize(("worse_from", "window", "trigger"), [(6, 0, 6), (6, 1, 9), (12, 0, 12), (12, 1, 12)])

@@ -7,11 +7,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ulmkit.errors import FolderError
-from ulmkit.files import check_writable
-from ulmkit.training import CSV_NAME, JSONL_NAME, latest_checkpoint
+from ulmkit.files import TRAINING_LOG, check_writable
+from ulmkit.training import JSONL_NAME, latest_checkpoint
 from ulmkit.training.monitor import BEST_NAME
 
-_NAMES = "|".join([r"checkpoint-\d{8,}", "tensorboard", *map(re.escape, (CSV_NAME, JSONL_NAME, BEST_NAME))])
+_NAMES = "|".join([r"checkpoint-\d{8,}", "tensorboard", *map(re.escape, (TRAINING_LOG, JSONL_NAME, BEST_NAME))])
 _OF_A_RUN = re.compile(rf"({_NAMES})|\.({_NAMES})\..+")  # the second: half-written when the process was killed
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from ulmkit.config import check_positive
 from ulmkit.errors import DataError
 
-_NORMAL_975 = 1.959963984540054  # 97.5% point of the standard normal: a 95% interval has 2.5% on either side
+NORMAL_975 = 1.959963984540054  # 97.5% point of the standard normal: a 95% interval has 2.5% on either side
 SMALLEST_PROBABILITY = 1e-15
 """What a probability below it counts as in a log-likelihood, which would be infinite."""
 
@@ -43,6 +43,11 @@ class GroupError:
     interval: tuple[float, float]
 
 
+def exp_or_inf(value: float) -> float:
+    """exp(value), infinite past the range of float64, where math.exp raises."""
+    return math.exp(value) if value < 709.0 else math.inf
+
+
 def json_safe(value: Any) -> Any:
     """A report, or a figure of one, as JSON values: dataclasses become objects, NaN and infinity become None."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -56,7 +61,7 @@ def json_safe(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def wilson_interval(successes: int, trials: int, z: float = _NORMAL_975) -> tuple[float, float]:
+def wilson_interval(successes: int, trials: int, z: float = NORMAL_975) -> tuple[float, float]:
     """Score interval of a proportion.
 
     (p + z^2/2n -+ z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n)

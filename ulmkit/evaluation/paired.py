@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 
 from ulmkit.errors import DataError
-from ulmkit.evaluation.figures import json_safe, text_table
+from ulmkit.evaluation.figures import NORMAL_975, json_safe, text_table
 
-_NORMAL_975 = 1.959963984540054
 _LEVEL = 0.05
 _RESAMPLES = 9_999
 _MANY = 1_000
@@ -76,7 +75,7 @@ def compare_paired(before: np.ndarray, after: np.ndarray, measure: str, *, bound
     added = 1.0 if bounded else 0.0  # sum of squares of two documents, half of each better or worse
     n = len(d) + 2.0 * added
     center = float(d.sum()) / n
-    half_width = _NORMAL_975 * math.sqrt(max(0.0, (float(d @ d) + added) / n - center**2) / n)
+    half_width = NORMAL_975 * math.sqrt(max(0.0, (float(d @ d) + added) / n - center**2) / n)
     return PairedComparison(
         measure=measure,
         documents=len(d),

@@ -13,7 +13,7 @@ import torch
 
 from ulmkit.config import check_not_negative, check_positive
 from ulmkit.errors import ConfigError, DataError
-from ulmkit.evaluation.figures import json_safe, text_table
+from ulmkit.evaluation.figures import exp_or_inf, json_safe, text_table
 from ulmkit.evaluation.modes import evaluating
 from ulmkit.evaluation.streams import Progress, TokenSource, check_context, read_rows, token_source
 from ulmkit.model.language_model import AWDLSTMLanguageModel
@@ -47,12 +47,12 @@ class Perplexity:
     @property
     def perplexity(self) -> float:
         """exp(nll / denominator); infinite past the range of float64."""
-        return _exp(self.mean_nll)
+        return exp_or_inf(self.mean_nll)
 
     @property
     def perplexity_per_word(self) -> float | None:
         """exp(nll / words): comparable between tokenizers, if no token is unknown to either. None without `words`."""
-        return None if not self.words else _exp(self.nll / self.words)
+        return None if not self.words else exp_or_inf(self.nll / self.words)
 
     @property
     def bits_per_character(self) -> float | None:
@@ -200,7 +200,3 @@ def _rows_nll(
             if progress is not None:
                 progress(step + width, steps)
     return float(total)
-
-
-def _exp(value: float) -> float:
-    return math.exp(value) if value < 709.0 else math.inf

@@ -1,6 +1,5 @@
 """Log-probability and perplexity of each of many documents."""
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +9,7 @@ import torch
 
 from ulmkit.config import check_positive
 from ulmkit.errors import ConfigError, DataError
-from ulmkit.evaluation.figures import json_safe
+from ulmkit.evaluation.figures import exp_or_inf, json_safe
 from ulmkit.evaluation.modes import evaluating
 from ulmkit.model.awd_lstm import Prepared, State
 from ulmkit.model.language_model import AWDLSTMLanguageModel
@@ -36,8 +35,7 @@ class DocumentScore:
         """exp(-log_probability / tokens), None if no token was predicted."""
         if not self.tokens:
             return None
-        nats = -self.log_probability / self.tokens
-        return math.exp(nats) if nats < 709.0 else math.inf
+        return exp_or_inf(-self.log_probability / self.tokens)
 
     def to_dict(self) -> dict[str, Any]:
         """The figures as a JSON object; None where undefined."""

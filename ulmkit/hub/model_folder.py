@@ -10,7 +10,6 @@
 A language model and a classifier look alike. A pair (see `ulmkit.hub.pair`) holds two such folders.
 """
 
-import csv
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +21,7 @@ from torch import nn
 
 from ulmkit.config import check_choice, to_dict
 from ulmkit.errors import DataError, FolderError
-from ulmkit.files import atomic_folder, atomic_write
+from ulmkit.files import TRAINING_LOG, atomic_folder, atomic_write, csv_lines
 from ulmkit.hub.facts import check_facts, package_versions
 from ulmkit.hub.folder_config import (
     CONFIG_FILE,
@@ -47,7 +46,6 @@ from ulmkit.text.vocabulary import Vocabulary
 
 VOCABULARY_FILE = "vocabulary.json"
 TOKENIZER_FOLDER = "tokenizer"
-LOG_FILE = "training_log.csv"
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -152,7 +150,7 @@ def _save(
         (temporary / TOKENIZER_FOLDER).mkdir()
         tokenizer.save(temporary / TOKENIZER_FOLDER)
         if parts.history:
-            _write_log(temporary / LOG_FILE, parts.history)
+            _write_log(temporary / TRAINING_LOG, parts.history)
         config["files"] = list_files(temporary)
         with atomic_write(temporary / CARD_FILE) as file:
             file.write(model_card(Path(folder).name, config))
@@ -163,9 +161,7 @@ def _save(
 def _write_log(path: Path, rows: Sequence[Row]) -> None:
     columns = list(dict.fromkeys(name for row in rows for name in row))
     with atomic_write(path) as file:
-        writer = csv.DictWriter(file, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+        file.write(",".join(columns) + "\n" + csv_lines(rows, columns))
 
 
 def _read_checked(folder: Path, kind: str) -> dict[str, Any]:

@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from ulmkit.errors import DataError
 from ulmkit.model.classifier import AWDLSTMClassifier
+from ulmkit.text.batches import padded
 from ulmkit.text.token_stream import reverse_document
 
 _BATCH_TOKENS = 32_768
@@ -46,7 +46,8 @@ def predict_outputs(
     with torch.no_grad():
         prepared = model.encoder.prepare(1)
         for rows in _batches(lengths):
-            ids, batch_lengths = _padded([documents[row] for row in rows])
+            ids = torch.from_numpy(padded([documents[row] for row in rows]))
+            batch_lengths = torch.from_numpy(lengths[rows])
             starts = None if boundaries is None else torch.tensor([int(boundaries[row]) for row in rows], device=device)
             outputs = model(ids.to(device), batch_lengths, starts, prepared)
             predictions = model.head.predict(outputs.float()).cpu().numpy()
@@ -99,12 +100,3 @@ def _batches(lengths: np.ndarray) -> list[np.ndarray]:
         batches.append(order[start:stop])
         start = stop
     return batches
-
-
-def _padded(documents: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
-    """ids (T, B) int64, zero after each document, and lengths (B,)."""
-    lengths = torch.tensor([len(document) for document in documents])
-    ids = np.zeros((max(1, int(lengths.max())), len(documents)), dtype=np.int64)
-    for at, document in enumerate(documents):
-        ids[: len(document), at] = document
-    return torch.from_numpy(ids), lengths

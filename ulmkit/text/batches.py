@@ -239,10 +239,10 @@ def make_classifier_batch(corpus: EncodedCorpus, rows: np.ndarray, reverse: bool
         labels = [corpus.token_labels(row) for row in rows]
         if reverse:  # turned with their tokens: xxbos, which stays, carries none
             labels = [_reverse_labels(*pair, bos_id) for pair in zip(labels, documents, strict=True)]
-        targets = torch.from_numpy(_padded(labels, -1))
+        targets = torch.from_numpy(padded(labels, -1))
     elif corpus.task != "none":
         targets = torch.from_numpy(corpus.labels(rows))
-    ids = torch.from_numpy(_padded(documents, pad_id or 0))
+    ids = torch.from_numpy(padded(documents, pad_id or 0))
     return ClassifierBatch(ids, torch.from_numpy(lengths), targets, boundaries, torch.from_numpy(rows))
 
 
@@ -251,8 +251,8 @@ def _reverse_labels(labels: np.ndarray, document: np.ndarray, bos_id: int | None
     return np.concatenate((labels[:1], labels[:0:-1])) if keeps_first else labels[::-1]
 
 
-def _padded(documents: Sequence[np.ndarray], fill: int) -> np.ndarray:
-    """(T, B) int64, a document a column."""
+def padded(documents: Sequence[np.ndarray], fill: int = 0) -> np.ndarray:
+    """Documents side by side, `fill` after the shorter ones. Returns: (T, B) int64."""
     padded = np.full((max(1, *map(len, documents)), len(documents)), fill, dtype=np.int64)
     for at, document in enumerate(documents):
         padded[: len(document), at] = document

@@ -4,7 +4,7 @@ from ulmkit.training.budget import Budget
 from ulmkit.training.checkpoint import Checkpoint, latest_checkpoint, load_checkpoint, save_checkpoint
 from ulmkit.training.distributed import World, is_first_process, join_world, joined_world, leave_world
 from ulmkit.training.interrupt import TrainingInterrupted
-from ulmkit.training.log import CSV_NAME, JSONL_NAME
+from ulmkit.training.log import JSONL_NAME
 from ulmkit.training.lr_find import RateSearch, lr_find
 from ulmkit.training.memory import keep_freed_memory
 from ulmkit.training.monitor import load_model_weights
@@ -18,7 +18,6 @@ from ulmkit.training.trainer_config import TrainerConfig
 from ulmkit.training.unfreezing import Phase, chain_thaw, full, gradual_unfreezing, last
 
 __all__ = [
-    "CSV_NAME",
     "JSONL_NAME",
     "Budget",
     "Checkpoint",

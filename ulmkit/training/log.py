@@ -1,7 +1,5 @@
 """The training log: a row for every so many steps and for every validation, as CSV, JSON lines and TensorBoard."""
 
-import csv
-import io
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -9,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ulmkit.errors import MissingPackageError
-from ulmkit.files import atomic_write
+from ulmkit.files import TRAINING_LOG, atomic_write, csv_lines
 
-CSV_NAME = "training_log.csv"
 JSONL_NAME = "training_log.jsonl"
 
 Row = dict[str, Any]
@@ -49,8 +46,8 @@ class TrainingLog:
             with open(self._folder / JSONL_NAME, "a", encoding="utf-8") as file:
                 file.write(json.dumps(kept, allow_nan=False) + "\n")
             if set(kept) <= set(self._columns):
-                with open(self._folder / CSV_NAME, "a", encoding="utf-8", newline="") as file:
-                    file.write(self._csv_lines([kept]))
+                with open(self._folder / TRAINING_LOG, "a", encoding="utf-8", newline="") as file:
+                    file.write(csv_lines([kept], self._columns))
             else:
                 self._rewrite_csv()
         if self._board is not None:
@@ -70,28 +67,15 @@ class TrainingLog:
         assert self._folder is not None
         for row in self.rows:
             self._columns += [key for key in row if key not in self._columns]
-        with atomic_write(self._folder / CSV_NAME) as file:
+        with atomic_write(self._folder / TRAINING_LOG) as file:
             if self._columns:
-                file.write(",".join(self._columns) + "\n" + self._csv_lines(self.rows))
-
-    def _csv_lines(self, rows: Sequence[Row]) -> str:
-        text = io.StringIO()
-        writer = csv.DictWriter(text, self._columns, restval="", lineterminator="\n")
-        for row in rows:
-            writer.writerow({key: _cell(value) for key, value in row.items()})
-        return text.getvalue()
+                file.write(",".join(self._columns) + "\n" + csv_lines(self.rows, self._columns))
 
 
 def _finite(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return [_finite(item) for item in value] if isinstance(value, list | tuple) else value
-
-
-def _cell(value: Any) -> Any:
-    if value is None:
-        return ""
-    return " ".join(str(item) for item in value) if isinstance(value, list) else value
 
 
 def _summary_writer(folder: Path) -> Any:
