@@ -172,6 +172,7 @@ def test_clean_and_transductive() -> None:
         (lambda: _pretrain(["only one"]), "split by random: expected at least 2 documents to divide, got 1; .*lines"),
         (lambda: _pretrain(["a b c d e f"] * 9, data_options=replace(tiny.WORDS, split_by="given")),
          "validation: expected a split 'valid' to watch, got train"),
+        (lambda: _pretrain(direction="Backward"), "direction: got 'Backward'; did you mean 'backward'"),
         (lambda: _pretrain(splits=("valid",)), "validation: expected a split 'valid' to watch.* of which valid is"),
         (lambda: _pretrain(splits=("extra",)), "splits: expected one of extra to learn from, got train, valid"),
         (lambda: _train(task="none"), "task: got 'none'; there are: single, multi, number, tokens, pair"),

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from ulmkit.config import check_choice
 from ulmkit.errors import DataError
 from ulmkit.evaluation import Perplexity, approximate_perplexity, first_context
 from ulmkit.files import fingerprint
 from ulmkit.hub import LanguageModelParts
-from ulmkit.hub.folder_config import Direction
+from ulmkit.hub.folder_config import DIRECTIONS, Direction
 from ulmkit.model.awd_lstm import AWDLSTMConfig
 from ulmkit.model.initialization import draw_input_weights
 from ulmkit.model.language_model import AWDLSTMLanguageModel
@@ -60,8 +61,9 @@ def pretrain(
         splits: what to learn from, of those the data has; a held-out one makes the model transductive.
         progress: told how many documents are prepared.
     Raises: DataError if there is too little text; TrainingError if the loss is not finite; ConfigError if the recipe's
-        batch cannot be divided over the processes of `run`.
+        batch cannot be divided over the processes of `run`, or the direction is neither "forward" nor "backward".
     """
+    check_choice("direction", direction, DIRECTIONS)
     run = run or RunOptions()
     run.world.check_divides(recipe.batch_size)
     corpus = prepare_once(run.world, data, data_options, progress=progress)
