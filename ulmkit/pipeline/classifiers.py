@@ -212,14 +212,14 @@ def _head_config(corpus: EncodedCorpus, rows: np.ndarray, recipe: ClassifierReci
 
 def _balanced(corpus: EncodedCorpus, rows: np.ndarray) -> dict[str, Any]:
     """Weights inverse to the frequencies of the classes; of several labels, of a label's positives against the rest."""
+    if corpus.task not in ("single", "pair", "multi"):
+        raise ConfigError(f"class_weights: 'balanced' is for one label or several a document, got task {corpus.task!r}")
     labels = corpus.labels(rows)
-    if corpus.task in ("single", "pair"):
+    if corpus.task != "multi":
         counts = np.maximum(np.bincount(labels, minlength=len(corpus.label_names)), 1)
         return {"class_weights": tuple((len(rows) / (len(counts) * counts)).tolist())}
-    if corpus.task == "multi":
-        counts = np.clip(labels.sum(axis=0), 1, len(rows) - 1)
-        return {"positive_weights": tuple(((len(rows) - counts) / counts).tolist())}
-    raise ConfigError(f"class_weights: 'balanced' is for one label or several a document, got task {corpus.task!r}")
+    counts = np.clip(labels.sum(axis=0), 1, len(rows) - 1)
+    return {"positive_weights": tuple(((len(rows) - counts) / counts).tolist())}
 
 
 def predict_rows(
