@@ -11,12 +11,14 @@ from ulmkit.cli.option_groups import MACHINE, READ, Machine, with_groups
 from ulmkit.cli.summary import summarise
 from ulmkit.cli.training_commands import DataArgument, OutOption, Overwrite
 from ulmkit.config import check_choice
+from ulmkit.evaluation import PairedComparison
 from ulmkit.files import check_writable
 from ulmkit.hub import resolve_model
 from ulmkit.pipeline import DataOptions
 
 FORMATS = ("int8",)
 NOTED_DROP = 0.01
+"""Of an accuracy; for numbers, of the mean absolute error before."""
 
 
 @with_groups(data_options=READ, machine=MACHINE)
@@ -38,10 +40,16 @@ def export_command(
     before = _megabytes(resolve_model(classifier))
     found = export_int8(model, out, data, split=part, data_options=data_options, overwrite=overwrite)
     print(found.table() + "\n")
-    if found.interval[0] < -NOTED_DROP:
-        print(f"so few documents do not exclude a drop of {-found.interval[0]:.3f}: compare on more where it matters\n")
+    drop = -found.interval[0]
+    if drop > _noted_drop(found, model.task):
+        print(f"so few documents do not exclude a drop of {drop:.3g}: compare on more where it matters\n")
     sizes = {"megabytes before": before, "megabytes after": _megabytes(Path(out))}
     summarise({"model": out, **sizes}, machine.json_file, {"comparison": found.to_dict()})
+
+
+def _noted_drop(found: PairedComparison, task: str) -> float:
+    """The drop that is worth a word, in the unit of the comparison's measure."""
+    return NOTED_DROP * abs(found.before) if task == "number" else NOTED_DROP
 
 
 def _megabytes(folder: Path) -> float:
