@@ -408,6 +408,31 @@ def test_prepare_for_a_model_takes_its_tokenizer_and_vocabulary(path: Path, tmp_
     assert _json(tmp_path / "prepared.json")["classifier"] == _json(tmp_path / "text.json")["classifier"]
 
 
+def test_prepare_for_a_classifier_takes_its_task_and_labels(path: Path, tmp_path: Path) -> None:
+    one_class = [(text, label, "test") for text, label in tiny.reviews(20, 7000) if label == "pos"]
+    data = tiny.write_csv(tmp_path / "test.csv", one_class, header=("text", "label", "split"))
+    ulmkit("prepare", data, "-o", tmp_path / "corpus", "--model", path / "classifier", "--split-column", "split",
+           "--split-by", "given")  # fmt: skip
+    corpus = EncodedCorpus.open(tmp_path / "corpus")
+    assert (corpus.task, corpus.label_names) == ("single", ("neg", "pos"))
+    ulmkit("evaluate", path / "classifier", tmp_path / "corpus", "--json", tmp_path / "e.json")
+    assert _json(tmp_path / "e.json")["classifier"]["documents"] == 10
+    ulmkit("prepare", data, "-o", tmp_path / "unlabelled", "--model", path / "classifier", "--task", "none")
+    assert EncodedCorpus.open(tmp_path / "unlabelled").task == "none"
+
+
+def test_numbers_are_judged_on_a_test_part_alone(tmp_path: Path) -> None:
+    data = tiny.write_csv(tmp_path / "number.csv", [(f"n {n % 7}", n % 7) for n in range(40)])
+    ulmkit("train", "none", data, "-o", tmp_path / "c", *CLASSIFY, "--steps", 2, "--task", "number", "--tokenizer",
+           "bytes", "--embedding-size", 16, "--hidden-size", 16, "--layers", 1, "--no-baselines")  # fmt: skip
+    other = tiny.write_csv(tmp_path / "o.csv", [("n 1", 1, "test"), ("n 2", 2, "test")], ("text", "label", "split"))
+    options = ("--split-column", "split", "--split-by", "given")
+    ulmkit("evaluate", tmp_path / "c", other, *options, "--json", tmp_path / "e.json")
+    assert _json(tmp_path / "e.json")["classifier"]["documents"] == 2
+    ulmkit("prepare", other, "-o", tmp_path / "corpus", "--model", tmp_path / "c", *options)
+    assert EncodedCorpus.open(tmp_path / "corpus").task == "number"
+
+
 def test_pretrain_with_a_mixture_of_softmaxes(path: Path, tmp_path: Path) -> None:
     options = ("--softmax-experts", 3, "--latent-dropout", 0.2, "--last-hidden-size", 24)
     ulmkit("pretrain", path / "corpus", "-o", tmp_path / "lm", *SMALL, "--steps", 4, *options)

@@ -194,7 +194,7 @@ class TextClassifier:
                 task=self.task,
                 tokenizer=parts.tokenizer,
                 vocabulary=parts.vocabulary,
-                label_names=parts.label_names or None,
+                label_names=parts.label_names,
             )
             rows = corpus.rows(split, labelled=True)
             if not len(rows):

@@ -100,7 +100,7 @@ def _evaluate_classifier(
         task=classifier.task,
         tokenizer=classifier.parts.tokenizer,
         vocabulary=classifier.parts.vocabulary,
-        label_names=classifier.labels or None,
+        label_names=classifier.labels,
     )
     report = classifier.evaluate(
         corpus if classifier.backward is None else data, split=split, by=by, data_options=data_options

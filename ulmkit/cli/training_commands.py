@@ -33,7 +33,7 @@ from ulmkit.cli.summary import summarise
 from ulmkit.config import check_choice
 from ulmkit.errors import ConfigError
 from ulmkit.files import check_writable
-from ulmkit.hub import Pair, load_model, resolve_model
+from ulmkit.hub import ClassifierParts, Pair, load_model, resolve_model
 from ulmkit.model.aligned import count_parameters
 from ulmkit.model.awd_lstm import AWDLSTMConfig
 from ulmkit.pipeline import (
@@ -75,24 +75,33 @@ def prepare_command(
     out: OutOption,
     data_options: DataOptions,
     machine: Machine,
-    task: Annotated[str, typer.Option(help="Labels: none, single, multi, number, tokens or pair.")] = "none",
+    task: Annotated[
+        str | None,
+        typer.Option(
+            help="Labels: none, single, multi, number, tokens or pair; if not given, the task of a classifier named "
+            "by --model, else none. A language model reads a corpus of any task."
+        ),
+    ] = None,
     model: Annotated[
-        str | None, typer.Option(help="A model that is to read it: its tokenizer and vocabulary are taken.")
+        str | None,
+        typer.Option(help="A model that is to read it: its tokenizer, vocabulary and, of a classifier, labels."),
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Turn text into an encoded corpus: tokenized, split, memory-mapped."""
     check_writable(out, overwrite)
-    given: dict[str, Any] = {}
+    given: dict[str, Any] = {"task": task or "none"}
     if model is not None:
         for name, option in TOKENIZE.items():
             if getattr(data_options, name) != option.default:
                 raise ConfigError(f"--{name.replace('_', '-')}: is the model's own; leave it out, or leave out --model")
         loaded = load_model(resolve_model(model))
         member = loaded.forward if isinstance(loaded, Pair) else loaded
-        given = {"tokenizer": member.tokenizer, "vocabulary": member.vocabulary}
+        given |= {"tokenizer": member.tokenizer, "vocabulary": member.vocabulary}
+        if isinstance(member, ClassifierParts) and task in (None, member.model.head.config.kind):
+            given |= {"task": member.model.head.config.kind, "label_names": member.label_names}
     with document_progress() as progress:
-        corpus = prepare(data, data_options, task=task, folder=out, overwrite=overwrite, progress=progress, **given)
+        corpus = prepare(data, data_options, folder=out, overwrite=overwrite, progress=progress, **given)
     figures: dict[str, Any] = {"corpus": out, "vocabulary": len(corpus.vocabulary), "tokenizer": corpus.tokenizer.name}
     for name, split in corpus.facts["splits"].items():
         figures[name] = (

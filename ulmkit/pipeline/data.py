@@ -134,7 +134,7 @@ def prepare(
         data: a corpus or the folder of one, taken as it is; or any form of documents (see `read_documents`).
         task: what its labels are; "none" for language models.
         tokenizer, vocabulary: those of a model that is to read it; None makes them from the data.
-        label_names: the classes of a model that is to be evaluated on it.
+        label_names: the classes of a model that is to be evaluated on it, () for numbers; None: the data's own.
         folder: where to write it; None: the cache (see `default_cache`), where an equal corpus is found again.
     Raises: DataError if a given corpus does not fit the model or the task, or the documents cannot be read;
         ConfigError if it was prepared with another split or tokenizer than the options ask for; FolderError if a

@@ -81,7 +81,7 @@ def build_corpus(
         max_vocab, min_freq: for a vocabulary that is built, special tokens included; None: see choose_vocabulary.
         split_policy: how validation documents are chosen; None: as the documents say.
         task: what labels are, one of TASKS; "none" drops them.
-        label_names: the classes of a model there is; None: those of the train split.
+        label_names: the classes of a model there is, () for numbers; None: those of the train split.
         workers: processes; None: one a processor. The corpus does not depend on it.
         progress: called with the number of documents done.
         count_near_duplicates: look in each held-out split for documents that have a like in the training text, those
@@ -126,7 +126,7 @@ def cached_corpus(
     if isinstance(documents, Iterator):
         raise ConfigError("documents: expected a list or a DocumentSource, which can be read twice, got an iterator")
     policy = options.get("split_policy") or SplitPolicy()
-    described = {**options, "split_policy": asdict(policy), "label_names": list(options.get("label_names") or [])}
+    described = {**options, "split_policy": asdict(policy)}
     known = None if vocabulary is None else vocabulary.fingerprint
     text = [_sources(documents), fingerprint_documents(documents)]
     name = fingerprint(FORMAT_VERSION, RULES_VERSION, text, tokenizer.fingerprint, known, described)
