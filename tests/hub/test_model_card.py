@@ -64,9 +64,24 @@ def test_a_full_card():
     assert "TextClassifier.load" in section(card, "Use")
 
 
-def test_a_card_of_mixed_splits_says_so():
-    card = model_card("mine", {**CONFIG, "facts": {"splits": {"policy": "group", "kind": "mixed"}}})
-    assert "Mixed splits" in section(card, "Limits")
+@pytest.mark.parametrize(
+    ("kind", "limit"),
+    [
+        ("mixed", "Mixed splits: a language model that this one started from"),
+        ("other data", "Other data: a language model that this one started from"),
+        ("unknown", "Splits not compared: what a language model that this one started from"),
+    ],
+)
+def test_a_card_of_splits_not_known_to_be_clean_says_so(kind, limit):
+    card = model_card("mine", {**CONFIG, "facts": {"splits": {"policy": "group", "kind": kind}}})
+    assert limit in section(card, "Limits")
+
+
+def test_the_data_of_the_model_started_from_is_readable():
+    rows = [{"name": "wiki", "split": "train", "documents": 12_000}, {"name": "wiki", "split": "valid"}]
+    card = model_card("mine", {**CONFIG, "facts": {"base": {"stage": "pretraining", "data": rows}}})
+    row = "| base, data | name wiki split train documents 12,000, name wiki split valid |"
+    assert row in section(card, "Training")
 
 
 @pytest.mark.parametrize("kind", ["language_model", "classifier"])

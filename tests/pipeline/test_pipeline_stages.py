@@ -1,5 +1,7 @@
 """Pretraining, fine-tuning and classification as functions."""
 
+import io
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -35,6 +37,7 @@ from ulmkit.pipeline import (
 from ulmkit.pipeline.data import DataOptions
 from ulmkit.text import Document
 from ulmkit.training import Budget, Schedule
+from ulmkit.training.progress import LineProgress
 
 STEPS = Budget(steps=4)
 
@@ -151,14 +154,15 @@ def test_clean_and_transductive() -> None:
         Document(text, label, split=("train", "valid", "test")[number % 3])
         for number, (text, label) in enumerate(tiny.reviews())
     ]
-    clean = _finetune(data)
+    base = _pretrain(data)
+    clean = _finetune(data, base)
     assert clean.facts["splits"]["kind"] == "clean"
     assert {row["split"]: row["use"] for row in clean.facts["data"]} == {
         "train": "training",
         "valid": "held out",
         "test": "held out",
     }
-    tuned = _finetune(data, splits=("train", "unsupervised", "test"))
+    tuned = _finetune(data, base, splits=("train", "unsupervised", "test"))
     assert tuned.facts["splits"]["kind"] == "transductive"
     assert {row["split"]: row["use"] for row in tuned.facts["data"]}["test"] == "training"
     assert _train(data, language_model=clean).facts["splits"]["kind"] == "clean"
@@ -223,11 +227,73 @@ def test_large_numbers_are_learnt() -> None:
     assert trained.facts["figures"]["validation"]["rmse"] < 1.5e4
 
 
+def _kind(parts: LanguageModelParts | ClassifierParts) -> str:
+    return parts.facts["splits"]["kind"]
+
+
+def test_a_split_is_clean_by_what_was_held_out_not_by_names_and_policies(tmp_path: Path) -> None:
+    ratings = [(text, str(number % 5)) for number, (text, _) in enumerate(tiny.reviews())]
+    path = tiny.write_csv(tmp_path / "a.csv", ratings)
+    base = _pretrain(path)
+    tuned = _finetune(path, base)
+    assert (_kind(base), _kind(tuned), _kind(_train(path, language_model=tuned))) == ("clean", "clean", "clean")
+    assert _kind(_train(path, language_model=tuned, task="number")) == "mixed"
+    as_numbers = replace(tiny.WORDS, label_task="number")
+    again = _finetune(path, tuned, data_options=as_numbers)
+    assert _kind(again) == "mixed"
+    assert _kind(_train(path, language_model=again, task="number")) == "mixed"  # the first two held out others
+    only = _finetune(path, _pretrain(path, data_options=as_numbers), data_options=as_numbers)
+    assert _kind(_train(path, language_model=only, task="number")) == "clean"
+
+
+def test_other_data_of_the_same_name_is_other_data(tmp_path: Path) -> None:
+    folders = [tmp_path / "one", tmp_path / "two"]
+    for folder, first in zip(folders, (0, 500), strict=True):
+        folder.mkdir()
+        tiny.write_csv(folder / "data.csv", tiny.reviews(120, first))
+    tuned = _finetune(folders[0] / "data.csv", _pretrain(folders[0] / "data.csv"))
+    assert _kind(_train(folders[1] / "data.csv", language_model=tuned)) == "other data"
+    shutil.copy(folders[0] / "data.csv", tmp_path / "renamed.csv")
+    assert _kind(_train(tmp_path / "renamed.csv", language_model=tuned)) == "clean"
+
+
+def test_a_test_split_that_the_language_model_never_saw_is_clean_beside_more_training_text() -> None:
+    data = [
+        Document(text, label, split=("train", "valid", "test", "unsupervised")[number // 30])
+        for number, (text, label) in enumerate(tiny.reviews())
+    ]
+    labelled = [document for document in data if document.split != "unsupervised"]
+    assert _kind(_train(data, language_model=_pretrain(data))) == "clean"
+    assert _kind(_train(labelled, language_model=_pretrain(data))) == "clean"
+    assert _kind(_train(data, language_model=_pretrain(labelled))) == "clean"
+
+
+def test_a_language_model_that_does_not_say_what_it_learnt_from(tmp_path: Path) -> None:
+    base = _pretrain()
+    older = [{name: value for name, value in row.items() if name != "digest"} for row in base.facts["data"]]
+    for facts in ({}, {**base.facts, "data": older}, {**base.facts, "stage": "fine-tuning"}):
+        assert _kind(_train(language_model=replace(base, facts=facts))) == "unknown"
+    mixed = {**base.facts, "data": older, "splits": {"kind": "mixed"}}
+    assert _kind(_train(language_model=replace(base, facts=mixed))) == "mixed"
+    assert _kind(_train(language_model=None, sizes=tiny.SIZES)) == "clean"
+
+
+def test_mixed_splits_are_told_before_the_training() -> None:
+    ratings = [(text, str(number % 5)) for number, (text, _) in enumerate(tiny.reviews())]
+    base, stream = _pretrain(ratings), io.StringIO()
+    run = replace(tiny.RUN, progress=LineProgress(stream))
+    _train([(text, float(label)) for text, label in ratings], language_model=base, task="number", run=run)
+    assert stream.getvalue().startswith("mixed splits: the language model learnt from documents given in Python under")
+    stream.truncate(0)
+    _train(ratings, language_model=base, run=run)
+    assert "mixed" not in stream.getvalue()
+
+
 def test_data_that_was_split_otherwise_for_the_language_model(tmp_path: Path) -> None:
     rows = [(text, label, f"author {number % 4}") for number, (text, label) in enumerate(tiny.reviews())]
     path = tiny.write_csv(tmp_path / "a.csv", rows, header=("text", "label", "author"))
     by_author = replace(tiny.WORDS, split_by="group", group_column="author", valid_fraction=0.25)
-    tuned = {"random": _finetune(path), "group": _finetune(path, data_options=by_author)}
+    tuned = {"random": _pretrain(path), "group": _pretrain(path, data_options=by_author)}
     kinds = {
         name: _train(path, language_model=base, data_options=by_author).facts["splits"]["kind"]
         for name, base in tuned.items()
@@ -342,7 +408,7 @@ def test_how_validation_was_chosen_is_in_the_model_card(tmp_path: Path) -> None:
     for policy in ("group", "time"):
         parts = _train(data, data_options=replace(tiny.WORDS, split_by=policy, valid_fraction=0.25))
         splits = parts.facts["splits"]
-        assert (splits["policy"], splits["valid_fraction"], splits["kind"]) == (policy, 0.25, "clean")
+        assert (splits["policy"], splits["valid_fraction"], splits["kind"]) == (policy, 0.25, "other data")
         assert splits["near_duplicates"]["valid"]["train"]["documents"] == 30
         TextClassifier(parts).save(tmp_path / policy)
         card = (tmp_path / policy / "README.md").read_text()

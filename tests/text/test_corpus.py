@@ -13,6 +13,7 @@ from ulmkit.text.corpus import EncodedCorpus
 from ulmkit.text.corpus_builder import cached_corpus
 from ulmkit.text.corpus_chunks import tokenize_words
 from ulmkit.text.corpus_vocabulary import choose_vocabulary
+from ulmkit.text.digests import joined_digest, text_digest
 from ulmkit.text.document import Document
 from ulmkit.text.documents import DocumentSource
 from ulmkit.text.plain_tokenizers import ByteTokenizer
@@ -46,7 +47,7 @@ def test_corpus_of_words(tmp_path):
     assert corpus.rows().tolist() == [0, 1, 2, 3]
     assert corpus.facts["splits"]["valid"] == {
         "documents": 1, "labelled": 0, "words": 2, "characters": 7, "tokens": 3, "unknown_tokens": 1,
-        "unknown_rate": 1 / 3,
+        "unknown_rate": 1 / 3, "digest": joined_digest([text_digest(Document("the dog"))]),
     }  # fmt: skip
     assert corpus.facts["dtypes"] == {"tokens": "uint8"}
     assert len(corpus) == 4
@@ -237,7 +238,7 @@ def test_a_corpus_in_one_document_is_not_compared(tmp_path, monkeypatch):
 
 def test_memory_of_a_document_is_a_small_multiple_of_its_size(tmp_path, monkeypatch):
     monkeypatch.setattr("ulmkit.text.corpus_builder._MAX_COMPARED_TOKENS", 1000)
-    monkeypatch.setattr("ulmkit.text.corpus_builder._DIGEST_CHARACTERS", 1 << 14)
+    monkeypatch.setattr("ulmkit.text.digests._PIECE_CHARACTERS", 1 << 14)
     monkeypatch.setattr("ulmkit.text.corpus_chunks.PIECE_CHARACTERS", 1 << 14)
     monkeypatch.setattr("ulmkit.text.corpus_spool._BLOCK_TOKENS", 1 << 12)
     documents = [

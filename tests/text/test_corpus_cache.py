@@ -4,7 +4,8 @@ import pytest
 from corpora import WORDS, labelled
 
 from ulmkit.errors import ConfigError
-from ulmkit.text.corpus_builder import cached_corpus, fingerprint_documents
+from ulmkit.text.corpus_builder import cached_corpus
+from ulmkit.text.digests import fingerprint_documents, joined_digest, text_digest
 from ulmkit.text.document import Document
 from ulmkit.text.plain_tokenizers import ByteTokenizer
 from ulmkit.text.splits import SplitPolicy
@@ -68,6 +69,18 @@ def test_cache_needs_documents_that_can_be_read_twice(tmp_path):
     ids=str,
 )
 def test_fingerprint_covers_all_of_a_document(change, monkeypatch):
-    monkeypatch.setattr("ulmkit.text.corpus_builder._DIGEST_CHARACTERS", 4)
+    monkeypatch.setattr("ulmkit.text.digests._PIECE_CHARACTERS", 4)
     known = {"text": "x", "label": "a"}
     assert fingerprint_documents([Document(**known)]) != fingerprint_documents([Document(**{**known, **change})])
+
+
+def test_the_digest_of_texts_knows_their_fields_and_not_their_order(monkeypatch):
+    monkeypatch.setattr("ulmkit.text.digests._PIECE_CHARACTERS", 4)
+    texts = ("x", "y", "", ("x",), ("x", ""), ("", "x"), ("xy", "z"), ("x", "yz"), "x" * 10, "x" * 10 + "y", "\ud800")
+    digests = [text_digest(Document(text)) for text in texts]
+    assert len(set(digests)) == len(texts)
+    assert text_digest(Document("x", "label", group="g", split="test")) == digests[0]
+    assert joined_digest(digests) == joined_digest(reversed(digests)) != joined_digest(digests[1:])
+    halves = (joined_digest(digests[:4]), joined_digest(digests[4:]))
+    assert joined_digest(int(half, 16) for half in halves) == joined_digest(digests)
+    assert joined_digest([1 << 63, 1 << 63, 5]) == "0000000000000005"

@@ -43,6 +43,8 @@ def test_live_bar(monkeypatch):
     stream = io.StringIO()
     progress = RichProgress(stream)
     progress.close()
+    progress.message("[before] the run")
+    assert stream.getvalue() == "[before] the run\n"
     progress.start()
     progress.update(INFO)
     progress.message("[step] validation")

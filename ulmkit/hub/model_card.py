@@ -6,7 +6,7 @@ It is written from config.json alone. Facts that are not there are named as unkn
     description: str                    one sentence on what the model is for
     license, language: str              for the hub's search
     data: [{"name", "use", "documents", "tokens", ...}]     one row per corpus or split
-    splits: {"policy", "valid_fraction", "kind": "clean" | "mixed" | "transductive", "near_duplicates", ...}
+    splits: {"policy", "valid_fraction", "kind": one of `ulmkit.pipeline.held_out.cleanness`, "near_duplicates", ...}
     figures: {name: number} or {split: {name: number}}
     baselines: the same for other models on the same data
     limits: [str]
@@ -28,6 +28,16 @@ _TASKS = {
     "number": "gives a number to a text",
     "tokens": "gives a label to each word of a text",
     "pair": "gives one label to a pair of texts",
+}
+
+_SPLIT_LIMITS = {
+    "transductive": "Transductive: the text of the evaluated documents, not their labels, was used in training.",
+    "mixed": "Mixed splits: a language model that this one started from learnt from the same data under another split, "
+    "so that it may have read the text, not the labels, of documents held out here.",
+    "other data": "Other data: a language model that this one started from learnt from other data too; whether the "
+    "text of documents held out here is in it is not known.",
+    "unknown": "Splits not compared: what a language model that this one started from learnt from is not recorded; "
+    "whether it read the text of documents held out here is not known.",
 }
 
 _CELL_NAMES = {"lstm": "AWD-LSTM", "qrnn": "AWD-QRNN", "mogrifier": "AWD-LSTM with Mogrifier cells"}
@@ -125,13 +135,8 @@ def _limits(config: Mapping[str, Any]) -> list[str]:
     facts = config["facts"]
     limits = [str(limit) for limit in facts.get("limits", [])]
     kind = facts.get("splits", {}).get("kind")
-    if kind == "transductive":
-        limits.append("Transductive: the text of the evaluated documents, not their labels, was used in training.")
-    if kind == "mixed":
-        limits.append(
-            "Mixed splits: the language model learnt from the same data under another split, so that it may have read "
-            "the text, not the labels, of documents held out here."
-        )
+    if kind in _SPLIT_LIMITS:
+        limits.append(_SPLIT_LIMITS[kind])
     limits.append("The figures hold for text like the data above; on other text measure again before relying on it.")
     if _is_language_model(config):
         limits.append(
@@ -218,6 +223,8 @@ def _value(value: Any) -> str:
         return f"{value:,}" if abs(value) >= 10_000 else str(value)
     if isinstance(value, float):
         return f"{value:.4g}" if abs(value) < 1000 else f"{value:,.1f}"
+    if isinstance(value, Mapping):
+        return " ".join(f"{_words(key)} {_value(item)}" for key, item in value.items())
     if isinstance(value, list | tuple):
         return ", ".join(_value(item) for item in value)
     return str(value)

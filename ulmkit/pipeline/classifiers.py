@@ -29,11 +29,11 @@ from ulmkit.model.heads import IGNORED_LABEL, HeadConfig
 from ulmkit.model.transfer import transfer_encoder
 from ulmkit.pipeline.classifier_task import ClassifierTask
 from ulmkit.pipeline.data import DataOptions, Progress, prepare_once
+from ulmkit.pipeline.held_out import data_facts, tell_of_mixed_splits
 from ulmkit.pipeline.prediction import Outputs, predict_backward, predict_outputs
 from ulmkit.pipeline.recipes import CLASSIFY, ClassifierRecipe
 from ulmkit.pipeline.running import (
     RunOptions,
-    data_facts,
     last_validation,
     place,
     run_stage,
@@ -125,9 +125,11 @@ def train(
         ranks=run.world.size,
     )
     trained = ClassifierTask(model, batches, validate)
-    base_facts = {} if language_model is None else language_model.facts
+    started_from = None if language_model is None else language_model.facts
+    tell_of_mixed_splits(corpus, ["train"], started_from, run)
+    base = fingerprint(started_from or {})
     identity = stage_identity(
-        corpus, config, recipe, run, rows=fingerprint(rows.tolist()), direction=direction, base=fingerprint(base_facts)
+        corpus, config, recipe, run, rows=fingerprint(rows.tolist()), direction=direction, base=base
     )
     with shared_documents(model, run.world.sum_tensor if run.world.size > 1 else None):
         result = run_stage(
@@ -143,8 +145,8 @@ def train(
         "stage": "classification",
         "labelled_documents": len(rows),
         "pretrained": language_model is not None,
-        "base": base_facts.get("figures", {}),
-        **data_facts(corpus, ["train"], base_facts),
+        "base": (started_from or {}).get("figures", {}),
+        **data_facts(corpus, ["train"], started_from),
         "figures": {"validation": {**last_validation(result, run, recipe.patience), "documents": len(held_out)}},
         **training_facts(result, recipe, budget, run),
     }

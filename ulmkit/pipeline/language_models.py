@@ -18,12 +18,12 @@ from ulmkit.model.initialization import draw_input_weights
 from ulmkit.model.language_model import AWDLSTMLanguageModel
 from ulmkit.model.transfer import TransferReport, transfer_language_model, vocabulary_mapping
 from ulmkit.pipeline.data import DataOptions, Progress, prepare_once
+from ulmkit.pipeline.held_out import as_base, data_facts, tell_of_mixed_splits
 from ulmkit.pipeline.language_model_task import LanguageModelTask
 from ulmkit.pipeline.recipes import FINETUNE, PRETRAIN, LanguageModelRecipe
 from ulmkit.pipeline.running import (
     DROPOUTS,
     RunOptions,
-    data_facts,
     last_validation,
     place,
     run_stage,
@@ -98,8 +98,7 @@ def finetune(
     run.world.check_divides(recipe.batch_size)
     corpus = _corpus_for(base, data, data_options, run, progress)
     model, report = _moved(base, corpus, recipe)
-    base_facts = {name: base.facts[name] for name in ("data", "budget", "minutes") if name in base.facts}
-    facts = {"stage": "fine-tuning", "vocabulary_transfer": asdict(report), "base": base_facts}
+    facts = {"stage": "fine-tuning", "vocabulary_transfer": asdict(report), "base": as_base(base.facts)}
     return _train(model, corpus, budget, recipe, run, base.direction, splits, facts, base.facts)
 
 
@@ -184,14 +183,15 @@ def _train(
     direction: Direction,
     splits: Sequence[str],
     facts: dict[str, Any],
-    base_facts: Mapping[str, Any] | None = None,
+    started_from: Mapping[str, Any] | None = None,
 ) -> LanguageModelParts:
     used = _present(corpus, splits)
+    tell_of_mixed_splits(corpus, used, started_from, run)
     task = _task(model, corpus, recipe, run, direction, used, run.validation_tokens(budget))
     figures = {} if facts["stage"] == "pretraining" else {"before training": run.world.ask_first(task.validate)}
     phases = recipe.phases(len(task.groups), budget)
     identity = stage_identity(
-        corpus, model.config, recipe, run, splits=used, direction=direction, base=fingerprint(base_facts or {})
+        corpus, model.config, recipe, run, splits=used, direction=direction, base=fingerprint(started_from or {})
     )
     result = run_stage(
         task,
@@ -207,7 +207,7 @@ def _train(
     figures["after training"] = last_validation(result, run, recipe.patience)
     facts = {
         **facts,
-        **data_facts(corpus, used, base_facts),
+        **data_facts(corpus, used, started_from),
         "figures": {f"validation (approximate), {when}": values for when, values in figures.items()},
         **training_facts(result, recipe, budget, run),
     }

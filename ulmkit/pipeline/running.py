@@ -16,8 +16,6 @@ from ulmkit.errors import ConfigError
 from ulmkit.kernels import BACKENDS, PRECISIONS, choose_backend, choose_precision
 from ulmkit.model.awd_lstm import AWDLSTM, AWDLSTMConfig
 from ulmkit.text import EncodedCorpus
-from ulmkit.text.corpus_builder import TRAINING_SPLITS
-from ulmkit.text.documents import GIVEN_IN_PYTHON
 from ulmkit.training import (
     Budget,
     OptimizerConfig,
@@ -182,51 +180,6 @@ def last_validation(result: TrainingResult, options: RunOptions, patience: int |
         for name, value in row.items()
         if name.startswith("valid_") and value is not None
     }
-
-
-def data_facts(
-    corpus: EncodedCorpus, used: Sequence[str], base_facts: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
-    """What the model card says about the data: a row for each split, and how validation was chosen.
-
-    Args: used: the splits that the model learnt from. base_facts: of the model it started from.
-    """
-    facts = corpus.facts
-    name = ", ".join(facts.get("sources") or []) or corpus.folder.name
-    data = [
-        {
-            "name": name,
-            "split": split,
-            "use": "training" if split in used else "held out",
-            **{key: found[key] for key in ("documents", "labelled", "words", "tokens") if key in found},
-            "unknown_rate": round(found["unknown_rate"], 5),
-        }
-        for split, found in facts["splits"].items()
-    ]
-    policy = _policy(facts["split_policy"])
-    splits = {"kind": _cleanness(name, policy, used, base_facts or {}), **policy}
-    if facts.get("near_duplicates"):
-        splits["near_duplicates"] = facts["near_duplicates"]
-    return {"data": data, "splits": splits}
-
-
-def _policy(recorded: Mapping[str, Any]) -> dict[str, Any]:
-    """How validation was chosen, by the names of the model card; what a given split does not go by is left out."""
-    kind = recorded["kind"]
-    if kind == "given":
-        return {"policy": kind}
-    return {"policy": kind} | {name: value for name, value in recorded.items() if name != "kind" and value is not None}
-
-
-def _cleanness(name: str, policy: Mapping[str, Any], used: Sequence[str], base: Mapping[str, Any]) -> str:
-    """ "transductive" if a test split was learnt from, now or by the model that this one started from; "mixed" if that
-    model learnt from the same data under another split, so that it may have read what is held out now; else "clean"."""
-    before = base.get("splits", {})
-    if any(split not in TRAINING_SPLITS for split in used) or before.get("kind") == "transductive":
-        return "transductive"
-    same_data = name != GIVEN_IN_PYTHON and any(row.get("name") == name for row in base.get("data", []))
-    same_split = all(before.get(key) == value for key, value in policy.items())
-    return "mixed" if before.get("kind") == "mixed" or (same_data and not same_split) else "clean"
 
 
 def _placement(options: RunOptions) -> dict[str, str]:

@@ -9,9 +9,7 @@ size, with workers five times.
 """
 
 import contextlib
-import hashlib
 import importlib.metadata
-import json
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -36,6 +34,7 @@ from ulmkit.text.corpus import (
 from ulmkit.text.corpus_records import Records
 from ulmkit.text.corpus_spool import TokenSpool, encode_documents
 from ulmkit.text.corpus_vocabulary import check_unknown, choose_vocabulary
+from ulmkit.text.digests import fingerprint_documents, joined_digest
 from ulmkit.text.document import TASKS, Document
 from ulmkit.text.documents import DocumentSource
 from ulmkit.text.near_duplicates import DuplicateIndex, blocks
@@ -48,10 +47,10 @@ from ulmkit.text.workers import available_processors
 
 TRAINING_SPLITS = ("train", "unsupervised")  # text to learn from; vocabularies are counted over these alone
 
+_FACTS_VERSION = 2  # of what corpus.json says besides; older corpora can be read, but are made anew in a cache
+
 _MAX_COMPARED_TOKENS = 1 << 20
 """A longer document, such as a corpus in one file, is no near-duplicate of any, and would be hashed whole in memory."""
-
-_DIGEST_CHARACTERS = 1 << 20
 
 Progress = Callable[[int], None]
 
@@ -129,7 +128,7 @@ def cached_corpus(
     described = {**options, "split_policy": asdict(policy)}
     known = None if vocabulary is None else vocabulary.fingerprint
     text = [_sources(documents), fingerprint_documents(documents)]
-    name = fingerprint(FORMAT_VERSION, RULES_VERSION, text, tokenizer.fingerprint, known, described)
+    name = fingerprint(FORMAT_VERSION, _FACTS_VERSION, RULES_VERSION, text, tokenizer.fingerprint, known, described)
     folder = Path(cache) / f"corpus-{name}"
     if folder.exists():
         try:
@@ -149,20 +148,6 @@ def cached_corpus(
 
 def _sources(documents: Iterable[Document]) -> list[str]:
     return [documents.description] if isinstance(documents, DocumentSource) else []
-
-
-def fingerprint_documents(documents: Iterable[Document]) -> str:
-    """SHA-256 of all that documents say, in hexadecimal."""
-    digest = hashlib.sha256()
-    for document in documents:
-        fields = document.text
-        lengths = len(fields) if isinstance(fields, str) else list(map(len, fields))
-        known = (lengths, document.label, document.tokens, document.group, document.time, document.split)
-        digest.update(json.dumps([*known, dict(document.columns)]).encode())
-        for field in (fields,) if isinstance(fields, str) else fields:
-            for start in range(0, len(field), _DIGEST_CHARACTERS):  # a text may be a whole corpus
-                digest.update(field[start : start + _DIGEST_CHARACTERS].encode("utf-8", "surrogatepass"))
-    return digest.hexdigest()
 
 
 class _Build:
@@ -260,6 +245,7 @@ class _Build:
             "labelled": int(self.table["labelled"][here].sum()),
             "words": int(self.table["words"][here].sum()),
             "characters": int(self.table["characters"][here].sum()),
+            "digest": joined_digest(np.array(self.records.digests, dtype=np.uint64)[here].tolist()),
             "tokens": tokens,
             "unknown_tokens": unknown,
             "unknown_rate": unknown / tokens if tokens else 0.0,

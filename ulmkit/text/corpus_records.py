@@ -7,6 +7,7 @@ import numpy as np
 
 from ulmkit.errors import DataError
 from ulmkit.text.corpus_chunks import EncodedChunk
+from ulmkit.text.digests import text_digest
 from ulmkit.text.document import Document, normalise_split
 from ulmkit.text.labels import check_classes, check_known, order_label_names, parse_label
 from ulmkit.text.splits import stratum
@@ -50,6 +51,7 @@ class Records:
         self.split, self.group, self.label, self.stratum = Codes(), Codes(), Codes(), Codes()
         self.columns: dict[str, Codes] = {}
         self.time = array("d")
+        self.digests = array("Q")
         self.token_names: dict[str, int] = {}  # of token labels; code 0 is no label
 
     def __len__(self) -> int:
@@ -74,6 +76,7 @@ class Records:
                     self.columns[name] = Codes()
                     self.columns[name].codes.extend([-1] * len(self))
                 self.columns[name].add(value)
+            self.digests.append(text_digest(document))
             self.time.append(float("nan") if document.time is None else document.time)
             for kept in self.columns.values():
                 if len(kept.codes) < len(self):

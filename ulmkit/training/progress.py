@@ -47,7 +47,7 @@ class Progress(Protocol):
         """A step is done."""
 
     def message(self, text: str) -> None:
-        """Something worth a line of its own: a validation, a checkpoint after Ctrl-C."""
+        """Something worth a line of its own, before or in the run: mixed splits, a validation, a checkpoint."""
 
     def close(self) -> None:
         """The run is over, whatever ended it."""
@@ -112,7 +112,10 @@ class RichProgress:
 
     def message(self, text: str) -> None:
         """Print a line above the bar."""
-        self._bar.console.print(text, markup=False, highlight=False)
+        if self._bar is None:
+            print(text, file=self._stream, flush=True)
+        else:
+            self._bar.console.print(text, markup=False, highlight=False)
 
     def close(self) -> None:
         """Leave the bar as it stands."""

@@ -1,0 +1,113 @@
+"""What a model learnt from and what was held out from it, as its facts say, and what follows for its splits."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from ulmkit.pipeline.running import RunOptions
+from ulmkit.text import EncodedCorpus
+from ulmkit.text.corpus_builder import TRAINING_SPLITS
+from ulmkit.text.digests import joined_digest
+
+Facts = Mapping[str, Any]
+
+_ROW_FACTS = ("documents", "labelled", "words", "tokens", "digest")
+
+
+def data_facts(corpus: EncodedCorpus, used: Sequence[str], base_facts: Facts | None) -> dict[str, Any]:
+    """What the model card says about the data: a row for each split, and how validation was chosen.
+
+    Args: used: the splits that the model learnt from. base_facts: of the model it started from; None: of none.
+    """
+    facts = corpus.facts
+    splits = {"kind": cleanness(corpus, used, base_facts), **_policy(facts["split_policy"])}
+    if facts.get("near_duplicates"):
+        splits["near_duplicates"] = facts["near_duplicates"]
+    return {"data": _rows(corpus, used), "splits": splits}
+
+
+def as_base(facts: Facts) -> dict[str, Any]:
+    """What a language model's facts keep of those of the model that it started from, which have its own base's."""
+    return {name: facts[name] for name in ("stage", "data", "base", "budget", "minutes") if name in facts}
+
+
+def cleanness(corpus: EncodedCorpus, used: Sequence[str], base_facts: Facts | None) -> str:
+    """Whether the documents held out from a training were held out from all models that it goes on from.
+
+    Documents are compared by the digests of their texts, so that neither a file's name nor the policy of its split
+    makes a split clean.
+
+    Args: as `data_facts`.
+    Returns:
+        "clean": each of those models held out the same documents, or there is none.
+        "mixed": one learnt from this very data under another split, so that it may have read what is held out now.
+        "unknown": one does not say what it learnt from.
+        "other data": one learnt from other data, of which it is not known whether it has what is held out now.
+        "transductive": a split that judges was learnt from, now or before.
+    """
+    stages = [] if base_facts is None else list(_stages(base_facts))
+    recorded = {stage.get("splits", {}).get("kind") for stage in stages}
+    if any(split not in TRAINING_SPLITS for split in used) or "transductive" in recorded:
+        return "transductive"
+    now = _rows(corpus, used)
+    found = {_beside(stage.get("data", []), now) for stage in stages}
+    if "unknown" in found and "mixed" in recorded:
+        return "mixed"
+    return next((kind for kind in ("mixed", "unknown", "other data") if kind in found), "clean")
+
+
+def tell_of_mixed_splits(corpus: EncodedCorpus, used: Sequence[str], base_facts: Facts | None, run: RunOptions) -> None:
+    """Say, before a training, that the model it starts from may have read what is held out, and what to do."""
+    if run.progress is not None and run.world.is_first and cleanness(corpus, used, base_facts) == "mixed":
+        run.progress.message(
+            f"mixed splits: the language model learnt from {_name(corpus)} under another split, so that it may have "
+            "read what is held out now; fine-tune it under this one (the same --task, --split-by or --split-column)"
+        )
+
+
+def whole_digest(rows: Sequence[Facts]) -> str | None:
+    """The digest of all documents of the splits in `rows`; None if it is not recorded."""
+    digests = [int(row["digest"], 16) for row in rows if "digest" in row]
+    return joined_digest(digests) if rows and len(digests) == len(rows) else None
+
+
+def _stages(facts: Facts) -> Iterator[Facts]:
+    """The facts of a language model, and of each that it started from in turn; empty where they are not recorded."""
+    yield facts
+    while facts and facts.get("stage") != "pretraining":
+        facts = facts.get("base", {})
+        yield facts
+
+
+def _beside(before: Sequence[Facts], now: Sequence[Facts]) -> str:
+    """How the rows of an earlier training go with those of this one: "clean", "mixed", "unknown" or "other data"."""
+    if whole_digest(before) is None or whole_digest(now) is None:
+        return "unknown"
+    held_out = {row["digest"] for row in before if row["use"] == "held out"}
+    if held_out.issuperset(row["digest"] for row in now if row["split"] not in TRAINING_SPLITS):
+        return "clean"
+    return "mixed" if whole_digest(before) == whole_digest(now) else "other data"
+
+
+def _rows(corpus: EncodedCorpus, used: Sequence[str]) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": _name(corpus),
+            "split": split,
+            "use": "training" if split in used else "held out",
+            **{key: found[key] for key in _ROW_FACTS if key in found},
+            "unknown_rate": round(found["unknown_rate"], 5),
+        }
+        for split, found in corpus.facts["splits"].items()
+    ]
+
+
+def _name(corpus: EncodedCorpus) -> str:
+    return ", ".join(corpus.facts.get("sources") or []) or corpus.folder.name
+
+
+def _policy(recorded: Facts) -> dict[str, Any]:
+    """How validation was chosen, by the names of the model card; what a given split does not go by is left out."""
+    kind = recorded["kind"]
+    if kind == "given":
+        return {"policy": kind}
+    return {"policy": kind} | {name: value for name, value in recorded.items() if name != "kind" and value is not None}
