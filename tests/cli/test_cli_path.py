@@ -105,6 +105,7 @@ def test_evaluate_a_classifier_with_baselines_and_by_a_column(path: Path) -> Non
     assert [(group["value"], group["documents"]) for group in groups] == [
         ("author 0", 14), ("author 1", 13), ("author 2", 13)
     ]  # fmt: skip
+    assert told.out.startswith("judged: split test of reviews, 40 documents; the data of the model's last training\n")
     assert told.out.count("the same 120 labels") >= 2
     alone = ulmkit("evaluate", path / "classifier", path / "reviews", "--no-baselines")
     assert "the same" not in alone.out
@@ -114,7 +115,39 @@ def test_evaluate_on_other_data_with_fewer_labels(path: Path, tmp_path: Path) ->
     rows = [(text, label, ("train", "test")[at % 4 > 0]) for at, (text, label) in enumerate(tiny.reviews(20, 7000))]
     data = tiny.write_csv(tmp_path / "other.csv", rows, header=("text", "label", "split"))
     told = ulmkit("evaluate", path / "classifier", data, "--split-column", "split", "--split-by", "given")
+    assert told.out.startswith("judged: split test of other.csv, 15 documents; not the data of the model's last")
     assert told.out.count("the same 5 labels") >= 2
+
+
+def test_evaluate_on_a_file_that_says_no_split_judges_all_of_it(path: Path, tmp_path: Path) -> None:
+    data = tiny.write_csv(tmp_path / "new.csv", tiny.reviews(40, 7000))
+    book = tmp_path / "book.txt"
+    book.write_text("\n".join(text for text, _ in tiny.reviews(40, 7000)))
+    for split in ((), ("--split", "all")):
+        told = ulmkit("evaluate", path / "classifier", data, *split, "--json", tmp_path / "c.json")
+        assert told.out.startswith("judged: all of new.csv, 40 documents; not the data of the model's last training\n")
+        assert told.out.splitlines()[-3] == f"no baselines: {data} has no training part beside what is judged"
+        found = _json(tmp_path / "c.json")
+        assert (found["classifier"]["documents"], found["split"]) == (40, "all")
+        told = ulmkit("evaluate", path / "tuned", book, *split)
+        assert told.out.startswith("judged: all of book.txt, 1 documents; not the data of the model's last training\n")
+    told = ulmkit("evaluate", path / "classifier", data, "--split-by", "random", "--valid-fraction", 0.25)
+    assert told.out.startswith("judged: split valid of new.csv, 10 documents;")
+    dynamic = ("--dynamic", "--statistics-batches", 1)
+    assert "that is not judged too" in ulmkit("evaluate", path / "tuned", data, *dynamic, status=2).error
+
+
+def test_evaluate_on_other_data_of_the_same_name(tmp_path: Path) -> None:
+    for place, first in (("mine", 0), ("theirs", 500)):
+        (tmp_path / place).mkdir()
+        tiny.write_csv(tmp_path / place / "data.csv", tiny.reviews(60, first))
+    ulmkit("train", "none", tmp_path / "mine/data.csv", "-o", tmp_path / "c", *CLASSIFY, "--steps", 2, "--tokenizer",
+           "bytes", "--embedding-size", 16, "--hidden-size", 16, "--layers", 1, "--no-baselines")  # fmt: skip
+    told = ulmkit("evaluate", tmp_path / "c", tmp_path / "theirs/data.csv")
+    assert told.out.startswith("judged: all of data.csv, 60 documents; not the data")
+    shutil.copy(tmp_path / "mine/data.csv", tmp_path / "renamed.csv")
+    told = ulmkit("evaluate", tmp_path / "c", tmp_path / "renamed.csv")
+    assert told.out.startswith("judged: split valid of renamed.csv, 6 documents; the data")
 
 
 def test_evaluate_says_why_there_are_no_baselines(path: Path, tmp_path: Path) -> None:
@@ -123,11 +156,12 @@ def test_evaluate_says_why_there_are_no_baselines(path: Path, tmp_path: Path) ->
     options = ("--split-column", "split", "--split-by", "given")
     for split in ("test", "all"):
         told = ulmkit("evaluate", path / "classifier", data, *options, "--split", split)
-        assert told.out.splitlines()[-1] == f"no baselines: {data} has no training part"
+        assert told.out.splitlines()[-1] == f"no baselines: {data} has no training part beside what is judged"
     assert "no baselines" not in ulmkit("evaluate", path / "classifier", data, *options, "--no-baselines").out
     for split in ("train", "all"):
         told = ulmkit("evaluate", path / "classifier", path / "reviews", "--split", split)
-        assert told.out.splitlines()[-1] == f"no baselines: --split {split} judges the training part too"
+        reason = f"{path / 'reviews'} has no training part beside what is judged"
+        assert told.out.splitlines()[-1] == f"no baselines: {reason}"
 
 
 def test_evaluate_where_training_documents_have_one_class_only(path: Path, tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """From documents to a corpus: splits, and what stages have in common."""
 
 import random
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,6 @@ import tiny
 from ulmkit.errors import ConfigError, DataError, FolderError
 from ulmkit.pipeline import (
     DataOptions,
-    evaluation_options,
     prepare,
     training_rows,
     training_texts,
@@ -19,7 +17,6 @@ from ulmkit.pipeline import (
 )
 from ulmkit.pipeline.data import default_cache
 from ulmkit.text import Document, EncodedCorpus, SpacyTokenizer, WhitespaceTokenizer, build_corpus
-from ulmkit.text.documents import GIVEN_IN_PYTHON
 
 
 def _texts(corpus: EncodedCorpus, split: str) -> list[str]:
@@ -325,24 +322,6 @@ def test_options_outside_their_range(option: str, value: object, message: str) -
         tokenizer = {"pieces_kind": "sentencepiece", "language": "spacy"}.get(option, "whitespace")
         options = DataOptions(**{"tokenizer": tokenizer, "workers": 1, option: value})
         prepare(tiny.reviews(10), options)
-
-
-def test_a_model_is_judged_by_the_split_that_it_learnt_by(tmp_path: Path) -> None:
-    path = tiny.write_csv(tmp_path / "a.csv", [("a b c", "x", "m")] * 4, header=("text", "label", "author"))
-    facts = {
-        "data": [{"name": "a.csv"}],
-        "splits": {"policy": "group", "valid_fraction": 0.25, "seed": 3, "column": "author", "kind": "clean"},
-    }
-    learnt_by = DataOptions(split_by="group", valid_fraction=0.25, seed=3, group_column="author")
-    assert evaluation_options(None, path, facts) == learnt_by
-    labelled = DataOptions(label_column="label")
-    assert evaluation_options(labelled, path, facts) == replace(learnt_by, label_column="label")
-    chosen = DataOptions(split_by="random")
-    assert evaluation_options(chosen, path, facts) == chosen
-    given = DataOptions(split_by="given")
-    assert evaluation_options(None, tmp_path / "b.csv", facts) == given
-    assert evaluation_options(None, [("a", "x")], facts | {"data": [{"name": GIVEN_IN_PYTHON}]}) == given
-    assert evaluation_options(None, path, {}) == given
 
 
 def test_a_column_to_split_by_without_the_choice() -> None:

@@ -22,7 +22,7 @@ def export_int8(
     folder: str | os.PathLike[str],
     data: Data | EncodedCorpus,
     *,
-    split: str | None = "valid",
+    split: str | None = None,
     data_options: DataOptions | None = None,
     overwrite: bool = False,
 ) -> PairedComparison:
@@ -30,7 +30,7 @@ def export_int8(
 
     Args:
         classifier: one, or a pair. folder: to write.
-        data: labelled documents to compare on. split: which part of them; None: all.
+        data: labelled documents to compare on. split: which part of them, see `TextClassifier.compare`.
         overwrite: replace a folder that is there.
     Returns: both on the same documents; it stands in the new model's facts too.
     Raises: DataError, and nothing is written, if the comparison shows a drop at the 5% level; ConfigError where no

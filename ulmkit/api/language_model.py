@@ -18,10 +18,9 @@ from ulmkit.pipeline import (
     LanguageModelEvaluation,
     RunOptions,
     evaluate_language_model,
-    evaluation_options,
+    judged_documents,
 )
 from ulmkit.pipeline import finetune as finetune_parts
-from ulmkit.pipeline import prepare as prepare_corpus
 from ulmkit.pipeline import pretrain as pretrain_parts
 from ulmkit.text import EncodedCorpus, Text
 from ulmkit.text.documents import Data
@@ -90,10 +89,14 @@ class LanguageModel:
     ) -> Perplexity:
         """Perplexity over one stream of the text; see `ulmkit.evaluation.perplexity`.
 
-        Args: split: which part of the data; None: all of it. published, batch_size: see there.
+        Args:
+            split: which part of the data, "all" for all of it; None: the test part, else the valid part, else all. Of
+                the data that the model learnt from, its own split is taken, so that nothing is judged that it read.
+            published, batch_size: see there.
+        Raises: DataError if that split cannot be drawn again; see `pipeline.judged_documents`.
         """
-        parts, corpus = self.parts, self._corpus(data, data_options)
-        rows = corpus.rows(split)
+        parts, judged = self.parts, judged_documents(self.parts, data, split, data_options)
+        corpus, rows = judged.corpus, judged.rows()
         return perplexity(
             parts.model,
             corpus.stream(rows, reverse=parts.direction == "backward"),
@@ -115,15 +118,10 @@ class LanguageModel:
     ) -> LanguageModelEvaluation:
         """Perplexity plain, with a continuous cache, with dynamic evaluation, and with both.
 
-        Args: split: which part of the data; None: all of it. options: see `pipeline.evaluate_language_model`.
+        Args: split: as `evaluate`. options: see `pipeline.evaluate_language_model`.
         """
-        return evaluate_language_model(self.parts, self._corpus(data, data_options), split, **options)
-
-    def _corpus(self, data: Data | EncodedCorpus, options: DataOptions | None) -> EncodedCorpus:
-        """The data under the model's own vocabulary, split as it was for training."""
-        parts = self.parts
-        read = evaluation_options(options, data, parts.facts)
-        return prepare_corpus(data, read, tokenizer=parts.tokenizer, vocabulary=parts.vocabulary)
+        judged = judged_documents(self.parts, data, split, data_options)
+        return evaluate_language_model(self.parts, judged.corpus, judged.split, **options)
 
     def score(self, texts: Iterable[Text]) -> list[DocumentScore]:
         """Log-probability and perplexity of each text, each on its own.

@@ -15,16 +15,16 @@ from ulmkit.errors import ConfigError, DataError, FolderError
 from ulmkit.evaluation import PairedComparison, compare_paired
 from ulmkit.hub import ClassifierParts, Pair, load_model, resolve_model, save_classifier
 from ulmkit.pipeline import (
+    ALL,
     DataOptions,
     RunOptions,
     document_scores,
-    evaluation_options,
+    judged_documents,
     make_report,
     predict_backward,
     predict_outputs,
     predict_rows,
 )
-from ulmkit.pipeline import prepare as prepare_corpus
 from ulmkit.pipeline import train as train_parts
 from ulmkit.pipeline.classifiers import Report
 from ulmkit.pipeline.prediction import Outputs
@@ -139,7 +139,12 @@ class TextClassifier:
     ) -> Report:
         """All figures on labelled documents; see `ulmkit.evaluation`.
 
-        Args: split: which part of the data; None: all of it. by: columns by whose values errors are counted.
+        Args:
+            split: which part of the data, "all" for all of it; None: the test part, else the valid part, else all. Of
+                the data that the classifier learnt from, its own split is taken, so that nothing is judged that it
+                learnt from.
+            by: columns by whose values errors are counted.
+        Raises: DataError if that split cannot be drawn again; see `pipeline.judged_documents`.
         """
         outputs, corpus, rows = self._outputs(data, split, data_options, by)
         return make_report(outputs, corpus, rows, by)
@@ -166,11 +171,11 @@ class TextClassifier:
     ) -> PairedComparison:
         """This classifier ("before") and another one made from it ("after") on the same labelled documents.
 
-        Args: split: which part of the data; None: all of it.
+        Args: split: as `evaluate`, but that the valid part goes before the test part.
         """
         scored = []
         for classifier in (self, other):
-            outputs, corpus, rows = classifier._outputs(data, split, data_options)
+            outputs, corpus, rows = classifier._outputs(data, split, data_options, order=("valid", "test"))
             measure, scores = document_scores(outputs, corpus, rows)
             scored.append(scores)
         return compare_paired(scored[0], scored[1], measure, bounded=self.task != "number")
@@ -181,22 +186,17 @@ class TextClassifier:
         split: str | None,
         data_options: DataOptions | None,
         by: Sequence[str] = (),
+        order: Sequence[str] = ("test", "valid"),
     ) -> tuple[Outputs, EncodedCorpus, np.ndarray]:
         """What it gives to labelled documents, and these as rows of their corpus."""
         found, corpus, rows = [], None, np.array([])
-        options = evaluation_options(data_options, data, self.parts.facts).keeping(by)
+        options = (data_options or DataOptions()).keeping(by)
         for parts in (self.parts, self.backward):
             if parts is None:
                 continue
-            corpus = prepare_corpus(
-                data,
-                options,
-                task=self.task,
-                tokenizer=parts.tokenizer,
-                vocabulary=parts.vocabulary,
-                label_names=parts.label_names,
-            )
-            rows = corpus.rows(split, labelled=True)
+            judged = judged_documents(parts, data, split, options, task=self.task, order=order)
+            corpus, rows = judged.corpus, judged.rows(labelled=True)
+            options, split = judged.options, judged.split or ALL
             if not len(rows):
                 raise DataError(f"evaluation: expected labelled documents in split {split!r}, got none")
             found.append(predict_rows(parts.model, corpus, rows, reverse=parts.direction == "backward"))

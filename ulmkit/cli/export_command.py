@@ -29,16 +29,18 @@ def export_command(
     data_options: DataOptions,
     machine: Machine,
     to: Annotated[str, typer.Option(help="int8: weights in a byte each.")] = "int8",
-    split: Annotated[str, typer.Option(help="Documents to compare on; 'all' for all of them.")] = "valid",
+    split: Annotated[
+        str | None,
+        typer.Option(help="Documents to compare on, 'all' for all; if not given: valid, else test, else all."),
+    ] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Make a classifier smaller and faster for serving; refused where documents show that it costs accuracy."""
     check_choice("to", to, FORMATS)
     check_writable(out, overwrite)
     model = TextClassifier.load(classifier, machine.run())
-    part = None if split == "all" else split
     before = _megabytes(resolve_model(classifier))
-    found = export_int8(model, out, data, split=part, data_options=data_options, overwrite=overwrite)
+    found = export_int8(model, out, data, split=split, data_options=data_options, overwrite=overwrite)
     print(found.table() + "\n")
     drop = -found.interval[0]
     if drop > _noted_drop(found, model.task):

@@ -18,15 +18,15 @@ from ulmkit.errors import ConfigError
 from ulmkit.evaluation import Perplexity
 from ulmkit.hub import read_config, resolve_model
 from ulmkit.pipeline import (
+    ALL,
     DataOptions,
+    Judged,
     LanguageModelEvaluation,
-    evaluation_options,
+    judged_documents,
     linear_baselines,
-    prepare,
     texts_of,
     training_rows,
 )
-from ulmkit.text import EncodedCorpus
 
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="A model: a folder, or a hub name.")]
 ClassifierArgument = Annotated[str, typer.Argument(metavar="CLASSIFIER", help="A classifier: a folder, or a hub name.")]
@@ -47,7 +47,10 @@ def evaluate_command(
     data_options: DataOptions,
     adaptation: dict[str, Any] | None,
     machine: Machine,
-    split: Annotated[str, typer.Option(help="Which part of the data; 'all' for all of it.")] = "test",
+    split: Annotated[
+        str | None,
+        typer.Option(help="Which part of the data, 'all' for all; if not given: test, else valid, else all."),
+    ] = None,
     published: Annotated[
         bool, typer.Option("--published", help="Perplexity the way awd-lstm-lm computes it, for comparison.")
     ] = False,
@@ -56,30 +59,27 @@ def evaluate_command(
     baselines: Annotated[bool, typer.Option(help="Fit the linear baselines on the data's training part.")] = True,
 ) -> None:
     """How good a model is: perplexity, or accuracy and its company beside the linear baselines."""
-    part = None if split == "all" else split
     if adaptation is not None and (published or batch_size is not None):
         raise ConfigError("published: expected it without --cache and --dynamic, got both; leave it out")
     if read_config(resolve_model(model))["kind"] == "language_model" or published or adaptation is not None:
         _check_by(by, "a language model")
         language_model = LanguageModel.load(model, machine.run())
+        judged = judged_documents(language_model.parts, data, split, data_options)
+        given: dict[str, Any] = {"split": judged.split or ALL, "data_options": judged.options}
         found: Perplexity | LanguageModelEvaluation
         if adaptation is not None:
             with step_progress() as progress:
-                found = language_model.evaluate_with(
-                    data, split=part, data_options=data_options, progress=progress, **adaptation
-                )
+                found = language_model.evaluate_with(judged.corpus, progress=progress, **given, **adaptation)
         else:
-            found = language_model.evaluate(
-                data, split=part, published=published, batch_size=batch_size, data_options=data_options
-            )
-        print(found.table())
+            found = language_model.evaluate(judged.corpus, published=published, batch_size=batch_size, **given)
+        print(f"{judged.text()}\n\n{found.table()}")
         if machine.json_file is not None:
-            summarise({"model": model, "data": data, "split": split}, machine.json_file, found.to_dict())
+            summarise({"model": model, "data": data, "split": given["split"]}, machine.json_file, found.to_dict())
         return
     if batch_size is not None:
         raise ConfigError("--batch-size: rows of --published, for language models; leave it out")
     _evaluate_classifier(
-        TextClassifier.load(model, machine.run()), data, part, by or [], baselines, data_options, machine
+        TextClassifier.load(model, machine.run()), data, split, by or [], baselines, data_options, machine
     )
 
 
@@ -93,24 +93,17 @@ def _evaluate_classifier(
     machine: Machine,
 ) -> None:
     _check_by(by, f"one of task {classifier.task!r}", classifier.task)
-    data_options = evaluation_options(data_options, data, classifier.parts.facts)
-    corpus = prepare(
-        data,
-        data_options.keeping(by),
-        task=classifier.task,
-        tokenizer=classifier.parts.tokenizer,
-        vocabulary=classifier.parts.vocabulary,
-        label_names=classifier.labels,
-    )
+    judged = judged_documents(classifier.parts, data, split, data_options.keeping(by), task=classifier.task)
+    part = judged.split or ALL
     report = classifier.evaluate(
-        corpus if classifier.backward is None else data, split=split, by=by, data_options=data_options
+        judged.corpus if classifier.backward is None else data, split=part, by=by, data_options=judged.options
     )
-    print(report.table())
+    print(f"{judged.text()}\n\n{report.table()}")
     details: dict[str, Any] = {"classifier": report.to_dict()}
     if baselines:
-        details |= _baselines(classifier, corpus, data, split, data_options)
+        details |= _baselines(classifier, judged, data)
     if machine.json_file is not None:
-        summarise({"data": data, "split": split or "all"}, machine.json_file, details)
+        summarise({"data": data, "split": part}, machine.json_file, details)
 
 
 def _check_by(by: Sequence[str] | None, model: str, task: str = "") -> None:
@@ -119,25 +112,21 @@ def _check_by(by: Sequence[str] | None, model: str, task: str = "") -> None:
         raise ConfigError(f"by: only for classifiers of task {', '.join(BY_TASKS)}, got {model}; leave --by out")
 
 
-def _baselines(
-    classifier: TextClassifier, corpus: EncodedCorpus, data: str, split: str | None, options: DataOptions
-) -> dict[str, Any]:
+def _baselines(classifier: TextClassifier, judged: Judged, data: str) -> dict[str, Any]:
     """Fit and show the baselines, or why there are none."""
+    corpus, facts = judged.corpus, classifier.parts.facts
     training = corpus.rows("train", labelled=True) if "train" in corpus.split_names else ()
     reason = None
     if corpus.task == "tokens":
         reason = "none for token labels"
-    elif not len(training):
-        reason = f"{data} has no training part"
-    elif split in (None, "train"):
-        reason = f"--split {split or 'all'} judges the training part too"
+    elif not len(training) or judged.split in (None, "train"):
+        reason = f"{data} has no training part beside what is judged"
     if reason is not None:
         print(f"\nno baselines: {reason}")
         return {}
-    facts = classifier.parts.facts
     labels = min(facts.get("labelled_documents", len(training)), len(training))
     rows = training_rows(corpus, labels, facts.get("seed", 0))
-    found = linear_baselines(corpus, texts_of(data, corpus, options), rows, corpus.rows(split, labelled=True))
+    found = linear_baselines(corpus, texts_of(data, corpus, judged.options), rows, judged.rows(labelled=True))
     for name, report in found.items():
         print(f"\n{name}, the same {len(rows):,} labels:")
         print(report.table().split("\n\n")[0])

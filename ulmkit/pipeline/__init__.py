@@ -11,7 +11,8 @@ from ulmkit.pipeline.classifiers import (
     validation_rows,
     watched,
 )
-from ulmkit.pipeline.data import DataOptions, default_cache, evaluation_options, prepare, prepare_once, training_texts
+from ulmkit.pipeline.data import DataOptions, default_cache, prepare, prepare_once, training_texts
+from ulmkit.pipeline.judged import ALL, Judged, evaluation_options, judged_documents
 from ulmkit.pipeline.language_model_evaluation import (
     LanguageModelEvaluation,
     evaluate_language_model,
@@ -36,6 +37,7 @@ from ulmkit.pipeline.recipes import CLASSIFY, FINETUNE, PRETRAIN, ClassifierReci
 from ulmkit.pipeline.running import RunOptions, place
 
 __all__ = [
+    "ALL",
     "AWD_LSTM_PTB",
     "AWD_LSTM_PTB_PAPER",
     "AWD_LSTM_WIKITEXT2",
@@ -52,6 +54,7 @@ __all__ = [
     "PRETRAIN",
     "ClassifierRecipe",
     "DataOptions",
+    "Judged",
     "LanguageModelEvaluation",
     "LanguageModelRecipe",
     "ModernRecipe",
@@ -64,6 +67,7 @@ __all__ = [
     "evaluation_options",
     "find_finetuning_rate",
     "finetune",
+    "judged_documents",
     "linear_baselines",
     "make_report",
     "place",

@@ -1,7 +1,7 @@
 """From DATA as people give it to an encoded corpus: read, split, tokenized, cached."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from ulmkit.text import (
 )
 from ulmkit.text.corpus import CORPUS_FILE
 from ulmkit.text.corpus_builder import TRAINING_SPLITS
-from ulmkit.text.documents import GIVEN_IN_PYTHON, Data
+from ulmkit.text.documents import Data
 from ulmkit.text.splits import SPLIT_KINDS, assign_splits, stratum
 from ulmkit.training import World
 
@@ -180,29 +180,6 @@ def prepare_once(
     corpus = prepare(data, options, **others)
     world.from_first(os.path.abspath(corpus.folder))
     return corpus
-
-
-def evaluation_options(
-    options: DataOptions | None, data: Data | EncodedCorpus, facts: Mapping[str, Any]
-) -> DataOptions:
-    """How to read and split `data` to judge a model by it.
-
-    Args: options: as given; None: split as the data says. facts: of the model.
-    Returns: the options; where they leave the split open and the model has learnt from this very data, with the split
-        that it learnt by.
-    """
-    if isinstance(data, EncodedCorpus) or is_corpus_folder(data):
-        return options or DataOptions()
-    split = facts.get("splits", {})
-    if (options is None or options.split_by == "auto") and "policy" in split:
-        name = DocumentSource(data).description
-        if name != GIVEN_IN_PYTHON and any(row["name"] == name for row in facts.get("data", [])):
-            kind = split["policy"]
-            recorded = {key: split[key] for key in ("valid_fraction", "seed") if key in split}
-            if split.get("column") is not None:
-                recorded[f"{kind}_column"] = split["column"]
-            return replace(options or DataOptions(), split_by=kind, **recorded)
-    return options or DataOptions(split_by="given")
 
 
 def is_corpus_folder(data: Data | EncodedCorpus) -> bool:

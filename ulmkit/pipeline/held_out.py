@@ -59,8 +59,8 @@ def tell_of_mixed_splits(corpus: EncodedCorpus, used: Sequence[str], base_facts:
     """Say, before a training, that the model it starts from may have read what is held out, and what to do."""
     if run.progress is not None and run.world.is_first and cleanness(corpus, used, base_facts) == "mixed":
         run.progress.message(
-            f"mixed splits: the language model learnt from {_name(corpus)} under another split, so that it may have "
-            "read what is held out now; fine-tune it under this one (the same --task, --split-by or --split-column)"
+            f"mixed splits: the language model learnt from {corpus_name(corpus)} under another split, so that it may "
+            "have read what is held out now; fine-tune it with the same --task, --split-by or --split-column as here"
         )
 
 
@@ -91,7 +91,7 @@ def _beside(before: Sequence[Facts], now: Sequence[Facts]) -> str:
 def _rows(corpus: EncodedCorpus, used: Sequence[str]) -> list[dict[str, Any]]:
     return [
         {
-            "name": _name(corpus),
+            "name": corpus_name(corpus),
             "split": split,
             "use": "training" if split in used else "held out",
             **{key: found[key] for key in _ROW_FACTS if key in found},
@@ -101,7 +101,8 @@ def _rows(corpus: EncodedCorpus, used: Sequence[str]) -> list[dict[str, Any]]:
     ]
 
 
-def _name(corpus: EncodedCorpus) -> str:
+def corpus_name(corpus: EncodedCorpus) -> str:
+    """What a corpus was made from, or the name of its folder."""
     return ", ".join(corpus.facts.get("sources") or []) or corpus.folder.name
 
 

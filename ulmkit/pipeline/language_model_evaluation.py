@@ -97,9 +97,9 @@ def evaluate_language_model(
         search_tokens: validation tokens to search on. statistics_batches: batches for statistics, at most.
         only: which results to compute, of WAYS; None: all that there are hyperparameters for.
         checkpoint: of dynamic evaluation: a file to go on from if it is there, which is written every few minutes.
-    Raises: ConfigError where a search has no validation part or statistics no training part, where a file holds the
-        statistics of something else, and where `only` names a result that there are no hyperparameters for; as
-        `perplexity`.
+    Raises: ConfigError where a search has no validation part or statistics no training part beside what is judged,
+        where a file holds the statistics of something else, and where `only` names a result that there are no
+        hyperparameters for; as `perplexity`.
     """
     check_positive("search_tokens", search_tokens)
     check_positive("statistics_batches", statistics_batches)
@@ -129,7 +129,7 @@ def evaluate_language_model(
     if dynamic is not False and with_dynamic:
         keep_freed_memory()
         base = dynamic_base if dynamic is True else dynamic
-        found = _statistics(parts, corpus, base, statistics, statistics_batches)
+        found = _statistics(parts, corpus, split, base, statistics, statistics_batches)
         if dynamic is True:
             head = _search_text(parts, corpus, search_tokens, "dynamic evaluation's")
             tell = told("search of dynamic evaluation's values")
@@ -192,6 +192,7 @@ def _origin(parts: LanguageModelParts, corpus: EncodedCorpus, batches: int, segm
 def _statistics(
     parts: LanguageModelParts,
     corpus: EncodedCorpus,
+    split: str | None,
     dynamic: DynamicConfig,
     given: GradientStatistics | str | os.PathLike[str] | None,
     batches: int,
@@ -206,6 +207,11 @@ def _statistics(
                 "another file, or remove this one"
             )
         return found
+    if split is None:
+        raise ConfigError(
+            f"{corpus.folder}: expected a training part for gradient statistics that is not judged too, got all of it "
+            "to judge; name a split, give a file of statistics, or choose the rule 'sgd'"
+        )
     found = training_statistics(parts, corpus, batches, dynamic.segment_steps)
     if given is not None:
         found.save(given)

@@ -1,0 +1,95 @@
+"""Which documents judge a model."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import tiny
+
+from ulmkit import LanguageModel, TextClassifier
+from ulmkit.errors import DataError
+from ulmkit.hub import save_pair
+from ulmkit.pipeline import DataOptions, evaluation_options, judged_documents, prepare
+from ulmkit.text import Document
+from ulmkit.text.documents import GIVEN_IN_PYTHON
+
+
+def _pretrain(data: list | Path, options: DataOptions = tiny.WORDS) -> LanguageModel:
+    given = {"sizes": tiny.SIZES, "recipe": tiny.LEARN, "data_options": options, "run": tiny.RUN}
+    return LanguageModel.pretrain(data, steps=1, **given)
+
+
+def test_a_model_without_digests_is_judged_by_the_split_of_data_of_the_same_name(tmp_path: Path) -> None:
+    path = tiny.write_csv(tmp_path / "a.csv", [("a b c", "x", "m")] * 4, header=("text", "label", "author"))
+    facts = {
+        "data": [{"name": "a.csv"}],
+        "splits": {"policy": "group", "valid_fraction": 0.25, "seed": 3, "column": "author", "kind": "clean"},
+    }
+    learnt_by = DataOptions(split_by="group", valid_fraction=0.25, seed=3, group_column="author")
+    assert evaluation_options(None, path, facts) == learnt_by
+    labelled = DataOptions(label_column="label")
+    assert evaluation_options(labelled, path, facts) == replace(learnt_by, label_column="label")
+    chosen = DataOptions(split_by="random")
+    assert evaluation_options(chosen, path, facts) == chosen
+    given = DataOptions(split_by="given")
+    assert evaluation_options(None, tmp_path / "b.csv", facts) == given
+    assert evaluation_options(DataOptions(), tmp_path / "b.csv", facts) == given
+    assert evaluation_options(None, [("a", "x")], facts | {"data": [{"name": GIVEN_IN_PYTHON}]}) == given
+    assert evaluation_options(None, path, {}) == given
+
+
+def test_what_was_held_out_judges_and_all_judges_all() -> None:
+    classifier, data = tiny.classifier(), tiny.reviews()
+    assert classifier.evaluate(data).documents == 12
+    assert classifier.evaluate(data, split="all").documents == 120
+    assert classifier.evaluate(data, split="train").documents == 108
+    held_out = judged_documents(classifier.parts, data, None, None, task="single")
+    assert (held_out.split, held_out.is_own, len(held_out.rows())) == ("valid", True, 12)
+    assert classifier.evaluate(tiny.reviews(30, 500)).documents == 30
+    found = tiny.language_model().evaluate(data).tokens
+    assert found == tiny.language_model().evaluate(data, split="valid").tokens
+    assert found < 0.2 * tiny.language_model().evaluate(data, split="all").tokens
+    assert tiny.language_model().evaluate_with(data).results["plain"].tokens == found
+    assert classifier.compare(classifier, data).documents == 12
+
+
+def test_the_test_part_goes_before_the_valid_part_unless_it_was_learnt_from() -> None:
+    data = [
+        Document(text, label, split=("train", "train", "valid", "test")[number // 30])
+        for number, (text, label) in enumerate(tiny.reviews())
+    ]
+    base = tiny.language_model()
+    given = {"steps": 1, "recipe": tiny.LEARN, "data_options": tiny.WORDS, "run": tiny.RUN}
+    clean, transductive = base.finetune(data, **given), base.finetune(data, **given, splits=("train", "test"))
+    for model, split in ((clean, "test"), (transductive, "valid"), (base, None)):
+        with_splits = data if model is not base else [replace(document, split=None) for document in data[:60]]
+        assert judged_documents(model.parts, with_splits, None, None).split == split
+    assert judged_documents(clean.parts, data, None, None, order=("valid", "test")).split == "valid"
+    assert judged_documents(transductive.parts, data, "test", None).split == "test"
+
+
+def test_a_split_that_cannot_be_drawn_again_is_refused(tmp_path: Path) -> None:
+    rows = [(text, number % 5, ("train", "valid")[number % 3 == 0]) for number, (text, _) in enumerate(tiny.reviews())]
+    path = tiny.write_csv(tmp_path / "a.csv", rows, ("text", "label", "part"))
+    as_numbers, by_column = replace(tiny.WORDS, label_task="number"), replace(tiny.WORDS, split_column="part")
+    for options in (as_numbers, by_column):
+        model = _pretrain(path, options)
+        for split in (None, "train"):
+            with pytest.raises(DataError, match=r"a\.csv: the model learnt from it under another split than is found"):
+                model.evaluate(path, split=split)
+        assert judged_documents(model.parts, path, None, options).split == "valid"
+        assert judged_documents(model.parts, path, "all", None).split is None
+        chosen = replace(tiny.WORDS, split_by="random")
+        assert judged_documents(model.parts, path, None, chosen).split == "valid"
+    parts = _pretrain(path, by_column).parts
+    prepared = prepare(path, tiny.WORDS, tokenizer=parts.tokenizer, vocabulary=parts.vocabulary)
+    with pytest.raises(DataError, match="under another split than is found now; .* --split all"):
+        judged_documents(parts, prepared, None, None)
+
+
+def test_a_pair_is_judged_by_what_was_held_out(tmp_path: Path) -> None:
+    given = {"steps": 2, "recipe": tiny.CLASSIFY, "data_options": tiny.WORDS, "run": tiny.RUN}
+    for direction, base in (("f", tiny.language_model()), ("b", tiny.backward_language_model())):
+        TextClassifier.train(tiny.reviews(), base, **given).save(tmp_path / direction)
+    save_pair(tmp_path / "both", tmp_path / "f", tmp_path / "b", {})
+    assert TextClassifier.load(tmp_path / "both").evaluate(tiny.reviews()).documents == 12
