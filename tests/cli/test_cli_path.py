@@ -106,9 +106,16 @@ def test_evaluate_a_classifier_with_baselines_and_by_a_column(path: Path) -> Non
         ("author 0", 14), ("author 1", 13), ("author 2", 13)
     ]  # fmt: skip
     assert told.out.startswith("judged: split test of reviews, 40 documents; the data of the model's last training\n")
-    assert told.out.count("the same 120 labels") >= 2
+    assert told.out.count("from labels of the same 120 documents") >= 2
     alone = ulmkit("evaluate", path / "classifier", path / "reviews", "--no-baselines")
     assert "the same" not in alone.out
+
+
+def test_baselines_from_as_many_labels_as_the_classifier_had(path: Path, tmp_path: Path) -> None:
+    ulmkit("train", path / "tuned", path / "reviews", "-o", tmp_path / "few", *CLASSIFY, "--steps", 2, "--labels", 12,
+           "--no-baselines")  # fmt: skip
+    told = ulmkit("evaluate", tmp_path / "few", path / "reviews")
+    assert told.out.count("from 12 labels of the same training part") >= 2
 
 
 def test_evaluate_on_other_data_with_fewer_labels(path: Path, tmp_path: Path) -> None:
@@ -116,7 +123,8 @@ def test_evaluate_on_other_data_with_fewer_labels(path: Path, tmp_path: Path) ->
     data = tiny.write_csv(tmp_path / "other.csv", rows, header=("text", "label", "split"))
     told = ulmkit("evaluate", path / "classifier", data, "--split-column", "split", "--split-by", "given")
     assert told.out.startswith("judged: split test of other.csv, 15 documents; not the data of the model's last")
-    assert told.out.count("the same 5 labels") >= 2
+    assert told.out.count(f"from 5 labels of {data}'s own training part") >= 2
+    assert "the same" not in told.out
 
 
 def test_evaluate_on_a_file_that_says_no_split_judges_all_of_it(path: Path, tmp_path: Path) -> None:
@@ -148,6 +156,7 @@ def test_evaluate_on_other_data_of_the_same_name(tmp_path: Path) -> None:
     shutil.copy(tmp_path / "mine/data.csv", tmp_path / "renamed.csv")
     told = ulmkit("evaluate", tmp_path / "c", tmp_path / "renamed.csv")
     assert told.out.startswith("judged: split valid of renamed.csv, 6 documents; the data")
+    assert "from labels of the same 54 documents" in told.out
 
 
 def test_evaluate_says_why_there_are_no_baselines(path: Path, tmp_path: Path) -> None:

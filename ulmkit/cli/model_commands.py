@@ -22,6 +22,7 @@ from ulmkit.pipeline import (
     DataOptions,
     Judged,
     LanguageModelEvaluation,
+    is_training_part,
     judged_documents,
     linear_baselines,
     texts_of,
@@ -126,9 +127,15 @@ def _baselines(classifier: TextClassifier, judged: Judged, data: str) -> dict[st
         return {}
     labels = min(facts.get("labelled_documents", len(training)), len(training))
     rows = training_rows(corpus, labels, facts.get("seed", 0))
+    if not is_training_part(corpus, facts):
+        source = f"{len(rows):,} labels of {data}'s own training part"
+    elif len(rows) == len(training) == facts.get("labelled_documents"):
+        source = f"labels of the same {len(rows):,} documents"
+    else:
+        source = f"{len(rows):,} labels of the same training part"
     found = linear_baselines(corpus, texts_of(data, corpus, judged.options), rows, judged.rows(labelled=True))
     for name, report in found.items():
-        print(f"\n{name}, the same {len(rows):,} labels:")
+        print(f"\n{name}, from {source}:")
         print(report.table().split("\n\n")[0])
     return {name: report.to_dict() for name, report in found.items()}
 

@@ -12,7 +12,7 @@ from ulmkit.pipeline.classifiers import (
     watched,
 )
 from ulmkit.pipeline.data import DataOptions, default_cache, prepare, prepare_once, training_texts
-from ulmkit.pipeline.judged import ALL, Judged, evaluation_options, judged_documents
+from ulmkit.pipeline.judged import ALL, Judged, evaluation_options, is_training_part, judged_documents
 from ulmkit.pipeline.language_model_evaluation import (
     LanguageModelEvaluation,
     evaluate_language_model,
@@ -67,6 +67,7 @@ __all__ = [
     "evaluation_options",
     "find_finetuning_rate",
     "finetune",
+    "is_training_part",
     "judged_documents",
     "linear_baselines",
     "make_report",

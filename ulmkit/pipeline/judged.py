@@ -106,6 +106,11 @@ def evaluation_options(
     return replace(options, split_by=kind, **recorded)
 
 
+def is_training_part(corpus: EncodedCorpus, facts: Facts) -> bool:
+    """Whether the train split of a corpus has the very texts that a classifier learnt from."""
+    return _digest(corpus, "train") is not None and _digest(corpus, "train") == _recorded(facts).get("train")
+
+
 def _has_learnt_from(data: Data, options: DataOptions, facts: Facts, task: str) -> bool:
     source, rows = options.source(data, task), facts.get("data", [])
     recorded = whole_digest(rows)
