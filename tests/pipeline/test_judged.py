@@ -87,6 +87,17 @@ def test_a_split_that_cannot_be_drawn_again_is_refused(tmp_path: Path) -> None:
         judged_documents(parts, prepared, None, None)
 
 
+def test_the_column_that_a_split_went_by_need_not_be_named_again(tmp_path: Path) -> None:
+    rows = [(text, label, f"author {number % 4}") for number, (text, label) in enumerate(tiny.reviews())]
+    path = tiny.write_csv(tmp_path / "a.csv", rows, ("body", "label", "author"))
+    by_author = replace(tiny.WORDS, split_by="group", group_column="author", valid_fraction=0.25, label_column="label")
+    parts = _pretrain(path, by_author).parts
+    judged = judged_documents(parts, path, None, DataOptions(label_column="label"))
+    assert (judged.is_own, len(judged.rows())) == (True, 30)
+    other = tiny.write_csv(tmp_path / "other.csv", tiny.reviews(20, 500))
+    assert not judged_documents(parts, other, None, None).is_own
+
+
 def test_a_pair_is_judged_by_what_was_held_out(tmp_path: Path) -> None:
     given = {"steps": 2, "recipe": tiny.CLASSIFY, "data_options": tiny.WORDS, "run": tiny.RUN}
     for direction, base in (("f", tiny.language_model()), ("b", tiny.backward_language_model())):

@@ -69,9 +69,9 @@ def judged_documents(
     names = parts.label_names if isinstance(parts, ClassifierParts) else None
     corpus = prepare(data, read, task=task, tokenizer=parts.tokenizer, vocabulary=parts.vocabulary, label_names=names)
     own = _is_own(corpus, parts.facts)
-    learnt = {row["split"] for row in parts.facts.get("data", []) if own and row["use"] == "training"}
+    learnt = {row.get("split") for row in parts.facts.get("data", []) if own and row.get("use") == "training"}
     present = [name for name in order if name in corpus.split_names and name not in learnt]
-    chosen = next(iter(present), None) if split is None else None if split == ALL else split
+    chosen = {None: next(iter(present), None), ALL: None}.get(split, split)
     if chosen not in (None, "train") and corpus.split_names == ("train",):
         raise DataError(
             f"split: got {chosen!r}, but no split is said by {corpus_name(corpus)}; leave it out to judge by all, or "
@@ -97,13 +97,14 @@ def evaluation_options(
     if isinstance(data, EncodedCorpus) or is_corpus_folder(data) or options.split_by != "auto":
         return options
     split = facts.get("splits", {})
-    if "policy" not in split or not _has_learnt_from(data, options, facts, task):
-        return replace(options, split_by="given")
-    kind = split["policy"]
-    recorded = {key: split[key] for key in ("valid_fraction", "seed") if key in split}
-    if split.get("column") is not None:
-        recorded[f"{kind}_column"] = split["column"]
-    return replace(options, split_by=kind, **recorded)
+    if "policy" in split:
+        recorded = {key: split[key] for key in ("valid_fraction", "seed") if key in split}
+        if split.get("column") is not None:
+            recorded[f"{split['policy']}_column"] = split["column"]
+        as_learnt = replace(options, split_by=split["policy"], **recorded)
+        if _has_learnt_from(data, as_learnt, facts, task):
+            return as_learnt
+    return replace(options, split_by="given")
 
 
 def is_training_part(corpus: EncodedCorpus, facts: Facts) -> bool:
@@ -115,8 +116,11 @@ def _has_learnt_from(data: Data, options: DataOptions, facts: Facts, task: str) 
     source, rows = options.source(data, task), facts.get("data", [])
     recorded = whole_digest(rows)
     if recorded is not None:
-        return joined_digest(map(text_digest, source)) == recorded
-    return source.description != GIVEN_IN_PYTHON and any(row["name"] == source.description for row in rows)
+        try:
+            return joined_digest(map(text_digest, source)) == recorded
+        except DataError:  # it lacks a column that the model's data had
+            return False
+    return source.description != GIVEN_IN_PYTHON and any(row.get("name") == source.description for row in rows)
 
 
 def _is_own(corpus: EncodedCorpus, facts: Facts) -> bool:
@@ -125,7 +129,7 @@ def _is_own(corpus: EncodedCorpus, facts: Facts) -> bool:
     if found is not None and recorded is not None:
         return found == recorded
     name = corpus_name(corpus)
-    return name != GIVEN_IN_PYTHON and any(row["name"] == name for row in rows)
+    return name != GIVEN_IN_PYTHON and any(row.get("name") == name for row in rows)
 
 
 def _check_split(corpus: EncodedCorpus, split: str | None, facts: Facts) -> None:
