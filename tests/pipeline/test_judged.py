@@ -72,15 +72,14 @@ def test_a_split_that_cannot_be_drawn_again_is_refused(tmp_path: Path) -> None:
     rows = [(text, number % 5, ("train", "valid")[number % 3 == 0]) for number, (text, _) in enumerate(tiny.reviews())]
     path = tiny.write_csv(tmp_path / "a.csv", rows, ("text", "label", "part"))
     as_numbers, by_column = replace(tiny.WORDS, label_task="number"), replace(tiny.WORDS, split_column="part")
-    for options in (as_numbers, by_column):
-        model = _pretrain(path, options)
-        for split in (None, "train"):
-            with pytest.raises(DataError, match=r"a\.csv: the model learnt from it under another split than is found"):
-                model.evaluate(path, split=split)
-        assert judged_documents(model.parts, path, None, options).split == "valid"
-        assert judged_documents(model.parts, path, "all", None).split is None
-        chosen = replace(tiny.WORDS, split_by="random")
-        assert judged_documents(model.parts, path, None, chosen).split == "valid"
+    model = _pretrain(path, as_numbers)
+    for split in (None, "train"):
+        with pytest.raises(DataError, match=r"a\.csv: the model learnt from it under another split than is found"):
+            model.evaluate(path, split=split)
+    assert judged_documents(model.parts, path, None, as_numbers).split == "valid"
+    assert judged_documents(model.parts, path, "all", None).split is None
+    chosen = replace(tiny.WORDS, split_by="random")
+    assert judged_documents(model.parts, path, None, chosen).split == "valid"
     parts = _pretrain(path, by_column).parts
     prepared = prepare(path, tiny.WORDS, tokenizer=parts.tokenizer, vocabulary=parts.vocabulary)
     with pytest.raises(DataError, match="under another split than is found now; .* --split all"):
@@ -94,6 +93,11 @@ def test_the_column_that_a_split_went_by_need_not_be_named_again(tmp_path: Path)
     parts = _pretrain(path, by_author).parts
     judged = judged_documents(parts, path, None, DataOptions(label_column="label"))
     assert (judged.is_own, len(judged.rows())) == (True, 30)
+    by_split = replace(tiny.WORDS, split_column="author", label_column="label")
+    renamed = [(text, label, "valid" if author == "author 3" else "train") for text, label, author in rows]
+    path = tiny.write_csv(tmp_path / "b.csv", renamed, ("body", "label", "author"))
+    judged = judged_documents(_pretrain(path, by_split).parts, path, None, DataOptions(label_column="label"))
+    assert (judged.is_own, judged.split, len(judged.rows())) == (True, "valid", 30)
     other = tiny.write_csv(tmp_path / "other.csv", tiny.reviews(20, 500))
     assert not judged_documents(parts, other, None, None).is_own
 

@@ -32,6 +32,9 @@ from ulmkit.training import World
 
 TOKENIZERS = ("spacy", "sentencepiece", "whitespace", "bytes")
 
+SPLIT_COLUMNS = {"given": "split_column", "group": "group_column", "time": "time_column"}
+"""The option that names the column which each kind of split goes by."""
+
 Progress = Callable[[int], None]
 """Called with the number of documents done."""
 
@@ -235,7 +238,7 @@ def _split_policy(source: DocumentSource, options: DataOptions) -> SplitPolicy:
     kind = options.split_by
     if kind == "auto":
         kind = "given" if any(document.split == "valid" for document in source) else "random"
-    column = {"group": options.group_column, "time": options.time_column}.get(kind)
+    column = getattr(options, SPLIT_COLUMNS[kind]) if kind in SPLIT_COLUMNS else None
     return SplitPolicy(kind=kind, valid_fraction=options.valid_fraction, seed=options.seed, column=column)
 
 

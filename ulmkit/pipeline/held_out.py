@@ -108,7 +108,5 @@ def corpus_name(corpus: EncodedCorpus) -> str:
 
 def _policy(recorded: Facts) -> dict[str, Any]:
     """How validation was chosen, by the names of the model card; what a given split does not go by is left out."""
-    kind = recorded["kind"]
-    if kind == "given":
-        return {"policy": kind}
-    return {"policy": kind} | {name: value for name, value in recorded.items() if name != "kind" and value is not None}
+    names = ("column",) if recorded["kind"] == "given" else ("valid_fraction", "seed", "column")
+    return {"policy": recorded["kind"]} | {name: recorded[name] for name in names if recorded[name] is not None}

@@ -7,7 +7,7 @@ import numpy as np
 
 from ulmkit.errors import DataError
 from ulmkit.hub import ClassifierParts, LanguageModelParts
-from ulmkit.pipeline.data import DataOptions, is_corpus_folder, prepare
+from ulmkit.pipeline.data import SPLIT_COLUMNS, DataOptions, is_corpus_folder, prepare
 from ulmkit.pipeline.held_out import Facts, corpus_name, whole_digest
 from ulmkit.text import EncodedCorpus
 from ulmkit.text.digests import joined_digest, text_digest
@@ -100,7 +100,7 @@ def evaluation_options(
     if "policy" in split:
         recorded = {key: split[key] for key in ("valid_fraction", "seed") if key in split}
         if split.get("column") is not None:
-            recorded[f"{split['policy']}_column"] = split["column"]
+            recorded[SPLIT_COLUMNS[split["policy"]]] = split["column"]
         as_learnt = replace(options, split_by=split["policy"], **recorded)
         if _has_learnt_from(data, as_learnt, facts, task):
             return as_learnt

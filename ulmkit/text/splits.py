@@ -24,7 +24,7 @@ class SplitPolicy:
         valid_fraction: the part that validates, 0 < fraction < 1, of the documents in play: those whose split is
             train, valid or not said. Other splits (test, unsupervised) stay as they are. Not used by "given".
         seed: of the random choice.
-        column: the name of the column with the groups or times, for the record.
+        column: the name of the column that it goes by, with the splits, groups or times, for the record.
     """
 
     kind: str = "given"
