@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from ulmkit.report import print_rows, row, write_measurements
+from measurements import print_rows, row, write_measurements
 
 __all__ = ["DifferentError", "median_seconds", "median_seconds_in_turn", "report", "report_as_they_come", "row"]
 

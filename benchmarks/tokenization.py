@@ -20,7 +20,7 @@ from typing import Any
 from common import median_seconds_in_turn, report, row
 
 from ulmkit.text import SpacyTokenizer, Tokenizer, read_documents, train_sentencepiece
-from ulmkit.text.rules import MAJ, UP
+from ulmkit.text.tokens.rules import MAJ, UP
 
 WORKERS = 2
 BATCH = 250

@@ -26,7 +26,7 @@ from ablation_rows import ROWS, SCALES, AblationRow, Scale
 from ablation_table import measured_rows, print_table
 from figures import Figures, Ways
 from published_corpora import PTB, open_corpus
-from recipe_command import make_parser, run_main, set_threads
+from recipe_command import make_parser, run_main, set_threads, write_measurements
 from stages import begin_run, run_settings, train_stages
 
 from ulmkit.config import check_choice, check_positive, to_dict
@@ -35,7 +35,6 @@ from ulmkit.evaluation import CACHE_PTB_PAPER, DYNAMIC_PTB
 from ulmkit.files import atomic_write, read_json, write_json
 from ulmkit.hub import read_config
 from ulmkit.pipeline import RunOptions
-from ulmkit.report import write_measurements
 from ulmkit.text import EncodedCorpus
 from ulmkit.training import Budget
 

@@ -5,8 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ablation_rows import FULL, ROWS, Scale
-
-from ulmkit.report import row
+from recipe_command import row
 
 SPLITS = ("valid", "test")
 Results = Mapping[str, Sequence[Mapping[str, Any]]]

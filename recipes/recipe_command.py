@@ -4,11 +4,17 @@ import argparse
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import torch
 
 from ulmkit.config import check_positive
 from ulmkit.errors import UlmkitError
+
+sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))  # recipes record their results as the benchmarks do
+from measurements import machine, row, write_measurements
+
+__all__ = ["machine", "make_parser", "row", "run_main", "set_threads", "told_command", "write_measurements"]
 
 PLACES = {"--data": "PLACE", "--out": "FOLDER", "--json": "FILE", "--plot": "FILE"}
 """Options that name files, and what stands for them where a command is told."""

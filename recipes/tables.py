@@ -5,8 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from figures import ORIGINAL
-
-from ulmkit.report import row
+from recipe_command import row
 
 NOT_RUN = "not yet run at full length"
 

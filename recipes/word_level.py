@@ -8,7 +8,7 @@ from typing import Any
 
 from figures import BOTH, Figures, Ways
 from published_corpora import PublishedCorpus, open_corpus
-from recipe_command import make_parser, set_threads, told_command
+from recipe_command import machine, make_parser, set_threads, told_command, write_measurements
 from stages import Stage, begin_run, read_curve, run_settings, train_stages
 from tables import PublishedRow, RunFacts, measured_rows, print_table
 
@@ -16,7 +16,7 @@ from ulmkit.config import check_choice, check_positive
 from ulmkit.evaluation import CacheConfig, DynamicConfig
 from ulmkit.hub import read_config
 from ulmkit.pipeline import ModernRecipe, PublishedRecipe, RunOptions
-from ulmkit.report import check_plot_path, machine, plot_runs, write_measurements
+from ulmkit.report import check_plot_path, plot_runs
 from ulmkit.training import Budget, make_progress
 
 TUNING_SHARE = 0.25

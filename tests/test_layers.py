@@ -72,7 +72,7 @@ def test_imports_go_down(path: Path) -> None:
     [
         ("text", "from ulmkit.model import heads", 1),
         ("hub", "def f():\n    import ulmkit.training.run", 1),
-        ("model", "from ulmkit.text.vocabulary import Vocabulary\nimport torch", 0),
+        ("model", "from ulmkit.text.tokens.vocabulary import Vocabulary\nimport torch", 0),
         ("pipeline", "from ulmkit import LanguageModel", 1),
         ("api", "from ulmkit.pipeline import train", 0),
         ("pipeline", "from ulmkit.api import TextClassifier", 1),

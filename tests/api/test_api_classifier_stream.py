@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-import tiny
+from support import tiny
 
 from ulmkit import LanguageModel, TextClassifier
 from ulmkit.errors import ConfigError

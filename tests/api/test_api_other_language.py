@@ -4,7 +4,7 @@ import random
 from pathlib import Path
 
 import numpy as np
-import tiny
+from support import tiny
 
 from ulmkit import LanguageModel, TextClassifier
 from ulmkit.pipeline import DataOptions

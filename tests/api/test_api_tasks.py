@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import tiny
+from support import tiny
 
 from ulmkit import LanguageModel, TextClassifier
 from ulmkit.errors import ConfigError, DataError

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import tiny
+from support import tiny
 
 from ulmkit import TextClassifier, export_int8
 from ulmkit.errors import ConfigError, DataError, FolderError

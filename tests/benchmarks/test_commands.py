@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
-COMMANDS = sorted(path.stem for path in FOLDER.glob("*.py") if "__main__" in path.read_text(encoding="utf-8"))
+COMMANDS = sorted(
+    path.stem for path in FOLDER.glob("*.py") if 'if __name__ == "__main__":' in path.read_text(encoding="utf-8")
+)
 
 
 @pytest.mark.parametrize("name", COMMANDS)

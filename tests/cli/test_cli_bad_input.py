@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tiny
-from command import CLASSIFY, SMALL, TUNE, ulmkit
+from support import tiny
+from support.command import CLASSIFY, SMALL, TUNE, ulmkit
 
-import ulmkit.quickstart as ulmkit_quickstart
+import ulmkit.quickstart.run as ulmkit_quickstart
 from ulmkit.cli import training_commands
 from ulmkit.files import fingerprint
-from ulmkit.text.corpus import EncodedCorpus
-from ulmkit.text.shards import ShardWriter
+from ulmkit.text.corpus.encoded_corpus import EncodedCorpus
+from ulmkit.text.corpus.shards import ShardWriter
 
 PRETRAIN = (*SMALL, "--steps", 2)
 

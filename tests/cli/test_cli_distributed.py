@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import pytest
-import tiny
 import torch
-from command import SMALL, ulmkit
 from safetensors.torch import load_file
-from torchrun import torchrun
+from support import tiny
+from support.command import SMALL, ulmkit
+from support.torchrun import torchrun
 
 pytestmark = pytest.mark.slow
 

@@ -3,8 +3,8 @@
 import json
 
 import pytest
-import tiny
-from command import ulmkit
+from support import tiny
+from support.command import ulmkit
 
 from ulmkit import TextClassifier
 from ulmkit.cli import export_command

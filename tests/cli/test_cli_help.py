@@ -5,9 +5,9 @@ import sys
 from pathlib import Path
 
 import pytest
-import tiny
 import torch
-from command import SMALL, TUNE, ulmkit
+from support import tiny
+from support.command import SMALL, TUNE, ulmkit
 
 from ulmkit.cli import app
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tiny
-from command import CLASSIFY, SMALL, TUNE, ulmkit
 from safetensors.torch import load_file
+from support import tiny
+from support.command import CLASSIFY, SMALL, TUNE, ulmkit
 
 from ulmkit.cli import quickstart_command, training_commands
 from ulmkit.training import LineProgress, ProgressInfo, TrainingInterrupted

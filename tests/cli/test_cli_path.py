@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import tiny
-from command import CLASSIFY, SMALL, TUNE, ulmkit
+from support import tiny
+from support.command import CLASSIFY, SMALL, TUNE, ulmkit
 
 from ulmkit import LanguageModel, TextClassifier
 from ulmkit.config import to_dict

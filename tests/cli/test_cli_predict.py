@@ -4,8 +4,8 @@ import csv
 import json
 from pathlib import Path
 
-import tiny
-from command import CLASSIFY, ulmkit
+from support import tiny
+from support.command import CLASSIFY, ulmkit
 
 
 def test_predict_and_score_keep_columns_and_leave_labels_unread(tmp_path: Path) -> None:

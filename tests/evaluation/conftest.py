@@ -1,7 +1,7 @@
 """What the tests of language models' evaluation share."""
 
 import pytest
-from streams import batches, tiny_model
+from support.streams import batches, tiny_model
 
 from ulmkit.evaluation import GradientStatistics, gradient_statistics
 from ulmkit.model.language_model import AWDLSTMLanguageModel

@@ -1,7 +1,7 @@
 import re
 
 import pytest
-import tiny
+from support import tiny
 
 from ulmkit import DataOptions, LanguageModel, TextClassifier
 from ulmkit.hub import model_card, save_pair

@@ -25,8 +25,8 @@ from ulmkit.model.awd_lstm import AWDLSTMConfig
 from ulmkit.model.classifier import AWDLSTMClassifier
 from ulmkit.model.heads import HeadConfig
 from ulmkit.model.language_model import AWDLSTMLanguageModel
-from ulmkit.text.tokenizers import ByteTokenizer, SpacyTokenizer, WhitespaceTokenizer
-from ulmkit.text.vocabulary import Vocabulary
+from ulmkit.text.tokens.tokenizers import ByteTokenizer, SpacyTokenizer, WhitespaceTokenizer
+from ulmkit.text.tokens.vocabulary import Vocabulary
 
 WORDS = Vocabulary(["<unk>", "<eos>", *(f"w{k}" for k in range(9))])  # 11 tokens: 5 rows of padding
 ENCODER = AWDLSTMConfig(vocab_size=len(WORDS), embedding_size=6, hidden_size=8, layers=2)

@@ -4,8 +4,8 @@ import copy
 from dataclasses import replace
 
 import pytest
-import tiny
 import torch
+from support import tiny
 
 from ulmkit import DataOptions
 from ulmkit.errors import ConfigError

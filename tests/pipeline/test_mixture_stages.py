@@ -4,7 +4,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
-import tiny
+from support import tiny
 
 from ulmkit import LanguageModel, TextClassifier, export_int8
 from ulmkit.errors import ConfigError
@@ -12,7 +12,7 @@ from ulmkit.evaluation import CacheConfig, DynamicConfig
 from ulmkit.kernels.cpu.library import load_library
 from ulmkit.model.awd_lstm import AWDLSTMConfig
 from ulmkit.pipeline import prepare
-from ulmkit.pipeline.running import stage_identity
+from ulmkit.pipeline.stage import stage_identity
 
 SIZES = replace(tiny.SIZES, softmax_experts=3, latent_dropout=0.3, last_hidden_size=40)
 OPTIONS = {"data_options": tiny.WORDS, "run": tiny.RUN}

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-import tiny
+from support import tiny
 
 from ulmkit.pipeline import AWD_LSTM_PTB, MODERN_PTB, MODERN_WIKITEXT2, RunOptions, pretrain
 from ulmkit.training import Budget

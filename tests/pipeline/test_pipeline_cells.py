@@ -5,8 +5,8 @@ import signal
 
 import numpy as np
 import pytest
-import tiny
 import torch
+from support import tiny
 
 from ulmkit import LanguageModel, TextClassifier, export_int8
 from ulmkit.errors import ConfigError

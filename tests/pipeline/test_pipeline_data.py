@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tiny
+from support import tiny
 
 from ulmkit.errors import ConfigError, DataError, FolderError
 from ulmkit.pipeline import (

@@ -6,10 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import tiny
 import torch
 from safetensors.torch import load_file
-from torchrun import torchrun_code
+from support import tiny
+from support.torchrun import torchrun_code
 
 from ulmkit.errors import ConfigError
 from ulmkit.model.awd_lstm import AWDLSTMConfig

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tiny
 import torch
+from support import tiny
 
 from ulmkit import TextClassifier
 from ulmkit.errors import ConfigError, DataError
@@ -30,9 +30,9 @@ from ulmkit.pipeline import (
     texts_of,
     train,
     training_rows,
+    validation_metrics,
     validation_perplexity,
     validation_rows,
-    watched,
 )
 from ulmkit.pipeline.data import DataOptions
 from ulmkit.text import Document
@@ -313,7 +313,7 @@ def test_patience_ends_early_and_leaves_the_best_weights() -> None:
     corpus = prepare(tiny.reviews(), tiny.WORDS, task="single", tokenizer=trained.tokenizer,
                      vocabulary=trained.vocabulary)  # fmt: skip
     judged = validation_rows(corpus)
-    found = watched(make_report(predict_rows(trained.model, corpus, judged), corpus, judged))
+    found = validation_metrics(make_report(predict_rows(trained.model, corpus, judged), corpus, judged))
     assert found["loss"] == pytest.approx(recorded, rel=1e-3)
 
 
@@ -363,7 +363,7 @@ def test_baselines_see_the_very_same_documents(tmp_path: Path) -> None:
     reports = linear_baselines(corpus, texts, rows, judged)
     assert len(reports) >= 2
     assert all(report.documents == len(judged) for report in reports.values())
-    assert max(watched(report)["accuracy"] for report in reports.values()) >= 0.8
+    assert max(validation_metrics(report)["accuracy"] for report in reports.values()) >= 0.8
 
 
 def test_baselines_read_tokens_where_words_have_no_spaces() -> None:
@@ -377,7 +377,7 @@ def test_baselines_read_tokens_where_words_have_no_spaces() -> None:
     corpus = prepare(data, options, task="single")
     rows, judged = training_rows(corpus, None, 0), validation_rows(corpus)
     reports = linear_baselines(corpus, texts_of(data, corpus, options), rows, judged)
-    assert watched(reports["TF-IDF + logistic regression"])["accuracy"] >= 0.9
+    assert validation_metrics(reports["TF-IDF + logistic regression"])["accuracy"] >= 0.9
 
 
 def test_the_majority_is_that_of_the_training_documents() -> None:
@@ -387,7 +387,7 @@ def test_the_majority_is_that_of_the_training_documents() -> None:
     report = make_report(np.array([[0.4, 0.6], [0.9, 0.1]]), corpus, corpus.rows("valid"))
     assert report.majority_label == "x"
     assert report.majority_accuracy == 0.0
-    assert watched(report)["accuracy"] == 0.5
+    assert validation_metrics(report)["accuracy"] == 0.5
 
 
 def test_predictions_for_a_corpus_do_not_depend_on_batch_mates() -> None:

@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 import pytest
-import tiny
 import torch
+from support import tiny
 
 from ulmkit import LanguageModel, RunOptions
 from ulmkit.pipeline import (

@@ -1,12 +1,9 @@
-"""Recipes are scripts: their folder goes on the path, as it does when one of them is run."""
+"""Fixtures of the recipes' tests."""
 
-import sys
 from pathlib import Path
 
 import pytest
-from recipe_text import RECIPES, write_corpus
-
-sys.path.insert(0, str(RECIPES))
+from support.recipe_text import write_corpus
 
 
 @pytest.fixture(scope="session")

@@ -13,9 +13,9 @@ import pytest
 from ablation_ptb import main, run_folder
 from ablation_rows import FULL, ROWS, SCALES
 from ablation_table import figures, rank_correlation, ranks
-from recipe_text import RECIPES
 from safetensors.torch import load_file
 from stages import read_curve
+from support.recipe_text import RECIPES
 
 from ulmkit.errors import ConfigError, FolderError, TrainingError
 from ulmkit.files import read_json

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 from ptb import TASK
-from recipe_text import RECIPES, write_corpus
 from safetensors.torch import load_file
 from stages import begin_run, read_curve
+from support.recipe_text import RECIPES, write_corpus
 from word_level import plan_stages, run_word_level
 
 from ulmkit.errors import ConfigError, FolderError
@@ -205,7 +205,7 @@ def test_other_layers_and_softmaxes(recipe: str, tensors: int, text: Path, tmp_p
 
 def test_a_search_that_is_stopped_goes_on(text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """What it has tried is kept."""
-    import ulmkit.evaluation.dynamic_search as dynamic_search
+    import ulmkit.evaluation.language.dynamic_search as dynamic_search
 
     run = ["--data", text, "--out", tmp_path / "run", *SMALL, "--epochs", 1, "--evaluate", "dynamic", "--search"]
     run += ["--search-tokens", 20]

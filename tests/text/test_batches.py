@@ -11,9 +11,9 @@ from ulmkit.text.batches import (
     make_classifier_batch,
     variable_bptt,
 )
-from ulmkit.text.corpus_builder import build_corpus
-from ulmkit.text.document import Document
-from ulmkit.text.plain_tokenizers import ByteTokenizer, WhitespaceTokenizer
+from ulmkit.text.corpus.builder import build_corpus
+from ulmkit.text.read.document import Document
+from ulmkit.text.tokens.plain_tokenizers import ByteTokenizer, WhitespaceTokenizer
 
 
 def build(documents, folder, tokenizer=None, **options):

@@ -5,8 +5,8 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from support.toy_task import ToyTask
 from torch import nn
-from toy_task import ToyTask
 
 from ulmkit.errors import ConfigError
 from ulmkit.training import Budget, OptimizerConfig, Schedule, Trainer, TrainerConfig, full

@@ -3,7 +3,7 @@ import math
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from toy_task import FakeClock
+from support.toy_task import FakeClock
 
 from ulmkit.errors import ConfigError
 from ulmkit.training import Budget

@@ -3,8 +3,8 @@ import textwrap
 
 import pytest
 import torch
-from torchrun import torchrun_code
-from toy_task import ToyTask
+from support.torchrun import torchrun_code
+from support.toy_task import ToyTask
 
 from ulmkit.errors import ConfigError
 from ulmkit.training import (
@@ -23,7 +23,7 @@ PROGRAM = textwrap.dedent("""
     import json, sys
     import torch
     from test_distributed import config, phases
-    from toy_task import ToyTask
+    from support.toy_task import ToyTask
     from ulmkit.training import Trainer, join_world, leave_world
     torch.set_num_threads(1)
     folder, resume, stop = sys.argv[1], sys.argv[2] == "resume", int(sys.argv[3])

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from toy_task import ToyTask
+from support.toy_task import ToyTask
 
 from ulmkit.errors import ConfigError, TrainingError
 from ulmkit.training import Budget, OptimizerConfig, Phase, StepResult, lr_find

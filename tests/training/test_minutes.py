@@ -6,7 +6,7 @@ import signal
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from toy_task import FakeClock, ToyTask
+from support.toy_task import FakeClock, ToyTask
 
 import ulmkit.training.run as run_module
 from ulmkit.training import Budget, Schedule, Trainer, TrainerConfig, TrainingInterrupted, full, gradual_unfreezing

@@ -4,8 +4,8 @@ import math
 
 import pytest
 import torch
+from support.toy_task import ToyTask, one_phase, validation_rows
 from torch import nn
-from toy_task import ToyTask, one_phase, validation_rows
 
 from ulmkit.errors import ConfigError, FolderError
 from ulmkit.training import (

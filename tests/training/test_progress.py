@@ -1,7 +1,7 @@
 import io
 
 import pytest
-from toy_task import FakeClock, ToyTask
+from support.toy_task import FakeClock, ToyTask
 
 from ulmkit.training import (
     Budget,

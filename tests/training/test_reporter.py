@@ -1,6 +1,6 @@
 import pytest
 import torch
-from toy_task import FakeClock
+from support.toy_task import FakeClock
 
 from ulmkit.training import StepResult, World
 from ulmkit.training.budget import Stopwatch

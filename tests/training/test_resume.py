@@ -4,7 +4,7 @@ import signal
 
 import pytest
 import torch
-from toy_task import ToyTask
+from support.toy_task import ToyTask
 
 import ulmkit.training.run as run_module
 from ulmkit.errors import ConfigError, FolderError

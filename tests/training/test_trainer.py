@@ -2,8 +2,8 @@ import math
 
 import pytest
 import torch
+from support.toy_task import CONSTANT, ToyTask, one_phase, validation_rows
 from torch import nn
-from toy_task import CONSTANT, ToyTask, one_phase, validation_rows
 
 from ulmkit.errors import ConfigError, FolderError, TrainingError
 from ulmkit.training import (

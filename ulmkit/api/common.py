@@ -9,7 +9,7 @@ from ulmkit.errors import DataError
 from ulmkit.hub import ClassifierParts, LanguageModelParts
 from ulmkit.pipeline import RunOptions, place
 from ulmkit.text import Text
-from ulmkit.text.token_stream import reverse_document
+from ulmkit.text.corpus.token_stream import reverse_document
 from ulmkit.training import Budget
 
 Parts = TypeVar("Parts", LanguageModelParts, ClassifierParts)

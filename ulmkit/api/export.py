@@ -14,7 +14,7 @@ from ulmkit.hub import save_classifier, save_pair
 from ulmkit.kernels import int8_runs
 from ulmkit.pipeline import DataOptions
 from ulmkit.text import EncodedCorpus
-from ulmkit.text.documents import Data
+from ulmkit.text.read.documents import Data
 
 
 def export_int8(

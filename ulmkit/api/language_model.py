@@ -18,13 +18,13 @@ from ulmkit.pipeline import (
     LanguageModelEvaluation,
     RunOptions,
     evaluate_language_model,
-    judged_documents,
+    select_evaluation_data,
 )
 from ulmkit.pipeline import finetune as finetune_parts
 from ulmkit.pipeline import pretrain as pretrain_parts
 from ulmkit.text import EncodedCorpus, Text
-from ulmkit.text.documents import Data
-from ulmkit.text.token_stream import reverse_document
+from ulmkit.text.corpus.token_stream import reverse_document
+from ulmkit.text.read.documents import Data
 
 
 class LanguageModel:
@@ -87,15 +87,15 @@ class LanguageModel:
         data_options: DataOptions | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> Perplexity:
-        """Perplexity over one stream of the text; see `ulmkit.evaluation.perplexity`.
+        """Perplexity over one stream of the text; see `ulmkit.evaluation.language.perplexity`.
 
         Args:
             split: which part of the data, "all" for all of it; None: the test part, else the valid part, else all. Of
                 the data that the model learnt from, its own split is taken, so that nothing is judged that it read.
             published, batch_size: see there.
-        Raises: DataError if that split cannot be drawn again; see `pipeline.judged_documents`.
+        Raises: DataError if that split cannot be drawn again; see `pipeline.select_evaluation_data`.
         """
-        parts, judged = self.parts, judged_documents(self.parts, data, split, data_options)
+        parts, judged = self.parts, select_evaluation_data(self.parts, data, split, data_options)
         corpus, rows = judged.corpus, judged.rows()
         return perplexity(
             parts.model,
@@ -120,7 +120,7 @@ class LanguageModel:
 
         Args: split: as `evaluate`. options: see `pipeline.evaluate_language_model`.
         """
-        judged = judged_documents(self.parts, data, split, data_options)
+        judged = select_evaluation_data(self.parts, data, split, data_options)
         return evaluate_language_model(self.parts, judged.corpus, judged.split, **options)
 
     def score(self, texts: Iterable[Text]) -> list[DocumentScore]:

@@ -19,19 +19,19 @@ from ulmkit.pipeline import (
     DataOptions,
     RunOptions,
     document_scores,
-    judged_documents,
     make_report,
     predict_backward,
     predict_outputs,
     predict_rows,
+    select_evaluation_data,
 )
 from ulmkit.pipeline import train as train_parts
 from ulmkit.pipeline.classifiers import Report
 from ulmkit.pipeline.prediction import Outputs
 from ulmkit.text import EncodedCorpus, Text
-from ulmkit.text.corpus_chunks import tokenize_words
-from ulmkit.text.documents import Data
-from ulmkit.text.rules import FLD
+from ulmkit.text.corpus.chunks import tokenize_words
+from ulmkit.text.read.documents import Data
+from ulmkit.text.tokens.rules import FLD
 
 
 class TextClassifier:
@@ -144,7 +144,7 @@ class TextClassifier:
                 the data that the classifier learnt from, its own split is taken, so that nothing is judged that it
                 learnt from.
             by: columns by whose values errors are counted.
-        Raises: DataError if that split cannot be drawn again; see `pipeline.judged_documents`.
+        Raises: DataError if that split cannot be drawn again; see `pipeline.select_evaluation_data`.
         """
         outputs, corpus, rows = self._outputs(data, split, data_options, by)
         return make_report(outputs, corpus, rows, by)
@@ -194,7 +194,7 @@ class TextClassifier:
         for parts in (self.parts, self.backward):
             if parts is None:
                 continue
-            judged = judged_documents(parts, data, split, options, task=self.task, order=order)
+            judged = select_evaluation_data(parts, data, split, options, task=self.task, order=order)
             corpus, rows = judged.corpus, judged.rows(labelled=True)
             options, split = judged.options, judged.split or ALL
             if not len(rows):

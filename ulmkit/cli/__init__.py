@@ -24,7 +24,7 @@ app = typer.Typer(
 )
 
 
-def _speaking_plainly(command: Callable[..., Any]) -> Callable[..., Any]:
+def _one_line_errors(command: Callable[..., Any]) -> Callable[..., Any]:
     """Errors that ulmkit raises on purpose become one line on standard error, and exit status 2."""
 
     @functools.wraps(command)
@@ -77,7 +77,7 @@ for _name, _command in {
     "lr-find": training_commands.lr_find_command,
     "info": info_command.info_command,
 }.items():
-    app.command(_name)(_speaking_plainly(_command))
+    app.command(_name)(_one_line_errors(_command))
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ from ulmkit.cli.summary import summarise
 from ulmkit.hub.facts import package_versions
 from ulmkit.kernels import PRECISIONS, backend_statuses, bf16_pays, choose_precision, cpu_features, int8_runs
 from ulmkit.pipeline.data import default_cache
-from ulmkit.pipeline.running import choose_device
+from ulmkit.pipeline.options import choose_device
 
 
 @with_groups(machine=MACHINE)

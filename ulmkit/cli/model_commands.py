@@ -20,11 +20,11 @@ from ulmkit.hub import read_config, resolve_model
 from ulmkit.pipeline import (
     ALL,
     DataOptions,
-    Judged,
+    EvaluationData,
     LanguageModelEvaluation,
     is_training_part,
-    judged_documents,
     linear_baselines,
+    select_evaluation_data,
     texts_of,
     training_rows,
 )
@@ -65,7 +65,7 @@ def evaluate_command(
     if read_config(resolve_model(model))["kind"] == "language_model" or published or adaptation is not None:
         _check_by(by, "a language model")
         language_model = LanguageModel.load(model, machine.run())
-        judged = judged_documents(language_model.parts, data, split, data_options)
+        judged = select_evaluation_data(language_model.parts, data, split, data_options)
         given: dict[str, Any] = {"split": judged.split or ALL, "data_options": judged.options}
         found: Perplexity | LanguageModelEvaluation
         if adaptation is not None:
@@ -94,7 +94,7 @@ def _evaluate_classifier(
     machine: Machine,
 ) -> None:
     _check_by(by, f"one of task {classifier.task!r}", classifier.task)
-    judged = judged_documents(classifier.parts, data, split, data_options.keeping(by), task=classifier.task)
+    judged = select_evaluation_data(classifier.parts, data, split, data_options.keeping(by), task=classifier.task)
     part = judged.split or ALL
     report = classifier.evaluate(
         judged.corpus if classifier.backward is None else data, split=part, by=by, data_options=judged.options
@@ -113,7 +113,7 @@ def _check_by(by: Sequence[str] | None, model: str, task: str = "") -> None:
         raise ConfigError(f"by: only for classifiers of task {', '.join(BY_TASKS)}, got {model}; leave --by out")
 
 
-def _baselines(classifier: TextClassifier, judged: Judged, data: str) -> dict[str, Any]:
+def _baselines(classifier: TextClassifier, judged: EvaluationData, data: str) -> dict[str, Any]:
     """Fit and show the baselines, or why there are none."""
     corpus, facts = judged.corpus, classifier.parts.facts
     training = corpus.rows("train", labelled=True) if "train" in corpus.split_names else ()

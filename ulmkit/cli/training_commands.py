@@ -28,7 +28,6 @@ from ulmkit.cli.option_groups import (
     with_groups,
 )
 from ulmkit.cli.progress import document_progress
-from ulmkit.cli.run_folder import run_folder, training_folder
 from ulmkit.cli.summary import summarise
 from ulmkit.config import check_choice
 from ulmkit.errors import ConfigError
@@ -48,9 +47,10 @@ from ulmkit.pipeline import (
     prepare_once,
     texts_of,
     training_rows,
+    validation_metrics,
     validation_rows,
-    watched,
 )
+from ulmkit.pipeline.stage_folder import run_folder, training_folder
 from ulmkit.report import plot_lr_find
 from ulmkit.text import EncodedCorpus
 from ulmkit.training import Budget, joined_world, make_progress
@@ -230,8 +230,8 @@ def train_command(
         if baselines:
             texts = texts_of(data, corpus, data_options)
             for name, report in linear_baselines(corpus, texts, rows, judged).items():
-                model.parts.facts.setdefault("baselines", {})[name] = watched(report)
-                figures |= {f"{figure}, {name}": value for figure, value in watched(report).items()}
+                model.parts.facts.setdefault("baselines", {})[name] = validation_metrics(report)
+                figures |= {f"{figure}, {name}": value for figure, value in validation_metrics(report).items()}
         model.save(out, overwrite=overwrite)
     summarise(figures, machine.json_file, {"facts": model.parts.facts})
 

@@ -1,7 +1,11 @@
 """How good a model is: perplexity, scores of documents, figures of predictions, and the baselines to beat."""
 
-from ulmkit.evaluation.baselines import NBSVM, Baseline, MajorityClass, TfidfLogistic, TfidfRidge, baselines
-from ulmkit.evaluation.cache import (
+from ulmkit.evaluation.baselines.classifiers import NBSVM, Baseline, MajorityClass, TfidfLogistic, TfidfRidge, baselines
+from ulmkit.evaluation.labels.classification import SingleLabelReport, evaluate_single
+from ulmkit.evaluation.labels.multi_label import MultiLabelReport, evaluate_multi
+from ulmkit.evaluation.labels.regression import NumberReport, evaluate_number
+from ulmkit.evaluation.labels.token_labels import Span, TokenLabelReport, evaluate_tokens, spans
+from ulmkit.evaluation.language.cache import (
     CACHE_PTB,
     CACHE_PTB_PAPER,
     CACHE_WIKITEXT2,
@@ -11,8 +15,7 @@ from ulmkit.evaluation.cache import (
     mixed_log_probability,
     search_cache,
 )
-from ulmkit.evaluation.classification import SingleLabelReport, evaluate_single
-from ulmkit.evaluation.dynamic_evaluation import (
+from ulmkit.evaluation.language.dynamic_evaluation import (
     DYNAMIC_PTB,
     DYNAMIC_SGD,
     DYNAMIC_WIKITEXT2,
@@ -21,24 +24,21 @@ from ulmkit.evaluation.dynamic_evaluation import (
     dynamic_perplexities,
     dynamic_perplexity,
 )
-from ulmkit.evaluation.dynamic_search import search_dynamic
-from ulmkit.evaluation.figures import (
-    ClassFigures,
+from ulmkit.evaluation.language.dynamic_search import search_dynamic
+from ulmkit.evaluation.language.gradient_statistics import GradientStatistics, gradient_statistics, weights_fingerprint
+from ulmkit.evaluation.language.perplexity import Perplexity, approximate_perplexity, first_context, perplexity
+from ulmkit.evaluation.language.scoring import DocumentScore, score_documents
+from ulmkit.evaluation.language.search import Search
+from ulmkit.evaluation.language.streams import TokenSource
+from ulmkit.evaluation.metrics import (
+    ClassMetrics,
     GroupError,
     errors_by_column,
     expected_calibration_error,
     json_safe,
     wilson_interval,
 )
-from ulmkit.evaluation.gradient_statistics import GradientStatistics, gradient_statistics, weights_fingerprint
-from ulmkit.evaluation.multi_label import MultiLabelReport, evaluate_multi
 from ulmkit.evaluation.paired import PairedComparison, compare_paired
-from ulmkit.evaluation.perplexity import Perplexity, approximate_perplexity, first_context, perplexity
-from ulmkit.evaluation.regression import NumberReport, evaluate_number
-from ulmkit.evaluation.scoring import DocumentScore, score_documents
-from ulmkit.evaluation.search import Search
-from ulmkit.evaluation.streams import TokenSource
-from ulmkit.evaluation.token_labels import Span, TokenLabelReport, evaluate_tokens, spans
 
 __all__ = [
     "CACHE_PTB",
@@ -50,7 +50,7 @@ __all__ = [
     "NBSVM",
     "Baseline",
     "CacheConfig",
-    "ClassFigures",
+    "ClassMetrics",
     "DocumentScore",
     "DynamicConfig",
     "GradientStatistics",

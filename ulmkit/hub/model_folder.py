@@ -41,8 +41,8 @@ from ulmkit.model.aligned import count_parameters
 from ulmkit.model.classifier import AWDLSTMClassifier
 from ulmkit.model.heads import HeadConfig
 from ulmkit.model.language_model import AWDLSTMLanguageModel
-from ulmkit.text.tokenizers import Tokenizer, load_tokenizer
-from ulmkit.text.vocabulary import Vocabulary
+from ulmkit.text.tokens.tokenizers import Tokenizer, load_tokenizer
+from ulmkit.text.tokens.vocabulary import Vocabulary
 
 VOCABULARY_FILE = "vocabulary.json"
 TOKENIZER_FOLDER = "tokenizer"

@@ -8,11 +8,17 @@ from ulmkit.pipeline.classifiers import (
     predict_rows,
     train,
     training_rows,
+    validation_metrics,
     validation_rows,
-    watched,
 )
 from ulmkit.pipeline.data import DataOptions, default_cache, prepare, prepare_once, training_texts
-from ulmkit.pipeline.judged import ALL, Judged, evaluation_options, is_training_part, judged_documents
+from ulmkit.pipeline.evaluation_data import (
+    ALL,
+    EvaluationData,
+    evaluation_options,
+    is_training_part,
+    select_evaluation_data,
+)
 from ulmkit.pipeline.language_model_evaluation import (
     LanguageModelEvaluation,
     evaluate_language_model,
@@ -21,6 +27,7 @@ from ulmkit.pipeline.language_model_evaluation import (
 from ulmkit.pipeline.language_models import find_finetuning_rate, finetune, pretrain, validation_perplexity
 from ulmkit.pipeline.linear_baselines import linear_baselines, texts_of
 from ulmkit.pipeline.modern import MODERN_PTB, MODERN_WIKITEXT2, ModernRecipe
+from ulmkit.pipeline.options import RunOptions, place
 from ulmkit.pipeline.prediction import predict_backward, predict_outputs
 from ulmkit.pipeline.published import (
     AWD_LSTM_PTB,
@@ -34,7 +41,6 @@ from ulmkit.pipeline.published import (
     PublishedRecipe,
 )
 from ulmkit.pipeline.recipes import CLASSIFY, FINETUNE, PRETRAIN, ClassifierRecipe, LanguageModelRecipe
-from ulmkit.pipeline.running import RunOptions, place
 
 __all__ = [
     "ALL",
@@ -54,7 +60,7 @@ __all__ = [
     "PRETRAIN",
     "ClassifierRecipe",
     "DataOptions",
-    "Judged",
+    "EvaluationData",
     "LanguageModelEvaluation",
     "LanguageModelRecipe",
     "ModernRecipe",
@@ -68,7 +74,6 @@ __all__ = [
     "find_finetuning_rate",
     "finetune",
     "is_training_part",
-    "judged_documents",
     "linear_baselines",
     "make_report",
     "place",
@@ -78,12 +83,13 @@ __all__ = [
     "prepare",
     "prepare_once",
     "pretrain",
+    "select_evaluation_data",
     "texts_of",
     "train",
     "training_rows",
     "training_statistics",
     "training_texts",
+    "validation_metrics",
     "validation_perplexity",
     "validation_rows",
-    "watched",
 ]

@@ -17,7 +17,7 @@ class ClassifierTask:
     Args:
         model: on the device to train on.
         batches: of the training documents.
-        validate: metrics of the model on held-out documents, the first to be watched.
+        validate: metrics of the model on held-out documents, the first of which is monitored.
     """
 
     is_language_model = False

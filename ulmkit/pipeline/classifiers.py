@@ -29,21 +29,14 @@ from ulmkit.model.heads import IGNORED_LABEL, HeadConfig
 from ulmkit.model.transfer import transfer_encoder
 from ulmkit.pipeline.classifier_task import ClassifierTask
 from ulmkit.pipeline.data import DataOptions, Progress, prepare_once
-from ulmkit.pipeline.held_out import data_facts, tell_of_mixed_splits
+from ulmkit.pipeline.held_out import data_facts, warn_if_splits_overlap
+from ulmkit.pipeline.options import RunOptions, place
 from ulmkit.pipeline.prediction import Outputs, predict_backward, predict_outputs
 from ulmkit.pipeline.recipes import CLASSIFY, ClassifierRecipe
-from ulmkit.pipeline.running import (
-    RunOptions,
-    last_validation,
-    place,
-    run_stage,
-    stage_identity,
-    training_facts,
-    with_dropouts,
-)
+from ulmkit.pipeline.stage import last_validation, run_stage, stage_identity, training_facts, with_dropouts
 from ulmkit.text import EncodedCorpus
 from ulmkit.text.batches import ClassifierBatches
-from ulmkit.text.documents import Data
+from ulmkit.text.read.documents import Data
 from ulmkit.training import Budget
 
 Report = SingleLabelReport | MultiLabelReport | NumberReport | TokenLabelReport
@@ -113,7 +106,7 @@ def train(
     held_out = validation_rows(corpus, valid_documents, run.seed)
 
     def validate() -> dict[str, float]:
-        return watched(make_report(predict_rows(model, corpus, held_out, reverse=reverse), corpus, held_out))
+        return validation_metrics(make_report(predict_rows(model, corpus, held_out, reverse=reverse), corpus, held_out))
 
     batches = ClassifierBatches(
         corpus,
@@ -126,7 +119,7 @@ def train(
     )
     trained = ClassifierTask(model, batches, validate)
     started_from = None if language_model is None else language_model.facts
-    tell_of_mixed_splits(corpus, ["train"], started_from, run)
+    warn_if_splits_overlap(corpus, ["train"], started_from, run)
     base = fingerprint(started_from or {})
     identity = stage_identity(
         corpus, config, recipe, run, rows=fingerprint(rows.tolist()), direction=direction, base=base
@@ -288,7 +281,7 @@ def _majority(corpus: EncodedCorpus) -> int | None:
     return int(np.bincount(labels).argmax()) if len(labels) else None
 
 
-def watched(found: Report) -> dict[str, float]:
+def validation_metrics(found: Report) -> dict[str, float]:
     """The figures of a validation; the first is the one to watch, lower is better."""
     if isinstance(found, SingleLabelReport):
         return {"loss": found.negative_log_likelihood, "accuracy": found.accuracy}

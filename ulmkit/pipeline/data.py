@@ -24,10 +24,10 @@ from ulmkit.text import (
     cached_corpus,
     train_sentencepiece,
 )
-from ulmkit.text.corpus import CORPUS_FILE
-from ulmkit.text.corpus_builder import TRAINING_SPLITS
-from ulmkit.text.documents import Data
-from ulmkit.text.splits import SPLIT_KINDS, assign_splits, stratum
+from ulmkit.text.corpus.builder import TRAINING_SPLITS
+from ulmkit.text.corpus.encoded_corpus import CORPUS_FILE
+from ulmkit.text.corpus.splits import SPLIT_KINDS, assign_splits, stratum
+from ulmkit.text.read.documents import Data
 from ulmkit.training import World
 
 TOKENIZERS = ("spacy", "sentencepiece", "whitespace", "bytes")

@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ulmkit.pipeline.running import RunOptions
+from ulmkit.pipeline.options import RunOptions
 from ulmkit.text import EncodedCorpus
-from ulmkit.text.corpus_builder import TRAINING_SPLITS
-from ulmkit.text.digests import joined_digest
+from ulmkit.text.corpus.builder import TRAINING_SPLITS
+from ulmkit.text.corpus.digests import joined_digest
 
 Facts = Mapping[str, Any]
 
@@ -55,7 +55,9 @@ def cleanness(corpus: EncodedCorpus, used: Sequence[str], base_facts: Facts | No
     return next((kind for kind in ("mixed", "unknown", "other data") if kind in found), "clean")
 
 
-def tell_of_mixed_splits(corpus: EncodedCorpus, used: Sequence[str], base_facts: Facts | None, run: RunOptions) -> None:
+def warn_if_splits_overlap(
+    corpus: EncodedCorpus, used: Sequence[str], base_facts: Facts | None, run: RunOptions
+) -> None:
     """Say, before a training, that the model it starts from may have read what is held out, and what to do."""
     if run.progress is not None and run.world.is_first and cleanness(corpus, used, base_facts) == "mixed":
         run.progress.message(

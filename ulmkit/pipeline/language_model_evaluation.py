@@ -25,12 +25,12 @@ from ulmkit.evaluation import (
     search_dynamic,
     weights_fingerprint,
 )
-from ulmkit.evaluation.figures import json_safe, text_table
+from ulmkit.evaluation.metrics import json_safe, text_table
 from ulmkit.files import fingerprint
 from ulmkit.hub import LanguageModelParts
 from ulmkit.text import EncodedCorpus, TokenStream
 from ulmkit.text.batches import LanguageModelBatches
-from ulmkit.text.corpus_builder import TRAINING_SPLITS
+from ulmkit.text.corpus.builder import TRAINING_SPLITS
 from ulmkit.training import keep_freed_memory
 
 WAYS = ("plain", "cache", "dynamic", "dynamic + cache")

@@ -19,7 +19,7 @@ class LanguageModelTask:
     Args:
         model: on the device to train on.
         batches: of the training text.
-        validate: metrics of the model on held-out text, the first to be watched.
+        validate: metrics of the model on held-out text, the first of which is monitored.
         ar, tar: weights of the activation regularisation.
     """
 

@@ -18,23 +18,15 @@ from ulmkit.model.initialization import draw_input_weights
 from ulmkit.model.language_model import AWDLSTMLanguageModel
 from ulmkit.model.transfer import TransferReport, transfer_language_model, vocabulary_mapping
 from ulmkit.pipeline.data import DataOptions, Progress, prepare_once
-from ulmkit.pipeline.held_out import as_base, data_facts, tell_of_mixed_splits
+from ulmkit.pipeline.held_out import as_base, data_facts, warn_if_splits_overlap
 from ulmkit.pipeline.language_model_task import LanguageModelTask
+from ulmkit.pipeline.options import RunOptions, place
 from ulmkit.pipeline.recipes import FINETUNE, PRETRAIN, LanguageModelRecipe
-from ulmkit.pipeline.running import (
-    DROPOUTS,
-    RunOptions,
-    last_validation,
-    place,
-    run_stage,
-    stage_identity,
-    training_facts,
-    with_dropouts,
-)
+from ulmkit.pipeline.stage import DROPOUTS, last_validation, run_stage, stage_identity, training_facts, with_dropouts
 from ulmkit.text import EncodedCorpus, TokenStream, Vocabulary
 from ulmkit.text.batches import LanguageModelBatches
-from ulmkit.text.corpus_builder import TRAINING_SPLITS
-from ulmkit.text.documents import Data
+from ulmkit.text.corpus.builder import TRAINING_SPLITS
+from ulmkit.text.read.documents import Data
 from ulmkit.training import Budget, RateSearch, lr_find
 
 _COUNTED_TOKENS = 1 << 24
@@ -186,7 +178,7 @@ def _train(
     started_from: Mapping[str, Any] | None = None,
 ) -> LanguageModelParts:
     used = _present(corpus, splits)
-    tell_of_mixed_splits(corpus, used, started_from, run)
+    warn_if_splits_overlap(corpus, used, started_from, run)
     task = _task(model, corpus, recipe, run, direction, used, run.validation_tokens(budget))
     figures = {} if facts["stage"] == "pretraining" else {"before training": run.world.ask_first(task.validate)}
     phases = recipe.phases(len(task.groups), budget)

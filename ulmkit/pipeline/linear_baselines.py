@@ -9,7 +9,7 @@ from ulmkit.evaluation import Baseline, baselines
 from ulmkit.pipeline.classifiers import Report, make_report
 from ulmkit.pipeline.data import DataOptions, is_corpus_folder
 from ulmkit.text import EncodedCorpus, Text
-from ulmkit.text.documents import Data
+from ulmkit.text.read.documents import Data
 
 _SAMPLE = 1000  # documents
 _LEAST_SPACES = 0.05  # of all characters: English has 0.18, Finnish 0.12, Chinese and Japanese below 0.02

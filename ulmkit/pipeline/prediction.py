@@ -8,7 +8,7 @@ import torch
 from ulmkit.errors import DataError
 from ulmkit.model.classifier import AWDLSTMClassifier
 from ulmkit.text.batches import padded
-from ulmkit.text.token_stream import reverse_document
+from ulmkit.text.corpus.token_stream import reverse_document
 
 _BATCH_TOKENS = 32_768
 _BATCH_DOCUMENTS = 256

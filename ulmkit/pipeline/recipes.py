@@ -91,8 +91,8 @@ class ClassifierRecipe:
         head_hidden, input_dropout, hidden_dropout, label_smoothing: of the head, see `HeadConfig`.
         class_weights: "none", or "balanced" for weights inverse to the classes' frequencies.
         value_range, number_loss: of a number, see `HeadConfig`.
-        patience: validations without a better value, of the figure that `watched` gives first, before a phase ends;
-            None for never.
+        patience: validations in a row without a better value of the monitored metric before a phase ends; None: never.
+
     """
 
     batch_size: int = 32

@@ -1,19 +1,13 @@
 """Figures of training and of results."""
 
 from ulmkit.report.drawing import check_plot_path
-from ulmkit.report.measurements import commit, machine, print_rows, row, write_measurements
 from ulmkit.report.plots import plot_comparison, plot_lr_find, plot_quickstart, plot_runs, plot_training
 
 __all__ = [
     "check_plot_path",
-    "commit",
-    "machine",
     "plot_comparison",
     "plot_lr_find",
     "plot_quickstart",
     "plot_runs",
     "plot_training",
-    "print_rows",
-    "row",
-    "write_measurements",
 ]

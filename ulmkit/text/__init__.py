@@ -1,17 +1,17 @@
 """Text: documents, tokenizers, vocabulary, and encoded corpora. Batches, which need torch, are ulmkit.text.batches."""
 
-from ulmkit.text.columns import ReadOptions
-from ulmkit.text.corpus import EncodedCorpus
-from ulmkit.text.corpus_builder import build_corpus, cached_corpus
-from ulmkit.text.document import TASKS, Document, normalise_split
-from ulmkit.text.documents import DocumentSource, read_documents
-from ulmkit.text.labels import LABEL_SEPARATOR
-from ulmkit.text.near_duplicates import NearDuplicates, find_near_duplicates
-from ulmkit.text.rules import RULES_VERSION, SPECIALS
-from ulmkit.text.splits import SplitPolicy, split_documents
-from ulmkit.text.streaming import StreamingTokens
-from ulmkit.text.token_stream import TokenStream
-from ulmkit.text.tokenizers import (
+from ulmkit.text.corpus.builder import build_corpus, cached_corpus
+from ulmkit.text.corpus.encoded_corpus import EncodedCorpus
+from ulmkit.text.corpus.near_duplicates import NearDuplicates, find_near_duplicates
+from ulmkit.text.corpus.splits import SplitPolicy, split_documents
+from ulmkit.text.corpus.token_stream import TokenStream
+from ulmkit.text.read.columns import ReadOptions
+from ulmkit.text.read.document import TASKS, Document, normalise_split
+from ulmkit.text.read.documents import DocumentSource, read_documents
+from ulmkit.text.read.labels import LABEL_SEPARATOR
+from ulmkit.text.tokens.rules import RULES_VERSION, SPECIALS
+from ulmkit.text.tokens.streaming import StreamingTokens
+from ulmkit.text.tokens.tokenizers import (
     ByteTokenizer,
     SentencePieceTokenizer,
     SpacyTokenizer,
@@ -21,7 +21,7 @@ from ulmkit.text.tokenizers import (
     load_tokenizer,
     train_sentencepiece,
 )
-from ulmkit.text.vocabulary import Vocabulary
+from ulmkit.text.tokens.vocabulary import Vocabulary
 
 __all__ = [
     "LABEL_SEPARATOR",

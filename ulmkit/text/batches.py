@@ -8,8 +8,8 @@ import torch
 
 from ulmkit.config import check_not_negative, check_positive
 from ulmkit.errors import ConfigError, DataError
-from ulmkit.text.corpus import EncodedCorpus
-from ulmkit.text.token_stream import TokenStream, reverse_document
+from ulmkit.text.corpus.encoded_corpus import EncodedCorpus
+from ulmkit.text.corpus.token_stream import TokenStream, reverse_document
 
 MIN_BPTT = 5
 _LENGTH_NOISE = 0.05  # documents of lengths within this factor may trade places from epoch to epoch

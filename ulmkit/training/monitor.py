@@ -20,7 +20,7 @@ BEST_NAME = "best.safetensors"
 
 @dataclass(frozen=True)
 class Best:
-    """The best validation so far: value of the metric watched, step, all metrics."""
+    """The best validation so far: value of the monitored metric, step, all metrics."""
 
     value: float
     step: int
@@ -90,7 +90,7 @@ class Monitor:
         self._worse_in_a_row, self._costs = 0, []
 
     def cost(self, metrics: Mapping[str, float]) -> float:
-        """The metric watched, lower is better. Raises: ConfigError if it is not among them."""
+        """The monitored metric, lower is better. Raises: ConfigError if it is not among them."""
         name = next(iter(metrics), "") if self._name is None else self._name
         if name not in metrics:
             raise ConfigError(f"monitor: there is no metric {name!r}; {did_you_mean(name, metrics)}")

@@ -25,7 +25,7 @@ from ulmkit.training.unfreezing import Phase
 class TrainingResult:
     """How a run ended.
 
-    history: rows of the log (see TrainingLog). best_value, best_step, best_path: of the metric watched, None if
+    history: rows of the log (see TrainingLog). best_value, best_step, best_path: of the monitored metric, None if
     nothing was validated (best_path also without a folder). best_metrics: all of that validation, whose row may be
     lost in a crash. stopped_because: "budget" or "patience". steps, epochs, tokens, seconds: of the whole run, all
     its sessions. averaged_steps: that the weights are a mean of, 0 if it never began; None for optimizers without.

@@ -6,7 +6,7 @@ import os
 
 import pytest
 import torch
-from host_driver import HostDriver, compiler, stand_in
+from support.host_driver import HostDriver, compiler, stand_in
 from torch import Tensor
 
 from ulmkit.kernels import dispatch

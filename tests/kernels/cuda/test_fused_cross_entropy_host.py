@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from host_driver import HostDriver, compiler, stand_in
+from support.host_driver import HostDriver, compiler, stand_in
 
 from ulmkit.kernels.cuda import fused_cross_entropy
 from ulmkit.kernels.cuda.fused_cross_entropy import cross_entropy, cross_entropy_with_gradients

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from host_driver import H200, SMALL, HostDriver, compiler, stand_in
+from support.host_driver import H200, SMALL, HostDriver, compiler, stand_in
 
 from ulmkit.kernels import draw_keep_bits, mask_recurrent, reference
 from ulmkit.kernels.cuda import fused_lstm, launcher, steps

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from host_driver import HostDriver, compiler, stand_in
+from support.host_driver import HostDriver, compiler, stand_in
 
 from ulmkit.kernels import unpack_keep_bits
 from ulmkit.kernels.cuda import fused_masks

@@ -1,5 +1,5 @@
 import pytest
-from host_driver import H200
+from support.host_driver import H200
 
 from ulmkit.kernels.cuda.plan import _cycles, plans
 

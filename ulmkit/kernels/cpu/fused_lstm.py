@@ -53,7 +53,7 @@ class Layout:
         """Weights that are laid out when it is known to pay, where they may stay as they are."""
         return cls(path, None, None, None, 1.0, _versions(w_ih, w_hh))
 
-    def is_skipped_for(self, w_ih: Tensor, w_hh: Tensor, rows: int, lengths: Tensor | None) -> bool:
+    def can_use_unpacked(self, w_ih: Tensor, w_hh: Tensor, rows: int, lengths: Tensor | None) -> bool:
         """Whether weights not laid out so far stay as they are for sequences of so many steps together.
 
         Raises: ConfigError if so and the weights have changed since they were given.
@@ -183,7 +183,7 @@ class _FusedLSTM(torch.autograd.Function):
         steps, batch, inputs = x.shape
         hidden = w_hh.shape[1]
         x, h0, c0, bias = (tensor.contiguous() for tensor in (x, h0, c0, bias))
-        skips = layout.is_skipped_for(w_ih, w_hh, steps * batch, lengths)
+        skips = layout.can_use_unpacked(w_ih, w_hh, steps * batch, lengths)
         laid_out = None if skips else layout.laid_out_forward(w_ih, w_hh, learns=learns)
         weights = [tensor.contiguous() for tensor in (w_ih, w_hh)] if skips else [None, None]
         running, order = _running(steps, batch, lengths)

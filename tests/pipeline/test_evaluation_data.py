@@ -1,0 +1,110 @@
+"""Which documents judge a model."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from support import tiny
+
+from ulmkit import LanguageModel, TextClassifier
+from ulmkit.errors import DataError
+from ulmkit.hub import save_pair
+from ulmkit.pipeline import DataOptions, evaluation_options, prepare, select_evaluation_data
+from ulmkit.text import Document
+from ulmkit.text.read.documents import GIVEN_IN_PYTHON
+
+
+def _pretrain(data: list | Path, options: DataOptions = tiny.WORDS) -> LanguageModel:
+    given = {"sizes": tiny.SIZES, "recipe": tiny.LEARN, "data_options": options, "run": tiny.RUN}
+    return LanguageModel.pretrain(data, steps=1, **given)
+
+
+def test_a_model_without_digests_is_judged_by_the_split_of_data_of_the_same_name(tmp_path: Path) -> None:
+    path = tiny.write_csv(tmp_path / "a.csv", [("a b c", "x", "m")] * 4, header=("text", "label", "author"))
+    facts = {
+        "data": [{"name": "a.csv"}],
+        "splits": {"policy": "group", "valid_fraction": 0.25, "seed": 3, "column": "author", "kind": "clean"},
+    }
+    learnt_by = DataOptions(split_by="group", valid_fraction=0.25, seed=3, group_column="author")
+    assert evaluation_options(None, path, facts) == learnt_by
+    labelled = DataOptions(label_column="label")
+    assert evaluation_options(labelled, path, facts) == replace(learnt_by, label_column="label")
+    chosen = DataOptions(split_by="random")
+    assert evaluation_options(chosen, path, facts) == chosen
+    given = DataOptions(split_by="given")
+    assert evaluation_options(None, tmp_path / "b.csv", facts) == given
+    assert evaluation_options(DataOptions(), tmp_path / "b.csv", facts) == given
+    assert evaluation_options(None, [("a", "x")], facts | {"data": [{"name": GIVEN_IN_PYTHON}]}) == given
+    assert evaluation_options(None, path, {}) == given
+
+
+def test_what_was_held_out_judges_and_all_judges_all() -> None:
+    classifier, data = tiny.classifier(), tiny.reviews()
+    assert classifier.evaluate(data).documents == 12
+    assert classifier.evaluate(data, split="all").documents == 120
+    assert classifier.evaluate(data, split="train").documents == 108
+    held_out = select_evaluation_data(classifier.parts, data, None, None, task="single")
+    assert (held_out.split, held_out.is_own, len(held_out.rows())) == ("valid", True, 12)
+    assert classifier.evaluate(tiny.reviews(30, 500)).documents == 30
+    found = tiny.language_model().evaluate(data).tokens
+    assert found == tiny.language_model().evaluate(data, split="valid").tokens
+    assert found < 0.2 * tiny.language_model().evaluate(data, split="all").tokens
+    assert tiny.language_model().evaluate_with(data).results["plain"].tokens == found
+    assert classifier.compare(classifier, data).documents == 12
+
+
+def test_the_test_part_goes_before_the_valid_part_unless_it_was_learnt_from() -> None:
+    data = [
+        Document(text, label, split=("train", "train", "valid", "test")[number // 30])
+        for number, (text, label) in enumerate(tiny.reviews())
+    ]
+    base = tiny.language_model()
+    given = {"steps": 1, "recipe": tiny.LEARN, "data_options": tiny.WORDS, "run": tiny.RUN}
+    clean, transductive = base.finetune(data, **given), base.finetune(data, **given, splits=("train", "test"))
+    for model, split in ((clean, "test"), (transductive, "valid"), (base, None)):
+        with_splits = data if model is not base else [replace(document, split=None) for document in data[:60]]
+        assert select_evaluation_data(model.parts, with_splits, None, None).split == split
+    assert select_evaluation_data(clean.parts, data, None, None, order=("valid", "test")).split == "valid"
+    assert select_evaluation_data(transductive.parts, data, "test", None).split == "test"
+
+
+def test_a_split_that_cannot_be_drawn_again_is_refused(tmp_path: Path) -> None:
+    rows = [(text, number % 5, ("train", "valid")[number % 3 == 0]) for number, (text, _) in enumerate(tiny.reviews())]
+    path = tiny.write_csv(tmp_path / "a.csv", rows, ("text", "label", "part"))
+    as_numbers, by_column = replace(tiny.WORDS, label_task="number"), replace(tiny.WORDS, split_column="part")
+    model = _pretrain(path, as_numbers)
+    for split in (None, "train"):
+        with pytest.raises(DataError, match=r"a\.csv: the model learnt from it under another split than is found"):
+            model.evaluate(path, split=split)
+    assert select_evaluation_data(model.parts, path, None, as_numbers).split == "valid"
+    assert select_evaluation_data(model.parts, path, "all", None).split is None
+    chosen = replace(tiny.WORDS, split_by="random")
+    assert select_evaluation_data(model.parts, path, None, chosen).split == "valid"
+    parts = _pretrain(path, by_column).parts
+    prepared = prepare(path, tiny.WORDS, tokenizer=parts.tokenizer, vocabulary=parts.vocabulary)
+    with pytest.raises(DataError, match="under another split than is found now; .* --split all"):
+        select_evaluation_data(parts, prepared, None, None)
+
+
+def test_the_column_that_a_split_went_by_need_not_be_named_again(tmp_path: Path) -> None:
+    rows = [(text, label, f"author {number % 4}") for number, (text, label) in enumerate(tiny.reviews())]
+    path = tiny.write_csv(tmp_path / "a.csv", rows, ("body", "label", "author"))
+    by_author = replace(tiny.WORDS, split_by="group", group_column="author", valid_fraction=0.25, label_column="label")
+    parts = _pretrain(path, by_author).parts
+    judged = select_evaluation_data(parts, path, None, DataOptions(label_column="label"))
+    assert (judged.is_own, len(judged.rows())) == (True, 30)
+    by_split = replace(tiny.WORDS, split_column="author", label_column="label")
+    renamed = [(text, label, "valid" if author == "author 3" else "train") for text, label, author in rows]
+    path = tiny.write_csv(tmp_path / "b.csv", renamed, ("body", "label", "author"))
+    judged = select_evaluation_data(_pretrain(path, by_split).parts, path, None, DataOptions(label_column="label"))
+    assert (judged.is_own, judged.split, len(judged.rows())) == (True, "valid", 30)
+    other = tiny.write_csv(tmp_path / "other.csv", tiny.reviews(20, 500))
+    assert not select_evaluation_data(parts, other, None, None).is_own
+
+
+def test_a_pair_is_judged_by_what_was_held_out(tmp_path: Path) -> None:
+    given = {"steps": 2, "recipe": tiny.CLASSIFY, "data_options": tiny.WORDS, "run": tiny.RUN}
+    for direction, base in (("f", tiny.language_model()), ("b", tiny.backward_language_model())):
+        TextClassifier.train(tiny.reviews(), base, **given).save(tmp_path / direction)
+    save_pair(tmp_path / "both", tmp_path / "f", tmp_path / "b", {})
+    assert TextClassifier.load(tmp_path / "both").evaluate(tiny.reviews()).documents == 12

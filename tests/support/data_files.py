@@ -1,0 +1,28 @@
+"""Data files made on the spot, and what is read from them."""
+
+import json
+
+from ulmkit.text.read.documents import read_documents
+
+
+def write(path, content):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def write_parquet(path, columns, features=None):
+    import pyarrow
+    import pyarrow.parquet
+
+    table = pyarrow.table(columns)
+    if features:
+        described = json.dumps({"info": {"features": features}})
+        table = table.replace_schema_metadata({"huggingface": described})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pyarrow.parquet.write_table(table, path)
+    return path
+
+
+def read(data, **options):
+    return list(read_documents(data, **options))

@@ -1,0 +1,226 @@
+"""Folders of data: the files they hold, and the splits and labels that names say."""
+
+import pytest
+from support.data_files import read, write, write_parquet
+
+from ulmkit.errors import DataError
+from ulmkit.text.read.document import Document, known_split, normalise_split
+
+
+def test_folder_of_split_text_files(tmp_path):
+    for name in ("train", "valid", "test"):
+        write(tmp_path / f"{name}.txt", f" {name} line \n")
+    assert [(document.split, document.text) for document in read(tmp_path)] == [
+        ("test", " test line \n"),
+        ("train", " train line \n"),
+        ("valid", " valid line \n"),
+    ]
+
+
+def test_folder_of_parquet_as_on_the_hub(tmp_path):
+    write(tmp_path / "README.md", "# data")
+    for split in ("train", "test", "unsupervised", "validation"):
+        write_parquet(tmp_path / "data" / f"{split}-00000-of-00001.parquet", {"text": [split], "label": [1]})
+    found = {document.split: document.label for document in read(tmp_path)}
+    assert found == {"train": "1", "test": "1", "valid": "1", "unsupervised": None}
+    assert [document.text for document in read(tmp_path, split="dev")] == ["validation"]
+    assert len(read(tmp_path, split=["train", "unsupervised"])) == 2
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("ptb.train.txt", "ptb.valid.txt", "ptb.test.txt"),
+        ("wiki.train.tokens", "wiki.valid.tokens", "wiki.test.tokens"),
+        ("my_train.TXT", "my-dev.txt", "my.test.txt"),
+        ("glue_train.tsv", "dev_matched.tsv", "data/x.test.tsv"),
+        ("train/en/a.csv", "val/en/a.csv", "test/en/a.csv"),
+    ],
+)
+def test_splits_by_any_part_of_a_name(tmp_path, names):
+    for name in names:
+        write(tmp_path / name, f"text\n{name}\n")
+    found = {document.split: document.text for document in read(tmp_path)}
+    assert [found[split].removeprefix("text\n").strip() for split in ("train", "valid", "test")] == list(names)
+
+
+@pytest.mark.parametrize("name", ["train_test.txt", "dev.unsup-1.csv", "train-val/a.csv"])
+def test_a_name_of_two_splits(tmp_path, name):
+    write(tmp_path / name, "text\nx\n")
+    message = rf"{name.split('/')[0]}: expected the name of one split, got \w+ and \w+; rename it"
+    with pytest.raises(DataError, match=message):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("named", "other"), [("train.txt", "tset.txt"), ("b.test.csv", "all.csv"), ("test/a.csv", "more/a.csv")]
+)
+def test_splits_named_by_some_files_only(tmp_path, named, other):
+    write(tmp_path / named, "text\nx\n")
+    write(tmp_path / other, "text\nx\n")
+    message = f"expected every data file to name its split, as {named} does, got {other}; rename or move it"
+    with pytest.raises(DataError, match=message):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["dev", "test-data", "train"])
+def test_the_given_folders_own_name_is_no_split(tmp_path, name):
+    write(tmp_path / name / "a.csv", "text\nx\n")
+    write(tmp_path / name / "b.csv", "text\ny\n")
+    assert {document.split for document in read(tmp_path / name)} == {None}
+    assert {document.split for document in read(tmp_path)} == {known_split(name)}
+
+
+def make_imdb(folder):
+    """The layout of the official IMDb archive."""
+    for name in ("README", "imdb.vocab", "imdbEr.txt"):
+        write(folder / name, "not a document")
+    for part, labels in (("train", ("pos", "neg", "unsup")), ("test", ("pos", "neg"))):
+        write(folder / part / "labeledBow.feat", "9 0:9 1:1")
+        for label in labels:
+            write(folder / part / f"urls_{label}.txt", "an address")
+            for at in range(2):
+                write(folder / part / label / f"{at}_{at + 7}.txt", f"{part} {label} {at}")
+    return folder
+
+
+def test_imdb_archive(tmp_path):
+    documents = read(make_imdb(tmp_path / "aclImdb"))
+    expected = [Document(f"test {label} {at}", label, split="test") for label in ("neg", "pos") for at in range(2)]
+    expected += [Document(f"train {label} {at}", label, split="train") for label in ("neg", "pos") for at in range(2)]
+    expected += [Document(f"train unsup {at}", split="unsupervised") for at in range(2)]
+    assert documents == expected
+
+
+def test_a_part_of_the_imdb_archive(tmp_path):
+    documents = read(make_imdb(tmp_path) / "train")
+    assert [(document.label, document.split) for document in documents] == [
+        *[("neg", None)] * 2,
+        *[("pos", None)] * 2,
+        *[(None, "unsupervised")] * 2,
+    ]
+
+
+def test_folders_beside_splits_are_passed_over(tmp_path):
+    for place in ("train/pos/1", "test/pos/1", "docs/1", "old/pos/1", "train_test_notes"):
+        write(tmp_path / f"{place}.txt", place)
+    assert [document.text for document in read(tmp_path)] == ["test/pos/1", "train/pos/1"]
+
+
+def test_folders_without_texts_do_not_hide_loose_ones(tmp_path):
+    (tmp_path / "test").mkdir()
+    write(tmp_path / "images" / "1.png", "x")
+    write(tmp_path / "a.txt", "one")
+    assert read(tmp_path) == [Document("one")]
+
+
+def test_split_folders_of_longer_names(tmp_path):
+    for place in ("train_en/pos/1", "test_en/pos/1"):
+        write(tmp_path / f"{place}.txt", place)
+    assert [(document.split, document.label) for document in read(tmp_path)] == [("test", "pos"), ("train", "pos")]
+
+
+def test_texts_named_for_splits_beside_label_folders(tmp_path):
+    for name in ("train.txt", "test.txt", "old/1.txt"):
+        write(tmp_path / name, "x")
+    message = r"expected texts named for their splits or LABEL/doc\.txt folders, got test\.txt and old/1\.txt; move"
+    with pytest.raises(DataError, match=message):
+        read(tmp_path)
+
+
+def test_label_folders(tmp_path):
+    write(tmp_path / "pos" / "1.txt", "good")
+    write(tmp_path / "neg" / "1.txt", "bad")
+    write(tmp_path / "neg" / "2.txt", "")
+    assert read(tmp_path) == [Document("bad", "neg"), Document("", "neg"), Document("good", "pos")]
+    assert {document.label for document in read(tmp_path, task="none")} == {None}
+
+
+def test_label_folders_by_split_with_unlabelled_text(tmp_path):
+    write(tmp_path / "train" / "urls.txt", "not a document")
+    for place in ("train/pos/1", "train/neg/1", "train/unsup/1", "test/pos/1", "valid/1"):
+        write(tmp_path / f"{place}.txt", place)
+    assert {(document.text, document.split, document.label) for document in read(tmp_path)} == {
+        ("train/pos/1", "train", "pos"),
+        ("train/neg/1", "train", "neg"),
+        ("train/unsup/1", "unsupervised", None),
+        ("test/pos/1", "test", "pos"),
+        ("valid/1", "valid", None),
+    }
+
+
+def test_flat_text_folder_is_a_document_a_file(tmp_path):
+    write(tmp_path / "b.txt", "two")
+    write(tmp_path / "a.txt", "one")
+    assert [document.text for document in read(tmp_path)] == ["one", "two"]
+
+
+def test_folder_without_data(tmp_path):
+    with pytest.raises(DataError, match=r"expected data files .*or LABEL/doc.txt folders, got none"):
+        read(tmp_path)
+
+
+def test_folder_of_mixed_kinds(tmp_path):
+    write(tmp_path / "a.csv", "text\nx\n")
+    write(tmp_path / "b.jsonl", '{"text": "x"}')
+    with pytest.raises(DataError, match=r"expected one kind of data file, got \.csv, \.jsonl"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize(("table", "text"), [("a/notes.csv", "a/0.txt"), ("all.csv", "train/pos/0.txt")])
+def test_tables_beside_folders_of_texts(tmp_path, table, text):
+    write(tmp_path / table, "text\nx\n")
+    write(tmp_path / text, "x")
+    with pytest.raises(DataError, match=rf"files with columns or folders of texts, got {table} and {text}; move one"):
+        read(tmp_path)
+
+
+def test_loose_texts_beside_tables_are_passed_over(tmp_path):
+    write(tmp_path / "a.csv", "text\nx\n")
+    write(tmp_path / "licence.txt", "not a document")
+    assert read(tmp_path) == [Document("x")]
+
+
+@pytest.mark.parametrize(
+    ("text", "deeper"),
+    [
+        ("pos/1.txt", "neg/2020/1.txt"),
+        ("train/pos/1.txt", "train/neg/2020/1.txt"),
+        ("test/1.txt", "test/2020/05/1.txt"),
+        ("1.txt", "2020/05/1.txt"),
+    ],
+)
+def test_texts_deeper_than_the_others(tmp_path, text, deeper):
+    write(tmp_path / text, "x")
+    write(tmp_path / deeper, "y")
+    message = rf"expected all texts as deep as .*{text.split('/', 1)[-1]}, got .*{deeper.split('/', 1)[-1]}; move it up"
+    with pytest.raises(DataError, match=message):
+        read(tmp_path)
+    (tmp_path / deeper).rename(tmp_path / deeper.replace("1.txt", ".1.txt"))
+    assert [document.text for document in read(tmp_path)] == ["x"]
+
+
+@pytest.mark.parametrize(
+    ("name", "split"),
+    [
+        ("train-00000-of-00001", "train"),
+        ("validation", "valid"),
+        ("dev_2", "valid"),
+        ("training.en", "train"),
+        ("ptb.train", "train"),
+        ("my_corpus-Dev.v2", "valid"),
+        ("contest", None),
+        ("a", None),
+    ],
+)
+def test_known_split(name, split):
+    assert known_split(name) == split
+
+
+def test_normalise_split():
+    assert [normalise_split(name) for name in ("Validation", "val", " test ", "Mine")] == [
+        "valid",
+        "valid",
+        "test",
+        "mine",
+    ]

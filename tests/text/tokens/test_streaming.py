@@ -1,0 +1,154 @@
+import random
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ulmkit.text.tokens.streaming import StreamingTokens
+from ulmkit.text.tokens.tokenizers import (
+    ByteTokenizer,
+    SpacyTokenizer,
+    Tokenizer,
+    WhitespaceTokenizer,
+    train_sentencepiece,
+)
+
+TRICKY = [
+    "",
+    " \n\n ",
+    "The end. No no no! And then no no nono no no no.",
+    "a a a b b. b b b\n b a-a a a a",
+    "sooo gooood!!!! ...... wait... what....",
+    "one<br /><br />two <br/> three< br />four<BR\n/>five &lt;br /&gt; six",
+    "AT&amp;T R&D &quot;Hello&quot; &nbsp; x&nbsp;y &#39;s #39; quot;a quot; no no nbsp;no no&nbsp;no no",
+    r"He said \"Hi\" and\nThen \ n \nabla",
+    "ten @-@ ten ten ten 3 @.@ 5 x @-@",
+    "xxbos xxfld 1 XXUP xx up xx xxx xxxx xxmaj",
+    '"Hello," she said: BAD-ASS Sci-Fi. I I, U.S. U.S',
+    "end.Then\n\nNext\n \n\nlast\n",
+    "\n\n first\r\nsecond \t third\u3000fourth",
+    "我们去了。我们去了，我们 我们 我们。去了！abc。amp;def。<br/>好 x xx up。。。。。。。。。。好",
+    "中" * 300 + " " + "文" * 520 + "。ab " + "中文" * 300 + "amp;" + "x" * 300 + " end",
+    "w" * 300 + " " + "w" * 300 + " " + "w" * 300 + " w",
+    "<unk> the <unk> <unk> <unk>. a\ud800 a\ud800 a",
+    "a&am p;b &lt &lt; &copy2 &unknown; 1&#50;3 &#120;xup",
+]
+
+# Snippets whose neighbours matter: put together at random, they make what the rules look across white space for.
+WORDS = (
+    'no no No a . ! ... <br /> /> <br &amp; & amp; nbsp; &nbsp; quot; #39; &lt; \\n \\ " @-@ @ xx up xxup oo o XX '
+    "br - / U.S. end.Then 中 中文 。 ， ” é &# 50 ; unk> <"
+)
+BETWEEN = [" ", " ", " ", " ", "\n", "\n\n", "\t", " @-@ ", "<br />", "\ud800"]
+SNIPPETS = st.lists(st.sampled_from([*WORDS.split(), *BETWEEN]), max_size=24).map("".join)
+
+SPACY = SpacyTokenizer("en")
+UNIGRAM = train_sentencepiece([*TRICKY, "the cat sat on a mat"] * 5, 350)
+TOKENIZERS: dict[str, Tokenizer] = {
+    "spacy": SPACY,
+    "chinese": SpacyTokenizer("zh"),
+    "unigram": UNIGRAM,
+    "bpe": train_sentencepiece([*TRICKY, "the cat sat on a mat"] * 5, 350, "bpe"),
+    "whitespace": WhitespaceTokenizer(),
+    "bytes": ByteTokenizer(),
+}
+EACH = pytest.mark.parametrize("tokenizer", TOKENIZERS.values(), ids=TOKENIZERS)
+
+
+def stream(tokenizer: Tokenizer, pieces: list[str]) -> list[str]:
+    streaming = StreamingTokens(tokenizer)
+    tokens = [token for piece in pieces for token in streaming.feed(piece)]
+    return tokens + streaming.finish()
+
+
+@EACH
+@pytest.mark.parametrize("text", TRICKY)
+def test_cut_in_two_at_every_character(tokenizer: Tokenizer, text: str) -> None:
+    whole = tokenizer.tokenize(text)
+    step = 1 if len(text) < 200 else 37
+    for cut in range(0, len(text) + 1, step):
+        assert stream(tokenizer, [text[:cut], text[cut:]]) == whole
+
+
+@EACH
+@pytest.mark.parametrize("text", TRICKY)
+def test_fed_character_by_character(tokenizer: Tokenizer, text: str) -> None:
+    assert stream(tokenizer, list(text)) == tokenizer.tokenize(text)
+
+
+@pytest.mark.parametrize("tokenizer", [SPACY, UNIGRAM], ids=["spacy", "unigram"])
+@given(text=SNIPPETS)
+@settings(max_examples=400, deadline=None)
+def test_snippets_fed_character_by_character(tokenizer: Tokenizer, text: str) -> None:
+    assert stream(tokenizer, list(text)) == tokenizer.tokenize(text)
+
+
+@pytest.mark.parametrize("tokenizer", [SPACY, UNIGRAM], ids=["spacy", "unigram"])
+@given(text=SNIPPETS, more=SNIPPETS, cuts=st.lists(st.integers(0, 60), max_size=4))
+@settings(max_examples=200, deadline=None)
+def test_snippets_cut_anywhere(tokenizer: Tokenizer, text: str, more: str, cuts: list[int]) -> None:
+    text += " " + more
+    edges = [0, *sorted(min(cut, len(text)) for cut in cuts), len(text)]
+    pieces = [text[start:end] for start, end in pairwise(edges)]
+    assert stream(tokenizer, pieces) == tokenizer.tokenize(text)
+
+
+@given(st.text(max_size=60))
+@settings(max_examples=200, deadline=None)
+def test_any_text_fed_character_by_character(text: str) -> None:
+    assert stream(UNIGRAM, list(text)) == UNIGRAM.tokenize(text)
+
+
+def test_little_of_ordinary_text_is_held_back() -> None:
+    chooser = random.Random(0)
+    words = [f"Word{number}" + chooser.choice(["", ",", ".", "!\n\n", "'s"]) for number in range(2000)]
+    streaming = StreamingTokens(SPACY)
+    for character in " ".join(words):
+        streaming.feed(character)
+        assert streaming.held_characters <= 3 * 11
+
+
+def test_little_of_text_without_spaces_is_held_back() -> None:
+    chooser = random.Random(0)
+    text = "".join(chooser.choices("我们今天去了商店，。", k=3000))
+    for tokenizer in (TOKENIZERS["chinese"], UNIGRAM):
+        streaming = StreamingTokens(tokenizer)
+        held = 0
+        for character in text:
+            streaming.feed(character)
+            held = max(held, streaming.held_characters)
+        assert held <= 60  # the longest stretch without punctuation
+    streaming = StreamingTokens(UNIGRAM)
+    for character in "中" * 2000:
+        streaming.feed(character)
+        assert streaming.held_characters <= 257
+
+
+def test_a_repetition_is_held_back_whole() -> None:
+    streaming = StreamingTokens(SPACY)
+    assert streaming.feed("no " * 500) == []
+    assert streaming.feed("yes ") == ["xxbos", "xxwrep", "500", "no"]
+    assert streaming.feed("yes, x") == ["yes"]
+    assert streaming.finish() == ["yes", ",", "x"]
+
+
+def test_finish_begins_the_next_text() -> None:
+    streaming = StreamingTokens(SPACY)
+    for _ in range(2):
+        assert streaming.feed("The end is here ") + streaming.finish() == SPACY.tokenize("The end is here ")
+    assert streaming.finish() == ["xxbos"]
+    assert streaming.held_characters == 0
+
+
+def test_a_long_stretch_without_boundary_takes_linear_time() -> None:
+    looked_at = []
+
+    class Counting(SpacyTokenizer):
+        def stable_prefix(self, text: str) -> int:
+            looked_at.append(len(text))
+            return super().stable_prefix(text)
+
+    text = "x" * 30_000
+    assert stream(Counting("xx"), list(text)) == SpacyTokenizer("xx").tokenize(text)
+    assert sum(looked_at[4096:]) < 10 * len(text)

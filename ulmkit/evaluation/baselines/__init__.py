@@ -1,0 +1,1 @@
+"""Linear baselines that every classifier is compared with."""

@@ -1,0 +1,171 @@
+"""Evaluation of one label for each document, or for each pair of texts."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ulmkit.errors import DataError
+from ulmkit.evaluation.metrics import (
+    SMALLEST_PROBABILITY,
+    ClassMetrics,
+    GroupError,
+    class_figures,
+    class_table,
+    errors_by_column,
+    expected_calibration_error,
+    group_tables,
+    json_safe,
+    macro_f1,
+    text_table,
+    wilson_interval,
+)
+
+_CONFUSION_CLASSES_SHOWN = 12
+
+
+@dataclass(frozen=True)
+class SingleLabelReport:
+    """Figures of a single-label classifier on labelled documents.
+
+    Attributes:
+        accuracy_interval: 95% Wilson interval of the accuracy.
+        majority_accuracy: accuracy of always answering `majority_label`.
+        macro_f1: mean F1 over the classes that are there or were predicted.
+        roc_auc: two classes: of the second; more: mean of one against the rest; None unless every class is there.
+        calibration_error: expected calibration error, 15 bins.
+        negative_log_likelihood: nats a document; a probability below 1e-15 counts as 1e-15.
+        confusion: rows true class, columns predicted class, in the order of `classes`.
+        by: for each column asked for, the error rate for each value.
+    """
+
+    documents: int
+    accuracy: float
+    accuracy_interval: tuple[float, float]
+    error: float
+    majority_label: str
+    majority_accuracy: float
+    macro_f1: float | None
+    roc_auc: float | None
+    calibration_error: float
+    negative_log_likelihood: float
+    classes: tuple[ClassMetrics, ...]
+    confusion: tuple[tuple[int, ...], ...]
+    by: Mapping[str, tuple[GroupError, ...]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """All figures as a JSON object; None where undefined."""
+        return json_safe(self)
+
+    def table(self) -> str:
+        """The figures as plain text."""
+        low, high = self.accuracy_interval
+        summary = [
+            ("documents", self.documents),
+            ("accuracy", f"{self.accuracy:.4f} (95%: {low:.4f} to {high:.4f})"),
+            ("majority class", f"{self.majority_accuracy:.4f} ({self.majority_label})"),
+            ("error", self.error),
+            ("macro F1", self.macro_f1),
+            ("ROC-AUC", self.roc_auc),
+            ("calibration error", self.calibration_error),
+            ("negative log-likelihood", self.negative_log_likelihood),
+        ]
+        parts = [text_table(("figure", "value"), summary), class_table(self.classes)]
+        if len(self.classes) <= _CONFUSION_CLASSES_SHOWN:
+            names = [c.name for c in self.classes]
+            rows = [(name, *row) for name, row in zip(names, self.confusion, strict=True)]
+            parts.append(text_table(("true \\ predicted", *names), rows))
+        return "\n\n".join([*parts, *group_tables(self.by)])
+
+
+def evaluate_single(
+    probabilities: np.ndarray,
+    targets: np.ndarray,
+    label_names: Sequence[str],
+    *,
+    majority: int | None = None,
+    by: Mapping[str, Sequence[object]] | None = None,
+) -> SingleLabelReport:
+    """Evaluate class probabilities against true labels.
+
+    Args:
+        probabilities: (N, C) float, each row sums to 1.
+        targets: (N,) int, 0 <= target < C.
+        label_names: C names.
+        majority: the class most frequent in training; None takes the most frequent in `targets`, which flatters it.
+        by: columns with a value for each document, to break the error down by.
+    Raises: DataError if shapes, probabilities or labels are not as above.
+    """
+    probabilities, targets = _checked(probabilities, targets, label_names)
+    C = len(label_names)
+    predicted = probabilities.argmax(axis=1)
+    correct = predicted == targets
+    confusion = np.bincount(targets * C + predicted, minlength=C * C).reshape(C, C)
+    support = confusion.sum(axis=1)
+    majority = int(support.argmax()) if majority is None else majority
+    if not 0 <= majority < C:
+        raise DataError(f"majority: expected a class from 0 to {C - 1}, got {majority}")
+    areas = _roc_areas(probabilities, targets)
+    classes = tuple(
+        class_figures(str(name), int(confusion[k, k]), int(confusion[:, k].sum()), int(support[k]), areas[k])
+        for k, name in enumerate(label_names)
+    )
+    true_probability = np.maximum(probabilities[np.arange(len(targets)), targets], SMALLEST_PROBABILITY)
+    return SingleLabelReport(
+        documents=len(targets),
+        accuracy=float(correct.mean()),
+        accuracy_interval=wilson_interval(int(correct.sum()), len(correct)),
+        error=float(1.0 - correct.mean()),
+        majority_label=str(label_names[majority]),
+        majority_accuracy=float(support[majority] / len(targets)),
+        macro_f1=macro_f1(classes),
+        roc_auc=_roc_auc(areas),
+        calibration_error=expected_calibration_error(probabilities.max(axis=1), correct),
+        negative_log_likelihood=float(-np.log(true_probability).mean()),
+        classes=classes,
+        confusion=tuple(tuple(int(count) for count in row) for row in confusion),
+        by=errors_by_column(~correct, by),
+    )
+
+
+def _checked(
+    probabilities: np.ndarray, targets: np.ndarray, label_names: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray]:
+    probabilities, targets = np.asarray(probabilities, dtype=np.float64), np.asarray(targets)
+    C = len(label_names)
+    if C < 2:
+        raise DataError(f"label_names: expected at least two classes, got {C} ({', '.join(map(str, label_names))})")
+    if len(targets) == 0:
+        raise DataError("targets: expected at least one labelled document, got none")
+    if probabilities.shape != (len(targets), C):
+        raise DataError(f"probabilities: expected shape {(len(targets), C)}, got {probabilities.shape}")
+    bad = np.flatnonzero((targets < 0) | (targets >= C))
+    if len(bad):
+        raise DataError(f"targets: expected classes 0 to {C - 1}, got {targets[bad[0]]} for document {bad[0]}")
+    if not (np.all(probabilities >= 0) and np.allclose(probabilities.sum(axis=1), 1.0, atol=1e-3)):
+        raise DataError("probabilities: expected rows of at least 0 that sum to 1; give probabilities, not logits")
+    return probabilities, targets.astype(np.int64)
+
+
+def _roc_areas(probabilities: np.ndarray, targets: np.ndarray) -> list[float | None]:
+    return [roc_area(targets == k, probabilities[:, k]) for k in range(probabilities.shape[1])]
+
+
+def _roc_auc(areas: Sequence[float | None]) -> float | None:
+    if len(areas) == 2:
+        return areas[1]
+    defined = [area for area in areas if area is not None]
+    return float(np.mean(defined)) if len(defined) == len(areas) else None
+
+
+def roc_area(positive: np.ndarray, score: np.ndarray) -> float | None:
+    """Area under the ROC curve, None if all or none are positive.
+
+    Args: positive: (N,) bool. score: (N,) float, higher for more likely positive.
+    """
+    if positive.all() or not positive.any():
+        return None
+    from sklearn.metrics import roc_auc_score
+
+    return float(roc_auc_score(positive, score))

@@ -1,0 +1,115 @@
+"""Evaluation of any number of labels for each document."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ulmkit.config import check_probability
+from ulmkit.errors import DataError
+from ulmkit.evaluation.labels.classification import roc_area
+from ulmkit.evaluation.metrics import (
+    SMALLEST_PROBABILITY,
+    ClassMetrics,
+    GroupError,
+    class_figures,
+    class_table,
+    errors_by_column,
+    group_tables,
+    json_safe,
+    macro_f1,
+    text_table,
+    wilson_interval,
+)
+
+
+@dataclass(frozen=True)
+class MultiLabelReport:
+    """Figures of a multi-label classifier.
+
+    Attributes:
+        micro_f1: F1 over all label decisions together; macro_f1: mean over the labels. None where undefined.
+        subset_accuracy: share of documents with exactly the right set of labels, with its 95% Wilson interval.
+        majority_subset_accuracy: the same for always answering the set that is most frequent in these documents.
+        binary_cross_entropy: nats a label of a document; a probability below 1e-15 counts as 1e-15.
+        by: for each column asked for, the share of documents whose set is wrong, for each value.
+    """
+
+    documents: int
+    threshold: float
+    micro_f1: float | None
+    macro_f1: float | None
+    subset_accuracy: float
+    subset_accuracy_interval: tuple[float, float]
+    majority_subset_accuracy: float
+    binary_cross_entropy: float
+    classes: tuple[ClassMetrics, ...]
+    by: Mapping[str, tuple[GroupError, ...]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """All figures as a JSON object; None where undefined."""
+        return json_safe(self)
+
+    def table(self) -> str:
+        """The figures as plain text."""
+        low, high = self.subset_accuracy_interval
+        summary = [
+            ("documents", self.documents),
+            ("micro F1", self.micro_f1),
+            ("macro F1", self.macro_f1),
+            ("subset accuracy", f"{self.subset_accuracy:.4f} (95%: {low:.4f} to {high:.4f})"),
+            ("most frequent set", self.majority_subset_accuracy),
+            ("binary cross-entropy", self.binary_cross_entropy),
+        ]
+        return "\n\n".join(
+            [text_table(("figure", "value"), summary), class_table(self.classes), *group_tables(self.by)]
+        )
+
+
+def evaluate_multi(
+    probabilities: np.ndarray,
+    targets: np.ndarray,
+    label_names: Sequence[str],
+    *,
+    threshold: float = 0.5,
+    by: Mapping[str, Sequence[object]] | None = None,
+) -> MultiLabelReport:
+    """Evaluate label probabilities against true label sets.
+
+    Args:
+        probabilities: (N, C) float in [0, 1]. targets: (N, C) bool. label_names: C names.
+        threshold: a label is given if its probability is at least this. by: as in `evaluate_single`.
+    Raises: DataError if shapes or probabilities are not as above; ConfigError unless 0 <= threshold < 1.
+    """
+    check_probability("threshold", threshold)
+    probabilities, targets = np.asarray(probabilities, dtype=np.float64), np.asarray(targets, dtype=bool)
+    if targets.ndim != 2 or targets.shape[0] == 0 or targets.shape[1] != len(label_names):
+        raise DataError(f"targets: expected shape (documents, {len(label_names)}) with documents, got {targets.shape}")
+    if probabilities.shape != targets.shape:
+        raise DataError(f"probabilities: expected shape {targets.shape}, got {probabilities.shape}")
+    if not np.all((probabilities >= 0) & (probabilities <= 1)):
+        raise DataError("probabilities: expected values from 0 to 1; give probabilities, not logits")
+    predicted = probabilities >= threshold
+    hits, given, support = (predicted & targets).sum(axis=0), predicted.sum(axis=0), targets.sum(axis=0)
+    classes = tuple(
+        class_figures(
+            str(name), int(hits[k]), int(given[k]), int(support[k]), roc_area(targets[:, k], probabilities[:, k])
+        )
+        for k, name in enumerate(label_names)
+    )
+    true_probability = np.maximum(np.where(targets, probabilities, 1.0 - probabilities), SMALLEST_PROBABILITY)
+    right = (predicted == targets).all(axis=1)
+    most_frequent = np.unique(targets, axis=0, return_counts=True)[1].max()
+    return MultiLabelReport(
+        documents=len(targets),
+        threshold=threshold,
+        micro_f1=class_figures("all", int(hits.sum()), int(given.sum()), int(support.sum())).f1,
+        macro_f1=macro_f1(classes),
+        subset_accuracy=float(right.mean()),
+        subset_accuracy_interval=wilson_interval(int(right.sum()), len(right)),
+        majority_subset_accuracy=float(most_frequent / len(targets)),
+        binary_cross_entropy=float(-np.log(true_probability).mean()),
+        classes=classes,
+        by=errors_by_column(~right, by),
+    )

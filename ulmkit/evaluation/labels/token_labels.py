@@ -1,0 +1,155 @@
+"""Evaluation of a label for each token: F1 by span where labels mark spans (BIO), by token otherwise."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from ulmkit.errors import DataError
+from ulmkit.evaluation.metrics import ClassMetrics, class_figures, class_table, json_safe, macro_f1, text_table
+
+
+class Span(NamedTuple):
+    """Tokens start to stop (exclusive) carry an entity of type `kind`."""
+
+    kind: str
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class TokenLabelReport:
+    """Figures of a token labeller.
+
+    Attributes:
+        unit: "span" if labels are O, B-x, I-x: a span counts if its type and both ends are right; else "token".
+        precision, recall, micro_f1: over all units together; macro_f1: mean over types. None where undefined.
+        token_accuracy: share of labelled tokens with the right label.
+        majority_accuracy: the same for always answering the most frequent label of these tokens.
+        classes: precision, recall and F1 for each type.
+    """
+
+    documents: int
+    tokens: int
+    unit: Literal["span", "token"]
+    precision: float | None
+    recall: float | None
+    micro_f1: float | None
+    macro_f1: float | None
+    token_accuracy: float
+    majority_label: str
+    majority_accuracy: float
+    classes: tuple[ClassMetrics, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """All figures as a JSON object; None where undefined."""
+        return json_safe(self)
+
+    def table(self) -> str:
+        """The figures as plain text."""
+        summary = [
+            ("documents", self.documents),
+            ("tokens", self.tokens),
+            (f"F1 by {self.unit}", self.micro_f1),
+            ("precision", self.precision),
+            ("recall", self.recall),
+            ("macro F1", self.macro_f1),
+            ("token accuracy", self.token_accuracy),
+            ("majority label", f"{self.majority_accuracy:.4f} ({self.majority_label})"),
+        ]
+        return "\n\n".join([text_table(("figure", "value"), summary), class_table(self.classes)])
+
+
+def is_span_labelling(label_names: Sequence[str]) -> bool:
+    """Whether all labels are O, B, I, B-x or I-x, and at least one is not O."""
+    prefixes = {name.split("-", 1)[0] for name in label_names}
+    return prefixes <= {"O", "B", "I"} and prefixes != {"O"}
+
+
+def spans(labels: Sequence[str]) -> list[Span]:
+    """Spans that BIO labels mark in one document.
+
+    A span begins at B-x, and at I-x that does not go on a span of type x (after O, the start, or another type). It
+    ends before the next O, B or other type. IOB1, IOB2 and slightly broken sequences are all read this way, as
+    CoNLL's scorer and seqeval's default mode do.
+
+    Args: labels: one for each token: "O", "B-x" or "I-x" (bare "B" and "I" have the type "_").
+    """
+    found: list[Span] = []
+    kind, start = "", -1
+    for position, label in enumerate([*labels, "O"]):
+        prefix, _, name = label.partition("-")
+        name = "" if prefix == "O" else name or "_"
+        if start >= 0 and (prefix != "I" or name != kind):
+            found.append(Span(kind, start, position))
+            start = -1
+        if name and start < 0:
+            kind, start = name, position
+    return found
+
+
+def evaluate_tokens(
+    predictions: Sequence[np.ndarray], targets: Sequence[np.ndarray], label_names: Sequence[str]
+) -> TokenLabelReport:
+    """Evaluate a label for each token.
+
+    Args:
+        predictions: for each document (T,) int labels. targets: for each document (T,) int, -1 for tokens without a
+        label (special tokens, later pieces of a word), which are taken out before spans are read. label_names: C names.
+    Raises: DataError if documents, lengths or labels do not agree, or no token has a label.
+    """
+    true, predicted = _labelled(predictions, targets, label_names)
+    spanned = is_span_labelling(label_names)
+    if spanned:
+        true_units, predicted_units = [set(spans(d)) for d in true], [set(spans(d)) for d in predicted]
+    else:
+        true_units = [{Span(label, t, t + 1) for t, label in enumerate(d)} for d in true]
+        predicted_units = [{Span(label, t, t + 1) for t, label in enumerate(d)} for d in predicted]
+    support = Counter(span.kind for units in true_units for span in units)
+    given = Counter(span.kind for units in predicted_units for span in units)
+    hits = Counter(span.kind for a, b in zip(true_units, predicted_units, strict=True) for span in a & b)
+    kinds = sorted(support | given) if spanned else [str(name) for name in label_names]
+    classes = tuple(class_figures(kind, hits[kind], given[kind], support[kind]) for kind in kinds)
+    overall = class_figures("all", hits.total(), given.total(), support.total())
+    tokens = sum(len(d) for d in true)
+    right = sum(a == b for d, e in zip(true, predicted, strict=True) for a, b in zip(d, e, strict=True))
+    majority, frequency = Counter(label for d in true for label in d).most_common(1)[0]
+    return TokenLabelReport(
+        documents=len(true),
+        tokens=tokens,
+        unit="span" if spanned else "token",
+        precision=overall.precision,
+        recall=overall.recall,
+        micro_f1=overall.f1,
+        macro_f1=macro_f1(classes),
+        token_accuracy=right / tokens,
+        majority_label=majority,
+        majority_accuracy=frequency / tokens,
+        classes=classes,
+    )
+
+
+def _labelled(
+    predictions: Sequence[np.ndarray], targets: Sequence[np.ndarray], label_names: Sequence[str]
+) -> tuple[list[list[str]], list[list[str]]]:
+    """True and predicted label names of the tokens that have a label."""
+    if len(predictions) != len(targets):
+        raise DataError(f"predictions: expected {len(targets)} documents, got {len(predictions)}")
+    true, predicted = [], []
+    C = len(label_names)
+    for document, (guess, target) in enumerate(zip(predictions, targets, strict=True)):
+        guess, target = np.asarray(guess), np.asarray(target)
+        if guess.shape != target.shape:
+            raise DataError(f"predictions: expected {len(target)} labels for document {document}, got {len(guess)}")
+        guess, target = guess[target != -1], target[target != -1]
+        for name, labels in (("predictions", guess), ("targets", target)):
+            bad = labels[(labels < 0) | (labels >= C)]
+            if len(bad):
+                raise DataError(f"{name}: expected labels 0 to {C - 1}, got {bad[0]} in document {document}")
+        true.append([str(label_names[k]) for k in target])
+        predicted.append([str(label_names[k]) for k in guess])
+    if not any(true):
+        raise DataError("targets: expected at least one labelled token, got none")
+    return true, predicted

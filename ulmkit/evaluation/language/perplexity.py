@@ -1,0 +1,202 @@
+"""Perplexity of a language model on one long stream of tokens.
+
+`perplexity` is exact and comes in the form to report. `approximate_perplexity` is for watching training. With
+`published=True` the figure is the one awd-lstm-lm prints, for comparison with its tables only.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from ulmkit.config import check_not_negative, check_positive
+from ulmkit.errors import ConfigError, DataError
+from ulmkit.evaluation.language.modes import evaluation_mode
+from ulmkit.evaluation.language.streams import Progress, TokenSource, check_context, read_rows, token_source
+from ulmkit.evaluation.metrics import exp_or_inf, json_safe, text_table
+from ulmkit.model.language_model import AWDLSTMLanguageModel
+from ulmkit.text.tokens.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class Perplexity:
+    """Negative log-likelihood of a text and what follows from it.
+
+    Attributes:
+        nll: nats, summed over the predicted tokens in float64.
+        tokens: predicted tokens.
+        denominator: what `nll` is divided by; `tokens`, but for "published".
+        method: how the text was read: "exact", "approximate", "published", "cache", "dynamic" or "dynamic + cache".
+        words, characters: of the text as written, where given.
+    """
+
+    nll: float
+    tokens: int
+    denominator: int
+    method: Literal["exact", "approximate", "published", "cache", "dynamic", "dynamic + cache"]
+    words: int | None = None
+    characters: int | None = None
+
+    @property
+    def mean_nll(self) -> float:
+        """Nats a token."""
+        return self.nll / self.denominator
+
+    @property
+    def perplexity(self) -> float:
+        """exp(nll / denominator); infinite past the range of float64."""
+        return exp_or_inf(self.mean_nll)
+
+    @property
+    def perplexity_per_word(self) -> float | None:
+        """exp(nll / words): comparable between tokenizers, if no token is unknown to either. None without `words`."""
+        return None if not self.words else exp_or_inf(self.nll / self.words)
+
+    @property
+    def bits_per_character(self) -> float | None:
+        """nll / (characters ln 2). None without `characters`."""
+        return None if not self.characters else self.nll / (self.characters * math.log(2.0))
+
+    def to_dict(self) -> dict[str, Any]:
+        """All figures as a JSON object."""
+        names = ("perplexity", "mean_nll", "perplexity_per_word", "bits_per_character")
+        return json_safe({**{name: getattr(self, name) for name in names}, **vars(self)})
+
+    def table(self) -> str:
+        """The figures as plain text."""
+        rows = [
+            (f"perplexity ({self.method})", self.perplexity),
+            ("nats a token", self.mean_nll),
+            ("tokens predicted", self.tokens),
+            ("perplexity per word", self.perplexity_per_word),
+            ("bits per character", self.bits_per_character),
+        ]
+        return text_table(("figure", "value"), [row for row in rows if row[1] is not None])
+
+
+def perplexity(
+    model: AWDLSTMLanguageModel,
+    stream: TokenSource | np.ndarray,
+    *,
+    first_context: int | None = None,
+    window: int = 256,
+    published: bool = False,
+    batch_size: int | None = None,
+    words: int | None = None,
+    characters: int | None = None,
+    progress: Progress | None = None,
+) -> Perplexity:
+    """exp(NLL / predicted tokens) over one stream, state carried from its start to its end, each token predicted once.
+
+    Args:
+        model: on any device; dropout is off, and the model's mode restored. Computed in fp32, also where the encoder's
+            precision "auto" means bf16; with precision "bf16" in that.
+        stream: token ids.
+        first_context: the token that the first one is predicted from: end of line for word-level corpora, else xxbos
+            (see `first_context`). Not used by `published`.
+        window: steps computed at once; the result does not depend on it.
+        published: as awd-lstm-lm's main.py evaluates: the stream is cut to a multiple of `batch_size` and laid out in
+            rows, no row's first token is predicted, and the sum is divided by the number of all tokens, the
+            unpredicted ones included, which lowers the figure.
+        batch_size: rows of `published`: 10 as for its validation figures (the default), 1 as for its test figures.
+        words, characters: of the text as written, for figures that can be compared between tokenizers. Not used by
+            `published`.
+    Raises: DataError if the stream is too short or an id is outside the vocabulary; ConfigError for a window or batch
+        size below 1, a missing first context, or a batch size without `published`.
+    """
+    if published:
+        rows = 10 if batch_size is None else batch_size
+        check_positive("batch_size", rows)
+        source = token_source(stream, 2 * rows)
+        length = len(source) // rows
+        starts = np.arange(rows, dtype=np.int64) * length + 1
+        nll = _rows_nll(model, source, starts, starts - 1 + length, 0, window, progress)
+        return Perplexity(nll, rows * (length - 1), rows * length, "published")
+    if batch_size not in (None, 1):
+        raise ConfigError(
+            f"batch_size: expected 1 for exact perplexity, got {batch_size}; for more: approximate_perplexity"
+        )
+    source = token_source(stream, 1)
+    context = check_context(first_context, model.config.vocab_size)
+    nll = _rows_nll(model, source, np.array([0]), np.array([len(source)]), context, window, progress)
+    return Perplexity(nll, len(source), len(source), "exact", words, characters)
+
+
+def first_context(vocabulary: Vocabulary) -> int:
+    """The id to predict a stream's first token from: end of line for word-level corpora, else xxbos.
+
+    Raises: DataError if the vocabulary has neither.
+    """
+    context = vocabulary.eos_id if vocabulary.bos_id is None else vocabulary.bos_id
+    if context is None:
+        raise DataError(
+            "vocabulary: expected xxbos, xxeos or <eos> to predict the first token from, found none of them"
+        )
+    return context
+
+
+def approximate_perplexity(
+    model: AWDLSTMLanguageModel,
+    stream: TokenSource | np.ndarray,
+    *,
+    first_context: int,
+    batch_size: int = 32,
+    warm_up_tokens: int = 0,
+    window: int = 70,
+    words: int | None = None,
+    characters: int | None = None,
+    progress: Progress | None = None,
+) -> Perplexity:
+    """Perplexity with the stream cut into `batch_size` equal parts that are read in parallel: fast, a little too high.
+
+    Each token is predicted once, from the token before it. What is lost is the state at the start of each part. The
+    encoder's precision is used as it is, "auto" included.
+
+    Args:
+        warm_up_tokens: tokens before its part that each row reads first, without counting them, to have a state.
+        The rest as for `perplexity`.
+    Raises: as `perplexity`.
+    """
+    source = token_source(stream, 1)
+    check_positive("batch_size", batch_size)
+    check_not_negative("warm_up_tokens", warm_up_tokens)
+    context = check_context(first_context, model.config.vocab_size)
+    length = -(-len(source) // batch_size)
+    starts = np.arange(0, len(source), length, dtype=np.int64)
+    stops = np.minimum(starts + length, len(source))
+    nll = _rows_nll(model, source, starts, stops, context, window, progress, warm_up=warm_up_tokens, exact=False)
+    return Perplexity(nll, len(source), len(source), "approximate", words, characters)
+
+
+def _rows_nll(
+    model: AWDLSTMLanguageModel,
+    source: TokenSource,
+    starts: np.ndarray,
+    stops: np.ndarray,
+    first_context: int,
+    window: int,
+    progress: Progress | None,
+    *,
+    warm_up: int = 0,
+    exact: bool = True,
+) -> float:
+    """NLL in nats of tokens starts[b] to stops[b] of each row b, state zero at its start (before its warm-up)."""
+    check_positive("window", window)
+    begins = np.maximum(starts - warm_up, 0)
+    steps = int((stops - begins).max())
+    total, state = torch.zeros((), dtype=torch.float64), None
+    with evaluation_mode(model, exact=exact) as device:
+        prepared = model.encoder.prepare(len(starts))
+        for step in range(0, steps, window):
+            width = min(window, steps - step)
+            ids = read_rows(source, begins + step, stops, width, first_context, model.config.vocab_size)
+            targets = begins + step + np.arange(width)[:, None]
+            counted = torch.from_numpy((targets >= starts) & (targets < stops))
+            inputs = torch.from_numpy(ids).to(device)
+            nll, state = model.token_nll(inputs[:-1], inputs[1:], state, prepared)
+            total += nll.double().cpu()[counted].sum()
+            if progress is not None:
+                progress(step + width, steps)
+    return float(total)

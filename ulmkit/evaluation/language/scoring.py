@@ -1,0 +1,135 @@
+"""Log-probability and perplexity of each of many documents."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from ulmkit.config import check_positive
+from ulmkit.errors import ConfigError, DataError
+from ulmkit.evaluation.language.modes import evaluation_mode
+from ulmkit.evaluation.metrics import exp_or_inf, json_safe
+from ulmkit.model.awd_lstm import Prepared, State
+from ulmkit.model.language_model import AWDLSTMLanguageModel
+
+
+@dataclass(frozen=True)
+class DocumentScore:
+    """How likely a model finds one document.
+
+    Attributes:
+        log_probability: nats, summed over the predicted tokens; 0 if there are none.
+        tokens: predicted tokens.
+        unknown_tokens: predicted tokens that are the unknown token. Each counts as the event "some unknown word",
+            which is far likelier than any one of them, so compare documents with many of them with care.
+    """
+
+    log_probability: float
+    tokens: int
+    unknown_tokens: int
+
+    @property
+    def perplexity(self) -> float | None:
+        """exp(-log_probability / tokens), None if no token was predicted."""
+        if not self.tokens:
+            return None
+        return exp_or_inf(-self.log_probability / self.tokens)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The figures as a JSON object; None where undefined."""
+        return json_safe({**vars(self), "perplexity": self.perplexity})
+
+
+def score_documents(
+    model: AWDLSTMLanguageModel,
+    documents: Sequence[np.ndarray],
+    *,
+    first_context: int | None = None,
+    unk_id: int | None = None,
+    batch_size: int = 32,
+    window: int = 70,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[DocumentScore]:
+    """Score each document on its own, from a fresh state.
+
+    A document's score does not depend on the others: they are sorted by length, read side by side in windows, and a
+    finished one leaves its batch. Computed in fp32, as `perplexity`.
+
+    Args:
+        documents: (T,) token ids of each.
+        first_context: the token that each first one is predicted from. None: a document's first token (xxbos) is given,
+            not predicted.
+        unk_id: the unknown token's id, to count it.
+        batch_size: documents read side by side. window: steps computed at once. progress: called with documents done
+            and in all.
+    Returns: a score for each document, in the order given.
+    Raises: DataError naming the document with an id outside the vocabulary; ConfigError for a batch size or window
+        below 1 or a first context outside the vocabulary.
+    """
+    check_positive("batch_size", batch_size)
+    check_positive("window", window)
+    vocab_size = model.config.vocab_size
+    if first_context is not None and not 0 <= first_context < vocab_size:
+        raise ConfigError(f"first_context: expected a token id from 0 to {vocab_size - 1}, got {first_context}")
+    texts = [_checked(document, number, vocab_size) for number, document in enumerate(documents)]
+    if first_context is not None:
+        texts = [np.concatenate([[first_context], text]) for text in texts]
+    longest_first = sorted(range(len(texts)), key=lambda number: -len(texts[number]))
+    log_probability = np.zeros(len(texts))
+    with evaluation_mode(model, exact=True) as device:
+        prepared = model.encoder.prepare(batch_size)
+        for start in range(0, len(texts), batch_size):
+            chosen = longest_first[start : start + batch_size]
+            batch = [texts[number] for number in chosen]
+            log_probability[chosen] = 0.0 - _batch_nll(model, batch, window, prepared, device)
+            if progress is not None:
+                progress(start + len(chosen), len(texts))
+    return [
+        DocumentScore(
+            log_probability=float(log_probability[number]),
+            tokens=max(len(text) - 1, 0),
+            unknown_tokens=0 if unk_id is None else int((text[1:] == unk_id).sum()),
+        )
+        for number, text in enumerate(texts)
+    ]
+
+
+def _checked(document: np.ndarray, number: int, vocab_size: int) -> np.ndarray:
+    ids = np.asarray(document, dtype=np.int64).reshape(-1)
+    bad = ids[(ids < 0) | (ids >= vocab_size)]
+    if len(bad):
+        raise DataError(
+            f"document {number}: expected token ids 0 to {vocab_size - 1}, got {bad[0]}; "
+            "encode the text with this model's own vocabulary"
+        )
+    return ids
+
+
+def _batch_nll(
+    model: AWDLSTMLanguageModel, texts: Sequence[np.ndarray], window: int, prepared: Prepared, device: torch.device
+) -> np.ndarray:
+    """NLL in nats (B,) float64 of tokens 1 onwards of each text; texts are sorted, longest first."""
+    total = torch.zeros(len(texts), dtype=torch.float64)
+    state: State | None = None
+    for ids, lengths in _windows(texts, window):
+        active = ids.shape[1]
+        if state is not None:
+            state = [(h[:active], c[:active]) for h, c in state]
+        inputs = ids.to(device)
+        nll, state = model.token_nll(inputs[:-1], inputs[1:], state, prepared)
+        valid = torch.arange(len(ids) - 1)[:, None] < lengths
+        total[:active] += nll.double().cpu().masked_fill(~valid, 0.0).sum(dim=0)
+    return total.numpy()
+
+
+def _windows(texts: Sequence[np.ndarray], window: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """ids (T + 1, B) int64 and predicted steps (B,) of each window, over the texts that reach into it."""
+    longest = len(texts[0]) - 1
+    for start in range(0, longest, window):
+        parts = [text[start : start + window + 1] for text in texts if len(text) - 1 > start]
+        ids = np.zeros((len(parts[0]), len(parts)), dtype=np.int64)
+        for column, part in enumerate(parts):
+            ids[: len(part), column] = part
+        yield torch.from_numpy(ids), torch.tensor([len(part) - 1 for part in parts])

@@ -1,0 +1,182 @@
+"""What every report needs: JSON-safe figures, intervals, calibration, errors by column, and plain tables."""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ulmkit.config import check_positive
+from ulmkit.errors import DataError
+
+NORMAL_975 = 1.959963984540054  # 97.5% point of the standard normal: a 95% interval has 2.5% on either side
+SMALLEST_PROBABILITY = 1e-15
+"""What a probability below it counts as in a log-likelihood, which would be infinite."""
+
+
+@dataclass(frozen=True)
+class ClassMetrics:
+    """Figures of one class. None where undefined: precision if never predicted, recall if never there, F1 if neither.
+
+    support: how many truly have the label. predicted: how many were given it. roc_auc: this class against the rest.
+    """
+
+    name: str
+    precision: float | None
+    recall: float | None
+    f1: float | None
+    support: int
+    predicted: int
+    roc_auc: float | None = None
+
+
+@dataclass(frozen=True)
+class GroupError:
+    """Error rate, with its 95% Wilson interval, over the documents that have one value in a column."""
+
+    value: str
+    documents: int
+    errors: int
+    error: float
+    interval: tuple[float, float]
+
+
+def exp_or_inf(value: float) -> float:
+    """exp(value), infinite past the range of float64, where math.exp raises."""
+    return math.exp(value) if value < 709.0 else math.inf
+
+
+def json_safe(value: Any) -> Any:
+    """A report, or a figure of one, as JSON values: dataclasses become objects, NaN and infinity become None."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: json_safe(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): json_safe(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | np.ndarray):
+        return [json_safe(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def wilson_interval(successes: int, trials: int, z: float = NORMAL_975) -> tuple[float, float]:
+    """Score interval of a proportion.
+
+    (p + z^2/2n -+ z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n)
+
+    Args: successes of trials, trials >= 1. z: normal quantile, 1.96 for 95%.
+    Raises: DataError unless 0 <= successes <= trials and trials >= 1.
+    Source: Wilson 1927, "Probable inference, the law of succession, and statistical inference", JASA 22.
+    """
+    if not 0 <= successes <= trials or trials < 1:
+        raise DataError(f"successes: expected 0 to trials, with at least one trial, got {successes} of {trials}")
+    p, z2 = successes / trials, z * z
+    centre = p + z2 / (2 * trials)
+    spread = z * math.sqrt(p * (1 - p) / trials + z2 / (4 * trials * trials))
+    low, high = (centre - spread) / (1 + z2 / trials), (centre + spread) / (1 + z2 / trials)
+    return max(0.0, low) if successes else 0.0, min(1.0, high) if successes < trials else 1.0
+
+
+def expected_calibration_error(confidence: np.ndarray, correct: np.ndarray, bins: int = 15) -> float:
+    """How far confidence is from accuracy.
+
+    ECE = sum_m |B_m| / n |acc(B_m) - conf(B_m)|,  B_m: documents with confidence in ((m - 1) / M, m / M]
+
+    Args: confidence: (N,) float, probability of the predicted class. correct: (N,) bool. bins: M.
+    Raises: ConfigError unless bins > 0.
+    Source: Guo et al. 2017, "On calibration of modern neural networks", arXiv:1706.04599, section 2, equation 3.
+    """
+    check_positive("bins", bins)
+    number = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
+    gap = np.bincount(number, weights=correct.astype(np.float64) - confidence, minlength=bins)
+    return float(np.abs(gap).sum() / len(confidence))
+
+
+def class_figures(
+    name: str, true_positives: int, predicted: int, support: int, roc_auc: float | None = None
+) -> ClassMetrics:
+    """Precision, recall and F1 = 2 TP / (predicted + support) from counts."""
+    return ClassMetrics(
+        name=name,
+        precision=true_positives / predicted if predicted else None,
+        recall=true_positives / support if support else None,
+        f1=2 * true_positives / (predicted + support) if predicted + support else None,
+        support=support,
+        predicted=predicted,
+        roc_auc=roc_auc,
+    )
+
+
+def macro_f1(classes: Sequence[ClassMetrics]) -> float | None:
+    """Mean F1 over the classes that are there or were predicted (scikit-learn's default), None if there are none."""
+    defined = [figures.f1 for figures in classes if figures.f1 is not None]
+    return float(np.mean(defined)) if defined else None
+
+
+def errors_by_column(
+    wrong: np.ndarray, columns: Mapping[str, Sequence[object]] | None
+) -> dict[str, tuple[GroupError, ...]]:
+    """For each column a row per value, the most frequent value first.
+
+    Args: wrong: (N,) bool. columns: for each name, N values (compared as text).
+    Raises: DataError if a column has another length.
+    """
+    tables = {}
+    for name, values in (columns or {}).items():
+        if len(values) != len(wrong):
+            raise DataError(
+                f"by column {name!r}: expected a value for each of {len(wrong)} documents, got {len(values)}"
+            )
+        distinct, number = np.unique([str(value) for value in values], return_inverse=True)
+        documents = np.bincount(number, minlength=len(distinct))
+        errors = np.bincount(number, weights=wrong, minlength=len(distinct)).astype(np.int64)
+        tables[name] = tuple(
+            GroupError(
+                value=str(distinct[k]),
+                documents=int(documents[k]),
+                errors=int(errors[k]),
+                error=float(errors[k] / documents[k]),
+                interval=wilson_interval(int(errors[k]), int(documents[k])),
+            )
+            for k in np.argsort(-documents, kind="stable")
+        )
+    return tables
+
+
+def text_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Columns aligned by spaces, the first to the left and the others to the right; None is shown as a dash."""
+    cells = [[_cell(value) for value in row] for row in [header, *rows]]
+    widths = [max(len(row[k]) for row in cells) for k in range(len(header))]
+    lines = []
+    for row in cells:
+        first, rest = (
+            row[0].ljust(widths[0]),
+            [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)],
+        )
+        lines.append("  ".join([first, *rest]).rstrip())
+    return "\n".join(lines)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+def class_table(classes: Sequence[ClassMetrics]) -> str:
+    """Precision, recall, F1 and support of each class as a table."""
+    rows = [(c.name, c.precision, c.recall, c.f1, c.support) for c in classes]
+    return text_table(("class", "precision", "recall", "F1", "support"), rows)
+
+
+def group_tables(by: Mapping[str, Sequence[GroupError]]) -> list[str]:
+    """One table of error rates for each column."""
+    return [
+        text_table(
+            (name, "documents", "errors", "error", "95% low", "95% high"),
+            [(group.value, group.documents, group.errors, group.error, *group.interval) for group in groups],
+        )
+        for name, groups in by.items()
+    ]

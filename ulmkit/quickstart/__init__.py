@@ -1,0 +1,5 @@
+"""The whole path in minutes, on text that is already on the machine: pretrain, fine-tune, classify, compare."""
+
+from ulmkit.quickstart.run import CLASSIFY, FROM_SCRATCH, OURS, SIZES, WITHOUT_TRANSFER, Quickstart, quickstart
+
+__all__ = ["CLASSIFY", "FROM_SCRATCH", "OURS", "SIZES", "WITHOUT_TRANSFER", "Quickstart", "quickstart"]

@@ -1,0 +1,237 @@
+"""Real text that is already on the machine: docstrings of the standard library and of ulmkit's own dependencies.
+
+Only what installing ulmkit always installs is read, so that the text follows from the installed versions and not from
+whatever else is in the environment. Source files are parsed and never imported.
+"""
+
+import importlib.metadata
+import json
+import os
+import re
+import subprocess
+import sys
+import sysconfig
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from ulmkit.config import check_positive
+from ulmkit.errors import ConfigError, DataError
+from ulmkit.quickstart import docstring_scanner
+from ulmkit.text.read.document import Document
+
+STANDARD_LIBRARY = "stdlib"
+MASK = "thispackage"
+
+# Other names that a package goes by in its own and in others' text, beside its import name.
+_ALIASES = {
+    "huggingface_hub": ("huggingface", "hugging face", "hf"),
+    "matplotlib": ("mpl", "plt", "pyplot"),
+    "networkx": ("nx",),
+    "numpy": ("np",),
+    "pandas": ("pd",),
+    "scipy": ("sp",),
+    "sklearn": ("scikit-learn", "scikit learn", "scikit", "scikits"),
+    "torch": ("pytorch",),
+}
+_WHOLE_WORD_BELOW = 5  # letters: a shorter name is masked only where it stands alone, a longer one inside words too
+_SKIPPED_FOLDERS = frozenset(
+    {"site-packages", "dist-packages", "test", "tests", "idle_test", "_bundled", "third_party"}
+    | {"vendor", "_vendor", "vendored", "_vendored", "extern", "externals"}
+)
+_TEST_FILE = re.compile(r"(test_.*|.*_test|conftest)\.py")
+_REQUIREMENT_NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
+_OF_AN_EXTRA = re.compile(r"\bextra\s*==")
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Docstring:
+    """A docstring and where it stands.
+
+    package: the top-level package that one imports, or "stdlib". module: the source file, relative to the folder that
+    holds the packages, for example "numpy/linalg/_linalg.py". text: cleaned of its indentation.
+    """
+
+    package: str
+    module: str
+    text: str
+
+
+@dataclass(frozen=True)
+class QuickstartText:
+    """General text to pretrain on, and documents to classify by package.
+
+    general: docstrings of all packages that are not classes. target: documents whose label is their package, names
+    masked, and whose group is their source file, so that a split can keep a file together. packages: the labels, the
+    most frequent first.
+    """
+
+    general: list[str]
+    target: list[Document]
+    packages: tuple[str, ...]
+
+
+def harvest_docstrings(
+    *, minimum_words: int = 20, workers: int = 2, progress: Progress | None = None
+) -> list[Docstring]:
+    """Distinct docstrings of the standard library and of everything that ulmkit needs installed.
+
+    Of texts that differ only in case, digits, spaces and punctuation the first is kept. Test suites, copies of other
+    packages inside a package, and files that do not parse are left out.
+
+    Args:
+        minimum_words: docstrings with fewer words are left out.
+        workers: processes that parse.
+        progress: called with (files done, files).
+    Returns: docstrings sorted by package, source file and place in it, whatever the number of workers.
+    Raises: ConfigError for minimum_words or workers below 1; DataError if a worker dies.
+    """
+    check_positive("minimum_words", minimum_words)
+    check_positive("workers", workers)
+    files = _source_files()
+    scanned = _scan([path for _, _, path in files], minimum_words, workers, progress)
+    distinct: dict[str, Docstring] = {}
+    for (package, module, _), texts in zip(files, scanned, strict=True):
+        for text in texts:
+            distinct.setdefault(_likeness(text), Docstring(package, module, text))
+    return list(distinct.values())
+
+
+def quickstart_task(docstrings: Sequence[Docstring], *, classes: int = 10, maximum_words: int = 100) -> QuickstartText:
+    """The task of telling which package a docstring belongs to, and general text to pretrain on.
+
+    The classes are the packages with the most docstrings. The standard library is general text: it is no package with
+    one subject, and it differs between versions of Python. Names of all chosen packages are masked in every document
+    alike, their own and others', with `MASK`; so are dotted paths that begin with one ("numpy.linalg.norm").
+    Words of a package's subject ("dataframe", "tensor") stay: knowing them is the task.
+
+    Args: docstrings: as harvest_docstrings gives them. classes: how many packages to tell apart.
+        maximum_words: what a docstring is cut to, the general ones too.
+    Raises: ConfigError for fewer than two classes, or more than there are packages, or maximum_words below 1.
+    """
+    check_positive("maximum_words", maximum_words)
+    counts = Counter(docstring.package for docstring in docstrings if docstring.package != STANDARD_LIBRARY)
+    if not 2 <= classes <= len(counts):
+        raise ConfigError(f"classes: expected 2 to {len(counts)} (the packages with docstrings), got {classes}")
+    packages = tuple(sorted(counts, key=lambda package: (-counts[package], package))[:classes])
+    names = name_pattern(packages)
+    words = re.compile(rf"\s*(?:\S+\s*){{0,{maximum_words}}}")
+
+    def cut(text: str) -> str:
+        return text[: words.match(text).end()].rstrip()  # type: ignore[union-attr]
+
+    general = [cut(docstring.text) for docstring in docstrings if docstring.package not in packages]
+    target = [
+        Document(text=cut(names.sub(MASK, docstring.text)), label=docstring.package, group=docstring.module)
+        for docstring in docstrings
+        if docstring.package in packages
+    ]
+    return QuickstartText(general, target, packages)
+
+
+def name_pattern(packages: Iterable[str]) -> re.Pattern[str]:
+    """A pattern that finds the packages' names and usual aliases, and any dotted path that follows, in any case.
+
+    A long name is found inside words too and takes the rest of the word along ("NetworkXError", "torchrun").
+    """
+    names = {name for package in packages for name in (package, *_ALIASES.get(package, ()))}
+    longest_first = sorted(names, key=lambda name: (-len(name), name))
+    # A set of first letters, matched before anything else, lets the search skip ahead three times as fast.
+    letters = "".join(sorted({case for name in names for case in (name[0].lower(), name[0].upper())}))
+    return re.compile(rf"[{letters}](?i:{'|'.join(map(_after_first_letter, longest_first))})(?:\.[^\W\d]\w*)*")
+
+
+def _after_first_letter(name: str) -> str:
+    first, rest = re.escape(name[0]), re.escape(name[1:])
+    if len(name) < _WHOLE_WORD_BELOW:
+        return rf"(?<![^\W_]{first})(?<={first}){rest}(?![^\W_])"
+    return rf"(?<={first}){rest}[^\W_]*"
+
+
+def _likeness(text: str) -> str:
+    return re.sub(r"[\W\d_]+", " ", text.casefold()).strip()
+
+
+def _source_files() -> list[tuple[str, str, str]]:
+    """(package, module, path) of every source file to read, sorted."""
+    return sorted({*_standard_library_files(Path(sysconfig.get_path("stdlib"))), *_dependency_files("ulmkit")})
+
+
+def _standard_library_files(root: Path) -> Iterator[tuple[str, str, str]]:
+    for folder, subfolders, names in os.walk(root):
+        subfolders[:] = [name for name in subfolders if name not in _SKIPPED_FOLDERS]
+        for name in names:
+            if name.endswith(".py") and not _TEST_FILE.fullmatch(name):
+                path = Path(folder, name)
+                yield STANDARD_LIBRARY, f"{STANDARD_LIBRARY}/{path.relative_to(root).as_posix()}", str(path)
+
+
+def _dependency_files(distribution: str) -> Iterator[tuple[str, str, str]]:
+    for dependency in _dependencies(distribution):
+        for file in dependency.files or ():
+            *folders, name = file.parts
+            if not name.endswith(".py") or _TEST_FILE.fullmatch(name) or ".." in folders:
+                continue
+            if _SKIPPED_FOLDERS.isdisjoint(folders):
+                yield folders[0] if folders else name.removesuffix(".py"), file.as_posix(), str(file.locate())
+
+
+def _dependencies(distribution: str) -> list[importlib.metadata.Distribution]:
+    """Installed distributions that `distribution` needs, directly or not, without those of optional extras."""
+    installed = {_normalised(found.metadata["Name"]): found for found in importlib.metadata.distributions()}
+    needed: dict[str, importlib.metadata.Distribution] = {}
+    waiting = [distribution]
+    while waiting:
+        name = waiting.pop()
+        if name in needed or name not in installed:
+            continue
+        needed[name] = installed[name]
+        for requirement in installed[name].requires or ():
+            match = _REQUIREMENT_NAME.match(requirement)
+            if match and not _OF_AN_EXTRA.search(requirement):
+                waiting.append(_normalised(match.group()))
+    needed.pop(distribution, None)
+    return list(needed.values())
+
+
+def _normalised(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _scan(paths: Sequence[str], minimum_words: int, workers: int, progress: Progress | None) -> list[list[str]]:
+    """Docstrings of each file, in the order of `paths`, read by `workers` processes, each a share of them."""
+    results: list[list[str]] = [[] for _ in paths]
+    done, lock = 0, threading.Lock()
+
+    def keep(index: int, line: str) -> None:
+        nonlocal done
+        results[index] = json.loads(line)
+        with lock:
+            done += 1
+            if progress:
+                progress(done, len(paths))
+
+    def work(share: range) -> None:
+        request = json.dumps({"paths": [paths[index] for index in share], "minimum_words": minimum_words})
+        command = [sys.executable, "-I", "-S", docstring_scanner.__file__]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdin
+            assert process.stdout
+            process.stdin.write(request)
+            process.stdin.close()
+            for index, line in zip(share, process.stdout, strict=False):
+                keep(index, line)
+        if process.returncode:
+            raise DataError(
+                f"docstrings: expected the worker that parses source files to end well, got status"
+                f" {process.returncode}; is there memory enough?"
+            )
+
+    with ThreadPoolExecutor(workers) as pool:
+        list(pool.map(work, [range(start, len(paths), workers) for start in range(workers)]))
+    return results

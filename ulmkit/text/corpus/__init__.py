@@ -1,0 +1,1 @@
+"""Encoded corpora: documents split, tokenized and memory-mapped on disk."""

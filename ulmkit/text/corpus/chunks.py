@@ -1,0 +1,148 @@
+"""Tokenizing a chunk of documents: what a worker does with each, in its own process or in this one."""
+
+import itertools
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ulmkit.text.tokens.plain_tokenizers import WhitespaceTokenizer
+from ulmkit.text.tokens.rules import FLD, UNK
+from ulmkit.text.tokens.streaming import StreamingTokens
+from ulmkit.text.tokens.tokenizer import Tokenizer
+
+PIECE_CHARACTERS = 1 << 20  # of a long text, tokenized at once
+
+ChunkItem = str | tuple[str, ...] | list[str]
+"""A text, the fields of a text, or (a list) a text cut into words beforehand."""
+
+
+@dataclass(frozen=True)
+class EncodedChunk:
+    """Tokens of a chunk of documents, by numbers of the chunk's own.
+
+    Attributes:
+        types: the distinct tokens, in the order in which they first occur.
+        ids: (tokens,) index into `types`, all documents one after another, in the smallest unsigned type.
+        lengths, words, characters: (documents,) int64; words are runs of characters between white space.
+        boundaries: (documents,) int64, where the second field of a text begins (its xxfld), -1 if there is none.
+        marks: for each document cut into words, (words,) int64: the last token of each word, which carries its label.
+    """
+
+    types: list[str]
+    ids: np.ndarray
+    lengths: np.ndarray
+    words: np.ndarray
+    characters: np.ndarray
+    boundaries: np.ndarray
+    marks: list[np.ndarray]
+
+
+def encode_chunk(tokenizer: Tokenizer, items: Sequence[ChunkItem]) -> EncodedChunk:
+    """Tokenize `items`. Nothing is carried from chunk to chunk, so it does not matter which process does it."""
+    numbers: defaultdict[str, int] = defaultdict(itertools.count().__next__)
+
+    def ids_of(tokens: Sequence[str]) -> np.ndarray:
+        return np.fromiter(map(numbers.__getitem__, tokens), np.uint32, count=len(tokens))
+
+    marks: list[np.ndarray] = []
+    if any(isinstance(item, list) for item in items):
+        tokens, marks = tokenize_words(tokenizer, [item if isinstance(item, list) else _words(item) for item in items])
+        documents = [ids_of(document) for document in tokens]
+    else:
+        texts = [item for item in items if not isinstance(item, list)]
+        short = iter(tokenizer.tokenize_many([text for text in texts if not _is_long(text)]))
+        documents = [
+            np.concatenate([ids_of(part) for part in _long_tokens(tokenizer, text)])
+            if isinstance(text, str) and _is_long(text)
+            else ids_of(next(short))
+            for text in texts
+        ]
+    ids = np.concatenate([np.zeros(0, np.uint32), *documents])
+    return EncodedChunk(
+        types=list(numbers),
+        ids=ids.astype(np.min_scalar_type(len(numbers))),
+        lengths=np.array([len(document) for document in documents], dtype=np.int64),
+        words=np.array([_count_words(item) for item in items], np.int64),
+        characters=np.array([characters(item) for item in items], np.int64),
+        boundaries=np.array([_boundary(*pair, numbers) for pair in zip(items, documents, strict=True)], np.int64),
+        marks=marks,
+    )
+
+
+def _is_long(item: ChunkItem) -> bool:
+    """Whether a text, such as a word-level corpus in one file, is too long to have all its tokens in memory at once."""
+    return isinstance(item, str) and len(item) > PIECE_CHARACTERS
+
+
+def _pieces(text: str) -> Iterator[str]:
+    for start in range(0, len(text), PIECE_CHARACTERS):
+        yield text[start : start + PIECE_CHARACTERS]
+
+
+def _long_tokens(tokenizer: Tokenizer, text: str) -> Iterator[list[str]]:
+    """The tokens of a text, some at a time."""
+    streaming = StreamingTokens(tokenizer)
+    for piece in _pieces(text):
+        yield streaming.feed(piece)
+    yield streaming.finish()
+
+
+def _count_words(item: ChunkItem) -> int:
+    """Runs of characters between white space; a run that goes on from piece to piece counts once."""
+    if not isinstance(item, str):
+        return len(item) if isinstance(item, list) else sum(map(_count_words, item))
+    words, is_inside = 0, False
+    for piece in _pieces(item):
+        words += len(piece.split()) - (is_inside and not piece[0].isspace())
+        is_inside = not piece[-1].isspace()
+    return words
+
+
+def characters(item: ChunkItem) -> int:
+    """How many characters a document has, all its fields or words together."""
+    return len(item) if isinstance(item, str) else sum(map(len, item))
+
+
+def _words(item: str | tuple[str, ...]) -> list[str]:
+    return item.split() if isinstance(item, str) else [word for field in item for word in field.split()]
+
+
+def _boundary(item: ChunkItem, ids: np.ndarray, numbers: Mapping[str, int]) -> int:
+    """Where the second xxfld is among the tokens of a text with fields."""
+    if not isinstance(item, tuple) or len(item) < 2:
+        return -1
+    return int(np.flatnonzero(ids == numbers[FLD])[1])
+
+
+def tokenize_words(
+    tokenizer: Tokenizer, documents: Sequence[Sequence[str]]
+) -> tuple[list[list[str]], list[np.ndarray]]:
+    """Tokens of documents that are cut into words, and which token ends each word.
+
+    Each word is tokenized alone, so no rule and no subword reaches over a word's end, and each word has at least one
+    token (xxunk for a word of white space). A label belongs to its word's last token: there a forward encoder has
+    read the whole word.
+
+    Returns: tokens of each document; for each document (words,) int64, the position of each word's last token.
+    """
+    if isinstance(tokenizer, WhitespaceTokenizer):
+        whole = [np.arange(len(words), dtype=np.int64) for words in documents]
+        return [[*words, tokenizer.end_of_line] if words else [] for words in documents], whole
+    lead = tokenizer.tokenize("")
+    gap = " " if tokenizer.name == "bytes" else ""  # other tokenizers put the gaps between words back themselves
+    distinct = list(dict.fromkeys(gap * (at > 0) + word for words in documents for at, word in enumerate(words)))
+    cut = tokenizer.tokenize_many(distinct)
+    pieces = {word: tokens[len(lead) :] or [UNK] for word, tokens in zip(distinct, cut, strict=True)}
+    found: list[list[str]] = []
+    marks: list[np.ndarray] = []
+    for words in documents:
+        tokens = list(lead)
+        ends: list[int] = []
+        for at, word in enumerate(words):
+            tokens += pieces[gap * (at > 0) + word]
+            ends.append(len(tokens) - 1)
+        found.append(tokens)
+        marks.append(np.array(ends, dtype=np.int64))
+    return found, marks

@@ -1,0 +1,170 @@
+"""An encoded corpus: token ids, a table with a row per document, vocabulary and tokenizer, in one folder."""
+
+import os
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ulmkit.errors import DataError, FolderError, did_you_mean
+from ulmkit.files import read_json, sha256_file
+from ulmkit.text.corpus.shards import ShardReader
+from ulmkit.text.corpus.token_stream import TokenStream
+from ulmkit.text.read.document import normalise_split
+from ulmkit.text.tokens.tokenizers import Tokenizer, load_tokenizer
+from ulmkit.text.tokens.vocabulary import Vocabulary
+
+FORMAT_VERSION = 1
+CORPUS_FILE = "corpus.json"
+VOCABULARY_FILE = "vocabulary.json"
+NAMES_FILE = "names.json"
+TOKENIZER_FOLDER = "tokenizer"
+TABLE_FOLDER = "table"
+
+
+class EncodedCorpus:
+    """An encoded corpus on disk, memory-mapped. Open one with `EncodedCorpus.open`; `build_corpus` makes one.
+
+    Attributes:
+        folder: where it is.
+        facts: corpus.json: sources, counts and unknown words by split, split policy, near-duplicates, fingerprints.
+        vocabulary: the tokens by id.
+        task: "none", "single", "multi", "number", "tokens" or "pair".
+        label_names: the classes, in the order of their ids; empty for "none" and "number".
+        split_names: the splits, in the order of their codes.
+        table: (documents,) arrays: offset and length in tokens; words; characters; boundary, the token at which
+            the second field begins, or -1; split, code of its name; group, code of its name, or -1; time, or NaN;
+            labelled, bool; label: class id or -1 (single, pair), number or NaN, or (documents, C) bool (multi).
+    """
+
+    def __init__(self, folder: Path, facts: dict[str, Any]) -> None:
+        self.folder, self.facts = folder, facts
+        self.task: str = facts["task"]
+        self.label_names: tuple[str, ...] = tuple(facts["label_names"])
+        self.split_names: tuple[str, ...] = tuple(facts["split_names"])
+        self.vocabulary = Vocabulary.load(folder / VOCABULARY_FILE)
+        self.table: dict[str, np.ndarray] = {
+            name: np.load(folder / TABLE_FOLDER / f"{name}.npy", mmap_mode="r") for name in facts["table"]
+        }
+        self._tokens = self._shards("tokens")
+        self._token_labels = self._shards("token_labels") if self.task == "tokens" else None
+
+    @classmethod
+    def open(cls, folder: str | os.PathLike[str], verify: bool = False) -> "EncodedCorpus":
+        """Open a corpus folder. Sizes of all files are checked; with `verify` their checksums too.
+
+        Raises: FolderError if it is no corpus, of another format version, incomplete, truncated or altered.
+        """
+        path = Path(folder)
+        facts = read_json(path / CORPUS_FILE)
+        if not isinstance(facts, dict) or facts.get("format_version") != FORMAT_VERSION:
+            found = facts.get("format_version") if isinstance(facts, dict) else type(facts).__name__
+            raise FolderError(
+                f"{path}: expected a corpus of format version {FORMAT_VERSION}, got {found!r}; prepare it again"
+            )
+        try:
+            for name, expected in facts["files"].items():
+                _check_file(path / name, expected, verify)
+            return cls(path, facts)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise FolderError(
+                f"{path / CORPUS_FILE}: lacks {error}; it was altered: prepare the corpus again"
+            ) from error
+
+    def _shards(self, stem: str) -> ShardReader:
+        names = sorted(name for name in self.facts["files"] if name.startswith(f"{stem}-"))
+        dtype = np.dtype(self.facts["dtypes"][stem])
+        return ShardReader([self.folder / name for name in names], dtype, self.facts["shard_tokens"])
+
+    def __len__(self) -> int:
+        return len(self.table["length"])
+
+    def __repr__(self) -> str:
+        return f"EncodedCorpus({str(self.folder)!r}: {len(self)} documents, {len(self._tokens)} tokens)"
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer that the corpus was made with, loaded when it is first asked for."""
+        return load_tokenizer(self.folder / TOKENIZER_FOLDER)
+
+    @cached_property
+    def _names(self) -> dict[str, Any]:
+        return read_json(self.folder / NAMES_FILE)
+
+    def rows(self, split: str | Sequence[str] | None = None, labelled: bool = False) -> np.ndarray:
+        """Indices of the documents of a split or several (None: all), ascending; only those with a label if `labelled`.
+
+        Raises: DataError naming the splits there are.
+        """
+        chosen = np.ones(len(self), dtype=bool)
+        if split is not None:
+            wanted = [normalise_split(name) for name in ([split] if isinstance(split, str) else split)]
+            for name in wanted:
+                if name not in self.split_names:
+                    raise DataError(f"split: got {name!r}; {did_you_mean(name, self.split_names)}")
+            chosen = np.isin(self.table["split"], [self.split_names.index(name) for name in wanted])
+        return np.flatnonzero(chosen & self.table["labelled"] if labelled else chosen)
+
+    def document(self, index: int) -> np.ndarray:
+        """The ids of document `index`. Returns: (length,) int64."""
+        offset = int(self.table["offset"][index])
+        return self._tokens.read(offset, offset + int(self.table["length"][index])).astype(np.int64)
+
+    def labels(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
+        """The labels of documents.
+
+        Returns: single and pair: (n,) int64 class ids, -1 none; multi: (n, C) bool; number: (n,) float32, NaN none.
+        Raises: DataError for a corpus without labels, or with labels by token.
+        """
+        if "label" not in self.table:
+            raise DataError(f'labels: expected a corpus with a label for each document, got task="{self.task}"')
+        found = self.table["label"][np.asarray(rows, dtype=np.int64)]
+        return found.astype(np.int64) if self.task in ("single", "pair") else np.asarray(found)
+
+    def token_labels(self, index: int) -> np.ndarray:
+        """The class id of each token of document `index`, -1 where there is none. Returns: (length,) int64.
+
+        Raises: DataError for a corpus without labels by token.
+        """
+        if self._token_labels is None:
+            raise DataError(f'token labels: expected a corpus made with task="tokens", got task="{self.task}"')
+        offset = int(self.table["offset"][index])
+        return self._token_labels.read(offset, offset + int(self.table["length"][index])).astype(np.int64)
+
+    def column(self, name: str, rows: Sequence[int] | np.ndarray) -> list[str]:
+        """The value of a further column for each document ("" where it has none).
+
+        Raises: DataError naming the columns that were kept.
+        """
+        kept = self._names["columns"]
+        if name not in kept:
+            raise DataError(f"column: got {name!r}; {did_you_mean(name, kept)}")
+        codes = self.table[f"column_{list(kept).index(name)}"][np.asarray(rows, dtype=np.int64)]
+        return [kept[name][code] if code >= 0 else "" for code in codes]
+
+    def stream(
+        self, rows: Sequence[int] | np.ndarray, order: Sequence[int] | np.ndarray | None = None, reverse: bool = False
+    ) -> TokenStream:
+        """The documents `rows` as one long sequence of tokens, in the order `order` (places in `rows`) if given.
+
+        Args: reverse: each document from its end to its start, xxbos still first.
+        """
+        places = np.asarray(rows, dtype=np.int64)
+        places = places if order is None else places[np.asarray(order, dtype=np.int64)]
+        offsets, lengths = self.table["offset"][places], self.table["length"][places]
+        return TokenStream(self._tokens, np.asarray(offsets), np.asarray(lengths), self.vocabulary.bos_id, reverse)
+
+
+def _check_file(path: Path, expected: dict[str, Any], verify: bool) -> None:
+    if not path.is_file():
+        raise FolderError(f"{path}: no such file; the corpus is incomplete: prepare it again")
+    size = path.stat().st_size
+    if size != expected["bytes"]:
+        raise FolderError(
+            f"{path}: expected {expected['bytes']} bytes, got {size}; it is truncated or was altered: "
+            "prepare the corpus again"
+        )
+    if verify and sha256_file(path) != expected["sha256"]:
+        raise FolderError(f"{path}: its checksum is not the one recorded; it was altered: prepare the corpus again")

@@ -1,0 +1,178 @@
+"""What is known of each document while a corpus is built: a few numbers a document, in memory."""
+
+from array import array
+from collections.abc import Hashable, Iterable, Sequence
+
+import numpy as np
+
+from ulmkit.errors import DataError
+from ulmkit.text.corpus.chunks import EncodedChunk
+from ulmkit.text.corpus.digests import text_digest
+from ulmkit.text.corpus.splits import stratum
+from ulmkit.text.read.document import Document, normalise_split
+from ulmkit.text.read.labels import check_classes, check_known, order_label_names, parse_label
+
+
+class Codes:
+    """A column of values of which many are alike: a code each, numbered as they first occur; -1 for None."""
+
+    def __init__(self) -> None:
+        self.numbers: dict[Hashable, int] = {}
+        self.codes = array("i")
+
+    def add(self, value: Hashable | None) -> None:
+        """Append one value."""
+        self.codes.append(-1 if value is None else self.numbers.setdefault(value, len(self.numbers)))
+
+    @property
+    def values(self) -> list:
+        """The distinct values, in the order of their codes."""
+        return list(self.numbers)
+
+    def array(self) -> np.ndarray:
+        """The column's codes."""
+        return np.array(self.codes, dtype=np.int32)
+
+    def listed(self) -> list:
+        """The column itself."""
+        values = self.values
+        return [values[code] if code >= 0 else None for code in self.codes]
+
+
+class Records:
+    """The documents' table, a row added for each document in turn.
+
+    Args: task: one of TASKS. label_names: the classes there may be; None: those that occur.
+    """
+
+    def __init__(self, task: str, label_names: Sequence[str] | None) -> None:
+        self.task, self.known_names = task, label_names
+        self.numbers = {name: array("q") for name in ("length", "words", "characters", "boundary")}
+        self.split, self.group, self.label, self.stratum = Codes(), Codes(), Codes(), Codes()
+        self.columns: dict[str, Codes] = {}
+        self.time = array("d")
+        self.digests = array("Q")
+        self.token_names: dict[str, int] = {}  # of token labels; code 0 is no label
+
+    def __len__(self) -> int:
+        return len(self.time)
+
+    def add(self, documents: Sequence[Document], encoded: EncodedChunk) -> np.ndarray | None:
+        """Add a chunk's documents.
+
+        Returns: (tokens,) int64, for labels by token: each token's label code, 0 none; else None.
+        Raises: DataError if a label does not fit the task.
+        """
+        found = (encoded.lengths, encoded.words, encoded.characters, encoded.boundaries)
+        for column, values in zip(self.numbers.values(), found, strict=True):
+            column.extend(values.tolist())
+        for document in documents:
+            self.label.add(self._checked(document, f"document {len(self)}"))
+            self.stratum.add(stratum(document))
+            self.split.add(None if document.split is None else normalise_split(document.split))
+            self.group.add(document.group)
+            for name, value in document.columns.items():
+                if name not in self.columns:
+                    self.columns[name] = Codes()
+                    self.columns[name].codes.extend([-1] * len(self))
+                self.columns[name].add(value)
+            self.digests.append(text_digest(document))
+            self.time.append(float("nan") if document.time is None else document.time)
+            for kept in self.columns.values():
+                if len(kept.codes) < len(self):
+                    kept.add(None)
+        return self._token_codes(documents, encoded) if self.task == "tokens" else None
+
+    def _checked(self, document: Document, place: str) -> Hashable | None:
+        """A document's label in the form the table keeps: name, number, sorted names, or True for labels by token."""
+        label, task = document.label, self.task
+        if task == "pair" and (isinstance(document.text, str) or len(document.text) != 2):
+            raise DataError(f'{place}: expected two texts (task="pair"), got {document.text!r:.80}')
+        if label is None or task == "none":
+            return None
+        if task in ("single", "pair"):
+            if not isinstance(label, str):
+                raise DataError(f'{place}: expected one class name as label (task="{task}"), got {label!r}')
+            return label
+        if task == "number":
+            if isinstance(label, (str, tuple)):
+                raise DataError(f'{place}: expected a number as label (task="number"), got {label!r}')
+            return parse_label(label, task, place)
+        if not isinstance(label, tuple):
+            raise DataError(f'{place}: expected a tuple of class names as label (task="{task}"), got {label!r}')
+        if task == "multi":
+            return tuple(sorted(set(label)))
+        if document.tokens is None or len(document.tokens) != len(label):
+            words = "no" if document.tokens is None else len(document.tokens)
+            raise DataError(f"{place}: expected a word for each of its {len(label)} labels, got {words} words")
+        return True
+
+    def _token_codes(self, documents: Sequence[Document], encoded: EncodedChunk) -> np.ndarray:
+        codes = np.zeros(int(encoded.lengths.sum()), dtype=np.int64)
+        starts = np.cumsum(encoded.lengths) - encoded.lengths
+        for at, document in enumerate(documents):
+            if isinstance(document.label, tuple) and document.tokens is not None:
+                numbers = [self.token_names.setdefault(name, len(self.token_names) + 1) for name in document.label]
+                codes[starts[at] + encoded.marks[at]] = numbers
+        return codes
+
+    def label_names(self, splits: Sequence[str], token_counts: dict[str, np.ndarray] | None) -> tuple[str, ...]:
+        """The classes, checked against each other by split.
+
+        Args: splits: each document's split. token_counts: by split, how often each token label code occurs.
+        Raises: DataError if the train split cannot teach them, or if there is one that is not among those given.
+        """
+        if self.task == "none":
+            return ()
+        if self.task == "number":
+            if self.known_names is None:
+                check_classes({"train": self._occurring(splits).get("train", ())}, "number")
+            return ()
+        if token_counts is not None:
+            names = list(self.token_names)
+            by_split = {s: {names[code - 1] for code in np.flatnonzero(c) if code} for s, c in token_counts.items()}
+        else:
+            by_split = self._occurring(splits)
+        everything = set().union(*by_split.values())
+        if self.known_names is not None:
+            check_known(everything, self.known_names)
+            return tuple(self.known_names)
+        check_classes(by_split, self.task)
+        return order_label_names(everything)
+
+    def _occurring(self, splits: Sequence[str]) -> dict[str, set[str]]:
+        values = self.label.values
+        by_split: dict[str, set[str]] = {}
+        for split, code in set(zip(splits, self.label.codes, strict=True)):
+            if code >= 0:
+                value = values[code]
+                by_split.setdefault(split, set()).update(value if isinstance(value, tuple) else (str(value),))
+        return by_split
+
+    def table(self, splits: Sequence[str], split_names: Sequence[str], names: Sequence[str]) -> dict[str, np.ndarray]:
+        """The columns of the corpus's table, as EncodedCorpus has them."""
+        codes = {name: code for code, name in enumerate(split_names)}
+        columns = {name: np.array(values, dtype=np.int64) for name, values in self.numbers.items()}
+        table: dict[str, np.ndarray] = {"offset": np.cumsum(columns["length"]) - columns["length"], **columns}
+        table["split"] = np.array([codes[name] for name in splits], dtype=np.int16)
+        table["group"] = self.group.array()
+        table["time"] = np.array(self.time, dtype=np.float64)
+        table["labelled"] = self.label.array() >= 0
+        if self.task not in ("none", "tokens"):
+            table["label"] = self._label_column(names)
+        table.update({f"column_{at}": column.array() for at, column in enumerate(self.columns.values())})
+        return table
+
+    def _label_column(self, names: Sequence[str]) -> np.ndarray:
+        """(documents,) or (documents, C): the last row of `rows` stands for no label, which has code -1."""
+        number = {name: at for at, name in enumerate(names)}
+        values: Iterable = self.label.values
+        if self.task == "number":
+            rows: np.ndarray = np.array([*values, np.nan], dtype=np.float32)
+        elif self.task == "multi":
+            rows = np.zeros((len(self.label.values) + 1, len(names)), dtype=bool)
+            for at, several in enumerate(values):
+                rows[at, [number[name] for name in several]] = True
+        else:
+            rows = np.array([*(number[value] for value in values), -1], dtype=np.int32)
+        return rows[self.label.array()]

@@ -1,0 +1,178 @@
+"""Splits: which documents a model is trained on and which it is judged by."""
+
+import heapq
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ulmkit.config import check_choice
+from ulmkit.errors import ConfigError, DataError
+from ulmkit.text.read.document import Document
+
+SPLIT_KINDS = ("given", "random", "time", "group")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitPolicy:
+    """How documents for validation are chosen.
+
+    Attributes:
+        kind: "given": as the data says; documents that do not say are for training.
+            "random": a random part of each class. It flatters where documents are related: by author, page or day.
+            "time": the latest documents. "group": whole groups that training never sees.
+        valid_fraction: the part that validates, 0 < fraction < 1, of the documents in play: those whose split is
+            train, valid or not said. Other splits (test, unsupervised) stay as they are. Not used by "given".
+        seed: of the random choice.
+        column: the name of the column that it goes by, with the splits, groups or times, for the record.
+    """
+
+    kind: str = "given"
+    valid_fraction: float = 0.1
+    seed: int = 0
+    column: str | None = None
+
+    def __post_init__(self) -> None:
+        check_choice("split kind", self.kind, SPLIT_KINDS)
+        if not 0.0 < self.valid_fraction < 1.0:
+            raise ConfigError(f"valid_fraction: expected 0 < fraction < 1, got {self.valid_fraction!r}")
+
+
+def split_documents(documents: Iterable[Document], policy: SplitPolicy) -> list[Document]:
+    """The documents, each with a split, in their order.
+
+    Raises: DataError if the policy cannot be followed; see assign_splits.
+    """
+    listed = list(documents)
+    splits = assign_splits(
+        policy,
+        given=[document.split for document in listed],
+        strata=[stratum(document) for document in listed],
+        groups=[document.group for document in listed],
+        times=[document.time for document in listed],
+    )
+    return [replace(document, split=split) for document, split in zip(listed, splits, strict=True)]
+
+
+def stratum(document: Document) -> Hashable:
+    """What a random split keeps in proportion: the class, or the set of classes; numbers are all alike, and of labels
+    by token only whether there are any. The document alone decides, so that all stages split the same data alike."""
+    label = document.label
+    if document.tokens is not None:
+        return label is not None
+    if isinstance(label, tuple):
+        return tuple(sorted(set(label)))
+    return label if isinstance(label, str) else None
+
+
+def assign_splits(
+    policy: SplitPolicy,
+    *,
+    given: Sequence[str | None],
+    strata: Sequence[Hashable],
+    groups: Sequence[Hashable | None],
+    times: Sequence[float | None],
+) -> list[str]:
+    """The split of each document, from what is known of each (four sequences of one length).
+
+    Raises: DataError if fewer than two documents (or groups, or times) are in play, or if a document in play
+        lacks the group or time that the policy goes by.
+    """
+    splits = ["train" if name is None else name for name in given]
+    if policy.kind == "given":
+        return splits
+    in_play = [at for at, name in enumerate(splits) if name in ("train", "valid")]
+    if len(in_play) < 2:
+        raise DataError(
+            f"split by {policy.kind}: expected at least 2 documents to divide, got {len(in_play)}; give more, or a "
+            "validation part (a text file holds one document, or one a line with lines=True)"
+        )
+    if policy.kind == "random":
+        chosen = _random_part([strata[at] for at in in_play], policy)
+    elif policy.kind == "time":
+        chosen = _latest_part(_all_known([times[at] for at in in_play], "time"), policy)
+    else:
+        chosen = _unseen_groups(_all_known([groups[at] for at in in_play], "group"), policy)
+    for at in in_play:
+        splits[at] = "train"
+    for at in chosen:
+        splits[in_play[at]] = "valid"
+    return splits
+
+
+def _all_known(values: Sequence, name: str) -> Sequence:
+    missing = sum(value is None for value in values)
+    if missing:
+        raise DataError(
+            f"split by {name}: expected a {name} for every document, got {missing} of {len(values)} without; "
+            f"name the column with {name}_column"
+        )
+    return values
+
+
+def _wanted(documents: int, policy: SplitPolicy) -> int:
+    return min(documents - 1, max(1, round(documents * policy.valid_fraction)))
+
+
+def _random_part(strata: Sequence[Hashable], policy: SplitPolicy) -> list[int]:
+    """Positions of a random part with each stratum in proportion, as whole documents allow."""
+    members: dict[Hashable, list[int]] = {}
+    for at, name in enumerate(strata):
+        members.setdefault(name, []).append(at)
+    ties = np.random.default_rng([policy.seed, len(strata), 1]).permutation(len(members)).tolist()
+    counts = _proportional([len(group) for group in members.values()], _wanted(len(strata), policy), ties)
+    generator = np.random.default_rng([policy.seed, len(strata)])
+    chosen: list[int] = []
+    for count, group in zip(counts, members.values(), strict=True):
+        chosen.extend(group[at] for at in generator.permutation(len(group))[:count])
+    return sorted(chosen)
+
+
+def _proportional(sizes: Sequence[int], wanted: int, ties: Sequence[int]) -> list[int]:
+    """How many of `wanted` fall to each stratum: largest remainder, and one of each is left while there is a choice.
+
+    Args: ties: distinct numbers, the least of which goes first among strata with equal remainders.
+    """
+    shares = [size * wanted / sum(sizes) for size in sizes]
+    counts = [min(int(share), size - 1) for share, size in zip(shares, sizes, strict=True)]
+    missing = wanted - sum(counts)
+    for left_behind in (1, 0):
+        open_to = [at for at in range(len(sizes)) if counts[at] + left_behind < sizes[at]]
+        heap = [(counts[at] - shares[at], ties[at], at) for at in open_to]
+        heapq.heapify(heap)
+        while heap and missing:
+            _, _, at = heapq.heappop(heap)
+            counts[at] += 1
+            missing -= 1
+            if counts[at] + left_behind < sizes[at]:
+                heapq.heappush(heap, (counts[at] - shares[at], ties[at], at))
+    return counts
+
+
+def _latest_part(times: Sequence[float], policy: SplitPolicy) -> list[int]:
+    """Positions of the latest documents; those of one moment stay together, so the size is the nearest possible."""
+    moments, counts = np.unique(np.asarray(times, dtype=np.float64), return_counts=True)
+    if len(moments) < 2:
+        raise DataError(f"split by time: expected documents of different times, got {times[0]!r} for all")
+    sizes = np.cumsum(counts[::-1])[::-1][1:]  # documents from moments[1:] on
+    first = moments[1:][np.argmin(np.abs(sizes - _wanted(len(times), policy)))]
+    return [at for at, time in enumerate(times) if time >= first]
+
+
+def _unseen_groups(groups: Sequence[Hashable], policy: SplitPolicy) -> list[int]:
+    """Positions of the documents of randomly drawn groups, drawn until there are enough; one group stays behind."""
+    sizes: dict[Hashable, int] = {}
+    for name in groups:
+        sizes[name] = sizes.get(name, 0) + 1
+    if len(sizes) < 2:
+        raise DataError(f"split by group: expected at least 2 groups, got {len(sizes)}: {groups[0]!r}")
+    names = sorted(sizes, key=str)
+    wanted, drawn = _wanted(len(groups), policy), 0
+    chosen: set[Hashable] = set()
+    for at in np.random.default_rng([policy.seed, len(groups)]).permutation(len(names)):
+        name = names[at]
+        nearer = abs(drawn + sizes[name] - wanted) < abs(drawn - wanted)
+        if (nearer or not chosen) and len(chosen) < len(names) - 1:
+            chosen.add(name)
+            drawn += sizes[name]
+    return [at for at, name in enumerate(groups) if name in chosen]

@@ -1,0 +1,90 @@
+"""Documents one after another as one long sequence of tokens."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ulmkit.errors import DataError
+from ulmkit.text.corpus.shards import ShardReader
+
+
+class TokenStream:
+    """The tokens of documents in an order of their own, read from any place.
+
+    Args:
+        tokens: all tokens of a corpus.
+        offsets, lengths: (documents,) where each document of the stream begins in `tokens` and how long it is, in
+            the order of the stream.
+        bos_id: the id of xxbos, which stays first in a reversed document; None where there is none.
+        reverse: read each document from its end.
+    """
+
+    def __init__(
+        self,
+        tokens: ShardReader,
+        offsets: np.ndarray,
+        lengths: np.ndarray,
+        bos_id: int | None = None,
+        reverse: bool = False,
+    ) -> None:
+        self._tokens, self._offsets, self._lengths = tokens, offsets, lengths
+        self._bos_id, self.reverse = bos_id, reverse
+        starts = np.arange(len(offsets))
+        if not reverse and len(offsets):  # neighbours in the corpus are read at once
+            starts = np.flatnonzero(np.concatenate(([True], offsets[1:] != offsets[:-1] + lengths[:-1])))
+        ends = np.cumsum(lengths)
+        self._run_offsets = offsets[starts]
+        self._run_ends = ends[np.concatenate((starts[1:], [len(offsets)])) - 1] if len(offsets) else ends
+
+    def __len__(self) -> int:
+        return int(self._run_ends[-1]) if len(self._run_ends) else 0
+
+    @property
+    def documents(self) -> int:
+        """How many documents the stream has, empty ones included."""
+        return len(self._offsets)
+
+    def reordered(self, order: Sequence[int] | np.ndarray) -> "TokenStream":
+        """The same documents in another order: `order[k]` is the place in this stream of its document k."""
+        places = np.asarray(order, dtype=np.int64)
+        return TokenStream(self._tokens, self._offsets[places], self._lengths[places], self._bos_id, self.reverse)
+
+    def reversed(self) -> "TokenStream":
+        """The same documents in the same order, each read from its other end; xxbos stays first."""
+        return TokenStream(self._tokens, self._offsets, self._lengths, self._bos_id, not self.reverse)
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """The tokens at start, ..., stop - 1. Returns: (stop - start,) int64.
+
+        Raises: DataError unless 0 <= start <= stop <= len(stream).
+        """
+        if not 0 <= start <= stop <= len(self):
+            raise DataError(f"stream: expected 0 <= start <= stop <= {len(self)}, got {start} and {stop}")
+        found = np.empty(stop - start, dtype=np.int64)
+        run = int(np.searchsorted(self._run_ends, start, side="right"))
+        at = start
+        while at < stop:
+            end = int(self._run_ends[run])
+            begin = int(self._run_ends[run - 1]) if run else 0
+            part = self._read_run(run, at - begin, min(stop, end) - begin, end - begin)
+            found[at - start : at - start + len(part)] = part
+            at, run = min(stop, end), run + 1
+        return found
+
+    def _read_run(self, run: int, start: int, stop: int, length: int) -> np.ndarray:
+        offset = int(self._run_offsets[run])
+        if start >= stop:
+            return np.zeros(0, np.int64)
+        if not self.reverse:
+            return self._tokens.read(offset + start, offset + stop)
+        if self._bos_id is None or self._tokens.read(offset, offset + 1)[0] != self._bos_id:
+            return self._tokens.read(offset + length - stop, offset + length - start)[::-1]
+        back = self._tokens.read(offset + length - stop + 1, offset + length - max(start, 1) + 1)[::-1]
+        return back if start else np.concatenate((self._tokens.read(offset, offset + 1), back))
+
+
+def reverse_document(ids: np.ndarray, bos_id: int | None) -> np.ndarray:
+    """A document from its end to its start, its xxbos, if it begins with one, still first."""
+    if bos_id is None or not len(ids) or ids[0] != bos_id:
+        return ids[::-1]
+    return np.concatenate((ids[:1], ids[:0:-1]))

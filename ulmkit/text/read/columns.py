@@ -1,0 +1,199 @@
+"""Columns: which of a table's columns hold what, and a row as a document."""
+
+import datetime
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ulmkit.config import check_choice
+from ulmkit.errors import DataError, did_you_mean
+from ulmkit.text.read.document import TASKS, Document, normalise_split, whole_characters
+from ulmkit.text.read.labels import parse_label
+
+_DEFAULT_LABELS = {"multi": ("labels", "label"), "tokens": ("labels", "ner_tags")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadOptions:
+    """What to read of data with columns. None: the default column, if it is there.
+
+    Attributes:
+        text_column: one name, or several for a text of several fields. Default: "text", else the only text column;
+            "tokens" for token labels; the only two text columns for pairs.
+        label_column: default "label" ("labels" first for several labels and token labels).
+        group_column, time_column, split_column: read only where named.
+        columns: further columns to keep as text.
+        task: one of TASKS; "none" reads no labels.
+        labels: whether labels are read; if not, a row's text may take the place of its list of words.
+        lines: a .txt file holds one document a line, not one in all.
+    """
+
+    text_column: str | Sequence[str] | None = None
+    label_column: str | None = None
+    group_column: str | None = None
+    time_column: str | None = None
+    split_column: str | None = None
+    columns: Sequence[str] = ()
+    task: str = "single"
+    labels: bool = True
+    lines: bool = False
+
+    def __post_init__(self) -> None:
+        check_choice("task", self.task, TASKS)
+
+    @property
+    def named_columns(self) -> tuple[str, ...]:
+        """Those that are named and that a row may lack: all but the text's."""
+        named = (self.label_column, self.group_column, self.time_column, self.split_column, *self.columns)
+        return tuple(name for name in named if name is not None)
+
+
+class RowReader:
+    """Turns the rows of one table into documents.
+
+    Args:
+        where: the table's name, for messages.
+        names: its columns. text_names: those that hold text.
+        class_names: the names of integer labels by column, where the table carries them.
+    Raises: DataError naming the columns there are if one that is needed is missing or cannot be chosen.
+    """
+
+    def __init__(
+        self,
+        where: str,
+        names: Collection[str],
+        text_names: Sequence[str],
+        options: ReadOptions,
+        class_names: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
+        self.where, self.names, self.task, self.labels = where, names, options.task, options.labels
+        named = (options.group_column, options.time_column, options.split_column, *options.columns)
+        for name in named:
+            self._check(name)
+        self.group, self.time, self.split = options.group_column, options.time_column, options.split_column
+        self.kept = tuple(options.columns)
+        label = self._choose_label(options)
+        self.label = label if options.labels else None
+        taken = {label, *named}
+        self.text = self._choose_text(options.text_column, [name for name in text_names if name not in taken])
+        self.class_names = (class_names or {}).get(self.label or "", ())
+
+    @property
+    def needed(self) -> list[str]:
+        """The columns that are read, each once."""
+        names = (*self.text, self.label, self.group, self.time, self.split, *self.kept)
+        return list(dict.fromkeys(name for name in names if name is not None))
+
+    def document(self, row: Mapping[str, Any], place: str, split: str | None = None) -> Document:
+        """The document in `row`, which is at `place`; `split` if no column says it.
+
+        Raises: DataError if a value does not fit.
+        """
+        if self.split is not None and (said := _text_or_none(row.get(self.split))) is not None:
+            split = normalise_split(said)
+        label = None
+        if self.label is not None and split != "unsupervised":
+            label = parse_label(row.get(self.label), self.task, f"{place}: column {self.label!r}", self.class_names)
+        group = _text_or_none(row.get(self.group)) if self.group is not None else None
+        time = _parse_time(row.get(self.time), f"{place}: column {self.time!r}") if self.time is not None else None
+        kept = {name: _text_or_none(row.get(name)) or "" for name in self.kept}
+        if self.task == "tokens" and (self.labels or not isinstance(row.get(self.text[0]), str)):
+            tokens = _parse_tokens(row.get(self.text[0]), f"{place}: column {self.text[0]!r}")
+            return labelled_tokens(tokens, label, place, group=group, time=time, split=split, columns=kept)
+        texts = tuple(self._parse_text(row, name, place) for name in self.text)
+        text = texts if len(texts) > 1 else texts[0]
+        return Document(text, label, None, group, time, split, kept)
+
+    def _check(self, name: str | None) -> str | None:
+        if name is not None and name not in self.names:
+            raise DataError(f"{self.where}: has no column {name!r}; {did_you_mean(name, self.names)}")
+        return name
+
+    def _choose_label(self, options: ReadOptions) -> str | None:
+        if options.task == "none":
+            return None
+        if options.label_column is not None:
+            return self._check(options.label_column)
+        defaults = _DEFAULT_LABELS.get(options.task, ("label",))
+        return next((name for name in defaults if name in self.names), None)
+
+    def _choose_text(self, chosen: str | Sequence[str] | None, free: list[str]) -> tuple[str, ...]:
+        wanted = 2 if self.task == "pair" else 1
+        if chosen is not None:
+            several = (chosen,) if isinstance(chosen, str) else tuple(chosen)
+            for name in several:
+                self._check(name)
+            if self.task == "pair" and len(several) != 2:
+                raise DataError(f'{self.where}: expected two text columns (task="pair"), got {", ".join(several)}')
+            if self.task == "tokens" and len(several) != 1:
+                raise DataError(f'{self.where}: expected one column (task="tokens"), got {", ".join(several)}')
+            return several
+        default = "tokens" if self.task == "tokens" else "text"
+        if wanted == 1 and default in self.names:
+            return (default,)
+        if self.task != "tokens" and len(free) == wanted:
+            return tuple(free)
+        rule = "two text columns" if wanted == 2 else f"a column {default!r}"
+        if self.task in ("none", "single", "multi", "number"):
+            rule += " or one text column alone"
+        raise DataError(
+            f"{self.where}: expected {rule}, got the columns {', '.join(self.names)}; name it with text_column"
+        )
+
+    def _parse_text(self, row: Mapping[str, Any], name: str, place: str) -> str:
+        if name not in row:
+            raise DataError(f"{place}: has no column {name!r}; {did_you_mean(name, row)}")
+        value = row[name]
+        if value is None:
+            return ""
+        if not isinstance(value, str):
+            raise DataError(
+                f"{place}: column {name!r}: expected text, got {value!r:.80}; columns: {', '.join(self.names)}"
+            )
+        return whole_characters(value)
+
+
+def labelled_tokens(tokens: tuple[str, ...], label: Any, place: str, **known: Any) -> Document:
+    """A document cut into words beforehand, with a label for each of them or none.
+
+    Raises: DataError if there are not as many labels as words.
+    """
+    if label is not None and len(label) != len(tokens):
+        raise DataError(f"{place}: expected a label for each of {len(tokens)} tokens, got {len(label)}")
+    return Document(" ".join(tokens), label, tokens, **known)
+
+
+def _parse_tokens(value: Any, place: str) -> tuple[str, ...]:
+    if not isinstance(value, (list, tuple)) or not all(isinstance(item, str) for item in value):
+        raise DataError(f"{place}: expected a list of words, got {value!r:.80}")
+    return tuple(whole_characters(item) for item in value)
+
+
+def _text_or_none(value: Any) -> str | None:
+    """A cell as text; None if nothing is in it: null, blank or not a number."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return None
+    text = str(value)
+    return whole_characters(text) if text.strip() else None
+
+
+def _parse_time(value: Any, place: str) -> float | None:
+    """Seconds since 1970 of a number, a date or an ISO 8601 string; without a zone it is taken as UTC."""
+    if value is None or value == "":
+        return None
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            try:
+                value = datetime.datetime.fromisoformat(value.strip())
+            except ValueError:
+                raise DataError(f"{place}: expected a number or an ISO date like 2024-05-31, got {value!r}") from None
+    if isinstance(value, datetime.date) and not isinstance(value, datetime.datetime):
+        value = datetime.datetime(value.year, value.month, value.day)
+    if isinstance(value, datetime.datetime):
+        return (value if value.tzinfo else value.replace(tzinfo=datetime.UTC)).timestamp()
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise DataError(f"{place}: expected a number or a date, got {value!r}")
+    return None if math.isnan(value) else float(value)

@@ -1,0 +1,141 @@
+"""Documents from files, folders, the hub or plain Python lists."""
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ulmkit.errors import DataError, did_you_mean
+from ulmkit.text.read.columns import ReadOptions
+from ulmkit.text.read.document import Document, normalise_split, whole_characters
+from ulmkit.text.read.folders import DataFile, find_files
+from ulmkit.text.read.hub_data import HubSplit, is_hub_name, open_hub
+from ulmkit.text.read.labels import parse_label
+from ulmkit.text.read.readers import READERS
+
+Data = str | os.PathLike[str] | Iterable[Any]
+
+GIVEN_IN_PYTHON = "documents given in Python"
+"""The description of documents that come from no path and no hub."""
+
+
+class DocumentSource:
+    """Documents that can be gone through again and again, each time read anew and never all in memory.
+
+    Args:
+        data: a path, a hub name, or a list of str, (str, label) or Document; see read_documents.
+        split: only the documents of this split or these; None: all.
+        options: as ReadOptions has them.
+    Raises: DataError for an iterator, which can be read only once, and for a table.
+    """
+
+    def __init__(self, data: Data, *, split: str | Sequence[str] | None = None, **options: Any) -> None:
+        _check_documents(data)
+        self.data, self.options = data, ReadOptions(**options)
+        wanted = (split,) if isinstance(split, str) else split
+        self.wanted = None if wanted is None else {normalise_split(name) for name in wanted}
+
+    @property
+    def description(self) -> str:
+        """What the documents come from, in a few words: the last part of the path, or the hub name."""
+        if not isinstance(self.data, (str, os.PathLike)):
+            return GIVEN_IN_PYTHON
+        return Path(self.data).resolve().name if Path(self.data).exists() else str(self.data)
+
+    def __iter__(self) -> Iterator[Document]:
+        count, has_text, seen = 0, False, set()
+        for document in self._read():
+            seen.add(document.split or "none")
+            if self.wanted is None or document.split in self.wanted:
+                count += 1
+                has_text = has_text or _has_text(document)
+                yield document
+        if self.wanted is not None and not count:
+            raise DataError(f"split: got {', '.join(sorted(self.wanted))}; {did_you_mean(min(self.wanted), seen)}")
+        if not count:
+            raise DataError(f"{self.description}: expected documents, got none")
+        if not has_text:
+            raise DataError(f"{self.description}: expected text, got {count} documents without any")
+
+    def _read(self) -> Iterator[Document]:
+        if not isinstance(self.data, (str, os.PathLike)):
+            yield from _from_python(self.data, self.options)
+            return
+        files = _open(self.data)
+        splits = {file.split for file in files}
+        skip = self.wanted is not None and self.options.split_column is None and not splits.isdisjoint(self.wanted)
+        for file in files:
+            if not skip or file.split in (self.wanted or ()):
+                yield from file.read(self.options)
+
+
+def read_documents(data: Data, *, split: str | Sequence[str] | None = None, **options: Any) -> Iterator[Document]:
+    """The documents of `data`, one at a time.
+
+    Args:
+        data: one of
+            a .txt or .tokens file (one document, or one a line with lines=True); .jsonl;
+            .csv or .tsv with a header line (in .tsv a line is a row, and a quote is text unless it encloses a cell);
+            .parquet; .conll (a word a line, its label last on the line, an empty line between documents);
+            a folder of such files, their splits by their names (see find_files), or of LABEL/doc.txt;
+            the name of a data set on the hub (name, owner/name, owner/name:configuration);
+            a list, or what else can be gone through again and again, of str, (str, label) or Document.
+        split: only the documents of this split or these; validation, val and dev are "valid".
+        options: text_column, label_column, group_column, time_column, split_column, columns, task, labels, lines: see
+            ReadOptions. Several labels in one string have "|" between them; an empty cell is a document without a
+            label, "|" alone or an empty list one with none of the labels.
+    Raises: DataError if there is nothing to read, no text in it, a column is missing (the message names those there
+        are), a row or line is malformed (the message says which), or a file is not UTF-8.
+    """
+    return iter(DocumentSource(data, split=split, **options))
+
+
+def _open(data: str | os.PathLike[str]) -> Sequence[DataFile | HubSplit]:
+    path = Path(data)
+    try:
+        if path.is_dir():
+            return find_files(path)
+        if path.exists():
+            return [DataFile(path)]
+    except OSError as error:
+        raise DataError(f"{str(data)[:80]!r}: cannot be read ({error.strerror}); give a path or a hub name") from None
+    if isinstance(data, str) and is_hub_name(data) and path.suffix.lower() not in READERS:
+        return open_hub(data)
+    raise DataError(f"{str(data)[:80]}: no such file or folder")
+
+
+def _has_text(document: Document) -> bool:
+    text = document.text
+    return bool(text.strip()) if isinstance(text, str) else any(field.strip() for field in text)
+
+
+def _check_documents(data: Any) -> None:
+    """Raise DataError unless `data` is a path, a name, or holds documents that can be read again and again."""
+    kind, advice = type(data).__name__, ""
+    if isinstance(data, Iterator):
+        advice = "put it in a list, or write what memory cannot hold to a .jsonl file"
+    elif isinstance(data, Mapping) or hasattr(data, "columns"):
+        advice = "give its rows: list(zip(table['text'], table['label']))"
+    elif not isinstance(data, (str, os.PathLike, Iterable)):
+        advice = "give one of these"
+    if advice:
+        raise DataError(f"data: expected a path, the name of a data set or a list of documents, got {kind}; {advice}")
+
+
+def _from_python(items: Iterable[Any], options: ReadOptions) -> Iterator[Document]:
+    for at, item in enumerate(items):
+        place = f"document {at}"
+        if isinstance(item, Document):
+            yield item
+        elif isinstance(item, str):
+            yield Document(whole_characters(item))
+        elif isinstance(item, tuple) and len(item) == 2 and _is_text(item[0]):
+            text = whole_characters(item[0]) if isinstance(item[0], str) else tuple(map(whole_characters, item[0]))
+            yield Document(text, parse_label(item[1], options.task, place))
+        else:
+            raise DataError(f"{place}: expected str, (str, label) or Document, got {item!r:.80}")
+
+
+def _is_text(value: Any) -> bool:
+    fields = value if isinstance(value, tuple) else (value,)
+    return bool(fields) and all(isinstance(field, str) for field in fields)

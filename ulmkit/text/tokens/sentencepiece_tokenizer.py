@@ -1,0 +1,183 @@
+"""Subwords of a SentencePiece model trained here, after the clean-up rules."""
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from ulmkit.errors import DataError, FolderError, MissingPackageError
+from ulmkit.files import atomic_write, fingerprint
+from ulmkit.text.tokens.boundaries import stable_prefix
+from ulmkit.text.tokens.chunk_tokens import KEPT_CHUNKS, ChunkTokens
+from ulmkit.text.tokens.restore import Piece, join_pieces
+from ulmkit.text.tokens.rules import EOS, LINE, PARAGRAPH, RULES_VERSION, SPECIAL_SET, SPECIALS, UNK, case_marks
+from ulmkit.text.tokens.tokenizer import FORMAT_VERSION, Text, save_settings
+from ulmkit.text.tokens.vocabulary import Vocabulary
+
+MODEL_FILE = "spm.model"
+SPACE = "▁"
+
+RESERVED = (*SPECIALS, LINE, PARAGRAPH)
+"""Ids 0 to 10 of every model: tokens that no text is ever split into by the model itself."""
+
+
+class SentencePieceTokenizer:
+    """Lower-case subwords with marks for capitals; "▁" at the start of a subword stands for white space.
+
+    Each stretch without white space is split on its own, so that its subwords depend on nothing around it.
+
+    Args: model: the bytes of a model that `train_sentencepiece` made.
+    Raises: DataError if they are not such a model; MissingPackageError if sentencepiece is not installed.
+    """
+
+    name = "sentencepiece"
+
+    def __init__(self, model: bytes) -> None:
+        self._model = model
+        self._processor = load_model(model)
+        pieces = [self._processor.id_to_piece(number) for number in range(len(RESERVED))]
+        if pieces != list(RESERVED):
+            raise DataError(
+                f"sentencepiece model: expected the special tokens {', '.join(SPECIALS)} as its first pieces, "
+                f"got {', '.join(pieces)}; train it with train_sentencepiece"
+            )
+        self._subwords: dict[str, tuple[str, ...]] = {}
+        self._chunks = ChunkTokens(self._encode_parts, forget=self._subwords.clear)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"model": self._model}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state)  # type: ignore[misc]
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with the model, the rules and sentencepiece's version."""
+        import sentencepiece
+
+        return fingerprint(self.name, FORMAT_VERSION, self._digest, RULES_VERSION, sentencepiece.__version__)
+
+    @property
+    def _digest(self) -> str:
+        return hashlib.sha256(self._model).hexdigest()
+
+    def tokenize(self, text: Text) -> list[str]:
+        """xxbos and the subwords; several fields each after xxfld and their number."""
+        return self._chunks.tokenize_many([text])[0]
+
+    def tokenize_many(self, texts: Sequence[Text]) -> list[list[str]]:
+        """The tokens of each text."""
+        return self._chunks.tokenize_many(texts)
+
+    def tokenize_part(self, part: str, before: str, is_last: bool) -> list[str]:
+        """The tokens of one part of a text that was cut at stable prefixes; see `Tokenizer`."""
+        return self._chunks.tokenize_part(part, before, is_last)
+
+    def stable_prefix(self, text: str) -> int:
+        """See `ulmkit.text.tokens.boundaries.stable_prefix`."""
+        return stable_prefix(text)
+
+    def _encode_parts(self, parts: Sequence[tuple[str, bool]]) -> list[Sequence[str]]:
+        cut = [case_segments(part, is_glued) for part, is_glued in parts]
+        unknown = list({segment for segments in cut for _, segment in segments}.difference(self._subwords))
+        encoded = self._processor.encode(unknown, out_type=str, num_threads=1)
+        self._subwords.update(zip(unknown, map(_without_specials, encoded), strict=True))
+        return [self._tokens(segments) for segments in cut]
+
+    def _tokens(self, segments: list[tuple[str, str]]) -> Sequence[str]:
+        if len(segments) == 1 and not segments[0][0]:
+            return self._subwords[segments[0][1]]
+        tokens: list[str] = []
+        for mark, text in segments:
+            if mark:
+                tokens.append(mark)
+            tokens += self._subwords[text]
+        return tokens
+
+    def detokenize(self, tokens: Sequence[str]) -> str:
+        """The text as people would write it: capitals and repetitions written out, spaces as the subwords say."""
+        return join_pieces(_joined_subwords(tokens))
+
+    def closed_vocabulary(self) -> Vocabulary:
+        """The model's own pieces, in the order of its ids: the special tokens, line breaks, subwords."""
+        return Vocabulary(self._processor.id_to_piece(number) for number in range(self._processor.get_piece_size()))
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write tokenizer.json and spm.model."""
+        with atomic_write(Path(folder) / MODEL_FILE, "wb") as file:
+            file.write(self._model)
+        save_settings(folder, self.name, {"model_sha256": self._digest})
+
+    @classmethod
+    def from_settings(cls, folder: Path, *, model_sha256: str) -> "SentencePieceTokenizer":
+        """The tokenizer that `save` wrote.
+
+        Raises: FolderError if the model is missing or not the one that was saved.
+        """
+        path = folder / MODEL_FILE
+        try:
+            model = path.read_bytes()
+        except FileNotFoundError as error:
+            raise FolderError(f"{path}: no such file; is the folder complete?") from error
+        found = hashlib.sha256(model).hexdigest()
+        if found != model_sha256:
+            raise FolderError(f"{path}: expected SHA-256 {model_sha256}, got {found}; it is truncated or was altered")
+        return cls(model)
+
+
+def case_segments(part: str, is_glued: bool) -> list[tuple[str, str]]:
+    """A part of a chunk in lower case, cut where marks for capitals stand.
+
+    Returns: (mark or "", text), the first text with a space before it unless it is glued.
+    """
+    space = "" if is_glued else " "
+    lowered = part.lower()
+    if lowered == part:
+        return [("", space + part)]
+    marks = case_marks(part)
+    if not marks or marks[0][0]:
+        marks = [(0, ""), *marks]
+    ends = [offset for offset, _ in marks[1:]] + [len(lowered)]
+    segments = [(mark, lowered[start:end]) for (start, mark), end in zip(marks, ends, strict=True)]
+    segments[0] = (segments[0][0], space + segments[0][1])
+    return segments
+
+
+def _without_specials(subwords: list[str]) -> tuple[str, ...]:
+    """Subwords as they are, but for characters unknown to the model that it normalises to a special token's name."""
+    return tuple(UNK if subword in SPECIAL_SET else subword for subword in subwords)
+
+
+def _joined_subwords(tokens: Sequence[str]) -> Iterator[Piece]:
+    """Subwords put together up to the next white space or special token."""
+    subwords: list[str] = []
+    for token in (*tokens, EOS):
+        is_kept = token in KEPT_CHUNKS
+        if subwords and (is_kept or token.startswith(SPACE)):
+            text = "".join(subwords)
+            yield Piece(text.removeprefix(SPACE), glued=not text.startswith(SPACE))
+            subwords = []
+        if is_kept:
+            yield Piece(token)
+        else:
+            subwords.append(token)
+
+
+def load_model(model: bytes) -> Any:
+    """A SentencePiece processor of the model's bytes.
+
+    Raises: DataError if they are no model; MissingPackageError if sentencepiece is not installed.
+    """
+    try:
+        import sentencepiece
+    except ImportError as error:
+        raise MissingPackageError("sentencepiece: is not installed; run: pip install sentencepiece") from error
+    processor = sentencepiece.SentencePieceProcessor()
+    try:
+        processor.LoadFromSerializedProto(model)
+    except (RuntimeError, TypeError) as error:
+        raise DataError(
+            f"sentencepiece model: expected a model's bytes, got {len(model)} bytes that are none; train it again"
+        ) from error
+    return processor

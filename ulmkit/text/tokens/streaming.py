@@ -1,0 +1,65 @@
+"""Tokens of a text that comes in pieces."""
+
+from ulmkit.text.tokens.tokenizer import Tokenizer
+
+_PATIENT_FROM_CHARACTERS = 4096
+_GROWTH = 1.25
+
+
+class StreamingTokens:
+    """Tokens as soon as nothing that may follow can change them.
+
+    All that `feed` and the closing `finish` return, put together, equals `tokenizer.tokenize` of the pieces put
+    together, however the text was cut. After `finish` the next text begins.
+
+    Args: tokenizer: says through `stable_prefix` how much of a text is settled.
+    """
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._start()
+
+    def _start(self) -> None:
+        self._pieces: list[str] = []
+        self._held_characters = 0
+        self._before = ""
+        self._look_from = 0
+
+    @property
+    def held_characters(self) -> int:
+        """Characters taken in whose tokens are still open."""
+        return self._held_characters
+
+    def feed(self, piece: str) -> list[str]:
+        """Take in the next piece, cut anywhere.
+
+        Returns: the tokens that are settled by now and were not returned before.
+        """
+        self._pieces.append(piece)
+        self._held_characters += len(piece)
+        if self._held_characters < self._look_from:
+            return []
+        held = self._take()
+        settled = self._tokenizer.stable_prefix(held)
+        self._pieces = [held[settled:]]
+        self._held_characters = len(held) - settled
+        # A long stretch without a boundary is looked at again only when it has grown, or the work would be quadratic.
+        is_long = self._held_characters >= _PATIENT_FROM_CHARACTERS
+        self._look_from = int(self._held_characters * _GROWTH) if is_long else 0
+        if not settled:
+            return []
+        tokens = self._tokenizer.tokenize_part(held[:settled], self._before, False)
+        self._before = held[settled - 1]
+        return tokens
+
+    def finish(self) -> list[str]:
+        """The text is complete.
+
+        Returns: the tokens that were still held back.
+        """
+        tokens = self._tokenizer.tokenize_part(self._take(), self._before, True)
+        self._start()
+        return tokens
+
+    def _take(self) -> str:
+        return self._pieces[0] if len(self._pieces) == 1 else "".join(self._pieces)
