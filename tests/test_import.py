@@ -1,6 +1,8 @@
 """What is loaded when: `import ulmkit` does no work, and heavy packages come only where they are used."""
 
+import importlib
 import os
+import pkgutil
 import subprocess
 import sys
 from pathlib import Path
@@ -49,6 +51,16 @@ def test_text_loads_no_torch() -> None:
 def test_classes_are_found_when_first_asked_for() -> None:
     code = "import ulmkit; assert all(getattr(ulmkit, name) for name in ulmkit.__all__)\n" + REPORT.format(names=HEAVY)
     assert _run(code) == "torch"
+
+
+@pytest.mark.parametrize("package", ["api", "pipeline", "text", "training"])
+def test_every_lazy_export_exists_and_shares_no_name_with_a_module_beside_it(package: str) -> None:
+    imported = importlib.import_module(f"ulmkit.{package}")
+    modules = {module.name for module in pkgutil.iter_modules(imported.__path__)}
+    assert not modules & set(imported.__all__)
+    assert all(getattr(imported, name) is not None for name in imported.__all__)
+    with pytest.raises(AttributeError, match=f"module 'ulmkit.{package}' has no attribute 'nothing'"):
+        _ = imported.nothing
 
 
 def test_training_from_an_encoded_corpus_needs_no_data_packages(tmp_path: Path) -> None:

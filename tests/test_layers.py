@@ -9,7 +9,7 @@ import pytest
 import ulmkit
 
 LAYERS = [
-    {"errors", "config", "files"},
+    {"errors", "config", "files", "lazy"},
     {"text", "kernels"},
     {"model"},
     {"training", "evaluation", "hub"},

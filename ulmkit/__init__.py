@@ -1,22 +1,17 @@
 """ulmkit: transfer learning on text, from a language model of your own to a classifier from few labels."""
 
-import importlib
-from typing import Any
+from typing import TYPE_CHECKING
+
+from ulmkit.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from ulmkit.api.export import export_int8
+    from ulmkit.api.language_model import LanguageModel
+    from ulmkit.api.text_classifier import TextClassifier
+    from ulmkit.pipeline.data import DataOptions
+    from ulmkit.pipeline.options import RunOptions
+else:
+    __getattr__ = lazy_exports(__name__, __file__)
 
 __version__ = "0.1.0"
 __all__ = ["DataOptions", "LanguageModel", "RunOptions", "TextClassifier", "__version__", "export_int8"]
-
-_WHERE = {
-    "DataOptions": "ulmkit.pipeline",
-    "LanguageModel": "ulmkit.api",
-    "RunOptions": "ulmkit.pipeline",
-    "TextClassifier": "ulmkit.api",
-    "export_int8": "ulmkit.api",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """The classes are imported when they are first asked for, so that `import ulmkit` does no work."""
-    if name in _WHERE:
-        return getattr(importlib.import_module(_WHERE[name]), name)
-    raise AttributeError(f"module 'ulmkit' has no attribute {name!r}")

@@ -7,7 +7,7 @@ from support.toy_task import ToyTask
 
 from ulmkit.errors import ConfigError, TrainingError
 from ulmkit.training import Budget, OptimizerConfig, Phase, StepResult, lr_find
-from ulmkit.training.lr_find import running_means, steepest, valley
+from ulmkit.training.rate_search import running_means, steepest, valley
 from ulmkit.training.step import StepRunner
 
 SGD = OptimizerConfig(name="sgd", weight_decay=0.0)

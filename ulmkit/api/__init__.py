@@ -1,8 +1,15 @@
 """The two things people hold: a LanguageModel and a TextClassifier."""
 
-from ulmkit.api.classifier_stream import ClassifierStream
-from ulmkit.api.export import export_int8
-from ulmkit.api.language_model import LanguageModel
-from ulmkit.api.text_classifier import TextClassifier
+from typing import TYPE_CHECKING
+
+from ulmkit.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from ulmkit.api.classifier_stream import ClassifierStream
+    from ulmkit.api.export import export_int8
+    from ulmkit.api.language_model import LanguageModel
+    from ulmkit.api.text_classifier import TextClassifier
+else:
+    __getattr__ = lazy_exports(__name__, __file__)
 
 __all__ = ["ClassifierStream", "LanguageModel", "TextClassifier", "export_int8"]

@@ -1,46 +1,53 @@
 """The stages as functions: prepare, pretrain, finetune, train; and the recipes they follow."""
 
-from ulmkit.pipeline.classifiers import (
-    CLASSIFIER_TASKS,
-    Report,
-    document_scores,
-    make_report,
-    predict_rows,
-    train,
-    training_rows,
-    validation_metrics,
-    validation_rows,
-)
-from ulmkit.pipeline.data import DataOptions, default_cache, prepare, prepare_once, training_texts
-from ulmkit.pipeline.evaluation_data import (
-    ALL,
-    EvaluationData,
-    evaluation_options,
-    is_training_part,
-    select_evaluation_data,
-)
-from ulmkit.pipeline.language_model_evaluation import (
-    LanguageModelEvaluation,
-    evaluate_language_model,
-    training_statistics,
-)
-from ulmkit.pipeline.language_models import find_finetuning_rate, finetune, pretrain, validation_perplexity
-from ulmkit.pipeline.linear_baselines import linear_baselines, texts_of
-from ulmkit.pipeline.modern import MODERN_PTB, MODERN_WIKITEXT2, ModernRecipe
-from ulmkit.pipeline.options import RunOptions, place
-from ulmkit.pipeline.prediction import predict_backward, predict_outputs
-from ulmkit.pipeline.published import (
-    AWD_LSTM_PTB,
-    AWD_LSTM_PTB_PAPER,
-    AWD_LSTM_WIKITEXT2,
-    AWD_LSTM_WIKITEXT2_PAPER,
-    AWD_QRNN_PTB,
-    AWD_QRNN_WIKITEXT2,
-    MOS_PTB,
-    MOS_WIKITEXT2,
-    PublishedRecipe,
-)
-from ulmkit.pipeline.recipes import CLASSIFY, FINETUNE, PRETRAIN, ClassifierRecipe, LanguageModelRecipe
+from typing import TYPE_CHECKING
+
+from ulmkit.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from ulmkit.pipeline.baselines import linear_baselines, texts_of
+    from ulmkit.pipeline.classifiers import (
+        CLASSIFIER_TASKS,
+        Report,
+        document_scores,
+        make_report,
+        predict_rows,
+        train,
+        training_rows,
+        validation_metrics,
+        validation_rows,
+    )
+    from ulmkit.pipeline.data import DataOptions, default_cache, prepare, prepare_once, training_texts
+    from ulmkit.pipeline.evaluation_data import (
+        ALL,
+        EvaluationData,
+        evaluation_options,
+        is_training_part,
+        select_evaluation_data,
+    )
+    from ulmkit.pipeline.language_model_evaluation import (
+        LanguageModelEvaluation,
+        evaluate_language_model,
+        training_statistics,
+    )
+    from ulmkit.pipeline.language_models import find_finetuning_rate, finetune, pretrain, validation_perplexity
+    from ulmkit.pipeline.modern import MODERN_PTB, MODERN_WIKITEXT2, ModernRecipe
+    from ulmkit.pipeline.options import RunOptions, place
+    from ulmkit.pipeline.prediction import predict_backward, predict_outputs
+    from ulmkit.pipeline.published import (
+        AWD_LSTM_PTB,
+        AWD_LSTM_PTB_PAPER,
+        AWD_LSTM_WIKITEXT2,
+        AWD_LSTM_WIKITEXT2_PAPER,
+        AWD_QRNN_PTB,
+        AWD_QRNN_WIKITEXT2,
+        MOS_PTB,
+        MOS_WIKITEXT2,
+        PublishedRecipe,
+    )
+    from ulmkit.pipeline.recipes import CLASSIFY, FINETUNE, PRETRAIN, ClassifierRecipe, LanguageModelRecipe
+else:
+    __getattr__ = lazy_exports(__name__, __file__)
 
 __all__ = [
     "ALL",

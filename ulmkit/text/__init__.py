@@ -1,27 +1,34 @@
 """Text: documents, tokenizers, vocabulary, and encoded corpora. Batches, which need torch, are ulmkit.text.batches."""
 
-from ulmkit.text.corpus.builder import build_corpus, cached_corpus
-from ulmkit.text.corpus.encoded_corpus import EncodedCorpus
-from ulmkit.text.corpus.near_duplicates import NearDuplicates, find_near_duplicates
-from ulmkit.text.corpus.splits import SplitPolicy, split_documents
-from ulmkit.text.corpus.token_stream import TokenStream
-from ulmkit.text.read.columns import ReadOptions
-from ulmkit.text.read.document import TASKS, Document, normalise_split
-from ulmkit.text.read.documents import DocumentSource, read_documents
-from ulmkit.text.read.labels import LABEL_SEPARATOR
-from ulmkit.text.tokens.rules import RULES_VERSION, SPECIALS
-from ulmkit.text.tokens.streaming import StreamingTokens
-from ulmkit.text.tokens.tokenizers import (
-    ByteTokenizer,
-    SentencePieceTokenizer,
-    SpacyTokenizer,
-    Text,
-    Tokenizer,
-    WhitespaceTokenizer,
-    load_tokenizer,
-    train_sentencepiece,
-)
-from ulmkit.text.tokens.vocabulary import Vocabulary
+from typing import TYPE_CHECKING
+
+from ulmkit.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from ulmkit.text.corpus.builder import build_corpus, cached_corpus
+    from ulmkit.text.corpus.encoded_corpus import EncodedCorpus
+    from ulmkit.text.corpus.near_duplicates import NearDuplicates, find_near_duplicates
+    from ulmkit.text.corpus.splits import SplitPolicy, split_documents
+    from ulmkit.text.corpus.token_stream import TokenStream
+    from ulmkit.text.read.columns import ReadOptions
+    from ulmkit.text.read.document import TASKS, Document, normalise_split
+    from ulmkit.text.read.documents import DocumentSource, read_documents
+    from ulmkit.text.read.labels import LABEL_SEPARATOR
+    from ulmkit.text.tokens.rules import RULES_VERSION, SPECIALS
+    from ulmkit.text.tokens.streaming import StreamingTokens
+    from ulmkit.text.tokens.tokenizers import (
+        ByteTokenizer,
+        SentencePieceTokenizer,
+        SpacyTokenizer,
+        Text,
+        Tokenizer,
+        WhitespaceTokenizer,
+        load_tokenizer,
+        train_sentencepiece,
+    )
+    from ulmkit.text.tokens.vocabulary import Vocabulary
+else:
+    __getattr__ = lazy_exports(__name__, __file__)
 
 __all__ = [
     "LABEL_SEPARATOR",
