@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         run_one(options.out, corpus, scale, ROWS[name], int(seed), options)
         return
     corpus = open_corpus(options.data, PTB)
-    settings = {"corpus": corpus.facts["fingerprint"], "scale": to_dict(scale), "precision": options.precision}
+    settings = {"corpus": corpus.facts.fingerprint, "scale": to_dict(scale), "precision": options.precision}
     begin_run(options.out, settings)
     _write_text(options.out / "text", corpus, scale.text_fraction)
     names = list(dict.fromkeys(ROWS[name].run for name in options.rows))

@@ -32,8 +32,8 @@ class PublishedCorpus:
 
     def differences(self, corpus: EncodedCorpus) -> list[str]:
         """How `corpus` is not this one, empty if it is."""
-        splits = corpus.facts["splits"]
-        pairs = [(f"{split} tokens", splits.get(split, {}).get("tokens", 0), n) for split, n in self.tokens.items()]
+        tokens = {name: split.tokens for name, split in corpus.facts.splits.items()}
+        pairs = [(f"{split} tokens", tokens.get(split, 0), n) for split, n in self.tokens.items()]
         pairs.append(("words in the vocabulary", len(corpus.vocabulary), self.vocab_size))
         return [f"{found:,} {what} for {expected:,}" for what, found, expected in pairs if found != expected]
 

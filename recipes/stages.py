@@ -61,7 +61,7 @@ def run_settings(
 ) -> dict[str, Any]:
     """What must be the same for a run to go on."""
     return {
-        "corpus": corpus.facts["fingerprint"],
+        "corpus": corpus.facts.fingerprint,
         "sizes": to_dict(sizes),
         "stages": {stage.name: {"recipe": to_dict(stage.recipe), "budget": to_dict(stage.budget)} for stage in stages},
         "seed": run.seed,

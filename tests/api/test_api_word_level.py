@@ -38,12 +38,12 @@ def test_vocabulary_is_the_corpus_own(corpus: Path, model: LanguageModel) -> Non
     words = {"the", "cat", "dog", "<unk>", "sat", "ran", "on", "N", "mat", "<eos>"}
     assert set(model.parts.vocabulary.tokens) == words
     encoded = prepare(corpus, tiny.WORDS)
-    assert {name: encoded.facts["splits"][name]["tokens"] for name in encoded.split_names} == {
+    assert {name: encoded.facts.splits[name].tokens for name in encoded.split_names} == {
         "train": 150 * 8,
         "valid": 40 * 8,
         "test": 40 * 8,
     }
-    assert encoded.facts["splits"]["test"]["unknown_tokens"] == 0
+    assert encoded.facts.splits["test"].unknown_tokens == 0
     first = encoded.vocabulary.decode(encoded.document(encoded.rows("test")[0])[:8])
     assert first == [*(corpus / "test.txt").read_text().splitlines()[0].split(), "<eos>"]
 

@@ -16,7 +16,7 @@ from ulmkit.pipeline import (
     validation_rows,
 )
 from ulmkit.pipeline.data import default_cache
-from ulmkit.text import Document, EncodedCorpus, SpacyTokenizer, WhitespaceTokenizer, build_corpus
+from ulmkit.text import Document, EncodedCorpus, SpacyTokenizer, SplitPolicy, WhitespaceTokenizer, build_corpus
 
 
 def _texts(corpus: EncodedCorpus, split: str) -> list[str]:
@@ -75,8 +75,8 @@ def test_the_same_from_a_file_with_columns(tmp_path: Path) -> None:
 def test_random_split_keeps_classes_in_proportion_and_is_recorded() -> None:
     data = [(f"text {number}", "rare" if number % 5 == 0 else "common") for number in range(100)]
     corpus = prepare(data, DataOptions(tokenizer="whitespace", workers=1, valid_fraction=0.2), task="single")
-    assert corpus.facts["split_policy"] == {"kind": "random", "valid_fraction": 0.2, "seed": 0, "column": None}
-    assert corpus.facts["splits"]["valid"]["labels"] == {"common": 16, "rare": 4}
+    assert corpus.facts.split_policy == SplitPolicy(kind="random", valid_fraction=0.2)
+    assert corpus.facts.splits["valid"].labels == {"common": 16, "rare": 4}
     other = prepare(data, DataOptions(tokenizer="whitespace", workers=1, valid_fraction=0.2, seed=1), task="single")
     assert other.rows("valid").tolist() != corpus.rows("valid").tolist()
 
@@ -97,7 +97,7 @@ def test_split_by_time_holds_out_the_latest(tmp_path: Path) -> None:
     options = DataOptions(tokenizer="bytes", workers=1, split_by="time", time_column="day", valid_fraction=0.2)
     corpus = prepare(path, options)
     assert sorted(_texts(corpus, "valid")) == [f"2024-01-{day}" for day in (17, 18, 19, 20)]
-    assert corpus.facts["split_policy"]["kind"] == "time"
+    assert corpus.facts.split_policy.kind == "time"
     with pytest.raises(DataError, match="split by time: expected a time for every document.* time_column"):
         prepare(path, DataOptions(tokenizer="whitespace", workers=1, split_by="time"))
 
@@ -115,10 +115,10 @@ def test_a_validation_part_of_the_data_is_taken_as_it_is(tmp_path: Path) -> None
     for name, count in (("train", 6), ("validation", 3), ("test", 2)):
         tiny.write_csv(tmp_path / f"{name}.csv", [(f"{name} {number}", number % 2) for number in range(count)])
     corpus = prepare(tmp_path, DataOptions(tokenizer="whitespace", workers=1), task="single")
-    assert corpus.facts["split_policy"]["kind"] == "given"
+    assert corpus.facts.split_policy.kind == "given"
     assert {name: len(corpus.rows(name)) for name in corpus.split_names} == {"train": 6, "test": 2, "valid": 3}
     drawn = prepare(tmp_path, DataOptions(tokenizer="whitespace", workers=1, split_by="random"), task="single")
-    assert drawn.facts["split_policy"]["kind"] == "random"
+    assert drawn.facts.split_policy.kind == "random"
     assert len(drawn.rows("test")) == 2
 
 
@@ -134,10 +134,10 @@ def test_near_duplicates_across_the_split_are_counted() -> None:
     documents = [Document(f"{long * 3} {number}", split="train") for number in range(3)]
     documents += [Document(f"{long * 3} 0", split="valid"), Document("quite another matter altogether", split="valid")]
     corpus = prepare(documents, tiny.WORDS)
-    found = corpus.facts["near_duplicates"]["valid"]["train"]
-    assert found["exact"] == 1
-    assert found["near"] + found["exact"] >= 1
-    assert found["documents"] == 2
+    found = corpus.facts.near_duplicates["valid"]["train"]
+    assert found.exact == 1
+    assert found.near + found.exact >= 1
+    assert found.documents == 2
 
 
 def test_labels_drawn_in_proportion_and_always_the_same() -> None:

@@ -24,7 +24,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_another_text_is_told_by_its_counts(text: Path):
     corpus = open_corpus(str(text), PTB)
-    tokens = {name: split["tokens"] for name, split in corpus.facts["splits"].items()}
+    tokens = {name: split.tokens for name, split in corpus.facts.splits.items()}
     assert PTB.differences(corpus) == [
         f"{tokens['train']:,} train tokens for 929,589",
         f"{tokens['valid']:,} valid tokens for 73,760",
@@ -54,7 +54,7 @@ def test_penn_treebank_is_fetched_once(cache: Path, monkeypatch: pytest.MonkeyPa
     for _ in range(2):
         corpus = open_corpus("download", PTB)
     assert asked == ["ptb.train.txt", "ptb.valid.txt", "ptb.test.txt"]
-    assert {name: split["tokens"] for name, split in corpus.facts["splits"].items()} == dict.fromkeys(SPLITS, 7)
+    assert {name: split.tokens for name, split in corpus.facts.splits.items()} == dict.fromkeys(SPLITS, 7)
 
 
 def test_wikitext_keeps_its_empty_lines(cache: Path, monkeypatch: pytest.MonkeyPatch):
@@ -71,7 +71,7 @@ def test_wikitext_keeps_its_empty_lines(cache: Path, monkeypatch: pytest.MonkeyP
     assert {path.name: path.read_text() for path in folder.iterdir()} == dict.fromkeys(
         ("train.txt", "valid.txt", "test.txt"), "\n = A = \n\n a b \n"
     )
-    assert open_corpus("download", WIKITEXT2).facts["splits"]["train"]["tokens"] == 9
+    assert open_corpus("download", WIKITEXT2).facts.splits["train"].tokens == 9
 
 
 def test_a_download_that_fails_says_what_to_do(cache: Path, monkeypatch: pytest.MonkeyPatch):

@@ -103,14 +103,14 @@ def prepare_command(
     with document_progress() as progress:
         corpus = prepare(data, data_options, folder=out, overwrite=overwrite, progress=progress, **given)
     figures: dict[str, Any] = {"corpus": out, "vocabulary": len(corpus.vocabulary), "tokenizer": corpus.tokenizer.name}
-    for name, split in corpus.facts["splits"].items():
-        figures[name] = (
-            f"{split['documents']:,} documents, {split['tokens']:,} tokens, {split['unknown_rate']:.2%} unknown"
-        )
-    for held_out, found in (corpus.facts["near_duplicates"] or {}).items():
+    for name, split in corpus.facts.splits.items():
+        figures[name] = f"{split.documents:,} documents, {split.tokens:,} tokens, {split.unknown_rate:.2%} unknown"
+    for held_out, found in (corpus.facts.near_duplicates or {}).items():
         for trained_on, counts in found.items():
-            figures[f"in {held_out}, also in {trained_on}"] = ", ".join(f"{n:,} {what}" for what, n in counts.items())
-    summarise(figures, machine.json_file, {"facts": corpus.facts})
+            figures[f"in {held_out}, also in {trained_on}"] = (
+                f"{counts.documents:,} documents, {counts.exact:,} exact, {counts.near:,} near"
+            )
+    summarise(figures, machine.json_file, {"facts": corpus.facts.to_json()})
 
 
 @with_groups(

@@ -24,9 +24,8 @@ from ulmkit.text import (
     cached_corpus,
     train_sentencepiece,
 )
-from ulmkit.text.corpus.builder import TRAINING_SPLITS
 from ulmkit.text.corpus.encoded_corpus import CORPUS_FILE
-from ulmkit.text.corpus.splits import SPLIT_KINDS, assign_splits, stratum
+from ulmkit.text.corpus.splits import SPLIT_KINDS, TRAINING_SPLITS, assign_splits, stratum
 from ulmkit.text.read.documents import Data
 from ulmkit.training import World
 
@@ -199,10 +198,10 @@ def _check_labels(source: DocumentSource, data: Data, options: DataOptions, task
 
 def _check_prepared(corpus: EncodedCorpus, options: DataOptions) -> None:
     """Raise ConfigError if the options ask for another split or tokenizer than a corpus was prepared with."""
-    policy = corpus.facts["split_policy"]
+    policy = corpus.facts.split_policy
     found = {
-        "split_by": policy["kind"],
-        "valid_fraction": policy["valid_fraction"],
+        "split_by": policy.kind,
+        "valid_fraction": policy.valid_fraction,
         "tokenizer": corpus.tokenizer.name,
     }
     for name, value in found.items():

@@ -10,7 +10,7 @@ from ulmkit.hub import ClassifierParts, LanguageModelParts
 from ulmkit.pipeline.data import SPLIT_COLUMNS, DataOptions, is_corpus_folder, prepare
 from ulmkit.pipeline.held_out import Facts, corpus_name, whole_digest
 from ulmkit.text import EncodedCorpus
-from ulmkit.text.corpus.digests import joined_digest, text_digest
+from ulmkit.text.corpus.fingerprints import joined_fingerprint, text_fingerprint
 from ulmkit.text.read.documents import GIVEN_IN_PYTHON, Data
 
 ALL = "all"
@@ -117,7 +117,7 @@ def _has_learnt_from(data: Data, options: DataOptions, facts: Facts, task: str) 
     recorded = whole_digest(rows)
     if recorded is not None:
         try:
-            return joined_digest(map(text_digest, source)) == recorded
+            return joined_fingerprint(map(text_fingerprint, source)) == recorded
         except DataError:  # it lacks a column that the model's data had
             return False
     return source.description != GIVEN_IN_PYTHON and any(row.get("name") == source.description for row in rows)
@@ -125,9 +125,9 @@ def _has_learnt_from(data: Data, options: DataOptions, facts: Facts, task: str) 
 
 def _is_own(corpus: EncodedCorpus, facts: Facts) -> bool:
     rows = facts.get("data", [])
-    found, recorded = whole_digest(list(corpus.facts["splits"].values())), whole_digest(rows)
-    if found is not None and recorded is not None:
-        return found == recorded
+    recorded = whole_digest(rows)
+    if recorded is not None:
+        return recorded == joined_fingerprint(int(split.fingerprint, 16) for split in corpus.facts.splits.values())
     name = corpus_name(corpus)
     return name != GIVEN_IN_PYTHON and any(row.get("name") == name for row in rows)
 
@@ -143,7 +143,8 @@ def _check_split(corpus: EncodedCorpus, split: str | None, facts: Facts) -> None
 
 
 def _digest(corpus: EncodedCorpus, split: str) -> str | None:
-    return corpus.facts["splits"].get(split, {}).get("digest")
+    counts = corpus.facts.splits.get(split)
+    return None if counts is None else counts.fingerprint
 
 
 def _recorded(facts: Facts) -> dict[str, str]:

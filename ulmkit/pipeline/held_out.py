@@ -1,16 +1,17 @@
 """What a model learnt from and what was held out from it, as its facts say, and what follows for its splits."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from ulmkit.pipeline.options import RunOptions
 from ulmkit.text import EncodedCorpus
-from ulmkit.text.corpus.builder import TRAINING_SPLITS
-from ulmkit.text.corpus.digests import joined_digest
+from ulmkit.text.corpus.fingerprints import joined_fingerprint
+from ulmkit.text.corpus.splits import TRAINING_SPLITS, SplitPolicy
 
 Facts = Mapping[str, Any]
 
-_ROW_FACTS = ("documents", "labelled", "words", "tokens", "digest")
+_ROW_FACTS = ("documents", "labelled", "words", "tokens")
 
 
 def data_facts(corpus: EncodedCorpus, used: Sequence[str], base_facts: Facts | None) -> dict[str, Any]:
@@ -18,10 +19,12 @@ def data_facts(corpus: EncodedCorpus, used: Sequence[str], base_facts: Facts | N
 
     Args: used: the splits that the model learnt from. base_facts: of the model it started from; None: of none.
     """
-    facts = corpus.facts
-    splits = {"kind": cleanness(corpus, used, base_facts), **_policy(facts["split_policy"])}
-    if facts.get("near_duplicates"):
-        splits["near_duplicates"] = facts["near_duplicates"]
+    splits = {"kind": cleanness(corpus, used, base_facts), **_policy(corpus.facts.split_policy)}
+    if shared := corpus.facts.near_duplicates:
+        splits["near_duplicates"] = {
+            held_out: {name: asdict(counts) for name, counts in by_split.items()}
+            for held_out, by_split in shared.items()
+        }
     return {"data": _rows(corpus, used), "splits": splits}
 
 
@@ -69,7 +72,7 @@ def warn_if_splits_overlap(
 def whole_digest(rows: Sequence[Facts]) -> str | None:
     """The digest of all documents of the splits in `rows`; None if it is not recorded."""
     digests = [int(row["digest"], 16) for row in rows if "digest" in row]
-    return joined_digest(digests) if rows and len(digests) == len(rows) else None
+    return joined_fingerprint(digests) if rows and len(digests) == len(rows) else None
 
 
 def _stages(facts: Facts) -> Iterator[Facts]:
@@ -96,19 +99,21 @@ def _rows(corpus: EncodedCorpus, used: Sequence[str]) -> list[dict[str, Any]]:
             "name": corpus_name(corpus),
             "split": split,
             "use": "training" if split in used else "held out",
-            **{key: found[key] for key in _ROW_FACTS if key in found},
-            "unknown_rate": round(found["unknown_rate"], 5),
+            **{key: getattr(counts, key) for key in _ROW_FACTS},
+            "digest": counts.fingerprint,
+            "unknown_rate": round(counts.unknown_rate, 5),
         }
-        for split, found in corpus.facts["splits"].items()
+        for split, counts in corpus.facts.splits.items()
     ]
 
 
 def corpus_name(corpus: EncodedCorpus) -> str:
     """What a corpus was made from, or the name of its folder."""
-    return ", ".join(corpus.facts.get("sources") or []) or corpus.folder.name
+    return ", ".join(corpus.facts.sources) or corpus.folder.name
 
 
-def _policy(recorded: Facts) -> dict[str, Any]:
+def _policy(recorded: SplitPolicy) -> dict[str, Any]:
     """How validation was chosen, by the names of the model card; what a given split does not go by is left out."""
-    names = ("column",) if recorded["kind"] == "given" else ("valid_fraction", "seed", "column")
-    return {"policy": recorded["kind"]} | {name: recorded[name] for name in names if recorded[name] is not None}
+    names = ("column",) if recorded.kind == "given" else ("valid_fraction", "seed", "column")
+    values = {name: getattr(recorded, name) for name in names}
+    return {"policy": recorded.kind} | {name: value for name, value in values.items() if value is not None}

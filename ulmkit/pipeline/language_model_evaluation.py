@@ -186,7 +186,7 @@ def training_statistics(
 
 def _origin(parts: LanguageModelParts, corpus: EncodedCorpus, batches: int, segment_steps: int) -> str:
     """What `training_statistics` depends on."""
-    return fingerprint(weights_fingerprint(parts.model), corpus.facts["fingerprint"], batches, segment_steps)
+    return fingerprint(weights_fingerprint(parts.model), corpus.facts.fingerprint, batches, segment_steps)
 
 
 def _statistics(

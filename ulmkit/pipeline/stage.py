@@ -81,7 +81,7 @@ def stage_identity(
 ) -> dict[str, Any]:
     """What makes a stage this one and no other: data, sizes, recipe, precision, and `others`."""
     return {
-        "data": corpus.facts["fingerprint"],
+        "data": corpus.facts.fingerprint,
         "model": to_dict(model_config),
         "recipe": to_dict(recipe),
         "precision": options.precision,

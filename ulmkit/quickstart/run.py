@@ -202,8 +202,9 @@ def _material(data: Data | None, options: DataOptions | None) -> _Material:
 
 def _size(corpus: EncodedCorpus) -> str:
     """How much there is to learn from."""
-    splits = [facts for name, facts in corpus.facts["splits"].items() if name in ("train", "unsupervised")]
-    documents, tokens = (sum(facts[name] for facts in splits) for name in ("documents", "tokens"))
+    splits = corpus.facts.training_splits.values()
+    documents = sum(split.documents for split in splits)
+    tokens = sum(split.tokens for split in splits)
     return f"{documents:,} documents, {tokens:,} tokens"
 
 

@@ -11,8 +11,9 @@ from support.corpora import WORDS, build, labelled
 from ulmkit.errors import ConfigError, DataError, FolderError
 from ulmkit.text.corpus.builder import cached_corpus
 from ulmkit.text.corpus.chunks import tokenize_words
-from ulmkit.text.corpus.digests import joined_digest, text_digest
 from ulmkit.text.corpus.encoded_corpus import EncodedCorpus
+from ulmkit.text.corpus.facts import CorpusSplit, SharedDocuments
+from ulmkit.text.corpus.fingerprints import joined_fingerprint, text_fingerprint
 from ulmkit.text.corpus.splits import SplitPolicy
 from ulmkit.text.corpus.vocabulary_counts import choose_vocabulary
 from ulmkit.text.read.document import Document
@@ -45,11 +46,17 @@ def test_corpus_of_words(tmp_path):
     assert corpus.rows("validation").tolist() == [1]
     assert corpus.rows(["train", "valid"]).tolist() == [0, 1, 2]
     assert corpus.rows().tolist() == [0, 1, 2, 3]
-    assert corpus.facts["splits"]["valid"] == {
-        "documents": 1, "labelled": 0, "words": 2, "characters": 7, "tokens": 3, "unknown_tokens": 1,
-        "unknown_rate": 1 / 3, "digest": joined_digest([text_digest(Document("the dog"))]),
-    }  # fmt: skip
-    assert corpus.facts["dtypes"] == {"tokens": "uint8"}
+    assert corpus.facts.splits["valid"] == CorpusSplit(
+        documents=1,
+        labelled=0,
+        words=2,
+        characters=7,
+        tokens=3,
+        unknown_tokens=1,
+        fingerprint=joined_fingerprint([text_fingerprint(Document("the dog"))]),
+    )
+    assert corpus.facts.splits["valid"].unknown_rate == 1 / 3
+    assert corpus.facts.dtypes == {"tokens": "uint8"}
     assert len(corpus) == 4
     assert "4 documents, 13 tokens" in repr(corpus)
     assert corpus.tokenizer.fingerprint == WORDS.fingerprint
@@ -64,7 +71,7 @@ def test_vocabulary_is_counted_over_training_text_alone(tmp_path):
     documents = [Document("a", split="train")] + [Document("b b b b", split=name) for name in ("valid", "test")]
     corpus = build(documents, tmp_path / "c")
     assert "b" not in corpus.vocabulary
-    assert corpus.facts["splits"]["test"]["unknown_tokens"] == 4
+    assert corpus.facts.splits["test"].unknown_tokens == 4
 
 
 def test_ruled_vocabulary_has_the_special_tokens_and_min_freq():
@@ -128,7 +135,7 @@ def test_single_labels(tmp_path):
     assert corpus.labels(range(4)).tolist() == [1, 0, -1, 0]
     assert corpus.labels([0]).dtype == np.int64
     assert corpus.rows("train", labelled=True).tolist() == [0, 1]
-    assert corpus.facts["splits"]["train"]["labels"] == {"a": 1, "b": 1}
+    assert corpus.facts.splits["train"].labels == {"a": 1, "b": 1}
 
 
 def test_several_labels(tmp_path):
@@ -137,7 +144,7 @@ def test_several_labels(tmp_path):
     assert corpus.label_names == ("a", "b", "c")
     assert corpus.labels(range(4)).tolist() == [[True, True, False], [False] * 3, [False] * 3, [False, False, True]]
     assert corpus.rows(labelled=True).tolist() == [0, 1, 3]
-    assert corpus.facts["splits"]["train"]["labels"] == {"a": 1, "b": 1, "c": 1}
+    assert corpus.facts.splits["train"].labels == {"a": 1, "b": 1, "c": 1}
 
 
 def test_numbers(tmp_path):
@@ -196,7 +203,7 @@ def test_groups_times_columns_and_policy(tmp_path):
     assert corpus.table["group"].tolist() == [0, 1, 0, 1, 0, 1]
     assert corpus.table["time"].tolist() == [0, 1, 2, 3, 4, 5]
     assert corpus.column("lang", [0, 1]) == ["", "en"]
-    assert corpus.facts["split_policy"] == {"kind": "group", "valid_fraction": 0.5, "seed": 0, "column": None}
+    assert corpus.facts.split_policy == SplitPolicy(kind="group", valid_fraction=0.5)
 
 
 def test_random_split_is_stratified(tmp_path):
@@ -214,31 +221,31 @@ def test_near_duplicates_are_reported_by_split(tmp_path):
         Document("something else", split="test"),
         Document("", split="test"),
     ]
-    found = build(documents, tmp_path / "c").facts["near_duplicates"]
+    found = build(documents, tmp_path / "c").facts.near_duplicates
     assert found == {
         "test": {
-            "train": {"documents": 2, "exact": 0, "near": 0},
-            "unsupervised": {"documents": 2, "exact": 1, "near": 1},
+            "train": SharedDocuments(documents=2, exact=0, near=0),
+            "unsupervised": SharedDocuments(documents=2, exact=1, near=1),
         },
         "valid": {
-            "train": {"documents": 2, "exact": 1, "near": 2},
-            "unsupervised": {"documents": 2, "exact": 0, "near": 0},
+            "train": SharedDocuments(documents=2, exact=1, near=2),
+            "unsupervised": SharedDocuments(documents=2, exact=0, near=0),
         },
     }
-    assert build(documents, tmp_path / "d", count_near_duplicates=False).facts["near_duplicates"] is None
+    assert build(documents, tmp_path / "d", count_near_duplicates=False).facts.near_duplicates is None
 
 
 def test_a_corpus_in_one_document_is_not_compared(tmp_path, monkeypatch):
     monkeypatch.setattr("ulmkit.text.corpus.builder._MAX_COMPARED_TOKENS", 60)
     long, short = " ".join(f"w{at}" for at in range(60)), " ".join(f"w{at}" for at in range(59))
     parts = (("train", long), ("train", short), ("valid", long), ("valid", short))
-    found = build([Document(text, split=split) for split, text in parts], tmp_path / "c").facts["near_duplicates"]
-    assert found == {"valid": {"train": {"documents": 1, "exact": 1, "near": 1}}}
+    found = build([Document(text, split=split) for split, text in parts], tmp_path / "c").facts.near_duplicates
+    assert found == {"valid": {"train": SharedDocuments(documents=1, exact=1, near=1)}}
 
 
 def test_memory_of_a_document_is_a_small_multiple_of_its_size(tmp_path, monkeypatch):
     monkeypatch.setattr("ulmkit.text.corpus.builder._MAX_COMPARED_TOKENS", 1000)
-    monkeypatch.setattr("ulmkit.text.corpus.digests._PIECE_CHARACTERS", 1 << 14)
+    monkeypatch.setattr("ulmkit.text.corpus.fingerprints._PIECE_CHARACTERS", 1 << 14)
     monkeypatch.setattr("ulmkit.text.corpus.chunks.PIECE_CHARACTERS", 1 << 14)
     monkeypatch.setattr("ulmkit.text.corpus.spool._BLOCK_TOKENS", 1 << 12)
     documents = [
@@ -255,7 +262,7 @@ def test_sources_and_progress(tmp_path):
     (tmp_path / "train.txt").write_text("a\n")
     done = []
     corpus = build(DocumentSource(tmp_path / "train.txt"), tmp_path / "c", progress=done.append)
-    assert corpus.facts["sources"] == ["train.txt"]
+    assert corpus.facts.sources == ("train.txt",)
     assert done == [1]
 
 
@@ -393,17 +400,20 @@ def test_open_checks_the_description(tmp_path):
     corpus = build(labelled(4), tmp_path / "c")
     facts = json.loads((corpus.folder / "corpus.json").read_text())
     altered(corpus, "corpus.json", json.dumps({**facts, "format_version": 99}).encode())
-    with pytest.raises(FolderError, match=r"expected a corpus of format version 1, got 99"):
+    with pytest.raises(FolderError, match=r"expected a corpus of format version 2, got 99"):
         EncodedCorpus.open(corpus.folder)
     altered(corpus, "corpus.json", json.dumps({**facts, "task": None, "split_names": 5}).encode())
-    with pytest.raises(FolderError, match=r"corpus.json: lacks 'int' object is not iterable; it was altered"):
+    with pytest.raises(
+        FolderError,
+        match="corpus.json: has a value that does not fit .'int' object is not iterable.",
+    ):
         EncodedCorpus.open(corpus.folder)
     del facts["split_names"]
     altered(corpus, "corpus.json", json.dumps(facts).encode())
     with pytest.raises(FolderError, match=r"corpus.json: lacks 'split_names'; it was altered"):
         EncodedCorpus.open(corpus.folder)
     altered(corpus, "corpus.json", b"[]")
-    with pytest.raises(FolderError, match=r"expected a corpus of format version 1, got 'list'"):
+    with pytest.raises(FolderError, match=r"expected a corpus of format version 2, got 'list'"):
         EncodedCorpus.open(corpus.folder)
     with pytest.raises(FolderError, match=r"no such file"):
         EncodedCorpus.open(tmp_path / "nowhere")

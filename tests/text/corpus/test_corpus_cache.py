@@ -5,7 +5,7 @@ from support.corpora import WORDS, labelled
 
 from ulmkit.errors import ConfigError
 from ulmkit.text.corpus.builder import cached_corpus
-from ulmkit.text.corpus.digests import fingerprint_documents, joined_digest, text_digest
+from ulmkit.text.corpus.fingerprints import fingerprint_documents, joined_fingerprint, text_fingerprint
 from ulmkit.text.corpus.splits import SplitPolicy
 from ulmkit.text.read.document import Document
 from ulmkit.text.tokens.plain_tokenizers import ByteTokenizer
@@ -69,18 +69,18 @@ def test_cache_needs_documents_that_can_be_read_twice(tmp_path):
     ids=str,
 )
 def test_fingerprint_covers_all_of_a_document(change, monkeypatch):
-    monkeypatch.setattr("ulmkit.text.corpus.digests._PIECE_CHARACTERS", 4)
+    monkeypatch.setattr("ulmkit.text.corpus.fingerprints._PIECE_CHARACTERS", 4)
     known = {"text": "x", "label": "a"}
     assert fingerprint_documents([Document(**known)]) != fingerprint_documents([Document(**{**known, **change})])
 
 
 def test_the_digest_of_texts_knows_their_fields_and_not_their_order(monkeypatch):
-    monkeypatch.setattr("ulmkit.text.corpus.digests._PIECE_CHARACTERS", 4)
+    monkeypatch.setattr("ulmkit.text.corpus.fingerprints._PIECE_CHARACTERS", 4)
     texts = ("x", "y", "", ("x",), ("x", ""), ("", "x"), ("xy", "z"), ("x", "yz"), "x" * 10, "x" * 10 + "y", "\ud800")
-    digests = [text_digest(Document(text)) for text in texts]
+    digests = [text_fingerprint(Document(text)) for text in texts]
     assert len(set(digests)) == len(texts)
-    assert text_digest(Document("x", "label", group="g", split="test")) == digests[0]
-    assert joined_digest(digests) == joined_digest(reversed(digests)) != joined_digest(digests[1:])
-    halves = (joined_digest(digests[:4]), joined_digest(digests[4:]))
-    assert joined_digest(int(half, 16) for half in halves) == joined_digest(digests)
-    assert joined_digest([1 << 63, 1 << 63, 5]) == "0000000000000005"
+    assert text_fingerprint(Document("x", "label", group="g", split="test")) == digests[0]
+    assert joined_fingerprint(digests) == joined_fingerprint(reversed(digests)) != joined_fingerprint(digests[1:])
+    halves = (joined_fingerprint(digests[:4]), joined_fingerprint(digests[4:]))
+    assert joined_fingerprint(int(half, 16) for half in halves) == joined_fingerprint(digests)
+    assert joined_fingerprint([1 << 63, 1 << 63, 5]) == "0000000000000005"

@@ -13,7 +13,7 @@ import importlib.metadata
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,20 +22,20 @@ import numpy as np
 from ulmkit.config import check_choice, check_positive
 from ulmkit.errors import ConfigError, DataError, FolderError
 from ulmkit.files import atomic_folder, fingerprint, sha256_file, write_json
-from ulmkit.text.corpus.digests import fingerprint_documents, joined_digest
 from ulmkit.text.corpus.encoded_corpus import (
     CORPUS_FILE,
-    FORMAT_VERSION,
     NAMES_FILE,
     TABLE_FOLDER,
     TOKENIZER_FOLDER,
     VOCABULARY_FILE,
     EncodedCorpus,
 )
+from ulmkit.text.corpus.facts import FORMAT_VERSION, CorpusFacts, CorpusSplit, SharedDocuments
+from ulmkit.text.corpus.fingerprints import fingerprint_documents, joined_fingerprint
 from ulmkit.text.corpus.near_duplicates import DuplicateIndex, blocks
 from ulmkit.text.corpus.records import Records
 from ulmkit.text.corpus.shards import SHARD_TOKENS, ShardWriter
-from ulmkit.text.corpus.splits import SplitPolicy, assign_splits
+from ulmkit.text.corpus.splits import TRAINING_SPLITS, SplitPolicy, assign_splits
 from ulmkit.text.corpus.spool import TokenSpool, encode_documents
 from ulmkit.text.corpus.vocabulary_counts import check_unknown, choose_vocabulary
 from ulmkit.text.corpus.workers import available_processors
@@ -44,10 +44,6 @@ from ulmkit.text.read.documents import DocumentSource
 from ulmkit.text.tokens.rules import RULES_VERSION
 from ulmkit.text.tokens.tokenizer import Tokenizer
 from ulmkit.text.tokens.vocabulary import Vocabulary
-
-TRAINING_SPLITS = ("train", "unsupervised")  # text to learn from; vocabularies are counted over these alone
-
-_FACTS_VERSION = 2  # of what corpus.json says besides; older corpora can be read, but are made anew in a cache
 
 _MAX_COMPARED_TOKENS = 1 << 20
 """A longer document, such as a corpus in one file, is no near-duplicate of any, and would be hashed whole in memory."""
@@ -97,9 +93,7 @@ def build_corpus(
         build.read(documents, workers, progress)
         build.divide(policy)
         built = build.encode(vocabulary, max_vocab, min_freq)
-        facts = build.facts(built, policy, count_near_duplicates)
-        facts["sources"] = _sources(documents)
-        build.finish(facts)
+        build.finish(build.facts(built, policy, _sources(documents), count_near_duplicates))
     return EncodedCorpus.open(folder)
 
 
@@ -128,7 +122,7 @@ def cached_corpus(
     described = {**options, "split_policy": asdict(policy)}
     known = None if vocabulary is None else vocabulary.fingerprint
     text = [_sources(documents), fingerprint_documents(documents)]
-    name = fingerprint(FORMAT_VERSION, _FACTS_VERSION, RULES_VERSION, text, tokenizer.fingerprint, known, described)
+    name = fingerprint(FORMAT_VERSION, RULES_VERSION, text, tokenizer.fingerprint, known, described)
     folder = Path(cache) / f"corpus-{name}"
     if folder.exists():
         try:
@@ -219,46 +213,51 @@ class _Build:
         with ShardWriter(self.folder, stem, self.dtypes[stem]) as writer:
             spool.rewrite(writer, ids)
 
-    def facts(self, vocabulary: Vocabulary, policy: SplitPolicy, count_near_duplicates: bool) -> dict[str, Any]:
-        """What corpus.json says, but for the files."""
-        return {
-            "format_version": FORMAT_VERSION,
-            "task": self.task,
-            "label_names": list(self.label_names),
-            "split_names": self.split_names,
-            "split_policy": asdict(policy),
-            "splits": {name: self._split_facts(name, code) for code, name in enumerate(self.split_names)},
-            "near_duplicates": self._near_duplicates() if count_near_duplicates else None,
-            "tokenizer": {"name": self.tokenizer.name, "fingerprint": self.tokenizer.fingerprint},
-            "vocabulary": {"tokens": len(vocabulary), "fingerprint": vocabulary.fingerprint},
-            "versions": {"ulmkit": importlib.metadata.version("ulmkit"), "rules": RULES_VERSION},
-            "table": sorted(self.table),
-            "dtypes": {stem: dtype.name for stem, dtype in self.dtypes.items()},
-            "shard_tokens": SHARD_TOKENS,
-        }
+    def facts(
+        self, vocabulary: Vocabulary, policy: SplitPolicy, sources: Sequence[str], count_near_duplicates: bool
+    ) -> CorpusFacts:
+        """Collect what corpus.json says; `finish` adds the files and their fingerprint."""
+        return CorpusFacts(
+            fingerprint="",
+            request=None,
+            sources=tuple(sources),
+            task=self.task,
+            label_names=tuple(self.label_names),
+            split_names=tuple(self.split_names),
+            split_policy=policy,
+            splits={name: self._split_facts(name, code) for code, name in enumerate(self.split_names)},
+            near_duplicates=self._near_duplicates() if count_near_duplicates else None,
+            tokenizer={"name": self.tokenizer.name, "fingerprint": self.tokenizer.fingerprint},
+            vocabulary={"tokens": len(vocabulary), "fingerprint": vocabulary.fingerprint},
+            versions={"ulmkit": importlib.metadata.version("ulmkit"), "rules": RULES_VERSION},
+            table=tuple(sorted(self.table)),
+            dtypes={stem: dtype.name for stem, dtype in self.dtypes.items()},
+            shard_tokens=SHARD_TOKENS,
+            files={},
+        )
 
-    def _split_facts(self, name: str, code: int) -> dict[str, Any]:
-        here = self.table["split"] == code
-        tokens, unknown = int(self.counts[name].sum()), int(self.counts[name][~self.known].sum())
-        facts: dict[str, Any] = {
-            "documents": int(here.sum()),
-            "labelled": int(self.table["labelled"][here].sum()),
-            "words": int(self.table["words"][here].sum()),
-            "characters": int(self.table["characters"][here].sum()),
-            "digest": joined_digest(np.array(self.records.digests, dtype=np.uint64)[here].tolist()),
-            "tokens": tokens,
-            "unknown_tokens": unknown,
-            "unknown_rate": unknown / tokens if tokens else 0.0,
-        }
+    def _split_facts(self, name: str, code: int) -> CorpusSplit:
+        is_member = self.table["split"] == code
+        by_class: dict[str, int] = {}
         if self.label_names and "label" in self.table:
-            labels = self.table["label"][here]
+            labels = self.table["label"][is_member]
             classes = len(self.label_names)
-            by_class = labels.sum(axis=0) if labels.ndim == 2 else np.bincount(labels[labels >= 0], minlength=classes)
-            facts["labels"] = dict(zip(self.label_names, map(int, by_class), strict=True))
-        return facts
+            counts = labels.sum(axis=0) if labels.ndim == 2 else np.bincount(labels[labels >= 0], minlength=classes)
+            by_class = dict(zip(self.label_names, map(int, counts), strict=True))
+        fingerprints = np.array(self.records.fingerprints, dtype=np.uint64)[is_member]
+        return CorpusSplit(
+            documents=int(is_member.sum()),
+            labelled=int(self.table["labelled"][is_member].sum()),
+            words=int(self.table["words"][is_member].sum()),
+            characters=int(self.table["characters"][is_member].sum()),
+            tokens=int(self.counts[name].sum()),
+            unknown_tokens=int(self.counts[name][~self.known].sum()),
+            fingerprint=joined_fingerprint(fingerprints.tolist()),
+            labels=by_class,
+        )
 
-    def _near_duplicates(self) -> dict[str, dict[str, dict[str, int]]]:
-        """For each held-out split and each split of training text: documents compared, exact and near duplicates."""
+    def _near_duplicates(self) -> dict[str, dict[str, SharedDocuments]]:
+        """Count, for each held-out split, the documents that each training split has too."""
         offsets, lengths, splits = self.table["offset"], self.table["length"], self.table["split"]
         training = [name for name in TRAINING_SPLITS if name in self.split_names]
         held_out = [name for name in self.split_names if name not in training]
@@ -266,14 +265,15 @@ class _Build:
         rows = {name: np.flatnonzero(is_compared & (splits == code)) for code, name in enumerate(self.split_names)}
         held_rows = np.concatenate([np.zeros(0, np.int64), *(rows[name] for name in held_out)])
         index = DuplicateIndex(blocks(self.spool.documents(offsets, lengths, held_rows)))
-        found: dict[str, dict[str, dict[str, int]]] = {name: {} for name in held_out}
+        shared: dict[str, dict[str, SharedDocuments]] = {name: {} for name in held_out}
         for other in training if held_out else ():
             likes = index.find(blocks(self.spool.documents(offsets, lengths, rows[other])))
             for name in held_out:
-                found[name][other] = likes.of(splits[held_rows] == self.split_names.index(name)).counts()
-        return found
+                counts = likes.of(splits[held_rows] == self.split_names.index(name)).counts()
+                shared[name][other] = SharedDocuments(**counts)
+        return shared
 
-    def finish(self, facts: dict[str, Any]) -> None:
+    def finish(self, facts: CorpusFacts) -> None:
         """Write the table, the names and corpus.json; remove the spool."""
         for spool in (self.spool, self.label_spool):
             if spool is not None:
@@ -288,4 +288,4 @@ class _Build:
             name = path.relative_to(self.folder).as_posix()
             files[name] = {"bytes": path.stat().st_size, "sha256": sha256_file(path)}
         content = fingerprint({name: file["sha256"] for name, file in files.items()})
-        write_json(self.folder / CORPUS_FILE, {**facts, "fingerprint": content, "files": files})
+        write_json(self.folder / CORPUS_FILE, replace(facts, fingerprint=content, files=files).to_json())

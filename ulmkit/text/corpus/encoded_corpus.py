@@ -1,7 +1,7 @@
 """An encoded corpus: token ids, a table with a row per document, vocabulary and tokenizer, in one folder."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -10,13 +10,13 @@ import numpy as np
 
 from ulmkit.errors import DataError, FolderError, did_you_mean
 from ulmkit.files import read_json, sha256_file
+from ulmkit.text.corpus.facts import CorpusFacts
 from ulmkit.text.corpus.shards import ShardReader
 from ulmkit.text.corpus.token_stream import TokenStream
 from ulmkit.text.read.document import normalise_split
 from ulmkit.text.tokens.tokenizers import Tokenizer, load_tokenizer
 from ulmkit.text.tokens.vocabulary import Vocabulary
 
-FORMAT_VERSION = 1
 CORPUS_FILE = "corpus.json"
 VOCABULARY_FILE = "vocabulary.json"
 NAMES_FILE = "names.json"
@@ -29,7 +29,7 @@ class EncodedCorpus:
 
     Attributes:
         folder: where it is.
-        facts: corpus.json: sources, counts and unknown words by split, split policy, near-duplicates, fingerprints.
+        facts: the content of corpus.json.
         vocabulary: the tokens by id.
         task: "none", "single", "multi", "number", "tokens" or "pair".
         label_names: the classes, in the order of their ids; empty for "none" and "number".
@@ -39,14 +39,14 @@ class EncodedCorpus:
             labelled, bool; label: class id or -1 (single, pair), number or NaN, or (documents, C) bool (multi).
     """
 
-    def __init__(self, folder: Path, facts: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, facts: CorpusFacts) -> None:
         self.folder, self.facts = folder, facts
-        self.task: str = facts["task"]
-        self.label_names: tuple[str, ...] = tuple(facts["label_names"])
-        self.split_names: tuple[str, ...] = tuple(facts["split_names"])
+        self.task = facts.task
+        self.label_names = facts.label_names
+        self.split_names = facts.split_names
         self.vocabulary = Vocabulary.load(folder / VOCABULARY_FILE)
         self.table: dict[str, np.ndarray] = {
-            name: np.load(folder / TABLE_FOLDER / f"{name}.npy", mmap_mode="r") for name in facts["table"]
+            name: np.load(folder / TABLE_FOLDER / f"{name}.npy", mmap_mode="r") for name in facts.table
         }
         self._tokens = self._shards("tokens")
         self._token_labels = self._shards("token_labels") if self.task == "tokens" else None
@@ -58,25 +58,15 @@ class EncodedCorpus:
         Raises: FolderError if it is no corpus, of another format version, incomplete, truncated or altered.
         """
         path = Path(folder)
-        facts = read_json(path / CORPUS_FILE)
-        if not isinstance(facts, dict) or facts.get("format_version") != FORMAT_VERSION:
-            found = facts.get("format_version") if isinstance(facts, dict) else type(facts).__name__
-            raise FolderError(
-                f"{path}: expected a corpus of format version {FORMAT_VERSION}, got {found!r}; prepare it again"
-            )
-        try:
-            for name, expected in facts["files"].items():
-                _check_file(path / name, expected, verify)
-            return cls(path, facts)
-        except (KeyError, TypeError, AttributeError) as error:
-            raise FolderError(
-                f"{path / CORPUS_FILE}: lacks {error}; it was altered: prepare the corpus again"
-            ) from error
+        facts = CorpusFacts.from_json(read_json(path / CORPUS_FILE), str(path / CORPUS_FILE))
+        for name, expected in facts.files.items():
+            _check_file(path / name, expected, verify)
+        return cls(path, facts)
 
     def _shards(self, stem: str) -> ShardReader:
-        names = sorted(name for name in self.facts["files"] if name.startswith(f"{stem}-"))
-        dtype = np.dtype(self.facts["dtypes"][stem])
-        return ShardReader([self.folder / name for name in names], dtype, self.facts["shard_tokens"])
+        names = sorted(name for name in self.facts.files if name.startswith(f"{stem}-"))
+        dtype = np.dtype(self.facts.dtypes[stem])
+        return ShardReader([self.folder / name for name in names], dtype, self.facts.shard_tokens)
 
     def __len__(self) -> int:
         return len(self.table["length"])
@@ -157,7 +147,7 @@ class EncodedCorpus:
         return TokenStream(self._tokens, np.asarray(offsets), np.asarray(lengths), self.vocabulary.bos_id, reverse)
 
 
-def _check_file(path: Path, expected: dict[str, Any], verify: bool) -> None:
+def _check_file(path: Path, expected: Mapping[str, Any], verify: bool) -> None:
     if not path.is_file():
         raise FolderError(f"{path}: no such file; the corpus is incomplete: prepare it again")
     size = path.stat().st_size

@@ -7,7 +7,7 @@ import numpy as np
 
 from ulmkit.errors import DataError
 from ulmkit.text.corpus.chunks import EncodedChunk
-from ulmkit.text.corpus.digests import text_digest
+from ulmkit.text.corpus.fingerprints import text_fingerprint
 from ulmkit.text.corpus.splits import stratum
 from ulmkit.text.read.document import Document, normalise_split
 from ulmkit.text.read.labels import check_classes, check_known, order_label_names, parse_label
@@ -51,7 +51,7 @@ class Records:
         self.split, self.group, self.label, self.stratum = Codes(), Codes(), Codes(), Codes()
         self.columns: dict[str, Codes] = {}
         self.time = array("d")
-        self.digests = array("Q")
+        self.fingerprints = array("Q")
         self.token_names: dict[str, int] = {}  # of token labels; code 0 is no label
 
     def __len__(self) -> int:
@@ -76,7 +76,7 @@ class Records:
                     self.columns[name] = Codes()
                     self.columns[name].codes.extend([-1] * len(self))
                 self.columns[name].add(value)
-            self.digests.append(text_digest(document))
+            self.fingerprints.append(text_fingerprint(document))
             self.time.append(float("nan") if document.time is None else document.time)
             for kept in self.columns.values():
                 if len(kept.codes) < len(self):

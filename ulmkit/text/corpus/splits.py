@@ -12,6 +12,9 @@ from ulmkit.text.read.document import Document
 
 SPLIT_KINDS = ("given", "random", "time", "group")
 
+TRAINING_SPLITS = ("train", "unsupervised")
+"""Splits whose text is for training; vocabularies are counted over these alone."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class SplitPolicy:

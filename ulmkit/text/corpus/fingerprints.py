@@ -19,16 +19,16 @@ def fingerprint_documents(documents: Iterable[Document]) -> str:
     return digest.hexdigest()
 
 
-def text_digest(document: Document) -> int:
+def text_fingerprint(document: Document) -> int:
     """A number below 2^64 that stands for a document's text alone: the first 8 bytes of SHA-256."""
     digest = hashlib.sha256(json.dumps(_lengths(document)).encode())
     _add_text(digest, document)
     return int.from_bytes(digest.digest()[:8])
 
 
-def joined_digest(digests: Iterable[int]) -> str:
+def joined_fingerprint(fingerprints: Iterable[int]) -> str:
     """Of several documents in any order, or of their splits: the sum modulo 2^64, as 16 hexadecimal digits."""
-    return f"{sum(digests) % (1 << 64):016x}"
+    return f"{sum(fingerprints) % (1 << 64):016x}"
 
 
 def _lengths(document: Document) -> int | list[int]:

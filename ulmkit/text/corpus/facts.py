@@ -1,0 +1,141 @@
+"""Corpus facts: what corpus.json records about an encoded corpus, as frozen dataclasses."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from ulmkit.errors import FolderError
+from ulmkit.text.corpus.splits import TRAINING_SPLITS, SplitPolicy
+
+FORMAT_VERSION = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorpusSplit:
+    """Counts of one split of a corpus.
+
+    Attributes:
+        documents: Number of documents.
+        labelled: Number of documents with a label.
+        words: Runs of characters between white space.
+        characters: Characters of the raw text.
+        tokens: Tokens, special ones included.
+        unknown_tokens: Tokens that are not in the vocabulary.
+        fingerprint: Sum of the documents' text fingerprints, see `joined_fingerprint`.
+        labels: Number of documents by class name; empty for tasks without classes by document.
+    """
+
+    documents: int
+    labelled: int
+    words: int
+    characters: int
+    tokens: int
+    unknown_tokens: int
+    fingerprint: str
+    labels: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def unknown_rate(self) -> float:
+        """Share of the tokens that are not in the vocabulary."""
+        return self.unknown_tokens / self.tokens if self.tokens else 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class SharedDocuments:
+    """Number of documents of a held-out split that a training split has too.
+
+    Attributes:
+        documents: Documents of the held-out split that were compared.
+        exact: Those with the same tokens as a training document.
+        near: Those with a near-duplicate in training, exact ones included.
+    """
+
+    documents: int
+    exact: int
+    near: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorpusFacts:
+    """Provenance, counts and files of an encoded corpus; the content of corpus.json.
+
+    Attributes:
+        fingerprint: Fingerprint of all files of the corpus.
+        request: Fingerprint of what the corpus was asked to be made from, by which a cache finds it; see `request_key`.
+        sources: Names of the data that the documents come from; empty if not known.
+        task: Kind of label.
+        label_names: Class names in the order of their ids.
+        split_names: Splits in the order of their codes.
+        split_policy: How validation documents were chosen.
+        splits: Counts by split.
+        near_duplicates: By held-out split and training split, how many documents they share; None if not counted.
+        tokenizer: Name and fingerprint of the tokenizer.
+        vocabulary: Number of tokens and fingerprint of the vocabulary.
+        versions: Versions of ulmkit and of the clean-up rules.
+        table: Names of the table's columns.
+        dtypes: Type of the stored ids, by file stem.
+        shard_tokens: Tokens in each shard but the last.
+        files: Size and SHA-256 by file name.
+    """
+
+    fingerprint: str
+    request: str | None
+    sources: tuple[str, ...]
+    task: str
+    label_names: tuple[str, ...]
+    split_names: tuple[str, ...]
+    split_policy: SplitPolicy
+    splits: Mapping[str, CorpusSplit]
+    near_duplicates: Mapping[str, Mapping[str, SharedDocuments]] | None
+    tokenizer: Mapping[str, str]
+    vocabulary: Mapping[str, Any]
+    versions: Mapping[str, Any]
+    table: tuple[str, ...]
+    dtypes: Mapping[str, str]
+    shard_tokens: int
+    files: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def training_splits(self) -> dict[str, CorpusSplit]:
+        """Counts of the splits whose text is for training."""
+        return {name: split for name, split in self.splits.items() if name in TRAINING_SPLITS}
+
+    def to_json(self) -> dict[str, Any]:
+        """Convert to the JSON object that corpus.json holds."""
+        return {"format_version": FORMAT_VERSION, **asdict(self)}
+
+    @classmethod
+    def from_json(cls, content: Any, where: str) -> "CorpusFacts":
+        """Read the JSON object of a corpus.json.
+
+        Args:
+            content: The parsed file.
+            where: Its path, for messages.
+
+        Raises:
+            FolderError: If it is of another format version, or a key is missing or unknown.
+        """
+        version = content.get("format_version") if isinstance(content, dict) else type(content).__name__
+        if version != FORMAT_VERSION:
+            raise FolderError(
+                f"{where}: expected a corpus of format version {FORMAT_VERSION}, got {version!r}; prepare it again"
+            )
+        for known in fields(cls):
+            if known.name not in content:
+                raise FolderError(f"{where}: lacks {known.name!r}; it was altered: prepare the corpus again")
+        try:
+            values = {key: value for key, value in content.items() if key != "format_version"}
+            for key in ("sources", "label_names", "split_names", "table"):
+                values[key] = tuple(values[key])
+            values["split_policy"] = SplitPolicy(**values["split_policy"])
+            values["splits"] = {name: CorpusSplit(**split) for name, split in values["splits"].items()}
+            if values["near_duplicates"] is not None:
+                values["near_duplicates"] = {
+                    held_out: {name: SharedDocuments(**counts) for name, counts in shared.items()}
+                    for held_out, shared in values["near_duplicates"].items()
+                }
+            return cls(**values)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise FolderError(
+                f"{where}: has a value that does not fit ({error}); it was altered: prepare the corpus again"
+            ) from error
