@@ -29,7 +29,7 @@ from published_corpora import PTB, open_corpus
 from recipe_command import make_parser, run_main, set_threads, write_measurements
 from stages import begin_run, run_settings, train_stages
 
-from ulmkit.config import check_choice, check_positive, to_dict
+from ulmkit.config import check_choice, check_whole, to_dict
 from ulmkit.errors import TrainingError
 from ulmkit.evaluation import CACHE_PTB_PAPER, DYNAMIC_PTB
 from ulmkit.files import atomic_write, read_json, write_json
@@ -125,7 +125,7 @@ def _read_options(arguments: Sequence[str] | None) -> argparse.Namespace:
         check_choice("rows", name, ROWS)
     for name in ("seeds", "jobs", "threads", "epochs"):
         if getattr(options, name) is not None:
-            check_positive(name, getattr(options, name))
+            check_whole(name, getattr(options, name))
     options.out = options.out or Path(f"ablation-{options.scale}")
     return options
 

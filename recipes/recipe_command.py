@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from ulmkit.config import check_positive
+from ulmkit.config import check_whole
 from ulmkit.errors import UlmkitError
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))  # recipes record their results as the benchmarks do
@@ -36,7 +36,7 @@ def make_parser(description: str | None, threads: int | None = None) -> argparse
 def set_threads(threads: int | None) -> None:
     """Have torch use so many threads, None for as many as it takes by itself."""
     if threads is not None:
-        check_positive("threads", threads)
+        check_whole("threads", threads)
         torch.set_num_threads(threads)
 
 

@@ -12,7 +12,7 @@ from recipe_command import machine, make_parser, set_threads, told_command, writ
 from stages import Stage, begin_run, read_curve, run_settings, train_stages
 from tables import PublishedRow, RunFacts, measured_rows, print_table
 
-from ulmkit.config import check_choice, check_positive
+from ulmkit.config import check_choice, check_whole
 from ulmkit.evaluation import CacheConfig, DynamicConfig
 from ulmkit.hub import read_config
 from ulmkit.pipeline import ModernRecipe, PublishedRecipe, RunOptions
@@ -125,7 +125,7 @@ def _read_options(task: WordLevel, description: str | None, arguments: Sequence[
         is_published = isinstance(task.recipes[options.recipe], PublishedRecipe)
         options.statistics_batches = task.statistics_batches if is_published and not options.quick else 200
     for name in ("search_tokens", "statistics_batches"):
-        check_positive(name, getattr(options, name))
+        check_whole(name, getattr(options, name))
     if options.plot:
         check_plot_path(options.plot)
     options.command = told_command(parser, arguments)

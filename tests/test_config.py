@@ -1,7 +1,10 @@
 import math
 from dataclasses import dataclass, field
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ulmkit import config
 from ulmkit.errors import ConfigError, UlmkitError, did_you_mean
@@ -60,6 +63,47 @@ def test_wrong_keys_and_values_are_named(values, message):
 def test_numbers_outside_their_range(check, value, message):
     with pytest.raises(ConfigError, match=message):
         check("x", value)
+
+
+@given(value=st.integers(), at_least=st.integers(0, 10), make=st.sampled_from([int, np.int64, np.uint8]))
+def test_a_count_is_an_integer_that_is_large_enough(value, at_least, make):
+    if make is not int:
+        value = value % 100
+    if value >= at_least:
+        config.check_whole("x", make(value), at_least)
+    else:
+        with pytest.raises(ConfigError, match=f"x: expected a whole number of at least {at_least}, got"):
+            config.check_whole("x", make(value), at_least)
+
+
+@given(value=st.floats() | st.booleans() | st.text() | st.none())
+def test_a_count_is_neither_a_float_nor_a_bool(value):
+    with pytest.raises(ConfigError) as refusal:
+        config.check_whole("hidden_size", value)
+    assert str(refusal.value) == f"hidden_size: expected a whole number of at least 1, got {value!r}"
+
+
+@pytest.mark.parametrize("check", [config.check_positive, config.check_not_negative, config.check_probability])
+@given(value=st.booleans() | st.text() | st.none() | st.lists(st.integers()) | st.complex_numbers())
+def test_a_value_that_is_no_number_is_refused(check, value):
+    with pytest.raises(ConfigError, match="x: expected "):
+        check("x", value)
+
+
+@given(value=st.floats())
+def test_each_check_accepts_its_range_alone(value):
+    ranges = {
+        config.check_positive: 0 < value < math.inf,
+        config.check_not_negative: 0 <= value < math.inf,
+        config.check_probability: 0 <= value < 1,
+    }
+    for check, is_valid in ranges.items():
+        for number in (value, np.float64(value)):
+            if is_valid:
+                check("x", number)
+            else:
+                with pytest.raises(ConfigError):
+                    check("x", number)
 
 
 def test_choices_name_the_nearest():

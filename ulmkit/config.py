@@ -1,49 +1,66 @@
-"""Validation of options, and frozen dataclasses to and from JSON objects."""
+"""Checks of option values, and conversion of config dataclasses to and from JSON objects."""
 
 import dataclasses
 import math
 from collections.abc import Iterable, Mapping
+from numbers import Integral, Real
 from typing import Any, TypeVar
 
 from ulmkit.errors import ConfigError, did_you_mean
 
 ConfigType = TypeVar("ConfigType")
 
+ADDED_LATER = {"added_later": True}
+"""Field metadata: files written before the field existed lack it, and its default is what they mean."""
+
 
 def check_probability(name: str, value: float) -> None:
     """Raise ConfigError unless 0 <= value < 1, the range of every dropout."""
-    if not 0.0 <= value < 1.0:
+    if not (_is_number(value) and 0.0 <= value < 1.0):
         raise ConfigError(f"{name}: expected 0 <= p < 1, got {value!r}")
 
 
 def check_positive(name: str, value: float) -> None:
-    """Raise ConfigError unless value is finite and above zero."""
-    if not (math.isfinite(value) and value > 0):
+    """Raise ConfigError unless the value is a finite number above zero."""
+    if not (_is_number(value) and math.isfinite(value) and value > 0):
         raise ConfigError(f"{name}: expected a number above 0, got {value!r}")
 
 
 def check_not_negative(name: str, value: float) -> None:
-    """Raise ConfigError unless value is finite and at least zero."""
-    if not (math.isfinite(value) and value >= 0):
+    """Raise ConfigError unless the value is a finite number of at least zero."""
+    if not (_is_number(value) and math.isfinite(value) and value >= 0):
         raise ConfigError(f"{name}: expected a number of at least 0, got {value!r}")
 
 
+def check_whole(name: str, value: int, at_least: int = 1) -> None:
+    """Raise ConfigError unless the value is an integer, Python's or NumPy's, and large enough.
+
+    A bool is refused, and so is a float without a fraction: a count that arrives as 2.0 or True is a mistake.
+
+    Args:
+        name: Option name, for the message.
+        value: Count to check.
+        at_least: Smallest count allowed.
+
+    Raises:
+        ConfigError: If the value is not an integer or is below `at_least`.
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < at_least:
+        raise ConfigError(f"{name}: expected a whole number of at least {at_least}, got {value!r}")
+
+
 def check_choice(name: str, value: str, valid: Iterable[str]) -> None:
-    """Raise ConfigError, naming the nearest valid choice, unless value is one of `valid`."""
-    valid = tuple(valid)
-    if value not in valid:
-        raise ConfigError(f"{name}: got {value!r}; {did_you_mean(str(value), valid)}")
-
-
-ADDED_LATER = {"added_later": True}
-"""Metadata of a field that older files do not have, whose default is what they mean."""
+    """Raise ConfigError, suggesting the nearest valid choice, unless the value is one of `valid`."""
+    choices = tuple(valid)
+    if value not in choices:
+        raise ConfigError(f"{name}: got {value!r}; {did_you_mean(str(value), choices)}")
 
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """A config dataclass as a JSON object, nested ones included.
+    """Convert a config dataclass, nested ones included, to a JSON object.
 
-    A field of its own that is `ADDED_LATER` is left out at its default: what says the same reads the same, whether
-    written before or after.
+    A top-level field marked `ADDED_LATER` is left out while it has its default, so that a config gives the same
+    object, and the same fingerprint, as before the field existed.
     """
     values = dataclasses.asdict(config)
     for field in dataclasses.fields(config):
@@ -53,20 +70,29 @@ def to_dict(config: Any) -> dict[str, Any]:
 
 
 def from_dict(cls: type[ConfigType], values: Mapping[str, Any], where: str) -> ConfigType:
-    """A config dataclass from a JSON object.
+    """Make a config dataclass from a JSON object.
 
-    Args: cls: the dataclass. values: its fields by name. where: what is being read, for the message.
-    Raises: ConfigError for an unknown or a missing key, and for a value that the dataclass refuses.
+    Args:
+        cls: Dataclass to make.
+        values: Its fields by name.
+        where: What is being read, for messages.
+
+    Returns:
+        The config.
+
+    Raises:
+        ConfigError: If a key is unknown or missing, or the dataclass refuses a value.
     """
     fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
     for key in values:
         if key not in fields:
             raise ConfigError(f"{where}: unknown key {key!r}; {did_you_mean(key, fields)}")
-    missing = [
-        name
-        for name, field in fields.items()
-        if name not in values and field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-    ]
-    if missing:
-        raise ConfigError(f"{where}: missing key {missing[0]!r}")
+    for name, field in fields.items():
+        is_required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        if is_required and name not in values:
+            raise ConfigError(f"{where}: missing key {name!r}")
     return cls(**values)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)

@@ -152,7 +152,7 @@ def test_labels_that_a_model_does_not_know(here: Path) -> None:
     ("arguments", "message"),
     [
         (("--steps", 3, "--epochs", 1), "budget: expected exactly one of epochs, steps, minutes, got"),
-        (("--steps", 0), "steps: expected a number above 0, got 0"),
+        (("--steps", 0), "steps: expected a whole number of at least 1, got 0"),
         (("--minutes", -1), "minutes: expected a number above 0, got -1.0"),
         (("--steps", "many"), "Invalid value for '--steps'"),
         (("--modle", 3), "No such option: --modle"),
@@ -160,13 +160,13 @@ def test_labels_that_a_model_does_not_know(here: Path) -> None:
         (("--device", "cuda:77"), "device: got 'cuda:77', but torch finds"),
         (("--precision", "fp16"), "precision: got 'fp16'; did you mean 'bf16'"),
         (("--backend", "tourch"), "backend: got 'tourch'; did you mean 'torch'"),
-        (("--threads", 0), "threads: expected a number above 0, got 0"),
-        (("--seed", -1), "seed: expected a number of at least 0, got -1"),
+        (("--threads", 0), "threads: expected a whole number of at least 1, got 0"),
+        (("--seed", -1), "seed: expected a whole number of at least 0, got -1"),
         (("--tokenizer", "spacey"), "tokenizer: got 'spacey'; did you mean 'spacy'"),
         (("--schedule", "onecycle"), "schedule: got 'onecycle'; did you mean 'one_cycle'"),
         (("--split-by", "auther"), "split_by: got 'auther'"),
         (("--valid-fraction", 1), "valid_fraction: expected 0 < fraction < 1, got 1.0"),
-        (("--workers", 0), "workers: expected a number above 0, got 0"),
+        (("--workers", 0), "workers: expected a whole number of at least 1, got 0"),
         (("--batch-size", 100_000), "take a smaller batch_size or more text"),
         (("--hidden-size", 0), "hidden_size: expected a number above 0, got 0"),
         (("--cell", "gru"), "cell: got 'gru'; there are: lstm, qrnn, mogrifier"),
@@ -176,7 +176,7 @@ def test_labels_that_a_model_does_not_know(here: Path) -> None:
         (("--last-hidden-size", 48), "last_hidden_size: expected embedding_size, 32, to which the softmax is tied"),
         (("--latent-dropout", 0.2), "latent_dropout: expected 0 with one softmax, got 0.2; set softmax_experts above"),
         (("--dropout", -1), "dropout_multiplier: expected a number of at least 0, got -1.0"),
-        (("--accumulation", 0), "accumulation: expected a number above 0, got 0"),
+        (("--accumulation", 0), "accumulation: expected a whole number of at least 1, got 0"),
         (("--optimizer", "adam"), "optimizer: got 'adam'; did you mean 'adamw'"),
         (("--decay", "l1"), "decay: got 'l1'; there are: decoupled, l2"),
         (("--clip", 0), "clip: expected a number above 0, got 0.0"),
@@ -216,7 +216,7 @@ def test_options(arguments: tuple, message: str, here: Path) -> None:
         (("score", "lm", "reviews.csv", "-o", "p.txt"), "out: got '.txt'; there are: .jsonl, .csv"),
         (("score", "lm", "--text", "unheardof"), "got 'unheardof', and the vocabulary has no 'xxunk'"),
         (("generate", "lm", "--tokens", 0), "steps: expected a number above 0, got 0"),
-        (("lr-find", "lm", "reviews.csv", "--batch-size", 4, "--steps", 3), "steps: expected at least 6, got 3"),
+        (("lr-find", "lm", "reviews.csv", "--batch-size", 4, "--steps", 3), "steps: expected a whole number of at least 6, got 3"),
         (("evaluate", "lm", "reviews.csv", "--split", "test"), "split: got 'test', but no split is said by reviews"),
         (("evaluate", "lm", "reviews.csv", "--split", "test", "--split-by", "random"),
          "split: got 'test'; there are: train, valid"),
@@ -248,16 +248,23 @@ def test_a_picture_of_an_unknown_kind_is_refused_before_any_work(here: Path, mon
     assert "plot: got '.gif'; there are: .png, .svg, .pdf" in line
 
 
-@pytest.mark.parametrize("option", ["--held-out", "--labels", "--minutes"])
+@pytest.mark.parametrize(
+    ("option", "rule"),
+    [
+        ("--held-out", "whole number of at least 1"),
+        ("--labels", "whole number of at least 1"),
+        ("--minutes", "number above 0"),
+    ],
+)
 def test_a_quickstart_of_nothing_is_refused_before_any_work(
-    option: str, here: Path, monkeypatch: pytest.MonkeyPatch
+    option: str, rule: str, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def work(*_: object, **__: object) -> None:
         raise AssertionError("work was done")
 
     monkeypatch.setattr(ulmkit_quickstart, "harvest_docstrings", work)
     name = option.strip("-").replace("-", "_")
-    assert f"{name}: expected a number above 0, got 0" in refused(here, "quickstart", option, 0)
+    assert f"{name}: expected a {rule}, got 0" in refused(here, "quickstart", option, 0)
 
 
 def _truncate(path: Path) -> None:

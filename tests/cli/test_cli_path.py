@@ -225,7 +225,10 @@ def test_evaluate_refuses_ways_that_do_not_go_together(path: Path) -> None:
         (("--cache", "--checkpoint", "here"), "--checkpoint: expected it with --dynamic, --dynamic-search or"),
         (("--dynamic-search", "--dynamic-values", 1, 0, 1), "looks for what --dynamic-values gives"),
         (("--dynamic-values", 1, 0, 1, "--dynamic-rule", "smg"), "rule: got 'smg'; did you mean 'sgd'"),
-        (("--dynamic-values", 1, 0, 1, "--segment-steps", 0), "segment_steps: expected a number above 0, got 0"),
+        (
+            ("--dynamic-values", 1, 0, 1, "--segment-steps", 0),
+            "segment_steps: expected a whole number",
+        ),
     ):
         assert expected in ulmkit("evaluate", path / "tuned", path / "reviews", *options, status=2).error
 

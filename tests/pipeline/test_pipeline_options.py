@@ -36,8 +36,8 @@ def test_devices_that_are_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ({"precision": "fp16"}, "precision: got 'fp16'; did you mean 'bf16'"),
         ({"backend": "cudnn"}, "backend: got 'cudnn'; there are: auto, fused, torch"),
-        ({"seed": -1}, "seed: expected a number of at least 0, got -1"),
-        ({"validations": 0}, "validations: expected a number above 0, got 0"),
+        ({"seed": -1}, "seed: expected a whole number of at least 0, got -1"),
+        ({"validations": 0}, "validations: expected a whole number of at least 1, got 0"),
     ],
 )
 def test_run_options_outside_their_range(options: dict, message: str) -> None:
@@ -85,13 +85,13 @@ def test_phases_of_a_classifier(unfreezing: str, phases: int) -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: LanguageModelRecipe(batch_size=0), "batch_size: expected a number above 0, got 0"),
+        (lambda: LanguageModelRecipe(batch_size=0), "batch_size: expected a whole number of at least 1, got 0"),
         (lambda: LanguageModelRecipe(peak_rate=float("nan")), "peak_rate: expected a number above 0, got nan"),
         (lambda: LanguageModelRecipe(ar=-1.0), r"ar: expected a number of at least 0, got -1\.0"),
         (lambda: LanguageModelRecipe(frozen_share=1.0), r"frozen_share: expected 0 <= share < 1, got 1\.0"),
         (lambda: ClassifierRecipe(unfreezing="gradul"), "unfreezing: got 'gradul'; did you mean 'gradual'"),
         (lambda: ClassifierRecipe(class_weights="even"), "class_weights: got 'even'; there are: none, balanced"),
-        (lambda: ClassifierRecipe(chunk_steps=0), "chunk_steps: expected a number above 0, got 0"),
+        (lambda: ClassifierRecipe(chunk_steps=0), "chunk_steps: expected a whole number of at least 1, got 0"),
         (
             lambda: ClassifierRecipe(unfreezing="full", peak_rate=(0.1, 0.2)).phases(4, Budget(steps=9)),
             "peak_rate: expected one number for unfreezing 'full', got several",

@@ -180,9 +180,9 @@ def test_harvest_is_the_same_whatever_the_number_of_workers(environment):
 
 
 def test_harvest_refuses_and_reports(environment, monkeypatch, tmp_path):
-    with pytest.raises(ConfigError, match="minimum_words: expected a number above 0, got 0"):
+    with pytest.raises(ConfigError, match="minimum_words: expected a whole number of at least 1, got 0"):
         harvest_docstrings(minimum_words=0)
-    with pytest.raises(ConfigError, match="workers: expected a number above 0, got 0"):
+    with pytest.raises(ConfigError, match="workers: expected a whole number of at least 1, got 0"):
         harvest_docstrings(workers=0)
     dying = write(tmp_path / "dying.py", "import sys; sys.stdin.read(); sys.exit(7)")
     monkeypatch.setattr(docstring_scanner, "__file__", dying)
@@ -263,5 +263,5 @@ def test_long_docstrings_are_cut_after_so_many_words():
         )
     ]
     assert max(words) == 3
-    with pytest.raises(ConfigError, match="maximum_words: expected a number above 0, got 0"):
+    with pytest.raises(ConfigError, match="maximum_words: expected a whole number of at least 1, got 0"):
         quickstart_task(docstrings, classes=2, maximum_words=0)

@@ -152,5 +152,5 @@ def test_what_is_refused(run: list[str]):
         main([*run[:-3], "weight-drop"])
     with pytest.raises(ConfigError, match="scale: got 'small'; there are: reduced, full, tiny"):
         main([*run, "--scale", "small"])
-    with pytest.raises(ConfigError, match="jobs: expected a number above 0, got 0"):
+    with pytest.raises(ConfigError, match="jobs: expected a whole number of at least 1, got 0"):
         main([*run, "--jobs", "0"])

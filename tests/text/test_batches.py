@@ -157,8 +157,8 @@ def test_stream_too_short(counting):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"batch_size": 0}, r"batch_size: expected a number above 0, got 0"),
-        ({"bptt": 0}, r"bptt: expected a number above 0, got 0"),
+        ({"batch_size": 0}, r"batch_size: expected a whole number of at least 1, got 0"),
+        ({"bptt": 0}, r"bptt: expected a whole number of at least 1, got 0"),
         ({"bptt_std": -1.0}, r"bptt_std: expected a number of at least 0, got -1.0"),
         ({"short_probability": 1.5}, r"short_probability: expected 0 <= p <= 1, got 1.5"),
     ],
@@ -312,7 +312,7 @@ def test_classifier_options(reviews):
         ClassifierBatches(reviews, reviews.rows())
     with pytest.raises(ConfigError, match=r"expected one of them, got 4 and 100"):
         ClassifierBatches(reviews, reviews.rows(), 4, 100)
-    with pytest.raises(ConfigError, match=r"batch_tokens: expected a number above 0, got 0"):
+    with pytest.raises(ConfigError, match=r"batch_tokens: expected a whole number of at least 1, got 0"):
         ClassifierBatches(reviews, reviews.rows(), batch_tokens=0)
     with pytest.raises(DataError, match=r"documents: expected at least one for a batch, got none"):
         ClassifierBatches(reviews, [], 4)

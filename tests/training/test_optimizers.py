@@ -141,5 +141,5 @@ def test_refused():
         discriminative_rates(0.1, 3, factor=0)
     with pytest.raises(ConfigError, match="peak: expected a number above 0, got -0.1"):
         discriminative_rates(-0.1, 3)
-    with pytest.raises(ConfigError, match="groups: expected a number above 0, got 0"):
+    with pytest.raises(ConfigError, match="groups: expected a whole number of at least 1, got 0"):
         discriminative_rates(0.1, 0)

@@ -323,7 +323,7 @@ def test_bad_phases():
         ({"log_every_steps": -1}, "log_every_steps: expected a whole number of at least 1, got -1"),
         ({"validate_every": 0}, "validate_every: expected a whole number of at least 1, got 0"),
         ({"validate_every": None, "patience": 2}, "validate_every: expected an interval with patience"),
-        ({"seed": -1}, "seed: expected a number of at least 0, got -1"),
+        ({"seed": -1}, "seed: expected a whole number of at least 0, got -1"),
     ],
 )
 def test_config_refused(options, message):

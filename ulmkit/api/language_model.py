@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from ulmkit.api.common import as_texts, one_budget, placed, text_ids
-from ulmkit.config import check_positive
+from ulmkit.config import check_whole
 from ulmkit.evaluation import DocumentScore, Perplexity, first_context, perplexity, score_documents
 from ulmkit.hub import LanguageModelParts, load_language_model, resolve_model, save_language_model
 from ulmkit.model.aligned import count_parameters
@@ -155,7 +155,7 @@ class LanguageModel:
             no_unk: never the unknown token. seed: for the same texts again.
         """
         parts, vocabulary = self.parts, self.parts.vocabulary
-        check_positive("samples", samples)
+        check_whole("samples", samples)
         ids = self._prompt_ids(prompt)
         stop = [] if vocabulary.bos_id is None else [vocabulary.bos_id]
         unwanted = [vocabulary.pad_id, vocabulary.unk_id if no_unk else None]

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import torch
 import typer
 
-from ulmkit.config import check_positive
+from ulmkit.config import check_whole
 from ulmkit.model.awd_lstm import AWDLSTMConfig
 from ulmkit.pipeline import CLASSIFY, FINETUNE, PRETRAIN, DataOptions, RunOptions
 from ulmkit.training import Budget, Schedule
@@ -190,7 +190,7 @@ class Machine:
 
 def _machine(threads: int | None, **values: Any) -> Machine:
     if threads is not None:
-        check_positive("threads", threads)
+        check_whole("threads", threads)
         torch.set_num_threads(threads)
     return Machine(**values)
 
@@ -229,8 +229,8 @@ def budget_group(default_epochs: float) -> OptionGroup:
 
 
 def _stage(accumulation: int, validations: int, restore_best: bool) -> dict[str, Any]:
-    check_positive("accumulation", accumulation)
-    check_positive("validations", validations)
+    check_whole("accumulation", accumulation)
+    check_whole("validations", validations)
     return {"accumulation": accumulation, "validations": validations, "restore_best": restore_best}
 
 

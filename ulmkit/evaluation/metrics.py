@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ulmkit.config import check_positive
+from ulmkit.config import check_whole
 from ulmkit.errors import DataError
 
 NORMAL_975 = 1.959963984540054  # 97.5% point of the standard normal: a 95% interval has 2.5% on either side
@@ -88,7 +88,7 @@ def expected_calibration_error(confidence: np.ndarray, correct: np.ndarray, bins
     Raises: ConfigError unless bins > 0.
     Source: Guo et al. 2017, "On calibration of modern neural networks", arXiv:1706.04599, section 2, equation 3.
     """
-    check_positive("bins", bins)
+    check_whole("bins", bins)
     number = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
     gap = np.bincount(number, weights=correct.astype(np.float64) - confidence, minlength=bins)
     return float(np.abs(gap).sum() / len(confidence))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ulmkit.config import check_choice, check_positive
+from ulmkit.config import check_choice, check_whole
 from ulmkit.errors import ConfigError, DataError
 from ulmkit.evaluation import (
     MultiLabelReport,
@@ -176,7 +176,7 @@ def validation_rows(corpus: EncodedCorpus, documents: int | None = None, seed: i
     Raises: DataError if there are none; ConfigError for `documents` below 1.
     """
     if documents is not None:
-        check_positive("valid_documents", documents)
+        check_whole("valid_documents", documents)
     rows = corpus.rows("valid", labelled=True) if "valid" in corpus.split_names else np.array([], dtype=np.int64)
     if not len(rows):
         raise DataError("validation: expected labelled documents in a split 'valid', got none; let split_by draw one")

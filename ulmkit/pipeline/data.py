@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ulmkit.config import check_choice, check_positive
+from ulmkit.config import check_choice, check_whole
 from ulmkit.errors import ConfigError, DataError
 from ulmkit.files import check_writable
 from ulmkit.text import (
@@ -89,7 +89,7 @@ class DataOptions:
         check_choice("label_task", self.label_task, TASKS)
         for name, limit in (("max_vocab", self.max_vocab), ("min_freq", self.min_freq)):
             if limit is not None:
-                check_positive(name, limit)
+                check_whole(name, limit)
 
     def keeping(self, columns: Sequence[str]) -> "DataOptions":
         """The same, with further columns to keep."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ulmkit.config import check_choice, check_positive, to_dict
+from ulmkit.config import check_choice, check_whole, to_dict
 from ulmkit.errors import ConfigError, DataError
 from ulmkit.evaluation import (
     DYNAMIC_PTB,
@@ -101,8 +101,8 @@ def evaluate_language_model(
         where a file holds the statistics of something else, and where `only` names a result that there are no
         hyperparameters for; as `perplexity`.
     """
-    check_positive("search_tokens", search_tokens)
-    check_positive("statistics_batches", statistics_batches)
+    check_whole("search_tokens", search_tokens)
+    check_whole("statistics_batches", statistics_batches)
     wanted = _wanted(only, cache is not False, dynamic is not False)
     rows = corpus.rows(split)
     stream = _stream(parts, corpus, None if split is None else (split,))

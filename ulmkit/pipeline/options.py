@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from ulmkit.config import check_choice, check_not_negative, check_positive
+from ulmkit.config import check_choice, check_whole
 from ulmkit.errors import ConfigError
 from ulmkit.kernels import BACKENDS, PRECISIONS
 from ulmkit.model.awd_lstm import AWDLSTM
@@ -61,11 +61,11 @@ class RunOptions:
         choose_device(self.device)
         check_choice("precision", self.precision, PRECISIONS)
         check_choice("backend", self.backend, ("auto", *BACKENDS))
-        check_not_negative("seed", self.seed)
+        check_whole("seed", self.seed, at_least=0)
         if not isinstance(self.validations, Budget):
-            check_positive("validations", self.validations)
+            check_whole("validations", self.validations)
         if self.valid_tokens is not None:
-            check_positive("valid_tokens", self.valid_tokens)
+            check_whole("valid_tokens", self.valid_tokens)
 
     def validation_tokens(self, budget: Budget) -> int:
         """How much validation text a language model reads while it trains for `budget`."""

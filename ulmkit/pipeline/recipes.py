@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ulmkit.config import ADDED_LATER, check_choice, check_not_negative, check_positive
+from ulmkit.config import ADDED_LATER, check_choice, check_not_negative, check_positive, check_whole
 from ulmkit.errors import ConfigError
 from ulmkit.training import (
     Budget,
@@ -57,7 +57,9 @@ class LanguageModelRecipe:
     def __post_init__(self) -> None:
         if self.input_gain is not None:
             check_positive("input_gain", self.input_gain)
-        for name in ("batch_size", "bptt", "peak_rate", "factor"):
+        for name in ("batch_size", "bptt"):
+            check_whole(name, getattr(self, name))
+        for name in ("peak_rate", "factor"):
             check_positive(name, getattr(self, name))
         for name in ("bptt_std", "ar", "tar", "dropout_multiplier"):
             check_not_negative(name, getattr(self, name))
@@ -120,7 +122,7 @@ class ClassifierRecipe:
         check_choice("unfreezing", self.unfreezing, UNFREEZING)
         check_choice("class_weights", self.class_weights, ("none", "balanced"))
         for name in ("batch_size", "chunk_steps", "gradient_steps"):
-            check_positive(name, getattr(self, name))
+            check_whole(name, getattr(self, name))
         check_not_negative("dropout_multiplier", self.dropout_multiplier)
 
     def phases(self, groups: int, budget: Budget) -> list[Phase]:

@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from ulmkit.config import check_positive
+from ulmkit.config import check_whole
 from ulmkit.errors import ConfigError, DataError
 from ulmkit.quickstart import docstring_scanner
 from ulmkit.text.read.document import Document
@@ -91,8 +91,8 @@ def harvest_docstrings(
     Returns: docstrings sorted by package, source file and place in it, whatever the number of workers.
     Raises: ConfigError for minimum_words or workers below 1; DataError if a worker dies.
     """
-    check_positive("minimum_words", minimum_words)
-    check_positive("workers", workers)
+    check_whole("minimum_words", minimum_words)
+    check_whole("workers", workers)
     files = _source_files()
     scanned = _scan([path for _, _, path in files], minimum_words, workers, progress)
     distinct: dict[str, Docstring] = {}
@@ -114,7 +114,7 @@ def quickstart_task(docstrings: Sequence[Docstring], *, classes: int = 10, maxim
         maximum_words: what a docstring is cut to, the general ones too.
     Raises: ConfigError for fewer than two classes, or more than there are packages, or maximum_words below 1.
     """
-    check_positive("maximum_words", maximum_words)
+    check_whole("maximum_words", maximum_words)
     counts = Counter(docstring.package for docstring in docstrings if docstring.package != STANDARD_LIBRARY)
     if not 2 <= classes <= len(counts):
         raise ConfigError(f"classes: expected 2 to {len(counts)} (the packages with docstrings), got {classes}")

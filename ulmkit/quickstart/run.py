@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ulmkit.api import LanguageModel, TextClassifier
-from ulmkit.config import check_positive
+from ulmkit.config import check_positive, check_whole
 from ulmkit.evaluation import SingleLabelReport, json_safe
 from ulmkit.files import atomic_folder, atomic_write, check_writable, write_json
 from ulmkit.model.aligned import count_parameters
@@ -117,8 +117,9 @@ def quickstart(
     Raises: FolderError if the folder is there and not to be overwritten, or cannot be written; ConfigError unless
         minutes, labels and held_out are above 0; DataError if `data` cannot be read or has no labels.
     """
-    for name, value in (("minutes", minutes), ("labels", labels), ("held_out", held_out)):
-        check_positive(name, value)
+    check_positive("minutes", minutes)
+    check_whole("labels", labels)
+    check_whole("held_out", held_out)
     check_writable(folder, overwrite)
     started = time.monotonic()
     say("Reading text")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ulmkit.config import check_not_negative, check_positive
+from ulmkit.config import check_not_negative, check_whole
 from ulmkit.errors import ConfigError, DataError
 from ulmkit.text.corpus.encoded_corpus import EncodedCorpus
 from ulmkit.text.corpus.token_stream import TokenStream, reverse_document
@@ -73,8 +73,8 @@ class LanguageModelBatches:
         rank: int = 0,
         ranks: int = 1,
     ) -> None:
-        check_positive("batch_size", batch_size)
-        check_positive("bptt", bptt)
+        check_whole("batch_size", batch_size)
+        check_whole("bptt", bptt)
         check_not_negative("bptt_std", bptt_std)
         if not 0.0 <= short_probability <= 1.0:
             raise ConfigError(f"short_probability: expected 0 <= p <= 1, got {short_probability!r}")
@@ -177,7 +177,7 @@ class ClassifierBatches:
             raise ConfigError(
                 f"batch_size, batch_tokens: expected one of them, got {batch_size!r} and {batch_tokens!r}"
             )
-        check_positive("batch_size" if batch_tokens is None else "batch_tokens", batch_size or batch_tokens or 0)
+        check_whole("batch_size" if batch_tokens is None else "batch_tokens", batch_size or batch_tokens or 0)
         self.corpus, self.rows = corpus, np.asarray(rows, dtype=np.int64)
         if not len(self.rows):
             raise DataError("documents: expected at least one for a batch, got none; is the split empty?")

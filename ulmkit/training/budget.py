@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from ulmkit.config import check_positive
+from ulmkit.config import check_positive, check_whole
 from ulmkit.errors import ConfigError
 
 TICKS = 10_000
@@ -34,16 +34,17 @@ class Budget:
         if len(given) != 1:
             raise ConfigError(f"budget: expected exactly one of epochs, steps, minutes, got {given or 'none'}")
         for name, value in given.items():
-            check_positive(name, value)
-        if self.steps is not None and self.steps != int(self.steps):
-            raise ConfigError(f"steps: expected a whole number, got {self.steps!r}")
+            if name == "steps":
+                check_whole(name, value)
+            else:
+                check_positive(name, value)
 
     def in_steps(self, steps_per_epoch: int) -> int:
         """Optimizer steps of a budget in epochs or steps: epochs are rounded to whole steps, at least one."""
         if self.minutes is not None:
             raise ConfigError(f"budget: expected epochs or steps, got minutes={self.minutes!r}")
         if self.steps is not None:
-            return int(self.steps)
+            return self.steps
         return max(1, round((self.epochs or 0.0) * steps_per_epoch))
 
     def split(self, shares: Sequence[float]) -> list["Budget"]:
@@ -60,7 +61,7 @@ class Budget:
             return [Budget(epochs=self.epochs * share / whole) for share in shares]
         if self.minutes is not None:
             return [Budget(minutes=self.minutes * share / whole) for share in shares]
-        steps = int(self.steps or 0)
+        steps = self.steps or 0
         if steps < len(shares):
             raise ConfigError(f"steps: expected at least {len(shares)}, one for each part, got {steps}")
         spare = steps - len(shares)
@@ -134,7 +135,7 @@ class Cadence:
 
     def __post_init__(self) -> None:
         if isinstance(self.every, int):
-            check_positive("times a run", self.every)
+            check_whole("times a run", self.every)
 
     def count(self, run: float, step: int, seconds: float) -> int:
         """How many times it should have happened by now; it is due when this rises."""

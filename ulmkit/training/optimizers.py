@@ -7,7 +7,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from ulmkit.config import check_choice, check_not_negative, check_positive, check_probability
+from ulmkit.config import check_choice, check_not_negative, check_positive, check_probability, check_whole
 from ulmkit.errors import ConfigError
 
 
@@ -34,8 +34,7 @@ class OptimizerConfig:
 
     def __post_init__(self) -> None:
         check_choice("optimizer", self.name, ("adamw", "sgd", "nt_asgd", "asgd"))
-        if self.window != int(self.window) or self.window < 0:
-            raise ConfigError(f"window: expected a whole number of at least 0, got {self.window!r}")
+        check_whole("window", self.window, at_least=0)
         check_choice("decay", self.decay, ("decoupled", "l2"))
         if len(self.betas) != 2:
             raise ConfigError(f"betas: expected two numbers, got {self.betas!r}")
@@ -84,7 +83,7 @@ def discriminative_rates(peak: float, groups: int, factor: float = 2.6) -> list[
     """
     check_positive("peak", peak)
     check_positive("factor", factor)
-    check_positive("groups", groups)
+    check_whole("groups", groups)
     return [peak / factor ** (groups - 1 - level) for level in range(groups)]
 
 

@@ -5,7 +5,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ulmkit.config import check_positive, check_probability
+from ulmkit.config import check_positive, check_probability, check_whole
 from ulmkit.errors import ConfigError, TrainingError
 from ulmkit.training.batch_cursor import BatchCursor
 from ulmkit.training.distributed import World
@@ -66,8 +66,7 @@ def lr_find(
     check_probability("smoothing", smoothing)
     if not stop_ratio > 1:
         raise ConfigError(f"stop_ratio: expected a number above 1, got {stop_ratio!r}")
-    if steps < _FEWEST:
-        raise ConfigError(f"steps: expected at least {_FEWEST}, got {steps!r}")
+    check_whole("steps", steps, at_least=_FEWEST)
     ramp = [lowest * (highest / lowest) ** (i / (steps - 1)) for i in range(steps)]
     flags = [parameter.requires_grad for parameter in task.model.parameters()]
     was_training, rng = task.model.training, capture_rng()

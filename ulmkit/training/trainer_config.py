@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from ulmkit.config import check_choice, check_positive
+from ulmkit.config import check_choice, check_positive, check_whole
 from ulmkit.errors import ConfigError
 from ulmkit.training.budget import Budget
 from ulmkit.training.optimizers import OptimizerConfig
@@ -51,10 +51,8 @@ class TrainerConfig:
             check_positive("clip", self.clip)
         for name in ("accumulation", "patience", "log_every_steps", "validate_every"):
             value = getattr(self, name)
-            if isinstance(value, Budget) or value is None:
-                continue
-            if value != int(value) or value < 1:
-                raise ConfigError(f"{name}: expected a whole number of at least 1, got {value!r}")
+            if value is not None and not isinstance(value, Budget):
+                check_whole(name, value)
         if self.validate_every is None and (self.patience is not None or self.restore_best):
             raise ConfigError("validate_every: expected an interval with patience or restore_best, got None")
         if self.patience_rule != "best" and self.patience is None:
@@ -65,8 +63,8 @@ class TrainerConfig:
                 f"validate_every: expected at least {enough} validations for nt_asgd with window "
                 f"{self.optimizer.window} to be triggered, got {found}; validate more often, or take asgd"
             )
-        if self.seed is not None and self.seed < 0:
-            raise ConfigError(f"seed: expected a number of at least 0, got {self.seed!r}")
+        if self.seed is not None:
+            check_whole("seed", self.seed, at_least=0)
 
 
 MAY_CHANGE = ("checkpoint_every", "log_every_steps", "tensorboard", "restore_best")

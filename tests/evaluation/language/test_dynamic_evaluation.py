@@ -287,7 +287,7 @@ def test_longer_segments_take_larger_steps():
 def test_refusals_of_configs(values, message):
     with pytest.raises(ConfigError, match=message):
         DynamicConfig(**{"learning_rate": 1e-3, "decay": 0.1, **values})
-    with pytest.raises(ConfigError, match="segment_steps: expected a number above 0, got 0"):
+    with pytest.raises(ConfigError, match="segment_steps: expected a whole number of at least 1, got 0"):
         DYNAMIC_PTB.for_segments(0)
 
 

@@ -92,7 +92,7 @@ def test_ruled_vocabulary_has_the_special_tokens_and_min_freq():
 @pytest.mark.parametrize(
     ("limit", "message"),
     [({"max_vocab": 0}, r"max_vocab: expected more than the \d special tokens, got 0"),
-     ({"min_freq": 0}, "min_freq: expected a number above 0, got 0")],
+     ({"min_freq": 0}, "min_freq: expected a whole number of at least 1, got 0")],
 )  # fmt: skip
 def test_limits_of_zero_are_refused(tokenizer, limit, message):
     with pytest.raises(ConfigError, match=message):
@@ -338,7 +338,7 @@ def test_vocabulary_given(tmp_path):
 
 
 def test_options(tmp_path):
-    with pytest.raises(ConfigError, match=r"workers: expected a number above 0, got 0"):
+    with pytest.raises(ConfigError, match=r"workers: expected a whole number of at least 1, got 0"):
         build(labelled(2), tmp_path / "c", workers=0)
     with pytest.raises(ConfigError, match=r"task: got 'sngle'; did you mean 'single'"):
         build(labelled(2), tmp_path / "c", task="sngle")

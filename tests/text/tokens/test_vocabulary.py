@@ -39,7 +39,7 @@ def test_build_against_counting_by_hand(counts: dict[str, int], min_freq: int, m
 def test_build_refuses_no_room_and_bad_frequency() -> None:
     with pytest.raises(ConfigError, match="max_vocab: expected more than the 9 special tokens, got 9"):
         Vocabulary.build({"a": 5}, max_vocab=9)
-    with pytest.raises(ConfigError, match="min_freq: expected a number above 0, got 0"):
+    with pytest.raises(ConfigError, match="min_freq: expected a whole number of at least 1, got 0"):
         Vocabulary.build({"a": 5}, min_freq=0)
     with pytest.raises(DataError, match="at least 3 times .min_freq., got none among 1 distinct ones"):
         Vocabulary.build({"a": 2})

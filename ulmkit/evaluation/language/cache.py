@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ulmkit.config import check_not_negative, check_positive, check_probability
+from ulmkit.config import check_not_negative, check_probability, check_whole
 from ulmkit.errors import ConfigError
 from ulmkit.evaluation.language.blocks import StreamBlock, score_block
 from ulmkit.evaluation.language.modes import evaluation_mode
@@ -38,7 +38,7 @@ class CacheConfig:
     weight: float
 
     def __post_init__(self) -> None:
-        check_positive("window", self.window)
+        check_whole("window", self.window)
         check_not_negative("theta", self.theta)
         check_probability("weight", self.weight)
 
@@ -163,7 +163,7 @@ def cache_perplexity(
     """
     source = token_source(stream, 1)
     context = check_context(first_context, model.config.vocab_size)
-    check_positive("block_steps", block_steps)
+    check_whole("block_steps", block_steps)
     total, history = torch.zeros((), dtype=torch.float64), CacheHistory(config)
     with evaluation_mode(model, exact=True):
         for block in read_blocks(model, source, context, block_steps, progress):
@@ -189,7 +189,7 @@ def search_cache(
     """
     source = token_source(stream, 1)
     context = check_context(first_context, model.config.vocab_size)
-    check_positive("block_steps", block_steps)
+    check_whole("block_steps", block_steps)
     grid = list(itertools.product(thetas, windows))
     configs = [CacheConfig(window=window, theta=theta, weight=weight) for theta, window in grid for weight in weights]
     if not configs:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ulmkit.config import check_choice, check_not_negative, check_positive
+from ulmkit.config import check_choice, check_not_negative, check_positive, check_whole
 from ulmkit.errors import ConfigError
 from ulmkit.evaluation.language.blocks import score_block
 from ulmkit.evaluation.language.cache import CacheConfig, CacheHistory
@@ -56,7 +56,7 @@ class DynamicConfig:
         check_choice("rule", self.rule, ("rms", "sgd"))
         check_not_negative("learning_rate", self.learning_rate)
         check_positive("epsilon", self.epsilon)
-        check_positive("segment_steps", self.segment_steps)
+        check_whole("segment_steps", self.segment_steps)
         if not 0.0 <= self.decay <= 1.0:
             raise ConfigError(f"decay: expected 0 <= decay <= 1, got {self.decay!r}")
 
@@ -65,7 +65,7 @@ class DynamicConfig:
 
         Raises: ConfigError if `steps` is below 1.
         """
-        check_positive("segment_steps", steps)
+        check_whole("segment_steps", steps)
         ratio = steps / self.segment_steps
         rate, decay = self.learning_rate * ratio, min(self.decay * ratio, 1.0)
         return dataclasses.replace(self, learning_rate=rate, decay=decay, segment_steps=steps)
@@ -85,8 +85,8 @@ def convert_printed(
     Raises: ConfigError for counts below 1.
     Source: Krause et al. 2018, arXiv:1709.07432: the authors' code.
     """
-    check_positive("statistics_batches", statistics_batches)
-    check_positive("parameter_tensors", parameter_tensors)
+    check_whole("statistics_batches", statistics_batches)
+    check_whole("parameter_tensors", parameter_tensors)
     root = math.sqrt(statistics_batches)
     return DynamicConfig(learning_rate=learning_rate / root, decay=decay / parameter_tensors, epsilon=epsilon / root)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
-from ulmkit.config import check_positive
+from ulmkit.config import check_whole
 from ulmkit.evaluation.language.cache import CacheConfig
 from ulmkit.evaluation.language.dynamic_evaluation import DYNAMIC_PTB, DynamicConfig, dynamic_perplexity
 from ulmkit.evaluation.language.gradient_statistics import GradientStatistics
@@ -60,7 +60,7 @@ def search_dynamic(
     Raises: as `dynamic_perplexity`; ConfigError for no tokens.
     Deviation: the authors try all combinations, three times as many.
     """
-    check_positive("tokens", tokens)
+    check_whole("tokens", tokens)
     usual_rates, usual_decays = search_values(base)
     learning_rates = usual_rates if learning_rates is None else learning_rates
     decays = usual_decays if decays is None else decays

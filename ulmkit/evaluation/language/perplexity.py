@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from ulmkit.config import check_not_negative, check_positive
+from ulmkit.config import check_whole
 from ulmkit.errors import ConfigError, DataError
 from ulmkit.evaluation.language.modes import evaluation_mode
 from ulmkit.evaluation.language.streams import Progress, TokenSource, check_context, read_rows, token_source
@@ -108,7 +108,7 @@ def perplexity(
     """
     if published:
         rows = 10 if batch_size is None else batch_size
-        check_positive("batch_size", rows)
+        check_whole("batch_size", rows)
         source = token_source(stream, 2 * rows)
         length = len(source) // rows
         starts = np.arange(rows, dtype=np.int64) * length + 1
@@ -160,8 +160,8 @@ def approximate_perplexity(
     Raises: as `perplexity`.
     """
     source = token_source(stream, 1)
-    check_positive("batch_size", batch_size)
-    check_not_negative("warm_up_tokens", warm_up_tokens)
+    check_whole("batch_size", batch_size)
+    check_whole("warm_up_tokens", warm_up_tokens, at_least=0)
     context = check_context(first_context, model.config.vocab_size)
     length = -(-len(source) // batch_size)
     starts = np.arange(0, len(source), length, dtype=np.int64)
@@ -183,7 +183,7 @@ def _rows_nll(
     exact: bool = True,
 ) -> float:
     """NLL in nats of tokens starts[b] to stops[b] of each row b, state zero at its start (before its warm-up)."""
-    check_positive("window", window)
+    check_whole("window", window)
     begins = np.maximum(starts - warm_up, 0)
     steps = int((stops - begins).max())
     total, state = torch.zeros((), dtype=torch.float64), None

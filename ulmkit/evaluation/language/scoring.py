@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ulmkit.config import check_positive
+from ulmkit.config import check_whole
 from ulmkit.errors import ConfigError, DataError
 from ulmkit.evaluation.language.modes import evaluation_mode
 from ulmkit.evaluation.metrics import exp_or_inf, json_safe
@@ -68,8 +68,8 @@ def score_documents(
     Raises: DataError naming the document with an id outside the vocabulary; ConfigError for a batch size or window
         below 1 or a first context outside the vocabulary.
     """
-    check_positive("batch_size", batch_size)
-    check_positive("window", window)
+    check_whole("batch_size", batch_size)
+    check_whole("window", window)
     vocab_size = model.config.vocab_size
     if first_context is not None and not 0 <= first_context < vocab_size:
         raise ConfigError(f"first_context: expected a token id from 0 to {vocab_size - 1}, got {first_context}")

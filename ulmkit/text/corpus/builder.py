@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from ulmkit.config import check_choice, check_positive
+from ulmkit.config import check_choice, check_whole
 from ulmkit.errors import ConfigError, DataError, FolderError
 from ulmkit.files import atomic_folder, fingerprint, sha256_file, write_json
 from ulmkit.text.corpus.encoded_corpus import (
@@ -86,7 +86,7 @@ def build_corpus(
     """
     check_choice("task", task, TASKS)
     workers = available_processors() if workers is None else workers
-    check_positive("workers", workers)
+    check_whole("workers", workers)
     policy = split_policy or SplitPolicy()
     with atomic_folder(folder, overwrite) as temporary:
         build = _Build(temporary, tokenizer, task, label_names)

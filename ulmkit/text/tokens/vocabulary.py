@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ulmkit.config import check_positive
+from ulmkit.config import check_whole
 from ulmkit.errors import ConfigError, DataError, FolderError
 from ulmkit.files import fingerprint, read_json, write_json
 from ulmkit.text.tokens.rules import BOS, EOS, PAD, SPECIALS, UNK
@@ -52,7 +52,7 @@ class Vocabulary:
         Raises: ConfigError if max_vocab has no room beside the specials or min_freq is not positive;
             DataError if nothing is left.
         """
-        check_positive("min_freq", min_freq)
+        check_whole("min_freq", min_freq)
         if max_vocab <= len(specials):
             raise ConfigError(f"max_vocab: expected more than the {len(specials)} special tokens, got {max_vocab!r}")
         special_set = frozenset(specials)
