@@ -1,4 +1,4 @@
-"""The rows of the ablation table, and the scales that it can be run at.
+"""The rows of the ablation table, and the scales at which it can be run.
 
 Source: Merity, Keskar & Socher 2017, arXiv:1708.02182, table 4.
 """
@@ -13,15 +13,18 @@ from ulmkit.pipeline import AWD_LSTM_PTB, AWD_LSTM_PTB_PAPER, LanguageModelRecip
 from ulmkit.training import Budget
 
 HALVINGS = 5
-"""Of the rate, where SGD trains without averaging: from 30 down to about 1, where the perplexity has ceased to fall."""
+"""Halvings of the rate where SGD trains without averaging: from 30 to about 1, where perplexity no longer falls."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scale:
-    """How large the models are, and how much text they read.
+    """Size of the models and of their training text.
 
-    recipe: of the full model. text_fraction: of the training text. epochs: of each stage at most.
-    patience: validations without a better value that end the first stage; None: all epochs are read.
+    Attributes:
+        recipe: Recipe of the full model.
+        text_fraction: Share of the training text that is read.
+        epochs: Epochs of each stage, at most.
+        patience: Validations without improvement that end the first stage; None reads all epochs.
     """
 
     recipe: PublishedRecipe
@@ -35,11 +38,17 @@ Plan = tuple[AWDLSTMConfig, list[Stage]]
 
 @dataclass(frozen=True, kw_only=True)
 class AblationRow:
-    """The full model less one part.
+    """The full model without one of its parts.
 
-    name: the part. valid, test: perplexity in the paper. sizes, settings: what the row changes in the model and in both
-    stages. is_averaged: whether NT-ASGD trains it. run: the row whose runs hold the figure (its own).
-    is_first_stage: the figure is that of the run's first stage.
+    Attributes:
+        name: The part.
+        valid: Validation perplexity in the paper.
+        test: Test perplexity in the paper.
+        sizes: Changes the model's sizes.
+        settings: Changes the training of both stages.
+        is_averaged: True if NT-ASGD trains the model.
+        run: Row whose runs hold the perplexity; by default the row itself.
+        is_first_stage: True if the perplexity is that of the run's first stage.
     """
 
     name: str
@@ -56,7 +65,8 @@ class AblationRow:
 
     def plan(self, scale: Scale) -> Plan:
         """Sizes of the model, and the stages of its training."""
-        recipe, budget = scale.recipe, Budget(epochs=scale.epochs)
+        recipe = scale.recipe
+        budget = Budget(epochs=scale.epochs)
         main = replace(self.settings(recipe.main), patience=scale.patience)
         if not self.is_averaged:
             return self.sizes(recipe.sizes), _halving_stages(main, budget)
@@ -66,9 +76,9 @@ class AblationRow:
 
 
 def _halving_stages(main: LanguageModelRecipe, budget: Budget) -> list[Stage]:
-    """SGD whose rate is halved where NT-ASGD's rule would begin to average, and no second stage, which averages too.
+    """Stages of SGD whose rate is halved where NT-ASGD would begin to average, without the second, averaging stage.
 
-    Deviation: each rate goes on from the best weights of the one before.
+    Deviation: each rate starts from the best weights of the rate before it.
     """
     optimizer = replace(main.optimizer, name="sgd")
     sgd = replace(main, optimizer=optimizer, patience=main.optimizer.window, patience_rule="non_monotone")
@@ -104,11 +114,11 @@ ROWS: dict[str, AblationRow] = {
         AblationRow(name="weight drop", valid=71.1, test=68.9, sizes=lambda s: replace(s, weight_dropout=0.0)),
     )
 }
-"""By the part that is left out. Full-size embedding: as large as the hidden state, not 400."""
+"""Rows by the part that they leave out. The row "full-size embedding" has embeddings as large as the hidden state."""
 
 
 def _scaled(embedding_size: int, hidden_size: int, layers: int = 3, **settings: int) -> PublishedRecipe:
-    """The README's recipe, whose batches are the smaller ones, with another model."""
+    """The README's recipe, whose batches are smaller than the paper's, for another model."""
     recipe = AWD_LSTM_PTB
     sizes = replace(recipe.sizes, embedding_size=embedding_size, hidden_size=hidden_size, layers=layers)
     return replace(
@@ -117,11 +127,12 @@ def _scaled(embedding_size: int, hidden_size: int, layers: int = 3, **settings: 
 
 
 REDUCED = Scale(recipe=_scaled(200, 400), text_fraction=0.1, epochs=40, patience=10)
-"""The README's settings: rate 30, clip 0.25 and all dropouts; its batches of 20 rows, 68 an epoch, where the paper's 40
-would leave 34. A first run of the full model's first stage (in bf16) showed that they serve here too: validation
-perplexity 579 after an epoch, 186 after 24, when it no longer fell steadily and averaging began, 164 after 34, 161.5
-after 41, then falling by 0.3 an epoch. So neither rate nor dropouts starve it, and 40 epochs come near to the minimum;
-more would take two cores more than a few hours for all rows. A model that overfits ends sooner, by patience; the second
+"""The README's settings (rate 30, clip 0.25, all dropouts) on a tenth of the text, for a few hours on two cores.
+
+Batches have the README's 20 rows, which makes 68 batches an epoch; the paper's 40 rows would make 34. A trial of the
+full model's first stage (in bf16) showed that the settings suit the smaller model: validation perplexity was 579 after
+one epoch, 186 after 24, when it no longer fell steadily and averaging began, 164 after 34 and 161.5 after 41, and then
+fell by 0.3 an epoch. So 40 epochs come close to the minimum. A model that overfits ends sooner, by patience; the second
 stage ends by its own rule, or after as many epochs."""
 
 SCALES = {

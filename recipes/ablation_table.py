@@ -1,4 +1,4 @@
-"""The ablation table: mean and spread over seeds beside the paper's figures, and the order of the rows in each."""
+"""The ablation table: perplexities of each row beside the paper's, and how well the two orders agree."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -7,25 +7,28 @@ from typing import Any
 from ablation_rows import FULL, ROWS, Scale
 from recipe_command import row
 
+from ulmkit.evaluation.metrics import text_table
+
 SPLITS = ("valid", "test")
 Results = Mapping[str, Sequence[Mapping[str, Any]]]
 """Results of a row's runs, one for each seed, by the row's name."""
 
 
-def figures(results: Results, name: str, split: str) -> list[float]:
-    """A row's perplexities, one for each seed; none if that split was not judged."""
-    stages = [found["perplexity"] for found in results[name]]
-    chosen = [list(found.values())[0 if ROWS[name].is_first_stage else -1] for found in stages]
-    return [found[split] for found in chosen if split in found]
+def perplexities(results: Results, name: str, split: str) -> list[float]:
+    """Perplexities of a row, one for each seed; empty if the split was not evaluated."""
+    stages = [list(result["perplexity"].values())[0 if ROWS[name].is_first_stage else -1] for result in results[name]]
+    return [stage[split] for stage in stages if split in stage]
 
 
 def ranks(values: Mapping[str, float]) -> dict[str, int]:
-    """Places by name, 1 for the lowest value; equals share the better place."""
-    return {name: 1 + sum(other < value for other in values.values()) for name, value in values.items()}
+    """Ranks by name, 1 for the lowest value; equal values share the lower rank."""
+    from scipy.stats import rankdata
+
+    return dict(zip(values, rankdata(list(values.values()), method="min").astype(int).tolist(), strict=True))
 
 
 def rank_correlation(first: Mapping[str, float], second: Mapping[str, float]) -> float | None:
-    """Spearman's correlation of two orders of the same names; None for fewer than three."""
+    """Spearman's correlation of two orders of the same names; None for fewer than three names."""
     from scipy.stats import spearmanr
 
     if len(first) < 3:
@@ -34,86 +37,92 @@ def rank_correlation(first: Mapping[str, float], second: Mapping[str, float]) ->
 
 
 def print_table(results: Results, scale: Scale) -> None:
-    """A row for each part left out, and how the two orders agree."""
-    cells = [("without", "paper, valid / test", "place", "valid: mean (min-max)", "test", "place", "epochs", "minutes")]
-    paper, ours = _means(results)
-    places = ranks(paper), ranks(ours)
+    """Print a row for each part left out, and the correlation of the two orders."""
+    paper, ours = _mean_validation(results)
+    paper_ranks, our_ranks = ranks(paper), ranks(ours)
+    rows = []
     for name in results:
-        printed = f"{ROWS[name].valid:.1f} / {ROWS[name].test:.1f}"
-        spread = [_spread(figures(results, name, split)) for split in SPLITS]
-        epochs, minutes = (_mean_cost(results, name, what) for what in ("epochs", "minutes"))
         cut = _ended_by_budget(results, name)
-        cells.append(
+        rows.append(
             (
                 _part(name),
-                printed,
-                str(places[0][name]),
-                *spread,
-                str(places[1][name]),
-                f"{epochs:.0f}" + (f" ({cut} cut)" if cut else ""),
-                f"{minutes:.1f}",
+                f"{ROWS[name].valid:.1f} / {ROWS[name].test:.1f}",
+                paper_ranks[name],
+                _spread(perplexities(results, name, "valid")),
+                _spread(perplexities(results, name, "test")),
+                our_ranks[name],
+                f"{_mean_cost(results, name, 'epochs'):.0f}" + (f" ({cut} cut)" if cut else ""),
+                f"{_mean_cost(results, name, 'minutes'):.1f}",
             )
         )
-    widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
-    for line in cells:
-        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    header = ("without", "paper, valid / test", "rank", "valid: mean (min-max)", "test", "rank", "epochs", "minutes")
+    print(text_table(header, rows))
     correlation = rank_correlation(paper, ours)
     if correlation is not None:
-        print(f"\nrank correlation of the validation figures with the paper's: {correlation:.2f}")
-    sizes, seeds = scale.recipe.sizes, len(next(iter(results.values())))
+        print(f"\nrank correlation of the validation perplexities with the paper's: {correlation:.2f}")
+    sizes = scale.recipe.sizes
+    seeds = len(next(iter(results.values())))
     print(
         f"\nours: embedding {sizes.embedding_size}, hidden {sizes.hidden_size}, {scale.text_fraction:g} of the training"
         f" text, at most {scale.epochs} epochs a stage, {seeds} seeds; paper: embedding 400, hidden 1150, all text\n"
-        "epochs, minutes: mean of a run's; cut: runs whose last stage ended with its epochs, not by its stopping rule"
+        "epochs, minutes: mean over seeds; cut: runs whose last stage ended with its epochs, not by its stopping rule"
     )
 
 
 def measured_rows(results: Results) -> list[dict[str, Any]]:
-    """The figures in the form of the benchmarks' JSON, the paper's as peers."""
+    """Rows of the benchmarks' JSON, with the paper's perplexities as peers."""
     rows = []
-    paper, ours = _means(results)
-    places = ranks(paper), ranks(ours)
+    paper, ours = _mean_validation(results)
+    paper_ranks, our_ranks = ranks(paper), ranks(ours)
     for name in results:
         for split in SPLITS:
-            found = figures(results, name, split)
-            if found:
-                mean, printed = statistics.fmean(found), getattr(ROWS[name], split)
-                line = row(
-                    f"without {_part(name)}, {split}", "perplexity", mean, printed, "paper", lower_is_better=True
-                )
-                spread = {"lowest": min(found), "highest": max(found), "seeds": len(found)}
-                costs = {f"{what}_a_run": _mean_cost(results, name, what) for what in ("epochs", "minutes")}
-                spread |= {**costs, "ended_by_budget": _ended_by_budget(results, name)}
-                rows.append({**line, **spread, "place": places[1][name], "place_in_paper": places[0][name]})
+            values = perplexities(results, name, split)
+            if not values:
+                continue
+            case = f"without {_part(name)}, {split}"
+            printed = getattr(ROWS[name], split)
+            rows.append(
+                {
+                    **row(case, "perplexity", statistics.fmean(values), printed, "paper", lower_is_better=True),
+                    "lowest": min(values),
+                    "highest": max(values),
+                    "seeds": len(values),
+                    "epochs_a_run": _mean_cost(results, name, "epochs"),
+                    "minutes_a_run": _mean_cost(results, name, "minutes"),
+                    "ended_by_budget": _ended_by_budget(results, name),
+                    "place": our_ranks[name],
+                    "place_in_paper": paper_ranks[name],
+                }
+            )
     return rows
 
 
 def _part(name: str) -> str:
-    """What a row leaves out."""
+    """The part that a row leaves out."""
     return "nothing" if name == FULL else name
 
 
-def _means(results: Results) -> tuple[dict[str, float], dict[str, float]]:
-    """Validation perplexity by row: the paper's, ours."""
-    ours = {name: statistics.fmean(figures(results, name, "valid")) for name in results}
+def _mean_validation(results: Results) -> tuple[dict[str, float], dict[str, float]]:
+    """Validation perplexity by row: the paper's, and the mean of ours."""
+    ours = {name: statistics.fmean(perplexities(results, name, "valid")) for name in results}
     return {name: ROWS[name].valid for name in results}, ours
 
 
-def _spread(found: Sequence[float]) -> str:
-    return f"{statistics.fmean(found):.1f} ({min(found):.1f}-{max(found):.1f})" if found else "-"
+def _spread(values: Sequence[float]) -> str | None:
+    return f"{statistics.fmean(values):.1f} ({min(values):.1f}-{max(values):.1f})" if values else None
 
 
-def _stages(found: Mapping[str, Any], name: str, what: str) -> list[Any]:
-    """What a run's result says of each stage that the row's figure took."""
-    stages = list(found[what].values())
-    return stages[:1] if ROWS[name].is_first_stage else stages
+def _stage_values(result: Mapping[str, Any], name: str, key: str) -> list[Any]:
+    """Values under a key of a run's result, for the stages that led to the row's perplexity."""
+    values = list(result[key].values())
+    return values[:1] if ROWS[name].is_first_stage else values
 
 
-def _mean_cost(results: Results, name: str, what: str) -> float:
-    """Epochs or minutes that a run took, its stages together."""
-    return statistics.fmean(sum(_stages(found, name, what)) for found in results[name])
+def _mean_cost(results: Results, name: str, key: str) -> float:
+    """Epochs or minutes of a run, its stages together."""
+    return statistics.fmean(sum(_stage_values(result, name, key)) for result in results[name])
 
 
 def _ended_by_budget(results: Results, name: str) -> int:
-    """How many runs could have gone on."""
-    return sum(_stages(found, name, "stopped_because")[-1] == "budget" for found in results[name])
+    """Runs that their budget ended, not their stopping rule."""
+    return sum(_stage_values(result, name, "stopped_because")[-1] == "budget" for result in results[name])

@@ -1,9 +1,9 @@
-"""Validation perplexity over minutes of several runs of the recipes, in one plot, and when each reached a value.
+"""Plots validation perplexity over minutes of several runs, and prints when each run reached a perplexity.
 
     python recipes/curves.py RUN... --out FILE [--reach PERPLEXITY...]
 
-RUN is a run's folder (the --out of ptb.py or wikitext2.py), also of one that still trains. Runs go by their folders'
-names. --reach: values to look for (the best of the run that came least far, which all have reached).
+RUN is the folder of a run (the --out of ptb.py or wikitext2.py), which may still be training; folders' names label the
+curves. --reach: perplexities to look for (default: the best of the run with the highest best, which all have reached).
 """
 
 import argparse
@@ -19,7 +19,12 @@ from ulmkit.report import plot_runs
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The command. Raises: ConfigError for two runs of one name; FolderError for a folder without a run."""
+    """Run the command.
+
+    Raises:
+        ConfigError: If two folders have the same name.
+        FolderError: If a folder holds no run.
+    """
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", metavar="RUN", type=Path)
     parser.add_argument("--out", required=True, metavar="FILE", help=".png, .svg or .pdf")
@@ -36,15 +41,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def print_minutes(points: Mapping[str, Sequence[tuple[float, float]]], values: Sequence[float] | None) -> None:
-    """A row for each run: minutes until its first validation with at most each of these perplexities.
+    """Print for each run the minutes until its first validation with at most each of the perplexities.
 
-    Args: points: (minutes, perplexity) of each run. values: None for the highest of the runs' best.
+    Args:
+        points: (minutes, perplexity) of each run.
+        values: Perplexities to reach; None for the highest of the runs' best.
     """
-    best = [min(perplexity for _, perplexity in found) for found in points.values() if found]
+    best = [min(perplexity for _, perplexity in run_points) for run_points in points.values() if run_points]
     values = values or ([max(best)] if best else [])
     rows = [
-        [name, *(next((f"{minutes:.1f}" for minutes, reached in found if reached <= value), None) for value in values)]
-        for name, found in points.items()
+        (name, *(next((f"{minutes:.1f}" for minutes, reached in curve if reached <= value), None) for value in values))
+        for name, curve in points.items()
     ]
     print(text_table(["minutes until", *(f"perplexity {value:.1f}" for value in values)], rows))
 

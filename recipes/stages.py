@@ -1,8 +1,8 @@
-"""A language model trained in stages, in a folder in which the same command goes on wherever it was stopped.
+"""A language model trained in stages, in a folder from which the same command continues wherever it was stopped.
 
-run.json            settings; a run with others is refused
+run.json            settings; a run with other settings is refused
 STAGE.training/     checkpoints and log of a stage that is not complete
-STAGE/              its model folder, when it is
+STAGE/              model folder of a stage that is complete
 """
 
 import csv
@@ -19,7 +19,7 @@ from ulmkit.errors import ConfigError, FolderError
 from ulmkit.files import TRAINING_LOG, read_json, write_json
 from ulmkit.hub import load_language_model, save_language_model
 from ulmkit.model.awd_lstm import AWDLSTMConfig
-from ulmkit.pipeline import LanguageModelRecipe, RunOptions, finetune, pretrain
+from ulmkit.pipeline import LanguageModelRecipe, RunOptions, finetune, pretrain, run_folder, training_folder
 from ulmkit.text import EncodedCorpus
 from ulmkit.training import Budget, latest_checkpoint
 
@@ -28,7 +28,13 @@ SETTINGS_FILE = "run.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """Part of a training: it begins with the weights that the one before it ended with."""
+    """One stage of a training; it starts from the weights of the stage before it.
+
+    Attributes:
+        name: Name of its folder.
+        recipe: Settings of its training.
+        budget: Length of its training.
+    """
 
     name: str
     recipe: LanguageModelRecipe
@@ -36,19 +42,20 @@ class Stage:
 
 
 def begin_run(out: Path, settings: Mapping[str, Any]) -> None:
-    """Make `out` the folder of a run with these settings, or check that it is.
+    """Make `out` the folder of a run with these settings, or check that it is one.
 
-    Raises: ConfigError, naming the first setting that differs, if it is another run's; FolderError if something else
-        is there.
+    Raises:
+        ConfigError: If the folder holds a run with other settings; names the first that differs.
+        FolderError: If the folder holds something else.
     """
-    path, now = out / SETTINGS_FILE, _flat(json.loads(json.dumps(settings)))
+    path = out / SETTINGS_FILE
     if path.is_file():
-        former = _flat(read_json(path))
-        for name in [*former, *now]:
-            if former.get(name) != now.get(name):
+        earlier, current = _flatten(read_json(path)), _flatten(json.loads(json.dumps(settings)))
+        for name in [*earlier, *current]:
+            if earlier.get(name) != current.get(name):
                 raise ConfigError(
-                    f"{out}: was begun with other settings ({name}: was {former.get(name)!r}, now {now.get(name)!r}); "
-                    "give the same, or another --out"
+                    f"{out}: was begun with other settings ({name}: was {earlier.get(name)!r}, "
+                    f"now {current.get(name)!r}); give the same settings, or another --out"
                 )
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise FolderError(f"{out}: is already there and is no run of this recipe; choose another --out")
@@ -59,7 +66,7 @@ def begin_run(out: Path, settings: Mapping[str, Any]) -> None:
 def run_settings(
     corpus: EncodedCorpus, sizes: AWDLSTMConfig, stages: Sequence[Stage], run: RunOptions
 ) -> dict[str, Any]:
-    """What must be the same for a run to go on."""
+    """Settings that must stay the same for a run to continue."""
     return {
         "corpus": corpus.facts.fingerprint,
         "sizes": to_dict(sizes),
@@ -72,44 +79,55 @@ def run_settings(
 def train_stages(
     out: Path, corpus: EncodedCorpus, sizes: AWDLSTMConfig, stages: Sequence[Stage], run: RunOptions
 ) -> dict[str, Path]:
-    """Train the stages that are not complete; those begun go on from their checkpoints.
+    """Train the stages that are not complete; those that were stopped resume from their checkpoints.
 
-    Returns: the model folder of each stage. Raises: as `pretrain` and `finetune`.
+    Returns:
+        The model folder of each stage by name.
+
+    Raises:
+        UlmkitError: If `pretrain` or `finetune` does.
     """
     folders: dict[str, Path] = {}
     for stage in stages:
-        folder, training = out / stage.name, _training_folder(out, stage.name)
-        if not folder.exists():
-            options = replace(run, folder=training, resume=latest_checkpoint(training) is not None)
-            if folders:
-                base = load_language_model(list(folders.values())[-1])
-                parts = finetune(base, corpus, budget=stage.budget, recipe=stage.recipe, run=options)
-            else:
-                parts = pretrain(corpus, budget=stage.budget, sizes=sizes, recipe=stage.recipe, run=options)
-            save_language_model(folder, parts)
-        shutil.rmtree(training, ignore_errors=True)
+        folder = out / stage.name
+        training = training_folder(str(folder))
+        if folder.exists():
+            shutil.rmtree(training, ignore_errors=True)  # left by a process killed right after it saved the model
+        else:
+            resume = latest_checkpoint(training) is not None
+            with run_folder(str(folder), resume=resume, overwrite=False):
+                options = replace(run, folder=training, resume=resume)
+                if folders:
+                    base = load_language_model(list(folders.values())[-1])
+                    parts = finetune(base, corpus, budget=stage.budget, recipe=stage.recipe, run=options)
+                else:
+                    parts = pretrain(corpus, budget=stage.budget, sizes=sizes, recipe=stage.recipe, run=options)
+                save_language_model(folder, parts)
         folders[stage.name] = folder
     return folders
 
 
 def read_curve(out: str | os.PathLike[str]) -> list[dict[str, Any]]:
-    """Every validation of a run, as far as it has come: stage, minutes and tokens since its start, perplexity.
+    """Read every validation of a run so far: stage, minutes and tokens since its start, perplexity.
 
-    Raises: FolderError if there is no run, or a table of them.
+    Raises:
+        FolderError: If the folder holds no run, or an ablation table, whose runs have folders of their own.
     """
     folder = Path(out)
     settings = read_json(folder / SETTINGS_FILE)
     if "stages" not in settings:
         raise FolderError(f"{folder}: holds runs of several models; give one of the folders in it")
-    found, minutes, tokens = [], 0.0, 0
+    curve: list[dict[str, Any]] = []
+    minutes = 0.0
+    tokens = 0
     for stage in settings["stages"]:
-        logs = [place / TRAINING_LOG for place in (folder / stage, _training_folder(folder, stage))]
+        logs = [folder / stage / TRAINING_LOG, training_folder(str(folder / stage)) / TRAINING_LOG]
         log = next((path for path in logs if path.is_file()), None)
         if log is None:
             break
         with open(log, encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
-        found += [
+        curve += [
             {
                 "stage": stage,
                 "minutes": round(minutes + float(row["seconds"]) / 60, 3),
@@ -120,17 +138,16 @@ def read_curve(out: str | os.PathLike[str]) -> list[dict[str, Any]]:
             if row["kind"] == "validation" and row["valid_perplexity"]
         ]
         if rows:
-            minutes, tokens = minutes + float(rows[-1]["seconds"]) / 60, tokens + int(rows[-1]["tokens"])
-    return found
+            minutes += float(rows[-1]["seconds"]) / 60
+            tokens += int(rows[-1]["tokens"])
+    return curve
 
 
-def _training_folder(out: Path, stage: str) -> Path:
-    return out / f"{stage}.training"
-
-
-def _flat(tree: Mapping[str, Any], where: str = "") -> dict[str, Any]:
-    """The leaves of nested objects by their dotted names."""
+def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Leaves of nested objects by dotted name."""
     flat: dict[str, Any] = {}
     for key, value in tree.items():
-        flat |= _flat(value, f"{where}{key}.") if isinstance(value, Mapping) and value else {f"{where}{key}": value}
+        flat |= (
+            _flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) and value else {f"{prefix}{key}": value}
+        )
     return flat

@@ -1,40 +1,62 @@
-"""The table of a run: what was published, and what was measured, each figure with its cost."""
+"""The table of a run: what was published beside what was measured, each measurement with its cost."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from figures import ORIGINAL
 from recipe_command import row
+from run_evaluation import ORIGINAL
+
+from ulmkit.evaluation.metrics import text_table
 
 NOT_RUN = "not yet run at full length"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class PublishedRow:
-    """A published figure: the recipe, stage and way of evaluation that give it, and perplexities as printed."""
+    """A published perplexity and how it was obtained.
+
+    Attributes:
+        what: Title of the row.
+        recipe: Recipe that reproduces it.
+        stage: Stage of that recipe.
+        method: Evaluation method.
+        valid: Validation perplexity as printed.
+        test: Test perplexity as printed.
+    """
 
     what: str
     recipe: str
     stage: str
-    way: str
+    method: str
     valid: float
     test: float
 
     def printed(self) -> str:
-        """Both, with as many digits as were printed."""
-        digits = (1 if value == round(value, 1) else 2 for value in (self.valid, self.test))
-        return " / ".join(f"{value:.{count}f}" for value, count in zip((self.valid, self.test), digits, strict=True))
+        """Validation and test perplexity, with one decimal or two as printed."""
+        values = (f"{value:.1f}" if value == round(value, 1) else f"{value:.2f}" for value in (self.valid, self.test))
+        return " / ".join(values)
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunFacts:
-    """How the figures of a run came about.
+    """How the measurements of a run came about.
 
-    is_full_length: whether the recipe ran for all its epochs. is_published: whether it is somebody's, not ours.
-    minutes, epochs: of training, by stage.
-    averaged_steps: that a stage's weights are the mean of, for those with NT-ASGD or ASGD.
-    differences: from the published corpus. command: that gave them.
+    Attributes:
+        corpus: Name of the published corpus.
+        recipe: Name of the recipe.
+        is_full_length: True if the recipe ran for all its epochs.
+        is_published: True if the recipe is a published one, not ours.
+        budget: Length of the training, in words.
+        seed: Random seed.
+        machine: Processor and number of threads.
+        device: Device that trained.
+        precision: Precision of the training.
+        minutes: Minutes of training by stage.
+        epochs: Epochs by stage.
+        averaged_steps: Steps that the weights are the mean of, for the stages trained by NT-ASGD or ASGD.
+        differences: Differences from the published corpus.
+        command: Command that made the run.
     """
 
     corpus: str
@@ -54,98 +76,100 @@ class RunFacts:
 
     @property
     def is_reproduction(self) -> bool:
-        """Whether the figures may stand beside the published ones."""
+        """True if the measurements may be compared with the published ones."""
         return self.is_published and self.is_full_length and not self.differences
 
     def training_minutes(self, stage: str) -> float:
-        """Until the end of a stage."""
+        """Minutes of training to the end of a stage, the stages before it included."""
         names = list(self.minutes)
         return sum(self.minutes[name] for name in names[: names.index(stage) + 1])
 
     def label(self) -> str:
-        """In a line: budget, seed, machine and time."""
-        minutes, epochs = sum(self.minutes.values()), " + ".join(f"{count:g}" for count in self.epochs.values())
-        where = self.machine if self.device == "cpu" else f"{self.device}; {self.machine}"
+        """Budget, seed, machine and time in one line."""
+        minutes = sum(self.minutes.values())
+        epochs = " + ".join(f"{count:g}" for count in self.epochs.values())
+        place = self.machine if self.device == "cpu" else f"{self.device}; {self.machine}"
         never = "".join(f", {name} stage never averaged" for name, steps in self.averaged_steps.items() if not steps)
         return (
-            f"{self.budget} ({epochs} epochs read), seed {self.seed}, {where}, {self.precision}, "
+            f"{self.budget} ({epochs} epochs read), seed {self.seed}, {place}, {self.precision}, "
             f"{minutes:.1f} minutes of training{never}"
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it as a JSON object."""
+        """All facts as a JSON object."""
         return {**asdict(self), "is_reproduction": self.is_reproduction}
 
 
 Entries = Sequence[Mapping[str, Any]]
+"""Entries of `RunEvaluation.evaluate`."""
 
 
-def print_table(published: Sequence[PublishedRow], figures: Entries, facts: RunFacts) -> None:
-    """A row for each published figure, then one for each other that was measured."""
-    cells = [("", "published, validation / test", "measured, validation / test", "minutes: training + evaluation")]
-    seen = set()
+def print_table(published: Sequence[PublishedRow], entries: Entries, facts: RunFacts) -> None:
+    """Print a row for each published perplexity, then one for each other measurement."""
+    rows = []
+    shown = set()
     for line in published:
-        key = (line.stage, line.way)
-        mine = _of(figures, *key) if line.recipe == facts.recipe else {}
-        seen |= {key} if mine else set()
-        cells.append((line.what, line.printed(), _measured(mine, facts), _cost(mine, facts)))
-    for stage, way in dict.fromkeys((entry["stage"], entry["way"]) for entry in figures):
-        if (stage, way) not in seen:
-            mine = _of(figures, stage, way)
-            name = f"{facts.recipe}, {stage} stage: {way}"
-            cells.append(
-                (name, _printed(published, facts.recipe, stage, way), _measured(mine, facts), _cost(mine, facts))
-            )
-    widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
-    print()
-    for line in cells:
-        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+        measured = _by_split(entries, line.stage, line.method) if line.recipe == facts.recipe else {}
+        if measured:
+            shown.add((line.stage, line.method))
+        rows.append((line.what, line.printed(), _measured(measured, facts), _cost(measured, facts)))
+    for stage, method in dict.fromkeys((entry["stage"], entry["method"]) for entry in entries):
+        if (stage, method) not in shown:
+            measured = _by_split(entries, stage, method)
+            source = _published_row(published, facts.recipe, stage, method)
+            printed = None if source is None else source.printed()
+            name = f"{facts.recipe}, {stage} stage: {method}"
+            rows.append((name, printed, _measured(measured, facts), _cost(measured, facts)))
+    header = ("", "published, validation / test", "measured, validation / test", "minutes: training + evaluation")
+    print(f"\n{text_table(header, rows)}")
     print(f"\n{facts.command}\n{'full length' if facts.is_full_length else 'reduced'}: {facts.label()}")
     if facts.differences:
         print(f"not the published corpus {facts.corpus}: {'; '.join(facts.differences)}")
 
 
-def measured_rows(published: Sequence[PublishedRow], figures: Entries, facts: RunFacts) -> list[dict[str, Any]]:
-    """The figures in the form of the benchmarks' JSON, the published ones as peers of what they are figures of."""
+def measured_rows(published: Sequence[PublishedRow], entries: Entries, facts: RunFacts) -> list[dict[str, Any]]:
+    """Rows of the benchmarks' JSON, with the published perplexities as peers."""
     rows = []
-    for entry in figures:
-        stage, way, split = entry["stage"], entry["way"], entry["split"]
-        line = _line(published, facts.recipe, stage, way)
+    for entry in entries:
+        stage, method, split = entry["stage"], entry["method"], entry["split"]
+        line = _published_row(published, facts.recipe, stage, method)
         peer, source = (getattr(line, split), line.what) if line else (None, "none published")
-        case = f"{split}, {facts.recipe}, {stage} stage, {way}"
-        found = row(case, "perplexity", entry["perplexity"], peer, source, lower_is_better=True)
-        costs = {"training_minutes": facts.training_minutes(stage), "evaluation_minutes": entry["seconds"] / 60}
-        rows.append({**found, "is_reproduction": facts.is_reproduction, **costs})
+        case = f"{split}, {facts.recipe}, {stage} stage, {method}"
+        rows.append(
+            {
+                **row(case, "perplexity", entry["perplexity"], peer, source, lower_is_better=True),
+                "is_reproduction": facts.is_reproduction,
+                "training_minutes": facts.training_minutes(stage),
+                "evaluation_minutes": entry["seconds"] / 60,
+            }
+        )
     return rows
 
 
-def _of(figures: Entries, stage: str, way: str) -> dict[str, Mapping[str, Any]]:
-    """By split."""
-    return {entry["split"]: entry for entry in figures if (entry["stage"], entry["way"]) == (stage, way)}
+def _by_split(entries: Entries, stage: str, method: str) -> dict[str, Mapping[str, Any]]:
+    return {entry["split"]: entry for entry in entries if (entry["stage"], entry["method"]) == (stage, method)}
 
 
-def _line(published: Sequence[PublishedRow], recipe: str, stage: str, way: str) -> PublishedRow | None:
-    way = "plain" if way == ORIGINAL else way
-    return next((r for r in published if (r.recipe, r.stage, r.way) == (recipe, stage, way)), None)
+def _published_row(published: Sequence[PublishedRow], recipe: str, stage: str, method: str) -> PublishedRow | None:
+    """The published row that a measurement belongs to, if there is one."""
+    method = "plain" if method == ORIGINAL else method
+    return next((r for r in published if (r.recipe, r.stage, r.method) == (recipe, stage, method)), None)
 
 
-def _printed(published: Sequence[PublishedRow], recipe: str, stage: str, way: str) -> str:
-    line = _line(published, recipe, stage, way)
-    return "-" if line is None else line.printed()
-
-
-def _measured(mine: Mapping[str, Mapping[str, Any]], facts: RunFacts) -> str:
-    if not mine:
+def _measured(measured: Mapping[str, Mapping[str, Any]], facts: RunFacts) -> str:
+    if not measured:
         return NOT_RUN
-    shown = [f"{mine[split]['perplexity']:.2f}" if split in mine else "-" for split in ("valid", "test")]
-    marks = [
-        name for name, is_so in (("reduced", not facts.is_full_length), ("other text", facts.differences)) if is_so
-    ]
-    return " / ".join(shown) + (f" ({', '.join(marks)})" if marks else "")
+    values = [f"{measured[split]['perplexity']:.2f}" if split in measured else "-" for split in ("valid", "test")]
+    caveats = [] if facts.is_full_length else ["reduced"]
+    if facts.differences:
+        caveats.append("other text")
+    return " / ".join(values) + (f" ({', '.join(caveats)})" if caveats else "")
 
 
-def _cost(mine: Mapping[str, Mapping[str, Any]], facts: RunFacts) -> str:
-    if not mine:
-        return "-"
-    stage, seconds = next(iter(mine.values()))["stage"], sum(entry["seconds"] for entry in mine.values())
+def _cost(measured: Mapping[str, Mapping[str, Any]], facts: RunFacts) -> str | None:
+    """Minutes of training and of evaluation; None for what was not measured."""
+    if not measured:
+        return None
+    stage = next(iter(measured.values()))["stage"]
+    seconds = sum(entry["seconds"] for entry in measured.values())
     return f"{facts.training_minutes(stage):.1f} + {seconds / 60:.1f}"

@@ -1,14 +1,20 @@
-"""WikiText-2, word level: an AWD-LSTM trained and judged, beside the published figures.
+"""WikiText-2, word level: trains and evaluates a language model, beside the published perplexities.
 
     python recipes/wikitext2.py --data PLACE [--out FOLDER] [--recipe modern|readme|paper|qrnn|mos]
         [--minutes N | --epochs N] [--first-stage] [--dropout FACTOR] [--seed N] [--threads N] [--device NAME]
         [--precision NAME] [--evaluate plain cache dynamic both] [--search] [--test] [--json FILE] [--plot FILE]
         [--quick]
 
-modern: AdamW in one cycle (`ulmkit.pipeline.MODERN_WIKITEXT2`), 4 epochs. readme: the command of awd-lstm-lm's README,
-paper: the settings of Merity et al. 2017, arXiv:1708.02182; 750 epochs each, and as many at most of the second stage.
-qrnn: the README's command for QRNN layers. mos: mixture of softmaxes, Yang et al. 2018, arXiv:1711.03953. Without
---minutes or --epochs each runs at full length. The same command goes on where it was stopped.
+The recipes:
+
+modern   AdamW in one cycle (`ulmkit.pipeline.MODERN_WIKITEXT2`), 4 epochs.
+readme   The command of awd-lstm-lm's README: 750 epochs, then a second stage of at most 750.
+paper    The settings of Merity et al. 2017, arXiv:1708.02182: 750 epochs, then a second stage of at most 750.
+qrnn     The README's command for QRNN layers.
+mos      Mixture of softmaxes, Yang et al. 2018, arXiv:1711.03953.
+
+Without --minutes or --epochs each recipe runs at full length. A stopped run continues when the same command is given
+again.
 """
 
 from published_corpora import WIKITEXT2
@@ -26,26 +32,25 @@ from ulmkit.pipeline import (
 )
 
 PUBLISHED = [
-    PublishedRow(what=what, recipe=recipe, stage=stage, way=way, valid=valid, test=test)
-    for what, recipe, stage, way, valid, test in (
-        ("AWD-LSTM paper, first stage alone", "paper", "main", "plain", 69.1, 66.0),
-        ("AWD-LSTM paper", "paper", "tuning", "plain", 68.6, 65.8),
-        ("AWD-LSTM paper + continuous cache", "paper", "tuning", "cache", 53.8, 52.0),
-        ("awd-lstm-lm README, main stage", "readme", "main", "plain", 68.7, 65.6),
-        ("awd-lstm-lm README, fine-tuned", "readme", "tuning", "plain", 67.4, 64.7),
-        ("awd-lstm-lm README + cache pointer", "readme", "tuning", "cache", 52.2, 50.6),
-        ("AWD-LSTM + dynamic evaluation (Krause et al. 2018)", "readme", "tuning", "dynamic", 46.4, 44.3),
-        ("awd-lstm-lm README, QRNN, main stage", "qrnn", "main", "plain", 69.3, 66.8),
-        ("awd-lstm-lm README, QRNN, fine-tuned", "qrnn", "tuning", "plain", 68.5, 65.9),
-        ("awd-lstm-lm README, QRNN + cache pointer", "qrnn", "tuning", "cache", 53.6, 52.1),
-        ("AWD-QRNN + dynamic evaluation (Krause et al. 2018, their code)", "qrnn", "tuning", "dynamic", 45.9, 44.0),
-        ("MoS paper (Yang et al. 2018)", "mos", "tuning", "plain", 63.88, 61.45),
-        ("MoS paper + dynamic evaluation", "mos", "tuning", "dynamic", 42.41, 40.68),
-    )
+    PublishedRow("AWD-LSTM paper, first stage alone", "paper", "main", "plain", 69.1, 66.0),
+    PublishedRow("AWD-LSTM paper", "paper", "tuning", "plain", 68.6, 65.8),
+    PublishedRow("AWD-LSTM paper + continuous cache", "paper", "tuning", "cache", 53.8, 52.0),
+    PublishedRow("awd-lstm-lm README, main stage", "readme", "main", "plain", 68.7, 65.6),
+    PublishedRow("awd-lstm-lm README, fine-tuned", "readme", "tuning", "plain", 67.4, 64.7),
+    PublishedRow("awd-lstm-lm README + cache pointer", "readme", "tuning", "cache", 52.2, 50.6),
+    PublishedRow("AWD-LSTM + dynamic evaluation (Krause et al. 2018)", "readme", "tuning", "dynamic", 46.4, 44.3),
+    PublishedRow("awd-lstm-lm README, QRNN, main stage", "qrnn", "main", "plain", 69.3, 66.8),
+    PublishedRow("awd-lstm-lm README, QRNN, fine-tuned", "qrnn", "tuning", "plain", 68.5, 65.9),
+    PublishedRow("awd-lstm-lm README, QRNN + cache pointer", "qrnn", "tuning", "cache", 53.6, 52.1),
+    PublishedRow(
+        "AWD-QRNN + dynamic evaluation (Krause et al. 2018, their code)", "qrnn", "tuning", "dynamic", 45.9, 44.0
+    ),
+    PublishedRow("MoS paper (Yang et al. 2018)", "mos", "tuning", "plain", 63.88, 61.45),
+    PublishedRow("MoS paper + dynamic evaluation", "mos", "tuning", "dynamic", 42.41, 40.68),
 ]
 
 STATISTICS_BATCHES = 4177
-"""Of 100 rows and 5 steps: the training text."""
+"""Batches of 100 rows and 5 steps in the training text."""
 
 TASK = WordLevel(
     corpus=WIKITEXT2,

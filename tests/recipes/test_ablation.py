@@ -10,9 +10,9 @@ from typing import Any
 
 import ablation_ptb
 import pytest
-from ablation_ptb import main, run_folder
+from ablation_ptb import main, seed_folder
 from ablation_rows import FULL, ROWS, SCALES
-from ablation_table import figures, rank_correlation, ranks
+from ablation_table import perplexities, rank_correlation, ranks
 from safetensors.torch import load_file
 from stages import read_curve
 from support.recipe_text import RECIPES
@@ -73,10 +73,10 @@ def test_orders():
 def test_the_row_without_fine_tuning_is_the_full_models_first_stage():
     run = {"perplexity": {"main": {"valid": 9.0, "test": 8.0}, "tuning": {"valid": 7.0}}}
     results = {FULL: [run], "fine-tuning": [run]}
-    assert figures(results, FULL, "valid") == [7.0]
-    assert figures(results, "fine-tuning", "valid") == [9.0]
-    assert figures(results, "fine-tuning", "test") == [8.0]
-    assert figures(results, FULL, "test") == []
+    assert perplexities(results, FULL, "valid") == [7.0]
+    assert perplexities(results, "fine-tuning", "valid") == [9.0]
+    assert perplexities(results, "fine-tuning", "test") == [8.0]
+    assert perplexities(results, FULL, "test") == []
 
 
 @pytest.fixture(scope="module")
@@ -126,14 +126,14 @@ def test_a_killed_run_goes_on_to_the_same_weights(run: list[str], tmp_path: Path
     options = [*run[:2], "--out", str(tmp_path / "out"), *run[4:-3], FULL]
     command = [sys.executable, str(RECIPES / "ablation_ptb.py"), *options]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-    folder = run_folder(tmp_path / "out", FULL, 0)
+    folder = seed_folder(tmp_path / "out", FULL, 0)
     while not (folder / "main" / "config.json").exists() and process.poll() is None:
         time.sleep(0.002)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait(timeout=60)
     assert not (folder / "result.json").exists()
     main(options)
-    whole = run_folder(Path(run[3]), FULL, 0)
+    whole = seed_folder(Path(run[3]), FULL, 0)
     weights = [load_file(place / "tuning" / "model.safetensors") for place in (whole, folder)]
     for name, tensor in weights[0].items():
         assert tensor.numpy().tobytes() == weights[1][name].numpy().tobytes(), name
@@ -143,7 +143,10 @@ def test_a_killed_run_goes_on_to_the_same_weights(run: list[str], tmp_path: Path
 
 def test_a_run_that_fails_is_named(run: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(ablation_ptb.sys, "executable", "false")
-    with pytest.raises(TrainingError, match=r"expected the run to end well, got what .*full-model-0.txt says"):
+    with pytest.raises(
+        TrainingError,
+        match=r"full-model-0: expected the run to succeed, but it failed; its output is in .*full-model-0.txt",
+    ):
         main([*run[:2], "--out", str(tmp_path / "out"), *run[4:-3], FULL])
 
 

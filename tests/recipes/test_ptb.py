@@ -46,12 +46,12 @@ def test_all_figures_of_a_published_recipe(readme: Path):
     ways = ["plain", "cache", "dynamic", "dynamic + cache", "original's arithmetic"]
     expected = [("valid", "main", way) for way in (ways[0], ways[-1])] + [("valid", "tuning", way) for way in ways]
     expected += [("test", stage, way) for _, stage, way in expected]
-    assert [(e["split"], e["stage"], e["way"]) for e in found["evaluation"]] == expected
+    assert [(e["split"], e["stage"], e["method"]) for e in found["evaluation"]] == expected
     assert all(1 < entry["perplexity"] < 60 for entry in found["evaluation"])
     exact, original = (found["evaluation"][number] for number in (2, 6))
     assert original["tokens"] == exact["tokens"] // 10 * 10 - 10
     assert original["settings"] == {"rows": 10}
-    assert [e["settings"] for e in found["evaluation"] if e["way"] == ways[-1]][-1] == {"rows": 1}
+    assert [e["settings"] for e in found["evaluation"] if e["method"] == ways[-1]][-1] == {"rows": 1}
     rows = {row["case"]: row for row in found["rows"]}
     assert rows["test, readme, tuning stage, cache"]["peer"] == 52.5
     assert rows["valid, readme, main stage, plain"]["peer"] == 61.2
@@ -80,13 +80,17 @@ def test_the_curve_goes_through_both_stages(readme: Path):
 
 def test_figures_that_are_there_are_not_computed_again(readme: Path, text: Path, monkeypatch: pytest.MonkeyPatch):
     """Nor is anything trained."""
-    import figures
+    import run_evaluation
     import stages
 
     def work(*_: object, **__: object) -> None:
         raise AssertionError("work was done")
 
-    for module, name in ((figures, "evaluate_language_model"), (figures, "perplexity"), (stages, "finetune")):
+    for module, name in (
+        (run_evaluation, "evaluate_language_model"),
+        (run_evaluation, "perplexity"),
+        (stages, "finetune"),
+    ):
         monkeypatch.setattr(module, name, work)
     before = read_json(readme.with_suffix(".json"))
     again = readme.with_name("again.json")
@@ -113,7 +117,9 @@ def test_the_table(readme: Path, text: Path, capsys: pytest.CaptureFixture[str])
 
 def test_other_settings_are_refused(readme: Path, text: Path, tmp_path: Path):
     run = ["--data", text, "--out", readme, *SMALL, "--recipe", "readme"]
-    with pytest.raises(ConfigError, match=r"stages.main.budget.epochs: was 5.0, now 9.0\); give the same, or another"):
+    with pytest.raises(
+        ConfigError, match=r"stages.main.budget.epochs: was 5.0, now 9.0\); give the same settings, or another"
+    ):
         ptb(*run, "--epochs", 9)
     with pytest.raises(ConfigError, match=r"begun with other settings \(seed: was 141, now 5\)"):
         ptb(*run, "--epochs", EPOCHS, "--seed", 5)
@@ -167,7 +173,10 @@ def test_modern_in_minutes_with_searched_values(text: Path, tmp_path: Path):
     ptb("--data", text, "--out", tmp_path / "run", *SMALL, "--minutes", 0.03, "--search", "--search-tokens", 40,
         "--evaluate", "plain", "cache", "--dropout", 0.25, "--json", file)  # fmt: skip
     found = read_json(file)
-    assert [(entry["stage"], entry["way"]) for entry in found["evaluation"]] == [("main", "plain"), ("main", "cache")]
+    assert [(entry["stage"], entry["method"]) for entry in found["evaluation"]] == [
+        ("main", "plain"),
+        ("main", "cache"),
+    ]
     kept = read_json(tmp_path / "run" / "evaluation.json")
     searched = next(entry for entry in kept.values() if "best" in entry)
     assert found["evaluation"][1]["settings"]["cache"] == searched["best"]
@@ -198,7 +207,7 @@ def test_other_layers_and_softmaxes(recipe: str, tensors: int, text: Path, tmp_p
     """Of two layers: a QRNN layer has two tensors beside embedding and bias, an LSTM's four, a mixture three."""
     ptb("--data", text, "--out", tmp_path / "run", *SMALL, "--recipe", recipe, "--epochs", 1, "--first-stage",
         "--evaluate", "plain", "dynamic", "--json", tmp_path / "found.json")  # fmt: skip
-    found = {entry["way"]: entry for entry in read_json(tmp_path / "found.json")["evaluation"]}
+    found = {entry["method"]: entry for entry in read_json(tmp_path / "found.json")["evaluation"]}
     assert found["dynamic"]["perplexity"] < found["plain"]["perplexity"] < 60
     assert len(load_file(tmp_path / "run" / "main" / "model.safetensors")) == tensors
 

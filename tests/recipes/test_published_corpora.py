@@ -1,4 +1,4 @@
-"""Published corpora: told from others, fetched, and what is said where that fails."""
+"""Published corpora: recognized by their counts, downloaded, and the error where a download fails."""
 
 import io
 import sys
@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import published_corpora
 import pytest
-from published_corpora import PTB, SPLITS, WIKITEXT2, fetched, open_corpus
+from published_corpora import PTB, SPLITS, WIKITEXT2, download_corpus, open_corpus
 from wikitext2 import TASK
 from word_level import run_word_level
 
@@ -31,7 +31,9 @@ def test_another_text_is_told_by_its_counts(text: Path):
         f"{tokens['test']:,} test tokens for 82,430",
         f"{len(corpus.vocabulary)} words in the vocabulary for 10,000",
     ]
-    same = published_corpora.PublishedCorpus(name="x", tokens=tokens, vocab_size=len(corpus.vocabulary), read=PTB.read)
+    same = published_corpora.PublishedCorpus(
+        name="x", tokens=tokens, vocab_size=len(corpus.vocabulary), download=PTB.download
+    )
     assert same.differences(corpus) == []
 
 
@@ -43,7 +45,7 @@ def test_a_prepared_corpus_is_taken_as_it_is(text: Path, tmp_path: Path):
         open_corpus(str(tmp_path / "bytes"), PTB)
 
 
-def test_penn_treebank_is_fetched_once(cache: Path, monkeypatch: pytest.MonkeyPatch):
+def test_penn_treebank_is_downloaded_once(cache: Path, monkeypatch: pytest.MonkeyPatch):
     asked = []
 
     def answer(url: str, timeout: float) -> io.BytesIO:
@@ -66,7 +68,7 @@ def test_wikitext_keeps_its_empty_lines(cache: Path, monkeypatch: pytest.MonkeyP
         return dict.fromkeys(("train", "validation", "test"), rows)
 
     monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=load))
-    folder = fetched(WIKITEXT2)
+    folder = download_corpus(WIKITEXT2)
     assert named == [("Salesforce/wikitext", "wikitext-2-v1")]
     assert {path.name: path.read_text() for path in folder.iterdir()} == dict.fromkeys(
         ("train.txt", "valid.txt", "test.txt"), "\n = A = \n\n a b \n"
@@ -80,9 +82,9 @@ def test_a_download_that_fails_says_what_to_do(cache: Path, monkeypatch: pytest.
 
     monkeypatch.setattr(published_corpora.urllib.request, "urlopen", fail)
     with pytest.raises(
-        DataError, match=r"PTB: could not be fetched \(no route to host\); get its three files elsewhere"
+        DataError, match=r"PTB: could not be downloaded \(no route to host\); get its three files elsewhere"
     ):
-        fetched(PTB)
+        download_corpus(PTB)
     assert not cache.exists()
 
 

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
         PublishedRecipe,
     )
     from ulmkit.pipeline.recipes import CLASSIFY, FINETUNE, PRETRAIN, ClassifierRecipe, LanguageModelRecipe
+    from ulmkit.pipeline.stage_folder import run_folder, training_folder
 else:
     __getattr__ = lazy_exports(__name__, __file__)
 
@@ -90,9 +91,11 @@ __all__ = [
     "prepare",
     "prepare_once",
     "pretrain",
+    "run_folder",
     "select_evaluation_data",
     "texts_of",
     "train",
+    "training_folder",
     "training_rows",
     "training_statistics",
     "training_texts",
