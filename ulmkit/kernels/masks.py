@@ -25,8 +25,8 @@ def draw_keep_bits(
     Each bit is 1 with probability 1 - dropout, independently. The probability is rounded to a multiple of 2^-16: its
     binary digits, lowest first, are folded with random bits, `random | kept` for a 1 and `random & kept` for a 0, which
     needs two random bytes for a weight's bit or fewer and, for dropout 0.5, a single bit. On CPUs with the compiled
-    kernels they come from a faster generator than torch's, which gives its seed (keep_bits.h), and so they do on GPUs
-    with the backend "fused" (masks.cu).
+    kernels they come from a faster generator than torch's, which gives its seed (keep_bits-inl.h), and so they do
+    on GPUs with the backend "fused" (masks.cu).
 
     Args: rows, columns: shape of the masked matrix. dropout: probability of dropping a weight, 0 <= dropout < 1.
         backend: as `pack` has it.

@@ -1,8 +1,14 @@
-"""Our own kernels for CPUs: C++ without torch's or Python's headers, and how they are called.
+"""Fused CPU kernels: C++ that needs neither torch's nor Python's headers, and the Python that calls it.
 
-A `path_*.cpp` is everything for one set of instructions and one type, in a namespace of its own. It includes `path.h`,
-which puts the pieces in order: `vectors.h`, an engine (`engine_*.h`: matrix products, and how their operands are laid
-out), and on it `lstm_*.h` and `cross_entropy.h`. `library.cpp` has the functions that `library.py` calls;
-`fused_lstm.py` and `fused_cross_entropy.py` are what torch differentiates. `kernels.h` says what goes in and out, with
-shapes.
+Each `path_*.cpp` compiles all kernels for one instruction set and one element type, in a namespace of its own. It
+includes `path.h`, which includes the pieces inside that namespace; they are therefore named `*-inl.h`:
+
+    vectors-inl.h, transpose-inl.h    vectors of floats and transposes in them
+    engine_*-inl.h                    matrix products, and the layout of their operands
+    lstm_*-inl.h                      the LSTM on top of an engine: packing, forward, backward, int8
+    cross_entropy-inl.h               linear layer and softmax cross-entropy in blocks of rows
+    keep_bits-inl.h                   random bits for masks
+
+`kernels.h` declares the arguments with their shapes. `library.cpp` exports the functions that `library.py` calls.
+`fused_lstm.py` and `fused_cross_entropy.py` wrap them as operations that torch differentiates.
 """

@@ -1,4 +1,4 @@
-"""Softmax cross-entropy of a linear layer on CPUs: cross_entropy.h computes it, a block of rows at a time."""
+"""Softmax cross-entropy of a linear layer on CPUs: cross_entropy-inl.h computes it, a block of rows at a time."""
 
 import torch
 from torch import Tensor

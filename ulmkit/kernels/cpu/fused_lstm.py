@@ -158,7 +158,7 @@ def lstm(
         w_ih, w_hh: the weights that were laid out, for their gradients. bias: (4H,) float32.
         lengths: (B,) int64 or None.
     Returns: y (T, B, H) in x's type, h_n and c_n (B, H) float32.
-    Source: `ulmkit.kernels.reference.lstm` has the formula; lstm_forward.h and lstm_backward.h compute it.
+    Source: `ulmkit.kernels.reference.lstm` has the formula; lstm_forward-inl.h and lstm_backward-inl.h compute it.
     """
     return _FusedLSTM.apply(x, h0, c0, w_ih, w_hh, bias, layout, lengths, torch.is_grad_enabled())
 

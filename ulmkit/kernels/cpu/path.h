@@ -19,24 +19,24 @@
 
 namespace ulmkit {
 namespace PATH {
-#include "vectors.h"
+#include "vectors-inl.h"
 #define ULMKIT_INLINE inline
-#include "../lstm_cell.h"
-#include "transpose.h"
+#include "../lstm_cell-inl.h"
+#include "transpose-inl.h"
 #include ULMKIT_ENGINE
-#include "lstm_shape.h"
+#include "lstm_shape-inl.h"
 #if defined(ULMKIT_READS_ROWS)
-#include "row_product.h"
+#include "row_product-inl.h"
 #endif
-#include "lstm_forward.h"
+#include "lstm_forward-inl.h"
 #if defined(ULMKIT_SERVES)
-#include "lstm_int8.h"
+#include "lstm_int8-inl.h"
 #else
-#include "lstm_pack.h"
-#include "lstm_backward.h"
-#include "sizes.h"
-#include "cross_entropy.h"
-#include "keep_bits.h"
+#include "lstm_pack-inl.h"
+#include "lstm_backward-inl.h"
+#include "sizes-inl.h"
+#include "cross_entropy-inl.h"
+#include "keep_bits-inl.h"
 #endif
 }  // namespace PATH
 }  // namespace ulmkit

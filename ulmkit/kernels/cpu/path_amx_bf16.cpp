@@ -12,7 +12,7 @@
 #define PATH amx_bf16
 #define ULMKIT_WIDTH 16
 #define ULMKIT_REGISTERS 32
-#define ULMKIT_ENGINE "engine_amx_bf16.h"
+#define ULMKIT_ENGINE "engine_amx_bf16-inl.h"
 #include "path.h"
 #if defined(__clang__)
 #pragma clang attribute pop

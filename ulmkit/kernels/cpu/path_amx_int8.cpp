@@ -13,7 +13,7 @@
 #define PATH amx_int8
 #define ULMKIT_WIDTH 16
 #define ULMKIT_REGISTERS 32
-#define ULMKIT_ENGINE "engine_amx_int8.h"
+#define ULMKIT_ENGINE "engine_amx_int8-inl.h"
 #define ULMKIT_SERVES
 #include "path.h"
 #if defined(__clang__)

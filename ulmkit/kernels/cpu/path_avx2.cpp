@@ -8,7 +8,7 @@
 #define PATH avx2
 #define ULMKIT_WIDTH 8
 #define ULMKIT_REGISTERS 16
-#define ULMKIT_ENGINE "engine_fp32.h"
+#define ULMKIT_ENGINE "engine_fp32-inl.h"
 #include "path.h"
 #if defined(__clang__)
 #pragma clang attribute pop

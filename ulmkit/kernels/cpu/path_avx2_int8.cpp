@@ -8,7 +8,7 @@
 #define PATH avx2_int8
 #define ULMKIT_WIDTH 8
 #define ULMKIT_REGISTERS 16
-#define ULMKIT_ENGINE "engine_avx2_int8.h"
+#define ULMKIT_ENGINE "engine_avx2_int8-inl.h"
 #define ULMKIT_SERVES
 #include "path.h"
 #if defined(__clang__)

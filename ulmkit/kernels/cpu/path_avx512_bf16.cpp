@@ -9,7 +9,7 @@
 #define PATH avx512_bf16
 #define ULMKIT_WIDTH 16
 #define ULMKIT_REGISTERS 32
-#define ULMKIT_ENGINE "engine_avx512_bf16.h"
+#define ULMKIT_ENGINE "engine_avx512_bf16-inl.h"
 #include "path.h"
 #if defined(__clang__)
 #pragma clang attribute pop

@@ -8,7 +8,7 @@
 #define PATH avx512_vnni
 #define ULMKIT_WIDTH 16
 #define ULMKIT_REGISTERS 32
-#define ULMKIT_ENGINE "engine_avx512_vnni.h"
+#define ULMKIT_ENGINE "engine_avx512_vnni-inl.h"
 #define ULMKIT_SERVES
 #include "path.h"
 #if defined(__clang__)

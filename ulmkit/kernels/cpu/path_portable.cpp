@@ -2,6 +2,6 @@
 #define PATH portable
 #define ULMKIT_WIDTH 4
 #define ULMKIT_REGISTERS 16
-#define ULMKIT_ENGINE "engine_fp32.h"
+#define ULMKIT_ENGINE "engine_fp32-inl.h"
 #include "path.h"
 ULMKIT_PATH(portable, true)

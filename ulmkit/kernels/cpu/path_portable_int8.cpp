@@ -2,7 +2,7 @@
 #define PATH portable_int8
 #define ULMKIT_WIDTH 4
 #define ULMKIT_REGISTERS 16
-#define ULMKIT_ENGINE "engine_portable_int8.h"
+#define ULMKIT_ENGINE "engine_portable_int8-inl.h"
 #define ULMKIT_SERVES
 #include "path.h"
 ULMKIT_PATH(portable_int8, true)

@@ -13,7 +13,7 @@ from ulmkit.errors import UlmkitError
 from ulmkit.files import atomic_write
 
 FOLDER = Path(__file__).parent
-HEADERS = ("primitives.h", "block.h", "product.h", "lstm_step.h", "../lstm_cell.h")
+HEADERS = ("primitives.h", "block.h", "product.h", "lstm_step.h", "../lstm_cell-inl.h")
 CACHE_VARIABLE = "ULMKIT_CACHE"
 
 

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "primitives.h"
-#include "../lstm_cell.h"
+#include "../lstm_cell-inl.h"
 
 // T, B, H: steps, batch and hidden_size. K and G: width of the states' rows and of the gates' gradients', H and 4H rounded up
 // to a multiple of 16; what is beyond is zero. A step's numbers can be counted by an int, those of all steps cannot.

@@ -1,7 +1,7 @@
 // Matrix products of bytes by AVX-512 dot products of four, which want one side unsigned: 128 is added to A, and 128 times
 // the sums of B's columns taken off again.
 
-#include "engine_int8.h"
+#include "engine_int8-inl.h"
 
 struct VnniKind : ByteSums {
     using Line = __m512i;

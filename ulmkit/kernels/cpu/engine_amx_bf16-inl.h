@@ -1,8 +1,8 @@
 // Matrix products of bf16 with fp32 sums, by AMX tiles.
 
-#include "bf16.h"
-#include "blocked_product.h"
-#include "tile_product.h"
+#include "bf16-inl.h"
+#include "blocked_product-inl.h"
+#include "tile_product-inl.h"
 
 struct Engine : Bf16, ElementsAreFactors<Element> {
     using Element = PATH::Element;

@@ -1,4 +1,4 @@
-// The LSTM forward in time; lstm_cell.h has the formulas.
+// The LSTM forward in time; lstm_cell-inl.h has the formulas.
 //
 // Source: Hochreiter & Schmidhuber 1997 with the forget gate of Gers et al. 2000, as torch.nn.LSTM has it.
 

@@ -1,6 +1,6 @@
 // Matrix products of bytes in plain C++.
 
-#include "engine_int8.h"
+#include "engine_int8-inl.h"
 
 struct PlainKind : ByteSums {
     using Line = const Element*;

@@ -3,7 +3,7 @@
 //
 // A may be read up to the next multiple of 16 rows; what stands there does not matter.
 
-#include "tiles.h"
+#include "tiles-inl.h"
 
 template <class Sum>
 class TileProduct {

@@ -1,6 +1,6 @@
 // Matrix products of bytes by AVX2: its products of bytes want one side unsigned, so the sign goes from A to B.
 
-#include "engine_int8.h"
+#include "engine_int8-inl.h"
 
 struct SignedKind : ByteSums {
     using Line = __m256i;

@@ -6,7 +6,7 @@
 //
 // Source: symmetric quantisation, Jacob et al. 2018, arXiv:1712.05877, section 2.1, with zero-point 0.
 
-#include "blocked_product.h"
+#include "blocked_product-inl.h"
 
 using Element = float;
 

@@ -1,7 +1,7 @@
 // Matrix products of bytes by AMX tiles.
 
-#include "engine_int8.h"
-#include "tile_product.h"
+#include "engine_int8-inl.h"
+#include "tile_product-inl.h"
 
 struct Engine : Int8 {
     using Element = PATH::Element;

@@ -1,4 +1,4 @@
-// The LSTM backward in time: lstm_cell.h has the formulas of a step, before which
+// The LSTM backward in time: lstm_cell-inl.h has the formulas of a step, before which
 //
 //     dh_{t-1} = W_hh^T da
 //

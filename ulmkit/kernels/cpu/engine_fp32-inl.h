@@ -1,8 +1,8 @@
 // Matrix products in fp32. B is in groups of `width` columns: [group][k][width].
 
-#include "blocked_product.h"
+#include "blocked_product-inl.h"
 
-#define ULMKIT_READS_ROWS  // weights need not be laid out: see row_product.h
+#define ULMKIT_READS_ROWS  // weights need not be laid out: see row_product-inl.h
 
 struct Fp32 {
     using Element = float;

@@ -1,7 +1,7 @@
 // Matrix products of bf16 with fp32 sums, by AVX-512 dot products of pairs. K is even.
 
-#include "bf16.h"
-#include "blocked_product.h"
+#include "bf16-inl.h"
+#include "blocked_product-inl.h"
 
 struct PairKind : FloatSums {
     using Element = PATH::Element;
