@@ -28,7 +28,7 @@ from ulmkit.model.document_norm import shared_documents
 from ulmkit.model.heads import IGNORED_LABEL, HeadConfig
 from ulmkit.model.transfer import transfer_encoder
 from ulmkit.pipeline.classifier_task import ClassifierTask
-from ulmkit.pipeline.data import DataOptions, Progress, prepare_once
+from ulmkit.pipeline.data import DataOptions, DocumentCallback, prepare_once
 from ulmkit.pipeline.held_out import data_facts, warn_if_splits_overlap
 from ulmkit.pipeline.options import RunOptions, place
 from ulmkit.pipeline.prediction import Outputs, predict_backward, predict_outputs
@@ -65,7 +65,7 @@ def train(
     run: RunOptions | None = None,
     labels: int | None = None,
     valid_documents: int | None = None,
-    progress: Progress | None = None,
+    progress: DocumentCallback | None = None,
 ) -> ClassifierParts:
     """Train a classifier on labelled documents.
 

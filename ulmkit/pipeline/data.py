@@ -1,7 +1,7 @@
 """From DATA as people give it to an encoded corpus: read, split, tokenized, cached."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from ulmkit.text import (
     cached_corpus,
     train_sentencepiece,
 )
+from ulmkit.text.corpus.builder import DocumentCallback
 from ulmkit.text.corpus.encoded_corpus import CORPUS_FILE
 from ulmkit.text.corpus.splits import SPLIT_KINDS, TRAINING_SPLITS, assign_splits, stratum
 from ulmkit.text.read.documents import Data
@@ -33,9 +34,6 @@ TOKENIZERS = ("spacy", "sentencepiece", "whitespace", "bytes")
 
 SPLIT_COLUMNS = {"given": "split_column", "group": "group_column", "time": "time_column"}
 """The option that names the column which each kind of split goes by."""
-
-Progress = Callable[[int], None]
-"""Called with the number of documents done."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +126,7 @@ def prepare(
     label_names: Sequence[str] | None = None,
     folder: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
-    progress: Progress | None = None,
+    progress: DocumentCallback | None = None,
 ) -> EncodedCorpus:
     """The encoded corpus of `data`.
 

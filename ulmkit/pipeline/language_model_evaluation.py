@@ -35,8 +35,8 @@ from ulmkit.training import keep_freed_memory
 
 WAYS = ("plain", "cache", "dynamic", "dynamic + cache")
 STATISTICS_ROWS = 100
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, steps done, and steps in all."""
+EvaluationCallback = Callable[[str, int, int], None]
+"""Called with (stage, done, total)."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def evaluate_language_model(
     statistics_batches: int = 200,
     only: Sequence[str] | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
-    progress: Progress | None = None,
+    progress: EvaluationCallback | None = None,
 ) -> LanguageModelEvaluation:
     """Perplexity of a part of a corpus, exact, in every way that is asked for.
 

@@ -17,7 +17,7 @@ from ulmkit.model.awd_lstm import AWDLSTMConfig
 from ulmkit.model.initialization import draw_input_weights
 from ulmkit.model.language_model import AWDLSTMLanguageModel
 from ulmkit.model.transfer import TransferReport, transfer_language_model, vocabulary_mapping
-from ulmkit.pipeline.data import DataOptions, Progress, prepare_once
+from ulmkit.pipeline.data import DataOptions, DocumentCallback, prepare_once
 from ulmkit.pipeline.held_out import as_base, data_facts, warn_if_splits_overlap
 from ulmkit.pipeline.language_model_task import LanguageModelTask
 from ulmkit.pipeline.options import RunOptions, place
@@ -43,7 +43,7 @@ def pretrain(
     run: RunOptions | None = None,
     direction: Direction = "forward",
     splits: Sequence[str] = TRAINING_SPLITS,
-    progress: Progress | None = None,
+    progress: DocumentCallback | None = None,
 ) -> LanguageModelParts:
     """Train a language model from scratch.
 
@@ -76,7 +76,7 @@ def finetune(
     data_options: DataOptions | None = None,
     run: RunOptions | None = None,
     splits: Sequence[str] = TRAINING_SPLITS,
-    progress: Progress | None = None,
+    progress: DocumentCallback | None = None,
 ) -> LanguageModelParts:
     """Go on training a language model on the text it is meant for.
 
@@ -103,7 +103,7 @@ def find_finetuning_rate(
     run: RunOptions | None = None,
     splits: Sequence[str] = TRAINING_SPLITS,
     steps: int = 100,
-    progress: Progress | None = None,
+    progress: DocumentCallback | None = None,
 ) -> RateSearch:
     """A ramp of learning rates over fine-tuning `base` with all its layers; args as `finetune`, see `lr_find`."""
     run = run or RunOptions()
@@ -120,7 +120,7 @@ def _corpus_for(
     data: Data | EncodedCorpus,
     options: DataOptions | None,
     run: RunOptions,
-    progress: Progress | None,
+    progress: DocumentCallback | None,
 ) -> EncodedCorpus:
     closed = base.tokenizer.closed_vocabulary()
     corpus = prepare_once(run.world, data, options, tokenizer=base.tokenizer, vocabulary=closed, progress=progress)

@@ -13,7 +13,7 @@ from ulmkit.kernels import BACKENDS, PRECISIONS
 from ulmkit.model.awd_lstm import AWDLSTM
 from ulmkit.training import (
     Budget,
-    Progress,
+    ProgressDisplay,
     World,
 )
 
@@ -49,7 +49,7 @@ class RunOptions:
     seed: int = 0
     folder: str | os.PathLike[str] | None = None
     resume: bool = False
-    progress: Progress | None = None
+    progress: ProgressDisplay | None = None
     validations: int | Budget = 5
     valid_tokens: int | None = None
     accumulation: int = 1

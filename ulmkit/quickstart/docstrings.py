@@ -46,7 +46,8 @@ _TEST_FILE = re.compile(r"(test_.*|.*_test|conftest)\.py")
 _REQUIREMENT_NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
 _OF_AN_EXTRA = re.compile(r"\bextra\s*==")
 
-Progress = Callable[[int, int], None]
+FileCallback = Callable[[int, int], None]
+"""Called with (files done, files)."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class QuickstartText:
 
 
 def harvest_docstrings(
-    *, minimum_words: int = 20, workers: int = 2, progress: Progress | None = None
+    *, minimum_words: int = 20, workers: int = 2, progress: FileCallback | None = None
 ) -> list[Docstring]:
     """Distinct docstrings of the standard library and of everything that ulmkit needs installed.
 
@@ -203,7 +204,7 @@ def _normalised(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def _scan(paths: Sequence[str], minimum_words: int, workers: int, progress: Progress | None) -> list[list[str]]:
+def _scan(paths: Sequence[str], minimum_words: int, workers: int, progress: FileCallback | None) -> list[list[str]]:
     """Docstrings of each file, in the order of `paths`, read by `workers` processes, each a share of them."""
     results: list[list[str]] = [[] for _ in paths]
     done, lock = 0, threading.Lock()

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ulmkit.training.memory import keep_freed_memory
     from ulmkit.training.monitor import load_model_weights
     from ulmkit.training.optimizers import OptimizerConfig, discriminative_rates, make_optimizer
-    from ulmkit.training.progress import LineProgress, Progress, ProgressInfo, RichProgress, make_progress
+    from ulmkit.training.progress import LineProgress, ProgressDisplay, ProgressInfo, RichProgress, make_progress
     from ulmkit.training.rate_search import RateSearch, lr_find
     from ulmkit.training.rng import seed_everything
     from ulmkit.training.schedules import Schedule, Setting, constant, flat_cosine, one_cycle, slanted_triangular
@@ -31,7 +31,7 @@ __all__ = [
     "LineProgress",
     "OptimizerConfig",
     "Phase",
-    "Progress",
+    "ProgressDisplay",
     "ProgressInfo",
     "RateSearch",
     "RichProgress",

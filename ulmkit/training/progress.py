@@ -37,7 +37,7 @@ class ProgressInfo:
         return "  ".join(parts)
 
 
-class Progress(Protocol):
+class ProgressDisplay(Protocol):
     """Who is told how a run goes."""
 
     def start(self) -> None:
@@ -123,7 +123,7 @@ class RichProgress:
             self._bar.stop()
 
 
-def make_progress(stream: TextIO | None = None) -> Progress:
+def make_progress(stream: TextIO | None = None) -> ProgressDisplay:
     """A progress display: a live bar on a terminal, lines elsewhere.
 
     Args: stream: where to, by default standard error.

@@ -9,7 +9,7 @@ from ulmkit.training.budget import Stopwatch
 from ulmkit.training.distributed import World
 from ulmkit.training.log import Row, TrainingLog
 from ulmkit.training.meter import Meter
-from ulmkit.training.progress import Progress, ProgressInfo
+from ulmkit.training.progress import ProgressDisplay, ProgressInfo
 from ulmkit.training.task import StepResult
 
 _SHOWN_MEMORY = 0.9  # of the running mean of the loss on display
@@ -35,7 +35,12 @@ class Reporter:
     """
 
     def __init__(
-        self, progress: Progress | None, watch: Stopwatch, world: World, is_language_model: bool, shows_each_loss: bool
+        self,
+        progress: ProgressDisplay | None,
+        watch: Stopwatch,
+        world: World,
+        is_language_model: bool,
+        shows_each_loss: bool,
     ) -> None:
         self._progress = progress if world.is_first else None
         self._watch, self._world = watch, world

@@ -18,7 +18,7 @@ from ulmkit.training.interrupt import InterruptGuard
 from ulmkit.training.meter import Meter
 from ulmkit.training.monitor import Monitor
 from ulmkit.training.optimizers import load_optimizer_state, optimizer_state
-from ulmkit.training.progress import Progress
+from ulmkit.training.progress import ProgressDisplay
 from ulmkit.training.reporter import Place, Reporter
 from ulmkit.training.rng import capture_rng, restore_rng, seed_everything
 from ulmkit.training.run_state import RunState
@@ -46,7 +46,7 @@ class Run:
         config: TrainerConfig,
         phases: Sequence[Phase],
         folder: Path | None,
-        progress: Progress | None,
+        progress: ProgressDisplay | None,
         clock: Callable[[], float],
         world: World,
         identity: Mapping[str, Any] | None,

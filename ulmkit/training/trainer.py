@@ -13,7 +13,7 @@ from ulmkit.training.distributed import World
 from ulmkit.training.interrupt import InterruptGuard, TrainingInterrupted
 from ulmkit.training.log import Row
 from ulmkit.training.memory import keep_freed_memory
-from ulmkit.training.progress import Progress
+from ulmkit.training.progress import ProgressDisplay
 from ulmkit.training.run import Run
 from ulmkit.training.step import NotFiniteError
 from ulmkit.training.task import TrainingTask
@@ -72,7 +72,7 @@ class Trainer:
         config: TrainerConfig,
         phases: Sequence[Phase],
         folder: str | os.PathLike[str] | None = None,
-        progress: Progress | None = None,
+        progress: ProgressDisplay | None = None,
         *,
         clock: Callable[[], float] = time.monotonic,
         world: World | None = None,

@@ -17,7 +17,7 @@ from ulmkit.evaluation.language.blocks import StreamBlock, score_block
 from ulmkit.evaluation.language.modes import evaluation_mode
 from ulmkit.evaluation.language.perplexity import Perplexity
 from ulmkit.evaluation.language.search import Search
-from ulmkit.evaluation.language.streams import Progress, TokenSource, check_context, token_source
+from ulmkit.evaluation.language.streams import StreamCallback, TokenSource, check_context, token_source
 from ulmkit.model.awd_lstm import State
 from ulmkit.model.language_model import AWDLSTMLanguageModel
 
@@ -125,7 +125,7 @@ def read_blocks(
     source: TokenSource,
     first_context: int,
     block_steps: int,
-    progress: Progress | None = None,
+    progress: StreamCallback | None = None,
 ) -> Iterator[StreamBlock]:
     """One pass over a stream, state carried: all that a cache needs, whatever its hyperparameters.
 
@@ -150,7 +150,7 @@ def cache_perplexity(
     block_steps: int = 256,
     words: int | None = None,
     characters: int | None = None,
-    progress: Progress | None = None,
+    progress: StreamCallback | None = None,
 ) -> Perplexity:
     """`perplexity`, exact, of the model with a cache that grows from the stream's first token on.
 
@@ -180,7 +180,7 @@ def search_cache(
     thetas: Sequence[float] = (0.1, 0.3, 0.5, 0.7, 1.0, 1.3),
     windows: Sequence[int] = (500, 1000, 2000, 4000),
     block_steps: int = 256,
-    progress: Progress | None = None,
+    progress: StreamCallback | None = None,
 ) -> Search[CacheConfig]:
     """The perplexity of validation tokens for every combination of hyperparameters; the model reads them once.
 

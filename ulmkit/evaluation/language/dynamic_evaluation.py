@@ -24,7 +24,7 @@ from ulmkit.evaluation.language.evaluation_checkpoint import EvaluationCheckpoin
 from ulmkit.evaluation.language.gradient_statistics import GradientStatistics, rms_norm, tensors_fingerprint
 from ulmkit.evaluation.language.learning_copy import LearningCopy, named_values
 from ulmkit.evaluation.language.perplexity import Perplexity
-from ulmkit.evaluation.language.streams import Progress, TokenSource, check_context, token_source
+from ulmkit.evaluation.language.streams import StreamCallback, TokenSource, check_context, token_source
 from ulmkit.files import fingerprint
 from ulmkit.model.awd_lstm import State
 from ulmkit.model.language_model import AWDLSTMLanguageModel
@@ -150,7 +150,7 @@ def dynamic_perplexity(
     cache: CacheConfig | None = None,
     words: int | None = None,
     characters: int | None = None,
-    progress: Progress | None = None,
+    progress: StreamCallback | None = None,
 ) -> Perplexity:
     """`perplexity`, exact, of a model that takes a gradient step after each segment of the stream.
 
@@ -190,7 +190,7 @@ def dynamic_perplexities(
     statistics: GradientStatistics | None = None,
     words: int | None = None,
     characters: int | None = None,
-    progress: Progress | None = None,
+    progress: StreamCallback | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
 ) -> list[Perplexity]:
     """`dynamic_perplexity` with each of several caches (None: without), in one pass: a cache does not alter learning.

@@ -14,7 +14,7 @@ from ulmkit.evaluation.language.dynamic_evaluation import DYNAMIC_PTB, DynamicCo
 from ulmkit.evaluation.language.gradient_statistics import GradientStatistics
 from ulmkit.evaluation.language.perplexity import Perplexity
 from ulmkit.evaluation.language.search import Search
-from ulmkit.evaluation.language.streams import Progress, TokenSource, token_source
+from ulmkit.evaluation.language.streams import StreamCallback, TokenSource, token_source
 from ulmkit.model.language_model import AWDLSTMLanguageModel
 
 
@@ -45,7 +45,7 @@ def search_dynamic(
     tokens: int = 30_000,
     known: Mapping[DynamicConfig, Perplexity] | None = None,
     keep: Callable[[DynamicConfig, Perplexity], None] | None = None,
-    progress: Progress | None = None,
+    progress: StreamCallback | None = None,
 ) -> Search[DynamicConfig]:
     """The perplexity of the first validation tokens for each learning rate at `base`'s decay, then each decay at the
     best rate.

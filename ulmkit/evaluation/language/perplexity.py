@@ -14,7 +14,7 @@ import torch
 from ulmkit.config import check_whole
 from ulmkit.errors import ConfigError, DataError
 from ulmkit.evaluation.language.modes import evaluation_mode
-from ulmkit.evaluation.language.streams import Progress, TokenSource, check_context, read_rows, token_source
+from ulmkit.evaluation.language.streams import StreamCallback, TokenSource, check_context, read_rows, token_source
 from ulmkit.evaluation.metrics import exp_or_inf, json_safe, text_table
 from ulmkit.model.language_model import AWDLSTMLanguageModel
 from ulmkit.text.tokens.vocabulary import Vocabulary
@@ -86,7 +86,7 @@ def perplexity(
     batch_size: int | None = None,
     words: int | None = None,
     characters: int | None = None,
-    progress: Progress | None = None,
+    progress: StreamCallback | None = None,
 ) -> Perplexity:
     """exp(NLL / predicted tokens) over one stream, state carried from its start to its end, each token predicted once.
 
@@ -147,7 +147,7 @@ def approximate_perplexity(
     window: int = 70,
     words: int | None = None,
     characters: int | None = None,
-    progress: Progress | None = None,
+    progress: StreamCallback | None = None,
 ) -> Perplexity:
     """Perplexity with the stream cut into `batch_size` equal parts that are read in parallel: fast, a little too high.
 
@@ -177,7 +177,7 @@ def _rows_nll(
     stops: np.ndarray,
     first_context: int,
     window: int,
-    progress: Progress | None,
+    progress: StreamCallback | None,
     *,
     warm_up: int = 0,
     exact: bool = True,

@@ -7,8 +7,8 @@ import numpy as np
 
 from ulmkit.errors import ConfigError, DataError
 
-Progress = Callable[[int, int], None]
-"""Called with (steps done, steps in all)."""
+StreamCallback = Callable[[int, int], None]
+"""Called with (done, total), in tokens or steps, while a stream is read."""
 
 
 class TokenSource(Protocol):

@@ -48,7 +48,8 @@ from ulmkit.text.tokens.vocabulary import Vocabulary
 _MAX_COMPARED_TOKENS = 1 << 20
 """A longer document, such as a corpus in one file, is no near-duplicate of any, and would be hashed whole in memory."""
 
-Progress = Callable[[int], None]
+DocumentCallback = Callable[[int], None]
+"""Called with the number of documents done."""
 
 
 def build_corpus(
@@ -63,7 +64,7 @@ def build_corpus(
     task: str = "none",
     label_names: Sequence[str] | None = None,
     workers: int | None = None,
-    progress: Progress | None = None,
+    progress: DocumentCallback | None = None,
     count_near_duplicates: bool = True,
     overwrite: bool = False,
 ) -> EncodedCorpus:
@@ -104,7 +105,7 @@ def cached_corpus(
     tokenizer: Tokenizer,
     vocabulary: Vocabulary | None = None,
     workers: int | None = None,
-    progress: Progress | None = None,
+    progress: DocumentCallback | None = None,
     **options: Any,
 ) -> EncodedCorpus:
     """The corpus of `documents` from the folder `cache`, built there if it is not there yet.
@@ -154,7 +155,7 @@ class _Build:
         self.spool = TokenSpool(folder, "spool")
         self.label_spool = TokenSpool(folder, "label_spool") if task == "tokens" else None
 
-    def read(self, documents: Iterable[Document], workers: int, progress: Progress | None) -> None:
+    def read(self, documents: Iterable[Document], workers: int, progress: DocumentCallback | None) -> None:
         """Tokenize all documents to the spool."""
         tokenizer_folder = self.folder / TOKENIZER_FOLDER
         encoding = encode_documents(documents, self.tokenizer, tokenizer_folder, self.task, workers)
