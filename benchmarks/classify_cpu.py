@@ -104,9 +104,9 @@ def read_ids(data: str, count: int) -> list[np.ndarray]:
 def our_model(theirs: Any, dropout: bool = True) -> AWDLSTMClassifier:
     """Our classifier with fastai's weights, and its dropouts or none."""
     dropouts = {f"{name}_dropout": value if dropout else 0.0 for name, value in DROPOUTS.items()}
-    config = AWDLSTMConfig(vocab_size=VOCAB, **dropouts)
+    config = AWDLSTMConfig(**dropouts)
     head = HeadConfig(kind="single", classes=2, **({} if dropout else {"input_dropout": 0.0, "hidden_dropout": 0.0}))
-    ours = AWDLSTMClassifier(config, head, chunk_steps=CHUNK, gradient_steps=GRADIENT_STEPS)
+    ours = AWDLSTMClassifier(config, VOCAB, head, chunk_steps=CHUNK, gradient_steps=GRADIENT_STEPS)
     no_bias = {"head.layers.2.bias": torch.zeros(50), "head.layers.6.bias": torch.zeros(2)}
     ours.load_state_dict({**from_fastai(theirs.state_dict(), classifier_names()), **no_bias})
     return ours

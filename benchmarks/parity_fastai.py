@@ -40,7 +40,7 @@ from ulmkit.kernels import BACKENDS
 from ulmkit.model.awd_lstm import AWDLSTMConfig, State
 from ulmkit.model.classifier import AWDLSTMClassifier
 from ulmkit.model.heads import HeadConfig
-from ulmkit.model.language_model import AWDLSTMLanguageModel
+from ulmkit.model.language_model import AWDLSTMLanguageModel, LanguageModelConfig
 
 LIMIT = 1e-5
 LIMIT_FLOAT64 = 1e-9
@@ -115,7 +115,7 @@ def _rows(case: str, differences: Mapping[str, float], limit: float = LIMIT) -> 
 def make_ours(vocab_size: int, gain: float = GAIN) -> AWDLSTMLanguageModel:
     """A language model in fp32 without dropout, the LSTM's initial weights multiplied by `gain`."""
     dropouts = dict.fromkeys([f"{name}_dropout" for name in ("embedding", "input", "hidden", "output", "weight")], 0.0)
-    model = AWDLSTMLanguageModel(AWDLSTMConfig(vocab_size=vocab_size, **dropouts))
+    model = AWDLSTMLanguageModel(LanguageModelConfig(encoder=AWDLSTMConfig(**dropouts)), vocab_size)
     model.encoder.precision = "fp32"
     with torch.no_grad():
         model.decoder.weight[:vocab_size].normal_(0.0, 1.0)
@@ -217,7 +217,7 @@ def our_gradients(
         result = model.loss(ids, targets, state, ar=ar, tar=tar)
         result.total.backward()
         state = result.state
-    rows = {"encoder.embedding.weight": model.config.vocab_size, "decoder.weight": model.config.vocab_size}
+    rows = {"encoder.embedding.weight": model.vocab_size, "decoder.weight": model.vocab_size}
     return {name: parameter.grad[: rows.get(name)] for name, parameter in model.named_parameters()}
 
 
@@ -241,7 +241,7 @@ def classifier_rows(fastai: Any, vocab_size: int) -> list[dict[str, Any]]:
     for name, tensor in theirs.state_dict().items():  # batch norm as after training
         if name.endswith(("running_mean", "running_var")):
             tensor.uniform_(0.01, 0.1)
-    ours = AWDLSTMClassifier(AWDLSTMConfig(vocab_size=vocab_size), HeadConfig(kind="single", classes=2)).eval()
+    ours = AWDLSTMClassifier(AWDLSTMConfig(), vocab_size, HeadConfig(kind="single", classes=2)).eval()
     ours.encoder.precision = "fp32"
     weights = from_fastai(theirs.state_dict(), classifier_names())
     no_bias = {"head.layers.2.bias": torch.zeros(50), "head.layers.6.bias": torch.zeros(2)}

@@ -146,7 +146,9 @@ def work(options: argparse.Namespace) -> None:
 def train_ulmkit(corpus: EncodedCorpus, options: argparse.Namespace) -> tuple[LanguageModelParts, dict[str, Any]]:
     """MODERN_PTB for the minutes; it validates once, on little text, when they are over."""
     recipe = MODERN_PTB
-    sizes = replace(recipe.sizes, **QUICK_SIZES) if options.quick else recipe.sizes
+    sizes = recipe.sizes
+    if options.quick:
+        sizes = replace(sizes, encoder=replace(sizes.encoder, **QUICK_SIZES))
     budget = Budget(steps=QUICK_STEPS) if options.quick else Budget(minutes=options.minutes)
     run = RunOptions(device="cpu", seed=options.seed, validations=1, valid_tokens=1000)
     parts = pretrain(corpus, budget=budget, sizes=sizes, recipe=recipe.main, run=run)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ulmkit.evaluation import first_context, perplexity
 from ulmkit.hub import LanguageModelParts
 from ulmkit.model.awd_lstm import AWDLSTMConfig
-from ulmkit.model.language_model import AWDLSTMLanguageModel
+from ulmkit.model.language_model import AWDLSTMLanguageModel, LanguageModelConfig
 from ulmkit.text import EncodedCorpus
 
 BATCH, STEPS = 64, 72  # fastai's defaults
@@ -116,9 +116,8 @@ def _as_ours(theirs: nn.Module, corpus: EncodedCorpus) -> LanguageModelParts:
     vocab_size, embedding_size = weights["0.encoder.weight"].shape
     layers = sum(name.endswith("weight_hh_l0_raw") for name in weights)
     hidden_size = weights["0.rnns.0.weight_hh_l0_raw"].shape[1]
-    model = AWDLSTMLanguageModel(
-        AWDLSTMConfig(vocab_size=vocab_size, embedding_size=embedding_size, hidden_size=hidden_size, layers=layers)
-    )
+    encoder = AWDLSTMConfig(embedding_size=embedding_size, hidden_size=hidden_size, layers=layers)
+    model = AWDLSTMLanguageModel(LanguageModelConfig(encoder=encoder), vocab_size)
     named = from_fastai(weights, language_model_names(layers))
     order = _swapped(torch.arange(vocab_size), vocab_size)
     for name in ("encoder.embedding.weight", "decoder.weight"):

@@ -32,8 +32,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from train_cpu_models import FastaiModel, OurModel
 
-from ulmkit.model.awd_lstm import AWDLSTMConfig
-from ulmkit.model.language_model import AWDLSTMLanguageModel
+from ulmkit.model.language_model import AWDLSTMLanguageModel, LanguageModelConfig
 from ulmkit.text import Vocabulary, WhitespaceTokenizer
 from ulmkit.training import keep_freed_memory
 
@@ -129,7 +128,7 @@ def measure_all(vocab_size: int, variants: list[Variant], options: argparse.Name
 def write_inputs(folder: Path, vocab_size: int, options: argparse.Namespace) -> None:
     """The weights and the token ids (steps, BATCH) that all processes read."""
     torch.manual_seed(0)
-    model = AWDLSTMLanguageModel(AWDLSTMConfig(vocab_size=vocab_size))
+    model = AWDLSTMLanguageModel(LanguageModelConfig(), vocab_size)
     weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     rows = (options.warm_up + options.steps) * STEPS + 1
     ids = read_ids(options.data, vocab_size, rows * BATCH) if options.data else zipf_ids(vocab_size, rows * BATCH)

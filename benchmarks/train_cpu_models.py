@@ -7,7 +7,7 @@ from fastai_peer import from_fastai, language_model_names, load_fastai, no_dropo
 from torch import Tensor
 
 from ulmkit.model.awd_lstm import AWDLSTMConfig, State
-from ulmkit.model.language_model import AWDLSTMLanguageModel
+from ulmkit.model.language_model import AWDLSTMLanguageModel, LanguageModelConfig
 from ulmkit.model.layer_groups import language_model_groups
 from ulmkit.training import OptimizerConfig, make_optimizer
 
@@ -20,7 +20,7 @@ class OurModel:
 
     def __init__(self, vocab_size: int, weights: dict[str, Tensor], precision: str, *, dropout: bool) -> None:
         dropouts: dict[str, Any] = {} if dropout else {f"{name}_dropout": 0.0 for name in DROPOUTS}
-        self.module = AWDLSTMLanguageModel(AWDLSTMConfig(vocab_size=vocab_size, **dropouts))
+        self.module = AWDLSTMLanguageModel(LanguageModelConfig(encoder=AWDLSTMConfig(**dropouts)), vocab_size)
         self.module.load_state_dict(weights)
         self.module.encoder.precision = precision
         groups = [group.parameters for group in language_model_groups(self.module)]

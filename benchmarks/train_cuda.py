@@ -27,8 +27,8 @@ from common import DifferentError, report_as_they_come, row
 from fastai_peer import load_fastai, regularized_loss, to_fastai, zipf_ids
 from torch import Tensor, nn
 
-from ulmkit.model.awd_lstm import AWDLSTMConfig, State
-from ulmkit.model.language_model import AWDLSTMLanguageModel
+from ulmkit.model.awd_lstm import State
+from ulmkit.model.language_model import AWDLSTMLanguageModel, LanguageModelConfig
 
 STEPS, BATCH, CLIP, RATE, AR, TAR = 70, 80, 0.4, 1e-3, 2.0, 1.0
 PTB_TOKENS, PTB_VOCABULARY = 929_589, 10_000
@@ -66,7 +66,7 @@ class Comparison:
     def __init__(self, vocab_size: int, batch: int, repeats: int) -> None:
         torch.manual_seed(0)
         self.vocab_size, self.batch, self.repeats = vocab_size, batch, repeats
-        self._weights = AWDLSTMLanguageModel(AWDLSTMConfig(vocab_size=vocab_size)).state_dict()
+        self._weights = AWDLSTMLanguageModel(LanguageModelConfig(), vocab_size).state_dict()
         self._ids = zipf_ids(vocab_size, (STEPS + 1) * batch).view(STEPS + 1, batch)
 
     @functools.cached_property
@@ -123,7 +123,7 @@ class Ours(Trained):
     """ulmkit's language model in bf16."""
 
     def __init__(self, vocab_size: int, weights: dict[str, Tensor], backend: str, *, compiled: bool = False) -> None:
-        self.module = AWDLSTMLanguageModel(AWDLSTMConfig(vocab_size=vocab_size))
+        self.module = AWDLSTMLanguageModel(LanguageModelConfig(), vocab_size)
         self.module.load_state_dict(weights)
         self.module.cuda()
         self.module.encoder.precision, self.module.encoder.backend = "bf16", backend

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from stages import Stage
 
 from ulmkit.model.awd_lstm import AWDLSTMConfig
+from ulmkit.model.language_model import LanguageModelConfig
 from ulmkit.pipeline import AWD_LSTM_PTB, AWD_LSTM_PTB_PAPER, LanguageModelRecipe, PublishedRecipe
 from ulmkit.training import Budget
 
@@ -33,7 +34,7 @@ class Scale:
     patience: int | None
 
 
-Plan = tuple[AWDLSTMConfig, list[Stage]]
+Plan = tuple[LanguageModelConfig, list[Stage]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +45,7 @@ class AblationRow:
         name: The part.
         valid: Validation perplexity in the paper.
         test: Test perplexity in the paper.
-        sizes: Changes the model's sizes.
+        sizes: Changes the encoder's sizes and dropouts.
         settings: Changes the training of both stages.
         is_averaged: True if NT-ASGD trains the model.
         run: Row whose runs hold the perplexity; by default the row itself.
@@ -66,13 +67,14 @@ class AblationRow:
     def plan(self, scale: Scale) -> Plan:
         """Sizes of the model, and the stages of its training."""
         recipe = scale.recipe
+        sizes = replace(recipe.sizes, encoder=self.sizes(recipe.sizes.encoder))
         budget = Budget(epochs=scale.epochs)
         main = replace(self.settings(recipe.main), patience=scale.patience)
         if not self.is_averaged:
-            return self.sizes(recipe.sizes), _halving_stages(main, budget)
+            return sizes, _halving_stages(main, budget)
         tuning = self.settings(recipe.tuning)
         stages = [Stage(name="main", recipe=main, budget=budget), Stage(name="tuning", recipe=tuning, budget=budget)]
-        return self.sizes(recipe.sizes), stages
+        return sizes, stages
 
 
 def _halving_stages(main: LanguageModelRecipe, budget: Budget) -> list[Stage]:
@@ -120,7 +122,8 @@ ROWS: dict[str, AblationRow] = {
 def _scaled(embedding_size: int, hidden_size: int, layers: int = 3, **settings: int) -> PublishedRecipe:
     """The README's recipe, whose batches are smaller than the paper's, for another model."""
     recipe = AWD_LSTM_PTB
-    sizes = replace(recipe.sizes, embedding_size=embedding_size, hidden_size=hidden_size, layers=layers)
+    encoder = replace(recipe.sizes.encoder, embedding_size=embedding_size, hidden_size=hidden_size, layers=layers)
+    sizes = replace(recipe.sizes, encoder=encoder)
     return replace(
         recipe, sizes=sizes, main=replace(recipe.main, **settings), tuning=replace(recipe.tuning, **settings)
     )

@@ -60,7 +60,7 @@ def print_table(results: Results, scale: Scale) -> None:
     correlation = rank_correlation(paper, ours)
     if correlation is not None:
         print(f"\nrank correlation of the validation perplexities with the paper's: {correlation:.2f}")
-    sizes = scale.recipe.sizes
+    sizes = scale.recipe.sizes.encoder
     seeds = len(next(iter(results.values())))
     print(
         f"\nours: embedding {sizes.embedding_size}, hidden {sizes.hidden_size}, {scale.text_fraction:g} of the training"

@@ -18,7 +18,7 @@ from ulmkit.config import to_dict
 from ulmkit.errors import ConfigError, FolderError
 from ulmkit.files import TRAINING_LOG, read_json, write_json
 from ulmkit.hub import load_language_model, save_language_model
-from ulmkit.model.awd_lstm import AWDLSTMConfig
+from ulmkit.model.language_model import LanguageModelConfig
 from ulmkit.pipeline import LanguageModelRecipe, RunOptions, finetune, pretrain, run_folder, training_folder
 from ulmkit.text import EncodedCorpus
 from ulmkit.training import Budget, latest_checkpoint
@@ -64,7 +64,7 @@ def begin_run(out: Path, settings: Mapping[str, Any]) -> None:
 
 
 def run_settings(
-    corpus: EncodedCorpus, sizes: AWDLSTMConfig, stages: Sequence[Stage], run: RunOptions
+    corpus: EncodedCorpus, sizes: LanguageModelConfig, stages: Sequence[Stage], run: RunOptions
 ) -> dict[str, Any]:
     """Settings that must stay the same for a run to continue."""
     return {
@@ -77,7 +77,7 @@ def run_settings(
 
 
 def train_stages(
-    out: Path, corpus: EncodedCorpus, sizes: AWDLSTMConfig, stages: Sequence[Stage], run: RunOptions
+    out: Path, corpus: EncodedCorpus, sizes: LanguageModelConfig, stages: Sequence[Stage], run: RunOptions
 ) -> dict[str, Path]:
     """Train the stages that are not complete; those that were stopped resume from their checkpoints.
 

@@ -171,7 +171,11 @@ def _read_options(task: WordLevel, description: str | None, arguments: Sequence[
 
 def _shrink(recipe: ModernRecipe | PublishedRecipe) -> ModernRecipe | PublishedRecipe:
     """The recipe for a tiny model and small batches."""
-    sizes = replace(recipe.sizes, **_QUICK_SIZES, softmax_experts=min(3, recipe.sizes.softmax_experts))
+    sizes = replace(
+        recipe.sizes,
+        encoder=replace(recipe.sizes.encoder, **_QUICK_SIZES),
+        softmax_experts=min(3, recipe.sizes.softmax_experts),
+    )
     main = replace(recipe.main, **_QUICK_BATCHES)
     if isinstance(recipe, PublishedRecipe):
         return replace(recipe, sizes=sizes, main=main, tuning=replace(recipe.tuning, **_QUICK_BATCHES))

@@ -61,7 +61,7 @@ def test_after_the_end_the_next_text_begins() -> None:
 
 def test_a_number_streams_too() -> None:
     data = [(text, float(label == "pos")) for text, label in tiny.reviews(40)]
-    options = {"sizes": tiny.SIZES, "recipe": tiny.CLASSIFY, "data_options": tiny.WORDS, "run": tiny.RUN}
+    options = {"sizes": tiny.ENCODER, "recipe": tiny.CLASSIFY, "data_options": tiny.WORDS, "run": tiny.RUN}
     classifier = TextClassifier.train(data, None, steps=3, task="number", **options)
     stream = classifier.stream()
     stream.feed(data[0][0])

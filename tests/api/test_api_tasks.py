@@ -18,7 +18,7 @@ SPACY_FREE = DataOptions(tokenizer="bytes", workers=1)
 
 
 def _train(data: list, task: str, steps: int = 60, base: LanguageModel | None = None, **options: object):
-    given = {"sizes": tiny.SIZES, "data_options": tiny.WORDS, "run": tiny.RUN, "recipe": tiny.CLASSIFY} | options
+    given = {"sizes": tiny.ENCODER, "data_options": tiny.WORDS, "run": tiny.RUN, "recipe": tiny.CLASSIFY} | options
     return TextClassifier.train(data, base, steps=steps, task=task, **given)
 
 

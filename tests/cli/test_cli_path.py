@@ -14,6 +14,7 @@ from support.command import CLASSIFY, SMALL, TUNE, ulmkit
 from ulmkit import LanguageModel, TextClassifier
 from ulmkit.config import to_dict
 from ulmkit.evaluation import DYNAMIC_SGD
+from ulmkit.model.cells import QRNN, Cell, Mogrifier
 from ulmkit.text import EncodedCorpus
 
 
@@ -483,7 +484,7 @@ def test_pretrain_with_a_mixture_of_softmaxes(path: Path, tmp_path: Path) -> Non
     options = ("--softmax-experts", 3, "--latent-dropout", 0.2, "--last-hidden-size", 24)
     ulmkit("pretrain", path / "corpus", "-o", tmp_path / "lm", *SMALL, "--steps", 4, *options)
     config = LanguageModel.load(tmp_path / "lm").parts.model.config
-    assert (config.softmax_experts, config.output_size) == (3, 24)
+    assert (config.softmax_experts, config.encoder.output_size) == (3, 24)
     assert config.latent_dropout == pytest.approx(0.02)  # --dropout 0.1 multiplies it
     told = ulmkit("evaluate", tmp_path / "lm", path / "reviews", "--cache-values", 30, 0.5, 0.1, "--split", "valid")
     assert "cache" in told.out
@@ -500,19 +501,16 @@ def test_train_without_a_language_model_takes_sizes_and_tokenizer(path: Path, tm
 
 
 @pytest.mark.parametrize(
-    ("options", "cell", "rounds", "rank"),
+    ("options", "cell"),
     [
-        (("--cell", "qrnn"), "qrnn", 5, 84),
-        (("--cell", "mogrifier"), "mogrifier", 5, 84),
-        (("--cell", "mogrifier", "--mogrifier-rounds", 2, "--mogrifier-rank", 0), "mogrifier", 2, None),
+        (("--cell", "qrnn"), QRNN()),
+        (("--cell", "mogrifier"), Mogrifier(rounds=5, rank=84)),
+        (("--cell", "mogrifier", "--mogrifier-rounds", 2, "--mogrifier-rank", 0), Mogrifier(rounds=2, rank=None)),
     ],
 )
-def test_other_cells_are_pretrained_evaluated_and_asked(
-    path: Path, tmp_path: Path, options: tuple, cell: str, rounds: int, rank: int | None
-) -> None:
+def test_other_cells_are_pretrained_evaluated_and_asked(path: Path, tmp_path: Path, options: tuple, cell: Cell) -> None:
     ulmkit("pretrain", path / "reviews", "-o", tmp_path / "lm", *SMALL, *options, "--steps", 2)
-    config = LanguageModel.load(tmp_path / "lm").parts.model.config
-    assert (config.cell, config.mogrifier_rounds, config.mogrifier_rank) == (cell, rounds, rank)
+    assert LanguageModel.load(tmp_path / "lm").parts.model.encoder.config.cell == cell
     evaluation = ("--split", "valid", "--cache-values", 30, 0.5, 0.1, "--dynamic", "--statistics-batches", 2)
     assert "dynamic + cache" in ulmkit("evaluate", tmp_path / "lm", path / "reviews", *evaluation).out
     assert ulmkit("generate", tmp_path / "lm", "--prompt", "the film", "--tokens", 3).out.startswith("the film")

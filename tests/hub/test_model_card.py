@@ -10,10 +10,17 @@ from ulmkit.text import Document
 BYTES = {"data_options": DataOptions(tokenizer="bytes", workers=1), "run": tiny.RUN, "sizes": tiny.SIZES}
 
 CONFIG = {
-    "format_version": 1,
+    "format_version": 2,
     "kind": "classifier",
     "direction": "forward",
-    "encoder": {"embedding_size": 400, "hidden_size": 1152, "layers": 3},
+    "encoder": {
+        "embedding_size": 400,
+        "hidden_size": 1152,
+        "layers": 3,
+        "last_hidden_size": None,
+        "cell": {"name": "lstm"},
+    },
+    "softmax": {"softmax_experts": 1},
     "head": {"kind": "single"},
     "label_names": ["neg", "p|s"],
     "parameters": 24_000_000,
@@ -154,23 +161,23 @@ def test_versions_of_what_is_installed(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("encoder", "name", "row"),
+    ("cell", "name", "row"),
     [
-        ({"cell": "lstm"}, "AWD-LSTM", "lstm"),
-        ({"cell": "qrnn"}, "AWD-QRNN", "qrnn"),
+        ({"name": "lstm"}, "AWD-LSTM", "lstm"),
+        ({"name": "qrnn"}, "AWD-QRNN", "qrnn"),
         (
-            {"cell": "mogrifier", "mogrifier_rounds": 4, "mogrifier_rank": 32},
+            {"name": "mogrifier", "rounds": 4, "rank": 32},
             "AWD-LSTM with Mogrifier cells",
             "mogrifier, 4 rounds of rank 32",
         ),
         (
-            {"cell": "mogrifier", "mogrifier_rounds": 4, "mogrifier_rank": None},
+            {"name": "mogrifier", "rounds": 4, "rank": None},
             "AWD-LSTM with Mogrifier cells",
             "mogrifier, 4 rounds",
         ),
     ],
 )
-def test_the_cell_is_named(encoder, name, row):
-    card = model_card("mine", {**CONFIG, "encoder": {**CONFIG["encoder"], **encoder}})
+def test_the_cell_is_named(cell, name, row):
+    card = model_card("mine", {**CONFIG, "encoder": {**CONFIG["encoder"], "cell": cell}})
     assert f"({name} encoder, reads forward)" in card
     assert f"| cell | {row} |" in section(card, "Model")

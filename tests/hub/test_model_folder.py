@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors import safe_open
+from support.models import language_model_config
 
+from ulmkit.config import to_dict
 from ulmkit.errors import ConfigError, DataError, FolderError
 from ulmkit.files import fingerprint
 from ulmkit.hub import (
@@ -22,27 +24,31 @@ from ulmkit.hub import (
 from ulmkit.hub import save_classifier as save_classifier_parts
 from ulmkit.hub import save_language_model as save_language_model_parts
 from ulmkit.model.awd_lstm import AWDLSTMConfig
+from ulmkit.model.cells import QRNN, Mogrifier
 from ulmkit.model.classifier import AWDLSTMClassifier
 from ulmkit.model.heads import HeadConfig
-from ulmkit.model.language_model import AWDLSTMLanguageModel
+from ulmkit.model.language_model import AWDLSTMLanguageModel, LanguageModelConfig
 from ulmkit.text.tokens.tokenizers import ByteTokenizer, SpacyTokenizer, WhitespaceTokenizer
 from ulmkit.text.tokens.vocabulary import Vocabulary
 
 WORDS = Vocabulary(["<unk>", "<eos>", *(f"w{k}" for k in range(9))])  # 11 tokens: 5 rows of padding
-ENCODER = AWDLSTMConfig(vocab_size=len(WORDS), embedding_size=6, hidden_size=8, layers=2)
+ENCODER = AWDLSTMConfig(embedding_size=6, hidden_size=8, layers=2)
+MODEL = LanguageModelConfig(encoder=ENCODER)
+DESCRIBED = to_dict(ENCODER)
+SOFTMAX = {"decoder_bias": True, "softmax_experts": 1, "latent_dropout": 0.0}
 FACTS = {"seed": 3, "figures": {"valid": {"perplexity": 91.25}}, "data": [{"name": "made up", "documents": 12}]}
 FILES = {"config.json", "vocabulary.json", "tokenizer/tokenizer.json", "model.safetensors", "README.md"}
 
 
-def language_model(seed: int = 0, **options) -> AWDLSTMLanguageModel:
+def language_model(seed: int = 0, vocab_size: int = len(WORDS), **options) -> AWDLSTMLanguageModel:
     torch.manual_seed(seed)
-    return AWDLSTMLanguageModel(AWDLSTMConfig(**{**vars(ENCODER), **options}))
+    return AWDLSTMLanguageModel(language_model_config(MODEL, **options), vocab_size)
 
 
 def classifier(kind: str = "single", classes: int = 3, **options) -> AWDLSTMClassifier:
     torch.manual_seed(1)
     head = HeadConfig(kind=kind, classes=classes, hidden_size=4, **options)
-    return AWDLSTMClassifier(ENCODER, head, chunk_steps=5, gradient_steps=20)
+    return AWDLSTMClassifier(ENCODER, len(WORDS), head, chunk_steps=5, gradient_steps=20)
 
 
 def save_language_model(folder, model, vocabulary, tokenizer, facts, *, direction="forward", log=(), overwrite=False):
@@ -68,10 +74,11 @@ def files_in(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
-def edit_config(folder: Path, **changes) -> None:
+def edit_config(folder: Path, without: tuple[str, ...] = (), **changes) -> None:
     """Change config.json as another program might write it: with a fingerprint that fits."""
     config = json.loads((folder / "config.json").read_text()) | changes
-    del config["fingerprint"]
+    for name in ("fingerprint", *without):
+        del config[name]
     (folder / "config.json").write_text(json.dumps({**config, "fingerprint": fingerprint(config)}))
 
 
@@ -83,7 +90,7 @@ def test_a_language_model_comes_back_the_same_after_the_folder_moved(lm_folder, 
     assert torch.equal(torch.get_rng_state(), random_state)
     assert files_in(moved) == FILES
     assert (loaded.vocabulary, loaded.direction, loaded.facts, loaded.history) == (WORDS, "forward", FACTS, [])
-    assert loaded.model.config == ENCODER
+    assert loaded.model.config == MODEL
     assert not loaded.model.training
     ids = torch.tensor([[1, 2], [3, 4], [5, 6]])
     with torch.no_grad():
@@ -91,16 +98,58 @@ def test_a_language_model_comes_back_the_same_after_the_folder_moved(lm_folder, 
     assert loaded.tokenizer.tokenize("w1 w2\n") == ["w1", "w2", "<eos>"]
 
 
-def test_a_folder_from_before_there_were_cells_is_an_lstm(lm_folder):
-    encoder = {name: value for name, value in vars(ENCODER).items() if name != "cell" and "mogrifier" not in name}
-    assert len(encoder) == len(vars(ENCODER)) - 3
-    edit_config(lm_folder, encoder=encoder)
-    assert load_language_model(lm_folder).model.config == ENCODER
+VERSION_1 = {
+    "vocab_size": len(WORDS),
+    "embedding_size": 6,
+    "hidden_size": 8,
+    "layers": 2,
+    "embedding_dropout": 0.02,
+    "input_dropout": 0.25,
+    "hidden_dropout": 0.15,
+    "output_dropout": 0.1,
+    "weight_dropout": 0.2,
+    "decoder_bias": True,
+}
+"""The encoder in config.json of format version 1, from before there were other cells and softmaxes."""
 
 
-@pytest.mark.parametrize("cell", ["qrnn", "mogrifier"])
+@pytest.mark.parametrize(
+    ("added", "options"),
+    [
+        ({}, {}),
+        ({"decoder_bias": False}, {"decoder_bias": False}),
+        ({"cell": "qrnn", "mogrifier_rounds": 5, "mogrifier_rank": 84}, {"cell": QRNN()}),
+        ({"cell": "mogrifier"}, {"cell": Mogrifier()}),
+        (
+            {"cell": "mogrifier", "mogrifier_rounds": 2, "mogrifier_rank": None},
+            {"cell": Mogrifier(rounds=2, rank=None)},
+        ),
+        (
+            {"softmax_experts": 3, "latent_dropout": 0.2, "last_hidden_size": 7},
+            {"softmax_experts": 3, "latent_dropout": 0.2, "last_hidden_size": 7},
+        ),
+    ],
+    ids=str,
+)
+def test_folders_of_format_version_1_are_read(added, options, tmp_path):
+    model = language_model(**options)
+    folder = save_language_model(tmp_path / "lm", model, WORDS, WhitespaceTokenizer(), FACTS)
+    edit_config(folder, without=("softmax",), format_version=1, encoder=VERSION_1 | added)
+    loaded = load_language_model(folder)
+    assert loaded.model.config == model.config
+    ids = torch.tensor([[1, 2], [3, 4], [5, 6]])
+    with torch.no_grad():
+        assert torch.equal(loaded.model(ids)[0], model.eval()(ids)[0])
+
+
+def test_a_classifier_of_format_version_1_is_read(classifier_folder):
+    edit_config(classifier_folder, format_version=1, encoder=VERSION_1)
+    assert load_classifier(classifier_folder).model.config == ENCODER
+
+
+@pytest.mark.parametrize("cell", [QRNN(), Mogrifier(rank=None)], ids=str)
 def test_a_model_of_another_cell_comes_back_the_same(cell, tmp_path):
-    model = language_model(cell=cell, mogrifier_rank=None)
+    model = language_model(cell=cell)
     folder = save_language_model(tmp_path / "lm", model, WORDS, WhitespaceTokenizer(), FACTS)
     loaded = load_language_model(folder).model
     assert loaded.config == model.config
@@ -167,16 +216,28 @@ def test_a_mixture_of_softmaxes_comes_back_the_same(tmp_path):
     card = (folder / "README.md").read_text()
     assert "| hidden units | 8 in 2 layers, 7 in the last |\n" in card
     assert "| softmaxes | 3, mixed |\n" in card
-    edit_config(folder, encoder=vars(ENCODER) | {"softmax_experts": 1})
+    edit_config(folder, softmax=SOFTMAX, encoder=DESCRIBED)
     with pytest.raises(FolderError, match=r"missing: none; unexpected: mixture\.latent\.bias, mixture\.latent\.weight"):
         load_language_model(folder)
 
 
-def test_a_plain_model_is_described_as_before_there_were_others(lm_folder):
-    later = {"softmax_experts", "latent_dropout", "last_hidden_size", "cell", "mogrifier_rounds", "mogrifier_rank"}
-    assert read_config(lm_folder)["encoder"].keys() == vars(ENCODER).keys() - later
-    edit_config(lm_folder, encoder=vars(ENCODER))
-    assert load_language_model(lm_folder).model.config == ENCODER
+def test_a_model_is_described_whole(lm_folder, classifier_folder):
+    config = read_config(lm_folder)
+    assert config["encoder"] == {
+        "embedding_size": 6,
+        "hidden_size": 8,
+        "layers": 2,
+        "last_hidden_size": None,
+        "cell": {"name": "lstm"},
+        "embedding_dropout": 0.02,
+        "input_dropout": 0.25,
+        "hidden_dropout": 0.15,
+        "output_dropout": 0.1,
+        "weight_dropout": 0.2,
+    }
+    assert config["softmax"] == {"decoder_bias": True, "softmax_experts": 1, "latent_dropout": 0.0}
+    assert read_config(classifier_folder)["encoder"] == config["encoder"]
+    assert "softmax" not in read_config(classifier_folder)
 
 
 def test_the_training_log(tmp_path):
@@ -277,7 +338,7 @@ def test_weights_are_matched_by_name_and_shape(lm_folder, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format_version": FORMAT_VERSION + 1}, "has format version 2, this ulmkit reads up to 1; upgrade"),
+        ({"format_version": FORMAT_VERSION + 1}, "has format version 3, this ulmkit reads up to 2; upgrade"),
         ({"format_version": 0}, "format_version: expected 1 or more, got 0"),
         ({"format_version": "1"}, "format_version: expected int, got '1'"),
         ({"kind": "cat"}, "kind: expected one of language_model, classifier, pair, got 'cat'"),
@@ -288,13 +349,17 @@ def test_weights_are_matched_by_name_and_shape(lm_folder, tmp_path):
         ({"files": {"/etc/passwd": {}}}, "expected file names inside the folder, got '/etc/passwd'"),
         ({"files": {"vocabulary.json": {}}}, "expected sha256 and bytes for 'vocabulary.json'"),
         ({"encoder": None}, "encoder: expected dict, got None"),
-        ({"encoder": {**vars(ENCODER), "hiden": 3}}, "unknown key 'hiden'"),
-        ({"encoder": {**vars(ENCODER), "layers": "two"}}, "config.json was altered"),
-        ({"encoder": {**vars(ENCODER), "layers": 1.5}}, "does not describe a model"),
-        ({"encoder": {**vars(ENCODER), "cell": "gru"}}, "cell: got 'gru'; there are: lstm, qrnn, mogrifier"),
-        ({"encoder": {**vars(ENCODER), "hidden_size": 9}}, r"shapes do not match .* in place of \(36, 6\)"),
-        ({"encoder": {**vars(ENCODER), "decoder_bias": False}}, r"missing: none; unexpected: decoder\.weight"),
-        ({"vocabulary": {"fingerprint": "x"}}, r"vocabulary\.json: expected the vocabulary x .*, got"),
+        ({"encoder": {**DESCRIBED, "hiden": 3}}, "unknown key 'hiden'"),
+        ({"encoder": {**DESCRIBED, "layers": "two"}}, "config.json was altered"),
+        ({"encoder": {**DESCRIBED, "layers": 1.5}}, "does not describe a model"),
+        ({"encoder": {**DESCRIBED, "cell": {"name": "gru"}}}, "cell: got 'gru'; there are: lstm, qrnn, mogrifier"),
+        ({"encoder": {**DESCRIBED, "cell": "lstm"}}, "cell: expected dict, got 'lstm'"),
+        ({"encoder": {**DESCRIBED, "cell": {"name": "lstm", "rank": 3}}}, "encoder: cell: unknown key 'rank'"),
+        ({"softmax": None}, "softmax: expected dict, got None"),
+        ({"softmax": {"softmax_experts": 0}}, "softmax_experts: expected a number above 0, got 0"),
+        ({"encoder": {**DESCRIBED, "hidden_size": 9}}, r"shapes do not match .* in place of \(36, 6\)"),
+        ({"softmax": {**SOFTMAX, "decoder_bias": False}}, r"missing: none; unexpected: decoder\.weight"),
+        ({"vocabulary": {"size": 11, "fingerprint": "x"}}, r"vocabulary\.json: expected the vocabulary x .*, got"),
         ({"tokenizer": {"name": "spacy"}}, "tokenizer: expected 'spacy', got 'whitespace'"),
     ],
 )

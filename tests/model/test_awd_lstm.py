@@ -15,8 +15,8 @@ NO_DROPOUT = {f"{name}_dropout": 0.0 for name in ("embedding", "input", "hidden"
 
 def encoder(**options) -> AWDLSTM:
     torch.manual_seed(0)
-    config = AWDLSTMConfig(**{"vocab_size": 11, "embedding_size": 6, "hidden_size": 9, "layers": 3, **options})
-    return AWDLSTM(config).double()
+    config = AWDLSTMConfig(**{"embedding_size": 6, "hidden_size": 9, "layers": 3, **options})
+    return AWDLSTM(config, 11).double()
 
 
 def ids(steps: int = 7, batch: int = 4) -> torch.Tensor:
@@ -128,7 +128,7 @@ def test_selected_sequences_keep_their_masks():
 
 def test_bf16_is_near_fp32():
     torch.manual_seed(0)
-    model = AWDLSTM(AWDLSTMConfig(vocab_size=50, embedding_size=64, hidden_size=96)).eval()
+    model = AWDLSTM(AWDLSTMConfig(embedding_size=64, hidden_size=96), 50).eval()
     tokens = torch.randint(50, (20, 4))
     model.precision = "fp32"
     exact = model(tokens)
@@ -153,7 +153,7 @@ def test_vocabulary_rows_that_only_align_are_neither_saved_nor_trained():
 
 
 def test_initialisation():
-    model = AWDLSTM(AWDLSTMConfig(vocab_size=1000, embedding_size=40, hidden_size=100))
+    model = AWDLSTM(AWDLSTMConfig(embedding_size=40, hidden_size=100), 1000)
     assert 0.099 < model.embedding.weight.abs().max() <= 0.1
     assert 0.099 < model.layers[1].weight_hh.abs().max() <= 0.1
     assert [tuple(layer.weight_ih.shape) for layer in model.layers] == [(400, 40), (400, 100), (160, 100)]
@@ -168,7 +168,12 @@ def test_initialisation():
 )
 def test_impossible_configs(option, value, message):
     with pytest.raises(ConfigError, match=message):
-        AWDLSTMConfig(vocab_size=10, **{option: value})
+        AWDLSTMConfig(**{option: value})
+
+
+def test_a_vocabulary_without_tokens_is_refused():
+    with pytest.raises(ConfigError, match="vocab_size: expected a number above 0, got 0"):
+        AWDLSTM(AWDLSTMConfig(), 0)
 
 
 def test_masks_keep_the_expectation_and_their_axis():

@@ -1,18 +1,16 @@
 """What an encoder of any cell does: every test runs with each of them."""
 
-import dataclasses
-
 import pytest
 import torch
 from torch import Tensor
 
 from ulmkit.errors import ConfigError
 from ulmkit.model.awd_lstm import AWDLSTM, AWDLSTMConfig
-from ulmkit.model.cells import CELLS
+from ulmkit.model.cells import CELLS, cell_from_options
 from ulmkit.model.classifier import AWDLSTMClassifier
 from ulmkit.model.generation import beam_search, sample
 from ulmkit.model.heads import HeadConfig
-from ulmkit.model.language_model import AWDLSTMLanguageModel
+from ulmkit.model.language_model import AWDLSTMLanguageModel, LanguageModelConfig
 from ulmkit.model.layer_groups import classifier_groups, language_model_groups
 from ulmkit.model.transfer import transfer_encoder, transfer_language_model, vocabulary_mapping
 
@@ -22,14 +20,18 @@ NO_DROPOUT = {f"{name}_dropout": 0.0 for name in ("embedding", "input", "hidden"
 pytestmark = pytest.mark.parametrize("cell", CELLS)
 
 
-def config(cell: str, **options) -> AWDLSTMConfig:
-    sizes = {"vocab_size": V, "embedding_size": 6, "hidden_size": 9, "layers": 3, "mogrifier_rank": 4}
-    return AWDLSTMConfig(**{**sizes, "cell": cell, **options})
+def config(cell: str, rank: int = 4, **options) -> AWDLSTMConfig:
+    sizes = {"embedding_size": 6, "hidden_size": 9, "layers": 3}
+    return AWDLSTMConfig(**{**sizes, "cell": cell_from_options(cell, {"mogrifier_rank": rank}), **options})
+
+
+def language_model(cell: str, **options) -> AWDLSTMLanguageModel:
+    return AWDLSTMLanguageModel(LanguageModelConfig(encoder=config(cell, **options)), V)
 
 
 def encoder(cell: str, **options) -> AWDLSTM:
     torch.manual_seed(0)
-    return AWDLSTM(config(cell, **options)).double()
+    return AWDLSTM(config(cell, **options), V).double()
 
 
 def ids(steps: int = 7, batch: int = 4) -> Tensor:
@@ -104,8 +106,7 @@ def test_weights_are_dropped_where_the_cell_has_it(cell):
 
 def test_bf16_is_near_fp32(cell):
     torch.manual_seed(0)
-    sizes = {"embedding_size": 64, "hidden_size": 96, "mogrifier_rank": 20}
-    model = AWDLSTM(config(cell, **sizes)).eval()
+    model = AWDLSTM(config(cell, embedding_size=64, hidden_size=96, rank=20), V).eval()
     tokens = ids(20)
     model.precision = "fp32"
     exact = model(tokens)
@@ -120,7 +121,7 @@ def test_bf16_is_near_fp32(cell):
 def test_a_language_model_learns(cell):
     torch.manual_seed(0)
     sizes = {"embedding_size": 16, "hidden_size": 24, "layers": 2}
-    model = AWDLSTMLanguageModel(config(cell, **NO_DROPOUT, **sizes))
+    model = language_model(cell, **NO_DROPOUT, **sizes)
     stream = (torch.arange(8 * 12 + 1)[:, None] * 3 + torch.arange(4)[None]) % V
     optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
     losses, state = [], None
@@ -139,7 +140,7 @@ def test_a_language_model_learns(cell):
 def test_continuations_have_the_log_probability_that_the_model_gives_them(cell):
     """So the state went along with each prompt and beam."""
     torch.manual_seed(0)
-    model = AWDLSTMLanguageModel(config(cell)).double().eval()
+    model = language_model(cell).double().eval()
     torch.nn.init.normal_(model.encoder.embedding.weight, std=2.0)
     prompts = ids(3, 2)
     drawn = sample(model, prompts, 5, generator=torch.Generator().manual_seed(3))
@@ -153,7 +154,7 @@ def test_continuations_have_the_log_probability_that_the_model_gives_them(cell):
 
 def test_a_classifiers_documents_do_not_depend_on_mates_padding_or_pieces(cell):
     torch.manual_seed(0)
-    model = AWDLSTMClassifier(config(cell), HeadConfig(kind="single", classes=3, hidden_size=6), chunk_steps=4)
+    model = AWDLSTMClassifier(config(cell), V, HeadConfig(kind="single", classes=3, hidden_size=6), chunk_steps=4)
     model = model.double().eval()
     tokens, lengths = ids(13), torch.tensor([13, 2, 0, 7])
     outputs = model(tokens, lengths)
@@ -173,7 +174,7 @@ def test_a_classifiers_gradients_do_not_depend_on_chunks(cell):
     for chunk_steps in (13, 4, 1):
         torch.manual_seed(0)
         head = HeadConfig(kind="single", classes=3, hidden_size=6)
-        model = AWDLSTMClassifier(config(cell), head, chunk_steps=chunk_steps, gradient_steps=13).double().eval()
+        model = AWDLSTMClassifier(config(cell), V, head, chunk_steps=chunk_steps, gradient_steps=13).double().eval()
         model(tokens, lengths).square().sum().backward()
         found.append({name: parameter.grad for name, parameter in model.encoder.named_parameters()})
     for others in found[1:]:
@@ -184,21 +185,21 @@ def test_a_classifiers_gradients_do_not_depend_on_chunks(cell):
 
 def test_a_new_vocabulary_and_a_classifier_take_the_layers_over(cell):
     torch.manual_seed(0)
-    model = AWDLSTMLanguageModel(config(cell)).eval()
+    model = language_model(cell).eval()
     words = [str(number) for number in range(V)]
     moved, _ = transfer_language_model(model, vocabulary_mapping(words, [*reversed(words), "new"]))
-    assert moved.config == dataclasses.replace(model.config, vocab_size=V + 1)
+    assert (moved.config, moved.vocab_size) == (model.config, V + 1)
     torch.testing.assert_close(moved.encoder(V - 1 - ids()).raw, model.encoder(ids()).raw)
-    classifier = AWDLSTMClassifier(config(cell), HeadConfig(kind="single", classes=2)).eval()
+    classifier = AWDLSTMClassifier(config(cell), V, HeadConfig(kind="single", classes=2)).eval()
     transfer_encoder(model.encoder, classifier.encoder)
     assert torch.equal(classifier.encoder(ids()).raw, model.encoder(ids()).raw)
 
 
 def test_layer_groups_hold_every_parameter(cell):
-    language_model = AWDLSTMLanguageModel(config(cell))
-    classifier = AWDLSTMClassifier(config(cell), HeadConfig(kind="single", classes=2))
+    reader = language_model(cell)
+    classifier = AWDLSTMClassifier(config(cell), V, HeadConfig(kind="single", classes=2))
     for model, groups in (
-        (language_model, language_model_groups(language_model)),
+        (reader, language_model_groups(reader)),
         (classifier, classifier_groups(classifier)),
     ):
         held = [id(parameter) for group in groups for parameter in group.parameters]

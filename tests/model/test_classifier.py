@@ -24,9 +24,9 @@ def tiny(
 ) -> AWDLSTMClassifier:
     """In training mode, with a head that is in evaluation mode (batch norm depends on batch mates otherwise)."""
     torch.manual_seed(0)
-    config = AWDLSTMConfig(vocab_size=V, embedding_size=5, hidden_size=7, layers=2, **NO_DROPOUT | (dropouts or {}))
+    config = AWDLSTMConfig(embedding_size=5, hidden_size=7, layers=2, **NO_DROPOUT | (dropouts or {}))
     head = HeadConfig(kind=kind, classes=1 if kind == "number" else 3, hidden_size=6)
-    model = AWDLSTMClassifier(config, head, **sizes).to(dtype)
+    model = AWDLSTMClassifier(config, V, head, **sizes).to(dtype)
     model.encoder.precision = "fp32"
     with torch.no_grad():
         for parameter in model.encoder.layers.parameters():
@@ -361,9 +361,9 @@ def error_of(kind: str, predicted: Tensor, targets: Tensor) -> float:
 def test_every_head_learns(kind: str) -> None:
     options, label = TASKS[kind]
     torch.manual_seed(0)
-    config = AWDLSTMConfig(vocab_size=V, embedding_size=16, hidden_size=16, layers=1, **NO_DROPOUT)
+    config = AWDLSTMConfig(embedding_size=16, hidden_size=16, layers=1, **NO_DROPOUT)
     head = HeadConfig(kind=kind, hidden_size=16, input_dropout=0.0, hidden_dropout=0.0, **options)
-    model = AWDLSTMClassifier(config, head)
+    model = AWDLSTMClassifier(config, V, head)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.03)
 
     def batch(size: int) -> tuple[Tensor, Tensor, Tensor | None]:

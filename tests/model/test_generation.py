@@ -7,10 +7,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.models import make_language_model
 from torch import Tensor
 
 from ulmkit.errors import ConfigError, DataError, UlmkitError
-from ulmkit.model.awd_lstm import AWDLSTMConfig
 from ulmkit.model.generation import Continuation, beam_search, next_token_probabilities, sample
 from ulmkit.model.language_model import AWDLSTMLanguageModel
 
@@ -20,8 +20,7 @@ V = 4
 def tiny(seed: int = 0, **options: int) -> AWDLSTMLanguageModel:
     """In float64, with weights large enough that continuations differ in probability."""
     torch.manual_seed(seed)
-    config = AWDLSTMConfig(vocab_size=V, embedding_size=5, hidden_size=6, layers=2, **options)
-    model = AWDLSTMLanguageModel(config).double()
+    model = make_language_model(V, embedding_size=5, hidden_size=6, layers=2, **options).double()
     state = model.state_dict()
     for value in state.values():
         value.normal_()

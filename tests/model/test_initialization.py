@@ -3,12 +3,13 @@ import torch
 
 from ulmkit.errors import ConfigError
 from ulmkit.model.awd_lstm import AWDLSTM, AWDLSTMConfig
+from ulmkit.model.cells import LSTM, QRNN, Mogrifier
 from ulmkit.model.initialization import draw_input_weights
 
 
 def encoder(**options) -> AWDLSTM:
     torch.manual_seed(0)
-    return AWDLSTM(AWDLSTMConfig(vocab_size=500, embedding_size=64, hidden_size=96, **options)).eval()
+    return AWDLSTM(AWDLSTMConfig(embedding_size=64, hidden_size=96, **options), 500).eval()
 
 
 @pytest.mark.parametrize("gain", [0.5, 1.0])
@@ -33,7 +34,7 @@ def test_what_the_output_tells_of_the_text_is_not_lost_from_layer_to_layer():
     assert 0.1 < told(model) < 0.5
 
 
-@pytest.mark.parametrize("cell", ["lstm", "qrnn", "mogrifier"])
+@pytest.mark.parametrize("cell", [LSTM(), QRNN(), Mogrifier()], ids=str)
 def test_only_input_weights_are_drawn_and_a_generator_repeats_them(cell):
     models = [encoder(cell=cell) for _ in range(3)]
     for model, seed in zip(models[:2], (7, 7), strict=True):

@@ -13,7 +13,7 @@ from ulmkit.model.classifier import AWDLSTMClassifier
 from ulmkit.model.heads import HEAD_KINDS, HeadConfig
 from ulmkit.pipeline.prediction import predict_outputs
 
-CONFIG = AWDLSTMConfig(vocab_size=50, embedding_size=24, hidden_size=40, layers=2)
+CONFIG = AWDLSTMConfig(embedding_size=24, hidden_size=40, layers=2)
 IDS = torch.randint(0, 50, (17, 5), generator=torch.Generator().manual_seed(0))
 LENGTHS = torch.tensor([17, 9, 1, 12, 5])
 
@@ -21,7 +21,7 @@ LENGTHS = torch.tensor([17, 9, 1, 12, 5])
 def classifier(kind: str = "single", **options) -> AWDLSTMClassifier:
     torch.manual_seed(0)
     head = HeadConfig(kind=kind, classes=1 if kind == "number" else 3, hidden_size=6)
-    return AWDLSTMClassifier(CONFIG, head, **options).eval()
+    return AWDLSTMClassifier(CONFIG, 50, head, **options).eval()
 
 
 def read(model: AWDLSTMClassifier) -> torch.Tensor:

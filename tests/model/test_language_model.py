@@ -1,17 +1,17 @@
 import pytest
 import torch
+from support.models import make_language_model
 from torch.nn import functional
 
-from ulmkit.model.awd_lstm import AWDLSTMConfig
 from ulmkit.model.language_model import AWDLSTMLanguageModel
 from ulmkit.model.regularizers import activation_regularization, temporal_activation_regularization
 
-SIZES = {"vocab_size": 13, "embedding_size": 6, "hidden_size": 8, "layers": 2}
+SIZES = {"embedding_size": 6, "hidden_size": 8, "layers": 2}
 
 
 def language_model(**options) -> AWDLSTMLanguageModel:
     torch.manual_seed(0)
-    return AWDLSTMLanguageModel(AWDLSTMConfig(**{**SIZES, **options})).double()
+    return make_language_model(13, **SIZES | options).double()
 
 
 def stream(steps: int = 6, batch: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
@@ -100,7 +100,7 @@ def test_token_scores_are_those_of_loss_and_token_nll():
 def test_it_learns_with_every_backend(backend, precision):
     """Counting upwards is predictable but for the start: the loss must fall near zero."""
     torch.manual_seed(0)
-    model = AWDLSTMLanguageModel(AWDLSTMConfig(**{**SIZES, "embedding_size": 16, "hidden_size": 24}))
+    model = make_language_model(13, embedding_size=16, hidden_size=24, layers=2)
     model.encoder.backend, model.encoder.precision = backend, precision
     optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
     for _ in range(120):

@@ -1,8 +1,9 @@
 """Groups: every parameter exactly once, bottom to top."""
 
-from dataclasses import replace
+from typing import Any
 
 import pytest
+from support.models import make_language_model
 from torch import nn
 
 from ulmkit.model.awd_lstm import AWDLSTMConfig
@@ -12,8 +13,8 @@ from ulmkit.model.language_model import AWDLSTMLanguageModel
 from ulmkit.model.layer_groups import LayerGroup, classifier_groups, language_model_groups
 
 
-def config(layers: int, decoder_bias: bool = True) -> AWDLSTMConfig:
-    return AWDLSTMConfig(vocab_size=11, embedding_size=4, hidden_size=6, layers=layers, decoder_bias=decoder_bias)
+def language_model(layers: int, **options: Any) -> AWDLSTMLanguageModel:
+    return make_language_model(11, embedding_size=4, hidden_size=6, layers=layers, **options)
 
 
 def names_of(model: nn.Module, groups: list[LayerGroup]) -> list[set[str]]:
@@ -30,26 +31,27 @@ def layer(number: int) -> set[str]:
 
 @pytest.mark.parametrize("layers", [1, 3])
 def test_language_model(layers: int) -> None:
-    model = AWDLSTMLanguageModel(config(layers))
+    model = language_model(layers)
     groups = language_model_groups(model)
     assert names_of(model, groups) == [*map(layer, range(layers)), {"encoder.embedding.weight", "decoder.weight"}]
     assert [group.name for group in groups][-2:] == [f"layer {layers}", "embedding and decoder"]
 
 
 def test_language_model_without_decoder_bias() -> None:
-    model = AWDLSTMLanguageModel(config(2, decoder_bias=False))
+    model = language_model(2, decoder_bias=False)
     assert names_of(model, language_model_groups(model)) == [layer(0), layer(1), {"encoder.embedding.weight"}]
 
 
 def test_language_model_with_a_mixture_of_softmaxes() -> None:
-    model = AWDLSTMLanguageModel(replace(config(1), softmax_experts=3))
+    model = language_model(1, softmax_experts=3)
     top = {"encoder.embedding.weight", "decoder.weight", "mixture.latent.weight", "mixture.latent.bias"}
     assert names_of(model, language_model_groups(model)) == [layer(0), top | {"mixture.prior.weight"}]
 
 
 @pytest.mark.parametrize("kind", ["single", "multi", "number", "tokens", "pair"])
 def test_classifier(kind: str) -> None:
-    model = AWDLSTMClassifier(config(3), HeadConfig(kind=kind, classes=1 if kind == "number" else 2))
+    config = AWDLSTMConfig(embedding_size=4, hidden_size=6, layers=3)
+    model = AWDLSTMClassifier(config, 11, HeadConfig(kind=kind, classes=1 if kind == "number" else 2))
     groups = classifier_groups(model)
     assert [group.name for group in groups] == ["embedding", "layer 1", "layer 2", "layer 3", "head"]
     head = {f"head.{name}" for name, _ in model.head.named_parameters()}

@@ -5,12 +5,12 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from support.models import language_model_config, make_language_model
 from torch import Tensor
 from torch.nn import functional
 
 from ulmkit.errors import ConfigError
 from ulmkit.kernels import linear_nll
-from ulmkit.model.awd_lstm import AWDLSTMConfig
 from ulmkit.model.classifier import AWDLSTMClassifier
 from ulmkit.model.heads import HeadConfig
 from ulmkit.model.language_model import AWDLSTMLanguageModel
@@ -19,8 +19,7 @@ from ulmkit.model.regularizers import activation_regularization, temporal_activa
 from ulmkit.model.transfer import transfer_encoder, transfer_language_model
 
 V, E, H, K = 13, 6, 9, 4
-SIZES = AWDLSTMConfig(
-    vocab_size=V,
+SIZES = language_model_config(
     embedding_size=E,
     hidden_size=8,
     layers=2,
@@ -33,7 +32,7 @@ SIZES = AWDLSTMConfig(
 def language_model(dtype: torch.dtype = torch.float64, **options) -> AWDLSTMLanguageModel:
     """With weights large enough that its experts differ."""
     torch.manual_seed(0)
-    model = AWDLSTMLanguageModel(dataclasses.replace(SIZES, **options)).to(dtype)
+    model = AWDLSTMLanguageModel(language_model_config(SIZES, **options), V).to(dtype)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(4.0)
@@ -177,7 +176,8 @@ def test_bf16_is_near_fp32():
 def test_it_learns(precision):
     """Counting upwards is predictable but for the start: the loss must fall near zero."""
     torch.manual_seed(0)
-    model = AWDLSTMLanguageModel(dataclasses.replace(SIZES, embedding_size=16, hidden_size=24, last_hidden_size=20))
+    config = language_model_config(SIZES, embedding_size=16, hidden_size=24, last_hidden_size=20)
+    model = AWDLSTMLanguageModel(config, V)
     model.encoder.precision = precision
     optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
     for _ in range(150):
@@ -204,14 +204,13 @@ def test_the_state_is_carried_and_the_scores_are_those_of_the_loss():
 
 
 def test_one_expert_is_the_plain_softmax():
-    """The same parameters from the same random draws, and a config that reads as before there were mixtures."""
+    """The same parameters from the same random draws."""
     torch.manual_seed(0)
-    model = AWDLSTMLanguageModel(AWDLSTMConfig(vocab_size=V, embedding_size=E, hidden_size=8, layers=2))
+    sizes = {"embedding_size": E, "hidden_size": 8, "layers": 2}
+    model = make_language_model(V, **sizes)
     after = torch.get_rng_state()
     torch.manual_seed(0)
-    one = AWDLSTMLanguageModel(
-        AWDLSTMConfig(vocab_size=V, embedding_size=E, hidden_size=8, layers=2, softmax_experts=1, last_hidden_size=E)
-    )
+    one = make_language_model(V, **sizes, softmax_experts=1, last_hidden_size=E)
     assert torch.equal(torch.get_rng_state(), after)
     assert model.mixture is None
     assert one.mixture is None
@@ -228,7 +227,7 @@ def test_a_new_vocabulary_leaves_the_mixture_as_it_is():
     found, _ = moved.eval()(ids)
     torch.testing.assert_close(found, expected[..., order])
     moved, _ = transfer_language_model(model, np.array([3, -1, 0, 7]))
-    assert (moved.config.softmax_experts, moved.config.last_hidden_size) == (K, H)
+    assert (moved.config.softmax_experts, moved.config.encoder.last_hidden_size) == (K, H)
     for name in ("mixture.latent.weight", "mixture.latent.bias", "mixture.prior.weight"):
         assert torch.equal(moved.state_dict()[name], model.state_dict()[name])
         assert moved.state_dict()[name].data_ptr() != model.state_dict()[name].data_ptr()
@@ -239,7 +238,7 @@ def test_a_classifier_takes_the_encoder_and_pools_what_its_last_layer_gives(kind
     """The same answer in one piece and piece by piece, with float weights and with bytes."""
     model = language_model(torch.float32).eval()
     head = HeadConfig(kind=kind, classes=1 if kind == "number" else 3, hidden_size=6)
-    classifier = AWDLSTMClassifier(SIZES, head, chunk_steps=4).eval()
+    classifier = AWDLSTMClassifier(SIZES.encoder, V, head, chunk_steps=4).eval()
     transfer_encoder(model.encoder, classifier.encoder)
     assert not [name for name in classifier.state_dict() if "mixture" in name]
     ids, lengths = stream(11, 4)[0], torch.tensor([11, 5, 1, 8])
@@ -255,7 +254,8 @@ def test_a_classifier_takes_the_encoder_and_pools_what_its_last_layer_gives(kind
 
 
 def test_encoders_of_other_last_layers():
-    target = AWDLSTMClassifier(dataclasses.replace(SIZES, last_hidden_size=7), HeadConfig(kind="single", classes=2))
+    config = dataclasses.replace(SIZES.encoder, last_hidden_size=7)
+    target = AWDLSTMClassifier(config, V, HeadConfig(kind="single", classes=2))
     with pytest.raises(ConfigError, match="last_hidden_size: expected 7 as in the target encoder, got 9 in the source"):
         transfer_encoder(language_model(torch.float32).encoder, target.encoder)
 
@@ -276,4 +276,4 @@ def test_encoders_of_other_last_layers():
 )
 def test_options_outside_their_range(options, message):
     with pytest.raises(ConfigError, match=message):
-        AWDLSTMConfig(vocab_size=V, **options)
+        language_model_config(**options)

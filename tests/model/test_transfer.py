@@ -12,7 +12,7 @@ from ulmkit.errors import ConfigError, DataError
 from ulmkit.model.awd_lstm import AWDLSTM, AWDLSTMConfig
 from ulmkit.model.classifier import AWDLSTMClassifier
 from ulmkit.model.heads import HeadConfig
-from ulmkit.model.language_model import AWDLSTMLanguageModel
+from ulmkit.model.language_model import AWDLSTMLanguageModel, LanguageModelConfig
 from ulmkit.model.transfer import (
     TransferReport,
     transfer_encoder,
@@ -21,12 +21,13 @@ from ulmkit.model.transfer import (
 )
 
 OLD = ("a", "b", "c", "d", "e")
-CONFIG = AWDLSTMConfig(vocab_size=len(OLD), embedding_size=4, hidden_size=6, layers=2)
+V = len(OLD)
+CONFIG = AWDLSTMConfig(embedding_size=4, hidden_size=6, layers=2)
 
 
 def language_model(decoder_bias: bool = True) -> AWDLSTMLanguageModel:
     torch.manual_seed(0)
-    model = AWDLSTMLanguageModel(dataclasses.replace(CONFIG, decoder_bias=decoder_bias))
+    model = AWDLSTMLanguageModel(LanguageModelConfig(encoder=CONFIG, decoder_bias=decoder_bias), V)
     state = model.state_dict()
     for value in state.values():
         value.normal_()
@@ -46,7 +47,7 @@ def test_rows_move_by_token_and_new_ones_are_the_mean(new: list[str], decoder_bi
     before = {name: value.clone() for name, value in model.state_dict().items()}
     moved, report = transfer_language_model(model, vocabulary_mapping(OLD, new))
     after = moved.state_dict()
-    assert moved.config == dataclasses.replace(model.config, vocab_size=len(new))
+    assert (moved.config, moved.vocab_size) == (model.config, len(new))
     assert after.keys() == before.keys()
     for name, value in after.items():
         if name in ("encoder.embedding.weight", "decoder.weight"):
@@ -113,8 +114,8 @@ def test_bad_mapping(mapping: list[int], counts: list[int] | None, message: str)
 
 def test_an_encoder_goes_into_a_classifier() -> None:
     source = language_model().eval()
-    config = dataclasses.replace(CONFIG, weight_dropout=0.5, decoder_bias=False)
-    classifier = AWDLSTMClassifier(config, HeadConfig(kind="single", classes=2)).eval()
+    config = dataclasses.replace(CONFIG, weight_dropout=0.5)
+    classifier = AWDLSTMClassifier(config, V, HeadConfig(kind="single", classes=2)).eval()
     transfer_encoder(source.encoder, classifier.encoder)
     ids = torch.randint(0, len(OLD), (6, 3))
     assert torch.equal(classifier.encoder(ids).raw, source.encoder(ids).raw)
@@ -123,9 +124,14 @@ def test_an_encoder_goes_into_a_classifier() -> None:
     assert source.encoder.layers[0].weight_hh.abs().sum() > 0
 
 
-@pytest.mark.parametrize("name", ["vocab_size", "embedding_size", "hidden_size", "layers"])
+def test_encoders_of_other_vocabularies() -> None:
+    with pytest.raises(ConfigError, match="vocab_size: expected 6 as in the target encoder, got 5 in the source"):
+        transfer_encoder(AWDLSTM(CONFIG, 5), AWDLSTM(CONFIG, 6))
+
+
+@pytest.mark.parametrize("name", ["embedding_size", "hidden_size", "layers"])
 def test_encoders_of_other_sizes(name: str) -> None:
     ours = getattr(CONFIG, name)
-    target = AWDLSTM(dataclasses.replace(CONFIG, **{name: ours + 1}))
+    target = AWDLSTM(dataclasses.replace(CONFIG, **{name: ours + 1}), V)
     with pytest.raises(ConfigError, match=f"{name}: expected {ours + 1} as in the target encoder, got {ours} in the s"):
-        transfer_encoder(AWDLSTM(CONFIG), target)
+        transfer_encoder(AWDLSTM(CONFIG, V), target)

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 from support import tiny
+from support.models import language_model_config
 
 from ulmkit.pipeline import AWD_LSTM_PTB, MODERN_PTB, MODERN_WIKITEXT2, RunOptions, pretrain
 from ulmkit.training import Budget
@@ -14,11 +15,12 @@ def test_it_keeps_the_texts_order_and_anneals_at_once(recipe):
     assert recipe.main.schedule.name == "one_cycle"
     assert recipe.main.optimizer.name == "adamw"
     assert not recipe.main.shuffle
-    assert (recipe.sizes.embedding_size, recipe.sizes.hidden_size, recipe.sizes.layers) == (400, 1152, 3)
+    encoder = recipe.sizes.encoder
+    assert (encoder.embedding_size, encoder.hidden_size, encoder.layers) == (400, 1152, 3)
 
 
 def test_it_learns():
-    sizes = replace(MODERN_PTB.sizes, embedding_size=32, hidden_size=48, layers=2)
+    sizes = language_model_config(MODERN_PTB.sizes, embedding_size=32, hidden_size=48, layers=2)
     main = replace(MODERN_PTB.main, batch_size=8, bptt=12, peak_rate=1e-2)
     run = RunOptions(precision="fp32", device="cpu", validations=2)
     parts = pretrain(
@@ -33,7 +35,7 @@ def test_it_learns():
 @pytest.mark.parametrize("budget", [Budget(epochs=3.5), Budget(minutes=0.05)])
 def test_a_validation_an_epoch_whatever_the_budget(budget):
     """In minutes those that would take more than a tenth of them are left out."""
-    sizes = replace(AWD_LSTM_PTB.sizes, embedding_size=16, hidden_size=16, layers=1)
+    sizes = language_model_config(AWD_LSTM_PTB.sizes, embedding_size=16, hidden_size=16, layers=1)
     main = replace(AWD_LSTM_PTB.main, batch_size=8, bptt=12)
     run = RunOptions(precision="fp32", device="cpu", validations=Budget(epochs=1), valid_tokens=20)
     parts = pretrain(tiny.reviews(), budget=budget, sizes=sizes, recipe=main, data_options=tiny.WORDS, run=run)

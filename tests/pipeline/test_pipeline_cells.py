@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 import torch
 from support import tiny
+from support.models import language_model_config
 
 from ulmkit import LanguageModel, TextClassifier, export_int8
 from ulmkit.errors import ConfigError
 from ulmkit.evaluation import CacheConfig, DynamicConfig
+from ulmkit.model.cells import cell_from_options
 from ulmkit.pipeline import RunOptions
 from ulmkit.training import LineProgress, ProgressInfo, TrainingInterrupted
 
@@ -24,7 +26,9 @@ def cell(request: pytest.FixtureRequest) -> str:
 
 
 def pretrain(cell: str, steps: int, run: RunOptions = tiny.RUN) -> LanguageModel:
-    sizes = dataclasses.replace(tiny.SIZES, cell=cell, mogrifier_rounds=3, mogrifier_rank=8)
+    sizes = language_model_config(
+        tiny.SIZES, cell=cell_from_options(cell, {"mogrifier_rounds": 3, "mogrifier_rank": 8})
+    )
     return LanguageModel.pretrain(
         tiny.reviews(), steps=steps, sizes=sizes, recipe=tiny.LEARN, data_options=tiny.WORDS, run=run
     )
@@ -41,7 +45,7 @@ def test_pretraining_learns_and_a_folder_gives_the_model_back(language_model, ce
     language_model.save(tmp_path / "lm")
     loaded = LanguageModel.load(tmp_path / "lm", tiny.RUN)
     assert loaded.parts.model.config == language_model.parts.model.config
-    assert loaded.parts.model.config.cell == cell
+    assert loaded.parts.model.config.encoder.cell.name == cell
     text = "the film was great\n"
     assert loaded.score([text]) == language_model.score([text])
     row = {"qrnn": "| cell | qrnn |", "mogrifier": "| cell | mogrifier, 3 rounds of rank 8 |"}[cell]
@@ -52,7 +56,7 @@ def test_fine_tuning_to_new_words_and_a_classifier_that_streams(language_model, 
     options = {"data_options": tiny.WORDS, "run": tiny.RUN}
     tuned = language_model.finetune(NEW_WORDS, steps=10, recipe=tiny.LEARN, **options)
     assert "verily" in tuned.parts.vocabulary.tokens
-    assert tuned.parts.model.config.cell == cell
+    assert tuned.parts.model.config.encoder.cell.name == cell
     classifier = TextClassifier.train(tiny.reviews(), tuned, steps=160, recipe=tiny.CLASSIFY, **options)
     assert classifier.evaluate(tiny.reviews(60, first=700), data_options=tiny.WORDS, split=None).accuracy > 0.8
     classifier.save(tmp_path / "classifier")

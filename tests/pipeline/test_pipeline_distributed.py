@@ -14,7 +14,7 @@ from support.torchrun import torchrun_code
 from ulmkit.errors import ConfigError
 from ulmkit.model.awd_lstm import AWDLSTMConfig
 from ulmkit.model.classifier import AWDLSTMClassifier
-from ulmkit.model.language_model import AWDLSTMLanguageModel
+from ulmkit.model.language_model import AWDLSTMLanguageModel, LanguageModelConfig
 from ulmkit.pipeline import finetune, pretrain, train
 from ulmkit.training import (
     Budget,
@@ -26,7 +26,7 @@ from ulmkit.training import (
 )
 
 SGD = OptimizerConfig(name="sgd", momentum=0.9)  # Adam would make steps of what is zero but for rounding
-SIZES = AWDLSTMConfig(vocab_size=1, embedding_size=16, hidden_size=24, layers=2)
+ENCODER = AWDLSTMConfig(embedding_size=16, hidden_size=24, layers=2)
 
 PROGRAM = textwrap.dedent("""
     import sys
@@ -59,7 +59,12 @@ def language_model(
     recipe = replace(tiny.LEARN, optimizer=SGD, peak_rate=0.5, dropout_multiplier=0.0, ar=2.0, tar=1.0, bptt_std=2.0)
     run = replace(tiny.RUN, world=world, folder=folder, resume=resume, progress=progress)
     return pretrain(
-        tiny.reviews(), budget=Budget(steps=12), sizes=SIZES, recipe=recipe, data_options=tiny.WORDS, run=run
+        tiny.reviews(),
+        budget=Budget(steps=12),
+        sizes=LanguageModelConfig(encoder=ENCODER),
+        recipe=recipe,
+        data_options=tiny.WORDS,
+        run=run,
     ).model
 
 
@@ -84,7 +89,7 @@ def classifier(world: World) -> AWDLSTMClassifier:
     data = tiny.reviews(140)[::3] + tiny.reviews(140)[::2]  # classes of different sizes
     run = replace(tiny.RUN, world=world)
     return train(
-        data, None, budget=Budget(steps=12), sizes=SIZES, recipe=recipe, data_options=tiny.WORDS, run=run
+        data, None, budget=Budget(steps=12), sizes=ENCODER, recipe=recipe, data_options=tiny.WORDS, run=run
     ).model
 
 

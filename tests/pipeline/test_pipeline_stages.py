@@ -130,7 +130,7 @@ def test_a_classifier_starts_from_the_language_models_encoder() -> None:
 
 
 def test_from_scratch() -> None:
-    trained = _train(language_model=None, sizes=tiny.SIZES)
+    trained = _train(language_model=None, sizes=tiny.ENCODER)
     assert trained.facts["pretrained"] is False
     assert trained.facts["base"] == {}
     assert trained.model.config.embedding_size == 32
@@ -275,7 +275,7 @@ def test_a_language_model_that_does_not_say_what_it_learnt_from(tmp_path: Path) 
         assert _kind(_train(language_model=replace(base, facts=facts))) == "unknown"
     mixed = {**base.facts, "data": older, "splits": {"kind": "mixed"}}
     assert _kind(_train(language_model=replace(base, facts=mixed))) == "mixed"
-    assert _kind(_train(language_model=None, sizes=tiny.SIZES)) == "clean"
+    assert _kind(_train(language_model=None, sizes=tiny.ENCODER)) == "clean"
 
 
 def test_mixed_splits_are_told_before_the_training() -> None:
@@ -323,7 +323,7 @@ def test_several_labels_have_patience_while_no_document_is_wholly_right_yet() ->
     data = [(" ".join(chosen), tuple(chosen)) for chosen in (rng.choice(words, size=4) for _ in range(120))]
     recipe = replace(tiny.CLASSIFY, patience=1, schedule=Schedule("constant"))
     run = replace(tiny.RUN, validations=4)
-    trained = _train(data, task="multi", language_model=None, sizes=tiny.SIZES, recipe=recipe, run=run)
+    trained = _train(data, task="multi", language_model=None, sizes=tiny.ENCODER, recipe=recipe, run=run)
     validations = [row for row in trained.history if row["kind"] == "validation"]
     assert {row["valid_error"] for row in validations} == {1.0}
     losses = [row["valid_loss"] for row in validations]

@@ -5,8 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 from support import tiny
+from support.models import language_model_config
 
 from ulmkit import LanguageModel, RunOptions
+from ulmkit.model.cells import LSTM, QRNN
 from ulmkit.pipeline import (
     AWD_LSTM_PTB,
     AWD_LSTM_PTB_PAPER,
@@ -26,17 +28,17 @@ MOS = (MOS_PTB, MOS_WIKITEXT2)
 
 @pytest.mark.parametrize("recipe", OF_LSTMS)
 def test_what_those_of_lstms_have_in_common(recipe: PublishedRecipe):
-    sizes = recipe.sizes
-    assert (sizes.cell, sizes.embedding_size, sizes.hidden_size, sizes.layers) == ("lstm", 400, 1150, 3)
-    assert (sizes.weight_dropout, sizes.output_dropout, sizes.embedding_dropout) == (0.5, 0.4, 0.1)
+    encoder = recipe.sizes.encoder
+    assert (encoder.cell, encoder.embedding_size, encoder.hidden_size, encoder.layers) == (LSTM(), 400, 1150, 3)
+    assert (encoder.weight_dropout, encoder.output_dropout, encoder.embedding_dropout) == (0.5, 0.4, 0.1)
     assert recipe.main.clip == 0.25
 
 
 @pytest.mark.parametrize(("recipe", "clip"), [(AWD_QRNN_PTB, 0.2), (AWD_QRNN_WIKITEXT2, 0.25)])
 def test_what_those_of_qrnns_have_in_common(recipe: PublishedRecipe, clip: float):
-    sizes = recipe.sizes
-    assert (sizes.cell, sizes.embedding_size, sizes.hidden_size, sizes.layers) == ("qrnn", 400, 1550, 4)
-    assert (sizes.weight_dropout, sizes.output_dropout, sizes.embedding_dropout) == (0.1, 0.4, 0.1)
+    encoder = recipe.sizes.encoder
+    assert (encoder.cell, encoder.embedding_size, encoder.hidden_size, encoder.layers) == (QRNN(), 400, 1550, 4)
+    assert (encoder.weight_dropout, encoder.output_dropout, encoder.embedding_dropout) == (0.1, 0.4, 0.1)
     assert (recipe.main.clip, recipe.tuning.clip) == (clip, clip)
 
 
@@ -53,9 +55,9 @@ def test_what_all_have_in_common(recipe: PublishedRecipe):
 
 @pytest.mark.parametrize("recipe", OF_LSTMS)
 def test_what_those_of_one_softmax_have(recipe: PublishedRecipe):
-    sizes = recipe.sizes
-    assert (sizes.embedding_size, sizes.hidden_size, sizes.output_size) == (400, 1150, 400)
-    assert (recipe.main.peak_rate, recipe.tuning.peak_rate, sizes.softmax_experts) == (30.0, 30.0, 1)
+    encoder = recipe.sizes.encoder
+    assert (encoder.embedding_size, encoder.hidden_size, encoder.output_size) == (400, 1150, 400)
+    assert (recipe.main.peak_rate, recipe.tuning.peak_rate, recipe.sizes.softmax_experts) == (30.0, 30.0, 1)
 
 
 @pytest.mark.parametrize(
@@ -63,9 +65,9 @@ def test_what_those_of_one_softmax_have(recipe: PublishedRecipe):
     [(MOS_PTB, (280, 960, 620), (20.0, 25.0)), (MOS_WIKITEXT2, (300, 1150, 650), (15.0, 20.0))],
 )
 def test_what_the_mixtures_have(recipe: PublishedRecipe, sizes: tuple[int, ...], rates: tuple[float, float]):
-    found = recipe.sizes
-    assert (found.embedding_size, found.hidden_size, found.last_hidden_size) == sizes
-    assert (found.softmax_experts, found.latent_dropout) == (15, 0.29)
+    encoder = recipe.sizes.encoder
+    assert (encoder.embedding_size, encoder.hidden_size, encoder.last_hidden_size) == sizes
+    assert (recipe.sizes.softmax_experts, recipe.sizes.latent_dropout) == (15, 0.29)
     assert (recipe.main.peak_rate, recipe.tuning.peak_rate) == rates
 
 
@@ -84,7 +86,7 @@ def test_what_the_mixtures_have(recipe: PublishedRecipe, sizes: tuple[int, ...],
 )
 def test_what_each_has(recipe, batch_size, input_dropout, hidden_dropout, epochs, seed):
     assert recipe.main.batch_size == batch_size
-    assert (recipe.sizes.input_dropout, recipe.sizes.hidden_dropout) == (input_dropout, hidden_dropout)
+    assert (recipe.sizes.encoder.input_dropout, recipe.sizes.encoder.hidden_dropout) == (input_dropout, hidden_dropout)
     assert (recipe.epochs, recipe.seed) == (epochs, seed)
 
 
@@ -94,7 +96,7 @@ def test_both_stages_run_and_learn():
     options = {"data_options": tiny.WORDS, "run": run}
     small = {"batch_size": 8, "bptt": 12, "peak_rate": 20.0, "dropout_multiplier": 0.1}
     optimizer = replace(recipe.main.optimizer, window=1)
-    sizes = replace(recipe.sizes, embedding_size=32, hidden_size=48, layers=2)
+    sizes = language_model_config(recipe.sizes, embedding_size=32, hidden_size=48, layers=2)
     main = LanguageModel.pretrain(
         tiny.reviews(), steps=120, sizes=sizes, recipe=replace(recipe.main, optimizer=optimizer, **small), **options
     )
@@ -112,7 +114,7 @@ def test_a_second_stage_that_makes_it_worse_leaves_the_first():
     recipe, run = AWD_LSTM_PTB, RunOptions(precision="fp32", validations=3, restore_best=True)
     options = {"data_options": tiny.WORDS, "run": run}
     small = {"batch_size": 8, "bptt": 12, "dropout_multiplier": 0.1}
-    sizes = replace(recipe.sizes, embedding_size=32, hidden_size=48, layers=2)
+    sizes = language_model_config(recipe.sizes, embedding_size=32, hidden_size=48, layers=2)
     steady = replace(recipe.main, optimizer=replace(recipe.main.optimizer, name="sgd"), peak_rate=20.0, **small)
     main = LanguageModel.pretrain(tiny.reviews(), steps=60, sizes=sizes, recipe=steady, **options)
     wild = replace(recipe.tuning, peak_rate=400.0, **small)

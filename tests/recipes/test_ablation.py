@@ -27,7 +27,7 @@ def test_what_the_full_model_is():
     assert sizes == AWD_LSTM_PTB_PAPER.sizes
     assert [stage.recipe for stage in stages] == [AWD_LSTM_PTB_PAPER.main, AWD_LSTM_PTB_PAPER.tuning]
     assert {stage.budget.epochs for stage in stages} == {750}
-    reduced = SCALES["reduced"].recipe.sizes
+    reduced = SCALES["reduced"].recipe.sizes.encoder
     assert (reduced.embedding_size, reduced.hidden_size, reduced.layers) == (200, 400, 3)
 
 
@@ -46,7 +46,9 @@ def test_what_the_full_model_is():
 def test_each_row_changes_its_part_alone_in_both_stages(scale: str, name: str, changed: dict):
     def flat(row: str) -> list[dict[str, Any]]:
         sizes, stages = ROWS[row].plan(SCALES[scale])
-        return [{**vars(sizes), **vars(s.recipe), **vars(s.recipe.optimizer), "optimizer": None} for s in stages]
+        return [
+            {**vars(sizes.encoder), **vars(s.recipe), **vars(s.recipe.optimizer), "optimizer": None} for s in stages
+        ]
 
     full, less = flat(FULL), flat(name)
     for before, after in zip(full, less, strict=True):

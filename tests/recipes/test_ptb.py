@@ -185,7 +185,7 @@ def test_modern_in_minutes_with_searched_values(text: Path, tmp_path: Path):
     assert found["run"]["budget"] == "0.03 minutes, dropouts of its sizes times 0.25, a tiny model"
     assert found["run"]["averaged_steps"] == {}
     weight_dropout = read_json(tmp_path / "run" / "main" / "config.json")["encoder"]["weight_dropout"]
-    assert weight_dropout == 0.25 * MODERN_PTB.sizes.weight_dropout
+    assert weight_dropout == 0.25 * MODERN_PTB.sizes.encoder.weight_dropout
 
 
 def test_dropouts_are_multiplied_once(text: Path, tmp_path: Path):

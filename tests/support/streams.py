@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from support.models import make_language_model
 from ulmkit.evaluation import CacheConfig, DynamicConfig
-from ulmkit.model.awd_lstm import AWDLSTMConfig
 from ulmkit.model.language_model import AWDLSTMLanguageModel
 from ulmkit.text.batches import LanguageModelBatch
 
@@ -25,8 +25,7 @@ MIXTURE = {"softmax_experts": 3, "latent_dropout": 0.2, "last_hidden_size": 10}
 def tiny_model(vocab_size: int = V, **options: Any) -> AWDLSTMLanguageModel:
     """In training mode, dropout on, with a state that matters."""
     torch.manual_seed(0)
-    config = AWDLSTMConfig(vocab_size=vocab_size, embedding_size=8, hidden_size=12, layers=2, **options)
-    model = AWDLSTMLanguageModel(config)
+    model = make_language_model(vocab_size, embedding_size=8, hidden_size=12, layers=2, **options)
     model.encoder.precision = "fp32"  # "auto" may be bf16, which approximations keep
     with torch.no_grad():
         for parameter in model.parameters():
@@ -60,7 +59,7 @@ class NaiveModel:
     def __init__(self, model: AWDLSTMLanguageModel) -> None:
         saved = copy.deepcopy(model).double().state_dict()
         self.parameters = {name: tensor.clone().requires_grad_(True) for name, tensor in saved.items()}
-        self.layers = model.config.layers
+        self.layers = model.config.encoder.layers
 
     def step(
         self, tokens: Tensor, state: list[tuple[Tensor, Tensor]] | None

@@ -9,10 +9,12 @@ from typing import Any
 
 from ulmkit import LanguageModel, TextClassifier
 from ulmkit.model.awd_lstm import AWDLSTMConfig
+from ulmkit.model.language_model import LanguageModelConfig
 from ulmkit.pipeline import ClassifierRecipe, DataOptions, LanguageModelRecipe, RunOptions
 from ulmkit.training import Schedule
 
-SIZES = AWDLSTMConfig(vocab_size=1, embedding_size=32, hidden_size=32, layers=2)
+ENCODER = AWDLSTMConfig(embedding_size=32, hidden_size=32, layers=2)
+SIZES = LanguageModelConfig(encoder=ENCODER)
 WORDS = DataOptions(tokenizer="whitespace", workers=1)
 RUN = RunOptions(precision="fp32", device="cpu", validations=1)
 LEARN = LanguageModelRecipe(

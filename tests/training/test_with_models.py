@@ -5,9 +5,8 @@ import signal
 
 import pytest
 import torch
+from support.models import make_language_model
 
-from ulmkit.model.awd_lstm import AWDLSTMConfig
-from ulmkit.model.language_model import AWDLSTMLanguageModel
 from ulmkit.model.layer_groups import language_model_groups
 from ulmkit.training import (
     Budget,
@@ -27,8 +26,7 @@ class CountingTask:
 
     def __init__(self, **options):
         torch.manual_seed(0)
-        config = AWDLSTMConfig(vocab_size=13, embedding_size=16, hidden_size=24, layers=2, **options)
-        self.model = AWDLSTMLanguageModel(config)
+        self.model = make_language_model(13, embedding_size=16, hidden_size=24, layers=2, **options)
         self.groups = [list(group.parameters) for group in language_model_groups(self.model)]
         self.state = None
 

@@ -15,6 +15,8 @@ import typer
 
 from ulmkit.config import check_whole
 from ulmkit.model.awd_lstm import AWDLSTMConfig
+from ulmkit.model.cells import Mogrifier, cell_from_options
+from ulmkit.model.language_model import LanguageModelConfig
 from ulmkit.pipeline import CLASSIFY, FINETUNE, PRETRAIN, DataOptions, RunOptions
 from ulmkit.training import Budget, Schedule
 
@@ -141,11 +143,21 @@ _SOFTMAX = {
 }
 
 
-def _sizes(mogrifier_rank: int, **values: Any) -> AWDLSTMConfig:
-    return AWDLSTMConfig(vocab_size=1, mogrifier_rank=mogrifier_rank or None, **values)
+def _encoder_config(
+    cell: str, mogrifier_rounds: int, mogrifier_rank: int, last_hidden_size: int | None = None, **sizes: Any
+) -> AWDLSTMConfig:
+    options = {"mogrifier_rounds": mogrifier_rounds, "mogrifier_rank": mogrifier_rank or None}
+    Mogrifier(rounds=mogrifier_rounds, rank=mogrifier_rank or None)  # refuse impossible options, whatever the cell
+    return AWDLSTMConfig(cell=cell_from_options(cell, options), last_hidden_size=last_hidden_size, **sizes)
 
 
-SIZES = OptionGroup("Model", _sizes, _SIZES | _SOFTMAX)
+def _language_model_config(softmax_experts: int, latent_dropout: float, **encoder: Any) -> LanguageModelConfig:
+    return LanguageModelConfig(
+        encoder=_encoder_config(**encoder), softmax_experts=softmax_experts, latent_dropout=latent_dropout
+    )
+
+
+SIZES = OptionGroup("Model", _language_model_config, _SIZES | _SOFTMAX)
 
 
 @dataclass(frozen=True)
@@ -160,7 +172,9 @@ class FromScratch:
 def _from_scratch(**values: Any) -> FromScratch:
     given = {name: value for name, value in values.items() if value is not None}
     sizes = {name: given.get(name, option.default) for name, option in _SIZES.items()}
-    return FromScratch(tuple(given), _sizes(**sizes), {name: given[name] for name in TOKENIZE if name in given})
+    return FromScratch(
+        tuple(given), _encoder_config(**sizes), {name: given[name] for name in TOKENIZE if name in given}
+    )
 
 
 def _optional(option: Option) -> Option:

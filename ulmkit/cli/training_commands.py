@@ -34,7 +34,7 @@ from ulmkit.errors import ConfigError
 from ulmkit.files import check_writable
 from ulmkit.hub import ClassifierParts, Pair, load_model, resolve_model
 from ulmkit.model.aligned import count_parameters
-from ulmkit.model.awd_lstm import AWDLSTMConfig
+from ulmkit.model.language_model import LanguageModelConfig
 from ulmkit.pipeline import (
     CLASSIFIER_TASKS,
     ClassifierRecipe,
@@ -125,7 +125,7 @@ def pretrain_command(
     data: DataArgument,
     out: OutOption,
     data_options: DataOptions,
-    sizes: AWDLSTMConfig,
+    sizes: LanguageModelConfig,
     budget: Budget,
     recipe: LanguageModelRecipe,
     stage: Mapping[str, Any],

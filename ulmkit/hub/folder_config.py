@@ -1,25 +1,28 @@
 """config.json of a model folder: reading it and refusing what it cannot be."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from ulmkit.config import from_dict
+from ulmkit.config import from_dict, to_dict
 from ulmkit.errors import ConfigError, FolderError
 from ulmkit.files import fingerprint, read_json, write_json
 from ulmkit.model.awd_lstm import AWDLSTMConfig
+from ulmkit.model.cells import cell_from_dict
 from ulmkit.model.heads import HeadConfig
+from ulmkit.model.language_model import LanguageModelConfig
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 CONFIG_FILE = "config.json"
 KINDS = ("language_model", "classifier", "pair")
 DIRECTIONS = ("forward", "backward")
 WEIGHTS_TYPES = ("float32", "int8")
+_SOFTMAX_OPTIONS = ("decoder_bias", "softmax_experts", "latent_dropout")
 
 Direction = Literal["forward", "backward"]
 Part = TypeVar("Part")
-Config = TypeVar("Config")
 
 
 def write_config(folder: Path, config: Mapping[str, Any]) -> None:
@@ -59,7 +62,30 @@ def read_config(folder: str | os.PathLike[str]) -> dict[str, Any]:
         raise FolderError(
             f"{path / CONFIG_FILE}: direction: expected forward or backward, got {config.get('direction')!r}"
         )
-    return config
+    return _upgraded(config) if version == 1 else config
+
+
+def _upgraded(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A config.json of format version 1 in the layout of version 2.
+
+    Version 1 had one flat "encoder": the vocabulary's size, the softmax's options, and the cell's name and options
+    stood in it, options that were added later only where they differed from their defaults.
+    """
+    upgraded = {**config, "format_version": 2}
+    if not isinstance(config.get("encoder"), Mapping):
+        return upgraded
+    encoder = dict(config["encoder"])
+    encoder.pop("vocab_size", None)
+    cell = {"name": encoder.pop("cell", "lstm")}
+    for name in ("mogrifier_rounds", "mogrifier_rank"):
+        if name in encoder:
+            value = encoder.pop(name)
+            if cell["name"] == "mogrifier":
+                cell[name.removeprefix("mogrifier_")] = value
+    softmax = {name: encoder.pop(name) for name in _SOFTMAX_OPTIONS if name in encoder}
+    if config["kind"] == "language_model":
+        upgraded["softmax"] = softmax
+    return {**upgraded, "encoder": {**encoder, "cell": cell}}
 
 
 def config_part(folder: Path, config: Mapping[str, Any], name: str, kind: type[Part]) -> Part:
@@ -82,18 +108,47 @@ def weights_type(folder: Path, config: Mapping[str, Any]) -> str:
 
 
 def encoder_config(folder: Path, config: Mapping[str, Any]) -> AWDLSTMConfig:
-    """The encoder's sizes and dropouts. Raises: FolderError if they are not what a model can have."""
-    return _dataclass(folder, AWDLSTMConfig, config, "encoder")
+    """The encoder's sizes, cell and dropouts. Raises: FolderError if they are not what a model can have."""
+    values = config_part(folder, config, "encoder", dict)
+    where = f"{folder / CONFIG_FILE}: encoder"
+    with _altered():
+        cell = cell_from_dict(config_part(folder, values, "cell", dict), where)
+        return from_dict(AWDLSTMConfig, {**values, "cell": cell}, where)
+
+
+def language_model_config(folder: Path, config: Mapping[str, Any]) -> LanguageModelConfig:
+    """The config of a language model: encoder and softmax. Raises: FolderError if no model can have it."""
+    values = {**config_part(folder, config, "softmax", dict), "encoder": encoder_config(folder, config)}
+    with _altered():
+        return from_dict(LanguageModelConfig, values, f"{folder / CONFIG_FILE}: softmax")
+
+
+def described_encoder(config: AWDLSTMConfig) -> dict[str, Any]:
+    """The parts of config.json that describe an encoder."""
+    return {"encoder": to_dict(config)}
+
+
+def described_language_model(config: LanguageModelConfig) -> dict[str, Any]:
+    """The parts of config.json that describe a language model."""
+    softmax = to_dict(config)
+    return {"encoder": softmax.pop("encoder"), "softmax": softmax}
+
+
+def vocabulary_size(folder: Path, config: Mapping[str, Any]) -> int:
+    """Number of tokens that the model has a row for. Raises: FolderError if it is missing."""
+    return config_part(folder, config_part(folder, config, "vocabulary", dict), "size", int)
 
 
 def head_config(folder: Path, config: Mapping[str, Any]) -> HeadConfig:
     """The head's config. Raises: FolderError if it is not what a head can have."""
-    return _dataclass(folder, HeadConfig, config, "head")
+    with _altered():
+        return from_dict(HeadConfig, config_part(folder, config, "head", dict), f"{folder / CONFIG_FILE}: head")
 
 
-def _dataclass(folder: Path, cls: type[Config], config: Mapping[str, Any], name: str) -> Config:
-    values = config_part(folder, config, name, dict)
+@contextmanager
+def _altered() -> Iterator[None]:
+    """Raise FolderError where this block refuses a value."""
     try:
-        return from_dict(cls, values, f"{folder / CONFIG_FILE}: {name}")
+        yield
     except (ConfigError, TypeError) as error:
         raise FolderError(f"{error}; {CONFIG_FILE} was altered, or written by another version of ulmkit") from error

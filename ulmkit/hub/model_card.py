@@ -12,11 +12,10 @@ It is written from config.json alone. Facts that are not there are named as unkn
     limits: [str]
 """
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ulmkit.model.awd_lstm import AWDLSTMConfig
+from ulmkit.model.cells import Cell, cell_from_dict
 
 CARD_FILE = "README.md"
 
@@ -39,8 +38,6 @@ _SPLIT_LIMITS = {
     "unknown": "Splits not compared: what a language model that this one started from learnt from is not recorded; "
     "whether it read the text of documents held out here is not known.",
 }
-
-_CELL_NAMES = {"lstm": "AWD-LSTM", "qrnn": "AWD-QRNN", "mogrifier": "AWD-LSTM with Mogrifier cells"}
 
 
 def model_card(name: str, config: Mapping[str, Any]) -> str:
@@ -89,38 +86,28 @@ def _introduction(config: Mapping[str, Any]) -> str:
 
 
 def _cell_name(config: Mapping[str, Any]) -> str:
-    return _CELL_NAMES[_encoder(config)["cell"]]
+    return _cell(config).title
 
 
-def _encoder(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The encoder's config with what is left out at its default."""
-    defaults = {field.name: field.default for field in dataclasses.fields(AWDLSTMConfig)}
-    return {**defaults, **config["encoder"]}
-
-
-def _cell(encoder: Mapping[str, Any]) -> str:
-    cell: str = encoder["cell"]
-    if cell != "mogrifier":
-        return cell
-    rank = encoder["mogrifier_rank"]
-    return f"{cell}, {encoder['mogrifier_rounds']} rounds{'' if rank is None else f' of rank {rank}'}"
+def _cell(config: Mapping[str, Any]) -> Cell:
+    return cell_from_dict(config["encoder"]["cell"], "encoder")
 
 
 def _model_rows(config: Mapping[str, Any]) -> list[tuple[str, Any]]:
     if config["kind"] == "pair":
         return [("forward", "forward/"), ("backward", "backward/"), ("kind", _KIND_NAMES[config["members"]])]
-    encoder = _encoder(config)
+    encoder = config["encoder"]
     rows = [
         ("parameters", f"{config['parameters']:,}"),
         ("weights", config["weights"]),
         ("embedding", encoder["embedding_size"]),
-        ("cell", _cell(encoder)),
+        ("cell", str(_cell(config))),
         ("hidden units", _hidden_units(encoder)),
         ("vocabulary", f"{config['vocabulary']['size']:,} tokens"),
         ("tokenizer", config["tokenizer"]["name"]),
     ]
-    if config["kind"] == "language_model" and encoder["softmax_experts"] > 1:
-        rows.append(("softmaxes", f"{encoder['softmax_experts']}, mixed"))
+    if config["kind"] == "language_model" and config["softmax"]["softmax_experts"] > 1:
+        rows.append(("softmaxes", f"{config['softmax']['softmax_experts']}, mixed"))
     if config.get("label_names"):
         rows.append(("labels", ", ".join(config["label_names"])))
     return rows + [(f"version of {name}", version) for name, version in config["versions"].items()]

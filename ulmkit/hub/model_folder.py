@@ -28,9 +28,13 @@ from ulmkit.hub.folder_config import (
     DIRECTIONS,
     FORMAT_VERSION,
     config_part,
+    described_encoder,
+    described_language_model,
     encoder_config,
     head_config,
+    language_model_config,
     read_config,
+    vocabulary_size,
     weights_type,
     write_config,
 )
@@ -57,7 +61,7 @@ def save_language_model(folder: str | os.PathLike[str], parts: LanguageModelPart
     Raises: FolderError if the folder is there or cannot be written; ConfigError for facts that are not JSON; DataError
         if vocabulary, tokenizer and model do not belong together.
     """
-    return _save(folder, "language_model", parts, {}, overwrite)
+    return _save(folder, "language_model", parts, described_language_model(parts.model.config), overwrite)
 
 
 def save_classifier(folder: str | os.PathLike[str], parts: ClassifierParts, *, overwrite: bool = False) -> Path:
@@ -72,6 +76,7 @@ def save_classifier(folder: str | os.PathLike[str], parts: ClassifierParts, *, o
             f"label_names: expected {_label_count(head)} for a head of kind {head.kind!r}, got {len(labels)}"
         )
     described = {
+        **described_encoder(model.config),
         "head": to_dict(head),
         "label_names": list(labels),
         "reading": {"chunk_steps": model.chunk_steps, "gradient_steps": model.gradient_steps},
@@ -86,9 +91,9 @@ def load_language_model(folder: str | os.PathLike[str]) -> LanguageModelParts:
     """
     path = Path(folder)
     config = _read_checked(path, "language_model")
-    encoder = encoder_config(path, config)
-    model = _with_weights(path, lambda: AWDLSTMLanguageModel(encoder))
-    vocabulary, tokenizer = _load_text_parts(path, config, encoder.vocab_size)
+    model_config, vocab_size = language_model_config(path, config), vocabulary_size(path, config)
+    model = _with_weights(path, lambda: AWDLSTMLanguageModel(model_config, vocab_size))
+    vocabulary, tokenizer = _load_text_parts(path, config, vocab_size)
     return LanguageModelParts(model, vocabulary, tokenizer, config["direction"], config["facts"])
 
 
@@ -100,19 +105,20 @@ def load_classifier(folder: str | os.PathLike[str]) -> ClassifierParts:
     path = Path(folder)
     config = _read_checked(path, "classifier")
     encoder, head = encoder_config(path, config), head_config(path, config)
+    vocab_size = vocabulary_size(path, config)
     labels, reading = config_part(path, config, "label_names", list), config_part(path, config, "reading", dict)
     if len(labels) != _label_count(head):
         raise FolderError(f"{path / CONFIG_FILE}: label_names: expected {_label_count(head)}, got {len(labels)}")
     is_int8 = weights_type(path, config) == "int8"
 
     def make() -> AWDLSTMClassifier:
-        model = AWDLSTMClassifier(encoder, head, **reading)
+        model = AWDLSTMClassifier(encoder, vocab_size, head, **reading)
         if is_int8:
             model.encoder.make_int8()
         return model
 
     model = _with_weights(path, make)
-    vocabulary, tokenizer = _load_text_parts(path, config, encoder.vocab_size)
+    vocabulary, tokenizer = _load_text_parts(path, config, vocab_size)
     return ClassifierParts(model, vocabulary, tokenizer, tuple(labels), config["direction"], config["facts"])
 
 
@@ -130,12 +136,11 @@ def _save(
     model, vocabulary, tokenizer = parts.model, parts.vocabulary, parts.tokenizer
     check_choice("direction", parts.direction, DIRECTIONS)
     check_facts(parts.facts)
-    _check_belong_together("vocabulary", model.config.vocab_size, vocabulary, tokenizer, DataError)
+    _check_belong_together("vocabulary", model.encoder.vocab_size, vocabulary, tokenizer, DataError)
     config = {
         "format_version": FORMAT_VERSION,
         "kind": kind,
         "direction": parts.direction,
-        "encoder": to_dict(model.config),
         "weights": "int8" if model.encoder.is_int8 else "float32",
         **described,
         "parameters": count_parameters(model),

@@ -11,82 +11,60 @@ from typing import Any, TypeAlias, cast
 import torch
 from torch import Tensor, nn
 
-from ulmkit.config import ADDED_LATER, check_choice, check_not_negative, check_positive, check_probability
+from ulmkit.config import check_positive, check_probability
 from ulmkit.errors import ConfigError
 from ulmkit.kernels import Int8Matrix, choose_precision, int8_runs
 from ulmkit.model.aligned import AlignedRows, look_up
-from ulmkit.model.cells import CELLS, Layer, PackedLayer, make_layers
+from ulmkit.model.cells import LSTM, Cell, Layer, PackedLayer, check_cell, make_layers
 from ulmkit.model.dropout import embedding_dropout_mask, locked_dropout_mask
 from ulmkit.model.lstm_layer import Int8LSTMLayer, Int8Rows, LSTMLayer
 
 State: TypeAlias = list[tuple[Tensor, Tensor]]
 """Hidden and cell state (B, H) of each layer; a QRNN layer's first is the input before, see `QRNNLayer`."""
 
+DROPOUTS = ("embedding_dropout", "input_dropout", "hidden_dropout", "output_dropout", "weight_dropout")
+"""Names of the dropouts in `AWDLSTMConfig`."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class AWDLSTMConfig:
-    """Sizes and dropouts of an AWD-LSTM, its cell, and the softmax over its output.
+    """Sizes, cell and dropouts of an AWD-LSTM encoder; the vocabulary's size is given beside it.
 
     Attributes:
-        vocab_size: number of token ids.
-        embedding_dropout: words dropped (section 4.3; `dropoute`, fastai `embed_p`).
-        input_dropout: on embedded words (section 4.2; `dropouti`, fastai `input_p`).
-        hidden_dropout: between layers (section 4.2; `dropouth`, fastai `hidden_p`).
-        output_dropout: on the last layer's output, before the softmax (section 4.2; `dropout`, fastai `output_p`).
-        weight_dropout: on recurrent weights (section 2; `wdrop`, fastai `weight_p`), or on all of a QRNN's.
-        decoder_bias: whether the tied softmax has a bias.
-        cell: "lstm"; "qrnn" (Bradbury et al. 2017, arXiv:1611.01576); "mogrifier" (Melis et al. 2020,
-            arXiv:1909.01792).
-        mogrifier_rounds: of its gating before each step; 0 makes it an LSTM.
-        mogrifier_rank: of its matrices, which are kept whole where they are not larger; None keeps all whole. Rounds
-            and rank are those of the authors' PTB model (google-deepmind/lamb).
-        softmax_experts: softmaxes that a language model mixes, see `MixtureOfSoftmaxes`; 1: the plain softmax.
-        latent_dropout: on what each of them is computed from (Yang et al. 2018, arXiv:1711.03953; `dropoutl`).
-        last_hidden_size: units of the last layer. None: the embedding's size, as weight tying has it with one softmax.
-    Raises: ConfigError if a value is outside its range, or one that only a mixture can have is given without.
+        embedding_size: Values of an embedded token, E.
+        hidden_size: Units of every layer but the last.
+        layers: Recurrent layers.
+        last_hidden_size: Units of the last layer; None for `embedding_size`, which a tied softmax needs.
+        cell: Cell of every layer, with its options.
+        embedding_dropout: Probability of dropping a word (section 4.3; `dropoute`, fastai `embed_p`).
+        input_dropout: Dropout on embedded words (section 4.2; `dropouti`, fastai `input_p`).
+        hidden_dropout: Dropout between layers (section 4.2; `dropouth`, fastai `hidden_p`).
+        output_dropout: Dropout on the last layer's output (section 4.2; `dropout`, fastai `output_p`).
+        weight_dropout: Dropout on the recurrent weights (section 2; `wdrop`, fastai `weight_p`), or on all weights of a
+            QRNN.
+
+    Raises:
+        ConfigError: If a value is outside its range.
     """
 
-    vocab_size: int
     embedding_size: int = 400
     hidden_size: int = 1152
     layers: int = 3
+    last_hidden_size: int | None = None
+    cell: Cell = field(default_factory=LSTM)
     embedding_dropout: float = 0.02
     input_dropout: float = 0.25
     hidden_dropout: float = 0.15
     output_dropout: float = 0.1
     weight_dropout: float = 0.2
-    decoder_bias: bool = True
-    softmax_experts: int = field(default=1, metadata=ADDED_LATER)
-    latent_dropout: float = field(default=0.0, metadata=ADDED_LATER)
-    last_hidden_size: int | None = field(default=None, metadata=ADDED_LATER)
-    cell: str = field(default="lstm", metadata=ADDED_LATER)
-    mogrifier_rounds: int = field(default=5, metadata=ADDED_LATER)
-    mogrifier_rank: int | None = field(default=84, metadata=ADDED_LATER)
 
     def __post_init__(self) -> None:
-        for name in ("vocab_size", "embedding_size", "hidden_size", "layers", "softmax_experts"):
+        for name in ("embedding_size", "hidden_size", "layers"):
             check_positive(name, getattr(self, name))
-        for name in ("embedding", "input", "hidden", "output", "weight", "latent"):
-            check_probability(f"{name}_dropout", getattr(self, f"{name}_dropout"))
-        check_choice("cell", self.cell, CELLS)
-        check_not_negative("mogrifier_rounds", self.mogrifier_rounds)
-        if self.mogrifier_rank is not None:
-            check_positive("mogrifier_rank", self.mogrifier_rank)
         check_positive("last_hidden_size", self.output_size)
-        if self.softmax_experts == 1:
-            self._check_tied()
-
-    def _check_tied(self) -> None:
-        """Raise ConfigError for what one softmax cannot have."""
-        if self.output_size != self.embedding_size:
-            raise ConfigError(
-                f"last_hidden_size: expected embedding_size, {self.embedding_size}, to which the softmax is tied, "
-                f"got {self.output_size}; leave it out, or set softmax_experts above 1"
-            )
-        if self.latent_dropout:
-            raise ConfigError(
-                f"latent_dropout: expected 0 with one softmax, got {self.latent_dropout!r}; set softmax_experts above 1"
-            )
+        for name in DROPOUTS:
+            check_probability(name, getattr(self, name))
+        check_cell(self.cell)
 
     @property
     def output_size(self) -> int:
@@ -146,19 +124,21 @@ class EncoderOutput:
 class AWDLSTM(nn.Module):
     """Embedding and recurrent layers with the paper's five dropouts.
 
-    Args: config: sizes and dropouts.
+    Args: config: sizes, cell and dropouts. vocab_size: number of token ids.
     Attributes: precision: "auto", "fp32" or "bf16", and backend: "auto" or a name; how to compute, not what, so they
         may change at any time and are not saved.
     """
 
-    def __init__(self, config: AWDLSTMConfig) -> None:
+    def __init__(self, config: AWDLSTMConfig, vocab_size: int) -> None:
         super().__init__()
+        check_positive("vocab_size", vocab_size)
         self.config = config
+        self.vocab_size = vocab_size
         self.precision = "auto"
         self.backend = "auto"
-        self.embedding: AlignedRows | Int8Rows = AlignedRows(config.vocab_size, config.embedding_size)
-        nn.init.uniform_(self.embedding.weight[: config.vocab_size], -0.1, 0.1)
-        self.layers: Sequence[Layer] = make_layers(config.cell, config.layer_sizes, config)
+        self.embedding: AlignedRows | Int8Rows = AlignedRows(vocab_size, config.embedding_size)
+        nn.init.uniform_(self.embedding.weight[:vocab_size], -0.1, 0.1)
+        self.layers: Sequence[Layer] = make_layers(config.cell, config.layer_sizes)
         self._laid_out: tuple[Any, Prepared] | None = None
 
     @property
@@ -178,12 +158,12 @@ class AWDLSTM(nn.Module):
         """
         if not all(isinstance(layer, LSTMLayer | Int8LSTMLayer) for layer in self.layers):
             raise ConfigError(
-                f"int8: expected the cell 'lstm', which has kernels for bytes, got {self.config.cell!r}; serve the "
-                "model as it is"
+                f"int8: expected the cell 'lstm', which has kernels for bytes, got {self.config.cell.name!r}; serve "
+                "the model as it is"
             )
         if not isinstance(self.embedding, AlignedRows):
             raise ConfigError("make_int8: the weights are bytes already")
-        self.embedding = Int8Rows(self.embedding.weight[: self.config.vocab_size])
+        self.embedding = Int8Rows(self.embedding.weight[: self.vocab_size])
         layers = nn.ModuleList(Int8LSTMLayer(cast(LSTMLayer, layer)) for layer in self.layers)
         self.layers = cast(Sequence[Layer], layers)
         self.precision = "auto"
@@ -240,9 +220,7 @@ class AWDLSTM(nn.Module):
 
         row_mask = None
         if self.training and config.embedding_dropout > 0.0:
-            row_mask = embedding_dropout_mask(
-                config.vocab_size, config.embedding_dropout, like=like, generator=generator
-            )
+            row_mask = embedding_dropout_mask(self.vocab_size, config.embedding_dropout, like=like, generator=generator)
         return Prepared(
             dtype=dtype,
             table=self.embedding.table(),

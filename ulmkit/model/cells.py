@@ -1,11 +1,14 @@
 """The recurrent layers that an encoder can be made of, behind one interface."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Protocol, cast
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol, cast
 
 import torch
 from torch import Tensor, nn
 
+from ulmkit.config import check_choice, check_not_negative, check_positive, from_dict, to_dict
+from ulmkit.errors import ConfigError
 from ulmkit.model.lstm_layer import LSTMLayer
 from ulmkit.model.mogrifier_layer import MogrifierLayer
 from ulmkit.model.qrnn_layer import QRNNLayer
@@ -45,37 +48,147 @@ class Layer(Protocol):
         """Weights laid out for one pass, with a new mask if `weight_dropout` is above 0."""
 
 
-class LayerOptions(Protocol):
-    """What of a model's config its layers want besides their sizes."""
+class Cell(Protocol):
+    """A recurrent cell: a frozen dataclass of the cell's options that makes its layers.
+
+    Attributes:
+        name: Name in files and on the command line.
+        title: Name of an encoder with this cell, for people.
+    """
 
     @property
-    def mogrifier_rounds(self) -> int: ...
+    def name(self) -> str: ...
 
     @property
-    def mogrifier_rank(self) -> int | None: ...
+    def title(self) -> str: ...
+
+    def __str__(self) -> str:
+        """The cell and its options, for people."""
+
+    def make_layer(self, number: int, input_size: int, hidden_size: int) -> nn.Module:
+        """A layer with new weights, which is a `Layer`; layer 0 is at the bottom."""
 
 
-def _lstm(number: int, sizes: tuple[int, int], options: LayerOptions) -> nn.Module:
-    return LSTMLayer(*sizes)
+@dataclass(frozen=True, kw_only=True)
+class LSTM:
+    """The LSTM, which has no options."""
+
+    name: str = field(default="lstm", init=False)
+    title: ClassVar[str] = "AWD-LSTM"
+
+    def __str__(self) -> str:
+        return self.name
+
+    def make_layer(self, number: int, input_size: int, hidden_size: int) -> LSTMLayer:
+        """An LSTM layer with new weights."""
+        return LSTMLayer(input_size, hidden_size)
 
 
-def _qrnn(number: int, sizes: tuple[int, int], options: LayerOptions) -> nn.Module:
-    return QRNNLayer(*sizes, window=2 if number == 0 else 1)
+@dataclass(frozen=True, kw_only=True)
+class QRNN:
+    """The quasi-recurrent cell, which has no options.
+
+    Source: Bradbury et al. 2017, arXiv:1611.01576; a window of 2 in the bottom layer alone as in
+        salesforce/awd-lstm-lm.
+    """
+
+    name: str = field(default="qrnn", init=False)
+    title: ClassVar[str] = "AWD-QRNN"
+
+    def __str__(self) -> str:
+        return self.name
+
+    def make_layer(self, number: int, input_size: int, hidden_size: int) -> QRNNLayer:
+        """A QRNN layer with new weights."""
+        return QRNNLayer(input_size, hidden_size, window=2 if number == 0 else 1)
 
 
-def _mogrifier(number: int, sizes: tuple[int, int], options: LayerOptions) -> nn.Module:
-    return MogrifierLayer(*sizes, rounds=options.mogrifier_rounds, rank=options.mogrifier_rank)
+@dataclass(frozen=True, kw_only=True)
+class Mogrifier:
+    """The Mogrifier LSTM.
+
+    The defaults are those of the authors' PTB model (google-deepmind/lamb).
+
+    Attributes:
+        rounds: Rounds of gating before each step; 0 makes it an LSTM.
+        rank: Rank of the gating matrices, which are kept whole where they are not larger; None keeps all whole.
+
+    Raises:
+        ConfigError: If a value is outside its range.
+
+    Source: Melis et al. 2020, arXiv:1909.01792.
+    """
+
+    name: str = field(default="mogrifier", init=False)
+    title: ClassVar[str] = "AWD-LSTM with Mogrifier cells"
+    rounds: int = 5
+    rank: int | None = 84
+
+    def __post_init__(self) -> None:
+        check_not_negative("mogrifier_rounds", self.rounds)
+        if self.rank is not None:
+            check_positive("mogrifier_rank", self.rank)
+
+    def __str__(self) -> str:
+        rank = "" if self.rank is None else f" of rank {self.rank}"
+        return f"{self.name}, {self.rounds} rounds{rank}"
+
+    def make_layer(self, number: int, input_size: int, hidden_size: int) -> MogrifierLayer:
+        """A Mogrifier LSTM layer with new weights."""
+        return MogrifierLayer(input_size, hidden_size, rounds=self.rounds, rank=self.rank)
 
 
-CELLS: Mapping[str, Callable[[int, tuple[int, int], LayerOptions], nn.Module]] = {
-    "lstm": _lstm,
-    "qrnn": _qrnn,
-    "mogrifier": _mogrifier,
-}
-"""What makes a layer of each cell from its number (0 at the bottom), its sizes (E, H), and the options."""
+CELLS: dict[str, type[Any]] = {"lstm": LSTM, "qrnn": QRNN, "mogrifier": Mogrifier}
+"""The cells that model folders and the command line know by name."""
 
 
-def make_layers(cell: str, sizes: Sequence[tuple[int, int]], options: LayerOptions) -> Sequence[Layer]:
-    """Layers with new weights, bottom to top, as an nn.ModuleList. Args: cell: of CELLS. sizes: (E, H) of each."""
-    layers = nn.ModuleList(CELLS[cell](number, pair, options) for number, pair in enumerate(sizes))
+def cell_options(cell: Cell) -> dict[str, Any]:
+    """The cell's options by name, each prefixed with the cell's: {"mogrifier_rounds": 5, ...}."""
+    return {f"{cell.name}_{key}": value for key, value in to_dict(cell).items() if key != "name"}
+
+
+def cell_from_options(name: str, options: Mapping[str, Any]) -> Cell:
+    """A cell by its name and the options of all cells, each prefixed with its cell's name.
+
+    Raises:
+        ConfigError: If the name is unknown, or an option is outside its range.
+    """
+    check_choice("cell", name, CELLS)
+    prefix = f"{name}_"
+    own = {key.removeprefix(prefix): value for key, value in options.items() if key.startswith(prefix)}
+    cell: Cell = CELLS[name](**own)
+    return cell
+
+
+def cell_from_dict(values: Mapping[str, Any], where: str) -> Cell:
+    """A cell from its JSON object, {"name": "mogrifier", "rounds": 5, "rank": 84}.
+
+    Args:
+        values: The JSON object.
+        where: What is being read, for the message.
+
+    Raises:
+        ConfigError: If the name or an option is unknown, or an option is outside its range.
+    """
+    options = dict(values)
+    name = options.pop("name", None)
+    check_choice("cell", name, CELLS)
+    cell: Cell = from_dict(CELLS[name], options, f"{where}: cell")
+    return cell
+
+
+def check_cell(cell: Cell) -> None:
+    """Raise ConfigError unless `cell` is a cell: an object, not its name."""
+    if not callable(getattr(cell, "make_layer", None)):
+        raise ConfigError(f"cell: expected a cell such as LSTM(), QRNN() or Mogrifier(), got {cell!r}")
+
+
+def make_layers(cell: Cell, sizes: Sequence[tuple[int, int]]) -> Sequence[Layer]:
+    """Layers with new weights, bottom to top, as an nn.ModuleList.
+
+    Args:
+        cell: Cell of every layer.
+        sizes: (E, H) of each layer.
+    """
+    layers = nn.ModuleList(cell.make_layer(number, *pair) for number, pair in enumerate(sizes))
     return cast(Sequence[Layer], layers)

@@ -70,6 +70,7 @@ class AWDLSTMClassifier(nn.Module):
 
     Args:
         config: the encoder's.
+        vocab_size: number of token ids.
         head: the head's.
         chunk_steps: steps read at a time.
         gradient_steps: last steps of each document that the encoder learns from, rounded up to whole chunks.
@@ -78,12 +79,18 @@ class AWDLSTMClassifier(nn.Module):
     """
 
     def __init__(
-        self, config: AWDLSTMConfig, head: HeadConfig, *, chunk_steps: int = 70, gradient_steps: int = 1400
+        self,
+        config: AWDLSTMConfig,
+        vocab_size: int,
+        head: HeadConfig,
+        *,
+        chunk_steps: int = 70,
+        gradient_steps: int = 1400,
     ) -> None:
         super().__init__()
         check_positive("chunk_steps", chunk_steps)
         check_positive("gradient_steps", gradient_steps)
-        self.encoder = AWDLSTM(config)
+        self.encoder = AWDLSTM(config, vocab_size)
         self.head = make_head(head, config.output_size)
         self.chunk_steps = chunk_steps
         self.gradient_steps = gradient_steps

@@ -233,7 +233,7 @@ def _check_request(
     expected = "(P, B)" if dimensions == 2 else "(P,)"
     if prompt.dim() != dimensions or prompt.numel() == 0:
         raise DataError(f"prompt: expected shape {expected} with at least one token, got {tuple(prompt.shape)}")
-    vocabulary = model.config.vocab_size
+    vocabulary = model.vocab_size
     for name, ids in (("prompt", prompt.flatten().tolist()), ("stop", stop)):
         for number in ids:
             if not 0 <= number < vocabulary:

@@ -28,7 +28,7 @@ def draw_input_weights(encoder: AWDLSTM, gain: float, generator: torch.Generator
     """
     check_positive("gain", gain)
     assert isinstance(encoder.embedding, AlignedRows)
-    deviation = encoder.embedding.weight[: encoder.config.vocab_size].std().item()
+    deviation = encoder.embedding.weight[: encoder.vocab_size].std().item()
     for layer in encoder.layers:
         weight = layer.input_weight
         bound = gain * math.sqrt(3.0 / weight.shape[1]) / deviation

@@ -1,12 +1,14 @@
 """The AWD-LSTM language model: encoder, tied softmax or several of them, and the regularised loss."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ulmkit.config import check_positive, check_probability
+from ulmkit.errors import ConfigError
 from ulmkit.kernels import linear_cross_entropy_rows
 from ulmkit.model.aligned import AlignedRows
 from ulmkit.model.awd_lstm import AWDLSTM, AWDLSTMConfig, EncoderOutput, Prepared, State
@@ -35,25 +37,70 @@ class TokenScores:
     state: State
 
 
-class AWDLSTMLanguageModel(nn.Module):
-    """An AWD-LSTM whose embedding is also the softmax's weight, or that of all softmaxes of a mixture.
+@dataclass(frozen=True, kw_only=True)
+class LanguageModelConfig:
+    """An encoder, and the softmax over its output.
 
-    Attributes: decoder: the softmax's bias, None without. mixture: None where there is but one softmax.
+    Attributes:
+        encoder: Sizes, cell and dropouts of the encoder.
+        decoder_bias: Whether the tied softmax has a bias.
+        softmax_experts: Softmaxes that are mixed, see `MixtureOfSoftmaxes`; 1 is the plain softmax.
+        latent_dropout: Dropout on the input of each mixed softmax (Yang et al. 2018, arXiv:1711.03953; `dropoutl`).
+
+    Raises:
+        ConfigError: If a value is outside its range, or needs a mixture and there is none.
+    """
+
+    encoder: AWDLSTMConfig = field(default_factory=AWDLSTMConfig)
+    decoder_bias: bool = True
+    softmax_experts: int = 1
+    latent_dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_positive("softmax_experts", self.softmax_experts)
+        check_probability("latent_dropout", self.latent_dropout)
+        if self.softmax_experts > 1:
+            return
+        if self.encoder.output_size != self.encoder.embedding_size:
+            raise ConfigError(
+                f"last_hidden_size: expected embedding_size, {self.encoder.embedding_size}, to which the softmax is "
+                f"tied, got {self.encoder.output_size}; leave it out, or set softmax_experts above 1"
+            )
+        if self.latent_dropout:
+            raise ConfigError(
+                f"latent_dropout: expected 0 with one softmax, got {self.latent_dropout!r}; set softmax_experts above 1"
+            )
+
+
+class AWDLSTMLanguageModel(nn.Module):
+    """An AWD-LSTM whose embedding is also the weight of the softmax, or of every softmax of a mixture.
+
+    Args:
+        config: The encoder's config and the softmax's options.
+        vocab_size: Number of token ids, V.
+
+    Attributes:
+        encoder: The AWD-LSTM.
+        decoder: Bias of the softmax; None without.
+        mixture: The mixture of softmaxes; None for the plain softmax.
+
     Source: Merity et al. 2017, arXiv:1708.02182; weight tying: Inan et al. 2017, arXiv:1611.01462, section 3.
     """
 
-    def __init__(self, config: AWDLSTMConfig) -> None:
+    def __init__(self, config: LanguageModelConfig, vocab_size: int) -> None:
         super().__init__()
-        self.encoder = AWDLSTM(config)
-        self.decoder = AlignedRows(config.vocab_size) if config.decoder_bias else None
+        self.config = config
+        self.vocab_size = vocab_size
+        self.encoder = AWDLSTM(config.encoder, vocab_size)
+        self.decoder = AlignedRows(vocab_size) if config.decoder_bias else None
         self.mixture: MixtureOfSoftmaxes | None = None
         if config.softmax_experts > 1:
-            sizes = config.output_size, config.embedding_size, config.softmax_experts
-            self.mixture = MixtureOfSoftmaxes(*sizes, config.latent_dropout)
-
-    @property
-    def config(self) -> AWDLSTMConfig:
-        return self.encoder.config
+            self.mixture = MixtureOfSoftmaxes(
+                config.encoder.output_size,
+                config.encoder.embedding_size,
+                config.softmax_experts,
+                config.latent_dropout,
+            )
 
     def forward(
         self, ids: Tensor, state: State | None = None, prepared: Prepared | None = None
@@ -67,7 +114,7 @@ class AWDLSTMLanguageModel(nn.Module):
         Returns: logits (T, B, V) float, and the state to go on with.
         """
         output = self.encoder(ids, state, prepared)
-        dropped, classes = output.dropped.to(self._weight.dtype), self.config.vocab_size
+        dropped, classes = output.dropped.to(self._weight.dtype), self.vocab_size
         if self.mixture is not None:
             return self.mixture.log_probabilities(dropped, self._weight, self._bias, classes), output.state
         return functional.linear(dropped, self._weight, self._bias)[..., :classes], output.state
@@ -118,7 +165,7 @@ class AWDLSTMLanguageModel(nn.Module):
     def _nll(self, output: EncoderOutput, targets: Tensor, prepared: Prepared) -> tuple[Tensor, Tensor]:
         """Mean over all targets, differentiable, and each target's, (N,), without gradient; nats."""
         table = cast(Tensor, prepared.table)  # as the embedding's: one gradient
-        classes, backend = self.config.vocab_size, self.encoder.backend
+        classes, backend = self.vocab_size, self.encoder.backend
         if self.mixture is not None:
             nll = self.mixture.nll(output.dropped, table, self._bias, targets, classes, backend)
             return nll.mean(), nll.detach().flatten()

@@ -1,8 +1,8 @@
 """Carrying weights over: a language model to a new vocabulary, an encoder into a classifier."""
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ulmkit.errors import ConfigError, DataError
 from ulmkit.model.awd_lstm import AWDLSTM
+from ulmkit.model.cells import cell_options
 from ulmkit.model.language_model import AWDLSTMLanguageModel
 
 NEW_TOKEN = -1
@@ -55,14 +56,13 @@ def transfer_language_model(
     Source: Howard & Ruder 2018, arXiv:1801.06146, section 3.2, and its published code (mean for new rows).
     """
     mapping = np.asarray(mapping, dtype=np.int64)
-    _check_mapping(mapping, model.config.vocab_size)
+    _check_mapping(mapping, model.vocab_size)
     report = _report(mapping, counts)
-    config = dataclasses.replace(model.config, vocab_size=len(mapping))
     weights = model.state_dict()
     for name in ("encoder.embedding.weight", "decoder.weight"):
         if name in weights:
             weights[name] = _move_rows(weights[name], mapping)
-    moved = AWDLSTMLanguageModel(config).to(next(model.parameters()))
+    moved = AWDLSTMLanguageModel(model.config, len(mapping)).to(next(model.parameters()))
     moved.load_state_dict(weights)
     moved.train(model.training)
     moved.encoder.precision, moved.encoder.backend = model.encoder.precision, model.encoder.backend
@@ -95,16 +95,29 @@ def _report(mapping: np.ndarray, counts: np.ndarray | None) -> TransferReport:
 
 
 def transfer_encoder(source: AWDLSTM, target: AWDLSTM) -> None:
-    """Copy all weights of one encoder into another of the same sizes and cell, such as a language model's into a
-    classifier's.
+    """Copy all weights of an encoder into another of the same sizes and cell, such as a classifier's.
 
-    Dropouts and the softmax over the output may differ. Raises: ConfigError, naming the first size that differs.
+    Dropouts may differ.
+
+    Raises:
+        ConfigError: If the two differ in a size, the cell or one of its options; names the first.
     """
-    sizes = {name: name for name in ("vocab_size", "embedding_size", "hidden_size", "layers", "cell")}
-    if source.config.cell == "mogrifier":
-        sizes |= {name: name for name in ("mogrifier_rounds", "mogrifier_rank")}
-    for name, attribute in (sizes | {"last_hidden_size": "output_size"}).items():
-        ours, theirs = getattr(target.config, attribute), getattr(source.config, attribute)
-        if ours != theirs:
-            raise ConfigError(f"{name}: expected {ours} as in the target encoder, got {theirs} in the source")
+    theirs = _architecture(source)
+    for name, ours in _architecture(target).items():
+        if ours != theirs[name]:
+            raise ConfigError(f"{name}: expected {ours} as in the target encoder, got {theirs[name]} in the source")
     target.load_state_dict(source.state_dict())
+
+
+def _architecture(encoder: AWDLSTM) -> dict[str, Any]:
+    """Everything that decides the shapes of an encoder's weights; the cell comes before its options."""
+    config = encoder.config
+    return {
+        "vocab_size": encoder.vocab_size,
+        "embedding_size": config.embedding_size,
+        "hidden_size": config.hidden_size,
+        "layers": config.layers,
+        "cell": config.cell.name,
+        **cell_options(config.cell),
+        "last_hidden_size": config.output_size,
+    }

@@ -1,7 +1,6 @@
 """Training of classifiers, and their evaluation."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -87,13 +86,12 @@ def train(
     given = {} if language_model is None else _given(language_model)
     corpus = prepare_once(run.world, data, data_options, task=task, progress=progress, **given)
     rows = training_rows(corpus, labels, run.seed)
-    config = sizes or AWDLSTMConfig(vocab_size=1) if language_model is None else language_model.model.config
-    config = with_dropouts(
-        replace(config, vocab_size=len(corpus.vocabulary)), CLASSIFIER_DROPOUTS, recipe.dropout_multiplier
-    )
+    config = sizes or AWDLSTMConfig() if language_model is None else language_model.model.config.encoder
+    config = with_dropouts(config, CLASSIFIER_DROPOUTS, recipe.dropout_multiplier)
     torch.manual_seed(run.seed)
     model = AWDLSTMClassifier(
         config,
+        len(corpus.vocabulary),
         _head_config(corpus, rows, recipe),
         chunk_steps=recipe.chunk_steps,
         gradient_steps=recipe.gradient_steps,

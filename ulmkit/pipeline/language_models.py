@@ -13,16 +13,23 @@ from ulmkit.evaluation import Perplexity, approximate_perplexity, first_context
 from ulmkit.files import fingerprint
 from ulmkit.hub import LanguageModelParts
 from ulmkit.hub.folder_config import DIRECTIONS, Direction
-from ulmkit.model.awd_lstm import AWDLSTMConfig
+from ulmkit.model.awd_lstm import DROPOUTS
 from ulmkit.model.initialization import draw_input_weights
-from ulmkit.model.language_model import AWDLSTMLanguageModel
+from ulmkit.model.language_model import AWDLSTMLanguageModel, LanguageModelConfig
 from ulmkit.model.transfer import TransferReport, transfer_language_model, vocabulary_mapping
 from ulmkit.pipeline.data import DataOptions, DocumentCallback, prepare_once
 from ulmkit.pipeline.held_out import as_base, data_facts, warn_if_splits_overlap
 from ulmkit.pipeline.language_model_task import LanguageModelTask
 from ulmkit.pipeline.options import RunOptions, place
 from ulmkit.pipeline.recipes import FINETUNE, PRETRAIN, LanguageModelRecipe
-from ulmkit.pipeline.stage import DROPOUTS, last_validation, run_stage, stage_identity, training_facts, with_dropouts
+from ulmkit.pipeline.stage import (
+    last_validation,
+    multiplied_dropout,
+    run_stage,
+    stage_identity,
+    training_facts,
+    with_dropouts,
+)
 from ulmkit.text import EncodedCorpus, TokenStream, Vocabulary
 from ulmkit.text.batches import LanguageModelBatches
 from ulmkit.text.corpus.builder import TRAINING_SPLITS
@@ -37,7 +44,7 @@ def pretrain(
     data: Data | EncodedCorpus,
     *,
     budget: Budget,
-    sizes: AWDLSTMConfig | None = None,
+    sizes: LanguageModelConfig | None = None,
     recipe: LanguageModelRecipe = PRETRAIN,
     data_options: DataOptions | None = None,
     run: RunOptions | None = None,
@@ -49,7 +56,7 @@ def pretrain(
 
     Args:
         data: text, see `prepare`. budget: how long.
-        sizes: sizes and dropouts (its vocab_size is replaced by the corpus's); None for ULMFiT's.
+        sizes: sizes and dropouts of the model; None for ULMFiT's.
         splits: what to learn from, of those the data has; a held-out one makes the model transductive.
         progress: told how many documents are prepared.
     Raises: DataError if there is too little text; TrainingError if the loss is not finite; ConfigError if the recipe's
@@ -59,9 +66,8 @@ def pretrain(
     run = run or RunOptions()
     run.world.check_divides(recipe.batch_size)
     corpus = prepare_once(run.world, data, data_options, progress=progress)
-    config = replace(sizes or AWDLSTMConfig(vocab_size=1), vocab_size=len(corpus.vocabulary))
     torch.manual_seed(run.seed)
-    model = AWDLSTMLanguageModel(_dropped(config, recipe))
+    model = AWDLSTMLanguageModel(_dropped(sizes or LanguageModelConfig(), recipe), len(corpus.vocabulary))
     if recipe.input_gain is not None:
         draw_input_weights(model.encoder, recipe.input_gain)
     return _train(model, corpus, budget, recipe, run, direction, splits, {"stage": "pretraining"})
@@ -138,7 +144,7 @@ def _moved(
     """The base model with the corpus's vocabulary and the recipe's dropouts."""
     mapping = vocabulary_mapping(base.vocabulary.tokens, corpus.vocabulary.tokens)
     moved, report = transfer_language_model(base.model, mapping, _token_counts(corpus))
-    tuned = AWDLSTMLanguageModel(_dropped(moved.config, recipe))
+    tuned = AWDLSTMLanguageModel(_dropped(moved.config, recipe), moved.vocab_size)
     tuned.load_state_dict(moved.state_dict())
     return tuned, report
 
@@ -162,8 +168,15 @@ def _present(corpus: EncodedCorpus, splits: Sequence[str]) -> list[str]:
     return present
 
 
-def _dropped(config: AWDLSTMConfig, recipe: LanguageModelRecipe) -> AWDLSTMConfig:
-    return with_dropouts(config, {name: getattr(config, name) for name in DROPOUTS}, recipe.dropout_multiplier)
+def _dropped(config: LanguageModelConfig, recipe: LanguageModelRecipe) -> LanguageModelConfig:
+    """The config with all of its dropouts times the recipe's multiplier."""
+    multiplier = recipe.dropout_multiplier
+    encoder = config.encoder
+    return replace(
+        config,
+        encoder=with_dropouts(encoder, {name: getattr(encoder, name) for name in DROPOUTS}, multiplier),
+        latent_dropout=multiplied_dropout(config.latent_dropout, multiplier),
+    )
 
 
 def _train(

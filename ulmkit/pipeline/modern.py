@@ -10,6 +10,7 @@ The model is that of Merity, Keskar & Socher 2017, arXiv:1708.02182; the schedul
 from dataclasses import dataclass
 
 from ulmkit.model.awd_lstm import AWDLSTMConfig
+from ulmkit.model.language_model import LanguageModelConfig
 from ulmkit.pipeline.recipes import LanguageModelRecipe
 from ulmkit.training import OptimizerConfig, Schedule
 
@@ -19,18 +20,17 @@ class ModernRecipe:
     """A language model and how it is trained, in one stage.
 
     Attributes:
-        sizes: of the model, its vocab_size to be replaced by the corpus's.
+        sizes: of the model.
         main: the stage. epochs: of it, where no budget is given; one cycle fits any.
     """
 
-    sizes: AWDLSTMConfig
+    sizes: LanguageModelConfig
     main: LanguageModelRecipe
     epochs: int
 
 
 def _modern(epochs: int) -> ModernRecipe:
-    sizes = AWDLSTMConfig(
-        vocab_size=1,
+    encoder = AWDLSTMConfig(
         embedding_dropout=0.05,
         input_dropout=0.25,
         hidden_dropout=0.15,
@@ -50,7 +50,7 @@ def _modern(epochs: int) -> ModernRecipe:
         dropout_multiplier=0.5,
         input_gain=0.8,
     )
-    return ModernRecipe(sizes=sizes, main=main, epochs=epochs)
+    return ModernRecipe(sizes=LanguageModelConfig(encoder=encoder), main=main, epochs=epochs)
 
 
 MODERN_PTB = _modern(epochs=4)

@@ -15,6 +15,8 @@ mixtures of softmaxes: Yang et al. 2018, arXiv:1711.03953; README and defaults o
 from dataclasses import dataclass, replace
 
 from ulmkit.model.awd_lstm import AWDLSTMConfig
+from ulmkit.model.cells import QRNN
+from ulmkit.model.language_model import LanguageModelConfig
 from ulmkit.pipeline.recipes import LanguageModelRecipe
 from ulmkit.training import OptimizerConfig, Schedule
 
@@ -24,7 +26,7 @@ class PublishedRecipe:
     """A language model and how it was trained.
 
     Attributes:
-        sizes: of the model, its vocab_size to be replaced by the corpus's.
+        sizes: of the model.
         main: first stage. epochs: of it. seed: as printed, None if it is not.
         tuning: second stage, from the best weights of the first; tuning_epochs of it at most, None for as many. Both
             want a validation an epoch and the best weights at their end, those of the first where the second does not
@@ -33,7 +35,7 @@ class PublishedRecipe:
     Source: Merity, Keskar & Socher 2017, arXiv:1708.02182, section 5.
     """
 
-    sizes: AWDLSTMConfig
+    sizes: LanguageModelConfig
     main: LanguageModelRecipe
     tuning: LanguageModelRecipe
     epochs: int
@@ -46,8 +48,7 @@ class PublishedRecipe:
 def _awd_lstm(
     batch_size: int, input_dropout: float, hidden_dropout: float, epochs: int, seed: int | None = None
 ) -> PublishedRecipe:
-    sizes = AWDLSTMConfig(
-        vocab_size=1,
+    encoder = AWDLSTMConfig(
         embedding_size=400,
         hidden_size=1150,
         layers=3,
@@ -57,13 +58,12 @@ def _awd_lstm(
         output_dropout=0.4,
         weight_dropout=0.5,
     )
-    return _two_stages(sizes, batch_size, (30.0, 30.0), epochs, seed)
+    return _two_stages(LanguageModelConfig(encoder=encoder), batch_size, (30.0, 30.0), epochs, seed)
 
 
 def _awd_qrnn(batch_size: int, hidden_dropout: float, clip: float, epochs: int, seed: int) -> PublishedRecipe:
-    sizes = AWDLSTMConfig(
-        vocab_size=1,
-        cell="qrnn",
+    encoder = AWDLSTMConfig(
+        cell=QRNN(),
         embedding_size=400,
         hidden_size=1550,
         layers=4,
@@ -73,11 +73,11 @@ def _awd_qrnn(batch_size: int, hidden_dropout: float, clip: float, epochs: int, 
         output_dropout=0.4,
         weight_dropout=0.1,
     )
-    return _two_stages(sizes, batch_size, (30.0, 30.0), epochs, seed, clip)
+    return _two_stages(LanguageModelConfig(encoder=encoder), batch_size, (30.0, 30.0), epochs, seed, clip)
 
 
 def _two_stages(
-    sizes: AWDLSTMConfig,
+    sizes: LanguageModelConfig,
     batch_size: int,
     rates: tuple[float, float],
     epochs: int,
@@ -121,13 +121,15 @@ AWD_QRNN_WIKITEXT2 = _awd_qrnn(40, 0.2, 0.25, 500, seed=4002)
 """WikiText-2 with QRNN layers, README: 69.3 / 66.8, after the second stage 68.5 / 65.9."""
 
 MOS_PTB = _two_stages(
-    replace(
-        AWD_LSTM_PTB.sizes,
-        embedding_size=280,
-        hidden_size=960,
-        last_hidden_size=620,
+    LanguageModelConfig(
+        encoder=replace(
+            AWD_LSTM_PTB.sizes.encoder,
+            embedding_size=280,
+            hidden_size=960,
+            last_hidden_size=620,
+            hidden_dropout=0.225,
+        ),
         softmax_experts=15,
-        hidden_dropout=0.225,
         latent_dropout=0.29,
     ),
     12,
@@ -141,12 +143,9 @@ Deviation: there windows have 110 steps at most, where here nothing bounds them 
 """
 
 MOS_WIKITEXT2 = _two_stages(
-    replace(
-        AWD_LSTM_WIKITEXT2.sizes,
-        embedding_size=300,
-        last_hidden_size=650,
+    LanguageModelConfig(
+        encoder=replace(AWD_LSTM_WIKITEXT2.sizes.encoder, embedding_size=300, last_hidden_size=650, input_dropout=0.55),
         softmax_experts=15,
-        input_dropout=0.55,
         latent_dropout=0.29,
     ),
     15,

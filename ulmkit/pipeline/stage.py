@@ -13,6 +13,7 @@ import torch
 from ulmkit.config import to_dict
 from ulmkit.kernels import choose_backend, choose_precision
 from ulmkit.model.awd_lstm import AWDLSTMConfig
+from ulmkit.model.language_model import LanguageModelConfig
 from ulmkit.pipeline.options import RunOptions, choose_device
 from ulmkit.text import EncodedCorpus
 from ulmkit.training import (
@@ -25,13 +26,15 @@ from ulmkit.training import (
     TrainingTask,
 )
 
-DROPOUTS = tuple(f"{name}_dropout" for name in ("embedding", "input", "hidden", "output", "weight", "latent"))
-"""Of a language model."""
+
+def multiplied_dropout(dropout: float, multiplier: float) -> float:
+    """A dropout times a multiplier, at most 0.95."""
+    return min(0.95, dropout * multiplier)
 
 
 def with_dropouts(config: AWDLSTMConfig, dropouts: Mapping[str, float], multiplier: float) -> AWDLSTMConfig:
-    """The config with these dropouts times `multiplier` (at most 0.95)."""
-    multiplied: dict[str, Any] = {name: min(0.95, dropout * multiplier) for name, dropout in dropouts.items()}
+    """The config with these dropouts times `multiplier`, each at most 0.95."""
+    multiplied: dict[str, Any] = {name: multiplied_dropout(value, multiplier) for name, value in dropouts.items()}
     return replace(config, **multiplied)
 
 
@@ -77,7 +80,11 @@ def keeps_best(options: RunOptions, patience: int | None) -> bool:
 
 
 def stage_identity(
-    corpus: EncodedCorpus, model_config: AWDLSTMConfig, recipe: Any, options: RunOptions, **others: Any
+    corpus: EncodedCorpus,
+    model_config: AWDLSTMConfig | LanguageModelConfig,
+    recipe: Any,
+    options: RunOptions,
+    **others: Any,
 ) -> dict[str, Any]:
     """What makes a stage this one and no other: data, sizes, recipe, precision, and `others`."""
     return {

@@ -13,6 +13,7 @@ from ulmkit.evaluation import SingleLabelReport, json_safe
 from ulmkit.files import atomic_folder, atomic_write, check_writable, write_json
 from ulmkit.model.aligned import count_parameters
 from ulmkit.model.awd_lstm import AWDLSTMConfig
+from ulmkit.model.language_model import LanguageModelConfig
 from ulmkit.pipeline import (
     ClassifierRecipe,
     DataOptions,
@@ -33,7 +34,7 @@ from ulmkit.text import EncodedCorpus, Text, train_sentencepiece
 from ulmkit.text.read.documents import Data
 from ulmkit.training import OptimizerConfig, Schedule
 
-SIZES = AWDLSTMConfig(vocab_size=1, embedding_size=400, layers=1)
+SIZES = AWDLSTMConfig(embedding_size=400, layers=1)
 """The reduced model: one layer of 400 units, where ULMFiT has three, of 1152, 1152 and 400."""
 
 PIECES = 4000
@@ -131,7 +132,11 @@ def quickstart(
     with atomic_folder(folder, overwrite=overwrite) as inside:
         say(f"\n1. Pretraining on general text: {_size(general)}, {spent['pretraining']:.1f} minutes")
         base = LanguageModel.pretrain(
-            general, minutes=spent["pretraining"], sizes=SIZES, recipe=LANGUAGE_MODEL, run=run
+            general,
+            minutes=spent["pretraining"],
+            sizes=LanguageModelConfig(encoder=SIZES),
+            recipe=LANGUAGE_MODEL,
+            run=run,
         )
         say(f"   {base!r}")
         say(f"\n2. Fine-tuning on the target text: {_size(target)}, {spent['fine-tuning']:.1f} minutes")

@@ -8,6 +8,7 @@ from support.streams import CACHE, CONTEXT, SGD, ids, tiny_model
 from ulmkit.errors import ConfigError, FolderError
 from ulmkit.evaluation import CacheConfig, DynamicConfig, Perplexity, dynamic_perplexities
 from ulmkit.evaluation.language import evaluation_checkpoint as unfinished
+from ulmkit.model.cells import QRNN, Mogrifier
 
 CACHES = (None, CACHE, CacheConfig(window=3, theta=1.0, weight=0.3))
 
@@ -29,7 +30,7 @@ def evaluate(checkpoint: Path | None, stop_after: int | None = None, seed: int =
     )
 
 
-@pytest.mark.parametrize("options", [{}, {"cell": "qrnn"}], ids=str)
+@pytest.mark.parametrize("options", [{}, {"cell": QRNN()}], ids=str)
 @pytest.mark.parametrize("stop_after", [10, 25])
 def test_it_goes_on_where_it_was_stopped(options: dict, stop_after: int, tmp_path: Path, monkeypatch):
     monkeypatch.setattr(unfinished, "SECONDS_BETWEEN", 0.0)
@@ -56,7 +57,7 @@ def test_another_evaluation_is_refused(tmp_path: Path, monkeypatch):
     file = tmp_path / "unfinished"
     with pytest.raises(KeyboardInterrupt):
         evaluate(file, 10)
-    others = ({"seed": 2}, {"config": DynamicConfig(learning_rate=0.2, decay=0.02, rule="sgd")}, {"cell": "mogrifier"})
+    others = ({"seed": 2}, {"config": DynamicConfig(learning_rate=0.2, decay=0.02, rule="sgd")}, {"cell": Mogrifier()})
     for other in others:
         with pytest.raises(ConfigError, match="is of another model, text or way of evaluation; give another file"):
             evaluate(file, **other)

@@ -6,10 +6,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.models import make_language_model
 
 from ulmkit.errors import ConfigError, DataError
 from ulmkit.evaluation import DocumentScore, score_documents
-from ulmkit.model.awd_lstm import AWDLSTMConfig
 from ulmkit.model.language_model import AWDLSTMLanguageModel
 
 V = 11
@@ -17,7 +17,7 @@ V = 11
 
 def language_model() -> AWDLSTMLanguageModel:
     torch.manual_seed(0)
-    model = AWDLSTMLanguageModel(AWDLSTMConfig(vocab_size=V, embedding_size=8, hidden_size=12, layers=2))
+    model = make_language_model(V, embedding_size=8, hidden_size=12, layers=2)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(3.0)

@@ -14,7 +14,7 @@ from ulmkit.kernels.cuda import fused_cross_entropy, fused_lstm, fused_masks, fu
 from ulmkit.kernels.op import PackedWeights
 from ulmkit.model import lstm_layer, regularizers
 from ulmkit.model.awd_lstm import AWDLSTMConfig
-from ulmkit.model.language_model import AWDLSTMLanguageModel
+from ulmkit.model.language_model import AWDLSTMLanguageModel, LanguageModelConfig
 
 CUDA = torch.device("cuda")
 V = 31
@@ -43,7 +43,8 @@ def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_training_step_is_one_graph(precision):
     torch.manual_seed(0)
-    model = AWDLSTMLanguageModel(AWDLSTMConfig(vocab_size=V, embedding_size=8, hidden_size=9, layers=2))
+    config = LanguageModelConfig(encoder=AWDLSTMConfig(embedding_size=8, hidden_size=9, layers=2))
+    model = AWDLSTMLanguageModel(config, V)
     model.encoder.backend, model.encoder.precision = "fused", precision
     ids = torch.randint(V, (6, 3))
 

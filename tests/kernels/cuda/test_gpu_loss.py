@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from ulmkit.kernels import linear_cross_entropy_rows, linear_nll
 from ulmkit.model.awd_lstm import AWDLSTMConfig
-from ulmkit.model.language_model import AWDLSTMLanguageModel
+from ulmkit.model.language_model import AWDLSTMLanguageModel, LanguageModelConfig
 from ulmkit.model.regularizers import penalties
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
@@ -61,7 +61,7 @@ def test_nll_and_every_gradient(shape, dtype, weighted):
 def test_a_language_models_step_is_that_in_float32_and_waits_for_nothing(monkeypatch, precision):
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
     torch.manual_seed(0)
-    model = AWDLSTMLanguageModel(AWDLSTMConfig(vocab_size=5003, embedding_size=400, hidden_size=1152)).cuda().eval()
+    model = AWDLSTMLanguageModel(LanguageModelConfig(), 5003).cuda().eval()
     ids = torch.randint(5003, (36, 20), device="cuda")
 
     def gradients(backend, precision):
@@ -117,8 +117,8 @@ def test_compiled():
 
 def test_a_language_models_step_is_one_graph():
     torch.manual_seed(0)
-    config = AWDLSTMConfig(vocab_size=503, embedding_size=40, hidden_size=64)
-    model = AWDLSTMLanguageModel(config).cuda()
+    config = LanguageModelConfig(encoder=AWDLSTMConfig(embedding_size=40, hidden_size=64))
+    model = AWDLSTMLanguageModel(config, 503).cuda()
     model.encoder.backend, model.encoder.precision = "fused", "bf16"
     ids = torch.randint(503, (12, 4), device="cuda")
 

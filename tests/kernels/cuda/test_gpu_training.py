@@ -10,7 +10,7 @@ import torch
 from ulmkit.model.awd_lstm import AWDLSTMConfig
 from ulmkit.model.classifier import AWDLSTMClassifier
 from ulmkit.model.heads import HeadConfig
-from ulmkit.model.language_model import AWDLSTMLanguageModel
+from ulmkit.model.language_model import AWDLSTMLanguageModel, LanguageModelConfig
 from ulmkit.pipeline.classifier_task import ClassifierTask
 from ulmkit.pipeline.language_model_task import LanguageModelTask
 from ulmkit.text.batches import ClassifierBatch, LanguageModelBatch
@@ -21,7 +21,7 @@ from ulmkit.training.step import StepRunner
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
 
 V = 101
-SIZES = AWDLSTMConfig(vocab_size=V, embedding_size=40, hidden_size=64)
+SIZES = AWDLSTMConfig(embedding_size=40, hidden_size=64)
 
 
 @contextlib.contextmanager
@@ -48,7 +48,7 @@ def steps(task: Any, batches: list[Any]) -> None:
 
 @pytest.mark.parametrize("backend", ["fused", "torch"])
 def test_of_a_language_model(backend):
-    model = AWDLSTMLanguageModel(SIZES).cuda()
+    model = AWDLSTMLanguageModel(LanguageModelConfig(encoder=SIZES), V).cuda()
     model.encoder.backend = backend
     windows = [torch.randint(V, (13, 4)) for _ in range(3)]
     batches = [LanguageModelBatch(ids[:-1], ids[1:], 1.0, is_first=n == 0) for n, ids in enumerate(windows)]
@@ -59,7 +59,7 @@ def test_of_a_language_model(backend):
 @pytest.mark.parametrize("backend", ["fused", "torch"])
 def test_of_a_classifier(backend, kind):
     head = HeadConfig(kind=kind, classes=1 if kind == "number" else 3)
-    model = AWDLSTMClassifier(SIZES, head, chunk_steps=5, gradient_steps=10).cuda()
+    model = AWDLSTMClassifier(SIZES, V, head, chunk_steps=5, gradient_steps=10).cuda()
     model.encoder.backend = backend
     ids, lengths, rows = torch.randint(V, (17, 4)), torch.tensor([3, 17, 0, 9]), torch.arange(4)
     boundaries = lengths // 2 if kind == "pair" else None

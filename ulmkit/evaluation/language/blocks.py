@@ -41,7 +41,7 @@ def score_block(
     Raises: DataError for an id outside the vocabulary.
     """
     stop = min(start + steps, len(source))
-    rows = read_rows(source, np.array([start]), np.array([stop]), stop - start, first_context, model.config.vocab_size)
+    rows = read_rows(source, np.array([start]), np.array([stop]), stop - start, first_context, model.vocab_size)
     ids = torch.from_numpy(rows).to(model.encoder.device)
     scores = model.token_scores(ids[:-1], ids[1:], state, prepared)
     nll = scores.nll[:, 0]

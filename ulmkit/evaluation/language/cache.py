@@ -162,7 +162,7 @@ def cache_perplexity(
     Source: Grave, Joulin & Usunier 2017, arXiv:1612.04426, section 3.
     """
     source = token_source(stream, 1)
-    context = check_context(first_context, model.config.vocab_size)
+    context = check_context(first_context, model.vocab_size)
     check_whole("block_steps", block_steps)
     total, history = torch.zeros((), dtype=torch.float64), CacheHistory(config)
     with evaluation_mode(model, exact=True):
@@ -188,7 +188,7 @@ def search_cache(
     Raises: as `cache_perplexity`; ConfigError for values that CacheConfig refuses, or none.
     """
     source = token_source(stream, 1)
-    context = check_context(first_context, model.config.vocab_size)
+    context = check_context(first_context, model.vocab_size)
     check_whole("block_steps", block_steps)
     grid = list(itertools.product(thetas, windows))
     configs = [CacheConfig(window=window, theta=theta, weight=weight) for theta, window in grid for weight in weights]

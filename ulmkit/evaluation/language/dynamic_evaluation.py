@@ -203,7 +203,7 @@ def dynamic_perplexities(
     Raises: as `dynamic_perplexity`; ConfigError for a checkpoint of something else.
     """
     source = token_source(stream, 1)
-    context = check_context(first_context, model.config.vocab_size)
+    context = check_context(first_context, model.vocab_size)
     learner = LearningCopy(model)
     sizes, decays = _scales(model, config, statistics)
     values, trained = list(learner.values.values()), list(named_values(model).values())

@@ -119,7 +119,7 @@ def perplexity(
             f"batch_size: expected 1 for exact perplexity, got {batch_size}; for more: approximate_perplexity"
         )
     source = token_source(stream, 1)
-    context = check_context(first_context, model.config.vocab_size)
+    context = check_context(first_context, model.vocab_size)
     nll = _rows_nll(model, source, np.array([0]), np.array([len(source)]), context, window, progress)
     return Perplexity(nll, len(source), len(source), "exact", words, characters)
 
@@ -162,7 +162,7 @@ def approximate_perplexity(
     source = token_source(stream, 1)
     check_whole("batch_size", batch_size)
     check_whole("warm_up_tokens", warm_up_tokens, at_least=0)
-    context = check_context(first_context, model.config.vocab_size)
+    context = check_context(first_context, model.vocab_size)
     length = -(-len(source) // batch_size)
     starts = np.arange(0, len(source), length, dtype=np.int64)
     stops = np.minimum(starts + length, len(source))
@@ -191,7 +191,7 @@ def _rows_nll(
         prepared = model.encoder.prepare(len(starts))
         for step in range(0, steps, window):
             width = min(window, steps - step)
-            ids = read_rows(source, begins + step, stops, width, first_context, model.config.vocab_size)
+            ids = read_rows(source, begins + step, stops, width, first_context, model.vocab_size)
             targets = begins + step + np.arange(width)[:, None]
             counted = torch.from_numpy((targets >= starts) & (targets < stops))
             inputs = torch.from_numpy(ids).to(device)

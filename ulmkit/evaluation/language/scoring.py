@@ -70,7 +70,7 @@ def score_documents(
     """
     check_whole("batch_size", batch_size)
     check_whole("window", window)
-    vocab_size = model.config.vocab_size
+    vocab_size = model.vocab_size
     if first_context is not None and not 0 <= first_context < vocab_size:
         raise ConfigError(f"first_context: expected a token id from 0 to {vocab_size - 1}, got {first_context}")
     texts = [_checked(document, number, vocab_size) for number, document in enumerate(documents)]
