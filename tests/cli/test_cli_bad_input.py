@@ -302,7 +302,7 @@ DAMAGE: list[tuple[str, Callable[[Path], object], str]] = [
     ("unknown key", lambda lm: _edit_config(lm / "config.json", lambda c: c["encoder"].update(hiden_size=3)),
      "encoder: unknown key 'hiden_size'; did you mean 'hidden_size'"),
     ("newer format", lambda lm: _edit_config(lm / "config.json", lambda c: c.update(format_version=99)),
-     "has format version 99, this ulmkit reads up to 1; upgrade with"),
+     "has format version 99, this ulmkit reads up to 2; upgrade with"),
     ("other sizes", lambda lm: _edit_config(lm / "config.json", lambda c: c["encoder"].update(hidden_size=48)),
      "model.safetensors: shapes do not match the model that config.json describes"),
 ]  # fmt: skip

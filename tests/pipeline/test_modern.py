@@ -29,7 +29,7 @@ def test_it_learns():
     losses = [row["valid_perplexity"] for row in parts.history if row["kind"] == "validation"]
     assert losses[-1] < losses[0] < 20
     assert losses[-1] < 6
-    assert parts.model.config.weight_dropout == pytest.approx(0.15)
+    assert parts.model.encoder.config.weight_dropout == pytest.approx(0.15)
 
 
 @pytest.mark.parametrize("budget", [Budget(epochs=3.5), Budget(minutes=0.05)])
