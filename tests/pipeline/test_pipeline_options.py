@@ -54,7 +54,7 @@ def test_dropouts_are_multiplied_and_stay_below_one() -> None:
 
 
 def test_a_stages_identity_holds_the_cell_with_its_options() -> None:
-    corpus = SimpleNamespace(facts={"fingerprint": "f"})
+    corpus = SimpleNamespace(facts=SimpleNamespace(fingerprint="f"))
 
     def cell(config: AWDLSTMConfig) -> dict:
         return stage_identity(corpus, config, LanguageModelRecipe(), RunOptions())["model"]["cell"]
