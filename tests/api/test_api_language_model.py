@@ -181,3 +181,22 @@ def test_exactly_one_budget_is_given() -> None:
     for budget in ({}, {"steps": 1, "epochs": 1.0}):
         with pytest.raises(ConfigError, match="budget: expected exactly one of epochs, steps, minutes, got"):
             LanguageModel.pretrain(tiny.reviews(), data_options=tiny.WORDS, **budget)
+
+
+def test_a_learning_rate_is_suggested_and_the_model_is_unchanged() -> None:
+    base = tiny.language_model()
+    weights = [parameter.detach().clone() for parameter in base.parts.model.parameters()]
+    search = base.find_learning_rate(tiny.reviews(), steps=20, recipe=tiny.LEARN, data_options=tiny.WORDS, run=tiny.RUN)
+    assert search.rates[0] < search.valley < search.rates[-1]
+    for parameter, before in zip(base.parts.model.parameters(), weights, strict=True):
+        torch.testing.assert_close(parameter, before, rtol=0, atol=0)
+
+
+def test_selected_evaluation_data_is_evaluated_as_it_is(spacy_model: LanguageModel) -> None:
+    texts = ["The film was good.", "The film was bad."]
+    selected = spacy_model.evaluation_data(texts)
+    assert "all of" in selected.text()
+    assert spacy_model.evaluate(selected) == spacy_model.evaluate(texts)
+    assert spacy_model.evaluate_with(selected).results["plain"].nll == spacy_model.evaluate(texts).nll
+    with pytest.raises(ConfigError, match="split, data_options: expected none with selected evaluation data"):
+        spacy_model.evaluate(selected, split="test")

@@ -1,4 +1,4 @@
-"""The two things people hold: a LanguageModel and a TextClassifier."""
+"""The Python API: `LanguageModel` and `TextClassifier`."""
 
 from typing import TYPE_CHECKING
 

@@ -55,6 +55,6 @@ class ClassifierStream:
         ids = torch.from_numpy(self._parts.vocabulary.encode(tokens).astype(np.int64)).unsqueeze(1)
         device = model.encoder.device
         with torch.no_grad():
-            for chunk in ids.split(model.chunk_steps):
+            for chunk in torch.split(ids, model.chunk_steps):
                 if len(chunk):
                     self._state = model.step(chunk.to(device), torch.tensor([len(chunk)]), self._state)

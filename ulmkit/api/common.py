@@ -1,7 +1,7 @@
-"""What both models have in common: their place, text to ids, and a budget from keywords."""
+"""Helpers that both models share: placing them on a device, and checking and encoding texts."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
@@ -10,43 +10,43 @@ from ulmkit.hub import ClassifierParts, LanguageModelParts
 from ulmkit.pipeline import RunOptions, place
 from ulmkit.text import Text
 from ulmkit.text.corpus.token_stream import reverse_document
-from ulmkit.training import Budget
 
 Parts = TypeVar("Parts", LanguageModelParts, ClassifierParts)
 
 
-def one_budget(epochs: float | None, steps: int | None, minutes: float | None) -> Budget:
-    """The budget; exactly one of the three is given."""
-    return Budget(epochs=epochs, steps=steps, minutes=minutes)
-
-
-def placed(parts: Parts, run: RunOptions | None) -> Parts:
-    """The parts, their model moved to the device and set to the precision and backend of `run`, if given."""
+def place_parts(parts: Parts, run: RunOptions | None) -> Parts:
+    """Move a model to the device of `run` and set its precision and backend; does nothing for None."""
     if run is not None:
         parts.model.to(place(parts.model.encoder, run))
     return parts
 
 
 def text_ids(parts: LanguageModelParts | ClassifierParts, text: Text) -> np.ndarray:
-    """The ids of a text in the order that the model reads them."""
+    """Encode a text as token ids, in the order in which the model reads them. Returns (T,) int64."""
     ids = parts.vocabulary.encode(parts.tokenizer.tokenize(text)).astype(np.int64)
     return reverse_document(ids, parts.vocabulary.bos_id) if parts.direction == "backward" else ids
 
 
 def as_texts(texts: Iterable[Text | Sequence[str]], task: str = "none") -> list[Text]:
-    """The texts as a list, each a str or a tuple of its fields; for task "tokens" a tuple of its words.
+    """Check texts and return them as a list.
 
-    Args: task: of the model that reads them; "pair" takes two fields, "tokens" a list of words, or a str, which is
-        split at white space.
-    Raises: DataError for a single text, whose characters would be taken for texts, and for what is no text, with its
-        number from 0.
+    Args:
+        texts: Texts, each a str or a tuple of its fields.
+        task: Task of the model that reads them: "pair" takes two fields; "tokens" a list of words, or a str that is
+            split at white space.
+
+    Returns:
+        Each text as a str or a tuple of its fields; for task "tokens", a tuple of its words.
+
+    Raises:
+        DataError: If a single str is given, or one of them is no text; the message has its number from 0.
     """
     if isinstance(texts, str):
         raise DataError(f"texts: expected a list of texts, got one str ({texts[:40]!r}); put it in a list")
     return [_as_text(text, number, task) for number, text in enumerate(texts)]
 
 
-def _as_text(text: Any, number: int, task: str) -> Text:
+def _as_text(text: object, number: int, task: str) -> Text:
     fields = tuple(text) if isinstance(text, (list, tuple)) else (text,)
     if task == "tokens":
         if not all(isinstance(word, str) for word in fields):

@@ -1,34 +1,61 @@
-"""The language model that people hold."""
+"""`LanguageModel`: load, pretrain, fine-tune, evaluate, score, generate and save a language model."""
 
 import os
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import torch
 
-from ulmkit.api.common import as_texts, one_budget, placed, text_ids
+from ulmkit import pipeline
+from ulmkit.api.common import as_texts, place_parts, text_ids
+from ulmkit.api.generation_options import GenerationOptions
 from ulmkit.config import check_whole
-from ulmkit.evaluation import DocumentScore, Perplexity, first_context, perplexity, score_documents
+from ulmkit.errors import ConfigError
+from ulmkit.evaluation import (
+    DYNAMIC_PTB,
+    CacheConfig,
+    DocumentScore,
+    DynamicConfig,
+    GradientStatistics,
+    Perplexity,
+    first_context,
+    perplexity,
+    score_documents,
+)
 from ulmkit.hub import LanguageModelParts, load_language_model, resolve_model, save_language_model
+from ulmkit.hub.folder_config import Direction
 from ulmkit.model.aligned import count_parameters
+from ulmkit.model.awd_lstm import AWDLSTMConfig
 from ulmkit.model.generation import Continuation, beam_search, sample
 from ulmkit.pipeline import (
+    FINETUNE,
+    PRETRAIN,
+    RATE_SEARCH_STEPS,
+    SEARCH_TOKENS,
+    STATISTICS_BATCHES,
     DataOptions,
+    EvaluationData,
     LanguageModelEvaluation,
+    LanguageModelRecipe,
     RunOptions,
-    evaluate_language_model,
-    select_evaluation_data,
 )
-from ulmkit.pipeline import finetune as finetune_parts
-from ulmkit.pipeline import pretrain as pretrain_parts
 from ulmkit.text import EncodedCorpus, Text
+from ulmkit.text.corpus.builder import TRAINING_SPLITS
 from ulmkit.text.corpus.token_stream import reverse_document
 from ulmkit.text.read.documents import Data
+from ulmkit.training import Budget, RateSearch
+
+_GENERATION = GenerationOptions()
 
 
 class LanguageModel:
-    """A language model with its vocabulary and tokenizer. Made by `load`, `pretrain` or `finetune`."""
+    """A language model with its vocabulary and tokenizer.
+
+    Make one with `load`, `pretrain` or `finetune`.
+
+    Attributes:
+        parts: Network, vocabulary, tokenizer, reading direction, training facts and training log.
+    """
 
     def __init__(self, parts: LanguageModelParts) -> None:
         self.parts = parts
@@ -41,12 +68,19 @@ class LanguageModel:
 
     @classmethod
     def load(cls, name: str | os.PathLike[str], run: RunOptions | None = None) -> "LanguageModel":
-        """Load a model folder, or a model of the hub.
+        """Load a language model from a folder, from the hub, or by the name of a shipped model.
 
-        Args: run: device, precision and backend to run with; None: the CPU and what is fastest there.
-        Raises: FolderError if it is no language model, or is incomplete, truncated or altered.
+        Args:
+            name: Folder, hub name, or name of a shipped model.
+            run: Device, precision and backend to run with; the CPU and its fastest backend if None.
+
+        Returns:
+            The model, ready for inference and for fine-tuning.
+
+        Raises:
+            FolderError: If the folder holds no language model, or is incomplete, truncated or altered.
         """
-        return cls(placed(load_language_model(resolve_model(name)), run))
+        return cls(place_parts(load_language_model(resolve_model(name)), run))
 
     @classmethod
     def pretrain(
@@ -56,10 +90,49 @@ class LanguageModel:
         epochs: float | None = None,
         steps: int | None = None,
         minutes: float | None = None,
-        **options: Any,
+        sizes: AWDLSTMConfig | None = None,
+        recipe: LanguageModelRecipe = PRETRAIN,
+        data_options: DataOptions | None = None,
+        run: RunOptions | None = None,
+        direction: Direction = "forward",
+        splits: Sequence[str] = TRAINING_SPLITS,
+        progress: Callable[[int], None] | None = None,
     ) -> "LanguageModel":
-        """Train a language model from scratch. Give one of epochs, steps, minutes; options: see `pipeline.pretrain`."""
-        return cls(pretrain_parts(data, budget=one_budget(epochs, steps, minutes), **options))
+        """Train a language model from scratch. Give exactly one of `epochs`, `steps` and `minutes`.
+
+        Args:
+            data: Text as a path, a hub name or a list, or an encoded corpus.
+            epochs: Passes over the training text.
+            steps: Optimizer steps.
+            minutes: Wall-clock time, validation included.
+            sizes: Layer sizes and dropouts; those of ULMFiT if None.
+            recipe: Batch size, learning rates, optimizer and regularization.
+            data_options: How the text is read, split and tokenized.
+            run: Device, precision, seed, checkpoints and progress of the training.
+            direction: "forward", or "backward" to read the text from its end.
+            splits: Splits to train on, of those that the data has. A held-out split makes the model transductive.
+            progress: Called with the number of documents prepared so far.
+
+        Returns:
+            The trained model.
+
+        Raises:
+            ConfigError: If not exactly one budget is given, or an option is outside its range.
+            DataError: If the text cannot be read, or there is too little of it.
+            TrainingError: If the loss is no longer finite.
+        """
+        parts = pipeline.pretrain(
+            data,
+            budget=Budget(epochs=epochs, steps=steps, minutes=minutes),
+            sizes=sizes,
+            recipe=recipe,
+            data_options=data_options,
+            run=run,
+            direction=direction,
+            splits=splits,
+            progress=progress,
+        )
+        return cls(parts)
 
     def finetune(
         self,
@@ -68,18 +141,127 @@ class LanguageModel:
         epochs: float | None = None,
         steps: int | None = None,
         minutes: float | None = None,
-        **options: Any,
+        recipe: LanguageModelRecipe = FINETUNE,
+        data_options: DataOptions | None = None,
+        run: RunOptions | None = None,
+        splits: Sequence[str] = TRAINING_SPLITS,
+        progress: Callable[[int], None] | None = None,
     ) -> "LanguageModel":
-        """A new model, fine-tuned on the target text from this one. Options: see `pipeline.finetune`."""
-        return LanguageModel(finetune_parts(self.parts, data, budget=one_budget(epochs, steps, minutes), **options))
+        """Fine-tune a copy of this model on target text. Give exactly one of `epochs`, `steps` and `minutes`.
+
+        A word vocabulary is built anew from the target text, and embedding rows move by token; subword and byte
+        vocabularies stay as they are.
+
+        Args:
+            data: Text as a path, a hub name or a list, or an encoded corpus.
+            epochs: Passes over the training text.
+            steps: Optimizer steps.
+            minutes: Wall-clock time, validation included.
+            recipe: Batch size, learning rates, optimizer and regularization.
+            data_options: How the text is read and split.
+            run: Device, precision, seed, checkpoints and progress of the training.
+            splits: Splits to train on, of those that the data has. A held-out split makes the model transductive.
+            progress: Called with the number of documents prepared so far.
+
+        Returns:
+            The fine-tuned model; this one is not changed.
+
+        Raises:
+            ConfigError: If not exactly one budget is given, or an option is outside its range.
+            DataError: If the text cannot be read, there is too little of it, or a corpus has another tokenizer.
+            TrainingError: If the loss is no longer finite.
+        """
+        parts = pipeline.finetune(
+            self.parts,
+            data,
+            budget=Budget(epochs=epochs, steps=steps, minutes=minutes),
+            recipe=recipe,
+            data_options=data_options,
+            run=run,
+            splits=splits,
+            progress=progress,
+        )
+        return LanguageModel(parts)
+
+    def find_learning_rate(
+        self,
+        data: Data | EncodedCorpus,
+        *,
+        steps: int = RATE_SEARCH_STEPS,
+        recipe: LanguageModelRecipe = FINETUNE,
+        data_options: DataOptions | None = None,
+        run: RunOptions | None = None,
+        splits: Sequence[str] = TRAINING_SPLITS,
+        progress: Callable[[int], None] | None = None,
+    ) -> RateSearch:
+        """Suggest a learning rate for fine-tuning: train for a few steps while the rate rises. Nothing is changed.
+
+        Args:
+            data: Text as a path, a hub name or a list, or an encoded corpus.
+            steps: Steps over which the rate rises.
+            recipe: Batch size, optimizer and regularization of the fine-tuning.
+            data_options: How the text is read and split.
+            run: Device, precision and seed.
+            splits: Splits to train on, of those that the data has.
+            progress: Called with the number of documents prepared so far.
+
+        Returns:
+            Rates, losses, and two suggestions: `steepest` and the safer `valley`.
+
+        Raises:
+            ConfigError: If there are too few steps.
+            TrainingError: If the loss diverges at the lowest rates.
+        """
+        return pipeline.find_finetuning_rate(
+            self.parts,
+            data,
+            recipe=recipe,
+            data_options=data_options,
+            run=run,
+            splits=splits,
+            steps=steps,
+            progress=progress,
+        )
 
     def save(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-        """Write a complete model folder, whole or not at all. Raises: FolderError if it is there or not writable."""
+        """Write a complete model folder, or nothing if that fails.
+
+        Args:
+            folder: Folder to write.
+            overwrite: Replace a folder that exists.
+
+        Raises:
+            FolderError: If the folder exists or cannot be written.
+        """
         save_language_model(folder, self.parts, overwrite=overwrite)
+
+    def evaluation_data(
+        self,
+        data: Data | EncodedCorpus,
+        *,
+        split: str | None = None,
+        data_options: DataOptions | None = None,
+    ) -> EvaluationData:
+        """Select the documents that `evaluate` scores.
+
+        Args:
+            data: Text as a path, a hub name or a list, or an encoded corpus.
+            split: Split to score, "all" for every document; if None the test split, else the validation split, else
+                every document. For the data that the model was trained on, the split of that training is used, so
+                that no document is scored that the model has read.
+            data_options: How the text is read and split.
+
+        Returns:
+            The encoded documents; `text()` says which they are.
+
+        Raises:
+            DataError: If the split does not exist, or the split of the training cannot be drawn again.
+        """
+        return pipeline.select_evaluation_data(self.parts, data, split, data_options)
 
     def evaluate(
         self,
-        data: Data | EncodedCorpus,
+        data: Data | EncodedCorpus | EvaluationData,
         *,
         split: str | None = None,
         published: bool = False,
@@ -87,16 +269,26 @@ class LanguageModel:
         data_options: DataOptions | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> Perplexity:
-        """Perplexity over one stream of the text; see `ulmkit.evaluation.language.perplexity`.
+        """Compute perplexity over one stream of the text.
 
         Args:
-            split: which part of the data, "all" for all of it; None: the test part, else the valid part, else all. Of
-                the data that the model learnt from, its own split is taken, so that nothing is judged that it read.
-            published, batch_size: see there.
-        Raises: DataError if that split cannot be drawn again; see `pipeline.select_evaluation_data`.
+            data: Text as a path, a hub name or a list, an encoded corpus, or the result of `evaluation_data`.
+            split: Split to score; see `evaluation_data`.
+            published: Compute it as awd-lstm-lm does, with `batch_size` streams and its denominator.
+            batch_size: Streams of the published computation; 10 if None.
+            data_options: How the text is read and split.
+            progress: Called with tokens scored and tokens in all.
+
+        Returns:
+            Perplexity, its tokens and words, and bits per character.
+
+        Raises:
+            ConfigError: If `batch_size` is given without `published`.
+            DataError: If the split does not exist, or the split of the training cannot be drawn again.
         """
-        parts, judged = self.parts, select_evaluation_data(self.parts, data, split, data_options)
-        corpus, rows = judged.corpus, judged.rows()
+        parts = self.parts
+        documents = self._selected(data, split, data_options)
+        corpus, rows = documents.corpus, documents.rows()
         return perplexity(
             parts.model,
             corpus.stream(rows, reverse=parts.direction == "backward"),
@@ -110,65 +302,134 @@ class LanguageModel:
 
     def evaluate_with(
         self,
-        data: Data | EncodedCorpus,
+        data: Data | EncodedCorpus | EvaluationData,
         *,
         split: str | None = None,
+        cache: CacheConfig | bool = False,
+        dynamic: DynamicConfig | bool = False,
+        dynamic_base: DynamicConfig = DYNAMIC_PTB,
+        statistics: GradientStatistics | str | os.PathLike[str] | None = None,
+        search_tokens: int = SEARCH_TOKENS,
+        statistics_batches: int = STATISTICS_BATCHES,
+        only: Sequence[str] | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
         data_options: DataOptions | None = None,
-        **options: Any,
+        progress: Callable[[str, int, int], None] | None = None,
     ) -> LanguageModelEvaluation:
-        """Perplexity plain, with a continuous cache, with dynamic evaluation, and with both.
+        """Compute perplexity plain, with a continuous cache, with dynamic evaluation, and with both.
 
-        Args: split: as `evaluate`. options: see `pipeline.evaluate_language_model`.
+        Args:
+            data: Text as a path, a hub name or a list, an encoded corpus, or the result of `evaluation_data`.
+            split: Split to score; see `evaluation_data`.
+            cache: Hyperparameters of the cache; True searches them on validation tokens.
+            dynamic: Hyperparameters of dynamic evaluation; True searches its learning rate and decay.
+            dynamic_base: Hyperparameters that the search of dynamic evaluation begins with.
+            statistics: Gradient statistics, or a file of them: read if it exists, else written.
+            search_tokens: Validation tokens that a search reads.
+            statistics_batches: Training batches for the gradient statistics, at most.
+            only: Results to compute, of "plain", "cache", "dynamic" and "dynamic + cache"; None computes all.
+            checkpoint: File that dynamic evaluation resumes from if it exists, and writes every few minutes.
+            data_options: How the text is read and split.
+            progress: Called with the name of a pass, its steps done and its steps in all.
+
+        Returns:
+            A perplexity for each result, and the hyperparameters used.
+
+        Raises:
+            ConfigError: If a search has no validation split or the statistics no training split beside the scored
+                one, or if a file holds the statistics of another model.
         """
-        judged = select_evaluation_data(self.parts, data, split, data_options)
-        return evaluate_language_model(self.parts, judged.corpus, judged.split, **options)
+        documents = self._selected(data, split, data_options)
+        return pipeline.evaluate_language_model(
+            self.parts,
+            documents.corpus,
+            documents.split,
+            cache=cache,
+            dynamic=dynamic,
+            dynamic_base=dynamic_base,
+            statistics=statistics,
+            search_tokens=search_tokens,
+            statistics_batches=statistics_batches,
+            only=only,
+            checkpoint=checkpoint,
+            progress=progress,
+        )
+
+    def _selected(
+        self, data: Data | EncodedCorpus | EvaluationData, split: str | None, data_options: DataOptions | None
+    ) -> EvaluationData:
+        if not isinstance(data, EvaluationData):
+            return self.evaluation_data(data, split=split, data_options=data_options)
+        if split is not None or data_options is not None:
+            raise ConfigError("split, data_options: expected none with selected evaluation data; leave them out")
+        return data
 
     def score(self, texts: Iterable[Text]) -> list[DocumentScore]:
-        """Log-probability and perplexity of each text, each on its own.
+        """Compute log-probability and perplexity of each text on its own.
 
-        Raises: DataError, with its number, for what is no text.
+        Args:
+            texts: Texts, each a str or a tuple of its fields.
+
+        Returns:
+            A score for each text, in order.
+
+        Raises:
+            DataError: If one is no text; the message has its number.
         """
-        parts, vocabulary = self.parts, self.parts.vocabulary
-        documents = [text_ids(parts, text) for text in as_texts(texts)]
+        vocabulary = self.parts.vocabulary
+        documents = [text_ids(self.parts, text) for text in as_texts(texts)]
         context = first_context(vocabulary) if vocabulary.bos_id is None else None
-        return score_documents(parts.model, documents, first_context=context, unk_id=vocabulary.unk_id)
+        return score_documents(self.parts.model, documents, first_context=context, unk_id=vocabulary.unk_id)
 
     def generate(
         self,
         prompt: str = "",
         *,
-        tokens: int = 50,
-        samples: int = 1,
-        temperature: float = 0.8,
-        top_k: int | None = None,
-        top_p: float = 1.0,
-        beam: int | None = None,
-        no_unk: bool = True,
+        tokens: int = _GENERATION.tokens,
+        samples: int = _GENERATION.samples,
+        temperature: float = _GENERATION.temperature,
+        top_k: int | None = _GENERATION.top_k,
+        top_p: float = _GENERATION.top_p,
+        beam: int | None = _GENERATION.beam,
+        no_unk: bool = _GENERATION.no_unk,
         seed: int | None = None,
     ) -> list[str]:
-        """Texts that begin with `prompt` (for a backward model: that end with it).
+        """Continue a prompt. A backward model writes what comes before it.
 
         Args:
-            tokens: to add, at most. samples: how many texts.
-            temperature, top_k, top_p: see `ulmkit.model.generation`. beam: search with a beam of this width instead of
-                sampling, and return the `samples` most probable.
-            no_unk: never the unknown token. seed: for the same texts again.
+            prompt: Text that the results begin with (end with, for a backward model).
+            tokens: Tokens to add, at most.
+            samples: Number of texts.
+            temperature: Below 1 favours probable tokens, above 1 improbable ones; 0 takes the most probable.
+            top_k: Sample from this many most probable tokens; None does not limit them.
+            top_p: Sample from the fewest tokens whose probabilities reach this sum.
+            beam: Width of a beam search that replaces sampling; the most probable texts come first.
+            no_unk: Never generate the unknown token.
+            seed: Seed for reproducible samples; None draws new ones on every call.
+
+        Returns:
+            `samples` texts, prompt included.
+
+        Raises:
+            ConfigError: If an option is outside its range.
         """
-        parts, vocabulary = self.parts, self.parts.vocabulary
         check_whole("samples", samples)
+        model = self.parts.model
+        vocabulary = self.parts.vocabulary
         ids = self._prompt_ids(prompt)
         stop = [] if vocabulary.bos_id is None else [vocabulary.bos_id]
         unwanted = [vocabulary.pad_id, vocabulary.unk_id if no_unk else None]
-        forbidden = [number for number in unwanted if number is not None]
-        device = parts.model.encoder.device
+        forbidden = [token_id for token_id in unwanted if token_id is not None]
+        device = model.encoder.device
         start = torch.from_numpy(ids).to(device)
         if beam is not None:
-            found = beam_search(parts.model, start, tokens, width=max(beam, samples), forbidden=forbidden, stop=stop)
+            width = max(beam, samples)
+            continuations = beam_search(model, start, tokens, width=width, forbidden=forbidden, stop=stop)
         else:
             generator = torch.Generator(device=device)
             generator.manual_seed(seed) if seed is not None else generator.seed()
-            found = sample(
-                parts.model,
+            continuations = sample(
+                model,
                 start.unsqueeze(1).expand(-1, samples),
                 tokens,
                 temperature=temperature,
@@ -178,7 +439,7 @@ class LanguageModel:
                 stop=stop,
                 generator=generator,
             )
-        return [self._text(ids, continuation) for continuation in found[:samples]]
+        return [self._text(ids, continuation) for continuation in continuations[:samples]]
 
     def _prompt_ids(self, prompt: str) -> np.ndarray:
         parts = self.parts

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ulmkit.api.classifier_stream import ClassifierStream
-from ulmkit.api.common import as_texts, one_budget, placed
+from ulmkit.api.common import as_texts, place_parts
 from ulmkit.api.language_model import LanguageModel
 from ulmkit.config import check_probability
 from ulmkit.errors import ConfigError, DataError, FolderError
@@ -32,6 +32,7 @@ from ulmkit.text import EncodedCorpus, Text
 from ulmkit.text.corpus.chunks import tokenize_words
 from ulmkit.text.read.documents import Data
 from ulmkit.text.tokens.rules import FLD
+from ulmkit.training import Budget
 
 
 class TextClassifier:
@@ -67,7 +68,7 @@ class TextClassifier:
         """
         loaded = load_model(resolve_model(name))
         members = [loaded.forward, loaded.backward] if isinstance(loaded, Pair) else [loaded]
-        parts = [placed(member, run) for member in members if isinstance(member, ClassifierParts)]
+        parts = [place_parts(member, run) for member in members if isinstance(member, ClassifierParts)]
         if not parts:
             raise FolderError(f"{name}: expected a classifier, got a language model; train a classifier from it")
         return cls(*parts)
@@ -85,7 +86,7 @@ class TextClassifier:
     ) -> "TextClassifier":
         """Train a classifier from a language model. Options: see `pipeline.train`."""
         base = None if language_model is None else language_model.parts
-        return cls(train_parts(data, base, budget=one_budget(epochs, steps, minutes), **options))
+        return cls(train_parts(data, base, budget=Budget(epochs=epochs, steps=steps, minutes=minutes), **options))
 
     def save(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write a complete model folder, whole or not at all. Save the members of a pair singly, then `save_pair`."""
@@ -209,7 +210,8 @@ class TextClassifier:
             return found[0]
         if self.task == "tokens":
             return [np.mean(both, axis=0) for both in zip(*found, strict=True)]
-        return np.mean([np.asarray(outputs) for outputs in found], axis=0)
+        mean: np.ndarray = np.mean([np.asarray(outputs) for outputs in found], axis=0)
+        return mean
 
 
 def _predict_texts(parts: ClassifierParts, texts: Sequence[Text]) -> Outputs:

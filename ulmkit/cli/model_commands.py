@@ -65,17 +65,16 @@ def evaluate_command(
     if read_config(resolve_model(model))["kind"] == "language_model" or published or adaptation is not None:
         _check_by(by, "a language model")
         language_model = LanguageModel.load(model, machine.run())
-        judged = select_evaluation_data(language_model.parts, data, split, data_options)
-        given: dict[str, Any] = {"split": judged.split or ALL, "data_options": judged.options}
+        judged = language_model.evaluation_data(data, split=split, data_options=data_options)
         found: Perplexity | LanguageModelEvaluation
         if adaptation is not None:
             with step_progress() as progress:
-                found = language_model.evaluate_with(judged.corpus, progress=progress, **given, **adaptation)
+                found = language_model.evaluate_with(judged, progress=progress, **adaptation)
         else:
-            found = language_model.evaluate(judged.corpus, published=published, batch_size=batch_size, **given)
+            found = language_model.evaluate(judged, published=published, batch_size=batch_size)
         print(f"{judged.text()}\n\n{found.table()}")
         if machine.json_file is not None:
-            summarise({"model": model, "data": data, "split": given["split"]}, machine.json_file, found.to_dict())
+            summarise({"model": model, "data": data, "split": judged.split or ALL}, machine.json_file, found.to_dict())
         return
     if batch_size is not None:
         raise ConfigError("--batch-size: rows of --published, for language models; leave it out")
@@ -192,7 +191,7 @@ def generate_command(
     language_model: LanguageModelArgument,
     machine: Machine,
     prompt: Annotated[str, typer.Option(help="What the text begins with.")] = "",
-    tokens: Annotated[int, typer.Option(help="Tokens to add, at most.")] = 100,
+    tokens: Annotated[int, typer.Option(help="Tokens to add, at most.")] = 50,
     samples: Annotated[int, typer.Option(help="How many texts.")] = 1,
     temperature: Annotated[float, typer.Option(help="Below 1 is safer, above 1 wilder.")] = 0.8,
     top_k: Annotated[int | None, typer.Option(help="Draw from so many most probable tokens.")] = None,

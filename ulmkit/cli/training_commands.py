@@ -37,15 +37,18 @@ from ulmkit.model.aligned import count_parameters
 from ulmkit.model.language_model import LanguageModelConfig
 from ulmkit.pipeline import (
     CLASSIFIER_TASKS,
+    RATE_SEARCH_STEPS,
     ClassifierRecipe,
     DataOptions,
     LanguageModelRecipe,
     RunOptions,
-    find_finetuning_rate,
+    finetune,
     linear_baselines,
     prepare,
     prepare_once,
+    pretrain,
     texts_of,
+    train,
     training_rows,
     validation_metrics,
     validation_rows,
@@ -53,6 +56,7 @@ from ulmkit.pipeline import (
 from ulmkit.pipeline.stage_folder import run_folder, training_folder
 from ulmkit.report import plot_lr_find
 from ulmkit.text import EncodedCorpus
+from ulmkit.text.corpus.builder import TRAINING_SPLITS
 from ulmkit.training import Budget, joined_world, make_progress
 
 DataArgument = Annotated[
@@ -136,14 +140,15 @@ def pretrain_command(
 ) -> None:
     """Train a language model from scratch."""
     with _training(machine, stage, recipe.batch_size, out, resume, overwrite) as run:
-        model = LanguageModel.pretrain(
+        parts = pretrain(
             _corpus(data, data_options, run),
-            **_spent(budget),
+            budget=budget,
             sizes=sizes,
             recipe=recipe,
             run=run,
             direction="backward" if backward else "forward",
         )
+        model = LanguageModel(parts)
         if not run.world.is_first:
             return
         model.save(out, overwrite=overwrite)
@@ -165,11 +170,11 @@ def finetune_command(
     overwrite: Overwrite = False,
 ) -> None:
     """Go on training a language model on the text it is meant for."""
-    options: dict[str, Any] = {"splits": ("train", "unsupervised", "test")} if transductive else {}
+    splits = (*TRAINING_SPLITS, "test") if transductive else TRAINING_SPLITS
     with _training(machine, stage, recipe.batch_size, out, resume, overwrite) as run:
         base = LanguageModel.load(language_model)
         corpus = _corpus(data, data_options, run, base)
-        model = base.finetune(corpus, **_spent(budget), recipe=recipe, run=run, **options)
+        model = LanguageModel(finetune(base.parts, corpus, budget=budget, recipe=recipe, run=run, splits=splits))
         if not run.world.is_first:
             return
         model.save(out, overwrite=overwrite)
@@ -213,10 +218,10 @@ def train_command(
         base = None if language_model == "none" else LanguageModel.load(language_model)
         corpus = _corpus(data, data_options, run, base, task)
         judged, rows = validation_rows(corpus, valid_documents, run.seed), training_rows(corpus, labels, run.seed)
-        model = TextClassifier.train(
+        parts = train(
             corpus,
-            base,
-            **_spent(budget),
+            None if base is None else base.parts,
+            budget=budget,
             task=task,
             recipe=recipe,
             sizes=from_scratch.sizes,
@@ -224,6 +229,7 @@ def train_command(
             labels=labels,
             valid_documents=valid_documents,
         )
+        model = TextClassifier(parts)
         if not run.world.is_first:
             return
         figures = _figures(model, out)
@@ -244,14 +250,13 @@ def lr_find_command(
     recipe: LanguageModelRecipe,
     machine: Machine,
     plot: Annotated[str, typer.Option(help="Picture to write.")] = "lr-find.png",
-    steps: Annotated[int, typer.Option(help="Steps of the ramp.")] = 100,
+    steps: Annotated[int, typer.Option(help="Steps of the ramp.")] = RATE_SEARCH_STEPS,
 ) -> None:
     """Look for a learning rate for fine-tuning: a ramp of rates, the loss of each, and a plot."""
     check_choice("plot", Path(plot).suffix.lower(), PLOTS)
     base = LanguageModel.load(language_model)
     with document_progress() as progress:
-        found = find_finetuning_rate(
-            base.parts,
+        found = base.find_learning_rate(
             data,
             recipe=recipe,
             data_options=data_options,
@@ -297,7 +302,3 @@ def _figures(model: LanguageModel | TextClassifier, out: str) -> dict[str, Any]:
     for group, values in facts["figures"].items():
         figures |= {f"{name}, {group}": value for name, value in values.items()}
     return figures
-
-
-def _spent(budget: Budget) -> dict[str, Any]:
-    return asdict(budget)

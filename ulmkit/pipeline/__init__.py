@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     )
     from ulmkit.pipeline.language_models import find_finetuning_rate, finetune, pretrain, validation_perplexity
     from ulmkit.pipeline.modern import MODERN_PTB, MODERN_WIKITEXT2, ModernRecipe
-    from ulmkit.pipeline.options import RunOptions, place
+    from ulmkit.pipeline.options import RATE_SEARCH_STEPS, SEARCH_TOKENS, STATISTICS_BATCHES, RunOptions, place
     from ulmkit.pipeline.prediction import predict_backward, predict_outputs
     from ulmkit.pipeline.published import (
         AWD_LSTM_PTB,
@@ -66,6 +66,9 @@ __all__ = [
     "MOS_PTB",
     "MOS_WIKITEXT2",
     "PRETRAIN",
+    "RATE_SEARCH_STEPS",
+    "SEARCH_TOKENS",
+    "STATISTICS_BATCHES",
     "ClassifierRecipe",
     "DataOptions",
     "EvaluationData",

@@ -28,6 +28,7 @@ from ulmkit.evaluation import (
 from ulmkit.evaluation.metrics import json_safe, text_table
 from ulmkit.files import fingerprint
 from ulmkit.hub import LanguageModelParts
+from ulmkit.pipeline.options import SEARCH_TOKENS, STATISTICS_BATCHES
 from ulmkit.text import EncodedCorpus, TokenStream
 from ulmkit.text.batches import LanguageModelBatches
 from ulmkit.text.corpus.builder import TRAINING_SPLITS
@@ -80,8 +81,8 @@ def evaluate_language_model(
     dynamic: DynamicConfig | bool = False,
     dynamic_base: DynamicConfig = DYNAMIC_PTB,
     statistics: GradientStatistics | str | os.PathLike[str] | None = None,
-    search_tokens: int = 30_000,
-    statistics_batches: int = 200,
+    search_tokens: int = SEARCH_TOKENS,
+    statistics_batches: int = STATISTICS_BATCHES,
     only: Sequence[str] | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     progress: EvaluationCallback | None = None,

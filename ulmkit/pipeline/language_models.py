@@ -20,7 +20,7 @@ from ulmkit.model.transfer import TransferReport, transfer_language_model, vocab
 from ulmkit.pipeline.data import DataOptions, DocumentCallback, prepare_once
 from ulmkit.pipeline.held_out import as_base, data_facts, warn_if_splits_overlap
 from ulmkit.pipeline.language_model_task import LanguageModelTask
-from ulmkit.pipeline.options import RunOptions, place
+from ulmkit.pipeline.options import RATE_SEARCH_STEPS, RunOptions, place
 from ulmkit.pipeline.recipes import FINETUNE, PRETRAIN, LanguageModelRecipe
 from ulmkit.pipeline.stage import (
     last_validation,
@@ -108,7 +108,7 @@ def find_finetuning_rate(
     data_options: DataOptions | None = None,
     run: RunOptions | None = None,
     splits: Sequence[str] = TRAINING_SPLITS,
-    steps: int = 100,
+    steps: int = RATE_SEARCH_STEPS,
     progress: DocumentCallback | None = None,
 ) -> RateSearch:
     """A ramp of learning rates over fine-tuning `base` with all its layers; args as `finetune`, see `lr_find`."""

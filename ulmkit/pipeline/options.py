@@ -4,21 +4,36 @@ import math
 import os
 import re
 from dataclasses import dataclass, field
-
-import torch
+from typing import TYPE_CHECKING
 
 from ulmkit.config import check_choice, check_whole
 from ulmkit.errors import ConfigError
-from ulmkit.kernels import BACKENDS, PRECISIONS
-from ulmkit.model.awd_lstm import AWDLSTM
-from ulmkit.training import (
-    Budget,
-    ProgressDisplay,
-    World,
-)
+from ulmkit.training.budget import Budget
+from ulmkit.training.progress import ProgressDisplay
+
+if TYPE_CHECKING:
+    import torch
+
+    from ulmkit.model.awd_lstm import AWDLSTM
+    from ulmkit.training.distributed import World
+
+RATE_SEARCH_STEPS = 100
+"""Steps over which `lr_find` raises the learning rate."""
+
+SEARCH_TOKENS = 30_000
+"""Validation tokens on which hyperparameters of the cache and of dynamic evaluation are searched."""
+
+STATISTICS_BATCHES = 200
+"""Training batches from which gradient statistics are computed, at most."""
 
 _VALID_TOKENS = 300_000
 _VALID_TOKENS_A_MINUTE = 20_000
+
+
+def _single_process() -> "World":
+    from ulmkit.training.distributed import World
+
+    return World()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,21 +41,25 @@ class RunOptions:
     """Where and how a stage runs.
 
     Attributes:
-        device: "auto" (a GPU if there is one; of several processes each its own), "cpu", "cuda" or "cuda:N".
-        precision: "auto", "fp32" or "bf16". backend: of the LSTM, "auto" or a name.
-        seed: of initialisation, batches and dropout.
-        folder: for checkpoints and the log; None keeps nothing. resume: go on from its checkpoint.
-        progress: who is told how it goes, None for silence.
-        validations: how often the stage validates, evenly spread, or an interval, such as Budget(epochs=1); the last
-            time is at its end. In a budget of minutes those that would take more than a tenth of it are left out.
-        valid_tokens: how much validation text a language model reads for it; None: 300,000 tokens, in a budget of
-            minutes at most 20,000 for each. `evaluate` reads all, exactly.
-        accumulation: batches of one optimizer step.
-        restore_best: end with the best weights seen in validation rather than the last.
-        tensorboard: write event files into the folder too.
-        world: the processes that share each batch, see `joined_world`; all run the stage, and the first alone prepares
-            the data, validates, writes and shows progress.
-    Raises: ConfigError if one is unknown or outside its range, or the device is not there.
+        device: auto, cpu, cuda or cuda:N. "auto" takes a GPU if there is one; with several processes, one each.
+        precision: auto, fp32 or bf16.
+        backend: LSTM kernels: auto, or a name that `ulmkit info` shows.
+        seed: Random seed. Does not affect the train/validation split.
+        folder: Folder for checkpoints and the log; None keeps neither.
+        resume: Continue from the checkpoint in `folder`.
+        progress: Receives the state of the training; None for silence.
+        validations: Number of validations, evenly spread. An interval such as Budget(epochs=1) is possible too. The
+            last one is at the end; in a budget of minutes, those that would take more than a tenth of it are left out.
+        valid_tokens: Validation tokens that a language model reads each time. None: 300,000, and in a budget of
+            minutes at most 20,000 for each minute. `evaluate` reads everything.
+        accumulation: Batches per optimizer step (gradient accumulation).
+        restore_best: Keep the weights of the best validation instead of the last ones.
+        tensorboard: Write TensorBoard event files into `folder`.
+        world: Processes that share each batch, see `joined_world`. All run the stage; the first alone prepares the
+            data, validates, writes and shows progress.
+
+    Raises:
+        ConfigError: If an option is unknown or outside its range, or the device does not exist.
     """
 
     device: str = "auto"
@@ -55,9 +74,11 @@ class RunOptions:
     accumulation: int = 1
     restore_best: bool = False
     tensorboard: bool = False
-    world: World = field(default_factory=World)
+    world: "World" = field(default_factory=_single_process)
 
     def __post_init__(self) -> None:
+        from ulmkit.kernels import BACKENDS, PRECISIONS
+
         choose_device(self.device)
         check_choice("precision", self.precision, PRECISIONS)
         check_choice("backend", self.backend, ("auto", *BACKENDS))
@@ -68,29 +89,34 @@ class RunOptions:
             check_whole("valid_tokens", self.valid_tokens)
 
     def validation_tokens(self, budget: Budget) -> int:
-        """How much validation text a language model reads while it trains for `budget`."""
+        """Validation tokens that a language model reads each time while it trains for `budget`."""
         if self.valid_tokens is not None:
             return self.valid_tokens
         minutes = math.inf if budget.minutes is None else budget.minutes
         return max(1, int(min(_VALID_TOKENS, _VALID_TOKENS_A_MINUTE * minutes)))
 
 
-def choose_device(name: str) -> torch.device:
-    """The device that `name` means.
+def choose_device(name: str) -> "torch.device":
+    """Turn the name of a device into a `torch.device`.
 
-    Raises: ConfigError if it is unknown or not there.
+    Raises:
+        ConfigError: If the name is unknown, or the device does not exist.
     """
+    import torch
+
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
         raise ConfigError(f"device: expected auto, cpu, cuda or cuda:N, got {name!r}")
-    device, gpus = torch.device(name), torch.cuda.device_count()
+    device = torch.device(name)
+    gpus = torch.cuda.device_count()
     if device.type == "cuda" and (device.index or 0) >= gpus:
         raise ConfigError(f"device: got {name!r}, but torch finds {gpus or 'no'} GPU here; use device='cpu'")
     return device
 
 
-def place(encoder: AWDLSTM, options: RunOptions) -> torch.device:
-    """Set precision and backend of an encoder, and return the device its model is to be moved to."""
-    encoder.precision, encoder.backend = options.precision, options.backend
+def place(encoder: "AWDLSTM", options: RunOptions) -> "torch.device":
+    """Set precision and backend of an encoder, and return the device to move its model to."""
+    encoder.precision = options.precision
+    encoder.backend = options.backend
     return choose_device(options.device)

@@ -13,7 +13,7 @@ from ulmkit.text.read.hub_data import HubSplit, is_hub_name, open_hub
 from ulmkit.text.read.labels import parse_label
 from ulmkit.text.read.readers import READERS
 
-Data = str | os.PathLike[str] | Iterable[Any]
+Data = str | os.PathLike[str] | Iterable[object]
 
 GIVEN_IN_PYTHON = "documents given in Python"
 """The description of documents that come from no path and no hub."""

@@ -1,0 +1,26 @@
+"""Defaults of text generation, shared by `LanguageModel.generate` and `ulmkit generate`."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerationOptions:
+    """How a language model continues a prompt.
+
+    Attributes:
+        tokens: Tokens to add, at most.
+        samples: Number of texts.
+        temperature: Below 1 favours probable tokens, above 1 improbable ones; 0 takes the most probable.
+        top_k: Sample from this many most probable tokens.
+        top_p: Sample from the fewest tokens whose probabilities reach this sum.
+        beam: Width of a beam search that replaces sampling.
+        no_unk: Never generate the unknown token.
+    """
+
+    tokens: int = 50
+    samples: int = 1
+    temperature: float = 0.8
+    top_k: int | None = None
+    top_p: float = 1.0
+    beam: int | None = None
+    no_unk: bool = True
