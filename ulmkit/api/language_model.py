@@ -25,8 +25,8 @@ from ulmkit.evaluation import (
 from ulmkit.hub import LanguageModelParts, load_language_model, resolve_model, save_language_model
 from ulmkit.hub.folder_config import Direction
 from ulmkit.model.aligned import count_parameters
-from ulmkit.model.awd_lstm import AWDLSTMConfig
 from ulmkit.model.generation import Continuation, beam_search, sample
+from ulmkit.model.language_model import LanguageModelConfig
 from ulmkit.pipeline import (
     FINETUNE,
     PRETRAIN,
@@ -90,7 +90,7 @@ class LanguageModel:
         epochs: float | None = None,
         steps: int | None = None,
         minutes: float | None = None,
-        sizes: AWDLSTMConfig | None = None,
+        sizes: LanguageModelConfig | None = None,
         recipe: LanguageModelRecipe = PRETRAIN,
         data_options: DataOptions | None = None,
         run: RunOptions | None = None,
