@@ -1,15 +1,18 @@
 """How fast are classification and its training on a CPU, beside fastai's?
 
-A full-size classifier (400, 1152 x 3, vocabulary of 60,000, two classes) on real IMDb test documents of mixed lengths,
-tokenized once for both. fastai is given its batches as its learner has them: longest first, 64 documents, padded in
-front by whole chunks of 72 steps; in fp32, its default, and in bf16 under `torch.autocast`, which its learner uses on
-GPUs only; both in the process that keeps freed memory, which favours it. ulmkit predicts as `ulmkit predict` does, in
-the precision that it chooses, in fp32, and with weights of int8 as `ulmkit export` makes them. Then one document at a
-time: the median time for one, the documents taking turns. Then training: forward, backward and a fused AdamW over all
-layers, for batches of 32 documents of like length, gradients through the last 1440 steps, dropouts as fastai has them.
+The classifier has full size (400, 1152 x 3, vocabulary of 60,000, two classes) and reads real IMDb test documents of
+mixed lengths, tokenized once for both libraries.
 
-First both give the same probabilities for the same weights, and without dropouts, for documents of one chunk, the same
-loss and gradient.
+inference     All documents. ulmkit predicts as `ulmkit predict` does: in the precision that it chooses, in fp32, and
+              with int8 weights as `ulmkit export` makes them. fastai gets its batches as its learner makes them:
+              longest first, 64 documents, padded in front by whole chunks of 72 steps.
+one document  The median time for one document, the documents taken in turn.
+training      Forward, backward and a fused AdamW over all layers, for batches of 32 documents of similar length, with
+              gradients through the last 1440 steps and fastai's dropouts.
+
+fastai computes in fp32, its default, and in bf16 under `torch.autocast`, which its learner uses on GPUs only. Both
+libraries run in one process that keeps freed memory, which favours fastai. First both must give the same probabilities
+for the same weights, and the same loss and gradient without dropout for documents of one chunk.
 
     python benchmarks/classify_cpu.py --data FOLDER [--documents N] [--repeats N] [--quick] [--json FILE]
 """
@@ -21,71 +24,84 @@ import statistics
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 from common import median_seconds_in_turn, report, row
-from fastai_peer import NO_DROPOUT, PAD_ID, classifier_names, from_fastai, load_fastai, no_dropout
+from fastai_peer import MISSING, NO_DROPOUT, PAD_ID, classifier_names, from_fastai, load_fastai, no_dropout
 from torch import Tensor
 
 from ulmkit.model.awd_lstm import AWDLSTMConfig
 from ulmkit.model.classifier import AWDLSTMClassifier
 from ulmkit.model.document_norm import DocumentNorm
 from ulmkit.model.heads import HeadConfig
-from ulmkit.pipeline.prediction import predict_outputs
+from ulmkit.pipeline import predict_outputs
 from ulmkit.text import SpacyTokenizer, Vocabulary, read_documents
 from ulmkit.training import keep_freed_memory
 
 VOCAB, CHUNK, GRADIENT_STEPS = 60_000, 72, 1440
-FASTAI_BATCH, TRAINING_BATCH, TRAINING_BATCHES = 64, 32, 3
-WEIGHTS_TIMES, CHECK_DOCUMENTS = 3.0, 16
-LIMIT = {"fp32": 1e-3, "auto": 0.1, "int8": 0.2}  # of the documents' standard deviation
+FASTAI_BATCH = 64
+WEIGHT_GAIN = 3.0
+CHECK_DOCUMENTS = 16
+LIMIT = {"fp32": 1e-3, "auto": 0.1, "int8": 0.2}  # relative to the standard deviation over documents
 LEARNING_DOCUMENTS = 8
-LEARNING_LIMIT = {"fp32": 1e-3, "auto": 0.1}  # relative, of loss and gradient
+LEARNING_LIMIT = {"fp32": 1e-3, "auto": 0.1}  # relative, for loss and gradient
 PEERS = {"fastai fp32": torch.float32, "fastai bf16 autocast": torch.bfloat16}
 DROPOUTS = {"embedding": 0.05, "input": 0.4, "hidden": 0.3, "output": 0.0, "weight": 0.5}
-"""fastai's for classifiers."""
+"""fastai's dropouts for classifiers."""
 
 
 def main() -> None:
     options = read_options()
     fastai = load_fastai()
-    if fastai is None:
-        sys.exit("fastai is not installed: see benchmarks/requirements.txt")
     keep_freed_memory()
     documents = read_ids(options.data, options.documents)
     lengths = np.array([len(document) for document in documents])
     print(
         f"torch {torch.__version__}, {torch.get_num_threads()} threads; {len(documents)} documents, "
-        f"{lengths.mean():.0f} tokens each, {np.median(lengths):.0f} in the median, {lengths.max()} at most"
+        f"{lengths.mean():.0f} tokens on average, median {np.median(lengths):.0f}, maximum {lengths.max()}"
     )
     torch.manual_seed(0)
-    theirs = fastai.get_text_classifier(fastai.AWD_LSTM, VOCAB, 2, seq_len=CHUNK, max_len=GRADIENT_STEPS)
-    enlarge_weights(theirs)
-    ours = our_model(theirs)
-    serving = serving_models(ours)
-    check(serving, theirs, documents)
-    check_learning(fastai, documents)
+    ours = our_model()
+    theirs = None
+    if fastai is None:
+        print(f"{MISSING}: see benchmarks/requirements.txt; the figures are ulmkit's alone, and unchecked")
+        enlarge_weights(ours)
+    else:
+        theirs = fastai.get_text_classifier(fastai.AWD_LSTM, VOCAB, 2, seq_len=CHUNK, max_len=GRADIENT_STEPS)
+        enlarge_weights(theirs)
+        take_weights(ours, theirs)
+    serving = serving_models(ours, options.precisions)
+    if theirs is not None:
+        check(serving, theirs, documents)
+        check_learning(fastai, documents, options.precisions)
     rows = inference_rows(serving, theirs, documents, options.repeats)
     rows += latency_rows(serving, theirs, documents[: options.latency_documents])
-    rows += training_rows(ours, theirs, documents, options.repeats)
+    batches = training_batches(documents, options.training_batch, options.training_batches)
+    rows += training_rows(ours, theirs, batches, options.precisions, options.repeats)
     report("classify_cpu", rows, options.json)
 
 
 def read_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", metavar="FOLDER", required=True, help="IMDb, or other documents with a test split")
-    parser.add_argument("--documents", type=int, default=192, help="test documents, at random (192)")
-    parser.add_argument("--latency-documents", type=int, default=24, help="of them, those classified alone (24)")
-    parser.add_argument("--repeats", type=int, default=3, help="turns, of which the medians are taken (3)")
-    parser.add_argument("--quick", action="store_true", help="64 documents, 6 of them alone, one turn")
+    parser.add_argument("--documents", type=int, default=192, help="test documents drawn at random (default: 192)")
+    parser.add_argument(
+        "--latency-documents", type=int, default=24, help="documents to classify one at a time (default: 24)"
+    )
+    parser.add_argument("--repeats", type=int, default=3, help="turns, of which the median counts (default: 3)")
+    parser.add_argument("--quick", action="store_true", help="12 documents, 3 of them alone, a batch of 8, one turn")
     parser.add_argument("--json", metavar="FILE", help="write the figures to this file")
     options = parser.parse_args()
+    options.precisions = ("auto", "fp32")
+    options.training_batch, options.training_batches = 32, 3
     if options.quick:
-        options.documents, options.latency_documents, options.repeats = 64, 6, 1
+        options.documents, options.latency_documents, options.repeats = 12, 3, 1
+        options.precisions = ("auto",)
+        options.training_batch, options.training_batches = 8, 1
     return options
 
 
@@ -95,116 +111,120 @@ def read_ids(data: str, count: int) -> list[np.ndarray]:
     chosen = np.random.default_rng(0).permutation(len(texts))[:count]
     tokenizer = SpacyTokenizer("en")
     tokens = [tokenizer.tokenize(texts[number]) for number in chosen]
-    vocabulary = Vocabulary.build(
-        Counter(token for document in tokens for token in document), max_vocab=VOCAB, min_freq=1
-    )
+    counts = Counter(token for document in tokens for token in document)
+    vocabulary = Vocabulary.build(counts, max_vocab=VOCAB, min_freq=1)
     return [vocabulary.encode(document) for document in tokens]
 
 
-def our_model(theirs: Any, dropout: bool = True) -> AWDLSTMClassifier:
-    """Our classifier with fastai's weights, and its dropouts or none."""
+def our_model(dropout: bool = True) -> AWDLSTMClassifier:
+    """ulmkit's classifier with fastai's dropouts, or with none."""
     dropouts = {f"{name}_dropout": value if dropout else 0.0 for name, value in DROPOUTS.items()}
     config = AWDLSTMConfig(**dropouts)
     head = HeadConfig(kind="single", classes=2, **({} if dropout else {"input_dropout": 0.0, "hidden_dropout": 0.0}))
-    ours = AWDLSTMClassifier(config, VOCAB, head, chunk_steps=CHUNK, gradient_steps=GRADIENT_STEPS)
+    return AWDLSTMClassifier(config, VOCAB, head, chunk_steps=CHUNK, gradient_steps=GRADIENT_STEPS)
+
+
+def take_weights(ours: AWDLSTMClassifier, theirs: Any) -> None:
+    """Give ulmkit's classifier the weights of fastai's."""
     no_bias = {"head.layers.2.bias": torch.zeros(50), "head.layers.6.bias": torch.zeros(2)}
     ours.load_state_dict({**from_fastai(theirs.state_dict(), classifier_names()), **no_bias})
-    return ours
 
 
-def their_batches(documents: list[np.ndarray], size: int) -> list[Tensor]:
+def fastai_batches(documents: Sequence[np.ndarray], size: int) -> list[Tensor]:
     """(B, T) token ids as fastai's loader gives them to a classifier."""
     from fastai.text.data import pad_chunk
 
-    ordered = sorted(documents, key=len, reverse=True)
+    longest_first = sorted(documents, key=len, reverse=True)
     batches = []
-    for start in range(0, len(ordered), size):
-        part = [torch.from_numpy(document.astype(np.int64)) for document in ordered[start : start + size]]
-        batches.append(
-            torch.stack([pad_chunk(ids, pad_idx=PAD_ID, seq_len=CHUNK, pad_len=len(part[0])) for ids in part])
-        )
+    for start in range(0, len(longest_first), size):
+        part = [torch.from_numpy(document.astype(np.int64)) for document in longest_first[start : start + size]]
+        padded = [pad_chunk(ids, pad_idx=PAD_ID, seq_len=CHUNK, pad_len=len(part[0])) for ids in part]
+        batches.append(torch.stack(padded))
     return batches
 
 
-def serving_models(ours: AWDLSTMClassifier) -> dict[str, AWDLSTMClassifier]:
-    """The classifier as it can be served, in evaluation mode."""
-    models = {"auto": copy.deepcopy(ours).eval(), "fp32": copy.deepcopy(ours).eval(), "int8": ours.to_int8()}
-    models["fp32"].encoder.precision = "fp32"
-    return models
+def serving_models(ours: AWDLSTMClassifier, precisions: Sequence[str]) -> dict[str, AWDLSTMClassifier]:
+    """The classifier in evaluation mode, in each precision and with int8 weights."""
+    models = {}
+    for precision in precisions:
+        models[precision] = copy.deepcopy(ours).eval()
+        models[precision].encoder.precision = precision
+    return {**models, "int8": ours.to_int8()}
 
 
-def enlarge_weights(theirs: Any) -> None:
-    """Make what is read matter: with fastai's first weights all documents get nearly the same probabilities."""
+def enlarge_weights(model: torch.nn.Module) -> None:
+    """Make the documents matter: with initial weights all of them get nearly the same probabilities."""
     with torch.no_grad():
-        for name, weight in theirs.state_dict().items():
-            if name.endswith("encoder.weight") or "weight_hh" in name or "weight_ih" in name:
-                weight.mul_(WEIGHTS_TIMES)
+        for name, weight in model.state_dict().items():
+            if name.endswith(("encoder.weight", "embedding.weight")) or "weight_hh" in name or "weight_ih" in name:
+                weight.mul_(WEIGHT_GAIN)
 
 
 def check(serving: dict[str, AWDLSTMClassifier], theirs: Any, documents: list[np.ndarray]) -> None:
-    """Both say the same of documents that neither pads: their log-odds differ by little beside the documents' own."""
+    """Exit unless both libraries give unpadded documents log-odds that differ little, relative to their spread."""
     theirs.eval()
     some = documents[:CHECK_DOCUMENTS]
     with torch.no_grad():
-        expected = log_odds(torch.cat([theirs(batch)[0].softmax(1) for n in some for batch in their_batches([n], 1)]))
+        probabilities = [theirs(fastai_batches([document], 1)[0])[0].softmax(1) for document in some]
+    expected = log_odds(torch.cat(probabilities))
     spread = float(expected.std())
-    print(f"log-odds of {len(some)} documents: {spread:.2g} apart (standard deviation)")
+    print(f"log-odds of {len(some)} documents: standard deviation {spread:.2g}")
     for name, model in serving.items():
-        difference = float((log_odds(torch.from_numpy(predict_outputs(model, some))) - expected).abs().max()) / spread
-        print(f"largest difference from fastai's beside that, the same weights, {name}: {difference:.1e}")
+        outputs = torch.from_numpy(predict_outputs(model, some))
+        difference = float((log_odds(outputs) - expected).abs().max()) / spread
+        print(f"largest difference from fastai's, relative to that, {name}: {difference:.1e}")
         if not difference <= LIMIT[name]:
             sys.exit("Not the same probabilities")
     print()
 
 
-def check_learning(fastai: Any, documents: list[np.ndarray]) -> None:
-    """Both have the same loss and gradient: without dropouts, on documents cut to one chunk.
+def check_learning(fastai: Any, documents: list[np.ndarray], precisions: Sequence[str]) -> None:
+    """Exit unless both libraries give the same loss and gradient, without dropout, for documents of one chunk.
 
-    Of longer ones the gradients differ: fastai passes none from a chunk to the one before it. The head normalises by
-    its running figures: by those of so few documents, which differ by little, it would enlarge the rounding of bf16.
+    The gradients of longer documents differ: fastai passes none from a chunk to the one before it. The head normalizes
+    by its running statistics: those of so few documents, which differ little, would amplify the rounding of bf16.
     """
     config = {**no_dropout(fastai.awd_lstm_clas_config), "output_p": NO_DROPOUT}
     theirs = fastai.get_text_classifier(
         fastai.AWD_LSTM, VOCAB, 2, CHUNK, config, ps=[NO_DROPOUT], max_len=GRADIENT_STEPS
     )
     enlarge_weights(theirs)
-    ours = our_model(theirs, dropout=False).train()
-    cut = [document[:CHUNK] for document in documents if len(document) >= CHUNK][:LEARNING_DOCUMENTS]
-    ids, labels = torch.from_numpy(np.stack(cut).astype(np.int64)), torch.arange(len(cut)) % 2
+    ours = our_model(dropout=False)
+    take_weights(ours, theirs)
+    chunks = [document[:CHUNK] for document in documents if len(document) >= CHUNK][:LEARNING_DOCUMENTS]
+    ids = torch.from_numpy(np.stack(chunks).astype(np.int64))
+    labels = torch.arange(len(chunks)) % 2
 
-    def learnt(model: Any, outputs: Tensor) -> tuple[float, dict[str, Tensor]]:
+    def loss_and_gradients(model: torch.nn.Module, outputs: Tensor) -> tuple[float, dict[str, Tensor]]:
         loss = torch.nn.functional.cross_entropy(outputs.float(), labels)
         model.zero_grad()
         loss.backward()
-        return float(loss.detach()), {
-            name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None
-        }
+        gradients = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+        return float(loss.detach()), gradients
 
-    for model in (ours, theirs.train()):
+    for model in (ours.train(), theirs.train()):
         for module in model.modules():
             if isinstance(module, torch.nn.BatchNorm1d | DocumentNorm):
                 module.eval()
-    expected, found = learnt(theirs, theirs(ids)[0])
-    names = {ours: name for ours, name in classifier_names().items() if name in found}
-    right = from_fastai(found, names)
+    expected_loss, gradients = loss_and_gradients(theirs, theirs(ids)[0])
+    names = {our_name: name for our_name, name in classifier_names().items() if name in gradients}
+    expected = from_fastai(gradients, names)
 
-    def tell(name: str, loss: float, gradients: Mapping[str, Tensor]) -> float:
-        squares = [((gradients[key] - value).square().sum(), value.square().sum()) for key, value in right.items()]
+    def print_difference(name: str, loss: float, gradients: Mapping[str, Tensor]) -> float:
+        squares = [((gradients[key] - value).square().sum(), value.square().sum()) for key, value in expected.items()]
         distance = float((sum(error for error, _ in squares) / sum(size for _, size in squares)) ** 0.5)
-        print(
-            f"{len(cut)} documents, {name}: loss {loss:.6f}, gradients {distance:.1e} from fastai's in fp32, relative"
-        )
-        return max(abs(loss / expected - 1), distance)
+        print(f"{len(chunks)} documents, {name}: loss {loss:.6f}, gradients {distance:.1e} from fastai's fp32")
+        return max(abs(loss / expected_loss - 1), distance)
 
     for peer, dtype in PEERS.items():
-        with computing_in(dtype):
+        with autocast(dtype):
             outputs = theirs(ids)[0]
-        loss, found = learnt(theirs, outputs)
-        tell(peer, loss, from_fastai(found, names))
-    for precision, limit in LEARNING_LIMIT.items():
+        loss, gradients = loss_and_gradients(theirs, outputs)
+        print_difference(peer, loss, from_fastai(gradients, names))
+    for precision in precisions:
         ours.encoder.precision = precision
-        loss, found = learnt(ours, ours(ids.T.contiguous(), torch.full((len(cut),), CHUNK)))
-        if not tell(precision, loss, found) <= limit:
+        loss, gradients = loss_and_gradients(ours, ours(ids.T.contiguous(), torch.full((len(chunks),), CHUNK)))
+        if not print_difference(precision, loss, gradients) <= LEARNING_LIMIT[precision]:
             sys.exit("Not the same loss and gradient")
     print()
 
@@ -213,111 +233,115 @@ def log_odds(probabilities: Tensor) -> Tensor:
     return (probabilities[:, 1] / probabilities[:, 0]).log()
 
 
-def with_precision(ours: AWDLSTMClassifier, precision: str, run: Callable[[], Any]) -> Callable[[], Any]:
-    def chosen() -> None:
-        ours.encoder.precision = precision
-        run()
-
-    return chosen
-
-
 @contextmanager
-def computing_in(dtype: torch.dtype) -> Iterator[None]:
-    """fastai's types: as autocast has them, or fp32 throughout."""
+def autocast(dtype: torch.dtype) -> Iterator[None]:
+    """bf16 under torch's autocast, or fp32 throughout."""
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
         yield
 
 
-def compared(case: str, unit: str, figures: dict[str, float], *, lower_is_better: bool = False) -> list[dict[str, Any]]:
-    """A row for each of ours beside each of fastai's that is no faster a type."""
-    pairs = [(ours, peer) for ours in figures if ours not in PEERS for peer in PEERS]
-    return [
-        row(f"{case}, {ours}", unit, figures[ours], figures[peer], peer, lower_is_better=lower_is_better)
-        for ours, peer in pairs
-        if ours != "fp32" or PEERS[peer] == torch.float32
-    ]
+def compared(case: str, unit: str, values: dict[str, float], *, lower_is_better: bool = False) -> list[dict[str, Any]]:
+    """A row for each of ulmkit's variants beside fastai in fp32, and in bf16 unless ulmkit's is fp32."""
+    rows = []
+    for name in (name for name in values if name not in PEERS):
+        peers = [peer for peer in PEERS if peer in values and (name != "fp32" or PEERS[peer] == torch.float32)]
+        for peer in peers or (MISSING,):
+            value, theirs = values[name], values.get(peer)
+            rows.append(row(f"{case}, {name}", unit, value, theirs, peer, lower_is_better=lower_is_better))
+    return rows
 
 
 def inference_rows(
     serving: dict[str, AWDLSTMClassifier], theirs: Any, documents: list[np.ndarray], repeats: int
 ) -> list[dict[str, Any]]:
-    theirs.eval()
-
-    def fastai_predicts(dtype: torch.dtype) -> None:
-        with torch.no_grad(), computing_in(dtype):
-            for batch in their_batches(documents, FASTAI_BATCH):
+    def fastai_predict(dtype: torch.dtype) -> None:
+        with torch.no_grad(), autocast(dtype):
+            for batch in fastai_batches(documents, FASTAI_BATCH):
                 theirs(batch)[0].softmax(1)
 
-    runs: dict[str, Callable[[], Any]] = {
-        peer: functools.partial(fastai_predicts, dtype) for peer, dtype in PEERS.items()
-    }
+    runs: dict[str, Callable[[], Any]] = {}
+    if theirs is not None:
+        theirs.eval()
+        runs = {peer: functools.partial(fastai_predict, dtype) for peer, dtype in PEERS.items()}
     for name, model in serving.items():
         runs[name] = functools.partial(predict_outputs, model, documents)
     seconds = median_seconds_in_turn(runs, repeats)
-    rate = {name: len(documents) / value for name, value in seconds.items()}
-    return compared("inference", "documents/s", rate)
+    return compared("inference", "documents/s", {name: len(documents) / value for name, value in seconds.items()})
 
 
 def latency_rows(
     serving: dict[str, AWDLSTMClassifier], theirs: Any, documents: list[np.ndarray]
 ) -> list[dict[str, Any]]:
-    theirs.eval()
-    found: dict[str, list[float]] = {name: [] for name in (*serving, *PEERS)}
-    for model in serving.values():
+    def fastai_predict(document: np.ndarray, dtype: torch.dtype) -> None:
+        with torch.no_grad(), autocast(dtype):
+            theirs(torch.from_numpy(document.astype(np.int64)).unsqueeze(0))[0].softmax(1)
+
+    runs: dict[str, Callable[[np.ndarray], Any]] = {}
+    for name, model in serving.items():
         predict_outputs(model, documents[:1])
-    with torch.no_grad():
-        for document in documents:
-            for name, times in found.items():
-                start = time.perf_counter()
-                if name in PEERS:
-                    with computing_in(PEERS[name]):
-                        theirs(torch.from_numpy(document.astype(np.int64)).unsqueeze(0))[0].softmax(1)
-                else:
-                    predict_outputs(serving[name], [document])
-                times.append(1000 * (time.perf_counter() - start))
-    medians = {name: statistics.median(times) for name, times in found.items()}
+        runs[name] = lambda document, model=model: predict_outputs(model, [document])
+    if theirs is not None:
+        theirs.eval()
+        runs |= {peer: functools.partial(fastai_predict, dtype=dtype) for peer, dtype in PEERS.items()}
+    milliseconds: dict[str, list[float]] = {name: [] for name in runs}
+    for document in documents:
+        for name, run in runs.items():
+            start = time.perf_counter()
+            run(document)
+            milliseconds[name].append(1000 * (time.perf_counter() - start))
+    medians = {name: statistics.median(times) for name, times in milliseconds.items()}
     return compared("one document", "ms", medians, lower_is_better=True)
 
 
-def training_rows(
-    ours: AWDLSTMClassifier, theirs: Any, documents: list[np.ndarray], repeats: int
-) -> list[dict[str, Any]]:
-    ours.train(), theirs.train()
+def training_batches(documents: list[np.ndarray], size: int, count: int) -> list[list[np.ndarray]]:
+    """Batches of documents of similar length, from the shortest to the longest; a single one is of median length."""
     ordered = sorted(documents, key=len)
-    starts = np.linspace(0, len(ordered) - TRAINING_BATCH, TRAINING_BATCHES).astype(int)
-    batches = [ordered[start : start + TRAINING_BATCH] for start in starts]
-    labels = torch.arange(TRAINING_BATCH) % 2
-    optimizers = {model: torch.optim.AdamW(model.parameters(), lr=1e-5, fused=True) for model in (ours, theirs)}
+    last = len(ordered) - size
+    starts = np.linspace(0, last, count).astype(int) if count > 1 else [last // 2]
+    return [ordered[start : start + size] for start in starts]
 
-    def learn(model: Any, outputs: Tensor) -> None:
+
+def training_rows(
+    ours: AWDLSTMClassifier,
+    theirs: Any,
+    batches: list[list[np.ndarray]],
+    precisions: Sequence[str],
+    repeats: int,
+) -> list[dict[str, Any]]:
+    models = {"ulmkit": ours.train()}
+    if theirs is not None:
+        models["fastai"] = theirs.train()
+    optimizers = {name: torch.optim.AdamW(m.parameters(), lr=1e-5, fused=True) for name, m in models.items()}
+
+    def step(library: str, outputs: Tensor) -> None:
+        labels = torch.arange(len(outputs)) % 2
         torch.nn.functional.cross_entropy(outputs.float(), labels).backward()
-        optimizers[model].step()
-        optimizers[model].zero_grad()
+        optimizers[library].step()
+        optimizers[library].zero_grad()
 
-    def we_learn() -> None:
+    def train_ours(precision: str) -> None:
+        ours.encoder.precision = precision
         for batch in batches:
             lengths = torch.tensor([len(document) for document in batch])
             ids = torch.zeros(int(lengths.max()), len(batch), dtype=torch.int64)
             for column, document in enumerate(batch):
                 ids[: len(document), column] = torch.from_numpy(document.astype(np.int64))
-            learn(ours, ours(ids, lengths))
+            step("ulmkit", ours(ids, lengths))
 
-    def they_learn(dtype: torch.dtype) -> None:
+    def train_fastai(dtype: torch.dtype) -> None:
         for batch in batches:
-            with computing_in(dtype):
-                outputs = theirs(their_batches(batch, TRAINING_BATCH)[0])[0]
-            learn(theirs, outputs)
+            with autocast(dtype):
+                outputs = theirs(fastai_batches(batch, len(batch))[0])[0]
+            step("fastai", outputs)
 
-    runs = {
-        "auto": with_precision(ours, "auto", we_learn),
-        "fp32": with_precision(ours, "fp32", we_learn),
-        **{peer: functools.partial(they_learn, dtype) for peer, dtype in PEERS.items()},
-    }
+    runs: dict[str, Callable[[], Any]] = {name: functools.partial(train_ours, name) for name in precisions}
+    if theirs is not None:
+        runs |= {peer: functools.partial(train_fastai, dtype) for peer, dtype in PEERS.items()}
     for run in runs.values():
         run()
     seconds = median_seconds_in_turn(runs, repeats)
-    rate = {name: len(batches) * TRAINING_BATCH / value for name, value in seconds.items()}
-    return compared("training", "documents/s", rate)
+    documents = sum(map(len, batches))
+    return compared("training", "documents/s", {name: documents / value for name, value in seconds.items()})
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.nn import functional
 from train_cpu import read_ids
 
-from ulmkit.kernels import linear_cross_entropy
+from ulmkit.kernels import choose_precision, linear_cross_entropy
 from ulmkit.training import keep_freed_memory
 
 ROWS, FEATURES = 2_800, 400
@@ -39,16 +39,20 @@ def main() -> None:
     parser.add_argument("--data", metavar="FOLDER", type=Path, help="real text: a word-level corpus with a train.txt")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
     parser.add_argument("--repeats", type=int, default=5, help="turns, of which the medians are taken (5)")
-    parser.add_argument("--quick", action="store_true", help="one vocabulary, 2 turns")
+    parser.add_argument("--quick", action="store_true", help="one vocabulary, the precision auto chooses, 2 turns")
     parser.add_argument("--json", metavar="FILE", help="write the figures to this file")
     options = parser.parse_args()
     keep_freed_memory()
-    vocab_sizes, repeats = ((10_000,), 2) if options.quick else ((10_000, 33_278, 60_000), options.repeats)
+    vocab_sizes, repeats, dtypes = (10_000, 33_278, 60_000), options.repeats, DTYPES
+    if options.quick:
+        auto = choose_precision("auto", torch.device(options.device), torch.float32)
+        vocab_sizes, repeats = vocab_sizes[:1], 2
+        dtypes = {name: dtype for name, dtype in DTYPES.items() if dtype == auto}
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {options.device}")
     rows = []
     for vocab_size in vocab_sizes:
         targets = (partial(read_ids, options.data) if options.data else zipf_ids)(vocab_size, ROWS)
-        for name, dtype in DTYPES.items():
+        for name, dtype in dtypes.items():
             rows += compare(vocab_size, targets.to(options.device), name, dtype, repeats)
     report("cross_entropy", rows, options.json)
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+MISSING = "fastai (not installed)"
 PAD_ID = 1  # fastai passes no gradient to this row of the embedding
 LAYERS = 3
 NO_DROPOUT = 1e-30

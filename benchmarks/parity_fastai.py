@@ -24,6 +24,7 @@ from typing import Any
 import torch
 from common import report, row
 from fastai_peer import (
+    MISSING,
     PAD_ID,
     classifier_names,
     from_fastai,
@@ -61,7 +62,7 @@ def main() -> None:
     options = parser.parse_args()
     fastai = load_fastai()
     if fastai is None:
-        sys.exit("fastai is not installed: see benchmarks/requirements.txt")
+        sys.exit(f"{MISSING}: see benchmarks/requirements.txt")
     torch.manual_seed(0)
     rows = []
     for vocab_size in (10_000,) if options.quick else (10_000, 10_003, 60_000):

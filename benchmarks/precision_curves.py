@@ -24,7 +24,8 @@ from common import report, row
 PRECISIONS = ("fp32", "bf16")
 PARTS = 10
 FULL_SIZE = ["--tokenizer", "whitespace", "--batch-size", "40", "--bptt", "70", "--rate", "0.002"]
-SMALL_SIZE = [*FULL_SIZE, "--embedding-size", "200", "--hidden-size", "400", "--steps", "40"]
+SMALL_SIZE = ["--tokenizer", "whitespace", "--batch-size", "8", "--bptt", "35", "--rate", "0.002"]
+SMALL_SIZE += ["--embedding-size", "100", "--hidden-size", "200", "--steps", "20", "--validations", "1"]
 
 
 def main() -> None:
@@ -32,7 +33,7 @@ def main() -> None:
     parser.add_argument("--data", required=True, help="a corpus with training and validation files")
     parser.add_argument("--out", type=Path, help="keep models and logs here; training goes on from what is there")
     parser.add_argument("--epochs", type=float, default=1)
-    parser.add_argument("--quick", action="store_true", help="40 steps of a small model")
+    parser.add_argument("--quick", action="store_true", help="20 small steps of a small model")
     parser.add_argument("--json", metavar="FILE", help="write the figures to this file")
     options = parser.parse_args()
     settings = SMALL_SIZE if options.quick else [*FULL_SIZE, "--epochs", str(options.epochs)]

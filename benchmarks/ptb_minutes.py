@@ -32,7 +32,7 @@ from typing import Any
 
 import torch
 from common import report, row
-from fastai_peer import load_fastai
+from fastai_peer import MISSING, load_fastai
 from ptb_minutes_fastai import train_fastai
 
 from ulmkit.evaluation import first_context, perplexity
@@ -86,7 +86,7 @@ def compare(out: Path, options: argparse.Namespace) -> dict[str, dict[str, Any]]
     """What came of each training, by name; fastai's is missing where it is not installed."""
     jobs = {"ulmkit": {"library": "ulmkit"}}
     if load_fastai() is None:
-        print("fastai is not installed: see benchmarks/requirements.txt")
+        print(f"{MISSING}: see benchmarks/requirements.txt")
     else:
         jobs["fastai"] = {"library": "fastai", "rate": None}
         if options.fastai_rate is not None:
@@ -166,7 +166,7 @@ def table(found: dict[str, dict[str, Any]], options: argparse.Namespace) -> list
     when = f"{QUICK_STEPS} steps" if options.quick else f"{options.minutes:g} minutes"
     case = f"after {when}, {options.threads} threads, {ours['precision']}, {ours['predicted']:,} validation tokens"
     rows = []
-    for name, theirs in found.items() or {"fastai (not installed)": None}.items():
+    for name, theirs in found.items() or {MISSING: None}.items():
         pairs = [
             ("perplexity", "perplexity", True),
             ("tokens", "tokens read", False),

@@ -18,6 +18,7 @@ from functools import partial
 from typing import Any
 
 from common import median_seconds_in_turn, report, row
+from fastai_peer import MISSING
 
 from ulmkit.text import SpacyTokenizer, Tokenizer, read_documents, train_sentencepiece
 from ulmkit.text.tokens.rules import MAJ, UP
@@ -32,10 +33,10 @@ _tokenizer: Tokenizer
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="stanfordnlp/imdb", help="a folder or the name of a data set on the hub")
-    parser.add_argument("--quick", action="store_true", help="2,000 documents, one repeat, the main cases")
+    parser.add_argument("--quick", action="store_true", help="1,000 documents, one repeat, the main cases")
     parser.add_argument("--json", metavar="FILE", help="write the figures to this file")
     options = parser.parse_args()
-    texts = read_texts(options.data, 2_000 if options.quick else 10_000)
+    texts = read_texts(options.data, 1_000 if options.quick else 10_000)
     repeats = 1 if options.quick else 3
     print(f"{len(texts):,} documents, {sum(map(len, texts)) / len(texts):,.0f} characters each, {WORKERS} workers\n")
 
@@ -45,7 +46,7 @@ def main() -> None:
     peers = {"fastai 2 spaCy": partial(fastai, texts)} if fastai else {}
     seconds = median_seconds_in_turn({**runs, **peers}, repeats)
     speeds = {name: len(texts) / value for name, value in seconds.items()}
-    peer_name = next(iter(peers), "fastai (not installed)")
+    peer_name = next(iter(peers), MISSING)
     rows = [row(case, "documents/s", speeds[case], speeds.get(peer_name), peer_name) for case in runs]
     if fastai:
         compare_tokens(fastai(texts[:2000]), SpacyTokenizer("en").tokenize_many(texts[:2000]))

@@ -27,11 +27,12 @@ from typing import Any
 
 import torch
 from common import report, row
-from fastai_peer import load_fastai, zipf_ids
+from fastai_peer import MISSING, load_fastai, zipf_ids
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from train_cpu_models import FastaiModel, OurModel
 
+from ulmkit.kernels import choose_precision
 from ulmkit.model.language_model import AWDLSTMLanguageModel, LanguageModelConfig
 from ulmkit.text import Vocabulary, WhitespaceTokenizer
 from ulmkit.training import keep_freed_memory
@@ -69,15 +70,18 @@ def main() -> None:
     if options.worker:
         print(json.dumps(work(**json.loads(options.worker))))
         return
-    peers = PEERS if load_fastai() else []
+    ours, peers = OURS, PEERS if load_fastai() else []
     if options.quick:
-        peers = [peer for peer in peers if peer.keeps_memory]
+        auto = choose_precision("auto", torch.device("cpu"), torch.float32)
+        main_precision = "bf16" if auto == torch.bfloat16 else "fp32"
+        ours = [variant for variant in ours if variant.precision in ("fp32", main_precision)]
+        peers = [peer for peer in peers if peer.keeps_memory and peer.precision == "fp32"]
     if not peers:
-        print("fastai is not installed: see benchmarks/requirements.txt")
+        print(f"{MISSING}: see benchmarks/requirements.txt")
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads")
     rows, failures = [], []
     for vocab_size in (10_000,) if options.quick else options.vocab_sizes:
-        figures = measure_all(vocab_size, [*OURS, *peers], options)
+        figures = measure_all(vocab_size, [*ours, *peers], options)
         failures += check(vocab_size, figures)
         rows += table(vocab_size, figures)
     if failures:
@@ -94,12 +98,12 @@ def read_options() -> argparse.Namespace:
     )
     parser.add_argument("--repeats", type=int, default=3, help="processes of each kind (3)")
     parser.add_argument("--steps", type=int, default=6, help="timed steps of each process, after two others (6)")
-    parser.add_argument("--quick", action="store_true", help="one process of each main kind, 2 steps, V 10,000")
+    parser.add_argument("--quick", action="store_true", help="one process of each main kind, one step, V 10,000")
     parser.add_argument("--json", metavar="FILE", help="write the figures to this file")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.quick:
-        options.repeats, options.steps = 1, 2
+        options.repeats, options.steps = 1, 1
     options.warm_up = 1 if options.quick else 2
     return options
 
@@ -200,12 +204,12 @@ def table(vocab_size: int, figures: dict[Variant, dict[str, Any]]) -> list[dict[
     """ulmkit beside fastai in the same precision, and in bf16 beside fastai's default too."""
     rows = []
     peers = [variant for variant in figures if variant.library == "fastai"]
-    for ours in OURS:
+    for ours in (variant for variant in figures if variant.library == "ulmkit"):
         mine = figures[ours]
         against = [p for p in peers if p.precision in ("fp32", ours.precision)]
         for peer in against or (None,):
             theirs = figures[peer] if peer else None
-            peer_name = peer.name if peer else "fastai (not installed)"
+            peer_name = peer.name if peer else MISSING
             tokens = STEPS * BATCH
             case = f"V {vocab_size:,}, {ours.precision}"
             rate = tokens / theirs["seconds"] if theirs else None
