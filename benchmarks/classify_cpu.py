@@ -77,11 +77,11 @@ def main() -> None:
     serving = serving_models(ours, options.precisions)
     if theirs is not None:
         check(serving, theirs, documents)
-        check_learning(fastai, documents, options.precisions)
-    rows = inference_rows(serving, theirs, documents, options.repeats)
-    rows += latency_rows(serving, theirs, documents[: options.latency_documents])
+        check_learning(fastai, documents, options.precisions, options.peers)
+    rows = inference_rows(serving, theirs, documents, options.peers, options.repeats)
+    rows += latency_rows(serving, theirs, documents[: options.latency_documents], options.peers)
     batches = training_batches(documents, options.training_batch, options.training_batches)
-    rows += training_rows(ours, theirs, batches, options.precisions, options.repeats)
+    rows += training_rows(ours, theirs, batches, options.precisions, options.peers, options.repeats)
     report("classify_cpu", rows, options.json)
 
 
@@ -93,14 +93,16 @@ def read_options() -> argparse.Namespace:
         "--latency-documents", type=int, default=24, help="documents to classify one at a time (default: 24)"
     )
     parser.add_argument("--repeats", type=int, default=3, help="turns, of which the median counts (default: 3)")
-    parser.add_argument("--quick", action="store_true", help="12 documents, 3 of them alone, a batch of 8, one turn")
+    parser.add_argument("--quick", action="store_true", help="8 documents, 2 of them alone, one batch, one turn, fp32")
     parser.add_argument("--json", metavar="FILE", help="write the figures to this file")
     options = parser.parse_args()
     options.precisions = ("auto", "fp32")
+    options.peers = PEERS
     options.training_batch, options.training_batches = 32, 3
     if options.quick:
-        options.documents, options.latency_documents, options.repeats = 12, 3, 1
+        options.documents, options.latency_documents, options.repeats = 8, 2, 1
         options.precisions = ("auto",)
+        options.peers = {"fastai fp32": torch.float32}
         options.training_batch, options.training_batches = 8, 1
     return options
 
@@ -178,7 +180,9 @@ def check(serving: dict[str, AWDLSTMClassifier], theirs: Any, documents: list[np
     print()
 
 
-def check_learning(fastai: Any, documents: list[np.ndarray], precisions: Sequence[str]) -> None:
+def check_learning(
+    fastai: Any, documents: list[np.ndarray], precisions: Sequence[str], peers: Mapping[str, torch.dtype]
+) -> None:
     """Exit unless both libraries give the same loss and gradient, without dropout, for documents of one chunk.
 
     The gradients of longer documents differ: fastai passes none from a chunk to the one before it. The head normalizes
@@ -216,7 +220,7 @@ def check_learning(fastai: Any, documents: list[np.ndarray], precisions: Sequenc
         print(f"{len(chunks)} documents, {name}: loss {loss:.6f}, gradients {distance:.1e} from fastai's fp32")
         return max(abs(loss / expected_loss - 1), distance)
 
-    for peer, dtype in PEERS.items():
+    for peer, dtype in peers.items():
         with autocast(dtype):
             outputs = theirs(ids)[0]
         loss, gradients = loss_and_gradients(theirs, outputs)
@@ -252,7 +256,11 @@ def compared(case: str, unit: str, values: dict[str, float], *, lower_is_better:
 
 
 def inference_rows(
-    serving: dict[str, AWDLSTMClassifier], theirs: Any, documents: list[np.ndarray], repeats: int
+    serving: dict[str, AWDLSTMClassifier],
+    theirs: Any,
+    documents: list[np.ndarray],
+    peers: Mapping[str, torch.dtype],
+    repeats: int,
 ) -> list[dict[str, Any]]:
     def fastai_predict(dtype: torch.dtype) -> None:
         with torch.no_grad(), autocast(dtype):
@@ -262,7 +270,7 @@ def inference_rows(
     runs: dict[str, Callable[[], Any]] = {}
     if theirs is not None:
         theirs.eval()
-        runs = {peer: functools.partial(fastai_predict, dtype) for peer, dtype in PEERS.items()}
+        runs = {peer: functools.partial(fastai_predict, dtype) for peer, dtype in peers.items()}
     for name, model in serving.items():
         runs[name] = functools.partial(predict_outputs, model, documents)
     seconds = median_seconds_in_turn(runs, repeats)
@@ -270,7 +278,10 @@ def inference_rows(
 
 
 def latency_rows(
-    serving: dict[str, AWDLSTMClassifier], theirs: Any, documents: list[np.ndarray]
+    serving: dict[str, AWDLSTMClassifier],
+    theirs: Any,
+    documents: list[np.ndarray],
+    peers: Mapping[str, torch.dtype],
 ) -> list[dict[str, Any]]:
     def fastai_predict(document: np.ndarray, dtype: torch.dtype) -> None:
         with torch.no_grad(), autocast(dtype):
@@ -282,7 +293,7 @@ def latency_rows(
         runs[name] = lambda document, model=model: predict_outputs(model, [document])
     if theirs is not None:
         theirs.eval()
-        runs |= {peer: functools.partial(fastai_predict, dtype=dtype) for peer, dtype in PEERS.items()}
+        runs |= {peer: functools.partial(fastai_predict, dtype=dtype) for peer, dtype in peers.items()}
     milliseconds: dict[str, list[float]] = {name: [] for name in runs}
     for document in documents:
         for name, run in runs.items():
@@ -306,6 +317,7 @@ def training_rows(
     theirs: Any,
     batches: list[list[np.ndarray]],
     precisions: Sequence[str],
+    peers: Mapping[str, torch.dtype],
     repeats: int,
 ) -> list[dict[str, Any]]:
     models = {"ulmkit": ours.train()}
@@ -336,7 +348,7 @@ def training_rows(
 
     runs: dict[str, Callable[[], Any]] = {name: functools.partial(train_ours, name) for name in precisions}
     if theirs is not None:
-        runs |= {peer: functools.partial(train_fastai, dtype) for peer, dtype in PEERS.items()}
+        runs |= {peer: functools.partial(train_fastai, dtype) for peer, dtype in peers.items()}
     for run in runs.values():
         run()
     seconds = median_seconds_in_turn(runs, repeats)

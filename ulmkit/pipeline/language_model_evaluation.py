@@ -182,11 +182,11 @@ def training_statistics(
         )
     windows = LanguageModelBatches(stream, STATISTICS_ROWS, segment_steps)
     found = gradient_statistics(parts.model, windows.epoch(0), max_batches=batches)
-    return replace(found, origin=_origin(parts, corpus, batches, segment_steps))
+    return replace(found, fingerprint=_statistics_fingerprint(parts, corpus, batches, segment_steps))
 
 
-def _origin(parts: LanguageModelParts, corpus: EncodedCorpus, batches: int, segment_steps: int) -> str:
-    """What `training_statistics` depends on."""
+def _statistics_fingerprint(parts: LanguageModelParts, corpus: EncodedCorpus, batches: int, segment_steps: int) -> str:
+    """Fingerprint of everything that `training_statistics` depends on."""
     return fingerprint(weights_fingerprint(parts.model), corpus.facts.fingerprint, batches, segment_steps)
 
 
@@ -202,7 +202,7 @@ def _statistics(
         return given if isinstance(given, GradientStatistics) else None
     if given is not None and Path(given).exists():
         found = GradientStatistics.load(given)
-        if found.origin != _origin(parts, corpus, batches, dynamic.segment_steps):
+        if found.fingerprint != _statistics_fingerprint(parts, corpus, batches, dynamic.segment_steps):
             raise ConfigError(
                 f"{os.fspath(given)}: holds gradient statistics of another model or text, or of other batches; give "
                 "another file, or remove this one"

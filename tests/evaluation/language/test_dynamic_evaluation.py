@@ -298,14 +298,14 @@ def test_refusals(model, statistics):
 
     with pytest.raises(ConfigError, match="statistics: expected gradient_statistics .* for rule 'rms', got none"):
         run()
-    with pytest.raises(ConfigError, match="statistics: expected none for 'sgd', got some"):
+    with pytest.raises(ConfigError, match="statistics: expected none for rule 'sgd', got some"):
         run(SGD, statistics=statistics)
     with pytest.raises(ConfigError, match=r"decoder.weight of shape \(13,\), got \(14,\); compute them with this"):
         run(statistics=gradient_statistics(tiny_model(14), batches()))
     with pytest.raises(ConfigError, match=r"expected decoder.weight of shape \(13,\), got None"):
         run(statistics=GradientStatistics({}, 1))
     zeros = {name: torch.zeros_like(tensor) for name, tensor in statistics.mean_square.items()}
-    with pytest.raises(DataError, match="expected gradients above zero, got zeros alone"):
+    with pytest.raises(DataError, match="expected gradients above zero, got only zeros"):
         run(statistics=GradientStatistics(zeros, 1))
     with pytest.raises(DataError, match="at least 1 tokens, got 0"):
         run(SGD, ids(0))

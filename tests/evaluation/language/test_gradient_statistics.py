@@ -44,7 +44,7 @@ def test_refusals_of_statistics(model, tmp_path):
             GradientStatistics.load(tmp_path / f"{name}.safetensors")
 
 
-def test_weights_of_bytes_cannot_learn(model):
+def test_int8_weights_cannot_learn(model):
     model.encoder.make_int8()
-    with pytest.raises(ConfigError, match="its weights are bytes, which cannot learn"):
+    with pytest.raises(ConfigError, match="expected trainable weights, got int8 weights"):
         gradient_statistics(model, batches())

@@ -1,4 +1,4 @@
-"""Scores of a stream's tokens, a block of steps at a time, state carried."""
+"""Token scores of a stream, one block of steps at a time, with the state carried from block to block."""
 
 from dataclasses import dataclass
 
@@ -13,10 +13,14 @@ from ulmkit.model.language_model import AWDLSTMLanguageModel
 
 @dataclass(frozen=True)
 class StreamBlock:
-    """What a model says of T tokens in a row.
+    """Scores of T consecutive tokens.
 
-    hidden: (T, E) that each was predicted from, in the type of nll; targets: (T,) the tokens; nll: (T,) nats, without
-    gradient; mean_nll: with one, where gradients are on; state: to go on with.
+    Attributes:
+        hidden: (T, E), encoder outputs that the tokens were predicted from, in the type of nll.
+        targets: (T,) int64, the tokens.
+        nll: (T,) negative log-likelihoods in nats, without gradient.
+        mean_nll: Mean of nll, with gradient where gradients are enabled.
+        state: State after the block.
     """
 
     hidden: Tensor
@@ -35,14 +39,23 @@ def score_block(
     state: State | None,
     prepared: Prepared | None = None,
 ) -> StreamBlock:
-    """Score a stream's tokens from `start` on, `steps` of them or as many as there are.
+    """Score `steps` tokens of a stream from `start` on, or as many as there are.
 
-    Args: first_context: what the stream's first token is predicted from. state, prepared: as the model's `forward`.
-    Raises: DataError for an id outside the vocabulary.
+    Args:
+        model: Model in the mode to score in.
+        source: The stream.
+        start: Position of the first token to score.
+        steps: Number of tokens.
+        first_context: Token that the stream's first one is predicted from.
+        state: State before the block; None for zeros.
+        prepared: Weights from `model.encoder.prepare`, to reuse over blocks.
+
+    Raises:
+        DataError: If a token id is outside the vocabulary.
     """
     stop = min(start + steps, len(source))
     rows = read_rows(source, np.array([start]), np.array([stop]), stop - start, first_context, model.vocab_size)
-    ids = torch.from_numpy(rows).to(model.encoder.device)
+    ids = torch.from_numpy(rows).to(model.encoder.device)  # (T + 1, 1)
     scores = model.token_scores(ids[:-1], ids[1:], state, prepared)
     nll = scores.nll[:, 0]
     return StreamBlock(scores.hidden[:, 0].to(nll.dtype), ids[1:, 0], nll, scores.mean_nll, scores.state)

@@ -1,4 +1,4 @@
-"""The continuous cache: words seen lately become likelier, the more so the more the model's state was like now.
+"""Continuous cache: recently seen words become likelier, the more similar the model's state was when they came.
 
 Source: Grave, Joulin & Usunier 2017, "Improving neural language models with a continuous cache", arXiv:1612.04426.
 """
@@ -24,13 +24,15 @@ from ulmkit.model.language_model import AWDLSTMLanguageModel
 
 @dataclass(frozen=True, kw_only=True)
 class CacheConfig:
-    """How a cache looks back.
+    """Hyperparameters of a continuous cache.
 
     Attributes:
-        window: steps that it holds.
-        theta: how much likeness counts: at 0 all of its steps count alike.
-        weight: of the cache in the mixture, lambda in the paper.
-    Raises: ConfigError if a value is outside its range.
+        window: Steps that it holds.
+        theta: Weight of the similarity of states; at 0 all steps count equally.
+        weight: Weight of the cache in the mixture, lambda in the paper.
+
+    Raises:
+        ConfigError: If a value is outside its range.
     """
 
     window: int
@@ -44,38 +46,51 @@ class CacheConfig:
 
 
 CACHE_PTB = CacheConfig(window=500, theta=1.0, weight=0.1)
-"""As awd-lstm-lm's README has it for PTB."""
+"""Values of awd-lstm-lm's README for PTB."""
 
 CACHE_PTB_PAPER = CacheConfig(window=2000, theta=1.0, weight=0.1)
-"""The same with the window of Merity et al. 2017, arXiv:1708.02182, section 5; theta and lambda as in the README."""
+"""Window of Merity et al. 2017, arXiv:1708.02182, section 5, for PTB; theta and lambda of the README."""
 
 CACHE_WIKITEXT2 = CacheConfig(window=3785, theta=0.662, weight=0.1279)
-"""As awd-lstm-lm's README has it for WikiText-2."""
+"""Values of awd-lstm-lm's README for WikiText-2."""
 
 
 def cache_log_probability(
     queries: Tensor, keys: Tensor, next_tokens: Tensor, targets: Tensor, theta: float, window: int
 ) -> Tensor:
-    """The cache's log-probability of the token after each query, from the steps before it, `window` at most.
+    """Log-probability that the cache gives to the token after each query, from at most `window` steps before it.
 
     p_cache(w | h_1..t, x_1..t) = sum_i 1{w = x_{i+1}} exp(theta h_t . h_i) / sum_i exp(theta h_t . h_i),  i < t
 
     Args:
-        queries: (T, E) float, h_t: the encoder's outputs at T steps in a row.
-        keys: (K, E) float, h_i: at the K steps in a row that end with the queries', K >= T.
-        next_tokens: (K,) int64, x_{i+1}: the token after each key. targets: (T,) int64, after each query.
-        theta: how much likeness counts. window: steps that a query looks back.
-    Returns: (T,) nats, in the queries' type; -inf for a target that no key in reach came before, or without such keys.
+        queries: (T, E) float, h_t: encoder outputs at T consecutive steps.
+        keys: (K, E) float, h_i: encoder outputs at the K >= T consecutive steps that end with the queries'.
+        next_tokens: (K,) int64, x_{i+1}: the token after each key.
+        targets: (T,) int64, the token after each query.
+        theta: Weight of the similarity.
+        window: Steps that a query looks back.
+
+    Returns:
+        (T,) nats, in the queries' type; -inf if no key within the window precedes the target.
+
     Source: Grave, Joulin & Usunier 2017, arXiv:1612.04426, section 3.
     """
     return _log_probability(queries @ keys.T, targets[:, None] == next_tokens, theta, window)
 
 
 def mixed_log_probability(log_vocabulary: Tensor, log_cache: Tensor, weight: float | Tensor) -> Tensor:
-    """log((1 - weight) p_vocab + weight p_cache).
+    """Log-probability of the mixture of model and cache.
 
-    Args: log_vocabulary, log_cache: (T,) nats. weight: lambda, 0 <= weight < 1, or several that broadcast, (L, 1).
-    Returns: (T,) or (L, T) nats, float64.
+    log p = log((1 - lambda) p_vocabulary + lambda p_cache)
+
+    Args:
+        log_vocabulary: (T,) nats from the model.
+        log_cache: (T,) nats from the cache.
+        weight: lambda, 0 <= lambda < 1, or a tensor of them that broadcasts, such as (L, 1).
+
+    Returns:
+        (T,) or (L, T) nats, float64.
+
     Source: Grave, Joulin & Usunier 2017, arXiv:1612.04426, section 3.
     """
     weights = torch.as_tensor(weight, dtype=torch.float64, device=log_vocabulary.device)
@@ -83,7 +98,11 @@ def mixed_log_probability(log_vocabulary: Tensor, log_cache: Tensor, weight: flo
 
 
 class CacheHistory:
-    """The latest steps of a stream, and the token after each. Args: config: of the cache."""
+    """The latest steps of a stream, and the token after each.
+
+    Args:
+        config: Hyperparameters of the cache.
+    """
 
     def __init__(self, config: CacheConfig) -> None:
         self.config = config
@@ -91,30 +110,39 @@ class CacheHistory:
         self._next_tokens: Tensor | None = None  # (K,)
 
     def extend(self, block: StreamBlock) -> tuple[Tensor, Tensor]:
-        """Add T steps. Returns: keys (K, E) and the tokens after them (K,): what these steps look back on, and they."""
-        keys, next_tokens = block.hidden, block.targets
+        """Add T steps.
+
+        Returns:
+            Keys (K, E) and the tokens after them (K,): the steps that the block looks back on, then the block's own.
+        """
+        keys = block.hidden
+        next_tokens = block.targets
         if self._keys is not None and self._next_tokens is not None:
             keys = torch.cat([self._keys[-self.config.window :], keys])
             next_tokens = torch.cat([self._next_tokens[-self.config.window :], next_tokens])
-        self._keys, self._next_tokens = keys, next_tokens
+        self._keys = keys
+        self._next_tokens = next_tokens
         return keys, next_tokens
 
     def tensors(self) -> dict[str, Tensor]:
-        """What `restore` takes; nothing before the first step."""
+        """State for `restore`; empty before the first step."""
         if self._keys is None or self._next_tokens is None:
             return {}
         return {"keys": self._keys[-self.config.window :], "next_tokens": self._next_tokens[-self.config.window :]}
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """Go on from where `tensors` was called."""
-        self._keys, self._next_tokens = tensors.get("keys"), tensors.get("next_tokens")
+        """Continue from the state that `tensors` returned."""
+        self._keys = tensors.get("keys")
+        self._next_tokens = tensors.get("next_tokens")
 
     def log_probability(self, block: StreamBlock) -> Tensor:
-        """Add T steps, and mix the cache into what the model says of their targets.
+        """Add T steps, and mix the cache into the model's log-probabilities of their targets.
 
-        Returns: (T,) nats, float64; the model's own for a stream's first token, which has no history.
+        Returns:
+            (T,) nats, float64; a stream's first token, which has no history, keeps the model's.
         """
-        config, is_first = self.config, self._keys is None
+        config = self.config
+        is_first = self._keys is None
         keys, next_tokens = self.extend(block)
         log_cache = cache_log_probability(block.hidden, keys, next_tokens, block.targets, config.theta, config.window)
         return _mixed(block.nll, log_cache, config.weight, is_first)
@@ -127,9 +155,14 @@ def read_blocks(
     block_steps: int,
     progress: StreamCallback | None = None,
 ) -> Iterator[StreamBlock]:
-    """One pass over a stream, state carried: all that a cache needs, whatever its hyperparameters.
+    """Yield the scores of a stream in blocks, with the state carried.
 
-    Args: model: in evaluation mode. The rest as for `cache_perplexity`.
+    Args:
+        model: Model in evaluation mode.
+        source: The stream.
+        first_context: Token that the first one is predicted from.
+        block_steps: Steps of a block.
+        progress: Called with (tokens done, tokens).
     """
     state: State | None = None
     prepared = model.encoder.prepare(1)
@@ -152,19 +185,29 @@ def cache_perplexity(
     characters: int | None = None,
     progress: StreamCallback | None = None,
 ) -> Perplexity:
-    """`perplexity`, exact, of the model with a cache that grows from the stream's first token on.
+    """Exact perplexity of a model with a continuous cache that starts empty.
 
     Args:
-        config: the cache's, for example CACHE_PTB.
-        block_steps: steps computed at once; the result does not depend on it.
-        The rest as for `perplexity`.
-    Raises: as `perplexity`.
+        model: Model on any device; its mode is restored.
+        stream: Token ids.
+        config: Hyperparameters of the cache, for example CACHE_PTB.
+        first_context: Token that the first one is predicted from.
+        block_steps: Steps computed at once; the result does not depend on it.
+        words: Words of the text as written.
+        characters: Characters of the text as written.
+        progress: Called with (tokens done, tokens).
+
+    Raises:
+        DataError: If the stream is empty or an id is outside the vocabulary.
+        ConfigError: If block_steps is below 1 or first_context is no token's id.
+
     Source: Grave, Joulin & Usunier 2017, arXiv:1612.04426, section 3.
     """
     source = token_source(stream, 1)
     context = check_context(first_context, model.vocab_size)
     check_whole("block_steps", block_steps)
-    total, history = torch.zeros((), dtype=torch.float64), CacheHistory(config)
+    total = torch.zeros((), dtype=torch.float64)
+    history = CacheHistory(config)
     with evaluation_mode(model, exact=True):
         for block in read_blocks(model, source, context, block_steps, progress):
             total -= history.log_probability(block).sum().cpu()
@@ -182,10 +225,21 @@ def search_cache(
     block_steps: int = 256,
     progress: StreamCallback | None = None,
 ) -> Search[CacheConfig]:
-    """The perplexity of validation tokens for every combination of hyperparameters; the model reads them once.
+    """Perplexity of validation tokens for every combination of cache hyperparameters, in one pass of the model.
 
-    Args: weights, thetas, windows: the values to try. The rest as for `cache_perplexity`.
-    Raises: as `cache_perplexity`; ConfigError for values that CacheConfig refuses, or none.
+    Args:
+        model: Model on any device; its mode is restored.
+        stream: Token ids of validation text.
+        first_context: Token that the first one is predicted from.
+        weights: Weights to try.
+        thetas: Thetas to try.
+        windows: Windows to try.
+        block_steps: Steps computed at once.
+        progress: Called with (tokens done, tokens).
+
+    Raises:
+        DataError: If the stream is empty or an id is outside the vocabulary.
+        ConfigError: If a value is outside its range, or there is none to try.
     """
     source = token_source(stream, 1)
     context = check_context(first_context, model.vocab_size)
@@ -200,7 +254,8 @@ def search_cache(
         mixtures = torch.tensor(weights, dtype=torch.float64, device=device)[:, None]
         for number, block in enumerate(read_blocks(model, source, context, block_steps, progress)):
             keys, next_tokens = history.extend(block)
-            products, matches = block.hidden @ keys.T, block.targets[:, None] == next_tokens
+            products = block.hidden @ keys.T
+            matches = block.targets[:, None] == next_tokens
             for row, (theta, window) in enumerate(grid):
                 log_cache = _log_probability(products, matches, theta, window)
                 totals[row] -= _mixed(block.nll, log_cache, mixtures, number == 0).sum(dim=1).cpu()
@@ -209,26 +264,28 @@ def search_cache(
 
 
 def _log_probability(products: Tensor, matches: Tensor, theta: float, window: int) -> Tensor:
-    """`cache_log_probability` from products (T, K) of queries and keys and whether tokens match (T, K)."""
-    reach = products.shape[0] + window
-    products, matches = products[:, -reach:], matches[:, -reach:]  # no query looks back on what is before
+    """`cache_log_probability` from products (T, K) of queries and keys, and matches (T, K) of tokens and targets."""
+    reach = products.shape[0] + window  # no query looks further back
+    products = products[:, -reach:]
+    matches = matches[:, -reach:]
     queries, keys = products.shape
     scores = (theta * products).masked_fill_(~_looks_back(queries, keys, window, products.device), -torch.inf)
     total = scores.logsumexp(dim=1)
-    total = total.masked_fill(total.isneginf(), 0.0)  # no keys: the numerator is -inf too
+    total = total.masked_fill(total.isneginf(), 0.0)  # without keys the numerator is -inf too: avoid -inf - -inf
     return scores.masked_fill_(~matches, -torch.inf).logsumexp(dim=1) - total
 
 
 def _looks_back(queries: int, keys: int, window: int, device: torch.device) -> Tensor:
-    """(T, K) bool: whether a key is before the query, `window` steps at most; the last key is the last query's own."""
-    own = torch.arange(keys - queries, keys, device=device)[:, None]
-    place = torch.arange(keys, device=device)
-    return (place < own) & (place >= own - window)
+    """(T, K) bool: True if a key is 1 to `window` steps before the query; the last key is the last query's own."""
+    query_steps = torch.arange(keys - queries, keys, device=device)[:, None]
+    key_steps = torch.arange(keys, device=device)
+    return (key_steps < query_steps) & (key_steps >= query_steps - window)
 
 
 def _mixed(nll: Tensor, log_cache: Tensor, weight: float | Tensor, is_first: bool) -> Tensor:
-    """`mixed_log_probability`, in which a stream's first token, without a history, has the model's own."""
-    log_vocabulary, log_cache = -nll.double(), log_cache.double()
+    """`mixed_log_probability`, where a stream's first token, which has no history, keeps the model's probability."""
+    log_vocabulary = -nll.double()
+    log_cache = log_cache.double()
     if is_first:
         log_cache[0] = log_vocabulary[0]
     return mixed_log_probability(log_vocabulary, log_cache, weight)

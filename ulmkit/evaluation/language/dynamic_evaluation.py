@@ -1,6 +1,6 @@
-"""Dynamic evaluation: the model goes on learning from the text while it is evaluated on it.
+"""Dynamic evaluation: a model that keeps learning from the text while it is evaluated on it.
 
-Each segment is scored first and learnt from then, so every token is predicted by a model that has not seen it.
+Each segment is first scored and then learnt from, so every token is predicted by a model that has not seen it.
 
 Source: Krause, Kahembwe, Murray & Renals 2018, "Dynamic evaluation of neural sequence models", arXiv:1709.07432.
 """
@@ -29,21 +29,23 @@ from ulmkit.files import fingerprint
 from ulmkit.model.awd_lstm import State
 from ulmkit.model.language_model import AWDLSTMLanguageModel
 
-_LOOK_SEGMENTS = 64
-"""Between two looks at the totals, each of which waits for a GPU."""
+_CHECK_SEGMENTS = 64
+"""Segments between two checks that the loss is finite, each of which waits for a GPU."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DynamicConfig:
-    """How a model adapts.
+    """Hyperparameters of dynamic evaluation.
 
     Attributes:
         learning_rate: eta in the paper.
-        decay: lambda, towards the trained parameters, a step.
-        epsilon: what keeps steps finite where gradients were zero; of rule "rms" alone.
-        segment_steps: tokens between two steps.
-        rule: "rms" scales steps and decay with gradient statistics, "sgd" does not.
-    Raises: ConfigError if a value is outside its range.
+        decay: lambda in the paper: share of the way back to the trained parameters at each step.
+        epsilon: Keeps steps finite where gradients were zero; used by rule "rms" only.
+        segment_steps: Tokens between two steps.
+        rule: "rms" scales steps and decay by gradient statistics, "sgd" does not.
+
+    Raises:
+        ConfigError: If a value is outside its range.
     """
 
     learning_rate: float
@@ -61,28 +63,40 @@ class DynamicConfig:
             raise ConfigError(f"decay: expected 0 <= decay <= 1, got {self.decay!r}")
 
     def for_segments(self, steps: int) -> "DynamicConfig":
-        """The same for segments of another length: learning rate and decay in proportion, as in the authors' search.
+        """Scale learning rate and decay to segments of another length, as the authors' search does.
 
-        Raises: ConfigError if `steps` is below 1.
+        Raises:
+            ConfigError: If `steps` is below 1.
         """
         check_whole("segment_steps", steps)
         ratio = steps / self.segment_steps
-        rate, decay = self.learning_rate * ratio, min(self.decay * ratio, 1.0)
-        return dataclasses.replace(self, learning_rate=rate, decay=decay, segment_steps=steps)
+        return dataclasses.replace(
+            self,
+            learning_rate=self.learning_rate * ratio,
+            decay=min(self.decay * ratio, 1.0),
+            segment_steps=steps,
+        )
 
 
 def convert_printed(
     learning_rate: float, decay: float, epsilon: float, *, statistics_batches: int, parameter_tensors: int = 14
 ) -> DynamicConfig:
-    """Hyperparameters for the paper's formulas from those that its first code took ("oldhyper").
+    """Convert the hyperparameters of the authors' first code ("oldhyper") to the paper's formulas.
 
-    That code had sqrt(sum of squares), not their mean's root: sqrt(N_b) times as much, so eta / sqrt(N_b) and
-    epsilon / sqrt(N_b) take the same steps. It divided by the sum of the tensors' means, not by their mean:
-    lambda / tensors decays alike.
+    That code used sqrt(sum_k g_k^2) where the paper has sqrt(MS_g), which is sqrt(N_b) times smaller: eta / sqrt(N_b)
+    and epsilon / sqrt(N_b) give the same steps. It divided by the sum of the tensors' means where the paper has their
+    mean: lambda / tensors gives the same decay.
 
-    Args: learning_rate, decay, epsilon: as printed. statistics_batches: N_b, with which they were tuned.
-    parameter_tensors: of that model; an AWD-LSTM of three layers has 14.
-    Raises: ConfigError for counts below 1.
+    Args:
+        learning_rate: eta as printed.
+        decay: lambda as printed.
+        epsilon: epsilon as printed.
+        statistics_batches: N_b, the number of batches that the hyperparameters were tuned with.
+        parameter_tensors: Number of the model's parameter tensors; 14 for an AWD-LSTM of three layers.
+
+    Raises:
+        ConfigError: If a count is below 1.
+
     Source: Krause et al. 2018, arXiv:1709.07432: the authors' code.
     """
     check_whole("statistics_batches", statistics_batches)
@@ -92,31 +106,53 @@ def convert_printed(
 
 
 DYNAMIC_PTB = convert_printed(0.002, 0.02, 0.001, statistics_batches=1859)
-"""As the paper has it for AWD-LSTM on PTB, whose training text has 1,859 batches of 100 rows and 5 steps."""
+"""Values of the paper for AWD-LSTM on PTB, whose training text has 1,859 batches of 100 rows and 5 steps."""
 
 DYNAMIC_WIKITEXT2 = convert_printed(0.002, 0.02, 0.001, statistics_batches=4177)
-"""The same for WikiText-2."""
+"""Values of the paper for AWD-LSTM on WikiText-2, whose training text has 4,177 such batches."""
 
 DYNAMIC_SGD = DynamicConfig(learning_rate=0.5, decay=1e-3, rule="sgd")
-"""For rule "sgd", for which the paper prints none for an AWD-LSTM: the best of rates from 0.02 to 2 on the first 3,000
-validation tokens of PTB, read by a model of two hours' training; the decay was not searched."""
+"""Values for rule "sgd", for which the paper prints none for an AWD-LSTM.
+
+The rate is the best of those from 0.02 to 2 on the first 3,000 validation tokens of PTB, for a model trained for two
+hours; the decay was not searched."""
 
 
 def step_sizes(mean_square: Mapping[str, Tensor], learning_rate: float, epsilon: float) -> dict[str, Tensor]:
-    """What each parameter's gradient is multiplied by: eta / (sqrt(MS_g) + epsilon).
+    """Step size of each parameter: its gradient's factor.
 
-    Args: mean_square: MS_g by parameter name. Returns: by name, in the same shapes.
+    size = eta / (sqrt(MS_g) + epsilon)
+
+    Args:
+        mean_square: MS_g by parameter name.
+        learning_rate: eta.
+        epsilon: Keeps steps finite where MS_g is zero.
+
+    Returns:
+        Sizes by parameter name, in the same shapes.
+
     Source: Krause et al. 2018, arXiv:1709.07432, section 5.
     """
     return {name: learning_rate / (tensor.sqrt() + epsilon) for name, tensor in mean_square.items()}
 
 
 def decay_rates(mean_square: Mapping[str, Tensor], decay: float) -> dict[str, Tensor]:
-    """What part of the way to its trained value each parameter goes back at a step: min(lambda RMS_norm, 1).
+    """Decay of each parameter: the share of the way back to its trained value that a step takes.
 
-    Args: mean_square: MS_g by parameter name. Returns: by name, in the same shapes.
-    Raises: as `rms_norm`.
-    Source: Krause et al. 2018, arXiv:1709.07432, section 5; the limit, lest a step goes too far: the authors' code.
+    decay = min(lambda RMS_norm, 1)
+
+    Args:
+        mean_square: MS_g by parameter name.
+        decay: lambda.
+
+    Returns:
+        Decays by parameter name, in the same shapes.
+
+    Raises:
+        DataError: If all gradients were zero.
+
+    Source: Krause et al. 2018, arXiv:1709.07432, section 5; the limit of 1, so that no step overshoots, is from the
+        authors' code.
     """
     return {name: (decay * norm).clamp_(max=1.0) for name, norm in rms_norm(mean_square).items()}
 
@@ -132,8 +168,13 @@ def adapt(
 
     theta_i = theta_{i-1} - size grad L(s_i) + decay (theta_g - theta_{i-1})
 
-    Args: parameters: theta, which change; trained: theta_g; gradients: of the segment's mean loss; sizes, decays: from
-    `step_sizes` and `decay_rates`, or scalars for rule "sgd": eta and lambda.
+    Args:
+        parameters: theta, changed in place.
+        trained: theta_g, the trained parameters.
+        gradients: Gradients of the segment's mean loss.
+        sizes: Step sizes of `step_sizes`, or for rule "sgd" the scalar eta for each parameter.
+        decays: Decays of `decay_rates`, or for rule "sgd" the scalar lambda for each parameter.
+
     Source: Krause et al. 2018, arXiv:1709.07432, section 5.
     """
     torch._foreach_lerp_(parameters, trained, decays)
@@ -152,19 +193,29 @@ def dynamic_perplexity(
     characters: int | None = None,
     progress: StreamCallback | None = None,
 ) -> Perplexity:
-    """`perplexity`, exact, of a model that takes a gradient step after each segment of the stream.
+    """Exact perplexity of a model that takes a gradient step after each segment of the stream.
 
-    Gradients reach back to the segment's start, and are of the mean of its tokens' losses.
+    The gradient is that of the mean of the segment's losses, and reaches back to the segment's start.
 
     Args:
-        model: it is not changed: a copy learns.
-        config: how, for example DYNAMIC_PTB.
-        statistics: from `gradient_statistics`, for rule "rms".
-        cache: mix in a cache of the adapting model's states.
-        The rest as for `perplexity`.
-    Returns: an infinite perplexity if the learning rate is so high that the loss stops being finite.
-    Raises: as `perplexity`; ConfigError for statistics that are missing, of another model, or not for the rule, and
-        for a model of bytes.
+        model: Model on any device; a copy of it learns.
+        stream: Token ids.
+        config: Hyperparameters, for example DYNAMIC_PTB.
+        first_context: Token that the first one is predicted from.
+        statistics: Statistics of `gradient_statistics`, for rule "rms".
+        cache: Cache of the adapting model's states to mix in.
+        words: Words of the text as written.
+        characters: Characters of the text as written.
+        progress: Called with (tokens done, tokens).
+
+    Returns:
+        The perplexity; infinite if the learning rate is so high that the loss stops being finite.
+
+    Raises:
+        DataError: If the stream is empty or an id is outside the vocabulary.
+        ConfigError: If statistics are missing, belong to another model or are not for the rule, or the model has int8
+            weights.
+
     Source: Krause et al. 2018, arXiv:1709.07432, sections 3 and 5.
     """
     return dynamic_perplexities(
@@ -193,43 +244,60 @@ def dynamic_perplexities(
     progress: StreamCallback | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
 ) -> list[Perplexity]:
-    """`dynamic_perplexity` with each of several caches (None: without), in one pass: a cache does not alter learning.
+    """Dynamic perplexity with each of several caches in one pass, which is possible because a cache alters no learning.
 
     Args:
-        caches: at least one.
-        checkpoint: a file to go on from if it is there; written every few minutes, and removed at the end.
-        The rest as for `dynamic_perplexity`.
-    Returns: one for each cache.
-    Raises: as `dynamic_perplexity`; ConfigError for a checkpoint of something else.
+        model: Model on any device; a copy of it learns.
+        stream: Token ids.
+        config: Hyperparameters of dynamic evaluation.
+        caches: At least one cache; None stands for no cache.
+        first_context: Token that the first one is predicted from.
+        statistics: Statistics of `gradient_statistics`, for rule "rms".
+        words: Words of the text as written.
+        characters: Characters of the text as written.
+        progress: Called with (tokens done, tokens).
+        checkpoint: File to resume from if it exists; it is written every few minutes and removed at the end.
+
+    Returns:
+        A perplexity for each cache.
+
+    Raises:
+        DataError: If the stream is empty or an id is outside the vocabulary.
+        ConfigError: If `dynamic_perplexity` refuses an argument, or the checkpoint belongs to another evaluation.
     """
     source = token_source(stream, 1)
     context = check_context(first_context, model.vocab_size)
     learner = LearningCopy(model)
     sizes, decays = _scales(model, config, statistics)
-    values, trained = list(learner.values.values()), list(named_values(model).values())
+    values = list(learner.values.values())
+    trained = list(named_values(model).values())
     histories = [None if cache is None else CacheHistory(cache) for cache in caches]
-    totals, state, done = torch.zeros(len(histories), dtype=torch.float64, device=learner.model.encoder.device), None, 0
-    unfinished = EvaluationCheckpoint(
-        checkpoint, "" if checkpoint is None else _origin(model, source, config, caches, statistics)
-    )
-    kept = unfinished.load()
-    if kept is not None:
-        totals, state, done = _restore(kept, learner, histories)
+    totals = torch.zeros(len(histories), dtype=torch.float64, device=learner.model.encoder.device)
+    state: State | None = None
+    done = 0
+    digest = "" if checkpoint is None else _fingerprint(model, source, config, caches, statistics)
+    evaluation_checkpoint = EvaluationCheckpoint(checkpoint, digest)
+    checkpoint_tensors = evaluation_checkpoint.load()
+    if checkpoint_tensors is not None:
+        totals, state, done = _restore(checkpoint_tensors, learner, histories)
     for number, start in enumerate(range(done, len(source), config.segment_steps)):
         with torch.enable_grad():
             block = score_block(learner.model, source, start, config.segment_steps, context, state)
-        found = [-block.nll.double() if each is None else each.log_probability(block) for each in histories]
-        totals -= torch.stack(found).sum(dim=1)
-        if number % _LOOK_SEGMENTS == 0 and not totals.isfinite().all():
+        log_probabilities = [
+            -block.nll.double() if history is None else history.log_probability(block) for history in histories
+        ]
+        totals -= torch.stack(log_probabilities).sum(dim=1)
+        if number % _CHECK_SEGMENTS == 0 and not totals.isfinite().all():
             break
-        done, state = start + len(block.targets), block.state
+        done = start + len(block.targets)
+        state = block.state
         if done < len(source):
             adapt(values, trained, learner.gradients(block.mean_nll), sizes, decays)
         if progress is not None:
             progress(done, len(source))
-        if unfinished.is_due:
-            unfinished.keep(_tensors(totals, state, done, learner, histories))
-    unfinished.remove()
+        if evaluation_checkpoint.is_due:
+            evaluation_checkpoint.write(_checkpoint_tensors(totals, state, done, learner, histories))
+    evaluation_checkpoint.remove()
     totals[~totals.isfinite()] = torch.inf
     return [
         Perplexity(nll, len(source), len(source), _method(cache), words, characters)
@@ -237,42 +305,46 @@ def dynamic_perplexities(
     ]
 
 
-def _origin(
+def _fingerprint(
     model: AWDLSTMLanguageModel,
     source: TokenSource,
     config: DynamicConfig,
     caches: Sequence[CacheConfig | None],
     statistics: GradientStatistics | None,
 ) -> str:
-    """What an evaluation depends on."""
+    """Fingerprint of everything that an evaluation depends on."""
     ids = {"ids": torch.from_numpy(np.ascontiguousarray(source.read(0, len(source))).astype(np.int64))}
     mean_square = {} if statistics is None else statistics.mean_square
-    ways = [dataclasses.asdict(config), [cache and dataclasses.asdict(cache) for cache in caches]]
-    return fingerprint(*map(tensors_fingerprint, (named_values(model), ids, mean_square)), ways)
+    settings = [dataclasses.asdict(config), [cache and dataclasses.asdict(cache) for cache in caches]]
+    return fingerprint(*map(tensors_fingerprint, (named_values(model), ids, mean_square)), settings)
 
 
-def _tensors(
+def _checkpoint_tensors(
     totals: Tensor, state: State | None, done: int, learner: LearningCopy, histories: Sequence[CacheHistory | None]
 ) -> dict[str, Tensor]:
-    """All that an evaluation needs to go on."""
-    found = {"totals": totals, "done": torch.tensor(done)}
-    found |= {f"model.{name}": value for name, value in learner.values.items()}
+    """Everything that an evaluation needs to resume."""
+    tensors = {"totals": totals, "done": torch.tensor(done)}
+    tensors |= {f"model.{name}": value for name, value in learner.values.items()}
     for layer, (h, c) in enumerate(state or ()):
-        found |= {f"state.{layer}.h": h, f"state.{layer}.c": c}
+        tensors |= {f"state.{layer}.h": h, f"state.{layer}.c": c}
     for number, history in enumerate(histories):
         if history is not None:
-            found |= {f"cache.{number}.{name}": tensor for name, tensor in history.tensors().items()}
-    return found
+            tensors |= {f"cache.{number}.{name}": tensor for name, tensor in history.tensors().items()}
+    return tensors
 
 
 def _restore(
-    kept: Mapping[str, Tensor], learner: LearningCopy, histories: Sequence[CacheHistory | None]
+    tensors: Mapping[str, Tensor], learner: LearningCopy, histories: Sequence[CacheHistory | None]
 ) -> tuple[Tensor, State, int]:
-    """The other way. Returns: totals, state, done."""
+    """Restore learner and histories from the tensors of a checkpoint.
+
+    Returns:
+        Totals, state, and number of tokens done.
+    """
     device = learner.model.encoder.device
 
     def part(prefix: str) -> dict[str, Tensor]:
-        return {name.removeprefix(prefix): t.to(device) for name, t in kept.items() if name.startswith(prefix)}
+        return {name.removeprefix(prefix): t.to(device) for name, t in tensors.items() if name.startswith(prefix)}
 
     for name, value in part("model.").items():
         learner.values[name].copy_(value)
@@ -281,7 +353,7 @@ def _restore(
             history.restore(part(f"cache.{number}."))
     state = part("state.")
     layers = [(state[f"{layer}.h"], state[f"{layer}.c"]) for layer in range(len(state) // 2)]
-    return kept["totals"].to(device), layers, int(kept["done"])
+    return tensors["totals"].to(device), layers, int(tensors["done"])
 
 
 def _method(cache: CacheConfig | None) -> Literal["dynamic", "dynamic + cache"]:
@@ -291,11 +363,12 @@ def _method(cache: CacheConfig | None) -> Literal["dynamic", "dynamic + cache"]:
 def _scales(
     model: AWDLSTMLanguageModel, config: DynamicConfig, statistics: GradientStatistics | None
 ) -> tuple[list[Tensor], list[Tensor]]:
-    """`sizes` and `decays` of `adapt` for each parameter."""
+    """Step sizes and decays of each parameter, for `adapt`."""
     parameters = named_values(model)
-    if (config.rule == "rms") != (statistics is not None):
-        needed = "gradient_statistics of the training text for rule 'rms'" if statistics is None else "none for 'sgd'"
-        raise ConfigError(f"statistics: expected {needed}, got {'none' if statistics is None else 'some'}")
+    if config.rule == "rms" and statistics is None:
+        raise ConfigError("statistics: expected gradient_statistics of the training text for rule 'rms', got none")
+    if config.rule == "sgd" and statistics is not None:
+        raise ConfigError("statistics: expected none for rule 'sgd', got some; leave them out")
     if statistics is None:
         return (
             [value.new_tensor(config.learning_rate) for value in parameters.values()],

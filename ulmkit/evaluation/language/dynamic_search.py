@@ -1,4 +1,4 @@
-"""The search of dynamic evaluation's learning rate and decay.
+"""Search for the learning rate and decay of dynamic evaluation.
 
 Source: Krause, Kahembwe, Murray & Renals 2018, "Dynamic evaluation of neural sequence models", arXiv:1709.07432.
 """
@@ -21,15 +21,19 @@ from ulmkit.model.language_model import AWDLSTMLanguageModel
 def search_values(base: DynamicConfig) -> tuple[list[float], list[float]]:
     """Learning rates and decays that a search tries besides those of `base`.
 
-    For rule "rms" the authors', for their segments of 5 steps or in proportion to them; for rule "sgd", for which they
-    print none, multiples of `base`'s.
+    Rule "rms" takes the authors' values, scaled from their segments of 5 steps to those of `base`. Rule "sgd", for
+    which they print none, takes multiples of the values of `base`.
+
     Source: Krause et al. 2018, arXiv:1709.07432: the authors' code.
     """
     if base.rule == "sgd":
-        return [base.learning_rate * f for f in (0.25, 0.5, 2, 4)], [base.decay * f for f in (0, 0.25, 4)]
-    ratio = base.segment_steps / 5
-    rates, decays = (3e-5, 4e-5, 5e-5, 6e-5, 7e-5, 1e-4), (1e-3, 2e-3, 3e-3, 5e-3)
-    return [rate * ratio for rate in rates], [min(decay * ratio, 1.0) for decay in decays]
+        rates = [base.learning_rate * factor for factor in (0.25, 0.5, 2, 4)]
+        decays = [base.decay * factor for factor in (0, 0.25, 4)]
+    else:
+        ratio = base.segment_steps / 5
+        rates = [rate * ratio for rate in (3e-5, 4e-5, 5e-5, 6e-5, 7e-5, 1e-4)]
+        decays = [min(decay * ratio, 1.0) for decay in (1e-3, 2e-3, 3e-3, 5e-3)]
+    return rates, decays
 
 
 def search_dynamic(
@@ -47,42 +51,57 @@ def search_dynamic(
     keep: Callable[[DynamicConfig, Perplexity], None] | None = None,
     progress: StreamCallback | None = None,
 ) -> Search[DynamicConfig]:
-    """The perplexity of the first validation tokens for each learning rate at `base`'s decay, then each decay at the
-    best rate.
+    """Evaluate each learning rate with the decay of `base`, then each decay with the best rate.
 
     Args:
-        base: where the search begins, and the rest of the hyperparameters.
-        learning_rates, decays: to try besides `base`'s own; None: those of `search_values`.
-        tokens: of the stream, to evaluate each on.
-        known: results of an earlier search of the same, which are not computed again. keep: called with each new one.
-        progress: called with (tokens read, tokens to read in all).
-        The rest as for `dynamic_perplexity`.
-    Raises: as `dynamic_perplexity`; ConfigError for no tokens.
+        model: Model on any device; it is not changed.
+        stream: Token ids of validation text.
+        base: Hyperparameters to start from.
+        first_context: Token that the first one is predicted from.
+        statistics: Gradient statistics, for rule "rms".
+        cache: Cache to mix in.
+        learning_rates: Rates to try besides that of `base`; None for those of `search_values`.
+        decays: Decays to try besides that of `base`; None for those of `search_values`.
+        tokens: Tokens of the stream to evaluate on.
+        known: Results of an earlier, stopped search, which are not computed again.
+        keep: Called with each new result.
+        progress: Called with (tokens read, tokens to read).
+
+    Raises:
+        DataError: If the stream is empty or an id is outside the vocabulary.
+        ConfigError: If tokens is below 1, or `dynamic_perplexity` refuses a value.
+
     Deviation: the authors try all combinations, three times as many.
     """
     check_whole("tokens", tokens)
-    usual_rates, usual_decays = search_values(base)
-    learning_rates = usual_rates if learning_rates is None else learning_rates
-    decays = usual_decays if decays is None else decays
+    default_rates, default_decays = search_values(base)
+    learning_rates = default_rates if learning_rates is None else learning_rates
+    decays = default_decays if decays is None else decays
     source = token_source(stream, 1)
     head = source.read(0, min(tokens, len(source)))
-    found = dict(known or {})
+    results = dict(known or {})
     rows: list[tuple[DynamicConfig, Perplexity]] = []
     combinations = len({base.learning_rate, *learning_rates}) + len({base.decay, *decays}) - 1
 
-    def told(done: int, total: int) -> None:
+    def report(done: int, total: int) -> None:
         if progress is not None:
             progress(len(rows) * total + done, combinations * total)
 
     def try_all(configs: Iterable[DynamicConfig]) -> None:
         for config in dict.fromkeys(configs):
-            if config not in found:
-                found[config] = dynamic_perplexity(
-                    model, head, config, first_context=first_context, statistics=statistics, cache=cache, progress=told
+            if config not in results:
+                results[config] = dynamic_perplexity(
+                    model,
+                    head,
+                    config,
+                    first_context=first_context,
+                    statistics=statistics,
+                    cache=cache,
+                    progress=report,
                 )
                 if keep is not None:
-                    keep(config, found[config])
-            rows.append((config, found[config]))
+                    keep(config, results[config])
+            rows.append((config, results[config]))
 
     try_all(dataclasses.replace(base, learning_rate=rate) for rate in (base.learning_rate, *learning_rates))
     best = Search(tuple(rows)).best

@@ -1,4 +1,4 @@
-"""Long evaluations that go on where they were stopped."""
+"""Checkpoints of long evaluations, which resume where they were stopped."""
 
 import os
 import time
@@ -13,52 +13,61 @@ from ulmkit.errors import ConfigError, FolderError
 from ulmkit.files import atomic_write
 
 SECONDS_BETWEEN = 300.0
+"""Seconds between two checkpoints."""
 
 
 class EvaluationCheckpoint:
-    """The file that an evaluation goes on from.
+    """File that an evaluation resumes from.
 
-    Args: path: None: nothing is kept. origin: a fingerprint of what is evaluated, and how.
+    Args:
+        path: The file; None keeps nothing.
+        fingerprint: Fingerprint of the model, text and settings.
     """
 
-    def __init__(self, path: str | os.PathLike[str] | None, origin: str) -> None:
+    def __init__(self, path: str | os.PathLike[str] | None, fingerprint: str) -> None:
         self._path = None if path is None else Path(path)
-        self._origin = origin
-        self._last = time.monotonic()
+        self._fingerprint = fingerprint
+        self._last_written = time.monotonic()
 
     def load(self) -> dict[str, Tensor] | None:
-        """What was kept last; None for nothing.
+        """Load the tensors written last; None if there are none.
 
-        Raises: ConfigError if it is of another evaluation, FolderError if the file is something else.
+        Raises:
+            ConfigError: If they belong to another evaluation.
+            FolderError: If the file is something else.
         """
         if self._path is None or not self._path.exists():
             return None
         try:
             with safe_open(self._path, framework="pt") as file:
-                origin = (file.metadata() or {}).get("origin")
-            found = load_file(self._path)
+                fingerprint = (file.metadata() or {}).get("fingerprint")
+            tensors = load_file(self._path)
         except (OSError, SafetensorError) as error:
             raise FolderError(f"{self._path}: expected an unfinished evaluation, got {error!r}; remove it") from error
-        if origin != self._origin:
+        if fingerprint != self._fingerprint:
             raise ConfigError(
-                f"{self._path}: is of another model, text or way of evaluation; give another file, or remove this one"
+                f"{self._path}: belongs to another model, text or setting; give another file, or remove this one"
             )
-        return found
+        return tensors
 
     @property
     def is_due(self) -> bool:
-        """Whether it is time to `keep`: a few minutes have gone by."""
-        return self._path is not None and time.monotonic() - self._last >= SECONDS_BETWEEN
+        """True if the last checkpoint is a few minutes old."""
+        return self._path is not None and time.monotonic() - self._last_written >= SECONDS_BETWEEN
 
-    def keep(self, tensors: Mapping[str, Tensor]) -> None:
-        """Write all that is needed to go on. Raises: FolderError if it cannot be written."""
-        assert self._path is not None, "nothing is due"
-        found = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
+    def write(self, tensors: Mapping[str, Tensor]) -> None:
+        """Write the tensors that the evaluation needs to resume.
+
+        Raises:
+            FolderError: If the file cannot be written.
+        """
+        assert self._path is not None, "no checkpoint is due without a path"
+        copies = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
         with atomic_write(self._path, "wb") as file:
-            file.write(save(found, {"origin": self._origin}))
-        self._last = time.monotonic()
+            file.write(save(copies, {"fingerprint": self._fingerprint}))
+        self._last_written = time.monotonic()
 
     def remove(self) -> None:
-        """The evaluation is done."""
+        """Remove the file, once the evaluation is done."""
         if self._path is not None:
             self._path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""How large a trained model's gradients are on its training text: what scales the steps of dynamic evaluation.
+"""Mean squared gradients of a trained model on its training text, which scale the steps of dynamic evaluation.
 
 Source: Krause, Kahembwe, Murray & Renals 2018, "Dynamic evaluation of neural sequence models", arXiv:1709.07432.
 """
@@ -24,39 +24,56 @@ from ulmkit.text.batches import LanguageModelBatch
 
 @dataclass(frozen=True, eq=False)
 class GradientStatistics:
-    """Attributes: mean_square: MS_g by parameter name, in the parameter's shape; batches: that it was averaged over;
-    origin: a fingerprint of what it was computed from, "" if that is not known."""
+    """Mean squared gradients of a model's parameters.
+
+    Attributes:
+        mean_square: MS_g by parameter name, in the parameter's shape.
+        batches: Number of batches averaged over.
+        fingerprint: Fingerprint of model, text and settings; "" if unknown.
+    """
 
     mean_square: dict[str, Tensor]
     batches: int
-    origin: str = ""
+    fingerprint: str = ""
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a safetensors file. Raises: FolderError if it cannot be written."""
+        """Write a safetensors file.
+
+        Raises:
+            FolderError: If the file cannot be written.
+        """
         tensors = {name: tensor.cpu() for name, tensor in self.mean_square.items()}
         with atomic_write(path, "wb") as file:
-            file.write(save(tensors, {"batches": str(self.batches), "origin": self.origin}))
+            file.write(save(tensors, {"batches": str(self.batches), "fingerprint": self.fingerprint}))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "GradientStatistics":
-        """Read what `save` wrote. Raises: FolderError if the file is missing or another."""
+        """Read a file that `save` wrote.
+
+        Raises:
+            FolderError: If the file is missing or something else.
+        """
         try:
             with safe_open(path, framework="pt") as file:
-                batches, origin = int(file.metadata()["batches"]), file.metadata().get("origin", "")
-            return cls(load_file(path), batches, origin)
+                metadata = file.metadata()
+            return cls(load_file(path), int(metadata["batches"]), metadata.get("fingerprint", ""))
         except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
             raise FolderError(
-                f"{os.fspath(path)}: expected gradient statistics, got {error!r}; compute them anew"
+                f"{os.fspath(path)}: expected gradient statistics, got {error!r}; compute them again"
             ) from error
 
     def check(self, model: AWDLSTMLanguageModel) -> None:
-        """Raise ConfigError unless these are statistics of a model of the same parameters."""
+        """Check that a model has the parameters that the statistics belong to.
+
+        Raises:
+            ConfigError: If a parameter is missing or has another shape; names it.
+        """
         expected = {name: tuple(tensor.shape) for name, tensor in named_values(model).items()}
-        given = {name: tuple(tensor.shape) for name, tensor in self.mean_square.items()}
-        for name in sorted(expected.keys() | given):
-            if expected.get(name) != given.get(name):
+        actual = {name: tuple(tensor.shape) for name, tensor in self.mean_square.items()}
+        for name in sorted(expected.keys() | actual):
+            if expected.get(name) != actual.get(name):
                 raise ConfigError(
-                    f"statistics: expected {name} of shape {expected.get(name)}, got {given.get(name)}; "
+                    f"statistics: expected {name} of shape {expected.get(name)}, got {actual.get(name)}; "
                     "compute them with this model"
                 )
 
@@ -64,16 +81,20 @@ class GradientStatistics:
 def gradient_statistics(
     model: AWDLSTMLanguageModel, batches: Iterable[LanguageModelBatch], max_batches: int | None = None
 ) -> GradientStatistics:
-    """The mean over batches of the squared gradient of a batch's mean loss, in nats a token, in each parameter.
+    """Mean squared gradient of each parameter over batches of the training text.
 
-    MS_g = 1 / N_b sum_k (grad L_k)^2
+    MS_g = 1 / N_b sum_k (grad L_k)^2,  L_k: mean loss of batch k in nats per token
 
     Args:
-        model: trained; it is not changed. Dropout is off; fp32 unless the encoder's precision is chosen.
-        batches: of the training text, for example `LanguageModelBatches(stream, 100, 5).epoch(0)`; the published
-            figures have 100 rows, and windows as long as dynamic evaluation's segments.
-        max_batches: to read; None: all.
-    Raises: DataError for no batches; ConfigError for a model of bytes.
+        model: Trained model; it is not changed. Dropout is off; fp32 unless the encoder's precision is chosen.
+        batches: Batches of the training text, for example `LanguageModelBatches(stream, 100, 5).epoch(0)`. The
+            published results use 100 rows, and windows as long as the segments of dynamic evaluation.
+        max_batches: Batches to read; None reads all.
+
+    Raises:
+        DataError: If there are no batches.
+        ConfigError: If the model has int8 weights.
+
     Source: Krause et al. 2018, arXiv:1709.07432, section 5.
     """
     learner = LearningCopy(model)
@@ -87,20 +108,21 @@ def gradient_statistics(
             scores = learner.model.token_scores(inputs, targets, None if batch.is_first else state)
         gradients = learner.gradients(scores.mean_nll)
         torch._foreach_addcmul_(sums, gradients, gradients)
-        state, count = scores.state, count + 1
+        state = scores.state
+        count += 1
     if not count:
-        raise DataError("batches: expected at least one, got none; take more text or fewer rows")
+        raise DataError("batches: expected at least one, got none; use more text or fewer rows")
     torch._foreach_div_(sums, count)
     return GradientStatistics(dict(zip(learner.values, sums, strict=True)), count)
 
 
 def weights_fingerprint(model: AWDLSTMLanguageModel) -> str:
-    """A name for a model's parameters, the same for the same values."""
+    """Fingerprint of a model's parameters: equal for equal values."""
     return tensors_fingerprint(named_values(model))
 
 
 def tensors_fingerprint(tensors: Mapping[str, Tensor]) -> str:
-    """A name for tensors by name, the same for the same values."""
+    """Fingerprint of named tensors: equal for equal names, shapes, types and values."""
     digest = hashlib.sha256()
     for name, value in tensors.items():
         digest.update(f"{name} {list(value.shape)} {value.dtype}".encode())
@@ -109,18 +131,25 @@ def tensors_fingerprint(tensors: Mapping[str, Tensor]) -> str:
 
 
 def rms_norm(mean_square: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """How large each parameter's gradients are beside those of all.
+    """Size of each parameter's gradients relative to the mean over all parameters.
 
     RMS_norm = sqrt(MS_g) / mean(sqrt(MS_g))
 
-    Args: mean_square: MS_g by parameter name. Returns: by name, in the same shapes.
-    Raises: DataError if all gradients were zero.
+    Args:
+        mean_square: MS_g by parameter name.
+
+    Returns:
+        RMS_norm by parameter name, in the same shapes.
+
+    Raises:
+        DataError: If all gradients were zero.
+
     Source: Krause et al. 2018, arXiv:1709.07432, section 5.
-    Deviation: the mean is of each tensor's mean, a bias counting as much as the embedding: so has it the authors'
-        code, for which their hyperparameters hold.
+    Deviation: the mean is taken over the tensors' means, so that a bias counts as much as the embedding, as in the
+        authors' code, which their hyperparameters belong to.
     """
     roots = {name: tensor.sqrt() for name, tensor in mean_square.items()}
     average = torch.stack([root.mean() for root in roots.values()]).mean()
     if not average > 0:
-        raise DataError("statistics: expected gradients above zero, got zeros alone; compute them with a trained model")
+        raise DataError("statistics: expected gradients above zero, got only zeros; compute them with a trained model")
     return {name: root / average for name, root in roots.items()}

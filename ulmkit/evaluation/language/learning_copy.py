@@ -1,4 +1,4 @@
-"""A copy of a model that learns while it is evaluated."""
+"""A copy of a language model that learns while it is evaluated."""
 
 import copy
 
@@ -10,19 +10,25 @@ from ulmkit.model.language_model import AWDLSTMLanguageModel
 
 
 class LearningCopy:
-    """A copy of a model to take gradients of and to change; the model itself stays as it is, whatever happens.
+    """A copy of a language model whose parameters may be changed; the original stays as it is.
 
-    Dropout is off; it computes in fp32 unless the encoder's precision is chosen.
+    Dropout is off. The copy computes in fp32 unless the encoder's precision is chosen.
 
-    Args: model: what to copy.
-    Attributes: model: the copy; values: its parameters themselves by name, without the rows that only align.
-    Raises: ConfigError for a model of bytes.
+    Args:
+        model: Model to copy.
+
+    Attributes:
+        model: The copy.
+        values: Its parameters by name, without the rows that only align the softmax; changing them changes the copy.
+
+    Raises:
+        ConfigError: If the model has int8 weights.
     """
 
     def __init__(self, model: AWDLSTMLanguageModel) -> None:
         if model.encoder.is_int8:
             raise ConfigError(
-                "model: its weights are bytes, which cannot learn; take the model that they were made from"
+                "model: expected trainable weights, got int8 weights; use the model that was exported to int8"
             )
         self.model = copy.deepcopy(model).requires_grad_(True).eval()
         self.model.zero_grad()
@@ -32,12 +38,12 @@ class LearningCopy:
         self._parameters = list(self.model.parameters())
 
     def gradients(self, loss: Tensor) -> list[Tensor]:
-        """Of a scalar in each of `values`, in their order and shapes."""
+        """Gradients of a scalar loss with respect to `values`, in their order and shapes."""
         gradients = torch.autograd.grad(loss, self._parameters)
         return [gradient[: len(value)] for gradient, value in zip(gradients, self.values.values(), strict=True)]
 
 
 def named_values(model: AWDLSTMLanguageModel) -> dict[str, Tensor]:
-    """The parameters by name, detached, without the rows that only align; they share the parameters' memory."""
-    saved = model.state_dict()
-    return {name: saved[name] for name, _ in model.named_parameters()}
+    """Detached parameters by name, without the rows that only align the softmax; they share the parameters' memory."""
+    state = model.state_dict()
+    return {name: state[name] for name, _ in model.named_parameters()}

@@ -1,4 +1,4 @@
-"""A model as it is evaluated: dropout off, no gradients, and put back as it was."""
+"""The mode in which language models are evaluated: no dropout, no gradients."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,11 +10,14 @@ from ulmkit.model.language_model import AWDLSTMLanguageModel
 
 @contextmanager
 def evaluation_mode(model: AWDLSTMLanguageModel, *, exact: bool) -> Iterator[torch.device]:
-    """Within the block `model` is in evaluation mode without gradients; afterwards each module has its own mode again.
+    """Put a model in evaluation mode without gradients within the block, and restore each module's mode afterwards.
 
-    Args: exact: compute in the parameters' own type where the encoder's precision is "auto", which may mean bf16; a
-        precision that was chosen stays.
-    Yields: the device of the model's parameters.
+    Args:
+        model: The model.
+        exact: Compute in fp32 if the encoder's precision is "auto", which may mean bf16; a chosen precision stays.
+
+    Yields:
+        The device of the model's parameters.
     """
     modes = [(module, module.training) for module in model.modules()]
     precision = model.encoder.precision

@@ -1,7 +1,9 @@
 """Perplexity of a language model on one long stream of tokens.
 
-`perplexity` is exact and comes in the form to report. `approximate_perplexity` is for watching training. With
-`published=True` the figure is the one awd-lstm-lm prints, for comparison with its tables only.
+perplexity = exp(-1/N sum_t log p(x_t | x_1..x_{t-1})),  N predicted tokens
+
+`perplexity` is exact and the one to report. `approximate_perplexity` is fast and meant for validation during training.
+With `published=True`, `perplexity` repeats awd-lstm-lm's arithmetic, for comparison with its tables only.
 """
 
 import math
@@ -22,14 +24,15 @@ from ulmkit.text.tokens.vocabulary import Vocabulary
 
 @dataclass(frozen=True)
 class Perplexity:
-    """Negative log-likelihood of a text and what follows from it.
+    """Negative log-likelihood of a text, and the perplexities that follow from it.
 
     Attributes:
-        nll: nats, summed over the predicted tokens in float64.
-        tokens: predicted tokens.
-        denominator: what `nll` is divided by; `tokens`, but for "published".
-        method: how the text was read: "exact", "approximate", "published", "cache", "dynamic" or "dynamic + cache".
-        words, characters: of the text as written, where given.
+        nll: Nats, summed over the predicted tokens in float64.
+        tokens: Number of predicted tokens.
+        denominator: Number that nll is divided by: `tokens`, except for method "published".
+        method: Method of evaluation.
+        words: Words of the text as written, if known.
+        characters: Characters of the text as written, if known.
     """
 
     nll: float
@@ -41,34 +44,37 @@ class Perplexity:
 
     @property
     def mean_nll(self) -> float:
-        """Nats a token."""
+        """Nats per token: nll / denominator."""
         return self.nll / self.denominator
 
     @property
     def perplexity(self) -> float:
-        """exp(nll / denominator); infinite past the range of float64."""
+        """Perplexity per token: exp(nll / denominator); infinite beyond the range of float64."""
         return exp_or_inf(self.mean_nll)
 
     @property
     def perplexity_per_word(self) -> float | None:
-        """exp(nll / words): comparable between tokenizers, if no token is unknown to either. None without `words`."""
+        """Perplexity per word: exp(nll / words); None without `words`.
+
+        It is comparable between tokenizers if neither has unknown tokens.
+        """
         return None if not self.words else exp_or_inf(self.nll / self.words)
 
     @property
     def bits_per_character(self) -> float | None:
-        """nll / (characters ln 2). None without `characters`."""
+        """Bits per character: nll / (characters ln 2); None without `characters`."""
         return None if not self.characters else self.nll / (self.characters * math.log(2.0))
 
     def to_dict(self) -> dict[str, Any]:
-        """All figures as a JSON object."""
+        """All values as a JSON object."""
         names = ("perplexity", "mean_nll", "perplexity_per_word", "bits_per_character")
         return json_safe({**{name: getattr(self, name) for name in names}, **vars(self)})
 
     def table(self) -> str:
-        """The figures as plain text."""
+        """All known values as a text table."""
         rows = [
             (f"perplexity ({self.method})", self.perplexity),
-            ("nats a token", self.mean_nll),
+            ("nats per token", self.mean_nll),
             ("tokens predicted", self.tokens),
             ("perplexity per word", self.perplexity_per_word),
             ("bits per character", self.bits_per_character),
@@ -88,23 +94,28 @@ def perplexity(
     characters: int | None = None,
     progress: StreamCallback | None = None,
 ) -> Perplexity:
-    """exp(NLL / predicted tokens) over one stream, state carried from its start to its end, each token predicted once.
+    """Exact perplexity of one stream: the state is carried from start to end, and each token is predicted once.
 
     Args:
-        model: on any device; dropout is off, and the model's mode restored. Computed in fp32, also where the encoder's
-            precision "auto" means bf16; with precision "bf16" in that.
-        stream: token ids.
-        first_context: the token that the first one is predicted from: end of line for word-level corpora, else xxbos
-            (see `first_context`). Not used by `published`.
-        window: steps computed at once; the result does not depend on it.
-        published: as awd-lstm-lm's main.py evaluates: the stream is cut to a multiple of `batch_size` and laid out in
-            rows, no row's first token is predicted, and the sum is divided by the number of all tokens, the
-            unpredicted ones included, which lowers the figure.
-        batch_size: rows of `published`: 10 as for its validation figures (the default), 1 as for its test figures.
-        words, characters: of the text as written, for figures that can be compared between tokenizers. Not used by
+        model: Model on any device. Dropout is off, and the model's mode is restored. Computed in fp32, even where the
+            encoder's precision "auto" means bf16; a chosen precision stays.
+        stream: Token ids.
+        first_context: Token that the first one is predicted from: end of line for word-level corpora, else xxbos (see
+            the function `first_context`). Not used by `published`.
+        window: Steps computed at once; the result does not depend on it.
+        published: Repeat the arithmetic of awd-lstm-lm's main.py: the stream is trimmed to a multiple of `batch_size`
+            and laid out in rows, no row's first token is predicted, and the sum is divided by the number of all
+            tokens, the unpredicted ones included, which lowers the perplexity.
+        batch_size: Rows of `published`: 10 for its validation perplexities (the default), 1 for its test perplexities.
+        words: Words of the text as written, for perplexities that are comparable between tokenizers. Not used by
             `published`.
-    Raises: DataError if the stream is too short or an id is outside the vocabulary; ConfigError for a window or batch
-        size below 1, a missing first context, or a batch size without `published`.
+        characters: Characters of the text as written, for bits per character. Not used by `published`.
+        progress: Called with (steps done, steps).
+
+    Raises:
+        DataError: If the stream is too short or an id is outside the vocabulary.
+        ConfigError: If window or batch_size is below 1, first_context is missing, or batch_size is given without
+            `published`.
     """
     if published:
         rows = 10 if batch_size is None else batch_size
@@ -116,7 +127,7 @@ def perplexity(
         return Perplexity(nll, rows * (length - 1), rows * length, "published")
     if batch_size not in (None, 1):
         raise ConfigError(
-            f"batch_size: expected 1 for exact perplexity, got {batch_size}; for more: approximate_perplexity"
+            f"batch_size: expected 1 for exact perplexity, got {batch_size}; use approximate_perplexity for more"
         )
     source = token_source(stream, 1)
     context = check_context(first_context, model.vocab_size)
@@ -125,15 +136,14 @@ def perplexity(
 
 
 def first_context(vocabulary: Vocabulary) -> int:
-    """The id to predict a stream's first token from: end of line for word-level corpora, else xxbos.
+    """Id of the token to predict a stream's first token from: end of line for word-level corpora, else xxbos.
 
-    Raises: DataError if the vocabulary has neither.
+    Raises:
+        DataError: If the vocabulary has neither.
     """
     context = vocabulary.eos_id if vocabulary.bos_id is None else vocabulary.bos_id
     if context is None:
-        raise DataError(
-            "vocabulary: expected xxbos, xxeos or <eos> to predict the first token from, found none of them"
-        )
+        raise DataError("vocabulary: expected xxbos, xxeos or <eos> to predict the first token from, got none of them")
     return context
 
 
@@ -149,15 +159,25 @@ def approximate_perplexity(
     characters: int | None = None,
     progress: StreamCallback | None = None,
 ) -> Perplexity:
-    """Perplexity with the stream cut into `batch_size` equal parts that are read in parallel: fast, a little too high.
+    """Perplexity with the stream cut into equal parts that are read in parallel: fast, and slightly too high.
 
-    Each token is predicted once, from the token before it. What is lost is the state at the start of each part. The
+    Each token is predicted once, from the token before it; only the state is missing at the start of each part. The
     encoder's precision is used as it is, "auto" included.
 
     Args:
-        warm_up_tokens: tokens before its part that each row reads first, without counting them, to have a state.
-        The rest as for `perplexity`.
-    Raises: as `perplexity`.
+        model: Model on any device; its mode is restored.
+        stream: Token ids.
+        first_context: Token that the stream's first one is predicted from.
+        batch_size: Number of parts.
+        warm_up_tokens: Uncounted tokens before its part that each row reads first, to start with a state.
+        window: Steps computed at once.
+        words: Words of the text as written.
+        characters: Characters of the text as written.
+        progress: Called with (steps done, steps).
+
+    Raises:
+        DataError: If the stream is empty or an id is outside the vocabulary.
+        ConfigError: If a number is below its minimum or first_context is no token's id.
     """
     source = token_source(stream, 1)
     check_whole("batch_size", batch_size)
@@ -182,11 +202,12 @@ def _rows_nll(
     warm_up: int = 0,
     exact: bool = True,
 ) -> float:
-    """NLL in nats of tokens starts[b] to stops[b] of each row b, state zero at its start (before its warm-up)."""
+    """NLL in nats of tokens starts[b] to stops[b] - 1 of all rows b, each from a zero state before its warm-up."""
     check_whole("window", window)
     begins = np.maximum(starts - warm_up, 0)
     steps = int((stops - begins).max())
-    total, state = torch.zeros((), dtype=torch.float64), None
+    total = torch.zeros((), dtype=torch.float64)
+    state = None
     with evaluation_mode(model, exact=exact) as device:
         prepared = model.encoder.prepare(len(starts))
         for step in range(0, steps, window):

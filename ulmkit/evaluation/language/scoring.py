@@ -1,4 +1,4 @@
-"""Log-probability and perplexity of each of many documents."""
+"""Log-probability and perplexity of single documents."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,13 +17,13 @@ from ulmkit.model.language_model import AWDLSTMLanguageModel
 
 @dataclass(frozen=True)
 class DocumentScore:
-    """How likely a model finds one document.
+    """Log-probability of one document under a language model.
 
     Attributes:
-        log_probability: nats, summed over the predicted tokens; 0 if there are none.
-        tokens: predicted tokens.
-        unknown_tokens: predicted tokens that are the unknown token. Each counts as the event "some unknown word",
-            which is far likelier than any one of them, so compare documents with many of them with care.
+        log_probability: Nats, summed over the predicted tokens; 0 if there are none.
+        tokens: Number of predicted tokens.
+        unknown_tokens: Number of predicted tokens that are the unknown token. The model scores the event "some unknown
+            word", which is far likelier than any particular one, so documents with many of them score too high.
     """
 
     log_probability: float
@@ -32,13 +32,13 @@ class DocumentScore:
 
     @property
     def perplexity(self) -> float | None:
-        """exp(-log_probability / tokens), None if no token was predicted."""
+        """Perplexity per token: exp(-log_probability / tokens); None if no token was predicted."""
         if not self.tokens:
             return None
         return exp_or_inf(-self.log_probability / self.tokens)
 
     def to_dict(self) -> dict[str, Any]:
-        """The figures as a JSON object; None where undefined."""
+        """All values as a JSON object; None where undefined."""
         return json_safe({**vars(self), "perplexity": self.perplexity})
 
 
@@ -52,21 +52,27 @@ def score_documents(
     window: int = 70,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[DocumentScore]:
-    """Score each document on its own, from a fresh state.
+    """Score each document on its own, from a zero state.
 
-    A document's score does not depend on the others: they are sorted by length, read side by side in windows, and a
-    finished one leaves its batch. Computed in fp32, as `perplexity`.
+    A document's score does not depend on the others. Documents are sorted by length and read in parallel in windows;
+    a finished one leaves its batch. Computed in fp32 unless the encoder's precision is chosen.
 
     Args:
-        documents: (T,) token ids of each.
-        first_context: the token that each first one is predicted from. None: a document's first token (xxbos) is given,
-            not predicted.
-        unk_id: the unknown token's id, to count it.
-        batch_size: documents read side by side. window: steps computed at once. progress: called with documents done
-            and in all.
-    Returns: a score for each document, in the order given.
-    Raises: DataError naming the document with an id outside the vocabulary; ConfigError for a batch size or window
-        below 1 or a first context outside the vocabulary.
+        model: The language model.
+        documents: (T,) token ids of each document.
+        first_context: Token that each document's first one is predicted from; None does not predict the first token
+            (xxbos).
+        unk_id: Id of the unknown token, to count it.
+        batch_size: Documents read in parallel.
+        window: Steps computed at once.
+        progress: Called with (documents done, documents).
+
+    Returns:
+        A score for each document, in the order given.
+
+    Raises:
+        DataError: If a token id is outside the vocabulary; names the document.
+        ConfigError: If batch_size or window is below 1, or first_context is outside the vocabulary.
     """
     check_whole("batch_size", batch_size)
     check_whole("window", window)
@@ -110,7 +116,7 @@ def _checked(document: np.ndarray, number: int, vocab_size: int) -> np.ndarray:
 def _batch_nll(
     model: AWDLSTMLanguageModel, texts: Sequence[np.ndarray], window: int, prepared: Prepared, device: torch.device
 ) -> np.ndarray:
-    """NLL in nats (B,) float64 of tokens 1 onwards of each text; texts are sorted, longest first."""
+    """NLL in nats of each text without its first token, (B,) float64; texts are sorted, longest first."""
     total = torch.zeros(len(texts), dtype=torch.float64)
     state: State | None = None
     for ids, lengths in _windows(texts, window):
@@ -125,7 +131,7 @@ def _batch_nll(
 
 
 def _windows(texts: Sequence[np.ndarray], window: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """ids (T + 1, B) int64 and predicted steps (B,) of each window, over the texts that reach into it."""
+    """Yield ids (T + 1, B) int64 and predicted steps (B,) of each window, for the texts that reach into it."""
     longest = len(texts[0]) - 1
     for start in range(0, longest, window):
         parts = [text[start : start + window + 1] for text in texts if len(text) - 1 > start]

@@ -1,4 +1,4 @@
-"""Reading a long stream of tokens in parts, as every perplexity does."""
+"""Long streams of tokens, read in parts."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -14,13 +14,17 @@ StreamCallback = Callable[[int, int], None]
 class TokenSource(Protocol):
     """A long sequence of token ids that is read in parts, for example a `TokenStream`."""
 
-    def __len__(self) -> int: ...
+    def __len__(self) -> int:
+        """Number of tokens."""
+        ...
 
-    def read(self, start: int, stop: int) -> np.ndarray: ...
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """Read the ids from position `start` to before `stop`."""
+        ...
 
 
-class _Array:
-    """An array as a TokenSource."""
+class _ArraySource:
+    """A TokenSource over an array in memory."""
 
     def __init__(self, ids: np.ndarray) -> None:
         self.ids = ids
@@ -33,15 +37,23 @@ class _Array:
 
 
 def token_source(stream: TokenSource | np.ndarray, minimum: int) -> TokenSource:
-    """The stream to read parts from. Raises: DataError if it has fewer than `minimum` tokens."""
-    source = _Array(stream) if isinstance(stream, np.ndarray) else stream
+    """Make a source of a stream or an array.
+
+    Raises:
+        DataError: If it has fewer than `minimum` tokens.
+    """
+    source = _ArraySource(stream) if isinstance(stream, np.ndarray) else stream
     if len(source) < minimum:
         raise DataError(f"stream: expected at least {minimum} tokens, got {len(source)}")
     return source
 
 
 def check_context(first_context: int | None, vocab_size: int) -> int:
-    """The token that a stream's first one is predicted from. Raises: ConfigError unless it is a token's id."""
+    """Check the token that a stream's first one is predicted from, and return it.
+
+    Raises:
+        ConfigError: If it is no token's id.
+    """
     if first_context is None or not 0 <= first_context < vocab_size:
         raise ConfigError(f"first_context: expected a token id from 0 to {vocab_size - 1}, got {first_context}")
     return first_context
@@ -50,12 +62,21 @@ def check_context(first_context: int | None, vocab_size: int) -> int:
 def read_rows(
     source: TokenSource, starts: np.ndarray, stops: np.ndarray, width: int, first_context: int, vocab_size: int
 ) -> np.ndarray:
-    """Tokens `starts[b]` to `starts[b] + width - 1` of each row b, and the one before them.
+    """Read tokens `starts[b]` to `starts[b] + width - 1` of each row b, and the token before them.
 
-    Args: starts, stops: (B,) places in `source`; what is at stops[b] or beyond is not read: id 0 stands for it.
-    first_context: stands before the stream's first token.
-    Returns: (width + 1, B) int64.
-    Raises: DataError for an id outside the vocabulary.
+    Args:
+        source: The stream.
+        starts: (B,) positions of the rows' first tokens.
+        stops: (B,) positions where the rows end; ids from stops[b] on are 0.
+        width: Tokens of each row.
+        first_context: Id that precedes the stream's first token.
+        vocab_size: Number of valid ids.
+
+    Returns:
+        (width + 1, B) int64.
+
+    Raises:
+        DataError: If an id is outside the vocabulary.
     """
     ids = np.zeros((width + 1, len(starts)), dtype=np.int64)
     for row, (start, stop) in enumerate(zip(starts.tolist(), stops.tolist(), strict=True)):
