@@ -25,8 +25,8 @@ from ulmkit.evaluation import (
 from ulmkit.hub import LanguageModelParts, load_language_model, resolve_model, save_language_model
 from ulmkit.hub.folder_config import Direction
 from ulmkit.model.aligned import count_parameters
+from ulmkit.model.config import LanguageModelConfig
 from ulmkit.model.generation import Continuation, beam_search, sample
-from ulmkit.model.language_model import LanguageModelConfig
 from ulmkit.pipeline import (
     FINETUNE,
     PRETRAIN,

@@ -14,9 +14,8 @@ import torch
 import typer
 
 from ulmkit.config import check_whole
-from ulmkit.model.awd_lstm import AWDLSTMConfig
 from ulmkit.model.cells import Mogrifier, cell_from_options
-from ulmkit.model.language_model import LanguageModelConfig
+from ulmkit.model.config import AWDLSTMConfig, LanguageModelConfig
 from ulmkit.pipeline import CLASSIFY, FINETUNE, PRETRAIN, DataOptions, RunOptions
 from ulmkit.training import Budget, Schedule
 

@@ -34,7 +34,7 @@ from ulmkit.errors import ConfigError
 from ulmkit.files import check_writable
 from ulmkit.hub import ClassifierParts, Pair, load_model, resolve_model
 from ulmkit.model.aligned import count_parameters
-from ulmkit.model.language_model import LanguageModelConfig
+from ulmkit.model.config import LanguageModelConfig
 from ulmkit.pipeline import (
     CLASSIFIER_TASKS,
     RATE_SEARCH_STEPS,

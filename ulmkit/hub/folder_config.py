@@ -9,10 +9,9 @@ from typing import Any, Literal, TypeVar
 from ulmkit.config import from_dict, to_dict
 from ulmkit.errors import ConfigError, FolderError
 from ulmkit.files import fingerprint, read_json, write_json
-from ulmkit.model.awd_lstm import AWDLSTMConfig
 from ulmkit.model.cells import cell_from_dict
+from ulmkit.model.config import AWDLSTMConfig, LanguageModelConfig
 from ulmkit.model.heads import HeadConfig
-from ulmkit.model.language_model import LanguageModelConfig
 
 FORMAT_VERSION = 2
 CONFIG_FILE = "config.json"

@@ -5,77 +5,23 @@ Source: Merity, Keskar & Socher 2017, "Regularizing and optimizing LSTM language
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
 
-from ulmkit.config import check_positive, check_probability
+from ulmkit.config import check_positive
 from ulmkit.errors import ConfigError
 from ulmkit.kernels import Int8Matrix, choose_precision, int8_runs
 from ulmkit.model.aligned import AlignedRows, look_up
-from ulmkit.model.cells import LSTM, Cell, Layer, PackedLayer, check_cell, make_layers
+from ulmkit.model.cells import Layer, PackedLayer, make_layers
+from ulmkit.model.config import AWDLSTMConfig
 from ulmkit.model.dropout import embedding_dropout_mask, locked_dropout_mask
 from ulmkit.model.lstm_layer import Int8LSTMLayer, Int8Rows, LSTMLayer
 
 State: TypeAlias = list[tuple[Tensor, Tensor]]
 """Hidden and cell state (B, H) of each layer; a QRNN layer's first is the input before, see `QRNNLayer`."""
-
-DROPOUTS = ("embedding_dropout", "input_dropout", "hidden_dropout", "output_dropout", "weight_dropout")
-"""Names of the dropouts in `AWDLSTMConfig`."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class AWDLSTMConfig:
-    """Sizes, cell and dropouts of an AWD-LSTM encoder; the vocabulary's size is given beside it.
-
-    Attributes:
-        embedding_size: Values of an embedded token, E.
-        hidden_size: Units of every layer but the last.
-        layers: Recurrent layers.
-        last_hidden_size: Units of the last layer; None for `embedding_size`, which a tied softmax needs.
-        cell: Cell of every layer, with its options.
-        embedding_dropout: Probability of dropping a word (section 4.3; `dropoute`, fastai `embed_p`).
-        input_dropout: Dropout on embedded words (section 4.2; `dropouti`, fastai `input_p`).
-        hidden_dropout: Dropout between layers (section 4.2; `dropouth`, fastai `hidden_p`).
-        output_dropout: Dropout on the last layer's output (section 4.2; `dropout`, fastai `output_p`).
-        weight_dropout: Dropout on the recurrent weights (section 2; `wdrop`, fastai `weight_p`), or on all weights of a
-            QRNN.
-
-    Raises:
-        ConfigError: If a value is outside its range.
-    """
-
-    embedding_size: int = 400
-    hidden_size: int = 1152
-    layers: int = 3
-    last_hidden_size: int | None = None
-    cell: Cell = field(default_factory=LSTM)
-    embedding_dropout: float = 0.02
-    input_dropout: float = 0.25
-    hidden_dropout: float = 0.15
-    output_dropout: float = 0.1
-    weight_dropout: float = 0.2
-
-    def __post_init__(self) -> None:
-        for name in ("embedding_size", "hidden_size", "layers"):
-            check_positive(name, getattr(self, name))
-        check_positive("last_hidden_size", self.output_size)
-        for name in DROPOUTS:
-            check_probability(name, getattr(self, name))
-        check_cell(self.cell)
-
-    @property
-    def output_size(self) -> int:
-        """Units of the last layer."""
-        return self.embedding_size if self.last_hidden_size is None else self.last_hidden_size
-
-    @property
-    def layer_sizes(self) -> list[tuple[int, int]]:
-        """(input size, hidden size) of each layer, bottom to top."""
-        widths = [self.embedding_size, *[self.hidden_size] * (self.layers - 1), self.output_size]
-        return list(itertools.pairwise(widths))
 
 
 @dataclass(frozen=True)

@@ -1,17 +1,21 @@
-"""The recurrent layers that an encoder can be made of, behind one interface."""
+"""The recurrent layers that an encoder can be made of, behind one interface. Imports without torch."""
+
+from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol, cast
-
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 
 from ulmkit.config import check_choice, check_not_negative, check_positive, from_dict, to_dict
 from ulmkit.errors import ConfigError
-from ulmkit.model.lstm_layer import LSTMLayer
-from ulmkit.model.mogrifier_layer import MogrifierLayer
-from ulmkit.model.qrnn_layer import QRNNLayer
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    from ulmkit.model.lstm_layer import LSTMLayer
+    from ulmkit.model.mogrifier_layer import MogrifierLayer
+    from ulmkit.model.qrnn_layer import QRNNLayer
 
 
 class PackedLayer(Protocol):
@@ -81,6 +85,8 @@ class LSTM:
 
     def make_layer(self, number: int, input_size: int, hidden_size: int) -> LSTMLayer:
         """An LSTM layer with new weights."""
+        from ulmkit.model.lstm_layer import LSTMLayer
+
         return LSTMLayer(input_size, hidden_size)
 
 
@@ -100,6 +106,8 @@ class QRNN:
 
     def make_layer(self, number: int, input_size: int, hidden_size: int) -> QRNNLayer:
         """A QRNN layer with new weights."""
+        from ulmkit.model.qrnn_layer import QRNNLayer
+
         return QRNNLayer(input_size, hidden_size, window=2 if number == 0 else 1)
 
 
@@ -135,6 +143,8 @@ class Mogrifier:
 
     def make_layer(self, number: int, input_size: int, hidden_size: int) -> MogrifierLayer:
         """A Mogrifier LSTM layer with new weights."""
+        from ulmkit.model.mogrifier_layer import MogrifierLayer
+
         return MogrifierLayer(input_size, hidden_size, rounds=self.rounds, rank=self.rank)
 
 
@@ -190,5 +200,7 @@ def make_layers(cell: Cell, sizes: Sequence[tuple[int, int]]) -> Sequence[Layer]
         cell: Cell of every layer.
         sizes: (E, H) of each layer.
     """
+    from torch import nn
+
     layers = nn.ModuleList(cell.make_layer(number, *pair) for number, pair in enumerate(sizes))
     return cast(Sequence[Layer], layers)

@@ -13,7 +13,8 @@ from torch.nn.functional import pad
 
 from ulmkit.config import check_positive
 from ulmkit.errors import DataError
-from ulmkit.model.awd_lstm import AWDLSTM, AWDLSTMConfig, Prepared, State
+from ulmkit.model.awd_lstm import AWDLSTM, Prepared, State
+from ulmkit.model.config import AWDLSTMConfig
 from ulmkit.model.copies import to_device
 from ulmkit.model.heads import HeadConfig, make_head
 from ulmkit.model.pooling import PairPoolingState, PoolingState, Reading, TokenOutputs

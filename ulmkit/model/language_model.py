@@ -1,17 +1,16 @@
 """The AWD-LSTM language model: encoder, tied softmax or several of them, and the regularised loss."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ulmkit.config import check_positive, check_probability
-from ulmkit.errors import ConfigError
 from ulmkit.kernels import linear_cross_entropy_rows
 from ulmkit.model.aligned import AlignedRows
-from ulmkit.model.awd_lstm import AWDLSTM, AWDLSTMConfig, EncoderOutput, Prepared, State
+from ulmkit.model.awd_lstm import AWDLSTM, EncoderOutput, Prepared, State
+from ulmkit.model.config import LanguageModelConfig
 from ulmkit.model.mixture import MixtureOfSoftmaxes
 from ulmkit.model.regularizers import penalties
 
@@ -35,41 +34,6 @@ class TokenScores:
     nll: Tensor
     hidden: Tensor
     state: State
-
-
-@dataclass(frozen=True, kw_only=True)
-class LanguageModelConfig:
-    """An encoder, and the softmax over its output.
-
-    Attributes:
-        encoder: Sizes, cell and dropouts of the encoder.
-        decoder_bias: Whether the tied softmax has a bias.
-        softmax_experts: Softmaxes that are mixed, see `MixtureOfSoftmaxes`; 1 is the plain softmax.
-        latent_dropout: Dropout on the input of each mixed softmax (Yang et al. 2018, arXiv:1711.03953; `dropoutl`).
-
-    Raises:
-        ConfigError: If a value is outside its range, or needs a mixture and there is none.
-    """
-
-    encoder: AWDLSTMConfig = field(default_factory=AWDLSTMConfig)
-    decoder_bias: bool = True
-    softmax_experts: int = 1
-    latent_dropout: float = 0.0
-
-    def __post_init__(self) -> None:
-        check_positive("softmax_experts", self.softmax_experts)
-        check_probability("latent_dropout", self.latent_dropout)
-        if self.softmax_experts > 1:
-            return
-        if self.encoder.output_size != self.encoder.embedding_size:
-            raise ConfigError(
-                f"last_hidden_size: expected embedding_size, {self.encoder.embedding_size}, to which the softmax is "
-                f"tied, got {self.encoder.output_size}; leave it out, or set softmax_experts above 1"
-            )
-        if self.latent_dropout:
-            raise ConfigError(
-                f"latent_dropout: expected 0 with one softmax, got {self.latent_dropout!r}; set softmax_experts above 1"
-            )
 
 
 class AWDLSTMLanguageModel(nn.Module):

@@ -21,8 +21,8 @@ from ulmkit.evaluation import (
 from ulmkit.files import fingerprint
 from ulmkit.hub import ClassifierParts, LanguageModelParts
 from ulmkit.hub.folder_config import Direction
-from ulmkit.model.awd_lstm import AWDLSTMConfig
 from ulmkit.model.classifier import AWDLSTMClassifier
+from ulmkit.model.config import AWDLSTMConfig
 from ulmkit.model.document_norm import shared_documents
 from ulmkit.model.heads import IGNORED_LABEL, HeadConfig
 from ulmkit.model.transfer import transfer_encoder

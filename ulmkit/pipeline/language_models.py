@@ -13,9 +13,9 @@ from ulmkit.evaluation import Perplexity, approximate_perplexity, first_context
 from ulmkit.files import fingerprint
 from ulmkit.hub import LanguageModelParts
 from ulmkit.hub.folder_config import DIRECTIONS, Direction
-from ulmkit.model.awd_lstm import DROPOUTS
+from ulmkit.model.config import DROPOUTS, LanguageModelConfig
 from ulmkit.model.initialization import draw_input_weights
-from ulmkit.model.language_model import AWDLSTMLanguageModel, LanguageModelConfig
+from ulmkit.model.language_model import AWDLSTMLanguageModel
 from ulmkit.model.transfer import TransferReport, transfer_language_model, vocabulary_mapping
 from ulmkit.pipeline.data import DataOptions, DocumentCallback, prepare_once
 from ulmkit.pipeline.held_out import as_base, data_facts, warn_if_splits_overlap

@@ -9,8 +9,7 @@ The model is that of Merity, Keskar & Socher 2017, arXiv:1708.02182; the schedul
 
 from dataclasses import dataclass
 
-from ulmkit.model.awd_lstm import AWDLSTMConfig
-from ulmkit.model.language_model import LanguageModelConfig
+from ulmkit.model.config import AWDLSTMConfig, LanguageModelConfig
 from ulmkit.pipeline.recipes import LanguageModelRecipe
 from ulmkit.training import OptimizerConfig, Schedule
 

@@ -14,9 +14,8 @@ mixtures of softmaxes: Yang et al. 2018, arXiv:1711.03953; README and defaults o
 
 from dataclasses import dataclass, replace
 
-from ulmkit.model.awd_lstm import AWDLSTMConfig
 from ulmkit.model.cells import QRNN
-from ulmkit.model.language_model import LanguageModelConfig
+from ulmkit.model.config import AWDLSTMConfig, LanguageModelConfig
 from ulmkit.pipeline.recipes import LanguageModelRecipe
 from ulmkit.training import OptimizerConfig, Schedule
 

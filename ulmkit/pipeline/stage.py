@@ -12,8 +12,7 @@ import torch
 
 from ulmkit.config import to_dict
 from ulmkit.kernels import choose_backend, choose_precision
-from ulmkit.model.awd_lstm import AWDLSTMConfig
-from ulmkit.model.language_model import LanguageModelConfig
+from ulmkit.model.config import AWDLSTMConfig, LanguageModelConfig
 from ulmkit.pipeline.options import RunOptions, choose_device
 from ulmkit.text import EncodedCorpus
 from ulmkit.training import (

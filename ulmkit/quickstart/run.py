@@ -12,8 +12,7 @@ from ulmkit.config import check_positive, check_whole
 from ulmkit.evaluation import SingleLabelReport, json_safe
 from ulmkit.files import atomic_folder, atomic_write, check_writable, write_json
 from ulmkit.model.aligned import count_parameters
-from ulmkit.model.awd_lstm import AWDLSTMConfig
-from ulmkit.model.language_model import LanguageModelConfig
+from ulmkit.model.config import AWDLSTMConfig, LanguageModelConfig
 from ulmkit.pipeline import (
     ClassifierRecipe,
     DataOptions,

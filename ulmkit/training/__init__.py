@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from ulmkit.training.log import JSONL_NAME
     from ulmkit.training.memory import keep_freed_memory
     from ulmkit.training.monitor import load_model_weights
-    from ulmkit.training.optimizers import OptimizerConfig, discriminative_rates, make_optimizer
+    from ulmkit.training.optimizer_config import OptimizerConfig, discriminative_rates
+    from ulmkit.training.optimizers import make_optimizer
     from ulmkit.training.progress import LineProgress, ProgressDisplay, ProgressInfo, RichProgress, make_progress
     from ulmkit.training.rate_search import RateSearch, lr_find
     from ulmkit.training.rng import seed_everything

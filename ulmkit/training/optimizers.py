@@ -1,49 +1,13 @@
 """Optimizers over layer groups: torch's own, with decoupled or L2 decay and a rate for each group."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
 from torch import nn
 
-from ulmkit.config import check_choice, check_not_negative, check_positive, check_probability, check_whole
 from ulmkit.errors import ConfigError
-
-
-@dataclass(frozen=True, kw_only=True)
-class OptimizerConfig:
-    """Which optimizer, and its constants.
-
-    name: "adamw" (Adam; decay chooses between AdamW and plain Adam), "sgd", "nt_asgd" (SGD, the result being the mean
-        of the weights from the validation on that triggers it) or "asgd" (the mean from the first step on).
-    window: of NT-ASGD's trigger, the non-monotone interval n, in validations.
-    betas: of Adam; a schedule with momentum replaces the first (ULMFiT: 0.7, 0.99). eps: of Adam.
-    weight_decay: strength; decay: "decoupled" (p -= lr * weight_decay * p) or "l2" (added to the gradient).
-    momentum: of SGD; a schedule with momentum replaces it.
-    Raises: ConfigError if a value is outside its range.
-    """
-
-    name: str = "adamw"
-    betas: tuple[float, float] = (0.9, 0.99)
-    eps: float = 1e-8
-    weight_decay: float = 0.01
-    decay: str = "decoupled"
-    momentum: float = 0.0
-    window: int = 5
-
-    def __post_init__(self) -> None:
-        check_choice("optimizer", self.name, ("adamw", "sgd", "nt_asgd", "asgd"))
-        check_whole("window", self.window, at_least=0)
-        check_choice("decay", self.decay, ("decoupled", "l2"))
-        if len(self.betas) != 2:
-            raise ConfigError(f"betas: expected two numbers, got {self.betas!r}")
-        object.__setattr__(self, "betas", tuple(self.betas))
-        for beta in self.betas:
-            check_probability("betas", beta)
-        check_positive("eps", self.eps)
-        check_not_negative("weight_decay", self.weight_decay)
-        check_probability("momentum", self.momentum)
+from ulmkit.training.optimizer_config import OptimizerConfig
 
 
 class SGD(torch.optim.SGD):
@@ -69,22 +33,6 @@ class SGD(torch.optim.SGD):
                 if group["momentum"] and self.state[parameter].get("momentum_buffer") is None:
                     self.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
         return super().step(closure)
-
-
-def discriminative_rates(peak: float, groups: int, factor: float = 2.6) -> list[float]:
-    """Learning rate of each layer group, bottom to top.
-
-    eta^(l-1) = eta^l / factor, and the top group has the peak rate.
-
-    Args: peak: rate of the top group. groups: how many. factor: 1 gives every group the same rate.
-    Returns: `groups` rates, rising from bottom to top.
-    Raises: ConfigError unless peak and factor are above 0 and groups is at least 1.
-    Source: Howard & Ruder 2018, arXiv:1801.06146, section 3.2 (discriminative fine-tuning).
-    """
-    check_positive("peak", peak)
-    check_positive("factor", factor)
-    check_whole("groups", groups)
-    return [peak / factor ** (groups - 1 - level) for level in range(groups)]
 
 
 def make_optimizer(

@@ -9,7 +9,7 @@ from ulmkit.config import check_positive, check_probability, check_whole
 from ulmkit.errors import ConfigError, TrainingError
 from ulmkit.training.batch_cursor import BatchCursor
 from ulmkit.training.distributed import World
-from ulmkit.training.optimizers import OptimizerConfig
+from ulmkit.training.optimizer_config import OptimizerConfig
 from ulmkit.training.rng import capture_rng, restore_rng
 from ulmkit.training.step import NotFiniteError, StepRunner
 from ulmkit.training.task import TrainingTask

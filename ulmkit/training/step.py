@@ -14,7 +14,8 @@ from torch.nn.parallel import DistributedDataParallel
 from ulmkit.errors import ConfigError
 from ulmkit.training.averaging import WeightAverage
 from ulmkit.training.distributed import World
-from ulmkit.training.optimizers import OptimizerConfig, make_optimizer, set_rates
+from ulmkit.training.optimizer_config import OptimizerConfig
+from ulmkit.training.optimizers import make_optimizer, set_rates
 from ulmkit.training.task import StepResult, TrainingTask
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from ulmkit.config import check_choice, check_positive, check_whole
 from ulmkit.errors import ConfigError
 from ulmkit.training.budget import Budget
-from ulmkit.training.optimizers import OptimizerConfig
+from ulmkit.training.optimizer_config import OptimizerConfig
 from ulmkit.training.unfreezing import Phase
 
 

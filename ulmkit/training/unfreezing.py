@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from ulmkit.config import check_positive
 from ulmkit.errors import ConfigError
 from ulmkit.training.budget import Budget
-from ulmkit.training.optimizers import discriminative_rates
+from ulmkit.training.optimizer_config import discriminative_rates
 from ulmkit.training.schedules import Schedule
 
 

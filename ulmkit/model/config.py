@@ -1,0 +1,98 @@
+"""Configs of encoder and language model: sizes, cell, dropouts, softmax. Imports without torch."""
+
+import itertools
+from dataclasses import dataclass, field
+
+from ulmkit.config import check_positive, check_probability
+from ulmkit.errors import ConfigError
+from ulmkit.model.cells import LSTM, Cell, check_cell
+
+DROPOUTS = ("embedding_dropout", "input_dropout", "hidden_dropout", "output_dropout", "weight_dropout")
+"""Names of the dropouts in `AWDLSTMConfig`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AWDLSTMConfig:
+    """Sizes, cell and dropouts of an AWD-LSTM encoder; the vocabulary's size is given beside it.
+
+    Attributes:
+        embedding_size: Values of an embedded token, E.
+        hidden_size: Units of every layer but the last.
+        layers: Recurrent layers.
+        last_hidden_size: Units of the last layer; None for `embedding_size`, which a tied softmax needs.
+        cell: Cell of every layer, with its options.
+        embedding_dropout: Probability of dropping a word (section 4.3; `dropoute`, fastai `embed_p`).
+        input_dropout: Dropout on embedded words (section 4.2; `dropouti`, fastai `input_p`).
+        hidden_dropout: Dropout between layers (section 4.2; `dropouth`, fastai `hidden_p`).
+        output_dropout: Dropout on the last layer's output (section 4.2; `dropout`, fastai `output_p`).
+        weight_dropout: Dropout on the recurrent weights (section 2; `wdrop`, fastai `weight_p`), or on all weights of a
+            QRNN.
+
+    Raises:
+        ConfigError: If a value is outside its range.
+    """
+
+    embedding_size: int = 400
+    hidden_size: int = 1152
+    layers: int = 3
+    last_hidden_size: int | None = None
+    cell: Cell = field(default_factory=LSTM)
+    embedding_dropout: float = 0.02
+    input_dropout: float = 0.25
+    hidden_dropout: float = 0.15
+    output_dropout: float = 0.1
+    weight_dropout: float = 0.2
+
+    def __post_init__(self) -> None:
+        for name in ("embedding_size", "hidden_size", "layers"):
+            check_positive(name, getattr(self, name))
+        check_positive("last_hidden_size", self.output_size)
+        for name in DROPOUTS:
+            check_probability(name, getattr(self, name))
+        check_cell(self.cell)
+
+    @property
+    def output_size(self) -> int:
+        """Units of the last layer."""
+        return self.embedding_size if self.last_hidden_size is None else self.last_hidden_size
+
+    @property
+    def layer_sizes(self) -> list[tuple[int, int]]:
+        """(input size, hidden size) of each layer, bottom to top."""
+        widths = [self.embedding_size, *[self.hidden_size] * (self.layers - 1), self.output_size]
+        return list(itertools.pairwise(widths))
+
+
+@dataclass(frozen=True, kw_only=True)
+class LanguageModelConfig:
+    """An encoder, and the softmax over its output.
+
+    Attributes:
+        encoder: Sizes, cell and dropouts of the encoder.
+        decoder_bias: Whether the tied softmax has a bias.
+        softmax_experts: Softmaxes that are mixed, see `MixtureOfSoftmaxes`; 1 is the plain softmax.
+        latent_dropout: Dropout on the input of each mixed softmax (Yang et al. 2018, arXiv:1711.03953; `dropoutl`).
+
+    Raises:
+        ConfigError: If a value is outside its range, or needs a mixture and there is none.
+    """
+
+    encoder: AWDLSTMConfig = field(default_factory=AWDLSTMConfig)
+    decoder_bias: bool = True
+    softmax_experts: int = 1
+    latent_dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_positive("softmax_experts", self.softmax_experts)
+        check_probability("latent_dropout", self.latent_dropout)
+        if self.softmax_experts > 1:
+            return
+        if self.encoder.output_size != self.encoder.embedding_size:
+            raise ConfigError(
+                f"last_hidden_size: expected embedding_size, {self.encoder.embedding_size}, to which the softmax is "
+                f"tied, got {self.encoder.output_size}; leave it out, or set softmax_experts above 1"
+            )
+        if self.latent_dropout:
+            raise ConfigError(
+                f"latent_dropout: expected 0 with one softmax, got {self.latent_dropout!r}; set softmax_experts above 1"
+            )
