@@ -152,10 +152,14 @@ def train_ulmkit(corpus: EncodedCorpus, options: argparse.Namespace) -> tuple[La
     budget = Budget(steps=QUICK_STEPS) if options.quick else Budget(minutes=options.minutes)
     run = RunOptions(device="cpu", seed=options.seed, validations=1, valid_tokens=1000)
     parts = pretrain(corpus, budget=budget, sizes=sizes, recipe=recipe.main, run=run)
-    facts = parts.facts
-    names = ("minutes", "steps", "precision")
-    return parts, {name: facts[name] for name in names} | {
-        "tokens": facts["tokens_read"],
+    trained = parts.facts.run
+    assert trained is not None
+    assert trained.machine is not None
+    return parts, {
+        "minutes": trained.minutes,
+        "steps": trained.steps,
+        "precision": trained.machine.precision,
+        "tokens": trained.tokens,
         "rate": recipe.main.peak_rate,
     }
 

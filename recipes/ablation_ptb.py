@@ -32,13 +32,12 @@ from ablation_table import measured_rows, print_table
 from published_corpora import PTB, open_corpus
 from recipe_command import make_parser, run_main, set_threads, write_measurements
 from run_evaluation import EvaluationPlan, RunEvaluation
-from stages import begin_run, run_settings, train_stages
+from stages import begin_run, run_settings, stage_run, train_stages
 
 from ulmkit.config import check_choice, check_whole, to_dict
 from ulmkit.errors import TrainingError
 from ulmkit.evaluation import CACHE_PTB_PAPER, DYNAMIC_PTB
 from ulmkit.files import atomic_write, read_json, write_json
-from ulmkit.hub import read_config
 from ulmkit.pipeline import RunOptions
 from ulmkit.text import EncodedCorpus
 from ulmkit.training import Budget
@@ -100,7 +99,7 @@ def run_one(
     evaluation = RunEvaluation(folder, corpus, run)
     plan = EvaluationPlan(methods=["plain"], cache=CACHE_PTB_PAPER, dynamic=DYNAMIC_PTB)
     splits = ("valid", "test") if options.test else ("valid",)
-    facts = {name: read_config(model_folder)["facts"] for name, model_folder in folders.items()}
+    trained = {name: stage_run(model_folder) for name, model_folder in folders.items()}
     write_json(
         folder / RESULT_FILE,
         {
@@ -110,9 +109,9 @@ def run_one(
                 stage: {split: evaluation.evaluate(stage, split, plan)[0]["perplexity"] for split in splits}
                 for stage in dict.fromkeys((stages[0].name, stages[-1].name))
             },
-            "minutes": {name: stage_facts["minutes"] for name, stage_facts in facts.items()},
-            "epochs": {name: stage_facts["epochs"] for name, stage_facts in facts.items()},
-            "stopped_because": {name: stage_facts["stopped_because"] for name, stage_facts in facts.items()},
+            "minutes": {name: stage.minutes for name, stage in trained.items()},
+            "epochs": {name: stage.epochs for name, stage in trained.items()},
+            "stopped_because": {name: stage.stopped_because for name, stage in trained.items()},
         },
     )
 

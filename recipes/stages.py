@@ -17,7 +17,7 @@ from typing import Any
 from ulmkit.config import to_dict
 from ulmkit.errors import ConfigError, FolderError
 from ulmkit.files import TRAINING_LOG, read_json, write_json
-from ulmkit.hub import load_language_model, save_language_model
+from ulmkit.hub import RunFacts, load_language_model, read_facts, save_language_model
 from ulmkit.model.language_model import LanguageModelConfig
 from ulmkit.pipeline import LanguageModelRecipe, RunOptions, finetune, pretrain, run_folder, training_folder
 from ulmkit.text import EncodedCorpus
@@ -105,6 +105,13 @@ def train_stages(
                 save_language_model(folder, parts)
         folders[stage.name] = folder
     return folders
+
+
+def stage_run(folder: Path) -> RunFacts:
+    """Facts of the training that wrote a stage's model folder."""
+    run = read_facts(folder).run
+    assert run is not None
+    return run
 
 
 def read_curve(out: str | os.PathLike[str]) -> list[dict[str, Any]]:

@@ -9,12 +9,11 @@ from typing import Any
 from published_corpora import PublishedCorpus, open_corpus
 from recipe_command import given_command, machine, make_parser, set_threads, write_measurements
 from run_evaluation import BOTH, EvaluationPlan, RunEvaluation
-from stages import Stage, begin_run, read_curve, run_settings, train_stages
+from stages import Stage, begin_run, read_curve, run_settings, stage_run, train_stages
 from tables import PublishedRow, RunFacts, measured_rows, print_table
 
 from ulmkit.config import check_choice, check_whole
 from ulmkit.evaluation import CacheConfig, DynamicConfig
-from ulmkit.hub import read_config
 from ulmkit.pipeline import ModernRecipe, PublishedRecipe, RunOptions
 from ulmkit.report import check_plot_path, plot_runs
 from ulmkit.training import Budget, make_progress
@@ -221,8 +220,9 @@ def _facts(
     folders: Mapping[str, Path],
     differences: Sequence[str],
 ) -> RunFacts:
-    stages = {name: read_config(folder)["facts"] for name, folder in folders.items()}
-    first = next(iter(stages.values()))
+    stages = {name: stage_run(folder) for name, folder in folders.items()}
+    place = next(iter(stages.values())).machine
+    assert place is not None
     epochs = recipe.epochs if options.epochs is None else options.epochs
     budget = f"{epochs:g} epochs a stage" if options.minutes is None else f"{options.minutes:g} minutes"
     if options.dropout is not None:
@@ -236,12 +236,14 @@ def _facts(
         is_full_length=epochs >= recipe.epochs and not is_shortened,
         budget=budget,
         seed=run.seed,
-        machine=f"{machine()['processor']}, {first['machine'].partition(', ')[2]}",
-        device=first["device"],
-        precision=first["precision"],
-        minutes={name: facts["minutes"] for name, facts in stages.items()},
-        epochs={name: facts["epochs"] for name, facts in stages.items()},
-        averaged_steps={name: facts["averaged_steps"] for name, facts in stages.items() if "averaged_steps" in facts},
+        machine=f"{machine()['processor']}, {place.processors} processors, {place.threads} threads",
+        device=place.device,
+        precision=place.precision,
+        minutes={name: stage.minutes for name, stage in stages.items()},
+        epochs={name: stage.epochs for name, stage in stages.items() if stage.epochs is not None},
+        averaged_steps={
+            name: stage.averaged_steps for name, stage in stages.items() if stage.averaged_steps is not None
+        },
         is_published=isinstance(recipe, PublishedRecipe),
         differences=tuple(differences),
         command=options.command,

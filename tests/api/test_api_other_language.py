@@ -42,7 +42,8 @@ def test_the_whole_path_without_spaces(tmp_path: Path) -> None:
     assert base.parts.tokenizer.detokenize(tokens) == general[0]
     tuned = base.finetune([text for text, _ in target], steps=40, recipe=tiny.LEARN, data_options=OPTIONS, run=tiny.RUN)
     assert tuned.parts.vocabulary == base.parts.vocabulary
-    before, after = (figures["perplexity"] for figures in tuned.parts.facts["figures"].values())
+    before = tuned.parts.facts.validation_before["perplexity"]
+    after = tuned.parts.facts.validation["perplexity"]
     assert after < before < 0.8 * len(base.parts.vocabulary)
     classifier = TextClassifier.train(target, tuned, steps=80, recipe=tiny.CLASSIFY, data_options=OPTIONS, run=tiny.RUN)
     unseen = _texts(60, 3)

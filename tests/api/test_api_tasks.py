@@ -191,7 +191,7 @@ def test_forward_and_backward_make_a_pair_that_averages(tmp_path) -> None:
     )
     for classifier, name in ((forward, "f"), (backward, "b")):
         classifier.save(tmp_path / name)
-    save_pair(tmp_path / "pair", tmp_path / "f", tmp_path / "b", {})
+    save_pair(tmp_path / "pair", tmp_path / "f", tmp_path / "b")
     loaded = TextClassifier.load(tmp_path / "pair", tiny.RUN)
     np.testing.assert_allclose(loaded.predict_proba(texts), mean, atol=1e-6)
     with pytest.raises(ConfigError, match="save: expected one classifier, got a pair"):

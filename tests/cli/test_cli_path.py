@@ -61,11 +61,10 @@ def test_pretrain_and_finetune_lower_perplexity(path: Path) -> None:
     pretrain, finetune = _json(path / "pretrain.json"), _json(path / "finetune.json")
     assert pretrain["steps"] == 80
     assert pretrain["parameters"] > 10_000
-    after = "perplexity, validation (approximate), after training"
-    before = "perplexity, validation (approximate), before training"
+    after, before = "perplexity, validation", "perplexity, before training"
     assert pretrain[after] < 0.8 * len(EncodedCorpus.open(path / "corpus").vocabulary)
     assert finetune[after] < finetune[before]
-    assert finetune["facts"]["base"]["budget"]["steps"] == 80
+    assert finetune["facts"]["base"]["run"]["budget"]["steps"] == 80
 
 
 def test_train_shows_the_baselines_beside_the_classifier(path: Path) -> None:
@@ -76,7 +75,7 @@ def test_train_shows_the_baselines_beside_the_classifier(path: Path) -> None:
     assert all(name in (path / "train.out").read_text() for name in names)
     assert summary["facts"]["baselines"]
     assert "validation" in (path / "train.err").read_text()
-    assert "Other models on the same data" in (path / "classifier" / "README.md").read_text()
+    assert "| this model |" in (path / "classifier" / "README.md").read_text()
 
 
 def test_checkpoints_are_gone_at_the_end(path: Path) -> None:
@@ -326,8 +325,8 @@ def test_transductive_fine_tuning_is_named_so_in_both_cards(path: Path, tmp_path
     ulmkit("train", tmp_path / "tuned", path / "reviews", "-o", tmp_path / "c", *CLASSIFY, "--steps", 3, "--labels", 20,
            "--no-baselines", "--json", tmp_path / "c.json")  # fmt: skip
     for name in ("tuned", "c"):
-        assert "Transductive: the text of the evaluated documents" in (tmp_path / name / "README.md").read_text()
-    assert "Transductive" not in (path / "classifier" / "README.md").read_text()
+        assert "(transductive split)" in (tmp_path / name / "README.md").read_text()
+    assert "transductive" not in (path / "classifier" / "README.md").read_text()
     assert _json(tmp_path / "c.json")["labelled documents"] == 20
 
 
@@ -439,9 +438,9 @@ def test_the_best_weights(path: Path, tmp_path: Path) -> None:
 def test_optimizer_and_decay(path: Path, tmp_path: Path) -> None:
     ulmkit("finetune", path / "lm", path / "reviews", "-o", tmp_path / "tuned", *TUNE, "--steps", 2, "--optimizer",
            "sgd", "--decay", "l2", "--weight-decay", 0.5)  # fmt: skip
-    optimizer = LanguageModel.load(tmp_path / "tuned").parts.facts["recipe"]["optimizer"]
+    optimizer = LanguageModel.load(tmp_path / "tuned").parts.facts.recipe["optimizer"]
     assert (optimizer["name"], optimizer["decay"], optimizer["weight_decay"]) == ("sgd", "l2", 0.5)
-    usual = LanguageModel.load(path / "tuned").parts.facts["recipe"]["optimizer"]
+    usual = LanguageModel.load(path / "tuned").parts.facts.recipe["optimizer"]
     assert (usual["name"], usual["decay"], usual["weight_decay"]) == ("adamw", "decoupled", 0.01)
 
 

@@ -13,7 +13,10 @@ from ulmkit.files import fingerprint
 from ulmkit.hub import (
     FORMAT_VERSION,
     ClassifierParts,
+    DataFacts,
     LanguageModelParts,
+    SplitFacts,
+    TrainingFacts,
     load_classifier,
     load_language_model,
     load_model,
@@ -36,7 +39,11 @@ ENCODER = AWDLSTMConfig(embedding_size=6, hidden_size=8, layers=2)
 MODEL = LanguageModelConfig(encoder=ENCODER)
 DESCRIBED = to_dict(ENCODER)
 SOFTMAX = {"decoder_bias": True, "softmax_experts": 1, "latent_dropout": 0.0}
-FACTS = {"seed": 3, "figures": {"valid": {"perplexity": 91.25}}, "data": [{"name": "made up", "documents": 12}]}
+FACTS = TrainingFacts(
+    data=DataFacts(name="made up", splits=(SplitFacts(name="train", use="training", documents=12),)),
+    validation={"perplexity": 91.25},
+)
+NO_FACTS = TrainingFacts()
 FILES = {"config.json", "vocabulary.json", "tokenizer/tokenizer.json", "model.safetensors", "README.md"}
 
 
@@ -51,12 +58,14 @@ def classifier(kind: str = "single", classes: int = 3, **options) -> AWDLSTMClas
     return AWDLSTMClassifier(ENCODER, len(WORDS), head, chunk_steps=5, gradient_steps=20)
 
 
-def save_language_model(folder, model, vocabulary, tokenizer, facts, *, direction="forward", log=(), overwrite=False):
+def save_language_model(
+    folder, model, vocabulary, tokenizer, facts=NO_FACTS, *, direction="forward", log=(), overwrite=False
+):
     parts = LanguageModelParts(model, vocabulary, tokenizer, direction, facts, list(log))
     return save_language_model_parts(folder, parts, overwrite=overwrite)
 
 
-def save_classifier(folder, model, vocabulary, tokenizer, labels, facts, *, direction="forward"):
+def save_classifier(folder, model, vocabulary, tokenizer, labels, facts=NO_FACTS, *, direction="forward"):
     return save_classifier_parts(folder, ClassifierParts(model, vocabulary, tokenizer, labels, direction, facts))
 
 
@@ -214,8 +223,8 @@ def test_a_mixture_of_softmaxes_comes_back_the_same(tmp_path):
     with torch.no_grad():
         assert torch.equal(loaded(ids)[0], model.eval()(ids)[0])
     card = (folder / "README.md").read_text()
-    assert "| hidden units | 8 in 2 layers, 7 in the last |\n" in card
-    assert "| softmaxes | 3, mixed |\n" in card
+    assert "- layers: 2 of 8 units, 7 in the last\n" in card
+    assert "- softmax: mixture of 3\n" in card
     edit_config(folder, softmax=SOFTMAX, encoder=DESCRIBED)
     with pytest.raises(FolderError, match=r"missing: none; unexpected: mixture\.latent\.bias, mixture\.latent\.weight"):
         load_language_model(folder)
@@ -242,16 +251,16 @@ def test_a_model_is_described_whole(lm_folder, classifier_folder):
 
 def test_the_training_log(tmp_path):
     rows = [{"step": 1, "rates": [0.1, 0.2]}, {"step": 2, "rates": [0.1, 0.2], "valid": 3, "loss": None}]
-    folder = save_language_model(tmp_path / "a", language_model(), WORDS, WhitespaceTokenizer(), {}, log=rows)
+    folder = save_language_model(tmp_path / "a", language_model(), WORDS, WhitespaceTokenizer(), log=rows)
     assert (folder / "training_log.csv").read_text() == "step,rates,valid,loss\n1,0.1 0.2,,\n2,0.1 0.2,3,\n"
     load_language_model(folder)
 
 
 def test_overwriting_is_asked_for(lm_folder):
     with pytest.raises(FolderError, match="is already there"):
-        save_language_model(lm_folder, language_model(5), WORDS, WhitespaceTokenizer(), {})
-    save_language_model(lm_folder, language_model(5), WORDS, WhitespaceTokenizer(), {}, overwrite=True)
-    assert load_language_model(lm_folder).facts == {}
+        save_language_model(lm_folder, language_model(5), WORDS, WhitespaceTokenizer())
+    save_language_model(lm_folder, language_model(5), WORDS, WhitespaceTokenizer(), overwrite=True)
+    assert load_language_model(lm_folder).facts == TrainingFacts()
 
 
 def test_config_records_what_is_needed(lm_folder):
@@ -276,19 +285,20 @@ def test_the_card_may_be_edited(lm_folder):
 def test_refusals_on_saving_leave_nothing_behind(tmp_path):
     target, model, tokenizer = tmp_path / "m", language_model(), WhitespaceTokenizer()
     with pytest.raises(DataError, match="vocabulary: expected 11 tokens, as the model has, got 2"):
-        save_language_model(target, model, Vocabulary(["<unk>", "<eos>"]), tokenizer, {})
+        save_language_model(target, model, Vocabulary(["<unk>", "<eos>"]), tokenizer)
     with pytest.raises(DataError, match="the 265 tokens of the bytes tokenizer, got 11"):
-        save_language_model(target, model, WORDS, ByteTokenizer(), {})
-    with pytest.raises(ConfigError, match=r"facts\.figures\[1\]: expected a finite number, got nan"):
-        save_language_model(target, model, WORDS, tokenizer, {"figures": [1, float("nan")]})
-    with pytest.raises(ConfigError, match=r"facts\.path: expected a JSON value, got PosixPath"):
-        save_language_model(target, model, WORDS, tokenizer, {"path": Path("/")})
-    with pytest.raises(ConfigError, match=r"facts\.by: expected text as keys, got 1"):
-        save_language_model(target, model, WORDS, tokenizer, {"by": {1: 2}})
+        save_language_model(target, model, WORDS, ByteTokenizer())
+    for notes, message in (
+        ({"figures": [1, float("nan")]}, r"facts\.notes\.figures\[1\]: expected a finite number, got nan"),
+        ({"path": Path("/")}, r"facts\.notes\.path: expected a JSON value, got PosixPath"),
+        ({"by": {1: 2}}, r"facts\.notes\.by: expected text as keys, got 1"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            save_language_model(target, model, WORDS, tokenizer, TrainingFacts(notes=notes))
     with pytest.raises(ConfigError, match="direction: got 'forwards'; did you mean 'forward'"):
-        save_language_model(target, model, WORDS, tokenizer, {}, direction="forwards")
+        save_language_model(target, model, WORDS, tokenizer, direction="forwards")
     with pytest.raises(DataError, match="label_names: expected 3 for a head of kind 'single', got 2"):
-        save_classifier(target, classifier(), WORDS, tokenizer, ("a", "b"), {})
+        save_classifier(target, classifier(), WORDS, tokenizer, ("a", "b"))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -338,12 +348,16 @@ def test_weights_are_matched_by_name_and_shape(lm_folder, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format_version": FORMAT_VERSION + 1}, "has format version 3, this ulmkit reads up to 2; upgrade"),
+        (
+            {"format_version": FORMAT_VERSION + 1},
+            f"has format version {FORMAT_VERSION + 1}, this ulmkit reads up to {FORMAT_VERSION}; upgrade",
+        ),
         ({"format_version": 0}, "format_version: expected 1 or more, got 0"),
         ({"format_version": "1"}, "format_version: expected int, got '1'"),
         ({"kind": "cat"}, "kind: expected one of language_model, classifier, pair, got 'cat'"),
         ({"direction": "up"}, "direction: expected forward or backward, got 'up'"),
         ({"facts": 3}, "facts: expected dict, got 3"),
+        ({"facts": {"runs": {}}}, "facts: unknown key 'runs'; did you mean 'run'.*it was altered"),
         ({"files": None}, "files: expected dict, got None"),
         ({"files": {"../secret": {}}}, r"expected file names inside the folder, got '\.\./secret'"),
         ({"files": {"/etc/passwd": {}}}, "expected file names inside the folder, got '/etc/passwd'"),
@@ -429,10 +443,12 @@ def pair_folder(tmp_path) -> Path:
             WORDS,
             WhitespaceTokenizer(),
             ("a", "b", "c"),
-            {"of": direction},
+            TrainingFacts(description=direction),
             direction=direction,
         )
-    return save_pair(tmp_path / "pair", tmp_path / "forward", tmp_path / "backward", {"figures": {"accuracy": 0.5}})
+    return save_pair(
+        tmp_path / "pair", tmp_path / "forward", tmp_path / "backward", TrainingFacts(validation={"accuracy": 0.5})
+    )
 
 
 def test_a_pair_holds_two_complete_folders(pair_folder):
@@ -440,9 +456,9 @@ def test_a_pair_holds_two_complete_folders(pair_folder):
         f"{direction}/{name}" for direction in ("forward", "backward") for name in FILES
     }
     pair = load_pair(pair_folder)
-    assert (pair.forward.facts, pair.backward.facts) == ({"of": "forward"}, {"of": "backward"})
+    assert (pair.forward.facts.description, pair.backward.facts.description) == ("forward", "backward")
     assert (pair.forward.direction, pair.backward.direction) == ("forward", "backward")
-    assert pair.facts == {"figures": {"accuracy": 0.5}}
+    assert pair.facts == TrainingFacts(validation={"accuracy": 0.5})
     assert load_classifier(pair_folder / "backward").direction == "backward"
     assert type(load_model(pair_folder)) is type(pair)
 
@@ -454,24 +470,22 @@ def test_load_model_reads_each_kind(lm_folder, classifier_folder):
 
 def test_a_pair_of_language_models(tmp_path):
     for direction in ("forward", "backward"):
-        save_language_model(
-            tmp_path / direction, language_model(), WORDS, WhitespaceTokenizer(), {}, direction=direction
-        )
-    save_pair(tmp_path / "pair", tmp_path / "forward", tmp_path / "backward", {})
-    pair = load_pair(save_pair(tmp_path / "pair", tmp_path / "forward", tmp_path / "backward", {}, overwrite=True))
+        save_language_model(tmp_path / direction, language_model(), WORDS, WhitespaceTokenizer(), direction=direction)
+    save_pair(tmp_path / "pair", tmp_path / "forward", tmp_path / "backward")
+    pair = load_pair(save_pair(tmp_path / "pair", tmp_path / "forward", tmp_path / "backward", overwrite=True))
     assert isinstance(pair.backward.model, AWDLSTMLanguageModel)
 
 
 def test_pairs_that_do_not_match(pair_folder, lm_folder, tmp_path):
     forward, backward, target = tmp_path / "forward", tmp_path / "backward", tmp_path / "new"
     with pytest.raises(DataError, match="expected a backward model, got 'forward'"):
-        save_pair(target, forward, forward, {})
+        save_pair(target, forward, forward)
     with pytest.raises(DataError, match="expected a forward model, got 'pair'"):
-        save_pair(target, pair_folder, backward, {})
+        save_pair(target, pair_folder, backward)
     with pytest.raises(DataError, match="expected kind 'language_model', as the forward model has, got 'classifier'"):
-        save_pair(target, lm_folder, backward, {})
-    with pytest.raises(ConfigError, match=r"facts\.x: expected a finite number, got inf"):
-        save_pair(target, forward, backward, {"x": float("inf")})
+        save_pair(target, lm_folder, backward)
+    with pytest.raises(ConfigError, match=r"facts\.validation\.x: expected a finite number, got inf"):
+        save_pair(target, forward, backward, TrainingFacts(validation={"x": float("inf")}))
     edit_config(pair_folder / "backward", label_names=["c", "b", "a"])
     with pytest.raises(FolderError, match=r"expected label_names \['a', 'b', 'c'\]"):
         load_pair(pair_folder)

@@ -8,9 +8,9 @@ from support import tiny
 
 from ulmkit import LanguageModel, TextClassifier
 from ulmkit.errors import DataError
-from ulmkit.hub import save_pair
+from ulmkit.hub import DataFacts, SplitFacts, TrainingFacts, save_pair
 from ulmkit.pipeline import DataOptions, evaluation_options, prepare, select_evaluation_data
-from ulmkit.text import Document
+from ulmkit.text import Document, SplitPolicy
 from ulmkit.text.read.documents import GIVEN_IN_PYTHON
 
 
@@ -19,12 +19,11 @@ def _pretrain(data: list | Path, options: DataOptions = tiny.WORDS) -> LanguageM
     return LanguageModel.pretrain(data, steps=1, **given)
 
 
-def test_a_model_without_digests_is_judged_by_the_split_of_data_of_the_same_name(tmp_path: Path) -> None:
+def test_a_model_without_fingerprints_is_judged_by_the_split_of_data_of_the_same_name(tmp_path: Path) -> None:
     path = tiny.write_csv(tmp_path / "a.csv", [("a b c", "x", "m")] * 4, header=("text", "label", "author"))
-    facts = {
-        "data": [{"name": "a.csv"}],
-        "splits": {"policy": "group", "valid_fraction": 0.25, "seed": 3, "column": "author", "kind": "clean"},
-    }
+    policy = SplitPolicy(kind="group", valid_fraction=0.25, seed=3, column="author")
+    splits = (SplitFacts(name="train", use="training", documents=4),)
+    facts = TrainingFacts(data=DataFacts(name="a.csv", splits=splits, split_policy=policy))
     learnt_by = DataOptions(split_by="group", valid_fraction=0.25, seed=3, group_column="author")
     assert evaluation_options(None, path, facts) == learnt_by
     labelled = DataOptions(label_column="label")
@@ -34,8 +33,9 @@ def test_a_model_without_digests_is_judged_by_the_split_of_data_of_the_same_name
     given = DataOptions(split_by="given")
     assert evaluation_options(None, tmp_path / "b.csv", facts) == given
     assert evaluation_options(DataOptions(), tmp_path / "b.csv", facts) == given
-    assert evaluation_options(None, [("a", "x")], facts | {"data": [{"name": GIVEN_IN_PYTHON}]}) == given
-    assert evaluation_options(None, path, {}) == given
+    in_python = replace(facts, data=replace(facts.data, name=GIVEN_IN_PYTHON))
+    assert evaluation_options(None, [("a", "x")], in_python) == given
+    assert evaluation_options(None, path, TrainingFacts()) == given
 
 
 def test_what_was_held_out_judges_and_all_judges_all() -> None:
@@ -106,5 +106,5 @@ def test_a_pair_is_judged_by_what_was_held_out(tmp_path: Path) -> None:
     given = {"steps": 2, "recipe": tiny.CLASSIFY, "data_options": tiny.WORDS, "run": tiny.RUN}
     for direction, base in (("f", tiny.language_model()), ("b", tiny.backward_language_model())):
         TextClassifier.train(tiny.reviews(), base, **given).save(tmp_path / direction)
-    save_pair(tmp_path / "both", tmp_path / "f", tmp_path / "b", {})
+    save_pair(tmp_path / "both", tmp_path / "f", tmp_path / "b")
     assert TextClassifier.load(tmp_path / "both").evaluate(tiny.reviews()).documents == 12

@@ -30,16 +30,15 @@ def test_pretraining_lowers_perplexity(model: LanguageModel) -> None:
     config = model.parts.model.config
     assert (config.softmax_experts, config.encoder.output_size) == (3, 40)
     assert config.latent_dropout == pytest.approx(0.03)  # times the recipe's multiplier
-    (figures,) = model.parts.facts["figures"].values()
-    assert figures["perplexity"] < 0.8 * len(model.parts.vocabulary)
+    assert model.parts.facts.validation["perplexity"] < 0.8 * len(model.parts.vocabulary)
 
 
 def test_fine_tuning_to_new_words(model: LanguageModel) -> None:
     data = [(text + " zebra", label) for text, label in tiny.reviews(80, first=500)]
     tuned = model.finetune(data, steps=30, recipe=tiny.LEARN, **OPTIONS)
     assert "zebra" in tuned.parts.vocabulary
-    figures = list(tuned.parts.facts["figures"].values())
-    assert figures[1]["perplexity"] < 0.9 * figures[0]["perplexity"]
+    facts = tuned.parts.facts
+    assert facts.validation["perplexity"] < 0.9 * facts.validation_before["perplexity"]
 
 
 def test_generation_scores_and_every_way_of_evaluation(model: LanguageModel) -> None:
@@ -73,7 +72,7 @@ def test_a_classifier_from_it_is_trained_and_exported(model: LanguageModel, tmp_
     assert found.documents == 60
     loaded = TextClassifier.load(tmp_path / "int8")
     assert loaded.parts.model.encoder.layers[-1].bias_sum.shape == (4 * 40,)
-    assert "softmaxes" not in (tmp_path / "int8" / "README.md").read_text()
+    assert "mixture" not in (tmp_path / "int8" / "README.md").read_text()
 
 
 def test_a_run_goes_on_with_the_same_softmax_only(tmp_path: Path) -> None:

@@ -40,15 +40,14 @@ def language_model(cell: str) -> LanguageModel:
 
 
 def test_pretraining_learns_and_a_folder_gives_the_model_back(language_model, cell, tmp_path):
-    (figures,) = (values for name, values in language_model.parts.facts["figures"].items() if "after training" in name)
-    assert figures["perplexity"] < 7  # of 31 words, most in stock phrases
+    assert language_model.parts.facts.validation["perplexity"] < 7  # of 31 words, most in stock phrases
     language_model.save(tmp_path / "lm")
     loaded = LanguageModel.load(tmp_path / "lm", tiny.RUN)
     assert loaded.parts.model.config == language_model.parts.model.config
     assert loaded.parts.model.config.encoder.cell.name == cell
     text = "the film was great\n"
     assert loaded.score([text]) == language_model.score([text])
-    row = {"qrnn": "| cell | qrnn |", "mogrifier": "| cell | mogrifier, 3 rounds of rank 8 |"}[cell]
+    row = {"qrnn": "- cell: qrnn", "mogrifier": "- cell: mogrifier, 3 rounds of rank 8"}[cell]
     assert row in (tmp_path / "lm" / "README.md").read_text()
 
 

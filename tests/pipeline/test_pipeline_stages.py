@@ -15,7 +15,7 @@ from support import tiny
 from ulmkit import TextClassifier
 from ulmkit.errors import ConfigError, DataError
 from ulmkit.evaluation import first_context
-from ulmkit.hub import ClassifierParts, LanguageModelParts
+from ulmkit.hub import ClassifierParts, LanguageModelParts, TrainingFacts
 from ulmkit.kernels import BACKENDS
 from ulmkit.pipeline import (
     ClassifierRecipe,
@@ -69,15 +69,15 @@ def _same(first: torch.nn.Module, second: torch.nn.Module) -> bool:
 def test_pretraining_lowers_perplexity_and_records_what_it_did() -> None:
     parts = tiny.language_model().parts
     facts = parts.facts
-    (figures,) = facts["figures"].values()
+    figures = facts.validation
     assert figures["perplexity"] < 0.8 * len(parts.vocabulary)
     assert np.exp(figures["loss"]) == pytest.approx(figures["perplexity"])
-    assert (facts["stage"], facts["budget"], facts["steps"]) == ("pretraining", {"steps": 40}, 40)
-    assert facts["device"] == "cpu"
-    assert facts["precision"] in ("fp32", "bf16")
-    assert facts["backend"] in BACKENDS
-    assert facts["splits"]["kind"] == "clean"
-    assert [(row["split"], row["use"], row["documents"]) for row in facts["data"]] == [
+    assert (facts.stage, facts.run.budget, facts.run.steps) == ("pretraining", Budget(steps=40), 40)
+    assert facts.run.machine.device == "cpu"
+    assert facts.run.machine.precision in ("fp32", "bf16")
+    assert facts.run.machine.backend in BACKENDS
+    assert facts.data.cleanness == "clean"
+    assert [(split.name, split.use, split.documents) for split in facts.data.splits] == [
         ("train", "training", 108),
         ("valid", "held out", 12),
     ]
@@ -94,12 +94,10 @@ def test_fine_tuning_moves_the_vocabulary_and_leaves_the_base_alone() -> None:
     tuned = _finetune(data, budget=Budget(steps=30))
     assert "zebra" in tuned.vocabulary
     assert "zebra" not in base.vocabulary
-    transfer = tuned.facts["vocabulary_transfer"]
-    assert transfer["matched"] == len(tuned.vocabulary) - 1
-    figures = list(tuned.facts["figures"].values())
-    assert figures[1]["perplexity"] < 0.9 * figures[0]["perplexity"]
+    assert tuned.facts.vocabulary_transfer.matched == len(tuned.vocabulary) - 1
+    assert tuned.facts.validation["perplexity"] < 0.9 * tuned.facts.validation_before["perplexity"]
     assert all(torch.equal(tensor, before[name]) for name, tensor in base.model.state_dict().items())
-    assert tuned.facts["base"]["budget"] == {"steps": 40}
+    assert tuned.facts.base.run.budget == Budget(steps=40)
 
 
 def test_the_first_figure_of_fine_tuning_is_the_base_models_own() -> None:
@@ -107,7 +105,7 @@ def test_the_first_figure_of_fine_tuning_is_the_base_models_own() -> None:
     corpus = prepare(tiny.reviews(), tiny.WORDS)
     found = validation_perplexity(base.model, corpus.stream(corpus.rows("valid")), base.vocabulary, 300_000)
     tuned = _finetune()
-    assert next(iter(tuned.facts["figures"].values()))["perplexity"] == pytest.approx(found.perplexity, rel=1e-5)
+    assert tuned.facts.validation_before["perplexity"] == pytest.approx(found.perplexity, rel=1e-5)
     assert first_context(tuned.vocabulary) == tuned.vocabulary.eos_id
 
 
@@ -125,28 +123,27 @@ def test_a_classifier_starts_from_the_language_models_encoder() -> None:
     trained = _train(recipe=recipe)
     assert _same(trained.model.encoder, base.model.encoder)
     assert trained.vocabulary == base.vocabulary
-    assert trained.facts["pretrained"] is True
-    assert trained.facts["base"] == base.facts["figures"]
+    assert trained.facts.base == base.facts.as_base()
+    assert trained.facts.base.validation == base.facts.validation
 
 
 def test_from_scratch() -> None:
     trained = _train(language_model=None, sizes=tiny.ENCODER)
-    assert trained.facts["pretrained"] is False
-    assert trained.facts["base"] == {}
+    assert trained.facts.base is None
     assert trained.model.config.embedding_size == 32
     assert trained.direction == "forward"
 
 
 def test_few_labels_are_drawn_and_recorded() -> None:
     trained = _train(labels=10, valid_documents=5)
-    assert trained.facts["labelled_documents"] == 10
-    assert trained.facts["figures"]["validation"]["documents"] == 5
+    assert trained.facts.labelled_documents == 10
+    assert trained.facts.validation_documents == 5
     with pytest.raises(ConfigError, match="labels: expected 1 to 108, the labelled training documents, got 109"):
         _train(labels=109)
 
 
 def test_one_label_alone_can_be_learnt_from() -> None:
-    assert _train(labels=1).facts["labelled_documents"] == 1
+    assert _train(labels=1).facts.labelled_documents == 1
 
 
 def test_clean_and_transductive() -> None:
@@ -156,17 +153,17 @@ def test_clean_and_transductive() -> None:
     ]
     base = _pretrain(data)
     clean = _finetune(data, base)
-    assert clean.facts["splits"]["kind"] == "clean"
-    assert {row["split"]: row["use"] for row in clean.facts["data"]} == {
+    assert clean.facts.data.cleanness == "clean"
+    assert {split.name: split.use for split in clean.facts.data.splits} == {
         "train": "training",
         "valid": "held out",
         "test": "held out",
     }
     tuned = _finetune(data, base, splits=("train", "unsupervised", "test"))
-    assert tuned.facts["splits"]["kind"] == "transductive"
-    assert {row["split"]: row["use"] for row in tuned.facts["data"]}["test"] == "training"
-    assert _train(data, language_model=clean).facts["splits"]["kind"] == "clean"
-    assert _train(data, language_model=tuned).facts["splits"]["kind"] == "transductive"
+    assert tuned.facts.data.cleanness == "transductive"
+    assert {split.name: split.use for split in tuned.facts.data.splits}["test"] == "training"
+    assert _train(data, language_model=clean).facts.data.cleanness == "clean"
+    assert _train(data, language_model=tuned).facts.data.cleanness == "transductive"
 
 
 @pytest.mark.parametrize(
@@ -224,11 +221,11 @@ def test_large_numbers_are_learnt() -> None:
     trained = _train(data, task="number", budget=Budget(steps=100))
     config = trained.model.head.config
     assert (config.number_mean, config.number_deviation) == pytest.approx((2.25e5, 2.5e4), rel=0.02)
-    assert trained.facts["figures"]["validation"]["rmse"] < 1.5e4
+    assert trained.facts.validation["rmse"] < 1.5e4
 
 
 def _kind(parts: LanguageModelParts | ClassifierParts) -> str:
-    return parts.facts["splits"]["kind"]
+    return parts.facts.data.cleanness
 
 
 def test_a_split_is_clean_by_what_was_held_out_not_by_names_and_policies(tmp_path: Path) -> None:
@@ -270,10 +267,11 @@ def test_a_test_split_that_the_language_model_never_saw_is_clean_beside_more_tra
 
 def test_a_language_model_that_does_not_say_what_it_learnt_from(tmp_path: Path) -> None:
     base = _pretrain()
-    older = [{name: value for name, value in row.items() if name != "digest"} for row in base.facts["data"]]
-    for facts in ({}, {**base.facts, "data": older}, {**base.facts, "stage": "fine-tuning"}):
+    older = replace(base.facts.data, splits=tuple(replace(split, fingerprint=None) for split in base.facts.data.splits))
+    no_fingerprints, no_base = replace(base.facts, data=older), replace(base.facts, stage="fine-tuning")
+    for facts in (TrainingFacts(), no_fingerprints, no_base):
         assert _kind(_train(language_model=replace(base, facts=facts))) == "unknown"
-    mixed = {**base.facts, "data": older, "splits": {"kind": "mixed"}}
+    mixed = replace(base.facts, data=replace(older, cleanness="mixed"))
     assert _kind(_train(language_model=replace(base, facts=mixed))) == "mixed"
     assert _kind(_train(language_model=None, sizes=tiny.ENCODER)) == "clean"
 
@@ -283,7 +281,7 @@ def test_mixed_splits_are_told_before_the_training() -> None:
     base, stream = _pretrain(ratings), io.StringIO()
     run = replace(tiny.RUN, progress=LineProgress(stream))
     _train([(text, float(label)) for text, label in ratings], language_model=base, task="number", run=run)
-    assert stream.getvalue().startswith("mixed splits: the language model learnt from documents given in Python under")
+    assert stream.getvalue().startswith("mixed splits: the language model learned from documents given in Python under")
     stream.truncate(0)
     _train(ratings, language_model=base, run=run)
     assert "mixed" not in stream.getvalue()
@@ -295,7 +293,7 @@ def test_data_that_was_split_otherwise_for_the_language_model(tmp_path: Path) ->
     by_author = replace(tiny.WORDS, split_by="group", group_column="author", valid_fraction=0.25)
     tuned = {"random": _pretrain(path), "group": _pretrain(path, data_options=by_author)}
     kinds = {
-        name: _train(path, language_model=base, data_options=by_author).facts["splits"]["kind"]
+        name: _train(path, language_model=base, data_options=by_author).facts.data.cleanness
         for name, base in tuned.items()
     }
     assert kinds == {"random": "mixed", "group": "clean"}
@@ -304,11 +302,11 @@ def test_data_that_was_split_otherwise_for_the_language_model(tmp_path: Path) ->
 def test_patience_ends_early_and_leaves_the_best_weights() -> None:
     recipe = replace(tiny.CLASSIFY, peak_rate=0.1, patience=1, schedule=Schedule("constant"))
     trained = _train(recipe=recipe, budget=Budget(steps=60), run=replace(tiny.RUN, validations=30))
-    assert trained.facts["stopped_because"] == "patience"
-    assert trained.facts["steps"] < 60
+    assert trained.facts.run.stopped_because == "patience"
+    assert trained.facts.run.steps < 60
     losses = [row["valid_loss"] for row in trained.history if row["kind"] == "validation"]
     assert min(losses) < losses[-1]
-    recorded = trained.facts["figures"]["validation"]["loss"]
+    recorded = trained.facts.validation["loss"]
     assert recorded == pytest.approx(min(losses), rel=1e-4)
     corpus = prepare(tiny.reviews(), tiny.WORDS, task="single", tokenizer=trained.tokenizer,
                      vocabulary=trained.vocabulary)  # fmt: skip
@@ -328,17 +326,16 @@ def test_several_labels_have_patience_while_no_document_is_wholly_right_yet() ->
     assert {row["valid_error"] for row in validations} == {1.0}
     losses = [row["valid_loss"] for row in validations]
     assert losses == sorted(losses, reverse=True)
-    assert trained.facts["steps"] == trained.facts["weights_of_step"] == STEPS.steps
-    assert trained.facts["figures"]["validation"]["loss"] == pytest.approx(losses[-1])
+    assert trained.facts.run.steps == trained.facts.run.weights_of_step == STEPS.steps
+    assert trained.facts.validation["loss"] == pytest.approx(losses[-1])
 
 
 def test_a_language_model_has_patience_too() -> None:
     recipe = replace(tiny.LEARN, peak_rate=1.0, patience=1, schedule=Schedule("constant"))
     trained = _pretrain(recipe=recipe, budget=Budget(steps=60), run=replace(tiny.RUN, validations=30))
-    assert trained.facts["stopped_because"] == "patience"
+    assert trained.facts.run.stopped_because == "patience"
     losses = [row["valid_loss"] for row in trained.history if row["kind"] == "validation"]
-    (figures,) = trained.facts["figures"].values()
-    assert figures["loss"] == pytest.approx(min(losses), rel=1e-4)
+    assert trained.facts.validation["loss"] == pytest.approx(min(losses), rel=1e-4)
     assert min(losses) < losses[-1]
 
 
@@ -407,21 +404,23 @@ def test_how_validation_was_chosen_is_in_the_model_card(tmp_path: Path) -> None:
     ]
     for policy in ("group", "time"):
         parts = _train(data, data_options=replace(tiny.WORDS, split_by=policy, valid_fraction=0.25))
-        splits = parts.facts["splits"]
-        assert (splits["policy"], splits["valid_fraction"], splits["kind"]) == (policy, 0.25, "other data")
-        assert splits["near_duplicates"]["valid"]["train"]["documents"] == 30
+        facts = parts.facts.data
+        recorded = (facts.split_policy.kind, facts.split_policy.valid_fraction, facts.cleanness)
+        assert recorded == (policy, 0.25, "other data")
+        assert facts.near_duplicates["valid"]["train"].documents == 30
         TextClassifier(parts).save(tmp_path / policy)
         card = (tmp_path / policy / "README.md").read_text()
-        assert f"| policy | {policy} |" in card
-        assert "| near duplicates, valid, train, documents | 30 |" in card
+        chosen = {"group": "whole groups (seed 0)", "time": "the latest documents"}[policy]
+        assert f"The validation split is 25% of the documents: {chosen}." in card
+        assert "Of 30 documents in valid, " in card
 
 
 def test_stages_take_minutes() -> None:
     """How the trainer keeps to them, its own tests show on a clock of theirs."""
     parts = _pretrain(budget=Budget(minutes=0.02), recipe=LanguageModelRecipe(batch_size=8, bptt=16))
-    assert parts.facts["budget"] == {"minutes": 0.02}
-    assert parts.facts["stopped_because"] == "budget"
-    assert parts.facts["steps"] > 1
+    assert parts.facts.run.budget == Budget(minutes=0.02)
+    assert parts.facts.run.stopped_because == "budget"
+    assert parts.facts.run.steps > 1
 
 
 def test_gradual_unfreezing_and_chain_thaw_through_train() -> None:
@@ -429,5 +428,5 @@ def test_gradual_unfreezing_and_chain_thaw_through_train() -> None:
         recipe = ClassifierRecipe(unfreezing=unfreezing, dropout_multiplier=0.1)
         trained = _train(recipe=recipe, budget=Budget(steps=10))
         assert len({row["phase"] for row in trained.history if row["kind"] == "train"}) == phases
-        assert trained.facts["recipe"]["unfreezing"] == unfreezing
-        assert trained.facts["steps"] == 10
+        assert trained.facts.recipe["unfreezing"] == unfreezing
+        assert trained.facts.run.steps == 10

@@ -101,10 +101,7 @@ def test_both_stages_run_and_learn():
         tiny.reviews(), steps=120, sizes=sizes, recipe=replace(recipe.main, optimizer=optimizer, **small), **options
     )
     tuned = main.finetune(tiny.reviews(), steps=80, recipe=replace(recipe.tuning, **small), **options)
-    first, second = (
-        model.parts.facts["figures"]["validation (approximate), after training"]["perplexity"]
-        for model in (main, tuned)
-    )
+    first, second = (model.parts.facts.validation["perplexity"] for model in (main, tuned))
     assert first < 6
     assert second <= first
 
@@ -119,9 +116,8 @@ def test_a_second_stage_that_makes_it_worse_leaves_the_first():
     main = LanguageModel.pretrain(tiny.reviews(), steps=60, sizes=sizes, recipe=steady, **options)
     wild = replace(recipe.tuning, peak_rate=400.0, **small)
     tuned = main.finetune(tiny.reviews(), steps=12, recipe=wild, **options).parts
-    assert tuned.facts["weights_of_step"] == 0
-    assert tuned.facts["averaged_steps"] == 12
-    found = {name: facts["perplexity"] for name, facts in tuned.facts["figures"].items()}
-    assert len(set(found.values())) == 1, found
+    assert tuned.facts.run.weights_of_step == 0
+    assert tuned.facts.run.averaged_steps == 12
+    assert tuned.facts.validation == tuned.facts.validation_before
     for name, value in main.parts.model.state_dict().items():
         assert torch.equal(tuned.model.state_dict()[name], value), name

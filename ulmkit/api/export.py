@@ -10,7 +10,7 @@ import torch
 from ulmkit.api.text_classifier import TextClassifier
 from ulmkit.errors import ConfigError, DataError
 from ulmkit.evaluation import PairedComparison
-from ulmkit.hub import save_classifier, save_pair
+from ulmkit.hub import TrainingFacts, save_classifier, save_pair
 from ulmkit.kernels import int8_runs
 from ulmkit.pipeline import DataOptions
 from ulmkit.text import EncodedCorpus
@@ -54,12 +54,12 @@ def export_int8(
             f"{found.documents} documents (difference {found.difference:+.4f}, 95%: {low:+.4f} to {high:+.4f}, "
             f"p = {found.p_value:.2g}); nothing was written, serve the classifier as it is"
         )
-    facts = {"int8": found.to_dict()}
-    new = [replace(p, facts={**p.facts, **facts}) for p in (rounded.parts, rounded.backward) if p is not None]
+    members = [part for part in (rounded.parts, rounded.backward) if part is not None]
+    new = [replace(part, facts=replace(part.facts, int8=found)) for part in members]
     if len(new) == 1:
         save_classifier(folder, new[0], overwrite=overwrite)
         return found
     with tempfile.TemporaryDirectory() as temporary:
         forward, backward = (save_classifier(Path(temporary) / parts.direction, parts) for parts in new)
-        save_pair(folder, forward, backward, facts, overwrite=overwrite)
+        save_pair(folder, forward, backward, TrainingFacts(int8=found), overwrite=overwrite)
     return found

@@ -124,11 +124,12 @@ def _baselines(classifier: TextClassifier, judged: EvaluationData, data: str) ->
     if reason is not None:
         print(f"\nno baselines: {reason}")
         return {}
-    labels = min(facts.get("labelled_documents", len(training)), len(training))
-    rows = training_rows(corpus, labels, facts.get("seed", 0))
+    labels = len(training) if facts.labelled_documents is None else min(facts.labelled_documents, len(training))
+    seed = 0 if facts.run is None or facts.run.seed is None else facts.run.seed
+    rows = training_rows(corpus, labels, seed)
     if not is_training_part(corpus, facts):
         source = f"{len(rows):,} labels of {data}'s own training part"
-    elif len(rows) == len(training) == facts.get("labelled_documents"):
+    elif len(rows) == len(training) == facts.labelled_documents:
         source = f"labels of the same {len(rows):,} documents"
     else:
         source = f"{len(rows):,} labels of the same training part"

@@ -32,7 +32,7 @@ from ulmkit.cli.summary import summarise
 from ulmkit.config import check_choice
 from ulmkit.errors import ConfigError
 from ulmkit.files import check_writable
-from ulmkit.hub import ClassifierParts, Pair, load_model, resolve_model
+from ulmkit.hub import ClassifierParts, Pair, facts_to_json, load_model, resolve_model
 from ulmkit.model.aligned import count_parameters
 from ulmkit.model.config import LanguageModelConfig
 from ulmkit.pipeline import (
@@ -152,7 +152,7 @@ def pretrain_command(
         if not run.world.is_first:
             return
         model.save(out, overwrite=overwrite)
-    summarise(_figures(model, out), machine.json_file, {"facts": model.parts.facts})
+    summarise(_summary(model, out), machine.json_file, {"facts": facts_to_json(model.parts.facts)})
 
 
 @with_groups(data_options=READ_TEXT, budget=budget_group(5), recipe=FINETUNE_RECIPE, stage=STAGE, machine=MACHINE)
@@ -178,7 +178,7 @@ def finetune_command(
         if not run.world.is_first:
             return
         model.save(out, overwrite=overwrite)
-    summarise(_figures(model, out), machine.json_file, {"facts": model.parts.facts})
+    summarise(_summary(model, out), machine.json_file, {"facts": facts_to_json(model.parts.facts)})
 
 
 @with_groups(
@@ -232,14 +232,12 @@ def train_command(
         model = TextClassifier(parts)
         if not run.world.is_first:
             return
-        figures = _figures(model, out)
         if baselines:
-            texts = texts_of(data, corpus, data_options)
-            for name, report in linear_baselines(corpus, texts, rows, judged).items():
-                model.parts.facts.setdefault("baselines", {})[name] = validation_metrics(report)
-                figures |= {f"{figure}, {name}": value for figure, value in validation_metrics(report).items()}
+            reports = linear_baselines(corpus, texts_of(data, corpus, data_options), rows, judged)
+            metrics = {name: validation_metrics(report) for name, report in reports.items()}
+            model = TextClassifier(replace(model.parts, facts=model.parts.facts.with_baselines(metrics)))
         model.save(out, overwrite=overwrite)
-    summarise(figures, machine.json_file, {"facts": model.parts.facts})
+    summarise(_summary(model, out), machine.json_file, {"facts": facts_to_json(model.parts.facts)})
 
 
 @with_groups(data_options=READ_TEXT, recipe=FINETUNE_RECIPE, machine=MACHINE)
@@ -292,13 +290,16 @@ def _training(
             yield machine.run(folder=folder, resume=resume, progress=make_progress(), world=world, **stage)
 
 
-def _figures(model: LanguageModel | TextClassifier, out: str) -> dict[str, Any]:
-    """The figures of a training for its summary."""
-    facts = model.parts.facts
-    figures: dict[str, Any] = {"model": out, "parameters": count_parameters(model.parts.model)}
-    for name in ("labelled_documents", "steps", "epochs", "minutes", "tokens_per_second"):
-        if name in facts:
-            figures[name.replace("_", " ")] = facts[name]
-    for group, values in facts["figures"].items():
-        figures |= {f"{name}, {group}": value for name, value in values.items()}
-    return figures
+def _summary(model: LanguageModel | TextClassifier, out: str) -> dict[str, Any]:
+    """What a training prints last."""
+    facts, run = model.parts.facts, model.parts.facts.run
+    summary: dict[str, Any] = {"model": out, "parameters": count_parameters(model.parts.model)}
+    if facts.labelled_documents is not None:
+        summary["labelled documents"] = facts.labelled_documents
+    if run is not None:
+        summary |= {"steps": run.steps, "epochs": run.epochs, "minutes": run.minutes}
+        summary["tokens per second"] = run.tokens_per_second
+    before = {"before training": facts.validation_before} if facts.validation_before else {}
+    for name, metrics in (before | {"validation": facts.validation} | dict(facts.baselines)).items():
+        summary |= {f"{metric}, {name}": value for metric, value in metrics.items()}
+    return summary

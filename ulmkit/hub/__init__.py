@@ -1,8 +1,17 @@
 """Models as folders: saved, described, checked, loaded."""
 
-from ulmkit.hub.facts import package_versions
-from ulmkit.hub.folder_config import FORMAT_VERSION, Direction, read_config
-from ulmkit.hub.model_card import model_card
+from ulmkit.hub.facts import (
+    DataFacts,
+    MachineFacts,
+    RunFacts,
+    SplitFacts,
+    TrainingFacts,
+    facts_from_json,
+    facts_to_json,
+    package_versions,
+)
+from ulmkit.hub.folder_config import FORMAT_VERSION, Direction, read_config, read_facts
+from ulmkit.hub.model_card import model_card, pair_card
 from ulmkit.hub.model_folder import (
     load_classifier,
     load_language_model,
@@ -16,16 +25,25 @@ from ulmkit.hub.resolve import resolve_model
 __all__ = [
     "FORMAT_VERSION",
     "ClassifierParts",
+    "DataFacts",
     "Direction",
     "LanguageModelParts",
+    "MachineFacts",
     "Pair",
+    "RunFacts",
+    "SplitFacts",
+    "TrainingFacts",
+    "facts_from_json",
+    "facts_to_json",
     "load_classifier",
     "load_language_model",
     "load_model",
     "load_pair",
     "model_card",
     "package_versions",
+    "pair_card",
     "read_config",
+    "read_facts",
     "resolve_model",
     "save_classifier",
     "save_language_model",

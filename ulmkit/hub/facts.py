@@ -1,17 +1,210 @@
-"""Training facts: what a model folder says about how its model came to be."""
+"""Training facts: the record, in every model folder, of how the model was made and how well it does.
+
+`TrainingFacts` and its parts are frozen. `facts_to_json` writes them into config.json and `facts_from_json` reads them
+back; a training, an export or an evaluation that adds to the record makes a new one.
+"""
 
 import platform
 from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from importlib import metadata
-from typing import Any
+from typing import Literal
 
-from ulmkit.errors import ConfigError
+from ulmkit.evaluation import PairedComparison
+from ulmkit.hub.json_records import record_from_json, record_to_json
+from ulmkit.model.transfer import TransferReport
+from ulmkit.text import SplitPolicy
+from ulmkit.text.corpus.facts import SharedDocuments
+from ulmkit.training import Budget
 
 _PACKAGES = ("ulmkit", "torch", "numpy", "spacy", "sentencepiece", "safetensors")
 
+Stage = Literal["pretraining", "fine-tuning", "classification"]
+Cleanness = Literal["clean", "transductive", "mixed", "other data", "unknown"]
+Metrics = Mapping[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitFacts:
+    """One split of the corpus that a model was trained on.
+
+    Attributes:
+        name: Name of the split, such as "train" or "valid".
+        use: Whether the model learned from the split or it was held out.
+        documents: Number of documents.
+        labelled: Documents that have a label.
+        words: Words before tokenization.
+        tokens: Tokens, special ones included.
+        unknown_rate: Share of the tokens that the vocabulary lacks, 0 to 1.
+        fingerprint: Fingerprint of the documents' texts; None in folders of older versions.
+    """
+
+    name: str
+    use: Literal["training", "held out"]
+    documents: int
+    labelled: int | None = None
+    words: int | None = None
+    tokens: int | None = None
+    unknown_rate: float | None = None
+    fingerprint: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataFacts:
+    """The corpus that a model was trained on and how it was split.
+
+    Attributes:
+        name: Files or data set that the corpus was made from.
+        splits: The corpus's splits.
+        cleanness: Whether the held-out documents are new to the model; see `ulmkit.pipeline.held_out.cleanness`.
+        split_policy: How the validation split was chosen.
+        near_duplicates: By held-out split and training split, how many documents they share.
+    """
+
+    name: str
+    splits: tuple[SplitFacts, ...] = ()
+    cleanness: Cleanness | None = None
+    split_policy: SplitPolicy | None = None
+    near_duplicates: Mapping[str, Mapping[str, SharedDocuments]] = field(default_factory=dict)
+
+    @property
+    def split_fingerprints(self) -> dict[str, str]:
+        """Fingerprint of each split by name, without those that are not recorded."""
+        return {split.name: split.fingerprint for split in self.splits if split.fingerprint is not None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class MachineFacts:
+    """The machine that a training ran on and what it ran with.
+
+    Attributes:
+        device: "cpu" or the name of the GPU.
+        precision: "fp32" or "bf16".
+        backend: LSTM backend.
+        architecture: Instruction set, such as "x86_64".
+        processors: Logical processors.
+        threads: Threads that torch used.
+        processes: Processes that shared each batch.
+    """
+
+    device: str
+    precision: str
+    backend: str
+    architecture: str
+    processors: int
+    threads: int
+    processes: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFacts:
+    """One training run: its budget and what it spent.
+
+    Attributes:
+        budget: The budget that was given.
+        minutes: Minutes spent.
+        steps: Optimizer steps.
+        epochs: Passes over the training data.
+        tokens: Tokens read.
+        tokens_per_second: Mean speed.
+        stopped_because: "budget" or "patience".
+        weights_of_step: Step whose weights were kept, if that need not be the last one.
+        averaged_steps: Steps that the weights are the mean of, for optimizers that average.
+        seed: Random seed.
+        machine: Where it ran.
+    """
+
+    budget: Budget
+    minutes: float
+    steps: int | None = None
+    epochs: float | None = None
+    tokens: int | None = None
+    tokens_per_second: int | None = None
+    stopped_because: str | None = None
+    weights_of_step: int | None = None
+    averaged_steps: int | None = None
+    seed: int | None = None
+    machine: MachineFacts | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingFacts:
+    """How a model was made and how well it does; a fact that is not known is None or empty.
+
+    Attributes:
+        stage: The stage that made the model.
+        description: One sentence on what the model is for.
+        license: License identifier for the hub's search.
+        language: Language code for the hub's search.
+        data: What it was trained on.
+        run: The training run.
+        recipe: Settings of the training by name.
+        base: Facts of the language model it started from; None if it started from random weights.
+        vocabulary_transfer: How much of the vocabulary the base model knew.
+        labelled_documents: Labelled documents that a classifier learned from.
+        validation_before: Validation metrics before the training.
+        validation: Validation metrics of the weights that were kept.
+        validation_documents: Documents that these were computed on; None if it is a part of the split's text.
+        baselines: Validation metrics of other models on the same documents, by the model's name.
+        int8: Comparison of this int8 model with the float32 model that it was exported from.
+        limits: Known limits, a sentence each.
+        notes: Anything else worth recording, as JSON values.
+    """
+
+    stage: Stage | None = None
+    description: str | None = None
+    license: str | None = None
+    language: str | None = None
+    data: DataFacts | None = None
+    run: RunFacts | None = None
+    recipe: Mapping[str, object] = field(default_factory=dict)
+    base: "TrainingFacts | None" = None
+    vocabulary_transfer: TransferReport | None = None
+    labelled_documents: int | None = None
+    validation_before: Metrics = field(default_factory=dict)
+    validation: Metrics = field(default_factory=dict)
+    validation_documents: int | None = None
+    baselines: Mapping[str, Metrics] = field(default_factory=dict)
+    int8: PairedComparison | None = None
+    limits: tuple[str, ...] = ()
+    notes: Mapping[str, object] = field(default_factory=dict)
+
+    def with_baselines(self, metrics: Mapping[str, Metrics]) -> "TrainingFacts":
+        """The facts with the validation metrics of further baselines, by name."""
+        return replace(self, baselines={**self.baselines, **metrics})
+
+    def as_base(self) -> "TrainingFacts":
+        """The part that a model started from this one keeps: stage, data, run, metrics and its own base."""
+        return TrainingFacts(stage=self.stage, data=self.data, run=self.run, base=self.base, validation=self.validation)
+
+
+def facts_to_json(facts: TrainingFacts) -> dict[str, object]:
+    """Facts as the JSON object of config.json and of `--json`.
+
+    Raises:
+        ConfigError: If a value is not JSON, such as NaN.
+    """
+    return record_to_json(facts, "facts")
+
+
+def facts_from_json(values: object, where: str = "facts") -> TrainingFacts:
+    """Facts from the JSON object that `facts_to_json` wrote.
+
+    Args:
+        values: The object.
+        where: Name of its place for error messages.
+
+    Returns:
+        The facts.
+
+    Raises:
+        ConfigError: If a key is unknown or missing, or a value does not have the type of its field.
+    """
+    return record_from_json(TrainingFacts, values, where)
+
 
 def package_versions() -> dict[str, str]:
-    """Versions of Python, ulmkit and the packages that results depend on; those not installed are left out."""
+    """Versions of Python, ulmkit and the installed packages that results depend on."""
     versions = {"python": platform.python_version()}
     for name in _PACKAGES:
         try:
@@ -19,24 +212,3 @@ def package_versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return versions
-
-
-def check_facts(facts: Mapping[str, Any]) -> None:
-    """Raise ConfigError, naming the place, unless `facts` hold nothing but what JSON has: no NaN, no infinity."""
-    _check(facts, "facts")
-
-
-def _check(value: Any, where: str) -> None:
-    if isinstance(value, Mapping):
-        for key, item in value.items():
-            if not isinstance(key, str):
-                raise ConfigError(f"{where}: expected text as keys, got {key!r}")
-            _check(item, f"{where}.{key}")
-    elif isinstance(value, list | tuple):
-        for number, item in enumerate(value):
-            _check(item, f"{where}[{number}]")
-    elif isinstance(value, float):
-        if value != value or value in (float("inf"), float("-inf")):
-            raise ConfigError(f"{where}: expected a finite number, got {value!r}; give None for what is unknown")
-    elif value is not None and not isinstance(value, str | int):
-        raise ConfigError(f"{where}: expected a JSON value, got {type(value).__name__}")

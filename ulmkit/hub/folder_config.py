@@ -9,6 +9,8 @@ from typing import Any, Literal, TypeVar
 from ulmkit.config import from_dict, to_dict
 from ulmkit.errors import ConfigError, FolderError
 from ulmkit.files import fingerprint, read_json, write_json
+from ulmkit.hub.facts import TrainingFacts, facts_from_json
+from ulmkit.hub.facts_upgrade import upgrade_facts
 from ulmkit.model.cells import cell_from_dict
 from ulmkit.model.config import AWDLSTMConfig, LanguageModelConfig
 from ulmkit.model.heads import HeadConfig
@@ -70,7 +72,7 @@ def _upgraded(config: Mapping[str, Any]) -> dict[str, Any]:
     Version 1 had one flat "encoder": the vocabulary's size, the softmax's options, and the cell's name and options
     stood in it, options that were added later only where they differed from their defaults.
     """
-    upgraded = {**config, "format_version": 2}
+    upgraded = {**config, "format_version": 2, "facts": upgrade_facts(config["facts"])}
     if not isinstance(config.get("encoder"), Mapping):
         return upgraded
     encoder = dict(config["encoder"])
@@ -85,6 +87,27 @@ def _upgraded(config: Mapping[str, Any]) -> dict[str, Any]:
     if config["kind"] == "language_model":
         upgraded["softmax"] = softmax
     return {**upgraded, "encoder": {**encoder, "cell": cell}}
+
+
+def read_facts(folder: str | os.PathLike[str]) -> TrainingFacts:
+    """Training facts of a language model, a classifier or a pair.
+
+    Raises:
+        FolderError: If the folder's config.json cannot be read, or its facts are not what ulmkit writes.
+    """
+    return config_facts(Path(folder), read_config(folder))
+
+
+def config_facts(folder: Path, config: Mapping[str, Any]) -> TrainingFacts:
+    """Training facts of a config that `read_config` gave.
+
+    Raises:
+        FolderError: If they are not what ulmkit writes.
+    """
+    try:
+        return facts_from_json(config["facts"], "facts")
+    except ConfigError as error:
+        raise FolderError(f"{folder / CONFIG_FILE}: {error}; it was altered") from error
 
 
 def config_part(folder: Path, config: Mapping[str, Any], name: str, kind: type[Part]) -> Part:

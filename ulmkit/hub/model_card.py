@@ -1,26 +1,19 @@
-"""The model card, README.md of a model folder: what the model is, was trained on, reaches, and does not.
+"""The model card, README.md of a model folder: what the model is, how to use it, how it was made and how good it is.
 
-It is written from config.json alone. Facts that are not there are named as unknown, not made up. These names in
-`facts` have a section of their own; any other becomes a row of "Training":
-
-    description: str                    one sentence on what the model is for
-    license, language: str              for the hub's search
-    data: [{"name", "use", "documents", "tokens", ...}]     one row per corpus or split
-    splits: {"policy", "valid_fraction", "kind": one of `ulmkit.pipeline.held_out.cleanness`, "near_duplicates", ...}
-    figures: {name: number} or {split: {name: number}}
-    baselines: the same for other models on the same data
-    limits: [str]
+The card is written from the model and its `TrainingFacts` alone; a fact that is not recorded is left out or named as
+unknown.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from ulmkit.model.cells import Cell, cell_from_dict
+from ulmkit.hub.card_sections import data_section, evaluation_section, training_section
+from ulmkit.hub.facts import TrainingFacts, package_versions
+from ulmkit.hub.parts import ClassifierParts, LanguageModelParts
+from ulmkit.model.aligned import count_parameters
+from ulmkit.model.config import AWDLSTMConfig
 
 CARD_FILE = "README.md"
 
-_OWN_SECTIONS = ("description", "license", "language", "data", "splits", "figures", "baselines", "limits")
-_KIND_NAMES = {"language_model": "language model", "classifier": "classifier", "pair": "pair of models"}
 _TASKS = {
     "single": "gives one label to a text",
     "multi": "gives any number of labels to a text",
@@ -28,190 +21,134 @@ _TASKS = {
     "tokens": "gives a label to each word of a text",
     "pair": "gives one label to a pair of texts",
 }
-
-_SPLIT_LIMITS = {
-    "transductive": "Transductive: the text of the evaluated documents, not their labels, was used in training.",
-    "mixed": "Mixed splits: a language model that this one started from learnt from the same data under another split, "
-    "so that it may have read the text, not the labels, of documents held out here.",
-    "other data": "Other data: a language model that this one started from learnt from other data too; whether the "
-    "text of documents held out here is in it is not known.",
-    "unknown": "Splits not compared: what a language model that this one started from learnt from is not recorded; "
-    "whether it read the text of documents held out here is not known.",
+_CLEANNESS_LIMITS = {
+    "transductive": "The text of evaluated documents, not their labels, was used in training (transductive split).",
+    "mixed": "A language model that this one started from was trained on the same data under another split: it may "
+    "have read the text, not the labels, of the held-out documents.",
+    "other data": "A language model that this one started from was also trained on other data; whether that contains "
+    "the text of held-out documents is not known.",
+    "unknown": "A language model that this one started from does not record its training data; whether it has read the "
+    "text of held-out documents is not known.",
 }
 
 
-def model_card(name: str, config: Mapping[str, Any]) -> str:
-    """The card as Markdown.
+def model_card(name: str, parts: LanguageModelParts | ClassifierParts) -> str:
+    """The card of a language model or a classifier.
 
-    Args: name: of the model. config: the content of config.json.
+    Args:
+        name: Name of the model, the card's title.
+        parts: The model.
+
+    Returns:
+        Markdown with the YAML header that the hub reads.
     """
-    facts: Mapping[str, Any] = config["facts"]
-    training = {key: value for key, value in facts.items() if key not in _OWN_SECTIONS}
+    encoder = parts.model.encoder.config.cell.title
+    if isinstance(parts, ClassifierParts):
+        task = parts.model.head.config.kind
+        labels = f": {', '.join(parts.label_names)}" if parts.label_names else ""
+        introduction = f"A text classifier ({encoder} encoder, reads {parts.direction}) that {_TASKS[task]}{labels}."
+        return _card(name, parts.facts, True, introduction, _model_rows(parts), _classifier_use(task))
+    introduction = f"A language model ({encoder}) that reads {parts.direction} and predicts the next token."
+    return _card(name, parts.facts, False, introduction, _model_rows(parts), _language_model_use("FOLDER"))
+
+
+def pair_card(name: str, facts: TrainingFacts, task: str | None) -> str:
+    """The card of a pair; its members have complete cards of their own.
+
+    Args:
+        name: Name of the pair, the card's title.
+        facts: Facts of the pair, such as its metrics.
+        task: What its classifiers predict; None for language models.
+
+    Returns:
+        Markdown with the YAML header that the hub reads.
+    """
+    if task is None:
+        introduction = "A forward and a backward language model, each complete."
+        use = _language_model_use("FOLDER/forward")
+    else:
+        introduction = f"A forward and a backward text classifier that {_TASKS[task]}: the mean of both."
+        use = _classifier_use(task)
+    introduction += " The cards in [forward](forward/README.md) and [backward](backward/README.md) describe the two."
+    return _card(name, facts, task is not None, introduction, [], use)
+
+
+def _card(
+    name: str,
+    facts: TrainingFacts,
+    is_classifier: bool,
+    introduction: str,
+    model_rows: Sequence[tuple[str, str]],
+    use: str,
+) -> str:
     sections = [
-        _front_matter(config),
-        f"# {name}",
-        _introduction(config),
-        _section("Model", _table(_model_rows(config))),
-        _section("Data", _records(facts.get("data")), "Not recorded."),
-        _section("Splits", _table(_rows(facts.get("splits", {}))), "Not recorded."),
-        _section("Training", _table(_rows(training)), "Not recorded."),
-        _section("Figures", _table(_rows(facts.get("figures", {}))), "None recorded: this model was not evaluated."),
-        _section("Other models on the same data", _table(_rows(facts.get("baselines", {})))),
-        _section("Limits", "\n".join(f"- {limit}" for limit in _limits(config))),
-        _section("Use", _use(config)),
+        ("Use", use),
+        ("Training data", data_section(facts)),
+        ("Evaluation", evaluation_section(facts)),
+        ("Training", training_section(facts)),
+        ("Model", "\n".join(f"- {label}: {value}" for label, value in model_rows)),
+        ("Limits", "\n".join(f"- {limit}" for limit in _limits(facts, is_classifier))),
     ]
-    return "\n\n".join(section for section in sections if section) + "\n"
+    blocks = [_header(facts, is_classifier), f"# {name}", facts.description or "", introduction]
+    blocks += [f"## {title}\n\n{body}" for title, body in sections if body]
+    return "\n\n".join(block for block in blocks if block) + "\n"
 
 
-def _front_matter(config: Mapping[str, Any]) -> str:
-    facts = config["facts"]
-    tag = "text-generation" if _is_language_model(config) else "text-classification"
-    lines = ["library_name: ulmkit", f"pipeline_tag: {tag}", "tags: [ulmkit, awd-lstm, ulmfit]"]
-    lines += [f"{key}: {facts[key]}" for key in ("license", "language") if key in facts]
-    return "\n".join(["---", *lines, "---"])
+def _header(facts: TrainingFacts, is_classifier: bool) -> str:
+    from huggingface_hub import ModelCardData
 
-
-def _introduction(config: Mapping[str, Any]) -> str:
-    if config["kind"] == "language_model":
-        what = f"A language model ({_cell_name(config)}) that reads {config['direction']} and predicts the next token."
-    elif config["kind"] == "classifier":
-        task = _TASKS[_task(config)]
-        what = f"A text classifier ({_cell_name(config)} encoder, reads {config['direction']}) that {task}."
-    elif _is_language_model(config):
-        what = "A forward and a backward language model, each complete."
-    else:
-        what = f"A forward and a backward text classifier that {_TASKS[_task(config)]}: the mean of both."
-    description = config["facts"].get("description")
-    return f"{description}\n\n{what}" if description else what
-
-
-def _cell_name(config: Mapping[str, Any]) -> str:
-    return _cell(config).title
-
-
-def _cell(config: Mapping[str, Any]) -> Cell:
-    return cell_from_dict(config["encoder"]["cell"], "encoder")
-
-
-def _model_rows(config: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    if config["kind"] == "pair":
-        return [("forward", "forward/"), ("backward", "backward/"), ("kind", _KIND_NAMES[config["members"]])]
-    encoder = config["encoder"]
-    rows = [
-        ("parameters", f"{config['parameters']:,}"),
-        ("weights", config["weights"]),
-        ("embedding", encoder["embedding_size"]),
-        ("cell", str(_cell(config))),
-        ("hidden units", _hidden_units(encoder)),
-        ("vocabulary", f"{config['vocabulary']['size']:,} tokens"),
-        ("tokenizer", config["tokenizer"]["name"]),
-    ]
-    if config["kind"] == "language_model" and config["softmax"]["softmax_experts"] > 1:
-        rows.append(("softmaxes", f"{config['softmax']['softmax_experts']}, mixed"))
-    if config.get("label_names"):
-        rows.append(("labels", ", ".join(config["label_names"])))
-    return rows + [(f"version of {name}", version) for name, version in config["versions"].items()]
-
-
-def _hidden_units(encoder: Mapping[str, Any]) -> str:
-    last = "" if encoder["last_hidden_size"] is None else f", {encoder['last_hidden_size']} in the last"
-    return f"{encoder['hidden_size']} in {encoder['layers']} layers{last}"
-
-
-def _limits(config: Mapping[str, Any]) -> list[str]:
-    facts = config["facts"]
-    limits = [str(limit) for limit in facts.get("limits", [])]
-    kind = facts.get("splits", {}).get("kind")
-    if kind in _SPLIT_LIMITS:
-        limits.append(_SPLIT_LIMITS[kind])
-    limits.append("The figures hold for text like the data above; on other text measure again before relying on it.")
-    if _is_language_model(config):
-        limits.append(
-            "Generated text is fluent at best, not true; it repeats what is in the training text, biases too."
-        )
-    else:
-        limits.append("Biases of the labels and of the text the encoder was trained on carry over to the predictions.")
-    return limits
-
-
-def _use(config: Mapping[str, Any]) -> str:
-    """The code that loads the model and asks it something."""
-    folder = "FOLDER"
-    if _is_language_model(config):
-        name, call = "LanguageModel", 'model.score(["a text"])'
-        if config["kind"] == "pair":  # whose members are used one at a time
-            folder += "/forward"
-    else:
-        name, text = "TextClassifier", '("a text", "another")' if _task(config) == "pair" else '"a text"'
-        call = f"model.predict([{text}])"
-    code = f'from ulmkit import {name}\n\nmodel = {name}.load("{folder}")\n{call}'
-    return f"`FOLDER` is this folder; nothing else is needed, nor a network.\n\n```python\n{code}\n```"
-
-
-def _task(config: Mapping[str, Any]) -> str:
-    """What a classifier, or a pair of them, predicts."""
-    task: str = config["task"] if config["kind"] == "pair" else config["head"]["kind"]
-    return task
-
-
-def _is_language_model(config: Mapping[str, Any]) -> bool:
-    return "language_model" in (config["kind"], config.get("members"))
-
-
-def _section(title: str, body: str, empty: str = "") -> str:
-    body = body or empty
-    return f"## {title}\n\n{body}" if body else ""
-
-
-def _rows(values: Any, prefix: str = "") -> list[tuple[str, Any]]:
-    """Nested objects as rows, names joined by a comma."""
-    rows: list[tuple[str, Any]] = []
-    for key, value in values.items():
-        name = f"{prefix}{_words(key)}"
-        if isinstance(value, Mapping):
-            rows += _rows(value, f"{name}, ")
-        else:
-            rows.append((name, value))
-    return rows
-
-
-def _table(rows: Sequence[tuple[str, Any]]) -> str:
-    return _markdown(("", ""), [(name, _value(value)) for name, value in rows]) if rows else ""
-
-
-def _records(records: Any) -> str:
-    """A list of objects as a table with a column for each key; anything else as rows or text."""
-    if isinstance(records, Mapping):
-        return _table(_rows(records))
-    if not isinstance(records, list | tuple) or not all(isinstance(record, Mapping) for record in records):
-        return "" if not records else _value(records)
-    columns = list(dict.fromkeys(key for record in records for key in record))
-    rows = [[_value(record.get(column)) for column in columns] for record in records]
-    return _markdown([_words(column) for column in columns], rows) if records else ""
-
-
-def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(
-        "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in line) + " |" for line in lines
+    data = ModelCardData(
+        language=facts.language,
+        license=facts.license,
+        library_name="ulmkit",
+        pipeline_tag="text-classification" if is_classifier else "text-generation",
+        tags=["awd-lstm", "ulmfit"],
     )
+    return f"---\n{data.to_yaml()}\n---"
 
 
-def _words(key: str) -> str:
-    return key.replace("_", " ")
+def _classifier_use(task: str) -> str:
+    text = '("a text", "another")' if task == "pair" else '"a text"'
+    return _code("TextClassifier", "FOLDER", f"print(model.predict([{text}]))")
 
 
-def _value(value: Any) -> str:
-    if value is None:
-        return "not known"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}" if abs(value) >= 10_000 else str(value)
-    if isinstance(value, float):
-        return f"{value:.4g}" if abs(value) < 1000 else f"{value:,.1f}"
-    if isinstance(value, Mapping):
-        return " ".join(f"{_words(key)} {_value(item)}" for key, item in value.items())
-    if isinstance(value, list | tuple):
-        return ", ".join(_value(item) for item in value)
-    return str(value)
+def _language_model_use(folder: str) -> str:
+    return _code("LanguageModel", folder, 'print(model.score(["a text"]))')
+
+
+def _code(name: str, folder: str, call: str) -> str:
+    code = f'from ulmkit import {name}\n\nmodel = {name}.load("{folder}")\n{call}'
+    return f"`FOLDER` is this folder. It is complete: no network is needed.\n\n```python\n{code}\n```"
+
+
+def _model_rows(parts: LanguageModelParts | ClassifierParts) -> list[tuple[str, str]]:
+    config = parts.model.encoder.config
+    rows = [
+        ("parameters", f"{count_parameters(parts.model):,}"),
+        ("encoder weights", "int8" if parts.model.encoder.is_int8 else "float32"),
+        ("layers", _layers(config)),
+        ("cell", str(config.cell)),
+        ("embedding", f"{config.embedding_size} units"),
+        ("vocabulary", f"{len(parts.vocabulary):,} tokens of the {parts.tokenizer.name} tokenizer"),
+    ]
+    if isinstance(parts, LanguageModelParts) and parts.model.config.softmax_experts > 1:
+        rows.append(("softmax", f"mixture of {parts.model.config.softmax_experts}"))
+    versions = ", ".join(f"{name} {version}" for name, version in package_versions().items())
+    return [*rows, ("written with", versions)]
+
+
+def _layers(config: AWDLSTMConfig) -> str:
+    last = "" if config.last_hidden_size is None else f", {config.last_hidden_size} in the last"
+    return f"{config.layers} of {config.hidden_size} units{last}"
+
+
+def _limits(facts: TrainingFacts, is_classifier: bool) -> list[str]:
+    limits = list(facts.limits)
+    if facts.data is not None and facts.data.cleanness in _CLEANNESS_LIMITS:
+        limits.append(_CLEANNESS_LIMITS[facts.data.cleanness])
+    limits.append("The metrics hold for text like the training data; evaluate again before use on other text.")
+    if is_classifier:
+        limits.append("Biases in the labels and in the text the encoder was trained on carry over to predictions.")
+    else:
+        limits.append("Generated text is fluent at best, not true; it reproduces training text, including its biases.")
+    return limits

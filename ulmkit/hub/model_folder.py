@@ -22,11 +22,12 @@ from torch import nn
 from ulmkit.config import check_choice, to_dict
 from ulmkit.errors import DataError, FolderError
 from ulmkit.files import TRAINING_LOG, atomic_folder, atomic_write, csv_lines
-from ulmkit.hub.facts import check_facts, package_versions
+from ulmkit.hub.facts import facts_to_json, package_versions
 from ulmkit.hub.folder_config import (
     CONFIG_FILE,
     DIRECTIONS,
     FORMAT_VERSION,
+    config_facts,
     config_part,
     described_encoder,
     described_language_model,
@@ -94,7 +95,7 @@ def load_language_model(folder: str | os.PathLike[str]) -> LanguageModelParts:
     model_config, vocab_size = language_model_config(path, config), vocabulary_size(path, config)
     model = _with_weights(path, lambda: AWDLSTMLanguageModel(model_config, vocab_size))
     vocabulary, tokenizer = _load_text_parts(path, config, vocab_size)
-    return LanguageModelParts(model, vocabulary, tokenizer, config["direction"], config["facts"])
+    return LanguageModelParts(model, vocabulary, tokenizer, config["direction"], config_facts(path, config))
 
 
 def load_classifier(folder: str | os.PathLike[str]) -> ClassifierParts:
@@ -119,7 +120,7 @@ def load_classifier(folder: str | os.PathLike[str]) -> ClassifierParts:
 
     model = _with_weights(path, make)
     vocabulary, tokenizer = _load_text_parts(path, config, vocab_size)
-    return ClassifierParts(model, vocabulary, tokenizer, tuple(labels), config["direction"], config["facts"])
+    return ClassifierParts(model, vocabulary, tokenizer, tuple(labels), config["direction"], config_facts(path, config))
 
 
 def _label_count(head: HeadConfig) -> int:
@@ -135,7 +136,6 @@ def _save(
 ) -> Path:
     model, vocabulary, tokenizer = parts.model, parts.vocabulary, parts.tokenizer
     check_choice("direction", parts.direction, DIRECTIONS)
-    check_facts(parts.facts)
     _check_belong_together("vocabulary", model.encoder.vocab_size, vocabulary, tokenizer, DataError)
     config = {
         "format_version": FORMAT_VERSION,
@@ -147,7 +147,7 @@ def _save(
         "tokenizer": {"name": tokenizer.name, "fingerprint": tokenizer.fingerprint},
         "vocabulary": {"size": len(vocabulary), "fingerprint": vocabulary.fingerprint},
         "versions": package_versions(),
-        "facts": parts.facts,
+        "facts": facts_to_json(parts.facts),
     }
     with atomic_folder(folder, overwrite=overwrite) as temporary:
         write_weights(temporary / WEIGHTS_FILE, model)
@@ -158,7 +158,7 @@ def _save(
             _write_log(temporary / TRAINING_LOG, parts.history)
         config["files"] = list_files(temporary)
         with atomic_write(temporary / CARD_FILE) as file:
-            file.write(model_card(Path(folder).name, config))
+            file.write(model_card(Path(folder).name, parts))
         write_config(temporary, config)
     return Path(folder)
 

@@ -9,9 +9,9 @@ from typing import Any
 
 from ulmkit.errors import DataError, FolderError
 from ulmkit.files import atomic_folder, atomic_write
-from ulmkit.hub.facts import check_facts, package_versions
-from ulmkit.hub.folder_config import DIRECTIONS, FORMAT_VERSION, read_config, write_config
-from ulmkit.hub.model_card import CARD_FILE, model_card
+from ulmkit.hub.facts import TrainingFacts, facts_to_json, package_versions
+from ulmkit.hub.folder_config import DIRECTIONS, FORMAT_VERSION, config_facts, read_config, write_config
+from ulmkit.hub.model_card import CARD_FILE, pair_card
 from ulmkit.hub.model_folder import load_classifier, load_language_model
 from ulmkit.hub.parts import ClassifierParts, LanguageModelParts
 
@@ -22,14 +22,14 @@ class Pair:
 
     forward: LanguageModelParts | ClassifierParts
     backward: LanguageModelParts | ClassifierParts
-    facts: dict[str, Any]
+    facts: TrainingFacts
 
 
 def save_pair(
     folder: str | os.PathLike[str],
     forward: str | os.PathLike[str],
     backward: str | os.PathLike[str],
-    facts: Mapping[str, Any],
+    facts: TrainingFacts | None = None,
     *,
     overwrite: bool = False,
 ) -> Path:
@@ -38,7 +38,7 @@ def save_pair(
     Args: facts: of the pair as such, for example its figures.
     Raises: DataError if the two do not belong together; FolderError if one cannot be read or the pair not be written.
     """
-    check_facts(facts)
+    facts = facts or TrainingFacts()
     sources = dict(zip(DIRECTIONS, (Path(forward), Path(backward)), strict=True))
     configs = {direction: read_config(source) for direction, source in sources.items()}
     _check_match(sources, configs)
@@ -48,13 +48,13 @@ def save_pair(
         "members": configs["forward"]["kind"],
         "task": configs["forward"].get("head", {}).get("kind"),
         "versions": package_versions(),
-        "facts": dict(facts),
+        "facts": facts_to_json(facts),
     }
     with atomic_folder(folder, overwrite=overwrite) as temporary:
         for direction, source in sources.items():
             shutil.copytree(source, temporary / direction)
         with atomic_write(temporary / CARD_FILE) as file:
-            file.write(model_card(Path(folder).name, config))
+            file.write(pair_card(Path(folder).name, facts, config["task"]))
         write_config(temporary, config)
     return Path(folder)
 
@@ -75,7 +75,7 @@ def load_pair(folder: str | os.PathLike[str]) -> Pair:
     except DataError as error:
         raise FolderError(f"{path}: {error}") from error
     load = load_classifier if configs["forward"]["kind"] == "classifier" else load_language_model
-    return Pair(load(sources["forward"]), load(sources["backward"]), config["facts"])
+    return Pair(load(sources["forward"]), load(sources["backward"]), config_facts(path, config))
 
 
 def load_model(folder: str | os.PathLike[str]) -> LanguageModelParts | ClassifierParts | Pair:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from ulmkit.hub.facts import TrainingFacts
 from ulmkit.hub.folder_config import Direction
 from ulmkit.model.classifier import AWDLSTMClassifier
 from ulmkit.model.language_model import AWDLSTMLanguageModel
@@ -15,26 +16,41 @@ Row = dict[str, Any]
 class LanguageModelParts:
     """A language model.
 
-    direction: in which it reads. facts: JSON values about its training, see `ulmkit.hub.model_card` for the names that
-    the card knows. history: rows of the training log; a loaded model has none.
+    Attributes:
+        model: The weights.
+        vocabulary: The token of each id.
+        tokenizer: Cuts text into the vocabulary's tokens.
+        direction: Whether it reads text forward or backward.
+        facts: How it was made.
+        history: Rows of the training log; a loaded model has none.
     """
 
     model: AWDLSTMLanguageModel
     vocabulary: Vocabulary
     tokenizer: Tokenizer
     direction: Direction
-    facts: dict[str, Any]
+    facts: TrainingFacts
     history: list[Row] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class ClassifierParts:
-    """A classifier. label_names: in the order of its outputs, none for a number. The rest as LanguageModelParts."""
+    """A classifier.
+
+    Attributes:
+        model: The weights.
+        vocabulary: The token of each id.
+        tokenizer: Cuts text into the vocabulary's tokens.
+        label_names: Labels in the order of the outputs; empty for a number.
+        direction: Whether it reads text forward or backward.
+        facts: How it was made.
+        history: Rows of the training log; a loaded model has none.
+    """
 
     model: AWDLSTMClassifier
     vocabulary: Vocabulary
     tokenizer: Tokenizer
     label_names: tuple[str, ...]
     direction: Direction
-    facts: dict[str, Any]
+    facts: TrainingFacts
     history: list[Row] = field(default_factory=list)

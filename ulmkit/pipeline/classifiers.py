@@ -1,6 +1,7 @@
 """Training of classifiers, and their evaluation."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from ulmkit.evaluation import (
     evaluate_tokens,
 )
 from ulmkit.files import fingerprint
-from ulmkit.hub import ClassifierParts, LanguageModelParts
+from ulmkit.hub import ClassifierParts, LanguageModelParts, TrainingFacts, facts_to_json
 from ulmkit.hub.folder_config import Direction
 from ulmkit.model.classifier import AWDLSTMClassifier
 from ulmkit.model.config import AWDLSTMConfig
@@ -32,7 +33,7 @@ from ulmkit.pipeline.held_out import data_facts, warn_if_splits_overlap
 from ulmkit.pipeline.options import RunOptions, place
 from ulmkit.pipeline.prediction import Outputs, predict_backward, predict_outputs
 from ulmkit.pipeline.recipes import CLASSIFY, ClassifierRecipe
-from ulmkit.pipeline.stage import last_validation, run_stage, stage_identity, training_facts, with_dropouts
+from ulmkit.pipeline.stage import last_validation, run_facts, run_stage, stage_identity, with_dropouts
 from ulmkit.text import EncodedCorpus
 from ulmkit.text.batches import ClassifierBatches
 from ulmkit.text.read.documents import Data
@@ -116,11 +117,16 @@ def train(
         ranks=run.world.size,
     )
     trained = ClassifierTask(model, batches, validate)
-    started_from = None if language_model is None else language_model.facts
-    warn_if_splits_overlap(corpus, ["train"], started_from, run)
-    base = fingerprint(started_from or {})
+    base = None if language_model is None else language_model.facts.as_base()
+    warn_if_splits_overlap(corpus, ["train"], base, run)
     identity = stage_identity(
-        corpus, config, recipe, run, rows=fingerprint(rows.tolist()), direction=direction, base=base
+        corpus,
+        config,
+        recipe,
+        run,
+        rows=fingerprint(rows.tolist()),
+        direction=direction,
+        base=fingerprint(None if base is None else facts_to_json(base)),
     )
     with shared_documents(model, run.world.sum_tensor if run.world.size > 1 else None):
         result = run_stage(
@@ -132,15 +138,16 @@ def train(
             patience=recipe.patience,
             identity=identity,
         )
-    facts = {
-        "stage": "classification",
-        "labelled_documents": len(rows),
-        "pretrained": language_model is not None,
-        "base": (started_from or {}).get("figures", {}),
-        **data_facts(corpus, ["train"], started_from),
-        "figures": {"validation": {**last_validation(result, run, recipe.patience), "documents": len(held_out)}},
-        **training_facts(result, recipe, budget, run),
-    }
+    facts = TrainingFacts(
+        stage="classification",
+        data=data_facts(corpus, ["train"], base),
+        run=run_facts(result, budget, run, recipe.patience),
+        recipe=asdict(recipe),
+        base=base,
+        labelled_documents=len(rows),
+        validation=last_validation(result, run, recipe.patience),
+        validation_documents=len(held_out),
+    )
     model.eval()
     return ClassifierParts(
         model, corpus.vocabulary, corpus.tokenizer, corpus.label_names, direction, facts, result.history

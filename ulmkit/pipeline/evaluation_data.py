@@ -1,30 +1,32 @@
-"""Which documents a model is judged by, and whether they are of the data that it learnt from."""
+"""Selection of the documents that a model is evaluated on."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from ulmkit.errors import DataError
-from ulmkit.hub import ClassifierParts, LanguageModelParts
+from ulmkit.hub import ClassifierParts, DataFacts, LanguageModelParts, TrainingFacts
 from ulmkit.pipeline.data import SPLIT_COLUMNS, DataOptions, is_corpus_folder, prepare
-from ulmkit.pipeline.held_out import Facts, corpus_name, whole_digest
+from ulmkit.pipeline.held_out import corpus_fingerprint, corpus_name, split_facts
 from ulmkit.text import EncodedCorpus
 from ulmkit.text.corpus.fingerprints import joined_fingerprint, text_fingerprint
 from ulmkit.text.read.documents import GIVEN_IN_PYTHON, Data
 
 ALL = "all"
-"""In place of the name of a split: every document."""
+"""Name of the split that has every document."""
 
 
 @dataclass(frozen=True)
 class EvaluationData:
-    """Documents that a model is judged by.
+    """The documents that a model is evaluated on.
 
     Attributes:
-        corpus: the data, in the model's vocabulary. split: which part of it; None: all.
-        options: how it was read and split.
-        is_own: whether it is the data of the model's own training.
+        corpus: The data, encoded with the model's vocabulary.
+        split: The split that is scored; None: all documents.
+        options: How the data was read and split.
+        is_own: Whether the model was trained on this data.
     """
 
     corpus: EncodedCorpus
@@ -33,11 +35,11 @@ class EvaluationData:
     is_own: bool
 
     def rows(self, labelled: bool = False) -> np.ndarray:
-        """Their indices in the corpus; only those with a label if `labelled`. Returns: (n,) int64."""
+        """Indices of the documents in the corpus; with `labelled`, of those that have a label. Returns: (n,) int64."""
         return self.corpus.rows(self.split, labelled)
 
     def text(self) -> str:
-        """What is judged, in a line."""
+        """One line that says which documents are scored."""
         part = "all" if self.split is None else f"split {self.split}"
         own = "" if self.is_own else "not "
         return (
@@ -55,98 +57,116 @@ def select_evaluation_data(
     task: str = "none",
     order: Sequence[str] = ("test", "valid"),
 ) -> EvaluationData:
-    """The part of `data` that is to judge a model.
+    """Select the part of `data` that a model is evaluated on.
 
     Args:
-        data: see `prepare`. options: how it is read; see `evaluation_options` for how it is split.
-        split: which part; "all" for all. None: the first of `order` that there is; of the data that the model learnt
-            from, that was held out; else all.
-        task: the classifier's, "none" for a language model.
-    Raises: DataError if there is no such part, or if the data is what the model learnt from and its split cannot be
-        drawn again; as `prepare`.
+        parts: The model.
+        data: Documents in any form that `prepare` takes.
+        split: Which split, "all" for all documents. None: the first of `order` that the data has and, if the model
+            was trained on this data, that was held out; without any, all documents.
+        options: How to read the data; where they leave the split open, see `evaluation_options`.
+        task: Task of a classifier, "none" for a language model.
+        order: Splits to look for if `split` is None.
+
+    Returns:
+        The documents, encoded with the model's vocabulary.
+
+    Raises:
+        DataError: If there is no such split, or the data is the model's training data and its split cannot be
+            reproduced; as `prepare`.
     """
-    read = evaluation_options(options, data, parts.facts, task)
-    names = parts.label_names if isinstance(parts, ClassifierParts) else None
-    corpus = prepare(data, read, task=task, tokenizer=parts.tokenizer, vocabulary=parts.vocabulary, label_names=names)
-    own = _is_own(corpus, parts.facts)
-    learnt = {row.get("split") for row in parts.facts.get("data", []) if own and row.get("use") == "training"}
-    present = [name for name in order if name in corpus.split_names and name not in learnt]
+    options_read = evaluation_options(options, data, parts.facts, task)
+    label_names = parts.label_names if isinstance(parts, ClassifierParts) else None
+    corpus = prepare(
+        data,
+        options_read,
+        task=task,
+        tokenizer=parts.tokenizer,
+        vocabulary=parts.vocabulary,
+        label_names=label_names,
+    )
+    trained_on = parts.facts.data
+    is_own = trained_on is not None and _is_same_corpus(corpus, trained_on)
+    learned = set() if trained_on is None or not is_own else {s.name for s in trained_on.splits if s.use == "training"}
+    present = [name for name in order if name in corpus.split_names and name not in learned]
     chosen = {None: next(iter(present), None), ALL: None}.get(split, split)
     if chosen not in (None, "train") and corpus.split_names == ("train",):
         raise DataError(
             f"split: got {chosen!r}, but no split is said by {corpus_name(corpus)}; leave it out to judge by all, or "
             "name the split_column"
         )
-    corpus.rows(chosen)
-    if own and split != ALL and (options is None or options.split_by == "auto"):
-        _check_split(corpus, chosen, parts.facts)
-    return EvaluationData(corpus, chosen, read, own)
+    corpus.rows(chosen)  # raises if there is no such split
+    if trained_on is not None and is_own and split != ALL and (options is None or options.split_by == "auto"):
+        _check_split(corpus, chosen, trained_on)
+    return EvaluationData(corpus, chosen, options_read, is_own)
 
 
 def evaluation_options(
-    options: DataOptions | None, data: Data | EncodedCorpus, facts: Facts, task: str = "none"
+    options: DataOptions | None, data: Data | EncodedCorpus, facts: TrainingFacts, task: str = "none"
 ) -> DataOptions:
-    """How to read and split `data` to judge a model by it.
+    """How to read and split `data` to evaluate a model on it.
 
-    Args: options: as given; None: the defaults. facts: of the model. task: as `prepare`.
-    Returns: the options; where they leave the split open, with the split that the model learnt by if this is the very
-        data it learnt from, told by the documents' texts (by its name, for a model that does not record them); for
-        other data, with the split that the data says: none is drawn.
+    The model's training data is recognised by its texts, or by its name if the model does not record fingerprints.
+    It is split as it was for the training; other data is split only as it says itself.
+
+    Args:
+        options: The options given; None: the defaults.
+        data: Documents in any form that `prepare` takes.
+        facts: Facts of the model.
+        task: Task of a classifier, "none" for a language model.
+
+    Returns:
+        The options, with the split filled in if they leave it open.
     """
     options = options or DataOptions()
     if isinstance(data, EncodedCorpus) or is_corpus_folder(data) or options.split_by != "auto":
         return options
-    split = facts.get("splits", {})
-    if "policy" in split:
-        recorded = {key: split[key] for key in ("valid_fraction", "seed") if key in split}
-        if split.get("column") is not None:
-            recorded[SPLIT_COLUMNS[split["policy"]]] = split["column"]
-        as_learnt = replace(options, split_by=split["policy"], **recorded)
-        if _has_learnt_from(data, as_learnt, facts, task):
-            return as_learnt
+    if facts.data is not None and facts.data.split_policy is not None:
+        policy = facts.data.split_policy
+        column: dict[str, Any] = {} if policy.column is None else {SPLIT_COLUMNS[policy.kind]: policy.column}
+        as_trained = replace(
+            options, split_by=policy.kind, valid_fraction=policy.valid_fraction, seed=policy.seed, **column
+        )
+        if _is_training_data(data, as_trained, facts.data, task):
+            return as_trained
     return replace(options, split_by="given")
 
 
-def is_training_part(corpus: EncodedCorpus, facts: Facts) -> bool:
-    """Whether the train split of a corpus has the very texts that a classifier learnt from."""
-    return _digest(corpus, "train") is not None and _digest(corpus, "train") == _recorded(facts).get("train")
+def is_training_part(corpus: EncodedCorpus, facts: TrainingFacts) -> bool:
+    """Whether the train split of a corpus has the very texts that a model learned from."""
+    recorded = {} if facts.data is None else facts.data.split_fingerprints
+    return "train" in recorded and recorded["train"] == _split_fingerprint(corpus, "train")
 
 
-def _has_learnt_from(data: Data, options: DataOptions, facts: Facts, task: str) -> bool:
-    source, rows = options.source(data, task), facts.get("data", [])
-    recorded = whole_digest(rows)
+def _is_training_data(data: Data, options: DataOptions, trained_on: DataFacts, task: str) -> bool:
+    source = options.source(data, task)
+    recorded = corpus_fingerprint(trained_on.splits)
     if recorded is not None:
         try:
             return joined_fingerprint(map(text_fingerprint, source)) == recorded
         except DataError:  # it lacks a column that the model's data had
             return False
-    return source.description != GIVEN_IN_PYTHON and any(row.get("name") == source.description for row in rows)
+    return source.description != GIVEN_IN_PYTHON and trained_on.name == source.description
 
 
-def _is_own(corpus: EncodedCorpus, facts: Facts) -> bool:
-    rows = facts.get("data", [])
-    recorded = whole_digest(rows)
+def _is_same_corpus(corpus: EncodedCorpus, trained_on: DataFacts) -> bool:
+    recorded = corpus_fingerprint(trained_on.splits)
     if recorded is not None:
-        return recorded == joined_fingerprint(int(split.fingerprint, 16) for split in corpus.facts.splits.values())
+        return recorded == corpus_fingerprint(split_facts(corpus, ()))
     name = corpus_name(corpus)
-    return name != GIVEN_IN_PYTHON and any(row.get("name") == name for row in rows)
+    return name != GIVEN_IN_PYTHON and trained_on.name == name
 
 
-def _check_split(corpus: EncodedCorpus, split: str | None, facts: Facts) -> None:
-    """Raise DataError if a split of the data that a model learnt from is not the one of that name in its training."""
-    recorded = _recorded(facts)
-    if recorded and (split is None or _digest(corpus, split) != recorded.get(split)):
+def _check_split(corpus: EncodedCorpus, split: str | None, trained_on: DataFacts) -> None:
+    """Raise DataError unless a split of the model's training data is the one of that name in its training."""
+    recorded = trained_on.split_fingerprints
+    if recorded and (split is None or _split_fingerprint(corpus, split) != recorded.get(split)):
         raise DataError(
             f"{corpus_name(corpus)}: the model learnt from it under another split than is found now; read and split "
             "it as then (the same --task, --split-column, --split-by), or judge by all of it with --split all"
         )
 
 
-def _digest(corpus: EncodedCorpus, split: str) -> str | None:
+def _split_fingerprint(corpus: EncodedCorpus, split: str) -> str | None:
     counts = corpus.facts.splits.get(split)
     return None if counts is None else counts.fingerprint
-
-
-def _recorded(facts: Facts) -> dict[str, str]:
-    """The digests of the splits of a model's training, by name; those not recorded are left out."""
-    return {row["split"]: row["digest"] for row in facts.get("data", []) if "digest" in row}

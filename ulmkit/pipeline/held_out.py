@@ -1,119 +1,137 @@
-"""What a model learnt from and what was held out from it, as its facts say, and what follows for its splits."""
+"""Whether held-out documents are new to a model and to every model it started from.
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
-from typing import Any
+Documents are compared by the fingerprints of their texts: neither a file's name nor a split's policy makes it clean.
+"""
 
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+from ulmkit.hub import DataFacts, SplitFacts, TrainingFacts
+from ulmkit.hub.facts import Cleanness
 from ulmkit.pipeline.options import RunOptions
 from ulmkit.text import EncodedCorpus
 from ulmkit.text.corpus.fingerprints import joined_fingerprint
-from ulmkit.text.corpus.splits import TRAINING_SPLITS, SplitPolicy
-
-Facts = Mapping[str, Any]
-
-_ROW_FACTS = ("documents", "labelled", "words", "tokens")
+from ulmkit.text.corpus.splits import TRAINING_SPLITS
 
 
-def data_facts(corpus: EncodedCorpus, used: Sequence[str], base_facts: Facts | None) -> dict[str, Any]:
-    """What the model card says about the data: a row for each split, and how validation was chosen.
+def data_facts(corpus: EncodedCorpus, used: Sequence[str], base: TrainingFacts | None) -> DataFacts:
+    """Facts about a training corpus: its splits, how validation was chosen, and whether it is clean.
 
-    Args: used: the splits that the model learnt from. base_facts: of the model it started from; None: of none.
+    Args:
+        corpus: The training corpus.
+        used: Splits that the model learned from.
+        base: Facts of the model it started from; None if it started from random weights.
     """
-    splits = {"kind": cleanness(corpus, used, base_facts), **_policy(corpus.facts.split_policy)}
-    if shared := corpus.facts.near_duplicates:
-        splits["near_duplicates"] = {
-            held_out: {name: asdict(counts) for name, counts in by_split.items()}
-            for held_out, by_split in shared.items()
-        }
-    return {"data": _rows(corpus, used), "splits": splits}
+    return DataFacts(
+        name=corpus_name(corpus),
+        splits=split_facts(corpus, used),
+        cleanness=cleanness(corpus, used, base),
+        split_policy=corpus.facts.split_policy,
+        near_duplicates=corpus.facts.near_duplicates or {},
+    )
 
 
-def as_base(facts: Facts) -> dict[str, Any]:
-    """What a language model's facts keep of those of the model that it started from, which have its own base's."""
-    return {name: facts[name] for name in ("stage", "data", "base", "budget", "minutes") if name in facts}
+def split_facts(corpus: EncodedCorpus, used: Sequence[str]) -> tuple[SplitFacts, ...]:
+    """Facts of each split of a corpus, of which a model learns from those `used`."""
+    return tuple(
+        SplitFacts(
+            name=name,
+            use="training" if name in used else "held out",
+            documents=split.documents,
+            labelled=split.labelled,
+            words=split.words,
+            tokens=split.tokens,
+            unknown_rate=round(split.unknown_rate, 5),
+            fingerprint=split.fingerprint,
+        )
+        for name, split in corpus.facts.splits.items()
+    )
 
 
-def cleanness(corpus: EncodedCorpus, used: Sequence[str], base_facts: Facts | None) -> str:
-    """Whether the documents held out from a training were held out from all models that it goes on from.
+def cleanness(corpus: EncodedCorpus, used: Sequence[str], base: TrainingFacts | None) -> Cleanness:
+    """Whether the held-out documents were also held out from all models that the training started from.
 
-    Documents are compared by the digests of their texts, so that neither a file's name nor the policy of its split
-    makes a split clean.
+    Args:
+        corpus: The training corpus.
+        used: Splits that the model learns from.
+        base: Facts of the model it starts from; None if it starts from random weights.
 
-    Args: as `data_facts`.
     Returns:
-        "clean": each of those models held out the same documents, or there is none.
-        "mixed": one learnt from this very data under another split, so that it may have read what is held out now.
-        "unknown": one does not say what it learnt from.
-        "other data": one learnt from other data, of which it is not known whether it has what is held out now.
-        "transductive": a split that judges was learnt from, now or before.
+        "clean": every earlier model held out the same documents, or there is none.
+        "mixed": an earlier model learned from the same data under another split, so it may have read what is held
+            out now.
+        "unknown": an earlier model does not record what it learned from.
+        "other data": an earlier model learned from other data, which may or may not contain what is held out now.
+        "transductive": an evaluation split was learned from, now or earlier.
     """
-    stages = [] if base_facts is None else list(_stages(base_facts))
-    recorded = {stage.get("splits", {}).get("kind") for stage in stages}
+    stages = [] if base is None else list(_stages(base))
+    recorded = {stage.data.cleanness for stage in stages if stage.data is not None}
     if any(split not in TRAINING_SPLITS for split in used) or "transductive" in recorded:
         return "transductive"
-    now = _rows(corpus, used)
-    found = {_beside(stage.get("data", []), now) for stage in stages}
-    if "unknown" in found and "mixed" in recorded:
+    current = split_facts(corpus, used)
+    outcomes = {compare_splits(() if stage.data is None else stage.data.splits, current) for stage in stages}
+    if "unknown" in outcomes and "mixed" in recorded:
         return "mixed"
-    return next((kind for kind in ("mixed", "unknown", "other data") if kind in found), "clean")
+    worst_first: tuple[Cleanness, ...] = ("mixed", "unknown", "other data")
+    return next((outcome for outcome in worst_first if outcome in outcomes), "clean")
+
+
+def compare_splits(
+    earlier: Sequence[SplitFacts], current: Sequence[SplitFacts]
+) -> Literal["clean", "mixed", "unknown", "other data"]:
+    """Whether an earlier stage held out the same documents.
+
+    Args:
+        earlier: Splits of the earlier stage's corpus.
+        current: Splits of this stage's corpus.
+
+    Returns:
+        "clean" if it did, "mixed" if it learned from the same corpus under another split, "other data" if its corpus
+        was another one, "unknown" if fingerprints are missing.
+    """
+    earlier_fingerprint, current_fingerprint = corpus_fingerprint(earlier), corpus_fingerprint(current)
+    if earlier_fingerprint is None or current_fingerprint is None:
+        return "unknown"
+    held_out = {split.fingerprint for split in earlier if split.use == "held out"}
+    if held_out.issuperset(split.fingerprint for split in current if split.name not in TRAINING_SPLITS):
+        return "clean"
+    return "mixed" if earlier_fingerprint == current_fingerprint else "other data"
 
 
 def warn_if_splits_overlap(
-    corpus: EncodedCorpus, used: Sequence[str], base_facts: Facts | None, run: RunOptions
+    corpus: EncodedCorpus, used: Sequence[str], base: TrainingFacts | None, run: RunOptions
 ) -> None:
-    """Say, before a training, that the model it starts from may have read what is held out, and what to do."""
-    if run.progress is not None and run.world.is_first and cleanness(corpus, used, base_facts) == "mixed":
+    """Warn, before a training, that the base model may have read documents that are held out now.
+
+    Args:
+        corpus: The training corpus.
+        used: Splits that the model learns from.
+        base: Facts of the model it starts from; None if it starts from random weights.
+        run: Whose progress shows the warning, in the first of several processes.
+    """
+    if run.progress is not None and run.world.is_first and cleanness(corpus, used, base) == "mixed":
         run.progress.message(
-            f"mixed splits: the language model learnt from {corpus_name(corpus)} under another split, so that it may "
-            "have read what is held out now; fine-tune it with the same --task, --split-by or --split-column as here"
+            f"mixed splits: the language model learned from {corpus_name(corpus)} under another split, so it may have "
+            "read documents that are held out now; fine-tune it with the same --task, --split-by or --split-column"
         )
 
 
-def whole_digest(rows: Sequence[Facts]) -> str | None:
-    """The digest of all documents of the splits in `rows`; None if it is not recorded."""
-    digests = [int(row["digest"], 16) for row in rows if "digest" in row]
-    return joined_fingerprint(digests) if rows and len(digests) == len(rows) else None
-
-
-def _stages(facts: Facts) -> Iterator[Facts]:
-    """The facts of a language model, and of each that it started from in turn; empty where they are not recorded."""
-    yield facts
-    while facts and facts.get("stage") != "pretraining":
-        facts = facts.get("base", {})
-        yield facts
-
-
-def _beside(before: Sequence[Facts], now: Sequence[Facts]) -> str:
-    """How the rows of an earlier training go with those of this one: "clean", "mixed", "unknown" or "other data"."""
-    if whole_digest(before) is None or whole_digest(now) is None:
-        return "unknown"
-    held_out = {row["digest"] for row in before if row["use"] == "held out"}
-    if held_out.issuperset(row["digest"] for row in now if row["split"] not in TRAINING_SPLITS):
-        return "clean"
-    return "mixed" if whole_digest(before) == whole_digest(now) else "other data"
-
-
-def _rows(corpus: EncodedCorpus, used: Sequence[str]) -> list[dict[str, Any]]:
-    return [
-        {
-            "name": corpus_name(corpus),
-            "split": split,
-            "use": "training" if split in used else "held out",
-            **{key: getattr(counts, key) for key in _ROW_FACTS},
-            "digest": counts.fingerprint,
-            "unknown_rate": round(counts.unknown_rate, 5),
-        }
-        for split, counts in corpus.facts.splits.items()
-    ]
+def corpus_fingerprint(splits: Sequence[SplitFacts]) -> str | None:
+    """Fingerprint of all documents of a corpus; None if a split's fingerprint is not recorded."""
+    fingerprints = [int(split.fingerprint, 16) for split in splits if split.fingerprint is not None]
+    return joined_fingerprint(fingerprints) if splits and len(fingerprints) == len(splits) else None
 
 
 def corpus_name(corpus: EncodedCorpus) -> str:
-    """What a corpus was made from, or the name of its folder."""
+    """Names of the sources that a corpus was made from; without any, the name of its folder."""
     return ", ".join(corpus.facts.sources) or corpus.folder.name
 
 
-def _policy(recorded: SplitPolicy) -> dict[str, Any]:
-    """How validation was chosen, by the names of the model card; what a given split does not go by is left out."""
-    names = ("column",) if recorded.kind == "given" else ("valid_fraction", "seed", "column")
-    values = {name: getattr(recorded, name) for name in names}
-    return {"policy": recorded.kind} | {name: value for name, value in values.items() if value is not None}
+def _stages(facts: TrainingFacts) -> Iterator[TrainingFacts]:
+    """The facts of a language model and of each model before it; empty facts for a first model not recorded."""
+    yield facts
+    while facts.base is not None:
+        facts = facts.base
+        yield facts
+    if facts.stage != "pretraining":
+        yield TrainingFacts()

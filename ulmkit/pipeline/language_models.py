@@ -1,8 +1,7 @@
 """Pretraining and fine-tuning of language models."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -11,23 +10,23 @@ from ulmkit.config import check_choice
 from ulmkit.errors import DataError
 from ulmkit.evaluation import Perplexity, approximate_perplexity, first_context
 from ulmkit.files import fingerprint
-from ulmkit.hub import LanguageModelParts
+from ulmkit.hub import LanguageModelParts, TrainingFacts, facts_to_json
 from ulmkit.hub.folder_config import DIRECTIONS, Direction
 from ulmkit.model.config import DROPOUTS, LanguageModelConfig
 from ulmkit.model.initialization import draw_input_weights
 from ulmkit.model.language_model import AWDLSTMLanguageModel
 from ulmkit.model.transfer import TransferReport, transfer_language_model, vocabulary_mapping
 from ulmkit.pipeline.data import DataOptions, DocumentCallback, prepare_once
-from ulmkit.pipeline.held_out import as_base, data_facts, warn_if_splits_overlap
+from ulmkit.pipeline.held_out import data_facts, warn_if_splits_overlap
 from ulmkit.pipeline.language_model_task import LanguageModelTask
 from ulmkit.pipeline.options import RATE_SEARCH_STEPS, RunOptions, place
 from ulmkit.pipeline.recipes import FINETUNE, PRETRAIN, LanguageModelRecipe
 from ulmkit.pipeline.stage import (
     last_validation,
     multiplied_dropout,
+    run_facts,
     run_stage,
     stage_identity,
-    training_facts,
     with_dropouts,
 )
 from ulmkit.text import EncodedCorpus, TokenStream, Vocabulary
@@ -70,7 +69,7 @@ def pretrain(
     model = AWDLSTMLanguageModel(_dropped(sizes or LanguageModelConfig(), recipe), len(corpus.vocabulary))
     if recipe.input_gain is not None:
         draw_input_weights(model.encoder, recipe.input_gain)
-    return _train(model, corpus, budget, recipe, run, direction, splits, {"stage": "pretraining"})
+    return _train(model, corpus, budget, recipe, run, direction, splits, TrainingFacts(stage="pretraining"))
 
 
 def finetune(
@@ -96,8 +95,8 @@ def finetune(
     run.world.check_divides(recipe.batch_size)
     corpus = _corpus_for(base, data, data_options, run, progress)
     model, report = _moved(base, corpus, recipe)
-    facts = {"stage": "fine-tuning", "vocabulary_transfer": asdict(report), "base": as_base(base.facts)}
-    return _train(model, corpus, budget, recipe, run, base.direction, splits, facts, base.facts)
+    facts = TrainingFacts(stage="fine-tuning", vocabulary_transfer=report, base=base.facts.as_base())
+    return _train(model, corpus, budget, recipe, run, base.direction, splits, facts)
 
 
 def find_finetuning_rate(
@@ -187,16 +186,16 @@ def _train(
     run: RunOptions,
     direction: Direction,
     splits: Sequence[str],
-    facts: dict[str, Any],
-    started_from: Mapping[str, Any] | None = None,
+    facts: TrainingFacts,
 ) -> LanguageModelParts:
     used = _present(corpus, splits)
-    warn_if_splits_overlap(corpus, used, started_from, run)
+    warn_if_splits_overlap(corpus, used, facts.base, run)
     task = _task(model, corpus, recipe, run, direction, used, run.validation_tokens(budget))
-    figures = {} if facts["stage"] == "pretraining" else {"before training": run.world.ask_first(task.validate)}
+    before = None if facts.base is None else run.world.ask_first(task.validate)
     phases = recipe.phases(len(task.groups), budget)
+    base = None if facts.base is None else facts_to_json(facts.base)
     identity = stage_identity(
-        corpus, model.config, recipe, run, splits=used, direction=direction, base=fingerprint(started_from or {})
+        corpus, model.config, recipe, run, splits=used, direction=direction, base=fingerprint(base)
     )
     result = run_stage(
         task,
@@ -207,15 +206,16 @@ def _train(
         patience=recipe.patience,
         patience_rule=recipe.patience_rule,
         identity=identity,
-        before=figures.get("before training"),
+        before=before,
     )
-    figures["after training"] = last_validation(result, run, recipe.patience)
-    facts = {
-        **facts,
-        **data_facts(corpus, used, started_from),
-        "figures": {f"validation (approximate), {when}": values for when, values in figures.items()},
-        **training_facts(result, recipe, budget, run),
-    }
+    facts = replace(
+        facts,
+        data=data_facts(corpus, used, facts.base),
+        run=run_facts(result, budget, run, recipe.patience),
+        recipe=asdict(recipe),
+        validation_before=before or {},
+        validation=last_validation(result, run, recipe.patience),
+    )
     model.eval()
     return LanguageModelParts(model, corpus.vocabulary, corpus.tokenizer, direction, facts, result.history)
 

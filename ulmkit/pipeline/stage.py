@@ -4,13 +4,14 @@ import math
 import os
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from ulmkit.config import to_dict
+from ulmkit.hub import MachineFacts, RunFacts
 from ulmkit.kernels import choose_backend, choose_precision
 from ulmkit.model.config import AWDLSTMConfig, LanguageModelConfig
 from ulmkit.pipeline.options import RunOptions, choose_device
@@ -107,33 +108,40 @@ def last_validation(result: TrainingResult, options: RunOptions, patience: int |
     }
 
 
-def _placement(options: RunOptions) -> dict[str, str]:
-    """What the choices named "auto" came to."""
+def run_facts(result: TrainingResult, budget: Budget, options: RunOptions, patience: int | None) -> RunFacts:
+    """Facts of a finished training run.
+
+    Args:
+        result: What the trainer returned.
+        budget: The budget of the stage.
+        options: Where and how it ran.
+        patience: The recipe's patience.
+    """
+    return RunFacts(
+        budget=budget,
+        minutes=round(result.seconds / 60.0, 2),
+        steps=result.steps,
+        epochs=round(result.epochs, 3),
+        tokens=result.tokens,
+        tokens_per_second=round(result.tokens / result.seconds) if result.seconds > 0 else None,
+        stopped_because=result.stopped_because,
+        weights_of_step=result.best_step if keeps_best(options, patience) else None,
+        averaged_steps=result.averaged_steps,
+        seed=options.seed,
+        machine=_machine_facts(options),
+    )
+
+
+def _machine_facts(options: RunOptions) -> MachineFacts:
+    """The machine, and what the choices named "auto" came to."""
     device = choose_device(options.device)
     dtype = choose_precision(options.precision, device, torch.float32)
-    return {
-        "device": str(device) if device.type == "cpu" else torch.cuda.get_device_name(device),
-        "precision": "bf16" if dtype == torch.bfloat16 else "fp32",
-        "backend": choose_backend(options.backend, device, dtype),
-    }
-
-
-def training_facts(result: TrainingResult, recipe: Any, budget: Budget, options: RunOptions) -> dict[str, Any]:
-    """What the model card says about a finished training."""
-    spent = {name: value for name, value in asdict(budget).items() if value is not None}
-    processes = f", {options.world.size} processes" if options.world.size > 1 else ""
-    return {
-        "budget": spent,
-        "steps": result.steps,
-        "epochs": round(result.epochs, 3),
-        "tokens_read": result.tokens,
-        "minutes": round(result.seconds / 60.0, 2),
-        "tokens_per_second": round(result.tokens / result.seconds) if result.seconds > 0 else None,
-        "stopped_because": result.stopped_because,
-        **({"weights_of_step": result.best_step} if keeps_best(options, recipe.patience) else {}),
-        **({} if result.averaged_steps is None else {"averaged_steps": result.averaged_steps}),
-        "seed": options.seed,
-        **_placement(options),
-        "machine": f"{platform.machine()}, {os.cpu_count()} processors, {torch.get_num_threads()} threads{processes}",
-        "recipe": asdict(recipe),
-    }
+    return MachineFacts(
+        device=str(device) if device.type == "cpu" else torch.cuda.get_device_name(device),
+        precision="bf16" if dtype == torch.bfloat16 else "fp32",
+        backend=choose_backend(options.backend, device, dtype),
+        architecture=platform.machine(),
+        processors=os.cpu_count() or 1,
+        threads=torch.get_num_threads(),
+        processes=options.world.size,
+    )

@@ -140,7 +140,8 @@ def quickstart(
         say(f"   {base!r}")
         say(f"\n2. Fine-tuning on the target text: {_size(target)}, {spent['fine-tuning']:.1f} minutes")
         tuned = base.finetune(target, minutes=spent["fine-tuning"], recipe=LANGUAGE_MODEL, run=run)
-        before, after = (figures["perplexity"] for figures in tuned.parts.facts["figures"].values())
+        before = tuned.parts.facts.validation_before["perplexity"]
+        after = tuned.parts.facts.validation["perplexity"]
         say(f"   perplexity of held-out target text: {before:,.0f} before, {after:,.0f} after")
         models: dict[str, LanguageModel | TextClassifier] = {"pretraining": base, "fine-tuning": tuned}
         reports: dict[str, Any] = {}

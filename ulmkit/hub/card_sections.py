@@ -1,0 +1,186 @@
+"""Sections of a model card that are written from training facts alone."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from ulmkit.hub.facts import DataFacts, MachineFacts, RunFacts, TrainingFacts
+from ulmkit.text import SplitPolicy
+from ulmkit.training import Budget
+
+_CLEAN = "Clean: every model in its ancestry held out the same documents."
+_NOT_CLEAN = "Not known to be clean: see the limits below."
+_STAGES = {
+    "pretraining": "a language model pretrained",
+    "fine-tuning": "a language model fine-tuned",
+    "classification": "a classifier trained",
+}
+
+
+def data_section(facts: TrainingFacts) -> str:
+    """What the model was trained on, how it was split, and whether the split is clean; empty if not recorded."""
+    data = facts.data
+    if data is None:
+        return ""
+    rows = [
+        (
+            split.name,
+            split.use,
+            _count(split.documents),
+            _count(split.labelled),
+            _count(split.tokens),
+            "" if split.unknown_rate is None else f"{split.unknown_rate:.2%}",
+        )
+        for split in data.splits
+    ]
+    table = markdown_table(("split", "used for", "documents", "labelled", "tokens", "unknown tokens"), rows)
+    sentences: list[str] = []
+    if facts.labelled_documents is not None:
+        sentences.append(f"It learned from the labels of {facts.labelled_documents:,} documents.")
+    if data.split_policy is not None:
+        sentences.append(_policy(data.split_policy))
+    if data.cleanness is not None:
+        sentences.append(_CLEAN if data.cleanness == "clean" else _NOT_CLEAN)
+    sentences += _near_duplicates(data)
+    return _paragraphs(f"Trained on {data.name}.", table, " ".join(sentences))
+
+
+def evaluation_section(facts: TrainingFacts) -> str:
+    """Validation metrics beside those of the baselines, and the cost of int8 weights."""
+    models: dict[str, Mapping[str, float]] = {}
+    if facts.validation_before:
+        models["before this training"] = facts.validation_before
+    if facts.validation:
+        models["this model"] = facts.validation
+    models |= facts.baselines
+    if not models:
+        return "Not evaluated." if facts.int8 is None else _int8(facts)
+    names = list(dict.fromkeys(name for metrics in models.values() for name in metrics))
+    rows = [
+        (model, *("" if name not in metrics else f"{metrics[name]:,.4g}" for name in names))
+        for model, metrics in models.items()
+    ]
+    if facts.validation_documents is None:
+        scored = "On the validation split."
+    else:
+        scored = f"On {facts.validation_documents:,} documents of the validation split."
+    if facts.stage in ("pretraining", "fine-tuning"):
+        scored += " Perplexity is approximate: the text is read as parallel streams; `ulmkit evaluate` is exact."
+    table = markdown_table(("model", *(name.replace("_", " ") for name in names)), rows)
+    return _paragraphs(scored, table, _int8(facts))
+
+
+def training_section(facts: TrainingFacts) -> str:
+    """The training run: budget, what was spent, the machine, and the models that came before."""
+    sentences: list[str] = []
+    if facts.run is not None:
+        sentences += _run(facts.run)
+    elif facts.stage is None and facts.base is None:
+        return ""
+    if facts.stage == "classification" and facts.base is None:
+        sentences.append("It started from random weights, not from a language model.")
+    ancestry = "; ".join(_ancestor(base) for base in _ancestors(facts))
+    if ancestry:
+        sentences.append(f"It started from {ancestry}.")
+    if facts.vocabulary_transfer is not None:
+        transfer = facts.vocabulary_transfer
+        known = f"{transfer.matched:,} of its {transfer.vocabulary_size:,} tokens were known to the base model"
+        share = "" if transfer.corpus_share is None else f" ({transfer.corpus_share:.1%} of the text)"
+        sentences.append(f"{known}{share}.")
+    if facts.recipe:
+        sentences.append("All settings stand in `config.json` under `facts.recipe`.")
+    return " ".join(sentences)
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table; bars and line breaks in cells are escaped."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(
+        "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in line) + " |" for line in lines
+    )
+
+
+def _paragraphs(*paragraphs: str) -> str:
+    return "\n\n".join(paragraph for paragraph in paragraphs if paragraph)
+
+
+def _count(value: int | None) -> str:
+    return "" if value is None else f"{value:,}"
+
+
+def _policy(policy: SplitPolicy) -> str:
+    if policy.kind == "given":
+        column = "" if policy.column is None else f", in the column `{policy.column}`"
+        return f"The data names its splits{column}."
+    chosen = {
+        "random": f"a random part (seed {policy.seed}) of each class",
+        "time": "the latest documents",
+        "group": f"whole groups (seed {policy.seed})",
+    }[policy.kind]
+    column = "" if policy.column is None else f" by the column `{policy.column}`"
+    return f"The validation split is {policy.valid_fraction:.0%} of the documents: {chosen}{column}."
+
+
+def _near_duplicates(data: DataFacts) -> Iterator[str]:
+    for held_out, by_split in data.near_duplicates.items():
+        for trained_on, counts in by_split.items():
+            yield (
+                f"Of {counts.documents:,} documents in {held_out}, {counts.exact:,} have an exact and "
+                f"{counts.near:,} a near duplicate in {trained_on}."
+            )
+
+
+def _int8(facts: TrainingFacts) -> str:
+    comparison = facts.int8
+    if comparison is None:
+        return ""
+    low, high = comparison.interval
+    return (
+        f"The encoder's int8 weights were compared with the float32 weights on {comparison.documents:,} documents: "
+        f"{comparison.measure} {comparison.before:.4f} before, {comparison.after:.4f} after (difference "
+        f"{comparison.difference:+.4f}, 95% interval {low:+.4f} to {high:+.4f})."
+    )
+
+
+def _run(run: RunFacts) -> Iterator[str]:
+    if run.steps is not None and run.epochs is not None:
+        reason = " (stopped early by patience)" if run.stopped_because == "patience" else ""
+        yield (
+            f"Budget: {_budget(run.budget)}. It took {run.minutes:,.1f} minutes for {run.steps:,} steps, "
+            f"{run.epochs:.3g} epochs{reason}"
+            + ("." if run.tokens_per_second is None else f", at {run.tokens_per_second:,} tokens a second.")
+        )
+    if run.weights_of_step is not None:
+        yield f"The weights are those of step {run.weights_of_step:,}."
+    if run.averaged_steps is not None:
+        yield f"The weights are the mean of {run.averaged_steps:,} steps."
+    if run.machine is not None:
+        yield f"Machine: {_machine(run.machine)}."
+    if run.seed is not None:
+        yield f"Seed: {run.seed}."
+
+
+def _budget(budget: Budget) -> str:
+    spent = {"epochs": budget.epochs, "steps": budget.steps, "minutes": budget.minutes}
+    return next(f"{value:,g} {unit}" for unit, value in spent.items() if value is not None)
+
+
+def _machine(machine: MachineFacts) -> str:
+    processes = f", {machine.processes} processes" if machine.processes > 1 else ""
+    return (
+        f"{machine.device}, {machine.precision}, {machine.backend} backend, {machine.architecture}, "
+        f"{machine.processors} processors, {machine.threads} threads{processes}"
+    )
+
+
+def _ancestors(facts: TrainingFacts) -> Iterator[TrainingFacts]:
+    while facts.base is not None:
+        facts = facts.base
+        yield facts
+
+
+def _ancestor(facts: TrainingFacts) -> str:
+    made = "a language model" if facts.stage is None else _STAGES[facts.stage]
+    source = "" if facts.data is None else f" on {facts.data.name}"
+    spent = "" if facts.run is None else f" for {_budget(facts.run.budget)}"
+    perplexity = facts.validation.get("perplexity")
+    reached = "" if perplexity is None else f" (validation perplexity {perplexity:,.1f})"
+    return f"{made}{source}{spent}{reached}"

@@ -1,0 +1,108 @@
+"""Frozen dataclasses to JSON objects and back, with every value checked against its annotation."""
+
+import math
+import types
+from collections.abc import Mapping
+from dataclasses import MISSING, fields, is_dataclass
+from typing import Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from ulmkit.errors import ConfigError, did_you_mean
+
+Record = TypeVar("Record")
+
+
+def record_to_json(record: object, where: str) -> dict[str, object]:
+    """A dataclass as a JSON object; fields that are None or empty and may be left out are left out.
+
+    Args:
+        record: An instance of a dataclass, whose fields may be dataclasses, mappings and sequences in turn.
+        where: Name of the record for error messages.
+
+    Returns:
+        The object by field name, nested dataclasses as objects.
+
+    Raises:
+        ConfigError: If a value is not JSON: NaN, infinity, a key that is not text, or another type.
+    """
+    values = {}
+    for field in fields(record):  # type: ignore[arg-type]
+        value = getattr(record, field.name)
+        is_optional = field.default is not MISSING or field.default_factory is not MISSING
+        if not (is_optional and (value is None or value in ((), {}))):
+            values[field.name] = _to_json(value, f"{where}.{field.name}")
+    return values
+
+
+def record_from_json(cls: type[Record], value: object, where: str) -> Record:
+    """A dataclass from a JSON object.
+
+    Args:
+        cls: The dataclass to make.
+        value: The object, as `record_to_json` writes it.
+        where: Name of the record for error messages.
+
+    Returns:
+        The dataclass, its nested dataclasses made too.
+
+    Raises:
+        ConfigError: If a key is unknown or missing, or a value does not have the type of its field.
+    """
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{where}: expected an object, got {value!r:.60}")
+    known = {field.name: field for field in fields(cls)}  # type: ignore[arg-type]
+    for key in value:
+        if key not in known:
+            raise ConfigError(f"{where}: unknown key {key!r}; {did_you_mean(str(key), known)}")
+    for name, field in known.items():
+        if name not in value and field.default is MISSING and field.default_factory is MISSING:
+            raise ConfigError(f"{where}: missing key {name!r}")
+    types_by_name = get_type_hints(cls)
+    return cls(**{name: _from_json(types_by_name[name], item, f"{where}.{name}") for name, item in value.items()})
+
+
+def _to_json(value: object, where: str) -> object:
+    if is_dataclass(value) and not isinstance(value, type):
+        return record_to_json(value, where)
+    if isinstance(value, Mapping):
+        for key in value:
+            if not isinstance(key, str):
+                raise ConfigError(f"{where}: expected text as keys, got {key!r}")
+        return {key: _to_json(item, f"{where}.{key}") for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_to_json(item, f"{where}[{index}]") for index, item in enumerate(value)]
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ConfigError(f"{where}: expected a finite number, got {value!r}; give None for what is unknown")
+    if value is not None and not isinstance(value, str | int | float):
+        raise ConfigError(f"{where}: expected a JSON value, got {type(value).__name__}")
+    return value
+
+
+def _from_json(expected: object, value: object, where: str) -> object:
+    """The value, converted to the annotation `expected`."""
+    origin, arguments = get_origin(expected), get_args(expected)
+    if expected is object:
+        return value
+    if origin in (Union, types.UnionType):
+        (present,) = (argument for argument in arguments if argument is not type(None))
+        return None if value is None else _from_json(present, value, where)
+    if origin is Literal:
+        if value not in arguments:
+            raise ConfigError(f"{where}: got {value!r}; {did_you_mean(str(value), arguments)}")
+        return value
+    if origin is tuple and isinstance(value, list):
+        if arguments[-1] is not Ellipsis and len(value) != len(arguments):
+            raise ConfigError(f"{where}: expected {len(arguments)} values, got {len(value)}")
+        return tuple(_from_json(arguments[0], item, f"{where}[{index}]") for index, item in enumerate(value))
+    if origin is Mapping and isinstance(value, Mapping):
+        return {key: _from_json(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
+    if isinstance(expected, type) and is_dataclass(expected):
+        return record_from_json(expected, value, where)
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    if expected is float and (is_number or isinstance(value, float)):
+        return value
+    if expected is int and is_number:
+        return value
+    if expected in (str, bool) and type(value) is expected:
+        return value
+    name = getattr(expected, "__name__", str(expected))
+    raise ConfigError(f"{where}: expected {name}, got {value!r:.60}")
