@@ -58,7 +58,11 @@ DOCUMENT_LENGTHS = (200, 200, 193, 171, 160, 150, 142, 141)  # all end in the th
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="vocabulary of 10,000, the chosen backend, and gradients with AR and TAR only")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="vocabulary of 10,000, the chosen backend, and gradients with AR and TAR only",
+    )
     parser.add_argument("--json", metavar="FILE", help="write the figures to this file")
     options = parser.parse_args()
     fastai = load_fastai()

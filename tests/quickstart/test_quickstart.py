@@ -39,35 +39,45 @@ def _small(monkeypatch):
 
 def test_docstrings_all_the_way(tmp_path):
     lines: list[str] = []
-    found = quickstart(str(tmp_path / "out"), minutes=0.02, labels=40, held_out=20, say=lines.append)
-    assert list(found.reports)[:2] == [OURS, FROM_SCRATCH]
-    assert {"majority class", "TF-IDF + logistic regression", "NB-SVM"} < set(found.reports)
-    assert {report.documents for report in found.reports.values()} == {20}
-    assert found.labels == 40
-    assert found.perplexity_before > 1
-    assert any("perplexity of held-out target text" in line for line in lines)
+    result = quickstart(str(tmp_path / "out"), minutes=0.02, labels=40, held_out=20, say=lines.append)
+    linear = ["majority class", "TF-IDF + logistic regression", "NB-SVM"]
+    assert sorted(result.reports) == sorted([OURS, FROM_SCRATCH, *linear])
+    assert {report.documents for report in result.reports.values()} == {20}
+    assert result.labels == 40
+    before, after = result.perplexity_before, result.perplexity_after
+    assert 1 < after < before < 2 * 90  # at worst about as many as there are pieces
+    assert [line.strip() for line in lines if line.startswith("\n")] == [
+        "1. Pretrain a language model on the general text: 0.0 minutes",
+        "2. Fine-tune it on the target text: 0.0 minutes",
+        "3. Train a classifier from the language model on 40 labels: 0.0 minutes",
+        "4. Train a classifier without language model on 40 labels: 0.0 minutes",
+        "5. Train linear baselines on the same 40 labels",
+    ]
+    accuracies = [f"   accuracy on held-out documents: {result.reports[name].accuracy:.1%}" for name in result.reports]
+    assert [line for line in lines if "accuracy" in line] == accuracies[:2]
+    assert f"   perplexity of held-out target text: {before:,.0f} before, {after:,.0f} after" in lines
     written = json.loads((tmp_path / "out" / "quickstart.json").read_text())
-    assert written["reports"][OURS]["accuracy"] == found.reports[OURS].accuracy
+    assert written["reports"][OURS]["accuracy"] == result.reports[OURS].accuracy
     assert (tmp_path / "out" / "quickstart.png").read_bytes().startswith(b"\x89PNG")
-    labels = TextClassifier.load(tmp_path / "out" / "classifier").predict(["the shape of a given array"])
-    assert len(labels) == 1
-    general, target = (list(read_documents(tmp_path / "out" / f"{name}.csv", split_column=column))
-                       for name, column in (("general", None), ("target", "split")))  # fmt: skip
+    (label,) = TextClassifier.load(tmp_path / "out" / "classifier").predict(["the shape of a given array"])
+    assert label in {metrics.name for metrics in result.reports[OURS].classes}
+    general = list(read_documents(tmp_path / "out" / "general.csv"))
+    target = list(read_documents(tmp_path / "out" / "target.csv", split_column="split"))
     task = quickstart_task(docstrings(600))
     assert [document.text for document in general] == task.general
     assert [(each.text, each.label) for each in target] == [(each.text, each.label) for each in task.target]
     assert {document.split for document in target} == {"train", "valid"}
     language_model = LanguageModel.load(tmp_path / "out" / "language-model")
     assert language_model.score(["the array"])[0].tokens > 0
-    assert found.parameters == len(language_model.parts.vocabulary) * (16 + 1) + 2 * 4 * 16 * 16 + 2 * 4 * 16
+    assert result.parameters == len(language_model.parts.vocabulary) * (16 + 1) + 2 * 4 * 16 * 16 + 2 * 4 * 16
 
 
 def test_data_of_ones_own(tmp_path):
     data = tmp_path / "own.csv"
     rows = [f"{'good fine nice' if number % 2 else 'bad poor dull'} film {number},{number % 2}" for number in range(80)]
     data.write_text("\n".join(["text,label", *rows]))
-    found = quickstart(str(tmp_path / "out"), str(data), minutes=0.02, labels=20)
-    assert [figures.name for figures in found.reports[OURS].classes] == ["0", "1"]
+    result = quickstart(str(tmp_path / "out"), str(data), minutes=0.02, labels=20)
+    assert [metrics.name for metrics in result.reports[OURS].classes] == ["0", "1"]
     check_writable(tmp_path / "out", overwrite=True)
 
 

@@ -6,9 +6,9 @@ from typing import Annotated
 import typer
 
 from ulmkit.cli.option_groups import MACHINE, READ, Machine, with_groups
-from ulmkit.cli.summary import summarise
+from ulmkit.files import write_json
 from ulmkit.pipeline import DataOptions
-from ulmkit.quickstart import Quickstart, quickstart
+from ulmkit.quickstart import quickstart
 from ulmkit.training import make_progress
 
 
@@ -25,8 +25,8 @@ def quickstart_command(
     held_out: Annotated[int, typer.Option(help="Validation documents to judge by, at most.")] = 2000,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the folder that is there.")] = False,
 ) -> None:
-    """Pretrain, fine-tune and classify in minutes, with no download, beside a linear model."""
-    found = quickstart(
+    """Pretrain, fine-tune and classify in minutes, with no download, beside linear baselines."""
+    result = quickstart(
         out,
         data,
         minutes=minutes,
@@ -36,30 +36,15 @@ def quickstart_command(
         data_options=data_options,
         run=machine.run(progress=make_progress()),
     )
-    print()
-    summarise(_figures(found), machine.json_file, found.to_dict())
-    print(_next_steps(found.folder, data))
+    print(f"\n{result.summary()}\n\n{_next_commands(result.folder, data)}")
+    if machine.json_file is not None:
+        write_json(machine.json_file, result.to_dict())
 
 
-def _figures(found: Quickstart) -> dict[str, object]:
-    documents = next(iter(found.reports.values())).documents
-    figures: dict[str, object] = {
-        "model": f"{found.parameters:,} parameters (reduced; the full size has 44 million with 60,000 words)",
-        "perplexity before fine-tuning": found.perplexity_before,
-        "perplexity after fine-tuning": found.perplexity_after,
-        f"accuracy on {documents:,} held-out documents from {found.labels:,} labels": "",
-    }
-    for name, report in found.reports.items():
-        low, high = report.accuracy_interval
-        figures[f"  {name}"] = f"{report.accuracy:.1%}  (95%: {low:.1%} to {high:.1%})"
-    return {**figures, "minutes": found.seconds / 60.0, "plot": str(found.folder / "quickstart.png")}
-
-
-def _next_steps(folder: Path, data: str | None) -> str:
+def _next_commands(folder: Path, data: str | None) -> str:
     example = "Return the shortest path between two nodes of a graph." if data is None else "A text of yours."
     texts = f"{folder}/target.csv --split-column split" if data is None else data
-    return f"""
-Next:
+    return f"""Next:
   ulmkit predict {folder}/classifier --text "{example}"
   ulmkit generate {folder}/language-model --prompt "{example.split()[0]}"
   ulmkit train {folder}/language-model {texts} --labels 1000 --minutes 2 --out my-classifier

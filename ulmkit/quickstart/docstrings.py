@@ -1,7 +1,7 @@
-"""Real text that is already on the machine: docstrings of the standard library and of ulmkit's own dependencies.
+"""Real text that is already on the machine: docstrings of the standard library and of ulmkit's dependencies.
 
-Only what installing ulmkit always installs is read, so that the text follows from the installed versions and not from
-whatever else is in the environment. Source files are parsed and never imported.
+Only packages that ulmkit's installation requires are read, so that the text depends on their versions and not on what
+else is installed. Source files are parsed, never imported.
 """
 
 import importlib.metadata
@@ -26,7 +26,6 @@ from ulmkit.text.read.document import Document
 STANDARD_LIBRARY = "stdlib"
 MASK = "thispackage"
 
-# Other names that a package goes by in its own and in others' text, beside its import name.
 _ALIASES = {
     "huggingface_hub": ("huggingface", "hugging face", "hf"),
     "matplotlib": ("mpl", "plt", "pyplot"),
@@ -37,7 +36,9 @@ _ALIASES = {
     "sklearn": ("scikit-learn", "scikit learn", "scikit", "scikits"),
     "torch": ("pytorch",),
 }
-_WHOLE_WORD_BELOW = 5  # letters: a shorter name is masked only where it stands alone, a longer one inside words too
+"""Names of packages in text, besides their import names."""
+
+_WHOLE_WORD_BELOW = 5  # shorter names are masked only as whole words, others inside words too
 _SKIPPED_FOLDERS = frozenset(
     {"site-packages", "dist-packages", "test", "tests", "idle_test", "_bundled", "third_party"}
     | {"vendor", "_vendor", "vendored", "_vendored", "extern", "externals"}
@@ -52,10 +53,12 @@ FileCallback = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Docstring:
-    """A docstring and where it stands.
+    """A docstring and its origin.
 
-    package: the top-level package that one imports, or "stdlib". module: the source file, relative to the folder that
-    holds the packages, for example "numpy/linalg/_linalg.py". text: cleaned of its indentation.
+    Attributes:
+        package: Top-level package to import, or "stdlib".
+        module: Source file relative to the folder of the packages, for example "numpy/linalg/_linalg.py".
+        text: The text without its indentation.
     """
 
     package: str
@@ -67,9 +70,11 @@ class Docstring:
 class QuickstartText:
     """General text to pretrain on, and documents to classify by package.
 
-    general: docstrings of all packages that are not classes. target: documents whose label is their package, names
-    masked, and whose group is their source file, so that a split can keep a file together. packages: the labels, the
-    most frequent first.
+    Attributes:
+        general: Docstrings of the packages that are not classes.
+        target: Documents with masked names. The label is the package, and the group is the source file, so that a
+            split can keep a file together.
+        packages: The labels, most frequent first.
     """
 
     general: list[str]
@@ -80,17 +85,22 @@ class QuickstartText:
 def harvest_docstrings(
     *, minimum_words: int = 20, workers: int = 2, progress: FileCallback | None = None
 ) -> list[Docstring]:
-    """Distinct docstrings of the standard library and of everything that ulmkit needs installed.
+    """Collect distinct docstrings of the standard library and of all packages that ulmkit requires.
 
-    Of texts that differ only in case, digits, spaces and punctuation the first is kept. Test suites, copies of other
-    packages inside a package, and files that do not parse are left out.
+    Of texts that differ only in case, digits, spaces and punctuation the first is kept. Test suites, vendored packages
+    and files that do not parse are left out.
 
     Args:
-        minimum_words: docstrings with fewer words are left out.
-        workers: processes that parse.
-        progress: called with (files done, files).
-    Returns: docstrings sorted by package, source file and place in it, whatever the number of workers.
-    Raises: ConfigError for minimum_words or workers below 1; DataError if a worker dies.
+        minimum_words: Docstrings with fewer words are left out.
+        workers: Number of parsing processes.
+        progress: Called with (files done, files).
+
+    Returns:
+        Docstrings sorted by package, source file and position in it, whatever the number of workers.
+
+    Raises:
+        ConfigError: If minimum_words or workers is below 1.
+        DataError: If a worker dies.
     """
     check_whole("minimum_words", minimum_words)
     check_whole("workers", workers)
@@ -99,21 +109,25 @@ def harvest_docstrings(
     distinct: dict[str, Docstring] = {}
     for (package, module, _), texts in zip(files, scanned, strict=True):
         for text in texts:
-            distinct.setdefault(_likeness(text), Docstring(package, module, text))
+            distinct.setdefault(_normalize_text(text), Docstring(package, module, text))
     return list(distinct.values())
 
 
 def quickstart_task(docstrings: Sequence[Docstring], *, classes: int = 10, maximum_words: int = 100) -> QuickstartText:
-    """The task of telling which package a docstring belongs to, and general text to pretrain on.
+    """Make the task of telling which package a docstring belongs to, and general text to pretrain on.
 
-    The classes are the packages with the most docstrings. The standard library is general text: it is no package with
-    one subject, and it differs between versions of Python. Names of all chosen packages are masked in every document
-    alike, their own and others', with `MASK`; so are dotted paths that begin with one ("numpy.linalg.norm").
-    Words of a package's subject ("dataframe", "tensor") stay: knowing them is the task.
+    The classes are the packages with the most docstrings. The standard library is general text: it has no single
+    subject, and it differs between versions of Python. `MASK` replaces the names of all chosen packages in every
+    document, and dotted paths that begin with one ("numpy.linalg.norm"). Words of a package's subject ("dataframe",
+    "tensor") stay: the task is to know them.
 
-    Args: docstrings: as harvest_docstrings gives them. classes: how many packages to tell apart.
-        maximum_words: what a docstring is cut to, the general ones too.
-    Raises: ConfigError for fewer than two classes, or more than there are packages, or maximum_words below 1.
+    Args:
+        docstrings: Docstrings from `harvest_docstrings`.
+        classes: Number of packages to tell apart.
+        maximum_words: Words to which every docstring is cut.
+
+    Raises:
+        ConfigError: If classes is below 2 or above the number of packages, or maximum_words is below 1.
     """
     check_whole("maximum_words", maximum_words)
     counts = Counter(docstring.package for docstring in docstrings if docstring.package != STANDARD_LIBRARY)
@@ -136,13 +150,13 @@ def quickstart_task(docstrings: Sequence[Docstring], *, classes: int = 10, maxim
 
 
 def name_pattern(packages: Iterable[str]) -> re.Pattern[str]:
-    """A pattern that finds the packages' names and usual aliases, and any dotted path that follows, in any case.
+    """Pattern that matches the packages' names and usual aliases, and any dotted path after them, in any case.
 
-    A long name is found inside words too and takes the rest of the word along ("NetworkXError", "torchrun").
+    A long name also matches inside a word, together with the rest of the word ("NetworkXError", "torchrun").
     """
     names = {name for package in packages for name in (package, *_ALIASES.get(package, ()))}
     longest_first = sorted(names, key=lambda name: (-len(name), name))
-    # A set of first letters, matched before anything else, lets the search skip ahead three times as fast.
+    # Matching a set of first letters before anything else makes the search three times as fast.
     letters = "".join(sorted({case for name in names for case in (name[0].lower(), name[0].upper())}))
     return re.compile(rf"[{letters}](?i:{'|'.join(map(_after_first_letter, longest_first))})(?:\.[^\W\d]\w*)*")
 
@@ -154,12 +168,13 @@ def _after_first_letter(name: str) -> str:
     return rf"(?<={first}){rest}[^\W_]*"
 
 
-def _likeness(text: str) -> str:
+def _normalize_text(text: str) -> str:
+    """Words in lower case without digits and punctuation."""
     return re.sub(r"[\W\d_]+", " ", text.casefold()).strip()
 
 
 def _source_files() -> list[tuple[str, str, str]]:
-    """(package, module, path) of every source file to read, sorted."""
+    """Sorted (package, module, path) of every source file to read."""
     return sorted({*_standard_library_files(Path(sysconfig.get_path("stdlib"))), *_dependency_files("ulmkit")})
 
 
@@ -183,33 +198,34 @@ def _dependency_files(distribution: str) -> Iterator[tuple[str, str, str]]:
 
 
 def _dependencies(distribution: str) -> list[importlib.metadata.Distribution]:
-    """Installed distributions that `distribution` needs, directly or not, without those of optional extras."""
-    installed = {_normalised(found.metadata["Name"]): found for found in importlib.metadata.distributions()}
-    needed: dict[str, importlib.metadata.Distribution] = {}
-    waiting = [distribution]
-    while waiting:
-        name = waiting.pop()
-        if name in needed or name not in installed:
+    """Installed distributions that `distribution` requires, directly or not, without those of extras."""
+    installed = {_normalize_name(each.metadata["Name"]): each for each in importlib.metadata.distributions()}
+    required: dict[str, importlib.metadata.Distribution] = {}
+    stack = [distribution]
+    while stack:
+        name = stack.pop()
+        if name in required or name not in installed:
             continue
-        needed[name] = installed[name]
+        required[name] = installed[name]
         for requirement in installed[name].requires or ():
             match = _REQUIREMENT_NAME.match(requirement)
             if match and not _OF_AN_EXTRA.search(requirement):
-                waiting.append(_normalised(match.group()))
-    needed.pop(distribution, None)
-    return list(needed.values())
+                stack.append(_normalize_name(match.group()))
+    required.pop(distribution, None)
+    return list(required.values())
 
 
-def _normalised(name: str) -> str:
+def _normalize_name(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _scan(paths: Sequence[str], minimum_words: int, workers: int, progress: FileCallback | None) -> list[list[str]]:
-    """Docstrings of each file, in the order of `paths`, read by `workers` processes, each a share of them."""
+    """Docstrings of each file in the order of `paths`, which are divided over `workers` processes."""
     results: list[list[str]] = [[] for _ in paths]
-    done, lock = 0, threading.Lock()
+    done = 0
+    lock = threading.Lock()
 
-    def keep(index: int, line: str) -> None:
+    def store(index: int, line: str) -> None:
         nonlocal done
         results[index] = json.loads(line)
         with lock:
@@ -226,11 +242,11 @@ def _scan(paths: Sequence[str], minimum_words: int, workers: int, progress: File
             process.stdin.write(request)
             process.stdin.close()
             for index, line in zip(share, process.stdout, strict=False):
-                keep(index, line)
+                store(index, line)
         if process.returncode:
             raise DataError(
-                f"docstrings: expected the worker that parses source files to end well, got status"
-                f" {process.returncode}; is there memory enough?"
+                f"docstrings: expected status 0 from the process that parses source files, got {process.returncode}; "
+                "the machine may be short of memory"
             )
 
     with ThreadPoolExecutor(workers) as pool:

@@ -1,0 +1,84 @@
+"""Results of a quickstart, and the text that shows them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ulmkit.evaluation import SingleLabelReport, json_safe
+from ulmkit.evaluation.metrics import text_table
+
+OURS = "ulmkit"
+FROM_SCRATCH = "ulmkit without language model"
+
+
+@dataclass(frozen=True)
+class Quickstart:
+    """Results of a quickstart.
+
+    Attributes:
+        parameters: Number of parameters of the language model.
+        labels: Number of labelled documents that the classifiers were trained on.
+        perplexity_before: Perplexity of held-out target text before fine-tuning.
+        perplexity_after: Perplexity of held-out target text after fine-tuning.
+        reports: Report of each classifier on the same held-out documents, by name.
+        seconds: Duration of everything, reading and tokenizing included.
+        folder: Folder that holds the models and the plot.
+    """
+
+    parameters: int
+    labels: int
+    perplexity_before: float
+    perplexity_after: float
+    reports: dict[str, SingleLabelReport]
+    seconds: float
+    folder: Path
+
+    @property
+    def best_baseline(self) -> str:
+        """Name of the most accurate linear baseline."""
+        baselines = [name for name in self.reports if name not in (OURS, FROM_SCRATCH)]
+        return max(baselines, key=lambda name: self.reports[name].accuracy)
+
+    @property
+    def verdict(self) -> str:
+        """Advice which classifier to use, by accuracy on the held-out documents."""
+        ours = self.reports[OURS]
+        baseline = self.reports[self.best_baseline]
+        points = 100.0 * (ours.accuracy - baseline.accuracy)
+        if points > 0:
+            advice = f"use ulmkit's classifier: it is {points:.1f} points more accurate than {self.best_baseline}."
+        else:
+            advice = f"use {self.best_baseline}: it is {-points:.1f} points more accurate than ulmkit's classifier."
+        intervals = sorted([ours.accuracy_interval, baseline.accuracy_interval])
+        if intervals[0][1] >= intervals[1][0]:
+            advice += " Their 95% intervals overlap, so evaluate on more documents before you decide."
+        return advice
+
+    @property
+    def gain_of_language_model(self) -> float:
+        """Accuracy with the language model less the accuracy without it, in percentage points."""
+        return 100.0 * (self.reports[OURS].accuracy - self.reports[FROM_SCRATCH].accuracy)
+
+    def summary(self) -> str:
+        """Perplexities, accuracies beside the baselines', and the verdict as text."""
+        rows: list[tuple[str, str, str]] = []
+        for name, report in self.reports.items():
+            low, high = report.accuracy_interval
+            rows.append((name, f"{report.accuracy:.1%}", f"{low:.1%} to {high:.1%}"))
+        documents = self.reports[OURS].documents
+        return "\n\n".join(
+            [
+                f"Language model: {self.parameters / 1e6:.1f} million parameters, a reduced size",
+                f"Perplexity of held-out target text: {self.perplexity_before:,.0f} before fine-tuning, "
+                f"{self.perplexity_after:,.0f} after",
+                f"Accuracy on {documents:,} held-out documents after training on {self.labels:,} labels:",
+                text_table(("classifier", "accuracy", "95% interval"), rows),
+                f"The language model adds {self.gain_of_language_model:+.1f} points to the same classifier.\n"
+                f"Verdict: {self.verdict}",
+                f"Plot, models and results: {self.folder} ({self.seconds / 60.0:.1f} minutes)",
+            ]
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """All results as a JSON object."""
+        return json_safe({**vars(self), "folder": str(self.folder)})
