@@ -27,7 +27,7 @@ def test_stages_follow_one_another_in_minutes_of_the_whole_run():
     accuracy = Stage("classify", 2.5, 2.8, [], [(2.8, 0.75)])
     assert panels(histories) == [
         Panel("perplexity", [pretrain, finetune], logarithmic=True),
-        Panel("cross-entropy (nats a document)", [loss]),
+        Panel("cross-entropy (nats per document)", [loss]),
         Panel("validation accuracy", [accuracy], is_share=True),
     ]
 

@@ -51,7 +51,7 @@ def test_training_curves(tmp_path, drawn):
     assert [text.get_text() for text in perplexity.get_legend().get_texts()] == ["training", "validation"]
     boundary = perplexity.lines[-1].get_xdata()
     assert list(boundary) == pytest.approx([1 / 3, 1 / 3])
-    assert loss.get_ylabel() == "cross-entropy (nats a document)"
+    assert loss.get_ylabel() == "cross-entropy (nats per document)"
     assert accuracy.get_ylim() == (0, 1)
     assert texts(accuracy) == ["50.0%", "classify"]
 
@@ -76,7 +76,7 @@ def test_quickstart_has_curves_above_and_each_comparison_below(tmp_path, drawn):
     plot_quickstart(HISTORIES, scores, tmp_path / "quickstart.png", intervals=intervals, title="docstrings")
     assert [axes.get_ylabel() for axes in drawn[0].axes[:3]] == [
         "perplexity",
-        "cross-entropy (nats a document)",
+        "cross-entropy (nats per document)",
         "validation accuracy",
     ]
     assert [axes.get_title(loc="left") for axes in drawn[0].axes[3:]] == ["100 labels", "300 labels"]
@@ -108,7 +108,7 @@ def test_one_learning_rate_alone(tmp_path, losses):
         ({"a": 1.5}, {}, "scores: expected 'a' between 0 and 1, got 1.5"),
         ({"a": float("nan")}, {}, "scores: expected 'a' between 0 and 1, got nan"),
         ({"first": 0.5}, {"fist": (0, 1)}, "intervals: no score is named 'fist'; did you mean 'first'"),
-        ({"a": 0.5}, {"a": (0.6, 0.7)}, r"intervals: expected that of 'a' to hold 0.5, got \(0.6, 0.7\)"),
+        ({"a": 0.5}, {"a": (0.6, 0.7)}, r"intervals: expected that of 'a' to contain 0.5, got \(0.6, 0.7\)"),
     ],
 )
 def test_comparison_refuses(tmp_path, scores, intervals, message):

@@ -1,4 +1,4 @@
-"""What training curves show: points over minutes, taken from the rows of training logs."""
+"""Training curves: points over minutes, taken from the rows of training logs."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -11,14 +11,19 @@ Row = Mapping[str, Any]
 Histories = Mapping[str, Sequence[Row]]
 Point = tuple[float, float]
 
-_LARGEST_EXPONENT = 700.0  # exp of more is no longer finite
+_LARGEST_EXPONENT = 700.0  # exp overflows above 709
 
 
 @dataclass(frozen=True)
 class Stage:
     """Curves of one stage.
 
-    start, stop: minutes of the whole run. training, validation: (minute of the whole run, value), in order of time.
+    Attributes:
+        name: Name of the stage.
+        start: Minute of the whole run at which the stage starts.
+        stop: Minute of the whole run at which it stops.
+        training: (minute of the whole run, value) of training steps, in order of time.
+        validation: (minute of the whole run, value) of validations, in order of time.
     """
 
     name: str
@@ -30,9 +35,13 @@ class Stage:
 
 @dataclass(frozen=True)
 class Panel:
-    """Stages that are measured in the same thing.
+    """Stages that share one quantity, and so one pair of axes.
 
-    axis: its name and unit. logarithmic: the scale to draw it on. is_share: whether it goes from 0 to 1.
+    Attributes:
+        axis: Name and unit of the quantity.
+        stages: The stages, in order of time.
+        logarithmic: Draw on a logarithmic scale.
+        is_share: True if the quantity goes from 0 to 1.
     """
 
     axis: str
@@ -42,31 +51,37 @@ class Panel:
 
 
 def panels(histories: Histories) -> list[Panel]:
-    """Perplexity of the language models' stages; loss and validation accuracy of the others.
+    """Arrange stages in panels: perplexity of language models; loss and validation accuracy of classifiers.
 
-    Args: histories: rows of the training log (see TrainingLog) of each stage, in the order in which they ran. A stage
-        whose rows have "nll" or "perplexity" is a language model's.
-    Returns: the panels that have points, each with the stages that have some.
-    Raises: DataError if nothing has any.
+    Args:
+        histories: Rows of the training log (see TrainingLog) of each stage, in the order in which the stages ran. A
+            stage whose rows have "nll" or "perplexity" belongs to a language model.
+
+    Returns:
+        The panels that have points, each with the stages that have some.
+
+    Raises:
+        DataError: If there are no points at all.
     """
     language_models = {name: rows for name, rows in histories.items() if _is_language_model(rows)}
     others = {name: rows for name, rows in histories.items() if name not in language_models}
-    starts, now = {}, 0.0
+    starts: dict[str, float] = {}
+    minutes = 0.0
     for name, rows in histories.items():
-        starts[name] = now
-        now += max((row["seconds"] for row in rows), default=0.0) / 60
+        starts[name] = minutes
+        minutes += max((row["seconds"] for row in rows), default=0.0) / 60
     perplexity = _stages(language_models, starts, _perplexity(""), _perplexity("valid_"))
     loss = _stages(others, starts, _value("loss"), _value("valid_loss"))
     accuracy = _stages(others, starts, _nothing, _value("valid_accuracy"))
-    wanted = [
+    candidates = [
         Panel("perplexity", perplexity, logarithmic=True),
-        Panel("cross-entropy (nats a document)", loss),
+        Panel("cross-entropy (nats per document)", loss),
         Panel("validation accuracy", accuracy, is_share=True),
     ]
-    found = [panel for panel in wanted if panel.stages]
-    if not found:
+    filled = [panel for panel in candidates if panel.stages]
+    if not filled:
         raise DataError(f"histories: expected rows with a loss or a perplexity, got none in {len(histories)} stages")
-    return found
+    return filled
 
 
 def _stages(

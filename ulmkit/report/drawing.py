@@ -1,6 +1,6 @@
-"""What every figure has in common: a plain frame, faint lines, notes, and a file that is whole or not there.
+"""Elements that all plots share: frame, grid, notes, and an atomically written file.
 
-Drawn on `matplotlib.figure.Figure` without pyplot: no window, no global state, safe in any thread and on a server.
+Plots are drawn on `matplotlib.figure.Figure` without pyplot: no window, no global state, safe in any thread.
 """
 
 import os
@@ -30,7 +30,16 @@ def note(
     top: bool = False,
     horizontal: Literal["left", "right"] = "left",
 ) -> None:
-    """Text beside a place, `shift` points away. place: in data coordinates; with `top`, y is 1 at the frame's top."""
+    """Write text beside a place.
+
+    Args:
+        axes: Axes to draw on.
+        text: The text.
+        place: Place in data coordinates; with `top`, y is relative to the frame, 1 at its top.
+        shift: Distance of the text from the place, in points.
+        top: Take y relative to the frame.
+        horizontal: Alignment of the text.
+    """
     axes.annotate(
         text,
         place,
@@ -45,13 +54,14 @@ def note(
 
 
 def percent(axis: "Axis") -> None:
+    """Label an axis of shares in percent."""
     from matplotlib.ticker import PercentFormatter
 
     axis.set_major_formatter(PercentFormatter(1.0, decimals=0))
 
 
 def perplexity_axis(axes: "Axes") -> None:
-    """A logarithmic axis with whole numbers at 1, 1.5, 2, 3, 5 and 7 times each power of ten."""
+    """Make the y axis logarithmic, with labels at 1, 1.5, 2, 3, 5 and 7 times each power of ten."""
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
     axes.set_yscale("log")
@@ -61,7 +71,7 @@ def perplexity_axis(axes: "Axes") -> None:
 
 
 def tidy(axes: "Axes", grid: Literal["x", "y", "both"]) -> None:
-    """A plain frame with faint lines behind the drawing."""
+    """Draw a plain frame with a faint grid behind the curves."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_axisbelow(True)
     axes.grid(axis=grid, color=_FAINT, linewidth=0.8)
@@ -71,12 +81,16 @@ def tidy(axes: "Axes", grid: Literal["x", "y", "both"]) -> None:
 
 
 def check_plot_path(path: str | os.PathLike[str]) -> None:
-    """Raise ConfigError unless the file's suffix names a format that figures can have."""
+    """Check that a file's suffix names a format of plots.
+
+    Raises:
+        ConfigError: If it does not.
+    """
     check_choice("format", _format(path), _FORMATS)
 
 
 def new_figure(path: str | os.PathLike[str], width: float, height: float) -> "Figure":
-    """An empty figure, sizes in inches. The path is checked here, before anything is drawn."""
+    """Make an empty figure with sizes in inches, and check the path before anything is drawn."""
     from matplotlib.figure import Figure
 
     check_plot_path(path)
@@ -88,5 +102,6 @@ def _format(path: str | os.PathLike[str]) -> str:
 
 
 def save_figure(figure: "Figure", path: str | os.PathLike[str]) -> None:
+    """Write a figure to a file, whole or not at all."""
     with atomic_write(path, "wb") as file:
         figure.savefig(file, format=_format(path), dpi=_DOTS_PER_INCH)

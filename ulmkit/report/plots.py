@@ -1,6 +1,6 @@
-"""Figures: training curves, comparisons of scores, and the search for a learning rate.
+"""Plots of training curves, of scores, and of the search for a learning rate.
 
-Every function writes one file, whole or not at all; its suffix names the format (.png, .svg or .pdf).
+Each function writes one file, whole or not at all; its suffix names the format (.png, .svg or .pdf).
 """
 
 import os
@@ -23,30 +23,40 @@ _WIDE, _BAR_INCHES = 7.2, 0.45
 
 
 def plot_training(histories: Histories, path: str | os.PathLike[str]) -> None:
-    """Training and validation curves of several stages, one after the other, over minutes.
+    """Plot training and validation curves of consecutive stages over minutes.
 
-    Args: histories: rows of the training log of each stage (see `curves.panels`). path: file to write.
-    Raises: DataError if no row has anything to show; ConfigError for a format that is not known; FolderError if the
-        file cannot be written.
+    Args:
+        histories: Rows of the training log of each stage (see `curves.panels`).
+        path: File to write.
+
+    Raises:
+        DataError: If there is nothing to show.
+        ConfigError: If the format is unknown.
+        FolderError: If the file cannot be written.
     """
-    found = panels(histories)
-    figure = new_figure(path, width=max(_WIDE, 4.2 * len(found)), height=3.8)
-    _draw_panels(figure, found)
+    curve_panels = panels(histories)
+    figure = new_figure(path, width=max(_WIDE, 4.2 * len(curve_panels)), height=3.8)
+    _draw_panels(figure, curve_panels)
     save_figure(figure, path)
 
 
 def plot_runs(runs: Mapping[str, Sequence[Point]], path: str | os.PathLike[str]) -> None:
-    """Validation perplexity over minutes of several runs, in one frame.
+    """Plot validation perplexity over minutes of several runs on the same axes.
 
-    Args: runs: by name, (minutes since the start, perplexity) in order of time. path: file to write.
-    Raises: DataError if there are no runs or one has no points; ConfigError for a format that is not known; FolderError
-        if the file cannot be written.
+    Args:
+        runs: (minutes since the start, perplexity) of each run by name, in order of time.
+        path: File to write.
+
+    Raises:
+        DataError: If there are no runs, or one has no points.
+        ConfigError: If the format is unknown.
+        FolderError: If the file cannot be written.
     """
     if not runs:
         raise DataError("runs: expected at least one, got none")
     for name, points in runs.items():
         if not points:
-            raise DataError(f"runs: expected validations of {name!r}, got none; let it train until the first")
+            raise DataError(f"runs: expected validations of {name!r}, got none; let it train until its first")
     figure = new_figure(path, width=_WIDE, height=4.2)
     axes = figure.subplots()
     tidy(axes, "both")
@@ -68,16 +78,20 @@ def plot_comparison(
     measure: str = "accuracy",
     title: str = "",
 ) -> None:
-    """Scores between 0 and 1 as bars from 0 on, the first one set off, each with its figure and 95% interval.
+    """Plot scores between 0 and 1 as bars with their 95% intervals; the first bar is highlighted.
 
     Args:
-        scores: by name, from top to bottom.
-        path: file to write.
-        intervals: (low, high) of all or some of the names.
-        measure: what the scores are.
-        title: a line on top, such as the numbers of labels and of documents.
-    Raises: DataError for no scores, scores outside 0..1, and intervals without a bar or that do not hold their score;
-        ConfigError for a format that is not known; FolderError if the file cannot be written.
+        scores: Scores by name, from top to bottom.
+        path: File to write.
+        intervals: (low, high) for some or all of the names.
+        measure: Name of the scores.
+        title: Line above the bars, such as the numbers of labels and documents.
+
+    Raises:
+        DataError: If there are no scores, a score is outside 0..1, or an interval has no bar or does not contain its
+            score.
+        ConfigError: If the format is unknown.
+        FolderError: If the file cannot be written.
     """
     _check_scores(scores, intervals or {})
     figure = new_figure(path, width=_WIDE, height=1.1 + _BAR_INCHES * len(scores))
@@ -93,17 +107,22 @@ def plot_quickstart(
     intervals: Mapping[str, Mapping[str, Interval]] | None = None,
     title: str = "",
 ) -> None:
-    """Training curves above, comparisons of accuracy below, in one picture.
+    """Plot training curves above comparisons of accuracy.
 
     Args:
-        histories: rows of the training log of each stage (see `curves.panels`).
-        scores: for each comparison, named such as "100 labels", the accuracies by name.
-        path: file to write.
-        intervals: likewise, as in plot_comparison.
-        title: a line over everything.
-    Raises: as plot_training and plot_comparison.
+        histories: Rows of the training log of each stage (see `curves.panels`).
+        scores: Accuracies by name for each comparison, which has a name such as "100 labels".
+        path: File to write.
+        intervals: (low, high) by name for each comparison.
+        title: Line above everything.
+
+    Raises:
+        DataError: If there is nothing to show, or scores or intervals are not valid.
+        ConfigError: If the format is unknown.
+        FolderError: If the file cannot be written.
     """
-    found, intervals = panels(histories), intervals or {}
+    curve_panels = panels(histories)
+    intervals = intervals or {}
     if not scores:
         raise DataError("scores: expected at least one comparison, got none")
     for name in intervals:
@@ -112,9 +131,9 @@ def plot_quickstart(
     for name, bars in scores.items():
         _check_scores(bars, intervals.get(name, {}))
     heights = [3.8, 1.1 + _BAR_INCHES * max(map(len, scores.values()))]
-    figure = new_figure(path, width=max(10.0, 4.2 * len(found), 5.0 * len(scores)), height=sum(heights) + 0.3)
+    figure = new_figure(path, width=max(10.0, 4.2 * len(curve_panels), 5.0 * len(scores)), height=sum(heights) + 0.3)
     upper, lower = figure.subfigures(2, 1, height_ratios=heights, hspace=0.03, squeeze=False)[:, 0]
-    _draw_panels(upper, found)
+    _draw_panels(upper, curve_panels)
     for axes, (name, bars) in zip(lower.subplots(1, len(scores), squeeze=False)[0], scores.items(), strict=True):
         _draw_bars(axes, bars, intervals.get(name, {}), "accuracy on held-out documents", name)
     if title:
@@ -130,16 +149,19 @@ def plot_lr_find(
     *,
     smoothed: Sequence[float] | None = None,
 ) -> None:
-    """Loss over a rising learning rate, with the suggested rates marked.
+    """Plot the loss over a rising learning rate, with suggested rates marked.
 
     Args:
-        rates: each above 0, rising.
-        losses: one for each rate.
-        suggestions: rates by name.
-        path: file to write.
-        smoothed: running means of the losses.
-    Raises: DataError for lengths that differ or nothing to show; ConfigError for a format that is not known;
-        FolderError if the file cannot be written.
+        rates: Rising learning rates above 0.
+        losses: Loss at each rate.
+        suggestions: Suggested rates by name.
+        path: File to write.
+        smoothed: Running means of the losses.
+
+    Raises:
+        DataError: If there are no rates, or not one loss for each.
+        ConfigError: If the format is unknown.
+        FolderError: If the file cannot be written.
     """
     for name, values in (("losses", losses), ("smoothed", losses if smoothed is None else smoothed)):
         if not rates or len(values) != len(rates):
@@ -164,8 +186,9 @@ def plot_lr_find(
 
 
 def _range_without_divergence(losses: Sequence[float]) -> Interval:
-    """Limits that show the fall of the loss large: what rises far above its start runs out of the frame."""
-    lowest, start = min(losses), losses[0]
+    """Limits of the loss that show its fall large; a loss far above its start leaves the frame."""
+    lowest = min(losses)
+    start = losses[0]
     fall = max(start - lowest, 0.05 * abs(start), 1e-9)
     return lowest - 0.2 * fall, start + 0.6 * fall
 
@@ -180,23 +203,25 @@ def _check_scores(scores: Mapping[str, float], intervals: Mapping[str, Interval]
         if name not in scores:
             raise DataError(f"intervals: no score is named {name!r}; {did_you_mean(name, scores)}")
         if not low <= scores[name] <= high:
-            raise DataError(f"intervals: expected that of {name!r} to hold {scores[name]!r}, got ({low!r}, {high!r})")
+            raise DataError(
+                f"intervals: expected that of {name!r} to contain {scores[name]!r}, got ({low!r}, {high!r})"
+            )
 
 
-def _draw_panels(figure: "Figure | SubFigure", found: Sequence[Panel]) -> None:
-    for axes, panel in zip(figure.subplots(1, len(found), squeeze=False)[0], found, strict=True):
+def _draw_panels(figure: "Figure | SubFigure", curve_panels: Sequence[Panel]) -> None:
+    for axes, panel in zip(figure.subplots(1, len(curve_panels), squeeze=False)[0], curve_panels, strict=True):
         _draw_panel(axes, panel)
 
 
 def _draw_panel(axes: "Axes", panel: Panel) -> None:
-    """Curves of consecutive stages over the minutes of the whole run, each stage named at its start."""
+    """Draw curves of consecutive stages over the minutes of the whole run; names mark the stages' starts."""
     tidy(axes, "y")
     if panel.logarithmic:
         perplexity_axis(axes)
     curves: dict[str, Line2D] = {}
     for number, stage in enumerate(panel.stages):
         curves |= _draw_stage(axes, stage, panel.is_share)
-        # names in two rows, so that a short stage's and its successor's do not meet
+        # Alternate names between two rows: those of short stages would overlap.
         note(axes, stage.name, (stage.start, 1), (3, 4 + 12 * (number % 2)), top=True)
         if number:
             axes.axvline(stage.start, color=TEXT, linewidth=0.8, linestyle=":")
@@ -211,7 +236,7 @@ def _draw_panel(axes: "Axes", panel: Panel) -> None:
 
 
 def _draw_stage(axes: "Axes", stage: Stage, is_share: bool) -> "dict[str, Line2D]":
-    """Draw a stage's curves, with the last validation's figure; returns the curves by name."""
+    """Draw a stage's curves and the value of its last validation, and return the curves by name."""
     curves: dict[str, Line2D] = {}
     if stage.training:
         (curves["training"],) = axes.plot(*zip(*stage.training, strict=True), color=_TRAINING, linewidth=1.3)
@@ -219,15 +244,15 @@ def _draw_stage(axes: "Axes", stage: Stage, is_share: bool) -> "dict[str, Line2D
         points = zip(*stage.validation, strict=True)
         (curves["validation"],) = axes.plot(*points, "o-", color=_VALIDATION, markersize=4, linewidth=1.6)
         last = stage.validation[-1][1]
-        figure = f"{last:.1%}" if is_share else f"{last:,.0f}" if last >= 100 else f"{last:.3g}"
-        note(axes, figure, stage.validation[-1], (-4, 6), horizontal="right")
+        value = f"{last:.1%}" if is_share else f"{last:,.0f}" if last >= 100 else f"{last:.3g}"
+        note(axes, value, stage.validation[-1], (-4, 6), horizontal="right")
     return curves
 
 
 def _draw_bars(
     axes: "Axes", scores: Mapping[str, float], intervals: Mapping[str, Interval], measure: str, title: str
 ) -> None:
-    """Horizontal bars from 0 to 1, first score on top, each with its figure, and its interval as a thin line."""
+    """Draw horizontal bars, the first score on top, each with its value, and its interval as a thin line."""
     tidy(axes, "x")
     names = list(scores)
     places = range(len(names))
