@@ -1,4 +1,4 @@
-"""What every benchmark shares: medians, and rows reported on the screen and as JSON."""
+"""Medians and reports that all benchmarks share."""
 
 import os
 import statistics
@@ -13,7 +13,7 @@ __all__ = ["DifferentError", "median_seconds", "median_seconds_in_turn", "report
 
 
 def median_seconds(function: Callable[[], Any], repeats: int) -> float:
-    """The median wall time of `repeats` calls, in seconds."""
+    """Median wall time of `repeats` calls, in seconds."""
     seconds = []
     for _ in range(repeats):
         start = time.perf_counter()
@@ -23,7 +23,7 @@ def median_seconds(function: Callable[[], Any], repeats: int) -> float:
 
 
 def median_seconds_in_turn(functions: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
-    """As `median_seconds` of each function, all taking turns, so that a busy spell of the machine hits none alone."""
+    """Median wall time of each function in seconds; they take turns, so that a busy spell hits all of them."""
     seconds: dict[str, list[float]] = {name: [] for name in functions}
     for _ in range(repeats):
         for name, function in functions.items():
@@ -32,37 +32,39 @@ def median_seconds_in_turn(functions: Mapping[str, Callable[[], Any]], repeats: 
 
 
 def report(benchmark: str, rows: list[dict[str, Any]], json_path: str | os.PathLike[str] | None = None) -> None:
-    """Print the rows as a table, and write them with date, commit and machine to a JSON file if one is named."""
+    """Print rows as a table, and write them with date, commit and machine to a JSON file if one is given."""
     print_rows(rows)
     if json_path is not None:
         write_measurements(json_path, benchmark, rows)
 
 
 class DifferentError(RuntimeError):
-    """What is compared does not compute the same."""
+    """Two implementations under comparison compute different results."""
 
 
 def report_as_they_come(
     benchmark: str, cases: Iterable[Callable[[], list[dict[str, Any]]]], json_path: str | os.PathLike[str] | None
 ) -> bool:
-    """Print and write each case's rows when it is done, so that one that fails or takes too long costs no other.
+    """Print and write the rows of each case as soon as it is done, so that a failing or slow case costs no other.
 
-    Returns: whether all cases ran, and computed the same as what they were compared with.
+    Returns:
+        True if all cases ran and computed the same results as their peers.
     """
-    rows, right = [], True
+    rows: list[dict[str, Any]] = []
+    all_right = True
     for case in cases:
         try:
-            found = case()
+            case_rows = case()
         except DifferentError as error:
             print(error)
-            right = False
+            all_right = False
             continue
-        except Exception:  # of any peer: the others are still to be measured
+        except Exception:  # a peer may raise anything; the other cases still have to run
             traceback.print_exc()
-            right = False
+            all_right = False
             continue
-        rows += found
-        print_rows(found)
+        rows += case_rows
+        print_rows(case_rows)
         if json_path is not None:
             write_measurements(json_path, benchmark, rows)
-    return right
+    return all_right

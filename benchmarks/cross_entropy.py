@@ -1,11 +1,12 @@
-"""Is our softmax cross-entropy of a linear layer as good as torch's own?
+"""How do time and accuracy of ulmkit's linear cross-entropy compare with torch's?
 
-Loss and all gradients of 2,800 rows of 400 features (40 streams of 70 steps) over vocabularies of PTB, WikiText-2 and
-general text, in fp32 and bf16, the weights fp32 parameters as in training. The peers are torch's
-`linear_cross_entropy` with its own chunking, at its most accurate and as it comes, where this torch has it, and plain
-`linear` and `cross_entropy`, which hold all logits. The words to predict are those of a text, or drawn by Zipf's law.
-Beside the times stands how far each loss is from the one in float64 of the same numbers (torch's chunked one comes in
-the type of its input), and each gradient, relative, from those of all logits in fp32. Medians over turns.
+Loss and all gradients of 2,800 rows of 400 features (40 streams of 70 steps), with the vocabulary sizes of PTB,
+WikiText-2 and general text, in fp32 and bf16; the weights are fp32 parameters, as in training. The peers are torch's
+chunked `linear_cross_entropy`, at its most accurate and with its defaults, if this torch has it, and `linear` with
+`cross_entropy`, which hold all logits. The targets are words of a text, or drawn by Zipf's law.
+
+Times are medians over turns. Errors of the loss are relative to float64 (torch's chunked loss has the type of its
+input), errors of the gradients to those of all logits in fp32.
 
     python benchmarks/cross_entropy.py [--data FOLDER] [--device DEVICE] [--repeats N] [--quick] [--json FILE]
 """
@@ -36,11 +37,13 @@ CHUNKED, WHOLE = "torch's linear_cross_entropy, chunked", "torch, all logits hel
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", metavar="FOLDER", type=Path, help="real text: a word-level corpus with a train.txt")
+    parser.add_argument(
+        "--data", metavar="FOLDER", type=Path, help="word-level corpus with a train.txt, to use its words"
+    )
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
-    parser.add_argument("--repeats", type=int, default=5, help="turns, of which the medians are taken (5)")
+    parser.add_argument("--repeats", type=int, default=5, help="turns, of which the median counts (default: 5)")
     parser.add_argument("--quick", action="store_true", help="one vocabulary, the precision auto chooses, 2 turns")
-    parser.add_argument("--json", metavar="FILE", help="write the figures to this file")
+    parser.add_argument("--json", metavar="FILE", help="write the results to this file")
     options = parser.parse_args()
     keep_freed_memory()
     vocab_sizes, repeats, dtypes = (10_000, 33_278, 60_000), options.repeats, DTYPES
@@ -58,7 +61,7 @@ def main() -> None:
 
 
 def compare(vocab_size: int, targets: Tensor, precision: str, dtype: torch.dtype, repeats: int) -> list[Any]:
-    """Ours and torch's, in turn. targets: (ROWS,)."""
+    """Measure ulmkit's and torch's losses in turn; targets: (ROWS,)."""
     torch.manual_seed(0)
     device = targets.device
     x = torch.randn(ROWS, FEATURES, dtype=dtype, device=device).requires_grad_()
@@ -88,9 +91,9 @@ def compare(vocab_size: int, targets: Tensor, precision: str, dtype: torch.dtype
     whole = run(lambda: functional.cross_entropy(functional.linear(x.float(), weight, bias), targets))
     for name, once in runs.items():
         pairs = zip(once(), whole, strict=True)
-        off = max(float((found.float() - right.float()).norm() / right.float().norm()) for found, right in pairs)
-        print(f"V {vocab_size:,}, {precision}, {name}: loss off by {errors[name]:.1g} nats, gradients by {off:.1g}")
-        if name == "ulmkit" and not off <= GRADIENT_LIMIT[precision]:
+        error = max(float((g.float() - exact.float()).norm() / exact.float().norm()) for g, exact in pairs)
+        print(f"V {vocab_size:,}, {precision}, {name}: loss off by {errors[name]:.1g} nats, gradients by {error:.1g}")
+        if name == "ulmkit" and not error <= GRADIENT_LIMIT[precision]:
             sys.exit("Not the same gradients")
     del whole
     seconds = median_seconds_in_turn(runs, repeats)
@@ -107,7 +110,7 @@ def compare(vocab_size: int, targets: Tensor, precision: str, dtype: torch.dtype
 
 
 def chunked(x: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, policy: str) -> Tensor:
-    """torch's own, its weights cast as autocast would."""
+    """Chunked loss of torch, with the weights cast as autocast would."""
     options = torch.nn.LinearCrossEntropyOptions(acc_policy=policy)
     low_weight, low_bias = weight.to(x.dtype), bias.to(x.dtype)
     return functional.linear_cross_entropy(x, low_weight, targets, linear_bias=low_bias, options=options)

@@ -1,15 +1,20 @@
-"""How fast is one LSTM layer on this CPU, beside torch's own and beside what the processor can do?
+"""How fast is one LSTM layer on this CPU, beside torch's own and beside the processor's limits?
 
-A layer of 1152 inputs and 1152 units, as in the middle of a full-size AWD-LSTM. Forward and backward of 70 steps, all
-gradients, the weights new each time, as training has them; forward alone with the same weights, as serving does; and
-few sequences of 10 steps, for which ours takes the weights as they are, unless half of the recurrent ones are dropped.
-The peer is torch.nn.LSTM in fp32, and in bf16; its dropped weights are at zero before it begins. First ours must give,
-for the same weights, the output and gradients of torch's in fp32.
+The layer has 1152 inputs and 1152 units, as in the middle of a full-size AWD-LSTM.
 
-Then the recurrent step alone: the time of a step of a layer with 32 inputs, whose input product is a thirty-sixth of
-the recurrent one, beside its floor: the larger of the bytes of W_hh over the bandwidth with which the threads read that
-much memory again and again, and of the operations over the rate of bare instructions on registers. Both are probed
-here, by lstm_cpu_probe.cpp, which needs a C++ compiler. Medians over turns.
+training       Forward and backward of 70 steps, all gradients, with weights packed anew each time.
+serving        Forward only, with weights packed once.
+short          Few sequences of 10 steps, for which ulmkit does not pack the weights, unless half of the recurrent
+               weights are dropped.
+
+The peer is torch.nn.LSTM in fp32 and in bf16; its dropped weights are zeroed before the timing starts. First ulmkit
+must give torch's fp32 output and gradients for the same weights.
+
+recurrent step The time of one step of a layer with 32 inputs, whose input matmul is a thirty-sixth of the recurrent
+               one, beside its floor: the larger of bytes of W_hh / memory bandwidth and operations / peak rate. Both
+               are probed by lstm_cpu_probe.cpp, which needs a C++ compiler.
+
+Times are medians over turns.
 
     python benchmarks/lstm_cpu.py [--threads N] [--repeats N] [--quick] [--json FILE]
 """
@@ -35,15 +40,15 @@ BATCHES, SMALL_BATCHES, SMALL_STEPS = (40, 80), (1, 2, 4, 8), 10
 FEW_INPUTS = 32
 DROPOUT = 0.5
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
-LIMIT = {"fp32": 1e-4, "bf16": 2e-2}  # relative: of fp32 sums in another order, of states and gradients of 8 bits
+LIMIT = {"fp32": 1e-4, "bf16": 2e-2}  # relative: fp32 sums in another order; states and gradients of 8 bits
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, help="torch's choice if not given")
-    parser.add_argument("--repeats", type=int, default=9, help="turns, of which the medians are taken")
+    parser.add_argument("--threads", type=int, help="threads (default: torch's choice)")
+    parser.add_argument("--repeats", type=int, default=9, help="turns, of which the median counts (default: 9)")
     parser.add_argument("--quick", action="store_true", help="training of the smallest batches, one precision, 2 turns")
-    parser.add_argument("--json", metavar="FILE", help="write the figures to this file")
+    parser.add_argument("--json", metavar="FILE", help="write the results to this file")
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
@@ -70,7 +75,7 @@ def main() -> None:
 def compare(
     steps: int, batch: int, precisions: tuple[str, ...], learns: bool, repeats: int, masked: bool = False
 ) -> list[dict[str, Any]]:
-    """ulmkit and torch in each precision, in turn; each of ours beside each of theirs that is no faster a type."""
+    """Measure ulmkit and torch in turn, in each precision; each beside torch in that precision and in fp32."""
     runs: dict[str, Callable[[], Sequence[Tensor]]] = {}
     for name in precisions:
         runs[f"ulmkit {name}"] = our_run(steps, batch, DTYPES[name], learns, masked=masked)
@@ -98,7 +103,7 @@ def compare(
 
 
 def problem(steps: int, batch: int, inputs: int = HIDDEN) -> list[Tensor]:
-    """w_ih, w_hh, bias, x, h0, c0 and the gradient of y: the same numbers every time."""
+    """Inputs w_ih, w_hh, bias, x, h0, c0 and the gradient of y; equal numbers every time."""
     torch.manual_seed(0)
     shapes = ((4 * HIDDEN, inputs), (4 * HIDDEN, HIDDEN), (4 * HIDDEN,))
     weights = [(torch.randn(shape) * HIDDEN**-0.5).requires_grad_() for shape in shapes]
@@ -106,19 +111,19 @@ def problem(steps: int, batch: int, inputs: int = HIDDEN) -> list[Tensor]:
     return [*weights, torch.randn(steps, batch, inputs), *(torch.randn(shape) for shape in states)]
 
 
-def relative_error(found: Tensor, expected: Tensor) -> float:
-    return float((found.detach().float() - expected.detach()).norm() / expected.detach().norm())
+def relative_error(actual: Tensor, expected: Tensor) -> float:
+    return float((actual.detach().float() - expected.detach()).norm() / expected.detach().norm())
 
 
 def drop_weights() -> Tensor:
-    """Bits of `draw_keep_bits` for the recurrent weights: the same every time."""
+    """Dropout bits of the recurrent weights; equal every time."""
     return draw_keep_bits(4 * HIDDEN, HIDDEN, DROPOUT, generator=torch.Generator().manual_seed(1))
 
 
 def our_run(
     steps: int, batch: int, dtype: torch.dtype, learns: bool, inputs: int = HIDDEN, masked: bool = False
 ) -> Callable[[], Sequence[Tensor]]:
-    """What runs ours, and gives y, and if it learns gradients: of x, w_ih, bias, and w_hh if that is not masked."""
+    """A run of ulmkit's layer that returns y and, if it learns, gradients of x, w_ih, bias, and of an unmasked w_hh."""
     w_ih, w_hh, bias, x, h0, c0, dy = problem(steps, batch, inputs)
     x, dy = x.to(dtype).requires_grad_(learns), dy.to(dtype)
     keep_bits, scale = (drop_weights(), 1 / (1 - DROPOUT)) if masked else (None, 1.0)
@@ -139,7 +144,7 @@ def our_run(
 def torch_run(
     steps: int, batch: int, dtype: torch.dtype, learns: bool, masked: bool = False
 ) -> Callable[[], Sequence[Tensor]]:
-    """The same of torch.nn.LSTM, which is given its weights masked."""
+    """A run of torch.nn.LSTM, which gets its weights already masked, with the results of `our_run`."""
     w_ih, w_hh, bias, x, h0, c0, dy = problem(steps, batch)
     if masked:
         w_hh = mask_recurrent(w_hh, drop_weights(), 1 / (1 - DROPOUT))
@@ -162,11 +167,12 @@ def torch_run(
 
 
 def steps_beside_floors(batches: Sequence[int], precisions: Sequence[str], repeats: int) -> list[dict[str, Any]]:
-    """The recurrent step beside the least time that this machine needs for it."""
+    """Measure the recurrent step beside the least time that this machine needs for it."""
     probe = build_probe()
     if probe is None:
         return [row("recurrent step", "ms", float("nan"), None, "no C++ compiler for the probe")]
-    threads, found = torch.get_num_threads(), []
+    threads = torch.get_num_threads()
+    rows = []
     for name in precisions:
         dtype = DTYPES[name]
         read_bytes = 4 * HIDDEN * HIDDEN * dtype.itemsize
@@ -182,17 +188,13 @@ def steps_beside_floors(batches: Sequence[int], precisions: Sequence[str], repea
             seconds = median_seconds_in_turn({"run": run}, repeats)["run"] / STEPS
             floor = max(read_bytes / bandwidth, operations / peak)
             bound = "bandwidth" if read_bytes / bandwidth > operations / peak else "arithmetic"
-            found.append(
-                row(
-                    f"{name}, B {batch}: recurrent step", "ms", 1000 * seconds, 1000 * floor, f"floor: {bound}",
-                    lower_is_better=True,
-                )
-            )  # fmt: skip
-    return found
+            case = f"{name}, B {batch}: recurrent step"
+            rows.append(row(case, "ms", 1000 * seconds, 1000 * floor, f"floor: {bound}", lower_is_better=True))
+    return rows
 
 
 def build_probe() -> ctypes.CDLL | None:
-    """The probe, compiled for this processor; None without a compiler."""
+    """Compile the probe for this processor; None without a compiler."""
     compiler = shutil.which("c++")
     if compiler is None:
         return None

@@ -1,4 +1,4 @@
-"""Measurements: rows of our figure beside another's, and the dated JSON with machine and commit that they go into."""
+"""Measurements: rows that compare ulmkit with a peer, and their JSON with date, commit and machine."""
 
 import datetime
 import functools
@@ -12,22 +12,30 @@ from typing import Any
 
 import torch
 
+from ulmkit.evaluation.metrics import text_table
 from ulmkit.files import write_json
 from ulmkit.kernels import cpu_features
 from ulmkit.kernels.cuda.compiler import CompilerError, compiler_version
 
 COMMIT_VARIABLE = "ULMKIT_COMMIT"
-"""Of the environment: the commit of files that were copied without their repository."""
+"""Environment variable that names the commit of files that were copied without their repository."""
 
 
 def row(
     case: str, unit: str, ulmkit: float, peer: float | None, peer_name: str, *, lower_is_better: bool = False
 ) -> dict[str, Any]:
-    """One line of a table of measurements: ours beside another's.
+    """Make a row that compares ulmkit with a peer.
 
-    Args: case: what was measured. unit: of both figures. ulmkit, peer: the figures; None for a peer that is missing,
-        and peer_name says so.
-    Returns: the figures with their ratio, above 1 where ulmkit is better.
+    Args:
+        case: What was measured.
+        unit: Unit of both values.
+        ulmkit: ulmkit's value.
+        peer: The peer's value; None if the peer is missing.
+        peer_name: Name of the peer; says so if it is missing.
+        lower_is_better: True for times, errors and sizes.
+
+    Returns:
+        The arguments with the ratio of the values, above 1 where ulmkit is better.
     """
     ratio = None
     if peer is not None and ulmkit and peer:
@@ -38,10 +46,7 @@ def row(
 def print_rows(rows: Sequence[Mapping[str, Any]]) -> None:
     """Print rows of `row` as a table."""
     columns = ("case", "ulmkit", "peer", "unit", "ratio", "peer_name")
-    cells = [columns, *[tuple(_cell(line[column]) for column in columns) for line in rows]]
-    widths = [max(len(line[column]) for line in cells) for column in range(len(columns))]
-    for line in cells:
-        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    print(text_table(columns, [[_rounded(line[column]) for column in columns] for line in rows]))
 
 
 def write_measurements(
@@ -52,24 +57,29 @@ def write_measurements(
 ) -> None:
     """Write rows of `row` with date, commit and machine as JSON.
 
-    Args: name: of the benchmark or recipe. details: more keys of the document.
-    Raises: FolderError if the file cannot be written.
+    Args:
+        path: File to write.
+        name: Name of the benchmark or recipe.
+        rows: The rows.
+        details: Further keys of the document.
+
+    Raises:
+        FolderError: If the file cannot be written.
     """
     date = datetime.datetime.now(datetime.UTC).date().isoformat()
     document = {"benchmark": name, "date": date, "commit": commit(), "machine": machine(), "rows": list(rows)}
     write_json(path, {**document, **(details or {})})
 
 
-def _cell(value: Any) -> str:
-    if value is None:
-        return "-"
+def _rounded(value: Any) -> Any:
+    """A number with four significant digits; other values as they are."""
     if isinstance(value, float):
         return f"{value:.4g}" if abs(value) < 1000 else f"{value:,.0f}"
-    return str(value)
+    return value
 
 
 def machine() -> dict[str, Any]:
-    """Processor and its features, cores this process may use, Python, torch and system; the GPU where one was used."""
+    """Processor and its features, usable cores, Python, torch and system; the GPU if one was used."""
     return {
         "processor": _processor(),
         "features": sorted(cpu_features()),
@@ -83,7 +93,7 @@ def machine() -> dict[str, Any]:
 
 @functools.cache
 def _gpu() -> dict[str, Any]:
-    """torch's current GPU, its driver, and the versions of what runs on it; None for what is not found."""
+    """Name, driver and library versions of torch's current GPU; None for what cannot be determined."""
     try:
         nvrtc = compiler_version()
     except CompilerError:
@@ -107,16 +117,19 @@ def _processor() -> str:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return platform.processor()
-    found = dict(reversed([[part.strip() for part in line.partition(":")[::2]] for line in lines]))  # the first core's
+    pairs = [[part.strip() for part in line.partition(":")[::2]] for line in lines]
+    core = dict(reversed(pairs))  # reversed: of equal names the first one counts, which is the first core's
     generation = ", ".join(
-        f"{name.removeprefix('cpu ')} {found[name]}" for name in ("cpu family", "model") if name in found
+        f"{name.removeprefix('cpu ')} {core[name]}" for name in ("cpu family", "model") if name in core
     )
-    return found.get("model name", "") + (f" ({generation})" if generation else "")
+    return core.get("model name", "") + (f" ({generation})" if generation else "")
 
 
 def commit() -> str | None:
-    """The commit that the running script belongs to, with "+" after it if files differ from it; where it is in no
-    repository what ULMKIT_COMMIT says, and None without that."""
+    """Commit of the running script, followed by "+" if files differ from it.
+
+    Outside a repository it is the value of ULMKIT_COMMIT, or None.
+    """
     script = getattr(sys.modules["__main__"], "__file__", None)
     folder = Path(script).parent if script else Path.cwd()
     try:

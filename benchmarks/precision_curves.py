@@ -1,9 +1,9 @@
 """Does training in bf16 follow training in fp32?
 
-A full-size language model on a corpus such as PTB, an epoch in each precision from the same weights over the same
-batches, both at once with half of the processor's threads each. The training loss (nats a token, without
-regularisation) is compared between the two as means over tenths of the epoch, and so is the validation loss at the end.
-Dropout masks are drawn in the type that they are applied in, so the two runs do not see the same ones.
+A full-size language model is trained on a corpus such as PTB for an epoch in each precision, from equal weights over
+equal batches, both runs at once with half of the threads each. Compared are the training loss (nats per token, without
+regularization) as means over tenths of the epoch, and the validation loss at the end. Dropout masks are drawn in the
+type that they are applied in, so the two runs see different ones.
 
     python benchmarks/precision_curves.py --data FOLDER [--out FOLDER] [--epochs N] [--quick] [--json FILE]
 """
@@ -30,11 +30,11 @@ SMALL_SIZE += ["--embedding-size", "100", "--hidden-size", "200", "--steps", "20
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", required=True, help="a corpus with training and validation files")
-    parser.add_argument("--out", type=Path, help="keep models and logs here; training goes on from what is there")
-    parser.add_argument("--epochs", type=float, default=1)
+    parser.add_argument("--data", required=True, help="corpus with training and validation files")
+    parser.add_argument("--out", type=Path, help="folder to keep models and logs in; training resumes from it")
+    parser.add_argument("--epochs", type=float, default=1, help="epochs (default: 1)")
     parser.add_argument("--quick", action="store_true", help="20 small steps of a small model")
-    parser.add_argument("--json", metavar="FILE", help="write the figures to this file")
+    parser.add_argument("--json", metavar="FILE", help="write the results to this file")
     options = parser.parse_args()
     settings = SMALL_SIZE if options.quick else [*FULL_SIZE, "--epochs", str(options.epochs)]
     with tempfile.TemporaryDirectory() as temporary:
@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def train(data: str, folder: Path, settings: list[str]) -> None:
-    """Both precisions at once; a run that is complete is left as it is."""
+    """Train in both precisions at once; complete runs are kept."""
     threads = str(max(1, (os.cpu_count() or 1) // len(PRECISIONS)))
     running = []
     for precision in PRECISIONS:
@@ -65,17 +65,17 @@ def train(data: str, folder: Path, settings: list[str]) -> None:
         running.append(subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": threads}))
     statuses = [process.wait() for process in running]
     if any(statuses):
-        sys.exit("a training did not end well: see above")
+        sys.exit("a training failed: see above")
 
 
 def read_log(model: Path) -> list[dict[str, Any]]:
-    """The rows of a model's training log."""
+    """Read the rows of a model's training log."""
     with open(model / "training_log.csv", encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
 
 def parts(log: list[dict[str, Any]]) -> list[float]:
-    """Mean training loss of each tenth of the rows (each row if they are fewer), in nats a token."""
+    """Mean training loss of each tenth of the rows (of each row if there are fewer), in nats per token."""
     losses = [float(line["nll"]) for line in log if line["kind"] == "train"]
     count = min(PARTS, len(losses))
     edges = [len(losses) * part // count for part in range(count + 1)]
@@ -83,7 +83,7 @@ def parts(log: list[dict[str, Any]]) -> list[float]:
 
 
 def validation_loss(log: list[dict[str, Any]]) -> float:
-    """Of the last validation, in nats a token."""
+    """Loss of the last validation, in nats per token."""
     return float([line for line in log if line["kind"] == "validation"][-1]["valid_loss"])
 
 

@@ -48,7 +48,7 @@ TEXT, FAINT = "#333333", "#e3e6e9"
 
 @dataclass(frozen=True)
 class Work:
-    """What is timed. tokens, operations: of one run."""
+    """A function to time, with the tokens and operations of one run."""
 
     run: Callable[[], Any]
     tokens: int
@@ -57,7 +57,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Curve:
-    """Figures of one axis, one for each of its sizes, of one precision and number of threads."""
+    """Rates over the sizes of one axis, in one precision and with one number of threads."""
 
     axis: str
     precision: str
@@ -71,7 +71,7 @@ class Curve:
         return f"{self.precision}, {self.threads} thread{'s' if self.threads > 1 else ''}"
 
     def cliffs(self) -> list[str]:
-        """The sizes whose rate is below half of the next smaller one's."""
+        """Describe the sizes whose rate is below half of the next smaller one's."""
         return [
             f"{self.axis} {size:,}, {self.name}: {rate:.1f} GFLOP/s after {smaller:.1f}"
             for size, smaller, rate in zip(self.sizes[1:], self.gflops, self.gflops[1:], strict=False)
@@ -110,13 +110,13 @@ def main() -> None:
 
 def read_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", metavar="FOLDER", type=Path, help="real text: a word-level corpus with a train.txt")
-    parser.add_argument("--repeats", type=int, default=3, help="turns, of which the medians are taken (3)")
-    parser.add_argument("--quick", action="store_true", help="one turn of one precision at few sizes, by all threads")
     parser.add_argument(
-        "--plot", metavar="FILE", type=Path, help="draw the figures into this file: " + ", ".join(FORMATS)
+        "--data", metavar="FOLDER", type=Path, help="word-level corpus with a train.txt, to use its words"
     )
-    parser.add_argument("--json", metavar="FILE", help="write the figures to this file")
+    parser.add_argument("--repeats", type=int, default=3, help="turns, of which the median counts (default: 3)")
+    parser.add_argument("--quick", action="store_true", help="one turn of one precision at few sizes, by all threads")
+    parser.add_argument("--plot", metavar="FILE", type=Path, help="draw a plot into this file: " + ", ".join(FORMATS))
+    parser.add_argument("--json", metavar="FILE", help="write the results to this file")
     options = parser.parse_args()
     if options.plot and options.plot.suffix not in FORMATS:
         parser.error(f"--plot: expected a name that ends in {', '.join(FORMATS)}, got {options.plot}")
@@ -126,7 +126,7 @@ def read_options() -> argparse.Namespace:
 
 
 def lstm_work(B: int, T: int, H: int, dtype: torch.dtype) -> Work:
-    """Forward and backward of a layer: six products of 2 T B 4H H operations."""
+    """Forward and backward of a layer: six matmuls of 2 T B 4H H operations."""
     torch.manual_seed(0)
     w_ih, w_hh, bias = ((torch.randn(shape) * H**-0.5).requires_grad_() for shape in ((4 * H, H), (4 * H, H), (4 * H,)))
     x, dy = torch.randn(T, B, H).to(dtype).requires_grad_(), torch.randn(T, B, H).to(dtype)
@@ -140,7 +140,7 @@ def lstm_work(B: int, T: int, H: int, dtype: torch.dtype) -> Work:
 
 
 def loss_work(vocab_size: int, targets: Tensor, dtype: torch.dtype) -> Work:
-    """Loss and gradients: three products of 2 N V E operations. targets: (N,)."""
+    """Loss and gradients: three matmuls of 2 N V E operations; targets: (N,)."""
     torch.manual_seed(0)
     x = torch.randn(ROWS, FEATURES).to(dtype).requires_grad_()
     weight = (torch.randn(vocab_size, FEATURES) * FEATURES**-0.5).requires_grad_()
@@ -153,7 +153,7 @@ def loss_work(vocab_size: int, targets: Tensor, dtype: torch.dtype) -> Work:
 
 
 def measure(axis: str, works: dict[int, Work], precision: str, threads: int, repeats: int) -> Curve:
-    """Each size is run once before the turns."""
+    """Time the sizes of an axis in turn, after one run of each."""
     torch.set_num_threads(threads)
     for work in works.values():
         work.run()
@@ -165,7 +165,7 @@ def measure(axis: str, works: dict[int, Work], precision: str, threads: int, rep
 
 
 def table(curves: list[Curve]) -> list[dict[str, Any]]:
-    """Speeds, then rates."""
+    """Rows of tokens per second, then of operations per second."""
     return [
         row(f"{curve.axis} {size:,}, {curve.name}", unit, figure, None, "itself")
         for unit, name in (("tokens/s", "tokens_per_second"), ("GFLOP/s", "gflops"))
@@ -175,7 +175,7 @@ def table(curves: list[Curve]) -> list[dict[str, Any]]:
 
 
 def plot(curves: list[Curve], path: Path) -> None:
-    """A column for each axis, speeds above and rates below."""
+    """Draw a column for each axis, tokens per second above and operations per second below."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import LogLocator, NullFormatter, NullLocator, StrMethodFormatter
 

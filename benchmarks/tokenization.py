@@ -1,9 +1,9 @@
-"""How fast does text become tokens, and are they fastai's?
+"""How fast is tokenization, and how many documents get fastai's tokens?
 
-Documents a second over two worker processes, from the start of the workers to all tokens in the calling process; each
-repeat forks workers that have seen no text. The peer in all cases is fastai's tokenizer over spaCy, its default, with
-its own two workers on the same documents. Then the share of documents whose tokens equal fastai's, and what the others
-differ by.
+Documents per second with two worker processes, from the start of the workers until all tokens are in the calling
+process; each repeat forks workers that have seen no text. The peer is fastai's default tokenizer, over spaCy, with its
+own two workers on the same documents. Then the share of documents whose tokens equal fastai's, and the kinds of
+differences of the others.
 
     python benchmarks/tokenization.py [--data FOLDER] [--quick] [--json FILE]
 """
@@ -32,9 +32,13 @@ _tokenizer: Tokenizer
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", default="stanfordnlp/imdb", help="a folder or the name of a data set on the hub")
+    parser.add_argument(
+        "--data",
+        default="stanfordnlp/imdb",
+        help="folder, or name of a data set on the hub (default: stanfordnlp/imdb)",
+    )
     parser.add_argument("--quick", action="store_true", help="1,000 documents, one repeat, the main cases")
-    parser.add_argument("--json", metavar="FILE", help="write the figures to this file")
+    parser.add_argument("--json", metavar="FILE", help="write the results to this file")
     options = parser.parse_args()
     texts = read_texts(options.data, 1_000 if options.quick else 10_000)
     repeats = 1 if options.quick else 3
@@ -54,12 +58,12 @@ def main() -> None:
 
 
 def read_texts(data: str, count: int) -> list[str]:
-    """The first documents of the training split."""
+    """Read the first documents of the training split."""
     return [str(document.text) for document in itertools.islice(read_documents(data, split="train"), count)]
 
 
 def tokenizers(texts: list[str], quick: bool) -> dict[str, Tokenizer]:
-    """The tokenizer of each case."""
+    """Make the tokenizer of each case."""
     cases: dict[str, Tokenizer] = {"spaCy words": SpacyTokenizer("en")}
     for kind in ("unigram",) if quick else ("unigram", "bpe"):
         cases[f"SentencePiece {kind} {SUBWORDS:,}"] = train_sentencepiece(texts, SUBWORDS, kind)
@@ -67,9 +71,9 @@ def tokenizers(texts: list[str], quick: bool) -> dict[str, Tokenizer]:
 
 
 def tokenize_in_workers(tokenizer: Tokenizer, texts: list[str]) -> list[list[str]]:
-    """The tokens of all texts, by worker processes whose tokenizer has seen no text."""
+    """Tokenize all texts in worker processes whose tokenizer has seen no text."""
     batches = [texts[start : start + BATCH] for start in range(0, len(texts), BATCH)]
-    context = multiprocessing.get_context("fork")  # as fastai starts its workers
+    context = multiprocessing.get_context("fork")  # fastai starts its workers so
     with ProcessPoolExecutor(WORKERS, context, initializer=_start_worker, initargs=(tokenizer,)) as pool:
         return list(itertools.chain.from_iterable(pool.map(_tokenize_batch, batches)))
 
@@ -77,7 +81,7 @@ def tokenize_in_workers(tokenizer: Tokenizer, texts: list[str]) -> list[list[str
 def _start_worker(tokenizer: Tokenizer) -> None:
     global _tokenizer
     _tokenizer = tokenizer
-    gc.freeze()  # or the first collection copies all that the calling process holds
+    gc.freeze()  # otherwise the first collection copies the memory of the calling process
 
 
 def _tokenize_batch(texts: list[str]) -> list[list[str]]:
@@ -85,7 +89,7 @@ def _tokenize_batch(texts: list[str]) -> list[list[str]]:
 
 
 def load_fastai() -> Callable[[list[str]], list[list[str]]] | None:
-    """fastai's tokenization of texts with its default rules and tokenizer; None if it is not installed."""
+    """fastai's tokenization with its default rules and tokenizer; None if it is not installed."""
     try:
         from fastai.text.core import WordTokenizer, tokenize_texts
     except ImportError:
@@ -94,18 +98,18 @@ def load_fastai() -> Callable[[list[str]], list[list[str]]] | None:
 
 
 def compare_tokens(theirs: list[list[str]], ours: list[list[str]]) -> None:
-    """Print the share of documents with the same tokens, then when more and more differences are passed over."""
+    """Print the share of documents with equal tokens, then with more and more kinds of differences ignored."""
     steps: list[tuple[str, Callable[[list[str]], Any]]] = [
-        ("as they stand", list),
-        ("but for marks of capitals that fastai drops", _without_marks),
-        ("and white space other than line breaks and blanks", _without_space),
-        ("and sentences run together (one token in fastai)", lambda tokens: "".join(_without_space(tokens))),
+        ("all tokens equal", list),
+        ("ignoring marks of capitals that fastai drops", _without_marks),
+        ("ignoring also white space other than line breaks and blanks", _without_space),
+        ("ignoring also word boundaries (fastai joins some sentences)", lambda tokens: "".join(_without_space(tokens))),
     ]
     print("Documents with fastai's tokens:")
     for name, view in steps:
         same = sum(view(a) == view(b) for a, b in zip(theirs, ours, strict=True))
         print(f"  {same / len(ours):6.1%}  {name}")
-    print("The rest: entities, web addresses, a special token's name in the text; see ulmkit/text/rules.py.\n")
+    print("The rest: entities, web addresses, a special token's name in the text; see ulmkit/text/tokens/rules.py.\n")
 
 
 def _without_marks(tokens: list[str]) -> list[str]:
