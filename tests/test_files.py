@@ -127,7 +127,7 @@ def test_a_file_is_never_overwritten_by_a_folder(tmp_path):
 def test_a_folder_needs_a_name_of_its_own(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "m").mkdir()
-    with pytest.raises(FolderError, match=rf"^'{path}': expected a folder with a name of its own"):
+    with pytest.raises(FolderError, match=rf"^'{path}': expected a path that ends in a folder"):
         overwrite(path)
     assert names(tmp_path) == ["m"]
 

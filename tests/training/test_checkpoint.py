@@ -1,4 +1,3 @@
-import os
 import signal
 import subprocess
 import sys
@@ -11,7 +10,6 @@ import ulmkit.training.checkpoint as checkpoint_module
 from ulmkit.errors import FolderError
 from ulmkit.files import fingerprint, read_json, write_json
 from ulmkit.training import Checkpoint, latest_checkpoint, load_checkpoint, save_checkpoint
-from ulmkit.training.checkpoint import load_tensors, save_tensors
 
 
 def make(value=1.0):
@@ -35,14 +33,6 @@ def test_round_trip(tmp_path):
     assert loaded.state["half"][0].dtype == torch.bfloat16
     assert torch.equal(loaded.state["bits"], saved.state["bits"])
     assert loaded.state["half"][1]["deep"].shape == (0,)
-
-
-def test_tied_tensor_is_stored_once(tmp_path):
-    weight = torch.randn(1000)
-    save_tensors(tmp_path / "a", {"one": weight, "two": weight})
-    save_tensors(tmp_path / "b", {"one": weight})
-    assert os.path.getsize(tmp_path / "a") < os.path.getsize(tmp_path / "b") + 100
-    assert torch.equal(load_tensors(tmp_path / "a")["two"], weight)
 
 
 def test_only_the_newest_is_kept(tmp_path):
@@ -109,14 +99,6 @@ def test_missing_keys(tmp_path, key):
         FolderError, match=f"checkpoint-00000001: expected '{key}' in it, got none; remove it and begin"
     ):
         load_checkpoint(path)
-
-
-def test_files_of_tensors(tmp_path):
-    with pytest.raises(FolderError, match="nowhere: no such file"):
-        load_tensors(tmp_path / "nowhere")
-    (tmp_path / "bad").write_bytes(b"nonsense")
-    with pytest.raises(FolderError, match="bad: not valid safetensors"):
-        load_tensors(tmp_path / "bad")
 
 
 def test_only_tensors_and_json(tmp_path):

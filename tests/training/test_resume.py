@@ -9,6 +9,7 @@ from support.toy_task import ToyTask
 import ulmkit.training.run as run_module
 from ulmkit.errors import ConfigError, FolderError
 from ulmkit.files import TRAINING_LOG
+from ulmkit.tensors import save_tensors
 from ulmkit.training import (
     JSONL_NAME,
     Budget,
@@ -23,7 +24,6 @@ from ulmkit.training import (
     load_checkpoint,
     save_checkpoint,
 )
-from ulmkit.training.checkpoint import save_tensors
 
 
 def config(**options):

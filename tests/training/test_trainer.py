@@ -220,7 +220,7 @@ def test_not_finite_loss_that_is_not_read_at_every_step(tmp_path, monkeypatch):
 
         with monkeypatch.context() as patch:
             patch.setattr(StepRunner, "__init__", init)
-            with pytest.raises(TrainingError, match="got a loss that is infinite or not a number at step") as error:
+            with pytest.raises(TrainingError, match="got a loss that is infinite or NaN at step") as error:
                 Trainer(task, config, one_phase(12), folder).fit()
         return str(error.value)
 
@@ -333,5 +333,5 @@ def test_config_refused(options, message):
 
 def test_ranks_with_different_numbers_of_batches(monkeypatch):
     monkeypatch.setattr(World, "gather", lambda self, value: [value, 5])
-    with pytest.raises(ConfigError, match=r"task: expected as many batches on every rank, got \[6, 5\]"):
+    with pytest.raises(ConfigError, match=r"task: expected equally many batches on every rank, got \[6, 5\]"):
         Trainer(ToyTask(), TrainerConfig(), one_phase(2)).fit()

@@ -1,4 +1,4 @@
-"""Averages of the weights over steps, begun when validation stops improving."""
+"""Weight averaging that starts once validation stops improving (ASGD and NT-ASGD)."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,40 +10,56 @@ from torch import Tensor
 
 
 def is_non_monotone(costs: Sequence[float], cost: float, window: int) -> bool:
-    """Whether a validation is worse than the best of those more than `window` before it.
+    """Test whether a validation is worse than the best of those more than `window` before it.
 
     t > n  and  v > min(logs[0], ..., logs[t - n - 1])
 
-    Args: costs: logs, of the t validations before, lower is better. cost: v. window: n, at least 0.
-    Source: Merity, Keskar & Socher, ICLR 2018, section 3, algorithm 1, and their code. arXiv:1708.02182 prints the
-        minimum of the last n instead, by their word a misprint (salesforce/awd-lstm-lm, issue 13).
+    Args:
+        costs: logs, the t validations so far, lower is better.
+        cost: v, the new validation.
+        window: n, at least 0.
+
+    Returns:
+        Whether the criterion holds.
+
+    Source: Merity, Keskar & Socher, ICLR 2018, section 3, algorithm 1, and their code.
+    Deviation: arXiv:1708.02182 prints the minimum of the last n instead, by the authors' word a misprint
+        (salesforce/awd-lstm-lm, issue 13).
     """
-    early = costs[: len(costs) - window] if len(costs) > window else []
-    return any(cost > former for former in early)
+    early = costs[: max(0, len(costs) - window)]
+    return any(cost > earlier for earlier in early)
 
 
 class WeightAverage:
-    """The mean of the weights, and of running statistics, after each step from the trigger on.
+    """Mean of the weights, and of running statistics, after each step from the trigger on.
 
     w = sum of w_i from i = T to k, over k - T + 1
 
-    Training goes on from the last weights; validation and the result take the mean. T is the first step after the
+    Training continues from the latest weights; validation and the result use the mean. T is the first step after the
     trigger.
 
-    Args: weights: all of a model, by name, and its buffers of floats. window: n of `is_non_monotone`, the trigger
-        (NT-ASGD); None to average from the first step (plain ASGD).
+    Args:
+        weights: All parameters and floating-point buffers of a model, by name.
+        window: n of `is_non_monotone`, the trigger of NT-ASGD; None averages from the first step (plain ASGD).
+
+    Attributes:
+        steps: Number of steps in the mean.
+        costs: Validations before the trigger, lower is better.
+        is_triggered: Whether averaging has started.
+
     Source: Merity, Keskar & Socher 2017, arXiv:1708.02182, section 3, algorithm 1; Polyak & Juditsky 1992.
     """
 
     def __init__(self, weights: Mapping[str, Tensor], window: int | None) -> None:
-        self._weights, self._window = dict(weights), window
+        self._weights = dict(weights)
+        self._window = window
         self._means: dict[str, Tensor] = {}
         self.steps = 0
         self.costs: list[float] = []
         self.is_triggered = window is None
 
     def observe(self, cost: float) -> bool:
-        """Take the value of a validation, lower is better. Returns: whether it is the trigger."""
+        """Record a validation, lower is better, and return whether it starts the averaging."""
         if self.is_triggered or self._window is None:
             return False
         self.is_triggered = is_non_monotone(self.costs, cost, self._window)
@@ -52,7 +68,7 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self) -> None:
-        """Take in the weights after a step, once triggered."""
+        """Add the weights after a step to the mean, once triggered."""
         if not self.is_triggered:
             return
         self.steps += 1
@@ -63,7 +79,7 @@ class WeightAverage:
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """Within the block the model has the mean weights, if there are any."""
+        """Give the model the mean weights inside the block, if there are any."""
         self._swap()
         try:
             yield
@@ -82,7 +98,7 @@ class WeightAverage:
             self._weights[name].copy_(mean)
 
     def state_dict(self) -> dict[str, Any]:
-        """What `load_state_dict` needs."""
+        """Return the state that `load_state_dict` restores."""
         return {
             "means": dict(self._means),
             "steps": self.steps,
@@ -91,8 +107,9 @@ class WeightAverage:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Put back what `state_dict` gave. Raises: KeyError if the state lacks something."""
+        """Restore a state from `state_dict`; raise KeyError if it is incomplete."""
         means = state["means"]
         self._means = {name: means[name].to(weight) for name, weight in self._weights.items() if means}
-        self.steps, self.costs = state["steps"], json.loads(state["costs"])
+        self.steps = state["steps"]
+        self.costs = json.loads(state["costs"])
         self.is_triggered = state["is_triggered"]

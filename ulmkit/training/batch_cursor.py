@@ -1,5 +1,6 @@
-"""The place in a task's batches."""
+"""Reading position in a task's batches."""
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,43 +9,47 @@ from ulmkit.training.task import TrainingTask
 
 
 class BatchCursor:
-    """Reads a task's epochs one after another, a window of batches for each optimizer step.
+    """Reads a task's epochs one after another, one window of batches for each optimizer step.
 
-    epoch: being read. batch: batches of it already given.
+    Attributes:
+        epoch: Epoch being read.
+        batch: Batches of that epoch read so far.
     """
 
     def __init__(self, task: TrainingTask, epoch: int = 0, batch: int = 0) -> None:
-        self._task, self.epoch, self.batch = task, epoch, batch
-        self._started = False
+        self._task = task
+        self.epoch = epoch
+        self.batch = batch
+        self._is_announced = False
         self._iterator: Iterator[Any] | None = None
 
     def window(self, size: int) -> list[Any]:
-        """The next `size` batches, fewer at the end of an epoch: a window never crosses into the next one.
+        """Return the next `size` batches, fewer at the end of an epoch: a window never spans two epochs.
 
-        Raises: TrainingError if an epoch has no batches at all.
+        Raises:
+            TrainingError: If an epoch has no batches.
         """
         window = self._read(size)
         if not window:
-            self.epoch, self.batch, self._started, self._iterator = self.epoch + 1, 0, False, None
+            self.epoch += 1
+            self.batch = 0
+            self._is_announced = False
+            self._iterator = None
             window = self._read(size)
         if not window:
             raise TrainingError(f"epoch {self.epoch}: expected at least one batch, got none; is there any text?")
         return window
 
     def start_epoch(self) -> None:
-        """Announce the epoch to the task; `window` does so where it was not done."""
+        """Announce the epoch to the task; `window` does it otherwise."""
         self._task.start_epoch(self.epoch)
-        self._started = True
+        self._is_announced = True
 
     def _read(self, size: int) -> list[Any]:
-        if not self._started:
+        if not self._is_announced:
             self.start_epoch()
         if self._iterator is None:
             self._iterator = iter(self._task.batches(self.epoch, start=self.batch))
-        window: list[Any] = []
-        for batch in self._iterator:
-            window.append(batch)
-            if len(window) == size:
-                break
+        window = list(itertools.islice(self._iterator, size))
         self.batch += len(window)
         return window

@@ -1,4 +1,4 @@
-"""Budgets in epochs, steps or minutes, and where a run stands inside them."""
+"""Training budgets in epochs, steps or minutes, and the position of a run inside them."""
 
 import math
 import time
@@ -11,18 +11,23 @@ from ulmkit.config import check_positive, check_whole
 from ulmkit.errors import ConfigError
 
 TICKS = 10_000
-"""Steps that a schedule counts over a phase bound to time."""
+"""Length in steps of a schedule whose phase is measured in minutes."""
 
 VALIDATION_SHARE = 0.1
-"""Part of a run bound to time that validations may take; those that would take more are left out, but for the last."""
+"""Largest share of a run measured in minutes that validations may take; later ones are skipped, except the last."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """How long: exactly one of epochs (may be a fraction), optimizer steps, or minutes of wall clock.
+    """Length of training, or an interval in it: exactly one of epochs, optimizer steps and minutes.
 
-    Also used for intervals, as in "validate every half epoch".
-    Raises: ConfigError unless exactly one is given and it is above 0.
+    Attributes:
+        epochs: Passes through the data, fractions allowed.
+        steps: Optimizer steps.
+        minutes: Wall-clock time.
+
+    Raises:
+        ConfigError: Unless exactly one is set, and to a number above 0.
     """
 
     epochs: float | None = None
@@ -30,17 +35,17 @@ class Budget:
     minutes: float | None = None
 
     def __post_init__(self) -> None:
-        given = {name: value for name, value in vars(self).items() if value is not None}
-        if len(given) != 1:
-            raise ConfigError(f"budget: expected exactly one of epochs, steps, minutes, got {given or 'none'}")
-        for name, value in given.items():
+        values = {name: value for name, value in vars(self).items() if value is not None}
+        if len(values) != 1:
+            raise ConfigError(f"budget: expected exactly one of epochs, steps, minutes, got {values or 'none'}")
+        for name, value in values.items():
             if name == "steps":
                 check_whole(name, value)
             else:
                 check_positive(name, value)
 
     def in_steps(self, steps_per_epoch: int) -> int:
-        """Optimizer steps of a budget in epochs or steps: epochs are rounded to whole steps, at least one."""
+        """Return a budget in epochs or steps as optimizer steps; epochs are rounded, to at least one step."""
         if self.minutes is not None:
             raise ConfigError(f"budget: expected epochs or steps, got minutes={self.minutes!r}")
         if self.steps is not None:
@@ -48,31 +53,36 @@ class Budget:
         return max(1, round((self.epochs or 0.0) * steps_per_epoch))
 
     def split(self, shares: Sequence[float]) -> list["Budget"]:
-        """Parts in proportion to `shares` that sum to this budget; parts in steps are whole and at least one step.
+        """Divide the budget in proportion to `shares`; parts in steps are whole and at least one step.
 
-        Raises: ConfigError if there are no shares, one is not above 0, or there are fewer steps than shares.
+        Raises:
+            ConfigError: If there are no shares, one is not above 0, or there are fewer steps than shares.
         """
         if not shares:
             raise ConfigError("shares: expected at least one, got none")
         for share in shares:
             check_positive("shares", share)
-        whole = math.fsum(shares)
+        total = math.fsum(shares)
         if self.epochs is not None:
-            return [Budget(epochs=self.epochs * share / whole) for share in shares]
+            return [Budget(epochs=self.epochs * share / total) for share in shares]
         if self.minutes is not None:
-            return [Budget(minutes=self.minutes * share / whole) for share in shares]
+            return [Budget(minutes=self.minutes * share / total) for share in shares]
         steps = self.steps or 0
         if steps < len(shares):
             raise ConfigError(f"steps: expected at least {len(shares)}, one for each part, got {steps}")
         spare = steps - len(shares)
-        ends = [round(spare * math.fsum(shares[: i + 1]) / whole) for i in range(len(shares))]
+        ends = [round(spare * math.fsum(shares[: i + 1]) / total) for i in range(len(shares))]
         return [Budget(steps=1 + end - start) for start, end in zip([0, *ends], ends, strict=False)]
 
 
 class Position(NamedTuple):
-    """Where a run stands.
+    """Position of a run in its plan.
 
-    run: progress of the whole run, 0 to 1. step, total: where the phase's schedule stands. done: the phase is over.
+    Attributes:
+        run: Progress of the whole run, 0 to 1.
+        step: Step of the phase's schedule.
+        total: Length of the phase's schedule in steps.
+        done: Whether the phase is over.
     """
 
     run: float
@@ -83,9 +93,13 @@ class Position(NamedTuple):
 
 @dataclass
 class Stopwatch:
-    """Wall-clock seconds of a run over all its sessions, those beside training (validation, saving) kept apart.
+    """Wall-clock seconds of a run over all its sessions, with validation and saving counted apart.
 
-    spent: seconds in all by what they were spent on. costs: seconds of the latest time.
+    Attributes:
+        clock: Source of the time, in seconds.
+        former_seconds: Seconds of earlier sessions.
+        spent: Total seconds by activity ("validation", "checkpoint").
+        costs: Seconds that each activity took the last time.
     """
 
     clock: Callable[[], float] = time.monotonic
@@ -109,25 +123,27 @@ class Stopwatch:
 
     @property
     def training_seconds(self) -> float:
-        """Seconds so far, less validation and saving."""
+        """Seconds so far without validation and saving."""
         return self.seconds - self.aside_seconds
 
     @contextmanager
-    def aside(self, what: str) -> Iterator[None]:
-        """Count the block as `what` ("validation", "checkpoint"); its latest duration is `costs[what]`."""
+    def aside(self, activity: str) -> Iterator[None]:
+        """Count the block as `activity` rather than training."""
         start = self.clock()
         try:
             yield
         finally:
-            self.costs[what] = self.clock() - start
-            self.spent[what] = self.spent.get(what, 0.0) + self.costs[what]
+            self.costs[activity] = self.clock() - start
+            self.spent[activity] = self.spent.get(activity, 0.0) + self.costs[activity]
 
 
 @dataclass(frozen=True)
 class Cadence:
-    """How often something happens: an interval, or a number of times spread evenly over the run; None is never.
+    """Frequency of a recurring event such as validation.
 
-    every: Budget (interval), int (times a run) or None. steps_per_epoch: to count intervals in epochs.
+    Attributes:
+        every: An interval, or a number of times spread evenly over the run; None is never.
+        steps_per_epoch: Optimizer steps, to convert intervals in epochs.
     """
 
     every: Budget | int | None
@@ -138,7 +154,7 @@ class Cadence:
             check_whole("times a run", self.every)
 
     def count(self, run: float, step: int, seconds: float) -> int:
-        """How many times it should have happened by now; it is due when this rises."""
+        """Return how often the event should have happened by now; it is due whenever this rises."""
         if self.every is None:
             return 0
         if isinstance(self.every, int):
@@ -148,7 +164,7 @@ class Cadence:
         return step // self.every.in_steps(self.steps_per_epoch)
 
     def left(self, run: float, seconds_left: float, step_seconds: float, cost: float) -> int:
-        """About how many times are still to come in a run with `seconds_left`, its end included."""
+        """Estimate how often the event will still happen in `seconds_left`, the end of the run included."""
         if self.every is None or seconds_left <= 0:
             return 0
         if isinstance(self.every, int):
@@ -161,9 +177,11 @@ class Cadence:
 
 
 class StepPlan:
-    """Phases measured in steps: the schedule's step is the phase's step.
+    """Plan of phases measured in steps: the schedule's step is the phase's step.
 
-    Args: budgets: of each phase, in epochs or steps. steps_per_epoch: optimizer steps of an epoch.
+    Args:
+        budgets: Budget of each phase, in epochs or steps.
+        steps_per_epoch: Optimizer steps of an epoch.
     """
 
     def __init__(self, budgets: Sequence[Budget], steps_per_epoch: int) -> None:
@@ -171,23 +189,24 @@ class StepPlan:
         self.total_steps = sum(self.phase_steps)
 
     def affords_validation(self, watch: Stopwatch) -> bool:
-        """Whether there is time for a validation before the end: always."""
+        """Return True: validations take none of a budget in steps."""
         return True
 
     def position(self, phase: int, phase_step: int) -> Position:
-        """Where `phase_step` steps into phase number `phase` are."""
+        """Return the position `phase_step` steps into a phase."""
         total = self.phase_steps[phase]
         run = (sum(self.phase_steps[:phase]) + phase_step) / self.total_steps
         return Position(run, min(phase_step, total), total, phase_step >= total)
 
 
 class TimePlan:
-    """Phases measured in minutes: progress is the share of the training time that is gone, and never falls.
+    """Plan of phases measured in minutes: progress is the share of training time used, and never falls.
 
-    Training time is the budget less what validation and saving have taken and will take, as measured. However fast
+    Training time is the budget less the measured cost of past and coming validations and checkpoints. However fast
     the machine is, and however its speed changes, the schedule of every phase runs from its start to its end.
 
-    Args: budgets: of each phase, in minutes.
+    Args:
+        budgets: Budget of each phase, in minutes.
     """
 
     def __init__(self, budgets: Sequence[Budget]) -> None:
@@ -197,28 +216,36 @@ class TimePlan:
         self.ends[-1] = 1.0
 
     def affords_validation(self, watch: Stopwatch) -> bool:
-        """Whether there is time for a validation before the end, and for the one at the end."""
-        return self._validations_afforded(watch) >= 2
+        """Return whether a validation fits before the end, with time left for the one at the end."""
+        return self._affordable_validations(watch) >= 2
 
-    def _validations_afforded(self, watch: Stopwatch) -> float:
-        cost, spent = watch.costs.get("validation"), watch.spent.get("validation", 0.0)
+    def _affordable_validations(self, watch: Stopwatch) -> float:
+        cost = watch.costs.get("validation")
+        spent = watch.spent.get("validation", 0.0)
         return (VALIDATION_SHARE * self.total_seconds - spent) / cost if cost else math.inf
 
     def position(
         self, phase: int, phase_start: float, former_run: float, steps: int, watch: Stopwatch, cadence: Cadence
     ) -> Position:
-        """Where the run stands now.
+        """Return the position of the run now.
 
-        Args: phase: its number. phase_start: progress of the run when the phase began. former_run: progress at the
-            step before. steps: optimizer steps so far. watch: the time gone. cadence: of validation.
+        Args:
+            phase: Number of the phase.
+            phase_start: Progress of the run when the phase began.
+            former_run: Progress of the run at the previous step.
+            steps: Optimizer steps so far.
+            watch: Time used so far.
+            cadence: Frequency of validation.
         """
         training = watch.training_seconds
         step_seconds = training / steps if steps else 0.0
-        validation, saving = watch.costs.get("validation", 0.0), watch.costs.get("checkpoint", 0.0)
-        seconds_left = self.total_seconds - watch.seconds
-        due = cadence.left(former_run, seconds_left, step_seconds, validation)
-        times = min(due, max(1.0, self._validations_afforded(watch) // 1))
-        usable = self.total_seconds - watch.aside_seconds - times * validation - saving
+        validation_cost = watch.costs.get("validation", 0.0)
+        checkpoint_cost = watch.costs.get("checkpoint", 0.0)
+        # Time still to be set aside comes first, estimated from the last known progress: progress itself depends on
+        # it. Clamping to `former_run` then keeps a rate from rising again when an estimate of the cost falls.
+        due = cadence.left(former_run, self.total_seconds - watch.seconds, step_seconds, validation_cost)
+        validations = min(due, max(1.0, self._affordable_validations(watch) // 1))
+        usable = self.total_seconds - watch.aside_seconds - validations * validation_cost - checkpoint_cost
         run = min(1.0, max(former_run, training / usable if usable > 0 else 1.0))
         out_of_time = steps > 0 and training + step_seconds > usable
         end = self.ends[phase]
@@ -227,9 +254,10 @@ class TimePlan:
 
 
 def make_plan(budgets: Sequence[Budget], steps_per_epoch: int) -> StepPlan | TimePlan:
-    """The plan for phases with these budgets.
+    """Make the plan for phases with these budgets.
 
-    Raises: ConfigError if some are in minutes and others are not.
+    Raises:
+        ConfigError: If some budgets are in minutes and others are not.
     """
     timed = [budget.minutes is not None for budget in budgets]
     if any(timed) and not all(timed):

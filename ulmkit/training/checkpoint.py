@@ -1,10 +1,10 @@
-"""Checkpoints: safetensors and JSON, whole or not at all, nothing pickled.
+"""Checkpoints in safetensors and JSON: complete or absent, and nothing pickled.
 
-A run's folder holds `checkpoint-00000120/` (the newest alone) with
+A run's folder holds `checkpoint-00000120/` (the newest only) with
     model.safetensors   the model's state dict
-    state.safetensors   every other tensor: optimizer, task, random-number generators
-    state.json          format version, checksums, and all that is no tensor
-The folder appears under its name only when it is complete, and the one before it goes only after that.
+    state.safetensors   every other tensor: optimizer, task, random number generators
+    state.json          format version, checksums, and everything that is not a tensor
+The folder appears under its name only when it is complete, and only then is the previous one removed.
 """
 
 import os
@@ -17,21 +17,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save
 
 from ulmkit.errors import FolderError
-from ulmkit.files import atomic_folder, atomic_write, fingerprint, read_json, sha256_file, write_json
+from ulmkit.files import atomic_folder, fingerprint, read_json, sha256_file, write_json
+from ulmkit.tensors import load_tensors, save_tensors
 
 FORMAT_VERSION = 2
 _TENSOR = "$tensor"
-_ALIAS = "alias:"
 _FILES = ("model.safetensors", "state.safetensors")
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """model: its state dict. state: a tree of dicts and lists over tensors, numbers, strings, None."""
+    """Contents of a checkpoint.
+
+    Attributes:
+        model: State dict of the model.
+        state: Tree of dicts and lists over tensors, numbers, strings and None.
+    """
 
     model: dict[str, torch.Tensor]
     state: dict[str, Any]
@@ -40,9 +43,17 @@ class Checkpoint:
 def save_checkpoint(folder: str | os.PathLike[str], step: int, checkpoint: Checkpoint) -> Path:
     """Write `folder`/checkpoint-STEP, then remove older ones.
 
-    Args: folder: of the run. step: optimizer steps so far.
-    Returns: the checkpoint's own folder.
-    Raises: FolderError if it cannot be written or the disk is full; TypeError if the state holds anything else.
+    Args:
+        folder: Folder of the run.
+        step: Optimizer steps so far.
+        checkpoint: Contents to write.
+
+    Returns:
+        The checkpoint's folder.
+
+    Raises:
+        FolderError: If it cannot be written or the disk is full.
+        TypeError: If the state holds anything else than tensors and JSON values.
     """
     final = Path(folder) / f"checkpoint-{step:08d}"
     tensors: dict[str, torch.Tensor] = {}
@@ -60,9 +71,10 @@ def save_checkpoint(folder: str | os.PathLike[str], step: int, checkpoint: Check
 
 
 def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
-    """Read a checkpoint's own folder; tensors come on the CPU.
+    """Read a checkpoint's folder, with its tensors on the CPU.
 
-    Raises: FolderError if it is missing, truncated, altered, of another format version, or lacks something.
+    Raises:
+        FolderError: If it is missing, truncated, altered, incomplete, or of another format version.
     """
     path = Path(path)
     document = read_json(path / "state.json")
@@ -86,69 +98,18 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
 
 
 def latest_checkpoint(folder: str | os.PathLike[str]) -> Path | None:
-    """The newest checkpoint in a run's folder, or None if there is none."""
-    found = _checkpoints(Path(folder))
-    return found[-1] if found else None
-
-
-def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None) -> None:
-    """Write tensors as safetensors, atomically; a tensor that has several names is written once.
-
-    Args: tensors: by name. metadata: more lines for the file's header.
-    Raises: FolderError if the file cannot be written or the disk is full.
-    """
-    kept: dict[str, torch.Tensor] = {}
-    seen: dict[tuple[Any, ...], str] = {}
-    header = dict(metadata or {})
-    for name, tensor in tensors.items():
-        place = (tensor.data_ptr(), tuple(tensor.shape), tensor.stride(), tensor.dtype)
-        if tensor.numel() and place in seen:
-            header[_ALIAS + name] = seen[place]
-            continue
-        seen[place] = name
-        kept[name] = tensor.detach().to("cpu").contiguous()
-    storages = [tensor.untyped_storage().data_ptr() for tensor in kept.values() if tensor.numel()]
-    if len(set(storages)) != len(storages):  # views of one storage: safetensors wants each by itself
-        kept = {name: tensor.clone() for name, tensor in kept.items()}
-    with atomic_write(path, "wb") as file:
-        file.write(save(kept, header or None))
-
-
-def load_tensors(path: Path) -> dict[str, torch.Tensor]:
-    """Read what `save_tensors` wrote, a tensor under each of its names.
-
-    Raises: FolderError if the file is missing, truncated or not safetensors.
-    """
-    tensors, header = {}, read_header(path)
-    with _clear_read_errors(path):
-        tensors = load_file(path)
-    aliases = {key.removeprefix(_ALIAS): name for key, name in header.items() if key.startswith(_ALIAS)}
-    return tensors | {alias: tensors[name] for alias, name in aliases.items()}
-
-
-def read_header(path: Path) -> dict[str, str]:
-    """The metadata lines of a safetensors file. Raises: FolderError as `load_tensors`."""
-    with _clear_read_errors(path), safe_open(path, framework="pt") as file:
-        return dict(file.metadata() or {})
+    """Return the newest checkpoint in a run's folder, or None."""
+    checkpoints = _checkpoints(Path(folder))
+    return checkpoints[-1] if checkpoints else None
 
 
 @contextmanager
 def clear_missing_keys(path: Path) -> Iterator[None]:
-    """While what was read from `path` is taken apart, a key that is not there raises a FolderError that says so."""
+    """Turn a KeyError from the contents of `path` into a FolderError that names the file and the key."""
     try:
         yield
     except KeyError as error:
         raise FolderError(f"{path}: expected {error} in it, got none; remove it and begin anew") from error
-
-
-@contextmanager
-def _clear_read_errors(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise FolderError(f"{path}: no such file; is the folder complete?") from error
-    except SafetensorError as error:
-        raise FolderError(f"{path}: not valid safetensors ({error}); the file is truncated or was altered") from error
 
 
 def _checkpoints(folder: Path) -> list[Path]:
@@ -158,7 +119,7 @@ def _checkpoints(folder: Path) -> list[Path]:
 
 
 def _take_tensors(tree: Any, where: str, tensors: dict[str, torch.Tensor]) -> Any:
-    """The tree with each tensor replaced by a reference, and moved to `tensors`."""
+    """Move the tensors of a tree to `tensors` and return the tree with references to them."""
     if isinstance(tree, torch.Tensor):
         tensors[where] = tree
         return {_TENSOR: where}
@@ -178,6 +139,7 @@ def _key(key: Any, where: str) -> str:
 
 
 def _put_tensors(tree: Any, tensors: dict[str, torch.Tensor]) -> Any:
+    """Return a tree from `_take_tensors` with its tensors in place."""
     if isinstance(tree, dict):
         if set(tree) == {_TENSOR}:
             return tensors[tree[_TENSOR]]

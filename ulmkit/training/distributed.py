@@ -1,4 +1,4 @@
-"""Ranks of a run that `torchrun` spreads over processes; a run of one process needs none of it."""
+"""Ranks of a run that `torchrun` spreads over processes."""
 
 import datetime
 import os
@@ -14,18 +14,20 @@ from torch import distributed
 
 from ulmkit.errors import ConfigError, TrainingError, UlmkitError
 
-_TIMEOUT = datetime.timedelta(days=1)  # the others wait while the first rank encodes a corpus, validates and saves
+_TIMEOUT = datetime.timedelta(days=1)  # other ranks wait while the first encodes a corpus, validates and saves
 _STORE_TIMEOUT = datetime.timedelta(seconds=5)
-_LAST_WORD = "ulmkit/last word"
+_ERROR_KEY = "ulmkit/first error"
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class World:
-    """This process among the ranks of a run; `World()` is a run of one process.
+    """Rank of this process in a run; `World()` is a run of one process.
 
-    rank: 0 <= rank < size; rank 0 validates, logs and saves.
+    Attributes:
+        rank: Number of this process, 0 <= rank < size; rank 0 validates, logs and saves.
+        size: Number of processes.
     """
 
     rank: int = 0
@@ -33,11 +35,11 @@ class World:
 
     @property
     def is_first(self) -> bool:
-        """Whether this rank validates, logs, shows progress and saves."""
+        """Whether this rank validates, logs, displays progress and saves."""
         return self.rank == 0
 
     def check_divides(self, batch_size: int) -> None:
-        """Raise ConfigError unless every rank can have an equal share of `batch_size`."""
+        """Raise ConfigError unless `batch_size` can be divided equally among the ranks."""
         if batch_size % self.size:
             nearest = max(1, round(batch_size / self.size)) * self.size
             raise ConfigError(
@@ -46,7 +48,7 @@ class World:
             )
 
     def sum(self, values: Sequence[float]) -> list[float]:
-        """Sums over the ranks, the same on every rank."""
+        """Return each value summed over the ranks, on every rank."""
         if self.size == 1:
             return list(values)
         tensor = torch.tensor(values, dtype=torch.float64)
@@ -54,15 +56,15 @@ class World:
         return tensor.tolist()
 
     def sum_tensor(self, tensor: torch.Tensor) -> torch.Tensor:
-        """The sum of a tensor over the ranks, the same on every rank; differentiable."""
+        """Return a tensor summed over the ranks, on every rank; differentiable."""
         return tensor if self.size == 1 else _Sum.apply(tensor)
 
     def ask_first(self, answer: Callable[[], T]) -> T:
-        """What `answer` gives on the first rank, on every rank; the others wait and do not call it."""
+        """Call `answer` on the first rank, and return its value on every rank."""
         return self.from_first(answer() if self.is_first else None)
 
     def from_first(self, value: Any) -> Any:
-        """What the first rank gives, on every rank."""
+        """Return the first rank's value on every rank."""
         if self.size == 1:
             return value
         box = [value]
@@ -70,7 +72,7 @@ class World:
         return box[0]
 
     def gather(self, value: Any) -> list[Any]:
-        """On the first rank the values of all ranks in order; on the others an empty list."""
+        """Return the values of all ranks in order on the first rank, an empty list on the others."""
         if self.size == 1:
             return [value]
         box: list[Any] | None = [None] * self.size if self.is_first else None
@@ -79,7 +81,7 @@ class World:
 
 
 class _Sum(torch.autograd.Function):
-    """y = sum of x over the ranks; every rank's loss depends on y, so dx is the sum of dy over the ranks."""
+    """Sum over the ranks: every rank's loss depends on the sum, so dx is the sum of dy over the ranks."""
 
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
@@ -95,18 +97,24 @@ class _Sum(torch.autograd.Function):
 
 
 def is_first_process() -> bool:
-    """Whether this process is the first of those that `torchrun` started, or was started without it."""
+    """Return whether this process has rank 0, or was started without `torchrun`."""
     return os.environ.get("RANK", "0") == "0"
 
 
 def join_world(device: str = "auto") -> World:
-    """The ranks that `torchrun` started, joined into one group (gloo for the CPU, NCCL for CUDA); World() without it.
+    """Join the processes that `torchrun` started into one group: gloo for the CPU, NCCL for CUDA.
 
     With CUDA the current device becomes the one numbered by LOCAL_RANK. Call it before making the task, which takes
     its share of the batches by `rank` and `size`; call `leave_world` at the end.
 
-    Args: device: to train on: "auto", "cuda" or "cpu".
-    Raises: ConfigError if the environment names a rank outside the world, or there is no GPU for this rank.
+    Args:
+        device: Device to train on, "auto", "cuda" or "cpu".
+
+    Returns:
+        This process's place among the ranks; `World()` without `torchrun`.
+
+    Raises:
+        ConfigError: If the environment names a rank outside the world, or there is no GPU for this rank.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     rank = int(os.environ.get("RANK", "0"))
@@ -118,56 +126,64 @@ def join_world(device: str = "auto") -> World:
         raise ConfigError(f"device: expected auto, cpu or cuda for {size} processes, a GPU for each, got {device!r}")
     cuda = device != "cpu" and torch.cuda.is_available() and distributed.is_nccl_available()
     if cuda:
-        local, gpus = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
-        if local >= gpus:
+        local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+        gpus = torch.cuda.device_count()
+        if local_rank >= gpus:
             raise ConfigError(
-                f"device: expected a GPU for each process, got {gpus} here for process {local + 1}; start "
+                f"device: expected a GPU for each process, got {gpus} here for process {local_rank + 1}; start "
                 f"{gpus} on this machine, or use device='cpu'"
             )
-        torch.cuda.set_device(local)
+        torch.cuda.set_device(local_rank)
     if not distributed.is_initialized():
         distributed.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=_TIMEOUT)
     return World(rank, size)
 
 
 def leave_world() -> None:
-    """Leave the group that `join_world` joined, if any."""
+    """Leave the group from `join_world`, if any."""
     if distributed.is_available() and distributed.is_initialized():
         distributed.destroy_process_group()
 
 
 @contextmanager
 def joined_world(device: str = "auto") -> Iterator[World]:
-    """The ranks that `torchrun` started, joined for this block; an error on one rank ends the block on all.
+    """Join the processes that `torchrun` started for this block; an error on one rank ends the block on all.
 
-    A rank that fails leaves word and ends. The first rank then fails where it waits for the other, or is ended by
-    `torchrun`, and raises what was told.
+    A rank that fails stores its error and exits. The first rank then fails where it waits for that rank, or is ended
+    by `torchrun`, and raises the stored error.
 
-    Args: device: see `join_world`.
-    Raises: as `join_world`; TrainingError on the first rank with the number and the error of the process that failed;
-        SystemExit on the others, unless the error is one that ulmkit does not know.
+    Args:
+        device: Device to train on, see `join_world`.
+
+    Yields:
+        This process's place among the ranks.
+
+    Raises:
+        ConfigError: See `join_world`.
+        TrainingError: On the first rank, with the number and the error of the process that failed.
+        SystemExit: On the other ranks, unless the error is unexpected there.
     """
     world = join_world(device)
     if world.size == 1:
         yield world
         return
-    former = signal.signal(signal.SIGTERM, _exit) if world.is_first else None
+    former_handler = signal.signal(signal.SIGTERM, _exit) if world.is_first else None
     try:
         yield world
     except (Exception, SystemExit) as error:
         if world.is_first:
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # until the reason is told
-        known = isinstance(error, UlmkitError | OSError)
-        word = f"process {world.rank}: {error if known else f'{type(error).__name__}: {error}'}"
-        told = _first_word(word)
-        if world.is_first and not known and told != word:
-            raise TrainingError(told) from error
-        if not world.is_first and (known or told != word):
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # until the reason has been raised
+        is_expected = isinstance(error, UlmkitError | OSError)
+        message = f"process {world.rank}: {error if is_expected else f'{type(error).__name__}: {error}'}"
+        first_message = _store_error(message)
+        if world.is_first and not is_expected and first_message != message:
+            raise TrainingError(first_message) from error
+        if not world.is_first and (is_expected or first_message != message):
             raise SystemExit(2) from error
         raise
     else:
-        if former is not None:
-            signal.signal(signal.SIGTERM, former)
+        if former_handler is not None:
+            signal.signal(signal.SIGTERM, former_handler)
     finally:
         leave_world()
 
@@ -176,12 +192,12 @@ def _exit(number: int, frame: FrameType | None) -> None:
     raise SystemExit(128 + number)
 
 
-def _first_word(word: str) -> str:
-    """`word`, which is left for the other ranks, or what another has left before."""
+def _store_error(message: str) -> str:
+    """Store a rank's error for the others, unless one is stored already, and return the stored one."""
     try:
         store = distributed.TCPStore(
             os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False, timeout=_STORE_TIMEOUT
         )
-        return store.compare_set(_LAST_WORD, "", word).decode()
-    except RuntimeError:  # the process that keeps it has ended
-        return word
+        return store.compare_set(_ERROR_KEY, "", message).decode()
+    except RuntimeError:  # the process that holds the store has ended
+        return message

@@ -1,4 +1,4 @@
-"""Ctrl-C during training: finish the step, save, and say how to go on."""
+"""Ctrl-C during training: finish the step, save, and say how to continue."""
 
 import contextlib
 import signal
@@ -10,9 +10,10 @@ from typing import Any
 
 
 class TrainingInterrupted(KeyboardInterrupt):
-    """Training was stopped by Ctrl-C; the message says where it was saved and how to go on.
+    """Training stopped by Ctrl-C; the message names the checkpoint and how to continue.
 
-    checkpoint: folder of the newest checkpoint, None if there is none.
+    Attributes:
+        checkpoint: Folder of the newest checkpoint, None if there is none.
     """
 
     def __init__(self, message: str, checkpoint: Path | None) -> None:
@@ -21,9 +22,9 @@ class TrainingInterrupted(KeyboardInterrupt):
 
 
 class InterruptGuard:
-    """While entered, the first Ctrl-C is only noted, and a second one raises KeyboardInterrupt at once.
+    """Context in which the first Ctrl-C only sets `requested`, and a second raises KeyboardInterrupt at once.
 
-    Signals reach the main thread alone; in another thread this does nothing.
+    Signals reach the main thread only; in another thread the guard does nothing.
     """
 
     def __init__(self) -> None:
@@ -42,7 +43,7 @@ class InterruptGuard:
 
     @contextlib.contextmanager
     def at_once(self) -> Iterator[None]:
-        """Inside this block the first Ctrl-C raises KeyboardInterrupt too: leaving it midway does no harm."""
+        """Let the first Ctrl-C raise KeyboardInterrupt inside this block, which may be left midway without harm."""
         self._at_once = True
         try:
             yield

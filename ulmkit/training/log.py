@@ -1,4 +1,4 @@
-"""The training log: a row for every so many steps and for every validation, as CSV, JSON lines and TensorBoard."""
+"""The training log: a row for every few steps and for every validation, as CSV, JSON lines and TensorBoard."""
 
 import json
 import math
@@ -15,16 +15,23 @@ Row = dict[str, Any]
 
 
 class TrainingLog:
-    """Rows in memory and, with a folder, in training_log.csv and training_log.jsonl, written and flushed one by one.
+    """Log rows in memory and, with a folder, in training_log.csv and training_log.jsonl, flushed row by row.
 
-    A row has `kind` ("train" or "validation"), `step`, `epoch`, `phase`, `seconds`, `tokens`; a train row also
-    `rates` (of each layer group), `momentum`, `tokens_per_second`, `loss` and the task's metrics, means since the row
-    before; a validation row the metrics of `validate`, with `valid_` before their names. Numbers that are not finite
-    are kept as None, an empty cell in the CSV.
+    A row has `kind` ("train" or "validation"), `step`, `epoch`, `phase`, `seconds`, `tokens`. A train row also has
+    `rates` (of each layer group), `momentum`, `tokens_per_second`, `loss` and the task's metrics, as means since the
+    previous row; a validation row has the metrics of `validate`, prefixed with `valid_`. Numbers that are not finite
+    become None, an empty cell in the CSV.
 
-    Args: folder: None for rows in memory alone. rows: of the sessions before; what else the files hold is dropped.
-        tensorboard: write event files into folder/tensorboard too.
-    Raises: MissingPackageError if tensorboard is asked for and not installed.
+    Args:
+        folder: Folder for the files; None keeps rows in memory only.
+        rows: Rows of earlier sessions; anything else in the files is dropped.
+        tensorboard: Whether to write event files to folder/tensorboard too.
+
+    Attributes:
+        rows: All rows so far.
+
+    Raises:
+        MissingPackageError: If tensorboard is requested and not installed.
     """
 
     def __init__(self, folder: Path | None, rows: Sequence[Row] = (), tensorboard: bool = False) -> None:
@@ -39,23 +46,23 @@ class TrainingLog:
             self._rewrite_csv()
 
     def add(self, row: Mapping[str, Any]) -> Row:
-        """Append one row everywhere; returns it as it was kept."""
-        kept = {key: _finite(value) for key, value in row.items()}
-        self.rows.append(kept)
+        """Append a row everywhere and return it as logged."""
+        logged = {key: _finite(value) for key, value in row.items()}
+        self.rows.append(logged)
         if self._folder is not None:
             with open(self._folder / JSONL_NAME, "a", encoding="utf-8") as file:
-                file.write(json.dumps(kept, allow_nan=False) + "\n")
-            if set(kept) <= set(self._columns):
+                file.write(json.dumps(logged, allow_nan=False) + "\n")
+            if set(logged) <= set(self._columns):
                 with open(self._folder / TRAINING_LOG, "a", encoding="utf-8", newline="") as file:
-                    file.write(csv_lines([kept], self._columns))
+                    file.write(csv_lines([logged], self._columns))
             else:
                 self._rewrite_csv()
         if self._board is not None:
-            for key, value in kept.items():
+            for key, value in logged.items():
                 if isinstance(value, int | float) and key != "step":
-                    self._board.add_scalar(f"{kept['kind']}/{key}", value, kept["step"])
+                    self._board.add_scalar(f"{logged['kind']}/{key}", value, logged["step"])
             self._board.flush()
-        return kept
+        return logged
 
     def close(self) -> None:
         """Close the TensorBoard writer, if any."""
@@ -63,7 +70,7 @@ class TrainingLog:
             self._board.close()
 
     def _rewrite_csv(self) -> None:
-        """Write the whole CSV: at the start, and when a row brings a new column."""
+        """Write the whole CSV, at the start and whenever a row brings a new column."""
         assert self._folder is not None
         for row in self.rows:
             self._columns += [key for key in row if key not in self._columns]

@@ -1,4 +1,4 @@
-"""Watching one validation metric: the best weights so far, and when to stop waiting for better ones."""
+"""Monitoring of one validation metric: the best weights so far, and when to stop waiting for better ones."""
 
 import json
 import math
@@ -12,41 +12,54 @@ import torch
 from torch import nn
 
 from ulmkit.errors import ConfigError, FolderError, did_you_mean
+from ulmkit.tensors import load_tensors, read_header, save_tensors
 from ulmkit.training.averaging import is_non_monotone
-from ulmkit.training.checkpoint import clear_missing_keys, load_tensors, read_header, save_tensors
+from ulmkit.training.checkpoint import clear_missing_keys
 
 BEST_NAME = "best.safetensors"
 
 
 @dataclass(frozen=True)
 class Best:
-    """The best validation so far: value of the monitored metric, step, all metrics."""
+    """The best validation so far.
+
+    Attributes:
+        value: Value of the monitored metric.
+        step: Optimizer step of the validation.
+        metrics: All metrics of the validation.
+    """
 
     value: float
     step: int
     metrics: dict[str, float]
 
     def to_text(self) -> str:
-        """As JSON text, in which numbers may be infinite or not a number."""
+        """Return the validation as JSON text, in which numbers may be infinite or NaN."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_text(cls, text: str) -> "Best":
-        """What `to_text` gave. Raises: KeyError if a part is missing."""
-        found = json.loads(text)
-        return cls(found["value"], found["step"], found["metrics"])
+        """Read a `to_text`; raise KeyError if a part is missing."""
+        values = json.loads(text)
+        return cls(values["value"], values["step"], values["metrics"])
 
 
 class Monitor:
-    """The best validation so far, and those in a row that did not better it.
+    """Keeps the best weights by one validation metric, and counts validations without improvement.
 
-    A value that is not a number never counts as better. The best weights are the model's state dict, in
-    folder/best.safetensors with the `Best` in its header, or in memory if there is no folder.
+    NaN is never better. The best weights are the model's state dict, in folder/best.safetensors with the `Best` in
+    its header, or in memory if there is no folder.
 
-    Args: name: metric to watch, None for the first that `validate` gives. mode: "min" or "max" is better.
-        patience: that many validations in a row without a better value are too many; None waits forever.
-            rule: "best", or "non_monotone" for `is_non_monotone` with patience as its window.
-        folder: where best.safetensors goes. in_memory: without a folder, keep the best weights at all.
+    Args:
+        name: Metric to monitor; None takes the first of each validation.
+        mode: Whether a "min" or a "max" of the metric is best.
+        patience: Validations in a row without improvement that are too many; None waits forever.
+        folder: Folder for best.safetensors.
+        in_memory: Whether to keep the best weights without a folder.
+        rule: "best", or "non_monotone" for `is_non_monotone` with patience as its window.
+
+    Attributes:
+        best: The best validation so far, None before the first.
     """
 
     def __init__(
@@ -58,22 +71,27 @@ class Monitor:
         in_memory: bool = False,
         rule: str = "best",
     ) -> None:
-        self._name, self._sign, self._patience = name, 1.0 if mode == "min" else -1.0, patience
-        self._folder, self._in_memory = folder, in_memory
+        self._name = name
+        self._sign = 1.0 if mode == "min" else -1.0
+        self._patience = patience
+        self._folder = folder
+        self._in_memory = in_memory
+        self._rule = rule
         self.best: Best | None = None
-        self._to_beat: float | None = None  # best.value, or while steps are taken again after a crash, the best by then
+        # best.value, except while steps are repeated after a crash: then the best value by that step.
+        self._to_beat: float | None = None
         self._worse_in_a_row = 0
-        self._rule, self._costs = rule, list[float]()
+        self._costs: list[float] = []
         self._weights: dict[str, torch.Tensor] | None = None
 
     @property
     def best_path(self) -> Path | None:
-        """File with the best weights, None if there is none."""
+        """File with the best weights, or None."""
         return self._folder / BEST_NAME if self._folder is not None and self.best is not None else None
 
     @property
     def is_out_of_patience(self) -> bool:
-        """Whether validations have been no better for too long."""
+        """Whether validations have not improved for too long."""
         if self._patience is None or not self._costs:
             return False
         if self._rule == "non_monotone":
@@ -81,34 +99,49 @@ class Monitor:
         return self._worse_in_a_row >= self._patience
 
     def forget_earlier_run(self) -> None:
-        """Remove the best weights that a run which died before its first checkpoint left in the folder."""
+        """Remove the best weights of a run that died before its first checkpoint."""
         if self._folder is not None:
             (self._folder / BEST_NAME).unlink(missing_ok=True)
 
     def forget_bad_validations(self) -> None:
-        """Start counting anew, at the beginning of a phase."""
-        self._worse_in_a_row, self._costs = 0, []
+        """Restart the count of validations without improvement, as each phase does."""
+        self._worse_in_a_row = 0
+        self._costs = []
 
     def cost(self, metrics: Mapping[str, float]) -> float:
-        """The monitored metric, lower is better. Raises: ConfigError if it is not among them."""
+        """Return the monitored metric, lower is better; raise ConfigError if it is missing."""
         name = next(iter(metrics), "") if self._name is None else self._name
         if name not in metrics:
             raise ConfigError(f"monitor: there is no metric {name!r}; {did_you_mean(name, metrics)}")
         return self._sign * float(metrics[name])
 
     def begin_with(self, metrics: Mapping[str, float], model: nn.Module, save: bool) -> None:
-        """Keep the model's weights, with which training begins, as the best so far; patience does not count them.
+        """Keep the initial weights as the best so far, without counting them for patience.
 
-        Args: as `watch`. Raises: ConfigError if the metric to watch is not among them.
+        Args:
+            metrics: Metrics of the initial weights.
+            model: Model that has them.
+            save: Whether this rank writes files.
+
+        Raises:
+            ConfigError: If the monitored metric is missing.
         """
         self._take_if_best(self._sign * self.cost(metrics), metrics, 0, model, save)
 
     def watch(self, metrics: Mapping[str, float], step: int, model: nn.Module, save: bool) -> bool:
-        """Take the metrics of a validation; keep the model's weights if they are the best.
+        """Record a validation, and keep the model's weights if they are the best.
 
-        Args: save: whether this rank writes files.
-        Returns: whether they are kept.
-        Raises: ConfigError if the metric to watch is not among them.
+        Args:
+            metrics: Metrics of the validation.
+            step: Optimizer steps so far.
+            model: Model that was validated.
+            save: Whether this rank writes files.
+
+        Returns:
+            Whether the weights are the best.
+
+        Raises:
+            ConfigError: If the monitored metric is missing.
         """
         cost = self.cost(metrics)
         value = self._sign * cost
@@ -116,7 +149,8 @@ class Monitor:
         if not self._is_better(value, self._to_beat):
             self._worse_in_a_row += 1
             return False
-        self._to_beat, self._worse_in_a_row = value, 0
+        self._to_beat = value
+        self._worse_in_a_row = 0
         return self._take_if_best(value, metrics, step, model, save)
 
     def _take_if_best(
@@ -138,9 +172,10 @@ class Monitor:
             self._weights = {key: tensor.detach().clone() for key, tensor in model.state_dict().items()}
 
     def restore_best(self, model: nn.Module) -> None:
-        """Load the best weights into the model; does nothing if there are none.
+        """Load the best weights, if there are any, into the model.
 
-        Raises: FolderError if best.safetensors is missing or altered.
+        Raises:
+            FolderError: If best.safetensors is missing or altered.
         """
         if self._weights is not None:
             model.load_state_dict(self._weights)
@@ -148,7 +183,7 @@ class Monitor:
             load_model_weights(self.best_path, model)
 
     def state_dict(self) -> dict[str, Any]:
-        """The best validation and the state of patience, as JSON (numbers that may be infinite as JSON text)."""
+        """Return the best validation and the state of patience as JSON, with possibly infinite numbers as text."""
         return {
             "best": None if self.best is None else self.best.to_text(),
             "to_beat": json.dumps(self._to_beat),
@@ -157,28 +192,32 @@ class Monitor:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Put back what `state_dict` gave.
+        """Restore a state from `state_dict`.
 
-        A best.safetensors written after it that is better stays the best. Patience goes on as if it were not there,
-        for the steps up to it are taken again.
+        A better best.safetensors that was written later stays the best. Patience ignores it, because the steps up to
+        it will be repeated.
 
-        Raises: FolderError if best.safetensors is altered; KeyError if the state lacks something.
+        Raises:
+            FolderError: If best.safetensors is altered.
+            KeyError: If the state is incomplete.
         """
         self.best = None if state["best"] is None else Best.from_text(state["best"])
-        self._to_beat, self._worse_in_a_row = json.loads(state["to_beat"]), state["worse_in_a_row"]
+        self._to_beat = json.loads(state["to_beat"])
+        self._worse_in_a_row = state["worse_in_a_row"]
         self._costs = json.loads(state["costs"])
         path = None if self._folder is None else self._folder / BEST_NAME
         if path is not None and path.is_file():
             with clear_missing_keys(path):
-                kept = Best.from_text(read_header(path)["best"])
-            if self.best is None or self._is_better(kept.value, self.best.value):
-                self.best = kept
+                later = Best.from_text(read_header(path)["best"])
+            if self.best is None or self._is_better(later.value, self.best.value):
+                self.best = later
 
 
 def load_model_weights(path: str | os.PathLike[str], model: nn.Module) -> None:
-    """Load weights that the trainer wrote (best.safetensors) into a model, strictly by name.
+    """Load the trainer's best.safetensors into a model, strictly by name.
 
-    Raises: FolderError if the file is missing or altered, or its names and shapes are not the model's.
+    Raises:
+        FolderError: If the file is missing or altered, or its names and shapes are not the model's.
     """
     tensors = load_tensors(Path(path))
     try:

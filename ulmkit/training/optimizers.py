@@ -1,4 +1,4 @@
-"""Optimizers over layer groups: torch's own, with decoupled or L2 decay and a rate for each group."""
+"""Optimizers over layer groups: torch's, with decoupled or L2 weight decay and a learning rate for each group."""
 
 from collections.abc import Sequence
 from typing import Any, cast
@@ -11,18 +11,19 @@ from ulmkit.training.optimizer_config import OptimizerConfig
 
 
 class SGD(torch.optim.SGD):
-    """torch's SGD with decoupled weight decay: p is scaled by 1 - lr * decoupled_decay, then takes torch's step.
+    """SGD with decoupled weight decay: p is scaled by 1 - lr * decoupled_decay, then takes torch's step.
 
-    A parameter group may carry `decoupled_decay`; torch's own `weight_decay` is the L2 one. Momentum buffers begin
-    as zeros, which gives torch's first step, so that parameters may begin to train at different times: torch's fused
-    step wants buffers for all of a group or for none.
+    A parameter group may have `decoupled_decay`; torch's own `weight_decay` is L2 decay. Momentum buffers start as
+    zeros, which leaves the first step unchanged: torch's fused step needs buffers for all parameters of a group or
+    for none, and parameters may start to train at different times.
+
     Source: Loshchilov & Hutter 2019, arXiv:1711.05101, algorithm 1.
-    Deviation: the decay is scaled by the rate itself, not by the schedule's multiplier alone, as torch's AdamW has it.
+    Deviation: the decay is scaled by the rate, as in torch's AdamW, not by the schedule's multiplier alone.
     """
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
-        """Decay each parameter that has a gradient, then step."""
+        """Decay every parameter that has a gradient, then step."""
         for group in self.param_groups:
             keep = 1.0 - group["lr"] * group.get("decoupled_decay", 0.0)
             for parameter in group["params"]:
@@ -38,12 +39,20 @@ class SGD(torch.optim.SGD):
 def make_optimizer(
     groups: Sequence[Sequence[nn.Parameter]], config: OptimizerConfig, rates: Sequence[float]
 ) -> torch.optim.Optimizer:
-    """An optimizer whose parameter groups know their layer group (key `layer_group`), fused where torch can.
+    """Make an optimizer whose parameter groups know their layer group (key `layer_group`), fused where possible.
 
-    A parameter without a gradient is passed over and gets no state, so frozen groups cost nothing.
+    Parameters without a gradient are skipped and get no state, so frozen groups cost nothing.
 
-    Args: groups: parameters of each layer group, bottom to top. config: which optimizer. rates: initial rate of each.
-    Raises: ConfigError unless there is one rate for each group.
+    Args:
+        groups: Parameters of each layer group, bottom to top.
+        config: Choice of the optimizer.
+        rates: Initial learning rate of each group.
+
+    Returns:
+        The optimizer.
+
+    Raises:
+        ConfigError: Unless there is one rate for each group.
     """
     if len(rates) != len(groups):
         raise ConfigError(f"rates: expected one for each of {len(groups)} groups, got {len(rates)}")
@@ -65,7 +74,7 @@ def make_optimizer(
 
 
 def _count_changes(optimizer: torch.optim.Optimizer, *_: Any) -> None:
-    """Tell autograd that the parameters have changed in place, which torch's fused steps on CPUs leave out."""
+    """Tell autograd that the parameters changed in place, which torch's fused CPU steps omit."""
     for group in optimizer.param_groups:
         torch.autograd.graph.increment_version([p for p in group["params"] if p.grad is not None])
 
@@ -73,9 +82,13 @@ def _count_changes(optimizer: torch.optim.Optimizer, *_: Any) -> None:
 def set_rates(
     optimizer: torch.optim.Optimizer, rates: Sequence[float], momentum: float | None, config: OptimizerConfig
 ) -> None:
-    """Give each parameter group the rate of its layer group, and momentum (SGD) or beta1 (Adam).
+    """Set the learning rate of each parameter group, and momentum (SGD) or beta1 (Adam).
 
-    Args: rates: one for each layer group. momentum: None sets what the config says.
+    Args:
+        optimizer: Optimizer from `make_optimizer`.
+        rates: Learning rate of each layer group.
+        momentum: Momentum or beta1; None sets the config's.
+        config: Choice of the optimizer.
     """
     for group in optimizer.param_groups:
         group["lr"] = rates[group["layer_group"]]
@@ -89,21 +102,22 @@ OptimizerState = dict[str, dict[str, Any]]
 
 
 def optimizer_state(optimizer: torch.optim.Optimizer, names: dict[nn.Parameter, str]) -> OptimizerState:
-    """The optimizer's tensors by parameter name, for example {"layers.0.weight": {"exp_avg": ..., "step": ...}}."""
+    """Return the optimizer's state by parameter name: {"layers.0.weight": {"exp_avg": ..., "step": ...}}."""
     return {names[cast(nn.Parameter, p)]: dict(state) for p, state in optimizer.state.items()}
 
 
 def load_optimizer_state(
     optimizer: torch.optim.Optimizer, names: dict[nn.Parameter, str], state: OptimizerState
 ) -> None:
-    """Put back what `optimizer_state` gave, matched by parameter name; parameters not in it have no state.
+    """Restore an `optimizer_state` by parameter name; parameters not in it have no state.
 
-    Raises: ConfigError if `state` names a parameter that the optimizer does not have.
+    Raises:
+        ConfigError: If `state` names a parameter that the optimizer does not have.
     """
     order = [names[p] for group in optimizer.param_groups for p in group["params"]]
     unknown = sorted(set(state) - set(order))
     if unknown:
         raise ConfigError(f"optimizer state: there is no parameter {unknown[0]!r}; is this the same model?")
-    whole = optimizer.state_dict()
-    whole["state"] = {index: dict(state[name]) for index, name in enumerate(order) if name in state}
-    optimizer.load_state_dict(whole)
+    torch_state = optimizer.state_dict()
+    torch_state["state"] = {index: dict(state[name]) for index, name in enumerate(order) if name in state}
+    optimizer.load_state_dict(torch_state)

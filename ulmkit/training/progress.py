@@ -1,4 +1,4 @@
-"""Showing how training goes: a live bar on a terminal, now and then a line elsewhere."""
+"""Display of training progress: a live bar on a terminal, an occasional line elsewhere."""
 
 import sys
 import time
@@ -11,8 +11,18 @@ _LINE_SECONDS = 15.0
 
 @dataclass(frozen=True)
 class ProgressInfo:
-    """How a run stands: phase's name, share of the run done (0 to 1), steps and epochs so far, mean recent loss and
-    its perplexity (language models), tokens a second, seconds left; None where not yet known."""
+    """State of a run at one step; figures not yet known are None.
+
+    Attributes:
+        phase: Name of the phase.
+        run: Progress of the run, 0 to 1.
+        step: Optimizer steps so far.
+        epoch: Epochs so far.
+        loss: Recent mean loss.
+        perplexity: Recent perplexity of a language model.
+        tokens_per_second: Recent speed.
+        seconds_left: Estimated time left.
+    """
 
     phase: str
     run: float
@@ -24,7 +34,7 @@ class ProgressInfo:
     seconds_left: float | None
 
     def text(self) -> str:
-        """The figures in one line, those not yet known left out."""
+        """Return the known figures in one line."""
         parts = [self.phase, f"step {self.step:,}", f"epoch {self.epoch:.2f}"]
         if self.loss is not None:
             parts.append(f"loss {self.loss:.3f}")
@@ -38,23 +48,23 @@ class ProgressInfo:
 
 
 class ProgressDisplay(Protocol):
-    """Who is told how a run goes."""
+    """Receiver of a run's progress."""
 
     def start(self) -> None:
-        """The run begins."""
+        """Begin the display of a run."""
 
     def update(self, info: ProgressInfo) -> None:
-        """A step is done."""
+        """Show the state after a step."""
 
     def message(self, text: str) -> None:
-        """Something worth a line of its own, before or in the run: mixed splits, a validation, a checkpoint."""
+        """Show a line of its own, before or during the run: a warning, a validation, a checkpoint."""
 
     def close(self) -> None:
-        """The run is over, whatever ended it."""
+        """End the display, whatever ended the run."""
 
 
 class LineProgress:
-    """Plain lines, the figures at most every `every_seconds`."""
+    """Progress as plain lines, with figures at most every `every_seconds`."""
 
     def __init__(
         self,
@@ -62,15 +72,17 @@ class LineProgress:
         every_seconds: float = _LINE_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._stream, self._every, self._clock = stream or sys.stderr, every_seconds, clock
+        self._stream = stream or sys.stderr
+        self._every = every_seconds
+        self._clock = clock
         self._due = 0.0
 
     def start(self) -> None:
-        """The first line comes after the first step."""
+        """Schedule the first line for the first step."""
         self._due = self._clock()
 
     def update(self, info: ProgressInfo) -> None:
-        """Print the figures if it is time."""
+        """Print the figures if a line is due."""
         if self._clock() >= self._due:
             self._due = self._clock() + self._every
             self.message(f"{100 * info.run:3.0f}%  {info.text()}")
@@ -80,11 +92,11 @@ class LineProgress:
         print(text, file=self._stream, flush=True)
 
     def close(self) -> None:
-        """Nothing to tidy."""
+        """Do nothing: there is nothing to tidy."""
 
 
 class RichProgress:
-    """A live bar by rich; messages scroll above it."""
+    """Progress as a live bar by rich; messages scroll above it."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stderr
@@ -94,15 +106,14 @@ class RichProgress:
     def start(self) -> None:
         """Show an empty bar."""
         from rich.console import Console
-        from rich.progress import BarColumn, TextColumn
-        from rich.progress import Progress as Bar
+        from rich.progress import BarColumn, Progress, TextColumn
 
         columns = (
             BarColumn(bar_width=20),
             TextColumn("{task.percentage:3.0f}%"),
             TextColumn("{task.fields[figures]}", markup=False),
         )
-        self._bar = Bar(*columns, console=Console(file=self._stream), refresh_per_second=4)
+        self._bar = Progress(*columns, console=Console(file=self._stream), refresh_per_second=4)
         self._row = self._bar.add_task("", total=1.0, figures="starting")
         self._bar.start()
 
@@ -124,18 +135,17 @@ class RichProgress:
 
 
 def make_progress(stream: TextIO | None = None) -> ProgressDisplay:
-    """A progress display: a live bar on a terminal, lines elsewhere.
-
-    Args: stream: where to, by default standard error.
-    """
+    """Make a live bar if the stream (standard error by default) is a terminal, else a display of lines."""
     stream = stream or sys.stderr
     return RichProgress(stream) if stream.isatty() else LineProgress(stream)
 
 
 def format_seconds(seconds: float) -> str:
-    """For example "45 s", "3:05", "2:03:05"."""
+    """Format a duration as "45 s", "3:05" or "2:03:05"."""
     whole = max(0, round(seconds))
     if whole < 60:
         return f"{whole} s"
-    hours, rest = divmod(whole, 3600)
-    return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60}:{rest % 60:02d}"
+    minutes, second = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes}:{second:02d}"
+    return f"{minutes // 60}:{minutes % 60:02d}:{second:02d}"

@@ -1,4 +1,4 @@
-"""Finding a learning rate: a ramp of rates over a few steps, then everything put back."""
+"""Learning-rate range test: a ramp of rates over a few steps, after which everything is restored."""
 
 import copy
 import math
@@ -20,11 +20,15 @@ _FEWEST = 6
 
 @dataclass(frozen=True)
 class RateSearch:
-    """What a ramp of learning rates saw.
+    """Result of a learning-rate range test.
 
-    rates: of the highest group, rising. losses: of each step, as they came. smoothed: their running means.
-    steepest: the rate at which the smoothed loss falls fastest. valley: halfway down its longest fall, a safe
-    choice. diverged: the ramp ended early, as the loss had risen too far or was no longer finite.
+    Attributes:
+        rates: Learning rate of the top group at each step, rising.
+        losses: Loss of each step.
+        smoothed: Running means of the losses.
+        steepest: Rate at which the smoothed loss falls fastest.
+        valley: Rate halfway down its longest fall, a safe choice.
+        diverged: Whether the ramp ended early because the loss rose too far or was no longer finite.
     """
 
     rates: list[float]
@@ -47,18 +51,32 @@ def lr_find(
     stop_ratio: float = 4.0,
     clip: float | None = None,
 ) -> RateSearch:
-    """Train for a few steps with a rate rising from lowest to highest, and see where the loss falls and diverges.
+    """Run a learning-rate range test: train with a rising rate, and find where the loss falls and diverges.
 
     rate_i = lowest * (highest / lowest)^(i / (steps - 1))
 
-    Model, buffers, task and random-number generators are exactly as before when it returns or raises.
+    Model, buffers, task and random number generators are restored exactly when it returns or raises.
 
-    Args: task: what to train, from its first epoch. phase: which groups train, and the factor between their rates;
-        its budget, peak rate and schedule are not used. optimizer: as for training. steps: of the ramp, at least 6.
-        smoothing: of the running mean, in [0, 1). stop_ratio: stop when the smoothed loss exceeds the best by this.
-        clip: largest norm of the gradient.
-    Raises: ConfigError if an argument is outside its range; TrainingError if the loss is not finite from the start.
-    Source: Smith 2017, arXiv:1506.01186, section 3.3 (learning-rate range test), with the rate rising exponentially.
+    Args:
+        task: Model, batches and loss; its first epoch is read.
+        phase: Groups that train, and the factor between their rates; budget, peak rate and schedule are ignored.
+        optimizer: Choice of the optimizer.
+        lowest: First learning rate.
+        highest: Last learning rate.
+        steps: Length of the ramp, at least 6.
+        smoothing: Decay of the running mean of the loss, in [0, 1).
+        stop_ratio: The test ends when the smoothed loss exceeds its best by this ratio.
+        clip: Largest global gradient norm; None does not clip.
+
+    Returns:
+        The rates, their losses and two suggestions.
+
+    Raises:
+        ConfigError: If an argument is outside its range.
+        TrainingError: If the loss diverges in the first steps.
+
+    Source: Smith 2017, arXiv:1506.01186, section 3.3 (learning-rate range test).
+    Deviation: the rate rises exponentially, not linearly.
     """
     check_positive("lowest", lowest)
     if not highest > lowest:
@@ -69,29 +87,38 @@ def lr_find(
     check_whole("steps", steps, at_least=_FEWEST)
     ramp = [lowest * (highest / lowest) ** (i / (steps - 1)) for i in range(steps)]
     flags = [parameter.requires_grad for parameter in task.model.parameters()]
-    was_training, rng = task.model.training, capture_rng()
+    was_training = task.model.training
+    rng = capture_rng()
     tensors = [*task.model.parameters(), *task.model.buffers()]
-    saved, saved_task = [tensor.detach().clone() for tensor in tensors], copy.deepcopy(task.state_dict())
+    saved_tensors = [tensor.detach().clone() for tensor in tensors]
+    saved_task = copy.deepcopy(task.state_dict())
     try:
         task.model.train()
         losses = _ramp(task, phase, optimizer or OptimizerConfig(), clip, ramp, smoothing, stop_ratio)
     finally:
-        for tensor, former in zip(tensors, saved, strict=True):
-            tensor.data.copy_(former)
+        for tensor, saved in zip(tensors, saved_tensors, strict=True):
+            tensor.data.copy_(saved)
         task.load_state_dict(saved_task)
         for parameter, flag in zip(task.model.parameters(), flags, strict=True):
             parameter.requires_grad_(flag)
             parameter.grad = None
         task.model.train(was_training)
         restore_rng(rng)
-    rates, smoothed = ramp[: len(losses)], running_means(losses, smoothing)
-    diverged = len(losses) < steps
     if len(losses) < _FEWEST:
         raise TrainingError(
             f"lr_find: expected at least {_FEWEST} steps before the loss diverges, got {len(losses)};"
             f" begin below {lowest!r}"
         )
-    return RateSearch(rates, losses, smoothed, steepest(rates, smoothed), valley(rates, smoothed), diverged)
+    rates = ramp[: len(losses)]
+    smoothed = running_means(losses, smoothing)
+    return RateSearch(
+        rates=rates,
+        losses=losses,
+        smoothed=smoothed,
+        steepest=steepest(rates, smoothed),
+        valley=valley(rates, smoothed),
+        diverged=len(losses) < steps,
+    )
 
 
 def _ramp(
@@ -103,11 +130,12 @@ def _ramp(
     smoothing: float,
     stop_ratio: float,
 ) -> list[float]:
-    """Losses of the steps that were taken before the loss diverged."""
+    """Train along the ramp, and return the losses up to where the loss diverged."""
     runner = StepRunner(task, optimizer, clip, World())
     runner.train_groups(phase.groups)
     shape = [rate / phase.peak_rate for rate in phase.rates(len(task.groups))]
-    cursor, losses = BatchCursor(task), list[float]()
+    cursor = BatchCursor(task)
+    losses: list[float] = []
     best = math.inf
     for rate in ramp:
         try:
@@ -126,13 +154,19 @@ def _ramp(
 
 
 def running_means(values: Sequence[float], smoothing: float) -> list[float]:
-    """Exponential running means without the pull of the zero they start from.
+    """Exponential running means, corrected for their start at zero.
 
     m_i = s * m_(i-1) + (1 - s) * x_i, m_0 = 0;  mean_i = m_i / (1 - s^i)
 
-    Args: values: x_1, x_2, ... smoothing: s in [0, 1).
+    Args:
+        values: x_1, x_2, ...
+        smoothing: s in [0, 1).
+
+    Returns:
+        One mean for each value.
     """
-    means, mean = [], 0.0
+    means = []
+    mean = 0.0
     for i, value in enumerate(values, start=1):
         mean = smoothing * mean + (1 - smoothing) * value
         means.append(mean / (1 - smoothing**i))
@@ -140,11 +174,11 @@ def running_means(values: Sequence[float], smoothing: float) -> list[float]:
 
 
 def steepest(rates: Sequence[float], losses: Sequence[float]) -> float:
-    """The rate where the loss falls fastest over log(rate).
+    """Learning rate at which the loss falls fastest over log(rate).
 
     k = max(1, n // 10);  the i with the least (loss_(i+k) - loss_(i-k)) / (log rate_(i+k) - log rate_(i-k))
 
-    Differences over a tenth of the ramp each way, since those of neighbours are mostly noise.
+    The differences span a tenth of the ramp each way, because those of neighbours are mostly noise.
     """
     k = max(1, len(rates) // 10)
     slopes = [
@@ -155,18 +189,20 @@ def steepest(rates: Sequence[float], losses: Sequence[float]) -> float:
 
 
 def valley(rates: Sequence[float], losses: Sequence[float]) -> float:
-    """The rate at which the longest falling subsequence of losses has lost half its height.
+    """Learning rate at which the longest falling subsequence of losses has lost half its height.
 
     The longest fall leaves out the flat start and the divergence; running means lag behind, so halfway down the
     loss has been falling for a while and is far from rising.
     """
-    length, former = [1] * len(losses), [-1] * len(losses)
+    lengths = [1] * len(losses)
+    previous = [-1] * len(losses)
     for i, loss in enumerate(losses):
         for j in range(i):
-            if losses[j] > loss and length[j] + 1 > length[i]:
-                length[i], former[i] = length[j] + 1, j
-    fall = [length.index(max(length))]
-    while former[fall[0]] >= 0:
-        fall.insert(0, former[fall[0]])
+            if losses[j] > loss and lengths[j] + 1 > lengths[i]:
+                lengths[i] = lengths[j] + 1
+                previous[i] = j
+    fall = [lengths.index(max(lengths))]
+    while previous[fall[0]] >= 0:
+        fall.insert(0, previous[fall[0]])
     level = losses[fall[0]] - (losses[fall[0]] - losses[fall[-1]]) / 2
     return rates[next(i for i in fall if losses[i] <= level)]

@@ -1,4 +1,4 @@
-"""What a run tells: rows in its log, lines and figures on its progress display."""
+"""Reporting of a run: rows in its log, figures and lines on its progress display."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -12,13 +12,21 @@ from ulmkit.training.meter import Meter
 from ulmkit.training.progress import ProgressDisplay, ProgressInfo
 from ulmkit.training.task import StepResult
 
-_SHOWN_MEMORY = 0.9  # of the running mean of the loss on display
-_LARGEST_EXPONENT = 700.0
+_SHOWN_MEMORY = 0.9  # decay of the running mean of the displayed loss
+_LARGEST_EXPONENT = 700.0  # exp of more overflows
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a run is, for a row or a display: phase's name, steps, epochs, tokens and share of the run done so far."""
+    """Position of a run, for a log row or the display.
+
+    Attributes:
+        phase: Name of the phase.
+        step: Optimizer steps so far.
+        epoch: Epochs so far.
+        tokens: Tokens trained on.
+        run: Progress of the run, 0 to 1.
+    """
 
     phase: str
     step: int
@@ -28,10 +36,17 @@ class Place:
 
 
 class Reporter:
-    """Writes the log and drives the display, both on the first rank alone.
+    """Writes the log and drives the display, both on the first rank only.
 
-    Args: progress: None for silence. watch: of the run. is_language_model: show perplexity.
-        shows_each_loss: reading a loss is cheap, so the display follows every step; else it follows the log's rows.
+    Args:
+        progress: Display; None for silence.
+        watch: Stopwatch of the run.
+        world: Ranks of the run.
+        is_language_model: Whether to show perplexity.
+        shows_each_loss: Whether the display follows every step, because reading a loss is cheap, or the log's rows.
+
+    Attributes:
+        log: The training log.
     """
 
     def __init__(
@@ -43,26 +58,29 @@ class Reporter:
         shows_each_loss: bool,
     ) -> None:
         self._progress = progress if world.is_first else None
-        self._watch, self._world = watch, world
-        self._is_language_model, self._shows_each_loss = is_language_model, shows_each_loss
+        self._watch = watch
+        self._world = world
+        self._is_language_model = is_language_model
+        self._shows_each_loss = shows_each_loss
         self._shown: dict[str, float] = {}
         self._speed: float | None = None
-        self._row_seconds, self._row_tokens = 0.0, 0
+        self._row_seconds = 0.0
+        self._row_tokens = 0
         self.log = TrainingLog(None)
 
     def open(self, folder: Path | None, rows: Sequence[Row], tokens: int, tensorboard: bool) -> None:
-        """Open the log with the rows of the sessions before and `tokens` seen in them, whose seconds the watch has."""
-        self._row_seconds, self._row_tokens = self._watch.training_seconds, tokens
+        """Open the log with the rows of earlier sessions, in which `tokens` were trained on."""
+        self._start_row(tokens)
         is_first = self._world.is_first
         self.log = TrainingLog(folder if is_first else None, rows, tensorboard and is_first)
 
     def train_row(self, place: Place, rates: Sequence[float], momentum: float | None, meter: Meter) -> None:
-        """Log the means of the steps since the last row, over all ranks, and clear the meter."""
-        for other in self._world.gather(meter.state_dict())[1:]:
-            meter.merge(other)
+        """Log the means over all ranks of the steps since the last row, and clear the meter."""
+        for other_rank in self._world.gather(meter.state_dict())[1:]:
+            meter.merge(other_rank)
         means = meter.means()
         self._speed = self._tokens_per_second(place.tokens)
-        self._row_seconds, self._row_tokens = self._watch.training_seconds, place.tokens
+        self._start_row(place.tokens)
         figures = {"rates": list(rates), "momentum": momentum, "tokens_per_second": self._speed}
         self.log.add({**self._row("train", place), **figures, **means})
         if not self._shows_each_loss:
@@ -70,7 +88,7 @@ class Reporter:
         meter.clear()
 
     def validation_row(self, place: Place, metrics: Mapping[str, float], better: bool) -> None:
-        """Log a validation, and show it."""
+        """Log a validation and show it."""
         named = {f"valid_{key}": float(value) for key, value in metrics.items()}
         self.log.add({**self._row("validation", place), **named})
         figures = "  ".join(f"{key} {value:.4g}" for key, value in metrics.items())
@@ -83,8 +101,8 @@ class Reporter:
         if self._shows_each_loss:
             for name, value in (("loss", result.loss), ("nll", result.metrics.get("nll"))):
                 if value is not None:
-                    former = self._shown.get(name, float(value))
-                    self._shown[name] = _SHOWN_MEMORY * former + (1 - _SHOWN_MEMORY) * float(value)
+                    mean = self._shown.get(name, float(value))
+                    self._shown[name] = _SHOWN_MEMORY * mean + (1 - _SHOWN_MEMORY) * float(value)
         loss = self._shown.get("loss")
         nll = self._shown.get("nll", loss)
         perplexity = math.exp(min(nll, _LARGEST_EXPONENT)) if self._is_language_model and nll is not None else None
@@ -94,14 +112,18 @@ class Reporter:
         )
 
     def message(self, text: str) -> None:
-        """Show a line."""
+        """Show a line of its own."""
         if self._progress is not None:
             self._progress.message(text)
 
     def _tokens_per_second(self, tokens: int) -> float | None:
-        """Speed since the last row, or that of the last row where nothing has been seen since."""
+        """Return the speed since the last row, or that row's speed if nothing was trained on since."""
         seconds = self._watch.training_seconds - self._row_seconds
         return (tokens - self._row_tokens) / seconds if tokens > self._row_tokens and seconds > 0 else self._speed
+
+    def _start_row(self, tokens: int) -> None:
+        self._row_seconds = self._watch.training_seconds
+        self._row_tokens = tokens
 
     def _row(self, kind: str, place: Place) -> Row:
         return {

@@ -1,4 +1,4 @@
-"""The states of the global random-number generators."""
+"""States of the global random number generators."""
 
 import random
 from typing import Any
@@ -15,7 +15,7 @@ def seed_everything(seed: int) -> None:
 
 
 def capture_rng() -> dict[str, Any]:
-    """States of the global generators of Python, NumPy and torch (CPU and CUDA), as a tree of tensors and JSON."""
+    """Return the states of the global generators of Python, NumPy and torch as a tree of tensors and JSON values."""
     numpy_state: Any = np.random.get_state(legacy=False)
     version, words, gauss = random.getstate()
     return {
@@ -27,7 +27,7 @@ def capture_rng() -> dict[str, Any]:
 
 
 def restore_rng(state: dict[str, Any]) -> None:
-    """Put back what `capture_rng` gave; CUDA states only where there are as many devices."""
+    """Restore states from `capture_rng`; CUDA's only if the number of devices is the same."""
     version, words, gauss = state["python"]
     random.setstate((version, tuple(words), gauss))
     numpy_state = state["numpy"]

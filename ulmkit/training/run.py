@@ -1,4 +1,4 @@
-"""One session of a training run: the loop, and what it saves and puts back."""
+"""One session of a training run: the loop, and saving and restoring its state."""
 
 import contextlib
 import math
@@ -29,7 +29,7 @@ from ulmkit.training.unfreezing import Phase
 
 
 class _Turn(NamedTuple):
-    """What the first rank decided to do next."""
+    """Decision of the first rank on what to do next."""
 
     position: Position
     interrupted: bool
@@ -38,7 +38,19 @@ class _Turn(NamedTuple):
 
 
 class Run:
-    """A run of `Trainer`; see there for the arguments."""
+    """A run of `Trainer`, which documents the arguments.
+
+    Attributes:
+        state: Counters of the run.
+        plan: Plan of the phases.
+        runner: Runner of optimizer steps.
+        monitor: Best weights and patience.
+        meter: Losses since the last log row.
+        cursor: Reading position in the batches.
+        watch: Stopwatch.
+        reporter: Log and display.
+        checkpoint_path: Newest checkpoint, None before the first.
+    """
 
     def __init__(
         self,
@@ -52,8 +64,12 @@ class Run:
         identity: Mapping[str, Any] | None,
         before: Mapping[str, float] | None,
     ) -> None:
-        self.task, self.config, self.phases, self.folder = task, config, phases, folder
-        self.world, self._before = world, before
+        self.task = task
+        self.config = config
+        self.phases = phases
+        self.folder = folder
+        self.world = world
+        self._before = before
         self._rates = [phase.rates(len(task.groups)) for phase in phases]
         if len(task) < 1:
             raise ConfigError(f"task: expected at least one batch an epoch, got {len(task)}; is there any text?")
@@ -67,15 +83,15 @@ class Run:
         self.monitor = Monitor(
             config.monitor, config.mode, config.patience, folder, config.restore_best, config.patience_rule
         )
-        self.state, self.meter, self.cursor = RunState(), Meter(), BatchCursor(task)
+        self.state = RunState()
+        self.meter = Meter()
+        self.cursor = BatchCursor(task)
         self.watch = Stopwatch(clock)
         self.checkpoint_path: Path | None = None
         self.reporter = Reporter(progress, self.watch, world, task.is_language_model, self.runner.reads_loss)
 
-    # Beginning, saving, going on
-
     def begin(self) -> None:
-        """Start from the first step."""
+        """Prepare to train from the first step."""
         if self.config.seed is not None:
             seed_everything(self.config.seed + self.world.rank)
         if self.world.is_first:
@@ -85,10 +101,11 @@ class Run:
         self.reporter.open(self.folder, [], 0, self.config.tensorboard)
 
     def resume(self, path: Path) -> None:
-        """Go on from a checkpoint.
+        """Prepare to continue from a checkpoint.
 
-        Raises: FolderError if it is truncated, altered or lacks something; ConfigError if it was made with other
-            settings or data.
+        Raises:
+            FolderError: If it is truncated, altered or incomplete.
+            ConfigError: If it was made with other settings or data.
         """
         checkpoint = load_checkpoint(path)
         with clear_missing_keys(path):
@@ -97,14 +114,15 @@ class Run:
                 raise ConfigError(
                     f"{path}: was made by another run ({difference}); use the same settings or begin anew"
                 )
-            self._put_back(checkpoint)
+            self._restore(checkpoint)
         self.checkpoint_path = path
 
-    def _put_back(self, checkpoint: Checkpoint) -> None:
+    def _restore(self, checkpoint: Checkpoint) -> None:
         saved = checkpoint.state
         self.state = RunState.from_json(saved["run"])
         self.watch.former_seconds = saved["seconds"]
-        self.watch.spent, self.watch.costs = dict(saved["spent"]), dict(saved["costs"])
+        self.watch.spent = dict(saved["spent"])
+        self.watch.costs = dict(saved["costs"])
         self.task.model.load_state_dict(checkpoint.model)
         self.runner.train_groups(self.phases[min(self.state.phase, len(self.phases) - 1)].groups)
         load_optimizer_state(self.runner.optimizer, self.runner.names, saved["optimizer"])
@@ -112,22 +130,23 @@ class Run:
             self.runner.average.load_state_dict(saved["average"])
         self.monitor.load_state_dict(saved["monitor"])
         self.reporter.open(self.folder, saved["rows"], self.state.tokens, self.config.tensorboard)
-        own = saved["ranks"][self.world.rank]
-        self.meter.load_state_dict(own["meter"])
-        self.cursor = BatchCursor(self.task, own["epoch"], own["batch"])
+        rank_state = saved["ranks"][self.world.rank]
+        self.meter.load_state_dict(rank_state["meter"])
+        self.cursor = BatchCursor(self.task, rank_state["epoch"], rank_state["batch"])
         self.cursor.start_epoch()
-        self.task.load_state_dict(own["task"])
-        restore_rng(own["rng"])
+        self.task.load_state_dict(rank_state["task"])
+        restore_rng(rank_state["rng"])
 
     def save(self) -> None:
         """Write a checkpoint, if there is a folder.
 
-        Raises: NotFiniteError, before anything is written, if a loss since the last row or a weight is not finite.
+        Raises:
+            NotFiniteError: If a loss since the last row, or a weight, is not finite; nothing is written.
         """
         if self.folder is None:
             return
         self._check_finite()
-        own = {
+        rank_state = {
             "task": self.task.state_dict(),
             "rng": capture_rng(),
             "meter": self.meter.state_dict(),
@@ -135,7 +154,7 @@ class Run:
             "batch": self.cursor.batch,
         }
         with self.watch.aside("checkpoint"):
-            ranks = self.world.gather(own)
+            ranks = self.world.gather(rank_state)
             if self.world.is_first:
                 saved = {
                     "settings": self._settings,
@@ -152,16 +171,17 @@ class Run:
                 model = self.task.model.state_dict()
                 self.checkpoint_path = save_checkpoint(self.folder, self.state.step, Checkpoint(model, saved))
 
-    # The loop
-
     def execute(self, guard: InterruptGuard) -> None:
-        """Run the phases that are left, then validate, save and restore the best weights.
+        """Run the remaining phases, then validate, save and restore the best weights.
 
-        Raises: NotFiniteError; KeyboardInterrupt after saving, if the guard asks for it.
+        Raises:
+            NotFiniteError: If a loss or a weight is not finite.
+            KeyboardInterrupt: After saving, on Ctrl-C.
         """
-        state, lengths = self.state, self.world.gather(len(self.task))
+        state = self.state
+        lengths = self.world.gather(len(self.task))
         if len(set(lengths)) > 1:
-            raise ConfigError(f"task: expected as many batches on every rank, got {lengths}")
+            raise ConfigError(f"task: expected equally many batches on every rank, got {lengths}")
         self.task.model.train()
         while state.phase < len(self.phases):
             self.runner.train_groups(self.phases[state.phase].groups)
@@ -177,21 +197,23 @@ class Run:
         if self.runner.average is not None:
             self.runner.average.apply()
         if self.config.restore_best:
-            self.world.from_first(None)  # the file is there before the other ranks read it
+            self.world.from_first(None)  # no rank reads the file before the first has written it
             self.monitor.restore_best(self.task.model)
-            self.world.gather(None)  # nor does the first go on, and remove it, before they have
+            self.world.gather(None)  # the caller on the first rank may remove it once all have read it
 
     def _next_phase(self) -> None:
-        """Go to the beginning of the next phase; validations between here and there are left out."""
+        """Move to the start of the next phase, skipping validations due in between."""
         state = self.state
-        state.phase, state.phase_step, state.phase_start = state.phase + 1, 0, state.run
+        state.phase += 1
+        state.phase_step = 0
+        state.phase_start = state.run
         self.monitor.forget_bad_validations()
         if state.phase < len(self.phases):
             state.run = self.world.from_first(self._position().run)
             state.validations = self._count(self._validation)
 
     def _run_phase(self, guard: InterruptGuard) -> str:
-        """Steps until the phase is over; returns why it is."""
+        """Train until the phase is over, and return the reason."""
         while True:
             turn = self._next_turn(guard)
             self.state.run = turn.position.run
@@ -211,7 +233,8 @@ class Run:
     def _next_turn(self, guard: InterruptGuard) -> _Turn:
         if not self.world.is_first:
             return self.world.from_first(None)
-        state, position = self.state, self._position()
+        state = self.state
+        position = self._position()
         can_validate = state.step not in (0, state.validated_step)
         due = can_validate and self._count(self._validation, position.run) > state.validations
         validate = due and self.plan.affords_validation(self.watch)
@@ -225,30 +248,37 @@ class Run:
         return self.plan.position(state.phase, state.phase_start, state.run, state.step, self.watch, self._validation)
 
     def _step(self, position: Position) -> None:
-        state, phase = self.state, self.phases[self.state.phase]
+        state = self.state
+        phase = self.phases[state.phase]
         setting = phase.schedule.at(position.step, position.total)
         rates = [rate * setting.rate for rate in self._rates[state.phase]]
         outcome = self.runner.run(self.cursor.window(self.config.accumulation), rates, setting.momentum)
         for result in outcome.results:
             self.meter.add(result)
-        state.step, state.phase_step = state.step + 1, state.phase_step + 1
+        state.step += 1
+        state.phase_step += 1
         state.tokens += outcome.tokens
-        state.rates, state.momentum = rates, setting.momentum
+        state.rates = rates
+        state.momentum = setting.momentum
         state.run = self._position().run
         if state.step % self.config.log_every_steps == 0:
             self._log_train()
         self.reporter.step(self._place(), outcome.results[-1], self._seconds_left())
 
     def _validate(self, guard: InterruptGuard) -> None:
-        """Validate, log it, keep the best weights. A run of one process leaves it at once on Ctrl-C; it is then still
-        due."""
+        """Validate, log the metrics and keep the best weights.
+
+        Ctrl-C aborts the validation of a run of one process at once; it is then still due.
+        """
+        # The row of the steps so far comes first, as the log is in order of time, and so does the check of the
+        # weights: metrics of broken weights may be finite, and would be kept as the best.
         self._log_train()
         self._check_finite()
         rng = capture_rng()
-        leaving = guard.at_once() if self.world.size == 1 else contextlib.nullcontext()
+        abortable = guard.at_once() if self.world.size == 1 else contextlib.nullcontext()
         self.task.model.eval()
         try:
-            with self.watch.aside("validation"), torch.no_grad(), self.runner.averaged(), leaving:
+            with self.watch.aside("validation"), torch.no_grad(), self.runner.averaged(), abortable:
                 metrics = self.world.ask_first(self.task.validate)
         except KeyboardInterrupt:
             guard.requested = True
@@ -258,13 +288,16 @@ class Run:
             self.task.model.train()
         with self.runner.averaged():
             better = self.monitor.watch(metrics, self.state.step, self.task.model, save=self.world.is_first)
-        began_to_average = self.runner.average is not None and self.runner.average.observe(self.monitor.cost(metrics))
-        if self.state.phase < len(self.phases):  # further on in a run bound to time, now that the cost is known
+        # Only now may averaging start: the weights just kept were those that were validated. Progress comes before
+        # the count, because the measured cost moves a run in minutes on, past validations that are then skipped.
+        starts_averaging = self.runner.average is not None and self.runner.average.observe(self.monitor.cost(metrics))
+        if self.state.phase < len(self.phases):
             self.state.run = self.world.from_first(self._position().run)
-        self.state.validations, self.state.validated_step = self._count(self._validation), self.state.step
+        self.state.validations = self._count(self._validation)
+        self.state.validated_step = self.state.step
         self.reporter.validation_row(self._place(), metrics, better)
-        if began_to_average:
-            self.reporter.message(f"step {self.state.step:,}: no longer better; from now on the weights are averaged")
+        if starts_averaging:
+            self.reporter.message(f"step {self.state.step:,}: no improvement; averaging the weights from now on")
 
     def _stop_if(self, interrupted: bool) -> None:
         if interrupted:
@@ -273,21 +306,21 @@ class Run:
             raise KeyboardInterrupt
 
     def _log_train(self) -> None:
-        """Write the row of the steps since the last one, if there are any."""
+        """Log the steps since the last row, if any."""
         if not self.meter.is_empty:
             self._check_losses()
             self.reporter.train_row(self._place(), self.state.rates, self.state.momentum, self.meter)
 
     def _check_losses(self) -> None:
         if any(self.world.sum([not self.meter.is_finite()])):
-            raise NotFiniteError("a loss that is infinite or not a number")
+            raise NotFiniteError("a loss that is infinite or NaN")
 
     def _check_finite(self) -> None:
         self._check_losses()
         with torch.no_grad():
             sums = torch.stack([parameter.float().sum() for parameter in self.runner.names])
         if not torch.isfinite(sums).all():
-            raise NotFiniteError("a weight that is infinite or not a number")
+            raise NotFiniteError("a weight that is infinite or NaN")
 
     def _place(self) -> Place:
         phase = self.phases[min(self.state.phase, len(self.phases) - 1)].name
@@ -300,7 +333,7 @@ class Run:
 
     @property
     def epoch(self) -> float:
-        """Epochs so far, the one being read as a fraction."""
+        """Epochs so far, including the fraction of the current one."""
         return round(self.cursor.epoch + min(1.0, self.cursor.batch / len(self.task)), 4)
 
     def _count(self, cadence: Cadence, run: float | None = None) -> int:

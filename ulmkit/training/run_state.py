@@ -1,4 +1,4 @@
-"""Where a training run is."""
+"""Counters of a training run that a checkpoint saves."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -7,12 +7,22 @@ from typing import Any
 
 @dataclass
 class RunState:
-    """Where a run is.
+    """Progress of a run.
 
-    phase: its number, the number of phases once all are over. step, phase_step: optimizer steps of the run and phase.
-    run, phase_start: progress of the run, 0 to 1, now and when the phase began. validations, checkpoints: how often
-    they were due so far. rates, momentum: of the last step. validated_step: step of the last validation.
-    stopped_because: of the last phase that ended.
+    Attributes:
+        phase: Number of the phase; the number of phases once all are over.
+        step: Optimizer steps of the run.
+        phase_step: Optimizer steps of the phase.
+        tokens: Tokens trained on.
+        run: Progress of the run, 0 to 1.
+        phase_start: Progress of the run when the phase began.
+        validations: Number of validations due so far.
+        checkpoints: Number of checkpoints due so far.
+        rates: Learning rate of each layer group at the last step.
+        momentum: Momentum at the last step.
+        validated_step: Step of the last validation.
+        stopped_because: Reason that the last phase ended, "budget" or "patience".
+        finished: Whether the run is complete.
     """
 
     phase: int = 0
@@ -31,5 +41,5 @@ class RunState:
 
     @classmethod
     def from_json(cls, saved: Mapping[str, Any]) -> "RunState":
-        """What `asdict` gave. Raises: KeyError if a part is missing."""
+        """Restore what `asdict` returned; raise KeyError if a part is missing."""
         return cls(**{part.name: saved[part.name] for part in fields(cls)})

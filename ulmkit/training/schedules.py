@@ -11,9 +11,11 @@ from ulmkit.errors import ConfigError, did_you_mean
 
 
 class Setting(NamedTuple):
-    """What a schedule asks for at one step.
+    """Learning rate and momentum at one step.
 
-    rate: learning rate in units of the peak rate. momentum: SGD's momentum or Adam's beta1, None to leave it alone.
+    Attributes:
+        rate: Learning rate in units of the peak rate.
+        momentum: SGD's momentum or Adam's beta1; None leaves it alone.
     """
 
     rate: float
@@ -21,15 +23,23 @@ class Setting(NamedTuple):
 
 
 def slanted_triangular(step: float, total_steps: float, cut_fraction: float = 0.1, ratio: float = 32.0) -> Setting:
-    """Slanted triangular rate: a short linear rise to the peak, a long linear fall.
+    """Slanted triangular learning rate: a short linear rise to the peak, then a long linear fall.
 
     cut = floor(T * cut_fraction);  p = t / cut if t < cut else 1 - (t - cut) / (T - cut)
     eta_t = eta_max * (1 + p * (ratio - 1)) / ratio
 
-    Args: step: optimizer steps t, 0 <= t <= T. total_steps: T, at least 1. cut_fraction: part of T that rises.
-        ratio: peak rate over lowest rate, at least 1.
-    Returns: rate in units of the peak; no momentum.
-    Raises: ConfigError if an argument is outside its range.
+    Args:
+        step: Optimizer steps done, 0 <= t <= T.
+        total_steps: Length of the schedule in steps T, at least 1.
+        cut_fraction: Share of T in which the rate rises.
+        ratio: Peak rate over lowest rate, at least 1.
+
+    Returns:
+        The rate, in units of the peak rate; no momentum.
+
+    Raises:
+        ConfigError: If an argument is outside its range.
+
     Source: Howard & Ruder 2018, arXiv:1801.06146, section 3.2, equation 3.
     Deviation: denominator T - cut, since floor with the printed cut * (1 / cut_fraction - 1) goes negative
         (T = 19 ends at -0.83 peak).
@@ -52,18 +62,29 @@ def one_cycle(
     high_momentum: float = 0.95,
     low_momentum: float = 0.85,
 ) -> Setting:
-    """One cycle: the rate rises and falls by half cosines while the momentum falls and rises.
+    """One-cycle schedule: the rate rises and falls in half cosines while the momentum falls and rises.
 
     u = t / T;  c(a, b, x) = b + (a - b) * (1 + cos(pi * x)) / 2
     eta_t = c(1 / start_divisor, 1, u / rise) if u < rise else c(1, 1 / end_divisor, (u - rise) / (1 - rise))
     m_t   = c(high, low, u / rise)            if u < rise else c(low, high, (u - rise) / (1 - rise))
 
-    Args: step: optimizer steps t, 0 <= t <= T. total_steps: T, at least 1. rise_fraction: part of T that rises.
-        start_divisor, end_divisor: peak rate over first and last rate. high_momentum, low_momentum: in [0, 1).
-    Returns: rate in units of the peak, and momentum (Adam: beta1).
-    Raises: ConfigError if an argument is outside its range.
+    Args:
+        step: Optimizer steps done, 0 <= t <= T.
+        total_steps: Length of the schedule in steps T, at least 1.
+        rise_fraction: Share of T in which the rate rises.
+        start_divisor: Peak rate over first rate.
+        end_divisor: Peak rate over last rate.
+        high_momentum: Momentum at both ends, in [0, 1).
+        low_momentum: Momentum at the peak rate, in [0, 1).
+
+    Returns:
+        The rate, in units of the peak rate, and the momentum (Adam: beta1).
+
+    Raises:
+        ConfigError: If an argument is outside its range.
+
     Source: Smith 2018, arXiv:1803.09820, section 4.
-    Deviation: half cosines in place of straight lines and the divisors 25 and 1e5, as fastai has them.
+    Deviation: half cosines instead of straight lines, and divisors 25 and 1e5, as in fastai.
     """
     _check_step(step, total_steps)
     check_probability("rise_fraction", rise_fraction)
@@ -80,15 +101,25 @@ def one_cycle(
 
 
 def flat_cosine(step: float, total_steps: float, flat_fraction: float = 0.75, end_divisor: float = 1e5) -> Setting:
-    """The peak rate for a while, then a half cosine down to peak / end_divisor; flat_fraction 0 is plain cosine.
+    """Flat-cosine schedule: the peak rate, then a half cosine down to peak / end_divisor.
+
+    With flat_fraction 0 it is a plain cosine schedule.
 
     u = t / T;  eta_t = 1 if u < flat else e + (1 - e) * (1 + cos(pi * (u - flat) / (1 - flat))) / 2
     e = 1 / end_divisor
 
-    Args: step: optimizer steps t, 0 <= t <= T. total_steps: T, at least 1. flat_fraction: part of T at the peak.
-        end_divisor: peak rate over last rate.
-    Returns: rate in units of the peak; no momentum.
-    Raises: ConfigError if an argument is outside its range.
+    Args:
+        step: Optimizer steps done, 0 <= t <= T.
+        total_steps: Length of the schedule in steps T, at least 1.
+        flat_fraction: Share of T at the peak rate.
+        end_divisor: Peak rate over last rate.
+
+    Returns:
+        The rate, in units of the peak rate; no momentum.
+
+    Raises:
+        ConfigError: If an argument is outside its range.
+
     Source: the cosine of Loshchilov & Hutter 2017, arXiv:1608.03983, equation 5, after a flat part
         (as in fastai's fit_flat_cos).
     """
@@ -102,7 +133,7 @@ def flat_cosine(step: float, total_steps: float, flat_fraction: float = 0.75, en
 
 
 def constant(step: float, total_steps: float) -> Setting:
-    """The peak rate at every step. Raises: ConfigError if the step is outside 0 <= t <= T."""
+    """Constant schedule: the peak rate at every step, 0 <= t <= T."""
     _check_step(step, total_steps)
     return Setting(1.0)
 
@@ -117,9 +148,14 @@ SCHEDULES: Mapping[str, Callable[..., Setting]] = {
 
 @dataclass(frozen=True)
 class Schedule:
-    """One of the schedules above by name, with its options: `Schedule("one_cycle", {"rise_fraction": 0.3})`.
+    """A schedule by name, with its options: `Schedule("one_cycle", {"rise_fraction": 0.3})`.
 
-    Raises: ConfigError for an unknown name, an unknown option (naming the nearest) or a value outside its range.
+    Attributes:
+        name: One of SCHEDULES.
+        options: Keyword arguments of its function.
+
+    Raises:
+        ConfigError: If the name or an option is unknown, or a value is outside its range.
     """
 
     name: str = "slanted_triangular"
@@ -134,7 +170,7 @@ class Schedule:
         self.at(0, 1)
 
     def at(self, step: float, total_steps: float) -> Setting:
-        """Rate (in units of the peak) and momentum at `step` of `total_steps`; both may be fractions of steps."""
+        """Return the rate (in units of the peak rate) and momentum at `step` of `total_steps`, fractions allowed."""
         return SCHEDULES[self.name](step, total_steps, **self.options)
 
 

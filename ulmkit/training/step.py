@@ -1,4 +1,4 @@
-"""One optimizer step: batches in, weights changed."""
+"""One optimizer step over one or more batches."""
 
 import contextlib
 import gc
@@ -20,30 +20,52 @@ from ulmkit.training.task import StepResult, TrainingTask
 
 
 class NotFiniteError(ArithmeticError):
-    """The loss or the gradient of a step is infinite or not a number."""
+    """Loss, gradient or weight that is infinite or NaN."""
 
 
 @dataclass
 class StepOutcome:
-    """What one step saw on this rank: a StepResult for each batch (detached), and tokens over all ranks."""
+    """Results of one step.
+
+    Attributes:
+        results: Detached result of each of this rank's batches.
+        tokens: Tokens over all ranks.
+    """
 
     results: list[StepResult]
     tokens: int
 
 
 class StepRunner:
-    """Runs steps of a task with one optimizer; `train_groups` chooses what trains.
+    """Runs optimizer steps of a task; `train_groups` chooses the layer groups that train.
 
-    Frozen parameters have requires_grad False and no optimizer state. The model stays in training mode as a whole:
-    dropout works, and batch norm normalises by the batch and updates its running statistics, in frozen groups too,
-    since what reaches it changes as the groups below train; only its scale and shift freeze with their group.
-    Parameters that unfreeze start with fresh optimizer state, those that go on training keep theirs.
+    Frozen parameters have requires_grad False and no optimizer state. The whole model stays in training mode: dropout
+    is active, and batch norm normalises by the batch and updates its running statistics in frozen groups too, because
+    its input changes as the groups below train; only its scale and shift freeze with their group. Parameters that
+    unfreeze start with fresh optimizer state, the others keep theirs.
 
-    Raises: ConfigError unless task.groups hold every parameter of task.model exactly once.
+    Args:
+        task: Model, batches and loss.
+        config: Choice of the optimizer.
+        clip: Largest global gradient norm; None does not clip.
+        world: Ranks of the run.
+
+    Attributes:
+        names: Name of each parameter.
+        optimizer: The optimizer.
+        average: Mean of the weights; None for optimizers without averaging.
+        device: Device of the model.
+        reads_loss: Whether each loss is read at once, which on a GPU would wait for the device.
+
+    Raises:
+        ConfigError: Unless task.groups hold every parameter of task.model exactly once.
     """
 
     def __init__(self, task: TrainingTask, config: OptimizerConfig, clip: float | None, world: World) -> None:
-        self.task, self.config, self.clip, self.world = task, config, clip, world
+        self.task = task
+        self.config = config
+        self.clip = clip
+        self.world = world
         self.names = {parameter: name for name, parameter in task.model.named_parameters()}
         _check_groups(task.groups, self.names)
         self.optimizer = make_optimizer(task.groups, config, [0.0] * len(task.groups))
@@ -53,11 +75,11 @@ class StepRunner:
             weights |= {name: b for name, b in task.model.named_buffers() if b.is_floating_point()}
             self.average = WeightAverage(weights, config.window if config.name == "nt_asgd" else None)
         self.device = next(iter(self.names)).device
-        self.reads_loss = self.device.type == "cpu"  # elsewhere reading it would wait for the device
+        self.reads_loss = self.device.type == "cpu"
         self._module: nn.Module = _LossModule(task)
 
     def train_groups(self, groups: Sequence[int]) -> None:
-        """Freeze all layer groups but these."""
+        """Freeze all other layer groups."""
         for level, parameters in enumerate(self.task.groups):
             for parameter in parameters:
                 parameter.requires_grad_(level in groups)
@@ -65,35 +87,44 @@ class StepRunner:
                     parameter.grad = None
                     self.optimizer.state.pop(parameter, None)
         self._trained = [p for level in groups for p in self.task.groups[level]]
-        self._module = _LossModule(self.task)  # drops the former phase's wrapper, and with it its hooks
+        self._module = _LossModule(self.task)  # drops the previous phase's wrapper and its hooks
         if self.world.size > 1:
             gc.collect()
             self._module = DistributedDataParallel(self._module)
 
     def run(self, batches: Sequence[Any], rates: Sequence[float], momentum: float | None) -> StepOutcome:
-        """One step over these batches, the gradient being that of the mean over all their items.
+        """Take one step with the gradient of the mean over all items of the batches.
 
-        Over batches and ranks the losses are averaged in proportion to their weights (StepResult.weight).
+        Losses are averaged over batches and ranks in proportion to their weights (StepResult.weight).
 
-        Args: batches: at least one. rates: of each layer group, before the batches' rate_scale (their mean).
-            momentum: from the schedule, or None.
-        Raises: NotFiniteError on every rank, before the weights change, where reading the loss is cheap.
+        Args:
+            batches: Batches of this rank, at least one.
+            rates: Learning rate of each layer group, before scaling by the mean `rate_scale` of the batches.
+            momentum: Momentum from the schedule, or None.
+
+        Returns:
+            Results of the batches.
+
+        Raises:
+            NotFiniteError: On every rank, before the weights change, if `reads_loss`.
         """
         self.optimizer.zero_grad(set_to_none=True)
-        weighted = len(batches) > 1 or self.world.size > 1
-        results, weight, tokens, scale = [], 0.0, 0, 0.0
+        is_weighted = len(batches) > 1 or self.world.size > 1
+        results: list[StepResult] = []
+        weight, tokens, scale = 0.0, 0, 0.0
         for number, batch in enumerate(batches):
             with self._without_reduction() if number < len(batches) - 1 else contextlib.nullcontext():
                 result = self._module(batch)
                 self._check_loss(result.loss)
                 share = float(result.tokens if result.weight is None else result.weight)
-                (result.loss * share if weighted else result.loss).backward()
+                (result.loss * share if is_weighted else result.loss).backward()
             results.append(_detached(result, share))
-            weight, tokens = weight + share, tokens + result.tokens
+            weight += share
+            tokens += result.tokens
             scale += float(getattr(batch, "rate_scale", 1.0)) / len(batches)
         weight, all_tokens, scale = self.world.sum([weight, float(tokens), scale / self.world.size])
         gradients = [p.grad for p in self._trained if p.grad is not None]
-        if weighted and gradients:  # ranks are averaged already, so their number goes back in
+        if is_weighted and gradients:  # DistributedDataParallel has averaged over the ranks; this sums again
             torch._foreach_mul_(gradients, self.world.size / weight)
         self._clip()
         set_rates(self.optimizer, [rate * scale for rate in rates], momentum, self.config)
@@ -103,7 +134,7 @@ class StepRunner:
         return StepOutcome(results, int(all_tokens))
 
     def averaged(self) -> contextlib.AbstractContextManager[None]:
-        """Within the block the model has the weights that the run would end with: the mean, where there is one."""
+        """Give the model inside the block the weights that the run would end with: the mean, if there is one."""
         return contextlib.nullcontext() if self.average is None else self.average.applied()
 
     def _clip(self) -> None:
@@ -128,7 +159,7 @@ class StepRunner:
 
 
 class _LossModule(nn.Module):
-    """The task's loss as a module's forward, which is what DistributedDataParallel wraps."""
+    """Module whose forward is the task's loss, as DistributedDataParallel wraps a module's forward."""
 
     def __init__(self, task: TrainingTask) -> None:
         super().__init__()

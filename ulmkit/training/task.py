@@ -1,4 +1,4 @@
-"""What the trainer asks of the thing it trains."""
+"""Protocol between the trainer and what it trains."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -10,13 +10,15 @@ from torch import nn
 
 @dataclass
 class StepResult:
-    """Loss of one batch.
+    """Loss and metrics of one batch.
 
-    loss: () mean over the batch's items, with its graph. tokens: for the speed and the log.
-    metrics: means over the same items, numbers or () tensors (a tensor is read only when a row is logged);
-        "nll" (nats a token), if there, is what a language model's displayed perplexity comes from.
-    weight: how many items the loss is the mean of, `tokens` if None; batches accumulated into one step, and ranks,
-        count in proportion to it.
+    Attributes:
+        loss: () mean over the batch's items, with its graph.
+        tokens: Tokens of the batch, for the speed and the log.
+        metrics: Means over the same items, numbers or () tensors (a tensor is read only when a row is logged). A
+            language model's displayed perplexity is computed from "nll" (nats a token), if there.
+        weight: Number of items the loss is the mean of; None takes `tokens`. Accumulated batches, and ranks, count
+            in proportion to it.
     """
 
     loss: torch.Tensor
@@ -26,12 +28,14 @@ class StepResult:
 
 
 class TrainingTask(Protocol):
-    """A model with its batches, loss and validation; the trainer knows nothing else.
+    """A model with its batches, loss and validation: all that the trainer knows.
 
-    model: its parameters, on the device they train on. groups: every parameter of it once, bottom group to top.
-    is_language_model: show perplexity, exp(loss), beside the loss.
-    A batch is any object; its float `rate_scale`, if it has one, multiplies the learning rate of its step.
-    With several ranks, `batches` gives this rank's share, and every rank must give the same number of batches.
+    A batch is any object; its float `rate_scale`, if it has one, multiplies the learning rate of its step. With
+    several ranks, `batches` yields this rank's share, and every rank must yield the same number of batches.
+
+    Attributes:
+        groups: Every parameter of the model once, bottom layer group to top.
+        is_language_model: Whether to show perplexity, exp(loss), with the loss.
     """
 
     groups: list[list[nn.Parameter]]
@@ -39,28 +43,28 @@ class TrainingTask(Protocol):
 
     @property
     def model(self) -> nn.Module:
-        """What is trained."""
+        """Model to train, on its device."""
 
     def __len__(self) -> int:
-        """Batches of an epoch; where epochs vary in length, the expected number."""
+        """Return the number of batches in an epoch, or the expected number where epochs vary."""
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[Any]:
-        """The batches of an epoch from number `start` on: a pure function of the two."""
+        """Yield the batches of an epoch from number `start` on; must depend on these two alone."""
 
     def start_epoch(self, epoch: int) -> None:
-        """Called before the first batch of an epoch, and before `load_state_dict` when a run resumes inside it."""
+        """Prepare for an epoch: called before its first batch, and before `load_state_dict` in a resumed epoch."""
 
     def loss(self, batch: Any) -> StepResult:
-        """Loss of one batch, the model in training mode."""
+        """Compute the loss of one batch, with the model in training mode."""
 
     def validate(self) -> dict[str, float]:
-        """Metrics on held-out data, the first being the one to watch; called in evaluation mode without gradients.
+        """Compute metrics on held-out data, the one to monitor first; called in evaluation mode without gradients.
 
-        With several ranks the first alone is called, while the others wait.
+        With several ranks only the first is called, while the others wait.
         """
 
     def state_dict(self) -> dict[str, Any]:
-        """What an exact resume needs beside the model: tensors, numbers, strings, lists, dicts with string keys."""
+        """Return what an exact resume needs beside the model: tensors, numbers, strings, lists, string-keyed dicts."""
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Put back what `state_dict` gave (tuples come back as lists, tensors on the CPU)."""
+        """Restore a state from `state_dict`, in which tuples have become lists and tensors are on the CPU."""

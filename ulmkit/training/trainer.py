@@ -1,4 +1,4 @@
-"""The trainer: pretraining, fine-tuning and classification go through it alike."""
+"""The trainer of all stages: pretraining, fine-tuning and classification."""
 
 import os
 import time
@@ -23,13 +23,22 @@ from ulmkit.training.unfreezing import Phase
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """How a run ended.
+    """Outcome of a run, over all its sessions.
 
-    history: rows of the log (see TrainingLog). best_value, best_step, best_path: of the monitored metric, None if
-    nothing was validated (best_path also without a folder). best_metrics: all of that validation, whose row may be
-    lost in a crash. stopped_because: "budget" or "patience". steps, epochs, tokens, seconds: of the whole run, all
-    its sessions. averaged_steps: that the weights are a mean of, 0 if it never began; None for optimizers without.
-    checkpoint: the last one, None without a folder.
+    Attributes:
+        history: Rows of the log, see `TrainingLog`.
+        best_value: Best value of the monitored metric, None without validation.
+        best_step: Optimizer step of that validation, None without validation.
+        best_path: File with the best weights, None without validation or folder.
+        best_metrics: All metrics of that validation, whose log row a crash may have lost.
+        stopped_because: "budget" or "patience".
+        steps: Optimizer steps.
+        epochs: Epochs.
+        tokens: Tokens trained on.
+        seconds: Wall-clock time.
+        averaged_steps: Number of steps that the weights are the mean of, 0 if averaging never started; None for
+            optimizers without averaging.
+        checkpoint: Last checkpoint, None without a folder.
     """
 
     history: list[Row]
@@ -47,23 +56,31 @@ class TrainingResult:
 
 
 class Trainer:
-    """Trains a task through phases.
+    """Trains a task in phases.
 
-    In phases measured in epochs or steps the number of steps is fixed at the start, from len(task). In minutes, the
-    phases share the time given to them all: every schedule runs to its end within it, and a run that validates only
-    at its end is late by that one validation, whose cost it cannot know. Validations before the end are left out once
-    they would take more than a tenth of the time.
+    Phases measured in epochs or steps have a number of steps fixed at the start, from len(task). Phases measured in
+    minutes share their total time: every schedule runs to its end within it. Validations before the end are skipped
+    once they would take more than a tenth of the time; a run that validates only at its end overruns by that one
+    validation, whose cost it cannot know.
 
-    The folder gets training_log.csv and .jsonl, best.safetensors, and the newest checkpoint. Without a folder nothing
-    is written, and Ctrl-C loses the run. With several ranks every one of them must see the same folder.
+    The folder receives training_log.csv and .jsonl, best.safetensors, and the newest checkpoint. Without a folder
+    nothing is written, and Ctrl-C loses the run. All ranks must see the same folder.
 
-    Args: task: model, batches, loss. config: how to train. phases: what trains when; at least one.
-        folder: of this run alone. progress: who is told how it goes (`make_progress()`), None for silence.
-        clock: seconds, for tests. world: the ranks, from `join_world()`.
-        identity: what else must be the same for a run to go on, as JSON values: the data's fingerprint, the recipe.
-        before: metrics of the weights that training begins with; with restore_best they stay unless they are bettered.
-    Raises: ConfigError if the phases or the task's groups do not fit the model, budgets mix minutes and others, or
-        the identity is not JSON.
+    Args:
+        task: Model, batches and loss.
+        config: Settings of the run.
+        phases: Phases, at least one.
+        folder: Folder of this run only.
+        progress: Display of progress, from `make_progress()`; None for silence.
+        clock: Source of the time in seconds, for tests.
+        world: Ranks of the run, from `join_world()`.
+        identity: Further JSON values that must stay the same when the run is resumed, such as the data's fingerprint
+            and the recipe.
+        before: Metrics of the initial weights; with restore_best these weights stay unless training improves on them.
+
+    Raises:
+        ConfigError: If the phases or the task's groups do not fit the model, budgets mix minutes with others, or the
+            identity is not JSON.
     """
 
     def __init__(
@@ -81,52 +98,60 @@ class Trainer:
     ) -> None:
         if not phases:
             raise ConfigError("phases: expected at least one, got none")
-        self._task, self._progress = task, progress
+        self._task = task
+        self._progress = progress
         self._folder = None if folder is None else Path(folder)
         ranks = World() if world is None else world
         self._new_run = lambda: Run(task, config, list(phases), self._folder, progress, clock, ranks, identity, before)
-        self._new_run()  # raises now what would be raised in fit
+        self._new_run()  # raises configuration errors here rather than in fit
 
     def fit(self, resume: bool = False) -> TrainingResult:
-        """Train, from the beginning or from the folder's checkpoint.
+        """Train from the start, or from the folder's checkpoint.
 
-        A resumed run takes the very steps that the whole run would have taken (bitwise on the CPU, unless phases are
-        in minutes); a run that was complete returns its result at once. On the CPU, memory freed between steps stays
-        with the process from now on (`keep_freed_memory`). Afterwards the parameters require gradients as before.
+        A resumed run takes exactly the steps that the uninterrupted run would have taken (bitwise on the CPU, unless
+        phases are in minutes); a complete run returns its result at once. On the CPU, memory freed between steps
+        stays with the process from now on (`keep_freed_memory`). Afterwards each parameter's requires_grad is as
+        before.
 
-        Args: resume: go on from the newest checkpoint in the folder.
-        Returns: the result; the model holds the last weights, or the best with restore_best.
-        Raises: TrainingError if the loss is no longer finite, naming the last good checkpoint; TrainingInterrupted
-            (a KeyboardInterrupt) after Ctrl-C, when a checkpoint is saved; FolderError if there is no checkpoint to
-            resume, it cannot be read, or it would be overwritten; ConfigError, naming the first difference, if it was
-            made with other settings or another identity.
+        Args:
+            resume: Whether to continue from the newest checkpoint in the folder.
+
+        Returns:
+            The result; the model has the last weights, or the best with restore_best.
+
+        Raises:
+            TrainingError: If the loss is no longer finite; names the last good checkpoint.
+            TrainingInterrupted: After Ctrl-C, once a checkpoint is saved.
+            FolderError: If the checkpoint is missing or unreadable, or would be overwritten.
+            ConfigError: If the checkpoint was made with other settings or another identity; names the difference.
         """
         checkpoint = self._checkpoint_to_resume(resume)
         run = self._new_run()
         if run.runner.device.type == "cpu":
             keep_freed_memory()
-        flags = [(parameter, parameter.requires_grad) for parameter in self._task.model.parameters()]
+        requires_grad = [(parameter, parameter.requires_grad) for parameter in self._task.model.parameters()]
         was_training = self._task.model.training
+        progress = self._progress if run.world.is_first else None
         try:
-            if self._progress is not None and run.world.is_first:
-                self._progress.start()
+            if progress is not None:
+                progress.start()
             self._execute(run, checkpoint)
         finally:
-            if self._progress is not None and run.world.is_first:
-                self._progress.close()
-            for parameter, flag in flags:
+            if progress is not None:
+                progress.close()
+            for parameter, flag in requires_grad:
                 parameter.requires_grad_(flag)
                 parameter.grad = None
             self._task.model.train(was_training)
         return _result(run)
 
     def _checkpoint_to_resume(self, resume: bool) -> Path | None:
-        found = None if self._folder is None else latest_checkpoint(self._folder)
-        if resume and found is None:
+        checkpoint = None if self._folder is None else latest_checkpoint(self._folder)
+        if resume and checkpoint is None:
             raise FolderError(f"{self._folder}: expected a checkpoint to resume, got none; begin without resume")
-        if not resume and found is not None:
-            raise FolderError(f"{found}: is there from an earlier run; resume it, or choose another folder")
-        return found
+        if not resume and checkpoint is not None:
+            raise FolderError(f"{checkpoint}: is there from an earlier run; resume it, or choose another folder")
+        return checkpoint
 
     def _execute(self, run: Run, checkpoint: Path | None) -> None:
         try:
@@ -137,15 +162,17 @@ class Trainer:
                 finally:
                     run.reporter.log.close()
         except NotFiniteError as error:
-            good = run.checkpoint_path or "none yet"
+            last_good = run.checkpoint_path or "none yet"
             raise TrainingError(
                 f"loss: expected finite numbers, got {error} at step {run.state.step}; the last good checkpoint is"
-                f" {good}; begin anew with a lower learning rate, a smaller clip or in fp32"
+                f" {last_good}; begin anew with a lower learning rate, a smaller clip or in fp32"
             ) from error
         except KeyboardInterrupt as error:
             path = run.checkpoint_path
-            how = f"the newest checkpoint is {path}; resume it to go on" if path else "nothing was saved; begin again"
-            raise TrainingInterrupted(f"training stopped at step {run.state.step}: {how}", path) from error
+            advice = "nothing was saved; begin again"
+            if path is not None:
+                advice = f"the newest checkpoint is {path}; resume it to go on"
+            raise TrainingInterrupted(f"training stopped at step {run.state.step}: {advice}", path) from error
 
 
 def _result(run: Run) -> TrainingResult:

@@ -1,6 +1,7 @@
 """Settings of a training run."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -14,20 +15,28 @@ from ulmkit.training.unfreezing import Phase
 
 @dataclass(frozen=True, kw_only=True)
 class TrainerConfig:
-    """How to train, whatever the phases.
+    """Settings of a training run that hold for all its phases.
 
-    optimizer: which, and its constants. clip: largest global norm of the gradient, None for none.
-    accumulation: batches of one optimizer step; the last step of an epoch takes what is left.
-    validate_every: an interval, or a number of times spread evenly over the run, or None for never. A run that
-        validates also does so at its end. monitor: the metric to watch, None for the first. mode: "min" or "max".
-    patience: end the phase after that many validations in a row without a better value (in the last phase that ends
-        the run), None for never. patience_rule: "best", or "non_monotone" to end it at the first validation that is
-        worse than the best of those more than `patience` before it (NT-ASGD's rule). restore_best: leave the best
-        weights in the model at the end.
-    checkpoint_every: interval, None for at the end alone. log_every_steps: a row in the log.
-    tensorboard: write its event files too. seed: of the global generators, None to leave them alone; rank r takes
-        seed + r.
-    Raises: ConfigError if a value is outside its range.
+    Attributes:
+        optimizer: Choice of the optimizer.
+        clip: Largest global gradient norm; None does not clip.
+        accumulation: Batches per optimizer step; the last step of an epoch takes what is left.
+        validate_every: Interval, or number of times spread evenly over the run; None never validates. A run that
+            validates also does so at its end.
+        monitor: Metric to monitor; None takes the first.
+        mode: Whether a "min" or a "max" of the metric is best.
+        patience: Validations in a row without improvement that end the phase (in the last phase, the run); None
+            disables it.
+        patience_rule: "best", or "non_monotone" to end the phase at the first validation that is worse than the best
+            of those more than `patience` before it (NT-ASGD's rule).
+        restore_best: Whether the model ends with its best weights rather than its last.
+        checkpoint_every: Interval between checkpoints; None saves at the end only.
+        log_every_steps: Optimizer steps per log row.
+        tensorboard: Whether to write TensorBoard event files too.
+        seed: Seed of the global generators, None to leave them alone; rank r takes seed + r.
+
+    Raises:
+        ConfigError: If a value is outside its range.
     """
 
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
@@ -57,18 +66,18 @@ class TrainerConfig:
             raise ConfigError("validate_every: expected an interval with patience or restore_best, got None")
         if self.patience_rule != "best" and self.patience is None:
             raise ConfigError(f"patience_rule: expected patience with {self.patience_rule!r}, got None; give both")
-        enough, found = self.optimizer.window + 2, self.validate_every
-        if self.optimizer.name == "nt_asgd" and (found is None or (isinstance(found, int) and found < enough)):
+        validations = math.inf if isinstance(self.validate_every, Budget) else self.validate_every or 0
+        if self.optimizer.name == "nt_asgd" and validations < self.optimizer.window + 2:
             raise ConfigError(
-                f"validate_every: expected at least {enough} validations for nt_asgd with window "
-                f"{self.optimizer.window} to be triggered, got {found}; validate more often, or take asgd"
+                f"validate_every: expected at least {self.optimizer.window + 2} validations for nt_asgd with window "
+                f"{self.optimizer.window} to be triggered, got {self.validate_every}; validate more often, or use asgd"
             )
         if self.seed is not None:
             check_whole("seed", self.seed, at_least=0)
 
 
 MAY_CHANGE = ("checkpoint_every", "log_every_steps", "tensorboard", "restore_best")
-"""Settings that a resumed run may have otherwise than the run it goes on with: they do not alter the training."""
+"""Settings that may change when a run is resumed: they do not affect the weights."""
 
 
 def run_settings(
@@ -79,13 +88,24 @@ def run_settings(
     ranks: int,
     identity: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
-    """What must be the same for a run to go on, as JSON.
+    """Return everything that must stay the same when a run is resumed, as JSON.
 
-    Args: shapes: of the model's parameters, by name. identity: see `Trainer`.
-    Raises: ConfigError if the identity is not JSON.
+    Args:
+        config: Settings of the run.
+        phases: Phases of the run.
+        shapes: Shape of each model parameter, by name.
+        batches_per_epoch: Length of the task.
+        ranks: Number of processes.
+        identity: Further values, see `Trainer`.
+
+    Returns:
+        The settings.
+
+    Raises:
+        ConfigError: If the identity is not JSON.
     """
     try:
-        known = json.loads(json.dumps(identity or {}, allow_nan=False))
+        identity_json = json.loads(json.dumps(identity or {}, allow_nan=False))
     except (TypeError, ValueError) as error:
         raise ConfigError(f"identity: expected JSON values, got {identity!r}; {error}") from error
     settings = {
@@ -95,18 +115,16 @@ def run_settings(
         "batches_per_epoch": batches_per_epoch,
         "ranks": ranks,
     }
-    return {**json.loads(json.dumps(settings)), "identity": known}
+    return {**json.loads(json.dumps(settings)), "identity": identity_json}
 
 
 def first_difference(former: Any, now: Any, where: str = "") -> str | None:
-    """Where two JSON trees first differ, as "config.clip: was 0.25, now 0.4"; None if they are equal."""
+    """Describe the first difference of two JSON trees, as "config.clip: was 0.25, now 0.4"; None if equal."""
     if isinstance(former, Mapping) and isinstance(now, Mapping):
-        for key in [*former, *(key for key in now if key not in former)]:
-            inner = f"{where}.{key}" if where else str(key)
-            difference = first_difference(former.get(key), now.get(key), inner)
-            if difference:
-                return difference
-        return None
+        prefix = f"{where}." if where else ""
+        keys = dict.fromkeys([*former, *now])
+        differences = (first_difference(former.get(key), now.get(key), f"{prefix}{key}") for key in keys)
+        return next((difference for difference in differences if difference), None)
     if isinstance(former, list | tuple) and isinstance(now, list | tuple) and len(former) == len(now):
         differences = (first_difference(*pair, f"{where}[{i}]") for i, pair in enumerate(zip(former, now, strict=True)))
         return next((difference for difference in differences if difference), None)

@@ -1,4 +1,4 @@
-"""Which layer groups train, phase after phase."""
+"""Phases of training: which layer groups train, for how long and how fast."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,12 +12,18 @@ from ulmkit.training.schedules import Schedule
 
 @dataclass(frozen=True, kw_only=True)
 class Phase:
-    """A stretch of training with one set of trainable layer groups and one run of a schedule.
+    """Part of training with one set of trainable layer groups and one run of a schedule.
 
-    name: shown and logged. groups: numbers of the groups that train, 0 is the bottom; the others are frozen.
-    budget: how long. peak_rate: of the highest group that trains. factor: rate of a group over that of the one
-    below it (discriminative fine-tuning; 1 is the same rate for all). schedule: runs once, start to end, in the phase.
-    Raises: ConfigError if there are no groups, one is twice there or negative, or a rate is not above 0.
+    Attributes:
+        name: Name, for display and log.
+        groups: Numbers of the groups that train, 0 for the bottom; the others are frozen.
+        budget: Length of the phase.
+        peak_rate: Peak learning rate of the highest group that trains.
+        factor: Rate of a group over that of the group below (discriminative fine-tuning); 1 gives all the same rate.
+        schedule: Schedule, run once over the phase.
+
+    Raises:
+        ConfigError: If there are no groups, one is repeated or negative, or a rate is not above 0.
     """
 
     name: str
@@ -35,9 +41,10 @@ class Phase:
         check_positive("factor", self.factor)
 
     def rates(self, groups: int) -> list[float]:
-        """Peak rate of each of a model's `groups`, bottom to top; 0 for the frozen ones.
+        """Return the peak rate of each of a model's `groups`, bottom to top; 0 for frozen ones.
 
-        Raises: ConfigError if the phase trains a group that the model does not have.
+        Raises:
+            ConfigError: If the phase trains a group that the model does not have.
         """
         top = max(self.groups)
         if top >= groups:
@@ -49,13 +56,13 @@ class Phase:
 def full(
     groups: int, *, budget: Budget, peak_rate: float, factor: float = 1.0, schedule: Schedule | None = None
 ) -> list[Phase]:
-    """One phase in which all groups train ("full" fine-tuning; with factor 2.6 "full + discr")."""
-    return _phases([("full", tuple(range(groups)))], budget, [peak_rate], factor, schedule, None)
+    """Make one phase in which all groups train ("full"; with factor 2.6 "full + discr" of Howard & Ruder 2018)."""
+    return _phases([("full", tuple(range(groups)))], budget, peak_rate, factor, schedule, None)
 
 
 def last(groups: int, *, budget: Budget, peak_rate: float, schedule: Schedule | None = None) -> list[Phase]:
-    """One phase in which only the top group trains ("last" of Howard & Ruder 2018, table 6)."""
-    return _phases([("last", (groups - 1,))], budget, [peak_rate], 1.0, schedule, None)
+    """Make one phase in which only the top group trains ("last" of Howard & Ruder 2018, table 6)."""
+    return _phases([("last", (groups - 1,))], budget, peak_rate, 1.0, schedule, None)
 
 
 def gradual_unfreezing(
@@ -68,13 +75,23 @@ def gradual_unfreezing(
     depths: Sequence[int] | None = None,
     shares: Sequence[float] | None = None,
 ) -> list[Phase]:
-    """The top group trains, then the top two, and so on until all train.
+    """Make phases of gradual unfreezing: the top group trains, then the top two, and so on until all train.
 
-    Args: groups: how many the model has. budget: of all phases together. peak_rate: of the top group, one for all
-        phases or one for each. factor: of discriminative fine-tuning. schedule: of each phase.
-        depths: how many groups from the top train in each phase, by default 1, 2, ..., groups.
-        shares: how the budget is divided over the phases, by default equally (in the paper an epoch each).
-    Raises: ConfigError if depths leave 1..groups, or peak rates or shares are not one for each phase.
+    Args:
+        groups: Number of groups in the model.
+        budget: Budget of all phases together.
+        peak_rate: Peak rate of the top group, one for all phases or one for each.
+        factor: Factor of discriminative fine-tuning.
+        schedule: Schedule of each phase.
+        depths: Number of groups from the top that train in each phase, by default 1, 2, ..., groups.
+        shares: Shares of the budget, one for each phase, by default equal (in the paper an epoch each).
+
+    Returns:
+        The phases.
+
+    Raises:
+        ConfigError: If a depth is outside 1..groups, or peak rates or shares are not one for each phase.
+
     Source: Howard & Ruder 2018, arXiv:1801.06146, section 3.3 (gradual unfreezing).
     """
     depths = range(1, groups + 1) if depths is None else depths
@@ -82,8 +99,7 @@ def gradual_unfreezing(
         if not 1 <= depth <= groups:
             raise ConfigError(f"depths: expected 1 to {groups} groups from the top, got {depth!r}")
     names = [("all" if depth == groups else f"top {depth}", tuple(range(groups - depth, groups))) for depth in depths]
-    rates = [peak_rate] * len(names) if isinstance(peak_rate, int | float) else list(peak_rate)
-    return _phases(names, budget, rates, factor, schedule, shares)
+    return _phases(names, budget, peak_rate, factor, schedule, shares)
 
 
 def chain_thaw(
@@ -94,29 +110,40 @@ def chain_thaw(
     schedule: Schedule | None = None,
     shares: Sequence[float] | None = None,
 ) -> list[Phase]:
-    """The new top group alone, then each other group alone from the bottom up, then all together.
+    """Make phases of chain-thaw: the new top group alone, each other group alone from the bottom up, then all.
 
     With `patience` in TrainerConfig each phase ends when validation stops improving, as in the paper.
 
-    Args: as in gradual_unfreezing; there are groups + 1 phases, and every group has the same rate.
-    Raises: ConfigError if peak rates or shares are not one for each phase.
+    Args:
+        groups: Number of groups in the model; there are groups + 1 phases.
+        budget: Budget of all phases together.
+        peak_rate: Peak rate of every group that trains, one for all phases or one for each.
+        schedule: Schedule of each phase.
+        shares: Shares of the budget, one for each phase, by default equal.
+
+    Returns:
+        The phases.
+
+    Raises:
+        ConfigError: If peak rates or shares are not one for each phase.
+
     Source: Felbo et al. 2017, arXiv:1708.00524, section 3.3 (chain-thaw).
     """
     names: list[tuple[str, tuple[int, ...]]] = [("top", (groups - 1,))]
     names += [(f"group {level}", (level,)) for level in range(groups - 1)]
     names += [("all", tuple(range(groups)))]
-    rates = [peak_rate] * len(names) if isinstance(peak_rate, int | float) else list(peak_rate)
-    return _phases(names, budget, rates, 1.0, schedule, shares)
+    return _phases(names, budget, peak_rate, 1.0, schedule, shares)
 
 
 def _phases(
     names: Sequence[tuple[str, tuple[int, ...]]],
     budget: Budget,
-    peak_rates: Sequence[float],
+    peak_rate: float | Sequence[float],
     factor: float,
     schedule: Schedule | None,
     shares: Sequence[float] | None,
 ) -> list[Phase]:
+    peak_rates = [peak_rate] * len(names) if isinstance(peak_rate, int | float) else list(peak_rate)
     shares = [1.0] * len(names) if shares is None else list(shares)
     for what, values in (("peak_rate", peak_rates), ("shares", shares)):
         if len(values) != len(names):

@@ -1,0 +1,76 @@
+"""Safetensors files: written atomically, read with errors that name the file."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save
+
+from ulmkit.errors import FolderError
+from ulmkit.files import atomic_write
+
+_ALIAS = "alias:"
+
+
+def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None) -> None:
+    """Write tensors as safetensors, atomically; a tensor that has several names is stored once.
+
+    Args:
+        path: File to write.
+        tensors: Tensors by name.
+        metadata: Further entries of the file's header.
+
+    Raises:
+        FolderError: If the file cannot be written or the disk is full.
+    """
+    stored: dict[str, torch.Tensor] = {}
+    names: dict[tuple[Any, ...], str] = {}
+    header = dict(metadata or {})
+    for name, tensor in tensors.items():
+        place = (tensor.data_ptr(), tuple(tensor.shape), tensor.stride(), tensor.dtype)
+        if tensor.numel() and place in names:
+            header[_ALIAS + name] = names[place]
+            continue
+        names[place] = name
+        stored[name] = tensor.detach().to("cpu").contiguous()
+    storages = [tensor.untyped_storage().data_ptr() for tensor in stored.values() if tensor.numel()]
+    if len(set(storages)) != len(storages):  # safetensors refuses views of one storage
+        stored = {name: tensor.clone() for name, tensor in stored.items()}
+    with atomic_write(path, "wb") as file:
+        file.write(save(stored, header or None))
+
+
+def load_tensors(path: Path) -> dict[str, torch.Tensor]:
+    """Read a file from `save_tensors`, with every tensor under each of its names, on the CPU.
+
+    Raises:
+        FolderError: If the file is missing, truncated or not safetensors.
+    """
+    header = read_header(path)
+    with _clear_read_errors(path):
+        tensors = load_file(path)
+    aliases = {key.removeprefix(_ALIAS): name for key, name in header.items() if key.startswith(_ALIAS)}
+    return tensors | {alias: tensors[name] for alias, name in aliases.items()}
+
+
+def read_header(path: Path) -> dict[str, str]:
+    """Read the metadata of a safetensors file.
+
+    Raises:
+        FolderError: If the file is missing, truncated or not safetensors.
+    """
+    with _clear_read_errors(path), safe_open(path, framework="pt") as file:
+        return dict(file.metadata() or {})
+
+
+@contextmanager
+def _clear_read_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise FolderError(f"{path}: no such file; is the folder complete?") from error
+    except SafetensorError as error:
+        raise FolderError(f"{path}: not valid safetensors ({error}); the file is truncated or was altered") from error
