@@ -110,7 +110,7 @@ def test_a_folder_that_ulmkit_wrote_or_an_empty_one_is_overwritten(own, tmp_path
 def test_what_ulmkit_did_not_write_is_never_overwritten(name, text, tmp_path):
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / name).write_text(text)
-    with pytest.raises(FolderError, match="notes: is already there and is no folder that ulmkit wrote"):
+    with pytest.raises(FolderError, match="notes: is already there and was not written by ulmkit"):
         overwrite(tmp_path / "notes")
     assert (tmp_path / "notes" / name).read_text() == text
     assert names(tmp_path) == ["notes"]
@@ -118,7 +118,7 @@ def test_what_ulmkit_did_not_write_is_never_overwritten(name, text, tmp_path):
 
 def test_a_file_is_never_overwritten_by_a_folder(tmp_path):
     (tmp_path / "file").write_text("keep me")
-    with pytest.raises(FolderError, match="file: is already there and is no folder that ulmkit wrote"):
+    with pytest.raises(FolderError, match="file: is already there and was not written by ulmkit"):
         overwrite(tmp_path / "file")
     assert (tmp_path / "file").read_text() == "keep me"
 

@@ -1,4 +1,4 @@
-"""Every error ulmkit raises on purpose.
+"""Errors that ulmkit raises on purpose.
 
 Messages read `what: expected rule, got value (shape, dtype, path); do this.`
 The command line prints the message alone and exits with status 2.
@@ -13,30 +13,34 @@ class UlmkitError(Exception):
 
 
 class ConfigError(UlmkitError, ValueError):
-    """An option or argument is outside what it may be."""
+    """Option or argument outside its valid range."""
 
 
 class DataError(UlmkitError, ValueError):
-    """Text, labels or columns are not what the command needs."""
+    """Text, labels or columns that do not fit the command."""
 
 
 class FolderError(UlmkitError, OSError):
-    """A model, corpus or checkpoint folder is missing, incomplete or altered, or cannot be written."""
+    """Model, corpus or checkpoint folder that is missing, incomplete, altered or not writable."""
 
 
 class TrainingError(UlmkitError, RuntimeError):
-    """Training cannot go on, for example because the loss is no longer finite."""
+    """Training that cannot continue, for example because the loss is no longer finite."""
 
 
 class MissingPackageError(UlmkitError, ImportError):
-    """An optional package that this feature needs is not installed."""
+    """Optional package that is needed but not installed."""
 
 
 def did_you_mean(name: str, valid: Iterable[str]) -> str:
-    """Advice naming the closest of `valid` to `name`, and all of them: "did you mean 'text'? There are: ...".
+    """Suggest the valid name closest to `name`, and list all: "did you mean 'text'? there are: ...".
 
-    Args: name: what was given. valid: what would have been accepted.
-    Returns: a phrase without a final full stop, ready to end an error message.
+    Args:
+        name: Name that is not valid.
+        valid: Names that are.
+
+    Returns:
+        A phrase without a final full stop, ready to end an error message.
     """
     options = [str(option) for option in valid]
     listing = f"there are: {', '.join(options)}" if options else "there are none"

@@ -1,4 +1,4 @@
-"""Writing that is whole or not at all, checksums, JSON and CSV."""
+"""Atomic writes of files and folders, checksums, JSON and CSV."""
 
 import csv
 import errno
@@ -16,7 +16,7 @@ from typing import IO, Any
 from ulmkit.errors import FolderError
 
 TRAINING_LOG = "training_log.csv"
-"""The table of a training, in the folder of its run and in the model's."""
+"""Name of the training log as a table, in the run's folder and in the model's."""
 
 _READ_BYTES = 1 << 20
 _NOT_WRITABLE = (
@@ -28,23 +28,30 @@ _NOT_WRITABLE = (
     errno.EEXIST,
     errno.EDQUOT,
 )
-_OWN_FILES = {
+_MARKER_FILES = {
     "config.json": {"format_version", "kind", "fingerprint"},
     "corpus.json": {"format_version", "split_policy", "fingerprint"},
     "state.json": {"format_version", "sha256", "fingerprint"},
     "quickstart.json": {"perplexity_before", "perplexity_after", "reports"},
 }
-"""What tells that ulmkit wrote a folder: a file of this name, with an object that has these keys."""
+"""Signs that ulmkit wrote a folder: a file of this name that holds an object with these keys."""
 
 
 @contextmanager
 def atomic_write(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO[Any]]:
     """Open a temporary file beside `path`; on success it becomes `path`, on failure it is removed.
 
-    A symbolic link stays: what it leads to is replaced. A pipe or a device is written to as it is.
+    A symbolic link stays, and its target is replaced. A pipe or a device is written to directly.
 
-    Args: path: the final name. mode: "w" for UTF-8 text or "wb" for bytes.
-    Raises: FolderError if the folder cannot be written or the disk is full.
+    Args:
+        path: Final name of the file.
+        mode: "w" for UTF-8 text or "wb" for bytes.
+
+    Yields:
+        The open file.
+
+    Raises:
+        FolderError: If the folder cannot be written or the disk is full.
     """
     encoding = None if "b" in mode else "utf-8"
     final = _behind_links(path)
@@ -71,10 +78,17 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO[A
 def atomic_folder(path: str | os.PathLike[str], overwrite: bool = False) -> Iterator[Path]:
     """Yield a temporary folder beside `path`; on success it becomes `path`, on failure it is removed.
 
-    A symbolic link stays: what it leads to is replaced.
+    A symbolic link stays, and its target is replaced.
 
-    Args: path: the final name. overwrite: replace a folder that is already there (kept until the new one is whole).
-    Raises: FolderError as `check_writable`, if the folder cannot be written, or the disk is full.
+    Args:
+        path: Final name of the folder.
+        overwrite: Whether to replace an existing folder, which is kept until the new one is complete.
+
+    Yields:
+        The temporary folder.
+
+    Raises:
+        FolderError: If `check_writable` refuses the folder, it cannot be written, or the disk is full.
     """
     check_writable(path, overwrite)
     final = _behind_links(path)
@@ -96,21 +110,25 @@ def atomic_folder(path: str | os.PathLike[str], overwrite: bool = False) -> Iter
 
 
 def check_writable(path: str | os.PathLike[str], overwrite: bool) -> None:
-    """Check, before any work, that a folder `path` may be written.
+    """Check, before any work, that the folder `path` may be written.
 
-    Args: overwrite: a folder that is there may be replaced, if it is empty or a file in it tells that ulmkit wrote it.
-    Raises: FolderError if it may not, if `path` has no name of its own, or what is there cannot be renamed to make
-        room, as a mounted folder cannot.
+    Args:
+        path: Final name of the folder.
+        overwrite: Whether an existing folder may be replaced, if it is empty or was written by ulmkit.
+
+    Raises:
+        FolderError: If it may not be written, `path` does not end in a name, or an existing folder cannot be renamed
+            to make room, as a mounted one cannot.
     """
     if Path(path).name in ("", ".."):
-        raise FolderError(f"{os.fspath(path)!r}: expected a folder with a name of its own; choose another name")
+        raise FolderError(f"{os.fspath(path)!r}: expected a path that ends in a folder's name; choose another name")
     final = _behind_links(path)
     if not final.exists():
         return
-    if not final.is_dir() or (any(final.iterdir()) and not _is_own(final)):
-        raise FolderError(f"{final}: is already there and is no folder that ulmkit wrote; choose another name")
+    if not final.is_dir() or (any(final.iterdir()) and not _is_ours(final)):
+        raise FolderError(f"{final}: is already there and was not written by ulmkit; choose another name")
     if not overwrite:
-        raise FolderError(f"{final}: is already there; choose another name, or say to overwrite it (--overwrite)")
+        raise FolderError(f"{final}: is already there; choose another name, or overwrite it (--overwrite)")
     with _clear_write_errors(final):
         old = _set_aside(final)
         old.rename(final)
@@ -118,12 +136,11 @@ def check_writable(path: str | os.PathLike[str], overwrite: bool) -> None:
 
 
 def _behind_links(path: str | os.PathLike[str]) -> Path:
-    given = Path(path)
-    return Path(os.path.realpath(given)) if given.is_symlink() else given
+    return Path(os.path.realpath(path)) if os.path.islink(path) else Path(path)
 
 
-def _is_own(folder: Path) -> bool:
-    for name, keys in _OWN_FILES.items():
+def _is_ours(folder: Path) -> bool:
+    for name, keys in _MARKER_FILES.items():
         with suppress(FolderError, OSError):
             document = read_json(folder / name)
             if isinstance(document, dict) and keys <= document.keys():
@@ -132,7 +149,7 @@ def _is_own(folder: Path) -> bool:
 
 
 def _name_folder(new: Path, final: Path) -> None:
-    """Raises: FolderError if a folder is there by now."""
+    """Rename a new folder; raise FolderError if another process wrote one of that name meanwhile."""
     try:
         new.rename(final)
     except OSError as error:
@@ -158,15 +175,15 @@ def _replace_folder(new: Path, final: Path) -> None:
 
 
 def _set_aside(folder: Path) -> Path:
-    """Rename a folder to make room for another of its name. Returns: its new place, in a folder for it alone."""
-    old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old.", dir=folder.parent)) / "was"
+    """Rename a folder to make room for another of its name, and return its new path, alone in a temporary folder."""
+    old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old.", dir=folder.parent)) / "old"
     try:
         folder.rename(old)
     except OSError as error:
         old.parent.rmdir()
         raise FolderError(
             f"{folder}: cannot be replaced ({error.strerror}); if it is mounted, choose a folder inside it, "
-            "else another place"
+            "otherwise another place"
         ) from error
     return old
 
@@ -193,7 +210,7 @@ def _umask() -> int:
 
 
 def sha256_file(path: str | os.PathLike[str]) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal."""
+    """Return the SHA-256 of a file, in hexadecimal."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         while block := file.read(_READ_BYTES):
@@ -202,13 +219,13 @@ def sha256_file(path: str | os.PathLike[str]) -> str:
 
 
 def fingerprint(*parts: Any) -> str:
-    """A short stable name (16 hexadecimal digits) for JSON-serialisable `parts`."""
+    """Return a short stable hash, 16 hexadecimal digits, of JSON-serialisable `parts`."""
     text = json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
-    """Write `value` as indented UTF-8 JSON, atomically. NaN and infinity are refused: they are not JSON."""
+    """Write `value` as indented UTF-8 JSON, atomically; NaN and infinity raise ValueError, as JSON has neither."""
     with atomic_write(path) as file:
         json.dump(value, file, indent=2, ensure_ascii=False, allow_nan=False)
         file.write("\n")
@@ -217,7 +234,8 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
 def read_json(path: str | os.PathLike[str]) -> Any:
     """Read a JSON file.
 
-    Raises: FolderError if it is missing, truncated or not JSON.
+    Raises:
+        FolderError: If it is missing, truncated or not JSON.
     """
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
@@ -228,9 +246,9 @@ def read_json(path: str | os.PathLike[str]) -> Any:
 
 
 def csv_lines(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
-    """Rows as lines of CSV, the header left to the caller.
+    """Format rows as lines of CSV without a header.
 
-    A value that is None or missing is an empty cell; of a list the items have a space between them.
+    Values that are None or missing become empty cells; the items of a list are joined by spaces.
     """
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")

@@ -114,7 +114,7 @@ def test_a_folder_that_is_there_is_refused_before_any_work(
         patched.setattr(training_commands.LanguageModel, "load", work)
         for command in (("pretrain", reviews), ("finetune", "nosuch", reviews), ("train", "nosuch", reviews)):
             told = ulmkit(*command, "--out", tmp_path / "lm", status=2)
-            assert "lm: is already there; choose another name, or say to overwrite it (--overwrite)" in told.error
+            assert "lm: is already there; choose another name, or overwrite it (--overwrite)" in told.error
     command = ("pretrain", reviews, *SMALL, "--steps", 2, "--out", tmp_path / "lm")
     _interrupt(monkeypatch, 1, *command, "--overwrite")
     assert (tmp_path / "lm" / "config.json").read_text() == former
@@ -132,7 +132,7 @@ def test_a_folder_to_write_has_a_name(
     monkeypatch.chdir(tmp_path)
     for command in ("prepare", "pretrain"):
         told = ulmkit(command, reviews, "--out", out, *options, status=2)
-        assert f"ulmkit: {out!r}: expected a folder with a name of its own; choose another name" in told.error
+        assert f"ulmkit: {out!r}: expected a path that ends in a folder's name; choose another name" in told.error
     assert list(tmp_path.iterdir()) == []
 
 
@@ -142,7 +142,7 @@ def test_a_folder_of_ones_own_is_never_overwritten(reviews: Path, tmp_path: Path
     for command in ("prepare", "pretrain", "quickstart"):
         data = ("--data", reviews) if command == "quickstart" else (reviews,)
         told = ulmkit(command, *data, "--out", tmp_path / "notes", "--overwrite", status=2)
-        assert "notes: is already there and is no folder that ulmkit wrote; choose another name" in told.error
+        assert "notes: is already there and was not written by ulmkit; choose another name" in told.error
     assert tiny.contents(tmp_path) == {"notes/config.json": b'{"name": "a web app"}'}
 
 
