@@ -136,7 +136,8 @@ def check_writable(path: str | os.PathLike[str], overwrite: bool) -> None:
 
 
 def _behind_links(path: str | os.PathLike[str]) -> Path:
-    return Path(os.path.realpath(path)) if os.path.islink(path) else Path(path)
+    final = Path(path)  # without a trailing slash, which would hide a link
+    return Path(os.path.realpath(final)) if final.is_symlink() else final
 
 
 def _is_ours(folder: Path) -> bool:
