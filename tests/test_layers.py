@@ -19,7 +19,14 @@ LAYERS = [
     {"cli"},
     {"__main__"},
 ]
-WITHIN_A_LAYER = {("api", "pipeline"), ("quickstart", "report"), ("config", "errors"), ("files", "errors")}
+WITHIN_A_LAYER = {
+    ("api", "pipeline"),
+    ("quickstart", "report"),
+    ("config", "errors"),
+    ("files", "errors"),
+    ("tensors", "errors"),
+    ("tensors", "files"),
+}
 """(importer, imported): pairs of one layer that stand one above the other."""
 
 ROOT = Path(ulmkit.__file__).parent
