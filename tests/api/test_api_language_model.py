@@ -116,7 +116,7 @@ def test_exact_perplexity_of_a_whole_text_and_of_a_part(spacy_model: LanguageMod
     assert found.words == 8
     assert found.characters == sum(map(len, texts))
     assert found.bits_per_character == pytest.approx(found.nll / found.characters / math.log(2))
-    with pytest.raises(DataError, match="split: got 'test', but no split is said by documents given"):
+    with pytest.raises(DataError, match="split: got 'test', but documents given in Python names no splits"):
         spacy_model.evaluate(texts, split="test")
 
 

@@ -217,7 +217,7 @@ def test_options(arguments: tuple, message: str, here: Path) -> None:
         (("score", "lm", "--text", "unheardof"), "got 'unheardof', and the vocabulary has no 'xxunk'"),
         (("generate", "lm", "--tokens", 0), "steps: expected a number above 0, got 0"),
         (("lr-find", "lm", "reviews.csv", "--batch-size", 4, "--steps", 3), "steps: expected a whole number of at"),
-        (("evaluate", "lm", "reviews.csv", "--split", "test"), "split: got 'test', but no split is said by reviews"),
+        (("evaluate", "lm", "reviews.csv", "--split", "test"), "split: got 'test', but reviews.csv names no splits"),
         (("evaluate", "lm", "reviews.csv", "--split", "test", "--split-by", "random"),
          "split: got 'test'; there are: train, valid"),
         (("evaluate", "classifier", "reviews.csv", "--by", "author"), "has no column 'author'"),

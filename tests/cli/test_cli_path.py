@@ -105,7 +105,7 @@ def test_evaluate_a_classifier_with_baselines_and_by_a_column(path: Path) -> Non
     assert [(group["value"], group["documents"]) for group in groups] == [
         ("author 0", 14), ("author 1", 13), ("author 2", 13)
     ]  # fmt: skip
-    assert told.out.startswith("judged: split test of reviews, 40 documents; the data of the model's last training\n")
+    assert told.out.startswith("evaluated on: split test of reviews, 40 documents; the model's training data\n")
     assert told.out.count("from labels of the same 120 documents") >= 2
     alone = ulmkit("evaluate", path / "classifier", path / "reviews", "--no-baselines")
     assert "the same" not in alone.out
@@ -122,7 +122,7 @@ def test_evaluate_on_other_data_with_fewer_labels(path: Path, tmp_path: Path) ->
     rows = [(text, label, ("train", "test")[at % 4 > 0]) for at, (text, label) in enumerate(tiny.reviews(20, 7000))]
     data = tiny.write_csv(tmp_path / "other.csv", rows, header=("text", "label", "split"))
     told = ulmkit("evaluate", path / "classifier", data, "--split-column", "split", "--split-by", "given")
-    assert told.out.startswith("judged: split test of other.csv, 15 documents; not the data of the model's last")
+    assert told.out.startswith("evaluated on: split test of other.csv, 15 documents; not the model's training")
     assert told.out.count(f"from 5 labels of {data}'s own training part") >= 2
     assert "the same" not in told.out
 
@@ -133,16 +133,16 @@ def test_evaluate_on_a_file_that_says_no_split_judges_all_of_it(path: Path, tmp_
     book.write_text("\n".join(text for text, _ in tiny.reviews(40, 7000)))
     for split in ((), ("--split", "all")):
         told = ulmkit("evaluate", path / "classifier", data, *split, "--json", tmp_path / "c.json")
-        assert told.out.startswith("judged: all of new.csv, 40 documents; not the data of the model's last training\n")
+        assert told.out.startswith("evaluated on: all of new.csv, 40 documents; not the model's training data\n")
         assert told.out.splitlines()[-3] == f"no baselines: {data} has no training part beside what is judged"
         found = _json(tmp_path / "c.json")
         assert (found["classifier"]["documents"], found["split"]) == (40, "all")
         told = ulmkit("evaluate", path / "tuned", book, *split)
-        assert told.out.startswith("judged: all of book.txt, 1 documents; not the data of the model's last training\n")
+        assert told.out.startswith("evaluated on: all of book.txt, 1 documents; not the model's training data\n")
     told = ulmkit("evaluate", path / "classifier", data, "--split-by", "random", "--valid-fraction", 0.25)
-    assert told.out.startswith("judged: split valid of new.csv, 10 documents;")
+    assert told.out.startswith("evaluated on: split valid of new.csv, 10 documents;")
     dynamic = ("--dynamic", "--statistics-batches", 1)
-    assert "that is not judged too" in ulmkit("evaluate", path / "tuned", data, *dynamic, status=2).error
+    assert "that is not scored too" in ulmkit("evaluate", path / "tuned", data, *dynamic, status=2).error
 
 
 def test_evaluate_on_other_data_of_the_same_name(tmp_path: Path) -> None:
@@ -152,10 +152,10 @@ def test_evaluate_on_other_data_of_the_same_name(tmp_path: Path) -> None:
     ulmkit("train", "none", tmp_path / "mine/data.csv", "-o", tmp_path / "c", *CLASSIFY, "--steps", 2, "--tokenizer",
            "bytes", "--embedding-size", 16, "--hidden-size", 16, "--layers", 1, "--no-baselines")  # fmt: skip
     told = ulmkit("evaluate", tmp_path / "c", tmp_path / "theirs/data.csv")
-    assert told.out.startswith("judged: all of data.csv, 60 documents; not the data")
+    assert told.out.startswith("evaluated on: all of data.csv, 60 documents; not the model's")
     shutil.copy(tmp_path / "mine/data.csv", tmp_path / "renamed.csv")
     told = ulmkit("evaluate", tmp_path / "c", tmp_path / "renamed.csv")
-    assert told.out.startswith("judged: split valid of renamed.csv, 6 documents; the data")
+    assert told.out.startswith("evaluated on: split valid of renamed.csv, 6 documents; the model's")
     assert "from labels of the same 54 documents" in told.out
 
 

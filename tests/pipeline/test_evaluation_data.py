@@ -74,7 +74,7 @@ def test_a_split_that_cannot_be_drawn_again_is_refused(tmp_path: Path) -> None:
     as_numbers, by_column = replace(tiny.WORDS, label_task="number"), replace(tiny.WORDS, split_column="part")
     model = _pretrain(path, as_numbers)
     for split in (None, "train"):
-        with pytest.raises(DataError, match=r"a\.csv: the model learnt from it under another split than is found"):
+        with pytest.raises(DataError, match=r"a\.csv: the model was trained on it under another split than this one"):
             model.evaluate(path, split=split)
     assert select_evaluation_data(model.parts, path, None, as_numbers).split == "valid"
     assert select_evaluation_data(model.parts, path, "all", None).split is None
@@ -82,7 +82,7 @@ def test_a_split_that_cannot_be_drawn_again_is_refused(tmp_path: Path) -> None:
     assert select_evaluation_data(model.parts, path, None, chosen).split == "valid"
     parts = _pretrain(path, by_column).parts
     prepared = prepare(path, tiny.WORDS, tokenizer=parts.tokenizer, vocabulary=parts.vocabulary)
-    with pytest.raises(DataError, match="under another split than is found now; .* --split all"):
+    with pytest.raises(DataError, match="under another split than this one; .* --split all"):
         select_evaluation_data(parts, prepared, None, None)
 
 

@@ -96,7 +96,7 @@ def test_some_results_alone_are_as_among_all(corpus):
 
 def test_results_that_cannot_be_computed(corpus):
     parts = tiny.language_model().parts
-    with pytest.raises(ConfigError, match="only: got 'dynamic', whose hyperparameters are not given; give them"):
+    with pytest.raises(ConfigError, match="only: got 'dynamic', whose hyperparameters are missing; give them"):
         evaluate_language_model(parts, corpus, "valid", cache=CACHE, only=["dynamic"])
     with pytest.raises(ConfigError, match="only: got 'both'; there are: plain, cache, dynamic, dynamic [+] cache"):
         evaluate_language_model(parts, corpus, "valid", only=["both"])

@@ -57,7 +57,7 @@ def test_a_stages_identity_holds_the_cell_with_its_options() -> None:
     corpus = SimpleNamespace(facts=SimpleNamespace(fingerprint="f"))
 
     def cell(config: AWDLSTMConfig) -> dict:
-        return stage_identity(corpus, config, LanguageModelRecipe(), RunOptions())["model"]["cell"]
+        return stage_identity(corpus, config, LanguageModelRecipe(), RunOptions(), None, {})["model"]["cell"]
 
     assert cell(AWDLSTMConfig()) == {"name": "lstm"}
     assert cell(AWDLSTMConfig(cell=Mogrifier(rank=None))) == {"name": "mogrifier", "rounds": 5, "rank": None}

@@ -14,7 +14,7 @@ from torch.nn.functional import pad
 from ulmkit.config import check_positive
 from ulmkit.errors import DataError
 from ulmkit.model.awd_lstm import AWDLSTM, Prepared, State
-from ulmkit.model.config import AWDLSTMConfig
+from ulmkit.model.config import CHUNK_STEPS, GRADIENT_STEPS, AWDLSTMConfig
 from ulmkit.model.copies import to_device
 from ulmkit.model.heads import HeadConfig, make_head
 from ulmkit.model.pooling import PairPoolingState, PoolingState, Reading, TokenOutputs
@@ -85,8 +85,8 @@ class AWDLSTMClassifier(nn.Module):
         vocab_size: int,
         head: HeadConfig,
         *,
-        chunk_steps: int = 70,
-        gradient_steps: int = 1400,
+        chunk_steps: int = CHUNK_STEPS,
+        gradient_steps: int = GRADIENT_STEPS,
     ) -> None:
         super().__init__()
         check_positive("chunk_steps", chunk_steps)

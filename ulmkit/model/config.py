@@ -10,6 +10,12 @@ from ulmkit.model.cells import LSTM, Cell, check_cell
 DROPOUTS = ("embedding_dropout", "input_dropout", "hidden_dropout", "output_dropout", "weight_dropout")
 """Names of the dropouts in `AWDLSTMConfig`."""
 
+CHUNK_STEPS = 70
+"""Steps of a document that a classifier reads at a time."""
+
+GRADIENT_STEPS = 420
+"""Last steps of a document that a classifier's encoder learns from."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class AWDLSTMConfig:

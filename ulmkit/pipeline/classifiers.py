@@ -20,7 +20,7 @@ from ulmkit.evaluation import (
     evaluate_tokens,
 )
 from ulmkit.files import fingerprint
-from ulmkit.hub import ClassifierParts, LanguageModelParts, TrainingFacts, facts_to_json
+from ulmkit.hub import ClassifierParts, LanguageModelParts, TrainingFacts
 from ulmkit.hub.folder_config import Direction
 from ulmkit.model.classifier import AWDLSTMClassifier
 from ulmkit.model.config import AWDLSTMConfig
@@ -119,15 +119,8 @@ def train(
     trained = ClassifierTask(model, batches, validate)
     base = None if language_model is None else language_model.facts.as_base()
     warn_if_splits_overlap(corpus, ["train"], base, run)
-    identity = stage_identity(
-        corpus,
-        config,
-        recipe,
-        run,
-        rows=fingerprint(rows.tolist()),
-        direction=direction,
-        base=fingerprint(None if base is None else facts_to_json(base)),
-    )
+    details = {"rows": fingerprint(rows.tolist()), "direction": direction}
+    identity = stage_identity(corpus, config, recipe, run, base, details)
     with shared_documents(model, run.world.sum_tensor if run.world.size > 1 else None):
         result = run_stage(
             trained,

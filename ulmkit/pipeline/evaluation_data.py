@@ -43,8 +43,8 @@ class EvaluationData:
         part = "all" if self.split is None else f"split {self.split}"
         own = "" if self.is_own else "not "
         return (
-            f"judged: {part} of {corpus_name(self.corpus)}, {len(self.rows()):,} documents; {own}the data of the "
-            "model's last training"
+            f"evaluated on: {part} of {corpus_name(self.corpus)}, {len(self.rows()):,} documents; {own}the model's "
+            "training data"
         )
 
 
@@ -92,8 +92,8 @@ def select_evaluation_data(
     chosen = {None: next(iter(present), None), ALL: None}.get(split, split)
     if chosen not in (None, "train") and corpus.split_names == ("train",):
         raise DataError(
-            f"split: got {chosen!r}, but no split is said by {corpus_name(corpus)}; leave it out to judge by all, or "
-            "name the split_column"
+            f"split: got {chosen!r}, but {corpus_name(corpus)} names no splits; leave it out to evaluate on all "
+            "documents, or name the split_column"
         )
     corpus.rows(chosen)  # raises if there is no such split
     if trained_on is not None and is_own and split != ALL and (options is None or options.split_by == "auto"):
@@ -104,7 +104,7 @@ def select_evaluation_data(
 def evaluation_options(
     options: DataOptions | None, data: Data | EncodedCorpus, facts: TrainingFacts, task: str = "none"
 ) -> DataOptions:
-    """How to read and split `data` to evaluate a model on it.
+    """Choose how to read and split `data` to evaluate a model on it.
 
     The model's training data is recognised by its texts, or by its name if the model does not record fingerprints.
     It is split as it was for the training; other data is split only as it says itself.
@@ -133,7 +133,7 @@ def evaluation_options(
 
 
 def is_training_part(corpus: EncodedCorpus, facts: TrainingFacts) -> bool:
-    """Whether the train split of a corpus has the very texts that a model learned from."""
+    """Return True if the train split of a corpus has exactly the texts that a model learned from."""
     recorded = {} if facts.data is None else facts.data.split_fingerprints
     return "train" in recorded and recorded["train"] == _split_fingerprint(corpus, "train")
 
@@ -162,8 +162,8 @@ def _check_split(corpus: EncodedCorpus, split: str | None, trained_on: DataFacts
     recorded = trained_on.split_fingerprints
     if recorded and (split is None or _split_fingerprint(corpus, split) != recorded.get(split)):
         raise DataError(
-            f"{corpus_name(corpus)}: the model learnt from it under another split than is found now; read and split "
-            "it as then (the same --task, --split-column, --split-by), or judge by all of it with --split all"
+            f"{corpus_name(corpus)}: the model was trained on it under another split than this one; read and split it "
+            "as for the training (the same --task, --split-column, --split-by), or give --split all"
         )
 
 

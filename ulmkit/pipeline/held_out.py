@@ -1,4 +1,4 @@
-"""Whether held-out documents are new to a model and to every model it started from.
+"""Comparison of a corpus's splits with those of the models that a training started from.
 
 Documents are compared by the fingerprints of their texts: neither a file's name nor a split's policy makes it clean.
 """
@@ -49,7 +49,7 @@ def split_facts(corpus: EncodedCorpus, used: Sequence[str]) -> tuple[SplitFacts,
 
 
 def cleanness(corpus: EncodedCorpus, used: Sequence[str], base: TrainingFacts | None) -> Cleanness:
-    """Whether the held-out documents were also held out from all models that the training started from.
+    """Classify a split: were its held-out documents held out from all models that the training started from?
 
     Args:
         corpus: The training corpus.
@@ -79,7 +79,7 @@ def cleanness(corpus: EncodedCorpus, used: Sequence[str], base: TrainingFacts | 
 def compare_splits(
     earlier: Sequence[SplitFacts], current: Sequence[SplitFacts]
 ) -> Literal["clean", "mixed", "unknown", "other data"]:
-    """Whether an earlier stage held out the same documents.
+    """Compare splits: did an earlier stage hold out the same documents?
 
     Args:
         earlier: Splits of the earlier stage's corpus.

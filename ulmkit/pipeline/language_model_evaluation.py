@@ -1,4 +1,4 @@
-"""A language model judged as it stands, with a cache, while it goes on learning, and with both."""
+"""Evaluation of language models: plain, with a continuous cache, by dynamic evaluation, and with both."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -34,17 +34,27 @@ from ulmkit.text.batches import LanguageModelBatches
 from ulmkit.text.corpus.builder import TRAINING_SPLITS
 from ulmkit.training import keep_freed_memory
 
-WAYS = ("plain", "cache", "dynamic", "dynamic + cache")
+METHODS = ("plain", "cache", "dynamic", "dynamic + cache")
 STATISTICS_ROWS = 100
 EvaluationCallback = Callable[[str, int, int], None]
 """Called with (stage, done, total)."""
 
+_COLUMNS = {
+    "perplexity": "perplexity",
+    "mean_nll": "nats a token",
+    "perplexity_per_word": "perplexity per word",
+    "bits_per_character": "bits per character",
+}
+
 
 @dataclass(frozen=True)
 class LanguageModelEvaluation:
-    """What was found on one text.
+    """Perplexity of a language model on one text, by each method of evaluation.
 
-    results: perplexity by name: "plain", "cache", "dynamic", "dynamic + cache". cache, dynamic: hyperparameters used.
+    Attributes:
+        results: Perplexity by method; see METHODS.
+        cache: Hyperparameters of the continuous cache, if used.
+        dynamic: Hyperparameters of dynamic evaluation, if used.
     """
 
     results: dict[str, Perplexity]
@@ -52,23 +62,24 @@ class LanguageModelEvaluation:
     dynamic: DynamicConfig | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """All figures as a JSON object."""
+        """Convert to a JSON object."""
         configs = {"cache": self.cache, "dynamic": self.dynamic}
-        found = {name: to_dict(config) for name, config in configs.items() if config is not None}
-        return json_safe({"results": {name: each.to_dict() for name, each in self.results.items()}, **found})
+        used = {name: to_dict(config) for name, config in configs.items() if config is not None}
+        return json_safe({"results": {name: result.to_dict() for name, result in self.results.items()}, **used})
 
     def table(self) -> str:
-        """A row for each way, and the hyperparameters below."""
-        columns = ("perplexity", "mean_nll", "perplexity_per_word", "bits_per_character")
-        shown = [name for name in columns if any(getattr(each, name) is not None for each in self.results.values())]
-        rows = [(name, *(getattr(each, column) for column in shown)) for name, each in self.results.items()]
-        headings = {"mean_nll": "nats a token"}
-        text = text_table(("", *(headings.get(name, name.replace("_", " ")) for name in shown)), rows)
-        for name, config in (("cache", self.cache), ("dynamic evaluation", self.dynamic)):
+        """Format as text: a row for each method, and the hyperparameters below."""
+        results = self.results.values()
+        columns = [name for name in _COLUMNS if any(getattr(result, name) is not None for result in results)]
+        rows = [(method, *(getattr(result, name) for name in columns)) for method, result in self.results.items()]
+        text = text_table(("", *(_COLUMNS[name] for name in columns)), rows)
+        for title, config in (("cache", self.cache), ("dynamic evaluation", self.dynamic)):
             if config is not None:
-                values = ", ".join(f"{key} {value:g}" if isinstance(value, float) else f"{key} {value}"
-                                   for key, value in to_dict(config).items())  # fmt: skip
-                text += f"\n\n{name}: {values}"
+                values = [
+                    f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
+                    for name, value in to_dict(config).items()
+                ]
+                text += f"\n\n{title}: {', '.join(values)}"
         return text
 
 
@@ -87,24 +98,34 @@ def evaluate_language_model(
     checkpoint: str | os.PathLike[str] | None = None,
     progress: EvaluationCallback | None = None,
 ) -> LanguageModelEvaluation:
-    """Perplexity of a part of a corpus, exact, in every way that is asked for.
+    """Exact perplexity of a split, by every method that is asked for.
 
     Args:
-        corpus: encoded with the model's vocabulary. split: which part, None for all of it.
-        cache: hyperparameters of a continuous cache; True searches them on the first validation tokens.
-        dynamic: hyperparameters of dynamic evaluation; True searches learning rate and decay likewise, beginning with
-            those of `dynamic_base`: up to eleven evaluations of the search's tokens.
-        statistics: for it; None computes them on the training part; a file is read if it is there, else written.
-        search_tokens: validation tokens to search on. statistics_batches: batches for statistics, at most.
-        only: which results to compute, of WAYS; None: all that there are hyperparameters for.
-        checkpoint: of dynamic evaluation: a file to go on from if it is there, which is written every few minutes.
-    Raises: ConfigError where a search has no validation part or statistics no training part beside what is judged,
-        where a file holds the statistics of something else, and where `only` names a result that there are no
-        hyperparameters for; as `perplexity`.
+        parts: The model.
+        corpus: Corpus encoded with the model's vocabulary.
+        split: Split to score; None: all documents.
+        cache: Hyperparameters of a continuous cache; True searches them on the first validation tokens.
+        dynamic: Hyperparameters of dynamic evaluation; True searches learning rate and decay on the first validation
+            tokens, which takes up to eleven evaluations of them.
+        dynamic_base: Where that search starts.
+        statistics: Gradient statistics for dynamic evaluation, or their file, which is read if it exists, else
+            written; None computes them on the training split.
+        search_tokens: Validation tokens to search on.
+        statistics_batches: Batches for gradient statistics, at most.
+        only: Methods to compute; None: all that have hyperparameters.
+        checkpoint: File that dynamic evaluation resumes from if it exists; it is written every few minutes.
+        progress: Called with the method, the steps done and the steps in all.
+
+    Returns:
+        The perplexities and the hyperparameters used.
+
+    Raises:
+        ConfigError: If a search has no validation split, statistics have no training split beside the scored one, a
+            file holds statistics of something else, or `only` names a method without hyperparameters.
     """
     check_whole("search_tokens", search_tokens)
     check_whole("statistics_batches", statistics_batches)
-    wanted = _wanted(only, cache is not False, dynamic is not False)
+    methods = _methods(only, cache is not False, dynamic is not False)
     rows = corpus.rows(split)
     stream = _stream(parts, corpus, None if split is None else (split,))
     context = first_context(parts.vocabulary)
@@ -114,41 +135,45 @@ def evaluate_language_model(
         "characters": int(corpus.table["characters"][rows].sum()),
     }
 
-    def told(what: str) -> Callable[[int, int], None] | None:
-        return None if progress is None else lambda done, total: progress(what, done, total)
+    def callback(stage: str) -> Callable[[int, int], None] | None:
+        return None if progress is None else lambda done, total: progress(stage, done, total)
 
     results = {}
-    if "plain" in wanted:
-        results["plain"] = perplexity(parts.model, stream, progress=told("plain"), **options)
-    with_cache = not wanted.isdisjoint(("cache", "dynamic + cache"))
-    with_dynamic = not wanted.isdisjoint(("dynamic", "dynamic + cache"))
-    if cache is True and with_cache:
-        head, tell = _search_text(parts, corpus, search_tokens, "the cache's"), told("search of the cache's values")
-        cache = search_cache(parts.model, head, first_context=context, progress=tell).best
-    if isinstance(cache, CacheConfig) and "cache" in wanted:
-        results["cache"] = cache_perplexity(parts.model, stream, cache, progress=told("cache"), **options)
-    if dynamic is not False and with_dynamic:
+    if "plain" in methods:
+        results["plain"] = perplexity(parts.model, stream, progress=callback("plain"), **options)
+    if cache is True and not methods.isdisjoint(("cache", "dynamic + cache")):
+        text = _search_text(parts, corpus, search_tokens, "the cache's")
+        search_progress = callback("search of the cache's values")
+        cache = search_cache(parts.model, text, first_context=context, progress=search_progress).best
+    if isinstance(cache, CacheConfig) and "cache" in methods:
+        results["cache"] = cache_perplexity(parts.model, stream, cache, progress=callback("cache"), **options)
+    if dynamic is not False and not methods.isdisjoint(("dynamic", "dynamic + cache")):
         keep_freed_memory()
         base = dynamic_base if dynamic is True else dynamic
-        found = _statistics(parts, corpus, split, base, statistics, statistics_batches)
+        used_statistics = _statistics(parts, corpus, split, base, statistics, statistics_batches)
         if dynamic is True:
-            head = _search_text(parts, corpus, search_tokens, "dynamic evaluation's")
-            tell = told("search of dynamic evaluation's values")
-            dynamic = search_dynamic(parts.model, head, base, first_context=context, statistics=found,
-                                     tokens=search_tokens, progress=tell).best  # fmt: skip
-        possible = {"dynamic": None, "dynamic + cache": cache if isinstance(cache, CacheConfig) else None}
-        caches = {name: mixed for name, mixed in possible.items() if name in wanted}
-        both = dynamic_perplexities(
+            dynamic = search_dynamic(
+                parts.model,
+                _search_text(parts, corpus, search_tokens, "dynamic evaluation's"),
+                base,
+                first_context=context,
+                statistics=used_statistics,
+                tokens=search_tokens,
+                progress=callback("search of dynamic evaluation's values"),
+            ).best
+        caches = {"dynamic": None, "dynamic + cache": cache if isinstance(cache, CacheConfig) else None}
+        caches = {method: cache_config for method, cache_config in caches.items() if method in methods}
+        perplexities = dynamic_perplexities(
             parts.model,
             stream,
             dynamic,
             list(caches.values()),
-            statistics=found,
-            progress=told("dynamic"),
+            statistics=used_statistics,
+            progress=callback("dynamic"),
             checkpoint=checkpoint,
             **options,
         )
-        results |= dict(zip(caches, both, strict=True))
+        results |= dict(zip(caches, perplexities, strict=True))
     return LanguageModelEvaluation(
         results,
         cache if isinstance(cache, CacheConfig) else None,
@@ -156,23 +181,31 @@ def evaluate_language_model(
     )
 
 
-def _wanted(only: Sequence[str] | None, with_cache: bool, with_dynamic: bool) -> set[str]:
-    """The results to compute."""
-    given = {"plain": True, "cache": with_cache, "dynamic": with_dynamic}
-    possible = [way for way in WAYS if all(given[part] for part in way.split(" + "))]
+def _methods(only: Sequence[str] | None, with_cache: bool, with_dynamic: bool) -> set[str]:
+    """The methods to compute."""
+    has_values = {"plain": True, "cache": with_cache, "dynamic": with_dynamic}
+    possible = [method for method in METHODS if all(has_values[part] for part in method.split(" + "))]
     for name in only or ():
-        check_choice("only", name, WAYS)
+        check_choice("only", name, METHODS)
         if name not in possible:
-            raise ConfigError(f"only: got {name!r}, whose hyperparameters are not given; give them, or leave it out")
+            raise ConfigError(f"only: got {name!r}, whose hyperparameters are missing; give them, or leave it out")
     return set(possible if only is None else only)
 
 
 def training_statistics(
     parts: LanguageModelParts, corpus: EncodedCorpus, batches: int, segment_steps: int = 5
 ) -> GradientStatistics:
-    """`gradient_statistics` of a corpus's training part, from `batches` batches of 100 rows at most.
+    """Gradient statistics of a corpus's training splits, for dynamic evaluation.
 
-    Raises: ConfigError if the corpus has no training part; DataError if that has no more than 100 tokens.
+    Args:
+        parts: The model.
+        corpus: Corpus encoded with the model's vocabulary.
+        batches: Batches to read, at most.
+        segment_steps: Steps of a batch, which has 100 rows.
+
+    Raises:
+        ConfigError: If the corpus has no training split.
+        DataError: If that has no more than 100 tokens.
     """
     stream = _stream(parts, corpus, _present(corpus, TRAINING_SPLITS, "a training part for gradient statistics"))
     if len(stream) <= STATISTICS_ROWS:
@@ -181,8 +214,8 @@ def training_statistics(
             f"{len(stream)}; dynamic evaluation needs the text that the model was trained on"
         )
     windows = LanguageModelBatches(stream, STATISTICS_ROWS, segment_steps)
-    found = gradient_statistics(parts.model, windows.epoch(0), max_batches=batches)
-    return replace(found, fingerprint=_statistics_fingerprint(parts, corpus, batches, segment_steps))
+    statistics = gradient_statistics(parts.model, windows.epoch(0), max_batches=batches)
+    return replace(statistics, fingerprint=_statistics_fingerprint(parts, corpus, batches, segment_steps))
 
 
 def _statistics_fingerprint(parts: LanguageModelParts, corpus: EncodedCorpus, batches: int, segment_steps: int) -> str:
@@ -195,28 +228,29 @@ def _statistics(
     corpus: EncodedCorpus,
     split: str | None,
     dynamic: DynamicConfig,
-    given: GradientStatistics | str | os.PathLike[str] | None,
+    source: GradientStatistics | str | os.PathLike[str] | None,
     batches: int,
 ) -> GradientStatistics | None:
-    if isinstance(given, GradientStatistics) or dynamic.rule == "sgd":
-        return given if isinstance(given, GradientStatistics) else None
-    if given is not None and Path(given).exists():
-        found = GradientStatistics.load(given)
-        if found.fingerprint != _statistics_fingerprint(parts, corpus, batches, dynamic.segment_steps):
+    """Gradient statistics as given, from their file, or computed; None if the rule needs none."""
+    if isinstance(source, GradientStatistics) or dynamic.rule == "sgd":
+        return source if isinstance(source, GradientStatistics) else None
+    if source is not None and Path(source).exists():
+        statistics = GradientStatistics.load(source)
+        if statistics.fingerprint != _statistics_fingerprint(parts, corpus, batches, dynamic.segment_steps):
             raise ConfigError(
-                f"{os.fspath(given)}: holds gradient statistics of another model or text, or of other batches; give "
+                f"{os.fspath(source)}: holds gradient statistics of another model or text, or of other batches; give "
                 "another file, or remove this one"
             )
-        return found
+        return statistics
     if split is None:
         raise ConfigError(
-            f"{corpus.folder}: expected a training part for gradient statistics that is not judged too, got all of it "
-            "to judge; name a split, give a file of statistics, or choose the rule 'sgd'"
+            f"{corpus.folder}: expected a training split for gradient statistics that is not scored too, got all "
+            "documents to score; name a split, give a file of statistics, or choose the rule 'sgd'"
         )
-    found = training_statistics(parts, corpus, batches, dynamic.segment_steps)
-    if given is not None:
-        found.save(given)
-    return found
+    statistics = training_statistics(parts, corpus, batches, dynamic.segment_steps)
+    if source is not None:
+        statistics.save(source)
+    return statistics
 
 
 def _search_text(parts: LanguageModelParts, corpus: EncodedCorpus, tokens: int, what: str) -> np.ndarray:

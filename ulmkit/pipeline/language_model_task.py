@@ -1,4 +1,4 @@
-"""A language model as the trainer sees it."""
+"""The training task of a language model."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -14,13 +14,14 @@ from ulmkit.training import StepResult
 
 
 class LanguageModelTask:
-    """Streams read side by side, the state carried from batch to batch.
+    """Parallel streams of text, the recurrent state carried from batch to batch.
 
     Args:
-        model: on the device to train on.
-        batches: of the training text.
-        validate: metrics of the model on held-out text, the first of which is monitored.
-        ar, tar: weights of the activation regularisation.
+        model: Model, on the device to train on.
+        batches: Batches of the training text.
+        validate: Computes metrics on held-out text; the first one is monitored.
+        ar: Weight of activation regularisation.
+        tar: Weight of temporal activation regularisation.
     """
 
     is_language_model = True
@@ -37,19 +38,24 @@ class LanguageModelTask:
         self.model = model
         self.groups = [group.parameters for group in language_model_groups(model)]
         self.validate = validate
-        self._batches, self._ar, self._tar = batches, ar, tar
+        self._batches = batches
+        self._ar = ar
+        self._tar = tar
         self._state: State | None = None
 
     def __len__(self) -> int:
         return len(self._batches)
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[LanguageModelBatch]:
+        """Batches of an epoch, from the batch with number `start` on."""
         return self._batches.epoch(epoch, start)
 
     def start_epoch(self, epoch: int) -> None:
+        """Reset the recurrent state."""
         self._state = None
 
     def loss(self, batch: LanguageModelBatch) -> StepResult:
+        """Loss of a batch, regularisation included; the state is carried on to the next batch."""
         device = self.model.encoder.device
         inputs, targets = to_device(batch.inputs, device), to_device(batch.targets, device)
         result = self.model.loss(inputs, targets, self._state, ar=self._ar, tar=self._tar)
@@ -57,11 +63,13 @@ class LanguageModelTask:
         return StepResult(result.total, result.tokens, {"nll": result.nll})
 
     def state_dict(self) -> dict[str, Any]:
+        """The recurrent state, for a checkpoint."""
         if self._state is None:
             return {}
         return {"h": [h for h, _ in self._state], "c": [c for _, c in self._state]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore the recurrent state from a checkpoint."""
         device = self.model.encoder.device
         if not state:
             self._state = None

@@ -9,8 +9,7 @@ import torch
 from ulmkit.config import check_choice
 from ulmkit.errors import DataError
 from ulmkit.evaluation import Perplexity, approximate_perplexity, first_context
-from ulmkit.files import fingerprint
-from ulmkit.hub import LanguageModelParts, TrainingFacts, facts_to_json
+from ulmkit.hub import LanguageModelParts, TrainingFacts
 from ulmkit.hub.folder_config import DIRECTIONS, Direction
 from ulmkit.model.config import DROPOUTS, LanguageModelConfig
 from ulmkit.model.initialization import draw_input_weights
@@ -54,12 +53,24 @@ def pretrain(
     """Train a language model from scratch.
 
     Args:
-        data: text, see `prepare`. budget: how long.
-        sizes: sizes and dropouts of the model; None for ULMFiT's.
-        splits: what to learn from, of those the data has; a held-out one makes the model transductive.
-        progress: told how many documents are prepared.
-    Raises: DataError if there is too little text; TrainingError if the loss is not finite; ConfigError if the recipe's
-        batch cannot be divided over the processes of `run`, or the direction is neither "forward" nor "backward".
+        data: Text in any form that `prepare` takes.
+        budget: How long to train.
+        sizes: Sizes and dropouts of the model; None for those of ULMFiT.
+        recipe: Settings of the training.
+        data_options: How to read, split and tokenize the data.
+        run: Where and how to run.
+        direction: "forward", or "backward" to read the text from its end.
+        splits: Splits to learn from, of those the data has; an evaluation split among them makes the model
+            transductive.
+        progress: Called with the number of documents prepared.
+
+    Returns:
+        The model, with its vocabulary, tokenizer, training facts and log.
+
+    Raises:
+        DataError: If there is too little text.
+        TrainingError: If the loss stops being finite.
+        ConfigError: If the recipe's batch cannot be divided over the processes of `run`, or the direction is unknown.
     """
     check_choice("direction", direction, DIRECTIONS)
     run = run or RunOptions()
@@ -83,18 +94,36 @@ def finetune(
     splits: Sequence[str] = TRAINING_SPLITS,
     progress: DocumentCallback | None = None,
 ) -> LanguageModelParts:
-    """Go on training a language model on the text it is meant for.
+    """Fine-tune a language model on the target text.
 
-    A word vocabulary is made anew from that text and its rows are moved by token; pieces and bytes stay.
+    A word vocabulary is rebuilt from that text and the embedding's rows are moved by token; the vocabularies of pieces
+    and bytes stay.
 
-    Args: as `pretrain`. base: the model to start from; it is not changed.
-    Raises: as `pretrain`; DataError also for a corpus prepared with another tokenizer.
+    Args:
+        base: Model to start from; it is not changed.
+        data: Text in any form that `prepare` takes.
+        budget: How long to train.
+        recipe: Settings of the training.
+        data_options: How to read and split the data.
+        run: Where and how to run.
+        splits: Splits to learn from, of those the data has; an evaluation split among them makes the model
+            transductive.
+        progress: Called with the number of documents prepared.
+
+    Returns:
+        The fine-tuned model.
+
+    Raises:
+        DataError: If there is too little text, or it was prepared with another tokenizer than the model's.
+        TrainingError: If the loss stops being finite.
+        ConfigError: If the recipe's batch cannot be divided over the processes of `run`.
+
     Source: Howard & Ruder 2018, arXiv:1801.06146, section 3.2.
     """
     run = run or RunOptions()
     run.world.check_divides(recipe.batch_size)
-    corpus = _corpus_for(base, data, data_options, run, progress)
-    model, report = _moved(base, corpus, recipe)
+    corpus = _prepare_for(base, data, data_options, run, progress)
+    model, report = _transfer(base, corpus, recipe)
     facts = TrainingFacts(stage="fine-tuning", vocabulary_transfer=report, base=base.facts.as_base())
     return _train(model, corpus, budget, recipe, run, base.direction, splits, facts)
 
@@ -110,17 +139,31 @@ def find_finetuning_rate(
     steps: int = RATE_SEARCH_STEPS,
     progress: DocumentCallback | None = None,
 ) -> RateSearch:
-    """A ramp of learning rates over fine-tuning `base` with all its layers; args as `finetune`, see `lr_find`."""
+    """Search for a learning rate to fine-tune all layers of a language model, by a ramp of rates.
+
+    Args:
+        base: Model to start from; it is not changed.
+        data: Text in any form that `prepare` takes.
+        recipe: Settings of the training.
+        data_options: How to read and split the data.
+        run: Where and how to run.
+        splits: Splits to learn from, of those the data has.
+        steps: Steps of the ramp.
+        progress: Called with the number of documents prepared.
+
+    Returns:
+        Rates, their losses and the suggested rates; see `lr_find`.
+    """
     run = run or RunOptions()
-    corpus = _corpus_for(base, data, data_options, run, progress)
-    model, _ = _moved(base, corpus, recipe)
+    corpus = _prepare_for(base, data, data_options, run, progress)
+    model, _ = _transfer(base, corpus, recipe)
     budget, used = Budget(steps=max(2, steps)), _present(corpus, splits)
     task = _task(model, corpus, recipe, run, base.direction, used, run.validation_tokens(budget))
     phase = recipe.phases(len(task.groups), budget)[-1]
     return lr_find(task, phase, recipe.optimizer, steps=steps, clip=recipe.clip)
 
 
-def _corpus_for(
+def _prepare_for(
     base: LanguageModelParts,
     data: Data | EncodedCorpus,
     options: DataOptions | None,
@@ -137,10 +180,10 @@ def _corpus_for(
     return corpus
 
 
-def _moved(
+def _transfer(
     base: LanguageModelParts, corpus: EncodedCorpus, recipe: LanguageModelRecipe
 ) -> tuple[AWDLSTMLanguageModel, TransferReport]:
-    """The base model with the corpus's vocabulary and the recipe's dropouts."""
+    """Move the base model to the corpus's vocabulary and the recipe's dropouts."""
     mapping = vocabulary_mapping(base.vocabulary.tokens, corpus.vocabulary.tokens)
     moved, report = transfer_language_model(base.model, mapping, _token_counts(corpus))
     tuned = AWDLSTMLanguageModel(_dropped(moved.config, recipe), moved.vocab_size)
@@ -149,7 +192,7 @@ def _moved(
 
 
 def _token_counts(corpus: EncodedCorpus) -> np.ndarray:
-    """How often the training text has each token. Returns: (V,) int64."""
+    """Occurrences of each token in the training text. Returns: (V,) int64."""
     stream = corpus.stream(corpus.rows(_present(corpus, TRAINING_SPLITS)))
     counts = np.zeros(len(corpus.vocabulary), dtype=np.int64)
     for start in range(0, len(stream), _COUNTED_TOKENS):
@@ -168,9 +211,9 @@ def _present(corpus: EncodedCorpus, splits: Sequence[str]) -> list[str]:
 
 
 def _dropped(config: LanguageModelConfig, recipe: LanguageModelRecipe) -> LanguageModelConfig:
-    """The config with all of its dropouts times the recipe's multiplier."""
-    multiplier = recipe.dropout_multiplier
+    """Multiply all dropouts of a config by the recipe's multiplier."""
     encoder = config.encoder
+    multiplier = recipe.dropout_multiplier
     return replace(
         config,
         encoder=with_dropouts(encoder, {name: getattr(encoder, name) for name in DROPOUTS}, multiplier),
@@ -193,10 +236,8 @@ def _train(
     task = _task(model, corpus, recipe, run, direction, used, run.validation_tokens(budget))
     before = None if facts.base is None else run.world.ask_first(task.validate)
     phases = recipe.phases(len(task.groups), budget)
-    base = None if facts.base is None else facts_to_json(facts.base)
-    identity = stage_identity(
-        corpus, model.config, recipe, run, splits=used, direction=direction, base=fingerprint(base)
-    )
+    details = {"splits": used, "direction": direction}
+    identity = stage_identity(corpus, model.config, recipe, run, facts.base, details)
     result = run_stage(
         task,
         phases,
@@ -245,18 +286,18 @@ def _task(
     held_out = _held_out(corpus, used, reverse)
 
     def validate() -> dict[str, float]:
-        found = validation_perplexity(model, held_out, corpus.vocabulary, validation_tokens)
-        return {"loss": found.mean_nll, "perplexity": found.perplexity}
+        result = validation_perplexity(model, held_out, corpus.vocabulary, validation_tokens)
+        return {"loss": result.mean_nll, "perplexity": result.perplexity}
 
     return LanguageModelTask(model, batches, validate, ar=recipe.ar, tar=recipe.tar)
 
 
 def _held_out(corpus: EncodedCorpus, used: Sequence[str], reverse: bool) -> TokenStream:
-    """The validation text; a single document (a word-level corpus's split) counts whole."""
+    """The validation text as a stream."""
     if "valid" not in corpus.split_names or "valid" in used:
         raise DataError(
             f"validation: expected a split 'valid' to watch, got {', '.join(corpus.split_names)}, of which "
-            f"{', '.join(used)} is learnt from; let split_by draw one"
+            f"{', '.join(used)} is for training; let split_by draw one"
         )
     return corpus.stream(corpus.rows("valid"), reverse=reverse)
 
@@ -264,7 +305,14 @@ def _held_out(corpus: EncodedCorpus, used: Sequence[str], reverse: bool) -> Toke
 def validation_perplexity(
     model: AWDLSTMLanguageModel, held_out: TokenStream, vocabulary: Vocabulary, tokens: int
 ) -> Perplexity:
-    """Perplexity while training: the first `tokens` of the validation text, read as several streams side by side."""
+    """Approximate perplexity, for validation during training.
+
+    Args:
+        model: The model, in any mode.
+        held_out: Validation text.
+        vocabulary: The model's vocabulary.
+        tokens: Tokens to read, from the start of the text, as parallel streams.
+    """
     ids = held_out.read(0, min(len(held_out), tokens))
     return approximate_perplexity(
         model, ids, first_context=first_context(vocabulary), batch_size=_VALIDATION_STREAMS, warm_up_tokens=0

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from ulmkit.config import ADDED_LATER, check_choice, check_not_negative, check_positive, check_whole
 from ulmkit.errors import ConfigError
+from ulmkit.model.config import CHUNK_STEPS, GRADIENT_STEPS
 from ulmkit.training import (
     Budget,
     OptimizerConfig,
@@ -98,8 +99,8 @@ class ClassifierRecipe:
     """
 
     batch_size: int = 32
-    chunk_steps: int = 70
-    gradient_steps: int = 420
+    chunk_steps: int = CHUNK_STEPS
+    gradient_steps: int = GRADIENT_STEPS
     unfreezing: str = "gradual"
     depths: Sequence[int] | None = None
     shares: Sequence[float] | None = None

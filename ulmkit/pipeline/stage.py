@@ -11,10 +11,12 @@ from typing import Any
 import torch
 
 from ulmkit.config import to_dict
-from ulmkit.hub import MachineFacts, RunFacts
+from ulmkit.files import fingerprint
+from ulmkit.hub import MachineFacts, RunFacts, TrainingFacts, facts_to_json
 from ulmkit.kernels import choose_backend, choose_precision
 from ulmkit.model.config import AWDLSTMConfig, LanguageModelConfig
 from ulmkit.pipeline.options import RunOptions, choose_device
+from ulmkit.pipeline.recipes import ClassifierRecipe, LanguageModelRecipe
 from ulmkit.text import EncodedCorpus
 from ulmkit.training import (
     Budget,
@@ -33,7 +35,7 @@ def multiplied_dropout(dropout: float, multiplier: float) -> float:
 
 
 def with_dropouts(config: AWDLSTMConfig, dropouts: Mapping[str, float], multiplier: float) -> AWDLSTMConfig:
-    """The config with these dropouts times `multiplier`, each at most 0.95."""
+    """Replace dropouts of a config by the given ones times `multiplier`, each at most 0.95."""
     multiplied: dict[str, Any] = {name: multiplied_dropout(value, multiplier) for name, value in dropouts.items()}
     return replace(config, **multiplied)
 
@@ -47,13 +49,24 @@ def run_stage(
     clip: float | None,
     patience: int | None = None,
     patience_rule: str = "best",
-    identity: Mapping[str, Any] | None = None,
+    identity: Mapping[str, object] | None = None,
     before: Mapping[str, float] | None = None,
 ) -> TrainingResult:
-    """Train a task through its phases with these options; with patience the best weights are kept.
+    """Train a task through its phases; with patience, the best weights are kept.
 
-    Args: identity: what must be the same for the stage to go on from a checkpoint, see `stage_identity`.
-        before: a validation of what the stage begins with, which may stay the best.
+    Args:
+        task: Model, batches and validation.
+        phases: Phases of the training, in order.
+        options: Where and how the stage runs.
+        optimizer: Optimizer and its settings.
+        clip: Largest gradient norm; None does not clip.
+        patience: Validations without improvement before a phase ends; None for no limit.
+        patience_rule: Meaning of improvement; see `TrainerConfig`.
+        identity: Settings that a checkpoint must share to be resumed; see `stage_identity`.
+        before: Validation metrics of the initial weights, which then count as a candidate for the best.
+
+    Returns:
+        The log and how the run ended.
     """
     config = TrainerConfig(
         optimizer=optimizer,
@@ -75,32 +88,43 @@ def run_stage(
 
 
 def keeps_best(options: RunOptions, patience: int | None) -> bool:
-    """Whether a stage ends with the best weights seen rather than the last."""
+    """Return True if a stage ends with the best weights seen, False if with the last."""
     return options.restore_best or patience is not None
 
 
 def stage_identity(
     corpus: EncodedCorpus,
     model_config: AWDLSTMConfig | LanguageModelConfig,
-    recipe: Any,
+    recipe: LanguageModelRecipe | ClassifierRecipe,
     options: RunOptions,
-    **others: Any,
-) -> dict[str, Any]:
-    """What makes a stage this one and no other: data, sizes, recipe, precision, and `others`."""
+    base: TrainingFacts | None,
+    details: Mapping[str, object],
+) -> dict[str, object]:
+    """Settings that a checkpoint must share with a stage to be resumed by it.
+
+    Args:
+        corpus: The training corpus.
+        model_config: Config of the model.
+        recipe: Settings of the training.
+        options: Where and how the stage runs; only the precision counts.
+        base: Facts of the model that it starts from; None if it starts from random weights.
+        details: Settings that this kind of stage has besides.
+    """
     return {
         "data": corpus.facts.fingerprint,
         "model": to_dict(model_config),
         "recipe": to_dict(recipe),
         "precision": options.precision,
-        **others,
+        "base": fingerprint(None if base is None else facts_to_json(base)),
+        **details,
     }
 
 
 def last_validation(result: TrainingResult, options: RunOptions, patience: int | None = None) -> dict[str, float]:
-    """The figures of the weights that `run_stage` left the model with."""
+    """Validation metrics of the weights that `run_stage` left in the model."""
     if keeps_best(options, patience):
         return {name: value for name, value in (result.best_metrics or {}).items() if math.isfinite(value)}
-    row = [row for row in result.history if row["kind"] == "validation"][-1]
+    row = next(row for row in reversed(result.history) if row["kind"] == "validation")
     return {
         name.removeprefix("valid_"): value
         for name, value in row.items()
@@ -133,7 +157,7 @@ def run_facts(result: TrainingResult, budget: Budget, options: RunOptions, patie
 
 
 def _machine_facts(options: RunOptions) -> MachineFacts:
-    """The machine, and what the choices named "auto" came to."""
+    """The machine and the device, precision and backend in use."""
     device = choose_device(options.device)
     dtype = choose_precision(options.precision, device, torch.float32)
     return MachineFacts(
