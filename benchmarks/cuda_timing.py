@@ -1,4 +1,4 @@
-"""Times of work on a GPU by device events."""
+"""Times of work on a GPU, measured by device events."""
 
 import contextlib
 import statistics
@@ -10,15 +10,17 @@ import torch
 
 from ulmkit.kernels.cuda.launcher import kernels
 
-CYCLES_PER_SECOND = 2e9  # as fast a clock as GPUs have
+CYCLES_PER_SECOND = 2e9  # no GPU has a faster clock
 Events = tuple[torch.cuda.Event, torch.cuda.Event]
 
 
 def milliseconds(run: Callable[[], Any], repeats: int, *, ahead: bool = True) -> float:
-    """The median time of a call on the device, after others.
+    """Median time of a call on the device, in milliseconds, after warm-up calls.
 
-    Args: ahead: whether the device is kept busy before each call until all of it is launched, so that the host's own
-        time does not count.
+    Args:
+        run: The call.
+        repeats: Number of timed calls.
+        ahead: Keep the device busy before each call until all of it is launched, so that the host's time is left out.
     """
     cycles = _warm_up(run)
     pairs = [_events() for _ in range(repeats)]
@@ -32,8 +34,11 @@ def milliseconds(run: Callable[[], Any], repeats: int, *, ahead: bool = True) ->
 
 
 def launch_milliseconds(run: Callable[[], Any], repeats: int) -> dict[str, float]:
-    """The median time of the persistent kernel's launch alone in what a call does, for "forward" and "backward" where
-    there is one."""
+    """Median time of the persistent kernel's launch alone within a call, in milliseconds.
+
+    Returns:
+        Times by direction, "forward" and "backward", for those that launch a persistent kernel.
+    """
     cycles = _warm_up(run)
     with _timed_launches() as pairs:
         for _ in range(repeats):
@@ -44,7 +49,7 @@ def launch_milliseconds(run: Callable[[], Any], repeats: int) -> dict[str, float
 
 @contextlib.contextmanager
 def _timed_launches() -> Iterator[dict[str, list[Events]]]:
-    """Within the block events before and after each launch of a persistent kernel, by direction."""
+    """Record events before and after each launch of a persistent kernel within the block, by direction."""
     pairs: dict[str, list[Events]] = {}
     run, launch = kernels(0), kernels(0).persistent
 
@@ -65,7 +70,11 @@ def _timed_launches() -> Iterator[dict[str, list[Events]]]:
 
 
 def _warm_up(run: Callable[[], Any]) -> int:
-    """Call a few times. Returns: twice the device's cycles that the host needs to launch it all."""
+    """Call a few times.
+
+    Returns:
+        Twice the device's cycles that the host needs to launch a call.
+    """
     for _ in range(3):
         run()
     torch.cuda.synchronize()

@@ -1,9 +1,10 @@
-"""What does the language model buy where labels are few?
+"""How much accuracy does the language model add if labels are few?
 
-On what a quickstart left (its language model, fine-tuned on the training documents' text, and its documents): accuracy
-on the same held-out documents, of source files that no model has seen, of ulmkit's classifier from the language model,
-of the same classifier from random weights, and of the linear baselines. Each draw of labels is another seed; figures
-are means over the draws, and the spread is printed. The settings are quickstart's own for every number of labels.
+Data and language model are those of a quickstart; the model was fine-tuned on the text of the training documents. On
+the same held-out documents, from source files that no model has seen, the benchmark evaluates ulmkit's classifier from
+the language model, the same classifier from random weights, and linear baselines. Each draw of labels has its own seed;
+accuracies are means over the draws, and their standard deviations are printed. The settings are quickstart's for every
+number of labels.
 
     ulmkit quickstart
     python benchmarks/few_labels.py [FOLDER] [--labels N ...] [--draws N] [--minutes M] [--quick] [--json FILE]
@@ -43,15 +44,16 @@ def main() -> None:
     parts = language_model.parts
     data = str(folder / "target.csv")
     corpus = prepare(data, READ, task="single", tokenizer=parts.tokenizer, vocabulary=parts.vocabulary)
-    texts, judged = texts_of(data, corpus, READ), validation_rows(corpus, HELD_OUT)
+    texts = texts_of(data, corpus, READ)
+    held_out = validation_rows(corpus, HELD_OUT)
     rows = []
     for labels in options.labels:
-        found: dict[str, list[float]] = defaultdict(list)
+        percentages: dict[str, list[float]] = defaultdict(list)
         for draw in range(options.draws):
-            for name, accuracy in accuracies(language_model, corpus, texts, judged, labels, draw, options.minutes):
-                found[name].append(100 * accuracy)
-        ours = statistics.fmean(found[OURS])
-        for name, values in found.items():
+            for name, accuracy in accuracies(language_model, corpus, texts, held_out, labels, draw, options.minutes):
+                percentages[name].append(100 * accuracy)
+        ours = statistics.fmean(percentages[OURS])
+        for name, values in percentages.items():
             mean = statistics.fmean(values)
             print(f"{labels:,} labels  {name:32s}  {mean:.1f} ± {deviation(values):.1f}", flush=True)
             if name != OURS:
@@ -63,13 +65,13 @@ def accuracies(
     language_model: LanguageModel,
     corpus: EncodedCorpus,
     texts: list[Text],
-    judged: np.ndarray,
+    held_out: np.ndarray,
     labels: int,
     draw: int,
     minutes: float,
 ) -> list[tuple[str, float]]:
-    """The accuracy of each classifier that learnt from the same draw of labels."""
-    found = []
+    """Accuracies of all classifiers trained on the same draw of labels."""
+    pairs = []
     for name, start, recipe in ((OURS, language_model, CLASSIFY), (FROM_SCRATCH, None, WITHOUT_TRANSFER)):
         classifier = TextClassifier.train(
             corpus,
@@ -81,24 +83,30 @@ def accuracies(
             labels=labels,
             valid_documents=50,
         )
-        found.append((name, make_report(predict_rows(classifier.parts.model, corpus, judged), corpus, judged).accuracy))
-    reports = linear_baselines(corpus, texts, training_rows(corpus, labels, draw), judged)
-    return found + [(name, report.accuracy) for name, report in reports.items()]
+        pairs.append(
+            (name, make_report(predict_rows(classifier.parts.model, corpus, held_out), corpus, held_out).accuracy)
+        )
+    reports = linear_baselines(corpus, texts, training_rows(corpus, labels, draw), held_out)
+    return pairs + [(name, report.accuracy) for name, report in reports.items()]
 
 
 def deviation(values: list[float]) -> float:
-    """The standard deviation over the draws."""
+    """Standard deviation over the draws; 0 for a single draw."""
     return statistics.stdev(values) if len(values) > 1 else 0.0
 
 
 def read_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", nargs="?", default="ulmkit-quickstart", help="what `ulmkit quickstart` wrote")
-    parser.add_argument("--labels", type=int, nargs="+", default=[50, 100, 300], help="numbers of labels")
-    parser.add_argument("--draws", type=int, default=5, help="draws of labels for each number")
-    parser.add_argument("--minutes", type=float, default=0.25, help="of training, for each classifier")
+    parser.add_argument(
+        "folder", nargs="?", default="ulmkit-quickstart", help="folder of a quickstart (default: ulmkit-quickstart)"
+    )
+    parser.add_argument(
+        "--labels", type=int, nargs="+", default=[50, 100, 300], help="numbers of labels (default: 50 100 300)"
+    )
+    parser.add_argument("--draws", type=int, default=5, help="draws of labels for each number (default: 5)")
+    parser.add_argument("--minutes", type=float, default=0.25, help="training time of each classifier (default: 0.25)")
     parser.add_argument("--quick", action="store_true", help="one draw of 100 labels, ten seconds a classifier")
-    parser.add_argument("--json", metavar="FILE", help="write the figures to this file")
+    parser.add_argument("--json", metavar="FILE", help="write the results to this file")
     options = parser.parse_args()
     if options.quick:
         options.labels, options.draws, options.minutes = [100], 1, 1 / 6

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# All that only a GPU can tell, in one call of under ten minutes: tests, benchmarks, then the memory checker.
+# Everything that needs a GPU, in one call of under ten minutes: tests, benchmarks, then the memory checker.
 #
 #     [PYTHON=python3] [OUT=FOLDER] [WHEELS=FOLDER] [BUDGET=570] [ULMKIT_COMMIT=HASH] benchmarks/gpu.sh
 #
-# Needs torch with CUDA, cuda-bindings, pytest and what ulmkit needs but for spaCy and datasets. Peers are compared with
-# where they are there, or in WHEELS (see peer_wheels.sh), for machines without a network; FlashRNN also needs nvcc,
-# which compiles it while the tests run. ULMKIT_COMMIT is written into the results where there is no repository.
-# Everything runs even if something before it fails, as long as the BUDGET of seconds lasts; the exit status is that of
-# the first failure. OUT gets the dated JSON of each benchmark, and all that is printed as gpu-DATE.log.
+# Needs torch with CUDA, cuda-bindings, pytest and ulmkit's dependencies except spaCy and datasets. Peers are measured if
+# they are installed, or in WHEELS (see peer_wheels.sh) for machines without a network; FlashRNN also needs nvcc, which
+# compiles it while the tests run. ULMKIT_COMMIT is recorded in the results where there is no repository. A failure stops
+# nothing else while the BUDGET of seconds lasts; the exit status is that of the first failure. OUT gets the dated JSON
+# of each benchmark, and everything printed as gpu-DATE.log.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 python=${PYTHON:-python3}
@@ -22,7 +22,7 @@ failed() {
     [ "$status" -ne 0 ] || status=$1
 }
 
-# run SECONDS COMMAND...: for so long at most, and no longer than the budget lasts
+# run SECONDS COMMAND...: stops it after these seconds, or when the budget is spent
 run() {
     local limit=$1 left=$((budget - SECONDS))
     shift
@@ -69,8 +69,8 @@ main() {
     run 60 "$python" benchmarks/lstm_cuda.py --plans 8 --repeats 15 --json "$out/lstm_cuda_plans-$date.json"
     run 150 "$python" benchmarks/train_cuda.py --compiled --json "$out/train_cuda_compiled-$date.json"
 
-    # torch's pool of memory would hide what is touched beyond a tensor, so each tensor gets memory of its own. Nothing can
-    # be recorded then, which only begins where a shape comes a second time.
+    # torch's memory pool would hide accesses beyond a tensor, so each tensor gets memory of its own. CUDA graphs cannot
+    # be recorded then; recording only starts when a shape comes a second time.
     export PYTORCH_NO_CUDA_MEMORY_CACHING=1
     checker=(compute-sanitizer --error-exitcode 1 --report-api-errors no)
     checked="test_forward_and_every_gradient and (shape1-dtype0-True or shape1-dtype2-False)"

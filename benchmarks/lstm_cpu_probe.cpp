@@ -1,4 +1,5 @@
-// What this machine can do at best, for the floor of a recurrent step: built by lstm_cpu.py with -march=native.
+// Peak bandwidth and arithmetic of this machine, for the floor of a recurrent step; lstm_cpu.py builds it with
+// -march=native.
 
 #include <omp.h>
 
@@ -18,7 +19,7 @@ static double now() {
     return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-// Bytes a second that the threads read together from memory of `bytes`, each its own part again and again.
+// Bytes per second that all threads together read from memory of `bytes`, each thread its own part repeatedly.
 extern "C" double read_bandwidth(int64_t bytes, int threads, int repeats) {
     std::vector<int64_t> memory(bytes / 8, 1);
     double best = 0.0;
@@ -44,7 +45,7 @@ extern "C" double read_bandwidth(int64_t bytes, int threads, int repeats) {
     return best;
 }
 
-// Floating-point operations of one round of independent instructions on registers.
+// Runs independent instructions on registers, and returns the floating-point operations of one round.
 #if defined(__AMX_BF16__)
 struct alignas(64) Config {
     uint8_t palette = 1, start = 0, reserved[14] = {};
@@ -52,7 +53,7 @@ struct alignas(64) Config {
     uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
 };
 static double bf16_rounds(int64_t rounds) {
-    if (syscall(SYS_arch_prctl, 0x1023, 18) != 0) return 0.0;  // tiles are not permitted
+    if (syscall(SYS_arch_prctl, 0x1023, 18) != 0) return 0.0;  // the system does not permit tiles
     const Config config;
     _tile_loadconfig(&config);
     for (int64_t n = 0; n < rounds; ++n) {
@@ -100,10 +101,10 @@ static double fp32_rounds(int64_t rounds) {
     return 2.0 * count * width;
 }
 
-// Floating-point operations a second of all threads together; 0 if the processor has no such products.
+// Floating-point operations per second of all threads together; 0 if the processor has no such instructions.
 extern "C" double peak(int bf16, int threads, int repeats) {
     double best = 0.0;
-    constexpr int64_t rounds = 10000000;  // long enough for all threads to be at it
+    constexpr int64_t rounds = 10000000;  // long enough for all threads to run at the same time
     for (int repeat = 0; repeat < repeats; ++repeat) {
         double each = 0.0;
         const double start = now();

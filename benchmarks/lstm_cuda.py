@@ -1,17 +1,18 @@
 """How fast is one LSTM layer on this GPU, beside cuDNN?
 
-A layer of 1152 inputs and 1152 units with half of its recurrent weights dropped, as in the middle of a full-size AWD-
-LSTM: forward and backward of 70 steps in bf16, new masks laid out each time, as training does. The peers are cuDNN
-with weights masked by torch's dropout and its flat buffer filled anew each time, as it has to be then, and
-`torch.nn.LSTM` as it comes, without masks. Then forward alone; a step of our kernels' own launch; and fp16 with 1,024
-units and no masks, where cuDNN has its own persistent kernel. First what it costs blocks to wait for each other, and
-each layer's output is compared with that in float32. Medians by device events, all that is timed being launched before
-the device begins; one row counts the host's time too.
+The layer has 1152 inputs and 1152 units, and half of its recurrent weights are dropped, as in the middle of a full-size
+AWD-LSTM. Measured are forward and backward of 70 steps in bf16 with new masks each time, as in training; forward alone;
+one step within the launch of ulmkit's kernels; and fp16 with 1,024 units and no masks, where cuDNN has a persistent
+kernel too. The peers are cuDNN with weights masked by torch's dropout, whose flat buffer then has to be filled each
+time, and `torch.nn.LSTM` without masks.
 
-With --plans N instead a step by each of the N best plans of the kernels, so that they can be ranked by what they take.
+Before that, the cost of a grid barrier is measured, and each layer's output is compared with float32. Times are medians
+by device events, with all work launched before the device starts; one row includes the host's time.
 
-With --flashrnn the one peer is FlashRNN's fused kernel (Pöppel et al. 2024, arXiv:2412.07752) with a single head, in
-the order of axes that it computes in, weights masked each time; it needs nvcc, and compiles for minutes.
+With --plans N, the benchmark times a step by each of the N best plans of the kernels instead, to check their ranking.
+
+With --flashrnn, the only peer is FlashRNN's fused kernel (Pöppel et al. 2024, arXiv:2412.07752) with a single head, in
+its own order of axes, and weights masked each time; it needs nvcc and compiles for minutes.
 
     python benchmarks/lstm_cuda.py [--batches N ...] [--repeats N] [--quick] [--plans N | --flashrnn] [--json FILE]
 """
@@ -38,13 +39,15 @@ Cases = list[Callable[[], list[dict[str, Any]]]]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--batches", type=int, nargs="+", default=[64, 20, 80, 128])
-    parser.add_argument("--repeats", type=int, default=50, help="of which the medians are taken (50)")
+    parser.add_argument(
+        "--batches", type=int, nargs="+", default=[64, 20, 80, 128], help="batch sizes (default: 64 20 80 128)"
+    )
+    parser.add_argument("--repeats", type=int, default=50, help="repeats, of which the median counts (default: 50)")
     parser.add_argument("--quick", action="store_true", help="batch 64 and 10 repeats")
     instead = parser.add_mutually_exclusive_group()
-    instead.add_argument("--plans", type=int, metavar="N", help="time the N best plans of the kernels")
-    instead.add_argument("--flashrnn", action="store_true", help="compare with FlashRNN, and with nothing else")
-    parser.add_argument("--json", metavar="FILE", help="write the figures to this file")
+    instead.add_argument("--plans", type=int, metavar="N", help="time only the N best plans of the kernels")
+    instead.add_argument("--flashrnn", action="store_true", help="compare only with FlashRNN")
+    parser.add_argument("--json", metavar="FILE", help="write the results to this file")
     options = parser.parse_args()
     if options.quick:
         options.batches, options.repeats = [64], 10
@@ -56,7 +59,7 @@ def main() -> None:
 
 
 def cases_of(options: argparse.Namespace) -> tuple[str, Cases]:
-    """The benchmark's name, and what is measured one after the other, the most telling first."""
+    """Name of the benchmark, and its cases, the most important first."""
     repeats = options.repeats
     if options.flashrnn:
         return "lstm_cuda_flashrnn", [partial(compare_with_flashrnn, batch, repeats) for batch in options.batches]
@@ -72,7 +75,7 @@ def cases_of(options: argparse.Namespace) -> tuple[str, Cases]:
 
 
 def compare(batch: int, hidden: int, dtype: torch.dtype, dropout: float, repeats: int) -> list[dict[str, Any]]:
-    """Forward and backward, forward, and a step of ours and of theirs."""
+    """Measure ulmkit beside cuDNN: forward and backward, forward, and a step within the launch."""
     name = {torch.bfloat16: "bf16", torch.float16: "fp16"}[dtype]
     case = f"{name}, {hidden} units, B {batch}" + (", masks" if dropout else "")
     for direction in ("forward", "backward"):
@@ -103,7 +106,7 @@ def compare(batch: int, hidden: int, dtype: torch.dtype, dropout: float, repeats
 
 
 def compare_with_flashrnn(batch: int, repeats: int) -> list[dict[str, Any]]:
-    """Forward and backward, and forward, beside FlashRNN."""
+    """Measure ulmkit beside FlashRNN: forward and backward, and forward."""
     case, missing = f"bf16, {HIDDEN} units, B {batch}, masks", missing_flashrnn()
     ours = Layer(batch, HIDDEN, torch.bfloat16, DROPOUT, "fused")
     theirs = None if missing else FlashRNNLayer(ours)
@@ -118,11 +121,15 @@ def compare_with_flashrnn(batch: int, repeats: int) -> list[dict[str, Any]]:
 
 
 def check(case: str, ours: "Layer", theirs: "Layer | FlashRNNLayer") -> None:
-    """Both are near the layer in float32."""
+    """Check that both layers' outputs are close to the layer in float32.
+
+    Raises:
+        DifferentError: If one is not.
+    """
     with torch.no_grad():
-        wanted = ours.output(torch.float32, "torch")
+        expected = ours.output(torch.float32, "torch")
         for layer in (ours, theirs):
-            difference = torch.linalg.norm(layer.output().float() - wanted) / torch.linalg.norm(wanted)
+            difference = torch.linalg.norm(layer.output().float() - expected) / torch.linalg.norm(expected)
             print(f"{case}: {layer.backend} differs from float32 by {difference:.2g}")
             if not difference < layer.limit:
                 raise DifferentError(f"{case}: {layer.backend} differs from float32 by more than {layer.limit:g}")

@@ -1,4 +1,4 @@
-"""A layer of the benchmark lstm_cuda.py through ulmkit's backends, torch.nn.LSTM and FlashRNN."""
+"""LSTM layers for lstm_cuda.py: ulmkit's backends, torch.nn.LSTM and FlashRNN."""
 
 import importlib.util
 import shutil
@@ -15,7 +15,7 @@ LIMIT = 2e-2  # relative difference from float32
 
 
 class Layer:
-    """A layer of ulmkit's through one of its backends."""
+    """An LSTM layer computed by one of ulmkit's backends."""
 
     limit = LIMIT
 
@@ -32,12 +32,12 @@ class Layer:
         self.bits = draw_keep_bits(4 * hidden, hidden, dropout, device="cuda") if dropout else None
 
     def output(self, dtype: torch.dtype | None = None, backend: str | None = None) -> Tensor:
-        """y for all of x. Args: another type or backend than the layer's."""
+        """Output for all of x, in the layer's type and by its backend unless others are given."""
         dtype = dtype or self.dtype
         return self.forward(self.x.to(dtype), self.bits, dtype, backend or self.backend)
 
     def run(self, steps: int, learns: bool) -> Callable[[], Any]:
-        """What is timed. learns: with the backward, and masks drawn anew."""
+        """A function to time; `learns`: with backward, and with masks drawn anew."""
         x = self.x[:steps].clone().requires_grad_(learns)
 
         def forward_and_backward() -> None:
@@ -66,7 +66,7 @@ class Layer:
 
 
 class ModuleLayer:
-    """torch.nn.LSTM as it comes: weights of its own type, laid out once, never masked."""
+    """torch.nn.LSTM with weights in its own type, laid out once and never masked."""
 
     def __init__(self, batch: int, hidden: int, dtype: torch.dtype) -> None:
         self.module = nn.LSTM(hidden, hidden, device="cuda", dtype=dtype)
@@ -87,9 +87,9 @@ class ModuleLayer:
 
 
 class FlashRNNLayer:
-    """FlashRNN's fused LSTM with the weights of a layer: axes named T, B, head, D units, G gates, P units before."""
+    """FlashRNN's fused LSTM with a layer's weights; its axes: T, B, head, D units, G gates, P previous units."""
 
-    backend, limit = "FlashRNN", 2.5 * LIMIT  # it keeps the cell's state in bf16
+    backend, limit = "FlashRNN", 2.5 * LIMIT  # FlashRNN keeps the cell state in bf16
 
     def __init__(self, like: Layer) -> None:
         from flashrnn.flashrnn.flashrnn import FlashRNNConfig, flashrnn
@@ -114,12 +114,12 @@ class FlashRNNLayer:
         self.states = torch.zeros(2, 1, like.x.shape[1], 1, HIDDEN, device="cuda", dtype=like.dtype)
 
     def output(self) -> Tensor:
-        """y for all of the other layer's x, with its mask."""
+        """Output for all of the layer's x, with the layer's mask."""
         keep = unpack_keep_bits(self.like.bits, HIDDEN).unflatten(0, (4, HIDDEN)).transpose(0, 1)
         return self._forward(self.like.x, self.w_hh * keep / (1.0 - DROPOUT))
 
     def run(self, steps: int, learns: bool) -> Callable[[], Any]:
-        """What is timed."""
+        """A function to time; `learns`: with backward, and with masks drawn anew."""
         x = self.like.x[:steps].clone().requires_grad_(learns)
         dropped = nn.functional.dropout(self.w_hh.detach(), DROPOUT)
 
@@ -134,7 +134,7 @@ class FlashRNNLayer:
         return forward_and_backward if learns else forward
 
     def _forward(self, x: Tensor, w_hh: Tensor) -> Tensor:
-        """x: (T, B, E). w_hh: (D, G, P) float32, masked."""
+        """Output for x (T, B, E) with masked weights w_hh (D, G, P) float32."""
         sums = nn.functional.linear(x, self.w_ih.flatten(0, 1).to(x.dtype)).unflatten(2, (1, HIDDEN, 4))
         low = w_hh.to(x.dtype)[None], self.bias.to(x.dtype)[None]
         states, _ = self._run(sums, *low, states=self.states, config=self._config)
@@ -142,7 +142,7 @@ class FlashRNNLayer:
 
 
 def missing_flashrnn() -> str | None:
-    """Why FlashRNN cannot be compared with; None where it can."""
+    """Reason why FlashRNN cannot run; None if it can."""
     if importlib.util.find_spec("flashrnn") is None:
         return "not installed"
     return "no nvcc to compile it" if shutil.which("nvcc") is None else None

@@ -1,4 +1,4 @@
-"""What the persistent kernels' plans should be ranked by: the cost of a grid barrier, and the time of each plan."""
+"""Times to rank the persistent kernels' plans by: of a grid barrier, and of each plan's step."""
 
 import contextlib
 import ctypes
@@ -22,10 +22,11 @@ ROUNDS = 1000
 
 
 def compare_barriers(repeats: int) -> list[dict[str, Any]]:
-    """A round of blocks that do nothing but wait for each other."""
+    """Measure a grid barrier: blocks that do nothing but wait for each other."""
     device, driver = kernels(0).device, cuda_driver()
     function = driver.function(Source.of("barrier.cu"), "meet_often", 0, 0)
-    met, rows = torch.zeros(1, dtype=torch.int32, device="cuda"), []
+    met = torch.zeros(1, dtype=torch.int32, device="cuda")
+    rows = []
     for blocks in (device.multiprocessors // 2, device.multiprocessors):
         for threads in (128, 256):
             launch = Launch(blocks, threads, cooperative=True)
@@ -42,9 +43,9 @@ def compare_barriers(repeats: int) -> list[dict[str, Any]]:
 
 
 def compare_plans(direction: str, batch: int, count: int, repeats: int) -> list[dict[str, Any]]:
-    """A step of the launch by each of the best plans of a direction, beside the plan that is chosen.
+    """Measure a step by each of the best plans of a direction, beside the chosen plan.
 
-    A plan that does not run is named and left out.
+    A plan that cannot run is named and left out.
     """
     layer, run = Layer(batch, HIDDEN, torch.bfloat16, DROPOUT, "fused"), kernels(0)
     chosen = run.plan(direction, torch.bfloat16, batch, HIDDEN)
@@ -52,14 +53,16 @@ def compare_plans(direction: str, batch: int, count: int, repeats: int) -> list[
         print(f"B {batch}, {direction}: step by step")
         return []
     best = plans(direction, "BF16", batch, HIDDEN, run.device)[:count]
-    found = [chosen, *(plan for plan in best if plan != chosen)]
-    compile_ahead(found)
-    wanted, usual, rows = None, None, []
-    for plan in found:
+    candidates = [chosen, *(plan for plan in best if plan != chosen)]
+    compile_ahead(candidates)
+    expected = None
+    chosen_step = None
+    rows = []
+    for plan in candidates:
         case = f"bf16, {HIDDEN} units, B {batch}, {direction}: {described(plan)}"
         try:
             with planned(direction, plan):
-                given, step = computed(layer), step_microseconds(layer, repeats).get(direction)
+                results, step = computed(layer), step_microseconds(layer, repeats).get(direction)
         except UlmkitError as error:
             print(f"{case}: {error}")
             continue
@@ -67,45 +70,47 @@ def compare_plans(direction: str, batch: int, count: int, repeats: int) -> list[
             print(f"{case}: the device has no room for it")
             continue
         if plan == chosen:
-            wanted, usual = given, step
-        same = wanted is None or all(near(a, b) for a, b in zip(given, wanted, strict=True))
-        peer = "the plan chosen" if same else "the plan chosen, which computes something else"
-        rows.append(row(case, "us a step", step, usual, peer, lower_is_better=True))
+            expected = results
+            chosen_step = step
+        same = expected is None or all(near(a, b) for a, b in zip(results, expected, strict=True))
+        peer = "the chosen plan" if same else "the chosen plan, whose results differ"
+        rows.append(row(case, "us per step", step, chosen_step, peer, lower_is_better=True))
     return rows
 
 
 def step_microseconds(layer: Layer, repeats: int) -> dict[str, float]:
-    """What a step more takes of the persistent launch alone while training, by direction where there is one."""
+    """Time of one more step within the persistent launch in training, by direction."""
     few, many = (launch_milliseconds(layer.run(steps, True), repeats) for steps in (STEPS, 2 * STEPS))
     return {direction: 1000 * (many[direction] - few[direction]) / STEPS for direction in few}
 
 
 def described(plan: Plan) -> str:
-    """Its constants and the estimate that ranks it."""
+    """Constants of a plan and the estimate that ranks it."""
     names = ("UNITS", "ROWS", "WARPS", "SPLIT", "CLUSTER")
     constants = dict(plan.source.constants)
-    told = ", ".join(f"{name.lower()} {constants[name]}" for name in names)
-    return f"{told}{', spills' if plan.spilled_bytes else ''}, {plan.cycles:,.0f} cycles estimated"
+    text = ", ".join(f"{name.lower()} {constants[name]}" for name in names)
+    return f"{text}{', spills' if plan.spilled_bytes else ''}, {plan.cycles:,.0f} cycles estimated"
 
 
-def compile_ahead(found: list[Plan]) -> None:
-    """Into the cache, several at once; what is refused here is refused again where it is used."""
+def compile_ahead(candidates: list[Plan]) -> None:
+    """Compile plans in parallel into the cache; a plan that fails here fails again where it is used."""
     with ThreadPoolExecutor() as pool:
-        for plan in found:
+        for plan in candidates:
             pool.submit(machine_code, plan.source, kernels(0).device.architecture)
 
 
 @contextlib.contextmanager
 def planned(direction: str, plan: Plan) -> Iterator[None]:
-    """Within the block a direction runs by this plan, or step by step where the device has no room for it."""
-    run, usual = kernels(0), kernels(0).plan
+    """Run a direction by this plan within the block, or step by step if the device has no room for it."""
+    run = kernels(0)
+    choose_plan = run.plan
 
-    def given(asked: str, *shape: Any) -> Plan | None:
+    def fixed_plan(asked: str, *shape: Any) -> Plan | None:
         if asked != direction:
-            return usual(asked, *shape)
+            return choose_plan(asked, *shape)
         return None if plan in run.refused else plan
 
-    run.plan = given
+    run.plan = fixed_plan
     try:
         yield
     finally:
@@ -121,5 +126,5 @@ def computed(layer: Layer) -> tuple[Tensor, Tensor]:
 
 
 def near(a: Tensor, b: Tensor) -> bool:
-    """Whether they are the same but for rounding."""
+    """True if two tensors are equal except for rounding."""
     return bool(torch.linalg.norm(a - b) < LIMIT * torch.linalg.norm(b))

@@ -1,17 +1,18 @@
-"""Given the same weights, does ulmkit compute what fastai computes?
+"""Does ulmkit compute the same as fastai with the same weights?
 
-Full-size models (400, 1152 x 3) with the weights of either library put into the other; consecutive windows of 70 steps
-of 8 streams with the state carried, a reset before the third, the last one shorter; token ids drawn by Zipf's law. In
-evaluation mode: the last layer's outputs, logits, states, and each token's negative log-likelihood. With dropouts at
-zero in training mode: every parameter's gradient, without and with the activation regularisation of fastai's own
-callback. Then the classifier on documents of unequal length, whose padding stays within fastai's last window.
+Full-size models (400, 1152 x 3) get the weights of the other library. They read consecutive windows of 70 steps of 8
+streams with the state carried, a reset before the third window and a shorter last one; token ids are drawn by Zipf's
+law. Compared are, in evaluation mode, the last layer's outputs, logits, states and each token's negative
+log-likelihood; in training mode without dropout, the gradient of every parameter, without and with the activation
+regularization of fastai's own callback; and the classifier on documents of unequal length, whose padding stays within
+fastai's last window.
 
-The figure is the largest absolute difference (for gradients: over the parameter's largest absolute gradient), the peer
-is its limit. Exit status 1 if one is above.
+Values are the largest absolute differences (for gradients, relative to the parameter's largest absolute gradient), and
+the peer is their limit. The exit status is 1 if a limit is exceeded.
 
-Our weights are larger than initial ones, so that the gates leave their linear middle: in fp32 by a factor of 3. At 4
-the network is chaotic and amplifies rounding: fastai's own fp32 is then 5e-4 from its own float64, and no other order
-of summation comes within 1e-5 of it. There the formulas are compared in float64.
+In fp32 the weights of ulmkit's models are 3 times as large as initial ones, so that the gates leave their linear range.
+With a factor of 4 the network is chaotic and amplifies rounding: fastai's fp32 then differs from its own float64 by
+5e-4, and any other order of summation by more than 1e-5. That factor is used to compare the formulas in float64.
 
     python benchmarks/parity_fastai.py [--quick] [--json FILE]
 """
@@ -51,9 +52,9 @@ WINDOW_STEPS = (70, 70, 70, 33)
 RESET_BEFORE = 2
 GRADIENT_WINDOWS = 2
 REGULARIZATIONS = ((0.0, 0.0), (2.0, 1.0))  # AR and TAR
-GAIN = 3.0  # of the LSTM's initial weights, in fp32
-CHAOTIC_GAIN = 4.0  # the same in float64
-DOCUMENT_LENGTHS = (200, 200, 193, 171, 160, 150, 142, 141)  # all end in the third window, as fastai has it
+GAIN = 3.0  # factor of the LSTM's initial weights in fp32
+CHAOTIC_GAIN = 4.0  # factor in float64
+DOCUMENT_LENGTHS = (200, 200, 193, 171, 160, 150, 142, 141)  # all end in the third window of fastai's
 
 
 def main() -> None:
@@ -63,7 +64,7 @@ def main() -> None:
         action="store_true",
         help="vocabulary of 10,000, the chosen backend, and gradients with AR and TAR only",
     )
-    parser.add_argument("--json", metavar="FILE", help="write the figures to this file")
+    parser.add_argument("--json", metavar="FILE", help="write the results to this file")
     options = parser.parse_args()
     fastai = load_fastai()
     if fastai is None:
@@ -84,7 +85,7 @@ def main() -> None:
 
 
 def output_rows(fastai: Any, vocab_size: int, backends: list[str]) -> list[dict[str, Any]]:
-    """Differences in evaluation mode: our weights in fastai with each backend, fastai's weights in ours with one."""
+    """Compare outputs in evaluation mode: ulmkit's weights in fastai with each backend, fastai's in ulmkit with one."""
     ours, theirs = make_ours(vocab_size), make_theirs(fastai, vocab_size)
     windows = make_windows(vocab_size)
     rows = []
@@ -99,12 +100,12 @@ def output_rows(fastai: Any, vocab_size: int, backends: list[str]) -> list[dict[
 
 
 def float64_rows(fastai: Any, vocab_size: int) -> list[dict[str, Any]]:
-    """Differences in evaluation mode of each backend in float64, with weights for which fp32 has too few digits."""
+    """Compare outputs of each backend in float64, with weights for which fp32 has too few digits."""
     ours, theirs = make_ours(vocab_size, CHAOTIC_GAIN), make_theirs(fastai, vocab_size)
     theirs.load_state_dict(to_fastai(ours.state_dict()))
     ours, theirs = ours.double(), theirs.double()
     rows = []
-    for backend in [name for name in BACKENDS if name != "fused"]:  # it has no float64
+    for backend in [name for name in BACKENDS if name != "fused"]:  # the fused backend has no float64
         ours.encoder.backend = backend
         differences = compare_outputs(ours, theirs, make_windows(vocab_size))
         rows += _rows(f"V {vocab_size:,}, our weights in fastai, {backend}, float64", differences, LIMIT_FLOAT64)
@@ -119,7 +120,7 @@ def _rows(case: str, differences: Mapping[str, float], limit: float = LIMIT) -> 
 
 
 def make_ours(vocab_size: int, gain: float = GAIN) -> AWDLSTMLanguageModel:
-    """A language model in fp32 without dropout, the LSTM's initial weights multiplied by `gain`."""
+    """Make a language model in fp32 without dropout, with the LSTM's initial weights multiplied by `gain`."""
     dropouts = dict.fromkeys([f"{name}_dropout" for name in ("embedding", "input", "hidden", "output", "weight")], 0.0)
     model = AWDLSTMLanguageModel(LanguageModelConfig(encoder=AWDLSTMConfig(**dropouts)), vocab_size)
     model.encoder.precision = "fp32"
@@ -132,14 +133,14 @@ def make_ours(vocab_size: int, gain: float = GAIN) -> AWDLSTMLanguageModel:
 
 
 def make_theirs(fastai: Any, vocab_size: int) -> nn.Module:
-    """fastai's language model without dropout, as it initialises it but for the decoder's bias, which is zero there."""
+    """Make fastai's language model without dropout, with a random decoder bias in place of its initial zeros."""
     model = fastai.get_language_model(fastai.AWD_LSTM, vocab_size, no_dropout(fastai.awd_lstm_lm_config))
     nn.init.normal_(model[1].decoder.bias)
     return model
 
 
 def make_windows(vocab_size: int) -> list[tuple[Tensor, Tensor]]:
-    """Inputs and targets, (T, B) each, of the consecutive windows."""
+    """Inputs and targets, each (T, B), of the consecutive windows."""
     stream = zipf_ids(vocab_size, BATCH * (sum(WINDOW_STEPS) + 1)).view(BATCH, -1).T.contiguous()
     begins = [sum(WINDOW_STEPS[:number]) for number in range(len(WINDOW_STEPS))]
     return [
@@ -150,7 +151,7 @@ def make_windows(vocab_size: int) -> list[tuple[Tensor, Tensor]]:
 
 @torch.no_grad()
 def compare_outputs(ours: AWDLSTMLanguageModel, theirs: Any, windows: list[tuple[Tensor, Tensor]]) -> dict[str, float]:
-    """The largest absolute difference over all windows of what each library gives."""
+    """Largest absolute difference over all windows, by kind of output."""
     ours.eval()
     theirs.eval()
     differences = dict.fromkeys(("outputs", "logits", "states", "token NLL"), 0.0)
@@ -183,7 +184,7 @@ def compare_outputs(ours: AWDLSTMLanguageModel, theirs: Any, windows: list[tuple
 
 
 def largest_difference(x: Tensor, y: Tensor) -> float:
-    """max |x - y|; not a number if either has one that is not."""
+    """Largest absolute difference max |x - y|; NaN if either tensor has a NaN."""
     if x.shape != y.shape:
         raise ValueError(f"expected tensors of one shape, got {tuple(x.shape)} and {tuple(y.shape)}")
     return float((x - y).abs().max())
@@ -192,7 +193,7 @@ def largest_difference(x: Tensor, y: Tensor) -> float:
 def gradient_rows(
     fastai: Any, vocab_size: int, backends: list[str], regularizations: Sequence[tuple[float, float]]
 ) -> list[dict[str, Any]]:
-    """The parameter whose gradients differ most, for each backend, without and with AR and TAR."""
+    """Compare gradients for each backend and regularization; a row names the parameter that differs most."""
     ours, theirs = make_ours(vocab_size), make_theirs(fastai, vocab_size)
     theirs.load_state_dict(to_fastai(ours.state_dict()))
     windows = make_windows(vocab_size)[:GRADIENT_WINDOWS]
@@ -217,7 +218,7 @@ def gradient_rows(
 def our_gradients(
     model: AWDLSTMLanguageModel, windows: list[tuple[Tensor, Tensor]], ar: float, tar: float
 ) -> dict[str, Tensor]:
-    """Gradients summed over the windows by our names, as many rows as the vocabulary has."""
+    """Gradients of ulmkit's model, summed over the windows, without the rows that only align the softmax."""
     model.train()
     model.zero_grad()
     state: State | None = None
@@ -232,7 +233,7 @@ def our_gradients(
 def fastai_gradients(
     fastai: Any, model: Any, windows: list[tuple[Tensor, Tensor]], ar: float, tar: float
 ) -> dict[str, Tensor]:
-    """The same from fastai, by our names."""
+    """Gradients of fastai's model, summed over the windows, by ulmkit's names."""
     model.train()
     model.zero_grad()
     model.reset()
@@ -244,9 +245,9 @@ def fastai_gradients(
 
 @torch.no_grad()
 def classifier_rows(fastai: Any, vocab_size: int) -> list[dict[str, Any]]:
-    """fastai's weights in our classifier, in evaluation mode."""
+    """Compare logits of fastai's weights in ulmkit's classifier, in evaluation mode."""
     theirs = fastai.get_text_classifier(fastai.AWD_LSTM, vocab_size, 2, seq_len=70).eval()
-    for name, tensor in theirs.state_dict().items():  # batch norm as after training
+    for name, tensor in theirs.state_dict().items():  # statistics of batch norm as after training
         if name.endswith(("running_mean", "running_var")):
             tensor.uniform_(0.01, 0.1)
     ours = AWDLSTMClassifier(AWDLSTMConfig(), vocab_size, HeadConfig(kind="single", classes=2)).eval()

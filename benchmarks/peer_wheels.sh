@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Wheels of the peers that benchmarks/gpu.sh compares with, for a machine without a network that has torch.
+# Downloads wheels of the peers in benchmarks/gpu.sh, for a machine with torch and without a network.
 #
 #     benchmarks/peer_wheels.sh FOLDER [PYTHON_VERSION]
 #
-# Without torch, NumPy, scikit-learn and what these need.
+# Leaves out torch, NumPy, scikit-learn and their dependencies.
 set -euo pipefail
 folder=${1:?which folder}
 version=${2:-3.12}

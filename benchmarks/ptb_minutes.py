@@ -1,22 +1,22 @@
-"""After the same minutes of training on the same words, whose language model is the better one?
+"""Which library has the better language model after the same minutes of training on the same words?
 
-ulmkit trains as `MODERN_PTB` says, whose settings were chosen on the validation text of Penn Treebank, and in bf16
-where that is faster. The peer, whose settings were not chosen on this text, is fastai's `language_model_learner` as it
-comes: its AWD_LSTM from scratch with `drop_mult` 1.0, batches of 64 rows and 72 steps, Adam in one cycle to its default
-rate, its own callbacks, fp32; and once more with the rate of `--fastai-rate`, if one is given. Both read the words of a
-corpus such as Penn Treebank under one vocabulary without special tokens. fastai gives its token 1, padding elsewhere,
-no gradient through the embedding: it is the rarest word here. Its one cycle wants to know its steps: they are timed
-first, apart from the budget, and then it reads as many batches as fit, in one epoch, the rows of the text over and
-over.
+ulmkit trains by the recipe `MODERN_PTB`, whose settings were chosen on the validation text of Penn Treebank, and in
+bf16 where that is faster. The peer, whose settings were not chosen on this text, is fastai's `language_model_learner`
+with its defaults: AWD_LSTM from scratch with `drop_mult` 1.0, batches of 64 rows and 72 steps, Adam in one cycle to its
+default rate, its own callbacks, fp32; and a second time with the rate of `--fastai-rate`, if one is given.
 
-Each trains in a process of its own, one after the other, with the allocator as the library leaves it: ulmkit's trainer
-keeps freed memory, fastai does not. fastai's weights are then put into ulmkit's model, which must give the same loss
-on a piece of text, and both are judged by exact perplexity on the validation text.
+Both read the words of a corpus such as Penn Treebank under one vocabulary without special tokens. fastai gives token 1,
+its padding, no gradient through the embedding: the rarest word has that id here. fastai's one cycle needs the number of
+steps: its steps are timed first, outside the budget, and then as many as fit are one epoch, which repeats the text.
+
+Each library trains in a process of its own, one after the other, with the allocator that it uses: ulmkit's trainer
+keeps freed memory, fastai does not. fastai's weights are then put into ulmkit's model, which must give the same loss on
+a piece of text, and both models are evaluated by exact perplexity on the validation text.
 
     python benchmarks/ptb_minutes.py --data FOLDER --minutes N [--threads N] [--fastai-rate R] [--out FOLDER]
         [--seed N] [--judge-tokens N] [--quick] [--json FILE]
 
---quick: 40 steps each of a small model on text made on the spot.
+--quick: 40 steps of a small model of each library on generated text.
 """
 
 import argparse
@@ -42,7 +42,7 @@ from ulmkit.text import EncodedCorpus
 from ulmkit.training import Budget
 
 QUICK_STEPS = 40
-FAIR = 0.1  # part of the minutes that a training may be off by
+TOLERANCE = 0.1  # share of the minutes by which a training may be off
 QUICK_SIZES = {"embedding_size": 64, "hidden_size": 96}
 RESULT_FILE = "result.json"
 MALLOC = "MALLOC_"
@@ -64,26 +64,32 @@ def main() -> None:
 
 def read_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, metavar="FOLDER", help="a word-level corpus: train and valid files")
-    parser.add_argument("--minutes", type=float, default=10.0, help="of training, each (10)")
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of each (all cores)")
-    parser.add_argument("--fastai-rate", type=float, metavar="R", help="a second run of fastai, at this peak rate")
+    parser.add_argument("--data", type=Path, metavar="FOLDER", help="word-level corpus: train and valid files")
+    parser.add_argument("--minutes", type=float, default=10.0, help="training time of each library (default: 10)")
     parser.add_argument(
-        "--out", type=Path, metavar="FOLDER", help="keep the models here; those there are not made anew"
+        "--threads", type=int, default=os.cpu_count(), help="threads of each library (default: all cores)"
     )
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--judge-tokens", type=int, metavar="N", help="judge on the first N validation tokens (all)")
+    parser.add_argument(
+        "--fastai-rate", type=float, metavar="R", help="train fastai a second time, with this peak rate"
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="FOLDER", help="folder to keep the models in; existing ones are not trained again"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="random seed (default: 0)")
+    parser.add_argument(
+        "--judge-tokens", type=int, metavar="N", help="evaluate on the first N validation tokens (default: all)"
+    )
     parser.add_argument("--quick", action="store_true", help=f"{QUICK_STEPS} steps of a small model on generated text")
-    parser.add_argument("--json", metavar="FILE", help="write the figures to this file")
+    parser.add_argument("--json", metavar="FILE", help="write the results to this file")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if not options.quick and options.data is None:
-        parser.error("--data: expected a corpus, got none; give one, or say --quick")
+        parser.error("--data: expected a corpus, got none; give one, or use --quick")
     return options
 
 
 def compare(out: Path, options: argparse.Namespace) -> dict[str, dict[str, Any]]:
-    """What came of each training, by name; fastai's is missing where it is not installed."""
+    """Train and evaluate each library, and return the results by name; fastai's is missing if it is not installed."""
     jobs = {"ulmkit": {"library": "ulmkit"}}
     if load_fastai() is None:
         print(f"{MISSING}: see benchmarks/requirements.txt")
@@ -91,26 +97,28 @@ def compare(out: Path, options: argparse.Namespace) -> dict[str, dict[str, Any]]
         jobs["fastai"] = {"library": "fastai", "rate": None}
         if options.fastai_rate is not None:
             jobs[f"fastai at {options.fastai_rate:g}"] = {"library": "fastai", "rate": options.fastai_rate}
-    found = {}
+    results = {}
     for name, job in jobs.items():
         judged = "all" if options.judge_tokens is None else options.judge_tokens
         folder = out / f"{name.replace(' ', '-')}-{options.minutes:g}-{options.seed}-{judged}"
         if not (folder / RESULT_FILE).is_file():
             start_worker(folder, job, options)
-        found[name] = json.loads((folder / RESULT_FILE).read_text(encoding="utf-8"))
-        result = found[name]
-        if not options.quick and abs(result["minutes"] / options.minutes - 1) > FAIR:
-            print(f"{name}: took {result['minutes']:.2f} minutes, not {options.minutes:g}: a busy machine; run it anew")
+        results[name] = json.loads((folder / RESULT_FILE).read_text(encoding="utf-8"))
+        result = results[name]
+        if not options.quick and abs(result["minutes"] / options.minutes - 1) > TOLERANCE:
+            print(
+                f"{name}: took {result['minutes']:.2f} minutes, not {options.minutes:g}; run again on an idle machine"
+            )
         print(
             f"{name}: perplexity {result['perplexity']:.2f} after {result['minutes']:.2f} minutes, "
             f"{result['tokens']:,} tokens, {result['precision']}, {result['malloc'] or 'no MALLOC_ variables'}",
             flush=True,
         )
-    return found
+    return results
 
 
 def start_worker(folder: Path, job: dict[str, Any], options: argparse.Namespace) -> None:
-    """Train and judge in a process of its own."""
+    """Train and evaluate in a process of its own."""
     command = [sys.executable, __file__, "--data", str(options.data), "--minutes", str(options.minutes)]
     command += ["--threads", str(options.threads), "--seed", str(options.seed), "--out", str(folder)]
     command += ["--worker", json.dumps(job), *(["--quick"] if options.quick else [])]
@@ -118,11 +126,11 @@ def start_worker(folder: Path, job: dict[str, Any], options: argparse.Namespace)
     environment = {name: value for name, value in os.environ.items() if not name.startswith(MALLOC)}
     done = subprocess.run(command, env={**environment, "OMP_NUM_THREADS": str(options.threads)})
     if done.returncode:
-        sys.exit(f"{job}: the training did not end well: see above")
+        sys.exit(f"{job}: the training failed: see above")
 
 
 def work(options: argparse.Namespace) -> None:
-    """What a process does: one training, its model folder and its result."""
+    """Work of one process: a training, its model folder and its result."""
     torch.set_num_threads(options.threads)
     job = json.loads(options.worker)
     corpus = prepare(str(options.data), DataOptions(tokenizer="whitespace", workers=1, split_by="given"))
@@ -137,14 +145,14 @@ def work(options: argparse.Namespace) -> None:
     loaded = load_language_model(options.out / "model")
     stream = corpus.stream(corpus.rows("valid"))
     head = stream.read(0, min(len(stream), options.judge_tokens or len(stream)))
-    found = perplexity(loaded.model, head, first_context=first_context(corpus.vocabulary))
+    evaluation = perplexity(loaded.model, head, first_context=first_context(corpus.vocabulary))
     malloc = {name: value for name, value in os.environ.items() if name.startswith(MALLOC)}
-    result = {**facts, "perplexity": found.perplexity, "predicted": found.tokens, "malloc": malloc}
+    result = {**facts, "perplexity": evaluation.perplexity, "predicted": evaluation.tokens, "malloc": malloc}
     (options.out / RESULT_FILE).write_text(json.dumps(result, indent=2), encoding="utf-8")
 
 
 def train_ulmkit(corpus: EncodedCorpus, options: argparse.Namespace) -> tuple[LanguageModelParts, dict[str, Any]]:
-    """MODERN_PTB for the minutes; it validates once, on little text, when they are over."""
+    """Train by MODERN_PTB for the minutes, with one short validation at the end."""
     recipe = MODERN_PTB
     sizes = recipe.sizes
     if options.quick:
@@ -164,13 +172,13 @@ def train_ulmkit(corpus: EncodedCorpus, options: argparse.Namespace) -> tuple[La
     }
 
 
-def table(found: dict[str, dict[str, Any]], options: argparse.Namespace) -> list[dict[str, Any]]:
-    """ulmkit beside each run of fastai: perplexity, and what each read for it."""
-    ours = found.pop("ulmkit")
+def table(results: dict[str, dict[str, Any]], options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Rows of ulmkit beside each run of fastai: perplexity, and tokens and minutes spent."""
+    ours = results.pop("ulmkit")
     when = f"{QUICK_STEPS} steps" if options.quick else f"{options.minutes:g} minutes"
     case = f"after {when}, {options.threads} threads, {ours['precision']}, {ours['predicted']:,} validation tokens"
     rows = []
-    for name, theirs in found.items() or {MISSING: None}.items():
+    for name, theirs in results.items() or {MISSING: None}.items():
         pairs = [
             ("perplexity", "perplexity", True),
             ("tokens", "tokens read", False),
@@ -187,8 +195,8 @@ def _name(name: str, theirs: dict[str, Any] | None) -> str:
 
 
 def write_text(folder: Path) -> Path:
-    """Sentences in which some words follow others, as train.txt and valid.txt."""
-    draw, folder = random.Random(0), Path(folder)
+    """Write generated sentences in which some words follow others, as train.txt and valid.txt."""
+    draw = random.Random(0)
     folder.mkdir()
     words = [f"w{number}" for number in range(500)]
     for split, lines in (("train", 4000), ("valid", 200)):

@@ -1,4 +1,4 @@
-"""fastai's side of ptb_minutes.py: its learner on our words, and its weights in our model."""
+"""fastai's training in ptb_minutes.py, and its weights in ulmkit's model."""
 
 import contextlib
 import os
@@ -21,7 +21,7 @@ from ulmkit.text import EncodedCorpus
 BATCH, STEPS = 64, 72  # fastai's defaults
 WARM_UP, TIMED = 2, 6
 CHECKED_TOKENS = 2000
-LOSS_LIMIT = 1e-4  # nats a token
+LOSS_LIMIT = 1e-4  # nats per token
 
 
 def train_fastai(
@@ -32,12 +32,21 @@ def train_fastai(
     sizes: Mapping[str, int],
     steps: int | None = None,
 ) -> tuple[LanguageModelParts, dict[str, Any]]:
-    """fastai's learner for as many steps as fit, and what it read.
+    """Train fastai's learner for as many steps as fit into the minutes.
 
-    Args: rate: peak of its one cycle, None for its default. sizes: of a smaller model. steps: instead of the minutes.
+    Args:
+        corpus: Corpus to read.
+        minutes: Training time.
+        rate: Peak of the one cycle; None for fastai's default.
+        seed: Random seed.
+        sizes: Sizes of a smaller model; empty for fastai's.
+        steps: Number of steps instead of the minutes.
+
+    Returns:
+        The model in ulmkit's form, and minutes, steps, tokens, precision and rate.
     """
     stream = corpus.stream(corpus.rows("train"))
-    ids = _swapped(torch.from_numpy(stream.read(0, len(stream)).astype(np.int64)), len(corpus.vocabulary))
+    ids = _swap_padding(torch.from_numpy(stream.read(0, len(stream)).astype(np.int64)), len(corpus.vocabulary))
     if steps is None:
         seconds = _step_seconds(_learner(ids, corpus, sizes, WARM_UP + TIMED, seed), rate)
         steps = max(1, int(60 * minutes / seconds))
@@ -45,14 +54,14 @@ def train_fastai(
     start = time.monotonic()
     _fit(learner, rate)
     taken = (time.monotonic() - start) / 60
-    parts = _as_ours(learner.model, corpus)
+    parts = _to_ulmkit(learner.model, corpus)
     check_same_loss(learner.model, parts.model, corpus)
     facts = {"minutes": taken, "steps": steps, "tokens": steps * BATCH * STEPS, "precision": "fp32"}
     return parts, {**facts, "rate": learner.lr if rate is None else rate}
 
 
 def _learner(ids: Tensor, corpus: EncodedCorpus, sizes: Mapping[str, int], steps: int, seed: int) -> Any:
-    """fastai's learner whose epoch has `steps` batches: each row of the text is read over and over."""
+    """Make fastai's learner with an epoch of `steps` batches, which repeat the rows of the text."""
     from fastai.callback import progress, schedule  # noqa: F401  (they give the learner methods)
     from fastai.data.core import DataLoaders
     from fastai.text.data import LMDataLoader
@@ -79,13 +88,13 @@ def _learner(ids: Tensor, corpus: EncodedCorpus, sizes: Mapping[str, int], steps
 
 
 def _fit(learner: Any, rate: float | None) -> None:
-    """One epoch in one cycle, without a progress bar."""
+    """Train one epoch in one cycle, without a progress bar."""
     with learner.no_bar(), learner.no_logging(), open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
         learner.fit_one_cycle(1, rate)
 
 
 def _step_seconds(learner: Any, rate: float | None) -> float:
-    """The median time from one batch's end to the next one's, after the first few."""
+    """Median time from the end of a batch to the end of the next one, after the first few."""
     from fastai.callback.core import Callback
 
     class Clock(Callback):
@@ -102,16 +111,16 @@ def _step_seconds(learner: Any, rate: float | None) -> float:
     return statistics.median(np.diff(clock.times[WARM_UP - 1 :]).tolist())
 
 
-def _swapped(values: Tensor, vocab_size: int) -> Tensor:
-    """Ids with the rarest word's, the last, and fastai's padding exchanged."""
+def _swap_padding(values: Tensor, vocab_size: int) -> Tensor:
+    """Exchange the ids of the rarest word, the last one, and of fastai's padding."""
     last = vocab_size - 1
     exchange = torch.arange(vocab_size)
     exchange[PAD_ID], exchange[last] = last, PAD_ID
     return exchange[values]
 
 
-def _as_ours(theirs: nn.Module, corpus: EncodedCorpus) -> LanguageModelParts:
-    """fastai's weights in our model, its words in our order."""
+def _to_ulmkit(theirs: nn.Module, corpus: EncodedCorpus) -> LanguageModelParts:
+    """Put fastai's weights into ulmkit's model, with the words in ulmkit's order."""
     weights = theirs.state_dict()
     vocab_size, embedding_size = weights["0.encoder.weight"].shape
     layers = sum(name.endswith("weight_hh_l0_raw") for name in weights)
@@ -119,7 +128,7 @@ def _as_ours(theirs: nn.Module, corpus: EncodedCorpus) -> LanguageModelParts:
     encoder = AWDLSTMConfig(embedding_size=embedding_size, hidden_size=hidden_size, layers=layers)
     model = AWDLSTMLanguageModel(LanguageModelConfig(encoder=encoder), vocab_size)
     named = from_fastai(weights, language_model_names(layers))
-    order = _swapped(torch.arange(vocab_size), vocab_size)
+    order = _swap_padding(torch.arange(vocab_size), vocab_size)
     for name in ("encoder.embedding.weight", "decoder.weight"):
         named[name] = named[name][order]
     model.load_state_dict(named)
@@ -128,18 +137,18 @@ def _as_ours(theirs: nn.Module, corpus: EncodedCorpus) -> LanguageModelParts:
 
 @torch.no_grad()
 def check_same_loss(theirs: nn.Module, ours: AWDLSTMLanguageModel, corpus: EncodedCorpus) -> None:
-    """Exit unless both give the same loss on the first validation tokens."""
+    """Exit unless both models give the same loss on the first validation tokens."""
     stream = corpus.stream(corpus.rows("valid"))
     ids = stream.read(0, min(CHECKED_TOKENS, len(stream))).astype(np.int64)
     context = first_context(corpus.vocabulary)
     expected = perplexity(ours, ids, first_context=context).mean_nll
-    read = _swapped(torch.from_numpy(np.concatenate([[context], ids])), len(corpus.vocabulary))
+    read = _swap_padding(torch.from_numpy(np.concatenate([[context], ids])), len(corpus.vocabulary))
     theirs.eval()
     theirs.reset()
     logits = theirs(read[None, :-1])[0][0]
-    found = nn.functional.cross_entropy(logits, read[1:]).item()
-    if not abs(found - expected) <= LOSS_LIMIT:
-        raise SystemExit(f"not the same loss: fastai {found:.6f}, its weights in ulmkit {expected:.6f}")
+    loss = nn.functional.cross_entropy(logits, read[1:]).item()
+    if not abs(loss - expected) <= LOSS_LIMIT:
+        raise SystemExit(f"not the same loss: fastai {loss:.6f}, its weights in ulmkit {expected:.6f}")
     print(
-        f"  the same weights, {len(ids):,} tokens: fastai {found:.6f}, ulmkit {expected:.6f} nats a token", flush=True
+        f"  the same weights, {len(ids):,} tokens: fastai {loss:.6f}, ulmkit {expected:.6f} nats per token", flush=True
     )

@@ -1,11 +1,11 @@
 """How fast is one training step of a full-size language model, and how much memory does it take?
 
-Forward, backward, clipping and a fused AdamW of an AWD-LSTM (400, 1152 x 3) on windows of 70 steps of 40 streams, all
-dropouts as fastai's defaults, AR 2 and TAR 1, the state carried. The peer is fastai's model with its own loss and
-torch's fused AdamW (its own optimizer is a loop in Python, and slower): in fp32, its default, and in bf16 under
-`torch.autocast`, which its learner uses on GPUs only. ulmkit runs as its trainer runs it, with the allocator told to
-keep freed memory; fastai is measured as it comes and with the allocator told the same. Each figure is the median over
-processes started in turn, of the median over steps. First both compute loss and gradient of the same weights.
+A step is forward, backward, clipping and a fused AdamW of an AWD-LSTM (400, 1152 x 3) on windows of 70 steps of 40
+streams, with fastai's default dropouts, AR 2, TAR 1 and the state carried. The peer is fastai's model with its own loss
+and torch's fused AdamW (its own optimizer is a loop in Python, and slower): in fp32, its default, and in bf16 under
+`torch.autocast`, which its learner uses on GPUs only. ulmkit runs as in its trainer, with an allocator that keeps freed
+memory; fastai is measured with the default allocator and with that one. Each value is the median over processes,
+started in turn, of the median over steps. First both libraries compute loss and gradient of the same weights.
 
     python benchmarks/train_cpu.py [--data FOLDER] [--vocab-sizes N ...] [--repeats N] [--steps N] [--quick]
         [--json FILE]
@@ -40,15 +40,15 @@ from ulmkit.training import keep_freed_memory
 STEPS, BATCH = 70, 40
 CHECK_STEPS, CHECK_BATCH = 35, 16
 CLIP = 0.4
-LOSS_LIMIT = {"fp32": 1e-4, "bf16": 2e-2}  # nats a token
-GRADIENT_LIMIT = {"fp32": 1e-3, "bf16": 0.1}  # of ulmkit, relative: without what the layers learn it would be near 1
+LOSS_LIMIT = {"fp32": 1e-4, "bf16": 2e-2}  # nats per token
+GRADIENT_LIMIT = {"fp32": 1e-3, "bf16": 0.1}  # relative; near 1 if a layer had no gradient
 KEEP_FREED_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1)}
 MIB = 2**20
 
 
 @dataclass(frozen=True)
 class Variant:
-    """What is measured. keeps_memory: whether freed memory stays in the process."""
+    """A library and how it runs; `keeps_memory`: freed memory stays in the process."""
 
     library: str
     precision: str
@@ -92,14 +92,22 @@ def main() -> None:
 
 def read_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", metavar="FOLDER", type=Path, help="real text: a word-level corpus with a train.txt")
     parser.add_argument(
-        "--vocab-sizes", type=int, nargs="+", default=[10_000, 33_278, 60_000], help="PTB, WikiText-2, general text"
+        "--data", metavar="FOLDER", type=Path, help="word-level corpus with a train.txt, to use its words"
     )
-    parser.add_argument("--repeats", type=int, default=3, help="processes of each kind (3)")
-    parser.add_argument("--steps", type=int, default=6, help="timed steps of each process, after two others (6)")
+    parser.add_argument(
+        "--vocab-sizes",
+        type=int,
+        nargs="+",
+        default=[10_000, 33_278, 60_000],
+        help="vocabulary sizes (default: those of PTB, WikiText-2 and general text)",
+    )
+    parser.add_argument("--repeats", type=int, default=3, help="processes of each kind (default: 3)")
+    parser.add_argument(
+        "--steps", type=int, default=6, help="timed steps of each process, after two others (default: 6)"
+    )
     parser.add_argument("--quick", action="store_true", help="one process of each main kind, one step, V 10,000")
-    parser.add_argument("--json", metavar="FILE", help="write the figures to this file")
+    parser.add_argument("--json", metavar="FILE", help="write the results to this file")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.quick:
@@ -109,7 +117,7 @@ def read_options() -> argparse.Namespace:
 
 
 def measure_all(vocab_size: int, variants: list[Variant], options: argparse.Namespace) -> dict[Variant, dict[str, Any]]:
-    """Each variant's figures, the variants taking turns, every other round in reverse."""
+    """Measure the variants in turn, in reverse order every other round."""
     runs: dict[Variant, list[dict[str, Any]]] = defaultdict(list)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -130,7 +138,7 @@ def measure_all(vocab_size: int, variants: list[Variant], options: argparse.Name
 
 
 def write_inputs(folder: Path, vocab_size: int, options: argparse.Namespace) -> None:
-    """The weights and the token ids (steps, BATCH) that all processes read."""
+    """Write the weights and the token ids (steps, BATCH) that all processes read."""
     torch.manual_seed(0)
     model = AWDLSTMLanguageModel(LanguageModelConfig(), vocab_size)
     weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
@@ -142,10 +150,10 @@ def write_inputs(folder: Path, vocab_size: int, options: argparse.Namespace) -> 
 
 
 def read_ids(folder: Path, vocab_size: int, count: int) -> Tensor:
-    """The first `count` token ids of train.txt under a vocabulary of at most `vocab_size`."""
+    """Read the first `count` token ids of train.txt under a vocabulary of at most `vocab_size`."""
     tokens = WhitespaceTokenizer().tokenize((folder / "train.txt").read_text(encoding="utf-8"))
     if len(tokens) < count:
-        sys.exit(f"{folder / 'train.txt'}: expected at least {count:,} tokens, got {len(tokens):,}; take fewer --steps")
+        sys.exit(f"{folder / 'train.txt'}: expected at least {count:,} tokens, got {len(tokens):,}; use fewer --steps")
     vocabulary = Vocabulary.build(Counter(tokens), max_vocab=vocab_size, min_freq=1)
     return torch.from_numpy(vocabulary.encode(tokens[:count]))
 
@@ -153,7 +161,7 @@ def read_ids(folder: Path, vocab_size: int, count: int) -> Tensor:
 def start_worker(
     folder: Path, vocab_size: int, variant: Variant, options: argparse.Namespace, *, check: bool
 ) -> dict[str, Any]:
-    """One process: its loss, median step and peak memory."""
+    """Run one process, and return its loss, median step and peak memory."""
     job = {
         "folder": str(folder),
         "vocab_size": vocab_size,
@@ -173,10 +181,10 @@ def start_worker(
 
 
 def gradient_error(folder: Path, variants: list[Variant], variant: Variant) -> float:
-    """|g - g32| / |g32| over all parameters, g32 the gradient in fp32 of the last library measured."""
+    """Relative error |g - g32| / |g32| over all parameters; g32: fp32 gradient of the last library measured."""
     exact = load_file(_gradient_file(folder, [v for v in variants if v.precision == "fp32"][-1]))
-    found = load_file(_gradient_file(folder, variant))
-    squares = [(float((found[n] - g).square().sum()), float(g.square().sum())) for n, g in exact.items()]
+    gradients = load_file(_gradient_file(folder, variant))
+    squares = [(float((gradients[n] - g).square().sum()), float(g.square().sum())) for n, g in exact.items()]
     return (sum(error for error, _ in squares) / sum(size for _, size in squares)) ** 0.5
 
 
@@ -185,23 +193,25 @@ def _gradient_file(folder: Path, variant: Variant) -> Path:
 
 
 def check(vocab_size: int, figures: dict[Variant, dict[str, Any]]) -> list[str]:
-    """Print losses and gradient errors; returns the losses that differ from the last library's in fp32, and what of
-    ulmkit's gradients does."""
-    expected = [found["loss"] for variant, found in figures.items() if variant.precision == "fp32"][-1]
+    """Print losses and gradient errors, and return those that exceed their limit.
+
+    Losses are compared with that of the last library in fp32; only ulmkit's gradients are checked.
+    """
+    expected = [result["loss"] for variant, result in figures.items() if variant.precision == "fp32"][-1]
     print(f"V {vocab_size:,}, the same weights and batch: loss, and the gradient's relative distance from fp32's")
     failures = []
-    for variant, found in figures.items():
-        line = f"{variant.name}: {found['loss']:.6f}"
-        print(f"  {line}, {found['gradient_error']:.2g}")
-        if not abs(found["loss"] - expected) <= LOSS_LIMIT[variant.precision]:
+    for variant, result in figures.items():
+        line = f"{variant.name}: {result['loss']:.6f}"
+        print(f"  {line}, {result['gradient_error']:.2g}")
+        if not abs(result["loss"] - expected) <= LOSS_LIMIT[variant.precision]:
             failures.append(f"V {vocab_size:,}, {line}, expected {expected:.6f}")
-        if variant.library == "ulmkit" and not found["gradient_error"] <= GRADIENT_LIMIT[variant.precision]:
-            failures.append(f"V {vocab_size:,}, {variant.name}: gradient off by {found['gradient_error']:.2g}")
+        if variant.library == "ulmkit" and not result["gradient_error"] <= GRADIENT_LIMIT[variant.precision]:
+            failures.append(f"V {vocab_size:,}, {variant.name}: gradient off by {result['gradient_error']:.2g}")
     return failures
 
 
 def table(vocab_size: int, figures: dict[Variant, dict[str, Any]]) -> list[dict[str, Any]]:
-    """ulmkit beside fastai in the same precision, and in bf16 beside fastai's default too."""
+    """Rows of ulmkit beside fastai in the same precision, and for bf16 also beside fastai's default, fp32."""
     rows = []
     peers = [variant for variant in figures if variant.library == "fastai"]
     for ours in (variant for variant in figures if variant.library == "ulmkit"):
@@ -221,7 +231,7 @@ def table(vocab_size: int, figures: dict[Variant, dict[str, Any]]) -> list[dict[
 
 
 def work(folder: str, vocab_size: int, variant: dict[str, Any], warm_up: int, check: bool) -> dict[str, Any]:
-    """What a process does: the loss (and gradient) without dropout, then the timed steps. Memory is in bytes."""
+    """Work of one process: the loss and gradient without dropout if `check`, then the timed steps; memory in bytes."""
     chosen = Variant(**variant)
     if chosen.library == "ulmkit":
         keep_freed_memory()
@@ -243,7 +253,7 @@ def work(folder: str, vocab_size: int, variant: dict[str, Any], warm_up: int, ch
 
 
 def time_steps(model: OurModel | FastaiModel, ids: Tensor, warm_up: int) -> float:
-    """The median over the steps after the first `warm_up`, in seconds."""
+    """Median over the steps after the first `warm_up`, in seconds."""
     parameters = list(model.module.parameters())
     seconds = []
     for begin in range(0, len(ids) - 1, STEPS):
@@ -257,9 +267,9 @@ def time_steps(model: OurModel | FastaiModel, ids: Tensor, warm_up: int) -> floa
 
 
 def peak_bytes() -> int:
-    """The process's highest resident memory so far.
+    """Highest resident memory of this process so far.
 
-    From /proc, since getrusage also counts what the parent held when it started this process.
+    It is read from /proc, since getrusage also counts the memory of the parent when it started this process.
     """
     lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))

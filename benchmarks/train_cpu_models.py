@@ -1,4 +1,4 @@
-"""The two sides of train_cpu.py: a language model of each library, with its loss and its optimizer."""
+"""Language models of both libraries for train_cpu.py, each with its loss and optimizer."""
 
 from typing import Any
 
@@ -34,7 +34,7 @@ class OurModel:
         return result.total
 
     def gradients(self) -> dict[str, Tensor]:
-        """By name, for as many rows as the vocabulary has."""
+        """Gradients by name, without the rows that only align the softmax."""
         by_row = ("encoder.embedding.weight", "decoder.weight")
         return {
             name: parameter.grad[: self._vocab_size if name in by_row else None].contiguous()
@@ -43,7 +43,7 @@ class OurModel:
 
 
 class FastaiModel:
-    """fastai's language model, its loss, and torch's optimizer."""
+    """fastai's language model and loss with torch's optimizer."""
 
     def __init__(self, vocab_size: int, weights: dict[str, Tensor], precision: str, *, dropout: bool) -> None:
         self._fastai: Any = load_fastai()
@@ -68,6 +68,6 @@ class FastaiModel:
             return regularized_loss(self._fastai, self.module(ids.T), targets.T, AR, TAR)
 
     def gradients(self) -> dict[str, Tensor]:
-        """By our names."""
+        """Gradients by ulmkit's names."""
         gradients = {name: parameter.grad for name, parameter in self.module.named_parameters()}
         return from_fastai(gradients, language_model_names())

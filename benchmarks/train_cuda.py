@@ -1,14 +1,14 @@
 """How fast is one training step of a full-size language model on this GPU, and how much memory does it take?
 
-Forward, backward, clipping and a fused AdamW of an AWD-LSTM (400, 1152 x 3) on windows of 70 steps of 80 streams, all
-dropouts as fastai's defaults, AR 2 and TAR 1, the state carried; token ids as words of a text are. ulmkit with its
-own kernels beside ulmkit on cuDNN, and fastai's model with its own loss and torch's fused AdamW under fp16 autocast
-with loss scaling. First all compute the loss of the same weights, in evaluation mode. On cuDNN ulmkit draws its masks
-with torch's operations, up to 48 launches a layer. Medians by device events; one row is the time of an epoch of Penn
-Treebank, its 929,589 tokens at the speed of a step.
+A step is forward, backward, clipping and a fused AdamW of an AWD-LSTM (400, 1152 x 3) on windows of 70 steps of 80
+streams, with fastai's default dropouts, AR 2, TAR 1 and the state carried; token ids are drawn by Zipf's law. ulmkit
+with its own kernels stands beside ulmkit on cuDNN, where it draws masks with torch's operations (up to 48 launches a
+layer), and beside fastai's model with its own loss and torch's fused AdamW under fp16 autocast with loss scaling. First
+all compute the loss of the same weights in evaluation mode. Times are medians by device events; one row is the time of
+an epoch of Penn Treebank: its 929,589 tokens at the speed of a step.
 
-With --compiled the one peer is ulmkit on cuDNN compiled by torch.compile, which takes a minute or more for each
-vocabulary; cuDNN's layers stay calls between the graphs.
+With --compiled, the only peer is ulmkit on cuDNN compiled by torch.compile, which takes a minute or more for each
+vocabulary; cuDNN's layers remain calls between the graphs.
 
     python benchmarks/train_cuda.py [--vocab-sizes N ...] [--batch N] [--repeats N] [--quick] [--compiled] [--json FILE]
 """
@@ -32,18 +32,18 @@ from ulmkit.model.language_model import AWDLSTMLanguageModel, LanguageModelConfi
 
 STEPS, BATCH, CLIP, RATE, AR, TAR = 70, 80, 0.4, 1e-3, 2.0, 1.0
 PTB_TOKENS, PTB_VOCABULARY = 929_589, 10_000
-LIMIT = 2e-2  # nats a token between any two
+LIMIT = 2e-2  # nats per token, between any two
 MIB = 2**20
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--vocab-sizes", type=int, nargs="+", default=[10_000, 60_000])
-    parser.add_argument("--batch", type=int, default=BATCH)
-    parser.add_argument("--repeats", type=int, default=30, help="timed steps (30)")
+    parser.add_argument("--vocab-sizes", type=int, nargs="+", default=[10_000, 60_000], help="vocabulary sizes")
+    parser.add_argument("--batch", type=int, default=BATCH, help=f"streams (default: {BATCH})")
+    parser.add_argument("--repeats", type=int, default=30, help="timed steps (default: 30)")
     parser.add_argument("--quick", action="store_true", help="V 10,000 and 5 steps")
-    parser.add_argument("--compiled", action="store_true", help="compare with torch.compile, and with nothing else")
-    parser.add_argument("--json", metavar="FILE", help="write the figures to this file")
+    parser.add_argument("--compiled", action="store_true", help="compare only with torch.compile")
+    parser.add_argument("--json", metavar="FILE", help="write the results to this file")
     options = parser.parse_args()
     if options.quick:
         options.vocab_sizes, options.repeats = [10_000], 5
@@ -61,7 +61,7 @@ def main() -> None:
 
 
 class Comparison:
-    """ulmkit with its own kernels, measured once, beside others with the same weights on the same tokens."""
+    """ulmkit with its own kernels, measured once, beside peers with the same weights on the same tokens."""
 
     def __init__(self, vocab_size: int, batch: int, repeats: int) -> None:
         torch.manual_seed(0)
@@ -71,7 +71,7 @@ class Comparison:
 
     @functools.cached_property
     def ours(self) -> dict[str, float]:
-        """What `measure` finds of ulmkit with its own kernels."""
+        """Measurements of ulmkit with its own kernels."""
         return measure(lambda: Ours(self.vocab_size, self._weights, "fused"), self._ids.cuda(), self.repeats)
 
     def epoch(self) -> list[dict[str, Any]]:
@@ -102,7 +102,7 @@ class Comparison:
 
 
 class Trained:
-    """A model and its optimizer. A subclass has `module`, and `loss`."""
+    """A model and its optimizer; subclasses define `module` and `loss`."""
 
     module: nn.Module
 
@@ -127,7 +127,7 @@ class Ours(Trained):
         self.module.load_state_dict(weights)
         self.module.cuda()
         self.module.encoder.precision, self.module.encoder.backend = "bf16", backend
-        torch.compiler.reset()  # what was compiled for another vocabulary
+        torch.compiler.reset()  # drop what was compiled for another vocabulary
         self._training_loss = torch.compile(self.module.loss) if compiled else self.module.loss
         self._state: State | None = None
         self.prepare()
@@ -141,7 +141,7 @@ class Ours(Trained):
 
 
 class Fastai(Trained):
-    """fastai's, as its learner trains with to_fp16()."""
+    """fastai's language model, trained like by its learner with to_fp16()."""
 
     def __init__(self, vocab_size: int, weights: dict[str, Tensor]) -> None:
         self._fastai: Any = load_fastai()
@@ -169,7 +169,7 @@ class Fastai(Trained):
 
 
 def measure(make: Callable[[], Trained], ids: Tensor, repeats: int) -> dict[str, float]:
-    """Loss in evaluation mode, seconds of a step, and most bytes held while training."""
+    """Loss in evaluation mode, seconds of a step, and peak bytes while training."""
     gc.collect()
     torch.cuda.empty_cache()
     before = torch.cuda.memory_allocated()
