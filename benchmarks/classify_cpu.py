@@ -37,7 +37,7 @@ from torch import Tensor
 from ulmkit.model.awd_lstm import AWDLSTMConfig
 from ulmkit.model.classifier import AWDLSTMClassifier
 from ulmkit.model.document_norm import DocumentNorm
-from ulmkit.model.heads import HeadConfig
+from ulmkit.model.heads import SingleLabelConfig
 from ulmkit.pipeline import predict_outputs
 from ulmkit.text import SpacyTokenizer, Vocabulary, read_documents
 from ulmkit.training import keep_freed_memory
@@ -122,7 +122,7 @@ def our_model(dropout: bool = True) -> AWDLSTMClassifier:
     """ulmkit's classifier with fastai's dropouts, or with none."""
     dropouts = {f"{name}_dropout": value if dropout else 0.0 for name, value in DROPOUTS.items()}
     config = AWDLSTMConfig(**dropouts)
-    head = HeadConfig(kind="single", classes=2, **({} if dropout else {"input_dropout": 0.0, "hidden_dropout": 0.0}))
+    head = SingleLabelConfig(classes=2, **({} if dropout else {"input_dropout": 0.0, "hidden_dropout": 0.0}))
     return AWDLSTMClassifier(config, VOCAB, head, chunk_steps=CHUNK, gradient_steps=GRADIENT_STEPS)
 
 

@@ -22,9 +22,8 @@ from ulmkit import LanguageModel, TextClassifier
 from ulmkit.pipeline import (
     DataOptions,
     RunOptions,
+    evaluate_rows,
     linear_baselines,
-    make_report,
-    predict_rows,
     prepare,
     texts_of,
     training_rows,
@@ -83,9 +82,7 @@ def accuracies(
             labels=labels,
             valid_documents=50,
         )
-        pairs.append(
-            (name, make_report(predict_rows(classifier.parts.model, corpus, held_out), corpus, held_out).accuracy)
-        )
+        pairs.append((name, evaluate_rows(classifier.parts.model, corpus, held_out).accuracy))
     reports = linear_baselines(corpus, texts, training_rows(corpus, labels, draw), held_out)
     return pairs + [(name, report.accuracy) for name, report in reports.items()]
 

@@ -41,7 +41,7 @@ from torch import Tensor, nn
 from ulmkit.kernels import BACKENDS
 from ulmkit.model.awd_lstm import AWDLSTMConfig, State
 from ulmkit.model.classifier import AWDLSTMClassifier
-from ulmkit.model.heads import HeadConfig
+from ulmkit.model.heads import SingleLabelConfig
 from ulmkit.model.language_model import AWDLSTMLanguageModel, LanguageModelConfig
 
 LIMIT = 1e-5
@@ -250,7 +250,7 @@ def classifier_rows(fastai: Any, vocab_size: int) -> list[dict[str, Any]]:
     for name, tensor in theirs.state_dict().items():  # statistics of batch norm as after training
         if name.endswith(("running_mean", "running_var")):
             tensor.uniform_(0.01, 0.1)
-    ours = AWDLSTMClassifier(AWDLSTMConfig(), vocab_size, HeadConfig(kind="single", classes=2)).eval()
+    ours = AWDLSTMClassifier(AWDLSTMConfig(), vocab_size, SingleLabelConfig(classes=2)).eval()
     ours.encoder.precision = "fp32"
     weights = from_fastai(theirs.state_dict(), classifier_names())
     no_bias = {"head.layers.2.bias": torch.zeros(50), "head.layers.6.bias": torch.zeros(2)}

@@ -13,6 +13,7 @@ LAYERS = [
     {"text", "kernels"},
     {"model"},
     {"training", "evaluation"},
+    {"tasks"},
     {"hub"},
     {"pipeline", "api"},
     {"quickstart", "report", "estimator", "serve"},

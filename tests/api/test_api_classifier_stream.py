@@ -68,5 +68,5 @@ def test_a_number_streams_too() -> None:
     np.testing.assert_allclose(stream.finish(), classifier.predict_proba([data[0][0]])[0], atol=1e-5)
     words = [Document("a b", ("x", "y"), tokens=("a", "b"))] * 20
     tagger = TextClassifier.train(words, None, steps=1, task="tokens", **options)
-    with pytest.raises(ConfigError, match="stream: expected task single, multi or number, got 'tokens'"):
+    with pytest.raises(ConfigError, match="stream: task 'tokens' needs the whole text at once"):
         tagger.stream()

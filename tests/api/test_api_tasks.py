@@ -103,7 +103,7 @@ def test_a_label_for_each_token(tokenizer: str) -> None:
     with pytest.raises(DataError, match="text 1: expected a str or a list of words, got \\['anna', None\\]"):
         classifier.predict(["rome", ["anna", None]])
     place = [np.array([0])]
-    for model, words, got in ((classifier, None, "none"), (tiny.classifier(), place, "them for kind 'single'")):
+    for model, words, got in ((classifier, None, "none"), (tiny.classifier(), place, "them for a SingleLabelHead")):
         with pytest.raises(DataError, match=f"words: expected the positions of words for token .* alone, got {got}"):
             predict_outputs(model.parts.model, place, words=words)
 

@@ -365,10 +365,10 @@ def test_pairs_tokens_numbers_and_several_labels_through_the_commands(tmp_path: 
         ulmkit("pretrain", file, "-o", lm, *small, "--steps", 2, "--task", task, *columns)
         ulmkit("train", lm, file, "-o", out, *CLASSIFY, "--steps", 2, "--task", task, *columns)
         told = ulmkit("evaluate", out, file, "--split", "valid", *columns)
-        assert ("no baselines: none for token labels" in told.out) == (task == "tokens")
+        assert ("no baselines: none for a label per word" in told.out) == (task == "tokens")
         if task in ("number", "tokens"):
             told = ulmkit("evaluate", out, file, "--split", "valid", "--by", "text", status=2)
-            assert f"by: only for classifiers of task single, pair, multi, got one of task {task!r}" in told.error
+            assert f"by: only for classifiers of task single, multi, pair, got one of task {task!r}" in told.error
         lines = ulmkit("predict", out, file, *columns, "--json", tmp_path / "p.json").out.splitlines()
         assert len(lines) == len(list(file.read_text().splitlines())) - (file.suffix == ".csv")
         label = json.loads(lines[0])["label"]

@@ -23,9 +23,10 @@ from ulmkit.hub import (
 from ulmkit.model.cells import LSTM, QRNN, Mogrifier
 from ulmkit.model.classifier import AWDLSTMClassifier
 from ulmkit.model.config import AWDLSTMConfig, LanguageModelConfig
-from ulmkit.model.heads import HeadConfig
+from ulmkit.model.heads import SingleLabelConfig
 from ulmkit.model.language_model import AWDLSTMLanguageModel
 from ulmkit.model.transfer import TransferReport
+from ulmkit.tasks import TASKS
 from ulmkit.text import Document, SplitPolicy, Vocabulary, WhitespaceTokenizer
 from ulmkit.text.corpus.facts import SharedDocuments
 from ulmkit.training import Budget
@@ -87,8 +88,8 @@ def language_model(facts: TrainingFacts = FACTS, **options) -> LanguageModelPart
 
 
 def classifier(facts: TrainingFacts = FACTS, **options) -> ClassifierParts:
-    model = AWDLSTMClassifier(replace(ENCODER, **options), len(WORDS), HeadConfig(kind="single", classes=2))
-    return ClassifierParts(model, WORDS, WhitespaceTokenizer(), ("neg", "pos"), "forward", facts)
+    model = AWDLSTMClassifier(replace(ENCODER, **options), len(WORDS), SingleLabelConfig(classes=2))
+    return ClassifierParts(TASKS["single"], model, WORDS, WhitespaceTokenizer(), ("neg", "pos"), "forward", facts)
 
 
 def section(card: str, title: str) -> str:
@@ -102,7 +103,7 @@ def test_a_full_card():
     assert (
         "\n---\n\n# mine\n\nTells good from bad.\n\nA text classifier (AWD-LSTM encoder, reads forward) that " in card
     )
-    assert "that gives one label to a text: neg, pos." in card
+    assert "that predicts one label per text: neg, pos." in card
     assert "TextClassifier.load" in section(card, "Use")
     data = section(card, "Training data")
     assert data.startswith("Trained on reviews.csv.\n")
@@ -201,8 +202,8 @@ def test_a_pair_card():
 
 
 def test_a_card_of_a_pair_of_classifiers():
-    card = pair_card("both", TrainingFacts(), "pair")
-    assert "text classifier that gives one label to a pair of texts: the mean of both" in card
+    card = pair_card("both", TrainingFacts(), TASKS["pair"])
+    assert "text classifier, averaged, that predict one label per pair of texts" in card
     assert "pipeline_tag: text-classification" in card
 
 

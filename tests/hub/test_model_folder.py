@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors import safe_open
+from support.heads import head_config
 from support.models import language_model_config
 
 from ulmkit.config import to_dict
@@ -29,8 +30,8 @@ from ulmkit.hub import save_language_model as save_language_model_parts
 from ulmkit.model.awd_lstm import AWDLSTMConfig
 from ulmkit.model.cells import QRNN, Mogrifier
 from ulmkit.model.classifier import AWDLSTMClassifier
-from ulmkit.model.heads import HeadConfig
 from ulmkit.model.language_model import AWDLSTMLanguageModel, LanguageModelConfig
+from ulmkit.tasks import TASKS
 from ulmkit.text.tokens.tokenizers import ByteTokenizer, SpacyTokenizer, WhitespaceTokenizer
 from ulmkit.text.tokens.vocabulary import Vocabulary
 
@@ -54,7 +55,7 @@ def language_model(seed: int = 0, vocab_size: int = len(WORDS), **options) -> AW
 
 def classifier(kind: str = "single", classes: int = 3, **options) -> AWDLSTMClassifier:
     torch.manual_seed(1)
-    head = HeadConfig(kind=kind, classes=classes, hidden_size=4, **options)
+    head = head_config(kind, classes, hidden_size=4, **options)
     return AWDLSTMClassifier(ENCODER, len(WORDS), head, chunk_steps=5, gradient_steps=20)
 
 
@@ -66,7 +67,8 @@ def save_language_model(
 
 
 def save_classifier(folder, model, vocabulary, tokenizer, labels, facts=NO_FACTS, *, direction="forward"):
-    return save_classifier_parts(folder, ClassifierParts(model, vocabulary, tokenizer, labels, direction, facts))
+    task = next(task for task in TASKS.values() if task.head_type is type(model.head.config))
+    return save_classifier_parts(folder, ClassifierParts(task, model, vocabulary, tokenizer, labels, direction, facts))
 
 
 @pytest.fixture
@@ -152,8 +154,14 @@ def test_folders_of_format_version_1_are_read(added, options, tmp_path):
 
 
 def test_a_classifier_of_format_version_1_is_read(classifier_folder):
-    edit_config(classifier_folder, format_version=1, encoder=VERSION_1)
-    assert load_classifier(classifier_folder).model.config == ENCODER
+    """Its head has the options of the heads of all tasks."""
+    before = load_classifier(classifier_folder)
+    of_other_tasks = {"positive_weights": None, "value_range": None, "number_loss": "mse", "number_mean": 0.0}
+    head = {"kind": "single", **to_dict(before.model.head.config), **of_other_tasks, "number_deviation": 1.0}
+    edit_config(classifier_folder, without=("task",), format_version=1, encoder=VERSION_1, head=head)
+    loaded = load_classifier(classifier_folder)
+    assert (loaded.task, loaded.model.config) == (before.task, ENCODER)
+    assert loaded.model.head.config == before.model.head.config
 
 
 @pytest.mark.parametrize("cell", [QRNN(), Mogrifier(rank=None)], ids=str)
@@ -190,7 +198,7 @@ def test_a_classifier_of_each_kind_comes_back_the_same(tmp_path, kind, classes, 
     folder = save_classifier(tmp_path / "c", model, WORDS, WhitespaceTokenizer(), labels, FACTS, direction="backward")
     loaded = load_classifier(folder)
     assert (loaded.label_names, loaded.direction) == (labels, "backward")
-    assert loaded.model.head.config == model.head.config
+    assert (loaded.task.name, loaded.model.head.config) == (kind, model.head.config)
     assert (loaded.model.chunk_steps, loaded.model.gradient_steps) == (5, 20)
     expected, found = model.state_dict(), loaded.model.state_dict()
     assert expected.keys() == found.keys()
@@ -297,7 +305,7 @@ def test_refusals_on_saving_leave_nothing_behind(tmp_path):
             save_language_model(target, model, WORDS, tokenizer, TrainingFacts(notes=notes))
     with pytest.raises(ConfigError, match="direction: got 'forwards'; did you mean 'forward'"):
         save_language_model(target, model, WORDS, tokenizer, direction="forwards")
-    with pytest.raises(DataError, match="label_names: expected 3 for a head of kind 'single', got 2"):
+    with pytest.raises(DataError, match="label_names: expected 3 for task 'single', got 2"):
         save_classifier(target, classifier(), WORDS, tokenizer, ("a", "b"))
     assert list(tmp_path.iterdir()) == []
 
@@ -386,7 +394,8 @@ def test_an_altered_config_is_refused(lm_folder, changes, message):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"head": {"kind": "single", "classes": 1}}, "classes: expected at least 2"),
+        ({"head": {"classes": 1}}, "classes: expected at least 2"),
+        ({"task": "singel"}, "task: got 'singel'; did you mean 'single'"),
         ({"label_names": None}, "label_names: expected list, got None"),
         ({"label_names": ["a"]}, "label_names: expected 3, got 1"),
         ({"reading": {"chunk": 3}}, "does not describe a model"),

@@ -9,7 +9,7 @@ from ulmkit.model.awd_lstm import AWDLSTM, AWDLSTMConfig
 from ulmkit.model.cells import CELLS, cell_from_options
 from ulmkit.model.classifier import AWDLSTMClassifier
 from ulmkit.model.generation import beam_search, sample
-from ulmkit.model.heads import HeadConfig
+from ulmkit.model.heads import SingleLabelConfig
 from ulmkit.model.language_model import AWDLSTMLanguageModel, LanguageModelConfig
 from ulmkit.model.layer_groups import classifier_groups, language_model_groups
 from ulmkit.model.transfer import transfer_encoder, transfer_language_model, vocabulary_mapping
@@ -154,7 +154,7 @@ def test_continuations_have_the_log_probability_that_the_model_gives_them(cell):
 
 def test_a_classifiers_documents_do_not_depend_on_mates_padding_or_pieces(cell):
     torch.manual_seed(0)
-    model = AWDLSTMClassifier(config(cell), V, HeadConfig(kind="single", classes=3, hidden_size=6), chunk_steps=4)
+    model = AWDLSTMClassifier(config(cell), V, SingleLabelConfig(classes=3, hidden_size=6), chunk_steps=4)
     model = model.double().eval()
     tokens, lengths = ids(13), torch.tensor([13, 2, 0, 7])
     outputs = model(tokens, lengths)
@@ -173,7 +173,7 @@ def test_a_classifiers_gradients_do_not_depend_on_chunks(cell):
     found = []
     for chunk_steps in (13, 4, 1):
         torch.manual_seed(0)
-        head = HeadConfig(kind="single", classes=3, hidden_size=6)
+        head = SingleLabelConfig(classes=3, hidden_size=6)
         model = AWDLSTMClassifier(config(cell), V, head, chunk_steps=chunk_steps, gradient_steps=13).double().eval()
         model(tokens, lengths).square().sum().backward()
         found.append({name: parameter.grad for name, parameter in model.encoder.named_parameters()})
@@ -190,14 +190,14 @@ def test_a_new_vocabulary_and_a_classifier_take_the_layers_over(cell):
     moved, _ = transfer_language_model(model, vocabulary_mapping(words, [*reversed(words), "new"]))
     assert (moved.config, moved.vocab_size) == (model.config, V + 1)
     torch.testing.assert_close(moved.encoder(V - 1 - ids()).raw, model.encoder(ids()).raw)
-    classifier = AWDLSTMClassifier(config(cell), V, HeadConfig(kind="single", classes=2)).eval()
+    classifier = AWDLSTMClassifier(config(cell), V, SingleLabelConfig(classes=2)).eval()
     transfer_encoder(model.encoder, classifier.encoder)
     assert torch.equal(classifier.encoder(ids()).raw, model.encoder(ids()).raw)
 
 
 def test_layer_groups_hold_every_parameter(cell):
     reader = language_model(cell)
-    classifier = AWDLSTMClassifier(config(cell), V, HeadConfig(kind="single", classes=2))
+    classifier = AWDLSTMClassifier(config(cell), V, SingleLabelConfig(classes=2))
     for model, groups in (
         (reader, language_model_groups(reader)),
         (classifier, classifier_groups(classifier)),

@@ -7,12 +7,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.heads import head_config
 from torch import Tensor
 
 from ulmkit.errors import ConfigError, DataError
 from ulmkit.model.awd_lstm import AWDLSTMConfig
 from ulmkit.model.classifier import AWDLSTMClassifier, Chunk, plan_chunks
-from ulmkit.model.heads import HeadConfig
+from ulmkit.model.heads import Head
 
 V = 11
 KINDS = ["single", "multi", "number", "tokens", "pair"]
@@ -25,7 +26,7 @@ def tiny(
     """In training mode, with a head that is in evaluation mode (batch norm depends on batch mates otherwise)."""
     torch.manual_seed(0)
     config = AWDLSTMConfig(embedding_size=5, hidden_size=7, layers=2, **NO_DROPOUT | (dropouts or {}))
-    head = HeadConfig(kind=kind, classes=1 if kind == "number" else 3, hidden_size=6)
+    head = head_config(kind)
     model = AWDLSTMClassifier(config, V, head, **sizes).to(dtype)
     model.encoder.precision = "fp32"
     with torch.no_grad():
@@ -46,7 +47,7 @@ def documents(draw: st.DrawFn, at_least: int = 0) -> tuple[Tensor, Tensor, Tenso
 
 
 def run(model: AWDLSTMClassifier, ids: Tensor, lengths: Tensor, boundaries: Tensor) -> Tensor:
-    return model(ids, lengths, boundaries if model.head.reads == "pair" else None)
+    return model(ids, lengths, boundaries if model.head.reads_pairs else None)
 
 
 def of_document(outputs: Tensor, document: int, length: int) -> Tensor:
@@ -63,20 +64,20 @@ def naive(model: AWDLSTMClassifier, ids: Tensor, lengths: Tensor, boundaries: Te
         with torch.no_grad():
             before = model.encoder(column[:cut])
         raw = torch.cat([before.raw, model.encoder(column[cut:], before.state).raw])[:, 0]
-        features.append(naive_features(model.head.reads, raw, int(boundaries[document]), len(ids)))
+        features.append(naive_features(model.head, raw, int(boundaries[document]), len(ids)))
     return model.head(torch.stack(features, dim=-2))
 
 
-def naive_features(reads: str, raw: Tensor, boundary: int, steps: int) -> Tensor:
+def naive_features(head: Head, raw: Tensor, boundary: int, steps: int) -> Tensor:
     def pool(part: Tensor) -> Tensor:
         if len(part) == 0:
             return part.new_zeros(3 * part.shape[1])
         return torch.cat([part[-1], part.amax(0), part.mean(0)])
 
-    if reads == "document":
-        return pool(raw)
-    if reads == "tokens":
+    if head.per_token:
         return torch.cat([raw, raw.new_zeros(steps - len(raw), raw.shape[1])])
+    if not head.reads_pairs:
+        return pool(raw)
     a, b = pool(raw[:boundary]), pool(raw[boundary:])
     return torch.cat([a, b, (a - b).abs(), a * b])
 
@@ -362,7 +363,7 @@ def test_every_head_learns(kind: str) -> None:
     options, label = TASKS[kind]
     torch.manual_seed(0)
     config = AWDLSTMConfig(embedding_size=16, hidden_size=16, layers=1, **NO_DROPOUT)
-    head = HeadConfig(kind=kind, hidden_size=16, input_dropout=0.0, hidden_dropout=0.0, **options)
+    head = head_config(kind, hidden_size=16, input_dropout=0.0, hidden_dropout=0.0, **options)
     model = AWDLSTMClassifier(config, V, head)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.03)
 
@@ -410,7 +411,7 @@ def test_boundaries_where_they_belong() -> None:
         tiny("pair")(ids, lengths)
     with pytest.raises(DataError, match=r"boundaries: expected shape \(2,\) for pairs of texts, got shape \(3,\)"):
         tiny("pair").begin(2, torch.tensor([1, 2, 3]))
-    with pytest.raises(DataError, match="boundaries: only for pairs of texts, got them for kind 'single'"):
+    with pytest.raises(DataError, match="boundaries: only for heads of pairs of texts, got them for a SingleLabelHead"):
         tiny()(ids, lengths, torch.tensor([1, 1]))
 
 

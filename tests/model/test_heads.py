@@ -5,26 +5,27 @@ from typing import Any
 
 import pytest
 import torch
+from support.heads import head_config
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ulmkit.config import from_dict, to_dict
 from ulmkit.errors import ConfigError, DataError
 from ulmkit.model.document_norm import DocumentNorm, shared_documents
-from ulmkit.model.heads import Head, HeadConfig, make_head
+from ulmkit.model.heads import Head, SingleLabelConfig
 
 E = 4
 CASES = [
-    ("single", 3, "document", (5, 3 * E), (5, 3)),
-    ("multi", 3, "document", (5, 3 * E), (5, 3)),
-    ("number", 1, "document", (5, 3 * E), (5,)),
-    ("tokens", 3, "tokens", (7, 5, E), (7, 5, 3)),
-    ("pair", 3, "pair", (5, 12 * E), (5, 3)),
+    ("single", (5, 3 * E), (5, 3)),
+    ("multi", (5, 3 * E), (5, 3)),
+    ("number", (5, 3 * E), (5,)),
+    ("tokens", (7, 5, E), (7, 5, 3)),
+    ("pair", (5, 12 * E), (5, 3)),
 ]
 
 
-def head(kind: str, classes: int = 3, **options: Any) -> Head:
-    return make_head(HeadConfig(kind=kind, classes=classes, hidden_size=6, **options), E)
+def head(kind: str, classes: int | None = None, **options: Any) -> Head:
+    return head_config(kind, classes, **options).make(E)
 
 
 def targets_of(kind: str, outputs: Tensor) -> Tensor:
@@ -35,14 +36,14 @@ def targets_of(kind: str, outputs: Tensor) -> Tensor:
     return torch.randint(0, outputs.shape[-1], outputs.shape[:-1])
 
 
-@pytest.mark.parametrize(("kind", "classes", "reads", "features", "outputs"), CASES)
-def test_one_interface(
-    kind: str, classes: int, reads: str, features: tuple[int, ...], outputs: tuple[int, ...]
-) -> None:
-    made = head(kind, classes)
+@pytest.mark.parametrize(("kind", "features", "outputs"), CASES)
+def test_one_interface(kind: str, features: tuple[int, ...], outputs: tuple[int, ...]) -> None:
+    made = head(kind)
     given = torch.randn(features)
     found = made(given)
-    assert (made.reads, found.shape) == (reads, outputs)
+    assert (made.reads_pairs, made.per_token) == (kind == "pair", kind == "tokens")
+    assert found.shape == outputs
+    assert made.output_shape == outputs[found.dim() - len(made.output_shape) :]
     loss = made.loss(found, targets_of(kind, found))
     assert loss.shape == ()
     assert loss.isfinite()
@@ -52,10 +53,10 @@ def test_one_interface(
         torch.testing.assert_close(predicted.sum(dim=-1), torch.ones(outputs[:-1]))
 
 
-@pytest.mark.parametrize(("kind", "classes", "reads", "features", "outputs"), CASES)
-def test_gradients(kind: str, classes: int, reads: str, features: tuple[int, ...], outputs: tuple[int, ...]) -> None:
+@pytest.mark.parametrize(("kind", "features", "outputs"), CASES)
+def test_gradients(kind: str, features: tuple[int, ...], outputs: tuple[int, ...]) -> None:
     """Of the loss, towards the features and every parameter, batch norm in training mode."""
-    made = head(kind, classes, input_dropout=0.0, hidden_dropout=0.0).double()
+    made = head(kind, input_dropout=0.0, hidden_dropout=0.0).double()
     targets = targets_of(kind, torch.zeros(outputs))
     names = [name for name, _ in made.named_parameters()]
     parameters = [p.detach().clone().requires_grad_() for p in made.parameters()]
@@ -71,7 +72,7 @@ def test_gradients(kind: str, classes: int, reads: str, features: tuple[int, ...
 @pytest.mark.parametrize("kind", ["single", "multi", "number", "pair"])
 def test_layers_of_the_paper(kind: str) -> None:
     """Batch norm → dropout → linear → ReLU → batch norm → dropout → linear, written out."""
-    made = head(kind, 1 if kind == "number" else 3).eval()
+    made = head(kind).eval()
     size = (12 if kind == "pair" else 3) * E
     weights = made.state_dict()
     for name in weights:
@@ -92,7 +93,7 @@ def test_layers_of_the_paper(kind: str) -> None:
 
 
 def test_the_dropouts_of_the_paper_by_default() -> None:
-    made = make_head(HeadConfig(kind="single", classes=2), 400)
+    made = SingleLabelConfig(classes=2).make(400)
     dropouts = [layer.p for layer in made.modules() if isinstance(layer, nn.Dropout)]
     linears = [(layer.in_features, layer.out_features) for layer in made.modules() if isinstance(layer, nn.Linear)]
     assert dropouts == [0.4, 0.1]
@@ -163,7 +164,7 @@ def test_no_labelled_token_costs_nothing() -> None:
 
 @pytest.mark.parametrize("kind", ["single", "multi", "number", "pair"])
 def test_a_batch_of_one_document_trains(kind: str) -> None:
-    made = head(kind, 1 if kind == "number" else 3)
+    made = head(kind)
     given = torch.randn(1, (12 if kind == "pair" else 3) * E, requires_grad=True)
     before = {name: value.clone() for name, value in made.state_dict().items()}
     outputs = made(given)
@@ -210,7 +211,7 @@ def test_batch_norm_of_a_share_is_batch_norm_where_it_is_the_whole() -> None:
     ],
 )
 def test_losses_of_parts_average_to_that_of_the_whole_by_their_weights(kind: str, options: dict[str, Any]) -> None:
-    made = head(kind, 1 if kind == "number" else 3, **options)
+    made = head(kind, **options)
     outputs = torch.randn(7) if kind == "number" else torch.randn(5, 7, 3) if kind == "tokens" else torch.randn(7, 3)
     targets = targets_of(kind, outputs)
     if kind == "tokens":
@@ -234,49 +235,48 @@ def test_weights_follow_the_config_not_the_saved_state() -> None:
 
 
 def test_config_through_json() -> None:
-    config = HeadConfig(kind="single", classes=2, class_weights=(1.0, 2.0))
+    config = SingleLabelConfig(classes=2, class_weights=(1.0, 2.0))
     values = {**to_dict(config), "class_weights": [1.0, 2.0]}
-    assert from_dict(HeadConfig, values, "head") == config
+    assert from_dict(SingleLabelConfig, values, "head") == config
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("kind", "options", "message"),
     [
-        ({"kind": "singel", "classes": 2}, "kind: got 'singel'; did you mean 'single'"),
-        ({"kind": "single", "classes": 1}, "classes: expected at least 2 for kind 'single', got 1"),
-        ({"kind": "multi", "classes": 0}, "classes: expected at least 1 for kind 'multi', got 0"),
-        ({"kind": "number", "classes": 2}, "classes: expected 1 for kind 'number', got 2"),
-        ({"kind": "single", "classes": 2, "hidden_size": 0}, "hidden_size: expected a number above 0, got 0"),
-        ({"kind": "single", "classes": 2, "input_dropout": 1.0}, "input_dropout: expected 0 <= p < 1, got 1.0"),
-        ({"kind": "single", "classes": 2, "hidden_dropout": -0.1}, "hidden_dropout: expected 0 <= p < 1, got -0.1"),
-        ({"kind": "single", "classes": 2, "label_smoothing": 2}, "label_smoothing: expected 0 <= p < 1, got 2"),
-        ({"kind": "single", "classes": 2, "class_weights": (1.0,)}, "class_weights: expected 2 numbers, .* got 1"),
-        ({"kind": "single", "classes": 2, "class_weights": (1.0, -2.0)}, "class_weights: .* got -2.0"),
-        ({"kind": "multi", "classes": 2, "positive_weights": (1.0, 0.0)}, "positive_weights: .* got 0.0"),
-        ({"kind": "number", "classes": 1, "number_loss": "mae"}, "number_loss: got 'mae'"),
-        ({"kind": "number", "classes": 1, "number_deviation": 0.0}, "number_deviation: expected .* above 0, got 0.0"),
-        ({"kind": "single", "classes": 2, "number_mean": 1.0}, "number_mean: only for kind number"),
-        ({"kind": "number", "classes": 1, "value_range": (2.0, 1.0)}, r"value_range: .* got \(2.0, 1.0\)"),
-        ({"kind": "number", "classes": 1, "value_range": (0.0, math.inf)}, r"value_range: .* got \(0.0, inf\)"),
-        ({"kind": "number", "classes": 1, "value_range": (0.0,)}, r"value_range: .* got \(0.0,\)"),
-        ({"kind": "multi", "classes": 2, "class_weights": (1.0, 1.0)}, "class_weights: only for .* got kind 'multi'"),
-        ({"kind": "multi", "classes": 2, "label_smoothing": 0.1}, "label_smoothing: only for .* got kind 'multi'"),
-        ({"kind": "single", "classes": 2, "positive_weights": (1.0, 1.0)}, "positive_weights: only for kind multi"),
-        (
-            {"kind": "pair", "classes": 2, "value_range": (0.0, 1.0)},
-            "value_range: only for kind number, got kind 'pair'",
-        ),
-        ({"kind": "pair", "classes": 2, "number_loss": "huber"}, "number_loss: only for kind number, got kind 'pair'"),
+        ("single", {"classes": 1}, "classes: expected at least 2, got 1"),
+        ("multi", {"classes": -1}, "classes: expected at least 1, got -1"),
+        ("number", {"classes": 2}, "classes: expected 1 for a number, got 2"),
+        ("single", {"hidden_size": 0}, "hidden_size: expected .* above 0, got 0"),
+        ("single", {"input_dropout": 1.0}, "input_dropout: expected 0 <= p < 1, got 1.0"),
+        ("single", {"hidden_dropout": -0.1}, "hidden_dropout: expected 0 <= p < 1, got -0.1"),
+        ("single", {"label_smoothing": 2}, "label_smoothing: expected 0 <= p < 1, got 2"),
+        ("single", {"class_weights": (1.0,)}, "class_weights: expected 3 numbers, .* got 1"),
+        ("single", {"class_weights": (1.0, 1.0, -2.0)}, "class_weights: .* got -2.0"),
+        ("multi", {"positive_weights": (1.0, 1.0, 0.0)}, "positive_weights: .* got 0.0"),
+        ("number", {"number_loss": "mae"}, "number_loss: got 'mae'"),
+        ("number", {"number_deviation": 0.0}, "number_deviation: expected .* above 0, got 0.0"),
+        ("number", {"value_range": (2.0, 1.0)}, r"value_range: .* got \(2.0, 1.0\)"),
+        ("number", {"value_range": (0.0, math.inf)}, r"value_range: .* got \(0.0, inf\)"),
+        ("number", {"value_range": (0.0,)}, r"value_range: .* got \(0.0,\)"),
     ],
 )
-def test_bad_options(options: dict[str, Any], message: str) -> None:
+def test_bad_options(kind: str, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        HeadConfig(**options)
+        head_config(kind, **options)
+
+
+@pytest.mark.parametrize(
+    ("kind", "option"),
+    [("single", "number_mean"), ("multi", "class_weights"), ("multi", "label_smoothing"), ("pair", "value_range")],
+)
+def test_a_head_has_the_options_of_its_kind_alone(kind: str, option: str) -> None:
+    with pytest.raises(TypeError, match=f"unexpected keyword argument '{option}'"):
+        head_config(kind, **{option: 1.0})
 
 
 def test_bad_encoder_size() -> None:
     with pytest.raises(ConfigError, match="encoder_size: expected a number above 0, got 0"):
-        make_head(HeadConfig(kind="single", classes=2), 0)
+        SingleLabelConfig(classes=2).make(0)
 
 
 @pytest.mark.parametrize(
@@ -290,6 +290,6 @@ def test_bad_encoder_size() -> None:
     ],
 )
 def test_targets_of_another_shape(kind: str, outputs: tuple[int, ...], targets: tuple[int, ...]) -> None:
-    made = head(kind, 1 if kind == "number" else 3)
+    made = head(kind)
     with pytest.raises(DataError, match=r"targets: expected shape .* got \(" + str(targets)[1:-1].split(",")[0]):
         made.loss(torch.zeros(outputs), torch.zeros(targets, dtype=torch.int64))

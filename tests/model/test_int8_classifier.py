@@ -4,14 +4,15 @@ import copy
 
 import pytest
 import torch
+from support.heads import head_config
 
 from ulmkit.errors import ConfigError
 from ulmkit.kernels.cpu import library as library_module
 from ulmkit.model.aligned import count_parameters
 from ulmkit.model.awd_lstm import AWDLSTMConfig
 from ulmkit.model.classifier import AWDLSTMClassifier
-from ulmkit.model.heads import HEAD_KINDS, HeadConfig
 from ulmkit.pipeline.prediction import predict_outputs
+from ulmkit.tasks import TASKS
 
 CONFIG = AWDLSTMConfig(embedding_size=24, hidden_size=40, layers=2)
 IDS = torch.randint(0, 50, (17, 5), generator=torch.Generator().manual_seed(0))
@@ -20,17 +21,17 @@ LENGTHS = torch.tensor([17, 9, 1, 12, 5])
 
 def classifier(kind: str = "single", **options) -> AWDLSTMClassifier:
     torch.manual_seed(0)
-    head = HeadConfig(kind=kind, classes=1 if kind == "number" else 3, hidden_size=6)
+    head = head_config(kind)
     return AWDLSTMClassifier(CONFIG, 50, head, **options).eval()
 
 
 def read(model: AWDLSTMClassifier) -> torch.Tensor:
-    boundaries = torch.tensor([8, 3, 0, 6, 2]) if model.head.reads == "pair" else None
+    boundaries = torch.tensor([8, 3, 0, 6, 2]) if model.head.reads_pairs else None
     with torch.no_grad():
         return model(IDS, LENGTHS, boundaries)
 
 
-@pytest.mark.parametrize("kind", HEAD_KINDS)
+@pytest.mark.parametrize("kind", TASKS)
 def test_close_to_the_model_it_was_made_from(kind):
     model = classifier(kind)
     before, after = read(model), read(model.to_int8())

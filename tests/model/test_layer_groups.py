@@ -3,12 +3,12 @@
 from typing import Any
 
 import pytest
+from support.heads import head_config
 from support.models import make_language_model
 from torch import nn
 
 from ulmkit.model.awd_lstm import AWDLSTMConfig
 from ulmkit.model.classifier import AWDLSTMClassifier
-from ulmkit.model.heads import HeadConfig
 from ulmkit.model.language_model import AWDLSTMLanguageModel
 from ulmkit.model.layer_groups import LayerGroup, classifier_groups, language_model_groups
 
@@ -51,7 +51,7 @@ def test_language_model_with_a_mixture_of_softmaxes() -> None:
 @pytest.mark.parametrize("kind", ["single", "multi", "number", "tokens", "pair"])
 def test_classifier(kind: str) -> None:
     config = AWDLSTMConfig(embedding_size=4, hidden_size=6, layers=3)
-    model = AWDLSTMClassifier(config, 11, HeadConfig(kind=kind, classes=1 if kind == "number" else 2))
+    model = AWDLSTMClassifier(config, 11, head_config(kind))
     groups = classifier_groups(model)
     assert [group.name for group in groups] == ["embedding", "layer 1", "layer 2", "layer 3", "head"]
     head = {f"head.{name}" for name, _ in model.head.named_parameters()}

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from support.heads import head_config
 from support.models import language_model_config, make_language_model
 from torch import Tensor
 from torch.nn import functional
@@ -12,7 +13,7 @@ from torch.nn import functional
 from ulmkit.errors import ConfigError
 from ulmkit.kernels import linear_nll
 from ulmkit.model.classifier import AWDLSTMClassifier
-from ulmkit.model.heads import HeadConfig
+from ulmkit.model.heads import SingleLabelConfig
 from ulmkit.model.language_model import AWDLSTMLanguageModel
 from ulmkit.model.mixture import MixtureOfSoftmaxes
 from ulmkit.model.regularizers import activation_regularization, temporal_activation_regularization
@@ -237,7 +238,7 @@ def test_a_new_vocabulary_leaves_the_mixture_as_it_is():
 def test_a_classifier_takes_the_encoder_and_pools_what_its_last_layer_gives(kind):
     """The same answer in one piece and piece by piece, with float weights and with bytes."""
     model = language_model(torch.float32).eval()
-    head = HeadConfig(kind=kind, classes=1 if kind == "number" else 3, hidden_size=6)
+    head = head_config(kind)
     classifier = AWDLSTMClassifier(SIZES.encoder, V, head, chunk_steps=4).eval()
     transfer_encoder(model.encoder, classifier.encoder)
     assert not [name for name in classifier.state_dict() if "mixture" in name]
@@ -255,7 +256,7 @@ def test_a_classifier_takes_the_encoder_and_pools_what_its_last_layer_gives(kind
 
 def test_encoders_of_other_last_layers():
     config = dataclasses.replace(SIZES.encoder, last_hidden_size=7)
-    target = AWDLSTMClassifier(config, V, HeadConfig(kind="single", classes=2))
+    target = AWDLSTMClassifier(config, V, SingleLabelConfig(classes=2))
     with pytest.raises(ConfigError, match="last_hidden_size: expected 7 as in the target encoder, got 9 in the source"):
         transfer_encoder(language_model(torch.float32).encoder, target.encoder)
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ulmkit.errors import ConfigError, DataError
 from ulmkit.model.awd_lstm import AWDLSTM, AWDLSTMConfig
 from ulmkit.model.classifier import AWDLSTMClassifier
-from ulmkit.model.heads import HeadConfig
+from ulmkit.model.heads import SingleLabelConfig
 from ulmkit.model.language_model import AWDLSTMLanguageModel, LanguageModelConfig
 from ulmkit.model.transfer import (
     TransferReport,
@@ -115,7 +115,7 @@ def test_bad_mapping(mapping: list[int], counts: list[int] | None, message: str)
 def test_an_encoder_goes_into_a_classifier() -> None:
     source = language_model().eval()
     config = dataclasses.replace(CONFIG, weight_dropout=0.5)
-    classifier = AWDLSTMClassifier(config, V, HeadConfig(kind="single", classes=2)).eval()
+    classifier = AWDLSTMClassifier(config, V, SingleLabelConfig(classes=2)).eval()
     transfer_encoder(source.encoder, classifier.encoder)
     ids = torch.randint(0, len(OLD), (6, 3))
     assert torch.equal(classifier.encoder(ids).raw, source.encoder(ids).raw)

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from ulmkit.pipeline import document_scores
+from ulmkit.tasks import TASKS
 
 ROWS = np.array([0, 1, 2])
 
@@ -20,8 +20,8 @@ ROWS = np.array([0, 1, 2])
     ],
 )
 def test_tasks_of_whole_documents(task, labels, outputs, measure, expected):
-    corpus = SimpleNamespace(task=task, labels=lambda rows: np.array(labels)[rows])
-    name, scores = document_scores(np.array(outputs), corpus, ROWS)
+    corpus = SimpleNamespace(labels=lambda rows: np.array(labels)[rows])
+    name, scores = TASKS[task].document_scores(np.array(outputs), corpus, ROWS)
     assert name == measure
     np.testing.assert_allclose(scores, expected)
 
@@ -29,7 +29,7 @@ def test_tasks_of_whole_documents(task, labels, outputs, measure, expected):
 def test_token_labels_leave_unlabelled_tokens_and_documents_out():
     truth = [np.array([0, 1, -1]), np.array([-1, -1]), np.array([1])]
     outputs = [np.eye(2)[[0, 0]], np.zeros((0, 2)), np.eye(2)[[1]]]  # of the labelled words
-    corpus = SimpleNamespace(task="tokens", token_labels=lambda row: truth[row])
-    name, scores = document_scores(outputs, corpus, ROWS)
+    corpus = SimpleNamespace(token_labels=lambda row: truth[row])
+    name, scores = TASKS["tokens"].document_scores(outputs, corpus, ROWS)
     assert name == "documents' mean token accuracy"
     np.testing.assert_allclose(scores, [0.5, 1.0])

@@ -16,6 +16,7 @@ from ulmkit.pipeline import (
     validation_rows,
 )
 from ulmkit.pipeline.data import default_cache
+from ulmkit.tasks import TASKS
 from ulmkit.text import Document, EncodedCorpus, SpacyTokenizer, SplitPolicy, WhitespaceTokenizer, build_corpus
 
 
@@ -230,7 +231,7 @@ def test_a_corpus_must_fit_task_vocabulary_and_labels(tmp_path: Path) -> None:
         [Document(text, label) for text, label in tiny.reviews(20)],
         tmp_path / "c",
         tokenizer=WhitespaceTokenizer(),
-        task="single",
+        label_kind=TASKS["single"],
     )
     assert prepare(corpus) is corpus
     assert prepare(tmp_path / "c", task="single").folder == corpus.folder

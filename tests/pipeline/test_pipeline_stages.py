@@ -20,21 +20,21 @@ from ulmkit.kernels import BACKENDS
 from ulmkit.pipeline import (
     ClassifierRecipe,
     LanguageModelRecipe,
+    evaluate_rows,
     find_finetuning_rate,
     finetune,
     linear_baselines,
-    make_report,
     predict_rows,
     prepare,
     pretrain,
     texts_of,
     train,
     training_rows,
-    validation_metrics,
     validation_perplexity,
     validation_rows,
 )
 from ulmkit.pipeline.data import DataOptions
+from ulmkit.tasks import TASKS
 from ulmkit.text import Document
 from ulmkit.training import Budget, Schedule
 from ulmkit.training.progress import LineProgress
@@ -182,10 +182,10 @@ def test_clean_and_transductive() -> None:
         (lambda: _train([Document("a film", label, split=split) for label, split in
                          [("x", "train"), ("y", "train"), ("z", "valid")]]), "got 'z' in valid alone"),
         (lambda: _train(recipe=replace(tiny.CLASSIFY, class_weights="balanced"), task="number",
-                        data=[("a film", 1.0), ("the story", 2.0)] * 10), "'balanced' is for one label or several"),
+                        data=[("a film", 1.0), ("the story", 2.0)] * 10), "'balanced' needs one or several labels"),
         (lambda: _train(recipe=replace(tiny.CLASSIFY, class_weights="balanced"), task="tokens",
                         data=[Document("the film", ("x", "y"), tokens=("the", "film"))] * 10),
-         "'balanced' is for one label or several a document, got task 'tokens'"),
+         "'balanced' needs one or several labels per document, got task 'tokens'"),
         (lambda: _finetune(prepare(tiny.reviews(), DataOptions(tokenizer="bytes", workers=1)), data_options=None),
          r"was prepared with another tokenizer \(bytes\) than the model's \(whitespace\)"),
         (lambda: _train(prepare(tiny.reviews(), DataOptions(tokenizer="bytes", workers=1), task="single"),
@@ -311,7 +311,7 @@ def test_patience_ends_early_and_leaves_the_best_weights() -> None:
     corpus = prepare(tiny.reviews(), tiny.WORDS, task="single", tokenizer=trained.tokenizer,
                      vocabulary=trained.vocabulary)  # fmt: skip
     judged = validation_rows(corpus)
-    found = validation_metrics(make_report(predict_rows(trained.model, corpus, judged), corpus, judged))
+    found = evaluate_rows(trained.model, corpus, judged).validation_metrics()
     assert found["loss"] == pytest.approx(recorded, rel=1e-3)
 
 
@@ -360,7 +360,7 @@ def test_baselines_see_the_very_same_documents(tmp_path: Path) -> None:
     reports = linear_baselines(corpus, texts, rows, judged)
     assert len(reports) >= 2
     assert all(report.documents == len(judged) for report in reports.values())
-    assert max(validation_metrics(report)["accuracy"] for report in reports.values()) >= 0.8
+    assert max(report.validation_metrics()["accuracy"] for report in reports.values()) >= 0.8
 
 
 def test_baselines_read_tokens_where_words_have_no_spaces() -> None:
@@ -374,17 +374,17 @@ def test_baselines_read_tokens_where_words_have_no_spaces() -> None:
     corpus = prepare(data, options, task="single")
     rows, judged = training_rows(corpus, None, 0), validation_rows(corpus)
     reports = linear_baselines(corpus, texts_of(data, corpus, options), rows, judged)
-    assert validation_metrics(reports["TF-IDF + logistic regression"])["accuracy"] >= 0.9
+    assert reports["TF-IDF + logistic regression"].validation_metrics()["accuracy"] >= 0.9
 
 
 def test_the_majority_is_that_of_the_training_documents() -> None:
     data = [Document(text, label, split="train") for text, label in [("a", "x"), ("b", "x"), ("c", "y")]]
     data += [Document("c", "y", split="valid"), Document("b", "y", split="valid")]
     corpus = prepare(data, DataOptions(tokenizer="bytes", workers=1), task="single")
-    report = make_report(np.array([[0.4, 0.6], [0.9, 0.1]]), corpus, corpus.rows("valid"))
+    report = TASKS[corpus.task].report(np.array([[0.4, 0.6], [0.9, 0.1]]), corpus, corpus.rows("valid"))
     assert report.majority_label == "x"
     assert report.majority_accuracy == 0.0
-    assert validation_metrics(report)["accuracy"] == 0.5
+    assert report.validation_metrics()["accuracy"] == 0.5
 
 
 def test_predictions_for_a_corpus_do_not_depend_on_batch_mates() -> None:

@@ -1,5 +1,6 @@
 """Small corpora made on the spot."""
 
+from ulmkit.tasks import find_label_kind
 from ulmkit.text.corpus.builder import build_corpus
 from ulmkit.text.read.document import Document
 from ulmkit.text.tokens.plain_tokenizers import WhitespaceTokenizer
@@ -7,8 +8,9 @@ from ulmkit.text.tokens.plain_tokenizers import WhitespaceTokenizer
 WORDS = WhitespaceTokenizer()
 
 
-def build(documents, folder, **options):
-    return build_corpus(documents, folder, **{"tokenizer": WORDS, "workers": 1, **options})
+def build(documents, folder, task="none", **options):
+    options = {"tokenizer": WORDS, "workers": 1, **options}
+    return build_corpus(documents, folder, label_kind=find_label_kind(task), **options)
 
 
 def folder_bytes(folder):

@@ -2,6 +2,7 @@
 
 import json
 
+from ulmkit.tasks import find_label_kind
 from ulmkit.text.read.documents import read_documents
 
 
@@ -24,5 +25,5 @@ def write_parquet(path, columns, features=None):
     return path
 
 
-def read(data, **options):
-    return list(read_documents(data, **options))
+def read(data, task="single", **options):
+    return list(read_documents(data, label_kind=find_label_kind(task), **options))

@@ -5,6 +5,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ulmkit.errors import ConfigError, DataError
+from ulmkit.tasks import find_label_kind
 from ulmkit.text.batches import (
     ClassifierBatches,
     LanguageModelBatches,
@@ -17,7 +18,8 @@ from ulmkit.text.tokens.plain_tokenizers import ByteTokenizer, WhitespaceTokeniz
 
 
 def build(documents, folder, tokenizer=None, **options):
-    return build_corpus(documents, folder, tokenizer=tokenizer or WhitespaceTokenizer(), workers=1, **options)
+    options = {"label_kind": find_label_kind(options.pop("task", "none")), "workers": 1, **options}
+    return build_corpus(documents, folder, tokenizer=tokenizer or WhitespaceTokenizer(), **options)
 
 
 @pytest.fixture(scope="module")

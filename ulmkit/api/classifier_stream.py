@@ -20,11 +20,10 @@ class ClassifierStream:
     """
 
     def __init__(self, parts: ClassifierParts) -> None:
-        kind = parts.model.head.config.kind
         if parts.direction == "backward":
             raise ConfigError("stream: expected a forward classifier, got a backward one, which begins at the end")
-        if kind in ("tokens", "pair"):
-            raise ConfigError(f"stream: expected task single, multi or number, got {kind!r}")
+        if parts.task.per_word or parts.task.text_fields > 1:
+            raise ConfigError(f"stream: task {parts.task.name!r} needs the whole text at once; use predict_proba")
         self._parts = parts
         self._tokens = StreamingTokens(parts.tokenizer)
         self._start()

@@ -18,20 +18,15 @@ from ulmkit.pipeline import (
     ALL,
     DataOptions,
     RunOptions,
-    document_scores,
-    make_report,
     predict_backward,
     predict_outputs,
     predict_rows,
     select_evaluation_data,
 )
 from ulmkit.pipeline import train as train_parts
-from ulmkit.pipeline.classifiers import Report
-from ulmkit.pipeline.prediction import Outputs
+from ulmkit.tasks import Outputs, Report
 from ulmkit.text import EncodedCorpus, Text
-from ulmkit.text.corpus.chunks import tokenize_words
 from ulmkit.text.read.documents import Data
-from ulmkit.text.tokens.rules import FLD
 from ulmkit.training import Budget
 
 
@@ -47,7 +42,7 @@ class TextClassifier:
 
     def __repr__(self) -> str:
         pair = ", forward and backward" if self.backward else ""
-        return f"TextClassifier({self.task}: {', '.join(self.labels) or 'a number'}{pair})"
+        return f"TextClassifier({self.task}: {', '.join(self.labels) or self.parts.task.summary}{pair})"
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -56,8 +51,8 @@ class TextClassifier:
 
     @property
     def task(self) -> str:
-        """What it predicts: "single", "multi", "number", "tokens" or "pair"."""
-        return self.parts.model.head.config.kind
+        """Name of the task: what it predicts, one of `ulmkit.tasks.TASKS`."""
+        return self.parts.task.name
 
     @classmethod
     def load(cls, name: str | os.PathLike[str], run: RunOptions | None = None) -> "TextClassifier":
@@ -103,26 +98,20 @@ class TextClassifier:
             (words, C) array for each text.
         Raises: DataError, with its number, for what is no text.
         """
-        listed = as_texts(texts, self.task)
+        listed = as_texts(texts, self.parts.task)
         return self._mean([_predict_texts(parts, listed) for parts in (self.parts, self.backward) if parts is not None])
 
     def predict(self, texts: Iterable[Text | Sequence[str]], *, threshold: float = 0.5) -> list[Any]:
         """The label of each text; its labels ("multi", those of at least `threshold`); its number; or for token labels
         a (word, label) for each of its words. Args, errors: as `predict_proba`."""
-        listed = as_texts(texts, self.task)
+        listed = as_texts(texts, self.parts.task)
         return self.decide(self.predict_proba(listed), listed, threshold=threshold)
 
     def decide(self, outputs: Outputs, texts: Iterable[Text | Sequence[str]], *, threshold: float = 0.5) -> list[Any]:
         """What `predict` says of `texts`, from what `predict_proba` gave for them."""
         check_probability("threshold", threshold)
-        if self.task == "number":
-            return [float(number) for number in outputs]
-        if self.task == "multi":
-            return [[name for name, p in zip(self.labels, row, strict=True) if p >= threshold] for row in outputs]
-        if self.task == "tokens":
-            named = [[self.labels[label] for label in output.argmax(axis=-1)] for output in outputs]
-            return [list(zip(*pair, strict=True)) for pair in zip(as_texts(texts, self.task), named, strict=True)]
-        return [self.labels[int(row.argmax())] for row in outputs]
+        task = self.parts.task
+        return task.decide(outputs, as_texts(texts, task), self.labels, threshold)
 
     def stream(self) -> ClassifierStream:
         """A text that comes in pieces; see ClassifierStream."""
@@ -148,7 +137,7 @@ class TextClassifier:
         Raises: DataError if that split cannot be drawn again; see `pipeline.select_evaluation_data`.
         """
         outputs, corpus, rows = self._outputs(data, split, data_options, by)
-        return make_report(outputs, corpus, rows, by)
+        return self.parts.task.report(outputs, corpus, rows, by)
 
     def to_int8(self) -> "TextClassifier":
         """The same classifier with the encoder's weights as bytes, for serving: a quarter of the size, and faster.
@@ -177,9 +166,9 @@ class TextClassifier:
         scored = []
         for classifier in (self, other):
             outputs, corpus, rows = classifier._outputs(data, split, data_options, order=("valid", "test"))
-            measure, scores = document_scores(outputs, corpus, rows)
+            measure, scores = self.parts.task.document_scores(outputs, corpus, rows)
             scored.append(scores)
-        return compare_paired(scored[0], scored[1], measure, bounded=self.task != "number")
+        return compare_paired(scored[0], scored[1], measure, bounded=self.parts.task.has_bounded_scores)
 
     def _outputs(
         self,
@@ -208,21 +197,14 @@ class TextClassifier:
         """The mean of what the members gave."""
         if len(found) == 1:
             return found[0]
-        if self.task == "tokens":
+        if isinstance(found[0], list):
             return [np.mean(both, axis=0) for both in zip(*found, strict=True)]
         mean: np.ndarray = np.mean([np.asarray(outputs) for outputs in found], axis=0)
         return mean
 
 
 def _predict_texts(parts: ClassifierParts, texts: Sequence[Text]) -> Outputs:
-    task = parts.model.head.config.kind
-    boundaries = words = None
-    if task == "tokens":
-        tokens, words = tokenize_words(parts.tokenizer, texts)
-    else:
-        tokens = parts.tokenizer.tokenize_many(texts)
-    if task == "pair":
-        boundaries = [each.index(FLD, each.index(FLD) + 1) for each in tokens]  # of the second field
+    tokens, boundaries, words = parts.task.tokenize(parts.tokenizer, texts)
     documents = [parts.vocabulary.encode(each).astype(np.int64) for each in tokens]
     if parts.direction == "backward":
         return predict_backward(parts.model, documents, boundaries, words, bos_id=parts.vocabulary.bos_id)

@@ -15,6 +15,7 @@ from ulmkit.evaluation import PairedComparison
 from ulmkit.files import check_writable
 from ulmkit.hub import resolve_model
 from ulmkit.pipeline import DataOptions
+from ulmkit.tasks import Task
 
 FORMATS = ("int8",)
 NOTED_DROP = 0.01
@@ -43,15 +44,15 @@ def export_command(
     found = export_int8(model, out, data, split=split, data_options=data_options, overwrite=overwrite)
     print(found.table() + "\n")
     drop = -found.interval[0]
-    if drop > _noted_drop(found, model.task):
+    if drop > _noted_drop(found, model.parts.task):
         print(f"so few documents do not exclude a drop of {drop:.3g}: compare on more where it matters\n")
     sizes = {"megabytes before": before, "megabytes after": _megabytes(Path(out))}
     summarise({"model": out, **sizes}, machine.json_file, {"comparison": found.to_dict()})
 
 
-def _noted_drop(found: PairedComparison, task: str) -> float:
+def _noted_drop(found: PairedComparison, task: Task) -> float:
     """The drop that is worth a word, in the unit of the comparison's measure."""
-    return NOTED_DROP * abs(found.before) if task == "number" else NOTED_DROP
+    return NOTED_DROP if task.has_bounded_scores else NOTED_DROP * abs(found.before)
 
 
 def _megabytes(folder: Path) -> float:

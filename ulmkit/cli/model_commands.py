@@ -1,10 +1,8 @@
 """Commands that use models: evaluate, predict, score, generate."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 
 from ulmkit.api import LanguageModel, TextClassifier
@@ -28,6 +26,8 @@ from ulmkit.pipeline import (
     texts_of,
     training_rows,
 )
+from ulmkit.tasks import TASKS
+from ulmkit.text import NO_LABELS
 
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="A model: a folder, or a hub name.")]
 ClassifierArgument = Annotated[str, typer.Argument(metavar="CLASSIFIER", help="A classifier: a folder, or a hub name.")]
@@ -38,7 +38,7 @@ OutFile = Annotated[str | None, typer.Option("--out", "-o", help="File to write,
 
 PREDICTED = ("label", "probability", "probabilities", "text")
 SCORED = ("log_probability", "tokens", "unknown_tokens", "perplexity", "text")
-BY_TASKS = ("single", "pair", "multi")
+BY_TASKS = tuple(task.name for task in TASKS.values() if task.has_errors_by_column)
 
 
 @with_groups(data_options=READ_TEXT, adaptation=ADAPTATION, machine=MACHINE)
@@ -117,8 +117,8 @@ def _baselines(classifier: TextClassifier, judged: EvaluationData, data: str) ->
     corpus, facts = judged.corpus, classifier.parts.facts
     training = corpus.rows("train", labelled=True) if "train" in corpus.split_names else ()
     reason = None
-    if corpus.task == "tokens":
-        reason = "none for token labels"
+    if not classifier.parts.task.baselines(len(corpus.label_names)):
+        reason = f"none for {classifier.parts.task.summary}"
     elif not len(training) or judged.split in (None, "train"):
         reason = f"{data} has no training part beside what is judged"
     if reason is not None:
@@ -159,14 +159,10 @@ def predict_command(
     labels = model.decide(outputs, texts, threshold=threshold)
     rows = []
     for label, output, document in zip(labels, outputs, documents, strict=True):
-        row: dict[str, Any] = {"label": label}
-        if model.task in ("single", "pair"):
-            row["probability"] = round(float(np.max(output)), 6)
-        if model.task in ("single", "pair", "multi"):
-            row["probabilities"] = {name: round(float(p), 6) for name, p in zip(model.labels, output, strict=True)}
-        rows.append(text_row(document, row))
-    counts = {} if model.task == "number" else {"labels": _counts(labels, model)}
-    write_rows(rows, out, machine.json_file, counts)
+        fields = {"label": label, **model.parts.task.answer_fields(output, model.labels)}
+        rows.append(text_row(document, fields))
+    counts = model.parts.task.count_answers(labels, model.labels)
+    write_rows(rows, out, machine.json_file, {"labels": counts} if counts else {})
 
 
 @with_groups(reading=TEXTS_OF_TASK, machine=MACHINE)
@@ -181,7 +177,7 @@ def score_command(
     """Log-probability and perplexity of each text under a language model."""
     check_rows(SCORED, reading, out)
     model = LanguageModel.load(language_model, machine.run())
-    documents = read_texts(data, text, reading, "single")
+    documents = read_texts(data, text, reading, NO_LABELS.name)
     scores = model.score(document.text for document in documents)
     rows = [text_row(document, score.to_dict()) for document, score in zip(documents, scores, strict=True)]
     write_rows(rows, out, machine.json_file)
@@ -216,13 +212,3 @@ def generate_command(
     print("\n\n".join(texts))
     if machine.json_file is not None:
         summarise({"model": language_model, "texts": len(texts)}, machine.json_file, {"generated": texts})
-
-
-def _counts(labels: Sequence[Any], model: TextClassifier) -> dict[str, int]:
-    """How many texts got each label; how many words, for token labels."""
-    if model.task == "tokens":
-        labels = [name for words in labels for _, name in words]
-    elif model.task == "multi":
-        labels = [name for names in labels for name in names]
-    counted = Counter(labels)
-    return {name: counted[name] for name in model.labels}

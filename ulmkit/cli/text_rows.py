@@ -11,6 +11,7 @@ from ulmkit.config import check_choice
 from ulmkit.errors import ConfigError
 from ulmkit.evaluation import json_safe
 from ulmkit.files import atomic_write, write_json
+from ulmkit.tasks import find_label_kind
 from ulmkit.text import Document, DocumentSource
 
 FORMATS = (".jsonl", ".csv")
@@ -55,7 +56,9 @@ def read_texts(
     if (data is None) == (not texts):
         raise ConfigError("texts: expected DATA or --text, one of them; give a file or a text")
     if not texts:
-        return list(DocumentSource(data or "", **{"task": task, **reading}, labels=False))
+        columns = dict(reading)
+        task = columns.pop("task", task)
+        return list(DocumentSource(data or "", **columns, label_kind=find_label_kind(task), labels=False))
     if reading:
         name = next(iter(reading))
         flag = TEXTS_OF_TASK.options[name].flag or "--" + name.replace("_", "-")

@@ -36,7 +36,6 @@ from ulmkit.hub import ClassifierParts, Pair, facts_to_json, load_model, resolve
 from ulmkit.model.aligned import count_parameters
 from ulmkit.model.config import LanguageModelConfig
 from ulmkit.pipeline import (
-    CLASSIFIER_TASKS,
     RATE_SEARCH_STEPS,
     ClassifierRecipe,
     DataOptions,
@@ -50,11 +49,11 @@ from ulmkit.pipeline import (
     texts_of,
     train,
     training_rows,
-    validation_metrics,
     validation_rows,
 )
 from ulmkit.pipeline.stage_folder import run_folder, training_folder
 from ulmkit.report import plot_lr_find
+from ulmkit.tasks import TASKS
 from ulmkit.text import EncodedCorpus
 from ulmkit.text.corpus.builder import TRAINING_SPLITS
 from ulmkit.training import Budget, joined_world, make_progress
@@ -71,6 +70,7 @@ Transductive = Annotated[
 ]
 
 PLOTS = (".png", ".svg", ".pdf")
+TASK_NAMES = ", ".join(f"{task.name} ({task.summary})" for task in TASKS.values())
 
 
 @with_groups(data_options=PREPARE, machine=MACHINE)
@@ -82,8 +82,8 @@ def prepare_command(
     task: Annotated[
         str | None,
         typer.Option(
-            help="Labels: none, single, multi, number, tokens or pair; if not given, the task of a classifier named "
-            "by --model, else none. A language model reads a corpus of any task."
+            help=f"Labels: none, {TASK_NAMES}; if not given, the task of a classifier named by --model, else none. "
+            "A language model reads a corpus of any task."
         ),
     ] = None,
     model: Annotated[
@@ -102,8 +102,8 @@ def prepare_command(
         loaded = load_model(resolve_model(model))
         member = loaded.forward if isinstance(loaded, Pair) else loaded
         given |= {"tokenizer": member.tokenizer, "vocabulary": member.vocabulary}
-        if isinstance(member, ClassifierParts) and task in (None, member.model.head.config.kind):
-            given |= {"task": member.model.head.config.kind, "label_names": member.label_names}
+        if isinstance(member, ClassifierParts) and task in (None, member.task.name):
+            given |= {"task": member.task.name, "label_names": member.label_names}
     with document_progress() as progress:
         corpus = prepare(data, data_options, folder=out, overwrite=overwrite, progress=progress, **given)
     figures: dict[str, Any] = {"corpus": out, "vocabulary": len(corpus.vocabulary), "tokenizer": corpus.tokenizer.name}
@@ -201,7 +201,7 @@ def train_command(
     stage: Mapping[str, Any],
     from_scratch: FromScratch,
     machine: Machine,
-    task: Annotated[str, typer.Option(help="Labels: single, multi, number, tokens or pair.")] = "single",
+    task: Annotated[str, typer.Option(help=f"What to predict: {TASK_NAMES}.")] = "single",
     labels: Annotated[int | None, typer.Option(help="Learn from so many labelled documents only.")] = None,
     valid_documents: Annotated[int | None, typer.Option(help="Judge by so many validation documents only.")] = None,
     baselines: Annotated[bool, typer.Option(help="Fit the linear baselines on the same documents.")] = True,
@@ -209,7 +209,7 @@ def train_command(
     overwrite: Overwrite = False,
 ) -> None:
     """Train a classifier on labelled documents."""
-    check_choice("task", task, CLASSIFIER_TASKS)
+    check_choice("task", task, TASKS)
     data_options = replace(data_options, **from_scratch.tokenize)
     if language_model != "none" and from_scratch.given:
         flag = from_scratch.given[0].replace("_", "-")
@@ -234,7 +234,7 @@ def train_command(
             return
         if baselines:
             reports = linear_baselines(corpus, texts_of(data, corpus, data_options), rows, judged)
-            metrics = {name: validation_metrics(report) for name, report in reports.items()}
+            metrics = {name: report.validation_metrics() for name, report in reports.items()}
             model = TextClassifier(replace(model.parts, facts=model.parts.facts.with_baselines(metrics)))
         model.save(out, overwrite=overwrite)
     summarise(_summary(model, out), machine.json_file, {"facts": facts_to_json(model.parts.facts)})

@@ -1,44 +1,55 @@
 """How good a model is: perplexity, scores of documents, figures of predictions, and the baselines to beat."""
 
-from ulmkit.evaluation.baselines.classifiers import NBSVM, Baseline, MajorityClass, TfidfLogistic, TfidfRidge, baselines
-from ulmkit.evaluation.labels.classification import SingleLabelReport, evaluate_single
-from ulmkit.evaluation.labels.multi_label import MultiLabelReport, evaluate_multi
-from ulmkit.evaluation.labels.regression import NumberReport, evaluate_number
-from ulmkit.evaluation.labels.token_labels import Span, TokenLabelReport, evaluate_tokens, spans
-from ulmkit.evaluation.language.cache import (
-    CACHE_PTB,
-    CACHE_PTB_PAPER,
-    CACHE_WIKITEXT2,
-    CacheConfig,
-    cache_log_probability,
-    cache_perplexity,
-    mixed_log_probability,
-    search_cache,
-)
-from ulmkit.evaluation.language.dynamic_evaluation import (
-    DYNAMIC_PTB,
-    DYNAMIC_SGD,
-    DYNAMIC_WIKITEXT2,
-    DynamicConfig,
-    convert_printed,
-    dynamic_perplexities,
-    dynamic_perplexity,
-)
-from ulmkit.evaluation.language.dynamic_search import search_dynamic
-from ulmkit.evaluation.language.gradient_statistics import GradientStatistics, gradient_statistics, weights_fingerprint
-from ulmkit.evaluation.language.perplexity import Perplexity, approximate_perplexity, first_context, perplexity
-from ulmkit.evaluation.language.scoring import DocumentScore, score_documents
-from ulmkit.evaluation.language.search import Search
-from ulmkit.evaluation.language.streams import TokenSource
-from ulmkit.evaluation.metrics import (
-    ClassMetrics,
-    GroupError,
-    errors_by_column,
-    expected_calibration_error,
-    json_safe,
-    wilson_interval,
-)
-from ulmkit.evaluation.paired import PairedComparison, compare_paired
+from typing import TYPE_CHECKING
+
+from ulmkit.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from ulmkit.evaluation.baselines.classifiers import NBSVM, Baseline, MajorityClass, TfidfLogistic, TfidfRidge
+    from ulmkit.evaluation.labels.classification import SingleLabelReport, evaluate_single
+    from ulmkit.evaluation.labels.multi_label import MultiLabelReport, evaluate_multi
+    from ulmkit.evaluation.labels.regression import NumberReport, evaluate_number
+    from ulmkit.evaluation.labels.token_labels import Span, TokenLabelReport, evaluate_tokens, spans
+    from ulmkit.evaluation.language.cache import (
+        CACHE_PTB,
+        CACHE_PTB_PAPER,
+        CACHE_WIKITEXT2,
+        CacheConfig,
+        cache_log_probability,
+        cache_perplexity,
+        mixed_log_probability,
+        search_cache,
+    )
+    from ulmkit.evaluation.language.dynamic_evaluation import (
+        DYNAMIC_PTB,
+        DYNAMIC_SGD,
+        DYNAMIC_WIKITEXT2,
+        DynamicConfig,
+        convert_printed,
+        dynamic_perplexities,
+        dynamic_perplexity,
+    )
+    from ulmkit.evaluation.language.dynamic_search import search_dynamic
+    from ulmkit.evaluation.language.gradient_statistics import (
+        GradientStatistics,
+        gradient_statistics,
+        weights_fingerprint,
+    )
+    from ulmkit.evaluation.language.perplexity import Perplexity, approximate_perplexity, first_context, perplexity
+    from ulmkit.evaluation.language.scoring import DocumentScore, score_documents
+    from ulmkit.evaluation.language.search import Search
+    from ulmkit.evaluation.language.streams import TokenSource
+    from ulmkit.evaluation.metrics import (
+        ClassMetrics,
+        GroupError,
+        errors_by_column,
+        expected_calibration_error,
+        json_safe,
+        wilson_interval,
+    )
+    from ulmkit.evaluation.paired import PairedComparison, compare_paired
+else:
+    __getattr__ = lazy_exports(__name__, __file__)
 
 __all__ = [
     "CACHE_PTB",
@@ -68,7 +79,6 @@ __all__ = [
     "TokenLabelReport",
     "TokenSource",
     "approximate_perplexity",
-    "baselines",
     "cache_log_probability",
     "cache_perplexity",
     "compare_paired",

@@ -1,5 +1,6 @@
 """config.json of a model folder: reading it and refusing what it cannot be."""
 
+import dataclasses
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from ulmkit.hub.facts_upgrade import upgrade_facts
 from ulmkit.model.cells import cell_from_dict
 from ulmkit.model.config import AWDLSTMConfig, LanguageModelConfig
 from ulmkit.model.heads import HeadConfig
+from ulmkit.tasks import TASKS, Task, find_task
 
 FORMAT_VERSION = 2
 CONFIG_FILE = "config.json"
@@ -66,13 +68,33 @@ def read_config(folder: str | os.PathLike[str]) -> dict[str, Any]:
     return _upgraded(config) if version == 1 else config
 
 
+_HEAD_OPTIONS = {
+    "label_smoothing",
+    "class_weights",
+    "positive_weights",
+    "value_range",
+    "number_loss",
+    "number_mean",
+    "number_deviation",
+}
+"""Options that some tasks' heads have."""
+
+
 def _upgraded(config: Mapping[str, Any]) -> dict[str, Any]:
     """A config.json of format version 1 in the layout of version 2.
 
     Version 1 had one flat "encoder": the vocabulary's size, the softmax's options, and the cell's name and options
-    stood in it, options that were added later only where they differed from their defaults.
+    stood in it, options that were added later only where they differed from their defaults. A head had the options of
+    the heads of all tasks, and its task's name as "kind".
     """
     upgraded = {**config, "format_version": 2, "facts": upgrade_facts(config["facts"])}
+    if isinstance(config.get("head"), Mapping):
+        head = dict(config["head"])
+        upgraded["task"] = head.pop("kind", None)
+        if upgraded["task"] in TASKS:
+            options = {field.name for field in dataclasses.fields(TASKS[upgraded["task"]].head_type)}
+            head = {name: value for name, value in head.items() if name in options or name not in _HEAD_OPTIONS}
+        upgraded["head"] = head
     if not isinstance(config.get("encoder"), Mapping):
         return upgraded
     encoder = dict(config["encoder"])
@@ -161,10 +183,22 @@ def vocabulary_size(folder: Path, config: Mapping[str, Any]) -> int:
     return config_part(folder, config_part(folder, config, "vocabulary", dict), "size", int)
 
 
-def head_config(folder: Path, config: Mapping[str, Any]) -> HeadConfig:
-    """The head's config. Raises: FolderError if it is not what a head can have."""
+def described_head(task: Task, head: HeadConfig) -> dict[str, Any]:
+    """The parts of config.json that describe a head: its task and its options."""
+    return {"task": task.name, "head": to_dict(head)}
+
+
+def read_task(folder: Path, config: Mapping[str, Any]) -> Task:
+    """The task of a classifier. Raises: FolderError if it is unknown."""
     with _altered():
-        return from_dict(HeadConfig, config_part(folder, config, "head", dict), f"{folder / CONFIG_FILE}: head")
+        return find_task(config_part(folder, config, "task", str))
+
+
+def head_config(folder: Path, config: Mapping[str, Any]) -> HeadConfig:
+    """The config of a classifier's head. Raises: FolderError if the head of its task cannot have it."""
+    values = config_part(folder, config, "head", dict)
+    with _altered():
+        return from_dict(read_task(folder, config).head_type, values, f"{folder / CONFIG_FILE}: head")
 
 
 @contextmanager

@@ -11,16 +11,10 @@ from ulmkit.hub.facts import TrainingFacts, package_versions
 from ulmkit.hub.parts import ClassifierParts, LanguageModelParts
 from ulmkit.model.aligned import count_parameters
 from ulmkit.model.config import AWDLSTMConfig
+from ulmkit.tasks import Task
 
 CARD_FILE = "README.md"
 
-_TASKS = {
-    "single": "gives one label to a text",
-    "multi": "gives any number of labels to a text",
-    "number": "gives a number to a text",
-    "tokens": "gives a label to each word of a text",
-    "pair": "gives one label to a pair of texts",
-}
 _CLEANNESS_LIMITS = {
     "transductive": "The text of evaluated documents, not their labels, was used in training (transductive split).",
     "mixed": "A language model that this one started from was trained on the same data under another split: it may "
@@ -44,21 +38,21 @@ def model_card(name: str, parts: LanguageModelParts | ClassifierParts) -> str:
     """
     encoder = parts.model.encoder.config.cell.title
     if isinstance(parts, ClassifierParts):
-        task = parts.model.head.config.kind
         labels = f": {', '.join(parts.label_names)}" if parts.label_names else ""
-        introduction = f"A text classifier ({encoder} encoder, reads {parts.direction}) that {_TASKS[task]}{labels}."
-        return _card(name, parts.facts, True, introduction, _model_rows(parts), _classifier_use(task))
+        introduction = f"A text classifier ({encoder} encoder, reads {parts.direction}) that predicts "
+        introduction += f"{parts.task.summary}{labels}."
+        return _card(name, parts.facts, True, introduction, _model_rows(parts), _classifier_use(parts.task))
     introduction = f"A language model ({encoder}) that reads {parts.direction} and predicts the next token."
     return _card(name, parts.facts, False, introduction, _model_rows(parts), _language_model_use("FOLDER"))
 
 
-def pair_card(name: str, facts: TrainingFacts, task: str | None) -> str:
+def pair_card(name: str, facts: TrainingFacts, task: Task | None) -> str:
     """The card of a pair; its members have complete cards of their own.
 
     Args:
         name: Name of the pair, the card's title.
         facts: Facts of the pair, such as its metrics.
-        task: What its classifiers predict; None for language models.
+        task: Task of its classifiers; None for language models.
 
     Returns:
         Markdown with the YAML header that the hub reads.
@@ -67,7 +61,7 @@ def pair_card(name: str, facts: TrainingFacts, task: str | None) -> str:
         introduction = "A forward and a backward language model, each complete."
         use = _language_model_use("FOLDER/forward")
     else:
-        introduction = f"A forward and a backward text classifier that {_TASKS[task]}: the mean of both."
+        introduction = f"A forward and a backward text classifier, averaged, that predict {task.summary}."
         use = _classifier_use(task)
     introduction += " The cards in [forward](forward/README.md) and [backward](backward/README.md) describe the two."
     return _card(name, facts, task is not None, introduction, [], use)
@@ -107,9 +101,8 @@ def _header(facts: TrainingFacts, is_classifier: bool) -> str:
     return f"---\n{data.to_yaml()}\n---"
 
 
-def _classifier_use(task: str) -> str:
-    text = '("a text", "another")' if task == "pair" else '"a text"'
-    return _code("TextClassifier", "FOLDER", f"print(model.predict([{text}]))")
+def _classifier_use(task: Task) -> str:
+    return _code("TextClassifier", "FOLDER", f"print(model.predict([{task.example}]))")
 
 
 def _language_model_use(folder: str) -> str:

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from ulmkit.config import check_choice, to_dict
+from ulmkit.config import check_choice
 from ulmkit.errors import DataError, FolderError
 from ulmkit.files import TRAINING_LOG, atomic_folder, atomic_write, csv_lines
 from ulmkit.hub.facts import facts_to_json, package_versions
@@ -30,11 +30,13 @@ from ulmkit.hub.folder_config import (
     config_facts,
     config_part,
     described_encoder,
+    described_head,
     described_language_model,
     encoder_config,
     head_config,
     language_model_config,
     read_config,
+    read_task,
     vocabulary_size,
     weights_type,
     write_config,
@@ -44,7 +46,6 @@ from ulmkit.hub.model_card import CARD_FILE, model_card
 from ulmkit.hub.parts import ClassifierParts, LanguageModelParts, Row
 from ulmkit.model.aligned import count_parameters
 from ulmkit.model.classifier import AWDLSTMClassifier
-from ulmkit.model.heads import HeadConfig
 from ulmkit.model.language_model import AWDLSTMLanguageModel
 from ulmkit.text.tokens.tokenizers import Tokenizer, load_tokenizer
 from ulmkit.text.tokens.vocabulary import Vocabulary
@@ -71,14 +72,12 @@ def save_classifier(folder: str | os.PathLike[str], parts: ClassifierParts, *, o
     Args and raises: as `save_language_model`; DataError also if there is not a name for each class.
     """
     model, labels = parts.model, parts.label_names
-    head = model.head.config
-    if len(labels) != _label_count(head):
-        raise DataError(
-            f"label_names: expected {_label_count(head)} for a head of kind {head.kind!r}, got {len(labels)}"
-        )
+    expected = parts.task.label_count(model.head.config)
+    if len(labels) != expected:
+        raise DataError(f"label_names: expected {expected} for task {parts.task.name!r}, got {len(labels)}")
     described = {
         **described_encoder(model.config),
-        "head": to_dict(head),
+        **described_head(parts.task, model.head.config),
         "label_names": list(labels),
         "reading": {"chunk_steps": model.chunk_steps, "gradient_steps": model.gradient_steps},
     }
@@ -105,11 +104,12 @@ def load_classifier(folder: str | os.PathLike[str]) -> ClassifierParts:
     """
     path = Path(folder)
     config = _read_checked(path, "classifier")
-    encoder, head = encoder_config(path, config), head_config(path, config)
+    encoder = encoder_config(path, config)
+    task, head = read_task(path, config), head_config(path, config)
     vocab_size = vocabulary_size(path, config)
     labels, reading = config_part(path, config, "label_names", list), config_part(path, config, "reading", dict)
-    if len(labels) != _label_count(head):
-        raise FolderError(f"{path / CONFIG_FILE}: label_names: expected {_label_count(head)}, got {len(labels)}")
+    if len(labels) != task.label_count(head):
+        raise FolderError(f"{path / CONFIG_FILE}: label_names: expected {task.label_count(head)}, got {len(labels)}")
     is_int8 = weights_type(path, config) == "int8"
 
     def make() -> AWDLSTMClassifier:
@@ -120,11 +120,8 @@ def load_classifier(folder: str | os.PathLike[str]) -> ClassifierParts:
 
     model = _with_weights(path, make)
     vocabulary, tokenizer = _load_text_parts(path, config, vocab_size)
-    return ClassifierParts(model, vocabulary, tokenizer, tuple(labels), config["direction"], config_facts(path, config))
-
-
-def _label_count(head: HeadConfig) -> int:
-    return 0 if head.kind == "number" else head.classes
+    facts = config_facts(path, config)
+    return ClassifierParts(task, model, vocabulary, tokenizer, tuple(labels), config["direction"], facts)
 
 
 def _save(

@@ -14,6 +14,7 @@ from ulmkit.hub.folder_config import DIRECTIONS, FORMAT_VERSION, config_facts, r
 from ulmkit.hub.model_card import CARD_FILE, pair_card
 from ulmkit.hub.model_folder import load_classifier, load_language_model
 from ulmkit.hub.parts import ClassifierParts, LanguageModelParts
+from ulmkit.tasks import TASKS
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def save_pair(
         "format_version": FORMAT_VERSION,
         "kind": "pair",
         "members": configs["forward"]["kind"],
-        "task": configs["forward"].get("head", {}).get("kind"),
+        "task": configs["forward"].get("task"),
         "versions": package_versions(),
         "facts": facts_to_json(facts),
     }
@@ -54,7 +55,7 @@ def save_pair(
         for direction, source in sources.items():
             shutil.copytree(source, temporary / direction)
         with atomic_write(temporary / CARD_FILE) as file:
-            file.write(pair_card(Path(folder).name, facts, config["task"]))
+            file.write(pair_card(Path(folder).name, facts, TASKS.get(str(config["task"]))))
         write_config(temporary, config)
     return Path(folder)
 

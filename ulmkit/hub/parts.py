@@ -7,6 +7,7 @@ from ulmkit.hub.facts import TrainingFacts
 from ulmkit.hub.folder_config import Direction
 from ulmkit.model.classifier import AWDLSTMClassifier
 from ulmkit.model.language_model import AWDLSTMLanguageModel
+from ulmkit.tasks import Task
 from ulmkit.text import Tokenizer, Vocabulary
 
 Row = dict[str, Any]
@@ -38,6 +39,7 @@ class ClassifierParts:
     """A classifier.
 
     Attributes:
+        task: What it predicts.
         model: The weights.
         vocabulary: The token of each id.
         tokenizer: Cuts text into the vocabulary's tokens.
@@ -47,6 +49,7 @@ class ClassifierParts:
         history: Rows of the training log; a loaded model has none.
     """
 
+    task: Task
     model: AWDLSTMClassifier
     vocabulary: Vocabulary
     tokenizer: Tokenizer

@@ -16,7 +16,7 @@ from ulmkit.errors import DataError
 from ulmkit.model.awd_lstm import AWDLSTM, Prepared, State
 from ulmkit.model.config import CHUNK_STEPS, GRADIENT_STEPS, AWDLSTMConfig
 from ulmkit.model.copies import to_device
-from ulmkit.model.heads import HeadConfig, make_head
+from ulmkit.model.heads import HeadConfig
 from ulmkit.model.pooling import PairPoolingState, PoolingState, Reading, TokenOutputs
 
 
@@ -92,7 +92,7 @@ class AWDLSTMClassifier(nn.Module):
         check_positive("chunk_steps", chunk_steps)
         check_positive("gradient_steps", gradient_steps)
         self.encoder = AWDLSTM(config, vocab_size)
-        self.head = make_head(head, config.output_size)
+        self.head = head.make(config.output_size)
         self.chunk_steps = chunk_steps
         self.gradient_steps = gradient_steps
 
@@ -124,15 +124,15 @@ class AWDLSTMClassifier(nn.Module):
         return ClassifierState(prepared, self.encoder.initial_state(batch_size), reading)
 
     def _empty_reading(self, batch_size: int, boundaries: Tensor | None, dtype: torch.dtype) -> Reading:
-        reads, size, device = self.head.reads, self.config.output_size, self.encoder.device
-        if reads == "pair":
+        size, device = self.config.output_size, self.encoder.device
+        if self.head.reads_pairs:
             if boundaries is None or boundaries.shape != (batch_size,):
                 got = "None" if boundaries is None else f"shape {tuple(boundaries.shape)}"
                 raise DataError(f"boundaries: expected shape ({batch_size},) for pairs of texts, got {got}")
             return PairPoolingState.empty(to_device(boundaries, device), size, dtype=dtype)
         if boundaries is not None:
-            raise DataError(f"boundaries: only for pairs of texts, got them for kind {self.head.config.kind!r}")
-        if reads == "tokens":
+            raise DataError(f"boundaries: only for heads of pairs of texts, got them for a {type(self.head).__name__}")
+        if self.head.per_token:
             return TokenOutputs.empty(batch_size, size, device=device, dtype=dtype)
         return PoolingState.empty(batch_size, size, device=device, dtype=dtype)
 
@@ -181,7 +181,7 @@ class AWDLSTMClassifier(nn.Module):
         for chunk in chunks:
             state = self._read_chunk(chunk, sorted_ids, sorted_lengths, state)
         features = state.reading.features().index_select(-2, torch.argsort(index))
-        if self.head.reads == "tokens":
+        if self.head.per_token:
             features = pad(features, (0, 0, 0, 0, 0, len(ids) - len(features)))
         return self.head(features)
 

@@ -1,11 +1,11 @@
-"""Heads: from what was read of a text to a label, several labels, a number, a label for each token, or a pair's label.
+"""Heads: from the features of a text to a label, several labels, a number, a label per token, or the label of a pair.
 
-All have one interface, `Head`, and are made by `make_head` from a `HeadConfig`.
+Each kind of head has a config of its own, which makes the head: `SingleLabelConfig(classes=2).make(encoder_size)`.
 """
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -15,87 +15,152 @@ from ulmkit.config import check_choice, check_positive, check_probability
 from ulmkit.errors import ConfigError, DataError
 from ulmkit.model.document_norm import DocumentNorm
 
-HEAD_KINDS = ("single", "multi", "number", "tokens", "pair")
 IGNORED_LABEL = -1
-
-_FEWEST_CLASSES = {"single": 2, "multi": 1, "number": 1, "tokens": 2, "pair": 2}
-_OPTIONS_OF_KINDS = {
-    "class_weights": ("single", "tokens", "pair"),
-    "label_smoothing": ("single", "tokens", "pair"),
-    "positive_weights": ("multi",),
-    "value_range": ("number",),
-    "number_loss": ("number",),
-    "number_mean": ("number",),
-    "number_deviation": ("number",),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
-class HeadConfig:
-    """What a head predicts and how it is trained.
+class HeadConfig(ABC):
+    """Sizes and dropouts that every head has.
 
     Attributes:
-        kind: "single" (one label), "multi" (any number of labels), "number", "tokens" (a label for each token) or
-            "pair" (one label for two texts).
-        classes: C, number of labels; 1 for a number.
-        hidden_size: units between the features and the outputs.
-        input_dropout: on the features.
-        hidden_dropout: on the hidden units.
-        label_smoothing: share of the target spread over all labels (single, tokens, pair).
-        class_weights: a weight for each label's errors (single, tokens, pair).
-        positive_weights: a weight for each label's positives (multi).
-        value_range: lowest and highest number; approached, never reached, so choose it a little wider (number).
-        number_loss: "mse", or "huber" (quadratic up to an error of 1, then linear), for outliers (number).
-        number_mean, number_deviation: of the training targets; what the head learns is in these units (number).
-    Raises: ConfigError for values outside their range and for options that the kind does not have.
+        classes: Number of labels, C; 1 for a number.
+        hidden_size: Units between the features and the outputs.
+        input_dropout: Dropout on the features.
+        hidden_dropout: Dropout on the hidden units.
+
+    Raises:
+        ConfigError: If a value is outside its range.
+
     Source: Howard & Ruder 2018, arXiv:1801.06146, section 3.3 and section 4.1 (hidden 50, dropouts 0.4 and 0.1).
     """
 
-    kind: str
+    min_classes: ClassVar[int] = 2
+
     classes: int
     hidden_size: int = 50
     input_dropout: float = 0.4
     hidden_dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        check_positive("hidden_size", self.hidden_size)
+        check_probability("input_dropout", self.input_dropout)
+        check_probability("hidden_dropout", self.hidden_dropout)
+        if self.classes < self.min_classes:
+            raise ConfigError(f"classes: expected at least {self.min_classes}, got {self.classes!r}")
+
+    @abstractmethod
+    def make(self, encoder_size: int) -> "Head":
+        """Make the head for an encoder with `encoder_size` outputs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SingleLabelConfig(HeadConfig):
+    """Options of a head for one label per document.
+
+    Attributes:
+        label_smoothing: Share of the target that is spread over all labels.
+        class_weights: A weight per label for its errors.
+    """
+
     label_smoothing: float = 0.0
     class_weights: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_probability("label_smoothing", self.label_smoothing)
+        object.__setattr__(self, "class_weights", _as_weights("class_weights", self.class_weights, self.classes))
+
+    def make(self, encoder_size: int) -> "Head":
+        """Make a `SingleLabelHead`."""
+        return SingleLabelHead(self, encoder_size)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairConfig(SingleLabelConfig):
+    """Options of a head for one label per pair of texts."""
+
+    def make(self, encoder_size: int) -> "Head":
+        """Make a `PairHead`."""
+        return PairHead(self, encoder_size)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenLabelConfig(SingleLabelConfig):
+    """Options of a head for one label per token."""
+
+    def make(self, encoder_size: int) -> "Head":
+        """Make a `TokenLabelHead`."""
+        return TokenLabelHead(self, encoder_size)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MultiLabelConfig(HeadConfig):
+    """Options of a head for any number of labels per document.
+
+    Attributes:
+        positive_weights: A weight per label for its positives.
+    """
+
+    min_classes = 1
+
     positive_weights: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        weights = _as_weights("positive_weights", self.positive_weights, self.classes)
+        object.__setattr__(self, "positive_weights", weights)
+
+    def make(self, encoder_size: int) -> "Head":
+        """Make a `MultiLabelHead`."""
+        return MultiLabelHead(self, encoder_size)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NumberConfig(HeadConfig):
+    """Options of a head for a number per document.
+
+    Attributes:
+        value_range: Lowest and highest number; approached but never reached, so choose it a little wider.
+        number_loss: "mse", or "huber" (quadratic up to an error of 1, then linear) for data with outliers.
+        number_mean: Mean of the training targets.
+        number_deviation: Standard deviation of the training targets. The head learns in these units.
+    """
+
+    min_classes = 1
+
+    classes: int = 1
     value_range: tuple[float, float] | None = None
     number_loss: str = "mse"
     number_mean: float = 0.0
     number_deviation: float = 1.0
 
     def __post_init__(self) -> None:
-        check_choice("kind", self.kind, HEAD_KINDS)
+        super().__post_init__()
         check_choice("number_loss", self.number_loss, ("mse", "huber"))
-        check_positive("hidden_size", self.hidden_size)
         check_positive("number_deviation", self.number_deviation)
-        for name in ("input_dropout", "hidden_dropout", "label_smoothing"):
-            check_probability(name, getattr(self, name))
-        for name in ("class_weights", "positive_weights", "value_range"):
-            value = getattr(self, name)
-            object.__setattr__(self, name, None if value is None else tuple(value))  # JSON has lists
-        self._check_classes()
-        self._check_options()
+        if self.classes != 1:
+            raise ConfigError(f"classes: expected 1 for a number, got {self.classes!r}")
+        if self.value_range is not None:
+            object.__setattr__(self, "value_range", tuple(self.value_range))  # JSON has lists
+            if not (len(self.value_range) == 2 and _is_range(*self.value_range)):
+                raise ConfigError(
+                    f"value_range: expected (lowest, highest), lowest < highest, got {self.value_range!r}"
+                )
 
-    def _check_classes(self) -> None:
-        fewest = _FEWEST_CLASSES[self.kind]
-        if self.classes < fewest:
-            raise ConfigError(f"classes: expected at least {fewest} for kind {self.kind!r}, got {self.classes!r}")
-        if self.kind == "number" and self.classes != 1:
-            raise ConfigError(f"classes: expected 1 for kind 'number', got {self.classes!r}")
+    def make(self, encoder_size: int) -> "Head":
+        """Make a `NumberHead`."""
+        return NumberHead(self, encoder_size)
 
-    def _check_options(self) -> None:
-        for name, kinds in _OPTIONS_OF_KINDS.items():
-            if getattr(self, name) != getattr(HeadConfig, name) and self.kind not in kinds:
-                raise ConfigError(f"{name}: only for kind {' or '.join(kinds)}, got kind {self.kind!r}; leave it out")
-        for name in ("class_weights", "positive_weights"):
-            weights = getattr(self, name)
-            if weights is not None and len(weights) != self.classes:
-                raise ConfigError(f"{name}: expected {self.classes} numbers, one a label, got {len(weights)}")
-            for weight in weights or ():
-                check_positive(name, weight)
-        if self.value_range is not None and not (len(self.value_range) == 2 and _is_range(*self.value_range)):
-            raise ConfigError(f"value_range: expected (lowest, highest), lowest < highest, got {self.value_range!r}")
+
+def _as_weights(name: str, weights: tuple[float, ...] | None, classes: int) -> tuple[float, ...] | None:
+    """Check that there is a positive weight per label; JSON's list becomes a tuple."""
+    if weights is None:
+        return None
+    if len(weights) != classes:
+        raise ConfigError(f"{name}: expected {classes} numbers, one per label, got {len(weights)}")
+    for weight in weights:
+        check_positive(name, weight)
+    return tuple(weights)
 
 
 def _is_range(lowest: float, highest: float) -> bool:
@@ -103,37 +168,51 @@ def _is_range(lowest: float, highest: float) -> bool:
 
 
 class Head(nn.Module, ABC):
-    """From features to outputs, a loss, and predictions.
+    """A module from features to outputs, with its loss and its predictions.
+
+    Features are (B, 3E) for documents, (B, 12E) for pairs and (T, B, E) for a label per token.
 
     Attributes:
-        config: what was asked for.
-        reads: what the features are of: a "document" (B, 3E), a "pair" (B, 12E), or "tokens" (T, B, E).
+        config: The options it was made with.
+        reads_pairs: Whether it takes the features of a pair of texts.
+        per_token: Whether it takes the features of each token.
     """
 
-    reads: Literal["document", "pair", "tokens"] = "document"
+    reads_pairs: bool = False
+    per_token: bool = False
 
     def __init__(self, config: HeadConfig) -> None:
         super().__init__()
         self.config = config
 
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """Shape of the output for one document or token: (C,), or () for a number."""
+        return (self.config.classes,)
+
     @abstractmethod
     def forward(self, features: Tensor) -> Tensor:
-        """Features → outputs: (B, C) or (T, B, C) logits, or (B,) numbers."""
+        """Compute the outputs: (B, C) or (T, B, C) logits, or (B,) numbers."""
 
     @abstractmethod
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Scalar mean loss. Raises: DataError if the targets' shape does not fit the outputs'."""
+        """Compute the mean loss, a scalar.
+
+        Raises:
+            DataError: If the shape of the targets does not fit the outputs.
+        """
 
     def weight(self, targets: Tensor) -> float:
-        """What `loss` is a mean over: the number of documents, or of labels, each times its class's weight.
+        """Denominator of the mean in `loss`: the documents or labels, each counted with its class's weight.
 
-        Args: targets: on the CPU.
+        Args:
+            targets: On the CPU.
         """
         return float(len(targets))
 
     @abstractmethod
     def predict(self, outputs: Tensor) -> Tensor:
-        """Outputs → probabilities of the same shape; numbers stay as they are."""
+        """Turn outputs into probabilities of the same shape; numbers stay as they are."""
 
 
 def document_layers(features: int, config: HeadConfig) -> nn.Sequential:
@@ -153,71 +232,92 @@ def document_layers(features: int, config: HeadConfig) -> nn.Sequential:
 
 
 class SingleLabelHead(Head):
-    """One label for a document: cross-entropy. Outputs: logits (B, C). Targets: (B,) int64."""
+    """One label per document: cross-entropy. Outputs: logits (B, C). Targets: (B,) int64."""
 
+    config: SingleLabelConfig
     class_weights: Tensor | None
+    pooled_size: ClassVar[int] = 3  # features in units of the encoder's outputs
 
-    def __init__(self, config: HeadConfig, features: int) -> None:
+    def __init__(self, config: SingleLabelConfig, encoder_size: int) -> None:
         super().__init__(config)
-        self.layers = document_layers(features, config)
+        check_positive("encoder_size", encoder_size)
+        self.layers = document_layers(self.pooled_size * encoder_size, config)
         self.register_buffer("class_weights", _tensor(config.class_weights), persistent=False)
 
     def forward(self, features: Tensor) -> Tensor:
+        """Compute logits (B, C)."""
         return self.layers(features)
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Compute the cross-entropy, weighted and smoothed as configured."""
         _check_targets(targets, outputs.shape[:-1])
         return functional.cross_entropy(
             outputs, targets, self.class_weights, label_smoothing=self.config.label_smoothing
         )
 
     def weight(self, targets: Tensor) -> float:
-        return _weight_of_labels(targets, self.config.class_weights)
+        """Sum of the weights of the targets' classes."""
+        return _sum_of_weights(targets, self.config.class_weights)
 
     def predict(self, outputs: Tensor) -> Tensor:
+        """Turn logits into probabilities that sum to 1."""
         return outputs.softmax(dim=-1)
 
 
 class PairHead(SingleLabelHead):
-    """One label for a pair of texts, such as entailment; otherwise as `SingleLabelHead`."""
+    """One label for a pair of texts, such as entailment; else like `SingleLabelHead`."""
 
-    reads = "pair"
+    reads_pairs = True
+    pooled_size = 12
 
 
 class MultiLabelHead(Head):
-    """Any number of labels for a document: binary cross-entropy, mean over labels. Targets: (B, C) bool or float."""
+    """Any number of labels per document: binary cross-entropy, mean over labels. Targets: (B, C) bool or float."""
 
     positive_weights: Tensor | None
 
-    def __init__(self, config: HeadConfig, features: int) -> None:
+    def __init__(self, config: MultiLabelConfig, encoder_size: int) -> None:
         super().__init__(config)
-        self.layers = document_layers(features, config)
+        check_positive("encoder_size", encoder_size)
+        self.layers = document_layers(3 * encoder_size, config)
         self.register_buffer("positive_weights", _tensor(config.positive_weights), persistent=False)
 
     def forward(self, features: Tensor) -> Tensor:
+        """Compute logits (B, C)."""
         return self.layers(features)
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Compute the binary cross-entropy, mean over documents and labels."""
         _check_targets(targets, outputs.shape)
         return functional.binary_cross_entropy_with_logits(
             outputs, targets.to(outputs.dtype), pos_weight=self.positive_weights
         )
 
     def predict(self, outputs: Tensor) -> Tensor:
+        """Turn logits into a probability per label."""
         return outputs.sigmoid()
 
 
 class NumberHead(Head):
-    """A number for a document: squared or Huber loss. Outputs: (B,) numbers. Targets: (B,) float.
+    """A number per document: squared or Huber loss. Outputs: (B,) numbers. Targets: (B,) float.
 
     The loss is in units of the targets' standard deviation, or of the width of the range if there is one.
     """
 
-    def __init__(self, config: HeadConfig, features: int) -> None:
+    config: NumberConfig
+
+    def __init__(self, config: NumberConfig, encoder_size: int) -> None:
         super().__init__(config)
-        self.layers = document_layers(features, config)
+        check_positive("encoder_size", encoder_size)
+        self.layers = document_layers(3 * encoder_size, config)
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """Shape of the output for one document: ()."""
+        return ()
 
     def forward(self, features: Tensor) -> Tensor:
+        """Compute numbers (B,)."""
         outputs = self.layers(features).squeeze(-1)
         if self.config.value_range is None:
             return self.config.number_mean + self.config.number_deviation * outputs
@@ -225,6 +325,7 @@ class NumberHead(Head):
         return lowest + (highest - lowest) * outputs.sigmoid()
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Compute the mean squared or Huber loss of the scaled errors."""
         _check_targets(targets, outputs.shape)
         lowest, highest = self.config.value_range or (0.0, self.config.number_deviation)
         errors = (outputs - targets.to(outputs.dtype)) / (highest - lowest)
@@ -232,24 +333,27 @@ class NumberHead(Head):
         return loss(errors, torch.zeros_like(errors))
 
     def predict(self, outputs: Tensor) -> Tensor:
+        """Return the numbers unchanged."""
         return outputs
 
 
-class TokenHead(Head):
-    """A label for each token: cross-entropy over the tokens whose target is not -1; 0 if there are none.
+class TokenLabelHead(Head):
+    """One label per token: cross-entropy over the tokens whose target is not -1; 0 if there are none.
 
-    Outputs: logits (T, B, C). Targets: (T, B) int64. No batch norm: padding and batch mates stay out of a token's
-    prediction in training too.
+    Outputs: logits (T, B, C). Targets: (T, B) int64. There is no batch norm, so that padding and batch mates do not
+    affect a token's prediction in training either.
     """
 
-    reads = "tokens"
+    config: TokenLabelConfig
+    per_token = True
     class_weights: Tensor | None
 
-    def __init__(self, config: HeadConfig, features: int) -> None:
+    def __init__(self, config: TokenLabelConfig, encoder_size: int) -> None:
         super().__init__(config)
+        check_positive("encoder_size", encoder_size)
         self.layers = nn.Sequential(
             nn.Dropout(config.input_dropout),
-            nn.Linear(features, config.hidden_size),
+            nn.Linear(encoder_size, config.hidden_size),
             nn.ReLU(),
             nn.Dropout(config.hidden_dropout),
             nn.Linear(config.hidden_size, config.classes),
@@ -257,9 +361,11 @@ class TokenHead(Head):
         self.register_buffer("class_weights", _tensor(config.class_weights), persistent=False)
 
     def forward(self, features: Tensor) -> Tensor:
+        """Compute logits (T, B, C)."""
         return self.layers(features)
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Compute the cross-entropy over the labelled tokens."""
         _check_targets(targets, outputs.shape[:-1])
         flat = targets.flatten()
         labelled = flat != IGNORED_LABEL
@@ -274,35 +380,24 @@ class TokenHead(Head):
             reduction="sum",
             label_smoothing=self.config.label_smoothing,
         )
-        weight = weights.sum()  # of a batch without labels 0; the device alone knows, and is not waited for
+        weight = weights.sum()
+        # A batch without labels has weight 0. Only the device knows, and asking it would make the CPU wait.
         return total / torch.where(weight > 0, weight, 1)
 
     def weight(self, targets: Tensor) -> float:
-        return _weight_of_labels(targets[targets != IGNORED_LABEL], self.config.class_weights) or 1.0
+        """Sum of the weights of the labelled tokens; 1 if there are none."""
+        return _sum_of_weights(targets[targets != IGNORED_LABEL], self.config.class_weights) or 1.0
 
     def predict(self, outputs: Tensor) -> Tensor:
+        """Turn logits into probabilities that sum to 1 for each token."""
         return outputs.softmax(dim=-1)
-
-
-def make_head(config: HeadConfig, encoder_size: int) -> Head:
-    """The head that `config` asks for, on an encoder whose outputs have `encoder_size` values."""
-    check_positive("encoder_size", encoder_size)
-    if config.kind == "single":
-        return SingleLabelHead(config, 3 * encoder_size)
-    if config.kind == "multi":
-        return MultiLabelHead(config, 3 * encoder_size)
-    if config.kind == "number":
-        return NumberHead(config, 3 * encoder_size)
-    if config.kind == "pair":
-        return PairHead(config, 12 * encoder_size)
-    return TokenHead(config, encoder_size)
 
 
 def _tensor(weights: tuple[float, ...] | None) -> Tensor | None:
     return None if weights is None else torch.tensor(weights)
 
 
-def _weight_of_labels(labels: Tensor, class_weights: tuple[float, ...] | None) -> float:
+def _sum_of_weights(labels: Tensor, class_weights: tuple[float, ...] | None) -> float:
     return float(len(labels)) if class_weights is None else torch.tensor(class_weights)[labels].sum().item()
 
 

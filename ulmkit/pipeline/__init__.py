@@ -6,17 +6,7 @@ from ulmkit.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from ulmkit.pipeline.baselines import linear_baselines, texts_of
-    from ulmkit.pipeline.classifiers import (
-        CLASSIFIER_TASKS,
-        Report,
-        document_scores,
-        make_report,
-        predict_rows,
-        train,
-        training_rows,
-        validation_metrics,
-        validation_rows,
-    )
+    from ulmkit.pipeline.classifiers import train, training_rows, validation_rows
     from ulmkit.pipeline.data import DataOptions, default_cache, prepare, prepare_once, training_texts
     from ulmkit.pipeline.evaluation_data import (
         ALL,
@@ -33,7 +23,7 @@ if TYPE_CHECKING:
     from ulmkit.pipeline.language_models import find_finetuning_rate, finetune, pretrain, validation_perplexity
     from ulmkit.pipeline.modern import MODERN_PTB, MODERN_WIKITEXT2, ModernRecipe
     from ulmkit.pipeline.options import RATE_SEARCH_STEPS, SEARCH_TOKENS, STATISTICS_BATCHES, RunOptions, place
-    from ulmkit.pipeline.prediction import predict_backward, predict_outputs
+    from ulmkit.pipeline.prediction import evaluate_rows, predict_backward, predict_outputs, predict_rows
     from ulmkit.pipeline.published import (
         AWD_LSTM_PTB,
         AWD_LSTM_PTB_PAPER,
@@ -58,7 +48,6 @@ __all__ = [
     "AWD_LSTM_WIKITEXT2_PAPER",
     "AWD_QRNN_PTB",
     "AWD_QRNN_WIKITEXT2",
-    "CLASSIFIER_TASKS",
     "CLASSIFY",
     "FINETUNE",
     "MODERN_PTB",
@@ -76,17 +65,15 @@ __all__ = [
     "LanguageModelRecipe",
     "ModernRecipe",
     "PublishedRecipe",
-    "Report",
     "RunOptions",
     "default_cache",
-    "document_scores",
     "evaluate_language_model",
+    "evaluate_rows",
     "evaluation_options",
     "find_finetuning_rate",
     "finetune",
     "is_training_part",
     "linear_baselines",
-    "make_report",
     "place",
     "predict_backward",
     "predict_outputs",
@@ -102,7 +89,6 @@ __all__ = [
     "training_rows",
     "training_statistics",
     "training_texts",
-    "validation_metrics",
     "validation_perplexity",
     "validation_rows",
 ]

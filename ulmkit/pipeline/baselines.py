@@ -1,13 +1,12 @@
 """The linear baselines on the very documents that a classifier learnt from and is judged by."""
 
 from collections.abc import Sequence
-from typing import Literal, cast
 
 import numpy as np
 
-from ulmkit.evaluation import Baseline, baselines
-from ulmkit.pipeline.classifiers import Report, make_report
+from ulmkit.evaluation import Baseline
 from ulmkit.pipeline.data import DataOptions, is_corpus_folder
+from ulmkit.tasks import Report, find_task
 from ulmkit.text import EncodedCorpus, Text
 from ulmkit.text.read.documents import Data
 
@@ -33,13 +32,11 @@ def linear_baselines(
     Args: texts: of every document of the corpus. training, judged: (n,) rows with labels.
     Returns: reports by name, none for token labels, which the baselines do not do.
     """
-    if corpus.task == "tokens":
-        return {}
-    task = cast(Literal["single", "pair", "multi", "number"], corpus.task)
+    task = find_task(corpus.task)
     tokenize = None if _has_spaces(texts) else corpus.tokenizer.tokenize
     found: dict[str, Report] = {}
-    for baseline in baselines(task, len(corpus.label_names), tokenize=tokenize):
-        found[baseline.name] = make_report(_answers(baseline, corpus, texts, training, judged), corpus, judged)
+    for baseline in task.baselines(len(corpus.label_names), tokenize):
+        found[baseline.name] = task.report(_answers(baseline, corpus, texts, training, judged), corpus, judged)
     return found
 
 

@@ -41,7 +41,8 @@ class ClassifierTask:
 
     def loss(self, batch: ClassifierBatch) -> StepResult:
         device = self.model.encoder.device
-        boundaries = None if batch.boundaries is None else to_device(batch.boundaries, device)
+        boundaries = batch.boundaries if self.model.head.reads_pairs else None
+        boundaries = None if boundaries is None else to_device(boundaries, device)
         outputs = self.model(to_device(batch.ids, device), batch.lengths, boundaries)
         if batch.targets is None:
             raise DataError("labels: expected a corpus with labels, got one without; name the label column")

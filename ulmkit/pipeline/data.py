@@ -9,8 +9,9 @@ from typing import Any
 from ulmkit.config import check_choice, check_whole
 from ulmkit.errors import ConfigError, DataError
 from ulmkit.files import check_writable
+from ulmkit.tasks import find_label_kind
 from ulmkit.text import (
-    TASKS,
+    NO_LABELS,
     ByteTokenizer,
     DocumentSource,
     EncodedCorpus,
@@ -84,7 +85,7 @@ class DataOptions:
             if self.split_by == "auto" and getattr(self, f"{kind}_column") is not None:
                 raise ConfigError(f"split_by: expected a choice beside {kind}_column; say {kind!r}, or leave it out")
         check_choice("tokenizer", self.tokenizer, TOKENIZERS)
-        check_choice("label_task", self.label_task, TASKS)
+        find_label_kind(self.label_task, "label_task")
         for name, limit in (("max_vocab", self.max_vocab), ("min_freq", self.min_freq)):
             if limit is not None:
                 check_whole(name, limit)
@@ -106,7 +107,7 @@ class DataOptions:
             split_column=self.split_column,
             columns=tuple(self.columns),
             lines=self.lines,
-            task=self.label_task if task == "none" else task,
+            label_kind=find_label_kind(self.label_task if task == NO_LABELS.name else task),
         )
 
 
@@ -150,7 +151,7 @@ def prepare(
         _check_prepared(corpus, options)
         return _fitting(corpus, task, vocabulary, label_names)
     source = options.source(data, task)
-    if task != "none":
+    if task != NO_LABELS.name:
         _check_labels(source, data, options, task)
     policy = _split_policy(source, options)
     if tokenizer is None:
@@ -159,7 +160,7 @@ def prepare(
         "tokenizer": tokenizer,
         "vocabulary": vocabulary,
         "split_policy": policy,
-        "task": task,
+        "label_kind": find_label_kind(task),
         "label_names": label_names,
         "workers": options.workers,
         "progress": progress,
@@ -190,7 +191,7 @@ def is_corpus_folder(data: Data | EncodedCorpus) -> bool:
 def _check_labels(source: DocumentSource, data: Data, options: DataOptions, task: str) -> None:
     """Raise DataError naming the columns there are if no document has a label for want of the default column."""
     if options.label_column is None and all(document.label is None for document in source):
-        default = {"multi": "labels", "tokens": "labels"}.get(task, "label")
+        default = find_label_kind(task).label_columns[0]
         next(iter(replace(options, label_column=default).source(data, task)), None)
 
 
@@ -214,7 +215,7 @@ def _check_prepared(corpus: EncodedCorpus, options: DataOptions) -> None:
 def _fitting(
     corpus: EncodedCorpus, task: str, vocabulary: Vocabulary | None, label_names: Sequence[str] | None
 ) -> EncodedCorpus:
-    if task not in ("none", corpus.task):
+    if task not in (NO_LABELS.name, corpus.task):
         raise DataError(
             f"{corpus.folder}: expected a corpus prepared with task {task!r}, got {corpus.task!r}; prepare it again"
         )

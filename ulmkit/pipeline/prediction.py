@@ -7,14 +7,14 @@ import torch
 
 from ulmkit.errors import DataError
 from ulmkit.model.classifier import AWDLSTMClassifier
+from ulmkit.model.heads import IGNORED_LABEL
+from ulmkit.tasks import Outputs, Report, find_task
+from ulmkit.text import EncodedCorpus
 from ulmkit.text.batches import padded
 from ulmkit.text.corpus.token_stream import reverse_document
 
 _BATCH_TOKENS = 32_768
 _BATCH_DOCUMENTS = 256
-
-Outputs = np.ndarray | list[np.ndarray]
-"""(n, C) probabilities (single, multi, pair), (n,) numbers, or for token labels (words, C) for each document."""
 
 
 def predict_outputs(
@@ -34,9 +34,9 @@ def predict_outputs(
     Returns: see `Outputs`; of no documents an array of its shape with n = 0.
     Raises: DataError if words are missing for token labels, or given otherwise.
     """
-    head = model.head.config
-    if (words is not None) != (head.kind == "tokens"):
-        got = "none" if words is None else f"them for kind {head.kind!r}"
+    head = model.head
+    if (words is not None) != head.per_token:
+        got = "none" if words is None else f"them for a {type(head).__name__}"
         raise DataError(f"words: expected the positions of words for token labels alone, got {got}")
     lengths = np.array([len(document) for document in documents], dtype=np.int64)
     found: list[np.ndarray | None] = [None] * len(documents)
@@ -60,8 +60,7 @@ def predict_outputs(
     each = [prediction for prediction in found if prediction is not None]
     if words is not None:
         return each
-    shape = () if head.kind == "number" else (head.classes,)
-    return np.array(each, dtype=np.float32).reshape(len(documents), *shape)
+    return np.array(each, dtype=np.float32).reshape(len(documents), *head.output_shape)
 
 
 def predict_backward(
@@ -82,6 +81,38 @@ def predict_backward(
     if words is not None:
         words = [_reversed_places(*each, bos_id) for each in zip(documents, words, strict=True)]
     return predict_outputs(model, [reverse_document(document, bos_id) for document in documents], boundaries, words)
+
+
+def predict_rows(
+    model: AWDLSTMClassifier, corpus: EncodedCorpus, rows: Sequence[int] | np.ndarray, *, reverse: bool = False
+) -> Outputs:
+    """Predict for documents of a corpus; with a label per word, for their labelled words.
+
+    Args:
+        model: A classifier.
+        corpus: The documents, in the classifier's vocabulary.
+        rows: (n,) rows of the corpus.
+        reverse: Whether the classifier reads backward.
+
+    Returns:
+        See `predict_outputs`.
+    """
+    documents = [corpus.document(row) for row in rows]
+    boundaries = words = None
+    if model.head.per_token:
+        words = [np.flatnonzero(corpus.token_labels(row) != IGNORED_LABEL) for row in rows]
+    if model.head.reads_pairs:
+        boundaries = np.asarray(corpus.table["boundary"][np.asarray(rows, dtype=np.int64)], dtype=np.int64)
+    if reverse:
+        return predict_backward(model, documents, boundaries, words, bos_id=corpus.vocabulary.bos_id)
+    return predict_outputs(model, documents, boundaries, words)
+
+
+def evaluate_rows(
+    model: AWDLSTMClassifier, corpus: EncodedCorpus, rows: np.ndarray, *, reverse: bool = False
+) -> Report:
+    """Evaluate a classifier on labelled documents of a corpus, which was prepared for its task; see `predict_rows`."""
+    return find_task(corpus.task).report(predict_rows(model, corpus, rows, reverse=reverse), corpus, rows)
 
 
 def _reversed_places(document: np.ndarray, places: np.ndarray, bos_id: int | None) -> np.ndarray:

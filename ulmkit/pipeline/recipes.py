@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from ulmkit.config import ADDED_LATER, check_choice, check_not_negative, check_positive, check_whole
 from ulmkit.errors import ConfigError
 from ulmkit.model.config import CHUNK_STEPS, GRADIENT_STEPS
+from ulmkit.tasks import HeadOptions
 from ulmkit.training import (
     Budget,
     OptimizerConfig,
@@ -83,7 +84,7 @@ class LanguageModelRecipe:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassifierRecipe:
+class ClassifierRecipe(HeadOptions):
     """How a classifier is fine-tuned.
 
     Attributes:
@@ -91,9 +92,6 @@ class ClassifierRecipe:
         unfreezing: "gradual", "full", "last" or "chain-thaw"; depths, shares: of gradual unfreezing.
         peak_rate: one for all phases, or one for each. factor: of discriminative fine-tuning.
         dropout_multiplier: on the encoder's five dropouts.
-        head_hidden, input_dropout, hidden_dropout, label_smoothing: of the head, see `HeadConfig`.
-        class_weights: "none", or "balanced" for weights inverse to the classes' frequencies.
-        value_range, number_loss: of a number, see `HeadConfig`.
         patience: validations in a row without a better value of the monitored metric before a phase ends; None: never.
 
     """
@@ -110,18 +108,11 @@ class ClassifierRecipe:
     optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(betas=(0.7, 0.99), weight_decay=0.01))
     clip: float | None = 1.0
     dropout_multiplier: float = 0.5
-    head_hidden: int = 50
-    input_dropout: float = 0.4
-    hidden_dropout: float = 0.1
-    label_smoothing: float = 0.0
-    class_weights: str = "none"
-    value_range: tuple[float, float] | None = None
-    number_loss: str = "mse"
     patience: int | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_choice("unfreezing", self.unfreezing, UNFREEZING)
-        check_choice("class_weights", self.class_weights, ("none", "balanced"))
         for name in ("batch_size", "chunk_steps", "gradient_steps"):
             check_whole(name, getattr(self, name))
         check_not_negative("dropout_multiplier", self.dropout_multiplier)

@@ -17,9 +17,8 @@ from ulmkit.pipeline import (
     DataOptions,
     LanguageModelRecipe,
     RunOptions,
+    evaluate_rows,
     linear_baselines,
-    make_report,
-    predict_rows,
     prepare,
     texts_of,
     training_rows,
@@ -148,9 +147,7 @@ def quickstart(
                 valid_documents=300,
             )
             models[stage] = classifier
-            reports[name] = make_report(
-                predict_rows(classifier.parts.model, target, held_out_rows), target, held_out_rows
-            )
+            reports[name] = evaluate_rows(classifier.parts.model, target, held_out_rows)
             say(f"   accuracy on held-out documents: {reports[name].accuracy:.1%}")
         say(f"\n5. Train linear baselines on the same {labels:,} labels")
         reports |= linear_baselines(target, material.texts, training, held_out_rows)

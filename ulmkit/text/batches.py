@@ -132,7 +132,7 @@ class LanguageModelBatches:
 class ClassifierBatch:
     """Attributes: ids: (T, B) int64, padded after the text; lengths: (B,) int64; targets: (B,) int64 class ids or -1
     (single, pair), (B, C) bool (multi), (B,) float32 or NaN (number), (T, B) int64 or -1 (tokens), None (none);
-    boundaries: (B,) int64, the tokens before it are one field of a pair, those from it on the other, None but for
+    boundaries: (B,) int64, the tokens before it are one field of a pair, those from it on the other, None unless
     pairs; rows: (B,) int64, the documents' indices in the corpus. T is at least 1, also for documents of no tokens."""
 
     ids: torch.Tensor
@@ -232,15 +232,15 @@ def make_classifier_batch(corpus: EncodedCorpus, rows: np.ndarray, reverse: bool
     if reverse:
         documents = [reverse_document(document, bos_id) for document in documents]
     targets = boundaries = None
-    if corpus.task == "pair":
-        found = corpus.table["boundary"][rows]
+    found = corpus.table["boundary"][rows]
+    if (found >= 0).all():
         boundaries = torch.from_numpy(np.asarray(lengths - found + 1 if reverse else found, dtype=np.int64))
-    if corpus.task == "tokens":
+    if corpus.has_token_labels:
         labels = [corpus.token_labels(row) for row in rows]
         if reverse:  # turned with their tokens: xxbos, which stays, carries none
             labels = [_reverse_labels(*pair, bos_id) for pair in zip(labels, documents, strict=True)]
         targets = torch.from_numpy(padded(labels, -1))
-    elif corpus.task != "none":
+    elif "label" in corpus.table:
         targets = torch.from_numpy(corpus.labels(rows))
     ids = torch.from_numpy(padded(documents, pad_id or 0))
     return ClassifierBatch(ids, torch.from_numpy(lengths), targets, boundaries, torch.from_numpy(rows))

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from ulmkit.errors import ConfigError, DataError
-from ulmkit.evaluation import NBSVM, MajorityClass, TfidfLogistic, TfidfRidge, baselines
+from ulmkit.errors import DataError
+from ulmkit.evaluation import NBSVM, MajorityClass, TfidfLogistic, TfidfRidge
 from ulmkit.evaluation.baselines.linear import best_strength, log_count_ratio
 from ulmkit.evaluation.baselines.ngrams import NGrams
 
@@ -131,13 +131,6 @@ def test_folds_hold_out_each_document_once_and_large_sets_a_fifth():
     assert len(trained) == 10
     held, trained = watch(2500)
     assert (len(set(held)), trained) == (500, [2000, 2000])
-
-
-def test_choice_by_task():
-    assert [b.name for b in baselines("single", 3)] == ["majority class", "TF-IDF + logistic regression", "NB-SVM"]
-    assert [b.name for b in baselines("number")] == ["TF-IDF + ridge regression"]
-    with pytest.raises(ConfigError, match=r"task: got 'singel'; did you mean 'single'"):
-        baselines("singel")
 
 
 @pytest.mark.parametrize("baseline", [MajorityClass(2), TfidfLogistic(2), NBSVM(2)])

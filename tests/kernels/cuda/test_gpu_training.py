@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 import torch
+from support.heads import head_config
 
 from ulmkit.model.awd_lstm import AWDLSTMConfig
 from ulmkit.model.classifier import AWDLSTMClassifier
-from ulmkit.model.heads import HeadConfig
 from ulmkit.model.language_model import AWDLSTMLanguageModel, LanguageModelConfig
 from ulmkit.pipeline.classifier_task import ClassifierTask
 from ulmkit.pipeline.language_model_task import LanguageModelTask
@@ -58,7 +58,7 @@ def test_of_a_language_model(backend):
 @pytest.mark.parametrize("kind", ["single", "multi", "number", "tokens", "pair"])
 @pytest.mark.parametrize("backend", ["fused", "torch"])
 def test_of_a_classifier(backend, kind):
-    head = HeadConfig(kind=kind, classes=1 if kind == "number" else 3)
+    head = head_config(kind)
     model = AWDLSTMClassifier(SIZES, V, head, chunk_steps=5, gradient_steps=10).cuda()
     model.encoder.backend = backend
     ids, lengths, rows = torch.randint(V, (17, 4)), torch.tensor([3, 17, 0, 9]), torch.arange(4)

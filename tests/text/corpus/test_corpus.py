@@ -296,8 +296,8 @@ def test_no_documents_and_no_text(tmp_path):
         ([Document("x", float("inf"))], "number", r"document 0: expected a finite number as label, got inf"),
         ([Document("x", "a")], "multi", r"document 0: expected a tuple of class names .*got 'a'"),
         ([Document("x", "a")], "pair", r"document 0: expected two texts \(task=\"pair\"\), got 'x'"),
-        ([Document("x", ("a",))], "tokens", r"document 0: expected a word for each of its 1 labels, got no words"),
-        ([Document("x", ("a",), ("x", "y"))], "tokens", r"a word for each of its 1 labels, got 2 words"),
+        ([Document("x", ("a",))], "tokens", r"document 0: expected a word for each of 1 labels, got no words"),
+        ([Document("x", ("a",), ("x", "y"))], "tokens", r"a word for each of 1 labels, got 2 words"),
     ],
 )
 def test_labels_that_do_not_fit(tmp_path, documents, task, message):
@@ -425,7 +425,7 @@ def test_questions_a_corpus_cannot_answer(tmp_path):
         corpus.rows("vallid")
     with pytest.raises(DataError, match=r"labels: expected a corpus with a label for each document, got task=\"none\""):
         corpus.labels([0])
-    with pytest.raises(DataError, match=r"expected a corpus made with task=\"tokens\", got task=\"none\""):
+    with pytest.raises(DataError, match=r"expected a corpus with a label for each word, got task=\"none\""):
         corpus.token_labels(0)
     with pytest.raises(DataError, match=r"column: got 'lang'; there are none"):
         corpus.column("lang", [0])

@@ -4,6 +4,7 @@ import pytest
 from support.corpora import WORDS, labelled
 
 from ulmkit.errors import ConfigError
+from ulmkit.tasks import TASKS
 from ulmkit.text.corpus.builder import cached_corpus
 from ulmkit.text.corpus.fingerprints import fingerprint_documents, joined_fingerprint, text_fingerprint
 from ulmkit.text.corpus.splits import SplitPolicy
@@ -26,13 +27,13 @@ def test_a_corpus_that_another_process_builds_meanwhile_is_used(tmp_path):
 
 def test_cache_is_used_and_renewed(tmp_path, monkeypatch):
     documents = labelled(8)
-    first = cached_corpus(documents, tmp_path, tokenizer=WORDS, task="single", workers=1)
+    first = cached_corpus(documents, tmp_path, tokenizer=WORDS, label_kind=TASKS["single"], workers=1)
     monkeypatch.setattr("ulmkit.text.corpus.builder.build_corpus", None)
-    again = cached_corpus(documents, tmp_path, tokenizer=WORDS, task="single", workers=2, progress=print)
+    again = cached_corpus(documents, tmp_path, tokenizer=WORDS, label_kind=TASKS["single"], workers=2, progress=print)
     assert again.folder == first.folder
     monkeypatch.undo()
     others = [
-        cached_corpus(labelled(9), tmp_path, tokenizer=WORDS, task="single"),
+        cached_corpus(labelled(9), tmp_path, tokenizer=WORDS, label_kind=TASKS["single"]),
         cached_corpus(documents, tmp_path, tokenizer=WORDS),
         cached_corpus(documents, tmp_path, tokenizer=WORDS, split_policy=SplitPolicy(kind="random")),
         cached_corpus(documents, tmp_path, tokenizer=ByteTokenizer()),

@@ -4,6 +4,7 @@ import pytest
 from support.data_files import read, write, write_parquet
 
 from ulmkit.errors import DataError
+from ulmkit.tasks import TASKS
 from ulmkit.text.read.document import Document
 from ulmkit.text.read.documents import DocumentSource
 
@@ -89,7 +90,7 @@ def test_jsonl_columns_that_begin_late(tmp_path):
 def test_jsonl_column_that_no_row_has(tmp_path):
     path = write_late_columns(tmp_path / "a.jsonl")
     with pytest.raises(DataError, match=r"a\.jsonl: has no column 'lable'; there are: review"):
-        next(iter(DocumentSource(path, label_column="lable")))
+        next(iter(DocumentSource(path, label_column="lable", label_kind=TASKS["single"])))
 
 
 def test_half_characters_are_replaced(tmp_path):

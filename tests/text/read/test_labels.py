@@ -3,7 +3,8 @@
 import pytest
 
 from ulmkit.errors import DataError
-from ulmkit.text.read.labels import check_classes, check_known, order_label_names, parse_label
+from ulmkit.tasks import find_label_kind
+from ulmkit.text.read.labels import check_classes, check_known, order_label_names
 
 
 @pytest.mark.parametrize(
@@ -31,7 +32,7 @@ from ulmkit.text.read.labels import check_classes, check_known, order_label_name
     ],
 )
 def test_parse_label(value, task, label):
-    assert parse_label(value, task, "here") == label
+    assert find_label_kind(task).parse(value, "here") == label
 
 
 @pytest.mark.parametrize(
@@ -45,7 +46,7 @@ def test_parse_label(value, task, label):
 )
 def test_parse_label_refuses(value, task, message):
     with pytest.raises(DataError, match=message):
-        parse_label(value, task, "here")
+        find_label_kind(task).parse(value, "here")
 
 
 def test_label_order():
@@ -55,14 +56,14 @@ def test_label_order():
 
 
 def test_check_classes():
-    check_classes({"train": ["a", "b"], "test": ["a"]}, "single")
-    check_classes({"train": ["a"]}, "multi")
+    check_classes({"train": ["a", "b"], "test": ["a"]}, 2)
+    check_classes({"train": ["a"]}, 1)
     with pytest.raises(DataError, match=r"expected at least two classes in the train split, got one: 'a'"):
-        check_classes({"train": ["a", "a"]}, "single")
+        check_classes({"train": ["a", "a"]}, 2)
     with pytest.raises(DataError, match=r"of the test split to be in the train split, got 'c', 'd' in test alone"):
-        check_classes({"train": ["a", "b"], "test": ["d", "a", "c"]}, "single")
+        check_classes({"train": ["a", "b"], "test": ["d", "a", "c"]}, 2)
     with pytest.raises(DataError, match=r"expected labelled documents in the train split, got none .*test 1"):
-        check_classes({"test": ["a"]}, "single")
+        check_classes({"test": ["a"]}, 2)
 
 
 def test_check_known():

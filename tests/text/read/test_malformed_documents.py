@@ -67,7 +67,7 @@ def test_no_text_column_to_choose(tmp_path):
     path = write(tmp_path / "a.csv", "title,body\nx,y\n")
     with pytest.raises(DataError, match=r"a column 'text' or one text column alone, got the columns title, body"):
         read(path)
-    with pytest.raises(DataError, match=r"expected two text columns, got the columns text; name it"):
+    with pytest.raises(DataError, match=r"expected 2 text columns, got the columns text; name it"):
         read(write(tmp_path / "b.csv", "text\nx\n"), task="pair")
     with pytest.raises(DataError, match=r"expected a column 'tokens', got the columns text"):
         read(write(tmp_path / "b.csv", "text\nx\n"), task="tokens")
@@ -75,7 +75,7 @@ def test_no_text_column_to_choose(tmp_path):
 
 def test_wrong_number_of_text_columns(tmp_path):
     path = write(tmp_path / "a.csv", "a,b\nx,y\n")
-    with pytest.raises(DataError, match=r"expected two text columns \(task=\"pair\"\), got a"):
+    with pytest.raises(DataError, match=r"expected 2 text columns \(task=\"pair\"\), got a"):
         read(path, task="pair", text_column="a")
     with pytest.raises(DataError, match=r"expected one column \(task=\"tokens\"\), got a, b"):
         read(path, task="tokens", text_column=["a", "b"])
@@ -105,11 +105,11 @@ def test_malformed_rows(tmp_path, name, content, message):
         ("a.conll", "word\n", r"line 1: expected a word and its label, got 'word'"),
         ("a.jsonl", '{"tokens": ["a"], "labels": ["O", "O"]}', r"line 1: expected a label for each of 1 tokens, got 2"),
         ("a.jsonl", '{"tokens": "a b", "labels": ["O"]}', r"column 'tokens': expected a list of words, got 'a b'"),
-        ("a.jsonl", '{"tokens": ["a"], "labels": "O"}', r"expected a list of labels \(task=\"tokens\"\), got 'O'"),
+        ("a.jsonl", '{"tokens": ["a"], "labels": "O"}', r"expected a list of labels, got 'O'"),
         (
             "a.jsonl",
             '{"tokens": ["a"], "labels": [null]}',
-            r"a label in every place of the list, got \[None\]",
+            r"a label at each position of the list, got \[None\]",
         ),
     ],
 )

@@ -6,17 +6,15 @@ training documents (or on a validation part, if given), never on the ones predic
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
-from ulmkit.config import check_choice
 from ulmkit.errors import DataError
 from ulmkit.evaluation.baselines.linear import FitFeatures, Predict, best_strength, one_against_rest
 from ulmkit.evaluation.baselines.ngrams import Text, Tokenize, binary_features, tfidf_features
 
 Validation: TypeAlias = tuple[Sequence[Text], np.ndarray]
-Task: TypeAlias = Literal["single", "pair", "multi", "number"]
 
 
 class Baseline(Protocol):
@@ -156,18 +154,6 @@ class TfidfRidge:
     def predict_proba(self, texts: Sequence[Text]) -> np.ndarray:
         """Returns: (N,) float predictions."""
         return _predict(self.fitted, self.name, texts)
-
-
-def baselines(task: Task, classes: int = 0, *, tokenize: Tokenize | None = None) -> list[Baseline]:
-    """The baselines of a task, to be fitted.
-
-    Args: task: "single", "pair", "multi" or "number". classes: C, not used for "number". tokenize: as `TfidfLogistic`.
-    Raises: ConfigError for another task.
-    """
-    check_choice("task", task, ("single", "pair", "multi", "number"))
-    if task == "number":
-        return [TfidfRidge(tokenize=tokenize)]
-    return [MajorityClass(classes), TfidfLogistic(classes, tokenize=tokenize), NBSVM(classes, tokenize=tokenize)]
 
 
 def _fit(

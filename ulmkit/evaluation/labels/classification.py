@@ -58,6 +58,10 @@ class SingleLabelReport:
         """All figures as a JSON object; None where undefined."""
         return json_safe(self)
 
+    def validation_metrics(self) -> dict[str, float]:
+        """The metrics to show during training; the first one is monitored, lower is better."""
+        return {"loss": self.negative_log_likelihood, "accuracy": self.accuracy}
+
     def table(self) -> str:
         """The figures as plain text."""
         low, high = self.accuracy_interval

@@ -51,6 +51,11 @@ class MultiLabelReport:
         """All figures as a JSON object; None where undefined."""
         return json_safe(self)
 
+    def validation_metrics(self) -> dict[str, float]:
+        """The metrics to show during training; the first one is monitored, lower is better."""
+        error = 1.0 - self.subset_accuracy  # with many labels 1 for long, so it would hide the progress
+        return {"loss": self.binary_cross_entropy, "error": error, "micro_f1": self.micro_f1 or 0.0}
+
     def table(self) -> str:
         """The figures as plain text."""
         low, high = self.subset_accuracy_interval

@@ -32,6 +32,10 @@ class NumberReport:
         """All figures as a JSON object; None where undefined."""
         return json_safe(self)
 
+    def validation_metrics(self) -> dict[str, float]:
+        """The metrics to show during training; the first one is monitored, lower is better."""
+        return {"rmse": self.rmse, "mae": self.mae}
+
     def table(self) -> str:
         """The figures as plain text."""
         names = {"mae": "MAE", "rmse": "RMSE", "r2": "R2", "mean_mae": "MAE of the mean"}

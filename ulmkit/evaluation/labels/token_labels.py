@@ -47,6 +47,10 @@ class TokenLabelReport:
         """All figures as a JSON object; None where undefined."""
         return json_safe(self)
 
+    def validation_metrics(self) -> dict[str, float]:
+        """The metrics to show during training; the first one is monitored, lower is better."""
+        return {"error": 1.0 - self.token_accuracy, "f1": self.micro_f1 or 0.0}
+
     def table(self) -> str:
         """The figures as plain text."""
         summary = [

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from ulmkit.config import check_choice, check_whole
+from ulmkit.config import check_whole
 from ulmkit.errors import ConfigError, DataError, FolderError
 from ulmkit.files import atomic_folder, fingerprint, sha256_file, write_json
 from ulmkit.text.corpus.encoded_corpus import (
@@ -39,8 +39,9 @@ from ulmkit.text.corpus.splits import TRAINING_SPLITS, SplitPolicy, assign_split
 from ulmkit.text.corpus.spool import TokenSpool, encode_documents
 from ulmkit.text.corpus.vocabulary_counts import check_unknown, choose_vocabulary
 from ulmkit.text.corpus.workers import available_processors
-from ulmkit.text.read.document import TASKS, Document
+from ulmkit.text.read.document import Document
 from ulmkit.text.read.documents import DocumentSource
+from ulmkit.text.read.labels import NO_LABELS, LabelKind
 from ulmkit.text.tokens.rules import RULES_VERSION
 from ulmkit.text.tokens.tokenizer import Tokenizer
 from ulmkit.text.tokens.vocabulary import Vocabulary
@@ -61,7 +62,7 @@ def build_corpus(
     max_vocab: int | None = None,
     min_freq: int | None = None,
     split_policy: SplitPolicy | None = None,
-    task: str = "none",
+    label_kind: LabelKind = NO_LABELS,
     label_names: Sequence[str] | None = None,
     workers: int | None = None,
     progress: DocumentCallback | None = None,
@@ -76,21 +77,20 @@ def build_corpus(
         vocabulary: one to use; None: the tokenizer's own, or built from the training text (train and unsupervised).
         max_vocab, min_freq: for a vocabulary that is built, special tokens included; None: see choose_vocabulary.
         split_policy: how validation documents are chosen; None: as the documents say.
-        task: what labels are, one of TASKS; "none" drops them.
+        label_kind: what the labels are; NO_LABELS drops them.
         label_names: the classes of a model there is, () for numbers; None: those of the train split.
         workers: processes; None: one a processor. The corpus does not depend on it.
         progress: called with the number of documents done.
         count_near_duplicates: look in each held-out split for documents that have a like in the training text, those
             of more than 2^20 tokens left out on both sides.
-    Raises: DataError if there is no text, labels do not fit the task or lack classes (check_classes), the split cannot
+    Raises: DataError if there is no text, labels are not of the kind or lack classes (check_classes), the split cannot
         be drawn, or the vocabulary is not the tokenizer's; FolderError if the folder cannot be written.
     """
-    check_choice("task", task, TASKS)
     workers = available_processors() if workers is None else workers
     check_whole("workers", workers)
     policy = split_policy or SplitPolicy()
     with atomic_folder(folder, overwrite) as temporary:
-        build = _Build(temporary, tokenizer, task, label_names)
+        build = _Build(temporary, tokenizer, label_kind, label_names)
         build.read(documents, workers, progress)
         build.divide(policy)
         built = build.encode(vocabulary, max_vocab, min_freq)
@@ -120,7 +120,8 @@ def cached_corpus(
     if isinstance(documents, Iterator):
         raise ConfigError("documents: expected a list or a DocumentSource, which can be read twice, got an iterator")
     policy = options.get("split_policy") or SplitPolicy()
-    described = {**options, "split_policy": asdict(policy)}
+    kind: LabelKind = options.get("label_kind", NO_LABELS)
+    described = {**options, "split_policy": asdict(policy), "label_kind": kind.name}
     known = None if vocabulary is None else vocabulary.fingerprint
     text = [_sources(documents), fingerprint_documents(documents)]
     name = fingerprint(FORMAT_VERSION, RULES_VERSION, text, tokenizer.fingerprint, known, described)
@@ -148,17 +149,17 @@ def _sources(documents: Iterable[Document]) -> list[str]:
 class _Build:
     """One corpus on its way, in a temporary folder."""
 
-    def __init__(self, folder: Path, tokenizer: Tokenizer, task: str, label_names: Sequence[str] | None) -> None:
-        self.folder, self.tokenizer, self.task = folder, tokenizer, task
+    def __init__(self, folder: Path, tokenizer: Tokenizer, kind: LabelKind, label_names: Sequence[str] | None) -> None:
+        self.folder, self.tokenizer, self.kind = folder, tokenizer, kind
         tokenizer.save(folder / TOKENIZER_FOLDER)
-        self.records = Records(task, label_names)
+        self.records = Records(kind, label_names)
         self.spool = TokenSpool(folder, "spool")
-        self.label_spool = TokenSpool(folder, "label_spool") if task == "tokens" else None
+        self.label_spool = TokenSpool(folder, "label_spool") if kind.per_word else None
 
     def read(self, documents: Iterable[Document], workers: int, progress: DocumentCallback | None) -> None:
         """Tokenize all documents to the spool."""
         tokenizer_folder = self.folder / TOKENIZER_FOLDER
-        encoding = encode_documents(documents, self.tokenizer, tokenizer_folder, self.task, workers)
+        encoding = encode_documents(documents, self.tokenizer, tokenizer_folder, self.kind.per_word, workers)
         with contextlib.closing(encoding):  # ends the workers at once if a document does not fit
             for chunk, encoded in encoding:
                 self.spool.add(encoded)
@@ -222,7 +223,7 @@ class _Build:
             fingerprint="",
             request=None,
             sources=tuple(sources),
-            task=self.task,
+            task=self.kind.name,
             label_names=tuple(self.label_names),
             split_names=tuple(self.split_names),
             split_policy=policy,

@@ -31,12 +31,12 @@ class EncodedCorpus:
         folder: where it is.
         facts: the content of corpus.json.
         vocabulary: the tokens by id.
-        task: "none", "single", "multi", "number", "tokens" or "pair".
-        label_names: the classes, in the order of their ids; empty for "none" and "number".
+        task: name of the kind of its labels, "none" if it has none.
+        label_names: the classes, in the order of their ids; empty if the labels are no classes.
         split_names: the splits, in the order of their codes.
         table: (documents,) arrays: offset and length in tokens; words; characters; boundary, the token at which
             the second field begins, or -1; split, code of its name; group, code of its name, or -1; time, or NaN;
-            labelled, bool; label: class id or -1 (single, pair), number or NaN, or (documents, C) bool (multi).
+            labelled, bool; label: as the kind of labels encodes it, not there if documents have no label of their own.
     """
 
     def __init__(self, folder: Path, facts: CorpusFacts) -> None:
@@ -49,7 +49,7 @@ class EncodedCorpus:
             name: np.load(folder / TABLE_FOLDER / f"{name}.npy", mmap_mode="r") for name in facts.table
         }
         self._tokens = self._shards("tokens")
-        self._token_labels = self._shards("token_labels") if self.task == "tokens" else None
+        self._token_labels = self._shards("token_labels") if "token_labels" in facts.dtypes else None
 
     @classmethod
     def open(cls, folder: str | os.PathLike[str], verify: bool = False) -> "EncodedCorpus":
@@ -102,16 +102,21 @@ class EncodedCorpus:
         offset = int(self.table["offset"][index])
         return self._tokens.read(offset, offset + int(self.table["length"][index])).astype(np.int64)
 
+    @property
+    def has_token_labels(self) -> bool:
+        """Whether tokens have labels, rather than documents."""
+        return self._token_labels is not None
+
     def labels(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
         """The labels of documents.
 
-        Returns: single and pair: (n,) int64 class ids, -1 none; multi: (n, C) bool; number: (n,) float32, NaN none.
+        Returns: class ids: (n,) int64, -1 none; sets of classes: (n, C) bool; numbers: (n,) float32, NaN none.
         Raises: DataError for a corpus without labels, or with labels by token.
         """
         if "label" not in self.table:
             raise DataError(f'labels: expected a corpus with a label for each document, got task="{self.task}"')
         found = self.table["label"][np.asarray(rows, dtype=np.int64)]
-        return found.astype(np.int64) if self.task in ("single", "pair") else np.asarray(found)
+        return found.astype(np.int64) if found.dtype.kind == "i" else np.asarray(found)
 
     def token_labels(self, index: int) -> np.ndarray:
         """The class id of each token of document `index`, -1 where there is none. Returns: (length,) int64.
@@ -119,7 +124,7 @@ class EncodedCorpus:
         Raises: DataError for a corpus without labels by token.
         """
         if self._token_labels is None:
-            raise DataError(f'token labels: expected a corpus made with task="tokens", got task="{self.task}"')
+            raise DataError(f'token labels: expected a corpus with a label for each word, got task="{self.task}"')
         offset = int(self.table["offset"][index])
         return self._token_labels.read(offset, offset + int(self.table["length"][index])).astype(np.int64)
 

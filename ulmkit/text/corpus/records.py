@@ -1,16 +1,15 @@
 """What is known of each document while a corpus is built: a few numbers a document, in memory."""
 
 from array import array
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 
-from ulmkit.errors import DataError
 from ulmkit.text.corpus.chunks import EncodedChunk
 from ulmkit.text.corpus.fingerprints import text_fingerprint
 from ulmkit.text.corpus.splits import stratum
 from ulmkit.text.read.document import Document, normalise_split
-from ulmkit.text.read.labels import check_classes, check_known, order_label_names, parse_label
+from ulmkit.text.read.labels import LabelKind
 
 
 class Codes:
@@ -42,11 +41,11 @@ class Codes:
 class Records:
     """The documents' table, a row added for each document in turn.
 
-    Args: task: one of TASKS. label_names: the classes there may be; None: those that occur.
+    Args: kind: what the labels are. label_names: the classes there may be; None: those that occur.
     """
 
-    def __init__(self, task: str, label_names: Sequence[str] | None) -> None:
-        self.task, self.known_names = task, label_names
+    def __init__(self, kind: LabelKind, label_names: Sequence[str] | None) -> None:
+        self.kind, self.known_names = kind, label_names
         self.numbers = {name: array("q") for name in ("length", "words", "characters", "boundary")}
         self.split, self.group, self.label, self.stratum = Codes(), Codes(), Codes(), Codes()
         self.columns: dict[str, Codes] = {}
@@ -61,13 +60,13 @@ class Records:
         """Add a chunk's documents.
 
         Returns: (tokens,) int64, for labels by token: each token's label code, 0 none; else None.
-        Raises: DataError if a label does not fit the task.
+        Raises: DataError if a label is not of the kind.
         """
         found = (encoded.lengths, encoded.words, encoded.characters, encoded.boundaries)
         for column, values in zip(self.numbers.values(), found, strict=True):
             column.extend(values.tolist())
         for document in documents:
-            self.label.add(self._checked(document, f"document {len(self)}"))
+            self.label.add(self.kind.check(document, f"document {len(self)}"))
             self.stratum.add(stratum(document))
             self.split.add(None if document.split is None else normalise_split(document.split))
             self.group.add(document.group)
@@ -81,31 +80,7 @@ class Records:
             for kept in self.columns.values():
                 if len(kept.codes) < len(self):
                     kept.add(None)
-        return self._token_codes(documents, encoded) if self.task == "tokens" else None
-
-    def _checked(self, document: Document, place: str) -> Hashable | None:
-        """A document's label in the form the table keeps: name, number, sorted names, or True for labels by token."""
-        label, task = document.label, self.task
-        if task == "pair" and (isinstance(document.text, str) or len(document.text) != 2):
-            raise DataError(f'{place}: expected two texts (task="pair"), got {document.text!r:.80}')
-        if label is None or task == "none":
-            return None
-        if task in ("single", "pair"):
-            if not isinstance(label, str):
-                raise DataError(f'{place}: expected one class name as label (task="{task}"), got {label!r}')
-            return label
-        if task == "number":
-            if isinstance(label, (str, tuple)):
-                raise DataError(f'{place}: expected a number as label (task="number"), got {label!r}')
-            return parse_label(label, task, place)
-        if not isinstance(label, tuple):
-            raise DataError(f'{place}: expected a tuple of class names as label (task="{task}"), got {label!r}')
-        if task == "multi":
-            return tuple(sorted(set(label)))
-        if document.tokens is None or len(document.tokens) != len(label):
-            words = "no" if document.tokens is None else len(document.tokens)
-            raise DataError(f"{place}: expected a word for each of its {len(label)} labels, got {words} words")
-        return True
+        return self._token_codes(documents, encoded) if self.kind.per_word else None
 
     def _token_codes(self, documents: Sequence[Document], encoded: EncodedChunk) -> np.ndarray:
         codes = np.zeros(int(encoded.lengths.sum()), dtype=np.int64)
@@ -122,23 +97,12 @@ class Records:
         Args: splits: each document's split. token_counts: by split, how often each token label code occurs.
         Raises: DataError if the train split cannot teach them, or if there is one that is not among those given.
         """
-        if self.task == "none":
-            return ()
-        if self.task == "number":
-            if self.known_names is None:
-                check_classes({"train": self._occurring(splits).get("train", ())}, "number")
-            return ()
         if token_counts is not None:
             names = list(self.token_names)
             by_split = {s: {names[code - 1] for code in np.flatnonzero(c) if code} for s, c in token_counts.items()}
         else:
             by_split = self._occurring(splits)
-        everything = set().union(*by_split.values())
-        if self.known_names is not None:
-            check_known(everything, self.known_names)
-            return tuple(self.known_names)
-        check_classes(by_split, self.task)
-        return order_label_names(everything)
+        return self.kind.label_names(by_split, self.known_names)
 
     def _occurring(self, splits: Sequence[str]) -> dict[str, set[str]]:
         values = self.label.values
@@ -158,21 +122,8 @@ class Records:
         table["group"] = self.group.array()
         table["time"] = np.array(self.time, dtype=np.float64)
         table["labelled"] = self.label.array() >= 0
-        if self.task not in ("none", "tokens"):
-            table["label"] = self._label_column(names)
+        rows = self.kind.encode(self.label.values, names)
+        if rows is not None:
+            table["label"] = rows[self.label.array()]  # the last row stands for no label, which has code -1
         table.update({f"column_{at}": column.array() for at, column in enumerate(self.columns.values())})
         return table
-
-    def _label_column(self, names: Sequence[str]) -> np.ndarray:
-        """(documents,) or (documents, C): the last row of `rows` stands for no label, which has code -1."""
-        number = {name: at for at, name in enumerate(names)}
-        values: Iterable = self.label.values
-        if self.task == "number":
-            rows: np.ndarray = np.array([*values, np.nan], dtype=np.float32)
-        elif self.task == "multi":
-            rows = np.zeros((len(self.label.values) + 1, len(names)), dtype=bool)
-            for at, several in enumerate(values):
-                rows[at, [number[name] for name in several]] = True
-        else:
-            rows = np.array([*(number[value] for value in values), -1], dtype=np.int32)
-        return rows[self.label.array()]

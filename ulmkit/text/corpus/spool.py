@@ -21,11 +21,11 @@ _SPOOL_TYPE = np.dtype(np.uint32)
 
 
 def encode_documents(
-    documents: Iterable[Document], tokenizer: Tokenizer, tokenizer_folder: Path, task: str, workers: int
+    documents: Iterable[Document], tokenizer: Tokenizer, tokenizer_folder: Path, per_word: bool, workers: int
 ) -> Generator[tuple[list[Document], EncodedChunk], None, None]:
     """Documents in chunks, each with its tokens, in order; few chunks are in memory at a time.
 
-    Args: tokenizer_folder: where `tokenizer` was saved, for the workers. task: "tokens" takes words as they are cut.
+    Args: tokenizer_folder: where `tokenizer` was saved, for the workers. per_word: takes words as they are cut.
         workers: processes; 1, or little text, is done in this one.
     """
     chunks = _chunks(documents)
@@ -33,7 +33,7 @@ def encode_documents(
     size = 0
     for chunk in chunks:
         first.append(chunk)
-        size += sum(characters(_item(document, task)) for document in chunk)
+        size += sum(characters(_item(document, per_word)) for document in chunk)
         if size >= _SMALL_CHARACTERS:
             break
     waiting: deque[list[Document]] = deque()
@@ -41,7 +41,7 @@ def encode_documents(
     def items() -> Iterator[list[ChunkItem]]:
         for chunk in itertools.chain(first, chunks):
             waiting.append(chunk)
-            yield [_item(document, task) for document in chunk]
+            yield [_item(document, per_word) for document in chunk]
 
     if workers == 1 or size < _SMALL_CHARACTERS:
         for item in items():
@@ -52,8 +52,8 @@ def encode_documents(
                 yield waiting.popleft(), encoded
 
 
-def _item(document: Document, task: str) -> ChunkItem:
-    return list(document.tokens) if task == "tokens" and document.tokens is not None else document.text
+def _item(document: Document, per_word: bool) -> ChunkItem:
+    return list(document.tokens) if per_word and document.tokens is not None else document.text
 
 
 def _chunks(documents: Iterable[Document]) -> Iterator[list[Document]]:

@@ -6,12 +6,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ulmkit.config import check_choice
 from ulmkit.errors import DataError, did_you_mean
-from ulmkit.text.read.document import TASKS, Document, normalise_split, whole_characters
-from ulmkit.text.read.labels import parse_label
-
-_DEFAULT_LABELS = {"multi": ("labels", "label"), "tokens": ("labels", "ner_tags")}
+from ulmkit.text.read.document import Document, normalise_split, whole_characters
+from ulmkit.text.read.labels import NO_LABELS, LabelKind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,11 +17,11 @@ class ReadOptions:
 
     Attributes:
         text_column: one name, or several for a text of several fields. Default: "text", else the only text column;
-            "tokens" for token labels; the only two text columns for pairs.
-        label_column: default "label" ("labels" first for several labels and token labels).
+            "tokens" for a label per word; the only two text columns for pairs.
+        label_column: default: the first of the kind's `label_columns` that is there.
         group_column, time_column, split_column: read only where named.
         columns: further columns to keep as text.
-        task: one of TASKS; "none" reads no labels.
+        label_kind: what the labels are; NO_LABELS reads none.
         labels: whether labels are read; if not, a row's text may take the place of its list of words.
         lines: a .txt file holds one document a line, not one in all.
     """
@@ -35,12 +32,9 @@ class ReadOptions:
     time_column: str | None = None
     split_column: str | None = None
     columns: Sequence[str] = ()
-    task: str = "single"
+    label_kind: LabelKind = NO_LABELS
     labels: bool = True
     lines: bool = False
-
-    def __post_init__(self) -> None:
-        check_choice("task", self.task, TASKS)
 
     @property
     def named_columns(self) -> tuple[str, ...]:
@@ -67,7 +61,7 @@ class RowReader:
         options: ReadOptions,
         class_names: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
-        self.where, self.names, self.task, self.labels = where, names, options.task, options.labels
+        self.where, self.names, self.kind, self.labels = where, names, options.label_kind, options.labels
         named = (options.group_column, options.time_column, options.split_column, *options.columns)
         for name in named:
             self._check(name)
@@ -94,11 +88,11 @@ class RowReader:
             split = normalise_split(said)
         label = None
         if self.label is not None and split != "unsupervised":
-            label = parse_label(row.get(self.label), self.task, f"{place}: column {self.label!r}", self.class_names)
+            label = self.kind.parse(row.get(self.label), f"{place}: column {self.label!r}", self.class_names)
         group = _text_or_none(row.get(self.group)) if self.group is not None else None
         time = _parse_time(row.get(self.time), f"{place}: column {self.time!r}") if self.time is not None else None
         kept = {name: _text_or_none(row.get(name)) or "" for name in self.kept}
-        if self.task == "tokens" and (self.labels or not isinstance(row.get(self.text[0]), str)):
+        if self.kind.per_word and (self.labels or not isinstance(row.get(self.text[0]), str)):
             tokens = _parse_tokens(row.get(self.text[0]), f"{place}: column {self.text[0]!r}")
             return labelled_tokens(tokens, label, place, group=group, time=time, split=split, columns=kept)
         texts = tuple(self._parse_text(row, name, place) for name in self.text)
@@ -111,31 +105,29 @@ class RowReader:
         return name
 
     def _choose_label(self, options: ReadOptions) -> str | None:
-        if options.task == "none":
+        if not self.kind.label_columns:
             return None
         if options.label_column is not None:
             return self._check(options.label_column)
-        defaults = _DEFAULT_LABELS.get(options.task, ("label",))
-        return next((name for name in defaults if name in self.names), None)
+        return next((name for name in self.kind.label_columns if name in self.names), None)
 
     def _choose_text(self, chosen: str | Sequence[str] | None, free: list[str]) -> tuple[str, ...]:
-        wanted = 2 if self.task == "pair" else 1
+        fields = self.kind.text_fields
         if chosen is not None:
             several = (chosen,) if isinstance(chosen, str) else tuple(chosen)
             for name in several:
                 self._check(name)
-            if self.task == "pair" and len(several) != 2:
-                raise DataError(f'{self.where}: expected two text columns (task="pair"), got {", ".join(several)}')
-            if self.task == "tokens" and len(several) != 1:
-                raise DataError(f'{self.where}: expected one column (task="tokens"), got {", ".join(several)}')
+            if len(several) != fields and (fields > 1 or self.kind.per_word):
+                columns = "one column" if fields == 1 else f"{fields} text columns"
+                raise DataError(f'{self.where}: expected {columns} (task="{self.kind.name}"), got {", ".join(several)}')
             return several
-        default = "tokens" if self.task == "tokens" else "text"
-        if wanted == 1 and default in self.names:
+        default = "tokens" if self.kind.per_word else "text"
+        if fields == 1 and default in self.names:
             return (default,)
-        if self.task != "tokens" and len(free) == wanted:
+        if not self.kind.per_word and len(free) == fields:
             return tuple(free)
-        rule = "two text columns" if wanted == 2 else f"a column {default!r}"
-        if self.task in ("none", "single", "multi", "number"):
+        rule = f"{fields} text columns" if fields > 1 else f"a column {default!r}"
+        if fields == 1 and not self.kind.per_word:
             rule += " or one text column alone"
         raise DataError(
             f"{self.where}: expected {rule}, got the columns {', '.join(self.names)}; name it with text_column"

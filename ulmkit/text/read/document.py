@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 
 from ulmkit.errors import DataError
 
-TASKS = ("none", "single", "multi", "number", "tokens", "pair")
-
 Label = str | float | tuple[str, ...]
 
 _SPLIT_NAMES = {

@@ -10,7 +10,6 @@ from ulmkit.text.read.columns import ReadOptions
 from ulmkit.text.read.document import Document, normalise_split, whole_characters
 from ulmkit.text.read.folders import DataFile, find_files
 from ulmkit.text.read.hub_data import HubSplit, is_hub_name, open_hub
-from ulmkit.text.read.labels import parse_label
 from ulmkit.text.read.readers import READERS
 
 Data = str | os.PathLike[str] | Iterable[object]
@@ -81,8 +80,8 @@ def read_documents(data: Data, *, split: str | Sequence[str] | None = None, **op
             the name of a data set on the hub (name, owner/name, owner/name:configuration);
             a list, or what else can be gone through again and again, of str, (str, label) or Document.
         split: only the documents of this split or these; validation, val and dev are "valid".
-        options: text_column, label_column, group_column, time_column, split_column, columns, task, labels, lines: see
-            ReadOptions. Several labels in one string have "|" between them; an empty cell is a document without a
+        options: text_column, label_column, group_column, time_column, split_column, columns, label_kind, labels, lines:
+            see ReadOptions. Several labels in one string have "|" between them; an empty cell is a document without a
             label, "|" alone or an empty list one with none of the labels.
     Raises: DataError if there is nothing to read, no text in it, a column is missing (the message names those there
         are), a row or line is malformed (the message says which), or a file is not UTF-8.
@@ -131,7 +130,7 @@ def _from_python(items: Iterable[Any], options: ReadOptions) -> Iterator[Documen
             yield Document(whole_characters(item))
         elif isinstance(item, tuple) and len(item) == 2 and _is_text(item[0]):
             text = whole_characters(item[0]) if isinstance(item[0], str) else tuple(map(whole_characters, item[0]))
-            yield Document(text, parse_label(item[1], options.task, place))
+            yield Document(text, options.label_kind.parse(item[1], place))
         else:
             raise DataError(f"{place}: expected str, (str, label) or Document, got {item!r:.80}")
 

@@ -25,7 +25,7 @@ class DataFile:
             yield from read_file(self.path, options, self.split)
             return
         text = decode_utf8(self.path.read_bytes(), self.path)
-        yield Document(text, self.label if options.task != "none" else None, split=self.split)
+        yield Document(text, options.label_kind.parse(self.label, str(self.path)), split=self.split)
 
 
 def find_files(folder: Path) -> list[DataFile]:

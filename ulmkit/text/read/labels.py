@@ -1,76 +1,121 @@
-"""Labels: from a column's value to a document's label, and from labels to classes."""
+"""Kinds of labels, as far as text is concerned: read from a column, checked, and encoded into a corpus's table."""
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from ulmkit.errors import DataError, did_you_mean
-from ulmkit.text.read.document import Label, whole_characters
+from ulmkit.text.read.document import Document, Label, whole_characters
 
 LABEL_SEPARATOR = "|"  # between several labels written in one string
 
 
-def parse_label(value: Any, task: str, place: str, class_names: Sequence[str] = ()) -> Label | None:
-    """The label that a column's value stands for.
+class LabelKind(ABC):
+    """A kind of label: how it is read, checked and stored.
 
-    Args:
-        value: as the file has it: text, number, list or None.
-        task: one of TASKS. "multi" takes a list, or a string with "|" between labels; "tokens" a list. An empty list,
-            or "|" alone, is none of the labels.
-        place: file and line, for messages.
-        class_names: names of integer labels, where the data carries them; -1 then means no label.
-    Returns: None, not labelled, also for an empty or blank string and NaN.
-    Raises: DataError if the value does not fit the task.
+    Attributes:
+        name: The name that users and files give it.
+        label_columns: Columns that hold the label by default; the first one that exists is read.
+        per_word: Whether each word has a label, so that documents are lists of words.
+        text_fields: Number of texts in a document; 1 accepts any number.
     """
-    if value is None or task == "none":
-        return None
-    if task == "number":
-        return _parse_number(value, place)
-    if task in ("multi", "tokens"):
-        return _parse_several(value, task, place, class_names)
-    if isinstance(value, (list, tuple)):
-        raise DataError(f'{place}: expected one label, got {value!r}; for several labels say task="multi"')
-    return _parse_name(value, place, class_names)
+
+    name: str
+    label_columns: tuple[str, ...] = ("label",)
+    per_word: bool = False
+    text_fields: int = 1
+
+    @abstractmethod
+    def parse(self, value: Any, place: str, class_names: Sequence[str] = ()) -> Label | None:
+        """Convert the value of a column into a label.
+
+        Args:
+            value: The value in the file: text, number, list or None.
+            place: File and line, for error messages.
+            class_names: Names of integer labels, if the data has them; -1 then means unlabelled.
+
+        Returns:
+            The label; None (unlabelled) for None, NaN, and an empty or blank string.
+
+        Raises:
+            DataError: If the value is not a label of this kind.
+        """
+
+    @abstractmethod
+    def check(self, document: Document, place: str) -> Hashable | None:
+        """Check that a document and its label fit this kind.
+
+        Returns:
+            The label in the form that `encode` takes; None for an unlabelled document.
+
+        Raises:
+            DataError: If they do not fit.
+        """
+
+    @abstractmethod
+    def label_names(self, by_split: Mapping[str, set[str]], known: Sequence[str] | None) -> tuple[str, ...]:
+        """Name the classes in the order of their ids; () if the labels are no classes.
+
+        Args:
+            by_split: The labels that occur in each split, as text.
+            known: The classes of an existing model, which these must be among; None takes the classes that occur.
+
+        Raises:
+            DataError: If a class is not in `known`, or cannot be learned from the train split.
+        """
+
+    @abstractmethod
+    def encode(self, labels: Sequence[Hashable], label_names: Sequence[str]) -> np.ndarray | None:
+        """Encode labels as numbers.
+
+        Args:
+            labels: n distinct labels, as `check` returns them.
+            label_names: The classes by id.
+
+        Returns:
+            (n + 1,) or (n + 1, C): a row per label and a last row for unlabelled documents. None if documents have no
+            label of their own.
+        """
 
 
-def _parse_number(value: Any, place: str) -> float | None:
-    if isinstance(value, str) and not value.strip():
-        return None
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        raise DataError(f'{place}: expected a number as label (task="number"), got {value!r}') from None
-    if math.isinf(number):
-        raise DataError(f"{place}: expected a finite number as label, got {value!r}")
-    return None if math.isnan(number) else number
+class NoLabels(LabelKind):
+    """Text without labels: any that the data has are ignored."""
+
+    name = "none"
+    label_columns = ()
+
+    def parse(self, value: Any, place: str, class_names: Sequence[str] = ()) -> None:
+        """Ignore the value."""
+
+    def check(self, document: Document, place: str) -> None:
+        """Accept every document as unlabelled."""
+
+    def label_names(self, by_split: Mapping[str, set[str]], known: Sequence[str] | None) -> tuple[str, ...]:
+        """Return no classes."""
+        return ()
+
+    def encode(self, labels: Sequence[Hashable], label_names: Sequence[str]) -> None:
+        """Return no column."""
 
 
-def _parse_several(value: Any, task: str, place: str, class_names: Sequence[str]) -> tuple[str, ...] | None:
-    if task == "multi" and isinstance(value, (str, int, float)):
-        if _parse_name(value, place, class_names) is None:
-            return None
-        if isinstance(value, str):
-            value = [part.strip() for part in value.split(LABEL_SEPARATOR) if part.strip()]
-        else:
-            value = [value]
-    if not isinstance(value, (list, tuple)):
-        raise DataError(f'{place}: expected a list of labels (task="{task}"), got {value!r}')
-    names = [_parse_name(item, place, class_names) for item in value]
-    if None in names:
-        raise DataError(f"{place}: expected a label in every place of the list, got {value!r}")
-    several = tuple(name for name in names if name is not None)
-    return several if task == "tokens" else tuple(dict.fromkeys(several))
+NO_LABELS = NoLabels()
 
 
-def _parse_name(value: Any, place: str, class_names: Sequence[str]) -> str | None:
+def parse_class(value: Any, place: str, class_names: Sequence[str] = ()) -> str | None:
+    """Convert the value of a column into a class name; see `LabelKind.parse`."""
     if value is None or (isinstance(value, str) and not value.strip()):
         return None
-    if isinstance(value, float) and math.isnan(value):
-        return None
+    if isinstance(value, (list, tuple)):
+        raise DataError(f"{place}: expected one class as label, got {value!r}")
     if isinstance(value, float):
+        if math.isnan(value):
+            return None
         if not value.is_integer():
-            raise DataError(f'{place}: expected a class as label, got {value!r}; for numbers say task="number"')
+            raise DataError(f"{place}: expected a class as label, got {value!r}; for numbers choose another task")
         value = int(value)
     if class_names and isinstance(value, int):
         if value == -1:
@@ -81,20 +126,53 @@ def _parse_name(value: Any, place: str, class_names: Sequence[str]) -> str | Non
     return whole_characters(str(value))
 
 
+def parse_classes(value: Any, place: str, class_names: Sequence[str] = ()) -> tuple[str, ...]:
+    """Convert a list of values into class names; see `LabelKind.parse`."""
+    if not isinstance(value, (list, tuple)):
+        raise DataError(f"{place}: expected a list of labels, got {value!r}")
+    names = [parse_class(item, place, class_names) for item in value]
+    known = tuple(name for name in names if name is not None)
+    if len(known) < len(names):
+        raise DataError(f"{place}: expected a label at each position of the list, got {value!r}")
+    return known
+
+
 def order_label_names(names: Iterable[str]) -> tuple[str, ...]:
-    """Class names in the order of their ids: by value if all are whole numbers, else by text."""
+    """Sort class names into the order of their ids: by value if all are integers, else as text."""
     distinct = set(names)
     if all(re.fullmatch(r"-?[0-9]+", name) for name in distinct):
         return tuple(sorted(distinct, key=lambda name: (int(name), name)))
     return tuple(sorted(distinct))
 
 
-def check_classes(by_split: Mapping[str, Iterable[str]], task: str) -> None:
-    """Check that the classes can be learnt from the train split.
+def choose_label_names(
+    by_split: Mapping[str, set[str]], known: Sequence[str] | None, min_classes: int
+) -> tuple[str, ...]:
+    """Name the classes of labels that are class names; see `LabelKind.label_names`.
 
-    Args: by_split: the class names that occur in each split. task: one of TASKS.
-    Raises: DataError if train has no label, has one class only where one of several is to be told,
-        or if another split has a class that train never shows.
+    Args:
+        by_split: The class names that occur in each split.
+        known: The classes of an existing model, or None.
+        min_classes: Number of classes that the train split needs at least.
+    """
+    occurring: set[str] = set().union(*by_split.values())
+    if known is not None:
+        check_known(occurring, known)
+        return tuple(known)
+    check_classes(by_split, min_classes)
+    return order_label_names(occurring)
+
+
+def check_classes(by_split: Mapping[str, Iterable[str]], min_classes: int) -> None:
+    """Check that the classes can be learned from the train split.
+
+    Args:
+        by_split: The class names that occur in each split.
+        min_classes: Number of classes that the train split needs at least, 1 or 2.
+
+    Raises:
+        DataError: If the train split has no labels or too few classes, or if another split has a class that the train
+            split lacks.
     """
     train = set(by_split.get("train", ()))
     if not train:
@@ -103,7 +181,7 @@ def check_classes(by_split: Mapping[str, Iterable[str]], task: str) -> None:
             f"labels: expected labelled documents in the train split, got none (classes by split: {have}); name the "
             'label column with label_column, or say task="none"'
         )
-    if len(train) == 1 and task in ("single", "pair", "tokens"):
+    if len(train) < min_classes:
         raise DataError(f"labels: expected at least two classes in the train split, got one: {next(iter(train))!r}")
     for split, names in by_split.items():
         unseen = order_label_names(set(names) - train)

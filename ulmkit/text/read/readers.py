@@ -228,7 +228,7 @@ def _read_conll(path: Path, options: ReadOptions, split: str | None) -> Iterator
             words.append(fields[0])
             labels.append(fields[-1])
         elif words:
-            label = tuple(labels) if options.task == "tokens" and options.labels else None
+            label = tuple(labels) if options.label_kind.per_word and options.labels else None
             yield labelled_tokens(tuple(words), label, f"{path}, line {line}", split=split)
             words, labels = [], []
 

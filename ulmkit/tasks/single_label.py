@@ -1,0 +1,101 @@
+"""One label per text."""
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ulmkit.errors import DataError
+from ulmkit.evaluation.baselines.classifiers import NBSVM, Baseline, MajorityClass, TfidfLogistic
+from ulmkit.evaluation.baselines.ngrams import Tokenize
+from ulmkit.evaluation.labels.classification import evaluate_single
+from ulmkit.tasks.task import HeadOptions, Outputs, Report, Task, named_probabilities
+from ulmkit.text import Document, EncodedCorpus, Text
+from ulmkit.text.read.labels import choose_label_names, parse_class
+
+if TYPE_CHECKING:
+    from ulmkit.model.heads import HeadConfig, SingleLabelConfig
+
+
+class SingleLabel(Task):
+    """One label per text."""
+
+    name = "single"
+    summary = "one label per text"
+    is_one_class = True
+    has_errors_by_column = True
+
+    @property
+    def head_type(self) -> "type[SingleLabelConfig]":
+        """Config of the head."""
+        from ulmkit.model.heads import SingleLabelConfig
+
+        return SingleLabelConfig
+
+    def parse(self, value: Any, place: str, class_names: Sequence[str] = ()) -> str | None:
+        """Convert the value of a column into a class name."""
+        if isinstance(value, (list, tuple)):
+            raise DataError(f'{place}: expected one label, got {value!r}; for several labels say task="multi"')
+        return parse_class(value, place, class_names)
+
+    def check(self, document: Document, place: str) -> Hashable | None:
+        """Check that the label is a class name."""
+        if document.label is not None and not isinstance(document.label, str):
+            raise DataError(f'{place}: expected one class name as label (task="{self.name}"), got {document.label!r}')
+        return document.label
+
+    def label_names(self, by_split: Mapping[str, set[str]], known: Sequence[str] | None) -> tuple[str, ...]:
+        """Name the classes; the train split needs at least two."""
+        return choose_label_names(by_split, known, min_classes=2)
+
+    def encode(self, labels: Sequence[Hashable], label_names: Sequence[str]) -> np.ndarray:
+        """Encode labels as (n + 1,) int32 class ids, -1 for unlabelled documents."""
+        ids: dict[Hashable, int] = {name: number for number, name in enumerate(label_names)}
+        return np.array([*(ids[label] for label in labels), -1], dtype=np.int32)
+
+    def head_config(self, corpus: EncodedCorpus, rows: np.ndarray, options: HeadOptions) -> "HeadConfig":
+        """Configure the head; balanced weights are n / (C n_c) for a class with n_c of n documents."""
+        classes = len(corpus.label_names)
+        weights = None
+        if options.is_balanced:
+            counts = np.maximum(np.bincount(corpus.labels(rows), minlength=classes), 1)
+            weights = tuple((len(rows) / (classes * counts)).tolist())
+        return self.head_type(
+            classes=classes, label_smoothing=options.label_smoothing, class_weights=weights, **options.sizes()
+        )
+
+    def report(self, outputs: Outputs, corpus: EncodedCorpus, rows: np.ndarray, by: Sequence[str] = ()) -> Report:
+        """Evaluate class probabilities (n, C); see `evaluate_single`."""
+        columns = {name: corpus.column(name, rows) for name in by}
+        return evaluate_single(
+            np.asarray(outputs), corpus.labels(rows), corpus.label_names, majority=_majority(corpus), by=columns
+        )
+
+    def document_scores(self, outputs: Outputs, corpus: EncodedCorpus, rows: np.ndarray) -> tuple[str, np.ndarray]:
+        """Score 1 for the right label, 0 for a wrong one."""
+        return "accuracy", (np.asarray(outputs).argmax(axis=1) == corpus.labels(rows)).astype(float)
+
+    def decide(
+        self, outputs: Outputs, texts: Sequence[Text], label_names: Sequence[str], threshold: float = 0.5
+    ) -> list[str]:
+        """Choose the most probable label of each text."""
+        return [label_names[int(row.argmax())] for row in outputs]
+
+    def answer_fields(self, output: np.ndarray, label_names: Sequence[str]) -> dict[str, Any]:
+        """Return the probability of the answer, and those of all labels."""
+        return {
+            "probability": round(float(np.max(output)), 6),
+            "probabilities": named_probabilities(output, label_names),
+        }
+
+    def baselines(self, classes: int, tokenize: Tokenize | None = None) -> list[Baseline]:
+        """Return the majority class, TF-IDF with logistic regression, and NB-SVM."""
+        return [MajorityClass(classes), TfidfLogistic(classes, tokenize=tokenize), NBSVM(classes, tokenize=tokenize)]
+
+
+def _majority(corpus: EncodedCorpus) -> int | None:
+    """Most frequent class of the training documents; None if there are none."""
+    if "train" not in corpus.split_names:
+        return None
+    labels = corpus.labels(corpus.rows("train", labelled=True))
+    return int(np.bincount(labels).argmax()) if len(labels) else None

@@ -1,0 +1,217 @@
+"""A task: what a classifier predicts, and everything that depends on it."""
+
+from abc import abstractmethod
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
+
+import numpy as np
+
+from ulmkit.config import check_choice
+from ulmkit.errors import ConfigError, DataError
+from ulmkit.evaluation.baselines.classifiers import Baseline
+from ulmkit.evaluation.baselines.ngrams import Tokenize
+from ulmkit.text import EncodedCorpus, LabelKind, Text, Tokenizer
+
+if TYPE_CHECKING:
+    from ulmkit.model.heads import HeadConfig
+
+Outputs = np.ndarray | list[np.ndarray]
+"""Predictions for n texts: (n, C) probabilities, (n,) numbers, or (words, C) probabilities for each text."""
+
+
+class Report(Protocol):
+    """Metrics of predictions on labelled documents."""
+
+    @property
+    def documents(self) -> int:
+        """Number of documents."""
+        ...
+
+    def to_dict(self) -> dict[str, Any]:
+        """All metrics as a JSON object; None where undefined."""
+        ...
+
+    def table(self) -> str:
+        """The metrics as plain text."""
+        ...
+
+    def validation_metrics(self) -> dict[str, float]:
+        """The metrics to show during training; the first one is monitored, lower is better."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadOptions:
+    """Options of a classifier's head. Each task takes those that its head has.
+
+    Attributes:
+        head_hidden: Hidden units of the head.
+        input_dropout: Dropout on the head's features.
+        hidden_dropout: Dropout on the head's hidden units.
+        label_smoothing: Share of the target that is spread over all labels.
+        class_weights: "none", or "balanced" for weights inverse to the frequency of the classes.
+        value_range: Lowest and highest predicted number; approached but never reached.
+        number_loss: "mse", or "huber" for numbers with outliers.
+    """
+
+    head_hidden: int = 50
+    input_dropout: float = 0.4
+    hidden_dropout: float = 0.1
+    label_smoothing: float = 0.0
+    class_weights: str = "none"
+    value_range: tuple[float, float] | None = None
+    number_loss: str = "mse"
+
+    def __post_init__(self) -> None:
+        check_choice("class_weights", self.class_weights, ("none", "balanced"))
+
+    @property
+    def is_balanced(self) -> bool:
+        """Whether classes are weighted by their frequency."""
+        return self.class_weights == "balanced"
+
+    def sizes(self) -> dict[str, Any]:
+        """The options that every head has, by their names in `HeadConfig`."""
+        return {
+            "hidden_size": self.head_hidden,
+            "input_dropout": self.input_dropout,
+            "hidden_dropout": self.hidden_dropout,
+        }
+
+
+class TokenizedTexts(NamedTuple):
+    """Texts as tokens.
+
+    Attributes:
+        tokens: The tokens of each text.
+        boundaries: For pairs, the position of the first token of each second text.
+        words: For a label per word, (words,) position of the last token of each word, for each text.
+    """
+
+    tokens: list[list[str]]
+    boundaries: list[int] | None = None
+    words: list[np.ndarray] | None = None
+
+
+class Task(LabelKind):
+    """What a classifier predicts: a kind of label, with its head, decisions, metrics and baselines.
+
+    Attributes:
+        summary: What is predicted, in a few words.
+        example: A text in Python, as `predict` takes it.
+        is_one_class: Whether a document has exactly one class, so that samples can keep the classes in proportion.
+        has_errors_by_column: Whether the error rate can be broken down by a column.
+        has_bounded_scores: Whether the score of a document is between 0 and 1.
+    """
+
+    summary: ClassVar[str]
+    example: ClassVar[str] = '"a text"'
+    is_one_class: ClassVar[bool] = False
+    has_errors_by_column: ClassVar[bool] = False
+    has_bounded_scores: ClassVar[bool] = True
+
+    @property
+    @abstractmethod
+    def head_type(self) -> "type[HeadConfig]":
+        """Config of the task's head. Imported here, because it needs torch, which `--help` does not."""
+
+    @abstractmethod
+    def head_config(self, corpus: EncodedCorpus, rows: np.ndarray, options: HeadOptions) -> "HeadConfig":
+        """Configure the head for the training documents `rows`, from the statistics of their labels.
+
+        Raises:
+            ConfigError: If an option is outside its range, or balanced weights are not defined for the task.
+        """
+
+    def label_count(self, head: "HeadConfig") -> int:
+        """Number of label names that belong to a head: its classes; 0 for a number."""
+        return head.classes
+
+    @abstractmethod
+    def report(self, outputs: Outputs, corpus: EncodedCorpus, rows: np.ndarray, by: Sequence[str] = ()) -> Report:
+        """Evaluate predictions for labelled documents of a corpus.
+
+        Args:
+            outputs: Predictions for `rows`.
+            corpus: The documents.
+            rows: (n,) their rows in the corpus.
+            by: Columns to break the error rate down by; ignored unless `has_errors_by_column`.
+        """
+
+    @abstractmethod
+    def document_scores(self, outputs: Outputs, corpus: EncodedCorpus, rows: np.ndarray) -> tuple[str, np.ndarray]:
+        """Score each prediction for labelled documents of a corpus; higher is better.
+
+        Returns:
+            The name of the scores' mean, and (n,) scores.
+        """
+
+    @abstractmethod
+    def decide(
+        self, outputs: Outputs, texts: Sequence[Text], label_names: Sequence[str], threshold: float = 0.5
+    ) -> list[Any]:
+        """Turn predictions into answers, one per text.
+
+        Args:
+            outputs: Predictions for `texts`.
+            texts: The texts.
+            label_names: The classes by id.
+            threshold: Least probability of a label, where a text can have several.
+        """
+
+    def answer_fields(self, output: np.ndarray, label_names: Sequence[str]) -> dict[str, Any]:
+        """Fields that the `predict` command writes for a text besides its answer: name to JSON value."""
+        return {}
+
+    def count_answers(self, answers: Sequence[Any], label_names: Sequence[str]) -> dict[str, int]:
+        """Count how often each label was predicted; {} if the answers are no labels."""
+        counts = Counter(answers)
+        return {name: counts[name] for name in label_names}
+
+    def baselines(self, classes: int, tokenize: Tokenize | None = None) -> list[Baseline]:
+        """Unfitted linear baselines; none by default.
+
+        Args:
+            classes: Number of classes.
+            tokenize: Splits a text into words; None takes runs of word characters.
+        """
+        return []
+
+    def as_text(self, value: Any, place: str) -> Text:
+        """Check a text as users give it, and convert it into the form that `tokenize` takes.
+
+        Raises:
+            DataError: If it is no text of this task; `place` names it.
+        """
+        return as_text(value, place)
+
+    def tokenize(self, tokenizer: Tokenizer, texts: Sequence[Text]) -> TokenizedTexts:
+        """Tokenize texts, as `as_text` returns them."""
+        return TokenizedTexts(tokenizer.tokenize_many(texts))
+
+    def _refuse_balanced(self, options: HeadOptions) -> None:
+        if options.is_balanced:
+            raise ConfigError(
+                f"class_weights: 'balanced' needs one or several labels per document, got task {self.name!r}"
+            )
+
+
+def as_text(value: Any, place: str) -> Text:
+    """Check that a value is a str, or several as a list or tuple, which becomes a tuple.
+
+    Raises:
+        DataError: If it is not; `place` names it.
+    """
+    if isinstance(value, str):
+        return value
+    fields = tuple(value) if isinstance(value, (list, tuple)) else ()
+    if not fields or not all(isinstance(field, str) for field in fields):
+        raise DataError(f"{place}: expected a str or a tuple of str, got {value!r:.60}")
+    return fields
+
+
+def named_probabilities(output: np.ndarray, label_names: Sequence[str]) -> dict[str, float]:
+    """Probabilities by label, rounded to six digits for output."""
+    return {name: round(float(p), 6) for name, p in zip(label_names, output, strict=True)}
