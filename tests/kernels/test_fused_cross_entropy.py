@@ -4,6 +4,7 @@ from functools import partial
 
 import pytest
 import torch
+from support.gradients import relative_error
 from torch.nn import functional
 
 from ulmkit import kernels
@@ -21,10 +22,6 @@ def problem(rows: int, features: int, classes: int, dtype: torch.dtype, bias: bo
     weight = (torch.randn(classes + 3, features, generator=generator) * features**-0.5).requires_grad_()
     b = torch.randn(classes + 3, generator=generator).requires_grad_() if bias else None
     return [x, weight, b, torch.randint(classes, (rows,), generator=generator)]
-
-
-def relative_error(a: torch.Tensor, b: torch.Tensor) -> float:
-    return ((a.double() - b.double()).norm() / b.double().norm().clamp(min=1e-30)).item()
 
 
 @pytest.mark.parametrize("bias", [True, False])

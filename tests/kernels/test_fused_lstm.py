@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from support.gradients import relative_error
 
 from ulmkit.errors import ConfigError
 from ulmkit.kernels import (
@@ -48,10 +49,6 @@ def gradients(values, outputs):
     generator = torch.Generator().manual_seed(7)
     sent = [torch.randn(out.shape, generator=generator).bfloat16().to(out.dtype) for out in outputs]
     return torch.autograd.grad(outputs, values, sent)
-
-
-def relative_error(a: torch.Tensor, b: torch.Tensor) -> float:
-    return ((a.double() - b.double()).norm() / b.double().norm().clamp(min=1e-30)).item()
 
 
 @pytest.mark.parametrize(

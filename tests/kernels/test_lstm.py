@@ -4,6 +4,7 @@ import inspect
 
 import pytest
 import torch
+from support.gradients import gradients, relative_error
 from torch import nn
 
 from ulmkit.errors import ConfigError
@@ -46,19 +47,6 @@ def run(values: dict, backend: str, lengths=None, dtype=None, keep_bits=None, ke
     skip_without(backend, dtype or values["w_ih"].dtype)
     packed = pack(values["w_ih"], values["w_hh"], keep_bits, keep_scale, dtype, backend)
     return lstm(values["x"], values["h0"], values["c0"], packed, values["bias"], lengths)
-
-
-def gradients(values: dict, outputs: tuple) -> dict[str, torch.Tensor]:
-    """Gradients of a weighted sum of all three outputs, so that each output's path counts."""
-    generator = torch.Generator().manual_seed(7)
-    loss = sum(
-        (out * torch.randn(out.shape, generator=generator, dtype=torch.float64).to(out.dtype)).sum() for out in outputs
-    )
-    return dict(zip(NAMES, torch.autograd.grad(loss, [values[name] for name in NAMES]), strict=True))
-
-
-def relative_error(a: torch.Tensor, b: torch.Tensor) -> float:
-    return ((a.double() - b.double()).norm() / b.double().norm().clamp(min=1e-30)).item()
 
 
 def torch_lstm(values: dict) -> tuple:

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from support.gradients import gradients, relative_error
 
 from ulmkit.errors import ConfigError
 from ulmkit.kernels import reference as reference_lstm
@@ -45,17 +46,6 @@ def run(values, lengths=None, reference=False, dtype=None):
     return mogrifier(
         values["x"], values["h0"], values["c0"], weight, values["bias"], factors, lengths, reference=reference
     )
-
-
-def gradients(values, outputs) -> dict[str, torch.Tensor]:
-    generator = torch.Generator().manual_seed(7)
-    sent = [torch.randn(out.shape, generator=generator, dtype=torch.float64).to(out.dtype) for out in outputs]
-    loss = sum((out * weight).sum() for out, weight in zip(outputs, sent, strict=True))
-    return dict(zip(values, torch.autograd.grad(loss, list(values.values())), strict=True))
-
-
-def relative_error(a, b) -> float:
-    return ((a.double() - b.double()).norm() / b.double().norm().clamp(min=1e-30)).item()
 
 
 def test_rounds_by_hand():

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from support.gradients import gradients, relative_error
 
 from ulmkit.errors import ConfigError
 from ulmkit.kernels.qrnn import fo_pool, fo_pool_reference, qrnn
@@ -31,19 +32,6 @@ def problem(steps, batch, inputs, hidden, window, dtype=torch.float64) -> dict[s
 def run(values, lengths=None, reference=False, dtype=None):
     weight = values["weight"] if dtype is None else values["weight"].to(dtype)
     return qrnn(values["x"], values["previous"], values["c0"], weight, values["bias"], lengths, reference=reference)
-
-
-def gradients(values, outputs) -> dict[str, torch.Tensor]:
-    """Of a weighted sum of all outputs; of all inputs that have elements."""
-    generator = torch.Generator().manual_seed(7)
-    sent = [torch.randn(out.shape, generator=generator, dtype=torch.float64).to(out.dtype) for out in outputs]
-    loss = sum((out * weight).sum() for out, weight in zip(outputs, sent, strict=True))
-    names = [name for name in NAMES if values[name].numel()]
-    return dict(zip(names, torch.autograd.grad(loss, [values[name] for name in names]), strict=True))
-
-
-def relative_error(a, b) -> float:
-    return ((a.double() - b.double()).norm() / b.double().norm().clamp(min=1e-30)).item()
 
 
 def test_one_unit_by_hand():
