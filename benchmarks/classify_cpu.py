@@ -103,7 +103,7 @@ def read_options() -> argparse.Namespace:
         options.documents, options.latency_documents, options.repeats = 8, 2, 1
         options.precisions = ("auto",)
         options.peers = {"fastai fp32": torch.float32}
-        options.training_batch, options.training_batches = 8, 1
+        options.training_batch, options.training_batches = 4, 1
     return options
 
 

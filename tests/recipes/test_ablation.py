@@ -1,4 +1,4 @@
-"""The ablation table, tiny: what each row changes, runs that are kept, the order of rows."""
+"""The ablation table with tiny models: rows, kept runs, ranks, and errors."""
 
 import os
 import signal
@@ -22,7 +22,7 @@ from ulmkit.files import read_json
 from ulmkit.pipeline import AWD_LSTM_PTB_PAPER
 
 
-def test_what_the_full_model_is():
+def test_the_full_model_is_the_papers():
     sizes, stages = ROWS[FULL].plan(SCALES["full"])
     assert sizes == AWD_LSTM_PTB_PAPER.sizes
     assert [stage.recipe for stage in stages] == [AWD_LSTM_PTB_PAPER.main, AWD_LSTM_PTB_PAPER.tuning]
@@ -43,7 +43,7 @@ def test_what_the_full_model_is():
         ("full-size embedding", {"embedding_size": None}),
     ],
 )
-def test_each_row_changes_its_part_alone_in_both_stages(scale: str, name: str, changed: dict):
+def test_each_row_changes_only_its_part_in_both_stages(scale: str, name: str, changed: dict):
     def flat(row: str) -> list[dict[str, Any]]:
         sizes, stages = ROWS[row].plan(SCALES[scale])
         return [
@@ -64,7 +64,7 @@ def test_without_averaging_the_rate_is_halved():
     assert {(stage.recipe.patience, stage.recipe.patience_rule) for stage in stages} == {(5, "non_monotone")}
 
 
-def test_orders():
+def test_ranks_and_their_correlation():
     assert ranks({"a": 60.0, "b": 50.0, "c": 60.0, "d": 70.0}) == {"a": 2, "b": 1, "c": 2, "d": 4}
     first = {"a": 1.0, "b": 2.0, "c": 3.0}
     assert rank_correlation(first, {"c": 9.0, "b": 8.0, "a": 7.0}) == pytest.approx(1.0)
@@ -83,7 +83,7 @@ def test_the_row_without_fine_tuning_is_the_full_models_first_stage():
 
 @pytest.fixture(scope="module")
 def run(text: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Options of a tiny table that has been run."""
+    """Options of a finished tiny table."""
     out = tmp_path_factory.mktemp("ablation") / "out"
     options = ["--data", text, "--out", out, "--scale", "tiny", "--seeds", 1, "--precision", "fp32", "--device", "cpu"]
     options = [*map(str, options), "--rows", FULL, "fine-tuning", "weight drop"]
@@ -93,28 +93,33 @@ def run(text: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 def test_the_table(run: list[str], text: Path, capsys: pytest.CaptureFixture[str]):
     out = Path(run[3])
-    found = read_json(f"{out}.json")
-    assert [row["case"] for row in found["rows"]] == [
+    document = read_json(f"{out}.json")
+    assert [row["case"] for row in document["rows"]] == [
         "without nothing, valid",
         "without fine-tuning, valid",
         "without weight drop, valid",
     ]
-    assert [row["peer"] for row in found["rows"]] == [60.0, 60.7, 71.1]
-    assert [row["place_in_paper"] for row in found["rows"]] == [1, 2, 3]
-    assert sorted(row["place"] for row in found["rows"]) == [1, 2, 3]
+    assert [row["peer"] for row in document["rows"]] == [60.0, 60.7, 71.1]
+    assert [row["place_in_paper"] for row in document["rows"]] == [1, 2, 3]
+    assert sorted(row["place"] for row in document["rows"]) == [1, 2, 3]
     lines = [(folder / "train.txt").read_text().splitlines() for folder in (text, out / "text")]
     assert lines[1] == lines[0][: len(lines[1])]
     assert len(lines[1]) in range(len(lines[0]) // 2 - 5, len(lines[0]) // 2 + 5)
     main(run)
-    told = capsys.readouterr().out
-    assert "2 of 2 runs are done" in told
-    assert "rank correlation" in told
+    output = capsys.readouterr().out
+    assert "2 of 2 runs are done" in output
+    rows = {line.split("  ")[0]: line for line in output.splitlines()}
+    for name, valid, test in (("nothing", 60.0, 57.3), ("fine-tuning", 60.7, 58.8), ("weight drop", 71.1, 68.9)):
+        assert f"{valid} / {test}" in rows[name]
+    ours, paper = ([row[key] for row in document["rows"]] for key in ("place", "place_in_paper"))
+    correlation = rank_correlation(dict(zip("abc", ours, strict=True)), dict(zip("abc", paper, strict=True)))
+    assert f"rank correlation of the validation perplexities with the paper's: {correlation:.2f}" in output
 
 
 def test_another_table_is_not_taken_for_this_one(run: list[str], tmp_path: Path):
-    """Runs that are done are of the settings that were given."""
+    """Finished runs are only kept for the same settings."""
     for option, value in (("--scale", "reduced"), ("--precision", "bf16")):
-        other = [value if before == option else given for before, given in zip([None, *run], run, strict=False)]
+        other = [value if before == option else argument for before, argument in zip([None, *run], run, strict=False)]
         with pytest.raises(ConfigError, match="was begun with other settings"):
             main(other)
     with pytest.raises(FolderError, match="holds runs of several models"):
@@ -123,8 +128,8 @@ def test_another_table_is_not_taken_for_this_one(run: list[str], tmp_path: Path)
         main([*run, "--epochs", "3"])
 
 
-def test_a_killed_run_goes_on_to_the_same_weights(run: list[str], tmp_path: Path):
-    """Its worker is killed with it."""
+def test_a_killed_run_resumes_to_the_same_weights(run: list[str], tmp_path: Path):
+    """The worker process is killed as well."""
     options = [*run[:2], "--out", str(tmp_path / "out"), *run[4:-3], FULL]
     command = [sys.executable, str(RECIPES / "ablation_ptb.py"), *options]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
@@ -152,7 +157,7 @@ def test_a_run_that_fails_is_named(run: list[str], tmp_path: Path, monkeypatch: 
         main([*run[:2], "--out", str(tmp_path / "out"), *run[4:-3], FULL])
 
 
-def test_what_is_refused(run: list[str]):
+def test_refusals(run: list[str]):
     with pytest.raises(ConfigError, match="rows: got 'weight-drop'; did you mean 'weight drop'"):
         main([*run[:-3], "weight-drop"])
     with pytest.raises(ConfigError, match="scale: got 'small'; there are: reduced, full, tiny"):

@@ -1,4 +1,4 @@
-"""The recipe of Penn Treebank, small: its figures, stopping and going on, its table and what it refuses."""
+"""The recipe of Penn Treebank with a tiny model: results, stopping and resuming, table, and errors."""
 
 import os
 import signal
@@ -34,41 +34,43 @@ def command(*arguments: Any) -> list[str]:
 
 @pytest.fixture(scope="module")
 def readme(text: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of the README's recipe, both stages, with everything that can be asked for."""
+    """A run of both stages of the README's recipe with all evaluations."""
     out = tmp_path_factory.mktemp("ptb") / "readme"
-    ptb("--data", text, "--out", out, *SMALL, "--recipe", "readme", "--epochs", EPOCHS, "--test",
-        "--json", out.with_suffix(".json"), "--plot", out.with_suffix(".png"))  # fmt: skip
+    files = ["--json", out.with_suffix(".json"), "--plot", out.with_suffix(".png")]
+    ptb("--data", text, "--out", out, *SMALL, "--recipe", "readme", "--epochs", EPOCHS, "--test", *files)
     return out
 
 
-def test_all_figures_of_a_published_recipe(readme: Path):
-    found = read_json(readme.with_suffix(".json"))
-    ways = ["plain", "cache", "dynamic", "dynamic + cache", "original's arithmetic"]
-    expected = [("valid", "main", way) for way in (ways[0], ways[-1])] + [("valid", "tuning", way) for way in ways]
-    expected += [("test", stage, way) for _, stage, way in expected]
-    assert [(e["split"], e["stage"], e["method"]) for e in found["evaluation"]] == expected
-    assert all(1 < entry["perplexity"] < 60 for entry in found["evaluation"])
-    exact, original = (found["evaluation"][number] for number in (2, 6))
+def test_all_results_of_a_published_recipe(readme: Path):
+    document = read_json(readme.with_suffix(".json"))
+    methods = ["plain", "cache", "dynamic", "dynamic + cache", "original's arithmetic"]
+    expected = [("valid", "main", method) for method in (methods[0], methods[-1])] + [
+        ("valid", "tuning", method) for method in methods
+    ]
+    expected += [("test", stage, method) for _, stage, method in expected]
+    assert [(e["split"], e["stage"], e["method"]) for e in document["evaluation"]] == expected
+    assert all(1 < entry["perplexity"] < 60 for entry in document["evaluation"])
+    exact, original = (document["evaluation"][number] for number in (2, 6))
     assert original["tokens"] == exact["tokens"] // 10 * 10 - 10
     assert original["settings"] == {"rows": 10}
-    assert [e["settings"] for e in found["evaluation"] if e["method"] == ways[-1]][-1] == {"rows": 1}
-    rows = {row["case"]: row for row in found["rows"]}
+    assert [e["settings"] for e in document["evaluation"] if e["method"] == methods[-1]][-1] == {"rows": 1}
+    rows = {row["case"]: row for row in document["rows"]}
     assert rows["test, readme, tuning stage, cache"]["peer"] == 52.5
     assert rows["valid, readme, main stage, plain"]["peer"] == 61.2
     assert rows["valid, readme, tuning stage, dynamic + cache"]["peer"] is None
     assert not any(row["is_reproduction"] for row in rows.values())
-    assert found["run"]["command"] == (
+    assert document["run"]["command"] == (
         "python recipes/" + Path(sys.argv[0]).name + " --data PLACE --out FOLDER --quick --precision fp32 --device cpu "
         "--statistics-batches 2 --recipe readme --epochs 5 --test --json FILE --plot FILE"
     )
-    assert found["run"]["minutes"].keys() == {"main", "tuning"}
-    assert found["run"]["averaged_steps"].keys() == {"main", "tuning"}
-    assert (found["run"]["averaged_steps"]["main"], found["run"]["precision"]) == (0, "fp32")
-    assert found["run"]["seed"] == 141
-    assert found["machine"]["cores"] >= 1
+    assert document["run"]["minutes"].keys() == {"main", "tuning"}
+    assert document["run"]["averaged_steps"].keys() == {"main", "tuning"}
+    assert (document["run"]["averaged_steps"]["main"], document["run"]["precision"]) == (0, "fp32")
+    assert document["run"]["seed"] == 141
+    assert document["machine"]["cores"] >= 1
 
 
-def test_the_curve_goes_through_both_stages(readme: Path):
+def test_the_curve_covers_both_stages(readme: Path):
     curve = read_json(readme.with_suffix(".json"))["curve"]
     assert curve == read_curve(readme)
     assert [row["stage"] for row in curve] == ["main"] * EPOCHS + ["tuning"] * EPOCHS
@@ -78,8 +80,8 @@ def test_the_curve_goes_through_both_stages(readme: Path):
     assert readme.with_suffix(".png").stat().st_size > 1000
 
 
-def test_figures_that_are_there_are_not_computed_again(readme: Path, text: Path, monkeypatch: pytest.MonkeyPatch):
-    """Nor is anything trained."""
+def test_kept_results_are_not_computed_again(readme: Path, text: Path, monkeypatch: pytest.MonkeyPatch):
+    """Nothing is trained again either."""
     import run_evaluation
     import stages
 
@@ -136,7 +138,7 @@ def test_other_settings_are_refused(readme: Path, text: Path, tmp_path: Path):
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
-def test_stopped_and_killed_runs_go_on_to_the_same_figures(readme: Path, text: Path, tmp_path: Path):
+def test_stopped_and_killed_runs_resume_to_the_same_results(readme: Path, text: Path, tmp_path: Path):
     """Ctrl-C in the first stage, SIGKILL in the second, SIGKILL between evaluations."""
     out = tmp_path / "run"
     arguments = command("--data", text, "--out", out, *SMALL, "--recipe", "readme", "--epochs", EPOCHS, "--test")
@@ -169,27 +171,27 @@ def test_stopped_and_killed_runs_go_on_to_the_same_figures(readme: Path, text: P
 
 
 def test_modern_in_minutes_with_searched_values(text: Path, tmp_path: Path):
-    file = tmp_path / "found.json"
-    ptb("--data", text, "--out", tmp_path / "run", *SMALL, "--minutes", 0.03, "--search", "--search-tokens", 40,
-        "--evaluate", "plain", "cache", "--dropout", 0.25, "--json", file)  # fmt: skip
-    found = read_json(file)
-    assert [(entry["stage"], entry["method"]) for entry in found["evaluation"]] == [
+    file = tmp_path / "results.json"
+    run = ["--data", text, "--out", tmp_path / "run", *SMALL, "--minutes", 0.03, "--dropout", 0.25]
+    ptb(*run, "--evaluate", "plain", "cache", "--search", "--search-tokens", 40, "--json", file)
+    document = read_json(file)
+    assert [(entry["stage"], entry["method"]) for entry in document["evaluation"]] == [
         ("main", "plain"),
         ("main", "cache"),
     ]
     kept = read_json(tmp_path / "run" / "evaluation.json")
     searched = next(entry for entry in kept.values() if "best" in entry)
-    assert found["evaluation"][1]["settings"]["cache"] == searched["best"]
-    assert found["run"]["recipe"] == "modern"
-    assert not found["run"]["is_full_length"]
-    assert found["run"]["budget"] == "0.03 minutes, dropouts of its sizes times 0.25, a tiny model"
-    assert found["run"]["averaged_steps"] == {}
+    assert document["evaluation"][1]["settings"]["cache"] == searched["best"]
+    assert document["run"]["recipe"] == "modern"
+    assert not document["run"]["is_full_length"]
+    assert document["run"]["budget"] == "0.03 minutes, dropouts of its sizes times 0.25, a tiny model"
+    assert document["run"]["averaged_steps"] == {}
     weight_dropout = read_json(tmp_path / "run" / "main" / "config.json")["encoder"]["weight_dropout"]
     assert weight_dropout == 0.25 * MODERN_PTB.sizes.encoder.weight_dropout
 
 
-def test_dropouts_are_multiplied_once(text: Path, tmp_path: Path):
-    """Not by each stage, the second of which is trained later."""
+def test_dropouts_are_multiplied_once_not_by_each_stage(text: Path, tmp_path: Path):
+    """The second stage, trained later, does not multiply them again."""
     run = ["--data", text, "--out", tmp_path / "run", *SMALL, "--recipe", "readme", "--epochs", 1, "--dropout", 0.5]
     ptb(*run, "--evaluate", "plain", "--first-stage", "--json", tmp_path / "first.json")
     assert not (tmp_path / "run" / "tuning").exists()
@@ -204,16 +206,16 @@ def test_dropouts_are_multiplied_once(text: Path, tmp_path: Path):
 
 @pytest.mark.parametrize(("recipe", "tensors"), [("qrnn", 6), ("mos", 13)])
 def test_other_layers_and_softmaxes(recipe: str, tensors: int, text: Path, tmp_path: Path):
-    """Of two layers: a QRNN layer has two tensors beside embedding and bias, an LSTM's four, a mixture three."""
-    ptb("--data", text, "--out", tmp_path / "run", *SMALL, "--recipe", recipe, "--epochs", 1, "--first-stage",
-        "--evaluate", "plain", "dynamic", "--json", tmp_path / "found.json")  # fmt: skip
-    found = {entry["method"]: entry for entry in read_json(tmp_path / "found.json")["evaluation"]}
-    assert found["dynamic"]["perplexity"] < found["plain"]["perplexity"] < 60
+    """With two layers: 2 tensors for embedding and decoder bias, 2 a QRNN layer, 4 an LSTM layer, 3 a mixture."""
+    run = ["--data", text, "--out", tmp_path / "run", *SMALL, "--recipe", recipe, "--epochs", 1, "--first-stage"]
+    ptb(*run, "--evaluate", "plain", "dynamic", "--json", tmp_path / "results.json")
+    document = {entry["method"]: entry for entry in read_json(tmp_path / "results.json")["evaluation"]}
+    assert document["dynamic"]["perplexity"] < document["plain"]["perplexity"] < 60
     assert len(load_file(tmp_path / "run" / "main" / "model.safetensors")) == tensors
 
 
-def test_a_search_that_is_stopped_goes_on(text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """What it has tried is kept."""
+def test_a_stopped_search_resumes(text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The results before the stop are kept."""
     import ulmkit.evaluation.language.dynamic_search as dynamic_search
 
     run = ["--data", text, "--out", tmp_path / "run", *SMALL, "--epochs", 1, "--evaluate", "dynamic", "--search"]
@@ -227,17 +229,17 @@ def test_a_search_that_is_stopped_goes_on(text: Path, tmp_path: Path, monkeypatc
     monkeypatch.setattr(dynamic_search, "dynamic_perplexity", failing_at_4)
     with pytest.raises(ZeroDivisionError):
         ptb(*run)
-    ptb(*run, "--json", tmp_path / "found.json")
+    ptb(*run, "--json", tmp_path / "results.json")
     assert len(calls) == 11 + 1
     kept = read_json(tmp_path / "run" / "evaluation.json")
     search = next(entry for entry in kept.values() if "best" in entry)
     assert len(search["rows"]) == 11
     assert not [entry for entry in kept.values() if "tried" in entry]
     assert search["perplexity"] == min(row["perplexity"] for row in search["rows"])
-    assert read_json(tmp_path / "found.json")["evaluation"][0]["settings"]["dynamic"] == search["best"]
+    assert read_json(tmp_path / "results.json")["evaluation"][0]["settings"]["dynamic"] == search["best"]
 
 
-def test_how_budgets_are_shared():
+def test_budgets_are_divided_over_stages():
     assert [stage.budget for stage in plan_stages(AWD_LSTM_PTB, minutes=8)] == [Budget(minutes=6), Budget(minutes=2)]
     assert [stage.budget for stage in plan_stages(AWD_LSTM_PTB_PAPER)] == [Budget(epochs=750)] * 2
     assert [stage.budget for stage in plan_stages(AWD_LSTM_PTB, epochs=3)] == [Budget(epochs=3)] * 2
@@ -247,7 +249,7 @@ def test_how_budgets_are_shared():
     assert [stage.budget.epochs for stage in plan_stages(AWD_QRNN_PTB, epochs=9)] == [9, 9]
 
 
-def test_a_mistake_is_told_in_one_line(text: Path, tmp_path: Path):
+def test_bad_input_ends_with_one_line(text: Path, tmp_path: Path):
     done = subprocess.run(command("--data", tmp_path / "nosuch"), cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 2
     assert "nosuch" in done.stderr

@@ -22,7 +22,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache"
 
 
-def test_another_text_is_told_by_its_counts(text: Path):
+def test_another_text_is_recognized_by_its_counts(text: Path):
     corpus = open_corpus(str(text), PTB)
     tokens = {name: split.tokens for name, split in corpus.facts.splits.items()}
     assert PTB.differences(corpus) == [
@@ -37,7 +37,7 @@ def test_another_text_is_told_by_its_counts(text: Path):
     assert same.differences(corpus) == []
 
 
-def test_a_prepared_corpus_is_taken_as_it_is(text: Path, tmp_path: Path):
+def test_a_prepared_corpus_is_opened_as_it_is(text: Path, tmp_path: Path):
     prepared = prepare(str(text), DataOptions(tokenizer="whitespace", workers=1), folder=tmp_path / "prepared")
     assert open_corpus(str(tmp_path / "prepared"), PTB).facts == prepared.facts
     prepare(str(text), DataOptions(tokenizer="bytes", workers=1), folder=tmp_path / "bytes")
@@ -89,12 +89,9 @@ def test_a_download_that_fails_says_what_to_do(cache: Path, monkeypatch: pytest.
 
 
 def test_the_recipe_of_wikitext2_runs(text: Path, tmp_path: Path):
-    run_word_level(
-        TASK,
-        None,
-        ["--data", str(text), "--out", str(tmp_path / "run"), "--quick", "--epochs", "1", "--evaluate", "plain",
-         "--recipe", "paper", "--device", "cpu", "--json", str(tmp_path / "found.json")],
-    )  # fmt: skip
-    rows = {row["case"]: row for row in read_json(tmp_path / "found.json")["rows"]}
+    places = ["--data", str(text), "--out", str(tmp_path / "run"), "--json", str(tmp_path / "results.json")]
+    options = ["--quick", "--epochs", "1", "--evaluate", "plain", "--recipe", "paper", "--device", "cpu"]
+    run_word_level(TASK, None, [*places, *options])
+    rows = {row["case"]: row for row in read_json(tmp_path / "results.json")["rows"]}
     assert rows["valid, paper, tuning stage, plain"]["peer"] == 68.6
     assert rows["valid, paper, main stage, original's arithmetic"]["peer"] == 69.1

@@ -140,19 +140,19 @@ def test_a_text_that_repeats_itself_becomes_likelier(model):
 def test_a_search_reads_the_text_once_and_finds_what_each_config_gives(model, monkeypatch):
     stream, calls = ids(60), []
     token_scores = model.token_scores
-    monkeypatch.setattr(model, "token_scores", lambda *given: (calls.append(len(given[0])), token_scores(*given))[1])
+    monkeypatch.setattr(model, "token_scores", lambda *inputs: (calls.append(len(inputs[0])), token_scores(*inputs))[1])
     grid = {"weights": (0.1, 0.3), "thetas": (0.0, 0.7), "windows": (3, 40, 8)}
-    found = search_cache(model, stream, first_context=CONTEXT, block_steps=16, **grid)
+    search = search_cache(model, stream, first_context=CONTEXT, block_steps=16, **grid)
     assert calls == [16, 16, 16, 12]
-    assert len(found.rows) == 12
-    for config, result in found.rows:
+    assert len(search.rows) == 12
+    for config, result in search.rows:
         expected = cache_perplexity(model, stream, config, first_context=CONTEXT)
         assert result.nll == pytest.approx(expected.nll, rel=1e-6)
-    assert found.perplexity == min(result.perplexity for _, result in found.rows)
-    assert (found.best, found.perplexity) in [(config, result.perplexity) for config, result in found.rows]
-    assert found.table().splitlines()[0].split() == ["window", "theta", "weight", "perplexity"]
-    assert found.to_dict()["best"]["window"] == found.best.window
-    assert len(found.to_dict()["rows"]) == 12
+    assert search.perplexity == min(result.perplexity for _, result in search.rows)
+    assert (search.best, search.perplexity) in [(config, result.perplexity) for config, result in search.rows]
+    assert search.table().splitlines()[0].split() == ["window", "theta", "weight", "perplexity"]
+    assert search.to_dict()["best"]["window"] == search.best.window
+    assert len(search.to_dict()["rows"]) == 12
 
 
 def test_the_model_is_left_as_it_was_and_computes_in_fp32(model):
@@ -169,7 +169,7 @@ def test_the_model_is_left_as_it_was_and_computes_in_fp32(model):
 
 
 def test_figures_of_the_text_and_progress_are_passed_on(model):
-    told: list[tuple[int, int]] = []
+    progress_calls: list[tuple[int, int]] = []
     result = cache_perplexity(
         model,
         ids(25),
@@ -178,9 +178,9 @@ def test_figures_of_the_text_and_progress_are_passed_on(model):
         block_steps=10,
         words=7,
         characters=60,
-        progress=lambda done, total: told.append((done, total)),
+        progress=lambda done, total: progress_calls.append((done, total)),
     )
-    assert told == [(10, 25), (20, 25), (25, 25)]
+    assert progress_calls == [(10, 25), (20, 25), (25, 25)]
     assert (result.words, result.characters) == (7, 60)
     assert "perplexity (cache)" in result.table()
 

@@ -113,17 +113,19 @@ def test_sgd_equals_the_printed_formulas(model, cache, segment_steps):
 def test_a_learning_rate_of_zero_gives_the_plain_perplexity(model, statistics, decay):
     """But for rounding: weights that learn may be multiplied in another order."""
     plain = perplexity(model, ids(48), first_context=CONTEXT, window=5)
-    for rule, given in (("rms", statistics), ("sgd", None)):
+    for rule, rule_statistics in (("rms", statistics), ("sgd", None)):
         config = DynamicConfig(learning_rate=0.0, decay=decay, rule=rule)
-        found = dynamic_perplexity(model, ids(48), config, first_context=CONTEXT, statistics=given)
-        assert found.nll == pytest.approx(plain.nll, rel=1e-6)
+        result = dynamic_perplexity(model, ids(48), config, first_context=CONTEXT, statistics=rule_statistics)
+        assert result.nll == pytest.approx(plain.nll, rel=1e-6)
 
 
 def test_a_text_that_repeats_itself_becomes_likelier(model, statistics):
     stream = np.tile([1, 5, 2, 5], 75)
     plain = perplexity(model, stream, first_context=CONTEXT).perplexity
-    for config, given in ((RMS, statistics), (SGD, None)):
-        adapted = dynamic_perplexity(model, stream, config, first_context=CONTEXT, statistics=given).perplexity
+    for config, rule_statistics in ((RMS, statistics), (SGD, None)):
+        adapted = dynamic_perplexity(
+            model, stream, config, first_context=CONTEXT, statistics=rule_statistics
+        ).perplexity
         assert adapted < 0.8 * plain
 
 
@@ -183,7 +185,7 @@ def test_rows_that_only_align_stay_zero(model, statistics):
 
 
 def test_progress_and_figures_are_passed_on(model):
-    told: list[tuple[int, int]] = []
+    progress_calls: list[tuple[int, int]] = []
     result = dynamic_perplexity(
         model,
         ids(12),
@@ -191,9 +193,9 @@ def test_progress_and_figures_are_passed_on(model):
         first_context=CONTEXT,
         words=3,
         characters=40,
-        progress=lambda done, total: told.append((done, total)),
+        progress=lambda done, total: progress_calls.append((done, total)),
     )
-    assert told == [(5, 12), (10, 12), (12, 12)]
+    assert progress_calls == [(5, 12), (10, 12), (12, 12)]
     assert (result.words, result.characters) == (3, 40)
 
 

@@ -13,18 +13,20 @@ from ulmkit.evaluation.language.dynamic_search import search_values
 
 
 def test_a_search_tries_rates_then_decays_on_the_first_tokens(model, statistics):
-    told: list[tuple[int, int]] = []
-    given = {"first_context": CONTEXT, "statistics": statistics, "cache": CACHE}
+    progress_calls: list[tuple[int, int]] = []
+    options = {"first_context": CONTEXT, "statistics": statistics, "cache": CACHE}
     values = {"learning_rates": (1e-3, 3e-3), "decays": (0.0, 0.02), "tokens": 33}
-    found = search_dynamic(model, ids(60), RMS, **given, **values, progress=lambda *done: told.append(done))
-    assert (told[0], told[-1]) == ((5, 5 * 33), (5 * 33, 5 * 33))
-    assert told == sorted(told)
-    tried = [(config.learning_rate, config.decay) for config, _ in found.rows]
-    rate = min(found.rows[:3], key=lambda row: row[1].perplexity)[0].learning_rate
+    search = search_dynamic(
+        model, ids(60), RMS, **options, **values, progress=lambda *done: progress_calls.append(done)
+    )
+    assert (progress_calls[0], progress_calls[-1]) == ((5, 5 * 33), (5 * 33, 5 * 33))
+    assert progress_calls == sorted(progress_calls)
+    tried = [(config.learning_rate, config.decay) for config, _ in search.rows]
+    rate = min(search.rows[:3], key=lambda row: row[1].perplexity)[0].learning_rate
     assert tried == [(2e-3, 0.01), (1e-3, 0.01), (3e-3, 0.01), (rate, 0.0), (rate, 0.02)]
-    for config, result in found.rows:
-        assert result == dynamic_perplexity(model, ids(60)[:33], config, **given)
-    assert found.perplexity == min(result.perplexity for _, result in found.rows)
+    for config, result in search.rows:
+        assert result == dynamic_perplexity(model, ids(60)[:33], config, **options)
+    assert search.perplexity == min(result.perplexity for _, result in search.rows)
 
 
 def test_what_a_search_tries_is_scaled_with_the_segments():
@@ -38,22 +40,22 @@ def test_what_a_search_tries_is_scaled_with_the_segments():
 
 def test_a_search_goes_on(model, statistics, monkeypatch):
     """What is known is not computed again, and what is new is handed on."""
-    given = {"first_context": CONTEXT, "statistics": statistics, "learning_rates": (1e-3,), "decays": (0.0,)}
+    options = {"first_context": CONTEXT, "statistics": statistics, "learning_rates": (1e-3,), "decays": (0.0,)}
     kept = {}
-    whole = search_dynamic(model, ids(30), RMS, **given, keep=kept.__setitem__)
+    whole = search_dynamic(model, ids(30), RMS, **options, keep=kept.__setitem__)
     assert tuple(kept.items()) == whole.rows
     new, last = [], list(kept)[-1]
     known = {config: result for config, result in kept.items() if config != last}
-    again = search_dynamic(model, ids(30), RMS, **given, known=known, keep=lambda config, _: new.append(config))
+    again = search_dynamic(model, ids(30), RMS, **options, known=known, keep=lambda config, _: new.append(config))
     assert (again.rows, new) == (whole.rows, [last])
 
 
 def test_a_search_passes_over_what_explodes(model):
     base = dataclasses.replace(SGD, learning_rate=1e-3, decay=0.01)
-    found = search_dynamic(model, ids(60), base, first_context=CONTEXT, learning_rates=(1e38,), decays=())
-    assert found.best.learning_rate == 1e-3
-    assert found.table().splitlines()[-1].split() == ["1e+38", "0.01", "2e-05", "5", "sgd", "-"]
-    assert found.to_dict()["rows"][1]["perplexity"] is None
+    search = search_dynamic(model, ids(60), base, first_context=CONTEXT, learning_rates=(1e38,), decays=())
+    assert search.best.learning_rate == 1e-3
+    assert search.table().splitlines()[-1].split() == ["1e+38", "0.01", "2e-05", "5", "sgd", "-"]
+    assert search.to_dict()["rows"][1]["perplexity"] is None
 
 
 def test_a_search_of_no_tokens_is_refused(model):

@@ -10,11 +10,11 @@ from ulmkit.evaluation import GradientStatistics, gradient_statistics
 
 @pytest.mark.parametrize("read", [batches(), batches()[:1]])
 def test_statistics_are_the_mean_squared_gradients(model, read):
-    found = gradient_statistics(model, read)
+    statistics = gradient_statistics(model, read)
     expected = naive_statistics(model, read)
-    assert found.batches == len(read)
-    assert found.mean_square.keys() == expected.keys()
-    for name, tensor in found.mean_square.items():
+    assert statistics.batches == len(read)
+    assert statistics.mean_square.keys() == expected.keys()
+    for name, tensor in statistics.mean_square.items():
         torch.testing.assert_close(tensor.double(), expected[name], rtol=1e-4, atol=1e-9, msg=name)
 
 

@@ -42,7 +42,7 @@ def test_one_token_is_predicted_from_the_first_context(model):
 
 @pytest.mark.parametrize("rows", [1, 10])
 @pytest.mark.parametrize("window", [5, 70])
-def test_published_way_trims_skips_first_tokens_and_divides_by_one_row_too_many(model, rows, window):
+def test_published_arithmetic_trims_skips_first_tokens_and_divides_by_one_row_too_many(model, rows, window):
     stream = ids(109)
     length = 109 // rows
     total = 0.0
@@ -55,7 +55,7 @@ def test_published_way_trims_skips_first_tokens_and_divides_by_one_row_too_many(
     assert result.perplexity == pytest.approx(math.exp(total / rows / length), rel=1e-6)  # len(data_source) = length
 
 
-def test_published_way_has_ten_rows_unless_told(model):
+def test_published_arithmetic_has_ten_rows_by_default(model):
     stream = ids(45)
     assert perplexity(model, stream, published=True) == perplexity(model, stream, published=True, batch_size=10)
 
@@ -107,7 +107,7 @@ def test_auto_precision_is_fp32_while_figures_are_exact(model, monkeypatch):
     assert seen == ["fp32", "auto", "bf16", "bf16"]
 
 
-def test_streams_are_read_in_parts_and_progress_is_told(model):
+def test_streams_are_read_in_parts_and_progress_is_reported(model):
     reads: list[tuple[int, int]] = []
 
     class Recorder:
@@ -118,13 +118,17 @@ def test_streams_are_read_in_parts_and_progress_is_told(model):
             reads.append((start, stop))
             return ids(25)[start:stop]
 
-    told: list[tuple[int, int]] = []
+    progress_calls: list[tuple[int, int]] = []
     result = perplexity(
-        model, Recorder(), first_context=CONTEXT, window=10, progress=lambda done, total: told.append((done, total))
+        model,
+        Recorder(),
+        first_context=CONTEXT,
+        window=10,
+        progress=lambda done, total: progress_calls.append((done, total)),
     )
     assert result == perplexity(model, ids(25), first_context=CONTEXT, window=10)
     assert max(stop - start for start, stop in reads) <= 11
-    assert told == [(10, 25), (20, 25), (25, 25)]
+    assert progress_calls == [(10, 25), (20, 25), (25, 25)]
 
 
 def test_figures_that_compare_tokenizers():

@@ -72,13 +72,13 @@ def test_empty_documents_and_json():
 
 
 def test_progress_and_mode():
-    told: list[tuple[int, int]] = []
+    progress_calls: list[tuple[int, int]] = []
     MODEL.train()
     score_documents(
-        MODEL, [np.array([1, 2])] * 5, batch_size=2, progress=lambda done, total: told.append((done, total))
+        MODEL, [np.array([1, 2])] * 5, batch_size=2, progress=lambda done, total: progress_calls.append((done, total))
     )
     assert MODEL.training
-    assert told == [(2, 5), (4, 5), (5, 5)]
+    assert progress_calls == [(2, 5), (4, 5), (5, 5)]
 
 
 def test_refusals():
