@@ -47,7 +47,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, help="threads (default: torch's choice)")
     parser.add_argument("--repeats", type=int, default=9, help="turns, of which the median counts (default: 9)")
-    parser.add_argument("--quick", action="store_true", help="training of the smallest batches, one precision, one turn")
+    parser.add_argument("--quick", action="store_true", help="training of the smallest batches, one turn")
     parser.add_argument("--json", metavar="FILE", help="write the results to this file")
     options = parser.parse_args()
     if options.threads:

@@ -40,7 +40,7 @@ from ulmkit.evaluation import CACHE_PTB_PAPER, DYNAMIC_PTB
 from ulmkit.files import atomic_write, read_json, write_json
 from ulmkit.pipeline import RunOptions
 from ulmkit.text import EncodedCorpus
-from ulmkit.training import Budget
+from ulmkit.training import Budget, make_progress
 
 RESULT_FILE = "result.json"
 
@@ -90,6 +90,7 @@ def run_one(
         device=options.device,
         precision=options.precision,
         seed=seed,
+        progress=make_progress(),  # its warnings go to the run's output file
         validations=Budget(epochs=1),
         restore_best=True,
     )
