@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from ulmkit.evaluation.metrics import text_table
+from ulmkit.evaluation import text_table
 from ulmkit.files import write_json
 from ulmkit.kernels import cpu_features
 from ulmkit.kernels.cuda.compiler import CompilerError, compiler_version

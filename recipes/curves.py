@@ -14,7 +14,7 @@ from recipe_command import run_main
 from stages import read_curve
 
 from ulmkit.errors import ConfigError
-from ulmkit.evaluation.metrics import text_table
+from ulmkit.evaluation import text_table
 from ulmkit.report import plot_runs
 
 

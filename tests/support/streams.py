@@ -1,4 +1,4 @@
-"""A tiny model, streams for it, and what it says of them, written out in float64."""
+"""A tiny language model, streams for it, and its formulas written out in float64."""
 
 import copy
 from collections.abc import Iterable
@@ -23,13 +23,13 @@ MIXTURE = {"softmax_experts": 3, "latent_dropout": 0.2, "last_hidden_size": 10}
 
 
 def tiny_model(vocab_size: int = V, **options: Any) -> AWDLSTMLanguageModel:
-    """In training mode, dropout on, with a state that matters."""
+    """A language model in training mode, with dropout, whose state matters."""
     torch.manual_seed(0)
     model = make_language_model(vocab_size, embedding_size=8, hidden_size=12, layers=2, **options)
-    model.encoder.precision = "fp32"  # "auto" may be bf16, which approximations keep
+    model.encoder.precision = "fp32"  # approximate_perplexity keeps "auto", which may be bf16
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter.mul_(3.0)  # an untrained model's state hardly matters; here it does
+            parameter.mul_(3.0)  # the state of an untrained model hardly matters
     return model.train()
 
 
@@ -38,22 +38,24 @@ def ids(length: int, seed: int = 1) -> np.ndarray:
 
 
 def batches() -> list[LanguageModelBatch]:
-    """Of four rows and five steps, of one text."""
+    """Batches of four rows and five steps of one text."""
     text = torch.from_numpy(ids(4 * 21, seed=7)).view(21, 4)
     return [
-        LanguageModelBatch(text[at : at + 5], text[at + 1 : at + 6], 1.0, is_first=at == 0) for at in (0, 5, 10, 15)
+        LanguageModelBatch(text[start : start + 5], text[start + 1 : start + 6], 1.0, is_first=start == 0)
+        for start in (0, 5, 10, 15)
     ]
 
 
 def inputs_of(stream: np.ndarray) -> list[int]:
-    """What each token of an exact stream is predicted from."""
+    """Tokens that those of an exact stream are predicted from."""
     return [CONTEXT, *stream[:-1].tolist()]
 
 
 class NaiveModel:
-    """The AWD-LSTM without dropout as formulas on a dict of float64 parameters.
+    """The AWD-LSTM without dropout, as formulas on float64 parameters.
 
-    Attributes: parameters: by the model's names, copies that take gradients.
+    Attributes:
+        parameters: Copies of the model's parameters by name, which require gradients.
     """
 
     def __init__(self, model: AWDLSTMLanguageModel) -> None:
@@ -64,7 +66,7 @@ class NaiveModel:
     def step(
         self, tokens: Tensor, state: list[tuple[Tensor, Tensor]] | None
     ) -> tuple[Tensor, Tensor, list[tuple[Tensor, Tensor]]]:
-        """One token of each row (B,) → log-probabilities (B, V), last layer's h (B, E), new state."""
+        """Read a token of each row (B,); returns log-probabilities (B, V), last layer's h (B, E) and the new state."""
         p = self.parameters
         x, new = p["encoder.embedding.weight"][tokens], []
         for layer in range(self.layers):
@@ -89,7 +91,7 @@ class NaiveModel:
 
 
 def naive_statistics(model: AWDLSTMLanguageModel, read: Iterable[LanguageModelBatch]) -> dict[str, Tensor]:
-    """Mean squared gradients by parameter name."""
+    """Mean squared gradients by parameter name, from the naive model."""
     naive, state, sums, count = NaiveModel(model), None, {}, 0
     for batch in read:
         losses = []

@@ -1,4 +1,4 @@
-"""A small task with everything that makes an exact resume hard: dropout, batch norm, a carried state."""
+"""A small training task with what makes an exact resume hard: dropout, batch norm, a carried state."""
 
 from dataclasses import dataclass
 
@@ -32,7 +32,7 @@ class ToyModel(nn.Module):
 
 
 class ToyTask:
-    """y = sum of the inputs; `carry` is a state handed from batch to batch and reset at each epoch."""
+    """Learn the sum of the inputs; `carry` is a state passed from batch to batch and reset at each epoch."""
 
     is_language_model = False
 
@@ -94,7 +94,7 @@ class ToyTask:
 
 
 class FakeClock:
-    """Seconds that pass only when told to."""
+    """A clock that only moves when a test sets it."""
 
     def __init__(self):
         self.now = 0.0

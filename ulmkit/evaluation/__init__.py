@@ -1,4 +1,4 @@
-"""How good a model is: perplexity, scores of documents, figures of predictions, and the baselines to beat."""
+"""Evaluation: perplexity, document scores, classification metrics, paired comparison, and baselines."""
 
 from typing import TYPE_CHECKING
 
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
         errors_by_column,
         expected_calibration_error,
         json_safe,
+        text_table,
         wilson_interval,
     )
     from ulmkit.evaluation.paired import PairedComparison, compare_paired
@@ -100,6 +101,7 @@ __all__ = [
     "search_cache",
     "search_dynamic",
     "spans",
+    "text_table",
     "weights_fingerprint",
     "wilson_interval",
 ]
