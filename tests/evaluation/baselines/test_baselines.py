@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
+from scipy.sparse import csr_matrix
+from sklearn.base import BaseEstimator
 
 from ulmkit.errors import DataError
 from ulmkit.evaluation import NBSVM, MajorityClass, TfidfLogistic, TfidfRidge
-from ulmkit.evaluation.baselines.linear import best_strength, log_count_ratio
+from ulmkit.evaluation.baselines.estimators import fit_best, held_out_folds, log_count_ratio
 from ulmkit.evaluation.baselines.ngrams import NGrams
 
 WORDS = [["sun", "beach", "warm"], ["snow", "ski", "cold"], ["rain", "wind", "storm"]]
@@ -31,7 +33,7 @@ def test_baselines_learn(baseline, classes):
     assert p.shape == (100, classes)
     np.testing.assert_allclose(p.sum(axis=1), 1.0)
     assert (p.argmax(axis=1) == held_labels).mean() > 0.85
-    assert model.fitted.strength in baseline.strengths
+    assert model.chosen_strength in baseline.strengths
     np.testing.assert_array_equal(baseline(classes).fit(texts, labels).predict_proba(held_texts), p)
 
 
@@ -87,50 +89,51 @@ def test_fields_have_features_of_their_own():
 
 
 def test_log_count_ratio_by_hand():
-    from scipy.sparse import csr_matrix
-
     x = csr_matrix(np.array([[1.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 1.0, 1.0]]))
     r = log_count_ratio(x, np.array([True, True, False]))
     p, q = np.array([3.0, 2.0, 1.0]) / 6, np.array([1.0, 2.0, 2.0]) / 5
     np.testing.assert_allclose(r, np.log(p / q))
 
 
-def test_strength_is_chosen_on_the_validation_part_if_given():
-    def fit(x, labels, strength):
-        return lambda features: np.full(len(features), strength)
+class Constant(BaseEstimator):
+    """Answers its strength, whatever the features."""
 
-    x, labels = np.zeros((30, 1)), np.full(30, 1.0)
-    assert best_strength(fit, x, labels, (0.1, 1.0, 10.0), None) == 1.0
-    assert best_strength(fit, x, labels, (0.1, 1.0, 10.0), (x[:5], np.full(5, 9.0))) == 10.0
-    assert best_strength(fit, x, labels, (0.1,), None) == 0.1
+    def __init__(self, strength=1.0):
+        self.strength = strength
+
+    def fit(self, x, labels):
+        self.documents_ = x.shape[0]
+        return self
+
+    def predict_proba(self, x):
+        return np.full(x.shape[0], self.strength)
+
+
+def test_strength_is_chosen_on_the_validation_part_if_given():
+    x, labels = csr_matrix((30, 1)), np.full(30, 1.0)
+    validation = (x[:5], np.full(5, 9.0))
+    assert fit_best(Constant(), x, labels, (0.1, 1.0, 10.0)).strength == 1.0
+    assert fit_best(Constant(), x, labels, (0.1, 1.0, 10.0), validation).strength == 10.0
+    assert fit_best(Constant(), x, labels, (0.1, 1.0, 10.0), validation).documents_ == 30
+    assert fit_best(Constant(), x, labels, (0.1,)).strength == 0.1
 
 
 def test_validation_texts_choose_the_strength():
     texts, labels = made_texts(60, 2)
     wrong = 1 - labels  # the less a model believes what it learnt, the better it does here
-    assert TfidfLogistic(2).fit(texts, labels, (texts, wrong)).fitted.strength == min(TfidfLogistic.strengths)
-    assert TfidfLogistic(2).fit(texts, labels, (texts, labels)).fitted.strength == max(TfidfLogistic.strengths)
-    assert TfidfLogistic(2, strength=3.0).fit(texts, labels).fitted.strength == 3.0
+    assert TfidfLogistic(2).fit(texts, labels, (texts, wrong)).chosen_strength == min(TfidfLogistic.strengths)
+    assert TfidfLogistic(2).fit(texts, labels, (texts, labels)).chosen_strength == max(TfidfLogistic.strengths)
+    assert TfidfLogistic(2, strength=3.0).fit(texts, labels).chosen_strength == 3.0
 
 
 def test_folds_hold_out_each_document_once_and_large_sets_a_fifth():
-    def watch(documents: int) -> tuple[list[int], list[int]]:
-        held: list[int] = []
-        trained: list[int] = []
-
-        def fit(x, labels, strength):
-            trained.append(len(x))
-            return lambda features: (held.extend(features[:, 0].tolist()), np.full((len(features), 2), 0.5))[1]
-
-        x = np.arange(documents)[:, None]
-        best_strength(fit, x, np.arange(documents) % 2, (1.0, 2.0), None)
-        return held, trained
-
-    held, trained = watch(23)
-    assert sorted(held) == sorted([*range(23)] * 2)
-    assert len(trained) == 10
-    held, trained = watch(2500)
-    assert (len(set(held)), trained) == (500, [2000, 2000])
+    folds = list(held_out_folds(np.arange(23) % 2))
+    assert len(folds) == 5
+    assert sorted(np.concatenate([held for _, held in folds])) == [*range(23)]
+    assert all(sorted([*train, *held]) == [*range(23)] for train, held in folds)
+    ((train, held),) = held_out_folds(np.arange(2500) % 2)
+    assert (len(train), len(held)) == (2000, 500)
+    assert list(held_out_folds(np.zeros(1, dtype=int))) == []
 
 
 @pytest.mark.parametrize("baseline", [MajorityClass(2), TfidfLogistic(2), NBSVM(2)])
