@@ -90,5 +90,5 @@ def test_table_and_dictionary():
 
 @pytest.mark.parametrize("after", [np.ones(3), np.ones((2, 1)), np.ones(0)])
 def test_scores_that_do_not_belong_together(after):
-    with pytest.raises(DataError, match="scores: expected one of each model for each document"):
+    with pytest.raises(DataError, match="scores: expected one per document from each model"):
         compare_paired(np.ones(2) if len(after) else after, after, "accuracy")

@@ -1,4 +1,4 @@
-"""What every report needs: JSON-safe figures, intervals, calibration, errors by column, and plain tables."""
+"""Metrics that every report shares: intervals, calibration, errors by column, JSON and plain tables."""
 
 import dataclasses
 import math
@@ -13,14 +13,21 @@ from ulmkit.errors import DataError
 
 NORMAL_975 = 1.959963984540054  # 97.5% point of the standard normal: a 95% interval has 2.5% on either side
 SMALLEST_PROBABILITY = 1e-15
-"""What a probability below it counts as in a log-likelihood, which would be infinite."""
+"""Lower bound on probabilities in a log-likelihood, which would be infinite otherwise."""
 
 
 @dataclass(frozen=True)
 class ClassMetrics:
-    """Figures of one class. None where undefined: precision if never predicted, recall if never there, F1 if neither.
+    """Metrics of one class; None where undefined.
 
-    support: how many truly have the label. predicted: how many were given it. roc_auc: this class against the rest.
+    Attributes:
+        name: The class.
+        precision: Share of right predictions; None if it was never predicted.
+        recall: Share of its documents that were found; None if there are none.
+        f1: Harmonic mean of both; None if it never occurs and was never predicted.
+        support: Number of documents that have the label.
+        predicted: Number of documents that it was predicted for.
+        roc_auc: Area under the ROC curve of this class against the rest.
     """
 
     name: str
@@ -34,7 +41,15 @@ class ClassMetrics:
 
 @dataclass(frozen=True)
 class GroupError:
-    """Error rate, with its 95% Wilson interval, over the documents that have one value in a column."""
+    """Error rate over the documents that have one value in a column.
+
+    Attributes:
+        value: The value.
+        documents: Number of documents that have it.
+        errors: Number of them with a wrong prediction.
+        error: Error rate.
+        interval: Its 95% Wilson interval.
+    """
 
     value: str
     documents: int
@@ -44,12 +59,12 @@ class GroupError:
 
 
 def exp_or_inf(value: float) -> float:
-    """exp(value), infinite past the range of float64, where math.exp raises."""
+    """Compute exp(value); infinity beyond the range of float64, where math.exp raises."""
     return math.exp(value) if value < 709.0 else math.inf
 
 
 def json_safe(value: Any) -> Any:
-    """A report, or a figure of one, as JSON values: dataclasses become objects, NaN and infinity become None."""
+    """Convert a report into JSON values: dataclasses become objects, NaN and infinity become None."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: json_safe(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):
@@ -61,31 +76,41 @@ def json_safe(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def wilson_interval(successes: int, trials: int, z: float = NORMAL_975) -> tuple[float, float]:
-    """Score interval of a proportion.
+def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
+    """95% score interval of a proportion.
 
-    (p + z^2/2n -+ z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n)
+    (p + z^2/2n -+ z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n), z = 1.96
 
-    Args: successes of trials, trials >= 1. z: normal quantile, 1.96 for 95%.
-    Raises: DataError unless 0 <= successes <= trials and trials >= 1.
+    Args:
+        successes: Number of successes.
+        trials: Number of trials, at least 1.
+
+    Raises:
+        DataError: Unless 0 <= successes <= trials and trials >= 1.
+
     Source: Wilson 1927, "Probable inference, the law of succession, and statistical inference", JASA 22.
     """
     if not 0 <= successes <= trials or trials < 1:
         raise DataError(f"successes: expected 0 to trials, with at least one trial, got {successes} of {trials}")
-    p, z2 = successes / trials, z * z
-    centre = p + z2 / (2 * trials)
-    spread = z * math.sqrt(p * (1 - p) / trials + z2 / (4 * trials * trials))
-    low, high = (centre - spread) / (1 + z2 / trials), (centre + spread) / (1 + z2 / trials)
-    return max(0.0, low) if successes else 0.0, min(1.0, high) if successes < trials else 1.0
+    from scipy.stats import binomtest
+
+    interval = binomtest(successes, trials).proportion_ci(confidence_level=0.95, method="wilson")
+    return float(interval.low), float(interval.high)
 
 
 def expected_calibration_error(confidence: np.ndarray, correct: np.ndarray, bins: int = 15) -> float:
-    """How far confidence is from accuracy.
+    """Expected calibration error: the mean distance between confidence and accuracy.
 
     ECE = sum_m |B_m| / n |acc(B_m) - conf(B_m)|,  B_m: documents with confidence in ((m - 1) / M, m / M]
 
-    Args: confidence: (N,) float, probability of the predicted class. correct: (N,) bool. bins: M.
-    Raises: ConfigError unless bins > 0.
+    Args:
+        confidence: (N,) float, probability of the predicted class.
+        correct: (N,) bool.
+        bins: Number of bins, M.
+
+    Raises:
+        ConfigError: Unless bins > 0.
+
     Source: Guo et al. 2017, "On calibration of modern neural networks", arXiv:1706.04599, section 2, equation 3.
     """
     check_whole("bins", bins)
@@ -97,7 +122,7 @@ def expected_calibration_error(confidence: np.ndarray, correct: np.ndarray, bins
 def class_figures(
     name: str, true_positives: int, predicted: int, support: int, roc_auc: float | None = None
 ) -> ClassMetrics:
-    """Precision, recall and F1 = 2 TP / (predicted + support) from counts."""
+    """Compute precision, recall and F1 = 2 TP / (predicted + support) from counts."""
     return ClassMetrics(
         name=name,
         precision=true_positives / predicted if predicted else None,
@@ -110,7 +135,7 @@ def class_figures(
 
 
 def macro_f1(classes: Sequence[ClassMetrics]) -> float | None:
-    """Mean F1 over the classes that are there or were predicted (scikit-learn's default), None if there are none."""
+    """Mean F1 over the classes that occur or were predicted, as scikit-learn does; None if there are none."""
     defined = [figures.f1 for figures in classes if figures.f1 is not None]
     return float(np.mean(defined)) if defined else None
 
@@ -118,10 +143,17 @@ def macro_f1(classes: Sequence[ClassMetrics]) -> float | None:
 def errors_by_column(
     wrong: np.ndarray, columns: Mapping[str, Sequence[object]] | None
 ) -> dict[str, tuple[GroupError, ...]]:
-    """For each column a row per value, the most frequent value first.
+    """Break the error rate down by the values of columns.
 
-    Args: wrong: (N,) bool. columns: for each name, N values (compared as text).
-    Raises: DataError if a column has another length.
+    Args:
+        wrong: (N,) bool, whether each document was predicted wrongly.
+        columns: N values for each column name, compared as text.
+
+    Returns:
+        For each column a row per value, the most frequent value first.
+
+    Raises:
+        DataError: If a column has another length.
     """
     tables = {}
     for name, values in (columns or {}).items():
@@ -146,16 +178,13 @@ def errors_by_column(
 
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Columns aligned by spaces, the first to the left and the others to the right; None is shown as a dash."""
+    """Align columns by spaces, the first to the left and the others to the right; None becomes a dash."""
     cells = [[_cell(value) for value in row] for row in [header, *rows]]
     widths = [max(len(row[k]) for row in cells) for k in range(len(header))]
     lines = []
     for row in cells:
-        first, rest = (
-            row[0].ljust(widths[0]),
-            [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)],
-        )
-        lines.append("  ".join([first, *rest]).rstrip())
+        numbers = [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
+        lines.append("  ".join([row[0].ljust(widths[0]), *numbers]).rstrip())
     return "\n".join(lines)
 
 
@@ -166,13 +195,13 @@ def _cell(value: object) -> str:
 
 
 def class_table(classes: Sequence[ClassMetrics]) -> str:
-    """Precision, recall, F1 and support of each class as a table."""
+    """Tabulate precision, recall, F1 and support of each class."""
     rows = [(c.name, c.precision, c.recall, c.f1, c.support) for c in classes]
     return text_table(("class", "precision", "recall", "F1", "support"), rows)
 
 
 def group_tables(by: Mapping[str, Sequence[GroupError]]) -> list[str]:
-    """One table of error rates for each column."""
+    """Tabulate the error rates by each column."""
     return [
         text_table(
             (name, "documents", "errors", "error", "95% low", "95% high"),

@@ -1,4 +1,4 @@
-"""Two models on the same documents: is one worse, and by how much?"""
+"""Comparison of two models on the same documents: is one worse, and by how much?"""
 
 import math
 from dataclasses import dataclass
@@ -16,11 +16,18 @@ _MANY = 1_000
 
 @dataclass(frozen=True)
 class PairedComparison:
-    """Scores of two models on the same documents, higher is better.
+    """Scores of two models on the same documents; higher is better.
 
-    measure: what a mean score is. documents: N. before, after: mean scores. difference: after - before.
-    interval: 95%, of the difference. better, worse: documents whose score rose and fell.
-    p_value: probability of a drop as large as this one, or larger, if neither were better.
+    Attributes:
+        measure: Name of the mean score.
+        documents: Number of documents, N.
+        before: Mean score of the first model.
+        after: Mean score of the second model.
+        difference: after - before.
+        interval: 95% interval of the difference.
+        better: Number of documents whose score rose.
+        worse: Number of documents whose score fell.
+        p_value: Probability of a drop at least as large as this one if neither model were better.
     """
 
     measure: str
@@ -35,15 +42,15 @@ class PairedComparison:
 
     @property
     def shows_a_drop(self) -> bool:
-        """Whether the second model is worse beyond chance, at the 5% level, by the test or by the interval."""
+        """Whether the second model is worse at the 5% level, by the test or by the interval."""
         return self.p_value < _LEVEL or self.interval[1] < 0.0
 
     def to_dict(self) -> dict[str, Any]:
-        """All figures as a JSON object."""
+        """All metrics as a JSON object."""
         return json_safe(self)
 
     def table(self) -> str:
-        """The figures as plain text."""
+        """The metrics as plain text."""
         low, high = self.interval
         rows = [
             ("documents", self.documents),
@@ -53,26 +60,33 @@ class PairedComparison:
             ("documents that got better, worse", f"{self.better}, {self.worse}"),
             ("p-value of a drop", self.p_value),
         ]
-        return text_table(("figure", "value"), rows)
+        return text_table(("metric", "value"), rows)
 
 
 def compare_paired(before: np.ndarray, after: np.ndarray, measure: str, *, bounded: bool = True) -> PairedComparison:
     """Compare two models by their scores on each of the same documents.
 
-    The test swaps the two scores of documents at random: of right and wrong answers it is the exact test of McNemar,
-    of other scores a permutation test (of more than 1,000 changed ones its normal limit). The interval is mean +- 1.96
-    standard errors; of bounded scores with half a document added to each of four outcomes (both right, both wrong,
-    better, worse), so that it has a width where no answer changed.
+    The test swaps the two scores of documents at random. For right and wrong answers this is McNemar's exact test, for
+    other scores a permutation test, or its normal limit if more than 1,000 scores changed. The interval is the mean
+    +- 1.96 standard errors. For bounded scores, half a document is added to each of four outcomes (both right, both
+    wrong, better, worse), so that the interval has a width even if no answer changed.
 
-    Args: before, after: (N,) float, N >= 1. measure: what a mean score is. bounded: whether scores are from 0 to 1.
-    Raises: DataError if the two are not of one length, or empty.
+    Args:
+        before: (N,) float, scores of the first model, N >= 1.
+        after: (N,) float, scores of the second model.
+        measure: Name of the mean score.
+        bounded: Whether scores are between 0 and 1.
+
+    Raises:
+        DataError: If the two differ in length, or are empty.
+
     Source: McNemar 1947, Psychometrika 12, 153. Interval: Agresti & Min 2005, Stat. Med. 24, 729, section 3.
     """
     before, after = np.asarray(before, dtype=np.float64), np.asarray(after, dtype=np.float64)
     if before.shape != after.shape or before.ndim != 1 or not len(before):
-        raise DataError(f"scores: expected one of each model for each document, got {before.shape} and {after.shape}")
+        raise DataError(f"scores: expected one per document from each model, got {before.shape} and {after.shape}")
     d = after - before
-    added = 1.0 if bounded else 0.0  # sum of squares of two documents, half of each better or worse
+    added = 1.0 if bounded else 0.0  # sum of squares of the documents added: half of one better, half of one worse
     n = len(d) + 2.0 * added
     center = float(d.sum()) / n
     half_width = NORMAL_975 * math.sqrt(max(0.0, (float(d @ d) + added) / n - center**2) / n)
@@ -90,7 +104,7 @@ def compare_paired(before: np.ndarray, after: np.ndarray, measure: str, *, bound
 
 
 def _probability_of_drop(changes: np.ndarray) -> float:
-    """Of a sum as low as that of `changes`, or lower, if their signs were drawn."""
+    """Probability of a sum at most that of `changes` if their signs were random."""
     from scipy.stats import binom, norm, permutation_test
 
     if not len(changes):
@@ -99,7 +113,7 @@ def _probability_of_drop(changes: np.ndarray) -> float:
         return float(binom.cdf((changes > 0).sum(), len(changes), 0.5))
     if len(changes) > _MANY:
         return float(norm.cdf(changes.sum() / math.sqrt(changes @ changes)))
-    found = permutation_test(
+    result = permutation_test(
         (changes,),
         lambda values, axis: values.sum(axis=axis),
         permutation_type="samples",
@@ -109,4 +123,4 @@ def _probability_of_drop(changes: np.ndarray) -> float:
         batch=100,
         random_state=0,
     )
-    return float(found.pvalue)
+    return float(result.pvalue)

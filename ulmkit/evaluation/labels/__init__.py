@@ -1,1 +1,1 @@
-"""Metrics of predicted labels, one module per kind of label."""
+"""Metrics of predictions, one module per kind of label."""

@@ -1,4 +1,4 @@
-"""Evaluation of one label for each document, or for each pair of texts."""
+"""Metrics of one label per document, or per pair of texts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,17 +27,23 @@ _CONFUSION_CLASSES_SHOWN = 12
 
 @dataclass(frozen=True)
 class SingleLabelReport:
-    """Figures of a single-label classifier on labelled documents.
+    """Metrics of a single-label classifier on labelled documents.
 
     Attributes:
+        documents: Number of documents.
+        accuracy: Share of right labels.
         accuracy_interval: 95% Wilson interval of the accuracy.
-        majority_accuracy: accuracy of always answering `majority_label`.
-        macro_f1: mean F1 over the classes that are there or were predicted.
-        roc_auc: two classes: of the second; more: mean of one against the rest; None unless every class is there.
-        calibration_error: expected calibration error, 15 bins.
-        negative_log_likelihood: nats a document; a probability below 1e-15 counts as 1e-15.
-        confusion: rows true class, columns predicted class, in the order of `classes`.
-        by: for each column asked for, the error rate for each value.
+        error: 1 - accuracy.
+        majority_label: Most frequent label of the training documents.
+        majority_accuracy: Accuracy of always answering `majority_label`.
+        macro_f1: Mean F1 over the classes that occur or were predicted.
+        roc_auc: With two classes that of the second, with more the mean of one against the rest; None unless every
+            class occurs.
+        calibration_error: Expected calibration error, 15 bins.
+        negative_log_likelihood: In nats per document; a probability below 1e-15 counts as 1e-15.
+        classes: Metrics of each class.
+        confusion: A row per true class, a column per predicted class, in the order of `classes`.
+        by: Error rates by the values of each column asked for.
     """
 
     documents: int
@@ -55,7 +61,7 @@ class SingleLabelReport:
     by: Mapping[str, tuple[GroupError, ...]]
 
     def to_dict(self) -> dict[str, Any]:
-        """All figures as a JSON object; None where undefined."""
+        """All metrics as a JSON object; None where undefined."""
         return json_safe(self)
 
     def validation_metrics(self) -> dict[str, float]:
@@ -63,7 +69,7 @@ class SingleLabelReport:
         return {"loss": self.negative_log_likelihood, "accuracy": self.accuracy}
 
     def table(self) -> str:
-        """The figures as plain text."""
+        """The metrics as plain text."""
         low, high = self.accuracy_interval
         summary = [
             ("documents", self.documents),
@@ -75,7 +81,7 @@ class SingleLabelReport:
             ("calibration error", self.calibration_error),
             ("negative log-likelihood", self.negative_log_likelihood),
         ]
-        parts = [text_table(("figure", "value"), summary), class_table(self.classes)]
+        parts = [text_table(("metric", "value"), summary), class_table(self.classes)]
         if len(self.classes) <= _CONFUSION_CLASSES_SHOWN:
             names = [c.name for c in self.classes]
             rows = [(name, *row) for name, row in zip(names, self.confusion, strict=True)]
@@ -97,9 +103,11 @@ def evaluate_single(
         probabilities: (N, C) float, each row sums to 1.
         targets: (N,) int, 0 <= target < C.
         label_names: C names.
-        majority: the class most frequent in training; None takes the most frequent in `targets`, which flatters it.
-        by: columns with a value for each document, to break the error down by.
-    Raises: DataError if shapes, probabilities or labels are not as above.
+        majority: Most frequent class in training; None takes the most frequent in `targets`, which flatters it.
+        by: Columns with a value for each document, to break the error rate down by.
+
+    Raises:
+        DataError: If shapes, probabilities or labels are not as above.
     """
     probabilities, targets = _checked(probabilities, targets, label_names)
     C = len(label_names)
@@ -164,9 +172,11 @@ def _roc_auc(areas: Sequence[float | None]) -> float | None:
 
 
 def roc_area(positive: np.ndarray, score: np.ndarray) -> float | None:
-    """Area under the ROC curve, None if all or none are positive.
+    """Area under the ROC curve; None if all or none are positive.
 
-    Args: positive: (N,) bool. score: (N,) float, higher for more likely positive.
+    Args:
+        positive: (N,) bool.
+        score: (N,) float, higher for more likely positive.
     """
     if positive.all() or not positive.any():
         return None

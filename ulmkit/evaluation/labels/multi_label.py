@@ -1,4 +1,4 @@
-"""Evaluation of any number of labels for each document."""
+"""Metrics of any number of labels per document."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,14 +26,19 @@ from ulmkit.evaluation.metrics import (
 
 @dataclass(frozen=True)
 class MultiLabelReport:
-    """Figures of a multi-label classifier.
+    """Metrics of a multi-label classifier on labelled documents.
 
     Attributes:
-        micro_f1: F1 over all label decisions together; macro_f1: mean over the labels. None where undefined.
-        subset_accuracy: share of documents with exactly the right set of labels, with its 95% Wilson interval.
-        majority_subset_accuracy: the same for always answering the set that is most frequent in these documents.
-        binary_cross_entropy: nats a label of a document; a probability below 1e-15 counts as 1e-15.
-        by: for each column asked for, the share of documents whose set is wrong, for each value.
+        documents: Number of documents.
+        threshold: Least probability of a predicted label.
+        micro_f1: F1 over all decisions on labels together; None where undefined.
+        macro_f1: Mean F1 over the labels; None where undefined.
+        subset_accuracy: Share of documents with exactly the right set of labels.
+        subset_accuracy_interval: Its 95% Wilson interval.
+        majority_subset_accuracy: Subset accuracy of always answering the most frequent set of these documents.
+        binary_cross_entropy: In nats per document and label; a probability below 1e-15 counts as 1e-15.
+        classes: Metrics of each label.
+        by: Share of documents with a wrong set, by the values of each column asked for.
     """
 
     documents: int
@@ -48,7 +53,7 @@ class MultiLabelReport:
     by: Mapping[str, tuple[GroupError, ...]]
 
     def to_dict(self) -> dict[str, Any]:
-        """All figures as a JSON object; None where undefined."""
+        """All metrics as a JSON object; None where undefined."""
         return json_safe(self)
 
     def validation_metrics(self) -> dict[str, float]:
@@ -57,7 +62,7 @@ class MultiLabelReport:
         return {"loss": self.binary_cross_entropy, "error": error, "micro_f1": self.micro_f1 or 0.0}
 
     def table(self) -> str:
-        """The figures as plain text."""
+        """The metrics as plain text."""
         low, high = self.subset_accuracy_interval
         summary = [
             ("documents", self.documents),
@@ -68,7 +73,7 @@ class MultiLabelReport:
             ("binary cross-entropy", self.binary_cross_entropy),
         ]
         return "\n\n".join(
-            [text_table(("figure", "value"), summary), class_table(self.classes), *group_tables(self.by)]
+            [text_table(("metric", "value"), summary), class_table(self.classes), *group_tables(self.by)]
         )
 
 
@@ -83,9 +88,15 @@ def evaluate_multi(
     """Evaluate label probabilities against true label sets.
 
     Args:
-        probabilities: (N, C) float in [0, 1]. targets: (N, C) bool. label_names: C names.
-        threshold: a label is given if its probability is at least this. by: as in `evaluate_single`.
-    Raises: DataError if shapes or probabilities are not as above; ConfigError unless 0 <= threshold < 1.
+        probabilities: (N, C) float in [0, 1].
+        targets: (N, C) bool.
+        label_names: C names.
+        threshold: Least probability of a predicted label.
+        by: Columns with a value for each document, to break the error rate down by.
+
+    Raises:
+        DataError: If shapes or probabilities are not as above.
+        ConfigError: Unless 0 <= threshold < 1.
     """
     check_probability("threshold", threshold)
     probabilities, targets = np.asarray(probabilities, dtype=np.float64), np.asarray(targets, dtype=bool)
@@ -96,10 +107,12 @@ def evaluate_multi(
     if not np.all((probabilities >= 0) & (probabilities <= 1)):
         raise DataError("probabilities: expected values from 0 to 1; give probabilities, not logits")
     predicted = probabilities >= threshold
-    hits, given, support = (predicted & targets).sum(axis=0), predicted.sum(axis=0), targets.sum(axis=0)
+    hits = (predicted & targets).sum(axis=0)
+    chosen = predicted.sum(axis=0)
+    support = targets.sum(axis=0)
     classes = tuple(
         class_figures(
-            str(name), int(hits[k]), int(given[k]), int(support[k]), roc_area(targets[:, k], probabilities[:, k])
+            str(name), int(hits[k]), int(chosen[k]), int(support[k]), roc_area(targets[:, k], probabilities[:, k])
         )
         for k, name in enumerate(label_names)
     )
@@ -109,7 +122,7 @@ def evaluate_multi(
     return MultiLabelReport(
         documents=len(targets),
         threshold=threshold,
-        micro_f1=class_figures("all", int(hits.sum()), int(given.sum()), int(support.sum())).f1,
+        micro_f1=class_figures("all", int(hits.sum()), int(chosen.sum()), int(support.sum())).f1,
         macro_f1=macro_f1(classes),
         subset_accuracy=float(right.mean()),
         subset_accuracy_interval=wilson_interval(int(right.sum()), len(right)),

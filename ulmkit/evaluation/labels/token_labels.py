@@ -1,4 +1,4 @@
-"""Evaluation of a label for each token: F1 by span where labels mark spans (BIO), by token otherwise."""
+"""Metrics of a label per token: F1 by span where labels mark spans (BIO), by token otherwise."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from ulmkit.evaluation.metrics import ClassMetrics, class_figures, class_table, 
 
 
 class Span(NamedTuple):
-    """Tokens start to stop (exclusive) carry an entity of type `kind`."""
+    """Tokens start to stop (exclusive) that carry an entity of type `kind`."""
 
     kind: str
     start: int
@@ -21,14 +21,20 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True)
 class TokenLabelReport:
-    """Figures of a token labeller.
+    """Metrics of a token labeller on labelled documents.
 
     Attributes:
-        unit: "span" if labels are O, B-x, I-x: a span counts if its type and both ends are right; else "token".
-        precision, recall, micro_f1: over all units together; macro_f1: mean over types. None where undefined.
-        token_accuracy: share of labelled tokens with the right label.
-        majority_accuracy: the same for always answering the most frequent label of these tokens.
-        classes: precision, recall and F1 for each type.
+        documents: Number of documents.
+        tokens: Number of labelled tokens.
+        unit: "span" if labels are O, B-x, I-x: a span is right if its type and both ends are; else "token".
+        precision: Over all units together; None where undefined.
+        recall: Over all units together; None where undefined.
+        micro_f1: Over all units together; None where undefined.
+        macro_f1: Mean F1 over the types; None where undefined.
+        token_accuracy: Share of labelled tokens with the right label.
+        majority_label: Most frequent label of these tokens.
+        majority_accuracy: Token accuracy of always answering `majority_label`.
+        classes: Metrics of each type.
     """
 
     documents: int
@@ -44,7 +50,7 @@ class TokenLabelReport:
     classes: tuple[ClassMetrics, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """All figures as a JSON object; None where undefined."""
+        """All metrics as a JSON object; None where undefined."""
         return json_safe(self)
 
     def validation_metrics(self) -> dict[str, float]:
@@ -52,7 +58,7 @@ class TokenLabelReport:
         return {"error": 1.0 - self.token_accuracy, "f1": self.micro_f1 or 0.0}
 
     def table(self) -> str:
-        """The figures as plain text."""
+        """The metrics as plain text."""
         summary = [
             ("documents", self.documents),
             ("tokens", self.tokens),
@@ -63,7 +69,7 @@ class TokenLabelReport:
             ("token accuracy", self.token_accuracy),
             ("majority label", f"{self.majority_accuracy:.4f} ({self.majority_label})"),
         ]
-        return "\n\n".join([text_table(("figure", "value"), summary), class_table(self.classes)])
+        return "\n\n".join([text_table(("metric", "value"), summary), class_table(self.classes)])
 
 
 def is_span_labelling(label_names: Sequence[str]) -> bool:
@@ -73,36 +79,41 @@ def is_span_labelling(label_names: Sequence[str]) -> bool:
 
 
 def spans(labels: Sequence[str]) -> list[Span]:
-    """Spans that BIO labels mark in one document.
+    """Find the spans that BIO labels mark in one document.
 
-    A span begins at B-x, and at I-x that does not go on a span of type x (after O, the start, or another type). It
-    ends before the next O, B or other type. IOB1, IOB2 and slightly broken sequences are all read this way, as
+    A span begins at B-x, and at an I-x that does not continue a span of type x (after O, the start, or another type).
+    It ends before the next O, B or other type. IOB1, IOB2 and slightly broken sequences are all read this way, as
     CoNLL's scorer and seqeval's default mode do.
 
-    Args: labels: one for each token: "O", "B-x" or "I-x" (bare "B" and "I" have the type "_").
+    Args:
+        labels: One per token: "O", "B-x" or "I-x"; bare "B" and "I" have the type "_".
     """
-    found: list[Span] = []
+    marked: list[Span] = []
     kind, start = "", -1
     for position, label in enumerate([*labels, "O"]):
         prefix, _, name = label.partition("-")
         name = "" if prefix == "O" else name or "_"
         if start >= 0 and (prefix != "I" or name != kind):
-            found.append(Span(kind, start, position))
+            marked.append(Span(kind, start, position))
             start = -1
         if name and start < 0:
             kind, start = name, position
-    return found
+    return marked
 
 
 def evaluate_tokens(
     predictions: Sequence[np.ndarray], targets: Sequence[np.ndarray], label_names: Sequence[str]
 ) -> TokenLabelReport:
-    """Evaluate a label for each token.
+    """Evaluate a label per token.
 
     Args:
-        predictions: for each document (T,) int labels. targets: for each document (T,) int, -1 for tokens without a
-        label (special tokens, later pieces of a word), which are taken out before spans are read. label_names: C names.
-    Raises: DataError if documents, lengths or labels do not agree, or no token has a label.
+        predictions: (T,) int labels of each document.
+        targets: (T,) int true labels of each document, -1 for tokens without a label (special tokens, later pieces of
+            a word), which are taken out before spans are read.
+        label_names: C names.
+
+    Raises:
+        DataError: If documents, lengths or labels do not agree, or no token has a label.
     """
     true, predicted = _labelled(predictions, targets, label_names)
     spanned = is_span_labelling(label_names)
@@ -112,11 +123,11 @@ def evaluate_tokens(
         true_units = [{Span(label, t, t + 1) for t, label in enumerate(d)} for d in true]
         predicted_units = [{Span(label, t, t + 1) for t, label in enumerate(d)} for d in predicted]
     support = Counter(span.kind for units in true_units for span in units)
-    given = Counter(span.kind for units in predicted_units for span in units)
+    predicted_counts = Counter(span.kind for units in predicted_units for span in units)
     hits = Counter(span.kind for a, b in zip(true_units, predicted_units, strict=True) for span in a & b)
-    kinds = sorted(support | given) if spanned else [str(name) for name in label_names]
-    classes = tuple(class_figures(kind, hits[kind], given[kind], support[kind]) for kind in kinds)
-    overall = class_figures("all", hits.total(), given.total(), support.total())
+    kinds = sorted(support | predicted_counts) if spanned else [str(name) for name in label_names]
+    classes = tuple(class_figures(kind, hits[kind], predicted_counts[kind], support[kind]) for kind in kinds)
+    overall = class_figures("all", hits.total(), predicted_counts.total(), support.total())
     tokens = sum(len(d) for d in true)
     right = sum(a == b for d, e in zip(true, predicted, strict=True) for a, b in zip(d, e, strict=True))
     majority, frequency = Counter(label for d in true for label in d).most_common(1)[0]
@@ -138,7 +149,7 @@ def evaluate_tokens(
 def _labelled(
     predictions: Sequence[np.ndarray], targets: Sequence[np.ndarray], label_names: Sequence[str]
 ) -> tuple[list[list[str]], list[list[str]]]:
-    """True and predicted label names of the tokens that have a label."""
+    """Name the true and the predicted labels of the tokens that have a label."""
     if len(predictions) != len(targets):
         raise DataError(f"predictions: expected {len(targets)} documents, got {len(predictions)}")
     true, predicted = [], []
