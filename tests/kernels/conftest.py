@@ -1,18 +1,16 @@
-"""The paths of the fused kernels that run here.
+"""Fixtures for each path of the CPU kernels that runs on this machine.
 
-AMX tiles run emulated as well: the same source, with plain C++ in place of its few instructions.
+AMX tiles are also emulated: the same source, with plain C++ in place of their few instructions.
 """
 
-import atexit
 import functools
 import os
 import shutil
-import subprocess
-import tempfile
 from pathlib import Path
 
 import pytest
 import torch
+from support.builds import build_once
 
 from ulmkit.kernels.cpu import fused_lstm
 from ulmkit.kernels.cpu import library as library_module
@@ -30,18 +28,16 @@ SOURCES = Path(__file__).parents[2] / "ulmkit" / "kernels" / "cpu"
 
 @functools.cache
 def emulating_library() -> Library | str:
-    """The library built with emulated tiles, or why it cannot be."""
-    compiler, sources = shutil.which("c++"), sorted(SOURCES.glob("*.cpp"))
+    """Return the library built with emulated tiles, or the reason that it cannot be."""
+    compiler = shutil.which("c++")
+    sources = sorted(SOURCES.glob("*.cpp"))
     if compiler is None or not sources:
         return "built with emulated tiles only from source, by a compiler"
-    folder = tempfile.mkdtemp()
-    atexit.register(shutil.rmtree, folder)  # until then sanitizers read the lines of their stacks from it
-    file = Path(folder) / "emulating.so"
-    options = ["-std=c++17", "-O2", "-fopenmp", "-fPIC", "-shared", "-DULMKIT_EMULATE_AMX", "-w", "-o", str(file)]
+    options = ["-std=c++17", "-O2", "-fopenmp", "-fPIC", "-shared", "-DULMKIT_EMULATE_AMX", "-w"]
     options += os.environ.get("CXXFLAGS", "").split()
-    if subprocess.run([compiler, *options, *map(str, sources)]).returncode:
-        return "built with emulated tiles only by a compiler that has OpenMP"
-    return Library(file)
+    headers = [*SOURCES.glob("*.h"), *SOURCES.parent.glob("*.h")]
+    file = build_once([compiler, *options, *map(str, sources)], [*sources, *headers])
+    return "built with emulated tiles only by a compiler that has OpenMP" if file is None else Library(file)
 
 
 @pytest.fixture(
@@ -49,7 +45,7 @@ def emulating_library() -> Library | str:
     ids=[name for dtype, name in PATHS if dtype != torch.int8],
 )
 def dtype(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> torch.dtype:
-    """The type of a path, which is the only one of its type while the test runs."""
+    """Element type of a path, which is the only one of its type while the test runs."""
     dtype, name = request.param
     use_path(dtype, name, monkeypatch)
     return dtype
@@ -57,12 +53,12 @@ def dtype(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> to
 
 @pytest.fixture(params=[name for dtype, name in PATHS if dtype == torch.int8])
 def int8_path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A path for weights of bytes, the only one while the test runs."""
+    """Name of an int8 path, which is the only one while the test runs."""
     return use_path(torch.int8, request.param, monkeypatch)
 
 
 def use_path(dtype: torch.dtype, name: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Make a path the only one of its type, or skip the test where it does not run. Returns: its name."""
+    """Make a path the only one of its type and return its name; skip the test if it does not run here."""
     library = load_library()
     if name.endswith(EMULATED):
         library, name = emulating_library(), name.removesuffix(EMULATED)
@@ -70,15 +66,14 @@ def use_path(dtype: torch.dtype, name: str, monkeypatch: pytest.MonkeyPatch) -> 
     if isinstance(library, str):
         pytest.skip(f"the kernel library is {library}")
     if name not in library.paths:
-        pytest.skip(f"the processor has not what the path {name} needs")
+        pytest.skip(f"the processor lacks instructions of the path {name}")
     monkeypatch.setitem(library_module.PATHS, dtype, (name,))
     return name
 
 
 @pytest.fixture(autouse=True)
 def unclean_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The kernels' buffers begin as not-a-numbers, in fp32 and in bf16."""
-
+    """Fill the kernels' buffers with NaN, in fp32 and in bf16, before each use."""
     held: list[torch.Tensor] = []  # their addresses are in use
 
     def unclean(size: int) -> torch.Tensor:

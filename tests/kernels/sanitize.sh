@@ -20,6 +20,6 @@ c++ -std=c++17 -fopenmp -fPIC -shared $CXXFLAGS -o "$copy/ulmkit/kernels/cpu/_li
 # libstdc++ comes along so that the sanitizer finds how to throw. -P keeps the checkout's package off the path.
 export LD_PRELOAD="$(c++ -print-file-name=libasan.so) $(c++ -print-file-name=libstdc++.so)"
 export ASAN_OPTIONS=detect_leaks=0:abort_on_error=1:handle_segv=2 UBSAN_OPTIONS=print_stacktrace=1:abort_on_error=1
-export PYTHONPATH=$copy PYTHONMALLOC=malloc TMPDIR=$copy
+export PYTHONPATH=$copy PYTHONMALLOC=malloc TMPDIR=$copy ULMKIT_TEST_BUILDS=$copy/builds
 "$python" -P -c 'from ulmkit.kernels.cpu.library import library; library()' # else the tests would be skipped
 "$python" -P -m pytest -p no:cacheprovider --capture=sys tests/kernels "$@"

@@ -110,7 +110,7 @@ def test_no_steps_at_all(int8_path):
 
 def test_gradients_are_refused(int8_path):
     x, h0, c0, w_ih, w_hh, bias = problem(2, 3, 6, 20)
-    with pytest.raises(ConfigError, match="lstm: weights of bytes have no gradients; train the model they were made"):
+    with pytest.raises(ConfigError, match="lstm: int8 weights have no gradients; train the model they were made"):
         lstm(x.requires_grad_(), h0, c0, pack_int8(quantize_rows(w_ih), quantize_rows(w_hh)), bias)
 
 

@@ -1,13 +1,10 @@
 """The kernels' driver for tests: the same sources built for the CPU, see host_gpu.h."""
 
-import atexit
 import ctypes
 import functools
 import itertools
 import shutil
-import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -15,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from support.builds import build_once
 from ulmkit.kernels.cuda.compiler import FOLDER, CompilerError, Source
 from ulmkit.kernels.cuda.driver import Device, Launch, NoRoomError
 from ulmkit.kernels.cuda.launcher import Kernels
@@ -100,17 +98,11 @@ def compiler() -> str | None:
 
 @functools.cache
 def built(source: Source) -> ctypes.CDLL:
-    """A source with its constants, built for the CPU."""
+    """Build a source with its constants for the CPU."""
     command = [str(compiler()), "-std=c++17", "-O1", "-fPIC", "-shared", "-w", f"-I{HERE}"]
     command += [f"-DULMKIT_{key}={value}" for key, value in source.constants]
     command += [f"-DULMKIT_HAS_{source.name.removesuffix('.cu')}", f'-DULMKIT_SOURCE="{FOLDER / source.name}"']
-    out = Path(_folder()) / f"{len(list(Path(_folder()).iterdir()))}.so"
-    subprocess.run([*command, str(HERE / "host_kernels.cpp"), "-o", str(out)], check=True)
-    return ctypes.CDLL(str(out))
-
-
-@functools.cache
-def _folder() -> str:
-    folder = tempfile.mkdtemp()
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
+    sources = [*FOLDER.glob("*.h"), *FOLDER.glob("*.cu"), *FOLDER.parent.glob("*.h"), *HERE.glob("host_*")]
+    library = build_once([*command, str(HERE / "host_kernels.cpp")], sources)
+    assert library is not None, f"{source.name}: the compiler refuses it"
+    return ctypes.CDLL(str(library))

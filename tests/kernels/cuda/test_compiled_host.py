@@ -40,7 +40,7 @@ def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.skipif(compiler() is None, reason="needs a C++ compiler")
 @pytest.mark.usefixtures("as_on_a_gpu")
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("precision", [pytest.param("fp32", marks=pytest.mark.slow), "bf16"])
 def test_a_training_step_is_one_graph(precision):
     torch.manual_seed(0)
     config = LanguageModelConfig(encoder=AWDLSTMConfig(embedding_size=8, hidden_size=9, layers=2))

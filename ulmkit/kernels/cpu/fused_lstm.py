@@ -1,7 +1,7 @@
-"""The fused LSTM on CPUs: weights masked and laid out once, then all gates of a step computed together in cache.
+"""Fused LSTM on CPUs: weights are masked and laid out once, and all gates of a step are computed together in cache.
 
-Laying weights out reads them once and writes them twice. Where they are used for few rows alone, as in dynamic
-evaluation, which changes them every few tokens, the fp32 paths multiply by them as they are.
+Laying weights out reads them once and writes them twice. For few rows, as in dynamic evaluation, which changes the
+weights every few tokens, the fp32 paths therefore multiply by weights that are not laid out.
 """
 
 from dataclasses import dataclass
@@ -29,16 +29,21 @@ from ulmkit.kernels.cpu.library import (
 from ulmkit.kernels.quantization import Int8Matrix
 
 FEW_ROWS = 96
-"""Of all steps together: so few do not repay laying weights out, and are multiplied by them as they are."""
+"""Most rows, over all steps, that are multiplied by weights as they are: laying them out would cost more."""
 
 
 @dataclass
 class Layout:
-    """Weights of a layer as the products read them.
+    """Weights of a layer, laid out for the matrix products.
 
-    path: what they are laid out for. forward, backward: for either direction in time, None until they are needed.
-    keep_bits, keep_scale: the recurrent mask. versions: of the weights, in which changes through `.data` do not show,
-    nor those by torch's own fused optimizers on CPUs; None for bytes, which have no gradient.
+    Attributes:
+        path: Path of the library that they are laid out for.
+        forward: uint8, weights for the forward pass, None until needed.
+        backward: uint8, weights for the backward pass, None until needed.
+        keep_bits: (4H, ceil(H / 8)) uint8, recurrent mask; None keeps all.
+        keep_scale: Factor of the weights that are kept.
+        versions: Version counters of the weights, which miss changes through `.data` and by torch's fused CPU
+            optimizers; None for int8 weights, which have no gradient.
     """
 
     path: str
@@ -50,13 +55,20 @@ class Layout:
 
     @classmethod
     def deferred(cls, w_ih: Tensor, w_hh: Tensor, path: str) -> "Layout":
-        """Weights that are laid out when it is known to pay, where they may stay as they are."""
+        """Make a layout that is filled in once it pays."""
         return cls(path, None, None, None, 1.0, _versions(w_ih, w_hh))
 
     def can_use_unpacked(self, w_ih: Tensor, w_hh: Tensor, rows: int, lengths: Tensor | None) -> bool:
-        """Whether weights not laid out so far stay as they are for sequences of so many steps together.
+        """Return whether to multiply by weights that are not laid out yet as they are.
 
-        Raises: ConfigError if so and the weights have changed since they were given.
+        Args:
+            w_ih: (4H, E) weights.
+            w_hh: (4H, H) weights.
+            rows: Steps of all sequences together.
+            lengths: (B,) lengths of the sequences, None if equal.
+
+        Raises:
+            ConfigError: If so, and the weights have changed since pack().
         """
         if self.forward is not None or lengths is not None or rows > FEW_ROWS:
             return False
@@ -64,9 +76,10 @@ class Layout:
         return True
 
     def laid_out_forward(self, w_ih: Tensor, w_hh: Tensor, *, learns: bool) -> Tensor:
-        """`forward`, laid out now if it has not been; if a backward follows, `backward` as well.
+        """Return `forward`, laid out now if necessary, together with `backward` if gradients will be needed.
 
-        Raises: ConfigError if the weights have changed since they were given.
+        Raises:
+            ConfigError: If the weights have changed since pack().
         """
         if self.forward is None:
             self._lay_out(w_ih, w_hh, backward=learns)
@@ -74,7 +87,7 @@ class Layout:
         return self.forward
 
     def laid_out_backward(self, w_ih: Tensor, w_hh: Tensor) -> Tensor:
-        """`backward`, likewise."""
+        """Return `backward`, laid out now if necessary; raise ConfigError if the weights have changed since pack()."""
         if self.backward is None:
             self._lay_out(w_ih, w_hh, backward=True)
         assert self.backward is not None
@@ -82,8 +95,9 @@ class Layout:
 
     def _lay_out(self, w_ih: Tensor, w_hh: Tensor, *, backward: bool) -> None:
         self._check_unchanged(w_ih, w_hh)
-        found = lay_out(w_ih, w_hh, self.keep_bits, self.keep_scale, self.path, backward=backward)
-        self.forward, self.backward = found.forward, found.backward
+        layout = lay_out(w_ih, w_hh, self.keep_bits, self.keep_scale, self.path, backward=backward)
+        self.forward = layout.forward
+        self.backward = layout.backward
 
     def _check_unchanged(self, w_ih: Tensor, w_hh: Tensor) -> None:
         if _versions(w_ih, w_hh) != self.versions:
@@ -91,20 +105,29 @@ class Layout:
 
 
 def reads_rows(path: str, keep_bits: Tensor | None) -> bool:
-    """Whether a path also multiplies by weights as they are, row by row."""
+    """Return whether a path can also multiply by weights that are not laid out, row by row."""
     return path in PATHS[torch.float32] and keep_bits is None
 
 
 def lay_out(
     w_ih: Tensor, w_hh: Tensor, keep_bits: Tensor | None, keep_scale: float, path: str, *, backward: bool
 ) -> Layout:
-    """Mask and lay weights out.
+    """Mask weights and lay them out.
 
-    Args: w_ih: (4H, E) float32. w_hh: (4H, H) float32. keep_bits, keep_scale: as `ulmkit.kernels.pack`.
-    path: from `choose_path`. backward: whether for gradients too.
+    Args:
+        w_ih: (4H, E) float32.
+        w_hh: (4H, H) float32.
+        keep_bits: (4H, ceil(H / 8)) uint8, recurrent mask; None keeps all.
+        keep_scale: Factor of the weights that are kept.
+        path: Path of the library, from `choose_path`.
+        backward: Whether to lay them out for gradients too.
+
+    Returns:
+        The layout.
     """
     versions = _versions(w_ih, w_hh)
-    w_ih, w_hh = w_ih.detach().contiguous(), w_hh.detach().contiguous()
+    w_ih = w_ih.detach().contiguous()
+    w_hh = w_hh.detach().contiguous()
     layer = Layer(w_ih.shape[1], w_hh.shape[1])
     sizes = library().sizes(path, layer, Sequences(0, 0, None, None), learns=backward)
     layout = Layout(
@@ -131,7 +154,16 @@ def lay_out(
 
 
 def lay_out_int8(w_ih: Int8Matrix, w_hh: Int8Matrix, path: str) -> Layout:
-    """Lay weights of bytes out. Args: w_ih: (4H, E). w_hh: (4H, H). path: from `choose_path`."""
+    """Lay int8 weights out.
+
+    Args:
+        w_ih: (4H, E) weights.
+        w_hh: (4H, H) weights.
+        path: Path of the library, from `choose_path`.
+
+    Returns:
+        The layout, which has no backward.
+    """
     tensors = [tensor.contiguous() for tensor in (w_ih.values, w_hh.values, w_ih.scales, w_hh.scales)]
     layer = Layer(w_ih.values.shape[1], w_hh.values.shape[1])
     sizes = library().sizes(path, layer, Sequences(0, 0, None, None), learns=False)
@@ -151,13 +183,21 @@ def lstm(
     layout: Layout,
     lengths: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """One LSTM layer over a batch of sequences.
+    """Run one LSTM layer over a batch of sequences.
 
     Args:
-        x: (T, B, E) in the path's type. h0, c0: (B, H) float32.
-        w_ih, w_hh: the weights that were laid out, for their gradients. bias: (4H,) float32.
-        lengths: (B,) int64 or None.
-    Returns: y (T, B, H) in x's type, h_n and c_n (B, H) float32.
+        x: (T, B, E) in the path's type.
+        h0: (B, H) float32.
+        c0: (B, H) float32.
+        w_ih: (4H, E) weights that were laid out, for their gradient.
+        w_hh: (4H, H) weights that were laid out, for their gradient.
+        bias: (4H,) float32.
+        layout: Layout of the weights.
+        lengths: (B,) int64, None for T.
+
+    Returns:
+        y (T, B, H) in x's type, h_n and c_n (B, H) float32.
+
     Source: `ulmkit.kernels.reference.lstm` has the formula; lstm_forward-inl.h and lstm_backward-inl.h compute it.
     """
     return _FusedLSTM.apply(x, h0, c0, w_ih, w_hh, bias, layout, lengths, torch.is_grad_enabled())
@@ -179,25 +219,27 @@ class _FusedLSTM(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor, Tensor]:
         learns = grad_enabled and any(ctx.needs_input_grad)
         if learns and layout.versions is None:
-            raise ConfigError("lstm: weights of bytes have no gradients; train the model they were made from")
+            raise ConfigError("lstm: int8 weights have no gradients; train the model they were made from")
         steps, batch, inputs = x.shape
         hidden = w_hh.shape[1]
         x, h0, c0, bias = (tensor.contiguous() for tensor in (x, h0, c0, bias))
-        skips = layout.can_use_unpacked(w_ih, w_hh, steps * batch, lengths)
-        laid_out = None if skips else layout.laid_out_forward(w_ih, w_hh, learns=learns)
-        weights = [tensor.contiguous() for tensor in (w_ih, w_hh)] if skips else [None, None]
+        unpacked = layout.can_use_unpacked(w_ih, w_hh, steps * batch, lengths)
+        laid_out = None if unpacked else layout.laid_out_forward(w_ih, w_hh, learns=learns)
+        weights = [tensor.contiguous() for tensor in (w_ih, w_hh)] if unpacked else [None, None]
         running, order = _running(steps, batch, lengths)
-        layer, sequences = Layer(inputs, hidden), Sequences(steps, batch, address(running), address(order))
+        layer = Layer(inputs, hidden)
+        sequences = Sequences(steps, batch, address(running), address(order))
         sizes = library().sizes(layout.path, layer, sequences, learns)
         kept = [
-            _bytes(size) if needed else None
-            for size, needed in (
-                (sizes.inputs, learns), (sizes.hidden, True), (sizes.cells, True), (sizes.gates, learns)
-            )
-        ]  # fmt: skip
-        new = torch.empty if lengths is None else torch.zeros  # what is beyond a sequence's end is not written
+            _bytes(sizes.inputs) if learns else None,
+            _bytes(sizes.hidden),
+            _bytes(sizes.cells),
+            _bytes(sizes.gates) if learns else None,
+        ]
+        new = torch.empty if lengths is None else torch.zeros  # the kernel writes nothing beyond a sequence's end
         y = new(steps, batch, hidden, dtype=x.dtype, device="cpu")
-        h_n, c_n = torch.empty_like(h0), torch.empty_like(c0)
+        h_n = torch.empty_like(h0)
+        c_n = torch.empty_like(c0)
         arguments = Forward(
             *(address(tensor) for tensor in (x, h0, c0, bias)),
             Weights(*(address(tensor) for tensor in (laid_out, *weights))),
@@ -207,8 +249,11 @@ class _FusedLSTM(torch.autograd.Function):
         library().forward(layout.path, layer, sequences, arguments)
         if learns:
             ctx.save_for_backward(w_ih, w_hh, running, order, *kept)
-            ctx.layout, ctx.shape, ctx.dtype, ctx.new = layout, (steps, batch, inputs, hidden), x.dtype, new
-            ctx.skips_layout = skips
+            ctx.layout = layout
+            ctx.shape = (steps, batch, inputs, hidden)
+            ctx.dtype = x.dtype
+            ctx.new = new
+            ctx.unpacked = unpacked
         return y, h_n, c_n
 
     @staticmethod
@@ -217,11 +262,14 @@ class _FusedLSTM(torch.autograd.Function):
         w_ih, w_hh, running, order, *kept = ctx.saved_tensors
         layout: Layout = ctx.layout
         steps, batch, inputs, hidden = ctx.shape
-        laid_out = None if ctx.skips_layout else layout.laid_out_backward(w_ih, w_hh)
-        weights = [tensor.contiguous() for tensor in (w_ih, w_hh)] if ctx.skips_layout else [None, None]
-        layer, sequences = Layer(inputs, hidden), Sequences(steps, batch, address(running), address(order))
+        laid_out = None if ctx.unpacked else layout.laid_out_backward(w_ih, w_hh)
+        weights = [tensor.contiguous() for tensor in (w_ih, w_hh)] if ctx.unpacked else [None, None]
+        layer = Layer(inputs, hidden)
+        sequences = Sequences(steps, batch, address(running), address(order))
         sizes: Sizes = library().sizes(layout.path, layer, sequences, learns=True)
-        dy, dh_n, dc_n = dy.to(ctx.dtype).contiguous(), dh_n.contiguous(), dc_n.contiguous()
+        dy = dy.to(ctx.dtype).contiguous()
+        dh_n = dh_n.contiguous()
+        dc_n = dc_n.contiguous()
         wants_x, wants_states, wants_weights = (
             any(ctx.needs_input_grad[first:last]) for first, last in ((0, 1), (1, 3), (3, 6))
         )
@@ -243,7 +291,7 @@ class _FusedLSTM(torch.autograd.Function):
 
 
 def _versions(*weights: Tensor) -> tuple[int, ...]:
-    """Numbers that grow when the weights change; tensors of inference mode have none and no gradients either."""
+    """Return the weights' version counters; inference tensors have none, and no gradients either."""
     return tuple(0 if weight.is_inference() else weight._version for weight in weights)
 
 
@@ -252,7 +300,7 @@ def _bytes(size: int) -> Tensor:
 
 
 def _running(steps: int, batch: int, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
-    """How many sequences have each step (T,), and the places of the sequences from the longest to the shortest (B,)."""
+    """Return the number of sequences that have each step (T,), and their order from longest to shortest (B,)."""
     if lengths is None:
         return torch.full((steps,), batch, device="cpu"), torch.arange(batch, device="cpu")
     order = torch.argsort(lengths, descending=True, stable=True)

@@ -1,7 +1,6 @@
-"""The compiled kernels: finding them, and calling them by address.
+"""Bindings of the compiled CPU kernels, with the structures of kernels.h field by field.
 
-The structures are those of kernels.h, field by field. The library is loaded after torch, so that both share one OpenMP
-pool.
+The library is loaded after torch, so that both share one OpenMP thread pool.
 """
 
 import ctypes
@@ -16,28 +15,34 @@ import torch
 from torch import Tensor
 
 VERSION = 7
-"""Of kernels.h: a library built from another is not called."""
+"""Version of kernels.h; a library of another version is not called."""
 
 
 class Sequences(Structure):
+    """Sequences of kernels.h."""
+
     _fields_: ClassVar = [("steps", c_int64), ("batch", c_int64), ("running", c_void_p), ("order", c_void_p)]
 
 
 class Layer(Structure):
+    """Layer of kernels.h."""
+
     _fields_: ClassVar = [("inputs", c_int64), ("hidden", c_int64)]
 
 
 class Sizes(Structure):
+    """Sizes of kernels.h."""
+
     _fields_: ClassVar = [
-        (name, c_int64)
-        for name in (
-            "forward_weights", "backward_weights", "inputs", "hidden", "cells", "gates",
-            "pack_workspace", "forward_workspace", "backward_workspace",
-        )
-    ]  # fmt: skip
+        *((name, c_int64) for name in ("forward_weights", "backward_weights")),
+        *((name, c_int64) for name in ("inputs", "hidden", "cells", "gates")),
+        *((name, c_int64) for name in ("pack_workspace", "forward_workspace", "backward_workspace")),
+    ]
 
 
 class Packing(Structure):
+    """Packing of kernels.h."""
+
     _fields_: ClassVar = [
         ("w_ih", c_void_p),
         ("w_hh", c_void_p),
@@ -52,14 +57,20 @@ class Packing(Structure):
 
 
 class Kept(Structure):
+    """Kept of kernels.h."""
+
     _fields_: ClassVar = [(name, c_void_p) for name in ("inputs", "hidden", "cells", "gates")]
 
 
 class Weights(Structure):
+    """Weights of kernels.h."""
+
     _fields_: ClassVar = [(name, c_void_p) for name in ("laid_out", "w_ih", "w_hh")]
 
 
 class Forward(Structure):
+    """Forward of kernels.h."""
+
     _fields_: ClassVar = [
         *((name, c_void_p) for name in ("x", "h0", "c0", "bias")),
         ("weights", Weights),
@@ -69,6 +80,8 @@ class Forward(Structure):
 
 
 class Backward(Structure):
+    """Backward of kernels.h."""
+
     _fields_: ClassVar = [
         *((name, c_void_p) for name in ("dy", "dh_n", "dc_n")),
         ("weights", Weights),
@@ -80,6 +93,8 @@ class Backward(Structure):
 
 
 class CrossEntropy(Structure):
+    """CrossEntropy of kernels.h."""
+
     _fields_: ClassVar = [
         *((name, c_int64) for name in ("rows", "features", "classes")),
         *((name, c_void_p) for name in ("x", "weight", "bias", "targets", "nll", "row_weights")),
@@ -91,11 +106,16 @@ class CrossEntropy(Structure):
 
 
 class Library:
-    """The functions of a compiled library.
+    """Functions of a compiled library.
 
-    Args: path: of the file.
-    Attributes: paths: number of each path by its name, those that run here.
-    Raises: OSError if it cannot be loaded or is of another version.
+    Args:
+        path: File of the library.
+
+    Attributes:
+        paths: Number of each path that runs on this processor, by name.
+
+    Raises:
+        OSError: If the file cannot be loaded or has another version.
     """
 
     def __init__(self, path: Path) -> None:
@@ -106,8 +126,8 @@ class Library:
         name = self._functions.ulmkit_path_name
         name.restype = c_char_p
         names: list[str] = []
-        while found := name(len(names)):
-            names.append(found.decode())
+        while encoded := name(len(names)):
+            names.append(encoded.decode())
         self.paths = {n: i for i, n in enumerate(names) if self._functions.ulmkit_path_runs_here(i)}
         arguments = {
             "sizes": (Layer, Sequences, c_int, c_int, Sizes),
@@ -124,31 +144,31 @@ class Library:
         self._functions.ulmkit_keep_bits.argtypes = [c_int, c_uint64, c_int32, c_int64, c_void_p, c_int]
 
     def sizes(self, path: str, layer: Layer, sequences: Sequences, learns: bool) -> Sizes:
-        """Bytes of every buffer. learns: whether a backward follows."""
-        found = Sizes()
+        """Return the bytes of every buffer; `learns` is whether a backward pass follows."""
+        sizes = Sizes()
         self._functions.ulmkit_sizes(
-            self.paths[path], byref(layer), byref(sequences), learns, torch.get_num_threads(), byref(found)
+            self.paths[path], byref(layer), byref(sequences), learns, torch.get_num_threads(), byref(sizes)
         )
-        return found
+        return sizes
 
     def pack(self, path: str, layer: Layer, packing: Packing) -> None:
-        """Mask weights and lay them out."""
+        """Mask weights and lay them out for the products."""
         self._functions.ulmkit_pack(self.paths[path], byref(layer), byref(packing), torch.get_num_threads())
 
     def forward(self, path: str, layer: Layer, sequences: Sequences, forward: Forward) -> None:
-        """Run the sequences."""
+        """Run the forward pass over the sequences."""
         self._functions.ulmkit_forward(
             self.paths[path], byref(layer), byref(sequences), byref(forward), torch.get_num_threads()
         )
 
     def backward(self, path: str, layer: Layer, sequences: Sequences, backward: Backward) -> None:
-        """All gradients."""
+        """Run the backward pass over the sequences."""
         self._functions.ulmkit_backward(
             self.paths[path], byref(layer), byref(sequences), byref(backward), torch.get_num_threads()
         )
 
     def cross_entropy(self, path: str, task: CrossEntropy) -> None:
-        """Losses and, if `task.dx` is there, gradients; takes its workspace itself."""
+        """Compute losses and, if `task.dx` is set, gradients, in a workspace of this thread."""
         number, threads = self.paths[path], torch.get_num_threads()
         size = self._functions.ulmkit_cross_entropy_bytes(number, byref(task), threads)
         task.workspace = address(workspace(size))
@@ -166,11 +186,15 @@ PATHS = {
     torch.float32: ("avx512", "avx2", "portable"),
     torch.int8: ("amx_int8", "avx512_vnni", "avx2_int8", "portable_int8"),
 }
-"""The paths that multiply in each type, the fastest first."""
+"""Paths that multiply in each type, fastest first."""
 
 
 def choose_path(dtype: torch.dtype) -> tuple[str | None, str]:
-    """The path for products in `dtype` on this machine, and what to say of it: its name, or why there is none."""
+    """Choose the path for products in `dtype` on this machine.
+
+    Returns:
+        The path, None if there is none, and a description of it or the reason.
+    """
     library = load_library()
     if isinstance(library, str):
         return None, library
@@ -181,32 +205,32 @@ def choose_path(dtype: torch.dtype) -> tuple[str | None, str]:
 
 
 def library() -> Library:
-    """The library, where `choose_path` has found one."""
-    found = load_library()
-    assert isinstance(found, Library), found
-    return found
+    """Return the library; `choose_path` must have chosen a path of it."""
+    loaded = load_library()
+    assert isinstance(loaded, Library), loaded
+    return loaded
 
 
 @functools.cache
 def load_library() -> Library | str:
-    """The library that was built at install, or why there is none."""
+    """Load the library that was built at install, or return the reason that there is none."""
     built = Path(__file__).with_name("_library" + sysconfig.get_config_var("EXT_SUFFIX"))
     if not built.exists():
         return "not built: there was no GCC with OpenMP at install, or it failed; install one, then ulmkit again"
     before = _openmp_runtimes()
     try:
-        found = Library(built)
+        loaded = Library(built)
     except (OSError, AttributeError) as error:
         return f"cannot be loaded: {error}; install ulmkit again"
     second = _openmp_runtimes() - before
     if before and second:
         names = f"({', '.join(second)}) than torch's ({', '.join(before)})"
         return f"not used: it was built for another OpenMP {names}; build it with GCC"
-    return found
+    return loaded
 
 
 def _openmp_runtimes() -> set[str]:
-    """Files of OpenMP's runtimes in this process; none where the system does not list them."""
+    """Return the file names of the OpenMP runtimes in this process, none where the system does not list them."""
     try:
         lines = Path("/proc/self/maps").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -223,14 +247,14 @@ _workspace = _Workspace()
 
 
 def workspace(size: int) -> Tensor:
-    """`size` bytes to work in, the same ones at every call from this thread."""
+    """Return at least `size` bytes to work in, the same at every call from this thread."""
     memory = _workspace.memory
     if memory is None or memory.numel() < size:
-        _workspace.memory = None  # freed before more is taken
+        _workspace.memory = None  # frees it before the larger one is allocated
         memory = _workspace.memory = torch.empty(size, dtype=torch.uint8, device="cpu")
     return memory
 
 
 def address(tensor: Tensor | None) -> int | None:
-    """Where a contiguous tensor's elements are."""
+    """Return the address of a contiguous tensor's elements, None for None."""
     return None if tensor is None else tensor.data_ptr()

@@ -1,4 +1,4 @@
-"""The kernels' arguments: structures of the sources, field by field."""
+"""Arguments of the kernels: the structures of the CUDA sources, field by field."""
 
 from collections.abc import Iterable
 from ctypes import Structure, c_float, c_int, c_int64, c_void_p
@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def address(tensor: Tensor | None) -> int | None:
-    """Where a tensor's numbers are, None for none."""
+    """Return the address of a tensor's elements, None for None."""
     return None if tensor is None else tensor.data_ptr()
 
 
@@ -17,7 +17,7 @@ def _pointers(names: Iterable[str]) -> list[tuple[str, Any]]:
 
 
 class Sequences(Structure):
-    """Of lstm_step.h, and so are the next two."""
+    """Sequences of lstm_step.h."""
 
     _fields_: ClassVar = [
         *_pointers(["lengths"]),
@@ -26,6 +26,8 @@ class Sequences(Structure):
 
 
 class Forward(Structure):
+    """Forward of lstm_step.h."""
+
     _fields_: ClassVar = [
         ("sequences", Sequences),
         *_pointers(["sums", "weights", "h0", "y", "h_n", "c_n", "cells", "gates", "spilled", "met"]),
@@ -33,6 +35,8 @@ class Forward(Structure):
 
 
 class Backward(Structure):
+    """Backward of lstm_step.h."""
+
     _fields_: ClassVar = [
         ("sequences", Sequences),
         *_pointers(["dy", "weights", "cells", "gates", "d_gates", "dh", "dc", "spilled", "met"]),
@@ -40,6 +44,6 @@ class Backward(Structure):
 
 
 class Masked(Structure):
-    """Of masks.cu."""
+    """Masked of masks.cu."""
 
     _fields_: ClassVar = [*_pointers(["w_hh", "keep_bits"]), ("hidden_size", c_int64), ("keep_scale", c_float)]

@@ -1,4 +1,4 @@
-"""CUDA sources made into machine code by NVRTC at first use, and kept on disk."""
+"""Compilation of the CUDA sources by NVRTC at first use, cached on disk."""
 
 import functools
 import hashlib
@@ -18,14 +18,16 @@ CACHE_VARIABLE = "ULMKIT_CACHE"
 
 
 class CompilerError(UlmkitError):
-    """NVRTC is not there, or refuses a source."""
+    """NVRTC is not installed, or refuses a source."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """A kernel's source with its constants.
+    """Source of a kernel with its constants.
 
-    Attributes: name: of the file. constants: macros ULMKIT_<key> by key, for example {"BF16": 1, "UNITS": 18}.
+    Attributes:
+        name: Name of the file.
+        constants: Pairs (key, value) that become macros ULMKIT_<key>, for example ("BF16", 1), ("UNITS", 18).
     """
 
     name: str
@@ -33,18 +35,18 @@ class Source:
 
     @classmethod
     def of(cls, name: str, **constants: int) -> "Source":
-        """Args: constants: by key, in capitals."""
+        """Make a source from constants by upper-case key."""
         return cls(name, tuple(sorted(constants.items())))
 
     def options(self, architecture: str) -> list[str]:
-        """What the compiler is called with. Args: architecture: for example "sm_90a"."""
+        """Return the compiler options for an architecture, such as "sm_90a"."""
         return [f"--gpu-architecture={architecture}", "--std=c++17"] + [
             f"--define-macro=ULMKIT_{key}={value}" for key, value in self.constants
         ]
 
 
 def cache_folder() -> Path:
-    """Where compiled kernels are kept: ULMKIT_CACHE, XDG_CACHE_HOME/ulmkit or ~/.cache/ulmkit, and cuda in it."""
+    """Return the folder of compiled kernels: cuda in ULMKIT_CACHE, XDG_CACHE_HOME/ulmkit or ~/.cache/ulmkit."""
     named = os.environ.get(CACHE_VARIABLE)
     if named:
         return Path(named) / "cuda"
@@ -53,13 +55,21 @@ def cache_folder() -> Path:
 
 
 def machine_code(source: Source, architecture: str, folder: Path | None = None) -> bytes:
-    """The kernel for an architecture (a cubin), from the cache or compiled and put there.
+    """Return the machine code (cubin) of a kernel, from the cache or compiled and then cached.
 
-    Several processes may ask at once: a file is complete when it has its name. Where the folder cannot be written to,
-    the kernel is compiled anew by each process.
+    Several processes may ask at once, because files are written atomically. If the folder is not writable, each
+    process compiles for itself.
 
-    Args: folder: of the cache, None for `cache_folder()`.
-    Raises: CompilerError if NVRTC is not there or refuses the source, with its messages.
+    Args:
+        source: Source with its constants.
+        architecture: GPU architecture, such as "sm_90a".
+        folder: Folder of the cache, None for `cache_folder()`.
+
+    Returns:
+        The cubin.
+
+    Raises:
+        CompilerError: If NVRTC is not installed or refuses the source, with its messages.
     """
     folder = cache_folder() if folder is None else folder
     file = folder / f"{source.name.removesuffix('.cu')}-{architecture}-{_key(source, architecture)}.cubin"
@@ -72,34 +82,35 @@ def machine_code(source: Source, architecture: str, folder: Path | None = None) 
         with atomic_write(file, "wb") as out:
             out.write(code)
     except OSError:
-        pass  # a cache that cannot be kept costs time alone
+        pass  # without a cache, only time is lost
     return code
 
 
 def compile_source(source: Source, architecture: str, *further_options: str) -> tuple[bytes, str]:
-    """The machine code, and what the compiler said.
+    """Compile a kernel, without the cache.
 
-    Args: further_options: for example "--ptxas-options=-v", to be told of registers and spills.
-    Raises: CompilerError, with the compiler's messages.
+    Args:
+        source: Source with its constants.
+        architecture: GPU architecture, such as "sm_90a".
+        further_options: Compiler options; "--ptxas-options=-v" reports registers and spills.
+
+    Returns:
+        The cubin and the compiler's messages.
+
+    Raises:
+        CompilerError: If NVRTC is not installed or refuses the source, with its messages.
     """
     nvrtc = load_nvrtc()
-    texts = _texts()
-    headers = [name.encode() for name in HEADERS]
-    program = _call(
-        nvrtc.nvrtcCreateProgram(
-            (FOLDER / source.name).read_bytes(),
-            source.name.encode(),
-            len(headers),
-            [texts[n] for n in HEADERS],
-            headers,
-        )
-    )
+    texts = list(_texts().values())
+    names = [name.encode() for name in HEADERS]
+    text = (FOLDER / source.name).read_bytes()
+    program = _call(nvrtc.nvrtcCreateProgram(text, source.name.encode(), len(names), texts, names))
     try:
         options = [option.encode() for option in (*source.options(architecture), *further_options)]
         (status,) = nvrtc.nvrtcCompileProgram(program, len(options), options)
-        said = bytearray(_call(nvrtc.nvrtcGetProgramLogSize(program)))
-        nvrtc.nvrtcGetProgramLog(program, said)
-        messages = said.decode(errors="replace").strip("\0\n")
+        log = bytearray(_call(nvrtc.nvrtcGetProgramLogSize(program)))
+        nvrtc.nvrtcGetProgramLog(program, log)
+        messages = log.decode(errors="replace").strip("\0\n")
         if status != nvrtc.nvrtcResult.NVRTC_SUCCESS:
             raise CompilerError(f"{source.name}: NVRTC refuses it for {architecture}: {status.name}\n{messages}")
         code = bytearray(_call(nvrtc.nvrtcGetCUBINSize(program)))
@@ -111,27 +122,27 @@ def compile_source(source: Source, architecture: str, *further_options: str) -> 
 
 @functools.cache
 def load_nvrtc() -> ModuleType:
-    """cuda.bindings.nvrtc. Raises: CompilerError if it is not there, saying what to install."""
+    """Import cuda.bindings.nvrtc; raise CompilerError, saying what to install, if it is missing."""
     try:
         from cuda.bindings import nvrtc
 
         nvrtc.nvrtcVersion()
     except (ImportError, RuntimeError) as error:
         raise CompilerError(
-            f"NVRTC: is not there ({error}); install cuda-bindings and nvidia-cuda-nvrtc, as torch for GPUs has them"
+            f"NVRTC: is not installed ({error}); install cuda-bindings and nvidia-cuda-nvrtc, as torch for GPUs does"
         ) from error
     return nvrtc
 
 
 def compiler_version() -> str:
-    """NVRTC's, for example "13.0". Raises: CompilerError if it is not there."""
+    """Return NVRTC's version, such as "13.0"; raise CompilerError if it is missing."""
     nvrtc = load_nvrtc()
     _, major, minor = nvrtc.nvrtcVersion()
     return f"{major}.{minor}"
 
 
 def _key(source: Source, architecture: str) -> str:
-    """Of all that the machine code depends on."""
+    """Hash everything that the machine code depends on."""
     digest = hashlib.sha256()
     parts = [*_texts().values(), (FOLDER / source.name).read_bytes(), compiler_version().encode()]
     for part in (*parts, *(option.encode() for option in source.options(architecture))):
@@ -146,7 +157,7 @@ def _texts() -> Mapping[str, bytes]:
 
 
 def _call(result: tuple[Any, ...]) -> Any:
-    """What an NVRTC function gives. Raises: CompilerError for another status than success."""
+    """Return the result of an NVRTC call; raise CompilerError unless it succeeded."""
     status, *values = result
     if status.value != 0:
         raise CompilerError(f"NVRTC: {status.name}")

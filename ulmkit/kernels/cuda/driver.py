@@ -1,4 +1,4 @@
-"""Loading machine code and launching kernels: the one place that calls the CUDA driver."""
+"""Loading of machine code and launching of kernels: all calls of the CUDA driver."""
 
 import contextlib
 import ctypes
@@ -14,11 +14,11 @@ from ulmkit.kernels.cuda.compiler import Source, machine_code
 
 
 class DriverError(UlmkitError):
-    """The CUDA driver refuses a call."""
+    """The CUDA driver refused a call."""
 
 
 class NoRoomError(DriverError):
-    """A launch is refused since its blocks, or those of a cluster, cannot be on the device at once."""
+    """The device has no room for all blocks of a launch, or of a cluster, at once."""
 
 
 _NO_ROOM = {
@@ -30,11 +30,14 @@ _NO_ROOM = {
 
 @dataclass(frozen=True)
 class Device:
-    """What of a GPU decides how kernels are launched.
+    """Properties of a GPU that decide how kernels are launched.
 
-    Attributes: architecture: as NVRTC has it, for example "sm_90a". multiprocessors: how many. shared_bytes: that a
-    block can have. clusters: whether blocks can be launched in clusters. cooperative: whether blocks may wait for all
-    others.
+    Attributes:
+        architecture: NVRTC's name, such as "sm_90a".
+        multiprocessors: Number of multiprocessors.
+        shared_bytes: Most shared memory of a block.
+        clusters: Whether blocks can be launched in clusters.
+        cooperative: Whether a block may wait for all others.
     """
 
     architecture: str
@@ -46,8 +49,15 @@ class Device:
 
 @dataclass(frozen=True)
 class Launch:
-    """How many blocks and threads, and of what. blocks, threads: of a block. shared_bytes: of a block. cluster: blocks
-    that share their memory, 1 for none. cooperative: all blocks must be on the device at once."""
+    """Dimensions of a launch.
+
+    Attributes:
+        blocks: Number of blocks.
+        threads: Threads per block.
+        shared_bytes: Shared memory per block.
+        cluster: Blocks that share their memory, 1 for none.
+        cooperative: Whether all blocks must be on the device at once.
+    """
 
     blocks: int
     threads: int
@@ -57,57 +67,69 @@ class Launch:
 
 
 class Driver(Protocol):
-    """What the kernels need of a driver; tests have another one."""
+    """Interface of a driver; tests run the kernels on the CPU behind it."""
 
-    def device(self, index: int) -> Device: ...
+    def device(self, index: int) -> Device:
+        """Return the properties of a GPU."""
 
     def function(self, source: Source, name: str, shared_bytes: int, index: int) -> Any:
-        """A kernel of a source on a device, that may have so much shared memory."""
+        """Load a kernel of a source, which may use `shared_bytes` of shared memory."""
 
     def resident_blocks(self, function: Any, launch: Launch, index: int) -> int:
-        """How many of the launch's blocks should fit on the device at once."""
+        """Return how many of the launch's blocks should fit on the device at once."""
 
     def launch(self, function: Any, launch: Launch, arguments: Sequence[Any], index: int) -> None:
-        """Start a kernel on torch's current stream.
+        """Launch a kernel on torch's current stream.
 
-        Args: arguments: ctypes values, in the kernel's order.
-        Raises: NoRoomError, with nothing begun, where the blocks do not fit after all.
+        Args:
+            function: Kernel from `function`.
+            launch: Dimensions.
+            arguments: ctypes values, in the kernel's order.
+            index: Number of the GPU.
+
+        Raises:
+            NoRoomError: If the blocks do not fit after all; nothing was launched.
         """
 
     def stream(self, index: int) -> int:
-        """The address of torch's current stream."""
+        """Return the address of torch's current stream."""
 
     def is_recording(self, index: int) -> bool:
-        """Whether what is launched on the current stream is being recorded rather than done."""
+        """Return whether launches on the current stream are being recorded instead of run."""
 
     def record(self, work: Callable[[], None], index: int) -> Callable[[], None]:
-        """What does, on the stream that is then the current one, what `work` launches; `work` must have been done
-        before, and may not allocate memory."""
+        """Record what `work` launches, and return a function that replays it on the then current stream.
+
+        `work` must have run before, and may not allocate memory.
+        """
 
 
 class CudaDriver:
-    """The CUDA driver, through cuda-bindings."""
+    """CUDA driver through cuda-bindings."""
 
     def __init__(self) -> None:
         from cuda.bindings import driver
 
         self._cuda = driver
-        self._recorded: dict[tuple[int, int], tuple[torch.cuda.Stream, Any]] = {}  # streams and their memory
+        self._recorded: dict[tuple[int, int], tuple[torch.cuda.Stream, Any]] = {}  # by device and stream
 
     def device(self, index: int) -> Device:
+        """Return the properties of a GPU."""
         attribute = self._cuda.CUdevice_attribute
         names = (
             attribute.CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN,
             attribute.CU_DEVICE_ATTRIBUTE_COOPERATIVE_LAUNCH,
         )
-        found = torch.cuda.get_device_properties(index)  # which also starts the driver
+        properties = torch.cuda.get_device_properties(index)  # also initialises the driver
         handle = self._call(self._cuda.cuDeviceGet(index))
         shared, cooperative = (self._call(self._cuda.cuDeviceGetAttribute(name, handle)) for name in names)
-        # From sm_90 on code for the very architecture ("a") may use all of its instructions.
-        architecture = f"sm_{found.major}{found.minor}" + ("a" if found.major >= 9 else "")
-        return Device(architecture, found.multi_processor_count, shared, found.major >= 9, bool(cooperative))
+        # From sm_90 on, only code for this very architecture ("a") may use all of its instructions.
+        is_90_or_later = properties.major >= 9
+        architecture = f"sm_{properties.major}{properties.minor}" + ("a" if is_90_or_later else "")
+        return Device(architecture, properties.multi_processor_count, shared, is_90_or_later, bool(cooperative))
 
     def function(self, source: Source, name: str, shared_bytes: int, index: int) -> Any:
+        """Load a kernel of a source, which may use `shared_bytes` of shared memory."""
         code = machine_code(source, self.device(index).architecture)
         with self._on(index):
             module = self._call(self._cuda.cuModuleLoadData(code))
@@ -117,6 +139,7 @@ class CudaDriver:
         return function
 
     def resident_blocks(self, function: Any, launch: Launch, index: int) -> int:
+        """Return how many of the launch's blocks should fit on the device at once."""
         with self._on(index):
             if launch.cluster > 1:
                 config = self._config(replace(launch, cooperative=False), 0)
@@ -127,24 +150,27 @@ class CudaDriver:
         return each * torch.cuda.get_device_properties(index).multi_processor_count
 
     def launch(self, function: Any, launch: Launch, arguments: Sequence[Any], index: int) -> None:
+        """Launch a kernel on torch's current stream."""
         with self._on(index):
             config = self._config(launch, torch.cuda.current_stream(index).cuda_stream)
             pointers = (ctypes.c_void_p * len(arguments))(*(ctypes.addressof(each) for each in arguments))
             self._call(self._cuda.cuLaunchKernelEx(config, function, ctypes.addressof(pointers), 0))
 
     def stream(self, index: int) -> int:
+        """Return the address of torch's current stream."""
         return torch.cuda.current_stream(index).cuda_stream
 
     def is_recording(self, index: int) -> bool:
+        """Return whether launches on the current stream are being recorded."""
         with torch.cuda.device(index):
             return torch.cuda.is_current_stream_capturing()
 
     def record(self, work: Callable[[], None], index: int) -> Callable[[], None]:
-        # The default stream cannot be recorded, so another one is, for each stream on which recordings run: those that
-        # were recorded on the same one share the workspace of torch's products, and must take turns. They share their
-        # memory too: the workspace is in that, and torch may give it up, as torch.compile's own recordings have it do,
-        # but the memory is kept as long as there is a recording. The default stream has the same address on every
-        # device.
+        """Record what `work` launches as a CUDA graph, and return a function that replays it."""
+        # The default stream cannot be recorded, so each stream gets another one to record on. Recordings of one such
+        # stream share the workspace of torch's products, and must not run at the same time. They also share a memory
+        # pool that holds this workspace: torch may drop the workspace, as recordings by torch.compile make it do, but
+        # the pool lives as long as a recording. The key has the device, as default streams have the same address.
         key = index, self.stream(index)
         if key not in self._recorded:
             self._recorded[key] = torch.cuda.Stream(index), torch.cuda.graph_pool_handle()
@@ -165,10 +191,10 @@ class CudaDriver:
 
     @contextlib.contextmanager
     def _on(self, index: int) -> Iterator[None]:
-        """Within the block the device's context, which torch shares, is the current one.
+        """Make the device's context, which torch shares, current inside the block.
 
-        A thread that torch has done nothing on that needs the context has none, even where the device is its current
-        one: as the thread in which torch goes backward, if that begins with a kernel of ours.
+        A thread on which torch has not used the device yet has no context, for example torch's backward thread if
+        the pass starts with one of our kernels.
         """
         with torch.cuda.device(index):
             if int(self._call(self._cuda.cuCtxGetCurrent())) == 0:
@@ -181,7 +207,8 @@ class CudaDriver:
         config = cuda.CUlaunchConfig()
         config.gridDimX, config.gridDimY, config.gridDimZ = launch.blocks, 1, 1
         config.blockDimX, config.blockDimY, config.blockDimZ = launch.threads, 1, 1
-        config.sharedMemBytes, config.hStream = launch.shared_bytes, cuda.CUstream(stream)
+        config.sharedMemBytes = launch.shared_bytes
+        config.hStream = cuda.CUstream(stream)
         attributes = []
         if launch.cooperative:
             attribute = cuda.CUlaunchAttribute()
@@ -194,7 +221,8 @@ class CudaDriver:
             size = attribute.value.clusterDim
             size.x, size.y, size.z = launch.cluster, 1, 1
             attributes.append(attribute)
-        config.attrs, config.numAttrs = attributes, len(attributes)
+        config.attrs = attributes
+        config.numAttrs = len(attributes)
         return config
 
     @staticmethod
@@ -207,5 +235,5 @@ class CudaDriver:
 
 @functools.cache
 def cuda_driver() -> Driver:
-    """The driver of this machine. Raises: ImportError where cuda-bindings is not there."""
+    """Return the driver of this machine; raise ImportError if cuda-bindings is not installed."""
     return CudaDriver()

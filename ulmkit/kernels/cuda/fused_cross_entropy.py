@@ -1,4 +1,4 @@
-"""The softmax cross-entropy of a linear layer on GPUs: products by torch, and one kernel for all between them."""
+"""Softmax cross-entropy of a linear layer on GPUs: torch's products, and one kernel for all between them."""
 
 from collections.abc import Iterator
 from ctypes import Structure, c_int, c_int64, c_void_p
@@ -13,14 +13,16 @@ from ulmkit.kernels.cuda.operators import empty_row_major, without_autocast
 from ulmkit.kernels.cuda.plan import round_up
 from ulmkit.kernels.cuda.products import add_product, product_into
 
-_BLOCK_ELEMENTS = 1 << 25  # logits held at once, 64 MiB in bf16: more do not stay in a large GPU's cache, with fewer
-# the weights' gradient, which is as large as the weights, is added to more often
+_BLOCK_ELEMENTS = 1 << 25
+"""Most logits to hold at once, 64 MiB in bf16: more would not stay in the L2 cache of a large GPU, and fewer would add
+to the weights' gradient, which is as large as the weights, more often."""
+
 _ALIGNED_BYTES = 16
-_ALIGNMENT = 8  # elements: a row's logits begin where 16 bytes do
+_ALIGNMENT = 8  # elements, so that each row of logits starts at a multiple of 16 bytes
 
 
 class Logits(Structure):
-    """As in cross_entropy.cu."""
+    """Logits of cross_entropy.cu."""
 
     _fields_: ClassVar = [
         *((name, c_void_p) for name in ("logits", "bias", "targets", "row_weights", "nll")),
@@ -32,10 +34,17 @@ class Logits(Structure):
 @torch.library.custom_op("ulmkit::cross_entropy", mutates_args=())
 @without_autocast
 def cross_entropy(x: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, classes: int) -> Tensor:
-    """Each row's -log softmax(x W^T + b)[target], (N,) float32.
+    """Compute -log softmax(x W^T + b)[target] of each row.
 
-    Args: x: (N, E) bf16, fp16 or fp32, N > 0. weight: (V, E) fp32. bias: (V,) fp32 or None. targets: (N,) int64.
-        classes: rows of `weight` that are.
+    Args:
+        x: (N, E) bf16, fp16 or fp32, N > 0.
+        weight: (V, E) fp32.
+        bias: (V,) fp32 or None.
+        targets: (N,) int64.
+        classes: Number of classes, at most V; later rows of `weight` are padding.
+
+    Returns:
+        (N,) float32.
     """
     nll = x.new_empty(x.shape[0], dtype=torch.float32)
     for rows, logits in _blocks(x, weight.to(x.dtype)):
@@ -56,9 +65,12 @@ def cross_entropy_with_gradients(
     classes: int,
     row_weights: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-    """`cross_entropy`, and gradients in x, weight and bias of the rows' sum, weighted by row_weights (N,) float32.
+    """Compute `cross_entropy` and the gradients of its sum over rows, weighted by row_weights (N,) float32.
 
-    Of the sum, not of the mean: what a row of fp16 cannot hold once it is divided by the number of rows would be lost.
+    The gradients are those of the sum, not of the mean: divided by N they could underflow in fp16.
+
+    Returns:
+        Loss of each row (N,), and the gradients of x, weight and bias (None without a bias).
     """
     nll, grad_x, grad_weight, grad_bias = _with_gradients(x, weight, bias, targets, classes, row_weights)
     return nll, grad_x, grad_weight, None if bias is None else grad_bias
@@ -69,9 +81,11 @@ def cross_entropy_with_gradients(
 def _with_gradients(
     x: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, classes: int, row_weights: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The same; without a bias the last is empty."""
-    nll, grad_x = x.new_empty(x.shape[0], dtype=torch.float32), empty_row_major(x)
-    grad_weight, grad_bias = empty_row_major(weight), weight.new_zeros(0 if bias is None else len(bias))
+    """Run the operator of `cross_entropy_with_gradients`; without a bias its gradient is empty."""
+    nll = x.new_empty(x.shape[0], dtype=torch.float32)
+    grad_x = empty_row_major(x)
+    grad_weight = empty_row_major(weight)
+    grad_bias = weight.new_zeros(0 if bias is None else len(bias))
     low_weight = weight.to(x.dtype)
     for rows, logits in _blocks(x, low_weight):
         weights = None if row_weights is None else row_weights[rows]
@@ -94,14 +108,14 @@ def _(x, weight, bias, targets, classes, row_weights):  # type: ignore[no-untype
 
 
 def _blocks(x: Tensor, weight: Tensor) -> Iterator[tuple[slice, Tensor]]:
-    """Rows and their x W^T in the same room each time, (rows, V up to a multiple of the alignment)."""
+    """Yield blocks of rows with their x W^T (rows, V rounded up to the alignment), in one reused buffer."""
     columns = weight.shape[0]
     width = round_up(columns, _ALIGNMENT)
     height = min(x.shape[0], max(1, _BLOCK_ELEMENTS // width))
-    room = x.new_empty(height, width)
+    buffer = x.new_empty(height, width)
     for start in range(0, x.shape[0], height):
         rows = slice(start, min(start + height, x.shape[0]))
-        logits = room[: rows.stop - start]
+        logits = buffer[: rows.stop - start]
         torch.mm(x[rows], weight.T, out=logits[:, :columns])
         yield rows, logits
 
@@ -115,10 +129,16 @@ def _softmax(
     row_weights: Tensor | None,
     gradients: bool,
 ) -> None:
-    """Fill `nll` (N,). With `gradients` the logits become those of the rows' sum, weighted by `row_weights` (N,).
+    """Compute the loss of each row from its logits and, if asked, replace the logits by their gradients.
 
-    Args: logits: (N, V up to a multiple of the alignment) x W^T, contiguous. bias, targets, classes: as
-        `cross_entropy`.
+    Args:
+        logits: (N, V rounded up to the alignment) x W^T, contiguous.
+        nll: (N,) float32, filled with the losses.
+        bias: (V,) fp32 or None.
+        targets: (N,) int64.
+        classes: Number of classes.
+        row_weights: (N,) float32, weights of the rows in the sum that the gradients are of.
+        gradients: Whether to replace the logits by their gradients.
     """
     targets = targets.contiguous()
     bias, row_weights = (None if tensor is None else tensor.contiguous() for tensor in (bias, row_weights))

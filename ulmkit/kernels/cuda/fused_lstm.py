@@ -1,4 +1,4 @@
-"""The fused LSTM on GPUs: all steps in one launch where the shape allows it, else a product and a launch a step."""
+"""Fused LSTM on GPUs: all steps in one launch where the shape allows it, else one GEMM and one kernel per step."""
 
 from ctypes import Structure
 from typing import Any
@@ -18,14 +18,23 @@ from ulmkit.kernels.cuda.steps import recordings
 def lstm(
     x: Tensor, h0: Tensor, c0: Tensor, w_ih: Tensor, w_hh: Tensor, bias: Tensor, mask: Mask, lengths: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """One LSTM layer over a batch of sequences.
+    """Run one LSTM layer over a batch of sequences.
 
     Args:
-        x: (T, B, E) bf16, fp16 or fp32, the type of products. h0, c0: (B, H) float32.
-        w_ih: (4H, E), w_hh: (4H, H), bias: (4H,) float32. lengths: (B,) int64 or None.
-    Returns: y (T, B, H) in x's type, h_n and c_n (B, H) float32.
-    Source: `ulmkit.kernels.reference.lstm` has the formula; lstm_forward.cu, lstm_backward.cu and lstm_steps.cu compute
-        it.
+        x: (T, B, E) bf16, fp16 or fp32, the type of products.
+        h0: (B, H) float32.
+        c0: (B, H) float32.
+        w_ih: (4H, E) float32.
+        w_hh: (4H, H) float32.
+        bias: (4H,) float32.
+        mask: Mask of w_hh.
+        lengths: (B,) int64, None for T.
+
+    Returns:
+        y (T, B, H) in x's type, h_n and c_n (B, H) float32.
+
+    Source: `ulmkit.kernels.reference.lstm` has the formula; lstm_forward.cu, lstm_backward.cu and lstm_steps.cu
+        compute it.
     """
     learns = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (x, h0, c0, w_ih, w_hh, bias))
     y, h_n, c_n, _, _ = lstm_forward(x, h0, c0, w_ih, w_hh, bias, mask.keep_bits, mask.keep_scale, lengths, learns)
@@ -46,21 +55,26 @@ def lstm_forward(
     lengths: Tensor | None,  # (B,)
     learns: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """y, h_n, c_n, and what the backward needs: cells (T + 1, B, H) and gates (T, B, 4H), empty unless `learns`."""
+    """Run the forward pass, and return what the backward pass needs.
+
+    Returns:
+        y, h_n, c_n, cells (T + 1, B, H), and gates (T, B, 4H), empty unless `learns`.
+    """
     steps, batch, hidden = x.shape[0], x.shape[1], w_hh.shape[1]
     lengths = None if lengths is None else lengths.to(torch.int64).contiguous()
     sequences = _sequences(steps, batch, hidden, lengths)
     sums = torch.addmm(bias.to(x.dtype), x.flatten(0, 1), w_ih.to(x.dtype).T)
     y = _padded(x, steps * batch, hidden).view(steps, batch, sequences.width)
-    h_n, c_n = _copy(h0), _copy(c0)
+    h_n = _copy(h0)
+    c_n = _copy(c0)
     cells = c0.new_empty(steps + 1, batch, hidden)
     cells[0] = c0
     gates = x.new_empty(steps, batch, 4 * hidden) if learns else x.new_empty(0)
     if steps and batch:
         tensors = {"sums": sums, "y": y, "h_n": h_n, "c_n": c_n, "cells": cells, "gates": gates if learns else None}
         arguments = Forward(sequences, **{name: address(tensor) for name, tensor in tensors.items()})
-        run, mask = kernels(x.device.index or 0), _mask(keep_bits, keep_scale)
-        _all_steps(run, "forward", x, arguments, w_hh.contiguous(), mask, h0)
+        mask = _mask(keep_bits, keep_scale)
+        _all_steps(kernels(x.device.index or 0), "forward", x, arguments, w_hh.contiguous(), mask, h0)
     return y[:, :, :hidden], h_n, c_n, cells, gates
 
 
@@ -90,13 +104,16 @@ def lstm_backward(
     cells: Tensor,
     gates: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of x, h0, c0, w_ih, w_hh and bias. Args: as `lstm_forward` takes and returns them."""
+    """Compute the gradients of x, h0, c0, w_ih, w_hh and bias from arguments and results of `lstm_forward`."""
     steps, batch, hidden = x.shape[0], x.shape[1], w_hh.shape[1]
     lengths = None if lengths is None else lengths.to(torch.int64).contiguous()
     sequences = _sequences(steps, batch, hidden, lengths)
     d_gates = _padded(x, steps * batch, 4 * hidden)
-    dh, dc, dy = _copy(dh_n), _copy(dc_n), dy.to(x.dtype).contiguous()
-    mask, w_hh = _mask(keep_bits, keep_scale), w_hh.contiguous()
+    dh = _copy(dh_n)
+    dc = _copy(dc_n)
+    dy = dy.to(x.dtype).contiguous()
+    mask = _mask(keep_bits, keep_scale)
+    w_hh = w_hh.contiguous()
     run = kernels(x.device.index or 0)
     if steps and batch:
         tensors = {"dy": dy, "cells": cells, "gates": gates, "d_gates": d_gates, "dh": dh, "dc": dc}
@@ -123,7 +140,7 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None
     x, h0, _, w_ih, w_hh, _, keep_bits, ctx.keep_scale, lengths, _ = inputs
     y, _, _, cells, gates = output
     ctx.mark_non_differentiable(cells, gates)
-    ctx.set_materialize_grads(False)  # zeros for cells and gates would be written for nothing
+    ctx.set_materialize_grads(False)  # avoids writing zeros for cells and gates
     ctx.save_for_backward(x, h0, w_ih, w_hh, keep_bits, lengths, y, cells, gates)
 
 
@@ -132,9 +149,10 @@ def _gradients(
 ) -> tuple[Tensor | None, ...]:
     x, h0, w_ih, w_hh, keep_bits, lengths, y, cells, gates = ctx.saved_tensors
     dy = torch.zeros_like(y) if dy is None else dy
-    dh_n, dc_n = (torch.zeros_like(h0) if given is None else given for given in (dh_n, dc_n))
-    found = lstm_backward(dy, dh_n, dc_n, x, h0, w_ih, w_hh, keep_bits, ctx.keep_scale, lengths, y, cells, gates)
-    return *found, None, None, None, None
+    dh_n = torch.zeros_like(h0) if dh_n is None else dh_n
+    dc_n = torch.zeros_like(h0) if dc_n is None else dc_n
+    gradients = lstm_backward(dy, dh_n, dc_n, x, h0, w_ih, w_hh, keep_bits, ctx.keep_scale, lengths, y, cells, gates)
+    return *gradients, None, None, None, None
 
 
 lstm_forward.register_autograd(_gradients, setup_context=_save)
@@ -149,12 +167,19 @@ def _all_steps(
     mask: Mask,
     first: Tensor | None = None,
 ) -> None:
-    """In one launch where there is one that the device has room for, else step by step.
+    """Run all steps in one launch if the device has room for one, else step by step.
 
-    Args: as `Recordings.run`. arguments: without what is made here: weights, h0, spilled and met.
+    Args:
+        run: Kernels of the device.
+        direction: "forward" or "backward".
+        like: Tensor of the products' type and device.
+        arguments: `Forward` or `Backward` without weights, h0, spilled and met, which are set here.
+        w_hh: (4H, H) fp32, contiguous.
+        mask: Mask of w_hh.
+        first: (B, H) state before the first step, None for zeros.
     """
     batch, hidden = arguments.sequences.batch, arguments.sequences.hidden_size
-    weights = before = None  # step by step these have places of their own
+    weights = before = None  # the fallback has buffers of its own
     while (plan := run.plan(direction, like.dtype, batch, hidden)) is not None:
         if weights is None:
             weights = lay_out_weights(run, direction, w_hh, mask, room_for_weights(direction, like, hidden))
@@ -175,23 +200,23 @@ def _mask(keep_bits: Tensor | None, keep_scale: float) -> Mask:
 
 
 def _copy(tensor: Tensor) -> Tensor:
-    """Of its own, row by row, as the kernels have it."""
+    """Copy a tensor to row-major memory."""
     return tensor.clone(memory_format=torch.contiguous_format)
 
 
 def _product(a: Tensor, b: Tensor) -> Tensor:
-    """a b, summed and kept in float32."""
+    """Return a b, summed in float32."""
     return product_into(a.new_empty(a.shape[0], b.shape[1], dtype=torch.float32), a, b)
 
 
 def _shared_by_blocks(plan: Plan, like: Tensor) -> tuple[Tensor | None, Tensor]:
-    """Room for weights that do not fit into shared memory, and the counters at which blocks meet."""
+    """Allocate memory for weights that do not fit into shared memory, and the counters of the block barriers."""
     spilled = like.new_empty(plan.spilled_bytes, dtype=torch.uint8) if plan.spilled_bytes else None
     return spilled, torch.zeros(plan.groups, dtype=torch.int32, device=like.device)
 
 
 def _padded(like: Tensor, rows: int, columns: int) -> Tensor:
-    """(rows, columns rounded up to a tile): what is beyond is zero, the rest is not filled."""
+    """Allocate (rows, columns rounded up to a tile), with zeros in the padding and the rest uninitialised."""
     width = round_up(columns, TILE)
     return like.new_empty(rows, width) if width == columns else like.new_zeros(rows, width)
 

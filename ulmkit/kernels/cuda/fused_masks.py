@@ -1,4 +1,4 @@
-"""The mask of the recurrent weights on GPUs: drawn, applied, and applied to their gradient."""
+"""Mask of the recurrent weights on GPUs: drawing it, and applying it to the weights and to their gradient."""
 
 from ctypes import c_int, c_int64, c_void_p
 from dataclasses import dataclass
@@ -16,21 +16,32 @@ _TRANSPOSED_TILE = 32
 
 @dataclass(frozen=True)
 class Mask:
-    """Of the recurrent weights. keep_bits: (4H, ceil(H / 8)) uint8, None to keep all; keep_scale: on what is kept."""
+    """Mask of the recurrent weights.
+
+    Attributes:
+        keep_bits: (4H, ceil(H / 8)) uint8; None keeps all.
+        keep_scale: Factor of the weights that are kept.
+    """
 
     keep_bits: Tensor | None
     keep_scale: float
 
     def arguments(self, w_hh: Tensor | None, hidden_size: int) -> Masked:
-        """As masks.cu has them. Args: w_hh: (4H, H) fp32, contiguous; None where there is something else to mask."""
+        """Return the arguments for masks.cu; w_hh is (4H, H) fp32, contiguous, or None to mask something else."""
         return Masked(address(w_hh), address(self.keep_bits), hidden_size, self.keep_scale)
 
 
 def keep_bits(size: int, keep: int, device: torch.device | str, generator: torch.Generator | None = None) -> Tensor:
-    """Random bytes whose bits are 1 with probability keep / 2^16.
+    """Draw random bytes whose bits are 1 with probability keep / 2^16.
 
-    Args: size: bytes. keep: 1 to 2^16 - 1. generator: of the device, which gives the seed; None for torch's own.
-    Returns: (size,) uint8.
+    Args:
+        size: Number of bytes.
+        keep: 1 to 2^16 - 1.
+        device: GPU to draw on.
+        generator: Generator of the device that draws the seed; None for torch's global one.
+
+    Returns:
+        (size,) uint8.
     """
     seed = torch.randint(torch.iinfo(torch.int64).max, (), generator=generator, device=device)
     return keep_bits_of_seed(seed, size, keep)
@@ -38,7 +49,7 @@ def keep_bits(size: int, keep: int, device: torch.device | str, generator: torch
 
 @torch.library.custom_op("ulmkit::keep_bits", mutates_args=())
 def keep_bits_of_seed(seed: Tensor, size: int, keep: int) -> Tensor:
-    """The same. Args: seed: scalar int64, on the device."""
+    """Compute the random bytes of a seed, a scalar int64 on the device, for `keep_bits`."""
     words = seed.new_empty(-(-size // 8))
     arguments = c_void_p(seed.data_ptr()), c_int(keep), c_int64(len(words)), c_void_p(words.data_ptr())
     kernels(words.device.index or 0).pointwise(_FILE, "keep_bits", torch.float32, len(words), *arguments)
@@ -51,14 +62,14 @@ def _(seed, size, keep):  # type: ignore[no-untyped-def]
 
 
 def mask_weights(run: Kernels, w_hh: Tensor, mask: Mask, to: Tensor) -> Tensor:
-    """W_hh (4H, H) fp32 in the products' type, masked: to (4H, K). Returns: `to`."""
+    """Write W_hh (4H, H) fp32, masked and in the products' type, to (4H, K), and return that."""
     width = c_int64(to.shape[1]), c_void_p(to.data_ptr())
     run.pointwise(_FILE, "mask_weights", to.dtype, to.numel(), mask.arguments(w_hh, w_hh.shape[1]), *width)
     return to
 
 
 def mask_weights_transposed(run: Kernels, w_hh: Tensor, mask: Mask, to: Tensor) -> Tensor:
-    """The transpose of the same: to (H, G). Returns: `to`."""
+    """Write the transpose of W_hh (4H, H) fp32, masked and in the products' type, to (H, G), and return that."""
     tiles = -(-to.shape[0] // _TRANSPOSED_TILE) * -(-to.shape[1] // _TRANSPOSED_TILE)
     arguments = mask.arguments(w_hh, w_hh.shape[1]), c_int64(to.shape[1]), c_void_p(to.data_ptr())
     shared_bytes = _TRANSPOSED_TILE * (_TRANSPOSED_TILE + 1) * to.element_size()
@@ -67,13 +78,13 @@ def mask_weights_transposed(run: Kernels, w_hh: Tensor, mask: Mask, to: Tensor) 
 
 
 def mask_gradient(run: Kernels, gradient: Tensor, mask: Mask) -> None:
-    """dW_hh (4H, H) fp32, in place."""
+    """Mask dW_hh (4H, H) fp32 in place."""
     arguments = mask.arguments(None, gradient.shape[1]), c_void_p(gradient.data_ptr())
     run.pointwise(_FILE, "mask_gradient", torch.float32, gradient.numel(), *arguments)
 
 
 def room_for_weights(direction: str, like: Tensor, hidden_size: int) -> Tensor:
-    """For masked weights: (4H, K) forward, (H, G) backward. Args: like: of the products' type, on their device."""
+    """Allocate masked weights, (4H, K) forward or (H, G) backward, of the type and device of `like`."""
     rows, columns = 4 * hidden_size, hidden_size
     if direction == "backward":
         rows, columns = columns, rows
@@ -81,5 +92,5 @@ def room_for_weights(direction: str, like: Tensor, hidden_size: int) -> Tensor:
 
 
 def lay_out_weights(run: Kernels, direction: str, w_hh: Tensor, mask: Mask, to: Tensor) -> Tensor:
-    """`mask_weights` or `mask_weights_transposed`, as the direction needs them."""
+    """Mask the weights, transposed if the direction is "backward"."""
     return (mask_weights if direction == "forward" else mask_weights_transposed)(run, w_hh, mask, to)

@@ -1,4 +1,4 @@
-"""Activation regularisation (AR) and temporal activation regularisation (TAR) on GPUs, in one pass each way."""
+"""Activation and temporal activation regularisation (AR, TAR) on GPUs, in one kernel for each direction."""
 
 from ctypes import Structure, c_float, c_int64, c_void_p
 from typing import Any, ClassVar
@@ -12,7 +12,7 @@ from ulmkit.kernels.cuda.operators import empty_row_major
 
 
 class Regularization(Structure):
-    """As in regularization.cu."""
+    """Regularization of regularization.cu."""
 
     _fields_: ClassVar = [
         ("h", c_void_p),
@@ -28,10 +28,19 @@ class Regularization(Structure):
 
 
 def regularization(h: Tensor, mask: Tensor | None, alpha: float, beta: float) -> Tensor:
-    """alpha mean((m h_t)^2) + beta mean((h_{t+1} - h_t)^2), differentiable in h; the latter is zero for a single step.
+    """Compute the AR and TAR losses, differentiable in h.
 
-    Args: h: (T, B, H) bf16, fp16 or fp32, none of them 0. mask: (1, B, H) m in h's type, None for 1.
-    Returns: scalar float32.
+    alpha mean((m h_t)^2) + beta mean((h_{t+1} - h_t)^2), the second term zero for a single step
+
+    Args:
+        h: (T, B, H) bf16, fp16 or fp32, not empty.
+        mask: (1, B, H) m in h's type, None for 1.
+        alpha: Weight of AR.
+        beta: Weight of TAR.
+
+    Returns:
+        Scalar float32.
+
     Source: Merity, Keskar & Socher 2017, arXiv:1708.02182, section 4.6; see `ulmkit.model.regularizers`.
     """
     return regularization_forward(h, mask, alpha, beta)
@@ -39,8 +48,9 @@ def regularization(h: Tensor, mask: Tensor | None, alpha: float, beta: float) ->
 
 @torch.library.custom_op("ulmkit::regularization", mutates_args=())
 def regularization_forward(h: Tensor, mask: Tensor | None, alpha: float, beta: float) -> Tensor:
-    """As `regularization`."""
-    h, columns = h.contiguous(), h[0].numel()
+    """Run the operator of `regularization`."""
+    h = h.contiguous()
+    columns = h[0].numel()
     sums = h.new_empty(blocks_for(columns), dtype=torch.float32)
     _launch("regularization_forward", h, mask, alpha, beta, sums=sums)
     return sums.sum()
@@ -53,7 +63,7 @@ def _(h, mask, alpha, beta):  # type: ignore[no-untyped-def]
 
 @torch.library.custom_op("ulmkit::regularization_backward", mutates_args=())
 def regularization_backward(d_sum: Tensor, h: Tensor, mask: Tensor | None, alpha: float, beta: float) -> Tensor:
-    """The gradient of h. Args: d_sum: scalar float32."""
+    """Compute the gradient of h from that of the loss, scalar float32."""
     h = h.contiguous()
     d_h = empty_row_major(h)
     _launch("regularization_backward", h, mask, alpha, beta, d_sum=d_sum, d_h=d_h)

@@ -1,4 +1,4 @@
-"""What the operators that are registered with torch have in common."""
+"""Helpers of the operators that are registered with torch."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -7,25 +7,24 @@ from typing import ParamSpec, TypeVar
 import torch
 from torch import Tensor
 
-_Given = ParamSpec("_Given")
-_Found = TypeVar("_Found")
+_Parameters = ParamSpec("_Parameters")
+_Result = TypeVar("_Result")
 
 
-def constant_when_compiled(function: Callable[_Given, _Found]) -> Callable[_Given, _Found]:
-    """Have torch.compile call a function, and take what it gives as a constant, rather than read what it does.
+def constant_when_compiled(function: Callable[_Parameters, _Result]) -> Callable[_Parameters, _Result]:
+    """Make torch.compile call a function and treat its result as a constant, instead of tracing it.
 
-    As torch.compiler.assume_constant_result, which would load the compiler where nothing is compiled; otherwise the
-    function is called as ever.
+    Equivalent to torch.compiler.assume_constant_result, which would load the compiler even if nothing is compiled.
     """
     function._dynamo_marked_constant = True  # type: ignore[attr-defined]
     return function
 
 
-def without_autocast(function: Callable[_Given, _Found]) -> Callable[_Given, _Found]:
-    """Have torch compute within an operator in the types that it is given, whatever is around it."""
+def without_autocast(function: Callable[_Parameters, _Result]) -> Callable[_Parameters, _Result]:
+    """Disable autocast inside an operator, so that it computes in the types of its arguments."""
 
     @wraps(function)
-    def run(*args: _Given.args, **kwargs: _Given.kwargs) -> _Found:
+    def run(*args: _Parameters.args, **kwargs: _Parameters.kwargs) -> _Result:
         device = next(value for value in args if isinstance(value, Tensor)).device.type
         with torch.autocast(device, enabled=False):
             return function(*args, **kwargs)
@@ -34,5 +33,5 @@ def without_autocast(function: Callable[_Given, _Found]) -> Callable[_Given, _Fo
 
 
 def empty_row_major(like: Tensor) -> Tensor:
-    """Room for a tensor of the same shape and type, row by row, as the kernels write it."""
+    """Allocate a row-major tensor of the same shape and type, as the kernels write it."""
     return torch.empty_like(like, memory_format=torch.contiguous_format)

@@ -1,4 +1,4 @@
-"""How a persistent kernel is cut into blocks, or that it does not fit."""
+"""Division of a persistent kernel into blocks, where it fits the device."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,30 +7,33 @@ from ulmkit.kernels.cuda.compiler import Source
 from ulmkit.kernels.cuda.driver import Device, Launch
 
 TILE = 16
-"""Rows, and values of k, of a tile of the product."""
+"""Side of a tile of the product, in rows and in values of k."""
 
 _ROWS = (16, 32, 48, 64, 80, 96, 112, 128)
 _WARPS = (8, 4)
-_SPLITS = (1, 2)  # of the columns, among warps
-_DEPTHS = (4, 2)  # blocks of k whose rows a warp has or reads ahead: the first that fits
-_MOST_HELD = {"forward": 148, "backward": 167}  # as `_held` has it: what the compiler gets into registers
-_UNROLLED_HELD = {False: 6, True: 18}  # more, where depth is above 2, by whether weights are in two places
-_LANE_BYTES = 8  # of a tile's weights
-_LATENCY = 300  # cycles until something comes from the cache of the whole GPU; a guess
+_SPLITS = (1, 2)  # parts of the columns, each for other warps
+_DEPTHS = (4, 2)  # blocks of k whose rows a warp holds or prefetches; the first that fits
+_MOST_HELD = {"forward": 148, "backward": 167}  # largest `_held` that the compiler keeps in registers
+_UNROLLED_HELD = {False: 6, True: 18}  # more of them if depth is above 2, by whether weights are spilled
+_LANE_BYTES = 8  # a thread's weights of a tile
+_LATENCY = 300  # cycles to read from the L2 cache; a guess
 
 
 def round_up(number: int, multiple: int) -> int:
-    """The smallest multiple that is at least `number`."""
+    """Round up to a multiple."""
     return -(-number // multiple) * multiple
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A persistent kernel for one shape.
+    """Persistent kernel for one shape.
 
-    Attributes: source, launch: of it. groups: of sequences whose blocks meet apart from the others'. spilled_bytes: of
-        weights that do not fit into shared memory, of all blocks. cycles: that a step should take, a rough estimate
-        that only ranks plans.
+    Attributes:
+        source: Source with its constants.
+        launch: Blocks, threads and shared memory.
+        groups: Number of groups of sequences; blocks synchronise only within their group.
+        spilled_bytes: Bytes of weights, over all blocks, that do not fit into shared memory.
+        cycles: Rough estimate of a step, only to rank plans.
     """
 
     source: Source
@@ -41,14 +44,19 @@ class Plan:
 
 
 def plans(direction: str, dtype_name: str, batch: int, hidden_size: int, device: Device) -> list[Plan]:
-    """All ways that fit the device, the one that should be fastest first.
+    """List all plans that fit the device, fastest by estimate first.
 
-    Args: direction: "forward" or "backward". dtype_name: "BF16" or "FP16".
+    Args:
+        direction: "forward" or "backward".
+        dtype_name: "BF16" or "FP16".
+        batch: B, number of sequences.
+        hidden_size: H.
+        device: Properties of the GPU.
     """
     if not device.cooperative or batch == 0:
         return []
     clusters = (1,) if direction == "forward" else (4, 2, 1) if device.clusters else (1,)
-    found = [
+    fitting = [
         plan
         for rows in _ROWS
         if rows < batch + TILE
@@ -57,7 +65,7 @@ def plans(direction: str, dtype_name: str, batch: int, hidden_size: int, device:
         for cluster in clusters
         for plan in _fitting(direction, dtype_name, batch, hidden_size, device, rows, warps, split, cluster)
     ]
-    return sorted(found, key=lambda plan: plan.cycles)
+    return sorted(fitting, key=lambda plan: plan.cycles)
 
 
 def _fitting(
@@ -71,13 +79,13 @@ def _fitting(
     split: int,
     cluster: int,
 ) -> Iterator[Plan]:
-    """The plan with the fewest units to a block, if it fits."""
+    """Yield the plan with the fewest units per block, if it fits."""
     groups = -(-batch // rows)
     most_blocks = device.multiprocessors // groups // cluster * cluster
     if most_blocks == 0:
         return
     forward = direction == "forward"
-    # Forward: a unit has four columns, a tile has eight; backward: the cluster's units are the columns.
+    # A tile has eight columns. Forward, a unit has four of them; backward, the units of the cluster are the columns.
     step = split * (2 if forward else 8 // cluster)
     units = round_up(-(-hidden // most_blocks), step)
     columns = units * (4 if forward else cluster)
@@ -113,15 +121,16 @@ def _fitting(
 
 
 def _held(rows: int, units: int, columns: int, warps: int, forward: bool) -> int:
-    """Numbers that a thread holds: sums of its warp's part of the product, and what it keeps of its units from step to
-    step and while it multiplies. What it reads of the rows comes to it."""
+    """Estimate the registers of a thread, without the rows that it reads.
+
+    They hold sums of its warp's part of the product, and its units' values during the product and between steps.
+    """
     bands, items = rows // 16, -(-rows * units // (32 * warps))
     return bands * columns // 8 * 4 + (4 * bands + 6 * items if forward else 9 * items)
 
 
 def _depth(room: int, bands: int, spills: bool) -> int | None:
-    """Blocks of k whose rows a warp can have, or be reading; None if there is no room for two. room: numbers that a
-    thread can hold besides."""
+    """Return how many blocks of k a warp can hold or prefetch in `room` registers; None if not even two."""
     for depth in _DEPTHS:
         if 4 * bands * depth + (_UNROLLED_HELD[spills] if depth > 2 else 0) <= room:
             return depth
@@ -139,9 +148,11 @@ def _cycles(
     far: int,
     cluster: int,
 ) -> float:
-    """Of a step: what is read of the states and of spilled weights, the product, and what goes to and from shared
-    memory, as if nothing overlapped. Reading takes as long as its bytes or, where that is longer, as a warp waits: for
-    `depth` blocks of the states at a time, and for each block of spilled weights."""
+    """Estimate the cycles of a step, as if nothing overlapped.
+
+    They are the reads of states and spilled weights, the product, and the traffic of shared memory. Reads take as
+    long as their bytes or, if longer, a warp's waits: one for `depth` blocks of states, one for each spilled tile.
+    """
     read = (rows_read * tiles_of_k * TILE * 2 + far) / 64
     spilled_tiles = far / (columns // 8 * 32 * _LANE_BYTES)
     waiting = _LATENCY * (1.0 + (tiles_of_k / depth + spilled_tiles) / sharers)

@@ -1,11 +1,11 @@
-"""Matrix products of 16-bit factors that are summed, and kept, in float32."""
+"""Matrix products of 16-bit factors that are summed and returned in float32."""
 
 import torch
 from torch import Tensor
 
 
 def product_into(out: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    """a b. Args: out: float32, where it is put. Returns: `out`."""
+    """Write a b to `out`, float32, and return it."""
     if a.dtype == torch.float32:
         return torch.mm(a, b, out=out)
     if a.device.type == "cuda":
@@ -14,7 +14,7 @@ def product_into(out: Tensor, a: Tensor, b: Tensor) -> Tensor:
 
 
 def add_product(to: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    """to += a b. Args: to: float32. Returns: `to`."""
+    """Add a b to `to`, float32, and return it."""
     if a.dtype == torch.float32:
         return torch.addmm(to, a, b, out=to)
     if a.device.type == "cuda":

@@ -1,4 +1,4 @@
-"""The LSTM step by step, a product and a launch each, in launches that are recorded once and done again."""
+"""Fallback without a persistent kernel: one GEMM and one pointwise kernel per step, replayed as CUDA graphs."""
 
 import functools
 import threading
@@ -16,13 +16,17 @@ from ulmkit.kernels.cuda.launcher import Kernels
 from ulmkit.kernels.cuda.products import product_into
 
 MOST_SHAPES = 16
-"""Whose recordings are kept: those used last."""
+"""Number of shapes whose recordings are cached, the latest used."""
 
-_LONGEST = 64  # steps of a recording: sequences are put together from recordings of powers of two
+_LONGEST = 64  # most steps of a recording; sequences are composed of recordings of powers of two
 
 
 class Recordings:
-    """Runs sequences, and keeps the recordings of the shapes used last. Args: kernels: of a device."""
+    """Runs sequences, and caches the recordings of the latest shapes.
+
+    Args:
+        kernels: Kernels of a device.
+    """
 
     def __init__(self, kernels: Kernels) -> None:
         self._kernels = kernels
@@ -39,14 +43,19 @@ class Recordings:
         mask: Mask,
         first: Tensor | None = None,
     ) -> None:
-        """All steps of sequences.
+        """Run all steps of a batch of sequences.
 
-        Args: direction: "forward" or "backward". like: of the products' type, on their device. arguments: `Forward` or
-            `Backward`. w_hh: (4H, H) fp32, contiguous. first: (B, H) state before the first step, None for zeros.
+        Args:
+            direction: "forward" or "backward".
+            like: Tensor of the products' type and device.
+            arguments: `Forward` or `Backward`.
+            w_hh: (4H, H) fp32, contiguous.
+            mask: Mask of w_hh.
+            first: (B, H) state before the first step, None for zeros.
         """
         shape = arguments.sequences.batch, arguments.sequences.hidden_size
-        with self._lock:  # what two threads start on one stream must not be mixed
-            if self._kernels.is_recording():  # by the caller, whose recording needs places of its own
+        with self._lock:  # launches of two threads on one stream must not interleave
+            if self._kernels.is_recording():  # by the caller, whose recording needs buffers of its own
                 room = room_for_weights(direction, like, w_hh.shape[1])
                 steps = _StepByStep(self._kernels, direction, like, *shape, room, records=False)
             else:
@@ -57,51 +66,57 @@ class Recordings:
     def _of_shape(self, direction: str, like: Tensor, batch: int, hidden: int) -> "_StepByStep":
         weights_key = self._kernels.stream(), like.dtype, direction, hidden
         key = (*weights_key, batch)
-        found = self._kept.pop(key, None)
-        if found is None:
+        steps = self._kept.pop(key, None)
+        if steps is None:
             weights = self._weights.get(weights_key)
             if weights is None:
                 weights = self._weights[weights_key] = room_for_weights(direction, like, hidden)
-            found = _StepByStep(self._kernels, direction, like, batch, hidden, weights, records=True)
-        self._kept[key] = found
+            steps = _StepByStep(self._kernels, direction, like, batch, hidden, weights, records=True)
+        self._kept[key] = steps
         if len(self._kept) > MOST_SHAPES:
             self._kept.popitem(last=False)
-        return found
+        return steps
 
 
 @functools.cache
 def recordings(kernels: Kernels) -> Recordings:
-    """Those of a device."""
+    """Return the recordings of a device."""
     return Recordings(kernels)
 
 
 class _StepByStep:
-    """All steps of sequences of any length in one direction, for one shape and one stream.
+    """Runs the steps of sequences of any length, for one direction, shape and stream.
 
-    The weights, the states between the steps, the products and the call's arguments have fixed places, so that a
-    recording of some steps serves all calls.
+    Weights, states, products and arguments have fixed addresses, so that one recording serves all calls.
 
-    Args: kernels: that are launched. direction: "forward" or "backward". like: of the products' type, on their device.
-        weights: their place, which may be shared with other shapes of the same stream. records: whether launches are
-        recorded where they are done for a second time; if not, each is done at once.
+    Args:
+        kernels: Kernels of the device.
+        direction: "forward" or "backward".
+        like: Tensor of the products' type and device.
+        batch: B.
+        hidden: H.
+        weights: Buffer for the weights, which other shapes of the same stream may share.
+        records: Whether to record launches when they are repeated, instead of launching each time.
     """
 
     def __init__(
         self, kernels: Kernels, direction: str, like: Tensor, batch: int, hidden: int, weights: Tensor, records: bool
     ) -> None:
         self.weights = weights
-        self._kernels, self._direction, self._records = kernels, direction, records
+        self._kernels = kernels
+        self._direction = direction
+        self._records = records
         self._elements = batch * hidden
         self._state = like.new_zeros(batch, weights.shape[1])
         self._product = like.new_empty(batch, weights.shape[0], dtype=torch.float32)
-        # a word for the steps that are done, then the arguments
+        # The number of steps done, as one word, then the arguments.
         room = sizeof(c_int64) + sizeof(Forward if direction == "forward" else Backward)
         self._call = like.new_empty(room, dtype=torch.uint8)
         self._recorded: dict[int, Callable[[], None] | None] = {}
 
     def run(self, arguments: Structure, first: Tensor | None) -> None:
-        """Do all steps. Args: as `Recordings.run`."""
-        # the backward goes once more: to the state before the first step
+        """Run all steps; see `Recordings.run`."""
+        # The backward pass takes one step more, to the state before the first step.
         left = arguments.sequences.steps + (self._direction == "backward")
         self._state.zero_()
         if first is not None:
@@ -113,15 +128,18 @@ class _StepByStep:
             left -= steps
 
     def _do(self, steps: int) -> None:
-        """The next steps: at once the first time, which also loads what a recording must not load."""
+        """Run the next steps.
+
+        The first time they are launched directly, because loading a kernel is not allowed in a recording.
+        """
         if not self._records or steps not in self._recorded:
             self._recorded[steps] = None
             self._take(steps)
             return
-        recorded = self._recorded[steps]
-        if recorded is None:
-            recorded = self._recorded[steps] = self._kernels.record(lambda: self._take(steps))
-        recorded()
+        replay = self._recorded[steps]
+        if replay is None:
+            replay = self._recorded[steps] = self._kernels.record(lambda: self._take(steps))
+        replay()
 
     def _take(self, steps: int) -> None:
         call, product, state = (c_void_p(tensor.data_ptr()) for tensor in (self._call, self._product, self._state))
