@@ -239,7 +239,7 @@ def test_versions_of_what_is_installed(monkeypatch):
     from ulmkit.hub import facts
 
     monkeypatch.setattr(facts, "_PACKAGES", ("torch", "no-such-package-anywhere"))
-    assert set(facts.package_versions()) == {"python", "torch"}
+    assert set(facts.package_versions()) == {"python", "torch", "spacy", "sentencepiece"}
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,10 @@
 """From documents to a corpus: splits, and what stages have in common."""
 
+import os
 import random
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +20,24 @@ from ulmkit.pipeline import (
     validation_rows,
 )
 from ulmkit.pipeline.data import default_cache
+from ulmkit.pipeline.held_out import shared_documents_warning
 from ulmkit.tasks import TASKS
-from ulmkit.text import Document, EncodedCorpus, SpacyTokenizer, SplitPolicy, WhitespaceTokenizer, build_corpus
+from ulmkit.text import (
+    TOKENIZERS,
+    Document,
+    EncodedCorpus,
+    ReadOptions,
+    SpacyTokenizer,
+    SplitPolicy,
+    Text,
+    TokenizerKind,
+    WhitespaceTokenizer,
+    build_corpus,
+    load_tokenizer,
+)
+from ulmkit.text.corpus.facts import SharedDocuments
+from ulmkit.text.read.readers import READERS
+from ulmkit.text.tokens.tokenizer import save_settings
 
 
 def _texts(corpus: EncodedCorpus, split: str) -> list[str]:
@@ -328,3 +348,143 @@ def test_options_outside_their_range(option: str, value: object, message: str) -
 def test_a_column_to_split_by_without_the_choice() -> None:
     with pytest.raises(ConfigError, match="split_by: expected a choice beside group_column; say 'group'"):
         DataOptions(group_column="author")
+
+
+class _Counted(list):
+    """Documents that count how often they are gone through."""
+
+    passes = 0
+
+    def __iter__(self):
+        self.passes += 1
+        return super().__iter__()
+
+
+@pytest.mark.parametrize("tokenizer", ["sentencepiece", "spacy", "whitespace", "bytes"])
+def test_documents_in_memory_are_read_twice_cold_and_once_warm(tokenizer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    documents = _Counted(tiny.reviews(30))
+    options = DataOptions(tokenizer=tokenizer, workers=1, pieces=60)
+    first = prepare(documents, options, task="single")
+    assert documents.passes == 2
+    monkeypatch.setattr("ulmkit.text.tokens.tokenizers.train_sentencepiece", None)
+    assert prepare(documents, options, task="single").folder == first.folder
+    assert documents.passes == 3
+
+
+@pytest.mark.parametrize("tokenizer", ["sentencepiece", "whitespace"])
+def test_files_are_parsed_once_cold_and_not_at_all_warm(
+    tokenizer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parsed = []
+
+    original = READERS[".tsv"]
+
+    def read_tsv(path: Path, options: ReadOptions, split: str | None) -> Iterator[Document]:
+        parsed.append(path.name)
+        return original(path, options, split)
+
+    monkeypatch.setitem(READERS, ".tsv", read_tsv)
+    path = tmp_path / "reviews.tsv"
+    path.write_text("text\tlabel\n" + "".join(f"document {at}\t{'ab'[at % 2]}\n" for at in range(40)))
+    options = DataOptions(tokenizer=tokenizer, workers=1, pieces=60)
+    first = prepare(path, options, task="single")
+    assert parsed == ["reviews.tsv"]
+    monkeypatch.setattr("ulmkit.text.tokens.tokenizers.train_sentencepiece", None)
+    assert prepare(path, options, task="single").folder == first.folder
+    written = prepare(path, options, task="single", folder=tmp_path / "corpus")
+    assert written.facts == first.facts
+    kept = prepare(path, options, task="single", folder=tmp_path / "corpus", overwrite=True)
+    assert kept.facts == first.facts
+    assert parsed == ["reviews.tsv"]
+    path.write_text("text\tlabel\n" + "".join(f"document {at}\t{'ab'[at % 2]}\n" for at in range(42)))
+    monkeypatch.undo()
+    changed = prepare(path, options, task="single", folder=tmp_path / "corpus", overwrite=True)
+    assert len(changed) == 42
+
+
+def test_the_key_of_a_corpus_is_made_from_settings_and_not_from_a_trained_tokenizer() -> None:
+    documents = tiny.reviews(30)
+    first = prepare(documents, DataOptions(tokenizer="sentencepiece", workers=1, pieces=60))
+    for changed in ({"pieces": 61}, {"pieces_kind": "bpe"}, {"seed": 1}, {"max_vocab": 50}):
+        options = DataOptions(**{"tokenizer": "sentencepiece", "workers": 1, "pieces": 60, **changed})
+        assert prepare(documents, options).folder != first.folder
+    unread = DataOptions(tokenizer="sentencepiece", workers=1, pieces=60, language="de")
+    assert prepare(documents, unread).folder == first.folder
+
+
+class _LetterTokenizer(WhitespaceTokenizer):
+    """Letters of the text after its most frequent one in the training text."""
+
+    name = "letters"
+
+    def __init__(self, first: str) -> None:
+        super().__init__()
+        self.first = first
+
+    @property
+    def fingerprint(self) -> str:
+        return f"letters-{self.first}"
+
+    def tokenize(self, text: Text) -> list[str]:
+        return [self.first, *"".join(str(text).split()), self.end_of_line]
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        save_settings(folder, self.name, {"first": self.first})
+
+
+def test_a_new_kind_of_tokenizer_needs_no_change_of_the_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind = TokenizerKind(
+        name="letters",
+        make=lambda settings, texts: _LetterTokenizer(Counter("".join(map(str, texts))).most_common(1)[0][0]),
+        load=lambda folder, first: _LetterTokenizer(first),
+        is_trained=True,
+    )
+    monkeypatch.setitem(TOKENIZERS, "letters", kind)
+    documents = [Document("eel", split="train"), Document("tree", split="train"), Document("zzzzzzzz", split="valid")]
+    corpus = prepare(documents, DataOptions(tokenizer="letters", workers=1), folder=tmp_path / "corpus")
+    assert corpus.vocabulary.decode(corpus.document(0)) == ["e", "e", "e", "l", "<eos>"]
+    assert "z" not in corpus.vocabulary
+    assert load_tokenizer(tmp_path / "corpus" / "tokenizer").tokenize("a b") == ["e", "a", "b", "<eos>"]
+    assert prepare(tmp_path / "corpus", DataOptions(tokenizer="letters")).facts.tokenizer["name"] == "letters"
+    with pytest.raises(ConfigError, match="tokenizer: got 'bytes', but .* was prepared with 'letters'"):
+        prepare(tmp_path / "corpus", DataOptions(tokenizer="bytes"))
+    with pytest.raises(ConfigError, match="tokenizer: got 'leters'; did you mean 'letters'"):
+        DataOptions(tokenizer="leters")
+
+
+def test_options_at_their_defaults_count_when_they_are_given(tmp_path: Path) -> None:
+    prepare(tiny.reviews(20), DataOptions(tokenizer="bytes", workers=1, valid_fraction=0.3), folder=tmp_path / "c")
+    assert prepare(tmp_path / "c").facts.split_policy.valid_fraction == 0.3
+    with pytest.raises(ConfigError, match="tokenizer: got 'spacy', but .* was prepared with 'bytes'"):
+        prepare(tmp_path / "c", DataOptions(tokenizer="spacy"))
+    with pytest.raises(ConfigError, match=r"valid_fraction: got 0.1, but .* was prepared with 0.3"):
+        prepare(tmp_path / "c", DataOptions(valid_fraction=0.1))
+
+
+_LONG = " ".join(f"word{at}" for at in range(60))
+
+
+def _leaking() -> list[Document]:
+    """Documents with an exact and a near copy across the given split."""
+    texts = [_LONG, _LONG.replace("word30", "changed"), *(f"a text of its own, number {at}" for at in range(8))]
+    held_out = [_LONG, "nobody else wrote this"]
+    return [*(Document(text, split="train") for text in texts), *(Document(text, split="valid") for text in held_out)]
+
+
+def test_shared_documents_are_warned_of_and_can_be_dropped_from_training() -> None:
+    leaking = prepare(_leaking(), tiny.WORDS)
+    assert shared_documents_warning(leaking) == (
+        "shared documents: 1 of 2 in valid are also in train (1 exactly), so figures measured on them flatter the "
+        "model; drop them from training with --drop-shared-documents (DataOptions(drop_shared=True)), or correct the "
+        "split"
+    )
+    clean = prepare(_leaking(), replace(tiny.WORDS, drop_shared=True))
+    assert shared_documents_warning(clean) is None
+    assert clean.rows("dropped").tolist() == [0, 1]
+    assert clean.facts.dropped_documents == 2
+    assert list(clean.facts.training_splits) == ["train"]
+    assert "word30" not in clean.vocabulary
+    assert clean.facts.near_duplicates == {"valid": {"train": SharedDocuments(documents=2, exact=0, near=0)}}
+    assert leaking.facts.dropped_documents == 0

@@ -96,12 +96,18 @@ _READ = {
 
 _SPLIT = {
     "split_by": Option(str, "Validation documents: auto, given, random, time or group.", "auto"),
-    "valid_fraction": Option(float, "Part that validates, if the data does not say.", 0.1),
+    "valid_fraction": Option(float | None, "Fraction held out for validation if DATA has no split; 0.1 if not given."),
+    "drop_shared": Option(
+        bool,
+        "Drop documents from training that a held-out split has too, exactly or nearly.",
+        False,
+        flag="--drop-shared-documents",
+    ),
     "workers": Option(int | None, "Processes that tokenize; one a processor if not given."),
 }
 
 TOKENIZE = {
-    "tokenizer": Option(str, "spacy, sentencepiece, whitespace or bytes.", "spacy"),
+    "tokenizer": Option(str | None, "spacy (if not given), sentencepiece, whitespace or bytes."),
     "language": Option(str, "Language code, for spacy.", "en"),
     "max_vocab": Option(int | None, "Most tokens in a vocabulary: 60000 for spacy, no limit for whitespace."),
     "min_freq": Option(int | None, "Least number of times a word occurs: 3 for spacy, 1 for whitespace."),

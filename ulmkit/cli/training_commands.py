@@ -51,6 +51,7 @@ from ulmkit.pipeline import (
     training_rows,
     validation_rows,
 )
+from ulmkit.pipeline.held_out import shared_documents_warning
 from ulmkit.pipeline.stage_folder import run_folder, training_folder
 from ulmkit.report import plot_lr_find
 from ulmkit.tasks import TASKS
@@ -109,12 +110,14 @@ def prepare_command(
     figures: dict[str, Any] = {"corpus": out, "vocabulary": len(corpus.vocabulary), "tokenizer": corpus.tokenizer.name}
     for name, split in corpus.facts.splits.items():
         figures[name] = f"{split.documents:,} documents, {split.tokens:,} tokens, {split.unknown_rate:.2%} unknown"
-    for held_out, found in (corpus.facts.near_duplicates or {}).items():
-        for trained_on, counts in found.items():
+    for held_out, by_split in (corpus.facts.near_duplicates or {}).items():
+        for trained_on, shared in by_split.items():
             figures[f"in {held_out}, also in {trained_on}"] = (
-                f"{counts.documents:,} documents, {counts.exact:,} exact, {counts.near:,} near"
+                f"{shared.near:,} of {shared.documents:,} documents, {shared.exact:,} exactly"
             )
     summarise(figures, machine.json_file, {"facts": corpus.facts.to_json()})
+    if (warning := shared_documents_warning(corpus)) is not None:
+        typer.echo(warning, err=True)
 
 
 @with_groups(

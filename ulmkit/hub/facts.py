@@ -13,11 +13,11 @@ from typing import Literal
 from ulmkit.evaluation import PairedComparison
 from ulmkit.hub.json_records import record_from_json, record_to_json
 from ulmkit.model.transfer import TransferReport
-from ulmkit.text import SplitPolicy
+from ulmkit.text import TOKENIZERS, SplitPolicy
 from ulmkit.text.corpus.facts import SharedDocuments
 from ulmkit.training import Budget
 
-_PACKAGES = ("ulmkit", "torch", "numpy", "spacy", "sentencepiece", "safetensors")
+_PACKAGES = ("ulmkit", "torch", "numpy", "safetensors")
 
 Stage = Literal["pretraining", "fine-tuning", "classification"]
 Cleanness = Literal["clean", "transductive", "mixed", "other data", "unknown"]
@@ -206,7 +206,8 @@ def facts_from_json(values: object, where: str = "facts") -> TrainingFacts:
 def package_versions() -> dict[str, str]:
     """Versions of Python, ulmkit and the installed packages that results depend on."""
     versions = {"python": platform.python_version()}
-    for name in _PACKAGES:
+    tokenizer_packages = [package for kind in TOKENIZERS.values() for package in kind.packages]
+    for name in (*_PACKAGES, *tokenizer_packages):
         try:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

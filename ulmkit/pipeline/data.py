@@ -1,4 +1,4 @@
-"""From DATA as people give it to an encoded corpus: read, split, tokenized, cached."""
+"""DATA as people give it to an encoded corpus: read, split, tokenized, cached."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -12,26 +12,26 @@ from ulmkit.files import check_writable
 from ulmkit.tasks import find_label_kind
 from ulmkit.text import (
     NO_LABELS,
-    ByteTokenizer,
     DocumentSource,
     EncodedCorpus,
-    SpacyTokenizer,
     SplitPolicy,
     Text,
     Tokenizer,
     Vocabulary,
-    WhitespaceTokenizer,
-    build_corpus,
     cached_corpus,
-    train_sentencepiece,
 )
 from ulmkit.text.corpus.builder import DocumentCallback
+from ulmkit.text.corpus.builder import training_texts as texts_for_training
+from ulmkit.text.corpus.cache import CorpusOptions
 from ulmkit.text.corpus.encoded_corpus import CORPUS_FILE
-from ulmkit.text.corpus.splits import SPLIT_KINDS, TRAINING_SPLITS, assign_splits, stratum
+from ulmkit.text.corpus.split_columns import SplitColumns
+from ulmkit.text.corpus.splits import SPLIT_KINDS
 from ulmkit.text.read.documents import Data
+from ulmkit.text.tokens.tokenizers import DEFAULT_TOKENIZER, TokenizerSettings
 from ulmkit.training import World
 
-TOKENIZERS = ("spacy", "sentencepiece", "whitespace", "bytes")
+VALID_FRACTION = 0.1
+"""Fraction of the documents held out for validation if none is given and the data says no split."""
 
 SPLIT_COLUMNS = {"given": "split_column", "group": "group_column", "time": "time_column"}
 """The option that names the column which each kind of split goes by."""
@@ -39,25 +39,37 @@ SPLIT_COLUMNS = {"given": "split_column", "group": "group_column", "time": "time
 
 @dataclass(frozen=True, kw_only=True)
 class DataOptions:
-    """How DATA is read, split and tokenized.
+    """Options for reading, splitting and tokenizing DATA.
 
     Attributes:
-        text_column, label_column, group_column, time_column, split_column, columns, lines: see `ReadOptions`.
+        text_column: See `ReadOptions`.
+        label_column: See `ReadOptions`.
+        group_column: See `ReadOptions`.
+        time_column: See `ReadOptions`.
+        split_column: See `ReadOptions`.
+        columns: Further columns to keep as text.
+        lines: Whether a .txt file holds one document a line.
         split_by: "auto" (the data's own validation part if it has one, else random), "given", "random", "time" or
             "group"; see `SplitPolicy`.
-        valid_fraction: part of the documents that validates, where the data has no validation part of its own.
-        tokenizer: "spacy" (words), "sentencepiece" (pieces, trained on the training text), "whitespace" (word-level
-            corpora as they stand) or "bytes".
+        valid_fraction: Fraction of the documents held out for validation if the data has no validation part; None for
+            0.1.
+        tokenizer: A key of `TOKENIZERS`: "spacy" (words), "sentencepiece" (pieces, trained on the training text),
+            "whitespace" (word-level corpora as they stand) or "bytes"; None for "spacy".
         language: spaCy's code for the language, for "spacy".
-        max_vocab, min_freq: tokens at most, special tokens included, and occurrences at least, for "spacy" and
-            "whitespace". None: 60,000 and 3 for "spacy", every word for "whitespace".
-        pieces, pieces_kind: number of pieces, and "unigram" or "bpe", for "sentencepiece".
-        workers: processes that tokenize; None for one a processor.
-        seed: of the random split.
-        label_task: what the labels are, if there are any, when the text is for a language model: a random split keeps
-            their classes in proportion, so that documents held out from the language model are those that a
-            classifier of this task, trained on the same data, is judged by. "none" leaves labels unread.
-    Raises: ConfigError if a choice is unknown, or max_vocab or min_freq is not positive.
+        max_vocab: Tokens at most, special ones included, for "spacy" and "whitespace"; None for 60,000 with "spacy"
+            and every word with "whitespace".
+        min_freq: Occurrences of a token at least, for "spacy" and "whitespace"; None for 3 and 1.
+        pieces: Number of pieces, for "sentencepiece".
+        pieces_kind: "unigram" or "bpe", for "sentencepiece".
+        workers: Processes that tokenize and that parse wiki markup; None for one a processor.
+        seed: Seed of the random split.
+        label_task: Kind of label that the data has, when the text is for a language model. A random split then keeps
+            the classes in proportion, so that a classifier of this task, trained on the same data, holds out the same
+            documents. "none" leaves labels unread.
+        drop_shared: Drop documents from training that a held-out split has too, exactly or nearly.
+
+    Raises:
+        ConfigError: If a choice is unknown, or max_vocab or min_freq is not positive.
     """
 
     text_column: str | Sequence[str] | None = None
@@ -68,8 +80,8 @@ class DataOptions:
     columns: Sequence[str] = ()
     lines: bool = False
     split_by: str = "auto"
-    valid_fraction: float = 0.1
-    tokenizer: str = "spacy"
+    valid_fraction: float | None = None
+    tokenizer: str | None = None
     language: str = "en"
     max_vocab: int | None = None
     min_freq: int | None = None
@@ -78,25 +90,43 @@ class DataOptions:
     workers: int | None = None
     seed: int = 0
     label_task: str = "single"
+    drop_shared: bool = False
 
     def __post_init__(self) -> None:
         check_choice("split_by", self.split_by, ("auto", *SPLIT_KINDS))
         for kind in ("group", "time"):
             if self.split_by == "auto" and getattr(self, f"{kind}_column") is not None:
                 raise ConfigError(f"split_by: expected a choice beside {kind}_column; say {kind!r}, or leave it out")
-        check_choice("tokenizer", self.tokenizer, TOKENIZERS)
+        self.split_policy()
+        self.tokenizer_settings()
         find_label_kind(self.label_task, "label_task")
         for name, limit in (("max_vocab", self.max_vocab), ("min_freq", self.min_freq)):
             if limit is not None:
                 check_whole(name, limit)
 
     def keeping(self, columns: Sequence[str]) -> "DataOptions":
-        """The same, with further columns to keep."""
+        """Return the options with further columns to keep."""
         return replace(self, columns=tuple(dict.fromkeys([*self.columns, *columns])))
 
+    def split_policy(self) -> SplitPolicy:
+        """Return how validation documents are chosen."""
+        column = self.split_column if self.split_by == "auto" else None
+        if self.split_by in SPLIT_COLUMNS:
+            column = getattr(self, SPLIT_COLUMNS[self.split_by])
+        fraction = VALID_FRACTION if self.valid_fraction is None else self.valid_fraction
+        return SplitPolicy(kind=self.split_by, valid_fraction=fraction, seed=self.seed, column=column)
+
+    def tokenizer_settings(self) -> TokenizerSettings:
+        """Return what a tokenizer is made from if no model brings one."""
+        return TokenizerSettings(
+            kind=self.tokenizer or DEFAULT_TOKENIZER,
+            language=self.language,
+            pieces=self.pieces,
+            pieces_kind=self.pieces_kind,
+        )
+
     def source(self, data: Data, task: str, split: str | None = None) -> DocumentSource:
-        """The documents of `data`, or of a split of it, read with these columns; for task "none", a language model's,
-        with the labels of `label_task`."""
+        """Open the documents of `data`, or of a split of it; for task "none" with the labels of `label_task`."""
         return DocumentSource(
             data,
             split=split,
@@ -108,11 +138,12 @@ class DataOptions:
             columns=tuple(self.columns),
             lines=self.lines,
             label_kind=find_label_kind(self.label_task if task == NO_LABELS.name else task),
+            workers=self.workers,
         )
 
 
 def default_cache() -> Path:
-    """Where encoded corpora are kept: $ULMKIT_CACHE, else `ulmkit` in the user's cache folder."""
+    """Return the folder of encoded corpora: $ULMKIT_CACHE, else `ulmkit` in the user's cache folder."""
     given = os.environ.get("ULMKIT_CACHE")
     return Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ulmkit"
 
@@ -129,17 +160,25 @@ def prepare(
     overwrite: bool = False,
     progress: DocumentCallback | None = None,
 ) -> EncodedCorpus:
-    """The encoded corpus of `data`.
+    """Prepare the encoded corpus of `data`, or find it in the cache.
+
+    Data that is not in the cache is read at most twice, files once; see `request_key` for how it is found there.
 
     Args:
-        data: a corpus or the folder of one, taken as it is; or any form of documents (see `read_documents`).
-        task: what its labels are; "none" for language models.
-        tokenizer, vocabulary: those of a model that is to read it; None makes them from the data.
-        label_names: the classes of a model that is to be evaluated on it, () for numbers; None: the data's own.
-        folder: where to write it; None: the cache (see `default_cache`), where an equal corpus is found again.
-    Raises: DataError if a given corpus does not fit the model or the task, or the documents cannot be read;
-        ConfigError if it was prepared with another split or tokenizer than the options ask for; FolderError if a
-        folder is damaged or cannot be written.
+        data: A corpus or the folder of one, taken as it is; or any form of documents (see `read_documents`).
+        options: How the data is read, split and tokenized; None for the defaults.
+        task: Kind of label; "none" for language models.
+        tokenizer: Tokenizer of a model that is to read the corpus; None makes one from the data.
+        vocabulary: Vocabulary of a model that is to read the corpus; None makes one from the data.
+        label_names: Classes of a model that is to be evaluated on it, () for numbers; None for the data's own.
+        folder: Where to write it; None for the cache (see `default_cache`), where an equal corpus is found again.
+        overwrite: Replace the folder that is there, unless it holds this very corpus.
+        progress: Called with the number of documents done.
+
+    Raises:
+        DataError: If a given corpus does not fit the model or the task, or the documents cannot be read.
+        ConfigError: If a given corpus was prepared with another split or tokenizer than the options ask for.
+        FolderError: If a folder is damaged or cannot be written.
     """
     options = options or DataOptions()
     if folder is not None:
@@ -150,26 +189,26 @@ def prepare(
             raise DataError(f"{corpus.folder}: expected text to prepare, got a prepared corpus; use it as it is")
         _check_prepared(corpus, options)
         return _fitting(corpus, task, vocabulary, label_names)
-    source = options.source(data, task)
-    if task != NO_LABELS.name:
-        _check_labels(source, data, options, task)
-    policy = _split_policy(source, options)
-    if tokenizer is None:
-        tokenizer = _make_tokenizer(source, policy, options)
-    common: dict[str, Any] = {
-        "tokenizer": tokenizer,
+    options_of_corpus: CorpusOptions = {
         "vocabulary": vocabulary,
-        "split_policy": policy,
+        "split_policy": options.split_policy(),
         "label_kind": find_label_kind(task),
         "label_names": label_names,
-        "workers": options.workers,
-        "progress": progress,
+        "drop_shared": options.drop_shared,
     }
-    if vocabulary is None and tokenizer.closed_vocabulary() is None:
-        common |= {"max_vocab": options.max_vocab, "min_freq": options.min_freq}
-    if folder is not None:
-        return build_corpus(source, folder, overwrite=overwrite, **common)
-    return cached_corpus(source, default_cache(), **common)
+    if vocabulary is None and (tokenizer is None or tokenizer.closed_vocabulary() is None):
+        options_of_corpus["max_vocab"] = options.max_vocab
+        options_of_corpus["min_freq"] = options.min_freq
+    return cached_corpus(
+        options.source(data, task),
+        default_cache(),
+        tokenizer=options.tokenizer_settings() if tokenizer is None else tokenizer,
+        folder=None if folder is None else Path(folder),
+        overwrite=overwrite,
+        workers=options.workers,
+        progress=progress,
+        **options_of_corpus,
+    )
 
 
 def prepare_once(
@@ -184,28 +223,21 @@ def prepare_once(
 
 
 def is_corpus_folder(data: Data | EncodedCorpus) -> bool:
-    """Whether `data` is the folder of an encoded corpus."""
+    """Tell whether `data` is the folder of an encoded corpus."""
     return isinstance(data, (str, os.PathLike)) and (Path(data) / CORPUS_FILE).is_file()
-
-
-def _check_labels(source: DocumentSource, data: Data, options: DataOptions, task: str) -> None:
-    """Raise DataError naming the columns there are if no document has a label for want of the default column."""
-    if options.label_column is None and all(document.label is None for document in source):
-        default = find_label_kind(task).label_columns[0]
-        next(iter(replace(options, label_column=default).source(data, task)), None)
 
 
 def _check_prepared(corpus: EncodedCorpus, options: DataOptions) -> None:
     """Raise ConfigError if the options ask for another split or tokenizer than a corpus was prepared with."""
     policy = corpus.facts.split_policy
-    found = {
+    prepared = {
         "split_by": policy.kind,
         "valid_fraction": policy.valid_fraction,
-        "tokenizer": corpus.tokenizer.name,
+        "tokenizer": corpus.facts.tokenizer["name"],
     }
-    for name, value in found.items():
+    for name, value in prepared.items():
         asked = getattr(options, name)
-        if asked not in (value, getattr(DataOptions(), name)):
+        if asked not in (value, None, "auto"):
             raise ConfigError(
                 f"{name}: got {asked!r}, but {corpus.folder} was prepared with {value!r}; leave {name} out, or give "
                 "the text itself"
@@ -232,36 +264,10 @@ def _fitting(
     return corpus
 
 
-def _split_policy(source: DocumentSource, options: DataOptions) -> SplitPolicy:
-    kind = options.split_by
-    if kind == "auto":
-        kind = "given" if any(document.split == "valid" for document in source) else "random"
-    column = getattr(options, SPLIT_COLUMNS[kind]) if kind in SPLIT_COLUMNS else None
-    return SplitPolicy(kind=kind, valid_fraction=options.valid_fraction, seed=options.seed, column=column)
-
-
-def _make_tokenizer(source: DocumentSource, policy: SplitPolicy, options: DataOptions) -> Tokenizer:
-    if options.tokenizer == "whitespace":
-        return WhitespaceTokenizer()
-    if options.tokenizer == "bytes":
-        return ByteTokenizer()
-    if options.tokenizer == "spacy":
-        return SpacyTokenizer(options.language)
-    texts = _learnable(source, policy)
-    return train_sentencepiece(texts, vocab_size=options.pieces, kind=options.pieces_kind)
-
-
 def training_texts(data: Data, options: DataOptions, task: str) -> Iterator[Text]:
-    """The texts of `data` that a model may learn from: those that the options leave in a training split."""
+    """Yield the texts of `data` that a model may learn from: those that the options leave in a training split.
+
+    The data is read twice: once to draw the split, once for the texts.
+    """
     source = options.source(data, task)
-    return _learnable(source, _split_policy(source, options))
-
-
-def _learnable(source: DocumentSource, policy: SplitPolicy) -> Iterator[Text]:
-    """The texts that the policy leaves in a training split. Reads the source twice."""
-    known = [(document.split, stratum(document), document.group, document.time) for document in source]
-    given, strata, groups, times = (list(column) for column in zip(*known, strict=True))
-    splits = assign_splits(policy, given=given, strata=strata, groups=groups, times=times)
-    for document, split in zip(source, splits, strict=True):
-        if split in TRAINING_SPLITS:
-            yield document.text
+    return texts_for_training(source, SplitColumns(source).assign(options.split_policy()))

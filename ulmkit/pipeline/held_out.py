@@ -11,7 +11,7 @@ from ulmkit.hub.facts import Cleanness
 from ulmkit.pipeline.options import RunOptions
 from ulmkit.text import EncodedCorpus
 from ulmkit.text.corpus.fingerprints import joined_fingerprint
-from ulmkit.text.corpus.splits import TRAINING_SPLITS
+from ulmkit.text.corpus.splits import DROPPED_SPLIT, TRAINING_SPLITS
 
 
 def data_facts(corpus: EncodedCorpus, used: Sequence[str], base: TrainingFacts | None) -> DataFacts:
@@ -93,7 +93,9 @@ def compare_splits(
     if earlier_fingerprint is None or current_fingerprint is None:
         return "unknown"
     held_out = {split.fingerprint for split in earlier if split.use == "held out"}
-    if held_out.issuperset(split.fingerprint for split in current if split.name not in TRAINING_SPLITS):
+    if held_out.issuperset(
+        split.fingerprint for split in current if split.name not in (*TRAINING_SPLITS, DROPPED_SPLIT)
+    ):
         return "clean"
     return "mixed" if earlier_fingerprint == current_fingerprint else "other data"
 
@@ -101,7 +103,7 @@ def compare_splits(
 def warn_if_splits_overlap(
     corpus: EncodedCorpus, used: Sequence[str], base: TrainingFacts | None, run: RunOptions
 ) -> None:
-    """Warn, before a training, that the base model may have read documents that are held out now.
+    """Warn, before a training, that held-out documents are in the training text or may have been in the base model's.
 
     Args:
         corpus: The training corpus.
@@ -109,11 +111,31 @@ def warn_if_splits_overlap(
         base: Facts of the model it starts from; None if it starts from random weights.
         run: Whose progress shows the warning, in the first of several processes.
     """
-    if run.progress is not None and run.world.is_first and cleanness(corpus, used, base) == "mixed":
+    if run.progress is None or not run.world.is_first:
+        return
+    if (warning := shared_documents_warning(corpus)) is not None:
+        run.progress.message(warning)
+    if cleanness(corpus, used, base) == "mixed":
         run.progress.message(
             f"mixed splits: the language model learned from {corpus_name(corpus)} under another split, so it may have "
             "read documents that are held out now; fine-tune it with the same --task, --split-by or --split-column"
         )
+
+
+def shared_documents_warning(corpus: EncodedCorpus) -> str | None:
+    """Say how many held-out documents the training text has too, and what to do; None if there are none."""
+    counts = [
+        f"{shared.near:,} of {shared.documents:,} in {held_out} are also in {name} ({shared.exact:,} exactly)"
+        for held_out, by_split in (corpus.facts.near_duplicates or {}).items()
+        for name, shared in by_split.items()
+        if shared.near
+    ]
+    if not counts:
+        return None
+    return (
+        f"shared documents: {'; '.join(counts)}, so figures measured on them flatter the model; drop them from "
+        "training with --drop-shared-documents (DataOptions(drop_shared=True)), or correct the split"
+    )
 
 
 def corpus_fingerprint(splits: Sequence[SplitFacts]) -> str | None:

@@ -9,7 +9,6 @@ from ulmkit.errors import DataError
 from ulmkit.evaluation.labels.token_labels import evaluate_tokens
 from ulmkit.tasks.task import HeadOptions, Outputs, Report, Task, TokenizedTexts
 from ulmkit.text import Document, EncodedCorpus, Text, Tokenizer
-from ulmkit.text.corpus.chunks import tokenize_words
 from ulmkit.text.read.labels import choose_label_names, parse_classes
 
 if TYPE_CHECKING:
@@ -93,7 +92,7 @@ class TokenLabels(Task):
 
     def tokenize(self, tokenizer: Tokenizer, texts: Sequence[Text]) -> TokenizedTexts:
         """Tokenize each word on its own, and find the last token of each."""
-        tokens, words = tokenize_words(tokenizer, texts)
+        tokens, words = tokenizer.tokenize_words(texts)
         return TokenizedTexts(tokens, words=words)
 
 

@@ -5,10 +5,12 @@ from typing import TYPE_CHECKING
 from ulmkit.lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from ulmkit.text.corpus.builder import build_corpus, cached_corpus
+    from ulmkit.text.corpus.builder import build_corpus
+    from ulmkit.text.corpus.cache import cached_corpus
     from ulmkit.text.corpus.encoded_corpus import EncodedCorpus
     from ulmkit.text.corpus.near_duplicates import NearDuplicates, find_near_duplicates
-    from ulmkit.text.corpus.splits import SplitPolicy, split_documents
+    from ulmkit.text.corpus.split_columns import split_documents
+    from ulmkit.text.corpus.splits import SplitPolicy
     from ulmkit.text.corpus.token_stream import TokenStream
     from ulmkit.text.read.columns import ReadOptions
     from ulmkit.text.read.document import Document, normalise_split
@@ -17,11 +19,15 @@ if TYPE_CHECKING:
     from ulmkit.text.tokens.rules import RULES_VERSION, SPECIALS
     from ulmkit.text.tokens.streaming import StreamingTokens
     from ulmkit.text.tokens.tokenizers import (
+        DEFAULT_TOKENIZER,
+        TOKENIZERS,
         ByteTokenizer,
         SentencePieceTokenizer,
         SpacyTokenizer,
         Text,
         Tokenizer,
+        TokenizerKind,
+        TokenizerSettings,
         WhitespaceTokenizer,
         load_tokenizer,
         train_sentencepiece,
@@ -31,10 +37,12 @@ else:
     __getattr__ = lazy_exports(__name__, __file__)
 
 __all__ = [
+    "DEFAULT_TOKENIZER",
     "LABEL_SEPARATOR",
     "NO_LABELS",
     "RULES_VERSION",
     "SPECIALS",
+    "TOKENIZERS",
     "ByteTokenizer",
     "Document",
     "DocumentSource",
@@ -49,6 +57,8 @@ __all__ = [
     "Text",
     "TokenStream",
     "Tokenizer",
+    "TokenizerKind",
+    "TokenizerSettings",
     "Vocabulary",
     "WhitespaceTokenizer",
     "build_corpus",

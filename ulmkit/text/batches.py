@@ -16,11 +16,19 @@ _LENGTH_NOISE = 0.05  # documents of lengths within this factor may trade places
 
 
 def variable_bptt(bptt: int, bptt_std: float, short_probability: float, generator: np.random.Generator) -> int:
-    """The length of one window of back-propagation through time.
+    """Draw the length of one window of back-propagation through time.
 
     base = bptt with probability 1 - short_probability, else bptt / 2;  length = max(5, int(N(base, std)))
 
-    Args: bptt, bptt_std: in steps. Returns: steps.
+    Args:
+        bptt: Usual length in steps.
+        bptt_std: Standard deviation in steps.
+        short_probability: Probability of a window of about half the length.
+        generator: Source of randomness.
+
+    Returns:
+        The length in steps.
+
     Source: Merity, Keskar & Socher 2017, arXiv:1708.02182, section 4.1 (there p = 1 - short_probability; 0.95 and a
         standard deviation of 5 in section 5).
     """
@@ -30,9 +38,15 @@ def variable_bptt(bptt: int, bptt_std: float, short_probability: float, generato
 
 @dataclass(frozen=True)
 class LanguageModelBatch:
-    """Attributes: inputs, targets: (T, B) int64, targets[t] is the token after inputs[t]; rate_scale: what the
-    learning rate is to be multiplied by, T / bptt for windows of variable length, else 1 (Merity et al. 2017, section
-    4.1); is_first: the rows begin here, with a fresh state."""
+    """One window of all rows of a stream.
+
+    Attributes:
+        inputs: (T, B) int64 token ids.
+        targets: (T, B) int64, targets[t] is the token after inputs[t].
+        rate_scale: Factor on the learning rate, T / bptt for windows of variable length, else 1 (Merity et al. 2017,
+            section 4.1).
+        is_first: Whether the rows begin here, with a fresh state.
+    """
 
     inputs: torch.Tensor
     targets: torch.Tensor
@@ -41,22 +55,29 @@ class LanguageModelBatch:
 
 
 class LanguageModelBatches:
-    """A stream cut into `batch_size` rows, read window by window; each batch goes on where the one before stopped.
+    """A stream cut into `batch_size` rows, read window by window; each batch continues the one before.
 
     Row b reads tokens b * R to (b + 1) * R, where R = (tokens - 1) // batch_size, so in an epoch every token but the
     first and the remainder, fewer than batch_size, is a target exactly once.
 
-    Of several processes (`ranks`) each has a share of the rows, in order, and all have the same windows.
+    With several processes (`ranks`) each has a share of the rows, in order, and all have the same windows.
 
     Args:
-        stream: the text. batch_size: rows, of all processes together. bptt: steps of a window.
-        bptt_std: standard deviation of a window's steps; 0: all have `bptt` steps. short_probability: of a window of
-            about half the steps. The windows' lengths are drawn once from `seed` and shuffled each epoch, so every
-            epoch has the same number of batches.
-        seed: of all that is drawn. shuffle_documents: a new order of the documents each epoch.
-        reverse: read each document from its end, xxbos still first.
-        rank, ranks: number of this process, from 0, and how many there are.
-    Raises: ConfigError for an option outside its range; DataError if the stream is shorter than a row needs.
+        stream: The text.
+        batch_size: Number of rows, of all processes together.
+        bptt: Length of a window in steps.
+        bptt_std: Standard deviation of a window's length in steps; 0 makes all windows `bptt` long. The lengths are
+            drawn once from `seed` and shuffled each epoch, so every epoch has the same number of batches.
+        short_probability: Probability of a window of about half the length.
+        seed: Seed of everything that is drawn.
+        shuffle_documents: Put the documents in a new order each epoch.
+        reverse: Read each document from its end, xxbos still first.
+        rank: Number of this process, from 0.
+        ranks: Number of processes.
+
+    Raises:
+        ConfigError: If an option is outside its range.
+        DataError: If the stream is shorter than a row needs.
     """
 
     def __init__(
@@ -84,8 +105,11 @@ class LanguageModelBatches:
                 "take a smaller batch_size or more text"
             )
         self.stream = stream.reversed() if reverse else stream
-        self.batch_size, self.bptt, self.bptt_std = batch_size, bptt, bptt_std
-        self.seed, self.shuffle_documents = seed, shuffle_documents
+        self.batch_size = batch_size
+        self.bptt = bptt
+        self.bptt_std = bptt_std
+        self.seed = seed
+        self.shuffle_documents = shuffle_documents
         self.row_tokens = (len(stream) - 1) // batch_size
         self._rows = range(batch_size)[rank * batch_size // ranks : (rank + 1) * batch_size // ranks]
         self._lengths = self._draw_lengths(short_probability)
@@ -114,7 +138,8 @@ class LanguageModelBatches:
     def epoch(self, number: int, start: int = 0) -> Iterator[LanguageModelBatch]:
         """The batches of epoch `number` from batch `start` on: the same for the same seed, number and start."""
         generator = np.random.default_rng([self.seed, 1, number])
-        stream, lengths = self.stream, self._lengths
+        stream = self.stream
+        lengths = self._lengths
         if self.shuffle_documents:
             stream = stream.reordered(generator.permutation(stream.documents))
         if self.bptt_std:
@@ -130,10 +155,16 @@ class LanguageModelBatches:
 
 @dataclass(frozen=True)
 class ClassifierBatch:
-    """Attributes: ids: (T, B) int64, padded after the text; lengths: (B,) int64; targets: (B,) int64 class ids or -1
-    (single, pair), (B, C) bool (multi), (B,) float32 or NaN (number), (T, B) int64 or -1 (tokens), None (none);
-    boundaries: (B,) int64, the tokens before it are one field of a pair, those from it on the other, None unless
-    pairs; rows: (B,) int64, the documents' indices in the corpus. T is at least 1, also for documents of no tokens."""
+    """Documents of similar length, padded to one length.
+
+    Attributes:
+        ids: (T, B) int64 token ids, padded after the text; T is at least 1, also for documents without tokens.
+        lengths: (B,) int64.
+        targets: (B,) int64 class ids or -1 (single, pair), (B, C) bool (multi), (B,) float32 or NaN (number), (T, B)
+            int64 or -1 (tokens), None (none).
+        boundaries: (B,) int64 for pairs, else None: the tokens before it are one field, those from it on the other.
+        rows: (B,) int64, the documents' indices in the corpus.
+    """
 
     ids: torch.Tensor
     lengths: torch.Tensor
@@ -143,21 +174,27 @@ class ClassifierBatch:
 
 
 class ClassifierBatches:
-    """Documents in batches of like length, each document in exactly one batch of an epoch.
+    """Documents in batches of similar length, each document in exactly one batch of an epoch.
 
-    Of several processes (`ranks`) each has a share of every batch: of its documents, longest first, every ranks-th.
+    With several processes (`ranks`) each has a share of every batch: of its documents, longest first, every ranks-th.
 
     Args:
-        corpus, rows: the documents.
-        batch_size: documents of a batch at most, of all processes together; batches differ by one document at most, so
-            from a batch_size of 3 on none of several documents is left alone.
-        batch_tokens: or, instead, the most tokens of a batch, padding included; a longer document is a batch alone.
-        seed: of the shuffling.
-        shuffle: a new make-up and order of batches each epoch; without it, longest first, the same each time.
-        reverse: each document from its end, xxbos still first; the fields of a pair change places.
-        rank, ranks: number of this process, from 0, and how many there are.
-    Raises: ConfigError unless exactly one of batch_size and batch_tokens is given, or if a batch has fewer documents
-        than there are processes; DataError for no documents.
+        corpus: The corpus of the documents.
+        rows: Indices of the documents.
+        batch_size: Documents of a batch at most, of all processes together. Batches differ by one document at most, so
+            from a batch_size of 3 on no document is alone unless it is the only one.
+        batch_tokens: Instead of batch_size, tokens of a batch at most, padding included; a longer document is a batch
+            alone.
+        seed: Seed of the shuffling.
+        shuffle: Make up and order the batches anew each epoch; without it, longest first, the same each time.
+        reverse: Read each document from its end, xxbos still first; the fields of a pair change places.
+        rank: Number of this process, from 0.
+        ranks: Number of processes.
+
+    Raises:
+        ConfigError: Unless exactly one of batch_size and batch_tokens is given, or if a batch has fewer documents than
+            there are processes.
+        DataError: If there are no documents.
     """
 
     def __init__(
@@ -178,10 +215,13 @@ class ClassifierBatches:
                 f"batch_size, batch_tokens: expected one of them, got {batch_size!r} and {batch_tokens!r}"
             )
         check_whole("batch_size" if batch_tokens is None else "batch_tokens", batch_size or batch_tokens or 0)
-        self.corpus, self.rows = corpus, np.asarray(rows, dtype=np.int64)
+        self.corpus = corpus
+        self.rows = np.asarray(rows, dtype=np.int64)
         if not len(self.rows):
             raise DataError("documents: expected at least one for a batch, got none; is the split empty?")
-        self.seed, self.shuffle, self.reverse = seed, shuffle, reverse
+        self.seed = seed
+        self.shuffle = shuffle
+        self.reverse = reverse
         self._share = slice(rank, None, ranks)
         self._lengths = np.asarray(corpus.table["length"][self.rows])
         self._sizes = self._even_sizes(batch_size) if batch_size else self._sizes_by_tokens(batch_tokens or 0)
@@ -203,7 +243,8 @@ class ClassifierBatches:
         """
         noise = _LENGTH_NOISE if self.shuffle else 0.0
         longest = np.minimum(np.sort(self._lengths)[::-1] * np.exp(2 * noise), self._lengths.max()).clip(min=1)
-        sizes, first = [], 0
+        sizes = []
+        first = 0
         while first < len(longest):
             sizes.append(min(len(longest) - first, max(1, int(batch_tokens // longest[first]))))
             first += sizes[-1]
@@ -227,14 +268,15 @@ class ClassifierBatches:
 def make_classifier_batch(corpus: EncodedCorpus, rows: np.ndarray, reverse: bool = False) -> ClassifierBatch:
     """The documents `rows` of a corpus as one batch, in their order."""
     documents = [corpus.document(row) for row in rows]
-    bos_id, pad_id = corpus.vocabulary.bos_id, corpus.vocabulary.pad_id
+    bos_id = corpus.vocabulary.bos_id
+    pad_id = corpus.vocabulary.pad_id
     lengths = np.array([len(document) for document in documents], dtype=np.int64)
     if reverse:
         documents = [reverse_document(document, bos_id) for document in documents]
     targets = boundaries = None
-    found = corpus.table["boundary"][rows]
-    if (found >= 0).all():
-        boundaries = torch.from_numpy(np.asarray(lengths - found + 1 if reverse else found, dtype=np.int64))
+    starts = corpus.table["boundary"][rows]
+    if (starts >= 0).all():
+        boundaries = torch.from_numpy(np.asarray(lengths - starts + 1 if reverse else starts, dtype=np.int64))
     if corpus.has_token_labels:
         labels = [corpus.token_labels(row) for row in rows]
         if reverse:  # turned with their tokens: xxbos, which stays, carries none
@@ -252,7 +294,11 @@ def _reverse_labels(labels: np.ndarray, document: np.ndarray, bos_id: int | None
 
 
 def padded(documents: Sequence[np.ndarray], fill: int = 0) -> np.ndarray:
-    """Documents side by side, `fill` after the shorter ones. Returns: (T, B) int64."""
+    """Put documents side by side, `fill` after the shorter ones.
+
+    Returns:
+        (T, B) int64.
+    """
     padded = np.full((max(1, *map(len, documents)), len(documents)), fill, dtype=np.int64)
     for at, document in enumerate(documents):
         padded[: len(document), at] = document

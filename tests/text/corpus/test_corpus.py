@@ -9,8 +9,7 @@ import pytest
 from support.corpora import WORDS, build, labelled
 
 from ulmkit.errors import ConfigError, DataError, FolderError
-from ulmkit.text.corpus.builder import cached_corpus
-from ulmkit.text.corpus.chunks import tokenize_words
+from ulmkit.text.corpus.cache import cached_corpus
 from ulmkit.text.corpus.encoded_corpus import EncodedCorpus
 from ulmkit.text.corpus.facts import CorpusSplit, SharedDocuments
 from ulmkit.text.corpus.fingerprints import joined_fingerprint, text_fingerprint
@@ -78,6 +77,9 @@ def test_ruled_vocabulary_has_the_special_tokens_and_min_freq():
     class Ruled(ByteTokenizer):
         def closed_vocabulary(self):
             return None
+
+        def build_vocabulary(self, counts, max_vocab=None, min_freq=None):
+            return SpacyTokenizer("xx").build_vocabulary(counts, max_vocab, min_freq)
 
     types = ["xxbos", "a", "b"]
     built = choose_vocabulary(Ruled(), None, types, np.array([9, 3, 2]))
@@ -189,7 +191,7 @@ def test_token_labels_of_a_word_corpus(tmp_path):
 
 
 def test_every_word_has_a_token():
-    tokens, ends = tokenize_words(ByteTokenizer(), [["", "a"], []])
+    tokens, ends = ByteTokenizer().tokenize_words([["", "a"], []])
     assert tokens == [["xxbos", "xxunk", "<0x20>", "<0x61>"], ["xxbos"]]
     assert [end.tolist() for end in ends] == [[1, 3], []]
 

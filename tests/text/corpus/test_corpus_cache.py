@@ -5,7 +5,7 @@ from support.corpora import WORDS, labelled
 
 from ulmkit.errors import ConfigError
 from ulmkit.tasks import TASKS
-from ulmkit.text.corpus.builder import cached_corpus
+from ulmkit.text.corpus.cache import cached_corpus
 from ulmkit.text.corpus.fingerprints import fingerprint_documents, joined_fingerprint, text_fingerprint
 from ulmkit.text.corpus.splits import SplitPolicy
 from ulmkit.text.read.document import Document
@@ -28,7 +28,7 @@ def test_a_corpus_that_another_process_builds_meanwhile_is_used(tmp_path):
 def test_cache_is_used_and_renewed(tmp_path, monkeypatch):
     documents = labelled(8)
     first = cached_corpus(documents, tmp_path, tokenizer=WORDS, label_kind=TASKS["single"], workers=1)
-    monkeypatch.setattr("ulmkit.text.corpus.builder.build_corpus", None)
+    monkeypatch.setattr("ulmkit.text.corpus.cache.build_corpus", None)
     again = cached_corpus(documents, tmp_path, tokenizer=WORDS, label_kind=TASKS["single"], workers=2, progress=print)
     assert again.folder == first.folder
     monkeypatch.undo()

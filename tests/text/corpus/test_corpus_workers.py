@@ -1,5 +1,6 @@
 """Corpora built by several processes."""
 
+import functools
 import gc
 import os
 import subprocess
@@ -12,17 +13,19 @@ from hypothesis import strategies as st
 from support.corpora import WORDS, build, folder_bytes, labelled
 
 from ulmkit.errors import DataError
-from ulmkit.text.corpus import workers
+from ulmkit.text import workers
 from ulmkit.text.corpus.chunks import encode_chunk
 from ulmkit.text.corpus.splits import SplitPolicy
-from ulmkit.text.corpus.workers import Worker, WorkerPool
 from ulmkit.text.read.document import Document
+from ulmkit.text.workers import Worker, WorkerPool
+
+ENCODE = functools.partial(encode_chunk, WORDS)
 
 
 @pytest.fixture
 def small_chunks(monkeypatch):
     monkeypatch.setattr("ulmkit.text.corpus.spool._CHUNK_CHARACTERS", 300)
-    monkeypatch.setattr("ulmkit.text.corpus.spool._SMALL_CHARACTERS", 0)
+    monkeypatch.setattr("ulmkit.text.workers.SMALL_CHARACTERS", 0)
 
 
 def test_folder_does_not_depend_on_workers(tmp_path, small_chunks):
@@ -34,17 +37,16 @@ def test_folder_does_not_depend_on_workers(tmp_path, small_chunks):
 
 
 def test_little_text_starts_no_worker(tmp_path, monkeypatch):
-    monkeypatch.setattr("ulmkit.text.corpus.spool.WorkerPool", None)
+    monkeypatch.setattr("ulmkit.text.workers.WorkerPool", None)
     assert len(build(labelled(10), tmp_path / "c", workers=4)) == 10
 
 
 def test_workers_do_not_import_torch():
-    program = "import ulmkit.text, ulmkit.text.corpus.workers, sys; sys.exit('torch' in sys.modules)"
+    program = "import ulmkit.text, ulmkit.text.workers, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
-def test_pool_keeps_the_order_and_reads_little_ahead(tmp_path):
-    WORDS.save(tmp_path)
+def test_pool_keeps_the_order_and_reads_little_ahead():
     taken = []
 
     def chunks():
@@ -52,8 +54,8 @@ def test_pool_keeps_the_order_and_reads_little_ahead(tmp_path):
             taken.append(at)
             yield [f"t{at} " * (100 if at % 3 == 0 else 1)]
 
-    with WorkerPool(tmp_path, 2) as pool:
-        for at, encoded in enumerate(pool.encode(chunks())):
+    with WorkerPool(ENCODE, 2) as pool:
+        for at, encoded in enumerate(pool.map(chunks())):
             assert encoded.types == [f"t{at}", "<eos>"]
             assert len(taken) <= at + 6
     assert all(worker.process.returncode is not None for worker in pool._workers)
@@ -70,8 +72,8 @@ def test_workers_end_when_a_document_does_not_fit(tmp_path, small_chunks, monkey
     started = []
 
     class Counted(Worker):
-        def __init__(self, folder):
-            super().__init__(folder)
+        def __init__(self, function):
+            super().__init__(function)
             started.append(self)
 
     monkeypatch.setattr(workers, "Worker", Counted)
@@ -80,19 +82,17 @@ def test_workers_end_when_a_document_does_not_fit(tmp_path, small_chunks, monkey
     assert [worker.process.returncode is None for worker in started] == [False, False]
 
 
-def test_unforeseen_error_in_a_worker(tmp_path):
-    WORDS.save(tmp_path)
-    with WorkerPool(tmp_path, 1) as pool, pytest.raises(DataError, match=r"worker process: TypeError: .*'int'"):
-        list(pool.encode([[5]]))
+def test_unforeseen_error_in_a_worker():
+    with WorkerPool(ENCODE, 1) as pool, pytest.raises(DataError, match=r"worker process: TypeError: .*'int'"):
+        list(pool.map([[5]]))
 
 
-def test_death_of_a_worker(tmp_path):
-    WORDS.save(tmp_path)
-    worker = Worker(tmp_path)
+def test_death_of_a_worker():
+    worker = Worker(ENCODE)
     worker.process.kill()
     worker.process.wait()
     with pytest.raises(DataError, match=r"worker process: stopped with status -9; if memory ran out"):
-        worker.encode(["a"])
+        worker.call(["a"])
     worker.stop()
 
 

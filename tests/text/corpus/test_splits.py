@@ -5,7 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ulmkit.errors import ConfigError, DataError
-from ulmkit.text.corpus.splits import SplitPolicy, split_documents
+from ulmkit.text.corpus.split_columns import split_documents
+from ulmkit.text.corpus.splits import SplitPolicy
 from ulmkit.text.read.document import Document
 from ulmkit.text.read.documents import read_documents
 

@@ -122,7 +122,7 @@ def test_unknown_characters_that_normalise_to_a_special_name_are_unknown() -> No
 def test_parts_of_long_chunks_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     texts = ["，".join(f"我们{number}去了{part}" for part in range(60)) for number in range(40)]
     expected = [CHINESE.tokenize(text) for text in texts]
-    monkeypatch.setattr(chunk_tokens, "MAX_LEARNT_CHARACTERS", 1000)
+    monkeypatch.setattr(chunk_tokens, "MAX_CACHED_CHARACTERS", 1000)
     tokenizer = pickle.loads(pickle.dumps(CHINESE))
     for text, tokens in zip(texts, expected, strict=True):
         assert len(text) > 256

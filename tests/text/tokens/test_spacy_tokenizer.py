@@ -174,18 +174,18 @@ def test_memory_is_emptied_when_full_and_tokens_stay_the_same(monkeypatch: pytes
     tokenizer = SpacyTokenizer("xx")
     texts = [f"Word{number} {'y' * 300}" for number in range(40)]
     expected = tokenizer.tokenize_many(texts)
-    assert not any(len(chunk) > 256 for chunk in tokenizer._chunks._known)
-    assert len(tokenizer._chunks._known) > 40
-    monkeypatch.setattr(chunk_tokens, "MAX_LEARNT_CHARACTERS", 2000)
+    assert not any(len(chunk) > 256 for chunk in tokenizer._chunks._cache)
+    assert len(tokenizer._chunks._cache) > 40
+    monkeypatch.setattr(chunk_tokens, "MAX_CACHED_CHARACTERS", 2000)
     tokenizer = SpacyTokenizer("xx")
     assert [tokenizer.tokenize(text) for text in texts] == expected
-    assert len(tokenizer._chunks._known) <= 7 + len(KEPT_CHUNKS)
+    assert len(tokenizer._chunks._cache) <= 7 + len(KEPT_CHUNKS)
 
 
 def test_parts_of_long_chunks_are_forgotten_too(monkeypatch: pytest.MonkeyPatch) -> None:
     texts = ["，".join(f"第{number}句{part}" for part in range(60)) for number in range(40)]
     expected = SpacyTokenizer("zh").tokenize_many(texts)
-    monkeypatch.setattr(chunk_tokens, "MAX_LEARNT_CHARACTERS", 1000)
+    monkeypatch.setattr(chunk_tokens, "MAX_CACHED_CHARACTERS", 1000)
     tokenizer = SpacyTokenizer("zh")
     for text, tokens in zip(texts, expected, strict=True):
         assert len(text) > 256

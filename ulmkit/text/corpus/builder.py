@@ -1,9 +1,10 @@
-"""Building an encoded corpus: documents to tokens in several processes, tokens to ids, all to one folder.
+"""Building an encoded corpus: documents to tokens in several processes, tokens to ids, all into one folder.
 
 Workers tokenize chunks and number each chunk's distinct tokens; this process joins the numbers to one provisional
 numbering and spools them to disk. When all is read, splits are drawn, tokens of the training text are counted, the
-vocabulary is built, and the spool is read once more to write the final ids. No text is tokenized twice, and the folder
-is the same whatever the number of workers. Memory holds the distinct tokens, a few numbers a document, and few chunks
+vocabulary is built, and the spool is read once more to write the final ids. The data is read once, also where the
+tokenizer is trained on it: then the documents are spooled to disk first. No text is tokenized twice, and the folder is
+the same whatever the number of workers. Memory holds the distinct tokens, a few numbers a document, and few chunks
 at a time. A document is never cut: one that is a whole corpus, such as a .txt file of lines, takes three times its
 size, with workers five times.
 """
@@ -11,16 +12,14 @@ size, with workers five times.
 import contextlib
 import importlib.metadata
 import os
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ulmkit.config import check_whole
-from ulmkit.errors import ConfigError, DataError, FolderError
+from ulmkit.errors import DataError
 from ulmkit.files import atomic_folder, fingerprint, sha256_file, write_json
 from ulmkit.text.corpus.encoded_corpus import (
     CORPUS_FILE,
@@ -30,21 +29,21 @@ from ulmkit.text.corpus.encoded_corpus import (
     VOCABULARY_FILE,
     EncodedCorpus,
 )
-from ulmkit.text.corpus.facts import FORMAT_VERSION, CorpusFacts, CorpusSplit, SharedDocuments
-from ulmkit.text.corpus.fingerprints import fingerprint_documents, joined_fingerprint
+from ulmkit.text.corpus.facts import CorpusFacts, CorpusSplit, SharedDocuments
+from ulmkit.text.corpus.fingerprints import joined_fingerprint
 from ulmkit.text.corpus.near_duplicates import DuplicateIndex, blocks
 from ulmkit.text.corpus.records import Records
 from ulmkit.text.corpus.shards import SHARD_TOKENS, ShardWriter
-from ulmkit.text.corpus.splits import TRAINING_SPLITS, SplitPolicy, assign_splits
-from ulmkit.text.corpus.spool import TokenSpool, encode_documents
+from ulmkit.text.corpus.splits import DROPPED_SPLIT, TRAINING_SPLITS, SplitPolicy
+from ulmkit.text.corpus.spool import DocumentSpool, TokenSpool, encode_documents
 from ulmkit.text.corpus.vocabulary_counts import check_unknown, choose_vocabulary
-from ulmkit.text.corpus.workers import available_processors
 from ulmkit.text.read.document import Document
 from ulmkit.text.read.documents import DocumentSource
 from ulmkit.text.read.labels import NO_LABELS, LabelKind
 from ulmkit.text.tokens.rules import RULES_VERSION
-from ulmkit.text.tokens.tokenizer import Tokenizer
+from ulmkit.text.tokens.tokenizers import Text, Tokenizer, TokenizerSettings
 from ulmkit.text.tokens.vocabulary import Vocabulary
+from ulmkit.text.workers import available_processors
 
 _MAX_COMPARED_TOKENS = 1 << 20
 """A longer document, such as a corpus in one file, is no near-duplicate of any, and would be hashed whole in memory."""
@@ -57,7 +56,7 @@ def build_corpus(
     documents: Iterable[Document],
     folder: str | os.PathLike[str],
     *,
-    tokenizer: Tokenizer,
+    tokenizer: Tokenizer | TokenizerSettings,
     vocabulary: Vocabulary | None = None,
     max_vocab: int | None = None,
     min_freq: int | None = None,
@@ -67,82 +66,70 @@ def build_corpus(
     workers: int | None = None,
     progress: DocumentCallback | None = None,
     count_near_duplicates: bool = True,
+    drop_shared: bool = False,
     overwrite: bool = False,
+    request: str | None = None,
 ) -> EncodedCorpus:
     """Tokenize and encode documents to a corpus folder.
 
     Args:
-        documents: gone through once, each held in memory whole; a DocumentSource also tells where they come from.
-        folder: made whole or not at all. overwrite: replace the one that is there.
-        vocabulary: one to use; None: the tokenizer's own, or built from the training text (train and unsupervised).
-        max_vocab, min_freq: for a vocabulary that is built, special tokens included; None: see choose_vocabulary.
-        split_policy: how validation documents are chosen; None: as the documents say.
-        label_kind: what the labels are; NO_LABELS drops them.
-        label_names: the classes of a model there is, () for numbers; None: those of the train split.
-        workers: processes; None: one a processor. The corpus does not depend on it.
-        progress: called with the number of documents done.
-        count_near_duplicates: look in each held-out split for documents that have a like in the training text, those
-            of more than 2^20 tokens left out on both sides.
-    Raises: DataError if there is no text, labels are not of the kind or lack classes (check_classes), the split cannot
-        be drawn, or the vocabulary is not the tokenizer's; FolderError if the folder cannot be written.
+        documents: Read once, each held in memory whole; a DocumentSource also tells where they come from.
+        folder: Written whole or not at all.
+        tokenizer: A tokenizer, or the settings to make one from.
+        vocabulary: One to use; None for the tokenizer's own, or one built from the training text (train and
+            unsupervised).
+        max_vocab: For a built vocabulary, tokens at most, special ones included; None for the tokenizer's default.
+        min_freq: For a built vocabulary, occurrences at least; None for the tokenizer's default.
+        split_policy: How validation documents are chosen; None for as the documents say.
+        label_kind: Kind of label; NO_LABELS drops the labels.
+        label_names: Class names of a model that is to read the corpus, () for numbers; None for those of the train
+            split.
+        workers: Number of processes, None for one a processor. The corpus does not depend on it.
+        progress: Called with the number of documents done.
+        count_near_duplicates: Count the documents of each held-out split that have a near-duplicate in the training
+            text; those of more than 2^20 tokens are left out on both sides.
+        drop_shared: Take training documents that a held-out split has too, exactly or nearly, out of training: their
+            split is "dropped". A SentencePiece model trained here has still counted them.
+        overwrite: Replace the folder that is there.
+        request: Recorded as `CorpusFacts.request`.
+
+    Raises:
+        DataError: If there is no text, labels are not of the kind or lack classes (check_classes), the split cannot
+            be drawn, or the vocabulary is not the tokenizer's.
+        FolderError: If the folder cannot be written.
     """
     workers = available_processors() if workers is None else workers
     check_whole("workers", workers)
     policy = split_policy or SplitPolicy()
     with atomic_folder(folder, overwrite) as temporary:
+        texts = documents
+        if isinstance(tokenizer, TokenizerSettings) and tokenizer.is_trained:
+            texts = DocumentSpool(documents, temporary / "documents.spool")
+            tokenizer = tokenizer.make(training_texts(texts, texts.columns.assign(policy)))
+        elif isinstance(tokenizer, TokenizerSettings):
+            tokenizer = tokenizer.make()
         build = _Build(temporary, tokenizer, label_kind, label_names)
-        build.read(documents, workers, progress)
-        build.divide(policy)
+        build.read(texts, workers, progress)
+        if isinstance(texts, DocumentSpool):
+            texts.remove()
+        if isinstance(documents, DocumentSource) and label_kind is not NO_LABELS and not build.records.has_labels:
+            documents.check_label_column()
+        build.divide(policy, drop_shared)
         built = build.encode(vocabulary, max_vocab, min_freq)
-        build.finish(build.facts(built, policy, _sources(documents), count_near_duplicates))
+        facts = build.facts(built, source_names(documents), count_near_duplicates)
+        build.finish(replace(facts, request=request))
     return EncodedCorpus.open(folder)
 
 
-def cached_corpus(
-    documents: Sequence[Document] | DocumentSource,
-    cache: str | os.PathLike[str],
-    *,
-    tokenizer: Tokenizer,
-    vocabulary: Vocabulary | None = None,
-    workers: int | None = None,
-    progress: DocumentCallback | None = None,
-    **options: Any,
-) -> EncodedCorpus:
-    """The corpus of `documents` from the folder `cache`, built there if it is not there yet.
-
-    Its folder is named by a fingerprint of all documents, where they come from, tokenizer, rules, vocabulary and
-    options, so any change makes another. Checksums are verified, which takes a second for 500 million tokens; a damaged
-    one is built anew.
-
-    Args: documents: gone through twice. options: the others of build_corpus.
-    Raises: as build_corpus; ConfigError if `documents` can be gone through only once.
-    """
-    if isinstance(documents, Iterator):
-        raise ConfigError("documents: expected a list or a DocumentSource, which can be read twice, got an iterator")
-    policy = options.get("split_policy") or SplitPolicy()
-    kind: LabelKind = options.get("label_kind", NO_LABELS)
-    described = {**options, "split_policy": asdict(policy), "label_kind": kind.name}
-    known = None if vocabulary is None else vocabulary.fingerprint
-    text = [_sources(documents), fingerprint_documents(documents)]
-    name = fingerprint(FORMAT_VERSION, RULES_VERSION, text, tokenizer.fingerprint, known, described)
-    folder = Path(cache) / f"corpus-{name}"
-    if folder.exists():
-        try:
-            return EncodedCorpus.open(folder, verify=True)
-        except FolderError:
-            shutil.rmtree(folder, ignore_errors=True)
-    try:
-        return build_corpus(
-            documents, folder, tokenizer=tokenizer, vocabulary=vocabulary, workers=workers, progress=progress, **options
-        )
-    except FolderError as error:
-        try:
-            return EncodedCorpus.open(folder, verify=True)  # of another process, which was faster
-        except FolderError:
-            raise error from None
+def training_texts(documents: Iterable[Document], splits: Sequence[str]) -> Iterator[Text]:
+    """Yield the texts of the documents whose split is for training."""
+    for document, split in zip(documents, splits, strict=True):
+        if split in TRAINING_SPLITS:
+            yield document.text
 
 
-def _sources(documents: Iterable[Document]) -> list[str]:
+def source_names(documents: Iterable[Document]) -> list[str]:
+    """Name what documents come from; nothing for a plain list."""
     return [documents.description] if isinstance(documents, DocumentSource) else []
 
 
@@ -150,7 +137,9 @@ class _Build:
     """One corpus on its way, in a temporary folder."""
 
     def __init__(self, folder: Path, tokenizer: Tokenizer, kind: LabelKind, label_names: Sequence[str] | None) -> None:
-        self.folder, self.tokenizer, self.kind = folder, tokenizer, kind
+        self.folder = folder
+        self.tokenizer = tokenizer
+        self.kind = kind
         tokenizer.save(folder / TOKENIZER_FOLDER)
         self.records = Records(kind, label_names)
         self.spool = TokenSpool(folder, "spool")
@@ -158,8 +147,7 @@ class _Build:
 
     def read(self, documents: Iterable[Document], workers: int, progress: DocumentCallback | None) -> None:
         """Tokenize all documents to the spool."""
-        tokenizer_folder = self.folder / TOKENIZER_FOLDER
-        encoding = encode_documents(documents, self.tokenizer, tokenizer_folder, self.kind.per_word, workers)
+        encoding = encode_documents(documents, self.tokenizer, self.kind.per_word, workers)
         with contextlib.closing(encoding):  # ends the workers at once if a document does not fit
             for chunk, encoded in encoding:
                 self.spool.add(encoded)
@@ -173,16 +161,13 @@ class _Build:
         if not sum(self.records.numbers["words"]):
             raise DataError(f"documents: expected text, got {len(self.records)} documents without any")
 
-    def divide(self, policy: SplitPolicy) -> None:
+    def divide(self, policy: SplitPolicy, drop_shared: bool) -> None:
         """Give every document its split, and the classes their order."""
         records = self.records
-        self.splits = assign_splits(
-            policy,
-            given=records.split.listed(),
-            strata=records.stratum.listed(),
-            groups=records.group.listed(),
-            times=[None if np.isnan(time) else time for time in records.time],
-        )
+        self.policy = policy.resolved(records.split_columns.split.values)
+        self.splits = records.split_columns.assign(self.policy)
+        if drop_shared:
+            self._drop_shared()
         self.split_names = sorted(set(self.splits), key=lambda name: (name != "train", name))
         lengths = np.array(records.numbers["length"], dtype=np.int64)
         label_counts = None
@@ -192,15 +177,32 @@ class _Build:
         self.table = records.table(self.splits, self.split_names, self.label_names)
         self.counts = self.spool.counts(lengths, self.splits, len(self.spool.numbers))
 
+    def _drop_shared(self) -> None:
+        """Set the split of training documents that a held-out split has too to DROPPED_SPLIT."""
+        lengths = np.array(self.records.numbers["length"], dtype=np.int64)
+        offsets = np.cumsum(lengths) - lengths
+        is_training = np.array([name in TRAINING_SPLITS for name in self.splits], dtype=bool)
+        is_compared = lengths <= _MAX_COMPARED_TOKENS
+        held_out = np.flatnonzero(~is_training & is_compared)
+        if len(held_out):
+            index = DuplicateIndex(blocks(self.spool.documents(offsets, lengths, held_out)))
+            training = np.flatnonzero(is_training & is_compared)
+            shared = index.find_others(blocks(self.spool.documents(offsets, lengths, training)))
+            for row in training[shared]:
+                self.splits[row] = DROPPED_SPLIT
+
     def encode(self, given: Vocabulary | None, max_vocab: int | None, min_freq: int | None) -> Vocabulary:
         """Choose the vocabulary and write the final ids and labels by token."""
         types = self.spool.types
-        learnt = sum((self.counts[name] for name in TRAINING_SPLITS if name in self.counts), np.zeros(len(types), int))
-        vocabulary = choose_vocabulary(self.tokenizer, given, types, learnt, max_vocab, min_freq)
+        training_counts = np.zeros(len(types), dtype=np.int64)
+        for name in TRAINING_SPLITS:
+            if name in self.counts:
+                training_counts += self.counts[name]
+        vocabulary = choose_vocabulary(self.tokenizer, given, types, training_counts, max_vocab, min_freq)
         self.known = np.array([token in vocabulary for token in types], dtype=bool)
         if given is not None:
             total = np.sum(list(self.counts.values()), axis=0)
-            check_unknown(self.tokenizer, given, int(total[~self.known].sum()), int(total.sum()))
+            check_unknown(self.tokenizer, int(total[~self.known].sum()), int(total.sum()))
         vocabulary.save(self.folder / VOCABULARY_FILE)
         ids = vocabulary.encode(types)
         self.dtypes = {"tokens": np.min_scalar_type(len(vocabulary) - 1)}
@@ -215,9 +217,7 @@ class _Build:
         with ShardWriter(self.folder, stem, self.dtypes[stem]) as writer:
             spool.rewrite(writer, ids)
 
-    def facts(
-        self, vocabulary: Vocabulary, policy: SplitPolicy, sources: Sequence[str], count_near_duplicates: bool
-    ) -> CorpusFacts:
+    def facts(self, vocabulary: Vocabulary, sources: Sequence[str], count_near_duplicates: bool) -> CorpusFacts:
         """Collect what corpus.json says; `finish` adds the files and their fingerprint."""
         return CorpusFacts(
             fingerprint="",
@@ -226,7 +226,7 @@ class _Build:
             task=self.kind.name,
             label_names=tuple(self.label_names),
             split_names=tuple(self.split_names),
-            split_policy=policy,
+            split_policy=self.policy,
             splits={name: self._split_facts(name, code) for code, name in enumerate(self.split_names)},
             near_duplicates=self._near_duplicates() if count_near_duplicates else None,
             tokenizer={"name": self.tokenizer.name, "fingerprint": self.tokenizer.fingerprint},
@@ -262,7 +262,7 @@ class _Build:
         """Count, for each held-out split, the documents that each training split has too."""
         offsets, lengths, splits = self.table["offset"], self.table["length"], self.table["split"]
         training = [name for name in TRAINING_SPLITS if name in self.split_names]
-        held_out = [name for name in self.split_names if name not in training]
+        held_out = [name for name in self.split_names if name not in (*training, DROPPED_SPLIT)]
         is_compared = lengths <= _MAX_COMPARED_TOKENS
         rows = {name: np.flatnonzero(is_compared & (splits == code)) for code, name in enumerate(self.split_names)}
         held_rows = np.concatenate([np.zeros(0, np.int64), *(rows[name] for name in held_out)])
@@ -284,7 +284,7 @@ class _Build:
         for name, column in self.table.items():
             np.save(self.folder / TABLE_FOLDER / f"{name}.npy", column, allow_pickle=False)
         columns = {name: column.values for name, column in self.records.columns.items()}
-        write_json(self.folder / NAMES_FILE, {"group": self.records.group.values, "columns": columns})
+        write_json(self.folder / NAMES_FILE, {"group": self.records.split_columns.group.values, "columns": columns})
         files = {}
         for path in sorted(path for path in self.folder.rglob("*") if path.is_file()):
             name = path.relative_to(self.folder).as_posix()

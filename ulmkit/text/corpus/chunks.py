@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ulmkit.text.tokens.plain_tokenizers import WhitespaceTokenizer
-from ulmkit.text.tokens.rules import FLD, UNK
+from ulmkit.text.tokens.rules import FLD
 from ulmkit.text.tokens.streaming import StreamingTokens
 from ulmkit.text.tokens.tokenizer import Tokenizer
 
@@ -40,7 +39,7 @@ class EncodedChunk:
 
 
 def encode_chunk(tokenizer: Tokenizer, items: Sequence[ChunkItem]) -> EncodedChunk:
-    """Tokenize `items`. Nothing is carried from chunk to chunk, so it does not matter which process does it."""
+    """Tokenize `items`; the result does not depend on other chunks, nor on the process that does it."""
     numbers: defaultdict[str, int] = defaultdict(itertools.count().__next__)
 
     def ids_of(tokens: Sequence[str]) -> np.ndarray:
@@ -48,7 +47,7 @@ def encode_chunk(tokenizer: Tokenizer, items: Sequence[ChunkItem]) -> EncodedChu
 
     marks: list[np.ndarray] = []
     if any(isinstance(item, list) for item in items):
-        tokens, marks = tokenize_words(tokenizer, [item if isinstance(item, list) else _words(item) for item in items])
+        tokens, marks = tokenizer.tokenize_words([item if isinstance(item, list) else _words(item) for item in items])
         documents = [ids_of(document) for document in tokens]
     else:
         texts = [item for item in items if not isinstance(item, list)]
@@ -72,7 +71,7 @@ def encode_chunk(tokenizer: Tokenizer, items: Sequence[ChunkItem]) -> EncodedChu
 
 
 def _is_long(item: ChunkItem) -> bool:
-    """Whether a text, such as a word-level corpus in one file, is too long to have all its tokens in memory at once."""
+    """Tell whether a text, such as a word-level corpus in one file, has too many tokens to hold in memory at once."""
     return isinstance(item, str) and len(item) > PIECE_CHARACTERS
 
 
@@ -82,7 +81,7 @@ def _pieces(text: str) -> Iterator[str]:
 
 
 def _long_tokens(tokenizer: Tokenizer, text: str) -> Iterator[list[str]]:
-    """The tokens of a text, some at a time."""
+    """Yield the tokens of a text, some at a time."""
     streaming = StreamingTokens(tokenizer)
     for piece in _pieces(text):
         yield streaming.feed(piece)
@@ -90,10 +89,11 @@ def _long_tokens(tokenizer: Tokenizer, text: str) -> Iterator[list[str]]:
 
 
 def _count_words(item: ChunkItem) -> int:
-    """Runs of characters between white space; a run that goes on from piece to piece counts once."""
+    """Count runs of characters between white space; a run that goes on from piece to piece counts once."""
     if not isinstance(item, str):
         return len(item) if isinstance(item, list) else sum(map(_count_words, item))
-    words, is_inside = 0, False
+    words = 0
+    is_inside = False
     for piece in _pieces(item):
         words += len(piece.split()) - (is_inside and not piece[0].isspace())
         is_inside = not piece[-1].isspace()
@@ -101,7 +101,7 @@ def _count_words(item: ChunkItem) -> int:
 
 
 def characters(item: ChunkItem) -> int:
-    """How many characters a document has, all its fields or words together."""
+    """Count the characters of a document, all its fields or words together."""
     return len(item) if isinstance(item, str) else sum(map(len, item))
 
 
@@ -110,39 +110,7 @@ def _words(item: str | tuple[str, ...]) -> list[str]:
 
 
 def _boundary(item: ChunkItem, ids: np.ndarray, numbers: Mapping[str, int]) -> int:
-    """Where the second xxfld is among the tokens of a text with fields."""
+    """Find the second xxfld among the tokens of a text with fields; -1 if there is none."""
     if not isinstance(item, tuple) or len(item) < 2:
         return -1
     return int(np.flatnonzero(ids == numbers[FLD])[1])
-
-
-def tokenize_words(
-    tokenizer: Tokenizer, documents: Sequence[Sequence[str]]
-) -> tuple[list[list[str]], list[np.ndarray]]:
-    """Tokens of documents that are cut into words, and which token ends each word.
-
-    Each word is tokenized alone, so no rule and no subword reaches over a word's end, and each word has at least one
-    token (xxunk for a word of white space). A label belongs to its word's last token: there a forward encoder has
-    read the whole word.
-
-    Returns: tokens of each document; for each document (words,) int64, the position of each word's last token.
-    """
-    if isinstance(tokenizer, WhitespaceTokenizer):
-        whole = [np.arange(len(words), dtype=np.int64) for words in documents]
-        return [[*words, tokenizer.end_of_line] if words else [] for words in documents], whole
-    lead = tokenizer.tokenize("")
-    gap = " " if tokenizer.name == "bytes" else ""  # other tokenizers put the gaps between words back themselves
-    distinct = list(dict.fromkeys(gap * (at > 0) + word for words in documents for at, word in enumerate(words)))
-    cut = tokenizer.tokenize_many(distinct)
-    pieces = {word: tokens[len(lead) :] or [UNK] for word, tokens in zip(distinct, cut, strict=True)}
-    found: list[list[str]] = []
-    marks: list[np.ndarray] = []
-    for words in documents:
-        tokens = list(lead)
-        ends: list[int] = []
-        for at, word in enumerate(words):
-            tokens += pieces[gap * (at > 0) + word]
-            ends.append(len(tokens) - 1)
-        found.append(tokens)
-        marks.append(np.array(ends, dtype=np.int64))
-    return found, marks

@@ -40,7 +40,8 @@ class EncodedCorpus:
     """
 
     def __init__(self, folder: Path, facts: CorpusFacts) -> None:
-        self.folder, self.facts = folder, facts
+        self.folder = folder
+        self.facts = facts
         self.task = facts.task
         self.label_names = facts.label_names
         self.split_names = facts.split_names
@@ -53,9 +54,14 @@ class EncodedCorpus:
 
     @classmethod
     def open(cls, folder: str | os.PathLike[str], verify: bool = False) -> "EncodedCorpus":
-        """Open a corpus folder. Sizes of all files are checked; with `verify` their checksums too.
+        """Open a corpus folder and check the sizes of its files.
 
-        Raises: FolderError if it is no corpus, of another format version, incomplete, truncated or altered.
+        Args:
+            folder: What `build_corpus` wrote.
+            verify: Check the files' checksums too.
+
+        Raises:
+            FolderError: If it is no corpus, of another format version, incomplete, truncated or altered.
         """
         path = Path(folder)
         facts = CorpusFacts.from_json(read_json(path / CORPUS_FILE), str(path / CORPUS_FILE))
@@ -84,9 +90,17 @@ class EncodedCorpus:
         return read_json(self.folder / NAMES_FILE)
 
     def rows(self, split: str | Sequence[str] | None = None, labelled: bool = False) -> np.ndarray:
-        """Indices of the documents of a split or several (None: all), ascending; only those with a label if `labelled`.
+        """List the documents of a split, of several, or (None) of all.
 
-        Raises: DataError naming the splits there are.
+        Args:
+            split: Names of splits.
+            labelled: Only documents with a label.
+
+        Returns:
+            (n,) int64 indices, ascending.
+
+        Raises:
+            DataError: If there is no such split; the message names those there are.
         """
         chosen = np.ones(len(self), dtype=bool)
         if split is not None:
@@ -98,30 +112,37 @@ class EncodedCorpus:
         return np.flatnonzero(chosen & self.table["labelled"] if labelled else chosen)
 
     def document(self, index: int) -> np.ndarray:
-        """The ids of document `index`. Returns: (length,) int64."""
+        """Read the token ids of a document, (length,) int64."""
         offset = int(self.table["offset"][index])
         return self._tokens.read(offset, offset + int(self.table["length"][index])).astype(np.int64)
 
     @property
     def has_token_labels(self) -> bool:
-        """Whether tokens have labels, rather than documents."""
+        """True if tokens have labels, rather than documents."""
         return self._token_labels is not None
 
     def labels(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
-        """The labels of documents.
+        """Read the labels of documents.
 
-        Returns: class ids: (n,) int64, -1 none; sets of classes: (n, C) bool; numbers: (n,) float32, NaN none.
-        Raises: DataError for a corpus without labels, or with labels by token.
+        Returns:
+            Class ids: (n,) int64, -1 for none; sets of classes: (n, C) bool; numbers: (n,) float32, NaN for none.
+
+        Raises:
+            DataError: If the corpus has no labels, or labels by token.
         """
         if "label" not in self.table:
             raise DataError(f'labels: expected a corpus with a label for each document, got task="{self.task}"')
-        found = self.table["label"][np.asarray(rows, dtype=np.int64)]
-        return found.astype(np.int64) if found.dtype.kind == "i" else np.asarray(found)
+        labels = self.table["label"][np.asarray(rows, dtype=np.int64)]
+        return labels.astype(np.int64) if labels.dtype.kind == "i" else np.asarray(labels)
 
     def token_labels(self, index: int) -> np.ndarray:
-        """The class id of each token of document `index`, -1 where there is none. Returns: (length,) int64.
+        """Read the class id of each token of a document, -1 where there is none.
 
-        Raises: DataError for a corpus without labels by token.
+        Returns:
+            (length,) int64.
+
+        Raises:
+            DataError: If the corpus has no labels by token.
         """
         if self._token_labels is None:
             raise DataError(f'token labels: expected a corpus with a label for each word, got task="{self.task}"')
@@ -129,9 +150,10 @@ class EncodedCorpus:
         return self._token_labels.read(offset, offset + int(self.table["length"][index])).astype(np.int64)
 
     def column(self, name: str, rows: Sequence[int] | np.ndarray) -> list[str]:
-        """The value of a further column for each document ("" where it has none).
+        """Read a further column of documents, "" for a document without a value.
 
-        Raises: DataError naming the columns that were kept.
+        Raises:
+            DataError: If it was not kept; the message names the columns that were.
         """
         kept = self._names["columns"]
         if name not in kept:
@@ -142,9 +164,12 @@ class EncodedCorpus:
     def stream(
         self, rows: Sequence[int] | np.ndarray, order: Sequence[int] | np.ndarray | None = None, reverse: bool = False
     ) -> TokenStream:
-        """The documents `rows` as one long sequence of tokens, in the order `order` (places in `rows`) if given.
+        """Join documents to one long sequence of tokens.
 
-        Args: reverse: each document from its end to its start, xxbos still first.
+        Args:
+            rows: Indices of the documents.
+            order: Places in `rows`, the order of the documents; None for the order of `rows`.
+            reverse: Read each document from its end, xxbos still first.
         """
         places = np.asarray(rows, dtype=np.int64)
         places = places if order is None else places[np.asarray(order, dtype=np.int64)]

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from ulmkit.errors import FolderError
-from ulmkit.text.corpus.splits import TRAINING_SPLITS, SplitPolicy
+from ulmkit.text.corpus.splits import DROPPED_SPLIT, TRAINING_SPLITS, SplitPolicy
 
 FORMAT_VERSION = 2
 
@@ -94,6 +94,11 @@ class CorpusFacts:
     dtypes: Mapping[str, str]
     shard_tokens: int
     files: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def dropped_documents(self) -> int:
+        """Number of training documents dropped because a held-out split has them too."""
+        return self.splits[DROPPED_SPLIT].documents if DROPPED_SPLIT in self.splits else 0
 
     @property
     def training_splits(self) -> dict[str, CorpusSplit]:

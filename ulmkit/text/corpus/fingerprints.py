@@ -1,16 +1,43 @@
-"""Digests of documents: the same text is known again, whatever file it is in and however it is tokenized."""
+"""Fingerprints of documents: the same text is known again, whatever file it is in and however it is tokenized."""
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 
+from ulmkit.errors import ConfigError
+from ulmkit.files import fingerprint, sha256_file
 from ulmkit.text.read.document import Document
+from ulmkit.text.read.documents import DocumentSource
 
 _PIECE_CHARACTERS = 1 << 20  # of a text, which may be a whole corpus, encoded at once
 
 
+def data_fingerprint(documents: Sequence[Document] | DocumentSource) -> str:
+    """Fingerprint all documents, as cheaply as where they come from allows.
+
+    Files are not parsed: theirs is made from their bytes, extensions, splits and labels, in reading order, and from the
+    options by which they are read. Documents given in Python and data sets of the hub are read once, for their content.
+
+    Raises:
+        ConfigError: If the documents can be read only once.
+        DataError: If they cannot be read.
+    """
+    if isinstance(documents, Iterator):
+        raise ConfigError("documents: expected a list or a DocumentSource, which can be read twice, got an iterator")
+    files = documents.files() if isinstance(documents, DocumentSource) else None
+    if files is None:
+        return fingerprint_documents(documents)
+    assert isinstance(documents, DocumentSource)
+    options = {**vars(documents.options), "label_kind": documents.options.label_kind.name}
+    del options["workers"]  # they do not change what is read
+    described = [
+        [sha256_file(file.path), file.path.suffix.lower(), file.split, file.label, file.is_document] for file in files
+    ]
+    return fingerprint(described, options, sorted(documents.wanted or ()))
+
+
 def fingerprint_documents(documents: Iterable[Document]) -> str:
-    """SHA-256 of all that documents say, in hexadecimal."""
+    """Hash everything that documents say: SHA-256 in hexadecimal."""
     digest = hashlib.sha256()
     for document in documents:
         known = (document.label, document.tokens, document.group, document.time, document.split)
@@ -20,19 +47,23 @@ def fingerprint_documents(documents: Iterable[Document]) -> str:
 
 
 def text_fingerprint(document: Document) -> int:
-    """A number below 2^64 that stands for a document's text alone: the first 8 bytes of SHA-256."""
+    """Hash a document's text alone to a number below 2^64, the first 8 bytes of SHA-256."""
     digest = hashlib.sha256(json.dumps(_lengths(document)).encode())
     _add_text(digest, document)
     return int.from_bytes(digest.digest()[:8])
 
 
 def joined_fingerprint(fingerprints: Iterable[int]) -> str:
-    """Of several documents in any order, or of their splits: the sum modulo 2^64, as 16 hexadecimal digits."""
+    """Join the fingerprints of documents, in any order, or of their splits.
+
+    Returns:
+        Their sum modulo 2^64 as 16 hexadecimal digits.
+    """
     return f"{sum(fingerprints) % (1 << 64):016x}"
 
 
 def _lengths(document: Document) -> int | list[int]:
-    """Of the text, or of its fields, in characters."""
+    """Count the characters of the text, or of each field."""
     return len(document.text) if isinstance(document.text, str) else list(map(len, document.text))
 
 

@@ -32,7 +32,7 @@ Block = tuple[np.ndarray, np.ndarray]  # ids of documents one after another, the
 
 @dataclass(frozen=True)
 class NearDuplicates:
-    """What was found on one side, a value for each of its documents in order.
+    """Duplicates found on one side of a split, a value for each of its documents in order.
 
     Attributes:
         exact: (documents,) bool, the other side has the same tokens.
@@ -43,20 +43,23 @@ class NearDuplicates:
     near: np.ndarray
 
     def of(self, chosen: np.ndarray) -> "NearDuplicates":
-        """What was found for some of the documents. chosen: (documents,) bool."""
+        """Select some of the documents, chosen by a (documents,) bool mask."""
         return NearDuplicates(self.exact[chosen], self.near[chosen])
 
     def counts(self) -> dict[str, int]:
-        """{"documents", "exact", "near"}: how many there are, how many of them have a like."""
+        """Count the documents, the exact and the near duplicates: {"documents", "exact", "near"}."""
         return {"documents": len(self.near), "exact": int(self.exact.sum()), "near": int(self.near.sum())}
 
 
 def find_near_duplicates(
     texts: Iterable[str], others: Iterable[str], split: Callable[[str], Sequence[str]] = str.split
 ) -> NearDuplicates:
-    """Which of `texts` have a near-duplicate among `others`, in words without regard to case.
+    """Find the texts that have a near-duplicate among others, in words without regard to case.
 
-    Args: texts: the side that is counted, held in memory. others: gone through once. split: cuts a text into words.
+    Args:
+        texts: The side that is counted, held in memory.
+        others: The other side, read once.
+        split: Cuts a text into words.
     """
     known: dict[str, int] = {}
 
@@ -69,7 +72,7 @@ def find_near_duplicates(
 
 
 def blocks(documents: Iterable[np.ndarray]) -> Iterator[Block]:
-    """Documents, each (tokens,) ids, put together to blocks of a size that is quick to hash."""
+    """Join documents, each (tokens,) ids, to blocks of a size that is quick to hash."""
     pending: list[np.ndarray] = []
     tokens = 0
     for document in documents:
@@ -77,20 +80,25 @@ def blocks(documents: Iterable[np.ndarray]) -> Iterator[Block]:
         tokens += len(document)
         if tokens >= BLOCK_TOKENS:
             yield np.concatenate(pending), np.array([len(item) for item in pending])
-            pending, tokens = [], 0
+            pending = []
+            tokens = 0
     if pending:
         yield np.concatenate(pending), np.array([len(item) for item in pending])
 
 
 class DuplicateIndex:
-    """The documents of one side, hashed, to look for their likes in the other.
+    """Documents of one side, hashed, to look for near-duplicates in the other.
 
-    Args: side: its documents in blocks. Memory: about 8 bytes a token and 0.6 kB a document.
+    Memory: about 8 bytes a token and 0.6 kB a document.
+
+    Args:
+        side: The documents in blocks.
     """
 
     def __init__(self, side: Iterable[Block]) -> None:
         self.shingles: list[np.ndarray] = []
-        wholes, band_keys = [np.zeros(0, np.uint64)], [np.zeros((_BANDS, 0), np.uint64)]
+        wholes = [np.zeros(0, np.uint64)]
+        band_keys = [np.zeros((_BANDS, 0), np.uint64)]
         for ids, lengths in side:
             block = _hash_block(ids, lengths)
             self.shingles.extend(block.shingles())
@@ -102,10 +110,11 @@ class DuplicateIndex:
         self.keys = np.take_along_axis(keys, self.order, axis=1)
 
     def find(self, others: Iterable[Block]) -> NearDuplicates:
-        """Which of the indexed documents have a like among `others`, gone through once, a block in memory at a time."""
+        """Find the indexed documents that have a near-duplicate among `others`, read once and block by block."""
         exact, near = np.zeros(len(self.wholes), bool), np.zeros(len(self.wholes), bool)
         filled = np.array([len(shingles) > 0 for shingles in self.shingles], dtype=bool)
-        order, keys = self.order, self.keys
+        order = self.order
+        keys = self.keys
         for ids, lengths in others:
             block = _hash_block(ids, lengths)
             exact |= filled & np.isin(self.wholes, block.wholes)
@@ -116,14 +125,42 @@ class DuplicateIndex:
             self._find_near(block, near, order, keys)
         return NearDuplicates(exact, near)
 
+    def find_others(self, others: Iterable[Block]) -> np.ndarray:
+        """Find the documents of the other side that have a near-duplicate in the index.
+
+        Args:
+            others: The other side, gone through once, a block in memory at a time.
+
+        Returns:
+            (documents of the other side,) bool.
+        """
+        filled = np.array([len(shingles) > 0 for shingles in self.shingles], dtype=bool)
+        nothing = np.zeros(len(self.wholes), bool)
+        parts = [np.zeros(0, bool)]
+        for ids, lengths in others:
+            block = _hash_block(ids, lengths)
+            is_shared = (block.counts > 0) & np.isin(block.wholes, self.wholes[filled])
+            for other, alike in _candidates(block, self.order, self.keys):
+                if not is_shared[other]:
+                    shingles = np.unique(block.of(other))
+                    likeliest = _likeliest(alike, nothing)[:_MAX_UNLIKE]
+                    is_shared[other] = any(resemblance(self.shingles[k], shingles) >= THRESHOLD for k in likeliest)
+            parts.append(is_shared)
+        return np.concatenate(parts)
+
     def _find_near(self, block: "_HashedBlock", near: np.ndarray, order: np.ndarray, keys: np.ndarray) -> None:
-        """Set `near` for documents that have a like in the block. order, keys: (bands, those not near so far)."""
-        first = np.stack([np.searchsorted(*pair, side="left") for pair in zip(keys, block.keys, strict=True)])
-        last = np.stack([np.searchsorted(*pair, side="right") for pair in zip(keys, block.keys, strict=True)])
-        is_shared = (last > first) & (block.counts > 0)
-        for other in np.flatnonzero(is_shared.any(axis=0)).tolist():
-            bands = np.flatnonzero(is_shared[:, other])
-            alike = [order[band, first[band, other] : last[band, other]] for band in bands]
+        """Set `near` for indexed documents with a near-duplicate in the block.
+
+        The block's documents are the outer loop: each is hashed and compared once, then forgotten, so the larger side
+        is never in memory. Within it, `near` shrinks the candidates, so templates are not compared again and again.
+
+        Args:
+            block: Documents of the other side.
+            near: (indexed documents,) bool, updated.
+            order: (bands, those not near so far) indexed documents in the order of their band's key.
+            keys: (bands, those not near so far) the keys, ascending.
+        """
+        for other, alike in _candidates(block, order, keys):
             self._compare(np.unique(block.of(other)), alike, near)
 
     def _compare(self, shingles: np.ndarray, alike: Sequence[np.ndarray], near: np.ndarray) -> None:
@@ -138,6 +175,16 @@ class DuplicateIndex:
                     return
 
 
+def _candidates(block: "_HashedBlock", order: np.ndarray, keys: np.ndarray) -> Iterator[tuple[int, list[np.ndarray]]]:
+    """Yield each document of the block that shares a band, with the indexed documents of each band it shares."""
+    first = np.stack([np.searchsorted(*pair, side="left") for pair in zip(keys, block.keys, strict=True)])
+    last = np.stack([np.searchsorted(*pair, side="right") for pair in zip(keys, block.keys, strict=True)])
+    is_shared = (last > first) & (block.counts > 0)
+    for other in np.flatnonzero(is_shared.any(axis=0)).tolist():
+        bands = np.flatnonzero(is_shared[:, other])
+        yield other, [order[band, first[band, other] : last[band, other]] for band in bands]
+
+
 def _likeliest(alike: Sequence[np.ndarray], near: np.ndarray) -> list[int]:
     """Documents not yet `near`, a window of each band's or more, those first that are in most bands."""
     documents, bands = np.unique(np.concatenate([_window(band, near) for band in alike]), return_counts=True)
@@ -145,13 +192,13 @@ def _likeliest(alike: Sequence[np.ndarray], near: np.ndarray) -> list[int]:
 
 
 def _window(band: np.ndarray, near: np.ndarray) -> np.ndarray:
-    found = band[:0]
+    window = band[:0]
     for start in range(0, len(band), _WINDOW):
         piece = band[start : start + _WINDOW]
-        found = np.concatenate((found, piece[~near[piece]]))
-        if len(found) >= _WINDOW:
+        window = np.concatenate((window, piece[~near[piece]]))
+        if len(window) >= _WINDOW:
             break
-    return found
+    return window
 
 
 def resemblance(left: np.ndarray, right: np.ndarray) -> float:
@@ -181,7 +228,7 @@ class _HashedBlock:
 
 
 def _mixed(values: np.ndarray) -> np.ndarray:
-    """A bijection of 64 bits under which near values have nothing in common (splitmix64's finalizer)."""
+    """Mix 64 bits by a bijection under which near values have nothing in common (splitmix64's finalizer)."""
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return values ^ (values >> np.uint64(31))
@@ -205,13 +252,17 @@ def _hash_block(ids: np.ndarray, lengths: np.ndarray) -> _HashedBlock:
 
 
 def _sums(values: np.ndarray, begins: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """The sum of each document's values, modulo 2^64."""
+    """Sum each document's values, modulo 2^64."""
     total = np.concatenate((np.zeros(1, np.uint64), np.cumsum(values, dtype=np.uint64)))
     return total[begins + lengths] - total[begins]
 
 
 def _band_keys(hashes: np.ndarray, starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """(bands, documents): each band's 4 MinHashes put into one number. MinHash k is min over a_k * shingle + b_k."""
+    """Hash each band's 4 MinHashes to one number; MinHash k is min over a_k * shingle + b_k.
+
+    Returns:
+        (bands, documents) uint64.
+    """
     keys = np.zeros((_BANDS, len(counts)), np.uint64)
     filled = np.flatnonzero(counts)
     if not len(filled):

@@ -1,41 +1,15 @@
-"""What is known of each document while a corpus is built: a few numbers a document, in memory."""
+"""Table of documents while a corpus is built: a few numbers a document, in memory."""
 
 from array import array
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from ulmkit.text.corpus.chunks import EncodedChunk
 from ulmkit.text.corpus.fingerprints import text_fingerprint
-from ulmkit.text.corpus.splits import stratum
-from ulmkit.text.read.document import Document, normalise_split
+from ulmkit.text.corpus.split_columns import Codes, SplitColumns
+from ulmkit.text.read.document import Document
 from ulmkit.text.read.labels import LabelKind
-
-
-class Codes:
-    """A column of values of which many are alike: a code each, numbered as they first occur; -1 for None."""
-
-    def __init__(self) -> None:
-        self.numbers: dict[Hashable, int] = {}
-        self.codes = array("i")
-
-    def add(self, value: Hashable | None) -> None:
-        """Append one value."""
-        self.codes.append(-1 if value is None else self.numbers.setdefault(value, len(self.numbers)))
-
-    @property
-    def values(self) -> list:
-        """The distinct values, in the order of their codes."""
-        return list(self.numbers)
-
-    def array(self) -> np.ndarray:
-        """The column's codes."""
-        return np.array(self.codes, dtype=np.int32)
-
-    def listed(self) -> list:
-        """The column itself."""
-        values = self.values
-        return [values[code] if code >= 0 else None for code in self.codes]
 
 
 class Records:
@@ -47,14 +21,19 @@ class Records:
     def __init__(self, kind: LabelKind, label_names: Sequence[str] | None) -> None:
         self.kind, self.known_names = kind, label_names
         self.numbers = {name: array("q") for name in ("length", "words", "characters", "boundary")}
-        self.split, self.group, self.label, self.stratum = Codes(), Codes(), Codes(), Codes()
+        self.split_columns = SplitColumns()
+        self.label = Codes()
         self.columns: dict[str, Codes] = {}
-        self.time = array("d")
         self.fingerprints = array("Q")
         self.token_names: dict[str, int] = {}  # of token labels; code 0 is no label
 
     def __len__(self) -> int:
-        return len(self.time)
+        return len(self.label.codes)
+
+    @property
+    def has_labels(self) -> bool:
+        """True if any document has a label."""
+        return bool(self.label.numbers)
 
     def add(self, documents: Sequence[Document], encoded: EncodedChunk) -> np.ndarray | None:
         """Add a chunk's documents.
@@ -66,17 +45,16 @@ class Records:
         for column, values in zip(self.numbers.values(), found, strict=True):
             column.extend(values.tolist())
         for document in documents:
-            self.label.add(self.kind.check(document, f"document {len(self)}"))
-            self.stratum.add(stratum(document))
-            self.split.add(None if document.split is None else normalise_split(document.split))
-            self.group.add(document.group)
+            place = len(self)
+            label = self.kind.check(document, f"document {place}")
             for name, value in document.columns.items():
                 if name not in self.columns:
                     self.columns[name] = Codes()
-                    self.columns[name].codes.extend([-1] * len(self))
+                    self.columns[name].codes.extend([-1] * place)
                 self.columns[name].add(value)
             self.fingerprints.append(text_fingerprint(document))
-            self.time.append(float("nan") if document.time is None else document.time)
+            self.split_columns.add(document)
+            self.label.add(label)
             for kept in self.columns.values():
                 if len(kept.codes) < len(self):
                     kept.add(None)
@@ -119,8 +97,8 @@ class Records:
         columns = {name: np.array(values, dtype=np.int64) for name, values in self.numbers.items()}
         table: dict[str, np.ndarray] = {"offset": np.cumsum(columns["length"]) - columns["length"], **columns}
         table["split"] = np.array([codes[name] for name in splits], dtype=np.int16)
-        table["group"] = self.group.array()
-        table["time"] = np.array(self.time, dtype=np.float64)
+        table["group"] = self.split_columns.group.array()
+        table["time"] = np.array(self.split_columns.time, dtype=np.float64)
         table["labelled"] = self.label.array() >= 0
         rows = self.kind.encode(self.label.values, names)
         if rows is not None:

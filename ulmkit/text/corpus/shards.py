@@ -11,13 +11,20 @@ SHARD_TOKENS = 1 << 27
 
 
 class ShardWriter:
-    """Appends ids to STEM-00000.bin, STEM-00001.bin, ... in `folder`.
+    """Appends ids to STEM-00000.bin, STEM-00001.bin, ... in a folder.
 
-    Args: dtype: what an id is stored as. shard_tokens: ids in each file but the last.
+    Args:
+        folder: Where the files are written.
+        stem: First part of their names.
+        dtype: Type that an id is stored as.
+        shard_tokens: Ids in each file but the last.
     """
 
     def __init__(self, folder: Path, stem: str, dtype: np.dtype, shard_tokens: int = SHARD_TOKENS) -> None:
-        self.folder, self.stem, self.dtype, self.shard_tokens = folder, stem, dtype, shard_tokens
+        self.folder = folder
+        self.stem = stem
+        self.dtype = dtype
+        self.shard_tokens = shard_tokens
         self.paths: list[Path] = []
         self._file: IO[bytes] | None = None
         self._room = 0
@@ -41,7 +48,8 @@ class ShardWriter:
         """Write out what is buffered."""
         if self._file is not None:
             self._file.close()
-        self._file, self._room = None, 0
+        self._file = None
+        self._room = 0
 
     def __enter__(self) -> "ShardWriter":
         return self
@@ -51,17 +59,24 @@ class ShardWriter:
 
 
 class ShardReader:
-    """Random access to what a ShardWriter wrote. Args: paths: its files, in order."""
+    """Random access to the files of a ShardWriter.
+
+    Args:
+        paths: The files, in order.
+        dtype: Type of the stored ids.
+        shard_tokens: Ids in each file but the last.
+    """
 
     def __init__(self, paths: Sequence[Path], dtype: np.dtype, shard_tokens: int = SHARD_TOKENS) -> None:
-        self.shard_tokens, self.dtype = shard_tokens, dtype
+        self.shard_tokens = shard_tokens
+        self.dtype = dtype
         self._maps = [np.memmap(path, dtype=dtype, mode="r") for path in paths]
 
     def __len__(self) -> int:
         return sum(map(len, self._maps))
 
     def read(self, start: int, stop: int) -> np.ndarray:
-        """The ids at start, ..., stop - 1, in the stored type; of one file they are a view, not a copy."""
+        """Read the ids at start, ..., stop - 1, in the stored type; within one file they are a view, not a copy."""
         first, last = start // self.shard_tokens, max(start, stop - 1) // self.shard_tokens
         if start >= stop:
             return np.zeros(0, self.dtype)

@@ -15,19 +15,27 @@ SPLIT_KINDS = ("given", "random", "time", "group")
 TRAINING_SPLITS = ("train", "unsupervised")
 """Splits whose text is for training; vocabularies are counted over these alone."""
 
+DROPPED_SPLIT = "dropped"
+"""Split of documents that were taken out of training because a held-out split has them too."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class SplitPolicy:
-    """How documents for validation are chosen.
+    """Rule by which validation documents are chosen.
 
     Attributes:
-        kind: "given": as the data says; documents that do not say are for training.
-            "random": a random part of each class. It flatters where documents are related: by author, page or day.
-            "time": the latest documents. "group": whole groups that training never sees.
-        valid_fraction: the part that validates, 0 < fraction < 1, of the documents in play: those whose split is
-            train, valid or not said. Other splits (test, unsupervised) stay as they are. Not used by "given".
-        seed: of the random choice.
-        column: the name of the column that it goes by, with the splits, groups or times, for the record.
+        kind: "auto": "given" if the data has a validation part, else "random".
+            "given": as the data says; documents that do not say are for training.
+            "random": a random part of each class, which flatters where documents are related (by author, page, day).
+            "time": the latest documents.
+            "group": whole groups that training never sees.
+        valid_fraction: Fraction held out, 0 < fraction < 1, of the documents whose split is train, valid or not said.
+            Other splits (test, unsupervised) stay as they are. Not used by "given".
+        seed: Seed of the random choice.
+        column: Name of the column with the splits, groups or times, for the record.
+
+    Raises:
+        ConfigError: If the kind is unknown or the fraction outside its range.
     """
 
     kind: str = "given"
@@ -36,30 +44,25 @@ class SplitPolicy:
     column: str | None = None
 
     def __post_init__(self) -> None:
-        check_choice("split kind", self.kind, SPLIT_KINDS)
+        check_choice("split kind", self.kind, ("auto", *SPLIT_KINDS))
         if not 0.0 < self.valid_fraction < 1.0:
             raise ConfigError(f"valid_fraction: expected 0 < fraction < 1, got {self.valid_fraction!r}")
 
-
-def split_documents(documents: Iterable[Document], policy: SplitPolicy) -> list[Document]:
-    """The documents, each with a split, in their order.
-
-    Raises: DataError if the policy cannot be followed; see assign_splits.
-    """
-    listed = list(documents)
-    splits = assign_splits(
-        policy,
-        given=[document.split for document in listed],
-        strata=[stratum(document) for document in listed],
-        groups=[document.group for document in listed],
-        times=[document.time for document in listed],
-    )
-    return [replace(document, split=split) for document, split in zip(listed, splits, strict=True)]
+    def resolved(self, given: Iterable[str | None]) -> "SplitPolicy":
+        """Return the policy with "auto" decided by the splits that the documents say."""
+        if self.kind != "auto":
+            return self
+        if "valid" in given:
+            return replace(self, kind="given")
+        return replace(self, kind="random", column=None)
 
 
 def stratum(document: Document) -> Hashable:
-    """What a random split keeps in proportion: the class, or the set of classes; numbers are all alike, and of labels
-    by token only whether there are any. The document alone decides, so that all stages split the same data alike."""
+    """Name the stratum of a document, which a random split keeps in proportion.
+
+    It is the class or the set of classes; all numbers are one stratum, and labels by token make two, labelled or not.
+    The document alone decides, so that all stages split the same data alike.
+    """
     label = document.label
     if document.tokens is not None:
         return label is not None
@@ -76,12 +79,14 @@ def assign_splits(
     groups: Sequence[Hashable | None],
     times: Sequence[float | None],
 ) -> list[str]:
-    """The split of each document, from what is known of each (four sequences of one length).
+    """Assign a split to each document, from what is known of each (four sequences of one length).
 
-    Raises: DataError if fewer than two documents (or groups, or times) are in play, or if a document in play
-        lacks the group or time that the policy goes by.
+    Raises:
+        DataError: If fewer than two documents (or groups, or times) can be divided, or a document lacks the group or
+            time that the policy goes by.
     """
     splits = ["train" if name is None else name for name in given]
+    policy = policy.resolved(given)
     if policy.kind == "given":
         return splits
     in_play = [at for at, name in enumerate(splits) if name in ("train", "valid")]
@@ -132,9 +137,15 @@ def _random_part(strata: Sequence[Hashable], policy: SplitPolicy) -> list[int]:
 
 
 def _proportional(sizes: Sequence[int], wanted: int, ties: Sequence[int]) -> list[int]:
-    """How many of `wanted` fall to each stratum: largest remainder, and one of each is left while there is a choice.
+    """Divide `wanted` among strata by largest remainder; one of each stratum is left while there is a choice.
 
-    Args: ties: distinct numbers, the least of which goes first among strata with equal remainders.
+    Args:
+        sizes: Documents in each stratum.
+        wanted: Documents to choose in all.
+        ties: Distinct numbers, the least of which goes first among strata with equal remainders.
+
+    Returns:
+        Documents to choose from each stratum.
     """
     shares = [size * wanted / sum(sizes) for size in sizes]
     counts = [min(int(share), size - 1) for share, size in zip(shares, sizes, strict=True)]

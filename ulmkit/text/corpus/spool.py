@@ -1,6 +1,8 @@
 """Tokens on their way into a corpus: tokenized in order, spooled to disk under provisional numbers."""
 
-import itertools
+import contextlib
+import functools
+import pickle
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -9,47 +11,39 @@ import numpy as np
 
 from ulmkit.text.corpus.chunks import ChunkItem, EncodedChunk, characters, encode_chunk
 from ulmkit.text.corpus.shards import ShardReader, ShardWriter
-from ulmkit.text.corpus.workers import WorkerPool
+from ulmkit.text.corpus.split_columns import SplitColumns
 from ulmkit.text.read.document import Document
 from ulmkit.text.tokens.tokenizer import Tokenizer
+from ulmkit.text.workers import map_items
 
 _CHUNK_CHARACTERS = 500_000
 _CHUNK_DOCUMENTS = 2_000
-_SMALL_CHARACTERS = 1_500_000  # starting workers takes longer than tokenizing this much here
 _BLOCK_TOKENS = 1 << 20
 _SPOOL_TYPE = np.dtype(np.uint32)
 
 
 def encode_documents(
-    documents: Iterable[Document], tokenizer: Tokenizer, tokenizer_folder: Path, per_word: bool, workers: int
+    documents: Iterable[Document], tokenizer: Tokenizer, per_word: bool, workers: int
 ) -> Generator[tuple[list[Document], EncodedChunk], None, None]:
-    """Documents in chunks, each with its tokens, in order; few chunks are in memory at a time.
+    """Tokenize documents in chunks, in order; few chunks are in memory at a time.
 
-    Args: tokenizer_folder: where `tokenizer` was saved, for the workers. per_word: takes words as they are cut.
-        workers: processes; 1, or little text, is done in this one.
+    Args:
+        documents: Read once.
+        tokenizer: Sent to the workers pickled.
+        per_word: Take documents as they are cut into words.
+        workers: Number of processes; little text is done in this one.
     """
-    chunks = _chunks(documents)
-    first: list[list[Document]] = []
-    size = 0
-    for chunk in chunks:
-        first.append(chunk)
-        size += sum(characters(_item(document, per_word)) for document in chunk)
-        if size >= _SMALL_CHARACTERS:
-            break
     waiting: deque[list[Document]] = deque()
 
     def items() -> Iterator[list[ChunkItem]]:
-        for chunk in itertools.chain(first, chunks):
+        for chunk in _chunks(documents):
             waiting.append(chunk)
             yield [_item(document, per_word) for document in chunk]
 
-    if workers == 1 or size < _SMALL_CHARACTERS:
-        for item in items():
-            yield waiting.popleft(), encode_chunk(tokenizer, item)
-    else:
-        with WorkerPool(tokenizer_folder, workers) as pool:
-            for encoded in pool.encode(items()):
-                yield waiting.popleft(), encoded
+    encode = functools.partial(encode_chunk, tokenizer)
+    with contextlib.closing(map_items(encode, items(), workers, lambda items: sum(map(characters, items)))) as encoding:
+        for encoded in encoding:
+            yield waiting.popleft(), encoded
 
 
 def _item(document: Document, per_word: bool) -> ChunkItem:
@@ -64,13 +58,43 @@ def _chunks(documents: Iterable[Document]) -> Iterator[list[Document]]:
         size += characters(document.text)
         if size >= _CHUNK_CHARACTERS or len(chunk) == _CHUNK_DOCUMENTS:
             yield chunk
-            chunk, size = [], 0
+            chunk = []
+            size = 0
     if chunk:
         yield chunk
 
 
+class DocumentSpool:
+    """Documents on disk, written in one pass over the data and read as often as needed.
+
+    A trained tokenizer needs the training texts before any text can be tokenized, and which texts are for training is
+    known only when all documents have been read.
+
+    Args:
+        documents: Read once.
+        path: The file to write.
+    """
+
+    def __init__(self, documents: Iterable[Document], path: Path) -> None:
+        self._path = path
+        self.columns = SplitColumns()
+        with open(path, "wb") as file:
+            for document in documents:
+                self.columns.add(document)
+                pickle.dump(document, file, protocol=pickle.HIGHEST_PROTOCOL)
+
+    def __iter__(self) -> Iterator[Document]:
+        with open(self._path, "rb") as file:
+            for _ in range(len(self.columns)):
+                yield pickle.load(file)
+
+    def remove(self) -> None:
+        """Delete the file."""
+        self._path.unlink()
+
+
 class TokenSpool:
-    """All tokens on disk as uint32 numbers of `types`, written in order, then read as often as needed."""
+    """Tokens on disk as uint32 numbers of `types`, written in order, then read as often as needed."""
 
     def __init__(self, folder: Path, stem: str) -> None:
         self.numbers: dict[str, int] = {}
@@ -89,37 +113,46 @@ class TokenSpool:
 
     @property
     def types(self) -> list[str]:
-        """The distinct tokens, by number."""
+        """Distinct tokens, by number."""
         return list(self.numbers)
 
     @property
     def tokens(self) -> ShardReader:
-        """What was written."""
+        """Everything written so far, which ends the writing."""
         if self._reader is None:
             self._writer.close()
             self._reader = ShardReader(self._writer.paths, _SPOOL_TYPE)
         return self._reader
 
     def blocks(self) -> Iterator[np.ndarray]:
-        """All numbers in order, a piece at a time."""
+        """Yield all numbers in order, a block at a time."""
         for start in range(0, len(self.tokens), _BLOCK_TOKENS):
             yield self.tokens.read(start, min(start + _BLOCK_TOKENS, len(self.tokens)))
 
     def counts(self, lengths: np.ndarray, splits: Sequence[str], size: int) -> dict[str, np.ndarray]:
-        """How often each number below `size` occurs in each split. lengths, splits: by document."""
+        """Count the occurrences of each number below `size` in each split.
+
+        Args:
+            lengths: (documents,) int64.
+            splits: Split of each document.
+            size: Number of distinct tokens.
+
+        Returns:
+            (size,) int64 by split.
+        """
         names = sorted(set(splits))
         codes = np.array([names.index(name) for name in splits], dtype=np.int16)
         ends = np.cumsum(lengths)
-        found = np.zeros((len(names), size), dtype=np.int64)
+        counts = np.zeros((len(names), size), dtype=np.int64)
         for at, block in enumerate(self.blocks()):
             documents = np.searchsorted(ends, np.arange(len(block)) + at * _BLOCK_TOKENS, side="right")
-            here = codes[documents]
-            for code in np.unique(here):
-                found[code] += np.bincount(block[here == code], minlength=size)
-        return dict(zip(names, found, strict=True))
+            block_codes = codes[documents]
+            for code in np.unique(block_codes):
+                counts[code] += np.bincount(block[block_codes == code], minlength=size)
+        return dict(zip(names, counts, strict=True))
 
     def documents(self, offsets: np.ndarray, lengths: np.ndarray, rows: np.ndarray) -> Iterator[np.ndarray]:
-        """The numbers of each of the documents `rows`."""
+        """Yield the numbers of each of the documents `rows`."""
         for row in rows:
             yield self.tokens.read(int(offsets[row]), int(offsets[row] + lengths[row]))
 

@@ -27,8 +27,11 @@ class TokenStream:
         bos_id: int | None = None,
         reverse: bool = False,
     ) -> None:
-        self._tokens, self._offsets, self._lengths = tokens, offsets, lengths
-        self._bos_id, self.reverse = bos_id, reverse
+        self._tokens = tokens
+        self._offsets = offsets
+        self._lengths = lengths
+        self._bos_id = bos_id
+        self.reverse = reverse
         starts = np.arange(len(offsets))
         if not reverse and len(offsets):  # neighbours in the corpus are read at once
             starts = np.flatnonzero(np.concatenate(([True], offsets[1:] != offsets[:-1] + lengths[:-1])))
@@ -41,35 +44,39 @@ class TokenStream:
 
     @property
     def documents(self) -> int:
-        """How many documents the stream has, empty ones included."""
+        """Number of documents of the stream, empty ones included."""
         return len(self._offsets)
 
     def reordered(self, order: Sequence[int] | np.ndarray) -> "TokenStream":
-        """The same documents in another order: `order[k]` is the place in this stream of its document k."""
+        """Put the documents in another order: `order[k]` is the place in this stream of the new stream's document k."""
         places = np.asarray(order, dtype=np.int64)
         return TokenStream(self._tokens, self._offsets[places], self._lengths[places], self._bos_id, self.reverse)
 
     def reversed(self) -> "TokenStream":
-        """The same documents in the same order, each read from its other end; xxbos stays first."""
+        """Read each document from its other end, in the same order of documents; xxbos stays first."""
         return TokenStream(self._tokens, self._offsets, self._lengths, self._bos_id, not self.reverse)
 
     def read(self, start: int, stop: int) -> np.ndarray:
-        """The tokens at start, ..., stop - 1. Returns: (stop - start,) int64.
+        """Read the tokens at start, ..., stop - 1.
 
-        Raises: DataError unless 0 <= start <= stop <= len(stream).
+        Returns:
+            (stop - start,) int64.
+
+        Raises:
+            DataError: Unless 0 <= start <= stop <= len(stream).
         """
         if not 0 <= start <= stop <= len(self):
             raise DataError(f"stream: expected 0 <= start <= stop <= {len(self)}, got {start} and {stop}")
-        found = np.empty(stop - start, dtype=np.int64)
+        tokens_read = np.empty(stop - start, dtype=np.int64)
         run = int(np.searchsorted(self._run_ends, start, side="right"))
         at = start
         while at < stop:
             end = int(self._run_ends[run])
             begin = int(self._run_ends[run - 1]) if run else 0
             part = self._read_run(run, at - begin, min(stop, end) - begin, end - begin)
-            found[at - start : at - start + len(part)] = part
+            tokens_read[at - start : at - start + len(part)] = part
             at, run = min(stop, end), run + 1
-        return found
+        return tokens_read
 
     def _read_run(self, run: int, start: int, stop: int, length: int) -> np.ndarray:
         offset = int(self._run_offsets[run])
@@ -84,7 +91,7 @@ class TokenStream:
 
 
 def reverse_document(ids: np.ndarray, bos_id: int | None) -> np.ndarray:
-    """A document from its end to its start, its xxbos, if it begins with one, still first."""
+    """Reverse a document; its xxbos, if it begins with one, stays first."""
     if bos_id is None or not len(ids) or ids[0] != bos_id:
         return ids[::-1]
     return np.concatenate((ids[:1], ids[:0:-1]))

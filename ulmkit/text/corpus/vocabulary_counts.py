@@ -1,17 +1,13 @@
-"""Which vocabulary a corpus is encoded with."""
+"""Choice of the vocabulary that a corpus is encoded with."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
 from ulmkit.errors import DataError
-from ulmkit.text.tokens.plain_tokenizers import WhitespaceTokenizer
-from ulmkit.text.tokens.rules import SPECIALS
 from ulmkit.text.tokens.tokenizer import Tokenizer
 from ulmkit.text.tokens.vocabulary import Vocabulary
 
-MAX_VOCAB = 60_000
-MIN_FREQ = 3
 _MAX_UNKNOWN_RATE = 0.5
 _ENOUGH_TOKENS = 1000
 
@@ -24,59 +20,49 @@ def choose_vocabulary(
     max_vocab: int | None = None,
     min_freq: int | None = None,
 ) -> Vocabulary:
-    """The tokenizer's own vocabulary, the one given, or one built from counts.
+    """Choose the tokenizer's own vocabulary, the one given, or build one from counts.
 
     Args:
-        given: a vocabulary to use, or None.
-        types: the distinct tokens of all text. counts: (types,) how often each occurs in the training text.
-        max_vocab, min_freq: for one that is built; None: 60,000 and 3, but for word-level corpora (whitespace
-            tokenizer) every word of the training text. These get the unknown token, as the first, only if some word
-            needs it, and keep their end of line whatever its count.
-    Raises: DataError if `given` is not the tokenizer's; ConfigError or DataError as Vocabulary.build.
+        tokenizer: The tokenizer of the corpus.
+        given: A vocabulary to use, or None.
+        types: The distinct tokens of all text.
+        counts: (types,) occurrences of each in the training text.
+        max_vocab: For a built one, tokens at most; None for the tokenizer's default.
+        min_freq: For a built one, occurrences at least; None for the tokenizer's default.
+
+    Raises:
+        DataError: If `given` is not the tokenizer's.
+        ConfigError: As `Tokenizer.build_vocabulary`.
     """
-    own = tokenizer.closed_vocabulary()
-    if own is not None:
-        if given is not None and given != own:
+    closed = tokenizer.closed_vocabulary()
+    if closed is not None:
+        if given is not None and given != closed:
             raise DataError(
-                f"vocabulary: expected the {tokenizer.name} tokenizer's own ({len(own)} tokens), got another "
+                f"vocabulary: expected the {tokenizer.name} tokenizer's own ({len(closed)} tokens), got another "
                 f"({len(given)} tokens); leave it out, or use the tokenizer it was made with"
             )
-        return own
-    if given is not None:
-        _check_marks(tokenizer, given)
-        return given
-    frequency = {token: int(count) for token, count in zip(types, counts, strict=True) if count}
-    if not isinstance(tokenizer, WhitespaceTokenizer):
-        return Vocabulary.build(
-            frequency,
-            MAX_VOCAB if max_vocab is None else max_vocab,
-            MIN_FREQ if min_freq is None else min_freq,
-            SPECIALS,
-        )
-    size = len(types) + 2 if max_vocab is None else max_vocab
-    least = 1 if min_freq is None else min_freq
-    marks = (tokenizer.unknown, tokenizer.end_of_line)
-    built = Vocabulary.build(frequency, size, least, ())
-    if all(mark in built for mark in marks) or all(token in built for token in types):
-        return built
-    return Vocabulary.build(frequency, size, least, marks)
-
-
-def _check_marks(tokenizer: Tokenizer, given: Vocabulary) -> None:
-    """Every document begins or ends with a token of the tokenizer's own, which its vocabularies have."""
-    marks = [tokenizer.end_of_line] if isinstance(tokenizer, WhitespaceTokenizer) else tokenizer.tokenize("")
-    for mark in marks:
-        if mark not in given:
+        return closed
+    if given is None:
+        return tokenizer.build_vocabulary(dict(zip(types, map(int, counts), strict=True)), max_vocab, min_freq)
+    for token in tokenizer.required_tokens:
+        if token not in given:
             raise DataError(
-                f"vocabulary: expected one made with the {tokenizer.name} tokenizer, got one without {mark!r}; "
+                f"vocabulary: expected one made with the {tokenizer.name} tokenizer, got one without {token!r}; "
                 "use the tokenizer it was made with"
             )
+    return given
 
 
-def check_unknown(tokenizer: Tokenizer, given: Vocabulary, unknown: int, tokens: int) -> None:
-    """Raise DataError if so many of the text's tokens are unknown that `given` must be of another tokenizer.
+def check_unknown(tokenizer: Tokenizer, unknown: int, tokens: int) -> None:
+    """Check that a given vocabulary knows enough of the text's tokens to be the tokenizer's.
 
-    Args: unknown: tokens that are not in the vocabulary, of `tokens`.
+    Args:
+        tokenizer: The tokenizer of the corpus.
+        unknown: Tokens that are not in the vocabulary.
+        tokens: All tokens.
+
+    Raises:
+        DataError: If more than half of at least 1,000 tokens are unknown.
     """
     if tokens >= _ENOUGH_TOKENS and unknown > _MAX_UNKNOWN_RATE * tokens:
         raise DataError(

@@ -24,6 +24,7 @@ class ReadOptions:
         label_kind: what the labels are; NO_LABELS reads none.
         labels: whether labels are read; if not, a row's text may take the place of its list of words.
         lines: a .txt file holds one document a line, not one in all.
+        workers: processes that parse wiki markup; None: one a processor.
     """
 
     text_column: str | Sequence[str] | None = None
@@ -35,6 +36,7 @@ class ReadOptions:
     label_kind: LabelKind = NO_LABELS
     labels: bool = True
     lines: bool = False
+    workers: int | None = None
 
     @property
     def named_columns(self) -> tuple[str, ...]:

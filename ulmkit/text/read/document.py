@@ -53,15 +53,16 @@ def normalise_split(name: str) -> str:
 
 
 def known_split(name: str) -> str | None:
-    """The split that a file or folder name says in a part of it ("train-00000-of-00001", "wiki.train.txt"), or None.
+    """Read the split from a file or folder name ("train-00000-of-00001", "wiki.train.txt"); None if it says none.
 
-    Raises: DataError if it says several.
+    Raises:
+        DataError: If it says several.
     """
     parts = re.split(r"[._-]", name.lower())
-    found = sorted({_SPLIT_NAMES[part] for part in parts if part in _SPLIT_NAMES})
-    if len(found) > 1:
-        raise DataError(f"{name}: expected the name of one split, got {' and '.join(found)}; rename it")
-    return found[0] if found else None
+    splits = sorted({_SPLIT_NAMES[part] for part in parts if part in _SPLIT_NAMES})
+    if len(splits) > 1:
+        raise DataError(f"{name}: expected the name of one split, got {' and '.join(splits)}; rename it")
+    return splits[0] if splits else None
 
 
 def whole_characters(text: str) -> str:

@@ -19,24 +19,27 @@ GIVEN_IN_PYTHON = "documents given in Python"
 
 
 class DocumentSource:
-    """Documents that can be gone through again and again, each time read anew and never all in memory.
+    """Documents that can be read again and again, never all in memory.
 
     Args:
-        data: a path, a hub name, or a list of str, (str, label) or Document; see read_documents.
-        split: only the documents of this split or these; None: all.
-        options: as ReadOptions has them.
-    Raises: DataError for an iterator, which can be read only once, and for a table.
+        data: A path, a hub name, or a list of str, (str, label) or Document; see `read_documents`.
+        split: Read only the documents of this split or these; None for all.
+        options: Fields of `ReadOptions`.
+
+    Raises:
+        DataError: If `data` is an iterator, which can be read only once, or a table.
     """
 
     def __init__(self, data: Data, *, split: str | Sequence[str] | None = None, **options: Any) -> None:
         _check_documents(data)
-        self.data, self.options = data, ReadOptions(**options)
+        self.data = data
+        self.options = ReadOptions(**options)
         wanted = (split,) if isinstance(split, str) else split
         self.wanted = None if wanted is None else {normalise_split(name) for name in wanted}
 
     @property
     def description(self) -> str:
-        """What the documents come from, in a few words: the last part of the path, or the hub name."""
+        """Name of the data: the last part of the path, or the hub name."""
         if not isinstance(self.data, (str, os.PathLike)):
             return GIVEN_IN_PYTHON
         return Path(self.data).resolve().name if Path(self.data).exists() else str(self.data)
@@ -56,35 +59,62 @@ class DocumentSource:
         if not has_text:
             raise DataError(f"{self.description}: expected text, got {count} documents without any")
 
+    def files(self) -> list[DataFile] | None:
+        """List the files that are read, in order; None if the data is not files."""
+        if not isinstance(self.data, (str, os.PathLike)):
+            return None
+        parts = self._parts(self.data)
+        files = [part for part in parts if isinstance(part, DataFile)]
+        return files if len(files) == len(parts) else None
+
+    def check_label_column(self) -> None:
+        """Check, for data in which no document has a label, that it has the default label column.
+
+        Raises:
+            DataError: If it is a table without that column; the message names the columns there are.
+        """
+        columns = self.options.label_kind.label_columns
+        if self.options.label_column is None and columns:
+            default = columns[0]
+            options = {**vars(self.options), "label_column": default}
+            next(iter(DocumentSource(self.data, split=sorted(self.wanted) if self.wanted else None, **options)), None)
+
     def _read(self) -> Iterator[Document]:
         if not isinstance(self.data, (str, os.PathLike)):
             yield from _from_python(self.data, self.options)
             return
-        files = _open(self.data)
-        splits = {file.split for file in files}
-        skip = self.wanted is not None and self.options.split_column is None and not splits.isdisjoint(self.wanted)
-        for file in files:
-            if not skip or file.split in (self.wanted or ()):
-                yield from file.read(self.options)
+        for part in self._parts(self.data):
+            yield from part.read(self.options)
+
+    def _parts(self, data: str | os.PathLike[str]) -> Sequence[DataFile | HubSplit]:
+        """List the files or splits to read: only the wanted ones, if the places of the files say their splits."""
+        parts = _open(data)
+        splits = {part.split for part in parts}
+        if self.wanted is None or self.options.split_column is not None or splits.isdisjoint(self.wanted):
+            return parts
+        return [part for part in parts if part.split in self.wanted]
 
 
 def read_documents(data: Data, *, split: str | Sequence[str] | None = None, **options: Any) -> Iterator[Document]:
-    """The documents of `data`, one at a time.
+    """Read the documents of `data`, one at a time.
 
     Args:
-        data: one of
+        data: One of
             a .txt or .tokens file (one document, or one a line with lines=True); .jsonl;
             .csv or .tsv with a header line (in .tsv a line is a row, and a quote is text unless it encloses a cell);
             .parquet; .conll (a word a line, its label last on the line, an empty line between documents);
-            a folder of such files, their splits by their names (see find_files), or of LABEL/doc.txt;
+            a dump of MediaWiki (.xml or .xml.bz2), an article a document with the columns id and title;
+            a folder of such files, their splits by their names (see `find_files`), of LABEL/doc.txt, or of
+            WikiExtractor's files (AA/wiki_00);
             the name of a data set on the hub (name, owner/name, owner/name:configuration);
-            a list, or what else can be gone through again and again, of str, (str, label) or Document.
-        split: only the documents of this split or these; validation, val and dev are "valid".
-        options: text_column, label_column, group_column, time_column, split_column, columns, label_kind, labels, lines:
-            see ReadOptions. Several labels in one string have "|" between them; an empty cell is a document without a
-            label, "|" alone or an empty list one with none of the labels.
-    Raises: DataError if there is nothing to read, no text in it, a column is missing (the message names those there
-        are), a row or line is malformed (the message says which), or a file is not UTF-8.
+            a list, or anything else that can be read again and again, of str, (str, label) or Document.
+        split: Read only the documents of this split or these; validation, val and dev are "valid".
+        options: Fields of `ReadOptions`. Several labels in one string have "|" between them; an empty cell is a
+            document without a label, "|" alone or an empty list one with none of the labels.
+
+    Raises:
+        DataError: If there is nothing to read, no text in it, a column is missing (the message names those there are),
+            a row or line is malformed (the message says which), or a file is not UTF-8.
     """
     return iter(DocumentSource(data, split=split, **options))
 
@@ -98,7 +128,7 @@ def _open(data: str | os.PathLike[str]) -> Sequence[DataFile | HubSplit]:
             return [DataFile(path)]
     except OSError as error:
         raise DataError(f"{str(data)[:80]!r}: cannot be read ({error.strerror}); give a path or a hub name") from None
-    if isinstance(data, str) and is_hub_name(data) and path.suffix.lower() not in READERS:
+    if isinstance(data, str) and is_hub_name(data) and path.suffix.lower() not in (*READERS, ".xml", ".bz2"):
         return open_hub(data)
     raise DataError(f"{str(data)[:80]}: no such file or folder")
 
@@ -110,7 +140,8 @@ def _has_text(document: Document) -> bool:
 
 def _check_documents(data: Any) -> None:
     """Raise DataError unless `data` is a path, a name, or holds documents that can be read again and again."""
-    kind, advice = type(data).__name__, ""
+    kind = type(data).__name__
+    advice = ""
     if isinstance(data, Iterator):
         advice = "put it in a list, or write what memory cannot hold to a .jsonl file"
     elif isinstance(data, Mapping) or hasattr(data, "columns"):

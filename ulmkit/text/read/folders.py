@@ -7,7 +7,8 @@ from pathlib import Path
 from ulmkit.errors import DataError
 from ulmkit.text.read.columns import ReadOptions
 from ulmkit.text.read.document import Document, known_split, normalise_split, whole_characters
-from ulmkit.text.read.readers import READERS, TEXT_KINDS, decode_utf8, read_file
+from ulmkit.text.read.readers import KINDS, READERS, TEXT_KINDS, decode_utf8, read_file
+from ulmkit.text.read.wiki_dump import is_dump, is_extracted
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ def find_files(folder: Path) -> list[DataFile]:
     - files with columns, of one kind, here or in folders below (data/train-00000-of-00002.parquet); a split's name
       (train, training, valid, validation, val, dev, test, unsupervised, unsup) in a part of a file's name, or else of
       the nearest folder's below this one, says the split
+    - files of WikiExtractor (AA/wiki_00) or dumps of MediaWiki (pages-articles.xml.bz2)
     - SPLIT/LABEL/doc.txt or SPLIT/doc.txt, one document a file; folders beside that are no splits are passed over
     - LABEL/doc.txt, one document a file; a folder named unsup has no labels
     - text files named for their splits (train.txt, wiki.valid.tokens, ptb.test.txt)
@@ -58,16 +60,17 @@ def find_files(folder: Path) -> list[DataFile]:
     if labelled:
         return _all_texts(folder, labelled)
     if not texts:
-        raise DataError(f"{folder}: expected data files ({', '.join(READERS)}) or LABEL/doc.txt folders, got none")
+        raise DataError(f"{folder}: expected data files ({', '.join(KINDS)}) or LABEL/doc.txt folders, got none")
     named = _all_or_none(folder, [DataFile(path, known_split(path.name)) for path in texts])
     return named if named[0].split else _all_texts(folder, [replace(file, is_document=True) for file in named])
 
 
 def _tables(folder: Path) -> list[DataFile]:
-    paths = _files_below(folder, set(READERS) - set(TEXT_KINDS))
-    found = sorted({path.suffix.lower() for path in paths})
-    if len(found) > 1:
-        raise DataError(f"{folder}: expected one kind of data file, got {', '.join(found)}; name one file or folder")
+    wiki = _wiki_files(folder)
+    paths = wiki or _files_below(folder, set(READERS) - set(TEXT_KINDS))
+    kinds = sorted({"wiki" if wiki else path.suffix.lower() for path in paths})
+    if len(kinds) > 1:
+        raise DataError(f"{folder}: expected one kind of data file, got {', '.join(kinds)}; name one file or folder")
     texts = [path for path in _files_below(folder, TEXT_KINDS) if path.parent != folder] if paths else []
     if texts:
         raise DataError(
@@ -75,6 +78,12 @@ def _tables(folder: Path) -> list[DataFile]:
             f"{texts[0].relative_to(folder)}; move one kind elsewhere, or name one file or folder"
         )
     return _all_or_none(folder, [DataFile(path, _split_of_place(path.relative_to(folder))) for path in paths])
+
+
+def _wiki_files(folder: Path) -> list[Path]:
+    """The files of WikiExtractor here and in folders below (AA/wiki_00); without any, the dumps here."""
+    extracted = (path for path in folder.rglob("wiki_*") if is_extracted(path) and path.is_file())
+    return sorted(extracted) or sorted(path for path in folder.iterdir() if is_dump(path) and path.is_file())
 
 
 def _files_below(folder: Path, kinds: Collection[str]) -> list[Path]:

@@ -32,14 +32,14 @@ class HubSplit:
 
 
 def is_hub_name(name: str) -> bool:
-    """Whether `name` could be a data set on the hub: name, owner/name or owner/name:configuration."""
+    """Tell whether a name could be a data set on the hub: name, owner/name or owner/name:configuration."""
     return _HUB_NAME.fullmatch(name) is not None
 
 
 def is_reachable() -> bool:
-    """Whether it is worth asking the hub: its name is known to this network, or a proxy or a local copy is to be used.
+    """Check that the hub's name is known to this network, or that a proxy or a local copy is to be used.
 
-    Without this a mistyped path on a machine without a network takes half a minute of retries to say so.
+    Without this check a mistyped path on a machine without a network takes half a minute of retries to say so.
     """
     import socket
     import urllib.parse
@@ -56,9 +56,10 @@ def is_reachable() -> bool:
 
 
 def open_hub(name: str) -> list[HubSplit]:
-    """The splits of the data set `name`, fetched to the local cache if they are not there.
+    """Open the splits of a data set on the hub, fetched to the local cache if they are not there.
 
-    Raises: DataError if there is no such data set, or the hub cannot be reached.
+    Raises:
+        DataError: If there is no such data set, or the hub cannot be reached.
     """
     if not is_reachable():
         raise DataError(
@@ -69,11 +70,11 @@ def open_hub(name: str) -> list[HubSplit]:
 
     address, _, configuration = name.partition(":")
     try:
-        found = datasets.load_dataset(address, configuration or None)
+        dataset = datasets.load_dataset(address, configuration or None)
     except Exception as error:  # whatever the network, the hub or a data set's own files come to
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise DataError(
             f"{name}: no such file or folder, and not to be had from the hub as a data set ({reason}); "
             "check the path, or the name and the network"
         ) from error
-    return [HubSplit(name, normalise_split(str(split)), table) for split, table in found.items()]
+    return [HubSplit(name, normalise_split(str(split)), table) for split, table in dataset.items()]

@@ -14,6 +14,7 @@ from typing import Any
 from ulmkit.errors import DataError, did_you_mean
 from ulmkit.text.read.columns import ReadOptions, RowReader, labelled_tokens
 from ulmkit.text.read.document import Document
+from ulmkit.text.read.wiki_dump import is_dump, is_extracted, read_dump, read_extracted
 
 _PEEK_ROWS = 20
 _BATCH_ROWS = 1000
@@ -25,23 +26,43 @@ Reader = Callable[[Path, ReadOptions, str | None], Iterator[Document]]
 
 
 def read_file(path: Path, options: ReadOptions, split: str | None = None) -> Iterator[Document]:
-    """The documents of one file, read as its extension says.
+    """Read the documents of one file, in the way that its name says.
 
-    Args: split: the split of documents whose row does not say one.
-    Raises: DataError if the extension is not known, the file is empty or cannot be read.
+    Args:
+        path: The file.
+        options: Columns and kind of label.
+        split: Split of documents whose row does not say one.
+
+    Raises:
+        DataError: If the kind of file is not known, the file is empty or cannot be read.
     """
-    reader = READERS.get(path.suffix.lower())
+    reader = _find_reader(path)
     if reader is None:
-        raise DataError(f"{path}: unknown kind of file {path.suffix!r}; {did_you_mean(path.suffix, READERS)}")
+        raise DataError(f"{path}: unknown kind of file {path.suffix!r}; {did_you_mean(path.suffix, KINDS)}")
     if path.stat().st_size == 0:
         raise DataError(f"{path}: the file is empty")
     return reader(path, options, split)
 
 
-def decode_utf8(data: bytes, path: Path, offset: int = 0, line: int = 1) -> str:
-    """The text of `data`, found at byte `offset`, line `line` of `path`; a byte order mark at its start is dropped.
+def _find_reader(path: Path) -> Reader | None:
+    if is_dump(path):
+        return read_dump
+    if is_extracted(path):
+        return read_extracted
+    return READERS.get(path.suffix.lower())
 
-    Raises: DataError, with the place, if it is not UTF-8 text.
+
+def decode_utf8(data: bytes, path: Path, offset: int = 0, line: int = 1) -> str:
+    """Decode the bytes of a file; a byte order mark at its start is dropped.
+
+    Args:
+        data: The bytes.
+        path: The file, for messages.
+        offset: Place of the first byte in the file.
+        line: Line of the first byte.
+
+    Raises:
+        DataError: If it is not UTF-8 text; the message says at which offset and line.
     """
     if offset == 0 and data.startswith(_UTF16_MARKS):
         raise DataError(f"{path}: expected UTF-8 text, got UTF-16; convert it: iconv -f UTF-16 -t UTF-8")
@@ -130,7 +151,7 @@ def _separated(
 
 
 def _looks_like_text(cells: Iterable[Sequence[str]]) -> bool:
-    """Whether one of a column's cells is neither empty nor a number."""
+    """Tell whether one of a column's cells is neither empty nor a number."""
     for cell in itertools.chain.from_iterable(cells):
         try:
             float(cell or "0")
@@ -230,7 +251,8 @@ def _read_conll(path: Path, options: ReadOptions, split: str | None) -> Iterator
         elif words:
             label = tuple(labels) if options.label_kind.per_word and options.labels else None
             yield labelled_tokens(tuple(words), label, f"{path}, line {line}", split=split)
-            words, labels = [], []
+            words = []
+            labels = []
 
 
 READERS: dict[str, Reader] = {
@@ -243,3 +265,6 @@ READERS: dict[str, Reader] = {
     ".tokens": _read_text,
 }
 TEXT_KINDS = (".txt", ".tokens")  # a document a file, or one a line; WikiText's own files are .tokens
+
+KINDS = (*READERS, ".xml", ".xml.bz2", "wiki_00", "wiki_00.bz2")
+"""Kinds of file that can be read, for messages; the last four are Wikipedia's, see wiki_dump.py."""

@@ -1,4 +1,4 @@
-"""Where a text that is still coming in can be cut without changing a token."""
+"""Boundaries at which a text that is still arriving can be cut without changing a token."""
 
 import re
 
@@ -13,7 +13,7 @@ _LONGEST_BARE_ENTITY = len("nbsp;")
 
 
 def stable_prefix(text: str) -> int:
-    """How many leading characters of `text` the clean-up rules treat alike, whatever follows.
+    """Count the leading characters that the clean-up rules treat alike, whatever follows.
 
     A cut is made before a chunk (a stretch without white space) if it and the two before it hold nothing that markup
     rules touch, and no word can be repeated across it; or within a stretch of a script without spaces, where
@@ -22,7 +22,8 @@ def stable_prefix(text: str) -> int:
     Held back of ordinary text: two or three words; of scripts without spaces, what follows the last punctuation, at
     most MAX_RUN_CHARACTERS. Not bounded: a repetition that goes on, and ASCII without any white space.
 
-    Args: text: begins where a stable prefix ended, or at the start of the whole text.
+    Args:
+        text: Begins where a stable prefix ended, or at the start of the whole text.
     """
     spans = [match.span() for match in _CHUNK.finditer(text)]
     if not spans:
@@ -37,7 +38,7 @@ def stable_prefix(text: str) -> int:
 
 
 def _is_boundary(chunks: list[str], index: int, is_complete: bool) -> bool:
-    """Whether nothing connects the chunk at `index`, which may go on unless it is complete, to those before it."""
+    """Tell whether nothing connects the chunk at `index`, which may go on unless it is complete, to those before it."""
     before, after = chunks[index - 1], chunks[index]
     if not is_complete and len(after) <= max(len(before) + 1, _LONGEST_BARE_ENTITY):
         return False
@@ -50,7 +51,7 @@ def _is_boundary(chunks: list[str], index: int, is_complete: bool) -> bool:
 
 
 def _stable_run(chunk: str) -> int:
-    """How many leading characters of a chunk, of which more may follow, are whole pieces of `split_run`."""
+    """Count the leading characters of a chunk, of which more may follow, that are whole pieces of `split_run`."""
     stable = end = 0
     for piece in split_run(chunk)[:-1]:
         end += len(piece)

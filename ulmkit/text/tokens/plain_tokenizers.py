@@ -1,20 +1,28 @@
 """The two tokenizers without clean-up rules: white space and bytes."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+import numpy as np
 
 from ulmkit.errors import ConfigError, DataError
 from ulmkit.files import fingerprint
 from ulmkit.text.tokens.rules import BOS, FLD, SPECIALS
-from ulmkit.text.tokens.tokenizer import FORMAT_VERSION, Text, save_settings
+from ulmkit.text.tokens.tokenizer import FORMAT_VERSION, Text, WordTokens, save_settings
 from ulmkit.text.tokens.vocabulary import Vocabulary
+from ulmkit.text.tokens.words import tokenize_each_word
 
 
 class WhitespaceTokenizer:
-    """Word-level corpora as they stand: words split at white space, a token after each line, nothing else changed.
+    """Splits word-level corpora at white space and adds a token after each line; nothing else is changed.
 
-    Args: end_of_line: the token that closes each line. unknown: the corpus's own token for unknown words.
+    Args:
+        end_of_line: Token that closes each line.
+        unknown: The corpus's own token for unknown words.
+
+    Raises:
+        ConfigError: If one of them has white space in it.
     """
 
     name = "whitespace"
@@ -31,10 +39,16 @@ class WhitespaceTokenizer:
         """Changes with the two tokens."""
         return fingerprint(self.name, FORMAT_VERSION, self.end_of_line, self.unknown)
 
-    def tokenize(self, text: Text) -> list[str]:
-        """The words of each line, each line closed by `end_of_line`.
+    @property
+    def required_tokens(self) -> tuple[str, ...]:
+        """Return the token that closes every line."""
+        return (self.end_of_line,)
 
-        Raises: DataError for a text with several fields, which have no mark here.
+    def tokenize(self, text: Text) -> list[str]:
+        """Tokenize the words of each line, each line closed by `end_of_line`.
+
+        Raises:
+            DataError: If the text has several fields, which have no mark here.
         """
         if not isinstance(text, str):
             if len(text) != 1:
@@ -53,19 +67,24 @@ class WhitespaceTokenizer:
         return tokens
 
     def tokenize_many(self, texts: Sequence[Text]) -> list[list[str]]:
-        """The tokens of each text."""
+        """Tokenize several texts."""
         return [self.tokenize(text) for text in texts]
 
+    def tokenize_words(self, documents: Sequence[Sequence[str]]) -> WordTokens:
+        """Take each word as a token; a document with words ends with `end_of_line`."""
+        tokens = [[*words, self.end_of_line] if words else [] for words in documents]
+        return tokens, [np.arange(len(words), dtype=np.int64) for words in documents]
+
     def tokenize_part(self, part: str, before: str, is_last: bool) -> list[str]:
-        """As `tokenize`: parts are whole lines."""
+        """Tokenize a part, which is whole lines."""
         return self.tokenize(part)
 
     def stable_prefix(self, text: str) -> int:
-        """Everything up to the last end of line."""
+        """Count the characters up to the last end of line."""
         return text.rfind("\n") + 1
 
     def detokenize(self, tokens: Sequence[str]) -> str:
-        """Words with a space between, lines with a line break between."""
+        """Join words by spaces and lines by line breaks."""
         lines: list[list[str]] = [[]]
         for token in tokens:
             if token == self.end_of_line:
@@ -77,8 +96,24 @@ class WhitespaceTokenizer:
         return "\n".join(" ".join(line) for line in lines)
 
     def closed_vocabulary(self) -> None:
-        """None: the vocabulary is the corpus's."""
+        """Return None: the vocabulary is the corpus's."""
         return None
+
+    def build_vocabulary(
+        self, counts: Mapping[str, int], max_vocab: int | None = None, min_freq: int | None = None
+    ) -> Vocabulary:
+        """Keep the most frequent words; by default every word of the training text.
+
+        Only if some word of the corpus is left out does the vocabulary begin with the unknown token and the end of
+        line, whatever their counts.
+        """
+        size = len(counts) + 2 if max_vocab is None else max_vocab
+        least = 1 if min_freq is None else min_freq
+        built = Vocabulary.build(counts, size, least, ())
+        marks = (self.unknown, self.end_of_line)
+        if all(mark in built for mark in marks) or all(token in built for token in counts):
+            return built
+        return Vocabulary.build(counts, size, least, marks)
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write tokenizer.json."""
@@ -95,7 +130,7 @@ _BYTE_VALUES = {name: value for value, name in enumerate(_BYTE_NAMES)}
 
 
 class ByteTokenizer:
-    """The UTF-8 bytes of a text after xxbos, with no rules: any text of any language, put back exactly."""
+    """UTF-8 bytes of a text after xxbos, with no rules: any text of any language, restored exactly."""
 
     name = "bytes"
 
@@ -104,8 +139,13 @@ class ByteTokenizer:
         """Constant."""
         return fingerprint(self.name, FORMAT_VERSION)
 
+    @property
+    def required_tokens(self) -> tuple[str, ...]:
+        """Return xxbos, which begins every document."""
+        return (BOS,)
+
     def tokenize(self, text: Text) -> list[str]:
-        """xxbos and a token per byte; several fields each after xxfld and their number."""
+        """Tokenize a text: xxbos and a token per byte; several fields each follow xxfld and their number."""
         if isinstance(text, str):
             return [BOS, *self._bytes(text)]
         if len(text) == 1:
@@ -119,25 +159,35 @@ class ByteTokenizer:
         return [_BYTE_NAMES[value] for value in text.encode("utf-8", "surrogatepass")]
 
     def tokenize_many(self, texts: Sequence[Text]) -> list[list[str]]:
-        """The tokens of each text."""
+        """Tokenize several texts."""
         return [self.tokenize(text) for text in texts]
 
+    def tokenize_words(self, documents: Sequence[Sequence[str]]) -> WordTokens:
+        """Tokenize each word alone, with a space before all but the first; see `tokenize_each_word`."""
+        return tokenize_each_word(self, documents, gap=" ")
+
     def tokenize_part(self, part: str, before: str, is_last: bool) -> list[str]:
-        """The bytes, after xxbos at the start of the text."""
+        """Tokenize a part; xxbos stands at the start of the text alone."""
         return self._bytes(part) if before else self.tokenize(part)
 
     def stable_prefix(self, text: str) -> int:
-        """All of it."""
+        """Return the whole length: bytes do not depend on what follows."""
         return len(text)
 
     def detokenize(self, tokens: Sequence[str]) -> str:
-        """The text of the bytes; bytes that are not UTF-8 become U+FFFD, special tokens are left out."""
+        """Write the text of the bytes; bytes that are not UTF-8 become U+FFFD, special tokens are left out."""
         values = bytes(_BYTE_VALUES[token] for token in tokens if token in _BYTE_VALUES)
         return values.decode("utf-8", "replace")
 
     def closed_vocabulary(self) -> Vocabulary:
-        """The special tokens and the 256 bytes."""
+        """Return the special tokens and the 256 bytes."""
         return Vocabulary([*SPECIALS, *_BYTE_NAMES])
+
+    def build_vocabulary(
+        self, counts: Mapping[str, int], max_vocab: int | None = None, min_freq: int | None = None
+    ) -> Vocabulary:
+        """Return the closed vocabulary, whatever the counts."""
+        return self.closed_vocabulary()
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write tokenizer.json."""

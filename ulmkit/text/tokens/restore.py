@@ -92,7 +92,7 @@ def _count(pieces: list[Piece], index: int) -> int:
 
 
 def _repeat(pieces: list[Piece], index: int, kind: str, count: int) -> tuple[Piece, int]:
-    """What is repeated at `index`, written out, and the index after it."""
+    """Write out the repetition at `index`; returns it and the index after it."""
     mark = ""
     while pieces[index].text in (UP, MAJ):
         mark = pieces[index].text

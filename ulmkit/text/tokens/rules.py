@@ -1,4 +1,4 @@
-"""Special tokens and the clean-up rules of ULMFiT as fastai 2 defines them, in a form to be cached and streamed.
+r"""Special tokens and the clean-up rules of ULMFiT as fastai 2 defines them, in a form to be cached and streamed.
 
 Three steps. `prepare_text` works on the whole text and leaves chunks: stretches without white space, and line breaks.
 `tidy_chunk` and `case_marks` depend on one chunk alone, so that a tokenizer can remember what it made of a chunk.
@@ -6,7 +6,7 @@ Three steps. `prepare_text` works on the whole text and leaves chunks: stretches
 The tokens are fastai's except where fastai's rules lose or garble something:
 
 - Entities are decoded first: "&amp;" is "&" (fastai: "&&"), "&quot;" a double quote (fastai: "&'"), "&lt;br&gt;" a
-  line break; "camp;" stays as it is (fastai: "c&"), and so does "\\nabla" (fastai: a line break and "abla").
+  line break; "camp;" stays as it is (fastai: "c&"), and so does "\nabla" (fastai: a line break and "abla").
 - Any spelling of the tag (<br>, <br/>, <BR />) is a line break, and several line breaks with blanks between are one
   paragraph break (fastai has a token for every mixture). Other white space separates and is no token.
 - "the end.Then" is two sentences (fastai: one unknown word "end.then"); "www.x.org" keeps its w's.
@@ -73,18 +73,22 @@ _POSSESSIVE = ("'s", "’s")
 
 
 def prepare_text(text: str, *, is_glued: bool = False, is_last: bool = True) -> list[str]:
-    """The chunks of a text, repetitions of words folded.
+    """Split a text into chunks, with repetitions of words folded.
 
-    Args: text: raw text, or a part of one. is_glued: the part continues a stretch without white space.
-        is_last: the text ends here, so that line breaks at the end are dropped.
-    Returns: stretches without white space; LINE and PARAGRAPH for line breaks between them; WREP, count and word for a
-        word that occurs three times or more in a row.
+    Args:
+        text: Raw text, or a part of one.
+        is_glued: Whether the part continues a stretch without white space.
+        is_last: Whether the text ends here, so that line breaks at the end are dropped.
+
+    Returns:
+        Stretches without white space; LINE and PARAGRAPH for line breaks between them; WREP, count and word for a word
+        that occurs three times or more in a row.
     """
     return _fold_repeated_words(_split_chunks(_replace_markup(text), is_last), is_glued)
 
 
 def _replace_markup(text: str) -> str:
-    """Entities, line break tags, escapes and word-level corpus marks as what they stand for."""
+    """Replace entities, line break tags, escapes and marks of word-level corpora by what they stand for."""
     if "&" in text:
         text = html.unescape(text)
     if ";" in text:
@@ -147,14 +151,15 @@ def _can_be_folded(word: str) -> bool:
 
 
 def closes_repetition(word: str, chunk: str) -> bool:
-    """Whether `chunk` is `word` followed by something that is no part of a word: "no" and "no!"."""
+    """Tell whether a chunk is `word` followed by something that is no part of a word: "no" and "no!"."""
     return len(chunk) > len(word) and chunk.startswith(word) and not _WORD.match(chunk, len(word))
 
 
 def split_run(chunk: str) -> list[str]:
-    """A chunk cut after the punctuation of scripts without spaces, and after MAX_RUN_CHARACTERS characters.
+    """Cut a chunk after the punctuation of scripts without spaces, and after MAX_RUN_CHARACTERS characters.
 
-    Returns: pieces whose concatenation is `chunk`. What follows the chunk can change the last piece alone.
+    Returns:
+        Pieces whose concatenation is `chunk`. Text that follows the chunk can change the last piece alone.
     """
     if len(chunk) <= MAX_RUN_CHARACTERS and (chunk.isascii() or not _RUN_MARK.search(chunk)):
         return [chunk]
@@ -162,10 +167,13 @@ def split_run(chunk: str) -> list[str]:
 
 
 def tidy_chunk(chunk: str) -> list[str]:
-    """Repeated characters folded into REP, count, character; "..." as "…"; "/", "#" and "\\" on their own; run-on
-    sentences parted.
+    r"""Tidy a chunk and split it into parts.
 
-    Returns: parts without white space, in order; REP is always followed by a count and a character.
+    Repeated characters are folded into REP, count, character; "..." becomes "…"; "/", "#" and "\\" stand alone; run-on
+    sentences are parted.
+
+    Returns:
+        Parts without white space, in order; REP is always followed by a count and a character.
     """
     if not _UNTIDY.search(chunk):
         return [chunk]
@@ -182,14 +190,17 @@ def _part_sentences(match: re.Match[str]) -> str:
 
 
 def case_marks(part: str) -> list[tuple[int, str]]:
-    """Where the lower-case form of `part` needs UP or MAJ for its capitals to be known.
+    """Find the places at which the lower-case form of a part needs UP or MAJ for its capitals to be known.
 
     A part that starts with a capital is marked as a whole, as fastai does: MAJ if no other capital follows, UP if there
     is no small letter. Otherwise, and for further words in it, each word of two characters or more is judged on its
     own. A capital that stands alone ("I", "A") has no mark.
 
-    Args: part: text without white space.
-    Returns: (offset in part.lower(), mark), in order.
+    Args:
+        part: Text without white space.
+
+    Returns:
+        (offset in part.lower(), mark), in order.
     """
     if part == part.lower() or len(part) == 1:
         return []

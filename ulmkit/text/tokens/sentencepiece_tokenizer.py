@@ -2,7 +2,8 @@
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import filterfalse
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ from ulmkit.files import atomic_write, fingerprint
 from ulmkit.text.tokens.boundaries import stable_prefix
 from ulmkit.text.tokens.chunk_tokens import KEPT_CHUNKS, ChunkTokens
 from ulmkit.text.tokens.restore import Piece, join_pieces
-from ulmkit.text.tokens.rules import EOS, LINE, PARAGRAPH, RULES_VERSION, SPECIAL_SET, SPECIALS, UNK, case_marks
-from ulmkit.text.tokens.tokenizer import FORMAT_VERSION, Text, save_settings
+from ulmkit.text.tokens.rules import BOS, EOS, LINE, PARAGRAPH, RULES_VERSION, SPECIAL_SET, SPECIALS, UNK, case_marks
+from ulmkit.text.tokens.tokenizer import FORMAT_VERSION, Text, WordTokens, save_settings
 from ulmkit.text.tokens.vocabulary import Vocabulary
+from ulmkit.text.tokens.words import tokenize_each_word
 
 MODEL_FILE = "spm.model"
 SPACE = "▁"
@@ -27,8 +29,12 @@ class SentencePieceTokenizer:
 
     Each stretch without white space is split on its own, so that its subwords depend on nothing around it.
 
-    Args: model: the bytes of a model that `train_sentencepiece` made.
-    Raises: DataError if they are not such a model; MissingPackageError if sentencepiece is not installed.
+    Args:
+        model: Bytes of a model that `train_sentencepiece` made.
+
+    Raises:
+        DataError: If they are not such a model.
+        MissingPackageError: If sentencepiece is not installed.
     """
 
     name = "sentencepiece"
@@ -43,7 +49,10 @@ class SentencePieceTokenizer:
                 f"got {', '.join(pieces)}; train it with train_sentencepiece"
             )
         self._subwords: dict[str, tuple[str, ...]] = {}
-        self._chunks = ChunkTokens(self._encode_parts, forget=self._subwords.clear)
+        self._chunks = ChunkTokens(self._encode_parts, forget=self._forget)
+
+    def _forget(self) -> None:
+        self._subwords = {}
 
     def __getstate__(self) -> dict[str, Any]:
         return {"model": self._model}
@@ -62,46 +71,52 @@ class SentencePieceTokenizer:
     def _digest(self) -> str:
         return hashlib.sha256(self._model).hexdigest()
 
+    @property
+    def required_tokens(self) -> tuple[str, ...]:
+        """Return xxbos, which begins every document."""
+        return (BOS,)
+
     def tokenize(self, text: Text) -> list[str]:
-        """xxbos and the subwords; several fields each after xxfld and their number."""
+        """Tokenize a text: xxbos and the subwords; several fields each follow xxfld and their number."""
         return self._chunks.tokenize_many([text])[0]
 
     def tokenize_many(self, texts: Sequence[Text]) -> list[list[str]]:
-        """The tokens of each text."""
+        """Tokenize several texts."""
         return self._chunks.tokenize_many(texts)
 
+    def tokenize_words(self, documents: Sequence[Sequence[str]]) -> WordTokens:
+        """Tokenize each word alone; see `tokenize_each_word`."""
+        return tokenize_each_word(self, documents)
+
     def tokenize_part(self, part: str, before: str, is_last: bool) -> list[str]:
-        """The tokens of one part of a text that was cut at stable prefixes; see `Tokenizer`."""
+        """Tokenize one part of a text that was cut at stable prefixes; see `Tokenizer`."""
         return self._chunks.tokenize_part(part, before, is_last)
 
     def stable_prefix(self, text: str) -> int:
-        """See `ulmkit.text.tokens.boundaries.stable_prefix`."""
+        """Count the leading characters whose tokens are settled; see `ulmkit.text.tokens.boundaries.stable_prefix`."""
         return stable_prefix(text)
 
     def _encode_parts(self, parts: Sequence[tuple[str, bool]]) -> list[Sequence[str]]:
         cut = [case_segments(part, is_glued) for part, is_glued in parts]
-        unknown = list({segment for segments in cut for _, segment in segments}.difference(self._subwords))
-        encoded = self._processor.encode(unknown, out_type=str, num_threads=1)
-        self._subwords.update(zip(unknown, map(_without_specials, encoded), strict=True))
-        return [self._tokens(segments) for segments in cut]
-
-    def _tokens(self, segments: list[tuple[str, str]]) -> Sequence[str]:
-        if len(segments) == 1 and not segments[0][0]:
-            return self._subwords[segments[0][1]]
-        tokens: list[str] = []
-        for mark, text in segments:
-            if mark:
-                tokens.append(mark)
-            tokens += self._subwords[text]
-        return tokens
+        subwords = self._subwords  # `_forget` replaces the cache; this call goes on with the one it started with
+        missing = list(filterfalse(subwords.__contains__, {text for segments in cut for _, text in segments}))
+        encoded = self._processor.encode(missing, out_type=str, num_threads=1)
+        subwords.update(zip(missing, map(_without_specials, encoded), strict=True))
+        return [_segment_tokens(segments, subwords) for segments in cut]
 
     def detokenize(self, tokens: Sequence[str]) -> str:
-        """The text as people would write it: capitals and repetitions written out, spaces as the subwords say."""
+        """Write the text as people would: capitals and repetitions written out, spaces where the subwords have them."""
         return join_pieces(_joined_subwords(tokens))
 
     def closed_vocabulary(self) -> Vocabulary:
-        """The model's own pieces, in the order of its ids: the special tokens, line breaks, subwords."""
+        """Return the model's own pieces, in the order of its ids: the special tokens, line breaks, subwords."""
         return Vocabulary(self._processor.id_to_piece(number) for number in range(self._processor.get_piece_size()))
+
+    def build_vocabulary(
+        self, counts: Mapping[str, int], max_vocab: int | None = None, min_freq: int | None = None
+    ) -> Vocabulary:
+        """Return the closed vocabulary, whatever the counts."""
+        return self.closed_vocabulary()
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write tokenizer.json and spm.model."""
@@ -111,25 +126,27 @@ class SentencePieceTokenizer:
 
     @classmethod
     def from_settings(cls, folder: Path, *, model_sha256: str) -> "SentencePieceTokenizer":
-        """The tokenizer that `save` wrote.
+        """Load the tokenizer that `save` wrote.
 
-        Raises: FolderError if the model is missing or not the one that was saved.
+        Raises:
+            FolderError: If the model is missing or not the one that was saved.
         """
         path = folder / MODEL_FILE
         try:
             model = path.read_bytes()
         except FileNotFoundError as error:
             raise FolderError(f"{path}: no such file; is the folder complete?") from error
-        found = hashlib.sha256(model).hexdigest()
-        if found != model_sha256:
-            raise FolderError(f"{path}: expected SHA-256 {model_sha256}, got {found}; it is truncated or was altered")
+        digest = hashlib.sha256(model).hexdigest()
+        if digest != model_sha256:
+            raise FolderError(f"{path}: expected SHA-256 {model_sha256}, got {digest}; it is truncated or was altered")
         return cls(model)
 
 
 def case_segments(part: str, is_glued: bool) -> list[tuple[str, str]]:
-    """A part of a chunk in lower case, cut where marks for capitals stand.
+    """Cut a part of a chunk, in lower case, at the marks for capitals.
 
-    Returns: (mark or "", text), the first text with a space before it unless it is glued.
+    Returns:
+        (mark or "", text), the first text with a space before it unless it is glued.
     """
     space = "" if is_glued else " "
     lowered = part.lower()
@@ -142,6 +159,18 @@ def case_segments(part: str, is_glued: bool) -> list[tuple[str, str]]:
     segments = [(mark, lowered[start:end]) for (start, mark), end in zip(marks, ends, strict=True)]
     segments[0] = (segments[0][0], space + segments[0][1])
     return segments
+
+
+def _segment_tokens(segments: list[tuple[str, str]], subwords: Mapping[str, Sequence[str]]) -> Sequence[str]:
+    """Join the subwords of a part's segments, each after its mark."""
+    if len(segments) == 1 and not segments[0][0]:
+        return subwords[segments[0][1]]
+    tokens: list[str] = []
+    for mark, text in segments:
+        if mark:
+            tokens.append(mark)
+        tokens += subwords[text]
+    return tokens
 
 
 def _without_specials(subwords: list[str]) -> tuple[str, ...]:
@@ -165,9 +194,11 @@ def _joined_subwords(tokens: Sequence[str]) -> Iterator[Piece]:
 
 
 def load_model(model: bytes) -> Any:
-    """A SentencePiece processor of the model's bytes.
+    """Load a SentencePiece processor from a model's bytes.
 
-    Raises: DataError if they are no model; MissingPackageError if sentencepiece is not installed.
+    Raises:
+        DataError: If they are no model.
+        MissingPackageError: If sentencepiece is not installed.
     """
     try:
         import sentencepiece

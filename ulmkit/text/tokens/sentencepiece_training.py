@@ -25,16 +25,21 @@ def train_sentencepiece(
     character_coverage: float = 0.9998,
     max_counted: int = MAX_COUNTED,
 ) -> SentencePieceTokenizer:
-    """A SentencePiece tokenizer trained on `texts`: the same texts in the same order give the same model.
+    """Train a SentencePiece tokenizer; the same texts in the same order give the same model.
 
     The model learns from counts of the stretches it will be given, which bounds memory however long the texts are.
 
-    Args: texts: read once. vocab_size: tokens, the 11 reserved ones included; fewer if the text has not so many.
+    Args:
+        texts: Read once.
+        vocab_size: Number of tokens, the 11 reserved ones included; fewer if the text does not have so many.
         kind: "unigram" or "bpe".
-        character_coverage: the share of the text's characters that the model must know; rarer ones are unknown.
-        max_counted: distinct stretches of text counted at once, a bound on memory.
-    Raises: ConfigError for an option out of range or a vocab_size too small for the characters there are;
-        DataError if there is no text.
+        character_coverage: Share of the text's characters that the model must know; rarer ones are unknown.
+        max_counted: Distinct stretches of text counted at once, a bound on memory.
+
+    Raises:
+        ConfigError: If an option is out of range, or vocab_size too small for the characters there are.
+        DataError: If there is no text.
+
     Source: unigram: Kudo 2018, arXiv:1804.10959, section 3.2; bpe: Sennrich et al. 2016, arXiv:1508.07909, section 3.2.
     """
     check_choice("kind", kind, ("unigram", "bpe"))
@@ -120,5 +125,5 @@ def _train(counts: Counter[str], vocab_size: int, kind: str, character_coverage:
 
 
 def _reason(error: RuntimeError) -> str:
-    """What SentencePiece says, without its source line and its advice."""
+    """Shorten SentencePiece's error message: no source line, no advice."""
     return str(error).rpartition("] ")[2].partition(" Increase")[0].strip().rstrip(".") or "no reason given"

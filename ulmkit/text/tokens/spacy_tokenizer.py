@@ -3,7 +3,9 @@
 import importlib.metadata
 import os
 import pkgutil
-from collections.abc import Sequence
+import threading
+from collections.abc import Mapping, Sequence
+from itertools import filterfalse
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,10 @@ from ulmkit.files import fingerprint
 from ulmkit.text.tokens.boundaries import stable_prefix
 from ulmkit.text.tokens.chunk_tokens import ChunkTokens
 from ulmkit.text.tokens.restore import restore_text
-from ulmkit.text.tokens.rules import RULES_VERSION, case_marks
-from ulmkit.text.tokens.tokenizer import FORMAT_VERSION, Text, save_settings
+from ulmkit.text.tokens.rules import BOS, RULES_VERSION, case_marks
+from ulmkit.text.tokens.tokenizer import FORMAT_VERSION, Text, WordTokens, save_settings
+from ulmkit.text.tokens.vocabulary import Vocabulary
+from ulmkit.text.tokens.words import tokenize_each_word
 
 _PARTS_AT_ONCE = 10_000
 
@@ -23,9 +27,13 @@ class SpacyTokenizer:
 
     A token never spans white space; spaCy's few exceptions that do ("EE. UU." in Spanish) are two tokens here.
 
-    Args: language: a code that spaCy has ("en", "de", "zh", ...; "xx" for any).
-    Raises: ConfigError for a language that spaCy has not; MissingPackageError if spaCy or what it needs for the
-        language (Japanese, Korean, Thai, Vietnamese) is not installed.
+    Args:
+        language: A code that spaCy has ("en", "de", "zh", ...; "xx" for any).
+
+    Raises:
+        ConfigError: If spaCy does not have the language.
+        MissingPackageError: If spaCy, or a package it needs for the language (Japanese, Korean, Thai, Vietnamese), is
+            not installed.
     """
 
     name = "spacy"
@@ -34,14 +42,17 @@ class SpacyTokenizer:
         self._begin(language, _blank_tokenizer(language))
 
     def _begin(self, language: str, splitter: Any) -> None:
-        self.language, self._splitter = language, splitter
+        self.language = language
+        self._splitter = splitter
+        self._splitter_lock = threading.Lock()
         self._words: dict[str, tuple[str, ...]] = {}
         self._chunks = ChunkTokens(self._encode_parts, forget=self._forget)
 
     def _forget(self) -> None:
-        """Drop the words of parts, and the splitter, which remembers words too; it is made anew when needed."""
-        self._words.clear()
-        self._splitter = None
+        """Empty the cache of parts and drop the splitter, which caches words too; it is made anew when needed."""
+        self._words = {}
+        with self._splitter_lock:
+            self._splitter = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {"language": self.language}
@@ -55,42 +66,63 @@ class SpacyTokenizer:
         version = importlib.metadata.version("spacy")
         return fingerprint(self.name, FORMAT_VERSION, self.language, RULES_VERSION, version)
 
+    @property
+    def required_tokens(self) -> tuple[str, ...]:
+        """Return xxbos, which begins every document."""
+        return (BOS,)
+
     def tokenize(self, text: Text) -> list[str]:
-        """xxbos and the words; several fields each after xxfld and their number."""
+        """Tokenize a text: xxbos and the words; several fields each follow xxfld and their number."""
         return self._chunks.tokenize_many([text])[0]
 
     def tokenize_many(self, texts: Sequence[Text]) -> list[list[str]]:
-        """The tokens of each text."""
+        """Tokenize several texts."""
         return self._chunks.tokenize_many(texts)
 
+    def tokenize_words(self, documents: Sequence[Sequence[str]]) -> WordTokens:
+        """Tokenize each word alone; see `tokenize_each_word`."""
+        return tokenize_each_word(self, documents)
+
     def tokenize_part(self, part: str, before: str, is_last: bool) -> list[str]:
-        """The tokens of one part of a text that was cut at stable prefixes; see `Tokenizer`."""
+        """Tokenize one part of a text that was cut at stable prefixes; see `Tokenizer`."""
         return self._chunks.tokenize_part(part, before, is_last)
 
     def stable_prefix(self, text: str) -> int:
-        """See `ulmkit.text.tokens.boundaries.stable_prefix`."""
+        """Count the leading characters whose tokens are settled; see `ulmkit.text.tokens.boundaries.stable_prefix`."""
         return stable_prefix(text)
 
     def _encode_parts(self, parts: Sequence[tuple[str, bool]]) -> list[Sequence[str]]:
         lowered = [part.lower() for part, _ in parts]
-        unknown = list(set(lowered).difference(self._words))
-        if self._splitter is None:
-            self._splitter = _blank_tokenizer(self.language)
-        for start in range(0, len(unknown), _PARTS_AT_ONCE):
-            batch = unknown[start : start + _PARTS_AT_ONCE]
-            self._words.update(zip(batch, _split_words(self._splitter, batch), strict=True))
+        words = self._words  # `_forget` replaces the cache; this call goes on with the one it started with
+        missing = list(filterfalse(words.__contains__, set(lowered)))
+        for start in range(0, len(missing), _PARTS_AT_ONCE):
+            batch = missing[start : start + _PARTS_AT_ONCE]
+            words.update(zip(batch, self._split(batch), strict=True))
         return [
-            self._words[lower] if lower == part else _with_marks(self._words[lower], case_marks(part))
+            words[lower] if lower == part else _with_marks(words[lower], case_marks(part))
             for lower, (part, _) in zip(lowered, parts, strict=True)
         ]
 
+    def _split(self, parts: list[str]) -> list[tuple[str, ...]]:
+        # spaCy's tokenizer caches without a lock of its own. Only parts never seen before wait for this one.
+        with self._splitter_lock:
+            if self._splitter is None:
+                self._splitter = _blank_tokenizer(self.language)
+            return _split_words(self._splitter, parts)
+
     def detokenize(self, tokens: Sequence[str]) -> str:
-        """The text as people would write it; see `restore_text`."""
+        """Write the text as people would write it; see `restore_text`."""
         return restore_text(tokens)
 
     def closed_vocabulary(self) -> None:
-        """None: the vocabulary is built from counts."""
+        """Return None: the vocabulary is built from counts."""
         return None
+
+    def build_vocabulary(
+        self, counts: Mapping[str, int], max_vocab: int | None = None, min_freq: int | None = None
+    ) -> Vocabulary:
+        """Keep the most frequent words after the special tokens; by default 60,000 that occur at least 3 times."""
+        return Vocabulary.build(counts, 60_000 if max_vocab is None else max_vocab, 3 if min_freq is None else min_freq)
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write tokenizer.json."""
@@ -98,15 +130,17 @@ class SpacyTokenizer:
 
     @classmethod
     def from_settings(cls, folder: Path, *, language: str) -> "SpacyTokenizer":
-        """The tokenizer that `save` wrote. spaCy is loaded when there is text to split: training from an encoded
-        corpus needs the tokenizer only to hand it on."""
+        """Load the tokenizer that `save` wrote.
+
+        spaCy is imported when there is text to split: training from an encoded corpus only hands the tokenizer on.
+        """
         loaded = cls.__new__(cls)
         loaded._begin(language, None)
         return loaded
 
 
 def _split_words(splitter: Any, parts: list[str]) -> list[tuple[str, ...]]:
-    """The words of each part, as if the splitter had been given that part alone.
+    """Split each part into words, as if the splitter had been given that part alone.
 
     spaCy's own tokenizer looks at each stretch between white space by itself, but for exceptions that hold white space,
     and takes half the time for many at once; those of other languages look at the whole text.
@@ -123,7 +157,7 @@ def _split_words(splitter: Any, parts: list[str]) -> list[tuple[str, ...]]:
 
 
 def _cut_by_lengths(parts: list[str], lengths: list[int]) -> list[tuple[str, ...]] | None:
-    """Each part cut into words of these lengths, in order; None if a word does not end within its part."""
+    """Cut each part into words of these lengths, in order; None if a word does not end within its part."""
     words: list[tuple[str, ...]] = []
     index = 0
     for part in parts:
@@ -141,9 +175,10 @@ def _cut_by_lengths(parts: list[str], lengths: list[int]) -> list[tuple[str, ...
 
 
 def _with_marks(words: Sequence[str], marks: list[tuple[int, str]]) -> list[str]:
-    """Each mark before the word that its offset falls into, the first one if there are several."""
+    """Put each mark before the word that its offset falls into; of several the first."""
     marked: list[str] = []
-    end, index = 0, 0
+    end = 0
+    index = 0
     for word in words:
         end += len(word)
         if index < len(marks) and marks[index][0] < end:

@@ -7,12 +7,13 @@ _GROWTH = 1.25
 
 
 class StreamingTokens:
-    """Tokens as soon as nothing that may follow can change them.
+    """Tokens of a text that arrives in pieces, each as soon as nothing that may follow can change it.
 
     All that `feed` and the closing `finish` return, put together, equals `tokenizer.tokenize` of the pieces put
     together, however the text was cut. After `finish` the next text begins.
 
-    Args: tokenizer: says through `stable_prefix` how much of a text is settled.
+    Args:
+        tokenizer: Says through `stable_prefix` how much of a text is settled.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
@@ -33,7 +34,8 @@ class StreamingTokens:
     def feed(self, piece: str) -> list[str]:
         """Take in the next piece, cut anywhere.
 
-        Returns: the tokens that are settled by now and were not returned before.
+        Returns:
+            The tokens that are settled by now and were not returned before.
         """
         self._pieces.append(piece)
         self._held_characters += len(piece)
@@ -53,9 +55,10 @@ class StreamingTokens:
         return tokens
 
     def finish(self) -> list[str]:
-        """The text is complete.
+        """Complete the text.
 
-        Returns: the tokens that were still held back.
+        Returns:
+            The tokens that were still held back.
         """
         tokens = self._tokenizer.tokenize_part(self._take(), self._before, True)
         self._start()

@@ -1,9 +1,11 @@
-"""What a tokenizer is to the rest of the package."""
+"""Tokenizer protocol: what the rest of the package relies on, whatever the kind of tokenizer."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
 
 from ulmkit.files import write_json
 from ulmkit.text.tokens.vocabulary import Vocabulary
@@ -11,51 +13,93 @@ from ulmkit.text.tokens.vocabulary import Vocabulary
 Text = str | tuple[str, ...]
 """One text, or the several fields of one document (a pair of texts, a title and a body)."""
 
+WordTokens = tuple[list[list[str]], list[np.ndarray]]
+"""The tokens of each document; for each document (words,) int64, the position of each word's last token."""
+
 FORMAT_VERSION = 1
 TOKENIZER_FILE = "tokenizer.json"
 
 
 @runtime_checkable
 class Tokenizer(Protocol):
-    """Text to tokens and back. Picklable; knows no vocabulary but a closed one of its own."""
+    """Text to tokens and back.
+
+    Picklable, safe to share between threads, and without any vocabulary but a closed one of its own.
+    """
 
     name: str
 
     @property
     def fingerprint(self) -> str:
-        """A short name that changes whenever the tokens of some text could change."""
+        """Short name that changes whenever the tokens of some text could change."""
+        ...
+
+    @property
+    def required_tokens(self) -> tuple[str, ...]:
+        """Tokens that every vocabulary for this tokenizer has: those that begin or end each document."""
         ...
 
     def tokenize(self, text: Text) -> list[str]:
-        """The tokens of a text, or of the fields of a document."""
+        """Tokenize a text, or the fields of a document."""
         ...
 
     def tokenize_many(self, texts: Sequence[Text]) -> list[list[str]]:
-        """The tokens of each text, in this process."""
+        """Tokenize several texts, in this process."""
+        ...
+
+    def tokenize_words(self, documents: Sequence[Sequence[str]]) -> WordTokens:
+        """Tokenize documents that are cut into words, word by word.
+
+        A label of a word belongs to the word's last token: there a forward encoder has read the whole word.
+
+        Returns:
+            The tokens of each document, and for each document (words,) int64, the position of each word's last token.
+        """
         ...
 
     def tokenize_part(self, part: str, before: str, is_last: bool) -> list[str]:
-        """The tokens of one part of a text that was cut at stable prefixes.
+        """Tokenize one part of a text that was cut at stable prefixes.
 
-        Args: part: the characters. before: the character before them, "" at the start of the text.
-            is_last: the text ends with this part.
-        Returns: tokens whose concatenation over the parts equals `tokenize` of the whole text.
+        Args:
+            part: The part's characters.
+            before: The character before them, "" at the start of the text.
+            is_last: Whether the text ends with this part.
+
+        Returns:
+            Tokens whose concatenation over the parts equals `tokenize` of the whole text.
         """
         ...
 
     def stable_prefix(self, text: str) -> int:
-        """How many leading characters of `text` have tokens that nothing which may follow can change.
+        """Count the leading characters whose tokens nothing that may follow can change.
 
-        Args: text: starts where a stable prefix ended, or at the start of the whole text.
+        Args:
+            text: Starts where a stable prefix ended, or at the start of the whole text.
         """
         ...
 
     def detokenize(self, tokens: Sequence[str]) -> str:
-        """The text that `tokens` stand for, as people would write it."""
+        """Write the text that tokens stand for, as people would write it."""
         ...
 
     def closed_vocabulary(self) -> Vocabulary | None:
-        """The tokenizer's own vocabulary, or None if a vocabulary is to be built from counts."""
+        """Return the tokenizer's own vocabulary, or None if one is built from counts."""
+        ...
+
+    def build_vocabulary(
+        self, counts: Mapping[str, int], max_vocab: int | None = None, min_freq: int | None = None
+    ) -> Vocabulary:
+        """Build a vocabulary from the tokens of a corpus; not called if there is a closed one.
+
+        Args:
+            counts: Occurrences in the training text of every token of the corpus, 0 for one in held-out text alone.
+            max_vocab: Tokens at most, special ones included; None for the tokenizer's default.
+            min_freq: Occurrences below which a token is left out; None for the tokenizer's default.
+
+        Raises:
+            ConfigError: If max_vocab has no room beside the special tokens, or min_freq is not positive.
+            DataError: If no token is left.
+        """
         ...
 
     def save(self, folder: str | os.PathLike[str]) -> None:

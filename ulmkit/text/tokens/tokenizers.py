@@ -1,46 +1,158 @@
-"""The tokenizers there are, and reading any of them back from a folder."""
+"""Kinds of tokenizer: making one from settings, and loading any of them from a folder."""
 
+import importlib.metadata
 import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
+from ulmkit.config import check_choice
 from ulmkit.errors import FolderError, did_you_mean
-from ulmkit.files import read_json
+from ulmkit.files import fingerprint, read_json
 from ulmkit.text.tokens.plain_tokenizers import ByteTokenizer, WhitespaceTokenizer
+from ulmkit.text.tokens.rules import RULES_VERSION
 from ulmkit.text.tokens.sentencepiece_tokenizer import SentencePieceTokenizer
 from ulmkit.text.tokens.sentencepiece_training import train_sentencepiece
 from ulmkit.text.tokens.spacy_tokenizer import SpacyTokenizer
 from ulmkit.text.tokens.tokenizer import FORMAT_VERSION, TOKENIZER_FILE, Text, Tokenizer
 
 __all__ = [
+    "DEFAULT_TOKENIZER",
+    "TOKENIZERS",
     "ByteTokenizer",
     "SentencePieceTokenizer",
     "SpacyTokenizer",
     "Text",
     "Tokenizer",
+    "TokenizerKind",
+    "TokenizerSettings",
     "WhitespaceTokenizer",
     "load_tokenizer",
     "train_sentencepiece",
 ]
 
-_CLASSES = (SpacyTokenizer, SentencePieceTokenizer, WhitespaceTokenizer, ByteTokenizer)
+
+@dataclass(frozen=True, kw_only=True)
+class TokenizerSettings:
+    """Settings that tokenizers are made from; each kind reads its own fields.
+
+    Attributes:
+        kind: Name of a kind, a key of `TOKENIZERS`.
+        language: Language code of spaCy.
+        pieces: Number of SentencePiece pieces.
+        pieces_kind: "unigram" or "bpe", the algorithm of SentencePiece.
+
+    Raises:
+        ConfigError: If there is no such kind.
+    """
+
+    kind: str
+    language: str = "en"
+    pieces: int = 16_000
+    pieces_kind: str = "unigram"
+
+    def __post_init__(self) -> None:
+        check_choice("tokenizer", self.kind, TOKENIZERS)
+
+    @property
+    def is_trained(self) -> bool:
+        """True if `make` reads the training text."""
+        return TOKENIZERS[self.kind].is_trained
+
+    @property
+    def fingerprint(self) -> str:
+        """Short name that changes with all that `make` depends on but the texts: settings, rules, package versions."""
+        kind = TOKENIZERS[self.kind]
+        values = {name: getattr(self, name) for name in kind.settings}
+        return fingerprint("settings", kind.name, FORMAT_VERSION, RULES_VERSION, values, kind.package_versions())
+
+    def make(self, texts: Iterable[Text] = ()) -> Tokenizer:
+        """Make the tokenizer, from the training texts if it is trained."""
+        return TOKENIZERS[self.kind].make(self, texts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenizerKind:
+    """One kind of tokenizer.
+
+    Attributes:
+        name: The `name` of its tokenizers, which also names the kind in options and in tokenizer.json.
+        make: Makes a tokenizer from settings and the training texts.
+        load: Makes the tokenizer that was saved, from its folder and, by keyword, the settings in tokenizer.json.
+        settings: Fields of `TokenizerSettings` that `make` reads.
+        is_trained: Whether `make` reads the texts.
+        packages: Distributions whose versions its tokens depend on.
+    """
+
+    name: str
+    make: Callable[[TokenizerSettings, Iterable[Text]], Tokenizer]
+    load: Callable[..., Tokenizer]
+    settings: tuple[str, ...] = ()
+    is_trained: bool = False
+    packages: tuple[str, ...] = ()
+
+    def package_versions(self) -> dict[str, str]:
+        """Return the versions of its packages; those not installed are left out."""
+        versions = {}
+        for package in self.packages:
+            try:
+                versions[package] = importlib.metadata.version(package)
+            except importlib.metadata.PackageNotFoundError:
+                continue
+        return versions
+
+
+TOKENIZERS = {
+    kind.name: kind
+    for kind in (
+        TokenizerKind(
+            name=SpacyTokenizer.name,
+            make=lambda settings, texts: SpacyTokenizer(settings.language),
+            load=SpacyTokenizer.from_settings,
+            settings=("language",),
+            packages=("spacy",),
+        ),
+        TokenizerKind(
+            name=SentencePieceTokenizer.name,
+            make=lambda settings, texts: train_sentencepiece(texts, settings.pieces, settings.pieces_kind),
+            load=SentencePieceTokenizer.from_settings,
+            settings=("pieces", "pieces_kind"),
+            is_trained=True,
+            packages=("sentencepiece",),
+        ),
+        TokenizerKind(
+            name=WhitespaceTokenizer.name,
+            make=lambda settings, texts: WhitespaceTokenizer(),
+            load=WhitespaceTokenizer.from_settings,
+        ),
+        TokenizerKind(
+            name=ByteTokenizer.name,
+            make=lambda settings, texts: ByteTokenizer(),
+            load=ByteTokenizer.from_settings,
+        ),
+    )
+}
+"""Kinds of tokenizer by name: the only place that looks at names."""
+
+DEFAULT_TOKENIZER = SpacyTokenizer.name
 
 
 def load_tokenizer(folder: str | os.PathLike[str]) -> Tokenizer:
     """Read the tokenizer that a `save` wrote into `folder`; no network.
 
-    Raises: FolderError if a file is missing or altered, or names a tokenizer or a setting that there is not.
+    Raises:
+        FolderError: If a file is missing or altered, or names an unknown kind of tokenizer or setting.
     """
     path = Path(folder) / TOKENIZER_FILE
     content = read_json(path)
-    if not isinstance(content, dict) or content.get("format_version") != FORMAT_VERSION:
-        found = content.get("format_version") if isinstance(content, dict) else type(content).__name__
-        raise FolderError(f"{path}: expected a tokenizer of format version {FORMAT_VERSION}, got {found!r}")
+    version = content.get("format_version") if isinstance(content, dict) else type(content).__name__
+    if version != FORMAT_VERSION:
+        raise FolderError(f"{path}: expected a tokenizer of format version {FORMAT_VERSION}, got {version!r}")
     name, settings = content.get("name"), content.get("settings")
-    by_name = {tokenizer.name: tokenizer for tokenizer in _CLASSES}
-    if name not in by_name or not isinstance(settings, dict):
-        advice = did_you_mean(str(name), by_name)
+    if name not in TOKENIZERS or not isinstance(settings, dict):
+        advice = did_you_mean(str(name), TOKENIZERS)
         raise FolderError(f"{path}: expected a tokenizer and its settings, got {name!r} and {settings!r}; {advice}")
     try:
-        return by_name[name].from_settings(Path(folder), **settings)
+        return TOKENIZERS[name].load(Path(folder), **settings)
     except TypeError as error:
         raise FolderError(f"{path}: expected the settings of a {name} tokenizer, got {settings!r}") from error

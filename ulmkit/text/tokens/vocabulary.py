@@ -21,8 +21,11 @@ _EOS_NAMES = (EOS, "<eos>")
 class Vocabulary:
     """Tokens in the order of their ids. Immutable; two vocabularies with the same tokens are equal.
 
-    Args: tokens: distinct, in the order of their ids from 0.
-    Raises: DataError if there is none or one occurs twice.
+    Args:
+        tokens: Distinct tokens, in the order of their ids from 0.
+
+    Raises:
+        DataError: If there is none or one occurs twice.
     """
 
     __slots__ = ("_ids", "_tokens")
@@ -44,13 +47,20 @@ class Vocabulary:
         min_freq: int = 3,
         specials: Sequence[str] = SPECIALS,
     ) -> "Vocabulary":
-        """The most frequent tokens, after the special ones.
+        """Build a vocabulary of the most frequent tokens, after the special ones.
 
-        Args: counts: occurrences of each token. max_vocab: tokens at most, special ones included.
-            min_freq: occurrences below which a token is left out. specials: come first, whatever their counts.
-        Returns: special tokens, then the others by falling count, ties by the token's text.
-        Raises: ConfigError if max_vocab has no room beside the specials or min_freq is not positive;
-            DataError if nothing is left.
+        Args:
+            counts: Occurrences of each token.
+            max_vocab: Tokens at most, special ones included.
+            min_freq: Occurrences below which a token is left out.
+            specials: Tokens that come first, whatever their counts.
+
+        Returns:
+            Special tokens, then the others by falling count, ties by the token's text.
+
+        Raises:
+            ConfigError: If max_vocab has no room beside the specials or min_freq is not positive.
+            DataError: If nothing is left.
         """
         check_whole("min_freq", min_freq)
         if max_vocab <= len(specials):
@@ -81,10 +91,13 @@ class Vocabulary:
         return token in self._ids
 
     def encode(self, tokens: Sequence[str]) -> np.ndarray:
-        """The ids of `tokens`.
+        """Look up the ids of tokens.
 
-        Returns: (len(tokens),) int64; a token that is not in the vocabulary gets the unknown token's id.
-        Raises: DataError naming the token if it is not in the vocabulary and there is no unknown token.
+        Returns:
+            (len(tokens),) int64; a token that is not in the vocabulary gets the unknown token's id.
+
+        Raises:
+            DataError: If a token is not in the vocabulary and there is no unknown token; the message names it.
         """
         unk = self.unk_id
         if unk is None:
@@ -98,9 +111,10 @@ class Vocabulary:
         return np.fromiter((get(token, unk) for token in tokens), dtype=np.int64, count=len(tokens))
 
     def decode(self, ids: Iterable[int]) -> list[str]:
-        """The tokens of `ids`.
+        """Look up the tokens of ids.
 
-        Raises: DataError for an id that is negative or not below the size.
+        Raises:
+            DataError: If an id is negative or not below the size.
         """
         numbers = [int(number) for number in ids]
         for number in numbers:
@@ -142,14 +156,15 @@ class Vocabulary:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Vocabulary":
-        """Read what `save` wrote.
+        """Read the vocabulary that `save` wrote.
 
-        Raises: FolderError if the file is missing, truncated, altered or of another format version.
+        Raises:
+            FolderError: If the file is missing, truncated, altered or of another format version.
         """
         content: Any = read_json(path)
         if not isinstance(content, dict) or content.get("format_version") != FORMAT_VERSION:
-            found = content.get("format_version") if isinstance(content, dict) else type(content).__name__
-            raise FolderError(f"{path}: expected a vocabulary of format version {FORMAT_VERSION}, got {found!r}")
+            version = content.get("format_version") if isinstance(content, dict) else type(content).__name__
+            raise FolderError(f"{path}: expected a vocabulary of format version {FORMAT_VERSION}, got {version!r}")
         tokens = content.get("tokens")
         if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
             raise FolderError(f"{path}: expected a list of strings as 'tokens'; the file was altered")
