@@ -37,6 +37,14 @@ def test_single_label_predicts_and_evaluates_unseen_text() -> None:
     assert report.documents == 40
 
 
+def test_training_fits_the_baselines_on_the_same_documents() -> None:
+    classifier = _train(tiny.reviews(), "single", steps=2, baselines=True, labels=60)
+    baselines = classifier.parts.facts.baselines
+    assert list(baselines) == ["majority class", "TF-IDF + logistic regression", "NB-SVM"]
+    assert baselines["NB-SVM"]["accuracy"] > baselines["majority class"]["accuracy"]
+    assert not _train(tiny.reviews(), "single", steps=2).parts.facts.baselines
+
+
 def test_several_labels() -> None:
     draw = random.Random(0)
     topics = {
@@ -196,7 +204,7 @@ def test_forward_and_backward_make_a_pair_that_averages(tmp_path) -> None:
     np.testing.assert_allclose(loaded.predict_proba(texts), mean, atol=1e-6)
     with pytest.raises(ConfigError, match="save: expected one classifier, got a pair"):
         both.save(tmp_path / "again")
-    with pytest.raises(ConfigError, match="stream: expected one forward classifier, got a pair"):
+    with pytest.raises(ConfigError, match="stream: expected a forward classifier, got a pair"):
         both.stream()
     with pytest.raises(ConfigError, match="stream: expected a forward classifier, got a backward one"):
         backward.stream()

@@ -1,4 +1,4 @@
-"""A text classified while it comes in."""
+"""`ClassifierStream`: classify a text while it arrives."""
 
 from collections.abc import Sequence
 
@@ -12,16 +12,17 @@ from ulmkit.text import StreamingTokens
 
 
 class ClassifierStream:
-    """A text read piece by piece; at its end the answer is that of the whole text, however it was cut.
+    """Reads a text piece by piece; the final answer is that of the whole text, however it was cut.
 
     After `finish` the next text begins.
 
-    Raises: ConfigError for a backward model, and for heads that need the whole text at once.
+    Raises:
+        ConfigError: For a backward classifier, and for tasks that need the whole text at once.
     """
 
     def __init__(self, parts: ClassifierParts) -> None:
         if parts.direction == "backward":
-            raise ConfigError("stream: expected a forward classifier, got a backward one, which begins at the end")
+            raise ConfigError("stream: expected a forward classifier, got a backward one, which reads from the end")
         if parts.task.per_word or parts.task.text_fields > 1:
             raise ConfigError(f"stream: task {parts.task.name!r} needs the whole text at once; use predict_proba")
         self._parts = parts
@@ -33,18 +34,18 @@ class ClassifierStream:
             self._state: ClassifierState = self._parts.model.begin(1)
 
     def feed(self, piece: str) -> None:
-        """Take in the next piece, cut anywhere; tokens that it may still change are held back."""
+        """Read the next piece, cut anywhere; tokens that later pieces may still change are held back."""
         self._read(self._tokens.feed(piece))
 
     def finish(self) -> np.ndarray:
-        """The text is complete. Returns: (C,) probabilities, or () for a number."""
+        """End the text. Returns: (C,) probabilities, or () for a number."""
         self._read(self._tokens.finish())
         answer = self.predict_proba()
         self._start()
         return answer
 
     def predict_proba(self) -> np.ndarray:
-        """The answer for what was read so far, without the characters held back. Returns: as `finish`."""
+        """Predict from what was read so far, without the characters held back. Returns: as `finish`."""
         model = self._parts.model
         with torch.no_grad():
             return model.head.predict(model.finish(self._state).float())[0].cpu().numpy()

@@ -1,12 +1,13 @@
-"""The classifier that people hold."""
+"""`TextClassifier`: load, train, evaluate, predict, stream, compare and save a classifier."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from ulmkit import pipeline
 from ulmkit.api.classifier_stream import ClassifierStream
 from ulmkit.api.common import as_texts, place_parts
 from ulmkit.api.language_model import LanguageModel
@@ -14,8 +15,11 @@ from ulmkit.config import check_probability
 from ulmkit.errors import ConfigError, DataError, FolderError
 from ulmkit.evaluation import PairedComparison, compare_paired
 from ulmkit.hub import ClassifierParts, Pair, load_model, resolve_model, save_classifier
+from ulmkit.model.config import AWDLSTMConfig
 from ulmkit.pipeline import (
     ALL,
+    CLASSIFY,
+    ClassifierRecipe,
     DataOptions,
     RunOptions,
     predict_backward,
@@ -23,7 +27,6 @@ from ulmkit.pipeline import (
     predict_rows,
     select_evaluation_data,
 )
-from ulmkit.pipeline import train as train_parts
 from ulmkit.tasks import Outputs, Report
 from ulmkit.text import EncodedCorpus, Text
 from ulmkit.text.read.documents import Data
@@ -31,14 +34,22 @@ from ulmkit.training import Budget
 
 
 class TextClassifier:
-    """A classifier with its vocabulary, tokenizer and labels; with a backward partner, the mean of both."""
+    """A classifier with its vocabulary, tokenizer and labels; a pair answers with the mean of both.
+
+    Make one with `load` or `train`.
+
+    Attributes:
+        parts: Network, vocabulary, tokenizer, labels, training facts and training log.
+        backward: The backward member of a pair, else None.
+    """
 
     def __init__(self, parts: ClassifierParts, backward: ClassifierParts | None = None) -> None:
         if backward is not None and backward.label_names != parts.label_names:
             raise ConfigError(
                 f"backward: expected the labels {', '.join(parts.label_names)}, got {', '.join(backward.label_names)}"
             )
-        self.parts, self.backward = parts, backward
+        self.parts = parts
+        self.backward = backward
 
     def __repr__(self) -> str:
         pair = ", forward and backward" if self.backward else ""
@@ -46,20 +57,27 @@ class TextClassifier:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The labels in the order of the probabilities; none for a number."""
+        """Labels in the order of the probabilities; empty for a number."""
         return self.parts.label_names
 
     @property
     def task(self) -> str:
-        """Name of the task: what it predicts, one of `ulmkit.tasks.TASKS`."""
+        """Name of the task, one of `ulmkit.tasks.TASKS`."""
         return self.parts.task.name
 
     @classmethod
     def load(cls, name: str | os.PathLike[str], run: RunOptions | None = None) -> "TextClassifier":
-        """Load a model folder (of a classifier or a pair of them), or a model of the hub.
+        """Load a classifier, or a pair of them, from a folder or from the hub.
 
-        Args: run: device, precision and backend to run with; None: the CPU and what is fastest there.
-        Raises: FolderError if it is no classifier, or is incomplete, truncated or altered.
+        Args:
+            name: Folder or hub name.
+            run: Device, precision and backend to run with; the CPU and its fastest backend if None.
+
+        Returns:
+            The classifier, ready for inference.
+
+        Raises:
+            FolderError: If the folder holds no classifier, or is incomplete, truncated or altered.
         """
         loaded = load_model(resolve_model(name))
         members = [loaded.forward, loaded.backward] if isinstance(loaded, Pair) else [loaded]
@@ -77,46 +95,129 @@ class TextClassifier:
         epochs: float | None = None,
         steps: int | None = None,
         minutes: float | None = None,
-        **options: Any,
+        task: str = "single",
+        recipe: ClassifierRecipe = CLASSIFY,
+        sizes: AWDLSTMConfig | None = None,
+        data_options: DataOptions | None = None,
+        run: RunOptions | None = None,
+        labels: int | None = None,
+        valid_documents: int | None = None,
+        baselines: bool = False,
+        progress: Callable[[int], None] | None = None,
     ) -> "TextClassifier":
-        """Train a classifier from a language model. Options: see `pipeline.train`."""
-        base = None if language_model is None else language_model.parts
-        return cls(train_parts(data, base, budget=Budget(epochs=epochs, steps=steps, minutes=minutes), **options))
+        """Train a classifier from a language model. Give exactly one of `epochs`, `steps` and `minutes`.
+
+        Args:
+            data: Labelled documents as a path, a hub name or a list, or an encoded corpus.
+            language_model: The model to start from; None starts from random weights, for comparison.
+            epochs: Passes over the training documents.
+            steps: Optimizer steps.
+            minutes: Wall-clock time, validation included.
+            task: Name of the task, one of `ulmkit.tasks.TASKS`.
+            recipe: Batch size, unfreezing, learning rates, optimizer and options of the head.
+            sizes: Layer sizes and dropouts of a classifier without a language model; those of ULMFiT if None.
+            data_options: How the documents are read, split and tokenized.
+            run: Device, precision, seed, checkpoints and progress of the training.
+            labels: Train on this many labelled documents, drawn with the classes in proportion; None takes all.
+            valid_documents: Validate on this many documents; None takes all.
+            baselines: Fit the linear baselines on the same documents too; their validation metrics are in
+                `parts.facts.baselines`.
+            progress: Called with the number of documents prepared so far.
+
+        Returns:
+            The trained classifier.
+
+        Raises:
+            ConfigError: If not exactly one budget is given, or an option is outside its range.
+            DataError: If documents cannot be read, labels are missing, or they do not fit the task.
+            TrainingError: If the loss is no longer finite.
+        """
+        parts = pipeline.train(
+            data,
+            None if language_model is None else language_model.parts,
+            budget=Budget(epochs=epochs, steps=steps, minutes=minutes),
+            task=task,
+            recipe=recipe,
+            sizes=sizes,
+            data_options=data_options,
+            run=run,
+            labels=labels,
+            valid_documents=valid_documents,
+            baselines=baselines,
+            progress=progress,
+        )
+        return cls(parts)
 
     def save(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-        """Write a complete model folder, whole or not at all. Save the members of a pair singly, then `save_pair`."""
+        """Write a complete model folder, whole or not at all.
+
+        Args:
+            folder: Folder to write.
+            overwrite: Replace a folder that exists.
+
+        Raises:
+            ConfigError: For a pair; save its members one by one, then use `ulmkit.hub.save_pair`.
+            FolderError: If the folder exists or cannot be written.
+        """
         if self.backward is not None:
             raise ConfigError("save: expected one classifier, got a pair; save each, then ulmkit.hub.save_pair")
         save_classifier(folder, self.parts, overwrite=overwrite)
 
     def predict_proba(self, texts: Iterable[Text | Sequence[str]]) -> Outputs:
-        """What the classifier gives to each text.
+        """Predict probabilities, or numbers.
 
-        Args: texts: each a str; for pairs a tuple of two; for token labels a list of words, or a str, which is split
-            at white space.
-        Returns: (n, C) probabilities in the order of `labels`; for a number (n,) numbers; for token labels, a
-            (words, C) array for each text.
-        Raises: DataError, with its number, for what is no text.
+        Args:
+            texts: A str each; for pairs a tuple of two; for a label per word a list of words, or a str, which is split
+                at white space.
+
+        Returns:
+            (n, C) probabilities in the order of `labels`; (n,) numbers; or (words, C) probabilities for each text.
+
+        Raises:
+            DataError: If one of them is no text; the message has its number from 0.
         """
         listed = as_texts(texts, self.parts.task)
         return self._mean([_predict_texts(parts, listed) for parts in (self.parts, self.backward) if parts is not None])
 
     def predict(self, texts: Iterable[Text | Sequence[str]], *, threshold: float = 0.5) -> list[Any]:
-        """The label of each text; its labels ("multi", those of at least `threshold`); its number; or for token labels
-        a (word, label) for each of its words. Args, errors: as `predict_proba`."""
+        """Predict the answer for each text.
+
+        Args:
+            texts: Texts as `predict_proba` takes them.
+            threshold: Least probability of a label, where a text can have several.
+
+        Returns:
+            For each text its label, the list of its labels, its number, or a (word, label) for each of its words.
+
+        Raises:
+            ConfigError: Unless 0 <= threshold < 1.
+            DataError: If one of them is no text; the message has its number from 0.
+        """
         listed = as_texts(texts, self.parts.task)
         return self.decide(self.predict_proba(listed), listed, threshold=threshold)
 
     def decide(self, outputs: Outputs, texts: Iterable[Text | Sequence[str]], *, threshold: float = 0.5) -> list[Any]:
-        """What `predict` says of `texts`, from what `predict_proba` gave for them."""
+        """Turn probabilities into answers.
+
+        Args:
+            outputs: Result of `predict_proba` for `texts`.
+            texts: The texts.
+            threshold: Least probability of a label, where a text can have several.
+
+        Returns:
+            Answers as `predict` gives them.
+
+        Raises:
+            ConfigError: Unless 0 <= threshold < 1.
+        """
         check_probability("threshold", threshold)
         task = self.parts.task
         return task.decide(outputs, as_texts(texts, task), self.labels, threshold)
 
     def stream(self) -> ClassifierStream:
-        """A text that comes in pieces; see ClassifierStream."""
+        """Start to classify a text that arrives in pieces; see `ClassifierStream`."""
         if self.backward is not None:
-            raise ConfigError("stream: expected one forward classifier, got a pair, whose half begins at the end")
+            raise ConfigError("stream: expected a forward classifier, got a pair; load the pair's forward folder")
         return ClassifierStream(self.parts)
 
     def evaluate(
@@ -127,22 +228,30 @@ class TextClassifier:
         by: Sequence[str] = (),
         data_options: DataOptions | None = None,
     ) -> Report:
-        """All figures on labelled documents; see `ulmkit.evaluation`.
+        """Evaluate on labelled documents.
 
         Args:
-            split: which part of the data, "all" for all of it; None: the test part, else the valid part, else all. Of
-                the data that the classifier learnt from, its own split is taken, so that nothing is judged that it
-                learnt from.
-            by: columns by whose values errors are counted.
-        Raises: DataError if that split cannot be drawn again; see `pipeline.select_evaluation_data`.
+            data: Labelled documents as a path, a hub name or a list, or an encoded corpus.
+            split: Split to evaluate on, or "all". None takes the test split, else the validation split, else all
+                documents. The classifier's own data is split as in its training, so that no training document is
+                evaluated on.
+            by: Columns to break the error rate down by.
+            data_options: How the documents are read and split.
+
+        Returns:
+            The task's report, for example a `SingleLabelReport`.
+
+        Raises:
+            DataError: If documents or labels are missing, or the split of the training cannot be drawn again; see
+                `pipeline.select_evaluation_data`.
         """
         outputs, corpus, rows = self._outputs(data, split, data_options, by)
         return self.parts.task.report(outputs, corpus, rows, by)
 
     def to_int8(self) -> "TextClassifier":
-        """The same classifier with the encoder's weights as bytes, for serving: a quarter of the size, and faster.
+        """Copy the classifier with int8 encoder weights, for serving: a quarter of the size, and faster.
 
-        See `compare` for what it costs in accuracy.
+        `compare` tells what that costs in accuracy.
         """
         members = [
             None if parts is None else replace(parts, model=parts.model.to_int8())
@@ -159,9 +268,17 @@ class TextClassifier:
         split: str | None = None,
         data_options: DataOptions | None = None,
     ) -> PairedComparison:
-        """This classifier ("before") and another one made from it ("after") on the same labelled documents.
+        """Compare this classifier ("before") with another one made from it ("after") on the same labelled documents.
 
-        Args: split: as `evaluate`, but that the valid part goes before the test part.
+        Args:
+            other: The other classifier.
+            data: Labelled documents as a path, a hub name or a list, or an encoded corpus.
+            split: Split to compare on, or "all". None takes the validation split, else the test split, else all
+                documents.
+            data_options: How the documents are read and split.
+
+        Returns:
+            Mean scores, their difference and its significance.
         """
         scored = []
         for classifier in (self, other):
@@ -178,8 +295,9 @@ class TextClassifier:
         by: Sequence[str] = (),
         order: Sequence[str] = ("test", "valid"),
     ) -> tuple[Outputs, EncodedCorpus, np.ndarray]:
-        """What it gives to labelled documents, and these as rows of their corpus."""
-        found, corpus, rows = [], None, np.array([])
+        """Predictions for labelled documents, and these as rows of their corpus."""
+        outputs: list[Outputs] = []
+        corpus, rows = None, np.array([])
         options = (data_options or DataOptions()).keeping(by)
         for parts in (self.parts, self.backward):
             if parts is None:
@@ -189,17 +307,17 @@ class TextClassifier:
             options, split = judged.options, judged.split or ALL
             if not len(rows):
                 raise DataError(f"evaluation: expected labelled documents in split {split!r}, got none")
-            found.append(predict_rows(parts.model, corpus, rows, reverse=parts.direction == "backward"))
+            outputs.append(predict_rows(parts.model, corpus, rows, reverse=parts.direction == "backward"))
         assert corpus is not None
-        return self._mean(found), corpus, rows
+        return self._mean(outputs), corpus, rows
 
-    def _mean(self, found: Sequence[Outputs]) -> Outputs:
-        """The mean of what the members gave."""
-        if len(found) == 1:
-            return found[0]
-        if isinstance(found[0], list):
-            return [np.mean(both, axis=0) for both in zip(*found, strict=True)]
-        mean: np.ndarray = np.mean([np.asarray(outputs) for outputs in found], axis=0)
+    def _mean(self, members: Sequence[Outputs]) -> Outputs:
+        """Mean of the members' predictions."""
+        if len(members) == 1:
+            return members[0]
+        if isinstance(members[0], list):
+            return [np.mean(both, axis=0) for both in zip(*members, strict=True)]
+        mean: np.ndarray = np.mean([np.asarray(outputs) for outputs in members], axis=0)
         return mean
 
 

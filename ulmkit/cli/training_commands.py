@@ -42,10 +42,10 @@ from ulmkit.pipeline import (
     LanguageModelRecipe,
     RunOptions,
     finetune,
-    linear_baselines,
     prepare,
     prepare_once,
     pretrain,
+    record_baselines,
     texts_of,
     train,
     training_rows,
@@ -236,9 +236,8 @@ def train_command(
         if not run.world.is_first:
             return
         if baselines:
-            reports = linear_baselines(corpus, texts_of(data, corpus, data_options), rows, judged)
-            metrics = {name: report.validation_metrics() for name, report in reports.items()}
-            model = TextClassifier(replace(model.parts, facts=model.parts.facts.with_baselines(metrics)))
+            texts = texts_of(data, corpus, data_options)
+            model = TextClassifier(record_baselines(model.parts, corpus, texts, rows, judged))
         model.save(out, overwrite=overwrite)
     summarise(_summary(model, out), machine.json_file, {"facts": facts_to_json(model.parts.facts)})
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from ulmkit.lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from ulmkit.pipeline.baselines import linear_baselines, texts_of
+    from ulmkit.pipeline.baselines import linear_baselines, record_baselines, texts_of
     from ulmkit.pipeline.classifiers import train, training_rows, validation_rows
     from ulmkit.pipeline.data import DataOptions, default_cache, prepare, prepare_once, training_texts
     from ulmkit.pipeline.evaluation_data import (
@@ -81,6 +81,7 @@ __all__ = [
     "prepare",
     "prepare_once",
     "pretrain",
+    "record_baselines",
     "run_folder",
     "select_evaluation_data",
     "texts_of",

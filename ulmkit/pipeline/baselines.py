@@ -1,21 +1,29 @@
-"""The linear baselines on the very documents that a classifier learnt from and is judged by."""
+"""Linear baselines, fitted and evaluated on exactly the documents of a classifier."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from ulmkit.evaluation import Baseline
+from ulmkit.hub import ClassifierParts
 from ulmkit.pipeline.data import DataOptions, is_corpus_folder
 from ulmkit.tasks import Report, find_task
 from ulmkit.text import EncodedCorpus, Text
 from ulmkit.text.read.documents import Data
 
 _SAMPLE = 1000  # documents
-_LEAST_SPACES = 0.05  # of all characters: English has 0.18, Finnish 0.12, Chinese and Japanese below 0.02
+_LEAST_SPACES = 0.05  # share of characters; English has 0.18, Finnish 0.12, Chinese and Japanese below 0.02
 
 
 def texts_of(data: Data | EncodedCorpus, corpus: EncodedCorpus, options: DataOptions) -> list[Text]:
-    """The text of every document of a corpus: as written where `data` has it, else put together from its tokens."""
+    """Read the text of every document of a corpus.
+
+    Args:
+        data: What the corpus was prepared from; its texts are returned as written. For a corpus, texts are put together
+            from its tokens.
+        corpus: The corpus.
+        options: How `data` is read.
+    """
     if isinstance(data, EncodedCorpus) or is_corpus_folder(data):
         detokenize, decode = corpus.tokenizer.detokenize, corpus.vocabulary.decode
         return [detokenize(decode(corpus.document(row))) for row in range(len(corpus))]
@@ -23,31 +31,41 @@ def texts_of(data: Data | EncodedCorpus, corpus: EncodedCorpus, options: DataOpt
 
 
 def linear_baselines(
-    corpus: EncodedCorpus, texts: Sequence[Text], training: np.ndarray, judged: np.ndarray
+    corpus: EncodedCorpus, texts: Sequence[Text], training: np.ndarray, held_out: np.ndarray
 ) -> dict[str, Report]:
-    """The report of each baseline, fitted on the documents `training` and judged by the documents `judged`.
+    """Fit the baselines of a corpus's task, and evaluate each.
 
-    Where words are not set apart by spaces, the baselines take the tokens that the corpus has.
+    Where words are not separated by spaces, the baselines take the corpus's tokens.
 
-    Args: texts: of every document of the corpus. training, judged: (n,) rows with labels.
-    Returns: reports by name, none for token labels, which the baselines do not do.
+    Args:
+        corpus: Labelled documents.
+        texts: The text of every document of the corpus.
+        training: (n,) rows to fit on, all labelled.
+        held_out: (n,) rows to evaluate on, all labelled.
+
+    Returns:
+        Reports by the baselines' names; none for a label per word, which has no baselines.
     """
     task = find_task(corpus.task)
     tokenize = None if _has_spaces(texts) else corpus.tokenizer.tokenize
-    found: dict[str, Report] = {}
+    reports: dict[str, Report] = {}
     for baseline in task.baselines(len(corpus.label_names), tokenize):
-        found[baseline.name] = task.report(_answers(baseline, corpus, texts, training, judged), corpus, judged)
-    return found
+        baseline.fit([texts[row] for row in training], corpus.labels(training))
+        predictions = baseline.predict_proba([texts[row] for row in held_out])
+        reports[baseline.name] = task.report(predictions, corpus, held_out)
+    return reports
+
+
+def record_baselines(
+    parts: ClassifierParts, corpus: EncodedCorpus, texts: Sequence[Text], training: np.ndarray, held_out: np.ndarray
+) -> ClassifierParts:
+    """Record the validation metrics of the linear baselines in a classifier's facts; see `linear_baselines`."""
+    reports = linear_baselines(corpus, texts, training, held_out)
+    metrics = {name: report.validation_metrics() for name, report in reports.items()}
+    return replace(parts, facts=parts.facts.with_baselines(metrics))
 
 
 def _has_spaces(texts: Sequence[Text]) -> bool:
-    """Whether the texts are of a language that sets words apart by spaces."""
+    """Whether the language of the texts separates words by spaces."""
     sample = "".join(text if isinstance(text, str) else " ".join(text) for text in texts[:_SAMPLE])
     return sum(map(str.isspace, sample)) >= _LEAST_SPACES * len(sample)
-
-
-def _answers(
-    baseline: Baseline, corpus: EncodedCorpus, texts: Sequence[Text], training: np.ndarray, judged: np.ndarray
-) -> np.ndarray:
-    baseline.fit([texts[row] for row in training], corpus.labels(training))
-    return baseline.predict_proba([texts[row] for row in judged])

@@ -1,4 +1,4 @@
-"""A classifier as the trainer sees it."""
+"""Training task of a classifier: batches, loss and validation for the trainer."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,12 +12,12 @@ from ulmkit.training import StepResult
 
 
 class ClassifierTask:
-    """Labelled documents in batches of like length.
+    """Trains a classifier on labelled documents in batches of similar length.
 
     Args:
-        model: on the device to train on.
-        batches: of the training documents.
-        validate: metrics of the model on held-out documents, the first of which is monitored.
+        model: The classifier, on the device to train on.
+        batches: The training documents.
+        validate: Returns metrics on held-out documents; the first one is monitored.
     """
 
     is_language_model = False
@@ -34,12 +34,14 @@ class ClassifierTask:
         return len(self._batches)
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[ClassifierBatch]:
+        """Iterate over the batches of an epoch, from batch `start` on."""
         return self._batches.epoch(epoch, start)
 
     def start_epoch(self, epoch: int) -> None:
-        """Nothing is carried from batch to batch."""
+        """Do nothing: no state is carried from batch to batch."""
 
     def loss(self, batch: ClassifierBatch) -> StepResult:
+        """Compute the loss of a batch. Raises: DataError if it has no labels."""
         device = self.model.encoder.device
         boundaries = batch.boundaries if self.model.head.reads_pairs else None
         boundaries = None if boundaries is None else to_device(boundaries, device)
@@ -50,7 +52,8 @@ class ClassifierTask:
         return StepResult(loss, int(batch.lengths.sum()), weight=self.model.head.weight(batch.targets))
 
     def state_dict(self) -> dict[str, Any]:
+        """Return no state."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Nothing is carried."""
+        """Do nothing: there is no state."""

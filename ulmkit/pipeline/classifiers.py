@@ -15,6 +15,7 @@ from ulmkit.model.classifier import AWDLSTMClassifier
 from ulmkit.model.config import AWDLSTMConfig
 from ulmkit.model.document_norm import shared_documents
 from ulmkit.model.transfer import transfer_encoder
+from ulmkit.pipeline.baselines import record_baselines, texts_of
 from ulmkit.pipeline.classifier_task import ClassifierTask
 from ulmkit.pipeline.data import DataOptions, DocumentCallback, prepare_once
 from ulmkit.pipeline.held_out import data_facts, warn_if_splits_overlap
@@ -50,20 +51,34 @@ def train(
     run: RunOptions | None = None,
     labels: int | None = None,
     valid_documents: int | None = None,
+    baselines: bool = False,
     progress: DocumentCallback | None = None,
 ) -> ClassifierParts:
     """Train a classifier on labelled documents.
 
     Args:
-        data: labelled documents, see `prepare`.
-        language_model: whose encoder, vocabulary and tokenizer to start from; None to start from random weights, for
-            comparison (then `sizes` are the encoder's).
+        data: Labelled documents; see `prepare`.
+        language_model: The model whose encoder, vocabulary and tokenizer to start from; None starts from random
+            weights, for comparison.
+        budget: Length of the training.
         task: Name of the task, one of `TASKS`.
-        labels: learn from so many labelled documents only, drawn with each class in proportion.
-        valid_documents: judge by so many validation documents only.
-        The rest as `pretrain`.
-    Raises: DataError if labels are missing or do not fit the task; TrainingError if the loss is not finite;
-        ConfigError if the recipe's batch cannot be divided over the processes of `run`.
+        recipe: Batch size, unfreezing, learning rates, optimizer and options of the head.
+        sizes: Layer sizes and dropouts without a language model; those of ULMFiT if None.
+        data_options: How documents are read, split and tokenized.
+        run: Device, precision, seed, checkpoints, progress and processes.
+        labels: Train on this many labelled documents, drawn with the classes in proportion; None takes all.
+        valid_documents: Validate on this many documents; None takes all.
+        baselines: Fit the linear baselines too, and record their validation metrics in the facts.
+        progress: Called with the number of documents prepared so far.
+
+    Returns:
+        The classifier in evaluation mode.
+
+    Raises:
+        DataError: If labels are missing or do not fit the task.
+        TrainingError: If the loss is no longer finite.
+        ConfigError: If the recipe's batch cannot be divided over the processes of `run`.
+
     Source: Howard & Ruder 2018, arXiv:1801.06146, section 3.3.
     """
     kind = find_task(task)
@@ -127,9 +142,12 @@ def train(
         validation_documents=len(held_out),
     )
     model.eval()
-    return ClassifierParts(
+    parts = ClassifierParts(
         kind, model, corpus.vocabulary, corpus.tokenizer, corpus.label_names, direction, facts, result.history
     )
+    if not baselines or not run.world.is_first:
+        return parts
+    return record_baselines(parts, corpus, texts_of(data, corpus, data_options or DataOptions()), rows, held_out)
 
 
 def _given(language_model: LanguageModelParts) -> dict[str, Any]:
@@ -137,7 +155,7 @@ def _given(language_model: LanguageModelParts) -> dict[str, Any]:
 
 
 def training_rows(corpus: EncodedCorpus, labels: int | None, seed: int) -> np.ndarray:
-    """The labelled documents to learn from: all, or `labels` of them with each class in proportion."""
+    """Choose the labelled training documents: all, or `labels` of them with the classes in proportion."""
     rows = corpus.rows("train", labelled=True)
     if labels is None:
         return rows
@@ -147,16 +165,18 @@ def training_rows(corpus: EncodedCorpus, labels: int | None, seed: int) -> np.nd
     if not find_task(corpus.task).is_one_class:
         return np.sort(shuffled[:labels])
     by_class = [shuffled[corpus.labels(shuffled) == label] for label in range(len(corpus.label_names))]
-    # the k-th document of n of its class comes at (k + 1/2) / n: a prefix of this order has all classes in proportion
+    # The k-th of n documents of a class gets position (k + 1/2) / n: a prefix then has all classes in proportion.
     place_in_class = np.concatenate([(np.arange(len(part)) + 0.5) / len(part) for part in by_class if len(part)])
     order = np.argsort(place_in_class, kind="stable")[:labels]
     return np.sort(np.concatenate(by_class)[order])
 
 
 def validation_rows(corpus: EncodedCorpus, documents: int | None = None, seed: int = 0) -> np.ndarray:
-    """The labelled validation documents, or a random `documents` of them.
+    """Choose the labelled validation documents: all, or a random `documents` of them.
 
-    Raises: DataError if there are none; ConfigError for `documents` below 1.
+    Raises:
+        DataError: If there are none.
+        ConfigError: If `documents` is below 1.
     """
     if documents is not None:
         check_whole("valid_documents", documents)

@@ -1,4 +1,4 @@
-"""What a classifier says of many documents, in batches of like length and without padding work."""
+"""Predictions of a classifier for many documents, in batches of similar length."""
 
 from collections.abc import Callable, Sequence
 
@@ -24,22 +24,27 @@ def predict_outputs(
     words: Sequence[np.ndarray] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Outputs:
-    """The predictions for documents, in their order; each is what it would be for that document alone.
+    """Predict for documents; each prediction is what it would be for that document alone.
 
     Args:
-        documents: (T,) token ids of each.
-        boundaries: for pairs, where the second text of each begins.
-        words: for token labels, (words,) positions of each document's words, of the last token of each.
-        progress: called with documents done and in all.
-    Returns: see `Outputs`; of no documents an array of its shape with n = 0.
-    Raises: DataError if words are missing for token labels, or given otherwise.
+        model: A classifier.
+        documents: (T,) token ids of each document.
+        boundaries: For pairs, the position at which the second text of each begins.
+        words: For a label per word, (words,) position of the last token of each word, for each document.
+        progress: Called with the number of documents done and their total.
+
+    Returns:
+        Predictions in the order of the documents, see `Outputs`; for no documents an array with n = 0.
+
+    Raises:
+        DataError: If words are missing for a label per word, or given otherwise.
     """
     head = model.head
     if (words is not None) != head.per_token:
         got = "none" if words is None else f"them for a {type(head).__name__}"
         raise DataError(f"words: expected the positions of words for token labels alone, got {got}")
     lengths = np.array([len(document) for document in documents], dtype=np.int64)
-    found: list[np.ndarray | None] = [None] * len(documents)
+    results: list[np.ndarray | None] = [None] * len(documents)
     done = 0
     device, was_training = model.encoder.device, model.training
     model.eval()
@@ -51,13 +56,13 @@ def predict_outputs(
             starts = None if boundaries is None else torch.tensor([int(boundaries[row]) for row in rows], device=device)
             outputs = model(ids.to(device), batch_lengths, starts, prepared)
             predictions = model.head.predict(outputs.float()).cpu().numpy()
-            for at, row in enumerate(rows):
-                found[row] = predictions[at] if words is None else predictions[words[row], at]
+            for column, row in enumerate(rows):
+                results[row] = predictions[column] if words is None else predictions[words[row], column]
             done += len(rows)
             if progress is not None:
                 progress(done, len(documents))
     model.train(was_training)
-    each = [prediction for prediction in found if prediction is not None]
+    each = [prediction for prediction in results if prediction is not None]
     if words is not None:
         return each
     return np.array(each, dtype=np.float32).reshape(len(documents), *head.output_shape)
@@ -71,10 +76,17 @@ def predict_backward(
     *,
     bos_id: int | None,
 ) -> Outputs:
-    """What a backward model says of documents: it reads each from its end, xxbos (`bos_id`) still first.
+    """Predict with a backward model, which reads documents from their end, xxbos still first.
 
-    Args: documents, boundaries, words: as `predict_outputs`, in the order of the text.
-    Returns: as `predict_outputs`; token labels are in the order of the text too.
+    Args:
+        model: A backward classifier.
+        documents: (T,) token ids of each document, in the order of the text.
+        boundaries: For pairs, the position at which the second text of each begins, in the order of the text.
+        words: For a label per word, (words,) position of the last token of each word, for each document.
+        bos_id: Id of xxbos, if the vocabulary has it.
+
+    Returns:
+        See `predict_outputs`; labels of words are in the order of the text too.
     """
     if boundaries is not None:
         boundaries = [len(document) - start + 1 for document, start in zip(documents, boundaries, strict=True)]
@@ -116,13 +128,13 @@ def evaluate_rows(
 
 
 def _reversed_places(document: np.ndarray, places: np.ndarray, bos_id: int | None) -> np.ndarray:
-    """Where `places` of a document are once it is reversed."""
+    """Map positions in a document to positions in the reversed document."""
     is_first_kept = bos_id is not None and len(document) and document[0] == bos_id
     return reverse_document(np.arange(len(document)), 0 if is_first_kept else None)[places]
 
 
 def _batches(lengths: np.ndarray) -> list[np.ndarray]:
-    """Rows in batches, longest first, each within the limits on tokens and documents."""
+    """Group rows into batches, longest first, each within the limits on tokens and documents."""
     order = np.argsort(-lengths, kind="stable")
     batches, start = [], 0
     while start < len(order):
