@@ -33,7 +33,7 @@ import torch
 from common import median_seconds_in_turn, report, row
 from torch import Tensor, nn
 
-from ulmkit.kernels import choose_precision, draw_keep_bits, lstm, mask_recurrent, pack
+from ulmkit.kernels import choose_precision, draw_keep_bits, mask_recurrent, pack
 
 HIDDEN, STEPS = 1152, 70
 BATCHES, SMALL_BATCHES, SMALL_STEPS = (40, 80), (1, 2, 4, 8), 10
@@ -131,12 +131,12 @@ def our_run(
         packed = pack(w_ih, w_hh, keep_bits, scale, dtype=dtype)
 
     def forward_and_backward() -> Sequence[Tensor]:
-        y, _, _ = lstm(x, h0, c0, pack(w_ih, w_hh, keep_bits, scale, dtype=dtype), bias)
+        y, _, _ = pack(w_ih, w_hh, keep_bits, scale, dtype=dtype).run(x, h0, c0, bias)
         return (y, *torch.autograd.grad(y, [x, w_ih, bias, w_hh], dy))[: 4 if masked else 5]
 
     def forward() -> Sequence[Tensor]:
         with torch.no_grad():
-            return lstm(x, h0, c0, packed, bias)[:1]
+            return packed.run(x, h0, c0, bias)[:1]
 
     return forward_and_backward if learns else forward
 

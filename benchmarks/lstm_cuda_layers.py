@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ulmkit.kernels import draw_keep_bits, lstm, pack, unpack_keep_bits
+from ulmkit.kernels import draw_keep_bits, pack, unpack_keep_bits
 
 HIDDEN, STEPS, DROPOUT = 1152, 70, 0.5
 LIMIT = 2e-2  # relative difference from float32
@@ -50,7 +50,8 @@ class Layer:
                 y = self.forward(x, bits, self.dtype, self.backend)
             else:
                 dropped = nn.functional.dropout(w_hh, self.dropout)
-                y = lstm(x, self.state, self.state, pack(w_ih, dropped, None, 1.0, self.dtype, "torch"), bias)[0]
+                packed = pack(w_ih, dropped, None, 1.0, self.dtype, "torch")
+                y = packed.run(x, self.state, self.state, bias)[0]
             torch.autograd.grad(y, [x, *self.weights], self.dy[:steps])
 
         def forward() -> None:
@@ -62,7 +63,7 @@ class Layer:
     def forward(self, x: Tensor, bits: Tensor | None, dtype: torch.dtype, backend: str) -> Tensor:
         w_ih, w_hh, bias = self.weights
         packed = pack(w_ih, w_hh, bits, 1.0 / (1.0 - self.dropout), dtype, backend)
-        return lstm(x, self.state, self.state, packed, bias)[0]
+        return packed.run(x, self.state, self.state, bias)[0]
 
 
 class ModuleLayer:

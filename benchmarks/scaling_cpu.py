@@ -27,7 +27,7 @@ from torch import Tensor
 from train_cpu import read_ids
 
 from ulmkit.files import atomic_write
-from ulmkit.kernels import choose_precision, linear_cross_entropy, lstm, pack
+from ulmkit.kernels import choose_precision, linear_cross_entropy, pack
 from ulmkit.training import keep_freed_memory
 
 BASE = {"B": 40, "T": 70, "H": 1152}
@@ -133,7 +133,7 @@ def lstm_work(B: int, T: int, H: int, dtype: torch.dtype) -> Work:
     h0, c0 = torch.randn(B, H), torch.randn(B, H)
 
     def run() -> None:
-        y, _, _ = lstm(x, h0, c0, pack(w_ih, w_hh, dtype=dtype), bias)
+        y, _, _ = pack(w_ih, w_hh, dtype=dtype).run(x, h0, c0, bias)
         torch.autograd.grad(y, [x, w_ih, w_hh, bias], dy)
 
     return Work(run, T * B, 6 * 2.0 * T * B * 4 * H * H)

@@ -22,7 +22,6 @@ EXEMPT = {
     "ulmkit/evaluation/labels",
     "ulmkit/evaluation/language",
     "ulmkit/hub",
-    "ulmkit/kernels",
     "ulmkit/kernels/cpu",
     "ulmkit/kernels/cuda",
     "ulmkit/model",

@@ -12,6 +12,7 @@ from ulmkit.errors import ConfigError, DataError, FolderError
 from ulmkit.hub import facts_from_json, read_config
 from ulmkit.kernels.cpu import library as library_module
 from ulmkit.kernels.cpu.library import load_library
+from ulmkit.model.int8_encoder import Int8Encoder
 
 pytestmark = pytest.mark.skipif(isinstance(load_library(), str), reason="the kernel library is not built")
 
@@ -25,7 +26,7 @@ def test_the_folder_is_complete_smaller_and_says_what_it_cost(tmp_path):
     assert found.documents == 200
     assert found.before > 0.9
     after = TextClassifier.load(tmp_path / "int8")
-    assert after.parts.model.encoder.is_int8
+    assert isinstance(after.parts.model.encoder, Int8Encoder)
     np.testing.assert_allclose(after.predict_proba(TEXTS), before.predict_proba(TEXTS), atol=0.05)
     np.testing.assert_array_equal(after.predict_proba(TEXTS), before.to_int8().predict_proba(TEXTS))
     config = read_config(tmp_path / "int8")
@@ -52,7 +53,7 @@ def test_a_pair_is_exported_whole(tmp_path):
     export_int8(pair, tmp_path / "pair", HELD_OUT, split=None, data_options=tiny.WORDS)
     after = TextClassifier.load(tmp_path / "pair")
     assert after.backward is not None
-    assert after.backward.model.encoder.is_int8
+    assert isinstance(after.backward.model.encoder, Int8Encoder)
     np.testing.assert_allclose(after.predict_proba(TEXTS), pair.predict_proba(TEXTS), atol=0.05)
 
 

@@ -8,7 +8,6 @@ from ulmkit.errors import ConfigError
 from ulmkit.kernels import (
     draw_keep_bits,
     linear_cross_entropy,
-    lstm,
     mask_recurrent,
     pack,
     reference,
@@ -37,7 +36,7 @@ def problem(steps: int, batch: int, inputs: int, hidden: int, dtype: torch.dtype
 
 def fused(values, lengths=None, keep_bits=None, keep_scale=1.0, dtype=torch.float32):
     x, h0, c0, w_ih, w_hh, bias = values
-    return lstm(x, h0, c0, pack(w_ih, w_hh, keep_bits, keep_scale, dtype, "fused"), bias, lengths)
+    return pack(w_ih, w_hh, keep_bits, keep_scale, dtype, "fused").run(x, h0, c0, bias, lengths)
 
 
 def exact(values, lengths=None, keep_bits=None, keep_scale=1.0):
@@ -102,16 +101,16 @@ def test_weights_are_laid_out_where_it_pays(dtype):
     _, _, _, w_ih, w_hh, bias = few
     packed = pack(w_ih, w_hh, dtype=dtype, backend="fused")
     assert (packed.layout.forward is None) == (dtype == torch.float32)
-    found = [gradients(few, lstm(*few[:3], packed, bias))]
+    found = [gradients(few, packed.run(*few[:3], bias))]
     assert (packed.layout.forward is None) == (dtype == torch.float32)
-    lstm(*many[:3], packed, bias)
+    packed.run(*many[:3], bias)
     assert packed.layout.backward is not None
-    found.append(gradients(few, lstm(*few[:3], packed, bias)))
+    found.append(gradients(few, packed.run(*few[:3], bias)))
     for name, a, b in zip(NAMES, *found, strict=True):
         assert relative_error(a, b) < TOLERANCES[dtype], name
     lengths = torch.tensor([4, 2, 0])
     packed = pack(w_ih, w_hh, dtype=dtype, backend="fused")
-    lstm(*few[:3], packed, bias, lengths)
+    packed.run(*few[:3], bias, lengths)
     assert packed.layout.backward is not None
 
 
@@ -177,12 +176,12 @@ def test_weights_that_change_before_a_late_layout_are_told(dtype):
     x, h0, c0, w_ih, w_hh, bias = problem(3, 4, 6, 20, dtype)
     with torch.no_grad():
         packed = pack(w_ih, w_hh, dtype=dtype, backend="fused")
-    y, _, _ = lstm(x, h0, c0, packed, bias)
+    y, _, _ = packed.run(x, h0, c0, bias)
     torch.autograd.grad(y.sum(), x)
     with torch.no_grad():
         packed = pack(w_ih, w_hh, dtype=dtype, backend="fused")
         w_hh.mul_(2.0)
-    y, _, _ = lstm(x, h0, c0, packed, bias)
+    y, _, _ = packed.run(x, h0, c0, bias)
     message = r"the weights have changed since pack\(\); pack them again"
     with pytest.raises(ConfigError, match=message):
         torch.autograd.grad(y.sum(), x)
@@ -193,7 +192,7 @@ def test_weights_that_change_before_a_late_layout_are_told(dtype):
         w_hh.mul_(2.0)
     for steps in (3, 300):  # as they are, and laid out now
         with pytest.raises(ConfigError, match=message):
-            lstm(torch.zeros(steps, 4, 6), h0, c0, packed, bias)
+            packed.run(torch.zeros(steps, 4, 6), h0, c0, bias)
 
 
 def test_only_the_gradients_that_are_asked_for(dtype):

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ulmkit.errors import ConfigError
-from ulmkit.kernels import Int8Matrix, lstm, pack, pack_int8, quantize_rows, reference
+from ulmkit.kernels import Int8Matrix, pack, quantize_rows, reference
+from ulmkit.kernels.backends import INT8, TORCH
 from ulmkit.kernels.cpu import library as library_module
 
 
@@ -47,9 +48,9 @@ def by_definition(x, h, c, w_ih, w_hh, bias, lengths):
 def test_every_path_is_exact_on_rounded_numbers(int8_path, steps, batch, inputs, hidden):
     values = problem(steps, batch, inputs, hidden)
     lengths = torch.tensor([steps - n % (steps + 1) for n in range(batch)])
-    packed = pack_int8(quantize_rows(values[3]), quantize_rows(values[4]))
+    packed = INT8.pack(quantize_rows(values[3]), quantize_rows(values[4]))
     assert packed.layout.path == int8_path
-    got = lstm(*values[:3], packed, values[5], lengths)
+    got = packed.run(*values[:3], values[5], lengths)
     for a, b in zip(got, by_definition(*values, lengths), strict=True):
         # A value on the edge between two bytes may fall to either side: half a step of one input of many.
         torch.testing.assert_close(a.double(), b, rtol=1e-3, atol=1e-3)
@@ -58,21 +59,21 @@ def test_every_path_is_exact_on_rounded_numbers(int8_path, steps, batch, inputs,
 
 def test_close_to_the_weights_it_was_made_from(int8_path):
     values = problem(10, 6, 64, 96)
-    got = lstm(*values[:3], pack_int8(quantize_rows(values[3]), quantize_rows(values[4])), values[5])
-    for a, b in zip(got, lstm(*values[:3], pack(values[3], values[4]), values[5]), strict=True):
+    got = INT8.pack(quantize_rows(values[3]), quantize_rows(values[4])).run(*values[:3], values[5])
+    for a, b in zip(got, pack(values[3], values[4]).run(*values[:3], values[5]), strict=True):
         assert (a - b).norm() <= 0.02 * b.norm()  # 127 levels: each number is off by up to 1/254 of its row's largest
 
 
 def test_alone_or_together_in_one_piece_or_two(int8_path):
     x, h0, c0, w_ih, w_hh, bias = problem(9, 5, 20, 35)
-    packed = pack_int8(quantize_rows(w_ih), quantize_rows(w_hh))
-    y, h_n, c_n = lstm(x, h0, c0, packed, bias)
-    first, h, c = lstm(x[:4], h0, c0, packed, bias)
-    rest, h, c = lstm(x[4:], h, c, packed, bias)
+    packed = INT8.pack(quantize_rows(w_ih), quantize_rows(w_hh))
+    y, h_n, c_n = packed.run(x, h0, c0, bias)
+    first, h, c = packed.run(x[:4], h0, c0, bias)
+    rest, h, c = packed.run(x[4:], h, c, bias)
     assert torch.equal(torch.cat([first, rest]), y)
     assert torch.equal(h, h_n)
     assert torch.equal(c, c_n)
-    alone, _, _ = lstm(x[:, 2:3], h0[2:3], c0[2:3], packed, bias)
+    alone, _, _ = packed.run(x[:, 2:3], h0[2:3], c0[2:3], bias)
     torch.testing.assert_close(alone[:, 0], y[:, 2], rtol=1e-6, atol=1e-6)
 
 
@@ -81,8 +82,8 @@ def test_threads_change_nothing(int8_path, restore_threads):
     found = []
     for threads in (1, 2, 3):
         torch.set_num_threads(threads)
-        packed = pack_int8(quantize_rows(w_ih), quantize_rows(w_hh))
-        found.append(lstm(x, h0, c0, packed, bias)[0])
+        packed = INT8.pack(quantize_rows(w_ih), quantize_rows(w_hh))
+        found.append(packed.run(x, h0, c0, bias)[0])
     assert torch.equal(found[0], found[1])
     assert torch.equal(found[0], found[2])
 
@@ -90,19 +91,19 @@ def test_threads_change_nothing(int8_path, restore_threads):
 def test_zeros_large_states_and_no_numbers(int8_path):
     x, h0, c0, w_ih, w_hh, bias = problem(3, 4, 6, 20)
     w_ih[:3], x[:, 0], h0[1] = 0.0, 0.0, 40.0
-    packed = pack_int8(quantize_rows(w_ih), quantize_rows(w_hh))
+    packed = INT8.pack(quantize_rows(w_ih), quantize_rows(w_hh))
     wanted = by_definition(x, h0, c0, w_ih, w_hh, bias, torch.full((4,), 3))
-    torch.testing.assert_close(lstm(x, h0, c0, packed, bias)[0].double(), wanted[0], rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(packed.run(x, h0, c0, bias)[0].double(), wanted[0], rtol=1e-3, atol=1e-3)
     for broken in (torch.nan, torch.inf):
         x[1, 2, 3] = broken
-        y, _, _ = lstm(x, h0, c0, packed, bias)
+        y, _, _ = packed.run(x, h0, c0, bias)
         assert y[1:, 2].isnan().all()
         assert y[:, [0, 1, 3]].isfinite().all()
 
 
 def test_no_steps_at_all(int8_path):
     x, h0, c0, w_ih, w_hh, bias = problem(0, 3, 6, 20)
-    y, h_n, c_n = lstm(x, h0, c0, pack_int8(quantize_rows(w_ih), quantize_rows(w_hh)), bias)
+    y, h_n, c_n = INT8.pack(quantize_rows(w_ih), quantize_rows(w_hh)).run(x, h0, c0, bias)
     assert y.shape == (0, 3, 20)
     assert torch.equal(h_n, h0)
     assert torch.equal(c_n, c0)
@@ -111,16 +112,17 @@ def test_no_steps_at_all(int8_path):
 def test_gradients_are_refused(int8_path):
     x, h0, c0, w_ih, w_hh, bias = problem(2, 3, 6, 20)
     with pytest.raises(ConfigError, match="lstm: int8 weights have no gradients; train the model they were made"):
-        lstm(x.requires_grad_(), h0, c0, pack_int8(quantize_rows(w_ih), quantize_rows(w_hh)), bias)
+        INT8.pack(quantize_rows(w_ih), quantize_rows(w_hh)).run(x.requires_grad_(), h0, c0, bias)
 
 
 def test_without_the_library(monkeypatch):
     monkeypatch.setattr(library_module, "load_library", lambda: "not built: no compiler")
     x, h0, c0, w_ih, w_hh, bias = problem(4, 3, 6, 20)
-    packed = pack_int8(quantize_rows(w_ih), quantize_rows(w_hh))
-    assert packed.backend == "torch"
-    wanted = lstm(x, h0, c0, pack(rounded(w_ih), rounded(w_hh)), bias)
-    torch.testing.assert_close(lstm(x, h0, c0, packed, bias)[0], wanted[0])
+    with pytest.raises(ConfigError, match="backend: 'int8' not built: no compiler; use backend='auto'"):
+        INT8.pack(w_ih, w_hh)
+    packed = TORCH.pack(quantize_rows(w_ih), quantize_rows(w_hh))
+    wanted = TORCH.pack(rounded(w_ih), rounded(w_hh)).run(x, h0, c0, bias)
+    torch.testing.assert_close(packed.run(x, h0, c0, bias)[0], wanted[0])
 
 
 @given(
@@ -144,7 +146,7 @@ def test_what_cannot_be_rounded():
     with pytest.raises(
         ConfigError, match=r"pack: expected w_ih \(4H, E\) and w_hh \(4H, H\), got \(8, 3\) and \(4, 1\)"
     ):
-        pack_int8(quantize_rows(torch.ones(8, 3)), quantize_rows(torch.ones(4, 1)))
+        INT8.pack(quantize_rows(torch.ones(8, 3)), quantize_rows(torch.ones(4, 1)))
     lowest = Int8Matrix(torch.full((4, 1), -128, dtype=torch.int8), torch.ones(4))
-    with pytest.raises(ConfigError, match="w_hh: expected bytes from -127 to 127, got -128"):
-        pack_int8(quantize_rows(torch.ones(4, 3)), lowest)
+    with pytest.raises(ConfigError, match="w_hh: expected int8 weights from -127 to 127, got -128"):
+        INT8.pack(quantize_rows(torch.ones(4, 3)), lowest)

@@ -18,7 +18,7 @@ CPU = torch.device("cpu")
 COUNT_THREADS = """
 import os
 import torch
-from ulmkit.kernels import lstm, pack
+from ulmkit.kernels import pack
 
 def threads():
     return len(os.listdir("/proc/self/task"))
@@ -28,7 +28,7 @@ torch.set_num_threads(2)
 before = threads()
 with torch.no_grad():
     packed = pack(torch.randn(256, 64), torch.randn(256, 64), backend="fused")
-    lstm(torch.randn(9, 16, 64), torch.zeros(16, 64), torch.zeros(16, 64), packed, torch.zeros(256))
+    packed.run(torch.randn(9, 16, 64), torch.zeros(16, 64), torch.zeros(16, 64), torch.zeros(256))
 pools = {line.split("/")[-1].strip() for line in open("/proc/self/maps") if "libgomp" in line}
 print(before, threads(), len(pools))
 """
@@ -51,7 +51,7 @@ def test_some_path_runs_here():
         pytest.skip(f"the kernel library is {library}")
     assert "portable" in library.paths
     has_more = not library.paths.keys().isdisjoint({"avx512", "avx2"})
-    assert choose_backend("auto", CPU, torch.float32) == ("fused" if has_more else "torch")
+    assert choose_backend("auto", CPU, torch.float32).name == ("fused" if has_more else "torch")
 
 
 def test_plain_cpp_is_to_be_asked_for(monkeypatch):
@@ -59,10 +59,10 @@ def test_plain_cpp_is_to_be_asked_for(monkeypatch):
     if isinstance(load_library(), str):
         pytest.skip("the kernel library is not built")
     monkeypatch.setitem(library_module.PATHS, torch.float32, ("portable",))
-    assert choose_backend("auto", CPU, torch.float32) == "torch"
-    assert choose_backend("fused", CPU, torch.float32) == "fused"
+    assert choose_backend("auto", CPU, torch.float32).name == "torch"
+    assert choose_backend("fused", CPU, torch.float32).name == "fused"
     status = next(status for status in backend_statuses(CPU, torch.float32) if status.name == "fused")
-    assert (status.chosen, status.there) == (False, True)
+    assert (status.chosen, status.available) == (False, True)
     assert "path portable; not compared with torch's" in status.reason
 
 
@@ -78,18 +78,18 @@ def test_a_second_openmp_is_refused(monkeypatch):
 
 def test_without_the_library(monkeypatch):
     monkeypatch.setattr(library_module, "load_library", lambda: "not built: no compiler")
-    assert choose_backend("auto", CPU, torch.float32) == "torch"
-    assert choose_backend("auto", CPU, torch.bfloat16) == "stepwise"
+    assert choose_backend("auto", CPU, torch.float32).name == "torch"
+    assert choose_backend("auto", CPU, torch.bfloat16).name == "stepwise"
     with pytest.raises(ConfigError, match="backend: 'fused' not built: no compiler; use backend='auto'"):
         choose_backend("fused", CPU, torch.float32)
     status = next(status for status in backend_statuses(CPU, torch.float32) if status.name == "fused")
-    assert (status.chosen, status.there, status.reason) == (False, False, "not built: no compiler")
+    assert (status.chosen, status.available, status.reason) == (False, False, "not built: no compiler")
 
 
 def test_types_without_a_path():
     if isinstance(load_library(), str):
         pytest.skip("the kernel library is not built")
-    assert choose_backend("auto", CPU, torch.float64) == "torch"
+    assert choose_backend("auto", CPU, torch.float64).name == "torch"
     with pytest.raises(ConfigError, match="backend: 'fused' has no path for float64 on this processor"):
         choose_backend("fused", CPU, torch.float64)
     with pytest.raises(ConfigError, match="backend: 'fused' has no kernels for xpu"):

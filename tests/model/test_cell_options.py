@@ -17,6 +17,7 @@ from ulmkit.model.cells import (
     cell_from_options,
     cell_options,
 )
+from ulmkit.model.int8_encoder import Int8Encoder
 from ulmkit.model.transfer import transfer_encoder
 
 V = 11
@@ -118,11 +119,10 @@ def test_kernels_of_the_lstm_are_refused(cell, backend):
 
 
 @pytest.mark.parametrize("cell", ["qrnn", "mogrifier"])
-def test_bytes_are_refused_and_nothing_is_changed(cell):
+def test_int8_is_refused(cell):
     model = AWDLSTM(AWDLSTMConfig(**SIZES, cell=CELLS[cell]()), V)
-    with pytest.raises(ConfigError, match=f"int8: expected the cell 'lstm', which has kernels for bytes, got '{cell}'"):
-        model.make_int8()
-    assert not model.is_int8
+    with pytest.raises(ConfigError, match=f"int8: expected the cell 'lstm', which has int8 kernels, got '{cell}'"):
+        Int8Encoder(model)
 
 
 @pytest.mark.parametrize(("name", "ours"), [("rounds", 4), ("rank", 5)])

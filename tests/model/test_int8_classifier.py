@@ -80,9 +80,9 @@ def test_without_kernels(monkeypatch):
 
 def test_it_does_not_learn():
     rounded = classifier().to_int8()
-    with pytest.raises(ConfigError, match="train: the weights are bytes, for serving; train the model"):
+    with pytest.raises(ConfigError, match="train: int8 weights cannot be trained; train the model they"):
         rounded.train()
-    with pytest.raises(ConfigError, match="make_int8: the weights are bytes already"):
+    with pytest.raises(ConfigError, match="to_int8: the weights are int8 already"):
         rounded.to_int8()
 
 

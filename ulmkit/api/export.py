@@ -12,6 +12,7 @@ from ulmkit.errors import ConfigError, DataError
 from ulmkit.evaluation import PairedComparison
 from ulmkit.hub import TrainingFacts, save_classifier, save_pair
 from ulmkit.kernels import int8_runs
+from ulmkit.model.int8_encoder import Int8Encoder
 from ulmkit.pipeline import DataOptions
 from ulmkit.text import EncodedCorpus
 from ulmkit.text.read.documents import Data
@@ -37,7 +38,7 @@ def export_int8(
         kernels multiply bytes, or for a classifier of bytes.
     """
     members = [parts for parts in (classifier.parts, classifier.backward) if parts is not None]
-    if any(parts.model.encoder.is_int8 for parts in members):
+    if any(isinstance(parts.model.encoder, Int8Encoder) for parts in members):
         raise ConfigError("export: the classifier's weights are bytes already; give the one that was trained")
     runs, reason = int8_runs(torch.device("cpu"))
     if not runs:

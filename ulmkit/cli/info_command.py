@@ -33,7 +33,7 @@ def info_command(machine: Machine) -> None:
     figures["weights int8"] = f"{'there' if runs else 'not there'}: {reason}"
     for status in backend_statuses(device, chosen):
         figures[f"backend {status.name}"] = (
-            f"{'chosen' if status.chosen else 'there' if status.there else 'not there'}: {status.reason}"
+            f"{'chosen' if status.chosen else 'there' if status.available else 'not there'}: {status.reason}"
         )
     summarise(figures, machine.json_file)
 

@@ -46,6 +46,7 @@ from ulmkit.hub.model_card import CARD_FILE, model_card
 from ulmkit.hub.parts import ClassifierParts, LanguageModelParts, Row
 from ulmkit.model.aligned import count_parameters
 from ulmkit.model.classifier import AWDLSTMClassifier
+from ulmkit.model.int8_encoder import Int8Encoder
 from ulmkit.model.language_model import AWDLSTMLanguageModel
 from ulmkit.text.tokens.tokenizers import Tokenizer, load_tokenizer
 from ulmkit.text.tokens.vocabulary import Vocabulary
@@ -114,9 +115,7 @@ def load_classifier(folder: str | os.PathLike[str]) -> ClassifierParts:
 
     def make() -> AWDLSTMClassifier:
         model = AWDLSTMClassifier(encoder, vocab_size, head, **reading)
-        if is_int8:
-            model.encoder.make_int8()
-        return model
+        return model.to_int8() if is_int8 else model
 
     model = _with_weights(path, make)
     vocabulary, tokenizer = _load_text_parts(path, config, vocab_size)
@@ -138,7 +137,7 @@ def _save(
         "format_version": FORMAT_VERSION,
         "kind": kind,
         "direction": parts.direction,
-        "weights": "int8" if model.encoder.is_int8 else "float32",
+        "weights": "int8" if isinstance(model.encoder, Int8Encoder) else "float32",
         **described,
         "parameters": count_parameters(model),
         "tokenizer": {"name": tokenizer.name, "fingerprint": tokenizer.fingerprint},

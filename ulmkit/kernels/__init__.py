@@ -1,9 +1,10 @@
-"""The functional LSTM with its backends, recurrent masks, and the blocked softmax cross-entropy.
+"""The LSTM's backends, the masks of its recurrent weights, and the blocked softmax cross-entropy.
 
-The other cells' functions are in `ulmkit.kernels.qrnn` and `ulmkit.kernels.mogrifier`.
+The functions of the other cells are in `ulmkit.kernels.qrnn` and `ulmkit.kernels.mogrifier`.
 """
 
-from ulmkit.kernels.capabilities import bf16_pays, cpu_features
+from ulmkit.kernels.backend import Backend, Packed
+from ulmkit.kernels.capabilities import bf16_pays, cpu_features, fused_on_gpu, int8_runs
 from ulmkit.kernels.dispatch import (
     BACKENDS,
     PRECISIONS,
@@ -12,19 +13,19 @@ from ulmkit.kernels.dispatch import (
     choose_backend,
     choose_loop_backend,
     choose_precision,
-    fused_on_gpu,
+    pack,
 )
 from ulmkit.kernels.linear_cross_entropy import linear_cross_entropy, linear_cross_entropy_rows, linear_nll
 from ulmkit.kernels.masks import draw_keep_bits, mask_recurrent, unpack_keep_bits
-from ulmkit.kernels.op import PackedWeights, int8_runs, lstm, pack, pack_int8
 from ulmkit.kernels.quantization import Int8Matrix, quantize_rows
 
 __all__ = [
     "BACKENDS",
     "PRECISIONS",
+    "Backend",
     "BackendStatus",
     "Int8Matrix",
-    "PackedWeights",
+    "Packed",
     "backend_statuses",
     "bf16_pays",
     "choose_backend",
@@ -37,10 +38,8 @@ __all__ = [
     "linear_cross_entropy",
     "linear_cross_entropy_rows",
     "linear_nll",
-    "lstm",
     "mask_recurrent",
     "pack",
-    "pack_int8",
     "quantize_rows",
     "unpack_keep_bits",
 ]

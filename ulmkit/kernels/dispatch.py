@@ -1,6 +1,5 @@
-"""Which backend and which precision run, and why."""
+"""The choice of backend and precision, and its reasons."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -8,64 +7,87 @@ from torch import Tensor
 
 from ulmkit.config import check_choice
 from ulmkit.errors import ConfigError
-from ulmkit.kernels import reference, stepwise, torch_backend
-from ulmkit.kernels.capabilities import bf16_pays
-from ulmkit.kernels.cpu.library import choose_path
-from ulmkit.kernels.cuda.launcher import cuda_runs
-from ulmkit.kernels.cuda.operators import constant_when_compiled
+from ulmkit.kernels.backend import Backend, Packed
+from ulmkit.kernels.backends import FUSED_CPU, FUSED_CUDA, INT8, REFERENCE, STEPWISE, TORCH
+from ulmkit.kernels.capabilities import bf16_pays, fused_path, int8_runs
 
-LSTMFunction = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor | None], tuple[Tensor, Tensor, Tensor]]
+BACKENDS = ("fused", "torch", "stepwise", "reference")
+"""Names of the backends that a model can be trained with; int8 encoders also use "int8"."""
 
-LSTM_FUNCTIONS: dict[str, LSTMFunction] = {
-    "torch": torch_backend.lstm,
-    "stepwise": stepwise.lstm,
-    "reference": reference.lstm,
-}
-"""Backends that take weights as they are; "fused" has them laid out."""
-
-BACKENDS = ("fused", *LSTM_FUNCTIONS)
 PRECISIONS = ("auto", "fp32", "bf16")
+
+_FUNCTION_BACKENDS = {backend.name: backend for backend in (TORCH, STEPWISE, REFERENCE)}
 
 
 @dataclass(frozen=True)
 class BackendStatus:
-    """A backend as `ulmkit info` shows it: whether "auto" chooses it, whether it is there, and why or why not."""
+    """A backend as `ulmkit info` shows it.
+
+    Attributes:
+        name: Name of the backend.
+        chosen: True if "auto" chooses it.
+        available: True if it runs here.
+        reason: Description, or why it is not available.
+    """
 
     name: str
     chosen: bool
-    there: bool
+    available: bool
     reason: str
 
 
-def choose_backend(backend: str, device: torch.device, dtype: torch.dtype) -> str:
-    """The backend that `backend` ("auto" or a name) means for products in `dtype` on `device`.
+def choose_backend(backend: str, device: torch.device, dtype: torch.dtype) -> Backend:
+    """The backend that a name or "auto" means for matmuls in `dtype` on `device`.
 
-    Raises: ConfigError for an unknown name, for torch's kernels in bf16 on a CPU, and for fused ones where there are
-        none.
+    Raises:
+        ConfigError: If the name is unknown, or the backend does not run there: torch's kernels in bf16 on a CPU, and
+            fused or int8 ones where there are none.
     """
-    check_choice("backend", backend, ("auto", *BACKENDS))
+    check_choice("backend", backend, ("auto", *BACKENDS, INT8.name))
     low_precision_cpu = device.type == "cpu" and dtype == torch.bfloat16
     if backend == "torch" and low_precision_cpu:
         raise ConfigError(
             "backend: torch's bf16 LSTM gives wrong gradients on CPUs with AMX; "
             "use backend='stepwise' or precision='fp32'"
         )
-    fused, reason = _fused_path(device, dtype)
-    if backend == "fused" and fused is None:
+    if backend == "int8":
+        runs, reason = int8_runs(device)
+        if not runs:
+            raise ConfigError(f"backend: 'int8' {reason}; use backend='auto'")
+        return INT8
+    path, reason = fused_path(device, dtype)
+    if backend == "fused" and path is None:
         raise ConfigError(f"backend: 'fused' {reason}; use backend='auto'")
-    if backend != "auto":
-        return backend
-    # Kernels for GPUs have not been run on one, and plain C++ has not been compared with torch's own on processors that
-    # have nothing better: both are to be asked for.
-    if fused not in (None, "portable") and device.type == "cpu":
-        return "fused"
-    return "stepwise" if low_precision_cpu else "torch"
+    if backend == "auto":
+        # CUDA kernels have not been run on a GPU, and portable C++ has not been compared with torch's kernels on
+        # processors that have nothing better: both must be asked for.
+        if device.type == "cpu" and path not in (None, "portable"):
+            backend = "fused"
+        else:
+            backend = "stepwise" if low_precision_cpu else "torch"
+    if backend == "fused":
+        return FUSED_CUDA if device.type == "cuda" else FUSED_CPU
+    return _FUNCTION_BACKENDS[backend]
+
+
+def pack(
+    w_ih: Tensor,
+    w_hh: Tensor,
+    keep_bits: Tensor | None = None,
+    keep_scale: float = 1.0,
+    dtype: torch.dtype | None = None,
+    backend: str = "auto",
+) -> Packed:
+    """Pack an LSTM layer's weights with a backend by name: `choose_backend` and `Backend.pack` in one call."""
+    chosen = choose_backend(backend, w_ih.device, dtype or w_ih.dtype)
+    return chosen.pack(w_ih, w_hh, keep_bits, keep_scale, dtype)
 
 
 def choose_loop_backend(backend: str, cell: str) -> str:
-    """The backend that `backend` means for a cell without kernels of its own: a loop over whole blocks, on any device.
+    """The backend that a name or "auto" means for a cell that has no fused kernels: "stepwise" or "reference".
 
-    Raises: ConfigError for an unknown name, and for kernels that are the LSTM's.
+    Raises:
+        ConfigError: If the name is unknown, or a backend's that only runs LSTMs.
     """
     check_choice("backend", backend, ("auto", *BACKENDS))
     if backend in ("fused", "torch"):
@@ -76,29 +98,14 @@ def choose_loop_backend(backend: str, cell: str) -> str:
     return "stepwise" if backend == "auto" else backend
 
 
-@constant_when_compiled
-def _fused_path(device: torch.device, dtype: torch.dtype) -> tuple[str | None, str]:
-    """The fused kernels' path, and what it is or why there is none."""
-    if device.type == "cuda":
-        return cuda_runs(device, dtype)
-    if device.type != "cpu":
-        return None, f"has no kernels for {device.type}"
-    return choose_path(dtype)
-
-
-@constant_when_compiled
-def fused_on_gpu(device: torch.device, dtype: torch.dtype, backend: str) -> bool:
-    """Whether our own kernels for GPUs are asked for, and there are some for this device and type."""
-    return device.type == "cuda" and backend == "fused" and cuda_runs(device, dtype)[0] is not None
-
-
 def choose_precision(precision: str, device: torch.device, parameter_dtype: torch.dtype) -> torch.dtype:
-    """The data type of activations and packed weights for `precision` ("auto", "fp32" or "bf16") on `device`.
+    """The type of activations and packed weights that "auto", "fp32" or "bf16" means on `device`.
 
     "fp32" keeps the parameters' own type, so that a model in float64 computes in float64; "auto" is bf16 where that is
     faster and the parameters are float32.
 
-    Raises: ConfigError for an unknown precision, and for bf16 on parameters that are not float32.
+    Raises:
+        ConfigError: If the precision is unknown, or bf16 and the parameters are not float32.
     """
     check_choice("precision", precision, PRECISIONS)
     if precision == "bf16" and parameter_dtype != torch.float32:
@@ -109,24 +116,27 @@ def choose_precision(precision: str, device: torch.device, parameter_dtype: torc
 
 
 def backend_statuses(device: torch.device, dtype: torch.dtype) -> list[BackendStatus]:
-    """Every backend, whether "auto" chooses it for products in `dtype` on `device`, and why."""
-    chosen = choose_backend("auto", device, dtype)
-    torch_reason = {
-        ("cpu", False): "torch's oneDNN kernels",
-        ("cpu", True): "torch's oneDNN kernels: not in bf16, where their gradients are wrong",
-    }.get((device.type, dtype == torch.bfloat16), "torch's cuDNN kernels")
-    path, reason = _fused_path(device, dtype)
+    """The status of every backend for matmuls in `dtype` on `device`."""
+    chosen = choose_backend("auto", device, dtype).name
+    path, fused_reason = fused_path(device, dtype)
     if device.type == "cuda":
-        reason += "; not yet run on a GPU, so it is to be asked for"
+        fused_reason += "; not yet run on a GPU, so it runs only if asked for"
     elif path == "portable":
-        reason += "; not compared with torch's on processors like this one, so it is to be asked for"
+        fused_reason += "; not compared with torch's on processors like this one, so it runs only if asked for"
     elif path == "amx_bf16":
-        reason += "; checked by emulation, not yet run on a processor that has it"
+        fused_reason += "; checked by emulation, not yet run on a processor that has it"
+    if device.type != "cpu":
+        torch_reason = "torch's cuDNN kernels"
+    elif dtype == torch.bfloat16:
+        torch_reason = "torch's oneDNN kernels: not in bf16, where their gradients are wrong"
+    else:
+        torch_reason = "torch's oneDNN kernels"
     reasons = {
-        "fused": reason,
+        "fused": fused_reason,
         "torch": torch_reason,
-        "stepwise": "a product a time step and a backward of our own: bf16 on CPUs without fused kernels",
+        "stepwise": "one matmul per time step and a hand-written backward: bf16 on CPUs without fused kernels",
         "reference": "the formula as a plain loop: for tests",
     }
-    there = {"fused": path is not None}
-    return [BackendStatus(name, name == chosen, there.get(name, True), reasons[name]) for name in BACKENDS]
+    return [
+        BackendStatus(name, name == chosen, name != "fused" or path is not None, reasons[name]) for name in BACKENDS
+    ]

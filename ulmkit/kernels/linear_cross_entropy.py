@@ -1,4 +1,4 @@
-"""Softmax cross-entropy of a linear layer, a block of rows at a time: the logits are never held whole."""
+"""Softmax cross-entropy of a linear layer, one block of rows at a time, so that memory never holds all logits."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,19 +10,22 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from ulmkit.errors import ConfigError
+from ulmkit.kernels.capabilities import fused_on_gpu
 from ulmkit.kernels.cpu import fused_cross_entropy as cpu
 from ulmkit.kernels.cpu.library import choose_path
 from ulmkit.kernels.cuda import fused_cross_entropy as cuda
-from ulmkit.kernels.dispatch import fused_on_gpu
 
-_BLOCK_ELEMENTS = 1 << 24  # logits held at once: 64 MiB in fp32
+_BLOCK_ELEMENTS = 1 << 24  # logits of a block: 64 MiB in fp32
 
 
 @dataclass(frozen=True)
 class _Fused:
-    """Functions of a device's kernels, see those of `ulmkit.kernels.cuda.fused_cross_entropy`.
+    """Fused kernels of one device.
 
-    of_mean: whether gradients without weights of the rows are those of the mean, not of the sum.
+    Attributes:
+        nll: Computes the loss of each row.
+        nll_with_gradients: Computes the losses and all gradients.
+        of_mean: True if gradients without row weights are those of the mean, False if those of the sum.
     """
 
     nll: Callable[..., Tensor]
@@ -40,16 +43,23 @@ def linear_cross_entropy(
 ) -> Tensor:
     """Mean over rows of -log softmax(x W^T + b)[target], differentiable in x, weight and bias.
 
-    Loss and gradients are computed together, block by block, when gradients are wanted.
+    While gradients are on, loss and gradients are computed together, block by block.
 
     Args:
-        x: (N, E) float, in the type to compute the products in.
-        weight: (V, E) float. bias: (V,) float or None.
+        x: (N, E) float, in the type of the matmuls.
+        weight: (V, E) float.
+        bias: (V,) float or None.
         targets: (N,) int64, 0 <= target < classes.
-        classes: rows of `weight` that are classes; rows beyond only align the product and take no probability.
-        backend: as `pack` has it: "fused" asks for our own kernel, which "auto" chooses on CPUs with AVX2 or more.
-    Returns: scalar float32 (float64 for float64 input), nats a row.
-    Raises: ConfigError for shapes, types or devices that do not fit; on CPUs for a target that is no class.
+        classes: Rows of `weight` that are classes, None for all; the rest only aligns the matmul and takes no
+            probability.
+        backend: "fused" asks for our own kernels, which "auto" chooses on CPUs with AVX2 or better; any other name for
+            torch's.
+
+    Returns:
+        Scalar float32 (float64 for float64 input), nats per row.
+
+    Raises:
+        ConfigError: If a shape, type or device does not fit, or on CPUs a target is not a class.
     """
     return linear_cross_entropy_rows(x, weight, bias, targets, classes, backend)[0]
 
@@ -62,7 +72,7 @@ def linear_cross_entropy_rows(
     classes: int | None = None,
     backend: str = "auto",
 ) -> tuple[Tensor, Tensor]:
-    """`linear_cross_entropy`, and beside it what `linear_nll` gives: (N,), without gradient."""
+    """Mean cross-entropy as from `linear_cross_entropy`, and each row's (N,), which takes no gradient."""
     classes = weight.shape[0] if classes is None else classes
     _check(x, weight, bias, targets, classes)
     if not torch.is_grad_enabled():
@@ -79,14 +89,24 @@ def linear_nll(
     classes: int | None = None,
     backend: str = "auto",
 ) -> Tensor:
-    """Each row's -log softmax(x W^T + b)[target], differentiable in x, weight and bias.
+    """Loss of each row, -log softmax(x W^T + b)[target], differentiable in x, weight and bias.
 
-    For a loss that is no plain mean: backward computes the logits again, a block of rows at a time, and weights each
-    row's gradient, (softmax - one_hot(target)), with the one that comes in for it.
+    For losses that are not a plain mean: backward recomputes the logits, one block of rows at a time, and weights each
+    row's gradient, softmax - one_hot(target), by the incoming one.
 
-    Args: as `linear_cross_entropy`.
-    Returns: (N,) float32 (float64 for float64 input), nats.
-    Raises: as `linear_cross_entropy`.
+    Args:
+        x: (N, E) float, in the type of the matmuls.
+        weight: (V, E) float.
+        bias: (V,) float or None.
+        targets: (N,) int64, 0 <= target < classes.
+        classes: Rows of `weight` that are classes, see `linear_cross_entropy`.
+        backend: Backend by name, see `linear_cross_entropy`.
+
+    Returns:
+        (N,) float32 (float64 for float64 input), nats.
+
+    Raises:
+        ConfigError: If a shape, type or device does not fit, or on CPUs a target is not a class.
     """
     classes = weight.shape[0] if classes is None else classes
     _check(x, weight, bias, targets, classes)
@@ -113,13 +133,13 @@ def _check(x: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, clas
 
 
 def _fused(x: Tensor, weight: Tensor, bias: Tensor | None, backend: str) -> "_Fused | None":
-    """The fused kernels for these tensors, if there are any."""
+    """The fused kernels for these tensors; None if there are none, or they were not asked for."""
     if not x.shape[0] or weight.dtype != torch.float32 or (bias is not None and bias.dtype != torch.float32):
         return None
     if fused_on_gpu(x.device, x.dtype, backend):
         return _Fused(cuda.cross_entropy, cuda.cross_entropy_with_gradients, of_mean=False)
     path = choose_path(x.dtype)[0] if x.device.type == "cpu" else None
-    # plain C++, which has not been compared with torch's own, is to be asked for, as in `choose_backend`
+    # portable C++ has not been compared with torch's kernels, so it must be asked for, as in `choose_backend`
     if path is None or backend not in ("auto", "fused") or (path == "portable" and backend == "auto"):
         return None
     nll, with_gradients = partial(cpu.cross_entropy, path=path), partial(cpu.cross_entropy_with_gradients, path=path)
@@ -136,13 +156,13 @@ def _wide(dtype: torch.dtype) -> torch.dtype:
 
 
 def _scaled(tensor: Tensor, factor: Tensor) -> Tensor:
-    """tensor * factor, a scalar, multiplied in at least float32."""
+    """Tensor times a scalar factor, multiplied in at least float32."""
     wide = _wide(tensor.dtype)
     return (tensor.to(wide) * factor.to(wide)).to(tensor.dtype)
 
 
-def _is_seen_to_be_one(factor: Tensor) -> bool:
-    """Whether a scalar is 1; not looked at where looking would wait for a device."""
+def _is_known_to_be_one(factor: Tensor) -> bool:
+    """True if a scalar is 1 and reading it does not wait for a GPU."""
     return factor.device.type == "cpu" and factor.item() == 1.0
 
 
@@ -153,7 +173,7 @@ def _log_softmax(x: Tensor, weight: Tensor, bias: Tensor | None, classes: int) -
 
 
 def _nll(x: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, classes: int, backend: str) -> Tensor:
-    """(N,) of each row; no logits are kept."""
+    """Loss of each row (N,), without gradient; no logits are kept."""
     fused = _fused(x, weight, bias, backend)
     if fused is not None:
         return fused.nll(x.detach(), weight.detach(), bias, targets, classes)
@@ -174,8 +194,11 @@ def _nll_with_gradients(
     fused: _Fused | None,
     row_weights: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-    """`_nll`, and gradients in x, weight and bias: of the rows' sum weighted by row_weights (N,); without these, of
-    their sum, or what `fused` says."""
+    """Loss of each row (N,), and the gradients in x, weight and bias.
+
+    The gradients are those of the rows' sum weighted by row_weights (N,); without weights those of the sum, or of the
+    mean if `fused` says so.
+    """
     if fused is not None:
         return fused.nll_with_gradients(x, weight, bias, targets, classes, row_weights=row_weights)
     low_weight, low_bias = weight.to(x.dtype), None if bias is None else bias.to(x.dtype)
@@ -199,7 +222,7 @@ def _nll_with_gradients(
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
-    """The mean: its gradients are computed with it, and scaled by what comes in."""
+    """Mean cross-entropy: forward computes the gradients too, backward scales them by the incoming one."""
 
     @staticmethod
     def forward(
@@ -207,7 +230,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         fused = _fused(x, weight, bias, backend)
         nll, *gradients = _nll_with_gradients(x, weight, bias, targets, classes, fused)
-        # divided by the number of rows no sooner than multiplied by what comes in: fp16 might not hold it
+        # Divide by N only in backward, after multiplying by the incoming gradient: 1 / N can underflow in fp16.
         ctx.scale = 1.0 if fused is not None and fused.of_mean else 1.0 / max(1, len(nll))
         ctx.save_for_backward(*gradients)
         ctx.mark_non_differentiable(nll)
@@ -218,13 +241,13 @@ class _LinearCrossEntropy(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         gradients = ctx.saved_tensors
         factor = grad * ctx.scale
-        if not _is_seen_to_be_one(factor):
+        if not _is_known_to_be_one(factor):
             gradients = [None if saved is None else _scaled(saved, factor) for saved in gradients]
         return *gradients, None, None, None
 
 
 class _LinearNll(torch.autograd.Function):
-    """Each row: what comes in for it is its weight in the gradients."""
+    """Loss of each row: backward weights each row's gradient by the incoming one."""
 
     @staticmethod
     def forward(

@@ -1,12 +1,12 @@
-"""Bit-packed masks of the recurrent weights (DropConnect)."""
+"""DropConnect masks of weights, one bit per weight."""
 
 import torch
 from torch import Tensor
 
 from ulmkit.config import check_probability
+from ulmkit.kernels.capabilities import fused_on_gpu
 from ulmkit.kernels.cpu.library import choose_path, library
 from ulmkit.kernels.cuda.fused_masks import keep_bits
-from ulmkit.kernels.dispatch import fused_on_gpu
 
 _PROBABILITY_BITS = 16
 
@@ -20,18 +20,27 @@ def draw_keep_bits(
     generator: torch.Generator | None = None,
     backend: str = "auto",
 ) -> Tensor:
-    """One random bit per weight, set where the weight is kept.
+    """Draw one random bit per weight, set where the weight is kept.
 
-    Each bit is 1 with probability 1 - dropout, independently. The probability is rounded to a multiple of 2^-16: its
-    binary digits, lowest first, are folded with random bits, `random | kept` for a 1 and `random & kept` for a 0, which
-    needs two random bytes for a weight's bit or fewer and, for dropout 0.5, a single bit. On CPUs with the compiled
-    kernels they come from a faster generator than torch's, which gives its seed (keep_bits-inl.h), and so they do
-    on GPUs with the backend "fused" (masks.cu).
+    Each bit is 1 with probability 1 - dropout, independently. The probability is rounded to a multiple of 2^-16. Its
+    binary digits are folded with random bits, lowest digit first: `random | bits` for a 1, `random & bits` for a 0.
+    That takes at most 16 random bits per weight, and one for dropout 0.5. On CPUs with compiled kernels, and on GPUs
+    with the backend "fused", a faster generator draws the bits, seeded by torch's (keep_bits-inl.h, masks.cu).
 
-    Args: rows, columns: shape of the masked matrix. dropout: probability of dropping a weight, 0 <= dropout < 1.
-        backend: as `pack` has it.
-    Returns: (rows, ceil(columns / 8)) uint8; column j is bit j % 8 (lowest first) of byte j // 8.
-    Raises: ConfigError if dropout is outside its range.
+    Args:
+        rows: Rows of the masked matrix.
+        columns: Columns of the masked matrix.
+        dropout: Probability of dropping a weight, 0 <= dropout < 1.
+        device: Device of the bits.
+        generator: Source of randomness; None for torch's own.
+        backend: Name of a backend, or "auto".
+
+    Returns:
+        (rows, ceil(columns / 8)) uint8; column j is bit j % 8 (lowest first) of byte j // 8.
+
+    Raises:
+        ConfigError: If dropout is outside its range.
+
     Source: Wan et al. 2013, "Regularization of neural networks using DropConnect", section 3.
     """
     check_probability("weight_dropout", dropout)
@@ -63,13 +72,16 @@ def _random_bytes(shape: tuple[int, int], device: torch.device | str, generator:
 
 
 def unpack_keep_bits(bits: Tensor, columns: int) -> Tensor:
-    """(rows, ceil(columns / 8)) uint8 bits → (rows, columns) bool."""
-    places = torch.arange(8, dtype=torch.uint8, device=bits.device)
-    return (bits.unsqueeze(-1) >> places & 1).flatten(1)[:, :columns].bool()
+    """Unpack bits (rows, ceil(columns / 8)) uint8 → (rows, columns) bool."""
+    shifts = torch.arange(8, dtype=torch.uint8, device=bits.device)
+    return (bits.unsqueeze(-1) >> shifts & 1).flatten(1)[:, :columns].bool()
 
 
 def mask_recurrent(w_hh: Tensor, keep_bits: Tensor | None, keep_scale: float) -> Tensor:
-    """w_hh with dropped weights at zero and kept ones times `keep_scale`; differentiable in w_hh (4H, H)."""
+    """DropConnect: w_hh (4H, H) with dropped weights at zero and kept ones times `keep_scale`; differentiable.
+
+    Source: Merity, Keskar & Socher 2017, arXiv:1708.02182, section 2 (weight-dropped LSTM).
+    """
     if keep_bits is None:
         return w_hh
     return w_hh * unpack_keep_bits(keep_bits, w_hh.shape[1]).to(w_hh.dtype).mul_(keep_scale)

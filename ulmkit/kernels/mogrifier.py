@@ -1,4 +1,4 @@
-"""The Mogrifier LSTM: before each step, input and hidden state scale each other's features in turn.
+"""The Mogrifier LSTM: before each step, input and hidden state gate each other in turn.
 
 Source: Melis, Kocisky & Blunsom 2020, "Mogrifier LSTM", arXiv:1909.01792.
 """
@@ -17,7 +17,7 @@ from ulmkit.kernels import reference as reference_lstm
 from ulmkit.kernels.stepwise import backward_step, cell_slopes, valid_steps
 
 Modulation = tuple[Tensor, ...]
-"""The factors of a matrix Q or R: their product from left to right. One of them, or two for a low rank."""
+"""A matrix Q or R as one factor, or as two factors of low rank whose product it is."""
 
 
 def mogrifier(
@@ -37,18 +37,24 @@ def mogrifier(
 
     Args:
         x: (T, B, E) float, time-major.
-        h0, c0: (B, H) float, hidden and cell state before the first step.
-        weight: (4H, E + H) float, of input and (masked) of hidden state, gates in the order i, f, g, o.
+        h0: (B, H) float, hidden state before the first step.
+        c0: (B, H) float, cell state before the first step.
+        weight: (4H, E + H) float, of the input and (masked) of the hidden state, gates in the order i, f, g, o.
         bias: (4H,) float.
-        modulations: of each round, in weight's type, see `mogrify`.
+        modulations: The matrix of each round, in weight's type, see `mogrify`.
         lengths: (B,) int64, valid steps of each sequence, 0 <= length <= T; None if all are T.
-        reference: by the plain loop.
+        reference: True to run the plain loop.
+
     Returns:
         y: (T, B, H) in the weight's type, zero at steps beyond a sequence's length.
-        h_n, c_n: (B, H) in h0's and c0's type, states after each sequence's last valid step.
-    Raises: ConfigError for shapes that do not fit, naming them.
-    Source: Melis et al. 2020, arXiv:1909.01792, section 2. Deviation: the LSTM's gates are independent, where the
-        authors' code (google-deepmind/lamb) caps the input gate at 1 - f.
+        h_n: (B, H) in h0's type, hidden state after each sequence's last valid step.
+        c_n: (B, H) in c0's type, cell state after each sequence's last valid step.
+
+    Raises:
+        ConfigError: If a shape does not fit, naming the argument.
+
+    Source: Melis et al. 2020, arXiv:1909.01792, section 2.
+    Deviation: the LSTM's gates are independent; the authors' code (google-deepmind/lamb) caps the input gate at 1 - f.
     """
     _check_shapes(x, h0, c0, weight, bias, modulations, lengths)
     dtype = weight.dtype
@@ -63,15 +69,21 @@ def mogrifier(
 
 
 def mogrify(x: Tensor, h: Tensor, modulations: Sequence[Modulation]) -> tuple[Tensor, Tensor]:
-    """Input and hidden state after r rounds of scaling each other's features.
+    """Gate input and hidden state by each other, in r rounds.
 
     x^i = 2 sigmoid(Q^i h^{i-1}) * x^{i-2} for odd i;  h^i = 2 sigmoid(R^i x^{i-1}) * h^{i-2} for even i
     with x^{-1} = x and h^0 = h, i = 1 ... r
 
-    Args: x: (..., E). h: (..., H). modulations: Q^1, R^2, Q^3, ... as factors; Q (E, H), R (H, E).
-    Returns: x and h of the last rounds, in the type of x and h.
-    Source: Melis et al. 2020, arXiv:1909.01792, section 2; without the biases that the authors' code
-        (google-deepmind/lamb) adds to the products.
+    Args:
+        x: (..., E).
+        h: (..., H).
+        modulations: Q^1, R^2, Q^3, ... as factors; Q (E, H), R (H, E).
+
+    Returns:
+        x and h after the last round, in their own types.
+
+    Source: Melis et al. 2020, arXiv:1909.01792, section 2.
+    Deviation: no biases, which the authors' code (google-deepmind/lamb) adds to the products.
     """
     values = [x, h]
     for number, modulation in enumerate(modulations):
@@ -89,7 +101,7 @@ def mogrifier_reference(
     modulations: Sequence[Modulation],
     lengths: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """`mogrifier` as its formula: a step of the reference LSTM after `mogrify`, what it is tested against."""
+    """The Mogrifier LSTM as its formula: the reference that `mogrifier` is tested against."""
     h, c, outputs = h0, c0, []
     w_ih, w_hh = weight.split([x.shape[2], h0.shape[1]], dim=1)
     for t in range(x.shape[0]):
@@ -105,7 +117,7 @@ def mogrifier_reference(
 
 
 class _Mogrifier(torch.autograd.Function):
-    """Rounds are computed again in the backward, for all steps at once, and weights' gradients with them."""
+    """The Mogrifier LSTM with a hand-written backward, which recomputes the rounds for all steps at once."""
 
     @staticmethod
     def forward(
@@ -161,18 +173,24 @@ class _Mogrifier(torch.autograd.Function):
 
 
 class _Rounds:
-    """The rounds of all steps, and their backward.
+    """The gating rounds of all steps, and their backward.
 
-    Args: x: (T, B, E). h: (T, B, H) before each step. wide: type of what is not multiplied.
-    Attributes: joined: (T, B, E + H) what the LSTM read.
+    Args:
+        x: (T, B, E) inputs.
+        h: (T, B, H) hidden state before each step.
+        wide: Type of the elementwise operations.
+        modulations: The matrix of each round.
+
+    Attributes:
+        joined: (T, B, E + H) gated input and hidden state, which the LSTM reads.
     """
 
     def __init__(self, x: Tensor, h: Tensor, wide: torch.dtype, modulations: Sequence[Modulation]) -> None:
         self._modulations = modulations
-        self._inputs: list[list[Tensor]] = []  # of each round's factors, the last one's first
-        self._scales: list[Tensor] = []  # 2 sigmoid(...)
-        self._slopes: list[Tensor] = []  # from the scaled features to what is in the sigmoid
-        self._gradients: list[Tensor] = []  # of that
+        self._inputs: list[list[Tensor]] = []  # inputs of each round's factors, the last factor's first
+        self._scales: list[Tensor] = []  # 2 sigmoid(p), where p is the round's product
+        self._slopes: list[Tensor] = []  # derivative of the gated features by p
+        self._gradients: list[Tensor] = []  # gradient of p
         values = [x.to(wide), h.to(wide)]
         for number, modulation in enumerate(modulations):
             side = number % 2
@@ -187,7 +205,7 @@ class _Rounds:
         self.joined = torch.cat(values, dim=2).to(x.dtype)
 
     def backward_step(self, d_joined: Tensor, t: int) -> tuple[Tensor, Tensor]:
-        """Gradients of x (B, E) and h (B, H) at step t, from those of what the LSTM read (B, E + H).
+        """Gradients of x (B, E) and h (B, H) at step t, from that of `joined` (B, E + H).
 
         dp^i = dx^i * x^{i-2} s (1 - s / 2), dx^{i-2} = dx^i s, dh^{i-1} += Q^T dp^i with s = 2 sigmoid(p^i), and
         the same with x and h exchanged.
@@ -204,18 +222,18 @@ class _Rounds:
         return gradients[0], gradients[1]
 
     def factor_gradients(self) -> list[Tensor]:
-        """Of every factor of every round, once all steps have gone backward."""
-        found = []
+        """Gradients of all factors, round by round; call it after `backward_step` of all steps."""
+        gradients = []
         for modulation, inputs, gradient in zip(self._modulations, self._inputs, self._gradients, strict=True):
             flat = gradient.flatten(0, 1)
-            for factor, given in zip(modulation, reversed(inputs), strict=True):
-                found.append(flat.T @ given.flatten(0, 1))
+            for factor, factor_input in zip(modulation, reversed(inputs), strict=True):
+                gradients.append(flat.T @ factor_input.flatten(0, 1))
                 flat = flat @ factor
-        return found
+        return gradients
 
 
 def _product(value: Tensor, modulation: Modulation) -> list[Tensor]:
-    """value (..., n) and its products with the factors, the last one first: [value, ..., Q value] in their type."""
+    """All partial products of a matrix's factors with value (..., n), last factor first: [value, ..., Q value]."""
     products = [value.to(modulation[0].dtype)]
     for factor in reversed(modulation):
         products.append(linear(products[-1], factor))
@@ -223,7 +241,7 @@ def _product(value: Tensor, modulation: Modulation) -> list[Tensor]:
 
 
 def _gates(a: Tensor, dtype: torch.dtype) -> Tensor:
-    """(..., 4H) i, f, g, o from what is in their nonlinearities."""
+    """Gates i, f, g, o (..., 4H) from their pre-activations."""
     gates = a.to(dtype, copy=True)
     hidden = a.shape[-1] // 4
     gates[..., : 2 * hidden].sigmoid_()

@@ -1,4 +1,4 @@
-"""The quasi-recurrent layer: one product for all time steps, and a recurrence that is elementwise.
+"""The quasi-recurrent layer: one matmul for all time steps, then an elementwise recurrence.
 
 Source: Bradbury, Merity, Xiong & Socher 2017, "Quasi-recurrent neural networks", arXiv:1611.01576.
 """
@@ -25,7 +25,7 @@ def qrnn(
     *,
     reference: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """One QRNN layer over a batch of sequences, its window as wide as the weight is.
+    """One QRNN layer over a batch of sequences; the weight's shape says how wide its window is.
 
     a_t = W [x_t, x_{t-1}] + b, or W x_t + b for a window of 1;  y, c_n = fo_pool(a, c0)
 
@@ -33,17 +33,21 @@ def qrnn(
         x: (T, B, E) float, time-major.
         previous: (B, E) float, the input before the first step; (B, 0) for a window of 1.
         c0: (B, H) float, cell state before the first step.
-        weight: (3H, E) or (3H, 2E) float, already masked: z, f, o in rows; this input, then the one before, in columns.
+        weight: (3H, E) or (3H, 2E) float, masked; rows z, f, o; columns this input, then the previous one.
         bias: (3H,) float.
         lengths: (B,) int64, valid steps of each sequence, 0 <= length <= T; None if all are T.
-        reference: pool by the plain loop.
+        reference: True to pool by the plain loop.
+
     Returns:
         y: (T, B, H) in the weight's type, zero at steps beyond a sequence's length.
-        previous_n: as `previous`, in its type, the input of each sequence's last valid step.
-        c_n: (B, H) in c0's type, the state after it.
-    Raises: ConfigError for shapes that do not fit, naming them.
-    Source: Bradbury et al. 2017, arXiv:1611.01576; the input before carried over as in
-        salesforce/pytorch-qrnn, but with its gradient.
+        previous_n: (B, E) or (B, 0) in the type of `previous`, the input of each sequence's last valid step.
+        c_n: (B, H) in c0's type, the cell state after it.
+
+    Raises:
+        ConfigError: If a shape does not fit, naming the argument.
+
+    Source: Bradbury et al. 2017, arXiv:1611.01576; the previous input is carried over as in salesforce/pytorch-qrnn.
+    Deviation: the gradient of the previous input is carried over too.
     """
     _check_shapes(x, previous, c0, weight, bias, lengths)
     dtype = weight.dtype
@@ -60,21 +64,27 @@ def qrnn(
 
 
 def fo_pool(a: Tensor, c0: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """The recurrence of the QRNN.
+    """The recurrence of the QRNN, fo-pooling.
 
     z, f, o = tanh(a_z), sigmoid(a_f), sigmoid(a_o)
     c_t = f_t * c_{t-1} + (1 - f_t) * z_t;  h_t = o_t * c_t
 
-    Args: a: (T, B, 3H) z, f, o before their nonlinearities. c0: (B, H) fp32 or wider. lengths: (B,), see `qrnn`.
-    Returns: h (T, B, H) in a's type, and c (B, H) after each sequence's last valid step, in c0's.
-    Source: Bradbury et al. 2017, arXiv:1611.01576 (fo-pooling). Deviation from salesforce/pytorch-qrnn,
-        which has f and 1 - f exchanged: its f is this one's 1 - f, of the negative argument.
+    Args:
+        a: (T, B, 3H) pre-activations of z, f, o.
+        c0: (B, H) fp32 or wider.
+        lengths: (B,) valid steps of each sequence; None if all are T.
+
+    Returns:
+        h (T, B, H) in a's type, and c (B, H) in c0's type, after each sequence's last valid step.
+
+    Source: Bradbury et al. 2017, arXiv:1611.01576 (fo-pooling).
+    Deviation: salesforce/pytorch-qrnn exchanges f and 1 - f; its f is 1 - f here, with the sign of a_f flipped.
     """
     return _FOPool.apply(a, c0, lengths)
 
 
 def fo_pool_reference(a: Tensor, c0: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """`fo_pool` as its formula, step by step: what it is tested against."""
+    """Fo-pooling as its formula, step by step: the reference that `fo_pool` is tested against."""
     c, outputs = c0, []
     for t in range(a.shape[0]):
         z, f, o = a[t].to(c0.dtype).chunk(3, dim=1)
@@ -88,7 +98,7 @@ def fo_pool_reference(a: Tensor, c0: Tensor, lengths: Tensor | None = None) -> t
 
 
 class _FOPool(torch.autograd.Function):
-    """What the backward needs of the gates it computes again, step by step: so the memory is `a` and the cells."""
+    """Fo-pooling that keeps only `a` and the cell states: backward recomputes the gates, step by step."""
 
     @staticmethod
     def forward(ctx: Any, a: Tensor, c0: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -107,7 +117,7 @@ class _FOPool(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dy: Tensor, dc_n: Tensor) -> tuple[Tensor, Tensor, None]:
-        """With dc the gradient of c_t, that of the later steps included,
+        """Backward through time; dc is the gradient of c_t, later steps included.
 
         dc_t += o dh_t;  da_o = dh_t c_t o (1 - o)
         da_z = dc_t (1 - f) (1 - z^2);  da_f = dc_t (c_{t-1} - z) f (1 - f);  dc_{t-1} = f dc_t
@@ -134,7 +144,7 @@ class _FOPool(torch.autograd.Function):
 
 
 def _gates(a: Tensor, buffer: Tensor, ended: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-    """z, f, o (B, H) of one step, in `buffer` (B, 3H); where a sequence has ended, those that change nothing."""
+    """z, f, o (B, H) of one step, in `buffer` (B, 3H); 0, 1, 0 where a sequence has ended, which keep its state."""
     hidden = buffer.shape[1] // 3
     buffer.copy_(a)
     z, f, o = buffer.chunk(3, dim=1)
@@ -148,14 +158,14 @@ def _gates(a: Tensor, buffer: Tensor, ended: Tensor | None) -> tuple[Tensor, Ten
 
 
 def _ended_steps(steps: int, lengths: Tensor | None, like: Tensor) -> Tensor | None:
-    """(T, B, 1) bool, set beyond each sequence's length; None if no sequence ends early."""
+    """Mask of steps beyond each sequence's length, (T, B, 1) bool; None without lengths."""
     if lengths is None:
         return None
     return (torch.arange(steps, device=like.device).unsqueeze(1) >= lengths).unsqueeze(2)
 
 
 def _after(inputs: Tensor, lengths: Tensor) -> Tensor:
-    """(B, E) of inputs (T + 1, B, E), the first before any step: each sequence's after `lengths` steps."""
+    """Each sequence's last valid input (B, E); inputs (T + 1, B, E) begin with the one before the first step."""
     return inputs[lengths, torch.arange(inputs.shape[1], device=inputs.device)]
 
 

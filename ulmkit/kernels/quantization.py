@@ -1,4 +1,4 @@
-"""Weights in one byte each, for serving."""
+"""Symmetric int8 quantization of weights, for inference."""
 
 from dataclasses import dataclass
 
@@ -12,10 +12,14 @@ LARGEST = 127
 
 @dataclass(frozen=True)
 class Int8Matrix:
-    """A matrix as bytes, with a scale for each row: w = scales[:, None] * values.
+    """An int8 matrix with a scale for each row: w = scales[:, None] * values.
 
-    values: (R, C) int8 from -127 to 127. scales: (R,) float32.
-    Raises: ConfigError for other types or shapes.
+    Attributes:
+        values: (R, C) int8, -127 to 127.
+        scales: (R,) float32.
+
+    Raises:
+        ConfigError: If a type or shape does not fit.
     """
 
     values: Tensor
@@ -30,26 +34,30 @@ class Int8Matrix:
             )
 
     def to_float(self) -> Tensor:
-        """(R, C) float32."""
+        """The dequantized matrix, (R, C) float32."""
         return self.values.float() * self.scales.unsqueeze(1)
 
-    def rows(self, numbers: Tensor) -> Tensor:
-        """Some of them: numbers (...) int64 → (..., C) float32."""
-        return self.values[numbers].float() * self.scales[numbers].unsqueeze(-1)
+    def rows(self, indices: Tensor) -> Tensor:
+        """Dequantized rows: indices (...) int64 → (..., C) float32."""
+        return self.values[indices].float() * self.scales[indices].unsqueeze(-1)
 
 
 def quantize_rows(weight: Tensor) -> Int8Matrix:
-    """Each row rounded to 255 levels between minus and plus its largest magnitude.
+    """Quantize each row to 255 levels between minus and plus its largest magnitude.
 
     s = max |w| / 127;  q = round(w / s)
 
-    Args: weight: (R, C) float, finite.
-    Raises: ConfigError if a value is not finite.
-    Source: symmetric quantisation, Jacob et al. 2018, arXiv:1712.05877, section 2.1, with zero-point 0.
+    Args:
+        weight: (R, C) float, finite.
+
+    Raises:
+        ConfigError: If a value is not finite.
+
+    Source: symmetric quantization, Jacob et al. 2018, arXiv:1712.05877, section 2.1, with zero-point 0.
     """
     weight = weight.detach().float()
     if not weight.isfinite().all():
-        raise ConfigError("weight: expected finite numbers, got others; train again, the training has diverged")
+        raise ConfigError("weight: expected finite numbers, got inf or nan; the training has diverged, train again")
     largest = weight.abs().amax(dim=1) if weight.numel() else weight.new_zeros(len(weight))
     scales = largest / LARGEST
     values = torch.round(weight / torch.where(scales > 0, scales, 1.0).unsqueeze(1))

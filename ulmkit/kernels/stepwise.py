@@ -1,8 +1,8 @@
-"""The LSTM as one product for the inputs, one product a time step, and a backward written out by hand.
+"""The LSTM as one matmul for all inputs, one matmul per time step, and a hand-written backward.
 
-It keeps the cell state in fp32 whatever the products are computed in, and is exact where oneDNN's bf16 kernels are not:
-on processors with AMX, torch 2.13's bf16 LSTM gives wrong gradients for hidden sizes that are multiples of 32 from 1024
-on (relative error 1.2 for the input at 1152), and on some others it cannot be created at all.
+The cell state stays in fp32 whatever type the matmuls use. This backend is right where oneDNN's bf16 kernels are not:
+on processors with AMX, torch 2.13's bf16 LSTM gives wrong gradients if the hidden size is a multiple of 32 and at least
+1024 (the input's are off by a relative error of 1.2 at 1152), and on some other processors it cannot be created.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from torch.autograd.function import once_differentiable
 def lstm(
     x: Tensor, h0: Tensor, c0: Tensor, w_ih: Tensor, w_hh: Tensor, bias: Tensor, lengths: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """One LSTM layer over a sequence; args and returns as `ulmkit.kernels.reference.lstm`."""
+    """One LSTM layer over a batch of sequences; see `ulmkit.kernels.reference.lstm`."""
     return _StepwiseLSTM.apply(x, h0, c0, w_ih, w_hh, bias, lengths)
 
 
@@ -71,12 +71,16 @@ class _StepwiseLSTM(torch.autograd.Function):
 def _backward_through_time(
     gates: Tensor, c: Tensor, w_hh: Tensor, dy: Tensor, dh_n: Tensor, dc_n: Tensor, valid: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of the gates' inputs (T, B, 4H), and of the first hidden and cell state (B, H): dh_{t-1} = W_hh^T da"""
+    """Gradients of the gates' pre-activations a (T, B, 4H) and of the first hidden and cell state (B, H).
+
+    dh_{t-1} = W_hh^T da_t
+    """
     slopes = cell_slopes(gates.to(c.dtype), c, valid)
     dy = dy if valid is None else dy * valid
     d_gates = torch.empty_like(gates)
     dh, dc = dh_n.to(c.dtype), dc_n
     for t in reversed(range(len(gates))):
+        # a sequence that has ended hands its state, and the state's gradient, from step to step unchanged
         carried = None if valid is None else torch.where(valid[t], 0.0, dh)
         dc = backward_step(d_gates[t], dh + dy[t], dc, slopes, t)
         dh = (d_gates[t] @ w_hh).to(c.dtype)
@@ -87,7 +91,14 @@ def _backward_through_time(
 
 @dataclass(frozen=True)
 class CellSlopes:
-    """Derivatives of an LSTM's steps that do not depend on later ones: (T, B, H), from_dc (T, B, 3, H)."""
+    """Derivatives of an LSTM's steps that do not depend on later steps.
+
+    Attributes:
+        from_dc: (T, B, 3, H) derivatives of c_t by the pre-activations of i, f and g.
+        from_dh: (T, B, H) derivative of h_t by the pre-activation of o.
+        dh_to_dc: (T, B, H) derivative of h_t by c_t.
+        forget: (T, B, H) derivative of c_t by c_{t-1}.
+    """
 
     from_dc: Tensor
     from_dh: Tensor
@@ -96,9 +107,12 @@ class CellSlopes:
 
 
 def cell_slopes(gates: Tensor, c: Tensor, valid: Tensor | None) -> CellSlopes:
-    """For the whole sequence at once, what `backward_step` multiplies with.
+    """Compute the derivatives that `backward_step` needs, for all steps at once.
 
-    Args: gates: (T, B, 4H) i, f, g, o. c: (T + 1, B, H). valid: (T, B, 1) bool, from `valid_steps`.
+    Args:
+        gates: (T, B, 4H) i, f, g, o.
+        c: (T + 1, B, H) cell states, the one before the first step included.
+        valid: (T, B, 1) bool from `valid_steps`, or None.
     """
     i, f, g, o = gates.chunk(4, dim=2)
     tanh_c = c[1:].tanh()
@@ -112,14 +126,21 @@ def cell_slopes(gates: Tensor, c: Tensor, valid: Tensor | None) -> CellSlopes:
 
 
 def backward_step(d_gates: Tensor, dh: Tensor, dc: Tensor, slopes: CellSlopes, t: int) -> Tensor:
-    """Backward through the cell of step t. With a the inputs of the gates,
+    """Backward through the cell at step t; a are the gates' pre-activations.
 
     dc_t += dh_t o (1 - tanh^2 c_t)
     da_i = dc_t g i (1 - i);  da_f = dc_t c_{t-1} f (1 - f);  da_g = dc_t i (1 - g^2);  da_o = dh_t tanh(c_t) o (1 - o)
     dc_{t-1} = dc_t f
 
-    Args: d_gates: (B, 4H) contiguous, where da is written. dh, dc: (B, H) gradients of h_t and c_t.
-    Returns: (B, H) the gradient of c_{t-1}.
+    Args:
+        d_gates: (B, 4H) contiguous, filled with da.
+        dh: (B, H) gradient of h_t.
+        dc: (B, H) gradient of c_t from later steps.
+        slopes: Derivatives from `cell_slopes`.
+        t: The step.
+
+    Returns:
+        (B, H) gradient of c_{t-1}.
     """
     dc = torch.addcmul(dc, dh, slopes.dh_to_dc[t])
     step = d_gates.view(len(dh), 4, -1)
@@ -129,7 +150,7 @@ def backward_step(d_gates: Tensor, dh: Tensor, dc: Tensor, slopes: CellSlopes, t
 
 
 def valid_steps(steps: int, lengths: Tensor | None, like: Tensor) -> Tensor | None:
-    """(T, B, 1) bool, or None if no sequence ends early."""
+    """Mask of valid steps, (T, B, 1) bool; None without lengths."""
     if lengths is None:
         return None
     return (torch.arange(steps, device=like.device).unsqueeze(1) < lengths).unsqueeze(2)

@@ -1,6 +1,6 @@
-"""The LSTM by torch's own kernels, called functionally: no module is mutated.
+"""The LSTM by torch's own kernels, called as functions: no module is changed.
 
-On CPUs oneDNN, in fp32 only (`stepwise` says why); on GPUs cuDNN.
+They are oneDNN's on CPUs, in fp32 only (`ulmkit.kernels.stepwise` says why), and cuDNN's on GPUs.
 """
 
 import functools
@@ -15,9 +15,9 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 def lstm(
     x: Tensor, h0: Tensor, c0: Tensor, w_ih: Tensor, w_hh: Tensor, bias: Tensor, lengths: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """One LSTM layer over a sequence; args and returns as `ulmkit.kernels.reference.lstm`.
+    """One LSTM layer over a batch of sequences; see `ulmkit.kernels.reference.lstm`.
 
-    On GPUs in bf16 cuDNN keeps the cell state in bf16 between steps.
+    In bf16, cuDNN keeps the cell state in bf16 between steps.
     """
     if x.shape[0] == 0:
         return x.new_empty(0, x.shape[1], h0.shape[1]), h0, c0
@@ -25,10 +25,10 @@ def lstm(
     weights = _flat_weights(w_ih, w_hh, bias)
     if lengths is None:
         y, h, c = _torch_lstm(
-            x, (h0.unsqueeze(0), c0.unsqueeze(0)), weights, True, 1, 0.0, _differentiated(x, weights), False, False
+            x, (h0.unsqueeze(0), c0.unsqueeze(0)), weights, True, 1, 0.0, _requires_grad(x, weights), False, False
         )
         return y, h[0], c[0]
-    return _lstm_of_lengths(x, h0, c0, weights, lengths)
+    return _packed_lstm(x, h0, c0, weights, lengths)
 
 
 def _torch_lstm(*arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
@@ -37,31 +37,34 @@ def _torch_lstm(*arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
 
 @functools.cache
 def _opaque_lstm() -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
-    """torch.lstm as one call also for torch.compile, which would write out every time step and compile for minutes.
+    """torch.lstm that torch.compile does not trace: unrolled into time steps, it would compile for minutes.
 
-    Made when it is wanted, since it loads the compiler.
+    Made on first use, since it loads the compiler.
     """
     return torch.compiler.disable(torch.lstm)
 
 
-def _differentiated(x: Tensor, weights: list[Tensor]) -> bool:
+def _requires_grad(x: Tensor, weights: list[Tensor]) -> bool:
     return torch.is_grad_enabled() and (x.requires_grad or any(w.requires_grad for w in weights))
 
 
 def _flat_weights(w_ih: Tensor, w_hh: Tensor, bias: Tensor) -> list[Tensor]:
-    """The four tensors torch.lstm wants; on a GPU as views of one buffer, the layout that cuDNN asks for."""
+    """The four tensors that torch.lstm takes; on a GPU views of one buffer, the layout that cuDNN needs."""
     weights = [w_ih, w_hh, bias, torch.zeros_like(bias)]
     if w_ih.device.type != "cuda":
         return weights
     flat = torch.cat([w.reshape(-1) for w in weights])
-    pieces = flat.split([w.numel() for w in weights])
-    return [piece.view_as(w) for piece, w in zip(pieces, weights, strict=True)]
+    parts = flat.split([w.numel() for w in weights])
+    return [part.view_as(w) for part, w in zip(parts, weights, strict=True)]
 
 
-def _lstm_of_lengths(
+def _packed_lstm(
     x: Tensor, h0: Tensor, c0: Tensor, weights: list[Tensor], lengths: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Longest first, so that each step computes only the sequences that still go on; empty sequences left out."""
+    """The LSTM over sequences of several lengths, packed so that each step computes only those that are still running.
+
+    torch cannot pack empty sequences: they are left out and keep their state.
+    """
     order = torch.argsort(lengths, descending=True, stable=True)
     present = order[: int((lengths > 0).sum())]
     if len(present) == 0:
@@ -75,7 +78,7 @@ def _lstm_of_lengths(
         True,
         1,
         0.0,
-        _differentiated(x, weights),
+        _requires_grad(x, weights),
         False,
     )
     padded, _ = pad_packed_sequence(packed._replace(data=data), total_length=x.shape[0])

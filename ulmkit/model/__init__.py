@@ -1,0 +1,1 @@
+"""AWD-LSTM models: encoder, language model, classifier, and what they are built of."""

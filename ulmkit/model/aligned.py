@@ -1,6 +1,6 @@
-"""Parameters with a row per vocabulary entry, padded so that products over the vocabulary are aligned.
+"""Parameters with one row per token, padded so that matmuls over the vocabulary are aligned.
 
-The padding rows stay zero, take no probability and are never saved.
+Padding rows stay zero, take no probability and are never saved.
 """
 
 from typing import Any
@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
+
+from ulmkit.kernels import Int8Matrix
 
 ALIGNMENT = 8
 
@@ -19,7 +21,7 @@ def aligned_rows(rows: int) -> int:
 
 
 class AlignedRows(nn.Module):
-    """Holds `weight`, of shape (aligned_rows(rows), *rest); its state dict holds the first `rows` rows only."""
+    """A parameter `weight` of shape (aligned_rows(rows), *rest), of which only the first `rows` rows are saved."""
 
     def __init__(self, rows: int, *rest: int) -> None:
         super().__init__()
@@ -27,8 +29,11 @@ class AlignedRows(nn.Module):
         self.weight = nn.Parameter(torch.zeros(aligned_rows(rows), *rest))
 
     def table(self) -> Tensor:
-        """The weight for all uses in one pass: their gradients are gathered, and those of `look_up` stay rows until
-        then, so that a pass makes one gradient of the weight's size however many pieces it reads."""
+        """The weight, for all of its uses in one pass.
+
+        Gradients of `look_up` stay sparse until all are summed: however many chunks a pass reads, it makes one dense
+        gradient of the weight's size.
+        """
         return _Gather.apply(self.weight)
 
     def _save_to_state_dict(self, destination: dict[str, Tensor], prefix: str, keep_vars: bool) -> None:
@@ -37,15 +42,15 @@ class AlignedRows(nn.Module):
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         name = prefix + "weight"
-        given = state_dict.get(name)
-        if given is not None and given.shape[0] == self.rows:
-            padding = given.new_zeros(self.weight.shape[0] - self.rows, *given.shape[1:])
-            state_dict = {**state_dict, name: torch.cat([given, padding])}
+        saved = state_dict.get(name)
+        if saved is not None and saved.shape[0] == self.rows:
+            padding = saved.new_zeros(self.weight.shape[0] - self.rows, *saved.shape[1:])
+            state_dict = {**state_dict, name: torch.cat([saved, padding])}
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 
 class _Gather(torch.autograd.Function):
-    """The same tensor; its gradient is dense."""
+    """Identity whose gradient is dense."""
 
     @staticmethod
     def forward(ctx: Any, weight: Tensor) -> Tensor:
@@ -57,13 +62,15 @@ class _Gather(torch.autograd.Function):
         return gradient.to_dense() if gradient.is_sparse else gradient
 
 
-def look_up(ids: Tensor, table: Tensor) -> Tensor:
-    """Rows by number: ids (...) int64, table (V, E) from `AlignedRows.table` → (..., E)."""
+def look_up(ids: Tensor, table: Tensor | Int8Matrix) -> Tensor:
+    """Embedding lookup: ids (...) int64, table (V, E) from `AlignedRows.table` or in int8 → (..., E)."""
+    if isinstance(table, Int8Matrix):
+        return table.rows(ids)
     return functional.embedding(ids, table, sparse=table.device.type == "cpu")
 
 
 def count_parameters(model: nn.Module) -> int:
-    """How many numbers a model has learnt, as parameters or rounded to bytes; rows that only align are not counted."""
+    """Number of trained values, float or int8, without padding rows."""
     saved = model.state_dict()
     parameters = sum(saved[name].numel() for name, _ in model.named_parameters())
     return parameters + sum(tensor.numel() for tensor in model.buffers() if tensor.dtype == torch.int8)

@@ -1,4 +1,4 @@
-"""The recurrent layers that an encoder can be made of, behind one interface. Imports without torch."""
+"""The recurrent cells of an encoder, behind one interface. Imports without torch."""
 
 from __future__ import annotations
 
@@ -19,55 +19,65 @@ if TYPE_CHECKING:
 
 
 class PackedLayer(Protocol):
-    """A layer's weights, masked and laid out for one pass.
-
-    skips_padding: whether steps beyond a sequence's length cost nothing.
-    """
+    """A layer's weights, masked and laid out for one pass."""
 
     @property
-    def skips_padding(self) -> bool: ...
+    def skips_padding(self) -> bool:
+        """True if time steps beyond a sequence's length cost nothing."""
 
     def run(self, x: Tensor, h: Tensor, c: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-        """The layer over a batch of sequences.
+        """Run the layer over a batch of sequences.
 
-        Args: x: (T, B, E). h, c: state before the first step. lengths: (B,) int64 valid steps, None if all are T.
-        Returns: y (T, B, H), zero beyond a sequence's length, and the state after each sequence's last valid step.
+        Args:
+            x: (T, B, E).
+            h: (B, H) hidden state before the first step; a QRNN's previous input.
+            c: (B, H) cell state before the first step.
+            lengths: (B,) int64 valid steps of each sequence; None if all are T.
+
+        Returns:
+            y (T, B, H), zero beyond a sequence's length, and h and c after each sequence's last valid step.
         """
 
 
 class Layer(Protocol):
-    """A layer of an encoder. input_weight: what it reads its input with, (any, E)."""
+    """A layer of an encoder."""
 
     @property
-    def input_weight(self) -> nn.Parameter: ...
+    def input_weight(self) -> nn.Parameter:
+        """(any, E) weight that multiplies the layer's input."""
 
-    def parameters(self, recurse: bool = True) -> Iterator[nn.Parameter]: ...
+    def parameters(self, recurse: bool = True) -> Iterator[nn.Parameter]:
+        """The layer's parameters, see torch.nn.Module."""
 
     def initial_state(self, batch_size: int) -> tuple[Tensor, Tensor]:
-        """Zeros: the pair that `run` goes on from, (B, any) each; its second is the cell state (B, H)."""
+        """Zeros: the pair that `PackedLayer.run` begins with, (B, any) and the cell state (B, H)."""
 
     def pack(
         self, dtype: torch.dtype, backend: str, weight_dropout: float, generator: torch.Generator | None
     ) -> PackedLayer:
-        """Weights laid out for one pass, with a new mask if `weight_dropout` is above 0."""
+        """Pack the weights for one pass, dropping some anew if `weight_dropout` is above 0.
+
+        Args:
+            dtype: Type to compute in.
+            backend: Name of a backend, or "auto".
+            weight_dropout: Probability of dropping a weight.
+            generator: Source of randomness; None for torch's own.
+        """
 
 
 class Cell(Protocol):
-    """A recurrent cell: a frozen dataclass of the cell's options that makes its layers.
-
-    Attributes:
-        name: Name in files and on the command line.
-        title: Name of an encoder with this cell, for people.
-    """
+    """A recurrent cell: a frozen dataclass of the cell's options, which makes layers."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Name in files and on the command line."""
 
     @property
-    def title(self) -> str: ...
+    def title(self) -> str:
+        """Name of an encoder with this cell, to show."""
 
     def __str__(self) -> str:
-        """The cell and its options, for people."""
+        """The cell and its options, to show."""
 
     def make_layer(self, number: int, input_size: int, hidden_size: int) -> nn.Module:
         """A layer with new weights, which is a `Layer`; layer 0 is at the bottom."""

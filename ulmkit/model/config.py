@@ -1,9 +1,10 @@
-"""Configs of encoder and language model: sizes, cell, dropouts, softmax. Imports without torch."""
+"""Configs of the encoder and the language model. Imports without torch."""
 
 import itertools
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-from ulmkit.config import check_positive, check_probability
+from ulmkit.config import check_probability, check_whole
 from ulmkit.errors import ConfigError
 from ulmkit.model.cells import LSTM, Cell, check_cell
 
@@ -31,8 +32,7 @@ class AWDLSTMConfig:
         input_dropout: Dropout on embedded words (section 4.2; `dropouti`, fastai `input_p`).
         hidden_dropout: Dropout between layers (section 4.2; `dropouth`, fastai `hidden_p`).
         output_dropout: Dropout on the last layer's output (section 4.2; `dropout`, fastai `output_p`).
-        weight_dropout: Dropout on the recurrent weights (section 2; `wdrop`, fastai `weight_p`), or on all weights of a
-            QRNN.
+        weight_dropout: Dropout on the recurrent weights, or all of a QRNN's (section 2; `wdrop`, fastai `weight_p`).
 
     Raises:
         ConfigError: If a value is outside its range.
@@ -51,8 +51,8 @@ class AWDLSTMConfig:
 
     def __post_init__(self) -> None:
         for name in ("embedding_size", "hidden_size", "layers"):
-            check_positive(name, getattr(self, name))
-        check_positive("last_hidden_size", self.output_size)
+            check_whole(name, getattr(self, name))
+        check_whole("last_hidden_size", self.output_size)
         for name in DROPOUTS:
             check_probability(name, getattr(self, name))
         check_cell(self.cell)
@@ -61,6 +61,11 @@ class AWDLSTMConfig:
     def output_size(self) -> int:
         """Units of the last layer."""
         return self.embedding_size if self.last_hidden_size is None else self.last_hidden_size
+
+    def without_dropout(self) -> "AWDLSTMConfig":
+        """The config with all dropouts at zero, as in evaluation."""
+        zeros: dict[str, Any] = dict.fromkeys(DROPOUTS, 0.0)
+        return replace(self, **zeros)
 
     @property
     def layer_sizes(self) -> list[tuple[int, int]]:
@@ -75,7 +80,7 @@ class LanguageModelConfig:
 
     Attributes:
         encoder: Sizes, cell and dropouts of the encoder.
-        decoder_bias: Whether the tied softmax has a bias.
+        decoder_bias: True if the tied softmax has a bias.
         softmax_experts: Softmaxes that are mixed, see `MixtureOfSoftmaxes`; 1 is the plain softmax.
         latent_dropout: Dropout on the input of each mixed softmax (Yang et al. 2018, arXiv:1711.03953; `dropoutl`).
 
@@ -89,7 +94,7 @@ class LanguageModelConfig:
     latent_dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        check_positive("softmax_experts", self.softmax_experts)
+        check_whole("softmax_experts", self.softmax_experts)
         check_probability("latent_dropout", self.latent_dropout)
         if self.softmax_experts > 1:
             return

@@ -1,12 +1,14 @@
-"""Copies of batches to where the model is."""
+"""Copies of batches to the model's device."""
 
 import torch
 from torch import Tensor
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """The tensor on a device. To a GPU the copy takes its turn behind what is queued there, and the host goes on: it is
-    made from memory that is pinned, which torch keeps until then."""
+    """The tensor on a device.
+
+    A copy to a GPU is asynchronous: it is queued from pinned memory, which torch keeps until the copy is done.
+    """
     if device.type == "cuda" and tensor.device.type == "cpu":
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)

@@ -1,4 +1,4 @@
-"""Batch norm over the documents of a step, also where each of several processes has a share of them."""
+"""Batch norm over the documents of a step, which may be spread over several processes."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,11 +14,12 @@ Sum = Callable[[Tensor], Tensor]
 class DocumentNorm(nn.BatchNorm1d):
     """Batch norm over documents that also trains on a batch of one.
 
-    One document has no variance: it is normalised by the running statistics, as in evaluation, and leaves them as
-    they are.
+    One document has no variance: it is normalized by the running statistics, as in evaluation, and does not change
+    them.
 
-    Attributes: sum_over_processes: where the documents are one process's share of a batch; statistics in training are
-        then those of the whole batch. None where they are all of it.
+    Attributes:
+        sum_over_processes: Sums a tensor over processes that each hold a share of the batch, so that training uses the
+            whole batch's statistics. None if this process holds all of it.
     """
 
     sum_over_processes: Sum | None = None
@@ -28,7 +29,7 @@ class DocumentNorm(nn.BatchNorm1d):
     momentum: float
 
     def forward(self, input: Tensor) -> Tensor:
-        """(B, F) → (B, F)."""
+        """Normalize (B, F) → (B, F)."""
         if self.training and self.sum_over_processes is not None:
             return self._shared(input, self.sum_over_processes)
         if self.training and len(input) == 1:
@@ -38,7 +39,7 @@ class DocumentNorm(nn.BatchNorm1d):
         return super().forward(input)
 
     def _shared(self, input: Tensor, total: Sum) -> Tensor:
-        """As batch norm, over the documents of all processes, two or more."""
+        """Batch norm over the documents of all processes, at least two."""
         sums = total(torch.cat([input.sum(dim=0), input.new_tensor([len(input)])]))
         count = sums[-1]
         mean = sums[:-1] / count
@@ -52,7 +53,7 @@ class DocumentNorm(nn.BatchNorm1d):
 
 @contextmanager
 def shared_documents(model: nn.Module, total: Sum | None) -> Iterator[None]:
-    """In this block the model's `DocumentNorm`s read a share of each batch; None: all of it."""
+    """Share batch norm over processes in this block: each `DocumentNorm` sums with `total`; None for one process."""
     norms = [module for module in model.modules() if isinstance(module, DocumentNorm)]
     try:
         for norm in norms:

@@ -1,4 +1,4 @@
-"""Going on from a prompt, by sampling or by beam search. Ids in, ids out."""
+"""Generation from a prompt by sampling or beam search: ids in, ids out."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,15 +9,20 @@ from torch.nn.functional import one_hot
 
 from ulmkit.config import check_not_negative, check_positive
 from ulmkit.errors import ConfigError, DataError
-from ulmkit.model.awd_lstm import Prepared, State
 from ulmkit.model.language_model import AWDLSTMLanguageModel
+from ulmkit.model.prepared import PreparedWeights, State
 
-_COLDEST = 1e-6  # below, logits divided by the temperature would overflow
+_LOWEST_TEMPERATURE = 1e-6  # below it, logits divided by the temperature would overflow
 
 
 @dataclass(frozen=True)
 class Continuation:
-    """ids: what follows the prompt, its stop id included. log_probability: of these ids under the model, nats."""
+    """A generated sequence.
+
+    Attributes:
+        ids: Ids after the prompt, including the stop id.
+        log_probability: Log-probability of these ids under the model, nats.
+    """
 
     ids: tuple[int, ...]
     log_probability: float
@@ -31,15 +36,26 @@ def next_token_probabilities(
     top_p: float = 1.0,
     forbidden: Sequence[int] = (),
 ) -> Tensor:
-    """What to sample the next token from.
+    """Distribution to sample the next token from.
 
-    p = softmax(logits / temperature), then only the `top_k` most probable, then only the fewest of these that
-    together reach `top_p`, each time renormalised. Temperature 0 is the limit: always the most probable token (as for
-    any temperature below 1e-6).
+    p = softmax(logits / temperature), restricted to the `top_k` most probable tokens, then to the fewest of these that
+    together reach `top_p`, and renormalized each time. A temperature below 1e-6 always takes the most probable token,
+    the limit at 0.
 
-    Args: logits: (B, V) float. forbidden: ids of probability 0.
-    Returns: (B, V) float, at least float32, rows sum to 1.
-    Raises: ConfigError for options outside their range; DataError for forbidden ids that leave no token or are none.
+    Args:
+        logits: (B, V) float.
+        temperature: At least 0.
+        top_k: Tokens to keep; None for all.
+        top_p: Probability to keep, 0 < top_p <= 1.
+        forbidden: Ids that get probability 0.
+
+    Returns:
+        (B, V) at least float32; rows sum to 1.
+
+    Raises:
+        ConfigError: If an option is outside its range.
+        DataError: If a forbidden id is not in the vocabulary, or all ids are forbidden.
+
     Source: top-k: Fan et al. 2018, arXiv:1805.04833, section 5.4; top-p: Holtzman et al. 2020, arXiv:1904.09751,
         section 3.1.
     """
@@ -49,7 +65,7 @@ def next_token_probabilities(
     if not 0.0 < top_p <= 1.0:
         raise ConfigError(f"top_p: expected 0 < p <= 1, got {top_p!r}")
     logits = _forbid(logits.to(torch.promote_types(logits.dtype, torch.float32)), forbidden)
-    if temperature < _COLDEST:
+    if temperature < _LOWEST_TEMPERATURE:
         return one_hot(logits.argmax(dim=-1), logits.shape[-1]).to(logits.dtype)
     if top_k is None and top_p == 1.0:
         return ((logits - logits.amax(dim=-1, keepdim=True)) / temperature).softmax(dim=-1)
@@ -66,7 +82,7 @@ def next_token_probabilities(
 
 
 def _forbid(scores: Tensor, forbidden: Sequence[int]) -> Tensor:
-    """Scores (..., V) with -inf for the forbidden ids."""
+    """Set the scores (..., V) of forbidden ids to -inf."""
     vocabulary = scores.shape[-1]
     for number in forbidden:
         if not 0 <= number < vocabulary:
@@ -90,22 +106,30 @@ def sample(
     stop: Sequence[int] = (),
     generator: torch.Generator | None = None,
 ) -> list[Continuation]:
-    """Go on from each prompt by drawing one token after the other.
+    """Continue each prompt by drawing one token after the other.
 
     Args:
-        model: in evaluation mode.
-        prompt: (P, B) int64, P >= 1; the B prompts go on independently (repeat one for several samples).
-        steps: tokens to draw, at most.
-        temperature, top_k, top_p, forbidden: see `next_token_probabilities`.
-        stop: ids that end a continuation.
-        generator: source of randomness, on the model's device; None for torch's own.
-    Returns: a continuation for each prompt; its log-probability is the model's own, before any of the options.
-    Raises: ConfigError for options outside their range or a model in training mode; DataError for ids that are none.
+        model: Language model in evaluation mode.
+        prompt: (P, B) int64, P >= 1; the B prompts are independent (repeat one for several samples).
+        steps: Most tokens to draw.
+        temperature: See `next_token_probabilities`.
+        top_k: See `next_token_probabilities`.
+        top_p: See `next_token_probabilities`.
+        forbidden: See `next_token_probabilities`.
+        stop: Ids that end a continuation.
+        generator: Source of randomness, on the model's device; None for torch's own.
+
+    Returns:
+        A continuation of each prompt; its log-probability is the model's, before any of the options.
+
+    Raises:
+        ConfigError: If an option is outside its range, or the model is in training mode.
+        DataError: If an id is not in the vocabulary.
     """
     _check_request(model, prompt, 2, steps, stop)
     prepared = model.encoder.prepare(prompt.shape[1])
     logits, state = _read_prompt(model, prompt, prepared)
-    going = torch.ones(prompt.shape[1], dtype=torch.bool, device=prompt.device)
+    is_running = torch.ones(prompt.shape[1], dtype=torch.bool, device=prompt.device)
     drawn: list[Tensor] = []
     log_probability = torch.zeros(prompt.shape[1], dtype=torch.float64, device=prompt.device)
     lengths = torch.zeros_like(prompt[0])
@@ -118,17 +142,24 @@ def sample(
         )
         token = torch.multinomial(probabilities, 1, generator=generator).squeeze(1)
         drawn.append(token)
-        log_probability += going * logits.double().log_softmax(dim=-1).gather(1, token.unsqueeze(1)).squeeze(1)
-        lengths += going
-        going = going & ~_is_any_of(token, stop)
-        if not going.any():
+        log_probability += is_running * logits.double().log_softmax(dim=-1).gather(1, token.unsqueeze(1)).squeeze(1)
+        lengths += is_running
+        is_running = is_running & ~_is_any_of(token, stop)
+        if not is_running.any():
             break
     return _continuations(torch.stack(drawn, dim=1), lengths, log_probability)
 
 
 @dataclass(frozen=True)
 class _Beams:
-    """ids: (n, t) int64. lengths: (n,) of them that count. log_probability: (n,) float64. done: (n,) bool."""
+    """State of a beam search with n beams.
+
+    Attributes:
+        ids: (n, t) int64.
+        lengths: (n,) int64, ids of each beam that count.
+        log_probability: (n,) float64.
+        done: (n,) bool, True once a stop id has been reached.
+    """
 
     ids: Tensor
     lengths: Tensor
@@ -147,20 +178,27 @@ def beam_search(
     stop: Sequence[int] = (),
     length_power: float = 0.0,
 ) -> list[Continuation]:
-    """The most probable continuations that a beam of `width` finds.
+    """Find probable continuations of a prompt by beam search.
 
-    A continuation y is ranked by log p(y) / |y|^length_power. One that has stopped keeps its place in the beam until
-    better ones take it.
+    A continuation y is ranked by log p(y) / |y|^length_power. One that has stopped stays in the beam until better ones
+    displace it.
 
     Args:
-        model: in evaluation mode.
+        model: Language model in evaluation mode.
         prompt: (P,) int64, P >= 1.
-        steps: tokens to add, at most.
-        width: continuations kept after each step.
-        forbidden: ids that are not taken. stop: ids that end a continuation.
-        length_power: 0 ranks by probability, which favours early stops; 1 by the mean over tokens.
-    Returns: at most `width` continuations, best first.
-    Raises: ConfigError for options outside their range or a model in training mode; DataError for ids that are none.
+        steps: Most tokens to add.
+        width: Continuations kept after each step.
+        forbidden: Ids that are never generated.
+        stop: Ids that end a continuation.
+        length_power: 0 ranks by probability, which favors early stops; 1 by the mean over tokens.
+
+    Returns:
+        At most `width` continuations, best first.
+
+    Raises:
+        ConfigError: If an option is outside its range, or the model is in training mode.
+        DataError: If an id is not in the vocabulary.
+
     Source: length normalisation: Wu et al. 2016, arXiv:1609.08144, section 7, without its constant 5.
     """
     _check_request(model, prompt, 1, steps, stop)
@@ -168,8 +206,8 @@ def beam_search(
     check_not_negative("length_power", length_power)
     prepared = model.encoder.prepare(1)  # evaluation mode: no masks, so it serves any number of beams
     logits, state = _read_prompt(model, prompt.unsqueeze(1), prepared)
-    nothing = torch.zeros(1, dtype=torch.int64, device=prompt.device)
-    beams = _Beams(nothing.new_empty(1, 0), nothing, nothing.double(), nothing.bool())
+    zero = torch.zeros(1, dtype=torch.int64, device=prompt.device)
+    beams = _Beams(zero.new_empty(1, 0), zero, zero.double(), zero.bool())
     for step in range(steps):
         if step > 0:
             next_logits, state = model(beams.ids[:, -1].unsqueeze(0), state, prepared)
@@ -185,14 +223,17 @@ def beam_search(
 def _grow(
     beams: _Beams, next_scores: Tensor, width: int, stop: Sequence[int], length_power: float
 ) -> tuple[_Beams, Tensor]:
-    """The best `width` of all beams made one token longer, best first, and the beams (n,) they come from.
+    """Extend all beams by one token and keep the best `width`, best first.
 
-    A beam that is done goes on as itself: its one successor has id 0, which does not count, and costs nothing.
+    A beam that is done has itself as its one successor: id 0, which does not count, with log-probability 0.
+
+    Returns:
+        The new beams, and the indices (n,) of the beams they extend.
     """
     vocabulary = next_scores.shape[1]
-    itself = torch.full_like(next_scores[0], -torch.inf)
-    itself[0] = 0.0
-    next_scores = torch.where(beams.done.unsqueeze(1), itself, next_scores)
+    only_itself = torch.full_like(next_scores[0], -torch.inf)
+    only_itself[0] = 0.0
+    next_scores = torch.where(beams.done.unsqueeze(1), only_itself, next_scores)
     log_probability = beams.log_probability.unsqueeze(1) + next_scores  # n, V
     lengths = beams.lengths + ~beams.done
     ranking = (log_probability / lengths.unsqueeze(1) ** length_power).flatten()
@@ -208,8 +249,8 @@ def _grow(
     return grown, parents
 
 
-def _read_prompt(model: AWDLSTMLanguageModel, prompt: Tensor, prepared: Prepared) -> tuple[Tensor, State]:
-    """Logits (B, V) of the first token after prompt (P, B), and the state there."""
+def _read_prompt(model: AWDLSTMLanguageModel, prompt: Tensor, prepared: PreparedWeights) -> tuple[Tensor, State]:
+    """Read prompts (P, B). Returns: logits (B, V) of the first token after them, and the state."""
     state = model.encoder(prompt[:-1], None, prepared).state if len(prompt) > 1 else None
     logits, state = model(prompt[-1:], state, prepared)
     return logits[0], state

@@ -1,4 +1,4 @@
-"""Initial weights that let a deep LSTM learn from its first steps."""
+"""Initial weights with which a deep LSTM learns from its first steps on."""
 
 import math
 
@@ -6,28 +6,32 @@ import torch
 from torch import nn
 
 from ulmkit.config import check_positive
-from ulmkit.model.aligned import AlignedRows
 from ulmkit.model.awd_lstm import AWDLSTM
 
 OUTPUT_DEVIATION = 0.3
-"""About the standard deviation of a layer's outputs when its sums have one of 1 and the cell has run for a while."""
+"""Typical standard deviation of a layer's outputs, after some steps, when its pre-activations have one of 1."""
 
 
 @torch.no_grad()
 def draw_input_weights(encoder: AWDLSTM, gain: float, generator: torch.Generator | None = None) -> None:
-    """Draw the weights that layers read their input with anew, so that their products begin with deviation `gain`.
+    """Redraw the input weights of all layers, so that W_ih x begins with standard deviation `gain`.
 
     W_ih ~ U(-b, b);  b = gain sqrt(3 / E) / s
 
-    with E the values that a unit reads and s their standard deviation. The published weights, U(-1 / sqrt(H), 1 /
-    sqrt(H)) over an embedding of U(-0.1, 0.1), begin with 0.02 in the first layer and less in each above.
+    E is the number of inputs and s their standard deviation. The published weights, U(-1 / sqrt(H), 1 / sqrt(H)) over
+    an embedding from U(-0.1, 0.1), begin with a deviation of 0.02 in the first layer and less in each one above.
 
-    Args: gain: of the order of 1.
-    Raises: ConfigError for a gain that is not above 0.
+    Args:
+        encoder: The encoder, changed in place.
+        gain: Standard deviation of W_ih x, of the order of 1.
+        generator: Source of randomness; None for torch's own.
+
+    Raises:
+        ConfigError: If the gain is not above 0.
+
     Source: the rule of LeCun, Bottou, Orr & Müller 1998, "Efficient BackProp", with each layer's own s.
     """
     check_positive("gain", gain)
-    assert isinstance(encoder.embedding, AlignedRows)
     deviation = encoder.embedding.weight[: encoder.vocab_size].std().item()
     for layer in encoder.layers:
         weight = layer.input_weight

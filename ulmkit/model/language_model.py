@@ -1,4 +1,8 @@
-"""The AWD-LSTM language model: encoder, tied softmax or several of them, and the regularised loss."""
+"""The AWD-LSTM language model: encoder, tied softmax or a mixture of them, and the regularized loss.
+
+p(next token | ids) = softmax(x_L E^T + b)      E the embedding, x_L the encoder's output after dropout
+loss = mean NLL + AR(x_L) + TAR(h_L)
+"""
 
 from dataclasses import dataclass
 from typing import cast
@@ -9,15 +13,23 @@ from torch.nn import functional
 
 from ulmkit.kernels import linear_cross_entropy_rows
 from ulmkit.model.aligned import AlignedRows
-from ulmkit.model.awd_lstm import AWDLSTM, EncoderOutput, Prepared, State
+from ulmkit.model.awd_lstm import AWDLSTM
 from ulmkit.model.config import LanguageModelConfig
 from ulmkit.model.mixture import MixtureOfSoftmaxes
+from ulmkit.model.prepared import EncoderOutput, PreparedWeights, State
 from ulmkit.model.regularizers import penalties
 
 
 @dataclass(frozen=True)
 class LanguageModelLoss:
-    """total: what is minimised; nll: mean negative log-likelihood, nats a token; tokens: predicted tokens."""
+    """Training loss of a batch.
+
+    Attributes:
+        total: NLL and regularization; the quantity to minimize.
+        nll: Mean negative log-likelihood, nats per token, without gradient.
+        tokens: Number of predicted tokens.
+        state: State to continue from, without gradient.
+    """
 
     total: Tensor
     nll: Tensor
@@ -27,8 +39,14 @@ class LanguageModelLoss:
 
 @dataclass(frozen=True)
 class TokenScores:
-    """mean_nll: over all targets, nats, differentiable where gradients are on; nll: (T, B) of each target; hidden:
-    (T, B, H) the encoder's last layer; state: to go on with. Gradients flow through `mean_nll` alone."""
+    """Likelihood of each target; gradients flow through `mean_nll` alone.
+
+    Attributes:
+        mean_nll: Mean negative log-likelihood over all targets, nats, differentiable while gradients are on.
+        nll: (T, B) negative log-likelihood of each target, nats.
+        hidden: (T, B, H) output of the encoder's last layer.
+        state: State to continue from.
+    """
 
     mean_nll: Tensor
     nll: Tensor
@@ -67,80 +85,90 @@ class AWDLSTMLanguageModel(nn.Module):
             )
 
     def forward(
-        self, ids: Tensor, state: State | None = None, prepared: Prepared | None = None
+        self, ids: Tensor, state: State | None = None, prepared: PreparedWeights | None = None
     ) -> tuple[Tensor, State]:
-        """Logits of the token after each token (of a mixture log-probabilities, which are logits too); for short
-        sequences, since all are held.
+        """Logits of the token after each token, for short sequences: all of them are held in memory.
 
-        Products with the softmax's weight are in its own type: for a few tokens, casting it would cost the most.
+        A mixture's are log-probabilities. The matmul is in the weight's own type: for a few tokens, casting the weight
+        would cost more.
 
-        Args: ids: (T, B) int64. state: to go on from. prepared: from `encoder.prepare(B)`.
-        Returns: logits (T, B, V) float, and the state to go on with.
+        Args:
+            ids: (T, B) int64.
+            state: State to continue from; None for zeros.
+            prepared: Masks and weights from `encoder.prepare(B)`; None prepares them.
+
+        Returns:
+            Logits (T, B, V) float, and the state to continue from.
         """
         output = self.encoder(ids, state, prepared)
-        dropped, classes = output.dropped.to(self._weight.dtype), self.vocab_size
+        weight = self.encoder.embedding.weight
+        dropped = output.dropped.to(weight.dtype)  # (T, B, E), or (T, B, H) for a mixture
         if self.mixture is not None:
-            return self.mixture.log_probabilities(dropped, self._weight, self._bias, classes), output.state
-        return functional.linear(dropped, self._weight, self._bias)[..., :classes], output.state
+            return self.mixture.log_probabilities(dropped, weight, self._bias, self.vocab_size), output.state
+        return functional.linear(dropped, weight, self._bias)[..., : self.vocab_size], output.state
 
     def loss(
         self, ids: Tensor, targets: Tensor, state: State | None = None, *, ar: float = 2.0, tar: float = 1.0
     ) -> LanguageModelLoss:
-        """Mean cross-entropy plus activation and temporal activation regularisation.
+        """Mean cross-entropy plus activation and temporal activation regularization.
 
         Args:
-            ids, targets: (T, B) int64; targets are ids one step later.
-            state: to go on from (its history is cut: no gradient flows into it).
-            ar, tar: alpha and beta of Merity et al. 2017, arXiv:1708.02182, section 4.6.
+            ids: (T, B) int64.
+            targets: (T, B) int64, the ids one step later.
+            state: State to continue from, into which no gradient flows; None for zeros.
+            ar: Weight alpha of AR (Merity et al. 2017, arXiv:1708.02182, section 4.6).
+            tar: Weight beta of TAR (same section).
         """
-        state = None if state is None else [(h.detach(), c.detach()) for h, c in state]
+        state = None if state is None else _detached(state)
         prepared = self.encoder.prepare(ids.shape[1])
         output = self.encoder(ids, state, prepared)
         nll, _ = self._nll(output, targets, prepared)
-        mask, backend = prepared.output_mask, self.encoder.backend
-        total = sum(penalties(output.raw, output.dropped, mask, ar, tar, backend), start=nll)
-        state = [(h.detach(), c.detach()) for h, c in output.state]
-        return LanguageModelLoss(total, nll.detach(), targets.numel(), state)
+        terms = penalties(output.raw, output.dropped, prepared.output_masks[-1], ar, tar, self.encoder.backend)
+        return LanguageModelLoss(sum(terms, start=nll), nll.detach(), targets.numel(), _detached(output.state))
 
     def token_scores(
-        self, ids: Tensor, targets: Tensor, state: State | None = None, prepared: Prepared | None = None
+        self, ids: Tensor, targets: Tensor, state: State | None = None, prepared: PreparedWeights | None = None
     ) -> TokenScores:
-        """How likely each target is, and the vectors that it was predicted from; without regularisation.
+        """Likelihood of each target and the vectors it was predicted from, without regularization.
 
-        Args: as `loss` and `forward` have them. No gradient flows into `state`.
+        Args:
+            ids: (T, B) int64.
+            targets: (T, B) int64, the ids one step later.
+            state: State to continue from, into which no gradient flows; None for zeros.
+            prepared: Masks and weights from `encoder.prepare(B)`; None prepares them.
         """
         prepared = self.encoder.prepare(ids.shape[1]) if prepared is None else prepared
         output = self.encoder(ids, state, prepared)
         mean_nll, nll = self._nll(output, targets, prepared)
-        state = [(h.detach(), c.detach()) for h, c in output.state]
-        return TokenScores(mean_nll, nll.view(ids.shape), output.raw.detach(), state)
+        return TokenScores(mean_nll, nll.view(ids.shape), output.raw.detach(), _detached(output.state))
 
     @torch.no_grad()
     def token_nll(
-        self, ids: Tensor, targets: Tensor, state: State | None = None, prepared: Prepared | None = None
+        self, ids: Tensor, targets: Tensor, state: State | None = None, prepared: PreparedWeights | None = None
     ) -> tuple[Tensor, State]:
-        """Negative log-likelihood of each target, nats, without regularisation or gradient.
+        """Negative log-likelihood of each target, nats, without regularization or gradient.
 
-        Returns: nll (T, B) float32, and the state to go on with.
+        Returns:
+            NLL (T, B) float32, and the state to continue from.
         """
         scores = self.token_scores(ids, targets, state, prepared)
         return scores.nll, scores.state
 
-    def _nll(self, output: EncoderOutput, targets: Tensor, prepared: Prepared) -> tuple[Tensor, Tensor]:
-        """Mean over all targets, differentiable, and each target's, (N,), without gradient; nats."""
-        table = cast(Tensor, prepared.table)  # as the embedding's: one gradient
-        classes, backend = self.vocab_size, self.encoder.backend
+    def _nll(self, output: EncoderOutput, targets: Tensor, prepared: PreparedWeights) -> tuple[Tensor, Tensor]:
+        """Mean NLL over all targets, differentiable, and each target's (N,), without gradient; nats."""
+        table = cast(Tensor, prepared.table)  # the embedding's own table, so that both uses share one gradient
+        backend = self.encoder.backend
         if self.mixture is not None:
-            nll = self.mixture.nll(output.dropped, table, self._bias, targets, classes, backend)
+            nll = self.mixture.nll(output.dropped, table, self._bias, targets, self.vocab_size, backend)
             return nll.mean(), nll.detach().flatten()
-        rows = output.dropped.flatten(0, 1)
-        return linear_cross_entropy_rows(rows, table, self._bias, targets.flatten(), classes, backend)
-
-    @property
-    def _weight(self) -> Tensor:
-        """Of the softmax: the embedding's."""
-        return cast(AlignedRows, self.encoder.embedding).weight
+        rows = output.dropped.flatten(0, 1)  # (T B, E)
+        return linear_cross_entropy_rows(rows, table, self._bias, targets.flatten(), self.vocab_size, backend)
 
     @property
     def _bias(self) -> Tensor | None:
         return None if self.decoder is None else self.decoder.weight
+
+
+def _detached(state: State) -> State:
+    """The state without its history: no gradient flows into it."""
+    return [(h.detach(), c.detach()) for h, c in state]

@@ -1,30 +1,39 @@
-"""Parameters in groups from bottom to top, for discriminative rates and gradual unfreezing.
+"""Parameters grouped from bottom to top, for discriminative fine-tuning and gradual unfreezing.
 
 Source: Howard & Ruder 2018, arXiv:1801.06146, section 3.2 (discriminative fine-tuning), 3.3 (gradual unfreezing).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from torch import nn
 
-from ulmkit.model.awd_lstm import AWDLSTM
 from ulmkit.model.classifier import AWDLSTMClassifier
+from ulmkit.model.int8_encoder import Encoder
 from ulmkit.model.language_model import AWDLSTMLanguageModel
 
 
 @dataclass(frozen=True)
 class LayerGroup:
-    """Parameters that are trained with one rate and unfrozen together. name: for people."""
+    """Parameters that share a learning rate and are unfrozen together.
+
+    Attributes:
+        name: Name to show.
+        parameters: The parameters.
+    """
 
     name: str
     parameters: list[nn.Parameter]
 
 
 def language_model_groups(model: AWDLSTMLanguageModel) -> list[LayerGroup]:
-    """[layer 1, ..., layer n, embedding and decoder], a mixture of softmaxes with the decoder.
+    """Groups of a language model: [layer 1, ..., layer n, embedding and decoder].
 
-    The embedding is the top group, since it is the softmax's weight too, and its rows for new tokens are what a
-    language model has to learn first on new text (fastai's `awd_lstm_lm_split` groups alike).
+    The embedding is in the top group, since it is the softmax's weight too, and its rows for new tokens are what a
+    language model must learn first on new text. A mixture of softmaxes is in it as well.
+
+    Source: fastai's `awd_lstm_lm_split`.
     """
     decoder = [] if model.decoder is None else list(model.decoder.parameters())
     mixture = [] if model.mixture is None else list(model.mixture.parameters())
@@ -33,10 +42,14 @@ def language_model_groups(model: AWDLSTMLanguageModel) -> list[LayerGroup]:
 
 
 def classifier_groups(model: AWDLSTMClassifier) -> list[LayerGroup]:
-    """[embedding, layer 1, ..., layer n, head] (as fastai's `awd_lstm_clas_split`)."""
+    """Groups of a classifier: [embedding, layer 1, ..., layer n, head].
+
+    Source: fastai's `awd_lstm_clas_split`.
+    """
     embedding = LayerGroup("embedding", list(model.encoder.embedding.parameters()))
     return [embedding, *_lstm_groups(model.encoder), LayerGroup("head", list(model.head.parameters()))]
 
 
-def _lstm_groups(encoder: AWDLSTM) -> list[LayerGroup]:
-    return [LayerGroup(f"layer {number}", list(layer.parameters())) for number, layer in enumerate(encoder.layers, 1)]
+def _lstm_groups(encoder: Encoder) -> list[LayerGroup]:
+    layers = cast(Sequence[nn.Module], encoder.layers)
+    return [LayerGroup(f"layer {number}", list(layer.parameters())) for number, layer in enumerate(layers, 1)]

@@ -11,30 +11,39 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ulmkit.kernels import linear_nll
-from ulmkit.model.dropout import locked_dropout_mask
+from ulmkit.model.dropout import apply_mask, locked_dropout_mask
 
 
 @dataclass(frozen=True)
 class Experts:
-    """What a mixture makes of the encoder's output: latent (T, B, K, E), the softmaxes' inputs, in the output's type;
-    log_prior (T, B, K), nats, at least float32."""
+    """Inputs and weights of a mixture's softmaxes.
+
+    Attributes:
+        latent: (T, B, K, E) input of each softmax, in the type of the encoder's output.
+        log_prior: (T, B, K) log-probability of each softmax, nats, at least float32.
+    """
 
     latent: Tensor
     log_prior: Tensor
 
 
 class MixtureOfSoftmaxes(nn.Module):
-    """K softmaxes with one weight and one bias, and what each has of the probability.
+    """K softmaxes that share one weight and one bias, mixed by weights that depend on the context.
 
     p(y | g) = sum_k pi_k softmax(h_k W^T + b)_y
     h_k = m * tanh(g W_h,k^T + b_h,k);  pi = softmax(g W_pi^T);  m: the mask of locked dropout
 
-    Logarithms of such a sum are no linear function of E numbers, as a softmax's are: the matrix of all contexts'
-    log-probabilities may have any rank.
+    One softmax's logits are a linear function of E numbers; the logarithm of such a sum is not, so that the matrix of
+    all contexts' log-probabilities may have any rank.
 
-    Args: features: H of the encoder's output g. embedding_size: E of h_k. experts: K. dropout: on each h_k.
-    Source: Yang et al. 2018, arXiv:1711.03953; dropout as the authors' code has it (`dropoutl`).
-    Deviation: that code takes the logarithm of p + 1e-8; here it is of p.
+    Args:
+        features: H of the encoder's output g.
+        embedding_size: E of h_k.
+        experts: K.
+        dropout: Locked dropout on each h_k, as in the authors' code (`dropoutl`).
+
+    Source: Yang et al. 2018, arXiv:1711.03953.
+    Deviation: the logarithm is of p, in the authors' code of p + 1e-8.
     """
 
     def __init__(self, features: int, embedding_size: int, experts: int, dropout: float) -> None:
@@ -44,23 +53,31 @@ class MixtureOfSoftmaxes(nn.Module):
         self.prior = nn.Linear(features, experts, bias=False)
 
     def forward(self, g: Tensor) -> Experts:
-        """Args: g: (T, B, H) float, whose type the products are computed in. When training, each call draws a mask."""
+        """Softmax inputs and mixture weights of g (T, B, H), computed in g's type; training draws a mask per call."""
         latent = functional.linear(g, self.latent.weight.to(g.dtype), self.latent.bias.to(g.dtype)).tanh()
-        if self.training and self.dropout > 0.0:
-            latent = latent * locked_dropout_mask(g.shape[1], latent.shape[2], self.dropout, like=latent)
+        if self.training:
+            latent = apply_mask(latent, locked_dropout_mask(g.shape[1], latent.shape[2], self.dropout, like=latent))
         prior = functional.linear(g, self.prior.weight.to(g.dtype))
         return Experts(latent.unflatten(2, (self.experts, -1)), prior.to(_wide(g.dtype)).log_softmax(dim=2))
 
     def nll(
         self, g: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, classes: int, backend: str = "auto"
     ) -> Tensor:
-        """-log p(target | g) of each target, differentiable; logits are held for a block of rows at a time.
+        """NLL -log p(target | g) of each target, differentiable, from one block of logits at a time.
 
-        nll = -log sum_k exp(log pi_k - nll_k), nll_k being the target's under the softmax k alone.
+        nll = -log sum_k exp(log pi_k - nll_k), where nll_k is the target's under softmax k alone.
 
-        Args: g: (T, B, H) float. weight: (V, E) float. bias: (V,) float or None. targets: (T, B) int64, below classes,
-        the rows of `weight` that are words. backend: as `linear_nll` has it.
-        Returns: (T, B) float32 (float64 for float64 input), nats.
+        Args:
+            g: (T, B, H) float.
+            weight: (V, E) float.
+            bias: (V,) float or None.
+            targets: (T, B) int64, below `classes`.
+            classes: Rows of `weight` that are tokens.
+            backend: Backend by name, see `linear_cross_entropy`.
+
+        Returns:
+            (T, B) float32 (float64 for float64 input), nats.
+
         Source: Yang et al. 2018, arXiv:1711.03953.
         """
         experts = self(g)
@@ -69,9 +86,16 @@ class MixtureOfSoftmaxes(nn.Module):
         return -(experts.log_prior - each.view_as(experts.log_prior)).logsumexp(dim=2)
 
     def log_probabilities(self, g: Tensor, weight: Tensor, bias: Tensor | None, classes: int) -> Tensor:
-        """log p(y | g) of every word y, for short sequences: all K logits of each word are held.
+        """Log-probability log p(y | g) of every token y, for short sequences: all K logits of each are held.
 
-        Args: as `nll`. Returns: (T, B, classes) at least float32, nats.
+        Args:
+            g: (T, B, H) float.
+            weight: (V, E) float.
+            bias: (V,) float or None.
+            classes: Rows of `weight` that are tokens.
+
+        Returns:
+            (T, B, classes) at least float32, nats.
         """
         experts = self(g)
         logits = functional.linear(experts.latent, weight, bias)[..., :classes]

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -12,31 +13,37 @@ from ulmkit.kernels.mogrifier import mogrifier
 
 @dataclass(frozen=True)
 class PackedMogrifier:
-    """weight: (4H, E + H), the part of the hidden state masked, and modulations: factors of each round's matrix, both
-    in the type computed in; bias: (4H,); reference: whether by the plain loop."""
+    """A Mogrifier LSTM layer's weights for one pass, in the type to compute in.
+
+    Attributes:
+        weight: (4H, E + H), its recurrent part masked.
+        bias: (4H,).
+        modulations: Factors of each round's matrix.
+        reference: True to run the plain loop.
+    """
 
     weight: Tensor
     bias: Tensor
     modulations: list[tuple[Tensor, ...]]
     reference: bool
 
-    @property
-    def skips_padding(self) -> bool:
-        """Steps beyond a sequence's length cost as much as any."""
-        return False
+    skips_padding: ClassVar[bool] = False
 
     def run(self, x: Tensor, h: Tensor, c: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-        """As `ulmkit.kernels.mogrifier`."""
+        """Run the layer over a batch of sequences; see `PackedLayer.run`."""
         return mogrifier(x, h, c, self.weight, self.bias, self.modulations, lengths, reference=self.reference)
 
 
 class MogrifierLayer(nn.Module):
-    """Parameters of one Mogrifier LSTM layer: an LSTM's, and the matrices Q and R in turn, as many as there are rounds.
+    """Parameters of one Mogrifier LSTM layer: an LSTM's, and one matrix per round, Q and R in turn.
 
     Args:
-        rounds: r; 0 for an LSTM.
-        rank: k of matrices (m, n) kept as a product (m, k) (k, n); where it is not below m and n, or None, the matrix
-            is kept itself.
+        input_size: E.
+        hidden_size: H.
+        rounds: Rounds of gating; 0 for an LSTM.
+        rank: Rank k of a matrix (m, n) kept as a product (m, k) (k, n). None, or a rank that is not below m and n,
+            keeps the matrix whole.
+
     Source: Melis et al. 2020, arXiv:1909.01792, section 2.
     """
 
@@ -55,7 +62,7 @@ class MogrifierLayer(nn.Module):
 
     @property
     def input_weight(self) -> nn.Parameter:
-        """What the layer reads its input with, (4H, E)."""
+        """(4H, E) weight that multiplies the layer's input."""
         return self.weight_ih
 
     def initial_state(self, batch_size: int) -> tuple[Tensor, Tensor]:
@@ -66,7 +73,7 @@ class MogrifierLayer(nn.Module):
     def pack(
         self, dtype: torch.dtype, backend: str, weight_dropout: float, generator: torch.Generator | None
     ) -> PackedMogrifier:
-        """Weights for one pass, with a new mask of the recurrent ones if `weight_dropout` is above 0."""
+        """Pack the weights for one pass, dropping recurrent ones anew if `weight_dropout` is above 0."""
         reference = choose_loop_backend(backend, "mogrifier") == "reference"
         keep_bits = None
         if weight_dropout > 0.0:
@@ -79,7 +86,7 @@ class MogrifierLayer(nn.Module):
 
 
 def _factors(rows: int, columns: int, rank: int | None) -> nn.ParameterList:
-    """A matrix (m, n), or two whose product it is; small enough for 2 sigmoid(...) to begin near 1."""
+    """A matrix (m, n), or two factors of it; small enough for 2 sigmoid(...) to begin near 1."""
     shapes = [(rows, columns)] if rank is None or rank >= min(rows, columns) else [(rows, rank), (rank, columns)]
     bounds = [1.0 / math.sqrt(inputs) for _, inputs in shapes]
     return nn.ParameterList(

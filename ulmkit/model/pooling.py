@@ -1,7 +1,7 @@
-"""What a head reads of the encoder's outputs, gathered chunk by chunk: how a text was cut makes no difference.
+"""Pooling of the encoder's outputs into a head's features, chunk by chunk, independent of where a text is cut.
 
-Each reading is immutable: `update` returns the next one. The outputs of a chunk may cover the first documents of the
-batch only; the others have ended.
+Each state is immutable: `update` returns the next one. A chunk's outputs may cover only the first documents of the
+batch; the others have ended.
 """
 
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ from torch.nn.functional import pad
 
 
 class Reading(Protocol):
-    """Gathers encoder outputs into the features of a head."""
+    """Gathers encoder outputs into a head's features."""
 
     def update(self, outputs: Tensor, lengths: Tensor | None = None) -> "Reading":
-        """Take in the next steps.
+        """Add the next steps.
 
         Args:
             outputs: (T, n, E) float, the next outputs of the first n documents, n <= B.
@@ -25,7 +25,7 @@ class Reading(Protocol):
         ...
 
     def features(self) -> Tensor:
-        """What the head takes: (B, F), or (T, B, E) for token labels; at least float32."""
+        """Features for the head: (B, F), or (T, B, E) for token labels; at least float32."""
         ...
 
 
@@ -35,9 +35,13 @@ def _at_least_fp32(dtype: torch.dtype) -> torch.dtype:
 
 @dataclass(frozen=True)
 class PoolingState:
-    """Running last, maximum and mean over the valid steps seen so far.
+    """Running last value, maximum and sum over the valid steps seen so far.
 
-    last, maximum, total: (B, E) float, at least float32; total is the sum. count: (B,) int64.
+    Attributes:
+        last: (B, E) at least float32, output of the last valid step.
+        maximum: (B, E) at least float32.
+        total: (B, E) at least float32, the sum.
+        count: (B,) int64, valid steps.
     """
 
     last: Tensor
@@ -47,13 +51,13 @@ class PoolingState:
 
     @classmethod
     def empty(cls, batch_size: int, size: int, *, device: torch.device, dtype: torch.dtype) -> "PoolingState":
-        """Nothing seen yet, for outputs of `size` values in `dtype`."""
+        """State before the first step, for outputs of `size` values in `dtype`."""
         zeros = torch.zeros(batch_size, size, device=device, dtype=_at_least_fp32(dtype))
         count = torch.zeros(batch_size, device=device, dtype=torch.int64)
         return cls(zeros, torch.full_like(zeros, -torch.inf), zeros, count)
 
     def update(self, outputs: Tensor, lengths: Tensor | None = None) -> "PoolingState":
-        """Take in the next steps, see `Reading.update`."""
+        """Add the next steps; see `Reading.update`."""
         steps, documents = outputs.shape[:2]
         if steps == 0:
             return self
@@ -67,9 +71,12 @@ class PoolingState:
         )
 
     def update_between(self, outputs: Tensor, start: Tensor, stop: Tensor) -> "PoolingState":
-        """Take in the steps start <= t < stop of each document; none where start >= stop.
+        """Add the steps start <= t < stop of each document; none where start >= stop.
 
-        Args: outputs: (T, n, E) float, T >= 1, of the first n documents. start, stop: (n,) int64, 0 <= stop <= T.
+        Args:
+            outputs: (T, n, E) float, T >= 1, of the first n documents.
+            start: (n,) int64, first step to add.
+            stop: (n,) int64, step after the last one to add, 0 <= stop <= T.
         """
         steps, documents = outputs.shape[:2]
         step = torch.arange(steps, device=outputs.device).unsqueeze(1)
@@ -84,7 +91,7 @@ class PoolingState:
         )
 
     def _replace_first(self, *new: Tensor) -> "PoolingState":
-        """The state with the rows of the first documents replaced by `new` (last, maximum, total, count)."""
+        """State with the first documents' rows replaced by `new` (last, maximum, total, count)."""
         documents = len(new[0])
         if documents == len(self.count):
             return PoolingState(*new)
@@ -96,7 +103,9 @@ class PoolingState:
 
         h_c = [h_T, maxpool(H), meanpool(H)]
 
-        Returns: (B, 3E) float, at least float32; zeros for a document without steps.
+        Returns:
+            (B, 3E) float, at least float32; zeros for a document without steps.
+
         Source: Howard & Ruder 2018, arXiv:1801.06146, section 3.3, "Concat pooling".
         Deviation: over all steps of the document, not only as many as fit in memory.
         """
@@ -106,16 +115,20 @@ class PoolingState:
 
 
 def _larger(running: Tensor, newest: Tensor) -> Tensor:
-    """Elementwise maximum; at a tie the earlier chunk keeps the whole gradient."""
+    """Elementwise maximum; the earlier chunk takes the whole gradient of a tie, wherever the text is cut."""
     return torch.where(newest > running, newest.to(running.dtype), running)
 
 
 @dataclass(frozen=True)
 class PairPoolingState:
-    """Concat pooling of two texts read one after the other, the second in the light of the first.
+    """Concat pooling of two texts that are read one after the other, so that the second is read given the first.
 
-    first, second: the two texts' pooling. boundaries: (B,) int64, index of the step at which the second text begins.
-    steps: (B,) int64, valid steps seen so far.
+    Attributes:
+        first: Pooling of the first text.
+        second: Pooling of the second text.
+        boundaries: (B,) int64, step at which the second text begins.
+        steps: (B,) int64, valid steps seen so far.
+
     Source: Rocktäschel et al. 2016, arXiv:1509.06664, section 2.2 (conditional encoding).
     """
 
@@ -126,12 +139,12 @@ class PairPoolingState:
 
     @classmethod
     def empty(cls, boundaries: Tensor, size: int, *, dtype: torch.dtype) -> "PairPoolingState":
-        """Nothing seen yet, for outputs of `size` values in `dtype` and boundaries (B,) int64."""
-        nothing = PoolingState.empty(len(boundaries), size, device=boundaries.device, dtype=dtype)
-        return cls(nothing, nothing, boundaries, torch.zeros_like(boundaries))
+        """State before the first step, for outputs of `size` values in `dtype` and boundaries (B,) int64."""
+        empty = PoolingState.empty(len(boundaries), size, device=boundaries.device, dtype=dtype)
+        return cls(empty, empty, boundaries, torch.zeros_like(boundaries))
 
     def update(self, outputs: Tensor, lengths: Tensor | None = None) -> "PairPoolingState":
-        """Take in the next steps, see `Reading.update`."""
+        """Add the next steps; see `Reading.update`."""
         steps, documents = outputs.shape[:2]
         if steps == 0:
             return self
@@ -146,7 +159,7 @@ class PairPoolingState:
         )
 
     def features(self) -> Tensor:
-        """[a, b, |a - b|, a * b] of the two texts' concat pooling a and b: (B, 12E) float, at least float32.
+        """Concat pooling a and b of both texts as [a, b, |a - b|, a * b]: (B, 12E) float, at least float32.
 
         Source: Conneau et al. 2017, arXiv:1705.02364, section 3.1 (u, v, |u - v|, u * v).
         """
@@ -158,7 +171,9 @@ class PairPoolingState:
 class TokenOutputs:
     """Every output, for a label on each token.
 
-    pieces: (T, B, E) float outputs of each chunk. lengths: (B,) int64 valid steps of each chunk.
+    Attributes:
+        pieces: (T, B, E) float outputs of each chunk.
+        lengths: (B,) int64 valid steps of each chunk.
     """
 
     pieces: tuple[Tensor, ...]
@@ -166,12 +181,12 @@ class TokenOutputs:
 
     @classmethod
     def empty(cls, batch_size: int, size: int, *, device: torch.device, dtype: torch.dtype) -> "TokenOutputs":
-        """Nothing seen yet, for outputs of `size` values in `dtype`."""
-        nothing = torch.zeros(0, batch_size, size, device=device, dtype=_at_least_fp32(dtype))
-        return cls((nothing,), (torch.zeros(batch_size, device=device, dtype=torch.int64),))
+        """State before the first step, for outputs of `size` values in `dtype`."""
+        no_outputs = torch.zeros(0, batch_size, size, device=device, dtype=_at_least_fp32(dtype))
+        return cls((no_outputs,), (torch.zeros(batch_size, device=device, dtype=torch.int64),))
 
     def update(self, outputs: Tensor, lengths: Tensor | None = None) -> "TokenOutputs":
-        """Take in the next steps, see `Reading.update`."""
+        """Add the next steps; see `Reading.update`."""
         steps, documents = outputs.shape[:2]
         ended = len(self.lengths[0]) - documents
         valid = torch.full((documents,), steps, device=outputs.device) if lengths is None else lengths
@@ -179,7 +194,7 @@ class TokenOutputs:
         return TokenOutputs((*self.pieces, piece), (*self.lengths, pad(valid, (0, ended))))
 
     def features(self) -> Tensor:
-        """(T, B, E) float: each document's valid outputs from step 0 on, zeros after; T is the longest's length."""
+        """Each document's valid outputs from step 0 on, then zeros: (T, B, E), T the longest document's length."""
         outputs = torch.cat(self.pieces)
         steps = [torch.arange(len(piece), device=piece.device).unsqueeze(1) for piece in self.pieces]
         valid = torch.cat([step < lengths for step, lengths in zip(steps, self.lengths, strict=True)])  # T, B

@@ -1,7 +1,8 @@
-"""A QRNN layer as AWD-QRNN has it: one matrix, all of whose weights are dropped."""
+"""A QRNN layer of AWD-QRNN: one matrix, with weight drop on all of it."""
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -12,27 +13,34 @@ from ulmkit.kernels.qrnn import qrnn
 
 @dataclass(frozen=True)
 class PackedQRNN:
-    """weight: (3H, E or 2E), masked, in the type computed in; bias: (3H,); reference: whether by the plain loop."""
+    """A QRNN layer's weights for one pass.
+
+    Attributes:
+        weight: (3H, E or 2E), masked, in the type to compute in.
+        bias: (3H,).
+        reference: True to run the plain loop.
+    """
 
     weight: Tensor
     bias: Tensor
     reference: bool
 
-    @property
-    def skips_padding(self) -> bool:
-        """Steps beyond a sequence's length cost as much as any."""
-        return False
+    skips_padding: ClassVar[bool] = False
 
     def run(self, x: Tensor, h: Tensor, c: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-        """As `ulmkit.kernels.qrnn`; h is the input before."""
+        """Run the layer over a batch of sequences, h being the previous input; see `PackedLayer.run`."""
         return qrnn(x, h, c, self.weight, self.bias, lengths, reference=self.reference)
 
 
 class QRNNLayer(nn.Module):
-    """Parameters of one QRNN layer: a matrix for z, f, o in rows, and a bias; both begin as torch.nn.Linear's.
+    """Parameters of one QRNN layer: a matrix with rows z, f, o, and a bias, initialized like torch.nn.Linear's.
 
-    Args: window: 2 if the layer reads the input before too, else 1.
-    Source: Bradbury et al. 2017, arXiv:1611.01576; the windows and the dropped matrix: salesforce/awd-lstm-lm.
+    Args:
+        input_size: E.
+        hidden_size: H.
+        window: 2 if the layer also reads the previous input, else 1.
+
+    Source: Bradbury et al. 2017, arXiv:1611.01576; windows and weight drop: salesforce/awd-lstm-lm.
     """
 
     def __init__(self, input_size: int, hidden_size: int, *, window: int) -> None:
@@ -46,18 +54,18 @@ class QRNNLayer(nn.Module):
 
     @property
     def input_weight(self) -> nn.Parameter:
-        """What the layer reads its input with, (3H, E or 2E)."""
+        """(3H, E or 2E) weight that multiplies the layer's input."""
         return self.weight
 
     def initial_state(self, batch_size: int) -> tuple[Tensor, Tensor]:
-        """Zeros: the input before (B, E), (B, 0) for a window of 1, and the cell state (B, H)."""
+        """Zeros: the previous input (B, E), or (B, 0) for a window of 1, and the cell state (B, H)."""
         hidden = len(self.bias) // 3
         return self.bias.new_zeros(batch_size, self._previous_size), self.bias.new_zeros(batch_size, hidden)
 
     def pack(
         self, dtype: torch.dtype, backend: str, weight_dropout: float, generator: torch.Generator | None
     ) -> PackedQRNN:
-        """The matrix for one pass, with a new mask if `weight_dropout` is above 0."""
+        """Mask the matrix for one pass, dropping weights anew if `weight_dropout` is above 0."""
         reference = choose_loop_backend(backend, "qrnn") == "reference"
         keep_bits = None
         if weight_dropout > 0.0:

@@ -1,4 +1,4 @@
-"""Carrying weights over: a language model to a new vocabulary, an encoder into a classifier."""
+"""Transfer of weights: a language model to a new vocabulary, an encoder into a classifier."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,20 +9,22 @@ import torch
 from torch import Tensor
 
 from ulmkit.errors import ConfigError, DataError
-from ulmkit.model.awd_lstm import AWDLSTM
 from ulmkit.model.cells import cell_options
+from ulmkit.model.int8_encoder import Encoder
 from ulmkit.model.language_model import AWDLSTMLanguageModel
 
 NEW_TOKEN = -1
-"""In a mapping: the token has no row in the old vocabulary."""
+"""Entry of a mapping for a token that the old vocabulary does not have."""
 
 
 @dataclass(frozen=True)
 class TransferReport:
-    """How much of a new vocabulary the old one knows.
+    """Coverage of a new vocabulary by the old one.
 
-    vocabulary_size: tokens in the new vocabulary. matched: those that the old one has too. corpus_share: share of the
-    corpus's tokens that are matched, 0..1; None if not counted.
+    Attributes:
+        vocabulary_size: Tokens in the new vocabulary.
+        matched: Tokens that both vocabularies have.
+        corpus_share: Share of the corpus's tokens that are matched, 0..1; None if not counted.
     """
 
     vocabulary_size: int
@@ -31,28 +33,34 @@ class TransferReport:
 
     @property
     def vocabulary_share(self) -> float:
-        """Share of the new vocabulary that is matched, 0..1."""
+        """Share of the new vocabulary's tokens that are matched, 0..1."""
         return self.matched / self.vocabulary_size
 
 
 def vocabulary_mapping(old_tokens: Sequence[str], new_tokens: Sequence[str]) -> np.ndarray:
-    """The old id of each new token: (V_new,) int64, -1 where the old vocabulary does not have it."""
-    old_ids = {token: number for number, token in enumerate(old_tokens)}
+    """Old id of each new token, (V_new,) int64; -1 where the old vocabulary does not have it."""
+    old_ids = {token: index for index, token in enumerate(old_tokens)}
     return np.array([old_ids.get(token, NEW_TOKEN) for token in new_tokens], dtype=np.int64)
 
 
 def transfer_language_model(
     model: AWDLSTMLanguageModel, mapping: np.ndarray, counts: np.ndarray | None = None
 ) -> tuple[AWDLSTMLanguageModel, TransferReport]:
-    """The language model with a new vocabulary: rows of embedding and decoder bias move by token.
+    """Give a language model a new vocabulary: rows of the embedding and the decoder's bias move by token.
 
-    A new token's row is the mean of the old embedding, its bias the mean of the old biases. All other weights are the
-    same; `model` is not changed and shares no memory with the result.
+    A new token's row is the mean of the old embedding, its bias the mean of the old biases. All other weights stay.
 
     Args:
+        model: The language model; it is not changed and shares no memory with the result.
         mapping: (V_new,) int64, old id of each new token or -1, see `vocabulary_mapping`.
-        counts: (V_new,) how often the new corpus has each token, for the report.
-    Raises: DataError for an empty mapping, an old id that the model does not have, or counts of another shape.
+        counts: (V_new,) occurrences of each token in the new corpus, for the report.
+
+    Returns:
+        The new model, and the coverage of its vocabulary.
+
+    Raises:
+        DataError: If the mapping is empty or has an id that the model does not, or the counts have another shape.
+
     Source: Howard & Ruder 2018, arXiv:1801.06146, section 3.2, and its published code (mean for new rows).
     """
     mapping = np.asarray(mapping, dtype=np.int64)
@@ -70,7 +78,7 @@ def transfer_language_model(
 
 
 def _move_rows(old: Tensor, mapping: np.ndarray) -> Tensor:
-    """Rows (V_old, ...) → (V_new, ...): new[i] = old[mapping[i]], or the mean of all old rows where that is -1."""
+    """Move rows (V_old, ...) → (V_new, ...): new[i] = old[mapping[i]], or the mean of all old rows for -1."""
     index = torch.from_numpy(mapping).to(old.device)
     known = (index != NEW_TOKEN).view(-1, *[1] * (old.dim() - 1))
     return torch.where(known, old[index.clamp(min=0)], old.mean(dim=0))
@@ -94,7 +102,7 @@ def _report(mapping: np.ndarray, counts: np.ndarray | None) -> TransferReport:
     return TransferReport(len(mapping), int(known.sum()), int(counts[known].sum()) / total if total else 0.0)
 
 
-def transfer_encoder(source: AWDLSTM, target: AWDLSTM) -> None:
+def transfer_encoder(source: Encoder, target: Encoder) -> None:
     """Copy all weights of an encoder into another of the same sizes and cell, such as a classifier's.
 
     Dropouts may differ.
@@ -109,7 +117,7 @@ def transfer_encoder(source: AWDLSTM, target: AWDLSTM) -> None:
     target.load_state_dict(source.state_dict())
 
 
-def _architecture(encoder: AWDLSTM) -> dict[str, Any]:
+def _architecture(encoder: Encoder) -> dict[str, Any]:
     """Everything that decides the shapes of an encoder's weights; the cell comes before its options."""
     config = encoder.config
     return {

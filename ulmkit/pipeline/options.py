@@ -14,7 +14,7 @@ from ulmkit.training.progress import ProgressDisplay
 if TYPE_CHECKING:
     import torch
 
-    from ulmkit.model.awd_lstm import AWDLSTM
+    from ulmkit.model.int8_encoder import Encoder
     from ulmkit.training.distributed import World
 
 RATE_SEARCH_STEPS = 100
@@ -115,7 +115,7 @@ def choose_device(name: str) -> "torch.device":
     return device
 
 
-def place(encoder: "AWDLSTM", options: RunOptions) -> "torch.device":
+def place(encoder: "Encoder", options: RunOptions) -> "torch.device":
     """Set precision and backend of an encoder, and return the device to move its model to."""
     encoder.precision = options.precision
     encoder.backend = options.backend

@@ -163,7 +163,7 @@ def _machine_facts(options: RunOptions) -> MachineFacts:
     return MachineFacts(
         device=str(device) if device.type == "cpu" else torch.cuda.get_device_name(device),
         precision="bf16" if dtype == torch.bfloat16 else "fp32",
-        backend=choose_backend(options.backend, device, dtype),
+        backend=choose_backend(options.backend, device, dtype).name,
         architecture=platform.machine(),
         processors=os.cpu_count() or 1,
         threads=torch.get_num_threads(),

@@ -4,7 +4,7 @@ import pytest
 import torch
 from support.streams import batches, naive_statistics
 
-from ulmkit.errors import ConfigError, DataError
+from ulmkit.errors import DataError
 from ulmkit.evaluation import GradientStatistics, gradient_statistics
 
 
@@ -42,9 +42,3 @@ def test_refusals_of_statistics(model, tmp_path):
     for name in ("other", "missing"):
         with pytest.raises(OSError, match=f"{name}.safetensors: expected gradient statistics, got .*; compute"):
             GradientStatistics.load(tmp_path / f"{name}.safetensors")
-
-
-def test_int8_weights_cannot_learn(model):
-    model.encoder.make_int8()
-    with pytest.raises(ConfigError, match="expected trainable weights, got int8 weights"):
-        gradient_statistics(model, batches())

@@ -9,20 +9,15 @@ import torch
 from support.host_driver import HostDriver, compiler, stand_in
 from torch import Tensor
 
-from ulmkit.kernels import dispatch
+from ulmkit.kernels import capabilities, dispatch
+from ulmkit.kernels.backends import FUSED_CUDA
 from ulmkit.kernels.cuda import fused_cross_entropy, fused_lstm, fused_masks, fused_regularization
-from ulmkit.kernels.op import PackedWeights
 from ulmkit.model import lstm_layer, regularizers
 from ulmkit.model.awd_lstm import AWDLSTMConfig
 from ulmkit.model.language_model import AWDLSTMLanguageModel, LanguageModelConfig
 
 CUDA = torch.device("cuda")
 V = 31
-
-
-def pack(w_ih, w_hh, keep_bits, keep_scale, dtype, backend):
-    """As on a GPU."""
-    return PackedWeights("fused", dtype, w_ih, w_hh, mask=fused_lstm.Mask(keep_bits, keep_scale))
 
 
 @pytest.fixture
@@ -34,8 +29,8 @@ def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (cross_entropy, importlib.import_module("ulmkit.kernels.masks"), regularizers):
         monkeypatch.setattr(module, "fused_on_gpu", lambda *_: True)
     monkeypatch.setattr(cross_entropy, "_check", lambda *_: None)
-    monkeypatch.setattr(cross_entropy, "_is_seen_to_be_one", lambda factor: False)
-    monkeypatch.setattr(lstm_layer, "pack", pack)
+    monkeypatch.setattr(cross_entropy, "_is_known_to_be_one", lambda factor: False)
+    monkeypatch.setattr(lstm_layer, "choose_backend", lambda *_: FUSED_CUDA)
 
 
 @pytest.mark.skipif(compiler() is None, reason="needs a C++ compiler")
@@ -68,22 +63,22 @@ def test_which_kernels_there_are_is_asked_and_not_compiled(monkeypatch):
         open(os.devnull).close()  # in no graph
         return "sm_90a", "because"
 
-    monkeypatch.setattr(dispatch, "cuda_runs", answer)
+    monkeypatch.setattr(capabilities, "cuda_runs", answer)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: [open(os.devnull).close(), 9][1:] * 2)
 
     def chosen(x: Tensor) -> Tensor:
-        there = dispatch.fused_on_gpu(CUDA, x.dtype, "fused")
+        there = capabilities.fused_on_gpu(CUDA, x.dtype, "fused")
         named = dispatch.choose_backend("fused", CUDA, x.dtype)
         precision = dispatch.choose_precision("auto", CUDA, x.dtype)
-        return x + 1.0 if there and named == "fused" and precision == torch.bfloat16 else x
+        return x + 1.0 if there and named.name == "fused" and precision == torch.bfloat16 else x
 
     assert torch.compile(chosen, backend="eager", fullgraph=True)(torch.zeros(())) == 1.0
 
 
 def test_choosing_on_a_cpu_is_no_work_of_the_compiler():
-    chosen = dispatch.choose_backend("auto", torch.device("cpu"), torch.float32)
+    chosen = dispatch.choose_backend("auto", torch.device("cpu"), torch.float32).name
 
     def is_chosen(x: Tensor) -> Tensor:
-        return x + float(dispatch.choose_backend("auto", x.device, x.dtype) == chosen)
+        return x + float(dispatch.choose_backend("auto", x.device, x.dtype).name == chosen)
 
     assert torch.compile(is_chosen, backend="eager", fullgraph=True)(torch.zeros(())) == 1.0

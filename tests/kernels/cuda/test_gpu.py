@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ulmkit.kernels import draw_keep_bits, lstm, mask_recurrent, pack, reference, unpack_keep_bits
+from ulmkit.kernels import draw_keep_bits, mask_recurrent, pack, reference, unpack_keep_bits
 from ulmkit.kernels.cuda import fused_lstm
 from ulmkit.kernels.cuda import steps as steps_module
 from ulmkit.kernels.cuda.launcher import kernels
@@ -57,7 +57,7 @@ def found(of: Problem, dtype: torch.dtype) -> list[Tensor]:
     leaves, bits, ends, weights = of
     x, h0, c0, w_ih, w_hh, bias = (leaf.cuda().requires_grad_() for leaf in leaves)
     packed = pack(w_ih, w_hh, bits.cuda(), 2.0, dtype, "fused")
-    out = lstm(x, h0, c0, packed, bias, None if ends is None else ends.cuda())
+    out = packed.run(x, h0, c0, bias, None if ends is None else ends.cuda())
     total = sum((o.float() * w.cuda()).sum() for o, w in zip(out, weights, strict=True))
     return [*out, *torch.autograd.grad(total, [x, h0, c0, w_ih, w_hh, bias])]
 
@@ -164,7 +164,7 @@ def forward_of(dtype: torch.dtype) -> tuple[Callable[[Tensor], Tensor], Tensor]:
     leaves, bits, _, _ = problem((12, 16, 32, 64), dtype)
     x, h0, c0, w_ih, w_hh, bias = (leaf.cuda() for leaf in leaves)
     packed = pack(w_ih, w_hh, bits.cuda(), 2.0, dtype, "fused")
-    return lambda given: lstm(given, h0, c0, packed, bias)[0], x
+    return lambda given: packed.run(given, h0, c0, bias)[0], x
 
 
 @pytest.mark.parametrize("dropout", [0.5, 0.2])
@@ -217,7 +217,7 @@ def test_no_waiting_for_the_host_in_a_step():
     on_gpu = bits.cuda()
     torch.cuda.set_sync_debug_mode("error")
     try:
-        y, _, _ = lstm(x, h0, c0, pack(w_ih, w_hh, on_gpu, 2.0, torch.bfloat16, "fused"), bias)
+        y, _, _ = pack(w_ih, w_hh, on_gpu, 2.0, torch.bfloat16, "fused").run(x, h0, c0, bias)
         y.float().square().mean().backward()
     finally:
         torch.cuda.set_sync_debug_mode("default")
@@ -225,9 +225,9 @@ def test_no_waiting_for_the_host_in_a_step():
 
 def test_processes_share_the_cache(tmp_path):
     program = (
-        "import torch; from ulmkit.kernels import lstm, pack;"
+        "import torch; from ulmkit.kernels import pack;"
         "w = torch.ones(256, 64, device='cuda'); z = torch.zeros(4, 64, device='cuda');"
-        "y = lstm(z[None], z, z, pack(w, w, dtype=torch.bfloat16, backend='fused'), w[:, 0])[0];"
+        "y = pack(w, w, dtype=torch.bfloat16, backend='fused').run(z[None], z, z, w[:, 0])[0];"
         "print(float(y.float().sum()))"
     )
     environment = {**os.environ, "ULMKIT_CACHE": str(tmp_path)}

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from ulmkit.evaluation.language.streams import TokenSource, read_rows
-from ulmkit.model.awd_lstm import Prepared, State
 from ulmkit.model.language_model import AWDLSTMLanguageModel
+from ulmkit.model.prepared import PreparedWeights, State
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def score_block(
     steps: int,
     first_context: int,
     state: State | None,
-    prepared: Prepared | None = None,
+    prepared: PreparedWeights | None = None,
 ) -> StreamBlock:
     """Score `steps` tokens of a stream from `start` on, or as many as there are.
 

@@ -5,7 +5,6 @@ import copy
 import torch
 from torch import Tensor
 
-from ulmkit.errors import ConfigError
 from ulmkit.model.language_model import AWDLSTMLanguageModel
 
 
@@ -20,16 +19,9 @@ class LearningCopy:
     Attributes:
         model: The copy.
         values: Its parameters by name, without the rows that only align the softmax; changing them changes the copy.
-
-    Raises:
-        ConfigError: If the model has int8 weights.
     """
 
     def __init__(self, model: AWDLSTMLanguageModel) -> None:
-        if model.encoder.is_int8:
-            raise ConfigError(
-                "model: expected trainable weights, got int8 weights; use the model that was exported to int8"
-            )
         self.model = copy.deepcopy(model).requires_grad_(True).eval()
         self.model.zero_grad()
         if self.model.encoder.precision == "auto":

@@ -11,8 +11,8 @@ from ulmkit.config import check_whole
 from ulmkit.errors import ConfigError, DataError
 from ulmkit.evaluation.language.modes import evaluation_mode
 from ulmkit.evaluation.metrics import exp_or_inf, json_safe
-from ulmkit.model.awd_lstm import Prepared, State
 from ulmkit.model.language_model import AWDLSTMLanguageModel
+from ulmkit.model.prepared import PreparedWeights, State
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,11 @@ def _checked(document: np.ndarray, number: int, vocab_size: int) -> np.ndarray:
 
 
 def _batch_nll(
-    model: AWDLSTMLanguageModel, texts: Sequence[np.ndarray], window: int, prepared: Prepared, device: torch.device
+    model: AWDLSTMLanguageModel,
+    texts: Sequence[np.ndarray],
+    window: int,
+    prepared: PreparedWeights,
+    device: torch.device,
 ) -> np.ndarray:
     """NLL in nats of each text without its first token, (B,) float64; texts are sorted, longest first."""
     total = torch.zeros(len(texts), dtype=torch.float64)
