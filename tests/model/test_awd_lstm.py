@@ -162,7 +162,9 @@ def test_initialisation():
     ("option", "value", "message"),
     [
         ("weight_dropout", 1.5, "weight_dropout: expected 0 <= p < 1, got 1.5"),
-        ("hidden_size", 0, "hidden_size: expected a number above 0, got 0"),
+        ("hidden_size", 0, "hidden_size: expected a whole number of at least 1, got 0"),
+        ("hidden_size", 1.5, "hidden_size: expected a whole number of at least 1, got 1.5"),
+        ("layers", True, "layers: expected a whole number of at least 1, got True"),
     ],
 )
 def test_impossible_configs(option, value, message):
@@ -171,7 +173,7 @@ def test_impossible_configs(option, value, message):
 
 
 def test_a_vocabulary_without_tokens_is_refused():
-    with pytest.raises(ConfigError, match="vocab_size: expected a number above 0, got 0"):
+    with pytest.raises(ConfigError, match="vocab_size: expected a whole number of at least 1, got 0"):
         AWDLSTM(AWDLSTMConfig(), 0)
 
 

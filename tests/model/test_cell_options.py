@@ -91,8 +91,8 @@ def test_a_mogrifier_without_rounds_is_an_lstm():
         (lambda: cell_from_options("qrn", {}), "cell: got 'qrn'; did you mean 'qrnn'"),
         (lambda: cell_from_dict({}, "x"), "cell: got None; there are: lstm, qrnn, mogrifier"),
         (lambda: cell_from_dict({"name": "lstm", "rank": 3}, "x"), "x: cell: unknown key 'rank'"),
-        (lambda: Mogrifier(rounds=-1), "mogrifier_rounds: expected a number of at least 0, got -1"),
-        (lambda: Mogrifier(rank=0), "mogrifier_rank: expected a number above 0, got 0"),
+        (lambda: Mogrifier(rounds=-1), "mogrifier_rounds: expected a whole number of at least 0, got -1"),
+        (lambda: Mogrifier(rank=0), "mogrifier_rank: expected a whole number of at least 1, got 0"),
         (lambda: AWDLSTMConfig(cell="qrnn"), r"cell: expected a cell such as LSTM\(\), QRNN\(\) or .*, got 'qrnn'"),
     ],
 )

@@ -416,9 +416,9 @@ def test_boundaries_where_they_belong() -> None:
 
 
 def test_bad_options() -> None:
-    with pytest.raises(ConfigError, match="chunk_steps: expected a number above 0, got 0"):
+    with pytest.raises(ConfigError, match="chunk_steps: expected a whole number of at least 1, got 0"):
         tiny(chunk_steps=0)
-    with pytest.raises(ConfigError, match="gradient_steps: expected a number above 0, got -3"):
+    with pytest.raises(ConfigError, match="gradient_steps: expected a whole number of at least 1, got -3"):
         tiny(gradient_steps=-3)
-    with pytest.raises(ConfigError, match="batch_size: expected a number above 0, got 0"):
+    with pytest.raises(ConfigError, match="batch_size: expected a whole number of at least 1, got 0"):
         tiny().begin(0)

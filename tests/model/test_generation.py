@@ -231,13 +231,13 @@ def test_a_beam_of_one_is_greedy() -> None:
     [
         ({"temperature": -1.0}, ConfigError, "temperature: expected a number of at least 0, got -1.0"),
         ({"temperature": math.nan}, ConfigError, "temperature: .* got nan"),
-        ({"top_k": 0}, ConfigError, "top_k: expected a number above 0, got 0"),
+        ({"top_k": 0}, ConfigError, "top_k: expected a whole number of at least 1, got 0"),
         ({"top_p": 0.0}, ConfigError, "top_p: expected 0 < p <= 1, got 0.0"),
         ({"top_p": 1.1}, ConfigError, "top_p: expected 0 < p <= 1, got 1.1"),
         ({"forbidden": (0, 1, 2, 3)}, DataError, "forbidden: expected to leave at least one token, got all 4"),
         ({"forbidden": (4,)}, DataError, r"forbidden: expected ids of 0\.\.3, got 4"),
         ({"stop": (-1,)}, DataError, r"stop: expected ids of 0\.\.3, got -1"),
-        ({"steps": 0}, ConfigError, "steps: expected a number above 0, got 0"),
+        ({"steps": 0}, ConfigError, "steps: expected a whole number of at least 1, got 0"),
         ({"prompt": torch.tensor([[4]])}, DataError, r"prompt: expected ids of 0\.\.3, got 4"),
         ({"prompt": torch.tensor([1])}, DataError, r"prompt: expected shape \(P, B\) .* got \(1,\)"),
         ({"prompt": torch.zeros(0, 1, dtype=torch.int64)}, DataError, r"prompt: .* at least one token, got \(0, 1\)"),
@@ -252,7 +252,7 @@ def test_bad_requests_to_sample(options: dict[str, object], error: type[UlmkitEr
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"width": 0}, ConfigError, "width: expected a number above 0, got 0"),
+        ({"width": 0}, ConfigError, "width: expected a whole number of at least 1, got 0"),
         ({"length_power": -1.0}, ConfigError, "length_power: expected a number of at least 0, got -1.0"),
         ({"prompt": torch.tensor([[1]])}, DataError, r"prompt: expected shape \(P,\) .* got \(1, 1\)"),
         ({"forbidden": (7,)}, DataError, r"forbidden: expected ids of 0\.\.3, got 7"),

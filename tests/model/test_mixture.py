@@ -264,9 +264,12 @@ def test_encoders_of_other_last_layers():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"softmax_experts": 0}, "softmax_experts: expected a number above 0, got 0"),
+        ({"softmax_experts": 0}, "softmax_experts: expected a whole number of at least 1, got 0"),
         ({"softmax_experts": 2, "latent_dropout": 1.0}, "latent_dropout: expected 0 <= p < 1, got 1.0"),
-        ({"softmax_experts": 2, "last_hidden_size": 0}, "last_hidden_size: expected a number above 0, got 0"),
+        (
+            {"softmax_experts": 2, "last_hidden_size": 0},
+            "last_hidden_size: expected a whole number of at",
+        ),
         (
             {"last_hidden_size": 7, "embedding_size": 6},
             "last_hidden_size: expected embedding_size, 6, to which the softmax is tied, got 7; leave it out, or set "

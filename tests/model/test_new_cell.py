@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ulmkit.config import to_dict
 from ulmkit.errors import ConfigError
 from ulmkit.hub import LanguageModelParts, load_language_model, save_language_model
+from ulmkit.hub.facts import TrainingFacts
 from ulmkit.kernels import choose_loop_backend
 from ulmkit.model.awd_lstm import AWDLSTM, AWDLSTMConfig
 from ulmkit.model.cells import CELLS, LSTM
@@ -120,7 +121,7 @@ def test_encoders_that_do_not_fit_are_told_apart():
 def test_a_model_folder_is_saved_described_and_read(monkeypatch, tmp_path):
     monkeypatch.setitem(CELLS, "leaky", LeakyCell)  # the one place that knows cells by name
     vocabulary = Vocabulary(["<unk>", "<eos>", *(f"w{number}" for number in range(V - 2))])
-    parts = LanguageModelParts(language_model().eval(), vocabulary, WhitespaceTokenizer(), "forward", {})
+    parts = LanguageModelParts(language_model().eval(), vocabulary, WhitespaceTokenizer(), "forward", TrainingFacts())
     folder = save_language_model(tmp_path / "lm", parts)
     loaded = load_language_model(folder).model
     assert loaded.config == CONFIG

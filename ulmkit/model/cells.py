@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 
-from ulmkit.config import check_choice, check_not_negative, check_positive, from_dict, to_dict
+from ulmkit.config import check_choice, check_whole, from_dict, to_dict
 from ulmkit.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -143,9 +143,9 @@ class Mogrifier:
     rank: int | None = 84
 
     def __post_init__(self) -> None:
-        check_not_negative("mogrifier_rounds", self.rounds)
+        check_whole("mogrifier_rounds", self.rounds, at_least=0)
         if self.rank is not None:
-            check_positive("mogrifier_rank", self.rank)
+            check_whole("mogrifier_rank", self.rank)
 
     def __str__(self) -> str:
         rank = "" if self.rank is None else f" of rank {self.rank}"

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from ulmkit.config import check_positive
+from ulmkit.config import check_whole
 from ulmkit.errors import ConfigError, DataError
 from ulmkit.model.awd_lstm import AWDLSTM
 from ulmkit.model.config import CHUNK_STEPS, GRADIENT_STEPS, AWDLSTMConfig
@@ -112,8 +112,8 @@ class AWDLSTMClassifier(nn.Module):
         gradient_steps: int = GRADIENT_STEPS,
     ) -> None:
         super().__init__()
-        check_positive("chunk_steps", chunk_steps)
-        check_positive("gradient_steps", gradient_steps)
+        check_whole("chunk_steps", chunk_steps)
+        check_whole("gradient_steps", gradient_steps)
         self.encoder: Encoder = AWDLSTM(config, vocab_size)
         self.head = head.make(config.output_size)
         self.chunk_steps = chunk_steps
@@ -150,7 +150,7 @@ class AWDLSTMClassifier(nn.Module):
             ConfigError: If the batch is empty.
             DataError: If boundaries are missing for pairs, or given for another task.
         """
-        check_positive("batch_size", batch_size)
+        check_whole("batch_size", batch_size)
         prepared = self.encoder.prepare(batch_size) if prepared is None else prepared
         reading = self._empty_reading(batch_size, boundaries, prepared.dtype)
         return ClassifierState(prepared, self.encoder.initial_state(batch_size), reading)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from ulmkit.config import check_not_negative, check_positive
+from ulmkit.config import check_not_negative, check_whole
 from ulmkit.errors import ConfigError, DataError
 from ulmkit.model.language_model import AWDLSTMLanguageModel
 from ulmkit.model.prepared import PreparedWeights, State
@@ -61,7 +61,7 @@ def next_token_probabilities(
     """
     check_not_negative("temperature", temperature)
     if top_k is not None:
-        check_positive("top_k", top_k)
+        check_whole("top_k", top_k)
     if not 0.0 < top_p <= 1.0:
         raise ConfigError(f"top_p: expected 0 < p <= 1, got {top_p!r}")
     logits = _forbid(logits.to(torch.promote_types(logits.dtype, torch.float32)), forbidden)
@@ -202,7 +202,7 @@ def beam_search(
     Source: length normalisation: Wu et al. 2016, arXiv:1609.08144, section 7, without its constant 5.
     """
     _check_request(model, prompt, 1, steps, stop)
-    check_positive("width", width)
+    check_whole("width", width)
     check_not_negative("length_power", length_power)
     prepared = model.encoder.prepare(1)  # evaluation mode: no masks, so it serves any number of beams
     logits, state = _read_prompt(model, prompt.unsqueeze(1), prepared)
@@ -270,7 +270,7 @@ def _check_request(
 ) -> None:
     if model.training:
         raise ConfigError("model: expected evaluation mode, got training mode; call model.eval()")
-    check_positive("steps", steps)
+    check_whole("steps", steps)
     expected = "(P, B)" if dimensions == 2 else "(P,)"
     if prompt.dim() != dimensions or prompt.numel() == 0:
         raise DataError(f"prompt: expected shape {expected} with at least one token, got {tuple(prompt.shape)}")
