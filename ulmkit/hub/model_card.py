@@ -11,6 +11,7 @@ from ulmkit.hub.facts import TrainingFacts, package_versions
 from ulmkit.hub.parts import ClassifierParts, LanguageModelParts
 from ulmkit.model.aligned import count_parameters
 from ulmkit.model.config import AWDLSTMConfig
+from ulmkit.model.int8_encoder import Int8Encoder
 from ulmkit.tasks import Task
 
 CARD_FILE = "README.md"
@@ -118,7 +119,7 @@ def _model_rows(parts: LanguageModelParts | ClassifierParts) -> list[tuple[str, 
     config = parts.model.encoder.config
     rows = [
         ("parameters", f"{count_parameters(parts.model):,}"),
-        ("encoder weights", "int8" if parts.model.encoder.is_int8 else "float32"),
+        ("encoder weights", "int8" if isinstance(parts.model.encoder, Int8Encoder) else "float32"),
         ("layers", _layers(config)),
         ("cell", str(config.cell)),
         ("embedding", f"{config.embedding_size} units"),
