@@ -15,7 +15,7 @@ from ulmkit.kernels import choose_loop_backend
 from ulmkit.model.awd_lstm import AWDLSTM, AWDLSTMConfig
 from ulmkit.model.cells import CELLS, LSTM
 from ulmkit.model.classifier import AWDLSTMClassifier
-from ulmkit.model.heads import HeadConfig
+from ulmkit.model.heads import SingleLabelConfig
 from ulmkit.model.int8_encoder import Int8Encoder
 from ulmkit.model.language_model import AWDLSTMLanguageModel, LanguageModelConfig
 from ulmkit.model.transfer import transfer_encoder
@@ -98,7 +98,7 @@ def test_it_learns():
 
 def test_a_classifier_takes_the_encoder_over():
     model = language_model().eval()
-    classifier = AWDLSTMClassifier(CONFIG.encoder, V, HeadConfig(kind="single", classes=2), chunk_steps=3).eval()
+    classifier = AWDLSTMClassifier(CONFIG.encoder, V, SingleLabelConfig(classes=2), chunk_steps=3).eval()
     transfer_encoder(model.encoder, classifier.encoder)
     ids, lengths = torch.randint(V, (9, 3)), torch.tensor([9, 4, 0])
     with torch.no_grad():

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ulmkit.model.awd_lstm import AWDLSTM, AWDLSTMConfig
 from ulmkit.model.classifier import AWDLSTMClassifier
-from ulmkit.model.heads import HeadConfig
+from ulmkit.model.heads import SingleLabelConfig
 from ulmkit.model.prepared import PreparedCache
 
 V = 50
@@ -22,7 +22,7 @@ THREADS = 8
 
 def classifier() -> AWDLSTMClassifier:
     torch.manual_seed(0)
-    return AWDLSTMClassifier(CONFIG, V, HeadConfig(kind="single", classes=3, hidden_size=6)).eval()
+    return AWDLSTMClassifier(CONFIG, V, SingleLabelConfig(classes=3, hidden_size=6)).eval()
 
 
 def batches() -> list[tuple[Tensor, Tensor]]:
