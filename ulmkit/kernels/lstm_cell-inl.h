@@ -1,7 +1,7 @@
-// One step of one unit of an LSTM, and its gradients: what the kernels for CPUs and for GPUs compute alike.
+// One step of one unit of an LSTM, and its gradients, for the CPU and the GPU kernels.
 //
-// Value is a float or a vector of floats. Whoever includes this has defined ULMKIT_INLINE (how a small function is
-// declared), exp_of_negative(Value): e^x for x <= 0, and quotient(Value a, Value b): a / b for 1 <= b <= 2.
+// Value is a float or a vector of floats. The includer defines ULMKIT_INLINE (the qualifiers of a small function),
+// exp_of_negative(Value): e^x for x <= 0, and quotient(Value a, Value b): a / b for 1 <= b <= 2.
 
 // 1 / (1 + e^-x)
 template <class Value>
@@ -26,13 +26,13 @@ ULMKIT_INLINE Value hyperbolic_tangent(Value x) {
     return size < 0.625f ? near : (x < 0.0f ? -far : far);
 }
 
-// The gates, or sums a = W_ih x_t + W_hh h_{t-1} + b that they are made of, or gradients of either.
+// Gates, or their preactivations a = W_ih x_t + W_hh h_{t-1} + b, or gradients of either.
 template <class Value>
 struct Gates {
     Value i, f, g, o;
 };
 
-// The states after a step, or gradients of them.
+// States after a step, or their gradients.
 template <class Value>
 struct States {
     Value c, h;
@@ -54,7 +54,7 @@ ULMKIT_INLINE States<Value> step_forward(const Gates<Value>& gates, Value c_befo
 // dc_t += dh_t o (1 - tanh^2 c_t)
 // da_i = dc_t g i (1 - i);  da_f = dc_t c_{t-1} f (1 - f);  da_g = dc_t i (1 - g^2);  da_o = dh_t tanh(c_t) o (1 - o)
 //
-// after: dc_t and dh_t; its dc becomes that of the step before, dc_{t-1} = dc_t f. Returns: da.
+// d: dc_t and dh_t; on return its dc is dc_{t-1} = dc_t f. Returns da.
 template <class Value>
 ULMKIT_INLINE Gates<Value> step_backward(const Gates<Value>& gates, Value c_before, Value c_after, States<Value>& d) {
     const Value tanh_c = hyperbolic_tangent(c_after);

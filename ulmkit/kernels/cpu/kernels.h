@@ -1,9 +1,9 @@
-// What the paths offer and what they are given: plain structures, filled in by library.py.
+// Interface of the paths: functions, and arguments as plain structures that library.py fills in.
 #pragma once
 
 #include <cstdint>
 
-// What the compiler knows besides AVX-512: GCC has bf16 from version 10 on, AMX from 11 on.
+// Instruction sets that the compiler supports: GCC has AVX-512 bf16 since version 10 and AMX since 11.
 #if defined(__x86_64__) && __has_include(<avx512bf16intrin.h>)
 #define ULMKIT_WITH_AVX512_BF16
 #endif
@@ -13,12 +13,12 @@
 
 namespace ulmkit {
 
-// Sequences side by side, the longest first, so that those still running at a step are a prefix.
+// Sequences sorted by length, the longest first, so that those still running at a step are a prefix.
 struct Sequences {
     int64_t steps;           // T
     int64_t batch;           // B
-    const int64_t* running;  // [T] how many sequences have a step t; it never grows
-    const int64_t* order;    // [B] the place in the batch of each
+    const int64_t* running;  // [T] number of sequences that have a step t; never increases
+    const int64_t* order;    // [B] position of each in the batch
 };
 
 struct Layer {
@@ -26,14 +26,14 @@ struct Layer {
     int64_t hidden;  // H
 };
 
-// Bytes of what the caller provides.
+// Bytes of the buffers that the caller provides.
 struct Sizes {
     int64_t forward_weights, backward_weights;
-    int64_t inputs, hidden, cells, gates;  // what forward keeps for backward
+    int64_t inputs, hidden, cells, gates;  // kept by forward for backward
     int64_t pack_workspace, forward_workspace, backward_workspace;
 };
 
-// Weights of float, or for the paths of int8 of bytes with a scale for each row; those have neither mask nor backward.
+// Weights to pack: fp32, or int8 with a scale for each row for int8 paths, which have neither mask nor backward.
 struct Packing {
     const void* w_ih;          // [4H, E]
     const void* w_hh;          // [4H, H]
@@ -46,17 +46,17 @@ struct Packing {
     void* workspace;
 };
 
-// Weights of a pass: laid out, or where `laid_out` is null as they are, which the paths of fp32 take for sequences that all
-// run to the end, without a mask.
+// Weights of a pass: packed, or unpacked if `laid_out` is null, which fp32 paths accept without a mask and for sequences of
+// equal length.
 struct Weights {
     const void* laid_out;
     const float* w_ih;  // [4H, E]
     const float* w_hh;  // [4H, H]
 };
 
-// What forward keeps for backward; without a backward, `inputs` and `gates` are null. (Without a step `gates` is, too.)
+// Values that forward keeps for backward. Without a backward `inputs` and `gates` are null; without a step `gates` is too.
 struct Kept {
-    void* inputs;   // [N, E padded] the running sequences' inputs, step by step: N rows in all
+    void* inputs;   // [N, E padded] inputs of the running sequences, step by step, N rows in total
     void* hidden;   // [B + N, H padded] h_0, then h of every step
     float* cells;   // [B + N, H padded] c_0, then c of every step
     void* gates;    // [N, H / width, 4, width] i, f, g, o
@@ -92,24 +92,24 @@ struct Backward {
     void* workspace;
 };
 
-// Softmax cross-entropy of a linear layer; with dx its gradients as well.
+// Softmax cross-entropy of a linear layer, with gradients if dx is not null.
 struct CrossEntropy {
-    int64_t rows, features, classes;  // N, E, and the rows of the weight that are classes
+    int64_t rows, features, classes;  // N, E, number of classes
     const void* x;                    // [N, E]
     const float* weight;              // [classes, E]
     const float* bias;                // [classes]; or null
     const int64_t* targets;           // [N]
     float* nll;                       // [N]
-    const float* row_weights;         // [N] of each nll in what is differentiated; or null, for ones
-    void* dx;                         // [N, E] of the weighted sum of nll, times scale; or null
+    const float* row_weights;         // [N] weight of each row in the differentiated sum; or null for ones
+    void* dx;                         // [N, E] gradient of the weighted sum of nll, times scale; or null
     float* d_weight;                  // [classes, E]
     float* d_bias;                    // [classes]; or null
     float scale;
-    int64_t held_bytes;  // of the logits of a block of rows, about
+    int64_t held_bytes;  // approximate bytes of logits in a block of rows
     void* workspace;
 };
 
-// A path of int8 has what comes before `backward` alone.
+// Functions of a path; int8 paths have only those before `backward`.
 struct Path {
     const char* name;
     bool (*runs_here)();
@@ -117,7 +117,7 @@ struct Path {
     void (*pack)(Layer, Packing, int threads);
     void (*forward)(Layer, Sequences, Forward, int threads);
     void (*backward)(Layer, Sequences, Backward, int threads);
-    int64_t (*cross_entropy_bytes)(CrossEntropy, int threads);  // of its workspace
+    int64_t (*cross_entropy_bytes)(CrossEntropy, int threads);  // bytes of its workspace
     void (*cross_entropy)(CrossEntropy, int threads);
     void (*keep_bits)(uint64_t seed, int32_t keep, int64_t bytes, uint8_t* bits, int threads);  // 0 < keep < 2^16
 };

@@ -1,4 +1,4 @@
-// The functions that library.py calls.
+// Functions that library.py calls.
 
 #include "kernels.h"
 
@@ -34,17 +34,17 @@ static constexpr int count = sizeof paths / sizeof *paths;
 
 using namespace ulmkit;
 
-// Of kernels.h; library.py expects its own.
+// Version of kernels.h; library.py refuses any other.
 ULMKIT_EXPORT int ulmkit_version() { return 7; }
 
-// The name of a path; null after the last.
+// Returns the name of a path, null after the last.
 ULMKIT_EXPORT const char* ulmkit_path_name(int path) { return path < count ? paths[path]->name : nullptr; }
 
 ULMKIT_EXPORT int ulmkit_path_runs_here(int path) { return paths[path]->runs_here(); }
 
 ULMKIT_EXPORT void ulmkit_sizes(int path, const Layer* layer, const Sequences* sequences, int learns, int threads,
-                                Sizes* found) {
-    *found = paths[path]->sizes(*layer, *sequences, learns, threads);
+                                Sizes* sizes) {
+    *sizes = paths[path]->sizes(*layer, *sequences, learns, threads);
 }
 
 ULMKIT_EXPORT void ulmkit_pack(int path, const Layer* layer, const Packing* packing, int threads) {

@@ -1,14 +1,14 @@
-// The LSTM forward in time; lstm_cell-inl.h has the formulas.
+// LSTM forward pass; lstm_cell-inl.h has the formulas.
 //
-// Source: Hochreiter & Schmidhuber 1997 with the forget gate of Gers et al. 2000, as torch.nn.LSTM has it.
+// Source: Hochreiter & Schmidhuber 1997 with the forget gate of Gers et al. 2000, as in torch.nn.LSTM.
 
-// Rows whose input product is made at once: enough to use W_ih well, few enough to stay in cache.
+// Rows of one input product: enough to amortise reading W_ih, few enough to stay in cache.
 constexpr int64_t chunk_rows = 192;
 
 inline int64_t most_chunk_rows(const Sequences& sequences) { return most(chunk_rows, sequences.batch) + 16; }
 
-// Where the states of the steps are: block 0 before the first step, block t + 1 after step t. Without a backward two
-// blocks take turns.
+// Positions of the states: block 0 before the first step, block t + 1 after step t. Without a backward pass two blocks
+// alternate.
 struct Blocks {
     bool all;
     int64_t batch;
@@ -17,7 +17,7 @@ struct Blocks {
     int64_t after(int64_t t, int64_t row) const { return all ? batch + row : (t + 1) % 2 * batch; }
 };
 
-// One group of units of a step: gate sums [rows][4][width] in, states out.
+// Computes the states of one group of units at a step from its gate sums [rows][4][width].
 inline void finish_units(const Shape& shape, int64_t group, int64_t rows, const float* sums, const float* bias,
                          const float* c_before, float* c_after, Element* h_after, Element* gates, Element* y,
                          const int64_t* order) {

@@ -1,7 +1,7 @@
-// What packing, forward and backward share.
+// Shapes and helpers of packing, forward and backward.
 //
-// Hidden units are handled in groups of `width`, all four gates of a group together, and are dealt out to the threads
-// in fixed slices: every sum is made by one thread in one order, whatever their number.
+// Hidden units are processed in groups of `width`, all four gates of a group together, and divided among the threads in
+// fixed slices. Each sum is computed by one thread in one order, so the number of threads does not change the result.
 
 using Element = Engine::Element;  // of inputs and outputs
 using Factor = Engine::Factor;    // of products
@@ -50,7 +50,7 @@ inline void store_some(float* to, Floats v, int64_t count) {
     for (int64_t n = 0; n < count; ++n) to[n] = values[n];
 }
 
-// What is beyond the units is K of other products: zero even where infinite inputs have made its sums not a number.
+// Clears the lanes beyond the last unit. They are part of K in other products, and infinite inputs may have made them NaN.
 inline Floats first_lanes(Floats v, int64_t count) {
     for (int64_t lane = count; lane < width; ++lane) v[lane] = 0.0f;
     return v;
@@ -76,7 +76,7 @@ inline int64_t total_rows(const Sequences& sequences) {
     return rows;
 }
 
-// Pieces of the workspace, one after the other, each on its own cache lines. Without a start it counts only.
+// Allocates pieces of a workspace, each on cache lines of its own; with a null start it only counts bytes.
 class Workspace {
 public:
     explicit Workspace(void* start) : start_(static_cast<char*>(start)) {}

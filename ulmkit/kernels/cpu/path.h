@@ -1,5 +1,5 @@
-// All of a path, in its own namespace. Its source file names PATH, ULMKIT_WIDTH (floats of a vector), ULMKIT_REGISTERS and
-// ULMKIT_ENGINE, and switches its instructions on before it includes this. With ULMKIT_SERVES the path is one of int8.
+// Includes all of a path in a namespace of its own. The source file first defines PATH, ULMKIT_WIDTH (floats per vector),
+// ULMKIT_REGISTERS and ULMKIT_ENGINE, and enables the instruction set. ULMKIT_SERVES makes it an int8 path.
 
 #include <omp.h>
 

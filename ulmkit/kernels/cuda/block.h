@@ -1,14 +1,14 @@
-// What simple kernels do as a block: each thread takes a place of its own, and all combine what they have found.
+// Helpers of the simple kernels: a thread's global index, and reductions over a block.
 
 #pragma once
 
 #include "primitives.h"
 
-// Of this thread among those of all blocks.
+// Index of this thread among those of all blocks.
 ULMKIT_INLINE int64 place_of_thread() { return (int64)block_index() * thread_count() + thread_index(); }
 
-// What all threads' values combine to, known to each of them. The block has a power of two of threads, and shared memory for
-// a value of each. combine(a, b): the same in any order.
+// Reduces the values of all threads of a block, and returns the result to each. The number of threads is a power of two, and
+// shared memory has room for a value of each. combine(a, b) must be associative and commutative.
 template <class Value, class Combine>
 ULMKIT_INLINE Value combined(const Value& mine, Combine combine) {
     Value* values = (Value*)shared_memory();

@@ -1,10 +1,10 @@
-// The LSTM backward in time, all steps in one launch, as the forward: dh_{t-1} = da_t W_hh, whose sum is over 4H.
+// LSTM backward pass, all steps in one launch: dh_{t-1} = da_t W_hh, a sum over 4H.
 //
-// A block has `units` units of `rows` sequences. The blocks of a cluster share the sum: each keeps the rows of W_hh of its
-// part of the gates, for the columns of all of the cluster's units, and reads that part of da alone; then each adds up
-// what all of them have for its own units.
+// A block computes `units` units for `rows` sequences. The sum is four times as long as in the forward pass, so the blocks
+// of a cluster divide it: each keeps the rows of W_hh for its part of the gates and for all units of the cluster, reads
+// only that part of da, and finally adds up the partial sums of all blocks for its own units.
 //
-// ULMKIT_UNITS: units x cluster a multiple of 8. ULMKIT_ROWS: a multiple of 16. ULMKIT_WARPS: of a block.
+// ULMKIT_UNITS: units x cluster is a multiple of 8. ULMKIT_ROWS: a multiple of 16. ULMKIT_WARPS: warps of a block.
 // ULMKIT_RESIDENT, ULMKIT_SPILLS, ULMKIT_SPLIT, ULMKIT_DEPTH: see Product. ULMKIT_CLUSTER: blocks of a cluster, 1 for none.
 
 #include "lstm_step.h"
@@ -24,10 +24,10 @@ ULMKIT_KERNEL void lstm_backward(Backward a) {
     const int first_k = blocks_of_k * part / cluster, last_k = blocks_of_k * (part + 1) / cluster;
     const int first_row = group * rows;
     Four* near = (Four*)shared_memory();
-    const int most_blocks = (blocks_of_k + cluster - 1) / cluster;  // of k, of any part
+    const int most_blocks = (blocks_of_k + cluster - 1) / cluster;  // most blocks of k of a part
     Four* far = a.spilled + (int64)block_index() * (most_blocks * Gradient::tiles * 32 - Gradient::near_pieces);
     float* parts = (float*)(shared_memory() + Gradient::near_bytes);
-    float* totals = parts + Gradient::parts_bytes / 4;  // [rows][columns], with a cluster alone
+    float* totals = parts + Gradient::parts_bytes / 4;  // (rows, columns), used with a cluster only
     Gradient::load(near, far, last_k - first_k, a.weights, [&](int column, int k) {
         const int unit = first_column + column;
         return unit < size ? a.weights + (int64)unit * s.gates_width + first_k * 16 + k : nullptr;

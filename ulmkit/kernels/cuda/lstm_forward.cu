@@ -1,17 +1,17 @@
-// The LSTM forward in time, all steps in one launch: each block keeps its rows of W_hh in shared memory, as far as they fit,
-// and the blocks of the same sequences meet after every step.
+// LSTM forward pass, all steps in one launch: each block keeps its rows of W_hh in shared memory, as far as they fit, and
+// the blocks of the same sequences synchronise after every step.
 //
-// A block has `units` units (all four gates of them) of `rows` sequences. A column of its product is a gate of a unit, gates
-// in turn (i, f, g, o), so that a unit's four sums are side by side.
+// A block computes all four gates of `units` units for `rows` sequences. A column of its product is one gate of a unit, in
+// the order i, f, g, o, so that the four sums of a unit are neighbours.
 //
-// ULMKIT_UNITS: even. ULMKIT_ROWS: a multiple of 16. ULMKIT_WARPS: of a block. ULMKIT_RESIDENT,
-// ULMKIT_SPILLS, ULMKIT_SPLIT, ULMKIT_DEPTH: see Product.
+// ULMKIT_UNITS: even. ULMKIT_ROWS: a multiple of 16. ULMKIT_WARPS: warps of a block. ULMKIT_RESIDENT, ULMKIT_SPILLS,
+// ULMKIT_SPLIT, ULMKIT_DEPTH: see Product.
 
 #include "lstm_step.h"
 #include "product.h"
 
 constexpr int units = ULMKIT_UNITS, rows = ULMKIT_ROWS, threads = 32 * ULMKIT_WARPS;
-constexpr int items = (rows * units + threads - 1) / threads;  // of a thread: a unit of a sequence each
+constexpr int items = (rows * units + threads - 1) / threads;  // (row, unit) pairs of a thread
 using Hidden = Product<rows, 4 * units, ULMKIT_WARPS, ULMKIT_RESIDENT, ULMKIT_SPILLS, ULMKIT_SPLIT,
                        ULMKIT_DEPTH>;
 

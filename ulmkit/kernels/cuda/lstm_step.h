@@ -1,12 +1,12 @@
-// What one thread does at one step for one unit of one sequence, whichever way the products before it were made.
+// Work of one thread at one step for one unit of one sequence, in the persistent and in the stepwise kernels.
 
 #pragma once
 
 #include "primitives.h"
 #include "../lstm_cell-inl.h"
 
-// T, B, H: steps, batch and hidden_size. K and G: width of the states' rows and of the gates' gradients', H and 4H rounded up
-// to a multiple of 16; what is beyond is zero. A step's numbers can be counted by an int, those of all steps cannot.
+// T, B, H: steps, batch, hidden_size. K, G: width and gates_width, H and 4H rounded up to a multiple of 16 with zeros. An
+// int can count the elements of one step, but not those of all steps.
 struct Sequences {
     const int64* lengths;  // (B,), or null if all are T
     int steps, batch, hidden_size, width, gates_width;
@@ -18,12 +18,12 @@ struct Forward {
     const Element* weights;  // (4H, K) W_hh, masked
     const Element* h0;       // (B, K)
     Element* y;              // (T, B, K), zero after a sequence's end
-    float* h_n;              // (B, H), and c_n: the first states, which those after the last step replace
-    float* c_n;
-    float* cells;            // (T + 1, B, H): c_0 in front, and then of the steps that sequences have
-    Element* gates;          // (T, B, 4H), or null where no gradient is wanted
-    Four* spilled;           // what of the weights does not fit into shared memory, block by block
-    uint32* met;             // a counter for each group of sequences, zero
+    float* h_n;              // (B, H) h_0, overwritten by the state after the last step
+    float* c_n;              // (B, H) c_0, overwritten by the state after the last step
+    float* cells;            // (T + 1, B, H) c_0, then c_t where the sequence has a step t
+    Element* gates;          // (T, B, 4H), or null without gradients
+    Four* spilled;           // weights that do not fit into shared memory, block by block
+    uint32* met;             // (groups,) barrier counters, zero at the start
 };
 
 struct Backward {
@@ -33,15 +33,15 @@ struct Backward {
     const float* cells;      // (T + 1, B, H)
     const Element* gates;    // (T, B, 4H)
     Element* d_gates;        // (T, B, G) gradients of the sums
-    float* dh;               // (B, H): of h_n, and in the end of h_0
-    float* dc;               // (B, H): of c_n, and in the end of c_0
-    Four* spilled;           // as in the forward, and so is the next
-    uint32* met;
+    float* dh;               // (B, H) gradient of h_n, overwritten by that of h_0
+    float* dc;               // (B, H) gradient of c_n, overwritten by that of c_0
+    Four* spilled;           // weights that do not fit into shared memory, block by block
+    uint32* met;             // (groups,) barrier counters, zero at the start
 };
 
 ULMKIT_INLINE bool runs(const Sequences& s, int t, int row) { return s.lengths == nullptr || t < s.lengths[row]; }
 
-// The four gates of a unit, H apart, as they are stored: what is loaded early is converted when it is needed.
+// Loads the four gates of a unit, H apart, without conversion: loads are issued early and converted when needed.
 ULMKIT_INLINE Gates<Element> load_gates(const Element* from, int hidden_size) {
     return {from[0], from[hidden_size], from[2 * hidden_size], from[3 * hidden_size]};
 }
@@ -61,7 +61,7 @@ ULMKIT_INLINE Gates<float> add(const Gates<float>& a, const Gates<float>& b) {
     return {a.i + b.i, a.f + b.f, a.g + b.g, a.o + b.o};
 }
 
-// Numbers of `each` for a step's sequence, of the first t steps.
+// Number of elements of the first t steps, with `each` for every sequence.
 ULMKIT_INLINE int64 steps_before(const Sequences& s, int t, int each) { return (int64)t * s.batch * each; }
 
 // h_{t-1}, (B, K).
@@ -69,13 +69,13 @@ ULMKIT_INLINE const Element* hidden_before(const Forward& a, int t) {
     return t == 0 ? a.h0 : a.y + steps_before(a.sequences, t - 1, a.sequences.width);
 }
 
-// What the input adds to a unit's gates.
+// Loads the input's contribution to a unit's gates.
 ULMKIT_INLINE Gates<Element> load_sums(const Forward& a, int t, int row, int unit) {
     const Sequences& s = a.sequences;
     return load_gates(a.sums + steps_before(s, t, 4 * s.hidden_size) + row * 4 * s.hidden_size + unit, s.hidden_size);
 }
 
-// sum: of input and recurrence. c: before the step. Returns: after it.
+// Takes one forward step. sum: contributions of input and recurrence. c: cell before the step. Returns the cell after it.
 ULMKIT_INLINE float forward_unit(const Forward& a, int t, int row, int unit, const Gates<float>& sum, float c) {
     const Sequences& s = a.sequences;
     const int cell = row * s.hidden_size + unit;
@@ -97,7 +97,7 @@ ULMKIT_INLINE float forward_unit(const Forward& a, int t, int row, int unit, con
     return after.c;
 }
 
-// What the forward left of a step for a unit of a sequence, and the gradient that comes in there. c: before the step.
+// Values that the forward pass stored for one unit at one step, with the incoming gradient. c: cell before the step.
 struct Stored {
     Gates<Element> gates;
     Element dy;
@@ -112,8 +112,10 @@ ULMKIT_INLINE Stored load_stored(const Backward& a, int t, int row, int unit) {
             a.cells[before + cell]};
 }
 
-// c_after: the cell after the step. d: gradients of the states after it, without dy; in the end d.c is that of the cell
-// before the step, and d.h what of the gradient goes past the step: all of it where the sequence has ended.
+// Takes one backward step.
+// c_after: cell after the step
+// d: gradients of the states after the step without dy; on return d.c is the gradient of the cell before the step, and d.h
+//    what bypasses the step: all of it where the sequence has ended, else zero
 ULMKIT_INLINE void backward_unit(const Backward& a, int t, int row, int unit, const Stored& stored, float c_after,
                                  States<float>& d) {
     const Sequences& s = a.sequences;

@@ -1,13 +1,13 @@
-// The pointwise part of the LSTM, one launch a step: beside products by a library, for shapes and types that the persistent
-// kernels do not take. A thread has one unit of one sequence.
+// Pointwise part of the LSTM, one launch per step, between GEMMs of a library: for shapes and types without a persistent
+// kernel. A thread has one unit of one sequence.
 //
-// The steps' launches are recorded once and done again for other sequences: what differs is at a fixed place of the
-// device's memory.
+// The launches are recorded as CUDA graphs and replayed for other sequences, so everything that differs between calls is
+// at a fixed address in device memory.
 
 #include "block.h"
 #include "lstm_step.h"
 
-// done: steps of the sequences.
+// done: number of steps that are done
 struct ForwardCall {
     int64 done;
     Forward arguments;
@@ -30,7 +30,9 @@ ULMKIT_KERNEL void advance(int64* done, int64 steps) {
     if (place_of_thread() == 0) *done += steps;
 }
 
-// number: of the step, after those that are done. recurrent: (B, 4H) W_hh h_{t-1}. state: (B, K), where h_t is put.
+// number: number of the step, counted from those that are done
+// recurrent: (B, 4H) W_hh h_{t-1}
+// state: (B, K) receives h_t
 ULMKIT_KERNEL void forward_step(const ForwardCall* call, int64 number, const float* recurrent, Element* state) {
     const Forward a = call->arguments;
     const Sequences& s = a.sequences;
@@ -45,8 +47,9 @@ ULMKIT_KERNEL void forward_step(const ForwardCall* call, int64 number, const flo
     state[row * s.width + unit] = a.y[steps_before(s, t, s.width) + row * s.width + unit];
 }
 
-// From the last step to the first, and once more for what goes past that. recurrent: (B, H) da_{t+1} W_hh. state: (B, G),
-// where da_t is put.
+// Runs from the last step to the first, and once more for the gradients of the first states.
+// recurrent: (B, H) da_{t+1} W_hh
+// state: (B, G) receives da_t
 ULMKIT_KERNEL void backward_step(const BackwardCall* call, int64 number, const float* recurrent, Element* state) {
     const Backward a = call->arguments;
     const Sequences& s = a.sequences;

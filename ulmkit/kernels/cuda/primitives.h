@@ -1,6 +1,6 @@
-// What the kernels need of a GPU, without any other header. ULMKIT_BF16, ULMKIT_FP16 or ULMKIT_FP32 names the elements' type.
+// GPU primitives of the kernels, without any other header. ULMKIT_BF16, ULMKIT_FP16 or ULMKIT_FP32 selects the element type.
 //
-// The tests have these functions once more, for the same kernels to run on a CPU.
+// The tests implement the same functions in C++ to run the kernels on a CPU.
 
 #ifndef ULMKIT_PRIMITIVES
 #define ULMKIT_PRIMITIVES
@@ -21,8 +21,7 @@ ULMKIT_INLINE char* shared_memory() {
     return memory;
 }
 
-// The same number, of which the compiler knows nothing: what is made of it within a loop is made anew each time, rather than
-// kept in registers.
+// Hides a value from the optimizer: what depends on it is recomputed in each iteration instead of occupying registers.
 ULMKIT_INLINE int anew(int value) {
     asm volatile("" : "+r"(value));
     return value;
@@ -46,7 +45,7 @@ ULMKIT_INLINE float quotient(float a, float b) {
 
 ULMKIT_INLINE float natural_log(float x) { return logf(x); }
 
-// Four elements of 16 bits, as they are loaded.
+// Four 16-bit elements, the unit of loads.
 struct __align__(8) Four {
     uint32 low, high;
 };
@@ -76,14 +75,14 @@ ULMKIT_INLINE Element to_element(float value) {
     return narrow;
 }
 
-// From what nothing writes while the kernel runs.
+// Loads from memory that nothing writes while the kernel runs.
 ULMKIT_INLINE Four load_steady(const Element* from) {
     Four four;
     asm("ld.global.nc.v2.u32 {%0, %1}, [%2];" : "=r"(four.low), "=r"(four.high) : "l"(from));
     return four;
 }
 
-// From what other blocks wrote since the kernel began: past this multiprocessor's own cache.
+// Loads what other blocks wrote since the kernel began: bypasses the L1 cache, which is not coherent.
 ULMKIT_INLINE Four load_fresh(const Element* from) {
     Four four;
     asm volatile("ld.global.cg.v2.u32 {%0, %1}, [%2];" : "=r"(four.low), "=r"(four.high) : "l"(from) : "memory");
@@ -103,12 +102,12 @@ ULMKIT_INLINE void multiply_accumulate(float (&d)[4], const uint32 (&a)[4], Four
 #endif
 
 #if ULMKIT_CLUSTER > 1
-// All threads of the block's cluster wait for each other.
+// Barrier of all threads of the block's cluster.
 ULMKIT_INLINE void cluster_barrier() {
     asm volatile("barrier.cluster.arrive.release.aligned; barrier.cluster.wait.acquire.aligned;" ::: "memory");
 }
 
-// From the shared memory of another block of the cluster, where that has what this block has at `place`.
+// Loads from the shared memory of another block of the cluster, at the address that `place` has in this block.
 ULMKIT_INLINE float load_of_cluster(const float* place, uint32 block) {
     float value;
     asm volatile("{ .reg .u64 there; mapa.u64 there, %1, %2; ld.f32 %0, [there]; }"
@@ -117,8 +116,9 @@ ULMKIT_INLINE float load_of_cluster(const float* place, uint32 block) {
 }
 #endif
 
-// All threads of `blocks` blocks wait for each other; what one wrote before, all see after. counter: zero at the start,
-// of those blocks alone. round: how often they have met before, plus one. All blocks must be on the device at once.
+// Barrier of all threads of `blocks` blocks, which must all be on the device at once; makes earlier writes visible to all.
+// counter: counter of these blocks, zero at the start
+// round: number of this barrier, from 1
 ULMKIT_INLINE void meet(uint32* counter, uint32 blocks, uint32 round) {
     __syncthreads();
     if (threadIdx.x == 0) {

@@ -1,33 +1,35 @@
-// The product that the persistent kernels make at every step: rows of a matrix that changes times columns that stay, those of
-// the first values of k in shared memory and, where that does not hold all, the rest in the GPU's own memory and its cache.
+// Matrix product of the persistent kernels at every step: rows that change (states) times columns that stay (weights). The
+// weights of the first values of k are in shared memory; those that do not fit are in global memory.
 //
-// A block has `rows` rows and `columns` columns. Its warps share the sum: each makes the part of some values of k for all of
-// the block's rows and columns, from what it alone reads of the rows; or for a half of the columns, where all would be too
-// many for its registers. Half of the warps leave their parts in shared memory, the other half add theirs, and whoever wants
-// a number adds up what is there.
+// A block computes `rows` x `columns`. Its warps split k, so that each reads different values of the rows and no state is
+// read twice; they split the columns too only where the sums of all would not fit a warp's registers. Loads of the next
+// rows start before the current ones are multiplied, because the L2 cache takes as long as several products. At the end
+// half of the warps store their partial sums in shared memory and the others add theirs, which halves the memory needed.
 
 #pragma once
 
 #include "primitives.h"
 
-// resident: blocks of 16 values of k whose columns are in shared memory; spills: whether there are others. split: 1, or 2
-// where a warp has half of the columns. depth: blocks of k whose rows a warp has in registers or under way there: what comes
-// from the cache of the whole GPU takes as long as several products.
+// resident: number of blocks of 16 values of k whose columns are in shared memory
+// spills: whether there are others
+// split: 1, or 2 where a warp has half of the columns
+// depth: number of blocks of k whose rows a warp holds in registers or has requested
 template <int rows, int columns, int warps, int resident, bool spills, int split, int depth>
 struct Product {
     static constexpr int tiles = columns / 8, own_tiles = tiles / split, bands = rows / 16, threads = 32 * warps;
     static constexpr int sharers = warps / split, halves = sharers / 2;  // sharers: warps of the same columns
     static constexpr int line = columns % 16 == 8 ? columns : columns + 8;  // a warp's stores fall into different banks
-    static constexpr int round = depth == 2 ? 1 : depth;  // blocks of k before places are used again
+    static constexpr int round = depth == 2 ? 1 : depth;  // blocks of k until registers are reused
     static_assert(columns % (8 * split) == 0 && rows % 16 == 0 && warps % (2 * split) == 0, "whole tiles, pairs of warps");
 
-    // The columns as they are multiplied, [k / 16][tiles][lane], a lane's four values each. These are neighbours in k and
-    // stand for its two pairs: any order of k will do, if the rows' values come in the same.
-    // place(column, k): of four values of the block's column, null for zeros, where `anything` is read in vain. near: shared
-    // memory; far: what it does not hold.
+    // Loads the columns in the order of the products, [k / 16][tiles][lane], four values for each lane. These four are
+    // neighbours in k although the instruction expects two pairs 8 apart: any order of k gives the same sum if the rows
+    // are read in the same order, and neighbours are one load.
+    // place(column, k): address of four values of a column, null for zeros, for which `anything` is read and dropped
+    // near: shared memory; far: global memory for what does not fit
     template <class Place>
     ULMKIT_INLINE static void load(Four* near, Four* far, int blocks, const Element* anything, Place place) {
-        constexpr int together = 8;  // loads under way
+        constexpr int together = 8;  // loads in flight
         const int pieces = blocks * tiles * 32;
         for (int first = thread_index(); first < pieces; first += together * threads) {
             Four read[together];
@@ -50,8 +52,10 @@ struct Product {
         }
     }
 
-    // All threads call it; what it writes may be read after a barrier. from: first of `count` rows of `width` elements;
-    // those of the block that are not there repeat the last. blocks: of 16 values of k. parts: [halves][rows][line].
+    // Multiplies; called by all threads, and a barrier must follow before the result is read.
+    // from: (count, width) rows; the block's rows beyond them repeat the last
+    // blocks: number of blocks of 16 values of k
+    // parts: (halves, rows, line) partial sums
     ULMKIT_INLINE static void multiply(const Element* from, int width, int count, const Four* near, const Four* far,
                                        int blocks, float* parts) {
         const int warp = thread_index() / 32 % sharers, lane = thread_index() % 32;
@@ -63,14 +67,14 @@ struct Product {
             line_of[n / 2][n % 2] = from + (int64)(row < count ? row : count - 1) * width + lane % 4 * 4;
         }
         float sum[bands][own_tiles][4] = {};
-        // Each takes every `sharers`-th block of k, and so its share of those that are not in shared memory.
+        // Blocks of k are interleaved among the warps, so that each has its share of the slow ones in global memory.
         uint32 left[depth][bands][4];
 #pragma unroll
         for (int n = 0; n < round; ++n)
             if (warp + n * sharers < blocks) load_left(left[n], line_of, warp + n * sharers);
 #pragma unroll 1
         for (int first = warp; first < blocks; first += round * sharers) {
-            if (depth == 2) {  // handed on, which takes the fewest registers; but of more it would wait for those under way
+            if (depth == 2) {  // copying needs the fewest registers; with more depth it would wait for pending loads
                 if (first + sharers < blocks) load_left(left[1], line_of, first + sharers);
                 multiply_block(sum, left[0], near, far, first, first_tile);
 #pragma unroll
@@ -92,7 +96,7 @@ struct Product {
         if (warp < halves) store<true>(sum, parts + warp * rows * line + first_tile * 8);
     }
 
-    // One number of the product, from all warps' parts.
+    // Returns one element of the product, the sum over the partial sums.
     ULMKIT_INLINE static float total(const float* parts, int row, int column) {
         float sum = 0.0f;
 #pragma unroll
@@ -104,7 +108,7 @@ struct Product {
     static constexpr int parts_bytes = halves * rows * line * 4;
 
 private:
-    // A warp's product of one block of k, added to its sums.
+    // Adds a warp's product of one block of k to its sums.
     ULMKIT_INLINE static void multiply_block(float (&sum)[bands][own_tiles][4], const uint32 (&left)[bands][4], const Four* near,
                                              const Four* far, int block, int first_tile) {
 #pragma unroll
@@ -127,7 +131,7 @@ private:
         }
     }
 
-    // A warp's numbers, each lane's where multiply_accumulate has them; with `adds` to what is there.
+    // Stores a warp's sums, or adds them to what is stored; multiply_accumulate defines the place of each lane's values.
     template <bool adds>
     ULMKIT_INLINE static void store(const float (&sum)[bands][own_tiles][4], float* part) {
         const int lane = thread_index() % 32;
