@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support.data_files import read
 
 import ulmkit.quickstart.run as module
 from ulmkit import LanguageModel, TextClassifier
@@ -13,7 +14,6 @@ from ulmkit.errors import FolderError
 from ulmkit.files import check_writable
 from ulmkit.quickstart import FROM_SCRATCH, OURS, quickstart
 from ulmkit.quickstart.docstrings import Docstring, quickstart_task
-from ulmkit.text import read_documents
 
 SUBJECTS = {"numpy": "array axis shape", "torch": "tensor gradient module", "rich": "console style colour"}
 
@@ -61,8 +61,8 @@ def test_docstrings_all_the_way(tmp_path):
     assert (tmp_path / "out" / "quickstart.png").read_bytes().startswith(b"\x89PNG")
     (label,) = TextClassifier.load(tmp_path / "out" / "classifier").predict(["the shape of a given array"])
     assert label in {metrics.name for metrics in result.reports[OURS].classes}
-    general = list(read_documents(tmp_path / "out" / "general.csv"))
-    target = list(read_documents(tmp_path / "out" / "target.csv", split_column="split"))
+    general = read(tmp_path / "out" / "general.csv", "none")
+    target = read(tmp_path / "out" / "target.csv", split_column="split")
     task = quickstart_task(docstrings(600))
     assert [document.text for document in general] == task.general
     assert [(each.text, each.label) for each in target] == [(each.text, each.label) for each in task.target]
