@@ -32,12 +32,19 @@ class Host(ctypes.Structure):
 
 
 class HostDriver:
-    """Runs kernels at once, built when first launched, each launch with another order of threads; a recording does its
-    work again.
+    """A driver that runs kernels on the host when they are launched, with a new order of threads for each launch.
 
-    Attributes: launches: (name, launch) of all. fits: what is answered when asked how many blocks fit; None for all.
-        recorded: how often something was. current_stream, records: what is answered. refuses: whether a launch is;
-        compiles: whether a source does. refused: launches that were.
+    Kernels are built when they are first launched, and a recording repeats its work.
+
+    Attributes:
+        launches: All launches as (name, launch).
+        fits: Answer to how many blocks fit; None for all.
+        recorded: How often something was recorded.
+        current_stream: Answer to which stream is current.
+        records: Answer to whether a recording is under way.
+        refuses: Whether a launch is refused.
+        compiles: Whether a source compiles.
+        refused: Launches that were refused.
     """
 
     def __init__(self, device: Device = H200, fits: int | None = None) -> None:

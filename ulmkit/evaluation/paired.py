@@ -1,4 +1,4 @@
-"""Comparison of two models on the same documents: is one worse, and by how much?"""
+"""Paired comparison of two models on the same documents."""
 
 import math
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ class PairedComparison:
 
     @property
     def shows_a_drop(self) -> bool:
-        """Whether the second model is worse at the 5% level, by the test or by the interval."""
+        """True if the second model is worse at the 5% level, by the test or by the interval."""
         return self.p_value < _LEVEL or self.interval[1] < 0.0
 
     def to_dict(self) -> dict[str, Any]:
