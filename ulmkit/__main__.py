@@ -1,4 +1,4 @@
-"""`python -m ulmkit`, the same as the command `ulmkit`."""
+"""Run `python -m ulmkit` as the command `ulmkit`."""
 
 from ulmkit.cli import main
 

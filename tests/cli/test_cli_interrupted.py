@@ -13,7 +13,8 @@ from safetensors.torch import load_file
 from support import tiny
 from support.command import CLASSIFY, SMALL, TUNE, ulmkit
 
-from ulmkit.cli import quickstart_command, training_commands
+import ulmkit.quickstart as ulmkit_quickstart
+from ulmkit import pipeline, training
 from ulmkit.training import LineProgress, ProgressInfo, TrainingInterrupted
 
 
@@ -43,7 +44,7 @@ class _CtrlC(LineProgress):
 
 def _interrupt(monkeypatch: pytest.MonkeyPatch, step: int, *arguments: Any) -> str:
     with monkeypatch.context() as patched:
-        patched.setattr(training_commands, "make_progress", lambda: _CtrlC(step))
+        patched.setattr(training, "make_progress", lambda: _CtrlC(step))
         return ulmkit(*arguments, status=130).err
 
 
@@ -110,8 +111,8 @@ def test_a_folder_that_is_there_is_refused_before_any_work(
     (tmp_path / "lm").mkdir()
     (tmp_path / "lm" / "config.json").write_text(former)
     with monkeypatch.context() as patched:
-        patched.setattr(training_commands, "prepare_once", work)
-        patched.setattr(training_commands.LanguageModel, "load", work)
+        patched.setattr(pipeline, "prepare_once", work)
+        patched.setattr(LanguageModel, "load", work)
         for command in (("pretrain", reviews), ("finetune", "nosuch", reviews), ("train", "nosuch", reviews)):
             told = ulmkit(*command, "--out", tmp_path / "lm", status=2)
             assert "lm: is already there; choose another name, or overwrite it (--overwrite)" in told.error
@@ -176,7 +177,7 @@ def test_what_a_killed_run_left_goes_and_what_came_in_meanwhile_stays(
         def update(self, info: ProgressInfo) -> None:
             (folder / "notes.txt").write_text("keep me")
 
-    monkeypatch.setattr(training_commands, "make_progress", Visitor)
+    monkeypatch.setattr(training, "make_progress", Visitor)
     ulmkit(*command)
     assert (tmp_path / "lm" / "config.json").is_file()
     assert tiny.contents(folder) == {"notes.txt": b"keep me"}
@@ -192,7 +193,7 @@ def test_going_on_is_advised_only_where_it_can_be_done(
             super().update(info)
 
     with monkeypatch.context() as patched:
-        patched.setattr(training_commands, "make_progress", lambda: Twice(1))
+        patched.setattr(training, "make_progress", lambda: Twice(1))
         said = ulmkit("pretrain", reviews, *SMALL, "--steps", 5, "--out", tmp_path / "lm", status=130).err
     assert said.endswith(": nothing was saved; begin again\n")
     assert list(tmp_path.iterdir()) == []
@@ -200,7 +201,7 @@ def test_going_on_is_advised_only_where_it_can_be_done(
     def stopped(*_: object, **__: object) -> None:
         raise TrainingInterrupted("training stopped at step 3", tmp_path)
 
-    monkeypatch.setattr(quickstart_command, "quickstart", stopped)
+    monkeypatch.setattr(ulmkit_quickstart, "quickstart", stopped)
     assert ulmkit("quickstart", status=130).err == "\nulmkit: training stopped at step 3\n"
 
 
@@ -208,7 +209,7 @@ def test_ctrl_c_while_the_text_is_prepared(reviews: Path, tmp_path: Path, monkey
     def stopped(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(training_commands, "prepare_once", stopped)
+    monkeypatch.setattr(pipeline, "prepare_once", stopped)
     assert "ulmkit: stopped" in ulmkit("pretrain", reviews, "--out", tmp_path / "lm", status=130).err
     assert list(tmp_path.iterdir()) == []
 

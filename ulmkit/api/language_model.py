@@ -413,6 +413,7 @@ class LanguageModel:
         Raises:
             ConfigError: If an option is outside its range.
         """
+        check_whole("tokens", tokens)
         check_whole("samples", samples)
         model = self.parts.model
         vocabulary = self.parts.vocabulary

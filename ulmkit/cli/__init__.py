@@ -10,54 +10,71 @@ from typing import Any
 import typer
 
 from ulmkit.cli import export_command, info_command, model_commands, quickstart_command, training_commands
-from ulmkit.errors import UlmkitError
-from ulmkit.training import TrainingInterrupted, is_first_process
+from ulmkit.cli.option_groups import option_flags
+from ulmkit.cli.plain_help import WIDTH, PlainCommand, PlainGroup
+from ulmkit.errors import ConfigError, UlmkitError
+from ulmkit.training.interrupt import TrainingInterrupted
+from ulmkit.training.ranks import is_first_process
 
 _GRACE_SECONDS = 5.0
 
 app = typer.Typer(
     help="Turn raw text into a language model, and the language model into a classifier.",
-    no_args_is_help=True,
     add_completion=False,
+    add_help_option=False,  # PlainGroup shows it
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode=None,
+    cls=PlainGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": WIDTH},
 )
 
 
 def _one_line_errors(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Errors that ulmkit raises on purpose become one line on standard error, and exit status 2."""
+    """Print the errors of ulmkit as one line on standard error, and exit with status 2."""
+    flags = option_flags(command)
 
     @functools.wraps(command)
     def guarded(*args: Any, **options: Any) -> Any:
         try:
             return command(*args, **options)
-        except KeyboardInterrupt as stopped:
+        except KeyboardInterrupt as interrupt:
             if is_first_process():
-                print(f"\nulmkit: {_where_stopped(stopped, options)}", file=sys.stderr)
+                print(f"\nulmkit: {_describe_interrupt(interrupt, options)}", file=sys.stderr)
             raise typer.Exit(130) from None
+        except ConfigError as error:
+            _print_error(_name_flag(str(error), flags))
+            raise typer.Exit(2) from None
         except UlmkitError as error:
-            _tell(str(error))
+            _print_error(str(error))
             raise typer.Exit(2) from None
         except BrokenPipeError:
             raise
         except OSError as error:
-            full = "; free some space and run again" if error.errno == errno.ENOSPC else ""
-            _tell(f"{error.filename or 'file'}: {error.strerror or error}{full}")
+            advice = "; free some space and run again" if error.errno == errno.ENOSPC else ""
+            _print_error(f"{error.filename or 'file'}: {error.strerror or error}{advice}")
             raise typer.Exit(2) from None
 
     return guarded
 
 
-def _where_stopped(stopped: KeyboardInterrupt, options: Mapping[str, Any]) -> str:
-    if not isinstance(stopped, TrainingInterrupted):
+def _name_flag(message: str, flags: Mapping[str, str]) -> str:
+    """Replace a Python parameter at the start of a message by the command's option, as in "--batch-size: ..."."""
+    name, colon, rest = message.partition(":")
+    return f"{flags[name]}:{rest}" if colon and name in flags else message
+
+
+def _describe_interrupt(interrupt: KeyboardInterrupt, options: Mapping[str, Any]) -> str:
+    if not isinstance(interrupt, TrainingInterrupted):
         return "stopped"
-    saved = stopped.checkpoint is not None and "resume" in options
-    return f"{stopped}{'; the same command with --resume goes on' if saved else ''}"
+    can_resume = interrupt.checkpoint is not None and "resume" in options
+    return f"{interrupt}{'; the same command with --resume goes on' if can_resume else ''}"
 
 
-def _tell(line: str) -> None:
-    """Say on standard error why the command ends. Of several processes the first does; another gives it the time to,
-    after which `torchrun` has ended it too."""
+def _print_error(line: str) -> None:
+    """Print on standard error why the command ends.
+
+    Of several processes the first prints. The others wait, since `torchrun` ends all of them as soon as one ends.
+    """
     if not is_first_process():
         time.sleep(_GRACE_SECONDS)
     print(f"ulmkit: {line}", file=sys.stderr)
@@ -77,19 +94,19 @@ for _name, _command in {
     "lr-find": training_commands.lr_find_command,
     "info": info_command.info_command,
 }.items():
-    app.command(_name)(_one_line_errors(_command))
+    app.command(_name, cls=PlainCommand)(_one_line_errors(_command))
 
 
 def main() -> None:
-    """Run the command line. A mistake in the options is told in one line, as every other is."""
+    """Run the command line. Usage errors are printed in one line, like all others."""
     try:
         status = app(sys.argv[1:] or ["--help"], standalone_mode=False)
-    except Exception as error:  # typer brings click along or imports it, by version: known by what it offers
-        tell = getattr(error, "format_message", None)
-        if tell is None:
+    except Exception as error:  # a usage error is click's own or that of typer's copy of it, depending on the version
+        format_message = getattr(error, "format_message", None)
+        if format_message is None:
             raise
         command = getattr(getattr(error, "ctx", None), "command_path", "ulmkit")
-        message = " ".join(tell().split()).rstrip(".")
-        _tell(f"{message}; `{command} --help` shows what there is")
+        message = " ".join(format_message().split()).rstrip(".")
+        _print_error(f"{message}; `{command} --help` lists the options")
         sys.exit(2)
     sys.exit(status if isinstance(status, int) else 0)

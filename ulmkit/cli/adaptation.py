@@ -1,15 +1,15 @@
-"""The options of `ulmkit evaluate LM DATA --cache --dynamic`."""
+"""Options of `ulmkit evaluate LM DATA --cache --dynamic`."""
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ulmkit.cli.option_groups import Option, OptionGroup
 from ulmkit.config import check_choice
 from ulmkit.errors import ConfigError
-from ulmkit.evaluation import DYNAMIC_PTB, DYNAMIC_SGD, CacheConfig, DynamicConfig
+from ulmkit.pipeline.options import SEARCH_TOKENS, STATISTICS_BATCHES
 
-USUAL_VALUES = {"rms": DYNAMIC_PTB, "sgd": DYNAMIC_SGD}
-"""By rule: what is taken where no values are given, and where a search begins."""
+if TYPE_CHECKING:
+    from ulmkit.evaluation import DynamicConfig
 
 
 def _adaptation(
@@ -25,67 +25,85 @@ def _adaptation(
     statistics_batches: int | None,
     checkpoint: str | None,
 ) -> dict[str, Any] | None:
-    searches = (cache and not cache_values) or dynamic_search
-    learns = dynamic or dynamic_search or dynamic_values is not None
+    is_dynamic = dynamic or dynamic_search or dynamic_values is not None
     if dynamic_search and dynamic_values:
-        raise ConfigError("--dynamic-search: looks for what --dynamic-values gives; leave one of them out")
-    _check_used("--cache or --dynamic-search", searches, {"--search-tokens": search_tokens})
-    of_dynamic = {"--statistics": statistics, "--statistics-batches": statistics_batches}
-    _check_used("--dynamic of rule rms", learns and dynamic_rule != "sgd", of_dynamic)
-    of_learning = {"--dynamic-rule": dynamic_rule, "--segment-steps": segment_steps, "--checkpoint": checkpoint}
-    _check_used("--dynamic, --dynamic-search or --dynamic-values", learns, of_learning)
-    if not (cache or cache_values or learns):
+        raise ConfigError("--dynamic-search has no effect with --dynamic-values; drop one of them")
+    _check_used("--cache or --dynamic-search", (cache and not cache_values) or dynamic_search,
+                {"--search-tokens": search_tokens})  # fmt: skip
+    _check_used("--dynamic with rule rms", is_dynamic and dynamic_rule != "sgd",
+                {"--statistics": statistics, "--statistics-batches": statistics_batches})  # fmt: skip
+    _check_used("--dynamic, --dynamic-search or --dynamic-values", is_dynamic,
+                {"--dynamic-rule": dynamic_rule, "--segment-steps": segment_steps,
+                 "--checkpoint": checkpoint})  # fmt: skip
+    if not (cache or cache_values or is_dynamic):
         return None
-    found: dict[str, Any] = {"cache": cache, "dynamic": dynamic_search}
-    found |= {"statistics": statistics, "checkpoint": checkpoint}
+    from ulmkit.evaluation import CacheConfig
+
+    options: dict[str, Any] = {
+        "cache": cache,
+        "dynamic": dynamic_search,
+        "statistics": statistics,
+        "checkpoint": checkpoint,
+        "search_tokens": SEARCH_TOKENS if search_tokens is None else search_tokens,
+        "statistics_batches": STATISTICS_BATCHES if statistics_batches is None else statistics_batches,
+    }
     if cache_values:
-        found["cache"] = CacheConfig(window=cache_values[0], theta=cache_values[1], weight=cache_values[2])
-    if learns:
-        usual = _usual_values(dynamic_rule or "rms", segment_steps)
+        window, theta, weight = cache_values
+        options["cache"] = CacheConfig(window=window, theta=theta, weight=weight)
+    if is_dynamic:
+        base = _base_values(dynamic_rule or "rms", segment_steps)
         if dynamic_search:
-            found["dynamic_base"] = usual
+            options["dynamic_base"] = base
         elif dynamic_values is None:
-            found["dynamic"] = usual
+            options["dynamic"] = base
         else:
             rate, decay, epsilon = dynamic_values
-            found["dynamic"] = replace(usual, learning_rate=rate, decay=decay, epsilon=epsilon)
-    counts = {"search_tokens": search_tokens, "statistics_batches": statistics_batches}
-    return found | {name: count for name, count in counts.items() if count is not None}
+            options["dynamic"] = replace(base, learning_rate=rate, decay=decay, epsilon=epsilon)
+    return options
 
 
-def _usual_values(rule: str, segment_steps: int | None) -> DynamicConfig:
-    check_choice("rule", rule, USUAL_VALUES)
-    usual = USUAL_VALUES[rule]
-    return usual if segment_steps is None else usual.for_segments(segment_steps)
+def _base_values(rule: str, segment_steps: int | None) -> "DynamicConfig":
+    """Return the values to use if none are given, with which a search begins too."""
+    from ulmkit.evaluation import DYNAMIC_PTB, DYNAMIC_SGD
+
+    values = {"rms": DYNAMIC_PTB, "sgd": DYNAMIC_SGD}
+    check_choice("dynamic_rule", rule, values)
+    return values[rule] if segment_steps is None else values[rule].for_segments(segment_steps)
 
 
 def _check_used(switch: str, is_given: bool, options: dict[str, Any]) -> None:
     for name, value in options.items():
         if value is not None and not is_given:
-            raise ConfigError(f"{name}: expected it with {switch} alone; give that too, or leave it out")
+            raise ConfigError(f"{name} has no effect without {switch}; add one of them or drop it")
 
 
 ADAPTATION = OptionGroup(
-    "Of a language model",
+    "Language models only",
     _adaptation,
     {
-        "cache": Option(bool, "Add a continuous cache, its values searched on validation tokens.", False),
-        "cache_values": Option(tuple[int, float, float] | None, "Its window, theta and lambda, in place of a search."),
-        "search_tokens": Option(int | None, "Validation tokens to search on; 30000 if not given."),
+        "cache": Option(bool, "Add a continuous cache; its values are searched on validation tokens.", False),
+        "cache_values": Option(tuple[int, float, float] | None, "Window, theta and lambda of the cache; no search."),
+        "search_tokens": Option(int | None, f"Validation tokens of a search (default: {SEARCH_TOKENS})."),
         "dynamic": Option(bool, "Add dynamic evaluation, with the values published for AWD-LSTM on PTB.", False),
         "dynamic_search": Option(
-            bool, "The same, learning rate and decay searched on validation tokens: long on a CPU.", False
+            bool, "Add dynamic evaluation; search its learning rate and decay (slow on a CPU).", False
         ),
-        "dynamic_values": Option(tuple[float, float, float] | None, "Its learning rate, decay and epsilon, instead."),
-        "dynamic_rule": Option(str | None, "rms (steps scaled by gradient statistics) or sgd; rms if not given."),
-        "segment_steps": Option(int | None, "Tokens between two of its steps; 5 if not given. More are faster."),
-        "statistics": Option(str | None, "File of its gradient statistics: read if it is there, else written."),
+        "dynamic_values": Option(
+            tuple[float, float, float] | None, "Learning rate, decay and epsilon of dynamic evaluation; no search."
+        ),
+        "dynamic_rule": Option(
+            str | None, "Update rule: rms (steps scaled by gradient statistics) or sgd (default: rms)."
+        ),
+        "segment_steps": Option(int | None, "Tokens per update (default: 5). More are faster."),
+        "statistics": Option(str | None, "File of gradient statistics: read if it exists, else written."),
         "statistics_batches": Option(
-            int | None, "Training batches (100 rows of 5 tokens) for them, at most; 200 if not given."
+            int | None,
+            "Training batches (100 rows of 5 tokens) for gradient statistics, at most "
+            f"(default: {STATISTICS_BATCHES}).",
         ),
         "checkpoint": Option(
-            str | None, "File that dynamic evaluation goes on from if it is there; written every five minutes."
+            str | None, "File that dynamic evaluation resumes from if it exists; written every five minutes."
         ),
     },
 )
-"""How a language model is evaluated besides as it stands, for `LanguageModel.evaluate_with`; None for nothing else."""
+"""Keywords of `LanguageModel.evaluate_with`; None if plain perplexity is all that is asked for."""

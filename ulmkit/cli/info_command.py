@@ -1,21 +1,28 @@
-"""What this machine offers, and what ulmkit chooses from it."""
+"""The command that shows backends and precisions of this machine."""
 
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 import ulmkit
 from ulmkit.cli.option_groups import MACHINE, Machine, with_groups
 from ulmkit.cli.summary import summarise
-from ulmkit.hub.facts import package_versions
-from ulmkit.kernels import PRECISIONS, backend_statuses, bf16_pays, choose_precision, cpu_features, int8_runs
-from ulmkit.pipeline.data import default_cache
 from ulmkit.pipeline.options import choose_device
+
+if TYPE_CHECKING:
+    import torch
 
 
 @with_groups(machine=MACHINE)
 def info_command(machine: Machine) -> None:
-    """Backends and precisions that are there, which are chosen, and why."""
+    """Show which backends and precisions this machine has, which are chosen, and why.
+
+    Example: ulmkit info
+    """
+    import torch
+
+    from ulmkit.hub.facts import package_versions
+    from ulmkit.kernels import PRECISIONS, backend_statuses, bf16_pays, choose_precision, int8_runs
+    from ulmkit.pipeline.data import default_cache
+
     device = choose_device(machine.device)
     chosen = choose_precision(machine.precision, device, torch.float32)
     figures: dict[str, Any] = {
@@ -38,7 +45,11 @@ def info_command(machine: Machine) -> None:
     summarise(figures, machine.json_file)
 
 
-def _device_name(device: torch.device) -> str:
+def _device_name(device: "torch.device") -> str:
+    import torch
+
+    from ulmkit.kernels import cpu_features
+
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return ", ".join(sorted(cpu_features())) or "no processor features known"

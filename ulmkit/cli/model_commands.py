@@ -1,97 +1,102 @@
-"""Commands that use models: evaluate, predict, score, generate."""
+"""Commands that use models: evaluate, predict, score, generate.
+
+They import what needs torch when they run, so that `--help` answers at once.
+"""
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ulmkit.api import LanguageModel, TextClassifier
+from ulmkit.api.generation_options import GenerationOptions
 from ulmkit.cli.adaptation import ADAPTATION
-from ulmkit.cli.option_groups import MACHINE, READ_TEXT, Machine, with_groups
+from ulmkit.cli.dataclass_options import field_options
+from ulmkit.cli.option_groups import MACHINE, READ_TEXT, Machine, OptionGroup, with_groups
 from ulmkit.cli.progress import step_progress
 from ulmkit.cli.summary import summarise
 from ulmkit.cli.text_rows import TEXTS, TEXTS_OF_TASK, check_rows, read_texts, text_row, write_rows
 from ulmkit.cli.training_commands import DataArgument
 from ulmkit.errors import ConfigError
-from ulmkit.evaluation import Perplexity
-from ulmkit.hub import read_config, resolve_model
-from ulmkit.pipeline import (
-    ALL,
-    DataOptions,
-    EvaluationData,
-    LanguageModelEvaluation,
-    is_training_part,
-    linear_baselines,
-    select_evaluation_data,
-    texts_of,
-    training_rows,
-)
-from ulmkit.tasks import TASKS
-from ulmkit.text import NO_LABELS
 
-ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="A model: a folder, or a hub name.")]
-ClassifierArgument = Annotated[str, typer.Argument(metavar="CLASSIFIER", help="A classifier: a folder, or a hub name.")]
-LanguageModelArgument = Annotated[str, typer.Argument(metavar="LM", help="A language model: a folder, or a hub name.")]
-OptionalData = Annotated[str | None, typer.Argument(metavar="[DATA]", help="Files, a folder or a hub data set.")]
-Texts = Annotated[list[str] | None, typer.Option("--text", help="A text in place of DATA; may be given again.")]
-OutFile = Annotated[str | None, typer.Option("--out", "-o", help="File to write, .jsonl or .csv; else the screen.")]
+if TYPE_CHECKING:
+    from ulmkit.api import TextClassifier
+    from ulmkit.evaluation import Perplexity
+    from ulmkit.pipeline import DataOptions, EvaluationData, LanguageModelEvaluation
+
+ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="A model: a folder or a hub name.")]
+ClassifierArgument = Annotated[str, typer.Argument(metavar="CLASSIFIER", help="A classifier: a folder or a hub name.")]
+LanguageModelArgument = Annotated[str, typer.Argument(metavar="LM", help="A language model: a folder or a hub name.")]
+OptionalData = Annotated[
+    str | None, typer.Argument(metavar="[DATA]", help="A file, a folder, or a data set on the hub.")
+]
+Texts = Annotated[list[str] | None, typer.Option("--text", help="A text instead of DATA; may be repeated.")]
+OutFile = Annotated[str | None, typer.Option("--out", "-o", help="File to write, .jsonl or .csv (default: print).")]
 
 PREDICTED = ("label", "probability", "probabilities", "text")
 SCORED = ("log_probability", "tokens", "unknown_tokens", "perplexity", "text")
-BY_TASKS = tuple(task.name for task in TASKS.values() if task.has_errors_by_column)
 
 
 @with_groups(data_options=READ_TEXT, adaptation=ADAPTATION, machine=MACHINE)
 def evaluate_command(
     model: ModelArgument,
     data: DataArgument,
-    data_options: DataOptions,
+    data_options: "DataOptions",
     adaptation: dict[str, Any] | None,
     machine: Machine,
     split: Annotated[
         str | None,
-        typer.Option(help="Which part of the data, 'all' for all; if not given: test, else valid, else all."),
+        typer.Option(help="Split to score, or 'all' (default: test, else valid, else all)."),
     ] = None,
     published: Annotated[
-        bool, typer.Option("--published", help="Perplexity the way awd-lstm-lm computes it, for comparison.")
+        bool, typer.Option("--published", help="Compute perplexity as awd-lstm-lm does, for comparison.")
     ] = False,
-    batch_size: Annotated[int | None, typer.Option(help="Rows of --published; 10 if not given.")] = None,
-    by: Annotated[list[str] | None, typer.Option(help="Column to break errors down by; may be given again.")] = None,
-    baselines: Annotated[bool, typer.Option(help="Fit the linear baselines on the data's training part.")] = True,
+    batch_size: Annotated[int | None, typer.Option(help="Streams of --published (default: 10).")] = None,
+    by: Annotated[list[str] | None, typer.Option(help="Column to break errors down by; may be repeated.")] = None,
+    baselines: Annotated[bool, typer.Option(help="Fit linear baselines on the training split of DATA.")] = True,
 ) -> None:
-    """How good a model is: perplexity, or accuracy and its company beside the linear baselines."""
+    """Evaluate a model: perplexity for language models; accuracy, F1, calibration and baselines for classifiers.
+
+    Example: ulmkit evaluate my-classifier reviews.csv --split test
+    """
+    from ulmkit.api import LanguageModel, TextClassifier
+    from ulmkit.hub import read_config, resolve_model
+    from ulmkit.pipeline import ALL
+
     if adaptation is not None and (published or batch_size is not None):
-        raise ConfigError("published: expected it without --cache and --dynamic, got both; leave it out")
+        raise ConfigError("published: has no effect with --cache or --dynamic; drop one of them")
     if read_config(resolve_model(model))["kind"] == "language_model" or published or adaptation is not None:
         _check_by(by, "a language model")
         language_model = LanguageModel.load(model, machine.run())
         judged = language_model.evaluation_data(data, split=split, data_options=data_options)
-        found: Perplexity | LanguageModelEvaluation
+        report: Perplexity | LanguageModelEvaluation
         if adaptation is not None:
             with step_progress() as progress:
-                found = language_model.evaluate_with(judged, progress=progress, **adaptation)
+                report = language_model.evaluate_with(judged, progress=progress, **adaptation)
         else:
-            found = language_model.evaluate(judged, published=published, batch_size=batch_size)
-        print(f"{judged.text()}\n\n{found.table()}")
+            report = language_model.evaluate(judged, published=published, batch_size=batch_size)
+        print(f"{judged.text()}\n\n{report.table()}")
         if machine.json_file is not None:
-            summarise({"model": model, "data": data, "split": judged.split or ALL}, machine.json_file, found.to_dict())
+            summarise({"model": model, "data": data, "split": judged.split or ALL}, machine.json_file, report.to_dict())
         return
     if batch_size is not None:
-        raise ConfigError("--batch-size: rows of --published, for language models; leave it out")
+        raise ConfigError("batch_size: has no effect on a classifier; drop it")
     _evaluate_classifier(
         TextClassifier.load(model, machine.run()), data, split, by or [], baselines, data_options, machine
     )
 
 
 def _evaluate_classifier(
-    classifier: TextClassifier,
+    classifier: "TextClassifier",
     data: str,
     split: str | None,
     by: Sequence[str],
     baselines: bool,
-    data_options: DataOptions,
+    data_options: "DataOptions",
     machine: Machine,
 ) -> None:
+    from ulmkit.pipeline import ALL, select_evaluation_data
+
     _check_by(by, f"one of task {classifier.task!r}", classifier.task)
     judged = select_evaluation_data(classifier.parts, data, split, data_options.keeping(by), task=classifier.task)
     part = judged.split or ALL
@@ -107,13 +112,18 @@ def _evaluate_classifier(
 
 
 def _check_by(by: Sequence[str] | None, model: str, task: str = "") -> None:
-    """Raise ConfigError if errors cannot be broken down by a column."""
-    if by and task not in BY_TASKS:
-        raise ConfigError(f"by: only for classifiers of task {', '.join(BY_TASKS)}, got {model}; leave --by out")
+    """Raise ConfigError for `--by` with a model whose errors cannot be broken down by a column."""
+    from ulmkit.tasks import TASKS
+
+    supported = [name for name, kind in TASKS.items() if kind.has_errors_by_column]
+    if by and task not in supported:
+        raise ConfigError(f"by: only for classifiers of task {', '.join(supported)}, got {model}; drop --by")
 
 
-def _baselines(classifier: TextClassifier, judged: EvaluationData, data: str) -> dict[str, Any]:
-    """Fit and show the baselines, or why there are none."""
+def _baselines(classifier: "TextClassifier", judged: "EvaluationData", data: str) -> dict[str, Any]:
+    """Fit and print the baselines, or print why there are none."""
+    from ulmkit.pipeline import is_training_part, linear_baselines, texts_of, training_rows
+
     corpus, facts = judged.corpus, classifier.parts.facts
     training = corpus.rows("train", labelled=True) if "train" in corpus.split_names else ()
     reason = None
@@ -133,11 +143,11 @@ def _baselines(classifier: TextClassifier, judged: EvaluationData, data: str) ->
         source = f"labels of the same {len(rows):,} documents"
     else:
         source = f"{len(rows):,} labels of the same training part"
-    found = linear_baselines(corpus, texts_of(data, corpus, judged.options), rows, judged.rows(labelled=True))
-    for name, report in found.items():
+    reports = linear_baselines(corpus, texts_of(data, corpus, judged.options), rows, judged.rows(labelled=True))
+    for name, report in reports.items():
         print(f"\n{name}, from {source}:")
         print(report.table().split("\n\n")[0])
-    return {name: report.to_dict() for name, report in found.items()}
+    return {name: report.to_dict() for name, report in reports.items()}
 
 
 @with_groups(reading=TEXTS, machine=MACHINE)
@@ -148,9 +158,15 @@ def predict_command(
     data: OptionalData = None,
     text: Texts = None,
     out: OutFile = None,
-    threshold: Annotated[float, typer.Option(help="Least probability of a label, for several labels.")] = 0.5,
+    threshold: Annotated[float, typer.Option(help="Lowest probability of a label, for task multi.")] = 0.5,
 ) -> None:
-    """The label of each text, with its probability."""
+    """Predict the label of each text, with its probability.
+
+    Example: ulmkit predict my-classifier --text "A wonderful film."
+    """
+
+    from ulmkit.api import TextClassifier
+
     check_rows(PREDICTED, reading, out)
     model = TextClassifier.load(classifier, machine.run())
     documents = read_texts(data, text, reading, model.task)
@@ -174,7 +190,13 @@ def score_command(
     text: Texts = None,
     out: OutFile = None,
 ) -> None:
-    """Log-probability and perplexity of each text under a language model."""
+    """Compute log-probability and perplexity of each text under a language model.
+
+    Example: ulmkit score my-lm --text "A wonderful film."
+    """
+    from ulmkit.api import LanguageModel
+    from ulmkit.text import NO_LABELS
+
     check_rows(SCORED, reading, out)
     model = LanguageModel.load(language_model, machine.run())
     documents = read_texts(data, text, reading, NO_LABELS.name)
@@ -183,32 +205,28 @@ def score_command(
     write_rows(rows, out, machine.json_file)
 
 
-@with_groups(machine=MACHINE)
+GENERATE = OptionGroup(
+    "Generation",
+    GenerationOptions,
+    field_options(GenerationOptions, "tokens", "samples", "temperature", "top_k", "top_p", "beam", "no_unk"),
+)
+
+
+@with_groups(options=GENERATE, machine=MACHINE)
 def generate_command(
     language_model: LanguageModelArgument,
+    options: GenerationOptions,
     machine: Machine,
-    prompt: Annotated[str, typer.Option(help="What the text begins with.")] = "",
-    tokens: Annotated[int, typer.Option(help="Tokens to add, at most.")] = 50,
-    samples: Annotated[int, typer.Option(help="How many texts.")] = 1,
-    temperature: Annotated[float, typer.Option(help="Below 1 is safer, above 1 wilder.")] = 0.8,
-    top_k: Annotated[int | None, typer.Option(help="Draw from so many most probable tokens.")] = None,
-    top_p: Annotated[float, typer.Option(help="Draw from the fewest tokens that reach this probability.")] = 1.0,
-    beam: Annotated[int | None, typer.Option(help="Search with a beam of this width in place of drawing.")] = None,
-    no_unk: Annotated[bool, typer.Option(help="Never the unknown token.")] = True,
+    prompt: Annotated[str, typer.Option(help="Text to continue.")] = "",
 ) -> None:
-    """Let a language model go on with a text."""
+    """Continue a text with a language model.
+
+    Example: ulmkit generate my-lm --prompt "The film" --samples 3
+    """
+    from ulmkit.api import LanguageModel
+
     model = LanguageModel.load(language_model, machine.run())
-    texts = model.generate(
-        prompt,
-        tokens=tokens,
-        samples=samples,
-        temperature=temperature,
-        top_k=top_k,
-        top_p=top_p,
-        beam=beam,
-        no_unk=no_unk,
-        seed=machine.seed,
-    )
+    texts = model.generate(prompt, **asdict(options), seed=machine.seed)
     print("\n\n".join(texts))
     if machine.json_file is not None:
         summarise({"model": language_model, "texts": len(texts)}, machine.json_file, {"generated": texts})

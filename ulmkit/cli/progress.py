@@ -1,4 +1,4 @@
-"""How far a command is, on the terminal: documents read and tokenized, steps of an evaluation."""
+"""Progress on the terminal: documents read and tokenized, steps of an evaluation."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def document_progress(shown: bool = True) -> Iterator[Callable[[int], None]]:
-    """A counter of documents on the terminal, if it is to be shown, from the first document to the end."""
+    """Count documents on the terminal, from the first one on; does nothing if not `shown`."""
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
@@ -23,7 +23,7 @@ def document_progress(shown: bool = True) -> Iterator[Callable[[int], None]]:
 
 @contextmanager
 def step_progress() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar on the terminal for what is being done, steps done and steps in all."""
+    """Show a bar on the terminal for each pass of an evaluation."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 

@@ -1,31 +1,37 @@
-"""The command that shows the whole path."""
+"""The command that pretrains, fine-tunes and classifies in minutes."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ulmkit.cli.option_groups import MACHINE, READ, Machine, with_groups
 from ulmkit.files import write_json
-from ulmkit.pipeline import DataOptions
-from ulmkit.quickstart import quickstart
-from ulmkit.training import make_progress
+
+if TYPE_CHECKING:
+    from ulmkit.pipeline import DataOptions
 
 
 @with_groups(data_options=READ, machine=MACHINE)
 def quickstart_command(
-    data_options: DataOptions,
+    data_options: "DataOptions",
     machine: Machine,
     out: Annotated[str, typer.Option("--out", "-o", help="Folder to write.")] = "ulmkit-quickstart",
     data: Annotated[
-        str | None, typer.Option(help="Labelled text of your own; else docstrings on this machine.")
+        str | None, typer.Option(help="Labelled text of your own (default: docstrings on this machine).")
     ] = None,
-    minutes: Annotated[float, typer.Option(help="Of training, all stages together.")] = 3.5,
-    labels: Annotated[int, typer.Option(help="Documents whose labels are used.")] = 50,
-    held_out: Annotated[int, typer.Option(help="Validation documents to judge by, at most.")] = 2000,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the folder that is there.")] = False,
+    minutes: Annotated[float, typer.Option(help="Training time of all stages together.")] = 3.5,
+    labels: Annotated[int, typer.Option(help="Labelled documents to train on.")] = 50,
+    held_out: Annotated[int, typer.Option(help="Validation documents to score, at most.")] = 2000,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the folder if it exists.")] = False,
 ) -> None:
-    """Pretrain, fine-tune and classify in minutes, with no download, beside linear baselines."""
+    """Pretrain, fine-tune and classify in minutes, without a download, and compare with linear baselines.
+
+    Example: ulmkit quickstart --minutes 1
+    """
+    from ulmkit.quickstart import quickstart
+    from ulmkit.training import make_progress
+
     result = quickstart(
         out,
         data,

@@ -1,14 +1,15 @@
-"""What a command says at its end, on the screen and as JSON."""
+"""The summary that a command prints last, and writes as JSON."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from ulmkit.evaluation import json_safe
 from ulmkit.files import write_json
 
 
 def summarise(figures: Mapping[str, Any], json_file: str | None, details: Mapping[str, Any] | None = None) -> None:
-    """Print the figures one a line; write them with `details` to `json_file`, if given."""
+    """Print the figures, one per line, and write them with `details` to `json_file` if that is not None."""
+    from ulmkit.evaluation.metrics import json_safe
+
     width = max(map(len, figures))
     for name, value in figures.items():
         print(f"{name:<{width}}  {_text(value)}")

@@ -1,60 +1,71 @@
-"""The texts that `predict` and `score` read, and the rows that they write."""
+"""Texts that `predict` and `score` read, and rows that they write."""
 
 import csv
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from ulmkit.cli.option_groups import READ, Option, OptionGroup
 from ulmkit.config import check_choice
 from ulmkit.errors import ConfigError
-from ulmkit.evaluation import json_safe
 from ulmkit.files import atomic_write, write_json
-from ulmkit.tasks import find_label_kind
-from ulmkit.text import Document, DocumentSource
+
+if TYPE_CHECKING:
+    from ulmkit.text import Document
 
 FORMATS = (".jsonl", ".csv")
 
 
 def _reading(text_column: list[str] | None, columns: list[str] | None, **values: Any) -> dict[str, Any]:
-    """As DocumentSource takes them; columns without which the text is found are not there."""
+    """Return the options that were given, by their names in DocumentSource."""
     options = {"text_column": text_column, "columns": columns, **values}
     return {name: value for name, value in options.items() if value}
 
 
 _TEXTS = {name: READ.options[name] for name in ("text_column", "split_column", "columns", "lines")}
-_SPLIT = {"split": Option(str | None, "Which part of the data.")}
-_TASK = {
-    "task": Option(
-        str | None, "What the data was labelled for: tokens if it has words in lists, pair if it has two texts a row."
-    )
-}
+_SPLIT = {"split": Option(str | None, "Split to read.")}
+_TASK = {"task": Option(str | None, "Kind of data: tokens for lists of words, pair for two texts per row.")}
 
 TEXTS = OptionGroup("Data", _reading, _TEXTS | _SPLIT)
 TEXTS_OF_TASK = OptionGroup("Data", _reading, _TEXTS | _SPLIT | _TASK)
 
 
 def check_rows(own: Sequence[str], reading: Mapping[str, Any], out: str | None) -> None:
-    """Raise ConfigError, before any work, for a kind of file that is not written, and for a kept column that has the
-    name of one of a row's `own`."""
+    """Raise ConfigError, before any work, for an unknown kind of file, or a kept column with the name of a result.
+
+    Args:
+        own: Names of the results in a row.
+        reading: Options given for reading.
+        out: File to write.
+    """
     if out is not None:
         check_choice("out", Path(out).suffix, FORMATS)
     for name in reading.get("columns", ()):
         if name in own:
-            raise ConfigError(f"--column: got {name!r}, which each row has already; rename the data's column")
+            raise ConfigError(f"--column: got {name!r}, which is the name of a result; rename the column of DATA")
 
 
 def read_texts(
     data: str | None, texts: Sequence[str] | None, reading: Mapping[str, Any], task: str
-) -> Sequence[Document]:
-    """The documents of `data`, or the texts given in its place, without their labels.
+) -> "Sequence[Document]":
+    """Read the documents of `data`, or take the texts given instead, without their labels.
 
-    Args: reading: of `data`, options of DocumentSource. task: what `data` was labelled for, if `reading` does not say.
-    Raises: ConfigError unless one of them is given, and for `reading` beside texts; DataError as `read_documents`.
+    Args:
+        data: Path or hub name.
+        texts: Texts instead of `data`.
+        reading: Options of DocumentSource for `data`.
+        task: Kind of labels in `data`, if `reading` does not say.
+
+    Raises:
+        ConfigError: Unless exactly one of `data` and `texts` is given, or if `reading` is given with `texts`.
+        DataError: If the data cannot be read.
     """
+    from ulmkit.tasks import find_label_kind
+    from ulmkit.text import Document, DocumentSource
+
     if (data is None) == (not texts):
-        raise ConfigError("texts: expected DATA or --text, one of them; give a file or a text")
+        raise ConfigError("expected either DATA or --text; give one of them")
     if not texts:
         columns = dict(reading)
         task = columns.pop("task", task)
@@ -62,20 +73,30 @@ def read_texts(
     if reading:
         name = next(iter(reading))
         flag = TEXTS_OF_TASK.options[name].flag or "--" + name.replace("_", "-")
-        raise ConfigError(f"{flag}: says how DATA is read, got --text; leave it out")
+        raise ConfigError(f"{flag}: has no effect with --text; drop it")
     return [Document(text) for text in texts]
 
 
-def text_row(document: Document, figures: Mapping[str, Any]) -> dict[str, Any]:
-    """A row: the columns kept, what was found, the text."""
+def text_row(document: "Document", figures: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row: columns kept, results, text."""
     return {**document.columns, **figures, "text": document.text}
 
 
 def write_rows(
     rows: Sequence[dict[str, Any]], out: str | None, json_file: str | None, figures: Mapping[str, Any] | None = None
 ) -> None:
-    """One JSON object a line, or a CSV whose nested values are JSON. The summary, with the rows if there is no `out`,
-    goes to `json_file` alone: on the screen it would be no row."""
+    """Write rows as JSON lines, or as a CSV whose nested values are JSON.
+
+    The summary goes to `json_file` alone, since on the screen it would be mixed with the rows.
+
+    Args:
+        rows: Rows to write.
+        out: File to write, .jsonl or .csv; None prints JSON lines, and adds the rows to the summary.
+        json_file: File for the summary; None writes none.
+        figures: Further entries of the summary.
+    """
+    from ulmkit.evaluation.metrics import json_safe
+
     summary: dict[str, Any] = {"texts": len(rows), "out": out, **(figures or {})}
     if out is None:
         for row in rows:
@@ -93,6 +114,8 @@ def write_rows(
 
 
 def _write_csv(rows: Sequence[dict[str, Any]], file: IO[str]) -> None:
+    from ulmkit.evaluation.metrics import json_safe
+
     writer = csv.DictWriter(file, fieldnames=list(rows[0]))
     writer.writeheader()
     for row in rows:

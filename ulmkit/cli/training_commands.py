@@ -1,14 +1,16 @@
-"""Commands that make models: prepare, pretrain, finetune, train, lr-find."""
+"""Commands that make models: prepare, pretrain, finetune, train, lr-find.
+
+They import what needs torch when they run, so that `--help` answers at once.
+"""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ulmkit.api import LanguageModel, TextClassifier
 from ulmkit.cli.option_groups import (
     CLASSIFY_RECIPE,
     FINETUNE_RECIPE,
@@ -32,74 +34,65 @@ from ulmkit.cli.summary import summarise
 from ulmkit.config import check_choice
 from ulmkit.errors import ConfigError
 from ulmkit.files import check_writable
-from ulmkit.hub import ClassifierParts, Pair, facts_to_json, load_model, resolve_model
-from ulmkit.model.aligned import count_parameters
 from ulmkit.model.config import LanguageModelConfig
-from ulmkit.pipeline import (
-    RATE_SEARCH_STEPS,
-    ClassifierRecipe,
-    DataOptions,
-    LanguageModelRecipe,
-    RunOptions,
-    finetune,
-    prepare,
-    prepare_once,
-    pretrain,
-    record_baselines,
-    texts_of,
-    train,
-    training_rows,
-    validation_rows,
-)
-from ulmkit.pipeline.held_out import shared_documents_warning
-from ulmkit.pipeline.stage_folder import run_folder, training_folder
-from ulmkit.report import plot_lr_find
-from ulmkit.tasks import TASKS
-from ulmkit.text import EncodedCorpus
-from ulmkit.text.corpus.builder import TRAINING_SPLITS
-from ulmkit.training import Budget, joined_world, make_progress
+from ulmkit.pipeline.options import RATE_SEARCH_STEPS, RunOptions
+from ulmkit.pipeline.recipes import ClassifierRecipe, LanguageModelRecipe
+from ulmkit.training.budget import Budget
+
+if TYPE_CHECKING:
+    from ulmkit.api import LanguageModel, TextClassifier
+    from ulmkit.pipeline import DataOptions
+    from ulmkit.text import EncodedCorpus
 
 DataArgument = Annotated[
-    str, typer.Argument(metavar="DATA", help="Files, a folder, a prepared corpus, or the name of a hub data set.")
+    str, typer.Argument(metavar="DATA", help="A file, a folder, a prepared corpus, or a data set on the hub.")
 ]
-ModelArgument = Annotated[str, typer.Argument(metavar="LM", help="A language model: a folder, or a hub name.")]
+ModelArgument = Annotated[str, typer.Argument(metavar="LM", help="A language model: a folder or a hub name.")]
 OutOption = Annotated[str, typer.Option("--out", "-o", help="Folder to write.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the folder that is there.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on with the training that was stopped.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the folder if it exists.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue a training that was interrupted.")]
 Transductive = Annotated[
-    bool, typer.Option("--transductive", help="Learn from the text of the test split too; the model card says so.")
+    bool, typer.Option("--transductive", help="Also train on the text of the test split; the model card says so.")
 ]
 
 PLOTS = (".png", ".svg", ".pdf")
-TASK_NAMES = ", ".join(f"{task.name} ({task.summary})" for task in TASKS.values())
+TASK_NAMES = "single, multi, number, tokens, pair"
+"""Names of `ulmkit.tasks.TASKS`, which needs numpy and torch."""
 
 
 @with_groups(data_options=PREPARE, machine=MACHINE)
 def prepare_command(
     data: DataArgument,
     out: OutOption,
-    data_options: DataOptions,
+    data_options: "DataOptions",
     machine: Machine,
     task: Annotated[
         str | None,
         typer.Option(
-            help=f"Labels: none, {TASK_NAMES}; if not given, the task of a classifier named by --model, else none. "
+            help=f"Kind of labels: none, {TASK_NAMES} (default: that of a classifier named by --model, else none). "
             "A language model reads a corpus of any task."
         ),
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option(help="A model that is to read it: its tokenizer, vocabulary and, of a classifier, labels."),
+        typer.Option(help="Use the tokenizer and vocabulary of this model, and the labels of a classifier."),
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Turn text into an encoded corpus: tokenized, split, memory-mapped."""
+    """Encode text as a corpus on disk: tokenized, split and memory-mapped.
+
+    Example: ulmkit prepare reviews.csv --out corpus --task single
+    """
+    from ulmkit.hub import ClassifierParts, Pair, load_model, resolve_model
+    from ulmkit.pipeline import DataOptions, prepare
+    from ulmkit.pipeline.held_out import shared_documents_warning
+
     check_writable(out, overwrite)
     given: dict[str, Any] = {"task": task or "none"}
     if model is not None:
-        for name, option in TOKENIZE.items():
-            if getattr(data_options, name) != option.default:
-                raise ConfigError(f"--{name.replace('_', '-')}: is the model's own; leave it out, or leave out --model")
+        for name in TOKENIZE:
+            if getattr(data_options, name) != getattr(DataOptions(), name):
+                raise ConfigError(f"--{name.replace('_', '-')}: the model has its own; drop it, or drop --model")
         loaded = load_model(resolve_model(model))
         member = loaded.forward if isinstance(loaded, Pair) else loaded
         given |= {"tokenizer": member.tokenizer, "vocabulary": member.vocabulary}
@@ -131,17 +124,25 @@ def prepare_command(
 def pretrain_command(
     data: DataArgument,
     out: OutOption,
-    data_options: DataOptions,
+    data_options: "DataOptions",
     sizes: LanguageModelConfig,
     budget: Budget,
     recipe: LanguageModelRecipe,
     stage: Mapping[str, Any],
     machine: Machine,
-    backward: Annotated[bool, typer.Option("--backward", help="Read the text from its end.")] = False,
+    backward: Annotated[
+        bool, typer.Option("--backward", help="Train a backward model, which reads text from its end.")
+    ] = False,
     resume: Resume = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Train a language model from scratch."""
+    """Train a language model from scratch.
+
+    Example: ulmkit pretrain wikipedia/ --out my-lm --minutes 60
+    """
+    from ulmkit.api import LanguageModel
+    from ulmkit.pipeline import pretrain
+
     with _training(machine, stage, recipe.batch_size, out, resume, overwrite) as run:
         parts = pretrain(
             _corpus(data, data_options, run),
@@ -155,7 +156,7 @@ def pretrain_command(
         if not run.world.is_first:
             return
         model.save(out, overwrite=overwrite)
-    summarise(_summary(model, out), machine.json_file, {"facts": facts_to_json(model.parts.facts)})
+    _summarise_training(model, out, machine)
 
 
 @with_groups(data_options=READ_TEXT, budget=budget_group(5), recipe=FINETUNE_RECIPE, stage=STAGE, machine=MACHINE)
@@ -163,7 +164,7 @@ def finetune_command(
     language_model: ModelArgument,
     data: DataArgument,
     out: OutOption,
-    data_options: DataOptions,
+    data_options: "DataOptions",
     budget: Budget,
     recipe: LanguageModelRecipe,
     stage: Mapping[str, Any],
@@ -172,7 +173,14 @@ def finetune_command(
     resume: Resume = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Go on training a language model on the text it is meant for."""
+    """Fine-tune a language model on target text.
+
+    Example: ulmkit finetune my-lm reviews.csv --out reviews-lm --minutes 10
+    """
+    from ulmkit.api import LanguageModel
+    from ulmkit.pipeline import finetune
+    from ulmkit.text.corpus.builder import TRAINING_SPLITS
+
     splits = (*TRAINING_SPLITS, "test") if transductive else TRAINING_SPLITS
     with _training(machine, stage, recipe.batch_size, out, resume, overwrite) as run:
         base = LanguageModel.load(language_model)
@@ -181,7 +189,7 @@ def finetune_command(
         if not run.world.is_first:
             return
         model.save(out, overwrite=overwrite)
-    summarise(_summary(model, out), machine.json_file, {"facts": facts_to_json(model.parts.facts)})
+    _summarise_training(model, out, machine)
 
 
 @with_groups(
@@ -194,29 +202,36 @@ def finetune_command(
 )
 def train_command(
     language_model: Annotated[
-        str, typer.Argument(metavar="LM", help="A language model: a folder or hub name; 'none' for random weights.")
+        str, typer.Argument(metavar="LM", help="A language model: a folder or a hub name; 'none' for random weights.")
     ],
     data: DataArgument,
     out: OutOption,
-    data_options: DataOptions,
+    data_options: "DataOptions",
     budget: Budget,
     recipe: ClassifierRecipe,
     stage: Mapping[str, Any],
     from_scratch: FromScratch,
     machine: Machine,
-    task: Annotated[str, typer.Option(help=f"What to predict: {TASK_NAMES}.")] = "single",
-    labels: Annotated[int | None, typer.Option(help="Learn from so many labelled documents only.")] = None,
-    valid_documents: Annotated[int | None, typer.Option(help="Judge by so many validation documents only.")] = None,
-    baselines: Annotated[bool, typer.Option(help="Fit the linear baselines on the same documents.")] = True,
+    task: Annotated[str, typer.Option(help=f"Kind of labels: {TASK_NAMES}.")] = "single",
+    labels: Annotated[int | None, typer.Option(help="Train on this many labelled documents only.")] = None,
+    valid_documents: Annotated[int | None, typer.Option(help="Validate on this many documents only.")] = None,
+    baselines: Annotated[bool, typer.Option(help="Fit linear baselines on the same documents.")] = True,
     resume: Resume = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Train a classifier on labelled documents."""
+    """Train a classifier on labelled documents.
+
+    Example: ulmkit train reviews-lm reviews.csv --out my-classifier --minutes 5
+    """
+    from ulmkit.api import LanguageModel, TextClassifier
+    from ulmkit.pipeline import record_baselines, texts_of, train, training_rows, validation_rows
+    from ulmkit.tasks import TASKS
+
     check_choice("task", task, TASKS)
     data_options = replace(data_options, **from_scratch.tokenize)
     if language_model != "none" and from_scratch.given:
         flag = from_scratch.given[0].replace("_", "-")
-        raise ConfigError(f"--{flag}: is the language model's own; leave it out, or give 'none' for LM")
+        raise ConfigError(f"--{flag}: the language model has its own; drop it, or give 'none' for LM")
     with _training(machine, stage, recipe.batch_size, out, resume, overwrite) as run:
         base = None if language_model == "none" else LanguageModel.load(language_model)
         corpus = _corpus(data, data_options, run, base, task)
@@ -239,20 +254,26 @@ def train_command(
             texts = texts_of(data, corpus, data_options)
             model = TextClassifier(record_baselines(model.parts, corpus, texts, rows, judged))
         model.save(out, overwrite=overwrite)
-    summarise(_summary(model, out), machine.json_file, {"facts": facts_to_json(model.parts.facts)})
+    _summarise_training(model, out, machine)
 
 
 @with_groups(data_options=READ_TEXT, recipe=FINETUNE_RECIPE, machine=MACHINE)
 def lr_find_command(
     language_model: ModelArgument,
     data: DataArgument,
-    data_options: DataOptions,
+    data_options: "DataOptions",
     recipe: LanguageModelRecipe,
     machine: Machine,
-    plot: Annotated[str, typer.Option(help="Picture to write.")] = "lr-find.png",
-    steps: Annotated[int, typer.Option(help="Steps of the ramp.")] = RATE_SEARCH_STEPS,
+    plot: Annotated[str, typer.Option(help="Plot to write: .png, .svg or .pdf.")] = "lr-find.png",
+    steps: Annotated[int, typer.Option(help="Steps over which the rate rises.")] = RATE_SEARCH_STEPS,
 ) -> None:
-    """Look for a learning rate for fine-tuning: a ramp of rates, the loss of each, and a plot."""
+    """Suggest a learning rate for fine-tuning: raise it over a few steps and plot the loss.
+
+    Example: ulmkit lr-find my-lm reviews.csv --plot lr-find.png
+    """
+    from ulmkit.api import LanguageModel
+    from ulmkit.report import plot_lr_find
+
     check_choice("plot", Path(plot).suffix.lower(), PLOTS)
     base = LanguageModel.load(language_model)
     with document_progress() as progress:
@@ -270,9 +291,11 @@ def lr_find_command(
 
 
 def _corpus(
-    data: str, options: DataOptions, run: RunOptions, base: LanguageModel | None = None, task: str = "none"
-) -> EncodedCorpus:
-    """The data as a model that starts from `base` reads it, the documents counted on the terminal."""
+    data: str, options: "DataOptions", run: RunOptions, base: "LanguageModel | None" = None, task: str = "none"
+) -> "EncodedCorpus":
+    """Prepare the data for a model that starts from `base`, and count the documents on the terminal."""
+    from ulmkit.pipeline import prepare_once
+
     given: dict[str, Any] = {}
     if base is not None:
         own = base.parts.tokenizer.closed_vocabulary()
@@ -285,16 +308,23 @@ def _corpus(
 def _training(
     machine: Machine, stage: Mapping[str, Any], batch_size: int, out: str, resume: bool, overwrite: bool
 ) -> Iterator[RunOptions]:
-    """Where and how a stage that writes `out` runs; see `run_folder`. Of several processes the first sees to it."""
+    """Join the processes of a training and yield its RunOptions; the first process guards `out`, see `run_folder`."""
+    from ulmkit.pipeline.stage_folder import run_folder, training_folder
+    from ulmkit.training import joined_world, make_progress
+
     with joined_world(machine.device) as world:
         world.check_divides(batch_size)
         with run_folder(out, resume, overwrite) if world.is_first else nullcontext(training_folder(out)) as folder:
             yield machine.run(folder=folder, resume=resume, progress=make_progress(), world=world, **stage)
 
 
-def _summary(model: LanguageModel | TextClassifier, out: str) -> dict[str, Any]:
-    """What a training prints last."""
-    facts, run = model.parts.facts, model.parts.facts.run
+def _summarise_training(model: "LanguageModel | TextClassifier", out: str, machine: Machine) -> None:
+    """Print the results of a training, and write them with its facts to the JSON file."""
+    from ulmkit.hub import facts_to_json
+    from ulmkit.model.aligned import count_parameters
+
+    facts = model.parts.facts
+    run = facts.run
     summary: dict[str, Any] = {"model": out, "parameters": count_parameters(model.parts.model)}
     if facts.labelled_documents is not None:
         summary["labelled documents"] = facts.labelled_documents
@@ -304,4 +334,4 @@ def _summary(model: LanguageModel | TextClassifier, out: str) -> dict[str, Any]:
     before = {"before training": facts.validation_before} if facts.validation_before else {}
     for name, metrics in (before | {"validation": facts.validation} | dict(facts.baselines)).items():
         summary |= {f"{metric}, {name}": value for metric, value in metrics.items()}
-    return summary
+    summarise(summary, machine.json_file, {"facts": facts_to_json(facts)})

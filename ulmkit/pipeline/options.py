@@ -41,10 +41,10 @@ class RunOptions:
     """Where and how a stage runs.
 
     Attributes:
-        device: auto, cpu, cuda or cuda:N. "auto" takes a GPU if there is one; with several processes, one each.
-        precision: auto, fp32 or bf16.
+        device: Device: auto, cpu, cuda or cuda:N. "auto" takes a GPU if there is one; with several processes, one each.
+        precision: Precision: auto, fp32 or bf16.
         backend: LSTM kernels: auto, or a name that `ulmkit info` shows.
-        seed: Random seed. Does not affect the train/validation split.
+        seed: Random seed, which does not affect the train/validation split.
         folder: Folder for checkpoints and the log; None keeps neither.
         resume: Continue from the checkpoint in `folder`.
         progress: Receives the state of the training; None for silence.

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from ulmkit.config import ADDED_LATER, check_choice, check_not_negative, check_positive, check_whole
 from ulmkit.errors import ConfigError
 from ulmkit.model.config import CHUNK_STEPS, GRADIENT_STEPS
-from ulmkit.tasks import HeadOptions
+from ulmkit.model.head_options import HeadOptions
 from ulmkit.training import (
     Budget,
     OptimizerConfig,
@@ -26,17 +26,25 @@ class LanguageModelRecipe:
     """How a language model is trained, whether from scratch or fine-tuned.
 
     Attributes:
-        batch_size: B, streams read side by side. bptt: steps back-propagated through.
-        bptt_std: spread of variable lengths (Merity et al. 2017, section 4.1), 0 for a fixed length.
-        shuffle: read the documents in a new order each epoch; word-level corpora keep theirs.
-        peak_rate, schedule, optimizer, clip: see `ulmkit.training`.
-        factor: rate of a layer group over that of the one below (discriminative fine-tuning).
-        frozen_share: part of the budget, at the start, in which only embedding and decoder train.
-        ar, tar: activation and temporal activation regularisation.
-        dropout_multiplier: on all dropouts of the model's config; when fine-tuning, on those that the base model has.
-        input_gain: of a new model's first weights, see `draw_input_weights`; None for the published ones.
-        patience: validations without a better value before a phase ends, None for never. patience_rule: see
-            `TrainerConfig`.
+        batch_size: Streams read side by side, B.
+        bptt: Steps of back-propagation through time.
+        bptt_std: Spread of variable lengths (Merity et al. 2017, section 4.1); 0 for a fixed length.
+        shuffle: Read the documents in a new order each epoch; word-level corpora keep theirs.
+        peak_rate: Highest learning rate.
+        schedule: Learning-rate schedule: slanted_triangular, one_cycle, flat_cosine or constant.
+        optimizer: Optimizer and its constants.
+        clip: Largest norm of the gradient.
+        factor: Learning rate of a layer group over that of the group below (discriminative fine-tuning).
+        frozen_share: Share of the budget, at the start, in which only embedding and decoder train.
+        ar: Activation regularization (AR).
+        tar: Temporal activation regularization (TAR).
+        dropout_multiplier: Factor on all dropouts of the model. When fine-tuning, on those of the base model.
+        input_gain: Gain of a new model's first weights, see `draw_input_weights`; None for the published ones.
+        patience: Stop a phase after this many validations without a better value, and keep the best weights.
+        patience_rule: See `TrainerConfig`.
+
+    Raises:
+        ConfigError: If a value is outside its range.
     """
 
     batch_size: int = 64
@@ -88,12 +96,22 @@ class ClassifierRecipe(HeadOptions):
     """How a classifier is fine-tuned.
 
     Attributes:
-        batch_size: documents of a step. chunk_steps, gradient_steps: see `AWDLSTMClassifier`.
-        unfreezing: "gradual", "full", "last" or "chain-thaw"; depths, shares: of gradual unfreezing.
-        peak_rate: one for all phases, or one for each. factor: of discriminative fine-tuning.
-        dropout_multiplier: on the encoder's five dropouts.
-        patience: validations in a row without a better value of the monitored metric before a phase ends; None: never.
+        batch_size: Documents of a step.
+        chunk_steps: Steps that the encoder reads at a time, see `AWDLSTMClassifier`.
+        gradient_steps: Last steps of a document that gradients flow through, see `AWDLSTMClassifier`.
+        unfreezing: Which layers train when: gradual, full, last or chain-thaw.
+        depths: Layer groups that train in each phase of gradual unfreezing.
+        shares: Share of the budget of each phase of gradual unfreezing or chain-thaw.
+        peak_rate: Highest learning rate. One for all phases, or one for each.
+        factor: Learning rate of a layer group over that of the group below (discriminative fine-tuning).
+        schedule: Learning-rate schedule: slanted_triangular, one_cycle, flat_cosine or constant.
+        optimizer: Optimizer and its constants.
+        clip: Largest norm of the gradient.
+        dropout_multiplier: Factor on all dropouts of the encoder.
+        patience: Stop a phase after this many validations without a better value, and keep the best weights.
 
+    Raises:
+        ConfigError: If a choice is unknown or a value is outside its range.
     """
 
     batch_size: int = 32

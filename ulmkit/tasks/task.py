@@ -3,15 +3,14 @@
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
-from ulmkit.config import check_choice
 from ulmkit.errors import ConfigError, DataError
 from ulmkit.evaluation.baselines.classifiers import Baseline
 from ulmkit.evaluation.baselines.ngrams import Tokenize
+from ulmkit.model.head_options import HeadOptions
 from ulmkit.text import EncodedCorpus, LabelKind, Text, Tokenizer
 
 if TYPE_CHECKING:
@@ -40,45 +39,6 @@ class Report(Protocol):
     def validation_metrics(self) -> dict[str, float]:
         """The metrics to show during training; the first one is monitored, lower is better."""
         ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class HeadOptions:
-    """Options of a classifier's head. Each task takes those that its head has.
-
-    Attributes:
-        head_hidden: Hidden units of the head.
-        input_dropout: Dropout on the head's features.
-        hidden_dropout: Dropout on the head's hidden units.
-        label_smoothing: Share of the target that is spread over all labels.
-        class_weights: "none", or "balanced" for weights inverse to the frequency of the classes.
-        value_range: Lowest and highest predicted number; approached but never reached.
-        number_loss: "mse", or "huber" for numbers with outliers.
-    """
-
-    head_hidden: int = 50
-    input_dropout: float = 0.4
-    hidden_dropout: float = 0.1
-    label_smoothing: float = 0.0
-    class_weights: str = "none"
-    value_range: tuple[float, float] | None = None
-    number_loss: str = "mse"
-
-    def __post_init__(self) -> None:
-        check_choice("class_weights", self.class_weights, ("none", "balanced"))
-
-    @property
-    def is_balanced(self) -> bool:
-        """Whether classes are weighted by their frequency."""
-        return self.class_weights == "balanced"
-
-    def sizes(self) -> dict[str, Any]:
-        """The options that every head has, by their names in `HeadConfig`."""
-        return {
-            "hidden_size": self.head_hidden,
-            "input_dropout": self.input_dropout,
-            "hidden_dropout": self.hidden_dropout,
-        }
 
 
 class TokenizedTexts(NamedTuple):

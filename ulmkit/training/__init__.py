@@ -7,7 +7,7 @@ from ulmkit.lazy import lazy_exports
 if TYPE_CHECKING:
     from ulmkit.training.budget import Budget
     from ulmkit.training.checkpoint import Checkpoint, latest_checkpoint, load_checkpoint, save_checkpoint
-    from ulmkit.training.distributed import World, is_first_process, join_world, joined_world, leave_world
+    from ulmkit.training.distributed import World, join_world, joined_world, leave_world
     from ulmkit.training.interrupt import TrainingInterrupted
     from ulmkit.training.log import JSONL_NAME
     from ulmkit.training.memory import keep_freed_memory
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ulmkit.training.optimizer_config import OptimizerConfig, discriminative_rates
     from ulmkit.training.optimizers import make_optimizer
     from ulmkit.training.progress import LineProgress, ProgressDisplay, ProgressInfo, RichProgress, make_progress
+    from ulmkit.training.ranks import is_first_process
     from ulmkit.training.rate_search import RateSearch, lr_find
     from ulmkit.training.rng import seed_everything
     from ulmkit.training.schedules import Schedule, Setting, constant, flat_cosine, one_cycle, slanted_triangular

@@ -22,9 +22,9 @@ class Budget:
     """Length of training, or an interval in it: exactly one of epochs, optimizer steps and minutes.
 
     Attributes:
-        epochs: Passes through the data, fractions allowed.
+        epochs: Passes over the training text, fractions allowed.
         steps: Optimizer steps.
-        minutes: Wall-clock time.
+        minutes: Wall-clock time, validation included.
 
     Raises:
         ConfigError: Unless exactly one is set, and to a number above 0.

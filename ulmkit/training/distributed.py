@@ -96,11 +96,6 @@ class _Sum(torch.autograd.Function):
         return total
 
 
-def is_first_process() -> bool:
-    """Return whether this process has rank 0, or was started without `torchrun`."""
-    return os.environ.get("RANK", "0") == "0"
-
-
 def join_world(device: str = "auto") -> World:
     """Join the processes that `torchrun` started into one group: gloo for the CPU, NCCL for CUDA.
 

@@ -11,12 +11,14 @@ class OptimizerConfig:
     """Which optimizer, and its constants.
 
     Attributes:
-        name: adamw, sgd, nt_asgd or asgd. "adamw" with decay "l2" is plain Adam. "nt_asgd" is SGD whose result is the
-            mean of the weights from the validation on that triggers it; "asgd" averages from the first step on.
+        name: Optimizer: adamw, sgd, nt_asgd or asgd. "adamw" with decay "l2" is plain Adam. "nt_asgd" is SGD whose
+            result is the mean of the weights from the validation on that triggers it; "asgd" averages from the first
+            step on.
         betas: Coefficients of Adam; a schedule with momentum replaces the first (ULMFiT: 0.7, 0.99).
         eps: Constant added to Adam's denominator.
         weight_decay: Strength of weight decay.
-        decay: decoupled or l2. "decoupled" does p -= lr * weight_decay * p; "l2" adds weight_decay * p to the gradient.
+        decay: Kind of weight decay: decoupled or l2. "decoupled" does p -= lr * weight_decay * p; "l2" adds
+            weight_decay * p to the gradient.
         momentum: Momentum of SGD; a schedule with momentum replaces it.
         window: Non-monotone interval n of NT-ASGD's trigger, in validations.
 

@@ -1,0 +1,45 @@
+"""Help as plain text in sections: rendering it with rich, and parsing its flag with pydantic, would take longer."""
+
+from typing import Any
+
+from typer.core import TyperCommand, TyperGroup
+
+WIDTH = 110
+"""Columns of the help, if the terminal has as many."""
+
+
+def _show_help_first(ctx: Any, args: list[str]) -> None:
+    """Print the help and exit if the first argument asks for it."""
+    if args and args[0] in ctx.help_option_names:
+        print(ctx.get_help())
+        ctx.exit()
+
+
+class PlainGroup(TyperGroup):
+    """All commands, listed with their summaries."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the arguments before the command."""
+        _show_help_first(ctx, args)
+        return super().parse_args(ctx, args)
+
+
+class PlainCommand(TyperCommand):
+    """One command, whose help has a section for each group of options."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the command's arguments and options."""
+        _show_help_first(ctx, args)
+        return super().parse_args(ctx, args)
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write arguments and options, each under the heading of its group."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                heading = "Arguments" if parameter.param_type_name == "argument" else "Options"
+                sections.setdefault(getattr(parameter, "rich_help_panel", None) or heading, []).append(record)
+        for heading, records in sections.items():
+            with formatter.section(heading):
+                formatter.write_dl(records)

@@ -1,0 +1,45 @@
+"""Options of a classifier's head. Imports without torch."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from ulmkit.config import check_choice
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadOptions:
+    """Options of a classifier's head. Each task takes those that its head has.
+
+    Attributes:
+        head_hidden: Hidden units of the head.
+        input_dropout: Dropout on the head's features.
+        hidden_dropout: Dropout on the head's hidden units.
+        label_smoothing: Share of the target that is spread over all labels.
+        class_weights: Class weights: none, or balanced for weights inverse to the frequency of the classes.
+        value_range: Lowest and highest predicted number; approached but never reached.
+        number_loss: Loss for numbers: mse, or huber where there are outliers.
+    """
+
+    head_hidden: int = 50
+    input_dropout: float = 0.4
+    hidden_dropout: float = 0.1
+    label_smoothing: float = 0.0
+    class_weights: str = "none"
+    value_range: tuple[float, float] | None = None
+    number_loss: str = "mse"
+
+    def __post_init__(self) -> None:
+        check_choice("class_weights", self.class_weights, ("none", "balanced"))
+
+    @property
+    def is_balanced(self) -> bool:
+        """Whether classes are weighted by their frequency."""
+        return self.class_weights == "balanced"
+
+    def sizes(self) -> dict[str, Any]:
+        """The options that every head has, by their names in `HeadConfig`."""
+        return {
+            "hidden_size": self.head_hidden,
+            "input_dropout": self.input_dropout,
+            "hidden_dropout": self.hidden_dropout,
+        }
