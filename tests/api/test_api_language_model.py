@@ -67,7 +67,7 @@ def test_the_unknown_token_comes_only_if_wanted(spacy_model: LanguageModel) -> N
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"tokens": 0}, "steps: expected a whole number of at least 1, got 0"),
+        ({"tokens": 0}, "tokens: expected a whole number of at least 1, got 0"),
         ({"samples": 0}, "samples: expected a whole number of at least 1, got 0"),
         ({"temperature": -1.0}, r"temperature: expected a number of at least 0, got -1\.0"),
         ({"top_p": 0.0}, r"top_p: expected 0 < p <= 1, got 0\.0"),

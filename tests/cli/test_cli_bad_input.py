@@ -14,7 +14,7 @@ from support import tiny
 from support.command import CLASSIFY, SMALL, TUNE, ulmkit
 
 import ulmkit.quickstart.run as ulmkit_quickstart
-from ulmkit.cli import training_commands
+from ulmkit import LanguageModel
 from ulmkit.files import fingerprint
 from ulmkit.text.corpus.encoded_corpus import EncodedCorpus
 from ulmkit.text.corpus.shards import ShardWriter
@@ -108,7 +108,10 @@ def test_files(command: str, make: Callable[[Path], str], message: str, here: Pa
         (("--label-column", "lable"), "has no column 'lable'; did you mean 'label'? there are: text, label"),
         (("--split-by", "group", "--group-column", "author"), "has no column 'author'; there are: text, label"),
         (("--split-by", "time", "--time-column", "day"), "has no column 'day'; there are: text, label"),
-        (("--group-column", "label"), "split_by: expected a choice beside group_column; say 'group', or leave it out"),
+        (
+            ("--group-column", "label"),
+            "--split-by: expected a choice beside group_column; say 'group', or leave",
+        ),
         (("--split-column", "part"), "has no column 'part'; there are: text, label"),
         (("--column", "source"), "has no column 'source'; there are: text, label"),
         (("--split-by", "time"), "split by time: expected a time for every document, got 40 of 40 without; name the"),
@@ -152,8 +155,8 @@ def test_labels_that_a_model_does_not_know(here: Path) -> None:
     ("arguments", "message"),
     [
         (("--steps", 3, "--epochs", 1), "budget: expected exactly one of epochs, steps, minutes, got"),
-        (("--steps", 0), "steps: expected a whole number of at least 1, got 0"),
-        (("--minutes", -1), "minutes: expected a number above 0, got -1.0"),
+        (("--steps", 0), "--steps: expected a whole number of at least 1, got 0"),
+        (("--minutes", -1), "--minutes: expected a number above 0, got -1.0"),
         (("--steps", "many"), "Invalid value for '--steps'"),
         (("--modle", 3), "No such option: --modle"),
         (("--device", "gpu"), "device: expected auto, cpu, cuda or cuda:N, got 'gpu'"),
@@ -164,26 +167,26 @@ def test_labels_that_a_model_does_not_know(here: Path) -> None:
         (("--seed", -1), "seed: expected a whole number of at least 0, got -1"),
         (("--tokenizer", "spacey"), "tokenizer: got 'spacey'; did you mean 'spacy'"),
         (("--schedule", "onecycle"), "schedule: got 'onecycle'; did you mean 'one_cycle'"),
-        (("--split-by", "auther"), "split_by: got 'auther'"),
-        (("--valid-fraction", 1), "valid_fraction: expected 0 < fraction < 1, got 1.0"),
+        (("--split-by", "auther"), "--split-by: got 'auther'"),
+        (("--valid-fraction", 1), "--valid-fraction: expected 0 < fraction < 1, got 1.0"),
         (("--workers", 0), "workers: expected a whole number of at least 1, got 0"),
         (("--batch-size", 100_000), "take a smaller batch_size or more text"),
-        (("--hidden-size", 0), "hidden_size: expected a whole number of at least 1, got 0"),
+        (("--hidden-size", 0), "--hidden-size: expected a whole number of at least 1, got 0"),
         (("--cell", "gru"), "cell: got 'gru'; there are: lstm, qrnn, mogrifier"),
-        (("--mogrifier-rank", -1), "mogrifier_rank: expected a whole number of at least 1, got -1"),
+        (("--mogrifier-rank", -1), "--mogrifier-rank: expected a whole number of at least 1, got -1"),
         (("--cell", "qrnn", "--backend", "fused"), "expected auto, stepwise or reference for the cell 'qrnn', got 'fu"),
-        (("--softmax-experts", 0), "softmax_experts: expected a whole number of at least 1, got 0"),
-        (("--last-hidden-size", 48), "last_hidden_size: expected embedding_size, 32, to which the softmax is tied"),
-        (("--latent-dropout", 0.2), "latent_dropout: expected 0 with one softmax, got 0.2; set softmax_experts above"),
-        (("--dropout", -1), "dropout_multiplier: expected a number of at least 0, got -1.0"),
+        (("--softmax-experts", 0), "--softmax-experts: expected a whole number of at least 1, got 0"),
+        (("--last-hidden-size", 48), "--last-hidden-size: expected embedding_size, 32, to which the softmax is tied"),
+        (("--latent-dropout", 0.2), "--latent-dropout: expected 0 with one softmax, got 0.2; set softmax_experts"),
+        (("--dropout", -1), "--dropout: expected a number of at least 0, got -1.0"),
         (("--accumulation", 0), "accumulation: expected a whole number of at least 1, got 0"),
         (("--optimizer", "adam"), "optimizer: got 'adam'; did you mean 'adamw'"),
         (("--decay", "l1"), "decay: got 'l1'; there are: decoupled, l2"),
         (("--clip", 0), "clip: expected a number above 0, got 0.0"),
         (("--tokenizer", "spacy", "--language", "english"), "language: expected a code that spaCy has, got 'english'"),
         (("--tokenizer", "sentencepiece", "--pieces", 5), "expected more than the 11 reserved tokens, got 5"),
-        (("--tokenizer", "spacy", "--max-vocab", 9), "max_vocab: expected more than the 9 special tokens, got 9"),
-        (("--task", "singel"), "label_task: got 'singel'; did you mean 'single'"),
+        (("--tokenizer", "spacy", "--max-vocab", 9), "--max-vocab: expected more than the 9 special tokens, got 9"),
+        (("--task", "singel"), "--task: got 'singel'; did you mean 'single'"),
     ],
 )  # fmt: skip
 def test_options(arguments: tuple, message: str, here: Path) -> None:
@@ -198,32 +201,32 @@ def test_options(arguments: tuple, message: str, here: Path) -> None:
         (("pretrian",), "No such command 'pretrian'"),
         (("train", "lm", "reviews.csv", "--out", "o", "--task", "none"), "task: got 'none'; there are: single, multi"),
         (("train", "lm", "reviews.csv", "--out", "o", "--labels", 400), "labels: expected 1 to 36, the labelled"),
-        (("train", "lm", "reviews.csv", "--out", "o", "--class-weights", "even"), "class_weights: got 'even'"),
-        (("train", "lm", "reviews.csv", "--out", "o", "--hidden-size", 8), "--hidden-size: is the language model"),
-        (("prepare", "reviews.csv", "-o", "o", "--model", "lm", "--min-freq", 1), "--min-freq: is the model's own"),
+        (("train", "lm", "reviews.csv", "--out", "o", "--class-weights", "even"), "--class-weights: got 'even'"),
+        (("train", "lm", "reviews.csv", "--out", "o", "--hidden-size", 8), "--hidden-size: the language model has its"),
+        (("prepare", "reviews.csv", "-o", "o", "--model", "lm", "--min-freq", 1), "--min-freq: the model has its own"),
         (("train", "lm", "reviews.csv", "--out", "o", "--patience", 0), "patience: expected a whole number of"),
-        (("predict", "classifier"), "texts: expected DATA or --text, one"),
-        (("predict", "classifier", "reviews.csv", "--text", "the film"), "texts: expected DATA or --text, one"),
+        (("predict", "classifier"), "expected either DATA or --text"),
+        (("predict", "classifier", "reviews.csv", "--text", "the film"), "expected either DATA or --text"),
         (("predict", "classifier", "reviews.csv", "-o", "p.xlsx"), "out: got '.xlsx'; there are: .jsonl, .csv"),
-        (("predict", "classifier", "--text", "a", "--column", "id"), "--column: says how DATA is read, got --text"),
-        (("score", "lm", "--text", "a", "--split", "test"), "--split: says how DATA is read, got --text; leave it out"),
-        (("predict", "classifier", "reviews.csv", "--column", "label"), "--column: got 'label', which each row has"),
-        (("score", "lm", "reviews.csv", "--column", "perplexity"), "--column: got 'perplexity', which each row has"),
+        (("predict", "classifier", "--text", "a", "--column", "id"), "--column: has no effect with --text"),
+        (("score", "lm", "--text", "a", "--split", "test"), "--split: has no effect with --text; drop it"),
+        (("predict", "classifier", "reviews.csv", "--column", "label"), "--column: got 'label', which is the name of"),
+        (("score", "lm", "reviews.csv", "--column", "perplexity"), "--column: got 'perplexity', which is the name of"),
         (("predict", "classifier", "reviews.csv", "--column", "id"), "has no column 'id'"),
         (("score", "lm", "reviews.csv", "--task", "pairs"), "task: got 'pairs'; did you mean 'pair'"),
         (("predict", "classifier", "--text", "a", "--threshold", 2), "threshold: expected 0 <= p < 1, got 2.0"),
         (("predict", "classifier", "reviews.csv", "--split", "tset"), "split: got tset; "),
         (("score", "lm", "reviews.csv", "-o", "p.txt"), "out: got '.txt'; there are: .jsonl, .csv"),
         (("score", "lm", "--text", "unheardof"), "got 'unheardof', and the vocabulary has no 'xxunk'"),
-        (("generate", "lm", "--tokens", 0), "steps: expected a whole number of at least 1, got 0"),
+        (("generate", "lm", "--tokens", 0), "--tokens: expected a whole number of at least 1, got 0"),
         (("lr-find", "lm", "reviews.csv", "--batch-size", 4, "--steps", 3), "steps: expected a whole number of at"),
         (("evaluate", "lm", "reviews.csv", "--split", "test"), "split: got 'test', but reviews.csv names no splits"),
         (("evaluate", "lm", "reviews.csv", "--split", "test", "--split-by", "random"),
          "split: got 'test'; there are: train, valid"),
         (("evaluate", "classifier", "reviews.csv", "--by", "author"), "has no column 'author'"),
-        (("evaluate", "lm", "reviews.csv", "--batch-size", 3), "batch_size: expected 1 for exact"),
+        (("evaluate", "lm", "reviews.csv", "--batch-size", 3), "--batch-size: expected 1 for exact"),
         (("evaluate", "lm", "reviews.csv", "--by", "label"),
-         "by: only for classifiers of task single, pair, multi, got a language model; leave --by out"),
+         "--by: only for classifiers of task single, pair, multi, got a language model; drop --by"),
         (("info", "--device", "cuda:77"), "device: got 'cuda:77', but torch finds"),
         (("predict", "lm", "--text", "a"), "lm: expected a classifier, got a language model; train"),
         (("score", "classifier", "--text", "a"), "expected a folder of kind 'language_model', got 'classifier'"),
@@ -243,7 +246,7 @@ def test_a_picture_of_an_unknown_kind_is_refused_before_any_work(here: Path, mon
     def work(*_: object, **__: object) -> None:
         raise AssertionError("work was done")
 
-    monkeypatch.setattr(training_commands.LanguageModel, "load", work)
+    monkeypatch.setattr(LanguageModel, "load", work)
     line = refused(here, "lr-find", "lm", "reviews.csv", "--plot", "x.gif")
     assert "plot: got '.gif'; there are: .png, .svg, .pdf" in line
 
@@ -263,8 +266,7 @@ def test_a_quickstart_of_nothing_is_refused_before_any_work(
         raise AssertionError("work was done")
 
     monkeypatch.setattr(ulmkit_quickstart, "harvest_docstrings", work)
-    name = option.strip("-").replace("-", "_")
-    assert f"{name}: expected a {rule}, got 0" in refused(here, "quickstart", option, 0)
+    assert f"{option}: expected a {rule}, got 0" in refused(here, "quickstart", option, 0)
 
 
 def _truncate(path: Path) -> None:
@@ -346,10 +348,10 @@ def test_a_corpus_of_another_tokenizer_or_vocabulary(here: Path) -> None:
         here, "train", "lm", "bytes", "--out", "out", "--task", "multi"
     )
     assert "expected text to prepare, got a prepared corpus" in refused(here, "prepare", "bytes", "--out", "out")
-    assert "split_by: got 'group', but bytes was prepared with 'random'; leave split_by out" in refused(
+    assert "--split-by: got 'group', but bytes was prepared with 'random'; leave split_by out" in refused(
         here, "train", "lm", "bytes", "--out", "out", "--split-by", "group"
     )
-    assert "--batch-size: rows of --published" in refused(
+    assert "--batch-size: has no effect on a classifier" in refused(
         here, "evaluate", "classifier", "reviews.csv", "--batch-size", "1"
     )
 

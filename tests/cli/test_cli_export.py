@@ -6,8 +6,7 @@ import pytest
 from support import tiny
 from support.command import ulmkit
 
-from ulmkit import TextClassifier
-from ulmkit.cli import export_command
+from ulmkit import TextClassifier, api
 from ulmkit.evaluation import PairedComparison
 from ulmkit.kernels.cpu.library import load_library
 
@@ -54,17 +53,17 @@ def test_export_refuses(folder):
 @pytest.mark.parametrize(
     ("task", "before", "low", "noted"),
     [
-        ("single", 0.9, -0.02, "a drop of 0.02:"),
+        ("single", 0.9, -0.02, "a drop of 0.02;"),
         ("single", 0.9, -0.005, None),
         ("number", -3721.4, -37.0, None),
-        ("number", -3721.4, -38.0, "a drop of 38:"),
-        ("number", -4e-4, -5e-6, "a drop of 5e-06:"),
+        ("number", -3721.4, -38.0, "a drop of 38;"),
+        ("number", -4e-4, -5e-6, "a drop of 5e-06;"),
     ],
 )
 def test_the_drop_not_excluded_is_weighed_in_the_unit_of_the_labels(folder, monkeypatch, task, before, low, noted):
     found = PairedComparison("measure", 60, before, before, 0.0, (low, -low), 1, 1, 0.5)
-    monkeypatch.setattr(export_command, "export_int8", lambda *_, **__: found)
+    monkeypatch.setattr(api, "export_int8", lambda *_, **__: found)
     monkeypatch.setattr(TextClassifier, "task", task)
     told = ulmkit("export", folder / "classifier", folder / "labelled.csv", "--out", folder / "int8")
-    assert ("do not exclude" in told.out) == (noted is not None)
+    assert ("do not rule out" in told.out) == (noted is not None)
     assert noted is None or noted in told.out

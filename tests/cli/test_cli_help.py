@@ -1,6 +1,7 @@
 """`--help` of each command, and what all commands have in common."""
 
 import io
+import subprocess
 import sys
 from pathlib import Path
 
@@ -9,20 +10,22 @@ import torch
 from support import tiny
 from support.command import SMALL, TUNE, ulmkit
 
+from ulmkit.api.generation_options import GenerationOptions
 from ulmkit.cli import app
+from ulmkit.pipeline import CLASSIFY, PRETRAIN
 
 MACHINE = ("--device", "--precision", "--backend", "--threads", "--seed", "--json")
 STAGE = ("--accumulation", "--restore-best", "--no-restore-best", "--optimizer", "--decay")
 PANELS = {
     "quickstart": {"Data", "Machine"},
     "prepare": {"Data", "Machine"},
-    "pretrain": {"Data", "Model", "Budget: one of these", "Recipe", "Machine"},
-    "finetune": {"Data", "Budget: one of these", "Recipe", "Machine"},
-    "train": {"Data", "Budget: one of these", "Recipe", "For LM 'none' only", "Machine"},
-    "evaluate": {"Data", "Of a language model", "Machine"},
+    "pretrain": {"Data", "Model", "Budget (give one)", "Recipe", "Machine"},
+    "finetune": {"Data", "Budget (give one)", "Recipe", "Machine"},
+    "train": {"Data", "Budget (give one)", "Recipe", "For LM 'none' only", "Machine"},
+    "evaluate": {"Data", "Language models only", "Machine"},
     "predict": {"Data", "Machine"},
     "score": {"Data", "Machine"},
-    "generate": {"Machine"},
+    "generate": {"Generation", "Machine"},
     "export": {"Data", "Machine"},
     "lr-find": {"Data", "Recipe", "Machine"},
     "info": {"Machine"},
@@ -45,12 +48,44 @@ def test_the_commands_there_are() -> None:
 @pytest.mark.parametrize("command", PANELS)
 def test_help_shows_each_group_of_options_and_every_command_takes_the_machines(command: str) -> None:
     told = ulmkit(command, "--help").out
-    titles = {line.strip("╭─╮ \n").strip() for line in told.splitlines() if line.startswith("╭─")}
+    titles = {line.removesuffix(":") for line in told.splitlines() if line.endswith(":") and line[0] != " "}
     assert PANELS[command] <= titles
     assert titles - PANELS[command] <= {"Options", "Arguments"}
-    for option in (*MACHINE, *(STAGE if "Budget: one of these" in PANELS[command] else ())):
-        assert f"{option} " in told, option
+    for option in (*MACHINE, *(STAGE if "Budget (give one)" in PANELS[command] else ())):
+        assert option in told.split(), option
+    assert f"Example: ulmkit {command} " in f"{told} ".replace("\n", " ")
     assert ulmkit(command, "-h").out == told
+    assert ulmkit(command, "--threads", 1, "--help").out == told
+
+
+def test_help_imports_no_heavy_package() -> None:
+    heavy = ("torch", "numpy", "spacy", "datasets", "sklearn", "pyarrow", "sentencepiece", "matplotlib", "rich")
+    code = (
+        "import sys\nfrom ulmkit.cli import main\n"
+        "for arguments in [['--help'], *([command, '--help'] for command in sys.argv[1:])]:\n"
+        "    sys.argv = ['ulmkit', *arguments]\n"
+        "    main() if False else None\n"
+    )
+    code = (
+        "import contextlib, io, sys\nfrom ulmkit.cli import main\nfor command in ('', *sys.argv[1:]):\n"
+        "    sys.argv = ['ulmkit', *command.split(), '--help']\n"
+        "    with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):\n        main()\n"
+        f"print(sorted(set(sys.modules) & set({heavy!r})))"
+    )
+    finished = subprocess.run([sys.executable, "-c", code, *PANELS], capture_output=True, text=True, check=False)
+    assert (finished.stdout.strip(), finished.returncode) == ("[]", 0), finished.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "default"),
+    [
+        (("generate",), f"--tokens <int>          Tokens to add, at most.  [default: {GenerationOptions().tokens}]"),
+        (("pretrain",), f"[default: {PRETRAIN.bptt}]"),
+        (("train",), f"[default: {CLASSIFY.factor}]"),
+    ],
+)
+def test_help_shows_the_defaults_of_the_dataclasses(arguments: tuple, default: str) -> None:
+    assert default in ulmkit(*arguments, "--help").out
 
 
 def test_threads_are_set(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -215,19 +215,22 @@ def test_evaluate_a_language_model_in_every_way(path: Path, tmp_path: Path) -> N
 
 def test_evaluate_refuses_ways_that_do_not_go_together(path: Path) -> None:
     told = ulmkit("evaluate", path / "tuned", path / "reviews", "--cache", "--published", status=2)
-    assert "published: expected it without --cache and --dynamic" in told.error
+    assert "--published: has no effect with --cache or --dynamic" in told.error
     told = ulmkit("evaluate", path / "classifier", path / "reviews", "--dynamic", status=2)
     assert "expected a folder of kind 'language_model'" in told.error
     for options, expected in (
-        (("--search-tokens", 50), "--search-tokens: expected it with --cache or --dynamic-search alone"),
-        (("--cache", "--statistics", "here"), "--statistics: expected it with --dynamic of rule rms alone"),
-        (("--cache", "--dynamic-rule", "sgd"), "--dynamic-rule: expected it with --dynamic, --dynamic-search or"),
-        (("--cache", "--checkpoint", "here"), "--checkpoint: expected it with --dynamic, --dynamic-search or"),
-        (("--dynamic-search", "--dynamic-values", 1, 0, 1), "looks for what --dynamic-values gives"),
-        (("--dynamic-values", 1, 0, 1, "--dynamic-rule", "smg"), "rule: got 'smg'; did you mean 'sgd'"),
+        (("--search-tokens", 50), "--search-tokens has no effect without --cache or --dynamic-search"),
+        (("--cache", "--statistics", "here"), "--statistics has no effect without --dynamic with rule rms"),
+        (("--cache", "--dynamic-rule", "sgd"), "--dynamic-rule has no effect without --dynamic, --dynamic-search or"),
+        (("--cache", "--checkpoint", "here"), "--checkpoint has no effect without --dynamic, --dynamic-search or"),
+        (
+            ("--dynamic-search", "--dynamic-values", 1, 0, 1),
+            "--dynamic-search has no effect with --dyn",
+        ),
+        (("--dynamic-values", 1, 0, 1, "--dynamic-rule", "smg"), "--dynamic-rule: got 'smg'; did you mean 'sgd'"),
         (
             ("--dynamic-values", 1, 0, 1, "--segment-steps", 0),
-            "segment_steps: expected a whole number",
+            "--segment-steps: expected a whole number",
         ),
     ):
         assert expected in ulmkit("evaluate", path / "tuned", path / "reviews", *options, status=2).error

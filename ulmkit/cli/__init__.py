@@ -100,7 +100,7 @@ for _name, _command in {
 def main() -> None:
     """Run the command line. Usage errors are printed in one line, like all others."""
     try:
-        status = app(sys.argv[1:] or ["--help"], standalone_mode=False)
+        status = app(sys.argv[1:] or ["--help"], prog_name="ulmkit", standalone_mode=False)
     except Exception as error:  # a usage error is click's own or that of typer's copy of it, depending on the version
         format_message = getattr(error, "format_message", None)
         if format_message is None:

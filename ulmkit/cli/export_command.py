@@ -42,6 +42,7 @@ def export_command(
     """
     from ulmkit.api import TextClassifier, export_int8
     from ulmkit.hub import resolve_model
+    from ulmkit.tasks import TASKS
 
     check_choice("to", to, FORMATS)
     check_writable(out, overwrite)
@@ -50,7 +51,7 @@ def export_command(
     comparison = export_int8(model, out, data, split=split, data_options=data_options, overwrite=overwrite)
     print(comparison.table() + "\n")
     drop = -comparison.interval[0]
-    if drop > _noted_drop(comparison, model.parts.task):
+    if drop > _noted_drop(comparison, TASKS[model.task]):
         print(f"so few documents do not rule out a drop of {drop:.3g}; compare on more if that matters\n")
     sizes = {"megabytes before": before, "megabytes after": _megabytes(Path(out))}
     summarise({"model": out, **sizes}, machine.json_file, {"comparison": comparison.to_dict()})

@@ -91,7 +91,8 @@ def option_flags(command: Callable[..., Any]) -> dict[str, str]:
     for name, parameter in inspect.signature(command).parameters.items():
         (info,) = getattr(parameter.annotation, "__metadata__", (None,))
         if isinstance(info, typer.models.OptionInfo):
-            long = [declaration for declaration in info.param_decls or () if declaration.startswith("--")]
+            declared = (info.default, *(info.param_decls or ()))  # typer takes a first name for a default, at first
+            long = [flag for flag in declared if isinstance(flag, str) and flag.startswith("--")]
             names[name] = long[0] if long else "--" + name.replace("_", "-")
     return names
 
