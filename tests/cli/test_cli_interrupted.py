@@ -14,7 +14,7 @@ from support import tiny
 from support.command import CLASSIFY, SMALL, TUNE, ulmkit
 
 import ulmkit.quickstart as ulmkit_quickstart
-from ulmkit import pipeline, training
+from ulmkit import LanguageModel, pipeline, training
 from ulmkit.training import LineProgress, ProgressInfo, TrainingInterrupted
 
 
