@@ -12,7 +12,9 @@ from support.command import SMALL, TUNE, ulmkit
 
 from ulmkit.api.generation_options import GenerationOptions
 from ulmkit.cli import app
+from ulmkit.cli.training_commands import TASK_NAMES
 from ulmkit.pipeline import CLASSIFY, PRETRAIN
+from ulmkit.tasks import TASKS
 
 MACHINE = ("--device", "--precision", "--backend", "--threads", "--seed", "--json")
 STAGE = ("--accumulation", "--restore-best", "--no-restore-best", "--optimizer", "--decay")
@@ -74,6 +76,10 @@ def test_help_imports_no_heavy_package() -> None:
     )
     finished = subprocess.run([sys.executable, "-c", code, *PANELS], capture_output=True, text=True, check=False)
     assert (finished.stdout.strip(), finished.returncode) == ("[]", 0), finished.stderr
+
+
+def test_help_names_every_task() -> None:
+    assert ", ".join(TASKS) == TASK_NAMES
 
 
 @pytest.mark.parametrize(
