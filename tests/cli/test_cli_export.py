@@ -8,9 +8,7 @@ from support.command import ulmkit
 
 from ulmkit import api
 from ulmkit.evaluation import PairedComparison
-from ulmkit.hub import ClassifierParts
 from ulmkit.kernels.cpu.library import load_library
-from ulmkit.tasks import TASKS
 
 pytestmark = pytest.mark.skipif(isinstance(load_library(), str), reason="the kernel library is not built")
 
@@ -65,7 +63,7 @@ def test_export_refuses(folder):
 def test_the_drop_not_excluded_is_weighed_in_the_unit_of_the_labels(folder, monkeypatch, task, before, low, noted):
     found = PairedComparison("measure", 60, before, before, 0.0, (low, -low), 1, 1, 0.5)
     monkeypatch.setattr(api, "export_int8", lambda *_, **__: found)
-    monkeypatch.setattr(ClassifierParts, "task", TASKS[task])
+    monkeypatch.setattr(TextClassifier, "task", task)
     told = ulmkit("export", folder / "classifier", folder / "labelled.csv", "--out", folder / "int8")
     assert ("do not rule out" in told.out) == (noted is not None)
     assert noted is None or noted in told.out
