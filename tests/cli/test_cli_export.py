@@ -6,7 +6,7 @@ import pytest
 from support import tiny
 from support.command import ulmkit
 
-from ulmkit import api
+from ulmkit import TextClassifier, api
 from ulmkit.evaluation import PairedComparison
 from ulmkit.kernels.cpu.library import load_library
 
