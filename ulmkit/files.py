@@ -10,7 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from ulmkit.errors import FolderError
@@ -217,6 +217,42 @@ def sha256_file(path: str | os.PathLike[str]) -> str:
         while block := file.read(_READ_BYTES):
             digest.update(block)
     return digest.hexdigest()
+
+
+def list_files(folder: Path) -> dict[str, dict[str, Any]]:
+    """Manifest of a folder: size and SHA-256 of each file in it, by its path with forward slashes."""
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return {name: {"bytes": (folder / name).stat().st_size, "sha256": sha256_file(folder / name)} for name in names}
+
+
+def check_files(folder: Path, files: Mapping[str, Any], advice: str, *, checksums: bool = True) -> None:
+    """Check a folder's files against its manifest.
+
+    Args:
+        folder: The folder.
+        files: Manifest, as `list_files` gave it.
+        advice: What to do if a file does not match, for the message.
+        checksums: Compare SHA-256 as well, which reads every file.
+
+    Raises:
+        FolderError: If a file is missing, truncated or altered, or an entry is not of a file in the folder.
+    """
+    for name, expected in files.items():
+        relative = PurePosixPath(name)
+        if relative.is_absolute() or ".." in relative.parts:
+            raise FolderError(f"{folder}: expected names of files inside the folder, got {name!r}; {advice}")
+        if not isinstance(expected, Mapping) or not {"sha256", "bytes"} <= expected.keys():
+            raise FolderError(f"{folder}: expected sha256 and bytes for {name!r}, got {expected!r}; {advice}")
+        path = folder / name
+        if not path.is_file():
+            raise FolderError(f"{path}: no such file, but the folder lists it; {advice}")
+        size = path.stat().st_size
+        if size != expected["bytes"]:
+            raise FolderError(
+                f"{path}: expected {expected['bytes']} bytes, got {size}; it is truncated or was altered: {advice}"
+            )
+        if checksums and sha256_file(path) != expected["sha256"]:
+            raise FolderError(f"{path}: its SHA-256 is not the recorded one, it was altered: {advice}")
 
 
 def fingerprint(*parts: Any) -> str:

@@ -292,9 +292,9 @@ def _edit_config(path: Path, change: Callable[[dict], object]) -> None:
 
 
 DAMAGE: list[tuple[str, Callable[[Path], object], str]] = [
-    ("truncated weights", lambda lm: _truncate(lm / "model.safetensors"), "the file is truncated or was altered"),
+    ("truncated weights", lambda lm: _truncate(lm / "model.safetensors"), "it is truncated or was altered"),
     ("altered weights", lambda lm: _flip(lm / "model.safetensors"), "its SHA-256 is not the recorded"),
-    ("no weights", lambda lm: (lm / "model.safetensors").unlink(), "model.safetensors: no such file, but config.json"),
+    ("no weights", lambda lm: (lm / "model.safetensors").unlink(), "model.safetensors: no such file, but the folder"),
     ("altered vocabulary", lambda lm: _edit(lm / "vocabulary.json", lambda c: c["tokens"].reverse()),
      "vocabulary.json: "),
     ("no tokenizer", lambda lm: shutil.rmtree(lm / "tokenizer"), "tokenizer.json: no such file"),
@@ -326,7 +326,7 @@ def test_damaged_model_folders(damage: Callable[[Path], object], message: str, h
         ),
         (
             lambda corpus: (corpus / "vocabulary.json").unlink(),
-            "no such file; the corpus is incomplete: prepare it again",
+            "no such file, but the folder lists it; prepare the corpus again",
         ),
         (lambda corpus: _edit(corpus / "corpus.json", lambda c: c.pop("files")), "lacks 'files'; it was altered"),
         (lambda corpus: _truncate(corpus / "corpus.json"), "corpus.json: not valid JSON"),

@@ -323,7 +323,7 @@ def test_every_file_is_checked(lm_folder):
         with pytest.raises(FolderError, match=rf"{name}: its SHA-256 is not the recorded one"):
             load_language_model(lm_folder)
         (lm_folder / name).unlink()
-        with pytest.raises(FolderError, match=rf"{name}: no such file, but config.json lists it"):
+        with pytest.raises(FolderError, match=rf"{name}: no such file, but the folder lists it"):
             load_language_model(lm_folder)
         (lm_folder / name).write_bytes(content)
     load_language_model(lm_folder)
@@ -332,7 +332,7 @@ def test_every_file_is_checked(lm_folder):
 def test_weights_are_matched_by_name_and_shape(lm_folder, tmp_path):
     from safetensors.torch import load_file, save_file
 
-    from ulmkit.hub.folder_files import read_weights
+    from ulmkit.hub.weights import read_weights
 
     weights = load_file(lm_folder / "model.safetensors")
     path = tmp_path / "w.safetensors"
@@ -349,7 +349,7 @@ def test_weights_are_matched_by_name_and_shape(lm_folder, tmp_path):
     with pytest.raises(FolderError, match=r"decoder\.weight \(3,\) in place of \(11,\)"):
         read_weights(path, language_model())
     path.write_bytes(b"not safetensors at all")
-    with pytest.raises(FolderError, match=r"w\.safetensors: not a safetensors file"):
+    with pytest.raises(FolderError, match=r"w\.safetensors: not valid safetensors"):
         read_weights(path, language_model())
 
 
@@ -367,8 +367,8 @@ def test_weights_are_matched_by_name_and_shape(lm_folder, tmp_path):
         ({"facts": 3}, "facts: expected dict, got 3"),
         ({"facts": {"runs": {}}}, "facts: unknown key 'runs'; did you mean 'run'.*it was altered"),
         ({"files": None}, "files: expected dict, got None"),
-        ({"files": {"../secret": {}}}, r"expected file names inside the folder, got '\.\./secret'"),
-        ({"files": {"/etc/passwd": {}}}, "expected file names inside the folder, got '/etc/passwd'"),
+        ({"files": {"../secret": {}}}, r"expected names of files inside the folder, got '\.\./secret'"),
+        ({"files": {"/etc/passwd": {}}}, "expected names of files inside the folder, got '/etc/passwd'"),
         ({"files": {"vocabulary.json": {}}}, "expected sha256 and bytes for 'vocabulary.json'"),
         ({"encoder": None}, "encoder: expected dict, got None"),
         ({"encoder": {**DESCRIBED, "hiden": 3}}, "unknown key 'hiden'"),

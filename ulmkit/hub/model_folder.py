@@ -21,7 +21,7 @@ from torch import nn
 
 from ulmkit.config import check_choice
 from ulmkit.errors import DataError, FolderError
-from ulmkit.files import TRAINING_LOG, atomic_folder, atomic_write, csv_lines
+from ulmkit.files import TRAINING_LOG, atomic_folder, atomic_write, check_files, csv_lines, list_files
 from ulmkit.hub.facts import facts_to_json, package_versions
 from ulmkit.hub.folder_config import (
     CONFIG_FILE,
@@ -41,9 +41,9 @@ from ulmkit.hub.folder_config import (
     weights_type,
     write_config,
 )
-from ulmkit.hub.folder_files import WEIGHTS_FILE, check_files, list_files, read_weights, write_weights
 from ulmkit.hub.model_card import CARD_FILE, model_card
 from ulmkit.hub.parts import ClassifierParts, LanguageModelParts, Row
+from ulmkit.hub.weights import WEIGHTS_FILE, read_weights, write_weights
 from ulmkit.model.aligned import count_parameters
 from ulmkit.model.classifier import AWDLSTMClassifier
 from ulmkit.model.int8_encoder import Int8Encoder
@@ -171,7 +171,7 @@ def _read_checked(folder: Path, kind: str) -> dict[str, Any]:
         raise FolderError(
             f"{folder}: expected a folder of kind {kind!r}, got {config['kind']!r}; give a {kind.replace('_', ' ')}"
         )
-    check_files(folder, config_part(folder, config, "files", dict))
+    check_files(folder, config_part(folder, config, "files", dict), "copy the model folder again")
     return config
 
 

@@ -391,10 +391,10 @@ def test_open_checks_files(tmp_path):
         EncodedCorpus.open(corpus.folder)
     altered(corpus, "tokens-00000.bin", bytes(len(whole)))
     assert len(EncodedCorpus.open(corpus.folder)) == 4
-    with pytest.raises(FolderError, match=r"tokens-00000.bin: its checksum is not the one recorded"):
+    with pytest.raises(FolderError, match=r"tokens-00000.bin: its SHA-256 is not the recorded one"):
         EncodedCorpus.open(corpus.folder, verify=True)
     (corpus.folder / "tokens-00000.bin").unlink()
-    with pytest.raises(FolderError, match=r"tokens-00000.bin: no such file; the corpus is incomplete"):
+    with pytest.raises(FolderError, match=r"tokens-00000.bin: no such file, but the folder lists it"):
         EncodedCorpus.open(corpus.folder)
 
 

@@ -5,12 +5,10 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save
 from torch import Tensor
 
 from ulmkit.errors import ConfigError, FolderError
-from ulmkit.files import atomic_write
+from ulmkit.tensors import load_tensors, read_header, save_tensors
 
 SECONDS_BETWEEN = 300.0
 """Seconds between two checkpoints."""
@@ -39,10 +37,9 @@ class EvaluationCheckpoint:
         if self._path is None or not self._path.exists():
             return None
         try:
-            with safe_open(self._path, framework="pt") as file:
-                fingerprint = (file.metadata() or {}).get("fingerprint")
-            tensors = load_file(self._path)
-        except (OSError, SafetensorError) as error:
+            fingerprint = read_header(self._path).get("fingerprint")
+            tensors = load_tensors(self._path)
+        except OSError as error:
             raise FolderError(f"{self._path}: expected an unfinished evaluation, got {error!r}; remove it") from error
         if fingerprint != self._fingerprint:
             raise ConfigError(
@@ -62,9 +59,7 @@ class EvaluationCheckpoint:
             FolderError: If the file cannot be written.
         """
         assert self._path is not None, "no checkpoint is due without a path"
-        copies = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
-        with atomic_write(self._path, "wb") as file:
-            file.write(save(copies, {"fingerprint": self._fingerprint}))
+        save_tensors(self._path, tensors, {"fingerprint": self._fingerprint})
         self._last_written = time.monotonic()
 
     def remove(self) -> None:

@@ -8,17 +8,16 @@ import itertools
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save
 from torch import Tensor
 
 from ulmkit.errors import ConfigError, DataError, FolderError
 from ulmkit.evaluation.language.learning_copy import LearningCopy, named_values
-from ulmkit.files import atomic_write
 from ulmkit.model.awd_lstm import State
 from ulmkit.model.language_model import AWDLSTMLanguageModel
+from ulmkit.tensors import load_tensors, read_header, save_tensors
 from ulmkit.text.batches import LanguageModelBatch
 
 
@@ -42,9 +41,8 @@ class GradientStatistics:
         Raises:
             FolderError: If the file cannot be written.
         """
-        tensors = {name: tensor.cpu() for name, tensor in self.mean_square.items()}
-        with atomic_write(path, "wb") as file:
-            file.write(save(tensors, {"batches": str(self.batches), "fingerprint": self.fingerprint}))
+        header = {"batches": str(self.batches), "fingerprint": self.fingerprint}
+        save_tensors(Path(path), self.mean_square, header)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "GradientStatistics":
@@ -54,10 +52,9 @@ class GradientStatistics:
             FolderError: If the file is missing or something else.
         """
         try:
-            with safe_open(path, framework="pt") as file:
-                metadata = file.metadata()
-            return cls(load_file(path), int(metadata["batches"]), metadata.get("fingerprint", ""))
-        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+            header = read_header(Path(path))
+            return cls(load_tensors(Path(path)), int(header["batches"]), header.get("fingerprint", ""))
+        except (OSError, KeyError, ValueError) as error:
             raise FolderError(
                 f"{os.fspath(path)}: expected gradient statistics, got {error!r}; compute them again"
             ) from error

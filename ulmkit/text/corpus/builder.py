@@ -20,7 +20,7 @@ import numpy as np
 
 from ulmkit.config import check_whole
 from ulmkit.errors import DataError
-from ulmkit.files import atomic_folder, fingerprint, sha256_file, write_json
+from ulmkit.files import atomic_folder, fingerprint, list_files, write_json
 from ulmkit.text.corpus.encoded_corpus import (
     CORPUS_FILE,
     NAMES_FILE,
@@ -285,9 +285,6 @@ class _Build:
             np.save(self.folder / TABLE_FOLDER / f"{name}.npy", column, allow_pickle=False)
         columns = {name: column.values for name, column in self.records.columns.items()}
         write_json(self.folder / NAMES_FILE, {"group": self.records.split_columns.group.values, "columns": columns})
-        files = {}
-        for path in sorted(path for path in self.folder.rglob("*") if path.is_file()):
-            name = path.relative_to(self.folder).as_posix()
-            files[name] = {"bytes": path.stat().st_size, "sha256": sha256_file(path)}
+        files = list_files(self.folder)
         content = fingerprint({name: file["sha256"] for name, file in files.items()})
         write_json(self.folder / CORPUS_FILE, replace(facts, fingerprint=content, files=files).to_json())

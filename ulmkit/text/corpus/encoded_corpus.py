@@ -1,15 +1,15 @@
 """An encoded corpus: token ids, a table with a row per document, vocabulary and tokenizer, in one folder."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ulmkit.errors import DataError, FolderError, did_you_mean
-from ulmkit.files import read_json, sha256_file
+from ulmkit.errors import DataError, did_you_mean
+from ulmkit.files import check_files, read_json
 from ulmkit.text.corpus.facts import CorpusFacts
 from ulmkit.text.corpus.shards import ShardReader
 from ulmkit.text.corpus.token_stream import TokenStream
@@ -65,8 +65,7 @@ class EncodedCorpus:
         """
         path = Path(folder)
         facts = CorpusFacts.from_json(read_json(path / CORPUS_FILE), str(path / CORPUS_FILE))
-        for name, expected in facts.files.items():
-            _check_file(path / name, expected, verify)
+        check_files(path, facts.files, "prepare the corpus again", checksums=verify)
         return cls(path, facts)
 
     def _shards(self, stem: str) -> ShardReader:
@@ -175,16 +174,3 @@ class EncodedCorpus:
         places = places if order is None else places[np.asarray(order, dtype=np.int64)]
         offsets, lengths = self.table["offset"][places], self.table["length"][places]
         return TokenStream(self._tokens, np.asarray(offsets), np.asarray(lengths), self.vocabulary.bos_id, reverse)
-
-
-def _check_file(path: Path, expected: Mapping[str, Any], verify: bool) -> None:
-    if not path.is_file():
-        raise FolderError(f"{path}: no such file; the corpus is incomplete: prepare it again")
-    size = path.stat().st_size
-    if size != expected["bytes"]:
-        raise FolderError(
-            f"{path}: expected {expected['bytes']} bytes, got {size}; it is truncated or was altered: "
-            "prepare the corpus again"
-        )
-    if verify and sha256_file(path) != expected["sha256"]:
-        raise FolderError(f"{path}: its checksum is not the one recorded; it was altered: prepare the corpus again")
