@@ -276,7 +276,7 @@ def test_a_prepared_folder_that_was_overwritten_is_refused(tmp_path: Path) -> No
     folder = prepare(tiny.reviews(10), tiny.WORDS, folder=tmp_path / "c").folder
     tokens = folder / "tokens-00000.bin"
     tokens.write_bytes(b"\xff" * tokens.stat().st_size)
-    with pytest.raises(FolderError, match="tokens-00000.bin: its checksum .* it was altered: prepare the corpus again"):
+    with pytest.raises(FolderError, match="tokens-00000.bin: its SHA-256 .* it was altered: prepare the corpus again"):
         prepare(folder)
 
 
