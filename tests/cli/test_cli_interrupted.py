@@ -95,7 +95,7 @@ def test_what_is_refused_beside_a_stopped_training(
     _interrupt(monkeypatch, 3, *command)
     before = tiny.contents(tmp_path)
     again = ulmkit(*command, status=2)
-    assert "checkpoint-00000003: is there from an earlier run; go on with it by --resume, or remove" in again.error
+    assert "checkpoint-00000003: is left from an earlier run; continue it with --resume, or remove" in again.error
     other = ulmkit(*command[:-2], "--steps", 20, "--out", tmp_path / "lm", "--resume", status=2)
     assert "was made by another run" in other.err
     assert tiny.contents(tmp_path) == before
@@ -153,7 +153,10 @@ def test_a_folder_of_checkpoints_with_files_of_ones_own_is_refused(name: str, re
     (tmp_path / "lm.training" / name).write_text("keep me")
     for data in (reviews, "nosuch.csv"):
         told = ulmkit("pretrain", data, *SMALL, "--steps", 2, "--out", tmp_path / "lm", status=2)
-        assert f"lm.training/{name}: is no file of a training; move it elsewhere, or choose another --out" in told.error
+        assert (
+            f"lm.training/{name}: was not written by a training; move it elsewhere, or choose another --out"
+            in told.error
+        )
     assert tiny.contents(tmp_path) == {f"lm.training/{name}": b"keep me"}
 
 

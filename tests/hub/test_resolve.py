@@ -1,8 +1,6 @@
-import sys
-
 import pytest
 
-from ulmkit.errors import FolderError, MissingPackageError
+from ulmkit.errors import FolderError
 from ulmkit.hub import resolve_model
 
 
@@ -43,10 +41,4 @@ def test_what_the_hub_does_not_give(monkeypatch, error):
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", fail)
     with pytest.raises(FolderError, match=r"someone/model: no such folder, .*\(no network\); check the name"):
-        resolve_model("someone/model")
-
-
-def test_without_huggingface_hub(monkeypatch):
-    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(MissingPackageError, match="someone/model: .*pip install huggingface_hub"):
         resolve_model("someone/model")

@@ -1,4 +1,4 @@
-"""A classifier made smaller and faster for serving, unless documents show that it costs accuracy."""
+"""Export of classifiers with int8 weights, checked against the original on labelled documents."""
 
 import os
 import tempfile
@@ -27,40 +27,47 @@ def export_int8(
     data_options: DataOptions | None = None,
     overwrite: bool = False,
 ) -> PairedComparison:
-    """Write the classifier with its encoder's weights as bytes, unless labelled documents show that it is worse so.
+    """Write a classifier with int8 encoder weights, unless labelled documents show that it is less accurate.
 
     Args:
-        classifier: one, or a pair. folder: to write.
-        data: labelled documents to compare on. split: which part of them, see `TextClassifier.compare`.
-        overwrite: replace a folder that is there.
-    Returns: both on the same documents; it stands in the new model's facts too.
-    Raises: DataError, and nothing is written, if the comparison shows a drop at the 5% level; ConfigError where no
-        kernels multiply bytes, or for a classifier of bytes.
+        classifier: A classifier or a pair with float32 weights.
+        folder: Folder to write.
+        data: Labelled documents to compare on.
+        split: Split to compare on; see `TextClassifier.compare`.
+        data_options: How to read and split the data.
+        overwrite: Replace an existing folder.
+
+    Returns:
+        The comparison with the original on the same documents, which the new model's facts record too.
+
+    Raises:
+        DataError: If the comparison shows a drop at the 5% level; nothing is written then.
+        ConfigError: If no int8 kernels are available, or the weights are int8 already.
     """
     members = [parts for parts in (classifier.parts, classifier.backward) if parts is not None]
     if any(isinstance(parts.model.encoder, Int8Encoder) for parts in members):
-        raise ConfigError("export: the classifier's weights are bytes already; give the one that was trained")
+        raise ConfigError("export: the classifier's weights are int8 already; give the one that was trained")
     runs, reason = int8_runs(torch.device("cpu"))
     if not runs:
         raise ConfigError(f"export: expected kernels for int8, to compare with, got none ({reason})")
     rounded = classifier.to_int8()
     for parts in (rounded.parts, rounded.backward):
         if parts is not None:
-            parts.model.cpu()  # where bytes are multiplied
-    found = classifier.compare(rounded, data, split=split, data_options=data_options)
-    if found.shows_a_drop:
-        low, high = found.interval
+            parts.model.cpu()  # the int8 kernels run on the CPU
+    comparison = classifier.compare(rounded, data, split=split, data_options=data_options)
+    if comparison.shows_a_drop:
+        low, high = comparison.interval
         raise DataError(
-            f"export: int8 weights cost {found.measure}: {found.before:.4f} before, {found.after:.4f} after, on "
-            f"{found.documents} documents (difference {found.difference:+.4f}, 95%: {low:+.4f} to {high:+.4f}, "
-            f"p = {found.p_value:.2g}); nothing was written, serve the classifier as it is"
+            f"export: int8 weights cost {comparison.measure}: {comparison.before:.4f} before, {comparison.after:.4f} after, on "
+            f"{comparison.documents} documents (difference {comparison.difference:+.4f}, 95%: {low:+.4f} to {high:+.4f}, "
+            f"p = {comparison.p_value:.2g}); nothing was written, serve the classifier as it is"
         )
     members = [part for part in (rounded.parts, rounded.backward) if part is not None]
-    new = [replace(part, facts=replace(part.facts, int8=found)) for part in members]
+    new = [replace(part, facts=replace(part.facts, int8=comparison)) for part in members]
     if len(new) == 1:
         save_classifier(folder, new[0], overwrite=overwrite)
-        return found
+        return comparison
     with tempfile.TemporaryDirectory() as temporary:
         forward, backward = (save_classifier(Path(temporary) / parts.direction, parts) for parts in new)
-        save_pair(folder, forward, backward, TrainingFacts(int8=found), overwrite=overwrite)
-    return found
+        save_pair(folder, forward, backward, TrainingFacts(int8=comparison), overwrite=overwrite)
+    return comparison

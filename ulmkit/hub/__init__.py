@@ -1,4 +1,4 @@
-"""Models as folders: saved, described, checked, loaded."""
+"""Model folders: saving, describing, checking, loading."""
 
 from ulmkit.hub.facts import (
     DataFacts,

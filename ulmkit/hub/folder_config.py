@@ -1,4 +1,4 @@
-"""config.json of a model folder: reading it and refusing what it cannot be."""
+"""The config.json of a model folder: writing, reading, checking, upgrading."""
 
 import dataclasses
 import os
@@ -29,15 +29,20 @@ Part = TypeVar("Part")
 
 
 def write_config(folder: Path, config: Mapping[str, Any]) -> None:
-    """Write config.json with a fingerprint of all that is in it."""
+    """Write config.json with a fingerprint of its content."""
     write_json(folder / CONFIG_FILE, {**config, "fingerprint": fingerprint(config)})
 
 
 def read_config(folder: str | os.PathLike[str]) -> dict[str, Any]:
-    """config.json of a language model, a classifier or a pair; weights are not looked at.
+    """Read config.json of a language model, a classifier or a pair, without its weights.
 
-    Returns: at least format_version, kind, facts and, but for a pair, direction.
-    Raises: FolderError if there is no such folder or file, if it is not JSON, not a model's, or of a newer version.
+    Returns:
+        The content in the layout of the current format version: format_version, kind, facts and, except for a pair,
+        direction are present.
+
+    Raises:
+        FolderError: If the folder or the file is missing, is not JSON or not a model's, was altered, or is of a newer
+            format version.
     """
     path = Path(folder)
     if not path.is_dir():
@@ -133,7 +138,7 @@ def config_facts(folder: Path, config: Mapping[str, Any]) -> TrainingFacts:
 
 
 def config_part(folder: Path, config: Mapping[str, Any], name: str, kind: type[Part]) -> Part:
-    """config[name]. Raises: FolderError if it is missing or not of the type `kind`."""
+    """Get an entry of a config. Raises: FolderError if it is missing or not of the type `kind`."""
     value = config.get(name)
     if not isinstance(value, kind) or isinstance(value, bool):
         raise FolderError(f"{folder / CONFIG_FILE}: {name}: expected {kind.__name__}, got {value!r}; it was altered")
@@ -141,18 +146,18 @@ def config_part(folder: Path, config: Mapping[str, Any], name: str, kind: type[P
 
 
 def weights_type(folder: Path, config: Mapping[str, Any]) -> str:
-    """What the encoder's weights are: "float32" or "int8". Raises: FolderError if they are something else."""
-    found = config.get("weights", WEIGHTS_TYPES[0])
-    if found not in WEIGHTS_TYPES:
+    """Get the type of the encoder's weights, "float32" or "int8". Raises: FolderError if it is another one."""
+    weights = config.get("weights", WEIGHTS_TYPES[0])
+    if weights not in WEIGHTS_TYPES:
         raise FolderError(
-            f"{folder / CONFIG_FILE}: weights: expected one of {', '.join(WEIGHTS_TYPES)}, got {found!r}; "
+            f"{folder / CONFIG_FILE}: weights: expected one of {', '.join(WEIGHTS_TYPES)}, got {weights!r}; "
             "upgrade with: pip install --upgrade ulmkit"
         )
-    return found
+    return weights
 
 
 def encoder_config(folder: Path, config: Mapping[str, Any]) -> AWDLSTMConfig:
-    """The encoder's sizes, cell and dropouts. Raises: FolderError if they are not what a model can have."""
+    """Get the encoder's sizes, cell and dropouts. Raises: FolderError if no model can have them."""
     values = config_part(folder, config, "encoder", dict)
     where = f"{folder / CONFIG_FILE}: encoder"
     with _altered():
@@ -161,41 +166,41 @@ def encoder_config(folder: Path, config: Mapping[str, Any]) -> AWDLSTMConfig:
 
 
 def language_model_config(folder: Path, config: Mapping[str, Any]) -> LanguageModelConfig:
-    """The config of a language model: encoder and softmax. Raises: FolderError if no model can have it."""
+    """Get the config of a language model, encoder and softmax. Raises: FolderError if no model can have it."""
     values = {**config_part(folder, config, "softmax", dict), "encoder": encoder_config(folder, config)}
     with _altered():
         return from_dict(LanguageModelConfig, values, f"{folder / CONFIG_FILE}: softmax")
 
 
 def described_encoder(config: AWDLSTMConfig) -> dict[str, Any]:
-    """The parts of config.json that describe an encoder."""
+    """Describe an encoder, as a part of config.json."""
     return {"encoder": to_dict(config)}
 
 
 def described_language_model(config: LanguageModelConfig) -> dict[str, Any]:
-    """The parts of config.json that describe a language model."""
+    """Describe a language model, as a part of config.json."""
     softmax = to_dict(config)
     return {"encoder": softmax.pop("encoder"), "softmax": softmax}
 
 
 def vocabulary_size(folder: Path, config: Mapping[str, Any]) -> int:
-    """Number of tokens that the model has a row for. Raises: FolderError if it is missing."""
+    """Get the number of rows of the embedding. Raises: FolderError if it is missing."""
     return config_part(folder, config_part(folder, config, "vocabulary", dict), "size", int)
 
 
 def described_head(task: Task, head: HeadConfig) -> dict[str, Any]:
-    """The parts of config.json that describe a head: its task and its options."""
+    """Describe a head, its task and its options, as a part of config.json."""
     return {"task": task.name, "head": to_dict(head)}
 
 
 def read_task(folder: Path, config: Mapping[str, Any]) -> Task:
-    """The task of a classifier. Raises: FolderError if it is unknown."""
+    """Get the task of a classifier. Raises: FolderError if it is unknown."""
     with _altered():
         return find_task(config_part(folder, config, "task", str))
 
 
 def head_config(folder: Path, config: Mapping[str, Any]) -> HeadConfig:
-    """The config of a classifier's head. Raises: FolderError if the head of its task cannot have it."""
+    """Get the config of a classifier's head. Raises: FolderError if the head of its task cannot have it."""
     values = config_part(folder, config, "head", dict)
     with _altered():
         return from_dict(read_task(folder, config).head_type, values, f"{folder / CONFIG_FILE}: head")
@@ -203,7 +208,7 @@ def head_config(folder: Path, config: Mapping[str, Any]) -> HeadConfig:
 
 @contextmanager
 def _altered() -> Iterator[None]:
-    """Raise FolderError where this block refuses a value."""
+    """Turn a refused value in this block into a FolderError."""
     try:
         yield
     except (ConfigError, TypeError) as error:

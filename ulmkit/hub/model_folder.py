@@ -1,13 +1,13 @@
-"""A model as a folder: complete, offline, nothing in it that runs.
+"""Model folders: complete, usable offline, and free of code.
 
     config.json         format version, kind, direction, sizes, labels, checksums, training facts
     vocabulary.json     the token of each id
     tokenizer/          what the tokenizer needs
     model.safetensors   weights by name; the embedding once, though it is the softmax's weight too
     README.md           model card; may be edited, all other files are checked on loading
-    training_log.csv    if there is one
+    training_log.csv    rows of the training log, if the model was just trained
 
-A language model and a classifier look alike. A pair (see `ulmkit.hub.pair`) holds two such folders.
+Language models and classifiers have the same layout. A pair (see `ulmkit.hub.pair`) holds two such folders.
 """
 
 import os
@@ -58,19 +58,39 @@ Model = TypeVar("Model", bound=nn.Module)
 
 
 def save_language_model(folder: str | os.PathLike[str], parts: LanguageModelParts, *, overwrite: bool = False) -> Path:
-    """Write a language model folder, whole or not at all.
+    """Write a language model folder, atomically.
 
-    Args: overwrite: replace a folder that is there.
-    Raises: FolderError if the folder is there or cannot be written; ConfigError for facts that are not JSON; DataError
-        if vocabulary, tokenizer and model do not belong together.
+    Args:
+        folder: Folder to write.
+        parts: The model.
+        overwrite: Replace an existing folder.
+
+    Returns:
+        The folder.
+
+    Raises:
+        FolderError: If the folder exists or cannot be written.
+        ConfigError: If a fact is not a JSON value.
+        DataError: If vocabulary, tokenizer and model do not belong together.
     """
     return _save(folder, "language_model", parts, described_language_model(parts.model.config), overwrite)
 
 
 def save_classifier(folder: str | os.PathLike[str], parts: ClassifierParts, *, overwrite: bool = False) -> Path:
-    """Write a classifier folder, whole or not at all.
+    """Write a classifier folder, atomically.
 
-    Args and raises: as `save_language_model`; DataError also if there is not a name for each class.
+    Args:
+        folder: Folder to write.
+        parts: The classifier.
+        overwrite: Replace an existing folder.
+
+    Returns:
+        The folder.
+
+    Raises:
+        FolderError: If the folder exists or cannot be written.
+        ConfigError: If a fact is not a JSON value.
+        DataError: If vocabulary, tokenizer and model do not belong together, or a class has no name.
     """
     model, labels = parts.model, parts.label_names
     expected = parts.task.label_count(model.head.config)
@@ -86,29 +106,34 @@ def save_classifier(folder: str | os.PathLike[str], parts: ClassifierParts, *, o
 
 
 def load_language_model(folder: str | os.PathLike[str]) -> LanguageModelParts:
-    """Read a language model folder, in evaluation mode, on the CPU.
+    """Load a language model folder; the model is on the CPU and in evaluation mode.
 
-    Raises: FolderError if it is of another kind, incomplete, truncated, altered, or of a newer format version.
+    Raises:
+        FolderError: If it is of another kind, incomplete, truncated, altered, or of a newer format version.
     """
     path = Path(folder)
     config = _read_checked(path, "language_model")
-    model_config, vocab_size = language_model_config(path, config), vocabulary_size(path, config)
+    model_config = language_model_config(path, config)
+    vocab_size = vocabulary_size(path, config)
     model = _with_weights(path, lambda: AWDLSTMLanguageModel(model_config, vocab_size))
     vocabulary, tokenizer = _load_text_parts(path, config, vocab_size)
     return LanguageModelParts(model, vocabulary, tokenizer, config["direction"], config_facts(path, config))
 
 
 def load_classifier(folder: str | os.PathLike[str]) -> ClassifierParts:
-    """Read a classifier folder, in evaluation mode, on the CPU.
+    """Load a classifier folder; the model is on the CPU and in evaluation mode.
 
-    Raises: as `load_language_model`.
+    Raises:
+        FolderError: If it is of another kind, incomplete, truncated, altered, or of a newer format version.
     """
     path = Path(folder)
     config = _read_checked(path, "classifier")
     encoder = encoder_config(path, config)
-    task, head = read_task(path, config), head_config(path, config)
+    task = read_task(path, config)
+    head = head_config(path, config)
     vocab_size = vocabulary_size(path, config)
-    labels, reading = config_part(path, config, "label_names", list), config_part(path, config, "reading", dict)
+    labels = config_part(path, config, "label_names", list)
+    reading = config_part(path, config, "reading", dict)
     if len(labels) != task.label_count(head):
         raise FolderError(f"{path / CONFIG_FILE}: label_names: expected {task.label_count(head)}, got {len(labels)}")
     is_int8 = weights_type(path, config) == "int8"
@@ -176,7 +201,7 @@ def _read_checked(folder: Path, kind: str) -> dict[str, Any]:
 
 
 def _with_weights(folder: Path, make: Callable[[], Model]) -> Model:
-    """The model with the folder's weights; torch's random state stays as it was."""
+    """Make a model and load the folder's weights; torch's random state is preserved."""
     with torch.random.fork_rng(devices=[]):
         try:
             model = make()
@@ -200,10 +225,10 @@ def _load_text_parts(folder: Path, config: Mapping[str, Any], vocab_size: int) -
     if tokenizer.name != expected.get("name"):
         raise FolderError(f"{folder / TOKENIZER_FOLDER}: expected {expected.get('name')!r}, got {tokenizer.name!r}")
     if tokenizer.fingerprint != expected.get("fingerprint"):
-        trained, here = config.get("versions"), package_versions()
         warnings.warn(
             f"{folder}: this installation may split some texts differently from the one the model was trained with "
-            f"(trained: {trained}, here: {here}); for the same tokens install the versions it was trained with",
+            f"(trained: {config.get('versions')}, installed: {package_versions()}); install those versions to get the "
+            "same tokens",
             stacklevel=4,
         )
     return vocabulary, tokenizer

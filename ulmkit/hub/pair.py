@@ -1,4 +1,4 @@
-"""A pair: a folder with a forward and a backward model, each a complete model folder."""
+"""Pairs: folders with a forward and a backward model, each a complete model folder."""
 
 import os
 import shutil
@@ -19,7 +19,13 @@ from ulmkit.tasks import TASKS
 
 @dataclass(frozen=True)
 class Pair:
-    """Both models of a pair, of one kind; classifiers have the same labels in the same order."""
+    """A forward and a backward model of one kind; classifiers have the same labels in the same order.
+
+    Attributes:
+        forward: The model that reads forward.
+        backward: The model that reads backward.
+        facts: Facts of the pair, such as its metrics.
+    """
 
     forward: LanguageModelParts | ClassifierParts
     backward: LanguageModelParts | ClassifierParts
@@ -34,10 +40,21 @@ def save_pair(
     *,
     overwrite: bool = False,
 ) -> Path:
-    """Copy a forward and a backward model folder into one pair folder, whole or not at all.
+    """Copy a forward and a backward model folder into one pair folder, atomically.
 
-    Args: facts: of the pair as such, for example its figures.
-    Raises: DataError if the two do not belong together; FolderError if one cannot be read or the pair not be written.
+    Args:
+        folder: Folder to write.
+        forward: Folder of the forward model.
+        backward: Folder of the backward model.
+        facts: Facts of the pair, such as its metrics.
+        overwrite: Replace an existing folder.
+
+    Returns:
+        The folder.
+
+    Raises:
+        DataError: If the two do not belong together.
+        FolderError: If a model cannot be read or the pair cannot be written.
     """
     facts = facts or TrainingFacts()
     sources = dict(zip(DIRECTIONS, (Path(forward), Path(backward)), strict=True))
@@ -61,9 +78,10 @@ def save_pair(
 
 
 def load_pair(folder: str | os.PathLike[str]) -> Pair:
-    """Read both models of a pair.
+    """Load both models of a pair.
 
-    Raises: FolderError if the folder is not a pair, or as `load_language_model`.
+    Raises:
+        FolderError: If the folder is not a pair, or a model in it is incomplete, truncated or altered.
     """
     path = Path(folder)
     config = read_config(path)
@@ -80,9 +98,10 @@ def load_pair(folder: str | os.PathLike[str]) -> Pair:
 
 
 def load_model(folder: str | os.PathLike[str]) -> LanguageModelParts | ClassifierParts | Pair:
-    """Read a model folder of whatever kind it is.
+    """Load a model folder of any kind.
 
-    Raises: FolderError as `load_language_model`.
+    Raises:
+        FolderError: If it is incomplete, truncated, altered, or of a newer format version.
     """
     kind = read_config(folder)["kind"]
     if kind == "pair":

@@ -1,4 +1,4 @@
-"""Models with all that text needs to reach them: what is trained, saved and loaded."""
+"""Models with their vocabulary and tokenizer: the units that are trained, saved and loaded."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,11 +11,12 @@ from ulmkit.tasks import Task
 from ulmkit.text import Tokenizer, Vocabulary
 
 Row = dict[str, Any]
+"""One row of a training log."""
 
 
 @dataclass(frozen=True)
 class LanguageModelParts:
-    """A language model.
+    """A language model with everything that it needs to read text.
 
     Attributes:
         model: The weights.
@@ -36,7 +37,7 @@ class LanguageModelParts:
 
 @dataclass(frozen=True)
 class ClassifierParts:
-    """A classifier.
+    """A classifier with everything that it needs to read text.
 
     Attributes:
         task: What it predicts.

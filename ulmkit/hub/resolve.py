@@ -1,23 +1,30 @@
-"""From what people call a model to the folder it is in."""
+"""Names of models to their folders, downloaded from the hub if need be."""
 
 import os
 import re
 from pathlib import Path
 
-from ulmkit.errors import FolderError, MissingPackageError
+from ulmkit.errors import FolderError
 
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 _MODEL_FILES = ["*.json", "*.safetensors", "*.model", "*.csv", "*.md"]
 
 
 def resolve_model(name: str | os.PathLike[str]) -> Path:
-    """The folder of a model.
+    """Find the folder of a model.
 
-    Args: name: a folder, or the name of a model on the Hugging Face hub ("owner/name"), which is downloaded once into
-        the hub's cache and read from there afterwards.
-    Raises: FolderError if it is neither, or cannot be downloaded; MissingPackageError without huggingface_hub.
+    Args:
+        name: A folder, or the name of a model on the Hugging Face hub ("owner/name"), which is downloaded once into
+            the hub's cache.
+
+    Returns:
+        The folder.
+
+    Raises:
+        FolderError: If it is neither, or cannot be downloaded.
     """
-    path, text = Path(name), os.fspath(name)
+    path = Path(name)
+    text = os.fspath(name)
     if text and path.is_dir():
         return path
     if path.is_file():
@@ -28,15 +35,11 @@ def resolve_model(name: str | os.PathLike[str]) -> Path:
 
 
 def _download(name: str) -> Path:
-    try:
-        from huggingface_hub import snapshot_download
-    except ImportError as error:
-        raise MissingPackageError(
-            f"{name}: no such folder; for a model on the hub: pip install huggingface_hub"
-        ) from error
+    from huggingface_hub import snapshot_download
+
     try:
         return Path(snapshot_download(name, allow_patterns=_MODEL_FILES))
-    except (OSError, ValueError) as error:  # huggingface_hub's errors are subclasses of these, as are the network's
+    except (OSError, ValueError) as error:  # the network's and huggingface_hub's errors are subclasses of these
         reason = (str(error).strip() or repr(error)).splitlines()[0]
         raise FolderError(
             f"{name}: no such folder, and the hub gives no model of this name ({reason}); "

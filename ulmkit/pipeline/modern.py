@@ -1,10 +1,11 @@
-"""Word-level language models as one would train them today: AdamW, one cycle, small batches, in bf16 where it pays.
+"""Modern recipes of word-level language models: AdamW, one cycle, small batches, bf16 where it pays.
 
-What makes it fast was chosen on validation text: first weights that let the layers see their input (`input_gain`), a
-low momentum, and the highest rate that still serves after an epoch; AR and TAR keep that rate stable. The dropouts
-are for trainings of a few epochs, which end before they overfit much; longer ones want a higher `dropout_multiplier`.
+The settings that make it fast were chosen on validation text: initial weights that let the layers see their input
+(`input_gain`), a low momentum, and the highest learning rate that still works after an epoch; AR and TAR keep that rate
+stable. The dropouts suit trainings of a few epochs, which end before they overfit much; longer ones need a higher
+`dropout_multiplier`.
 
-The model is that of Merity, Keskar & Socher 2017, arXiv:1708.02182; the schedule that of Smith 2018, arXiv:1803.09820.
+Source: Model: Merity, Keskar & Socher 2017, arXiv:1708.02182. Schedule: Smith 2018, arXiv:1803.09820.
 """
 
 from dataclasses import dataclass
@@ -16,11 +17,12 @@ from ulmkit.training import OptimizerConfig, Schedule
 
 @dataclass(frozen=True, kw_only=True)
 class ModernRecipe:
-    """A language model and how it is trained, in one stage.
+    """A language model and its training in one stage.
 
     Attributes:
-        sizes: of the model.
-        main: the stage. epochs: of it, where no budget is given; one cycle fits any.
+        sizes: Config of the model.
+        main: Settings of the stage.
+        epochs: Length if no budget is given; one cycle fits any.
     """
 
     sizes: LanguageModelConfig

@@ -1,15 +1,14 @@
-"""Published recipes of word-level language models, each as printed: the paper's settings and the code's README differ.
+"""Published recipes of word-level language models, with the settings of papers and of their code's READMEs.
 
-Of all: SGD at a constant rate whose weights are averaged from NT-ASGD's trigger on, windows of variable length, L2
-decay, and a second stage of plain ASGD that goes on from the best weights until a validation is not monotone.
+All use SGD at a constant rate with weights averaged from NT-ASGD's trigger on, windows of variable length, L2 decay,
+and a second stage of plain ASGD that starts from the best weights and ends when the validation loss is not monotone.
 
-Deviations: the lengths of windows are drawn once and read in another order each epoch, where the original draws them
-anew (see `LanguageModelBatches`). Training is in bf16 where the processor makes that pay, unless fp32, the original's,
-is asked for. A validation while training reads 32 rows side by side, in the training's precision, where the original
-reads 10. While the original averages, a step's rate scales with the length of the window before its own.
-
-Source: Merity, Keskar & Socher 2017, arXiv:1708.02182, section 5; README and defaults of salesforce/awd-lstm-lm. Of the
-mixtures of softmaxes: Yang et al. 2018, arXiv:1711.03953; README and defaults of zihangdai/mos.
+Source: Merity, Keskar & Socher 2017, arXiv:1708.02182, section 5; README and defaults of salesforce/awd-lstm-lm.
+    Mixtures of softmaxes: Yang et al. 2018, arXiv:1711.03953; README and defaults of zihangdai/mos.
+Deviation: Window lengths are drawn once and shuffled each epoch; the original draws them anew (see
+    `LanguageModelBatches`). Training is in bf16 on processors where that is faster, unless fp32 is asked for; the
+    original is in fp32. Validations during training read 32 parallel streams in the training's precision; the original
+    reads 10. While the original averages, a step's rate scales with the length of the previous window.
 """
 
 from dataclasses import dataclass, replace
@@ -22,15 +21,21 @@ from ulmkit.training import OptimizerConfig, Schedule
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedRecipe:
-    """A language model and how it was trained.
+    """A published language model and its training in two stages.
+
+    Both stages need a validation an epoch and end with the best weights, which are those of the first stage if the
+    second does not improve on them: `RunOptions(validations=Budget(epochs=1), restore_best=True)`.
 
     Attributes:
-        sizes: of the model.
-        main: first stage. epochs: of it. seed: as printed, None if it is not.
-        tuning: second stage, from the best weights of the first; tuning_epochs of it at most, None for as many. Both
-            want a validation an epoch and the best weights at their end, those of the first where the second does not
-            better them: RunOptions(validations=Budget(epochs=1), restore_best=True).
-        validation_batch_size, test_batch_size: rows of `perplexity(published=True)` behind the printed figures.
+        sizes: Config of the model.
+        main: Settings of the first stage.
+        tuning: Settings of the second stage, which starts from the best weights of the first.
+        epochs: Length of the first stage.
+        tuning_epochs: Largest length of the second stage; None for `epochs`.
+        seed: Published random seed; None if there is none.
+        validation_batch_size: Parallel streams behind the published validation perplexity.
+        test_batch_size: Parallel streams behind the published test perplexity.
+
     Source: Merity, Keskar & Socher 2017, arXiv:1708.02182, section 5.
     """
 
@@ -83,7 +88,7 @@ def _two_stages(
     seed: int | None,
     clip: float = 0.25,
 ) -> PublishedRecipe:
-    """What all have in common. rates: of the first and of the second stage."""
+    """Settings that all recipes share; `rates` are the learning rates of the two stages."""
     main = LanguageModelRecipe(
         batch_size=batch_size,
         bptt=70,
@@ -138,7 +143,7 @@ MOS_PTB = _two_stages(
 )
 """Penn Treebank, mixture of 15 softmaxes, README of zihangdai/mos: 58.34 / 56.18, after the second stage 56.83 / 54.64.
 
-Deviation: there windows have 110 steps at most, where here nothing bounds them from above (8 standard deviations).
+Deviation: Windows there have 110 steps at most (8 standard deviations); here they have no limit.
 """
 
 MOS_WIKITEXT2 = _two_stages(
@@ -154,6 +159,6 @@ MOS_WIKITEXT2 = _two_stages(
 )
 """WikiText-2, mixture of 15 softmaxes, README of zihangdai/mos; the paper has 63.88 / 61.45 after the second stage.
 
-Deviations: there windows have 90 steps at most (4 standard deviations), and a step's 15 rows are read as three batches
-of 5, whose gradients are added: each has embedding and weight masks of its own, which here all 15 share.
+Deviation: Windows there have 90 steps at most (4 standard deviations), and a step's 15 rows are three batches of 5 with
+    embedding and weight masks of their own, whose gradients are added; here all 15 rows share their masks.
 """

@@ -1,4 +1,4 @@
-"""Folders that the training commands write: what is there already, and the checkpoints beside it."""
+"""Folders of training stages: the output folder, and the folder of checkpoints beside it."""
 
 import re
 import shutil
@@ -12,29 +12,38 @@ from ulmkit.training import JSONL_NAME, latest_checkpoint
 from ulmkit.training.monitor import BEST_NAME
 
 _NAMES = "|".join([r"checkpoint-\d{8,}", "tensorboard", *map(re.escape, (TRAINING_LOG, JSONL_NAME, BEST_NAME))])
-_OF_A_RUN = re.compile(rf"({_NAMES})|\.({_NAMES})\..+")  # the second: half-written when the process was killed
+_OF_A_RUN = re.compile(rf"({_NAMES})|\.({_NAMES})\..+")  # the latter are left half-written by a killed process
 
 
 def training_folder(out: str) -> Path:
-    """OUT.training, where the run of a stage that writes `out` keeps its checkpoints until that is written."""
+    """Path of OUT.training, which holds the checkpoints of a stage until `out` is written."""
     return Path(out).with_name(Path(out).name + ".training")
 
 
 @contextmanager
 def run_folder(out: str, resume: bool, overwrite: bool) -> Iterator[Path]:
-    """The `training_folder` of `out`, removed at the end, unless a run was stopped that can go on.
+    """Hold the `training_folder` of `out`; it is removed at the end unless a stopped run can be resumed from it.
 
-    Raises: FolderError, before any work, if `out` may not be written, or OUT.training holds what no run writes, or if
-        there is a checkpoint and not to be resumed, or none to resume.
+    Args:
+        out: Folder that the stage writes.
+        resume: Continue from the checkpoint in the training folder.
+        overwrite: Replace an existing `out`.
+
+    Yields:
+        The training folder, which need not exist yet.
+
+    Raises:
+        FolderError: Before any work, if `out` may not be written, the training folder holds something else, a
+            checkpoint exists but `resume` is False, or none exists but `resume` is True.
     """
     check_writable(out, overwrite)
     folder = training_folder(out)
     _check_own(folder)
-    found = latest_checkpoint(folder)
-    if resume and found is None:
+    checkpoint = latest_checkpoint(folder)
+    if resume and checkpoint is None:
         raise FolderError(f"{folder}: expected a checkpoint to resume, got none; begin without --resume")
-    if found is not None and not resume:
-        raise FolderError(f"{found}: is there from an earlier run; go on with it by --resume, or remove {folder}")
+    if checkpoint is not None and not resume:
+        raise FolderError(f"{checkpoint}: is left from an earlier run; continue it with --resume, or remove {folder}")
     try:
         yield folder
     except BaseException:
@@ -51,11 +60,11 @@ def _check_own(folder: Path) -> None:
         raise FolderError(f"{folder}: expected a folder for checkpoints, got a file; choose another --out")
     for path in sorted(folder.iterdir()):
         if not _OF_A_RUN.fullmatch(path.name):
-            raise FolderError(f"{path}: is no file of a training; move it elsewhere, or choose another --out")
+            raise FolderError(f"{path}: was not written by a training; move it elsewhere, or choose another --out")
 
 
 def _remove(folder: Path) -> None:
-    """Remove what a run wrote, and the folder unless something else has come into it."""
+    """Remove what a run wrote, and the folder unless it holds something else."""
     with suppress(OSError):
         for path in folder.iterdir():
             if not _OF_A_RUN.fullmatch(path.name):
