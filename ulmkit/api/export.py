@@ -58,9 +58,10 @@ def export_int8(
     if comparison.shows_a_drop:
         low, high = comparison.interval
         raise DataError(
-            f"export: int8 weights cost {comparison.measure}: {comparison.before:.4f} before, {comparison.after:.4f} after, on "
-            f"{comparison.documents} documents (difference {comparison.difference:+.4f}, 95%: {low:+.4f} to {high:+.4f}, "
-            f"p = {comparison.p_value:.2g}); nothing was written, serve the classifier as it is"
+            f"export: int8 weights cost {comparison.measure}: {comparison.before:.4f} before, "
+            f"{comparison.after:.4f} after, on {comparison.documents} documents (difference "
+            f"{comparison.difference:+.4f}, 95%: {low:+.4f} to {high:+.4f}, p = {comparison.p_value:.2g}); "
+            "nothing was written, serve the classifier as it is"
         )
     members = [part for part in (rounded.parts, rounded.backward) if part is not None]
     new = [replace(part, facts=replace(part.facts, int8=comparison)) for part in members]
