@@ -10,7 +10,14 @@ from support.pages import COMMANDS, ROOT, blocks
 
 from ulmkit.cli import app
 
-PAGES = ["README.md", "ulmkit/GUIDE.md", "ulmkit/PAPERS.md", "benchmarks/README.md", "recipes/README.md"]
+PAGES = [
+    "README.md",
+    "ulmkit/GUIDE.md",
+    "ulmkit/PAPERS.md",
+    "ulmkit/kernels/README.md",
+    "benchmarks/README.md",
+    "recipes/README.md",
+]
 EXECUTED = ["README.md", "ulmkit/GUIDE.md"]
 
 NOT_RUN = {
