@@ -226,7 +226,7 @@ def test_options(arguments: tuple, message: str, here: Path) -> None:
         (("evaluate", "classifier", "reviews.csv", "--by", "author"), "has no column 'author'"),
         (("evaluate", "lm", "reviews.csv", "--batch-size", 3), "--batch-size: expected 1 for exact"),
         (("evaluate", "lm", "reviews.csv", "--by", "label"),
-         "--by: only for classifiers of task single, pair, multi, got a language model; drop --by"),
+         "--by: only for classifiers of task single, multi, pair, got a language model; drop --by"),
         (("info", "--device", "cuda:77"), "device: got 'cuda:77', but torch finds"),
         (("predict", "lm", "--text", "a"), "lm: expected a classifier, got a language model; train"),
         (("score", "classifier", "--text", "a"), "expected a folder of kind 'language_model', got 'classifier'"),

@@ -80,7 +80,7 @@ def test_another_training_cannot_go_on_from_the_checkpoint(
     others = tiny.write_csv(tmp_path / "others.csv", tiny.reviews(first=900))
     command = (*SMALL, "--steps", 12, "--out", tmp_path / "lm")
     _interrupt(monkeypatch, 5, "pretrain", reviews, *command)
-    assert "another run (identity.data: was" in ulmkit("pretrain", others, *command, "--resume", status=2).error
+    assert "another run (identity.data: was" in ulmkit("pretrain", others, *command, "--resume", status=2).err
     backward = ("pretrain", reviews, *command, "--backward", "--resume")
     assert "another run (identity.direction: was 'forward'" in ulmkit(*backward, status=2).error
     ulmkit("pretrain", reviews, *command, "--resume")
