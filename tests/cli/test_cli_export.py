@@ -29,7 +29,8 @@ def test_export_prints_the_comparison_and_the_model_predicts(folder):
     assert "megabytes after" in told.out
     figures = json.loads((folder / "export.json").read_text())
     assert figures["comparison"]["documents"] == 60
-    assert figures["megabytes after"] < figures["megabytes before"]
+    assert set(figures) == {"model", "megabytes_before", "megabytes_after", "comparison"}
+    assert figures["megabytes_after"] < figures["megabytes_before"]
     predicted = ulmkit("predict", folder / "int8", "--text", tiny.review("pos", 5000))
     assert json.loads(predicted.out.splitlines()[0])["label"] == "pos"
     evaluated = ulmkit("evaluate", folder / "int8", folder / "labelled.csv", "--split", "all")

@@ -52,28 +52,29 @@ def test_prepare_tells_and_writes_a_corpus(path: Path) -> None:
     corpus = EncodedCorpus.open(path / "corpus", verify=True)
     summary = _json(path / "prepare.json")
     assert summary["vocabulary"] == len(corpus.vocabulary)
-    assert summary["train"] == f"1 documents, {summary['facts']['splits']['train']['tokens']:,} tokens, 0.00% unknown"
+    assert summary["facts"]["splits"]["train"]["documents"] == 1
+    assert set(summary) == {"corpus", "vocabulary", "tokenizer", "facts"}
     assert summary["facts"]["split_policy"]["kind"] == "given"
     assert summary["tokenizer"] == "whitespace"
 
 
 def test_pretrain_and_finetune_lower_perplexity(path: Path) -> None:
     pretrain, finetune = _json(path / "pretrain.json"), _json(path / "finetune.json")
-    assert pretrain["steps"] == 80
+    assert set(pretrain) == {"model", "parameters", "facts"}
+    assert pretrain["facts"]["run"]["steps"] == 80
     assert pretrain["parameters"] > 10_000
-    after, before = "perplexity, validation", "perplexity, before training"
-    assert pretrain[after] < 0.8 * len(EncodedCorpus.open(path / "corpus").vocabulary)
-    assert finetune[after] < finetune[before]
+    after = [facts["facts"]["validation"]["perplexity"] for facts in (pretrain, finetune)]
+    assert after[0] < 0.8 * len(EncodedCorpus.open(path / "corpus").vocabulary)
+    assert after[1] < finetune["facts"]["validation_before"]["perplexity"]
     assert finetune["facts"]["base"]["run"]["budget"]["steps"] == 80
 
 
 def test_train_shows_the_baselines_beside_the_classifier(path: Path) -> None:
     summary = _json(path / "train.json")
-    assert summary["accuracy, validation"] >= 0.8
-    names = [name for name in summary if name.startswith("accuracy, ")]
+    assert summary["facts"]["validation"]["accuracy"] >= 0.8
+    names = ["validation", *summary["facts"]["baselines"]]
     assert len(names) >= 3
-    assert all(name in (path / "train.out").read_text() for name in names)
-    assert summary["facts"]["baselines"]
+    assert all(f"accuracy, {name}" in (path / "train.out").read_text() for name in names)
     assert "validation" in (path / "train.err").read_text()
     assert "| this model |" in (path / "classifier" / "README.md").read_text()
 
@@ -99,6 +100,7 @@ def test_evaluate_a_language_model_exactly_and_as_published(path: Path) -> None:
 def test_evaluate_a_classifier_with_baselines_and_by_a_column(path: Path) -> None:
     told = ulmkit("evaluate", path / "classifier", path / "reviews", "--by", "author", "--json", path / "c.json")
     summary = _json(path / "c.json")
+    assert set(summary) == {"data", "split", "classifier", "baselines"}
     assert summary["classifier"]["documents"] == 40
     assert summary["classifier"]["accuracy"] >= 0.85
     groups = summary["classifier"]["by"]["author"]
@@ -134,7 +136,7 @@ def test_evaluate_on_a_file_that_says_no_split_judges_all_of_it(path: Path, tmp_
     for split in ((), ("--split", "all")):
         told = ulmkit("evaluate", path / "classifier", data, *split, "--json", tmp_path / "c.json")
         assert told.out.startswith("evaluated on: all of new.csv, 40 documents; not the model's training data\n")
-        assert told.out.splitlines()[-3] == f"no baselines: {data} has no training part beside what is judged"
+        assert told.out.splitlines()[-1] == f"no baselines: {data} has no training part beside what is judged"
         found = _json(tmp_path / "c.json")
         assert (found["classifier"]["documents"], found["split"]) == (40, "all")
         told = ulmkit("evaluate", path / "tuned", book, *split)
@@ -298,6 +300,7 @@ def test_lr_find_suggests_rates_and_draws_them(path: Path, tmp_path: Path) -> No
     told = ulmkit("lr-find", path / "lm", path / "reviews", "--batch-size", 8, "--bptt", 16, "--steps", 30,
                   "--plot", plot, "--json", tmp_path / "r.json")  # fmt: skip
     summary = _json(tmp_path / "r.json")
+    assert set(summary) == {"steepest", "valley", "plot", "rates", "losses", "smoothed", "diverged"}
     assert "steepest" in told.out
     assert min(summary["rates"]) <= summary["valley"] <= max(summary["rates"])
     assert plot.read_bytes().startswith(b"\x89PNG")
@@ -306,10 +309,10 @@ def test_lr_find_suggests_rates_and_draws_them(path: Path, tmp_path: Path) -> No
 def test_info_says_what_is_chosen_and_why(tmp_path: Path) -> None:
     told = ulmkit("info", "--device", "cpu", "--precision", "fp32", "--json", tmp_path / "i.json")
     summary = _json(tmp_path / "i.json")
-    assert summary["precision fp32"] == "chosen"
+    assert summary["precision_fp32"] == "chosen"
     chosen = [name for name, told in summary.items() if name.startswith("backend") and told.startswith("chosen: ")]
-    assert chosen in (["backend fused"], ["backend torch"])
-    assert summary["backend reference"].startswith("there: ")
+    assert chosen in (["backend_fused"], ["backend_torch"])
+    assert summary["backend_reference"].startswith("there: ")
     assert "ulmkit" in told.out
 
 
@@ -330,7 +333,7 @@ def test_transductive_fine_tuning_is_named_so_in_both_cards(path: Path, tmp_path
     for name in ("tuned", "c"):
         assert "(transductive split)" in (tmp_path / name / "README.md").read_text()
     assert "transductive" not in (path / "classifier" / "README.md").read_text()
-    assert _json(tmp_path / "c.json")["labelled documents"] == 20
+    assert _json(tmp_path / "c.json")["facts"]["labelled_documents"] == 20
 
 
 def test_folders_are_complete_wherever_they_are_moved_and_load_offline(
@@ -418,8 +421,9 @@ def test_several_batches_of_a_step(path: Path, tmp_path: Path) -> None:
         ulmkit("pretrain", path / "corpus", "-o", tmp_path / f"lm{count}", *SMALL, "--steps", 2, "--accumulation",
                count, "--json", tmp_path / f"{count}.json")  # fmt: skip
     one, two = (_json(tmp_path / f"{count}.json") for count in (1, 2))
-    assert (one["steps"], two["steps"]) == (2, 2)
-    assert two["epochs"] == pytest.approx(2 * one["epochs"], rel=0.02)
+    one_run, two_run = one["facts"]["run"], two["facts"]["run"]
+    assert (one_run["steps"], two_run["steps"]) == (2, 2)
+    assert two_run["epochs"] == pytest.approx(2 * one_run["epochs"], rel=0.02)
 
 
 def test_the_best_weights(path: Path, tmp_path: Path) -> None:
@@ -433,7 +437,7 @@ def test_the_best_weights(path: Path, tmp_path: Path) -> None:
             with open(out / "training_log.csv", newline="") as file:
                 losses = [float(row["valid_loss"]) for row in csv.DictReader(file) if row["kind"] == "validation"]
             kept = min(losses) if option == "--restore-best" else losses[-1]
-            assert _json(tmp_path / "c.json")["loss, validation"] == pytest.approx(kept)
+            assert _json(tmp_path / "c.json")["facts"]["validation"]["loss"] == pytest.approx(kept)
             differ.append(min(losses) < losses[-1])
     assert any(differ)
 

@@ -53,8 +53,12 @@ def export_command(
     drop = -comparison.interval[0]
     if drop > _noted_drop(comparison, TASKS[model.task]):
         print(f"so few documents do not rule out a drop of {drop:.3g}; compare on more if that matters\n")
-    sizes = {"megabytes before": before, "megabytes after": _megabytes(Path(out))}
-    summarise({"model": out, **sizes}, machine.json_file, {"comparison": comparison.to_dict()})
+    after = _megabytes(Path(out))
+    summarise(
+        {"model": out, "megabytes before": before, "megabytes after": after},
+        machine.json_file,
+        {"model": out, "megabytes_before": before, "megabytes_after": after, "comparison": comparison.to_dict()},
+    )
 
 
 def _noted_drop(comparison: "PairedComparison", task: "Task") -> float:

@@ -42,7 +42,7 @@ def info_command(machine: Machine) -> None:
         figures[f"backend {status.name}"] = (
             f"{'chosen' if status.chosen else 'there' if status.available else 'not there'}: {status.reason}"
         )
-    summarise(figures, machine.json_file)
+    summarise(figures, machine.json_file, {name.replace(" ", "_"): value for name, value in figures.items()})
 
 
 def _device_name(device: "torch.device") -> str:

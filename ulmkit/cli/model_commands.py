@@ -14,7 +14,7 @@ from ulmkit.cli.adaptation import ADAPTATION
 from ulmkit.cli.dataclass_options import field_options
 from ulmkit.cli.option_groups import MACHINE, READ_TEXT, Machine, OptionGroup, with_groups
 from ulmkit.cli.progress import step_progress
-from ulmkit.cli.summary import summarise
+from ulmkit.cli.summary import write_values
 from ulmkit.cli.text_rows import TEXTS, TEXTS_OF_TASK, check_rows, read_texts, text_row, write_rows
 from ulmkit.cli.training_commands import DataArgument
 from ulmkit.errors import ConfigError
@@ -76,8 +76,8 @@ def evaluate_command(
         else:
             report = language_model.evaluate(judged, published=published, batch_size=batch_size)
         print(f"{judged.text()}\n\n{report.table()}")
-        if machine.json_file is not None:
-            summarise({"model": model, "data": data, "split": judged.split or ALL}, machine.json_file, report.to_dict())
+        scored = {"model": model, "data": data, "split": judged.split or ALL}
+        write_values(machine.json_file, scored | report.to_dict())
         return
     if batch_size is not None:
         raise ConfigError("batch_size: has no effect on a classifier; drop it")
@@ -104,11 +104,9 @@ def _evaluate_classifier(
         judged.corpus if classifier.backward is None else data, split=part, by=by, data_options=judged.options
     )
     print(f"{judged.text()}\n\n{report.table()}")
-    details: dict[str, Any] = {"classifier": report.to_dict()}
-    if baselines:
-        details |= _baselines(classifier, judged, data)
-    if machine.json_file is not None:
-        summarise({"data": data, "split": part}, machine.json_file, details)
+    values = {"data": data, "split": part, "classifier": report.to_dict()}
+    values["baselines"] = _baselines(classifier, judged, data) if baselines else {}
+    write_values(machine.json_file, values)
 
 
 def _check_by(by: Sequence[str] | None, model: str, task: str = "") -> None:
@@ -228,5 +226,4 @@ def generate_command(
     model = LanguageModel.load(language_model, machine.run())
     texts = model.generate(prompt, **asdict(options), seed=machine.seed)
     print("\n\n".join(texts))
-    if machine.json_file is not None:
-        summarise({"model": language_model, "texts": len(texts)}, machine.json_file, {"generated": texts})
+    write_values(machine.json_file, {"model": language_model, "texts": len(texts), "generated": texts})

@@ -1,4 +1,4 @@
-"""The summary that a command prints last, and writes as JSON."""
+"""The summary that a command prints last, and the values that `--json` writes."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,15 +6,31 @@ from typing import Any
 from ulmkit.files import write_json
 
 
-def summarise(figures: Mapping[str, Any], json_file: str | None, details: Mapping[str, Any] | None = None) -> None:
-    """Print the figures, one per line, and write them with `details` to `json_file` if that is not None."""
-    from ulmkit.evaluation.metrics import json_safe
+def summarise(printed: Mapping[str, Any], json_file: str | None, values: Mapping[str, Any]) -> None:
+    """Print a summary and write a command's values as JSON.
 
-    width = max(map(len, figures))
-    for name, value in figures.items():
+    Args:
+        printed: Figures to print, one per line, by their names for people.
+        json_file: File for the values; None writes none.
+        values: See `write_values`.
+    """
+    width = max(map(len, printed))
+    for name, value in printed.items():
         print(f"{name:<{width}}  {_text(value)}")
+    write_values(json_file, values)
+
+
+def write_values(json_file: str | None, values: Mapping[str, Any]) -> None:
+    """Write a command's values as JSON, without printing anything.
+
+    Args:
+        json_file: File to write; None writes none.
+        values: Numbers, texts and objects by stable snake_case keys, units in the key; NaN becomes null.
+    """
     if json_file is not None:
-        write_json(json_file, json_safe({**figures, **(details or {})}))
+        from ulmkit.evaluation.metrics import json_safe
+
+        write_json(json_file, json_safe(values))
 
 
 def _text(value: Any) -> str:

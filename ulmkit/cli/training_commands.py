@@ -108,7 +108,8 @@ def prepare_command(
             figures[f"in {held_out}, also in {trained_on}"] = (
                 f"{shared.near:,} of {shared.documents:,} documents, {shared.exact:,} exactly"
             )
-    summarise(figures, machine.json_file, {"facts": corpus.facts.to_json()})
+    values = {"corpus": out, "vocabulary": len(corpus.vocabulary), "tokenizer": corpus.tokenizer.name}
+    summarise(figures, machine.json_file, {**values, "facts": corpus.facts.to_json()})
     if (warning := shared_documents_warning(corpus)) is not None:
         typer.echo(warning, err=True)
 
@@ -287,7 +288,7 @@ def lr_find_command(
         )
     suggestions = {"steepest": found.steepest, "valley": found.valley}
     plot_lr_find(found.rates, found.losses, suggestions, plot, smoothed=found.smoothed)
-    summarise({**suggestions, "plot": plot}, machine.json_file, asdict(found))
+    summarise({**suggestions, "plot": plot}, machine.json_file, {**suggestions, "plot": plot, **asdict(found)})
 
 
 def _corpus(
@@ -334,4 +335,5 @@ def _summarise_training(model: "LanguageModel | TextClassifier", out: str, machi
     before = {"before training": facts.validation_before} if facts.validation_before else {}
     for name, metrics in (before | {"validation": facts.validation} | dict(facts.baselines)).items():
         summary |= {f"{metric}, {name}": value for metric, value in metrics.items()}
-    summarise(summary, machine.json_file, {"facts": facts_to_json(facts)})
+    values = {"model": out, "parameters": summary["parameters"], "facts": facts_to_json(facts)}
+    summarise(summary, machine.json_file, values)
