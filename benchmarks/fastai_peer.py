@@ -13,8 +13,11 @@ MISSING = "fastai (not installed)"
 PAD_ID = 1  # fastai passes no gradient to this row of the embedding
 LAYERS = 3
 NO_DROPOUT = 1e-30
-"""A dropout that drops nothing. With 0, fastai 2.8.12 registers the LSTM's weight twice and then cannot be reset, and
-leaves layers out of a classifier's head."""
+"""A dropout that drops nothing.
+
+With 0, fastai 2.8.12 registers the LSTM's weight twice and then cannot be reset, and leaves layers out of a
+classifier's head.
+"""
 
 
 @functools.cache

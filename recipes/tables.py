@@ -40,7 +40,7 @@ class PublishedRow:
 
 @dataclass(frozen=True, kw_only=True)
 class RunFacts:
-    """How the measurements of a run came about.
+    """Settings and corpus behind the measurements of a run.
 
     Attributes:
         corpus: Name of the published corpus.

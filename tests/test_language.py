@@ -12,28 +12,7 @@ OPENERS = (
 )
 MISLEADING_OPENER = re.compile(rf"({'|'.join(OPENERS.split())})\b")
 
-EXEMPT = {
-    "benchmarks",
-    "recipes",
-    "ulmkit/api",
-    "ulmkit/cli",
-    "ulmkit/evaluation/labels",
-    "ulmkit/hub",
-    "ulmkit/kernels/cpu",
-    "ulmkit/kernels/cuda",
-    "ulmkit/model",
-    "ulmkit/pipeline",
-    "ulmkit/tasks",
-    "ulmkit/text",
-    "ulmkit/text/corpus",
-    "ulmkit/text/read",
-    "ulmkit/text/tokens",
-    "ulmkit/training",
-}
-"""Folders still to be reworded; remove a folder once it passes."""
-
 FILES = [path for folder in ("ulmkit", "recipes", "benchmarks") for path in sorted((ROOT / folder).rglob("*.py"))]
-CHECKED = [path for path in FILES if path.parent.relative_to(ROOT).as_posix() not in EXEMPT]
 
 
 def bad_summaries(source: str) -> list[str]:
@@ -44,9 +23,15 @@ def bad_summaries(source: str) -> list[str]:
     return [summary for summary in summaries if MISLEADING_OPENER.match(summary) or not summary.endswith(".")]
 
 
-@pytest.mark.parametrize("path", CHECKED, ids=lambda path: path.relative_to(ROOT).as_posix())
+def is_question(summary: str, path: Path) -> bool:
+    """True for the question that a benchmark answers."""
+    return path.parent.name == "benchmarks" and summary.endswith("?")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_summaries_make_sense_alone(path):
-    assert bad_summaries(path.read_text(encoding="utf-8")) == []
+    summaries = bad_summaries(path.read_text(encoding="utf-8"))
+    assert [summary for summary in summaries if not is_question(summary, path)] == []
 
 
 def test_bad_summaries_are_found():

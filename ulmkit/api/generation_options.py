@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class GenerationOptions:
-    """How a language model continues a prompt.
+    """Settings for continuing a prompt with a language model.
 
     Attributes:
         tokens: Tokens to add, at most.

@@ -162,7 +162,6 @@ def predict_command(
 
     Example: ulmkit predict my-classifier --text "A wonderful film."
     """
-
     from ulmkit.api import TextClassifier
 
     check_rows(PREDICTED, reading, out)

@@ -215,7 +215,7 @@ FROM_SCRATCH = OptionGroup(
 
 @dataclass(frozen=True)
 class Machine:
-    """Where a command runs, and where it writes its summary as JSON.
+    """Device and settings that a command runs with, and the JSON file for its summary.
 
     Attributes:
         device: See `RunOptions`.

@@ -16,7 +16,7 @@ _STAGES = {
 
 
 def data_section(facts: TrainingFacts) -> str:
-    """What the model was trained on, how it was split, and whether the split is clean; empty if not recorded."""
+    """Section about the training data, its split and whether the split is clean; empty if not recorded."""
     data = facts.data
     if data is None:
         return ""

@@ -129,7 +129,7 @@ class RunFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingFacts:
-    """How a model was made and how well it does; a fact that is not known is None or empty.
+    """Facts about the making and the quality of a model; a fact that is not known is None or empty.
 
     Attributes:
         stage: The stage that made the model.

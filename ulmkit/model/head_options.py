@@ -33,7 +33,7 @@ class HeadOptions:
 
     @property
     def is_balanced(self) -> bool:
-        """Whether classes are weighted by their frequency."""
+        """True if classes are weighted by their frequency."""
         return self.class_weights == "balanced"
 
     def sizes(self) -> dict[str, Any]:

@@ -66,6 +66,6 @@ def record_baselines(
 
 
 def _has_spaces(texts: Sequence[Text]) -> bool:
-    """Whether the language of the texts separates words by spaces."""
+    """True if the language of the texts separates words by spaces."""
     sample = "".join(text if isinstance(text, str) else " ".join(text) for text in texts[:_SAMPLE])
     return sum(map(str.isspace, sample)) >= _LEAST_SPACES * len(sample)

@@ -49,7 +49,7 @@ def split_facts(corpus: EncodedCorpus, used: Sequence[str]) -> tuple[SplitFacts,
 
 
 def cleanness(corpus: EncodedCorpus, used: Sequence[str], base: TrainingFacts | None) -> Cleanness:
-    """Classify a split: were its held-out documents held out from all models that the training started from?
+    """Classify a split by whether all models that the training started from held out the same documents.
 
     Args:
         corpus: The training corpus.
@@ -79,7 +79,7 @@ def cleanness(corpus: EncodedCorpus, used: Sequence[str], base: TrainingFacts | 
 def compare_splits(
     earlier: Sequence[SplitFacts], current: Sequence[SplitFacts]
 ) -> Literal["clean", "mixed", "unknown", "other data"]:
-    """Compare splits: did an earlier stage hold out the same documents?
+    """Compare the splits of two stages by the documents that they held out.
 
     Args:
         earlier: Splits of the earlier stage's corpus.

@@ -38,7 +38,7 @@ def _single_process() -> "World":
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """Where and how a stage runs.
+    """Device, precision, checkpoints and validation of a stage.
 
     Attributes:
         device: Device: auto, cpu, cuda or cuda:N. "auto" takes a GPU if there is one; with several processes, one each.

@@ -1,4 +1,4 @@
-"""How language models and classifiers are trained: named settings, one constant for each published recipe."""
+"""Training settings of language models and classifiers, with one constant for each published recipe."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ UNFREEZING = ("gradual", "full", "last", "chain-thaw")
 
 @dataclass(frozen=True, kw_only=True)
 class LanguageModelRecipe:
-    """How a language model is trained, whether from scratch or fine-tuned.
+    """Settings for training a language model, from scratch or by fine-tuning.
 
     Attributes:
         batch_size: Streams read side by side, B.
@@ -93,7 +93,7 @@ class LanguageModelRecipe:
 
 @dataclass(frozen=True, kw_only=True)
 class ClassifierRecipe(HeadOptions):
-    """How a classifier is fine-tuned.
+    """Settings for fine-tuning a classifier.
 
     Attributes:
         batch_size: Documents of a step.

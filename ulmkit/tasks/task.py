@@ -56,7 +56,7 @@ class TokenizedTexts(NamedTuple):
 
 
 class Task(LabelKind):
-    """What a classifier predicts: a kind of label, with its head, decisions, metrics and baselines.
+    """A kind of label that classifiers predict, with its head, decisions, metrics and baselines.
 
     Attributes:
         summary: What is predicted, in a few words.

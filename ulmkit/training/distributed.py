@@ -35,7 +35,7 @@ class World:
 
     @property
     def is_first(self) -> bool:
-        """Whether this rank validates, logs, displays progress and saves."""
+        """True if this rank validates, logs, displays progress and saves."""
         return self.rank == 0
 
     def check_divides(self, batch_size: int) -> None:

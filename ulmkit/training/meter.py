@@ -30,7 +30,7 @@ class Meter:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing was added since the last row."""
+        """True if nothing was added since the last row."""
         return not self._pending and not self._sums
 
     def means(self) -> dict[str, float]:

@@ -91,7 +91,7 @@ class Monitor:
 
     @property
     def is_out_of_patience(self) -> bool:
-        """Whether validations have not improved for too long."""
+        """True if validations have not improved for too long."""
         if self._patience is None or not self._costs:
             return False
         if self._rule == "non_monotone":

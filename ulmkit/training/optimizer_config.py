@@ -1,4 +1,4 @@
-"""Which optimizer with which constants, and learning rates of layer groups. Imports without torch."""
+"""Optimizers and their constants, and learning rates of layer groups. Imports without torch."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from ulmkit.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerConfig:
-    """Which optimizer, and its constants.
+    """An optimizer and its constants.
 
     Attributes:
         name: Optimizer: adamw, sgd, nt_asgd or asgd. "adamw" with decay "l2" is plain Adam. "nt_asgd" is SGD whose

@@ -73,7 +73,7 @@ class TokenLabelReport:
 
 
 def is_span_labelling(label_names: Sequence[str]) -> bool:
-    """Whether all labels are O, B, I, B-x or I-x, and at least one is not O."""
+    """True if all labels are O, B, I, B-x or I-x, and at least one is not O."""
     prefixes = {name.split("-", 1)[0] for name in label_names}
     return prefixes <= {"O", "B", "I"} and prefixes != {"O"}
 

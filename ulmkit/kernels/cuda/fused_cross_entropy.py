@@ -14,8 +14,11 @@ from ulmkit.kernels.cuda.plan import round_up
 from ulmkit.kernels.cuda.products import add_product, product_into
 
 _BLOCK_ELEMENTS = 1 << 25
-"""Most logits to hold at once, 64 MiB in bf16: more would not stay in the L2 cache of a large GPU, and fewer would add
-to the weights' gradient, which is as large as the weights, more often."""
+"""Most logits to hold at once, 64 MiB in bf16.
+
+More would not stay in the L2 cache of a large GPU, and fewer would add more often to the weights' gradient, which is as
+large as the weights.
+"""
 
 _ALIGNED_BYTES = 16
 _ALIGNMENT = 8  # elements, so that each row of logits starts at a multiple of 16 bytes

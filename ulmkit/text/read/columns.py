@@ -13,7 +13,7 @@ from ulmkit.text.read.labels import NO_LABELS, LabelKind
 
 @dataclass(frozen=True, kw_only=True)
 class ReadOptions:
-    """What to read of data with columns. None: the default column, if it is there.
+    """Columns to read from tables; None means the default column if the table has it.
 
     Attributes:
         text_column: one name, or several for a text of several fields. Default: "text", else the only text column;
@@ -40,7 +40,7 @@ class ReadOptions:
 
     @property
     def named_columns(self) -> tuple[str, ...]:
-        """Those that are named and that a row may lack: all but the text's."""
+        """Named columns that a row may lack: all but the text columns."""
         named = (self.label_column, self.group_column, self.time_column, self.split_column, *self.columns)
         return tuple(name for name in named if name is not None)
 

@@ -42,8 +42,11 @@ LINE = "\n"
 PARAGRAPH = "\n\n"
 
 MAX_RUN_CHARACTERS = 256
-"""A stretch without white space is cut after so many characters: the longest that a tokenizer splits and remembers as
-one, and in scripts without spaces the longest text held back by streaming, which does not cut ASCII (boundaries.py)."""
+"""Number of characters after which a stretch without white space is cut.
+
+This is the longest stretch that a tokenizer splits and caches as one, and in scripts without spaces the longest text
+held back by streaming, which does not cut ASCII (see boundaries.py).
+"""
 
 RUN_MARKS = "。｡！？，、；：．"
 RUN_CLOSERS = "」』）】》〉”’"
@@ -68,7 +71,7 @@ _RUN_ON = re.compile(r"(?<=[^\W\d_]{2})([.!?]+)(?=[^\W\d_])")
 _ADDRESS = re.compile(r"www\.|://|\w@\w", re.IGNORECASE)
 
 UNIT = re.compile(r"\w(?:[\w.&'’]*\w)?")
-"""What a capital's mark holds for: a word with its inner full stops, ampersands and apostrophes (U.S, AT&T, don't)."""
+"""A word that a capital's mark applies to, with inner full stops, ampersands and apostrophes (U.S, AT&T, don't)."""
 _POSSESSIVE = ("'s", "’s")
 
 
