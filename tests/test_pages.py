@@ -34,8 +34,9 @@ def read(name: str) -> str:
 
 
 def joined(name: str) -> str:
-    """A page with continued lines of its commands joined."""
-    return read(name).replace("\\\n", " ")
+    """A page with continued lines of its commands joined, without what commands print, from a line "..." on."""
+    text = read(name).replace("\\\n", " ")
+    return re.sub(r"^\.\.\.\n.*?(?=^```$)", "", text, flags=re.DOTALL | re.MULTILINE)
 
 
 @pytest.mark.parametrize("name", PAGES)
