@@ -43,10 +43,10 @@ def signature(function: object) -> inspect.Signature:
 @pytest.mark.parametrize("backend", ALL, ids=IDS)
 def test_every_backend_has_the_one_signature(backend):
     assert signature(type(backend).pack) == signature(Backend.pack)
-    packed = inspect.get_annotations(type(backend).pack)["return"]
+    packed = inspect.get_annotations(type(backend).pack)["return"].partition("[")[0]
     packed = getattr(inspect.getmodule(type(backend)), packed)
     assert inspect.signature(packed.run) == inspect.signature(Packed.run)
-    assert isinstance(packed.skips_padding, bool)
+    assert "skips_padding" in inspect.get_annotations(packed)
     assert isinstance(backend.name, str)
 
 

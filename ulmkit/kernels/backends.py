@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -15,6 +15,8 @@ from ulmkit.kernels.cpu.library import choose_path
 from ulmkit.kernels.cuda import fused_lstm as cuda_lstm
 from ulmkit.kernels.masks import mask_recurrent
 from ulmkit.kernels.quantization import LARGEST, Int8Matrix, quantize_rows
+
+Layout = TypeVar("Layout")
 
 LSTMFunction = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor | None], tuple[Tensor, Tensor, Tensor]]
 """A function of x, h0, c0, w_ih, w_hh, bias and lengths, see `ulmkit.kernels.reference.lstm`."""
@@ -82,7 +84,7 @@ class FusedCPUBackend:
         keep_bits: Tensor | None = None,
         keep_scale: float = 1.0,
         dtype: torch.dtype | None = None,
-    ) -> "PackedFusedCPU":
+    ) -> "PackedFused[fused_lstm.Layout]":
         """Mask the weights and lay them out, or put that off; see `Backend.pack`.
 
         While gradients are on and nothing is masked, an fp32 path defers: a few rows are cheaper to multiply by the
@@ -97,7 +99,7 @@ class FusedCPUBackend:
         else:
             needs_grad = torch.is_grad_enabled() and (w_ih.requires_grad or w_hh.requires_grad)
             layout = fused_lstm.lay_out(w_ih, w_hh, keep_bits, keep_scale, path, backward=needs_grad)
-        return PackedFusedCPU(dtype, w_ih, w_hh, layout)
+        return PackedFused(fused_lstm.lstm, dtype, w_ih, w_hh, layout, skips_padding=True)
 
 
 class Int8Backend:
@@ -115,7 +117,7 @@ class Int8Backend:
         keep_bits: Tensor | None = None,
         keep_scale: float = 1.0,
         dtype: torch.dtype | None = None,
-    ) -> "PackedFusedCPU":
+    ) -> "PackedFused[fused_lstm.Layout]":
         """Lay int8 weights out, quantizing float ones; see `Backend.pack`.
 
         Raises:
@@ -128,35 +130,9 @@ class Int8Backend:
             raise ConfigError(f"dtype: expected torch.float32 around int8 weights, got {dtype}")
         input_weights, recurrent_weights = _quantized("w_ih", w_ih), _quantized("w_hh", w_hh)
         layout = fused_lstm.lay_out_int8(input_weights, recurrent_weights, _required_path(self.name, torch.int8))
-        return PackedFusedCPU(torch.float32, input_weights.values, recurrent_weights.values, layout)
-
-
-@dataclass(frozen=True)
-class PackedFusedCPU:
-    """Weights laid out for the fused C++ kernels.
-
-    Attributes:
-        dtype: Type of inputs and outputs.
-        w_ih: (4H, E), float32 or int8, as they were packed.
-        w_hh: (4H, H), float32 or int8, as they were packed, without the mask.
-        layout: What the matmuls read; it holds the mask.
-    """
-
-    dtype: torch.dtype
-    w_ih: Tensor
-    w_hh: Tensor
-    layout: fused_lstm.Layout
-    skips_padding: ClassVar[bool] = True
-
-    def run(
-        self, x: Tensor, h0: Tensor, c0: Tensor, bias: Tensor, lengths: Tensor | None = None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Run one LSTM layer; see `Packed.run`."""
-        check_sequences(x, h0, c0, bias, lengths, self.w_ih, self.w_hh)
-        y, h_n, c_n = fused_lstm.lstm(
-            x.to(self.dtype), h0.float(), c0.float(), self.w_ih, self.w_hh, bias.float(), self.layout, lengths
+        return PackedFused(
+            fused_lstm.lstm, torch.float32, input_weights.values, recurrent_weights.values, layout, skips_padding=True
         )
-        return y, h_n.to(h0.dtype), c_n.to(c0.dtype)
 
 
 class FusedCUDABackend:
@@ -171,36 +147,43 @@ class FusedCUDABackend:
         keep_bits: Tensor | None = None,
         keep_scale: float = 1.0,
         dtype: torch.dtype | None = None,
-    ) -> "PackedFusedCUDA":
+    ) -> "PackedFused[cuda_lstm.Mask]":
         """Keep the weights in float32 beside their mask; see `Backend.pack`."""
         w_ih, w_hh = float_weights(w_ih, w_hh, keep_bits)
-        return PackedFusedCUDA(dtype or w_ih.dtype, w_ih.float(), w_hh.float(), cuda_lstm.Mask(keep_bits, keep_scale))
+        mask = cuda_lstm.Mask(keep_bits, keep_scale)
+        dtype = dtype or w_ih.dtype
+        return PackedFused(cuda_lstm.lstm, dtype, w_ih.float(), w_hh.float(), mask, skips_padding=False)
 
 
 @dataclass(frozen=True)
-class PackedFusedCUDA:
-    """Weights for our own CUDA kernels.
+class PackedFused(Generic[Layout]):
+    """Weights for our own kernels, with what their matmuls read beside them.
 
     Attributes:
-        dtype: Type of inputs, outputs and matmuls.
-        w_ih: (4H, E) float32.
-        w_hh: (4H, H) float32, without the mask.
-        mask: The recurrent mask.
+        kernel: The LSTM of a device, called with the layout.
+        dtype: Type of inputs and outputs.
+        w_ih: (4H, E), float32 or int8, as they were packed.
+        w_hh: (4H, H), float32 or int8, as they were packed, without the mask.
+        layout: The weights as the C++ kernels read them, masked; on a GPU the mask alone.
+        skips_padding: Whether time steps beyond a sequence's length cost nothing.
     """
 
+    kernel: Callable[
+        [Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Layout, Tensor | None], tuple[Tensor, Tensor, Tensor]
+    ]
     dtype: torch.dtype
     w_ih: Tensor
     w_hh: Tensor
-    mask: cuda_lstm.Mask
-    skips_padding: ClassVar[bool] = False
+    layout: Layout
+    skips_padding: bool
 
     def run(
         self, x: Tensor, h0: Tensor, c0: Tensor, bias: Tensor, lengths: Tensor | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Run one LSTM layer; see `Packed.run`."""
         check_sequences(x, h0, c0, bias, lengths, self.w_ih, self.w_hh)
-        y, h_n, c_n = cuda_lstm.lstm(
-            x.to(self.dtype), h0.float(), c0.float(), self.w_ih, self.w_hh, bias.float(), self.mask, lengths
+        y, h_n, c_n = self.kernel(
+            x.to(self.dtype), h0.float(), c0.float(), self.w_ih, self.w_hh, bias.float(), self.layout, lengths
         )
         return y, h_n.to(h0.dtype), c_n.to(c0.dtype)
 

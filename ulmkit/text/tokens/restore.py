@@ -27,13 +27,14 @@ class Piece:
 
 
 def restore_text(tokens: Sequence[str]) -> str:
-    """The text that word tokens stand for.
+    """Write the text that word tokens stand for.
 
     Capitals, repeated characters and repeated words are written out, fields stand on lines of their own, UNK is shown
     as "<unk>". Where the text had spaces is guessed from punctuation. Marks that stand for nothing, as a model may
     generate them, are left out.
 
-    Args: tokens: what `SpacyTokenizer.tokenize` or a model gave.
+    Args:
+        tokens: Tokens from `SpacyTokenizer.tokenize` or from a language model.
     """
     return join_pieces(Piece(token) for token in tokens)
 

@@ -9,13 +9,12 @@ from typing import Any
 
 from ulmkit.errors import DataError, FolderError, MissingPackageError
 from ulmkit.files import atomic_write, fingerprint
-from ulmkit.text.tokens.boundaries import stable_prefix
 from ulmkit.text.tokens.chunk_tokens import KEPT_CHUNKS, ChunkTokens
+from ulmkit.text.tokens.chunked_tokenizer import ChunkedTokenizer
 from ulmkit.text.tokens.restore import Piece, join_pieces
-from ulmkit.text.tokens.rules import BOS, EOS, LINE, PARAGRAPH, RULES_VERSION, SPECIAL_SET, SPECIALS, UNK, case_marks
-from ulmkit.text.tokens.tokenizer import FORMAT_VERSION, Text, WordTokens, save_settings
+from ulmkit.text.tokens.rules import EOS, LINE, PARAGRAPH, RULES_VERSION, SPECIAL_SET, SPECIALS, UNK, case_marks
+from ulmkit.text.tokens.tokenizer import FORMAT_VERSION, save_settings
 from ulmkit.text.tokens.vocabulary import Vocabulary
-from ulmkit.text.tokens.words import tokenize_each_word
 
 MODEL_FILE = "spm.model"
 SPACE = "▁"
@@ -24,7 +23,7 @@ RESERVED = (*SPECIALS, LINE, PARAGRAPH)
 """Ids 0 to 10 of every model: tokens that no text is ever split into by the model itself."""
 
 
-class SentencePieceTokenizer:
+class SentencePieceTokenizer(ChunkedTokenizer):
     """Lower-case subwords with marks for capitals; "▁" at the start of a subword stands for white space.
 
     Each stretch without white space is split on its own, so that its subwords depend on nothing around it.
@@ -70,31 +69,6 @@ class SentencePieceTokenizer:
     @property
     def _digest(self) -> str:
         return hashlib.sha256(self._model).hexdigest()
-
-    @property
-    def required_tokens(self) -> tuple[str, ...]:
-        """Return xxbos, which begins every document."""
-        return (BOS,)
-
-    def tokenize(self, text: Text) -> list[str]:
-        """Tokenize a text: xxbos and the subwords; several fields each follow xxfld and their number."""
-        return self._chunks.tokenize_many([text])[0]
-
-    def tokenize_many(self, texts: Sequence[Text]) -> list[list[str]]:
-        """Tokenize several texts."""
-        return self._chunks.tokenize_many(texts)
-
-    def tokenize_words(self, documents: Sequence[Sequence[str]]) -> WordTokens:
-        """Tokenize each word alone; see `tokenize_each_word`."""
-        return tokenize_each_word(self, documents)
-
-    def tokenize_part(self, part: str, before: str, is_last: bool) -> list[str]:
-        """Tokenize one part of a text that was cut at stable prefixes; see `Tokenizer`."""
-        return self._chunks.tokenize_part(part, before, is_last)
-
-    def stable_prefix(self, text: str) -> int:
-        """Count the leading characters whose tokens are settled; see `ulmkit.text.tokens.boundaries.stable_prefix`."""
-        return stable_prefix(text)
 
     def _encode_parts(self, parts: Sequence[tuple[str, bool]]) -> list[Sequence[str]]:
         cut = [case_segments(part, is_glued) for part, is_glued in parts]

@@ -11,18 +11,17 @@ from typing import Any
 
 from ulmkit.errors import ConfigError, MissingPackageError, did_you_mean
 from ulmkit.files import fingerprint
-from ulmkit.text.tokens.boundaries import stable_prefix
 from ulmkit.text.tokens.chunk_tokens import ChunkTokens
+from ulmkit.text.tokens.chunked_tokenizer import ChunkedTokenizer
 from ulmkit.text.tokens.restore import restore_text
-from ulmkit.text.tokens.rules import BOS, RULES_VERSION, case_marks
-from ulmkit.text.tokens.tokenizer import FORMAT_VERSION, Text, WordTokens, save_settings
+from ulmkit.text.tokens.rules import RULES_VERSION, case_marks
+from ulmkit.text.tokens.tokenizer import FORMAT_VERSION, save_settings
 from ulmkit.text.tokens.vocabulary import Vocabulary
-from ulmkit.text.tokens.words import tokenize_each_word
 
 _PARTS_AT_ONCE = 10_000
 
 
-class SpacyTokenizer:
+class SpacyTokenizer(ChunkedTokenizer):
     """Lower-case words with marks for capitals, as a blank spaCy pipeline splits each stretch without white space.
 
     A token never spans white space; spaCy's few exceptions that do ("EE. UU." in Spanish) are two tokens here.
@@ -65,31 +64,6 @@ class SpacyTokenizer:
         """Changes with the language, the rules and spaCy's version."""
         version = importlib.metadata.version("spacy")
         return fingerprint(self.name, FORMAT_VERSION, self.language, RULES_VERSION, version)
-
-    @property
-    def required_tokens(self) -> tuple[str, ...]:
-        """Return xxbos, which begins every document."""
-        return (BOS,)
-
-    def tokenize(self, text: Text) -> list[str]:
-        """Tokenize a text: xxbos and the words; several fields each follow xxfld and their number."""
-        return self._chunks.tokenize_many([text])[0]
-
-    def tokenize_many(self, texts: Sequence[Text]) -> list[list[str]]:
-        """Tokenize several texts."""
-        return self._chunks.tokenize_many(texts)
-
-    def tokenize_words(self, documents: Sequence[Sequence[str]]) -> WordTokens:
-        """Tokenize each word alone; see `tokenize_each_word`."""
-        return tokenize_each_word(self, documents)
-
-    def tokenize_part(self, part: str, before: str, is_last: bool) -> list[str]:
-        """Tokenize one part of a text that was cut at stable prefixes; see `Tokenizer`."""
-        return self._chunks.tokenize_part(part, before, is_last)
-
-    def stable_prefix(self, text: str) -> int:
-        """Count the leading characters whose tokens are settled; see `ulmkit.text.tokens.boundaries.stable_prefix`."""
-        return stable_prefix(text)
 
     def _encode_parts(self, parts: Sequence[tuple[str, bool]]) -> list[Sequence[str]]:
         lowered = [part.lower() for part, _ in parts]
