@@ -39,7 +39,7 @@ def test_the_summary_shows_every_result():
     assert [line.rsplit("  ", 2)[-2].strip() for line in lines[4:8]] == ["80.0%", "60.0%", "70.0%", "65.0%"]
     assert lines[4].split() == ["ulmkit", "80.0%", "77.4%", "to", "82.4%"]
     assert lines[8:] == [
-        "The language model adds +20.0 points to the same classifier.",
+        "The language model raises the same classifier's accuracy by 20.0 points.",
         "Verdict: use ulmkit's classifier: it is 10.0 points more accurate than TF-IDF.",
         "Plot, models and results: out (3.5 minutes)",
     ]
@@ -52,10 +52,17 @@ def test_the_summary_shows_every_result():
         ((700, 600, 650, 800), "use NB-SVM: it is 10.0 points more accurate than ulmkit's classifier."),
         (
             (710, 600, 700, 650),
-            "use ulmkit's classifier: it is 1.0 points more accurate than TF-IDF. Their 95% intervals overlap, so "
-            "evaluate on more documents before you decide.",
+            "use TF-IDF: it is simpler, and ulmkit's classifier is not clearly different (+1.0 points; their 95% "
+            "intervals overlap).",
         ),
     ],
 )
 def test_the_verdict_compares_with_the_best_baseline(accuracies: tuple[int, int, int, int], verdict: str):
     assert result(*accuracies).verdict == verdict
+
+
+def test_a_language_model_that_does_not_help_is_reported():
+    assert (
+        "The language model lowers the same classifier's accuracy by 5.0 points."
+        in result(700, 750, 650, 600).summary()
+    )

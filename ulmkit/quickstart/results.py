@@ -45,14 +45,15 @@ class Quickstart:
         ours = self.reports[OURS]
         baseline = self.reports[self.best_baseline]
         points = 100.0 * (ours.accuracy - baseline.accuracy)
+        lower, higher = sorted([ours.accuracy_interval, baseline.accuracy_interval])
+        if lower[1] >= higher[0]:
+            return (
+                f"use {self.best_baseline}: it is simpler, and ulmkit's classifier is not clearly different "
+                f"({points:+.1f} points; their 95% intervals overlap)."
+            )
         if points > 0:
-            advice = f"use ulmkit's classifier: it is {points:.1f} points more accurate than {self.best_baseline}."
-        else:
-            advice = f"use {self.best_baseline}: it is {-points:.1f} points more accurate than ulmkit's classifier."
-        intervals = sorted([ours.accuracy_interval, baseline.accuracy_interval])
-        if intervals[0][1] >= intervals[1][0]:
-            advice += " Their 95% intervals overlap, so evaluate on more documents before you decide."
-        return advice
+            return f"use ulmkit's classifier: it is {points:.1f} points more accurate than {self.best_baseline}."
+        return f"use {self.best_baseline}: it is {-points:.1f} points more accurate than ulmkit's classifier."
 
     @property
     def gain_of_language_model(self) -> float:
@@ -66,6 +67,7 @@ class Quickstart:
             low, high = report.accuracy_interval
             rows.append((name, f"{report.accuracy:.1%}", f"{low:.1%} to {high:.1%}"))
         documents = self.reports[OURS].documents
+        gain = self.gain_of_language_model
         return "\n\n".join(
             [
                 f"Language model: {self.parameters / 1e6:.1f} million parameters, a reduced size",
@@ -73,7 +75,8 @@ class Quickstart:
                 f"{self.perplexity_after:,.0f} after",
                 f"Accuracy on {documents:,} held-out documents after training on {self.labels:,} labels:",
                 text_table(("classifier", "accuracy", "95% interval"), rows),
-                f"The language model adds {self.gain_of_language_model:+.1f} points to the same classifier.\n"
+                f"The language model {'raises' if gain >= 0 else 'lowers'} the same classifier's accuracy by "
+                f"{abs(gain):.1f} points.\n"
                 f"Verdict: {self.verdict}",
                 f"Plot, models and results: {self.folder} ({self.seconds / 60.0:.1f} minutes)",
             ]
