@@ -136,7 +136,9 @@ def test_evaluate_on_a_file_that_says_no_split_judges_all_of_it(path: Path, tmp_
     for split in ((), ("--split", "all")):
         told = ulmkit("evaluate", path / "classifier", data, *split, "--json", tmp_path / "c.json")
         assert told.out.startswith("evaluated on: all of new.csv, 40 documents; not the model's training data\n")
-        assert told.out.splitlines()[-1] == f"no baselines: {data} has no training part beside what is judged"
+        assert (
+            told.out.splitlines()[-1] == f"no baselines: {data} has no training documents besides those that are scored"
+        )
         found = _json(tmp_path / "c.json")
         assert (found["classifier"]["documents"], found["split"]) == (40, "all")
         told = ulmkit("evaluate", path / "tuned", book, *split)
@@ -167,11 +169,13 @@ def test_evaluate_says_why_there_are_no_baselines(path: Path, tmp_path: Path) ->
     options = ("--split-column", "split", "--split-by", "given")
     for split in ("test", "all"):
         told = ulmkit("evaluate", path / "classifier", data, *options, "--split", split)
-        assert told.out.splitlines()[-1] == f"no baselines: {data} has no training part beside what is judged"
+        assert (
+            told.out.splitlines()[-1] == f"no baselines: {data} has no training documents besides those that are scored"
+        )
     assert "no baselines" not in ulmkit("evaluate", path / "classifier", data, *options, "--no-baselines").out
     for split in ("train", "all"):
         told = ulmkit("evaluate", path / "classifier", path / "reviews", "--split", split)
-        reason = f"{path / 'reviews'} has no training part beside what is judged"
+        reason = f"{path / 'reviews'} has no training documents besides those that are scored"
         assert told.out.splitlines()[-1] == f"no baselines: {reason}"
 
 

@@ -205,7 +205,7 @@ def test_the_state_is_carried_and_the_scores_are_those_of_the_loss():
 
 
 def test_one_expert_is_the_plain_softmax():
-    """The same parameters from the same random draws."""
+    """One expert draws the same parameters as the plain softmax, and nothing more."""
     torch.manual_seed(0)
     sizes = {"embedding_size": E, "hidden_size": 8, "layers": 2}
     model = make_language_model(V, **sizes)

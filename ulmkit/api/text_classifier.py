@@ -297,14 +297,17 @@ class TextClassifier:
     ) -> tuple[Outputs, EncodedCorpus, np.ndarray]:
         """Predictions for labelled documents, and these as rows of their corpus."""
         outputs: list[Outputs] = []
-        corpus, rows = None, np.array([])
+        corpus = None
+        rows = np.array([])
         options = (data_options or DataOptions()).keeping(by)
         for parts in (self.parts, self.backward):
             if parts is None:
                 continue
-            judged = select_evaluation_data(parts, data, split, options, task=self.task, order=order)
-            corpus, rows = judged.corpus, judged.rows(labelled=True)
-            options, split = judged.options, judged.split or ALL
+            selected = select_evaluation_data(parts, data, split, options, task=self.task, order=order)
+            corpus = selected.corpus
+            rows = selected.rows(labelled=True)
+            options = selected.options
+            split = selected.split or ALL
             if not len(rows):
                 raise DataError(f"evaluation: expected labelled documents in split {split!r}, got none")
             outputs.append(predict_rows(parts.model, corpus, rows, reverse=parts.direction == "backward"))

@@ -28,13 +28,19 @@ def _adaptation(
     is_dynamic = dynamic or dynamic_search or dynamic_values is not None
     if dynamic_search and dynamic_values:
         raise ConfigError("--dynamic-search has no effect with --dynamic-values; drop one of them")
-    _check_used("--cache or --dynamic-search", (cache and not cache_values) or dynamic_search,
-                {"--search-tokens": search_tokens})  # fmt: skip
-    _check_used("--dynamic with rule rms", is_dynamic and dynamic_rule != "sgd",
-                {"--statistics": statistics, "--statistics-batches": statistics_batches})  # fmt: skip
-    _check_used("--dynamic, --dynamic-search or --dynamic-values", is_dynamic,
-                {"--dynamic-rule": dynamic_rule, "--segment-steps": segment_steps,
-                 "--checkpoint": checkpoint})  # fmt: skip
+    is_searched = (cache and not cache_values) or dynamic_search
+    has_statistics = is_dynamic and dynamic_rule != "sgd"
+    _check_used("--cache or --dynamic-search", is_searched, {"--search-tokens": search_tokens})
+    _check_used(
+        "--dynamic with rule rms",
+        has_statistics,
+        {"--statistics": statistics, "--statistics-batches": statistics_batches},
+    )
+    _check_used(
+        "--dynamic, --dynamic-search or --dynamic-values",
+        is_dynamic,
+        {"--dynamic-rule": dynamic_rule, "--segment-steps": segment_steps, "--checkpoint": checkpoint},
+    )
     if not (cache or cache_values or is_dynamic):
         return None
     from ulmkit.evaluation import CacheConfig

@@ -68,15 +68,15 @@ def evaluate_command(
     if read_config(resolve_model(model))["kind"] == "language_model" or published or adaptation is not None:
         _check_by(by, "a language model")
         language_model = LanguageModel.load(model, machine.run())
-        judged = language_model.evaluation_data(data, split=split, data_options=data_options)
+        selected = language_model.evaluation_data(data, split=split, data_options=data_options)
         report: Perplexity | LanguageModelEvaluation
         if adaptation is not None:
             with step_progress() as progress:
-                report = language_model.evaluate_with(judged, progress=progress, **adaptation)
+                report = language_model.evaluate_with(selected, progress=progress, **adaptation)
         else:
-            report = language_model.evaluate(judged, published=published, batch_size=batch_size)
-        print(f"{judged.text()}\n\n{report.table()}")
-        scored = {"model": model, "data": data, "split": judged.split or ALL}
+            report = language_model.evaluate(selected, published=published, batch_size=batch_size)
+        print(f"{selected.text()}\n\n{report.table()}")
+        scored = {"model": model, "data": data, "split": selected.split or ALL}
         write_values(machine.json_file, scored | report.to_dict())
         return
     if batch_size is not None:
@@ -98,14 +98,14 @@ def _evaluate_classifier(
     from ulmkit.pipeline import ALL, select_evaluation_data
 
     _check_by(by, f"one of task {classifier.task!r}", classifier.task)
-    judged = select_evaluation_data(classifier.parts, data, split, data_options.keeping(by), task=classifier.task)
-    part = judged.split or ALL
+    selected = select_evaluation_data(classifier.parts, data, split, data_options.keeping(by), task=classifier.task)
+    part = selected.split or ALL
     report = classifier.evaluate(
-        judged.corpus if classifier.backward is None else data, split=part, by=by, data_options=judged.options
+        selected.corpus if classifier.backward is None else data, split=part, by=by, data_options=selected.options
     )
-    print(f"{judged.text()}\n\n{report.table()}")
+    print(f"{selected.text()}\n\n{report.table()}")
     values = {"data": data, "split": part, "classifier": report.to_dict()}
-    values["baselines"] = _baselines(classifier, judged, data) if baselines else {}
+    values["baselines"] = _baselines(classifier, selected, data) if baselines else {}
     write_values(machine.json_file, values)
 
 
@@ -118,17 +118,17 @@ def _check_by(by: Sequence[str] | None, model: str, task: str = "") -> None:
         raise ConfigError(f"by: only for classifiers of task {', '.join(supported)}, got {model}; drop --by")
 
 
-def _baselines(classifier: "TextClassifier", judged: "EvaluationData", data: str) -> dict[str, Any]:
+def _baselines(classifier: "TextClassifier", selected: "EvaluationData", data: str) -> dict[str, Any]:
     """Fit and print the baselines, or print why there are none."""
     from ulmkit.pipeline import is_training_part, linear_baselines, texts_of, training_rows
 
-    corpus, facts = judged.corpus, classifier.parts.facts
+    corpus, facts = selected.corpus, classifier.parts.facts
     training = corpus.rows("train", labelled=True) if "train" in corpus.split_names else ()
     reason = None
     if not classifier.parts.task.baselines(len(corpus.label_names)):
         reason = f"none for {classifier.parts.task.summary}"
-    elif not len(training) or judged.split in (None, "train"):
-        reason = f"{data} has no training part beside what is judged"
+    elif not len(training) or selected.split in (None, "train"):
+        reason = f"{data} has no training documents besides those that are scored"
     if reason is not None:
         print(f"\nno baselines: {reason}")
         return {}
@@ -141,7 +141,7 @@ def _baselines(classifier: "TextClassifier", judged: "EvaluationData", data: str
         source = f"labels of the same {len(rows):,} documents"
     else:
         source = f"{len(rows):,} labels of the same training part"
-    reports = linear_baselines(corpus, texts_of(data, corpus, judged.options), rows, judged.rows(labelled=True))
+    reports = linear_baselines(corpus, texts_of(data, corpus, selected.options), rows, selected.rows(labelled=True))
     for name, report in reports.items():
         print(f"\n{name}, from {source}:")
         print(report.table().split("\n\n")[0])

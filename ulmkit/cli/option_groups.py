@@ -101,8 +101,8 @@ def _data_options(text_column: list[str] | None, columns: list[str] | None, **va
     from ulmkit.pipeline.data import DataOptions
 
     text = text_column[0] if text_column and len(text_column) == 1 else text_column or None
-    given = {name: value for name, value in values.items() if value is not None}
-    return DataOptions(text_column=text, columns=tuple(columns or ()), **given)
+    set_options = {name: value for name, value in values.items() if value is not None}
+    return DataOptions(text_column=text, columns=tuple(columns or ()), **set_options)
 
 
 _READ = {

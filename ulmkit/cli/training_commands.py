@@ -236,7 +236,8 @@ def train_command(
     with _training(machine, stage, recipe.batch_size, out, resume, overwrite) as run:
         base = None if language_model == "none" else LanguageModel.load(language_model)
         corpus = _corpus(data, data_options, run, base, task)
-        judged, rows = validation_rows(corpus, valid_documents, run.seed), training_rows(corpus, labels, run.seed)
+        held_out = validation_rows(corpus, valid_documents, run.seed)
+        rows = training_rows(corpus, labels, run.seed)
         parts = train(
             corpus,
             None if base is None else base.parts,
@@ -253,7 +254,7 @@ def train_command(
             return
         if baselines:
             texts = texts_of(data, corpus, data_options)
-            model = TextClassifier(record_baselines(model.parts, corpus, texts, rows, judged))
+            model = TextClassifier(record_baselines(model.parts, corpus, texts, rows, held_out))
         model.save(out, overwrite=overwrite)
     _summarise_training(model, out, machine)
 
@@ -278,7 +279,7 @@ def lr_find_command(
     check_choice("plot", Path(plot).suffix.lower(), PLOTS)
     base = LanguageModel.load(language_model)
     with document_progress() as progress:
-        found = base.find_learning_rate(
+        search = base.find_learning_rate(
             data,
             recipe=recipe,
             data_options=data_options,
@@ -286,9 +287,9 @@ def lr_find_command(
             steps=steps,
             progress=progress,
         )
-    suggestions = {"steepest": found.steepest, "valley": found.valley}
-    plot_lr_find(found.rates, found.losses, suggestions, plot, smoothed=found.smoothed)
-    summarise({**suggestions, "plot": plot}, machine.json_file, {**suggestions, "plot": plot, **asdict(found)})
+    suggestions = {"steepest": search.steepest, "valley": search.valley}
+    plot_lr_find(search.rates, search.losses, suggestions, plot, smoothed=search.smoothed)
+    summarise({**suggestions, "plot": plot}, machine.json_file, {**suggestions, "plot": plot, **asdict(search)})
 
 
 def _corpus(
@@ -297,12 +298,13 @@ def _corpus(
     """Prepare the data for a model that starts from `base`, and count the documents on the terminal."""
     from ulmkit.pipeline import prepare_once
 
-    given: dict[str, Any] = {}
+    text_parts: dict[str, Any] = {}
     if base is not None:
-        own = base.parts.tokenizer.closed_vocabulary()
-        given = {"tokenizer": base.parts.tokenizer, "vocabulary": own if task == "none" else base.parts.vocabulary}
+        tokenizer = base.parts.tokenizer
+        vocabulary = tokenizer.closed_vocabulary() if task == "none" else base.parts.vocabulary
+        text_parts = {"tokenizer": tokenizer, "vocabulary": vocabulary}
     with document_progress(shown=run.world.is_first) as progress:
-        return prepare_once(run.world, data, options, task=task, progress=progress, **given)
+        return prepare_once(run.world, data, options, task=task, progress=progress, **text_parts)
 
 
 @contextmanager

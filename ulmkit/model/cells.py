@@ -175,8 +175,8 @@ def cell_from_options(name: str, options: Mapping[str, Any]) -> Cell:
     """
     check_choice("cell", name, CELLS)
     prefix = f"{name}_"
-    own = {key.removeprefix(prefix): value for key, value in options.items() if key.startswith(prefix)}
-    cell: Cell = CELLS[name](**own)
+    cell_options = {key.removeprefix(prefix): value for key, value in options.items() if key.startswith(prefix)}
+    cell: Cell = CELLS[name](**cell_options)
     return cell
 
 

@@ -48,7 +48,8 @@ class MixtureOfSoftmaxes(nn.Module):
 
     def __init__(self, features: int, embedding_size: int, experts: int, dropout: float) -> None:
         super().__init__()
-        self.experts, self.dropout = experts, dropout
+        self.experts = experts
+        self.dropout = dropout
         self.latent = nn.Linear(features, experts * embedding_size)
         self.prior = nn.Linear(features, experts, bias=False)
 

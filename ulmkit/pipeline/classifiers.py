@@ -84,8 +84,8 @@ def train(
     kind = find_task(task)
     run = run or RunOptions()
     run.world.check_divides(recipe.batch_size)
-    given = {} if language_model is None else _given(language_model)
-    corpus = prepare_once(run.world, data, data_options, task=task, progress=progress, **given)
+    text_parts = {} if language_model is None else _text_parts(language_model)
+    corpus = prepare_once(run.world, data, data_options, task=task, progress=progress, **text_parts)
     rows = training_rows(corpus, labels, run.seed)
     config = sizes or AWDLSTMConfig() if language_model is None else language_model.model.config.encoder
     config = with_dropouts(config, CLASSIFIER_DROPOUTS, recipe.dropout_multiplier)
@@ -150,7 +150,7 @@ def train(
     return record_baselines(parts, corpus, texts_of(data, corpus, data_options or DataOptions()), rows, held_out)
 
 
-def _given(language_model: LanguageModelParts) -> dict[str, Any]:
+def _text_parts(language_model: LanguageModelParts) -> dict[str, Any]:
     return {"tokenizer": language_model.tokenizer, "vocabulary": language_model.vocabulary}
 
 

@@ -144,8 +144,8 @@ class DataOptions:
 
 def default_cache() -> Path:
     """Return the folder of encoded corpora: $ULMKIT_CACHE, else `ulmkit` in the user's cache folder."""
-    given = os.environ.get("ULMKIT_CACHE")
-    return Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ulmkit"
+    folder = os.environ.get("ULMKIT_CACHE")
+    return Path(folder) if folder else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ulmkit"
 
 
 def prepare(

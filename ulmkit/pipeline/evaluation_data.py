@@ -35,16 +35,16 @@ class EvaluationData:
     is_own: bool
 
     def rows(self, labelled: bool = False) -> np.ndarray:
-        """Indices of the documents in the corpus; with `labelled`, of those that have a label. Returns: (n,) int64."""
+        """(n,) int64 indices of the documents in the corpus; with `labelled`, of those that have a label."""
         return self.corpus.rows(self.split, labelled)
 
     def text(self) -> str:
         """One line that says which documents are scored."""
         part = "all" if self.split is None else f"split {self.split}"
-        own = "" if self.is_own else "not "
+        negation = "" if self.is_own else "not "
         return (
-            f"evaluated on: {part} of {corpus_name(self.corpus)}, {len(self.rows()):,} documents; {own}the model's "
-            "training data"
+            f"evaluated on: {part} of {corpus_name(self.corpus)}, {len(self.rows()):,} documents; "
+            f"{negation}the model's training data"
         )
 
 

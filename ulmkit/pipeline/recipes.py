@@ -136,9 +136,14 @@ class ClassifierRecipe(HeadOptions):
         check_not_negative("dropout_multiplier", self.dropout_multiplier)
 
     def phases(self, groups: int, budget: Budget) -> list[Phase]:
-        """The phases over a model's `groups` within `budget`.
+        """Plan the phases that unfreeze a model's layer groups within a budget.
 
-        Raises: ConfigError if rates, depths or shares do not fit the kind of unfreezing.
+        Args:
+            groups: Number of layer groups.
+            budget: Budget of all phases together.
+
+        Raises:
+            ConfigError: If rates, depths or shares do not fit the kind of unfreezing.
         """
         if self.unfreezing == "gradual":
             return gradual_unfreezing(

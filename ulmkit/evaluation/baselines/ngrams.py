@@ -17,11 +17,14 @@ _MANY_DOCUMENTS = 5000  # from here on n-grams that only one document has are le
 class NGrams:
     """Words and word n-grams of a text, of each field on its own where there are several.
 
-    Args: tokenize: text to words; None takes runs of word characters in lower case. longest: words in an n-gram.
+    Args:
+        tokenize: Splits a text into words; None takes runs of word characters in lower case.
+        longest: Words in an n-gram, at most.
     """
 
     def __init__(self, tokenize: Tokenize | None = None, longest: int = 2) -> None:
-        self.tokenize, self.longest = tokenize, longest
+        self.tokenize = tokenize
+        self.longest = longest
 
     def __call__(self, text: Text) -> list[str]:
         """n-grams, words joined by a space; those of the second and later fields begin with the field's number."""

@@ -22,11 +22,14 @@ class EncodedChunk:
     """Tokens of a chunk of documents, by numbers of the chunk's own.
 
     Attributes:
-        types: the distinct tokens, in the order in which they first occur.
-        ids: (tokens,) index into `types`, all documents one after another, in the smallest unsigned type.
-        lengths, words, characters: (documents,) int64; words are runs of characters between white space.
-        boundaries: (documents,) int64, where the second field of a text begins (its xxfld), -1 if there is none.
-        marks: for each document cut into words, (words,) int64: the last token of each word, which carries its label.
+        types: Distinct tokens, in the order in which they first occur.
+        ids: (tokens,) indices into `types`, all documents one after another, in the smallest unsigned type.
+        lengths: (documents,) int64 tokens of each document.
+        words: (documents,) int64 words of each document, runs of characters between white space.
+        characters: (documents,) int64 characters of each document.
+        boundaries: (documents,) int64 start of the second field of a text (its xxfld), -1 if there is none.
+        marks: For each document that is split into words, (words,) int64 last token of each word, which carries the
+            word's label.
     """
 
     types: list[str]

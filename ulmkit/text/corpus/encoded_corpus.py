@@ -28,15 +28,15 @@ class EncodedCorpus:
     """An encoded corpus on disk, memory-mapped. Open one with `EncodedCorpus.open`; `build_corpus` makes one.
 
     Attributes:
-        folder: where it is.
-        facts: the content of corpus.json.
-        vocabulary: the tokens by id.
-        task: name of the kind of its labels, "none" if it has none.
-        label_names: the classes, in the order of their ids; empty if the labels are no classes.
-        split_names: the splits, in the order of their codes.
+        folder: Folder of the corpus.
+        facts: Content of corpus.json.
+        vocabulary: Tokens by id.
+        task: Name of the kind of labels, "none" if there are none.
+        label_names: Classes in the order of their ids; empty if the labels are not classes.
+        split_names: Splits in the order of their codes.
         table: (documents,) arrays: offset and length in tokens; words; characters; boundary, the token at which
             the second field begins, or -1; split, code of its name; group, code of its name, or -1; time, or NaN;
-            labelled, bool; label: as the kind of labels encodes it, not there if documents have no label of their own.
+            labelled, bool; label, as the kind of labels encodes it, absent if the documents have no label of their own.
     """
 
     def __init__(self, folder: Path, facts: CorpusFacts) -> None:

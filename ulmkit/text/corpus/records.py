@@ -15,11 +15,14 @@ from ulmkit.text.read.labels import LabelKind
 class Records:
     """The documents' table, a row added for each document in turn.
 
-    Args: kind: what the labels are. label_names: the classes there may be; None: those that occur.
+    Args:
+        kind: Kind of the labels.
+        label_names: The classes there may be; None for those that occur.
     """
 
     def __init__(self, kind: LabelKind, label_names: Sequence[str] | None) -> None:
-        self.kind, self.known_names = kind, label_names
+        self.kind = kind
+        self.known_names = label_names
         self.numbers = {name: array("q") for name in ("length", "words", "characters", "boundary")}
         self.split_columns = SplitColumns()
         self.label = Codes()
@@ -38,11 +41,14 @@ class Records:
     def add(self, documents: Sequence[Document], encoded: EncodedChunk) -> np.ndarray | None:
         """Add a chunk's documents.
 
-        Returns: (tokens,) int64, for labels by token: each token's label code, 0 none; else None.
-        Raises: DataError if a label is not of the kind.
+        Returns:
+            For labels per token, (tokens,) int64, the label code of each token, 0 for none; otherwise None.
+
+        Raises:
+            DataError: If a label is not of the kind.
         """
-        found = (encoded.lengths, encoded.words, encoded.characters, encoded.boundaries)
-        for column, values in zip(self.numbers.values(), found, strict=True):
+        chunk_columns = (encoded.lengths, encoded.words, encoded.characters, encoded.boundaries)
+        for column, values in zip(self.numbers.values(), chunk_columns, strict=True):
             column.extend(values.tolist())
         for document in documents:
             place = len(self)
@@ -63,17 +69,21 @@ class Records:
     def _token_codes(self, documents: Sequence[Document], encoded: EncodedChunk) -> np.ndarray:
         codes = np.zeros(int(encoded.lengths.sum()), dtype=np.int64)
         starts = np.cumsum(encoded.lengths) - encoded.lengths
-        for at, document in enumerate(documents):
+        for index, document in enumerate(documents):
             if isinstance(document.label, tuple) and document.tokens is not None:
                 numbers = [self.token_names.setdefault(name, len(self.token_names) + 1) for name in document.label]
-                codes[starts[at] + encoded.marks[at]] = numbers
+                codes[starts[index] + encoded.marks[index]] = numbers
         return codes
 
     def label_names(self, splits: Sequence[str], token_counts: dict[str, np.ndarray] | None) -> tuple[str, ...]:
-        """The classes, checked against each other by split.
+        """Choose the classes, and check that training can learn every class of the held-out splits.
 
-        Args: splits: each document's split. token_counts: by split, how often each token label code occurs.
-        Raises: DataError if the train split cannot teach them, or if there is one that is not among those given.
+        Args:
+            splits: Split of each document.
+            token_counts: Occurrences of each token label code, by split; None unless labels are per token.
+
+        Raises:
+            DataError: If the train split lacks a class, or a class is not among the known names.
         """
         if token_counts is not None:
             names = list(self.token_names)

@@ -1,4 +1,4 @@
-"""Splits: which documents a model is trained on and which it is judged by."""
+"""Splits of documents into training, validation and test."""
 
 import heapq
 from collections.abc import Hashable, Iterable, Sequence

@@ -12,11 +12,11 @@ class TokenStream:
     """The tokens of documents in an order of their own, read from any place.
 
     Args:
-        tokens: all tokens of a corpus.
-        offsets, lengths: (documents,) where each document of the stream begins in `tokens` and how long it is, in
-            the order of the stream.
-        bos_id: the id of xxbos, which stays first in a reversed document; None where there is none.
-        reverse: read each document from its end.
+        tokens: All tokens of a corpus.
+        offsets: (documents,) start of each document in `tokens`, in the order of the stream.
+        lengths: (documents,) length of each document, in the order of the stream.
+        bos_id: Id of xxbos, which stays first in a reversed document; None if the vocabulary has none.
+        reverse: Read each document from its end.
     """
 
     def __init__(

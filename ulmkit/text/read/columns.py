@@ -1,4 +1,4 @@
-"""Columns: which of a table's columns hold what, and a row as a document."""
+"""Columns of a table: which hold the text, the label and the rest, and how a row becomes a document."""
 
 import datetime
 import math
@@ -16,15 +16,17 @@ class ReadOptions:
     """Columns to read from tables; None means the default column if the table has it.
 
     Attributes:
-        text_column: one name, or several for a text of several fields. Default: "text", else the only text column;
-            "tokens" for a label per word; the only two text columns for pairs.
-        label_column: default: the first of the kind's `label_columns` that is there.
-        group_column, time_column, split_column: read only where named.
-        columns: further columns to keep as text.
-        label_kind: what the labels are; NO_LABELS reads none.
-        labels: whether labels are read; if not, a row's text may take the place of its list of words.
-        lines: a .txt file holds one document a line, not one in all.
-        workers: processes that parse wiki markup; None: one a processor.
+        text_column: Column of the text, or several for a text of several fields. By default "text", else the only
+            text column; "tokens" for a label per word; the only two text columns for pairs.
+        label_column: Column of the label; by default the first of the kind's `label_columns` that the table has.
+        group_column: Column of the group; by default none.
+        time_column: Column of the time; by default none.
+        split_column: Column of the split; by default none.
+        columns: Further columns to keep as text.
+        label_kind: Kind of the labels; NO_LABELS reads none.
+        labels: Whether labels are read. If not, a row may hold text in place of its list of words.
+        lines: Whether each line of a .txt file is a document, rather than the whole file.
+        workers: Processes that parse wiki markup; None for one per processor.
     """
 
     text_column: str | Sequence[str] | None = None
@@ -49,10 +51,14 @@ class RowReader:
     """Turns the rows of one table into documents.
 
     Args:
-        where: the table's name, for messages.
-        names: its columns. text_names: those that hold text.
-        class_names: the names of integer labels by column, where the table carries them.
-    Raises: DataError naming the columns there are if one that is needed is missing or cannot be chosen.
+        where: Name of the table, for messages.
+        names: Its columns.
+        text_names: Columns that hold text.
+        options: Which columns to read.
+        class_names: Names of integer labels by column, where the table carries them.
+
+    Raises:
+        DataError: If a column is missing or cannot be chosen, naming the columns there are.
     """
 
     def __init__(
@@ -63,11 +69,16 @@ class RowReader:
         options: ReadOptions,
         class_names: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
-        self.where, self.names, self.kind, self.labels = where, names, options.label_kind, options.labels
+        self.where = where
+        self.names = names
+        self.kind = options.label_kind
+        self.labels = options.labels
         named = (options.group_column, options.time_column, options.split_column, *options.columns)
         for name in named:
             self._check(name)
-        self.group, self.time, self.split = options.group_column, options.time_column, options.split_column
+        self.group = options.group_column
+        self.time = options.time_column
+        self.split = options.split_column
         self.kept = tuple(options.columns)
         label = self._choose_label(options)
         self.label = label if options.labels else None
@@ -82,9 +93,15 @@ class RowReader:
         return list(dict.fromkeys(name for name in names if name is not None))
 
     def document(self, row: Mapping[str, Any], place: str, split: str | None = None) -> Document:
-        """The document in `row`, which is at `place`; `split` if no column says it.
+        """Turn a row into a document.
 
-        Raises: DataError if a value does not fit.
+        Args:
+            row: Values by column.
+            place: File and line, for messages.
+            split: Split of the document if no column says it.
+
+        Raises:
+            DataError: If a value does not fit.
         """
         if self.split is not None and (said := _text_or_none(row.get(self.split))) is not None:
             split = normalise_split(said)
@@ -149,9 +166,10 @@ class RowReader:
 
 
 def labelled_tokens(tokens: tuple[str, ...], label: Any, place: str, **known: Any) -> Document:
-    """A document cut into words beforehand, with a label for each of them or none.
+    """Make a document that is already split into words, with one label per word or no labels.
 
-    Raises: DataError if there are not as many labels as words.
+    Raises:
+        DataError: If there are not as many labels as words.
     """
     if label is not None and len(label) != len(tokens):
         raise DataError(f"{place}: expected a label for each of {len(tokens)} tokens, got {len(label)}")

@@ -27,14 +27,14 @@ class Document:
     """One document, before tokenization.
 
     Attributes:
-        text: its text; several texts (title and body, premise and hypothesis) are a tuple.
-        label: a class name, a number, or a tuple: several class names, or for token labels one a token. None,
-            or a number that is NaN: unknown.
-        tokens: the text cut into words beforehand, for token labels.
-        group: what it belongs to (an author, a patient), for a split by unseen groups.
-        time: when it was made, in seconds since 1970 or any number that grows, for a split by time.
-        split: "train", "valid", "test", "unsupervised" or a name of your own; None: not said.
-        columns: further values by column name, for errors by column.
+        text: The text, or a tuple of several (title and body, premise and hypothesis).
+        label: A class name, a number, or a tuple of class names (several labels, or one per word); None or NaN if
+            unknown.
+        tokens: The text split into words, for a label per word.
+        group: Author, patient or the like, for a split by groups that training never sees.
+        time: Time of writing, in seconds since 1970 or any number that grows, for a split by time.
+        split: "train", "valid", "test", "unsupervised" or a name of your own; None if the data does not say.
+        columns: Further values by column name, such as those to break errors down by.
     """
 
     text: str | tuple[str, ...]

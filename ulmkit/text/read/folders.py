@@ -44,8 +44,9 @@ def find_files(folder: Path) -> list[DataFile]:
     Loose text files beside folders of documents (lists of addresses, counts) or beside files with columns are passed
     over.
 
-    Raises: DataError if there is no such file, kinds of file are mixed, files with columns stand beside folders with
-        texts, texts lie deeper than the layout's, or some names say a split and others none.
+    Raises:
+        DataError: If there is no such file, kinds of file are mixed, files with columns stand beside folders with
+            texts, texts lie deeper than in the layout, or only some names say a split.
     """
     if tables := _tables(folder):
         return tables
