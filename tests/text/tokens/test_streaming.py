@@ -33,6 +33,9 @@ TRICKY = [
     "w" * 300 + " " + "w" * 300 + " " + "w" * 300 + " w",
     "<unk> the <unk> <unk> <unk>. a\ud800 a\ud800 a",
     "a&am p;b &lt &lt; &copy2 &unknown; 1&#50;3 &#120;xup",
+    "Cafe\u0301 no\u200b no no e&#769; so\u00adft \ufeffx xx\u200bup \u0301 a\u0301\u0323\u0301\u0323",
+    "\u1112\u1161\u11ab\u1100\u1173\u11af \ud55c \u0e01\u200b\u0e01 ",
+    "\u0646\u0645\u06cc\u200c\u062e\u0648 a\u200cb 👨\u200d👩\u200d👧",
 ]
 
 # Snippets whose neighbours matter: put together at random, they make what the rules look across white space for.
@@ -40,7 +43,24 @@ WORDS = (
     'no no No a . ! ... <br /> /> <br &amp; & amp; nbsp; &nbsp; quot; #39; &lt; \\n \\ " @-@ @ xx up xxup oo o XX '
     "br - / U.S. end.Then 中 中文 。 ， ” é &# 50 ; unk> <"
 )
-BETWEEN = [" ", " ", " ", " ", "\n", "\n\n", "\t", " @-@ ", "<br />", "\ud800"]
+BETWEEN = [
+    " ",
+    " ",
+    " ",
+    " ",
+    "\n",
+    "\n\n",
+    "\t",
+    " @-@ ",
+    "<br />",
+    "\ud800",
+    "\u0301",
+    "\u200b",
+    "\u200d",
+    "\u0e01",
+    "\u11ab",
+    "\uac00",
+]
 SNIPPETS = st.lists(st.sampled_from([*WORDS.split(), *BETWEEN]), max_size=24).map("".join)
 
 SPACY = SpacyTokenizer("en")

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ulmkit.errors import DataError, did_you_mean
-from ulmkit.text.read.document import Document, normalise_split, whole_characters
+from ulmkit.text.characters import normalise
+from ulmkit.text.read.document import Document, normalise_split
 from ulmkit.text.read.labels import NO_LABELS, LabelKind
 
 
@@ -162,7 +163,7 @@ class RowReader:
             raise DataError(
                 f"{place}: column {name!r}: expected text, got {value!r:.80}; columns: {', '.join(self.names)}"
             )
-        return whole_characters(value)
+        return normalise(value)
 
 
 def labelled_tokens(tokens: tuple[str, ...], label: Any, place: str, **known: Any) -> Document:
@@ -179,7 +180,7 @@ def labelled_tokens(tokens: tuple[str, ...], label: Any, place: str, **known: An
 def _parse_tokens(value: Any, place: str) -> tuple[str, ...]:
     if not isinstance(value, (list, tuple)) or not all(isinstance(item, str) for item in value):
         raise DataError(f"{place}: expected a list of words, got {value!r:.80}")
-    return tuple(whole_characters(item) for item in value)
+    return tuple(normalise(item) for item in value)
 
 
 def _text_or_none(value: Any) -> str | None:
@@ -187,7 +188,7 @@ def _text_or_none(value: Any) -> str | None:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return None
     text = str(value)
-    return whole_characters(text) if text.strip() else None
+    return normalise(text) if text.strip() else None
 
 
 def _parse_time(value: Any, place: str) -> float | None:

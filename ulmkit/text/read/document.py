@@ -19,7 +19,6 @@ _SPLIT_NAMES = {
     "unsupervised": "unsupervised",
     "unsup": "unsupervised",
 }
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +62,3 @@ def known_split(name: str) -> str | None:
     if len(splits) > 1:
         raise DataError(f"{name}: expected the name of one split, got {' and '.join(splits)}; rename it")
     return splits[0] if splits else None
-
-
-def whole_characters(text: str) -> str:
-    """`text` with each lone surrogate (half a character, which no file can hold) replaced by U+FFFD."""
-    return text if text.isascii() else _SURROGATE.sub("\ufffd", text)

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from ulmkit.errors import DataError, did_you_mean
+from ulmkit.text.characters import normalise
 from ulmkit.text.read.columns import ReadOptions
-from ulmkit.text.read.document import Document, normalise_split, whole_characters
+from ulmkit.text.read.document import Document, normalise_split
 from ulmkit.text.read.folders import DataFile, find_files
 from ulmkit.text.read.hub_data import HubSplit, is_hub_name, open_hub
 from ulmkit.text.read.readers import READERS
@@ -158,9 +159,9 @@ def _from_python(items: Iterable[Any], options: ReadOptions) -> Iterator[Documen
         if isinstance(item, Document):
             yield item
         elif isinstance(item, str):
-            yield Document(whole_characters(item))
+            yield Document(normalise(item))
         elif isinstance(item, tuple) and len(item) == 2 and _is_text(item[0]):
-            text = whole_characters(item[0]) if isinstance(item[0], str) else tuple(map(whole_characters, item[0]))
+            text = normalise(item[0]) if isinstance(item[0], str) else tuple(map(normalise, item[0]))
             yield Document(text, options.label_kind.parse(item[1], place))
         else:
             raise DataError(f"{place}: expected str, (str, label) or Document, got {item!r:.80}")

@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ulmkit.errors import DataError
+from ulmkit.text.characters import normalise
 from ulmkit.text.read.columns import ReadOptions
-from ulmkit.text.read.document import Document, known_split, normalise_split, whole_characters
+from ulmkit.text.read.document import Document, known_split, normalise_split
 from ulmkit.text.read.readers import KINDS, READERS, TEXT_KINDS, decode_utf8, read_file
 from ulmkit.text.read.wiki_dump import is_dump, is_extracted
 
@@ -155,7 +156,7 @@ def _labels_below(folder: Path, split: str | None) -> list[DataFile]:
     files: list[DataFile] = []
     for path in _folders(folder):
         is_labelled = normalise_split(path.name) != "unsupervised"
-        label = whole_characters(path.name) if is_labelled else None
+        label = normalise(path.name) if is_labelled else None
         part = split if is_labelled else "unsupervised"
         files.extend(DataFile(text, part, label, is_document=True) for text in _text_files(path))
     return files

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from ulmkit.errors import DataError, did_you_mean
-from ulmkit.text.read.document import Document, Label, whole_characters
+from ulmkit.text.characters import normalise
+from ulmkit.text.read.document import Document, Label
 
 LABEL_SEPARATOR = "|"  # between several labels written in one string
 
@@ -123,7 +124,7 @@ def parse_class(value: Any, place: str, class_names: Sequence[str] = ()) -> str 
         if not 0 <= value < len(class_names):
             raise DataError(f"{place}: expected a label from 0 to {len(class_names) - 1}, got {value}")
         return class_names[value]
-    return whole_characters(str(value))
+    return normalise(str(value))
 
 
 def parse_classes(value: Any, place: str, class_names: Sequence[str] = ()) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from ulmkit.text.characters import drop_invisible
 from ulmkit.text.tokens.boundaries import stable_prefix
 from ulmkit.text.tokens.chunk_tokens import ChunkTokens
 from ulmkit.text.tokens.rules import BOS
@@ -33,6 +34,10 @@ class ChunkedTokenizer:
     def tokenize_words(self: Tokenizer, documents: Sequence[Sequence[str]]) -> WordTokens:
         """Tokenize each word alone; see `tokenize_each_word`."""
         return tokenize_each_word(self, documents)
+
+    def clean(self, text: str) -> str:
+        """Normalise the text and drop invisible characters."""
+        return drop_invisible(text)
 
     def tokenize_part(self, part: str, before: str, is_last: bool) -> list[str]:
         """Tokenize one part of a text that was cut at stable prefixes; see `Tokenizer`."""

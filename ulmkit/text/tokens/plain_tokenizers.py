@@ -8,6 +8,7 @@ import numpy as np
 
 from ulmkit.errors import ConfigError, DataError
 from ulmkit.files import fingerprint
+from ulmkit.text.characters import normalise
 from ulmkit.text.tokens.rules import BOS, FLD, SPECIALS
 from ulmkit.text.tokens.tokenizer import FORMAT_VERSION, Text, WordTokens, save_settings
 from ulmkit.text.tokens.vocabulary import Vocabulary
@@ -57,7 +58,7 @@ class WhitespaceTokenizer:
                     "use the spacy, sentencepiece or bytes tokenizer"
                 )
             text = text[0]
-        lines = text.split("\n")
+        lines = self.clean(text).split("\n")
         if not lines[-1]:
             lines.pop()
         tokens: list[str] = []
@@ -72,8 +73,12 @@ class WhitespaceTokenizer:
 
     def tokenize_words(self, documents: Sequence[Sequence[str]]) -> WordTokens:
         """Take each word as a token; a document with words ends with `end_of_line`."""
-        tokens = [[*words, self.end_of_line] if words else [] for words in documents]
+        tokens = [[*map(normalise, words), self.end_of_line] if words else [] for words in documents]
         return tokens, [np.arange(len(words), dtype=np.int64) for words in documents]
+
+    def clean(self, text: str) -> str:
+        """Normalise the text."""
+        return normalise(text)
 
     def tokenize_part(self, part: str, before: str, is_last: bool) -> list[str]:
         """Tokenize a part, which is whole lines."""
@@ -130,7 +135,7 @@ _BYTE_VALUES = {name: value for value, name in enumerate(_BYTE_NAMES)}
 
 
 class ByteTokenizer:
-    """UTF-8 bytes of a text after xxbos, with no rules: any text of any language, restored exactly."""
+    """UTF-8 bytes of a text after xxbos, with no rules: any text of any language, restored exactly (in NFC)."""
 
     name = "bytes"
 
@@ -156,7 +161,7 @@ class ByteTokenizer:
         return tokens
 
     def _bytes(self, text: str) -> list[str]:
-        return [_BYTE_NAMES[value] for value in text.encode("utf-8", "surrogatepass")]
+        return [_BYTE_NAMES[value] for value in normalise(text).encode()]
 
     def tokenize_many(self, texts: Sequence[Text]) -> list[list[str]]:
         """Tokenize several texts."""
@@ -165,6 +170,10 @@ class ByteTokenizer:
     def tokenize_words(self, documents: Sequence[Sequence[str]]) -> WordTokens:
         """Tokenize each word alone, with a space before all but the first; see `tokenize_each_word`."""
         return tokenize_each_word(self, documents, gap=" ")
+
+    def clean(self, text: str) -> str:
+        """Normalise the text."""
+        return normalise(text)
 
     def tokenize_part(self, part: str, before: str, is_last: bool) -> list[str]:
         """Tokenize a part; xxbos stands at the start of the text alone."""

@@ -12,6 +12,7 @@ The tokens are fastai's except where fastai's rules lose or garble something:
 - "the end.Then" is two sentences (fastai: one unknown word "end.then"); "www.x.org" keeps its w's.
 - Capitals are marked also after an opening quote or bracket, in "Sci-Fi" and outside ASCII (fastai: lost).
 - " @,@ " is undone as " @-@ " and " @.@ " are. Words repeated over a line break are kept.
+- Text is in NFC and has no invisible characters (fastai: "é" may be two words; a soft hyphen makes an unknown word).
 - A special token's name in the text ("xxfld") is broken up ("xx fld"), so that no text can pass for markup.
 
 Source: Howard & Ruder 2018, arXiv:1801.06146, section 4.1 (special tokens for capitals, elongation and repetition);
@@ -23,7 +24,9 @@ import re
 from itertools import islice
 from operator import eq
 
-RULES_VERSION = 1
+from ulmkit.text.characters import drop_invisible
+
+RULES_VERSION = 2
 
 UNK = "xxunk"
 PAD = "xxpad"
@@ -56,7 +59,6 @@ _BARE_ENTITY = re.compile(r"&?(?:\b(amp|quot|nbsp)|#(39|146|36));")
 _BARE_ENTITIES = {"amp": "&", "quot": '"', "nbsp": " ", "39": "'", "146": "'", "36": "$"}
 _ESCAPED_LINE = re.compile(r"\\n(?![a-z])")
 _SPECIAL_NAME = re.compile("(xx)(" + "|".join(name[2:] for name in SPECIALS) + ")", re.IGNORECASE)
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 _RUN_PIECE = re.compile(
     f"[^{RUN_MARKS}]{{0,{MAX_RUN_CHARACTERS}}}[{RUN_MARKS}]{{1,8}}[{RUN_CLOSERS}]{{0,8}}|[^{RUN_MARKS}]{{1,{MAX_RUN_CHARACTERS}}}"
@@ -91,9 +93,10 @@ def prepare_text(text: str, *, is_glued: bool = False, is_last: bool = True) -> 
 
 
 def _replace_markup(text: str) -> str:
-    """Replace entities, line break tags, escapes and marks of word-level corpora by what they stand for."""
+    """Drop invisible characters; replace entities, tags, escapes and marks of corpora by what they stand for."""
     if "&" in text:
         text = html.unescape(text)
+    text = drop_invisible(text)
     if ";" in text:
         text = _BARE_ENTITY.sub(lambda match: _BARE_ENTITIES[match[1] or match[2]], text)
     if "\\" in text:
@@ -104,7 +107,7 @@ def _replace_markup(text: str) -> str:
         text = _LINE_BREAK.sub("\n", text).replace("<unk>", f" {UNK} ")
     if "@" in text:
         text = text.replace(" @-@ ", "-").replace(" @.@ ", ".").replace(" @,@ ", ",")
-    return text if text.isascii() else _SURROGATE.sub("\ufffd", text)
+    return text
 
 
 def _split_chunks(text: str, is_last: bool) -> list[str]:

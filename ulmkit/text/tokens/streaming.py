@@ -1,5 +1,6 @@
 """Tokens of a text that comes in pieces."""
 
+from ulmkit.text.characters import settled_characters
 from ulmkit.text.tokens.tokenizer import Tokenizer
 
 _PATIENT_FROM_CHARACTERS = 4096
@@ -22,6 +23,7 @@ class StreamingTokens:
 
     def _start(self) -> None:
         self._pieces: list[str] = []
+        self._held = ""
         self._held_characters = 0
         self._before = ""
         self._look_from = 0
@@ -41,10 +43,13 @@ class StreamingTokens:
         self._held_characters += len(piece)
         if self._held_characters < self._look_from:
             return []
-        held = self._take()
+        arrived = "".join(self._pieces)
+        known = settled_characters(arrived)
+        held = self._held + self._tokenizer.clean(arrived[:known])
         settled = self._tokenizer.stable_prefix(held)
-        self._pieces = [held[settled:]]
-        self._held_characters = len(held) - settled
+        self._pieces = [arrived[known:]]
+        self._held = held[settled:]
+        self._held_characters = len(self._held) + len(arrived) - known
         # A long stretch without a boundary is looked at again only when it has grown, or the work would be quadratic.
         is_long = self._held_characters >= _PATIENT_FROM_CHARACTERS
         self._look_from = int(self._held_characters * _GROWTH) if is_long else 0
@@ -60,9 +65,7 @@ class StreamingTokens:
         Returns:
             The tokens that were still held back.
         """
-        tokens = self._tokenizer.tokenize_part(self._take(), self._before, True)
+        rest = self._held + self._tokenizer.clean("".join(self._pieces))
+        tokens = self._tokenizer.tokenize_part(rest, self._before, True)
         self._start()
         return tokens
-
-    def _take(self) -> str:
-        return self._pieces[0] if len(self._pieces) == 1 else "".join(self._pieces)

@@ -57,11 +57,15 @@ class Tokenizer(Protocol):
         """
         ...
 
+    def clean(self, text: str) -> str:
+        """Write each character in the one form that the tokenizer reads; done by all methods but the next two."""
+        ...
+
     def tokenize_part(self, part: str, before: str, is_last: bool) -> list[str]:
         """Tokenize one part of a text that was cut at stable prefixes.
 
         Args:
-            part: The part's characters.
+            part: The part's characters, clean.
             before: The character before them, "" at the start of the text.
             is_last: Whether the text ends with this part.
 
@@ -74,7 +78,7 @@ class Tokenizer(Protocol):
         """Count the leading characters whose tokens nothing that may follow can change.
 
         Args:
-            text: Starts where a stable prefix ended, or at the start of the whole text.
+            text: Clean text that starts where a stable prefix ended, or at the start of the whole text.
         """
         ...
 
