@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from ulmkit.pipeline.data import DataOptions
     from ulmkit.pipeline.options import RunOptions
 else:
-    __getattr__ = lazy_exports(__name__, __file__)
+    __getattr__, __all__ = lazy_exports(__name__, __file__)
 
 __version__ = "0.1.0"
-__all__ = ["DataOptions", "LanguageModel", "RunOptions", "TextClassifier", "__version__", "export_int8"]

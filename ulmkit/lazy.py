@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 
-def lazy_exports(package: str, source: str) -> Callable[[str], object]:
-    """Make a module's `__getattr__` that imports each export of a package when it is first asked for.
+def lazy_exports(package: str, source: str) -> tuple[Callable[[str], object], list[str]]:
+    """Make a package's `__getattr__`, which imports each export when it is first asked for, and its `__all__`.
 
     A package lists its exports once, as `from MODULE import NAME` under `if TYPE_CHECKING:`, where type checkers and
     editors read them; the same lines are read here. A name must differ from that of a module beside it, which would
@@ -19,7 +19,7 @@ def lazy_exports(package: str, source: str) -> Callable[[str], object]:
         source: The package's `__file__`.
 
     Returns:
-        The function to assign to `__getattr__`.
+        The function to assign to `__getattr__`, and the names to assign to `__all__`.
     """
     tree = ast.parse(Path(source).read_text(encoding="utf-8"))
     modules = {
@@ -38,4 +38,4 @@ def lazy_exports(package: str, source: str) -> Callable[[str], object]:
         setattr(sys.modules[package], name, value)
         return value
 
-    return load
+    return load, sorted(modules)

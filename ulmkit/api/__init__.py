@@ -10,6 +10,4 @@ if TYPE_CHECKING:
     from ulmkit.api.language_model import LanguageModel
     from ulmkit.api.text_classifier import TextClassifier
 else:
-    __getattr__ = lazy_exports(__name__, __file__)
-
-__all__ = ["ClassifierStream", "LanguageModel", "TextClassifier", "export_int8"]
+    __getattr__, __all__ = lazy_exports(__name__, __file__)

@@ -34,39 +34,4 @@ if TYPE_CHECKING:
     )
     from ulmkit.text.tokens.vocabulary import Vocabulary
 else:
-    __getattr__ = lazy_exports(__name__, __file__)
-
-__all__ = [
-    "DEFAULT_TOKENIZER",
-    "LABEL_SEPARATOR",
-    "NO_LABELS",
-    "RULES_VERSION",
-    "SPECIALS",
-    "TOKENIZERS",
-    "ByteTokenizer",
-    "Document",
-    "DocumentSource",
-    "EncodedCorpus",
-    "LabelKind",
-    "NearDuplicates",
-    "ReadOptions",
-    "SentencePieceTokenizer",
-    "SpacyTokenizer",
-    "SplitPolicy",
-    "StreamingTokens",
-    "Text",
-    "TokenStream",
-    "Tokenizer",
-    "TokenizerKind",
-    "TokenizerSettings",
-    "Vocabulary",
-    "WhitespaceTokenizer",
-    "build_corpus",
-    "cached_corpus",
-    "find_near_duplicates",
-    "load_tokenizer",
-    "normalise_split",
-    "read_documents",
-    "split_documents",
-    "train_sentencepiece",
-]
+    __getattr__, __all__ = lazy_exports(__name__, __file__)
