@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from ulmkit.api.export import export_int8
     from ulmkit.api.language_model import LanguageModel
     from ulmkit.api.text_classifier import TextClassifier
-    from ulmkit.pipeline.data import DataOptions
+    from ulmkit.pipeline.data_options import DataOptions
     from ulmkit.pipeline.options import RunOptions
 else:
     __getattr__, __all__ = lazy_exports(__name__, __file__)

@@ -33,7 +33,7 @@ from ulmkit.pipeline import (
     validation_perplexity,
     validation_rows,
 )
-from ulmkit.pipeline.data import DataOptions
+from ulmkit.pipeline.data_options import DataOptions
 from ulmkit.tasks import TASKS
 from ulmkit.text import Document
 from ulmkit.training import Budget, Schedule

@@ -9,7 +9,7 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -17,13 +17,11 @@ from ulmkit.cli.dataclass_options import Option, field_options
 from ulmkit.config import check_whole
 from ulmkit.model.cells import CELLS, cell_from_options
 from ulmkit.model.config import AWDLSTMConfig, LanguageModelConfig
+from ulmkit.pipeline.data_options import DataOptions
 from ulmkit.pipeline.options import RunOptions
 from ulmkit.pipeline.recipes import CLASSIFY, FINETUNE, PRETRAIN, ClassifierRecipe, LanguageModelRecipe
 from ulmkit.training.budget import Budget
 from ulmkit.training.schedules import Schedule
-
-if TYPE_CHECKING:
-    from ulmkit.pipeline.data import DataOptions
 
 
 @dataclass(frozen=True)
@@ -97,53 +95,30 @@ def option_flags(command: Callable[..., Any]) -> dict[str, str]:
     return names
 
 
-def _data_options(text_column: list[str] | None, columns: list[str] | None, **values: Any) -> "DataOptions":
-    from ulmkit.pipeline.data import DataOptions
-
+def _data_options(text_column: list[str] | None, columns: list[str] | None, **values: Any) -> DataOptions:
     text = text_column[0] if text_column and len(text_column) == 1 else text_column or None
-    set_options = {name: value for name, value in values.items() if value is not None}
-    return DataOptions(text_column=text, columns=tuple(columns or ()), **set_options)
+    return DataOptions(text_column=text, columns=tuple(columns or ()), **values)
 
 
-_READ = {
-    "text_column": Option(list[str] | None, "Column with the text; repeat it for a text of several fields."),
-    "label_column": Option(str | None, "Column with the label."),
-    "group_column": Option(str | None, "Column with the group, for --split-by group."),
-    "time_column": Option(str | None, "Column with the time, for --split-by time."),
-    "split_column": Option(str | None, "Column that says train, valid or test."),
-    "columns": Option(list[str] | None, "Further column to keep; may be repeated.", flag="--column"),
-    "lines": Option(bool, "Treat every line of a .txt file as a document.", False),
-}
-
-_SPLIT = {
-    "split_by": Option(str | None, "How validation documents are chosen: auto, given, random, time or group."),
-    "valid_fraction": Option(float | None, "Fraction held out for validation if DATA has no split (default: 0.1)."),
-    "drop_shared": Option(
-        bool,
-        "Drop documents from training that a held-out split has too, exactly or nearly.",
-        False,
-        flag="--drop-shared-documents",
-    ),
-    "workers": Option(int | None, "Processes that tokenize (default: one per processor)."),
-}
-
-TOKENIZE = {
-    "tokenizer": Option(str | None, "Tokenizer: spacy, sentencepiece, whitespace or bytes (default: spacy)."),
-    "language": Option(str | None, "Language code for spacy (default: en)."),
-    "max_vocab": Option(int | None, "Largest vocabulary (default: 60000 for spacy, no limit for whitespace)."),
-    "min_freq": Option(int | None, "Minimum occurrences of a word (default: 3 for spacy, 1 for whitespace)."),
-    "pieces": Option(int | None, "Number of SentencePiece pieces (default: 16000)."),
-    "pieces_kind": Option(str | None, "SentencePiece algorithm: unigram or bpe (default: unigram)."),
-}
-
-_LABELS = {
-    "label_task": Option(
-        str | None,
-        "Kind of labels, if there are any: single, multi, number, tokens, pair or none (default: single). A random "
-        "split is then the one of `train` with the same --task.",
-        flag="--task",
-    ),
-}
+_REPEATED = list[str] | None
+_READ = field_options(
+    DataOptions,
+    *("text_column", "label_column", "group_column", "time_column", "split_column", "columns", "lines"),
+    text_column={"type": _REPEATED, "help": "Column with the text; repeat it for a text of several fields."},
+    columns={
+        "type": _REPEATED,
+        "help": "Further column to keep; may be repeated.",
+        "default": None,
+        "flag": "--column",
+    },
+)
+_SPLIT = field_options(
+    DataOptions,
+    *("split_by", "valid_fraction", "drop_shared", "workers"),
+    drop_shared={"flag": "--drop-shared-documents"},
+)
+TOKENIZE = field_options(DataOptions, "tokenizer", "language", "max_vocab", "min_freq", "pieces", "pieces_kind")
+_LABELS = field_options(DataOptions, "label_task", label_task={"flag": "--task"})
 
 READ = OptionGroup("Data", _data_options, _READ | _SPLIT)
 READ_TEXT = OptionGroup("Data", _data_options, _READ | _SPLIT | _LABELS)
@@ -209,7 +184,7 @@ def _from_scratch(**values: Any) -> FromScratch:
 
 
 FROM_SCRATCH = OptionGroup(
-    "For LM 'none' only", _from_scratch, TOKENIZE | {name: option.optional() for name, option in _ENCODER.items()}
+    "For LM 'none' only", _from_scratch, {name: option.optional() for name, option in (TOKENIZE | _ENCODER).items()}
 )
 
 

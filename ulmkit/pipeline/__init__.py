@@ -7,7 +7,8 @@ from ulmkit.lazy import lazy_exports
 if TYPE_CHECKING:
     from ulmkit.pipeline.baselines import linear_baselines, record_baselines, texts_of
     from ulmkit.pipeline.classifiers import train, training_rows, validation_rows
-    from ulmkit.pipeline.data import DataOptions, default_cache, prepare, prepare_once, training_texts
+    from ulmkit.pipeline.data import default_cache, prepare, prepare_once, training_texts
+    from ulmkit.pipeline.data_options import DataOptions
     from ulmkit.pipeline.evaluation_data import (
         ALL,
         EvaluationData,

@@ -6,7 +6,8 @@ from dataclasses import replace
 import numpy as np
 
 from ulmkit.hub import ClassifierParts
-from ulmkit.pipeline.data import DataOptions, is_corpus_folder
+from ulmkit.pipeline.data import is_corpus_folder
+from ulmkit.pipeline.data_options import DataOptions
 from ulmkit.tasks import Report, find_task
 from ulmkit.text import EncodedCorpus, Text
 from ulmkit.text.read.documents import Data

@@ -17,7 +17,8 @@ from ulmkit.model.document_norm import shared_documents
 from ulmkit.model.transfer import transfer_encoder
 from ulmkit.pipeline.baselines import record_baselines, texts_of
 from ulmkit.pipeline.classifier_task import ClassifierTask
-from ulmkit.pipeline.data import DataOptions, DocumentCallback, prepare_once
+from ulmkit.pipeline.data import DocumentCallback, prepare_once
+from ulmkit.pipeline.data_options import DataOptions
 from ulmkit.pipeline.held_out import data_facts, warn_if_splits_overlap
 from ulmkit.pipeline.options import RunOptions, place
 from ulmkit.pipeline.prediction import evaluate_rows

@@ -2,19 +2,16 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ulmkit.config import check_choice, check_whole
 from ulmkit.errors import ConfigError, DataError
 from ulmkit.files import check_writable
+from ulmkit.pipeline.data_options import DataOptions
 from ulmkit.tasks import find_label_kind
 from ulmkit.text import (
     NO_LABELS,
-    DocumentSource,
     EncodedCorpus,
-    SplitPolicy,
     Text,
     Tokenizer,
     Vocabulary,
@@ -25,121 +22,8 @@ from ulmkit.text.corpus.builder import training_texts as texts_for_training
 from ulmkit.text.corpus.cache import CorpusOptions
 from ulmkit.text.corpus.encoded_corpus import CORPUS_FILE
 from ulmkit.text.corpus.split_columns import SplitColumns
-from ulmkit.text.corpus.splits import SPLIT_KINDS
 from ulmkit.text.read.documents import Data
-from ulmkit.text.tokens.tokenizers import DEFAULT_TOKENIZER, TokenizerSettings
 from ulmkit.training import World
-
-VALID_FRACTION = 0.1
-"""Fraction of the documents held out for validation if none is given and the data says no split."""
-
-SPLIT_COLUMNS = {"given": "split_column", "group": "group_column", "time": "time_column"}
-"""The option that names the column which each kind of split goes by."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class DataOptions:
-    """Options for reading, splitting and tokenizing DATA.
-
-    Attributes:
-        text_column: See `ReadOptions`.
-        label_column: See `ReadOptions`.
-        group_column: See `ReadOptions`.
-        time_column: See `ReadOptions`.
-        split_column: See `ReadOptions`.
-        columns: Further columns to keep as text.
-        lines: Whether a .txt file holds one document a line.
-        split_by: "auto" (the data's own validation part if it has one, else random), "given", "random", "time" or
-            "group"; see `SplitPolicy`.
-        valid_fraction: Fraction of the documents held out for validation if the data has no validation part; None for
-            0.1.
-        tokenizer: A key of `TOKENIZERS`: "spacy" (words), "sentencepiece" (pieces, trained on the training text),
-            "whitespace" (word-level corpora as they stand) or "bytes"; None for "spacy".
-        language: spaCy's code for the language, for "spacy".
-        max_vocab: Tokens at most, special ones included, for "spacy" and "whitespace"; None for 60,000 with "spacy"
-            and every word with "whitespace".
-        min_freq: Occurrences of a token at least, for "spacy" and "whitespace"; None for 3 and 1.
-        pieces: Number of pieces, for "sentencepiece".
-        pieces_kind: "unigram" or "bpe", for "sentencepiece".
-        workers: Processes that tokenize and that parse wiki markup; None for one a processor.
-        seed: Seed of the random split.
-        label_task: Kind of label that the data has, when the text is for a language model. A random split then keeps
-            the classes in proportion, so that a classifier of this task, trained on the same data, holds out the same
-            documents. "none" leaves labels unread.
-        drop_shared: Drop documents from training that a held-out split has too, exactly or nearly.
-
-    Raises:
-        ConfigError: If a choice is unknown, or max_vocab or min_freq is not positive.
-    """
-
-    text_column: str | Sequence[str] | None = None
-    label_column: str | None = None
-    group_column: str | None = None
-    time_column: str | None = None
-    split_column: str | None = None
-    columns: Sequence[str] = ()
-    lines: bool = False
-    split_by: str = "auto"
-    valid_fraction: float | None = None
-    tokenizer: str | None = None
-    language: str = "en"
-    max_vocab: int | None = None
-    min_freq: int | None = None
-    pieces: int = 16_000
-    pieces_kind: str = "unigram"
-    workers: int | None = None
-    seed: int = 0
-    label_task: str = "single"
-    drop_shared: bool = False
-
-    def __post_init__(self) -> None:
-        check_choice("split_by", self.split_by, ("auto", *SPLIT_KINDS))
-        for kind in ("group", "time"):
-            if self.split_by == "auto" and getattr(self, f"{kind}_column") is not None:
-                raise ConfigError(f"split_by: expected a choice beside {kind}_column; say {kind!r}, or leave it out")
-        self.split_policy()
-        self.tokenizer_settings()
-        find_label_kind(self.label_task, "label_task")
-        for name, limit in (("max_vocab", self.max_vocab), ("min_freq", self.min_freq)):
-            if limit is not None:
-                check_whole(name, limit)
-
-    def keeping(self, columns: Sequence[str]) -> "DataOptions":
-        """Return the options with further columns to keep."""
-        return replace(self, columns=tuple(dict.fromkeys([*self.columns, *columns])))
-
-    def split_policy(self) -> SplitPolicy:
-        """Return how validation documents are chosen."""
-        column = self.split_column if self.split_by == "auto" else None
-        if self.split_by in SPLIT_COLUMNS:
-            column = getattr(self, SPLIT_COLUMNS[self.split_by])
-        fraction = VALID_FRACTION if self.valid_fraction is None else self.valid_fraction
-        return SplitPolicy(kind=self.split_by, valid_fraction=fraction, seed=self.seed, column=column)
-
-    def tokenizer_settings(self) -> TokenizerSettings:
-        """Return what a tokenizer is made from if no model brings one."""
-        return TokenizerSettings(
-            kind=self.tokenizer or DEFAULT_TOKENIZER,
-            language=self.language,
-            pieces=self.pieces,
-            pieces_kind=self.pieces_kind,
-        )
-
-    def source(self, data: Data, task: str, split: str | None = None) -> DocumentSource:
-        """Open the documents of `data`, or of a split of it; for task "none" with the labels of `label_task`."""
-        return DocumentSource(
-            data,
-            split=split,
-            text_column=self.text_column,
-            label_column=self.label_column,
-            group_column=self.group_column,
-            time_column=self.time_column,
-            split_column=self.split_column,
-            columns=tuple(self.columns),
-            lines=self.lines,
-            label_kind=find_label_kind(self.label_task if task == NO_LABELS.name else task),
-            workers=self.workers,
-        )
 
 
 def default_cache() -> Path:

@@ -8,7 +8,8 @@ import numpy as np
 
 from ulmkit.errors import DataError
 from ulmkit.hub import ClassifierParts, DataFacts, LanguageModelParts, TrainingFacts
-from ulmkit.pipeline.data import SPLIT_COLUMNS, DataOptions, is_corpus_folder, prepare
+from ulmkit.pipeline.data import is_corpus_folder, prepare
+from ulmkit.pipeline.data_options import SPLIT_COLUMNS, DataOptions
 from ulmkit.pipeline.held_out import corpus_fingerprint, corpus_name, split_facts
 from ulmkit.text import EncodedCorpus
 from ulmkit.text.corpus.fingerprints import joined_fingerprint, text_fingerprint

@@ -15,7 +15,8 @@ from ulmkit.model.config import DROPOUTS, LanguageModelConfig
 from ulmkit.model.initialization import draw_input_weights
 from ulmkit.model.language_model import AWDLSTMLanguageModel
 from ulmkit.model.transfer import TransferReport, transfer_language_model, vocabulary_mapping
-from ulmkit.pipeline.data import DataOptions, DocumentCallback, prepare_once
+from ulmkit.pipeline.data import DocumentCallback, prepare_once
+from ulmkit.pipeline.data_options import DataOptions
 from ulmkit.pipeline.held_out import data_facts, warn_if_splits_overlap
 from ulmkit.pipeline.language_model_task import LanguageModelTask
 from ulmkit.pipeline.options import RATE_SEARCH_STEPS, RunOptions, place

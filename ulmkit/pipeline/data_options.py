@@ -1,0 +1,125 @@
+"""Options that say how DATA is read, split and tokenized. Nothing here needs numpy or torch until it is used."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING
+
+from ulmkit.config import check_choice, check_whole
+from ulmkit.errors import ConfigError
+
+if TYPE_CHECKING:
+    from ulmkit.text import DocumentSource, SplitPolicy, TokenizerSettings
+    from ulmkit.text.read.documents import Data
+
+VALID_FRACTION = 0.1
+"""Fraction of the documents held out for validation if none is given and the data says no split."""
+
+SPLIT_COLUMNS = {"given": "split_column", "group": "group_column", "time": "time_column"}
+"""The option that names the column which each kind of split goes by."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataOptions:
+    """Options for reading, splitting and tokenizing DATA.
+
+    Attributes:
+        text_column: Column with the text; several for a text of several fields. Others than tables have none.
+        label_column: Column with the label.
+        group_column: Column with the group, for a split by group.
+        time_column: Column with the time, for a split by time.
+        split_column: Column that says train, valid or test.
+        columns: Further columns to keep as text.
+        lines: Treat every line of a .txt file as a document.
+        split_by: How validation documents are chosen: auto, given, random, time or group. "auto" takes the data's own
+            validation part if it has one, else a random one; see `SplitPolicy`.
+        valid_fraction: Fraction held out for validation if DATA has no split (default: 0.1).
+        tokenizer: Tokenizer: spacy, sentencepiece, whitespace or bytes (default: spacy). "sentencepiece" is trained on
+            the training text; "whitespace" takes word-level corpora as they stand.
+        language: Language code for spacy.
+        max_vocab: Largest vocabulary (default: 60000 for spacy, no limit for whitespace). Special tokens count.
+        min_freq: Minimum occurrences of a word (default: 3 for spacy, 1 for whitespace).
+        pieces: Number of SentencePiece pieces.
+        pieces_kind: SentencePiece algorithm: unigram or bpe.
+        workers: Processes that tokenize and parse wiki markup (default: one per processor).
+        seed: Seed of the random split.
+        label_task: Kind of labels in text for a language model, if any: single, multi, number, tokens, pair or none. A
+            random split then keeps the classes in proportion, so that a classifier of this task, trained on the same
+            data, holds out the same documents. "none" leaves labels unread.
+        drop_shared: Drop documents from training that a held-out split has too, exactly or nearly.
+
+    Raises:
+        ConfigError: If a choice is unknown, or max_vocab or min_freq is not positive.
+    """
+
+    text_column: str | Sequence[str] | None = None
+    label_column: str | None = None
+    group_column: str | None = None
+    time_column: str | None = None
+    split_column: str | None = None
+    columns: Sequence[str] = ()
+    lines: bool = False
+    split_by: str = "auto"
+    valid_fraction: float | None = None
+    tokenizer: str | None = None
+    language: str = "en"
+    max_vocab: int | None = None
+    min_freq: int | None = None
+    pieces: int = 16_000
+    pieces_kind: str = "unigram"
+    workers: int | None = None
+    seed: int = 0
+    label_task: str = "single"
+    drop_shared: bool = False
+
+    def __post_init__(self) -> None:
+        from ulmkit.tasks import find_label_kind
+        from ulmkit.text.corpus.splits import SPLIT_KINDS
+
+        check_choice("split_by", self.split_by, ("auto", *SPLIT_KINDS))
+        for kind in ("group", "time"):
+            if self.split_by == "auto" and getattr(self, f"{kind}_column") is not None:
+                raise ConfigError(f"split_by: expected a choice beside {kind}_column; say {kind!r}, or leave it out")
+        self.split_policy()
+        self.tokenizer_settings()
+        find_label_kind(self.label_task, "label_task")
+        for name, limit in (("max_vocab", self.max_vocab), ("min_freq", self.min_freq)):
+            if limit is not None:
+                check_whole(name, limit)
+
+    def keeping(self, columns: Sequence[str]) -> "DataOptions":
+        """Return the options with further columns to keep."""
+        return replace(self, columns=tuple(dict.fromkeys([*self.columns, *columns])))
+
+    def split_policy(self) -> "SplitPolicy":
+        """Return how validation documents are chosen."""
+        from ulmkit.text import SplitPolicy
+
+        column = self.split_column if self.split_by == "auto" else None
+        if self.split_by in SPLIT_COLUMNS:
+            column = getattr(self, SPLIT_COLUMNS[self.split_by])
+        fraction = VALID_FRACTION if self.valid_fraction is None else self.valid_fraction
+        return SplitPolicy(kind=self.split_by, valid_fraction=fraction, seed=self.seed, column=column)
+
+    def tokenizer_settings(self) -> "TokenizerSettings":
+        """Return what a tokenizer is made from if no model brings one."""
+        from ulmkit.text import DEFAULT_TOKENIZER, TokenizerSettings
+
+        return TokenizerSettings(
+            kind=self.tokenizer or DEFAULT_TOKENIZER,
+            language=self.language,
+            pieces=self.pieces,
+            pieces_kind=self.pieces_kind,
+        )
+
+    def source(self, data: "Data", task: str, split: str | None = None) -> "DocumentSource":
+        """Open the documents of `data`, or of a split of it; for task "none" with the labels of `label_task`."""
+        from ulmkit.tasks import find_label_kind
+        from ulmkit.text import NO_LABELS, DocumentSource, ReadOptions
+
+        names = {field.name for field in fields(ReadOptions)}
+        return DocumentSource(
+            data,
+            split=split,
+            label_kind=find_label_kind(self.label_task if task == NO_LABELS.name else task),
+            **{name: value for name, value in vars(self).items() if name in names},
+        )
