@@ -12,10 +12,10 @@ from typing import Any
 
 import torch
 
-from ulmkit.evaluation import text_table
 from ulmkit.files import write_json
 from ulmkit.kernels import cpu_features
 from ulmkit.kernels.cuda.compiler import CompilerError, compiler_version
+from ulmkit.tables import rounded, text_table
 
 COMMIT_VARIABLE = "ULMKIT_COMMIT"
 """Environment variable that names the commit of files that were copied without their repository."""
@@ -46,7 +46,7 @@ def row(
 def print_rows(rows: Sequence[Mapping[str, Any]]) -> None:
     """Print rows of `row` as a table."""
     columns = ("case", "ulmkit", "peer", "unit", "ratio", "peer_name")
-    print(text_table(columns, [[_rounded(line[column]) for column in columns] for line in rows]))
+    print(text_table(columns, [[rounded(line[column]) for column in columns] for line in rows]))
 
 
 def write_measurements(
@@ -69,13 +69,6 @@ def write_measurements(
     date = datetime.datetime.now(datetime.UTC).date().isoformat()
     document = {"benchmark": name, "date": date, "commit": commit(), "machine": machine(), "rows": list(rows)}
     write_json(path, {**document, **(details or {})})
-
-
-def _rounded(value: Any) -> Any:
-    """A number with four significant digits; other values as they are."""
-    if isinstance(value, float):
-        return f"{value:.4g}" if abs(value) < 1000 else f"{value:,.0f}"
-    return value
 
 
 def machine() -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 from ablation_rows import FULL, ROWS, Scale
 from recipe_command import row
 
-from ulmkit.evaluation import text_table
+from ulmkit.tables import text_table
 
 SPLITS = ("valid", "test")
 Results = Mapping[str, Sequence[Mapping[str, Any]]]

@@ -14,8 +14,8 @@ from recipe_command import run_main
 from stages import read_curve
 
 from ulmkit.errors import ConfigError
-from ulmkit.evaluation import text_table
 from ulmkit.report import plot_runs
+from ulmkit.tables import text_table
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from recipe_command import row
 from run_evaluation import ORIGINAL
 
-from ulmkit.evaluation import text_table
+from ulmkit.tables import text_table
 
 NOT_RUN = "not yet run at full length"
 

@@ -9,7 +9,7 @@ import pytest
 import ulmkit
 
 LAYERS = [
-    {"errors", "config", "files", "lazy", "tensors"},
+    {"errors", "config", "files", "lazy", "tables", "tensors"},
     {"text", "kernels"},
     {"model"},
     {"training", "evaluation"},

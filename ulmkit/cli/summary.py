@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ulmkit.files import write_json
+from ulmkit.tables import rounded, text_table
 
 
 def summarise(printed: Mapping[str, Any], json_file: str | None, values: Mapping[str, Any]) -> None:
@@ -14,9 +15,7 @@ def summarise(printed: Mapping[str, Any], json_file: str | None, values: Mapping
         json_file: File for the values; None writes none.
         values: See `write_values`.
     """
-    width = max(map(len, printed))
-    for name, value in printed.items():
-        print(f"{name:<{width}}  {_text(value)}")
+    print(text_table((), [(name, rounded(value)) for name, value in printed.items()], left_columns=2))
     write_values(json_file, values)
 
 
@@ -31,9 +30,3 @@ def write_values(json_file: str | None, values: Mapping[str, Any]) -> None:
         from ulmkit.evaluation.metrics import json_safe
 
         write_json(json_file, json_safe(values))
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

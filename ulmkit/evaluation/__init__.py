@@ -45,7 +45,6 @@ if TYPE_CHECKING:
         errors_by_column,
         expected_calibration_error,
         json_safe,
-        text_table,
         wilson_interval,
     )
     from ulmkit.evaluation.paired import PairedComparison, compare_paired

@@ -10,6 +10,7 @@ import numpy as np
 
 from ulmkit.config import check_whole
 from ulmkit.errors import DataError
+from ulmkit.tables import text_table
 
 NORMAL_975 = 1.959963984540054  # 97.5% point of the standard normal: a 95% interval has 2.5% on either side
 SMALLEST_PROBABILITY = 1e-15
@@ -175,23 +176,6 @@ def errors_by_column(
             for k in np.argsort(-documents, kind="stable")
         )
     return tables
-
-
-def text_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Align columns by spaces, the first to the left and the others to the right; None becomes a dash."""
-    cells = [[_cell(value) for value in row] for row in [header, *rows]]
-    widths = [max(len(row[k]) for row in cells) for k in range(len(header))]
-    lines = []
-    for row in cells:
-        numbers = [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
-        lines.append("  ".join([row[0].ljust(widths[0]), *numbers]).rstrip())
-    return "\n".join(lines)
-
-
-def _cell(value: object) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
 def class_table(classes: Sequence[ClassMetrics]) -> str:

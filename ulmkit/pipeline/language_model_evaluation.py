@@ -25,10 +25,11 @@ from ulmkit.evaluation import (
     search_dynamic,
     weights_fingerprint,
 )
-from ulmkit.evaluation.metrics import json_safe, text_table
+from ulmkit.evaluation.metrics import json_safe
 from ulmkit.files import fingerprint
 from ulmkit.hub import LanguageModelParts
 from ulmkit.pipeline.options import SEARCH_TOKENS, STATISTICS_BATCHES
+from ulmkit.tables import text_table
 from ulmkit.text import EncodedCorpus, TokenStream
 from ulmkit.text.batches import LanguageModelBatches
 from ulmkit.text.corpus.builder import TRAINING_SPLITS

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ulmkit.evaluation import SingleLabelReport, json_safe
-from ulmkit.evaluation.metrics import text_table
+from ulmkit.tables import text_table
 
 OURS = "ulmkit"
 FROM_SCRATCH = "ulmkit without language model"

@@ -18,9 +18,9 @@ from ulmkit.evaluation.metrics import (
     group_tables,
     json_safe,
     macro_f1,
-    text_table,
     wilson_interval,
 )
+from ulmkit.tables import text_table
 
 _CONFUSION_CLASSES_SHOWN = 12
 

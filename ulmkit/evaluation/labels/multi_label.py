@@ -19,9 +19,9 @@ from ulmkit.evaluation.metrics import (
     group_tables,
     json_safe,
     macro_f1,
-    text_table,
     wilson_interval,
 )
+from ulmkit.tables import text_table
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from ulmkit.errors import DataError
-from ulmkit.evaluation.metrics import json_safe, text_table
+from ulmkit.evaluation.metrics import json_safe
+from ulmkit.tables import text_table
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from ulmkit.errors import DataError
-from ulmkit.evaluation.metrics import ClassMetrics, class_figures, class_table, json_safe, macro_f1, text_table
+from ulmkit.evaluation.metrics import ClassMetrics, class_figures, class_table, json_safe, macro_f1
+from ulmkit.tables import text_table
 
 
 class Span(NamedTuple):
