@@ -1,4 +1,4 @@
-"""Atomic writes of files and folders, checksums, JSON and CSV."""
+"""Atomic writes of files and folders, checksums, JSON and CSV; the cache folder."""
 
 import csv
 import errno
@@ -35,6 +35,12 @@ _MARKER_FILES = {
     "quickstart.json": {"perplexity_before", "perplexity_after", "reports"},
 }
 """Signs that ulmkit wrote a folder: a file of this name that holds an object with these keys."""
+
+
+def default_cache() -> Path:
+    """Return ulmkit's cache folder: $ULMKIT_CACHE, else `ulmkit` in the user's cache folder."""
+    folder = os.environ.get("ULMKIT_CACHE")
+    return Path(folder) if folder else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ulmkit"
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import pytest
 from support import tiny
 
 from ulmkit.errors import ConfigError, DataError, FolderError
+from ulmkit.files import default_cache
 from ulmkit.pipeline import (
     DataOptions,
     prepare,
@@ -19,7 +20,6 @@ from ulmkit.pipeline import (
     training_texts,
     validation_rows,
 )
-from ulmkit.pipeline.data import default_cache
 from ulmkit.pipeline.held_out import shared_documents_warning
 from ulmkit.tasks import TASKS
 from ulmkit.text import (

@@ -19,9 +19,9 @@ def info_command(machine: Machine) -> None:
     """
     import torch
 
+    from ulmkit.files import default_cache
     from ulmkit.hub.facts import package_versions
     from ulmkit.kernels import PRECISIONS, backend_statuses, bf16_pays, choose_precision, int8_runs
-    from ulmkit.pipeline.data import default_cache
 
     device = choose_device(machine.device)
     chosen = choose_precision(machine.precision, device, torch.float32)

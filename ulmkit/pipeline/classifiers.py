@@ -1,7 +1,6 @@
 """Training of classifiers."""
 
 from dataclasses import asdict
-from typing import Any
 
 import numpy as np
 import torch
@@ -85,8 +84,15 @@ def train(
     kind = find_task(task)
     run = run or RunOptions()
     run.world.check_divides(recipe.batch_size)
-    text_parts = {} if language_model is None else _text_parts(language_model)
-    corpus = prepare_once(run.world, data, data_options, task=task, progress=progress, **text_parts)
+    corpus = prepare_once(
+        run.world,
+        data,
+        data_options,
+        task=task,
+        tokenizer=None if language_model is None else language_model.tokenizer,
+        vocabulary=None if language_model is None else language_model.vocabulary,
+        progress=progress,
+    )
     rows = training_rows(corpus, labels, run.seed)
     config = sizes or AWDLSTMConfig() if language_model is None else language_model.model.config.encoder
     config = with_dropouts(config, CLASSIFIER_DROPOUTS, recipe.dropout_multiplier)
@@ -149,10 +155,6 @@ def train(
     if not baselines or not run.world.is_first:
         return parts
     return record_baselines(parts, corpus, texts_of(data, corpus, data_options or DataOptions()), rows, held_out)
-
-
-def _text_parts(language_model: LanguageModelParts) -> dict[str, Any]:
-    return {"tokenizer": language_model.tokenizer, "vocabulary": language_model.vocabulary}
 
 
 def training_rows(corpus: EncodedCorpus, labels: int | None, seed: int) -> np.ndarray:

@@ -3,10 +3,9 @@
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from ulmkit.errors import ConfigError, DataError
-from ulmkit.files import check_writable
+from ulmkit.files import check_writable, default_cache
 from ulmkit.pipeline.data_options import DataOptions
 from ulmkit.tasks import find_label_kind
 from ulmkit.text import (
@@ -24,12 +23,6 @@ from ulmkit.text.corpus.encoded_corpus import CORPUS_FILE
 from ulmkit.text.corpus.split_columns import SplitColumns
 from ulmkit.text.read.documents import Data
 from ulmkit.training import World
-
-
-def default_cache() -> Path:
-    """Return the folder of encoded corpora: $ULMKIT_CACHE, else `ulmkit` in the user's cache folder."""
-    folder = os.environ.get("ULMKIT_CACHE")
-    return Path(folder) if folder else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ulmkit"
 
 
 def prepare(
@@ -96,12 +89,19 @@ def prepare(
 
 
 def prepare_once(
-    world: World, data: Data | EncodedCorpus, options: DataOptions | None = None, **others: Any
+    world: World,
+    data: Data | EncodedCorpus,
+    options: DataOptions | None = None,
+    *,
+    task: str = "none",
+    tokenizer: Tokenizer | None = None,
+    vocabulary: Vocabulary | None = None,
+    progress: DocumentCallback | None = None,
 ) -> EncodedCorpus:
-    """The corpus that the first rank prepares, which the other ranks open; args and errors: see `prepare`."""
+    """The corpus that the first rank prepares, which the other ranks open; see `prepare` for the rest."""
     if not world.is_first:
         return EncodedCorpus.open(world.from_first(None))
-    corpus = prepare(data, options, **others)
+    corpus = prepare(data, options, task=task, tokenizer=tokenizer, vocabulary=vocabulary, progress=progress)
     world.from_first(os.path.abspath(corpus.folder))
     return corpus
 

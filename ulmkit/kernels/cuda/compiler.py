@@ -2,7 +2,6 @@
 
 import functools
 import hashlib
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +9,10 @@ from types import ModuleType
 from typing import Any
 
 from ulmkit.errors import UlmkitError
-from ulmkit.files import atomic_write
+from ulmkit.files import atomic_write, default_cache
 
 FOLDER = Path(__file__).parent
 HEADERS = ("primitives.h", "block.h", "product.h", "lstm_step.h", "../lstm_cell-inl.h")
-CACHE_VARIABLE = "ULMKIT_CACHE"
 
 
 class CompilerError(UlmkitError):
@@ -46,12 +44,8 @@ class Source:
 
 
 def cache_folder() -> Path:
-    """Return the folder of compiled kernels: cuda in ULMKIT_CACHE, XDG_CACHE_HOME/ulmkit or ~/.cache/ulmkit."""
-    named = os.environ.get(CACHE_VARIABLE)
-    if named:
-        return Path(named) / "cuda"
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "ulmkit" / "cuda"
+    """Return the folder of compiled kernels, `cuda` in ulmkit's cache folder."""
+    return default_cache() / "cuda"
 
 
 def machine_code(source: Source, architecture: str, folder: Path | None = None) -> bytes:
