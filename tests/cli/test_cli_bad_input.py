@@ -387,7 +387,7 @@ def test_a_full_disk_at_the_end_loses_no_training(here: Path, monkeypatch: pytes
     from ulmkit.hub import model_folder
 
     with monkeypatch.context() as patched:
-        patched.setattr(model_folder, "write_weights", _full)
+        patched.setattr(model_folder, "save_tensors", _full)
         told = ulmkit("pretrain", "reviews.csv", "--out", "out", *PRETRAIN, status=2)
     assert "ulmkit: out: the disk is full; free some space and run again" in told.err
     assert not (here / "out").exists()

@@ -10,7 +10,7 @@ import pytest
 from ulmkit.errors import ConfigError
 from ulmkit.evaluation import PairedComparison
 from ulmkit.hub import DataFacts, MachineFacts, RunFacts, SplitFacts, TrainingFacts, facts_from_json, facts_to_json
-from ulmkit.hub.facts_upgrade import upgrade_facts
+from ulmkit.hub.format_1 import upgrade_facts
 from ulmkit.model.transfer import TransferReport
 from ulmkit.text import SplitPolicy
 from ulmkit.text.corpus.facts import SharedDocuments

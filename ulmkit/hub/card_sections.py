@@ -1,6 +1,7 @@
 """Sections of a model card that are written from training facts alone."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 
 from ulmkit.hub.facts import DataFacts, MachineFacts, RunFacts, TrainingFacts
 from ulmkit.text import SplitPolicy
@@ -24,10 +25,10 @@ def data_section(facts: TrainingFacts) -> str:
         (
             split.name,
             split.use,
-            _count(split.documents),
-            _count(split.labelled),
-            _count(split.tokens),
-            "" if split.unknown_rate is None else f"{split.unknown_rate:.2%}",
+            f"{split.documents:,}",
+            _cell(split.labelled, ","),
+            _cell(split.tokens, ","),
+            _cell(split.unknown_rate, ".2%"),
         )
         for split in data.splits
     ]
@@ -45,23 +46,14 @@ def data_section(facts: TrainingFacts) -> str:
 
 def evaluation_section(facts: TrainingFacts) -> str:
     """Validation metrics beside those of the baselines, and the cost of int8 weights."""
-    models: dict[str, Mapping[str, float]] = {}
-    if facts.validation_before:
-        models["before this training"] = facts.validation_before
-    if facts.validation:
-        models["this model"] = facts.validation
-    models |= facts.baselines
+    models = {"before this training": facts.validation_before, "this model": facts.validation, **facts.baselines}
+    models = {model: metrics for model, metrics in models.items() if metrics}
     if not models:
-        return "Not evaluated." if facts.int8 is None else _int8(facts)
+        return _int8(facts) or "Not evaluated."
     names = list(dict.fromkeys(name for metrics in models.values() for name in metrics))
-    rows = [
-        (model, *("" if name not in metrics else f"{metrics[name]:,.4g}" for name in names))
-        for model, metrics in models.items()
-    ]
-    if facts.validation_documents is None:
-        scored = "On the validation split."
-    else:
-        scored = f"On {facts.validation_documents:,} documents of the validation split."
+    rows = [(model, *(_cell(metrics.get(name), ",.4g") for name in names)) for model, metrics in models.items()]
+    part = "" if facts.validation_documents is None else f"{facts.validation_documents:,} documents of "
+    scored = f"On {part}the validation split."
     if facts.stage in ("pretraining", "fine-tuning"):
         scored += " Perplexity is approximate: the text is read as parallel streams; `ulmkit evaluate` is exact."
     table = markdown_table(("model", *(name.replace("_", " ") for name in names)), rows)
@@ -77,9 +69,8 @@ def training_section(facts: TrainingFacts) -> str:
         return ""
     if facts.stage == "classification" and facts.base is None:
         sentences.append("It started from random weights, not from a language model.")
-    ancestry = "; ".join(_ancestor(base) for base in _ancestors(facts))
-    if ancestry:
-        sentences.append(f"It started from {ancestry}.")
+    if facts.base is not None:
+        sentences.append(f"It started from {'; '.join(map(_ancestor, facts.base.lineage()))}.")
     if facts.vocabulary_transfer is not None:
         transfer = facts.vocabulary_transfer
         known = f"{transfer.matched:,} of its {transfer.vocabulary_size:,} tokens were known to the base model"
@@ -102,14 +93,14 @@ def _paragraphs(*paragraphs: str) -> str:
     return "\n\n".join(paragraph for paragraph in paragraphs if paragraph)
 
 
-def _count(value: int | None) -> str:
-    return "" if value is None else f"{value:,}"
+def _cell(value: float | None, form: str) -> str:
+    """Format a number; empty if it is not recorded."""
+    return "" if value is None else format(value, form)
 
 
 def _policy(policy: SplitPolicy) -> str:
     if policy.kind == "given":
-        column = "" if policy.column is None else f", in the column `{policy.column}`"
-        return f"The data names its splits{column}."
+        return "The data names its splits" + ("." if policy.column is None else f", in the column `{policy.column}`.")
     chosen = {
         "random": f"a random part (seed {policy.seed}) of each class",
         "time": "the latest documents",
@@ -159,8 +150,7 @@ def _run(run: RunFacts) -> Iterator[str]:
 
 
 def _budget(budget: Budget) -> str:
-    spent = {"epochs": budget.epochs, "steps": budget.steps, "minutes": budget.minutes}
-    return next(f"{value:,g} {unit}" for unit, value in spent.items() if value is not None)
+    return next(f"{value:,g} {unit}" for unit, value in asdict(budget).items() if value is not None)
 
 
 def _machine(machine: MachineFacts) -> str:
@@ -169,12 +159,6 @@ def _machine(machine: MachineFacts) -> str:
         f"{machine.device}, {machine.precision}, {machine.backend} backend, {machine.architecture}, "
         f"{machine.processors} processors, {machine.threads} threads{processes}"
     )
-
-
-def _ancestors(facts: TrainingFacts) -> Iterator[TrainingFacts]:
-    while facts.base is not None:
-        facts = facts.base
-        yield facts
 
 
 def _ancestor(facts: TrainingFacts) -> str:

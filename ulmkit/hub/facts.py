@@ -177,6 +177,10 @@ class TrainingFacts:
         """The part that a model started from this one keeps: stage, data, run, metrics and its own base."""
         return TrainingFacts(stage=self.stage, data=self.data, run=self.run, base=self.base, validation=self.validation)
 
+    def lineage(self) -> "list[TrainingFacts]":
+        """The facts of this model and of each that it descends from, the first model last."""
+        return [self] if self.base is None else [self, *self.base.lineage()]
+
 
 def facts_to_json(facts: TrainingFacts) -> dict[str, object]:
     """Facts as the JSON object of config.json and of `--json`.

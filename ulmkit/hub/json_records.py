@@ -3,16 +3,17 @@
 import math
 import types
 from collections.abc import Mapping
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from typing import Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from ulmkit.config import from_dict
 from ulmkit.errors import ConfigError, did_you_mean
 
 Record = TypeVar("Record")
 
 
 def record_to_json(record: object, where: str) -> dict[str, object]:
-    """A dataclass as a JSON object; fields that are None or empty and may be left out are left out.
+    """A dataclass as a JSON object; fields that are None or empty are left out.
 
     Args:
         record: An instance of a dataclass, whose fields may be dataclasses, mappings and sequences in turn.
@@ -24,13 +25,12 @@ def record_to_json(record: object, where: str) -> dict[str, object]:
     Raises:
         ConfigError: If a value is not JSON: NaN, infinity, a key that is not text, or another type.
     """
-    values = {}
-    for field in fields(record):  # type: ignore[arg-type]
-        value = getattr(record, field.name)
-        is_optional = field.default is not MISSING or field.default_factory is not MISSING
-        if not (is_optional and (value is None or value in ((), {}))):
-            values[field.name] = _to_json(value, f"{where}.{field.name}")
-    return values
+    values = {field.name: getattr(record, field.name) for field in fields(record)}  # type: ignore[arg-type]
+    return {
+        name: _to_json(value, f"{where}.{name}")
+        for name, value in values.items()
+        if not (value is None or value in ((), {}))
+    }
 
 
 def record_from_json(cls: type[Record], value: object, where: str) -> Record:
@@ -49,15 +49,11 @@ def record_from_json(cls: type[Record], value: object, where: str) -> Record:
     """
     if not isinstance(value, Mapping):
         raise ConfigError(f"{where}: expected an object, got {value!r:.60}")
-    known = {field.name: field for field in fields(cls)}  # type: ignore[arg-type]
-    for key in value:
-        if key not in known:
-            raise ConfigError(f"{where}: unknown key {key!r}; {did_you_mean(str(key), known)}")
-    for name, field in known.items():
-        if name not in value and field.default is MISSING and field.default_factory is MISSING:
-            raise ConfigError(f"{where}: missing key {name!r}")
     types_by_name = get_type_hints(cls)
-    return cls(**{name: _from_json(types_by_name[name], item, f"{where}.{name}") for name, item in value.items()})
+    converted = {
+        name: _from_json(types_by_name.get(name, object), item, f"{where}.{name}") for name, item in value.items()
+    }
+    return from_dict(cls, converted, where)
 
 
 def _to_json(value: object, where: str) -> object:

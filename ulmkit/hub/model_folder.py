@@ -12,49 +12,41 @@ Language models and classifiers have the same layout. A pair (see `ulmkit.hub.pa
 
 import os
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
-from torch import nn
 
-from ulmkit.config import check_choice
-from ulmkit.errors import DataError, FolderError
+from ulmkit.config import check_choice, from_dict, to_dict
+from ulmkit.errors import ConfigError, DataError, FolderError
 from ulmkit.files import TRAINING_LOG, atomic_folder, atomic_write, check_files, csv_lines, list_files
-from ulmkit.hub.facts import facts_to_json, package_versions
+from ulmkit.hub.facts import facts_from_json, facts_to_json, package_versions
 from ulmkit.hub.folder_config import (
-    CONFIG_FILE,
     DIRECTIONS,
     FORMAT_VERSION,
-    config_facts,
-    config_part,
-    described_encoder,
-    described_head,
-    described_language_model,
-    encoder_config,
-    head_config,
-    language_model_config,
+    check_parts,
+    describing_a_model,
     read_config,
-    read_task,
-    vocabulary_size,
-    weights_type,
     write_config,
 )
 from ulmkit.hub.model_card import CARD_FILE, model_card
 from ulmkit.hub.parts import ClassifierParts, LanguageModelParts, Row
-from ulmkit.hub.weights import WEIGHTS_FILE, read_weights, write_weights
+from ulmkit.hub.weights import WEIGHTS_FILE, read_weights
 from ulmkit.model.aligned import count_parameters
+from ulmkit.model.cells import cell_from_dict
 from ulmkit.model.classifier import AWDLSTMClassifier
+from ulmkit.model.config import AWDLSTMConfig, LanguageModelConfig
 from ulmkit.model.int8_encoder import Int8Encoder
 from ulmkit.model.language_model import AWDLSTMLanguageModel
+from ulmkit.tasks import find_task
+from ulmkit.tensors import save_tensors
 from ulmkit.text.tokens.tokenizers import Tokenizer, load_tokenizer
 from ulmkit.text.tokens.vocabulary import Vocabulary
 
 VOCABULARY_FILE = "vocabulary.json"
 TOKENIZER_FOLDER = "tokenizer"
-
-Model = TypeVar("Model", bound=nn.Module)
+WEIGHTS_TYPES = ("float32", "int8")
 
 
 def save_language_model(folder: str | os.PathLike[str], parts: LanguageModelParts, *, overwrite: bool = False) -> Path:
@@ -73,7 +65,9 @@ def save_language_model(folder: str | os.PathLike[str], parts: LanguageModelPart
         ConfigError: If a fact is not a JSON value.
         DataError: If vocabulary, tokenizer and model do not belong together.
     """
-    return _save(folder, "language_model", parts, described_language_model(parts.model.config), overwrite)
+    softmax = to_dict(parts.model.config)
+    described = {"encoder": softmax.pop("encoder"), "softmax": softmax}
+    return _save(folder, "language_model", parts, described, overwrite)
 
 
 def save_classifier(folder: str | os.PathLike[str], parts: ClassifierParts, *, overwrite: bool = False) -> Path:
@@ -97,8 +91,9 @@ def save_classifier(folder: str | os.PathLike[str], parts: ClassifierParts, *, o
     if len(labels) != expected:
         raise DataError(f"label_names: expected {expected} for task {parts.task.name!r}, got {len(labels)}")
     described = {
-        **described_encoder(model.config),
-        **described_head(parts.task, model.head.config),
+        "encoder": to_dict(model.config),
+        "task": parts.task.name,
+        "head": to_dict(model.head.config),
         "label_names": list(labels),
         "reading": {"chunk_steps": model.chunk_steps, "gradient_steps": model.gradient_steps},
     }
@@ -112,12 +107,13 @@ def load_language_model(folder: str | os.PathLike[str]) -> LanguageModelParts:
         FolderError: If it is of another kind, incomplete, truncated, altered, or of a newer format version.
     """
     path = Path(folder)
-    config = _read_checked(path, "language_model")
-    model_config = language_model_config(path, config)
-    vocab_size = vocabulary_size(path, config)
-    model = _with_weights(path, lambda: AWDLSTMLanguageModel(model_config, vocab_size))
-    vocabulary, tokenizer = _load_text_parts(path, config, vocab_size)
-    return LanguageModelParts(model, vocabulary, tokenizer, config["direction"], config_facts(path, config))
+    config = read_config(path, "language_model")
+    with describing_a_model(path), torch.random.fork_rng(devices=[]):
+        sizes = from_dict(LanguageModelConfig, {**config["softmax"], "encoder": _encoder_config(config)}, "softmax")
+        model = AWDLSTMLanguageModel(sizes, config["vocabulary"]["size"])
+        facts = facts_from_json(config["facts"])
+    vocabulary, tokenizer = _load_content(path, config, model)
+    return LanguageModelParts(model, vocabulary, tokenizer, config["direction"], facts)
 
 
 def load_classifier(folder: str | os.PathLike[str]) -> ClassifierParts:
@@ -127,25 +123,22 @@ def load_classifier(folder: str | os.PathLike[str]) -> ClassifierParts:
         FolderError: If it is of another kind, incomplete, truncated, altered, or of a newer format version.
     """
     path = Path(folder)
-    config = _read_checked(path, "classifier")
-    encoder = encoder_config(path, config)
-    task = read_task(path, config)
-    head = head_config(path, config)
-    vocab_size = vocabulary_size(path, config)
-    labels = config_part(path, config, "label_names", list)
-    reading = config_part(path, config, "reading", dict)
-    if len(labels) != task.label_count(head):
-        raise FolderError(f"{path / CONFIG_FILE}: label_names: expected {task.label_count(head)}, got {len(labels)}")
-    is_int8 = weights_type(path, config) == "int8"
-
-    def make() -> AWDLSTMClassifier:
-        model = AWDLSTMClassifier(encoder, vocab_size, head, **reading)
-        return model.to_int8() if is_int8 else model
-
-    model = _with_weights(path, make)
-    vocabulary, tokenizer = _load_text_parts(path, config, vocab_size)
-    facts = config_facts(path, config)
-    return ClassifierParts(task, model, vocabulary, tokenizer, tuple(labels), config["direction"], facts)
+    config = read_config(path, "classifier")
+    labels = tuple(config["label_names"])
+    weights = config.get("weights", WEIGHTS_TYPES[0])
+    with describing_a_model(path), torch.random.fork_rng(devices=[]):
+        check_choice("weights", weights, WEIGHTS_TYPES)
+        task = find_task(config["task"])
+        head = from_dict(task.head_type, config["head"], "head")
+        if len(labels) != task.label_count(head):
+            raise ConfigError(f"label_names: expected {task.label_count(head)}, got {len(labels)}")
+        vocab_size = config["vocabulary"]["size"]
+        model = AWDLSTMClassifier(_encoder_config(config), vocab_size, head, **config["reading"])
+        if weights == "int8":
+            model = model.to_int8()
+        facts = facts_from_json(config["facts"])
+    vocabulary, tokenizer = _load_content(path, config, model)
+    return ClassifierParts(task, model, vocabulary, tokenizer, labels, config["direction"], facts)
 
 
 def _save(
@@ -171,7 +164,7 @@ def _save(
         "facts": facts_to_json(parts.facts),
     }
     with atomic_folder(folder, overwrite=overwrite) as temporary:
-        write_weights(temporary / WEIGHTS_FILE, model)
+        save_tensors(temporary / WEIGHTS_FILE, model.state_dict())
         vocabulary.save(temporary / VOCABULARY_FILE)
         (temporary / TOKENIZER_FOLDER).mkdir()
         tokenizer.save(temporary / TOKENIZER_FOLDER)
@@ -190,38 +183,29 @@ def _write_log(path: Path, rows: Sequence[Row]) -> None:
         file.write(",".join(columns) + "\n" + csv_lines(rows, columns))
 
 
-def _read_checked(folder: Path, kind: str) -> dict[str, Any]:
-    config = read_config(folder)
-    if config["kind"] != kind:
-        raise FolderError(
-            f"{folder}: expected a folder of kind {kind!r}, got {config['kind']!r}; give a {kind.replace('_', ' ')}"
-        )
-    check_files(folder, config_part(folder, config, "files", dict), "copy the model folder again")
-    return config
+def _encoder_config(config: Mapping[str, Any]) -> AWDLSTMConfig:
+    values = config["encoder"]
+    check_parts(values, {"cell": dict})
+    return from_dict(AWDLSTMConfig, {**values, "cell": cell_from_dict(values["cell"], "encoder")}, "encoder")
 
 
-def _with_weights(folder: Path, make: Callable[[], Model]) -> Model:
-    """Make a model and load the folder's weights; torch's random state is preserved."""
-    with torch.random.fork_rng(devices=[]):
-        try:
-            model = make()
-        except (TypeError, ValueError) as error:
-            raise FolderError(f"{folder / CONFIG_FILE}: does not describe a model ({error}); it was altered") from error
+def _load_content(
+    folder: Path, config: Mapping[str, Any], model: AWDLSTMLanguageModel | AWDLSTMClassifier
+) -> tuple[Vocabulary, Tokenizer]:
+    """Check a folder's files, load its weights into the model, and return its vocabulary and tokenizer."""
+    check_files(folder, config["files"], "copy the model folder again")
     read_weights(folder / WEIGHTS_FILE, model)
-    return model.eval()
-
-
-def _load_text_parts(folder: Path, config: Mapping[str, Any], vocab_size: int) -> tuple[Vocabulary, Tokenizer]:
+    model.eval()
     vocabulary = Vocabulary.load(folder / VOCABULARY_FILE)
     tokenizer = load_tokenizer(folder / TOKENIZER_FOLDER)
-    recorded = config_part(folder, config, "vocabulary", dict).get("fingerprint")
+    recorded = config["vocabulary"].get("fingerprint")
     if vocabulary.fingerprint != recorded:
         raise FolderError(
             f"{folder / VOCABULARY_FILE}: expected the vocabulary {recorded} that the model was trained with, "
             f"got {vocabulary.fingerprint}; copy the model folder again"
         )
-    _check_belong_together(str(folder), vocab_size, vocabulary, tokenizer, FolderError)
-    expected = config_part(folder, config, "tokenizer", dict)
+    _check_belong_together(str(folder), model.encoder.vocab_size, vocabulary, tokenizer, FolderError)
+    expected = config["tokenizer"]
     if tokenizer.name != expected.get("name"):
         raise FolderError(f"{folder / TOKENIZER_FOLDER}: expected {expected.get('name')!r}, got {tokenizer.name!r}")
     if tokenizer.fingerprint != expected.get("fingerprint"):

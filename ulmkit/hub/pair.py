@@ -10,7 +10,7 @@ from typing import Any
 from ulmkit.errors import DataError, FolderError
 from ulmkit.files import atomic_folder, atomic_write
 from ulmkit.hub.facts import TrainingFacts, facts_to_json, package_versions
-from ulmkit.hub.folder_config import DIRECTIONS, FORMAT_VERSION, config_facts, read_config, write_config
+from ulmkit.hub.folder_config import DIRECTIONS, FORMAT_VERSION, read_config, read_facts, write_config
 from ulmkit.hub.model_card import CARD_FILE, pair_card
 from ulmkit.hub.model_folder import load_classifier, load_language_model
 from ulmkit.hub.parts import ClassifierParts, LanguageModelParts
@@ -84,9 +84,7 @@ def load_pair(folder: str | os.PathLike[str]) -> Pair:
         FolderError: If the folder is not a pair, or a model in it is incomplete, truncated or altered.
     """
     path = Path(folder)
-    config = read_config(path)
-    if config["kind"] != "pair":
-        raise FolderError(f"{path}: expected a folder of kind 'pair', got {config['kind']!r}; give a pair")
+    read_config(path, "pair")
     sources = {direction: path / direction for direction in DIRECTIONS}
     configs = {direction: read_config(source) for direction, source in sources.items()}
     try:
@@ -94,7 +92,7 @@ def load_pair(folder: str | os.PathLike[str]) -> Pair:
     except DataError as error:
         raise FolderError(f"{path}: {error}") from error
     load = load_classifier if configs["forward"]["kind"] == "classifier" else load_language_model
-    return Pair(load(sources["forward"]), load(sources["backward"]), config_facts(path, config))
+    return Pair(load(sources["forward"]), load(sources["backward"]), read_facts(path))
 
 
 def load_model(folder: str | os.PathLike[str]) -> LanguageModelParts | ClassifierParts | Pair:

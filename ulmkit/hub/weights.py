@@ -5,15 +5,10 @@ from pathlib import Path
 from torch import nn
 
 from ulmkit.errors import FolderError
-from ulmkit.tensors import load_tensors, save_tensors
+from ulmkit.tensors import load_tensors
 
 WEIGHTS_FILE = "model.safetensors"
 _NAMES_SHOWN = 5
-
-
-def write_weights(path: Path, model: nn.Module) -> None:
-    """Write all parameters and buffers of a model, by name, as safetensors."""
-    save_tensors(path, model.state_dict())
 
 
 def read_weights(path: Path, model: nn.Module) -> None:
