@@ -1,7 +1,5 @@
 """Training of classifiers."""
 
-from dataclasses import asdict
-
 import numpy as np
 import torch
 
@@ -18,11 +16,10 @@ from ulmkit.pipeline.baselines import record_baselines, texts_of
 from ulmkit.pipeline.classifier_task import ClassifierTask
 from ulmkit.pipeline.data import DocumentCallback, prepare_once
 from ulmkit.pipeline.data_options import DataOptions
-from ulmkit.pipeline.held_out import data_facts, warn_if_splits_overlap
 from ulmkit.pipeline.options import RunOptions, place
 from ulmkit.pipeline.prediction import evaluate_rows
 from ulmkit.pipeline.recipes import CLASSIFY, ClassifierRecipe
-from ulmkit.pipeline.stage import last_validation, run_facts, run_stage, stage_identity, with_dropouts
+from ulmkit.pipeline.stage import train_stage, with_dropouts
 from ulmkit.tasks import find_task
 from ulmkit.text import EncodedCorpus
 from ulmkit.text.batches import ClassifierBatches
@@ -107,8 +104,8 @@ def train(
     if language_model is not None:
         transfer_encoder(language_model.model.encoder, model.encoder)
     model.to(place(model.encoder, run))
-    reverse = language_model is not None and language_model.direction == "backward"
-    direction: Direction = "backward" if reverse else "forward"
+    direction: Direction = "forward" if language_model is None else language_model.direction
+    reverse = direction == "backward"
     held_out = validation_rows(corpus, valid_documents, run.seed)
 
     def validate() -> dict[str, float]:
@@ -123,34 +120,27 @@ def train(
         rank=run.world.rank,
         ranks=run.world.size,
     )
-    trained = ClassifierTask(model, batches, validate)
-    base = None if language_model is None else language_model.facts.as_base()
-    warn_if_splits_overlap(corpus, ["train"], base, run)
-    details = {"rows": fingerprint(rows.tolist()), "direction": direction}
-    identity = stage_identity(corpus, config, recipe, run, base, details)
-    with shared_documents(model, run.world.sum_tensor if run.world.size > 1 else None):
-        result = run_stage(
-            trained,
-            recipe.phases(len(trained.groups), budget),
-            run,
-            optimizer=recipe.optimizer,
-            clip=recipe.clip,
-            patience=recipe.patience,
-            identity=identity,
-        )
     facts = TrainingFacts(
         stage="classification",
-        data=data_facts(corpus, ["train"], base),
-        run=run_facts(result, budget, run, recipe.patience),
-        recipe=asdict(recipe),
-        base=base,
+        base=None if language_model is None else language_model.facts.as_base(),
         labelled_documents=len(rows),
-        validation=last_validation(result, run, recipe.patience),
         validation_documents=len(held_out),
     )
+    with shared_documents(model, run.world.sum_tensor if run.world.size > 1 else None):
+        facts, history = train_stage(
+            ClassifierTask(model, batches, validate),
+            corpus,
+            budget,
+            recipe,
+            run,
+            config=config,
+            used=["train"],
+            facts=facts,
+            details={"rows": fingerprint(rows.tolist()), "direction": direction},
+        )
     model.eval()
     parts = ClassifierParts(
-        kind, model, corpus.vocabulary, corpus.tokenizer, corpus.label_names, direction, facts, result.history
+        kind, model, corpus.vocabulary, corpus.tokenizer, corpus.label_names, direction, facts, history
     )
     if not baselines or not run.world.is_first:
         return parts

@@ -3,7 +3,7 @@
 Documents are compared by the fingerprints of their texts: neither a file's name nor a split's policy makes it clean.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 from ulmkit.hub import DataFacts, SplitFacts, TrainingFacts
@@ -64,7 +64,9 @@ def cleanness(corpus: EncodedCorpus, used: Sequence[str], base: TrainingFacts | 
         "other data": an earlier model learned from other data, which may or may not contain what is held out now.
         "transductive": an evaluation split was learned from, now or earlier.
     """
-    stages = [] if base is None else list(_stages(base))
+    stages = [] if base is None else base.lineage()
+    if stages and stages[-1].stage != "pretraining":
+        stages.append(TrainingFacts())  # the first model is not recorded
     recorded = {stage.data.cleanness for stage in stages if stage.data is not None}
     if any(split not in TRAINING_SPLITS for split in used) or "transductive" in recorded:
         return "transductive"
@@ -86,8 +88,8 @@ def compare_splits(
         current: Splits of this stage's corpus.
 
     Returns:
-        "clean" if it did, "mixed" if it learned from the same corpus under another split, "other data" if its corpus
-        was another one, "unknown" if fingerprints are missing.
+        "clean" if the earlier stage held out the same documents, "mixed" if it learned from the same corpus under
+        another split, "other data" if its corpus was another one, "unknown" if fingerprints are missing.
     """
     earlier_fingerprint, current_fingerprint = corpus_fingerprint(earlier), corpus_fingerprint(current)
     if earlier_fingerprint is None or current_fingerprint is None:
@@ -147,13 +149,3 @@ def corpus_fingerprint(splits: Sequence[SplitFacts]) -> str | None:
 def corpus_name(corpus: EncodedCorpus) -> str:
     """Names of the sources that a corpus was made from; without any, the name of its folder."""
     return ", ".join(corpus.facts.sources) or corpus.folder.name
-
-
-def _stages(facts: TrainingFacts) -> Iterator[TrainingFacts]:
-    """The facts of a language model and of each model before it; empty facts for a first model not recorded."""
-    yield facts
-    while facts.base is not None:
-        facts = facts.base
-        yield facts
-    if facts.stage != "pretraining":
-        yield TrainingFacts()

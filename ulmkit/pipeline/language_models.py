@@ -1,7 +1,7 @@
 """Pretraining and fine-tuning of language models."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -17,18 +17,10 @@ from ulmkit.model.language_model import AWDLSTMLanguageModel
 from ulmkit.model.transfer import TransferReport, transfer_language_model, vocabulary_mapping
 from ulmkit.pipeline.data import DocumentCallback, prepare_once
 from ulmkit.pipeline.data_options import DataOptions
-from ulmkit.pipeline.held_out import data_facts, warn_if_splits_overlap
 from ulmkit.pipeline.language_model_task import LanguageModelTask
 from ulmkit.pipeline.options import RATE_SEARCH_STEPS, RunOptions, place
 from ulmkit.pipeline.recipes import FINETUNE, PRETRAIN, LanguageModelRecipe
-from ulmkit.pipeline.stage import (
-    last_validation,
-    multiplied_dropout,
-    run_facts,
-    run_stage,
-    stage_identity,
-    with_dropouts,
-)
+from ulmkit.pipeline.stage import multiplied_dropout, train_stage, with_dropouts
 from ulmkit.text import EncodedCorpus, TokenStream, Vocabulary
 from ulmkit.text.batches import LanguageModelBatches
 from ulmkit.text.corpus.builder import TRAINING_SPLITS
@@ -233,33 +225,13 @@ def _train(
     facts: TrainingFacts,
 ) -> LanguageModelParts:
     used = _present(corpus, splits)
-    warn_if_splits_overlap(corpus, used, facts.base, run)
     task = _task(model, corpus, recipe, run, direction, used, run.validation_tokens(budget))
-    before = None if facts.base is None else run.world.ask_first(task.validate)
-    phases = recipe.phases(len(task.groups), budget)
     details = {"splits": used, "direction": direction}
-    identity = stage_identity(corpus, model.config, recipe, run, facts.base, details)
-    result = run_stage(
-        task,
-        phases,
-        run,
-        optimizer=recipe.optimizer,
-        clip=recipe.clip,
-        patience=recipe.patience,
-        patience_rule=recipe.patience_rule,
-        identity=identity,
-        before=before,
-    )
-    facts = replace(
-        facts,
-        data=data_facts(corpus, used, facts.base),
-        run=run_facts(result, budget, run, recipe.patience),
-        recipe=asdict(recipe),
-        validation_before=before or {},
-        validation=last_validation(result, run, recipe.patience),
+    facts, history = train_stage(
+        task, corpus, budget, recipe, run, config=model.config, used=used, facts=facts, details=details
     )
     model.eval()
-    return LanguageModelParts(model, corpus.vocabulary, corpus.tokenizer, direction, facts, result.history)
+    return LanguageModelParts(model, corpus.vocabulary, corpus.tokenizer, direction, facts, history)
 
 
 def _task(

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from ulmkit.config import ADDED_LATER, check_choice, check_not_negative, check_positive, check_whole
 from ulmkit.errors import ConfigError
@@ -127,6 +128,7 @@ class ClassifierRecipe(HeadOptions):
     clip: float | None = 1.0
     dropout_multiplier: float = 0.5
     patience: int | None = None
+    patience_rule: ClassVar[str] = "best"
 
     def __post_init__(self) -> None:
         super().__post_init__()

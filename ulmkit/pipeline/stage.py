@@ -4,7 +4,7 @@ import math
 import os
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +13,14 @@ import torch
 from ulmkit.config import to_dict
 from ulmkit.files import fingerprint
 from ulmkit.hub import MachineFacts, RunFacts, TrainingFacts, facts_to_json
+from ulmkit.hub.parts import Row
 from ulmkit.kernels import choose_backend, choose_precision
 from ulmkit.model.config import AWDLSTMConfig, LanguageModelConfig
+from ulmkit.pipeline.held_out import data_facts, warn_if_splits_overlap
 from ulmkit.pipeline.options import RunOptions, choose_device
 from ulmkit.pipeline.recipes import ClassifierRecipe, LanguageModelRecipe
 from ulmkit.text import EncodedCorpus
-from ulmkit.training import (
-    Budget,
-    OptimizerConfig,
-    Phase,
-    Trainer,
-    TrainerConfig,
-    TrainingResult,
-    TrainingTask,
-)
+from ulmkit.training import Budget, Trainer, TrainerConfig, TrainingResult, TrainingTask
 
 
 def multiplied_dropout(dropout: float, multiplier: float) -> float:
@@ -40,56 +34,81 @@ def with_dropouts(config: AWDLSTMConfig, dropouts: Mapping[str, float], multipli
     return replace(config, **multiplied)
 
 
-def run_stage(
+def train_stage(
     task: TrainingTask,
-    phases: Sequence[Phase],
-    options: RunOptions,
+    corpus: EncodedCorpus,
+    budget: Budget,
+    recipe: LanguageModelRecipe | ClassifierRecipe,
+    run: RunOptions,
     *,
-    optimizer: OptimizerConfig,
-    clip: float | None,
-    patience: int | None = None,
-    patience_rule: str = "best",
-    identity: Mapping[str, object] | None = None,
-    before: Mapping[str, float] | None = None,
-) -> TrainingResult:
-    """Train a task through its phases; with patience, the best weights are kept.
+    config: AWDLSTMConfig | LanguageModelConfig,
+    used: Sequence[str],
+    facts: TrainingFacts,
+    details: Mapping[str, object],
+) -> tuple[TrainingFacts, list[Row]]:
+    """Train a model by a recipe; with patience or `restore_best`, the best weights are kept.
 
     Args:
         task: Model, batches and validation.
-        phases: Phases of the training, in order.
-        options: Where and how the stage runs.
-        optimizer: Optimizer and its settings.
-        clip: Largest gradient norm; None does not clip.
-        patience: Validations without improvement before a phase ends; None for no limit.
-        patience_rule: Meaning of improvement; see `TrainerConfig`.
-        identity: Settings that a checkpoint must share to be resumed; see `stage_identity`.
-        before: Validation metrics of the initial weights, which then count as a candidate for the best.
+        corpus: The training corpus.
+        budget: How long to train.
+        recipe: Settings of the training.
+        run: Where and how to run.
+        config: Config of the model.
+        used: Splits of the corpus that the model learns from.
+        facts: What is known before the training: the stage and the base model.
+        details: Further settings that a checkpoint must share to be resumed; see `stage_identity`.
 
     Returns:
-        The log and how the run ended.
+        The facts with those of the training, and the rows of the training log.
     """
-    config = TrainerConfig(
-        optimizer=optimizer,
-        clip=clip,
-        accumulation=options.accumulation,
-        validate_every=options.validations,
-        patience=patience,
-        patience_rule=patience_rule,
-        restore_best=keeps_best(options, patience),
-        tensorboard=options.tensorboard,
-        checkpoint_every=None if options.folder is None else Budget(minutes=5),
-        log_every_steps=10,
-        seed=options.seed,
+    warn_if_splits_overlap(corpus, used, facts.base, run)
+    before = run.world.ask_first(task.validate) if facts.stage == "fine-tuning" else None
+    keeps_best = run.restore_best or recipe.patience is not None
+    trainer = Trainer(
+        task,
+        TrainerConfig(
+            optimizer=recipe.optimizer,
+            clip=recipe.clip,
+            accumulation=run.accumulation,
+            validate_every=run.validations,
+            patience=recipe.patience,
+            patience_rule=recipe.patience_rule,
+            restore_best=keeps_best,
+            tensorboard=run.tensorboard,
+            checkpoint_every=None if run.folder is None else Budget(minutes=5),
+            log_every_steps=10,
+            seed=run.seed,
+        ),
+        recipe.phases(len(task.groups), budget),
+        None if run.folder is None else Path(run.folder),
+        run.progress,
+        world=run.world,
+        identity=stage_identity(corpus, config, recipe, run, facts.base, details),
+        before=before,
     )
-    folder = None if options.folder is None else Path(options.folder)
-    world = options.world
-    trainer = Trainer(task, config, phases, folder, options.progress, world=world, identity=identity, before=before)
-    return trainer.fit(options.resume)
-
-
-def keeps_best(options: RunOptions, patience: int | None) -> bool:
-    """Return True if a stage ends with the best weights seen, False if with the last."""
-    return options.restore_best or patience is not None
+    result = trainer.fit(run.resume)
+    facts = replace(
+        facts,
+        data=data_facts(corpus, used, facts.base),
+        run=RunFacts(
+            budget=budget,
+            minutes=round(result.seconds / 60.0, 2),
+            steps=result.steps,
+            epochs=round(result.epochs, 3),
+            tokens=result.tokens,
+            tokens_per_second=round(result.tokens / result.seconds) if result.seconds > 0 else None,
+            stopped_because=result.stopped_because,
+            weights_of_step=result.best_step if keeps_best else None,
+            averaged_steps=result.averaged_steps,
+            seed=run.seed,
+            machine=_machine_facts(run),
+        ),
+        recipe=asdict(recipe),
+        validation_before=before or {},
+        validation=_validation_metrics(result, keeps_best),
+    )
+    return facts, result.history
 
 
 def stage_identity(
@@ -120,9 +139,9 @@ def stage_identity(
     }
 
 
-def last_validation(result: TrainingResult, options: RunOptions, patience: int | None = None) -> dict[str, float]:
-    """Validation metrics of the weights that `run_stage` left in the model."""
-    if keeps_best(options, patience):
+def _validation_metrics(result: TrainingResult, keeps_best: bool) -> dict[str, float]:
+    """Validation metrics of the weights that a training left in the model, the best or the last ones."""
+    if keeps_best:
         return {name: value for name, value in (result.best_metrics or {}).items() if math.isfinite(value)}
     row = next(row for row in reversed(result.history) if row["kind"] == "validation")
     return {
@@ -130,30 +149,6 @@ def last_validation(result: TrainingResult, options: RunOptions, patience: int |
         for name, value in row.items()
         if name.startswith("valid_") and value is not None
     }
-
-
-def run_facts(result: TrainingResult, budget: Budget, options: RunOptions, patience: int | None) -> RunFacts:
-    """Facts of a finished training run.
-
-    Args:
-        result: What the trainer returned.
-        budget: The budget of the stage.
-        options: Where and how it ran.
-        patience: The recipe's patience.
-    """
-    return RunFacts(
-        budget=budget,
-        minutes=round(result.seconds / 60.0, 2),
-        steps=result.steps,
-        epochs=round(result.epochs, 3),
-        tokens=result.tokens,
-        tokens_per_second=round(result.tokens / result.seconds) if result.seconds > 0 else None,
-        stopped_because=result.stopped_because,
-        weights_of_step=result.best_step if keeps_best(options, patience) else None,
-        averaged_steps=result.averaged_steps,
-        seed=options.seed,
-        machine=_machine_facts(options),
-    )
 
 
 def _machine_facts(options: RunOptions) -> MachineFacts:
