@@ -16,3 +16,13 @@ def _one_thread():
 def _own_cache(tmp_path_factory):
     """Encoded corpora go to a cache of the test run's own."""
     os.environ["ULMKIT_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Give each worker a run of neighbouring tests, which share fixtures, unless --dist names another way."""
+    if config.getvalue("dist") != "load":  # the default of -n
+        return None
+    from xdist.scheduler import WorkStealingScheduling
+
+    return WorkStealingScheduling(config, log)

@@ -12,6 +12,7 @@ import pytest
 from safetensors.torch import load_file
 from support import tiny
 from support.command import CLASSIFY, SMALL, TUNE, ulmkit
+from support.interrupts import InterruptAtStep
 
 import ulmkit.quickstart as ulmkit_quickstart
 from ulmkit import LanguageModel, pipeline, training
@@ -30,21 +31,9 @@ def language_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-class _CtrlC(LineProgress):
-    """Presses Ctrl-C at a step."""
-
-    def __init__(self, step: int) -> None:
-        super().__init__()
-        self._step = step
-
-    def update(self, info: ProgressInfo) -> None:
-        if info.step == self._step:
-            signal.raise_signal(signal.SIGINT)
-
-
 def _interrupt(monkeypatch: pytest.MonkeyPatch, step: int, *arguments: Any) -> str:
     with monkeypatch.context() as patched:
-        patched.setattr(training, "make_progress", lambda: _CtrlC(step))
+        patched.setattr(training, "make_progress", lambda: InterruptAtStep(step))
         return ulmkit(*arguments, status=130).err
 
 
@@ -190,7 +179,7 @@ def test_what_a_killed_run_left_goes_and_what_came_in_meanwhile_stays(
 def test_going_on_is_advised_only_where_it_can_be_done(
     reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Twice(_CtrlC):
+    class Twice(InterruptAtStep):
         def update(self, info: ProgressInfo) -> None:
             super().update(info)
             super().update(info)

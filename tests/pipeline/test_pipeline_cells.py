@@ -1,12 +1,12 @@
 """The whole path with each other cell: pretrain, save, load, fine-tune, classify, stream, evaluate, go on."""
 
 import dataclasses
-import signal
 
 import numpy as np
 import pytest
 import torch
 from support import tiny
+from support.interrupts import InterruptAtStep
 from support.models import language_model_config
 
 from ulmkit import LanguageModel, TextClassifier, export_int8
@@ -14,7 +14,7 @@ from ulmkit.errors import ConfigError
 from ulmkit.evaluation import CacheConfig, DynamicConfig
 from ulmkit.model.cells import cell_from_options
 from ulmkit.pipeline import RunOptions
-from ulmkit.training import LineProgress, ProgressInfo, TrainingInterrupted
+from ulmkit.training import TrainingInterrupted
 
 TEXTS = [text for text, _ in tiny.reviews(6, first=500)]
 NEW_WORDS = [(f"{text} verily indeed", label) for text, label in tiny.reviews(60, first=300)]
@@ -84,15 +84,9 @@ def test_evaluation_with_a_cache_and_dynamic_evaluation(language_model):
     assert results["dynamic"] < results["plain"]
 
 
-class _Stop(LineProgress):
-    def update(self, info: ProgressInfo) -> None:
-        if info.step == 7:
-            signal.raise_signal(signal.SIGINT)
-
-
 def test_going_on_gives_the_weights_of_an_uninterrupted_run(cell, tmp_path):
     whole = pretrain(cell, 12).parts.model.state_dict()
     with pytest.raises(TrainingInterrupted, match="stopped at step 7"):
-        pretrain(cell, 12, dataclasses.replace(tiny.RUN, folder=tmp_path, progress=_Stop()))
+        pretrain(cell, 12, dataclasses.replace(tiny.RUN, folder=tmp_path, progress=InterruptAtStep(7)))
     halves = pretrain(cell, 12, dataclasses.replace(tiny.RUN, folder=tmp_path, resume=True)).parts.model.state_dict()
     assert all(torch.equal(tensor, halves[name]) for name, tensor in whole.items())

@@ -1,6 +1,5 @@
 """A stage spread over two processes is the training that one process does."""
 
-import signal
 import textwrap
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from support import tiny
+from support.interrupts import InterruptAtStep
 from support.torchrun import torchrun_code
 
 from ulmkit.errors import ConfigError
@@ -20,7 +20,6 @@ from ulmkit.training import (
     Budget,
     LineProgress,
     OptimizerConfig,
-    ProgressInfo,
     TrainingInterrupted,
     World,
 )
@@ -45,14 +44,6 @@ PROGRAM = textwrap.dedent("""
 """)
 
 
-class _CtrlC(LineProgress):
-    """Presses Ctrl-C at a step."""
-
-    def update(self, info: ProgressInfo) -> None:
-        if info.step == 4:
-            signal.raise_signal(signal.SIGINT)
-
-
 def language_model(
     world: World, folder: Path | None = None, resume: bool = False, progress: LineProgress | None = None
 ) -> AWDLSTMLanguageModel:
@@ -70,7 +61,7 @@ def language_model(
 
 def stopped_language_model(world: World, folder: Path) -> AWDLSTMLanguageModel:
     with pytest.raises(TrainingInterrupted, match="step 4"):
-        language_model(world, folder, progress=_CtrlC())
+        language_model(world, folder, progress=InterruptAtStep(4))
     return language_model(world, folder, resume=True)
 
 

@@ -1,6 +1,5 @@
 """The recipe of Penn Treebank with a tiny model: results, stopping and resuming, table, and errors."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -9,9 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import run_evaluation
+import stages
+import word_level
 from ptb import TASK
+from recipe_command import run_main
 from safetensors.torch import load_file
 from stages import begin_run, read_curve
+from support.interrupts import InterruptAtStep
 from support.recipe_text import RECIPES, write_corpus
 from word_level import plan_stages, run_word_level
 
@@ -26,10 +30,6 @@ SMALL = ["--quick", "--precision", "fp32", "--device", "cpu", "--statistics-batc
 
 def ptb(*arguments: Any) -> None:
     run_word_level(TASK, None, [str(argument) for argument in arguments])
-
-
-def command(*arguments: Any) -> list[str]:
-    return [sys.executable, str(RECIPES / "ptb.py"), *map(str, arguments), "--threads", "1"]
 
 
 @pytest.fixture(scope="module")
@@ -82,8 +82,6 @@ def test_the_curve_covers_both_stages(readme: Path):
 
 def test_kept_results_are_not_computed_again(readme: Path, text: Path, monkeypatch: pytest.MonkeyPatch):
     """Nothing is trained again either."""
-    import run_evaluation
-    import stages
 
     def work(*_: object, **__: object) -> None:
         raise AssertionError("work was done")
@@ -138,29 +136,33 @@ def test_other_settings_are_refused(readme: Path, text: Path, tmp_path: Path):
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
-def test_stopped_and_killed_runs_resume_to_the_same_results(readme: Path, text: Path, tmp_path: Path):
-    """Ctrl-C in the first stage, SIGKILL in the second, SIGKILL between evaluations."""
-    out = tmp_path / "run"
-    arguments = command("--data", text, "--out", out, *SMALL, "--recipe", "readme", "--epochs", EPOCHS, "--test")
-
-    def stopped_when(path: Path, how: signal.Signals) -> int:
-        process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=dict(os.environ))
-        while not path.exists() and process.poll() is None:
-            time.sleep(0.002)
-        process.send_signal(how)
-        process.communicate(timeout=120)
-        return process.returncode
-
-    assert stopped_when(out / "main.training" / "training_log.csv", signal.SIGINT) == 130
+def test_stopped_and_killed_runs_resume_to_the_same_results(
+    readme: Path, text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Ctrl-C in the first stage, SIGKILL in the second, an error between evaluations."""
+    out, whole = tmp_path / "run", tmp_path / "run.json"
+    arguments = ("--data", text, "--out", out, *SMALL, "--recipe", "readme", "--epochs", EPOCHS, "--test")
+    with monkeypatch.context() as patched, pytest.raises(SystemExit) as end:
+        patched.setattr(word_level, "make_progress", lambda: InterruptAtStep(9))
+        run_main(lambda: ptb(*arguments))
+    assert end.value.code == 130
     assert not (out / "main").exists()
     assert list((out / "main.training").glob("checkpoint-*"))
-    assert stopped_when(out / "tuning.training" / "training_log.csv", signal.SIGKILL) == -signal.SIGKILL
+
+    program = [sys.executable, str(RECIPES / "ptb.py"), *map(str, arguments), "--threads", "1"]
+    process = subprocess.Popen(program, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not (out / "tuning.training" / "training_log.csv").exists() and process.poll() is None:
+        time.sleep(0.002)
+    process.kill()
+    assert process.wait(timeout=120) == -signal.SIGKILL
     assert (out / "main" / "config.json").is_file()
     assert not (out / "tuning").exists()
-    assert stopped_when(out / "evaluation.json", signal.SIGKILL) == -signal.SIGKILL
+
+    with monkeypatch.context() as patched, pytest.raises(ZeroDivisionError):
+        patched.setattr(run_evaluation, "perplexity", lambda *_, **__: 1 / 0)
+        ptb(*arguments)
     assert 0 < len(read_json(out / "evaluation.json")) < 14
-    whole = out.with_suffix(".json")
-    subprocess.run([*arguments, "--json", str(whole)], check=True, capture_output=True)
+    ptb(*arguments, "--json", whole)
     for stage in ("main", "tuning"):
         weights = [load_file(folder / stage / "model.safetensors") for folder in (readme, out)]
         for name, tensor in weights[0].items():
@@ -249,11 +251,12 @@ def test_budgets_are_divided_over_stages():
     assert [stage.budget.epochs for stage in plan_stages(AWD_QRNN_PTB, epochs=9)] == [9, 9]
 
 
-def test_bad_input_ends_with_one_line(text: Path, tmp_path: Path):
-    done = subprocess.run(command("--data", tmp_path / "nosuch"), cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 2
-    assert "nosuch" in done.stderr
-    assert "Traceback" not in done.stderr
+def test_bad_input_ends_with_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as end:
+        run_main(lambda: ptb("--data", tmp_path / "nosuch", "--out", tmp_path / "run"))
+    assert end.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"{tmp_path / 'nosuch'}: ")
 
 
 def test_curves_of_several_runs(readme: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
