@@ -3,6 +3,8 @@
 import dataclasses
 from typing import Any
 
+import torch
+
 from ulmkit.model.awd_lstm import AWDLSTMConfig
 from ulmkit.model.language_model import AWDLSTMLanguageModel, LanguageModelConfig
 
@@ -19,3 +21,20 @@ def language_model_config(base: LanguageModelConfig | None = None, **options: An
 def make_language_model(vocab_size: int, **options: Any) -> AWDLSTMLanguageModel:
     """A language model from options of its encoder and of its softmax."""
     return AWDLSTMLanguageModel(language_model_config(**options), vocab_size)
+
+
+def learn_to_count(model: AWDLSTMLanguageModel, vocab_size: int, steps: int = 70) -> float:
+    """Train a model to count upwards, where only the start is left to chance.
+
+    Returns:
+        The mean loss on the last batch in evaluation mode.
+    """
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.04)
+    for _ in range(steps):
+        ids = (torch.randint(vocab_size, (1, 8)) + torch.arange(9).unsqueeze(1)) % vocab_size
+        loss = model.loss(ids[:-1], ids[1:], ar=0.1, tar=0.1)
+        optimizer.zero_grad()
+        loss.total.backward()
+        optimizer.step()
+    nll, _ = model.eval().token_nll(ids[:-1], ids[1:])
+    return nll.mean().item()
