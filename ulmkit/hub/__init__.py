@@ -21,31 +21,3 @@ from ulmkit.hub.model_folder import (
 from ulmkit.hub.pair import Pair, load_model, load_pair, save_pair
 from ulmkit.hub.parts import ClassifierParts, LanguageModelParts
 from ulmkit.hub.resolve import resolve_model
-
-__all__ = [
-    "FORMAT_VERSION",
-    "ClassifierParts",
-    "DataFacts",
-    "Direction",
-    "LanguageModelParts",
-    "MachineFacts",
-    "Pair",
-    "RunFacts",
-    "SplitFacts",
-    "TrainingFacts",
-    "facts_from_json",
-    "facts_to_json",
-    "load_classifier",
-    "load_language_model",
-    "load_model",
-    "load_pair",
-    "model_card",
-    "package_versions",
-    "pair_card",
-    "read_config",
-    "read_facts",
-    "resolve_model",
-    "save_classifier",
-    "save_language_model",
-    "save_pair",
-]

@@ -125,7 +125,7 @@ def load_classifier(folder: str | os.PathLike[str]) -> ClassifierParts:
     path = Path(folder)
     config = read_config(path, "classifier")
     labels = tuple(config["label_names"])
-    weights = config.get("weights", WEIGHTS_TYPES[0])
+    weights = config.get("weights", "float32")
     with describing_a_model(path), torch.random.fork_rng(devices=[]):
         check_choice("weights", weights, WEIGHTS_TYPES)
         task = find_task(config["task"])
@@ -150,7 +150,7 @@ def _save(
 ) -> Path:
     model, vocabulary, tokenizer = parts.model, parts.vocabulary, parts.tokenizer
     check_choice("direction", parts.direction, DIRECTIONS)
-    _check_belong_together("vocabulary", model.encoder.vocab_size, vocabulary, tokenizer, DataError)
+    _check_belong_together(model.encoder.vocab_size, vocabulary, tokenizer)
     config = {
         "format_version": FORMAT_VERSION,
         "kind": kind,
@@ -204,7 +204,8 @@ def _load_content(
             f"{folder / VOCABULARY_FILE}: expected the vocabulary {recorded} that the model was trained with, "
             f"got {vocabulary.fingerprint}; copy the model folder again"
         )
-    _check_belong_together(str(folder), model.encoder.vocab_size, vocabulary, tokenizer, FolderError)
+    with describing_a_model(folder):
+        _check_belong_together(model.encoder.vocab_size, vocabulary, tokenizer)
     expected = config["tokenizer"]
     if tokenizer.name != expected.get("name"):
         raise FolderError(f"{folder / TOKENIZER_FOLDER}: expected {expected.get('name')!r}, got {tokenizer.name!r}")
@@ -218,15 +219,13 @@ def _load_content(
     return vocabulary, tokenizer
 
 
-def _check_belong_together(
-    what: str, vocab_size: int, vocabulary: Vocabulary, tokenizer: Tokenizer, error: type[Exception]
-) -> None:
-    """Raise `error` unless the model has a row for each token and the tokens are the tokenizer's."""
+def _check_belong_together(vocab_size: int, vocabulary: Vocabulary, tokenizer: Tokenizer) -> None:
+    """Raise DataError unless the model has a row for each token and the tokens are the tokenizer's."""
     if len(vocabulary) != vocab_size:
-        raise error(f"{what}: expected {vocab_size} tokens, as the model has, got {len(vocabulary)}")
+        raise DataError(f"vocabulary: expected {vocab_size} tokens, as the model has, got {len(vocabulary)}")
     closed = tokenizer.closed_vocabulary()
     if closed is not None and closed != vocabulary:
-        raise error(
-            f"{what}: expected the {len(closed)} tokens of the {tokenizer.name} tokenizer, got {len(vocabulary)}, "
+        raise DataError(
+            f"vocabulary: expected the {len(closed)} tokens of the {tokenizer.name} tokenizer, got {len(vocabulary)}, "
             "not all the same; use the tokenizer and the vocabulary of one corpus"
         )

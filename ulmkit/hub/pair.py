@@ -2,7 +2,6 @@
 
 import os
 import shutil
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,20 +56,18 @@ def save_pair(
         FolderError: If a model cannot be read or the pair cannot be written.
     """
     facts = facts or TrainingFacts()
-    sources = dict(zip(DIRECTIONS, (Path(forward), Path(backward)), strict=True))
-    configs = {direction: read_config(source) for direction, source in sources.items()}
-    _check_match(sources, configs)
+    member = _read_matching(Path(forward), Path(backward))
     config = {
         "format_version": FORMAT_VERSION,
         "kind": "pair",
-        "members": configs["forward"]["kind"],
-        "task": configs["forward"].get("task"),
+        "members": member["kind"],
+        "task": member.get("task"),
         "versions": package_versions(),
         "facts": facts_to_json(facts),
     }
     with atomic_folder(folder, overwrite=overwrite) as temporary:
-        for direction, source in sources.items():
-            shutil.copytree(source, temporary / direction)
+        shutil.copytree(forward, temporary / "forward")
+        shutil.copytree(backward, temporary / "backward")
         with atomic_write(temporary / CARD_FILE) as file:
             file.write(pair_card(Path(folder).name, facts, TASKS.get(str(config["task"]))))
         write_config(temporary, config)
@@ -85,14 +82,12 @@ def load_pair(folder: str | os.PathLike[str]) -> Pair:
     """
     path = Path(folder)
     read_config(path, "pair")
-    sources = {direction: path / direction for direction in DIRECTIONS}
-    configs = {direction: read_config(source) for direction, source in sources.items()}
     try:
-        _check_match(sources, configs)
+        member = _read_matching(path / "forward", path / "backward")
     except DataError as error:
         raise FolderError(f"{path}: {error}") from error
-    load = load_classifier if configs["forward"]["kind"] == "classifier" else load_language_model
-    return Pair(load(sources["forward"]), load(sources["backward"]), read_facts(path))
+    load = load_classifier if member["kind"] == "classifier" else load_language_model
+    return Pair(load(path / "forward"), load(path / "backward"), read_facts(path))
 
 
 def load_model(folder: str | os.PathLike[str]) -> LanguageModelParts | ClassifierParts | Pair:
@@ -107,17 +102,17 @@ def load_model(folder: str | os.PathLike[str]) -> LanguageModelParts | Classifie
     return load_classifier(folder) if kind == "classifier" else load_language_model(folder)
 
 
-def _check_match(sources: Mapping[str, Path], configs: Mapping[str, Mapping[str, Any]]) -> None:
-    """Raise DataError unless the folders are a forward and a backward model of one kind, with the same labels."""
+def _read_matching(forward: Path, backward: Path) -> dict[str, Any]:
+    """Read the config of a forward model; raise DataError unless the other is a backward model that matches it."""
+    sources = dict(zip(DIRECTIONS, (forward, backward), strict=True))
+    configs = {direction: read_config(source) for direction, source in sources.items()}
     for direction, config in configs.items():
         if config.get("direction") != direction:
             raise DataError(
                 f"{sources[direction]}: expected a {direction} model, got {config.get('direction') or config['kind']!r}"
             )
-    forward, backward = configs["forward"], configs["backward"]
     for name in ("kind", "label_names"):
-        if forward.get(name) != backward.get(name):
-            raise DataError(
-                f"{sources['backward']}: expected {name} {forward.get(name)!r}, as the forward model has, "
-                f"got {backward.get(name)!r}"
-            )
+        expected, actual = (configs[direction].get(name) for direction in DIRECTIONS)
+        if actual != expected:
+            raise DataError(f"{backward}: expected {name} {expected!r}, as the forward model has, got {actual!r}")
+    return configs["forward"]

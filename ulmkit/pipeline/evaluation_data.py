@@ -87,19 +87,21 @@ def select_evaluation_data(
         label_names=label_names,
     )
     trained_on = parts.facts.data
-    is_own = trained_on is not None and _is_same_corpus(corpus, trained_on)
-    learned = set() if trained_on is None or not is_own else {s.name for s in trained_on.splits if s.use == "training"}
-    present = [name for name in order if name in corpus.split_names and name not in learned]
-    chosen = {None: next(iter(present), None), ALL: None}.get(split, split)
+    if trained_on is not None and not _is_same_corpus(corpus, trained_on):
+        trained_on = None
+    learned = [] if trained_on is None else [known.name for known in trained_on.splits if known.use == "training"]
+    chosen = None if split == ALL else split
+    if split is None:
+        chosen = next((name for name in order if name in corpus.split_names and name not in learned), None)
     if chosen not in (None, "train") and corpus.split_names == ("train",):
         raise DataError(
             f"split: got {chosen!r}, but {corpus_name(corpus)} names no splits; leave it out to evaluate on all "
             "documents, or name the split_column"
         )
     corpus.rows(chosen)  # raises if there is no such split
-    if trained_on is not None and is_own and split != ALL and (options is None or options.split_by == "auto"):
+    if trained_on is not None and split != ALL and (options is None or options.split_by == "auto"):
         _check_split(corpus, chosen, trained_on)
-    return EvaluationData(corpus, chosen, options_read, is_own)
+    return EvaluationData(corpus, chosen, options_read, trained_on is not None)
 
 
 def evaluation_options(

@@ -126,7 +126,7 @@ def evaluate_language_model(
     """
     check_whole("search_tokens", search_tokens)
     check_whole("statistics_batches", statistics_batches)
-    methods = _methods(only, cache is not False, dynamic is not False)
+    methods = _methods(only, bool(cache), bool(dynamic))
     rows = corpus.rows(split)
     stream = _stream(parts, corpus, None if split is None else (split,))
     context = first_context(parts.vocabulary)
@@ -135,6 +135,8 @@ def evaluate_language_model(
         "words": int(corpus.table["words"][rows].sum()),
         "characters": int(corpus.table["characters"][rows].sum()),
     }
+    cache_config = cache if isinstance(cache, CacheConfig) else None
+    dynamic_config = dynamic if isinstance(dynamic, DynamicConfig) else None
 
     def callback(stage: str) -> Callable[[int, int], None] | None:
         return None if progress is None else lambda done, total: progress(stage, done, total)
@@ -142,18 +144,19 @@ def evaluate_language_model(
     results = {}
     if "plain" in methods:
         results["plain"] = perplexity(parts.model, stream, progress=callback("plain"), **options)
-    if cache is True and not methods.isdisjoint(("cache", "dynamic + cache")):
+    if cache is True and any(method.endswith("cache") for method in methods):
         text = _search_text(parts, corpus, search_tokens, "the cache's")
         search_progress = callback("search of the cache's values")
-        cache = search_cache(parts.model, text, first_context=context, progress=search_progress).best
-    if isinstance(cache, CacheConfig) and "cache" in methods:
-        results["cache"] = cache_perplexity(parts.model, stream, cache, progress=callback("cache"), **options)
-    if dynamic is not False and not methods.isdisjoint(("dynamic", "dynamic + cache")):
+        cache_config = search_cache(parts.model, text, first_context=context, progress=search_progress).best
+    if cache_config is not None and "cache" in methods:
+        results["cache"] = cache_perplexity(parts.model, stream, cache_config, progress=callback("cache"), **options)
+    dynamic_methods = [method for method in methods if method.startswith("dynamic")]
+    if dynamic_methods:
         keep_freed_memory()
-        base = dynamic_base if dynamic is True else dynamic
+        base = dynamic_config or dynamic_base
         used_statistics = _statistics(parts, corpus, split, base, statistics, statistics_batches)
-        if dynamic is True:
-            dynamic = search_dynamic(
+        if dynamic_config is None:
+            dynamic_config = search_dynamic(
                 parts.model,
                 _search_text(parts, corpus, search_tokens, "dynamic evaluation's"),
                 base,
@@ -162,35 +165,29 @@ def evaluate_language_model(
                 tokens=search_tokens,
                 progress=callback("search of dynamic evaluation's values"),
             ).best
-        caches = {"dynamic": None, "dynamic + cache": cache if isinstance(cache, CacheConfig) else None}
-        caches = {method: cache_config for method, cache_config in caches.items() if method in methods}
         perplexities = dynamic_perplexities(
             parts.model,
             stream,
-            dynamic,
-            list(caches.values()),
+            dynamic_config,
+            [cache_config if method.endswith("cache") else None for method in dynamic_methods],
             statistics=used_statistics,
             progress=callback("dynamic"),
             checkpoint=checkpoint,
             **options,
         )
-        results |= dict(zip(caches, perplexities, strict=True))
-    return LanguageModelEvaluation(
-        results,
-        cache if isinstance(cache, CacheConfig) else None,
-        dynamic if isinstance(dynamic, DynamicConfig) else None,
-    )
+        results |= dict(zip(dynamic_methods, perplexities, strict=True))
+    return LanguageModelEvaluation(results, cache_config, dynamic_config)
 
 
-def _methods(only: Sequence[str] | None, with_cache: bool, with_dynamic: bool) -> set[str]:
-    """The methods to compute."""
+def _methods(only: Sequence[str] | None, with_cache: bool, with_dynamic: bool) -> list[str]:
+    """The methods to compute, in the order of METHODS."""
     has_values = {"plain": True, "cache": with_cache, "dynamic": with_dynamic}
     possible = [method for method in METHODS if all(has_values[part] for part in method.split(" + "))]
     for name in only or ():
         check_choice("only", name, METHODS)
         if name not in possible:
             raise ConfigError(f"only: got {name!r}, whose hyperparameters are missing; give them, or leave it out")
-    return set(possible if only is None else only)
+    return [method for method in possible if only is None or method in only]
 
 
 def training_statistics(

@@ -30,15 +30,17 @@ class ModernRecipe:
     epochs: int
 
 
-def _modern(epochs: int) -> ModernRecipe:
-    encoder = AWDLSTMConfig(
-        embedding_dropout=0.05,
-        input_dropout=0.25,
-        hidden_dropout=0.15,
-        output_dropout=0.2,
-        weight_dropout=0.3,
-    )
-    main = LanguageModelRecipe(
+MODERN_PTB = ModernRecipe(
+    sizes=LanguageModelConfig(
+        encoder=AWDLSTMConfig(
+            embedding_dropout=0.05,
+            input_dropout=0.25,
+            hidden_dropout=0.15,
+            output_dropout=0.2,
+            weight_dropout=0.3,
+        )
+    ),
+    main=LanguageModelRecipe(
         batch_size=20,
         bptt=35,
         shuffle=False,
@@ -50,12 +52,10 @@ def _modern(epochs: int) -> ModernRecipe:
         tar=1.0,
         dropout_multiplier=0.5,
         input_gain=0.8,
-    )
-    return ModernRecipe(sizes=LanguageModelConfig(encoder=encoder), main=main, epochs=epochs)
-
-
-MODERN_PTB = _modern(epochs=4)
+    ),
+    epochs=4,
+)
 """Penn Treebank; chosen on trainings of up to 30 minutes on two cores, which is about its length."""
 
-MODERN_WIKITEXT2 = _modern(epochs=4)
+MODERN_WIKITEXT2 = MODERN_PTB
 """WikiText-2: the settings of Penn Treebank, not chosen for it."""

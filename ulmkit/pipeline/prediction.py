@@ -1,6 +1,6 @@
 """Predictions of a classifier for many documents, in batches of similar length."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -22,7 +22,6 @@ def predict_outputs(
     documents: Sequence[np.ndarray],
     boundaries: Sequence[int] | np.ndarray | None = None,
     words: Sequence[np.ndarray] | None = None,
-    progress: Callable[[int, int], None] | None = None,
 ) -> Outputs:
     """Predict for documents; each prediction is what it would be for that document alone.
 
@@ -31,7 +30,6 @@ def predict_outputs(
         documents: (T,) token ids of each document.
         boundaries: For pairs, the position at which the second text of each begins.
         words: For a label per word, (words,) position of the last token of each word, for each document.
-        progress: Called with the number of documents done and their total.
 
     Returns:
         Predictions in the order of the documents, see `Outputs`; for no documents an array with n = 0.
@@ -45,7 +43,6 @@ def predict_outputs(
         raise DataError(f"words: expected the positions of words for token labels alone, got {got}")
     lengths = np.array([len(document) for document in documents], dtype=np.int64)
     results: list[np.ndarray | None] = [None] * len(documents)
-    done = 0
     device, was_training = model.encoder.device, model.training
     model.eval()
     with torch.no_grad():
@@ -58,9 +55,6 @@ def predict_outputs(
             predictions = model.head.predict(outputs.float()).cpu().numpy()
             for column, row in enumerate(rows):
                 results[row] = predictions[column] if words is None else predictions[words[row], column]
-            done += len(rows)
-            if progress is not None:
-                progress(done, len(documents))
     model.train(was_training)
     each = [prediction for prediction in results if prediction is not None]
     if words is not None:
