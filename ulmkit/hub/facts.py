@@ -191,20 +191,13 @@ def facts_to_json(facts: TrainingFacts) -> dict[str, object]:
     return record_to_json(facts, "facts")
 
 
-def facts_from_json(values: object, where: str = "facts") -> TrainingFacts:
+def facts_from_json(values: object) -> TrainingFacts:
     """Facts from the JSON object that `facts_to_json` wrote.
-
-    Args:
-        values: The object.
-        where: Name of its place for error messages.
-
-    Returns:
-        The facts.
 
     Raises:
         ConfigError: If a key is unknown or missing, or a value does not have the type of its field.
     """
-    return record_from_json(TrainingFacts, values, where)
+    return record_from_json(TrainingFacts, values, "facts")
 
 
 def package_versions() -> dict[str, str]:

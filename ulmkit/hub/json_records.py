@@ -3,7 +3,7 @@
 import math
 import types
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import is_dataclass
 from typing import Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from ulmkit.config import from_dict
@@ -25,11 +25,10 @@ def record_to_json(record: object, where: str) -> dict[str, object]:
     Raises:
         ConfigError: If a value is not JSON: NaN, infinity, a key that is not text, or another type.
     """
-    values = {field.name: getattr(record, field.name) for field in fields(record)}  # type: ignore[arg-type]
     return {
         name: _to_json(value, f"{where}.{name}")
-        for name, value in values.items()
-        if not (value is None or value in ((), {}))
+        for name, value in vars(record).items()
+        if value is not None and value not in ((), {})
     }
 
 
@@ -93,12 +92,7 @@ def _from_json(expected: object, value: object, where: str) -> object:
         return {key: _from_json(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
     if isinstance(expected, type) and is_dataclass(expected):
         return record_from_json(expected, value, where)
-    is_number = isinstance(value, int) and not isinstance(value, bool)
-    if expected is float and (is_number or isinstance(value, float)):
-        return value
-    if expected is int and is_number:
-        return value
-    if expected in (str, bool) and type(value) is expected:
+    if type(value) is expected or (expected is float and type(value) is int):
         return value
     name = getattr(expected, "__name__", str(expected))
     raise ConfigError(f"{where}: expected {name}, got {value!r:.60}")

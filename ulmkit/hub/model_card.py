@@ -10,7 +10,6 @@ from ulmkit.hub.card_sections import data_section, evaluation_section, training_
 from ulmkit.hub.facts import TrainingFacts, package_versions
 from ulmkit.hub.parts import ClassifierParts, LanguageModelParts
 from ulmkit.model.aligned import count_parameters
-from ulmkit.model.config import AWDLSTMConfig
 from ulmkit.model.int8_encoder import Int8Encoder
 from ulmkit.tasks import Task
 
@@ -117,10 +116,11 @@ def _code(name: str, folder: str, call: str) -> str:
 
 def _model_rows(parts: LanguageModelParts | ClassifierParts) -> list[tuple[str, str]]:
     config = parts.model.encoder.config
+    last = "" if config.last_hidden_size is None else f", {config.last_hidden_size} in the last"
     rows = [
         ("parameters", f"{count_parameters(parts.model):,}"),
         ("encoder weights", "int8" if isinstance(parts.model.encoder, Int8Encoder) else "float32"),
-        ("layers", _layers(config)),
+        ("layers", f"{config.layers} of {config.hidden_size} units{last}"),
         ("cell", str(config.cell)),
         ("embedding", f"{config.embedding_size} units"),
         ("vocabulary", f"{len(parts.vocabulary):,} tokens of the {parts.tokenizer.name} tokenizer"),
@@ -129,11 +129,6 @@ def _model_rows(parts: LanguageModelParts | ClassifierParts) -> list[tuple[str, 
         rows.append(("softmax", f"mixture of {parts.model.config.softmax_experts}"))
     versions = ", ".join(f"{name} {version}" for name, version in package_versions().items())
     return [*rows, ("written with", versions)]
-
-
-def _layers(config: AWDLSTMConfig) -> str:
-    last = "" if config.last_hidden_size is None else f", {config.last_hidden_size} in the last"
-    return f"{config.layers} of {config.hidden_size} units{last}"
 
 
 def _limits(facts: TrainingFacts, is_classifier: bool) -> list[str]:

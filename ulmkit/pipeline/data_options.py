@@ -111,15 +111,14 @@ class DataOptions:
             pieces_kind=self.pieces_kind,
         )
 
-    def source(self, data: "Data", task: str, split: str | None = None) -> "DocumentSource":
-        """Open the documents of `data`, or of a split of it; for task "none" with the labels of `label_task`."""
+    def source(self, data: "Data", task: str) -> "DocumentSource":
+        """Open the documents of `data`; for task "none" with the labels of `label_task`."""
         from ulmkit.tasks import find_label_kind
         from ulmkit.text import NO_LABELS, DocumentSource, ReadOptions
 
         names = {field.name for field in fields(ReadOptions)}
         return DocumentSource(
             data,
-            split=split,
             label_kind=find_label_kind(self.label_task if task == NO_LABELS.name else task),
             **{name: value for name, value in vars(self).items() if name in names},
         )

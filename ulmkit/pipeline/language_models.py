@@ -256,23 +256,18 @@ def _task(
         rank=run.world.rank,
         ranks=run.world.size,
     )
-    held_out = _held_out(corpus, used, reverse)
+    if "valid" not in corpus.split_names or "valid" in used:
+        raise DataError(
+            f"validation: expected a split 'valid' to watch, got {', '.join(corpus.split_names)}, of which "
+            f"{', '.join(used)} is for training; let split_by draw one"
+        )
+    held_out = corpus.stream(corpus.rows("valid"), reverse=reverse)
 
     def validate() -> dict[str, float]:
         result = validation_perplexity(model, held_out, corpus.vocabulary, validation_tokens)
         return {"loss": result.mean_nll, "perplexity": result.perplexity}
 
     return LanguageModelTask(model, batches, validate, ar=recipe.ar, tar=recipe.tar)
-
-
-def _held_out(corpus: EncodedCorpus, used: Sequence[str], reverse: bool) -> TokenStream:
-    """The validation text as a stream."""
-    if "valid" not in corpus.split_names or "valid" in used:
-        raise DataError(
-            f"validation: expected a split 'valid' to watch, got {', '.join(corpus.split_names)}, of which "
-            f"{', '.join(used)} is for training; let split_by draw one"
-        )
-    return corpus.stream(corpus.rows("valid"), reverse=reverse)
 
 
 def validation_perplexity(
