@@ -49,44 +49,29 @@ class PublishedRecipe:
     test_batch_size: int = 1
 
 
-def _awd_lstm(
-    batch_size: int, input_dropout: float, hidden_dropout: float, epochs: int, seed: int | None = None
-) -> PublishedRecipe:
-    encoder = AWDLSTMConfig(
-        embedding_size=400,
-        hidden_size=1150,
-        layers=3,
-        embedding_dropout=0.1,
-        input_dropout=input_dropout,
-        hidden_dropout=hidden_dropout,
-        output_dropout=0.4,
-        weight_dropout=0.5,
-    )
-    return _two_stages(LanguageModelConfig(encoder=encoder), batch_size, epochs, seed)
-
-
-def _awd_qrnn(batch_size: int, hidden_dropout: float, clip: float, epochs: int, seed: int) -> PublishedRecipe:
-    encoder = AWDLSTMConfig(
-        cell=QRNN(),
-        embedding_size=400,
-        hidden_size=1550,
-        layers=4,
-        embedding_dropout=0.1,
-        input_dropout=0.4,
-        hidden_dropout=hidden_dropout,
-        output_dropout=0.4,
-        weight_dropout=0.1,
-    )
-    return _two_stages(LanguageModelConfig(encoder=encoder), batch_size, epochs, seed, clip=clip)
+_LSTM = AWDLSTMConfig(
+    embedding_size=400,
+    hidden_size=1150,
+    layers=3,
+    embedding_dropout=0.1,
+    input_dropout=0.4,
+    hidden_dropout=0.25,
+    output_dropout=0.4,
+    weight_dropout=0.5,
+)
+_QRNN = replace(_LSTM, cell=QRNN(), hidden_size=1550, layers=4, hidden_dropout=0.3, weight_dropout=0.1)
 
 
 def _two_stages(
-    sizes: LanguageModelConfig,
+    encoder: AWDLSTMConfig,
+    *,
     batch_size: int,
     epochs: int,
-    seed: int | None,
+    seed: int | None = None,
     rates: tuple[float, float] = (30.0, 30.0),
     clip: float = 0.25,
+    experts: int = 1,
+    latent_dropout: float = 0.0,
 ) -> PublishedRecipe:
     """Settings that all recipes share; `rates` are the learning rates of the two stages."""
     main = LanguageModelRecipe(
@@ -102,44 +87,45 @@ def _two_stages(
         tar=1.0,
     )
     plain = replace(main.optimizer, name="asgd")
-    tuning = replace(main, peak_rate=rates[1], optimizer=plain, patience=5, patience_rule="non_monotone")
-    return PublishedRecipe(sizes=sizes, main=main, tuning=tuning, epochs=epochs, seed=seed)
+    return PublishedRecipe(
+        sizes=LanguageModelConfig(encoder=encoder, softmax_experts=experts, latent_dropout=latent_dropout),
+        main=main,
+        tuning=replace(main, peak_rate=rates[1], optimizer=plain, patience=5, patience_rule="non_monotone"),
+        epochs=epochs,
+        seed=seed,
+    )
 
 
-AWD_LSTM_PTB = _awd_lstm(20, 0.4, 0.25, 500, seed=141)
+AWD_LSTM_PTB = _two_stages(_LSTM, batch_size=20, epochs=500, seed=141)
 """Penn Treebank, README: 61.2 / 58.8, after the second stage 58.8 / 56.5 (validation / test perplexity)."""
 
-AWD_LSTM_PTB_PAPER = _awd_lstm(40, 0.4, 0.3, 750)
+AWD_LSTM_PTB_PAPER = _two_stages(replace(_LSTM, hidden_dropout=0.3), batch_size=40, epochs=750)
 """Penn Treebank, paper: 60.0 / 57.3."""
 
-AWD_LSTM_WIKITEXT2 = _awd_lstm(80, 0.65, 0.2, 750, seed=1882)
+AWD_LSTM_WIKITEXT2 = _two_stages(
+    replace(_LSTM, input_dropout=0.65, hidden_dropout=0.2), batch_size=80, epochs=750, seed=1882
+)
 """WikiText-2, README: 68.7 / 65.6, after the second stage 67.4 / 64.7."""
 
-AWD_LSTM_WIKITEXT2_PAPER = _awd_lstm(80, 0.65, 0.3, 750)
+AWD_LSTM_WIKITEXT2_PAPER = _two_stages(
+    replace(_LSTM, input_dropout=0.65, hidden_dropout=0.3), batch_size=80, epochs=750
+)
 """WikiText-2, paper: 68.6 / 65.8."""
 
-AWD_QRNN_PTB = replace(_awd_qrnn(20, 0.3, 0.2, 550, seed=9001), tuning_epochs=300)
+AWD_QRNN_PTB = replace(_two_stages(_QRNN, batch_size=20, epochs=550, seed=9001, clip=0.2), tuning_epochs=300)
 """Penn Treebank with QRNN layers, README: 60.6 / 58.3, after the second stage (there with seed 404) 59.1 / 56.7."""
 
-AWD_QRNN_WIKITEXT2 = _awd_qrnn(40, 0.2, 0.25, 500, seed=4002)
+AWD_QRNN_WIKITEXT2 = _two_stages(replace(_QRNN, hidden_dropout=0.2), batch_size=40, epochs=500, seed=4002)
 """WikiText-2 with QRNN layers, README: 69.3 / 66.8, after the second stage 68.5 / 65.9."""
 
 MOS_PTB = _two_stages(
-    LanguageModelConfig(
-        encoder=replace(
-            AWD_LSTM_PTB.sizes.encoder,
-            embedding_size=280,
-            hidden_size=960,
-            last_hidden_size=620,
-            hidden_dropout=0.225,
-        ),
-        softmax_experts=15,
-        latent_dropout=0.29,
-    ),
-    12,
-    1000,
+    replace(_LSTM, embedding_size=280, hidden_size=960, last_hidden_size=620, hidden_dropout=0.225),
+    batch_size=12,
+    epochs=1000,
     seed=28,
     rates=(20.0, 25.0),
+    experts=15,
+    latent_dropout=0.29,
 )
 """Penn Treebank, mixture of 15 softmaxes, README of zihangdai/mos: 58.34 / 56.18, after the second stage 56.83 / 54.64.
 
@@ -147,15 +133,13 @@ Deviation: Windows there have 110 steps at most (8 standard deviations); here th
 """
 
 MOS_WIKITEXT2 = _two_stages(
-    LanguageModelConfig(
-        encoder=replace(AWD_LSTM_WIKITEXT2.sizes.encoder, embedding_size=300, last_hidden_size=650, input_dropout=0.55),
-        softmax_experts=15,
-        latent_dropout=0.29,
-    ),
-    15,
-    1000,
+    replace(_LSTM, embedding_size=300, last_hidden_size=650, input_dropout=0.55, hidden_dropout=0.2),
+    batch_size=15,
+    epochs=1000,
     seed=1882,
     rates=(15.0, 20.0),
+    experts=15,
+    latent_dropout=0.29,
 )
 """WikiText-2, mixture of 15 softmaxes, README of zihangdai/mos; the paper has 63.88 / 61.45 after the second stage.
 
