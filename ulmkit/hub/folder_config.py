@@ -56,7 +56,7 @@ def read_config(folder: str | os.PathLike[str], kind: Kind | None = None) -> dic
     if not isinstance(config, dict):
         raise FolderError(f"{path / CONFIG_FILE}: expected a JSON object, got {type(config).__name__}")
     version = config.get("format_version", 0)
-    with describing_a_model(path):
+    with config_errors(path):
         check_whole("format_version", version)
     if version > FORMAT_VERSION:
         raise FolderError(
@@ -65,7 +65,7 @@ def read_config(folder: str | os.PathLike[str], kind: Kind | None = None) -> dic
         )
     if config.pop("fingerprint", None) != fingerprint(config):
         raise FolderError(f"{path / CONFIG_FILE}: its fingerprint is wrong, it was altered; copy the folder again")
-    with describing_a_model(path):
+    with config_errors(path):
         if version == 1:
             config = upgrade_config(config)
         check_choice("kind", config.get("kind"), _PARTS)
@@ -86,7 +86,7 @@ def read_facts(folder: str | os.PathLike[str]) -> TrainingFacts:
         FolderError: If the folder's config.json cannot be read, or its facts are not what ulmkit writes.
     """
     config = read_config(folder)
-    with describing_a_model(Path(folder)):
+    with config_errors(Path(folder)):
         return facts_from_json(config["facts"])
 
 
@@ -98,7 +98,7 @@ def check_parts(values: Mapping[str, Any], types: Mapping[str, type]) -> None:
 
 
 @contextmanager
-def describing_a_model(folder: Path) -> Iterator[None]:
+def config_errors(folder: Path) -> Iterator[None]:
     """Turn the refusal, in this block, of a value in a folder's config.json into a FolderError."""
     try:
         yield

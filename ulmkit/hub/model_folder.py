@@ -26,7 +26,7 @@ from ulmkit.hub.folder_config import (
     DIRECTIONS,
     FORMAT_VERSION,
     check_parts,
-    describing_a_model,
+    config_errors,
     read_config,
     write_config,
 )
@@ -108,7 +108,7 @@ def load_language_model(folder: str | os.PathLike[str]) -> LanguageModelParts:
     """
     path = Path(folder)
     config = read_config(path, "language_model")
-    with describing_a_model(path), torch.random.fork_rng(devices=[]):
+    with config_errors(path), torch.random.fork_rng(devices=[]):
         sizes = from_dict(LanguageModelConfig, {**config["softmax"], "encoder": _encoder_config(config)}, "softmax")
         model = AWDLSTMLanguageModel(sizes, config["vocabulary"]["size"])
         facts = facts_from_json(config["facts"])
@@ -126,7 +126,7 @@ def load_classifier(folder: str | os.PathLike[str]) -> ClassifierParts:
     config = read_config(path, "classifier")
     labels = tuple(config["label_names"])
     weights = config.get("weights", "float32")
-    with describing_a_model(path), torch.random.fork_rng(devices=[]):
+    with config_errors(path), torch.random.fork_rng(devices=[]):
         check_choice("weights", weights, WEIGHTS_TYPES)
         task = find_task(config["task"])
         head = from_dict(task.head_type, config["head"], "head")
@@ -204,7 +204,7 @@ def _load_content(
             f"{folder / VOCABULARY_FILE}: expected the vocabulary {recorded} that the model was trained with, "
             f"got {vocabulary.fingerprint}; copy the model folder again"
         )
-    with describing_a_model(folder):
+    with config_errors(folder):
         _check_belong_together(model.encoder.vocab_size, vocabulary, tokenizer)
     expected = config["tokenizer"]
     if tokenizer.name != expected.get("name"):

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ulmkit.errors import DataError
 from ulmkit.model.classifier import AWDLSTMClassifier
 from ulmkit.model.copies import to_device
 from ulmkit.model.layer_groups import classifier_groups
@@ -41,13 +40,13 @@ class ClassifierTask:
         """Do nothing: no state is carried from batch to batch."""
 
     def loss(self, batch: ClassifierBatch) -> StepResult:
-        """Compute the loss of a batch. Raises: DataError if it has no labels."""
+        """Compute the loss of a batch, all of whose documents have labels."""
+        assert batch.targets is not None
         device = self.model.encoder.device
-        boundaries = batch.boundaries if self.model.head.reads_pairs else None
-        boundaries = None if boundaries is None else to_device(boundaries, device)
+        boundaries = None
+        if self.model.head.reads_pairs and batch.boundaries is not None:
+            boundaries = to_device(batch.boundaries, device)
         outputs = self.model(to_device(batch.ids, device), batch.lengths, boundaries)
-        if batch.targets is None:
-            raise DataError("labels: expected a corpus with labels, got one without; name the label column")
         loss = self.model.head.loss(outputs, to_device(batch.targets, device))
         return StepResult(loss, int(batch.lengths.sum()), weight=self.model.head.weight(batch.targets))
 

@@ -42,7 +42,7 @@ def predict_outputs(
         got = "none" if words is None else f"them for a {type(head).__name__}"
         raise DataError(f"words: expected the positions of words for token labels alone, got {got}")
     lengths = np.array([len(document) for document in documents], dtype=np.int64)
-    results: list[np.ndarray | None] = [None] * len(documents)
+    results: dict[int, np.ndarray] = {}
     device, was_training = model.encoder.device, model.training
     model.eval()
     with torch.no_grad():
@@ -52,14 +52,14 @@ def predict_outputs(
             batch_lengths = torch.from_numpy(lengths[rows])
             starts = None if boundaries is None else torch.tensor([int(boundaries[row]) for row in rows], device=device)
             outputs = model(ids.to(device), batch_lengths, starts, prepared)
-            predictions = model.head.predict(outputs.float()).cpu().numpy()
+            predictions = head.predict(outputs.float()).cpu().numpy()
             for column, row in enumerate(rows):
                 results[row] = predictions[column] if words is None else predictions[words[row], column]
     model.train(was_training)
-    each = [prediction for prediction in results if prediction is not None]
+    in_order = [results[row] for row in range(len(documents))]
     if words is not None:
-        return each
-    return np.array(each, dtype=np.float32).reshape(len(documents), *head.output_shape)
+        return in_order
+    return np.array(in_order, dtype=np.float32).reshape(len(documents), *head.output_shape)
 
 
 def predict_backward(
