@@ -9,7 +9,7 @@ import pytest
 import ulmkit
 
 LAYERS = [
-    {"errors", "config", "files", "lazy", "tables", "tensors"},
+    {"errors", "config", "files", "json_records", "lazy", "tables", "tensors"},
     {"text", "kernels"},
     {"model"},
     {"training", "evaluation"},
@@ -25,6 +25,8 @@ WITHIN_A_LAYER = {
     ("quickstart", "report"),
     ("config", "errors"),
     ("files", "errors"),
+    ("json_records", "config"),
+    ("json_records", "errors"),
     ("tensors", "errors"),
     ("tensors", "files"),
 }

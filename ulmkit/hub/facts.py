@@ -11,7 +11,7 @@ from importlib import metadata
 from typing import Literal
 
 from ulmkit.evaluation import PairedComparison
-from ulmkit.hub.json_records import record_from_json, record_to_json
+from ulmkit.json_records import record_from_json, record_to_json
 from ulmkit.model.transfer import TransferReport
 from ulmkit.text import TOKENIZERS, SplitPolicy
 from ulmkit.text.corpus.facts import SharedDocuments

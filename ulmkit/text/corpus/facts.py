@@ -1,10 +1,11 @@
 """Corpus facts: what corpus.json records about an encoded corpus, as frozen dataclasses."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from ulmkit.errors import FolderError
+from ulmkit.errors import ConfigError, FolderError
+from ulmkit.json_records import record_from_json
 from ulmkit.text.corpus.splits import DROPPED_SPLIT, TRAINING_SPLITS, SplitPolicy
 
 FORMAT_VERSION = 2
@@ -88,12 +89,12 @@ class CorpusFacts:
     splits: Mapping[str, CorpusSplit]
     near_duplicates: Mapping[str, Mapping[str, SharedDocuments]] | None
     tokenizer: Mapping[str, str]
-    vocabulary: Mapping[str, Any]
-    versions: Mapping[str, Any]
+    vocabulary: Mapping[str, object]
+    versions: Mapping[str, object]
     table: tuple[str, ...]
     dtypes: Mapping[str, str]
     shard_tokens: int
-    files: Mapping[str, Mapping[str, Any]]
+    files: Mapping[str, Mapping[str, object]]
 
     @property
     def dropped_documents(self) -> int:
@@ -118,29 +119,15 @@ class CorpusFacts:
             where: Its path, for messages.
 
         Raises:
-            FolderError: If it is of another format version, or a key is missing or unknown.
+            FolderError: If it is of another format version, a key is missing or unknown, or a value does not fit.
         """
         version = content.get("format_version") if isinstance(content, dict) else type(content).__name__
         if version != FORMAT_VERSION:
             raise FolderError(
                 f"{where}: expected a corpus of format version {FORMAT_VERSION}, got {version!r}; prepare it again"
             )
-        for known in fields(cls):
-            if known.name not in content:
-                raise FolderError(f"{where}: lacks {known.name!r}; it was altered: prepare the corpus again")
+        values = {key: value for key, value in content.items() if key != "format_version"}
         try:
-            values = {key: value for key, value in content.items() if key != "format_version"}
-            for key in ("sources", "label_names", "split_names", "table"):
-                values[key] = tuple(values[key])
-            values["split_policy"] = SplitPolicy(**values["split_policy"])
-            values["splits"] = {name: CorpusSplit(**split) for name, split in values["splits"].items()}
-            if values["near_duplicates"] is not None:
-                values["near_duplicates"] = {
-                    held_out: {name: SharedDocuments(**counts) for name, counts in shared.items()}
-                    for held_out, shared in values["near_duplicates"].items()
-                }
-            return cls(**values)
-        except (KeyError, TypeError, AttributeError) as error:
-            raise FolderError(
-                f"{where}: has a value that does not fit ({error}); it was altered: prepare the corpus again"
-            ) from error
+            return record_from_json(cls, values, f"{where}: facts")
+        except ConfigError as error:
+            raise FolderError(f"{error}; it was altered: prepare the corpus again") from error
