@@ -7,7 +7,7 @@ from support.toy_task import FakeClock
 
 from ulmkit.errors import ConfigError
 from ulmkit.training import Budget
-from ulmkit.training.budget import Cadence, StepPlan, Stopwatch, TimePlan, make_plan
+from ulmkit.training.budget import Cadence, RunState, StepPlan, Stopwatch, TimePlan, make_plan
 
 
 def test_steps_of_budgets():
@@ -31,9 +31,11 @@ def test_split_keeps_the_sum(steps, shares):
 def test_step_plan():
     plan = make_plan([Budget(epochs=1), Budget(steps=3)], steps_per_epoch=5)
     assert isinstance(plan, StepPlan)
-    assert plan.position(0, 0) == (0.0, 0, 5, False)
-    assert plan.position(0, 5) == (5 / 8, 5, 5, True)
-    assert plan.position(1, 1) == (6 / 8, 1, 3, False)
+    watch = Stopwatch()
+    never = Cadence(None, 5)
+    assert plan.position(RunState(phase=0, phase_step=0), watch, never) == (0.0, 0, 5, False)
+    assert plan.position(RunState(phase=0, phase_step=5), watch, never) == (5 / 8, 5, 5, True)
+    assert plan.position(RunState(phase=1, phase_step=1), watch, never) == (6 / 8, 1, 3, False)
 
 
 def test_time_plan_counts_validation_apart():
@@ -41,15 +43,15 @@ def test_time_plan_counts_validation_apart():
     watch = Stopwatch(clock)
     plan = TimePlan([Budget(minutes=1), Budget(minutes=1)])
     never = Cadence(None, 10)
-    assert plan.position(0, 0.0, 0.0, 0, watch, never) == (0.0, 0.0, 10_000, False)
+    assert plan.position(RunState(phase=0, run=0.0, step=0), watch, never) == (0.0, 0.0, 10_000, False)
     clock.now = 30
-    assert plan.position(0, 0.0, 0.0, 30, watch, never) == (0.25, 5000, 10_000, False)
+    assert plan.position(RunState(phase=0, run=0.0, step=30), watch, never) == (0.25, 5000, 10_000, False)
     with watch.aside("validation"):
         clock.now = 50  # 20 seconds, so that 100 are left to train in, and the final validation takes 20 of them
-    run, step, _, _ = plan.position(0, 0.0, 0.25, 30, watch, Cadence(1, 10))
+    run, step, _, _ = plan.position(RunState(phase=0, run=0.25, step=30), watch, Cadence(1, 10))
     assert (run, step) == (30 / 80, pytest.approx(7500))
     clock.now = 60
-    assert plan.position(0, 0.0, run, 40, watch, Cadence(1, 10)).done
+    assert plan.position(RunState(phase=0, run=run, step=40), watch, Cadence(1, 10)).done
 
 
 def test_time_plan_leaves_out_validations_that_take_too_much_of_it():
@@ -61,12 +63,12 @@ def test_time_plan_leaves_out_validations_that_take_too_much_of_it():
     with watch.aside("validation"):
         clock.now = 110
     assert plan.affords_validation(watch)  # 10 of 60 seconds are gone, 20 more fit in
-    run, *_ = plan.position(0, 0.0, 0.1, 10, watch, Cadence(20, 10))
+    run, *_ = plan.position(RunState(phase=0, run=0.1, step=10), watch, Cadence(20, 10))
     assert run == 100 / (600 - 10 - 5 * 10)  # 18 are to come, but only five are afforded
     with watch.aside("validation"):
         clock.now = 141
     assert not plan.affords_validation(watch)
-    run, *_ = plan.position(0, 0.0, 0.1, 10, watch, Cadence(20, 10))
+    run, *_ = plan.position(RunState(phase=0, run=0.1, step=10), watch, Cadence(20, 10))
     assert run == 100 / (600 - 41 - 31)  # the last one is done all the same
 
 
@@ -75,14 +77,14 @@ def test_time_plan_never_goes_back():
     watch = Stopwatch(clock)
     plan = TimePlan([Budget(minutes=1)])
     clock.now = 6
-    assert plan.position(0, 0.0, 0.5, 6, watch, Cadence(None, 10)).run == 0.5
+    assert plan.position(RunState(phase=0, run=0.5, step=6), watch, Cadence(None, 10)).run == 0.5
 
 
 def test_time_plan_always_allows_a_first_step():
     clock = FakeClock()
     watch = Stopwatch(clock)
     clock.now = 1000
-    assert not TimePlan([Budget(minutes=1)]).position(0, 0.0, 0.0, 0, watch, Cadence(None, 1)).done
+    assert not TimePlan([Budget(minutes=1)]).position(RunState(phase=0, run=0.0, step=0), watch, Cadence(None, 1)).done
 
 
 def test_cadence():

@@ -10,7 +10,7 @@ from ulmkit.errors import MissingPackageError
 from ulmkit.files import TRAINING_LOG
 from ulmkit.training import JSONL_NAME, StepResult
 from ulmkit.training.log import TrainingLog
-from ulmkit.training.meter import Meter
+from ulmkit.training.reporter import Meter
 
 
 def read(folder):

@@ -4,8 +4,7 @@ from support.toy_task import FakeClock
 
 from ulmkit.training import StepResult, World
 from ulmkit.training.budget import Stopwatch
-from ulmkit.training.meter import Meter
-from ulmkit.training.reporter import Place, Reporter
+from ulmkit.training.reporter import Meter, Place, Reporter
 
 
 @pytest.mark.parametrize("former_seconds", [0.0, 3600.0])

@@ -2,10 +2,10 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from dataclasses import dataclass, field, fields
+from typing import Any, NamedTuple
 
 from ulmkit.config import check_positive, check_whole
 from ulmkit.errors import ConfigError
@@ -73,6 +73,46 @@ class Budget:
         spare = steps - len(shares)
         ends = [round(spare * math.fsum(shares[: i + 1]) / total) for i in range(len(shares))]
         return [Budget(steps=1 + end - start) for start, end in zip([0, *ends], ends, strict=False)]
+
+
+@dataclass
+class RunState:
+    """Progress of a run.
+
+    Attributes:
+        phase: Number of the phase; the number of phases once all are over.
+        step: Optimizer steps of the run.
+        phase_step: Optimizer steps of the phase.
+        tokens: Tokens trained on.
+        run: Progress of the run, 0 to 1.
+        phase_start: Progress of the run when the phase began.
+        validations: Number of validations due so far.
+        checkpoints: Number of checkpoints due so far.
+        rates: Learning rate of each layer group at the last step.
+        momentum: Momentum at the last step.
+        validated_step: Step of the last validation.
+        stopped_because: Reason that the last phase ended, "budget" or "patience".
+        finished: Whether the run is complete.
+    """
+
+    phase: int = 0
+    step: int = 0
+    phase_step: int = 0
+    tokens: int = 0
+    run: float = 0.0
+    phase_start: float = 0.0
+    validations: int = 0
+    checkpoints: int = 0
+    rates: list[float] = field(default_factory=list)
+    momentum: float | None = None
+    validated_step: int | None = None
+    stopped_because: str = ""
+    finished: bool = False
+
+    @classmethod
+    def from_json(cls, saved: Mapping[str, Any]) -> "RunState":
+        """Restore what `asdict` returned; raise KeyError if a part is missing."""
+        return cls(**{part.name: saved[part.name] for part in fields(cls)})
 
 
 class Position(NamedTuple):
@@ -168,7 +208,7 @@ class Cadence:
         if self.every is None or seconds_left <= 0:
             return 0
         if isinstance(self.every, int):
-            return self.every - math.floor(run * self.every + 1e-9)
+            return self.every - self.count(run, 0, 0.0)
         if self.every.minutes is not None:
             interval = 60 * self.every.minutes
         else:
@@ -192,11 +232,15 @@ class StepPlan:
         """Return True: validations take none of a budget in steps."""
         return True
 
-    def position(self, phase: int, phase_step: int) -> Position:
-        """Return the position `phase_step` steps into a phase."""
-        total = self.phase_steps[phase]
-        run = (sum(self.phase_steps[:phase]) + phase_step) / self.total_steps
-        return Position(run, min(phase_step, total), total, phase_step >= total)
+    def position(self, state: RunState, watch: Stopwatch, cadence: Cadence) -> Position:
+        """Return the position of the run now; time plays no part in it."""
+        total = self.phase_steps[state.phase]
+        run = (sum(self.phase_steps[: state.phase]) + state.phase_step) / self.total_steps
+        return Position(run, min(state.phase_step, total), total, state.phase_step >= total)
+
+    def seconds_left(self, run: float, watch: Stopwatch) -> float | None:
+        """Estimate the time left from the progress of the run, 0 to 1; None before the first step."""
+        return watch.seconds * (1 - run) / run if run > 0 else None
 
 
 class TimePlan:
@@ -224,33 +268,33 @@ class TimePlan:
         spent = watch.spent.get("validation", 0.0)
         return (VALIDATION_SHARE * self.total_seconds - spent) / cost if cost else math.inf
 
-    def position(
-        self, phase: int, phase_start: float, former_run: float, steps: int, watch: Stopwatch, cadence: Cadence
-    ) -> Position:
+    def seconds_left(self, run: float, watch: Stopwatch) -> float:
+        """Return the time that the budget leaves."""
+        return max(0.0, self.total_seconds - watch.seconds)
+
+    def position(self, state: RunState, watch: Stopwatch, cadence: Cadence) -> Position:
         """Return the position of the run now.
 
         Args:
-            phase: Number of the phase.
-            phase_start: Progress of the run when the phase began.
-            former_run: Progress of the run at the previous step.
-            steps: Optimizer steps so far.
+            state: Counters of the run at the previous step.
             watch: Time used so far.
             cadence: Frequency of validation.
         """
         training = watch.training_seconds
-        step_seconds = training / steps if steps else 0.0
+        step_seconds = training / state.step if state.step else 0.0
         validation_cost = watch.costs.get("validation", 0.0)
         checkpoint_cost = watch.costs.get("checkpoint", 0.0)
         # Time still to be set aside comes first, estimated from the last known progress: progress itself depends on
-        # it. Clamping to `former_run` then keeps a rate from rising again when an estimate of the cost falls.
-        due = cadence.left(former_run, self.total_seconds - watch.seconds, step_seconds, validation_cost)
+        # it. Clamping to that progress then keeps a rate from rising again when an estimate of the cost falls.
+        due = cadence.left(state.run, self.total_seconds - watch.seconds, step_seconds, validation_cost)
         validations = min(due, max(1.0, self._affordable_validations(watch) // 1))
         usable = self.total_seconds - watch.aside_seconds - validations * validation_cost - checkpoint_cost
-        run = min(1.0, max(former_run, training / usable if usable > 0 else 1.0))
-        out_of_time = steps > 0 and training + step_seconds > usable
-        end = self.ends[phase]
-        fraction = min(1.0, (run - phase_start) / (end - phase_start)) if end > phase_start else 1.0
-        return Position(run, fraction * TICKS, TICKS, out_of_time or (steps > 0 and run >= end))
+        run = min(1.0, max(state.run, training / usable if usable > 0 else 1.0))
+        start = state.phase_start
+        end = self.ends[state.phase]
+        fraction = min(1.0, (run - start) / (end - start)) if end > start else 1.0
+        done = state.step > 0 and (run >= end or training + step_seconds > usable)
+        return Position(run, fraction * TICKS, TICKS, done)
 
 
 def make_plan(budgets: Sequence[Budget], steps_per_epoch: int) -> StepPlan | TimePlan:

@@ -113,9 +113,7 @@ def clear_missing_keys(path: Path) -> Iterator[None]:
 
 
 def _checkpoints(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    return sorted(path for path in folder.iterdir() if re.fullmatch(r"checkpoint-\d{8,}", path.name))
+    return sorted(path for path in folder.glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d{8,}", path.name))
 
 
 def _take_tensors(tree: Any, where: str, tensors: dict[str, torch.Tensor]) -> Any:
@@ -124,18 +122,15 @@ def _take_tensors(tree: Any, where: str, tensors: dict[str, torch.Tensor]) -> An
         tensors[where] = tree
         return {_TENSOR: where}
     if isinstance(tree, Mapping):
-        return {_key(key, where): _take_tensors(value, f"{where}/{key}", tensors) for key, value in tree.items()}
+        for key in tree:
+            if not isinstance(key, str):
+                raise TypeError(f"checkpoint{where}: expected dict keys to be strings, got {key!r}")
+        return {key: _take_tensors(value, f"{where}/{key}", tensors) for key, value in tree.items()}
     if isinstance(tree, list | tuple):
         return [_take_tensors(value, f"{where}/{index}", tensors) for index, value in enumerate(tree)]
     if tree is None or isinstance(tree, bool | int | float | str):
         return tree
     raise TypeError(f"checkpoint{where}: expected tensors, numbers, strings, lists, dicts or None, got {type(tree)}")
-
-
-def _key(key: Any, where: str) -> str:
-    if not isinstance(key, str):
-        raise TypeError(f"checkpoint{where}: expected dict keys to be strings, got {key!r}")
-    return key
 
 
 def _put_tensors(tree: Any, tensors: dict[str, torch.Tensor]) -> Any:

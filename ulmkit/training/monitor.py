@@ -1,5 +1,6 @@
 """Monitoring of one validation metric: the best weights so far, and when to stop waiting for better ones."""
 
+import copy
 import json
 import math
 import os
@@ -15,6 +16,7 @@ from ulmkit.errors import ConfigError, FolderError, did_you_mean
 from ulmkit.tensors import load_tensors, read_header, save_tensors
 from ulmkit.training.averaging import is_non_monotone
 from ulmkit.training.checkpoint import clear_missing_keys
+from ulmkit.training.trainer_config import TrainerConfig
 
 BEST_NAME = "best.safetensors"
 
@@ -51,32 +53,17 @@ class Monitor:
     its header, or in memory if there is no folder.
 
     Args:
-        name: Metric to monitor; None takes the first of each validation.
-        mode: Whether a "min" or a "max" of the metric is best.
-        patience: Validations in a row without improvement that are too many; None waits forever.
+        config: Settings of the run; without a folder the best weights are kept only if they are to be restored.
         folder: Folder for best.safetensors.
-        in_memory: Whether to keep the best weights without a folder.
-        rule: "best", or "non_monotone" for `is_non_monotone` with patience as its window.
 
     Attributes:
         best: The best validation so far, None before the first.
     """
 
-    def __init__(
-        self,
-        name: str | None,
-        mode: str,
-        patience: int | None,
-        folder: Path | None,
-        in_memory: bool = False,
-        rule: str = "best",
-    ) -> None:
-        self._name = name
-        self._sign = 1.0 if mode == "min" else -1.0
-        self._patience = patience
+    def __init__(self, config: TrainerConfig, folder: Path | None) -> None:
+        self._config = config
+        self._sign = 1.0 if config.mode == "min" else -1.0
         self._folder = folder
-        self._in_memory = in_memory
-        self._rule = rule
         self.best: Best | None = None
         # best.value, except while steps are repeated after a crash: then the best value by that step.
         self._to_beat: float | None = None
@@ -92,11 +79,12 @@ class Monitor:
     @property
     def is_out_of_patience(self) -> bool:
         """True if validations have not improved for too long."""
-        if self._patience is None or not self._costs:
+        patience = self._config.patience
+        if patience is None or not self._costs:
             return False
-        if self._rule == "non_monotone":
-            return is_non_monotone(self._costs[:-1], self._costs[-1], self._patience)
-        return self._worse_in_a_row >= self._patience
+        if self._config.patience_rule == "non_monotone":
+            return is_non_monotone(self._costs[:-1], self._costs[-1], patience)
+        return self._worse_in_a_row >= patience
 
     def forget_earlier_run(self) -> None:
         """Remove the best weights of a run that died before its first checkpoint."""
@@ -110,7 +98,7 @@ class Monitor:
 
     def cost(self, metrics: Mapping[str, float]) -> float:
         """Return the monitored metric, lower is better; raise ConfigError if it is missing."""
-        name = next(iter(metrics), "") if self._name is None else self._name
+        name = self._config.monitor or next(iter(metrics), "")
         if name not in metrics:
             raise ConfigError(f"monitor: there is no metric {name!r}; {did_you_mean(name, metrics)}")
         return self._sign * float(metrics[name])
@@ -159,17 +147,14 @@ class Monitor:
         if math.isnan(value) or (self.best is not None and self._is_better(self.best.value, value)):
             return False
         self.best = Best(value, step, {key: float(metric) for key, metric in metrics.items()})
-        self._keep(self.best, model, save)
+        if save and self._folder is not None:
+            save_tensors(self._folder / BEST_NAME, model.state_dict(), {"best": self.best.to_text()})
+        elif self._folder is None and self._config.restore_best:
+            self._weights = copy.deepcopy(model.state_dict())
         return True
 
     def _is_better(self, value: float, than: float | None) -> bool:
         return not math.isnan(value) and (than is None or self._sign * value < self._sign * than)
-
-    def _keep(self, best: Best, model: nn.Module, save: bool) -> None:
-        if save and self._folder is not None:
-            save_tensors(self._folder / BEST_NAME, model.state_dict(), {"best": best.to_text()})
-        elif self._folder is None and self._in_memory:
-            self._weights = {key: tensor.detach().clone() for key, tensor in model.state_dict().items()}
 
     def restore_best(self, model: nn.Module) -> None:
         """Load the best weights, if there are any, into the model.

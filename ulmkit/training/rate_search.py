@@ -5,17 +5,18 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ulmkit.config import check_positive, check_probability, check_whole
+from ulmkit.config import check_positive, check_whole
 from ulmkit.errors import ConfigError, TrainingError
-from ulmkit.training.batch_cursor import BatchCursor
 from ulmkit.training.distributed import World
 from ulmkit.training.optimizer_config import OptimizerConfig
 from ulmkit.training.rng import capture_rng, restore_rng
 from ulmkit.training.step import NotFiniteError, StepRunner
-from ulmkit.training.task import TrainingTask
+from ulmkit.training.task import BatchCursor, TrainingTask
 from ulmkit.training.unfreezing import Phase
 
 _FEWEST = 6
+_SMOOTHING = 0.95  # decay of the running mean of the loss
+_STOP_RATIO = 4.0  # the test ends when the smoothed loss exceeds its best by this ratio
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,6 @@ def lr_find(
     lowest: float = 1e-7,
     highest: float = 10.0,
     steps: int = 100,
-    smoothing: float = 0.95,
-    stop_ratio: float = 4.0,
     clip: float | None = None,
 ) -> RateSearch:
     """Run a learning-rate range test: train with a rising rate, and find where the loss falls and diverges.
@@ -64,8 +63,6 @@ def lr_find(
         lowest: First learning rate.
         highest: Last learning rate.
         steps: Length of the ramp, at least 6.
-        smoothing: Decay of the running mean of the loss, in [0, 1).
-        stop_ratio: The test ends when the smoothed loss exceeds its best by this ratio.
         clip: Largest global gradient norm; None does not clip.
 
     Returns:
@@ -81,9 +78,6 @@ def lr_find(
     check_positive("lowest", lowest)
     if not highest > lowest:
         raise ConfigError(f"highest: expected a rate above {lowest!r} (lowest), got {highest!r}")
-    check_probability("smoothing", smoothing)
-    if not stop_ratio > 1:
-        raise ConfigError(f"stop_ratio: expected a number above 1, got {stop_ratio!r}")
     check_whole("steps", steps, at_least=_FEWEST)
     ramp = [lowest * (highest / lowest) ** (i / (steps - 1)) for i in range(steps)]
     flags = [parameter.requires_grad for parameter in task.model.parameters()]
@@ -94,7 +88,7 @@ def lr_find(
     saved_task = copy.deepcopy(task.state_dict())
     try:
         task.model.train()
-        losses = _ramp(task, phase, optimizer or OptimizerConfig(), clip, ramp, smoothing, stop_ratio)
+        losses = _ramp(task, phase, optimizer or OptimizerConfig(), clip, ramp)
     finally:
         for tensor, saved in zip(tensors, saved_tensors, strict=True):
             tensor.data.copy_(saved)
@@ -110,7 +104,7 @@ def lr_find(
             f" begin below {lowest!r}"
         )
     rates = ramp[: len(losses)]
-    smoothed = running_means(losses, smoothing)
+    smoothed = running_means(losses, _SMOOTHING)
     return RateSearch(
         rates=rates,
         losses=losses,
@@ -127,8 +121,6 @@ def _ramp(
     optimizer: OptimizerConfig,
     clip: float | None,
     ramp: Sequence[float],
-    smoothing: float,
-    stop_ratio: float,
 ) -> list[float]:
     """Train along the ramp, and return the losses up to where the loss diverged."""
     runner = StepRunner(task, optimizer, clip, World())
@@ -139,16 +131,16 @@ def _ramp(
     best = math.inf
     for rate in ramp:
         try:
-            outcome = runner.run(cursor.window(1), [rate * part for part in shape], None)
+            [result], _ = runner.run(cursor.window(1), [rate * part for part in shape], None)
         except NotFiniteError:
             break
-        loss = float(outcome.results[0].loss)
+        loss = float(result.loss)
         if not math.isfinite(loss):
             break
         losses.append(loss)
-        smoothed = running_means(losses, smoothing)[-1]
+        smoothed = running_means(losses, _SMOOTHING)[-1]
         best = min(best, smoothed)
-        if smoothed > best + (stop_ratio - 1) * abs(best):
+        if smoothed > best + (_STOP_RATIO - 1) * abs(best):
             break
     return losses
 
@@ -194,15 +186,10 @@ def valley(rates: Sequence[float], losses: Sequence[float]) -> float:
     The longest fall leaves out the flat start and the divergence; running means lag behind, so halfway down the
     loss has been falling for a while and is far from rising.
     """
-    lengths = [1] * len(losses)
-    previous = [-1] * len(losses)
+    falls: list[list[int]] = []  # the longest fall that ends at each loss, as its positions
     for i, loss in enumerate(losses):
-        for j in range(i):
-            if losses[j] > loss and lengths[j] + 1 > lengths[i]:
-                lengths[i] = lengths[j] + 1
-                previous[i] = j
-    fall = [lengths.index(max(lengths))]
-    while previous[fall[0]] >= 0:
-        fall.insert(0, previous[fall[0]])
+        earlier = [fall for fall in falls if losses[fall[-1]] > loss]
+        falls.append([*max(earlier, key=len, default=[]), i])
+    fall = max(falls, key=len)
     level = losses[fall[0]] - (losses[fall[0]] - losses[fall[-1]]) / 2
     return rates[next(i for i in fall if losses[i] <= level)]

@@ -10,20 +10,17 @@ from typing import Any, NamedTuple
 import torch
 
 from ulmkit.errors import ConfigError
-from ulmkit.training.batch_cursor import BatchCursor
-from ulmkit.training.budget import Cadence, Position, StepPlan, Stopwatch, make_plan
+from ulmkit.training.budget import Cadence, Position, RunState, Stopwatch, make_plan
 from ulmkit.training.checkpoint import Checkpoint, clear_missing_keys, load_checkpoint, save_checkpoint
 from ulmkit.training.distributed import World
 from ulmkit.training.interrupt import InterruptGuard
-from ulmkit.training.meter import Meter
 from ulmkit.training.monitor import Monitor
 from ulmkit.training.optimizers import load_optimizer_state, optimizer_state
 from ulmkit.training.progress import ProgressDisplay
-from ulmkit.training.reporter import Place, Reporter
+from ulmkit.training.reporter import Meter, Place, Reporter
 from ulmkit.training.rng import capture_rng, restore_rng, seed_everything
-from ulmkit.training.run_state import RunState
 from ulmkit.training.step import NotFiniteError, StepRunner
-from ulmkit.training.task import TrainingTask
+from ulmkit.training.task import BatchCursor, TrainingTask
 from ulmkit.training.trainer_config import TrainerConfig, first_difference, run_settings
 from ulmkit.training.unfreezing import Phase
 
@@ -80,9 +77,7 @@ class Run:
         self.runner = StepRunner(task, config.optimizer, config.clip, world)
         shapes = {name: list(parameter.shape) for parameter, name in self.runner.names.items()}
         self._settings = run_settings(config, phases, shapes, len(task), world.size, identity)
-        self.monitor = Monitor(
-            config.monitor, config.mode, config.patience, folder, config.restore_best, config.patience_rule
-        )
+        self.monitor = Monitor(config, folder)
         self.state = RunState()
         self.meter = Meter()
         self.cursor = BatchCursor(task)
@@ -124,7 +119,7 @@ class Run:
         self.watch.spent = dict(saved["spent"])
         self.watch.costs = dict(saved["costs"])
         self.task.model.load_state_dict(checkpoint.model)
-        self.runner.train_groups(self.phases[min(self.state.phase, len(self.phases) - 1)].groups)
+        self.runner.train_groups(self._phase.groups)
         load_optimizer_state(self.runner.optimizer, self.runner.names, saved["optimizer"])
         if self.runner.average is not None:
             self.runner.average.load_state_dict(saved["average"])
@@ -184,7 +179,7 @@ class Run:
             raise ConfigError(f"task: expected equally many batches on every rank, got {lengths}")
         self.task.model.train()
         while state.phase < len(self.phases):
-            self.runner.train_groups(self.phases[state.phase].groups)
+            self.runner.train_groups(self._phase.groups)
             state.stopped_because = self._run_phase(guard)
             self._log_train()
             self._next_phase()
@@ -215,7 +210,7 @@ class Run:
     def _run_phase(self, guard: InterruptGuard) -> str:
         """Train until the phase is over, and return the reason."""
         while True:
-            turn = self._next_turn(guard)
+            turn = self.world.ask_first(lambda: self._next_turn(guard))
             self.state.run = turn.position.run
             self._stop_if(turn.interrupted)
             if turn.validate:
@@ -231,39 +226,34 @@ class Run:
                 self._step(turn.position)
 
     def _next_turn(self, guard: InterruptGuard) -> _Turn:
-        if not self.world.is_first:
-            return self.world.from_first(None)
         state = self.state
         position = self._position()
         can_validate = state.step not in (0, state.validated_step)
         due = can_validate and self._count(self._validation, position.run) > state.validations
         validate = due and self.plan.affords_validation(self.watch)
         checkpoint = state.step > 0 and self._count(self._checkpoint, position.run) > state.checkpoints
-        return self.world.from_first(_Turn(position, guard.requested, validate, checkpoint))
+        return _Turn(position, guard.requested, validate, checkpoint)
 
     def _position(self) -> Position:
-        state = self.state
-        if isinstance(self.plan, StepPlan):
-            return self.plan.position(state.phase, state.phase_step)
-        return self.plan.position(state.phase, state.phase_start, state.run, state.step, self.watch, self._validation)
+        return self.plan.position(self.state, self.watch, self._validation)
 
     def _step(self, position: Position) -> None:
         state = self.state
-        phase = self.phases[state.phase]
-        setting = phase.schedule.at(position.step, position.total)
+        setting = self._phase.schedule.at(position.step, position.total)
         rates = [rate * setting.rate for rate in self._rates[state.phase]]
-        outcome = self.runner.run(self.cursor.window(self.config.accumulation), rates, setting.momentum)
-        for result in outcome.results:
+        results, tokens = self.runner.run(self.cursor.window(self.config.accumulation), rates, setting.momentum)
+        for result in results:
             self.meter.add(result)
         state.step += 1
         state.phase_step += 1
-        state.tokens += outcome.tokens
+        state.tokens += tokens
         state.rates = rates
         state.momentum = setting.momentum
         state.run = self._position().run
         if state.step % self.config.log_every_steps == 0:
             self._log_train()
-        self.reporter.step(self._place(), outcome.results[-1], self._seconds_left())
+        seconds_left = self.plan.seconds_left(state.run, self.watch)
+        self.reporter.step(self._place(), results[-1], seconds_left)
 
     def _validate(self, guard: InterruptGuard) -> None:
         """Validate, log the metrics and keep the best weights.
@@ -322,14 +312,13 @@ class Run:
         if not torch.isfinite(sums).all():
             raise NotFiniteError("a weight that is infinite or NaN")
 
-    def _place(self) -> Place:
-        phase = self.phases[min(self.state.phase, len(self.phases) - 1)].name
-        return Place(phase, self.state.step, self.epoch, self.state.tokens, self.state.run)
+    @property
+    def _phase(self) -> Phase:
+        """The phase being run, the last one once all are over."""
+        return self.phases[min(self.state.phase, len(self.phases) - 1)]
 
-    def _seconds_left(self) -> float | None:
-        if not isinstance(self.plan, StepPlan):
-            return max(0.0, self.plan.total_seconds - self.watch.seconds)
-        return self.watch.seconds * (1 - self.state.run) / self.state.run if self.state.run > 0 else None
+    def _place(self) -> Place:
+        return Place(self._phase.name, self.state.step, self.epoch, self.state.tokens, self.state.run)
 
     @property
     def epoch(self) -> float:

@@ -139,10 +139,7 @@ def constant(step: float, total_steps: float) -> Setting:
 
 
 SCHEDULES: Mapping[str, Callable[..., Setting]] = {
-    "slanted_triangular": slanted_triangular,
-    "one_cycle": one_cycle,
-    "flat_cosine": flat_cosine,
-    "constant": constant,
+    function.__name__: function for function in (slanted_triangular, one_cycle, flat_cosine, constant)
 }
 
 

@@ -4,7 +4,6 @@ import contextlib
 import gc
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -21,19 +20,6 @@ from ulmkit.training.task import StepResult, TrainingTask
 
 class NotFiniteError(ArithmeticError):
     """Loss, gradient or weight that is infinite or NaN."""
-
-
-@dataclass
-class StepOutcome:
-    """Results of one step.
-
-    Attributes:
-        results: Detached result of each of this rank's batches.
-        tokens: Tokens over all ranks.
-    """
-
-    results: list[StepResult]
-    tokens: int
 
 
 class StepRunner:
@@ -92,7 +78,9 @@ class StepRunner:
             gc.collect()
             self._module = DistributedDataParallel(self._module)
 
-    def run(self, batches: Sequence[Any], rates: Sequence[float], momentum: float | None) -> StepOutcome:
+    def run(
+        self, batches: Sequence[Any], rates: Sequence[float], momentum: float | None
+    ) -> tuple[list[StepResult], int]:
         """Take one step with the gradient of the mean over all items of the batches.
 
         Losses are averaged over batches and ranks in proportion to their weights (StepResult.weight).
@@ -103,7 +91,7 @@ class StepRunner:
             momentum: Momentum from the schedule, or None.
 
         Returns:
-            Results of the batches.
+            The detached result of each batch, and the number of tokens over all ranks.
 
         Raises:
             NotFiniteError: On every rank, before the weights change, if `reads_loss`.
@@ -131,7 +119,7 @@ class StepRunner:
         self.optimizer.step()
         if self.average is not None:
             self.average.update()
-        return StepOutcome(results, int(all_tokens))
+        return results, int(all_tokens)
 
     def averaged(self) -> contextlib.AbstractContextManager[None]:
         """Give the model inside the block the weights that the run would end with: the mean, if there is one."""

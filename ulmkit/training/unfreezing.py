@@ -57,12 +57,12 @@ def full(
     groups: int, *, budget: Budget, peak_rate: float, factor: float = 1.0, schedule: Schedule | None = None
 ) -> list[Phase]:
     """Make one phase in which all groups train ("full"; with factor 2.6 "full + discr" of Howard & Ruder 2018)."""
-    return _phases([("full", tuple(range(groups)))], budget, peak_rate, factor, schedule, None)
+    return _phases([("full", tuple(range(groups)))], budget, peak_rate, schedule, factor)
 
 
 def last(groups: int, *, budget: Budget, peak_rate: float, schedule: Schedule | None = None) -> list[Phase]:
     """Make one phase in which only the top group trains ("last" of Howard & Ruder 2018, table 6)."""
-    return _phases([("last", (groups - 1,))], budget, peak_rate, 1.0, schedule, None)
+    return _phases([("last", (groups - 1,))], budget, peak_rate, schedule)
 
 
 def gradual_unfreezing(
@@ -99,7 +99,7 @@ def gradual_unfreezing(
         if not 1 <= depth <= groups:
             raise ConfigError(f"depths: expected 1 to {groups} groups from the top, got {depth!r}")
     names = [("all" if depth == groups else f"top {depth}", tuple(range(groups - depth, groups))) for depth in depths]
-    return _phases(names, budget, peak_rate, factor, schedule, shares)
+    return _phases(names, budget, peak_rate, schedule, factor, shares)
 
 
 def chain_thaw(
@@ -132,16 +132,16 @@ def chain_thaw(
     names: list[tuple[str, tuple[int, ...]]] = [("top", (groups - 1,))]
     names += [(f"group {level}", (level,)) for level in range(groups - 1)]
     names += [("all", tuple(range(groups)))]
-    return _phases(names, budget, peak_rate, 1.0, schedule, shares)
+    return _phases(names, budget, peak_rate, schedule, shares=shares)
 
 
 def _phases(
     names: Sequence[tuple[str, tuple[int, ...]]],
     budget: Budget,
     peak_rate: float | Sequence[float],
-    factor: float,
     schedule: Schedule | None,
-    shares: Sequence[float] | None,
+    factor: float = 1.0,
+    shares: Sequence[float] | None = None,
 ) -> list[Phase]:
     peak_rates = [peak_rate] * len(names) if isinstance(peak_rate, int | float) else list(peak_rate)
     shares = [1.0] * len(names) if shares is None else list(shares)
