@@ -1,9 +1,9 @@
 """Metrics that every report shares: intervals, calibration, errors by column, JSON and plain tables."""
 
-import dataclasses
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,28 @@ from ulmkit.tables import text_table
 NORMAL_975 = 1.959963984540054  # 97.5% point of the standard normal: a 95% interval has 2.5% on either side
 SMALLEST_PROBABILITY = 1e-15
 """Lower bound on probabilities in a log-likelihood, which would be infinite otherwise."""
+
+
+class Report(ABC):
+    """Metrics of predictions on labelled documents.
+
+    Attributes:
+        documents: Number of documents.
+    """
+
+    documents: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """All metrics as a JSON object; None where undefined."""
+        return json_safe(self)
+
+    @abstractmethod
+    def table(self) -> str:
+        """The metrics as plain text."""
+
+    @abstractmethod
+    def validation_metrics(self) -> dict[str, float]:
+        """The metrics to show during training; the first one is monitored, lower is better."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +88,8 @@ def exp_or_inf(value: float) -> float:
 
 def json_safe(value: Any) -> Any:
     """Convert a report into JSON values: dataclasses become objects, NaN and infinity become None."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: json_safe(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if is_dataclass(value):
+        value = vars(value)
     if isinstance(value, Mapping):
         return {str(key): json_safe(item) for key, item in value.items()}
     if isinstance(value, list | tuple | np.ndarray):
@@ -162,18 +184,12 @@ def errors_by_column(
             raise DataError(
                 f"by column {name!r}: expected a value for each of {len(wrong)} documents, got {len(values)}"
             )
-        distinct, number = np.unique([str(value) for value in values], return_inverse=True)
-        documents = np.bincount(number, minlength=len(distinct))
-        errors = np.bincount(number, weights=wrong, minlength=len(distinct)).astype(np.int64)
+        distinct, number, documents = np.unique(list(map(str, values)), return_inverse=True, return_counts=True)
+        errors = np.bincount(number, weights=wrong).astype(np.int64)
+        groups = zip(distinct.tolist(), documents.tolist(), errors.tolist(), strict=True)
         tables[name] = tuple(
-            GroupError(
-                value=str(distinct[k]),
-                documents=int(documents[k]),
-                errors=int(errors[k]),
-                error=float(errors[k] / documents[k]),
-                interval=wilson_interval(int(errors[k]), int(documents[k])),
-            )
-            for k in np.argsort(-documents, kind="stable")
+            GroupError(value, count, mistakes, mistakes / count, wilson_interval(mistakes, count))
+            for value, count, mistakes in sorted(groups, key=lambda group: -group[1])
         )
     return tables
 

@@ -209,7 +209,7 @@ def test_refusals_of_configs(values, message):
 def test_refusals(model):
     with pytest.raises(DataError, match="at least 1 tokens, got 0"):
         cache_perplexity(model, ids(0), CONFIG, first_context=1)
-    with pytest.raises(DataError, match="expected 0 to 12, got 99"):
+    with pytest.raises(DataError, match="expected token ids 0 to 12, got 99"):
         cache_perplexity(model, np.array([1, 99]), CONFIG, first_context=1)
     with pytest.raises(ConfigError, match="first_context: .* got None"):
         cache_perplexity(model, ids(9), CONFIG, first_context=None)

@@ -33,7 +33,7 @@ from ulmkit.evaluation import (
     perplexity,
 )
 from ulmkit.evaluation.language.dynamic_evaluation import adapt, decay_rates, step_sizes
-from ulmkit.evaluation.language.learning_copy import LearningCopy, named_values
+from ulmkit.evaluation.language.modes import LearningCopy, named_values
 from ulmkit.model.language_model import AWDLSTMLanguageModel, LanguageModelConfig
 
 
@@ -311,7 +311,7 @@ def test_refusals(model, statistics):
         run(statistics=GradientStatistics(zeros, 1))
     with pytest.raises(DataError, match="at least 1 tokens, got 0"):
         run(SGD, ids(0))
-    with pytest.raises(DataError, match="expected 0 to 12, got 99"):
+    with pytest.raises(DataError, match="expected token ids 0 to 12, got 99"):
         run(SGD, np.array([1, 99]))
     with pytest.raises(ConfigError, match="first_context: .* got None"):
         run(SGD, first_context=None)

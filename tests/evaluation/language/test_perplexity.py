@@ -156,8 +156,8 @@ def test_first_context():
     [
         (DataError, np.array([], dtype=np.int64), {"first_context": 1}, "at least 1 tokens, got 0"),
         (DataError, ids(19), {"published": True}, "at least 20 tokens, got 19"),
-        (DataError, np.array([1, 99]), {"first_context": 1}, "expected 0 to 12, got 99"),
-        (DataError, np.array([1, -1]), {"first_context": 1}, "expected 0 to 12, got -1"),
+        (DataError, np.array([1, 99]), {"first_context": 1}, "expected token ids 0 to 12, got 99"),
+        (DataError, np.array([1, -1]), {"first_context": 1}, "expected token ids 0 to 12, got -1"),
         (ConfigError, ids(9), {}, "first_context: expected a token id from 0 to 12, got None"),
         (ConfigError, ids(9), {"first_context": V}, "first_context: .* got 13"),
         (ConfigError, ids(9), {"first_context": 1, "window": 0}, "window: .* got 0"),

@@ -8,8 +8,11 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, Protocol, TypeAlias
 
 import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.pipeline import make_pipeline
 
 from ulmkit.errors import DataError
+from ulmkit.evaluation.baselines.estimators import OneAgainstRest, SparseRidge, fit_best
 from ulmkit.evaluation.baselines.ngrams import Text, Tokenize, binary_features, tfidf_features
 
 Validation: TypeAlias = tuple[Sequence[Text], np.ndarray]
@@ -88,10 +91,6 @@ class LinearBaseline:
         Raises:
             DataError: If labels and texts do not fit each other, or there is no word in any text.
         """
-        from sklearn.pipeline import make_pipeline
-
-        from ulmkit.evaluation.baselines.estimators import fit_best
-
         labels = self._checked(texts, labels)
         vectorizer = self._vectorizer(len(texts))
         try:
@@ -118,9 +117,7 @@ class LinearBaseline:
     def _vectorizer(self, documents: int) -> Any:
         return tfidf_features(documents, self.tokenize)
 
-    def _model(self) -> Any:
-        from ulmkit.evaluation.baselines.estimators import OneAgainstRest
-
+    def _model(self) -> BaseEstimator:
         return OneAgainstRest(self.classes)
 
 
@@ -146,9 +143,7 @@ class NBSVM(LinearBaseline):
     def _vectorizer(self, documents: int) -> Any:
         return binary_features(documents, self.tokenize)
 
-    def _model(self) -> Any:
-        from ulmkit.evaluation.baselines.estimators import OneAgainstRest
-
+    def _model(self) -> BaseEstimator:
         return OneAgainstRest(self.classes, count_ratio=True)
 
 
@@ -161,10 +156,13 @@ class TfidfRidge(LinearBaseline):
     def _checked(self, texts: Sequence[Text], labels: np.ndarray) -> np.ndarray:
         return _checked_numbers(texts, labels)
 
-    def _model(self) -> Any:
-        from ulmkit.evaluation.baselines.estimators import SparseRidge
-
+    def _model(self) -> BaseEstimator:
         return SparseRidge()
+
+
+def class_baselines(classes: int, tokenize: Tokenize | None) -> list[Baseline]:
+    """Make the baselines for one or several classes per text: their frequencies, logistic regression and NB-SVM."""
+    return [MajorityClass(classes), TfidfLogistic(classes, tokenize=tokenize), NBSVM(classes, tokenize=tokenize)]
 
 
 def _checked_labels(texts: Sequence[Text], labels: np.ndarray, classes: int) -> np.ndarray:

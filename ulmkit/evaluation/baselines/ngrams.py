@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import Any, TypeAlias
 
 import numpy as np
+from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 
 Text: TypeAlias = str | tuple[str, ...]
 Tokenize: TypeAlias = Callable[[str], Sequence[str]]
@@ -42,20 +43,11 @@ class NGrams:
 
 def tfidf_features(documents: int, tokenize: Tokenize | None) -> Any:
     """An unfitted TF-IDF vectorizer (1 + log tf, unit length) for so many training documents."""
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    return TfidfVectorizer(analyzer=NGrams(tokenize), sublinear_tf=True, min_df=_min_documents(documents))
+    min_documents = 2 if documents >= _MANY_DOCUMENTS else 1
+    return TfidfVectorizer(analyzer=NGrams(tokenize), sublinear_tf=True, min_df=min_documents)
 
 
 def binary_features(documents: int, tokenize: Tokenize | None) -> Any:
     """An unfitted vectorizer to 0 and 1 for so many training documents; many are enough for n-grams of three words."""
-    from sklearn.feature_extraction.text import CountVectorizer
-
-    longest = 3 if documents >= _MANY_DOCUMENTS else 2
-    return CountVectorizer(
-        analyzer=NGrams(tokenize, longest), binary=True, min_df=_min_documents(documents), dtype=np.float64
-    )
-
-
-def _min_documents(documents: int) -> int:
-    return 2 if documents >= _MANY_DOCUMENTS else 1
+    longest, min_documents = (3, 2) if documents >= _MANY_DOCUMENTS else (2, 1)
+    return CountVectorizer(analyzer=NGrams(tokenize, longest), binary=True, min_df=min_documents, dtype=np.float64)

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -11,12 +10,12 @@ from ulmkit.evaluation.metrics import (
     SMALLEST_PROBABILITY,
     ClassMetrics,
     GroupError,
+    Report,
     class_figures,
     class_table,
     errors_by_column,
     expected_calibration_error,
     group_tables,
-    json_safe,
     macro_f1,
     wilson_interval,
 )
@@ -26,7 +25,7 @@ _CONFUSION_CLASSES_SHOWN = 12
 
 
 @dataclass(frozen=True)
-class SingleLabelReport:
+class SingleLabelReport(Report):
     """Metrics of a single-label classifier on labelled documents.
 
     Attributes:
@@ -60,12 +59,8 @@ class SingleLabelReport:
     confusion: tuple[tuple[int, ...], ...]
     by: Mapping[str, tuple[GroupError, ...]]
 
-    def to_dict(self) -> dict[str, Any]:
-        """All metrics as a JSON object; None where undefined."""
-        return json_safe(self)
-
     def validation_metrics(self) -> dict[str, float]:
-        """The metrics to show during training; the first one is monitored, lower is better."""
+        """The metrics to show during training: the loss first."""
         return {"loss": self.negative_log_likelihood, "accuracy": self.accuracy}
 
     def table(self) -> str:
@@ -118,25 +113,24 @@ def evaluate_single(
     majority = int(support.argmax()) if majority is None else majority
     if not 0 <= majority < C:
         raise DataError(f"majority: expected a class from 0 to {C - 1}, got {majority}")
-    areas = _roc_areas(probabilities, targets)
-    classes = tuple(
-        class_figures(str(name), int(confusion[k, k]), int(confusion[:, k].sum()), int(support[k]), areas[k])
-        for k, name in enumerate(label_names)
-    )
+    areas = [roc_area(targets == k, probabilities[:, k]) for k in range(C)]
+    counts = (confusion.diagonal().tolist(), confusion.sum(axis=0).tolist(), support.tolist())
+    classes = tuple(map(class_figures, label_names, *counts, areas))
+    defined = [area for area in areas if area is not None]
     true_probability = np.maximum(probabilities[np.arange(len(targets)), targets], SMALLEST_PROBABILITY)
     return SingleLabelReport(
         documents=len(targets),
         accuracy=float(correct.mean()),
         accuracy_interval=wilson_interval(int(correct.sum()), len(correct)),
         error=float(1.0 - correct.mean()),
-        majority_label=str(label_names[majority]),
+        majority_label=label_names[majority],
         majority_accuracy=float(support[majority] / len(targets)),
         macro_f1=macro_f1(classes),
-        roc_auc=_roc_auc(areas),
+        roc_auc=None if len(defined) < C else areas[1] if C == 2 else float(np.mean(defined)),
         calibration_error=expected_calibration_error(probabilities.max(axis=1), correct),
         negative_log_likelihood=float(-np.log(true_probability).mean()),
         classes=classes,
-        confusion=tuple(tuple(int(count) for count in row) for row in confusion),
+        confusion=tuple(map(tuple, confusion.tolist())),
         by=errors_by_column(~correct, by),
     )
 
@@ -147,7 +141,7 @@ def _checked(
     probabilities, targets = np.asarray(probabilities, dtype=np.float64), np.asarray(targets)
     C = len(label_names)
     if C < 2:
-        raise DataError(f"label_names: expected at least two classes, got {C} ({', '.join(map(str, label_names))})")
+        raise DataError(f"label_names: expected at least two classes, got {C} ({', '.join(label_names)})")
     if len(targets) == 0:
         raise DataError("targets: expected at least one labelled document, got none")
     if probabilities.shape != (len(targets), C):
@@ -158,17 +152,6 @@ def _checked(
     if not (np.all(probabilities >= 0) and np.allclose(probabilities.sum(axis=1), 1.0, atol=1e-3)):
         raise DataError("probabilities: expected rows of at least 0 that sum to 1; give probabilities, not logits")
     return probabilities, targets.astype(np.int64)
-
-
-def _roc_areas(probabilities: np.ndarray, targets: np.ndarray) -> list[float | None]:
-    return [roc_area(targets == k, probabilities[:, k]) for k in range(probabilities.shape[1])]
-
-
-def _roc_auc(areas: Sequence[float | None]) -> float | None:
-    if len(areas) == 2:
-        return areas[1]
-    defined = [area for area in areas if area is not None]
-    return float(np.mean(defined)) if len(defined) == len(areas) else None
 
 
 def roc_area(positive: np.ndarray, score: np.ndarray) -> float | None:

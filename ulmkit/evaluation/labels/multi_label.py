@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -13,11 +12,11 @@ from ulmkit.evaluation.metrics import (
     SMALLEST_PROBABILITY,
     ClassMetrics,
     GroupError,
+    Report,
     class_figures,
     class_table,
     errors_by_column,
     group_tables,
-    json_safe,
     macro_f1,
     wilson_interval,
 )
@@ -25,7 +24,7 @@ from ulmkit.tables import text_table
 
 
 @dataclass(frozen=True)
-class MultiLabelReport:
+class MultiLabelReport(Report):
     """Metrics of a multi-label classifier on labelled documents.
 
     Attributes:
@@ -52,12 +51,8 @@ class MultiLabelReport:
     classes: tuple[ClassMetrics, ...]
     by: Mapping[str, tuple[GroupError, ...]]
 
-    def to_dict(self) -> dict[str, Any]:
-        """All metrics as a JSON object; None where undefined."""
-        return json_safe(self)
-
     def validation_metrics(self) -> dict[str, float]:
-        """The metrics to show during training; the first one is monitored, lower is better."""
+        """The metrics to show during training: the loss first."""
         error = 1.0 - self.subset_accuracy  # with many labels 1 for long, so it would hide the progress
         return {"loss": self.binary_cross_entropy, "error": error, "micro_f1": self.micro_f1 or 0.0}
 
@@ -110,12 +105,8 @@ def evaluate_multi(
     hits = (predicted & targets).sum(axis=0)
     chosen = predicted.sum(axis=0)
     support = targets.sum(axis=0)
-    classes = tuple(
-        class_figures(
-            str(name), int(hits[k]), int(chosen[k]), int(support[k]), roc_area(targets[:, k], probabilities[:, k])
-        )
-        for k, name in enumerate(label_names)
-    )
+    areas = map(roc_area, targets.T, probabilities.T)
+    classes = tuple(map(class_figures, label_names, hits.tolist(), chosen.tolist(), support.tolist(), areas))
     true_probability = np.maximum(np.where(targets, probabilities, 1.0 - probabilities), SMALLEST_PROBABILITY)
     right = (predicted == targets).all(axis=1)
     most_frequent = np.unique(targets, axis=0, return_counts=True)[1].max()

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 
 from ulmkit.errors import DataError
-from ulmkit.evaluation.metrics import json_safe
+from ulmkit.evaluation.metrics import Report
 from ulmkit.tables import text_table
 
 
 @dataclass(frozen=True)
-class NumberReport:
+class NumberReport(Report):
     """Metrics of predicted numbers on labelled documents.
 
     Attributes:
@@ -33,12 +33,8 @@ class NumberReport:
     spearman: float | None
     mean_mae: float
 
-    def to_dict(self) -> dict[str, Any]:
-        """All metrics as a JSON object; None where undefined."""
-        return json_safe(self)
-
     def validation_metrics(self) -> dict[str, float]:
-        """The metrics to show during training; the first one is monitored, lower is better."""
+        """The metrics to show during training: the root mean square error first."""
         return {"rmse": self.rmse, "mae": self.mae}
 
     def table(self) -> str:

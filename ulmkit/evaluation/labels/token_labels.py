@@ -3,12 +3,12 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from ulmkit.errors import DataError
-from ulmkit.evaluation.metrics import ClassMetrics, class_figures, class_table, json_safe, macro_f1
+from ulmkit.evaluation.metrics import ClassMetrics, Report, class_figures, class_table, macro_f1
 from ulmkit.tables import text_table
 
 
@@ -21,7 +21,7 @@ class Span(NamedTuple):
 
 
 @dataclass(frozen=True)
-class TokenLabelReport:
+class TokenLabelReport(Report):
     """Metrics of a token labeller on labelled documents.
 
     Attributes:
@@ -50,12 +50,8 @@ class TokenLabelReport:
     majority_accuracy: float
     classes: tuple[ClassMetrics, ...]
 
-    def to_dict(self) -> dict[str, Any]:
-        """All metrics as a JSON object; None where undefined."""
-        return json_safe(self)
-
     def validation_metrics(self) -> dict[str, float]:
-        """The metrics to show during training; the first one is monitored, lower is better."""
+        """The metrics to show during training: the error rate first."""
         return {"error": 1.0 - self.token_accuracy, "f1": self.micro_f1 or 0.0}
 
     def table(self) -> str:
@@ -102,6 +98,11 @@ def spans(labels: Sequence[str]) -> list[Span]:
     return marked
 
 
+def _single_tokens(labels: Sequence[str]) -> list[Span]:
+    """Make a span of each token."""
+    return [Span(label, position, position + 1) for position, label in enumerate(labels)]
+
+
 def evaluate_tokens(
     predictions: Sequence[np.ndarray], targets: Sequence[np.ndarray], label_names: Sequence[str]
 ) -> TokenLabelReport:
@@ -118,15 +119,13 @@ def evaluate_tokens(
     """
     true, predicted = _labelled(predictions, targets, label_names)
     spanned = is_span_labelling(label_names)
-    if spanned:
-        true_units, predicted_units = [set(spans(d)) for d in true], [set(spans(d)) for d in predicted]
-    else:
-        true_units = [{Span(label, t, t + 1) for t, label in enumerate(d)} for d in true]
-        predicted_units = [{Span(label, t, t + 1) for t, label in enumerate(d)} for d in predicted]
+    find_units = spans if spanned else _single_tokens
+    true_units = [set(find_units(labels)) for labels in true]
+    predicted_units = [set(find_units(labels)) for labels in predicted]
     support = Counter(span.kind for units in true_units for span in units)
     predicted_counts = Counter(span.kind for units in predicted_units for span in units)
     hits = Counter(span.kind for a, b in zip(true_units, predicted_units, strict=True) for span in a & b)
-    kinds = sorted(support | predicted_counts) if spanned else [str(name) for name in label_names]
+    kinds = sorted(support | predicted_counts) if spanned else label_names
     classes = tuple(class_figures(kind, hits[kind], predicted_counts[kind], support[kind]) for kind in kinds)
     overall = class_figures("all", hits.total(), predicted_counts.total(), support.total())
     tokens = sum(len(d) for d in true)
@@ -164,8 +163,8 @@ def _labelled(
             bad = labels[(labels < 0) | (labels >= C)]
             if len(bad):
                 raise DataError(f"{name}: expected labels 0 to {C - 1}, got {bad[0]} in document {document}")
-        true.append([str(label_names[k]) for k in target])
-        predicted.append([str(label_names[k]) for k in guess])
+        true.append([label_names[k] for k in target])
+        predicted.append([label_names[k] for k in guess])
     if not any(true):
         raise DataError("targets: expected at least one labelled token, got none")
     return true, predicted

@@ -13,11 +13,17 @@ from torch import Tensor
 
 from ulmkit.config import check_not_negative, check_probability, check_whole
 from ulmkit.errors import ConfigError
-from ulmkit.evaluation.language.blocks import StreamBlock, score_block
 from ulmkit.evaluation.language.modes import evaluation_mode
 from ulmkit.evaluation.language.perplexity import Perplexity
 from ulmkit.evaluation.language.search import Search
-from ulmkit.evaluation.language.streams import StreamCallback, TokenSource, check_context, token_source
+from ulmkit.evaluation.language.streams import (
+    StreamBlock,
+    StreamCallback,
+    TokenSource,
+    check_context,
+    score_block,
+    token_source,
+)
 from ulmkit.model.awd_lstm import State
 from ulmkit.model.language_model import AWDLSTMLanguageModel
 
@@ -106,8 +112,7 @@ class CacheHistory:
 
     def __init__(self, config: CacheConfig) -> None:
         self.config = config
-        self._keys: Tensor | None = None  # (K, E)
-        self._next_tokens: Tensor | None = None  # (K,)
+        self._steps: dict[str, Tensor] = {}  # keys (K, E) and next_tokens (K,); empty before the first step
 
     def extend(self, block: StreamBlock) -> tuple[Tensor, Tensor]:
         """Add T steps.
@@ -115,25 +120,19 @@ class CacheHistory:
         Returns:
             Keys (K, E) and the tokens after them (K,): the steps that the block looks back on, then the block's own.
         """
-        keys = block.hidden
-        next_tokens = block.targets
-        if self._keys is not None and self._next_tokens is not None:
-            keys = torch.cat([self._keys[-self.config.window :], keys])
-            next_tokens = torch.cat([self._next_tokens[-self.config.window :], next_tokens])
-        self._keys = keys
-        self._next_tokens = next_tokens
-        return keys, next_tokens
+        steps = {"keys": block.hidden, "next_tokens": block.targets}
+        for name, former in self.tensors().items():
+            steps[name] = torch.cat([former, steps[name]])
+        self._steps = steps
+        return steps["keys"], steps["next_tokens"]
 
     def tensors(self) -> dict[str, Tensor]:
         """State for `restore`; empty before the first step."""
-        if self._keys is None or self._next_tokens is None:
-            return {}
-        return {"keys": self._keys[-self.config.window :], "next_tokens": self._next_tokens[-self.config.window :]}
+        return {name: tensor[-self.config.window :] for name, tensor in self._steps.items()}
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """Continue from the state that `tensors` returned."""
-        self._keys = tensors.get("keys")
-        self._next_tokens = tensors.get("next_tokens")
+        self._steps = dict(tensors)
 
     def log_probability(self, block: StreamBlock) -> Tensor:
         """Add T steps, and mix the cache into the model's log-probabilities of their targets.
@@ -142,7 +141,7 @@ class CacheHistory:
             (T,) nats, float64; a stream's first token, which has no history, keeps the model's.
         """
         config = self.config
-        is_first = self._keys is None
+        is_first = not self._steps
         keys, next_tokens = self.extend(block)
         log_cache = cache_log_probability(block.hidden, keys, next_tokens, block.targets, config.theta, config.window)
         return _mixed(block.nll, log_cache, config.weight, is_first)

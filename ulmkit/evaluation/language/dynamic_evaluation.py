@@ -10,7 +10,6 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -18,13 +17,12 @@ from torch import Tensor
 
 from ulmkit.config import check_choice, check_not_negative, check_positive, check_whole
 from ulmkit.errors import ConfigError
-from ulmkit.evaluation.language.blocks import score_block
 from ulmkit.evaluation.language.cache import CacheConfig, CacheHistory
 from ulmkit.evaluation.language.evaluation_checkpoint import EvaluationCheckpoint
 from ulmkit.evaluation.language.gradient_statistics import GradientStatistics, rms_norm, tensors_fingerprint
-from ulmkit.evaluation.language.learning_copy import LearningCopy, named_values
-from ulmkit.evaluation.language.perplexity import Perplexity
-from ulmkit.evaluation.language.streams import StreamCallback, TokenSource, check_context, token_source
+from ulmkit.evaluation.language.modes import LearningCopy, named_values
+from ulmkit.evaluation.language.perplexity import Method, Perplexity
+from ulmkit.evaluation.language.streams import StreamCallback, TokenSource, check_context, score_block, token_source
 from ulmkit.files import fingerprint
 from ulmkit.model.awd_lstm import State
 from ulmkit.model.language_model import AWDLSTMLanguageModel
@@ -299,9 +297,10 @@ def dynamic_perplexities(
             evaluation_checkpoint.write(_checkpoint_tensors(totals, state, done, learner, histories))
     evaluation_checkpoint.remove()
     totals[~totals.isfinite()] = torch.inf
+    methods: list[Method] = ["dynamic" if cache is None else "dynamic + cache" for cache in caches]
     return [
-        Perplexity(nll, len(source), len(source), _method(cache), words, characters)
-        for nll, cache in zip(totals.tolist(), caches, strict=True)
+        Perplexity(nll, len(source), len(source), method, words, characters)
+        for nll, method in zip(totals.tolist(), methods, strict=True)
     ]
 
 
@@ -354,10 +353,6 @@ def _restore(
     state = part("state.")
     layers = [(state[f"{layer}.h"], state[f"{layer}.c"]) for layer in range(len(state) // 2)]
     return tensors["totals"].to(device), layers, int(tensors["done"])
-
-
-def _method(cache: CacheConfig | None) -> Literal["dynamic", "dynamic + cache"]:
-    return "dynamic" if cache is None else "dynamic + cache"
 
 
 def _scales(

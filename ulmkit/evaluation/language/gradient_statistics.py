@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ulmkit.errors import ConfigError, DataError, FolderError
-from ulmkit.evaluation.language.learning_copy import LearningCopy, named_values
+from ulmkit.evaluation.language.modes import LearningCopy, named_values
 from ulmkit.model.awd_lstm import State
 from ulmkit.model.language_model import AWDLSTMLanguageModel
 from ulmkit.tensors import load_tensors, read_header, save_tensors

@@ -1,9 +1,11 @@
-"""The mode in which language models are evaluated: no dropout, no gradients."""
+"""Language models in evaluation: without dropout and gradients, or as a copy that learns."""
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from torch import Tensor
 
 from ulmkit.model.language_model import AWDLSTMLanguageModel
 
@@ -31,3 +33,36 @@ def evaluation_mode(model: AWDLSTMLanguageModel, *, exact: bool) -> Iterator[tor
         model.encoder.precision = precision
         for module, training in modes:
             module.training = training
+
+
+class LearningCopy:
+    """A copy of a language model whose parameters may be changed; the original stays as it is.
+
+    Dropout is off. The copy computes in fp32 unless the encoder's precision is chosen.
+
+    Args:
+        model: Model to copy.
+
+    Attributes:
+        model: The copy.
+        values: Its parameters by name, without the rows that only align the softmax; changing them changes the copy.
+    """
+
+    def __init__(self, model: AWDLSTMLanguageModel) -> None:
+        self.model = copy.deepcopy(model).requires_grad_(True).eval()
+        self.model.zero_grad()
+        if self.model.encoder.precision == "auto":
+            self.model.encoder.precision = "fp32"
+        self.values = named_values(self.model)
+        self._parameters = list(self.model.parameters())
+
+    def gradients(self, loss: Tensor) -> list[Tensor]:
+        """Gradients of a scalar loss with respect to `values`, in their order and shapes."""
+        gradients = torch.autograd.grad(loss, self._parameters)
+        return [gradient[: len(value)] for gradient, value in zip(gradients, self.values.values(), strict=True)]
+
+
+def named_values(model: AWDLSTMLanguageModel) -> dict[str, Tensor]:
+    """Detached parameters by name, without the rows that only align the softmax; they share the parameters' memory."""
+    state = model.state_dict()
+    return {name: state[name] for name, _ in model.named_parameters()}

@@ -22,6 +22,8 @@ from ulmkit.model.language_model import AWDLSTMLanguageModel
 from ulmkit.tables import text_table
 from ulmkit.text.tokens.vocabulary import Vocabulary
 
+Method = Literal["exact", "approximate", "published", "cache", "dynamic", "dynamic + cache"]
+
 
 @dataclass(frozen=True)
 class Perplexity:
@@ -39,7 +41,7 @@ class Perplexity:
     nll: float
     tokens: int
     denominator: int
-    method: Literal["exact", "approximate", "published", "cache", "dynamic", "dynamic + cache"]
+    method: Method
     words: int | None = None
     characters: int | None = None
 
@@ -156,8 +158,6 @@ def approximate_perplexity(
     batch_size: int = 32,
     warm_up_tokens: int = 0,
     window: int = 70,
-    words: int | None = None,
-    characters: int | None = None,
     progress: StreamCallback | None = None,
 ) -> Perplexity:
     """Perplexity with the stream cut into equal parts that are read in parallel: fast, and slightly too high.
@@ -172,8 +172,6 @@ def approximate_perplexity(
         batch_size: Number of parts.
         warm_up_tokens: Uncounted tokens before its part that each row reads first, to start with a state.
         window: Steps computed at once.
-        words: Words of the text as written.
-        characters: Characters of the text as written.
         progress: Called with (steps done, steps).
 
     Raises:
@@ -188,7 +186,7 @@ def approximate_perplexity(
     starts = np.arange(0, len(source), length, dtype=np.int64)
     stops = np.minimum(starts + length, len(source))
     nll = _rows_nll(model, source, starts, stops, context, window, progress, warm_up=warm_up_tokens, exact=False)
-    return Perplexity(nll, len(source), len(source), "approximate", words, characters)
+    return Perplexity(nll, len(source), len(source), "approximate")
 
 
 def _rows_nll(

@@ -1,15 +1,16 @@
 """Log-probability and perplexity of single documents."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from torch.nn.utils.rnn import pad_sequence
 
 from ulmkit.config import check_whole
-from ulmkit.errors import ConfigError, DataError
 from ulmkit.evaluation.language.modes import evaluation_mode
+from ulmkit.evaluation.language.streams import StreamCallback, check_context, check_ids
 from ulmkit.evaluation.metrics import exp_or_inf, json_safe
 from ulmkit.model.language_model import AWDLSTMLanguageModel
 from ulmkit.model.prepared import PreparedWeights, State
@@ -50,7 +51,7 @@ def score_documents(
     unk_id: int | None = None,
     batch_size: int = 32,
     window: int = 70,
-    progress: Callable[[int, int], None] | None = None,
+    progress: StreamCallback | None = None,
 ) -> list[DocumentScore]:
     """Score each document on its own, from a zero state.
 
@@ -76,12 +77,12 @@ def score_documents(
     """
     check_whole("batch_size", batch_size)
     check_whole("window", window)
-    vocab_size = model.vocab_size
-    if first_context is not None and not 0 <= first_context < vocab_size:
-        raise ConfigError(f"first_context: expected a token id from 0 to {vocab_size - 1}, got {first_context}")
-    texts = [_checked(document, number, vocab_size) for number, document in enumerate(documents)]
+    texts = [np.asarray(document, dtype=np.int64).reshape(-1) for document in documents]
+    for number, text in enumerate(texts):
+        check_ids(text, model.vocab_size, f"document {number}")
     if first_context is not None:
-        texts = [np.concatenate([[first_context], text]) for text in texts]
+        check_context(first_context, model.vocab_size)
+        texts = [np.insert(text, 0, first_context) for text in texts]
     longest_first = sorted(range(len(texts)), key=lambda number: -len(texts[number]))
     log_probability = np.zeros(len(texts))
     with evaluation_mode(model, exact=True) as device:
@@ -100,17 +101,6 @@ def score_documents(
         )
         for number, text in enumerate(texts)
     ]
-
-
-def _checked(document: np.ndarray, number: int, vocab_size: int) -> np.ndarray:
-    ids = np.asarray(document, dtype=np.int64).reshape(-1)
-    bad = ids[(ids < 0) | (ids >= vocab_size)]
-    if len(bad):
-        raise DataError(
-            f"document {number}: expected token ids 0 to {vocab_size - 1}, got {bad[0]}; "
-            "encode the text with this model's own vocabulary"
-        )
-    return ids
 
 
 def _batch_nll(
@@ -139,7 +129,5 @@ def _windows(texts: Sequence[np.ndarray], window: int) -> Iterator[tuple[torch.T
     longest = len(texts[0]) - 1
     for start in range(0, longest, window):
         parts = [text[start : start + window + 1] for text in texts if len(text) - 1 > start]
-        ids = np.zeros((len(parts[0]), len(parts)), dtype=np.int64)
-        for column, part in enumerate(parts):
-            ids[: len(part), column] = part
-        yield torch.from_numpy(ids), torch.tensor([len(part) - 1 for part in parts])
+        lengths = torch.tensor([len(part) - 1 for part in parts])
+        yield pad_sequence([torch.from_numpy(part) for part in parts]), lengths

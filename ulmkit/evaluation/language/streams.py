@@ -1,14 +1,19 @@
-"""Long streams of tokens, read in parts."""
+"""Long streams of tokens, read in parts, and scored with the state carried from part to part."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from ulmkit.errors import ConfigError, DataError
+from ulmkit.model.language_model import AWDLSTMLanguageModel
+from ulmkit.model.prepared import PreparedWeights, State
 
 StreamCallback = Callable[[int, int], None]
-"""Called with (done, total), in tokens or steps, while a stream is read."""
+"""Called with (done, total), in tokens, steps or documents, while text is read."""
 
 
 class TokenSource(Protocol):
@@ -85,9 +90,69 @@ def read_rows(
         ids[offset : offset + len(part), row] = part
         if start == 0:
             ids[0, row] = first_context
+    check_ids(ids, vocab_size, "stream")
+    return ids
+
+
+def check_ids(ids: np.ndarray, vocab_size: int, what: str) -> None:
+    """Check token ids.
+
+    Raises:
+        DataError: If an id is outside the vocabulary; `what` names their text.
+    """
     bad = ids[(ids < 0) | (ids >= vocab_size)]
     if len(bad):
         raise DataError(
-            f"token id: expected 0 to {vocab_size - 1}, got {bad[0]}; encode the text with this model's own vocabulary"
+            f"{what}: expected token ids 0 to {vocab_size - 1}, got {bad[0]}; "
+            "encode the text with this model's own vocabulary"
         )
-    return ids
+
+
+@dataclass(frozen=True)
+class StreamBlock:
+    """Scores of T consecutive tokens.
+
+    Attributes:
+        hidden: (T, E), encoder outputs that the tokens were predicted from, in the type of nll.
+        targets: (T,) int64, the tokens.
+        nll: (T,) negative log-likelihoods in nats, without gradient.
+        mean_nll: Mean of nll, with gradient where gradients are enabled.
+        state: State after the block.
+    """
+
+    hidden: Tensor
+    targets: Tensor
+    nll: Tensor
+    mean_nll: Tensor
+    state: State
+
+
+def score_block(
+    model: AWDLSTMLanguageModel,
+    source: TokenSource,
+    start: int,
+    steps: int,
+    first_context: int,
+    state: State | None,
+    prepared: PreparedWeights | None = None,
+) -> StreamBlock:
+    """Score `steps` tokens of a stream from `start` on, or as many as there are.
+
+    Args:
+        model: Model in the mode to score in.
+        source: The stream.
+        start: Position of the first token to score.
+        steps: Number of tokens.
+        first_context: Token that the stream's first one is predicted from.
+        state: State before the block; None for zeros.
+        prepared: Weights from `model.encoder.prepare`, to reuse over blocks.
+
+    Raises:
+        DataError: If a token id is outside the vocabulary.
+    """
+    stop = min(start + steps, len(source))
+    rows = read_rows(source, np.array([start]), np.array([stop]), stop - start, first_context, model.vocab_size)
+    ids = torch.from_numpy(rows).to(model.encoder.device)  # (T + 1, 1)
+    scores = model.token_scores(ids[:-1], ids[1:], state, prepared)
+    nll = scores.nll[:, 0]
+    return StreamBlock(scores.hidden[:, 0].to(nll.dtype), ids[1:, 0], nll, scores.mean_nll, scores.state)
