@@ -163,7 +163,7 @@ def test_a_pair_of_texts(direction: str) -> None:
     assert (
         np.mean([a == b for a, (_, b) in zip(predicted, unseen, strict=True)]) == classifier.evaluate(unseen).accuracy
     )
-    with pytest.raises(DataError, match="text 1: expected a tuple of two texts for task 'pair', got 'one'"):
+    with pytest.raises(DataError, match="text 1: expected two texts .task=.pair.., got 'one'"):
         classifier.predict([("a", "b"), "one"])
     assert classifier.predict([["a", "zb"]]) == classifier.predict([("a", "zb")])
     assert classifier.predict_proba([]).shape == (0, 2)

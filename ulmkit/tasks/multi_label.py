@@ -1,17 +1,14 @@
 """Any number of labels per text."""
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from ulmkit.errors import DataError
-from ulmkit.evaluation.baselines.classifiers import NBSVM, Baseline, MajorityClass, TfidfLogistic
-from ulmkit.evaluation.baselines.ngrams import Tokenize
 from ulmkit.evaluation.labels.multi_label import evaluate_multi
 from ulmkit.tasks.task import HeadOptions, Outputs, Report, Task, named_probabilities
 from ulmkit.text import LABEL_SEPARATOR, Document, EncodedCorpus, Text
-from ulmkit.text.read.labels import choose_label_names, parse_class, parse_classes
+from ulmkit.text.read.labels import parse_class, parse_classes
 
 if TYPE_CHECKING:
     from ulmkit.model.heads import HeadConfig, MultiLabelConfig
@@ -23,6 +20,7 @@ class MultiLabel(Task):
     name = "multi"
     summary = "any number of labels per text"
     label_columns = ("labels", "label")
+    min_classes = 1
     has_errors_by_column = True
 
     @property
@@ -37,30 +35,17 @@ class MultiLabel(Task):
 
         An empty list, or "|" alone, is a document with none of the labels.
         """
-        if value is None:
-            return None
-        if isinstance(value, (str, int, float)):
+        if value is None or isinstance(value, (str, int, float)):
             if parse_class(value, place, class_names) is None:
                 return None
-            if isinstance(value, str):
-                value = [part.strip() for part in value.split(LABEL_SEPARATOR) if part.strip()]
-            else:
-                value = [value]
+            parts = map(str.strip, value.split(LABEL_SEPARATOR)) if isinstance(value, str) else [value]
+            value = [part for part in parts if part != ""]
         return tuple(dict.fromkeys(parse_classes(value, place, class_names)))
 
     def check(self, document: Document, place: str) -> Hashable | None:
         """Check that the label is a tuple of class names, and sort them."""
-        if document.label is None:
-            return None
-        if not isinstance(document.label, tuple):
-            raise DataError(
-                f'{place}: expected a tuple of class names as label (task="{self.name}"), got {document.label!r}'
-            )
-        return tuple(sorted(set(document.label)))
-
-    def label_names(self, by_split: Mapping[str, set[str]], known: Sequence[str] | None) -> tuple[str, ...]:
-        """Name the classes; the train split needs at least one."""
-        return choose_label_names(by_split, known, min_classes=1)
+        self._check_label(document.label, tuple, "a tuple of class names", place)
+        return None if document.label is None else tuple(sorted(set(cast("tuple[str, ...]", document.label))))
 
     def encode(self, labels: Sequence[Hashable], label_names: Sequence[str]) -> np.ndarray:
         """Encode labels as (n + 1, C) bool."""
@@ -101,7 +86,3 @@ class MultiLabel(Task):
     def count_answers(self, answers: Sequence[Any], label_names: Sequence[str]) -> dict[str, int]:
         """Count how often each label was predicted."""
         return super().count_answers([name for names in answers for name in names], label_names)
-
-    def baselines(self, classes: int, tokenize: Tokenize | None = None) -> list[Baseline]:
-        """Return the label frequencies, TF-IDF with logistic regression, and NB-SVM."""
-        return [MajorityClass(classes), TfidfLogistic(classes, tokenize=tokenize), NBSVM(classes, tokenize=tokenize)]

@@ -2,19 +2,20 @@
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ulmkit.errors import DataError
-from ulmkit.evaluation.baselines.classifiers import Baseline, TfidfRidge
-from ulmkit.evaluation.baselines.ngrams import Tokenize
 from ulmkit.evaluation.labels.regression import evaluate_number
 from ulmkit.tasks.task import HeadOptions, Outputs, Report, Task
 from ulmkit.text import Document, EncodedCorpus, Text
 from ulmkit.text.read.labels import check_classes
 
 if TYPE_CHECKING:
+    from ulmkit.evaluation.baselines.classifiers import Baseline
+    from ulmkit.evaluation.baselines.ngrams import Tokenize
     from ulmkit.model.heads import HeadConfig, NumberConfig
 
 
@@ -46,8 +47,7 @@ class Number(Task):
 
     def check(self, document: Document, place: str) -> Hashable | None:
         """Check that the label is a finite number."""
-        if isinstance(document.label, (str, tuple)):
-            raise DataError(f'{place}: expected a number as label (task="{self.name}"), got {document.label!r}')
+        self._check_label(document.label, Real, "a number", place)
         return self.parse(document.label, place)
 
     def label_names(self, by_split: Mapping[str, set[str]], known: Sequence[str] | None) -> tuple[str, ...]:
@@ -90,10 +90,8 @@ class Number(Task):
         """Return the numbers."""
         return [float(number) for number in outputs]
 
-    def count_answers(self, answers: Sequence[Any], label_names: Sequence[str]) -> dict[str, int]:
-        """Return no counts."""
-        return {}
-
-    def baselines(self, classes: int, tokenize: Tokenize | None = None) -> list[Baseline]:
+    def baselines(self, classes: int, tokenize: "Tokenize | None" = None) -> "list[Baseline]":
         """Return TF-IDF with ridge regression."""
+        from ulmkit.evaluation.baselines.classifiers import TfidfRidge
+
         return [TfidfRidge(tokenize=tokenize)]

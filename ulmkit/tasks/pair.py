@@ -30,15 +30,14 @@ class PairLabel(SingleLabel):
 
     def check(self, document: Document, place: str) -> Hashable | None:
         """Check that there are two texts, and that the label is a class name."""
-        if isinstance(document.text, str) or len(document.text) != self.text_fields:
-            raise DataError(f'{place}: expected two texts (task="{self.name}"), got {document.text!r:.80}')
+        self.as_text(document.text, place)
         return super().check(document, place)
 
     def as_text(self, value: Any, place: str) -> Text:
         """Check that a value is two texts."""
         text = as_text(value, place)
         if isinstance(text, str) or len(text) != self.text_fields:
-            raise DataError(f"{place}: expected a tuple of two texts for task {self.name!r}, got {value!r:.60}")
+            raise DataError(f'{place}: expected two texts (task="{self.name}"), got {value!r:.80}')
         return text
 
     def tokenize(self, tokenizer: Tokenizer, texts: Sequence[Text]) -> TokenizedTexts:

@@ -1,17 +1,15 @@
 """One label per text."""
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ulmkit.errors import DataError
-from ulmkit.evaluation.baselines.classifiers import NBSVM, Baseline, MajorityClass, TfidfLogistic
-from ulmkit.evaluation.baselines.ngrams import Tokenize
 from ulmkit.evaluation.labels.classification import evaluate_single
 from ulmkit.tasks.task import HeadOptions, Outputs, Report, Task, named_probabilities
 from ulmkit.text import Document, EncodedCorpus, Text
-from ulmkit.text.read.labels import choose_label_names, parse_class
+from ulmkit.text.read.labels import parse_class
 
 if TYPE_CHECKING:
     from ulmkit.model.heads import HeadConfig, SingleLabelConfig
@@ -40,18 +38,12 @@ class SingleLabel(Task):
 
     def check(self, document: Document, place: str) -> Hashable | None:
         """Check that the label is a class name."""
-        if document.label is not None and not isinstance(document.label, str):
-            raise DataError(f'{place}: expected one class name as label (task="{self.name}"), got {document.label!r}')
+        self._check_label(document.label, str, "one class name", place)
         return document.label
-
-    def label_names(self, by_split: Mapping[str, set[str]], known: Sequence[str] | None) -> tuple[str, ...]:
-        """Name the classes; the train split needs at least two."""
-        return choose_label_names(by_split, known, min_classes=2)
 
     def encode(self, labels: Sequence[Hashable], label_names: Sequence[str]) -> np.ndarray:
         """Encode labels as (n + 1,) int32 class ids, -1 for unlabelled documents."""
-        ids: dict[Hashable, int] = {name: number for number, name in enumerate(label_names)}
-        return np.array([*(ids[label] for label in labels), -1], dtype=np.int32)
+        return np.array([*map(label_names.index, labels), -1], dtype=np.int32)
 
     def head_config(self, corpus: EncodedCorpus, rows: np.ndarray, options: HeadOptions) -> "HeadConfig":
         """Configure the head; balanced weights are n / (C n_c) for a class with n_c of n documents."""
@@ -66,9 +58,12 @@ class SingleLabel(Task):
 
     def report(self, outputs: Outputs, corpus: EncodedCorpus, rows: np.ndarray, by: Sequence[str] = ()) -> Report:
         """Evaluate class probabilities (n, C); see `evaluate_single`."""
-        columns = {name: corpus.column(name, rows) for name in by}
         return evaluate_single(
-            np.asarray(outputs), corpus.labels(rows), corpus.label_names, majority=_majority(corpus), by=columns
+            np.asarray(outputs),
+            corpus.labels(rows),
+            corpus.label_names,
+            majority=_majority(corpus),
+            by={name: corpus.column(name, rows) for name in by},
         )
 
     def document_scores(self, outputs: Outputs, corpus: EncodedCorpus, rows: np.ndarray) -> tuple[str, np.ndarray]:
@@ -87,10 +82,6 @@ class SingleLabel(Task):
             "probability": round(float(np.max(output)), 6),
             "probabilities": named_probabilities(output, label_names),
         }
-
-    def baselines(self, classes: int, tokenize: Tokenize | None = None) -> list[Baseline]:
-        """Return the majority class, TF-IDF with logistic regression, and NB-SVM."""
-        return [MajorityClass(classes), TfidfLogistic(classes, tokenize=tokenize), NBSVM(classes, tokenize=tokenize)]
 
 
 def _majority(corpus: EncodedCorpus) -> int | None:

@@ -2,43 +2,25 @@
 
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from ulmkit.errors import ConfigError, DataError
-from ulmkit.evaluation.baselines.classifiers import Baseline
-from ulmkit.evaluation.baselines.ngrams import Tokenize
+from ulmkit.evaluation.metrics import Report
 from ulmkit.model.head_options import HeadOptions
 from ulmkit.text import EncodedCorpus, LabelKind, Text, Tokenizer
+from ulmkit.text.read.document import Label
+from ulmkit.text.read.labels import choose_label_names
 
 if TYPE_CHECKING:
+    from ulmkit.evaluation.baselines.classifiers import Baseline
+    from ulmkit.evaluation.baselines.ngrams import Tokenize
     from ulmkit.model.heads import HeadConfig
 
 Outputs = np.ndarray | list[np.ndarray]
 """Predictions for n texts: (n, C) probabilities, (n,) numbers, or (words, C) probabilities for each text."""
-
-
-class Report(Protocol):
-    """Metrics of predictions on labelled documents."""
-
-    @property
-    def documents(self) -> int:
-        """Number of documents."""
-        ...
-
-    def to_dict(self) -> dict[str, Any]:
-        """All metrics as a JSON object; None where undefined."""
-        ...
-
-    def table(self) -> str:
-        """The metrics as plain text."""
-        ...
-
-    def validation_metrics(self) -> dict[str, float]:
-        """The metrics to show during training; the first one is monitored, lower is better."""
-        ...
 
 
 class TokenizedTexts(NamedTuple):
@@ -61,6 +43,7 @@ class Task(LabelKind):
     Attributes:
         summary: What is predicted, in a few words.
         example: A text in Python, as `predict` takes it.
+        min_classes: Number of classes that the train split needs.
         is_one_class: Whether a document has exactly one class, so that samples can keep the classes in proportion.
         has_errors_by_column: Whether the error rate can be broken down by a column.
         has_bounded_scores: Whether the score of a document is between 0 and 1.
@@ -68,9 +51,14 @@ class Task(LabelKind):
 
     summary: ClassVar[str]
     example: ClassVar[str] = '"a text"'
+    min_classes: ClassVar[int] = 2
     is_one_class: ClassVar[bool] = False
     has_errors_by_column: ClassVar[bool] = False
     has_bounded_scores: ClassVar[bool] = True
+
+    def label_names(self, by_split: Mapping[str, set[str]], known: Sequence[str] | None) -> tuple[str, ...]:
+        """Name the classes in the order of their ids; see `LabelKind.label_names`."""
+        return choose_label_names(by_split, known, self.min_classes)
 
     @property
     @abstractmethod
@@ -130,14 +118,16 @@ class Task(LabelKind):
         counts = Counter(answers)
         return {name: counts[name] for name in label_names}
 
-    def baselines(self, classes: int, tokenize: Tokenize | None = None) -> list[Baseline]:
-        """Unfitted linear baselines; none by default.
+    def baselines(self, classes: int, tokenize: "Tokenize | None" = None) -> "list[Baseline]":
+        """Make unfitted linear baselines: by default those of classes per text, and none of a label per word.
 
         Args:
             classes: Number of classes.
             tokenize: Splits a text into words; None takes runs of word characters.
         """
-        return []
+        from ulmkit.evaluation.baselines.classifiers import class_baselines
+
+        return [] if self.per_word else class_baselines(classes, tokenize)
 
     def as_text(self, value: Any, place: str) -> Text:
         """Check a text as users give it, and convert it into the form that `tokenize` takes.
@@ -150,6 +140,10 @@ class Task(LabelKind):
     def tokenize(self, tokenizer: Tokenizer, texts: Sequence[Text]) -> TokenizedTexts:
         """Tokenize texts, as `as_text` returns them."""
         return TokenizedTexts(tokenizer.tokenize_many(texts))
+
+    def _check_label(self, label: Label | None, label_type: type, expected: str, place: str) -> None:
+        if label is not None and not isinstance(label, label_type):
+            raise DataError(f'{place}: expected {expected} as label (task="{self.name}"), got {label!r}')
 
     def _refuse_balanced(self, options: HeadOptions) -> None:
         if options.is_balanced:

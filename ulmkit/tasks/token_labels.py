@@ -1,6 +1,6 @@
 """A label per word."""
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,7 +9,7 @@ from ulmkit.errors import DataError
 from ulmkit.evaluation.labels.token_labels import evaluate_tokens
 from ulmkit.tasks.task import HeadOptions, Outputs, Report, Task, TokenizedTexts
 from ulmkit.text import Document, EncodedCorpus, Text, Tokenizer
-from ulmkit.text.read.labels import choose_label_names, parse_classes
+from ulmkit.text.read.labels import parse_classes
 
 if TYPE_CHECKING:
     from ulmkit.model.heads import HeadConfig, TokenLabelConfig
@@ -36,20 +36,13 @@ class TokenLabels(Task):
 
     def check(self, document: Document, place: str) -> Hashable | None:
         """Check that the label is a tuple with a class name per word. Returns: True if there is one."""
-        if document.label is None:
-            return None
+        self._check_label(document.label, tuple, "a tuple of class names", place)
         if not isinstance(document.label, tuple):
-            raise DataError(
-                f'{place}: expected a tuple of class names as label (task="{self.name}"), got {document.label!r}'
-            )
+            return None
         if document.tokens is None or len(document.tokens) != len(document.label):
             words = "no" if document.tokens is None else len(document.tokens)
             raise DataError(f"{place}: expected a word for each of {len(document.label)} labels, got {words} words")
         return True
-
-    def label_names(self, by_split: Mapping[str, set[str]], known: Sequence[str] | None) -> tuple[str, ...]:
-        """Name the classes; the train split needs at least two."""
-        return choose_label_names(by_split, known, min_classes=2)
 
     def encode(self, labels: Sequence[Hashable], label_names: Sequence[str]) -> None:
         """Return None: words have labels, documents have none of their own."""
