@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import ablation_ptb
@@ -81,13 +82,25 @@ def test_the_row_without_fine_tuning_is_the_full_models_first_stage():
     assert perplexities(results, FULL, "test") == []
 
 
+def run_in_this_process(options: list[str]) -> None:
+    """Run the table's workers here, one after the other, instead of in processes that import torch again."""
+
+    def run_worker(command: list[str], **_: Any) -> SimpleNamespace:
+        main(command[2:])
+        return SimpleNamespace(returncode=0)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(ablation_ptb, "subprocess", SimpleNamespace(run=run_worker))
+        main(options)
+
+
 @pytest.fixture(scope="module")
 def run(text: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Options of a finished tiny table."""
     out = tmp_path_factory.mktemp("ablation") / "out"
     options = ["--data", text, "--out", out, "--scale", "tiny", "--seeds", 1, "--precision", "fp32", "--device", "cpu"]
     options = [*map(str, options), "--rows", FULL, "fine-tuning", "weight drop"]
-    main([*options, "--jobs", "2", "--json", f"{out}.json"])
+    run_in_this_process([*options, "--json", f"{out}.json"])
     return options
 
 
@@ -131,7 +144,7 @@ def test_another_table_is_not_taken_for_this_one(run: list[str], tmp_path: Path)
 def test_a_killed_run_resumes_to_the_same_weights(run: list[str], tmp_path: Path):
     """The worker process is killed as well."""
     options = [*run[:2], "--out", str(tmp_path / "out"), *run[4:-3], FULL]
-    command = [sys.executable, str(RECIPES / "ablation_ptb.py"), *options]
+    command = [sys.executable, str(RECIPES / "ablation_ptb.py"), *options, "--jobs", "2"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     folder = seed_folder(tmp_path / "out", FULL, 0)
     while not (folder / "main" / "config.json").exists() and process.poll() is None:
@@ -139,7 +152,7 @@ def test_a_killed_run_resumes_to_the_same_weights(run: list[str], tmp_path: Path
     os.killpg(process.pid, signal.SIGKILL)
     process.wait(timeout=60)
     assert not (folder / "result.json").exists()
-    main(options)
+    run_in_this_process(options)
     whole = seed_folder(Path(run[3]), FULL, 0)
     weights = [load_file(place / "tuning" / "model.safetensors") for place in (whole, folder)]
     for name, tensor in weights[0].items():

@@ -109,15 +109,14 @@ def test_articles_come_in_order_from_worker_processes(tmp_path, monkeypatch):
     assert [document.text for document in read_documents(path, workers=2)] == [f"Page {at} y" for at in range(60)]
 
 
-def test_a_dump_is_read_in_bounded_memory(tmp_path):
-    pages = [_page(f"P{at}", "some words " * 200, at) for at in range(3000)]
-    path = _dump(tmp_path / "w.xml.bz2", pages)
-    del pages
+def test_a_dump_is_read_in_bounded_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr("ulmkit.text.read.wiki_dump._CHUNK_CHARACTERS", 50_000)
+    path = _dump(tmp_path / "w.xml.bz2", [_page(f"P{n}", "some words " * 400, n) for n in range(400)])
     tracemalloc.start()
-    assert sum(1 for _ in read_documents(path, workers=1)) == 3000
+    assert sum(1 for _ in read_documents(path, workers=1)) == 400
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert peak < 5_000_000  # of 6.6 MB of text
+    assert peak < 1_300_000  # of 1.8 MB of text
 
 
 def test_a_dump_is_prepared_with_title_and_id_as_columns(tmp_path):

@@ -10,7 +10,7 @@ from ulmkit.text.tokens import chunk_tokens
 from ulmkit.text.tokens.tokenizers import load_tokenizer
 
 THREADS = 8
-TEXTS_OF_EACH_THREAD = 500
+TEXTS_OF_EACH_THREAD = 120
 
 
 def _texts(seed: int) -> list[str]:
