@@ -30,8 +30,12 @@ SOURCES = Path(__file__).parents[2] / "ulmkit" / "kernels" / "cpu"
 def emulating_library() -> Library | str:
     """Return the library built with emulated tiles, or the reason that it cannot be."""
     compiler = shutil.which("c++")
-    sources = sorted(SOURCES.glob("*.cpp"))
-    if compiler is None or not sources:
+    sources = [
+        SOURCES / "library.cpp",
+        *sorted(SOURCES.glob("path_amx_*.cpp")),
+        *sorted(SOURCES.glob("path_portable*.cpp")),
+    ]
+    if compiler is None or not sources[0].exists():
         return "built with emulated tiles only from source, by a compiler"
     options = ["-std=c++17", "-O2", "-fopenmp", "-fPIC", "-shared", "-DULMKIT_EMULATE_AMX", "-w"]
     options += os.environ.get("CXXFLAGS", "").split()

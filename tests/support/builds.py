@@ -6,6 +6,8 @@ import subprocess
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+ROOT = Path(__file__).parents[2]
+
 
 def build_once(command: Sequence[str], sources: Iterable[Path]) -> Path | None:
     """Run a compiler command that lacks `-o FILE`, unless a run before did with the same inputs.
@@ -39,9 +41,13 @@ def _folder() -> Path:
 
 
 def _key(command: Sequence[str], sources: Iterable[Path]) -> str:
+    """Digest of compiler, options and sources; paths count from the checkout, so that all checkouts share builds."""
     version = subprocess.run([command[0], "--version"], capture_output=True, check=True).stdout
     digest = hashlib.sha256(version)
-    for part in (*(word.encode() for word in command), *(path.read_bytes() for path in sorted(sources))):
+    for part in (
+        *(word.replace(str(ROOT), "").encode() for word in command),
+        *(path.read_bytes() for path in sorted(sources)),
+    ):
         digest.update(len(part).to_bytes(8, "little"))
         digest.update(part)
     return digest.hexdigest()[:32]

@@ -20,10 +20,10 @@ static const Path* const paths[] = {
 #if defined(ULMKIT_WITH_AMX)
     &path_amx_bf16, &path_amx_int8,
 #endif
-#if defined(ULMKIT_WITH_AVX512_BF16)
+#if defined(ULMKIT_WITH_AVX512_BF16) && !defined(ULMKIT_EMULATE_AMX)
     &path_avx512_bf16,
 #endif
-#if defined(__x86_64__)
+#if defined(__x86_64__) && !defined(ULMKIT_EMULATE_AMX)  // the emulation is built without them, in less time
     &path_avx512, &path_avx2, &path_avx512_vnni, &path_avx2_int8,
 #endif
     &path_portable, &path_portable_int8,
