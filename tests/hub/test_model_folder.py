@@ -332,7 +332,7 @@ def test_every_file_is_checked(lm_folder):
 def test_weights_are_matched_by_name_and_shape(lm_folder, tmp_path):
     from safetensors.torch import load_file, save_file
 
-    from ulmkit.hub.weights import read_weights
+    from ulmkit.hub.model_folder import read_weights
 
     weights = load_file(lm_folder / "model.safetensors")
     path = tmp_path / "w.safetensors"

@@ -3,13 +3,14 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
-from ulmkit.hub.facts import DataFacts, MachineFacts, RunFacts, TrainingFacts
+from ulmkit.hub.facts import DataFacts, MachineFacts, RunFacts, Stage, TrainingFacts
 from ulmkit.text import SplitPolicy
 from ulmkit.training import Budget
 
 _CLEAN = "Clean: every model in its ancestry held out the same documents."
 _NOT_CLEAN = "Not known to be clean: see the limits below."
-_STAGES = {
+_STAGES: dict[Stage | None, str] = {
+    None: "a language model",
     "pretraining": "a language model pretrained",
     "fine-tuning": "a language model fine-tuned",
     "classification": "a classifier trained",
@@ -162,9 +163,8 @@ def _machine(machine: MachineFacts) -> str:
 
 
 def _ancestor(facts: TrainingFacts) -> str:
-    made = "a language model" if facts.stage is None else _STAGES[facts.stage]
     source = "" if facts.data is None else f" on {facts.data.name}"
     spent = "" if facts.run is None else f" for {_budget(facts.run.budget)}"
     perplexity = facts.validation.get("perplexity")
     reached = "" if perplexity is None else f" (validation perplexity {perplexity:,.1f})"
-    return f"{made}{source}{spent}{reached}"
+    return f"{_STAGES[facts.stage]}{source}{spent}{reached}"

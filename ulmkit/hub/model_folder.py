@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from ulmkit.config import check_choice, from_dict, to_dict
 from ulmkit.errors import ConfigError, DataError, FolderError
@@ -32,7 +33,6 @@ from ulmkit.hub.folder_config import (
 )
 from ulmkit.hub.model_card import CARD_FILE, model_card
 from ulmkit.hub.parts import ClassifierParts, LanguageModelParts, Row
-from ulmkit.hub.weights import WEIGHTS_FILE, read_weights
 from ulmkit.model.aligned import count_parameters
 from ulmkit.model.cells import cell_from_dict
 from ulmkit.model.classifier import AWDLSTMClassifier
@@ -40,13 +40,15 @@ from ulmkit.model.config import AWDLSTMConfig, LanguageModelConfig
 from ulmkit.model.int8_encoder import Int8Encoder
 from ulmkit.model.language_model import AWDLSTMLanguageModel
 from ulmkit.tasks import find_task
-from ulmkit.tensors import save_tensors
+from ulmkit.tensors import load_tensors, save_tensors
 from ulmkit.text.tokens.tokenizers import Tokenizer, load_tokenizer
 from ulmkit.text.tokens.vocabulary import Vocabulary
 
 VOCABULARY_FILE = "vocabulary.json"
 TOKENIZER_FOLDER = "tokenizer"
+WEIGHTS_FILE = "model.safetensors"
 WEIGHTS_TYPES = ("float32", "int8")
+_NAMES_SHOWN = 5
 
 
 def save_language_model(folder: str | os.PathLike[str], parts: LanguageModelParts, *, overwrite: bool = False) -> Path:
@@ -217,6 +219,38 @@ def _load_content(
             stacklevel=4,
         )
     return vocabulary, tokenizer
+
+
+def read_weights(path: Path, model: nn.Module) -> None:
+    """Load a safetensors file into a model, strictly by name.
+
+    Raises:
+        FolderError: If the file is missing or truncated, or names or shapes do not match; lists those that differ.
+    """
+    tensors = load_tensors(path)
+    expected = model.state_dict()
+    missing = sorted(expected.keys() - tensors.keys())
+    unexpected = sorted(tensors.keys() - expected.keys())
+    if missing or unexpected:
+        raise FolderError(
+            f"{path}: weights do not match the model that config.json describes; "
+            f"missing: {_listing(missing)}; unexpected: {_listing(unexpected)}"
+        )
+    shapes = [
+        f"{name} {tuple(tensor.shape)} in place of {tuple(expected[name].shape)}"
+        for name, tensor in tensors.items()
+        if tensor.shape != expected[name].shape
+    ]
+    if shapes:
+        raise FolderError(f"{path}: shapes do not match the model that config.json describes: {_listing(shapes)}")
+    model.load_state_dict(tensors)
+
+
+def _listing(names: list[str]) -> str:
+    if not names:
+        return "none"
+    more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
+    return ", ".join(names[:_NAMES_SHOWN]) + more
 
 
 def _check_belong_together(vocab_size: int, vocabulary: Vocabulary, tokenizer: Tokenizer) -> None:

@@ -150,7 +150,8 @@ def find_finetuning_rate(
     run = run or RunOptions()
     corpus = _prepare_for(base, data, data_options, run, progress)
     model, _ = _transfer(base, corpus, recipe)
-    budget, used = Budget(steps=max(2, steps)), _present(corpus, splits)
+    budget = Budget(steps=max(2, steps))
+    used = _present(corpus, splits)
     task = _task(model, corpus, recipe, run, base.direction, used, run.validation_tokens(budget))
     phase = recipe.phases(len(task.groups), budget)[-1]
     return lr_find(task, phase, recipe.optimizer, steps=steps, clip=recipe.clip)
