@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TypeGuard
 
 from ulmkit.errors import ConfigError, DataError
 from ulmkit.files import check_writable, default_cache
@@ -61,7 +62,7 @@ def prepare(
     if folder is not None:
         check_writable(folder, overwrite)
     if isinstance(data, EncodedCorpus) or is_corpus_folder(data):
-        corpus = data if isinstance(data, EncodedCorpus) else EncodedCorpus.open(data, verify=True)  # type: ignore[arg-type]
+        corpus = data if isinstance(data, EncodedCorpus) else EncodedCorpus.open(data, verify=True)
         if folder is not None:
             raise DataError(f"{corpus.folder}: expected text to prepare, got a prepared corpus; use it as it is")
         _check_prepared(corpus, options)
@@ -106,7 +107,7 @@ def prepare_once(
     return corpus
 
 
-def is_corpus_folder(data: Data | EncodedCorpus) -> bool:
+def is_corpus_folder(data: Data | EncodedCorpus) -> TypeGuard[str | os.PathLike[str]]:
     """Tell whether `data` is the folder of an encoded corpus."""
     return isinstance(data, (str, os.PathLike)) and (Path(data) / CORPUS_FILE).is_file()
 
