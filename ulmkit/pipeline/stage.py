@@ -48,6 +48,8 @@ def train_stage(
 ) -> tuple[TrainingFacts, list[Row]]:
     """Train a model by a recipe; with patience or `restore_best`, the best weights are kept.
 
+    Fine-tuning is validated before it starts, too: the initial weights are then a candidate for the best.
+
     Args:
         task: Model, batches and validation.
         corpus: The training corpus.
