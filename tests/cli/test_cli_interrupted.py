@@ -31,10 +31,36 @@ def language_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def _interrupt(monkeypatch: pytest.MonkeyPatch, step: int, *arguments: Any) -> str:
+def _interrupt(
+    monkeypatch: pytest.MonkeyPatch, step: int, *arguments: Any, number: signal.Signals = signal.SIGINT
+) -> str:
     with monkeypatch.context() as patched:
-        patched.setattr(training, "make_progress", lambda: InterruptAtStep(step))
-        return ulmkit(*arguments, status=130).err
+        patched.setattr(training, "make_progress", lambda: InterruptAtStep(step, number))
+        return ulmkit(*arguments, status=128 + number).err
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_signals_of_schedulers_save_as_ctrl_c_does(
+    number: signal.Signals, reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ("pretrain", reviews, *SMALL, "--steps", 12, "--out", tmp_path / "lm")
+    former = signal.getsignal(number)
+    assert "the same command with --resume goes on" in _interrupt(monkeypatch, 5, *command, number=number)
+    assert signal.getsignal(number) == former
+    ulmkit(*command, "--resume")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["lm"]
+
+
+def test_a_signal_outside_of_training_leaves_nothing_half_written(
+    reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr("ulmkit.text.corpus.builder._Build.divide", stop)
+    output = ulmkit("prepare", reviews, "--out", tmp_path / "corpus", "--tokenizer", "bytes", status=143)
+    assert output.err.strip() == "ulmkit: stopped"
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("stage", ["pretrain", "finetune", "train"])

@@ -1,4 +1,4 @@
-"""Ctrl-C at a step of a training in this process."""
+"""A signal at a step of a training in this process."""
 
 import signal
 
@@ -6,12 +6,13 @@ from ulmkit.training import LineProgress, ProgressInfo
 
 
 class InterruptAtStep(LineProgress):
-    """A progress display that presses Ctrl-C at an optimizer step."""
+    """A progress display that sends a signal, Ctrl-C's unless another is named, at an optimizer step."""
 
-    def __init__(self, step: int) -> None:
+    def __init__(self, step: int, number: signal.Signals = signal.SIGINT) -> None:
         super().__init__()
         self._step = step
+        self._number = number
 
     def update(self, info: ProgressInfo) -> None:
         if info.step == self._step:
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(self._number)

@@ -1,7 +1,9 @@
 """The command line: `ulmkit COMMAND`."""
 
+import contextlib
 import errno
 import functools
+import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -13,8 +15,8 @@ from ulmkit.cli import export_command, info_command, model_commands, quickstart_
 from ulmkit.cli.option_groups import option_flags
 from ulmkit.cli.plain_help import WIDTH, PlainCommand, PlainGroup
 from ulmkit.errors import ConfigError, UlmkitError
-from ulmkit.training.interrupt import TrainingInterrupted
-from ulmkit.training.ranks import is_first_process
+from ulmkit.training.interrupt import StopRequested, TrainingInterrupted, raise_on_signals
+from ulmkit.training.ranks import is_first_process, is_one_of_several
 
 _GRACE_SECONDS = 5.0
 
@@ -36,11 +38,13 @@ def _one_line_errors(command: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(command)
     def guarded(*args: Any, **options: Any) -> Any:
         try:
-            return command(*args, **options)
+            with contextlib.nullcontext() if is_one_of_several() else raise_on_signals():
+                return command(*args, **options)
         except KeyboardInterrupt as interrupt:
             if is_first_process():
                 print(f"\nulmkit: {_describe_interrupt(interrupt, options)}", file=sys.stderr)
-            raise typer.Exit(130) from None
+            number = interrupt.number if isinstance(interrupt, StopRequested) else signal.SIGINT
+            raise typer.Exit(128 + number) from None
         except ConfigError as error:
             _print_error(_name_flag(str(error), flags))
             raise typer.Exit(2) from None

@@ -10,7 +10,7 @@ from typing import Any
 from ulmkit.errors import ConfigError, FolderError, TrainingError
 from ulmkit.training.checkpoint import latest_checkpoint
 from ulmkit.training.distributed import World
-from ulmkit.training.interrupt import InterruptGuard, TrainingInterrupted
+from ulmkit.training.interrupt import STOP_SIGNALS, InterruptGuard, TrainingInterrupted
 from ulmkit.training.log import Row
 from ulmkit.training.memory import keep_freed_memory
 from ulmkit.training.progress import ProgressDisplay
@@ -121,7 +121,7 @@ class Trainer:
 
         Raises:
             TrainingError: If the loss is no longer finite; names the last good checkpoint.
-            TrainingInterrupted: After Ctrl-C, once a checkpoint is saved.
+            TrainingInterrupted: After Ctrl-C, SIGTERM or SIGHUP, once a checkpoint is saved.
             FolderError: If the checkpoint is missing or unreadable, or would be overwritten.
             ConfigError: If the checkpoint was made with other settings or another identity; names the difference.
         """
@@ -154,8 +154,10 @@ class Trainer:
         return checkpoint
 
     def _execute(self, run: Run, checkpoint: Path | None) -> None:
+        # Of several processes, a launcher ends the others by SIGTERM when one has failed: they must not wait for it.
+        guard = InterruptGuard(STOP_SIGNALS if run.world.size == 1 else STOP_SIGNALS[:1])
         try:
-            with InterruptGuard() as guard:
+            with guard:
                 run.begin() if checkpoint is None else run.resume(checkpoint)
                 try:
                     run.execute(guard)
@@ -172,7 +174,9 @@ class Trainer:
             advice = "nothing was saved; begin again"
             if path is not None:
                 advice = f"the newest checkpoint is {path}; resume it to go on"
-            raise TrainingInterrupted(f"training stopped at step {run.state.step}: {advice}", path) from error
+            raise TrainingInterrupted(
+                f"training stopped at step {run.state.step}: {advice}", path, guard.number
+            ) from error
 
 
 def _result(run: Run) -> TrainingResult:

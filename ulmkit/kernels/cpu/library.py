@@ -5,6 +5,7 @@ The library is loaded after torch, so that both share one OpenMP thread pool.
 
 import ctypes
 import functools
+import os
 import sysconfig
 import threading
 from ctypes import POINTER, Structure, byref, c_char_p, c_float, c_int, c_int32, c_int64, c_uint64, c_void_p
@@ -258,3 +259,12 @@ def workspace(size: int) -> Tensor:
 def address(tensor: Tensor | None) -> int | None:
     """Return the address of a contiguous tensor's elements, None for None."""
     return None if tensor is None else tensor.data_ptr()
+
+
+def _use_one_thread() -> None:
+    """Compute with one thread in a forked child, which lacks the parent's OpenMP threads and would wait for them."""
+    torch.set_num_threads(1)
+
+
+if hasattr(os, "register_at_fork"):  # at import: loading a model may compute before it packs any weights
+    os.register_at_fork(after_in_child=_use_one_thread)
