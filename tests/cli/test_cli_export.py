@@ -4,7 +4,7 @@ import json
 
 import pytest
 from support import tiny
-from support.command import ulmkit
+from support.command import table_row, ulmkit
 
 from ulmkit import TextClassifier, api
 from ulmkit.evaluation import PairedComparison
@@ -25,16 +25,18 @@ def test_export_prints_the_comparison_and_the_model_predicts(folder):
         "export", folder / "classifier", folder / "labelled.csv", "--out", folder / "int8", "--split", "all",
         "--json", folder / "export.json",
     )  # fmt: skip
-    assert "accuracy before" in told.out
-    assert "megabytes after" in told.out
     figures = json.loads((folder / "export.json").read_text())
-    assert figures["comparison"]["documents"] == 60
+    comparison = figures["comparison"]
+    assert comparison["documents"] == 60
+    for name in ("before", "after"):
+        assert table_row(told.out, f"accuracy {name}") == [f"{comparison[name]:.4f}"]
+        assert table_row(told.out, f"megabytes {name}") == [f"{figures[f'megabytes_{name}']:.4g}"]
     assert set(figures) == {"model", "megabytes_before", "megabytes_after", "comparison"}
     assert figures["megabytes_after"] < figures["megabytes_before"]
     predicted = ulmkit("predict", folder / "int8", "--text", tiny.review("pos", 5000))
     assert json.loads(predicted.out.splitlines()[0])["label"] == "pos"
     evaluated = ulmkit("evaluate", folder / "int8", folder / "labelled.csv", "--split", "all")
-    assert "accuracy" in evaluated.out
+    assert table_row(evaluated.out, "accuracy")[0].startswith(f"{comparison['after']:.4f} (95%: ")
 
 
 def test_export_refuses(folder):
@@ -47,7 +49,7 @@ def test_export_refuses(folder):
     told = ulmkit(
         "export", folder / "classifier", folder / "labelled.csv", "--out", folder / "int8", "--split", "test", status=2
     )
-    assert "test" in told.error
+    assert "split: got 'test', but labelled.csv names no splits; leave it out" in told.error
     assert not (folder / "int8").exists()
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 from support import tiny
-from support.command import CLASSIFY, SMALL, TUNE, ulmkit
+from support.command import CLASSIFY, SMALL, TUNE, table_row, ulmkit
 
-from ulmkit import LanguageModel, TextClassifier
+from ulmkit import LanguageModel, TextClassifier, __version__
 from ulmkit.config import to_dict
 from ulmkit.evaluation import DYNAMIC_SGD
 from ulmkit.model.cells import QRNN, Cell, Mogrifier
@@ -72,9 +72,10 @@ def test_pretrain_and_finetune_lower_perplexity(path: Path) -> None:
 def test_train_shows_the_baselines_beside_the_classifier(path: Path) -> None:
     summary = _json(path / "train.json")
     assert summary["facts"]["validation"]["accuracy"] >= 0.8
-    names = ["validation", *summary["facts"]["baselines"]]
-    assert len(names) >= 3
-    assert all(f"accuracy, {name}" in (path / "train.out").read_text() for name in names)
+    reports = {"validation": summary["facts"]["validation"], **summary["facts"]["baselines"]}
+    assert len(reports) >= 3
+    for name, report in reports.items():
+        assert table_row((path / "train.out").read_text(), f"accuracy, {name}") == [f"{report['accuracy']:.4g}"]
     assert "validation" in (path / "train.err").read_text()
     assert "| this model |" in (path / "classifier" / "README.md").read_text()
 
@@ -86,15 +87,18 @@ def test_checkpoints_are_gone_at_the_end(path: Path) -> None:
 
 def test_evaluate_a_language_model_exactly_and_as_published(path: Path) -> None:
     exact = ulmkit("evaluate", path / "tuned", path / "reviews", "--json", path / "e.json", "--precision", "fp32")
-    assert "perplexity (exact)" in exact.out
     tuned = LanguageModel.load(path / "tuned", tiny.RUN)
     found = tuned.evaluate(path / "reviews", split="test", data_options=replace(tiny.WORDS, split_by="auto"))
     assert _json(path / "e.json")["perplexity"] == pytest.approx(found.perplexity, rel=1e-6)
+    assert table_row(exact.out, "perplexity (exact)") == [f"{found.perplexity:.4f}"]
     published = ulmkit("evaluate", path / "lm", path / "corpus", "--split", "valid", "--published", "--batch-size", 2)
-    assert "perplexity (published)" in published.out
+    found = LanguageModel.load(path / "lm", tiny.RUN).evaluate(
+        path / "corpus", split="valid", published=True, batch_size=2
+    )
+    assert table_row(published.out, "perplexity (published)") == [f"{found.perplexity:.4f}"]
     whole = ulmkit("evaluate", path / "tuned", path / "reviews", "--split", "all", "--json", path / "all.json")
-    assert whole.out
     assert _json(path / "all.json")["tokens"] > _json(path / "e.json")["tokens"]
+    assert table_row(whole.out, "tokens predicted") == [str(_json(path / "all.json")["tokens"])]
 
 
 def test_evaluate_a_classifier_with_baselines_and_by_a_column(path: Path) -> None:
@@ -183,7 +187,8 @@ def test_evaluate_where_training_documents_have_one_class_only(path: Path, tmp_p
     rows = [(text, label, "train" if label == "pos" else "test") for text, label in tiny.reviews(20, 7000)]
     data = tiny.write_csv(tmp_path / "other.csv", rows, header=("text", "label", "split"))
     told = ulmkit("evaluate", path / "classifier", data, "--split-column", "split", "--split-by", "given")
-    assert "accuracy" in told.out
+    predicted = TextClassifier.load(path / "classifier", tiny.RUN).predict([row[0] for row in rows if row[2] == "test"])
+    assert f"accuracy                 {predicted.count('neg') / 10:.4f} (95%: " in told.out
 
 
 def test_predict_to_the_screen_to_json_lines_and_to_csv(path: Path, tmp_path: Path) -> None:
@@ -209,14 +214,20 @@ def test_evaluate_a_language_model_in_every_way(path: Path, tmp_path: Path) -> N
     options = ("--split", "valid", "--cache-values", 30, 0.5, 0.1, "--dynamic", "--statistics-batches", 2)
     command = ("evaluate", path / "tuned", path / "reviews", *options, "--statistics", tmp_path / "statistics")
     told = ulmkit(*command, "--json", tmp_path / "first.json")
-    for name in ("plain", "cache", "dynamic", "dynamic + cache"):
-        assert name in told.out
     assert (tmp_path / "statistics").is_file()
     ulmkit(*command, "--json", tmp_path / "second.json")
     first, second = (_json(tmp_path / f"{name}.json")["results"] for name in ("first", "second"))
     assert first == second
-    searched = ulmkit("evaluate", path / "tuned", path / "reviews", "--cache", "--search-tokens", 50, "--split", "all")
-    assert "cache: window" in searched.out
+    assert list(first) == ["plain", "cache", "dynamic", "dynamic + cache"]
+    for name, result in first.items():
+        assert table_row(told.out, name)[0] == f"{result['perplexity']:.4f}"
+    search = ("--cache", "--search-tokens", 50, "--split", "all", "--json", tmp_path / "searched.json")
+    searched = ulmkit("evaluate", path / "tuned", path / "reviews", *search)
+    found = _json(tmp_path / "searched.json")["cache"]
+    assert (
+        searched.out.splitlines()[-1]
+        == f"cache: window {found['window']}, theta {found['theta']:g}, weight {found['weight']:g}"
+    )
 
 
 def test_evaluate_refuses_ways_that_do_not_go_together(path: Path) -> None:
@@ -250,7 +261,10 @@ def test_dynamic_evaluation_by_the_other_rule_and_searched(path: Path, tmp_path:
         "learning_rate": 0.05, "decay": 0.01, "epsilon": 1e-5, "segment_steps": 7, "rule": "sgd"
     }  # fmt: skip
     searched = ("--dynamic-search", "--search-tokens", 20)
-    assert "dynamic evaluation: learning_rate" in ulmkit(*command, *searched, "--statistics-batches", 1).out
+    told = ulmkit(*command, *searched, "--statistics-batches", 1, "--json", tmp_path / "rms.json")
+    values = _json(tmp_path / "rms.json")["dynamic"]
+    assert values["rule"] == "rms"
+    assert f"dynamic evaluation: learning_rate {values['learning_rate']:g}, decay {values['decay']:g}, " in told.out
     ulmkit(*command, *searched, "--dynamic-rule", "sgd", "--segment-steps", 10, "--json", tmp_path / "searched.json")
     found = _json(tmp_path / "searched.json")["dynamic"]
     assert (found["rule"], found["segment_steps"]) == ("sgd", 10)
@@ -305,7 +319,8 @@ def test_lr_find_suggests_rates_and_draws_them(path: Path, tmp_path: Path) -> No
                   "--plot", plot, "--json", tmp_path / "r.json")  # fmt: skip
     summary = _json(tmp_path / "r.json")
     assert set(summary) == {"steepest", "valley", "plot", "rates", "losses", "smoothed", "diverged"}
-    assert "steepest" in told.out
+    for name in ("steepest", "valley"):
+        assert table_row(told.out, name) == [f"{summary[name]:.4g}"]
     assert min(summary["rates"]) <= summary["valley"] <= max(summary["rates"])
     assert plot.read_bytes().startswith(b"\x89PNG")
 
@@ -317,7 +332,8 @@ def test_info_says_what_is_chosen_and_why(tmp_path: Path) -> None:
     chosen = [name for name, told in summary.items() if name.startswith("backend") and told.startswith("chosen: ")]
     assert chosen in (["backend_fused"], ["backend_torch"])
     assert summary["backend_reference"].startswith("there: ")
-    assert "ulmkit" in told.out
+    assert table_row(told.out, "ulmkit") == [__version__]
+    assert table_row(told.out, "precision fp32") == ["chosen"]
 
 
 def test_backward_models_go_the_same_way(path: Path, tmp_path: Path) -> None:
@@ -496,9 +512,14 @@ def test_pretrain_with_a_mixture_of_softmaxes(path: Path, tmp_path: Path) -> Non
     config = LanguageModel.load(tmp_path / "lm").parts.model.config
     assert (config.softmax_experts, config.encoder.output_size) == (3, 24)
     assert config.latent_dropout == pytest.approx(0.02)  # --dropout 0.1 multiplies it
-    told = ulmkit("evaluate", tmp_path / "lm", path / "reviews", "--cache-values", 30, 0.5, 0.1, "--split", "valid")
-    assert "cache" in told.out
-    assert ulmkit("generate", tmp_path / "lm", "--tokens", 3, "--seed", 1).out.strip()
+    command = ("evaluate", tmp_path / "lm", path / "reviews", "--cache-values", 30, 0.5, 0.1, "--split", "valid")
+    told = ulmkit(*command, "--json", tmp_path / "e.json")
+    perplexities = [_json(tmp_path / "e.json")["results"][name]["perplexity"] for name in ("plain", "cache")]
+    assert perplexities[0] != perplexities[1]
+    assert [table_row(told.out, name)[0] for name in ("plain", "cache")] == [f"{value:.4f}" for value in perplexities]
+    words = ulmkit("generate", tmp_path / "lm", "--tokens", 3, "--seed", 1).out.split()
+    assert 1 <= len(words) <= 3
+    assert set(words) <= set(EncodedCorpus.open(path / "corpus").vocabulary.tokens)
 
 
 def test_train_without_a_language_model_takes_sizes_and_tokenizer(path: Path, tmp_path: Path) -> None:
@@ -522,5 +543,8 @@ def test_other_cells_are_pretrained_evaluated_and_asked(path: Path, tmp_path: Pa
     ulmkit("pretrain", path / "reviews", "-o", tmp_path / "lm", *SMALL, *options, "--steps", 2)
     assert LanguageModel.load(tmp_path / "lm").parts.model.encoder.config.cell == cell
     evaluation = ("--split", "valid", "--cache-values", 30, 0.5, 0.1, "--dynamic", "--statistics-batches", 2)
-    assert "dynamic + cache" in ulmkit("evaluate", tmp_path / "lm", path / "reviews", *evaluation).out
+    told = ulmkit("evaluate", tmp_path / "lm", path / "reviews", *evaluation, "--json", tmp_path / "e.json")
+    for name, result in _json(tmp_path / "e.json")["results"].items():
+        assert table_row(told.out, name)[0] == f"{result['perplexity']:.4f}"
+        assert 1 < result["perplexity"] < 100
     assert ulmkit("generate", tmp_path / "lm", "--prompt", "the film", "--tokens", 3).out.startswith("the film")

@@ -1,15 +1,17 @@
 """One evaluation of a language model in every way."""
 
 import copy
+import math
 from dataclasses import replace
 
 import pytest
 import torch
 from support import tiny
+from support.command import table_row
 
 from ulmkit import DataOptions
 from ulmkit.errors import ConfigError
-from ulmkit.evaluation import CacheConfig, DynamicConfig
+from ulmkit.evaluation import CacheConfig, DynamicConfig, first_context, search_cache
 from ulmkit.pipeline import evaluate_language_model, prepare, training_statistics
 
 CACHE = CacheConfig(window=40, theta=0.5, weight=0.2)
@@ -34,19 +36,23 @@ def test_every_way_in_one_table(corpus):
     assert len({result.tokens for result in found.results.values()}) == 1
     plain = model.evaluate(corpus, split="valid")
     assert found.results["plain"].perplexity == pytest.approx(plain.perplexity)
-    assert found.results["dynamic"].bits_per_character is not None
+    dynamic = found.results["dynamic"]
+    assert dynamic.bits_per_character == pytest.approx(dynamic.nll / dynamic.characters / math.log(2))
     assert set(told) == {"plain", "cache", "dynamic"}
     table, figures = found.table(), found.to_dict()
-    assert "dynamic + cache" in table
+    for name, result in found.results.items():
+        assert table_row(table, name)[0] == f"{result.perplexity:.4f}"
     assert "window 40, theta 0.5, weight 0.2" in table
     assert figures["cache"]["window"] == 40
     assert figures["results"]["plain"]["perplexity"] == pytest.approx(plain.perplexity)
 
 
 def test_values_are_searched_on_validation_tokens(corpus):
-    found = evaluate_language_model(tiny.language_model().parts, corpus, "train", cache=True, search_tokens=80)
+    parts = tiny.language_model().parts
+    found = evaluate_language_model(parts, corpus, "train", cache=True, search_tokens=80)
     assert list(found.results) == ["plain", "cache"]
-    assert found.cache is not None
+    head = corpus.stream(corpus.rows("valid")).read(0, 80)
+    assert found.cache == search_cache(parts.model, head, first_context=first_context(parts.vocabulary)).best
 
 
 def test_values_of_dynamic_evaluation_are_searched_too(corpus):
@@ -56,7 +62,6 @@ def test_values_of_dynamic_evaluation_are_searched_too(corpus):
         statistics_batches=1, progress=lambda what, done, total: told.append((what, done, total)),
     )  # fmt: skip
     assert list(found.results) == ["dynamic"]
-    assert found.dynamic is not None
     assert found.dynamic.segment_steps == 5
     searched = [step for step in told if step[0] == "search of dynamic evaluation's values"]
     assert searched[-1][1:] == (11 * 20, 11 * 20)

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import re
 import sys
 from typing import NamedTuple
 from unittest import mock
@@ -23,6 +24,12 @@ class Told(NamedTuple):
         assert lines[0].startswith("ulmkit: ")
         assert self.out == ""
         return lines[0]
+
+
+def table_row(output: str, name: str) -> list[str]:
+    """The cells beside the name of a row in a command's tables."""
+    (line,) = (line for line in output.splitlines() if line.startswith(f"{name}  "))
+    return re.split(" {2,}", line)[1:]
 
 
 def ulmkit(*arguments: object, status: int = 0) -> Told:
