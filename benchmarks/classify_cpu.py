@@ -42,7 +42,9 @@ from ulmkit.pipeline import predict_outputs
 from ulmkit.text import SpacyTokenizer, Vocabulary, read_documents
 from ulmkit.training import keep_freed_memory
 
-VOCAB, CHUNK, GRADIENT_STEPS = 60_000, 72, 1440
+VOCAB = 60_000
+CHUNK = 72
+GRADIENT_STEPS = 1440
 FASTAI_BATCH = 64
 WEIGHT_GAIN = 3.0
 CHECK_DOCUMENTS = 16
@@ -98,12 +100,16 @@ def read_options() -> argparse.Namespace:
     options = parser.parse_args()
     options.precisions = ("auto", "fp32")
     options.peers = PEERS
-    options.training_batch, options.training_batches = 32, 3
+    options.training_batch = 32
+    options.training_batches = 3
     if options.quick:
-        options.documents, options.latency_documents, options.repeats = 8, 2, 1
+        options.documents = 8
+        options.latency_documents = 2
+        options.repeats = 1
         options.precisions = ("auto",)
         options.peers = {"fastai fp32": torch.float32}
-        options.training_batch, options.training_batches = 4, 1
+        options.training_batch = 4
+        options.training_batches = 1
     return options
 
 
@@ -250,7 +256,8 @@ def compared(case: str, unit: str, values: dict[str, float], *, lower_is_better:
     for name in (name for name in values if name not in PEERS):
         peers = [peer for peer in PEERS if peer in values and (name != "fp32" or PEERS[peer] == torch.float32)]
         for peer in peers or (MISSING,):
-            value, theirs = values[name], values.get(peer)
+            value = values[name]
+            theirs = values.get(peer)
             rows.append(row(f"{case}, {name}", unit, value, theirs, peer, lower_is_better=lower_is_better))
     return rows
 

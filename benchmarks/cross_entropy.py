@@ -28,11 +28,13 @@ from train_cpu import read_ids
 from ulmkit.kernels import choose_precision, linear_cross_entropy
 from ulmkit.training import keep_freed_memory
 
-ROWS, FEATURES = 2_800, 400
+ROWS = 2_800
+FEATURES = 400
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 LOSS_LIMIT = {"fp32": 1e-4, "bf16": 5e-3}  # nats
 GRADIENT_LIMIT = {"fp32": 1e-5, "bf16": 2e-2}  # relative: of other sums, of logits and gradients of 8 bits
-CHUNKED, WHOLE = "torch's linear_cross_entropy, chunked", "torch, all logits held"
+CHUNKED = "torch's linear_cross_entropy, chunked"
+WHOLE = "torch, all logits held"
 
 
 def main() -> None:
@@ -46,10 +48,13 @@ def main() -> None:
     parser.add_argument("--json", metavar="FILE", help="write the results to this file")
     options = parser.parse_args()
     keep_freed_memory()
-    vocab_sizes, repeats, dtypes = (10_000, 33_278, 60_000), options.repeats, DTYPES
+    vocab_sizes = (10_000, 33_278, 60_000)
+    repeats = options.repeats
+    dtypes = DTYPES
     if options.quick:
         auto = choose_precision("auto", torch.device(options.device), torch.float32)
-        vocab_sizes, repeats = vocab_sizes[:1], 2
+        vocab_sizes = vocab_sizes[:1]
+        repeats = 2
         dtypes = {name: dtype for name, dtype in DTYPES.items() if dtype == auto}
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {options.device}")
     rows = []
@@ -100,7 +105,8 @@ def compare(vocab_size: int, targets: Tensor, precision: str, dtype: torch.dtype
     case = f"V {vocab_size:,}, {precision}"
     rows = []
     for peer in list(losses)[1:]:
-        ours, theirs = 1000 * seconds["ulmkit"], 1000 * seconds[peer]
+        ours = 1000 * seconds["ulmkit"]
+        theirs = 1000 * seconds[peer]
         rows.append(row(f"{case}: loss and gradients", "ms", ours, theirs, peer, lower_is_better=True))
         rows.append(row(f"{case}: error", "nats", errors["ulmkit"], errors[peer], peer, lower_is_better=True))
     if not hasattr(functional, "linear_cross_entropy"):
@@ -112,7 +118,8 @@ def compare(vocab_size: int, targets: Tensor, precision: str, dtype: torch.dtype
 def chunked(x: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, policy: str) -> Tensor:
     """Chunked loss of torch, with the weights cast as autocast would."""
     options = torch.nn.LinearCrossEntropyOptions(acc_policy=policy)
-    low_weight, low_bias = weight.to(x.dtype), bias.to(x.dtype)
+    low_weight = weight.to(x.dtype)
+    low_bias = bias.to(x.dtype)
     return functional.linear_cross_entropy(x, low_weight, targets, linear_bias=low_bias, options=options)
 
 

@@ -51,7 +51,8 @@ def launch_milliseconds(run: Callable[[], Any], repeats: int) -> dict[str, float
 def _timed_launches() -> Iterator[dict[str, list[Events]]]:
     """Record events before and after each launch of a persistent kernel within the block, by direction."""
     pairs: dict[str, list[Events]] = {}
-    run, launch = kernels(0), kernels(0).persistent
+    run = kernels(0)
+    launch = run.persistent
 
     def timed(plan: Any, direction: str, arguments: Any) -> Any:
         start, end = _events()

@@ -106,7 +106,9 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--json", metavar="FILE", help="write the results to this file")
     options = parser.parse_args()
     if options.quick:
-        options.labels, options.draws, options.minutes = [100], 1, 1 / 6
+        options.labels = [100]
+        options.draws = 1
+        options.minutes = 1 / 6
     return options
 
 

@@ -35,8 +35,11 @@ from torch import Tensor, nn
 
 from ulmkit.kernels import choose_precision, draw_keep_bits, mask_recurrent, pack
 
-HIDDEN, STEPS = 1152, 70
-BATCHES, SMALL_BATCHES, SMALL_STEPS = (40, 80), (1, 2, 4, 8), 10
+HIDDEN = 1152
+STEPS = 70
+BATCHES = (40, 80)
+SMALL_BATCHES = (1, 2, 4, 8)
+SMALL_STEPS = 10
 FEW_INPUTS = 32
 DROPOUT = 0.5
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -54,10 +57,14 @@ def main() -> None:
         torch.set_num_threads(options.threads)
     auto = choose_precision("auto", torch.device("cpu"), torch.float32)
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads; precision auto is {auto}\n")
-    batches, small_batches, precisions = BATCHES, SMALL_BATCHES, tuple(DTYPES)
+    batches = BATCHES
+    small_batches = SMALL_BATCHES
+    precisions = tuple(DTYPES)
     directions: tuple[bool, ...] = (True, False)
     if options.quick:
-        batches, small_batches, directions = BATCHES[:1], SMALL_BATCHES[:1], (True,)
+        batches = BATCHES[:1]
+        small_batches = SMALL_BATCHES[:1]
+        directions = (True,)
         precisions = tuple(name for name, dtype in DTYPES.items() if dtype == auto)
         options.repeats = 1
     rows = []
@@ -125,7 +132,8 @@ def our_run(
 ) -> Callable[[], Sequence[Tensor]]:
     """A run of ulmkit's layer that returns y and, if it learns, gradients of x, w_ih, bias, and of an unmasked w_hh."""
     w_ih, w_hh, bias, x, h0, c0, dy = problem(steps, batch, inputs)
-    x, dy = x.to(dtype).requires_grad_(learns), dy.to(dtype)
+    x = x.to(dtype).requires_grad_(learns)
+    dy = dy.to(dtype)
     keep_bits, scale = (drop_weights(), 1 / (1 - DROPOUT)) if masked else (None, 1.0)
     with torch.no_grad():
         packed = pack(w_ih, w_hh, keep_bits, scale, dtype=dtype)
@@ -152,7 +160,9 @@ def torch_run(
     names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
     module.load_state_dict(dict(zip(names, (w_ih, w_hh, bias, torch.zeros_like(bias)), strict=True)))
     module.to(dtype)
-    x, dy, state = x.to(dtype).requires_grad_(learns), dy.to(dtype), (h0[None].to(dtype), c0[None].to(dtype))
+    x = x.to(dtype).requires_grad_(learns)
+    dy = dy.to(dtype)
+    state = (h0[None].to(dtype), c0[None].to(dtype))
 
     def forward_and_backward() -> Sequence[Tensor]:
         y, _ = module(x, state)

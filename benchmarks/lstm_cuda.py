@@ -50,7 +50,8 @@ def main() -> None:
     parser.add_argument("--json", metavar="FILE", help="write the results to this file")
     options = parser.parse_args()
     if options.quick:
-        options.batches, options.repeats = [64], 10
+        options.batches = [64]
+        options.repeats = 10
     if not torch.cuda.is_available():
         sys.exit("this benchmark needs a CUDA device; torch finds none here")
     print(f"torch {torch.__version__}, {torch.cuda.get_device_name()}, cuDNN {torch.backends.cudnn.version()}\n")
@@ -107,7 +108,8 @@ def compare(batch: int, hidden: int, dtype: torch.dtype, dropout: float, repeats
 
 def compare_with_flashrnn(batch: int, repeats: int) -> list[dict[str, Any]]:
     """Measure ulmkit beside FlashRNN: forward and backward, and forward."""
-    case, missing = f"bf16, {HIDDEN} units, B {batch}, masks", missing_flashrnn()
+    case = f"bf16, {HIDDEN} units, B {batch}, masks"
+    missing = missing_flashrnn()
     ours = Layer(batch, HIDDEN, torch.bfloat16, DROPOUT, "fused")
     theirs = None if missing else FlashRNNLayer(ours)
     peer = f"FlashRNN, fused ({missing})" if missing else "FlashRNN, fused"

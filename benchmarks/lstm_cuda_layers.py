@@ -10,7 +10,9 @@ from torch import Tensor, nn
 
 from ulmkit.kernels import draw_keep_bits, pack, unpack_keep_bits
 
-HIDDEN, STEPS, DROPOUT = 1152, 70, 0.5
+HIDDEN = 1152
+STEPS = 70
+DROPOUT = 0.5
 LIMIT = 2e-2  # relative difference from float32
 
 
@@ -21,7 +23,9 @@ class Layer:
 
     def __init__(self, batch: int, hidden: int, dtype: torch.dtype, dropout: float, backend: str) -> None:
         torch.manual_seed(0)
-        self.dtype, self.dropout, self.backend = dtype, dropout, backend
+        self.dtype = dtype
+        self.dropout = dropout
+        self.backend = backend
         self.weights = [
             (torch.randn(shape, device="cuda") * hidden**-0.5).requires_grad_()
             for shape in ((4 * hidden, hidden), (4 * hidden, hidden), (4 * hidden,))
@@ -90,12 +94,14 @@ class ModuleLayer:
 class FlashRNNLayer:
     """FlashRNN's fused LSTM with a layer's weights; its axes: T, B, head, D units, G gates, P previous units."""
 
-    backend, limit = "FlashRNN", 2.5 * LIMIT  # FlashRNN keeps the cell state in bf16
+    backend = "FlashRNN"
+    limit = 2.5 * LIMIT  # FlashRNN keeps the cell state in bf16
 
     def __init__(self, like: Layer) -> None:
         from flashrnn.flashrnn.flashrnn import FlashRNNConfig, flashrnn
 
-        self.like, self._run = like, flashrnn
+        self.like = like
+        self._run = flashrnn
         self._config = FlashRNNConfig(
             head_dim=HIDDEN,
             num_heads=1,

@@ -23,7 +23,8 @@ ROUNDS = 1000
 
 def compare_barriers(repeats: int) -> list[dict[str, Any]]:
     """Measure a grid barrier: blocks that do nothing but wait for each other."""
-    device, driver = kernels(0).device, cuda_driver()
+    device = kernels(0).device
+    driver = cuda_driver()
     function = driver.function(Source.of("barrier.cu"), "meet_often", 0, 0)
     met = torch.zeros(1, dtype=torch.int32, device="cuda")
     rows = []
@@ -47,7 +48,8 @@ def compare_plans(direction: str, batch: int, count: int, repeats: int) -> list[
 
     A plan that cannot run is named and left out.
     """
-    layer, run = Layer(batch, HIDDEN, torch.bfloat16, DROPOUT, "fused"), kernels(0)
+    layer = Layer(batch, HIDDEN, torch.bfloat16, DROPOUT, "fused")
+    run = kernels(0)
     chosen = run.plan(direction, torch.bfloat16, batch, HIDDEN)
     if chosen is None:
         print(f"B {batch}, {direction}: step by step")
@@ -62,7 +64,8 @@ def compare_plans(direction: str, batch: int, count: int, repeats: int) -> list[
         case = f"bf16, {HIDDEN} units, B {batch}, {direction}: {described(plan)}"
         try:
             with planned(direction, plan):
-                results, step = computed(layer), step_microseconds(layer, repeats).get(direction)
+                results = computed(layer)
+                step = step_microseconds(layer, repeats).get(direction)
         except UlmkitError as error:
             print(f"{case}: {error}")
             continue

@@ -86,7 +86,8 @@ def main() -> None:
 
 def output_rows(fastai: Any, vocab_size: int, backends: list[str]) -> list[dict[str, Any]]:
     """Compare outputs in evaluation mode: ulmkit's weights in fastai with each backend, fastai's in ulmkit with one."""
-    ours, theirs = make_ours(vocab_size), make_theirs(fastai, vocab_size)
+    ours = make_ours(vocab_size)
+    theirs = make_theirs(fastai, vocab_size)
     windows = make_windows(vocab_size)
     rows = []
     theirs.load_state_dict(to_fastai(ours.state_dict()))
@@ -101,9 +102,11 @@ def output_rows(fastai: Any, vocab_size: int, backends: list[str]) -> list[dict[
 
 def float64_rows(fastai: Any, vocab_size: int) -> list[dict[str, Any]]:
     """Compare outputs of each backend in float64, with weights for which fp32 has too few digits."""
-    ours, theirs = make_ours(vocab_size, CHAOTIC_GAIN), make_theirs(fastai, vocab_size)
+    ours = make_ours(vocab_size, CHAOTIC_GAIN)
+    theirs = make_theirs(fastai, vocab_size)
     theirs.load_state_dict(to_fastai(ours.state_dict()))
-    ours, theirs = ours.double(), theirs.double()
+    ours = ours.double()
+    theirs = theirs.double()
     rows = []
     for backend in [name for name in BACKENDS if name != "fused"]:  # the fused backend has no float64
         ours.encoder.backend = backend
@@ -194,7 +197,8 @@ def gradient_rows(
     fastai: Any, vocab_size: int, backends: list[str], regularizations: Sequence[tuple[float, float]]
 ) -> list[dict[str, Any]]:
     """Compare gradients for each backend and regularization; a row names the parameter that differs most."""
-    ours, theirs = make_ours(vocab_size), make_theirs(fastai, vocab_size)
+    ours = make_ours(vocab_size)
+    theirs = make_theirs(fastai, vocab_size)
     theirs.load_state_dict(to_fastai(ours.state_dict()))
     windows = make_windows(vocab_size)[:GRADIENT_WINDOWS]
     rows = []

@@ -202,7 +202,8 @@ def write_text(folder: Path) -> Path:
     for split, lines in (("train", 4000), ("valid", 200)):
         text = []
         for _ in range(lines):
-            number, line = draw.randrange(500), []
+            number = draw.randrange(500)
+            line = []
             for _ in range(12):
                 line.append(words[number])
                 number = (number * 7 + draw.choice((1, 1, 1, 2, 3))) % 500

@@ -18,8 +18,10 @@ from ulmkit.model.awd_lstm import AWDLSTMConfig
 from ulmkit.model.language_model import AWDLSTMLanguageModel, LanguageModelConfig
 from ulmkit.text import EncodedCorpus
 
-BATCH, STEPS = 64, 72  # fastai's defaults
-WARM_UP, TIMED = 2, 6
+BATCH = 64  # as STEPS, fastai's default
+STEPS = 72
+WARM_UP = 2
+TIMED = 6
 CHECKED_TOKENS = 2000
 LOSS_LIMIT = 1e-4  # nats per token
 
@@ -115,7 +117,8 @@ def _swap_padding(values: Tensor, vocab_size: int) -> Tensor:
     """Exchange the ids of the rarest word, the last one, and of fastai's padding."""
     last = vocab_size - 1
     exchange = torch.arange(vocab_size)
-    exchange[PAD_ID], exchange[last] = last, PAD_ID
+    exchange[PAD_ID] = last
+    exchange[last] = PAD_ID
     return exchange[values]
 
 

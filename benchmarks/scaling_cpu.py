@@ -39,11 +39,13 @@ AXES = {
 }
 QUICK_AXES = {"B": (1, 8, 40), "T": (10, 35), "H": (400, 800), "V": (10_000, 20_000)}
 TITLES = {"B": "LSTM: sequences B", "T": "LSTM: steps T", "H": "LSTM: units H", "V": "cross-entropy: vocabulary V"}
-ROWS, FEATURES = BASE["B"] * BASE["T"], 400
+ROWS = BASE["B"] * BASE["T"]
+FEATURES = 400
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 FORMATS = (".png", ".svg", ".pdf")
 COLORS = {"fp32": "#1f6fb4", "bf16": "#c8500a"}
-TEXT, FAINT = "#333333", "#e3e6e9"
+TEXT = "#333333"
+FAINT = "#e3e6e9"
 
 
 @dataclass(frozen=True)
@@ -129,8 +131,10 @@ def lstm_work(B: int, T: int, H: int, dtype: torch.dtype) -> Work:
     """Forward and backward of a layer: six matmuls of 2 T B 4H H operations."""
     torch.manual_seed(0)
     w_ih, w_hh, bias = ((torch.randn(shape) * H**-0.5).requires_grad_() for shape in ((4 * H, H), (4 * H, H), (4 * H,)))
-    x, dy = torch.randn(T, B, H).to(dtype).requires_grad_(), torch.randn(T, B, H).to(dtype)
-    h0, c0 = torch.randn(B, H), torch.randn(B, H)
+    x = torch.randn(T, B, H).to(dtype).requires_grad_()
+    dy = torch.randn(T, B, H).to(dtype)
+    h0 = torch.randn(B, H)
+    c0 = torch.randn(B, H)
 
     def run() -> None:
         y, _, _ = pack(w_ih, w_hh, dtype=dtype).run(x, h0, c0, bias)

@@ -37,8 +37,10 @@ from ulmkit.model.language_model import AWDLSTMLanguageModel, LanguageModelConfi
 from ulmkit.text import Vocabulary, WhitespaceTokenizer
 from ulmkit.training import keep_freed_memory
 
-STEPS, BATCH = 70, 40
-CHECK_STEPS, CHECK_BATCH = 35, 16
+STEPS = 70
+BATCH = 40
+CHECK_STEPS = 35
+CHECK_BATCH = 16
 CLIP = 0.4
 LOSS_LIMIT = {"fp32": 1e-4, "bf16": 2e-2}  # nats per token
 GRADIENT_LIMIT = {"fp32": 1e-3, "bf16": 0.1}  # relative; near 1 if a layer had no gradient
@@ -70,7 +72,8 @@ def main() -> None:
     if options.worker:
         print(json.dumps(work(**json.loads(options.worker))))
         return
-    ours, peers = OURS, PEERS if load_fastai() else []
+    ours = OURS
+    peers = PEERS if load_fastai() else []
     if options.quick:
         auto = choose_precision("auto", torch.device("cpu"), torch.float32)
         main_precision = "bf16" if auto == torch.bfloat16 else "fp32"
@@ -79,7 +82,8 @@ def main() -> None:
     if not peers:
         print(f"{MISSING}: see benchmarks/requirements.txt")
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads")
-    rows, failures = [], []
+    rows = []
+    failures = []
     for vocab_size in (10_000,) if options.quick else options.vocab_sizes:
         figures = measure_all(vocab_size, [*ours, *peers], options)
         failures += check(vocab_size, figures)
@@ -111,7 +115,8 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.quick:
-        options.repeats, options.steps = 1, 1
+        options.repeats = 1
+        options.steps = 1
     options.warm_up = 1 if options.quick else 2
     return options
 

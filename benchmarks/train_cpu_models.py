@@ -11,7 +11,9 @@ from ulmkit.model.language_model import AWDLSTMLanguageModel, LanguageModelConfi
 from ulmkit.model.layer_groups import language_model_groups
 from ulmkit.training import OptimizerConfig, make_optimizer
 
-AR, TAR, RATE = 2.0, 1.0, 1e-3
+AR = 2.0
+TAR = 1.0
+RATE = 1e-3
 DROPOUTS = ("embedding", "input", "hidden", "output", "weight")
 
 

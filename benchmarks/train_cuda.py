@@ -30,8 +30,14 @@ from torch import Tensor, nn
 from ulmkit.model.awd_lstm import State
 from ulmkit.model.language_model import AWDLSTMLanguageModel, LanguageModelConfig
 
-STEPS, BATCH, CLIP, RATE, AR, TAR = 70, 80, 0.4, 1e-3, 2.0, 1.0
-PTB_TOKENS, PTB_VOCABULARY = 929_589, 10_000
+STEPS = 70
+BATCH = 80
+CLIP = 0.4
+RATE = 1e-3
+AR = 2.0
+TAR = 1.0
+PTB_TOKENS = 929_589
+PTB_VOCABULARY = 10_000
 LIMIT = 2e-2  # nats per token, between any two
 MIB = 2**20
 
@@ -46,7 +52,8 @@ def main() -> None:
     parser.add_argument("--json", metavar="FILE", help="write the results to this file")
     options = parser.parse_args()
     if options.quick:
-        options.vocab_sizes, options.repeats = [10_000], 5
+        options.vocab_sizes = [10_000]
+        options.repeats = 5
     if not torch.cuda.is_available():
         sys.exit("this benchmark needs a CUDA device; torch finds none here")
     print(f"torch {torch.__version__}, {torch.cuda.get_device_name()}")
@@ -65,7 +72,9 @@ class Comparison:
 
     def __init__(self, vocab_size: int, batch: int, repeats: int) -> None:
         torch.manual_seed(0)
-        self.vocab_size, self.batch, self.repeats = vocab_size, batch, repeats
+        self.vocab_size = vocab_size
+        self.batch = batch
+        self.repeats = repeats
         self._weights = AWDLSTMLanguageModel(LanguageModelConfig(), vocab_size).state_dict()
         self._ids = zipf_ids(vocab_size, (STEPS + 1) * batch).view(STEPS + 1, batch)
 
@@ -81,7 +90,8 @@ class Comparison:
 
     def compare(self, name: str) -> list[dict[str, Any]]:
         """Speed and memory beside one of them. Raises: DifferentError where the losses are not the same."""
-        case, theirs = f"V {self.vocab_size:,}, B {self.batch}", None
+        case = f"V {self.vocab_size:,}, B {self.batch}"
+        theirs = None
         if name.startswith("fastai") and load_fastai() is None:
             name += " (not installed)"
         else:
@@ -126,7 +136,8 @@ class Ours(Trained):
         self.module = AWDLSTMLanguageModel(LanguageModelConfig(), vocab_size)
         self.module.load_state_dict(weights)
         self.module.cuda()
-        self.module.encoder.precision, self.module.encoder.backend = "bf16", backend
+        self.module.encoder.precision = "bf16"
+        self.module.encoder.backend = backend
         torch.compiler.reset()  # drop what was compiled for another vocabulary
         self._training_loss = torch.compile(self.module.loss) if compiled else self.module.loss
         self._state: State | None = None
