@@ -4,7 +4,6 @@ Documents are compared by the fingerprints of their texts: neither a file's name
 """
 
 from collections.abc import Sequence
-from typing import Literal
 
 from ulmkit.hub import DataFacts, SplitFacts, TrainingFacts
 from ulmkit.hub.facts import Cleanness
@@ -78,9 +77,7 @@ def cleanness(corpus: EncodedCorpus, used: Sequence[str], base: TrainingFacts | 
     return next((outcome for outcome in worst_first if outcome in outcomes), "clean")
 
 
-def compare_splits(
-    earlier: Sequence[SplitFacts], current: Sequence[SplitFacts]
-) -> Literal["clean", "mixed", "unknown", "other data"]:
+def compare_splits(earlier: Sequence[SplitFacts], current: Sequence[SplitFacts]) -> Cleanness:
     """Compare the splits of two stages by the documents that they held out.
 
     Args:
