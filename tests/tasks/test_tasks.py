@@ -18,7 +18,7 @@ import ulmkit
 from ulmkit import TextClassifier
 from ulmkit.errors import ConfigError, DataError
 from ulmkit.evaluation.labels.classification import evaluate_single
-from ulmkit.model.heads import Head, HeadConfig, document_layers
+from ulmkit.model.heads import Head, HeadConfig
 from ulmkit.tasks import TASKS, HeadOptions, Outputs, Report, Task, find_label_kind, find_task
 from ulmkit.text import NO_LABELS, Document, EncodedCorpus, Text
 from ulmkit.text.read.labels import choose_label_names
@@ -118,8 +118,7 @@ class RatingHead(Head):
     """
 
     def __init__(self, config: RatingConfig, encoder_size: int) -> None:
-        super().__init__(config)
-        self.layers = document_layers(3 * encoder_size, config)
+        super().__init__(config, encoder_size)
         self.steps = torch.nn.Parameter(torch.full((config.classes - 1,), 2.0))
 
     def forward(self, features: Tensor) -> Tensor:

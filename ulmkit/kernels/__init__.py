@@ -16,7 +16,7 @@ from ulmkit.kernels.dispatch import (
     pack,
 )
 from ulmkit.kernels.linear_cross_entropy import linear_cross_entropy, linear_cross_entropy_rows, linear_nll
-from ulmkit.kernels.masks import draw_keep_bits, mask_recurrent, unpack_keep_bits
+from ulmkit.kernels.masks import draw_keep_bits, drop_weights, mask_recurrent, unpack_keep_bits
 from ulmkit.kernels.quantization import Int8Matrix, quantize_rows
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "choose_precision",
     "cpu_features",
     "draw_keep_bits",
+    "drop_weights",
     "fused_on_gpu",
     "int8_runs",
     "linear_cross_entropy",

@@ -85,3 +85,12 @@ def mask_recurrent(w_hh: Tensor, keep_bits: Tensor | None, keep_scale: float) ->
     if keep_bits is None:
         return w_hh
     return w_hh * unpack_keep_bits(keep_bits, w_hh.shape[1]).to(w_hh.dtype).mul_(keep_scale)
+
+
+def drop_weights(weight: Tensor, dropout: float, generator: torch.Generator | None = None) -> Tensor:
+    """DropConnect with a mask drawn now: each value of a matrix is zero with probability `dropout`, else scaled up."""
+    if dropout == 0.0:
+        return weight
+    rows, columns = weight.shape
+    keep_bits = draw_keep_bits(rows, columns, dropout, device=weight.device, generator=generator)
+    return mask_recurrent(weight, keep_bits, 1.0 / (1.0 - dropout))

@@ -10,6 +10,8 @@ The masks m are drawn once for a whole pass, so that a mask is the same at every
 Source: Merity, Keskar & Socher 2017, "Regularizing and optimizing LSTM language models", arXiv:1708.02182.
 """
 
+import itertools
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import torch
@@ -18,14 +20,14 @@ from torch import Tensor, nn
 from ulmkit.config import check_whole
 from ulmkit.kernels import choose_precision
 from ulmkit.model.aligned import AlignedRows, look_up
-from ulmkit.model.cells import Layer, make_layers
+from ulmkit.model.cells import Layer, TrainableLayer, make_layers
 from ulmkit.model.config import AWDLSTMConfig
 from ulmkit.model.dropout import apply_mask, embedding_dropout_mask, locked_dropout_mask
 from ulmkit.model.prepared import EncoderOutput, PreparedCache, PreparedWeights, State
 
 
-class AWDLSTM(nn.Module):
-    """Embedding and recurrent layers with the paper's five dropouts.
+class Encoder(nn.Module, ABC):
+    """The forward pass of an encoder, whose weights a subclass holds in float or in int8.
 
     Args:
         config: Sizes, cell and dropouts.
@@ -36,6 +38,9 @@ class AWDLSTM(nn.Module):
         backend: "auto" or a name of `ulmkit.kernels.BACKENDS`; may change at any time and is not saved.
     """
 
+    embedding: nn.Module
+    layers: Sequence[Layer]
+
     def __init__(self, config: AWDLSTMConfig, vocab_size: int) -> None:
         super().__init__()
         check_whole("vocab_size", vocab_size)
@@ -43,15 +48,12 @@ class AWDLSTM(nn.Module):
         self.vocab_size = vocab_size
         self.precision = "auto"
         self.backend = "auto"
-        self.embedding = AlignedRows(vocab_size, config.embedding_size)
-        nn.init.uniform_(self.embedding.weight[:vocab_size], -0.1, 0.1)
-        self.layers: Sequence[Layer] = make_layers(config.cell, config.layer_sizes)
         self._cache = PreparedCache()
 
     @property
     def device(self) -> torch.device:
         """Device of the weights."""
-        return self.embedding.weight.device
+        return next(itertools.chain(self.parameters(), self.buffers())).device
 
     def initial_state(self, batch_size: int) -> State:
         """Zeros for every layer."""
@@ -68,23 +70,8 @@ class AWDLSTM(nn.Module):
         """
         return self._cache.get(self, (self.precision, self.backend), lambda: self._prepare(batch_size, generator))
 
-    def _prepare(self, batch_size: int, generator: torch.Generator | None) -> PreparedWeights:
-        config = self.config if self.training else self.config.without_dropout()
-        cell_state = self.layers[0].initial_state(0)[1]
-        dtype = choose_precision(self.precision, cell_state.device, cell_state.dtype)
-        like = cell_state.to(dtype)
-        dropouts = [*[config.hidden_dropout] * (config.layers - 1), config.output_dropout]
-        return PreparedWeights(  # the masks of a seed depend on the order in which they are drawn
-            dtype=dtype,
-            embedding_mask=embedding_dropout_mask(self.vocab_size, config.embedding_dropout, like, generator),
-            table=self.embedding.table(),
-            packed=[layer.pack(dtype, self.backend, config.weight_dropout, generator) for layer in self.layers],
-            input_mask=locked_dropout_mask(batch_size, config.embedding_size, config.input_dropout, like, generator),
-            output_masks=[
-                locked_dropout_mask(batch_size, size, dropout, like, generator)
-                for (_, size), dropout in zip(config.layer_sizes, dropouts, strict=True)
-            ],
-        )
+    @abstractmethod
+    def _prepare(self, batch_size: int, generator: torch.Generator | None) -> PreparedWeights: ...
 
     def forward(
         self,
@@ -104,18 +91,49 @@ class AWDLSTM(nn.Module):
         batch = ids.shape[1]
         prepared = self.prepare(batch) if prepared is None else prepared
         state = self.initial_state(batch) if state is None else state
-        return encode(ids, state, prepared, lengths)
+        x = look_up(ids, prepared.table).to(prepared.dtype)  # (T, B, E)
+        if prepared.embedding_mask is not None:
+            x = x * prepared.embedding_mask[ids].unsqueeze(-1)  # (T, B, E) * (T, B, 1)
+        x = apply_mask(x, prepared.input_mask)  # (T, B, E) * (1, B, E)
+        new_state: State = []
+        for packed, (h, c), mask in zip(prepared.packed, state, prepared.output_masks, strict=True):
+            raw, h, c = packed.run(x, h, c, lengths)  # (T, B, H), (B, H), (B, H)
+            new_state.append((h, c))
+            x = apply_mask(raw, mask)  # (T, B, H) * (1, B, H)
+        return EncoderOutput(raw, x, new_state)
 
 
-def encode(ids: Tensor, state: State, prepared: PreparedWeights, lengths: Tensor | None) -> EncoderOutput:
-    """The forward pass, given packed weights and masks; see `AWDLSTM.forward`."""
-    x = look_up(ids, prepared.table).to(prepared.dtype)  # (T, B, E)
-    if prepared.embedding_mask is not None:
-        x = x * prepared.embedding_mask[ids].unsqueeze(-1)  # (T, B, E) * (T, B, 1)
-    x = apply_mask(x, prepared.input_mask)  # (T, B, E) * (1, B, E)
-    new_state: State = []
-    for packed, (h, c), mask in zip(prepared.packed, state, prepared.output_masks, strict=True):
-        raw, h, c = packed.run(x, h, c, lengths)  # (T, B, H), (B, H), (B, H)
-        new_state.append((h, c))
-        x = apply_mask(raw, mask)  # (T, B, H) * (1, B, H)
-    return EncoderOutput(raw, x, new_state)
+class AWDLSTM(Encoder):
+    """Embedding and recurrent layers with the paper's five dropouts.
+
+    Args:
+        config: Sizes, cell and dropouts.
+        vocab_size: Number of token ids, V.
+    """
+
+    embedding: AlignedRows
+    layers: Sequence[TrainableLayer]
+
+    def __init__(self, config: AWDLSTMConfig, vocab_size: int) -> None:
+        super().__init__(config, vocab_size)
+        self.embedding = AlignedRows(vocab_size, config.embedding_size)
+        nn.init.uniform_(self.embedding.weight[:vocab_size], -0.1, 0.1)
+        self.layers = make_layers(config.cell, config.layer_sizes)
+
+    def _prepare(self, batch_size: int, generator: torch.Generator | None) -> PreparedWeights:
+        config = self.config if self.training else self.config.without_dropout()
+        cell_state = self.layers[0].initial_state(0)[1]
+        dtype = choose_precision(self.precision, cell_state.device, cell_state.dtype)
+        like = cell_state.to(dtype)
+        dropouts = [*[config.hidden_dropout] * (config.layers - 1), config.output_dropout]
+        return PreparedWeights(  # the masks of a seed depend on the order in which they are drawn
+            dtype=dtype,
+            embedding_mask=embedding_dropout_mask(self.vocab_size, config.embedding_dropout, like, generator),
+            table=self.embedding.table(),
+            packed=[layer.pack(dtype, self.backend, config.weight_dropout, generator) for layer in self.layers],
+            input_mask=locked_dropout_mask(batch_size, config.embedding_size, config.input_dropout, like, generator),
+            output_masks=[
+                locked_dropout_mask(batch_size, size, dropout, like, generator)
+                for (_, size), dropout in zip(config.layer_sizes, dropouts, strict=True)
+            ],
+        )

@@ -42,15 +42,19 @@ class PackedLayer(Protocol):
 class Layer(Protocol):
     """A layer of an encoder."""
 
+    def initial_state(self, batch_size: int) -> tuple[Tensor, Tensor]:
+        """Zeros: the pair that `PackedLayer.run` begins with, (B, any) and the cell state (B, H)."""
+
+
+class TrainableLayer(Layer, Protocol):
+    """A layer with weights in float."""
+
     @property
     def input_weight(self) -> nn.Parameter:
         """(any, E) weight that multiplies the layer's input."""
 
     def parameters(self, recurse: bool = True) -> Iterator[nn.Parameter]:
         """The layer's parameters, see torch.nn.Module."""
-
-    def initial_state(self, batch_size: int) -> tuple[Tensor, Tensor]:
-        """Zeros: the pair that `PackedLayer.run` begins with, (B, any) and the cell state (B, H)."""
 
     def pack(
         self, dtype: torch.dtype, backend: str, weight_dropout: float, generator: torch.Generator | None
@@ -80,7 +84,7 @@ class Cell(Protocol):
         """The cell and its options, to show."""
 
     def make_layer(self, number: int, input_size: int, hidden_size: int) -> nn.Module:
-        """A layer with new weights, which is a `Layer`; layer 0 is at the bottom."""
+        """A layer with new weights, which is a `TrainableLayer`; layer 0 is at the bottom."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,7 +207,7 @@ def check_cell(cell: Cell) -> None:
         raise ConfigError(f"cell: expected a cell such as LSTM(), QRNN() or Mogrifier(), got {cell!r}")
 
 
-def make_layers(cell: Cell, sizes: Sequence[tuple[int, int]]) -> Sequence[Layer]:
+def make_layers(cell: Cell, sizes: Sequence[tuple[int, int]]) -> Sequence[TrainableLayer]:
     """Layers with new weights, bottom to top, as an nn.ModuleList.
 
     Args:
@@ -213,4 +217,4 @@ def make_layers(cell: Cell, sizes: Sequence[tuple[int, int]]) -> Sequence[Layer]
     from torch import nn
 
     layers = nn.ModuleList(cell.make_layer(number, *pair) for number, pair in enumerate(sizes))
-    return cast(Sequence[Layer], layers)
+    return cast(Sequence[TrainableLayer], layers)

@@ -16,11 +16,11 @@ from torch.nn.functional import pad
 
 from ulmkit.config import check_whole
 from ulmkit.errors import ConfigError, DataError
-from ulmkit.model.awd_lstm import AWDLSTM
+from ulmkit.model.awd_lstm import AWDLSTM, Encoder
 from ulmkit.model.config import CHUNK_STEPS, GRADIENT_STEPS, AWDLSTMConfig
 from ulmkit.model.copies import to_device
 from ulmkit.model.heads import HeadConfig
-from ulmkit.model.int8_encoder import Encoder, Int8Encoder
+from ulmkit.model.int8_encoder import Int8Encoder
 from ulmkit.model.pooling import PairPoolingState, PoolingState, Reading, TokenOutputs
 from ulmkit.model.prepared import PreparedWeights, State
 
@@ -130,7 +130,7 @@ class AWDLSTMClassifier(nn.Module):
         Raises:
             ConfigError: If the weights are int8 already, not finite, or of a cell that has no int8 kernels.
         """
-        if isinstance(self.encoder, Int8Encoder):
+        if not isinstance(self.encoder, AWDLSTM):
             raise ConfigError("to_int8: the weights are int8 already")
         int8 = {id(self.encoder): Int8Encoder(self.encoder)}  # the copy takes this in place of a copy of the encoder
         return copy.deepcopy(self, int8).eval()

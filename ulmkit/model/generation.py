@@ -84,13 +84,16 @@ def next_token_probabilities(
 def _forbid(scores: Tensor, forbidden: Sequence[int]) -> Tensor:
     """Set the scores (..., V) of forbidden ids to -inf."""
     vocabulary = scores.shape[-1]
-    for number in forbidden:
-        if not 0 <= number < vocabulary:
-            raise DataError(f"forbidden: expected ids of 0..{vocabulary - 1}, got {number}")
+    _check_ids("forbidden", forbidden, vocabulary)
     if len(set(forbidden)) == vocabulary:
         raise DataError(f"forbidden: expected to leave at least one token, got all {vocabulary}")
-    index = torch.tensor(sorted(set(forbidden)), dtype=torch.int64, device=scores.device)
-    return scores.index_fill(-1, index, -torch.inf)
+    return scores.index_fill(-1, torch.tensor(forbidden, dtype=torch.int64, device=scores.device), -torch.inf)
+
+
+def _check_ids(name: str, ids: Sequence[int], vocabulary: int) -> None:
+    for number in ids:
+        if not 0 <= number < vocabulary:
+            raise DataError(f"{name}: expected ids of 0..{vocabulary - 1}, got {number}")
 
 
 @torch.no_grad()
@@ -144,7 +147,7 @@ def sample(
         drawn.append(token)
         log_probability += is_running * logits.double().log_softmax(dim=-1).gather(1, token.unsqueeze(1)).squeeze(1)
         lengths += is_running
-        is_running = is_running & ~_is_any_of(token, stop)
+        is_running &= ~_is_any_of(token, stop)
         if not is_running.any():
             break
     return _continuations(torch.stack(drawn, dim=1), lengths, log_probability)
@@ -239,12 +242,11 @@ def _grow(
     ranking = (log_probability / lengths.unsqueeze(1) ** length_power).flatten()
     chosen = ranking.topk(min(width, int(ranking.isfinite().sum()))).indices
     parents, tokens = chosen // vocabulary, chosen % vocabulary
-    done = beams.done[parents]
     grown = _Beams(
         torch.cat([beams.ids[parents], tokens.unsqueeze(1)], dim=1),
         lengths[parents],
         log_probability.flatten()[chosen],
-        done | _is_any_of(tokens, stop),
+        beams.done[parents] | _is_any_of(tokens, stop),
     )
     return grown, parents
 
@@ -274,8 +276,5 @@ def _check_request(
     expected = "(P, B)" if dimensions == 2 else "(P,)"
     if prompt.dim() != dimensions or prompt.numel() == 0:
         raise DataError(f"prompt: expected shape {expected} with at least one token, got {tuple(prompt.shape)}")
-    vocabulary = model.vocab_size
-    for name, ids in (("prompt", prompt.flatten().tolist()), ("stop", stop)):
-        for number in ids:
-            if not 0 <= number < vocabulary:
-                raise DataError(f"{name}: expected ids of 0..{vocabulary - 1}, got {number}")
+    _check_ids("prompt", prompt.flatten().tolist(), model.vocab_size)
+    _check_ids("stop", stop, model.vocab_size)

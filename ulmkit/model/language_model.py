@@ -77,12 +77,8 @@ class AWDLSTMLanguageModel(nn.Module):
         self.decoder = AlignedRows(vocab_size) if config.decoder_bias else None
         self.mixture: MixtureOfSoftmaxes | None = None
         if config.softmax_experts > 1:
-            self.mixture = MixtureOfSoftmaxes(
-                config.encoder.output_size,
-                config.encoder.embedding_size,
-                config.softmax_experts,
-                config.latent_dropout,
-            )
+            sizes = config.encoder.output_size, config.encoder.embedding_size
+            self.mixture = MixtureOfSoftmaxes(*sizes, config.softmax_experts, config.latent_dropout)
 
     def forward(
         self, ids: Tensor, state: State | None = None, prepared: PreparedWeights | None = None

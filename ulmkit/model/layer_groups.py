@@ -9,8 +9,8 @@ from typing import cast
 
 from torch import nn
 
+from ulmkit.model.awd_lstm import Encoder
 from ulmkit.model.classifier import AWDLSTMClassifier
-from ulmkit.model.int8_encoder import Encoder
 from ulmkit.model.language_model import AWDLSTMLanguageModel
 
 

@@ -31,7 +31,7 @@ class PackedLSTM:
         return self.weights.run(x, h, c, self.bias, lengths)
 
 
-class LSTMLayer(nn.Module):
+class LSTMParameters(nn.Module):
     """Parameters of one LSTM layer, as in torch.nn.LSTM: gates i, f, g, o, and two biases that are added.
 
     Two biases in place of one double SGD's step on their sum, as in the published recipes.
@@ -62,8 +62,17 @@ class LSTMLayer(nn.Module):
 
     def initial_state(self, batch_size: int) -> tuple[Tensor, Tensor]:
         """Zeros: hidden and cell state (B, H)."""
-        hidden = self.weight_hh.shape[1]
-        return self.bias_ih.new_zeros(batch_size, hidden), self.bias_ih.new_zeros(batch_size, hidden)
+        return zero_state(self.bias_ih, batch_size)
+
+
+def zero_state(bias: Tensor, batch_size: int) -> tuple[Tensor, Tensor]:
+    """Zeros: hidden and cell state (B, H) of an LSTM layer, in the type and on the device of its bias (4H,)."""
+    hidden = len(bias) // 4
+    return bias.new_zeros(batch_size, hidden), bias.new_zeros(batch_size, hidden)
+
+
+class LSTMLayer(LSTMParameters):
+    """An LSTM layer whose recurrent weights are dropped; see `LSTMParameters` for its arguments."""
 
     def pack(
         self, dtype: torch.dtype, backend: str, weight_dropout: float, generator: torch.Generator | None

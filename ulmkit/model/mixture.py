@@ -4,27 +4,12 @@ Source: Yang, Dai, Salakhutdinov & Cohen 2018, "Breaking the softmax bottleneck:
 arXiv:1711.03953.
 """
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ulmkit.kernels import linear_nll
 from ulmkit.model.dropout import apply_mask, locked_dropout_mask
-
-
-@dataclass(frozen=True)
-class Experts:
-    """Inputs and weights of a mixture's softmaxes.
-
-    Attributes:
-        latent: (T, B, K, E) input of each softmax, in the type of the encoder's output.
-        log_prior: (T, B, K) log-probability of each softmax, nats, at least float32.
-    """
-
-    latent: Tensor
-    log_prior: Tensor
 
 
 class MixtureOfSoftmaxes(nn.Module):
@@ -53,13 +38,22 @@ class MixtureOfSoftmaxes(nn.Module):
         self.latent = nn.Linear(features, experts * embedding_size)
         self.prior = nn.Linear(features, experts, bias=False)
 
-    def forward(self, g: Tensor) -> Experts:
-        """Softmax inputs and mixture weights of g (T, B, H), computed in g's type; training draws a mask per call."""
+    def forward(self, g: Tensor) -> tuple[Tensor, Tensor]:
+        """Softmax inputs and mixture weights, computed in g's type; training draws a mask per call.
+
+        Args:
+            g: (T, B, H) float.
+
+        Returns:
+            latent: (T, B, K, E) input of each softmax, in g's type.
+            log_prior: (T, B, K) log-probability of each softmax, nats, at least float32.
+        """
         latent = functional.linear(g, self.latent.weight.to(g.dtype), self.latent.bias.to(g.dtype)).tanh()
         if self.training:
             latent = apply_mask(latent, locked_dropout_mask(g.shape[1], latent.shape[2], self.dropout, like=latent))
         prior = functional.linear(g, self.prior.weight.to(g.dtype))
-        return Experts(latent.unflatten(2, (self.experts, -1)), prior.to(_wide(g.dtype)).log_softmax(dim=2))
+        wide = torch.promote_types(g.dtype, torch.float32)
+        return latent.unflatten(2, (self.experts, -1)), prior.log_softmax(dim=2, dtype=wide)
 
     def nll(
         self, g: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, classes: int, backend: str = "auto"
@@ -81,10 +75,10 @@ class MixtureOfSoftmaxes(nn.Module):
 
         Source: Yang et al. 2018, arXiv:1711.03953.
         """
-        experts = self(g)
-        rows = experts.latent.flatten(0, 2)  # T B K, E
+        latent, log_prior = self(g)
+        rows = latent.flatten(0, 2)  # T B K, E
         each = linear_nll(rows, weight, bias, targets.flatten().repeat_interleave(self.experts), classes, backend)
-        return -(experts.log_prior - each.view_as(experts.log_prior)).logsumexp(dim=2)
+        return -(log_prior - each.view_as(log_prior)).logsumexp(dim=2)
 
     def log_probabilities(self, g: Tensor, weight: Tensor, bias: Tensor | None, classes: int) -> Tensor:
         """Log-probability log p(y | g) of every token y, for short sequences: all K logits of each are held.
@@ -98,11 +92,7 @@ class MixtureOfSoftmaxes(nn.Module):
         Returns:
             (T, B, classes) at least float32, nats.
         """
-        experts = self(g)
-        logits = functional.linear(experts.latent, weight, bias)[..., :classes]
-        log_p = logits.log_softmax(dim=3, dtype=experts.log_prior.dtype)
-        return (log_p + experts.log_prior.unsqueeze(3)).logsumexp(dim=2)
-
-
-def _wide(dtype: torch.dtype) -> torch.dtype:
-    return torch.promote_types(dtype, torch.float32)
+        latent, log_prior = self(g)
+        logits = functional.linear(latent, weight, bias)[..., :classes]
+        log_p = logits.log_softmax(dim=3, dtype=log_prior.dtype)
+        return (log_p + log_prior.unsqueeze(3)).logsumexp(dim=2)

@@ -3,7 +3,7 @@
 import itertools
 import threading
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import torch
@@ -55,18 +55,10 @@ class PreparedWeights:
 
     def select(self, sequences: Tensor) -> "PreparedWeights":
         """Restrict the pass to some of its sequences: `sequences` (n,) int64 indexes the batch."""
-        return PreparedWeights(
-            self.dtype,
-            self.table,
-            self.packed,
-            self.embedding_mask,
-            _select(self.input_mask, sequences),
-            [_select(mask, sequences) for mask in self.output_masks],
+        input_mask, *output_masks = (
+            None if mask is None else mask.index_select(1, sequences) for mask in (self.input_mask, *self.output_masks)
         )
-
-
-def _select(mask: Tensor | None, sequences: Tensor) -> Tensor | None:
-    return None if mask is None else mask.index_select(1, sequences)
+        return replace(self, input_mask=input_mask, output_masks=output_masks)
 
 
 class PreparedCache:
@@ -85,10 +77,6 @@ class PreparedCache:
     def __reduce__(self) -> tuple[type["PreparedCache"], tuple[()]]:
         return PreparedCache, ()
 
-    def clear(self) -> None:
-        """Forget what is kept."""
-        self._entry = None
-
     def get(self, module: nn.Module, options: Hashable, prepare: Callable[[], PreparedWeights]) -> PreparedWeights:
         """The module's prepared weights, kept only in evaluation mode without gradients.
 
@@ -102,7 +90,7 @@ class PreparedCache:
         """
         weights = list(itertools.chain(module.parameters(), module.buffers()))
         if module.training or torch.is_grad_enabled() or any(tensor.is_inference() for tensor in weights):
-            self.clear()
+            self._entry = None
             return prepare()
         key = (options, tuple((tensor.data_ptr(), tensor._version) for tensor in weights))
         entry = self._entry  # read once: another thread may replace it at any time
@@ -111,8 +99,6 @@ class PreparedCache:
         with self._lock:
             entry = self._entry
             if entry is None or entry[0] != key:
-                entry = None
-                self.clear()  # frees the old weights before the new ones are made
-                entry = (key, prepare())
-                self._entry = entry
+                entry = self._entry = None  # frees the old weights before the new ones are made
+                entry = self._entry = (key, prepare())
             return entry[1]

@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from ulmkit.kernels import choose_loop_backend, draw_keep_bits, mask_recurrent
+from ulmkit.kernels import choose_loop_backend, drop_weights
 from ulmkit.kernels.qrnn import qrnn
 
 
@@ -67,9 +67,5 @@ class QRNNLayer(nn.Module):
     ) -> PackedQRNN:
         """Mask the matrix for one pass, dropping weights anew if `weight_dropout` is above 0."""
         reference = choose_loop_backend(backend, "qrnn") == "reference"
-        keep_bits = None
-        if weight_dropout > 0.0:
-            rows, columns = self.weight.shape
-            keep_bits = draw_keep_bits(rows, columns, weight_dropout, device=self.weight.device, generator=generator)
-        masked = mask_recurrent(self.weight, keep_bits, 1.0 / (1.0 - weight_dropout))
+        masked = drop_weights(self.weight, weight_dropout, generator)
         return PackedQRNN(masked.to(dtype), self.bias, reference)

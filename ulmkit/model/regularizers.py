@@ -59,9 +59,9 @@ def temporal_activation_regularization(raw: Tensor, beta: float) -> Tensor:
     Source: arXiv:1708.02182, section 4.6 (beta L2(h_t - h_{t+1})).
     Deviation: the mean of squares in place of L2, as in the published code.
     """
-    if raw.shape[0] < 2:
-        return _wide(raw).sum() * 0.0
     wide = _wide(raw)
+    if len(wide) < 2:
+        return wide.sum() * 0.0
     return beta * (wide[1:] - wide[:-1]).pow(2).mean()
 
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from ulmkit.errors import ConfigError, DataError
+from ulmkit.model.awd_lstm import Encoder
 from ulmkit.model.cells import cell_options
-from ulmkit.model.int8_encoder import Encoder
 from ulmkit.model.language_model import AWDLSTMLanguageModel
 
 NEW_TOKEN = -1
@@ -94,12 +94,12 @@ def _check_mapping(mapping: np.ndarray, old_size: int) -> None:
 
 def _report(mapping: np.ndarray, counts: np.ndarray | None) -> TransferReport:
     known = mapping != NEW_TOKEN
-    if counts is None:
-        return TransferReport(len(mapping), int(known.sum()))
-    if counts.shape != mapping.shape:
-        raise DataError(f"counts: expected shape {mapping.shape}, got {counts.shape}")
-    total = int(counts.sum())
-    return TransferReport(len(mapping), int(known.sum()), int(counts[known].sum()) / total if total else 0.0)
+    corpus_share = None
+    if counts is not None:
+        if counts.shape != mapping.shape:
+            raise DataError(f"counts: expected shape {mapping.shape}, got {counts.shape}")
+        corpus_share = int(counts[known].sum()) / max(1, int(counts.sum()))
+    return TransferReport(len(mapping), int(known.sum()), corpus_share)
 
 
 def transfer_encoder(source: Encoder, target: Encoder) -> None:

@@ -14,7 +14,7 @@ from ulmkit.training.progress import ProgressDisplay
 if TYPE_CHECKING:
     import torch
 
-    from ulmkit.model.int8_encoder import Encoder
+    from ulmkit.model.awd_lstm import Encoder
     from ulmkit.training.distributed import World
 
 RATE_SEARCH_STEPS = 100
