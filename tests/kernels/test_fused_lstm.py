@@ -6,12 +6,14 @@ from support.gradients import relative_error
 
 from ulmkit.errors import ConfigError
 from ulmkit.kernels import (
+    Packed,
     draw_keep_bits,
     linear_cross_entropy,
     mask_recurrent,
     pack,
     reference,
 )
+from ulmkit.kernels.cpu.fused_lstm import Layout
 
 CPU = torch.device("cpu")
 NAMES = ("x", "h0", "c0", "w_ih", "w_hh", "bias")
@@ -37,6 +39,10 @@ def problem(steps: int, batch: int, inputs: int, hidden: int, dtype: torch.dtype
 def fused(values, lengths=None, keep_bits=None, keep_scale=1.0, dtype=torch.float32):
     x, h0, c0, w_ih, w_hh, bias = values
     return pack(w_ih, w_hh, keep_bits, keep_scale, dtype, "fused").run(x, h0, c0, bias, lengths)
+
+
+def layout(packed: Packed) -> Layout:
+    return packed.function.keywords["layout"]
 
 
 def exact(values, lengths=None, keep_bits=None, keep_scale=1.0):
@@ -100,18 +106,18 @@ def test_weights_are_laid_out_where_it_pays(dtype):
     few, many = problem(4, 3, 6, 20, dtype), problem(40, 20, 6, 20, dtype)
     _, _, _, w_ih, w_hh, bias = few
     packed = pack(w_ih, w_hh, dtype=dtype, backend="fused")
-    assert (packed.layout.forward is None) == (dtype == torch.float32)
+    assert (layout(packed).forward is None) == (dtype == torch.float32)
     found = [gradients(few, packed.run(*few[:3], bias))]
-    assert (packed.layout.forward is None) == (dtype == torch.float32)
+    assert (layout(packed).forward is None) == (dtype == torch.float32)
     packed.run(*many[:3], bias)
-    assert packed.layout.backward is not None
+    assert layout(packed).backward is not None
     found.append(gradients(few, packed.run(*few[:3], bias)))
     for name, a, b in zip(NAMES, *found, strict=True):
         assert relative_error(a, b) < TOLERANCES[dtype], name
     lengths = torch.tensor([4, 2, 0])
     packed = pack(w_ih, w_hh, dtype=dtype, backend="fused")
     packed.run(*few[:3], bias, lengths)
-    assert packed.layout.backward is not None
+    assert layout(packed).backward is not None
 
 
 def test_weights_in_another_order_of_memory(dtype):

@@ -49,7 +49,7 @@ def test_every_path_is_exact_on_rounded_numbers(int8_path, steps, batch, inputs,
     values = problem(steps, batch, inputs, hidden)
     lengths = torch.tensor([steps - n % (steps + 1) for n in range(batch)])
     packed = INT8.pack(quantize_rows(values[3]), quantize_rows(values[4]))
-    assert packed.layout.path == int8_path
+    assert packed.function.keywords["layout"].path == int8_path
     got = packed.run(*values[:3], values[5], lengths)
     for a, b in zip(got, by_definition(*values, lengths), strict=True):
         # A value on the edge between two bytes may fall to either side: half a step of one input of many.

@@ -1,10 +1,12 @@
-"""The interface of the LSTM's backends, and the checks that all of them make.
+"""A backend of the LSTM as an object, and the checks of its arguments.
 
 packed = backend.pack(w_ih, w_hh, keep_bits, keep_scale, dtype)  # once per training step, or once per load
 y, h_n, c_n = packed.run(x, h0, c0, bias, lengths)               # as often as needed
 """
 
-from typing import Protocol, TypeAlias
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -16,15 +18,31 @@ Weight: TypeAlias = Tensor | Int8Matrix
 """A weight matrix in float or in int8. Every backend takes both: it dequantizes or quantizes what it cannot use."""
 
 
-class Packed(Protocol):
+LSTMFunction = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor | None], tuple[Tensor, Tensor, Tensor]]
+"""A function of x, h0, c0, w_ih, w_hh, bias and lengths, see `ulmkit.kernels.reference.lstm`."""
+
+
+@dataclass(frozen=True)
+class Packed:
     """Weights of one layer, masked and laid out by one backend.
 
     Gradients flow through to the parameters that were packed.
+
+    Attributes:
+        function: The LSTM; it holds what its matmuls read beside w_ih and w_hh.
+        w_ih: (4H, E), as the function takes it.
+        w_hh: (4H, H), as the function takes it.
+        dtype: Type of inputs and outputs.
+        state_dtype: Type in which the function takes h0 and the bias.
+        skips_padding: True if time steps beyond a sequence's length cost nothing.
     """
 
-    @property
-    def skips_padding(self) -> bool:
-        """True if time steps beyond a sequence's length cost nothing."""
+    function: LSTMFunction
+    w_ih: Tensor
+    w_hh: Tensor
+    dtype: torch.dtype
+    state_dtype: torch.dtype
+    skips_padding: bool = False
 
     def run(
         self, x: Tensor, h0: Tensor, c0: Tensor, bias: Tensor, lengths: Tensor | None = None
@@ -48,14 +66,24 @@ class Packed(Protocol):
 
         Source: `ulmkit.kernels.reference.lstm` has the formula.
         """
+        check_sequences(x, h0, c0, bias, lengths, self.w_ih, self.w_hh)
+        cell_dtype = torch.promote_types(self.dtype, torch.float32)  # the cell state stays in fp32
+        states = h0.to(self.state_dtype), c0.to(cell_dtype)
+        y, h_n, c_n = self.function(x.to(self.dtype), *states, self.w_ih, self.w_hh, bias.to(self.state_dtype), lengths)
+        return y, h_n.to(h0.dtype), c_n.to(c0.dtype)
 
 
-class Backend(Protocol):
-    """One implementation of the LSTM."""
+@dataclass(frozen=True)
+class Backend:
+    """One implementation of the LSTM.
 
-    @property
-    def name(self) -> str:
-        """Name in options and in `ulmkit info`."""
+    Attributes:
+        name: Name in options and in `ulmkit info`.
+        lay_out: Masks weights that fit together and lays them out: a function of the arguments of `pack`.
+    """
+
+    name: str
+    lay_out: Callable[[Weight, Weight, Tensor | None, float, torch.dtype | None], Packed]
 
     def pack(
         self,
@@ -81,20 +109,8 @@ class Backend(Protocol):
 
         Source: Merity, Keskar & Socher 2017, arXiv:1708.02182, section 2 (weight-dropped LSTM).
         """
-
-
-def float_weights(w_ih: Weight, w_hh: Weight, keep_bits: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Weights as float tensors, int8 ones dequantized to float32.
-
-    Raises:
-        ConfigError: If a shape, type or device does not fit, naming the argument.
-    """
-    check_weights(w_ih, w_hh, keep_bits)
-    return _as_float(w_ih), _as_float(w_hh)
-
-
-def _as_float(weight: Weight) -> Tensor:
-    return weight.to_float() if isinstance(weight, Int8Matrix) else weight
+        check_weights(w_ih, w_hh, keep_bits)
+        return self.lay_out(w_ih, w_hh, keep_bits, keep_scale, dtype)
 
 
 def _elements(weight: Weight) -> Tensor:
@@ -132,14 +148,8 @@ def check_sequences(
     if x.dim() != 3 or x.shape[2] != w_ih.shape[1]:
         raise ConfigError(f"x: expected (T, B, {w_ih.shape[1]}), got {tuple(x.shape)}")
     steps, batch, _ = x.shape
-    for name, tensor, shape in (
-        ("h0", h0, (batch, hidden)),
-        ("c0", c0, (batch, hidden)),
-        ("bias", bias, (4 * hidden,)),
-        ("lengths", lengths, (batch,)),
-    ):
-        if tensor is not None and tuple(tensor.shape) != shape:
-            raise ConfigError(f"{name}: expected {shape}, got {tuple(tensor.shape)}")
+    state = (batch, hidden)
+    check_shapes(h0=(h0, state), c0=(c0, state), bias=(bias, (4 * hidden,)), lengths=(lengths, (batch,)))
     if lengths is not None and lengths.device.type == "cpu" and len(lengths):  # on a GPU, reading them would wait
         shortest, longest = lengths.aminmax()
         if shortest < 0 or longest > steps:
@@ -147,3 +157,10 @@ def check_sequences(
     for name, tensor in (("x", x), ("h0", h0), ("c0", c0), ("bias", bias), ("lengths", lengths)):
         if tensor is not None and tensor.device != w_hh.device:
             raise ConfigError(f"{name}: expected a tensor on {w_hh.device}, got one on {tensor.device}")
+
+
+def check_shapes(**expected: tuple[Tensor | None, tuple[int, ...]]) -> None:
+    """Raise ConfigError, naming the argument, unless each tensor that is not None has the shape beside it."""
+    for name, (tensor, shape) in expected.items():
+        if tensor is not None and tuple(tensor.shape) != shape:
+            raise ConfigError(f"{name}: expected {shape}, got {tuple(tensor.shape)}")

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from ulmkit.config import check_probability
+from ulmkit.kernels.arguments import address
 from ulmkit.kernels.capabilities import fused_on_gpu
 from ulmkit.kernels.cpu.library import choose_path, library
 from ulmkit.kernels.cuda.fused_masks import keep_bits
@@ -54,7 +55,7 @@ def draw_keep_bits(
     if path is not None:
         seed = int(torch.empty((), dtype=torch.int64).random_(generator=generator))
         bits = torch.empty(shape, dtype=torch.uint8)
-        library().keep_bits(path, seed, keep, bits)
+        library().run("keep_bits", path, seed, keep, bits.numel(), address(bits))
         return bits
     bits = torch.zeros(shape, dtype=torch.uint8, device=device)
     trailing_zeros = (keep & -keep).bit_length() - 1

@@ -14,7 +14,16 @@ from torch.nn.functional import linear
 
 from ulmkit.errors import ConfigError
 from ulmkit.kernels import reference as reference_lstm
-from ulmkit.kernels.stepwise import backward_step, cell_slopes, valid_steps
+from ulmkit.kernels.backend import check_shapes
+from ulmkit.kernels.stepwise import (
+    activate,
+    backward_step,
+    cell_slopes,
+    forward_step,
+    outputs,
+    room_for_states,
+    valid_steps,
+)
 
 Modulation = tuple[Tensor, ...]
 """A matrix Q or R as one factor, or as two factors of low rank whose product it is."""
@@ -134,29 +143,22 @@ class _Mogrifier(torch.autograd.Function):
         steps, (batch, hidden) = x.shape[0], c0.shape
         valid, modulations = valid_steps(steps, lengths, c0), _grouped(factors, counts)
         a = x.new_empty(steps, batch, 4 * hidden)
-        h = torch.cat([h0.unsqueeze(0), x.new_empty(steps, batch, hidden)])
-        c = torch.cat([c0.unsqueeze(0), c0.new_empty(steps, batch, hidden)])
+        h, c = room_for_states(steps, h0, c0)
         transposed = weight.T
         for t in range(steps):
             joined = torch.cat(mogrify(x[t].to(c.dtype), h[t].to(c.dtype), modulations), dim=1)
             torch.addmm(bias, joined.to(x.dtype), transposed, out=a[t])
-            i, f, g, o = _gates(a[t], c.dtype).chunk(4, dim=1)
-            torch.mul(f, c[t], out=c[t + 1]).addcmul_(i, g)
-            h[t + 1] = c[t + 1].tanh().mul_(o)
-            if valid is not None:
-                c[t + 1] = torch.where(valid[t], c[t + 1], c[t])
-                h[t + 1] = torch.where(valid[t], h[t + 1], h[t])
+            forward_step(activate(a[t].to(c.dtype, copy=True)), h, c, t, valid)
         ctx.save_for_backward(x, weight, a, h, c, valid, *factors)
         ctx.counts = counts
-        y = h[1:].clone() if valid is None else torch.where(valid, h[1:], torch.zeros((), dtype=h.dtype))
-        return y, h[-1].clone(), c[-1].clone()
+        return outputs(h, c, valid)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dy: Tensor, dh_n: Tensor, dc_n: Tensor) -> tuple[Any, ...]:
         x, weight, a, h, c, valid, *factors = ctx.saved_tensors
         rounds = _Rounds(x, h[:-1], c.dtype, _grouped(factors, ctx.counts))
-        slopes = cell_slopes(_gates(a, c.dtype), c, valid)
+        slopes = cell_slopes(activate(a.to(c.dtype, copy=True)), c, valid)
         dy = dy if valid is None else dy * valid
         dx, da = torch.empty_like(x), torch.empty_like(a)
         dh, dc = dh_n.to(c.dtype), dc_n
@@ -240,16 +242,6 @@ def _product(value: Tensor, modulation: Modulation) -> list[Tensor]:
     return products
 
 
-def _gates(a: Tensor, dtype: torch.dtype) -> Tensor:
-    """Gates i, f, g, o (..., 4H) from their pre-activations."""
-    gates = a.to(dtype, copy=True)
-    hidden = a.shape[-1] // 4
-    gates[..., : 2 * hidden].sigmoid_()
-    gates[..., 2 * hidden : 3 * hidden].tanh_()
-    gates[..., 3 * hidden :].sigmoid_()
-    return gates
-
-
 def _grouped(factors: Sequence[Tensor], counts: Sequence[int]) -> list[Modulation]:
     remaining = iter(factors)
     return [tuple(next(remaining) for _ in range(count)) for count in counts]
@@ -265,15 +257,13 @@ def _check_shapes(
     lengths: Tensor | None,
 ) -> None:
     (_, batch, inputs), hidden = x.shape, h0.shape[1]
-    for name, tensor, shape in (
-        ("h0", h0, (batch, hidden)),
-        ("c0", c0, (batch, hidden)),
-        ("weight", weight, (4 * hidden, inputs + hidden)),
-        ("bias", bias, (4 * hidden,)),
-        ("lengths", lengths, (batch,)),
-    ):
-        if tensor is not None and tuple(tensor.shape) != shape:
-            raise ConfigError(f"{name}: expected {shape}, got {tuple(tensor.shape)}")
+    check_shapes(
+        h0=(h0, (batch, hidden)),
+        c0=(c0, (batch, hidden)),
+        weight=(weight, (4 * hidden, inputs + hidden)),
+        bias=(bias, (4 * hidden,)),
+        lengths=(lengths, (batch,)),
+    )
     for number, modulation in enumerate(modulations):
         sizes = (inputs, hidden) if number % 2 == 0 else (hidden, inputs)
         inner = [modulation[0].shape[0], *(factor.shape[1] for factor in modulation)]

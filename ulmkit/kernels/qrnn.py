@@ -11,6 +11,8 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import linear
 
 from ulmkit.errors import ConfigError
+from ulmkit.kernels.backend import check_shapes
+from ulmkit.kernels.stepwise import valid_steps
 
 _sigmoid_backward, _tanh_backward = torch.ops.aten.sigmoid_backward, torch.ops.aten.tanh_backward
 
@@ -86,13 +88,13 @@ def fo_pool(a: Tensor, c0: Tensor, lengths: Tensor | None = None) -> tuple[Tenso
 def fo_pool_reference(a: Tensor, c0: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Fo-pooling as its formula, step by step: the reference that `fo_pool` is tested against."""
     c, outputs = c0, []
+    valid = valid_steps(len(a), lengths, c0)
     for t in range(a.shape[0]):
         z, f, o = a[t].to(c0.dtype).chunk(3, dim=1)
         c_next = f.sigmoid() * c + (1 - f.sigmoid()) * z.tanh()
         h = (o.sigmoid() * c_next).to(a.dtype)
-        valid = torch.ones(len(c), 1, dtype=torch.bool) if lengths is None else (t < lengths).unsqueeze(1)
-        c = torch.where(valid.to(c.device), c_next, c)
-        outputs.append(torch.where(valid.to(c.device), h, torch.zeros_like(h)))
+        c = c_next if valid is None else torch.where(valid[t], c_next, c)
+        outputs.append(h if valid is None else torch.where(valid[t], h, torch.zeros_like(h)))
     y = torch.stack(outputs) if outputs else a.new_empty(0, *c0.shape)
     return y, c
 
@@ -103,7 +105,8 @@ class _FOPool(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, a: Tensor, c0: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
         steps, batch, hidden = a.shape[0], a.shape[1], c0.shape[1]
-        ended = _ended_steps(steps, lengths, c0)
+        valid = valid_steps(steps, lengths, c0)
+        ended = None if valid is None else ~valid
         y = a.new_empty(steps, batch, hidden)
         c = torch.cat([c0.unsqueeze(0), c0.new_empty(steps, batch, hidden)])
         buffer = c0.new_empty(batch, 3 * hidden)
@@ -157,13 +160,6 @@ def _gates(a: Tensor, buffer: Tensor, ended: Tensor | None) -> tuple[Tensor, Ten
     return z, f, o
 
 
-def _ended_steps(steps: int, lengths: Tensor | None, like: Tensor) -> Tensor | None:
-    """Mask of steps beyond each sequence's length, (T, B, 1) bool; None without lengths."""
-    if lengths is None:
-        return None
-    return (torch.arange(steps, device=like.device).unsqueeze(1) >= lengths).unsqueeze(2)
-
-
 def _after(inputs: Tensor, lengths: Tensor) -> Tensor:
     """Each sequence's last valid input (B, E); inputs (T + 1, B, E) begin with the one before the first step."""
     return inputs[lengths, torch.arange(inputs.shape[1], device=inputs.device)]
@@ -173,13 +169,11 @@ def _check_shapes(
     x: Tensor, previous: Tensor, c0: Tensor, weight: Tensor, bias: Tensor, lengths: Tensor | None
 ) -> None:
     batch, inputs, hidden = x.shape[1], x.shape[2], c0.shape[1]
-    expected = {
-        "previous": (previous, ((batch, inputs), (batch, 0))),
-        "c0": (c0, ((batch, hidden),)),
-        "weight": (weight, ((3 * hidden, inputs + previous.shape[1]),)),
-        "bias": (bias, ((3 * hidden,),)),
-        "lengths": (lengths, ((batch,),)),
-    }
-    for name, (tensor, shapes) in expected.items():
-        if tensor is not None and tuple(tensor.shape) not in shapes:
-            raise ConfigError(f"{name}: expected {' or '.join(map(str, shapes))}, got {tuple(tensor.shape)}")
+    if tuple(previous.shape) not in ((batch, inputs), (batch, 0)):
+        raise ConfigError(f"previous: expected {(batch, inputs)} or {(batch, 0)}, got {tuple(previous.shape)}")
+    check_shapes(
+        c0=(c0, (batch, hidden)),
+        weight=(weight, (3 * hidden, inputs + previous.shape[1])),
+        bias=(bias, (3 * hidden,)),
+        lengths=(lengths, (batch,)),
+    )

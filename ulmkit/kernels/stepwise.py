@@ -32,28 +32,18 @@ class _StepwiseLSTM(torch.autograd.Function):
         bias: Tensor,  # (4H,)
         lengths: Tensor | None,  # (B,)
     ) -> tuple[Tensor, Tensor, Tensor]:
-        steps, batch, hidden = x.shape[0], x.shape[1], w_hh.shape[1]
+        steps = len(x)
         valid = valid_steps(steps, lengths, c0)
         from_input = torch.nn.functional.linear(x, w_ih, bias)
         gates = torch.empty_like(from_input)
-        h = torch.cat([h0.unsqueeze(0), x.new_empty(steps, batch, hidden)])
-        c = torch.cat([c0.unsqueeze(0), c0.new_empty(steps, batch, hidden)])
+        h, c = room_for_states(steps, h0, c0)
         recurrent = w_hh.T
         for t in range(steps):
-            wide = torch.addmm(from_input[t], h[t], recurrent).to(c.dtype)
-            wide[:, : 2 * hidden].sigmoid_()
-            wide[:, 2 * hidden : 3 * hidden].tanh_()
-            wide[:, 3 * hidden :].sigmoid_()
-            i, f, g, o = wide.chunk(4, dim=1)
-            gates[t] = wide
-            torch.mul(f, c[t], out=c[t + 1]).addcmul_(i, g)
-            h[t + 1] = c[t + 1].tanh().mul_(o)
-            if valid is not None:
-                c[t + 1] = torch.where(valid[t], c[t + 1], c[t])
-                h[t + 1] = torch.where(valid[t], h[t + 1], h[t])
+            step_gates = activate(torch.addmm(from_input[t], h[t], recurrent).to(c.dtype))
+            forward_step(step_gates, h, c, t, valid)
+            gates[t] = step_gates
         ctx.save_for_backward(x, w_ih, w_hh, gates, h, c, valid)
-        y = h[1:].clone() if valid is None else torch.where(valid, h[1:], torch.zeros((), dtype=h.dtype))
-        return y, h[-1].clone(), c[-1].clone()
+        return outputs(h, c, valid)
 
     @staticmethod
     @once_differentiable
@@ -87,6 +77,47 @@ def _backward_through_time(
         if carried is not None:
             dh = dh + carried
     return d_gates, dh, dc
+
+
+def room_for_states(steps: int, h0: Tensor, c0: Tensor) -> tuple[Tensor, Tensor]:
+    """Hidden and cell states (T + 1, B, H) of a sequence, of which only the first, h0 and c0, are set."""
+    h, c = (torch.cat([first.unsqueeze(0), first.new_empty(steps, *first.shape)]) for first in (h0, c0))
+    return h, c
+
+
+def activate(a: Tensor) -> Tensor:
+    """Gates i, f, g, o from their pre-activations (..., 4H), in place."""
+    hidden = a.shape[-1] // 4
+    a[..., : 2 * hidden].sigmoid_()
+    a[..., 2 * hidden : 3 * hidden].tanh_()
+    a[..., 3 * hidden :].sigmoid_()
+    return a
+
+
+def forward_step(gates: Tensor, h: Tensor, c: Tensor, t: int, valid: Tensor | None) -> None:
+    """Fill h[t + 1] and c[t + 1] from c[t] and the gates.
+
+    c_t = f c_{t-1} + i g;  h_t = o tanh(c_t)
+
+    Args:
+        gates: (B, 4H) i, f, g, o in c's type.
+        h: (T + 1, B, H) hidden states from `room_for_states`.
+        c: (T + 1, B, H) cell states.
+        t: The step.
+        valid: (T, B, 1) bool from `valid_steps`, or None.
+    """
+    i, f, g, o = gates.chunk(4, dim=1)
+    torch.mul(f, c[t], out=c[t + 1]).addcmul_(i, g)
+    h[t + 1] = c[t + 1].tanh().mul_(o)
+    if valid is not None:
+        c[t + 1] = torch.where(valid[t], c[t + 1], c[t])
+        h[t + 1] = torch.where(valid[t], h[t + 1], h[t])
+
+
+def outputs(h: Tensor, c: Tensor, valid: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    """y (T, B, H), zero beyond a sequence's length, h_n and c_n (B, H), from the states of all steps."""
+    y = h[1:].clone() if valid is None else torch.where(valid, h[1:], torch.zeros((), dtype=h.dtype))
+    return y, h[-1].clone(), c[-1].clone()
 
 
 @dataclass(frozen=True)

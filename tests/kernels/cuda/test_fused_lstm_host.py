@@ -62,7 +62,7 @@ def problem(shape, dtype, *, masked=True, lengths=False, seed=0):
 def run(tensors, mask, lengths, weights):
     """Outputs, and gradients of their weighted sum."""
     leaves = [tensor.detach().clone().requires_grad_() for tensor in tensors.values()]
-    out = fused_lstm.lstm(*leaves, mask, lengths)
+    out = fused_lstm.lstm(*leaves, lengths, mask)
     total = sum((o.double() * w.double()).sum() for o, w in zip(out, weights, strict=True))
     return [o.detach() for o in out], torch.autograd.grad(total, leaves)
 
@@ -120,7 +120,7 @@ def test_tensors_of_any_layout(driver):
     turned["x"] = tensors["x"].transpose(0, 1).contiguous().transpose(0, 1)
     bits = fused_lstm.Mask(mask.keep_bits.repeat_interleave(2, dim=0)[::2], mask.keep_scale)
     leaves = [tensor.detach().requires_grad_() for tensor in turned.values()]
-    out = fused_lstm.lstm(*leaves, bits, ends.to(torch.int32).repeat_interleave(2)[::2])
+    out = fused_lstm.lstm(*leaves, ends.to(torch.int32).repeat_interleave(2)[::2], bits)
     incoming = [w.transpose(0, 1).contiguous().transpose(0, 1) for w in weights]
     found = [o.detach() for o in out], torch.autograd.grad(out, leaves, incoming)
     check(found, wanted, tensors, torch.float32)
@@ -152,7 +152,7 @@ def test_the_operators_are_well_formed(driver, masked):
 def test_with_the_last_state_alone(driver):
     tensors, mask, _, _ = problem((3, 5, 4, 7), torch.float32)
     leaves = [tensor.detach().requires_grad_() for tensor in tensors.values()]
-    _, h_n, _ = fused_lstm.lstm(*leaves, mask, None)
+    _, h_n, _ = fused_lstm.lstm(*leaves, None, mask)
     wide = [tensor.detach().double().requires_grad_() for tensor in tensors.values()]
     masked = mask_recurrent(wide[4], mask.keep_bits, mask.keep_scale)
     _, wanted, _ = reference.lstm(*wide[:4], masked, wide[5], None)

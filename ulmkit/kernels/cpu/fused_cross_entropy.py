@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from ulmkit.kernels.cpu.library import CrossEntropy, address, library
+from ulmkit.kernels.arguments import address, empty_row_major
+from ulmkit.kernels.cpu.library import CrossEntropy, library
 
 _HELD_BYTES = 1 << 26
 """Most bytes of logits to hold at once."""
@@ -23,11 +24,7 @@ def cross_entropy(x: Tensor, weight: Tensor, bias: Tensor | None, targets: Tenso
     Returns:
         (N,) float32.
     """
-    x, weight, bias, targets = _contiguous(x, weight, bias, targets)
-    nll = weight.new_empty(len(targets))
-    task = _task(x, weight, bias, targets, classes, nll)
-    library().cross_entropy(path, task)
-    return nll
+    return _run(path, x, classes, 0.0, weight=weight, bias=bias, targets=targets)
 
 
 def cross_entropy_with_gradients(
@@ -53,43 +50,24 @@ def cross_entropy_with_gradients(
     Returns:
         Loss of each row (N,), and the gradients of x, weight and bias (None without a bias).
     """
-    x, weight, bias, targets = _contiguous(x, weight, bias, targets)
-    row_weights = None if row_weights is None else row_weights.contiguous()
-    nll = weight.new_empty(len(targets))
-    dx = torch.empty_like(x)
-    d_weight = torch.empty_like(weight)
-    d_bias = None if bias is None else torch.empty_like(bias)
-    task = _task(x, weight, bias, targets, classes, nll)
-    task.dx = address(dx)
-    task.d_weight = address(d_weight)
-    task.d_bias = address(d_bias)
-    task.row_weights = address(row_weights)
-    task.scale = 1.0 / len(targets) if row_weights is None else 1.0
-    library().cross_entropy(path, task)
+    dx, d_weight = empty_row_major(x), empty_row_major(weight)
+    d_bias = None if bias is None else empty_row_major(bias)
+    arguments = {"weight": weight, "bias": bias, "targets": targets, "row_weights": row_weights}
+    scale = 1.0 / len(targets) if row_weights is None else 1.0
+    nll = _run(path, x, classes, scale, **arguments, dx=dx, d_weight=d_weight, d_bias=d_bias)
     d_weight[classes:] = 0.0
     if d_bias is not None:
         d_bias[classes:] = 0.0
     return nll, dx, d_weight, d_bias
 
 
-def _contiguous(
-    x: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor
-) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
-    """Return contiguous tensors, which the caller must hold while their addresses are in use."""
-    return x.contiguous(), weight.contiguous(), None if bias is None else bias.contiguous(), targets.contiguous()
-
-
-def _task(x: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, classes: int, nll: Tensor) -> CrossEntropy:
-    """Describe the task to the library, without gradients."""
-    rows, features = x.shape
-    return CrossEntropy(
-        rows=rows,
-        features=features,
-        classes=classes,
-        x=address(x),
-        weight=address(weight),
-        bias=address(bias),
-        targets=address(targets),
-        nll=address(nll),
-        held_bytes=_HELD_BYTES,
-    )
+def _run(path: str, x: Tensor, classes: int, scale: float, **tensors: Tensor | None) -> Tensor:
+    """Compute the loss of each row (N,) and fill the gradients that are among the tensors, named as in kernels.h."""
+    x = x.contiguous()
+    tensors = {name: None if tensor is None else tensor.contiguous() for name, tensor in tensors.items()}
+    nll = torch.empty(len(x), dtype=torch.float32, device="cpu")
+    addresses = {name: address(tensor) for name, tensor in tensors.items()}
+    sizes = {"rows": len(x), "features": x.shape[1], "classes": classes}
+    task = CrossEntropy(**sizes, **addresses, x=address(x), nll=address(nll), scale=scale, held_bytes=_HELD_BYTES)
+    library().cross_entropy(path, task)
+    return nll

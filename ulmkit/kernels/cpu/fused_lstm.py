@@ -12,21 +12,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from ulmkit.errors import ConfigError
-from ulmkit.kernels.cpu.library import (
-    PATHS,
-    Backward,
-    Forward,
-    Kept,
-    Layer,
-    Packing,
-    Sequences,
-    Sizes,
-    Weights,
-    address,
-    library,
-    workspace,
-)
-from ulmkit.kernels.quantization import Int8Matrix
+from ulmkit.kernels.arguments import address
+from ulmkit.kernels.cpu.library import Backward, Forward, Kept, Layer, Packing, Sequences, Weights, library, workspace
 
 FEW_ROWS = 96
 """Most rows, over all steps, that are multiplied by weights as they are: laying them out would cost more."""
@@ -38,25 +25,48 @@ class Layout:
 
     Attributes:
         path: Path of the library that they are laid out for.
-        forward: uint8, weights for the forward pass, None until needed.
-        backward: uint8, weights for the backward pass, None until needed.
-        keep_bits: (4H, ceil(H / 8)) uint8, recurrent mask; None keeps all.
+        keep_bits: (4H, ceil(H / 8)) uint8, contiguous, recurrent mask; None keeps all.
         keep_scale: Factor of the weights that are kept.
         versions: Version counters of the weights, which miss changes through `.data` and by torch's fused CPU
             optimizers; None for int8 weights, which have no gradient.
+        forward: uint8, weights for the forward pass, None until needed.
+        backward: uint8, weights for the backward pass, None until needed.
     """
 
     path: str
-    forward: Tensor | None
-    backward: Tensor | None
-    keep_bits: Tensor | None
-    keep_scale: float
-    versions: tuple[int, ...] | None
+    keep_bits: Tensor | None = None
+    keep_scale: float = 1.0
+    versions: tuple[int, ...] | None = None
+    forward: Tensor | None = None
+    backward: Tensor | None = None
 
     @classmethod
-    def deferred(cls, w_ih: Tensor, w_hh: Tensor, path: str) -> "Layout":
-        """Make a layout that is filled in once it pays."""
-        return cls(path, None, None, None, 1.0, _versions(w_ih, w_hh))
+    def of(cls, w_ih: Tensor, w_hh: Tensor, keep_bits: Tensor | None, keep_scale: float, path: str) -> "Layout":
+        """Make a layout of float32 weights that is filled in by `lay_out`, now or once it pays."""
+        keep_bits = None if keep_bits is None else keep_bits.contiguous()
+        return cls(path, keep_bits, keep_scale, _versions(w_ih, w_hh))
+
+    def lay_out(self, w_ih: Tensor, w_hh: Tensor, *scales: Tensor, backward: bool) -> None:
+        """Mask weights and lay them out.
+
+        Args:
+            w_ih: (4H, E) float32 or int8.
+            w_hh: (4H, H) float32 or int8.
+            scales: For int8 weights, the scales (4H,) float32 of w_ih and w_hh.
+            backward: Whether to lay them out for gradients too.
+        """
+        weights = [tensor.detach().contiguous() for tensor in (w_ih, w_hh, *scales)]
+        layer = Layer(w_ih.shape[1], w_hh.shape[1])
+        sizes = library().sizes(self.path, layer, Sequences(0, 0, None, None), learns=backward)
+        laid_out = _bytes(sizes.forward_weights), _bytes(sizes.backward_weights) if backward else None
+        no_scales = [None] * (2 - len(scales))
+        packing = Packing(
+            *map(address, (*weights, *no_scales, self.keep_bits)),
+            self.keep_scale,
+            *map(address, (*laid_out, workspace(sizes.pack_workspace))),
+        )
+        library().run("pack", self.path, layer, packing)
+        self.forward, self.backward = laid_out
 
     def can_use_unpacked(self, w_ih: Tensor, w_hh: Tensor, rows: int, lengths: Tensor | None) -> bool:
         """Return whether to multiply by weights that are not laid out yet as they are.
@@ -75,102 +85,27 @@ class Layout:
         self._check_unchanged(w_ih, w_hh)
         return True
 
-    def laid_out_forward(self, w_ih: Tensor, w_hh: Tensor, *, learns: bool) -> Tensor:
+    def laid_out_forward(self, w_ih: Tensor, w_hh: Tensor, *, learns: bool) -> Tensor | None:
         """Return `forward`, laid out now if necessary, together with `backward` if gradients will be needed.
 
         Raises:
             ConfigError: If the weights have changed since pack().
         """
         if self.forward is None:
-            self._lay_out(w_ih, w_hh, backward=learns)
-        assert self.forward is not None
+            self._check_unchanged(w_ih, w_hh)
+            self.lay_out(w_ih, w_hh, backward=learns)
         return self.forward
 
-    def laid_out_backward(self, w_ih: Tensor, w_hh: Tensor) -> Tensor:
+    def laid_out_backward(self, w_ih: Tensor, w_hh: Tensor) -> Tensor | None:
         """Return `backward`, laid out now if necessary; raise ConfigError if the weights have changed since pack()."""
         if self.backward is None:
-            self._lay_out(w_ih, w_hh, backward=True)
-        assert self.backward is not None
+            self._check_unchanged(w_ih, w_hh)
+            self.lay_out(w_ih, w_hh, backward=True)
         return self.backward
-
-    def _lay_out(self, w_ih: Tensor, w_hh: Tensor, *, backward: bool) -> None:
-        self._check_unchanged(w_ih, w_hh)
-        layout = lay_out(w_ih, w_hh, self.keep_bits, self.keep_scale, self.path, backward=backward)
-        self.forward = layout.forward
-        self.backward = layout.backward
 
     def _check_unchanged(self, w_ih: Tensor, w_hh: Tensor) -> None:
         if _versions(w_ih, w_hh) != self.versions:
             raise ConfigError("lstm: the weights have changed since pack(); pack them again")
-
-
-def reads_rows(path: str, keep_bits: Tensor | None) -> bool:
-    """Return whether a path can also multiply by weights that are not laid out, row by row."""
-    return path in PATHS[torch.float32] and keep_bits is None
-
-
-def lay_out(
-    w_ih: Tensor, w_hh: Tensor, keep_bits: Tensor | None, keep_scale: float, path: str, *, backward: bool
-) -> Layout:
-    """Mask weights and lay them out.
-
-    Args:
-        w_ih: (4H, E) float32.
-        w_hh: (4H, H) float32.
-        keep_bits: (4H, ceil(H / 8)) uint8, recurrent mask; None keeps all.
-        keep_scale: Factor of the weights that are kept.
-        path: Path of the library, from `choose_path`.
-        backward: Whether to lay them out for gradients too.
-
-    Returns:
-        The layout.
-    """
-    versions = _versions(w_ih, w_hh)
-    w_ih = w_ih.detach().contiguous()
-    w_hh = w_hh.detach().contiguous()
-    layer = Layer(w_ih.shape[1], w_hh.shape[1])
-    sizes = library().sizes(path, layer, Sequences(0, 0, None, None), learns=backward)
-    layout = Layout(
-        path,
-        _bytes(sizes.forward_weights),
-        _bytes(sizes.backward_weights) if backward else None,
-        None if keep_bits is None else keep_bits.contiguous(),
-        keep_scale,
-        versions,
-    )
-    packing = Packing(
-        address(w_ih),
-        address(w_hh),
-        None,
-        None,
-        address(layout.keep_bits),
-        keep_scale,
-        address(layout.forward),
-        address(layout.backward),
-        address(workspace(sizes.pack_workspace)),
-    )
-    library().pack(path, layer, packing)
-    return layout
-
-
-def lay_out_int8(w_ih: Int8Matrix, w_hh: Int8Matrix, path: str) -> Layout:
-    """Lay int8 weights out.
-
-    Args:
-        w_ih: (4H, E) weights.
-        w_hh: (4H, H) weights.
-        path: Path of the library, from `choose_path`.
-
-    Returns:
-        The layout, which has no backward.
-    """
-    tensors = [tensor.contiguous() for tensor in (w_ih.values, w_hh.values, w_ih.scales, w_hh.scales)]
-    layer = Layer(w_ih.values.shape[1], w_hh.values.shape[1])
-    sizes = library().sizes(path, layer, Sequences(0, 0, None, None), learns=False)
-    layout = Layout(path, _bytes(sizes.forward_weights), None, None, 1.0, None)
-    packing = Packing(*(address(tensor) for tensor in tensors), None, 1.0, address(layout.forward), None, None)
-    library().pack(path, layer, packing)
-    return layout
 
 
 def lstm(
@@ -180,8 +115,8 @@ def lstm(
     w_ih: Tensor,
     w_hh: Tensor,
     bias: Tensor,
-    layout: Layout,
     lengths: Tensor | None,
+    layout: Layout,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Run one LSTM layer over a batch of sequences.
 
@@ -192,8 +127,8 @@ def lstm(
         w_ih: (4H, E) weights that were laid out, for their gradient.
         w_hh: (4H, H) weights that were laid out, for their gradient.
         bias: (4H,) float32.
-        layout: Layout of the weights.
         lengths: (B,) int64, None for T.
+        layout: Layout of the weights.
 
     Returns:
         y (T, B, H) in x's type, h_n and c_n (B, H) float32.
@@ -236,23 +171,23 @@ class _FusedLSTM(torch.autograd.Function):
             _bytes(sizes.cells),
             _bytes(sizes.gates) if learns else None,
         ]
-        new = torch.empty if lengths is None else torch.zeros  # the kernel writes nothing beyond a sequence's end
-        y = new(steps, batch, hidden, dtype=x.dtype, device="cpu")
+        new = x.new_empty if lengths is None else x.new_zeros  # the kernel writes nothing beyond a sequence's end
+        y = new(steps, batch, hidden)
         h_n = torch.empty_like(h0)
         c_n = torch.empty_like(c0)
         arguments = Forward(
-            *(address(tensor) for tensor in (x, h0, c0, bias)),
-            Weights(*(address(tensor) for tensor in (laid_out, *weights))),
-            Kept(*(address(tensor) for tensor in kept)),
-            *(address(tensor) for tensor in (y, h_n, c_n, workspace(sizes.forward_workspace))),
+            *map(address, (x, h0, c0, bias)),
+            Weights(*map(address, (laid_out, *weights))),
+            Kept(*map(address, kept)),
+            *map(address, (y, h_n, c_n, workspace(sizes.forward_workspace))),
         )
-        library().forward(layout.path, layer, sequences, arguments)
+        library().run("forward", layout.path, layer, sequences, arguments)
         if learns:
             ctx.save_for_backward(w_ih, w_hh, running, order, *kept)
             ctx.layout = layout
             ctx.shape = (steps, batch, inputs, hidden)
             ctx.dtype = x.dtype
-            ctx.new = new
+            ctx.has_lengths = lengths is not None
             ctx.unpacked = unpacked
         return y, h_n, c_n
 
@@ -266,27 +201,27 @@ class _FusedLSTM(torch.autograd.Function):
         weights = [tensor.contiguous() for tensor in (w_ih, w_hh)] if ctx.unpacked else [None, None]
         layer = Layer(inputs, hidden)
         sequences = Sequences(steps, batch, address(running), address(order))
-        sizes: Sizes = library().sizes(layout.path, layer, sequences, learns=True)
+        sizes = library().sizes(layout.path, layer, sequences, learns=True)
         dy = dy.to(ctx.dtype).contiguous()
-        dh_n = dh_n.contiguous()
-        dc_n = dc_n.contiguous()
+        dh_n, dc_n = dh_n.contiguous(), dc_n.contiguous()
         wants_x, wants_states, wants_weights = (
             any(ctx.needs_input_grad[first:last]) for first, last in ((0, 1), (1, 3), (3, 6))
         )
-        dx = ctx.new(steps, batch, inputs, dtype=ctx.dtype, device="cpu") if wants_x else None
+        new = dy.new_zeros if ctx.has_lengths else dy.new_empty  # as in forward
+        dx = new(steps, batch, inputs) if wants_x else None
         states: list[Tensor | None] = [torch.empty_like(dh_n), torch.empty_like(dc_n)] if wants_states else [None] * 2
         gradients: list[Tensor | None] = [None] * 3
         if wants_weights:
             gradients = [dh_n.new_empty(4 * hidden, *rest) for rest in ((inputs,), (hidden,), ())]
         arguments = Backward(
-            *(address(tensor) for tensor in (dy, dh_n, dc_n)),
-            Weights(*(address(tensor) for tensor in (laid_out, *weights))),
+            *map(address, (dy, dh_n, dc_n)),
+            Weights(*map(address, (laid_out, *weights))),
             address(layout.keep_bits),
             layout.keep_scale,
-            Kept(*(address(tensor) for tensor in kept)),
-            *(address(tensor) for tensor in (dx, *states, *gradients, workspace(sizes.backward_workspace))),
+            Kept(*map(address, kept)),
+            *map(address, (dx, *states, *gradients, workspace(sizes.backward_workspace))),
         )
-        library().backward(layout.path, layer, sequences, arguments)
+        library().run("backward", layout.path, layer, sequences, arguments)
         return dx, *states, *gradients, None, None, None
 
 

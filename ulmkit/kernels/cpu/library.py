@@ -8,12 +8,14 @@ import functools
 import os
 import sysconfig
 import threading
-from ctypes import POINTER, Structure, byref, c_char_p, c_float, c_int, c_int32, c_int64, c_uint64, c_void_p
+from ctypes import POINTER, Structure, c_char_p, c_float, c_int, c_int32, c_int64, c_uint64, c_void_p
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+
+from ulmkit.kernels.arguments import address, fields
 
 VERSION = 7
 """Version of kernels.h; a library of another version is not called."""
@@ -22,22 +24,21 @@ VERSION = 7
 class Sequences(Structure):
     """Sequences of kernels.h."""
 
-    _fields_: ClassVar = [("steps", c_int64), ("batch", c_int64), ("running", c_void_p), ("order", c_void_p)]
+    _fields_: ClassVar = [*fields(c_int64, "steps batch"), *fields(c_void_p, "running order")]
 
 
 class Layer(Structure):
     """Layer of kernels.h."""
 
-    _fields_: ClassVar = [("inputs", c_int64), ("hidden", c_int64)]
+    _fields_: ClassVar = fields(c_int64, "inputs hidden")
 
 
 class Sizes(Structure):
     """Sizes of kernels.h."""
 
     _fields_: ClassVar = [
-        *((name, c_int64) for name in ("forward_weights", "backward_weights")),
-        *((name, c_int64) for name in ("inputs", "hidden", "cells", "gates")),
-        *((name, c_int64) for name in ("pack_workspace", "forward_workspace", "backward_workspace")),
+        *fields(c_int64, "forward_weights backward_weights inputs hidden cells gates"),
+        *fields(c_int64, "pack_workspace forward_workspace backward_workspace"),
     ]
 
 
@@ -45,38 +46,32 @@ class Packing(Structure):
     """Packing of kernels.h."""
 
     _fields_: ClassVar = [
-        ("w_ih", c_void_p),
-        ("w_hh", c_void_p),
-        ("scales_ih", c_void_p),
-        ("scales_hh", c_void_p),
-        ("keep_bits", c_void_p),
+        *fields(c_void_p, "w_ih w_hh scales_ih scales_hh keep_bits"),
         ("keep_scale", c_float),
-        ("forward_weights", c_void_p),
-        ("backward_weights", c_void_p),
-        ("workspace", c_void_p),
+        *fields(c_void_p, "forward_weights backward_weights workspace"),
     ]
 
 
 class Kept(Structure):
     """Kept of kernels.h."""
 
-    _fields_: ClassVar = [(name, c_void_p) for name in ("inputs", "hidden", "cells", "gates")]
+    _fields_: ClassVar = fields(c_void_p, "inputs hidden cells gates")
 
 
 class Weights(Structure):
     """Weights of kernels.h."""
 
-    _fields_: ClassVar = [(name, c_void_p) for name in ("laid_out", "w_ih", "w_hh")]
+    _fields_: ClassVar = fields(c_void_p, "laid_out w_ih w_hh")
 
 
 class Forward(Structure):
     """Forward of kernels.h."""
 
     _fields_: ClassVar = [
-        *((name, c_void_p) for name in ("x", "h0", "c0", "bias")),
+        *fields(c_void_p, "x h0 c0 bias"),
         ("weights", Weights),
         ("kept", Kept),
-        *((name, c_void_p) for name in ("y", "h_n", "c_n", "workspace")),
+        *fields(c_void_p, "y h_n c_n workspace"),
     ]
 
 
@@ -84,12 +79,12 @@ class Backward(Structure):
     """Backward of kernels.h."""
 
     _fields_: ClassVar = [
-        *((name, c_void_p) for name in ("dy", "dh_n", "dc_n")),
+        *fields(c_void_p, "dy dh_n dc_n"),
         ("weights", Weights),
         ("keep_bits", c_void_p),
         ("keep_scale", c_float),
         ("kept", Kept),
-        *((name, c_void_p) for name in ("dx", "dh0", "dc0", "d_w_ih", "d_w_hh", "d_bias", "workspace")),
+        *fields(c_void_p, "dx dh0 dc0 d_w_ih d_w_hh d_bias workspace"),
     ]
 
 
@@ -97,9 +92,8 @@ class CrossEntropy(Structure):
     """CrossEntropy of kernels.h."""
 
     _fields_: ClassVar = [
-        *((name, c_int64) for name in ("rows", "features", "classes")),
-        *((name, c_void_p) for name in ("x", "weight", "bias", "targets", "nll", "row_weights")),
-        *((name, c_void_p) for name in ("dx", "d_weight", "d_bias")),
+        *fields(c_int64, "rows features classes"),
+        *fields(c_void_p, "x weight bias targets nll row_weights dx d_weight d_bias"),
         ("scale", c_float),
         ("held_bytes", c_int64),
         ("workspace", c_void_p),
@@ -144,42 +138,24 @@ class Library:
         self._functions.ulmkit_cross_entropy_bytes.restype = c_int64
         self._functions.ulmkit_keep_bits.argtypes = [c_int, c_uint64, c_int32, c_int64, c_void_p, c_int]
 
+    def run(self, function: str, path: str, *arguments: Structure | int | None) -> int:
+        """Run a function of library.cpp on a path, in torch's number of threads, which is its last argument."""
+        result: int = getattr(self._functions, f"ulmkit_{function}")(
+            self.paths[path], *arguments, torch.get_num_threads()
+        )
+        return result
+
     def sizes(self, path: str, layer: Layer, sequences: Sequences, learns: bool) -> Sizes:
         """Return the bytes of every buffer; `learns` is whether a backward pass follows."""
         sizes = Sizes()
-        self._functions.ulmkit_sizes(
-            self.paths[path], byref(layer), byref(sequences), learns, torch.get_num_threads(), byref(sizes)
-        )
+        self._functions.ulmkit_sizes(self.paths[path], layer, sequences, learns, torch.get_num_threads(), sizes)
         return sizes
-
-    def pack(self, path: str, layer: Layer, packing: Packing) -> None:
-        """Mask weights and lay them out for the products."""
-        self._functions.ulmkit_pack(self.paths[path], byref(layer), byref(packing), torch.get_num_threads())
-
-    def forward(self, path: str, layer: Layer, sequences: Sequences, forward: Forward) -> None:
-        """Run the forward pass over the sequences."""
-        self._functions.ulmkit_forward(
-            self.paths[path], byref(layer), byref(sequences), byref(forward), torch.get_num_threads()
-        )
-
-    def backward(self, path: str, layer: Layer, sequences: Sequences, backward: Backward) -> None:
-        """Run the backward pass over the sequences."""
-        self._functions.ulmkit_backward(
-            self.paths[path], byref(layer), byref(sequences), byref(backward), torch.get_num_threads()
-        )
 
     def cross_entropy(self, path: str, task: CrossEntropy) -> None:
         """Compute losses and, if `task.dx` is set, gradients, in a workspace of this thread."""
-        number, threads = self.paths[path], torch.get_num_threads()
-        size = self._functions.ulmkit_cross_entropy_bytes(number, byref(task), threads)
-        task.workspace = address(workspace(size))
-        self._functions.ulmkit_cross_entropy(number, byref(task), threads)
-
-    def keep_bits(self, path: str, seed: int, keep: int, bits: Tensor) -> None:
-        """Fill `bits`, uint8, with bits that are 1 with probability keep / 2^16, 0 < keep < 2^16."""
-        self._functions.ulmkit_keep_bits(
-            self.paths[path], seed, keep, bits.numel(), address(bits), torch.get_num_threads()
-        )
+        memory = workspace(self.run("cross_entropy_bytes", path, task))
+        task.workspace = address(memory)
+        self.run("cross_entropy", path, task)
 
 
 PATHS = {
@@ -254,11 +230,6 @@ def workspace(size: int) -> Tensor:
         _workspace.memory = None  # frees it before the larger one is allocated
         memory = _workspace.memory = torch.empty(size, dtype=torch.uint8, device="cpu")
     return memory
-
-
-def address(tensor: Tensor | None) -> int | None:
-    """Return the address of a contiguous tensor's elements, None for None."""
-    return None if tensor is None else tensor.data_ptr()
 
 
 def _use_one_thread() -> None:

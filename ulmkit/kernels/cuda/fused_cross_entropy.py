@@ -7,9 +7,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ulmkit.kernels.cuda.arguments import address
+from ulmkit.kernels.arguments import address, empty_row_major, fields
 from ulmkit.kernels.cuda.launcher import kernels
-from ulmkit.kernels.cuda.operators import empty_row_major, without_autocast
+from ulmkit.kernels.cuda.operators import without_autocast
 from ulmkit.kernels.cuda.plan import round_up
 from ulmkit.kernels.cuda.products import add_product, product_into
 
@@ -28,8 +28,8 @@ class Logits(Structure):
     """Logits of cross_entropy.cu."""
 
     _fields_: ClassVar = [
-        *((name, c_void_p) for name in ("logits", "bias", "targets", "row_weights", "nll")),
-        *((name, c_int64) for name in ("width", "classes")),
+        *fields(c_void_p, "logits bias targets row_weights nll"),
+        *fields(c_int64, "width classes"),
         ("gradients", c_int),
     ]
 

@@ -6,17 +6,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ulmkit.kernels.cuda.arguments import Backward, Forward, Sequences, address
+from ulmkit.kernels.arguments import address, empty_row_major
+from ulmkit.kernels.cuda.arguments import Backward, Forward, Sequences
 from ulmkit.kernels.cuda.fused_masks import Mask, lay_out_weights, mask_gradient, room_for_weights
 from ulmkit.kernels.cuda.launcher import Kernels, kernels
-from ulmkit.kernels.cuda.operators import empty_row_major, without_autocast
+from ulmkit.kernels.cuda.operators import without_autocast
 from ulmkit.kernels.cuda.plan import TILE, Plan, round_up
 from ulmkit.kernels.cuda.products import product_into
 from ulmkit.kernels.cuda.steps import recordings
 
 
 def lstm(
-    x: Tensor, h0: Tensor, c0: Tensor, w_ih: Tensor, w_hh: Tensor, bias: Tensor, mask: Mask, lengths: Tensor | None
+    x: Tensor, h0: Tensor, c0: Tensor, w_ih: Tensor, w_hh: Tensor, bias: Tensor, lengths: Tensor | None, mask: Mask
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Run one LSTM layer over a batch of sequences.
 
@@ -27,8 +28,8 @@ def lstm(
         w_ih: (4H, E) float32.
         w_hh: (4H, H) float32.
         bias: (4H,) float32.
-        mask: Mask of w_hh.
         lengths: (B,) int64, None for T.
+        mask: Mask of w_hh.
 
     Returns:
         y (T, B, H) in x's type, h_n and c_n (B, H) float32.

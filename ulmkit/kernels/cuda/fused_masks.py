@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ulmkit.kernels.cuda.arguments import Masked, address
+from ulmkit.kernels.arguments import address
+from ulmkit.kernels.cuda.arguments import Masked
 from ulmkit.kernels.cuda.launcher import Kernels, kernels
 from ulmkit.kernels.cuda.plan import TILE, round_up
 
@@ -61,22 +62,6 @@ def _(seed, size, keep):  # type: ignore[no-untyped-def]
     return seed.new_empty(size, dtype=torch.uint8)
 
 
-def mask_weights(run: Kernels, w_hh: Tensor, mask: Mask, to: Tensor) -> Tensor:
-    """Write W_hh (4H, H) fp32, masked and in the products' type, to (4H, K), and return that."""
-    width = c_int64(to.shape[1]), c_void_p(to.data_ptr())
-    run.pointwise(_FILE, "mask_weights", to.dtype, to.numel(), mask.arguments(w_hh, w_hh.shape[1]), *width)
-    return to
-
-
-def mask_weights_transposed(run: Kernels, w_hh: Tensor, mask: Mask, to: Tensor) -> Tensor:
-    """Write the transpose of W_hh (4H, H) fp32, masked and in the products' type, to (H, G), and return that."""
-    tiles = -(-to.shape[0] // _TRANSPOSED_TILE) * -(-to.shape[1] // _TRANSPOSED_TILE)
-    arguments = mask.arguments(w_hh, w_hh.shape[1]), c_int64(to.shape[1]), c_void_p(to.data_ptr())
-    shared_bytes = _TRANSPOSED_TILE * (_TRANSPOSED_TILE + 1) * to.element_size()
-    run.blocks(_FILE, "mask_weights_transposed", to.dtype, tiles, *arguments, shared_bytes=shared_bytes)
-    return to
-
-
 def mask_gradient(run: Kernels, gradient: Tensor, mask: Mask) -> None:
     """Mask dW_hh (4H, H) fp32 in place."""
     arguments = mask.arguments(None, gradient.shape[1]), c_void_p(gradient.data_ptr())
@@ -92,5 +77,23 @@ def room_for_weights(direction: str, like: Tensor, hidden_size: int) -> Tensor:
 
 
 def lay_out_weights(run: Kernels, direction: str, w_hh: Tensor, mask: Mask, to: Tensor) -> Tensor:
-    """Mask the weights, transposed if the direction is "backward"."""
-    return (mask_weights if direction == "forward" else mask_weights_transposed)(run, w_hh, mask, to)
+    """Write the masked weights in the products' type to `to`, transposed if the direction is "backward".
+
+    Args:
+        run: Kernels of the device.
+        direction: "forward" or "backward".
+        w_hh: (4H, H) fp32, contiguous.
+        mask: Mask of w_hh.
+        to: (4H, K) or (H, G) from `room_for_weights`.
+
+    Returns:
+        The tensor that was written to.
+    """
+    arguments = mask.arguments(w_hh, w_hh.shape[1]), c_int64(to.shape[1]), c_void_p(to.data_ptr())
+    if direction == "forward":
+        run.pointwise(_FILE, "mask_weights", to.dtype, to.numel(), *arguments)
+    else:
+        tiles = -(-to.shape[0] // _TRANSPOSED_TILE) * -(-to.shape[1] // _TRANSPOSED_TILE)
+        shared_bytes = _TRANSPOSED_TILE * (_TRANSPOSED_TILE + 1) * to.element_size()
+        run.blocks(_FILE, "mask_weights_transposed", to.dtype, tiles, *arguments, shared_bytes=shared_bytes)
+    return to

@@ -6,24 +6,18 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from ulmkit.kernels.cuda.arguments import address
+from ulmkit.kernels.arguments import address, empty_row_major, fields
 from ulmkit.kernels.cuda.launcher import blocks_for, kernels
-from ulmkit.kernels.cuda.operators import empty_row_major
 
 
 class Regularization(Structure):
     """Regularization of regularization.cu."""
 
     _fields_: ClassVar = [
-        ("h", c_void_p),
-        ("mask", c_void_p),
-        ("steps", c_int64),
-        ("columns", c_int64),
-        ("alpha", c_float),
-        ("beta", c_float),
-        ("sums", c_void_p),
-        ("d_sum", c_void_p),
-        ("d_h", c_void_p),
+        *fields(c_void_p, "h mask"),
+        *fields(c_int64, "steps columns"),
+        *fields(c_float, "alpha beta"),
+        *fields(c_void_p, "sums d_sum d_h"),
     ]
 
 

@@ -30,8 +30,3 @@ def without_autocast(function: Callable[_Parameters, _Result]) -> Callable[_Para
             return function(*args, **kwargs)
 
     return run
-
-
-def empty_row_major(like: Tensor) -> Tensor:
-    """Allocate a row-major tensor of the same shape and type, as the kernels write it."""
-    return torch.empty_like(like, memory_format=torch.contiguous_format)
