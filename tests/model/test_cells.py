@@ -95,7 +95,7 @@ def test_weights_are_dropped_where_the_cell_has_it(cell):
         else:
             whole, dropped = layer.weight_hh, packed.weight[:, layer.weight_ih.shape[1] :]
             assert torch.equal(packed.weight[:, : layer.weight_ih.shape[1]], layer.weight_ih)
-            factors = [factor for group in packed.modulations for factor in group]
+            factors = [factor for group in packed.function.keywords["modulations"] for factor in group]
             assert all(torch.equal(a, b) for a, b in zip(factors, layer.modulations.parameters(), strict=True))
         kept = dropped != 0
         assert 0.3 < kept.double().mean() < 0.7

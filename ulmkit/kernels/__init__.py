@@ -8,7 +8,6 @@ from ulmkit.kernels.capabilities import bf16_pays, cpu_features, fused_on_gpu, i
 from ulmkit.kernels.dispatch import (
     BACKENDS,
     PRECISIONS,
-    BackendStatus,
     backend_statuses,
     choose_backend,
     choose_loop_backend,
@@ -23,7 +22,6 @@ __all__ = [
     "BACKENDS",
     "PRECISIONS",
     "Backend",
-    "BackendStatus",
     "Int8Matrix",
     "Packed",
     "backend_statuses",

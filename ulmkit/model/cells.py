@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 
@@ -37,6 +37,26 @@ class PackedLayer(Protocol):
         Returns:
             y (T, B, H), zero beyond a sequence's length, and h and c after each sequence's last valid step.
         """
+
+
+@dataclass(frozen=True)
+class PackedLoop:
+    """Weights for one pass of a layer whose backends are loops over time, without kernels of their own.
+
+    Attributes:
+        function: The layer, called with x, h, c, weight, bias and lengths.
+        weight: (any, any) masked, in the type to compute in.
+        bias: (any,).
+    """
+
+    function: Callable[..., tuple[Tensor, Tensor, Tensor]]
+    weight: Tensor
+    bias: Tensor
+    skips_padding: ClassVar[bool] = False
+
+    def run(self, x: Tensor, h: Tensor, c: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Run the layer over a batch of sequences; see `PackedLayer.run`."""
+        return self.function(x, h, c, self.weight, self.bias, lengths=lengths)
 
 
 class Layer(Protocol):

@@ -1,38 +1,15 @@
 """A layer of the Mogrifier LSTM."""
 
 import math
-from dataclasses import dataclass
-from typing import ClassVar
+from functools import partial
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ulmkit.kernels import choose_loop_backend, drop_weights
 from ulmkit.kernels.mogrifier import mogrifier
+from ulmkit.model.cells import PackedLoop
 from ulmkit.model.lstm_layer import LSTMParameters
-
-
-@dataclass(frozen=True)
-class PackedMogrifier:
-    """A Mogrifier LSTM layer's weights for one pass, in the type to compute in.
-
-    Attributes:
-        weight: (4H, E + H), its recurrent part masked.
-        bias: (4H,).
-        modulations: Factors of each round's matrix.
-        reference: True to run the plain loop.
-    """
-
-    weight: Tensor
-    bias: Tensor
-    modulations: list[tuple[Tensor, ...]]
-    reference: bool
-
-    skips_padding: ClassVar[bool] = False
-
-    def run(self, x: Tensor, h: Tensor, c: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-        """Run the layer over a batch of sequences; see `PackedLayer.run`."""
-        return mogrifier(x, h, c, self.weight, self.bias, self.modulations, lengths, reference=self.reference)
 
 
 class MogrifierLayer(LSTMParameters):
@@ -57,13 +34,14 @@ class MogrifierLayer(LSTMParameters):
 
     def pack(
         self, dtype: torch.dtype, backend: str, weight_dropout: float, generator: torch.Generator | None
-    ) -> PackedMogrifier:
+    ) -> PackedLoop:
         """Pack the weights for one pass, dropping recurrent ones anew if `weight_dropout` is above 0."""
         reference = choose_loop_backend(backend, "mogrifier") == "reference"
         w_hh = drop_weights(self.weight_hh, weight_dropout, generator)
         weight = torch.cat([self.weight_ih.to(dtype), w_hh.to(dtype)], dim=1)
         modulations = [tuple(factor.to(dtype) for factor in factors.parameters()) for factors in self.modulations]
-        return PackedMogrifier(weight, self.bias(), modulations, reference)
+        function = partial(mogrifier, modulations=modulations, reference=reference)
+        return PackedLoop(function, weight, self.bias())
 
 
 def _factors(rows: int, columns: int, rank: int | None) -> nn.ParameterList:

@@ -1,35 +1,14 @@
 """A QRNN layer of AWD-QRNN: one matrix, with weight drop on all of it."""
 
 import math
-from dataclasses import dataclass
-from typing import ClassVar
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from ulmkit.kernels import choose_loop_backend, drop_weights
 from ulmkit.kernels.qrnn import qrnn
-
-
-@dataclass(frozen=True)
-class PackedQRNN:
-    """A QRNN layer's weights for one pass.
-
-    Attributes:
-        weight: (3H, E or 2E), masked, in the type to compute in.
-        bias: (3H,).
-        reference: True to run the plain loop.
-    """
-
-    weight: Tensor
-    bias: Tensor
-    reference: bool
-
-    skips_padding: ClassVar[bool] = False
-
-    def run(self, x: Tensor, h: Tensor, c: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-        """Run the layer over a batch of sequences, h being the previous input; see `PackedLayer.run`."""
-        return qrnn(x, h, c, self.weight, self.bias, lengths, reference=self.reference)
+from ulmkit.model.cells import PackedLoop
 
 
 class QRNNLayer(nn.Module):
@@ -64,8 +43,8 @@ class QRNNLayer(nn.Module):
 
     def pack(
         self, dtype: torch.dtype, backend: str, weight_dropout: float, generator: torch.Generator | None
-    ) -> PackedQRNN:
+    ) -> PackedLoop:
         """Mask the matrix for one pass, dropping weights anew if `weight_dropout` is above 0."""
         reference = choose_loop_backend(backend, "qrnn") == "reference"
         masked = drop_weights(self.weight, weight_dropout, generator)
-        return PackedQRNN(masked.to(dtype), self.bias, reference)
+        return PackedLoop(partial(qrnn, reference=reference), masked.to(dtype), self.bias)

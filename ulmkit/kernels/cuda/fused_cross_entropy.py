@@ -11,7 +11,7 @@ from ulmkit.kernels.arguments import address, empty_row_major, fields
 from ulmkit.kernels.cuda.launcher import kernels
 from ulmkit.kernels.cuda.operators import without_autocast
 from ulmkit.kernels.cuda.plan import round_up
-from ulmkit.kernels.cuda.products import add_product, product_into
+from ulmkit.kernels.cuda.products import product_into
 
 _BLOCK_ELEMENTS = 1 << 25
 """Most logits to hold at once, 64 MiB in bf16.
@@ -97,10 +97,7 @@ def _with_gradients(
         torch.mm(gradients, low_weight, out=grad_x[rows])
         if bias is not None:
             grad_bias += gradients.sum(0, dtype=torch.float32)
-        if rows.start == 0:
-            product_into(grad_weight, gradients.T, x[rows])
-        else:
-            add_product(grad_weight, gradients.T, x[rows])
+        product_into(grad_weight, gradients.T, x[rows], add=rows.start > 0)
     return nll, grad_x, grad_weight, grad_bias
 
 

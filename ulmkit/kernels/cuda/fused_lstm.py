@@ -11,7 +11,7 @@ from ulmkit.kernels.cuda.arguments import Backward, Forward, Sequences
 from ulmkit.kernels.cuda.fused_masks import Mask, lay_out_weights, mask_gradient, room_for_weights
 from ulmkit.kernels.cuda.launcher import Kernels, kernels
 from ulmkit.kernels.cuda.operators import without_autocast
-from ulmkit.kernels.cuda.plan import TILE, Plan, round_up
+from ulmkit.kernels.cuda.plan import TILE, round_up
 from ulmkit.kernels.cuda.products import product_into
 from ulmkit.kernels.cuda.steps import recordings
 
@@ -82,7 +82,7 @@ def lstm_forward(
 @lstm_forward.register_fake
 def _(x, h0, c0, w_ih, w_hh, bias, keep_bits, keep_scale, lengths, learns):  # type: ignore[no-untyped-def]
     steps, batch, hidden = x.shape[0], x.shape[1], w_hh.shape[1]
-    width = -(-hidden // TILE) * TILE
+    width = round_up(hidden, TILE)
     y = x.new_empty_strided((steps, batch, hidden), (batch * width, width, 1))
     gates = x.new_empty((steps, batch, 4 * hidden) if learns else (0,))
     return y, empty_row_major(h0), empty_row_major(c0), c0.new_empty(steps + 1, batch, hidden), gates
@@ -189,8 +189,10 @@ def _all_steps(
             before = _padded(like, batch, hidden)
             before[:, :hidden] = first
             arguments.h0 = address(before)
-        shared = _shared_by_blocks(plan, like)
-        arguments.spilled, arguments.met = map(address, shared)
+        # Memory for weights that do not fit into shared memory, and the counters of the block barriers.
+        spilled = like.new_empty(plan.spilled_bytes, dtype=torch.uint8) if plan.spilled_bytes else None
+        met = torch.zeros(plan.groups, dtype=torch.int32, device=like.device)
+        arguments.spilled, arguments.met = address(spilled), address(met)
         if run.persistent(plan, direction, arguments):
             return
     recordings(run).run(direction, like, arguments, w_hh, mask, first)
@@ -208,12 +210,6 @@ def _copy(tensor: Tensor) -> Tensor:
 def _product(a: Tensor, b: Tensor) -> Tensor:
     """Return a b, summed in float32."""
     return product_into(a.new_empty(a.shape[0], b.shape[1], dtype=torch.float32), a, b)
-
-
-def _shared_by_blocks(plan: Plan, like: Tensor) -> tuple[Tensor | None, Tensor]:
-    """Allocate memory for weights that do not fit into shared memory, and the counters of the block barriers."""
-    spilled = like.new_empty(plan.spilled_bytes, dtype=torch.uint8) if plan.spilled_bytes else None
-    return spilled, torch.zeros(plan.groups, dtype=torch.int32, device=like.device)
 
 
 def _padded(like: Tensor, rows: int, columns: int) -> Tensor:

@@ -21,6 +21,7 @@ class Regularization(Structure):
     ]
 
 
+@torch.library.custom_op("ulmkit::regularization", mutates_args=())
 def regularization(h: Tensor, mask: Tensor | None, alpha: float, beta: float) -> Tensor:
     """Compute the AR and TAR losses, differentiable in h.
 
@@ -37,12 +38,6 @@ def regularization(h: Tensor, mask: Tensor | None, alpha: float, beta: float) ->
 
     Source: Merity, Keskar & Socher 2017, arXiv:1708.02182, section 4.6; see `ulmkit.model.regularizers`.
     """
-    return regularization_forward(h, mask, alpha, beta)
-
-
-@torch.library.custom_op("ulmkit::regularization", mutates_args=())
-def regularization_forward(h: Tensor, mask: Tensor | None, alpha: float, beta: float) -> Tensor:
-    """Run the operator of `regularization`."""
     h = h.contiguous()
     columns = h[0].numel()
     sums = h.new_empty(blocks_for(columns), dtype=torch.float32)
@@ -50,7 +45,7 @@ def regularization_forward(h: Tensor, mask: Tensor | None, alpha: float, beta: f
     return sums.sum()
 
 
-@regularization_forward.register_fake
+@regularization.register_fake
 def _(h, mask, alpha, beta):  # type: ignore[no-untyped-def]
     return h.new_empty((), dtype=torch.float32)
 
@@ -78,7 +73,7 @@ def _gradient(ctx: Any, d_sum: Tensor) -> tuple[Tensor | None, ...]:
     return regularization_backward(d_sum, *ctx.saved_tensors, ctx.alpha, ctx.beta), None, None, None
 
 
-regularization_forward.register_autograd(_gradient, setup_context=_save)
+regularization.register_autograd(_gradient, setup_context=_save)
 
 
 def _launch(name: str, h: Tensor, mask: Tensor | None, alpha: float, beta: float, **results: Tensor) -> None:

@@ -1,5 +1,6 @@
 """Division of a persistent kernel into blocks, where it fits the device."""
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -58,12 +59,9 @@ def plans(direction: str, dtype_name: str, batch: int, hidden_size: int, device:
     clusters = (1,) if direction == "forward" else (4, 2, 1) if device.clusters else (1,)
     fitting = [
         plan
-        for rows in _ROWS
+        for rows, *division in itertools.product(_ROWS, _WARPS, _SPLITS, clusters)
         if rows < batch + TILE
-        for warps in _WARPS
-        for split in _SPLITS
-        for cluster in clusters
-        for plan in _fitting(direction, dtype_name, batch, hidden_size, device, rows, warps, split, cluster)
+        for plan in _fitting(direction, dtype_name, batch, hidden_size, device, rows, *division)
     ]
     return sorted(fitting, key=lambda plan: plan.cycles)
 
