@@ -125,12 +125,9 @@ def backend_statuses(device: torch.device, dtype: torch.dtype) -> list[BackendSt
         fused_reason += "; not compared with torch's on processors like this one, so it runs only if asked for"
     elif path == "amx_bf16":
         fused_reason += "; checked by emulation, not yet run on a processor that has it"
-    if device.type != "cpu":
-        torch_reason = "torch's cuDNN kernels"
-    elif dtype == torch.bfloat16:
-        torch_reason = "torch's oneDNN kernels: not in bf16, where their gradients are wrong"
-    else:
-        torch_reason = "torch's oneDNN kernels"
+    torch_reason = f"torch's {'oneDNN' if device.type == 'cpu' else 'cuDNN'} kernels"
+    if device.type == "cpu" and dtype == torch.bfloat16:
+        torch_reason += ": not in bf16, where their gradients are wrong"
     reasons = {
         "fused": fused_reason,
         "torch": torch_reason,

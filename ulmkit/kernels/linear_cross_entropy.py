@@ -1,8 +1,6 @@
 """Softmax cross-entropy of a linear layer, one block of rows at a time, so that memory never holds all logits."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -16,21 +14,6 @@ from ulmkit.kernels.cpu.library import choose_path
 from ulmkit.kernels.cuda import fused_cross_entropy as cuda
 
 _BLOCK_ELEMENTS = 1 << 24  # logits of a block: 64 MiB in fp32
-
-
-@dataclass(frozen=True)
-class _Fused:
-    """Fused kernels of one device.
-
-    Attributes:
-        nll: Computes the loss of each row.
-        nll_with_gradients: Computes the losses and all gradients.
-        of_mean: True if gradients without row weights are those of the mean, False if those of the sum.
-    """
-
-    nll: Callable[..., Tensor]
-    nll_with_gradients: Callable[..., tuple[Tensor, Tensor, Tensor, Tensor | None]]
-    of_mean: bool
 
 
 def linear_cross_entropy(
@@ -132,18 +115,17 @@ def _check(x: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, clas
         raise ConfigError(f"targets: expected 0 to {classes - 1}, got {int(targets.min())} to {int(targets.max())}")
 
 
-def _fused(x: Tensor, weight: Tensor, bias: Tensor | None, backend: str) -> "_Fused | None":
-    """The fused kernels for these tensors; None if there are none, or they were not asked for."""
+def _fused(x: Tensor, weight: Tensor, bias: Tensor | None, backend: str) -> ModuleType | None:
+    """The module, `cpu` or `cuda`, that fuses these tensors; None if there is none, or it was not asked for."""
     if not x.shape[0] or weight.dtype != torch.float32 or (bias is not None and bias.dtype != torch.float32):
         return None
     if fused_on_gpu(x.device, x.dtype, backend):
-        return _Fused(cuda.cross_entropy, cuda.cross_entropy_with_gradients, of_mean=False)
+        return cuda
     path = choose_path(x.dtype)[0] if x.device.type == "cpu" else None
     # portable C++ has not been compared with torch's kernels, so it must be asked for, as in `choose_backend`
     if path is None or backend not in ("auto", "fused") or (path == "portable" and backend == "auto"):
         return None
-    nll, with_gradients = partial(cpu.cross_entropy, path=path), partial(cpu.cross_entropy_with_gradients, path=path)
-    return _Fused(nll, with_gradients, of_mean=True)
+    return cpu
 
 
 def _blocks(rows: int, columns: int) -> list[slice]:
@@ -176,13 +158,14 @@ def _nll(x: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, classe
     """Loss of each row (N,), without gradient; no logits are kept."""
     fused = _fused(x, weight, bias, backend)
     if fused is not None:
-        return fused.nll(x.detach(), weight.detach(), bias, targets, classes)
+        nll: Tensor = fused.cross_entropy(x.detach(), weight.detach(), bias, targets, classes)
+        return nll
     weight, bias = weight.to(x.dtype), None if bias is None else bias.to(x.dtype)
-    nll = [
+    blocks = [
         -_log_softmax(x[rows], weight, bias, classes).gather(1, targets[rows, None])[:, 0]
         for rows in _blocks(x.shape[0], weight.shape[0])
     ]
-    return torch.cat(nll) if nll else x.new_empty(0, dtype=_wide(x.dtype))
+    return torch.cat(blocks) if blocks else x.new_empty(0, dtype=_wide(x.dtype))
 
 
 def _nll_with_gradients(
@@ -191,16 +174,18 @@ def _nll_with_gradients(
     bias: Tensor | None,
     targets: Tensor,
     classes: int,
-    fused: _Fused | None,
+    fused: ModuleType | None,
     row_weights: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
     """Loss of each row (N,), and the gradients in x, weight and bias.
 
     The gradients are those of the rows' sum weighted by row_weights (N,); without weights those of the sum, or of the
-    mean if `fused` says so.
+    mean if `fused` is `cpu`.
     """
     if fused is not None:
-        return fused.nll_with_gradients(x, weight, bias, targets, classes, row_weights=row_weights)
+        results: tuple[Tensor, Tensor, Tensor, Tensor | None]
+        results = fused.cross_entropy_with_gradients(x, weight, bias, targets, classes, row_weights)
+        return results
     low_weight, low_bias = weight.to(x.dtype), None if bias is None else bias.to(x.dtype)
     grad_x, grad_weight = torch.empty_like(x), torch.zeros_like(weight)
     grad_bias = None if bias is None else torch.zeros_like(bias)
@@ -231,7 +216,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         fused = _fused(x, weight, bias, backend)
         nll, *gradients = _nll_with_gradients(x, weight, bias, targets, classes, fused)
         # Divide by N only in backward, after multiplying by the incoming gradient: 1 / N can underflow in fp16.
-        ctx.scale = 1.0 if fused is not None and fused.of_mean else 1.0 / max(1, len(nll))
+        ctx.scale = 1.0 if fused is cpu else 1.0 / max(1, len(nll))
         ctx.save_for_backward(*gradients)
         ctx.mark_non_differentiable(nll)
         return nll.mean(), nll

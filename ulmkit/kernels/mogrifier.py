@@ -111,18 +111,15 @@ def mogrifier_reference(
     lengths: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The Mogrifier LSTM as its formula: the reference that `mogrifier` is tested against."""
-    h, c, outputs = h0, c0, []
+    h, c, steps = h0, c0, []
     w_ih, w_hh = weight.split([x.shape[2], h0.shape[1]], dim=1)
     for t in range(x.shape[0]):
         x_t, h_t = (value.to(x.dtype) for value in mogrify(x[t].to(c0.dtype), h.to(c0.dtype), modulations))
-        y, h_next, c_next = reference_lstm.lstm(x_t.unsqueeze(0), h_t, c, w_ih, w_hh, bias, None)
-        if lengths is not None:
-            valid = (t < lengths).unsqueeze(1)
-            h_next, c_next = torch.where(valid, h_next, h), torch.where(valid, c_next, c)
-            y = torch.where(valid, y, torch.zeros_like(y))
-        h, c = h_next, c_next
-        outputs.append(y)
-    return (torch.cat(outputs) if outputs else x.new_empty(0, *h0.shape)), h, c
+        remaining = None if lengths is None else lengths - t
+        y, _, c = reference_lstm.lstm(x_t.unsqueeze(0), h_t, c, w_ih, w_hh, bias, remaining)
+        h = y[0] if remaining is None else torch.where((remaining > 0).unsqueeze(1), y[0], h)
+        steps.append(y)
+    return (torch.cat(steps) if steps else x.new_empty(0, *h0.shape)), h, c
 
 
 class _Mogrifier(torch.autograd.Function):

@@ -58,7 +58,8 @@ def qrnn(
     if previous.shape[1]:
         inputs = torch.cat([previous.to(dtype).unsqueeze(0), x])
         source = torch.cat([x, inputs[:-1]], dim=2)
-        last = (inputs[-1] if lengths is None else _after(inputs, lengths)).to(previous.dtype)
+        last = inputs[-1] if lengths is None else inputs[lengths, torch.arange(x.shape[1], device=x.device)]
+        last = last.to(previous.dtype)
     pool = fo_pool_reference if reference else fo_pool
     cell_type = torch.promote_types(dtype, torch.float32)
     y, c = pool(linear(source, weight, bias.to(dtype)), c0.to(cell_type), lengths)
@@ -158,11 +159,6 @@ def _gates(a: Tensor, buffer: Tensor, ended: Tensor | None) -> tuple[Tensor, Ten
         f.masked_fill_(ended, 1.0)
         o.masked_fill_(ended, 0.0)
     return z, f, o
-
-
-def _after(inputs: Tensor, lengths: Tensor) -> Tensor:
-    """Each sequence's last valid input (B, E); inputs (T + 1, B, E) begin with the one before the first step."""
-    return inputs[lengths, torch.arange(inputs.shape[1], device=inputs.device)]
 
 
 def _check_shapes(

@@ -23,12 +23,12 @@ def lstm(
         return x.new_empty(0, x.shape[1], h0.shape[1]), h0, c0
     c0 = c0.to(x.dtype)
     weights = _flat_weights(w_ih, w_hh, bias)
-    if lengths is None:
-        y, h, c = _torch_lstm(
-            x, (h0.unsqueeze(0), c0.unsqueeze(0)), weights, True, 1, 0.0, _requires_grad(x, weights), False, False
-        )
-        return y, h[0], c[0]
-    return _packed_lstm(x, h0, c0, weights, lengths)
+    requires_grad = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (x, *weights))
+    if lengths is not None:
+        return _packed_lstm(x, h0, c0, weights, lengths, requires_grad)
+    states = h0.unsqueeze(0), c0.unsqueeze(0)
+    y, h, c = _torch_lstm(x, states, weights, True, 1, 0.0, requires_grad, False, False)
+    return y, h[0], c[0]
 
 
 def _torch_lstm(*arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
@@ -44,10 +44,6 @@ def _opaque_lstm() -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
     return torch.compiler.disable(torch.lstm)
 
 
-def _requires_grad(x: Tensor, weights: list[Tensor]) -> bool:
-    return torch.is_grad_enabled() and (x.requires_grad or any(w.requires_grad for w in weights))
-
-
 def _flat_weights(w_ih: Tensor, w_hh: Tensor, bias: Tensor) -> list[Tensor]:
     """The four tensors that torch.lstm takes; on a GPU views of one buffer, the layout that cuDNN needs."""
     weights = [w_ih, w_hh, bias, torch.zeros_like(bias)]
@@ -59,7 +55,7 @@ def _flat_weights(w_ih: Tensor, w_hh: Tensor, bias: Tensor) -> list[Tensor]:
 
 
 def _packed_lstm(
-    x: Tensor, h0: Tensor, c0: Tensor, weights: list[Tensor], lengths: Tensor
+    x: Tensor, h0: Tensor, c0: Tensor, weights: list[Tensor], lengths: Tensor, requires_grad: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The LSTM over sequences of several lengths, packed so that each step computes only those that are still running.
 
@@ -70,17 +66,8 @@ def _packed_lstm(
     if len(present) == 0:
         return x.new_zeros(*x.shape[:2], h0.shape[1]), h0, c0
     packed = pack_padded_sequence(x[:, present], lengths[present].cpu())
-    data, h, c = _torch_lstm(
-        packed.data,
-        packed.batch_sizes,
-        (h0[present].unsqueeze(0), c0[present].unsqueeze(0)),
-        weights,
-        True,
-        1,
-        0.0,
-        _requires_grad(x, weights),
-        False,
-    )
+    states = h0[present].unsqueeze(0), c0[present].unsqueeze(0)
+    data, h, c = _torch_lstm(packed.data, packed.batch_sizes, states, weights, True, 1, 0.0, requires_grad, False)
     padded, _ = pad_packed_sequence(packed._replace(data=data), total_length=x.shape[0])
     y = x.new_zeros(*x.shape[:2], h0.shape[1]).index_copy(1, present, padded)
     return y, h0.index_copy(0, present, h[0]), c0.index_copy(0, present, c[0])
