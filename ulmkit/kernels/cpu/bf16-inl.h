@@ -25,13 +25,13 @@ struct Bf16 {
         return _mm512_or_si512(_mm512_cvtepu16_epi32(even), _mm512_slli_epi32(_mm512_cvtepu16_epi32(odd), 16));
     }
 
-    // One group of B from a row-major matrix [k][source_stride] whose first 16 columns it takes.
+    // Packs one group of B from the first 16 columns of a row-major matrix [k][source_stride].
     static void pack_rows(int64_t k, const Element* source, int64_t source_stride, Element* b) {
         for (int64_t row = 0; row < k; row += 2)
             _mm512_storeu_si512(b + row * width, pair(source + row * source_stride, source_stride));
     }
 
-    // One group of B from the transpose of a row-major matrix [16][source_stride].
+    // Packs one group of B from the transpose of a row-major matrix [16][source_stride].
     static void pack_columns(int64_t k, const Element* source, int64_t source_stride, Element* b) {
         for (int64_t row = 0; row < k; row += 32) {
             __m512i v[16];
@@ -42,7 +42,7 @@ struct Bf16 {
         }
     }
 
-    // [rows][columns] to [columns][padded], zero beyond the rows. columns: a multiple of 16.
+    // Transposes [rows][columns] to [columns][padded], with zeros beyond the rows. columns: a multiple of 16.
     static void transpose(int64_t rows, int64_t padded, int64_t columns, const Element* source, int64_t source_stride,
                           Element* to, int64_t to_stride) {
         for (int64_t column = 0; column < columns; column += 16) {

@@ -1,23 +1,23 @@
-// C = A B cut into pieces that fit registers and the first cache.
+// C = A B, divided into pieces that fit the registers and the L1 cache.
 
-// Engines whose products take elements as they are.
+// Base of engines whose products read elements without conversion.
 template <class Element>
 struct ElementsAreFactors {
     using Factor = Element;
-    static constexpr int64_t row_end = 0, group_end = 0;  // of a row of A and a group of B, beyond K
+    static constexpr int64_t row_end = 0, group_end = 0;  // extra bytes after K in a row of A and in a group of B
     static int64_t factor_bytes(int64_t, int64_t) { return 0; }
     static const Element* factors(int64_t, int64_t, const Element* rows, void*) { return rows; }
 };
 
-// Sums of floats, made in C.
+// Float sums that are accumulated in C.
 struct FloatSums {
     using Sum = Floats;
     static Floats begin(const float* c, bool accumulate) { return accumulate ? load(c) : Floats{}; }
     static void end(Floats sum, const void*, const void*, float* c, bool) { store(c, sum); }
 };
 
-// The piece that stays in registers: rows * groups sums, a line of B for each group, and a value of A. Kind: how far K is
-// in a line, what a line, a value and a sum are, and how a sum begins and goes to C.
+// The piece that stays in registers: rows * groups sums, a line of B for each group, and a value of A. Kind defines how
+// many values of k a line has, the types of lines, values and sums, and how a sum starts and is written to C.
 template <class Kind>
 struct RegisterTile {
     using Element = typename Kind::Element;
@@ -51,12 +51,12 @@ struct RegisterTile {
     }
 };
 
-// Tile::run<groups, rows>: the piece that stays in registers, block_rows rows at most; block_depth of K at once.
+// A product in pieces Tile::run<groups, rows> of at most block_rows rows and block_depth values of k.
 template <class Tile>
 struct BlockedProduct {
     using Element = typename Tile::Element;
 
-    struct Session {};  // what a thread needs while it multiplies
+    struct Session {};  // held by a thread while it multiplies; AMX needs one
 
     // C [rows][groups * width] = (C +) A [rows][k] B, groups <= 4
     static void product(int64_t rows, int64_t groups, int64_t k,

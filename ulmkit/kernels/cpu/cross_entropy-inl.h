@@ -1,12 +1,12 @@
-// Softmax cross-entropy of a linear layer, with its gradients: rows in blocks, so that what is held of the logits
-// stays small. With l = W x + b, for a row with target k:
+// Softmax cross-entropy of a linear layer, and its gradients, in blocks of rows, so that only a block's logits are held in
+// memory. With l = W x + b, for a row with target k:
 //
 //     nll = log sum_j e^{l_j} - l_k;  dl = (softmax(l) - onehot(k)) s;  dx = W^T dl;  dW = dl x^T;  db = dl
 //
 // where s is the row's weight times the task's scale.
 //
-// Classes are dealt out to the threads in strips of 4 panels of 4 groups. Of a block's logits a strip keeps
-// e^{l - highest}, highest being the row's largest logit of a panel, until the sums over all classes are known.
+// Classes are divided among the threads in strips of 4 panels of 4 groups. Until the sums over all classes are known, a
+// strip stores e^{l - highest} in place of the logits, where highest is the row's largest logit in a panel.
 
 class CrossEntropyPass {
 public:
@@ -38,7 +38,7 @@ public:
 
     int64_t workspace_bytes() const { return bytes_; }
 
-    // What one thread does; all threads call it together.
+    // The work of one thread; all threads call it together.
     void run(int thread, int threads) {
         [[maybe_unused]] const Engine::Session session;
         const Slice strips(strips_, thread, threads);
@@ -77,7 +77,7 @@ private:
         }
     }
 
-    // The weights of a strip of classes, as columns over features and, for dx, as columns over classes.
+    // Packs the weights of a strip of classes twice: with features as K for the logits and, for dx, with classes as K.
     void pack_strip(int64_t n, Element* rows) {
         for (int64_t group = n * strip / width; group < (n + 1) * strip / width; ++group) {
             for (int64_t unit = 0; unit < width; ++unit) {
@@ -96,8 +96,8 @@ private:
         }
     }
 
-    // Logits of a block of rows, a tile at a time: each row's highest and its sum of e^{l - highest}, over the thread's
-    // classes.
+    // Computes the logits of a block of rows, a tile at a time, and for each row the largest one and the sum of
+    // e^{l - highest}, over the thread's classes.
     void sum_exponentials(Slice strips, int64_t first, int64_t rows, int thread) {
         float* highest = highest_of_row_ + thread * block_;
         float* sum = sum_of_row_ + thread * block_;
@@ -130,7 +130,7 @@ private:
         for (int64_t n = 1; n < 4; ++n) top = l[n] > top ? l[n] : top;
         float high = top[0];
         for (int64_t lane = 1; lane < width; ++lane) high = top[lane] > high ? top[lane] : high;
-        const bool has_none = high == -__builtin_inff();  // all of them are impossible
+        const bool has_none = high == -__builtin_inff();  // no class of the panel is possible
         Floats total{};
         const int64_t part = c % strip;
         Element* held = task_.dx == nullptr ? nullptr : held_row(c / strip, row_of_block) + part;
@@ -148,7 +148,7 @@ private:
             sum = here;
     }
 
-    // (highest, sum) of two sets of logits as those of their union.
+    // Merges (high, here), the largest logit and the sum of one set of logits, into (highest, sum) of another.
     static void join(float high, float here, float& highest, float& sum) {
         const float both = high > highest ? high : highest;
         sum = sum * exp_of_negative(all(highest - both))[0] + here * exp_of_negative(all(high - both))[0];
@@ -168,7 +168,7 @@ private:
         }
     }
 
-    // dl of a strip, and what it adds to db, dW and the thread's part of dx.
+    // Computes dl of a strip, and adds its share to db, dW and the thread's part of dx.
     void differentiate(int64_t n, bool is_first, int64_t first, int64_t rows, int thread) {
         Element* packed = packed_ + thread * panel * deep_;
         float* tile = tile_ + thread * (tile_rows + 16) * panel;
@@ -223,7 +223,7 @@ private:
         }
     }
 
-    // dx from the threads' parts; a thread without classes has none.
+    // Adds up dx from the parts of the threads that have classes.
     void add_up(Slice rows, int64_t first, int threads) {
         const int64_t stride = feature_groups_ * width;
         for (int64_t row = rows.first; row < rows.last; ++row)
@@ -247,13 +247,13 @@ private:
     float* bias_;                     // [classes padded]
     float *highest_of_row_, *sum_of_row_;  // [threads][block]
     float *target_logit_, *log_sum_;  // [block]
-    float* tile_;                     // a thread's piece of a product
-    Element* rows_;                   // a thread's group of W, while it is laid out
+    float* tile_;                     // per thread: tile of a product
+    Element* rows_;                   // per thread: group of W while it is packed
     Element* by_feature_ = nullptr;   // W: [feature group][classes padded][width]
     Element* transposed_ = nullptr;   // x^T of a block: [features][block padded]
     Element* held_ = nullptr;         // [strip][block padded][classes of a strip]: e^{l - highest}, then dl
     float* highest_ = nullptr;        // [panel][block]
-    Element* packed_ = nullptr;       // a thread's dl of a panel, as B: [4][block padded][width]
+    Element* packed_ = nullptr;       // per thread: dl of a panel, packed as B: [4][block padded][width]
     float* dx_ = nullptr;             // [threads][block][features padded]
 };
 

@@ -1,4 +1,4 @@
-// Matrix products of bytes by AMX tiles.
+// Matrix products of int8 by AMX tiles.
 
 #include "engine_int8-inl.h"
 #include "tile_product-inl.h"

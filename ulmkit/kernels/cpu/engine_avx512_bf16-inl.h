@@ -1,4 +1,4 @@
-// Matrix products of bf16 with fp32 sums, by AVX-512 dot products of pairs. K is even.
+// Matrix products of bf16 with fp32 sums, by AVX-512 dot products of pairs. K must be even.
 
 #include "bf16-inl.h"
 #include "blocked_product-inl.h"

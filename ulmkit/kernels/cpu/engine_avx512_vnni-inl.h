@@ -1,5 +1,5 @@
-// Matrix products of bytes by AVX-512 dot products of four, which want one side unsigned: 128 is added to A, and 128 times
-// the sums of B's columns taken off again.
+// Matrix products of int8 by AVX-512 dot products of four values. These take one unsigned operand, so 128 is added to
+// A, and 128 times the sum of each column of B is subtracted from the result.
 
 #include "engine_int8-inl.h"
 

@@ -11,12 +11,12 @@ struct Fp32 {
     static Floats load(const float* from) { return PATH::load(from); }
     static void store(float* to, Floats v) { PATH::store(to, v); }
 
-    // One group of B from a row-major matrix [k][source_stride], whose first `width` columns it takes.
+    // Packs one group of B from the first `width` columns of a row-major matrix [k][source_stride].
     static void pack_rows(int64_t k, const float* source, int64_t source_stride, float* b) {
         for (int64_t row = 0; row < k; ++row) store(b + row * width, load(source + row * source_stride));
     }
 
-    // One group of B from the transpose of a row-major matrix [width][source_stride].
+    // Packs one group of B from the transpose of a row-major matrix [width][source_stride].
     static void pack_columns(int64_t k, const float* source, int64_t source_stride, float* b) {
         int64_t row = 0;
 #if ULMKIT_WIDTH == 16
@@ -32,7 +32,7 @@ struct Fp32 {
                 b[row * width + column] = source[column * source_stride + row];
     }
 
-    // [rows][columns] to [columns][padded], zero beyond the rows. columns: a multiple of `width`.
+    // Transposes [rows][columns] to [columns][padded], with zeros beyond the rows. columns: a multiple of `width`.
     static void transpose(int64_t rows, int64_t padded, int64_t columns, const float* source, int64_t source_stride,
                           float* to, int64_t to_stride) {
         transpose_blocks(rows, padded, columns, source, source_stride, to, to_stride);

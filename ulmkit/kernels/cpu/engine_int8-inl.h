@@ -1,8 +1,8 @@
-// Matrix products of signed bytes with 32-bit sums, for serving: weights in one byte, inputs rounded to one at each product.
+// Matrix products of int8 with 32-bit sums, for inference. Inputs are rounded to int8 at each product.
 //
-// A row x of A becomes round(x / s) with s = max |x| / 127, and ends with its s. A group of B, in lines of 4 k of every
-// column, [k / 4][column][4], ends with its columns' scales and, for instructions that want A unsigned, 128 times the sums
-// of its columns.
+// A row x of A is stored as round(x / s) with s = max |x| / 127, followed by s. A group of B is stored as
+// [k / 4][column][4], followed by the scales of its columns and by 128 times their sums, which instructions that take A
+// unsigned need.
 //
 // Source: symmetric quantisation, Jacob et al. 2018, arXiv:1712.05877, section 2.1, with zero-point 0.
 
@@ -13,14 +13,14 @@ using Element = float;
 struct Int8 {
     using Factor = int8_t;
     static constexpr int64_t depth = 64;
-    static constexpr int64_t row_end = 64, group_end = 8 * width;  // bytes after K; a row's next begins a cache line
+    static constexpr int64_t row_end = 64, group_end = 8 * width;  // bytes after K; rows start on cache lines
 
     static Floats load(const float* from) { return PATH::load(from); }
     static void store(float* to, Floats v) { PATH::store(to, v); }
 
     static int64_t factor_bytes(int64_t rows, int64_t k) { return (rows + 16) * (k + row_end); }
 
-    // Rows [rows][k] of floats as rows of A; one with a value that is no number or not finite has no finite scale.
+    // Quantizes rows [rows][k] of floats to rows of A. A row with an infinite or NaN value gets a scale that is not finite.
     static const Factor* factors(int64_t rows, int64_t k, const float* from, void* space) {
         Factor* to = static_cast<Factor*>(space);
         for (int64_t row = 0; row < rows; ++row, from += k, to += k + row_end) {
@@ -49,7 +49,7 @@ struct Int8 {
         std::memcpy(to, &bytes, sizeof bytes);
     }
 
-    // One group of B from `columns` rows [k] of the weights, those beyond at zero.
+    // Packs one group of B from `columns` rows [k] of the weights; the remaining columns are zero.
     static void pack_columns(int64_t k, int64_t k_wide, int64_t columns, const int8_t* source, const float* scales,
                              Factor* b) {
         std::memset(b, 0, k_wide * width + group_end);
@@ -66,7 +66,7 @@ struct Int8 {
         }
     }
 
-    // Sums of products as floats; a_end and b_end: what a row of A and a group of B end with.
+    // Dequantizes sums of products. a_end, b_end: what follows K in a row of A and in a group of B.
     static Floats value(Ints sum, const Factor* a_end, const Factor* b_end) {
         float scale;
         std::memcpy(&scale, a_end, sizeof scale);
@@ -80,7 +80,7 @@ struct ByteSums {
     using Element = int8_t;
     using Sum = Ints;
     static constexpr int64_t step = 4;
-    static constexpr int64_t block_depth = int64_t(1) << 40;  // all of K: sums are made floats at its end
+    static constexpr int64_t block_depth = int64_t(1) << 40;  // all of K: sums are dequantized once, at the end
 
     static Ints begin(const float*, bool) { return Ints{}; }
     static void end(Ints sum, const Element* a_end, const Element* b_end, float* c, bool accumulate) {

@@ -1,4 +1,4 @@
-// Matrix products of bytes in plain C++.
+// Matrix products of int8 in plain C++.
 
 #include "engine_int8-inl.h"
 

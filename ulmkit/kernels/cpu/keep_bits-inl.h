@@ -1,8 +1,8 @@
 // Random bits that are 1 with probability keep / 2^16, one for each weight.
 //
 // The probability's binary digits, lowest first, are folded with random bits: random | kept for a 1, random & kept for a 0.
-// Random bits: xoshiro256++ in 8 lanes, a stream of its own for every piece of the bits, so that neither threads nor
-// vectors make a difference; its states are filled by SplitMix64.
+// The random bits come from xoshiro256++ in 8 lanes, seeded by SplitMix64. Each piece of the output has its own stream, so
+// the bits do not depend on the number of threads or the width of vectors.
 //
 // Source: Blackman & Vigna 2021, ACM Transactions on Mathematical Software 47, 36; Steele, Lea & Flood 2014 (SplitMix).
 

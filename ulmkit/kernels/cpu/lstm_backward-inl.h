@@ -1,8 +1,8 @@
-// The LSTM backward in time: lstm_cell-inl.h has the formulas of a step, before which
+// LSTM backward pass, from the last step to the first. lstm_cell-inl.h has the formulas of a step. Between steps,
 //
-//     dh_{t-1} = W_hh^T da
+//     dh_{t-1} = W_hh^T da_t,
 //
-// and after the last step, over all steps at once: dx = da W_ih, dW_ih = da^T x, dW_hh = da^T h_{t-1}.
+// and after them, for all steps at once, dx = da W_ih, dW_ih = da^T x, dW_hh = da^T h_{t-1}.
 
 class BackwardPass {
 public:
@@ -27,7 +27,7 @@ public:
 
     int64_t workspace_bytes() const { return bytes_; }
 
-    // What one thread does; all threads call it together.
+    // The work of one thread; all threads call it together.
     void run(int thread, int threads) {
         [[maybe_unused]] const Engine::Session session;
         const Slice groups(shape_.groups, thread, threads);
@@ -57,9 +57,9 @@ public:
     }
 
 private:
-    static constexpr int64_t tile_rows = 112;  // of a large product, at once
+    static constexpr int64_t tile_rows = 112;  // rows of a large product to compute at once
 
-    // dh of a step from the gates of the step after it, then the gates of the step; t = -1 leaves dh_0 and dc_0.
+    // Computes dh of step t from da of step t + 1, and then da of step t. For t = -1 it writes dh_0 and dc_0 instead.
     void step(int64_t t, Slice groups, int64_t row, int64_t row_after, float* tile) {
         const int64_t ahead = t + 1 < sequences_.steps && (t >= 0 || backward_.dh0 != nullptr) ? sequences_.running[t + 1] : 0;
         const Element* d_gates = d_gates_ + row_after * shape_.gates;
@@ -74,7 +74,7 @@ private:
         }
 #endif
         const int64_t fours = (groups.last - groups.first + 3) / 4, each = shape_.gates * width;
-        for (int64_t n = 0; n < fours; ++n) {  // in turn from either end, as the forward
+        for (int64_t n = 0; n < fours; ++n) {  // alternates direction, so that the weights read last are still in cache
             const int64_t group = groups.first + 4 * (t % 2 == 0 ? n : fours - 1 - n), count = least(4, groups.last - group);
             if (ahead > 0)
                 Engine::product(ahead, count, shape_.gates, d_gates, shape_.gates, weights_hh_ + group * each, each, tile,
@@ -83,7 +83,7 @@ private:
         }
     }
 
-    // dh: of the sequences that go on, [ahead][dh_stride].
+    // dh: [ahead][dh_stride], for the sequences that have a step t + 1.
     void finish_step(int64_t t, int64_t group, int64_t ahead, int64_t row, const float* dh, int64_t dh_stride) {
         if (t >= 0) return step_units(t, group, ahead, sequences_.running[t], row, dh, dh_stride);
         if (backward_.dh0 != nullptr) write_first_states(group, ahead, dh, dh_stride);
@@ -144,7 +144,7 @@ private:
                        shape_.present(group));
     }
 
-    // Where each packed row is in (T, B).
+    // Computes the position of each packed row in (T, B).
     void find_places() {
         int64_t* place = places_;
         for (int64_t t = 0; t < sequences_.steps; ++t)
@@ -179,7 +179,7 @@ private:
         }
     }
 
-    // [x, h_{t-1}]^T, a row for each feature: what the weights' gradients have as A.
+    // Transposes [x, h_{t-1}] to one row per feature, the A of the products for the weights' gradients.
     void transpose_features(int thread, int threads) {
         const Slice inputs(shape_.inputs_wide / width, thread, threads), hidden(shape_.hidden_wide / width, thread, threads);
         Engine::transpose(rows_, deep_, (inputs.last - inputs.first) * width,
@@ -197,7 +197,7 @@ private:
         }
     }
 
-    // dW_ih = da^T x and dW_hh = da^T h_{t-1}, masked, for one group of units.
+    // Computes dW_ih = da^T x and dW_hh = da^T h_{t-1}, masked, for one group of units.
     void multiply_to_weights(int64_t group, Element* panel, float* tile) {
         const int64_t each = deep_ * width;
         for (int64_t gate = 0; gate < 4; ++gate)
@@ -216,7 +216,7 @@ private:
     }
 
 #if defined(ULMKIT_READS_ROWS)
-    // The same with x and h_{t-1} row by row, as they are.
+    // Computes dW_ih and dW_hh from x and h_{t-1} without transposing them, for weights that are not laid out.
     void rows_to_weights(Slice groups) {
         for (int64_t group = groups.first; group < groups.last; ++group)
             for (int64_t gate = 0; gate < 4; ++gate) {
@@ -230,7 +230,7 @@ private:
     }
 #endif
 
-    // A tile [features][gate][unit] into the columns first .. first + count of a weight [4H, columns].
+    // Writes a tile [features][gate][unit] to columns first .. first + count of a weight's gradient [4H, columns].
     void write_gradient(int64_t group, const float* tile, int64_t first, int64_t count, int64_t columns, float* to,
                         const uint8_t* keep_bits) {
         for (int64_t gate = 0; gate < 4; ++gate) {
@@ -253,13 +253,13 @@ private:
     const Element* weights_hh_;
     const Element* gates_;
     Element* d_gates_;     // [rows padded][gates]
-    float* dc_;            // [B][units], and so is dh_
+    float* dc_;            // [B][units], like dh_
     float* dh_;
     float* bias_;          // [gates]
     Element* transposed_;  // [features][rows padded]
     int64_t* places_;      // [rows]
-    Element* panel_;       // a thread's da of a group, as B: [4][rows padded][width]
-    float* tile_;          // a thread's piece of a product
+    Element* panel_;       // per thread: da of a group, packed as B: [4][rows padded][width]
+    float* tile_;          // per thread: tile of a product
     int64_t tile_rows_, bytes_;
 };
 

@@ -65,7 +65,7 @@ public:
 
     int64_t workspace_bytes() const { return bytes_; }
 
-    // What one thread does; all threads call it together.
+    // The work of one thread; all threads call it together.
     void run(int thread, int threads) {
         [[maybe_unused]] const Engine::Session session;
         const Slice slice(shape_.groups, thread, threads);
@@ -91,7 +91,7 @@ public:
     }
 
 private:
-    // W_ih or W_hh, [4H][columns]: laid out with K = wide and so many factors to a group; or null, and row by row as it is.
+    // W_ih or W_hh [4H][columns]: laid out with K = wide and `group` factors per group, or null; then it is read unpacked.
     struct Matrix {
         const Factor* laid_out;
         const float* rows;
@@ -129,14 +129,14 @@ private:
         }
     }
 
-    // The sums of a chunk: [group][row][4][width].
+    // Gate sums of a chunk: [group][row][4][width].
     void multiply_inputs(Slice slice, int64_t rows, const Element* inputs, void* space) {
         const Factor* factors = Engine::factors(rows, inputs_matrix_.wide, inputs, space);
         for (int64_t group = slice.first; group < slice.last; ++group)
             multiply(inputs_matrix_, group, rows, factors, sums_ + group * rows * 4 * width, false);
     }
 
-    // A group's gate sums [rows][4][width] = (sums +) A W^T.
+    // Computes the gate sums of a group, [rows][4][width] = (sums +) A W^T.
     void multiply(const Matrix& w, int64_t group, int64_t rows, const Factor* a, float* sums, bool accumulate) {
 #if defined(ULMKIT_READS_ROWS)
         if (w.laid_out == nullptr) return gate_sums(shape_, group, rows, a, w.wide, w.rows, w.columns, sums, accumulate);
@@ -154,7 +154,7 @@ private:
         float* c_after = forward_.kept.cells + after * shape_.units;
         Element* y = static_cast<Element*>(forward_.y) + t * sequences_.batch * shape_.hidden;
         for (int64_t n = slice.first; n < slice.last; ++n) {
-            // Every other step backward: what the step before read last is in the cache still.
+            // Alternates direction, so that the weights read last are still in cache.
             const int64_t group = t % 2 == 0 ? n : slice.first + slice.last - 1 - n;
             float* sums = sums_ + (group * rows + from) * 4 * width;
             multiply(recurrent_matrix_, group, running, h_before, sums, true);
@@ -166,14 +166,14 @@ private:
         }
     }
 
-    // What is beyond the units is K of the next step's product: zero.
+    // Zeros the padding beyond the units, which is part of K in the next step's product.
     void clear_pad(Element* h, int64_t rows) {
         for (int64_t row = 0; row < rows && shape_.units < shape_.hidden_wide; ++row)
             std::memset(h + row * shape_.hidden_wide + shape_.units, 0,
                         (shape_.hidden_wide - shape_.units) * sizeof(Element));
     }
 
-    // The states of sequences that end with this step.
+    // Writes the final states of sequences that end with this step.
     void finish_sequences(int64_t group, int64_t first, int64_t last, const Element* h, const float* c) {
         const int64_t unit = group * width, present = shape_.present(group);
         for (int64_t row = first; row < last; ++row) {
@@ -192,7 +192,7 @@ private:
     const Blocks blocks_;
     Element* inputs_;
     float* sums_;            // [group][row of a chunk][4][width]
-    char* factors_;          // a thread's rows as the products take them, where that is not as they are
+    char* factors_;          // per thread: rows converted to the products' factors, if they need conversion
     int64_t factor_bytes_, bytes_;
 };
 

@@ -1,4 +1,4 @@
-// Weights of bytes laid out, and how much memory the caller provides: all that a path of int8 has beside its forward.
+// Packing of int8 weights, and the sizes of the caller's buffers: what an int8 path has besides its forward pass.
 
 inline void pack(Layer layer, Packing packing, int threads) {
     const Shape shape(layer);
@@ -18,7 +18,7 @@ inline void pack(Layer layer, Packing packing, int threads) {
 
 inline Sizes sizes(Layer layer, Sequences sequences, bool, int threads) {
     const Shape shape(layer);
-    const int64_t states = 2 * sequences.batch + 16;  // two blocks take turns
+    const int64_t states = 2 * sequences.batch + 16;  // two blocks alternate
     Sizes found{};
     found.forward_weights = shape.groups * (shape.input_group + shape.hidden_group);
     found.hidden = states * shape.hidden_wide * int64_t(sizeof(Element));

@@ -1,6 +1,6 @@
-// Weights masked and laid out, once for a training step or a load: each orientation as its products read it.
+// Masks weights and lays them out, once per training step or load, in the orientation of each product that reads them.
 
-// Up to `width` values, those whose bit is 0 at zero and the others times scale. The bits begin at the column's byte.
+// Masks up to `width` values: zero where the bit is 0, else times `scale`. The bits start at the byte of the first column.
 inline Floats masked(Floats v, const uint8_t* bits, int64_t column, int64_t row_bytes, float scale) {
     Ints places;
     for (int n = 0; n < width; ++n) places[n] = 1 << n;
@@ -9,7 +9,7 @@ inline Floats masked(Floats v, const uint8_t* bits, int64_t column, int64_t row_
     return ((((word >> (column % 8)) - Ints{}) & places) != 0) ? v * scale : Floats{};
 }
 
-// The same for a row of `count` floats in place.
+// Masks a row of `count` floats in place.
 inline void mask_row(const uint8_t* bits, float scale, int64_t count, int64_t row_bytes, float* row) {
     for (int64_t column = 0; column < count; column += width) {
         const int64_t here = least(width, count - column);
@@ -17,7 +17,7 @@ inline void mask_row(const uint8_t* bits, float scale, int64_t count, int64_t ro
     }
 }
 
-// A row of float weights as elements, masked; what is beyond `count` is zero.
+// Converts a row of float weights to elements and masks it; zeros beyond `count`.
 inline void convert_row(const float* from, const uint8_t* keep_bits, float scale, int64_t count, int64_t padded,
                         Element* to) {
     for (int64_t column = 0; column < padded; column += width) {
@@ -28,8 +28,8 @@ inline void convert_row(const float* from, const uint8_t* keep_bits, float scale
     }
 }
 
-// One matrix for both directions: forward as [group][gate] groups of columns over K = columns of w, backward as groups
-// of those columns over K = gates.
+// Packs one matrix for both passes: for the forward pass as [group][gate] groups of columns with K = columns of w, for the
+// backward pass as groups of columns of w with K = gates.
 inline void pack_group(const Shape& shape, int64_t group, const float* w, int64_t columns, int64_t columns_wide,
                        const uint8_t* keep_bits, float scale, Element* rows, Element* forward, Element* backward) {
     for (int64_t gate = 0; gate < 4; ++gate)

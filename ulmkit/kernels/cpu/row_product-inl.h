@@ -1,9 +1,9 @@
-// Products with weights as they are, row by row: where the other factor has few rows, laying the weights out costs more than
-// it gains. For paths whose factors are floats.
+// Products with weights that are not laid out: if the other factor has few rows, laying the weights out costs more than it
+// saves. Only for fp32 paths.
 
-constexpr int register_sums = ULMKIT_REGISTERS == 32 ? 24 : 8, dot_lines = 4;  // dot_lines: of weights, multiplied at once
+constexpr int register_sums = ULMKIT_REGISTERS == 32 ? 24 : 8, dot_lines = 4;  // dot_lines: lines multiplied at once
 
-// Lane n is the sum of the lanes of v[n].
+// Returns a vector whose lane n is the sum of all lanes of v[n].
 inline Floats lane_sums(const Floats (&v)[width]) {
 #if ULMKIT_WIDTH == 16
     __m512i lines[16];
@@ -20,7 +20,7 @@ inline Floats lane_sums(const Floats (&v)[width]) {
 #endif
 }
 
-// The rows of A [rows][k] times lines of W [lines][k], lane by lane, to found [rows][width].
+// Multiplies rows of A [rows][k] by lines of W [lines][k] into found [rows][width], without adding up the lanes.
 template <int rows, int lines>
 inline void multiply_lanes(int64_t k, const float* a, int64_t a_stride, const float* w, int64_t w_stride, Floats* found) {
     Floats sum[rows][lines] = {};
@@ -77,14 +77,14 @@ inline void times_lines(int64_t rows, int64_t lines, int64_t k, const float* a, 
     }
 }
 
-// A factor by its numbers' distances: a row from the next, a value of k from the next, and `width` of those from the next.
+// A factor with its strides: between rows (row), between values of k within a run of `width` (k), and between runs (ks).
 struct Strided {
     const float* first;
     int64_t row, k, ks;
     Strided from_row(int64_t n) const { return {first + n * row, row, k, ks}; }
 };
 
-// C [rows][vectors] = (C +) A B, in registers; `last` floats of the last vector are there.
+// C [rows][vectors] = (C +) A B, in registers. Unless `whole`, the vector has only `last` floats.
 template <int rows, int vectors, bool whole>
 inline void multiply_rows(int64_t k, Strided a, const float* b, int64_t b_stride, float* c, int64_t c_stride, int64_t last,
                           bool accumulate) {
@@ -128,11 +128,12 @@ inline void multiply_some_rows(int64_t count, int64_t k, Strided a, const float*
         multiply_some_rows<rows - 1, vectors, whole>(count, k, a, b, b_stride, c, c_stride, last, accumulate);
 }
 
-// C [rows][columns] = (C +) A B for B [k][columns] as it is, `vectors` at once and `most_rows`, and then fewer vectors.
+// C [rows][columns] = (C +) A B for row-major B [k][columns], in pieces of `most_rows` rows and `vectors` vectors; the
+// remaining columns in pieces of half as many vectors, down to one.
 template <int most_rows, int vectors>
 inline void times_rows_in_strips(int64_t rows, int64_t columns, int64_t k, Strided a, const float* b, int64_t b_stride,
                                  float* c, int64_t c_stride, bool accumulate) {
-    constexpr bool ends = vectors == 1;  // with a vector that is not whole, maybe
+    constexpr bool ends = vectors == 1;  // the last vector may be incomplete
     const int blocks = (rows + most_rows - 1) / most_rows;
     int64_t column = 0;
     for (; ends ? column < columns : column + vectors * width <= columns; column += vectors * width)
@@ -147,7 +148,8 @@ inline void times_rows_in_strips(int64_t rows, int64_t columns, int64_t k, Strid
                                                      accumulate);
 }
 
-// The same: the fewer the rows, the more vectors at once. What lies k rows below in B is fetched meanwhile.
+// C [rows][columns] = (C +) A B for row-major B [k][columns]: the fewer the rows, the more vectors at once. Meanwhile it
+// prefetches the k rows of memory that follow B, which the caller multiplies next.
 inline void times_rows(int64_t rows, int64_t columns, int64_t k, Strided a, const float* b, int64_t b_stride, float* c,
                        int64_t c_stride, bool accumulate) {
     constexpr int sums = register_sums;
@@ -169,7 +171,7 @@ inline void gate_sums(const Shape& shape, int64_t group, int64_t rows, const flo
 // C [rows][first .. last] = dA W, the gradients of gate sums [rows][gates] times w: [4H][columns].
 inline void times_weights(const Shape& shape, int64_t rows, const float* d_gates, const float* w, int64_t columns,
                           int64_t first, int64_t last, float* c, int64_t c_stride) {
-    constexpr int64_t together = 4 * width;  // lines of w, while sums stay in registers
+    constexpr int64_t together = 4 * width;  // lines of w for which the sums stay in registers
     for (int64_t gate = 0; gate < 4; ++gate)
         for (int64_t unit = 0; unit < shape.hidden; unit += together)
             times_rows(rows, last - first, least(together, shape.hidden - unit),

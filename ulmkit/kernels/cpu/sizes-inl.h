@@ -1,9 +1,10 @@
-// How much memory the caller provides.
+// Sizes of the buffers that the caller provides.
 
 inline Sizes sizes(Layer layer, Sequences sequences, bool learns, int threads) {
     const Shape shape(layer);
     const int64_t rows = total_rows(sequences), element = sizeof(Element);
-    const int64_t states = sequences.batch + (learns ? rows : sequences.batch) + 16;  // without a backward two blocks take turns
+    // Without a backward pass two blocks of states alternate.
+    const int64_t states = sequences.batch + (learns ? rows : sequences.batch) + 16;
     Sizes found;
     found.forward_weights = shape.groups * (shape.input_group + shape.hidden_group) * int64_t(sizeof(Factor));
     found.backward_weights = shape.gates * (shape.inputs_wide + shape.hidden_wide) * element;

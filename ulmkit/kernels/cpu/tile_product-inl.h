@@ -1,14 +1,14 @@
-// Matrix products by AMX tiles: 16 rows of 64 bytes of A times a block of B (64 bytes deep, 16 columns, 1 KiB) into 16 x 16
-// sums of C, 4 bytes each. What the bytes are is the tile instruction's matter.
+// Matrix products by AMX tiles: 16 rows of 64 bytes of A times a block of B (64 bytes deep, 16 columns, 1 KiB), added to
+// 16 x 16 sums of C, 4 bytes each. The tile instruction decides whether the bytes are int8 or bf16.
 //
-// A may be read up to the next multiple of 16 rows; what stands there does not matter.
+// Up to the next multiple of 16 rows, A is read but the values beyond its rows do not affect the result.
 
 #include "tiles-inl.h"
 
 template <class Sum>
 class TileProduct {
 public:
-    // Tiles are there for as long as a thread has a session.
+    // A thread can use tiles while it holds a session.
     struct Session {
         Session() {
             const TileConfig config;
@@ -27,7 +27,7 @@ public:
         asm volatile("" ::: "memory");  // the compiler does not know that tiles read memory
         int64_t count;
         for (int64_t row = 0, blocks = (rows + 47) / 48; row < rows; row += count, --blocks) {
-            const int64_t tiles = (rows - row + 15) / 16, share = 16 * ((tiles + blocks - 1) / blocks);  // blocks alike
+            const int64_t tiles = (rows - row + 15) / 16, share = 16 * ((tiles + blocks - 1) / blocks);  // equal blocks
             count = rows - row < share ? rows - row : share;
             const char* block = static_cast<const char*>(a) + row * a_stride;
             Sum* out = c + row * c_stride;
@@ -47,9 +47,9 @@ public:
     }
 
 private:
-    static constexpr int64_t ahead = 16;  // blocks of K that are fetched before they are used
+    static constexpr int64_t ahead = 16;  // blocks of K to prefetch ahead of use
 
-    // Where two columns of tiles go: the rows and columns that are there.
+    // Destination of up to 3 x 2 tiles, and how much of it lies within C.
     struct Place {
         Sum* c;
         int64_t stride, rows;
@@ -59,9 +59,9 @@ private:
         bool whole(int row, int column) const { return column < columns && rows >= 16 * (row + 1); }
         int64_t rows_of(int row) const { return rows - 16 * row < 16 ? rows - 16 * row : 16; }
 
-        // The tile's sums so far, where a whole tile can be read; else a copy in `spare`.
+        // Where to load the tile's previous sums from: C if the whole tile lies within it, else a copy in `spare`.
         const Sum* source(int row, int column, Sum* spare) const {
-            asm volatile("" ::: "memory");  // `spare` has been read for the tile before
+            asm volatile("" ::: "memory");  // the previous tile has been loaded from `spare`
             if (whole(row, column)) return c + row * 16 * stride + column * 16;
             if (column < columns)
                 for (int64_t n = 0; n < rows_of(row); ++n)
@@ -74,7 +74,7 @@ private:
             if (column < columns)
                 for (int64_t n = 0; n < rows_of(row); ++n)
                     std::memcpy(c + (row * 16 + n) * stride + column * 16, spare + n * 16, 64);
-            asm volatile("" ::: "memory");  // before the next tile is stored there
+            asm volatile("" ::: "memory");  // the next tile must not be stored to `spare` before
         }
         int64_t stride_of(int row, int column) const { return whole(row, column) ? 4 * stride : 64; }
     };
@@ -92,7 +92,7 @@ private:
         place.copy_back(row, column, spare);                                                                      \
     }
 
-    // Up to 3 x 2 tiles of C in tiles 0 to 5; A in 6, B in 7.
+    // Computes up to 3 x 2 tiles of C, in tile registers 0 to 5; A is in 6, B in 7.
     template <int rows>
     static void run(int64_t bytes, const char* a, int64_t stride, const char* b, int64_t next, const Place& place) {
         alignas(64) Sum spare[256];

@@ -1,5 +1,5 @@
-// The AMX instructions that the engines use, by the number of the tile; and the same in plain C++, for checking the
-// engines on processors without them. With ULMKIT_TILES_OF_BYTES the product is of signed bytes, else of bf16.
+// The AMX instructions that the engines use, and an emulation in plain C++ to test the engines on processors without AMX.
+// With ULMKIT_TILES_OF_BYTES the tile product is of int8, else of bf16.
 
 struct alignas(64) TileConfig {
     uint8_t palette = 1, start_row = 0, reserved[14] = {};
@@ -22,8 +22,8 @@ static thread_local bool emulated_is_configured = false;
 #define TILE_STORE(tile, to, stride_bytes) emulated_store(tile, to, stride_bytes)
 #define TILE_PRODUCT(sum, a, b) emulated_product(sum, a, b)
 
-// Rows of a tile, which must be whole: on the processor one that is not configured ends the process, and a smaller one
-// holds less.
+// Returns a tile, which must be configured to its full size: the processor traps on a tile that is not configured, and a
+// smaller tile holds fewer bytes.
 inline uint8_t (*emulated_tile(int tile))[64] {
     const TileConfig& config = emulated_config;
     if (!emulated_is_configured || config.palette != 1 || config.rows[tile] != 16 || config.bytes[tile] != 64)
@@ -96,7 +96,7 @@ inline bool tiles_are_here() { return true; }
 
 #if defined(__linux__)
 
-// Whether the processor has AMX tiles of the type, and the system lets this process use them: Linux wants to be asked.
+// True if the processor has AMX tiles of the type and the system lets this process use them, which Linux must be asked for.
 inline bool tiles_are_here() {
 #if defined(ULMKIT_TILES_OF_BYTES)
     constexpr int type_bit = 25;

@@ -1,7 +1,7 @@
-// Transposes in blocks that stay in the first cache.
+// Transposes in blocks that stay in the L1 cache.
 
 #if ULMKIT_WIDTH == 16
-// 16 x 16 of 32 bits, in place.
+// Transposes 16 x 16 values of 32 bits in place.
 inline void transpose_lines(__m512i (&v)[16]) {
     __m512i w[16];
     for (int i = 0; i < 16; i += 2) {
@@ -44,8 +44,7 @@ inline void transpose_blocks(int64_t rows, int64_t padded, int64_t columns, cons
         for (int64_t row = rows; row < padded; ++row) to[column * to_stride + row] = 0;
 }
 
-// Columns of floats, [count] of them `stride` apart in [count][stride], into rows: to [width][to_stride], added to what is
-// there or written over it. `columns` of the width are there.
+// Transposes `columns` <= width columns of floats [count][stride] to rows [width][to_stride], added to or overwritten.
 inline void write_columns(const float* from, int64_t stride, int64_t count, int64_t columns, float* to, int64_t to_stride,
                           bool adds) {
     int64_t n = 0;

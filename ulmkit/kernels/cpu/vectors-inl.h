@@ -19,7 +19,7 @@ inline void store(float* to, Floats v) { std::memcpy(to, &v, sizeof v); }
 
 inline Floats quotient(Floats a, Floats b) { return a / b; }
 
-// e^x for x <= 0, relative error below 2e-7 (the polynomial of Cephes, expf); below -87 as at -87; NaN stays.
+// e^x for x <= 0, relative error below 2e-7 (the polynomial of Cephes, expf); clamped at x = -87; NaN stays NaN.
 inline Floats exp_of_negative(Floats x) {
     const Floats lowest = all(-87.0f);
     x = x < lowest ? lowest : x;

@@ -1,7 +1,7 @@
-// Softmax cross-entropy of rows of logits, and its gradient in their place. A block has one row.
+// Softmax cross-entropy of rows of logits; optionally the gradients replace the logits. One block per row.
 //
-// The logits are read twice: once for the largest and the sum of all e^(x - largest), kept together by each thread as it goes;
-// and once for the gradient, w (softmax - one_hot(target)).
+// The logits are read twice: first for the largest and the sum of e^(x - largest), both in one pass, then for the gradient,
+// w (softmax - one_hot(target)).
 
 #include "block.h"
 
@@ -16,15 +16,15 @@ struct alignas(16) FourFloats {
 
 struct Logits {
     Element* logits;           // (N, width) x W^T; then their gradients
-    const float* bias;         // (classes,) and more, where 16 bytes begin; or null
+    const float* bias;         // (at least classes,), aligned to 16 bytes; or null
     const int64* targets;      // (N,)
     const float* row_weights;  // (N,) w of each row, or null for 1
-    float* nll;                // (N,); not a number where the target is no class
+    float* nll;                // (N,); NaN where the target is not a class
     int64 width, classes;      // width: a multiple of `several`; columns from `classes` on have probability 0
-    int gradients;             // whether they are wanted
+    int gradients;             // nonzero to replace the logits by their gradients
 };
 
-// Of some logits: the largest, and the sum of e^(x - largest).
+// The largest of some logits, and their sum of e^(x - largest).
 struct Total {
     float largest, sum;
 };
@@ -38,7 +38,7 @@ ULMKIT_INLINE Total merge(const Total& a, const Total& b) {
     return {largest, a.sum * exp_of_negative(a.largest - largest) + b.sum * exp_of_negative(b.largest - largest)};
 }
 
-// Some of a row's logits from a column on, with the bias; lowest where there is no class.
+// Adds the bias to `several` logits of a row, from `first_column` on; columns that are not classes become `lowest`.
 ULMKIT_INLINE void add_bias(const Logits& a, const Several& values, int64 first_column, float (&x)[several]) {
 #pragma unroll
     for (int n = 0; n < several; n += 4) {
@@ -81,11 +81,11 @@ ULMKIT_KERNEL void softmax_rows(Logits a) {
             of_target = to_float(line[target / several].of[target % several]);
             if (a.bias != nullptr) of_target += a.bias[target];
         }
-        const float log_sum = natural_log(is_class ? all.sum : -1.0f);  // of -1: not a number
+        const float log_sum = natural_log(is_class ? all.sum : -1.0f);  // the logarithm of -1 is NaN
         a.nll[row] = log_sum + (all.largest - of_target);
     }
     if (!a.gradients) return;
-    block_barrier();  // the target's logit has been read
+    block_barrier();  // the target's logit must have been read before it is overwritten
     const float weight = a.row_weights == nullptr ? 1.0f : a.row_weights[row], scale = weight / all.sum;
     for (int64 piece = thread_index(); piece * several < a.width; piece += thread_count()) {
         add_bias(a, line[piece], piece * several, x);

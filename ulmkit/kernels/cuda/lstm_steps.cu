@@ -1,5 +1,5 @@
 // Pointwise part of the LSTM, one launch per step, between GEMMs of a library: for shapes and types without a persistent
-// kernel. A thread has one unit of one sequence.
+// kernel. One thread per unit of one sequence.
 //
 // The launches are recorded as CUDA graphs and replayed for other sequences, so everything that differs between calls is
 // at a fixed address in device memory.

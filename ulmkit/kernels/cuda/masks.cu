@@ -1,4 +1,4 @@
-// The recurrent mask: a bit for each weight, 1 where it is kept. Drawn, applied to the weights, and to their gradient.
+// Draws the mask of the recurrent weights, one bit per weight, 1 to keep it; applies it to the weights and their gradient.
 
 #include "block.h"
 
@@ -9,9 +9,9 @@ ULMKIT_INLINE address split_mix(address seed, address number) {
     return z ^ z >> 31;
 }
 
-// Bits that are 1 with probability keep / 2^16; a thread draws 64 of them. The probability's binary digits, lowest first, are
-// folded with random bits: random | kept for a 1, random & kept for a 0. Random bits: the numbers of SplitMix64 (Steele, Lea
-// & Flood 2014), each found by its place.
+// Draws bits that are 1 with probability keep / 2^16; each thread draws 64. The binary digits of `keep`, lowest first, are
+// folded with random bits: random | kept for a 1, random & kept for a 0. The random bits come from SplitMix64 (Steele, Lea
+// & Flood 2014), which computes the nth number of a stream directly.
 //
 // seed: one number on the device. keep: 1 to 2^16 - 1. bits: (words,).
 ULMKIT_KERNEL void keep_bits(const address* seed, int keep, int64 words, address* bits) {
@@ -25,12 +25,11 @@ ULMKIT_KERNEL void keep_bits(const address* seed, int keep, int64 words, address
     bits[word] = kept;
 }
 
-// W_hh (4H, H) float, its mask (4H, ceil(H / 8)) or null to keep all, and what is kept is multiplied with.
 struct Masked {
-    const float* w_hh;
-    const unsigned char* keep_bits;
-    int64 hidden_size;
-    float keep_scale;
+    const float* w_hh;               // (4H, H)
+    const unsigned char* keep_bits;  // (4H, ceil(H / 8)), or null to keep all
+    int64 hidden_size;               // H
+    float keep_scale;                // factor of the weights that are kept
 };
 
 ULMKIT_INLINE float masked(const Masked& a, const float* from, int64 row, int64 column) {
@@ -40,7 +39,7 @@ ULMKIT_INLINE float masked(const Masked& a, const float* from, int64 row, int64 
     return byte >> column % 8 & 1 ? weight * a.keep_scale : 0.0f;
 }
 
-// To (4H, width), zero from H on. A thread has one number.
+// Writes the masked weights to (4H, width), with zeros in columns from H on. One thread per value.
 ULMKIT_KERNEL void mask_weights(Masked a, int64 width, Element* to) {
     const int64 place = place_of_thread(), row = place / width, column = place % width;
     if (row >= 4 * a.hidden_size) return;
@@ -49,7 +48,8 @@ ULMKIT_KERNEL void mask_weights(Masked a, int64 width, Element* to) {
 
 constexpr int tile = 32;
 
-// To (H, width), the transpose, zero from 4H on. A block has a tile of numbers; tiles along H first.
+// Writes the transpose of the masked weights to (H, width), with zeros in columns from 4H on. One block per tile, in
+// row-major order of the tiles of W_hh.
 ULMKIT_KERNEL void mask_weights_transposed(Masked a, int64 width, Element* to) {
     Element(*const numbers)[tile + 1] = (Element(*)[tile + 1])shared_memory();
     const int64 tiles = (a.hidden_size + tile - 1) / tile;
@@ -66,7 +66,7 @@ ULMKIT_KERNEL void mask_weights_transposed(Masked a, int64 width, Element* to) {
     }
 }
 
-// dW_hh (4H, H) in place.
+// Masks dW_hh (4H, H) in place. One thread per value.
 ULMKIT_KERNEL void mask_gradient(Masked a, float* gradient) {
     const int64 place = place_of_thread(), row = place / a.hidden_size, column = place % a.hidden_size;
     if (row < 4 * a.hidden_size) gradient[place] = masked(a, gradient, row, column);
