@@ -18,16 +18,7 @@ from ulmkit.errors import FolderError
 TRAINING_LOG = "training_log.csv"
 """Name of the training log as a table, in the run's folder and in the model's."""
 
-_READ_BYTES = 1 << 20
-_NOT_WRITABLE = (
-    errno.EACCES,
-    errno.EPERM,
-    errno.EROFS,
-    errno.ENOTDIR,
-    errno.EISDIR,
-    errno.EEXIST,
-    errno.EDQUOT,
-)
+_NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EDQUOT)
 _MARKER_FILES = {
     "config.json": {"format_version", "kind", "fingerprint"},
     "corpus.json": {"format_version", "split_policy", "fingerprint"},
@@ -218,11 +209,8 @@ def _umask() -> int:
 
 def sha256_file(path: str | os.PathLike[str]) -> str:
     """Return the SHA-256 of a file, in hexadecimal."""
-    digest = hashlib.sha256()
     with open(path, "rb") as file:
-        while block := file.read(_READ_BYTES):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def list_files(folder: Path) -> dict[str, dict[str, Any]]:

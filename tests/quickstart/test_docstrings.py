@@ -173,10 +173,8 @@ def test_harvest_reads_the_standard_library_and_what_ulmkit_needs(environment):
 
 
 def test_harvest_is_the_same_whatever_the_number_of_workers(environment):
-    calls: list[tuple[int, int]] = []
-    one = harvest_docstrings(minimum_words=3, workers=1, progress=lambda done, files: calls.append((done, files)))
-    assert harvest_docstrings(minimum_words=3, workers=3) == one
-    assert calls == [(done, 5) for done in range(1, 6)]
+    assert harvest_docstrings(minimum_words=3, workers=3) == harvest_docstrings(minimum_words=3, workers=1)
+    assert harvest_docstrings(minimum_words=3, workers=9) == harvest_docstrings(minimum_words=3, workers=1)
 
 
 def test_harvest_refuses_and_reports(environment, monkeypatch, tmp_path):

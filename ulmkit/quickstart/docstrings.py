@@ -11,9 +11,8 @@ import re
 import subprocess
 import sys
 import sysconfig
-import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,9 +46,6 @@ _TEST_FILE = re.compile(r"(test_.*|.*_test|conftest)\.py")
 _REQUIREMENT_NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
 _OF_AN_EXTRA = re.compile(r"\bextra\s*==")
 
-FileCallback = Callable[[int, int], None]
-"""Called with (files done, files)."""
-
 
 @dataclass(frozen=True)
 class Docstring:
@@ -82,9 +78,7 @@ class QuickstartText:
     packages: tuple[str, ...]
 
 
-def harvest_docstrings(
-    *, minimum_words: int = 20, workers: int = 2, progress: FileCallback | None = None
-) -> list[Docstring]:
+def harvest_docstrings(*, minimum_words: int = 20, workers: int = 2) -> list[Docstring]:
     """Collect distinct docstrings of the standard library and of all packages that ulmkit requires.
 
     Of texts that differ only in case, digits, spaces and punctuation the first is kept. Test suites, vendored packages
@@ -93,7 +87,6 @@ def harvest_docstrings(
     Args:
         minimum_words: Docstrings with fewer words are left out.
         workers: Number of parsing processes.
-        progress: Called with (files done, files).
 
     Returns:
         Docstrings sorted by package, source file and position in it, whatever the number of workers.
@@ -105,7 +98,7 @@ def harvest_docstrings(
     check_whole("minimum_words", minimum_words)
     check_whole("workers", workers)
     files = _source_files()
-    scanned = _scan([path for _, _, path in files], minimum_words, workers, progress)
+    scanned = _scan([path for _, _, path in files], minimum_words, workers)
     distinct: dict[str, Docstring] = {}
     for (package, module, _), texts in zip(files, scanned, strict=True):
         for text in texts:
@@ -219,36 +212,26 @@ def _normalize_name(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def _scan(paths: Sequence[str], minimum_words: int, workers: int, progress: FileCallback | None) -> list[list[str]]:
+def _scan(paths: Sequence[str], minimum_words: int, workers: int) -> list[list[str]]:
     """Docstrings of each file in the order of `paths`, which are divided over `workers` processes."""
     results: list[list[str]] = [[] for _ in paths]
-    done = 0
-    lock = threading.Lock()
 
-    def store(index: int, line: str) -> None:
-        nonlocal done
-        results[index] = json.loads(line)
-        with lock:
-            done += 1
-            if progress:
-                progress(done, len(paths))
-
-    def work(share: range) -> None:
-        request = json.dumps({"paths": [paths[index] for index in share], "minimum_words": minimum_words})
-        command = [sys.executable, "-I", "-S", docstring_scanner.__file__]
-        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-            assert process.stdin
-            assert process.stdout
-            process.stdin.write(request)
-            process.stdin.close()
-            for index, line in zip(share, process.stdout, strict=False):
-                store(index, line)
+    def work(start: int) -> None:
+        share = slice(start, None, workers)
+        process = subprocess.run(
+            [sys.executable, "-I", "-S", docstring_scanner.__file__],
+            input=json.dumps({"paths": paths[share], "minimum_words": minimum_words}),
+            stdout=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
         if process.returncode:
             raise DataError(
                 f"docstrings: expected status 0 from the process that parses source files, got {process.returncode}; "
                 "the machine may be short of memory"
             )
+        results[share] = map(json.loads, process.stdout.splitlines())
 
     with ThreadPoolExecutor(workers) as pool:
-        list(pool.map(work, [range(start, len(paths), workers) for start in range(workers)]))
+        list(pool.map(work, range(workers)))
     return results

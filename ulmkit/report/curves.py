@@ -1,7 +1,7 @@
 """Training curves: points over minutes, taken from the rows of training logs."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,66 +63,39 @@ def panels(histories: Histories) -> list[Panel]:
     Raises:
         DataError: If there are no points at all.
     """
-    language_models = {name: rows for name, rows in histories.items() if _is_language_model(rows)}
-    others = {name: rows for name, rows in histories.items() if name not in language_models}
-    starts: dict[str, float] = {}
-    minutes = 0.0
+    perplexity = Panel("perplexity", [], logarithmic=True)
+    loss = Panel("cross-entropy (nats per document)", [])
+    accuracy = Panel("validation accuracy", [], is_share=True)
+    start = 0.0
     for name, rows in histories.items():
-        starts[name] = minutes
-        minutes += max((row["seconds"] for row in rows), default=0.0) / 60
-    perplexity = _stages(language_models, starts, _perplexity(""), _perplexity("valid_"))
-    loss = _stages(others, starts, _value("loss"), _value("valid_loss"))
-    accuracy = _stages(others, starts, _nothing, _value("valid_accuracy"))
-    candidates = [
-        Panel("perplexity", perplexity, logarithmic=True),
-        Panel("cross-entropy (nats per document)", loss),
-        Panel("validation accuracy", accuracy, is_share=True),
-    ]
-    filled = [panel for panel in candidates if panel.stages]
+        stop = start + max((row["seconds"] for row in rows), default=0.0) / 60
+        if _is_language_model(rows):
+            curves = [(perplexity, "perplexity", "valid_perplexity")]
+        else:
+            curves = [(loss, "loss", "valid_loss"), (accuracy, "", "valid_accuracy")]
+        for panel, training, validation in curves:
+            points = _points(rows, "train", training, start), _points(rows, "validation", validation, start)
+            if any(points):
+                panel.stages.append(Stage(name, start, stop, *points))
+        start = stop
+    filled = [panel for panel in (perplexity, loss, accuracy) if panel.stages]
     if not filled:
         raise DataError(f"histories: expected rows with a loss or a perplexity, got none in {len(histories)} stages")
     return filled
 
 
-def _stages(
-    histories: Histories,
-    starts: Mapping[str, float],
-    training: Callable[[Row], float | None],
-    validation: Callable[[Row], float | None],
-) -> list[Stage]:
-    stages = []
-    for name, rows in histories.items():
-        start = starts[name]
-        stop = start + max((row["seconds"] for row in rows), default=0.0) / 60
-        stage = Stage(
-            name, start, stop, _points(rows, "train", training, start), _points(rows, "validation", validation, start)
-        )
-        if stage.training or stage.validation:
-            stages.append(stage)
-    return stages
+def _points(rows: Sequence[Row], kind: str, name: str, start: float) -> list[Point]:
+    """Points of the rows of a kind that have a value of this name."""
+    values = ((start + row["seconds"] / 60, _value(row, name)) for row in rows if row["kind"] == kind)
+    return [(minute, value) for minute, value in values if value is not None]
 
 
-def _points(rows: Sequence[Row], kind: str, value: Callable[[Row], float | None], start: float) -> list[Point]:
-    pairs = ((start + row["seconds"] / 60, value(row)) for row in rows if row["kind"] == kind)
-    return [(minute, number) for minute, number in pairs if number is not None]
+def _value(row: Row, name: str) -> float | None:
+    """Return a value of a row; a perplexity is computed from the mean negative log-likelihood, if the row has it."""
+    nll = row.get(name.replace("perplexity", "nll")) if name.endswith("perplexity") else None
+    return row.get(name) if nll is None else math.exp(min(nll, _LARGEST_EXPONENT))
 
 
 def _is_language_model(rows: Sequence[Row]) -> bool:
     keys = {key for row in rows for key in row}
     return not keys.isdisjoint({"nll", "perplexity", "valid_nll", "valid_perplexity"})
-
-
-def _perplexity(prefix: str) -> Callable[[Row], float | None]:
-    def perplexity(row: Row) -> float | None:
-        nll = row.get(f"{prefix}nll")
-        return row.get(f"{prefix}perplexity") if nll is None else math.exp(min(nll, _LARGEST_EXPONENT))
-
-    return perplexity
-
-
-def _value(name: str) -> Callable[[Row], float | None]:
-    return lambda row: row.get(name)
-
-
-def _nothing(row: Row) -> None:
-    return None
