@@ -1,5 +1,6 @@
 """The quickstart on docstrings made on the spot, with a tiny model."""
 
+import io
 import json
 import random
 from dataclasses import replace
@@ -12,8 +13,10 @@ import ulmkit.quickstart.run as module
 from ulmkit import LanguageModel, TextClassifier
 from ulmkit.errors import FolderError
 from ulmkit.files import check_writable
+from ulmkit.pipeline import RunOptions
 from ulmkit.quickstart import FROM_SCRATCH, OURS, quickstart
 from ulmkit.quickstart.docstrings import Docstring, quickstart_task
+from ulmkit.training import LineProgress
 
 SUBJECTS = {"numpy": "array axis shape", "torch": "tensor gradient module", "rich": "console style colour"}
 
@@ -70,6 +73,18 @@ def test_docstrings_all_the_way(tmp_path):
     language_model = LanguageModel.load(tmp_path / "out" / "language-model")
     assert language_model.score(["the array"])[0].tokens > 0
     assert result.parameters == len(language_model.parts.vocabulary) * (16 + 1) + 2 * 4 * 16 * 16 + 2 * 4 * 16
+
+
+def test_shared_documents_are_warned_of_once(tmp_path):
+    data = tmp_path / "own.csv"
+    words = " ".join(f"word{number}" for number in range(30))
+    rows = [f"{'good' if number % 2 else 'bad'} {words} film {number % 8},{number % 2}" for number in range(80)]
+    data.write_text("\n".join(["text,label", *rows]))
+    stream = io.StringIO()
+    run = RunOptions(progress=LineProgress(stream))
+    quickstart(str(tmp_path / "out"), str(data), minutes=0.02, labels=20, run=run)
+    warnings = [line for line in stream.getvalue().splitlines() if line.startswith("shared documents: ")]
+    assert len([line for line in warnings if "of 8 in valid" in line]) == 1
 
 
 def test_data_of_ones_own(tmp_path):

@@ -110,7 +110,7 @@ def warn_if_splits_overlap(
         base: Facts of the model it starts from; None if it starts from random weights.
         run: Whose progress shows the warning, in the first of several processes.
     """
-    if run.progress is None or not run.world.is_first:
+    if run.progress is None or not run.warn or not run.world.is_first:
         return
     if (warning := shared_documents_warning(corpus)) is not None:
         run.progress.message(warning)

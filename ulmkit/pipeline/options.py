@@ -48,6 +48,7 @@ class RunOptions:
         folder: Folder for checkpoints and the log; None keeps neither.
         resume: Continue from the checkpoint in `folder`.
         progress: Receives the state of the training; None for silence.
+        warn: Tell `progress` of held-out documents that a model may have learned from.
         validations: Number of validations, evenly spread. An interval such as Budget(epochs=1) is possible too. The
             last one is at the end; in a budget of minutes, those that would take more than a tenth of it are left out.
         valid_tokens: Validation tokens that a language model reads each time. None: 300,000, and in a budget of
@@ -69,6 +70,7 @@ class RunOptions:
     folder: str | os.PathLike[str] | None = None
     resume: bool = False
     progress: ProgressDisplay | None = None
+    warn: bool = True
     validations: int | Budget = 5
     valid_tokens: int | None = None
     accumulation: int = 1
@@ -83,6 +85,7 @@ class RunOptions:
         check_choice("precision", self.precision, PRECISIONS)
         check_choice("backend", self.backend, ("auto", *BACKENDS))
         check_whole("seed", self.seed, at_least=0)
+        check_whole("accumulation", self.accumulation)
         if not isinstance(self.validations, Budget):
             check_whole("validations", self.validations)
         if self.valid_tokens is not None:

@@ -3,7 +3,7 @@
 import csv
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from ulmkit.pipeline import (
 from ulmkit.quickstart.docstrings import QuickstartText, harvest_docstrings, quickstart_task
 from ulmkit.quickstart.results import FROM_SCRATCH, OURS, Quickstart
 from ulmkit.report import plot_quickstart
-from ulmkit.text import EncodedCorpus, Text, train_sentencepiece
+from ulmkit.text import EncodedCorpus, train_sentencepiece
 from ulmkit.text.read.documents import Data
 from ulmkit.training import OptimizerConfig, Schedule
 
@@ -103,9 +103,20 @@ def quickstart(
     check_writable(folder, overwrite)
     started = time.monotonic()
     say("Reading text and training a tokenizer")
-    material = _read_material(data, data_options)
-    general = material.general
-    target = material.target
+    docstrings = harvest_docstrings()
+    task: QuickstartText | None = None
+    documents: Data
+    if data is None:
+        task = quickstart_task(docstrings)
+        general_texts = task.general
+        documents = task.target
+        options = DataOptions(split_by="group", valid_fraction=0.12)
+    else:
+        general_texts = [docstring.text for docstring in docstrings]
+        documents = data
+        options = data_options or DataOptions()
+    general, target = _encode(general_texts, documents, options)
+    texts = texts_of(documents, target, options)
     say(f"   general text: {_size(general)} (docstrings)")
     say(f"   target text: {_size(target)} ({'docstrings of other packages' if data is None else 'your data'})")
     run = replace(run or RunOptions(), validations=3, valid_tokens=40_000)
@@ -142,7 +153,7 @@ def quickstart(
                 minutes=stage_minutes[stage],
                 recipe=recipe,
                 sizes=SIZES,
-                run=run,
+                run=replace(run, warn=False),  # fine-tuning has warned of this corpus
                 labels=labels,
                 valid_documents=300,
             )
@@ -150,7 +161,7 @@ def quickstart(
             reports[name] = evaluate_rows(classifier.parts.model, target, held_out_rows)
             say(f"   accuracy on held-out documents: {reports[name].accuracy:.1%}")
         say(f"\n5. Train linear baselines on the same {labels:,} labels")
-        reports |= linear_baselines(target, material.texts, training, held_out_rows)
+        reports |= linear_baselines(target, texts, training, held_out_rows)
         result = Quickstart(
             parameters=count_parameters(base.parts.model),
             labels=len(training),
@@ -161,53 +172,19 @@ def quickstart(
             folder=Path(folder),
         )
         _write(staging, result, models)
-        if material.task is not None:
-            _write_texts(staging, material.task, target)
+        if task is not None:
+            _write_texts(staging, task, target)
     return result
 
 
-@dataclass(frozen=True)
-class _Material:
-    """General and target text, encoded by one tokenizer.
-
-    Attributes:
-        general: Text to pretrain on.
-        target: Text to fine-tune on and to classify.
-        texts: Texts of the target, in the order of its rows.
-        task: Task made of docstrings; None for the user's data.
-    """
-
-    general: EncodedCorpus
-    target: EncodedCorpus
-    texts: list[Text]
-    task: QuickstartText | None
-
-
-def _read_material(data: Data | None, options: DataOptions | None) -> _Material:
-    """Read both texts, and train the tokenizer on the training part of both."""
-    docstrings = harvest_docstrings()
-    task: QuickstartText | None = None
-    documents: Data
-    if data is None:
-        task = quickstart_task(docstrings)
-        general = task.general
-        documents = task.target
-        options = DataOptions(split_by="group", valid_fraction=0.12)
-    else:
-        general = [docstring.text for docstring in docstrings]
-        documents = data
-        options = options or DataOptions()
+def _encode(general: Data, documents: Data, options: DataOptions) -> tuple[EncodedCorpus, EncodedCorpus]:
+    """Encode general and target text by one tokenizer, trained on the training part of both."""
     general_options = DataOptions(split_by="random", valid_fraction=0.02)
     texts = [*training_texts(general, general_options, "none"), *training_texts(documents, options, "single")]
     tokenizer = train_sentencepiece(texts, vocab_size=PIECES)
     vocabulary = tokenizer.closed_vocabulary()
     target = prepare(documents, options, task="single", tokenizer=tokenizer, vocabulary=vocabulary)
-    return _Material(
-        general=prepare(general, general_options, tokenizer=tokenizer, vocabulary=vocabulary),
-        target=target,
-        texts=texts_of(documents, target, options),
-        task=task,
-    )
+    return prepare(general, general_options, tokenizer=tokenizer, vocabulary=vocabulary), target
 
 
 def _size(corpus: EncodedCorpus) -> str:
