@@ -5,9 +5,9 @@ from typing import TypeVar
 
 import numpy as np
 
-from ulmkit.errors import DataError
+from ulmkit.errors import ConfigError, DataError
 from ulmkit.hub import ClassifierParts, LanguageModelParts
-from ulmkit.pipeline import RunOptions, place
+from ulmkit.pipeline import DataOptions, RunOptions, place
 from ulmkit.tasks import Task, as_text
 from ulmkit.text import Text
 from ulmkit.text.corpus.token_stream import reverse_document
@@ -26,6 +26,12 @@ def text_ids(parts: LanguageModelParts | ClassifierParts, text: Text) -> np.ndar
     """Encode a text as token ids, in the order in which the model reads them. Returns (T,) int64."""
     ids = parts.vocabulary.encode(parts.tokenizer.tokenize(text)).astype(np.int64)
     return reverse_document(ids, parts.vocabulary.bos_id) if parts.direction == "backward" else ids
+
+
+def refuse_selection(split: str | None, data_options: DataOptions | None) -> None:
+    """Raise ConfigError for a split or options beside evaluation data, which are selected already."""
+    if split is not None or data_options is not None:
+        raise ConfigError("split, data_options: expected none with selected evaluation data; leave them out")
 
 
 def as_texts(texts: Iterable[Text | Sequence[str]], task: Task | None = None) -> list[Text]:

@@ -44,16 +44,14 @@ def export_int8(
         DataError: If the comparison shows a drop at the 5% level; nothing is written then.
         ConfigError: If no int8 kernels are available, or the weights are int8 already.
     """
-    members = [parts for parts in (classifier.parts, classifier.backward) if parts is not None]
-    if any(isinstance(parts.model.encoder, Int8Encoder) for parts in members):
+    if any(isinstance(parts.model.encoder, Int8Encoder) for parts in classifier.members):
         raise ConfigError("export: the classifier's weights are int8 already; give the one that was trained")
     runs, reason = int8_runs(torch.device("cpu"))
     if not runs:
         raise ConfigError(f"export: expected kernels for int8, to compare with, got none ({reason})")
     rounded = classifier.to_int8()
-    for parts in (rounded.parts, rounded.backward):
-        if parts is not None:
-            parts.model.cpu()  # the int8 kernels run on the CPU
+    for parts in rounded.members:
+        parts.model.cpu()  # the int8 kernels run on the CPU
     comparison = classifier.compare(rounded, data, split=split, data_options=data_options)
     if comparison.shows_a_drop:
         low, high = comparison.interval
@@ -63,8 +61,7 @@ def export_int8(
             f"{comparison.difference:+.4f}, 95%: {low:+.4f} to {high:+.4f}, p = {comparison.p_value:.2g}); "
             "nothing was written, serve the classifier as it is"
         )
-    members = [part for part in (rounded.parts, rounded.backward) if part is not None]
-    new = [replace(part, facts=replace(part.facts, int8=comparison)) for part in members]
+    new = [replace(parts, facts=replace(parts.facts, int8=comparison)) for parts in rounded.members]
     if len(new) == 1:
         save_classifier(folder, new[0], overwrite=overwrite)
         return comparison

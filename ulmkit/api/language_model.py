@@ -7,10 +7,9 @@ import numpy as np
 import torch
 
 from ulmkit import pipeline
-from ulmkit.api.common import as_texts, place_parts, text_ids
+from ulmkit.api.common import as_texts, place_parts, refuse_selection, text_ids
 from ulmkit.api.generation_options import GenerationOptions
 from ulmkit.config import check_whole
-from ulmkit.errors import ConfigError
 from ulmkit.evaluation import (
     DYNAMIC_PTB,
     CacheConfig,
@@ -360,8 +359,7 @@ class LanguageModel:
     ) -> EvaluationData:
         if not isinstance(data, EvaluationData):
             return self.evaluation_data(data, split=split, data_options=data_options)
-        if split is not None or data_options is not None:
-            raise ConfigError("split, data_options: expected none with selected evaluation data; leave them out")
+        refuse_selection(split, data_options)
         return data
 
     def score(self, texts: Iterable[Text]) -> list[DocumentScore]:

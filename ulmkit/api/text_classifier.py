@@ -3,13 +3,12 @@
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
 from ulmkit import pipeline
 from ulmkit.api.classifier_stream import ClassifierStream
-from ulmkit.api.common import as_texts, place_parts
+from ulmkit.api.common import as_texts, place_parts, refuse_selection
 from ulmkit.api.language_model import LanguageModel
 from ulmkit.config import check_probability
 from ulmkit.errors import ConfigError, DataError, FolderError
@@ -17,20 +16,22 @@ from ulmkit.evaluation import PairedComparison, compare_paired
 from ulmkit.hub import ClassifierParts, Pair, load_model, resolve_model, save_classifier
 from ulmkit.model.config import AWDLSTMConfig
 from ulmkit.pipeline import (
-    ALL,
     CLASSIFY,
     ClassifierRecipe,
     DataOptions,
+    EvaluationData,
     RunOptions,
     predict_backward,
     predict_outputs,
     predict_rows,
-    select_evaluation_data,
 )
 from ulmkit.tasks import Outputs, Report
 from ulmkit.text import EncodedCorpus, Text
 from ulmkit.text.read.documents import Data
 from ulmkit.training import Budget
+
+Answer = str | float | list[str] | list[tuple[str, str]]
+"""A label, a number, the labels of a text, or (word, label) for each of its words."""
 
 
 class TextClassifier:
@@ -54,6 +55,11 @@ class TextClassifier:
     def __repr__(self) -> str:
         pair = ", forward and backward" if self.backward else ""
         return f"TextClassifier({self.task}: {', '.join(self.labels) or self.parts.task.summary}{pair})"
+
+    @property
+    def members(self) -> tuple[ClassifierParts, ...]:
+        """The forward model, and the backward one of a pair."""
+        return (self.parts,) if self.backward is None else (self.parts, self.backward)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -177,9 +183,9 @@ class TextClassifier:
             DataError: If one of them is no text; the message has its number from 0.
         """
         listed = as_texts(texts, self.parts.task)
-        return self._mean([_predict_texts(parts, listed) for parts in (self.parts, self.backward) if parts is not None])
+        return self._mean([_predict_texts(parts, listed) for parts in self.members])
 
-    def predict(self, texts: Iterable[Text | Sequence[str]], *, threshold: float = 0.5) -> list[Any]:
+    def predict(self, texts: Iterable[Text | Sequence[str]], *, threshold: float = 0.5) -> list[Answer]:
         """Predict the answer for each text.
 
         Args:
@@ -196,7 +202,9 @@ class TextClassifier:
         listed = as_texts(texts, self.parts.task)
         return self.decide(self.predict_proba(listed), listed, threshold=threshold)
 
-    def decide(self, outputs: Outputs, texts: Iterable[Text | Sequence[str]], *, threshold: float = 0.5) -> list[Any]:
+    def decide(
+        self, outputs: Outputs, texts: Iterable[Text | Sequence[str]], *, threshold: float = 0.5
+    ) -> list[Answer]:
         """Turn probabilities into answers.
 
         Args:
@@ -220,9 +228,37 @@ class TextClassifier:
             raise ConfigError("stream: expected a forward classifier, got a pair; load the pair's forward folder")
         return ClassifierStream(self.parts)
 
-    def evaluate(
+    def evaluation_data(
         self,
         data: Data | EncodedCorpus,
+        *,
+        split: str | None = None,
+        by: Sequence[str] = (),
+        data_options: DataOptions | None = None,
+    ) -> EvaluationData:
+        """Select the documents that `evaluate` scores.
+
+        Args:
+            data: Labelled documents as a path, a hub name or a list, or an encoded corpus.
+            split: Split to evaluate on, or "all". None takes the test split, else the validation split, else all
+                documents. The classifier's own data is split as in its training, so that no training document is
+                evaluated on.
+            by: Columns to keep, for errors broken down by them.
+            data_options: How the documents are read and split.
+
+        Returns:
+            The encoded documents; `text()` says which they are.
+
+        Raises:
+            DataError: If the split does not exist, or the split of the training cannot be drawn again; see
+                `pipeline.select_evaluation_data`.
+        """
+        options = (data_options or DataOptions()).keeping(by)
+        return pipeline.select_evaluation_data(self.parts, data, split, options, task=self.task)
+
+    def evaluate(
+        self,
+        data: Data | EncodedCorpus | EvaluationData,
         *,
         split: str | None = None,
         by: Sequence[str] = (),
@@ -231,10 +267,9 @@ class TextClassifier:
         """Evaluate on labelled documents.
 
         Args:
-            data: Labelled documents as a path, a hub name or a list, or an encoded corpus.
-            split: Split to evaluate on, or "all". None takes the test split, else the validation split, else all
-                documents. The classifier's own data is split as in its training, so that no training document is
-                evaluated on.
+            data: Labelled documents as a path, a hub name or a list, an encoded corpus, or the result of
+                `evaluation_data`.
+            split: Split to evaluate on; see `evaluation_data`.
             by: Columns to break the error rate down by.
             data_options: How the documents are read and split.
 
@@ -242,23 +277,20 @@ class TextClassifier:
             The task's report, for example a `SingleLabelReport`.
 
         Raises:
-            DataError: If documents or labels are missing, or the split of the training cannot be drawn again; see
-                `pipeline.select_evaluation_data`.
+            DataError: If documents or labels are missing, or the split of the training cannot be drawn again.
         """
-        outputs, corpus, rows = self._outputs(data, split, data_options, by)
-        return self.parts.task.report(outputs, corpus, rows, by)
+        if isinstance(data, EvaluationData):
+            refuse_selection(split, data_options)
+        else:
+            data = self.evaluation_data(data, split=split, by=by, data_options=data_options)
+        return self.parts.task.report(self._outputs(data), data.corpus, data.rows(labelled=True), by)
 
     def to_int8(self) -> "TextClassifier":
         """Copy the classifier with int8 encoder weights, for serving: a quarter of the size, and faster.
 
         `compare` tells what that costs in accuracy.
         """
-        members = [
-            None if parts is None else replace(parts, model=parts.model.to_int8())
-            for parts in (self.parts, self.backward)
-        ]
-        assert members[0] is not None
-        return TextClassifier(members[0], members[1])
+        return TextClassifier(*(replace(parts, model=parts.model.to_int8()) for parts in self.members))
 
     def compare(
         self,
@@ -280,39 +312,34 @@ class TextClassifier:
         Returns:
             Mean scores, their difference and its significance.
         """
-        scored = []
-        for classifier in (self, other):
-            outputs, corpus, rows = classifier._outputs(data, split, data_options, order=("valid", "test"))
-            measure, scores = self.parts.task.document_scores(outputs, corpus, rows)
-            scored.append(scores)
-        return compare_paired(scored[0], scored[1], measure, bounded=self.parts.task.has_bounded_scores)
+        order = ("valid", "test")
+        selected = pipeline.select_evaluation_data(self.parts, data, split, data_options, task=self.task, order=order)
+        rows = selected.rows(labelled=True)
+        task = self.parts.task
+        measure, before = task.document_scores(self._outputs(selected), selected.corpus, rows)
+        _, after = task.document_scores(other._outputs(selected), selected.corpus, rows)
+        return compare_paired(before, after, measure, bounded=task.has_bounded_scores)
 
-    def _outputs(
-        self,
-        data: Data | EncodedCorpus,
-        split: str | None,
-        data_options: DataOptions | None,
-        by: Sequence[str] = (),
-        order: Sequence[str] = ("test", "valid"),
-    ) -> tuple[Outputs, EncodedCorpus, np.ndarray]:
-        """Predictions for labelled documents, and these as rows of their corpus."""
-        outputs: list[Outputs] = []
-        corpus = None
-        rows = np.array([])
-        options = (data_options or DataOptions()).keeping(by)
-        for parts in (self.parts, self.backward):
-            if parts is None:
-                continue
-            selected = select_evaluation_data(parts, data, split, options, task=self.task, order=order)
+    def _outputs(self, selected: EvaluationData) -> Outputs:
+        """Predictions for the labelled documents of evaluation data, the mean of the members'."""
+        rows = selected.rows(labelled=True)
+        if not len(rows):
+            split = selected.split or pipeline.ALL
+            raise DataError(f"evaluation: expected labelled documents in split {split!r}, got none")
+        outputs = []
+        for parts in self.members:
             corpus = selected.corpus
-            rows = selected.rows(labelled=True)
-            options = selected.options
-            split = selected.split or ALL
-            if not len(rows):
-                raise DataError(f"evaluation: expected labelled documents in split {split!r}, got none")
+            if parts.vocabulary != corpus.vocabulary or parts.tokenizer.fingerprint != corpus.tokenizer.fingerprint:
+                corpus = pipeline.prepare(
+                    selected.data,
+                    selected.options,
+                    task=self.task,
+                    tokenizer=parts.tokenizer,
+                    vocabulary=parts.vocabulary,
+                    label_names=self.labels,
+                )
             outputs.append(predict_rows(parts.model, corpus, rows, reverse=parts.direction == "backward"))
-        assert corpus is not None
-        return self._mean(outputs), corpus, rows
+        return self._mean(outputs)
 
     def _mean(self, members: Sequence[Outputs]) -> Outputs:
         """Mean of the members' predictions."""
@@ -320,8 +347,7 @@ class TextClassifier:
             return members[0]
         if isinstance(members[0], list):
             return [np.mean(both, axis=0) for both in zip(*members, strict=True)]
-        mean: np.ndarray = np.mean([np.asarray(outputs) for outputs in members], axis=0)
-        return mean
+        return np.asarray(np.mean(members, axis=0))
 
 
 def _predict_texts(parts: ClassifierParts, texts: Sequence[Text]) -> Outputs:

@@ -15,14 +15,15 @@ from ulmkit.cli.dataclass_options import field_options
 from ulmkit.cli.option_groups import MACHINE, READ_TEXT, Machine, OptionGroup, with_groups
 from ulmkit.cli.progress import step_progress
 from ulmkit.cli.summary import write_values
-from ulmkit.cli.text_rows import TEXTS, TEXTS_OF_TASK, check_rows, read_texts, text_row, write_rows
+from ulmkit.cli.text_rows import TEXTS, TEXTS_OF_TASK, check_rows, read_texts, write_rows
 from ulmkit.cli.training_commands import DataArgument
 from ulmkit.errors import ConfigError
+from ulmkit.pipeline.data_options import DataOptions
 
 if TYPE_CHECKING:
     from ulmkit.api import TextClassifier
     from ulmkit.evaluation import Perplexity
-    from ulmkit.pipeline import DataOptions, EvaluationData, LanguageModelEvaluation
+    from ulmkit.pipeline import EvaluationData, LanguageModelEvaluation
 
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="A model: a folder or a hub name.")]
 ClassifierArgument = Annotated[str, typer.Argument(metavar="CLASSIFIER", help="A classifier: a folder or a hub name.")]
@@ -41,7 +42,7 @@ SCORED = ("log_probability", "tokens", "unknown_tokens", "perplexity", "text")
 def evaluate_command(
     model: ModelArgument,
     data: DataArgument,
-    data_options: "DataOptions",
+    data_options: DataOptions,
     adaptation: dict[str, Any] | None,
     machine: Machine,
     split: Annotated[
@@ -67,7 +68,7 @@ def evaluate_command(
         raise ConfigError("published: has no effect with --cache or --dynamic; drop one of them")
     if read_config(resolve_model(model))["kind"] == "language_model" or published or adaptation is not None:
         _check_by(by, "a language model")
-        language_model = LanguageModel.load(model, machine.run())
+        language_model = LanguageModel.load(model, machine.run)
         selected = language_model.evaluation_data(data, split=split, data_options=data_options)
         report: Perplexity | LanguageModelEvaluation
         if adaptation is not None:
@@ -82,7 +83,7 @@ def evaluate_command(
     if batch_size is not None:
         raise ConfigError("batch_size: has no effect on a classifier; drop it")
     _evaluate_classifier(
-        TextClassifier.load(model, machine.run()), data, split, by or [], baselines, data_options, machine
+        TextClassifier.load(model, machine.run), data, split, by or [], baselines, data_options, machine
     )
 
 
@@ -92,19 +93,16 @@ def _evaluate_classifier(
     split: str | None,
     by: Sequence[str],
     baselines: bool,
-    data_options: "DataOptions",
+    data_options: DataOptions,
     machine: Machine,
 ) -> None:
-    from ulmkit.pipeline import ALL, select_evaluation_data
+    from ulmkit.pipeline import ALL
 
     _check_by(by, f"one of task {classifier.task!r}", classifier.task)
-    selected = select_evaluation_data(classifier.parts, data, split, data_options.keeping(by), task=classifier.task)
-    part = selected.split or ALL
-    report = classifier.evaluate(
-        selected.corpus if classifier.backward is None else data, split=part, by=by, data_options=selected.options
-    )
+    selected = classifier.evaluation_data(data, split=split, by=by, data_options=data_options)
+    report = classifier.evaluate(selected, by=by)
     print(f"{selected.text()}\n\n{report.table()}")
-    values = {"data": data, "split": part, "classifier": report.to_dict()}
+    values = {"data": data, "split": selected.split or ALL, "classifier": report.to_dict()}
     values["baselines"] = _baselines(classifier, selected, data) if baselines else {}
     write_values(machine.json_file, values)
 
@@ -165,7 +163,7 @@ def predict_command(
     from ulmkit.api import TextClassifier
 
     check_rows(PREDICTED, reading, out)
-    model = TextClassifier.load(classifier, machine.run())
+    model = TextClassifier.load(classifier, machine.run)
     documents = read_texts(data, text, reading, model.task)
     texts = [document.text if document.tokens is None else document.tokens for document in documents]
     outputs = model.predict_proba(texts)
@@ -173,7 +171,7 @@ def predict_command(
     rows = []
     for label, output, document in zip(labels, outputs, documents, strict=True):
         fields = {"label": label, **model.parts.task.answer_fields(output, model.labels)}
-        rows.append(text_row(document, fields))
+        rows.append({**document.columns, **fields, "text": document.text})
     counts = model.parts.task.count_answers(labels, model.labels)
     write_rows(rows, out, machine.json_file, {"labels": counts} if counts else {})
 
@@ -195,21 +193,17 @@ def score_command(
     from ulmkit.text import NO_LABELS
 
     check_rows(SCORED, reading, out)
-    model = LanguageModel.load(language_model, machine.run())
+    model = LanguageModel.load(language_model, machine.run)
     documents = read_texts(data, text, reading, NO_LABELS.name)
     scores = model.score(document.text for document in documents)
-    rows = [text_row(document, score.to_dict()) for document, score in zip(documents, scores, strict=True)]
+    rows = [
+        {**document.columns, **score.to_dict(), "text": document.text}
+        for document, score in zip(documents, scores, strict=True)
+    ]
     write_rows(rows, out, machine.json_file)
 
 
-GENERATE = OptionGroup(
-    "Generation",
-    GenerationOptions,
-    field_options(GenerationOptions, "tokens", "samples", "temperature", "top_k", "top_p", "beam", "no_unk"),
-)
-
-
-@with_groups(options=GENERATE, machine=MACHINE)
+@with_groups(options=OptionGroup("Generation", GenerationOptions, field_options(GenerationOptions)), machine=MACHINE)
 def generate_command(
     language_model: LanguageModelArgument,
     options: GenerationOptions,
@@ -222,7 +216,7 @@ def generate_command(
     """
     from ulmkit.api import LanguageModel
 
-    model = LanguageModel.load(language_model, machine.run())
-    texts = model.generate(prompt, **asdict(options), seed=machine.seed)
+    model = LanguageModel.load(language_model, machine.run)
+    texts = model.generate(prompt, **asdict(options), seed=machine.run.seed)
     print("\n\n".join(texts))
     write_values(machine.json_file, {"model": language_model, "texts": len(texts), "generated": texts})

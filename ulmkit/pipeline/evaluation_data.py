@@ -24,12 +24,14 @@ class EvaluationData:
     """The documents that a model is evaluated on.
 
     Attributes:
-        corpus: The data, encoded with the model's vocabulary.
+        data: The documents as they were given.
+        corpus: The same, encoded with the model's vocabulary.
         split: The split that is scored; None: all documents.
         options: How the data was read and split.
         is_own: Whether the model was trained on this data.
     """
 
+    data: Data | EncodedCorpus
     corpus: EncodedCorpus
     split: str | None
     options: DataOptions
@@ -101,7 +103,7 @@ def select_evaluation_data(
     corpus.rows(chosen)  # raises if there is no such split
     if trained_on is not None and split != ALL and (options is None or options.split_by == "auto"):
         _check_split(corpus, chosen, trained_on)
-    return EvaluationData(corpus, chosen, options_read, trained_on is not None)
+    return EvaluationData(data, corpus, chosen, options_read, trained_on is not None)
 
 
 def evaluation_options(
