@@ -204,6 +204,8 @@ def test_options(arguments: tuple, message: str, here: Path) -> None:
         (("train", "lm", "reviews.csv", "--out", "o", "--class-weights", "even"), "--class-weights: got 'even'"),
         (("train", "lm", "reviews.csv", "--out", "o", "--hidden-size", 8), "--hidden-size: the language model has its"),
         (("prepare", "reviews.csv", "-o", "o", "--model", "lm", "--min-freq", 1), "--min-freq: the model has its own"),
+        (("prepare", "reviews.csv", "-o", "o", "--model", "lm", "--tokenizer", "spacy"), "--tokenizer: the model has"),
+        (("train", "lm", "reviews.csv", "-o", "o", "--tokenizer", "spacy"), "--tokenizer: the language model has its"),
         (("train", "lm", "reviews.csv", "--out", "o", "--patience", 0), "patience: expected a whole number of"),
         (("predict", "classifier"), "expected either DATA or --text"),
         (("predict", "classifier", "reviews.csv", "--text", "the film"), "expected either DATA or --text"),
@@ -348,6 +350,9 @@ def test_a_corpus_of_another_tokenizer_or_vocabulary(here: Path) -> None:
         here, "train", "lm", "bytes", "--out", "out", "--task", "multi"
     )
     assert "expected text to prepare, got a prepared corpus" in refused(here, "prepare", "bytes", "--out", "out")
+    assert "--tokenizer: got 'spacy', but bytes was prepared with 'bytes'; leave tokenizer out" in refused(
+        here, "pretrain", "bytes", "--out", "out", *PRETRAIN, "--tokenizer", "spacy"
+    )
     assert "--split-by: got 'group', but bytes was prepared with 'random'; leave split_by out" in refused(
         here, "train", "lm", "bytes", "--out", "out", "--split-by", "group"
     )

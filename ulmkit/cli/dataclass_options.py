@@ -36,7 +36,7 @@ def field_options(source: Any, *names: str, prefix: str = "", **changes: dict[st
 
     Args:
         source: A dataclass, or an instance whose values become the defaults.
-        names: Fields to take.
+        names: Fields to take; all that can be set if there are none.
         prefix: Prepended to the names of the options.
         changes: By field, what its option has of its own; for example `peak_rate={"flag": "--rate"}`.
 
@@ -47,7 +47,7 @@ def field_options(source: Any, *names: str, prefix: str = "", **changes: dict[st
     fields = {field.name: field for field in dataclasses.fields(cls)}
     summaries = attribute_summaries(cls)
     options = {}
-    for name in names:
+    for name in names or [name for name, field in fields.items() if field.init]:
         default = fields[name].default if source is cls else getattr(source, name)
         declared = fields[name].type
         if isinstance(declared, str):  # of a module with postponed annotations

@@ -1,7 +1,7 @@
 """The command that prepares a model for serving."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -11,11 +11,7 @@ from ulmkit.cli.summary import summarise
 from ulmkit.cli.training_commands import DataArgument, OutOption, Overwrite
 from ulmkit.config import check_choice
 from ulmkit.files import check_writable
-
-if TYPE_CHECKING:
-    from ulmkit.evaluation import PairedComparison
-    from ulmkit.pipeline import DataOptions
-    from ulmkit.tasks import Task
+from ulmkit.pipeline.data_options import DataOptions
 
 FORMATS = ("int8",)
 NOTED_DROP = 0.01
@@ -27,7 +23,7 @@ def export_command(
     classifier: ClassifierArgument,
     data: DataArgument,
     out: OutOption,
-    data_options: "DataOptions",
+    data_options: DataOptions,
     machine: Machine,
     to: Annotated[str, typer.Option(help="Format: int8.")] = "int8",
     split: Annotated[
@@ -42,16 +38,15 @@ def export_command(
     """
     from ulmkit.api import TextClassifier, export_int8
     from ulmkit.hub import resolve_model
-    from ulmkit.tasks import TASKS
 
     check_choice("to", to, FORMATS)
     check_writable(out, overwrite)
-    model = TextClassifier.load(classifier, machine.run())
+    model = TextClassifier.load(classifier, machine.run)
     before = _megabytes(resolve_model(classifier))
     comparison = export_int8(model, out, data, split=split, data_options=data_options, overwrite=overwrite)
     print(comparison.table() + "\n")
     drop = -comparison.interval[0]
-    if drop > _noted_drop(comparison, TASKS[model.task]):
+    if drop > NOTED_DROP * (1 if model.parts.task.has_bounded_scores else abs(comparison.before)):
         print(f"so few documents do not rule out a drop of {drop:.3g}; compare on more if that matters\n")
     after = _megabytes(Path(out))
     summarise(
@@ -59,11 +54,6 @@ def export_command(
         machine.json_file,
         {"model": out, "megabytes_before": before, "megabytes_after": after, "comparison": comparison.to_dict()},
     )
-
-
-def _noted_drop(comparison: "PairedComparison", task: "Task") -> float:
-    """Return the drop to point out, in the unit of the comparison's measure."""
-    return NOTED_DROP if task.has_bounded_scores else NOTED_DROP * abs(comparison.before)
 
 
 def _megabytes(folder: Path) -> float:

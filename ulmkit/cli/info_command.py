@@ -23,8 +23,8 @@ def info_command(machine: Machine) -> None:
     from ulmkit.hub.facts import package_versions
     from ulmkit.kernels import PRECISIONS, backend_statuses, bf16_pays, choose_precision, int8_runs
 
-    device = choose_device(machine.device)
-    chosen = choose_precision(machine.precision, device, torch.float32)
+    device = choose_device(machine.run.device)
+    chosen = choose_precision(machine.run.precision, device, torch.float32)
     figures: dict[str, Any] = {
         "ulmkit": ulmkit.__version__,
         "packages": ", ".join(f"{name} {version}" for name, version in package_versions().items() if name != "ulmkit"),

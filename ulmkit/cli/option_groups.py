@@ -8,7 +8,7 @@ that `--help` answers at once.
 import functools
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import typer
@@ -130,7 +130,7 @@ def _cell_options() -> dict[str, Option]:
     """Return the choice of the cell, and the options of every cell, each prefixed with the cell's name."""
     options = {"cell": Option(str, f"Recurrent cell: {', '.join(CELLS)}.", AWDLSTMConfig().cell.name)}
     for name, cell in CELLS.items():
-        options |= field_options(cell, *(field.name for field in fields(cell) if field.init), prefix=f"{name}_")
+        options |= field_options(cell, prefix=f"{name}_")
     options["mogrifier_rank"] = replace(
         options["mogrifier_rank"], help="Rank of the gating matrices; 0 keeps them whole."
     )
@@ -190,34 +190,24 @@ FROM_SCRATCH = OptionGroup(
 
 @dataclass(frozen=True)
 class Machine:
-    """Device and settings that a command runs with, and the JSON file for its summary.
+    """Options of every command.
 
     Attributes:
-        device: See `RunOptions`.
-        precision: See `RunOptions`.
-        backend: See `RunOptions`.
-        seed: See `RunOptions`.
-        json_file: Summary file; None writes none.
+        run: Device, precision, backend and seed.
+        json_file: JSON file for the summary; None writes none.
     """
 
-    device: str
-    precision: str
-    backend: str
-    seed: int
+    run: RunOptions
     json_file: str | None
 
-    def run(self, **others: Any) -> RunOptions:
-        """Return RunOptions with these options and `others`."""
-        return RunOptions(device=self.device, precision=self.precision, backend=self.backend, seed=self.seed, **others)
 
-
-def _machine(threads: int | None, **values: Any) -> Machine:
+def _machine(threads: int | None, json_file: str | None, **options: Any) -> Machine:
     if threads is not None:
         import torch
 
         check_whole("threads", threads)
         torch.set_num_threads(threads)
-    return Machine(**values)
+    return Machine(RunOptions(**options), json_file)
 
 
 MACHINE = OptionGroup(
@@ -245,15 +235,9 @@ def budget_group(default_epochs: float) -> OptionGroup:
     return OptionGroup("Budget (give one)", make, options)
 
 
-def _stage(accumulation: int, validations: int, restore_best: bool) -> dict[str, Any]:
-    check_whole("accumulation", accumulation)
-    check_whole("validations", validations)
-    return {"accumulation": accumulation, "validations": validations, "restore_best": restore_best}
-
-
 STAGE = OptionGroup(
     "Recipe",
-    _stage,
+    dict,
     field_options(RunOptions, "accumulation", "validations", "restore_best", validations={"type": int}),
 )
 """RunOptions of a training that are not those of its Machine."""

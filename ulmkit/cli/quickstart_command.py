@@ -1,20 +1,19 @@
 """The command that pretrains, fine-tunes and classifies in minutes."""
 
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from ulmkit.cli.option_groups import MACHINE, READ, Machine, with_groups
-from ulmkit.files import write_json
-
-if TYPE_CHECKING:
-    from ulmkit.pipeline import DataOptions
+from ulmkit.cli.summary import write_values
+from ulmkit.pipeline.data_options import DataOptions
 
 
 @with_groups(data_options=READ, machine=MACHINE)
 def quickstart_command(
-    data_options: "DataOptions",
+    data_options: DataOptions,
     machine: Machine,
     out: Annotated[str, typer.Option("--out", "-o", help="Folder to write.")] = "ulmkit-quickstart",
     data: Annotated[
@@ -40,11 +39,10 @@ def quickstart_command(
         held_out=held_out,
         overwrite=overwrite,
         data_options=data_options,
-        run=machine.run(progress=make_progress()),
+        run=replace(machine.run, progress=make_progress()),
     )
     print(f"\n{result.summary()}\n\n{_next_commands(result.folder, data)}")
-    if machine.json_file is not None:
-        write_json(machine.json_file, result.to_dict())
+    write_values(machine.json_file, result.to_dict())
 
 
 def _next_commands(folder: Path, data: str | None) -> str:

@@ -4,12 +4,13 @@ import csv
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from ulmkit.cli.option_groups import READ, Option, OptionGroup
+from ulmkit.cli.summary import write_values
 from ulmkit.config import check_choice
 from ulmkit.errors import ConfigError
-from ulmkit.files import atomic_write, write_json
+from ulmkit.files import atomic_write
 
 if TYPE_CHECKING:
     from ulmkit.text import Document
@@ -77,11 +78,6 @@ def read_texts(
     return [Document(text) for text in texts]
 
 
-def text_row(document: "Document", figures: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a row: columns kept, results, text."""
-    return {**document.columns, **figures, "text": document.text}
-
-
 def write_rows(
     rows: Sequence[dict[str, Any]], out: str | None, json_file: str | None, figures: Mapping[str, Any] | None = None
 ) -> None:
@@ -97,32 +93,26 @@ def write_rows(
     """
     from ulmkit.evaluation.metrics import json_safe
 
+    safe_rows = [json_safe(row) for row in rows]
     summary: dict[str, Any] = {"texts": len(rows), "out": out, **(figures or {})}
     if out is None:
-        for row in rows:
-            print(_to_json(json_safe(row)))
+        for row in safe_rows:
+            print(_to_json(row))
         summary["rows"] = rows
     else:
         with atomic_write(out) as file:
             if Path(out).suffix == ".jsonl":
-                file.writelines(_to_json(json_safe(row)) + "\n" for row in rows)
+                file.writelines(_to_json(row) + "\n" for row in safe_rows)
             else:
-                _write_csv(rows, file)
+                writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+                writer.writeheader()
+                writer.writerows({name: _to_cell(value) for name, value in row.items()} for row in safe_rows)
         print(f"{len(rows):,} rows written to {out}")
-    if json_file is not None:
-        write_json(json_file, json_safe(summary))
+    write_values(json_file, summary)
 
 
-def _write_csv(rows: Sequence[dict[str, Any]], file: IO[str]) -> None:
-    from ulmkit.evaluation.metrics import json_safe
-
-    writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-    writer.writeheader()
-    for row in rows:
-        safe = json_safe(row)
-        writer.writerow(
-            {name: value if isinstance(value, str | int | float) else _to_json(value) for name, value in safe.items()}
-        )
+def _to_cell(value: Any) -> str | int | float:
+    return value if isinstance(value, str | int | float) else _to_json(value)
 
 
 def _to_json(value: Any) -> str:

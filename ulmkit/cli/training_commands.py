@@ -35,13 +35,13 @@ from ulmkit.config import check_choice
 from ulmkit.errors import ConfigError
 from ulmkit.files import check_writable
 from ulmkit.model.config import LanguageModelConfig
+from ulmkit.pipeline.data_options import DataOptions
 from ulmkit.pipeline.options import RATE_SEARCH_STEPS, RunOptions
 from ulmkit.pipeline.recipes import ClassifierRecipe, LanguageModelRecipe
 from ulmkit.training.budget import Budget
 
 if TYPE_CHECKING:
     from ulmkit.api import LanguageModel, TextClassifier
-    from ulmkit.pipeline import DataOptions
     from ulmkit.text import EncodedCorpus
 
 DataArgument = Annotated[
@@ -64,7 +64,7 @@ TASK_NAMES = "single, multi, number, tokens, pair"
 def prepare_command(
     data: DataArgument,
     out: OutOption,
-    data_options: "DataOptions",
+    data_options: DataOptions,
     machine: Machine,
     task: Annotated[
         str | None,
@@ -84,7 +84,7 @@ def prepare_command(
     Example: ulmkit prepare reviews.csv --out corpus --task single
     """
     from ulmkit.hub import ClassifierParts, Pair, load_model, resolve_model
-    from ulmkit.pipeline import DataOptions, prepare
+    from ulmkit.pipeline import prepare
     from ulmkit.pipeline.held_out import shared_documents_warning
 
     check_writable(out, overwrite)
@@ -125,7 +125,7 @@ def prepare_command(
 def pretrain_command(
     data: DataArgument,
     out: OutOption,
-    data_options: "DataOptions",
+    data_options: DataOptions,
     sizes: LanguageModelConfig,
     budget: Budget,
     recipe: LanguageModelRecipe,
@@ -142,18 +142,16 @@ def pretrain_command(
     Example: ulmkit pretrain wikipedia/ --out my-lm --minutes 60
     """
     from ulmkit.api import LanguageModel
-    from ulmkit.pipeline import pretrain
 
     with _training(machine, stage, recipe.batch_size, out, resume, overwrite) as run:
-        parts = pretrain(
+        model = LanguageModel.pretrain(
             _corpus(data, data_options, run),
-            budget=budget,
+            **asdict(budget),
             sizes=sizes,
             recipe=recipe,
             run=run,
             direction="backward" if backward else "forward",
         )
-        model = LanguageModel(parts)
         if not run.world.is_first:
             return
         model.save(out, overwrite=overwrite)
@@ -165,7 +163,7 @@ def finetune_command(
     language_model: ModelArgument,
     data: DataArgument,
     out: OutOption,
-    data_options: "DataOptions",
+    data_options: DataOptions,
     budget: Budget,
     recipe: LanguageModelRecipe,
     stage: Mapping[str, Any],
@@ -179,14 +177,13 @@ def finetune_command(
     Example: ulmkit finetune my-lm reviews.csv --out reviews-lm --minutes 10
     """
     from ulmkit.api import LanguageModel
-    from ulmkit.pipeline import finetune
     from ulmkit.text.corpus.builder import TRAINING_SPLITS
 
     splits = (*TRAINING_SPLITS, "test") if transductive else TRAINING_SPLITS
     with _training(machine, stage, recipe.batch_size, out, resume, overwrite) as run:
         base = LanguageModel.load(language_model)
         corpus = _corpus(data, data_options, run, base)
-        model = LanguageModel(finetune(base.parts, corpus, budget=budget, recipe=recipe, run=run, splits=splits))
+        model = base.finetune(corpus, **asdict(budget), recipe=recipe, run=run, splits=splits)
         if not run.world.is_first:
             return
         model.save(out, overwrite=overwrite)
@@ -207,7 +204,7 @@ def train_command(
     ],
     data: DataArgument,
     out: OutOption,
-    data_options: "DataOptions",
+    data_options: DataOptions,
     budget: Budget,
     recipe: ClassifierRecipe,
     stage: Mapping[str, Any],
@@ -225,7 +222,7 @@ def train_command(
     Example: ulmkit train reviews-lm reviews.csv --out my-classifier --minutes 5
     """
     from ulmkit.api import LanguageModel, TextClassifier
-    from ulmkit.pipeline import record_baselines, texts_of, train, training_rows, validation_rows
+    from ulmkit.pipeline import record_baselines, texts_of, training_rows, validation_rows
     from ulmkit.tasks import TASKS
 
     check_choice("task", task, TASKS)
@@ -238,10 +235,10 @@ def train_command(
         corpus = _corpus(data, data_options, run, base, task)
         held_out = validation_rows(corpus, valid_documents, run.seed)
         rows = training_rows(corpus, labels, run.seed)
-        parts = train(
+        model = TextClassifier.train(
             corpus,
-            None if base is None else base.parts,
-            budget=budget,
+            base,
+            **asdict(budget),
             task=task,
             recipe=recipe,
             sizes=from_scratch.sizes,
@@ -249,7 +246,6 @@ def train_command(
             labels=labels,
             valid_documents=valid_documents,
         )
-        model = TextClassifier(parts)
         if not run.world.is_first:
             return
         if baselines:
@@ -263,7 +259,7 @@ def train_command(
 def lr_find_command(
     language_model: ModelArgument,
     data: DataArgument,
-    data_options: "DataOptions",
+    data_options: DataOptions,
     recipe: LanguageModelRecipe,
     machine: Machine,
     plot: Annotated[str, typer.Option(help="Plot to write: .png, .svg or .pdf.")] = "lr-find.png",
@@ -283,7 +279,7 @@ def lr_find_command(
             data,
             recipe=recipe,
             data_options=data_options,
-            run=machine.run(),
+            run=machine.run,
             steps=steps,
             progress=progress,
         )
@@ -293,7 +289,7 @@ def lr_find_command(
 
 
 def _corpus(
-    data: str, options: "DataOptions", run: RunOptions, base: "LanguageModel | None" = None, task: str = "none"
+    data: str, options: DataOptions, run: RunOptions, base: "LanguageModel | None" = None, task: str = "none"
 ) -> "EncodedCorpus":
     """Prepare the data for a model that starts from `base`, and count the documents on the terminal."""
     from ulmkit.pipeline import prepare_once
@@ -315,10 +311,10 @@ def _training(
     from ulmkit.pipeline.stage_folder import run_folder, training_folder
     from ulmkit.training import joined_world, make_progress
 
-    with joined_world(machine.device) as world:
+    with joined_world(machine.run.device) as world:
         world.check_divides(batch_size)
         with run_folder(out, resume, overwrite) if world.is_first else nullcontext(training_folder(out)) as folder:
-            yield machine.run(folder=folder, resume=resume, progress=make_progress(), world=world, **stage)
+            yield replace(machine.run, folder=folder, resume=resume, progress=make_progress(), world=world, **stage)
 
 
 def _summarise_training(model: "LanguageModel | TextClassifier", out: str, machine: Machine) -> None:
