@@ -174,20 +174,20 @@ def _source_files() -> list[tuple[str, str, str]]:
 def _standard_library_files(root: Path) -> Iterator[tuple[str, str, str]]:
     for folder, subfolders, names in os.walk(root):
         subfolders[:] = [name for name in subfolders if name not in _SKIPPED_FOLDERS]
-        for name in names:
-            if name.endswith(".py") and not _TEST_FILE.fullmatch(name):
-                path = Path(folder, name)
+        for path in (Path(folder, name) for name in names):
+            if _is_source(path.name):
                 yield STANDARD_LIBRARY, f"{STANDARD_LIBRARY}/{path.relative_to(root).as_posix()}", str(path)
 
 
 def _dependency_files(distribution: str) -> Iterator[tuple[str, str, str]]:
     for dependency in _dependencies(distribution):
         for file in dependency.files or ():
-            *folders, name = file.parts
-            if not name.endswith(".py") or _TEST_FILE.fullmatch(name) or ".." in folders:
-                continue
-            if _SKIPPED_FOLDERS.isdisjoint(folders):
-                yield folders[0] if folders else name.removesuffix(".py"), file.as_posix(), str(file.locate())
+            if _is_source(file.name) and _SKIPPED_FOLDERS.isdisjoint(file.parts) and ".." not in file.parts:
+                yield file.parts[0].removesuffix(".py"), file.as_posix(), str(file.locate())
+
+
+def _is_source(name: str) -> bool:
+    return name.endswith(".py") and not _TEST_FILE.fullmatch(name)
 
 
 def _dependencies(distribution: str) -> list[importlib.metadata.Distribution]:

@@ -34,31 +34,21 @@ class Quickstart:
     folder: Path
 
     @property
-    def best_baseline(self) -> str:
-        """Name of the most accurate linear baseline."""
-        baselines = [name for name in self.reports if name not in (OURS, FROM_SCRATCH)]
-        return max(baselines, key=lambda name: self.reports[name].accuracy)
-
-    @property
     def verdict(self) -> str:
         """Advice which classifier to use, by accuracy on the held-out documents."""
         ours = self.reports[OURS]
-        baseline = self.reports[self.best_baseline]
+        baselines = [item for item in self.reports.items() if item[0] not in (OURS, FROM_SCRATCH)]
+        best, baseline = max(baselines, key=lambda item: item[1].accuracy)
         points = 100.0 * (ours.accuracy - baseline.accuracy)
         lower, higher = sorted([ours.accuracy_interval, baseline.accuracy_interval])
         if lower[1] >= higher[0]:
             return (
-                f"use {self.best_baseline}: it is simpler, and ulmkit's classifier is not clearly different "
+                f"use {best}: it is simpler, and ulmkit's classifier is not clearly different "
                 f"({points:+.1f} points; their 95% intervals overlap)."
             )
         if points > 0:
-            return f"use ulmkit's classifier: it is {points:.1f} points more accurate than {self.best_baseline}."
-        return f"use {self.best_baseline}: it is {-points:.1f} points more accurate than ulmkit's classifier."
-
-    @property
-    def gain_of_language_model(self) -> float:
-        """Accuracy with the language model less the accuracy without it, in percentage points."""
-        return 100.0 * (self.reports[OURS].accuracy - self.reports[FROM_SCRATCH].accuracy)
+            return f"use ulmkit's classifier: it is {points:.1f} points more accurate than {best}."
+        return f"use {best}: it is {-points:.1f} points more accurate than ulmkit's classifier."
 
     def summary(self) -> str:
         """Perplexities, accuracies beside the baselines', and the verdict as text."""
@@ -67,7 +57,7 @@ class Quickstart:
             low, high = report.accuracy_interval
             rows.append((name, f"{report.accuracy:.1%}", f"{low:.1%} to {high:.1%}"))
         documents = self.reports[OURS].documents
-        gain = self.gain_of_language_model
+        gain = 100.0 * (self.reports[OURS].accuracy - self.reports[FROM_SCRATCH].accuracy)
         return "\n\n".join(
             [
                 f"Language model: {self.parameters / 1e6:.1f} million parameters, a reduced size",
