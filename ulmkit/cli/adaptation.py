@@ -1,63 +1,47 @@
 """Options of `ulmkit evaluate LM DATA --cache --dynamic`."""
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ulmkit.cli.option_groups import Option, OptionGroup
 from ulmkit.config import check_choice
 from ulmkit.errors import ConfigError
 from ulmkit.pipeline.options import SEARCH_TOKENS, STATISTICS_BATCHES
 
-if TYPE_CHECKING:
-    from ulmkit.evaluation import DynamicConfig
-
 
 def _adaptation(
     cache: bool,
     cache_values: tuple[int, float, float] | None,
-    search_tokens: int | None,
     dynamic: bool,
     dynamic_search: bool,
     dynamic_values: tuple[float, float, float] | None,
-    dynamic_rule: str | None,
-    segment_steps: int | None,
-    statistics: str | None,
-    statistics_batches: int | None,
-    checkpoint: str | None,
+    **others: Any,
 ) -> dict[str, Any] | None:
+    given = {name: value for name, value in others.items() if value is not None}
+    rule = others["dynamic_rule"] or "rms"
     is_dynamic = dynamic or dynamic_search or dynamic_values is not None
     if dynamic_search and dynamic_values:
         raise ConfigError("--dynamic-search has no effect with --dynamic-values; drop one of them")
     is_searched = (cache and not cache_values) or dynamic_search
-    has_statistics = is_dynamic and dynamic_rule != "sgd"
-    _check_used("--cache or --dynamic-search", is_searched, {"--search-tokens": search_tokens})
-    _check_used(
-        "--dynamic with rule rms",
-        has_statistics,
-        {"--statistics": statistics, "--statistics-batches": statistics_batches},
-    )
-    _check_used(
-        "--dynamic, --dynamic-search or --dynamic-values",
-        is_dynamic,
-        {"--dynamic-rule": dynamic_rule, "--segment-steps": segment_steps, "--checkpoint": checkpoint},
-    )
+    _check_used(given, ("search_tokens",), "--cache or --dynamic-search", is_searched)
+    _check_used(given, ("statistics", "statistics_batches"), "--dynamic with rule rms", is_dynamic and rule != "sgd")
+    switches = "--dynamic, --dynamic-search or --dynamic-values"
+    _check_used(given, ("dynamic_rule", "segment_steps", "checkpoint"), switches, is_dynamic)
     if not (cache or cache_values or is_dynamic):
         return None
-    from ulmkit.evaluation import CacheConfig
+    from ulmkit.evaluation import DYNAMIC_PTB, DYNAMIC_SGD, CacheConfig
 
-    options: dict[str, Any] = {
-        "cache": cache,
-        "dynamic": dynamic_search,
-        "statistics": statistics,
-        "checkpoint": checkpoint,
-        "search_tokens": SEARCH_TOKENS if search_tokens is None else search_tokens,
-        "statistics_batches": STATISTICS_BATCHES if statistics_batches is None else statistics_batches,
-    }
+    segment_steps = given.pop("segment_steps", None)
+    given.pop("dynamic_rule", None)
+    options = {**given, "cache": cache, "dynamic": dynamic_search}
     if cache_values:
         window, theta, weight = cache_values
         options["cache"] = CacheConfig(window=window, theta=theta, weight=weight)
     if is_dynamic:
-        base = _base_values(dynamic_rule or "rms", segment_steps)
+        rules = {"rms": DYNAMIC_PTB, "sgd": DYNAMIC_SGD}
+        check_choice("dynamic_rule", rule, rules)
+        base = rules[rule] if segment_steps is None else rules[rule].for_segments(segment_steps)
         if dynamic_search:
             options["dynamic_base"] = base
         elif dynamic_values is None:
@@ -68,19 +52,11 @@ def _adaptation(
     return options
 
 
-def _base_values(rule: str, segment_steps: int | None) -> "DynamicConfig":
-    """Return the values to use if none are given, with which a search begins too."""
-    from ulmkit.evaluation import DYNAMIC_PTB, DYNAMIC_SGD
-
-    values = {"rms": DYNAMIC_PTB, "sgd": DYNAMIC_SGD}
-    check_choice("dynamic_rule", rule, values)
-    return values[rule] if segment_steps is None else values[rule].for_segments(segment_steps)
-
-
-def _check_used(switch: str, is_given: bool, options: dict[str, Any]) -> None:
-    for name, value in options.items():
-        if value is not None and not is_given:
-            raise ConfigError(f"{name} has no effect without {switch}; add one of them or drop it")
+def _check_used(given: Mapping[str, Any], names: tuple[str, ...], switches: str, has_effect: bool) -> None:
+    for name in names:
+        if name in given and not has_effect:
+            flag = name.replace("_", "-")
+            raise ConfigError(f"--{flag} has no effect without {switches}; add one of them or drop it")
 
 
 ADAPTATION = OptionGroup(

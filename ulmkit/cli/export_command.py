@@ -38,6 +38,7 @@ def export_command(
     """
     from ulmkit.api import TextClassifier, export_int8
     from ulmkit.hub import resolve_model
+    from ulmkit.tasks import TASKS
 
     check_choice("to", to, FORMATS)
     check_writable(out, overwrite)
@@ -46,7 +47,7 @@ def export_command(
     comparison = export_int8(model, out, data, split=split, data_options=data_options, overwrite=overwrite)
     print(comparison.table() + "\n")
     drop = -comparison.interval[0]
-    if drop > NOTED_DROP * (1 if model.parts.task.has_bounded_scores else abs(comparison.before)):
+    if drop > NOTED_DROP * (1 if TASKS[model.task].has_bounded_scores else abs(comparison.before)):
         print(f"so few documents do not rule out a drop of {drop:.3g}; compare on more if that matters\n")
     after = _megabytes(Path(out))
     summarise(

@@ -161,31 +161,19 @@ def _language_model_config(softmax_experts: int, latent_dropout: float, **encode
 SIZES = OptionGroup("Model", _language_model_config, _ENCODER | _SOFTMAX)
 
 
-@dataclass(frozen=True)
-class FromScratch:
-    """Options of a classifier without a language model, which otherwise brings tokenizer and sizes.
-
-    Attributes:
-        given: Names of the options that were given.
-        sizes: Config of the encoder.
-        tokenize: Options of the tokenizer that were given.
-    """
-
-    given: tuple[str, ...]
-    sizes: AWDLSTMConfig
-    tokenize: Mapping[str, Any]
-
-
-def _from_scratch(**values: Any) -> FromScratch:
-    given = {name: value for name, value in values.items() if value is not None}
-    sizes = {name: given.get(name, option.default) for name, option in _ENCODER.items()}
-    tokenize = {name: given[name] for name in TOKENIZE if name in given}
-    return FromScratch(tuple(given), _encoder_config(**sizes), tokenize)
+def _given(**values: Any) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
 
 
 FROM_SCRATCH = OptionGroup(
-    "For LM 'none' only", _from_scratch, {name: option.optional() for name, option in (TOKENIZE | _ENCODER).items()}
+    "For LM 'none' only", _given, {name: option.optional() for name, option in (TOKENIZE | _ENCODER).items()}
 )
+"""Those options that are given, for a classifier without a language model, which brings tokenizer and sizes."""
+
+
+def encoder_from_scratch(given: Mapping[str, Any]) -> AWDLSTMConfig:
+    """Make an encoder's config from options of `FROM_SCRATCH`, and from the defaults of those not given."""
+    return _encoder_config(**{name: given.get(name, option.default) for name, option in _ENCODER.items()})
 
 
 @dataclass(frozen=True)
@@ -225,13 +213,12 @@ MACHINE = OptionGroup(
 def budget_group(default_epochs: float) -> OptionGroup:
     """Make the group of epochs, steps and minutes; `default_epochs` applies if none is given."""
 
-    def make(epochs: float | None, steps: int | None, minutes: float | None) -> Budget:
-        if epochs is None and steps is None and minutes is None:
-            return Budget(epochs=default_epochs)
-        return Budget(epochs=epochs, steps=steps, minutes=minutes)
+    def make(**values: float | None) -> Budget:
+        is_given = any(value is not None for value in values.values())
+        return Budget(**values) if is_given else Budget(epochs=default_epochs)  # type: ignore[arg-type]
 
-    options = field_options(Budget, "epochs", "steps", "minutes")
-    options["epochs"] = replace(options["epochs"], help=f"Passes over the training text (default: {default_epochs:g}).")
+    help_of_epochs = f"Passes over the training text (default: {default_epochs:g})."
+    options = field_options(Budget, epochs={"help": help_of_epochs})
     return OptionGroup("Budget (give one)", make, options)
 
 

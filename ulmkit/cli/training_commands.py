@@ -24,9 +24,9 @@ from ulmkit.cli.option_groups import (
     SIZES,
     STAGE,
     TOKENIZE,
-    FromScratch,
     Machine,
     budget_group,
+    encoder_from_scratch,
     with_groups,
 )
 from ulmkit.cli.progress import document_progress
@@ -100,7 +100,8 @@ def prepare_command(
             given |= {"task": member.task.name, "label_names": member.label_names}
     with document_progress() as progress:
         corpus = prepare(data, data_options, folder=out, overwrite=overwrite, progress=progress, **given)
-    figures: dict[str, Any] = {"corpus": out, "vocabulary": len(corpus.vocabulary), "tokenizer": corpus.tokenizer.name}
+    values = {"corpus": out, "vocabulary": len(corpus.vocabulary), "tokenizer": corpus.tokenizer.name}
+    figures: dict[str, Any] = dict(values)
     for name, split in corpus.facts.splits.items():
         figures[name] = f"{split.documents:,} documents, {split.tokens:,} tokens, {split.unknown_rate:.2%} unknown"
     for held_out, by_split in (corpus.facts.near_duplicates or {}).items():
@@ -108,7 +109,6 @@ def prepare_command(
             figures[f"in {held_out}, also in {trained_on}"] = (
                 f"{shared.near:,} of {shared.documents:,} documents, {shared.exact:,} exactly"
             )
-    values = {"corpus": out, "vocabulary": len(corpus.vocabulary), "tokenizer": corpus.tokenizer.name}
     summarise(figures, machine.json_file, {**values, "facts": corpus.facts.to_json()})
     if (warning := shared_documents_warning(corpus)) is not None:
         typer.echo(warning, err=True)
@@ -208,7 +208,7 @@ def train_command(
     budget: Budget,
     recipe: ClassifierRecipe,
     stage: Mapping[str, Any],
-    from_scratch: FromScratch,
+    from_scratch: Mapping[str, Any],
     machine: Machine,
     task: Annotated[str, typer.Option(help=f"Kind of labels: {TASK_NAMES}.")] = "single",
     labels: Annotated[int | None, typer.Option(help="Train on this many labelled documents only.")] = None,
@@ -226,9 +226,10 @@ def train_command(
     from ulmkit.tasks import TASKS
 
     check_choice("task", task, TASKS)
-    data_options = replace(data_options, **from_scratch.tokenize)
-    if language_model != "none" and from_scratch.given:
-        flag = from_scratch.given[0].replace("_", "-")
+    sizes = encoder_from_scratch(from_scratch)
+    data_options = replace(data_options, **{name: from_scratch[name] for name in TOKENIZE if name in from_scratch})
+    if language_model != "none" and from_scratch:
+        flag = next(iter(from_scratch)).replace("_", "-")
         raise ConfigError(f"--{flag}: the language model has its own; drop it, or give 'none' for LM")
     with _training(machine, stage, recipe.batch_size, out, resume, overwrite) as run:
         base = None if language_model == "none" else LanguageModel.load(language_model)
@@ -241,7 +242,7 @@ def train_command(
             **asdict(budget),
             task=task,
             recipe=recipe,
-            sizes=from_scratch.sizes,
+            sizes=sizes,
             run=run,
             labels=labels,
             valid_documents=valid_documents,
