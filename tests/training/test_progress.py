@@ -54,6 +54,20 @@ def test_live_bar(monkeypatch):
     assert INFO.text() in stream.getvalue()
 
 
+def test_documents_are_counted_until_the_bar_starts(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    lines, stream = io.StringIO(), io.StringIO()
+    for progress in (LineProgress(lines), RichProgress(stream)):
+        progress.documents(1)
+        progress.documents(1234)
+        progress.start()
+        progress.update(INFO)
+        progress.close()
+    assert "documents" not in lines.getvalue()
+    assert stream.getvalue().count("1,234 documents") == 0  # no terminal: what is transient leaves no trace
+    assert INFO.text() in stream.getvalue()
+
+
 def test_choice():
     class Terminal(io.StringIO):
         def isatty(self):

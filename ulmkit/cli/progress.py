@@ -1,4 +1,4 @@
-"""Progress on the terminal: documents read and tokenized, steps of an evaluation."""
+"""Progress of an evaluation on the terminal."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -6,19 +6,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
-
-
-@contextmanager
-def document_progress(shown: bool = True) -> Iterator[Callable[[int], None]]:
-    """Count documents on the terminal, from the first one on; does nothing if not `shown`."""
-    from rich.console import Console
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-    console = Console(stderr=True)
-    columns = (SpinnerColumn(), TextColumn("{task.completed:,.0f} documents"), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not (shown and console.is_terminal)) as progress:
-        task = progress.add_task("documents", total=None, visible=False)
-        yield lambda done: progress.update(task, completed=done, visible=True)
 
 
 @contextmanager

@@ -3,8 +3,8 @@
 They import what needs torch when they run, so that `--help` answers at once.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -29,7 +29,6 @@ from ulmkit.cli.option_groups import (
     encoder_from_scratch,
     with_groups,
 )
-from ulmkit.cli.progress import document_progress
 from ulmkit.cli.summary import summarise
 from ulmkit.config import check_choice
 from ulmkit.errors import ConfigError
@@ -39,10 +38,10 @@ from ulmkit.pipeline.data_options import DataOptions
 from ulmkit.pipeline.options import RATE_SEARCH_STEPS, RunOptions
 from ulmkit.pipeline.recipes import ClassifierRecipe, LanguageModelRecipe
 from ulmkit.training.budget import Budget
+from ulmkit.training.progress import make_progress
 
 if TYPE_CHECKING:
     from ulmkit.api import LanguageModel, TextClassifier
-    from ulmkit.text import EncodedCorpus
 
 DataArgument = Annotated[
     str, typer.Argument(metavar="DATA", help="A file, a folder, a prepared corpus, or a data set on the hub.")
@@ -98,8 +97,8 @@ def prepare_command(
         given |= {"tokenizer": member.tokenizer, "vocabulary": member.vocabulary}
         if isinstance(member, ClassifierParts) and task in (None, member.task.name):
             given |= {"task": member.task.name, "label_names": member.label_names}
-    with document_progress() as progress:
-        corpus = prepare(data, data_options, folder=out, overwrite=overwrite, progress=progress, **given)
+    with closing(make_progress()) as display:
+        corpus = prepare(data, data_options, folder=out, overwrite=overwrite, progress=display.documents, **given)
     values = {"corpus": out, "vocabulary": len(corpus.vocabulary), "tokenizer": corpus.tokenizer.name}
     figures: dict[str, Any] = dict(values)
     for name, split in corpus.facts.splits.items():
@@ -143,14 +142,16 @@ def pretrain_command(
     """
     from ulmkit.api import LanguageModel
 
-    with _training(machine, stage, recipe.batch_size, out, resume, overwrite) as run:
+    with _training(machine, stage, recipe.batch_size, out, resume, overwrite) as (run, progress):
         model = LanguageModel.pretrain(
-            _corpus(data, data_options, run),
+            data,
             **asdict(budget),
             sizes=sizes,
             recipe=recipe,
+            data_options=data_options,
             run=run,
             direction="backward" if backward else "forward",
+            progress=progress,
         )
         if not run.world.is_first:
             return
@@ -180,10 +181,17 @@ def finetune_command(
     from ulmkit.text.corpus.builder import TRAINING_SPLITS
 
     splits = (*TRAINING_SPLITS, "test") if transductive else TRAINING_SPLITS
-    with _training(machine, stage, recipe.batch_size, out, resume, overwrite) as run:
+    with _training(machine, stage, recipe.batch_size, out, resume, overwrite) as (run, progress):
         base = LanguageModel.load(language_model)
-        corpus = _corpus(data, data_options, run, base)
-        model = base.finetune(corpus, **asdict(budget), recipe=recipe, run=run, splits=splits)
+        model = base.finetune(
+            data,
+            **asdict(budget),
+            recipe=recipe,
+            data_options=data_options,
+            run=run,
+            splits=splits,
+            progress=progress,
+        )
         if not run.world.is_first:
             return
         model.save(out, overwrite=overwrite)
@@ -222,7 +230,6 @@ def train_command(
     Example: ulmkit train reviews-lm reviews.csv --out my-classifier --minutes 5
     """
     from ulmkit.api import LanguageModel, TextClassifier
-    from ulmkit.pipeline import record_baselines, texts_of, training_rows, validation_rows
     from ulmkit.tasks import TASKS
 
     check_choice("task", task, TASKS)
@@ -231,27 +238,24 @@ def train_command(
     if language_model != "none" and from_scratch:
         flag = next(iter(from_scratch)).replace("_", "-")
         raise ConfigError(f"--{flag}: the language model has its own; drop it, or give 'none' for LM")
-    with _training(machine, stage, recipe.batch_size, out, resume, overwrite) as run:
+    with _training(machine, stage, recipe.batch_size, out, resume, overwrite) as (run, progress):
         base = None if language_model == "none" else LanguageModel.load(language_model)
-        corpus = _corpus(data, data_options, run, base, task)
-        held_out = validation_rows(corpus, valid_documents, run.seed)
-        rows = training_rows(corpus, labels, run.seed)
         model = TextClassifier.train(
-            corpus,
+            data,
             base,
             **asdict(budget),
             task=task,
             recipe=recipe,
             sizes=sizes,
+            data_options=data_options,
             run=run,
             labels=labels,
             valid_documents=valid_documents,
+            baselines=baselines,
+            progress=progress,
         )
         if not run.world.is_first:
             return
-        if baselines:
-            texts = texts_of(data, corpus, data_options)
-            model = TextClassifier(record_baselines(model.parts, corpus, texts, rows, held_out))
         model.save(out, overwrite=overwrite)
     _summarise_training(model, out, machine)
 
@@ -275,47 +279,37 @@ def lr_find_command(
 
     check_choice("plot", Path(plot).suffix.lower(), PLOTS)
     base = LanguageModel.load(language_model)
-    with document_progress() as progress:
+    with closing(make_progress()) as display:
         search = base.find_learning_rate(
             data,
             recipe=recipe,
             data_options=data_options,
             run=machine.run,
             steps=steps,
-            progress=progress,
+            progress=display.documents,
         )
     suggestions = {"steepest": search.steepest, "valley": search.valley}
     plot_lr_find(search.rates, search.losses, suggestions, plot, smoothed=search.smoothed)
     summarise({**suggestions, "plot": plot}, machine.json_file, {**suggestions, "plot": plot, **asdict(search)})
 
 
-def _corpus(
-    data: str, options: DataOptions, run: RunOptions, base: "LanguageModel | None" = None, task: str = "none"
-) -> "EncodedCorpus":
-    """Prepare the data for a model that starts from `base`, and count the documents on the terminal."""
-    from ulmkit.pipeline import prepare_once
-
-    text_parts: dict[str, Any] = {}
-    if base is not None:
-        tokenizer = base.parts.tokenizer
-        vocabulary = tokenizer.closed_vocabulary() if task == "none" else base.parts.vocabulary
-        text_parts = {"tokenizer": tokenizer, "vocabulary": vocabulary}
-    with document_progress(shown=run.world.is_first) as progress:
-        return prepare_once(run.world, data, options, task=task, progress=progress, **text_parts)
-
-
 @contextmanager
 def _training(
     machine: Machine, stage: Mapping[str, Any], batch_size: int, out: str, resume: bool, overwrite: bool
-) -> Iterator[RunOptions]:
-    """Join the processes of a training and yield its RunOptions; the first process guards `out`, see `run_folder`."""
-    from ulmkit.pipeline.stage_folder import run_folder, training_folder
-    from ulmkit.training import joined_world, make_progress
+) -> Iterator[tuple[RunOptions, Callable[[int], None]]]:
+    """Join the processes of a training; the first of them guards `out`, see `run_folder`.
 
-    with joined_world(machine.run.device) as world:
+    Yields:
+        Options of the run, and the callback that counts the documents that are prepared.
+    """
+    from ulmkit.pipeline.stage_folder import run_folder, training_folder
+    from ulmkit.training import joined_world
+
+    with joined_world(machine.run.device) as world, closing(make_progress()) as display:
         world.check_divides(batch_size)
         with run_folder(out, resume, overwrite) if world.is_first else nullcontext(training_folder(out)) as folder:
-            yield replace(machine.run, folder=folder, resume=resume, progress=make_progress(), world=world, **stage)
+            run = replace(machine.run, folder=folder, resume=resume, progress=display, world=world, **stage)
+            yield run, display.documents
 
 
 def _summarise_training(model: "LanguageModel | TextClassifier", out: str, machine: Machine) -> None:

@@ -50,6 +50,9 @@ class ProgressInfo:
 class ProgressDisplay(Protocol):
     """Receiver of a run's progress."""
 
+    def documents(self, done: int) -> None:
+        """Show how many documents are prepared, before the run."""
+
     def start(self) -> None:
         """Begin the display of a run."""
 
@@ -77,6 +80,9 @@ class LineProgress:
         self._clock = clock
         self._due = 0.0
 
+    def documents(self, done: int) -> None:
+        """Do nothing: lines are for the run."""
+
     def start(self) -> None:
         """Schedule the first line for the first step."""
         self._due = self._clock()
@@ -103,18 +109,30 @@ class RichProgress:
         self._bar: Any = None
         self._row: Any = None
 
+    def documents(self, done: int) -> None:
+        """Count documents, on a line that the bar of the run replaces."""
+        from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
+
+        if self._bar is None:
+            columns = (SpinnerColumn(), TextColumn("{task.completed:,.0f} documents"), TimeElapsedColumn())
+            self._show(*columns, total=None, transient=True)
+        self._bar.update(self._row, completed=done)
+
     def start(self) -> None:
         """Show an empty bar."""
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn
+        from rich.progress import BarColumn, TextColumn
 
-        columns = (
-            BarColumn(bar_width=20),
-            TextColumn("{task.percentage:3.0f}%"),
-            TextColumn("{task.fields[figures]}", markup=False),
-        )
-        self._bar = Progress(*columns, console=Console(file=self._stream), refresh_per_second=4)
-        self._row = self._bar.add_task("", total=1.0, figures="starting")
+        self.close()
+        figures = TextColumn("{task.fields[figures]}", markup=False)
+        self._show(BarColumn(bar_width=20), TextColumn("{task.percentage:3.0f}%"), figures, total=1.0)
+
+    def _show(self, *columns: Any, total: float | None, transient: bool = False) -> None:
+        from rich.console import Console
+        from rich.progress import Progress
+
+        console = Console(file=self._stream)
+        self._bar = Progress(*columns, console=console, refresh_per_second=4, transient=transient)
+        self._row = self._bar.add_task("", total=total, figures="starting")
         self._bar.start()
 
     def update(self, info: ProgressInfo) -> None:
