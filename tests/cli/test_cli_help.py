@@ -1,8 +1,11 @@
 """`--help` of each command, and what all commands have in common."""
 
+import inspect
 import io
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -10,10 +13,14 @@ import torch
 from support import tiny
 from support.command import SMALL, TUNE, ulmkit
 
+from ulmkit.api import LanguageModel, TextClassifier
 from ulmkit.api.generation_options import GenerationOptions
 from ulmkit.cli import app
-from ulmkit.cli.training_commands import TASK_NAMES
+from ulmkit.cli.model_commands import generate_command, predict_command
+from ulmkit.cli.quickstart_command import quickstart_command
+from ulmkit.cli.training_commands import TASK_NAMES, lr_find_command, train_command
 from ulmkit.pipeline import CLASSIFY, PRETRAIN
+from ulmkit.quickstart import quickstart
 from ulmkit.tasks import TASKS
 
 MACHINE = ("--device", "--precision", "--backend", "--threads", "--seed", "--json")
@@ -63,12 +70,6 @@ def test_help_shows_each_group_of_options_and_every_command_takes_the_machines(c
 def test_help_imports_no_heavy_package() -> None:
     heavy = ("torch", "numpy", "spacy", "datasets", "sklearn", "pyarrow", "sentencepiece", "matplotlib", "rich")
     code = (
-        "import sys\nfrom ulmkit.cli import main\n"
-        "for arguments in [['--help'], *([command, '--help'] for command in sys.argv[1:])]:\n"
-        "    sys.argv = ['ulmkit', *arguments]\n"
-        "    main() if False else None\n"
-    )
-    code = (
         "import contextlib, io, sys\nfrom ulmkit.cli import main\nfor command in ('', *sys.argv[1:]):\n"
         "    sys.argv = ['ulmkit', *command.split(), '--help']\n"
         "    with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):\n        main()\n"
@@ -92,6 +93,23 @@ def test_help_names_every_task() -> None:
 )
 def test_help_shows_the_defaults_of_the_dataclasses(arguments: tuple, default: str) -> None:
     assert default in ulmkit(*arguments, "--help").out
+
+
+@pytest.mark.parametrize(
+    ("command", "function", "names"),
+    [
+        (quickstart_command, quickstart, ("data", "minutes", "labels", "held_out", "overwrite")),
+        (predict_command, TextClassifier.predict, ("threshold",)),
+        (generate_command, LanguageModel.generate, ("prompt", *(field.name for field in fields(GenerationOptions)))),
+        (lr_find_command, LanguageModel.find_learning_rate, ("steps",)),
+        (train_command, TextClassifier.train, ("task", "labels", "valid_documents")),
+    ],
+)
+def test_commands_have_the_defaults_of_python(
+    command: Callable[..., None], function: Callable[..., object], names: tuple[str, ...]
+) -> None:
+    here, there = inspect.signature(command).parameters, inspect.signature(function).parameters
+    assert {name: here[name].default for name in names} == {name: there[name].default for name in names}
 
 
 def test_threads_are_set(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,12 +70,10 @@ class QuickstartText:
         general: Docstrings of the packages that are not classes.
         target: Documents with masked names. The label is the package, and the group is the source file, so that a
             split can keep a file together.
-        packages: The labels, most frequent first.
     """
 
     general: list[str]
     target: list[Document]
-    packages: tuple[str, ...]
 
 
 def harvest_docstrings(*, minimum_words: int = 20, workers: int = 2) -> list[Docstring]:
@@ -126,7 +124,7 @@ def quickstart_task(docstrings: Sequence[Docstring], *, classes: int = 10, maxim
     counts = Counter(docstring.package for docstring in docstrings if docstring.package != STANDARD_LIBRARY)
     if not 2 <= classes <= len(counts):
         raise ConfigError(f"classes: expected 2 to {len(counts)} (the packages with docstrings), got {classes}")
-    packages = tuple(sorted(counts, key=lambda package: (-counts[package], package))[:classes])
+    packages = sorted(counts, key=lambda package: (-counts[package], package))[:classes]
     names = name_pattern(packages)
     words = re.compile(rf"\s*(?:\S+\s*){{0,{maximum_words}}}")
 
@@ -139,7 +137,7 @@ def quickstart_task(docstrings: Sequence[Docstring], *, classes: int = 10, maxim
         for docstring in docstrings
         if docstring.package in packages
     ]
-    return QuickstartText(general, target, packages)
+    return QuickstartText(general, target)
 
 
 def name_pattern(packages: Iterable[str]) -> re.Pattern[str]:
