@@ -6,38 +6,17 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 import torch
 
-from ulmkit import pipeline
+from ulmkit import evaluation, pipeline
 from ulmkit.api.common import as_texts, place_parts, refuse_selection, text_ids
 from ulmkit.api.generation_options import GenerationOptions
 from ulmkit.config import check_whole
-from ulmkit.evaluation import (
-    DYNAMIC_PTB,
-    CacheConfig,
-    DocumentScore,
-    DynamicConfig,
-    GradientStatistics,
-    Perplexity,
-    first_context,
-    perplexity,
-    score_documents,
-)
+from ulmkit.evaluation import CacheConfig, DocumentScore, DynamicConfig, GradientStatistics, Perplexity
 from ulmkit.hub import LanguageModelParts, load_language_model, resolve_model, save_language_model
 from ulmkit.hub.folder_config import Direction
 from ulmkit.model.aligned import count_parameters
 from ulmkit.model.config import LanguageModelConfig
 from ulmkit.model.generation import Continuation, beam_search, sample
-from ulmkit.pipeline import (
-    FINETUNE,
-    PRETRAIN,
-    RATE_SEARCH_STEPS,
-    SEARCH_TOKENS,
-    STATISTICS_BATCHES,
-    DataOptions,
-    EvaluationData,
-    LanguageModelEvaluation,
-    LanguageModelRecipe,
-    RunOptions,
-)
+from ulmkit.pipeline import DataOptions, EvaluationData, LanguageModelEvaluation, LanguageModelRecipe, RunOptions
 from ulmkit.text import EncodedCorpus, Text
 from ulmkit.text.corpus.builder import TRAINING_SPLITS
 from ulmkit.text.corpus.token_stream import reverse_document
@@ -90,7 +69,7 @@ class LanguageModel:
         steps: int | None = None,
         minutes: float | None = None,
         sizes: LanguageModelConfig | None = None,
-        recipe: LanguageModelRecipe = PRETRAIN,
+        recipe: LanguageModelRecipe = pipeline.PRETRAIN,
         data_options: DataOptions | None = None,
         run: RunOptions | None = None,
         direction: Direction = "forward",
@@ -140,7 +119,7 @@ class LanguageModel:
         epochs: float | None = None,
         steps: int | None = None,
         minutes: float | None = None,
-        recipe: LanguageModelRecipe = FINETUNE,
+        recipe: LanguageModelRecipe = pipeline.FINETUNE,
         data_options: DataOptions | None = None,
         run: RunOptions | None = None,
         splits: Sequence[str] = TRAINING_SPLITS,
@@ -186,8 +165,8 @@ class LanguageModel:
         self,
         data: Data | EncodedCorpus,
         *,
-        steps: int = RATE_SEARCH_STEPS,
-        recipe: LanguageModelRecipe = FINETUNE,
+        steps: int = pipeline.RATE_SEARCH_STEPS,
+        recipe: LanguageModelRecipe = pipeline.FINETUNE,
         data_options: DataOptions | None = None,
         run: RunOptions | None = None,
         splits: Sequence[str] = TRAINING_SPLITS,
@@ -288,10 +267,10 @@ class LanguageModel:
         parts = self.parts
         documents = self._selected(data, split, data_options)
         corpus, rows = documents.corpus, documents.rows()
-        return perplexity(
+        return evaluation.perplexity(
             parts.model,
             corpus.stream(rows, reverse=parts.direction == "backward"),
-            first_context=first_context(parts.vocabulary),
+            first_context=evaluation.first_context(parts.vocabulary),
             published=published,
             batch_size=batch_size,
             words=int(corpus.table["words"][rows].sum()),
@@ -306,10 +285,10 @@ class LanguageModel:
         split: str | None = None,
         cache: CacheConfig | bool = False,
         dynamic: DynamicConfig | bool = False,
-        dynamic_base: DynamicConfig = DYNAMIC_PTB,
+        dynamic_base: DynamicConfig = evaluation.DYNAMIC_PTB,
         statistics: GradientStatistics | str | os.PathLike[str] | None = None,
-        search_tokens: int = SEARCH_TOKENS,
-        statistics_batches: int = STATISTICS_BATCHES,
+        search_tokens: int = pipeline.SEARCH_TOKENS,
+        statistics_batches: int = pipeline.STATISTICS_BATCHES,
         only: Sequence[str] | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
         data_options: DataOptions | None = None,
@@ -376,8 +355,8 @@ class LanguageModel:
         """
         vocabulary = self.parts.vocabulary
         documents = [text_ids(self.parts, text) for text in as_texts(texts)]
-        context = first_context(vocabulary) if vocabulary.bos_id is None else None
-        return score_documents(self.parts.model, documents, first_context=context, unk_id=vocabulary.unk_id)
+        context = evaluation.first_context(vocabulary) if vocabulary.bos_id is None else None
+        return evaluation.score_documents(self.parts.model, documents, first_context=context, unk_id=vocabulary.unk_id)
 
     def generate(
         self,
@@ -444,7 +423,8 @@ class LanguageModel:
         parts = self.parts
         if parts.vocabulary.bos_id is None:  # a word-level corpus: go on after an end of line, the prompt's line open
             words = prompt.split()[::-1] if parts.direction == "backward" else prompt.split()
-            return np.array([first_context(parts.vocabulary), *parts.vocabulary.encode(words)], dtype=np.int64)
+            end_of_line = evaluation.first_context(parts.vocabulary)
+            return np.array([end_of_line, *parts.vocabulary.encode(words)], dtype=np.int64)
         return text_ids(parts, prompt)
 
     def _text(self, prompt: np.ndarray, continuation: Continuation) -> str:

@@ -7,24 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ulmkit import pipeline
 from ulmkit.api import LanguageModel, TextClassifier
 from ulmkit.config import check_positive, check_whole
 from ulmkit.files import atomic_folder, atomic_write, check_writable, write_json
 from ulmkit.model.aligned import count_parameters
 from ulmkit.model.config import AWDLSTMConfig, LanguageModelConfig
-from ulmkit.pipeline import (
-    ClassifierRecipe,
-    DataOptions,
-    LanguageModelRecipe,
-    RunOptions,
-    evaluate_rows,
-    linear_baselines,
-    prepare,
-    texts_of,
-    training_rows,
-    training_texts,
-    validation_rows,
-)
+from ulmkit.pipeline import ClassifierRecipe, DataOptions, LanguageModelRecipe, RunOptions
 from ulmkit.quickstart.docstrings import QuickstartText, harvest_docstrings, quickstart_task
 from ulmkit.quickstart.results import FROM_SCRATCH, OURS, Quickstart
 from ulmkit.report import plot_quickstart
@@ -116,12 +105,12 @@ def quickstart(
         documents = data
         options = data_options or DataOptions()
     general, target = _encode(general_texts, documents, options)
-    texts = texts_of(documents, target, options)
+    texts = pipeline.texts_of(documents, target, options)
     say(f"   general text: {_size(general)} (docstrings)")
     say(f"   target text: {_size(target)} ({'docstrings of other packages' if data is None else 'your data'})")
     run = replace(run or RunOptions(), validations=3, valid_tokens=40_000)
-    training = training_rows(target, labels, run.seed)
-    held_out_rows = validation_rows(target, held_out, run.seed)
+    training = pipeline.training_rows(target, labels, run.seed)
+    held_out_rows = pipeline.validation_rows(target, held_out, run.seed)
     stage_minutes = {stage: minutes * share for stage, share in SHARES.items()}
     with atomic_folder(folder, overwrite=overwrite) as staging:
         say(f"\n1. Pretrain a language model on the general text: {stage_minutes['pretraining']:.1f} minutes")
@@ -158,10 +147,10 @@ def quickstart(
                 valid_documents=300,
             )
             models[stage] = classifier
-            reports[name] = evaluate_rows(classifier.parts.model, target, held_out_rows)
+            reports[name] = pipeline.evaluate_rows(classifier.parts.model, target, held_out_rows)
             say(f"   accuracy on held-out documents: {reports[name].accuracy:.1%}")
         say(f"\n5. Train linear baselines on the same {labels:,} labels")
-        reports |= linear_baselines(target, texts, training, held_out_rows)
+        reports |= pipeline.linear_baselines(target, texts, training, held_out_rows)
         result = Quickstart(
             parameters=count_parameters(base.parts.model),
             labels=len(training),
@@ -180,11 +169,14 @@ def quickstart(
 def _encode(general: Data, documents: Data, options: DataOptions) -> tuple[EncodedCorpus, EncodedCorpus]:
     """Encode general and target text by one tokenizer, trained on the training part of both."""
     general_options = DataOptions(split_by="random", valid_fraction=0.02)
-    texts = [*training_texts(general, general_options, "none"), *training_texts(documents, options, "single")]
+    texts = [
+        *pipeline.training_texts(general, general_options, "none"),
+        *pipeline.training_texts(documents, options, "single"),
+    ]
     tokenizer = train_sentencepiece(texts, vocab_size=PIECES)
     vocabulary = tokenizer.closed_vocabulary()
-    target = prepare(documents, options, task="single", tokenizer=tokenizer, vocabulary=vocabulary)
-    return prepare(general, general_options, tokenizer=tokenizer, vocabulary=vocabulary), target
+    target = pipeline.prepare(documents, options, task="single", tokenizer=tokenizer, vocabulary=vocabulary)
+    return pipeline.prepare(general, general_options, tokenizer=tokenizer, vocabulary=vocabulary), target
 
 
 def _size(corpus: EncodedCorpus) -> str:
