@@ -82,28 +82,13 @@ def evaluate_command(
         return
     if batch_size is not None:
         raise ConfigError("batch_size: has no effect on a classifier; drop it")
-    _evaluate_classifier(
-        TextClassifier.load(model, machine.run), data, split, by or [], baselines, data_options, machine
-    )
-
-
-def _evaluate_classifier(
-    classifier: "TextClassifier",
-    data: str,
-    split: str | None,
-    by: Sequence[str],
-    baselines: bool,
-    data_options: DataOptions,
-    machine: Machine,
-) -> None:
-    from ulmkit.pipeline import ALL
-
+    classifier = TextClassifier.load(model, machine.run)
     _check_by(by, f"one of task {classifier.task!r}", classifier.task)
-    selected = classifier.evaluation_data(data, split=split, by=by, data_options=data_options)
-    report = classifier.evaluate(selected, by=by)
-    print(f"{selected.text()}\n\n{report.table()}")
-    values = {"data": data, "split": selected.split or ALL, "classifier": report.to_dict()}
-    values["baselines"] = _baselines(classifier, selected, data) if baselines else {}
+    documents = classifier.evaluation_data(data, split=split, by=by or (), data_options=data_options)
+    classifier_report = classifier.evaluate(documents, by=by or ())
+    print(f"{documents.text()}\n\n{classifier_report.table()}")
+    values = {"data": data, "split": documents.split or ALL, "classifier": classifier_report.to_dict()}
+    values["baselines"] = _baselines(classifier, documents) if baselines else {}
     write_values(machine.json_file, values)
 
 
@@ -116,11 +101,13 @@ def _check_by(by: Sequence[str] | None, model: str, task: str = "") -> None:
         raise ConfigError(f"by: only for classifiers of task {', '.join(supported)}, got {model}; drop --by")
 
 
-def _baselines(classifier: "TextClassifier", selected: "EvaluationData", data: str) -> dict[str, Any]:
+def _baselines(classifier: "TextClassifier", selected: "EvaluationData") -> dict[str, Any]:
     """Fit and print the baselines, or print why there are none."""
     from ulmkit.pipeline import is_training_part, linear_baselines, texts_of, training_rows
 
-    corpus, facts = selected.corpus, classifier.parts.facts
+    data = selected.data
+    corpus = selected.corpus
+    facts = classifier.parts.facts
     training = corpus.rows("train", labelled=True) if "train" in corpus.split_names else ()
     reason = None
     if not classifier.parts.task.baselines(len(corpus.label_names)):
