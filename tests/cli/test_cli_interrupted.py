@@ -15,7 +15,8 @@ from support.command import CLASSIFY, SMALL, TUNE, ulmkit
 from support.interrupts import InterruptAtStep
 
 import ulmkit.quickstart as ulmkit_quickstart
-from ulmkit import LanguageModel, pipeline, training
+from ulmkit import LanguageModel
+from ulmkit.cli import training_commands
 from ulmkit.training import LineProgress, ProgressInfo, TrainingInterrupted
 
 
@@ -35,7 +36,7 @@ def _interrupt(
     monkeypatch: pytest.MonkeyPatch, step: int, *arguments: Any, number: signal.Signals = signal.SIGINT
 ) -> str:
     with monkeypatch.context() as patched:
-        patched.setattr(training, "make_progress", lambda: InterruptAtStep(step, number))
+        patched.setattr(training_commands, "make_progress", lambda: InterruptAtStep(step, number))
         return ulmkit(*arguments, status=128 + number).err
 
 
@@ -126,7 +127,7 @@ def test_a_folder_that_is_there_is_refused_before_any_work(
     (tmp_path / "lm").mkdir()
     (tmp_path / "lm" / "config.json").write_text(former)
     with monkeypatch.context() as patched:
-        patched.setattr(pipeline, "prepare_once", work)
+        patched.setattr(LanguageModel, "pretrain", work)
         patched.setattr(LanguageModel, "load", work)
         for command in (("pretrain", reviews), ("finetune", "nosuch", reviews), ("train", "nosuch", reviews)):
             told = ulmkit(*command, "--out", tmp_path / "lm", status=2)
@@ -195,7 +196,7 @@ def test_what_a_killed_run_left_goes_and_what_came_in_meanwhile_stays(
         def update(self, info: ProgressInfo) -> None:
             (folder / "notes.txt").write_text("keep me")
 
-    monkeypatch.setattr(training, "make_progress", Visitor)
+    monkeypatch.setattr(training_commands, "make_progress", Visitor)
     ulmkit(*command)
     assert (tmp_path / "lm" / "config.json").is_file()
     assert tiny.contents(folder) == {"notes.txt": b"keep me"}
@@ -211,7 +212,7 @@ def test_going_on_is_advised_only_where_it_can_be_done(
             super().update(info)
 
     with monkeypatch.context() as patched:
-        patched.setattr(training, "make_progress", lambda: Twice(1))
+        patched.setattr(training_commands, "make_progress", lambda: Twice(1))
         said = ulmkit("pretrain", reviews, *SMALL, "--steps", 5, "--out", tmp_path / "lm", status=130).err
     assert said.endswith(": nothing was saved; begin again\n")
     assert list(tmp_path.iterdir()) == []
