@@ -17,6 +17,7 @@ from support.interrupts import InterruptAtStep
 import ulmkit.quickstart as ulmkit_quickstart
 from ulmkit import LanguageModel
 from ulmkit.cli import training_commands
+from ulmkit.pipeline import language_models
 from ulmkit.training import LineProgress, ProgressInfo, TrainingInterrupted
 
 
@@ -228,7 +229,7 @@ def test_ctrl_c_while_the_text_is_prepared(reviews: Path, tmp_path: Path, monkey
     def stopped(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(pipeline, "prepare_once", stopped)
+    monkeypatch.setattr(language_models, "prepare_once", stopped)
     assert "ulmkit: stopped" in ulmkit("pretrain", reviews, "--out", tmp_path / "lm", status=130).err
     assert list(tmp_path.iterdir()) == []
 
