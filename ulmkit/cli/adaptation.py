@@ -18,23 +18,23 @@ def _adaptation(
     dynamic_values: tuple[float, float, float] | None,
     **others: Any,
 ) -> dict[str, Any] | None:
-    given = {name: value for name, value in others.items() if value is not None}
+    chosen = {name: value for name, value in others.items() if value is not None}
     rule = others["dynamic_rule"] or "rms"
     is_dynamic = dynamic or dynamic_search or dynamic_values is not None
     if dynamic_search and dynamic_values:
         raise ConfigError("--dynamic-search has no effect with --dynamic-values; drop one of them")
     is_searched = (cache and not cache_values) or dynamic_search
-    _check_used(given, ("search_tokens",), "--cache or --dynamic-search", is_searched)
-    _check_used(given, ("statistics", "statistics_batches"), "--dynamic with rule rms", is_dynamic and rule != "sgd")
+    _check_used(chosen, ("search_tokens",), "--cache or --dynamic-search", is_searched)
+    _check_used(chosen, ("statistics", "statistics_batches"), "--dynamic with rule rms", is_dynamic and rule != "sgd")
     switches = "--dynamic, --dynamic-search or --dynamic-values"
-    _check_used(given, ("dynamic_rule", "segment_steps", "checkpoint"), switches, is_dynamic)
+    _check_used(chosen, ("dynamic_rule", "segment_steps", "checkpoint"), switches, is_dynamic)
     if not (cache or cache_values or is_dynamic):
         return None
     from ulmkit.evaluation import DYNAMIC_PTB, DYNAMIC_SGD, CacheConfig
 
-    segment_steps = given.pop("segment_steps", None)
-    given.pop("dynamic_rule", None)
-    options = {**given, "cache": cache, "dynamic": dynamic_search}
+    segment_steps = chosen.pop("segment_steps", None)
+    chosen.pop("dynamic_rule", None)
+    options = {**chosen, "cache": cache, "dynamic": dynamic_search}
     if cache_values:
         window, theta, weight = cache_values
         options["cache"] = CacheConfig(window=window, theta=theta, weight=weight)
@@ -52,9 +52,9 @@ def _adaptation(
     return options
 
 
-def _check_used(given: Mapping[str, Any], names: tuple[str, ...], switches: str, has_effect: bool) -> None:
+def _check_used(chosen: Mapping[str, Any], names: tuple[str, ...], switches: str, has_effect: bool) -> None:
     for name in names:
-        if name in given and not has_effect:
+        if name in chosen and not has_effect:
             flag = name.replace("_", "-")
             raise ConfigError(f"--{flag} has no effect without {switches}; add one of them or drop it")
 

@@ -161,19 +161,19 @@ def _language_model_config(softmax_experts: int, latent_dropout: float, **encode
 SIZES = OptionGroup("Model", _language_model_config, _ENCODER | _SOFTMAX)
 
 
-def _given(**values: Any) -> dict[str, Any]:
+def _set_options(**values: Any) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
 FROM_SCRATCH = OptionGroup(
-    "For LM 'none' only", _given, {name: option.optional() for name, option in (TOKENIZE | _ENCODER).items()}
+    "For LM 'none' only", _set_options, {name: option.optional() for name, option in (TOKENIZE | _ENCODER).items()}
 )
-"""Those options that are given, for a classifier without a language model, which brings tokenizer and sizes."""
+"""Options that were set, for a classifier without a language model, which would bring tokenizer and sizes."""
 
 
-def encoder_from_scratch(given: Mapping[str, Any]) -> AWDLSTMConfig:
-    """Make an encoder's config from options of `FROM_SCRATCH`, and from the defaults of those not given."""
-    return _encoder_config(**{name: given.get(name, option.default) for name, option in _ENCODER.items()})
+def encoder_from_scratch(set_options: Mapping[str, Any]) -> AWDLSTMConfig:
+    """Make an encoder's config from options of `FROM_SCRATCH`, and from the defaults of those not set."""
+    return _encoder_config(**{name: set_options.get(name, option.default) for name, option in _ENCODER.items()})
 
 
 @dataclass(frozen=True)

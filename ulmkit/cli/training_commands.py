@@ -87,18 +87,18 @@ def prepare_command(
     from ulmkit.pipeline.held_out import shared_documents_warning
 
     check_writable(out, overwrite)
-    given: dict[str, Any] = {"task": task or "none"}
+    model_parts: dict[str, Any] = {"task": task or "none"}
     if model is not None:
         for name in TOKENIZE:
             if getattr(data_options, name) != getattr(DataOptions(), name):
                 raise ConfigError(f"--{name.replace('_', '-')}: the model has its own; drop it, or drop --model")
         loaded = load_model(resolve_model(model))
         member = loaded.forward if isinstance(loaded, Pair) else loaded
-        given |= {"tokenizer": member.tokenizer, "vocabulary": member.vocabulary}
+        model_parts |= {"tokenizer": member.tokenizer, "vocabulary": member.vocabulary}
         if isinstance(member, ClassifierParts) and task in (None, member.task.name):
-            given |= {"task": member.task.name, "label_names": member.label_names}
+            model_parts |= {"task": member.task.name, "label_names": member.label_names}
     with closing(make_progress()) as display:
-        corpus = prepare(data, data_options, folder=out, overwrite=overwrite, progress=display.documents, **given)
+        corpus = prepare(data, data_options, folder=out, overwrite=overwrite, progress=display.documents, **model_parts)
     values = {"corpus": out, "vocabulary": len(corpus.vocabulary), "tokenizer": corpus.tokenizer.name}
     figures: dict[str, Any] = dict(values)
     for name, split in corpus.facts.splits.items():
@@ -230,9 +230,7 @@ def train_command(
     Example: ulmkit train reviews-lm reviews.csv --out my-classifier --minutes 5
     """
     from ulmkit.api import LanguageModel, TextClassifier
-    from ulmkit.tasks import TASKS
 
-    check_choice("task", task, TASKS)
     sizes = encoder_from_scratch(from_scratch)
     data_options = replace(data_options, **{name: from_scratch[name] for name in TOKENIZE if name in from_scratch})
     if language_model != "none" and from_scratch:
