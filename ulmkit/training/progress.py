@@ -50,9 +50,6 @@ class ProgressInfo:
 class ProgressDisplay(Protocol):
     """Receiver of a run's progress."""
 
-    def documents(self, done: int) -> None:
-        """Show how many documents are prepared, before the run."""
-
     def start(self) -> None:
         """Begin the display of a run."""
 
@@ -152,7 +149,7 @@ class RichProgress:
             self._bar.stop()
 
 
-def make_progress(stream: TextIO | None = None) -> ProgressDisplay:
+def make_progress(stream: TextIO | None = None) -> RichProgress | LineProgress:
     """Make a live bar if the stream (standard error by default) is a terminal, else a display of lines."""
     stream = stream or sys.stderr
     return RichProgress(stream) if stream.isatty() else LineProgress(stream)
