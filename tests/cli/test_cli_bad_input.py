@@ -330,7 +330,7 @@ def test_damaged_model_folders(damage: Callable[[Path], object], message: str, h
             lambda corpus: (corpus / "vocabulary.json").unlink(),
             "no such file, but the folder lists it; prepare the corpus again",
         ),
-        (lambda corpus: _edit(corpus / "corpus.json", lambda c: c.pop("files")), "lacks 'files'; it was altered"),
+        (lambda corpus: _edit(corpus / "corpus.json", lambda c: c.pop("files")), "missing key 'files'; it was altered"),
         (lambda corpus: _truncate(corpus / "corpus.json"), "corpus.json: not valid JSON"),
     ],
 )
