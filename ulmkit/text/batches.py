@@ -9,7 +9,7 @@ import torch
 from ulmkit.config import check_not_negative, check_whole
 from ulmkit.errors import ConfigError, DataError
 from ulmkit.text.corpus.encoded_corpus import EncodedCorpus
-from ulmkit.text.corpus.token_stream import TokenStream, reverse_document
+from ulmkit.text.corpus.token_stream import TokenStream, reversed_order
 
 MIN_BPTT = 5
 _LENGTH_NOISE = 0.05  # documents of lengths within this factor may trade places from epoch to epoch
@@ -269,28 +269,20 @@ def make_classifier_batch(corpus: EncodedCorpus, rows: np.ndarray, reverse: bool
     """The documents `rows` of a corpus as one batch, in their order."""
     documents = [corpus.document(row) for row in rows]
     bos_id = corpus.vocabulary.bos_id
-    pad_id = corpus.vocabulary.pad_id
     lengths = np.array([len(document) for document in documents], dtype=np.int64)
-    if reverse:
-        documents = [reverse_document(document, bos_id) for document in documents]
+    orders = [reversed_order(document, bos_id) if reverse else slice(None) for document in documents]
     targets = boundaries = None
     starts = corpus.table["boundary"][rows]
     if (starts >= 0).all():
         boundaries = torch.from_numpy(np.asarray(lengths - starts + 1 if reverse else starts, dtype=np.int64))
     if corpus.has_token_labels:
-        labels = [corpus.token_labels(row) for row in rows]
-        if reverse:  # turned with their tokens: xxbos, which stays, carries none
-            labels = [_reverse_labels(*pair, bos_id) for pair in zip(labels, documents, strict=True)]
+        labels = [corpus.token_labels(row)[order] for row, order in zip(rows, orders, strict=True)]
         targets = torch.from_numpy(padded(labels, -1))
     elif "label" in corpus.table:
         targets = torch.from_numpy(corpus.labels(rows))
-    ids = torch.from_numpy(padded(documents, pad_id or 0))
+    ordered = [document[order] for document, order in zip(documents, orders, strict=True)]
+    ids = torch.from_numpy(padded(ordered, corpus.vocabulary.pad_id or 0))
     return ClassifierBatch(ids, torch.from_numpy(lengths), targets, boundaries, torch.from_numpy(rows))
-
-
-def _reverse_labels(labels: np.ndarray, document: np.ndarray, bos_id: int | None) -> np.ndarray:
-    keeps_first = bos_id is not None and len(document) > 0 and document[0] == bos_id
-    return np.concatenate((labels[:1], labels[:0:-1])) if keeps_first else labels[::-1]
 
 
 def padded(documents: Sequence[np.ndarray], fill: int = 0) -> np.ndarray:

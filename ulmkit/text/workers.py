@@ -22,10 +22,16 @@ from typing import Any, Generic, TypeVar
 from ulmkit.errors import DataError, UlmkitError
 
 Item = TypeVar("Item")
+Content = TypeVar("Content")
 Answer = TypeVar("Answer")
 
 SMALL_CHARACTERS = 1_500_000
 """Starting workers takes longer than doing this much text in the calling process."""
+
+CHUNK_CHARACTERS = 500_000
+"""Size of the chunks that a function is given; an item counts as 250 characters at least."""
+
+_LEAST_CHARACTERS = 250
 
 _START = "import pickle, sys; sys.path[:] = pickle.load(sys.stdin.buffer); from ulmkit.text.workers import main; main()"
 
@@ -35,36 +41,66 @@ def available_processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def map_items(
-    function: Callable[[Item], Answer], items: Iterable[Item], workers: int, characters: Callable[[Item], int]
-) -> Generator[Answer, None, None]:
-    """Apply a function to each item, in worker processes if there is much text, and yield the answers in order.
+def chunked(items: Iterable[Item], size: Callable[[Item], int], chunk_size: int) -> Iterator[list[Item]]:
+    """Cut items into lists, each ended by the item that brings its sizes to `chunk_size` or above."""
+    chunk: list[Item] = []
+    total = 0
+    for item in items:
+        chunk.append(item)
+        total += size(item)
+        if total >= chunk_size:
+            yield chunk
+            chunk = []
+            total = 0
+    if chunk:
+        yield chunk
+
+
+def map_chunks(
+    function: Callable[[list[Content]], Answer],
+    items: Iterable[Item],
+    workers: int,
+    *,
+    content: Callable[[Item], Content],
+    characters: Callable[[Item], int],
+) -> Generator[tuple[list[Item], Answer], None, None]:
+    """Apply a function to chunks of items, in worker processes if there is much text.
 
     Args:
-        function: Picklable, and importable by name in a fresh interpreter.
-        items: Read once; at most two a worker are read ahead.
+        function: Picklable, and importable by name in a fresh interpreter; called with the contents of a chunk.
+        items: Read once; at most two chunks a worker are read ahead.
         workers: Number of processes; with 1 the calling process does the work.
+        content: Gives what of an item the function needs.
         characters: Gives the size of an item; less than SMALL_CHARACTERS in all starts no worker.
+
+    Yields:
+        Each chunk and the function's answer, in order.
 
     Raises:
         UlmkitError: As the function raises it.
         DataError: If a worker dies, or the function raises anything else there.
     """
-    items = iter(items)
-    first: list[Item] = []
+    pending: deque[list[Item]] = deque()
     size = 0
-    while workers > 1 and size < SMALL_CHARACTERS:
-        item = next(items, None)
-        if item is None:
-            break
-        first.append(item)
-        size += characters(item)
-    items = itertools.chain(first, items)
-    if workers == 1 or size < SMALL_CHARACTERS:
-        yield from map(function, items)
-        return
-    with WorkerPool(function, workers) as pool:
-        yield from pool.map(items)
+
+    def contents() -> Iterator[list[Content]]:
+        nonlocal size
+        for chunk in chunked(items, lambda item: max(characters(item), _LEAST_CHARACTERS), CHUNK_CHARACTERS):
+            pending.append(chunk)
+            size += sum(map(characters, chunk))
+            yield list(map(content, chunk))
+
+    chunks = contents()
+    first: list[list[Content]] = []
+    while workers > 1 and size < SMALL_CHARACTERS and (chunk := next(chunks, None)):
+        first.append(chunk)
+    with contextlib.ExitStack() as stack:
+        if workers == 1 or size < SMALL_CHARACTERS:
+            answers: Iterator[Answer] = map(function, itertools.chain(first, chunks))
+        else:
+            answers = stack.enter_context(WorkerPool(function, workers)).map(itertools.chain(first, chunks))
+        for answer in answers:
+            yield pending.popleft(), answer
 
 
 class Worker(Generic[Item, Answer]):

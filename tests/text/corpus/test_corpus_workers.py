@@ -24,7 +24,7 @@ ENCODE = functools.partial(encode_chunk, WORDS)
 
 @pytest.fixture
 def small_chunks(monkeypatch):
-    monkeypatch.setattr("ulmkit.text.corpus.spool._CHUNK_CHARACTERS", 300)
+    monkeypatch.setattr("ulmkit.text.workers.CHUNK_CHARACTERS", 300)
     monkeypatch.setattr("ulmkit.text.workers.SMALL_CHARACTERS", 0)
 
 

@@ -1,5 +1,7 @@
 """Documents read as one stream of tokens, and the shards beneath."""
 
+import contextlib
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -75,7 +77,7 @@ def test_stream_range(byte_corpus, start, stop):
 @given(st.lists(st.lists(st.integers(0, 255), max_size=9), max_size=6), st.integers(1, 7), st.data())
 def test_shards_hold_one_long_array(tmp_path_factory, parts, shard_tokens, data):
     folder = tmp_path_factory.mktemp("shards")
-    with ShardWriter(folder, "tokens", np.dtype(np.uint8), shard_tokens) as writer:
+    with contextlib.closing(ShardWriter(folder, "tokens", np.dtype(np.uint8), shard_tokens)) as writer:
         for part in parts:
             writer.write(np.array(part, dtype=np.int64))
     whole = [value for part in parts for value in part]

@@ -103,7 +103,7 @@ def test_links_and_leftovers_of_several_languages(tmp_path, namespaces, markup, 
 
 
 def test_articles_come_in_order_from_worker_processes(tmp_path, monkeypatch):
-    monkeypatch.setattr("ulmkit.text.read.wiki_dump._CHUNK_CHARACTERS", 200)
+    monkeypatch.setattr("ulmkit.text.workers.CHUNK_CHARACTERS", 200)
     monkeypatch.setattr("ulmkit.text.workers.SMALL_CHARACTERS", 0)
     path = _dump(tmp_path / "w.xml.bz2", [_page(f"P{at}", f"'''Page''' {at} [[x|y]]", at) for at in range(60)])
     assert [document.text for document in read_documents(path, workers=2)] == [f"Page {at} y" for at in range(60)]

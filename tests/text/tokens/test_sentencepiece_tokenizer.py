@@ -1,3 +1,4 @@
+import importlib.metadata
 import io
 import pickle
 import random
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from support.special_texts import LIKE_SPECIALS
 
 from ulmkit.errors import DataError, FolderError, MissingPackageError
-from ulmkit.text.tokens import chunk_tokens, sentencepiece_tokenizer
+from ulmkit.text.tokens import chunked_tokenizer
 from ulmkit.text.tokens.rules import SPECIALS
 from ulmkit.text.tokens.sentencepiece_tokenizer import RESERVED, SentencePieceTokenizer, case_segments
 from ulmkit.text.tokens.sentencepiece_training import train_sentencepiece
@@ -122,12 +123,12 @@ def test_unknown_characters_that_normalise_to_a_special_name_are_unknown() -> No
 def test_parts_of_long_chunks_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     texts = ["，".join(f"我们{number}去了{part}" for part in range(60)) for number in range(40)]
     expected = [CHINESE.tokenize(text) for text in texts]
-    monkeypatch.setattr(chunk_tokens, "MAX_CACHED_CHARACTERS", 1000)
+    monkeypatch.setattr(chunked_tokenizer, "MAX_CACHED_CHARACTERS", 1000)
     tokenizer = pickle.loads(pickle.dumps(CHINESE))
     for text, tokens in zip(texts, expected, strict=True):
         assert len(text) > 256
         assert tokenizer.tokenize(text) == tokens
-        assert sum(map(len, tokenizer._subwords)) <= 1000
+        assert sum(map(len, tokenizer._part_cache)) <= 1000
 
 
 def test_pickle_and_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,9 +136,9 @@ def test_pickle_and_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
     assert copy.tokenize("The cat") == ENGLISH.tokenize("The cat")
     assert copy.fingerprint == ENGLISH.fingerprint
     assert len({ENGLISH.fingerprint, BPE.fingerprint, CHINESE.fingerprint}) == 3
-    monkeypatch.setattr(sentencepiece_tokenizer, "RULES_VERSION", 99)
+    monkeypatch.setattr(chunked_tokenizer, "RULES_VERSION", 99)
     other_rules = ENGLISH.fingerprint
-    monkeypatch.setattr(sentencepiece, "__version__", "0")
+    monkeypatch.setattr(importlib.metadata, "version", lambda _: "0")
     other_version = ENGLISH.fingerprint
     monkeypatch.undo()
     assert len({ENGLISH.fingerprint, other_rules, other_version}) == 3
@@ -170,7 +171,7 @@ def test_saved_model_is_checked(tmp_path) -> None:
     good = path.read_bytes()
     path.write_bytes(good[:-1])
     with pytest.raises(FolderError, match="spm.model: expected SHA-256 .*truncated or was altered"):
-        SentencePieceTokenizer.from_settings(tmp_path, model_sha256=ENGLISH._digest)
+        SentencePieceTokenizer.from_settings(tmp_path, model_sha256=ENGLISH.settings["model_sha256"])
     path.unlink()
     with pytest.raises(FolderError, match="spm.model: no such file"):
-        SentencePieceTokenizer.from_settings(tmp_path, model_sha256=ENGLISH._digest)
+        SentencePieceTokenizer.from_settings(tmp_path, model_sha256=ENGLISH.settings["model_sha256"])

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from support.special_texts import LIKE_SPECIALS
 
 from ulmkit.errors import ConfigError, MissingPackageError
-from ulmkit.text.tokens import chunk_tokens, spacy_tokenizer
-from ulmkit.text.tokens.chunk_tokens import KEPT_CHUNKS
+from ulmkit.text.tokens import chunked_tokenizer, spacy_tokenizer
+from ulmkit.text.tokens.chunked_tokenizer import KEPT_CHUNKS
 from ulmkit.text.tokens.spacy_tokenizer import SpacyTokenizer
 from ulmkit.text.tokens.streaming import StreamingTokens
 
@@ -153,7 +153,7 @@ def test_spacy_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_fingerprint_follows_language_rules_and_version(monkeypatch: pytest.MonkeyPatch) -> None:
     fingerprints = [ENGLISH.fingerprint, SpacyTokenizer("de").fingerprint]
-    monkeypatch.setattr(spacy_tokenizer, "RULES_VERSION", 99)
+    monkeypatch.setattr(chunked_tokenizer, "RULES_VERSION", 99)
     fingerprints.append(ENGLISH.fingerprint)
     monkeypatch.setattr(importlib.metadata, "version", lambda _: "0")
     fingerprints.append(ENGLISH.fingerprint)
@@ -174,24 +174,24 @@ def test_memory_is_emptied_when_full_and_tokens_stay_the_same(monkeypatch: pytes
     tokenizer = SpacyTokenizer("xx")
     texts = [f"Word{number} {'y' * 300}" for number in range(40)]
     expected = tokenizer.tokenize_many(texts)
-    assert not any(len(chunk) > 256 for chunk in tokenizer._chunks._cache)
-    assert len(tokenizer._chunks._cache) > 40
-    monkeypatch.setattr(chunk_tokens, "MAX_CACHED_CHARACTERS", 2000)
+    assert not any(len(chunk) > 256 for chunk in tokenizer._cache)
+    assert len(tokenizer._cache) > 40
+    monkeypatch.setattr(chunked_tokenizer, "MAX_CACHED_CHARACTERS", 2000)
     tokenizer = SpacyTokenizer("xx")
     assert [tokenizer.tokenize(text) for text in texts] == expected
-    assert len(tokenizer._chunks._cache) <= 7 + len(KEPT_CHUNKS)
+    assert len(tokenizer._cache) <= 7 + len(KEPT_CHUNKS)
 
 
 def test_parts_of_long_chunks_are_forgotten_too(monkeypatch: pytest.MonkeyPatch) -> None:
     texts = ["，".join(f"第{number}句{part}" for part in range(60)) for number in range(40)]
     expected = SpacyTokenizer("zh").tokenize_many(texts)
-    monkeypatch.setattr(chunk_tokens, "MAX_CACHED_CHARACTERS", 1000)
+    monkeypatch.setattr(chunked_tokenizer, "MAX_CACHED_CHARACTERS", 1000)
     tokenizer = SpacyTokenizer("zh")
     for text, tokens in zip(texts, expected, strict=True):
         assert len(text) > 256
         assert tokenizer.tokenize(text) == tokens
-        assert sum(map(len, tokenizer._words)) <= 1000
+        assert sum(map(len, tokenizer._part_cache)) <= 1000
     streaming = StreamingTokens(tokenizer)
     for character in "".join(texts):
         streaming.feed(character)
-        assert sum(map(len, tokenizer._words)) <= 1000
+        assert sum(map(len, tokenizer._part_cache)) <= 1000

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from ulmkit.text import SpacyTokenizer, StreamingTokens, Tokenizer, train_sentencepiece
-from ulmkit.text.tokens import chunk_tokens
+from ulmkit.text.tokens import chunked_tokenizer
 from ulmkit.text.tokens.tokenizers import load_tokenizer
 
 THREADS = 8
@@ -41,8 +41,8 @@ def test_eight_threads_get_the_tokens_that_one_thread_gets(name, tmp_path, monke
     made.save(tmp_path)
     parts = [_texts(seed) for seed in range(THREADS)]
     expected = [_tokens(load_tokenizer(tmp_path), texts) for texts in parts]
-    monkeypatch.setattr(chunk_tokens, "MAX_CACHED_CHARACTERS", 20_000)  # the caches are emptied again and again
-    monkeypatch.setattr(chunk_tokens, "TEXTS_AT_ONCE", 8)
+    monkeypatch.setattr(chunked_tokenizer, "MAX_CACHED_CHARACTERS", 20_000)  # the caches are emptied again and again
+    monkeypatch.setattr(chunked_tokenizer, "TEXTS_AT_ONCE", 8)
     shared = load_tokenizer(tmp_path)
     with ThreadPoolExecutor(THREADS) as threads:
         answers = list(threads.map(lambda texts: _tokens(shared, texts), parts))

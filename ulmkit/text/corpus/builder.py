@@ -116,8 +116,8 @@ def build_corpus(
             documents.check_label_column()
         build.divide(policy, drop_shared)
         built = build.encode(vocabulary, max_vocab, min_freq)
-        facts = build.facts(built, source_names(documents), count_near_duplicates)
-        build.finish(replace(facts, request=request))
+        facts = build.facts(built, source_names(documents), request, count_near_duplicates)
+        build.finish(facts)
     return EncodedCorpus.open(folder)
 
 
@@ -194,10 +194,9 @@ class _Build:
     def encode(self, given: Vocabulary | None, max_vocab: int | None, min_freq: int | None) -> Vocabulary:
         """Choose the vocabulary and write the final ids and labels by token."""
         types = self.spool.types
-        training_counts = np.zeros(len(types), dtype=np.int64)
-        for name in TRAINING_SPLITS:
-            if name in self.counts:
-                training_counts += self.counts[name]
+        training_counts = sum(
+            (self.counts[name] for name in TRAINING_SPLITS if name in self.counts), np.zeros(len(types), dtype=np.int64)
+        )
         vocabulary = choose_vocabulary(self.tokenizer, given, types, training_counts, max_vocab, min_freq)
         self.known = np.array([token in vocabulary for token in types], dtype=bool)
         if given is not None:
@@ -206,22 +205,21 @@ class _Build:
         vocabulary.save(self.folder / VOCABULARY_FILE)
         ids = vocabulary.encode(types)
         self.dtypes = {"tokens": np.min_scalar_type(len(vocabulary) - 1)}
-        self._write("tokens", self.spool, ids)
+        self.spool.rewrite(ShardWriter(self.folder, "tokens", self.dtypes["tokens"]), ids)
         if self.label_spool is not None:
             number = {name: at for at, name in enumerate(self.label_names)}
             self.dtypes["token_labels"] = np.min_scalar_type(-len(self.label_names) - 1)
-            self._write("token_labels", self.label_spool, np.array([-1, *map(number.get, self.records.token_names)]))
+            codes = np.array([-1, *map(number.get, self.records.token_names)])
+            self.label_spool.rewrite(ShardWriter(self.folder, "token_labels", self.dtypes["token_labels"]), codes)
         return vocabulary
 
-    def _write(self, stem: str, spool: TokenSpool, ids: np.ndarray) -> None:
-        with ShardWriter(self.folder, stem, self.dtypes[stem]) as writer:
-            spool.rewrite(writer, ids)
-
-    def facts(self, vocabulary: Vocabulary, sources: Sequence[str], count_near_duplicates: bool) -> CorpusFacts:
+    def facts(
+        self, vocabulary: Vocabulary, sources: Sequence[str], request: str | None, count_near_duplicates: bool
+    ) -> CorpusFacts:
         """Collect what corpus.json says; `finish` adds the files and their fingerprint."""
         return CorpusFacts(
             fingerprint="",
-            request=None,
+            request=request,
             sources=tuple(sources),
             task=self.kind.name,
             label_names=tuple(self.label_names),

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ulmkit.text.workers import chunked
+
 SHINGLE_TOKENS = 5
 THRESHOLD = 0.8
 HASHES = 64
@@ -73,17 +75,8 @@ def find_near_duplicates(
 
 def blocks(documents: Iterable[np.ndarray]) -> Iterator[Block]:
     """Join documents, each (tokens,) ids, to blocks of a size that is quick to hash."""
-    pending: list[np.ndarray] = []
-    tokens = 0
-    for document in documents:
-        pending.append(document)
-        tokens += len(document)
-        if tokens >= BLOCK_TOKENS:
-            yield np.concatenate(pending), np.array([len(item) for item in pending])
-            pending = []
-            tokens = 0
-    if pending:
-        yield np.concatenate(pending), np.array([len(item) for item in pending])
+    for chunk in chunked(documents, len, BLOCK_TOKENS):
+        yield np.concatenate(chunk), np.array(list(map(len, chunk)))
 
 
 class DuplicateIndex:

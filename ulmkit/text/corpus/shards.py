@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import IO
 
 import numpy as np
@@ -33,16 +32,13 @@ class ShardWriter:
         """Append `ids`, (n,) of any integer type that fits."""
         while len(ids):
             if not self._room:
-                self._next()
+                self.close()
+                self.paths.append(self.folder / f"{self.stem}-{len(self.paths):05d}.bin")
+                self._file = self.paths[-1].open("wb")
+                self._room = self.shard_tokens
             part, ids = ids[: self._room], ids[self._room :]
             self._file.write(part.astype(self.dtype, copy=False).tobytes())  # type: ignore[union-attr]
             self._room -= len(part)
-
-    def _next(self) -> None:
-        self.close()
-        self.paths.append(self.folder / f"{self.stem}-{len(self.paths):05d}.bin")
-        self._file = self.paths[-1].open("wb")
-        self._room = self.shard_tokens
 
     def close(self) -> None:
         """Write out what is buffered."""
@@ -50,12 +46,6 @@ class ShardWriter:
             self._file.close()
         self._file = None
         self._room = 0
-
-    def __enter__(self) -> "ShardWriter":
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.close()
 
 
 class ShardReader:
@@ -77,11 +67,9 @@ class ShardReader:
 
     def read(self, start: int, stop: int) -> np.ndarray:
         """Read the ids at start, ..., stop - 1, in the stored type; within one file they are a view, not a copy."""
-        first, last = start // self.shard_tokens, max(start, stop - 1) // self.shard_tokens
         if start >= stop:
             return np.zeros(0, self.dtype)
-        parts = []
-        for shard in range(first, last + 1):
-            base = shard * self.shard_tokens
-            parts.append(self._maps[shard][max(start - base, 0) : stop - base])
+        shards = range(start // self.shard_tokens, (stop - 1) // self.shard_tokens + 1)
+        bases = [shard * self.shard_tokens for shard in shards]
+        parts = [self._maps[at][max(start - base, 0) : stop - base] for at, base in zip(shards, bases, strict=True)]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)

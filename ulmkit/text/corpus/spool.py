@@ -3,7 +3,6 @@
 import contextlib
 import functools
 import pickle
-from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -14,10 +13,8 @@ from ulmkit.text.corpus.shards import ShardReader, ShardWriter
 from ulmkit.text.corpus.split_columns import SplitColumns
 from ulmkit.text.read.document import Document
 from ulmkit.text.tokens.tokenizer import Tokenizer
-from ulmkit.text.workers import map_items
+from ulmkit.text.workers import map_chunks
 
-_CHUNK_CHARACTERS = 500_000
-_CHUNK_DOCUMENTS = 2_000
 _BLOCK_TOKENS = 1 << 20
 _SPOOL_TYPE = np.dtype(np.uint32)
 
@@ -33,35 +30,14 @@ def encode_documents(
         per_word: Take documents as they are cut into words.
         workers: Number of processes; little text is done in this one.
     """
-    waiting: deque[list[Document]] = deque()
 
-    def items() -> Iterator[list[ChunkItem]]:
-        for chunk in _chunks(documents):
-            waiting.append(chunk)
-            yield [_item(document, per_word) for document in chunk]
+    def content(document: Document) -> ChunkItem:
+        return list(document.tokens) if per_word and document.tokens is not None else document.text
 
     encode = functools.partial(encode_chunk, tokenizer)
-    with contextlib.closing(map_items(encode, items(), workers, lambda items: sum(map(characters, items)))) as encoding:
-        for encoded in encoding:
-            yield waiting.popleft(), encoded
-
-
-def _item(document: Document, per_word: bool) -> ChunkItem:
-    return list(document.tokens) if per_word and document.tokens is not None else document.text
-
-
-def _chunks(documents: Iterable[Document]) -> Iterator[list[Document]]:
-    chunk: list[Document] = []
-    size = 0
-    for document in documents:
-        chunk.append(document)
-        size += characters(document.text)
-        if size >= _CHUNK_CHARACTERS or len(chunk) == _CHUNK_DOCUMENTS:
-            yield chunk
-            chunk = []
-            size = 0
-    if chunk:
-        yield chunk
+    return map_chunks(
+        encode, documents, workers, content=content, characters=lambda document: characters(document.text)
+    )
 
 
 class DocumentSpool:
@@ -157,9 +133,10 @@ class TokenSpool:
             yield self.tokens.read(int(offsets[row]), int(offsets[row] + lengths[row]))
 
     def rewrite(self, writer: ShardWriter, ids: np.ndarray) -> None:
-        """Write all tokens to `writer`, number n as `ids[n]`."""
-        for block in self.blocks():
-            writer.write(ids[block])
+        """Write all tokens to `writer`, number n as `ids[n]`, and close it."""
+        with contextlib.closing(writer):
+            for block in self.blocks():
+                writer.write(ids[block])
 
     def remove(self) -> None:
         """Delete the files."""

@@ -84,14 +84,19 @@ class TokenStream:
             return np.zeros(0, np.int64)
         if not self.reverse:
             return self._tokens.read(offset + start, offset + stop)
-        if self._bos_id is None or self._tokens.read(offset, offset + 1)[0] != self._bos_id:
-            return self._tokens.read(offset + length - stop, offset + length - start)[::-1]
-        back = self._tokens.read(offset + length - stop + 1, offset + length - max(start, 1) + 1)[::-1]
-        return back if start else np.concatenate((self._tokens.read(offset, offset + 1), back))
+        first = self._tokens.read(offset, offset + 1)
+        kept = int(first[0] == self._bos_id)
+        end = offset + length + kept
+        back = self._tokens.read(end - stop, end - max(start, kept))[::-1]
+        return back if start >= kept else np.concatenate((first, back))
+
+
+def reversed_order(ids: np.ndarray, bos_id: int | None) -> np.ndarray:
+    """Return the places of a document's tokens from its end; its xxbos, if it begins with one, stays first."""
+    kept = int(len(ids) > 0 and ids[0] == bos_id)
+    return np.concatenate((np.arange(kept), np.arange(len(ids) - 1, kept - 1, -1)))
 
 
 def reverse_document(ids: np.ndarray, bos_id: int | None) -> np.ndarray:
     """Reverse a document; its xxbos, if it begins with one, stays first."""
-    if bos_id is None or not len(ids) or ids[0] != bos_id:
-        return ids[::-1]
-    return np.concatenate((ids[:1], ids[:0:-1]))
+    return ids[reversed_order(ids, bos_id)]

@@ -9,16 +9,16 @@ import html
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 from xml.etree import ElementTree
 
 from ulmkit.errors import DataError
 from ulmkit.text.read.columns import ReadOptions, RowReader
 from ulmkit.text.read.document import Document
 from ulmkit.text.read.wiki_markup import MarkupReader, check_installed, is_disambiguation
-from ulmkit.text.workers import available_processors, map_items
+from ulmkit.text.workers import available_processors, map_chunks
 
 _DUMP_NAME = re.compile(r"\.xml(-p\d+p\d+)?(\.bz2)?$", re.IGNORECASE)
 _EXTRACTED_NAME = re.compile(r"wiki_\d+(\.bz2)?$")
@@ -26,7 +26,6 @@ _ATTRIBUTE = re.compile(r'(\w+)="([^"]*)"')
 _COLUMNS = ("text", "id", "title")
 _FILE_NAMESPACE = "6"
 _CATEGORY_NAMESPACE = "14"
-_CHUNK_CHARACTERS = 500_000
 
 
 def is_dump(path: Path) -> bool:
@@ -39,8 +38,7 @@ def is_extracted(path: Path) -> bool:
     return _EXTRACTED_NAME.fullmatch(path.name) is not None
 
 
-@dataclass(frozen=True)
-class _Article:
+class _Article(NamedTuple):
     id: str
     title: str
     markup: str
@@ -61,18 +59,16 @@ def read_dump(path: Path, options: ReadOptions, split: str | None) -> Iterator[D
     with _opened(path) as file:
         events = _events(file, path)
         link_namespaces = _link_namespaces(events, path)
-        pending: list[list[_Article]] = []
-
-        def chunks() -> Iterator[list[str]]:
-            for articles in _chunks(_articles(events)):
-                pending.append(articles)
-                yield [article.markup for article in articles]
-
-        workers = options.workers or available_processors()
-        parsing = map_items(MarkupReader(link_namespaces), chunks(), workers, lambda markups: sum(map(len, markups)))
+        parsing = map_chunks(
+            MarkupReader(link_namespaces),
+            _articles(events),
+            options.workers or available_processors(),
+            content=lambda article: article.markup,
+            characters=lambda article: len(article.markup),
+        )
         with contextlib.closing(parsing):
-            for texts in parsing:
-                for article, text in zip(pending.pop(0), texts, strict=True):
+            for articles, texts in parsing:
+                for article, text in zip(articles, texts, strict=True):
                     if text:
                         row = {"text": text, "id": article.id, "title": article.title}
                         yield reader.document(row, f"{path}, page {article.id}", split)
@@ -165,20 +161,6 @@ def _articles(events: Iterator[tuple[str, ElementTree.Element]]) -> Iterator[_Ar
 
 def _text(element: ElementTree.Element | None) -> str:
     return "" if element is None else element.text or ""
-
-
-def _chunks(articles: Iterator[_Article]) -> Iterator[list[_Article]]:
-    chunk: list[_Article] = []
-    size = 0
-    for article in articles:
-        chunk.append(article)
-        size += len(article.markup)
-        if size >= _CHUNK_CHARACTERS:
-            yield chunk
-            chunk = []
-            size = 0
-    if chunk:
-        yield chunk
 
 
 def _extracted_rows(path: Path, file: IO[bytes]) -> Iterator[tuple[int, dict[str, Any]]]:

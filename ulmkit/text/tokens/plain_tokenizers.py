@@ -1,21 +1,18 @@
 """The two tokenizers without clean-up rules: white space and bytes."""
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from ulmkit.errors import ConfigError, DataError
-from ulmkit.files import fingerprint
 from ulmkit.text.characters import normalise
 from ulmkit.text.tokens.rules import BOS, FLD, SPECIALS
-from ulmkit.text.tokens.tokenizer import FORMAT_VERSION, Text, WordTokens, save_settings
+from ulmkit.text.tokens.tokenizer import Text, Tokenizer, WordTokens, text_fields
 from ulmkit.text.tokens.vocabulary import Vocabulary
-from ulmkit.text.tokens.words import tokenize_each_word
 
 
-class WhitespaceTokenizer:
+class WhitespaceTokenizer(Tokenizer):
     """Splits word-level corpora at white space and adds a token after each line; nothing else is changed.
 
     Args:
@@ -36,9 +33,9 @@ class WhitespaceTokenizer:
         self.unknown = unknown
 
     @property
-    def fingerprint(self) -> str:
-        """Changes with the two tokens."""
-        return fingerprint(self.name, FORMAT_VERSION, self.end_of_line, self.unknown)
+    def settings(self) -> dict[str, str]:
+        """The two tokens."""
+        return {"end_of_line": self.end_of_line, "unknown": self.unknown}
 
     @property
     def required_tokens(self) -> tuple[str, ...]:
@@ -51,14 +48,13 @@ class WhitespaceTokenizer:
         Raises:
             DataError: If the text has several fields, which have no mark here.
         """
-        if not isinstance(text, str):
-            if len(text) != 1:
-                raise DataError(
-                    f"text: expected one field for the whitespace tokenizer, got {len(text)}; "
-                    "use the spacy, sentencepiece or bytes tokenizer"
-                )
-            text = text[0]
-        lines = self.clean(text).split("\n")
+        fields = text_fields(text)
+        if len(fields) != 1:
+            raise DataError(
+                f"text: expected one field for the whitespace tokenizer, got {len(fields)}; "
+                "use the spacy, sentencepiece or bytes tokenizer"
+            )
+        lines = self.clean(fields[0]).split("\n")
         if not lines[-1]:
             lines.pop()
         tokens: list[str] = []
@@ -67,18 +63,10 @@ class WhitespaceTokenizer:
             tokens.append(self.end_of_line)
         return tokens
 
-    def tokenize_many(self, texts: Sequence[Text]) -> list[list[str]]:
-        """Tokenize several texts."""
-        return [self.tokenize(text) for text in texts]
-
     def tokenize_words(self, documents: Sequence[Sequence[str]]) -> WordTokens:
         """Take each word as a token; a document with words ends with `end_of_line`."""
         tokens = [[*map(normalise, words), self.end_of_line] if words else [] for words in documents]
         return tokens, [np.arange(len(words), dtype=np.int64) for words in documents]
-
-    def clean(self, text: str) -> str:
-        """Normalise the text."""
-        return normalise(text)
 
     def tokenize_part(self, part: str, before: str, is_last: bool) -> list[str]:
         """Tokenize a part, which is whole lines."""
@@ -100,10 +88,6 @@ class WhitespaceTokenizer:
             lines.pop()
         return "\n".join(" ".join(line) for line in lines)
 
-    def closed_vocabulary(self) -> None:
-        """Return None: the vocabulary is the corpus's."""
-        return None
-
     def build_vocabulary(
         self, counts: Mapping[str, int], max_vocab: int | None = None, min_freq: int | None = None
     ) -> Vocabulary:
@@ -120,10 +104,6 @@ class WhitespaceTokenizer:
             return built
         return Vocabulary.build(counts, size, least, marks)
 
-    def save(self, folder: str | os.PathLike[str]) -> None:
-        """Write tokenizer.json."""
-        save_settings(folder, self.name, {"end_of_line": self.end_of_line, "unknown": self.unknown})
-
     @classmethod
     def from_settings(cls, folder: Path, *, end_of_line: str, unknown: str) -> "WhitespaceTokenizer":
         """The tokenizer that `save` wrote."""
@@ -134,46 +114,24 @@ _BYTE_NAMES = tuple(f"<0x{value:02X}>" for value in range(256))
 _BYTE_VALUES = {name: value for value, name in enumerate(_BYTE_NAMES)}
 
 
-class ByteTokenizer:
+class ByteTokenizer(Tokenizer):
     """UTF-8 bytes of a text after xxbos, with no rules: any text of any language, restored exactly (in NFC)."""
 
     name = "bytes"
-
-    @property
-    def fingerprint(self) -> str:
-        """Constant."""
-        return fingerprint(self.name, FORMAT_VERSION)
-
-    @property
-    def required_tokens(self) -> tuple[str, ...]:
-        """Return xxbos, which begins every document."""
-        return (BOS,)
+    word_gap = " "
 
     def tokenize(self, text: Text) -> list[str]:
         """Tokenize a text: xxbos and a token per byte; several fields each follow xxfld and their number."""
-        if isinstance(text, str):
-            return [BOS, *self._bytes(text)]
-        if len(text) == 1:
-            return [BOS, *self._bytes(text[0])]
+        fields = text_fields(text)
+        if len(fields) == 1:
+            return [BOS, *self._bytes(fields[0])]
         tokens = [BOS]
-        for number, field in enumerate(text, start=1):
+        for number, field in enumerate(fields, start=1):
             tokens += [FLD, *self._bytes(str(number)), *self._bytes(field)]
         return tokens
 
     def _bytes(self, text: str) -> list[str]:
         return [_BYTE_NAMES[value] for value in normalise(text).encode()]
-
-    def tokenize_many(self, texts: Sequence[Text]) -> list[list[str]]:
-        """Tokenize several texts."""
-        return [self.tokenize(text) for text in texts]
-
-    def tokenize_words(self, documents: Sequence[Sequence[str]]) -> WordTokens:
-        """Tokenize each word alone, with a space before all but the first; see `tokenize_each_word`."""
-        return tokenize_each_word(self, documents, gap=" ")
-
-    def clean(self, text: str) -> str:
-        """Normalise the text."""
-        return normalise(text)
 
     def tokenize_part(self, part: str, before: str, is_last: bool) -> list[str]:
         """Tokenize a part; xxbos stands at the start of the text alone."""
@@ -191,16 +149,6 @@ class ByteTokenizer:
     def closed_vocabulary(self) -> Vocabulary:
         """Return the special tokens and the 256 bytes."""
         return Vocabulary([*SPECIALS, *_BYTE_NAMES])
-
-    def build_vocabulary(
-        self, counts: Mapping[str, int], max_vocab: int | None = None, min_freq: int | None = None
-    ) -> Vocabulary:
-        """Return the closed vocabulary, whatever the counts."""
-        return self.closed_vocabulary()
-
-    def save(self, folder: str | os.PathLike[str]) -> None:
-        """Write tokenizer.json."""
-        save_settings(folder, self.name, {})
 
     @classmethod
     def from_settings(cls, folder: Path) -> "ByteTokenizer":

@@ -3,17 +3,14 @@
 import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import filterfalse
 from pathlib import Path
 from typing import Any
 
 from ulmkit.errors import DataError, FolderError, MissingPackageError
-from ulmkit.files import atomic_write, fingerprint
-from ulmkit.text.tokens.chunk_tokens import KEPT_CHUNKS, ChunkTokens
-from ulmkit.text.tokens.chunked_tokenizer import ChunkedTokenizer
+from ulmkit.files import atomic_write
+from ulmkit.text.tokens.chunked_tokenizer import KEPT_CHUNKS, ChunkedTokenizer, encode_missing
 from ulmkit.text.tokens.restore import Piece, join_pieces
-from ulmkit.text.tokens.rules import EOS, LINE, PARAGRAPH, RULES_VERSION, SPECIAL_SET, SPECIALS, UNK, case_marks
-from ulmkit.text.tokens.tokenizer import FORMAT_VERSION, save_settings
+from ulmkit.text.tokens.rules import EOS, LINE, PARAGRAPH, SPECIAL_SET, SPECIALS, UNK, case_marks
 from ulmkit.text.tokens.vocabulary import Vocabulary
 
 MODEL_FILE = "spm.model"
@@ -37,6 +34,7 @@ class SentencePieceTokenizer(ChunkedTokenizer):
     """
 
     name = "sentencepiece"
+    package = "sentencepiece"
 
     def __init__(self, model: bytes) -> None:
         self._model = model
@@ -47,36 +45,24 @@ class SentencePieceTokenizer(ChunkedTokenizer):
                 f"sentencepiece model: expected the special tokens {', '.join(SPECIALS)} as its first pieces, "
                 f"got {', '.join(pieces)}; train it with train_sentencepiece"
             )
-        self._subwords: dict[str, tuple[str, ...]] = {}
-        self._chunks = ChunkTokens(self._encode_parts, forget=self._forget)
+        super().__init__()
 
-    def _forget(self) -> None:
-        self._subwords = {}
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"model": self._model}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(**state)  # type: ignore[misc]
+    def __reduce__(self) -> tuple[type["SentencePieceTokenizer"], tuple[bytes]]:
+        return type(self), (self._model,)
 
     @property
-    def fingerprint(self) -> str:
-        """Changes with the model, the rules and sentencepiece's version."""
-        import sentencepiece
-
-        return fingerprint(self.name, FORMAT_VERSION, self._digest, RULES_VERSION, sentencepiece.__version__)
-
-    @property
-    def _digest(self) -> str:
-        return hashlib.sha256(self._model).hexdigest()
+    def settings(self) -> dict[str, str]:
+        """The SHA-256 of the model."""
+        return {"model_sha256": hashlib.sha256(self._model).hexdigest()}
 
     def _encode_parts(self, parts: Sequence[tuple[str, bool]]) -> list[Sequence[str]]:
         cut = [case_segments(part, is_glued) for part, is_glued in parts]
-        subwords = self._subwords  # `_forget` replaces the cache; this call goes on with the one it started with
-        missing = list(filterfalse(subwords.__contains__, {text for segments in cut for _, text in segments}))
-        encoded = self._processor.encode(missing, out_type=str, num_threads=1)
-        subwords.update(zip(missing, map(_without_specials, encoded), strict=True))
+        subwords = self._part_cache  # emptying replaces it; this call goes on with the one it started with
+        encode_missing(subwords, (text for segments in cut for _, text in segments), self._encode_texts)
         return [_segment_tokens(segments, subwords) for segments in cut]
+
+    def _encode_texts(self, texts: list[str]) -> Iterator[tuple[str, ...]]:
+        return map(_without_specials, self._processor.encode(texts, out_type=str, num_threads=1))
 
     def detokenize(self, tokens: Sequence[str]) -> str:
         """Write the text as people would: capitals and repetitions written out, spaces where the subwords have them."""
@@ -86,17 +72,11 @@ class SentencePieceTokenizer(ChunkedTokenizer):
         """Return the model's own pieces, in the order of its ids: the special tokens, line breaks, subwords."""
         return Vocabulary(self._processor.id_to_piece(number) for number in range(self._processor.get_piece_size()))
 
-    def build_vocabulary(
-        self, counts: Mapping[str, int], max_vocab: int | None = None, min_freq: int | None = None
-    ) -> Vocabulary:
-        """Return the closed vocabulary, whatever the counts."""
-        return self.closed_vocabulary()
-
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write tokenizer.json and spm.model."""
         with atomic_write(Path(folder) / MODEL_FILE, "wb") as file:
             file.write(self._model)
-        save_settings(folder, self.name, {"model_sha256": self._digest})
+        super().save(folder)
 
     @classmethod
     def from_settings(cls, folder: Path, *, model_sha256: str) -> "SentencePieceTokenizer":

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 
 from ulmkit.config import check_choice
 from ulmkit.errors import ConfigError, DataError, MissingPackageError
-from ulmkit.text.tokens.chunk_tokens import KEPT_CHUNKS, chunk_parts
+from ulmkit.text.tokens.chunked_tokenizer import KEPT_CHUNKS, chunk_parts
 from ulmkit.text.tokens.rules import BOS, EOS, PAD, REP, UNK, prepare_text
 from ulmkit.text.tokens.sentencepiece_tokenizer import RESERVED, SentencePieceTokenizer, case_segments
-from ulmkit.text.tokens.tokenizer import Text
+from ulmkit.text.tokens.tokenizer import Text, text_fields
 
 MAX_COUNTED = 1_000_000
 """Distinct stretches of text counted, about 150 MB of English; beyond it every second one of the rare is dropped."""
@@ -59,7 +59,7 @@ def _count_segments(texts: Iterable[Text], max_counted: int) -> Counter[str]:
     chunks: Counter[str] = Counter()
     characters = 0
     for text in texts:
-        for field in (text,) if isinstance(text, str) else text:
+        for field in text_fields(text):
             chunks.update(prepare_text(field))
             characters += len(field)
         if characters > _CHARACTERS_AT_ONCE:

@@ -1,22 +1,15 @@
 """Words as spaCy's rules for a language split them, after the clean-up rules."""
 
-import importlib.metadata
-import os
 import pkgutil
 import threading
-from collections.abc import Mapping, Sequence
-from itertools import filterfalse
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from ulmkit.errors import ConfigError, MissingPackageError, did_you_mean
-from ulmkit.files import fingerprint
-from ulmkit.text.tokens.chunk_tokens import ChunkTokens
-from ulmkit.text.tokens.chunked_tokenizer import ChunkedTokenizer
+from ulmkit.text.tokens.chunked_tokenizer import ChunkedTokenizer, encode_missing
 from ulmkit.text.tokens.restore import restore_text
-from ulmkit.text.tokens.rules import RULES_VERSION, case_marks
-from ulmkit.text.tokens.tokenizer import FORMAT_VERSION, save_settings
-from ulmkit.text.tokens.vocabulary import Vocabulary
+from ulmkit.text.tokens.rules import case_marks
 
 _PARTS_AT_ONCE = 10_000
 
@@ -36,71 +29,52 @@ class SpacyTokenizer(ChunkedTokenizer):
     """
 
     name = "spacy"
+    package = "spacy"
+    _splitter: Any
 
     def __init__(self, language: str = "en") -> None:
-        self._begin(language, _blank_tokenizer(language))
+        self._begin(language)
+        self._splitter = _blank_tokenizer(language)
 
-    def _begin(self, language: str, splitter: Any) -> None:
+    def _begin(self, language: str) -> None:
         self.language = language
-        self._splitter = splitter
         self._splitter_lock = threading.Lock()
-        self._words: dict[str, tuple[str, ...]] = {}
-        self._chunks = ChunkTokens(self._encode_parts, forget=self._forget)
+        super().__init__()
 
-    def _forget(self) -> None:
-        """Empty the cache of parts and drop the splitter, which caches words too; it is made anew when needed."""
-        self._words = {}
+    def _empty_caches(self) -> None:
+        """Empty the caches and drop the splitter, which caches words too; it is made anew when needed."""
+        super()._empty_caches()
         with self._splitter_lock:
             self._splitter = None
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {"language": self.language}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(**state)  # type: ignore[misc]
+    def __reduce__(self) -> tuple[type["SpacyTokenizer"], tuple[str]]:
+        return type(self), (self.language,)
 
     @property
-    def fingerprint(self) -> str:
-        """Changes with the language, the rules and spaCy's version."""
-        version = importlib.metadata.version("spacy")
-        return fingerprint(self.name, FORMAT_VERSION, self.language, RULES_VERSION, version)
+    def settings(self) -> dict[str, str]:
+        """The language."""
+        return {"language": self.language}
 
     def _encode_parts(self, parts: Sequence[tuple[str, bool]]) -> list[Sequence[str]]:
         lowered = [part.lower() for part, _ in parts]
-        words = self._words  # `_forget` replaces the cache; this call goes on with the one it started with
-        missing = list(filterfalse(words.__contains__, set(lowered)))
-        for start in range(0, len(missing), _PARTS_AT_ONCE):
-            batch = missing[start : start + _PARTS_AT_ONCE]
-            words.update(zip(batch, self._split(batch), strict=True))
+        words = self._part_cache  # emptying replaces it; this call goes on with the one it started with
+        encode_missing(words, lowered, self._split)
         return [
             words[lower] if lower == part else _with_marks(words[lower], case_marks(part))
             for lower, (part, _) in zip(lowered, parts, strict=True)
         ]
 
-    def _split(self, parts: list[str]) -> list[tuple[str, ...]]:
+    def _split(self, parts: list[str]) -> Iterator[tuple[str, ...]]:
         # spaCy's tokenizer caches without a lock of its own. Only parts never seen before wait for this one.
         with self._splitter_lock:
             if self._splitter is None:
                 self._splitter = _blank_tokenizer(self.language)
-            return _split_words(self._splitter, parts)
+            for start in range(0, len(parts), _PARTS_AT_ONCE):
+                yield from _split_words(self._splitter, parts[start : start + _PARTS_AT_ONCE])
 
     def detokenize(self, tokens: Sequence[str]) -> str:
         """Write the text as people would write it; see `restore_text`."""
         return restore_text(tokens)
-
-    def closed_vocabulary(self) -> None:
-        """Return None: the vocabulary is built from counts."""
-        return None
-
-    def build_vocabulary(
-        self, counts: Mapping[str, int], max_vocab: int | None = None, min_freq: int | None = None
-    ) -> Vocabulary:
-        """Keep the most frequent words after the special tokens; by default 60,000 that occur at least 3 times."""
-        return Vocabulary.build(counts, 60_000 if max_vocab is None else max_vocab, 3 if min_freq is None else min_freq)
-
-    def save(self, folder: str | os.PathLike[str]) -> None:
-        """Write tokenizer.json."""
-        save_settings(folder, self.name, {"language": self.language})
 
     @classmethod
     def from_settings(cls, folder: Path, *, language: str) -> "SpacyTokenizer":
@@ -109,7 +83,7 @@ class SpacyTokenizer(ChunkedTokenizer):
         spaCy is imported when there is text to split: training from an encoded corpus only hands the tokenizer on.
         """
         loaded = cls.__new__(cls)
-        loaded._begin(language, None)
+        loaded._begin(language)
         return loaded
 
 

@@ -7,7 +7,9 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from ulmkit.files import write_json
+from ulmkit.files import fingerprint, write_json
+from ulmkit.text.characters import normalise
+from ulmkit.text.tokens.rules import BOS, UNK
 from ulmkit.text.tokens.vocabulary import Vocabulary
 
 Text = str | tuple[str, ...]
@@ -28,16 +30,23 @@ class Tokenizer(Protocol):
     """
 
     name: str
+    word_gap: str = ""
+    """Put before each word but the first of a text that is cut into words, unless the tokens mark where words begin."""
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """What `from_settings` makes the tokenizer from, by name."""
+        return {}
 
     @property
     def fingerprint(self) -> str:
         """Short name that changes whenever the tokens of some text could change."""
-        ...
+        return fingerprint(self.name, FORMAT_VERSION, *self.settings.values())
 
     @property
     def required_tokens(self) -> tuple[str, ...]:
         """Tokens that every vocabulary for this tokenizer has: those that begin or end each document."""
-        ...
+        return (BOS,)
 
     def tokenize(self, text: Text) -> list[str]:
         """Tokenize a text, or the fields of a document."""
@@ -45,21 +54,33 @@ class Tokenizer(Protocol):
 
     def tokenize_many(self, texts: Sequence[Text]) -> list[list[str]]:
         """Tokenize several texts, in this process."""
-        ...
+        return [self.tokenize(text) for text in texts]
 
     def tokenize_words(self, documents: Sequence[Sequence[str]]) -> WordTokens:
-        """Tokenize documents that are cut into words, word by word.
+        """Tokenize documents that are cut into words, word by word: no rule and no subword reaches over a word's end.
 
-        A label of a word belongs to the word's last token: there a forward encoder has read the whole word.
+        Each word has at least one token (xxunk for a word of white space). A label of a word belongs to the word's last
+        token: there a forward encoder has read the whole word.
 
         Returns:
             The tokens of each document, and for each document (words,) int64, the position of each word's last token.
         """
-        ...
+        lead = self.tokenize("")
+        spaced = [[self.word_gap * (place > 0) + word for place, word in enumerate(words)] for words in documents]
+        distinct = list(dict.fromkeys(word for words in spaced for word in words))
+        encoded = self.tokenize_many(distinct)
+        pieces = {word: tokens[len(lead) :] or [UNK] for word, tokens in zip(distinct, encoded, strict=True)}
+        tokenized: list[list[str]] = []
+        ends: list[np.ndarray] = []
+        for words in spaced:
+            parts = [pieces[word] for word in words]
+            tokenized.append([*lead, *(token for part in parts for token in part)])
+            ends.append(len(lead) - 1 + np.cumsum([len(part) for part in parts], dtype=np.int64))
+        return tokenized, ends
 
     def clean(self, text: str) -> str:
         """Write each character in the one form that the tokenizer reads; done by all methods but the next two."""
-        ...
+        return normalise(text)
 
     def tokenize_part(self, part: str, before: str, is_last: bool) -> list[str]:
         """Tokenize one part of a text that was cut at stable prefixes.
@@ -88,12 +109,14 @@ class Tokenizer(Protocol):
 
     def closed_vocabulary(self) -> Vocabulary | None:
         """Return the tokenizer's own vocabulary, or None if one is built from counts."""
-        ...
+        return None
 
     def build_vocabulary(
         self, counts: Mapping[str, int], max_vocab: int | None = None, min_freq: int | None = None
     ) -> Vocabulary:
         """Build a vocabulary from the tokens of a corpus; not called if there is a closed one.
+
+        By default it has the special tokens and the 60,000 most frequent that occur at least 3 times.
 
         Args:
             counts: Occurrences in the training text of every token of the corpus, 0 for one in held-out text alone.
@@ -104,11 +127,16 @@ class Tokenizer(Protocol):
             ConfigError: If max_vocab has no room beside the special tokens, or min_freq is not positive.
             DataError: If no token is left.
         """
-        ...
+        return Vocabulary.build(counts, 60_000 if max_vocab is None else max_vocab, 3 if min_freq is None else min_freq)
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write all that `load_tokenizer` needs into `folder`."""
-        ...
+        save_settings(folder, self.name, self.settings)
+
+
+def text_fields(text: Text) -> tuple[str, ...]:
+    """List the fields of a text, one if it has no several."""
+    return (text,) if isinstance(text, str) else text
 
 
 def save_settings(folder: str | os.PathLike[str], name: str, settings: dict[str, Any]) -> None:
