@@ -25,7 +25,7 @@ def test_round_trip():
     assert config.from_dict(Example, {"size": 3}, "here") == Example(size=3)
 
 
-def test_what_was_added_later_is_left_out_at_its_default():
+def test_fields_added_later_are_omitted_at_their_default():
     @dataclass(frozen=True, kw_only=True)
     class Newer(Example):
         rounds: int = field(default=5, metadata=config.ADDED_LATER)

@@ -34,7 +34,7 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path):
     assert names(path.parent) == ["notes.txt"]
 
 
-def test_what_links_lead_to_is_written(tmp_path):
+def test_links_are_followed_when_writing(tmp_path):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "file").symlink_to("elsewhere/file")
     (tmp_path / "model").symlink_to("elsewhere/model")
@@ -158,7 +158,7 @@ def test_a_full_disk_is_said_plainly_and_leaves_nothing(tmp_path):
     assert names(tmp_path) == []
 
 
-def test_a_file_inside_an_unfinished_folder_is_told_by_its_final_name(tmp_path):
+def test_a_file_inside_an_unfinished_folder_is_named_by_its_final_path(tmp_path):
     with (
         pytest.raises(FolderError, match=rf"^{tmp_path}/m/x: the disk is full"),
         files.atomic_folder(tmp_path / "m") as m,

@@ -32,8 +32,12 @@ def _run(code: str, folder: Path | None = None) -> str:
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     found = subprocess.run(
         [sys.executable, "-W", "error::ResourceWarning", "-c", code],
-        capture_output=True, text=True, env=environment, cwd=folder, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        env=environment,
+        cwd=folder,
+        check=False,
+    )
     assert found.returncode == 0, found.stderr
     return found.stdout.strip()
 

@@ -153,7 +153,7 @@ def test_a_saved_model_is_complete_wherever_it_is_moved(spacy_model: LanguageMod
     loaded.save(tmp_path / "there", overwrite=True)
 
 
-def test_a_fine_tuned_model_goes_on_from_a_loaded_one(tmp_path: Path) -> None:
+def test_fine_tuning_a_loaded_model_equals_fine_tuning_the_original(tmp_path: Path) -> None:
     tiny.language_model().save(tmp_path / "lm")
     loaded = LanguageModel.load(tmp_path / "lm", tiny.RUN)
     options = {"steps": 3, "recipe": tiny.LEARN, "data_options": tiny.WORDS, "run": tiny.RUN}

@@ -130,8 +130,9 @@ def test_token_labels_are_predicted_for_the_words_that_are_judged(tokenizer: str
     ]
     base = LanguageModel.pretrain(data, steps=1, direction=direction, **settings)
     classifier = _train(data, "tokens", steps=4, base=base, data_options=replace(options, split_by="given"))
-    corpus = prepare(data, options, task="tokens", tokenizer=classifier.parts.tokenizer,
-                     vocabulary=classifier.parts.vocabulary)  # fmt: skip
+    corpus = prepare(
+        data, options, task="tokens", tokenizer=classifier.parts.tokenizer, vocabulary=classifier.parts.vocabulary
+    )
     judged = predict_rows(classifier.parts.model, corpus, range(3), reverse=direction == "backward")
     for mine, its in zip(classifier.predict_proba(words), judged, strict=True):
         np.testing.assert_allclose(mine, its, atol=1e-6)
@@ -242,7 +243,7 @@ def test_one_text_in_place_of_a_list_is_refused() -> None:
 
 
 @pytest.mark.parametrize("bad", [None, float("nan"), 3, b"film", ("the film", None), ()])
-def test_what_is_no_text_is_named_by_its_number(bad: object) -> None:
+def test_values_that_are_not_texts_are_named_by_position(bad: object) -> None:
     for ask in (tiny.classifier().predict, tiny.classifier().predict_proba, tiny.language_model().score):
         with pytest.raises(DataError, match=re.escape(f"text 1: expected a str or a tuple of str, got {bad!r}")):
             ask(["the film", bad])

@@ -72,7 +72,7 @@ def test_a_drop_is_refused_and_nothing_is_written(tmp_path, monkeypatch):
     assert not (tmp_path / "int8").exists()
 
 
-def test_bytes_are_not_made_bytes_again(tmp_path):
+def test_int8_weights_are_not_quantized_again(tmp_path):
     with pytest.raises(ConfigError, match="export: the classifier's weights are int8 already"):
         export_int8(tiny.classifier().to_int8(), tmp_path / "int8", HELD_OUT, data_options=tiny.WORDS)
 

@@ -79,7 +79,7 @@ def test_everything_runs_one_after_the_other(script):
     assert said.count("tests ran") == 3
 
 
-def test_what_fails_costs_nothing_else_and_is_the_status(script):
+def test_a_failure_skips_nothing_else_and_sets_the_exit_status(script):
     status, said, calls = script("-m pytest")
     assert status == 3
     assert len(names(calls)) == 6
@@ -93,7 +93,7 @@ def test_flashrnn_is_not_built_a_second_time(script):
     assert len(calls) == 8
 
 
-def test_nothing_begins_when_the_time_is_up(script):
+def test_nothing_starts_when_the_time_is_up(script):
     status, said, calls = script(budget=4)
     assert status == 124
     assert names(calls) == []

@@ -24,7 +24,7 @@ def test_ratios_are_above_one_where_ours_is_better(capsys):
     assert lines[3].split() == ["alone", "1,234", "-", "s", "-", "peer", "(not", "installed)"]
 
 
-def test_the_document_tells_where_it_was_measured(tmp_path):
+def test_the_document_records_where_it_was_measured(tmp_path):
     write_measurements(tmp_path / "found.json", "name", [row("a", "s", 1.0, None, "none")], {"curve": [1]})
     found = read_json(tmp_path / "found.json")
     assert list(found) == ["benchmark", "date", "commit", "machine", "rows", "curve"]

@@ -415,7 +415,7 @@ def test_names_of_the_hub_without_a_network(here: Path, monkeypatch: pytest.Monk
     assert "owner/model: no such folder, and the hub gives no model of this name" in line
 
 
-def test_what_the_system_refuses_is_told_in_a_line_too(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_system_errors_take_one_line(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def unreadable(path: Path, *_: object) -> bytes:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 

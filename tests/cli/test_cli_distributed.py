@@ -40,7 +40,7 @@ def test_two_processes_make_the_model_that_one_makes(reviews: Path, tmp_path: Pa
         (("--stepps", 3), "ulmkit: No such option: --stepps"),
     ],
 )
-def test_a_mistake_is_told_once(options: tuple[object, ...], line: str, reviews: Path, tmp_path: Path) -> None:
+def test_a_mistake_is_reported_once(options: tuple[object, ...], line: str, reviews: Path, tmp_path: Path) -> None:
     told = torchrun("-m", "ulmkit", "pretrain", reviews, *SMALL, *options, "--out", tmp_path / "lm", check=False)
     assert told.returncode != 0
     said = [line for line in told.stderr.splitlines() if line.startswith("ulmkit: ")]

@@ -21,10 +21,8 @@ def folder(tmp_path):
 
 
 def test_export_prints_the_comparison_and_the_model_predicts(folder):
-    told = ulmkit(
-        "export", folder / "classifier", folder / "labelled.csv", "--out", folder / "int8", "--split", "all",
-        "--json", folder / "export.json",
-    )  # fmt: skip
+    options = ("--out", folder / "int8", "--split", "all", "--json", folder / "export.json")
+    told = ulmkit("export", folder / "classifier", folder / "labelled.csv", *options)
     figures = json.loads((folder / "export.json").read_text())
     comparison = figures["comparison"]
     assert comparison["documents"] == 60

@@ -66,7 +66,7 @@ def test_a_signal_outside_of_training_leaves_nothing_half_written(
 
 
 @pytest.mark.parametrize("stage", ["pretrain", "finetune", "train"])
-def test_going_on_gives_the_weights_of_an_uninterrupted_run(
+def test_resuming_gives_the_weights_of_an_uninterrupted_run(
     stage: str, reviews: Path, language_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     command = {
@@ -91,7 +91,7 @@ def test_going_on_gives_the_weights_of_an_uninterrupted_run(
     assert rows[1] == rows[0]
 
 
-def test_another_training_cannot_go_on_from_the_checkpoint(
+def test_another_training_cannot_resume_from_the_checkpoint(
     reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     others = tiny.write_csv(tmp_path / "others.csv", tiny.reviews(first=900))
@@ -184,7 +184,7 @@ def test_a_file_in_place_of_the_folder_of_checkpoints_is_refused(reviews: Path, 
     assert tiny.contents(tmp_path) == {"lm.training": b"keep me"}
 
 
-def test_what_a_killed_run_left_goes_and_what_came_in_meanwhile_stays(
+def test_leftovers_of_a_killed_run_are_removed_and_other_files_are_kept(
     reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "lm.training"
@@ -204,7 +204,7 @@ def test_what_a_killed_run_left_goes_and_what_came_in_meanwhile_stays(
     assert [path.name for path in folder.iterdir()] == ["notes.txt"]
 
 
-def test_going_on_is_advised_only_where_it_can_be_done(
+def test_resuming_is_advised_only_where_it_is_possible(
     reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Twice(InterruptAtStep):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from support import tiny
-from support.command import CLASSIFY, SMALL, TUNE, table_row, ulmkit
+from support.command import CLASSIFY, SMALL, TINY, TUNE, table_row, ulmkit
 
 from ulmkit import LanguageModel, TextClassifier, __version__
 from ulmkit.config import to_dict
@@ -35,10 +35,10 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ulmkit(
         "pretrain", folder / "corpus", "-o", folder / "lm", *SMALL, "--steps", 80, "--json", folder / "pretrain.json"
     )
-    ulmkit("finetune", folder / "lm", reviews, "-o", folder / "tuned", *TUNE, "--steps", 80, "--json",
-           folder / "finetune.json")  # fmt: skip
-    told = ulmkit("train", folder / "tuned", reviews, "-o", folder / "classifier", *CLASSIFY, "--steps", 240, "--json",
-                  folder / "train.json")  # fmt: skip
+    options = ("--steps", 80, "--json", folder / "finetune.json")
+    ulmkit("finetune", folder / "lm", reviews, "-o", folder / "tuned", *TUNE, *options)
+    options = ("--steps", 240, "--json", folder / "train.json")
+    told = ulmkit("train", folder / "tuned", reviews, "-o", folder / "classifier", *CLASSIFY, *options)
     (folder / "train.out").write_text(told.out)
     (folder / "train.err").write_text(told.err)
     return folder
@@ -109,8 +109,10 @@ def test_evaluate_a_classifier_with_baselines_and_by_a_column(path: Path) -> Non
     assert summary["classifier"]["accuracy"] >= 0.85
     groups = summary["classifier"]["by"]["author"]
     assert [(group["value"], group["documents"]) for group in groups] == [
-        ("author 0", 14), ("author 1", 13), ("author 2", 13)
-    ]  # fmt: skip
+        ("author 0", 14),
+        ("author 1", 13),
+        ("author 2", 13),
+    ]
     assert told.out.startswith("evaluated on: split test of reviews, 40 documents; the model's training data\n")
     assert told.out.count("from labels of the same 120 documents") >= 2
     alone = ulmkit("evaluate", path / "classifier", path / "reviews", "--no-baselines")
@@ -118,8 +120,8 @@ def test_evaluate_a_classifier_with_baselines_and_by_a_column(path: Path) -> Non
 
 
 def test_baselines_from_as_many_labels_as_the_classifier_had(path: Path, tmp_path: Path) -> None:
-    ulmkit("train", path / "tuned", path / "reviews", "-o", tmp_path / "few", *CLASSIFY, "--steps", 2, "--labels", 12,
-           "--no-baselines")  # fmt: skip
+    options = ("--steps", 2, "--labels", 12, "--no-baselines")
+    ulmkit("train", path / "tuned", path / "reviews", "-o", tmp_path / "few", *CLASSIFY, *options)
     told = ulmkit("evaluate", tmp_path / "few", path / "reviews")
     assert told.out.count("from 12 labels of the same training part") >= 2
 
@@ -133,7 +135,7 @@ def test_evaluate_on_other_data_with_fewer_labels(path: Path, tmp_path: Path) ->
     assert "the same" not in told.out
 
 
-def test_evaluate_on_a_file_that_says_no_split_judges_all_of_it(path: Path, tmp_path: Path) -> None:
+def test_evaluate_on_a_file_without_splits_uses_all_of_it(path: Path, tmp_path: Path) -> None:
     data = tiny.write_csv(tmp_path / "new.csv", tiny.reviews(40, 7000))
     book = tmp_path / "book.txt"
     book.write_text("\n".join(text for text, _ in tiny.reviews(40, 7000)))
@@ -157,8 +159,7 @@ def test_evaluate_on_other_data_of_the_same_name(tmp_path: Path) -> None:
     for place, first in (("mine", 0), ("theirs", 500)):
         (tmp_path / place).mkdir()
         tiny.write_csv(tmp_path / place / "data.csv", tiny.reviews(60, first))
-    ulmkit("train", "none", tmp_path / "mine/data.csv", "-o", tmp_path / "c", *CLASSIFY, "--steps", 2, "--tokenizer",
-           "bytes", "--embedding-size", 16, "--hidden-size", 16, "--layers", 1, "--no-baselines")  # fmt: skip
+    ulmkit("train", "none", tmp_path / "mine/data.csv", "-o", tmp_path / "c", *CLASSIFY, "--steps", 2, *TINY)
     told = ulmkit("evaluate", tmp_path / "c", tmp_path / "theirs/data.csv")
     assert told.out.startswith("evaluated on: all of data.csv, 60 documents; not the model's")
     shutil.copy(tmp_path / "mine/data.csv", tmp_path / "renamed.csv")
@@ -258,8 +259,12 @@ def test_dynamic_evaluation_by_the_other_rule_and_searched(path: Path, tmp_path:
     by_sgd = ("--dynamic-values", 0.05, 0.01, 1e-5, "--dynamic-rule", "sgd", "--segment-steps", 7)
     ulmkit(*command, *by_sgd, "--json", tmp_path / "sgd.json")
     assert _json(tmp_path / "sgd.json")["dynamic"] == {
-        "learning_rate": 0.05, "decay": 0.01, "epsilon": 1e-5, "segment_steps": 7, "rule": "sgd"
-    }  # fmt: skip
+        "learning_rate": 0.05,
+        "decay": 0.01,
+        "epsilon": 1e-5,
+        "segment_steps": 7,
+        "rule": "sgd",
+    }
     searched = ("--dynamic-search", "--search-tokens", 20)
     told = ulmkit(*command, *searched, "--statistics-batches", 1, "--json", tmp_path / "rms.json")
     values = _json(tmp_path / "rms.json")["dynamic"]
@@ -315,8 +320,8 @@ def test_predict_and_score_write_a_summary_with_the_rows_that_no_file_has(path: 
 
 def test_lr_find_suggests_rates_and_draws_them(path: Path, tmp_path: Path) -> None:
     plot = tmp_path / "rates.png"
-    told = ulmkit("lr-find", path / "lm", path / "reviews", "--batch-size", 8, "--bptt", 16, "--steps", 30,
-                  "--plot", plot, "--json", tmp_path / "r.json")  # fmt: skip
+    options = ("--batch-size", 8, "--bptt", 16, "--steps", 30, "--plot", plot, "--json", tmp_path / "r.json")
+    told = ulmkit("lr-find", path / "lm", path / "reviews", *options)
     summary = _json(tmp_path / "r.json")
     assert set(summary) == {"steepest", "valley", "plot", "rates", "losses", "smoothed", "diverged"}
     for name in ("steepest", "valley"):
@@ -348,8 +353,8 @@ def test_backward_models_go_the_same_way(path: Path, tmp_path: Path) -> None:
 def test_transductive_fine_tuning_is_named_so_in_both_cards(path: Path, tmp_path: Path) -> None:
     options = ("--transductive", "--steps", 3)
     ulmkit("finetune", path / "lm", path / "reviews", "-o", tmp_path / "tuned", *TUNE, *options)
-    ulmkit("train", tmp_path / "tuned", path / "reviews", "-o", tmp_path / "c", *CLASSIFY, "--steps", 3, "--labels", 20,
-           "--no-baselines", "--json", tmp_path / "c.json")  # fmt: skip
+    training = ("--steps", 3, "--labels", 20, "--no-baselines", "--json", tmp_path / "c.json")
+    ulmkit("train", tmp_path / "tuned", path / "reviews", "-o", tmp_path / "c", *CLASSIFY, *training)
     for name in ("tuned", "c"):
         assert "(transductive split)" in (tmp_path / name / "README.md").read_text()
     assert "transductive" not in (path / "classifier" / "README.md").read_text()
@@ -417,9 +422,8 @@ def test_pairs_tokens_numbers_and_several_labels_through_the_commands(tmp_path: 
 
 def test_a_number_within_a_range(tmp_path: Path) -> None:
     data = tiny.write_csv(tmp_path / "number.csv", [(f"n {n % 7}", n % 7) for n in range(40)])
-    ulmkit("train", "none", data, "-o", tmp_path / "c", *CLASSIFY, "--steps", 2, "--task", "number", "--tokenizer",
-           "bytes", "--embedding-size", 16, "--hidden-size", 16, "--layers", 1, "--no-baselines", "--value-range", -1,
-           10.5, "--number-loss", "huber")  # fmt: skip
+    options = ("--steps", 2, "--task", "number", *TINY, "--value-range", -1, 10.5, "--number-loss", "huber")
+    ulmkit("train", "none", data, "-o", tmp_path / "c", *CLASSIFY, *options)
     head = TextClassifier.load(tmp_path / "c", tiny.RUN).parts.model.head.config
     assert (head.value_range, head.number_loss) == ((-1.0, 10.5), "huber")
     lines = ulmkit("predict", tmp_path / "c", data).out.splitlines()
@@ -429,8 +433,7 @@ def test_a_number_within_a_range(tmp_path: Path) -> None:
 def test_errors_of_several_labels_by_a_column(tmp_path: Path) -> None:
     rows = [("x y", "a|b", "one"), ("x", "a", "two"), ("y", "b", "two")] * 10
     data = tiny.write_csv(tmp_path / "multi.csv", rows, header=("text", "labels", "source"))
-    ulmkit("train", "none", data, "-o", tmp_path / "c", *CLASSIFY, "--steps", 2, "--task", "multi", "--tokenizer",
-           "bytes", "--embedding-size", 16, "--hidden-size", 16, "--layers", 1, "--no-baselines")  # fmt: skip
+    ulmkit("train", "none", data, "-o", tmp_path / "c", *CLASSIFY, "--steps", 2, "--task", "multi", *TINY)
     ulmkit("evaluate", tmp_path / "c", data, "--split", "all", "--by", "source", "--json", tmp_path / "e.json")
     groups = _json(tmp_path / "e.json")["classifier"]["by"]["source"]
     assert {group["value"]: group["documents"] for group in groups} == {"one": 10, "two": 20}
@@ -438,8 +441,8 @@ def test_errors_of_several_labels_by_a_column(tmp_path: Path) -> None:
 
 def test_several_batches_of_a_step(path: Path, tmp_path: Path) -> None:
     for count in (1, 2):
-        ulmkit("pretrain", path / "corpus", "-o", tmp_path / f"lm{count}", *SMALL, "--steps", 2, "--accumulation",
-               count, "--json", tmp_path / f"{count}.json")  # fmt: skip
+        options = ("--steps", 2, "--accumulation", count, "--json", tmp_path / f"{count}.json")
+        ulmkit("pretrain", path / "corpus", "-o", tmp_path / f"lm{count}", *SMALL, *options)
     one, two = (_json(tmp_path / f"{count}.json") for count in (1, 2))
     one_run, two_run = one["facts"]["run"], two["facts"]["run"]
     assert (one_run["steps"], two_run["steps"]) == (2, 2)
@@ -447,12 +450,12 @@ def test_several_batches_of_a_step(path: Path, tmp_path: Path) -> None:
 
 
 def test_the_best_weights(path: Path, tmp_path: Path) -> None:
+    training = ("--rate", 0.1, "--schedule", "constant", "--steps", 20, "--no-baselines")
     for seed in range(4):
         for option in ("--no-restore-best", "--restore-best"):
             out = tmp_path / f"{option}-{seed}"
-            ulmkit("train", path / "tuned", path / "reviews", "-o", out, *CLASSIFY, "--rate", 0.1, "--schedule",
-                   "constant", "--steps", 20, "--no-baselines", "--json", tmp_path / "c.json", option, "--seed",
-                   seed)  # fmt: skip
+            output = ("-o", out, "--json", tmp_path / "c.json")
+            ulmkit("train", path / "tuned", path / "reviews", *output, *CLASSIFY, *training, option, "--seed", seed)
             with open(out / "training_log.csv", newline="") as file:
                 losses = [float(row["valid_loss"]) for row in csv.DictReader(file) if row["kind"] == "validation"]
             kept = min(losses) if option == "--restore-best" else losses[-1]
@@ -463,8 +466,8 @@ def test_the_best_weights(path: Path, tmp_path: Path) -> None:
 
 
 def test_optimizer_and_decay(path: Path, tmp_path: Path) -> None:
-    ulmkit("finetune", path / "lm", path / "reviews", "-o", tmp_path / "tuned", *TUNE, "--steps", 2, "--optimizer",
-           "sgd", "--decay", "l2", "--weight-decay", 0.5)  # fmt: skip
+    options = ("--steps", 2, "--optimizer", "sgd", "--decay", "l2", "--weight-decay", 0.5)
+    ulmkit("finetune", path / "lm", path / "reviews", "-o", tmp_path / "tuned", *TUNE, *options)
     optimizer = LanguageModel.load(tmp_path / "tuned").parts.facts.recipe["optimizer"]
     assert (optimizer["name"], optimizer["decay"], optimizer["weight_decay"]) == ("sgd", "l2", 0.5)
     usual = LanguageModel.load(path / "tuned").parts.facts.recipe["optimizer"]
@@ -484,8 +487,8 @@ def test_prepare_for_a_model_takes_its_tokenizer_and_vocabulary(path: Path, tmp_
 def test_prepare_for_a_classifier_takes_its_task_and_labels(path: Path, tmp_path: Path) -> None:
     one_class = [(text, label, "test") for text, label in tiny.reviews(20, 7000) if label == "pos"]
     data = tiny.write_csv(tmp_path / "test.csv", one_class, header=("text", "label", "split"))
-    ulmkit("prepare", data, "-o", tmp_path / "corpus", "--model", path / "classifier", "--split-column", "split",
-           "--split-by", "given")  # fmt: skip
+    options = ("--model", path / "classifier", "--split-column", "split", "--split-by", "given")
+    ulmkit("prepare", data, "-o", tmp_path / "corpus", *options)
     corpus = EncodedCorpus.open(tmp_path / "corpus")
     assert (corpus.task, corpus.label_names) == ("single", ("neg", "pos"))
     ulmkit("evaluate", path / "classifier", tmp_path / "corpus", "--json", tmp_path / "e.json")
@@ -494,10 +497,9 @@ def test_prepare_for_a_classifier_takes_its_task_and_labels(path: Path, tmp_path
     assert EncodedCorpus.open(tmp_path / "unlabelled").task == "none"
 
 
-def test_numbers_are_judged_on_a_test_part_alone(tmp_path: Path) -> None:
+def test_numbers_are_evaluated_on_a_test_split_alone(tmp_path: Path) -> None:
     data = tiny.write_csv(tmp_path / "number.csv", [(f"n {n % 7}", n % 7) for n in range(40)])
-    ulmkit("train", "none", data, "-o", tmp_path / "c", *CLASSIFY, "--steps", 2, "--task", "number", "--tokenizer",
-           "bytes", "--embedding-size", 16, "--hidden-size", 16, "--layers", 1, "--no-baselines")  # fmt: skip
+    ulmkit("train", "none", data, "-o", tmp_path / "c", *CLASSIFY, "--steps", 2, "--task", "number", *TINY)
     other = tiny.write_csv(tmp_path / "o.csv", [("n 1", 1, "test"), ("n 2", 2, "test")], ("text", "label", "split"))
     options = ("--split-column", "split", "--split-by", "given")
     ulmkit("evaluate", tmp_path / "c", other, *options, "--json", tmp_path / "e.json")
@@ -523,8 +525,8 @@ def test_pretrain_with_a_mixture_of_softmaxes(path: Path, tmp_path: Path) -> Non
 
 
 def test_train_without_a_language_model_takes_sizes_and_tokenizer(path: Path, tmp_path: Path) -> None:
-    ulmkit("train", "none", path / "reviews", "-o", tmp_path / "classifier", *CLASSIFY, "--steps", 2, "--no-baselines",
-           "--tokenizer", "bytes", "--embedding-size", 24, "--layers", 1)  # fmt: skip
+    options = ("--steps", 2, "--no-baselines", "--tokenizer", "bytes", "--embedding-size", 24, "--layers", 1)
+    ulmkit("train", "none", path / "reviews", "-o", tmp_path / "classifier", *CLASSIFY, *options)
     parts = TextClassifier.load(tmp_path / "classifier", tiny.RUN).parts
     config = parts.model.encoder.config
     assert (config.embedding_size, config.layers) == (24, 1)

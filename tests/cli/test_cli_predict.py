@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 from support import tiny
-from support.command import CLASSIFY, ulmkit
+from support.command import CLASSIFY, TINY, ulmkit
 
 
 def test_predict_and_score_keep_columns_and_leave_labels_unread(tmp_path: Path) -> None:
@@ -30,8 +30,7 @@ def test_predict_and_score_keep_columns_and_leave_labels_unread(tmp_path: Path) 
 
 def test_nested_values_in_csv_are_written_as_they_are(tmp_path: Path) -> None:
     data = tiny.write_csv(tmp_path / "a.csv", [("x", "\u00e4rger"), ("y", "freude")] * 10)
-    ulmkit("train", "none", data, "-o", tmp_path / "c", *CLASSIFY, "--steps", 2, "--tokenizer", "bytes",
-           "--embedding-size", 16, "--hidden-size", 16, "--layers", 1, "--no-baselines")  # fmt: skip
+    ulmkit("train", "none", data, "-o", tmp_path / "c", *CLASSIFY, "--steps", 2, *TINY)
     ulmkit("predict", tmp_path / "c", data, "-o", tmp_path / "p.csv")
     with open(tmp_path / "p.csv", encoding="utf-8", newline="") as file:
         assert '"\u00e4rger": ' in next(csv.DictReader(file))["probabilities"]
@@ -50,8 +49,8 @@ def test_token_labels_of_words_of_conll_files_and_of_plain_text(tmp_path: Path) 
     pairs = [list(zip(*each, strict=True)) for each in zip(words, labels, strict=True)]
     conll = tmp_path / "a.conll"
     conll.write_text("\n".join("".join(f"{word} {label}\n" for word, label in each) for each in pairs * 10))
-    ulmkit("train", "none", conll, "-o", tmp_path / "c", *CLASSIFY, "--steps", 2, "--task", "tokens", "--tokenizer",
-           "spacy", "--min-freq", 1, "--embedding-size", 16, "--hidden-size", 16, "--layers", 1)  # fmt: skip
+    training = ("--steps", 2, "--task", "tokens", *TINY, "--tokenizer", "spacy", "--min-freq", 1)
+    ulmkit("train", "none", conll, "-o", tmp_path / "c", *CLASSIFY, *training)
     (tmp_path / "bare.conll").write_text("\n".join("".join(f"{word}\n" for word in each) for each in words))
     (tmp_path / "a.jsonl").write_text("".join(json.dumps({"words": each, "id": "7"}) + "\n" for each in words))
     (tmp_path / "a.txt").write_text("".join(" ".join(each) + "\n" for each in words))

@@ -80,7 +80,7 @@ def test_every_field_comes_back_from_json():
     assert facts_from_json(json.loads(json.dumps(facts_to_json(FACTS)))) == FACTS
 
 
-def test_what_is_not_known_is_left_out():
+def test_unknown_facts_are_left_out():
     assert facts_to_json(TrainingFacts()) == {}
     assert facts_to_json(TrainingFacts(base=TrainingFacts())) == {"base": {}}
     assert facts_from_json({"base": {}}) == TrainingFacts(base=TrainingFacts())
@@ -104,7 +104,7 @@ def test_what_is_not_known_is_left_out():
         ({"int8": {**facts_to_json(FACTS)["int8"], "interval": [1.0]}}, r"interval: expected 2 values, got 1"),
     ],
 )
-def test_what_no_facts_can_be_is_refused(changes, message):
+def test_invalid_facts_are_refused(changes, message):
     with pytest.raises(ConfigError, match=message):
         facts_from_json({**facts_to_json(FACTS), **changes})
 

@@ -122,8 +122,9 @@ def test_weights_are_laid_out_where_it_pays(dtype):
 
 def test_weights_in_another_order_of_memory(dtype):
     values = problem(4, 3, 6, 20, dtype)
-    turned = [value.detach().t().contiguous().t().requires_grad_() if n in (3, 4) else value
-              for n, value in enumerate(values)]  # fmt: skip
+    turned = [
+        value.detach().t().contiguous().t().requires_grad_() if n in (3, 4) else value for n, value in enumerate(values)
+    ]
     for a, b in zip(
         gradients(turned, fused(turned, dtype=dtype)), gradients(values, fused(values, dtype=dtype)), strict=True
     ):
@@ -178,7 +179,7 @@ def test_default_types_make_no_difference(dtype):
         assert torch.equal(a, b)
 
 
-def test_weights_that_change_before_a_late_layout_are_told(dtype):
+def test_weights_changed_before_a_late_layout_are_reported(dtype):
     x, h0, c0, w_ih, w_hh, bias = problem(3, 4, 6, 20, dtype)
     with torch.no_grad():
         packed = pack(w_ih, w_hh, dtype=dtype, backend="fused")
@@ -224,7 +225,7 @@ def test_large_and_tiny_sums(dtype):
         torch.testing.assert_close(a.double(), b, rtol=TOLERANCES[dtype], atol=1e-7)
 
 
-def test_not_a_number_is_told_and_stays_in_its_sequence(dtype):
+def test_nan_stays_in_its_sequence(dtype):
     values = problem(3, 4, 6, 20, dtype)
     broken = [values[0].detach().clone(), *values[1:]]
     broken[0][1, 2, 3] = torch.nan
@@ -235,7 +236,7 @@ def test_not_a_number_is_told_and_stays_in_its_sequence(dtype):
 
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])
-def test_infinity_is_what_it_is_for_torch(dtype, sign):
+def test_infinity_gives_what_torch_gives(dtype, sign):
     """Units are computed in groups, the last of which is not full: what is beyond it stays out of the others' sums."""
     values = problem(4, 3, 6, 20, dtype)
     broken = [values[0].detach().clone(), *(value.detach() for value in values[1:])]

@@ -136,7 +136,7 @@ def test_each_number_is_off_by_half_a_level_at_most(rows):
     assert torch.equal(matrix.values, quantize_rows(matrix.to_float()).values)
 
 
-def test_what_cannot_be_rounded():
+def test_invalid_values_scales_and_shapes_are_refused():
     with pytest.raises(ConfigError, match="weight: expected finite numbers"):
         quantize_rows(torch.tensor([[1.0, torch.nan]]))
     with pytest.raises(ConfigError, match=r"values: expected \(R, C\) int8, got \(2, 2\) torch.float32"):

@@ -125,13 +125,13 @@ def test_bf16_is_near_float64():
         ("fused", None, False),
     ],
 )
-def test_whose_kernels_run(monkeypatch, backend, path, expected):
+def test_kernels_that_run(monkeypatch, backend, path, expected):
     monkeypatch.setattr(module, "choose_path", lambda dtype: (path, ""))
     x, weight, b, _ = problem(True, torch.float32)
     assert (module._fused(x, weight, b, backend) is not None) == expected
 
 
-def test_what_does_not_fit_is_told():
+def test_mismatches_are_reported():
     x, weight, b, targets = problem(True)
     with pytest.raises(ConfigError, match=r"x: expected \(13, 5\) on cpu, got \(12, 5\) on cpu"):
         public(x[:12], weight, b, targets)

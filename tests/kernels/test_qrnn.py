@@ -107,7 +107,7 @@ def test_lengths_equal_each_sequence_alone(window):
         torch.testing.assert_close(c[b : b + 1], c_alone)
 
 
-def test_what_is_in_the_padding_is_never_read():
+def test_padding_is_never_read():
     values = problem(4, 2, 3, 5, 2)
     lengths = torch.tensor([2, 4])
     broken = values["x"].detach().clone()

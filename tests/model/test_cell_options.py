@@ -29,7 +29,7 @@ def shapes(**options) -> dict[str, tuple[int, ...]]:
     return {name: tuple(value.shape) for name, value in model.state_dict().items() if name != "embedding.weight"}
 
 
-def test_an_lstm_is_the_default_and_has_no_more_than_its_own():
+def test_an_lstm_is_the_default_and_has_no_extra_parameters():
     names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
     assert list(shapes()) == [f"layers.{number}.{name}" for number in range(3) for name in names]
     torch.manual_seed(3)

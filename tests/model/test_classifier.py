@@ -301,7 +301,7 @@ def test_documents_of_no_tokens(kind: str) -> None:
         torch.testing.assert_close(empty[0], outputs[0])
 
 
-def test_a_state_may_be_gone_on_from_twice() -> None:
+def test_a_state_can_be_continued_twice() -> None:
     model = tiny().eval()
     first, rest, lengths = torch.randint(0, V, (5, 2)), torch.randint(0, V, (3, 2)), torch.tensor([3, 2])
     state = model.step(first, torch.tensor([5, 4]), model.begin(2))

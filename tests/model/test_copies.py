@@ -35,6 +35,6 @@ def test_from_a_gpu_to_where_it_is() -> None:
     assert given.done == [(torch.device("cuda", 0), False)]
 
 
-def test_where_it_is_already_nothing_is_copied() -> None:
+def test_tensors_already_on_the_device_are_not_copied() -> None:
     ids = torch.arange(3)
     assert to_device(ids, CPU) is ids

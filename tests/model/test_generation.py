@@ -128,7 +128,7 @@ def test_log_probability_is_the_models_own() -> None:
         assert continuation.log_probability == pytest.approx(expected)
 
 
-def test_a_mixture_of_softmaxes_goes_on_like_any_model() -> None:
+def test_a_mixture_of_softmaxes_resumes_like_any_model() -> None:
     model, prompts = tiny(softmax_experts=3, last_hidden_size=7), torch.tensor([[0, 3], [1, 1]])
     for continuation, prompt in zip(sample(model, prompts, 4), prompts.T.tolist(), strict=True):
         expected = log_probability(model, prompt, continuation.ids)

@@ -19,7 +19,7 @@ def _pretrain(data: list | Path, options: DataOptions = tiny.WORDS) -> LanguageM
     return LanguageModel.pretrain(data, steps=1, **given)
 
 
-def test_a_model_without_fingerprints_is_judged_by_the_split_of_data_of_the_same_name(tmp_path: Path) -> None:
+def test_a_model_without_fingerprints_is_evaluated_on_the_split_of_data_of_the_same_name(tmp_path: Path) -> None:
     path = tiny.write_csv(tmp_path / "a.csv", [("a b c", "x", "m")] * 4, header=("text", "label", "author"))
     policy = SplitPolicy(kind="group", valid_fraction=0.25, seed=3, column="author")
     splits = (SplitFacts(name="train", use="training", documents=4),)
@@ -38,7 +38,7 @@ def test_a_model_without_fingerprints_is_judged_by_the_split_of_data_of_the_same
     assert evaluation_options(None, path, TrainingFacts()) == given
 
 
-def test_what_was_held_out_judges_and_all_judges_all() -> None:
+def test_held_out_documents_are_evaluated_unless_all_are_asked_for() -> None:
     classifier, data = tiny.classifier(), tiny.reviews()
     assert classifier.evaluate(data).documents == 12
     assert classifier.evaluate(data, split="all").documents == 120
@@ -102,7 +102,7 @@ def test_the_column_that_a_split_went_by_need_not_be_named_again(tmp_path: Path)
     assert not select_evaluation_data(parts, other, None, None).is_own
 
 
-def test_a_pair_is_judged_by_what_was_held_out(tmp_path: Path) -> None:
+def test_a_pair_is_evaluated_on_held_out_documents(tmp_path: Path) -> None:
     given = {"steps": 2, "recipe": tiny.CLASSIFY, "data_options": tiny.WORDS, "run": tiny.RUN}
     for direction, base in (("f", tiny.language_model()), ("b", tiny.backward_language_model())):
         TextClassifier.train(tiny.reviews(), base, **given).save(tmp_path / direction)

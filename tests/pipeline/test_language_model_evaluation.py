@@ -29,9 +29,14 @@ def test_every_way_in_one_table(corpus):
     model = tiny.language_model()
     told = []
     found = evaluate_language_model(
-        model.parts, corpus, "valid", cache=CACHE, dynamic=DYNAMIC, statistics_batches=2,
+        model.parts,
+        corpus,
+        "valid",
+        cache=CACHE,
+        dynamic=DYNAMIC,
+        statistics_batches=2,
         progress=lambda what, done, total: told.append(what),
-    )  # fmt: skip
+    )
     assert list(found.results) == ["plain", "cache", "dynamic", "dynamic + cache"]
     assert len({result.tokens for result in found.results.values()}) == 1
     plain = model.evaluate(corpus, split="valid")
@@ -58,9 +63,15 @@ def test_values_are_searched_on_validation_tokens(corpus):
 def test_values_of_dynamic_evaluation_are_searched_too(corpus):
     told = []
     found = evaluate_language_model(
-        tiny.language_model().parts, corpus, "train", dynamic=True, only=["dynamic"], search_tokens=20,
-        statistics_batches=1, progress=lambda what, done, total: told.append((what, done, total)),
-    )  # fmt: skip
+        tiny.language_model().parts,
+        corpus,
+        "train",
+        dynamic=True,
+        only=["dynamic"],
+        search_tokens=20,
+        statistics_batches=1,
+        progress=lambda what, done, total: told.append((what, done, total)),
+    )
     assert list(found.results) == ["dynamic"]
     assert found.dynamic.segment_steps == 5
     searched = [step for step in told if step[0] == "search of dynamic evaluation's values"]

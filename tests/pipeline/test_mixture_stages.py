@@ -75,7 +75,7 @@ def test_a_classifier_from_it_is_trained_and_exported(model: LanguageModel, tmp_
     assert "mixture" not in (tmp_path / "int8" / "README.md").read_text()
 
 
-def test_a_run_goes_on_with_the_same_softmax_only(tmp_path: Path) -> None:
+def test_a_run_resumes_with_the_same_softmax_only(tmp_path: Path) -> None:
     def train(sizes: LanguageModelConfig, resume: bool = False) -> None:
         run = replace(tiny.RUN, folder=tmp_path, resume=resume)
         options = {"recipe": tiny.LEARN, "data_options": tiny.WORDS, "run": run}

@@ -84,7 +84,7 @@ def test_evaluation_with_a_cache_and_dynamic_evaluation(language_model):
     assert results["dynamic"] < results["plain"]
 
 
-def test_going_on_gives_the_weights_of_an_uninterrupted_run(cell, tmp_path):
+def test_resuming_gives_the_weights_of_an_uninterrupted_run(cell, tmp_path):
     whole = pretrain(cell, 12).parts.model.state_dict()
     with pytest.raises(TrainingInterrupted, match="stopped at step 7"):
         pretrain(cell, 12, dataclasses.replace(tiny.RUN, folder=tmp_path, progress=InterruptAtStep(7)))

@@ -67,7 +67,7 @@ def _data(task: str) -> list:
 
 
 @pytest.mark.parametrize("task", ["single", "multi", "number", "tokens", "pair"])
-def test_what_a_classifier_is_judged_by_was_held_out_from_the_language_model(task: str) -> None:
+def test_documents_that_evaluate_a_classifier_were_held_out_from_the_language_model(task: str) -> None:
     options = DataOptions(tokenizer="bytes", workers=1, valid_fraction=0.3, label_task=task)
     data = _data(task)
     for_language_model, for_classifier = prepare(data, options), prepare(data, options, task=task)
@@ -302,7 +302,7 @@ def test_limits_of_the_vocabulary_hold_for_both_tokenizers_of_words(
         assert ("<unk>" in tokens) == bool(limits)
 
 
-def test_a_missing_label_column_is_told_with_the_columns_there_are(tmp_path: Path) -> None:
+def test_a_missing_label_column_is_reported_with_the_existing_columns(tmp_path: Path) -> None:
     path = tiny.write_csv(tmp_path / "a.csv", [("one", "x"), ("two", "y")], header=("text", "stars"))
     with pytest.raises(DataError, match="has no column 'label'; there are: text, stars"):
         prepare(path, tiny.WORDS, task="single")

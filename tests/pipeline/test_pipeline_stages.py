@@ -276,7 +276,7 @@ def test_a_language_model_that_does_not_say_what_it_learnt_from(tmp_path: Path) 
     assert _kind(_train(language_model=None, sizes=tiny.ENCODER)) == "clean"
 
 
-def test_mixed_splits_are_told_before_the_training() -> None:
+def test_mixed_splits_are_reported_before_training() -> None:
     ratings = [(text, str(number % 5)) for number, (text, _) in enumerate(tiny.reviews())]
     base, stream = _pretrain(ratings), io.StringIO()
     run = replace(tiny.RUN, progress=LineProgress(stream))
@@ -308,8 +308,9 @@ def test_patience_ends_early_and_leaves_the_best_weights() -> None:
     assert min(losses) < losses[-1]
     recorded = trained.facts.validation["loss"]
     assert recorded == pytest.approx(min(losses), rel=1e-4)
-    corpus = prepare(tiny.reviews(), tiny.WORDS, task="single", tokenizer=trained.tokenizer,
-                     vocabulary=trained.vocabulary)  # fmt: skip
+    corpus = prepare(
+        tiny.reviews(), tiny.WORDS, task="single", tokenizer=trained.tokenizer, vocabulary=trained.vocabulary
+    )
     judged = validation_rows(corpus)
     found = evaluate_rows(trained.model, corpus, judged).validation_metrics()
     assert found["loss"] == pytest.approx(recorded, rel=1e-3)

@@ -27,7 +27,7 @@ MOS = (MOS_PTB, MOS_WIKITEXT2)
 
 
 @pytest.mark.parametrize("recipe", OF_LSTMS)
-def test_what_those_of_lstms_have_in_common(recipe: PublishedRecipe):
+def test_settings_common_to_lstm_recipes(recipe: PublishedRecipe):
     encoder = recipe.sizes.encoder
     assert (encoder.cell, encoder.embedding_size, encoder.hidden_size, encoder.layers) == (LSTM(), 400, 1150, 3)
     assert (encoder.weight_dropout, encoder.output_dropout, encoder.embedding_dropout) == (0.5, 0.4, 0.1)
@@ -35,7 +35,7 @@ def test_what_those_of_lstms_have_in_common(recipe: PublishedRecipe):
 
 
 @pytest.mark.parametrize(("recipe", "clip"), [(AWD_QRNN_PTB, 0.2), (AWD_QRNN_WIKITEXT2, 0.25)])
-def test_what_those_of_qrnns_have_in_common(recipe: PublishedRecipe, clip: float):
+def test_settings_common_to_qrnn_recipes(recipe: PublishedRecipe, clip: float):
     encoder = recipe.sizes.encoder
     assert (encoder.cell, encoder.embedding_size, encoder.hidden_size, encoder.layers) == (QRNN(), 400, 1550, 4)
     assert (encoder.weight_dropout, encoder.output_dropout, encoder.embedding_dropout) == (0.1, 0.4, 0.1)
@@ -43,7 +43,7 @@ def test_what_those_of_qrnns_have_in_common(recipe: PublishedRecipe, clip: float
 
 
 @pytest.mark.parametrize("recipe", OF_LSTMS + OF_QRNNS + MOS)
-def test_what_all_have_in_common(recipe: PublishedRecipe):
+def test_settings_common_to_all_recipes(recipe: PublishedRecipe):
     main, optimizer = recipe.main, recipe.main.optimizer
     assert main.schedule.name == "constant"
     assert (optimizer.name, optimizer.weight_decay, optimizer.decay, optimizer.window) == ("nt_asgd", 1.2e-6, "l2", 5)
@@ -54,7 +54,7 @@ def test_what_all_have_in_common(recipe: PublishedRecipe):
 
 
 @pytest.mark.parametrize("recipe", OF_LSTMS)
-def test_what_those_of_one_softmax_have(recipe: PublishedRecipe):
+def test_settings_common_to_single_softmax_recipes(recipe: PublishedRecipe):
     encoder = recipe.sizes.encoder
     assert (encoder.embedding_size, encoder.hidden_size, encoder.output_size) == (400, 1150, 400)
     assert (recipe.main.peak_rate, recipe.tuning.peak_rate, recipe.sizes.softmax_experts) == (30.0, 30.0, 1)
@@ -64,7 +64,7 @@ def test_what_those_of_one_softmax_have(recipe: PublishedRecipe):
     ("recipe", "sizes", "rates"),
     [(MOS_PTB, (280, 960, 620), (20.0, 25.0)), (MOS_WIKITEXT2, (300, 1150, 650), (15.0, 20.0))],
 )
-def test_what_the_mixtures_have(recipe: PublishedRecipe, sizes: tuple[int, ...], rates: tuple[float, float]):
+def test_settings_of_the_mixtures(recipe: PublishedRecipe, sizes: tuple[int, ...], rates: tuple[float, float]):
     encoder = recipe.sizes.encoder
     assert (encoder.embedding_size, encoder.hidden_size, encoder.last_hidden_size) == sizes
     assert (recipe.sizes.softmax_experts, recipe.sizes.latent_dropout) == (15, 0.29)
@@ -84,7 +84,7 @@ def test_what_the_mixtures_have(recipe: PublishedRecipe, sizes: tuple[int, ...],
         (MOS_WIKITEXT2, 15, 0.55, 0.2, 1000, 1882),
     ],
 )
-def test_what_each_has(recipe, batch_size, input_dropout, hidden_dropout, epochs, seed):
+def test_settings_of_each_recipe(recipe, batch_size, input_dropout, hidden_dropout, epochs, seed):
     assert recipe.main.batch_size == batch_size
     assert (recipe.sizes.encoder.input_dropout, recipe.sizes.encoder.hidden_dropout) == (input_dropout, hidden_dropout)
     assert (recipe.epochs, recipe.seed) == (epochs, seed)

@@ -62,3 +62,6 @@ CLASSIFY = (
     "one_cycle", "--precision", "fp32",
 )  # fmt: skip
 """Options of `train`."""
+
+TINY = ("--tokenizer", "bytes", "--embedding-size", 16, "--hidden-size", 16, "--layers", 1, "--no-baselines")
+"""Options of `train` for a tiny classifier without a language model."""

@@ -97,7 +97,7 @@ def test_momentum_of_a_parameter_that_joins_later():
 
 
 @pytest.mark.parametrize("name", ["adamw", "sgd"])
-def test_state_by_name_goes_on_exactly(name):
+def test_state_by_name_resumes_exactly(name):
     config = OptimizerConfig(name=name, momentum=0.9)
     members = parameters()
     names = dict(zip(members, ["matrix", "vector"], strict=True))

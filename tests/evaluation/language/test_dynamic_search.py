@@ -38,7 +38,7 @@ def test_what_a_search_tries_is_scaled_with_the_segments():
     assert (rates, decays) == (pytest.approx([0.025, 0.05, 0.2, 0.4]), pytest.approx([0.0, 0.0025, 0.04]))
 
 
-def test_a_search_goes_on(model, statistics, monkeypatch):
+def test_a_search_resumes(model, statistics, monkeypatch):
     """What is known is not computed again, and what is new is handed on."""
     options = {"first_context": CONTEXT, "statistics": statistics, "learning_rates": (1e-3,), "decays": (0.0,)}
     kept = {}

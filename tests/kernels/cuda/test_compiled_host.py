@@ -57,7 +57,7 @@ def test_a_training_step_is_one_graph(precision):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
 
 
-def test_which_kernels_there_are_is_asked_and_not_compiled(monkeypatch):
+def test_kernel_availability_is_queried_outside_the_graph(monkeypatch):
     @functools.cache
     def answer(*given):
         open(os.devnull).close()  # in no graph

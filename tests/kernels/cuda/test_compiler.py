@@ -67,7 +67,7 @@ def test_persistent_kernels_compile_without_spills(name, direction, dtype, batch
 @needs_nvrtc
 @pytest.mark.parametrize("cluster", [2, 1])
 @pytest.mark.parametrize("batch", [20, 64, 80, 128])
-def test_what_is_taken_where_larger_clusters_do_not_fit_compiles_without_spills(batch, cluster):
+def test_fallbacks_to_smaller_clusters_compile_without_spills(batch, cluster):
     device = DEVICES["H200"]
     found = [plan for plan in plans("backward", "BF16", batch, 1152, device) if plan.launch.cluster <= cluster]
     check_compiles_without_spills(found[0], device)
@@ -76,7 +76,7 @@ def test_what_is_taken_where_larger_clusters_do_not_fit_compiles_without_spills(
 @needs_nvrtc
 @pytest.mark.parametrize("direction", ["forward", "backward"])
 @pytest.mark.parametrize("name", ["B200", "RTX 5090"])
-def test_persistent_kernels_need_nothing_that_only_the_very_architecture_has(name, direction):
+def test_persistent_kernels_use_no_architecture_specific_features(name, direction):
     device = replace(DEVICES[name], architecture=DEVICES[name].architecture.removesuffix("a"))
     check_compiles_without_spills(plans(direction, "BF16", 64, 1152, device)[0], device)
 
@@ -109,7 +109,7 @@ def test_the_simple_kernels_compile(name, architecture, dtype):
 
 
 @needs_nvrtc
-def test_a_source_that_is_refused_gives_the_compilers_words(tmp_path):
+def test_a_refused_source_raises_with_the_compilers_log(tmp_path):
     with pytest.raises(CompilerError, match=r"(?s)lstm_forward.cu: NVRTC refuses it for sm_90a.*ULMKIT_UNITS"):
         machine_code(Source.of("lstm_forward.cu", BF16=1), "sm_90a", tmp_path)
     assert list(tmp_path.iterdir()) == []
@@ -150,7 +150,7 @@ def test_other_constants_architectures_compilers_or_texts_are_other_files(tmp_pa
     assert len(asked) == len(list(tmp_path.iterdir())) == 5
 
 
-def test_a_cache_that_cannot_be_written_costs_time_alone(tmp_path, monkeypatch):
+def test_an_unwritable_cache_only_costs_time(tmp_path, monkeypatch):
     asked = compiled(monkeypatch)
     (tmp_path / "file").write_text("not a folder")
     for _ in range(2):
@@ -158,7 +158,7 @@ def test_a_cache_that_cannot_be_written_costs_time_alone(tmp_path, monkeypatch):
     assert len(asked) == 2
 
 
-def test_where_the_cache_is(tmp_path, monkeypatch):
+def test_location_of_the_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("ULMKIT_CACHE", str(tmp_path / "own"))
     assert cache_folder() == tmp_path / "own" / "cuda"
     monkeypatch.delenv("ULMKIT_CACHE")
@@ -183,7 +183,7 @@ def test_without_nvrtc_it_says_what_to_install(monkeypatch):
 
 
 @needs_nvrtc
-def test_the_compilers_words_are_not_written_over_objects_that_python_shares():
+def test_the_compilers_log_does_not_overwrite_shared_bytes_objects():
     """A bytes object of one character is the same one everywhere."""
     compile_source(STEPS, "sm_80")
     assert bytes([32])[0] == 32

@@ -187,7 +187,7 @@ def test_a_thread_without_a_context_is_given_the_one_that_torch_has(driver, fake
     assert fake.names()[-1] == "cuLaunchKernelEx"
 
 
-def test_what_the_driver_refuses_is_named(driver, fake):
+def test_driver_errors_are_named(driver, fake):
     fake.answers["cuLaunchKernelEx"] = cuda.CUresult.CUDA_ERROR_INVALID_VALUE
     with pytest.raises(DriverError, match="CUDA: CUDA_ERROR_INVALID_VALUE") as raised:
         driver.launch("f", Launch(1, 32), [], 0)

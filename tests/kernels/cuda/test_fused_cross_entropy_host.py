@@ -97,7 +97,7 @@ def test_a_target_that_is_no_class_is_not_a_number():
         assert nll.isnan().tolist() == [False, False, True, False, False]
 
 
-def test_what_is_not_finite_is_not_hidden():
+def test_nan_inputs_give_nan_losses():
     x, weight, bias, targets, classes = problem((3, 8, 37, 30), torch.float32)
     x[1, 2] = torch.nan
     assert cross_entropy(x, weight, bias, targets, classes).isnan().tolist() == [False, True, False]

@@ -173,7 +173,7 @@ def test_blocks_of_a_cluster_share_the_sum(driver, monkeypatch, cluster):
 
 
 @pytest.mark.parametrize("depth", [2, 4])
-def test_rows_are_read_ahead_however_far(driver, monkeypatch, depth):
+def test_rows_are_prefetched_at_any_depth(driver, monkeypatch, depth):
     """More blocks of k than there are, as many, and fewer."""
 
     def of_this_depth(direction, *shape):
@@ -212,7 +212,7 @@ def test_weights_that_shared_memory_does_not_hold_are_read_from_elsewhere(monkey
 
 
 @pytest.mark.parametrize("device", [SMALL, H200])
-def test_without_room_for_all_blocks_it_goes_step_by_step(monkeypatch, device):
+def test_stepwise_kernels_run_where_not_all_blocks_fit(monkeypatch, device):
     driver = use(monkeypatch, HostDriver(device, fits=0))
     tensors, mask, ends, weights = problem((3, 5, 3, 7), torch.bfloat16, lengths=True)
     check(run(tensors, mask, ends, weights), expected(tensors, mask, ends, weights), tensors, torch.bfloat16)
@@ -235,7 +235,7 @@ def large_clusters_first(monkeypatch):
 
 
 @pytest.mark.usefixtures("large_clusters_first")
-def test_where_clusters_are_refused_the_next_way_is_taken_from_then_on(driver):
+def test_a_refused_cluster_size_is_not_tried_again(driver):
     driver.refuses = lambda launch: launch.cluster > 1
     tensors, mask, ends, weights = problem((4, 19, 5, 33), torch.bfloat16, lengths=True)
     for _ in range(2):
@@ -245,7 +245,7 @@ def test_where_clusters_are_refused_the_next_way_is_taken_from_then_on(driver):
 
 
 @pytest.mark.usefixtures("large_clusters_first")
-def test_where_all_at_once_is_refused_it_goes_step_by_step(driver):
+def test_stepwise_kernels_replace_a_refused_cooperative_launch(driver):
     driver.refuses = lambda launch: launch.cooperative
     tensors, mask, ends, weights = problem((3, 5, 3, 7), torch.bfloat16, lengths=True)
     for _ in range(2):
@@ -255,7 +255,7 @@ def test_where_all_at_once_is_refused_it_goes_step_by_step(driver):
 
 
 @pytest.mark.usefixtures("large_clusters_first")
-def test_a_kernel_that_does_not_compile_gives_way_to_the_next(driver):
+def test_the_next_kernel_replaces_one_that_does_not_compile(driver):
     driver.compiles = lambda source: dict(source.constants).get("CLUSTER", 1) == 1
     tensors, mask, ends, weights = problem((4, 19, 5, 33), torch.bfloat16, lengths=True)
     with pytest.warns(UserWarning, match="(?s)lstm_backward.cu: NVRTC refuses it.*next best kernel"):
@@ -264,7 +264,7 @@ def test_a_kernel_that_does_not_compile_gives_way_to_the_next(driver):
     assert [launch.cluster for launch in backward_launches(driver)] == [1]
 
 
-def test_launches_are_recorded_once_and_done_again_for_other_sequences(monkeypatch):
+def test_recorded_launches_are_replayed_for_other_sequences(monkeypatch):
     driver = use(monkeypatch, HostDriver(SMALL, fits=0))
     for seed, length in enumerate((5, 3, 7, 5, 6)):
         tensors, mask, ends, weights = problem((length, 3, 4, 7), torch.bfloat16, lengths=seed % 2 == 0, seed=seed)
@@ -273,7 +273,7 @@ def test_launches_are_recorded_once_and_done_again_for_other_sequences(monkeypat
     assert driver.recorded == len({1, 2, 4}) + len({2, 4})
 
 
-def test_streams_have_places_of_their_own(monkeypatch):
+def test_streams_have_buffers_of_their_own(monkeypatch):
     """What is started on two of them may run at the same time."""
     driver = use(monkeypatch, HostDriver(SMALL, fits=0))
     for driver.current_stream in (0, 1):
@@ -284,7 +284,7 @@ def test_streams_have_places_of_their_own(monkeypatch):
     assert len(set(places)) == len(places) == 2 * 2 * 4
 
 
-def test_recordings_of_many_shapes_do_not_mix(monkeypatch):
+def test_recordings_of_many_shapes_stay_apart(monkeypatch):
     use(monkeypatch, HostDriver(SMALL, fits=0))
     monkeypatch.setattr(steps, "MOST_SHAPES", 3)
     for number, (batch, hidden) in enumerate([(3, 7), (2, 7), (3, 5), (3, 7), (2, 7), (3, 7)]):
@@ -294,7 +294,7 @@ def test_recordings_of_many_shapes_do_not_mix(monkeypatch):
     assert len(kept) == 3
 
 
-def test_what_is_recorded_by_the_caller_is_not_recorded_once_more(monkeypatch):
+def test_launches_recorded_by_the_caller_are_not_recorded_again(monkeypatch):
     driver = use(monkeypatch, HostDriver(SMALL, fits=0))
     driver.records = True
     for seed in range(3):

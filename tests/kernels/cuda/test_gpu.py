@@ -96,7 +96,7 @@ def test_step_by_step_where_there_is_no_room(monkeypatch, dtype):
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
-def test_steps_are_recorded_and_done_again(monkeypatch, dtype):
+def test_steps_are_recorded_and_replayed(monkeypatch, dtype):
     monkeypatch.setattr(kernels(0), "plan", lambda *_: None)
     recorded = []
     record = kernels(0).record
@@ -146,7 +146,7 @@ def test_on_another_stream():
     assert all(torch.equal(a, b) for a, b in zip(again, first, strict=True))
 
 
-def test_two_streams_at_once_do_not_wait_for_each_other_for_ever():
+def test_two_concurrent_streams_do_not_deadlock():
     """Two cooperative launches take turns: neither may hold what the other needs."""
     of = problem(SHAPES[3], torch.bfloat16)
     first, streams = found(of, torch.bfloat16), [torch.cuda.Stream() for _ in range(2)]

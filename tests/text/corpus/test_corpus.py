@@ -93,9 +93,11 @@ def test_ruled_vocabulary_has_the_special_tokens_and_min_freq():
 @pytest.mark.parametrize("tokenizer", [WORDS, SpacyTokenizer("xx")], ids=["whitespace", "spacy"])
 @pytest.mark.parametrize(
     ("limit", "message"),
-    [({"max_vocab": 0}, r"max_vocab: expected more than the \d special tokens, got 0"),
-     ({"min_freq": 0}, "min_freq: expected a whole number of at least 1, got 0")],
-)  # fmt: skip
+    [
+        ({"max_vocab": 0}, r"max_vocab: expected more than the \d special tokens, got 0"),
+        ({"min_freq": 0}, "min_freq: expected a whole number of at least 1, got 0"),
+    ],
+)
 def test_limits_of_zero_are_refused(tokenizer, limit, message):
     with pytest.raises(ConfigError, match=message):
         choose_vocabulary(tokenizer, None, ["a", "b"], np.array([9, 3]), **limit)

@@ -112,7 +112,7 @@ def template(generator, count):
     return [f"{shared} {made_up_text(generator, 20)}" for _ in range(count)]
 
 
-def test_likes_are_found_among_many_of_one_template():
+def test_near_duplicates_are_found_among_many_of_one_template():
     generator = random.Random(4)
     others = template(generator, 120)
     texts = [with_changes(generator, text, 1) for text in others]

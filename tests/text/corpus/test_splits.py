@@ -62,9 +62,7 @@ def test_random_leaves_other_splits_alone():
 def test_time_takes_the_latest_and_keeps_one_moment_together():
     times = [5.0, 1.0, 3.0, 3.0, 3.0, 2.0, 4.0, 0.0]
     documents = [Document("x", time=time) for time in times]
-    assert chosen(documents, kind="time", valid_fraction=0.25) == [
-        "valid", "train", "train", "train", "train", "train", "valid", "train",
-    ]  # fmt: skip
+    assert chosen(documents, kind="time", valid_fraction=0.25) == ["valid", *["train"] * 5, "valid", "train"]
     halves = chosen(documents, kind="time", valid_fraction=0.5)
     assert [time for time, split in zip(times, halves, strict=True) if split == "valid"] == [5.0, 3.0, 3.0, 3.0, 4.0]
 

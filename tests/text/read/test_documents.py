@@ -231,7 +231,7 @@ def test_python_list_of_something_else():
 
 
 @pytest.mark.parametrize("data", [iter(["a"]), (text for text in "ab")], ids=["iterator", "generator"])
-def test_what_can_be_read_only_once_is_no_data(data):
+def test_one_shot_iterators_are_refused_as_data(data):
     with pytest.raises(DataError, match=rf"a list of documents, got {type(data).__name__}; put it in a list"):
         DocumentSource(data)
 
@@ -254,7 +254,7 @@ class Table:
     ],
     ids=["dict", "table", "nothing"],
 )
-def test_tables_and_nothing_are_no_data(data, advice):
+def test_tables_and_none_are_refused_as_data(data, advice):
     with pytest.raises(DataError, match=f"the name of a data set or a list of documents, got {advice}"):
         DocumentSource(data)
 

@@ -156,7 +156,7 @@ def test_a_folder_of_wikiextractor(tmp_path):
         ("text", "w.xml: not a readable dump"),
     ],
 )
-def test_what_is_no_dump_is_refused(tmp_path, content, message):
+def test_files_that_are_not_dumps_are_refused(tmp_path, content, message):
     (tmp_path / "w.xml").write_text(content)
     with pytest.raises(DataError, match=message):
         list(read_documents(tmp_path / "w.xml"))

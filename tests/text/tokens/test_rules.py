@@ -43,7 +43,7 @@ def test_special_tokens_and_their_order() -> None:
         ("&#120;xup", ["xx", "up"]),
         ("a\ud800b", ["a\ufffdb"]),
     ],
-)  # fmt: skip
+)
 def test_prepare_text(text: str, chunks: list[str]) -> None:
     assert prepare_text(text) == chunks
 
@@ -171,7 +171,7 @@ def test_split_run_cuts_after_punctuation_and_at_the_limit() -> None:
     st.integers(1, 300),
 )
 @settings(max_examples=200, deadline=None)
-def test_what_follows_changes_only_the_last_piece_of_a_run(run: str, more: str, times: int) -> None:
+def test_later_text_changes_only_the_last_piece_of_a_run(run: str, more: str, times: int) -> None:
     run = run * times
     pieces = split_run(run)
     assert "".join(pieces) == run

@@ -112,8 +112,11 @@ def test_other_languages(language: str, text: str, tokens: list[str]) -> None:
 
 def test_only_the_first_mark_within_a_word_is_kept() -> None:
     assert spacy_tokenizer._with_marks(["a.b", "c"], [(0, "xxmaj"), (2, "xxup"), (3, "xxmaj")]) == [
-        "xxmaj", "a.b", "xxmaj", "c",
-    ]  # fmt: skip
+        "xxmaj",
+        "a.b",
+        "xxmaj",
+        "c",
+    ]
 
 
 @given(LIKE_SPECIALS)
