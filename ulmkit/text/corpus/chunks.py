@@ -9,11 +9,11 @@ import numpy as np
 
 from ulmkit.text.tokens.rules import FLD
 from ulmkit.text.tokens.streaming import StreamingTokens
-from ulmkit.text.tokens.tokenizer import Tokenizer
+from ulmkit.text.tokens.tokenizer import Text, Tokenizer, text_fields
 
 PIECE_CHARACTERS = 1 << 20  # of a long text, tokenized at once
 
-ChunkItem = str | tuple[str, ...] | list[str]
+ChunkItem = Text | list[str]
 """A text, the fields of a text, or (a list) a text cut into words beforehand."""
 
 
@@ -108,8 +108,8 @@ def characters(item: ChunkItem) -> int:
     return len(item) if isinstance(item, str) else sum(map(len, item))
 
 
-def _words(item: str | tuple[str, ...]) -> list[str]:
-    return item.split() if isinstance(item, str) else [word for field in item for word in field.split()]
+def _words(item: Text) -> list[str]:
+    return [word for field in text_fields(item) for word in field.split()]
 
 
 def _boundary(item: ChunkItem, ids: np.ndarray, numbers: Mapping[str, int]) -> int:

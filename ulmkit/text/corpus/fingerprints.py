@@ -8,6 +8,7 @@ from ulmkit.errors import ConfigError
 from ulmkit.files import fingerprint, sha256_file
 from ulmkit.text.read.document import Document
 from ulmkit.text.read.documents import DocumentSource
+from ulmkit.text.tokens.tokenizer import text_fields
 
 _PIECE_CHARACTERS = 1 << 20  # of a text, which may be a whole corpus, encoded at once
 
@@ -68,6 +69,6 @@ def _lengths(document: Document) -> int | list[int]:
 
 
 def _add_text(digest: "hashlib._Hash", document: Document) -> None:
-    for field in (document.text,) if isinstance(document.text, str) else document.text:
+    for field in text_fields(document.text):
         for start in range(0, len(field), _PIECE_CHARACTERS):
             digest.update(field[start : start + _PIECE_CHARACTERS].encode("utf-8", "surrogatepass"))

@@ -97,6 +97,7 @@ class DuplicateIndex:
             self.shingles.extend(block.shingles())
             wholes.append(block.wholes)
             band_keys.append(block.keys)
+        self.filled = np.array([len(shingles) > 0 for shingles in self.shingles], dtype=bool)
         self.wholes = np.concatenate(wholes)
         keys = np.concatenate(band_keys, axis=1)
         self.order = np.argsort(keys, axis=1, kind="stable")
@@ -105,17 +106,19 @@ class DuplicateIndex:
     def find(self, others: Iterable[Block]) -> NearDuplicates:
         """Find the indexed documents that have a near-duplicate among `others`, read once and block by block."""
         exact, near = np.zeros(len(self.wholes), bool), np.zeros(len(self.wholes), bool)
-        filled = np.array([len(shingles) > 0 for shingles in self.shingles], dtype=bool)
         order = self.order
         keys = self.keys
         for ids, lengths in others:
             block = _hash_block(ids, lengths)
-            exact |= filled & np.isin(self.wholes, block.wholes)
+            exact |= self.filled & np.isin(self.wholes, block.wholes)
             near |= exact
             if order.shape[1] > np.count_nonzero(~near):
                 left = ~near[order]  # as many in each band
                 order, keys = order[left].reshape(_BANDS, -1), keys[left].reshape(_BANDS, -1)
-            self._find_near(block, near, order, keys)
+            # The block's documents are the outer loop: each is hashed and compared once, then forgotten, so the larger
+            # side is never in memory. Within it, `near` shrinks the candidates, so templates are not compared again.
+            for other, alike in _candidates(block, order, keys):
+                self._compare(np.unique(block.of(other)), alike, near)
         return NearDuplicates(exact, near)
 
     def find_others(self, others: Iterable[Block]) -> np.ndarray:
@@ -127,12 +130,11 @@ class DuplicateIndex:
         Returns:
             (documents of the other side,) bool.
         """
-        filled = np.array([len(shingles) > 0 for shingles in self.shingles], dtype=bool)
         nothing = np.zeros(len(self.wholes), bool)
         parts = [np.zeros(0, bool)]
         for ids, lengths in others:
             block = _hash_block(ids, lengths)
-            is_shared = (block.counts > 0) & np.isin(block.wholes, self.wholes[filled])
+            is_shared = (block.counts > 0) & np.isin(block.wholes, self.wholes[self.filled])
             for other, alike in _candidates(block, self.order, self.keys):
                 if not is_shared[other]:
                     shingles = np.unique(block.of(other))
@@ -140,21 +142,6 @@ class DuplicateIndex:
                     is_shared[other] = any(resemblance(self.shingles[k], shingles) >= THRESHOLD for k in likeliest)
             parts.append(is_shared)
         return np.concatenate(parts)
-
-    def _find_near(self, block: "_HashedBlock", near: np.ndarray, order: np.ndarray, keys: np.ndarray) -> None:
-        """Set `near` for indexed documents with a near-duplicate in the block.
-
-        The block's documents are the outer loop: each is hashed and compared once, then forgotten, so the larger side
-        is never in memory. Within it, `near` shrinks the candidates, so templates are not compared again and again.
-
-        Args:
-            block: Documents of the other side.
-            near: (indexed documents,) bool, updated.
-            order: (bands, those not near so far) indexed documents in the order of their band's key.
-            keys: (bands, those not near so far) the keys, ascending.
-        """
-        for other, alike in _candidates(block, order, keys):
-            self._compare(np.unique(block.of(other)), alike, near)
 
     def _compare(self, shingles: np.ndarray, alike: Sequence[np.ndarray], near: np.ndarray) -> None:
         """Set `near` for those in `alike`, the indexed documents of each band shared, that resemble `shingles`."""

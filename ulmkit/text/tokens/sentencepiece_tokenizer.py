@@ -147,6 +147,19 @@ def _joined_subwords(tokens: Sequence[str]) -> Iterator[Piece]:
             subwords.append(token)
 
 
+def import_sentencepiece() -> Any:
+    """Import the package.
+
+    Raises:
+        MissingPackageError: If it is not installed.
+    """
+    try:
+        import sentencepiece
+    except ImportError as error:
+        raise MissingPackageError("sentencepiece: is not installed; run: pip install sentencepiece") from error
+    return sentencepiece
+
+
 def load_model(model: bytes) -> Any:
     """Load a SentencePiece processor from a model's bytes.
 
@@ -154,11 +167,7 @@ def load_model(model: bytes) -> Any:
         DataError: If they are no model.
         MissingPackageError: If sentencepiece is not installed.
     """
-    try:
-        import sentencepiece
-    except ImportError as error:
-        raise MissingPackageError("sentencepiece: is not installed; run: pip install sentencepiece") from error
-    processor = sentencepiece.SentencePieceProcessor()
+    processor = import_sentencepiece().SentencePieceProcessor()
     try:
         processor.LoadFromSerializedProto(model)
     except (RuntimeError, TypeError) as error:

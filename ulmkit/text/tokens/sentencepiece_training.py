@@ -5,10 +5,15 @@ from collections import Counter
 from collections.abc import Iterable
 
 from ulmkit.config import check_choice
-from ulmkit.errors import ConfigError, DataError, MissingPackageError
+from ulmkit.errors import ConfigError, DataError
 from ulmkit.text.tokens.chunked_tokenizer import KEPT_CHUNKS, chunk_parts
 from ulmkit.text.tokens.rules import BOS, EOS, PAD, REP, UNK, prepare_text
-from ulmkit.text.tokens.sentencepiece_tokenizer import RESERVED, SentencePieceTokenizer, case_segments
+from ulmkit.text.tokens.sentencepiece_tokenizer import (
+    RESERVED,
+    SentencePieceTokenizer,
+    case_segments,
+    import_sentencepiece,
+)
 from ulmkit.text.tokens.tokenizer import Text, text_fields
 
 MAX_COUNTED = 1_000_000
@@ -87,10 +92,7 @@ def _add_segments(segments: Counter[str], chunks: Counter[str], max_counted: int
 
 
 def _train(counts: Counter[str], vocab_size: int, kind: str, character_coverage: float) -> bytes:
-    try:
-        import sentencepiece
-    except ImportError as error:
-        raise MissingPackageError("sentencepiece: is not installed; run: pip install sentencepiece") from error
+    sentencepiece = import_sentencepiece()
     model = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(

@@ -16,21 +16,6 @@ from ulmkit.text.tokens.sentencepiece_training import train_sentencepiece
 from ulmkit.text.tokens.spacy_tokenizer import SpacyTokenizer
 from ulmkit.text.tokens.tokenizer import FORMAT_VERSION, TOKENIZER_FILE, Text, Tokenizer
 
-__all__ = [
-    "DEFAULT_TOKENIZER",
-    "TOKENIZERS",
-    "ByteTokenizer",
-    "SentencePieceTokenizer",
-    "SpacyTokenizer",
-    "Text",
-    "Tokenizer",
-    "TokenizerKind",
-    "TokenizerSettings",
-    "WhitespaceTokenizer",
-    "load_tokenizer",
-    "train_sentencepiece",
-]
-
 
 @dataclass(frozen=True, kw_only=True)
 class TokenizerSettings:
