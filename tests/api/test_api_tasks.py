@@ -198,6 +198,10 @@ def test_forward_and_backward_make_a_pair_that_averages(tmp_path) -> None:
     assert both.evaluate(unseen).accuracy == np.mean(
         [both.labels[row.argmax()] == label for row, (_, label) in zip(mean, unseen, strict=True)]
     )
+    selected = both.evaluation_data(unseen, split="all")
+    assert both.evaluate(selected).to_dict() == both.evaluate(unseen).to_dict()
+    with pytest.raises(ConfigError, match="split, data_options: expected none with selected evaluation data"):
+        both.evaluate(selected, split="all")
     for classifier, name in ((forward, "f"), (backward, "b")):
         classifier.save(tmp_path / name)
     save_pair(tmp_path / "pair", tmp_path / "f", tmp_path / "b")
