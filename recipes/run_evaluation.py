@@ -17,12 +17,11 @@ from ulmkit.evaluation import (
     Perplexity,
     Search,
     first_context,
-    json_safe,
     perplexity,
     search_cache,
     search_dynamic,
 )
-from ulmkit.files import fingerprint, read_json, sha256_file, write_json
+from ulmkit.files import fingerprint, json_safe, read_json, sha256_file, write_json
 from ulmkit.hub import LanguageModelParts, load_language_model
 from ulmkit.pipeline import RunOptions, evaluate_language_model, place, training_statistics
 from ulmkit.text import EncodedCorpus

@@ -5,11 +5,13 @@ import errno
 import hashlib
 import io
 import json
+import math
 import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import is_dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
@@ -253,6 +255,22 @@ def fingerprint(*parts: Any) -> str:
     """Return a short stable hash, 16 hexadecimal digits, of JSON-serialisable `parts`."""
     text = json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def json_safe(value: Any) -> Any:
+    """Convert a value into JSON values.
+
+    Dataclasses become objects, tuples and NumPy arrays lists, NumPy numbers Python's, NaN and infinity None.
+    """
+    if is_dataclass(value):
+        value = vars(value)
+    elif hasattr(value, "tolist"):  # of NumPy
+        value = value.tolist()
+    if isinstance(value, Mapping):
+        return {str(key): json_safe(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [json_safe(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:

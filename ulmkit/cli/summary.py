@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ulmkit.files import write_json
+from ulmkit.files import json_safe, write_json
 from ulmkit.tables import rounded, text_table
 
 
@@ -27,6 +27,4 @@ def write_values(json_file: str | None, values: Mapping[str, Any]) -> None:
         values: Numbers, texts and objects by stable snake_case keys, units in the key; NaN becomes null.
     """
     if json_file is not None:
-        from ulmkit.evaluation.metrics import json_safe
-
         write_json(json_file, json_safe(values))

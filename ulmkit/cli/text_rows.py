@@ -10,7 +10,7 @@ from ulmkit.cli.option_groups import READ, Option, OptionGroup
 from ulmkit.cli.summary import write_values
 from ulmkit.config import check_choice
 from ulmkit.errors import ConfigError
-from ulmkit.files import atomic_write
+from ulmkit.files import atomic_write, json_safe
 
 if TYPE_CHECKING:
     from ulmkit.text import Document
@@ -91,8 +91,6 @@ def write_rows(
         json_file: File for the summary; None writes none.
         figures: Further entries of the summary.
     """
-    from ulmkit.evaluation.metrics import json_safe
-
     safe_rows = [json_safe(row) for row in rows]
     summary: dict[str, Any] = {"texts": len(rows), "out": out, **(figures or {})}
     if out is None:

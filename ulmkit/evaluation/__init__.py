@@ -44,9 +44,9 @@ if TYPE_CHECKING:
         GroupError,
         errors_by_column,
         expected_calibration_error,
-        json_safe,
         wilson_interval,
     )
     from ulmkit.evaluation.paired import PairedComparison, compare_paired
+    from ulmkit.files import json_safe
 else:
     __getattr__, __all__ = lazy_exports(__name__, __file__)

@@ -3,13 +3,14 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ulmkit.config import check_whole
 from ulmkit.errors import DataError
+from ulmkit.files import json_safe
 from ulmkit.tables import text_table
 
 NORMAL_975 = 1.959963984540054  # 97.5% point of the standard normal: a 95% interval has 2.5% on either side
@@ -84,19 +85,6 @@ class GroupError:
 def exp_or_inf(value: float) -> float:
     """Compute exp(value); infinity beyond the range of float64, where math.exp raises."""
     return math.exp(value) if value < 709.0 else math.inf
-
-
-def json_safe(value: Any) -> Any:
-    """Convert a report into JSON values: dataclasses become objects, NaN and infinity become None."""
-    if is_dataclass(value):
-        value = vars(value)
-    if isinstance(value, Mapping):
-        return {str(key): json_safe(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | np.ndarray):
-        return [json_safe(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def wilson_interval(successes: int, trials: int) -> tuple[float, float]:

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from ulmkit.errors import DataError
-from ulmkit.evaluation.metrics import NORMAL_975, json_safe
+from ulmkit.evaluation.metrics import NORMAL_975
+from ulmkit.files import json_safe
 from ulmkit.tables import text_table
 
 _LEVEL = 0.05

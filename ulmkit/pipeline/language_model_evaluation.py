@@ -25,8 +25,7 @@ from ulmkit.evaluation import (
     search_dynamic,
     weights_fingerprint,
 )
-from ulmkit.evaluation.metrics import json_safe
-from ulmkit.files import fingerprint
+from ulmkit.files import fingerprint, json_safe
 from ulmkit.hub import LanguageModelParts
 from ulmkit.pipeline.options import SEARCH_TOKENS, STATISTICS_BATCHES
 from ulmkit.tables import text_table

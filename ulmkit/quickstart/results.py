@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ulmkit.evaluation import SingleLabelReport, json_safe
+from ulmkit.evaluation import SingleLabelReport
+from ulmkit.files import json_safe
 from ulmkit.tables import text_table
 
 OURS = "ulmkit"

@@ -1,13 +1,12 @@
 """The training log: a row for every few steps and for every validation, as CSV, JSON lines and TensorBoard."""
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ulmkit.errors import MissingPackageError
-from ulmkit.files import TRAINING_LOG, atomic_write, csv_lines
+from ulmkit.files import TRAINING_LOG, atomic_write, csv_lines, json_safe
 
 JSONL_NAME = "training_log.jsonl"
 
@@ -47,7 +46,7 @@ class TrainingLog:
 
     def add(self, row: Mapping[str, Any]) -> Row:
         """Append a row everywhere and return it as logged."""
-        logged = {key: _finite(value) for key, value in row.items()}
+        logged: Row = json_safe(row)
         self.rows.append(logged)
         if self._folder is not None:
             with open(self._folder / JSONL_NAME, "a", encoding="utf-8") as file:
@@ -77,12 +76,6 @@ class TrainingLog:
         with atomic_write(self._folder / TRAINING_LOG) as file:
             if self._columns:
                 file.write(",".join(self._columns) + "\n" + csv_lines(self.rows, self._columns))
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return [_finite(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _summary_writer(folder: Path) -> Any:

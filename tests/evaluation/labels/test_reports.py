@@ -15,9 +15,9 @@ from ulmkit.evaluation import (
     evaluate_number,
     evaluate_single,
     expected_calibration_error,
-    json_safe,
     wilson_interval,
 )
+from ulmkit.files import json_safe
 
 NAMES = ("a", "b", "c")
 P = np.array([[0.7, 0.2, 0.1], [0.1, 0.6, 0.3], [0.5, 0.3, 0.2], [0.2, 0.2, 0.6], [0.4, 0.35, 0.25]])

@@ -113,10 +113,9 @@ def evaluate_single(
     majority = int(support.argmax()) if majority is None else majority
     if not 0 <= majority < C:
         raise DataError(f"majority: expected a class from 0 to {C - 1}, got {majority}")
-    areas = [roc_area(targets == k, probabilities[:, k]) for k in range(C)]
-    counts = (confusion.diagonal().tolist(), confusion.sum(axis=0).tolist(), support.tolist())
-    classes = tuple(map(class_figures, label_names, *counts, areas))
-    defined = [area for area in areas if area is not None]
+    one_hot = np.eye(C, dtype=bool)
+    classes = class_metrics(label_names, probabilities, one_hot[predicted], one_hot[targets])
+    areas = [c.roc_auc for c in classes if c.roc_auc is not None]
     true_probability = np.maximum(probabilities[np.arange(len(targets)), targets], SMALLEST_PROBABILITY)
     return SingleLabelReport(
         documents=len(targets),
@@ -126,7 +125,7 @@ def evaluate_single(
         majority_label=label_names[majority],
         majority_accuracy=float(support[majority] / len(targets)),
         macro_f1=macro_f1(classes),
-        roc_auc=None if len(defined) < C else areas[1] if C == 2 else float(np.mean(defined)),
+        roc_auc=None if len(areas) < C else areas[1] if C == 2 else float(np.mean(areas)),
         calibration_error=expected_calibration_error(probabilities.max(axis=1), correct),
         negative_log_likelihood=float(-np.log(true_probability).mean()),
         classes=classes,
@@ -152,6 +151,21 @@ def _checked(
     if not (np.all(probabilities >= 0) and np.allclose(probabilities.sum(axis=1), 1.0, atol=1e-3)):
         raise DataError("probabilities: expected rows of at least 0 that sum to 1; give probabilities, not logits")
     return probabilities, targets.astype(np.int64)
+
+
+def class_metrics(
+    label_names: Sequence[str], probabilities: np.ndarray, predicted: np.ndarray, targets: np.ndarray
+) -> tuple[ClassMetrics, ...]:
+    """Compute the metrics of each class on its own.
+
+    Args:
+        label_names: C names.
+        probabilities: (N, C) float.
+        predicted: (N, C) bool, the classes predicted for each document.
+        targets: (N, C) bool, its true classes.
+    """
+    counts = (matrix.sum(axis=0).tolist() for matrix in (predicted & targets, predicted, targets))
+    return tuple(map(class_figures, label_names, *counts, map(roc_area, targets.T, probabilities.T)))
 
 
 def roc_area(positive: np.ndarray, score: np.ndarray) -> float | None:

@@ -7,7 +7,7 @@ import numpy as np
 
 from ulmkit.config import check_probability
 from ulmkit.errors import DataError
-from ulmkit.evaluation.labels.classification import roc_area
+from ulmkit.evaluation.labels.classification import class_metrics
 from ulmkit.evaluation.metrics import (
     SMALLEST_PROBABILITY,
     ClassMetrics,
@@ -102,18 +102,15 @@ def evaluate_multi(
     if not np.all((probabilities >= 0) & (probabilities <= 1)):
         raise DataError("probabilities: expected values from 0 to 1; give probabilities, not logits")
     predicted = probabilities >= threshold
-    hits = (predicted & targets).sum(axis=0)
-    chosen = predicted.sum(axis=0)
-    support = targets.sum(axis=0)
-    areas = map(roc_area, targets.T, probabilities.T)
-    classes = tuple(map(class_figures, label_names, hits.tolist(), chosen.tolist(), support.tolist(), areas))
+    classes = class_metrics(label_names, probabilities, predicted, targets)
+    hits = int((predicted & targets).sum())
     true_probability = np.maximum(np.where(targets, probabilities, 1.0 - probabilities), SMALLEST_PROBABILITY)
     right = (predicted == targets).all(axis=1)
     most_frequent = np.unique(targets, axis=0, return_counts=True)[1].max()
     return MultiLabelReport(
         documents=len(targets),
         threshold=threshold,
-        micro_f1=class_figures("all", int(hits.sum()), int(chosen.sum()), int(support.sum())).f1,
+        micro_f1=class_figures("all", hits, int(predicted.sum()), int(targets.sum())).f1,
         macro_f1=macro_f1(classes),
         subset_accuracy=float(right.mean()),
         subset_accuracy_interval=wilson_interval(int(right.sum()), len(right)),

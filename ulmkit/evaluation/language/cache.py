@@ -268,17 +268,13 @@ def _log_probability(products: Tensor, matches: Tensor, theta: float, window: in
     products = products[:, -reach:]
     matches = matches[:, -reach:]
     queries, keys = products.shape
-    scores = (theta * products).masked_fill_(~_looks_back(queries, keys, window, products.device), -torch.inf)
+    key_steps = torch.arange(keys, device=products.device)
+    query_steps = key_steps[keys - queries :, None]  # the last key is the last query's own
+    is_seen = (key_steps < query_steps) & (key_steps >= query_steps - window)
+    scores = (theta * products).masked_fill_(~is_seen, -torch.inf)
     total = scores.logsumexp(dim=1)
     total = total.masked_fill(total.isneginf(), 0.0)  # without keys the numerator is -inf too: avoid -inf - -inf
     return scores.masked_fill_(~matches, -torch.inf).logsumexp(dim=1) - total
-
-
-def _looks_back(queries: int, keys: int, window: int, device: torch.device) -> Tensor:
-    """(T, K) bool: True if a key is 1 to `window` steps before the query; the last key is the last query's own."""
-    query_steps = torch.arange(keys - queries, keys, device=device)[:, None]
-    key_steps = torch.arange(keys, device=device)
-    return (key_steps < query_steps) & (key_steps >= query_steps - window)
 
 
 def _mixed(nll: Tensor, log_cache: Tensor, weight: float | Tensor, is_first: bool) -> Tensor:

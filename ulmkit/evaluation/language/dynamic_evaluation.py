@@ -269,8 +269,8 @@ def dynamic_perplexities(
     sizes, decays = _scales(model, config, statistics)
     values = list(learner.values.values())
     trained = list(named_values(model).values())
-    histories = [None if cache is None else CacheHistory(cache) for cache in caches]
-    totals = torch.zeros(len(histories), dtype=torch.float64, device=learner.model.encoder.device)
+    histories = {number: CacheHistory(cache) for number, cache in enumerate(caches) if cache is not None}
+    totals = torch.zeros(len(caches), dtype=torch.float64, device=learner.model.encoder.device)
     state: State | None = None
     done = 0
     digest = "" if checkpoint is None else _fingerprint(model, source, config, caches, statistics)
@@ -278,14 +278,15 @@ def dynamic_perplexities(
     checkpoint_tensors = evaluation_checkpoint.load()
     if checkpoint_tensors is not None:
         totals, state, done = _restore(checkpoint_tensors, learner, histories)
-    for number, start in enumerate(range(done, len(source), config.segment_steps)):
+    for segment, start in enumerate(range(done, len(source), config.segment_steps)):
         with torch.enable_grad():
             block = score_block(learner.model, source, start, config.segment_steps, context, state)
         log_probabilities = [
-            -block.nll.double() if history is None else history.log_probability(block) for history in histories
+            histories[number].log_probability(block) if number in histories else -block.nll.double()
+            for number in range(len(caches))
         ]
         totals -= torch.stack(log_probabilities).sum(dim=1)
-        if number % _CHECK_SEGMENTS == 0 and not totals.isfinite().all():
+        if segment % _CHECK_SEGMENTS == 0 and not totals.isfinite().all():
             break
         done = start + len(block.targets)
         state = block.state
@@ -319,21 +320,20 @@ def _fingerprint(
 
 
 def _checkpoint_tensors(
-    totals: Tensor, state: State | None, done: int, learner: LearningCopy, histories: Sequence[CacheHistory | None]
+    totals: Tensor, state: State | None, done: int, learner: LearningCopy, histories: Mapping[int, CacheHistory]
 ) -> dict[str, Tensor]:
     """Everything that an evaluation needs to resume."""
     tensors = {"totals": totals, "done": torch.tensor(done)}
     tensors |= {f"model.{name}": value for name, value in learner.values.items()}
     for layer, (h, c) in enumerate(state or ()):
         tensors |= {f"state.{layer}.h": h, f"state.{layer}.c": c}
-    for number, history in enumerate(histories):
-        if history is not None:
-            tensors |= {f"cache.{number}.{name}": tensor for name, tensor in history.tensors().items()}
+    for number, history in histories.items():
+        tensors |= {f"cache.{number}.{name}": tensor for name, tensor in history.tensors().items()}
     return tensors
 
 
 def _restore(
-    tensors: Mapping[str, Tensor], learner: LearningCopy, histories: Sequence[CacheHistory | None]
+    tensors: Mapping[str, Tensor], learner: LearningCopy, histories: Mapping[int, CacheHistory]
 ) -> tuple[Tensor, State, int]:
     """Restore learner and histories from the tensors of a checkpoint.
 
@@ -347,9 +347,8 @@ def _restore(
 
     for name, value in part("model.").items():
         learner.values[name].copy_(value)
-    for number, history in enumerate(histories):
-        if history is not None:
-            history.restore(part(f"cache.{number}."))
+    for number, history in histories.items():
+        history.restore(part(f"cache.{number}."))
     state = part("state.")
     layers = [(state[f"{layer}.h"], state[f"{layer}.c"]) for layer in range(len(state) // 2)]
     return tensors["totals"].to(device), layers, int(tensors["done"])

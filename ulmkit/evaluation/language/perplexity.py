@@ -17,7 +17,8 @@ from ulmkit.config import check_whole
 from ulmkit.errors import ConfigError, DataError
 from ulmkit.evaluation.language.modes import evaluation_mode
 from ulmkit.evaluation.language.streams import StreamCallback, TokenSource, check_context, read_rows, token_source
-from ulmkit.evaluation.metrics import exp_or_inf, json_safe
+from ulmkit.evaluation.metrics import exp_or_inf
+from ulmkit.files import json_safe
 from ulmkit.model.language_model import AWDLSTMLanguageModel
 from ulmkit.tables import text_table
 from ulmkit.text.tokens.vocabulary import Vocabulary

@@ -11,7 +11,8 @@ from torch.nn.utils.rnn import pad_sequence
 from ulmkit.config import check_whole
 from ulmkit.evaluation.language.modes import evaluation_mode
 from ulmkit.evaluation.language.streams import StreamCallback, check_context, check_ids
-from ulmkit.evaluation.metrics import exp_or_inf, json_safe
+from ulmkit.evaluation.metrics import exp_or_inf
+from ulmkit.files import json_safe
 from ulmkit.model.language_model import AWDLSTMLanguageModel
 from ulmkit.model.prepared import PreparedWeights, State
 

@@ -6,7 +6,7 @@ from typing import Any, Generic, TypeVar
 
 from ulmkit.config import to_dict
 from ulmkit.evaluation.language.perplexity import Perplexity
-from ulmkit.evaluation.metrics import json_safe
+from ulmkit.files import json_safe
 from ulmkit.tables import text_table
 
 Config = TypeVar("Config")
