@@ -37,16 +37,3 @@ def find_label_kind(name: str, option: str = "task") -> LabelKind:
     """
     check_choice(option, name, (NO_LABELS.name, *TASKS))
     return TASKS.get(name, NO_LABELS)
-
-
-__all__ = [
-    "TASKS",
-    "HeadOptions",
-    "Outputs",
-    "Report",
-    "Task",
-    "TokenizedTexts",
-    "as_text",
-    "find_label_kind",
-    "find_task",
-]

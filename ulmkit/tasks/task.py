@@ -119,7 +119,7 @@ class Task(LabelKind):
         return {name: counts[name] for name in label_names}
 
     def baselines(self, classes: int, tokenize: "Tokenize | None" = None) -> "list[Baseline]":
-        """Make unfitted linear baselines: by default those of classes per text, and none of a label per word.
+        """Make linear baselines, not fitted yet; there are none for a label per word.
 
         Args:
             classes: Number of classes.

@@ -103,19 +103,6 @@ class Monitor:
             raise ConfigError(f"monitor: there is no metric {name!r}; {did_you_mean(name, metrics)}")
         return self._sign * float(metrics[name])
 
-    def begin_with(self, metrics: Mapping[str, float], model: nn.Module, save: bool) -> None:
-        """Keep the initial weights as the best so far, without counting them for patience.
-
-        Args:
-            metrics: Metrics of the initial weights.
-            model: Model that has them.
-            save: Whether this rank writes files.
-
-        Raises:
-            ConfigError: If the monitored metric is missing.
-        """
-        self._take_if_best(self._sign * self.cost(metrics), metrics, 0, model, save)
-
     def watch(self, metrics: Mapping[str, float], step: int, model: nn.Module, save: bool) -> bool:
         """Record a validation, and keep the model's weights if they are the best.
 
@@ -139,11 +126,11 @@ class Monitor:
             return False
         self._to_beat = value
         self._worse_in_a_row = 0
-        return self._take_if_best(value, metrics, step, model, save)
+        return self.keep_if_best(metrics, step, model, save)
 
-    def _take_if_best(
-        self, value: float, metrics: Mapping[str, float], step: int, model: nn.Module, save: bool
-    ) -> bool:
+    def keep_if_best(self, metrics: Mapping[str, float], step: int, model: nn.Module, save: bool) -> bool:
+        """Keep the model's weights if they are the best, without counting them for patience; see `watch`."""
+        value = self._sign * self.cost(metrics)
         if math.isnan(value) or (self.best is not None and self._is_better(self.best.value, value)):
             return False
         self.best = Best(value, step, {key: float(metric) for key, metric in metrics.items()})

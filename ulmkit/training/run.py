@@ -92,7 +92,7 @@ class Run:
         if self.world.is_first:
             self.monitor.forget_earlier_run()
         if self._before is not None and self.config.restore_best:
-            self.monitor.begin_with(self._before, self.task.model, save=self.world.is_first)
+            self.monitor.keep_if_best(self._before, 0, self.task.model, save=self.world.is_first)
         self.reporter.open(self.folder, [], 0, self.config.tensorboard)
 
     def resume(self, path: Path) -> None:

@@ -101,7 +101,7 @@ class StepRunner:
         results: list[StepResult] = []
         weight, tokens, scale = 0.0, 0, 0.0
         for number, batch in enumerate(batches):
-            with self._without_reduction() if number < len(batches) - 1 else contextlib.nullcontext():
+            with self._reduction(is_last=number == len(batches) - 1):
                 result = self._module(batch)
                 self._check_loss(result.loss)
                 share = float(result.tokens if result.weight is None else result.weight)
@@ -133,15 +133,16 @@ class StepRunner:
             raise NotFiniteError(f"a gradient of norm {norm.item()}")
 
     def _check_loss(self, loss: torch.Tensor) -> None:
-        if loss.numel() != 1 or loss.dim() != 0:
+        if loss.dim() != 0:
             raise ConfigError(f"loss: expected one number, got shape {tuple(loss.shape)}; take its mean")
         if self.reads_loss:
             [total] = self.world.sum([loss.item()])
             if not math.isfinite(total):
                 raise NotFiniteError(f"{total}")
 
-    def _without_reduction(self) -> contextlib.AbstractContextManager[None]:
-        if isinstance(self._module, DistributedDataParallel):
+    def _reduction(self, is_last: bool) -> contextlib.AbstractContextManager[None]:
+        """Let the ranks exchange gradients in the backward pass of a step's last batch only."""
+        if isinstance(self._module, DistributedDataParallel) and not is_last:
             return self._module.no_sync()
         return contextlib.nullcontext()
 

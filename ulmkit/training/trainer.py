@@ -143,7 +143,21 @@ class Trainer:
                 parameter.requires_grad_(flag)
                 parameter.grad = None
             self._task.model.train(was_training)
-        return _result(run)
+        best = run.monitor.best
+        return TrainingResult(
+            history=run.reporter.log.rows,
+            best_value=None if best is None else best.value,
+            best_step=None if best is None else best.step,
+            best_path=run.monitor.best_path,
+            best_metrics=None if best is None else best.metrics,
+            stopped_because=run.state.stopped_because,
+            steps=run.state.step,
+            epochs=run.epoch,
+            tokens=run.state.tokens,
+            seconds=run.watch.seconds,
+            averaged_steps=None if run.runner.average is None else run.runner.average.steps,
+            checkpoint=run.checkpoint_path,
+        )
 
     def _checkpoint_to_resume(self, resume: bool) -> Path | None:
         checkpoint = None if self._folder is None else latest_checkpoint(self._folder)
@@ -177,21 +191,3 @@ class Trainer:
             raise TrainingInterrupted(
                 f"training stopped at step {run.state.step}: {advice}", path, guard.number
             ) from error
-
-
-def _result(run: Run) -> TrainingResult:
-    best = run.monitor.best
-    return TrainingResult(
-        history=run.reporter.log.rows,
-        best_value=None if best is None else best.value,
-        best_step=None if best is None else best.step,
-        best_path=run.monitor.best_path,
-        best_metrics=None if best is None else best.metrics,
-        stopped_because=run.state.stopped_because,
-        steps=run.state.step,
-        epochs=run.epoch,
-        tokens=run.state.tokens,
-        seconds=run.watch.seconds,
-        averaged_steps=None if run.runner.average is None else run.runner.average.steps,
-        checkpoint=run.checkpoint_path,
-    )
