@@ -91,7 +91,7 @@ class LinearBaseline:
         Raises:
             DataError: If labels and texts do not fit each other, or there is no word in any text.
         """
-        labels = _checked_labels(texts, labels, self.classes) if self.classes else _checked_numbers(texts, labels)
+        labels = self._checked(texts, labels)
         vectorizer = self._vectorizer(len(texts))
         try:
             x = vectorizer.fit_transform(texts)
@@ -110,6 +110,9 @@ class LinearBaseline:
             raise DataError(f"{self.name}: expected a fitted baseline; call fit(texts, labels) first")
         answers: np.ndarray = self.pipeline.predict_proba(texts)
         return answers
+
+    def _checked(self, texts: Sequence[Text], labels: np.ndarray) -> np.ndarray:
+        return _checked_labels(texts, labels, self.classes)
 
     def _vectorizer(self, documents: int) -> Any:
         return tfidf_features(documents, self.tokenize)
@@ -149,6 +152,9 @@ class TfidfRidge(LinearBaseline):
 
     name = "TF-IDF + ridge regression"
     strengths = (0.1, 1.0, 10.0)
+
+    def _checked(self, texts: Sequence[Text], labels: np.ndarray) -> np.ndarray:
+        return _checked_numbers(texts, labels)
 
     def _model(self) -> BaseEstimator:
         return SparseRidge()
