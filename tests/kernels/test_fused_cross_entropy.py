@@ -24,6 +24,14 @@ def problem(rows: int, features: int, classes: int, dtype: torch.dtype, bias: bo
     return [x, weight, b, torch.randint(classes, (rows,), generator=generator)]
 
 
+def exact(x, weight, bias, targets: torch.Tensor, classes: int) -> tuple[list, list, torch.Tensor]:
+    """The tensors that have gradients, their copies in float64, and each row's loss by torch from these copies."""
+    inputs = [tensor for tensor in (x, weight, bias) if tensor is not None]
+    wide = [tensor.detach().double().requires_grad_() for tensor in inputs]
+    logits = functional.linear(*wide)[:, :classes]
+    return inputs, wide, functional.cross_entropy(logits, targets, reduction="none")
+
+
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize(
     ("rows", "features", "classes"),
@@ -31,9 +39,7 @@ def problem(rows: int, features: int, classes: int, dtype: torch.dtype, bias: bo
 )
 def test_losses_and_every_gradient(dtype, rows, features, classes, bias):
     x, weight, b, targets = problem(rows, features, classes, dtype, bias)
-    inputs = [tensor for tensor in (x, weight, b) if tensor is not None]
-    wide = [tensor.detach().double().requires_grad_() for tensor in inputs]
-    each = functional.cross_entropy(functional.linear(*wide)[:, :classes], targets, reduction="none")
+    inputs, wide, each = exact(x, weight, b, targets, classes)
     wanted = torch.autograd.grad(each.mean(), wide)
     loss = linear_cross_entropy(x.to(dtype), weight, b, targets, classes)
     assert relative_error(loss, each.mean()) < TOLERANCES[dtype]
@@ -52,11 +58,9 @@ def test_losses_and_every_gradient(dtype, rows, features, classes, bias):
 def test_every_gradient_of_weighted_rows(dtype, rows, features, classes, bias):
     """Weights of both signs and of sizes far apart, and rows without any."""
     x, weight, b, targets = problem(rows, features, classes, dtype, bias)
-    inputs = [tensor for tensor in (x, weight, b) if tensor is not None]
-    wide = [tensor.detach().double().requires_grad_() for tensor in inputs]
+    inputs, wide, each = exact(x, weight, b, targets, classes)
     row_weights = torch.randn(rows, generator=torch.Generator().manual_seed(rows)).pow(3)
     row_weights[1::3] = 0.0
-    each = functional.cross_entropy(functional.linear(*wide)[:, :classes], targets, reduction="none")
     wanted = torch.autograd.grad(each, wide, row_weights.double())
     nll = linear_nll(x.to(dtype), weight, b, targets, classes)
     assert relative_error(nll, each) < TOLERANCES[dtype]
