@@ -35,7 +35,7 @@ class Tokenizer(Protocol):
 
     @property
     def settings(self) -> dict[str, str]:
-        """What `from_settings` makes the tokenizer from, by name."""
+        """Values that `from_settings` makes the tokenizer from, by name."""
         return {}
 
     @property
