@@ -110,7 +110,7 @@ def test_articles_come_in_order_from_worker_processes(tmp_path, monkeypatch):
 
 
 def test_a_dump_is_read_in_bounded_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr("ulmkit.text.read.wiki_dump._CHUNK_CHARACTERS", 50_000)
+    monkeypatch.setattr("ulmkit.text.workers.CHUNK_CHARACTERS", 50_000)
     path = _dump(tmp_path / "w.xml.bz2", [_page(f"P{n}", "some words " * 400, n) for n in range(400)])
     tracemalloc.start()
     assert sum(1 for _ in read_documents(path, workers=1)) == 400
