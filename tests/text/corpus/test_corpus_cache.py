@@ -1,15 +1,21 @@
 """The cache of corpora."""
 
+import shutil
+from pathlib import Path
+from unittest import mock
+
 import pytest
 from support.corpora import WORDS, labelled
 
 from ulmkit.errors import ConfigError
 from ulmkit.tasks import TASKS
 from ulmkit.text.corpus.cache import cached_corpus
+from ulmkit.text.corpus.encoded_corpus import EncodedCorpus
 from ulmkit.text.corpus.fingerprints import fingerprint_documents, joined_fingerprint, text_fingerprint
 from ulmkit.text.corpus.splits import SplitPolicy
 from ulmkit.text.read.document import Document
 from ulmkit.text.tokens.plain_tokenizers import ByteTokenizer
+from ulmkit.text.tokens.tokenizers import TokenizerSettings
 from ulmkit.text.tokens.vocabulary import Vocabulary
 
 
@@ -85,3 +91,18 @@ def test_the_digest_of_texts_knows_their_fields_and_not_their_order(monkeypatch)
     halves = (joined_fingerprint(digests[:4]), joined_fingerprint(digests[4:]))
     assert joined_fingerprint(int(half, 16) for half in halves) == joined_fingerprint(digests)
     assert joined_fingerprint([1 << 63, 1 << 63, 5]) == "0000000000000005"
+
+
+def test_a_corpus_that_was_written_elsewhere_is_found_again(tmp_path: Path) -> None:
+    cache, folder = tmp_path / "cache", tmp_path / "corpus"
+    documents = labelled(40)
+    settings = TokenizerSettings(kind="sentencepiece", pieces=60)
+    cached_corpus(documents, cache, tokenizer=settings, folder=folder, workers=1)
+    with mock.patch.object(TokenizerSettings, "make", side_effect=AssertionError("was trained again")):
+        found = cached_corpus(documents, cache, tokenizer=settings, workers=1)
+        copy = cached_corpus(documents, cache, tokenizer=settings, folder=tmp_path / "copy", workers=1)
+    assert found.facts == copy.facts == EncodedCorpus.open(folder).facts
+    shutil.rmtree(folder)  # the link in the cache leads nowhere: the corpus is built there
+    rebuilt = cached_corpus(documents, cache, tokenizer=settings, workers=1)
+    assert not rebuilt.folder.is_symlink()
+    assert rebuilt.facts.fingerprint == copy.facts.fingerprint

@@ -1,5 +1,6 @@
 """Corpora in a cache folder, found again by what they were asked to be made from."""
 
+import contextlib
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -77,8 +78,8 @@ def cached_corpus(
         documents: Documents that can be read twice: for the key if they are not files, and to build.
         cache: Folder of corpora, where the corpus is looked for and built.
         tokenizer: A tokenizer, or the settings to make one from.
-        folder: Where to write the corpus instead, copied from the cache if it is there. With `overwrite`, a folder that
-            holds this very corpus is kept.
+        folder: Where to write the corpus instead, copied from the cache if it is there; the cache then has a link to
+            it. With `overwrite`, a folder that holds this very corpus is kept.
         overwrite: Replace the folder that is there.
         workers: Number of processes, None for one a processor.
         progress: Called with the number of documents done.
@@ -99,9 +100,9 @@ def cached_corpus(
             shutil.copytree(cached, temporary, dirs_exist_ok=True)
         return EncodedCorpus.open(target)
     if folder is None:
-        shutil.rmtree(cached, ignore_errors=True)  # what is there is damaged
+        _remove(cached)  # what is there is damaged
     try:
-        return build_corpus(
+        corpus = build_corpus(
             documents,
             target,
             tokenizer=tokenizer,
@@ -115,6 +116,18 @@ def cached_corpus(
         if folder is None and (corpus := _find(cached, key)) is not None:
             return corpus  # of another process, which was faster
         raise
+    if folder is not None:
+        with contextlib.suppress(OSError):  # a cache that cannot be written is no reason to fail
+            _remove(cached)
+            cached.parent.mkdir(parents=True, exist_ok=True)
+            cached.symlink_to(target.resolve(), target_is_directory=True)
+    return corpus
+
+
+def _remove(cached: Path) -> None:
+    if cached.is_symlink():
+        cached.unlink(missing_ok=True)
+    shutil.rmtree(cached, ignore_errors=True)
 
 
 def _find(folder: Path, key: str) -> EncodedCorpus | None:
