@@ -12,6 +12,7 @@ import pytest
 import torch
 from support import tiny
 from support.command import SMALL, TUNE, ulmkit
+from typer.models import CommandInfo
 
 from ulmkit.api import LanguageModel, TextClassifier
 from ulmkit.api.generation_options import GenerationOptions
@@ -65,6 +66,28 @@ def test_help_shows_each_group_of_options_and_every_command_takes_the_machines(c
     assert f"Example: ulmkit {command} " in f"{told} ".replace("\n", " ")
     assert ulmkit(command, "-h").out == told
     assert ulmkit(command, "--threads", 1, "--help").out == told
+
+
+def test_no_summary_of_a_command_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERMINAL_WIDTH", "80")
+    assert "..." not in ulmkit("--help").out.split("Commands:")[1]
+
+
+@pytest.mark.parametrize(
+    ("command", "usage"), [("train", "train [OPTIONS] LM DATA\n"), ("predict", "predict [OPTIONS] CLASSIFIER [DATA]\n")]
+)
+def test_usage_shows_plain_arguments(command: str, usage: str) -> None:
+    assert f"Usage: ulmkit {usage}" in ulmkit(command, "--help").out
+
+
+@pytest.mark.parametrize("command", app.registered_commands, ids=lambda command: command.name)
+def test_help_of_each_option_is_a_whole_sentence(command: CommandInfo) -> None:
+    assert command.callback is not None
+    for name, parameter in inspect.signature(command.callback).parameters.items():
+        text = parameter.annotation.__metadata__[0].help
+        assert text.endswith("."), name
+        assert text.count("(") == text.count(")"), name
 
 
 def test_help_imports_no_heavy_package() -> None:

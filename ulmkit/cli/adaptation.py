@@ -65,7 +65,7 @@ ADAPTATION = OptionGroup(
     {
         "cache": Option(bool, "Add a continuous cache; its values are searched on validation tokens.", False),
         "cache_values": Option(tuple[int, float, float] | None, "Window, theta and lambda of the cache; no search."),
-        "search_tokens": Option(int | None, f"Validation tokens of a search (default: {SEARCH_TOKENS})."),
+        "search_tokens": Option(int | None, f"Validation tokens that a search reads (default: {SEARCH_TOKENS})."),
         "dynamic": Option(bool, "Add dynamic evaluation, with the values published for AWD-LSTM on PTB.", False),
         "dynamic_search": Option(
             bool, "Add dynamic evaluation; search its learning rate and decay (slow on a CPU).", False
@@ -76,11 +76,11 @@ ADAPTATION = OptionGroup(
         "dynamic_rule": Option(
             str | None, "Update rule: rms (steps scaled by gradient statistics) or sgd (default: rms)."
         ),
-        "segment_steps": Option(int | None, "Tokens per update (default: 5). More are faster."),
+        "segment_steps": Option(int | None, "Tokens per update (default: 5); more are faster."),
         "statistics": Option(str | None, "File of gradient statistics: read if it exists, else written."),
         "statistics_batches": Option(
             int | None,
-            "Training batches (100 rows of 5 tokens) for gradient statistics, at most "
+            "Maximum number of training batches (100 rows of 5 tokens) for gradient statistics "
             f"(default: {STATISTICS_BATCHES}).",
         ),
         "checkpoint": Option(
@@ -88,4 +88,4 @@ ADAPTATION = OptionGroup(
         ),
     },
 )
-"""Keywords of `LanguageModel.evaluate_with`; None if plain perplexity is all that is asked for."""
+"""Keywords of `LanguageModel.evaluate_with`; None for plain perplexity."""

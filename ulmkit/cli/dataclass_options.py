@@ -6,6 +6,8 @@ import re
 import sys
 from typing import Any
 
+_SENTENCE_END = re.compile(r"(?<=\.) (?=[A-Z\"`])")  # not in "et al. 2017"
+
 
 @dataclasses.dataclass(frozen=True)
 class Option:
@@ -64,5 +66,5 @@ def attribute_summaries(cls: type) -> dict[str, str]:
         _, _, section = inspect.cleandoc(base.__doc__ or "").partition("\nAttributes:\n")
         section = re.split(r"\n(?=\S)", section, maxsplit=1)[0]
         for name, text in re.findall(r"^    (\w+): (.*(?:\n {8}.*)*)", section, re.MULTILINE):
-            summaries[name] = re.split(r"(?<=\.)\s+", " ".join(text.split()), maxsplit=1)[0]
+            summaries[name] = _SENTENCE_END.split(" ".join(text.split()), maxsplit=1)[0]
     return summaries

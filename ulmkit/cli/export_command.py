@@ -25,14 +25,16 @@ def export_command(
     out: OutOption,
     data_options: DataOptions,
     machine: Machine,
-    to: Annotated[str, typer.Option(help="Format: int8.")] = "int8",
+    to: Annotated[str, typer.Option(help="Output format: int8.")] = "int8",
     split: Annotated[
         str | None,
         typer.Option(help="Split to compare on, or 'all' (default: valid, else test, else all)."),
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Write a smaller and faster classifier for serving, unless that costs accuracy on labelled documents.
+    """Shrink a classifier to int8 weights.
+
+    Nothing is written if the accuracy on labelled documents drops significantly.
 
     Example: ulmkit export my-classifier reviews.csv --out my-classifier-int8
     """

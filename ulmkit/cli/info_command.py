@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @with_groups(machine=MACHINE)
 def info_command(machine: Machine) -> None:
-    """Show which backends and precisions this machine has, which are chosen, and why.
+    """Show which kernels and precisions run here, and why.
 
     Example: ulmkit info
     """

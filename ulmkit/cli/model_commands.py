@@ -28,11 +28,9 @@ if TYPE_CHECKING:
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="A model: a folder or a hub name.")]
 ClassifierArgument = Annotated[str, typer.Argument(metavar="CLASSIFIER", help="A classifier: a folder or a hub name.")]
 LanguageModelArgument = Annotated[str, typer.Argument(metavar="LM", help="A language model: a folder or a hub name.")]
-OptionalData = Annotated[
-    str | None, typer.Argument(metavar="[DATA]", help="A file, a folder, or a data set on the hub.")
-]
+OptionalData = Annotated[str | None, typer.Argument(metavar="DATA", help="A file, a folder, or a data set on the hub.")]
 Texts = Annotated[list[str] | None, typer.Option("--text", help="A text instead of DATA; may be repeated.")]
-OutFile = Annotated[str | None, typer.Option("--out", "-o", help="File to write, .jsonl or .csv (default: print).")]
+OutFile = Annotated[str | None, typer.Option("--out", "-o", help="Output file, .jsonl or .csv (default: print).")]
 
 PREDICTED = ("label", "probability", "probabilities", "text")
 SCORED = ("log_probability", "tokens", "unknown_tokens", "perplexity", "text")
@@ -52,11 +50,13 @@ def evaluate_command(
     published: Annotated[
         bool, typer.Option("--published", help="Compute perplexity as awd-lstm-lm does, for comparison.")
     ] = False,
-    batch_size: Annotated[int | None, typer.Option(help="Streams of --published (default: 10).")] = None,
-    by: Annotated[list[str] | None, typer.Option(help="Column to break errors down by; may be repeated.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Parallel streams of --published (default: 10).")] = None,
+    by: Annotated[list[str] | None, typer.Option(help="Break errors down by this column; may be repeated.")] = None,
     baselines: Annotated[bool, typer.Option(help="Fit linear baselines on the training split of DATA.")] = True,
 ) -> None:
-    """Evaluate a model: perplexity for language models; accuracy, F1, calibration and baselines for classifiers.
+    """Measure perplexity or classification metrics.
+
+    Classifiers are also compared with linear baselines.
 
     Example: ulmkit evaluate my-classifier reviews.csv --split test
     """
@@ -141,9 +141,9 @@ def predict_command(
     data: OptionalData = None,
     text: Texts = None,
     out: OutFile = None,
-    threshold: Annotated[float, typer.Option(help="Lowest probability of a label, for task multi.")] = 0.5,
+    threshold: Annotated[float, typer.Option(help="Minimum probability of a label (task multi only).")] = 0.5,
 ) -> None:
-    """Predict the label of each text, with its probability.
+    """Predict the labels of texts, with probabilities.
 
     Example: ulmkit predict my-classifier --text "A wonderful film."
     """
@@ -172,7 +172,7 @@ def score_command(
     text: Texts = None,
     out: OutFile = None,
 ) -> None:
-    """Compute log-probability and perplexity of each text under a language model.
+    """Compute the log-probability and perplexity of texts.
 
     Example: ulmkit score my-lm --text "A wonderful film."
     """

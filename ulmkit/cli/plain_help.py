@@ -32,6 +32,10 @@ class PlainCommand(TyperCommand):
         _show_help_first(ctx, args)
         return super().parse_args(ctx, args)
 
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """Return the parts of the usage line; typer would add braces around the arguments that are required."""
+        return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
+
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write arguments and options, each under the heading of its group."""
         sections: dict[str, list[tuple[str, str]]] = {}

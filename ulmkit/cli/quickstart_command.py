@@ -15,16 +15,18 @@ from ulmkit.pipeline.data_options import DataOptions
 def quickstart_command(
     data_options: DataOptions,
     machine: Machine,
-    out: Annotated[str, typer.Option("--out", "-o", help="Folder to write.")] = "ulmkit-quickstart",
+    out: Annotated[str, typer.Option("--out", "-o", help="Output folder.")] = "ulmkit-quickstart",
     data: Annotated[
         str | None, typer.Option(help="Labelled text of your own (default: docstrings on this machine).")
     ] = None,
     minutes: Annotated[float, typer.Option(help="Training time of all stages together.")] = 3.5,
     labels: Annotated[int, typer.Option(help="Labelled documents to train on.")] = 50,
-    held_out: Annotated[int, typer.Option(help="Validation documents to score, at most.")] = 2000,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the folder if it exists.")] = False,
+    held_out: Annotated[int, typer.Option(help="Maximum number of validation documents to score.")] = 2000,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output folder if it exists.")] = False,
 ) -> None:
-    """Pretrain, fine-tune and classify in minutes, without a download, and compare with linear baselines.
+    """Run all stages in minutes, without a download.
+
+    The classifier is compared with linear baselines.
 
     Example: ulmkit quickstart --minutes 1
     """

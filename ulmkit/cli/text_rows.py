@@ -26,7 +26,7 @@ def _reading(text_column: list[str] | None, columns: list[str] | None, **values:
 
 _TEXTS = {name: READ.options[name] for name in ("text_column", "split_column", "columns", "lines")}
 _SPLIT = {"split": Option(str | None, "Split to read.")}
-_TASK = {"task": Option(str | None, "Kind of data: tokens for lists of words, pair for two texts per row.")}
+_TASK = {"task": Option(str | None, "Data type: tokens for lists of words, pair for two texts per row.")}
 
 TEXTS = OptionGroup("Data", _reading, _TEXTS | _SPLIT)
 TEXTS_OF_TASK = OptionGroup("Data", _reading, _TEXTS | _SPLIT | _TASK)

@@ -47,9 +47,9 @@ DataArgument = Annotated[
     str, typer.Argument(metavar="DATA", help="A file, a folder, a prepared corpus, or a data set on the hub.")
 ]
 ModelArgument = Annotated[str, typer.Argument(metavar="LM", help="A language model: a folder or a hub name.")]
-OutOption = Annotated[str, typer.Option("--out", "-o", help="Folder to write.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the folder if it exists.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Continue a training that was interrupted.")]
+OutOption = Annotated[str, typer.Option("--out", "-o", help="Output folder.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output folder if it exists.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue an interrupted training.")]
 Transductive = Annotated[
     bool, typer.Option("--transductive", help="Also train on the text of the test split; the model card says so.")
 ]
@@ -68,17 +68,19 @@ def prepare_command(
     task: Annotated[
         str | None,
         typer.Option(
-            help=f"Kind of labels: none, {TASK_NAMES} (default: that of a classifier named by --model, else none). "
+            help=f"Label type: none, {TASK_NAMES} (default: that of a classifier named by --model, else none). "
             "A language model reads a corpus of any task."
         ),
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option(help="Use the tokenizer and vocabulary of this model, and the labels of a classifier."),
+        typer.Option(help="Use the tokenizer and vocabulary of this model, and its labels if it is a classifier."),
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Encode text as a corpus on disk: tokenized, split and memory-mapped.
+    """Encode text once, as a corpus on disk.
+
+    The text is tokenized and split; training memory-maps the corpus.
 
     Example: ulmkit prepare reviews.csv --out corpus --task single
     """
@@ -131,7 +133,7 @@ def pretrain_command(
     stage: Mapping[str, Any],
     machine: Machine,
     backward: Annotated[
-        bool, typer.Option("--backward", help="Train a backward model, which reads text from its end.")
+        bool, typer.Option("--backward", help="Train a backward model, which reads text from the end.")
     ] = False,
     resume: Resume = False,
     overwrite: Overwrite = False,
@@ -218,9 +220,9 @@ def train_command(
     stage: Mapping[str, Any],
     from_scratch: Mapping[str, Any],
     machine: Machine,
-    task: Annotated[str, typer.Option(help=f"Kind of labels: {TASK_NAMES}.")] = "single",
-    labels: Annotated[int | None, typer.Option(help="Train on this many labelled documents only.")] = None,
-    valid_documents: Annotated[int | None, typer.Option(help="Validate on this many documents only.")] = None,
+    task: Annotated[str, typer.Option(help=f"Label type: {TASK_NAMES}.")] = "single",
+    labels: Annotated[int | None, typer.Option(help="Labelled documents to train on (default: all).")] = None,
+    valid_documents: Annotated[int | None, typer.Option(help="Documents to validate on (default: all).")] = None,
     baselines: Annotated[bool, typer.Option(help="Fit linear baselines on the same documents.")] = True,
     resume: Resume = False,
     overwrite: Overwrite = False,
@@ -265,10 +267,12 @@ def lr_find_command(
     data_options: DataOptions,
     recipe: LanguageModelRecipe,
     machine: Machine,
-    plot: Annotated[str, typer.Option(help="Plot to write: .png, .svg or .pdf.")] = "lr-find.png",
+    plot: Annotated[str, typer.Option(help="Output file of the plot: .png, .svg or .pdf.")] = "lr-find.png",
     steps: Annotated[int, typer.Option(help="Steps over which the rate rises.")] = RATE_SEARCH_STEPS,
 ) -> None:
-    """Suggest a learning rate for fine-tuning: raise it over a few steps and plot the loss.
+    """Suggest a learning rate for fine-tuning.
+
+    The rate is raised over a few training steps, and the loss is plotted.
 
     Example: ulmkit lr-find my-lm reviews.csv --plot lr-find.png
     """

@@ -23,10 +23,11 @@ class AWDLSTMConfig:
     """Sizes, cell and dropouts of an AWD-LSTM encoder; the vocabulary's size is given beside it.
 
     Attributes:
-        embedding_size: Values of an embedded token, E.
-        hidden_size: Units of every layer but the last.
-        layers: Recurrent layers.
-        last_hidden_size: Units of the last layer; None for `embedding_size`, which a tied softmax needs.
+        embedding_size: Embedding size, E.
+        hidden_size: Hidden size of every layer except the last, H.
+        layers: Number of recurrent layers.
+        last_hidden_size: Units of the last layer (default: the embedding size; only a mixture of softmaxes allows
+            another).
         cell: Cell of every layer, with its options.
         embedding_dropout: Probability of dropping a word (section 4.3; `dropoute`, fastai `embed_p`).
         input_dropout: Dropout on embedded words (section 4.2; `dropouti`, fastai `input_p`).
@@ -81,8 +82,8 @@ class LanguageModelConfig:
     Attributes:
         encoder: Sizes, cell and dropouts of the encoder.
         decoder_bias: True if the tied softmax has a bias.
-        softmax_experts: Softmaxes that are mixed, see `MixtureOfSoftmaxes`; 1 is the plain softmax.
-        latent_dropout: Dropout on the input of each mixed softmax (Yang et al. 2018, arXiv:1711.03953; `dropoutl`).
+        softmax_experts: Number of softmaxes in the mixture; 1 is an ordinary softmax. See `MixtureOfSoftmaxes`.
+        latent_dropout: Dropout on each expert's input. It is `dropoutl` in Yang et al. 2018, arXiv:1711.03953.
 
     Raises:
         ConfigError: If a value is outside its range, or needs a mixture and there is none.

@@ -14,7 +14,7 @@ class HeadOptions:
         head_hidden: Hidden units of the head.
         input_dropout: Dropout on the head's features.
         hidden_dropout: Dropout on the head's hidden units.
-        label_smoothing: Share of the target that is spread over all labels.
+        label_smoothing: Share of the target probability that is spread over all labels.
         class_weights: Class weights: none, or balanced for weights inverse to the frequency of the classes.
         value_range: Lowest and highest predicted number; approached but never reached.
         number_loss: Loss for numbers: mse, or huber where there are outliers.

@@ -23,7 +23,7 @@ class DataOptions:
     """Options for reading, splitting and tokenizing DATA.
 
     Attributes:
-        text_column: Column with the text; several for a text of several fields. Others than tables have none.
+        text_column: Column with the text; several for a text of several fields. Not used for plain text files.
         label_column: Column with the label.
         group_column: Column with the group, for a split by group.
         time_column: Column with the time, for a split by time.
@@ -34,21 +34,20 @@ class DataOptions:
             validation part if it has one, else a random one; see `SplitPolicy`.
         valid_fraction: Fraction held out for validation if DATA has no split (default: 0.1).
         tokenizer: Tokenizer: spacy, sentencepiece, whitespace or bytes (default: spacy). "sentencepiece" is trained on
-            the training text; "whitespace" takes word-level corpora as they stand.
+            the training text; "whitespace" is for text that is already tokenized.
         language: Language code for spacy.
-        max_vocab: Largest vocabulary (default: 60000 for spacy, no limit for whitespace). Special tokens count.
+        max_vocab: Maximum vocabulary size (default: 60000 for spacy, no limit for whitespace). Special tokens count.
         min_freq: Minimum occurrences of a word (default: 3 for spacy, 1 for whitespace).
         pieces: Number of SentencePiece pieces.
         pieces_kind: SentencePiece algorithm: unigram or bpe.
         workers: Processes that tokenize and parse wiki markup (default: one per processor).
         seed: Seed of the random split.
-        label_task: Kind of labels in text for a language model, if any: single, multi, number, tokens, pair or none. A
-            random split then keeps the classes in proportion, so that a classifier of this task, trained on the same
-            data, holds out the same documents. "none" leaves labels unread.
-        drop_shared: Drop documents from training that a held-out split has too, exactly or nearly.
+        label_task: Label type of DATA (single, multi, number, tokens, pair or none), used only to draw the same random
+            split as a classifier of this task. "none" ignores the labels.
+        drop_shared: Remove training documents that occur, exactly or nearly, in a held-out split.
 
     Raises:
-        ConfigError: If a choice is unknown, or max_vocab or min_freq is not positive.
+        ConfigError: If a choice is unknown, or max_vocab or min_freq is below 1.
     """
 
     text_column: str | Sequence[str] | None = None

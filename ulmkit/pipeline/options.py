@@ -24,10 +24,10 @@ SEARCH_TOKENS = 30_000
 """Validation tokens on which hyperparameters of the cache and of dynamic evaluation are searched."""
 
 STATISTICS_BATCHES = 200
-"""Training batches from which gradient statistics are computed, at most."""
+"""Maximum number of training batches from which gradient statistics are computed."""
 
 _VALID_TOKENS = 300_000
-_VALID_TOKENS_A_MINUTE = 20_000
+_VALID_TOKENS_PER_MINUTE = 20_000
 
 
 def _single_process() -> "World":
@@ -41,18 +41,19 @@ class RunOptions:
     """Device, precision, checkpoints and validation of a stage.
 
     Attributes:
-        device: Device: auto, cpu, cuda or cuda:N. "auto" takes a GPU if there is one; with several processes, one each.
+        device: Device: auto, cpu, cuda or cuda:N. "auto" takes a GPU if there is one; with several processes, one
+            per process.
         precision: Precision: auto, fp32 or bf16.
         backend: LSTM kernels: auto, or a name that `ulmkit info` shows.
         seed: Random seed, which does not affect the train/validation split.
         folder: Folder for checkpoints and the log; None keeps neither.
         resume: Continue from the checkpoint in `folder`.
         progress: Receives the state of the training; None for silence.
-        warn: Tell `progress` of held-out documents that a model may have learned from.
-        validations: Number of validations, evenly spread. An interval such as Budget(epochs=1) is possible too. The
+        warn: Warn of held-out documents that the model may have been trained on.
+        validations: Number of validations, evenly spaced. An interval such as Budget(epochs=1) is possible too. The
             last one is at the end; in a budget of minutes, those that would take more than a tenth of it are left out.
         valid_tokens: Validation tokens that a language model reads each time. None: 300,000, and in a budget of
-            minutes at most 20,000 for each minute. `evaluate` reads everything.
+            minutes at most 20,000 per minute. `evaluate` reads everything.
         accumulation: Batches per optimizer step (gradient accumulation).
         restore_best: Keep the weights of the best validation instead of the last ones.
         tensorboard: Write TensorBoard event files into `folder`.
@@ -96,7 +97,7 @@ class RunOptions:
         if self.valid_tokens is not None:
             return self.valid_tokens
         minutes = math.inf if budget.minutes is None else budget.minutes
-        return max(1, int(min(_VALID_TOKENS, _VALID_TOKENS_A_MINUTE * minutes)))
+        return max(1, int(min(_VALID_TOKENS, _VALID_TOKENS_PER_MINUTE * minutes)))
 
 
 def choose_device(name: str) -> "torch.device":

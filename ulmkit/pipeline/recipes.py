@@ -27,21 +27,22 @@ class LanguageModelRecipe:
     """Settings for training a language model, from scratch or by fine-tuning.
 
     Attributes:
-        batch_size: Streams read side by side, B.
+        batch_size: Batch size (parallel token streams), B.
         bptt: Steps of back-propagation through time.
         bptt_std: Spread of variable lengths (Merity et al. 2017, section 4.1); 0 for a fixed length.
         shuffle: Read the documents in a new order each epoch; word-level corpora keep theirs.
-        peak_rate: Highest learning rate.
+        peak_rate: Peak learning rate.
         schedule: Learning-rate schedule: slanted_triangular, one_cycle, flat_cosine or constant.
         optimizer: Optimizer and its constants.
-        clip: Largest norm of the gradient.
-        factor: Learning rate of a layer group over that of the group below (discriminative fine-tuning).
+        clip: Clip the gradient to this norm.
+        factor: Ratio of a layer group's learning rate to that of the group below (discriminative fine-tuning).
         frozen_share: Share of the budget, at the start, in which only embedding and decoder train.
-        ar: Activation regularization (AR).
-        tar: Temporal activation regularization (TAR).
-        dropout_multiplier: Factor on all dropouts of the model. When fine-tuning, on those of the base model.
+        ar: Weight of activation regularization (AR).
+        tar: Weight of temporal activation regularization (TAR).
+        dropout_multiplier: Multiplier on all dropouts (of the base model, when fine-tuning).
         input_gain: Gain of a new model's first weights, see `draw_input_weights`; None for the published ones.
-        patience: Stop a phase after this many validations without a better value, and keep the best weights.
+        patience: Early stopping: end a phase after this many validations without improvement, and keep the best
+            weights.
         patience_rule: See `TrainerConfig`.
 
     Raises:
@@ -97,19 +98,20 @@ class ClassifierRecipe(HeadOptions):
     """Settings for fine-tuning a classifier.
 
     Attributes:
-        batch_size: Documents of a step.
+        batch_size: Batch size in documents.
         chunk_steps: Steps that the encoder reads at a time, see `AWDLSTMClassifier`.
         gradient_steps: Last steps of a document that gradients flow through, see `AWDLSTMClassifier`.
         unfreezing: Which layers train when: gradual, full, last or chain-thaw.
         depths: Layer groups that train in each phase of gradual unfreezing.
         shares: Share of the budget of each phase of gradual unfreezing or chain-thaw.
-        peak_rate: Highest learning rate. One for all phases, or one for each.
-        factor: Learning rate of a layer group over that of the group below (discriminative fine-tuning).
+        peak_rate: Peak learning rate. One for all phases, or one for each.
+        factor: Ratio of a layer group's learning rate to that of the group below (discriminative fine-tuning).
         schedule: Learning-rate schedule: slanted_triangular, one_cycle, flat_cosine or constant.
         optimizer: Optimizer and its constants.
-        clip: Largest norm of the gradient.
-        dropout_multiplier: Factor on all dropouts of the encoder.
-        patience: Stop a phase after this many validations without a better value, and keep the best weights.
+        clip: Clip the gradient to this norm.
+        dropout_multiplier: Multiplier on all dropouts of the encoder.
+        patience: Early stopping: end a phase after this many validations without improvement, and keep the best
+            weights.
 
     Raises:
         ConfigError: If a choice is unknown or a value is outside its range.
