@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from ulmkit.config import check_whole
+from ulmkit.config import check_threads
 from ulmkit.errors import UlmkitError
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))  # recipes record their results as the benchmarks do
@@ -40,7 +40,7 @@ def make_parser(description: str | None, threads: int | None = None) -> argparse
 def set_threads(threads: int | None) -> None:
     """Set torch's number of threads; None keeps its choice."""
     if threads is not None:
-        check_whole("threads", threads)
+        check_threads("threads", threads)
         torch.set_num_threads(threads)
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import os
 from collections.abc import Iterable, Mapping
 from numbers import Integral, Real
 from typing import Any, TypeVar
@@ -12,6 +13,9 @@ ConfigType = TypeVar("ConfigType")
 
 ADDED_LATER = {"added_later": True}
 """Field metadata: files written before the field existed lack it, and its default is what they mean."""
+
+MAX_THREADS_PER_PROCESSOR = 4
+"""Largest number of threads for each processor: more are never faster, and thousands end in a crash."""
 
 
 def check_probability(name: str, value: float) -> None:
@@ -47,6 +51,18 @@ def check_whole(name: str, value: int, at_least: int = 1) -> None:
     """
     if isinstance(value, bool) or not isinstance(value, Integral) or value < at_least:
         raise ConfigError(f"{name}: expected a whole number of at least {at_least}, got {value!r}")
+
+
+def check_threads(name: str, value: int | str | None) -> None:
+    """Raise ConfigError unless the value is None, "auto" or a number of threads that a machine like this can use."""
+    most = MAX_THREADS_PER_PROCESSOR * (os.cpu_count() or 1)
+    if value is None or value == "auto":
+        return
+    if isinstance(value, bool) or not isinstance(value, Integral) or not 1 <= value <= most:
+        raise ConfigError(
+            f"{name}: expected auto or a whole number from 1 to {most}, {MAX_THREADS_PER_PROCESSOR} for each "
+            f"processor, got {value!r}"
+        )
 
 
 def check_choice(name: str, value: str, valid: Iterable[str]) -> None:

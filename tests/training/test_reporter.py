@@ -17,5 +17,5 @@ def test_speed_is_that_of_this_session(former_seconds):
     for clock.now, tokens, speed in ((2.0, 51_000, 500.0), (3.0, 52_000, 1000.0)):
         meter = Meter()
         meter.add(StepResult(torch.tensor(1.0), 1000))
-        reporter.train_row(Place("full", 1, 0.5, tokens, 0.5), [0.1], None, meter)
+        reporter.train_row(Place("full", 1, 0.5, tokens, 0.5), [0.1], None, 2, meter)
         assert reporter.log.rows[-1]["tokens_per_second"] == speed

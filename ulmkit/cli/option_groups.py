@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from ulmkit.cli.dataclass_options import Option, field_options
-from ulmkit.config import check_whole
+from ulmkit.config import check_threads
 from ulmkit.model.cells import CELLS, cell_from_options
 from ulmkit.model.config import AWDLSTMConfig, LanguageModelConfig
 from ulmkit.pipeline.data_options import DataOptions
@@ -189,13 +189,17 @@ class Machine:
     json_file: str | None
 
 
-def _machine(threads: int | None, json_file: str | None, **options: Any) -> Machine:
-    if threads is not None:
+def _machine(threads: str | None, json_file: str | None, **options: Any) -> Machine:
+    try:
+        number: int | str | None = int(threads) if threads is not None else None
+    except ValueError:
+        number = threads
+    check_threads("threads", number)
+    if isinstance(number, int):
         import torch
 
-        check_whole("threads", threads)
-        torch.set_num_threads(threads)
-    return Machine(RunOptions(**options), json_file)
+        torch.set_num_threads(number)
+    return Machine(RunOptions(threads=number, **options), json_file)
 
 
 MACHINE = OptionGroup(
@@ -203,7 +207,11 @@ MACHINE = OptionGroup(
     _machine,
     {
         **field_options(RunOptions, "device", "precision", "backend"),
-        "threads": Option(int | None, "CPU threads (default: torch's choice)."),
+        "threads": Option(
+            str | None,
+            "CPU threads: a number, or auto to train with fewer while other programs keep the machine busy "
+            "(default: torch's choice, and auto with --minutes).",
+        ),
         **field_options(RunOptions, "seed"),
         "json_file": Option(str | None, "Also write the summary to this file, as JSON.", flag="--json"),
     },

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ulmkit.config import check_choice, check_whole
+from ulmkit.config import check_choice, check_threads, check_whole
 from ulmkit.errors import ConfigError
 from ulmkit.training.budget import Budget
 from ulmkit.training.progress import ProgressDisplay
@@ -46,6 +46,9 @@ class RunOptions:
         precision: Precision: auto, fp32 or bf16.
         backend: LSTM kernels: auto, or a name that `ulmkit info` shows.
         seed: Random seed, which does not affect the train/validation split.
+        threads: CPU threads of a training: a number, or "auto" to use fewer while other programs keep the machine
+            busy. None is torch's number, adapted like "auto" in a budget of minutes; in steps or epochs it stays, so
+            that the run can be repeated bitwise.
         folder: Folder for checkpoints and the log; None keeps neither.
         resume: Continue from the checkpoint in `folder`.
         progress: Receives the state of the training; None for silence.
@@ -68,6 +71,7 @@ class RunOptions:
     precision: str = "auto"
     backend: str = "auto"
     seed: int = 0
+    threads: int | str | None = None
     folder: str | os.PathLike[str] | None = None
     resume: bool = False
     progress: ProgressDisplay | None = None
@@ -86,6 +90,7 @@ class RunOptions:
         check_choice("precision", self.precision, PRECISIONS)
         check_choice("backend", self.backend, ("auto", *BACKENDS))
         check_whole("seed", self.seed, at_least=0)
+        check_threads("threads", self.threads)
         check_whole("accumulation", self.accumulation)
         if not isinstance(self.validations, Budget):
             check_whole("validations", self.validations)

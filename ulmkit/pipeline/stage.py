@@ -81,6 +81,7 @@ def train_stage(
             checkpoint_every=None if run.folder is None else Budget(minutes=5),
             log_every_steps=10,
             seed=run.seed,
+            threads=run.threads,
         ),
         recipe.phases(len(task.groups), budget),
         None if run.folder is None else Path(run.folder),

@@ -17,9 +17,9 @@ class TrainingLog:
     """Log rows in memory and, with a folder, in training_log.csv and training_log.jsonl, flushed row by row.
 
     A row has `kind` ("train" or "validation"), `step`, `epoch`, `phase`, `seconds`, `tokens`. A train row also has
-    `rates` (of each layer group), `momentum`, `tokens_per_second`, `loss` and the task's metrics, as means since the
-    previous row; a validation row has the metrics of `validate`, prefixed with `valid_`. Numbers that are not finite
-    become None, an empty cell in the CSV.
+    `rates` (of each layer group), `momentum`, `threads`, `tokens_per_second`, `loss` and the task's metrics, as means
+    since the previous row; a validation row has the metrics of `validate`, prefixed with `valid_`. Numbers that are not
+    finite become None, an empty cell in the CSV.
 
     Args:
         folder: Folder for the files; None keeps rows in memory only.

@@ -145,14 +145,17 @@ class Reporter:
         is_first = self._world.is_first
         self.log = TrainingLog(folder if is_first else None, rows, tensorboard and is_first)
 
-    def train_row(self, place: Place, rates: Sequence[float], momentum: float | None, meter: Meter) -> None:
+    def train_row(
+        self, place: Place, rates: Sequence[float], momentum: float | None, threads: int, meter: Meter
+    ) -> None:
         """Log the means over all ranks of the steps since the last row, and clear the meter."""
         for other_rank in self._world.gather(meter.state_dict())[1:]:
             meter.merge(other_rank)
         means = meter.means()
         self._speed = self._tokens_per_second(place.tokens)
         self._start_row(place.tokens)
-        figures = {"rates": list(rates), "momentum": momentum, "tokens_per_second": self._speed}
+        settings = {"rates": list(rates), "momentum": momentum, "threads": threads}
+        figures = {**settings, "tokens_per_second": self._speed}
         self.log.add({**self._row("train", place), **figures, **means})
         if not self._shows_each_loss:
             self._shown = means

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 
 from ulmkit.errors import ConfigError
-from ulmkit.training.budget import Cadence, Position, RunState, Stopwatch, make_plan
+from ulmkit.training.budget import Cadence, Position, RunState, Stopwatch, TimePlan, make_plan
 from ulmkit.training.checkpoint import Checkpoint, clear_missing_keys, load_checkpoint, save_checkpoint
 from ulmkit.training.distributed import World
 from ulmkit.training.interrupt import InterruptGuard
@@ -21,6 +21,7 @@ from ulmkit.training.reporter import Meter, Place, Reporter
 from ulmkit.training.rng import capture_rng, restore_rng, seed_everything
 from ulmkit.training.step import NotFiniteError, StepRunner
 from ulmkit.training.task import BatchCursor, TrainingTask
+from ulmkit.training.thread_tuner import RunThreads
 from ulmkit.training.trainer_config import TrainerConfig, first_difference, run_settings
 from ulmkit.training.unfreezing import Phase
 
@@ -45,6 +46,7 @@ class Run:
         meter: Losses since the last log row.
         cursor: Reading position in the batches.
         watch: Stopwatch.
+        threads: CPU threads.
         reporter: Log and display.
         checkpoint_path: Newest checkpoint, None before the first.
     """
@@ -82,6 +84,12 @@ class Run:
         self.meter = Meter()
         self.cursor = BatchCursor(task)
         self.watch = Stopwatch(clock)
+        self.threads = RunThreads(
+            config.threads if isinstance(config.threads, int) else None,
+            adapts=config.threads == "auto" or (config.threads is None and isinstance(self.plan, TimePlan)),
+            is_tuned=world.size == 1 and self.runner.device.type == "cpu",
+            clock=clock,
+        )
         self.checkpoint_path: Path | None = None
         self.reporter = Reporter(progress, self.watch, world, task.is_language_model, self.runner.reads_loss)
 
@@ -241,7 +249,10 @@ class Run:
         state = self.state
         setting = self._phase.schedule.at(position.step, position.total)
         rates = [rate * setting.rate for rate in self._rates[state.phase]]
-        results, tokens = self.runner.run(self.cursor.window(self.config.accumulation), rates, setting.momentum)
+        start = self.watch.clock()
+        batches = self.cursor.window(self.config.accumulation)
+        results, tokens = self.runner.run(batches, rates, setting.momentum)
+        line = self.threads.finish_step(tokens, self.watch.clock() - start, lambda: self.runner.rehearse(batches))
         for result in results:
             self.meter.add(result)
         state.step += 1
@@ -254,6 +265,8 @@ class Run:
             self._log_train()
         seconds_left = self.plan.seconds_left(state.run, self.watch)
         self.reporter.step(self._place(), results[-1], seconds_left)
+        if line is not None:
+            self.reporter.message(f"step {state.step:,}: {line}")
 
     def _validate(self, guard: InterruptGuard) -> None:
         """Validate, log the metrics and keep the best weights.
@@ -299,7 +312,8 @@ class Run:
         """Log the steps since the last row, if any."""
         if not self.meter.is_empty:
             self._check_losses()
-            self.reporter.train_row(self._place(), self.state.rates, self.state.momentum, self.meter)
+            state = self.state
+            self.reporter.train_row(self._place(), state.rates, state.momentum, self.threads.current, self.meter)
 
     def _check_losses(self) -> None:
         if any(self.world.sum([not self.meter.is_finite()])):

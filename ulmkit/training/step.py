@@ -15,6 +15,7 @@ from ulmkit.training.averaging import WeightAverage
 from ulmkit.training.distributed import World
 from ulmkit.training.optimizer_config import OptimizerConfig
 from ulmkit.training.optimizers import make_optimizer, set_rates
+from ulmkit.training.rng import capture_rng, restore_rng
 from ulmkit.training.task import StepResult, TrainingTask
 
 
@@ -120,6 +121,33 @@ class StepRunner:
         if self.average is not None:
             self.average.update()
         return results, int(all_tokens)
+
+    def rehearse(self, batches: Sequence[Any]) -> int:
+        """Compute the forward and backward pass of a step again, without any effect on the training.
+
+        Args:
+            batches: Batches of the last step.
+
+        Returns:
+            The number of tokens.
+        """
+        rng = capture_rng()
+        task_state = self.task.state_dict()
+        buffers = [(buffer, buffer.clone()) for buffer in self.task.model.buffers()]
+        tokens = 0
+        try:
+            for batch in batches:
+                result = self._module(batch)
+                result.loss.backward()
+                tokens += result.tokens
+        finally:
+            self.optimizer.zero_grad(set_to_none=True)
+            with torch.no_grad():
+                for buffer, former in buffers:
+                    buffer.copy_(former)
+            self.task.load_state_dict(task_state)
+            restore_rng(rng)
+        return tokens
 
     def averaged(self) -> contextlib.AbstractContextManager[None]:
         """Give the model inside the block the weights that the run would end with: the mean, if there is one."""

@@ -171,7 +171,7 @@ class Trainer:
         # Of several processes, a launcher ends the others by SIGTERM when one has failed: they must not wait for it.
         guard = InterruptGuard(STOP_SIGNALS if run.world.size == 1 else STOP_SIGNALS[:1])
         try:
-            with guard:
+            with guard, run.threads.in_use():
                 run.begin() if checkpoint is None else run.resume(checkpoint)
                 try:
                     run.execute(guard)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from ulmkit.config import check_choice, check_positive, check_whole
+from ulmkit.config import check_choice, check_positive, check_threads, check_whole
 from ulmkit.errors import ConfigError
 from ulmkit.training.budget import Budget
 from ulmkit.training.optimizer_config import OptimizerConfig
@@ -34,6 +34,8 @@ class TrainerConfig:
         log_every_steps: Optimizer steps per log row.
         tensorboard: Whether to write TensorBoard event files too.
         seed: Seed of the global generators, None to leave them alone; rank r takes seed + r.
+        threads: CPU threads: a number, or "auto" to use fewer while other programs keep the machine busy. None is
+            torch's number, adapted like "auto" if budgets are in minutes.
 
     Raises:
         ConfigError: If a value is outside its range.
@@ -52,6 +54,7 @@ class TrainerConfig:
     log_every_steps: int = 50
     tensorboard: bool = False
     seed: int | None = 0
+    threads: int | str | None = None
 
     def __post_init__(self) -> None:
         check_choice("mode", self.mode, ("min", "max"))
@@ -74,10 +77,11 @@ class TrainerConfig:
             )
         if self.seed is not None:
             check_whole("seed", self.seed, at_least=0)
+        check_threads("threads", self.threads)
 
 
-MAY_CHANGE = ("checkpoint_every", "log_every_steps", "tensorboard", "restore_best")
-"""Settings that may change when a run is resumed: they do not affect the weights."""
+MAY_CHANGE = ("checkpoint_every", "log_every_steps", "tensorboard", "restore_best", "threads")
+"""Settings that may change when a run is resumed: they affect the weights by no more than rounding."""
 
 
 def run_settings(
