@@ -88,7 +88,7 @@ def test_masked_weights_and_their_gradient():
 
 
 def test_dropout_outside_its_range():
-    with pytest.raises(ConfigError, match="weight_dropout: expected 0 <= p < 1, got 1.0"):
+    with pytest.raises(ConfigError, match="^dropout: expected 0 <= p < 1, got 1.0"):
         draw_keep_bits(4, 4, 1.0)
 
 

@@ -146,7 +146,7 @@ def test_lengths_may_be_on_the_cpu_wherever_the_ids_are() -> None:
     with torch.no_grad():
         state = model.step(torch.zeros(3, 2, dtype=torch.int64, device=device), torch.tensor([3, 1]), model.begin(2))
         assert model.finish(state).shape == (2, 3)
-    assert {state.reading.last.device, state.encoder[0][0].device} == {device}
+    assert {state.pooling.last.device, state.encoder[0][0].device} == {device}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -222,10 +222,12 @@ def test_plan_covers_every_step_once_and_cuts_each_document_by_its_own_length(
     seen, with_gradient = [0] * len(lengths), [0] * len(lengths)
     for chunk in plan_chunks(lengths, chunk_steps, gradient_steps):
         steps = [max(0, min(chunk.stop, length) - chunk.start) for length in lengths]
-        assert chunk.documents == sum(step > 0 for step in steps)
+        assert chunk.active_documents == sum(step > 0 for step in steps)
         assert chunk.full == all(step in (0, chunk.stop - chunk.start) for step in steps)
         seen = [a + b for a, b in zip(seen, steps, strict=True)]
-        with_gradient = [n + s * (i >= chunk.cut) for i, (n, s) in enumerate(zip(with_gradient, steps, strict=True))]
+        with_gradient = [
+            n + s * (i >= chunk.detached_documents) for i, (n, s) in enumerate(zip(with_gradient, steps, strict=True))
+        ]
     assert seen == lengths
     for length, steps in zip(lengths, with_gradient, strict=True):
         assert min(length, gradient_steps) <= steps < min(length, gradient_steps) + chunk_steps

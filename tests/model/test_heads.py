@@ -218,16 +218,16 @@ def test_losses_of_parts_average_to_that_of_the_whole_by_their_weights(kind: str
         targets[2:, 1:4] = -1
     along = 1 if kind == "tokens" else 0
     parts = list(zip(outputs.split([2, 5], along), targets.split([2, 5], along), strict=True))
-    weights = [made.weight(part) for _, part in parts]
+    weights = [made.loss_denominator(part) for _, part in parts]
     mean = sum(made.loss(*part) * weight for part, weight in zip(parts, weights, strict=True)) / sum(weights)
     torch.testing.assert_close(mean, made.loss(outputs, targets))
 
 
 def test_weight_by_hand() -> None:
-    assert head("single").weight(torch.tensor([0, 2, 2])) == 3.0
-    assert head("single", class_weights=(1.0, 5.0, 0.25)).weight(torch.tensor([0, 2, 2])) == 1.5
-    assert head("tokens").weight(torch.tensor([[-1, 0], [1, 1]])) == 3.0
-    assert head("tokens").weight(torch.tensor([[-1, -1]])) == 1.0  # the loss is 0, and counts
+    assert head("single").loss_denominator(torch.tensor([0, 2, 2])) == 3.0
+    assert head("single", class_weights=(1.0, 5.0, 0.25)).loss_denominator(torch.tensor([0, 2, 2])) == 1.5
+    assert head("tokens").loss_denominator(torch.tensor([[-1, 0], [1, 1]])) == 3.0
+    assert head("tokens").loss_denominator(torch.tensor([[-1, -1]])) == 1.0  # the loss is 0, and counts
 
 
 def test_weights_follow_the_config_not_the_saved_state() -> None:

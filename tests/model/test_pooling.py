@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from ulmkit.model.pooling import PairPoolingState, PoolingState, Reading, TokenOutputs
+from ulmkit.model.pooling import PairPoolingState, Pooling, PoolingState, TokenOutputs
 
 CPU = torch.device("cpu")
 SIZE = 3
@@ -41,7 +41,7 @@ def cut_documents(draw: st.DrawFn) -> tuple[Tensor, list[int], list[list[int]]]:
     return outputs, lengths, pieces
 
 
-def read(reading: Reading, outputs: Tensor, pieces: list[list[int]]) -> Tensor:
+def read(pooling: Pooling, outputs: Tensor, pieces: list[list[int]]) -> Tensor:
     """Feed the pieces, each document's moved to the front of its column and padded with what must not be read."""
     seen = [0] * outputs.shape[1]
     for piece in pieces:
@@ -51,8 +51,8 @@ def read(reading: Reading, outputs: Tensor, pieces: list[list[int]]) -> Tensor:
             column = outputs[seen[document] : seen[document] + steps, document]
             columns.append(torch.cat([column, padded[steps:, document]]))
             seen[document] += steps
-        reading = reading.update(torch.stack(columns, dim=1), torch.tensor(piece))
-    return reading.features()
+        pooling = pooling.update(torch.stack(columns, dim=1), torch.tensor(piece))
+    return pooling.features()
 
 
 def gradient(features: Tensor, outputs: Tensor) -> Tensor:
@@ -104,7 +104,7 @@ def test_token_outputs_are_those_of_the_whole_document(case: tuple[Tensor, list[
 @pytest.mark.parametrize("kind", ["document", "pair", "tokens"])
 def test_an_update_of_the_first_documents_leaves_the_others(kind: str) -> None:
     outputs = torch.randn(6, 3, SIZE, dtype=torch.float64)
-    empty: Reading = {
+    empty: Pooling = {
         "document": PoolingState.empty(3, SIZE, device=CPU, dtype=torch.float64),
         "pair": PairPoolingState.empty(torch.tensor([1, 4, 2]), SIZE, dtype=torch.float64),
         "tokens": TokenOutputs.empty(3, SIZE, device=CPU, dtype=torch.float64),

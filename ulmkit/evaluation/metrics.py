@@ -46,8 +46,8 @@ class ClassMetrics:
 
     Attributes:
         name: The class.
-        precision: Share of right predictions; None if it was never predicted.
-        recall: Share of its documents that were found; None if there are none.
+        precision: Fraction of predictions of this class that are correct; None if it was never predicted.
+        recall: Fraction of this class's documents that were predicted as such; None if there are none.
         f1: Harmonic mean of both; None if it never occurs and was never predicted.
         support: Number of documents that have the label.
         predicted: Number of documents that it was predicted for.
@@ -130,7 +130,7 @@ def expected_calibration_error(confidence: np.ndarray, correct: np.ndarray, bins
     return float(np.abs(gap).sum() / len(confidence))
 
 
-def class_figures(
+def metrics_from_counts(
     name: str, true_positives: int, predicted: int, support: int, roc_auc: float | None = None
 ) -> ClassMetrics:
     """Compute precision, recall and F1 = 2 TP / (predicted + support) from counts."""
@@ -147,7 +147,7 @@ def class_figures(
 
 def macro_f1(classes: Sequence[ClassMetrics]) -> float | None:
     """Mean F1 over the classes that occur or were predicted, as scikit-learn does; None if there are none."""
-    defined = [figures.f1 for figures in classes if figures.f1 is not None]
+    defined = [metrics.f1 for metrics in classes if metrics.f1 is not None]
     return float(np.mean(defined)) if defined else None
 
 

@@ -11,9 +11,9 @@ from ulmkit.evaluation.metrics import NORMAL_975
 from ulmkit.files import json_safe
 from ulmkit.tables import text_table
 
-_LEVEL = 0.05
+_SIGNIFICANCE_LEVEL = 0.05
 _RESAMPLES = 9_999
-_MANY = 1_000
+_NORMAL_APPROXIMATION_ABOVE = 1_000  # changed scores
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class PairedComparison:
         interval: 95% interval of the difference.
         better: Number of documents whose score rose.
         worse: Number of documents whose score fell.
-        p_value: Probability of a drop at least as large as this one if neither model were better.
+        p_value: One-sided p-value: probability of a drop this large if the models were equally good.
     """
 
     measure: str
@@ -45,7 +45,7 @@ class PairedComparison:
     @property
     def shows_a_drop(self) -> bool:
         """True if the second model is worse at the 5% level, by the test or by the interval."""
-        return self.p_value < _LEVEL or self.interval[1] < 0.0
+        return self.p_value < _SIGNIFICANCE_LEVEL or self.interval[1] < 0.0
 
     def to_dict(self) -> dict[str, Any]:
         """All metrics as a JSON object."""
@@ -113,7 +113,7 @@ def _probability_of_drop(changes: np.ndarray) -> float:
         return 1.0
     if np.ptp(np.abs(changes)) == 0.0:
         return float(binom.cdf((changes > 0).sum(), len(changes), 0.5))
-    if len(changes) > _MANY:
+    if len(changes) > _NORMAL_APPROXIMATION_ABOVE:
         return float(norm.cdf(changes.sum() / math.sqrt(changes @ changes)))
     result = permutation_test(
         (changes,),

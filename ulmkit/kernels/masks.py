@@ -44,7 +44,7 @@ def draw_keep_bits(
 
     Source: Wan et al. 2013, "Regularization of neural networks using DropConnect", section 3.
     """
-    check_probability("weight_dropout", dropout)
+    check_probability("dropout", dropout)
     shape = (rows, (columns + 7) // 8)
     keep = round((1.0 - dropout) * (1 << _PROBABILITY_BITS))
     if keep in (0, 1 << _PROBABILITY_BITS):

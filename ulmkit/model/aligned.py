@@ -3,6 +3,7 @@
 Padding rows stay zero, take no probability and are never saved.
 """
 
+import math
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ ALIGNMENT = 8
 
 def aligned_rows(rows: int) -> int:
     """The smallest multiple of 8 that is at least `rows`."""
-    return -(-rows // ALIGNMENT) * ALIGNMENT
+    return math.ceil(rows / ALIGNMENT) * ALIGNMENT
 
 
 class AlignedRows(nn.Module):

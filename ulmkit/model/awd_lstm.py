@@ -122,9 +122,9 @@ class AWDLSTM(Encoder):
 
     def _prepare(self, batch_size: int, generator: torch.Generator | None) -> PreparedWeights:
         config = self.config if self.training else self.config.without_dropout()
-        cell_state = self.layers[0].initial_state(0)[1]
-        dtype = choose_precision(self.precision, cell_state.device, cell_state.dtype)
-        like = cell_state.to(dtype)
+        weight = self.embedding.weight
+        dtype = choose_precision(self.precision, weight.device, weight.dtype)
+        like = weight.new_empty(0, dtype=dtype)
         dropouts = [*[config.hidden_dropout] * (config.layers - 1), config.output_dropout]
         return PreparedWeights(  # the masks of a seed depend on the order in which they are drawn
             dtype=dtype,

@@ -21,7 +21,7 @@ from ulmkit.model.config import CHUNK_STEPS, GRADIENT_STEPS, AWDLSTMConfig
 from ulmkit.model.copies import to_device
 from ulmkit.model.heads import HeadConfig
 from ulmkit.model.int8_encoder import Int8Encoder
-from ulmkit.model.pooling import PairPoolingState, PoolingState, Reading, TokenOutputs
+from ulmkit.model.pooling import PairPoolingState, Pooling, PoolingState, TokenOutputs
 from ulmkit.model.prepared import PreparedWeights, State
 
 
@@ -32,12 +32,12 @@ class ClassifierState:
     Attributes:
         prepared: Masks and weights of this pass.
         encoder: State of each layer.
-        reading: Features gathered for the head so far.
+        pooling: Features gathered for the head so far.
     """
 
     prepared: PreparedWeights
     encoder: State
-    reading: Reading
+    pooling: Pooling
 
 
 @dataclass(frozen=True)
@@ -47,16 +47,16 @@ class Chunk:
     Attributes:
         start: First step.
         stop: Step after the last one.
-        documents: Number of documents longer than `start`, the first of the batch.
+        active_documents: Number of documents longer than `start`, the first of the batch.
         full: True if all of these reach `stop`.
-        cut: Number of these whose gradient does not flow into this chunk.
+        detached_documents: Number of these whose gradient does not flow into this chunk.
     """
 
     start: int
     stop: int
-    documents: int
+    active_documents: int
     full: bool
-    cut: int
+    detached_documents: int
 
 
 def plan_chunks(lengths: Sequence[int], chunk_steps: int, gradient_steps: int) -> Iterator[Chunk]:
@@ -75,8 +75,8 @@ def plan_chunks(lengths: Sequence[int], chunk_steps: int, gradient_steps: int) -
     for start in range(0, max(lengths), chunk_steps):
         remaining = [length for length in lengths if length > start]
         stop = min(start + chunk_steps, remaining[0])
-        cut = sum((length - gradient_steps) // chunk_steps > start // chunk_steps for length in remaining)
-        yield Chunk(start, stop, len(remaining), remaining[-1] >= stop, cut)
+        detached = sum((length - gradient_steps) // chunk_steps > start // chunk_steps for length in remaining)
+        yield Chunk(start, stop, len(remaining), remaining[-1] >= stop, detached)
 
 
 class AWDLSTMClassifier(nn.Module):
@@ -152,10 +152,10 @@ class AWDLSTMClassifier(nn.Module):
         """
         check_whole("batch_size", batch_size)
         prepared = self.encoder.prepare(batch_size) if prepared is None else prepared
-        reading = self._empty_reading(batch_size, boundaries, prepared.dtype)
-        return ClassifierState(prepared, self.encoder.initial_state(batch_size), reading)
+        pooling = self._empty_pooling(batch_size, boundaries, prepared.dtype)
+        return ClassifierState(prepared, self.encoder.initial_state(batch_size), pooling)
 
-    def _empty_reading(self, batch_size: int, boundaries: Tensor | None, dtype: torch.dtype) -> Reading:
+    def _empty_pooling(self, batch_size: int, boundaries: Tensor | None, dtype: torch.dtype) -> Pooling:
         size, device = self.config.output_size, self.encoder.device
         if self.head.reads_pairs:
             if boundaries is None or boundaries.shape != (batch_size,):
@@ -186,11 +186,11 @@ class AWDLSTMClassifier(nn.Module):
         _check_batch(ids, lengths)
         lengths = to_device(lengths, ids.device)
         output = self.encoder(ids, state.encoder, state.prepared, lengths)
-        return ClassifierState(state.prepared, output.state, state.reading.update(output.raw, lengths))
+        return ClassifierState(state.prepared, output.state, state.pooling.update(output.raw, lengths))
 
     def finish(self, state: ClassifierState) -> Tensor:
         """The head's outputs for the text read so far: (B, C), (B,) for a number, (T, B, C) for token labels."""
-        return self.head(state.reading.features())
+        return self.head(state.pooling.features())
 
     def forward(
         self, ids: Tensor, lengths: Tensor, boundaries: Tensor | None = None, prepared: PreparedWeights | None = None
@@ -221,10 +221,10 @@ class AWDLSTMClassifier(nn.Module):
         chunks = list(plan_chunks(sorted_steps, self.chunk_steps, self.gradient_steps))
         if not chunks and len(ids):
             # Empty documents read one step of padding: processes that share a batch need gradients from every share.
-            chunks = [Chunk(0, 1, len(order), full=False, cut=0)]
+            chunks = [Chunk(0, 1, len(order), full=False, detached_documents=0)]
         for chunk in chunks:
             state = self._read_chunk(chunk, sorted_ids, sorted_lengths, state)
-        features = state.reading.features().index_select(-2, torch.argsort(index))
+        features = state.pooling.features().index_select(-2, torch.argsort(index))
         if self.head.per_token:
             features = pad(features, (0, 0, 0, 0, 0, len(ids) - len(features)))
         return self.head(features)
@@ -235,17 +235,18 @@ class AWDLSTMClassifier(nn.Module):
         A document that ends inside the chunk still runs to the chunk's end: pooling masks the extra steps, its state is
         discarded, and equal lengths are faster on most backends.
         """
-        prepared, documents = state.prepared, chunk.documents
+        prepared, documents = state.prepared, chunk.active_documents
         valid = None if chunk.full else (lengths[:documents] - chunk.start).clamp(max=chunk.stop - chunk.start)
         if documents < len(state.encoder[0][0]):
             prepared = prepared.select(torch.arange(documents, device=ids.device))
         before = [(h[:documents], c[:documents]) for h, c in state.encoder]
-        with torch.set_grad_enabled(torch.is_grad_enabled() and chunk.cut < documents):
+        with torch.set_grad_enabled(torch.is_grad_enabled() and chunk.detached_documents < documents):
             encoder_lengths = valid if prepared.packed[0].skips_padding else None
             output = self.encoder(ids[chunk.start : chunk.stop, :documents], before, prepared, encoder_lengths)
-        raw = _cut_gradient(output.raw, chunk.cut)
-        after = [(_cut_gradient(h, chunk.cut), _cut_gradient(c, chunk.cut)) for h, c in output.state]
-        return ClassifierState(prepared, after, state.reading.update(raw, valid))
+        detached = chunk.detached_documents
+        raw = _cut_gradient(output.raw, detached)
+        after = [(_cut_gradient(h, detached), _cut_gradient(c, detached)) for h, c in output.state]
+        return ClassifierState(prepared, after, state.pooling.update(raw, valid))
 
 
 def _cut_gradient(x: Tensor, documents: int) -> Tensor:

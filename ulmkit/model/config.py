@@ -35,6 +35,8 @@ class AWDLSTMConfig:
         output_dropout: Dropout on the last layer's output (section 4.2; `dropout`, fastai `output_p`).
         weight_dropout: Dropout on the recurrent weights, or all of a QRNN's (section 2; `wdrop`, fastai `weight_p`).
 
+    Sections refer to Merity et al. 2017, arXiv:1708.02182.
+
     Raises:
         ConfigError: If a value is outside its range.
     """

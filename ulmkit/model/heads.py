@@ -1,4 +1,4 @@
-"""Heads: from the features of a text to a label, several labels, a number, a label per token, or the label of a pair.
+"""Output heads, one for each kind of prediction: single label, multi-label, number, token labels, pair label.
 
 Each kind of head has a config of its own, which makes the head: `SingleLabelConfig(classes=2).make(encoder_size)`.
 """
@@ -34,7 +34,7 @@ class Head(nn.Module, ABC):
         config: The options it was made with.
         reads_pairs: Whether it takes the features of a pair of texts.
         per_token: Whether it takes the features of each token.
-        pooled_size: Size of a document's features, in units of the encoder's outputs.
+        pooled_size: Feature size as a multiple of E.
     """
 
     reads_pairs: ClassVar[bool] = False
@@ -80,7 +80,7 @@ class Head(nn.Module, ABC):
             DataError: If the shape of the targets does not fit the outputs.
         """
 
-    def weight(self, targets: Tensor) -> float:
+    def loss_denominator(self, targets: Tensor) -> float:
         """Denominator of the mean in `loss`: the documents or labels, each counted with its class's weight.
 
         Args:
@@ -110,7 +110,7 @@ class SingleLabelHead(Head):
             outputs, targets, self.class_weights, label_smoothing=self.config.label_smoothing
         )
 
-    def weight(self, targets: Tensor) -> float:
+    def loss_denominator(self, targets: Tensor) -> float:
         """Sum of the weights of the targets' classes."""
         weights = _tensor(self.config.class_weights)
         return float(len(targets)) if weights is None else weights[targets].sum().item()
@@ -135,11 +135,12 @@ class TokenLabelHead(SingleLabelHead):
     """
 
     per_token = True
+    pooled_size = 1
 
     def _make_layers(self, encoder_size: int) -> nn.Sequential:
         return nn.Sequential(
             nn.Dropout(self.config.input_dropout),
-            nn.Linear(encoder_size, self.config.hidden_size),
+            nn.Linear(self.pooled_size * encoder_size, self.config.hidden_size),
             nn.ReLU(),
             nn.Dropout(self.config.hidden_dropout),
             nn.Linear(self.config.hidden_size, self.config.classes),
@@ -164,9 +165,9 @@ class TokenLabelHead(SingleLabelHead):
         # A batch without labels has weight 0. Only the device knows, and asking it would make the CPU wait.
         return total / torch.where(weight > 0, weight, 1)
 
-    def weight(self, targets: Tensor) -> float:
+    def loss_denominator(self, targets: Tensor) -> float:
         """Sum of the weights of the labelled tokens; 1 if there are none."""
-        return super().weight(targets[targets != IGNORED_LABEL]) or 1.0
+        return super().loss_denominator(targets[targets != IGNORED_LABEL]) or 1.0
 
 
 class MultiLabelHead(Head):

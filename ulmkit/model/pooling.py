@@ -12,10 +12,10 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 
-class Reading(Protocol):
+class Pooling(Protocol):
     """Gathers encoder outputs into a head's features."""
 
-    def update(self, outputs: Tensor, lengths: Tensor | None = None) -> "Reading":
+    def update(self, outputs: Tensor, lengths: Tensor | None = None) -> "Pooling":
         """Add the next steps.
 
         Args:
@@ -57,7 +57,7 @@ class PoolingState:
         return cls(zeros, torch.full_like(zeros, -torch.inf), zeros, count)
 
     def update(self, outputs: Tensor, lengths: Tensor | None = None) -> "PoolingState":
-        """Add the next steps; see `Reading.update`."""
+        """Add the next steps; see `Pooling.update`."""
         steps, documents = outputs.shape[:2]
         if steps == 0:
             return self
@@ -121,7 +121,7 @@ def _larger(running: Tensor, newest: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class PairPoolingState:
-    """Concat pooling of two texts that are read one after the other, so that the second is read given the first.
+    """Concat pooling of two texts read in sequence; the second is encoded with the first as context.
 
     Attributes:
         first: Pooling of the first text.
@@ -144,7 +144,7 @@ class PairPoolingState:
         return cls(empty, empty, boundaries, torch.zeros_like(boundaries))
 
     def update(self, outputs: Tensor, lengths: Tensor | None = None) -> "PairPoolingState":
-        """Add the next steps; see `Reading.update`."""
+        """Add the next steps; see `Pooling.update`."""
         steps, documents = outputs.shape[:2]
         if steps == 0:
             return self
@@ -186,7 +186,7 @@ class TokenOutputs:
         return cls((no_outputs,), (torch.zeros(batch_size, device=device, dtype=torch.int64),))
 
     def update(self, outputs: Tensor, lengths: Tensor | None = None) -> "TokenOutputs":
-        """Add the next steps; see `Reading.update`."""
+        """Add the next steps; see `Pooling.update`."""
         steps, documents = outputs.shape[:2]
         ended = len(self.lengths[0]) - documents
         valid = torch.full((documents,), steps, device=outputs.device) if lengths is None else lengths

@@ -46,7 +46,7 @@ def vocabulary_mapping(old_tokens: Sequence[str], new_tokens: Sequence[str]) -> 
 def transfer_language_model(
     model: AWDLSTMLanguageModel, mapping: np.ndarray, counts: np.ndarray | None = None
 ) -> tuple[AWDLSTMLanguageModel, TransferReport]:
-    """Give a language model a new vocabulary: rows of the embedding and the decoder's bias move by token.
+    """Give a language model a new vocabulary: copy embedding rows and decoder biases by token.
 
     A new token's row is the mean of the old embedding, its bias the mean of the old biases. All other weights stay.
 

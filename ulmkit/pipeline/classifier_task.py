@@ -48,7 +48,7 @@ class ClassifierTask:
             boundaries = to_device(batch.boundaries, device)
         outputs = self.model(to_device(batch.ids, device), batch.lengths, boundaries)
         loss = self.model.head.loss(outputs, to_device(batch.targets, device))
-        return StepResult(loss, int(batch.lengths.sum()), weight=self.model.head.weight(batch.targets))
+        return StepResult(loss, int(batch.lengths.sum()), weight=self.model.head.loss_denominator(batch.targets))
 
     def state_dict(self) -> dict[str, Any]:
         """Return no state."""

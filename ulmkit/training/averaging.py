@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def is_non_monotone(costs: Sequence[float], cost: float, window: int) -> bool:
-    """Test whether a validation is worse than the best of those more than `window` before it.
+    """Test the non-monotone criterion: the new loss exceeds the best loss from more than `window` validations ago.
 
     t > n  and  v > min(logs[0], ..., logs[t - n - 1])
 

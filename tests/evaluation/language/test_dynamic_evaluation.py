@@ -33,7 +33,7 @@ from ulmkit.evaluation import (
     perplexity,
 )
 from ulmkit.evaluation.language.dynamic_evaluation import adapt, decay_rates, step_sizes
-from ulmkit.evaluation.language.modes import LearningCopy, named_values
+from ulmkit.evaluation.language.modes import LearningCopy, unpadded_parameters
 from ulmkit.model.language_model import AWDLSTMLanguageModel, LanguageModelConfig
 
 
@@ -179,7 +179,13 @@ def test_rows_that_only_align_stay_zero(model, statistics):
     for batch in batches():
         with torch.enable_grad():
             loss = learner.model.token_scores(batch.inputs, batch.targets, None).mean_nll
-        adapt(list(learner.values.values()), list(named_values(model).values()), learner.gradients(loss), sizes, decays)
+        adapt(
+            list(learner.parameters.values()),
+            list(unpadded_parameters(model).values()),
+            learner.gradients(loss),
+            sizes,
+            decays,
+        )
     assert not torch.equal(embedding[:V], model.encoder.embedding.weight[:V])
     assert not embedding[V:].any()
 

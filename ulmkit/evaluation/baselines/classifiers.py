@@ -1,7 +1,6 @@
-"""Linear models over word n-grams, which a classifier has to beat: for many tasks with enough labels they win.
+"""Linear baselines on word n-grams; with enough labels they often win.
 
-How strongly to regularise is chosen on the training documents, or on validation documents if given, never on those
-predicted later.
+The regularisation strength is tuned on held-out training documents, or on validation documents if given.
 """
 
 from collections.abc import Sequence
@@ -68,7 +67,7 @@ class LinearBaseline:
         classes: Number of classes, C; 0 for numbers.
         tokenize: Splits a text into words; None takes runs of word characters in lower case, which does not suit
             languages written without spaces.
-        strength: Inverse of the regularisation; None chooses among `strengths`.
+        strength: Inverse regularisation strength (scikit-learn's `C`); None chooses among `strengths`.
 
     Attributes:
         pipeline: The fitted vectorizer and model, after `fit`.

@@ -1,5 +1,6 @@
 """Linear models as scikit-learn estimators, and the choice of how strongly they are regularised."""
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ from ulmkit.evaluation.metrics import SMALLEST_PROBABILITY
 _DUAL_FROM_DOCUMENTS = 1000
 _FOLDS = 5
 _FOLDS_UP_TO_DOCUMENTS = 2000  # with more, a single held-out part says as much and costs a fifth
-_HELD_OUT_AT_MOST = 5000
+_MAX_HELD_OUT = 5000
 
 
 def log_count_ratio(x: Any, positive: np.ndarray) -> np.ndarray:
@@ -58,7 +59,7 @@ class OneAgainstRest(BaseEstimator):
 
     Args:
         classes: Number of classes, C.
-        strength: C of the regularisation.
+        strength: Inverse regularisation strength (scikit-learn's `C`).
         count_ratio: Scale the features of each class's model by its log-count ratio.
     """
 
@@ -160,7 +161,7 @@ def held_out_folds(labels: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]
     if labels.ndim == 1 and labels.dtype.kind in "iu":
         order = order[np.argsort(labels[order], kind="stable")]
     folds = min(_FOLDS, documents) if documents <= _FOLDS_UP_TO_DOCUMENTS else 1
-    step = folds if folds > 1 else max(_FOLDS, -(-documents // _HELD_OUT_AT_MOST))
+    step = folds if folds > 1 else max(_FOLDS, math.ceil(documents / _MAX_HELD_OUT))
     for fold in range(folds if documents > 1 else 0):
         is_held_out = np.zeros(documents, dtype=bool)
         is_held_out[order[fold::step]] = True

@@ -11,12 +11,12 @@ from ulmkit.evaluation.metrics import (
     ClassMetrics,
     GroupError,
     Report,
-    class_figures,
     class_table,
     errors_by_column,
     expected_calibration_error,
     group_tables,
     macro_f1,
+    metrics_from_counts,
     wilson_interval,
 )
 from ulmkit.tables import text_table
@@ -165,7 +165,7 @@ def class_metrics(
         targets: (N, C) bool, its true classes.
     """
     counts = (matrix.sum(axis=0).tolist() for matrix in (predicted & targets, predicted, targets))
-    return tuple(map(class_figures, label_names, *counts, map(roc_area, targets.T, probabilities.T)))
+    return tuple(map(metrics_from_counts, label_names, *counts, map(roc_area, targets.T, probabilities.T)))
 
 
 def roc_area(positive: np.ndarray, score: np.ndarray) -> float | None:

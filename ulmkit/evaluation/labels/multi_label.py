@@ -13,11 +13,11 @@ from ulmkit.evaluation.metrics import (
     ClassMetrics,
     GroupError,
     Report,
-    class_figures,
     class_table,
     errors_by_column,
     group_tables,
     macro_f1,
+    metrics_from_counts,
     wilson_interval,
 )
 from ulmkit.tables import text_table
@@ -110,7 +110,7 @@ def evaluate_multi(
     return MultiLabelReport(
         documents=len(targets),
         threshold=threshold,
-        micro_f1=class_figures("all", hits, int(predicted.sum()), int(targets.sum())).f1,
+        micro_f1=metrics_from_counts("all", hits, int(predicted.sum()), int(targets.sum())).f1,
         macro_f1=macro_f1(classes),
         subset_accuracy=float(right.mean()),
         subset_accuracy_interval=wilson_interval(int(right.sum()), len(right)),

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from ulmkit.errors import DataError
-from ulmkit.evaluation.metrics import ClassMetrics, Report, class_figures, class_table, macro_f1
+from ulmkit.evaluation.metrics import ClassMetrics, Report, class_table, macro_f1, metrics_from_counts
 from ulmkit.tables import text_table
 
 
@@ -126,8 +126,8 @@ def evaluate_tokens(
     predicted_counts = Counter(span.kind for units in predicted_units for span in units)
     hits = Counter(span.kind for a, b in zip(true_units, predicted_units, strict=True) for span in a & b)
     kinds = sorted(support | predicted_counts) if spanned else label_names
-    classes = tuple(class_figures(kind, hits[kind], predicted_counts[kind], support[kind]) for kind in kinds)
-    overall = class_figures("all", hits.total(), predicted_counts.total(), support.total())
+    classes = tuple(metrics_from_counts(kind, hits[kind], predicted_counts[kind], support[kind]) for kind in kinds)
+    overall = metrics_from_counts("all", hits.total(), predicted_counts.total(), support.total())
     tokens = sum(len(d) for d in true)
     right = sum(a == b for d, e in zip(true, predicted, strict=True) for a, b in zip(d, e, strict=True))
     majority, frequency = Counter(label for d in true for label in d).most_common(1)[0]

@@ -1,4 +1,6 @@
-"""Continuous cache: recently seen words become likelier, the more similar the model's state was when they came.
+"""Continuous cache: recently seen words become more probable.
+
+A word gains the more, the more similar the current hidden state is to the one that preceded it.
 
 Source: Grave, Joulin & Usunier 2017, "Improving neural language models with a continuous cache", arXiv:1612.04426.
 """

@@ -20,7 +20,7 @@ from ulmkit.errors import ConfigError
 from ulmkit.evaluation.language.cache import CacheConfig, CacheHistory
 from ulmkit.evaluation.language.evaluation_checkpoint import EvaluationCheckpoint
 from ulmkit.evaluation.language.gradient_statistics import GradientStatistics, rms_norm, tensors_fingerprint
-from ulmkit.evaluation.language.modes import LearningCopy, named_values
+from ulmkit.evaluation.language.modes import LearningCopy, unpadded_parameters
 from ulmkit.evaluation.language.perplexity import Method, Perplexity
 from ulmkit.evaluation.language.streams import StreamCallback, TokenSource, check_context, score_block, token_source
 from ulmkit.files import fingerprint
@@ -159,24 +159,24 @@ def adapt(
     parameters: list[Tensor],
     trained: list[Tensor],
     gradients: list[Tensor],
-    sizes: list[Tensor],
-    decays: list[Tensor],
+    step_sizes: list[Tensor],
+    decay_rates: list[Tensor],
 ) -> None:
     """One step of adaptation, in place.
 
-    theta_i = theta_{i-1} - size grad L(s_i) + decay (theta_g - theta_{i-1})
+    theta_i = theta_{i-1} - step_size grad L(s_i) + decay_rate (theta_g - theta_{i-1})
 
     Args:
         parameters: theta, changed in place.
         trained: theta_g, the trained parameters.
         gradients: Gradients of the segment's mean loss.
-        sizes: Step sizes of `step_sizes`, or for rule "sgd" the scalar eta for each parameter.
-        decays: Decays of `decay_rates`, or for rule "sgd" the scalar lambda for each parameter.
+        step_sizes: Result of `step_sizes`, or for rule "sgd" the scalar eta for each parameter.
+        decay_rates: Result of `decay_rates`, or for rule "sgd" the scalar lambda for each parameter.
 
     Source: Krause et al. 2018, arXiv:1709.07432, section 5.
     """
-    torch._foreach_lerp_(parameters, trained, decays)
-    torch._foreach_addcmul_(parameters, gradients, sizes, value=-1.0)
+    torch._foreach_lerp_(parameters, trained, decay_rates)
+    torch._foreach_addcmul_(parameters, gradients, step_sizes, value=-1.0)
 
 
 def dynamic_perplexity(
@@ -242,7 +242,7 @@ def dynamic_perplexities(
     progress: StreamCallback | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
 ) -> list[Perplexity]:
-    """Dynamic perplexity with each of several caches in one pass, which is possible because a cache alters no learning.
+    """Dynamic perplexity for several caches in one pass; a cache does not affect the updates.
 
     Args:
         model: Model on any device; a copy of it learns.
@@ -266,9 +266,9 @@ def dynamic_perplexities(
     source = token_source(stream, 1)
     context = check_context(first_context, model.vocab_size)
     learner = LearningCopy(model)
-    sizes, decays = _scales(model, config, statistics)
-    values = list(learner.values.values())
-    trained = list(named_values(model).values())
+    sizes, decays = _step_sizes_and_decays(model, config, statistics)
+    parameters = list(learner.parameters.values())
+    trained = list(unpadded_parameters(model).values())
     histories = {number: CacheHistory(cache) for number, cache in enumerate(caches) if cache is not None}
     totals = torch.zeros(len(caches), dtype=torch.float64, device=learner.model.encoder.device)
     state: State | None = None
@@ -291,7 +291,7 @@ def dynamic_perplexities(
         done = start + len(block.targets)
         state = block.state
         if done < len(source):
-            adapt(values, trained, learner.gradients(block.mean_nll), sizes, decays)
+            adapt(parameters, trained, learner.gradients(block.mean_nll), sizes, decays)
         if progress is not None:
             progress(done, len(source))
         if evaluation_checkpoint.is_due:
@@ -316,7 +316,7 @@ def _fingerprint(
     ids = {"ids": torch.from_numpy(np.ascontiguousarray(source.read(0, len(source))).astype(np.int64))}
     mean_square = {} if statistics is None else statistics.mean_square
     settings = [dataclasses.asdict(config), [cache and dataclasses.asdict(cache) for cache in caches]]
-    return fingerprint(*map(tensors_fingerprint, (named_values(model), ids, mean_square)), settings)
+    return fingerprint(*map(tensors_fingerprint, (unpadded_parameters(model), ids, mean_square)), settings)
 
 
 def _checkpoint_tensors(
@@ -324,7 +324,7 @@ def _checkpoint_tensors(
 ) -> dict[str, Tensor]:
     """Everything that an evaluation needs to resume."""
     tensors = {"totals": totals, "done": torch.tensor(done)}
-    tensors |= {f"model.{name}": value for name, value in learner.values.items()}
+    tensors |= {f"model.{name}": value for name, value in learner.parameters.items()}
     for layer, (h, c) in enumerate(state or ()):
         tensors |= {f"state.{layer}.h": h, f"state.{layer}.c": c}
     for number, history in histories.items():
@@ -346,7 +346,7 @@ def _restore(
         return {name.removeprefix(prefix): t.to(device) for name, t in tensors.items() if name.startswith(prefix)}
 
     for name, value in part("model.").items():
-        learner.values[name].copy_(value)
+        learner.parameters[name].copy_(value)
     for number, history in histories.items():
         history.restore(part(f"cache.{number}."))
     state = part("state.")
@@ -354,11 +354,11 @@ def _restore(
     return tensors["totals"].to(device), layers, int(tensors["done"])
 
 
-def _scales(
+def _step_sizes_and_decays(
     model: AWDLSTMLanguageModel, config: DynamicConfig, statistics: GradientStatistics | None
 ) -> tuple[list[Tensor], list[Tensor]]:
     """Step sizes and decays of each parameter, for `adapt`."""
-    parameters = named_values(model)
+    parameters = unpadded_parameters(model)
     if config.rule == "rms" and statistics is None:
         raise ConfigError("statistics: expected gradient_statistics of the training text for rule 'rms', got none")
     if config.rule == "sgd" and statistics is not None:
@@ -368,7 +368,7 @@ def _scales(
             [value.new_tensor(config.learning_rate) for value in parameters.values()],
             [value.new_tensor(config.decay) for value in parameters.values()],
         )
-    statistics.check(model)
+    statistics.check_fits(model)
     mean_square = {name: statistics.mean_square[name].to(value) for name, value in parameters.items()}
     sizes = step_sizes(mean_square, config.learning_rate, config.epsilon)
     return list(sizes.values()), list(decay_rates(mean_square, config.decay).values())

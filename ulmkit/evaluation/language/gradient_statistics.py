@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ulmkit.errors import ConfigError, DataError, FolderError
-from ulmkit.evaluation.language.modes import LearningCopy, named_values
+from ulmkit.evaluation.language.modes import LearningCopy, unpadded_parameters
 from ulmkit.model.awd_lstm import State
 from ulmkit.model.language_model import AWDLSTMLanguageModel
 from ulmkit.tensors import load_tensors, read_header, save_tensors
@@ -59,13 +59,13 @@ class GradientStatistics:
                 f"{os.fspath(path)}: expected gradient statistics, got {error!r}; compute them again"
             ) from error
 
-    def check(self, model: AWDLSTMLanguageModel) -> None:
+    def check_fits(self, model: AWDLSTMLanguageModel) -> None:
         """Check that a model has the parameters that the statistics belong to.
 
         Raises:
             ConfigError: If a parameter is missing or has another shape; names it.
         """
-        expected = {name: tuple(tensor.shape) for name, tensor in named_values(model).items()}
+        expected = {name: tuple(tensor.shape) for name, tensor in unpadded_parameters(model).items()}
         actual = {name: tuple(tensor.shape) for name, tensor in self.mean_square.items()}
         for name in sorted(expected.keys() | actual):
             if expected.get(name) != actual.get(name):
@@ -96,7 +96,7 @@ def gradient_statistics(
     """
     learner = LearningCopy(model)
     device = learner.model.encoder.device
-    sums = [torch.zeros_like(value) for value in learner.values.values()]
+    sums = [torch.zeros_like(value) for value in learner.parameters.values()]
     state: State | None = None
     count = 0
     for batch in itertools.islice(batches, max_batches):
@@ -110,12 +110,12 @@ def gradient_statistics(
     if not count:
         raise DataError("batches: expected at least one, got none; use more text or fewer rows")
     torch._foreach_div_(sums, count)
-    return GradientStatistics(dict(zip(learner.values, sums, strict=True)), count)
+    return GradientStatistics(dict(zip(learner.parameters, sums, strict=True)), count)
 
 
 def weights_fingerprint(model: AWDLSTMLanguageModel) -> str:
     """Fingerprint of a model's parameters: equal for equal values."""
-    return tensors_fingerprint(named_values(model))
+    return tensors_fingerprint(unpadded_parameters(model))
 
 
 def tensors_fingerprint(tensors: Mapping[str, Tensor]) -> str:

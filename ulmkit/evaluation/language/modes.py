@@ -45,7 +45,8 @@ class LearningCopy:
 
     Attributes:
         model: The copy.
-        values: Its parameters by name, without the rows that only align the softmax; changing them changes the copy.
+        parameters: Its parameters by name, without the rows that only align the softmax; changes to them change the
+            copy.
     """
 
     def __init__(self, model: AWDLSTMLanguageModel) -> None:
@@ -53,16 +54,16 @@ class LearningCopy:
         self.model.zero_grad()
         if self.model.encoder.precision == "auto":
             self.model.encoder.precision = "fp32"
-        self.values = named_values(self.model)
-        self._parameters = list(self.model.parameters())
+        self.parameters = unpadded_parameters(self.model)
+        self._padded_parameters = list(self.model.parameters())
 
     def gradients(self, loss: Tensor) -> list[Tensor]:
-        """Gradients of a scalar loss with respect to `values`, in their order and shapes."""
-        gradients = torch.autograd.grad(loss, self._parameters)
-        return [gradient[: len(value)] for gradient, value in zip(gradients, self.values.values(), strict=True)]
+        """Gradients of a scalar loss with respect to `parameters`, in their order and shapes."""
+        gradients = torch.autograd.grad(loss, self._padded_parameters)
+        return [gradient[: len(value)] for gradient, value in zip(gradients, self.parameters.values(), strict=True)]
 
 
-def named_values(model: AWDLSTMLanguageModel) -> dict[str, Tensor]:
+def unpadded_parameters(model: AWDLSTMLanguageModel) -> dict[str, Tensor]:
     """Detached parameters by name, without the rows that only align the softmax; they share the parameters' memory."""
     state = model.state_dict()
     return {name: state[name] for name, _ in model.named_parameters()}

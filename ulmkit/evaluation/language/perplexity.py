@@ -83,7 +83,7 @@ class Perplexity:
             ("perplexity per word", self.perplexity_per_word),
             ("bits per character", self.bits_per_character),
         ]
-        return text_table(("figure", "value"), [row for row in rows if row[1] is not None])
+        return text_table(("metric", "value"), [row for row in rows if row[1] is not None])
 
 
 def perplexity(
@@ -183,7 +183,7 @@ def approximate_perplexity(
     check_whole("batch_size", batch_size)
     check_whole("warm_up_tokens", warm_up_tokens, at_least=0)
     context = check_context(first_context, model.vocab_size)
-    length = -(-len(source) // batch_size)
+    length = math.ceil(len(source) / batch_size)
     starts = np.arange(0, len(source), length, dtype=np.int64)
     stops = np.minimum(starts + length, len(source))
     nll = _rows_nll(model, source, starts, stops, context, window, progress, warm_up=warm_up_tokens, exact=False)

@@ -22,19 +22,19 @@ VERSION = 7
 
 
 class Sequences(Structure):
-    """Sequences of kernels.h."""
+    """Mirror of `struct Sequences` in kernels.h."""
 
     _fields_: ClassVar = [*fields(c_int64, "steps batch"), *fields(c_void_p, "running order")]
 
 
 class Layer(Structure):
-    """Layer of kernels.h."""
+    """Mirror of `struct Layer` in kernels.h."""
 
     _fields_: ClassVar = fields(c_int64, "inputs hidden")
 
 
 class Sizes(Structure):
-    """Sizes of kernels.h."""
+    """Mirror of `struct Sizes` in kernels.h."""
 
     _fields_: ClassVar = [
         *fields(c_int64, "forward_weights backward_weights inputs hidden cells gates"),
@@ -43,7 +43,7 @@ class Sizes(Structure):
 
 
 class Packing(Structure):
-    """Packing of kernels.h."""
+    """Mirror of `struct Packing` in kernels.h."""
 
     _fields_: ClassVar = [
         *fields(c_void_p, "w_ih w_hh scales_ih scales_hh keep_bits"),
@@ -53,19 +53,19 @@ class Packing(Structure):
 
 
 class Kept(Structure):
-    """Kept of kernels.h."""
+    """Mirror of `struct Kept` in kernels.h."""
 
     _fields_: ClassVar = fields(c_void_p, "inputs hidden cells gates")
 
 
 class Weights(Structure):
-    """Weights of kernels.h."""
+    """Mirror of `struct Weights` in kernels.h."""
 
     _fields_: ClassVar = fields(c_void_p, "laid_out w_ih w_hh")
 
 
 class Forward(Structure):
-    """Forward of kernels.h."""
+    """Mirror of `struct Forward` in kernels.h."""
 
     _fields_: ClassVar = [
         *fields(c_void_p, "x h0 c0 bias"),
@@ -76,7 +76,7 @@ class Forward(Structure):
 
 
 class Backward(Structure):
-    """Backward of kernels.h."""
+    """Mirror of `struct Backward` in kernels.h."""
 
     _fields_: ClassVar = [
         *fields(c_void_p, "dy dh_n dc_n"),
@@ -89,7 +89,7 @@ class Backward(Structure):
 
 
 class CrossEntropy(Structure):
-    """CrossEntropy of kernels.h."""
+    """Mirror of `struct CrossEntropy` in kernels.h."""
 
     _fields_: ClassVar = [
         *fields(c_int64, "rows features classes"),

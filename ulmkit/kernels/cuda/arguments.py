@@ -7,13 +7,13 @@ from ulmkit.kernels.arguments import fields
 
 
 class Sequences(Structure):
-    """Sequences of lstm_step.h."""
+    """Mirror of `struct Sequences` in lstm_step.h."""
 
     _fields_: ClassVar = [("lengths", c_void_p), *fields(c_int, "steps batch hidden_size width gates_width")]
 
 
 class Forward(Structure):
-    """Forward of lstm_step.h."""
+    """Mirror of `struct Forward` in lstm_step.h."""
 
     _fields_: ClassVar = [
         ("sequences", Sequences),
@@ -22,7 +22,7 @@ class Forward(Structure):
 
 
 class Backward(Structure):
-    """Backward of lstm_step.h."""
+    """Mirror of `struct Backward` in lstm_step.h."""
 
     _fields_: ClassVar = [
         ("sequences", Sequences),
@@ -31,7 +31,7 @@ class Backward(Structure):
 
 
 class Masked(Structure):
-    """Masked of masks.cu."""
+    """Mirror of `struct Masked` in masks.cu."""
 
     _fields_: ClassVar = [
         *fields(c_void_p, "w_hh keep_bits"),

@@ -181,6 +181,7 @@ def _all_steps(
     """
     batch, hidden = arguments.sequences.batch, arguments.sequences.hidden_size
     weights = before = None  # the fallback has buffers of its own
+    # The device may turn out to have no room for a plan; `persistent` then refuses it, and the next best is tried.
     while (plan := run.plan(direction, like.dtype, batch, hidden)) is not None:
         if weights is None:
             weights = lay_out_weights(run, direction, w_hh, mask, room_for_weights(direction, like, hidden))

@@ -9,7 +9,7 @@ from torch import Tensor
 from ulmkit.kernels.arguments import address
 from ulmkit.kernels.cuda.arguments import Masked
 from ulmkit.kernels.cuda.launcher import Kernels, kernels
-from ulmkit.kernels.cuda.plan import TILE, round_up
+from ulmkit.kernels.cuda.plan import TILE, ceil_div, round_up
 
 _FILE = "masks.cu"
 _TRANSPOSED_TILE = 32
@@ -51,7 +51,7 @@ def keep_bits(size: int, keep: int, device: torch.device | str, generator: torch
 @torch.library.custom_op("ulmkit::keep_bits", mutates_args=())
 def keep_bits_of_seed(seed: Tensor, size: int, keep: int) -> Tensor:
     """Compute the random bytes of a seed, a scalar int64 on the device, for `keep_bits`."""
-    words = seed.new_empty(-(-size // 8))
+    words = seed.new_empty(ceil_div(size, 8))
     arguments = c_void_p(seed.data_ptr()), c_int(keep), c_int64(len(words)), c_void_p(words.data_ptr())
     kernels(words.device.index or 0).pointwise(_FILE, "keep_bits", torch.float32, len(words), *arguments)
     return words.view(torch.uint8)[:size]
@@ -93,7 +93,7 @@ def lay_out_weights(run: Kernels, direction: str, w_hh: Tensor, mask: Mask, to: 
     if direction == "forward":
         run.pointwise(_FILE, "mask_weights", to.dtype, to.numel(), *arguments)
     else:
-        tiles = -(-to.shape[0] // _TRANSPOSED_TILE) * -(-to.shape[1] // _TRANSPOSED_TILE)
+        tiles = ceil_div(to.shape[0], _TRANSPOSED_TILE) * ceil_div(to.shape[1], _TRANSPOSED_TILE)
         shared_bytes = _TRANSPOSED_TILE * (_TRANSPOSED_TILE + 1) * to.element_size()
         run.blocks(_FILE, "mask_weights_transposed", to.dtype, tiles, *arguments, shared_bytes=shared_bytes)
     return to

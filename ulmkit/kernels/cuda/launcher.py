@@ -11,7 +11,7 @@ import torch
 from ulmkit.errors import UlmkitError
 from ulmkit.kernels.cuda.compiler import CompilerError, Source, cache_folder, compiler_version
 from ulmkit.kernels.cuda.driver import Driver, Launch, NoRoomError, cuda_driver
-from ulmkit.kernels.cuda.plan import Plan, plans
+from ulmkit.kernels.cuda.plan import Plan, ceil_div, plans
 
 TYPE_NAMES = {torch.bfloat16: "BF16", torch.float16: "FP16", torch.float32: "FP32"}
 """Names in the sources of the types that they can be compiled for."""
@@ -22,7 +22,7 @@ THREADS = 256
 
 def blocks_for(elements: int) -> int:
     """Return the number of blocks that has a thread for each element."""
-    return -(-elements // THREADS)
+    return ceil_div(elements, THREADS)
 
 
 class Kernels:

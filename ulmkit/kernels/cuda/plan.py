@@ -1,7 +1,6 @@
 """Division of a persistent kernel into blocks, where it fits the device."""
 
 import itertools
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ulmkit.kernels.cuda.compiler import Source
@@ -18,11 +17,20 @@ _MOST_HELD = {"forward": 148, "backward": 167}  # largest `_held` that the compi
 _UNROLLED_HELD = {False: 6, True: 18}  # more of them if depth is above 2, by whether weights are spilled
 _LANE_BYTES = 8  # a thread's weights of a tile
 _LATENCY = 300  # cycles to read from the L2 cache; a guess
+_L2_BYTES_PER_CYCLE = 64
+_SHARED_BYTES_PER_CYCLE = 128
+_PRODUCT_CYCLES = 1.7  # of a product of 16 x 16 by 16 x 8 values
+_CLUSTER_CYCLES = 600  # to exchange sums within a cluster
+
+
+def ceil_div(number: int, divisor: int) -> int:
+    """Divide and round up."""
+    return -(-number // divisor)
 
 
 def round_up(number: int, multiple: int) -> int:
     """Round up to a multiple."""
-    return -(-number // multiple) * multiple
+    return ceil_div(number, multiple) * multiple
 
 
 @dataclass(frozen=True)
@@ -57,16 +65,15 @@ def plans(direction: str, dtype_name: str, batch: int, hidden_size: int, device:
     if not device.cooperative or batch == 0:
         return []
     clusters = (1,) if direction == "forward" else (4, 2, 1) if device.clusters else (1,)
-    fitting = [
-        plan
+    candidates = [
+        _smallest_plan(direction, dtype_name, batch, hidden_size, device, rows, *division)
         for rows, *division in itertools.product(_ROWS, _WARPS, _SPLITS, clusters)
         if rows < batch + TILE
-        for plan in _fitting(direction, dtype_name, batch, hidden_size, device, rows, *division)
     ]
-    return sorted(fitting, key=lambda plan: plan.cycles)
+    return sorted((plan for plan in candidates if plan is not None), key=lambda plan: plan.cycles)
 
 
-def _fitting(
+def _smallest_plan(
     direction: str,
     dtype_name: str,
     batch: int,
@@ -76,19 +83,19 @@ def _fitting(
     warps: int,
     split: int,
     cluster: int,
-) -> Iterator[Plan]:
-    """Yield the plan with the fewest units per block, if it fits."""
-    groups = -(-batch // rows)
+) -> Plan | None:
+    """Return the plan with the fewest units per block; None if it does not fit."""
+    groups = ceil_div(batch, rows)
     most_blocks = device.multiprocessors // groups // cluster * cluster
     if most_blocks == 0:
-        return
+        return None
     forward = direction == "forward"
     # A tile has eight columns. Forward, a unit has four of them; backward, the units of the cluster are the columns.
     step = split * (2 if forward else 8 // cluster)
-    units = round_up(-(-hidden // most_blocks), step)
+    units = round_up(ceil_div(hidden, most_blocks), step)
     columns = units * (4 if forward else cluster)
-    blocks = -(-hidden // (units * cluster)) * cluster
-    tiles_of_k = -(-round_up(hidden if forward else 4 * hidden, TILE) // (TILE * cluster))
+    blocks = ceil_div(hidden, units * cluster) * cluster
+    tiles_of_k = ceil_div(round_up(hidden if forward else 4 * hidden, TILE), TILE * cluster)
     each = columns // 8 * 32 * _LANE_BYTES  # of the weights for sixteen values of k
     line = columns if columns % 16 == 8 else columns + 8
     parts = warps // split // 2 * rows * line * 4
@@ -97,7 +104,7 @@ def _fitting(
     held = _held(rows, units, columns // split, warps, forward)
     depth = _depth(_MOST_HELD[direction] - held, rows // 16, spills=resident < tiles_of_k)
     if resident < 0 or depth is None:
-        return
+        return None
     near, far = resident * each, (tiles_of_k - resident) * each
     constants = {
         "UNITS": units,
@@ -109,7 +116,7 @@ def _fitting(
         "SPILLS": int(far > 0),
         "DEPTH": depth,
     }
-    yield Plan(
+    return Plan(
         Source.of(f"lstm_{direction}.cu", **{dtype_name: 1}, **constants),
         Launch(blocks * groups, 32 * warps, near + parts + totals, cluster, cooperative=True),
         groups,
@@ -123,7 +130,8 @@ def _held(rows: int, units: int, columns: int, warps: int, forward: bool) -> int
 
     They hold sums of its warp's part of the product, and its units' values during the product and between steps.
     """
-    bands, items = rows // 16, -(-rows * units // (32 * warps))
+    bands = rows // 16
+    items = ceil_div(rows * units, 32 * warps)
     return bands * columns // 8 * 4 + (4 * bands + 6 * items if forward else 9 * items)
 
 
@@ -151,8 +159,9 @@ def _cycles(
     They are the reads of states and spilled weights, the product, and the traffic of shared memory. Reads take as
     long as their bytes or, if longer, a warp's waits: one for `depth` blocks of states, one for each spilled tile.
     """
-    read = (rows_read * tiles_of_k * TILE * 2 + far) / 64
+    read = (rows_read * tiles_of_k * TILE * 2 + far) / _L2_BYTES_PER_CYCLE
     spilled_tiles = far / (columns // 8 * 32 * _LANE_BYTES)
     waiting = _LATENCY * (1.0 + (tiles_of_k / depth + spilled_tiles) / sharers)
-    product = rows / 16 * (columns / 8) * tiles_of_k * 1.7
-    return max(read, waiting) + product + near / 128 + (600 if cluster > 1 else 0)
+    product = rows / 16 * (columns / 8) * tiles_of_k * _PRODUCT_CYCLES
+    exchange = _CLUSTER_CYCLES if cluster > 1 else 0
+    return max(read, waiting) + product + near / _SHARED_BYTES_PER_CYCLE + exchange
