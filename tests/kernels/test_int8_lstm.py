@@ -73,8 +73,16 @@ def test_alone_or_together_in_one_piece_or_two(int8_path):
     assert torch.equal(torch.cat([first, rest]), y)
     assert torch.equal(h, h_n)
     assert torch.equal(c, c_n)
-    alone, _, _ = packed.run(x[:, 2:3], h0[2:3], c0[2:3], bias)
-    torch.testing.assert_close(alone[:, 0], y[:, 2], rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(("batch", "inputs", "hidden"), [(17, 20, 35), (50, 40, 130)])
+def test_batch_mates_change_no_bit(int8_path, batch, inputs, hidden):
+    x, h0, c0, w_ih, w_hh, bias = problem(12, batch, inputs, hidden)
+    packed = INT8.pack(quantize_rows(w_ih), quantize_rows(w_hh))
+    y, _, _ = packed.run(x, h0, c0, bias)
+    for size in (1, 2, 3, 4, 5, 6, 7, 13, 16):
+        few, _, _ = packed.run(x[:, :size], h0[:size], c0[:size], bias)
+        assert torch.equal(few, y[:, :size])
 
 
 def test_threads_change_nothing(int8_path, restore_threads):
