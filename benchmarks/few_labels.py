@@ -29,7 +29,7 @@ from ulmkit.pipeline import (
     training_rows,
     validation_rows,
 )
-from ulmkit.quickstart import CLASSIFY, FROM_SCRATCH, OURS, SIZES, WITHOUT_TRANSFER
+from ulmkit.quickstart import NO_LANGUAGE_MODEL_ROW, QUICKSTART_CLASSIFY, SIZES, ULMKIT_ROW, WITHOUT_TRANSFER
 from ulmkit.text import EncodedCorpus, Text
 
 READ = DataOptions(split_column="split", split_by="given")
@@ -51,11 +51,11 @@ def main() -> None:
         for draw in range(options.draws):
             for name, accuracy in accuracies(language_model, corpus, texts, held_out, labels, draw, options.minutes):
                 percentages[name].append(100 * accuracy)
-        ours = statistics.fmean(percentages[OURS])
+        ours = statistics.fmean(percentages[ULMKIT_ROW])
         for name, values in percentages.items():
             mean = statistics.fmean(values)
             print(f"{labels:,} labels  {name:32s}  {mean:.1f} ± {deviation(values):.1f}", flush=True)
-            if name != OURS:
+            if name != ULMKIT_ROW:
                 rows.append(row(f"{labels:,} labels", "% accuracy", ours, mean, name))
     report("few_labels", rows, options.json)
 
@@ -71,7 +71,10 @@ def accuracies(
 ) -> list[tuple[str, float]]:
     """Accuracies of all classifiers trained on the same draw of labels."""
     pairs = []
-    for name, start, recipe in ((OURS, language_model, CLASSIFY), (FROM_SCRATCH, None, WITHOUT_TRANSFER)):
+    for name, start, recipe in (
+        (ULMKIT_ROW, language_model, QUICKSTART_CLASSIFY),
+        (NO_LANGUAGE_MODEL_ROW, None, WITHOUT_TRANSFER),
+    ):
         classifier = TextClassifier.train(
             corpus,
             start,

@@ -14,7 +14,7 @@ from ulmkit import LanguageModel, TextClassifier
 from ulmkit.errors import FolderError
 from ulmkit.files import check_writable
 from ulmkit.pipeline import RunOptions
-from ulmkit.quickstart import FROM_SCRATCH, OURS, quickstart
+from ulmkit.quickstart import NO_LANGUAGE_MODEL_ROW, ULMKIT_ROW, quickstart
 from ulmkit.quickstart.docstrings import Docstring, quickstart_task
 from ulmkit.training import LineProgress
 
@@ -44,7 +44,7 @@ def test_docstrings_all_the_way(tmp_path):
     lines: list[str] = []
     result = quickstart(str(tmp_path / "out"), minutes=0.02, labels=40, held_out=20, say=lines.append)
     linear = ["majority class", "TF-IDF + logistic regression", "NB-SVM"]
-    assert sorted(result.reports) == sorted([OURS, FROM_SCRATCH, *linear])
+    assert sorted(result.reports) == sorted([ULMKIT_ROW, NO_LANGUAGE_MODEL_ROW, *linear])
     assert {report.documents for report in result.reports.values()} == {20}
     assert result.labels == 40
     before, after = result.perplexity_before, result.perplexity_after
@@ -60,10 +60,10 @@ def test_docstrings_all_the_way(tmp_path):
     assert [line for line in lines if "accuracy" in line] == accuracies[:2]
     assert f"   perplexity of held-out target text: {before:,.0f} before, {after:,.0f} after" in lines
     written = json.loads((tmp_path / "out" / "quickstart.json").read_text())
-    assert written["reports"][OURS]["accuracy"] == result.reports[OURS].accuracy
+    assert written["reports"][ULMKIT_ROW]["accuracy"] == result.reports[ULMKIT_ROW].accuracy
     assert (tmp_path / "out" / "quickstart.png").read_bytes().startswith(b"\x89PNG")
     (label,) = TextClassifier.load(tmp_path / "out" / "classifier").predict(["the shape of a given array"])
-    assert label in {metrics.name for metrics in result.reports[OURS].classes}
+    assert label in {metrics.name for metrics in result.reports[ULMKIT_ROW].classes}
     general = read(tmp_path / "out" / "general.csv", "none")
     target = read(tmp_path / "out" / "target.csv", split_column="split")
     task = quickstart_task(docstrings(600))
@@ -92,7 +92,7 @@ def test_data_of_ones_own(tmp_path):
     rows = [f"{'good fine nice' if number % 2 else 'bad poor dull'} film {number},{number % 2}" for number in range(80)]
     data.write_text("\n".join(["text,label", *rows]))
     result = quickstart(str(tmp_path / "out"), str(data), minutes=0.02, labels=20)
-    assert [metrics.name for metrics in result.reports[OURS].classes] == ["0", "1"]
+    assert [metrics.name for metrics in result.reports[ULMKIT_ROW].classes] == ["0", "1"]
     check_writable(tmp_path / "out", overwrite=True)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ulmkit.evaluation import SingleLabelReport, evaluate_single
-from ulmkit.quickstart import FROM_SCRATCH, OURS, Quickstart
+from ulmkit.quickstart import NO_LANGUAGE_MODEL_ROW, ULMKIT_ROW, Quickstart
 
 
 def report(correct: int, documents: int = 1000) -> SingleLabelReport:
@@ -17,7 +17,12 @@ def report(correct: int, documents: int = 1000) -> SingleLabelReport:
 
 
 def result(ours: int, scratch: int, tfidf: int, nbsvm: int) -> Quickstart:
-    reports = {OURS: report(ours), FROM_SCRATCH: report(scratch), "TF-IDF": report(tfidf), "NB-SVM": report(nbsvm)}
+    reports = {
+        ULMKIT_ROW: report(ours),
+        NO_LANGUAGE_MODEL_ROW: report(scratch),
+        "TF-IDF": report(tfidf),
+        "NB-SVM": report(nbsvm),
+    }
     return Quickstart(
         parameters=4_200_000,
         labels=50,

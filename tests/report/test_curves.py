@@ -3,7 +3,7 @@ import math
 import pytest
 
 from ulmkit.errors import DataError
-from ulmkit.report.curves import Panel, Stage, panels
+from ulmkit.report.curves import Panel, StageCurves, panels
 
 
 def train(seconds, **values):
@@ -21,10 +21,10 @@ def test_stages_follow_one_another_in_minutes_of_the_whole_run():
         "classify": [train(12, loss=0.5), valid(18, valid_loss=0.25, valid_accuracy=0.75)],
     }
     e = math.e
-    pretrain = Stage("pretrain", 0.0, 2.0, [(1.0, pytest.approx(e * e)), (2.0, 1.0)], [(1.5, pytest.approx(e))])
-    finetune = Stage("finetune", 2.0, 2.5, [(2.5, pytest.approx(e))], [])
-    loss = Stage("classify", 2.5, 2.8, [(2.7, 0.5)], [(2.8, 0.25)])
-    accuracy = Stage("classify", 2.5, 2.8, [], [(2.8, 0.75)])
+    pretrain = StageCurves("pretrain", 0.0, 2.0, [(1.0, pytest.approx(e * e)), (2.0, 1.0)], [(1.5, pytest.approx(e))])
+    finetune = StageCurves("finetune", 2.0, 2.5, [(2.5, pytest.approx(e))], [])
+    loss = StageCurves("classify", 2.5, 2.8, [(2.7, 0.5)], [(2.8, 0.25)])
+    accuracy = StageCurves("classify", 2.5, 2.8, [], [(2.8, 0.75)])
     assert panels(histories) == [
         Panel("perplexity", [pretrain, finetune], logarithmic=True),
         Panel("cross-entropy (nats per document)", [loss]),

@@ -14,7 +14,7 @@ from ulmkit.training.averaging import WeightAverage, is_non_monotone
 
 
 @pytest.mark.parametrize(
-    ("costs", "cost", "window", "expected"),
+    ("losses", "loss", "window", "expected"),
     [
         ([], 9.0, 0, False),
         ([5.0], 6.0, 0, True),
@@ -28,14 +28,14 @@ from ulmkit.training.averaging import WeightAverage, is_non_monotone
         ([math.nan, 3.0, 3.0], 4.0, 1, True),
     ],
 )
-def test_the_trigger_by_hand(costs, cost, window, expected):
-    assert is_non_monotone(costs, cost, window) is expected
+def test_the_trigger_by_hand(losses, loss, window, expected):
+    assert is_non_monotone(losses, loss, window) is expected
 
 
 @given(st.lists(st.floats(0, 10), max_size=12), st.floats(0, 10), st.integers(0, 6))
-def test_the_trigger_is_that_of_algorithm_1(costs, cost, window):
-    t = len(costs)
-    assert is_non_monotone(costs, cost, window) == (t > window and any(cost > costs[i] for i in range(t - window)))
+def test_the_trigger_is_that_of_algorithm_1(losses, loss, window):
+    t = len(losses)
+    assert is_non_monotone(losses, loss, window) == (t > window and any(loss > losses[i] for i in range(t - window)))
 
 
 def make_average(window: int | None) -> tuple[nn.Parameter, WeightAverage]:

@@ -31,76 +31,78 @@ def test_split_keeps_the_sum(steps, shares):
 def test_step_plan():
     plan = make_plan([Budget(epochs=1), Budget(steps=3)], steps_per_epoch=5)
     assert isinstance(plan, StepPlan)
-    watch = Stopwatch()
+    stopwatch = Stopwatch()
     never = Cadence(None, 5)
-    assert plan.position(RunState(phase=0, phase_step=0), watch, never) == (0.0, 0, 5, False)
-    assert plan.position(RunState(phase=0, phase_step=5), watch, never) == (5 / 8, 5, 5, True)
-    assert plan.position(RunState(phase=1, phase_step=1), watch, never) == (6 / 8, 1, 3, False)
+    assert plan.position(RunState(phase=0, phase_step=0), stopwatch, never) == (0.0, 0, 5, False)
+    assert plan.position(RunState(phase=0, phase_step=5), stopwatch, never) == (5 / 8, 5, 5, True)
+    assert plan.position(RunState(phase=1, phase_step=1), stopwatch, never) == (6 / 8, 1, 3, False)
 
 
 def test_time_plan_counts_validation_apart():
     clock = FakeClock()
-    watch = Stopwatch(clock)
+    stopwatch = Stopwatch(clock)
     plan = TimePlan([Budget(minutes=1), Budget(minutes=1)])
     never = Cadence(None, 10)
-    assert plan.position(RunState(phase=0, run=0.0, step=0), watch, never) == (0.0, 0.0, 10_000, False)
+    assert plan.position(RunState(phase=0, fraction_done=0.0, step=0), stopwatch, never) == (0.0, 0.0, 10_000, False)
     clock.now = 30
-    assert plan.position(RunState(phase=0, run=0.0, step=30), watch, never) == (0.25, 5000, 10_000, False)
-    with watch.aside("validation"):
+    assert plan.position(RunState(phase=0, fraction_done=0.0, step=30), stopwatch, never) == (0.25, 5000, 10_000, False)
+    with stopwatch.aside("validation"):
         clock.now = 50  # 20 seconds, so that 100 are left to train in, and the final validation takes 20 of them
-    run, step, _, _ = plan.position(RunState(phase=0, run=0.25, step=30), watch, Cadence(1, 10))
-    assert (run, step) == (30 / 80, pytest.approx(7500))
+    fraction_done, step, _, _ = plan.position(RunState(phase=0, fraction_done=0.25, step=30), stopwatch, Cadence(1, 10))
+    assert (fraction_done, step) == (30 / 80, pytest.approx(7500))
     clock.now = 60
-    assert plan.position(RunState(phase=0, run=run, step=40), watch, Cadence(1, 10)).done
+    assert plan.position(RunState(phase=0, fraction_done=fraction_done, step=40), stopwatch, Cadence(1, 10)).done
 
 
 def test_time_plan_leaves_out_validations_that_take_too_much_of_it():
     clock = FakeClock()
-    watch = Stopwatch(clock)
+    stopwatch = Stopwatch(clock)
     plan = TimePlan([Budget(minutes=10)])
-    assert plan.affords_validation(watch)  # what it costs is not known yet
+    assert plan.affords_validation(stopwatch)  # what it costs is not known yet
     clock.now = 100
-    with watch.aside("validation"):
+    with stopwatch.aside("validation"):
         clock.now = 110
-    assert plan.affords_validation(watch)  # 10 of 60 seconds are gone, 20 more fit in
-    run, *_ = plan.position(RunState(phase=0, run=0.1, step=10), watch, Cadence(20, 10))
-    assert run == 100 / (600 - 10 - 5 * 10)  # 18 are to come, but only five are afforded
-    with watch.aside("validation"):
+    assert plan.affords_validation(stopwatch)  # 10 of 60 seconds are gone, 20 more fit in
+    fraction_done, *_ = plan.position(RunState(phase=0, fraction_done=0.1, step=10), stopwatch, Cadence(20, 10))
+    assert fraction_done == 100 / (600 - 10 - 5 * 10)  # 18 are to come, but only five are afforded
+    with stopwatch.aside("validation"):
         clock.now = 141
-    assert not plan.affords_validation(watch)
-    run, *_ = plan.position(RunState(phase=0, run=0.1, step=10), watch, Cadence(20, 10))
-    assert run == 100 / (600 - 41 - 31)  # the last one is done all the same
+    assert not plan.affords_validation(stopwatch)
+    fraction_done, *_ = plan.position(RunState(phase=0, fraction_done=0.1, step=10), stopwatch, Cadence(20, 10))
+    assert fraction_done == 100 / (600 - 41 - 31)  # the last one is done all the same
 
 
 def test_time_plan_never_goes_back():
     clock = FakeClock()
-    watch = Stopwatch(clock)
+    stopwatch = Stopwatch(clock)
     plan = TimePlan([Budget(minutes=1)])
     clock.now = 6
-    assert plan.position(RunState(phase=0, run=0.5, step=6), watch, Cadence(None, 10)).run == 0.5
+    position = plan.position(RunState(phase=0, fraction_done=0.5, step=6), stopwatch, Cadence(None, 10))
+    assert position.fraction_done == 0.5
 
 
 def test_time_plan_always_allows_a_first_step():
     clock = FakeClock()
-    watch = Stopwatch(clock)
+    stopwatch = Stopwatch(clock)
     clock.now = 1000
-    assert not TimePlan([Budget(minutes=1)]).position(RunState(phase=0, run=0.0, step=0), watch, Cadence(None, 1)).done
+    plan = TimePlan([Budget(minutes=1)])
+    assert not plan.position(RunState(phase=0, fraction_done=0.0, step=0), stopwatch, Cadence(None, 1)).done
 
 
 def test_cadence():
-    assert [Cadence(4, 10).count(run, 0, 0) for run in (0, 0.24, 0.25, 0.99, 1.0)] == [0, 0, 1, 3, 4]
-    assert [Cadence(Budget(epochs=0.5), 10).count(0, step, 0) for step in (4, 5, 10)] == [0, 1, 2]
-    assert [Cadence(Budget(steps=3), 10).count(0, step, 0) for step in (2, 3, 9)] == [0, 1, 3]
-    assert [Cadence(Budget(minutes=2), 10).count(0, 0, seconds) for seconds in (119, 120, 240)] == [0, 1, 2]
-    assert Cadence(None, 10).count(1.0, 99, 99) == 0
+    assert [Cadence(4, 10).due(fraction, 0, 0) for fraction in (0, 0.24, 0.25, 0.99, 1.0)] == [0, 0, 1, 3, 4]
+    assert [Cadence(Budget(epochs=0.5), 10).due(0, step, 0) for step in (4, 5, 10)] == [0, 1, 2]
+    assert [Cadence(Budget(steps=3), 10).due(0, step, 0) for step in (2, 3, 9)] == [0, 1, 3]
+    assert [Cadence(Budget(minutes=2), 10).due(0, 0, seconds) for seconds in (119, 120, 240)] == [0, 1, 2]
+    assert Cadence(None, 10).due(1.0, 99, 99) == 0
 
 
 def test_cadence_still_to_come():
-    assert Cadence(None, 10).left(0.5, 100, 1, 1) == 0
-    assert Cadence(4, 10).left(0.3, 100, 1, 1) == 3
-    assert Cadence(4, 10).left(0.3, 0, 1, 1) == 0
-    assert Cadence(Budget(minutes=1), 10).left(0.3, 150, 1, 1) == 3
-    assert Cadence(Budget(steps=9), 10).left(0.3, 100, 1, 1) == 11
+    assert Cadence(None, 10).remaining(0.5, 100, 1, 1) == 0
+    assert Cadence(4, 10).remaining(0.3, 100, 1, 1) == 3
+    assert Cadence(4, 10).remaining(0.3, 0, 1, 1) == 0
+    assert Cadence(Budget(minutes=1), 10).remaining(0.3, 150, 1, 1) == 3
+    assert Cadence(Budget(steps=9), 10).remaining(0.3, 100, 1, 1) == 11
 
 
 @pytest.mark.parametrize(
@@ -119,7 +121,7 @@ def test_cadence_still_to_come():
         (lambda: Budget(epochs=1).split([1, 0]), "shares: expected a number above 0, got 0"),
         (lambda: Budget(steps=1).split([1, 1]), "steps: expected at least 2, one for each part, got 1"),
         (lambda: make_plan([Budget(minutes=1), Budget(epochs=1)], 5), "budgets: expected minutes for every phase or"),
-        (lambda: Cadence(0, 5), "times a run: expected a whole number of at least 1, got 0"),
+        (lambda: Cadence(0, 5), "times per run: expected a whole number of at least 1, got 0"),
     ],
 )
 def test_refused(make, message):

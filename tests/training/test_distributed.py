@@ -114,8 +114,8 @@ def test_alone(monkeypatch):
     assert world.is_first
     assert world.sum([1.0, 2.0]) == [1.0, 2.0]
     assert world.gather("a") == ["a"]
-    assert world.from_first("b") == "b"
-    assert world.ask_first(lambda: "c") == "c"
+    assert world.broadcast("b") == "b"
+    assert world.call_on_first(lambda: "c") == "c"
     assert world.sum_tensor(torch.ones(2)).tolist() == [1.0, 1.0]
     world.check_divides(7)
     leave_world()

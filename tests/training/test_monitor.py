@@ -42,7 +42,7 @@ def test_validation_is_in_evaluation_mode_without_gradients(monkeypatch):
 
 
 def scripted(values, **config):
-    """A run of ten steps whose validations, one a step, give these values."""
+    """A run of ten steps whose validations, one per step, give these values."""
     task, weights = ToyTask(), []
     values = iter(values)
 

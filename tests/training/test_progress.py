@@ -117,7 +117,7 @@ def test_what_the_trainer_shows(language_model):
     phases = full(3, budget=Budget(steps=4), peak_rate=0.01)
     Trainer(task, TrainerConfig(), phases, progress=progress, clock=clock).fit()
     assert progress.calls == ["start", "close"]
-    assert [info.run for info in progress.infos] == [0.25, 0.5, 0.75, 1.0]
+    assert [info.fraction_done for info in progress.infos] == [0.25, 0.5, 0.75, 1.0]
     last = progress.infos[1]
     assert (last.phase, last.step, last.tokens_per_second, last.seconds_left) == ("full", 2, 50.0, 4.0)
     assert last.perplexity == (pytest.approx(20.0855, abs=1e-3) if language_model else None)

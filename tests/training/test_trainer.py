@@ -292,7 +292,7 @@ def test_bad_tasks():
         (twice, ConfigError, "expected each parameter once, got 'bottom.weight' twice"),
         (foreign, ConfigError, r"group 2 has a parameter \(7,\) not of the model"),
         (empty_group, ConfigError, "expected at least one parameter in each, got none in group 3"),
-        (no_batches, ConfigError, "task: expected at least one batch an epoch, got 0"),
+        (no_batches, ConfigError, "task: expected at least one batch per epoch, got 0"),
         (empty_epoch, TrainingError, "epoch 1: expected at least one batch, got none"),
         (loss_of_many, ConfigError, r"loss: expected one number, got shape \(8, 1\)"),
     ):

@@ -32,7 +32,7 @@ from ulmkit.hub.folder_config import (
     write_config,
 )
 from ulmkit.hub.model_card import CARD_FILE, model_card
-from ulmkit.hub.parts import ClassifierParts, LanguageModelParts, Row
+from ulmkit.hub.parts import ClassifierParts, LanguageModelParts
 from ulmkit.model.aligned import count_parameters
 from ulmkit.model.cells import cell_from_dict
 from ulmkit.model.classifier import AWDLSTMClassifier
@@ -43,6 +43,7 @@ from ulmkit.tasks import find_task
 from ulmkit.tensors import load_tensors, save_tensors
 from ulmkit.text.tokens.tokenizers import Tokenizer, load_tokenizer
 from ulmkit.text.tokens.vocabulary import Vocabulary
+from ulmkit.training.log import LogRow
 
 VOCABULARY_FILE = "vocabulary.json"
 TOKENIZER_FOLDER = "tokenizer"
@@ -179,7 +180,7 @@ def _save(
     return Path(folder)
 
 
-def _write_log(path: Path, rows: Sequence[Row]) -> None:
+def _write_log(path: Path, rows: Sequence[LogRow]) -> None:
     columns = list(dict.fromkeys(name for row in rows for name in row))
     with atomic_write(path) as file:
         file.write(",".join(columns) + "\n" + csv_lines(rows, columns))

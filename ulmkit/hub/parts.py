@@ -1,7 +1,6 @@
 """Models with their vocabulary and tokenizer: the units that are trained, saved and loaded."""
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from ulmkit.hub.facts import TrainingFacts
 from ulmkit.hub.folder_config import Direction
@@ -9,9 +8,7 @@ from ulmkit.model.classifier import AWDLSTMClassifier
 from ulmkit.model.language_model import AWDLSTMLanguageModel
 from ulmkit.tasks import Task
 from ulmkit.text import Tokenizer, Vocabulary
-
-Row = dict[str, Any]
-"""One row of a training log."""
+from ulmkit.training.log import LogRow
 
 
 @dataclass(frozen=True)
@@ -32,7 +29,7 @@ class LanguageModelParts:
     tokenizer: Tokenizer
     direction: Direction
     facts: TrainingFacts
-    history: list[Row] = field(default_factory=list)
+    history: list[LogRow] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -57,4 +54,4 @@ class ClassifierParts:
     label_names: tuple[str, ...]
     direction: Direction
     facts: TrainingFacts
-    history: list[Row] = field(default_factory=list)
+    history: list[LogRow] = field(default_factory=list)

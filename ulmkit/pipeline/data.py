@@ -101,9 +101,9 @@ def prepare_once(
 ) -> EncodedCorpus:
     """The corpus that the first rank prepares, which the other ranks open; see `prepare` for the rest."""
     if not world.is_first:
-        return EncodedCorpus.open(world.from_first(None))
+        return EncodedCorpus.open(world.broadcast(None))
     corpus = prepare(data, options, task=task, tokenizer=tokenizer, vocabulary=vocabulary, progress=progress)
-    world.from_first(os.path.abspath(corpus.folder))
+    world.broadcast(os.path.abspath(corpus.folder))
     return corpus
 
 

@@ -13,7 +13,6 @@ import torch
 from ulmkit.config import to_dict
 from ulmkit.files import fingerprint
 from ulmkit.hub import MachineFacts, RunFacts, TrainingFacts, facts_to_json
-from ulmkit.hub.parts import Row
 from ulmkit.kernels import choose_backend, choose_precision
 from ulmkit.model.config import AWDLSTMConfig, LanguageModelConfig
 from ulmkit.pipeline.held_out import data_facts, warn_if_splits_overlap
@@ -21,6 +20,7 @@ from ulmkit.pipeline.options import RunOptions, choose_device
 from ulmkit.pipeline.recipes import ClassifierRecipe, LanguageModelRecipe
 from ulmkit.text import EncodedCorpus
 from ulmkit.training import Budget, Trainer, TrainerConfig, TrainingResult, TrainingTask
+from ulmkit.training.log import LogRow
 
 
 def multiplied_dropout(dropout: float, multiplier: float) -> float:
@@ -45,7 +45,7 @@ def train_stage(
     used: Sequence[str],
     facts: TrainingFacts,
     details: Mapping[str, object],
-) -> tuple[TrainingFacts, list[Row]]:
+) -> tuple[TrainingFacts, list[LogRow]]:
     """Train a model by a recipe; with patience or `restore_best`, the best weights are kept.
 
     Fine-tuning is validated before it starts, too: the initial weights are then a candidate for the best.
@@ -65,7 +65,7 @@ def train_stage(
         The facts with those of the training, and the rows of the training log.
     """
     warn_if_splits_overlap(corpus, used, facts.base, run)
-    before = run.world.ask_first(task.validate) if facts.stage == "fine-tuning" else None
+    before = run.world.call_on_first(task.validate) if facts.stage == "fine-tuning" else None
     keeps_best = run.restore_best or recipe.patience is not None
     trainer = Trainer(
         task,

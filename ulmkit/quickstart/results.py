@@ -8,8 +8,8 @@ from ulmkit.evaluation import SingleLabelReport
 from ulmkit.files import json_safe
 from ulmkit.tables import text_table
 
-OURS = "ulmkit"
-FROM_SCRATCH = "ulmkit without language model"
+ULMKIT_ROW = "ulmkit"
+NO_LANGUAGE_MODEL_ROW = "ulmkit without language model"
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class Quickstart:
     @property
     def verdict(self) -> str:
         """Advice which classifier to use, by accuracy on the held-out documents."""
-        ours = self.reports[OURS]
-        baselines = [item for item in self.reports.items() if item[0] not in (OURS, FROM_SCRATCH)]
+        ours = self.reports[ULMKIT_ROW]
+        baselines = [item for item in self.reports.items() if item[0] not in (ULMKIT_ROW, NO_LANGUAGE_MODEL_ROW)]
         best, baseline = max(baselines, key=lambda item: item[1].accuracy)
         points = 100.0 * (ours.accuracy - baseline.accuracy)
         lower, higher = sorted([ours.accuracy_interval, baseline.accuracy_interval])
@@ -57,8 +57,8 @@ class Quickstart:
         for name, report in self.reports.items():
             low, high = report.accuracy_interval
             rows.append((name, f"{report.accuracy:.1%}", f"{low:.1%} to {high:.1%}"))
-        documents = self.reports[OURS].documents
-        gain = 100.0 * (self.reports[OURS].accuracy - self.reports[FROM_SCRATCH].accuracy)
+        documents = self.reports[ULMKIT_ROW].documents
+        gain = 100.0 * (self.reports[ULMKIT_ROW].accuracy - self.reports[NO_LANGUAGE_MODEL_ROW].accuracy)
         return "\n\n".join(
             [
                 f"Language model: {self.parameters / 1e6:.1f} million parameters, a reduced size",

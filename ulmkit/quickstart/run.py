@@ -15,7 +15,7 @@ from ulmkit.model.aligned import count_parameters
 from ulmkit.model.config import AWDLSTMConfig, LanguageModelConfig
 from ulmkit.pipeline import ClassifierRecipe, DataOptions, LanguageModelRecipe, RunOptions
 from ulmkit.quickstart.docstrings import QuickstartText, harvest_docstrings, quickstart_task
-from ulmkit.quickstart.results import FROM_SCRATCH, OURS, Quickstart
+from ulmkit.quickstart.results import NO_LANGUAGE_MODEL_ROW, ULMKIT_ROW, Quickstart
 from ulmkit.report import plot_quickstart
 from ulmkit.text import EncodedCorpus, train_sentencepiece
 from ulmkit.text.read.documents import Data
@@ -42,7 +42,7 @@ LANGUAGE_MODEL = LanguageModelRecipe(
 )
 """Many small steps at a high rate with little regularization, since the text is read less than once."""
 
-CLASSIFY = ClassifierRecipe(
+QUICKSTART_CLASSIFY = ClassifierRecipe(
     batch_size=16,
     shares=(0.15, 0.15, 0.7),
     peak_rate=(5e-3, 2.5e-3, 1.25e-3),
@@ -50,7 +50,7 @@ CLASSIFY = ClassifierRecipe(
     optimizer=OptimizerConfig(betas=(0.8, 0.99), weight_decay=0.01),
     clip=0.5,
 )
-WITHOUT_TRANSFER = replace(CLASSIFY, unfreezing="full", shares=None, peak_rate=3e-3, factor=1.0)
+WITHOUT_TRANSFER = replace(QUICKSTART_CLASSIFY, unfreezing="full", shares=None, peak_rate=3e-3, factor=1.0)
 
 
 def quickstart(
@@ -75,7 +75,7 @@ def quickstart(
         data: Labelled documents in any form that `read_documents` takes; None for docstrings.
         minutes: Training time of all stages together.
         labels: Documents whose labels the classifiers see; only the text of the others is used.
-        held_out: Validation documents to evaluate on, at most.
+        held_out: Maximum number of validation documents to evaluate on.
         overwrite: Replace the folder if it exists.
         data_options: Reading and splitting of `data`.
         run: Machine options and seed.
@@ -129,8 +129,8 @@ def quickstart(
         models: dict[str, LanguageModel | TextClassifier] = {"pretraining": base, "fine-tuning": tuned}
         reports: dict[str, Any] = {}
         for stage, name, start, recipe, title in (
-            ("classifier", OURS, tuned, CLASSIFY, "from the language model"),
-            ("without transfer", FROM_SCRATCH, None, WITHOUT_TRANSFER, "without language model"),
+            ("classifier", ULMKIT_ROW, tuned, QUICKSTART_CLASSIFY, "from the language model"),
+            ("without transfer", NO_LANGUAGE_MODEL_ROW, None, WITHOUT_TRANSFER, "without language model"),
         ):
             say(
                 f"\n{len(models) + 1}. Train a classifier {title} on {labels:,} labels: "

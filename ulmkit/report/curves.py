@@ -3,19 +3,18 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from ulmkit.errors import DataError
+from ulmkit.training.log import LogRow
 
-Row = Mapping[str, Any]
-Histories = Mapping[str, Sequence[Row]]
+Histories = Mapping[str, Sequence[LogRow]]
 Point = tuple[float, float]
 
 _LARGEST_EXPONENT = 700.0  # exp overflows above 709
 
 
 @dataclass(frozen=True)
-class Stage:
+class StageCurves:
     """Curves of one stage.
 
     Attributes:
@@ -45,7 +44,7 @@ class Panel:
     """
 
     axis: str
-    stages: list[Stage]
+    stages: list[StageCurves]
     logarithmic: bool = False
     is_share: bool = False
 
@@ -76,7 +75,7 @@ def panels(histories: Histories) -> list[Panel]:
         for panel, training, validation in curves:
             points = _points(rows, "train", training, start), _points(rows, "validation", validation, start)
             if any(points):
-                panel.stages.append(Stage(name, start, stop, *points))
+                panel.stages.append(StageCurves(name, start, stop, *points))
         start = stop
     filled = [panel for panel in (perplexity, loss, accuracy) if panel.stages]
     if not filled:
@@ -84,18 +83,18 @@ def panels(histories: Histories) -> list[Panel]:
     return filled
 
 
-def _points(rows: Sequence[Row], kind: str, name: str, start: float) -> list[Point]:
+def _points(rows: Sequence[LogRow], kind: str, name: str, start: float) -> list[Point]:
     """Points of the rows of a kind that have a value of this name."""
     values = ((start + row["seconds"] / 60, _value(row, name)) for row in rows if row["kind"] == kind)
     return [(minute, value) for minute, value in values if value is not None]
 
 
-def _value(row: Row, name: str) -> float | None:
+def _value(row: LogRow, name: str) -> float | None:
     """Return a value of a row; a perplexity is computed from the mean negative log-likelihood, if the row has it."""
     nll = row.get(name.replace("perplexity", "nll")) if name.endswith("perplexity") else None
     return row.get(name) if nll is None else math.exp(min(nll, _LARGEST_EXPONENT))
 
 
-def _is_language_model(rows: Sequence[Row]) -> bool:
+def _is_language_model(rows: Sequence[LogRow]) -> bool:
     keys = {key for row in rows for key in row}
     return not keys.isdisjoint({"nll", "perplexity", "valid_nll", "valid_perplexity"})

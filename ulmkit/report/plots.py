@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ulmkit.errors import DataError, did_you_mean
-from ulmkit.report.curves import Histories, Panel, Point, Stage, panels
+from ulmkit.report.curves import Histories, Panel, Point, StageCurves, panels
 from ulmkit.report.drawing import TEXT, new_figure, note, percent, perplexity_axis, save_figure, tidy
 
 if TYPE_CHECKING:
@@ -235,7 +235,7 @@ def _draw_panel(axes: "Axes", panel: Panel) -> None:
     axes.legend(list(curves.values()), list(curves), frameon=False, loc="upper right", fontsize=9, labelcolor=TEXT)
 
 
-def _draw_stage(axes: "Axes", stage: Stage, is_share: bool) -> "dict[str, Line2D]":
+def _draw_stage(axes: "Axes", stage: StageCurves, is_share: bool) -> "dict[str, Line2D]":
     """Draw a stage's curves and the value of its last validation, and return the curves by name."""
     curves: dict[str, Line2D] = {}
     if stage.training:

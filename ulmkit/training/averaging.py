@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 
-def is_non_monotone(costs: Sequence[float], cost: float, window: int) -> bool:
+def is_non_monotone(losses: Sequence[float], loss: float, window: int) -> bool:
     """Test the non-monotone criterion: the new loss exceeds the best loss from more than `window` validations ago.
 
     t > n  and  v > min(logs[0], ..., logs[t - n - 1])
 
     Args:
-        costs: logs, the t validations so far, lower is better.
-        cost: v, the new validation.
+        losses: logs, the t validations so far, lower is better.
+        loss: v, the new validation.
         window: n, at least 0.
 
     Returns:
@@ -26,8 +26,8 @@ def is_non_monotone(costs: Sequence[float], cost: float, window: int) -> bool:
     Deviation: arXiv:1708.02182 prints the minimum of the last n instead, by the authors' word a misprint
         (salesforce/awd-lstm-lm, issue 13).
     """
-    early = costs[: max(0, len(costs) - window)]
-    return any(cost > earlier for earlier in early)
+    early = losses[: max(0, len(losses) - window)]
+    return any(loss > earlier for earlier in early)
 
 
 class WeightAverage:
@@ -44,7 +44,7 @@ class WeightAverage:
 
     Attributes:
         steps: Number of steps in the mean.
-        costs: Validations before the trigger, lower is better.
+        losses: Validations before the trigger, lower is better.
         is_triggered: Whether averaging has started.
 
     Source: Merity, Keskar & Socher 2017, arXiv:1708.02182, section 3, algorithm 1; Polyak & Juditsky 1992.
@@ -55,15 +55,15 @@ class WeightAverage:
         self._window = window
         self._means: dict[str, Tensor] = {}
         self.steps = 0
-        self.costs: list[float] = []
+        self.losses: list[float] = []
         self.is_triggered = window is None
 
-    def observe(self, cost: float) -> bool:
+    def observe(self, loss: float) -> bool:
         """Record a validation, lower is better, and return whether it starts the averaging."""
         if self.is_triggered or self._window is None:
             return False
-        self.is_triggered = is_non_monotone(self.costs, cost, self._window)
-        self.costs.append(cost)
+        self.is_triggered = is_non_monotone(self.losses, loss, self._window)
+        self.losses.append(loss)
         return self.is_triggered
 
     @torch.no_grad()
@@ -102,7 +102,7 @@ class WeightAverage:
         return {
             "means": dict(self._means),
             "steps": self.steps,
-            "costs": json.dumps(self.costs),
+            "costs": json.dumps(self.losses),
             "is_triggered": self.is_triggered,
         }
 
@@ -111,5 +111,5 @@ class WeightAverage:
         means = state["means"]
         self._means = {name: means[name].to(weight) for name, weight in self._weights.items() if means}
         self.steps = state["steps"]
-        self.costs = json.loads(state["costs"])
+        self.losses = json.loads(state["costs"])
         self.is_triggered = state["is_triggered"]

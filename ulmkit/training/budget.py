@@ -4,13 +4,13 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, NamedTuple
 
 from ulmkit.config import check_positive, check_whole
 from ulmkit.errors import ConfigError
 
-TICKS = 10_000
+TIMED_SCHEDULE_STEPS = 10_000
 """Length in steps of a schedule whose phase is measured in minutes."""
 
 VALIDATION_SHARE = 0.1
@@ -75,6 +75,9 @@ class Budget:
         return [Budget(steps=1 + end - start) for start, end in zip([0, *ends], ends, strict=False)]
 
 
+_SAVED_NAMES = {"fraction_done": "run"}  # in checkpoints
+
+
 @dataclass
 class RunState:
     """Progress of a run.
@@ -84,7 +87,7 @@ class RunState:
         step: Optimizer steps of the run.
         phase_step: Optimizer steps of the phase.
         tokens: Tokens trained on.
-        run: Progress of the run, 0 to 1.
+        fraction_done: Progress of the run, 0 to 1.
         phase_start: Progress of the run when the phase began.
         validations: Number of validations due so far.
         checkpoints: Number of checkpoints due so far.
@@ -99,7 +102,7 @@ class RunState:
     step: int = 0
     phase_step: int = 0
     tokens: int = 0
-    run: float = 0.0
+    fraction_done: float = 0.0
     phase_start: float = 0.0
     validations: int = 0
     checkpoints: int = 0
@@ -109,25 +112,29 @@ class RunState:
     stopped_because: str = ""
     finished: bool = False
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the state as JSON."""
+        return {_SAVED_NAMES.get(name, name): value for name, value in asdict(self).items()}
+
     @classmethod
     def from_json(cls, saved: Mapping[str, Any]) -> "RunState":
-        """Restore what `asdict` returned; raise KeyError if a part is missing."""
-        return cls(**{part.name: saved[part.name] for part in fields(cls)})
+        """Restore what `to_json` returned; raise KeyError if a part is missing."""
+        return cls(**{part.name: saved[_SAVED_NAMES.get(part.name, part.name)] for part in fields(cls)})
 
 
 class Position(NamedTuple):
     """Position of a run in its plan.
 
     Attributes:
-        run: Progress of the whole run, 0 to 1.
+        fraction_done: Progress of the whole run, 0 to 1.
         step: Step of the phase's schedule.
-        total: Length of the phase's schedule in steps.
+        total_steps: Length of the phase's schedule in steps.
         done: Whether the phase is over.
     """
 
-    run: float
+    fraction_done: float
     step: float
-    total: float
+    total_steps: float
     done: bool
 
 
@@ -138,14 +145,14 @@ class Stopwatch:
     Attributes:
         clock: Source of the time, in seconds.
         former_seconds: Seconds of earlier sessions.
-        spent: Total seconds by activity ("validation", "checkpoint").
-        costs: Seconds that each activity took the last time.
+        total_seconds: Total seconds of each activity ("validation", "checkpoint").
+        last_seconds: Seconds that each activity took the last time.
     """
 
     clock: Callable[[], float] = time.monotonic
     former_seconds: float = 0.0
-    spent: dict[str, float] = field(default_factory=dict)
-    costs: dict[str, float] = field(default_factory=dict)
+    total_seconds: dict[str, float] = field(default_factory=dict)
+    last_seconds: dict[str, float] = field(default_factory=dict)
     _start: float = field(init=False)
 
     def __post_init__(self) -> None:
@@ -159,7 +166,7 @@ class Stopwatch:
     @property
     def aside_seconds(self) -> float:
         """Seconds of validation and saving so far."""
-        return math.fsum(self.spent.values())
+        return math.fsum(self.total_seconds.values())
 
     @property
     def training_seconds(self) -> float:
@@ -173,8 +180,8 @@ class Stopwatch:
         try:
             yield
         finally:
-            self.costs[activity] = self.clock() - start
-            self.spent[activity] = self.spent.get(activity, 0.0) + self.costs[activity]
+            self.last_seconds[activity] = self.clock() - start
+            self.total_seconds[activity] = self.total_seconds.get(activity, 0.0) + self.last_seconds[activity]
 
 
 @dataclass(frozen=True)
@@ -191,28 +198,28 @@ class Cadence:
 
     def __post_init__(self) -> None:
         if isinstance(self.every, int):
-            check_whole("times a run", self.every)
+            check_whole("times per run", self.every)
 
-    def count(self, run: float, step: int, seconds: float) -> int:
+    def due(self, fraction_done: float, step: int, seconds: float) -> int:
         """Return how often the event should have happened by now; it is due whenever this rises."""
         if self.every is None:
             return 0
         if isinstance(self.every, int):
-            return math.floor(run * self.every + 1e-9)
+            return math.floor(fraction_done * self.every + 1e-9)
         if self.every.minutes is not None:
             return math.floor(seconds / (60 * self.every.minutes))
         return step // self.every.in_steps(self.steps_per_epoch)
 
-    def left(self, run: float, seconds_left: float, step_seconds: float, cost: float) -> int:
+    def remaining(self, fraction_done: float, seconds_left: float, step_seconds: float, event_seconds: float) -> int:
         """Estimate how often the event will still happen in `seconds_left`, the end of the run included."""
         if self.every is None or seconds_left <= 0:
             return 0
         if isinstance(self.every, int):
-            return self.every - self.count(run, 0, 0.0)
+            return self.every - self.due(fraction_done, 0, 0.0)
         if self.every.minutes is not None:
             interval = 60 * self.every.minutes
         else:
-            interval = self.every.in_steps(self.steps_per_epoch) * step_seconds + cost
+            interval = self.every.in_steps(self.steps_per_epoch) * step_seconds + event_seconds
         return 1 + (math.floor(seconds_left / interval) if interval > 0 else 0)
 
 
@@ -228,19 +235,19 @@ class StepPlan:
         self.phase_steps = [budget.in_steps(steps_per_epoch) for budget in budgets]
         self.total_steps = sum(self.phase_steps)
 
-    def affords_validation(self, watch: Stopwatch) -> bool:
+    def affords_validation(self, stopwatch: Stopwatch) -> bool:
         """Return True: validations take none of a budget in steps."""
         return True
 
-    def position(self, state: RunState, watch: Stopwatch, cadence: Cadence) -> Position:
+    def position(self, state: RunState, stopwatch: Stopwatch, cadence: Cadence) -> Position:
         """Return the position of the run now; time plays no part in it."""
         total = self.phase_steps[state.phase]
-        run = (sum(self.phase_steps[: state.phase]) + state.phase_step) / self.total_steps
-        return Position(run, min(state.phase_step, total), total, state.phase_step >= total)
+        fraction_done = (sum(self.phase_steps[: state.phase]) + state.phase_step) / self.total_steps
+        return Position(fraction_done, min(state.phase_step, total), total, state.phase_step >= total)
 
-    def seconds_left(self, run: float, watch: Stopwatch) -> float | None:
-        """Estimate the time left from the progress of the run, 0 to 1; None before the first step."""
-        return watch.seconds * (1 - run) / run if run > 0 else None
+    def seconds_left(self, fraction_done: float, stopwatch: Stopwatch) -> float | None:
+        """Estimate the time left; None before the first step."""
+        return stopwatch.seconds * (1 - fraction_done) / fraction_done if fraction_done > 0 else None
 
 
 class TimePlan:
@@ -259,42 +266,44 @@ class TimePlan:
         self.ends = [60 * math.fsum(minutes[: i + 1]) / self.total_seconds for i in range(len(minutes))]
         self.ends[-1] = 1.0
 
-    def affords_validation(self, watch: Stopwatch) -> bool:
+    def affords_validation(self, stopwatch: Stopwatch) -> bool:
         """Return whether a validation fits before the end, with time left for the one at the end."""
-        return self._affordable_validations(watch) >= 2
+        return self._affordable_validations(stopwatch) >= 2
 
-    def _affordable_validations(self, watch: Stopwatch) -> float:
-        cost = watch.costs.get("validation")
-        spent = watch.spent.get("validation", 0.0)
-        return (VALIDATION_SHARE * self.total_seconds - spent) / cost if cost else math.inf
+    def _affordable_validations(self, stopwatch: Stopwatch) -> float:
+        last = stopwatch.last_seconds.get("validation")
+        spent = stopwatch.total_seconds.get("validation", 0.0)
+        return (VALIDATION_SHARE * self.total_seconds - spent) / last if last else math.inf
 
-    def seconds_left(self, run: float, watch: Stopwatch) -> float:
+    def seconds_left(self, fraction_done: float, stopwatch: Stopwatch) -> float:
         """Return the time that the budget leaves."""
-        return max(0.0, self.total_seconds - watch.seconds)
+        return max(0.0, self.total_seconds - stopwatch.seconds)
 
-    def position(self, state: RunState, watch: Stopwatch, cadence: Cadence) -> Position:
+    def position(self, state: RunState, stopwatch: Stopwatch, cadence: Cadence) -> Position:
         """Return the position of the run now.
 
         Args:
             state: Counters of the run at the previous step.
-            watch: Time used so far.
+            stopwatch: Time used so far.
             cadence: Frequency of validation.
         """
-        training = watch.training_seconds
+        training = stopwatch.training_seconds
         step_seconds = training / state.step if state.step else 0.0
-        validation_cost = watch.costs.get("validation", 0.0)
-        checkpoint_cost = watch.costs.get("checkpoint", 0.0)
+        validation_seconds = stopwatch.last_seconds.get("validation", 0.0)
+        checkpoint_seconds = stopwatch.last_seconds.get("checkpoint", 0.0)
         # Time still to be set aside comes first, estimated from the last known progress: progress itself depends on
         # it. Clamping to that progress then keeps a rate from rising again when an estimate of the cost falls.
-        due = cadence.left(state.run, self.total_seconds - watch.seconds, step_seconds, validation_cost)
-        validations = min(due, max(1.0, self._affordable_validations(watch) // 1))
-        usable = self.total_seconds - watch.aside_seconds - validations * validation_cost - checkpoint_cost
-        run = min(1.0, max(state.run, training / usable if usable > 0 else 1.0))
+        remaining = cadence.remaining(
+            state.fraction_done, self.total_seconds - stopwatch.seconds, step_seconds, validation_seconds
+        )
+        validations = min(remaining, max(1.0, self._affordable_validations(stopwatch) // 1))
+        usable = self.total_seconds - stopwatch.aside_seconds - validations * validation_seconds - checkpoint_seconds
+        fraction_done = min(1.0, max(state.fraction_done, training / usable if usable > 0 else 1.0))
         start = state.phase_start
         end = self.ends[state.phase]
-        fraction = min(1.0, (run - start) / (end - start)) if end > start else 1.0
-        done = state.step > 0 and (run >= end or training + step_seconds > usable)
-        return Position(run, fraction * TICKS, TICKS, done)
+        phase_fraction = min(1.0, (fraction_done - start) / (end - start)) if end > start else 1.0
+        done = state.step > 0 and (fraction_done >= end or training + step_seconds > usable)
+        return Position(fraction_done, phase_fraction * TIMED_SCHEDULE_STEPS, TIMED_SCHEDULE_STEPS, done)
 
 
 def make_plan(budgets: Sequence[Budget], steps_per_epoch: int) -> StepPlan | TimePlan:

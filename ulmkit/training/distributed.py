@@ -59,11 +59,19 @@ class World:
         """Return a tensor summed over the ranks, on every rank; differentiable."""
         return tensor if self.size == 1 else _Sum.apply(tensor)
 
-    def ask_first(self, answer: Callable[[], T]) -> T:
-        """Call `answer` on the first rank, and return its value on every rank."""
-        return self.from_first(answer() if self.is_first else None)
+    def call_on_first(self, function: Callable[[], T]) -> T:
+        """Call a function on the first rank, and return its value on every rank."""
+        return self.broadcast(function() if self.is_first else None)
 
-    def from_first(self, value: Any) -> Any:
+    def wait_for_first(self) -> None:
+        """Wait until the first rank has called this too."""
+        self.broadcast(None)
+
+    def first_waits_for_all(self) -> None:
+        """Make the first rank wait until every rank has called this; the others continue at once."""
+        self.gather(None)
+
+    def broadcast(self, value: Any) -> Any:
         """Return the first rank's value on every rank."""
         if self.size == 1:
             return value

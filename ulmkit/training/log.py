@@ -10,7 +10,7 @@ from ulmkit.files import TRAINING_LOG, atomic_write, csv_lines, json_safe
 
 JSONL_NAME = "training_log.jsonl"
 
-Row = dict[str, Any]
+LogRow = dict[str, Any]
 
 
 class TrainingLog:
@@ -33,8 +33,8 @@ class TrainingLog:
         MissingPackageError: If tensorboard is requested and not installed.
     """
 
-    def __init__(self, folder: Path | None, rows: Sequence[Row] = (), tensorboard: bool = False) -> None:
-        self.rows: list[Row] = [dict(row) for row in rows]
+    def __init__(self, folder: Path | None, rows: Sequence[LogRow] = (), tensorboard: bool = False) -> None:
+        self.rows: list[LogRow] = [dict(row) for row in rows]
         self._folder = folder
         self._columns: list[str] = []
         self._board = _summary_writer(folder) if tensorboard and folder is not None else None
@@ -44,9 +44,9 @@ class TrainingLog:
                 file.writelines(json.dumps(row, allow_nan=False) + "\n" for row in self.rows)
             self._rewrite_csv()
 
-    def add(self, row: Mapping[str, Any]) -> Row:
+    def add(self, row: Mapping[str, Any]) -> LogRow:
         """Append a row everywhere and return it as logged."""
-        logged: Row = json_safe(row)
+        logged: LogRow = json_safe(row)
         self.rows.append(logged)
         if self._folder is not None:
             with open(self._folder / JSONL_NAME, "a", encoding="utf-8") as file:

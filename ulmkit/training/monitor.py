@@ -68,7 +68,7 @@ class Monitor:
         # best.value, except while steps are repeated after a crash: then the best value by that step.
         self._to_beat: float | None = None
         self._worse_in_a_row = 0
-        self._costs: list[float] = []
+        self._losses: list[float] = []
         self._weights: dict[str, torch.Tensor] | None = None
 
     @property
@@ -80,10 +80,10 @@ class Monitor:
     def is_out_of_patience(self) -> bool:
         """True if validations have not improved for too long."""
         patience = self._config.patience
-        if patience is None or not self._costs:
+        if patience is None or not self._losses:
             return False
         if self._config.patience_rule == "non_monotone":
-            return is_non_monotone(self._costs[:-1], self._costs[-1], patience)
+            return is_non_monotone(self._losses[:-1], self._losses[-1], patience)
         return self._worse_in_a_row >= patience
 
     def forget_earlier_run(self) -> None:
@@ -94,16 +94,16 @@ class Monitor:
     def forget_bad_validations(self) -> None:
         """Restart the count of validations without improvement, as each phase does."""
         self._worse_in_a_row = 0
-        self._costs = []
+        self._losses = []
 
-    def cost(self, metrics: Mapping[str, float]) -> float:
+    def loss(self, metrics: Mapping[str, float]) -> float:
         """Return the monitored metric, lower is better; raise ConfigError if it is missing."""
         name = self._config.monitor or next(iter(metrics), "")
         if name not in metrics:
             raise ConfigError(f"monitor: there is no metric {name!r}; {did_you_mean(name, metrics)}")
         return self._sign * float(metrics[name])
 
-    def watch(self, metrics: Mapping[str, float], step: int, model: nn.Module, save: bool) -> bool:
+    def record(self, metrics: Mapping[str, float], step: int, model: nn.Module, save: bool) -> bool:
         """Record a validation, and keep the model's weights if they are the best.
 
         Args:
@@ -118,9 +118,9 @@ class Monitor:
         Raises:
             ConfigError: If the monitored metric is missing.
         """
-        cost = self.cost(metrics)
-        value = self._sign * cost
-        self._costs.append(cost)
+        loss = self.loss(metrics)
+        value = self._sign * loss
+        self._losses.append(loss)
         if not self._is_better(value, self._to_beat):
             self._worse_in_a_row += 1
             return False
@@ -129,8 +129,8 @@ class Monitor:
         return self.keep_if_best(metrics, step, model, save)
 
     def keep_if_best(self, metrics: Mapping[str, float], step: int, model: nn.Module, save: bool) -> bool:
-        """Keep the model's weights if they are the best, without counting them for patience; see `watch`."""
-        value = self._sign * self.cost(metrics)
+        """Keep the model's weights if they are the best, without counting them for patience; see `record`."""
+        value = self._sign * self.loss(metrics)
         if math.isnan(value) or (self.best is not None and self._is_better(self.best.value, value)):
             return False
         self.best = Best(value, step, {key: float(metric) for key, metric in metrics.items()})
@@ -160,7 +160,7 @@ class Monitor:
             "best": None if self.best is None else self.best.to_text(),
             "to_beat": json.dumps(self._to_beat),
             "worse_in_a_row": self._worse_in_a_row,
-            "costs": json.dumps(self._costs),
+            "costs": json.dumps(self._losses),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -176,7 +176,7 @@ class Monitor:
         self.best = None if state["best"] is None else Best.from_text(state["best"])
         self._to_beat = json.loads(state["to_beat"])
         self._worse_in_a_row = state["worse_in_a_row"]
-        self._costs = json.loads(state["costs"])
+        self._losses = json.loads(state["costs"])
         path = None if self._folder is None else self._folder / BEST_NAME
         if path is not None and path.is_file():
             with clear_missing_keys(path):

@@ -11,11 +11,11 @@ _LINE_SECONDS = 15.0
 
 @dataclass(frozen=True)
 class ProgressInfo:
-    """State of a run at one step; figures not yet known are None.
+    """State of a run at one step; values not yet known are None.
 
     Attributes:
         phase: Name of the phase.
-        run: Progress of the run, 0 to 1.
+        fraction_done: Progress of the run, 0 to 1.
         step: Optimizer steps so far.
         epoch: Epochs so far.
         loss: Recent mean loss.
@@ -25,7 +25,7 @@ class ProgressInfo:
     """
 
     phase: str
-    run: float
+    fraction_done: float
     step: int
     epoch: float
     loss: float | None
@@ -34,7 +34,7 @@ class ProgressInfo:
     seconds_left: float | None
 
     def text(self) -> str:
-        """Return the known figures in one line."""
+        """Return the known values in one line."""
         parts = [self.phase, f"step {self.step:,}", f"epoch {self.epoch:.2f}"]
         if self.loss is not None:
             parts.append(f"loss {self.loss:.3f}")
@@ -64,7 +64,7 @@ class ProgressDisplay(Protocol):
 
 
 class LineProgress:
-    """Progress as plain lines, with figures at most every `every_seconds`."""
+    """Progress as plain lines, at most one every `every_seconds`."""
 
     def __init__(
         self,
@@ -85,10 +85,10 @@ class LineProgress:
         self._due = self._clock()
 
     def update(self, info: ProgressInfo) -> None:
-        """Print the figures if a line is due."""
+        """Print the values if a line is due."""
         if self._clock() >= self._due:
             self._due = self._clock() + self._every
-            self.message(f"{100 * info.run:3.0f}%  {info.text()}")
+            self.message(f"{100 * info.fraction_done:3.0f}%  {info.text()}")
 
     def message(self, text: str) -> None:
         """Print a line at once."""
@@ -120,8 +120,8 @@ class RichProgress:
         from rich.progress import BarColumn, TextColumn
 
         self.close()
-        figures = TextColumn("{task.fields[figures]}", markup=False)
-        self._show(BarColumn(bar_width=20), TextColumn("{task.percentage:3.0f}%"), figures, total=1.0)
+        summary = TextColumn("{task.fields[summary]}", markup=False)
+        self._show(BarColumn(bar_width=20), TextColumn("{task.percentage:3.0f}%"), summary, total=1.0)
 
     def _show(self, *columns: Any, total: float | None, transient: bool = False) -> None:
         from rich.console import Console
@@ -129,12 +129,12 @@ class RichProgress:
 
         console = Console(file=self._stream)
         self._bar = Progress(*columns, console=console, refresh_per_second=4, transient=transient)
-        self._row = self._bar.add_task("", total=total, figures="starting")
+        self._row = self._bar.add_task("", total=total, summary="starting")
         self._bar.start()
 
     def update(self, info: ProgressInfo) -> None:
-        """Move the bar; rich redraws it a few times a second."""
-        self._bar.update(self._row, completed=info.run, figures=info.text())
+        """Move the bar; rich redraws it a few times per second."""
+        self._bar.update(self._row, completed=info.fraction_done, summary=info.text())
 
     def message(self, text: str) -> None:
         """Print a line above the bar."""

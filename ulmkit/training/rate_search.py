@@ -14,7 +14,7 @@ from ulmkit.training.step import NotFiniteError, StepRunner
 from ulmkit.training.task import BatchCursor, TrainingTask
 from ulmkit.training.unfreezing import Phase
 
-_FEWEST = 6
+_MIN_STEPS = 6
 _SMOOTHING = 0.95  # decay of the running mean of the loss
 _STOP_RATIO = 4.0  # the test ends when the smoothed loss exceeds its best by this ratio
 
@@ -78,7 +78,7 @@ def lr_find(
     check_positive("lowest", lowest)
     if not highest > lowest:
         raise ConfigError(f"highest: expected a rate above {lowest!r} (lowest), got {highest!r}")
-    check_whole("steps", steps, at_least=_FEWEST)
+    check_whole("steps", steps, at_least=_MIN_STEPS)
     ramp = [lowest * (highest / lowest) ** (i / (steps - 1)) for i in range(steps)]
     flags = [parameter.requires_grad for parameter in task.model.parameters()]
     was_training = task.model.training
@@ -98,9 +98,9 @@ def lr_find(
             parameter.grad = None
         task.model.train(was_training)
         restore_rng(rng)
-    if len(losses) < _FEWEST:
+    if len(losses) < _MIN_STEPS:
         raise TrainingError(
-            f"lr_find: expected at least {_FEWEST} steps before the loss diverges, got {len(losses)};"
+            f"lr_find: expected at least {_MIN_STEPS} steps before the loss diverges, got {len(losses)};"
             f" begin below {lowest!r}"
         )
     rates = ramp[: len(losses)]

@@ -1,4 +1,4 @@
-"""Reporting of a run: means of losses, rows in its log, figures and lines on its progress display."""
+"""Reporting of a run: means of losses, rows in its log, values and lines on its progress display."""
 
 import math
 from collections import defaultdict
@@ -11,7 +11,7 @@ import torch
 
 from ulmkit.training.budget import Stopwatch
 from ulmkit.training.distributed import World
-from ulmkit.training.log import Row, TrainingLog
+from ulmkit.training.log import LogRow, TrainingLog
 from ulmkit.training.progress import ProgressDisplay, ProgressInfo
 from ulmkit.training.task import StepResult
 
@@ -20,7 +20,7 @@ _LARGEST_EXPONENT = 700.0  # exp of more overflows
 
 
 @dataclass(frozen=True)
-class Place:
+class LogPosition:
     """Position of a run, for a log row or the display.
 
     Attributes:
@@ -28,14 +28,14 @@ class Place:
         step: Optimizer steps so far.
         epoch: Epochs so far.
         tokens: Tokens trained on.
-        run: Progress of the run, 0 to 1.
+        fraction_done: Progress of the run, 0 to 1.
     """
 
     phase: str
     step: int
     epoch: float
     tokens: int
-    run: float
+    fraction_done: float
 
 
 class Meter:
@@ -111,7 +111,7 @@ class Reporter:
 
     Args:
         progress: Display; None for silence.
-        watch: Stopwatch of the run.
+        stopwatch: Stopwatch of the run.
         world: Ranks of the run.
         is_language_model: Whether to show perplexity.
         shows_each_loss: Whether the display follows every step, because reading a loss is cheap, or the log's rows.
@@ -123,13 +123,13 @@ class Reporter:
     def __init__(
         self,
         progress: ProgressDisplay | None,
-        watch: Stopwatch,
+        stopwatch: Stopwatch,
         world: World,
         is_language_model: bool,
         shows_each_loss: bool,
     ) -> None:
         self._progress = progress if world.is_first else None
-        self._watch = watch
+        self._stopwatch = stopwatch
         self._world = world
         self._is_language_model = is_language_model
         self._shows_each_loss = shows_each_loss
@@ -139,37 +139,37 @@ class Reporter:
         self._row_tokens = 0
         self.log = TrainingLog(None)
 
-    def open(self, folder: Path | None, rows: Sequence[Row], tokens: int, tensorboard: bool) -> None:
+    def open(self, folder: Path | None, rows: Sequence[LogRow], tokens: int, tensorboard: bool) -> None:
         """Open the log with the rows of earlier sessions, in which `tokens` were trained on."""
         self._start_row(tokens)
         is_first = self._world.is_first
         self.log = TrainingLog(folder if is_first else None, rows, tensorboard and is_first)
 
     def train_row(
-        self, place: Place, rates: Sequence[float], momentum: float | None, threads: int, meter: Meter
+        self, position: LogPosition, rates: Sequence[float], momentum: float | None, threads: int, meter: Meter
     ) -> None:
         """Log the means over all ranks of the steps since the last row, and clear the meter."""
         for other_rank in self._world.gather(meter.state_dict())[1:]:
             meter.merge(other_rank)
         means = meter.means()
-        self._speed = self._tokens_per_second(place.tokens)
-        self._start_row(place.tokens)
+        self._speed = self._tokens_per_second(position.tokens)
+        self._start_row(position.tokens)
         settings = {"rates": list(rates), "momentum": momentum, "threads": threads}
-        figures = {**settings, "tokens_per_second": self._speed}
-        self.log.add({**self._row("train", place), **figures, **means})
+        row = {**self._row("train", position), **settings, "tokens_per_second": self._speed}
+        self.log.add({**row, **means})
         if not self._shows_each_loss:
             self._shown = means
         meter.clear()
 
-    def validation_row(self, place: Place, metrics: Mapping[str, float], better: bool) -> None:
+    def validation_row(self, position: LogPosition, metrics: Mapping[str, float], better: bool) -> None:
         """Log a validation and show it."""
         named = {f"valid_{key}": float(value) for key, value in metrics.items()}
-        self.log.add({**self._row("validation", place), **named})
-        figures = "  ".join(f"{key} {value:.4g}" for key, value in metrics.items())
-        self.message(f"step {place.step:,}: validation {figures}{' (best so far)' if better else ''}")
+        self.log.add({**self._row("validation", position), **named})
+        summary = "  ".join(f"{key} {value:.4g}" for key, value in metrics.items())
+        self.message(f"step {position.step:,}: validation {summary}{' (best so far)' if better else ''}")
 
-    def step(self, place: Place, result: StepResult, seconds_left: float | None) -> None:
-        """Show the figures after a step."""
+    def step(self, position: LogPosition, result: StepResult, seconds_left: float | None) -> None:
+        """Show the values after a step."""
         if self._progress is None:
             return
         if self._shows_each_loss:
@@ -180,9 +180,10 @@ class Reporter:
         loss = self._shown.get("loss")
         nll = self._shown.get("nll", loss)
         perplexity = math.exp(min(nll, _LARGEST_EXPONENT)) if self._is_language_model and nll is not None else None
-        speed = self._tokens_per_second(place.tokens)
+        speed = self._tokens_per_second(position.tokens)
+        done = position.fraction_done
         self._progress.update(
-            ProgressInfo(place.phase, place.run, place.step, place.epoch, loss, perplexity, speed, seconds_left)
+            ProgressInfo(position.phase, done, position.step, position.epoch, loss, perplexity, speed, seconds_left)
         )
 
     def message(self, text: str) -> None:
@@ -192,19 +193,19 @@ class Reporter:
 
     def _tokens_per_second(self, tokens: int) -> float | None:
         """Return the speed since the last row, or that row's speed if nothing was trained on since."""
-        seconds = self._watch.training_seconds - self._row_seconds
+        seconds = self._stopwatch.training_seconds - self._row_seconds
         return (tokens - self._row_tokens) / seconds if tokens > self._row_tokens and seconds > 0 else self._speed
 
     def _start_row(self, tokens: int) -> None:
-        self._row_seconds = self._watch.training_seconds
+        self._row_seconds = self._stopwatch.training_seconds
         self._row_tokens = tokens
 
-    def _row(self, kind: str, place: Place) -> Row:
+    def _row(self, kind: str, position: LogPosition) -> LogRow:
         return {
             "kind": kind,
-            "step": place.step,
-            "epoch": place.epoch,
-            "phase": place.phase,
-            "seconds": round(self._watch.seconds, 3),
-            "tokens": place.tokens,
+            "step": position.step,
+            "epoch": position.epoch,
+            "phase": position.phase,
+            "seconds": round(self._stopwatch.seconds, 3),
+            "tokens": position.tokens,
         }

@@ -3,7 +3,6 @@
 import contextlib
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +16,7 @@ from ulmkit.training.interrupt import InterruptGuard
 from ulmkit.training.monitor import Monitor
 from ulmkit.training.optimizers import load_optimizer_state, optimizer_state
 from ulmkit.training.progress import ProgressDisplay
-from ulmkit.training.reporter import Meter, Place, Reporter
+from ulmkit.training.reporter import LogPosition, Meter, Reporter
 from ulmkit.training.rng import capture_rng, restore_rng, seed_everything
 from ulmkit.training.step import NotFiniteError, StepRunner
 from ulmkit.training.task import BatchCursor, TrainingTask
@@ -26,7 +25,7 @@ from ulmkit.training.trainer_config import TrainerConfig, first_difference, run_
 from ulmkit.training.unfreezing import Phase
 
 
-class _Turn(NamedTuple):
+class _NextAction(NamedTuple):
     """Decision of the first rank on what to do next."""
 
     position: Position
@@ -45,7 +44,7 @@ class Run:
         monitor: Best weights and patience.
         meter: Losses since the last log row.
         cursor: Reading position in the batches.
-        watch: Stopwatch.
+        stopwatch: Stopwatch.
         threads: CPU threads.
         reporter: Log and display.
         checkpoint_path: Newest checkpoint, None before the first.
@@ -68,10 +67,10 @@ class Run:
         self.phases = phases
         self.folder = folder
         self.world = world
-        self._before = before
+        self._metrics_before_training = before
         self._rates = [phase.rates(len(task.groups)) for phase in phases]
         if len(task) < 1:
-            raise ConfigError(f"task: expected at least one batch an epoch, got {len(task)}; is there any text?")
+            raise ConfigError(f"task: expected at least one batch per epoch, got {len(task)}; is there any text?")
         steps_per_epoch = math.ceil(len(task) / config.accumulation)
         self.plan = make_plan([phase.budget for phase in phases], steps_per_epoch)
         self._validation = Cadence(config.validate_every, steps_per_epoch)
@@ -83,7 +82,7 @@ class Run:
         self.state = RunState()
         self.meter = Meter()
         self.cursor = BatchCursor(task)
-        self.watch = Stopwatch(clock)
+        self.stopwatch = Stopwatch(clock)
         self.threads = RunThreads(
             config.threads if isinstance(config.threads, int) else None,
             adapts=config.threads == "auto" or (config.threads is None and isinstance(self.plan, TimePlan)),
@@ -91,7 +90,7 @@ class Run:
             clock=clock,
         )
         self.checkpoint_path: Path | None = None
-        self.reporter = Reporter(progress, self.watch, world, task.is_language_model, self.runner.reads_loss)
+        self.reporter = Reporter(progress, self.stopwatch, world, task.is_language_model, self.runner.reads_loss)
 
     def begin(self) -> None:
         """Prepare to train from the first step."""
@@ -99,8 +98,8 @@ class Run:
             seed_everything(self.config.seed + self.world.rank)
         if self.world.is_first:
             self.monitor.forget_earlier_run()
-        if self._before is not None and self.config.restore_best:
-            self.monitor.keep_if_best(self._before, 0, self.task.model, save=self.world.is_first)
+        if self._metrics_before_training is not None and self.config.restore_best:
+            self.monitor.keep_if_best(self._metrics_before_training, 0, self.task.model, save=self.world.is_first)
         self.reporter.open(self.folder, [], 0, self.config.tensorboard)
 
     def resume(self, path: Path) -> None:
@@ -123,9 +122,9 @@ class Run:
     def _restore(self, checkpoint: Checkpoint) -> None:
         saved = checkpoint.state
         self.state = RunState.from_json(saved["run"])
-        self.watch.former_seconds = saved["seconds"]
-        self.watch.spent = dict(saved["spent"])
-        self.watch.costs = dict(saved["costs"])
+        self.stopwatch.former_seconds = saved["seconds"]
+        self.stopwatch.total_seconds = dict(saved["spent"])
+        self.stopwatch.last_seconds = dict(saved["costs"])
         self.task.model.load_state_dict(checkpoint.model)
         self.runner.train_groups(self._phase.groups)
         load_optimizer_state(self.runner.optimizer, self.runner.names, saved["optimizer"])
@@ -156,15 +155,15 @@ class Run:
             "epoch": self.cursor.epoch,
             "batch": self.cursor.batch,
         }
-        with self.watch.aside("checkpoint"):
+        with self.stopwatch.aside("checkpoint"):
             ranks = self.world.gather(rank_state)
             if self.world.is_first:
                 saved = {
                     "settings": self._settings,
-                    "run": asdict(self.state),
-                    "seconds": self.watch.seconds,
-                    "spent": self.watch.spent,
-                    "costs": self.watch.costs,
+                    "run": self.state.to_json(),
+                    "seconds": self.stopwatch.seconds,
+                    "spent": self.stopwatch.total_seconds,
+                    "costs": self.stopwatch.last_seconds,
                     "optimizer": optimizer_state(self.runner.optimizer, self.runner.names),
                     "average": None if self.runner.average is None else self.runner.average.state_dict(),
                     "monitor": self.monitor.state_dict(),
@@ -192,7 +191,7 @@ class Run:
             self._log_train()
             self._next_phase()
         while self.config.validate_every is not None and state.validated_step != state.step:
-            self._stop_if(self.world.from_first(guard.requested))
+            self._stop_if(self.world.broadcast(guard.requested))
             self._validate(guard)
         if not state.finished:
             state.finished = True
@@ -200,59 +199,59 @@ class Run:
         if self.runner.average is not None:
             self.runner.average.apply()
         if self.config.restore_best:
-            self.world.from_first(None)  # no rank reads the file before the first has written it
+            self.world.wait_for_first()  # no rank reads the file before the first has written it
             self.monitor.restore_best(self.task.model)
-            self.world.gather(None)  # the caller on the first rank may remove it once all have read it
+            self.world.first_waits_for_all()  # the caller on the first rank may remove it once all have read it
 
     def _next_phase(self) -> None:
         """Move to the start of the next phase, skipping validations due in between."""
         state = self.state
         state.phase += 1
         state.phase_step = 0
-        state.phase_start = state.run
+        state.phase_start = state.fraction_done
         self.monitor.forget_bad_validations()
         if state.phase < len(self.phases):
-            state.run = self.world.from_first(self._position().run)
-            state.validations = self._count(self._validation)
+            state.fraction_done = self.world.broadcast(self._position().fraction_done)
+            state.validations = self._due(self._validation)
 
     def _run_phase(self, guard: InterruptGuard) -> str:
         """Train until the phase is over, and return the reason."""
         while True:
-            turn = self.world.ask_first(lambda: self._next_turn(guard))
-            self.state.run = turn.position.run
-            self._stop_if(turn.interrupted)
-            if turn.validate:
+            action = self.world.call_on_first(lambda: self._decide_next_action(guard))
+            self.state.fraction_done = action.position.fraction_done
+            self._stop_if(action.interrupted)
+            if action.validate:
                 self._validate(guard)
-            elif turn.checkpoint:
-                self.state.checkpoints = self._count(self._checkpoint)
+            elif action.checkpoint:
+                self.state.checkpoints = self._due(self._checkpoint)
                 self.save()
             elif self.monitor.is_out_of_patience:
                 return "patience"
-            elif turn.position.done:
+            elif action.position.done:
                 return "budget"
             else:
-                self._step(turn.position)
+                self._step(action.position)
 
-    def _next_turn(self, guard: InterruptGuard) -> _Turn:
+    def _decide_next_action(self, guard: InterruptGuard) -> _NextAction:
         state = self.state
         position = self._position()
         can_validate = state.step not in (0, state.validated_step)
-        due = can_validate and self._count(self._validation, position.run) > state.validations
-        validate = due and self.plan.affords_validation(self.watch)
-        checkpoint = state.step > 0 and self._count(self._checkpoint, position.run) > state.checkpoints
-        return _Turn(position, guard.requested, validate, checkpoint)
+        due = can_validate and self._due(self._validation, position.fraction_done) > state.validations
+        validate = due and self.plan.affords_validation(self.stopwatch)
+        checkpoint = state.step > 0 and self._due(self._checkpoint, position.fraction_done) > state.checkpoints
+        return _NextAction(position, guard.requested, validate, checkpoint)
 
     def _position(self) -> Position:
-        return self.plan.position(self.state, self.watch, self._validation)
+        return self.plan.position(self.state, self.stopwatch, self._validation)
 
     def _step(self, position: Position) -> None:
         state = self.state
-        setting = self._phase.schedule.at(position.step, position.total)
+        setting = self._phase.schedule.at(position.step, position.total_steps)
         rates = [rate * setting.rate for rate in self._rates[state.phase]]
-        start = self.watch.clock()
+        start = self.stopwatch.clock()
         batches = self.cursor.window(self.config.accumulation)
         results, tokens = self.runner.run(batches, rates, setting.momentum)
-        line = self.threads.finish_step(tokens, self.watch.clock() - start, lambda: self.runner.rehearse(batches))
+        line = self.threads.finish_step(tokens, self.stopwatch.clock() - start, lambda: self.runner.rehearse(batches))
         for result in results:
             self.meter.add(result)
         state.step += 1
@@ -260,11 +259,11 @@ class Run:
         state.tokens += tokens
         state.rates = rates
         state.momentum = setting.momentum
-        state.run = self._position().run
+        state.fraction_done = self._position().fraction_done
         if state.step % self.config.log_every_steps == 0:
             self._log_train()
-        seconds_left = self.plan.seconds_left(state.run, self.watch)
-        self.reporter.step(self._place(), results[-1], seconds_left)
+        seconds_left = self.plan.seconds_left(state.fraction_done, self.stopwatch)
+        self.reporter.step(self._log_position(), results[-1], seconds_left)
         if line is not None:
             self.reporter.message(f"step {state.step:,}: {line}")
 
@@ -281,8 +280,8 @@ class Run:
         abortable = guard.at_once() if self.world.size == 1 else contextlib.nullcontext()
         self.task.model.eval()
         try:
-            with self.watch.aside("validation"), torch.no_grad(), self.runner.averaged(), abortable:
-                metrics = self.world.ask_first(self.task.validate)
+            with self.stopwatch.aside("validation"), torch.no_grad(), self.runner.averaged(), abortable:
+                metrics = self.world.call_on_first(self.task.validate)
         except KeyboardInterrupt:
             guard.requested = True
             restore_rng(rng)
@@ -290,15 +289,15 @@ class Run:
         finally:
             self.task.model.train()
         with self.runner.averaged():
-            better = self.monitor.watch(metrics, self.state.step, self.task.model, save=self.world.is_first)
+            better = self.monitor.record(metrics, self.state.step, self.task.model, save=self.world.is_first)
         # Only now may averaging start: the weights just kept were those that were validated. Progress comes before
         # the count, because the measured cost moves a run in minutes on, past validations that are then skipped.
-        starts_averaging = self.runner.average is not None and self.runner.average.observe(self.monitor.cost(metrics))
+        starts_averaging = self.runner.average is not None and self.runner.average.observe(self.monitor.loss(metrics))
         if self.state.phase < len(self.phases):
-            self.state.run = self.world.from_first(self._position().run)
-        self.state.validations = self._count(self._validation)
+            self.state.fraction_done = self.world.broadcast(self._position().fraction_done)
+        self.state.validations = self._due(self._validation)
         self.state.validated_step = self.state.step
-        self.reporter.validation_row(self._place(), metrics, better)
+        self.reporter.validation_row(self._log_position(), metrics, better)
         if starts_averaging:
             self.reporter.message(f"step {self.state.step:,}: no improvement; averaging the weights from now on")
 
@@ -313,7 +312,7 @@ class Run:
         if not self.meter.is_empty:
             self._check_losses()
             state = self.state
-            self.reporter.train_row(self._place(), state.rates, state.momentum, self.threads.current, self.meter)
+            self.reporter.train_row(self._log_position(), state.rates, state.momentum, self.threads.current, self.meter)
 
     def _check_losses(self) -> None:
         if any(self.world.sum([not self.meter.is_finite()])):
@@ -331,13 +330,14 @@ class Run:
         """The phase being run, the last one once all are over."""
         return self.phases[min(self.state.phase, len(self.phases) - 1)]
 
-    def _place(self) -> Place:
-        return Place(self._phase.name, self.state.step, self.epoch, self.state.tokens, self.state.run)
+    def _log_position(self) -> LogPosition:
+        return LogPosition(self._phase.name, self.state.step, self.epoch, self.state.tokens, self.state.fraction_done)
 
     @property
     def epoch(self) -> float:
         """Epochs so far, including the fraction of the current one."""
         return round(self.cursor.epoch + min(1.0, self.cursor.batch / len(self.task)), 4)
 
-    def _count(self, cadence: Cadence, run: float | None = None) -> int:
-        return cadence.count(self.state.run if run is None else run, self.state.step, self.watch.seconds)
+    def _due(self, cadence: Cadence, fraction_done: float | None = None) -> int:
+        fraction_done = self.state.fraction_done if fraction_done is None else fraction_done
+        return cadence.due(fraction_done, self.state.step, self.stopwatch.seconds)

@@ -19,7 +19,7 @@ class StepResult:
         loss: () mean over the batch's items, with its graph.
         tokens: Tokens of the batch, for the speed and the log.
         metrics: Means over the same items, numbers or () tensors (a tensor is read only when a row is logged). A
-            language model's displayed perplexity is computed from "nll" (nats a token), if there.
+            language model's displayed perplexity is computed from "nll" (nats per token), if there.
         weight: Number of items the loss is the mean of; None takes `tokens`. Accumulated batches, and ranks, count
             in proportion to it.
     """

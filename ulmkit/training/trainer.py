@@ -11,7 +11,7 @@ from ulmkit.errors import ConfigError, FolderError, TrainingError
 from ulmkit.training.checkpoint import latest_checkpoint
 from ulmkit.training.distributed import World
 from ulmkit.training.interrupt import STOP_SIGNALS, InterruptGuard, TrainingInterrupted
-from ulmkit.training.log import Row
+from ulmkit.training.log import LogRow
 from ulmkit.training.memory import keep_freed_memory
 from ulmkit.training.progress import ProgressDisplay
 from ulmkit.training.run import Run
@@ -41,7 +41,7 @@ class TrainingResult:
         checkpoint: Last checkpoint, None without a folder.
     """
 
-    history: list[Row]
+    history: list[LogRow]
     best_value: float | None
     best_step: int | None
     best_path: Path | None
@@ -154,7 +154,7 @@ class Trainer:
             steps=run.state.step,
             epochs=run.epoch,
             tokens=run.state.tokens,
-            seconds=run.watch.seconds,
+            seconds=run.stopwatch.seconds,
             averaged_steps=None if run.runner.average is None else run.runner.average.steps,
             checkpoint=run.checkpoint_path,
         )
