@@ -69,7 +69,10 @@ def test_numbers_outside_their_range(check, value, message):
 def test_a_count_is_an_integer_that_is_large_enough(value, at_least, make):
     if make is not int:
         value = value % 100
-    if value >= at_least:
+    if value > config.LARGEST_COUNT:
+        with pytest.raises(ConfigError, match="x: expected a whole number of at most 2,147,483,647, got"):
+            config.check_whole("x", make(value), at_least)
+    elif value >= at_least:
         config.check_whole("x", make(value), at_least)
     else:
         with pytest.raises(ConfigError, match=f"x: expected a whole number of at least {at_least}, got"):

@@ -29,7 +29,7 @@ def spacy_model() -> LanguageModel:
 
 
 def test_generated_text_is_put_back_together(spacy_model: LanguageModel) -> None:
-    texts = spacy_model.generate("The film", tokens=8, samples=3, temperature=0.0)
+    texts = spacy_model.generate("The film", max_tokens=8, samples=3, temperature=0.0)
     assert len(texts) == 3
     assert len(set(texts)) == 1
     assert texts[0].startswith("The film was ")
@@ -38,13 +38,13 @@ def test_generated_text_is_put_back_together(spacy_model: LanguageModel) -> None
 
 
 def test_the_same_seed_generates_the_same_text(spacy_model: LanguageModel) -> None:
-    options = {"tokens": 20, "samples": 2, "temperature": 1.5}
+    options = {"max_tokens": 20, "samples": 2, "temperature": 1.5}
     assert spacy_model.generate(seed=1, **options) == spacy_model.generate(seed=1, **options)
     assert spacy_model.generate(seed=1, **options) != spacy_model.generate(seed=2, **options)
 
 
 def test_beam_returns_the_most_probable_first(spacy_model: LanguageModel) -> None:
-    texts = spacy_model.generate("The film was", tokens=3, beam=4, samples=2)
+    texts = spacy_model.generate("The film was", max_tokens=3, beam=4, samples=2)
     assert len(set(texts)) == 2
     scores = [score.log_probability for score in spacy_model.score(texts)]
     assert scores == sorted(scores, reverse=True)
@@ -57,8 +57,8 @@ def test_the_unknown_token_comes_only_if_wanted(spacy_model: LanguageModel) -> N
     with torch.no_grad():
         bias[unknown] = 50.0
     try:
-        assert "<unk>" in spacy_model.generate("The", tokens=2, no_unk=False)[0]
-        assert "<unk>" not in spacy_model.generate("The", tokens=2)[0]
+        assert "<unk>" in spacy_model.generate("The", max_tokens=2, allow_unk=True)[0]
+        assert "<unk>" not in spacy_model.generate("The", max_tokens=2)[0]
     finally:
         with torch.no_grad():
             bias.copy_(kept)
@@ -67,7 +67,7 @@ def test_the_unknown_token_comes_only_if_wanted(spacy_model: LanguageModel) -> N
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"tokens": 0}, "tokens: expected a whole number of at least 1, got 0"),
+        ({"max_tokens": 0}, "max_tokens: expected a whole number of at least 1, got 0"),
         ({"samples": 0}, "samples: expected a whole number of at least 1, got 0"),
         ({"temperature": -1.0}, r"temperature: expected a number of at least 0, got -1\.0"),
         ({"top_p": 0.0}, r"top_p: expected 0 < p <= 1, got 0\.0"),
@@ -80,7 +80,7 @@ def test_options_of_generate(spacy_model: LanguageModel, options: dict, message:
 
 
 def test_a_backward_model_writes_what_comes_before() -> None:
-    texts = tiny.backward_language_model().generate("some actors", tokens=1, temperature=0.0)
+    texts = tiny.backward_language_model().generate("some actors", max_tokens=1, temperature=0.0)
     assert texts == ["with some actors"]
 
 

@@ -58,6 +58,6 @@ def test_the_whole_path_without_spaces(tmp_path: Path) -> None:
         stream.feed(text[:cut])
         stream.feed(text[cut:])
         np.testing.assert_allclose(stream.finish(), whole, atol=1e-5)
-    written = tuned.generate(text[:4], tokens=10, seed=0)[0]
+    written = tuned.generate(text[:4], max_tokens=10, seed=0)[0]
     assert written.startswith(text[:4])
     assert " " not in written

@@ -69,7 +69,7 @@ def test_published_perplexity_divides_by_the_unpredicted_tokens_too(corpus: Path
 
 
 def test_generation_continues_a_line_and_scoring_reads_lines(model: LanguageModel) -> None:
-    assert model.generate("the cat", tokens=2, temperature=0.0)[0] in ("the cat sat on", "the cat ran on")
+    assert model.generate("the cat", max_tokens=2, temperature=0.0)[0] in ("the cat sat on", "the cat ran on")
     usual, odd = model.score(["the cat sat on the N mat", "mat N the on sat cat the"])
     assert usual.tokens == odd.tokens == 8
     assert usual.perplexity < odd.perplexity

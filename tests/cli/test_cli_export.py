@@ -39,7 +39,8 @@ def test_export_prints_the_comparison_and_the_model_predicts(folder):
 
 def test_export_refuses(folder):
     told = ulmkit("export", folder / "classifier", folder / "labelled.csv", "--out", folder / "classifier", status=2)
-    assert "is already there; choose another name, or overwrite it (--overwrite)" in told.error
+    assert "would replace" in told.error
+    assert "classifier, which is read; choose another name" in told.error
     told = ulmkit(
         "export", folder / "classifier", folder / "labelled.csv", "--out", folder / "int8", "--to", "int4", status=2
     )

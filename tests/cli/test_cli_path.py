@@ -288,14 +288,14 @@ def test_score_and_generate(path: Path, tmp_path: Path) -> None:
     assert usual["perplexity"] < odd["perplexity"]
     ulmkit("score", path / "tuned", path / "reviews", "--split", "valid", "--out", tmp_path / "s.csv")
     assert len((tmp_path / "s.csv").read_text().splitlines()) == 21
-    options = ("--prompt", "the film", "--tokens", 5, "--samples", 2, "--seed", 3)
+    options = ("--prompt", "the film", "--max-tokens", 5, "--samples", 2, "--seed", 3)
     first = ulmkit("generate", path / "tuned", *options, "--json", tmp_path / "g.json")
     generated = _json(tmp_path / "g.json")["generated"]
     assert len(generated) == 2
     assert all(text.startswith("the film") for text in generated)
     assert "\n\n".join(generated) in first.out
     assert ulmkit("generate", path / "tuned", *options).out.strip() == "\n\n".join(generated)
-    assert ulmkit("generate", path / "tuned", "--prompt", "the", "--tokens", 2, "--beam", 3).out.startswith(
+    assert ulmkit("generate", path / "tuned", "--prompt", "the", "--max-tokens", 2, "--beam", 3).out.startswith(
         "the film was"
     )
 
@@ -452,13 +452,13 @@ def test_several_batches_of_a_step(path: Path, tmp_path: Path) -> None:
 def test_the_best_weights(path: Path, tmp_path: Path) -> None:
     training = ("--rate", 0.1, "--schedule", "constant", "--steps", 20, "--no-baselines")
     for seed in range(4):
-        for option in ("--no-restore-best", "--restore-best"):
-            out = tmp_path / f"{option}-{seed}"
+        for options in ((), ("--restore-best",)):
+            out = tmp_path / f"best-{len(options)}-{seed}"
             output = ("-o", out, "--json", tmp_path / "c.json")
-            ulmkit("train", path / "tuned", path / "reviews", *output, *CLASSIFY, *training, option, "--seed", seed)
+            ulmkit("train", path / "tuned", path / "reviews", *output, *CLASSIFY, *training, *options, "--seed", seed)
             with open(out / "training_log.csv", newline="") as file:
                 losses = [float(row["valid_loss"]) for row in csv.DictReader(file) if row["kind"] == "validation"]
-            kept = min(losses) if option == "--restore-best" else losses[-1]
+            kept = min(losses) if options else losses[-1]
             assert _json(tmp_path / "c.json")["facts"]["validation"]["loss"] == pytest.approx(kept)
         if min(losses) < losses[-1]:
             return
@@ -519,7 +519,7 @@ def test_pretrain_with_a_mixture_of_softmaxes(path: Path, tmp_path: Path) -> Non
     perplexities = [_json(tmp_path / "e.json")["results"][name]["perplexity"] for name in ("plain", "cache")]
     assert perplexities[0] != perplexities[1]
     assert [table_row(told.out, name)[0] for name in ("plain", "cache")] == [f"{value:.4f}" for value in perplexities]
-    words = ulmkit("generate", tmp_path / "lm", "--tokens", 3, "--seed", 1).out.split()
+    words = ulmkit("generate", tmp_path / "lm", "--max-tokens", 3, "--seed", 1).out.split()
     assert 1 <= len(words) <= 3
     assert set(words) <= set(EncodedCorpus.open(path / "corpus").vocabulary.tokens)
 
@@ -549,4 +549,4 @@ def test_other_cells_are_pretrained_evaluated_and_asked(path: Path, tmp_path: Pa
     for name, result in _json(tmp_path / "e.json")["results"].items():
         assert table_row(told.out, name)[0] == f"{result['perplexity']:.4f}"
         assert 1 < result["perplexity"] < 100
-    assert ulmkit("generate", tmp_path / "lm", "--prompt", "the film", "--tokens", 3).out.startswith("the film")
+    assert ulmkit("generate", tmp_path / "lm", "--prompt", "the film", "--max-tokens", 3).out.startswith("the film")

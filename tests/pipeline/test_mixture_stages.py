@@ -42,7 +42,7 @@ def test_fine_tuning_to_new_words(model: LanguageModel) -> None:
 
 
 def test_generation_scores_and_every_way_of_evaluation(model: LanguageModel) -> None:
-    texts = model.generate("the film", tokens=5, samples=2, seed=1)
+    texts = model.generate("the film", max_tokens=5, samples=2, seed=1)
     assert all(text.startswith("the film") and len(text.split()) > 2 for text in texts)
     scores = model.score([text for text, _ in tiny.reviews(3, first=800)])
     assert all(1.0 < score.perplexity < len(model.parts.vocabulary) for score in scores)

@@ -8,19 +8,19 @@ class GenerationOptions:
     """Settings for continuing a prompt with a language model.
 
     Attributes:
-        tokens: Tokens to add, at most.
-        samples: Number of texts.
+        max_tokens: Maximum number of tokens to add.
+        samples: Number of texts to generate.
         temperature: Below 1 favours probable tokens, above 1 improbable ones; 0 takes the most probable.
-        top_k: Sample from this many most probable tokens.
+        top_k: Sample from this many of the most probable tokens.
         top_p: Sample from the fewest tokens whose probabilities reach this sum.
-        beam: Width of a beam search that replaces sampling.
-        no_unk: Never generate the unknown token.
+        beam: Width of a beam search, which replaces sampling.
+        allow_unk: Allow the unknown token.
     """
 
-    tokens: int = 50
+    max_tokens: int = 50
     samples: int = 1
     temperature: float = 0.8
     top_k: int | None = None
     top_p: float = 1.0
     beam: int | None = None
-    no_unk: bool = True
+    allow_unk: bool = False

@@ -362,26 +362,26 @@ class LanguageModel:
         self,
         prompt: str = "",
         *,
-        tokens: int = _GENERATION.tokens,
+        max_tokens: int = _GENERATION.max_tokens,
         samples: int = _GENERATION.samples,
         temperature: float = _GENERATION.temperature,
         top_k: int | None = _GENERATION.top_k,
         top_p: float = _GENERATION.top_p,
         beam: int | None = _GENERATION.beam,
-        no_unk: bool = _GENERATION.no_unk,
+        allow_unk: bool = _GENERATION.allow_unk,
         seed: int | None = None,
     ) -> list[str]:
         """Continue a prompt. A backward model writes what comes before it.
 
         Args:
             prompt: Text that the results begin with (end with, for a backward model).
-            tokens: Tokens to add, at most.
+            max_tokens: Maximum number of tokens to add.
             samples: Number of texts.
             temperature: Below 1 favours probable tokens, above 1 improbable ones; 0 takes the most probable.
-            top_k: Sample from this many most probable tokens; None does not limit them.
+            top_k: Sample from this many of the most probable tokens; None does not limit them.
             top_p: Sample from the fewest tokens whose probabilities reach this sum.
-            beam: Width of a beam search that replaces sampling; the most probable texts come first.
-            no_unk: Never generate the unknown token.
+            beam: Width of a beam search, which replaces sampling; the most probable texts come first.
+            allow_unk: Allow the unknown token.
             seed: Seed for reproducible samples; None draws new ones on every call.
 
         Returns:
@@ -390,26 +390,26 @@ class LanguageModel:
         Raises:
             ConfigError: If an option is outside its range.
         """
-        check_whole("tokens", tokens)
+        check_whole("max_tokens", max_tokens)
         check_whole("samples", samples)
         model = self.parts.model
         vocabulary = self.parts.vocabulary
         ids = self._prompt_ids(prompt)
         stop = [] if vocabulary.bos_id is None else [vocabulary.bos_id]
-        unwanted = [vocabulary.pad_id, vocabulary.unk_id if no_unk else None]
+        unwanted = [vocabulary.pad_id, None if allow_unk else vocabulary.unk_id]
         forbidden = [token_id for token_id in unwanted if token_id is not None]
         device = model.encoder.device
         start = torch.from_numpy(ids).to(device)
         if beam is not None:
             width = max(beam, samples)
-            continuations = beam_search(model, start, tokens, width=width, forbidden=forbidden, stop=stop)
+            continuations = beam_search(model, start, max_tokens, width=width, forbidden=forbidden, stop=stop)
         else:
             generator = torch.Generator(device=device)
             generator.manual_seed(seed) if seed is not None else generator.seed()
             continuations = sample(
                 model,
                 start.unsqueeze(1).expand(-1, samples),
-                tokens,
+                max_tokens,
                 temperature=temperature,
                 top_k=top_k,
                 top_p=top_p,

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 import ulmkit
-from ulmkit.cli.option_groups import MACHINE, Machine, with_groups
+from ulmkit.cli.option_groups import MACHINE_WITHOUT_BACKEND, Machine, with_groups
 from ulmkit.cli.summary import summarise
 from ulmkit.pipeline.options import choose_device
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import torch
 
 
-@with_groups(machine=MACHINE)
+@with_groups(machine=MACHINE_WITHOUT_BACKEND)
 def info_command(machine: Machine) -> None:
     """Show which kernels and precisions run here, and why.
 

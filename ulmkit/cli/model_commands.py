@@ -12,7 +12,7 @@ import typer
 from ulmkit.api.generation_options import GenerationOptions
 from ulmkit.cli.adaptation import ADAPTATION
 from ulmkit.cli.dataclass_options import field_options
-from ulmkit.cli.option_groups import MACHINE, READ_TEXT, Machine, OptionGroup, with_groups
+from ulmkit.cli.option_groups import MACHINE, MACHINE_WITH_SEED, READ_TEXT, Machine, OptionGroup, with_groups
 from ulmkit.cli.progress import step_progress
 from ulmkit.cli.summary import write_values
 from ulmkit.cli.text_rows import TEXTS, TEXTS_OF_TASK, check_rows, read_texts, write_rows
@@ -190,7 +190,9 @@ def score_command(
     write_rows(rows, out, machine.json_file)
 
 
-@with_groups(options=OptionGroup("Generation", GenerationOptions, field_options(GenerationOptions)), machine=MACHINE)
+@with_groups(
+    options=OptionGroup("Generation", GenerationOptions, field_options(GenerationOptions)), machine=MACHINE_WITH_SEED
+)
 def generate_command(
     language_model: LanguageModelArgument,
     options: GenerationOptions,

@@ -42,7 +42,9 @@ class OptionGroup:
         """Return the options as parameters of a command."""
         parameters = []
         for name, option in self.options.items():
-            flags = () if option.flag is None else (option.flag,)
+            flags = [option.flag] if option.flag is not None else []
+            if option.default is False and not flags:  # with its name given, typer adds no --no-NAME
+                flags = ["--" + name.replace("_", "-")]
             info = typer.Option(*flags, help=option.help, rich_help_panel=self.panel)
             parameters.append(
                 inspect.Parameter(
@@ -178,10 +180,10 @@ def encoder_from_scratch(set_options: Mapping[str, Any]) -> AWDLSTMConfig:
 
 @dataclass(frozen=True)
 class Machine:
-    """Options of every command.
+    """Options of the commands that compute.
 
     Attributes:
-        run: Device, precision, backend and seed.
+        run: Device, precision, backend and seed; the defaults of those that the command does not have.
         json_file: JSON file for the summary; None writes none.
     """
 
@@ -189,7 +191,7 @@ class Machine:
     json_file: str | None
 
 
-def _machine(threads: str | None, json_file: str | None, **options: Any) -> Machine:
+def _machine(threads: str | int | None, json_file: str | None, **options: Any) -> Machine:
     try:
         number: int | str | None = int(threads) if threads is not None else None
     except ValueError:
@@ -202,20 +204,29 @@ def _machine(threads: str | None, json_file: str | None, **options: Any) -> Mach
     return Machine(RunOptions(threads=number, **options), json_file)
 
 
-MACHINE = OptionGroup(
-    "Machine",
-    _machine,
-    {
-        **field_options(RunOptions, "device", "precision", "backend"),
-        "threads": Option(
-            str | None,
-            "CPU threads: a number, or auto to train with fewer while other programs keep the machine busy "
-            "(default: torch's choice, and auto with --minutes).",
-        ),
-        **field_options(RunOptions, "seed"),
-        "json_file": Option(str | None, "Also write the summary to this file, as JSON.", flag="--json"),
-    },
+_JSON_HELP = "Also write the summary to this file, as JSON."
+JsonFile = Annotated[str | None, typer.Option("--json", help=_JSON_HELP)]
+
+_THREADS = Option(int | None, "CPU threads (default: torch's choice).")
+_TRAINING_THREADS = Option(
+    str | None,
+    "CPU threads: a number, or auto to train with fewer while other programs keep the machine busy "
+    "(default: torch's choice, and auto with --minutes).",
 )
+
+
+def _machine_group(*names: str, threads: Option = _THREADS) -> OptionGroup:
+    """Make the group of those fields of RunOptions that a command uses, the threads and the JSON file."""
+    json_file = Option(str | None, _JSON_HELP, flag="--json")
+    return OptionGroup(
+        "Machine", _machine, {**field_options(RunOptions, *names), "threads": threads, "json_file": json_file}
+    )
+
+
+TRAINING_MACHINE = _machine_group("device", "precision", "backend", "seed", threads=_TRAINING_THREADS)
+MACHINE_WITH_SEED = _machine_group("device", "precision", "backend", "seed")
+MACHINE = _machine_group("device", "precision", "backend")
+MACHINE_WITHOUT_BACKEND = _machine_group("device", "precision")
 
 
 def budget_group(default_epochs: float) -> OptionGroup:
@@ -243,10 +254,9 @@ _OF_OPTIMIZER = {"optimizer": "name", "weight_decay": "weight_decay", "decay": "
 def _changed(preset: Any, **values: Any) -> Any:
     """Return a recipe with the given values in place of the preset's."""
     optimizer = {field: values.pop(name) for name, field in _OF_OPTIMIZER.items()}
-    if values["schedule"] == preset.schedule.name:
-        del values["schedule"]
-    else:
-        values["schedule"] = Schedule(values["schedule"])
+    schedule = values.pop("schedule", preset.schedule.name)
+    if schedule != preset.schedule.name:
+        values["schedule"] = Schedule(schedule)
     return replace(preset, optimizer=replace(preset.optimizer, **optimizer), **values)
 
 
@@ -265,6 +275,16 @@ def _recipe_group(preset: LanguageModelRecipe | ClassifierRecipe, *names: str) -
 
 PRETRAIN_RECIPE = _recipe_group(PRETRAIN, "bptt", "ar", "tar")
 FINETUNE_RECIPE = _recipe_group(FINETUNE, "bptt", "ar", "tar")
+RATE_SEARCH_RECIPE = replace(
+    FINETUNE_RECIPE,
+    options={
+        name: option
+        for name, option in FINETUNE_RECIPE.options.items()
+        if name not in ("peak_rate", "schedule", "patience")
+    },
+)
+"""The options of fine-tuning that a search for its learning rate uses."""
+
 CLASSIFY_RECIPE = _recipe_group(
     CLASSIFY, "unfreezing", "label_smoothing", "class_weights", "value_range", "number_loss"
 )

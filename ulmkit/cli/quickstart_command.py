@@ -6,12 +6,12 @@ from typing import Annotated
 
 import typer
 
-from ulmkit.cli.option_groups import MACHINE, READ, Machine, with_groups
+from ulmkit.cli.option_groups import READ, TRAINING_MACHINE, Machine, with_groups
 from ulmkit.cli.summary import write_values
 from ulmkit.pipeline.data_options import DataOptions
 
 
-@with_groups(data_options=READ, machine=MACHINE)
+@with_groups(data_options=READ, machine=TRAINING_MACHINE)
 def quickstart_command(
     data_options: DataOptions,
     machine: Machine,

@@ -15,15 +15,18 @@ from ulmkit.cli.option_groups import (
     CLASSIFY_RECIPE,
     FINETUNE_RECIPE,
     FROM_SCRATCH,
-    MACHINE,
+    MACHINE_WITH_SEED,
     PREPARE,
     PREPARE_TEXT,
     PRETRAIN_RECIPE,
+    RATE_SEARCH_RECIPE,
     READ,
     READ_TEXT,
     SIZES,
     STAGE,
     TOKENIZE,
+    TRAINING_MACHINE,
+    JsonFile,
     Machine,
     budget_group,
     encoder_from_scratch,
@@ -59,12 +62,11 @@ TASK_NAMES = "single, multi, number, tokens, pair"
 """Names of `ulmkit.tasks.TASKS`, which needs numpy and torch."""
 
 
-@with_groups(data_options=PREPARE, machine=MACHINE)
+@with_groups(data_options=PREPARE)
 def prepare_command(
     data: DataArgument,
     out: OutOption,
     data_options: DataOptions,
-    machine: Machine,
     task: Annotated[
         str | None,
         typer.Option(
@@ -77,6 +79,7 @@ def prepare_command(
         typer.Option(help="Use the tokenizer and vocabulary of this model, and its labels if it is a classifier."),
     ] = None,
     overwrite: Overwrite = False,
+    json_file: JsonFile = None,
 ) -> None:
     """Encode text once, as a corpus on disk.
 
@@ -110,7 +113,7 @@ def prepare_command(
             figures[f"in {held_out}, also in {trained_on}"] = (
                 f"{shared.near:,} of {shared.documents:,} documents, {shared.exact:,} exactly"
             )
-    summarise(figures, machine.json_file, {**values, "facts": corpus.facts.to_json()})
+    summarise(figures, json_file, {**values, "facts": corpus.facts.to_json()})
     if (warning := shared_documents_warning(corpus)) is not None:
         typer.echo(warning, err=True)
 
@@ -121,7 +124,7 @@ def prepare_command(
     budget=budget_group(10),
     recipe=PRETRAIN_RECIPE,
     stage=STAGE,
-    machine=MACHINE,
+    machine=TRAINING_MACHINE,
 )
 def pretrain_command(
     data: DataArgument,
@@ -161,7 +164,9 @@ def pretrain_command(
     _summarise_training(model, out, machine)
 
 
-@with_groups(data_options=READ_TEXT, budget=budget_group(5), recipe=FINETUNE_RECIPE, stage=STAGE, machine=MACHINE)
+@with_groups(
+    data_options=READ_TEXT, budget=budget_group(5), recipe=FINETUNE_RECIPE, stage=STAGE, machine=TRAINING_MACHINE
+)
 def finetune_command(
     language_model: ModelArgument,
     data: DataArgument,
@@ -206,7 +211,7 @@ def finetune_command(
     recipe=CLASSIFY_RECIPE,
     stage=STAGE,
     from_scratch=FROM_SCRATCH,
-    machine=MACHINE,
+    machine=TRAINING_MACHINE,
 )
 def train_command(
     language_model: Annotated[
@@ -260,7 +265,7 @@ def train_command(
     _summarise_training(model, out, machine)
 
 
-@with_groups(data_options=READ_TEXT, recipe=FINETUNE_RECIPE, machine=MACHINE)
+@with_groups(data_options=READ_TEXT, recipe=RATE_SEARCH_RECIPE, machine=MACHINE_WITH_SEED)
 def lr_find_command(
     language_model: ModelArgument,
     data: DataArgument,
