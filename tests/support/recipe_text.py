@@ -8,7 +8,7 @@ RECIPES = Path(__file__).parents[2] / "recipes"
 
 
 def write_corpus(folder: Path, documents: int) -> Path:
-    """Write generated sentences, one a line, as train.txt, valid.txt and test.txt."""
+    """Write generated sentences, one per line, as train.txt, valid.txt and test.txt."""
     folder.mkdir(parents=True)
     for split, first, count in (("train", 0, documents), ("valid", 5000, 30), ("test", 6000, 30)):
         lines = [tiny.review("pos", first + number) for number in range(count)]

@@ -242,7 +242,7 @@ def test_processes_share_the_documents(reviews, ranks):
 
 
 def test_fewer_documents_than_processes(reviews):
-    with pytest.raises(ConfigError, match="documents: expected at least 2 a batch, one a process, got 1 of 3; take"):
+    with pytest.raises(ConfigError, match="documents: expected at least 2 per batch, one per process, got 1 of 3"):
         ClassifierBatches(reviews, reviews.rows()[:3], 2, ranks=2)
 
 

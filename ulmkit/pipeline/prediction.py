@@ -10,7 +10,7 @@ from ulmkit.model.classifier import AWDLSTMClassifier
 from ulmkit.model.heads import IGNORED_LABEL
 from ulmkit.tasks import Outputs, Report, find_task
 from ulmkit.text import EncodedCorpus
-from ulmkit.text.batches import padded
+from ulmkit.text.batches import pad_columns
 from ulmkit.text.corpus.token_stream import reverse_document
 
 _BATCH_TOKENS = 32_768
@@ -48,7 +48,7 @@ def predict_outputs(
     with torch.no_grad():
         prepared = model.encoder.prepare(1)
         for rows in _batches(lengths):
-            ids = torch.from_numpy(padded([documents[row] for row in rows]))
+            ids = torch.from_numpy(pad_columns([documents[row] for row in rows]))
             batch_lengths = torch.from_numpy(lengths[rows])
             starts = None if boundaries is None else torch.tensor([int(boundaries[row]) for row in rows], device=device)
             outputs = model(ids.to(device), batch_lengths, starts, prepared)

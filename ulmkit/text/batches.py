@@ -1,5 +1,6 @@
-"""Batches: a token stream cut into rows for language models, documents of like length together for classifiers."""
+"""Batches: a token stream cut into rows for language models, documents of similar length for classifiers."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -57,8 +58,8 @@ class LanguageModelBatch:
 class LanguageModelBatches:
     """A stream cut into `batch_size` rows, read window by window; each batch continues the one before.
 
-    Row b reads tokens b * R to (b + 1) * R, where R = (tokens - 1) // batch_size, so in an epoch every token but the
-    first and the remainder, fewer than batch_size, is a target exactly once.
+    Row b reads tokens b * R to (b + 1) * R, where R = (tokens - 1) // batch_size, so that each epoch predicts
+    every token exactly once, except the first and fewer than batch_size at the end.
 
     With several processes (`ranks`) each has a share of the rows, in order, and all have the same windows.
 
@@ -147,8 +148,8 @@ class LanguageModelBatches:
         begins = np.cumsum(lengths) - lengths
         for index in range(start, len(lengths)):
             steps, begin = int(lengths[index]), int(begins[index])
-            places = [row * self.row_tokens + begin for row in self._rows]
-            window = torch.from_numpy(np.stack([stream.read(at, at + steps + 1) for at in places], axis=1))
+            offsets = [row * self.row_tokens + begin for row in self._rows]
+            window = torch.from_numpy(np.stack([stream.read(offset, offset + steps + 1) for offset in offsets], axis=1))
             scale = steps / self.bptt if self.bptt_std else 1.0
             yield LanguageModelBatch(window[:-1], window[1:], scale, is_first=index == 0)
 
@@ -181,10 +182,10 @@ class ClassifierBatches:
     Args:
         corpus: The corpus of the documents.
         rows: Indices of the documents.
-        batch_size: Documents of a batch at most, of all processes together. Batches differ by one document at most, so
-            from a batch_size of 3 on no document is alone unless it is the only one.
-        batch_tokens: Instead of batch_size, tokens of a batch at most, padding included; a longer document is a batch
-            alone.
+        batch_size: Maximum number of documents per batch, over all processes. Batches differ by at most one document,
+            so with a batch_size of at least 3 no document is alone unless it is the only one.
+        batch_tokens: Maximum number of tokens per batch, padding included, instead of batch_size; a longer document is
+            a batch of its own.
         seed: Seed of the shuffling.
         shuffle: Make up and order the batches anew each epoch; without it, longest first, the same each time.
         reverse: Read each document from its end, xxbos still first; the fields of a pair change places.
@@ -227,12 +228,12 @@ class ClassifierBatches:
         self._sizes = self._even_sizes(batch_size) if batch_size else self._sizes_by_tokens(batch_tokens or 0)
         if self._sizes.min() < ranks:
             raise ConfigError(
-                f"documents: expected at least {ranks} a batch, one a process, got {self._sizes.min()} of "
+                f"documents: expected at least {ranks} per batch, one per process, got {self._sizes.min()} of "
                 f"{len(self.rows)}; take larger batches or fewer processes"
             )
 
     def _even_sizes(self, batch_size: int) -> np.ndarray:
-        batches = -(-len(self.rows) // batch_size)
+        batches = math.ceil(len(self.rows) / batch_size)
         return np.array([len(part) for part in np.array_split(self.rows, batches)])
 
     def _sizes_by_tokens(self, batch_tokens: int) -> np.ndarray:
@@ -261,8 +262,8 @@ class ClassifierBatches:
             keys = keys + generator.uniform(-_LENGTH_NOISE, _LENGTH_NOISE, len(keys))
         batches = np.split(self.rows[np.argsort(-keys, kind="stable")], np.cumsum(self._sizes)[:-1])
         order = generator.permutation(len(batches)) if self.shuffle else np.arange(len(batches))
-        for at in order[start:]:
-            yield make_classifier_batch(self.corpus, batches[at][self._share], reverse=self.reverse)
+        for index in order[start:]:
+            yield make_classifier_batch(self.corpus, batches[index][self._share], reverse=self.reverse)
 
 
 def make_classifier_batch(corpus: EncodedCorpus, rows: np.ndarray, reverse: bool = False) -> ClassifierBatch:
@@ -277,21 +278,21 @@ def make_classifier_batch(corpus: EncodedCorpus, rows: np.ndarray, reverse: bool
         boundaries = torch.from_numpy(np.asarray(lengths - starts + 1 if reverse else starts, dtype=np.int64))
     if corpus.has_token_labels:
         labels = [corpus.token_labels(row)[order] for row, order in zip(rows, orders, strict=True)]
-        targets = torch.from_numpy(padded(labels, -1))
+        targets = torch.from_numpy(pad_columns(labels, -1))
     elif "label" in corpus.table:
         targets = torch.from_numpy(corpus.labels(rows))
     ordered = [document[order] for document, order in zip(documents, orders, strict=True)]
-    ids = torch.from_numpy(padded(ordered, corpus.vocabulary.pad_id or 0))
+    ids = torch.from_numpy(pad_columns(ordered, corpus.vocabulary.pad_id or 0))
     return ClassifierBatch(ids, torch.from_numpy(lengths), targets, boundaries, torch.from_numpy(rows))
 
 
-def padded(documents: Sequence[np.ndarray], fill: int = 0) -> np.ndarray:
+def pad_columns(documents: Sequence[np.ndarray], fill: int = 0) -> np.ndarray:
     """Put documents side by side, `fill` after the shorter ones.
 
     Returns:
         (T, B) int64.
     """
     padded = np.full((max(1, *map(len, documents)), len(documents)), fill, dtype=np.int64)
-    for at, document in enumerate(documents):
-        padded[: len(document), at] = document
+    for column, document in enumerate(documents):
+        padded[: len(document), column] = document
     return padded

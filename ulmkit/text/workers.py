@@ -26,10 +26,10 @@ Content = TypeVar("Content")
 Answer = TypeVar("Answer")
 
 SMALL_CHARACTERS = 1_500_000
-"""Starting workers takes longer than doing this much text in the calling process."""
+"""Starting workers takes longer than processing this much text in the calling process."""
 
 CHUNK_CHARACTERS = 500_000
-"""Size of the chunks that a function is given; an item counts as 250 characters at least."""
+"""Size of the chunks that a function is given; an item counts as at least 250 characters."""
 
 _LEAST_CHARACTERS = 250
 
@@ -68,10 +68,10 @@ def map_chunks(
 
     Args:
         function: Picklable, and importable by name in a fresh interpreter; called with the contents of a chunk.
-        items: Read once; at most two chunks a worker are read ahead.
+        items: Read once; at most two chunks per worker are read ahead.
         workers: Number of processes; with 1 the calling process does the work.
-        content: Gives what of an item the function needs.
-        characters: Gives the size of an item; less than SMALL_CHARACTERS in all starts no worker.
+        content: Extracts the part of an item that the function needs.
+        characters: Returns the size of an item; with less than SMALL_CHARACTERS in all, no worker is started.
 
     Yields:
         Each chunk and the function's answer, in order.
@@ -170,7 +170,7 @@ class WorkerPool(Generic[Item, Answer]):
         self._threads = ThreadPoolExecutor(workers)
 
     def map(self, items: Iterable[Item]) -> Iterator[Answer]:
-        """Yield the function's answer to each item, in order; at most two items a worker are read ahead."""
+        """Yield the function's answer to each item, in order; at most two items per worker are read ahead."""
         waiting: deque[Future[Answer]] = deque()
         for item in items:
             waiting.append(self._threads.submit(self._call, item))

@@ -144,7 +144,7 @@ class RichProgress:
             self._bar.console.print(text, markup=False, highlight=False)
 
     def close(self) -> None:
-        """Leave the bar as it stands."""
+        """Stop updating the bar, and leave it on the screen."""
         if self._bar is not None:
             self._bar.stop()
 

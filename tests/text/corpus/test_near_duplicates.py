@@ -102,7 +102,7 @@ def test_many_documents_like_a_single_one_are_all_found():
 def test_more_documents_than_a_window_holds(monkeypatch):
     other = made_up_text(random.Random(3), 100)
     monkeypatch.setattr("ulmkit.text.corpus.near_duplicates._WINDOW", 7)
-    monkeypatch.setattr("ulmkit.text.corpus.near_duplicates._MAX_UNLIKE", 3)
+    monkeypatch.setattr("ulmkit.text.corpus.near_duplicates._MAX_REJECTED", 3)
     assert find_near_duplicates(with_one_change_each(other, 100), [other]).near.all()
 
 

@@ -20,7 +20,7 @@ class NGrams:
 
     Args:
         tokenize: Splits a text into words; None takes runs of word characters in lower case.
-        longest: Words in an n-gram, at most.
+        longest: Maximum number of words in an n-gram.
     """
 
     def __init__(self, tokenize: Tokenize | None = None, longest: int = 2) -> None:

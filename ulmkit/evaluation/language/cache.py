@@ -200,7 +200,7 @@ def cache_perplexity(
 
     Raises:
         DataError: If the stream is empty or an id is outside the vocabulary.
-        ConfigError: If block_steps is below 1 or first_context is no token's id.
+        ConfigError: If block_steps is below 1 or first_context is not the id of a token.
 
     Source: Grave, Joulin & Usunier 2017, arXiv:1612.04426, section 3.
     """

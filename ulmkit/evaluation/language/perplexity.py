@@ -177,7 +177,7 @@ def approximate_perplexity(
 
     Raises:
         DataError: If the stream is empty or an id is outside the vocabulary.
-        ConfigError: If a number is below its minimum or first_context is no token's id.
+        ConfigError: If a number is below its minimum or first_context is not the id of a token.
     """
     source = token_source(stream, 1)
     check_whole("batch_size", batch_size)

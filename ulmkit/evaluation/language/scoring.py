@@ -25,7 +25,7 @@ class DocumentScore:
         log_probability: Nats, summed over the predicted tokens; 0 if there are none.
         tokens: Number of predicted tokens.
         unknown_tokens: Number of predicted tokens that are the unknown token. The model scores the event "some unknown
-            word", which is far likelier than any particular one, so documents with many of them score too high.
+            word", which is far more probable than any particular one, so documents with many of them score too high.
     """
 
     log_probability: float

@@ -57,7 +57,7 @@ def check_context(first_context: int | None, vocab_size: int) -> int:
     """Check the token that a stream's first one is predicted from, and return it.
 
     Raises:
-        ConfigError: If it is no token's id.
+        ConfigError: If it is not the id of a token.
     """
     if first_context is None or not 0 <= first_context < vocab_size:
         raise ConfigError(f"first_context: expected a token id from 0 to {vocab_size - 1}, got {first_context}")

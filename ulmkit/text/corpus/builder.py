@@ -2,11 +2,10 @@
 
 Workers tokenize chunks and number each chunk's distinct tokens; this process joins the numbers to one provisional
 numbering and spools them to disk. When all is read, splits are drawn, tokens of the training text are counted, the
-vocabulary is built, and the spool is read once more to write the final ids. The data is read once, also where the
-tokenizer is trained on it: then the documents are spooled to disk first. No text is tokenized twice, and the folder is
-the same whatever the number of workers. Memory holds the distinct tokens, a few numbers a document, and few chunks
-at a time. A document is never cut: one that is a whole corpus, such as a .txt file of lines, takes three times its
-size, with workers five times.
+vocabulary is built, and the spool is read once more to write the final ids. The data is read once; if the tokenizer
+must be trained first, documents are spooled to disk. No text is tokenized twice, and the folder is the same whatever
+the number of workers. Memory holds the distinct tokens, a few numbers per document, and a few chunks at a time.
+Documents are never cut, so a single huge document needs about three times its size in memory, five times with workers.
 """
 
 import contextlib
@@ -46,7 +45,7 @@ from ulmkit.text.tokens.vocabulary import Vocabulary
 from ulmkit.text.workers import available_processors
 
 _MAX_COMPARED_TOKENS = 1 << 20
-"""A longer document, such as a corpus in one file, is no near-duplicate of any, and would be hashed whole in memory."""
+"""Longer documents, such as a corpus in one file, are not compared: they would be hashed whole in memory."""
 
 DocumentCallback = Callable[[int], None]
 """Called with the number of documents done."""
@@ -73,23 +72,23 @@ def build_corpus(
     """Tokenize and encode documents to a corpus folder.
 
     Args:
-        documents: Read once, each held in memory whole; a DocumentSource also tells where they come from.
+        documents: Documents, read once; a `DocumentSource` also records their origin.
         folder: Written whole or not at all.
         tokenizer: A tokenizer, or the settings to make one from.
         vocabulary: One to use; None for the tokenizer's own, or one built from the training text (train and
             unsupervised).
-        max_vocab: For a built vocabulary, tokens at most, special ones included; None for the tokenizer's default.
-        min_freq: For a built vocabulary, occurrences at least; None for the tokenizer's default.
-        split_policy: How validation documents are chosen; None for as the documents say.
+        max_vocab: Maximum size of a built vocabulary, special tokens included; None for the tokenizer's default.
+        min_freq: Minimum occurrences of a token in a built vocabulary; None for the tokenizer's default.
+        split_policy: How validation documents are chosen; None uses the documents' own splits.
         label_kind: Kind of label; NO_LABELS drops the labels.
         label_names: Class names of a model that is to read the corpus, () for numbers; None for those of the train
             split.
-        workers: Number of processes, None for one a processor. The corpus does not depend on it.
+        workers: Number of processes; None for one per processor. The corpus does not depend on it.
         progress: Called with the number of documents done.
         count_near_duplicates: Count the documents of each held-out split that have a near-duplicate in the training
             text; those of more than 2^20 tokens are left out on both sides.
-        drop_shared: Take training documents that a held-out split has too, exactly or nearly, out of training: their
-            split is "dropped". A SentencePiece model trained here has still counted them.
+        drop_shared: Move training documents that also occur, exactly or nearly, in a held-out split to the split
+            "dropped". A SentencePiece model trained here has still counted them.
         overwrite: Replace the folder that is there.
         request: Recorded as `CorpusFacts.request`.
 
@@ -134,7 +133,10 @@ def source_names(documents: Iterable[Document]) -> list[str]:
 
 
 class _Build:
-    """One corpus on its way, in a temporary folder."""
+    """One corpus being built in a temporary folder.
+
+    The methods are called once each, in this order: `read`, `divide`, `encode`, `facts`, `finish`.
+    """
 
     def __init__(self, folder: Path, tokenizer: Tokenizer, kind: LabelKind, label_names: Sequence[str] | None) -> None:
         self.folder = folder
@@ -178,7 +180,7 @@ class _Build:
         self.counts = self.spool.counts(lengths, self.splits, len(self.spool.numbers))
 
     def _drop_shared(self) -> None:
-        """Set the split of training documents that a held-out split has too to DROPPED_SPLIT."""
+        """Move training documents that also occur in a held-out split to DROPPED_SPLIT."""
         lengths = np.array(self.records.numbers["length"], dtype=np.int64)
         offsets = np.cumsum(lengths) - lengths
         is_training = np.array([name in TRAINING_SPLITS for name in self.splits], dtype=bool)
@@ -192,7 +194,7 @@ class _Build:
                 self.splits[row] = DROPPED_SPLIT
 
     def encode(self, given: Vocabulary | None, max_vocab: int | None, min_freq: int | None) -> Vocabulary:
-        """Choose the vocabulary and write the final ids and labels by token."""
+        """Choose the vocabulary and write the final ids and token labels."""
         types = self.spool.types
         training_counts = sum(
             (self.counts[name] for name in TRAINING_SPLITS if name in self.counts), np.zeros(len(types), dtype=np.int64)
@@ -207,7 +209,7 @@ class _Build:
         self.dtypes = {"tokens": np.min_scalar_type(len(vocabulary) - 1)}
         self.spool.rewrite(ShardWriter(self.folder, "tokens", self.dtypes["tokens"]), ids)
         if self.label_spool is not None:
-            number = {name: at for at, name in enumerate(self.label_names)}
+            number = {name: index for index, name in enumerate(self.label_names)}
             self.dtypes["token_labels"] = np.min_scalar_type(-len(self.label_names) - 1)
             codes = np.array([-1, *map(number.get, self.records.token_names)])
             self.label_spool.rewrite(ShardWriter(self.folder, "token_labels", self.dtypes["token_labels"]), codes)
@@ -257,7 +259,7 @@ class _Build:
         )
 
     def _near_duplicates(self) -> dict[str, dict[str, SharedDocuments]]:
-        """Count, for each held-out split, the documents that each training split has too."""
+        """Count, for each held-out split, the documents that also occur in each training split."""
         offsets, lengths, splits = self.table["offset"], self.table["length"], self.table["split"]
         training = [name for name in TRAINING_SPLITS if name in self.split_names]
         held_out = [name for name in self.split_names if name not in (*training, DROPPED_SPLIT)]
@@ -267,10 +269,10 @@ class _Build:
         index = DuplicateIndex(blocks(self.spool.documents(offsets, lengths, held_rows)))
         shared: dict[str, dict[str, SharedDocuments]] = {name: {} for name in held_out}
         for other in training if held_out else ():
-            likes = index.find(blocks(self.spool.documents(offsets, lengths, rows[other])))
+            duplicates = index.find(blocks(self.spool.documents(offsets, lengths, rows[other])))
             for name in held_out:
-                counts = likes.of(splits[held_rows] == self.split_names.index(name)).counts()
-                shared[name][other] = SharedDocuments(**counts)
+                is_member = splits[held_rows] == self.split_names.index(name)
+                shared[name][other] = SharedDocuments(**duplicates.select(is_member).counts())
         return shared
 
     def finish(self, facts: CorpusFacts) -> None:

@@ -81,7 +81,7 @@ def cached_corpus(
         folder: Where to write the corpus instead, copied from the cache if it is there; the cache then has a link to
             it. With `overwrite`, a folder that holds this very corpus is kept.
         overwrite: Replace the folder that is there.
-        workers: Number of processes, None for one a processor.
+        workers: Number of processes; None for one per processor.
         progress: Called with the number of documents done.
         options: See `build_corpus`.
 
@@ -117,7 +117,7 @@ def cached_corpus(
             return corpus  # of another process, which was faster
         raise
     if folder is not None:
-        with contextlib.suppress(OSError):  # a cache that cannot be written is no reason to fail
+        with contextlib.suppress(OSError):  # failing to write the cache is not an error
             _remove(cached)
             cached.parent.mkdir(parents=True, exist_ok=True)
             cached.symlink_to(target.resolve(), target_is_directory=True)

@@ -43,7 +43,7 @@ class CorpusSplit:
 
 @dataclass(frozen=True, kw_only=True)
 class SharedDocuments:
-    """Number of documents of a held-out split that a training split has too.
+    """Number of documents of a held-out split that also occur in a training split.
 
     Attributes:
         documents: Documents of the held-out split that were compared.

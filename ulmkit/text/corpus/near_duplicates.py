@@ -1,4 +1,4 @@
-"""Near-duplicates: documents on one side of a split that have a like on the other side.
+"""Near-duplicates across the two sides of a split.
 
 Two documents are near-duplicates if the sets of their shingles, runs of 5 tokens, have a Jaccard resemblance of at
 least 0.8 (Broder 1997, On the resemblance and containment of documents, section 2). Candidates come from MinHash with
@@ -7,9 +7,9 @@ pair of resemblance s becomes a candidate with probability 1 - (1 - s^4)^16, whi
 of each candidate is then computed exactly, so none is counted that is not one. A document shorter than a shingle is one
 shingle.
 
-Templates repeated by the thousand make a great many candidates. The likeliest, which share most bands, are compared
-first, and a document of the other side is done with when 64 of them prove unlike; those that prove alike are not
-candidates again. So the comparisons are at most as many as one side has documents and 64 times those of the other.
+Boilerplate repeated thousands of times yields very many candidates. Those that share the most bands are compared
+first; after 64 rejected candidates the search for a document stops, and documents already found are skipped. There are
+therefore at most as many comparisons as documents on one side plus 64 times the documents on the other.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -25,8 +25,8 @@ HASHES = 64
 BAND_ROWS = 4
 _BANDS = HASHES // BAND_ROWS
 BLOCK_TOKENS = 1 << 17  # a block's hashes (1 MiB) stay in cache
-_MAX_UNLIKE = 64  # candidates that prove unlike, by document of the other side
-_WINDOW = 1024  # candidates by document and band that are weighed at a time
+_MAX_REJECTED = 64  # candidates per document of the other side
+_WINDOW = 1024  # candidates per document and band that are ranked at a time
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 
 Block = tuple[np.ndarray, np.ndarray]  # ids of documents one after another, their lengths
@@ -44,9 +44,9 @@ class NearDuplicates:
     exact: np.ndarray
     near: np.ndarray
 
-    def of(self, chosen: np.ndarray) -> "NearDuplicates":
-        """Select some of the documents, chosen by a (documents,) bool mask."""
-        return NearDuplicates(self.exact[chosen], self.near[chosen])
+    def select(self, mask: np.ndarray) -> "NearDuplicates":
+        """Select some of the documents by a (documents,) bool mask."""
+        return NearDuplicates(self.exact[mask], self.near[mask])
 
     def counts(self) -> dict[str, int]:
         """Count the documents, the exact and the near duplicates: {"documents", "exact", "near"}."""
@@ -82,7 +82,7 @@ def blocks(documents: Iterable[np.ndarray]) -> Iterator[Block]:
 class DuplicateIndex:
     """Documents of one side, hashed, to look for near-duplicates in the other.
 
-    Memory: about 8 bytes a token and 0.6 kB a document.
+    Memory: about 8 bytes per token and 0.6 kB per document.
 
     Args:
         side: The documents in blocks.
@@ -113,45 +113,45 @@ class DuplicateIndex:
             exact |= self.filled & np.isin(self.wholes, block.wholes)
             near |= exact
             if order.shape[1] > np.count_nonzero(~near):
-                left = ~near[order]  # as many in each band
-                order, keys = order[left].reshape(_BANDS, -1), keys[left].reshape(_BANDS, -1)
+                is_left = ~near[order]  # the same number in each band
+                order, keys = order[is_left].reshape(_BANDS, -1), keys[is_left].reshape(_BANDS, -1)
             # The block's documents are the outer loop: each is hashed and compared once, then forgotten, so the larger
-            # side is never in memory. Within it, `near` shrinks the candidates, so templates are not compared again.
-            for other, alike in _candidates(block, order, keys):
-                self._compare(np.unique(block.of(other)), alike, near)
+            # side is never in memory. Within it, `near` shrinks the candidates, so boilerplate is not compared again.
+            for other, candidates in _candidates(block, order, keys):
+                self._compare(np.unique(block.hashes_of(other)), candidates, near)
         return NearDuplicates(exact, near)
 
     def find_others(self, others: Iterable[Block]) -> np.ndarray:
         """Find the documents of the other side that have a near-duplicate in the index.
 
         Args:
-            others: The other side, gone through once, a block in memory at a time.
+            others: The other side, read once, one block in memory at a time.
 
         Returns:
             (documents of the other side,) bool.
         """
-        nothing = np.zeros(len(self.wholes), bool)
+        none_near = np.zeros(len(self.wholes), bool)
         parts = [np.zeros(0, bool)]
         for ids, lengths in others:
             block = _hash_block(ids, lengths)
             is_shared = (block.counts > 0) & np.isin(block.wholes, self.wholes[self.filled])
-            for other, alike in _candidates(block, self.order, self.keys):
+            for other, candidates in _candidates(block, self.order, self.keys):
                 if not is_shared[other]:
-                    shingles = np.unique(block.of(other))
-                    likeliest = _likeliest(alike, nothing)[:_MAX_UNLIKE]
+                    shingles = np.unique(block.hashes_of(other))
+                    likeliest = _likeliest(candidates, none_near)[:_MAX_REJECTED]
                     is_shared[other] = any(resemblance(self.shingles[k], shingles) >= THRESHOLD for k in likeliest)
             parts.append(is_shared)
         return np.concatenate(parts)
 
-    def _compare(self, shingles: np.ndarray, alike: Sequence[np.ndarray], near: np.ndarray) -> None:
-        """Set `near` for those in `alike`, the indexed documents of each band shared, that resemble `shingles`."""
-        unlike: set[int] = set()
-        while candidates := [mine for mine in _likeliest(alike, near) if mine not in unlike]:
-            for mine in candidates:
-                near[mine] = resemblance(self.shingles[mine], shingles) >= THRESHOLD
-                if not near[mine]:
-                    unlike.add(mine)
-                if len(unlike) == _MAX_UNLIKE:
+    def _compare(self, shingles: np.ndarray, candidates: Sequence[np.ndarray], near: np.ndarray) -> None:
+        """Set `near` for the candidates, the indexed documents of each shared band, that resemble `shingles`."""
+        rejected: set[int] = set()
+        while likeliest := [row for row in _likeliest(candidates, near) if row not in rejected]:
+            for row in likeliest:
+                near[row] = resemblance(self.shingles[row], shingles) >= THRESHOLD
+                if not near[row]:
+                    rejected.add(row)
+                if len(rejected) == _MAX_REJECTED:
                     return
 
 
@@ -165,9 +165,9 @@ def _candidates(block: "_HashedBlock", order: np.ndarray, keys: np.ndarray) -> I
         yield other, [order[band, first[band, other] : last[band, other]] for band in bands]
 
 
-def _likeliest(alike: Sequence[np.ndarray], near: np.ndarray) -> list[int]:
-    """Documents not yet `near`, a window of each band's or more, those first that are in most bands."""
-    documents, bands = np.unique(np.concatenate([_window(band, near) for band in alike]), return_counts=True)
+def _likeliest(candidates: Sequence[np.ndarray], near: np.ndarray) -> list[int]:
+    """List candidates that are not yet `near`, at least a window of each band, those in the most bands first."""
+    documents, bands = np.unique(np.concatenate([_window(band, near) for band in candidates]), return_counts=True)
     return documents[np.argsort(-bands, kind="stable")].tolist()
 
 
@@ -199,12 +199,12 @@ class _HashedBlock:
     wholes: np.ndarray  # (documents,) hash of the whole document
     keys: np.ndarray  # (bands, documents) hash of each band's rows
 
-    def of(self, document: int) -> np.ndarray:
+    def hashes_of(self, document: int) -> np.ndarray:
         return self.hashes[self.starts[document] : self.starts[document] + self.counts[document]]
 
     def shingles(self) -> Iterator[np.ndarray]:
         for document in range(len(self.counts)):
-            yield np.unique(self.of(document))
+            yield np.unique(self.hashes_of(document))
 
 
 def _mixed(values: np.ndarray) -> np.ndarray:
@@ -249,7 +249,7 @@ def _band_keys(hashes: np.ndarray, starts: np.ndarray, counts: np.ndarray) -> np
         return keys
     generator = np.random.RandomState(0)  # a frozen stream: reports stay comparable
     factors = generator.randint(0, 2**63, size=(HASHES, 2), dtype=np.int64).astype(np.uint64)
-    for at, (factor, shift) in enumerate(factors):
+    for number, (factor, shift) in enumerate(factors):
         smallest = np.minimum.reduceat(hashes * (factor | np.uint64(1)) + shift, starts[filled])
-        keys[at // BAND_ROWS, filled] = _mixed(keys[at // BAND_ROWS, filled] * _MIX + smallest)
+        keys[number // BAND_ROWS, filled] = _mixed(keys[number // BAND_ROWS, filled] * _MIX + smallest)
     return keys

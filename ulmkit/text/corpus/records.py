@@ -1,4 +1,4 @@
-"""Table of documents while a corpus is built: a few numbers a document, in memory."""
+"""Table of documents while a corpus is built: a few numbers per document, in memory."""
 
 from array import array
 from collections.abc import Sequence
@@ -51,12 +51,12 @@ class Records:
         for column, values in zip(self.numbers.values(), chunk_columns, strict=True):
             column.extend(values.tolist())
         for document in documents:
-            place = len(self)
-            label = self.kind.check(document, f"document {place}")
+            row = len(self)
+            label = self.kind.check(document, f"document {row}")
             for name, value in document.columns.items():
                 if name not in self.columns:
                     self.columns[name] = Codes()
-                    self.columns[name].codes.extend([-1] * place)
+                    self.columns[name].codes.extend([-1] * row)
                 self.columns[name].add(value)
             self.fingerprints.append(text_fingerprint(document))
             self.split_columns.add(document)
@@ -113,5 +113,5 @@ class Records:
         rows = self.kind.encode(self.label.values, names)
         if rows is not None:
             table["label"] = rows[self.label.array()]  # the last row stands for no label, which has code -1
-        table.update({f"column_{at}": column.array() for at, column in enumerate(self.columns.values())})
+        table.update({f"column_{number}": column.array() for number, column in enumerate(self.columns.values())})
         return table

@@ -1,4 +1,4 @@
-"""Columns that splits are drawn from: a few numbers a document, in memory."""
+"""Columns that splits are drawn from: a few numbers per document, in memory."""
 
 from array import array
 from collections.abc import Hashable, Iterable
@@ -11,7 +11,7 @@ from ulmkit.text.read.document import Document, normalise_split
 
 
 class Codes:
-    """A column of values of which many are alike: a code each, numbered as they first occur; -1 for None."""
+    """A column with many equal values: a code for each, numbered as they first occur; -1 for None."""
 
     def __init__(self) -> None:
         self.numbers: dict[Hashable, int] = {}

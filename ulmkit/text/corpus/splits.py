@@ -3,6 +3,7 @@
 import heapq
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 
@@ -10,13 +11,15 @@ from ulmkit.config import check_choice
 from ulmkit.errors import ConfigError, DataError
 from ulmkit.text.read.document import Document
 
+Value = TypeVar("Value")
+
 SPLIT_KINDS = ("given", "random", "time", "group")
 
 TRAINING_SPLITS = ("train", "unsupervised")
 """Splits whose text is for training; vocabularies are counted over these alone."""
 
 DROPPED_SPLIT = "dropped"
-"""Split of documents that were taken out of training because a held-out split has them too."""
+"""Split of documents that were removed from training because they also occur in a held-out split."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,8 +63,8 @@ class SplitPolicy:
 def stratum(document: Document) -> Hashable:
     """Name the stratum of a document, which a random split keeps in proportion.
 
-    It is the class or the set of classes; all numbers are one stratum, and labels by token make two, labelled or not.
-    The document alone decides, so that all stages split the same data alike.
+    It is the class or the set of classes. All numbers are one stratum; documents with token labels have two, labelled
+    and not. It depends on the document alone, so that all stages split the same data alike.
     """
     label = document.label
     if document.tokens is not None:
@@ -89,55 +92,55 @@ def assign_splits(
     policy = policy.resolved(given)
     if policy.kind == "given":
         return splits
-    in_play = [at for at, name in enumerate(splits) if name in ("train", "valid")]
-    if len(in_play) < 2:
+    candidates = [row for row, name in enumerate(splits) if name in ("train", "valid")]
+    if len(candidates) < 2:
         raise DataError(
-            f"split by {policy.kind}: expected at least 2 documents to divide, got {len(in_play)}; give more, or a "
-            "validation part (a text file holds one document, or one a line with lines=True)"
+            f"split by {policy.kind}: expected at least 2 documents to divide, got {len(candidates)}; give more, or a "
+            "validation part (a text file holds one document, or one per line with lines=True)"
         )
     if policy.kind == "random":
-        chosen = _random_part([strata[at] for at in in_play], policy)
+        chosen = _random_part([strata[row] for row in candidates], policy)
     elif policy.kind == "time":
-        chosen = _latest_part(_all_known([times[at] for at in in_play], "time"), policy)
+        chosen = _latest_part(_require_all([times[row] for row in candidates], "time"), policy)
     else:
-        chosen = _unseen_groups(_all_known([groups[at] for at in in_play], "group"), policy)
-    for at in in_play:
-        splits[at] = "train"
-    for at in chosen:
-        splits[in_play[at]] = "valid"
+        chosen = _unseen_groups(_require_all([groups[row] for row in candidates], "group"), policy)
+    for row in candidates:
+        splits[row] = "train"
+    for index in chosen:
+        splits[candidates[index]] = "valid"
     return splits
 
 
-def _all_known(values: Sequence, name: str) -> Sequence:
-    missing = sum(value is None for value in values)
-    if missing:
+def _require_all(values: Sequence[Value | None], name: str) -> list[Value]:
+    known = [value for value in values if value is not None]
+    if len(known) < len(values):
         raise DataError(
-            f"split by {name}: expected a {name} for every document, got {missing} of {len(values)} without; "
-            f"name the column with {name}_column"
+            f"split by {name}: expected a {name} for every document, got {len(values) - len(known)} of {len(values)} "
+            f"without; name the column with {name}_column"
         )
-    return values
+    return known
 
 
-def _wanted(documents: int, policy: SplitPolicy) -> int:
+def _validation_size(documents: int, policy: SplitPolicy) -> int:
     return min(documents - 1, max(1, round(documents * policy.valid_fraction)))
 
 
 def _random_part(strata: Sequence[Hashable], policy: SplitPolicy) -> list[int]:
-    """Positions of a random part with each stratum in proportion, as whole documents allow."""
+    """Choose a random part that has each stratum in proportion, as far as whole documents allow."""
     members: dict[Hashable, list[int]] = {}
-    for at, name in enumerate(strata):
-        members.setdefault(name, []).append(at)
+    for row, name in enumerate(strata):
+        members.setdefault(name, []).append(row)
     ties = np.random.default_rng([policy.seed, len(strata), 1]).permutation(len(members)).tolist()
-    counts = _proportional([len(group) for group in members.values()], _wanted(len(strata), policy), ties)
+    counts = _proportional([len(group) for group in members.values()], _validation_size(len(strata), policy), ties)
     generator = np.random.default_rng([policy.seed, len(strata)])
     chosen: list[int] = []
     for count, group in zip(counts, members.values(), strict=True):
-        chosen.extend(group[at] for at in generator.permutation(len(group))[:count])
+        chosen.extend(group[index] for index in generator.permutation(len(group))[:count])
     return sorted(chosen)
 
 
 def _proportional(sizes: Sequence[int], wanted: int, ties: Sequence[int]) -> list[int]:
-    """Divide `wanted` among strata by largest remainder; one of each stratum is left while there is a choice.
+    """Divide `wanted` among strata by largest remainder, leaving one document of each in training where possible.
 
     Args:
         sizes: Documents in each stratum.
@@ -150,43 +153,44 @@ def _proportional(sizes: Sequence[int], wanted: int, ties: Sequence[int]) -> lis
     shares = [size * wanted / sum(sizes) for size in sizes]
     counts = [min(int(share), size - 1) for share, size in zip(shares, sizes, strict=True)]
     missing = wanted - sum(counts)
-    for left_behind in (1, 0):
-        open_to = [at for at in range(len(sizes)) if counts[at] + left_behind < sizes[at]]
-        heap = [(counts[at] - shares[at], ties[at], at) for at in open_to]
+    for kept_in_training in (1, 0):
+        eligible = [index for index in range(len(sizes)) if counts[index] + kept_in_training < sizes[index]]
+        heap = [(counts[index] - shares[index], ties[index], index) for index in eligible]
         heapq.heapify(heap)
         while heap and missing:
-            _, _, at = heapq.heappop(heap)
-            counts[at] += 1
+            _, _, index = heapq.heappop(heap)
+            counts[index] += 1
             missing -= 1
-            if counts[at] + left_behind < sizes[at]:
-                heapq.heappush(heap, (counts[at] - shares[at], ties[at], at))
+            if counts[index] + kept_in_training < sizes[index]:
+                heapq.heappush(heap, (counts[index] - shares[index], ties[index], index))
     return counts
 
 
 def _latest_part(times: Sequence[float], policy: SplitPolicy) -> list[int]:
-    """Positions of the latest documents; those of one moment stay together, so the size is the nearest possible."""
+    """Choose the latest documents; those of one moment stay together, so the size is the nearest possible."""
     moments, counts = np.unique(np.asarray(times, dtype=np.float64), return_counts=True)
     if len(moments) < 2:
         raise DataError(f"split by time: expected documents of different times, got {times[0]!r} for all")
     sizes = np.cumsum(counts[::-1])[::-1][1:]  # documents from moments[1:] on
-    first = moments[1:][np.argmin(np.abs(sizes - _wanted(len(times), policy)))]
-    return [at for at, time in enumerate(times) if time >= first]
+    first = moments[1:][np.argmin(np.abs(sizes - _validation_size(len(times), policy)))]
+    return [row for row, time in enumerate(times) if time >= first]
 
 
 def _unseen_groups(groups: Sequence[Hashable], policy: SplitPolicy) -> list[int]:
-    """Positions of the documents of randomly drawn groups, drawn until there are enough; one group stays behind."""
+    """Choose the documents of randomly drawn groups, until there are enough; one group stays in training."""
     sizes: dict[Hashable, int] = {}
     for name in groups:
         sizes[name] = sizes.get(name, 0) + 1
     if len(sizes) < 2:
         raise DataError(f"split by group: expected at least 2 groups, got {len(sizes)}: {groups[0]!r}")
     names = sorted(sizes, key=str)
-    wanted, drawn = _wanted(len(groups), policy), 0
+    wanted = _validation_size(len(groups), policy)
+    drawn = 0
     chosen: set[Hashable] = set()
-    for at in np.random.default_rng([policy.seed, len(groups)]).permutation(len(names)):
-        name = names[at]
+    for index in np.random.default_rng([policy.seed, len(groups)]).permutation(len(names)):
+        name = names[index]
         nearer = abs(drawn + sizes[name] - wanted) < abs(drawn - wanted)
         if (nearer or not chosen) and len(chosen) < len(names) - 1:
             chosen.add(name)
             drawn += sizes[name]
-    return [at for at, name in enumerate(groups) if name in chosen]
+    return [row for row, name in enumerate(groups) if name in chosen]

@@ -27,8 +27,8 @@ def encode_documents(
     Args:
         documents: Read once.
         tokenizer: Sent to the workers pickled.
-        per_word: Take documents as they are cut into words.
-        workers: Number of processes; little text is done in this one.
+        per_word: Keep the documents' own division into words.
+        workers: Number of processes; small inputs are tokenized in the calling process.
     """
 
     def content(document: Document) -> ChunkItem:
@@ -120,8 +120,8 @@ class TokenSpool:
         codes = np.array([names.index(name) for name in splits], dtype=np.int16)
         ends = np.cumsum(lengths)
         counts = np.zeros((len(names), size), dtype=np.int64)
-        for at, block in enumerate(self.blocks()):
-            documents = np.searchsorted(ends, np.arange(len(block)) + at * _BLOCK_TOKENS, side="right")
+        for number, block in enumerate(self.blocks()):
+            documents = np.searchsorted(ends, np.arange(len(block)) + number * _BLOCK_TOKENS, side="right")
             block_codes = codes[documents]
             for code in np.unique(block_codes):
                 counts[code] += np.bincount(block[block_codes == code], minlength=size)

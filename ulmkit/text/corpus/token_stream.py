@@ -69,13 +69,14 @@ class TokenStream:
             raise DataError(f"stream: expected 0 <= start <= stop <= {len(self)}, got {start} and {stop}")
         tokens_read = np.empty(stop - start, dtype=np.int64)
         run = int(np.searchsorted(self._run_ends, start, side="right"))
-        at = start
-        while at < stop:
+        position = start
+        while position < stop:
             end = int(self._run_ends[run])
             begin = int(self._run_ends[run - 1]) if run else 0
-            part = self._read_run(run, at - begin, min(stop, end) - begin, end - begin)
-            tokens_read[at - start : at - start + len(part)] = part
-            at, run = min(stop, end), run + 1
+            part = self._read_run(run, position - begin, min(stop, end) - begin, end - begin)
+            tokens_read[position - start : position - start + len(part)] = part
+            position = min(stop, end)
+            run += 1
         return tokens_read
 
     def _read_run(self, run: int, start: int, stop: int, length: int) -> np.ndarray:

@@ -27,8 +27,8 @@ def choose_vocabulary(
         given: A vocabulary to use, or None.
         types: The distinct tokens of all text.
         counts: (types,) occurrences of each in the training text.
-        max_vocab: For a built one, tokens at most; None for the tokenizer's default.
-        min_freq: For a built one, occurrences at least; None for the tokenizer's default.
+        max_vocab: Maximum size of a built vocabulary; None for the tokenizer's default.
+        min_freq: Minimum occurrences of a token in a built vocabulary; None for the tokenizer's default.
 
     Raises:
         DataError: If `given` is not the tokenizer's.
