@@ -140,12 +140,18 @@ def _behind_links(path: str | os.PathLike[str]) -> Path:
 
 
 def _is_ours(folder: Path) -> bool:
+    return marker_file(folder) is not None
+
+
+def marker_file(folder: Path) -> str | None:
+    """Return the name of the file that shows that ulmkit wrote a folder; None if it did not."""
     for name, keys in _MARKER_FILES.items():
         with suppress(FolderError, OSError):
-            document = read_json(folder / name)
-            if isinstance(document, dict) and keys <= document.keys():
-                return True
-    return False
+            if (folder / name).is_file():
+                document = read_json(folder / name)
+                if isinstance(document, dict) and keys <= document.keys():
+                    return name
+    return None
 
 
 def _name_folder(new: Path, final: Path) -> None:

@@ -105,7 +105,8 @@ def _data_options(text_column: list[str] | None, columns: list[str] | None, **va
 _REPEATED = list[str] | None
 _READ = field_options(
     DataOptions,
-    *("text_column", "label_column", "group_column", "time_column", "split_column", "columns", "lines"),
+    *("text_column", "label_column", "group_column", "time_column", "split_column", "columns"),
+    *("lines", "header", "format"),
     text_column={"type": _REPEATED, "help": "Column with the text; repeat it for a text of several fields."},
     columns={
         "type": _REPEATED,

@@ -18,13 +18,14 @@ if TYPE_CHECKING:
 FORMATS = (".jsonl", ".csv")
 
 
-def _reading(text_column: list[str] | None, columns: list[str] | None, **values: Any) -> dict[str, Any]:
+def _reading(text_column: list[str] | None, columns: list[str] | None, header: bool, **values: Any) -> dict[str, Any]:
     """Return the options that were given, by their names in DocumentSource."""
     options = {"text_column": text_column, "columns": columns, **values}
-    return {name: value for name, value in options.items() if value}
+    given = {name: value for name, value in options.items() if value}
+    return given if header else given | {"header": False}
 
 
-_TEXTS = {name: READ.options[name] for name in ("text_column", "split_column", "columns", "lines")}
+_TEXTS = {name: READ.options[name] for name in ("text_column", "split_column", "columns", "lines", "header", "format")}
 _SPLIT = {"split": Option(str | None, "Split to read.")}
 _TASK = {"task": Option(str | None, "Data type: tokens for lists of words, pair for two texts per row.")}
 

@@ -30,6 +30,9 @@ class DataOptions:
         split_column: Column that says train, valid or test.
         columns: Further columns to keep as text.
         lines: Treat every line of a .txt file as a document.
+        header: The first line of a .csv or .tsv file names its columns; if not, they are called 1, 2, ...
+        format: File format, if the file name does not show it: csv, tsv, jsonl, json, parquet, conll, conllu or txt. In
+            a folder, read only the files of this format.
         split_by: How validation documents are chosen: auto, given, random, time or group. "auto" takes the data's own
             validation part if it has one, else a random one; see `SplitPolicy`.
         valid_fraction: Fraction held out for validation if DATA has no split (default: 0.1).
@@ -57,6 +60,8 @@ class DataOptions:
     split_column: str | None = None
     columns: Sequence[str] = ()
     lines: bool = False
+    header: bool = True
+    format: str | None = None
     split_by: str = "auto"
     valid_fraction: float | None = None
     tokenizer: str | None = None

@@ -1,10 +1,13 @@
 """Folders of data: the files they hold, and the splits and labels that names say."""
 
+import os
+
 import pytest
 from support.data_files import read, write, write_parquet
 
 from ulmkit.errors import DataError
 from ulmkit.text.read.document import Document, known_split, normalise_split
+from ulmkit.text.read.folders import find_files
 
 
 def test_folder_of_split_text_files(tmp_path):
@@ -224,3 +227,110 @@ def test_normalise_split():
         "test",
         "mine",
     ]
+
+
+def test_links_to_files_and_folders_are_followed(tmp_path):
+    write(tmp_path / "elsewhere" / "1.txt", "good")
+    write(tmp_path / "bad.txt", "bad")
+    (tmp_path / "data" / "neg").mkdir(parents=True)
+    (tmp_path / "data" / "pos").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "data" / "neg" / "1.txt").symlink_to("../../bad.txt")
+    assert read(tmp_path / "data") == [Document("bad", "neg"), Document("good", "pos")]
+    write(tmp_path / "tables" / "deep" / "a.csv", "text\none\n")
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / "train").symlink_to(tmp_path / "tables")
+    assert read(tmp_path / "linked") == [Document("one", split="train")]
+
+
+def test_links_in_a_circle_are_refused(tmp_path):
+    write(tmp_path / "pos" / "1.txt", "good")
+    (tmp_path / "pos" / "more").symlink_to(tmp_path)
+    with pytest.raises(DataError, match=r"pos/more: expected a folder, got a link to a folder that holds it; remove"):
+        read(tmp_path)
+
+
+def test_links_to_nothing_are_refused_where_data_is_expected(tmp_path):
+    write(tmp_path / "a.csv", "text\none\n")
+    (tmp_path / "old").symlink_to("nowhere")
+    assert read(tmp_path) == [Document("one")]
+    (tmp_path / "b.csv").symlink_to("nowhere.csv")
+    with pytest.raises(DataError, match=r"b\.csv: expected a data file, got a link to nothing"):
+        read(tmp_path)
+
+
+def test_a_file_that_is_linked_twice_is_read_once(tmp_path):
+    write(tmp_path / "2024" / "a.csv", "text\none\n")
+    (tmp_path / "latest").symlink_to("2024")
+    assert read(tmp_path) == [Document("one")]
+    assert find_files(tmp_path).passed_over == {tmp_path / "latest" / "a.csv": "the same file as 2024/a.csv"}
+
+
+def test_pipes_in_a_folder_are_passed_over(tmp_path):
+    write(tmp_path / "a.csv", "text\none\n")
+    os.mkfifo(tmp_path / "b.csv")
+    assert read(tmp_path) == [Document("one")]
+    assert find_files(tmp_path).passed_over == {tmp_path / "b.csv": "a pipe"}
+
+
+MODEL = '{"format_version": 2, "kind": "classifier", "fingerprint": "x"}'
+RESULTS = '{"perplexity_before": 2, "perplexity_after": 1, "reports": {}}'
+
+
+def test_own_files_and_folders_are_passed_over(tmp_path):
+    write(tmp_path / "reviews.csv", "text,label\none,x\n")
+    write(tmp_path / "notes.md", "not data")
+    write(tmp_path / "model" / "config.json", MODEL)
+    write(tmp_path / "model" / "training_log.csv", "step,loss\n1,2\n")
+    write(tmp_path / "m.training" / "checkpoint-00000001" / "a.csv", "text\nx\n")
+    write(tmp_path / "training_log.csv", "step,loss\n1,2\n")
+    write(tmp_path / "predictions.csv", 'label,probability,probabilities,text\nx,1.0,"{""x"": 1.0}",one\n')
+    write(tmp_path / "scores.jsonl", '{"id": "1", "log_probability": -1, "perplexity": 2, "text": "one"}\n')
+    write(tmp_path / "numbers.csv", "row,label,text\n1,2.5,one\n")
+    write(tmp_path / "summary.json", '{\n  "texts": 1\n}\n')
+    assert read(tmp_path) == [Document("one", "x")]
+    assert {path.name: reason for path, reason in find_files(tmp_path).passed_over.items()} == {
+        "notes.md": "not a data file",
+        "model": "a model that ulmkit wrote",
+        "m.training": "a training of ulmkit that has not ended",
+        "training_log.csv": "a training log of ulmkit",
+        "predictions.csv": "predictions or scores that ulmkit wrote",
+        "scores.jsonl": "predictions or scores that ulmkit wrote",
+        "numbers.csv": "predictions that ulmkit wrote",
+        "summary.json": "of another kind or place than the data",
+    }
+
+
+def test_a_model_among_folders_of_labels_is_passed_over(tmp_path):
+    write(tmp_path / "pos" / "1.txt", "good")
+    write(tmp_path / "model" / "config.json", MODEL)
+    write(tmp_path / "model" / "vocabulary.txt", "not a document")
+    assert read(tmp_path) == [Document("good", "pos")]
+
+
+def test_predictions_alone_are_data(tmp_path):
+    write(tmp_path / "predictions.csv", 'label,probability,probabilities,text\nx,1.0,"{""x"": 1.0}",one\n')
+    assert read(tmp_path) == [Document("one", "x")]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "description"),
+    [("config.json", MODEL, "a model that ulmkit wrote"), ("quickstart.json", RESULTS, "results of ulmkit quickstart")],
+)
+def test_own_folders_as_data_are_named(tmp_path, name, content, description):
+    write(tmp_path / name, content)
+    write(tmp_path / "a.csv", "text\nx\n")
+    with pytest.raises(DataError, match=f"expected data, got {description}; name the file or folder that holds"):
+        read(tmp_path)
+
+
+def test_json_is_data_where_nothing_else_is(tmp_path):
+    write(tmp_path / "train.json", '[{"text": "one"}]')
+    write(tmp_path / "test.json", '{"text": "two"}\n{"text": "three"}\n')
+    write(tmp_path / "settings.json", '{\n  "a": 1\n}\n')
+    assert [(document.text, document.split) for document in read(tmp_path)] == [
+        ("two", "test"),
+        ("three", "test"),
+        ("one", "train"),
+    ]
+    write(tmp_path / "a.csv", "text\nx\n")
+    assert read(tmp_path) == [Document("x")]

@@ -42,8 +42,10 @@ def test_wrong_encoding_after_a_byte_order_mark(tmp_path):
 
 
 def test_unknown_extension(tmp_path):
-    with pytest.raises(DataError, match=r"unknown kind of file '\.json'; did you mean '\.jsonl'"):
-        read(write(tmp_path / "a.json", "{}"))
+    with pytest.raises(
+        DataError, match=r"unknown kind of file '\.jsn'; did you mean '\.json'\? there are: \.txt, \.csv"
+    ):
+        read(write(tmp_path / "a.jsn", "{}"))
 
 
 def test_damaged_parquet(tmp_path):

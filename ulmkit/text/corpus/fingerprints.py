@@ -3,11 +3,13 @@
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 
 from ulmkit.errors import ConfigError
 from ulmkit.files import fingerprint, sha256_file
 from ulmkit.text.read.document import Document
 from ulmkit.text.read.documents import DocumentSource
+from ulmkit.text.read.text_files import COMPRESSIONS
 from ulmkit.text.tokens.tokenizer import text_fields
 
 _PIECE_CHARACTERS = 1 << 20  # of a text, which may be a whole corpus, encoded at once
@@ -32,9 +34,13 @@ def data_fingerprint(documents: Sequence[Document] | DocumentSource) -> str:
     options = {**vars(documents.options), "label_kind": documents.options.label_kind.name}
     del options["workers"]  # they do not change what is read
     described = [
-        [sha256_file(file.path), file.path.suffix.lower(), file.split, file.label, file.is_document] for file in files
+        [sha256_file(file.path), _extensions(file.path), file.split, file.label, file.is_document] for file in files
     ]
     return fingerprint(described, options, sorted(documents.wanted or ()))
+
+
+def _extensions(path: Path) -> str:
+    return path.suffix.lower() if path.suffix.lower() not in COMPRESSIONS else "".join(path.suffixes[-2:]).lower()
 
 
 def fingerprint_documents(documents: Iterable[Document]) -> str:

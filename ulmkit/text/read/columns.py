@@ -2,19 +2,21 @@
 
 import datetime
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ulmkit.errors import DataError, did_you_mean
+from ulmkit.errors import ConfigError, DataError, did_you_mean
 from ulmkit.text.characters import normalise
-from ulmkit.text.read.document import Document, normalise_split
+from ulmkit.text.read.document import Document, parse_split
 from ulmkit.text.read.labels import NO_LABELS, LabelKind
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReadOptions:
-    """Columns to read from tables; None means the default column if the table has it.
+    """Options for reading files; None means the default column if the table has it.
+
+    Names of columns are compared in one Unicode form, see `normalise`.
 
     Attributes:
         text_column: Column of the text, or several for a text of several fields. By default "text", else the only
@@ -25,8 +27,12 @@ class ReadOptions:
         split_column: Column of the split; by default none.
         columns: Further columns to keep as text.
         label_kind: Kind of the labels; NO_LABELS reads none.
-        labels: Whether labels are read. If not, a row may hold text in place of its list of words.
+        labels: Whether labels are read. If not, the data is for prediction: a row may hold text in place of its list of
+            words, and a blank line of text, or of a table with one column, is a document too.
         lines: Whether each line of a .txt file is a document, rather than the whole file.
+        header: Whether the first line of a .csv or .tsv file names its columns. If not, they are called 1, 2, ...
+        format: Format of the files, such as "csv", where their names do not say it. In a folder, files of this format
+            are read.
         workers: Processes that parse wiki markup; None for one per processor.
     """
 
@@ -39,7 +45,21 @@ class ReadOptions:
     label_kind: LabelKind = NO_LABELS
     labels: bool = True
     lines: bool = False
+    header: bool = True
+    format: str | None = None
     workers: int | None = None
+
+    def __post_init__(self) -> None:
+        for option in ("text_column", "label_column", "group_column", "time_column", "split_column", "columns"):
+            names = getattr(self, option)
+            if names is not None:
+                several = (names,) if isinstance(names, str) or not isinstance(names, Iterable) else tuple(names)
+                for name in several:
+                    if not isinstance(name, str):
+                        raise ConfigError(f"{option}: expected the name of a column as text, got {name!r}")
+                normalised = tuple(map(normalise, several))
+                is_one = isinstance(names, str) and option != "columns"
+                object.__setattr__(self, option, normalised[0] if is_one else normalised)
 
     @property
     def named_columns(self) -> tuple[str, ...]:
@@ -104,8 +124,8 @@ class RowReader:
         Raises:
             DataError: If a value does not fit.
         """
-        if self.split is not None and (said := _text_or_none(row.get(self.split))) is not None:
-            split = normalise_split(said)
+        if self.split is not None and (value := _text_or_none(row.get(self.split))) is not None:
+            split = parse_split(value, self.split, place)
         label = None
         if self.label is not None and split != "unsupervised":
             label = self.kind.parse(row.get(self.label), f"{place}: column {self.label!r}", self.class_names)

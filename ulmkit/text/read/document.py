@@ -8,6 +8,8 @@ from ulmkit.errors import DataError
 
 Label = str | float | tuple[str, ...]
 
+_TRUE = ("true", "t", "yes", "y", "1", "1.0")
+_FALSE = ("false", "f", "no", "n", "0", "0.0")
 _SPLIT_NAMES = {
     "train": "train",
     "training": "train",
@@ -49,6 +51,37 @@ def normalise_split(name: str) -> str:
     """The one name of a split: validation, val and dev are "valid"; other names stay, in lower case."""
     lowered = name.strip().lower()
     return _SPLIT_NAMES.get(lowered, lowered)
+
+
+def parse_split(value: str, column: str, place: str) -> str:
+    """Read the split of a row from a column.
+
+    True and False (1 and 0, yes and no) are read where the column's name is that of one split: in is_test, False is
+    "train"; in is_train, it is "test".
+
+    Args:
+        value: The cell, not blank.
+        column: Name of the column.
+        place: File and line, for messages.
+
+    Raises:
+        DataError: If the value is True or False and the column does not say of which split.
+    """
+    lowered = value.strip().lower()
+    if lowered not in (*_TRUE, *_FALSE):
+        return normalise_split(value)
+    try:
+        split = known_split(re.sub("([a-z])([A-Z])", r"\1_\2", column))
+    except DataError:
+        split = None
+    if split is None:
+        raise DataError(
+            f"{place}: column {column!r}: expected the name of a split (train, valid, test), got {value!r}; write "
+            "names, or call the column is_test, is_valid or is_train"
+        )
+    if lowered in _TRUE:
+        return split
+    return "test" if split == "train" else "train"
 
 
 def known_split(name: str) -> str | None:

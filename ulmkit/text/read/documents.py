@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ from ulmkit.text.read.columns import ReadOptions
 from ulmkit.text.read.document import Document, normalise_split
 from ulmkit.text.read.folders import DataFile, find_files
 from ulmkit.text.read.hub_data import HubSplit, is_hub_name, open_hub
-from ulmkit.text.read.readers import READERS
+from ulmkit.text.read.readers import file_format
+from ulmkit.text.read.standard_input import STANDARD_INPUT, spool_standard_input
+from ulmkit.text.read.text_files import COMPRESSIONS, check_regular
 
 Data = str | os.PathLike[str] | Iterable[object]
 
@@ -43,6 +46,8 @@ class DocumentSource:
         """Name of the data: the last part of the path, or the hub name."""
         if not isinstance(self.data, (str, os.PathLike)):
             return GIVEN_IN_PYTHON
+        if os.fspath(self.data) == STANDARD_INPUT:
+            return "standard input"
         return Path(self.data).resolve().name if Path(self.data).exists() else str(self.data)
 
     def __iter__(self) -> Iterator[Document]:
@@ -89,7 +94,7 @@ class DocumentSource:
 
     def _parts(self, data: str | os.PathLike[str]) -> Sequence[DataFile | HubSplit]:
         """List the files or splits to read: only the wanted ones, if the places of the files say their splits."""
-        parts = _open(data)
+        parts = _open(data, self.options.format).parts
         splits = {part.split for part in parts}
         if self.wanted is None or self.options.split_column is not None or splits.isdisjoint(self.wanted):
             return parts
@@ -120,17 +125,39 @@ def read_documents(data: Data, *, split: str | Sequence[str] | None = None, **op
     return iter(DocumentSource(data, split=split, **options))
 
 
-def _open(data: str | os.PathLike[str]) -> Sequence[DataFile | HubSplit]:
+@dataclass(frozen=True)
+class _Parts:
+    """Files or splits of some data; `passed_over` has the reasons by path of what is not read."""
+
+    parts: Sequence[DataFile | HubSplit]
+    passed_over: Mapping[Path, str] = field(default_factory=dict)
+
+
+def _open(data: str | os.PathLike[str], format: str | None) -> _Parts:
+    if os.fspath(data) == STANDARD_INPUT:
+        return _Parts([DataFile(spool_standard_input(format))])
     path = Path(data)
     try:
         if path.is_dir():
-            return find_files(path)
+            folder = find_files(path, format)
+            return _Parts(folder.files, folder.passed_over)
         if path.exists():
-            return [DataFile(path)]
+            check_regular(path)
+            return _Parts([DataFile(path)])
     except OSError as error:
-        raise DataError(f"{str(data)[:80]!r}: cannot be read ({error.strerror}); give a path or a hub name") from None
-    if isinstance(data, str) and is_hub_name(data) and path.suffix.lower() not in (*READERS, ".xml", ".bz2"):
-        return open_hub(data)
+        name = str(error.filename or data)[:80]
+        raise DataError(f"{name!r}: cannot be read ({error.strerror}); give a path or a hub name") from None
+    except ValueError as error:  # zero characters in a path
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{str(data)[:80]!r}: cannot be read ({error}); give a path or a hub name") from None
+    if (
+        isinstance(data, str)
+        and is_hub_name(data)
+        and file_format(path) is None
+        and path.suffix.lower() not in COMPRESSIONS
+    ):
+        return _Parts(open_hub(data))
     raise DataError(f"{str(data)[:80]}: no such file or folder")
 
 

@@ -1,6 +1,6 @@
 """Folders of data: which files they hold, and the split and label that a file's place gives it."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -8,7 +8,9 @@ from ulmkit.errors import DataError
 from ulmkit.text.characters import normalise
 from ulmkit.text.read.columns import ReadOptions
 from ulmkit.text.read.document import Document, known_split, normalise_split
-from ulmkit.text.read.readers import KINDS, READERS, TEXT_KINDS, decode_utf8, read_file
+from ulmkit.text.read.own_files import TRAINING_LOGS, own_file, own_folder
+from ulmkit.text.read.readers import KINDS, READERS, TEXT_KINDS, file_format, json_rows_begin, read_file
+from ulmkit.text.read.text_files import describe_special, read_text
 from ulmkit.text.read.wiki_dump import is_dump, is_extracted
 
 
@@ -26,12 +28,89 @@ class DataFile:
         if not self.is_document:
             yield from read_file(self.path, options, self.split)
             return
-        text = decode_utf8(self.path.read_bytes(), self.path)
+        text = normalise(read_text(self.path))
         yield Document(text, options.label_kind.parse(self.label, str(self.path)), split=self.split)
 
 
-def find_files(folder: Path) -> list[DataFile]:
-    """The data files of a folder, in the first of these layouts that it has, in a fixed order.
+class Listing:
+    """Files and folders below a folder, links followed, but for hidden ones and those that ulmkit wrote.
+
+    Attributes:
+        folder: The folder.
+        files: The regular files, in order.
+        folders: The folders, in order.
+        passed_over: Reasons by path of what is not listed.
+
+    Raises:
+        DataError: If a link leads back to a folder that holds it, or a data file is a link to nothing.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.files: list[Path] = []
+        self.folders: list[Path] = []
+        self.passed_over: dict[Path, str] = {}
+        self.has_links = False
+        self._walk(folder, ())
+        self.files.sort()
+        self.folders.sort()
+        self.formats = {path: file_format(path) for path in self.files}
+        self._below: dict[Path, list[Path]] = {}
+        for path in self.files:
+            self._below.setdefault(path.parent, []).append(path)
+
+    def _walk(self, folder: Path, above: tuple[tuple[int, int], ...]) -> None:
+        status = folder.stat()
+        identity = (status.st_dev, status.st_ino)
+        if identity in above:
+            raise DataError(f"{folder}: expected a folder, got a link to a folder that holds it; remove the link")
+        for path in sorted(folder.iterdir()):
+            if path.name.startswith("."):
+                continue
+            self.has_links = self.has_links or path.is_symlink()
+            if path.is_dir():
+                if (description := own_folder(path)) is not None:
+                    self.passed_over[path] = description
+                else:
+                    self.folders.append(path)
+                    self._walk(path, (*above, identity))
+            elif path.is_file():
+                self.files.append(path)
+            elif path.is_symlink() and file_format(path) is not None and not path.exists():
+                raise DataError(
+                    f"{path}: expected a data file, got a link to nothing; fetch the file or remove the link"
+                )
+            else:
+                self.passed_over[path] = describe_special(path)
+
+    def of_kinds(self, kinds: Collection[str]) -> list[Path]:
+        """Return the files of these extensions."""
+        return [path for path, kind in self.formats.items() if kind in kinds]
+
+    def files_in(self, folder: Path, kinds: Collection[str]) -> list[Path]:
+        """Return the files of these extensions that lie in a folder itself."""
+        return [path for path in self._below.get(folder, ()) if self.formats[path] in kinds]
+
+    def folders_in(self, folder: Path) -> list[Path]:
+        """Return the folders in a folder."""
+        return [path for path in self.folders if path.parent == folder]
+
+
+@dataclass(frozen=True)
+class FolderFiles:
+    """Files of a folder.
+
+    Attributes:
+        files: The files that are read, in order.
+        passed_over: Reasons by path of what is not read, hidden files aside.
+    """
+
+    files: Sequence[DataFile]
+    passed_over: Mapping[Path, str]
+
+
+def find_files(folder: Path, format: str | None = None) -> FolderFiles:
+    """Find the data files of a folder, in the first of these layouts that it has, in a fixed order.
 
     - files with columns, of one kind, here or in folders below (data/train-00000-of-00002.parquet); a split's name
       (train, training, valid, validation, val, dev, test, unsupervised, unsup) in a part of a file's name, or else of
@@ -41,65 +120,119 @@ def find_files(folder: Path) -> list[DataFile]:
     - LABEL/doc.txt, one document a file; a folder named unsup has no labels
     - text files named for their splits (train.txt, wiki.valid.tokens, ptb.test.txt)
     - other text files: one document each
+    - .json files that hold rows
 
-    Loose text files beside folders of documents (lists of addresses, counts) or beside files with columns are passed
-    over.
+    Links are followed. Loose text files beside folders of documents (lists of addresses, counts) or beside files with
+    columns are passed over, and so is what ulmkit wrote: models, corpora, logs, and predictions beside other tables.
+
+    Args:
+        folder: The folder.
+        format: Read the files of this format only.
 
     Raises:
         DataError: If there is no such file, kinds of file are mixed, files with columns stand beside folders with
             texts, texts lie deeper than in the layout, or only some names say a split.
     """
-    if tables := _tables(folder):
+    if (description := own_folder(folder)) is not None:
+        raise DataError(f"{folder}: expected data, got {description}; name the file or folder that holds the data")
+    listing = Listing(folder)
+    for path in listing.files:
+        if path.name in TRAINING_LOGS:
+            listing.passed_over[path] = own_file(path) or ""
+    kinds = {str(file_format(folder, format))} if format is not None else None
+    files = _find(listing, kinds)
+    if listing.has_links:
+        files = _without_repeats(listing, files)
+    known = {file.path for file in files}
+    for path in listing.files:
+        if path not in known and path not in listing.passed_over:
+            is_data = listing.formats[path] is not None
+            reason = own_file(path) or ("of another kind or place than the data" if is_data else "not a data file")
+            listing.passed_over[path] = reason
+    return FolderFiles(files, {path: listing.passed_over[path] for path in sorted(listing.passed_over)})
+
+
+def _without_repeats(listing: Listing, files: Sequence[DataFile]) -> list[DataFile]:
+    """Leave out files that links name a second time, with the same split and label."""
+    kept: dict[tuple[Path, str | None, str | None], DataFile] = {}
+    for file in files:
+        first = kept.setdefault((file.path.resolve(), file.split, file.label), file)
+        if first is not file:
+            listing.passed_over[file.path] = f"the same file as {first.path.relative_to(listing.folder)}"
+    return list(kept.values())
+
+
+def _find(listing: Listing, kinds: Set[str] | None) -> list[DataFile]:
+    """Find the files to read; see `find_files`. kinds: extensions to choose from, None for all."""
+    folder = listing.folder
+    if tables := _tables(listing, kinds):
         return tables
-    if divided := [file for path, split in _split_folders(folder) for file in _documents_of_split(path, split)]:
-        return divided
-    labelled, texts = _labels_below(folder, None), _text_files(folder)
-    if labelled and texts and all(known_split(path.name) for path in texts):
+    if kinds is None or not kinds.isdisjoint(TEXT_KINDS):
+        if divided := [file for path, split in _split_folders(listing) for file in _documents(listing, path, split)]:
+            return divided
+        labelled, texts = _labels_below(listing, folder, None), listing.files_in(folder, TEXT_KINDS)
+        if labelled and texts and all(known_split(path.name) for path in texts):
+            raise DataError(
+                f"{folder}: expected texts named for their splits or LABEL/doc.txt folders, got {texts[0].name} and "
+                f"{labelled[0].path.parent.name}/{labelled[0].path.name}; move one kind elsewhere"
+            )
+        if labelled:
+            return _all_texts(listing, labelled)
+        if texts:
+            named = _all_or_none(folder, [DataFile(path, known_split(path.name)) for path in texts])
+            return named if named[0].split else _all_texts(listing, [replace(file, is_document=True) for file in named])
+    if rows := [path for path in listing.of_kinds({".json"}) if kinds is not None or json_rows_begin(path)]:
+        return _placed(folder, rows)
+    others = "; ".join(f"{path.relative_to(folder)} is {why}" for path, why in listing.passed_over.items())
+    raise DataError(
+        f"{folder}: expected data files ({', '.join(KINDS)}) or LABEL/doc.txt folders, got none"
+        + (f" ({others:.200})" if others else "")
+    )
+
+
+def _tables(listing: Listing, chosen: Collection[str] | None) -> list[DataFile]:
+    folder = listing.folder
+    wiki = _wiki_files(listing) if chosen is None else []
+    kinds = set(READERS) - {*TEXT_KINDS, ".json"}
+    listed = wiki or listing.of_kinds(kinds if chosen is None else kinds & set(chosen))
+    paths = [path for path in listed if path not in listing.passed_over]
+    written = {path: description for path in paths if (description := own_file(path)) is not None}
+    if len(written) < len(paths):  # otherwise the predictions are the data
+        listing.passed_over.update(written)
+        paths = [path for path in paths if path not in written]
+    formats = sorted({str(listing.formats[path]) for path in paths})
+    if len(formats) > 1:
         raise DataError(
-            f"{folder}: expected texts named for their splits or LABEL/doc.txt folders, got {texts[0].name} and "
-            f"{labelled[0].path.parent.name}/{labelled[0].path.name}; move one kind elsewhere"
+            f"{folder}: expected one kind of data file, got {', '.join(formats)}; name one file or folder, or choose a "
+            "kind with format (--format)"
         )
-    if labelled:
-        return _all_texts(folder, labelled)
-    if not texts:
-        raise DataError(f"{folder}: expected data files ({', '.join(KINDS)}) or LABEL/doc.txt folders, got none")
-    named = _all_or_none(folder, [DataFile(path, known_split(path.name)) for path in texts])
-    return named if named[0].split else _all_texts(folder, [replace(file, is_document=True) for file in named])
-
-
-def _tables(folder: Path) -> list[DataFile]:
-    wiki = _wiki_files(folder)
-    paths = wiki or _files_below(folder, set(READERS) - set(TEXT_KINDS))
-    kinds = sorted({"wiki" if wiki else path.suffix.lower() for path in paths})
-    if len(kinds) > 1:
-        raise DataError(f"{folder}: expected one kind of data file, got {', '.join(kinds)}; name one file or folder")
-    texts = [path for path in _files_below(folder, TEXT_KINDS) if path.parent != folder] if paths else []
-    if texts:
+    texts = [path for path in listing.of_kinds(TEXT_KINDS) if path.parent != folder] if paths else []
+    if texts and chosen is None:
         raise DataError(
             f"{folder}: expected files with columns or folders of texts, got {paths[0].relative_to(folder)} and "
             f"{texts[0].relative_to(folder)}; move one kind elsewhere, or name one file or folder"
         )
+    return _placed(folder, paths)
+
+
+def _placed(folder: Path, paths: Sequence[Path]) -> list[DataFile]:
     return _all_or_none(folder, [DataFile(path, _split_of_place(path.relative_to(folder))) for path in paths])
 
 
-def _wiki_files(folder: Path) -> list[Path]:
-    """The files of WikiExtractor here and in folders below (AA/wiki_00); without any, the dumps here."""
-    extracted = (path for path in folder.rglob("wiki_*") if is_extracted(path) and path.is_file())
-    return sorted(extracted) or sorted(path for path in folder.iterdir() if is_dump(path) and path.is_file())
+def _wiki_files(listing: Listing) -> list[Path]:
+    """Return the files of WikiExtractor here and in folders below (AA/wiki_00); without any, the dumps here."""
+    extracted = [path for path in listing.files if is_extracted(path)]
+    return extracted or [path for path in listing.files if path.parent == listing.folder and is_dump(path)]
 
 
-def _files_below(folder: Path, kinds: Collection[str]) -> list[Path]:
-    """The files of these kinds here and in folders below, in order, but for hidden ones."""
-    paths = (path for path in folder.rglob("*") if path.suffix.lower() in kinds and path.is_file())
-    return sorted(path for path in paths if not any(part.startswith(".") for part in path.relative_to(folder).parts))
-
-
-def _all_texts(folder: Path, files: list[DataFile]) -> list[DataFile]:
-    """The files, if none of the texts below `folder` lies deeper than they do: it would be left out unsaid."""
+def _all_texts(listing: Listing, files: list[DataFile], below: Path | None = None) -> list[DataFile]:
+    """Return the files, if none of the texts below the folder lies deeper than they do: it would be left out unsaid."""
     if not files:
         return files
+    folder = below or listing.folder
     depth = max(len(file.path.parts) for file in files)
-    if deeper := [path for path in _files_below(folder, TEXT_KINDS) if len(path.parts) > depth]:
+    texts = [path for path in listing.of_kinds(TEXT_KINDS) if path.is_relative_to(folder)]
+    if deeper := [path for path in texts if len(path.parts) > depth]:
         raise DataError(
             f"{folder}: expected all texts as deep as {files[0].path.relative_to(folder)}, got "
             f"{deeper[0].relative_to(folder)}; move it up or elsewhere"
@@ -125,21 +258,12 @@ def _all_or_none(folder: Path, files: Sequence[DataFile]) -> list[DataFile]:
     return list(files)
 
 
-def _text_files(folder: Path) -> list[Path]:
-    paths = (path for path in folder.iterdir() if path.suffix.lower() in TEXT_KINDS and path.is_file())
-    return sorted(path for path in paths if not path.name.startswith("."))
-
-
-def _folders(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-
-
-def _split_folders(folder: Path) -> list[tuple[Path, str]]:
-    """The folders that are splits: all, if each has a split in its name (train_en, test_en), else those so named.
+def _split_folders(listing: Listing) -> list[tuple[Path, str]]:
+    """Find the folders that are splits: all, if each has a split in its name (train_en, test_en), else those so named.
 
     unsup alone among others is none: it is the part without labels of folders by label.
     """
-    below = _folders(folder)
+    below = listing.folders_in(listing.folder)
     named = [(path, split) for path in below if (split := known_split(path.name))]
     if len(named) == len(below):
         return named
@@ -147,16 +271,19 @@ def _split_folders(folder: Path) -> list[tuple[Path, str]]:
     return named if any(split != "unsupervised" for _, split in named) else []
 
 
-def _documents_of_split(folder: Path, split: str) -> list[DataFile]:
-    loose = (DataFile(path, split, is_document=True) for path in _text_files(folder))
-    return _all_texts(folder, _labels_below(folder, split) or list(loose))
+def _documents(listing: Listing, folder: Path, split: str) -> list[DataFile]:
+    """Find the documents of a split's folder."""
+    loose = [DataFile(path, split, is_document=True) for path in listing.files_in(folder, TEXT_KINDS)]
+    return _all_texts(listing, _labels_below(listing, folder, split) or loose, folder)
 
 
-def _labels_below(folder: Path, split: str | None) -> list[DataFile]:
+def _labels_below(listing: Listing, folder: Path, split: str | None) -> list[DataFile]:
+    """Find the documents of the folders that are named for labels."""
     files: list[DataFile] = []
-    for path in _folders(folder):
+    for path in listing.folders_in(folder):
         is_labelled = normalise_split(path.name) != "unsupervised"
         label = normalise(path.name) if is_labelled else None
         part = split if is_labelled else "unsupervised"
-        files.extend(DataFile(text, part, label, is_document=True) for text in _text_files(path))
+        texts = listing.files_in(path, TEXT_KINDS)
+        files.extend(DataFile(text, part, label, is_document=True) for text in texts)
     return files

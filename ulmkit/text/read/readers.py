@@ -1,32 +1,30 @@
-"""Readers of single files: .txt, .csv, .tsv, .jsonl, .parquet and .conll, each as a stream of documents."""
+"""Readers of single files by their format, each as a stream of documents, and how each file is understood."""
 
-import codecs
-import contextlib
-import csv
 import itertools
 import json
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ulmkit.errors import DataError, did_you_mean
-from ulmkit.text.read.columns import ReadOptions, RowReader, labelled_tokens
+from ulmkit.text.characters import normalise
+from ulmkit.text.read.columns import ReadOptions, RowReader
+from ulmkit.text.read.conll import describe_conll, read_conll
 from ulmkit.text.read.document import Document
-from ulmkit.text.read.wiki_dump import is_dump, is_extracted, read_dump, read_extracted
+from ulmkit.text.read.layout import Layout
+from ulmkit.text.read.separated import PEEK_ROWS, describe_csv, describe_tsv, read_csv, read_tsv
+from ulmkit.text.read.text_files import COMPRESSIONS, check_regular, data_suffix, read_lines, read_text
+from ulmkit.text.read.wiki_dump import describe_wiki, is_dump, is_extracted, read_dump, read_extracted
 
-_PEEK_ROWS = 20
 _BATCH_ROWS = 1000
-_MAX_FIELD_CHARACTERS = 2**31 - 1
-_UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-_QUOTED_CELL = re.compile(r'"([^"]*(?:""[^"]*)*)"')
+_PARQUET = ".parquet"
 
 Reader = Callable[[Path, ReadOptions, str | None], Iterator[Document]]
 
 
 def read_file(path: Path, options: ReadOptions, split: str | None = None) -> Iterator[Document]:
-    """Read the documents of one file, in the way that its name says.
+    """Read the documents of one file, in the format that the options or its name say.
 
     Args:
         path: The file.
@@ -34,163 +32,163 @@ def read_file(path: Path, options: ReadOptions, split: str | None = None) -> Ite
         split: Split of documents whose row does not say one.
 
     Raises:
-        DataError: If the kind of file is not known, the file is empty or cannot be read.
+        DataError: If the format is not known, the file is empty or cannot be read.
     """
-    reader = _find_reader(path)
-    if reader is None:
-        raise DataError(f"{path}: unknown kind of file {path.suffix!r}; {did_you_mean(path.suffix, KINDS)}")
-    if path.stat().st_size == 0:
-        raise DataError(f"{path}: the file is empty")
-    return reader(path, options, split)
+    suffix = _check_file(path, options)
+    if suffix in READERS:
+        return READERS[suffix](path, options, split)
+    return (read_dump if is_dump(path) else read_extracted)(path, options, split)
 
 
-def _find_reader(path: Path) -> Reader | None:
-    if is_dump(path):
-        return read_dump
-    if is_extracted(path):
-        return read_extracted
-    return READERS.get(path.suffix.lower())
-
-
-def decode_utf8(data: bytes, path: Path, offset: int = 0, line: int = 1) -> str:
-    """Decode the bytes of a file; a byte order mark at its start is dropped.
-
-    Args:
-        data: The bytes.
-        path: The file, for messages.
-        offset: Place of the first byte in the file.
-        line: Line of the first byte.
+def describe_file(path: Path, options: ReadOptions) -> Layout:
+    """Find out how `read_file` understands a file, from its beginning.
 
     Raises:
-        DataError: If it is not UTF-8 text; the message says at which offset and line.
+        DataError: As `read_file`, where the beginning shows it.
     """
-    if offset == 0 and data.startswith(_UTF16_MARKS):
-        raise DataError(f"{path}: expected UTF-8 text, got UTF-16; convert it: iconv -f UTF-16 -t UTF-8")
-    zero = data.find(b"\0")
-    if zero >= 0:
-        where = f"offset {offset + zero} (line {line + data.count(bytes([10]), 0, zero)})"
-        raise DataError(f"{path}: expected text, got a binary file (zero byte at {where}); give a text file")
-    if offset == 0 and data.startswith(codecs.BOM_UTF8):
-        data, offset = data[len(codecs.BOM_UTF8) :], len(codecs.BOM_UTF8)
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        where = f"offset {offset + error.start} (line {line + data.count(bytes([10]), 0, error.start)})"
+    suffix = _check_file(path, options)
+    return _DESCRIBERS[suffix](path, options) if suffix in READERS else describe_wiki(path, options)
+
+
+def file_format(path: Path, format: str | None = None) -> str | None:
+    """Return the extension that names a file's format, "wiki" for Wikipedia's; None if the format is not known.
+
+    Args:
+        path: The file.
+        format: The format, if the name does not say it.
+
+    Raises:
+        DataError: If `format` is not known.
+    """
+    if format is not None:
+        suffix = f".{format.lower().lstrip('.')}"
+        if suffix not in READERS:
+            raise DataError(f"format: got {format!r}; {did_you_mean(suffix.lstrip('.'), _FORMAT_NAMES)}")
+        return suffix
+    if is_dump(path) or is_extracted(path):
+        return "wiki"
+    suffix = data_suffix(path)
+    is_compressed = path.suffix.lower() in COMPRESSIONS
+    return suffix if suffix in READERS and not (is_compressed and suffix == _PARQUET) else None
+
+
+def _check_file(path: Path, options: ReadOptions) -> str:
+    """Return a file's format; raise DataError if it is not known or the file is empty or no file."""
+    check_regular(path)
+    suffix = file_format(path, options.format)
+    if suffix is None:
+        kind = data_suffix(path)
         raise DataError(
-            f"{path}: expected UTF-8 text, got byte 0x{data[error.start]:02x} at {where}; convert it, "
-            "for example: iconv -f WINDOWS-1252 -t UTF-8"
-        ) from None
-
-
-def read_lines(path: Path) -> Iterator[str]:
-    """The lines of a UTF-8 file, line ends kept, never more than one in memory."""
-    offset = 0
-    with open(path, "rb") as file:
-        for line, data in enumerate(file, start=1):
-            yield decode_utf8(data, path, offset, line)
-            offset += len(data)
+            f"{path}: unknown kind of file {kind!r}; {did_you_mean(kind, KINDS)}; or name the format with "
+            "format (--format)"
+        )
+    if path.stat().st_size == 0:
+        raise DataError(f"{path}: the file is empty")
+    return suffix
 
 
 def _read_text(path: Path, options: ReadOptions, split: str | None) -> Iterator[Document]:
     if not options.lines:
-        yield Document(decode_utf8(path.read_bytes(), path), split=split)
+        yield Document(normalise(read_text(path)), split=split)
         return
     for line in read_lines(path):
-        if text := line.strip():
+        text = normalise(line.strip())
+        if text or not options.labels:
             yield Document(text, split=split)
 
 
-def _read_csv(path: Path, options: ReadOptions, split: str | None) -> Iterator[Document]:
-    rows = csv.reader(read_lines(path), strict=True)
-    try:
-        yield from _separated(path, ((rows.line_num, row) for row in rows if row), options, split)
-    except csv.Error as error:
-        raise DataError(f"{path}, line {rows.line_num}: not valid CSV ({error})") from None
+def _describe_text(path: Path, options: ReadOptions) -> Layout:
+    return Layout(format="txt", lines=options.lines)
 
 
-def _read_tsv(path: Path, options: ReadOptions, split: str | None) -> Iterator[Document]:
-    lines = ((line, text.rstrip("\r\n")) for line, text in enumerate(read_lines(path), start=1))
-    filled = ((line, text) for line, text in lines if text)
-    line, header = next(filled, (0, ""))
-    columns = header.count("\t") + 1
-    rows = ((line, _tsv_cells(text, columns)) for line, text in itertools.chain([(line, header)], filled))
-    yield from _separated(path, rows, options, split, "; in .tsv a line is a row: give text with line breaks as .csv")
-
-
-def _tsv_cells(text: str, columns: int) -> list[str]:
-    """The cells of a line. A quote is text, but for two that enclose a cell, where those within are doubled.
-
-    A tab in an enclosed cell is the cell's own only where that alone makes as many cells as there are columns.
-    """
-    cells = text.split("\t")
-    if len(cells) > columns:
-        with contextlib.suppress(csv.Error):
-            enclosed = next(csv.reader([text], delimiter="\t", strict=True))
-            if len(enclosed) == columns:
-                return enclosed
-    quoted = map(_QUOTED_CELL.fullmatch, cells)
-    return [match[1].replace('""', '"') if match else cell for cell, match in zip(cells, quoted, strict=True)]
-
-
-def _separated(
-    path: Path, rows: Iterator[tuple[int, list[str]]], options: ReadOptions, split: str | None, advice: str = ""
-) -> Iterator[Document]:
-    """The documents of rows, each with its line number, the column names first. advice: for rows of another length."""
-    csv.field_size_limit(_MAX_FIELD_CHARACTERS)  # the default refuses texts of more than 131,072 characters
-    _, header = next(rows, (0, []))
-    if len(set(header)) < len(header):
-        twice = next(name for name in header if header.count(name) > 1)
-        raise DataError(f"{path}: expected each column once, got {twice!r} twice")
-    peeked = list(itertools.islice(rows, _PEEK_ROWS))
-    text_names = [name for at, name in enumerate(header) if _looks_like_text(row[at : at + 1] for _, row in peeked)]
-    reader = RowReader(str(path), header, text_names, options)
-    for line, row in itertools.chain(peeked, rows):
-        if len(row) != len(header):
-            raise DataError(f"{path}, line {line}: expected {len(header)} fields, got {len(row)}{advice}")
-        yield reader.document(dict(zip(header, row, strict=True)), f"{path}, line {line}", split)
-
-
-def _looks_like_text(cells: Iterable[Sequence[str]]) -> bool:
-    """Tell whether one of a column's cells is neither empty nor a number."""
-    for cell in itertools.chain.from_iterable(cells):
-        try:
-            float(cell or "0")
-        except ValueError:
-            return True
-    return False
-
-
-def _read_jsonl(path: Path, options: ReadOptions, split: str | None) -> Iterator[Document]:
+def _read_json(path: Path, options: ReadOptions, split: str | None) -> Iterator[Document]:
     """The text's columns are chosen by the first rows; the others may begin later, as where unlabelled rows come first.
 
     A column that is named and not in the first rows is looked for in the whole file before anything is read.
     """
+    reader, names, rows = _open_json(path, options)
+    for place, row in rows:
+        if reader.label is None and not row.keys() <= names.keys():
+            names |= dict.fromkeys(row)
+            reader = RowReader(str(path), names, (), replace(options, text_column=reader.text))
+        yield reader.document(row, f"{path}, {place}", split)
+
+
+def _describe_json(path: Path, options: ReadOptions) -> Layout:
+    reader, names, _ = _open_json(path, options)
+    return _layout_of("json" if data_suffix(path) == ".json" else "jsonl", reader, names)
+
+
+def _layout_of(format: str, reader: RowReader, names: Iterable[str]) -> Layout:
+    return Layout(
+        format=format,
+        text_columns=tuple(reader.text),
+        label_column=reader.label,
+        unread_columns=tuple(name for name in names if name not in reader.needed),
+    )
+
+
+def _open_json(
+    path: Path, options: ReadOptions
+) -> tuple[RowReader, dict[str, None], Iterator[tuple[str, dict[str, Any]]]]:
     rows = _json_rows(path)
-    peeked = list(itertools.islice(rows, _PEEK_ROWS))
+    peeked = list(itertools.islice(rows, PEEK_ROWS))
     names = dict.fromkeys(name for _, row in peeked for name in row)
     text_names = [name for name in names if any(isinstance(row.get(name), str) for _, row in peeked)]
     if not set(options.named_columns) <= names.keys():
         later = dict.fromkeys(name for _, row in _json_rows(path) for name in row)
         names |= {name: None for name in options.named_columns if name in later}
-    reader = RowReader(str(path), names, text_names, options)
-    for line, row in itertools.chain(peeked, rows):
-        if reader.label is None and not row.keys() <= names.keys():
-            names |= dict.fromkeys(row)
-            reader = RowReader(str(path), names, (), replace(options, text_column=reader.text))
-        yield reader.document(row, f"{path}, line {line}", split)
+    return RowReader(str(path), names, text_names, options), names, itertools.chain(peeked, rows)
 
 
-def _json_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    for line, text in enumerate(read_lines(path), start=1):
-        if not text.strip():
-            continue
-        try:
-            row = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise DataError(f"{path}, line {line}: not valid JSON ({error.msg} at column {error.colno})") from None
-        if not isinstance(row, dict):
-            raise DataError(f"{path}, line {line}: expected a JSON object, got {text.strip()[:40]!r}")
-        yield line, row
+def _json_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the objects of a file, one a line or in one array, each with its place."""
+    lines = enumerate(read_lines(path), start=1)
+    first = next(((line, text) for line, text in lines if text.strip()), None)
+    if first is None:
+        return
+    if first[1].strip() == "{":
+        raise DataError(f"{path}: expected an array of objects, or an object on each line, got one over several lines")
+    if first[1].lstrip().startswith("["):
+        items = _parse_json(read_text(path), str(path))
+        for number, item in enumerate(items, start=1):
+            yield f"item {number}", _json_object(item, f"{path}, item {number}")
+        return
+    for line, text in itertools.chain([first], lines):
+        if text.strip():
+            place = f"{path}, line {line}"
+            yield f"line {line}", _json_object(_parse_json(text, place), place)
+
+
+def json_rows_begin(path: Path) -> bool:
+    """Tell whether a .json file begins with an array of objects, or with an object on a line."""
+    try:
+        first = next((line.strip() for line in read_lines(path) if line.strip()), "")
+        if first.startswith("["):
+            return "{" in first or first == "["
+        return first.startswith("{") and isinstance(_parse_json(first, str(path)), dict)
+    except DataError:
+        return False
+
+
+def _parse_json(text: str, place: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, " if error.lineno > 1 else ""
+        raise DataError(f"{place}: not valid JSON ({error.msg} at {where}column {error.colno})") from None
+
+
+def _json_object(value: Any, place: str) -> dict[str, Any]:
+    """Return an object with its keys in one Unicode form."""
+    if not isinstance(value, dict):
+        raise DataError(f"{place}: expected a JSON object, got {json.dumps(value, ensure_ascii=False)[:40]!r}")
+    if all(map(str.isascii, value)):
+        return value
+    row = {normalise(name): item for name, item in value.items()}
+    if len(row) < len(value):
+        raise DataError(f"{place}: expected each key once, got keys that differ in their Unicode form alone")
+    return row
 
 
 def _read_parquet(path: Path, options: ReadOptions, split: str | None) -> Iterator[Document]:
@@ -207,6 +205,14 @@ def _read_parquet(path: Path, options: ReadOptions, split: str | None) -> Iterat
             yield from table_documents(batches, reader, split)
     except pyarrow.ArrowException as error:
         raise DataError(f"{path}: not a readable parquet file ({error})") from None
+
+
+def _describe_parquet(path: Path, options: ReadOptions) -> Layout:
+    import pyarrow.parquet
+
+    with pyarrow.parquet.ParquetFile(path) as file:
+        reader = table_reader(str(path), file.schema_arrow, {}, options)
+        return _layout_of("parquet", reader, reader.names)
 
 
 def table_reader(where: str, schema: Any, features: Mapping[str, Any], options: ReadOptions) -> RowReader:
@@ -237,34 +243,31 @@ def _class_names(feature: Any) -> Sequence[str]:
     return feature.get("names") or () if isinstance(feature, Mapping) else ()
 
 
-def _read_conll(path: Path, options: ReadOptions, split: str | None) -> Iterator[Document]:
-    """A word a line, its label last, an empty line after each document; -DOCSTART- lines are passed over."""
-    words: list[str] = []
-    labels: list[str] = []
-    for line, text in enumerate(itertools.chain(read_lines(path), [""]), start=1):
-        fields = text.split()
-        if fields and fields[0] != "-DOCSTART-":
-            if len(fields) < 2 and options.labels:
-                raise DataError(f"{path}, line {line}: expected a word and its label, got {text.strip()!r}")
-            words.append(fields[0])
-            labels.append(fields[-1])
-        elif words:
-            label = tuple(labels) if options.label_kind.per_word and options.labels else None
-            yield labelled_tokens(tuple(words), label, f"{path}, line {line}", split=split)
-            words = []
-            labels = []
-
-
 READERS: dict[str, Reader] = {
     ".txt": _read_text,
-    ".csv": _read_csv,
-    ".tsv": _read_tsv,
-    ".jsonl": _read_jsonl,
-    ".parquet": _read_parquet,
-    ".conll": _read_conll,
+    ".csv": read_csv,
+    ".tsv": read_tsv,
+    ".jsonl": _read_json,
+    ".json": _read_json,
+    _PARQUET: _read_parquet,
+    ".conll": read_conll,
+    ".conllu": read_conll,
     ".tokens": _read_text,
 }
 TEXT_KINDS = (".txt", ".tokens")  # a document a file, or one a line; WikiText's own files are .tokens
 
-KINDS = (*READERS, ".xml", ".xml.bz2", "wiki_00", "wiki_00.bz2")
-"""Kinds of file that can be read, for messages; the last four are Wikipedia's, see wiki_dump.py."""
+_DESCRIBERS: dict[str, Callable[[Path, ReadOptions], Layout]] = {
+    ".txt": _describe_text,
+    ".csv": describe_csv,
+    ".tsv": describe_tsv,
+    ".jsonl": _describe_json,
+    ".json": _describe_json,
+    _PARQUET: _describe_parquet,
+    ".conll": describe_conll,
+    ".conllu": describe_conll,
+    ".tokens": _describe_text,
+}
+_FORMAT_NAMES = tuple(suffix.lstrip(".") for suffix in READERS)
+
+KINDS = (*READERS, ".xml", ".xml.bz2", "wiki_00")
+"""Kinds of file that can be read, for messages; all but parquet also compressed. The last three are Wikipedia's."""

@@ -3,7 +3,6 @@
 Both give a document an article, with its title and id as columns, in bounded memory.
 """
 
-import bz2
 import contextlib
 import html
 import json
@@ -17,11 +16,13 @@ from xml.etree import ElementTree
 from ulmkit.errors import DataError
 from ulmkit.text.read.columns import ReadOptions, RowReader
 from ulmkit.text.read.document import Document
+from ulmkit.text.read.layout import Layout
+from ulmkit.text.read.text_files import open_data, uncompressed_name
 from ulmkit.text.read.wiki_markup import MarkupReader, check_installed, is_disambiguation
 from ulmkit.text.workers import available_processors, map_chunks
 
-_DUMP_NAME = re.compile(r"\.xml(-p\d+p\d+)?(\.bz2)?$", re.IGNORECASE)
-_EXTRACTED_NAME = re.compile(r"wiki_\d+(\.bz2)?$")
+_DUMP_NAME = re.compile(r"\.xml(-p\d+p\d+)?$", re.IGNORECASE)
+_EXTRACTED_NAME = re.compile(r"wiki_\d+")
 _ATTRIBUTE = re.compile(r'(\w+)="([^"]*)"')
 _COLUMNS = ("text", "id", "title")
 _FILE_NAMESPACE = "6"
@@ -29,13 +30,19 @@ _CATEGORY_NAMESPACE = "14"
 
 
 def is_dump(path: Path) -> bool:
-    """Recognize a dump by its name: .xml or .xml.bz2, also with the pages' numbers behind .xml."""
-    return _DUMP_NAME.search(path.name) is not None
+    """Recognize a dump by its name: .xml, also with the pages' numbers behind it, or compressed (.xml.bz2)."""
+    return _DUMP_NAME.search(uncompressed_name(path)) is not None
 
 
 def is_extracted(path: Path) -> bool:
-    """Recognize a file of WikiExtractor by its name: wiki_00, wiki_01, ..., also with .bz2."""
-    return _EXTRACTED_NAME.fullmatch(path.name) is not None
+    """Recognize a file of WikiExtractor by its name: wiki_00, wiki_01, ..., also compressed."""
+    return _EXTRACTED_NAME.fullmatch(uncompressed_name(path)) is not None
+
+
+def describe_wiki(path: Path, options: ReadOptions) -> Layout:
+    """Name the format of a dump or of a file of WikiExtractor, and the columns that are read from it."""
+    reader = _row_reader(path, options)
+    return Layout(format="MediaWiki dump" if is_dump(path) else "WikiExtractor", text_columns=tuple(reader.text))
 
 
 class _Article(NamedTuple):
@@ -56,7 +63,7 @@ def read_dump(path: Path, options: ReadOptions, split: str | None) -> Iterator[D
     """
     check_installed()
     reader = _row_reader(path, options)
-    with _opened(path) as file:
+    with open_data(path) as file:
         events = _events(file, path)
         link_namespaces = _link_namespaces(events, path)
         parsing = map_chunks(
@@ -83,7 +90,7 @@ def read_extracted(path: Path, options: ReadOptions, split: str | None) -> Itera
         DataError: If a line does not belong to either form.
     """
     reader = _row_reader(path, options)
-    with _opened(path) as file:
+    with open_data(path) as file:
         for line, row in _extracted_rows(path, file):
             if row["text"].strip():
                 yield reader.document(row, f"{path}, line {line}", split)
@@ -92,19 +99,6 @@ def read_extracted(path: Path, options: ReadOptions, split: str | None) -> Itera
 def _row_reader(path: Path, options: ReadOptions) -> RowReader:
     columns = tuple(dict.fromkeys((*_COLUMNS[1:], *options.columns)))
     return RowReader(str(path), _COLUMNS, ("text",), replace(options, columns=columns))
-
-
-@contextlib.contextmanager
-def _opened(path: Path) -> Iterator[IO[bytes]]:
-    with bz2.open(path, "rb") if path.suffix.lower() == ".bz2" else open(path, "rb") as file:
-        try:
-            yield file
-        except EOFError as error:
-            raise DataError(f"{path}: ends too early; it is truncated: fetch it again") from error
-        except OSError as error:
-            if error.errno is not None:
-                raise
-            raise DataError(f"{path}: not a readable bzip2 file ({error})") from error
 
 
 def _events(file: IO[bytes], path: Path) -> Iterator[tuple[str, ElementTree.Element]]:

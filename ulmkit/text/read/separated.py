@@ -1,0 +1,271 @@
+"""Tables of separated values, .csv and .tsv: the separator, the header and the rows."""
+
+import contextlib
+import csv
+import itertools
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ulmkit.errors import DataError
+from ulmkit.text.characters import drop_invisible
+from ulmkit.text.read.columns import ReadOptions, RowReader
+from ulmkit.text.read.document import Document
+from ulmkit.text.read.layout import Layout
+from ulmkit.text.read.text_files import read_lines
+
+PEEK_ROWS = 20
+
+_SEPARATORS = (",", ";", "\t", "|")
+_SEPARATOR_NAMES = {"\t": "tab"}
+_MAX_FIELD_CHARACTERS = 2**31 - 1
+_QUOTED_CELL = re.compile(r'"([^"]*(?:""[^"]*)*)"')
+_SEPARATOR_LINE = re.compile(r'"?sep=(.)"?[\r\n]*', re.IGNORECASE)
+
+# A name of so many words is taken for a text; in a table of one column, where any first line fits, of fewer.
+_TEXT_WORDS = 5
+_ONLY_TEXT_WORDS = 3
+_TEXT_CHARACTERS = 60
+_SENTENCE_END = re.compile("[.!?…][\"')\\]]*$")
+_MARKS_WITHOUT_SPACES = re.compile("[。！？，、।]")
+
+Rows = Iterator[tuple[int, list[str]]]
+"""Line number and cells of each row; a blank line has no cells."""
+
+
+@dataclass(frozen=True)
+class _Table:
+    reader: RowReader
+    rows: Rows  # without blank lines that are no documents, each as long as the header
+    layout: Layout
+
+
+def read_csv(path: Path, options: ReadOptions, split: str | None) -> Iterator[Document]:
+    """Read the rows of a .csv file, whose columns are separated by commas, or by what its header and rows show."""
+    yield from _documents(path, options, split, ",")
+
+
+def read_tsv(path: Path, options: ReadOptions, split: str | None) -> Iterator[Document]:
+    """Read the rows of a .tsv file, where a line is a row, and a quote is text unless it encloses a cell."""
+    yield from _documents(path, options, split, "\t")
+
+
+def describe_csv(path: Path, options: ReadOptions) -> Layout:
+    """Find out how `read_csv` reads a file."""
+    return _open_table(path, options, ",").layout
+
+
+def describe_tsv(path: Path, options: ReadOptions) -> Layout:
+    """Find out how `read_tsv` reads a file."""
+    return _open_table(path, options, "\t").layout
+
+
+def _documents(path: Path, options: ReadOptions, split: str | None, usual: str) -> Iterator[Document]:
+    table = _open_table(path, options, usual)
+    for line, row in table.rows:
+        yield table.reader.document(dict(zip(table.reader.names, row, strict=True)), f"{path}, line {line}", split)
+
+
+def _open_table(path: Path, options: ReadOptions, usual: str) -> _Table:
+    """Open a table whose columns are usually separated by `usual`."""
+    csv.field_size_limit(_MAX_FIELD_CHARACTERS)  # the default refuses texts of more than 131,072 characters
+    separator, has_separator_line = _choose_separator(path, usual)
+    is_tsv = usual == separator == "\t"
+    rows = _tsv_rows(path) if is_tsv else _csv_rows(path, separator)
+    if has_separator_line:
+        next(rows)
+    first = next(((line, row) for line, row in rows if row), None)
+    if first is None:
+        raise DataError(f"{path}: expected a line with the names of the columns, got none")
+    if not options.header:
+        rows = itertools.chain([first], rows)
+    cells = first[1]
+    names = [drop_invisible(cell).strip() if options.header else str(at) for at, cell in enumerate(cells, start=1)]
+    while names and not names[-1]:
+        names.pop()
+    twice = next((name for name in names if name and names.count(name) > 1), None)
+    if twice is not None:
+        raise DataError(f"{path}: expected each column once, got {twice!r} twice")
+    advice = ""
+    if is_tsv:
+        advice = "; in .tsv a line is a row: give text with line breaks as .csv"
+    elif len(names) == 1:
+        advice = f"; put a text that holds {separator!r} in quotes, or give a text a line as .txt with lines=True"
+    fitted = _fitted(path, rows, len(names), advice, keep_blank=not options.labels)
+    peeked = list(itertools.islice(fitted, PEEK_ROWS))
+    if options.header:
+        _check_header(path, names, [row for _, row in peeked], options)
+    named = [at for at, name in enumerate(names) if name]
+    text_names = [names[at] for at in named if looks_like_text(row[at] for _, row in peeked)]
+    named_columns = [names[at] for at in named]
+    reader = RowReader(str(path), named_columns, text_names, options)
+    layout = Layout(
+        format="tsv" if is_tsv else "csv",
+        separator=separator,
+        header=options.header,
+        text_columns=tuple(reader.text),
+        label_column=reader.label,
+        unread_columns=tuple(name for name in named_columns if name not in reader.needed),
+        unnamed_columns=len(cells) - len(named),
+    )
+    every_row = itertools.chain(peeked, fitted)
+    selected = every_row if len(named) == len(names) else ((line, [row[at] for at in named]) for line, row in every_row)
+    return _Table(reader, selected, layout)
+
+
+def _fitted(path: Path, rows: Rows, columns: int, advice: str, keep_blank: bool) -> Rows:
+    """Yield rows without what stands beyond the columns, which must be empty cells, as spreadsheets add them."""
+    for line, row in rows:
+        if not row:
+            if keep_blank and columns == 1:
+                yield line, [""]
+            continue
+        if len(row) < columns or any(cell.strip() for cell in row[columns:]):
+            raise DataError(f"{path}, line {line}: expected {columns} fields, got {len(row)}{advice}")
+        yield line, row[:columns]
+
+
+def _csv_rows(path: Path, separator: str) -> Rows:
+    reader = csv.reader(read_lines(path), delimiter=separator, strict=True)
+    try:
+        for row in reader:
+            yield reader.line_num, row
+    except csv.Error as error:
+        reason = "a carriage return inside a cell without quotes" if "new-line character" in str(error) else error
+        raise DataError(f"{path}, line {reader.line_num}: not valid CSV ({reason})") from None
+
+
+def _tsv_rows(path: Path) -> Rows:
+    columns = 0
+    for line, text in enumerate(read_lines(path), start=1):
+        stripped = text.rstrip("\r\n")
+        columns = columns or (stripped.count("\t") + 1 if stripped else 0)
+        yield line, _tsv_cells(stripped, columns) if stripped else []
+
+
+def _tsv_cells(text: str, columns: int) -> list[str]:
+    """Split a line into cells. A quote is text, but for two that enclose a cell, where those within are doubled.
+
+    A tab in an enclosed cell is the cell's own only where that alone makes as many cells as there are columns.
+    """
+    cells = text.split("\t")
+    if len(cells) > columns:
+        with contextlib.suppress(csv.Error):
+            enclosed = next(csv.reader([text], delimiter="\t", strict=True))
+            if len(enclosed) == columns:
+                return enclosed
+    quoted = map(_QUOTED_CELL.fullmatch, cells)
+    return [match[1].replace('""', '"') if match else cell for cell, match in zip(cells, quoted, strict=True)]
+
+
+def _choose_separator(path: Path, usual: str) -> tuple[str, bool]:
+    """Choose the separator of a table.
+
+    Another one than the usual is taken only if the first row has it, and as often as every row that is looked at.
+
+    Returns:
+        The separator, and whether a line of its own names it ("sep=;", as spreadsheets write it).
+
+    Raises:
+        DataError: If the first row has another separator alone, and other rows do not have it as often.
+    """
+    first_line = next(read_lines(path), "")
+    if match := _SEPARATOR_LINE.fullmatch(first_line):
+        return match[1], True
+    if not first_line.strip():
+        first_line = next((line for line in read_lines(path) if line.strip()), "")
+    candidates = (usual, *(separator for separator in _SEPARATORS if separator != usual))
+    uneven: dict[str, tuple[int, int, int]] = {}
+    for separator in candidates:
+        if separator != usual and separator not in first_line:
+            continue
+        with contextlib.suppress(DataError):
+            rows = _tsv_rows(path) if separator == usual == "\t" else _csv_rows(path, separator)
+            columns, line, fields = _first_uneven_row(rows)
+            if columns > 1 and not line:
+                return separator, False
+            uneven[separator] = columns, line, fields
+    if uneven.get(usual, (2,))[0] == 1:
+        for separator, (columns, line, fields) in uneven.items():
+            if separator != usual and columns > 1:
+                shown = _SEPARATOR_NAMES.get(separator, separator)
+                raise DataError(
+                    f"{path}: expected columns separated by {_SEPARATOR_NAMES.get(usual, usual)!r}, got {shown!r} in "
+                    f"the first line, which makes {columns} columns there and {fields} in line {line}; correct the "
+                    "lines, put texts that hold it in quotes, or give lines of plain text as .txt"
+                )
+    return usual, False
+
+
+def is_even_table(path: Path) -> bool:
+    """Tell whether a text looks like a table: a first line of short names, and rows with as many columns, at least two.
+
+    A first line that is "text" alone is a table of one column.
+    """
+    first = next((line for line in read_lines(path) if line.strip()), "")
+    if drop_invisible(first).strip().strip('"') == "text":
+        return True
+    for separator in _SEPARATORS:
+        with contextlib.suppress(DataError):
+            rows = list(itertools.islice((row for _, row in _csv_rows(path, separator) if row), PEEK_ROWS))
+            is_even = len(rows) > 1 and len(rows[0]) > 1 and all(len(row) == len(rows[0]) for row in rows)
+            if is_even and not any(_is_text_as_name(cell.strip(), _ONLY_TEXT_WORDS) for cell in rows[0]):
+                return True
+    return False
+
+
+def _first_uneven_row(rows: Rows) -> tuple[int, int, int]:
+    """Return the columns of the first row, and line and fields of the first later one that does not fit, or zeros."""
+    columns = 0
+    for line, row in itertools.islice((item for item in rows if item[1]), PEEK_ROWS + 1):
+        if not columns:
+            while row and not row[-1].strip():
+                row.pop()
+            columns = len(row)
+        elif len(row) < columns or any(cell.strip() for cell in row[columns:]):
+            return columns, line, len(row)
+    return columns, 0, 0
+
+
+def looks_like_text(cells: Iterable[str]) -> bool:
+    """Tell whether one of a column's cells is neither empty nor a number."""
+    for cell in cells:
+        try:
+            float(cell or "0")
+        except ValueError:
+            return True
+    return False
+
+
+def _check_header(path: Path, names: Sequence[str], rows: Sequence[Sequence[str]], options: ReadOptions) -> None:
+    """Raise DataError if the first line looks like a row of data, unless columns of that name are asked for."""
+    default = "tokens" if options.label_kind.per_word else "text"
+    if options.text_column is not None or default in names:
+        return
+    least_words = _ONLY_TEXT_WORDS if len(names) == 1 else _TEXT_WORDS
+    suspicious = next((name for name in names if _is_text_as_name(name, least_words)), None)
+    if suspicious is None:
+        suspicious = _number_as_name(names, rows)
+    if suspicious is not None:
+        raise DataError(
+            f"{path}: expected the names of the columns in the first line, got {suspicious!r:.80}, which looks like "
+            "data; if the file has no header, say so with header=False (--no-header), else name the column with "
+            "text_column"
+        )
+
+
+def _is_text_as_name(name: str, least_words: int) -> bool:
+    words = len(name.split()) + (_SENTENCE_END.search(name) is not None and " " in name)
+    return words >= least_words or len(name) > _TEXT_CHARACTERS or _MARKS_WITHOUT_SPACES.search(name) is not None
+
+
+def _number_as_name(names: Sequence[str], rows: Sequence[Sequence[str]]) -> str | None:
+    """Return a name that is a number like all cells below it; names that count up are those of data frames."""
+    filled = [name for name in names if name]
+    if filled in ([str(at) for at in range(len(filled))], [str(at) for at in range(1, len(filled) + 1)]):
+        return None
+    for at, name in enumerate(names):
+        if name and not looks_like_text([name]) and not looks_like_text(row[at] for row in rows):
+            return name
+    return None
