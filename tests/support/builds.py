@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 def build_once(command: Sequence[str], sources: Iterable[Path]) -> Path | None:
     """Run a compiler command that lacks `-o FILE`, unless a run before did with the same inputs.
 
-    The library lies in ULMKIT_TEST_BUILDS, by default ulmkit-test-builds in the user's cache.
+    The library lies in `builds_folder()`.
 
     Args:
         command: Compiler and options.
@@ -23,7 +23,7 @@ def build_once(command: Sequence[str], sources: Iterable[Path]) -> Path | None:
     """
     import fcntl  # Windows lacks it; no test builds there
 
-    file = _folder() / f"{_key(command, sources)}.so"
+    file = builds_folder() / f"{_key(command, sources)}.so"
     file.parent.mkdir(parents=True, exist_ok=True)
     with open(file.with_suffix(".lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -35,7 +35,8 @@ def build_once(command: Sequence[str], sources: Iterable[Path]) -> Path | None:
     return file
 
 
-def _folder() -> Path:
+def builds_folder() -> Path:
+    """Return ULMKIT_TEST_BUILDS, by default ulmkit-test-builds in the user's cache."""
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(os.environ.get("ULMKIT_TEST_BUILDS") or Path(cache) / "ulmkit-test-builds")
 

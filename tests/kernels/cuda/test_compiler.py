@@ -5,7 +5,9 @@ from dataclasses import replace
 from multiprocessing import get_context
 
 import pytest
+from support.builds import builds_folder
 
+from ulmkit.files import atomic_write
 from ulmkit.kernels.cuda import compiler
 from ulmkit.kernels.cuda.compiler import CompilerError, Source, cache_folder, compile_source, machine_code
 from ulmkit.kernels.cuda.driver import Device
@@ -42,8 +44,22 @@ SIMPLE_CASES = [  # each pair of a kernel, an architecture and a type
 ]
 
 
+def compile_once(source: Source, architecture: str) -> tuple[bytes, str]:
+    """Return a kernel's machine code and the report of registers and spills; it is compiled in the first run alone."""
+    file = builds_folder() / f"{compiler.cache_key(source, architecture)}.cubin"
+    report = file.with_suffix(".report")
+    if not report.exists():
+        code, messages = compile_source(source, architecture, "--ptxas-options=-v")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(file, "wb") as out:
+            out.write(code)
+        with atomic_write(report) as out:
+            out.write(messages)
+    return file.read_bytes(), report.read_text()
+
+
 def check_compiles_without_spills(plan, device):
-    _, said = compile_source(plan.source, device.architecture, "--ptxas-options=-v")
+    _, said = compile_once(plan.source, device.architecture)
     registers = int(re.search(r"Used (\d+) registers", said).group(1))
     assert registers * plan.launch.threads <= REGISTERS
     assert plan.launch.shared_bytes <= device.shared_bytes
@@ -85,7 +101,7 @@ def test_persistent_kernels_use_no_architecture_specific_features(name, directio
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("architecture", [device.architecture for device in DEVICES.values()])
 def test_the_step_by_step_kernels_compile(architecture, dtype):
-    code, said = compile_source(Source.of("lstm_steps.cu", **{dtype: 1}), architecture, "--ptxas-options=-v")
+    code, said = compile_once(Source.of("lstm_steps.cu", **{dtype: 1}), architecture)
     assert code[:4] == b"\x7fELF"
     assert set(re.findall(r"(\d+) bytes spill", said)) == {"0"}
     for kernel in (
@@ -101,7 +117,7 @@ def test_the_step_by_step_kernels_compile(architecture, dtype):
 @needs_nvrtc
 @pytest.mark.parametrize(("name", "architecture", "dtype"), SIMPLE_CASES)
 def test_the_simple_kernels_compile(name, architecture, dtype):
-    code, said = compile_source(Source.of(f"{name}.cu", **{dtype: 1}), architecture, "--ptxas-options=-v")
+    code, said = compile_once(Source.of(f"{name}.cu", **{dtype: 1}), architecture)
     assert code[:4] == b"\x7fELF"
     assert set(re.findall(r"(\d+) bytes spill", said)) == {"0"}
     registers = [int(number) for number in re.findall(r"Used (\d+) registers", said)]

@@ -66,7 +66,7 @@ def machine_code(source: Source, architecture: str, folder: Path | None = None) 
         CompilerError: If NVRTC is not installed or refuses the source, with its messages.
     """
     folder = cache_folder() if folder is None else folder
-    file = folder / f"{source.name.removesuffix('.cu')}-{architecture}-{_key(source, architecture)}.cubin"
+    file = folder / f"{source.name.removesuffix('.cu')}-{architecture}-{cache_key(source, architecture)}.cubin"
     try:
         return file.read_bytes()
     except OSError:
@@ -135,7 +135,7 @@ def compiler_version() -> str:
     return f"{major}.{minor}"
 
 
-def _key(source: Source, architecture: str) -> str:
+def cache_key(source: Source, architecture: str) -> str:
     """Hash everything that the machine code depends on."""
     digest = hashlib.sha256()
     parts = [*_texts().values(), (FOLDER / source.name).read_bytes(), compiler_version().encode()]
