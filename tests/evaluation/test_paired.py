@@ -15,7 +15,7 @@ def answers(both: int, neither: int, better: int, worse: int) -> tuple[np.ndarra
     return np.array(before), np.array(after)
 
 
-def test_figures_by_hand():
+def test_metrics_by_hand():
     found = compare_paired(*answers(both=60, neither=20, better=5, worse=15), "accuracy")
     assert (found.documents, found.better, found.worse) == (100, 5, 15)
     assert (found.before, found.after) == (0.75, 0.65)

@@ -43,7 +43,7 @@ def test_a_perplexity_too_large_for_a_float_stays_finite():
     assert math.isfinite(panel.stages[0].training[0][1])
 
 
-def test_figures_that_were_not_finite_are_left_out():
+def test_values_that_were_not_finite_are_left_out():
     (panel,) = panels({"classify": [train(6, loss=None), train(12, loss=1.0)]})
     assert panel.stages[0].training == [(0.2, 1.0)]
 

@@ -115,7 +115,7 @@ def forward_step(gates: Tensor, h: Tensor, c: Tensor, t: int, valid: Tensor | No
 
 
 def outputs(h: Tensor, c: Tensor, valid: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-    """y (T, B, H), zero beyond a sequence's length, h_n and c_n (B, H), from the states of all steps."""
+    """Return y (T, B, H), zero beyond a sequence's length, h_n and c_n (B, H), from the states of all steps."""
     y = h[1:].clone() if valid is None else torch.where(valid, h[1:], torch.zeros((), dtype=h.dtype))
     return y, h[-1].clone(), c[-1].clone()
 

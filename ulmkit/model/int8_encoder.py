@@ -52,9 +52,11 @@ class Int8Encoder(Encoder):
         return super().train(mode)
 
     def _prepare(self, batch_size: int, generator: torch.Generator | None) -> PreparedWeights:
-        backend, dtype = self.backend, choose_precision(self.precision, self.device, torch.float32)
+        backend = self.backend
+        dtype = choose_precision(self.precision, self.device, torch.float32)
         if self.precision == "auto" and int8_runs(self.device)[0]:
-            backend, dtype = "int8", torch.float32
+            backend = "int8"
+            dtype = torch.float32
         return PreparedWeights(
             dtype=dtype,
             table=self.embedding.matrix(),

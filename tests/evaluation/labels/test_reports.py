@@ -66,7 +66,7 @@ def test_single_label_equals_scikit_learn(seed, classes, documents):
     strict_json(report)
 
 
-def test_single_label_where_figures_are_undefined():
+def test_single_label_where_metrics_are_undefined():
     report = evaluate_single(np.array([[1.0, 0.0, 0.0]]), np.array([0]), NAMES, majority=2)
     assert report.roc_auc is None
     assert report.majority_accuracy == 0.0
@@ -79,7 +79,7 @@ def test_single_label_where_figures_are_undefined():
     assert never_right.negative_log_likelihood == pytest.approx(-math.log(1e-15))
 
 
-def test_tables_show_figures_and_dashes():
+def test_tables_show_metrics_and_dashes():
     table = evaluate_single(P, Y, NAMES, by={"source": [1, 2, 2, 1, 1]}).table()
     for part in ("accuracy", "0.8000 (95%", "majority class", "precision", "true \\ predicted", "source"):
         assert part in table

@@ -32,7 +32,7 @@ def test_spans(labels, expected):
     assert spans(labels.split()) == [Span(*span) for span in expected]
 
 
-def test_span_figures_by_hand():
+def test_span_metrics_by_hand():
     #       PER (0,2) right          LOC (3,4) missed; PER (3,4) wrong type      LOC (0,2) wrong end
     true = [np.array([BP, IP, O, BL, O]), np.array([BL, IL, O])]
     guess = [np.array([BP, IP, O, BP, O]), np.array([BL, O, O])]

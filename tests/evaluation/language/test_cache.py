@@ -168,7 +168,7 @@ def test_the_model_is_left_as_it_was_and_computes_in_fp32(model):
     assert cache_perplexity(model, ids(30), CONFIG, first_context=CONTEXT).nll == pytest.approx(result.nll, rel=0.01)
 
 
-def test_figures_of_the_text_and_progress_are_passed_on(model):
+def test_text_counts_and_progress_are_passed_on(model):
     progress_calls: list[tuple[int, int]] = []
     result = cache_perplexity(
         model,

@@ -190,7 +190,7 @@ def test_rows_that_only_align_stay_zero(model, statistics):
     assert not embedding[V:].any()
 
 
-def test_progress_and_figures_are_passed_on(model):
+def test_progress_and_text_counts_are_passed_on(model):
     progress_calls: list[tuple[int, int]] = []
     result = dynamic_perplexity(
         model,

@@ -95,7 +95,7 @@ def test_model_mode_and_weights_are_left_as_they_were(model):
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 
-def test_auto_precision_is_fp32_while_figures_are_exact(model, monkeypatch):
+def test_auto_precision_is_fp32_for_exact_perplexity(model, monkeypatch):
     seen = []
     prepare = model.encoder.prepare
     monkeypatch.setattr(model.encoder, "prepare", lambda rows: (seen.append(model.encoder.precision), prepare(rows))[1])
@@ -131,7 +131,7 @@ def test_streams_are_read_in_parts_and_progress_is_reported(model):
     assert progress_calls == [(10, 25), (20, 25), (25, 25)]
 
 
-def test_figures_that_compare_tokenizers():
+def test_values_that_compare_tokenizers():
     result = Perplexity(nll=12.0, tokens=8, denominator=8, method="exact", words=4, characters=24)
     assert result.perplexity == pytest.approx(math.exp(1.5))
     assert result.perplexity_per_word == pytest.approx(math.exp(3.0))

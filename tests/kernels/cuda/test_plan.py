@@ -7,12 +7,13 @@ from ulmkit.kernels.cuda.plan import _cycles, plans
 def test_cycles_by_hand():
     """Two bands of rows, nine tiles of columns, 72 blocks of k among four warps."""
     product = 2 * 9 * 72 * 1.7
-    of = {"rows_read": 32, "rows": 32, "columns": 72, "tiles_of_k": 72, "sharers": 4, "near": 1280, "cluster": 1}
-    assert _cycles(**of, depth=8, far=0) == pytest.approx(1152 + product + 10)  # as long as its bytes, at 64 a cycle
-    assert _cycles(**of, depth=2, far=0) == pytest.approx(300 * (1 + 9) + product + 10)  # as nine times two wait
+    step = {"rows_read": 32, "rows": 32, "columns": 72, "tiles_of_k": 72, "sharers": 4, "traffic": 1280, "cluster": 1}
+    # As long as its bytes, at 64 per cycle; then as long as nine times two waits.
+    assert _cycles(**step, depth=8, spilled_bytes=0) == pytest.approx(1152 + product + 10)
+    assert _cycles(**step, depth=2, spilled_bytes=0) == pytest.approx(300 * (1 + 9) + product + 10)
     spilled = 4 * 9 * 32 * 8  # four blocks of k, one for each warp
-    assert _cycles(**of, depth=2, far=spilled) == pytest.approx(300 * (1 + 9 + 1) + product + 10)
-    assert _cycles(**{**of, "cluster": 4}, depth=8, far=0) == pytest.approx(1152 + product + 10 + 600)
+    assert _cycles(**step, depth=2, spilled_bytes=spilled) == pytest.approx(300 * (1 + 9 + 1) + product + 10)
+    assert _cycles(**{**step, "cluster": 4}, depth=8, spilled_bytes=0) == pytest.approx(1152 + product + 10 + 600)
 
 
 @pytest.mark.parametrize("direction", ["forward", "backward"])

@@ -96,16 +96,18 @@ def _smallest_plan(
     columns = units * (4 if forward else cluster)
     blocks = ceil_div(hidden, units * cluster) * cluster
     tiles_of_k = ceil_div(round_up(hidden if forward else 4 * hidden, TILE), TILE * cluster)
-    each = columns // 8 * 32 * _LANE_BYTES  # of the weights for sixteen values of k
+    slice_bytes = columns // 8 * 32 * _LANE_BYTES  # weights for one tile of k
     line = columns if columns % 16 == 8 else columns + 8
     parts = warps // split // 2 * rows * line * 4
     totals = rows * columns * 4 if cluster > 1 else 0
-    resident = min(tiles_of_k, (device.shared_bytes - parts - totals) // each)
+    resident = min(tiles_of_k, (device.shared_bytes - parts - totals) // slice_bytes)
     held = _held(rows, units, columns // split, warps, forward)
     depth = _depth(_MOST_HELD[direction] - held, rows // 16, spills=resident < tiles_of_k)
     if resident < 0 or depth is None:
         return None
-    near, far = resident * each, (tiles_of_k - resident) * each
+    resident_bytes = resident * slice_bytes
+    spilled_bytes = (tiles_of_k - resident) * slice_bytes
+    traffic = resident_bytes + 4 * parts  # of shared memory in a step
     constants = {
         "UNITS": units,
         "ROWS": rows,
@@ -113,15 +115,15 @@ def _smallest_plan(
         "SPLIT": split,
         "CLUSTER": cluster,
         "RESIDENT": resident,
-        "SPILLS": int(far > 0),
+        "SPILLS": int(spilled_bytes > 0),
         "DEPTH": depth,
     }
     return Plan(
         Source.of(f"lstm_{direction}.cu", **{dtype_name: 1}, **constants),
-        Launch(blocks * groups, 32 * warps, near + parts + totals, cluster, cooperative=True),
+        Launch(blocks * groups, 32 * warps, resident_bytes + parts + totals, cluster, cooperative=True),
         groups,
-        blocks * groups * far,
-        _cycles(rows * split, rows, columns, tiles_of_k, warps // split, depth, near + 4 * parts, far, cluster),
+        blocks * groups * spilled_bytes,
+        _cycles(rows * split, rows, columns, tiles_of_k, warps // split, depth, traffic, spilled_bytes, cluster),
     )
 
 
@@ -150,8 +152,8 @@ def _cycles(
     tiles_of_k: int,
     sharers: int,
     depth: int,
-    near: int,
-    far: int,
+    traffic: int,
+    spilled_bytes: int,
     cluster: int,
 ) -> float:
     """Estimate the cycles of a step, as if nothing overlapped.
@@ -159,9 +161,9 @@ def _cycles(
     They are the reads of states and spilled weights, the product, and the traffic of shared memory. Reads take as
     long as their bytes or, if longer, a warp's waits: one for `depth` blocks of states, one for each spilled tile.
     """
-    read = (rows_read * tiles_of_k * TILE * 2 + far) / _L2_BYTES_PER_CYCLE
-    spilled_tiles = far / (columns // 8 * 32 * _LANE_BYTES)
+    read = (rows_read * tiles_of_k * TILE * 2 + spilled_bytes) / _L2_BYTES_PER_CYCLE
+    spilled_tiles = spilled_bytes / (columns // 8 * 32 * _LANE_BYTES)
     waiting = _LATENCY * (1.0 + (tiles_of_k / depth + spilled_tiles) / sharers)
     product = rows / 16 * (columns / 8) * tiles_of_k * _PRODUCT_CYCLES
     exchange = _CLUSTER_CYCLES if cluster > 1 else 0
-    return max(read, waiting) + product + near / _SHARED_BYTES_PER_CYCLE + exchange
+    return max(read, waiting) + product + traffic / _SHARED_BYTES_PER_CYCLE + exchange
