@@ -14,6 +14,7 @@ from ulmkit.cli.adaptation import ADAPTATION
 from ulmkit.cli.dataclass_options import field_options
 from ulmkit.cli.option_groups import MACHINE, MACHINE_WITH_SEED, READ_TEXT, Machine, OptionGroup, with_groups
 from ulmkit.cli.progress import step_progress
+from ulmkit.cli.reading import ReadingReport
 from ulmkit.cli.summary import write_values
 from ulmkit.cli.text_rows import TEXTS, TEXTS_OF_TASK, check_rows, read_texts, write_rows
 from ulmkit.cli.training_commands import DataArgument
@@ -66,10 +67,12 @@ def evaluate_command(
 
     if adaptation is not None and (published or batch_size is not None):
         raise ConfigError("published: has no effect with --cache or --dynamic; drop one of them")
+    reading = ReadingReport()
     if read_config(resolve_model(model))["kind"] == "language_model" or published or adaptation is not None:
         _check_by(by, "a language model")
         language_model = LanguageModel.load(model, machine.run)
         selected = language_model.evaluation_data(data, split=split, data_options=data_options)
+        reading(selected.corpus)
         report: Perplexity | LanguageModelEvaluation
         if adaptation is not None:
             with step_progress() as progress:
@@ -77,7 +80,7 @@ def evaluate_command(
         else:
             report = language_model.evaluate(selected, published=published, batch_size=batch_size)
         print(f"{selected.text()}\n\n{report.table()}")
-        scored = {"model": model, "data": data, "split": selected.split or ALL}
+        scored = {"model": model, "data": data, "split": selected.split or ALL, "reading": reading.values}
         write_values(machine.json_file, scored | report.to_dict())
         return
     if batch_size is not None:
@@ -85,9 +88,11 @@ def evaluate_command(
     classifier = TextClassifier.load(model, machine.run)
     _check_by(by, f"one of task {classifier.task!r}", classifier.task)
     documents = classifier.evaluation_data(data, split=split, by=by or (), data_options=data_options)
+    reading(documents.corpus)
     classifier_report = classifier.evaluate(documents, by=by or ())
     print(f"{documents.text()}\n\n{classifier_report.table()}")
-    values = {"data": data, "split": documents.split or ALL, "classifier": classifier_report.to_dict()}
+    values = {"data": data, "split": documents.split or ALL, "reading": reading.values}
+    values["classifier"] = classifier_report.to_dict()
     values["baselines"] = _baselines(classifier, documents) if baselines else {}
     write_values(machine.json_file, values)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ulmkit.cli.option_groups import READ, Option, OptionGroup
+from ulmkit.cli.reading import report_source
 from ulmkit.cli.summary import write_values
 from ulmkit.config import check_choice
 from ulmkit.errors import ConfigError
@@ -71,7 +72,9 @@ def read_texts(
     if not texts:
         columns = dict(reading)
         task = columns.pop("task", task)
-        return list(DocumentSource(data or "", **columns, label_kind=find_label_kind(task), labels=False))
+        source = DocumentSource(data or "", **columns, label_kind=find_label_kind(task), labels=False)
+        report_source(source)
+        return list(source)
     if reading:
         name = next(iter(reading))
         flag = TEXTS_OF_TASK.options[name].flag or "--" + name.replace("_", "-")

@@ -32,6 +32,7 @@ from ulmkit.cli.option_groups import (
     encoder_from_scratch,
     with_groups,
 )
+from ulmkit.cli.reading import ReadingReport
 from ulmkit.cli.summary import summarise
 from ulmkit.config import check_choice
 from ulmkit.errors import ConfigError
@@ -90,6 +91,7 @@ def prepare_command(
     from ulmkit.hub import ClassifierParts, Pair, load_model, resolve_model
     from ulmkit.pipeline import prepare
     from ulmkit.pipeline.held_out import shared_documents_warning
+    from ulmkit.text.corpus.reading_report import reading_figures, reading_to_json
 
     check_writable(out, overwrite)
     model_parts: dict[str, Any] = {"task": task or "none"}
@@ -105,7 +107,7 @@ def prepare_command(
     with closing(make_progress()) as display:
         corpus = prepare(data, data_options, folder=out, overwrite=overwrite, progress=display.documents, **model_parts)
     values = {"corpus": out, "vocabulary": len(corpus.vocabulary), "tokenizer": corpus.tokenizer.name}
-    figures: dict[str, Any] = dict(values)
+    figures: dict[str, Any] = values | {figure.name: figure.text for figure in reading_figures(corpus.facts)}
     for name, split in corpus.facts.splits.items():
         figures[name] = f"{split.documents:,} documents, {split.tokens:,} tokens, {split.unknown_rate:.2%} unknown"
     for held_out, by_split in (corpus.facts.near_duplicates or {}).items():
@@ -113,7 +115,8 @@ def prepare_command(
             figures[f"in {held_out}, also in {trained_on}"] = (
                 f"{shared.near:,} of {shared.documents:,} documents, {shared.exact:,} exactly"
             )
-    summarise(figures, json_file, {**values, "facts": corpus.facts.to_json()})
+    reading = reading_to_json(corpus.facts)
+    summarise(figures, json_file, {**values, "reading": reading, "facts": corpus.facts.to_json()})
     if (warning := shared_documents_warning(corpus)) is not None:
         typer.echo(warning, err=True)
 
@@ -161,7 +164,7 @@ def pretrain_command(
         if not run.world.is_first:
             return
         model.save(out, overwrite=overwrite)
-    _summarise_training(model, out, machine)
+    _summarise_training(model, out, machine, run)
 
 
 @with_groups(
@@ -202,7 +205,7 @@ def finetune_command(
         if not run.world.is_first:
             return
         model.save(out, overwrite=overwrite)
-    _summarise_training(model, out, machine)
+    _summarise_training(model, out, machine, run)
 
 
 @with_groups(
@@ -262,7 +265,7 @@ def train_command(
         if not run.world.is_first:
             return
         model.save(out, overwrite=overwrite)
-    _summarise_training(model, out, machine)
+    _summarise_training(model, out, machine, run)
 
 
 @with_groups(data_options=READ_TEXT, recipe=RATE_SEARCH_RECIPE, machine=MACHINE_WITH_SEED)
@@ -315,11 +318,16 @@ def _training(
     with joined_world(machine.run.device) as world, closing(make_progress()) as display:
         world.check_divides(batch_size)
         with run_folder(out, resume, overwrite) if world.is_first else nullcontext(training_folder(out)) as folder:
-            run = replace(machine.run, folder=folder, resume=resume, progress=display, world=world, **stage)
+            report = ReadingReport(display.message)
+            run = replace(
+                machine.run, folder=folder, resume=resume, progress=display, on_corpus=report, world=world, **stage
+            )
             yield run, display.documents
 
 
-def _summarise_training(model: "LanguageModel | TextClassifier", out: str, machine: Machine) -> None:
+def _summarise_training(
+    model: "LanguageModel | TextClassifier", out: str, machine: Machine, options: RunOptions
+) -> None:
     """Print the results of a training, and write them with its facts to the JSON file."""
     from ulmkit.hub import facts_to_json
     from ulmkit.model.aligned import count_parameters
@@ -336,4 +344,6 @@ def _summarise_training(model: "LanguageModel | TextClassifier", out: str, machi
     for name, metrics in (before | {"validation": facts.validation} | dict(facts.baselines)).items():
         summary |= {f"{metric}, {name}": value for metric, value in metrics.items()}
     values = {"model": out, "parameters": summary["parameters"], "facts": facts_to_json(facts)}
+    if isinstance(options.on_corpus, ReadingReport):
+        values["reading"] = options.on_corpus.values
     summarise(summary, machine.json_file, values)

@@ -3,6 +3,7 @@
 import math
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     import torch
 
     from ulmkit.model.awd_lstm import Encoder
+    from ulmkit.text import EncodedCorpus
     from ulmkit.training.distributed import World
 
 RATE_SEARCH_STEPS = 100
@@ -52,6 +54,7 @@ class RunOptions:
         folder: Folder for checkpoints and the log; None keeps neither.
         resume: Continue from the checkpoint in `folder`.
         progress: Receives the state of the training; None for silence.
+        on_corpus: Called with the corpus before the training, in the first of several processes.
         warn: Warn of held-out documents that the model may have been trained on.
         validations: Number of validations, evenly spaced. An interval such as Budget(epochs=1) is possible too. The
             last one is at the end; in a budget of minutes, those that would take more than a tenth of it are left out.
@@ -75,6 +78,7 @@ class RunOptions:
     folder: str | os.PathLike[str] | None = None
     resume: bool = False
     progress: ProgressDisplay | None = None
+    on_corpus: "Callable[[EncodedCorpus], None] | None" = None
     warn: bool = True
     validations: int | Budget = 5
     valid_tokens: int | None = None

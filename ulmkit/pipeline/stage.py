@@ -64,6 +64,8 @@ def train_stage(
     Returns:
         The facts with those of the training, and the rows of the training log.
     """
+    if run.on_corpus is not None and run.world.is_first:
+        run.on_corpus(corpus)
     warn_if_splits_overlap(corpus, used, facts.base, run)
     before = run.world.call_on_first(task.validate) if facts.stage == "fine-tuning" else None
     keeps_best = run.restore_best or recipe.patience is not None

@@ -404,7 +404,7 @@ def test_open_checks_the_description(tmp_path):
     corpus = build(labelled(4), tmp_path / "c")
     facts = json.loads((corpus.folder / "corpus.json").read_text())
     altered(corpus, "corpus.json", json.dumps({**facts, "format_version": 99}).encode())
-    with pytest.raises(FolderError, match=r"expected a corpus of format version 2, got 99"):
+    with pytest.raises(FolderError, match=r"expected a corpus of format version 3, got 99"):
         EncodedCorpus.open(corpus.folder)
     altered(corpus, "corpus.json", json.dumps({**facts, "split_names": 5}).encode())
     with pytest.raises(FolderError, match=r"corpus.json: facts.split_names: expected tuple, got 5; it was altered"):

@@ -39,6 +39,7 @@ from ulmkit.text.corpus.vocabulary_counts import check_unknown, choose_vocabular
 from ulmkit.text.read.document import Document
 from ulmkit.text.read.documents import DocumentSource
 from ulmkit.text.read.labels import NO_LABELS, LabelKind
+from ulmkit.text.read.layout import Reading
 from ulmkit.text.tokens.rules import RULES_VERSION
 from ulmkit.text.tokens.tokenizers import Text, Tokenizer, TokenizerSettings
 from ulmkit.text.tokens.vocabulary import Vocabulary
@@ -115,7 +116,8 @@ def build_corpus(
             documents.check_label_column()
         build.divide(policy, drop_shared)
         built = build.encode(vocabulary, max_vocab, min_freq)
-        facts = build.facts(built, source_names(documents), request, count_near_duplicates)
+        reading = documents.reading() if isinstance(documents, DocumentSource) else None
+        facts = build.facts(built, source_names(documents), request, count_near_duplicates, reading)
         build.finish(facts)
     return EncodedCorpus.open(folder)
 
@@ -216,7 +218,12 @@ class _Build:
         return vocabulary
 
     def facts(
-        self, vocabulary: Vocabulary, sources: Sequence[str], request: str | None, count_near_duplicates: bool
+        self,
+        vocabulary: Vocabulary,
+        sources: Sequence[str],
+        request: str | None,
+        count_near_duplicates: bool,
+        reading: Reading | None,
     ) -> CorpusFacts:
         """Collect what corpus.json says; `finish` adds the files and their fingerprint."""
         return CorpusFacts(
@@ -236,6 +243,7 @@ class _Build:
             dtypes={stem: dtype.name for stem, dtype in self.dtypes.items()},
             shard_tokens=SHARD_TOKENS,
             files={},
+            reading=reading,
         )
 
     def _split_facts(self, name: str, code: int) -> CorpusSplit:
@@ -256,6 +264,7 @@ class _Build:
             unknown_tokens=int(self.counts[name][~self.known].sum()),
             fingerprint=joined_fingerprint(fingerprints.tolist()),
             labels=by_class,
+            empty=int((self.table["words"][is_member] == 0).sum()),
         )
 
     def _near_duplicates(self) -> dict[str, dict[str, SharedDocuments]]:

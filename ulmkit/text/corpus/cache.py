@@ -3,7 +3,7 @@
 import contextlib
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TypedDict, Unpack
 
@@ -94,11 +94,11 @@ def cached_corpus(
     cached = Path(cache) / f"corpus-{key}"
     target = cached if folder is None else Path(folder)
     if (folder is None or overwrite) and (corpus := _find(target, key)) is not None:
-        return corpus
+        return _with_current_files(corpus, documents)
     if folder is not None and _find(cached, key) is not None:
         with atomic_folder(target, overwrite) as temporary:
             shutil.copytree(cached, temporary, dirs_exist_ok=True)
-        return EncodedCorpus.open(target)
+        return _with_current_files(EncodedCorpus.open(target), documents)
     if folder is None:
         _remove(cached)  # what is there is damaged
     try:
@@ -121,6 +121,14 @@ def cached_corpus(
             _remove(cached)
             cached.parent.mkdir(parents=True, exist_ok=True)
             cached.symlink_to(target.resolve(), target_is_directory=True)
+    return corpus
+
+
+def _with_current_files(corpus: EncodedCorpus, documents: Sequence[Document] | DocumentSource) -> EncodedCorpus:
+    """Return the corpus with the names of the files as they are now, which its key does not depend on."""
+    if isinstance(documents, DocumentSource) and corpus.facts.reading is not None:
+        reading = documents.reading(corpus.facts.reading.layouts)
+        corpus.facts = replace(corpus.facts, reading=reading)
     return corpus
 
 

@@ -7,8 +7,10 @@ from typing import Any
 from ulmkit.errors import ConfigError, FolderError
 from ulmkit.json_records import record_from_json
 from ulmkit.text.corpus.splits import DROPPED_SPLIT, TRAINING_SPLITS, SplitPolicy
+from ulmkit.text.read.layout import Reading
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
+_READABLE_VERSIONS = (2, FORMAT_VERSION)  # version 2 has no record of what was read
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +26,7 @@ class CorpusSplit:
         unknown_tokens: Tokens that are not in the vocabulary.
         fingerprint: Sum of the documents' text fingerprints, see `joined_fingerprint`.
         labels: Number of documents by class name; empty for tasks without classes by document.
+        empty: Number of documents without text; not recorded, and 0, in version 2.
     """
 
     documents: int
@@ -34,6 +37,7 @@ class CorpusSplit:
     unknown_tokens: int
     fingerprint: str
     labels: Mapping[str, int] = field(default_factory=dict)
+    empty: int = 0
 
     @property
     def unknown_rate(self) -> float:
@@ -77,6 +81,7 @@ class CorpusFacts:
         dtypes: Type of the stored ids, by file stem.
         shard_tokens: Tokens in each shard but the last.
         files: Size and SHA-256 by file name.
+        reading: Which files were read and how they were understood; None if not recorded.
     """
 
     fingerprint: str
@@ -95,6 +100,7 @@ class CorpusFacts:
     dtypes: Mapping[str, str]
     shard_tokens: int
     files: Mapping[str, Mapping[str, object]]
+    reading: Reading | None = None
 
     @property
     def dropped_documents(self) -> int:
@@ -122,7 +128,7 @@ class CorpusFacts:
             FolderError: If it is of another format version, a key is missing or unknown, or a value does not fit.
         """
         version = content.get("format_version") if isinstance(content, dict) else type(content).__name__
-        if version != FORMAT_VERSION:
+        if version not in _READABLE_VERSIONS:
             raise FolderError(
                 f"{where}: expected a corpus of format version {FORMAT_VERSION}, got {version!r}; prepare it again"
             )

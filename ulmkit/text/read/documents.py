@@ -1,5 +1,6 @@
 """Documents from files, folders, the hub or plain Python lists."""
 
+import itertools
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from ulmkit.text.read.columns import ReadOptions
 from ulmkit.text.read.document import Document, normalise_split
 from ulmkit.text.read.folders import DataFile, find_files
 from ulmkit.text.read.hub_data import HubSplit, is_hub_name, open_hub
+from ulmkit.text.read.layout import NAMED_FILES, Layout, Reading
 from ulmkit.text.read.readers import file_format
 from ulmkit.text.read.standard_input import STANDARD_INPUT, spool_standard_input
 from ulmkit.text.read.text_files import COMPRESSIONS, check_regular
@@ -73,6 +75,37 @@ class DocumentSource:
         files = [part for part in parts if isinstance(part, DataFile)]
         return files if len(files) == len(parts) else None
 
+    def reading(self, layouts: Sequence[Layout] | None = None) -> Reading:
+        """Find out which files are read and how they are understood.
+
+        Args:
+            layouts: How the files are understood, if that is known; None reads the beginning of each.
+
+        Raises:
+            DataError: If a file cannot be read or understood.
+        """
+        if not isinstance(self.data, (str, os.PathLike)):
+            return Reading(data=self.description)
+        opened = _open(self.data, self.options.format)
+        parts = self._wanted_parts(opened.parts)
+        files = [part.path for part in parts if isinstance(part, DataFile)]
+        if layouts is None:
+            layouts = list(dict.fromkeys(part.layout(self.options) for part in parts))
+        folder = Path(self.data)
+        if folder.is_dir():
+            names = [path.relative_to(folder).as_posix() for path in files[:NAMED_FILES]]
+        else:
+            names = [self.description] if files else []
+        passed_over = {path.relative_to(folder).as_posix(): reason for path, reason in opened.passed_over.items()}
+        return Reading(
+            data=self.description,
+            files=len(files),
+            file_names=tuple(names),
+            passed_over=dict(itertools.islice(passed_over.items(), NAMED_FILES)),
+            passed_over_count=len(passed_over),
+            layouts=tuple(layouts),
+        )
+
     def check_label_column(self) -> None:
         """Check, for data in which no document has a label, that it has the default label column.
 
@@ -94,7 +127,9 @@ class DocumentSource:
 
     def _parts(self, data: str | os.PathLike[str]) -> Sequence[DataFile | HubSplit]:
         """List the files or splits to read: only the wanted ones, if the places of the files say their splits."""
-        parts = _open(data, self.options.format).parts
+        return self._wanted_parts(_open(data, self.options.format).parts)
+
+    def _wanted_parts(self, parts: Sequence[DataFile | HubSplit]) -> Sequence[DataFile | HubSplit]:
         splits = {part.split for part in parts}
         if self.wanted is None or self.options.split_column is not None or splits.isdisjoint(self.wanted):
             return parts

@@ -8,8 +8,9 @@ from ulmkit.errors import DataError
 from ulmkit.text.characters import normalise
 from ulmkit.text.read.columns import ReadOptions
 from ulmkit.text.read.document import Document, known_split, normalise_split
+from ulmkit.text.read.layout import Layout
 from ulmkit.text.read.own_files import TRAINING_LOGS, own_file, own_folder
-from ulmkit.text.read.readers import KINDS, READERS, TEXT_KINDS, file_format, json_rows_begin, read_file
+from ulmkit.text.read.readers import KINDS, READERS, TEXT_KINDS, describe_file, file_format, json_rows_begin, read_file
 from ulmkit.text.read.text_files import describe_special, read_text
 from ulmkit.text.read.wiki_dump import is_dump, is_extracted
 
@@ -30,6 +31,10 @@ class DataFile:
             return
         text = normalise(read_text(self.path))
         yield Document(text, options.label_kind.parse(self.label, str(self.path)), split=self.split)
+
+    def layout(self, options: ReadOptions) -> Layout:
+        """Find out how its content is understood."""
+        return Layout(format="txt", lines=False) if self.is_document else describe_file(self.path, options)
 
 
 class Listing:

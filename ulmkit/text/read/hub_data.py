@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ulmkit.errors import DataError
-from ulmkit.text.read.columns import ReadOptions
+from ulmkit.text.read.columns import ReadOptions, RowReader
 from ulmkit.text.read.document import Document, normalise_split
-from ulmkit.text.read.readers import table_documents, table_reader
+from ulmkit.text.read.layout import Layout
+from ulmkit.text.read.readers import table_documents, table_layout, table_reader
 
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?(:[\w.-]+)?")
 _BATCH_ROWS = 1000
@@ -25,10 +26,17 @@ class HubSplit:
 
     def read(self, options: ReadOptions) -> Iterator[Document]:
         """Its documents, in order."""
-        where = f"{self.name}, {self.split}"
-        reader = table_reader(where, self.table.features.arrow_schema, self.table.features.to_dict(), options)
+        reader = self._reader(options)
         batches = self.table.select_columns(reader.needed).with_format("arrow").iter(batch_size=_BATCH_ROWS)
         return table_documents(batches, reader, self.split)
+
+    def layout(self, options: ReadOptions) -> Layout:
+        """Find out how its content is understood."""
+        return table_layout("hub data set", self._reader(options))
+
+    def _reader(self, options: ReadOptions) -> RowReader:
+        where = f"{self.name}, {self.split}"
+        return table_reader(where, self.table.features.arrow_schema, self.table.features.to_dict(), options)
 
 
 def is_hub_name(name: str) -> bool:

@@ -1,11 +1,15 @@
-"""Layout of a data file: how its content was understood."""
+"""Record of what was read from DATA: which files, and how their content was understood."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+NAMED_FILES = 10
+"""Files that a record names, of those that are read and of those that are passed over; all are counted."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """How the content of data files was understood.
+    """Format and columns of data files, as they were understood.
 
     Attributes:
         format: Format, such as "csv".
@@ -26,3 +30,24 @@ class Layout:
     label_column: str | None = None
     unread_columns: tuple[str, ...] = ()
     unnamed_columns: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """Record of what was read from DATA.
+
+    Attributes:
+        data: Name of the data.
+        files: Number of files; 0 for data that is not files.
+        file_names: Names of the first files, relative to the folder.
+        passed_over: Reasons by name for the first files and folders that were passed over.
+        passed_over_count: Number of files and folders that were passed over, hidden ones aside.
+        layouts: How the content was understood; several if files differ.
+    """
+
+    data: str
+    files: int = 0
+    file_names: tuple[str, ...] = ()
+    passed_over: Mapping[str, str] = field(default_factory=dict)
+    passed_over_count: int = 0
+    layouts: tuple[Layout, ...] = ()

@@ -115,16 +115,17 @@ def _read_json(path: Path, options: ReadOptions, split: str | None) -> Iterator[
 
 
 def _describe_json(path: Path, options: ReadOptions) -> Layout:
-    reader, names, _ = _open_json(path, options)
-    return _layout_of("json" if data_suffix(path) == ".json" else "jsonl", reader, names)
+    reader, _, _ = _open_json(path, options)
+    return table_layout("json" if data_suffix(path) == ".json" else "jsonl", reader)
 
 
-def _layout_of(format: str, reader: RowReader, names: Iterable[str]) -> Layout:
+def table_layout(format: str, reader: RowReader) -> Layout:
+    """Return the layout of a table whose columns have names."""
     return Layout(
         format=format,
         text_columns=tuple(reader.text),
         label_column=reader.label,
-        unread_columns=tuple(name for name in names if name not in reader.needed),
+        unread_columns=tuple(name for name in reader.names if name not in reader.needed),
     )
 
 
@@ -212,7 +213,7 @@ def _describe_parquet(path: Path, options: ReadOptions) -> Layout:
 
     with pyarrow.parquet.ParquetFile(path) as file:
         reader = table_reader(str(path), file.schema_arrow, {}, options)
-        return _layout_of("parquet", reader, reader.names)
+        return table_layout("parquet", reader)
 
 
 def table_reader(where: str, schema: Any, features: Mapping[str, Any], options: ReadOptions) -> RowReader:

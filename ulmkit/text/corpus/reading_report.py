@@ -1,0 +1,136 @@
+"""Report of what was read from DATA, for people and as JSON."""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, NamedTuple
+
+from ulmkit.text.corpus.facts import CorpusFacts
+from ulmkit.text.read.layout import Layout, Reading
+
+_NAMED_CLASSES = 10
+_SHOWN_SEPARATORS = {"\t": "tabs", ",": "commas"}
+
+
+class Figure(NamedTuple):
+    """One line of the report.
+
+    Attributes:
+        name: Name of the figure.
+        text: The figure.
+        is_brief: Whether the short report has it.
+    """
+
+    name: str
+    text: str
+    is_brief: bool
+
+
+def reading_figures(facts: CorpusFacts) -> list[Figure]:
+    """Report what a corpus was made from: files, format, columns, documents, classes, and what may be a mistake."""
+    figures = [] if facts.reading is None else source_figures(facts.reading)
+    splits = facts.splits
+    counts = ", ".join(f"{name} {split.documents:,}" for name, split in splits.items())
+    figures.append(Figure("documents", f"{sum(split.documents for split in splits.values()):,} ({counts})", True))
+    classes = _classes(facts)
+    if classes:
+        listing = ", ".join(f"{name} {count:,}" for name, count in list(classes.items())[:_NAMED_CLASSES])
+        more = ", ..." if len(classes) > _NAMED_CLASSES else ""
+        figures.append(Figure("classes", f"{len(classes):,}: {listing}{more}", True))
+    unlabelled = _by_split({name: split.documents - split.labelled for name, split in splits.items()})
+    has_labels = any(split.labelled for split in splits.values())
+    if unlabelled and has_labels:
+        figures.append(Figure("without a label", unlabelled, True))
+    if empty := _by_split({name: split.empty for name, split in splits.items()}):
+        figures.append(Figure("without text", empty, True))
+    if alike := look_alikes(facts.label_names):
+        listing = "; ".join(" and ".join(map(repr, group)) for group in alike)
+        figures.append(Figure("labels that look alike", f"{listing}; correct them if they are one", True))
+    return figures
+
+
+def source_figures(reading: Reading) -> list[Figure]:
+    """Report the files that were read, how they were understood, and what was passed over."""
+    described = "; ".join(map(_describe, reading.layouts))
+    figures = [Figure("read", f"{reading.data}{f': {described}' if described else ''}", True)]
+    if reading.files > 1:
+        figures.append(Figure("files", _listing(reading.file_names, reading.files), False))
+    if reading.passed_over_count:
+        names = [f"{name} ({reason})" for name, reason in reading.passed_over.items()]
+        figures.append(Figure("passed over", _listing(names, reading.passed_over_count), True))
+    if unread := list(dict.fromkeys(name for layout in reading.layouts for name in layout.unread_columns)):
+        figures.append(Figure("columns not read", ", ".join(map(repr, unread)), False))
+    return figures
+
+
+def is_surprising(reading: Reading) -> bool:
+    """Tell whether something was read otherwise than its names say, or passed over."""
+    return bool(reading.passed_over_count) or len(reading.layouts) > 1 or any(map(_is_guessed, reading.layouts))
+
+
+def reading_to_json(facts: CorpusFacts) -> dict[str, Any]:
+    """Return the report as JSON values by stable keys."""
+    splits = facts.splits
+    return {
+        **({"data": ", ".join(facts.sources)} if facts.reading is None else asdict(facts.reading)),
+        "documents": {name: split.documents for name, split in splits.items()},
+        "unlabelled": {name: split.documents - split.labelled for name, split in splits.items()},
+        "empty": {name: split.empty for name, split in splits.items()},
+        "classes": _classes(facts),
+        "look_alikes": look_alikes(facts.label_names),
+        "shared_documents": facts.to_json()["near_duplicates"] or {},
+    }
+
+
+def look_alikes(names: Iterable[str]) -> list[tuple[str, ...]]:
+    """Group the names that differ only by case, spaces, punctuation between words, `.0` or their Unicode form."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        folded = re.sub(r"[\s_-]+", "", unicodedata.normalize("NFKC", name).casefold())
+        groups.setdefault(re.sub(r"(?<=\d)\.0+$", "", folded) or name, []).append(name)
+    return [tuple(group) for group in groups.values() if len(group) > 1]
+
+
+def _classes(facts: CorpusFacts) -> dict[str, int]:
+    """Count the documents of each class over all splits."""
+    counts = dict.fromkeys(facts.label_names, 0)
+    for split in facts.splits.values():
+        for name, count in split.labels.items():
+            counts[name] = counts.get(name, 0) + count
+    return counts if any(counts.values()) else {}
+
+
+def _by_split(counts: Mapping[str, int]) -> str:
+    listing = ", ".join(f"{name} {count:,}" for name, count in counts.items() if count)
+    return f"{sum(counts.values()):,} ({listing})" if listing else ""
+
+
+def _listing(names: Sequence[str], count: int) -> str:
+    return f"{count:,}: {', '.join(names)}{', ...' if count > len(names) else ''}"
+
+
+def _describe(layout: Layout) -> str:
+    parts = [layout.format]
+    if layout.lines is not None:
+        parts[0] += ", a document per line" if layout.lines else ", a document per file"
+    if layout.separator is not None and _usual_separator(layout) != layout.separator:
+        parts.append(f"separated by {_SHOWN_SEPARATORS.get(layout.separator, repr(layout.separator))}")
+    if layout.header is False:
+        parts.append("without header")
+    if layout.unnamed_columns:
+        parts.append(f"{layout.unnamed_columns} columns without a name passed over")
+    if layout.text_columns:
+        parts.append(f"text {' and '.join(map(repr, layout.text_columns))}")
+    if layout.label_column is not None:
+        parts.append(f"label {layout.label_column!r}")
+    return ", ".join(parts)
+
+
+def _usual_separator(layout: Layout) -> str:
+    return "\t" if layout.format == "tsv" else ","
+
+
+def _is_guessed(layout: Layout) -> bool:
+    is_usual = layout.separator in (None, _usual_separator(layout)) and layout.header is not False
+    return not is_usual or layout.unnamed_columns > 0 or layout.text_columns not in ((), ("text",), ("tokens",))
