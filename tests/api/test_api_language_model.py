@@ -195,7 +195,8 @@ def test_selected_evaluation_data_is_evaluated_as_it_is(spacy_model: LanguageMod
     texts = ["The film was good.", "The film was bad."]
     selected = spacy_model.evaluation_data(texts)
     assert (
-        selected.text() == "evaluated on: all of documents given in Python, 2 documents; not the model's training data"
+        selected.describe()
+        == "evaluated on: all of documents given in Python, 2 documents; not the model's training data"
     )
     assert spacy_model.evaluate(selected) == spacy_model.evaluate(texts)
     assert spacy_model.evaluate_with(selected).results["plain"].nll == spacy_model.evaluate(texts).nll

@@ -2,7 +2,6 @@
 
 import inspect
 import io
-import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -72,7 +71,7 @@ def test_help_shows_each_group_of_options_and_only_those_that_the_command_uses(c
     expected = {"--json", *MACHINE, *(STAGE if "Budget (give one)" in PANELS[command] else ())} - unused
     assert expected <= set(told.split())
     assert not unused & set(told.split())
-    assert not re.search(r"--\w\S* / --no-(?!baselines)", told)
+    assert "[default:no-" not in "".join(told.split())
     assert f"Example: ulmkit {command} " in f"{told} ".replace("\n", " ")
     assert ulmkit(command, "-h").out == told
     assert ulmkit(command, "--json", "x.json", "--help").out == told

@@ -110,7 +110,7 @@ def test_a_full_card():
     assert "| train | training | 25,000 | 24,000 | 900 | 1.23% |\n| valid | held out | 2,500 |  |  |  |\n" in data
     assert "It learned from the labels of 500 documents." in data
     assert "The validation split is 10% of the documents: a random part (seed 7) of each class. Clean: " in data
-    assert "Of 2,500 documents in valid, 12 have an exact and 30 a near duplicate in train." in data
+    assert "30 of the 2,500 documents in valid have a near-duplicate in train; 12 of these are exact." in data
     evaluation = section(card, "Evaluation")
     assert evaluation.startswith("On 2,500 documents of the validation split.\n")
     assert "| model | loss | accuracy |\n" in evaluation

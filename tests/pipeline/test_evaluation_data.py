@@ -44,7 +44,7 @@ def test_held_out_documents_are_evaluated_unless_all_are_asked_for() -> None:
     assert classifier.evaluate(data, split="all").documents == 120
     assert classifier.evaluate(data, split="train").documents == 108
     held_out = select_evaluation_data(classifier.parts, data, None, None, task="single")
-    assert (held_out.split, held_out.is_own, len(held_out.rows())) == ("valid", True, 12)
+    assert (held_out.split, held_out.is_training_data, len(held_out.rows())) == ("valid", True, 12)
     assert classifier.evaluate(tiny.reviews(30, 500)).documents == 30
     found = tiny.language_model().evaluate(data).tokens
     assert found == tiny.language_model().evaluate(data, split="valid").tokens
@@ -92,14 +92,14 @@ def test_the_column_that_a_split_went_by_need_not_be_named_again(tmp_path: Path)
     by_author = replace(tiny.WORDS, split_by="group", group_column="author", valid_fraction=0.25, label_column="label")
     parts = _pretrain(path, by_author).parts
     judged = select_evaluation_data(parts, path, None, DataOptions(label_column="label"))
-    assert (judged.is_own, len(judged.rows())) == (True, 30)
+    assert (judged.is_training_data, len(judged.rows())) == (True, 30)
     by_split = replace(tiny.WORDS, split_column="author", label_column="label")
     renamed = [(text, label, "valid" if author == "author 3" else "train") for text, label, author in rows]
     path = tiny.write_csv(tmp_path / "b.csv", renamed, ("body", "label", "author"))
     judged = select_evaluation_data(_pretrain(path, by_split).parts, path, None, DataOptions(label_column="label"))
-    assert (judged.is_own, judged.split, len(judged.rows())) == (True, "valid", 30)
+    assert (judged.is_training_data, judged.split, len(judged.rows())) == (True, "valid", 30)
     other = tiny.write_csv(tmp_path / "other.csv", tiny.reviews(20, 500))
-    assert not select_evaluation_data(parts, other, None, None).is_own
+    assert not select_evaluation_data(parts, other, None, None).is_training_data
 
 
 def test_a_pair_is_evaluated_on_held_out_documents(tmp_path: Path) -> None:

@@ -414,7 +414,7 @@ def test_how_validation_was_chosen_is_in_the_model_card(tmp_path: Path) -> None:
         chosen = {"group": "whole groups (seed 0)", "time": "the latest documents"}[policy]
         assert f"The validation split is 25% of the documents: {chosen}." in card
         shared = facts.near_duplicates["valid"]["train"]
-        assert f"Of 30 documents in valid, {shared.exact} have an exact and {shared.near} a near duplicate" in card
+        assert f"{shared.near} of the 30 documents in valid have a near-duplicate in train; {shared.exact} of" in card
 
 
 def test_stages_take_minutes() -> None:

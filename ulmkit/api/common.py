@@ -45,7 +45,7 @@ def as_texts(texts: Iterable[Text | Sequence[str]], task: Task | None = None) ->
         Each text as a str, or a tuple of its fields or words.
 
     Raises:
-        DataError: If a single str is given, or one of them is no text; the message has its number from 0.
+        DataError: If a single str is given, or an item is not a text; the message gives its index.
     """
     if isinstance(texts, str):
         raise DataError(f"texts: expected a list of texts, got one str ({texts[:40]!r}); put it in a list")

@@ -1,5 +1,7 @@
 """Export of classifiers with int8 weights, checked against the original on labelled documents."""
 
+from __future__ import annotations
+
 import os
 import tempfile
 from dataclasses import replace

@@ -1,5 +1,7 @@
 """`LanguageModel`: load, pretrain, fine-tune, evaluate, score, generate and save a language model."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Callable, Iterable, Sequence
 
@@ -32,7 +34,7 @@ class LanguageModel:
     Make one with `load`, `pretrain` or `finetune`.
 
     Attributes:
-        parts: Network, vocabulary, tokenizer, reading direction, training facts and training log.
+        parts: Everything a model folder holds: network, vocabulary, tokenizer, direction, training facts and log.
     """
 
     def __init__(self, parts: LanguageModelParts) -> None:
@@ -45,11 +47,11 @@ class LanguageModel:
         )
 
     @classmethod
-    def load(cls, name: str | os.PathLike[str], run: RunOptions | None = None) -> "LanguageModel":
-        """Load a language model from a folder, from the hub, or by the name of a shipped model.
+    def load(cls, name: str | os.PathLike[str], run: RunOptions | None = None) -> LanguageModel:
+        """Load a language model from a folder or from the Hugging Face hub.
 
         Args:
-            name: Folder, hub name, or name of a shipped model.
+            name: Folder or hub name.
             run: Device, precision and backend to run with; the CPU and its fastest backend if None.
 
         Returns:
@@ -69,13 +71,13 @@ class LanguageModel:
         steps: int | None = None,
         minutes: float | None = None,
         sizes: LanguageModelConfig | None = None,
-        recipe: LanguageModelRecipe = pipeline.PRETRAIN,
+        recipe: LanguageModelRecipe | None = None,
         data_options: DataOptions | None = None,
         run: RunOptions | None = None,
         direction: Direction = "forward",
         splits: Sequence[str] = TRAINING_SPLITS,
         progress: Callable[[int], None] | None = None,
-    ) -> "LanguageModel":
+    ) -> LanguageModel:
         """Train a language model from scratch. Give exactly one of `epochs`, `steps` and `minutes`.
 
         Args:
@@ -84,7 +86,7 @@ class LanguageModel:
             steps: Optimizer steps.
             minutes: Wall-clock time, validation included.
             sizes: Layer sizes and dropouts; those of ULMFiT if None.
-            recipe: Batch size, learning rates, optimizer and regularization.
+            recipe: Batch size, learning rates, optimizer and regularization; None takes `pipeline.PRETRAIN`.
             data_options: How the text is read, split and tokenized.
             run: Device, precision, seed, checkpoints and progress of the training.
             direction: "forward", or "backward" to read the text from its end.
@@ -103,7 +105,7 @@ class LanguageModel:
             data,
             budget=Budget(epochs=epochs, steps=steps, minutes=minutes),
             sizes=sizes,
-            recipe=recipe,
+            recipe=recipe or pipeline.PRETRAIN,
             data_options=data_options,
             run=run,
             direction=direction,
@@ -119,23 +121,23 @@ class LanguageModel:
         epochs: float | None = None,
         steps: int | None = None,
         minutes: float | None = None,
-        recipe: LanguageModelRecipe = pipeline.FINETUNE,
+        recipe: LanguageModelRecipe | None = None,
         data_options: DataOptions | None = None,
         run: RunOptions | None = None,
         splits: Sequence[str] = TRAINING_SPLITS,
         progress: Callable[[int], None] | None = None,
-    ) -> "LanguageModel":
+    ) -> LanguageModel:
         """Fine-tune a copy of this model on target text. Give exactly one of `epochs`, `steps` and `minutes`.
 
-        A word vocabulary is built anew from the target text, and embedding rows move by token; subword and byte
-        vocabularies stay as they are.
+        A word vocabulary is rebuilt from the target text, and the embeddings of the tokens that both share are kept;
+        subword and byte vocabularies do not change.
 
         Args:
             data: Text as a path, a hub name or a list, or an encoded corpus.
             epochs: Passes over the training text.
             steps: Optimizer steps.
             minutes: Wall-clock time, validation included.
-            recipe: Batch size, learning rates, optimizer and regularization.
+            recipe: Batch size, learning rates, optimizer and regularization; None takes `pipeline.FINETUNE`.
             data_options: How the text is read and split.
             run: Device, precision, seed, checkpoints and progress of the training.
             splits: Splits to train on, of those that the data has. A held-out split makes the model transductive.
@@ -153,7 +155,7 @@ class LanguageModel:
             self.parts,
             data,
             budget=Budget(epochs=epochs, steps=steps, minutes=minutes),
-            recipe=recipe,
+            recipe=recipe or pipeline.FINETUNE,
             data_options=data_options,
             run=run,
             splits=splits,
@@ -166,7 +168,7 @@ class LanguageModel:
         data: Data | EncodedCorpus,
         *,
         steps: int = pipeline.RATE_SEARCH_STEPS,
-        recipe: LanguageModelRecipe = pipeline.FINETUNE,
+        recipe: LanguageModelRecipe | None = None,
         data_options: DataOptions | None = None,
         run: RunOptions | None = None,
         splits: Sequence[str] = TRAINING_SPLITS,
@@ -177,7 +179,7 @@ class LanguageModel:
         Args:
             data: Text as a path, a hub name or a list, or an encoded corpus.
             steps: Steps over which the rate rises.
-            recipe: Batch size, optimizer and regularization of the fine-tuning.
+            recipe: Batch size, optimizer and regularization; None takes `pipeline.FINETUNE`.
             data_options: How the text is read and split.
             run: Device, precision and seed.
             splits: Splits to train on, of those that the data has.
@@ -193,7 +195,7 @@ class LanguageModel:
         return pipeline.find_finetuning_rate(
             self.parts,
             data,
-            recipe=recipe,
+            recipe=recipe or pipeline.FINETUNE,
             data_options=data_options,
             run=run,
             splits=splits,
@@ -225,12 +227,12 @@ class LanguageModel:
         Args:
             data: Text as a path, a hub name or a list, or an encoded corpus.
             split: Split to score, "all" for every document; if None the test split, else the validation split, else
-                every document. For the data that the model was trained on, the split of that training is used, so
-                that no document is scored that the model has read.
+                every document. The model's own training data is split as in training, so that only held-out documents
+                are scored.
             data_options: How the text is read and split.
 
         Returns:
-            The encoded documents; `text()` says which they are.
+            The encoded documents; `describe()` says which they are.
 
         Raises:
             DataError: If the split does not exist, or the split of the training cannot be drawn again.
@@ -285,7 +287,7 @@ class LanguageModel:
         split: str | None = None,
         cache: CacheConfig | bool = False,
         dynamic: DynamicConfig | bool = False,
-        dynamic_base: DynamicConfig = evaluation.DYNAMIC_PTB,
+        dynamic_base: DynamicConfig | None = None,
         statistics: GradientStatistics | str | os.PathLike[str] | None = None,
         search_tokens: int = pipeline.SEARCH_TOKENS,
         statistics_batches: int = pipeline.STATISTICS_BATCHES,
@@ -301,10 +303,10 @@ class LanguageModel:
             split: Split to score; see `evaluation_data`.
             cache: Hyperparameters of the cache; True searches them on validation tokens.
             dynamic: Hyperparameters of dynamic evaluation; True searches its learning rate and decay.
-            dynamic_base: Hyperparameters that the search of dynamic evaluation begins with.
+            dynamic_base: Hyperparameters that the search of dynamic evaluation begins with; None takes `DYNAMIC_PTB`.
             statistics: Gradient statistics, or a file of them: read if it exists, else written.
             search_tokens: Validation tokens that a search reads.
-            statistics_batches: Training batches for the gradient statistics, at most.
+            statistics_batches: Maximum number of training batches for the gradient statistics.
             only: Results to compute, of "plain", "cache", "dynamic" and "dynamic + cache"; None computes all.
             checkpoint: File that dynamic evaluation resumes from if it exists, and writes every few minutes.
             data_options: How the text is read and split.
@@ -324,7 +326,7 @@ class LanguageModel:
             documents.split,
             cache=cache,
             dynamic=dynamic,
-            dynamic_base=dynamic_base,
+            dynamic_base=dynamic_base or evaluation.DYNAMIC_PTB,
             statistics=statistics,
             search_tokens=search_tokens,
             statistics_batches=statistics_batches,
@@ -351,7 +353,7 @@ class LanguageModel:
             A score for each text, in order.
 
         Raises:
-            DataError: If one is no text; the message has its number.
+            DataError: If an item is not a text; the message gives its index.
         """
         vocabulary = self.parts.vocabulary
         documents = [text_ids(self.parts, text) for text in as_texts(texts)]

@@ -1,5 +1,7 @@
 """`TextClassifier`: load, train, evaluate, predict, stream, compare and save a classifier."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -35,12 +37,14 @@ Answer = str | float | list[str] | list[tuple[str, str]]
 
 
 class TextClassifier:
-    """A classifier with its vocabulary, tokenizer and labels; a pair answers with the mean of both.
+    """A trained classifier with its tokenizer, vocabulary and labels.
+
+    Of a forward and backward pair, the predictions are averaged.
 
     Make one with `load` or `train`.
 
     Attributes:
-        parts: Network, vocabulary, tokenizer, labels, training facts and training log.
+        parts: Everything a model folder holds: network, vocabulary, tokenizer, labels, training facts and log.
         backward: The backward member of a pair, else None.
     """
 
@@ -72,7 +76,7 @@ class TextClassifier:
         return self.parts.task.name
 
     @classmethod
-    def load(cls, name: str | os.PathLike[str], run: RunOptions | None = None) -> "TextClassifier":
+    def load(cls, name: str | os.PathLike[str], run: RunOptions | None = None) -> TextClassifier:
         """Load a classifier, or a pair of them, from a folder or from the hub.
 
         Args:
@@ -102,7 +106,7 @@ class TextClassifier:
         steps: int | None = None,
         minutes: float | None = None,
         task: str = "single",
-        recipe: ClassifierRecipe = CLASSIFY,
+        recipe: ClassifierRecipe | None = None,
         sizes: AWDLSTMConfig | None = None,
         data_options: DataOptions | None = None,
         run: RunOptions | None = None,
@@ -110,7 +114,7 @@ class TextClassifier:
         valid_documents: int | None = None,
         baselines: bool = False,
         progress: Callable[[int], None] | None = None,
-    ) -> "TextClassifier":
+    ) -> TextClassifier:
         """Train a classifier from a language model. Give exactly one of `epochs`, `steps` and `minutes`.
 
         Args:
@@ -120,7 +124,8 @@ class TextClassifier:
             steps: Optimizer steps.
             minutes: Wall-clock time, validation included.
             task: Name of the task, one of `ulmkit.tasks.TASKS`.
-            recipe: Batch size, unfreezing, learning rates, optimizer and options of the head.
+            recipe: Batch size, unfreezing, learning rates, optimizer and options of the head; None takes
+                `pipeline.CLASSIFY`.
             sizes: Layer sizes and dropouts of a classifier without a language model; those of ULMFiT if None.
             data_options: How the documents are read, split and tokenized.
             run: Device, precision, seed, checkpoints and progress of the training.
@@ -143,7 +148,7 @@ class TextClassifier:
             None if language_model is None else language_model.parts,
             budget=Budget(epochs=epochs, steps=steps, minutes=minutes),
             task=task,
-            recipe=recipe,
+            recipe=recipe or CLASSIFY,
             sizes=sizes,
             data_options=data_options,
             run=run,
@@ -180,24 +185,24 @@ class TextClassifier:
             (n, C) probabilities in the order of `labels`; (n,) numbers; or (words, C) probabilities for each text.
 
         Raises:
-            DataError: If one of them is no text; the message has its number from 0.
+            DataError: If an item is not a text; the message gives its index.
         """
         listed = as_texts(texts, self.parts.task)
         return self._mean([_predict_texts(parts, listed) for parts in self.members])
 
     def predict(self, texts: Iterable[Text | Sequence[str]], *, threshold: float = 0.5) -> list[Answer]:
-        """Predict the answer for each text.
+        """Predict the labels of texts.
 
         Args:
-            texts: Texts as `predict_proba` takes them.
-            threshold: Least probability of a label, where a text can have several.
+            texts: Texts; see `predict_proba`.
+            threshold: Minimum probability of a label in multi-label tasks; ignored otherwise.
 
         Returns:
             For each text its label, the list of its labels, its number, or a (word, label) for each of its words.
 
         Raises:
             ConfigError: Unless 0 <= threshold < 1.
-            DataError: If one of them is no text; the message has its number from 0.
+            DataError: If an item is not a text; the message gives its index.
         """
         listed = as_texts(texts, self.parts.task)
         return self.decide(self.predict_proba(listed), listed, threshold=threshold)
@@ -205,15 +210,15 @@ class TextClassifier:
     def decide(
         self, outputs: Outputs, texts: Iterable[Text | Sequence[str]], *, threshold: float = 0.5
     ) -> list[Answer]:
-        """Turn probabilities into answers.
+        """Turn the output of `predict_proba` into predictions.
 
         Args:
             outputs: Result of `predict_proba` for `texts`.
             texts: The texts.
-            threshold: Least probability of a label, where a text can have several.
+            threshold: Minimum probability of a label in multi-label tasks; ignored otherwise.
 
         Returns:
-            Answers as `predict` gives them.
+            A prediction for each text; see `predict`.
 
         Raises:
             ConfigError: Unless 0 <= threshold < 1.
@@ -241,13 +246,13 @@ class TextClassifier:
         Args:
             data: Labelled documents as a path, a hub name or a list, or an encoded corpus.
             split: Split to evaluate on, or "all". None takes the test split, else the validation split, else all
-                documents. The classifier's own data is split as in its training, so that no training document is
-                evaluated on.
+                documents. The classifier's own training data is split as in training, so that only held-out documents
+                are scored.
             by: Columns to keep, for errors broken down by them.
             data_options: How the documents are read and split.
 
         Returns:
-            The encoded documents; `text()` says which they are.
+            The encoded documents; `describe()` says which they are.
 
         Raises:
             DataError: If the split does not exist, or the split of the training cannot be drawn again; see
@@ -285,16 +290,16 @@ class TextClassifier:
             data = self.evaluation_data(data, split=split, by=by, data_options=data_options)
         return self.parts.task.report(self._outputs(data), data.corpus, data.rows(labelled=True), by)
 
-    def to_int8(self) -> "TextClassifier":
+    def to_int8(self) -> TextClassifier:
         """Copy the classifier with int8 encoder weights, for serving: a quarter of the size, and faster.
 
-        `compare` tells what that costs in accuracy.
+        Use `compare` to measure the loss in accuracy.
         """
         return TextClassifier(*(replace(parts, model=parts.model.to_int8()) for parts in self.members))
 
     def compare(
         self,
-        other: "TextClassifier",
+        other: TextClassifier,
         data: Data | EncodedCorpus,
         *,
         split: str | None = None,

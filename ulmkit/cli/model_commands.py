@@ -68,7 +68,8 @@ def evaluate_command(
     if adaptation is not None and (published or batch_size is not None):
         raise ConfigError("published: has no effect with --cache or --dynamic; drop one of them")
     reading = ReadingReport()
-    if read_config(resolve_model(model))["kind"] == "language_model" or published or adaptation is not None:
+    is_language_model = read_config(resolve_model(model))["kind"] == "language_model"
+    if is_language_model or published or adaptation is not None:  # a classifier with these options is refused by `load`
         _check_by(by, "a language model")
         language_model = LanguageModel.load(model, machine.run)
         selected = language_model.evaluation_data(data, split=split, data_options=data_options)
@@ -79,7 +80,7 @@ def evaluate_command(
                 report = language_model.evaluate_with(selected, progress=progress, **adaptation)
         else:
             report = language_model.evaluate(selected, published=published, batch_size=batch_size)
-        print(f"{selected.text()}\n\n{report.table()}")
+        print(f"{selected.describe()}\n\n{report.table()}")
         scored = {"model": model, "data": data, "split": selected.split or ALL, "reading": reading.values}
         write_values(machine.json_file, scored | report.to_dict())
         return
@@ -90,7 +91,7 @@ def evaluate_command(
     documents = classifier.evaluation_data(data, split=split, by=by or (), data_options=data_options)
     reading(documents.corpus)
     classifier_report = classifier.evaluate(documents, by=by or ())
-    print(f"{documents.text()}\n\n{classifier_report.table()}")
+    print(f"{documents.describe()}\n\n{classifier_report.table()}")
     values = {"data": data, "split": documents.split or ALL, "reading": reading.values}
     values["classifier"] = classifier_report.to_dict()
     values["baselines"] = _baselines(classifier, documents) if baselines else {}

@@ -115,8 +115,8 @@ def _near_duplicates(data: DataFacts) -> Iterator[str]:
     for held_out, by_split in data.near_duplicates.items():
         for trained_on, counts in by_split.items():
             yield (
-                f"Of {counts.documents:,} documents in {held_out}, {counts.exact:,} have an exact and "
-                f"{counts.near:,} a near duplicate in {trained_on}."
+                f"{counts.near:,} of the {counts.documents:,} documents in {held_out} have a near-duplicate in "
+                f"{trained_on}; {counts.exact:,} of these are exact."
             )
 
 
@@ -138,7 +138,7 @@ def _run(run: RunFacts) -> Iterator[str]:
         yield (
             f"Budget: {_budget(run.budget)}. It took {run.minutes:,.1f} minutes for {run.steps:,} steps, "
             f"{run.epochs:.3g} epochs{reason}"
-            + ("." if run.tokens_per_second is None else f", at {run.tokens_per_second:,} tokens a second.")
+            + ("." if run.tokens_per_second is None else f", at {run.tokens_per_second:,} tokens per second.")
         )
     if run.weights_of_step is not None:
         yield f"The weights are those of step {run.weights_of_step:,}."

@@ -41,12 +41,11 @@ from ulmkit.model.int8_encoder import Int8Encoder
 from ulmkit.model.language_model import AWDLSTMLanguageModel
 from ulmkit.tasks import find_task
 from ulmkit.tensors import load_tensors, save_tensors
+from ulmkit.text.corpus.encoded_corpus import TOKENIZER_FOLDER, VOCABULARY_FILE
 from ulmkit.text.tokens.tokenizers import Tokenizer, load_tokenizer
 from ulmkit.text.tokens.vocabulary import Vocabulary
 from ulmkit.training.log import LogRow
 
-VOCABULARY_FILE = "vocabulary.json"
-TOKENIZER_FOLDER = "tokenizer"
 WEIGHTS_FILE = "model.safetensors"
 WEIGHTS_TYPES = ("float32", "int8")
 _NAMES_SHOWN = 5

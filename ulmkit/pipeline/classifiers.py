@@ -134,7 +134,7 @@ def train(
             recipe,
             run,
             config=config,
-            used=["train"],
+            training_splits=["train"],
             facts=facts,
             details={"rows": fingerprint(rows.tolist()), "direction": direction},
         )

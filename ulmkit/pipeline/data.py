@@ -43,14 +43,14 @@ def prepare(
     Data that is not in the cache is read at most twice, files once; see `request_key` for how it is found there.
 
     Args:
-        data: A corpus or the folder of one, taken as it is; or any form of documents (see `read_documents`).
+        data: A corpus or the folder of one, used without change; or any form of documents (see `read_documents`).
         options: How the data is read, split and tokenized; None for the defaults.
         task: Kind of label; "none" for language models.
-        tokenizer: Tokenizer of a model that is to read the corpus; None makes one from the data.
-        vocabulary: Vocabulary of a model that is to read the corpus; None makes one from the data.
-        label_names: Classes of a model that is to be evaluated on it, () for numbers; None for the data's own.
+        tokenizer: Tokenizer of an existing model; None makes one from the data.
+        vocabulary: Vocabulary of an existing model; None makes one from the data.
+        label_names: Class names of an existing model, () for numbers; None takes those of the data.
         folder: Where to write it; None for the cache (see `default_cache`), where an equal corpus is found again.
-        overwrite: Replace the folder that is there, unless it holds this very corpus.
+        overwrite: Replace an existing folder that holds another corpus.
         progress: Called with the number of documents done.
 
     Raises:
@@ -66,7 +66,8 @@ def prepare(
         if folder is not None:
             raise DataError(f"{corpus.folder}: expected text to prepare, got a prepared corpus; use it as it is")
         _check_prepared(corpus, options)
-        return _fitting(corpus, task, vocabulary, label_names)
+        _check_fits_model(corpus, task, vocabulary, label_names)
+        return corpus
     options_of_corpus: CorpusOptions = {
         "vocabulary": vocabulary,
         "split_policy": options.split_policy(),
@@ -129,9 +130,10 @@ def _check_prepared(corpus: EncodedCorpus, options: DataOptions) -> None:
             )
 
 
-def _fitting(
+def _check_fits_model(
     corpus: EncodedCorpus, task: str, vocabulary: Vocabulary | None, label_names: Sequence[str] | None
-) -> EncodedCorpus:
+) -> None:
+    """Raise DataError if a corpus was prepared for another task, vocabulary or labels than a model's."""
     if task not in (NO_LABELS.name, corpus.task):
         raise DataError(
             f"{corpus.folder}: expected a corpus prepared with task {task!r}, got {corpus.task!r}; prepare it again"
@@ -146,7 +148,6 @@ def _fitting(
             f"{corpus.folder}: its labels ({', '.join(corpus.label_names)}) are not the model's "
             f"({', '.join(label_names)}); give the text itself"
         )
-    return corpus
 
 
 def training_texts(data: Data, options: DataOptions, task: str) -> Iterator[Text]:

@@ -25,26 +25,26 @@ class EvaluationData:
 
     Attributes:
         data: The documents as they were given.
-        corpus: The same, encoded with the model's vocabulary.
-        split: The split that is scored; None: all documents.
+        corpus: The documents, encoded with the model's vocabulary.
+        split: Split to score; None means all documents.
         options: How the data was read and split.
-        is_own: Whether the model was trained on this data.
+        is_training_data: True if the model was trained on this data.
     """
 
     data: Data | EncodedCorpus
     corpus: EncodedCorpus
     split: str | None
     options: DataOptions
-    is_own: bool
+    is_training_data: bool
 
     def rows(self, labelled: bool = False) -> np.ndarray:
         """(n,) int64 indices of the documents in the corpus; with `labelled`, of those that have a label."""
         return self.corpus.rows(self.split, labelled)
 
-    def text(self) -> str:
-        """One line that says which documents are scored."""
+    def describe(self) -> str:
+        """Describe in one line which documents are scored."""
         part = "all" if self.split is None else f"split {self.split}"
-        negation = "" if self.is_own else "not "
+        negation = "" if self.is_training_data else "not "
         return (
             f"evaluated on: {part} of {corpus_name(self.corpus)}, {len(self.rows()):,} documents; "
             f"{negation}the model's training data"

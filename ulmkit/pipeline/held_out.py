@@ -13,29 +13,29 @@ from ulmkit.text.corpus.fingerprints import joined_fingerprint
 from ulmkit.text.corpus.splits import DROPPED_SPLIT, TRAINING_SPLITS
 
 
-def data_facts(corpus: EncodedCorpus, used: Sequence[str], base: TrainingFacts | None) -> DataFacts:
+def data_facts(corpus: EncodedCorpus, training_splits: Sequence[str], base: TrainingFacts | None) -> DataFacts:
     """Facts about a training corpus: its splits, how validation was chosen, and whether it is clean.
 
     Args:
         corpus: The training corpus.
-        used: Splits that the model learned from.
+        training_splits: Splits that the model learned from.
         base: Facts of the model it started from; None if it started from random weights.
     """
     return DataFacts(
         name=corpus_name(corpus),
-        splits=split_facts(corpus, used),
-        cleanness=cleanness(corpus, used, base),
+        splits=split_facts(corpus, training_splits),
+        cleanness=cleanness(corpus, training_splits, base),
         split_policy=corpus.facts.split_policy,
         near_duplicates=corpus.facts.near_duplicates or {},
     )
 
 
-def split_facts(corpus: EncodedCorpus, used: Sequence[str]) -> tuple[SplitFacts, ...]:
-    """Facts of each split of a corpus, of which a model learns from those `used`."""
+def split_facts(corpus: EncodedCorpus, training_splits: Sequence[str]) -> tuple[SplitFacts, ...]:
+    """Facts of each split of a corpus, of which a model learns from `training_splits`."""
     return tuple(
         SplitFacts(
             name=name,
-            use="training" if name in used else "held out",
+            use="training" if name in training_splits else "held out",
             documents=split.documents,
             labelled=split.labelled,
             words=split.words,
@@ -47,12 +47,12 @@ def split_facts(corpus: EncodedCorpus, used: Sequence[str]) -> tuple[SplitFacts,
     )
 
 
-def cleanness(corpus: EncodedCorpus, used: Sequence[str], base: TrainingFacts | None) -> Cleanness:
+def cleanness(corpus: EncodedCorpus, training_splits: Sequence[str], base: TrainingFacts | None) -> Cleanness:
     """Classify a split by whether all models that the training started from held out the same documents.
 
     Args:
         corpus: The training corpus.
-        used: Splits that the model learns from.
+        training_splits: Splits that the model learns from.
         base: Facts of the model it starts from; None if it starts from random weights.
 
     Returns:
@@ -67,9 +67,9 @@ def cleanness(corpus: EncodedCorpus, used: Sequence[str], base: TrainingFacts | 
     if stages and stages[-1].stage != "pretraining":
         stages.append(TrainingFacts())  # the first model is not recorded
     recorded = {stage.data.cleanness for stage in stages if stage.data is not None}
-    if any(split not in TRAINING_SPLITS for split in used) or "transductive" in recorded:
+    if any(split not in TRAINING_SPLITS for split in training_splits) or "transductive" in recorded:
         return "transductive"
-    current = split_facts(corpus, used)
+    current = split_facts(corpus, training_splits)
     outcomes = {compare_splits(() if stage.data is None else stage.data.splits, current) for stage in stages}
     if "unknown" in outcomes and "mixed" in recorded:
         return "mixed"
@@ -100,13 +100,13 @@ def compare_splits(earlier: Sequence[SplitFacts], current: Sequence[SplitFacts])
 
 
 def warn_if_splits_overlap(
-    corpus: EncodedCorpus, used: Sequence[str], base: TrainingFacts | None, run: RunOptions
+    corpus: EncodedCorpus, training_splits: Sequence[str], base: TrainingFacts | None, run: RunOptions
 ) -> None:
     """Warn, before a training, that held-out documents are in the training text or may have been in the base model's.
 
     Args:
         corpus: The training corpus.
-        used: Splits that the model learns from.
+        training_splits: Splits that the model learns from.
         base: Facts of the model it starts from; None if it starts from random weights.
         run: Whose progress shows the warning, in the first of several processes.
     """
@@ -114,7 +114,7 @@ def warn_if_splits_overlap(
         return
     if (warning := shared_documents_warning(corpus)) is not None:
         run.progress.message(warning)
-    if cleanness(corpus, used, base) == "mixed":
+    if cleanness(corpus, training_splits, base) == "mixed":
         run.progress.message(
             f"mixed splits: the language model learned from {corpus_name(corpus)} under another split, so it may have "
             "read documents that are held out now; fine-tune it with the same --task, --split-by or --split-column"
@@ -122,7 +122,7 @@ def warn_if_splits_overlap(
 
 
 def shared_documents_warning(corpus: EncodedCorpus) -> str | None:
-    """Say how many held-out documents the training text has too, and what to do; None if there are none."""
+    """Say how many held-out documents also occur in the training text, and what to do; None if there are none."""
     counts = [
         f"{shared.near:,} of {shared.documents:,} in {held_out} are also in {name} ({shared.exact:,} exactly)"
         for held_out, by_split in (corpus.facts.near_duplicates or {}).items()

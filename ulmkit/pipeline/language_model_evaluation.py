@@ -41,7 +41,7 @@ EvaluationCallback = Callable[[str, int, int], None]
 
 _COLUMNS = {
     "perplexity": "perplexity",
-    "mean_nll": "nats a token",
+    "mean_nll": "nats per token",
     "perplexity_per_word": "perplexity per word",
     "bits_per_character": "bits per character",
 }
@@ -111,7 +111,7 @@ def evaluate_language_model(
         statistics: Gradient statistics for dynamic evaluation, or their file, which is read if it exists, else
             written; None computes them on the training split.
         search_tokens: Validation tokens to search on.
-        statistics_batches: Batches for gradient statistics, at most.
+        statistics_batches: Maximum number of batches for gradient statistics.
         only: Methods to compute; None: all that have hyperparameters.
         checkpoint: File that dynamic evaluation resumes from if it exists; it is written every few minutes.
         progress: Called with the method, the steps done and the steps in all.
@@ -197,7 +197,7 @@ def training_statistics(
     Args:
         parts: The model.
         corpus: Corpus encoded with the model's vocabulary.
-        batches: Batches to read, at most.
+        batches: Maximum number of batches to read.
         segment_steps: Steps of a batch, which has 100 rows.
 
     Raises:

@@ -20,7 +20,7 @@ from ulmkit.pipeline.data_options import DataOptions
 from ulmkit.pipeline.language_model_task import LanguageModelTask
 from ulmkit.pipeline.options import RATE_SEARCH_STEPS, RunOptions, place
 from ulmkit.pipeline.recipes import FINETUNE, PRETRAIN, LanguageModelRecipe
-from ulmkit.pipeline.stage import multiplied_dropout, train_stage, with_dropouts
+from ulmkit.pipeline.stage import scale_dropout, train_stage, with_dropouts
 from ulmkit.text import EncodedCorpus, TokenStream, Vocabulary
 from ulmkit.text.batches import LanguageModelBatches
 from ulmkit.text.corpus.builder import TRAINING_SPLITS
@@ -70,7 +70,7 @@ def pretrain(
     run.world.check_divides(recipe.batch_size)
     corpus = prepare_once(run.world, data, data_options, progress=progress)
     torch.manual_seed(run.seed)
-    model = AWDLSTMLanguageModel(_dropped(sizes or LanguageModelConfig(), recipe), len(corpus.vocabulary))
+    model = AWDLSTMLanguageModel(_scale_dropouts(sizes or LanguageModelConfig(), recipe), len(corpus.vocabulary))
     if recipe.input_gain is not None:
         draw_input_weights(model.encoder, recipe.input_gain)
     return _train(model, corpus, budget, recipe, run, direction, splits, TrainingFacts(stage="pretraining"))
@@ -89,8 +89,8 @@ def finetune(
 ) -> LanguageModelParts:
     """Fine-tune a language model on the target text.
 
-    A word vocabulary is rebuilt from that text and the embedding's rows are moved by token; the vocabularies of pieces
-    and bytes stay.
+    A word vocabulary is rebuilt from that text, and the embeddings of the tokens that both share are kept; subword and
+    byte vocabularies do not change.
 
     Args:
         base: Model to start from; it is not changed.
@@ -150,10 +150,10 @@ def find_finetuning_rate(
     run = run or RunOptions()
     corpus = _prepare_for(base, data, data_options, run, progress)
     model, _ = _transfer(base, corpus, recipe)
-    budget = Budget(steps=max(2, steps))
-    used = _present(corpus, splits)
-    task = _task(model, corpus, recipe, run, base.direction, used, run.validation_tokens(budget))
-    phase = recipe.phases(len(task.groups), budget)[-1]
+    budget = Budget(steps=max(2, steps))  # a step for each phase; `lr_find` itself refuses too few
+    training_splits = _existing_splits(corpus, splits)
+    task = _task(model, corpus, recipe, run, base.direction, training_splits, run.validation_tokens(budget))
+    phase = recipe.phases(len(task.groups), budget)[-1]  # that in which all layers train
     return lr_find(task, phase, recipe.optimizer, steps=steps, clip=recipe.clip)
 
 
@@ -180,14 +180,14 @@ def _transfer(
     """Move the base model to the corpus's vocabulary and the recipe's dropouts."""
     mapping = vocabulary_mapping(base.vocabulary.tokens, corpus.vocabulary.tokens)
     moved, report = transfer_language_model(base.model, mapping, _token_counts(corpus))
-    tuned = AWDLSTMLanguageModel(_dropped(moved.config, recipe), moved.vocab_size)
+    tuned = AWDLSTMLanguageModel(_scale_dropouts(moved.config, recipe), moved.vocab_size)
     tuned.load_state_dict(moved.state_dict())
     return tuned, report
 
 
 def _token_counts(corpus: EncodedCorpus) -> np.ndarray:
     """Occurrences of each token in the training text. Returns: (V,) int64."""
-    stream = corpus.stream(corpus.rows(_present(corpus, TRAINING_SPLITS)))
+    stream = corpus.stream(corpus.rows(_existing_splits(corpus, TRAINING_SPLITS)))
     counts = np.zeros(len(corpus.vocabulary), dtype=np.int64)
     for start in range(0, len(stream), _COUNTED_TOKENS):
         part = stream.read(start, min(start + _COUNTED_TOKENS, len(stream)))
@@ -195,7 +195,7 @@ def _token_counts(corpus: EncodedCorpus) -> np.ndarray:
     return counts
 
 
-def _present(corpus: EncodedCorpus, splits: Sequence[str]) -> list[str]:
+def _existing_splits(corpus: EncodedCorpus, splits: Sequence[str]) -> list[str]:
     present = [name for name in splits if name in corpus.split_names]
     if not present:
         raise DataError(
@@ -204,14 +204,14 @@ def _present(corpus: EncodedCorpus, splits: Sequence[str]) -> list[str]:
     return present
 
 
-def _dropped(config: LanguageModelConfig, recipe: LanguageModelRecipe) -> LanguageModelConfig:
+def _scale_dropouts(config: LanguageModelConfig, recipe: LanguageModelRecipe) -> LanguageModelConfig:
     """Multiply all dropouts of a config by the recipe's multiplier."""
     encoder = config.encoder
     multiplier = recipe.dropout_multiplier
     return replace(
         config,
         encoder=with_dropouts(encoder, {name: getattr(encoder, name) for name in DROPOUTS}, multiplier),
-        latent_dropout=multiplied_dropout(config.latent_dropout, multiplier),
+        latent_dropout=scale_dropout(config.latent_dropout, multiplier),
     )
 
 
@@ -225,11 +225,19 @@ def _train(
     splits: Sequence[str],
     facts: TrainingFacts,
 ) -> LanguageModelParts:
-    used = _present(corpus, splits)
-    task = _task(model, corpus, recipe, run, direction, used, run.validation_tokens(budget))
-    details = {"splits": used, "direction": direction}
+    training_splits = _existing_splits(corpus, splits)
+    task = _task(model, corpus, recipe, run, direction, training_splits, run.validation_tokens(budget))
+    details = {"splits": training_splits, "direction": direction}
     facts, history = train_stage(
-        task, corpus, budget, recipe, run, config=model.config, used=used, facts=facts, details=details
+        task,
+        corpus,
+        budget,
+        recipe,
+        run,
+        config=model.config,
+        training_splits=training_splits,
+        facts=facts,
+        details=details,
     )
     model.eval()
     return LanguageModelParts(model, corpus.vocabulary, corpus.tokenizer, direction, facts, history)
@@ -241,13 +249,13 @@ def _task(
     recipe: LanguageModelRecipe,
     run: RunOptions,
     direction: Direction,
-    used: Sequence[str],
+    training_splits: Sequence[str],
     validation_tokens: int,
 ) -> LanguageModelTask:
     model.to(place(model.encoder, run))
     reverse = direction == "backward"
     batches = LanguageModelBatches(
-        corpus.stream(corpus.rows(used)),
+        corpus.stream(corpus.rows(training_splits)),
         recipe.batch_size,
         recipe.bptt,
         bptt_std=recipe.bptt_std,
@@ -257,10 +265,10 @@ def _task(
         rank=run.world.rank,
         ranks=run.world.size,
     )
-    if "valid" not in corpus.split_names or "valid" in used:
+    if "valid" not in corpus.split_names or "valid" in training_splits:
         raise DataError(
             f"validation: expected a split 'valid' to watch, got {', '.join(corpus.split_names)}, of which "
-            f"{', '.join(used)} is for training; let split_by draw one"
+            f"{', '.join(training_splits)} is for training; let split_by draw one"
         )
     held_out = corpus.stream(corpus.rows("valid"), reverse=reverse)
 

@@ -173,8 +173,11 @@ class ClassifierRecipe(HeadOptions):
 PRETRAIN = LanguageModelRecipe()
 """A language model from scratch: AdamW with one cycle, as fastai trains AWD-LSTM."""
 
-FINETUNE = LanguageModelRecipe(peak_rate=4e-3, factor=2.6, frozen_share=0.1, dropout_multiplier=1.0)
-"""A language model on the target text: discriminative rates (Howard & Ruder 2018, section 3.2)."""
+FINETUNE = LanguageModelRecipe(factor=2.6, frozen_share=0.1)
+"""A language model on the target text: discriminative rates (Howard & Ruder 2018, section 3.2).
+
+In the first tenth of the budget only embedding and decoder train.
+"""
 
 CLASSIFY = ClassifierRecipe()
 """A classifier: gradual unfreezing, slanted triangular rates, factor 2.6 (Howard & Ruder 2018, section 3.3)."""

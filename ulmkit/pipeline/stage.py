@@ -23,15 +23,15 @@ from ulmkit.training import Budget, Trainer, TrainerConfig, TrainingResult, Trai
 from ulmkit.training.log import LogRow
 
 
-def multiplied_dropout(dropout: float, multiplier: float) -> float:
-    """A dropout times a multiplier, at most 0.95."""
+def scale_dropout(dropout: float, multiplier: float) -> float:
+    """Multiply a dropout, up to 0.95."""
     return min(0.95, dropout * multiplier)
 
 
 def with_dropouts(config: AWDLSTMConfig, dropouts: Mapping[str, float], multiplier: float) -> AWDLSTMConfig:
-    """Replace dropouts of a config by the given ones times `multiplier`, each at most 0.95."""
-    multiplied: dict[str, Any] = {name: multiplied_dropout(value, multiplier) for name, value in dropouts.items()}
-    return replace(config, **multiplied)
+    """Replace dropouts of a config by the given ones times `multiplier`, each up to 0.95."""
+    scaled: dict[str, Any] = {name: scale_dropout(value, multiplier) for name, value in dropouts.items()}
+    return replace(config, **scaled)
 
 
 def train_stage(
@@ -42,7 +42,7 @@ def train_stage(
     run: RunOptions,
     *,
     config: AWDLSTMConfig | LanguageModelConfig,
-    used: Sequence[str],
+    training_splits: Sequence[str],
     facts: TrainingFacts,
     details: Mapping[str, object],
 ) -> tuple[TrainingFacts, list[LogRow]]:
@@ -57,7 +57,7 @@ def train_stage(
         recipe: Settings of the training.
         run: Where and how to run.
         config: Config of the model.
-        used: Splits of the corpus that the model learns from.
+        training_splits: Splits of the corpus that the model learns from.
         facts: What is known before the training: the stage and the base model.
         details: Further settings that a checkpoint must share to be resumed; see `stage_identity`.
 
@@ -66,7 +66,7 @@ def train_stage(
     """
     if run.on_corpus is not None and run.world.is_first:
         run.on_corpus(corpus)
-    warn_if_splits_overlap(corpus, used, facts.base, run)
+    warn_if_splits_overlap(corpus, training_splits, facts.base, run)
     before = run.world.call_on_first(task.validate) if facts.stage == "fine-tuning" else None
     keeps_best = run.restore_best or recipe.patience is not None
     trainer = Trainer(
@@ -95,7 +95,7 @@ def train_stage(
     result = trainer.fit(run.resume)
     facts = replace(
         facts,
-        data=data_facts(corpus, used, facts.base),
+        data=data_facts(corpus, training_splits, facts.base),
         run=RunFacts(
             budget=budget,
             minutes=round(result.seconds / 60.0, 2),
