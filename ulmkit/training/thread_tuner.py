@@ -17,10 +17,10 @@ TRIAL_SHARE = 0.01
 """Largest share of the time that trials may cost while all threads are in use."""
 
 RETURN_SHARE = 0.04
-"""The same share while fewer threads are in use: the sooner the others are free again, the better."""
+"""Largest share for trials while fewer threads are in use: the sooner the others are free again, the better."""
 
 ALARM_SHARE = 0.1
-"""The same share for trials that begin because steps have become slow."""
+"""Largest share for trials that begin because steps have become slow."""
 
 SLOW = 0.6
 """Steps are slow below this fraction of the usual speed."""
