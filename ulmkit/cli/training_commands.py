@@ -163,7 +163,7 @@ def pretrain_command(
         )
         if not run.world.is_first:
             return
-        model.save(out, overwrite=overwrite)
+        model.save(out, overwrite=overwrite or resume)
     _summarise_training(model, out, machine, run)
 
 
@@ -204,7 +204,7 @@ def finetune_command(
         )
         if not run.world.is_first:
             return
-        model.save(out, overwrite=overwrite)
+        model.save(out, overwrite=overwrite or resume)
     _summarise_training(model, out, machine, run)
 
 
@@ -264,7 +264,7 @@ def train_command(
         )
         if not run.world.is_first:
             return
-        model.save(out, overwrite=overwrite)
+        model.save(out, overwrite=overwrite or resume)
     _summarise_training(model, out, machine, run)
 
 

@@ -7,9 +7,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ulmkit.errors import FolderError
-from ulmkit.files import TRAINING_LOG, check_writable
+from ulmkit.files import TRAINING_LOG, check_writable, remove_leftovers
+from ulmkit.hub.folder_config import CONFIG_FILE
 from ulmkit.training import JSONL_NAME, latest_checkpoint
+from ulmkit.training.checkpoint import STATE_FILE
 from ulmkit.training.monitor import BEST_NAME
+from ulmkit.training.run import is_finished
 
 _NAMES = "|".join([r"checkpoint-\d{8,}", "tensorboard", *map(re.escape, (TRAINING_LOG, JSONL_NAME, BEST_NAME))])
 _OF_A_RUN = re.compile(rf"({_NAMES})|\.({_NAMES})\..+")  # the latter are left half-written by a killed process
@@ -26,7 +29,8 @@ def run_folder(out: str, resume: bool, overwrite: bool) -> Iterator[Path]:
 
     Args:
         out: Folder that the stage writes.
-        resume: Continue from the checkpoint in the training folder.
+        resume: Continue from the checkpoint in the training folder. A training that had written `out` and was killed
+            before it removed the folder may write `out` again.
         overwrite: Replace an existing `out`.
 
     Yields:
@@ -36,10 +40,15 @@ def run_folder(out: str, resume: bool, overwrite: bool) -> Iterator[Path]:
         FolderError: Before any work, if `out` may not be written, the training folder holds something else, a
             checkpoint exists but `resume` is False, or none exists but `resume` is True.
     """
-    check_writable(out, overwrite)
     folder = training_folder(out)
     _check_own(folder)
     checkpoint = latest_checkpoint(folder)
+    is_written = checkpoint is not None and _was_written_from(Path(out), checkpoint)
+    check_writable(out, overwrite or (resume and is_written))
+    remove_leftovers(folder, _NAMES)
+    if is_written and not resume:  # the process was killed after it wrote `out` and before it removed this
+        _remove(folder)
+        checkpoint = None
     if resume and checkpoint is None:
         raise FolderError(f"{folder}: expected a checkpoint to resume, got none; begin without --resume")
     if checkpoint is not None and not resume:
@@ -51,6 +60,15 @@ def run_folder(out: str, resume: bool, overwrite: bool) -> Iterator[Path]:
             _remove(folder)
         raise
     _remove(folder)
+
+
+def _was_written_from(out: Path, checkpoint: Path) -> bool:
+    """Tell whether `out` was written after a checkpoint that ended its training."""
+    try:
+        is_newer = (out / CONFIG_FILE).stat().st_mtime_ns >= (checkpoint / STATE_FILE).stat().st_mtime_ns
+    except OSError:
+        return False
+    return is_newer and is_finished(checkpoint)
 
 
 def _check_own(folder: Path) -> None:
