@@ -164,15 +164,17 @@ def test_answers_that_overflow_are_refused(folder, classifier_folder):
     with pytest.raises(TrainingError, match="answers are not finite"):
         TextClassifier.load(classifier_folder).predict(["w1 w2"])
     weights = load_file(folder / "model.safetensors")
-    weights["encoder.embedding.weight"].fill_(3e38)
-    weights["encoder.embedding.weight"][::2] = -3e38
+    weights["decoder.weight"].fill_(-3e38)
+    weights["decoder.weight"][0] = 3e38
     save_file(weights, folder / "model.safetensors")
     sign(folder)
     model = LanguageModel.load(folder)
     with pytest.raises(TrainingError, match="not finite"):
         model.score(["w1 w2"])
+    with torch.no_grad():
+        model.parts.model.decoder.weight.fill_(float("nan"))
     with pytest.raises(TrainingError, match="not finite"):
-        model.generate("w1", tokens=3)
+        model.generate("w1", max_tokens=3)
 
 
 @pytest.mark.parametrize("name", ["vocabulary.json", "tokenizer/tokenizer.json", "model.safetensors"])

@@ -40,13 +40,15 @@ def run_folder(out: str, resume: bool, overwrite: bool) -> Iterator[Path]:
         FolderError: Before any work, if `out` may not be written, the training folder holds something else, a
             checkpoint exists but `resume` is False, or none exists but `resume` is True.
     """
+    is_written = _is_written(out)
+    check_writable(out, overwrite or (resume and is_written))
     folder = training_folder(out)
     _check_own(folder)
     checkpoint = latest_checkpoint(folder)
-    is_written = checkpoint is not None and _was_written_from(Path(out), checkpoint)
-    check_writable(out, overwrite or (resume and is_written))
     remove_leftovers(folder, _NAMES)
-    if is_written and not resume:  # the process was killed after it wrote `out` and before it removed this
+    if (
+        checkpoint is not None and is_written and not resume
+    ):  # the process was killed after it wrote `out` and before it removed this
         _remove(folder)
         checkpoint = None
     if resume and checkpoint is None:
@@ -62,10 +64,13 @@ def run_folder(out: str, resume: bool, overwrite: bool) -> Iterator[Path]:
     _remove(folder)
 
 
-def _was_written_from(out: Path, checkpoint: Path) -> bool:
-    """Tell whether `out` was written after a checkpoint that ended its training."""
+def _is_written(out: str) -> bool:
+    """Tell whether `out` was written at the end of the training whose checkpoints are still beside it."""
+    checkpoint = latest_checkpoint(training_folder(out)) if Path(out).name else None
+    if checkpoint is None:
+        return False
     try:
-        is_newer = (out / CONFIG_FILE).stat().st_mtime_ns >= (checkpoint / STATE_FILE).stat().st_mtime_ns
+        is_newer = (Path(out) / CONFIG_FILE).stat().st_mtime_ns >= (checkpoint / STATE_FILE).stat().st_mtime_ns
     except OSError:
         return False
     return is_newer and is_finished(checkpoint)

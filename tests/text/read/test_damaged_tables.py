@@ -40,7 +40,7 @@ def test_tables_of_unusual_content(tmp_path, content):
 
 
 def test_times_beyond_pythons(tmp_path):
-    times = pyarrow.array([2**62, 0], pyarrow.timestamp("s"))
+    times = pyarrow.array([2**62, 0], pyarrow.timestamp("us"))
     pyarrow.parquet.write_table(table(time=times), tmp_path / "a.parquet")
     with pytest.raises(DataError, match=r"a\.parquet: not a readable parquet file \("):
         read(tmp_path / "a.parquet", time_column="time")

@@ -45,7 +45,7 @@ def load_table(folder: Path, facts: CorpusFacts, tokens: int) -> dict[str, np.nd
         _check(folder, name, not name.startswith("column_") or (column.dtype.kind == "i" and column.ndim == 1))
     offset, length, split = (table[name] for name in ("offset", "length", "split"))
     _check(folder, "offset", not documents or offset.min() >= 0)
-    _check(folder, "length", not documents or (length.min() >= 0 and (length <= tokens - offset).all()))
+    _check(folder, "length", not documents or bool(length.min() >= 0 and (length <= tokens - offset).all()))
     _check(folder, "split", not documents or bool(split.min() >= 0 and split.max() < len(facts.split_names)))
     if "label" in table:
         _check(folder, "label", _fits_classes(table["label"], len(facts.label_names)))
