@@ -164,7 +164,7 @@ def remove_leftovers(folder: Path, names: str) -> None:
             continue
         with suppress(OSError):
             final = folder / match[1]
-            if match[2] and not final.exists():
+            if match[2] and (path / "old").exists() and not final.exists():
                 (path / "old").rename(final)
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
@@ -174,13 +174,17 @@ def remove_leftovers(folder: Path, names: str) -> None:
 
 
 def _lock(path: Path) -> int | None:
-    """Lock a temporary file or folder as long as its process lives. Returns None where another process holds it."""
+    """Lock a temporary file or folder until `_unlock` or the end of the process.
+
+    Returns:
+        The lock; None if another process holds it, or there are no locks here.
+    """
     try:
         import fcntl
     except ImportError:
         return None
     try:
-        descriptor = os.open(path, os.O_RDONLY)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except OSError:
         return None
     try:

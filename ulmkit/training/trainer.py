@@ -65,7 +65,7 @@ class Trainer:
     once they would take more than a tenth of the time; a run that validates only at its end overruns by that one
     validation, whose cost it cannot know.
 
-    The folder receives training_log.csv and .jsonl, best.safetensors, and the newest checkpoint. Without a folder
+    The folder receives training_log.csv and .jsonl, best.safetensors, and the newest two checkpoints. Without a folder
     nothing is written, and Ctrl-C loses the run. All ranks must see the same folder.
 
     Args:
@@ -116,7 +116,8 @@ class Trainer:
         before.
 
         Args:
-            resume: Whether to continue from the newest checkpoint in the folder.
+            resume: Whether to continue from the newest checkpoint in the folder, or from the one before if that is
+                damaged.
 
         Returns:
             The result; the model has the last weights, or the best with restore_best.
