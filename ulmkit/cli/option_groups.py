@@ -97,16 +97,18 @@ def option_flags(command: Callable[..., Any]) -> dict[str, str]:
     return names
 
 
-def _data_options(text_column: list[str] | None, columns: list[str] | None, **values: Any) -> DataOptions:
+def _data_options(
+    text_column: list[str] | None, columns: list[str] | None, no_header: bool, **values: Any
+) -> DataOptions:
     text = text_column[0] if text_column and len(text_column) == 1 else text_column or None
-    return DataOptions(text_column=text, columns=tuple(columns or ()), **values)
+    return DataOptions(text_column=text, columns=tuple(columns or ()), header=not no_header, **values)
 
 
 _REPEATED = list[str] | None
 _READ = field_options(
     DataOptions,
     *("text_column", "label_column", "group_column", "time_column", "split_column", "columns"),
-    *("lines", "header", "format"),
+    *("lines", "format"),
     text_column={"type": _REPEATED, "help": "Column with the text; repeat it for a text of several fields."},
     columns={
         "type": _REPEATED,
@@ -114,6 +116,9 @@ _READ = field_options(
         "default": None,
         "flag": "--column",
     },
+)
+_READ["no_header"] = Option(
+    bool, "Read the first line of a .csv or .tsv file as data; its columns are called 1, 2, ...", False
 )
 _SPLIT = field_options(
     DataOptions,

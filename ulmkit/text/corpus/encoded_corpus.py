@@ -11,6 +11,7 @@ import numpy as np
 from ulmkit.errors import ConfigError, DataError, FolderError, did_you_mean
 from ulmkit.files import check_files, read_json
 from ulmkit.json_records import record_from_json
+from ulmkit.text.characters import normalise
 from ulmkit.text.corpus.facts import CorpusFacts
 from ulmkit.text.corpus.shards import ShardReader
 from ulmkit.text.corpus.table import load_table
@@ -175,6 +176,7 @@ class EncodedCorpus:
         Raises:
             DataError: If it was not kept; the message names the columns that were.
         """
+        name = normalise(name)
         kept = self._names.columns
         if name not in kept:
             raise DataError(f"column: got {name!r}; {did_you_mean(name, kept)}")
