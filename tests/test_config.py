@@ -54,7 +54,7 @@ def test_wrong_keys_and_values_are_named(values, message):
     ("check", "value", "message"),
     [
         (config.check_positive, 0, "x: expected a number above 0, got 0"),
-        (config.check_positive, math.inf, "x: expected a number above 0, got inf"),
+        (config.check_positive, math.inf, "x: expected a number of at most 1,000,000,000, got inf"),
         (config.check_not_negative, -1, "x: expected a number of at least 0, got -1"),
         (config.check_probability, -0.1, "x: expected 0 <= p < 1, got -0.1"),
         (config.check_probability, math.nan, "x: expected 0 <= p < 1, got nan"),
@@ -96,8 +96,8 @@ def test_a_value_that_is_no_number_is_refused(check, value):
 @given(value=st.floats())
 def test_each_check_accepts_its_range_alone(value):
     ranges = {
-        config.check_positive: 0 < value < math.inf,
-        config.check_not_negative: 0 <= value < math.inf,
+        config.check_positive: 0 < value <= config.LARGEST_NUMBER,
+        config.check_not_negative: 0 <= value <= config.LARGEST_NUMBER,
         config.check_probability: 0 <= value < 1,
     }
     for check, is_valid in ranges.items():

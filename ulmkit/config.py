@@ -1,7 +1,6 @@
 """Checks of option values, and conversion of config dataclasses to and from JSON objects."""
 
 import dataclasses
-import math
 import os
 from collections.abc import Iterable, Mapping
 from numbers import Integral, Real
@@ -10,6 +9,17 @@ from typing import Any, TypeVar
 from ulmkit.errors import ConfigError, did_you_mean
 
 ConfigType = TypeVar("ConfigType")
+
+LARGEST_COUNT = 2**31 - 1
+"""Largest count that an option takes unless it says otherwise: far more than any machine does."""
+
+LARGEST_NUMBER = 1e9
+"""Largest number with a fraction that an option takes: products and powers of it stay finite."""
+
+_SHOWN_BITS = 128
+
+LARGEST_SEED = 2**63 - 1
+"""Largest seed that torch takes."""
 
 ADDED_LATER = {"added_later": True}
 """Field metadata: files written before the field existed lack it, and its default is what they mean."""
@@ -24,20 +34,22 @@ def check_probability(name: str, value: float) -> None:
         raise ConfigError(f"{name}: expected 0 <= p < 1, got {value!r}")
 
 
-def check_positive(name: str, value: float) -> None:
-    """Raise ConfigError unless the value is a finite number above zero."""
-    if not (_is_number(value) and math.isfinite(value) and value > 0):
+def check_positive(name: str, value: float, at_most: float = LARGEST_NUMBER) -> None:
+    """Raise ConfigError unless the value is a number above zero and at most `at_most`."""
+    if not (_is_number(value) and value > 0):
         raise ConfigError(f"{name}: expected a number above 0, got {value!r}")
+    _check_at_most(name, value, at_most)
 
 
 def check_not_negative(name: str, value: float) -> None:
-    """Raise ConfigError unless the value is a finite number of at least zero."""
-    if not (_is_number(value) and math.isfinite(value) and value >= 0):
+    """Raise ConfigError unless the value is a number of at least zero, and not so large that sums overflow."""
+    if not (_is_number(value) and value >= 0):
         raise ConfigError(f"{name}: expected a number of at least 0, got {value!r}")
+    _check_at_most(name, value, LARGEST_NUMBER)
 
 
-def check_whole(name: str, value: int, at_least: int = 1) -> None:
-    """Raise ConfigError unless the value is an integer, Python's or NumPy's, and large enough.
+def check_whole(name: str, value: int, at_least: int = 1, at_most: int = LARGEST_COUNT) -> None:
+    """Raise ConfigError unless the value is an integer, Python's or NumPy's, within a range.
 
     A bool is refused, and so is a float without a fraction: a count that arrives as 2.0 or True is a mistake.
 
@@ -45,12 +57,16 @@ def check_whole(name: str, value: int, at_least: int = 1) -> None:
         name: Option name, for the message.
         value: Count to check.
         at_least: Smallest count allowed.
+        at_most: Largest count allowed.
 
     Raises:
-        ConfigError: If the value is not an integer or is below `at_least`.
+        ConfigError: If the value is not an integer or outside the range.
     """
     if isinstance(value, bool) or not isinstance(value, Integral) or value < at_least:
         raise ConfigError(f"{name}: expected a whole number of at least {at_least}, got {value!r}")
+    if value > at_most:
+        shown = value if int(value).bit_length() <= _SHOWN_BITS else f"2**{int(value).bit_length() - 1} or more"
+        raise ConfigError(f"{name}: expected a whole number of at most {at_most:,}, got {shown}")
 
 
 def check_threads(name: str, value: int | str | None) -> None:
@@ -108,6 +124,11 @@ def from_dict(cls: type[ConfigType], values: Mapping[str, Any], where: str) -> C
         if is_required and name not in values:
             raise ConfigError(f"{where}: missing key {name!r}")
     return cls(**values)
+
+
+def _check_at_most(name: str, value: float, at_most: float) -> None:
+    if value > at_most:
+        raise ConfigError(f"{name}: expected a number of at most {at_most:,.0f}, got {value:.6g}")
 
 
 def _is_number(value: object) -> bool:

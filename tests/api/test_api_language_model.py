@@ -178,7 +178,7 @@ def test_precision_of_a_loaded_model(tmp_path: Path) -> None:
 
 def test_exactly_one_budget_is_given() -> None:
     for budget in ({}, {"steps": 1, "epochs": 1.0}):
-        with pytest.raises(ConfigError, match="budget: expected exactly one of epochs, steps, minutes, got"):
+        with pytest.raises(ConfigError, match="budget: expected exactly one of `epochs`, `steps`, `minutes`, got"):
             LanguageModel.pretrain(tiny.reviews(), data_options=tiny.WORDS, **budget)
 
 

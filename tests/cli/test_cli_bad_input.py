@@ -110,7 +110,7 @@ def test_files(command: str, make: Callable[[Path], str], message: str, here: Pa
         (("--split-by", "time", "--time-column", "day"), "has no column 'day'; there are: text, label"),
         (
             ("--group-column", "label"),
-            "--split-by: expected a choice beside group_column; say 'group', or leave",
+            "--split-by: expected a choice beside --group-column; say 'group', or leave",
         ),
         (("--split-column", "part"), "has no column 'part'; there are: text, label"),
         (("--column", "source"), "has no column 'source'; there are: text, label"),
@@ -154,7 +154,7 @@ def test_labels_that_a_model_does_not_know(here: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--steps", 3, "--epochs", 1), "budget: expected exactly one of epochs, steps, minutes, got"),
+        (("--steps", 3, "--epochs", 1), "one of --epochs, --steps, --minutes, got --epochs and --steps"),
         (("--steps", 0), "--steps: expected a whole number of at least 1, got 0"),
         (("--minutes", -1), "--minutes: expected a number above 0, got -1.0"),
         (("--steps", "many"), "Invalid value for '--steps'"),
@@ -172,14 +172,14 @@ def test_labels_that_a_model_does_not_know(here: Path) -> None:
         (("--split-by", "auther"), "--split-by: got 'auther'"),
         (("--valid-fraction", 1), "--valid-fraction: expected 0 < fraction < 1, got 1.0"),
         (("--workers", 0), "workers: expected a whole number of at least 1, got 0"),
-        (("--batch-size", 100_000), "take a smaller batch_size or more text"),
+        (("--batch-size", 100_000), "take a smaller --batch-size or more text"),
         (("--hidden-size", 0), "--hidden-size: expected a whole number of at least 1, got 0"),
         (("--cell", "gru"), "cell: got 'gru'; there are: lstm, qrnn, mogrifier"),
         (("--mogrifier-rank", -1), "--mogrifier-rank: expected a whole number of at least 1, got -1"),
         (("--cell", "qrnn", "--backend", "fused"), "expected auto, stepwise or reference for the cell 'qrnn', got 'fu"),
         (("--softmax-experts", 0), "--softmax-experts: expected a whole number of at least 1, got 0"),
-        (("--last-hidden-size", 48), "--last-hidden-size: expected embedding_size, 32, to which the softmax is tied"),
-        (("--latent-dropout", 0.2), "--latent-dropout: expected 0 with one softmax, got 0.2; set softmax_experts"),
+        (("--last-hidden-size", 48), "--last-hidden-size: expected --embedding-size, 32, to which the softmax is tied"),
+        (("--latent-dropout", 0.2), "--latent-dropout: expected 0 with one softmax, got 0.2; set --softmax-experts"),
         (("--dropout", -1), "--dropout: expected a number of at least 0, got -1.0"),
         (("--accumulation", 0), "accumulation: expected a whole number of at least 1, got 0"),
         (("--optimizer", "adam"), "optimizer: got 'adam'; did you mean 'adamw'"),
@@ -211,7 +211,7 @@ def test_options(arguments: tuple, message: str, here: Path) -> None:
         (("train", "lm", "reviews.csv", "--out", "o", "--patience", 0), "patience: expected a whole number of"),
         (("predict", "classifier"), "expected either DATA or --text"),
         (("predict", "classifier", "reviews.csv", "--text", "the film"), "expected either DATA or --text"),
-        (("predict", "classifier", "reviews.csv", "-o", "p.xlsx"), "out: got '.xlsx'; there are: .jsonl, .csv"),
+        (("predict", "classifier", "reviews.csv", "-o", "p.xlsx"), "--out: got '.xlsx'; there are: .jsonl, .csv"),
         (("predict", "classifier", "--text", "a", "--column", "id"), "--column: has no effect with --text"),
         (("score", "lm", "--text", "a", "--split", "test"), "--split: has no effect with --text; drop it"),
         (("predict", "classifier", "reviews.csv", "--column", "label"), "--column: got 'label', which is the name of"),
@@ -220,7 +220,7 @@ def test_options(arguments: tuple, message: str, here: Path) -> None:
         (("score", "lm", "reviews.csv", "--task", "pairs"), "task: got 'pairs'; did you mean 'pair'"),
         (("predict", "classifier", "--text", "a", "--threshold", 2), "threshold: expected 0 <= p < 1, got 2.0"),
         (("predict", "classifier", "reviews.csv", "--split", "tset"), "split: got tset; "),
-        (("score", "lm", "reviews.csv", "-o", "p.txt"), "out: got '.txt'; there are: .jsonl, .csv"),
+        (("score", "lm", "reviews.csv", "-o", "p.txt"), "--out: got '.txt'; there are: .jsonl, .csv"),
         (("score", "lm", "--text", "unheardof"), "got 'unheardof', and the vocabulary has no 'xxunk'"),
         (("generate", "lm", "--max-tokens", 0), "--max-tokens: expected a whole number of at least 1, got 0"),
         (("lr-find", "lm", "reviews.csv", "--batch-size", 4, "--steps", 3), "steps: expected a whole number of at"),
@@ -352,10 +352,10 @@ def test_a_corpus_of_another_tokenizer_or_vocabulary(here: Path) -> None:
         here, "train", "lm", "bytes", "--out", "out", "--task", "multi"
     )
     assert "expected text to prepare, got a prepared corpus" in refused(here, "prepare", "bytes", "--out", "out")
-    assert "--tokenizer: got 'spacy', but bytes was prepared with 'bytes'; leave tokenizer out" in refused(
+    assert "--tokenizer: got 'spacy', but bytes was prepared with 'bytes'; leave --tokenizer out" in refused(
         here, "pretrain", "bytes", "--out", "out", *PRETRAIN, "--tokenizer", "spacy"
     )
-    assert "--split-by: got 'group', but bytes was prepared with 'random'; leave split_by out" in refused(
+    assert "--split-by: got 'group', but bytes was prepared with 'random'; leave --split-by out" in refused(
         here, "train", "lm", "bytes", "--out", "out", "--split-by", "group"
     )
     assert "--batch-size: has no effect on a classifier" in refused(
@@ -365,7 +365,7 @@ def test_a_corpus_of_another_tokenizer_or_vocabulary(here: Path) -> None:
 
 def test_a_folder_that_is_there(here: Path) -> None:
     line = refused(here, "prepare", "reviews.csv", "--out", "lm", "--tokenizer", "sentencepiece")
-    assert "lm: is already there; choose another name, or overwrite it (--overwrite)" in line
+    assert "lm: is already there; choose another name, or replace it with --overwrite" in line
     assert "reviews.csv: cannot be written" in refused(here, "prepare", "reviews.csv", "--out", "reviews.csv/x")
     told = ulmkit("info", "--json", "lm", status=2)
     assert told.err == "ulmkit: lm: cannot be written (Is a directory); choose another place\n"
@@ -423,7 +423,7 @@ def test_system_errors_take_one_line(here: Path, monkeypatch: pytest.MonkeyPatch
 
     (here / "data.txt").write_text("some text")
     with monkeypatch.context() as patched:
-        patched.setattr("ulmkit.text.read.text_files._open", unreadable)
+        patched.setattr(Path, "read_bytes", unreadable)
         told = ulmkit("prepare", "data.txt", "--out", "out", "--tokenizer", "bytes", status=2)
     assert "data.txt" in told.error
     assert "Permission denied" in told.error

@@ -53,14 +53,14 @@ def test_prepare_tells_and_writes_a_corpus(path: Path) -> None:
     summary = _json(path / "prepare.json")
     assert summary["vocabulary"] == len(corpus.vocabulary)
     assert summary["facts"]["splits"]["train"]["documents"] == 1
-    assert set(summary) == {"corpus", "vocabulary", "tokenizer", "reading", "facts"}
+    assert set(summary) == {"corpus", "vocabulary", "tokenizer", "facts"}
     assert summary["facts"]["split_policy"]["kind"] == "given"
     assert summary["tokenizer"] == "whitespace"
 
 
 def test_pretrain_and_finetune_lower_perplexity(path: Path) -> None:
     pretrain, finetune = _json(path / "pretrain.json"), _json(path / "finetune.json")
-    assert set(pretrain) == {"model", "parameters", "facts", "reading"}
+    assert set(pretrain) == {"model", "parameters", "facts"}
     assert pretrain["facts"]["run"]["steps"] == 80
     assert pretrain["parameters"] > 10_000
     after = [facts["facts"]["validation"]["perplexity"] for facts in (pretrain, finetune)]
@@ -104,7 +104,7 @@ def test_evaluate_a_language_model_exactly_and_as_published(path: Path) -> None:
 def test_evaluate_a_classifier_with_baselines_and_by_a_column(path: Path) -> None:
     told = ulmkit("evaluate", path / "classifier", path / "reviews", "--by", "author", "--json", path / "c.json")
     summary = _json(path / "c.json")
-    assert set(summary) == {"data", "split", "reading", "classifier", "baselines"}
+    assert set(summary) == {"data", "split", "classifier", "baselines"}
     assert summary["classifier"]["documents"] == 40
     assert summary["classifier"]["accuracy"] >= 0.85
     groups = summary["classifier"]["by"]["author"]
@@ -140,7 +140,7 @@ def test_evaluate_on_a_file_without_splits_uses_all_of_it(path: Path, tmp_path: 
     book = tmp_path / "book.txt"
     book.write_text("\n".join(text for text, _ in tiny.reviews(40, 7000)))
     for split in ((), ("--split", "all")):
-        told = ulmkit("evaluate", path / "classifier", data, *split, "--json", tmp_path / "c.json")
+        told = ulmkit("evaluate", path / "classifier", data, *split, "--json", tmp_path / "c.json", "--overwrite")
         assert told.out.startswith("evaluated on: all of new.csv, 40 documents; not the model's training data\n")
         assert (
             told.out.splitlines()[-1] == f"no baselines: {data} has no training documents besides those that are scored"
@@ -310,11 +310,11 @@ def test_predict_and_score_write_a_summary_with_the_rows_that_no_file_has(path: 
     assert _json(summary) == {"texts": 40, "out": str(out), "labels": counts}
     text = tiny.reviews(1, 9000)[0][0]
     for command in (("predict", path / "classifier"), ("score", path / "tuned")):
-        told = ulmkit(*command, "--text", text, "--json", summary)
+        told = ulmkit(*command, "--text", text, "--json", summary, "--overwrite")
         (row,) = map(json.loads, told.out.splitlines())
         found = _json(summary)
         assert (found["texts"], found["out"], found["rows"]) == (1, None, [row])
-    ulmkit("score", path / "tuned", *data, "--out", tmp_path / "s.csv", "--json", summary)
+    ulmkit("score", path / "tuned", *data, "--out", tmp_path / "s.csv", "--json", summary, "--overwrite")
     assert _json(summary) == {"texts": 40, "out": str(tmp_path / "s.csv")}
 
 
@@ -400,7 +400,7 @@ def test_pairs_tokens_numbers_and_several_labels_through_the_commands(tmp_path: 
         if task in ("number", "tokens"):
             told = ulmkit("evaluate", out, file, "--split", "valid", "--by", "text", status=2)
             assert f"by: only for classifiers of task single, multi, pair, got one of task {task!r}" in told.error
-        lines = ulmkit("predict", out, file, *columns, "--json", tmp_path / "p.json").out.splitlines()
+        lines = ulmkit("predict", out, file, *columns, "--json", tmp_path / "p.json", "--overwrite").out.splitlines()
         assert len(lines) == len(list(file.read_text().splitlines())) - (file.suffix == ".csv")
         label = json.loads(lines[0])["label"]
         kind = {"pair": str, "number": float, "multi": list, "tokens": list}[task]
@@ -454,7 +454,7 @@ def test_the_best_weights(path: Path, tmp_path: Path) -> None:
     for seed in range(4):
         for options in ((), ("--restore-best",)):
             out = tmp_path / f"best-{len(options)}-{seed}"
-            output = ("-o", out, "--json", tmp_path / "c.json")
+            output = ("-o", out, "--json", tmp_path / "c.json", "--overwrite")
             ulmkit("train", path / "tuned", path / "reviews", *output, *CLASSIFY, *training, *options, "--seed", seed)
             with open(out / "training_log.csv", newline="") as file:
                 losses = [float(row["valid_loss"]) for row in csv.DictReader(file) if row["kind"] == "validation"]

@@ -18,7 +18,7 @@ def test_predict_and_score_keep_columns_and_leave_labels_unread(tmp_path: Path) 
         told = ulmkit(*command, tmp_path / "t.jsonl", "--column", "id")
         found = [json.loads(line) for line in told.out.splitlines()]
         assert [(row["id"], row["text"]) for row in found] == [(row["id"], row["text"]) for row in rows]
-        ulmkit(*command, tmp_path / "t.jsonl", "--column", "id", "-o", tmp_path / "t.csv")
+        ulmkit(*command, tmp_path / "t.jsonl", "--column", "id", "-o", tmp_path / "t.csv", "--overwrite")
         with open(tmp_path / "t.csv", encoding="utf-8", newline="") as file:
             assert [row["id"] for row in csv.DictReader(file)] == [row["id"] for row in rows]
     scored = ulmkit("score", tmp_path / "lm", tmp_path / "t.jsonl", "--column", "label").out.splitlines()
@@ -62,7 +62,9 @@ def test_token_labels_of_words_of_conll_files_and_of_plain_text(tmp_path: Path) 
         "a.csv": ("--text-column", "line"),
     }
     for name, options in given.items():
-        told = ulmkit("predict", tmp_path / "c", tmp_path / name, *options, "--json", tmp_path / "p.json")
+        told = ulmkit(
+            "predict", tmp_path / "c", tmp_path / name, *options, "--json", tmp_path / "p.json", "--overwrite"
+        )
         rows = [json.loads(line) for line in told.out.splitlines()]
         assert [[word for word, _ in row["label"]] for row in rows] == words, name
         assert sum(json.loads((tmp_path / "p.json").read_text())["labels"].values()) == 8

@@ -108,10 +108,10 @@ def test_cadence_still_to_come():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Budget(), "budget: expected exactly one of epochs, steps, minutes, got none"),
+        (lambda: Budget(), "budget: expected exactly one of `epochs`, `steps`, `minutes`, got none"),
         (
             lambda: Budget(epochs=1, steps=2),
-            "expected exactly one of epochs, steps, minutes, got {'epochs': 1, 'steps'",
+            "expected exactly one of `epochs`, `steps`, `minutes`, got `epochs` and `steps`",
         ),
         (lambda: Budget(epochs=0), "epochs: expected a number above 0, got 0"),
         (lambda: Budget(minutes=-3), "minutes: expected a number above 0, got -3"),

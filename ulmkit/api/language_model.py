@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ulmkit import evaluation, pipeline
-from ulmkit.api.common import as_texts, check_finite_answers, place_parts, refuse_selection, text_ids
+from ulmkit.api.common import as_texts, place_parts, refuse_selection, text_ids
 from ulmkit.api.generation_options import GenerationOptions
 from ulmkit.config import check_whole
 from ulmkit.evaluation import CacheConfig, DocumentScore, DynamicConfig, GradientStatistics, Perplexity
@@ -26,6 +26,8 @@ from ulmkit.text.read.documents import Data
 from ulmkit.training import Budget, RateSearch
 
 _GENERATION = GenerationOptions()
+_MAX_TOKENS = 1_000_000
+_MAX_SAMPLES = 10_000
 
 
 class LanguageModel:
@@ -358,11 +360,7 @@ class LanguageModel:
         vocabulary = self.parts.vocabulary
         documents = [text_ids(self.parts, text) for text in as_texts(texts)]
         context = evaluation.first_context(vocabulary) if vocabulary.bos_id is None else None
-        scores = evaluation.score_documents(
-            self.parts.model, documents, first_context=context, unk_id=vocabulary.unk_id
-        )
-        check_finite_answers(np.array([score.log_probability for score in scores]))
-        return scores
+        return evaluation.score_documents(self.parts.model, documents, first_context=context, unk_id=vocabulary.unk_id)
 
     def generate(
         self,
@@ -396,8 +394,8 @@ class LanguageModel:
         Raises:
             ConfigError: If an option is outside its range.
         """
-        check_whole("max_tokens", max_tokens)
-        check_whole("samples", samples)
+        check_whole("max_tokens", max_tokens, at_most=_MAX_TOKENS)
+        check_whole("samples", samples, at_most=_MAX_SAMPLES)
         model = self.parts.model
         vocabulary = self.parts.vocabulary
         ids = self._prompt_ids(prompt)
@@ -407,6 +405,7 @@ class LanguageModel:
         device = model.encoder.device
         start = torch.from_numpy(ids).to(device)
         if beam is not None:
+            check_whole("beam", beam, at_most=_MAX_SAMPLES)
             width = max(beam, samples)
             continuations = beam_search(model, start, max_tokens, width=width, forbidden=forbidden, stop=stop)
         else:

@@ -12,9 +12,11 @@ from typing import Any
 import typer
 
 from ulmkit.cli import export_command, info_command, model_commands, quickstart_command, training_commands
-from ulmkit.cli.option_groups import option_flags
+from ulmkit.cli.console import describe_bug, escape_unprintable, flush_output, is_out_of_memory, plain_warnings
+from ulmkit.cli.option_groups import name_flags, option_flags
+from ulmkit.cli.outputs import check_outputs
 from ulmkit.cli.plain_help import WIDTH, PlainCommand, PlainGroup
-from ulmkit.errors import ConfigError, UlmkitError
+from ulmkit.errors import UlmkitError
 from ulmkit.training.interrupt import StopRequested, TrainingInterrupted, raise_on_signals
 from ulmkit.training.ranks import is_first_process, is_one_of_several
 
@@ -32,39 +34,31 @@ app = typer.Typer(
 
 
 def _one_line_errors(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Print the errors of ulmkit as one line on standard error, and exit with status 2."""
+    """Guard what a command reads, print the errors of ulmkit as one line on standard error, and exit with status 2."""
     flags = option_flags(command)
 
     @functools.wraps(command)
     def guarded(*args: Any, **options: Any) -> Any:
         try:
             with contextlib.nullcontext() if is_one_of_several() else raise_on_signals():
+                check_outputs(options, flags)
                 return command(*args, **options)
         except KeyboardInterrupt as interrupt:
             if is_first_process():
                 print(f"\nulmkit: {_describe_interrupt(interrupt, options)}", file=sys.stderr)
             number = interrupt.number if isinstance(interrupt, StopRequested) else signal.SIGINT
             raise typer.Exit(128 + number) from None
-        except ConfigError as error:
-            _print_error(_name_flag(str(error), flags))
-            raise typer.Exit(2) from None
         except UlmkitError as error:
-            _print_error(str(error))
+            _print_error(name_flags(error, flags))
             raise typer.Exit(2) from None
         except BrokenPipeError:
             raise
         except OSError as error:
             advice = "; free some space and run again" if error.errno == errno.ENOSPC else ""
-            _print_error(f"{error.filename or 'file'}: {error.strerror or error}{advice}")
+            _print_error(f"{error.filename or 'standard output'}: {error.strerror or error}{advice}")
             raise typer.Exit(2) from None
 
     return guarded
-
-
-def _name_flag(message: str, flags: Mapping[str, str]) -> str:
-    """Replace a Python parameter at the start of a message by the command's option, as in "--batch-size: ..."."""
-    name, colon, rest = message.partition(":")
-    return f"{flags[name]}:{rest}" if colon and name in flags else message
 
 
 def _describe_interrupt(interrupt: KeyboardInterrupt, options: Mapping[str, Any]) -> str:
@@ -102,15 +96,34 @@ for _name, _command in {
 
 
 def main() -> None:
-    """Run the command line. Usage errors are printed in one line, like all others."""
+    """Run the command line. Whatever ends it is printed in one line; a reader that closes the pipe ends it quietly."""
+    escape_unprintable()
+    try:
+        with plain_warnings():
+            status = _run()
+    except BrokenPipeError:
+        status = 128 + getattr(signal, "SIGPIPE", 13)
+    sys.exit(status if flush_output() or status else 2)
+
+
+def _run() -> int:
     try:
         status = app(sys.argv[1:] or ["--help"], prog_name="ulmkit", standalone_mode=False)
-    except Exception as error:  # a usage error is click's own or that of typer's copy of it, depending on the version
+        return status if isinstance(status, int) else 0
+    except BrokenPipeError:
+        raise
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    except Exception as error:
+        # A usage error is click's own or that of typer's copy of it, depending on the version.
         format_message = getattr(error, "format_message", None)
-        if format_message is None:
-            raise
-        command = getattr(getattr(error, "ctx", None), "command_path", "ulmkit")
-        message = " ".join(format_message().split()).rstrip(".")
-        _print_error(f"{message}; `{command} --help` lists the options")
-        sys.exit(2)
-    sys.exit(status if isinstance(status, int) else 0)
+        if format_message is not None:
+            command = getattr(getattr(error, "ctx", None), "command_path", "ulmkit")
+            message = " ".join(format_message().split()).rstrip(".")
+            _print_error(f"{message}; `{command} --help` lists the options")
+            return 2
+        if is_out_of_memory(error):
+            _print_error("the memory is not enough; take smaller batches, a smaller model or a larger machine")
+            return 2
+        _print_error(describe_bug(error))
+        return 1

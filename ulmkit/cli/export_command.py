@@ -8,9 +8,9 @@ import typer
 from ulmkit.cli.model_commands import ClassifierArgument
 from ulmkit.cli.option_groups import MACHINE, READ, Machine, with_groups
 from ulmkit.cli.summary import summarise
-from ulmkit.cli.training_commands import DataArgument, OutOption, Overwrite
+from ulmkit.cli.training_commands import DataArgument, OutOption
 from ulmkit.config import check_choice
-from ulmkit.files import check_writable
+from ulmkit.files import check_writable, expand_user
 from ulmkit.pipeline.data_options import DataOptions
 
 FORMATS = ("int8",)
@@ -30,7 +30,6 @@ def export_command(
         str | None,
         typer.Option(help="Split to compare on, or 'all' (default: valid, else test, else all)."),
     ] = None,
-    overwrite: Overwrite = False,
 ) -> None:
     """Shrink a classifier to int8 weights.
 
@@ -43,15 +42,15 @@ def export_command(
     from ulmkit.tasks import TASKS
 
     check_choice("to", to, FORMATS)
-    check_writable(out, overwrite)
+    check_writable(out, machine.overwrite)
     model = TextClassifier.load(classifier, machine.run)
     before = _megabytes(resolve_model(classifier))
-    comparison = export_int8(model, out, data, split=split, data_options=data_options, overwrite=overwrite)
+    comparison = export_int8(model, out, data, split=split, data_options=data_options, overwrite=machine.overwrite)
     print(comparison.table() + "\n")
     drop = -comparison.interval[0]
     if drop > NOTED_DROP * (1 if TASKS[model.task].has_bounded_scores else abs(comparison.before)):
         print(f"so few documents do not rule out a drop of {drop:.3g}; compare on more if that matters\n")
-    after = _megabytes(Path(out))
+    after = _megabytes(expand_user(out))
     summarise(
         {"model": out, "megabytes before": before, "megabytes after": after},
         machine.json_file,

@@ -3,6 +3,7 @@
 They import what needs torch when they run, so that `--help` answers at once.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,7 +17,7 @@ from ulmkit.cli.option_groups import MACHINE, MACHINE_WITH_SEED, READ_TEXT, Mach
 from ulmkit.cli.progress import step_progress
 from ulmkit.cli.reading import ReadingReport
 from ulmkit.cli.summary import write_values
-from ulmkit.cli.text_rows import TEXTS, TEXTS_OF_TASK, check_rows, read_texts, write_rows
+from ulmkit.cli.text_rows import TEXTS, TEXTS_OF_TASK, check_rows, open_rows, read_chunks
 from ulmkit.cli.training_commands import DataArgument
 from ulmkit.errors import ConfigError
 from ulmkit.pipeline.data_options import DataOptions
@@ -33,8 +34,8 @@ OptionalData = Annotated[str | None, typer.Argument(metavar="DATA", help="A file
 Texts = Annotated[list[str] | None, typer.Option("--text", help="A text instead of DATA; may be repeated.")]
 OutFile = Annotated[str | None, typer.Option("--out", "-o", help="Output file, .jsonl or .csv (default: print).")]
 
-PREDICTED = ("label", "probability", "probabilities", "text")
-SCORED = ("log_probability", "tokens", "unknown_tokens", "perplexity", "text")
+PREDICTED = ("row", "label", "probability", "probabilities", "text")
+SCORED = ("row", "log_probability", "tokens", "unknown_tokens", "perplexity", "text")
 
 
 @with_groups(data_options=READ_TEXT, adaptation=ADAPTATION, machine=MACHINE)
@@ -146,7 +147,7 @@ def predict_command(
     machine: Machine,
     data: OptionalData = None,
     text: Texts = None,
-    out: OutFile = None,
+    out_file: OutFile = None,
     threshold: Annotated[float, typer.Option(help="Minimum probability of a label (task multi only).")] = 0.5,
 ) -> None:
     """Predict the labels of texts, with probabilities.
@@ -155,18 +156,25 @@ def predict_command(
     """
     from ulmkit.api import TextClassifier
 
-    check_rows(PREDICTED, reading, out)
+    check_rows(PREDICTED, reading, out_file)
     model = TextClassifier.load(classifier, machine.run)
-    documents = read_texts(data, text, reading, model.task)
-    texts = [document.text if document.tokens is None else document.tokens for document in documents]
-    outputs = model.predict_proba(texts)
-    labels = model.decide(outputs, texts, threshold=threshold)
-    rows = []
-    for label, output, document in zip(labels, outputs, documents, strict=True):
-        fields = {"label": label, **model.parts.task.answer_fields(output, model.labels)}
-        rows.append({**document.columns, **fields, "text": document.text})
-    counts = model.parts.task.count_answers(labels, model.labels)
-    write_rows(rows, out, machine.json_file, {"labels": counts} if counts else {})
+    task = model.parts.task
+    counts: Counter[str] = Counter()
+    with open_rows(out_file, machine.json_file) as writer:
+        for chunk in read_chunks(data, text, reading, model.task):
+            documents = [row.document for row in chunk]
+            texts = [document.text if document.tokens is None else document.tokens for document in documents]
+            outputs = model.predict_proba(texts)
+            labels = model.decide(outputs, texts, threshold=threshold)
+            counts.update(task.count_answers(labels, model.labels))
+            writer.write(
+                [
+                    {**fields, "label": label, **task.answer_fields(output, model.labels), "text": document.text}
+                    for label, output, (fields, document) in zip(labels, outputs, chunk, strict=True)
+                ]
+            )
+        figures = {"texts": writer.count, "out": out_file}
+        writer.finish(figures | {"labels": dict(counts)} if counts else figures)
 
 
 @with_groups(reading=TEXTS_OF_TASK, machine=MACHINE)
@@ -176,7 +184,7 @@ def score_command(
     machine: Machine,
     data: OptionalData = None,
     text: Texts = None,
-    out: OutFile = None,
+    out_file: OutFile = None,
 ) -> None:
     """Compute the log-probability and perplexity of texts.
 
@@ -185,15 +193,18 @@ def score_command(
     from ulmkit.api import LanguageModel
     from ulmkit.text import NO_LABELS
 
-    check_rows(SCORED, reading, out)
+    check_rows(SCORED, reading, out_file)
     model = LanguageModel.load(language_model, machine.run)
-    documents = read_texts(data, text, reading, NO_LABELS.name)
-    scores = model.score(document.text for document in documents)
-    rows = [
-        {**document.columns, **score.to_dict(), "text": document.text}
-        for document, score in zip(documents, scores, strict=True)
-    ]
-    write_rows(rows, out, machine.json_file)
+    with open_rows(out_file, machine.json_file) as writer:
+        for chunk in read_chunks(data, text, reading, NO_LABELS.name):
+            scores = model.score(row.document.text for row in chunk)
+            writer.write(
+                [
+                    {**fields, **score.to_dict(), "text": document.text}
+                    for score, (fields, document) in zip(scores, chunk, strict=True)
+                ]
+            )
+        writer.finish({"texts": writer.count, "out": out_file})
 
 
 @with_groups(

@@ -7,6 +7,7 @@ that `--help` answers at once.
 
 import functools
 import inspect
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
@@ -15,6 +16,7 @@ import typer
 
 from ulmkit.cli.dataclass_options import Option, field_options
 from ulmkit.config import check_threads
+from ulmkit.errors import ConfigError, UlmkitError
 from ulmkit.model.cells import CELLS, cell_from_options
 from ulmkit.model.config import AWDLSTMConfig, LanguageModelConfig
 from ulmkit.pipeline.data_options import DataOptions
@@ -86,7 +88,7 @@ def with_groups(**groups: OptionGroup) -> Callable[[Callable[..., Any]], Callabl
 
 
 def option_flags(command: Callable[..., Any]) -> dict[str, str]:
-    """Return the name on the command line of each parameter that is an option."""
+    """Return the name on the command line of each parameter that is an option, by the parameter and by that name."""
     names = {}
     for name, parameter in inspect.signature(command).parameters.items():
         (info,) = getattr(parameter.annotation, "__metadata__", (None,))
@@ -94,21 +96,51 @@ def option_flags(command: Callable[..., Any]) -> dict[str, str]:
             declared = (info.default, *(info.param_decls or ()))  # typer takes a first name for a default, at first
             long = [flag for flag in declared if isinstance(flag, str) and flag.startswith("--")]
             names[name] = long[0] if long else "--" + name.replace("_", "-")
-    return names
+    return {flag.removeprefix("--").replace("-", "_"): flag for flag in names.values()} | names
 
 
-def _data_options(
-    text_column: list[str] | None, columns: list[str] | None, no_header: bool, **values: Any
-) -> DataOptions:
+_PARAMETER = re.compile(
+    r"`(?P<marked>[a-z_]+)`"
+    r"|(?<![\w'\"./-])(?P<name>[a-z_]+)(?:=(?P<value>'[^']*'|\"[^\"]*\"|[\w.:+-]+))?(?![\w'\"=/(-]|\.\w)"
+)
+_LISTING = "there are: "
+_QUOTES = "'\""
+
+
+def name_flags(error: UlmkitError, flags: Mapping[str, str]) -> str:
+    """Return an error's message with the Python parameters in it written as the command's options.
+
+    A parameter is the name with which the message of a ConfigError begins, one in backticks, one with a value
+    (device='cpu'), or one with an underscore (batch_size). Quoted values and lists of valid ones stay as they are.
+
+    Args:
+        error: The error.
+        flags: Options by parameter, see `option_flags`.
+    """
+    message = str(error)
+
+    def flag_of(match: re.Match[str]) -> str:
+        name = match["marked"] or match["name"]
+        is_first = isinstance(error, ConfigError) and match.start() == 0 and message[match.end() :].startswith(":")
+        if name not in flags or not (match["marked"] or match["value"] or "_" in name or is_first):
+            return match[0]
+        value = match["value"] or "True"
+        return flags[name] if value == "True" else f"{flags[name]} {value.strip(_QUOTES)}"
+
+    advice, listing, valid = message.partition(_LISTING)
+    return _PARAMETER.sub(flag_of, advice) + listing + valid
+
+
+def _data_options(text_column: list[str] | None, columns: list[str] | None, **values: Any) -> DataOptions:
     text = text_column[0] if text_column and len(text_column) == 1 else text_column or None
-    return DataOptions(text_column=text, columns=tuple(columns or ()), header=not no_header, **values)
+    return DataOptions(text_column=text, columns=tuple(columns or ()), **values)
 
 
 _REPEATED = list[str] | None
 _READ = field_options(
     DataOptions,
     *("text_column", "label_column", "group_column", "time_column", "split_column", "columns"),
-    *("lines", "format"),
+    *("lines", "header", "format"),
     text_column={"type": _REPEATED, "help": "Column with the text; repeat it for a text of several fields."},
     columns={
         "type": _REPEATED,
@@ -116,9 +148,6 @@ _READ = field_options(
         "default": None,
         "flag": "--column",
     },
-)
-_READ["no_header"] = Option(
-    bool, "Read the first line of a .csv or .tsv file as data; its columns are called 1, 2, ...", False
 )
 _SPLIT = field_options(
     DataOptions,
@@ -191,13 +220,15 @@ class Machine:
     Attributes:
         run: Device, precision, backend and seed; the defaults of those that the command does not have.
         json_file: JSON file for the summary; None writes none.
+        overwrite: Whether existing output may be replaced.
     """
 
     run: RunOptions
     json_file: str | None
+    overwrite: bool
 
 
-def _machine(threads: str | int | None, json_file: str | None, **options: Any) -> Machine:
+def _machine(threads: str | int | None, json_file: str | None, overwrite: bool, **options: Any) -> Machine:
     try:
         number: int | str | None = int(threads) if threads is not None else None
     except ValueError:
@@ -207,11 +238,13 @@ def _machine(threads: str | int | None, json_file: str | None, **options: Any) -
         import torch
 
         torch.set_num_threads(number)
-    return Machine(RunOptions(threads=number, **options), json_file)
+    return Machine(RunOptions(threads=number, **options), json_file, overwrite)
 
 
 _JSON_HELP = "Also write the summary to this file, as JSON."
+_OVERWRITE_HELP = "Replace existing output, but never the input."
 JsonFile = Annotated[str | None, typer.Option("--json", help=_JSON_HELP)]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help=_OVERWRITE_HELP)]
 
 _THREADS = Option(int | None, "CPU threads (default: torch's choice).")
 _TRAINING_THREADS = Option(
@@ -222,11 +255,12 @@ _TRAINING_THREADS = Option(
 
 
 def _machine_group(*names: str, threads: Option = _THREADS) -> OptionGroup:
-    """Make the group of those fields of RunOptions that a command uses, the threads and the JSON file."""
-    json_file = Option(str | None, _JSON_HELP, flag="--json")
-    return OptionGroup(
-        "Machine", _machine, {**field_options(RunOptions, *names), "threads": threads, "json_file": json_file}
-    )
+    """Make the group of those fields of RunOptions that a command uses, the threads, the JSON file and overwriting."""
+    output = {
+        "json_file": Option(str | None, _JSON_HELP, flag="--json"),
+        "overwrite": Option(bool, _OVERWRITE_HELP, False, "--overwrite"),
+    }
+    return OptionGroup("Machine", _machine, {**field_options(RunOptions, *names), "threads": threads, **output})
 
 
 TRAINING_MACHINE = _machine_group("device", "precision", "backend", "seed", threads=_TRAINING_THREADS)

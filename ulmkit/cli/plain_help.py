@@ -4,6 +4,8 @@ from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
 
+import ulmkit
+
 WIDTH = 110
 """Columns of the help, if the terminal has as many."""
 
@@ -21,7 +23,15 @@ class PlainGroup(TyperGroup):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the arguments before the command."""
         _show_help_first(ctx, args)
+        if args and args[0] == "--version":
+            print(f"ulmkit {ulmkit.__version__}")
+            ctx.exit()
         return super().parse_args(ctx, args)
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """Write the options that stand before any command."""
+        with formatter.section("Options"):
+            formatter.write_dl([("-h, --help", "Show this, or the options of a command."), ("--version", "Show it.")])
 
 
 class PlainCommand(TyperCommand):

@@ -22,7 +22,6 @@ def quickstart_command(
     minutes: Annotated[float, typer.Option(help="Training time of all stages together.")] = 3.5,
     labels: Annotated[int, typer.Option(help="Labelled documents to train on.")] = 50,
     held_out: Annotated[int, typer.Option(help="Maximum number of validation documents to score.")] = 2000,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output folder if it exists.")] = False,
 ) -> None:
     """Run all stages in minutes, without a download.
 
@@ -39,7 +38,7 @@ def quickstart_command(
         minutes=minutes,
         labels=labels,
         held_out=held_out,
-        overwrite=overwrite,
+        overwrite=machine.overwrite,
         data_options=data_options,
         run=replace(machine.run, progress=make_progress()),
     )

@@ -1,33 +1,36 @@
-"""Texts that `predict` and `score` read, and rows that they write."""
+"""Texts that `predict` and `score` read, and rows that they write, a chunk at a time."""
 
+import codecs
 import csv
 import json
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from ulmkit.cli.option_groups import READ, Option, OptionGroup
 from ulmkit.cli.reading import report_source
-from ulmkit.cli.summary import write_values
 from ulmkit.config import check_choice
-from ulmkit.errors import ConfigError
+from ulmkit.errors import ConfigError, DataError
 from ulmkit.files import atomic_write, json_safe
 
 if TYPE_CHECKING:
-    from ulmkit.text import Document
+    from ulmkit.text import Document, DocumentSource
 
 FORMATS = (".jsonl", ".csv")
+_CHUNK_TEXTS = 1024
+_CHUNK_CHARACTERS = 4_000_000
 
 
-def _reading(text_column: list[str] | None, columns: list[str] | None, **values: Any) -> dict[str, Any]:
-    """Return the options that were given, by their names on the command line."""
+def _reading(text_column: list[str] | None, columns: list[str] | None, header: bool, **values: Any) -> dict[str, Any]:
+    """Return the options that were given, by their names in DocumentSource."""
     options = {"text_column": text_column, "columns": columns, **values}
-    return {name: value for name, value in options.items() if value}
+    given = {name: value for name, value in options.items() if value}
+    return given if header else given | {"header": False}
 
 
-_TEXTS = {
-    name: READ.options[name] for name in ("text_column", "split_column", "columns", "lines", "no_header", "format")
-}
+_TEXTS = {name: READ.options[name] for name in ("text_column", "split_column", "columns", "lines", "header", "format")}
 _SPLIT = {"split": Option(str | None, "Split to read.")}
 _TASK = {"task": Option(str | None, "Data type: tokens for lists of words, pair for two texts per row.")}
 
@@ -35,25 +38,40 @@ TEXTS = OptionGroup("Data", _reading, _TEXTS | _SPLIT)
 TEXTS_OF_TASK = OptionGroup("Data", _reading, _TEXTS | _SPLIT | _TASK)
 
 
-def check_rows(own: Sequence[str], reading: Mapping[str, Any], out: str | None) -> None:
+class TextRow(NamedTuple):
+    """A text and its place in the data.
+
+    Attributes:
+        fields: What the row of results begins with: `row`, the number of the text's row or line from 1, if the data
+            has rows or lines; and the columns that are kept.
+        document: The text.
+    """
+
+    fields: dict[str, Any]
+    document: "Document"
+
+
+def check_rows(own: Sequence[str], reading: Mapping[str, Any], out_file: str | None) -> None:
     """Raise ConfigError, before any work, for an unknown kind of file, or a kept column with the name of a result.
 
     Args:
         own: Names of the results in a row.
         reading: Options given for reading.
-        out: File to write.
+        out_file: File to write.
     """
-    if out is not None:
-        check_choice("out", Path(out).suffix, FORMATS)
+    if out_file is not None:
+        check_choice("out_file", Path(out_file).suffix, FORMATS)
     for name in reading.get("columns", ()):
         if name in own:
             raise ConfigError(f"--column: got {name!r}, which is the name of a result; rename the column of DATA")
 
 
-def read_texts(
+def read_chunks(
     data: str | None, texts: Sequence[str] | None, reading: Mapping[str, Any], task: str
-) -> "Sequence[Document]":
-    """Read the documents of `data`, or take the texts given instead, without their labels.
+) -> Iterator[list[TextRow]]:
+    """Read the documents of `data` without their labels, or take the texts given instead; a chunk is in memory at once.
+
+    Every row is read, those without text too, so that each has an answer.
 
     Args:
         data: Path or hub name.
@@ -61,58 +79,130 @@ def read_texts(
         reading: Options of DocumentSource for `data`.
         task: Kind of labels in `data`, if `reading` does not say.
 
+    Yields:
+        Texts in order.
+
     Raises:
         ConfigError: Unless exactly one of `data` and `texts` is given, or if `reading` is given with `texts`.
         DataError: If the data cannot be read.
     """
     from ulmkit.tasks import find_label_kind
     from ulmkit.text import Document, DocumentSource
+    from ulmkit.text.characters import normalise
 
     if (data is None) == (not texts):
         raise ConfigError("expected either DATA or --text; give one of them")
-    if not texts:
-        columns = dict(reading)
-        task = columns.pop("task", task)
-        columns["header"] = not columns.pop("no_header", False)
-        source = DocumentSource(data or "", **columns, label_kind=find_label_kind(task), labels=False)
-        report_source(source)
-        return list(source)
-    if reading:
-        name = next(iter(reading))
-        flag = TEXTS_OF_TASK.options[name].flag or "--" + name.replace("_", "-")
-        raise ConfigError(f"{flag}: has no effect with --text; drop it")
-    return [Document(text) for text in texts]
+    if texts:
+        if reading:
+            name = next(iter(reading))
+            flag = TEXTS_OF_TASK.options[name].flag or "--" + name.replace("_", "-")
+            raise ConfigError(f"{flag}: has no effect with --text; drop it")
+        yield from _chunks(TextRow({}, Document(normalise(text))) for text in texts)
+        return
+    options = dict(reading)
+    label_kind = find_label_kind(options.pop("task", task))
+    source = DocumentSource(data or "", **options, label_kind=label_kind, labels=False)
+    report_source(source)
+    yield from _chunks(_read_rows(source))
 
 
-def write_rows(
-    rows: Sequence[dict[str, Any]], out: str | None, json_file: str | None, figures: Mapping[str, Any] | None = None
-) -> None:
-    """Write rows as JSON lines, or as a CSV whose nested values are JSON.
+def _read_rows(source: "DocumentSource") -> Iterator[TextRow]:
+    from ulmkit.text.read.readers import TEXT_KINDS, file_format
 
-    The summary goes to `json_file` alone, since on the screen it would be mixed with the rows.
+    files = source.files()
+    has_rows = files is None or any(
+        not file.is_document
+        and (source.options.lines or file_format(file.path, source.options.format) not in TEXT_KINDS)
+        for file in files
+    )
+    try:
+        for number, document in source.numbered():
+            yield TextRow({**({"row": number} if has_rows else {}), **document.columns}, document)
+    except OSError as error:  # here, where it is known that it does not come from writing
+        raise DataError(f"{error.filename or source.data}: cannot be read ({error.strerror or error})") from error
+
+
+def _chunks(rows: Iterable[TextRow]) -> Iterator[list[TextRow]]:
+    chunk: list[TextRow] = []
+    characters = 0
+    for row in rows:
+        chunk.append(row)
+        text = row.document.text
+        characters += len(text) if isinstance(text, str) else sum(map(len, text))
+        if len(chunk) == _CHUNK_TEXTS or characters >= _CHUNK_CHARACTERS:
+            yield chunk
+            chunk = []
+            characters = 0
+    if chunk:
+        yield chunk
+
+
+class RowWriter:
+    """Writes rows as JSON lines, or as a CSV whose nested values are JSON, and a summary as JSON.
+
+    The summary goes to its file alone, since on the screen it would be mixed with the rows.
 
     Args:
-        rows: Rows to write.
-        out: File to write, .jsonl or .csv; None prints JSON lines, and adds the rows to the summary.
-        json_file: File for the summary; None writes none.
-        figures: Further entries of the summary.
+        out: Open file for the rows; None prints JSON lines, and adds the rows to the summary.
+        is_csv: Whether the rows are CSV.
+        summary: Open file for the summary; None writes none.
     """
-    safe_rows = [json_safe(row) for row in rows]
-    summary: dict[str, Any] = {"texts": len(rows), "out": out, **(figures or {})}
-    if out is None:
-        for row in safe_rows:
-            print(_to_json(row))
-        summary["rows"] = rows
-    else:
-        with atomic_write(out) as file:
-            if Path(out).suffix == ".jsonl":
-                file.writelines(_to_json(row) + "\n" for row in safe_rows)
+
+    def __init__(self, out: IO[str] | None, is_csv: bool, summary: IO[str] | None) -> None:
+        self.count = 0
+        self._out = out
+        self._is_csv = is_csv
+        self._summary = summary
+        self._table: csv.DictWriter[str] | None = None
+        # JSON has escapes for what the console lacks; they are read alike whatever the encoding is taken for.
+        self._is_ascii = not _is_utf8(sys.stdout)
+
+    def write(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write rows at once."""
+        for row in map(json_safe, rows):
+            if self._out is None:
+                print(json.dumps(row, ensure_ascii=self._is_ascii))
+                if self._summary is not None:
+                    self._summary.write(("," if self.count else '{"rows": [') + "\n" + _to_json(row))
+            elif self._is_csv:
+                if self._table is None:
+                    self._table = csv.DictWriter(self._out, fieldnames=list(row))
+                    self._table.writeheader()
+                self._table.writerow({name: _to_cell(value) for name, value in row.items()})
             else:
-                writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-                writer.writeheader()
-                writer.writerows({name: _to_cell(value) for name, value in row.items()} for row in safe_rows)
-        print(f"{len(rows):,} rows written to {out}")
-    write_values(json_file, summary)
+                self._out.write(_to_json(row) + "\n")
+            self.count += 1
+        if self._out is None:
+            sys.stdout.flush()
+
+    def finish(self, figures: Mapping[str, Any]) -> None:
+        """Write the summary after the last row."""
+        if self._summary is not None:
+            start = "{" if self._out is not None or not self.count else "\n],"
+            self._summary.write(f"{start}\n{json.dumps(json_safe(figures), indent=2, ensure_ascii=False)[2:]}\n")
+
+
+@contextmanager
+def open_rows(out_file: str | None, json_file: str | None) -> Iterator[RowWriter]:
+    """Open the files of a RowWriter; they appear when all rows are written, or not at all.
+
+    Args:
+        out_file: File for the rows, .jsonl or .csv; None prints them.
+        json_file: File for the summary; None writes none.
+    """
+    with ExitStack() as stack:
+        out, summary = (
+            None if path is None else stack.enter_context(atomic_write(path)) for path in (out_file, json_file)
+        )
+        writer = RowWriter(out, out_file is not None and Path(out_file).suffix == ".csv", summary)
+        yield writer
+    if out_file is not None:
+        print(f"{writer.count:,} rows written to {out_file}")
+
+
+def _is_utf8(stream: IO[str]) -> bool:
+    encoding = getattr(stream, "encoding", None)
+    return encoding is None or codecs.lookup(encoding).name == "utf-8"
 
 
 def _to_cell(value: Any) -> str | int | float:

@@ -28,6 +28,7 @@ from ulmkit.cli.option_groups import (
     TRAINING_MACHINE,
     JsonFile,
     Machine,
+    Overwrite,
     budget_group,
     encoder_from_scratch,
     with_groups,
@@ -52,7 +53,6 @@ DataArgument = Annotated[
 ]
 ModelArgument = Annotated[str, typer.Argument(metavar="LM", help="A language model: a folder or a hub name.")]
 OutOption = Annotated[str, typer.Option("--out", "-o", help="Output folder.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output folder if it exists.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue an interrupted training.")]
 Transductive = Annotated[
     bool, typer.Option("--transductive", help="Also train on the text of the test split; the model card says so.")
@@ -142,7 +142,6 @@ def pretrain_command(
         bool, typer.Option("--backward", help="Train a backward model, which reads text from the end.")
     ] = False,
     resume: Resume = False,
-    overwrite: Overwrite = False,
 ) -> None:
     """Train a language model from scratch.
 
@@ -150,7 +149,7 @@ def pretrain_command(
     """
     from ulmkit.api import LanguageModel
 
-    with _training(machine, stage, recipe.batch_size, out, resume, overwrite) as (run, progress):
+    with _training(machine, stage, recipe.batch_size, out, resume) as (run, progress):
         model = LanguageModel.pretrain(
             data,
             **asdict(budget),
@@ -163,7 +162,7 @@ def pretrain_command(
         )
         if not run.world.is_first:
             return
-        model.save(out, overwrite=overwrite or resume)
+        model.save(out, overwrite=machine.overwrite)
     _summarise_training(model, out, machine, run)
 
 
@@ -181,7 +180,6 @@ def finetune_command(
     machine: Machine,
     transductive: Transductive = False,
     resume: Resume = False,
-    overwrite: Overwrite = False,
 ) -> None:
     """Fine-tune a language model on target text.
 
@@ -191,7 +189,7 @@ def finetune_command(
     from ulmkit.text.corpus.builder import TRAINING_SPLITS
 
     splits = (*TRAINING_SPLITS, "test") if transductive else TRAINING_SPLITS
-    with _training(machine, stage, recipe.batch_size, out, resume, overwrite) as (run, progress):
+    with _training(machine, stage, recipe.batch_size, out, resume) as (run, progress):
         base = LanguageModel.load(language_model)
         model = base.finetune(
             data,
@@ -204,7 +202,7 @@ def finetune_command(
         )
         if not run.world.is_first:
             return
-        model.save(out, overwrite=overwrite or resume)
+        model.save(out, overwrite=machine.overwrite)
     _summarise_training(model, out, machine, run)
 
 
@@ -233,7 +231,6 @@ def train_command(
     valid_documents: Annotated[int | None, typer.Option(help="Documents to validate on (default: all).")] = None,
     baselines: Annotated[bool, typer.Option(help="Fit linear baselines on the same documents.")] = True,
     resume: Resume = False,
-    overwrite: Overwrite = False,
 ) -> None:
     """Train a classifier on labelled documents.
 
@@ -246,7 +243,7 @@ def train_command(
     if language_model != "none" and from_scratch:
         flag = next(iter(from_scratch)).replace("_", "-")
         raise ConfigError(f"--{flag}: the language model has its own; drop it, or give 'none' for LM")
-    with _training(machine, stage, recipe.batch_size, out, resume, overwrite) as (run, progress):
+    with _training(machine, stage, recipe.batch_size, out, resume) as (run, progress):
         base = None if language_model == "none" else LanguageModel.load(language_model)
         model = TextClassifier.train(
             data,
@@ -264,7 +261,7 @@ def train_command(
         )
         if not run.world.is_first:
             return
-        model.save(out, overwrite=overwrite or resume)
+        model.save(out, overwrite=machine.overwrite)
     _summarise_training(model, out, machine, run)
 
 
@@ -305,7 +302,7 @@ def lr_find_command(
 
 @contextmanager
 def _training(
-    machine: Machine, stage: Mapping[str, Any], batch_size: int, out: str, resume: bool, overwrite: bool
+    machine: Machine, stage: Mapping[str, Any], batch_size: int, out: str, resume: bool
 ) -> Iterator[tuple[RunOptions, Callable[[int], None]]]:
     """Join the processes of a training; the first of them guards `out`, see `run_folder`.
 
@@ -317,7 +314,11 @@ def _training(
 
     with joined_world(machine.run.device) as world, closing(make_progress()) as display:
         world.check_divides(batch_size)
-        with run_folder(out, resume, overwrite) if world.is_first else nullcontext(training_folder(out)) as folder:
+        with (
+            run_folder(out, resume, machine.overwrite)
+            if world.is_first
+            else nullcontext(training_folder(out)) as folder
+        ):
             report = ReadingReport(display.message)
             run = replace(
                 machine.run, folder=folder, resume=resume, progress=display, on_corpus=report, world=world, **stage

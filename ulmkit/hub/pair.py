@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ulmkit.errors import DataError, FolderError
-from ulmkit.files import atomic_folder, atomic_write
+from ulmkit.files import atomic_folder, atomic_write, expand_user
 from ulmkit.hub.facts import TrainingFacts, facts_to_json, package_versions
 from ulmkit.hub.folder_config import DIRECTIONS, FORMAT_VERSION, read_config, read_facts, write_config
 from ulmkit.hub.model_card import CARD_FILE, pair_card
@@ -80,7 +80,7 @@ def load_pair(folder: str | os.PathLike[str]) -> Pair:
     Raises:
         FolderError: If the folder is not a pair, or a model in it is incomplete, truncated or altered.
     """
-    path = Path(folder)
+    path = expand_user(folder)
     read_config(path, "pair")
     try:
         member = _read_matching(path / "forward", path / "backward")

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 from ulmkit.errors import FolderError
+from ulmkit.files import expand_user
 
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 _MODEL_FILES = ["*.json", "*.safetensors", "*.model", "*.csv", "*.md"]
@@ -23,7 +24,7 @@ def resolve_model(name: str | os.PathLike[str]) -> Path:
     Raises:
         FolderError: If it is neither, or cannot be downloaded.
     """
-    path = Path(name)
+    path = expand_user(name)
     text = os.fspath(name)
     if text and path.is_dir():
         return path

@@ -23,6 +23,7 @@ from ulmkit.model.aligned import AlignedRows, look_up
 from ulmkit.model.cells import Layer, TrainableLayer, make_layers
 from ulmkit.model.config import AWDLSTMConfig
 from ulmkit.model.dropout import apply_mask, embedding_dropout_mask, locked_dropout_mask
+from ulmkit.model.memory import check_memory
 from ulmkit.model.prepared import EncoderOutput, PreparedCache, PreparedWeights, State
 
 
@@ -44,6 +45,7 @@ class Encoder(nn.Module, ABC):
     def __init__(self, config: AWDLSTMConfig, vocab_size: int) -> None:
         super().__init__()
         check_whole("vocab_size", vocab_size)
+        check_memory(config.weight_count(vocab_size))
         self.config = config
         self.vocab_size = vocab_size
         self.precision = "auto"

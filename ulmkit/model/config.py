@@ -7,9 +7,12 @@ from typing import Any
 from ulmkit.config import check_probability, check_whole
 from ulmkit.errors import ConfigError
 from ulmkit.model.cells import LSTM, Cell, check_cell
+from ulmkit.model.memory import check_memory
 
 DROPOUTS = ("embedding_dropout", "input_dropout", "hidden_dropout", "output_dropout", "weight_dropout")
 """Names of the dropouts in `AWDLSTMConfig`."""
+
+_MOST_LAYERS = 1000
 
 CHUNK_STEPS = 70
 """Steps of a document that a classifier reads at a time."""
@@ -53,12 +56,18 @@ class AWDLSTMConfig:
     weight_dropout: float = 0.2
 
     def __post_init__(self) -> None:
-        for name in ("embedding_size", "hidden_size", "layers"):
+        for name in ("embedding_size", "hidden_size"):
             check_whole(name, getattr(self, name))
         check_whole("last_hidden_size", self.output_size)
         for name in DROPOUTS:
             check_probability(name, getattr(self, name))
+        check_whole("layers", self.layers, at_most=_MOST_LAYERS)
         check_cell(self.cell)
+        check_memory(self.weight_count(0))
+
+    def weight_count(self, vocab_size: int) -> int:
+        """Count the weights of the matrices, at least: those from inputs to three gates, and a row per token."""
+        return vocab_size * self.embedding_size + 3 * sum(inputs * units for inputs, units in self.layer_sizes)
 
     @property
     def output_size(self) -> int:
@@ -100,6 +109,7 @@ class LanguageModelConfig:
         check_whole("softmax_experts", self.softmax_experts)
         check_probability("latent_dropout", self.latent_dropout)
         if self.softmax_experts > 1:
+            check_memory(self.softmax_experts * self.encoder.output_size * self.encoder.embedding_size)
             return
         if self.encoder.output_size != self.encoder.embedding_size:
             raise ConfigError(

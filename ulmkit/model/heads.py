@@ -5,6 +5,7 @@ Each kind of head has a config of its own, which makes the head: `SingleLabelCon
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
@@ -18,9 +19,6 @@ from ulmkit.errors import ConfigError, DataError
 from ulmkit.model.document_norm import DocumentNorm
 
 IGNORED_LABEL = -1
-
-LARGEST_TARGET = 1e30
-"""Largest number that a head predicts: sums and products with the head's outputs stay finite in float32."""
 
 
 class Head(nn.Module, ABC):
@@ -340,16 +338,12 @@ class NumberConfig(HeadConfig):
         super().__post_init__()
         check_choice("number_loss", self.number_loss, ("mse", "huber"))
         check_positive("number_deviation", self.number_deviation)
-        for name in ("number_mean", "number_deviation"):
-            if not abs(getattr(self, name)) <= LARGEST_TARGET:
-                raise ConfigError(f"{name}: expected at most {LARGEST_TARGET:g}, got {getattr(self, name)!r}")
         if self.classes != 1:
             raise ConfigError(f"classes: expected 1 for a number, got {self.classes!r}")
         if self.value_range is None:
             return
         object.__setattr__(self, "value_range", tuple(self.value_range))  # JSON has lists
-        limit = LARGEST_TARGET
-        if len(self.value_range) != 2 or not -limit <= self.value_range[0] < self.value_range[1] <= limit:
+        if len(self.value_range) != 2 or not -math.inf < self.value_range[0] < self.value_range[1] < math.inf:
             raise ConfigError(f"value_range: expected (lowest, highest), lowest < highest, got {self.value_range!r}")
 
 

@@ -2,11 +2,10 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TypeGuard
 
 from ulmkit.errors import ConfigError, DataError
-from ulmkit.files import check_writable, default_cache
+from ulmkit.files import check_writable, default_cache, expand_user
 from ulmkit.pipeline.data_options import DataOptions
 from ulmkit.tasks import find_label_kind
 from ulmkit.text import (
@@ -82,7 +81,7 @@ def prepare(
         options.source(data, task),
         default_cache(),
         tokenizer=options.tokenizer_settings() if tokenizer is None else tokenizer,
-        folder=None if folder is None else Path(folder),
+        folder=None if folder is None else expand_user(folder),
         overwrite=overwrite,
         workers=options.workers,
         progress=progress,
@@ -110,7 +109,7 @@ def prepare_once(
 
 def is_corpus_folder(data: Data | EncodedCorpus) -> TypeGuard[str | os.PathLike[str]]:
     """Tell whether `data` is the folder of an encoded corpus."""
-    return isinstance(data, (str, os.PathLike)) and (Path(data) / CORPUS_FILE).is_file()
+    return isinstance(data, (str, os.PathLike)) and (expand_user(data) / CORPUS_FILE).is_file()
 
 
 def _check_prepared(corpus: EncodedCorpus, options: DataOptions) -> None:
@@ -119,13 +118,13 @@ def _check_prepared(corpus: EncodedCorpus, options: DataOptions) -> None:
     prepared = {
         "split_by": policy.kind,
         "valid_fraction": policy.valid_fraction,
-        "tokenizer": corpus.facts.tokenizer.name,
+        "tokenizer": corpus.facts.tokenizer["name"],
     }
     for name, value in prepared.items():
         asked = getattr(options, name)
         if asked not in (value, None, "auto"):
             raise ConfigError(
-                f"{name}: got {asked!r}, but {corpus.folder} was prepared with {value!r}; leave {name} out, or give "
+                f"{name}: got {asked!r}, but {corpus.folder} was prepared with {value!r}; leave `{name}` out, or give "
                 "the text itself"
             )
 

@@ -168,7 +168,7 @@ def _check_split(corpus: EncodedCorpus, split: str | None, trained_on: DataFacts
     if recorded and (split is None or _split_fingerprint(corpus, split) != recorded.get(split)):
         raise DataError(
             f"{corpus_name(corpus)}: the model was trained on it under another split than this one; read and split it "
-            "as for the training (the same --task, --split-column, --split-by), or give --split all"
+            'as for the training (the same label_task, split_column, split_by), or give split="all"'
         )
 
 

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,7 +24,7 @@ from ulmkit.evaluation import (
     search_dynamic,
     weights_fingerprint,
 )
-from ulmkit.files import fingerprint, json_safe
+from ulmkit.files import expand_user, fingerprint, json_safe
 from ulmkit.hub import LanguageModelParts
 from ulmkit.pipeline.options import SEARCH_TOKENS, STATISTICS_BATCHES
 from ulmkit.tables import text_table
@@ -231,7 +230,7 @@ def _statistics(
     """Gradient statistics as given, from their file, or computed; None if the rule needs none."""
     if isinstance(source, GradientStatistics) or dynamic.rule == "sgd":
         return source if isinstance(source, GradientStatistics) else None
-    if source is not None and Path(source).exists():
+    if source is not None and expand_user(source).exists():
         statistics = GradientStatistics.load(source)
         if statistics.fingerprint != _statistics_fingerprint(parts, corpus, batches, dynamic.segment_steps):
             raise ConfigError(

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ulmkit.config import check_choice, check_threads, check_whole
+from ulmkit.config import LARGEST_SEED, check_choice, check_threads, check_whole
 from ulmkit.errors import ConfigError
 from ulmkit.training.budget import Budget
 from ulmkit.training.progress import ProgressDisplay
@@ -93,7 +93,7 @@ class RunOptions:
         choose_device(self.device)
         check_choice("precision", self.precision, PRECISIONS)
         check_choice("backend", self.backend, ("auto", *BACKENDS))
-        check_whole("seed", self.seed, at_least=0)
+        check_whole("seed", self.seed, at_least=0, at_most=LARGEST_SEED)
         check_threads("threads", self.threads)
         check_whole("accumulation", self.accumulation)
         if not isinstance(self.validations, Budget):

@@ -7,12 +7,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ulmkit.errors import FolderError
-from ulmkit.files import TRAINING_LOG, check_writable, remove_leftovers
-from ulmkit.hub.folder_config import CONFIG_FILE
+from ulmkit.files import TRAINING_LOG, check_writable, expand_user
 from ulmkit.training import JSONL_NAME, latest_checkpoint
-from ulmkit.training.checkpoint import STATE_FILE
 from ulmkit.training.monitor import BEST_NAME
-from ulmkit.training.run import is_finished
 
 _NAMES = "|".join([r"checkpoint-\d{8,}", "tensorboard", *map(re.escape, (TRAINING_LOG, JSONL_NAME, BEST_NAME))])
 _OF_A_RUN = re.compile(rf"({_NAMES})|\.({_NAMES})\..+")  # the latter are left half-written by a killed process
@@ -20,7 +17,8 @@ _OF_A_RUN = re.compile(rf"({_NAMES})|\.({_NAMES})\..+")  # the latter are left h
 
 def training_folder(out: str) -> Path:
     """Path of OUT.training, which holds the checkpoints of a stage until `out` is written."""
-    return Path(out).with_name(Path(out).name + ".training")
+    folder = expand_user(out)
+    return folder.with_name(folder.name + ".training")
 
 
 @contextmanager
@@ -29,8 +27,7 @@ def run_folder(out: str, resume: bool, overwrite: bool) -> Iterator[Path]:
 
     Args:
         out: Folder that the stage writes.
-        resume: Continue from the checkpoint in the training folder. A training that had written `out` and was killed
-            before it removed the folder may write `out` again.
+        resume: Continue from the checkpoint in the training folder.
         overwrite: Replace an existing `out`.
 
     Yields:
@@ -40,50 +37,36 @@ def run_folder(out: str, resume: bool, overwrite: bool) -> Iterator[Path]:
         FolderError: Before any work, if `out` may not be written, the training folder holds something else, a
             checkpoint exists but `resume` is False, or none exists but `resume` is True.
     """
-    is_written = _is_written(out)
-    check_writable(out, overwrite or (resume and is_written))
+    check_writable(out, overwrite)
     folder = training_folder(out)
     _check_own(folder)
     checkpoint = latest_checkpoint(folder)
-    remove_leftovers(folder, _NAMES)
-    if (
-        checkpoint is not None and is_written and not resume
-    ):  # the process was killed after it wrote `out` and before it removed this
-        _remove(folder)
-        checkpoint = None
     if resume and checkpoint is None:
-        raise FolderError(f"{folder}: expected a checkpoint to resume, got none; begin without --resume")
+        raise FolderError(f"{folder}: expected a checkpoint to resume, got none; begin without resume=True")
     if checkpoint is not None and not resume:
-        raise FolderError(f"{checkpoint}: is left from an earlier run; continue it with --resume, or remove {folder}")
+        raise FolderError(
+            f"{checkpoint}: is left from an earlier run; continue it with resume=True, or remove {folder}"
+        )
     try:
         yield folder
-    except BaseException:
-        if latest_checkpoint(folder) is None:
+    except BaseException as error:
+        kept = latest_checkpoint(folder)
+        if kept is None:
             _remove(folder)
+        elif isinstance(error, FolderError):
+            raise FolderError(f"{error}; {kept} was kept, and the same command with resume=True goes on") from error
         raise
     _remove(folder)
-
-
-def _is_written(out: str) -> bool:
-    """Tell whether `out` was written at the end of the training whose checkpoints are still beside it."""
-    checkpoint = latest_checkpoint(training_folder(out)) if Path(out).name else None
-    if checkpoint is None:
-        return False
-    try:
-        is_newer = (Path(out) / CONFIG_FILE).stat().st_mtime_ns >= (checkpoint / STATE_FILE).stat().st_mtime_ns
-    except OSError:
-        return False
-    return is_newer and is_finished(checkpoint)
 
 
 def _check_own(folder: Path) -> None:
     if not folder.exists():
         return
     if not folder.is_dir():
-        raise FolderError(f"{folder}: expected a folder for checkpoints, got a file; choose another --out")
+        raise FolderError(f"{folder}: expected a folder for checkpoints, got a file; choose another `out`")
     for path in sorted(folder.iterdir()):
         if not _OF_A_RUN.fullmatch(path.name):
-            raise FolderError(f"{path}: was not written by a training; move it elsewhere, or choose another --out")
+            raise FolderError(f"{path}: was not written by a training; move it elsewhere, or choose another `out`")
 
 
 def _remove(folder: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from ulmkit import pipeline
 from ulmkit.api import LanguageModel, TextClassifier
 from ulmkit.config import check_positive, check_whole
-from ulmkit.files import atomic_folder, atomic_write, check_writable, write_json
+from ulmkit.files import atomic_folder, atomic_write, check_writable, expand_user, write_json
 from ulmkit.model.aligned import count_parameters
 from ulmkit.model.config import AWDLSTMConfig, LanguageModelConfig
 from ulmkit.pipeline import ClassifierRecipe, DataOptions, LanguageModelRecipe, RunOptions
@@ -158,7 +158,7 @@ def quickstart(
             perplexity_after=after,
             reports=reports,
             seconds=time.monotonic() - started,
-            folder=Path(folder),
+            folder=expand_user(folder),
         )
         _write(staging, result, models)
         if task is not None:
@@ -173,7 +173,7 @@ def _encode(general: Data, documents: Data, options: DataOptions) -> tuple[Encod
         *pipeline.training_texts(general, general_options, "none"),
         *pipeline.training_texts(documents, options, "single"),
     ]
-    tokenizer = train_sentencepiece(texts, vocab_size=PIECES)
+    tokenizer = train_sentencepiece(texts, pieces=PIECES)
     vocabulary = tokenizer.closed_vocabulary()
     target = pipeline.prepare(documents, options, task="single", tokenizer=tokenizer, vocabulary=vocabulary)
     return pipeline.prepare(general, general_options, tokenizer=tokenizer, vocabulary=vocabulary), target

@@ -4,11 +4,12 @@ Plots are drawn on `matplotlib.figure.Figure` without pyplot: no window, no glob
 """
 
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ulmkit.config import check_choice
-from ulmkit.files import atomic_write
+from ulmkit.files import atomic_write, default_cache, expand_user, is_writable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -91,10 +92,18 @@ def check_plot_path(path: str | os.PathLike[str]) -> None:
 
 def new_figure(path: str | os.PathLike[str], width: float, height: float) -> "Figure":
     """Make an empty figure with sizes in inches, and check the path before anything is drawn."""
+    check_plot_path(path)
+    _choose_matplotlib_folder()
     from matplotlib.figure import Figure
 
-    check_plot_path(path)
     return Figure(figsize=(width, height), layout="constrained", facecolor="white")
+
+
+def _choose_matplotlib_folder() -> None:
+    """Let matplotlib keep its files in ulmkit's cache where the user's own folder cannot be written."""
+    own = expand_user(os.environ.get("XDG_CONFIG_HOME") or "~/.config") / "matplotlib"
+    if "MPLCONFIGDIR" not in os.environ and "matplotlib" not in sys.modules and not is_writable(own):
+        os.environ["MPLCONFIGDIR"] = str(default_cache() / "matplotlib")
 
 
 def _format(path: str | os.PathLike[str]) -> str:

@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol, TextIO
 
@@ -91,8 +92,9 @@ class LineProgress:
             self.message(f"{100 * info.fraction_done:3.0f}%  {info.text()}")
 
     def message(self, text: str) -> None:
-        """Print a line at once."""
-        print(text, file=self._stream, flush=True)
+        """Print a line at once; a training goes on if nobody reads it any more."""
+        with suppress(OSError):
+            print(text, file=self._stream, flush=True)
 
     def close(self) -> None:
         """Do nothing: there is nothing to tidy."""

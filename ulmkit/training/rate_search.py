@@ -15,6 +15,7 @@ from ulmkit.training.task import BatchCursor, TrainingTask
 from ulmkit.training.unfreezing import Phase
 
 _MIN_STEPS = 6
+_MAX_STEPS = 1_000_000
 _SMOOTHING = 0.95  # decay of the running mean of the loss
 _STOP_RATIO = 4.0  # the test ends when the smoothed loss exceeds its best by this ratio
 
@@ -78,7 +79,7 @@ def lr_find(
     check_positive("lowest", lowest)
     if not highest > lowest:
         raise ConfigError(f"highest: expected a rate above {lowest!r} (lowest), got {highest!r}")
-    check_whole("steps", steps, at_least=_MIN_STEPS)
+    check_whole("steps", steps, at_least=_MIN_STEPS, at_most=_MAX_STEPS)
     ramp = [lowest * (highest / lowest) ** (i / (steps - 1)) for i in range(steps)]
     flags = [parameter.requires_grad for parameter in task.model.parameters()]
     was_training = task.model.training

@@ -1,16 +1,15 @@
 """The trainer of all stages: pretraining, fine-tuning and classification."""
 
 import os
-import shutil
 import time
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ulmkit.errors import ConfigError, FolderError, TrainingError
-from ulmkit.training.checkpoint import checkpoints
+from ulmkit.files import expand_user
+from ulmkit.training.checkpoint import latest_checkpoint
 from ulmkit.training.distributed import World
 from ulmkit.training.interrupt import STOP_SIGNALS, InterruptGuard, TrainingInterrupted
 from ulmkit.training.log import LogRow
@@ -65,7 +64,7 @@ class Trainer:
     once they would take more than a tenth of the time; a run that validates only at its end overruns by that one
     validation, whose cost it cannot know.
 
-    The folder receives training_log.csv and .jsonl, best.safetensors, and the newest two checkpoints. Without a folder
+    The folder receives training_log.csv and .jsonl, best.safetensors, and the newest checkpoint. Without a folder
     nothing is written, and Ctrl-C loses the run. All ranks must see the same folder.
 
     Args:
@@ -102,7 +101,7 @@ class Trainer:
             raise ConfigError("phases: expected at least one, got none")
         self._task = task
         self._progress = progress
-        self._folder = None if folder is None else Path(folder)
+        self._folder = None if folder is None else expand_user(folder)
         ranks = World() if world is None else world
         self._new_run = lambda: Run(task, config, list(phases), self._folder, progress, clock, ranks, identity, before)
         self._new_run()  # raises configuration errors here rather than in fit
@@ -116,8 +115,7 @@ class Trainer:
         before.
 
         Args:
-            resume: Whether to continue from the newest checkpoint in the folder, or from the one before if that is
-                damaged.
+            resume: Whether to continue from the newest checkpoint in the folder.
 
         Returns:
             The result; the model has the last weights, or the best with restore_best.
@@ -128,7 +126,7 @@ class Trainer:
             FolderError: If the checkpoint is missing or unreadable, or would be overwritten.
             ConfigError: If the checkpoint was made with other settings or another identity; names the difference.
         """
-        paths = self._checkpoints_to_resume(resume)
+        checkpoint = self._checkpoint_to_resume(resume)
         run = self._new_run()
         if run.runner.device.type == "cpu":
             keep_freed_memory()
@@ -138,7 +136,7 @@ class Trainer:
         try:
             if progress is not None:
                 progress.start()
-            run = self._execute(run, paths)
+            self._execute(run, checkpoint)
         finally:
             if progress is not None:
                 progress.close()
@@ -162,46 +160,24 @@ class Trainer:
             checkpoint=run.checkpoint_path,
         )
 
-    def _checkpoints_to_resume(self, resume: bool) -> list[Path]:
-        """Checkpoints to continue from, the newest first; none to start anew."""
-        paths = [] if self._folder is None else checkpoints(self._folder)[::-1]
-        if resume and not paths:
+    def _checkpoint_to_resume(self, resume: bool) -> Path | None:
+        checkpoint = None if self._folder is None else latest_checkpoint(self._folder)
+        if resume and checkpoint is None:
             raise FolderError(f"{self._folder}: expected a checkpoint to resume, got none; begin without resume")
-        if not resume and paths:
-            raise FolderError(f"{paths[0]}: is there from an earlier run; resume it, or choose another folder")
-        return paths
+        if not resume and checkpoint is not None:
+            raise FolderError(f"{checkpoint}: is there from an earlier run; resume it, or choose another folder")
+        return checkpoint
 
-    def _resume(self, run: Run, paths: list[Path]) -> Run:
-        """Continue from the newest checkpoint, or from the one before if that is damaged; a damaged one is removed."""
-        newest, *earlier = paths
-        try:
-            run.resume(newest)
-            return run
-        except FolderError as error:
-            if not earlier:
-                raise
-            warnings.warn(f"{error} (resuming from {earlier[0].name} instead)", stacklevel=4)
-        run = self._new_run()
-        run.resume(earlier[0])
-        if run.world.is_first:
-            shutil.rmtree(newest, ignore_errors=True)
-        return run
-
-    def _execute(self, run: Run, paths: list[Path]) -> Run:
+    def _execute(self, run: Run, checkpoint: Path | None) -> None:
         # Of several processes, a launcher ends the others by SIGTERM when one has failed: they must not wait for it.
         guard = InterruptGuard(STOP_SIGNALS if run.world.size == 1 else STOP_SIGNALS[:1])
         try:
-            with guard:
-                if paths:
-                    run = self._resume(run, paths)
-                else:
-                    run.begin()
+            with guard, run.threads.in_use():
+                run.begin() if checkpoint is None else run.resume(checkpoint)
                 try:
-                    with run.threads.in_use():
-                        run.execute(guard)
+                    run.execute(guard)
                 finally:
                     run.reporter.log.close()
-                return run
         except NotFiniteError as error:
             last_good = run.checkpoint_path or "none yet"
             raise TrainingError(

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from ulmkit.config import check_choice, check_positive, check_threads, check_whole
+from ulmkit.config import LARGEST_SEED, check_choice, check_positive, check_threads, check_whole
 from ulmkit.errors import ConfigError
 from ulmkit.training.budget import Budget
 from ulmkit.training.optimizer_config import OptimizerConfig
@@ -76,7 +76,7 @@ class TrainerConfig:
                 f"{self.optimizer.window} to be triggered, got {self.validate_every}; validate more often, or use asgd"
             )
         if self.seed is not None:
-            check_whole("seed", self.seed, at_least=0)
+            check_whole("seed", self.seed, at_least=0, at_most=LARGEST_SEED)
         check_threads("threads", self.threads)
 
 

@@ -27,8 +27,8 @@ def make_texts(words: list[str], count: int = 60, separator: str = " ") -> list[
     return [separator.join(chooser.choices(words, k=20)) for _ in range(count)]
 
 
-ENGLISH = train_sentencepiece(make_texts(WORDS), vocab_size=120)
-BPE = train_sentencepiece(make_texts(WORDS), vocab_size=120, kind="bpe")
+ENGLISH = train_sentencepiece(make_texts(WORDS), pieces=120)
+BPE = train_sentencepiece(make_texts(WORDS), pieces=120, pieces_kind="bpe")
 CHINESE = train_sentencepiece(make_texts(CHINESE_TEXT.split(), separator=""), 80)
 TOKENIZERS = pytest.mark.parametrize("tokenizer", [ENGLISH, BPE, CHINESE], ids=["unigram", "bpe", "chinese"])
 

@@ -3,11 +3,11 @@
 import os
 import time
 from collections.abc import Mapping
-from pathlib import Path
 
 from torch import Tensor
 
 from ulmkit.errors import ConfigError, FolderError
+from ulmkit.files import expand_user
 from ulmkit.tensors import load_tensors, read_header, save_tensors
 
 SECONDS_BETWEEN = 300.0
@@ -23,7 +23,7 @@ class EvaluationCheckpoint:
     """
 
     def __init__(self, path: str | os.PathLike[str] | None, fingerprint: str) -> None:
-        self._path = None if path is None else Path(path)
+        self._path = None if path is None else expand_user(path)
         self._fingerprint = fingerprint
         self._last_written = time.monotonic()
 

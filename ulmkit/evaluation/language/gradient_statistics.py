@@ -8,13 +8,13 @@ import itertools
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from ulmkit.errors import ConfigError, DataError, FolderError
 from ulmkit.evaluation.language.modes import LearningCopy, unpadded_parameters
+from ulmkit.files import expand_user
 from ulmkit.model.awd_lstm import State
 from ulmkit.model.language_model import AWDLSTMLanguageModel
 from ulmkit.tensors import load_tensors, read_header, save_tensors
@@ -42,7 +42,7 @@ class GradientStatistics:
             FolderError: If the file cannot be written.
         """
         header = {"batches": str(self.batches), "fingerprint": self.fingerprint}
-        save_tensors(Path(path), self.mean_square, header)
+        save_tensors(expand_user(path), self.mean_square, header)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "GradientStatistics":
@@ -52,8 +52,8 @@ class GradientStatistics:
             FolderError: If the file is missing or something else.
         """
         try:
-            header = read_header(Path(path))
-            return cls(load_tensors(Path(path)), int(header["batches"]), header.get("fingerprint", ""))
+            header = read_header(expand_user(path))
+            return cls(load_tensors(expand_user(path)), int(header["batches"]), header.get("fingerprint", ""))
         except (OSError, KeyError, ValueError) as error:
             raise FolderError(
                 f"{os.fspath(path)}: expected gradient statistics, got {error!r}; compute them again"

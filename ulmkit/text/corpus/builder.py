@@ -28,7 +28,7 @@ from ulmkit.text.corpus.encoded_corpus import (
     VOCABULARY_FILE,
     EncodedCorpus,
 )
-from ulmkit.text.corpus.facts import CorpusFacts, CorpusSplit, SharedDocuments, TokenizerFacts, VocabularyFacts
+from ulmkit.text.corpus.facts import CorpusFacts, CorpusSplit, SharedDocuments
 from ulmkit.text.corpus.fingerprints import joined_fingerprint
 from ulmkit.text.corpus.near_duplicates import DuplicateIndex, blocks
 from ulmkit.text.corpus.records import Records
@@ -47,6 +47,8 @@ from ulmkit.text.workers import available_processors
 
 _MAX_COMPARED_TOKENS = 1 << 20
 """Longer documents, such as a corpus in one file, are not compared: they would be hashed whole in memory."""
+
+_WORKERS_PER_PROCESSOR = 16
 
 DocumentCallback = Callable[[int], None]
 """Called with the number of documents done."""
@@ -99,7 +101,7 @@ def build_corpus(
         FolderError: If the folder cannot be written.
     """
     workers = available_processors() if workers is None else workers
-    check_whole("workers", workers)
+    check_whole("workers", workers, at_most=_WORKERS_PER_PROCESSOR * (os.cpu_count() or 1))
     policy = split_policy or SplitPolicy()
     with atomic_folder(folder, overwrite) as temporary:
         texts = documents
@@ -236,8 +238,8 @@ class _Build:
             split_policy=self.policy,
             splits={name: self._split_facts(name, code) for code, name in enumerate(self.split_names)},
             near_duplicates=self._near_duplicates() if count_near_duplicates else None,
-            tokenizer=TokenizerFacts(name=self.tokenizer.name, fingerprint=self.tokenizer.fingerprint),
-            vocabulary=VocabularyFacts(tokens=len(vocabulary), fingerprint=vocabulary.fingerprint),
+            tokenizer={"name": self.tokenizer.name, "fingerprint": self.tokenizer.fingerprint},
+            vocabulary={"tokens": len(vocabulary), "fingerprint": vocabulary.fingerprint},
             versions={"ulmkit": importlib.metadata.version("ulmkit"), "rules": RULES_VERSION},
             table=tuple(sorted(self.table)),
             dtypes={stem: dtype.name for stem, dtype in self.dtypes.items()},
@@ -295,5 +297,5 @@ class _Build:
         columns = {name: column.values for name, column in self.records.columns.items()}
         write_json(self.folder / NAMES_FILE, {"group": self.records.split_columns.group.values, "columns": columns})
         files = list_files(self.folder)
-        content = fingerprint({name: file.sha256 for name, file in files.items()})
+        content = fingerprint({name: file["sha256"] for name, file in files.items()})
         write_json(self.folder / CORPUS_FILE, replace(facts, fingerprint=content, files=files).to_json())

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from ulmkit.config import check_choice
+from ulmkit.config import LARGEST_SEED, check_choice, check_whole
 from ulmkit.errors import ConfigError, DataError
 from ulmkit.text.read.document import Document
 
@@ -50,6 +50,7 @@ class SplitPolicy:
         check_choice("split kind", self.kind, ("auto", *SPLIT_KINDS))
         if not 0.0 < self.valid_fraction < 1.0:
             raise ConfigError(f"valid_fraction: expected 0 < fraction < 1, got {self.valid_fraction!r}")
+        check_whole("seed", self.seed, at_least=0, at_most=LARGEST_SEED)
 
     def resolved(self, given: Iterable[str | None]) -> "SplitPolicy":
         """Return the policy with "auto" decided by the splits that the documents say."""

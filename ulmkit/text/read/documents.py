@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ulmkit.errors import DataError, did_you_mean
+from ulmkit.files import expand_user
 from ulmkit.text.characters import normalise
 from ulmkit.text.read.columns import ReadOptions
 from ulmkit.text.read.document import Document, normalise_split
@@ -38,7 +39,7 @@ class DocumentSource:
 
     def __init__(self, data: Data, *, split: str | Sequence[str] | None = None, **options: Any) -> None:
         _check_documents(data)
-        self.data = data
+        self.data = str(expand_user(data)) if isinstance(data, str) and data.startswith("~") else data
         self.options = ReadOptions(**options)
         wanted = (split,) if isinstance(split, str) else split
         self.wanted = None if wanted is None else {normalise_split(name) for name in wanted}
@@ -53,19 +54,28 @@ class DocumentSource:
         return Path(self.data).resolve().name if Path(self.data).exists() else str(self.data)
 
     def __iter__(self) -> Iterator[Document]:
-        count, has_text, seen = 0, False, set()
-        for document in self._read():
+        count = 0
+        has_text = False
+        for _, document in self.numbered():
+            count += 1
+            has_text = has_text or _has_text(document)
+            yield document
+        if not has_text:
+            raise DataError(f"{self.description}: expected text, got {count} documents without any")
+
+    def numbered(self) -> Iterator[tuple[int, Document]]:
+        """Read the documents, each with its number from 1 among those of all splits; there may be no text in them."""
+        count = 0
+        seen = set()
+        for number, document in enumerate(self._read(), start=1):
             seen.add(document.split or "none")
             if self.wanted is None or document.split in self.wanted:
                 count += 1
-                has_text = has_text or _has_text(document)
-                yield document
+                yield number, document
         if self.wanted is not None and not count:
             raise DataError(f"split: got {', '.join(sorted(self.wanted))}; {did_you_mean(min(self.wanted), seen)}")
         if not count:
             raise DataError(f"{self.description}: expected documents, got none")
-        if not has_text:
-            raise DataError(f"{self.description}: expected text, got {count} documents without any")
 
     def files(self) -> list[DataFile] | None:
         """List the files that are read, in order; None if the data is not files."""
@@ -141,16 +151,10 @@ def read_documents(data: Data, *, split: str | Sequence[str] | None = None, **op
 
     Args:
         data: One of
-            a .txt or .tokens file (one document, or one per line with lines=True);
-            .jsonl, or .json with an array of objects or an object per line;
-            .csv or .tsv with a header line, or without one with header=False; other separators than commas or tabs are
-            found in the header (in .tsv a line is a row, and a quote is text unless it encloses a cell);
-            .parquet;
-            .conll (a word per line, its label last on the line, an empty line between documents) or .conllu, whose
-            label is upos; label_column names another column, or gives its number;
-            a dump of MediaWiki (.xml), an article a document with the columns id and title;
-            any of these but .parquet compressed as .gz, .zst, .bz2 or .xz;
-            "-" for standard input, whose format is found in its content;
+            a .txt or .tokens file (one document, or one a line with lines=True); .jsonl;
+            .csv or .tsv with a header line (in .tsv a line is a row, and a quote is text unless it encloses a cell);
+            .parquet; .conll (a word a line, its label last on the line, an empty line between documents);
+            a dump of MediaWiki (.xml or .xml.bz2), an article a document with the columns id and title;
             a folder of such files, their splits by their names (see `find_files`), of LABEL/doc.txt, or of
             WikiExtractor's files (AA/wiki_00);
             the name of a data set on the hub (name, owner/name, owner/name:configuration);

@@ -1,10 +1,11 @@
 """Training a SentencePiece model, in this process and in bounded memory."""
 
 import io
+import re
 from collections import Counter
 from collections.abc import Iterable
 
-from ulmkit.config import check_choice
+from ulmkit.config import check_choice, check_whole
 from ulmkit.errors import ConfigError, DataError
 from ulmkit.text.tokens.chunked_tokenizer import KEPT_CHUNKS, chunk_parts
 from ulmkit.text.tokens.rules import BOS, EOS, PAD, REP, UNK, prepare_text
@@ -25,8 +26,8 @@ _MAX_COUNT = 2**31 - 1
 
 def train_sentencepiece(
     texts: Iterable[Text],
-    vocab_size: int = 16_000,
-    kind: str = "unigram",
+    pieces: int = 16_000,
+    pieces_kind: str = "unigram",
     character_coverage: float = 0.9998,
     max_counted: int = MAX_COUNTED,
 ) -> SentencePieceTokenizer:
@@ -36,26 +37,27 @@ def train_sentencepiece(
 
     Args:
         texts: Read once.
-        vocab_size: Number of tokens, the 11 reserved ones included; fewer if the text does not have so many.
-        kind: "unigram" or "bpe".
+        pieces: Number of tokens, the 11 reserved ones included; fewer if the text does not have so many.
+        pieces_kind: "unigram" or "bpe".
         character_coverage: Share of the text's characters that the model must know; rarer ones are unknown.
         max_counted: Distinct stretches of text counted at once, a bound on memory.
 
     Raises:
-        ConfigError: If an option is out of range, or vocab_size too small for the characters there are.
+        ConfigError: If an option is out of range, or `pieces` too small for the characters there are.
         DataError: If there is no text.
 
     Source: unigram: Kudo 2018, arXiv:1804.10959, section 3.2; bpe: Sennrich et al. 2016, arXiv:1508.07909, section 3.2.
     """
-    check_choice("kind", kind, ("unigram", "bpe"))
-    if vocab_size <= len(RESERVED):
-        raise ConfigError(f"vocab_size: expected more than the {len(RESERVED)} reserved tokens, got {vocab_size!r}")
+    check_choice("pieces_kind", pieces_kind, ("unigram", "bpe"))
+    check_whole("pieces", pieces)
+    if pieces <= len(RESERVED):
+        raise ConfigError(f"pieces: expected more than the {len(RESERVED)} reserved tokens, got {pieces!r}")
     if not 0.5 <= character_coverage <= 1:
         raise ConfigError(f"character_coverage: expected 0.5 <= share <= 1, got {character_coverage!r}")
     counts = _count_segments(texts, max_counted)
     if not counts:
         raise DataError("texts: expected some text to train sentencepiece on, got none; check the text column")
-    return SentencePieceTokenizer(_train(counts, vocab_size, kind, character_coverage))
+    return SentencePieceTokenizer(_train(counts, pieces, pieces_kind, character_coverage))
 
 
 def _count_segments(texts: Iterable[Text], max_counted: int) -> Counter[str]:
@@ -91,7 +93,7 @@ def _add_segments(segments: Counter[str], chunks: Counter[str], max_counted: int
         rare_below *= 2
 
 
-def _train(counts: Counter[str], vocab_size: int, kind: str, character_coverage: float) -> bytes:
+def _train(counts: Counter[str], pieces: int, pieces_kind: str, character_coverage: float) -> bytes:
     sentencepiece = import_sentencepiece()
     model = io.BytesIO()
     try:
@@ -99,8 +101,8 @@ def _train(counts: Counter[str], vocab_size: int, kind: str, character_coverage:
             sentence_iterator=(f"{segment}\t{min(count, _MAX_COUNT)}" for segment, count in counts.items()),
             input_format="tsv",
             model_writer=model,
-            model_type=kind,
-            vocab_size=vocab_size,
+            model_type=pieces_kind,
+            vocab_size=pieces,
             hard_vocab_limit=False,
             character_coverage=character_coverage,
             unk_id=0,
@@ -119,13 +121,13 @@ def _train(counts: Counter[str], vocab_size: int, kind: str, character_coverage:
             minloglevel=2,
         )
     except RuntimeError as error:
-        raise ConfigError(
-            f"vocab_size: {vocab_size} cannot be trained on this text ({_reason(error)}); "
-            "choose another size, or a lower character_coverage"
-        ) from error
+        raise ConfigError(f"pieces: {_describe(error, pieces)}; or take tokenizer='bytes', which needs none") from error
     return model.getvalue()
 
 
-def _reason(error: RuntimeError) -> str:
-    """Shorten SentencePiece's error message: no source line, no advice."""
-    return str(error).rpartition("] ")[2].partition(" Increase")[0].strip().rstrip(".") or "no reason given"
+def _describe(error: RuntimeError, pieces: int) -> str:
+    """Say in our terms why SentencePiece refuses a number of pieces: no source line, and no option that we lack."""
+    if match := re.search(r"smaller than required_chars\. \d+ vs (\d+)", str(error)):
+        return f"expected at least {match[1]}, for the characters of this text, got {pieces}; give as many"
+    reason = str(error).rpartition("] ")[2].strip().rstrip(".") or "no reason given"
+    return f"got {pieces}, which SentencePiece cannot train on this text ({reason}); give another number"

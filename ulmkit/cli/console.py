@@ -1,0 +1,83 @@
+"""The console: characters it lacks, readers that leave, warnings in one line, and errors that nobody expected."""
+
+import io
+import os
+import sys
+import tempfile
+import traceback
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import IO
+
+_SHOWN_CHARACTERS = 200
+
+
+def escape_unprintable() -> None:
+    """Let standard output and error print characters that their encoding lacks as escapes for their code points."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+@contextmanager
+def plain_warnings() -> Iterator[None]:
+    """Print warnings in one line, without the line of source that they come from."""
+
+    def format_warning(message: Warning | str, *_: object) -> str:
+        return f"ulmkit: warning: {message}\n"
+
+    former = warnings.formatwarning
+    warnings.formatwarning = format_warning  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        warnings.formatwarning = former
+
+
+def flush_output() -> bool:
+    """Flush standard output and error, and tell whether that was possible; what cannot be written is given up."""
+    is_written = True
+    for stream in (sys.stdout, sys.stderr):
+        if stream is None:  # closed by the caller
+            continue
+        try:
+            stream.flush()
+        except BrokenPipeError:
+            _give_up(stream)
+        except OSError as error:
+            _give_up(stream)
+            is_written = False
+            with suppress(OSError):
+                print(f"ulmkit: standard output: cannot be written ({error.strerror})", file=sys.stderr)
+    return is_written
+
+
+def _give_up(stream: IO[str]) -> None:
+    """Send what a stream still holds nowhere, so that Python does not try to write it at the end."""
+    with suppress(OSError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Tell whether an error is Python's, torch's or CUDA's for memory that could not be had."""
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and ("can't allocate memory" in text or "out of memory" in text)
+    )
+
+
+def describe_bug(error: Exception) -> str:
+    """Describe an error that ulmkit did not expect, in one line; the traceback goes into a temporary file."""
+    message = " ".join(str(error).split())[:_SHOWN_CHARACTERS]
+    try:
+        handle, path = tempfile.mkstemp(prefix="ulmkit-error-", suffix=".txt")
+        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(f"{' '.join(sys.argv)}\n\n")
+            traceback.print_exception(error, file=file)
+        advice = f"please report it with the traceback in {path}"
+    except OSError as failure:
+        advice = f"please report it; its traceback could not be written ({failure.strerror})"
+    return f"this is a bug in ulmkit: {type(error).__name__}: {message}; {advice}"

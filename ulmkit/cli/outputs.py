@@ -1,0 +1,37 @@
+"""Checks, before a command begins, of the files that it is to write."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ulmkit.errors import ConfigError
+from ulmkit.files import check_ends_in_name, check_not_input, check_output_file, expand_user
+
+_READ = ("data", "model", "classifier", "language_model", "statistics", "checkpoint")
+_FOLDER = "out"
+_FILES = ("out_file", "plot", "json_file")
+
+
+def check_outputs(options: Mapping[str, Any], flags: Mapping[str, str]) -> None:
+    """Check that what a command writes replaces nothing that it reads, nor, without --overwrite, what is there.
+
+    Args:
+        options: The command's options by keyword.
+        flags: Their names on the command line.
+
+    Raises:
+        ConfigError: If two outputs have one name.
+        FolderError: If a file may not be written; folders are checked by the commands that write them.
+    """
+    inputs = [options[name] for name in _READ if options.get(name) is not None]
+    outputs = {name: options[name] for name in (_FOLDER, *_FILES) if options.get(name) is not None}
+    seen: dict[str, str] = {}
+    for name, path in outputs.items():
+        absolute = str(expand_user(path).absolute())
+        if absolute in seen:
+            raise ConfigError(f"{flags[name]}: got {path!r}, which {seen[absolute]} names too; choose another name")
+        seen[absolute] = flags[name]
+        if name == _FOLDER:
+            check_ends_in_name(path, "folder")
+            check_not_input(path, inputs)
+        else:
+            check_output_file(path, overwrite=options["overwrite"], inputs=inputs)
