@@ -1,5 +1,6 @@
 """Language models of both libraries for train_cpu.py, each with its loss and optimizer."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -18,11 +19,20 @@ DROPOUTS = ("embedding", "input", "hidden", "output", "weight")
 
 
 class OurModel:
-    """ulmkit's language model and optimizer."""
+    """ulmkit's language model and optimizer; `sizes` are those of the encoder, by default of full size."""
 
-    def __init__(self, vocab_size: int, weights: dict[str, Tensor], precision: str, *, dropout: bool) -> None:
+    def __init__(
+        self,
+        vocab_size: int,
+        weights: dict[str, Tensor],
+        precision: str,
+        *,
+        dropout: bool,
+        sizes: AWDLSTMConfig | None = None,
+    ) -> None:
         dropouts: dict[str, Any] = {} if dropout else {f"{name}_dropout": 0.0 for name in DROPOUTS}
-        self.module = AWDLSTMLanguageModel(LanguageModelConfig(encoder=AWDLSTMConfig(**dropouts)), vocab_size)
+        encoder = replace(sizes or AWDLSTMConfig(), **dropouts)
+        self.module = AWDLSTMLanguageModel(LanguageModelConfig(encoder=encoder), vocab_size)
         self.module.load_state_dict(weights)
         self.module.encoder.precision = precision
         groups = [group.parameters for group in language_model_groups(self.module)]
@@ -45,11 +55,21 @@ class OurModel:
 
 
 class FastaiModel:
-    """fastai's language model and loss with torch's optimizer."""
+    """fastai's language model and loss with torch's optimizer; `sizes` are those of the encoder."""
 
-    def __init__(self, vocab_size: int, weights: dict[str, Tensor], precision: str, *, dropout: bool) -> None:
+    def __init__(
+        self,
+        vocab_size: int,
+        weights: dict[str, Tensor],
+        precision: str,
+        *,
+        dropout: bool,
+        sizes: AWDLSTMConfig | None = None,
+    ) -> None:
         self._fastai: Any = load_fastai()
-        config = self._fastai.awd_lstm_lm_config
+        sizes = sizes or AWDLSTMConfig()
+        numbers = {"emb_sz": sizes.embedding_size, "n_hid": sizes.hidden_size, "n_layers": sizes.layers}
+        config = {**self._fastai.awd_lstm_lm_config, **numbers}
         config = config if dropout else no_dropout(config)
         self.module = self._fastai.get_language_model(self._fastai.AWD_LSTM, vocab_size, config)
         self.module.load_state_dict(to_fastai(weights))
