@@ -165,10 +165,63 @@ def test_a_long_stretch_without_boundary_takes_linear_time() -> None:
     looked_at = []
 
     class Counting(SpacyTokenizer):
-        def stable_prefix(self, text: str) -> int:
+        def stable_prefix(self, text: str, is_glued: bool = False) -> int:
             looked_at.append(len(text))
-            return super().stable_prefix(text)
+            return super().stable_prefix(text, is_glued)
 
     text = "x" * 30_000
     assert stream(Counting("xx"), list(text)) == SpacyTokenizer("xx").tokenize(text)
     assert sum(looked_at[4096:]) < 10 * len(text)
+
+
+LATEX = (
+    r"\section{Limits} Let $f \colon \mathbb{R} \to X$ be $a & b \\ c$ with \"quotes\" of \nabla f and \cite[3]{x}. "
+)
+LINES = "word\nword\nword\nword\nother\n"
+LONG_RUN = "".join(random.Random(1).choices("abcdefghijklmnopqrstuvwz0123456789+/", k=700))
+
+
+@pytest.mark.parametrize("repetitions", [511, 512, 513, 1024])
+@pytest.mark.parametrize("start", ["", "yes ", "& ", "&nbsp;no ", LONG_RUN + "no "])
+def test_a_long_repetition_is_cut_as_the_whole_is(repetitions: int, start: str) -> None:
+    for end in ("", "!", " no! yes", "\nno no no", r"\n no", " &nbsp;no no", " no, no no no"):
+        text = start + " ".join(["no"] * repetitions) + end
+        whole = UNIGRAM.tokenize(text)
+        for size in (89, 1009):
+            assert stream(UNIGRAM, [text[place : place + size] for place in range(0, len(text), size)]) == whole
+
+
+def test_a_repetition_is_longer_than_the_limit_is_several() -> None:
+    assert SPACY.tokenize("no " * 512) == ["xxbos", "xxwrep", "512", "no"]
+    assert SPACY.tokenize("no " * 1028) == ["xxbos", *["xxwrep", "512", "no"] * 2, "xxwrep", "4", "no"]
+    assert SPACY.tokenize("no " * 513) == ["xxbos", "xxwrep", "512", "no", "no"]
+
+
+@EACH
+@pytest.mark.parametrize(
+    "text", [LONG_RUN, f"a {LONG_RUN}amp;{LONG_RUN} b", f"{LONG_RUN}&lt;{LONG_RUN}", f"，amp;{'中文' * 300}"]
+)
+def test_long_runs_are_cut_as_the_whole_is(tokenizer: Tokenizer, text: str) -> None:
+    whole = tokenizer.tokenize(text)
+    for size in (1, 257):
+        assert stream(tokenizer, [text[place : place + size] for place in range(0, len(text), size)]) == whole
+
+
+@pytest.mark.parametrize("word", ["wy" * 127 + "w", "abcdefgh" * 32, LONG_RUN[:257].replace("/", "a")])
+def test_words_as_long_as_a_piece_are_cut_as_the_whole_is(word: str) -> None:
+    for text in (f"{word} {word} {word}x y z", f"{word} {word} {word} {word} {word}"):
+        assert stream(UNIGRAM, list(text)) == UNIGRAM.tokenize(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "most"),
+    [("no " * 9000, 2000), (LATEX * 200, 600), (LINES * 1000, 60), (LONG_RUN * 40, 700), ("sooo " * 2000, 40)],
+    ids=["one word", "LaTeX", "lines", "no white space", "long letters"],
+)
+def test_little_is_held_back_of_text_without_ordinary_boundaries(text: str, most: int) -> None:
+    streaming = StreamingTokens(UNIGRAM)
+    tokens: list[str] = []
+    for place in range(0, len(text), 50):
+        tokens += streaming.feed(text[place : place + 50])
+        assert streaming.held_characters <= most + 50
+    assert tokens + streaming.finish() == UNIGRAM.tokenize(text)

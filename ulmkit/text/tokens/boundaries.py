@@ -2,28 +2,33 @@
 
 import re
 
-from ulmkit.text.tokens.rules import closes_repetition, split_run
+from ulmkit.text.tokens.rules import MAX_REPETITIONS, can_be_folded, closes_repetition, split_run
 
 _CHUNK = re.compile(r"\S+")
-_WORD = re.compile(r"\w+")
 
-# What the rules over the whole text replace, join or break up, entities without their "&" excepted.
-_MARKUP = re.compile(r"[&\\<@]|xx|nbsp;", re.IGNORECASE)
+# What the rules over the whole text replace, join or break up, entities without their "&" excepted. A "&" before white
+# space is no entity, and of escapes only line breaks and quotes are undone: LaTeX has few of either.
+_MARKUP = re.compile(r"""&(?!$)|\\(?:n(?![a-z])|")|[<@]|(?i:xx|nbsp;)""")
 _LONGEST_BARE_ENTITY = len("nbsp;")
 
+# Within a stretch without white space whatever is replaced moves the places where `split_run` cuts.
+_RUN_MARKUP = re.compile(r"[&\\<@]|(?:amp|quot|nbsp|#39|#146|#36);|xx", re.IGNORECASE)
 
-def stable_prefix(text: str) -> int:
+
+def stable_prefix(text: str, is_glued: bool = False) -> int:
     """Count the leading characters that the clean-up rules treat alike, whatever follows.
 
     A cut is made before a chunk (a stretch without white space) if it and the two before it hold nothing that markup
-    rules touch, and no word can be repeated across it; or within a stretch of a script without spaces, where
-    `split_run` cuts it.
+    rules touch, and no word can be repeated across it; within a repetition after every MAX_REPETITIONS words; or
+    within a chunk, where `split_run` cuts it.
 
-    Held back of ordinary text: two or three words; of scripts without spaces, what follows the last punctuation, at
-    most MAX_RUN_CHARACTERS. Not bounded: a repetition that goes on, and ASCII without any white space.
+    Held back of ordinary text: two or three words; of text without white space, what follows the last punctuation of
+    scripts without spaces, at most about MAX_RUN_CHARACTERS; of a repetition, at most MAX_REPETITIONS words. Not
+    bounded: text with markup in every third word, and markup in a stretch without white space.
 
     Args:
         text: Begins where a stable prefix ended, or at the start of the whole text.
+        is_glued: Whether the text continues a chunk, whose end is then never part of a repetition.
     """
     spans = [match.span() for match in _CHUNK.finditer(text)]
     if not spans:
@@ -31,23 +36,45 @@ def stable_prefix(text: str) -> int:
     chunks = [text[start:end] for start, end in spans]
     is_complete = spans[-1][1] < len(text)
     for index in range(len(chunks) - 1, 0, -1):
-        if _is_boundary(chunks, index, is_complete or index < len(chunks) - 1):
+        gap = text[spans[index - 1][1] : spans[index][0]]
+        if _is_boundary(chunks, index, is_complete or index < len(chunks) - 1, "\n" in gap):
             return spans[index][0] + (_stable_run(chunks[-1]) if index == len(chunks) - 1 else 0)
     run = _stable_run(chunks[0]) if len(chunks) == 1 else 0
-    return spans[0][0] + run if run else 0
+    if run:
+        return spans[0][0] + run
+    repeated = _full_repetitions(text, spans if is_complete else spans[:-1], int(is_glued))
+    return spans[repeated][0] if repeated else 0
 
 
-def _is_boundary(chunks: list[str], index: int, is_complete: bool) -> bool:
+def _is_boundary(chunks: list[str], index: int, is_complete: bool, after_line_break: bool) -> bool:
     """Tell whether nothing connects the chunk at `index`, which may go on unless it is complete, to those before it."""
     before, after = chunks[index - 1], chunks[index]
     if not is_complete and len(after) <= max(len(before) + 1, _LONGEST_BARE_ENTITY):
         return False
     if any(_MARKUP.search(chunk) for chunk in chunks[max(0, index - 2) : index + 1]):
         return False
-    if not _WORD.fullmatch(before):
+    if after_line_break or not can_be_folded(before):
         return True
     is_repeated = index > 1 and chunks[index - 2] == before
     return after != before and not (is_repeated and closes_repetition(before, after))
+
+
+def _full_repetitions(text: str, spans: list[tuple[int, int]], first: int) -> int:
+    """Find the chunk after the last whole MAX_REPETITIONS of a repetition that begins at chunk `first` and goes on.
+
+    Returns:
+        The number of that chunk; 0 if the repetition is shorter, or something before it may belong to it.
+    """
+    if len(spans) <= first + MAX_REPETITIONS or any(_MARKUP.search(text[slice(*span)]) for span in spans[: first + 1]):
+        return 0
+    word = text[slice(*spans[first])]
+    if not can_be_folded(word):
+        return 0
+    end = first + 1
+    while end < len(spans) and text[slice(*spans[end])] == word and "\n" not in text[spans[end - 1][1] : spans[end][0]]:
+        end += 1
+    repetitions = (end - 1 - first) // MAX_REPETITIONS * MAX_REPETITIONS
+    return first + repetitions if repetitions else 0
 
 
 def _stable_run(chunk: str) -> int:
@@ -55,8 +82,14 @@ def _stable_run(chunk: str) -> int:
     stable = end = 0
     for piece in split_run(chunk)[:-1]:
         end += len(piece)
-        if _MARKUP.search(piece):
+        if _RUN_MARKUP.search(piece):
             break
-        if not (piece[-1].isascii() or chunk[end].isascii()):
+        if not (piece[-1].isascii() or chunk[end].isascii()) or _is_plain(chunk, end):
             stable = end
     return stable
+
+
+def _is_plain(chunk: str, end: int) -> bool:
+    """Tell whether no markup of ASCII lies across a place in a chunk."""
+    after = chunk[end : end + _LONGEST_BARE_ENTITY]
+    return len(after) == _LONGEST_BARE_ENTITY and ";" not in after and chunk[end - 1 : end + 1].lower() != "xx"

@@ -88,9 +88,9 @@ class ChunkedTokenizer(Tokenizer):
         """Normalise the text and drop invisible characters."""
         return drop_invisible(text)
 
-    def stable_prefix(self, text: str) -> int:
+    def stable_prefix(self, text: str, is_glued: bool = False) -> int:
         """Count the leading characters whose tokens are settled; see `ulmkit.text.tokens.boundaries.stable_prefix`."""
-        return stable_prefix(text)
+        return stable_prefix(text, is_glued)
 
     def tokenize(self, text: Text) -> list[str]:
         """Tokenize a text: xxbos and its tokens; several fields each follow xxfld and their number."""

@@ -72,7 +72,7 @@ class WhitespaceTokenizer(Tokenizer):
         """Tokenize a part, which is whole lines."""
         return self.tokenize(part)
 
-    def stable_prefix(self, text: str) -> int:
+    def stable_prefix(self, text: str, is_glued: bool = False) -> int:
         """Count the characters up to the last end of line."""
         return text.rfind("\n") + 1
 
@@ -137,7 +137,7 @@ class ByteTokenizer(Tokenizer):
         """Tokenize a part; xxbos stands at the start of the text alone."""
         return self._bytes(part) if before else self.tokenize(part)
 
-    def stable_prefix(self, text: str) -> int:
+    def stable_prefix(self, text: str, is_glued: bool = False) -> int:
         """Return the whole length: bytes do not depend on what follows."""
         return len(text)
 

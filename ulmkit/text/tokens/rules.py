@@ -11,7 +11,8 @@ The tokens are fastai's except where fastai's rules lose or garble something:
   paragraph break (fastai has a token for every mixture). Other white space separates and is no token.
 - "the end.Then" is two sentences (fastai: one unknown word "end.then"); "www.x.org" keeps its w's.
 - Capitals are marked also after an opening quote or bracket, in "Sci-Fi" and outside ASCII (fastai: lost).
-- " @,@ " is undone as " @-@ " and " @.@ " are. Words repeated over a line break are kept.
+- " @,@ " is undone as " @-@ " and " @.@ " are. Words repeated over a line break are kept. A word repeated more than
+  512 times is folded once for every 512.
 - Text is in NFC and has no invisible characters (fastai: "é" may be two words; a soft hyphen makes an unknown word).
 - A special token's name in the text ("xxfld") is broken up ("xx fld"), so that no text can pass for markup.
 
@@ -26,7 +27,7 @@ from operator import eq
 
 from ulmkit.text.characters import drop_invisible
 
-RULES_VERSION = 2
+RULES_VERSION = 3
 
 UNK = "xxunk"
 PAD = "xxpad"
@@ -47,9 +48,12 @@ PARAGRAPH = "\n\n"
 MAX_RUN_CHARACTERS = 256
 """Number of characters after which a stretch without white space is cut.
 
-This is the longest stretch that a tokenizer splits and caches as one, and in scripts without spaces the longest text
-held back by streaming, which does not cut ASCII (see boundaries.py).
+This is the longest stretch that a tokenizer splits and caches as one, and the longest that streaming holds back where
+nothing in it is markup (see boundaries.py).
 """
+
+MAX_REPETITIONS = 512
+"""Number of times a word occurs in one folded repetition; a longer one is several, so that streaming can cut it."""
 
 RUN_MARKS = "。｡！？，、；：．"
 RUN_CLOSERS = "」』）】》〉”’"
@@ -87,7 +91,7 @@ def prepare_text(text: str, *, is_glued: bool = False, is_last: bool = True) -> 
 
     Returns:
         Stretches without white space; LINE and PARAGRAPH for line breaks between them; WREP, count and word for a word
-        that occurs three times or more in a row.
+        that occurs three times or more in a row, anew after MAX_REPETITIONS.
     """
     return _fold_repeated_words(_split_chunks(_replace_markup(text), is_last), is_glued)
 
@@ -135,11 +139,12 @@ def _fold_repeated_words(chunks: list[str], is_glued: bool) -> list[str]:
     start = 0
     while start < len(chunks):
         word, end, rest = chunks[start], start + 1, ""
-        if (start or not is_glued) and _can_be_folded(word):
-            while end < len(chunks) and chunks[end] == word:
+        if (start or not is_glued) and can_be_folded(word):
+            last = min(len(chunks), start + MAX_REPETITIONS)
+            while end < last and chunks[end] == word:
                 end += 1
             count = end - start
-            if end < len(chunks) and closes_repetition(word, chunks[end]):
+            if count < MAX_REPETITIONS and end < len(chunks) and closes_repetition(word, chunks[end]):
                 count, rest, end = count + 1, chunks[end][len(word) :], end + 1
             if count >= 3:
                 folded += [WREP, str(count), word]
@@ -152,8 +157,9 @@ def _fold_repeated_words(chunks: list[str], is_glued: bool) -> list[str]:
     return folded
 
 
-def _can_be_folded(word: str) -> bool:
-    return len(word) <= MAX_RUN_CHARACTERS and bool(_WORD.fullmatch(word)) and not _REPEATED.search(word)
+def can_be_folded(word: str) -> bool:
+    """Tell whether repetitions of a chunk are folded: it is a word, and shorter than the pieces of `split_run`."""
+    return len(word) < MAX_RUN_CHARACTERS and bool(_WORD.fullmatch(word)) and not _REPEATED.search(word)
 
 
 def closes_repetition(word: str, chunk: str) -> bool:

@@ -46,7 +46,8 @@ class StreamingTokens:
         arrived = "".join(self._pieces)
         known = settled_characters(arrived)
         held = self._held + self._tokenizer.clean(arrived[:known])
-        settled = self._tokenizer.stable_prefix(held)
+        is_glued = bool(self._before) and not self._before.isspace()
+        settled = self._tokenizer.stable_prefix(held, is_glued)
         self._pieces = [arrived[known:]]
         self._held = held[settled:]
         self._held_characters = len(self._held) + len(arrived) - known

@@ -95,11 +95,12 @@ class Tokenizer(Protocol):
         """
         ...
 
-    def stable_prefix(self, text: str) -> int:
+    def stable_prefix(self, text: str, is_glued: bool = False) -> int:
         """Count the leading characters whose tokens nothing that may follow can change.
 
         Args:
             text: Clean text that starts where a stable prefix ended, or at the start of the whole text.
+            is_glued: Whether the text continues a stretch without white space.
         """
         ...
 
