@@ -56,7 +56,7 @@ class InterruptGuard:
     Signals reach the main thread only; in another thread the guard does nothing.
 
     Args:
-        signals: Signals to guard against. A signal that the process ignores, as after `nohup`, stays ignored.
+        signals: Signals to guard against. SIGTERM and SIGHUP stay ignored where they are, as after `nohup`.
 
     Attributes:
         requested: True once a signal has come.
@@ -95,10 +95,10 @@ class InterruptGuard:
 
 
 def _handle(handler: Any, signals: tuple[int, ...]) -> dict[int, Any]:
-    """Set a handler for signals that are not ignored, in the main thread; return the handlers there were."""
+    """Set a handler for SIGINT and for other signals that are not ignored; return the former handlers."""
     if threading.current_thread() is not threading.main_thread():
         return {}
-    handled = [number for number in signals if signal.getsignal(number) != signal.SIG_IGN]
+    handled = [number for number in signals if number == signal.SIGINT or signal.getsignal(number) != signal.SIG_IGN]
     return {number: signal.signal(number, handler) for number in handled}
 
 
