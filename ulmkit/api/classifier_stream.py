@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from ulmkit.errors import ConfigError
+from ulmkit.errors import ConfigError, DataError
 from ulmkit.hub import ClassifierParts
 from ulmkit.model.classifier import ClassifierState
 from ulmkit.text import StreamingTokens
@@ -34,7 +34,13 @@ class ClassifierStream:
             self._state: ClassifierState = self._parts.model.begin(1)
 
     def feed(self, piece: str) -> None:
-        """Read the next piece, cut anywhere; tokens that later pieces may still change are held back."""
+        """Read the next piece, cut anywhere; tokens that later pieces may still change are held back.
+
+        Raises:
+            DataError: If the piece is no str.
+        """
+        if not isinstance(piece, str):
+            raise DataError(f"piece: expected a str, got {type(piece).__name__}; feed one text, a part at a time")
         self._read(self._tokens.feed(piece))
 
     def finish(self) -> np.ndarray:

@@ -11,6 +11,7 @@ from ulmkit.pipeline import DataOptions, RunOptions, place
 from ulmkit.tasks import Task, as_text
 from ulmkit.text import Text
 from ulmkit.text.corpus.token_stream import reverse_document
+from ulmkit.text.read.documents import is_table
 
 Parts = TypeVar("Parts", LanguageModelParts, ClassifierParts)
 
@@ -38,16 +39,22 @@ def as_texts(texts: Iterable[Text | Sequence[str]], task: Task | None = None) ->
     """Check texts and return them as a list.
 
     Args:
-        texts: The texts as users give them.
+        texts: The texts as users give them: a list, an array, a column of a table or an iterator.
         task: The classifier's task; None for a language model.
 
     Returns:
         Each text as a str, or a tuple of its fields or words.
 
     Raises:
-        DataError: If a single str is given, or an item is not a text; the message gives its index.
+        DataError: If a table or a single str is given, or an item is not a text; the message gives its index.
     """
     if isinstance(texts, str):
         raise DataError(f"texts: expected a list of texts, got one str ({texts[:40]!r}); put it in a list")
+    if is_table(texts):
+        columns = ("table['text']",) if task is None or task.text_fields == 1 else ("table['first']", "table['second']")
+        column = columns[0] if len(columns) == 1 else f"zip({', '.join(columns)})"
+        raise DataError(f"texts: expected a list of texts, got {type(texts).__name__}; give its column: list({column})")
+    if not isinstance(texts, Iterable) or isinstance(texts, bytes):
+        raise DataError(f"texts: expected a list of texts, got {type(texts).__name__}; put the texts in a list")
     check = as_text if task is None else task.as_text
     return [check(text, f"text {number}") for number, text in enumerate(texts)]

@@ -12,6 +12,7 @@ from ulmkit import evaluation, pipeline
 from ulmkit.api.common import as_texts, place_parts, refuse_selection, text_ids
 from ulmkit.api.generation_options import GenerationOptions
 from ulmkit.config import check_whole
+from ulmkit.errors import DataError
 from ulmkit.evaluation import CacheConfig, DocumentScore, DynamicConfig, GradientStatistics, Perplexity
 from ulmkit.hub import LanguageModelParts, load_language_model, resolve_model, save_language_model
 from ulmkit.hub.folder_config import Direction
@@ -349,13 +350,13 @@ class LanguageModel:
         """Compute log-probability and perplexity of each text on its own.
 
         Args:
-            texts: Texts, each a str or a tuple of its fields.
+            texts: Texts, each a str or a tuple of its fields, as a list or a column of a table; none may be missing.
 
         Returns:
             A score for each text, in order.
 
         Raises:
-            DataError: If an item is not a text; the message gives its index.
+            DataError: If a table is given, or an item is not a text; the message gives its index.
         """
         vocabulary = self.parts.vocabulary
         documents = [text_ids(self.parts, text) for text in as_texts(texts)]
@@ -393,6 +394,7 @@ class LanguageModel:
 
         Raises:
             ConfigError: If an option is outside its range.
+            DataError: If the prompt is no str.
         """
         check_whole("max_tokens", max_tokens, at_most=_MAX_TOKENS)
         check_whole("samples", samples, at_most=_MAX_SAMPLES)
@@ -425,6 +427,8 @@ class LanguageModel:
         return [self._text(ids, continuation) for continuation in continuations[:samples]]
 
     def _prompt_ids(self, prompt: str) -> np.ndarray:
+        if not isinstance(prompt, str):
+            raise DataError(f"prompt: expected a str, got {type(prompt).__name__}; give one text")
         parts = self.parts
         if parts.vocabulary.bos_id is None:  # a word-level corpus: go on after an end of line, the prompt's line open
             words = prompt.split()[::-1] if parts.direction == "backward" else prompt.split()

@@ -178,14 +178,14 @@ class TextClassifier:
         """Predict probabilities, or numbers.
 
         Args:
-            texts: A str each; for pairs a tuple of two; for a label per word a list of words, or a str, which is split
-                at white space.
+            texts: A list, or a column of a table, of a str each; for pairs a tuple of two; for a label per word a list
+                of words, or a str, which is split at white space. None may be missing.
 
         Returns:
             (n, C) probabilities in the order of `labels`; (n,) numbers; or (words, C) probabilities for each text.
 
         Raises:
-            DataError: If an item is not a text; the message gives its index.
+            DataError: If a table is given, or an item is not a text; the message gives its index.
         """
         listed = as_texts(texts, self.parts.task)
         return self._mean([_predict_texts(parts, listed) for parts in self.members])
@@ -202,7 +202,7 @@ class TextClassifier:
 
         Raises:
             ConfigError: Unless 0 <= threshold < 1.
-            DataError: If an item is not a text; the message gives its index.
+            DataError: If a table is given, or an item is not a text; the message gives its index.
         """
         listed = as_texts(texts, self.parts.task)
         return self.decide(self.predict_proba(listed), listed, threshold=threshold)

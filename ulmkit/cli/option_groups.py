@@ -131,9 +131,19 @@ def name_flags(error: UlmkitError, flags: Mapping[str, str]) -> str:
     return _PARAMETER.sub(flag_of, advice) + listing + valid
 
 
-def _data_options(text_column: list[str] | None, columns: list[str] | None, **values: Any) -> DataOptions:
-    text = text_column[0] if text_column and len(text_column) == 1 else text_column or None
-    return DataOptions(text_column=text, columns=tuple(columns or ()), **values)
+def _data_options(
+    text_column: list[str] | None, label_column: list[str] | None, columns: list[str] | None, **values: Any
+) -> DataOptions:
+    return DataOptions(
+        text_column=_one_or_several(text_column),
+        label_column=_one_or_several(label_column),
+        columns=tuple(columns or ()),
+        **values,
+    )
+
+
+def _one_or_several(values: list[str] | None) -> str | list[str] | None:
+    return values[0] if values and len(values) == 1 else values or None
 
 
 _REPEATED = list[str] | None
@@ -142,6 +152,10 @@ _READ = field_options(
     *("text_column", "label_column", "group_column", "time_column", "split_column", "columns"),
     *("lines", "header", "format"),
     text_column={"type": _REPEATED, "help": "Column with the text; repeat it for a text of several fields."},
+    label_column={
+        "type": _REPEATED,
+        "help": "Column with the label; repeat it for one column of 0 and 1 per label (task multi).",
+    },
     columns={
         "type": _REPEATED,
         "help": "Further column to keep; may be repeated.",

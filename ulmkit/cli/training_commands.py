@@ -90,7 +90,7 @@ def prepare_command(
     """
     from ulmkit.hub import ClassifierParts, Pair, load_model, resolve_model
     from ulmkit.pipeline import prepare
-    from ulmkit.pipeline.held_out import shared_documents_warning
+    from ulmkit.pipeline.held_out import data_warnings
     from ulmkit.text.corpus.reading_report import reading_figures, reading_to_json
 
     check_writable(out, overwrite)
@@ -117,7 +117,7 @@ def prepare_command(
             )
     reading = reading_to_json(corpus.facts)
     summarise(figures, json_file, {**values, "reading": reading, "facts": corpus.facts.to_json()})
-    if (warning := shared_documents_warning(corpus)) is not None:
+    for warning in data_warnings(corpus):
         typer.echo(warning, err=True)
 
 

@@ -24,7 +24,7 @@ class DataOptions:
 
     Attributes:
         text_column: Column with the text; several for a text of several fields. Not used for plain text files.
-        label_column: Column with the label.
+        label_column: Column with the label; several for one column of 0 and 1 per label (task multi).
         group_column: Column with the group, for a split by group.
         time_column: Column with the time, for a split by time.
         split_column: Column that says train, valid or test.
@@ -50,11 +50,11 @@ class DataOptions:
         drop_shared: Remove training documents that occur, exactly or nearly, in a held-out split.
 
     Raises:
-        ConfigError: If a choice is unknown, or max_vocab or min_freq is below 1.
+        ConfigError: If a choice is unknown, a label column is named twice, or max_vocab or min_freq is below 1.
     """
 
     text_column: str | Sequence[str] | None = None
-    label_column: str | None = None
+    label_column: str | Sequence[str] | None = None
     group_column: str | None = None
     time_column: str | None = None
     split_column: str | None = None
@@ -86,6 +86,8 @@ class DataOptions:
         self.split_policy()
         self.tokenizer_settings()
         find_label_kind(self.label_task, "label_task")
+        if not isinstance(self.label_column, str) and len(set(self.label_column or ())) < len(self.label_column or ()):
+            raise ConfigError(f"label_column: expected each column once, got {', '.join(self.label_column or ())}")
         for name, limit in (("max_vocab", self.max_vocab), ("min_freq", self.min_freq)):
             if limit is not None:
                 check_whole(name, limit)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from ulmkit.hub import DataFacts, SplitFacts, TrainingFacts
 from ulmkit.hub.facts import Cleanness
 from ulmkit.pipeline.options import RunOptions
+from ulmkit.tasks import find_label_kind
 from ulmkit.text import EncodedCorpus
 from ulmkit.text.corpus.fingerprints import joined_fingerprint
 from ulmkit.text.corpus.splits import DROPPED_SPLIT, TRAINING_SPLITS
@@ -102,7 +103,7 @@ def compare_splits(earlier: Sequence[SplitFacts], current: Sequence[SplitFacts])
 def warn_if_splits_overlap(
     corpus: EncodedCorpus, training_splits: Sequence[str], base: TrainingFacts | None, run: RunOptions
 ) -> None:
-    """Warn, before a training, that held-out documents are in the training text or may have been in the base model's.
+    """Warn, before a training, of doubtful labels, and of held-out documents that a training has read or reads now.
 
     Args:
         corpus: The training corpus.
@@ -112,13 +113,20 @@ def warn_if_splits_overlap(
     """
     if run.progress is None or not run.warn or not run.world.is_first:
         return
-    if (warning := shared_documents_warning(corpus)) is not None:
+    for warning in data_warnings(corpus):
         run.progress.message(warning)
     if cleanness(corpus, training_splits, base) == "mixed":
         run.progress.message(
             f"mixed splits: the language model learned from {corpus_name(corpus)} under another split, so it may have "
             "read documents that are held out now; fine-tune it with the same --task, --split-by or --split-column"
         )
+
+
+def data_warnings(corpus: EncodedCorpus) -> list[str]:
+    """List what is doubtful in a corpus: names of labels, and documents that training and held-out splits share."""
+    warnings = find_label_kind(corpus.task).name_warnings(corpus.label_names)
+    shared = shared_documents_warning(corpus)
+    return warnings if shared is None else [*warnings, shared]
 
 
 def shared_documents_warning(corpus: EncodedCorpus) -> str | None:

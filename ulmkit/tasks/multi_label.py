@@ -1,17 +1,36 @@
 """Any number of labels per text."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from ulmkit.errors import DataError
 from ulmkit.evaluation.labels.multi_label import evaluate_multi
 from ulmkit.tasks.task import HeadOptions, Outputs, Report, Task, named_probabilities
 from ulmkit.text import LABEL_SEPARATOR, Document, EncodedCorpus, Text
-from ulmkit.text.read.labels import parse_class, parse_classes
+from ulmkit.text.read.labels import (
+    are_indicators,
+    clean_name,
+    joined_names,
+    list_in_text,
+    list_names,
+    parse_class,
+    parse_classes,
+    parse_indicators,
+    plain_value,
+)
 
 if TYPE_CHECKING:
     from ulmkit.model.heads import HeadConfig, MultiLabelConfig
+
+_OTHER_SEPARATORS = ",;"
+_LIST_FORM = '["a", "b"]'
+_NAME_PLACES = (
+    "if they mark which labels a text has, write the names of those marked 1 as a|b or as a list, or give each label a "
+    "column and name them all (--label-column several times, DataOptions(label_column=[...]))"
+)
 
 
 class MultiLabel(Task):
@@ -31,21 +50,60 @@ class MultiLabel(Task):
         return MultiLabelConfig
 
     def parse(self, value: Any, place: str, class_names: Sequence[str] = ()) -> tuple[str, ...] | None:
-        """Convert a list, or a string with "|" between labels, into class names, each once.
+        """Convert a list, or text with "|" between labels or with a list of JSON or Python, into class names.
 
         An empty list, or "|" alone, is a document with none of the labels.
         """
-        if value is None or isinstance(value, (str, int, float)):
-            if parse_class(value, place, class_names) is None:
-                return None
-            parts = map(str.strip, value.split(LABEL_SEPARATOR)) if isinstance(value, str) else [value]
-            value = [part for part in parts if part != ""]
-        return tuple(dict.fromkeys(parse_classes(value, place, class_names)))
+        value = plain_value(value)
+        if isinstance(value, str):
+            value = _split_text(clean_name(value), place)
+        if value is None or isinstance(value, (int, float, Decimal)):
+            name = parse_class(value, place, class_names)
+            return None if name is None else (name,)
+        names = parse_classes(value, place, class_names)
+        _check_distinct(names, place)
+        return names
+
+    def parse_columns(self, cells: Mapping[str, Any], place: str) -> tuple[str, ...] | None:
+        """Convert a row with one column of 0 and 1 per label into the labels that it has."""
+        return parse_indicators(cells, place)
 
     def check(self, document: Document, place: str) -> Hashable | None:
-        """Check that the label is a tuple of class names, and sort them."""
+        """Check that the label is a tuple of distinct class names, and sort them."""
         self._check_label(document.label, tuple, "a tuple of class names", place)
-        return None if document.label is None else tuple(sorted(set(cast("tuple[str, ...]", document.label))))
+        if not isinstance(document.label, tuple):
+            return None
+        _check_distinct(document.label, place)
+        return tuple(sorted(document.label))
+
+    def label_names(self, by_split: Mapping[str, set[str]], known: Sequence[str] | None) -> tuple[str, ...]:
+        """Name the classes in the order of their ids.
+
+        Raises:
+            DataError: If the labels are 0 and 1 alone, or all that hold a comma or a semicolon look like lists.
+        """
+        if known is None:
+            names = set().union(*by_split.values())
+            if names and are_indicators(names):
+                raise DataError(f"labels: expected names, got {' and '.join(sorted(names))} alone; {_NAME_PLACES}")
+            for separator in _OTHER_SEPARATORS:
+                joined = joined_names(names, separator)
+                if joined and len(joined) == sum(separator in name for name in names):
+                    raise DataError(
+                        f'labels: expected "{LABEL_SEPARATOR}" between the labels of a text, got {list_names(joined)}; '
+                        f"write a{LABEL_SEPARATOR}b, or a list: {_LIST_FORM}"
+                    )
+        return super().label_names(by_split, known)
+
+    def name_warnings(self, label_names: Sequence[str]) -> list[str]:
+        """Warn of class names that may not be what they seem, those with a comma or a semicolon among them."""
+        warnings = super().name_warnings(label_names)
+        if doubtful := [name for name in label_names if any(mark in name for mark in _OTHER_SEPARATORS)]:
+            warnings.append(
+                f"labels with a comma or a semicolon are one label each: {list_names(doubtful)}; if they are several, "
+                f"write a{LABEL_SEPARATOR}b"
+            )
+        return warnings
 
     def encode(self, labels: Sequence[Hashable], label_names: Sequence[str]) -> np.ndarray:
         """Encode labels as (n + 1, C) bool."""
@@ -86,3 +144,30 @@ class MultiLabel(Task):
     def count_answers(self, answers: Sequence[Any], label_names: Sequence[str]) -> dict[str, int]:
         """Count how often each label was predicted."""
         return super().count_answers([name for names in answers for name in names], label_names)
+
+
+def _split_text(text: str, place: str) -> list[Any] | None:
+    """Split the text of a cell into labels, each once; None if it is empty."""
+    if not text:
+        return None
+    listed = list_in_text(text)
+    if listed is not None:
+        return listed
+    if text.startswith("[") and text.endswith("]"):
+        raise DataError(
+            f"{place}: expected labels as a{LABEL_SEPARATOR}b or as a list {_LIST_FORM}, got {text!r:.80}; put each "
+            "name in quotes"
+        )
+    return list(dict.fromkeys(part.strip() for part in text.split(LABEL_SEPARATOR) if part.strip()))
+
+
+def _check_distinct(names: Sequence[str], place: str) -> None:
+    """Raise DataError if a label occurs twice, as 0 and 1 do in a vector that marks the labels of a text."""
+    if len(set(names)) == len(names):
+        return
+    if are_indicators(names):
+        raise DataError(
+            f"{place}: expected names of labels, got a vector of {' and '.join(sorted(set(names)))}; {_NAME_PLACES}"
+        )
+    twice = next(name for name in names if names.count(name) > 1)
+    raise DataError(f"{place}: expected each label once, got {twice!r} twice; drop the second")

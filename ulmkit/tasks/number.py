@@ -1,7 +1,9 @@
 """A number per text."""
 
 import math
+import re
 from collections.abc import Hashable, Mapping, Sequence
+from decimal import Decimal
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +13,14 @@ from ulmkit.errors import DataError
 from ulmkit.evaluation.labels.regression import evaluate_number
 from ulmkit.tasks.task import HeadOptions, Outputs, Report, Task
 from ulmkit.text import Document, EncodedCorpus, Text
-from ulmkit.text.read.labels import check_classes
+from ulmkit.text.read.labels import check_classes, clean_name, plain_value
 
 if TYPE_CHECKING:
     from ulmkit.evaluation.baselines.classifiers import Baseline
     from ulmkit.evaluation.baselines.ngrams import Tokenize
     from ulmkit.model.heads import HeadConfig, NumberConfig
+
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 class Number(Task):
@@ -35,15 +39,27 @@ class Number(Task):
 
     def parse(self, value: Any, place: str, class_names: Sequence[str] = ()) -> float | None:
         """Convert the value of a column into a finite number."""
-        if value is None or (isinstance(value, str) and not value.strip()):
+        value = plain_value(value)
+        if value is None or (isinstance(value, str) and not clean_name(value)):
             return None
+        is_number = isinstance(value, (int, float, Decimal)) or (isinstance(value, str) and "_" not in value)
         try:
-            number = float(value)
-        except (TypeError, ValueError):
-            raise DataError(f'{place}: expected a number as label (task="{self.name}"), got {value!r}') from None
-        if math.isinf(number):
-            raise DataError(f"{place}: expected a finite number as label, got {value!r}")
-        return None if math.isnan(number) else number
+            number = float(value) if is_number else None
+        except ValueError:
+            number = None
+        except OverflowError:
+            number = math.inf
+        if number is None:
+            advice = "; write a decimal point" if re.fullmatch(r"\s*[-+]?\d+,\d+\s*", str(value)) else ""
+            raise DataError(f'{place}: expected a number as label (task="{self.name}"), got {value!r:.80}{advice}')
+        if math.isnan(number):
+            return None
+        if abs(number) > _LARGEST:
+            shown = repr(value) if isinstance(value, str) else f"{number:g}"
+            raise DataError(
+                f"{place}: expected a finite number as label, got {shown:.80}; float32 holds at most {_LARGEST:.3g}"
+            )
+        return number
 
     def check(self, document: Document, place: str) -> Hashable | None:
         """Check that the label is a finite number."""

@@ -1,15 +1,14 @@
 """One label per text."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ulmkit.errors import DataError
 from ulmkit.evaluation.labels.classification import evaluate_single
 from ulmkit.tasks.task import HeadOptions, Outputs, Report, Task, named_probabilities
-from ulmkit.text import Document, EncodedCorpus, Text
-from ulmkit.text.read.labels import parse_class
+from ulmkit.text import LABEL_SEPARATOR, Document, EncodedCorpus, Text
+from ulmkit.text.read.labels import join_whole_numbers, joined_names, list_names, parse_class, whole_name
 
 if TYPE_CHECKING:
     from ulmkit.model.heads import HeadConfig, SingleLabelConfig
@@ -32,8 +31,6 @@ class SingleLabel(Task):
 
     def parse(self, value: Any, place: str, class_names: Sequence[str] = ()) -> str | None:
         """Convert the value of a column into a class name."""
-        if isinstance(value, (list, tuple)):
-            raise DataError(f'{place}: expected one label, got {value!r}; for several labels say task="multi"')
         return parse_class(value, place, class_names)
 
     def check(self, document: Document, place: str) -> Hashable | None:
@@ -41,9 +38,26 @@ class SingleLabel(Task):
         self._check_label(document.label, str, "one class name", place)
         return document.label
 
+    def label_names(self, by_split: Mapping[str, set[str]], known: Sequence[str] | None) -> tuple[str, ...]:
+        """Name the classes in the order of their ids; "1" and "1.0" are one class, see `join_whole_numbers`."""
+        return super().label_names(join_whole_numbers(by_split, known), known)
+
+    def name_warnings(self, label_names: Sequence[str]) -> list[str]:
+        """Warn of class names that may not be what they seem, lists of several among them."""
+        warnings = super().name_warnings(label_names)
+        for separator in (LABEL_SEPARATOR, ",", ";"):
+            if joined := joined_names(label_names, separator):
+                warnings.append(
+                    f"labels that look like lists are one class each: {list_names(joined)}; for several labels per "
+                    f'text say task="multi" and write them as a{LABEL_SEPARATOR}b'
+                )
+        return warnings
+
     def encode(self, labels: Sequence[Hashable], label_names: Sequence[str]) -> np.ndarray:
         """Encode labels as (n + 1,) int32 class ids, -1 for unlabelled documents."""
-        return np.array([*map(label_names.index, labels), -1], dtype=np.int32)
+        ids = {name: number for number, name in enumerate(label_names)}
+        codes = [ids[label] if label in ids else ids[whole_name(str(label))] for label in labels]
+        return np.array([*codes, -1], dtype=np.int32)
 
     def head_config(self, corpus: EncodedCorpus, rows: np.ndarray, options: HeadOptions) -> "HeadConfig":
         """Configure the head; balanced weights are n / (C n_c) for a class with n_c of n documents."""

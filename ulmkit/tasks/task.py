@@ -12,7 +12,7 @@ from ulmkit.evaluation.metrics import Report
 from ulmkit.model.head_options import HeadOptions
 from ulmkit.text import EncodedCorpus, LabelKind, Text, Tokenizer
 from ulmkit.text.read.document import Label
-from ulmkit.text.read.labels import choose_label_names
+from ulmkit.text.read.labels import choose_label_names, plain_value
 
 if TYPE_CHECKING:
     from ulmkit.evaluation.baselines.classifiers import Baseline
@@ -158,11 +158,13 @@ def as_text(value: Any, place: str) -> Text:
     Raises:
         DataError: If it is not; `place` names it.
     """
-    if isinstance(value, str):
-        return value
-    fields = tuple(value) if isinstance(value, (list, tuple)) else ()
+    text = plain_value(value)
+    if isinstance(text, str):
+        return text
+    fields = tuple(text) if isinstance(text, (list, tuple)) else ()
     if not fields or not all(isinstance(field, str) for field in fields):
-        raise DataError(f"{place}: expected a str or a tuple of str, got {value!r:.60}")
+        advice = "; leave it out, or give an empty text" if text is None else ""
+        raise DataError(f"{place}: expected a str or a tuple of str, got {value!r:.60}{advice}")
     return fields
 
 

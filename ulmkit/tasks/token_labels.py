@@ -9,7 +9,7 @@ from ulmkit.errors import DataError
 from ulmkit.evaluation.labels.token_labels import evaluate_tokens
 from ulmkit.tasks.task import HeadOptions, Outputs, Report, Task, TokenizedTexts
 from ulmkit.text import Document, EncodedCorpus, Text, Tokenizer
-from ulmkit.text.read.labels import parse_classes
+from ulmkit.text.read.labels import clean_name, parse_classes, plain_value
 
 if TYPE_CHECKING:
     from ulmkit.model.heads import HeadConfig, TokenLabelConfig
@@ -32,7 +32,10 @@ class TokenLabels(Task):
 
     def parse(self, value: Any, place: str, class_names: Sequence[str] = ()) -> tuple[str, ...] | None:
         """Convert a list into class names, one per word."""
-        return None if value is None else parse_classes(value, place, class_names)
+        value = plain_value(value)
+        if value is None or (isinstance(value, str) and not clean_name(value)):
+            return None
+        return parse_classes(value, place, class_names)
 
     def check(self, document: Document, place: str) -> Hashable | None:
         """Check that the label is a tuple with a class name per word. Returns: True if there is one."""
@@ -77,11 +80,12 @@ class TokenLabels(Task):
 
     def as_text(self, value: Any, place: str) -> Text:
         """Check that a value is a list of words; a str is split at white space."""
-        if isinstance(value, str):
-            return tuple(value.split())
-        if not isinstance(value, (list, tuple)) or not all(isinstance(word, str) for word in value):
+        words = plain_value(value)
+        if isinstance(words, str):
+            return tuple(words.split())
+        if not isinstance(words, (list, tuple)) or not all(isinstance(word, str) for word in words):
             raise DataError(f"{place}: expected a str or a list of words, got {value!r:.60}")
-        return tuple(value)
+        return tuple(words)
 
     def tokenize(self, tokenizer: Tokenizer, texts: Sequence[Text]) -> TokenizedTexts:
         """Tokenize each word on its own, and find the last token of each."""

@@ -61,9 +61,11 @@ def test_corpus_of_words(tmp_path):
     assert corpus.tokenizer.fingerprint == WORDS.fingerprint
 
 
-def test_word_corpus_adds_no_unknown_token_where_none_is_needed(tmp_path):
+def test_word_corpus_has_the_unknown_token_whatever_its_held_out_text_holds(tmp_path):
     documents = [Document("a b a", split="train"), Document("b", split="test")]
-    assert build(documents, tmp_path / "c").vocabulary.tokens == ("a", "<eos>", "b")
+    vocabulary = build(documents, tmp_path / "c").vocabulary
+    assert vocabulary.tokens == ("a", "<eos>", "b", "<unk>")
+    assert vocabulary.encode(["new"]).tolist() == [3]
 
 
 def test_vocabulary_is_counted_over_training_text_alone(tmp_path):
@@ -106,8 +108,8 @@ def test_limits_of_zero_are_refused(tokenizer, limit, message):
 @pytest.mark.parametrize(
     ("limits", "tokens"),
     [
-        ({}, ("a", "b", "<eos>", "c")),
-        ({"max_vocab": 4}, ("a", "b", "<eos>", "c")),
+        ({}, ("a", "b", "<eos>", "c", "<unk>")),
+        ({"max_vocab": 4}, ("<unk>", "<eos>", "a", "b")),
         ({"max_vocab": 3}, ("<unk>", "<eos>", "a")),
         ({"min_freq": 2}, ("<unk>", "<eos>", "a", "b")),
     ],

@@ -8,7 +8,7 @@ from typing import Any
 
 from ulmkit.errors import ConfigError, DataError, did_you_mean
 from ulmkit.text.characters import normalise
-from ulmkit.text.read.document import Document, parse_split
+from ulmkit.text.read.document import Document, Label, parse_split
 from ulmkit.text.read.labels import NO_LABELS, LabelKind
 
 
@@ -21,7 +21,8 @@ class ReadOptions:
     Attributes:
         text_column: Column of the text, or several for a text of several fields. By default "text", else the only
             text column; "tokens" for a label per word; the only two text columns for pairs.
-        label_column: Column of the label; by default the first of the kind's `label_columns` that the table has.
+        label_column: Column of the label, or one column of 0 and 1 per label, if the kind has several; by default the
+            first of the kind's `label_columns` that the table has.
         group_column: Column of the group; by default none.
         time_column: Column of the time; by default none.
         split_column: Column of the split; by default none.
@@ -37,7 +38,7 @@ class ReadOptions:
     """
 
     text_column: str | Sequence[str] | None = None
-    label_column: str | None = None
+    label_column: str | Sequence[str] | None = None
     group_column: str | None = None
     time_column: str | None = None
     split_column: str | None = None
@@ -64,8 +65,8 @@ class ReadOptions:
     @property
     def named_columns(self) -> tuple[str, ...]:
         """Named columns that a row may lack: all but the text columns."""
-        named = (self.label_column, self.group_column, self.time_column, self.split_column, *self.columns)
-        return tuple(name for name in named if name is not None)
+        named = (self.group_column, self.time_column, self.split_column, *self.columns)
+        return (*column_names(self.label_column), *(name for name in named if name is not None))
 
 
 class RowReader:
@@ -101,16 +102,16 @@ class RowReader:
         self.time = options.time_column
         self.split = options.split_column
         self.kept = tuple(options.columns)
-        label = self._choose_label(options)
-        self.label = label if options.labels else None
-        taken = {label, *named}
+        label_columns = self._choose_labels(options)
+        self.label_columns = label_columns if options.labels else ()
+        taken = {*label_columns, *named}
         self.text = self._choose_text(options.text_column, [name for name in text_names if name not in taken])
-        self.class_names = (class_names or {}).get(self.label or "", ())
+        self.class_names = (class_names or {}).get(self.label_columns[0], ()) if self.label_columns else ()
 
     @property
     def needed(self) -> list[str]:
         """The columns that are read, each once."""
-        names = (*self.text, self.label, self.group, self.time, self.split, *self.kept)
+        names = (*self.text, *self.label_columns, self.group, self.time, self.split, *self.kept)
         return list(dict.fromkeys(name for name in names if name is not None))
 
     def document(self, row: Mapping[str, Any], place: str, split: str | None = None) -> Document:
@@ -126,9 +127,7 @@ class RowReader:
         """
         if self.split is not None and (value := _text_or_none(row.get(self.split))) is not None:
             split = parse_split(value, self.split, place)
-        label = None
-        if self.label is not None and split != "unsupervised":
-            label = self.kind.parse(row.get(self.label), f"{place}: column {self.label!r}", self.class_names)
+        label = None if split == "unsupervised" else self._parse_label(row, place)
         group = _text_or_none(row.get(self.group)) if self.group is not None else None
         time = _parse_time(row.get(self.time), f"{place}: column {self.time!r}") if self.time is not None else None
         kept = {name: _text_or_none(row.get(name)) or "" for name in self.kept}
@@ -144,17 +143,26 @@ class RowReader:
             raise DataError(f"{self.where}: has no column {name!r}; {did_you_mean(name, self.names)}")
         return name
 
-    def _choose_label(self, options: ReadOptions) -> str | None:
+    def _choose_labels(self, options: ReadOptions) -> tuple[str, ...]:
         if not self.kind.label_columns:
+            return ()
+        chosen = column_names(options.label_column)
+        for name in chosen:
+            self._check(name)
+        return chosen or tuple(name for name in self.kind.label_columns if name in self.names)[:1]
+
+    def _parse_label(self, row: Mapping[str, Any], place: str) -> Label | None:
+        if not self.label_columns:
             return None
-        if options.label_column is not None:
-            return self._check(options.label_column)
-        return next((name for name in self.kind.label_columns if name in self.names), None)
+        if len(self.label_columns) > 1:
+            return self.kind.parse_columns({name: row.get(name) for name in self.label_columns}, place)
+        (name,) = self.label_columns
+        return self.kind.parse(row.get(name), f"{place}: column {name!r}", self.class_names)
 
     def _choose_text(self, chosen: str | Sequence[str] | None, free: list[str]) -> tuple[str, ...]:
         fields = self.kind.text_fields
         if chosen is not None:
-            several = (chosen,) if isinstance(chosen, str) else tuple(chosen)
+            several = column_names(chosen)
             for name in several:
                 self._check(name)
             if len(several) != fields and (fields > 1 or self.kind.per_word):
@@ -184,6 +192,11 @@ class RowReader:
                 f"{place}: column {name!r}: expected text, got {value!r:.80}; columns: {', '.join(self.names)}"
             )
         return normalise(value)
+
+
+def column_names(chosen: str | Sequence[str] | None) -> tuple[str, ...]:
+    """List the columns that an option names: none, one or several."""
+    return (chosen,) if isinstance(chosen, str) else tuple(chosen or ())
 
 
 def labelled_tokens(tokens: tuple[str, ...], label: Any, place: str, **known: Any) -> Document:

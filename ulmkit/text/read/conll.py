@@ -90,7 +90,7 @@ def describe_conll(path: Path, options: ReadOptions) -> Layout:
     return Layout(
         format="conllu" if columns.names == _CONLLU_COLUMNS else "conll",
         text_columns=(columns.names[columns.word],),
-        label_column=columns.names[columns.label] if is_labelled else None,
+        label_columns=(columns.names[columns.label],) if is_labelled else (),
         unread_columns=tuple(name for at, name in enumerate(columns.names) if at not in used),
     )
 
@@ -121,7 +121,8 @@ def _find_columns(path: Path, options: ReadOptions) -> _Columns:
         chosen = options.text_column if isinstance(options.text_column, str) else " ".join(options.text_column)
         word = _position(path, chosen, names)
     if options.label_column is not None and options.labels:
-        label = _position(path, options.label_column, names)
+        chosen = options.label_column if isinstance(options.label_column, str) else " ".join(options.label_column)
+        label = _position(path, chosen, names)
     return _Columns(count if first else None, word, label, has_index, names)
 
 

@@ -3,7 +3,7 @@
 import itertools
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from ulmkit.text.read.columns import ReadOptions
 from ulmkit.text.read.document import Document, normalise_split
 from ulmkit.text.read.folders import DataFile, find_files
 from ulmkit.text.read.hub_data import HubSplit, is_hub_name, open_hub
+from ulmkit.text.read.labels import clean_label, plain_value
 from ulmkit.text.read.layout import NAMED_FILES, Layout, Reading
 from ulmkit.text.read.readers import file_format
 from ulmkit.text.read.standard_input import STANDARD_INPUT, spool_standard_input
@@ -211,13 +212,18 @@ def _has_text(document: Document) -> bool:
     return bool(text.strip()) if isinstance(text, str) else any(field.strip() for field in text)
 
 
+def is_table(value: object) -> bool:
+    """Tell whether a value is a table, such as a data frame or a dict, which would be read as its column names."""
+    return isinstance(value, Mapping) or hasattr(value, "columns") or hasattr(value, "column_names")
+
+
 def _check_documents(data: Any) -> None:
     """Raise DataError unless `data` is a path, a name, or holds documents that can be read again and again."""
     kind = type(data).__name__
     advice = ""
     if isinstance(data, Iterator):
         advice = "put it in a list, or write what memory cannot hold to a .jsonl file"
-    elif isinstance(data, Mapping) or hasattr(data, "columns"):
+    elif is_table(data):
         advice = "give its rows: list(zip(table['text'], table['label']))"
     elif not isinstance(data, (str, os.PathLike, Iterable)):
         advice = "give one of these"
@@ -229,14 +235,15 @@ def _from_python(items: Iterable[Any], options: ReadOptions) -> Iterator[Documen
     for at, item in enumerate(items):
         place = f"document {at}"
         if isinstance(item, Document):
-            yield item
-        elif isinstance(item, str):
-            yield Document(normalise(item))
-        elif isinstance(item, tuple) and len(item) == 2 and _is_text(item[0]):
-            text = normalise(item[0]) if isinstance(item[0], str) else tuple(map(normalise, item[0]))
-            yield Document(text, options.label_kind.parse(item[1], place))
-        else:
-            raise DataError(f"{place}: expected str, (str, label) or Document, got {item!r:.80}")
+            yield replace(item, label=clean_label(item.label))
+            continue
+        is_labelled = isinstance(item, tuple) and len(item) == 2
+        text = plain_value(item[0] if is_labelled else item)
+        if not isinstance(text, str) and not (is_labelled and _is_text(text)):
+            advice = "; leave out documents whose text is missing" if text is None else ""
+            raise DataError(f"{place}: expected str, (str, label) or Document, got {item!r:.80}{advice}")
+        text = normalise(text) if isinstance(text, str) else tuple(map(normalise, text))
+        yield Document(text, options.label_kind.parse(item[1], place) if is_labelled else None)
 
 
 def _is_text(value: Any) -> bool:

@@ -1,18 +1,34 @@
 """Kinds of labels, as far as text is concerned: read from a column, checked, and encoded into a corpus's table."""
 
+import ast
+import json
 import math
 import re
+import unicodedata
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
 
 from ulmkit.errors import DataError, did_you_mean
-from ulmkit.text.characters import normalise
+from ulmkit.text.characters import drop_invisible, normalise
 from ulmkit.text.read.document import Document, Label
 
 LABEL_SEPARATOR = "|"  # between several labels written in one string
+
+_MISSING_TYPES = ("NAType", "NaTType")  # of pandas, which is not imported
+_CONVERSIONS = ("tolist", "as_py", "to_pylist", "to_list")  # of numpy, torch and pandas; of Arrow; of polars
+_MAX_BITS = 1024  # of a class that is a whole number
+_INDICATORS = {"0": False, "1": True, "false": False, "true": True}
+
+_ITEM = r"""(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[-+.\w]+)"""
+_LIST = re.compile(rf"[\[({{]\s*(?:{_ITEM}(?:\s*,\s*{_ITEM})*\s*,?\s*)?[\])}}]", re.DOTALL)
+_OBJECT = re.compile(r"""\{\s*(['"]).*?\1\s*:.*\}|b(['"]).*\2|tensor\(.*\)""", re.DOTALL)
+_NUMBER = re.compile(r"[-+]?[0-9]+(?:\.([0-9]*))?")
+_MISSING_NAMES = ("nan", "NaN", "NA", "N/A", "<NA>", "NaT", "null", "NULL", "None")
 
 
 class LabelKind(ABC):
@@ -46,6 +62,21 @@ class LabelKind(ABC):
             DataError: If the value is not a label of this kind.
         """
 
+    def parse_columns(self, cells: Mapping[str, Any], place: str) -> Label | None:
+        """Convert the cells of several label columns into a label.
+
+        Args:
+            cells: Values by column, at least two.
+            place: File and line, for error messages.
+
+        Raises:
+            DataError: If a cell does not fit, or labels of this kind are in one column.
+        """
+        raise DataError(
+            f'label_column: expected one column (task="{self.name}"), got {", ".join(cells)}; for one column per label '
+            'say task="multi"'
+        )
+
     @abstractmethod
     def check(self, document: Document, place: str) -> Hashable | None:
         """Check that a document and its label fit this kind.
@@ -68,6 +99,28 @@ class LabelKind(ABC):
         Raises:
             DataError: If a class is not in `known`, or cannot be learned from the train split.
         """
+
+    def name_warnings(self, label_names: Sequence[str]) -> list[str]:
+        """Warn of class names that may not be what they seem.
+
+        Args:
+            label_names: The classes by id.
+
+        Returns:
+            A sentence for each kind of doubt.
+        """
+        warnings = []
+        if groups := look_alikes(label_names):
+            listing = "; ".join(" and ".join(map(repr, group)) for group in groups[:5]) + (
+                "; ..." if groups[5:] else ""
+            )
+            warnings.append(f"labels that look alike are different classes: {listing}; write each class in one way")
+        if missing := [name for name in label_names if name in _MISSING_NAMES]:
+            warnings.append(
+                f"labels that look like missing values are classes: {list_names(missing)}; leave the label of an "
+                "unlabelled document empty"
+            )
+        return warnings
 
     @abstractmethod
     def encode(self, labels: Sequence[Hashable], label_names: Sequence[str]) -> np.ndarray | None:
@@ -106,42 +159,216 @@ class NoLabels(LabelKind):
 NO_LABELS = NoLabels()
 
 
-def parse_class(value: Any, place: str, class_names: Sequence[str] = ()) -> str | None:
-    """Convert the value of a column into a class name; see `LabelKind.parse`."""
-    if value is None or (isinstance(value, str) and not value.strip()):
+def plain_value(value: Any) -> Any:
+    """Convert a scalar, array or column of numpy, torch, pandas, polars or Arrow into Python's own values.
+
+    Types are recognised by name and by method, so that none of these packages is imported.
+
+    Returns:
+        The value, a list for an array or a column; None for a missing value: None, NaN, pandas' NA and NaT, and
+        numpy's NaT.
+    """
+    if isinstance(value, (str, type)):
+        return value
+    if isinstance(value, (np.generic, np.ndarray)) and value.dtype.kind in "mM":  # tolist() makes nanoseconds an int
+        if value.ndim:
+            return list(np.asarray(value))
+        return None if np.isnat(value) else value
+    method = next((name for name in _CONVERSIONS if hasattr(value, name)), None)
+    if method is not None:
+        value = getattr(value, method)()
+    if type(value).__name__ in _MISSING_TYPES or (isinstance(value, float) and math.isnan(value)):
         return None
-    if isinstance(value, (list, tuple)):
-        raise DataError(f"{place}: expected one class as label, got {value!r}")
-    if isinstance(value, float):
-        if math.isnan(value):
-            return None
-        if not value.is_integer():
-            raise DataError(f"{place}: expected a class as label, got {value!r}; for numbers choose another task")
+    return None if isinstance(value, Decimal) and value.is_nan() else value
+
+
+def clean_name(name: str) -> str:
+    """Write the name of a class in NFC, without white space around it; "" if nothing in it can be seen."""
+    name = normalise(name.strip())
+    return name if drop_invisible(name).strip() else ""
+
+
+def clean_label(label: Label | None) -> Label | None:
+    """Clean the names in a document's label; a blank one is no label."""
+    if isinstance(label, str):
+        return clean_name(label) or None
+    if isinstance(label, tuple):
+        return tuple(clean_name(name) if isinstance(name, str) else name for name in label)
+    return label
+
+
+def parse_class(value: Any, place: str, class_names: Sequence[str] = ()) -> str | None:
+    """Convert the value of a column into a class name; see `LabelKind.parse`.
+
+    A class is text, a whole number (1.0 is 1) or a bool; missing values are None.
+    """
+    value = plain_value(value)
+    if isinstance(value, str):
+        name = clean_name(value)
+        if _OBJECT.fullmatch(name) or list_in_text(name) is not None:
+            raise DataError(f"{place}: {_refusal(value)}")
+        return name or None
+    if isinstance(value, (float, Decimal)):
+        if not math.isfinite(value) or value != int(value):
+            raise DataError(
+                f'{place}: expected a class as label, got {value!r}; for a number per text say task="number"'
+            )
         value = int(value)
-    if class_names and isinstance(value, int):
+    if value is None:
+        return None
+    if not isinstance(value, int):
+        raise DataError(f"{place}: {_refusal(value)}")
+    if value.bit_length() > _MAX_BITS:
+        raise DataError(f"{place}: expected a class as label, got a whole number of {value.bit_length():,} bits")
+    if class_names and not isinstance(value, bool):
         if value == -1:
             return None
         if not 0 <= value < len(class_names):
             raise DataError(f"{place}: expected a label from 0 to {len(class_names) - 1}, got {value}")
-        return class_names[value]
-    return normalise(str(value))
+        return clean_name(class_names[value])
+    return str(value) if isinstance(value, bool) else int.__repr__(value)
+
+
+def _refusal(value: Any) -> str:
+    """Say why a value is no class, and what to do."""
+    if isinstance(value, (list, tuple, set, frozenset)) or (
+        isinstance(value, str) and list_in_text(clean_name(value)) is not None
+    ):
+        return f'expected one label, got {value!r:.80}; for several labels say task="multi"'
+    advice = "write it as text"
+    if isinstance(value, (Mapping, str)):
+        advice = "give the name of the class alone"
+    if isinstance(value, (bytes, bytearray)) or (isinstance(value, str) and value.strip().startswith("b")):
+        advice = "decode the bytes"
+    return f"expected text, a whole number or a bool as label, got {value!r:.80} ({type(value).__name__}); {advice}"
 
 
 def parse_classes(value: Any, place: str, class_names: Sequence[str] = ()) -> tuple[str, ...]:
     """Convert a list of values into class names; see `LabelKind.parse`."""
+    value = plain_value(value)
+    if isinstance(value, (set, frozenset)):
+        value = sorted(value, key=str)
     if not isinstance(value, (list, tuple)):
-        raise DataError(f"{place}: expected a list of labels, got {value!r}")
+        raise DataError(f"{place}: expected a list of labels, got {value!r:.80}")
     names = [parse_class(item, place, class_names) for item in value]
     known = tuple(name for name in names if name is not None)
     if len(known) < len(names):
-        raise DataError(f"{place}: expected a label at each position of the list, got {value!r}")
+        raise DataError(f"{place}: expected a label at each position of the list, got {value!r:.80}")
     return known
+
+
+def list_in_text(text: str) -> list[Any] | None:
+    """Read a list of names or numbers written as JSON or as Python prints it; None if a text is no such list."""
+    if not _LIST.fullmatch(text):
+        return None
+    for read in (json.loads, ast.literal_eval):
+        try:
+            value = read(text)
+        except (ValueError, SyntaxError):
+            continue
+        return list(value) if isinstance(value, (list, tuple, set)) else None
+    return None
+
+
+def parse_indicators(cells: Mapping[str, Any], place: str) -> tuple[str, ...] | None:
+    """Convert a row with one column per label into the names of the labels that it has.
+
+    Args:
+        cells: By label, whether the document has it: 0 or 1, false or true, as numbers, bools or text.
+        place: File and line, for error messages.
+
+    Returns:
+        The labels; None (unlabelled) if all cells are empty.
+
+    Raises:
+        DataError: If a cell is anything else, or some of the cells are empty.
+    """
+    names = {column: parse_class(value, f"{place}: column {column!r}") for column, value in cells.items()}
+    if all(name is None for name in names.values()):
+        return None
+    for column, name in names.items():
+        if name is None or whole_name(name).lower() not in _INDICATORS:
+            shown = "an empty cell" if name is None else repr(name)
+            raise DataError(f"{place}: column {column!r}: expected 0 or 1, true or false, got {shown}")
+    return tuple(clean_name(column) for column, name in names.items() if _INDICATORS[whole_name(name or "").lower()])
+
+
+def are_indicators(names: Iterable[str]) -> bool:
+    """Tell whether all names are 0, 1, true or false, as in a vector that marks the labels of a document."""
+    return all(whole_name(name).lower() in _INDICATORS for name in names)
+
+
+def whole_name(name: str) -> str:
+    """Drop the zeros after the decimal point of a whole number: "1.0" is "1"; other names stay."""
+    match = _NUMBER.fullmatch(name)
+    return name.partition(".")[0] if match and not (match[1] or "").strip("0") else name
+
+
+def join_whole_numbers(by_split: Mapping[str, set[str]], known: Sequence[str] | None) -> dict[str, set[str]]:
+    """Give each class that is a whole number one spelling: "1.0" is "1".
+
+    All labels together decide: where some number has decimals, such as "401.9" among the codes of diseases, names stay
+    as they are.
+
+    Args:
+        by_split: The class names that occur in each split.
+        known: The classes of an existing model, whose spelling is kept; or None.
+
+    Returns:
+        `by_split` with the names of the classes.
+
+    Raises:
+        DataError: If all names are numbers and some have decimals, so that they are no classes.
+    """
+    kept = set(known or ())
+    names = set().union(*by_split.values()) - kept
+    numbers = [name for name in names if _NUMBER.fullmatch(name)]
+    decimals = sorted(name for name in numbers if not whole_name(name).lstrip("+-").isdigit())
+    if known is None and decimals and len(numbers) == len(names):
+        raise DataError(
+            f"labels: expected classes, got numbers with decimals such as {decimals[0]!r}; for a number per text say "
+            'task="number"; if they are names, write them with a letter, such as "v1.5"'
+        )
+    if decimals:
+        return dict(by_split)
+    return {
+        split: {name if name in kept else whole_name(name) for name in occurring}
+        for split, occurring in by_split.items()
+    }
+
+
+def joined_names(names: Iterable[str], separator: str) -> list[str]:
+    """Find the names that look like lists: all that stands between their separators occurs in other names too."""
+    parts = {name: [part.strip() for part in name.split(separator)] for name in set(names)}
+    counts = Counter(part for each in parts.values() for part in set(each))
+    return sorted(name for name, each in parts.items() if len(each) > 1 and all(counts[part] > 1 for part in each))
+
+
+def look_alikes(names: Iterable[str]) -> list[tuple[str, ...]]:
+    """Group the names that differ only by case, white space, ".0", Unicode form or invisible characters.
+
+    Args:
+        names: Names of classes.
+
+    Returns:
+        The groups of at least two names, sorted.
+    """
+    groups: dict[str, list[str]] = {}
+    for name in sorted(set(names)):
+        folded = unicodedata.normalize("NFKC", drop_invisible(name)).casefold()
+        groups.setdefault(whole_name("".join(folded.split())), []).append(name)
+    return [tuple(group) for group in groups.values() if len(group) > 1]
+
+
+def list_names(names: Sequence[str]) -> str:
+    """List names in quotes, the first ten."""
+    return ", ".join(map(repr, names[:10])) + (", ..." if len(names) > 10 else "")
 
 
 def order_label_names(names: Iterable[str]) -> tuple[str, ...]:
     """Sort class names into the order of their ids: by value if all are integers, else as text."""
     distinct = set(names)
-    if all(re.fullmatch(r"-?[0-9]+", name) for name in distinct):
+    if all(re.fullmatch(r"-?[0-9]{1,300}", name) for name in distinct):
         return tuple(sorted(distinct, key=lambda name: (int(name), name)))
     return tuple(sorted(distinct))
 
@@ -187,10 +414,9 @@ def check_classes(by_split: Mapping[str, Iterable[str]], min_classes: int) -> No
     for split, names in by_split.items():
         unseen = order_label_names(set(names) - train)
         if unseen:
-            listing = ", ".join(repr(name) for name in unseen[:10]) + (", ..." if len(unseen) > 10 else "")
             raise DataError(
-                f"labels: expected every class of the {split} split to be in the train split, got {listing} in "
-                f"{split} alone; correct the labels or choose another split"
+                f"labels: expected every class of the {split} split to be in the train split, got "
+                f"{list_names(unseen)} in {split} alone; correct the labels or choose another split"
             )
 
 

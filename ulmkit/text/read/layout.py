@@ -17,7 +17,7 @@ class Layout:
         header: Whether the first line names the columns, where the format leaves it open.
         lines: Whether each line of text is a document; None for other formats.
         text_columns: Columns that hold the text.
-        label_column: Column that holds the label; None if no label is read from a column.
+        label_columns: Column that holds the label, or one column per label; () if no label is read from a column.
         unread_columns: Other columns, which are not read.
         unnamed_columns: Columns without a name, which cannot be read.
     """
@@ -27,7 +27,7 @@ class Layout:
     header: bool | None = None
     lines: bool | None = None
     text_columns: tuple[str, ...] = ()
-    label_column: str | None = None
+    label_columns: tuple[str, ...] = ()
     unread_columns: tuple[str, ...] = ()
     unnamed_columns: int = 0
 

@@ -108,7 +108,7 @@ def _read_json(path: Path, options: ReadOptions, split: str | None) -> Iterator[
     """
     reader, names, rows = _open_json(path, options)
     for place, row in rows:
-        if reader.label is None and not row.keys() <= names.keys():
+        if not reader.label_columns and not row.keys() <= names.keys():
             names |= dict.fromkeys(row)
             reader = RowReader(str(path), names, (), replace(options, text_column=reader.text))
         yield reader.document(row, f"{path}, {place}", split)
@@ -124,7 +124,7 @@ def table_layout(format: str, reader: RowReader) -> Layout:
     return Layout(
         format=format,
         text_columns=tuple(reader.text),
-        label_column=reader.label,
+        label_columns=reader.label_columns,
         unread_columns=tuple(name for name in reader.names if name not in reader.needed),
     )
 

@@ -105,7 +105,7 @@ def _open_table(path: Path, options: ReadOptions, usual: str) -> _Table:
         separator=separator,
         header=options.header,
         text_columns=tuple(reader.text),
-        label_column=reader.label,
+        label_columns=reader.label_columns,
         unread_columns=tuple(name for name in named_columns if name not in reader.needed),
         unnamed_columns=len(cells) - len(named),
     )

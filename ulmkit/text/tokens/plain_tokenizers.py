@@ -93,15 +93,18 @@ class WhitespaceTokenizer(Tokenizer):
     ) -> Vocabulary:
         """Keep the most frequent words; by default every word of the training text.
 
-        Only if some word of the corpus is left out does the vocabulary begin with the unknown token and the end of
-        line, whatever their counts.
+        The vocabulary always has the unknown token and the end of line. They stand in the order of their counts where
+        the text has both, as published word-level corpora do. Where no word is left out, the unknown token is last;
+        otherwise both come first.
         """
         size = len(counts) + 2 if max_vocab is None else max_vocab
         least = 1 if min_freq is None else min_freq
         built = Vocabulary.build(counts, size, least, ())
         marks = (self.unknown, self.end_of_line)
-        if all(mark in built for mark in marks) or all(token in built for token in counts):
+        if all(mark in built for mark in marks):
             return built
+        if all(token in built for token in (*counts, self.end_of_line)) and len(built) < size:
+            return Vocabulary([*built.tokens, self.unknown])
         return Vocabulary.build(counts, size, least, marks)
 
     @classmethod

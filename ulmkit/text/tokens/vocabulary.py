@@ -105,7 +105,8 @@ class Vocabulary:
             if unknown is not None:
                 raise DataError(
                     f"token: expected one of the {len(self)} tokens of the vocabulary, got {unknown!r}, and the "
-                    f"vocabulary has no {UNK!r}; use the vocabulary that belongs to this text"
+                    f"vocabulary has no {UNK!r} for words that it lacks; use the vocabulary that belongs to this text, "
+                    "or train the model again: vocabularies are now made with that token"
                 )
         get = self._ids.get
         return np.fromiter((get(token, unk) for token in tokens), dtype=np.int64, count=len(tokens))
