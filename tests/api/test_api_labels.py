@@ -17,7 +17,7 @@ from ulmkit.pipeline import prepare
 from ulmkit.pipeline.held_out import data_warnings
 
 TABLE = pandas.DataFrame({"id": [1, 2, 3], "text": ["the film", "a story", "with some actors"]})
-SCRATCH = ("--tokenizer", "bytes", "--embedding-size", 16, "--hidden-size", 16, "--layers", 1, "--steps", 2)
+SCRATCH = ("--tokenizer", "bytes", "--embedding-size", 16, "--hidden-size", 16, "--layers", 1, "--steps", 3)
 TOPICS = {"billing": "card refund", "delivery": "parcel late", "quality": "broken loose"}
 
 
@@ -125,7 +125,7 @@ def test_doubtful_labels_are_warned_of(tmp_path: Path) -> None:
     ]
     assert data_warnings(corpus) == warnings
     told = ulmkit("prepare", path, "--task", "single", "--tokenizer", "bytes", "--out", tmp_path / "corpus")
-    assert all(warning in told.error for warning in warnings)
+    assert all(warning in told.err for warning in warnings)
 
 
 def test_new_words_after_a_training_that_held_out_none(tmp_path: Path) -> None:
@@ -151,7 +151,8 @@ def test_new_words_after_a_training_that_held_out_none(tmp_path: Path) -> None:
 def _topics() -> list[tuple[str, list[str]]]:
     names = list(TOPICS)
     chosen = [[name for place, name in enumerate(names) if number >> place & 1] for number in range(8)]
-    return [(" ".join(TOPICS[name] for name in labels) or "hello", labels) for labels in chosen] * 5
+    numbered = enumerate(chosen * 5)
+    return [(" ".join([*(TOPICS[name] for name in labels), f"hello {number}"]), labels) for number, labels in numbered]
 
 
 @pytest.fixture
