@@ -119,13 +119,11 @@ def test_whole_numbers_and_spaces_in_a_column_make_one_class_each(tmp_path: Path
 def test_doubtful_labels_are_warned_of(tmp_path: Path) -> None:
     path = _write(tmp_path / "a.csv", ["neg", "Neg", "NaN", "pos"] * 10)
     corpus = prepare(path, tiny.WORDS, task="single")
-    warnings = [
-        "labels that look alike are different classes: 'Neg' and 'neg'; write each class in one way",
-        "labels that look like missing values are classes: 'NaN'; leave the label of an unlabelled document empty",
-    ]
-    assert data_warnings(corpus) == warnings
+    warning = "labels that look like missing values are classes: 'NaN'; leave the label of an unlabelled document empty"
+    assert warning in data_warnings(corpus)
     told = ulmkit("prepare", path, "--task", "single", "--tokenizer", "bytes", "--out", tmp_path / "corpus")
-    assert all(warning in told.err for warning in warnings)
+    assert warning in told.err
+    assert "'Neg' and 'neg'; correct them if they are one" in told.out
 
 
 def test_new_words_after_a_training_that_held_out_none(tmp_path: Path) -> None:

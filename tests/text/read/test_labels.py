@@ -378,8 +378,8 @@ def test_look_alikes():
         ("new", "n\u200bew"),
         ("p os", "pos"),
     ]
-    assert look_alikes(["a", "b", "a"]) == []
+    assert look_alikes(["a", "b", "a", "1", "-1", "-"]) == []
+    assert look_alikes(["not_good", "not good", "a-b", "ab"]) == [("a-b", "ab"), ("not good", "not_good")]
     assert TASKS["single"].name_warnings(("Neg", "neg", "nan")) == [
-        "labels that look alike are different classes: 'Neg' and 'neg'; write each class in one way",
         "labels that look like missing values are classes: 'nan'; leave the label of an unlabelled document empty",
     ]

@@ -1,12 +1,11 @@
 """Report of what was read from DATA, for people and as JSON."""
 
-import re
-import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
 from ulmkit.text.corpus.facts import CorpusFacts
+from ulmkit.text.read.labels import look_alikes
 from ulmkit.text.read.layout import Layout, Reading
 
 _NAMED_CLASSES = 10
@@ -83,15 +82,6 @@ def reading_to_json(facts: CorpusFacts) -> dict[str, Any]:
     }
 
 
-def look_alikes(names: Iterable[str]) -> list[tuple[str, ...]]:
-    """Group the names that differ only by case, spaces, punctuation between words, `.0` or their Unicode form."""
-    groups: dict[str, list[str]] = {}
-    for name in names:
-        folded = re.sub(r"[\s_-]+", "", unicodedata.normalize("NFKC", name).casefold())
-        groups.setdefault(re.sub(r"(?<=\d)\.0+$", "", folded) or name, []).append(name)
-    return [tuple(group) for group in groups.values() if len(group) > 1]
-
-
 def _classes(facts: CorpusFacts) -> dict[str, int]:
     """Count the documents of each class over all splits."""
     counts = dict.fromkeys(facts.label_names, 0)
@@ -122,8 +112,8 @@ def _describe(layout: Layout) -> str:
         parts.append(f"{layout.unnamed_columns} columns without a name passed over")
     if layout.text_columns:
         parts.append(f"text {' and '.join(map(repr, layout.text_columns))}")
-    if layout.label_column is not None:
-        parts.append(f"label {layout.label_column!r}")
+    if layout.label_columns:
+        parts.append(f"label {' and '.join(map(repr, layout.label_columns))}")
     return ", ".join(parts)
 
 

@@ -101,7 +101,7 @@ class LabelKind(ABC):
         """
 
     def name_warnings(self, label_names: Sequence[str]) -> list[str]:
-        """Warn of class names that may not be what they seem.
+        """Warn of class names that may not be what they seem; look-alikes are in the report of what was read.
 
         Args:
             label_names: The classes by id.
@@ -109,18 +109,13 @@ class LabelKind(ABC):
         Returns:
             A sentence for each kind of doubt.
         """
-        warnings = []
-        if groups := look_alikes(label_names):
-            listing = "; ".join(" and ".join(map(repr, group)) for group in groups[:5]) + (
-                "; ..." if groups[5:] else ""
-            )
-            warnings.append(f"labels that look alike are different classes: {listing}; write each class in one way")
-        if missing := [name for name in label_names if name in _MISSING_NAMES]:
-            warnings.append(
-                f"labels that look like missing values are classes: {list_names(missing)}; leave the label of an "
-                "unlabelled document empty"
-            )
-        return warnings
+        missing = [name for name in label_names if name in _MISSING_NAMES]
+        if not missing:
+            return []
+        return [
+            f"labels that look like missing values are classes: {list_names(missing)}; leave the label of an "
+            "unlabelled document empty"
+        ]
 
     @abstractmethod
     def encode(self, labels: Sequence[Hashable], label_names: Sequence[str]) -> np.ndarray | None:
@@ -345,7 +340,7 @@ def joined_names(names: Iterable[str], separator: str) -> list[str]:
 
 
 def look_alikes(names: Iterable[str]) -> list[tuple[str, ...]]:
-    """Group the names that differ only by case, white space, ".0", Unicode form or invisible characters.
+    """Group the names that differ only by case, space, "_" or "-" in words, ".0", Unicode form or invisible characters.
 
     Args:
         names: Names of classes.
@@ -356,7 +351,8 @@ def look_alikes(names: Iterable[str]) -> list[tuple[str, ...]]:
     groups: dict[str, list[str]] = {}
     for name in sorted(set(names)):
         folded = unicodedata.normalize("NFKC", drop_invisible(name)).casefold()
-        groups.setdefault(whole_name("".join(folded.split())), []).append(name)
+        joined = re.sub(r"(?<=[^\W_])[\s_-]+(?=[^\W_])|\s+", "", folded)
+        groups.setdefault(whole_name(joined), []).append(name)
     return [tuple(group) for group in groups.values() if len(group) > 1]
 
 
