@@ -346,10 +346,10 @@ def look_alikes(names: Iterable[str]) -> list[tuple[str, ...]]:
         names: Names of classes.
 
     Returns:
-        The groups of at least two names, sorted.
+        The groups of at least two names, in the order of the names.
     """
     groups: dict[str, list[str]] = {}
-    for name in sorted(set(names)):
+    for name in dict.fromkeys(names):
         folded = unicodedata.normalize("NFKC", drop_invisible(name)).casefold()
         joined = re.sub(r"(?<=[^\W_])[\s_-]+(?=[^\W_])|\s+", "", folded)
         groups.setdefault(whole_name(joined), []).append(name)
