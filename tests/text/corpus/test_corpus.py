@@ -416,7 +416,7 @@ def test_open_checks_the_description(tmp_path):
     with pytest.raises(FolderError, match=r"corpus.json: facts: missing key 'split_names'; it was altered"):
         EncodedCorpus.open(corpus.folder)
     altered(corpus, "corpus.json", b"[]")
-    with pytest.raises(FolderError, match=r"expected a corpus of format version 2, got 'list'"):
+    with pytest.raises(FolderError, match=r"expected a corpus of format version 3, got 'list'"):
         EncodedCorpus.open(corpus.folder)
     with pytest.raises(FolderError, match=r"no such file"):
         EncodedCorpus.open(tmp_path / "nowhere")

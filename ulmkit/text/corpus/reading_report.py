@@ -9,6 +9,7 @@ from ulmkit.text.read.labels import look_alikes
 from ulmkit.text.read.layout import Layout, Reading
 
 _NAMED_CLASSES = 10
+_USUAL_TEXT_COLUMNS = ((), ("text",), ("tokens",))
 _SHOWN_SEPARATORS = {"\t": "tabs", ",": "commas"}
 
 
@@ -123,4 +124,4 @@ def _usual_separator(layout: Layout) -> str:
 
 def _is_guessed(layout: Layout) -> bool:
     is_usual = layout.separator in (None, _usual_separator(layout)) and layout.header is not False
-    return not is_usual or layout.unnamed_columns > 0 or layout.text_columns not in ((), ("text",), ("tokens",))
+    return not is_usual or layout.unnamed_columns > 0 or layout.text_columns not in _USUAL_TEXT_COLUMNS
