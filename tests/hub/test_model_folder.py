@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -32,7 +33,7 @@ from ulmkit.model.cells import QRNN, Mogrifier
 from ulmkit.model.classifier import AWDLSTMClassifier
 from ulmkit.model.language_model import AWDLSTMLanguageModel, LanguageModelConfig
 from ulmkit.tasks import TASKS
-from ulmkit.text.tokens.tokenizers import ByteTokenizer, SpacyTokenizer, WhitespaceTokenizer
+from ulmkit.text.tokens.tokenizers import TOKENIZERS, ByteTokenizer, SpacyTokenizer, WhitespaceTokenizer
 from ulmkit.text.tokens.vocabulary import Vocabulary
 
 WORDS = Vocabulary(["<unk>", "<eos>", *(f"w{k}" for k in range(9))])  # 11 tokens: 5 rows of padding
@@ -439,7 +440,17 @@ def test_folders_that_are_none(tmp_path, lm_folder, classifier_folder):
 
 def test_another_version_of_the_tokenizer_is_told_not_refused(lm_folder):
     edit_config(lm_folder, tokenizer={"name": "whitespace", "fingerprint": "of another version"})
-    with pytest.warns(UserWarning, match="may split some texts differently"):
+    with pytest.warns(UserWarning, match="may split some texts differently .* rules that clean text up are of another"):
+        load_language_model(lm_folder)
+
+
+def test_packages_of_the_tokenizer_that_differ_are_named_alone(lm_folder, monkeypatch):
+    edit_config(
+        lm_folder, tokenizer={"name": "whitespace", "fingerprint": "other"}, versions={"spacy": "1", "torch": "1"}
+    )
+    kind = dataclasses.replace(TOKENIZERS["whitespace"], packages=("spacy",))
+    monkeypatch.setitem(TOKENIZERS, "whitespace", kind)
+    with pytest.warns(UserWarning, match=r"it had spacy 1 \(installed: [\d.]+\); install that to get the same tokens$"):
         load_language_model(lm_folder)
 
 
