@@ -2,6 +2,9 @@ import errno
 import json
 import math
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -205,3 +208,66 @@ def test_checksums(tmp_path):
     assert files.sha256_file(tmp_path / "x").startswith("ba7816bf8f01cfea")
     assert files.fingerprint({"a": 1, "b": "é"}) == files.fingerprint({"b": "é", "a": 1})
     assert files.fingerprint("a", "b") != files.fingerprint("ab")
+
+
+def kill_in(folder, code):
+    """Run code that writes into a folder in a process that is killed when it calls `die()`."""
+    program = f"""
+import os, signal, sys
+from pathlib import Path
+from ulmkit import files
+folder = Path(sys.argv[1])
+def die(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+{code}
+"""
+    assert subprocess.run([sys.executable, "-c", program, str(folder)]).returncode == -signal.SIGKILL
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next_one(tmp_path):
+    kill_in(tmp_path, "with files.atomic_folder(folder / 'model'): die()")
+    kill_in(tmp_path, "with files.atomic_folder(folder / 'model.b'): die()")
+    assert len(names(tmp_path)) == 2
+    with files.atomic_folder(tmp_path / "model") as temporary:
+        (temporary / "config.json").write_text(MODEL)
+    assert [name for name in names(tmp_path) if not name.startswith(".model.b.")] == ["model"]
+
+
+def test_an_older_folder_that_was_set_aside_comes_back(tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text(MODEL)
+    code = "files._name_folder = die\nPath.rename = lambda path, new, old=Path.rename: die() if new.name == 'model' "
+    code += "else old(path, new)\nfiles._replace_folder(Path(files.tempfile.mkdtemp(dir=folder)), folder / 'model')"
+    kill_in(tmp_path, code)
+    assert not (tmp_path / "model").exists()
+    with pytest.raises(FolderError, match="is already there; choose another name, or"):
+        files.check_writable(tmp_path / "model", overwrite=False)
+    assert (tmp_path / "model" / "config.json").read_text() == MODEL
+
+
+def test_a_folder_that_is_being_written_is_left_alone(tmp_path):
+    with files.atomic_folder(tmp_path / "model") as first:
+        (first / "config.json").write_text(MODEL)
+        files.check_writable(tmp_path / "model", overwrite=False)
+        assert (first / "config.json").exists()
+    assert names(tmp_path) == ["model"]
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 101 + "1" + "}" * 101, "9" * 5000, b"\xff", '{"a": 1', ""])
+def test_json_that_is_deep_endless_or_none(tmp_path, text):
+    path = tmp_path / "a.json"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(FolderError, match="a.json: not valid JSON"):
+        files.read_json(path)
+    path.write_text('{"a":' * 99 + "1" + "}" * 99)
+    files.read_json(path)
+
+
+def test_only_regular_files_are_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "zero").symlink_to("/dev/zero")
+    (tmp_path / "loop").symlink_to("loop")
+    for name in ("pipe", "zero", ".", "loop", "missing"):
+        for read in (files.read_json, files.read_bytes, files.sha256_file):
+            with pytest.raises(FolderError):
+                read(tmp_path / name)

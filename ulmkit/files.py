@@ -9,12 +9,14 @@ import io
 import json
 import math
 import os
+import re
 import shutil
+import stat
 import tempfile
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import is_dataclass
+from dataclasses import dataclass, is_dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
@@ -23,6 +25,9 @@ from ulmkit.errors import FolderError
 TRAINING_LOG = "training_log.csv"
 """Name of the training log as a table, in the run's folder and in the model's."""
 
+_RANDOM_PART = "[a-z0-9_]{8}"  # how tempfile ends the names that it makes
+_MAX_DEPTH = 100
+_MAX_NAME_BYTES = 1000
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG)
 _PREFIX_CHARACTERS = 40
@@ -99,6 +104,7 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO[A
             return
         final.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(prefix=_temporary_prefix(final), dir=final.parent)
+        lock = _lock(Path(temporary))
         try:
             with os.fdopen(handle, mode, **text) as file:  # type: ignore[call-overload]
                 yield file
@@ -109,6 +115,8 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO[A
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise
+        finally:
+            _unlock(lock)
 
 
 @contextmanager
@@ -132,6 +140,7 @@ def atomic_folder(path: str | os.PathLike[str], overwrite: bool = False) -> Iter
     with _clear_write_errors(final):
         final.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=_temporary_prefix(final), dir=final.parent))
+        lock = _lock(temporary)
         os.chmod(temporary, 0o777 & ~_umask())
         try:
             yield temporary
@@ -144,6 +153,8 @@ def atomic_folder(path: str | os.PathLike[str], overwrite: bool = False) -> Iter
             if isinstance(error, FolderError) and str(temporary) in str(error):
                 raise FolderError(str(error).replace(str(temporary), str(final))) from error
             raise
+        finally:
+            _unlock(lock)
 
 
 def check_output_file(
@@ -186,15 +197,73 @@ def check_writable(path: str | os.PathLike[str], overwrite: bool) -> None:
     check_ends_in_name(path, "folder")
     final = _behind_links(path)
     with _clear_write_errors(final):
+        remove_leftovers(final.parent, re.escape(final.name[:_PREFIX_CHARACTERS]))
         if not final.exists():
             _check_parent(final)
             return
         if not final.is_dir() or (any(final.iterdir()) and not _is_ours(final)):
             raise FolderError(f"{final}: is already there and was not written by ulmkit; choose another name")
         _check_overwrite(final, overwrite)
-        old = _set_aside(final)
+        old, lock = _set_aside(final)
         old.rename(final)
         old.parent.rmdir()
+        _unlock(lock)
+
+
+def remove_leftovers(folder: Path, names: str) -> None:
+    """Remove what killed processes left of files and folders that they were writing into a folder.
+
+    An older folder that was set aside to be replaced comes back if the new one was not finished.
+
+    Args:
+        folder: The folder.
+        names: Regular expression of the final names.
+    """
+    leftover = re.compile(rf"\.({names})\.(old\.)?{_RANDOM_PART}")
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        match = leftover.fullmatch(path.name)
+        lock = None if match is None else _lock(path)
+        if match is None or lock is None:
+            continue
+        with suppress(OSError):
+            final = folder / match[1]
+            is_whole_name = len(match[1]) < _PREFIX_CHARACTERS
+            if match[2] and (path / "old").exists() and not (is_whole_name and final.exists()):
+                if not is_whole_name:
+                    continue  # the final name may be longer, and the older folder may be needed
+                (path / "old").rename(final)
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink()
+        _unlock(lock)
+
+
+def _lock(path: Path) -> int | None:
+    """Lock a temporary file or folder until `_unlock` or the end of the process.
+
+    Returns:
+        The lock; None if another process holds it, or there are no locks here.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        return None
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def _unlock(lock: int | None) -> None:
+    if lock is not None:
+        os.close(lock)
 
 
 def check_not_input(path: str | os.PathLike[str], inputs: Iterable[str | os.PathLike[str]]) -> None:
@@ -287,7 +356,7 @@ def _replace_folder(new: Path, final: Path) -> None:
     if not final.exists():
         _name_folder(new, final)
         return
-    old = _set_aside(final)
+    old, lock = _set_aside(final)
     try:
         new.rename(final)
     except BaseException:
@@ -295,20 +364,27 @@ def _replace_folder(new: Path, final: Path) -> None:
         raise
     finally:
         shutil.rmtree(old.parent, ignore_errors=True)
+        _unlock(lock)
 
 
-def _set_aside(folder: Path) -> Path:
-    """Rename a folder to make room for another of its name, and return its new path, alone in a temporary folder."""
+def _set_aside(folder: Path) -> tuple[Path, int | None]:
+    """Rename a folder to make room for another of its name.
+
+    Returns:
+        Its new path, alone in a temporary folder, and the lock of that folder.
+    """
     old = Path(tempfile.mkdtemp(prefix=_temporary_prefix(folder) + "old.", dir=folder.parent)) / "old"
+    lock = _lock(old.parent)
     try:
         folder.rename(old)
     except OSError as error:
         old.parent.rmdir()
+        _unlock(lock)
         raise FolderError(
             f"{folder}: cannot be replaced ({error.strerror}); if it is mounted, choose a folder inside it, "
             "otherwise another place"
         ) from error
-    return old
+    return old, lock
 
 
 @contextmanager
@@ -338,46 +414,102 @@ def _umask() -> int:
     return mask
 
 
+@contextmanager
+def clear_read_errors(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Check that `path` is a regular file, and turn errors of reading it into a FolderError that names it."""
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise FolderError(f"{path}: expected a regular file, got a folder, a pipe or a device; remove it")
+        yield
+    except FolderError:
+        raise
+    except FileNotFoundError as error:
+        raise FolderError(f"{path}: no such file; is the folder complete?") from error
+    except OSError as error:
+        raise FolderError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+def read_bytes(path: Path) -> bytes:
+    """Read a whole file.
+
+    Raises:
+        FolderError: If it is missing, not a regular file, or cannot be read.
+    """
+    with clear_read_errors(path):
+        return path.read_bytes()
+
+
 def sha256_file(path: str | os.PathLike[str]) -> str:
-    """Return the SHA-256 of a file, in hexadecimal."""
-    with open(path, "rb") as file:
+    """Return the SHA-256 of a file, in hexadecimal.
+
+    Raises:
+        FolderError: If it is missing, not a regular file, or cannot be read.
+    """
+    with clear_read_errors(path), open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def list_files(folder: Path) -> dict[str, dict[str, Any]]:
+@dataclass(frozen=True, kw_only=True)
+class FileEntry:
+    """One file of a manifest.
+
+    Attributes:
+        bytes: Size of the file.
+        sha256: SHA-256 of its content, in hexadecimal.
+    """
+
+    bytes: int
+    sha256: str
+
+
+def list_files(folder: Path) -> dict[str, FileEntry]:
     """Manifest of a folder: size and SHA-256 of each file in it, by its path with forward slashes."""
     names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    return {name: {"bytes": (folder / name).stat().st_size, "sha256": sha256_file(folder / name)} for name in names}
+    return {name: FileEntry(bytes=(folder / name).stat().st_size, sha256=sha256_file(folder / name)) for name in names}
 
 
-def check_files(folder: Path, files: Mapping[str, Any], advice: str, *, checksums: bool = True) -> None:
+def check_files(
+    folder: Path, files: Mapping[str, FileEntry], advice: str, *, needed: Iterable[str] = (), checksums: bool = True
+) -> None:
     """Check a folder's files against its manifest.
 
     Args:
         folder: The folder.
         files: Manifest, as `list_files` gave it.
         advice: What to do if a file does not match, for the message.
+        needed: Files that will be opened, which the manifest must list.
         checksums: Compare SHA-256 as well, which reads every file.
 
     Raises:
-        FolderError: If a file is missing, truncated or altered, or an entry is not of a file in the folder.
+        FolderError: If a file is missing, not regular, truncated or altered, a needed one is not listed, or an entry is
+            not of a file in the folder.
     """
+    for name in needed:
+        if name not in files:
+            raise FolderError(f"{folder / name}: expected it in the list of the folder's files, got none; {advice}")
     for name, expected in files.items():
         relative = PurePosixPath(name)
-        if relative.is_absolute() or ".." in relative.parts:
-            raise FolderError(f"{folder}: expected names of files inside the folder, got {name!r}; {advice}")
-        if not isinstance(expected, Mapping) or not {"sha256", "bytes"} <= expected.keys():
-            raise FolderError(f"{folder}: expected sha256 and bytes for {name!r}, got {expected!r}; {advice}")
+        if relative.is_absolute() or ".." in relative.parts or not relative.parts or not _is_file_name(name):
+            raise FolderError(f"{folder}: expected names of files inside the folder, got {name!r:.80}; {advice}")
         path = folder / name
-        if not path.is_file():
+        if not path.exists():
             raise FolderError(f"{path}: no such file, but the folder lists it; {advice}")
-        size = path.stat().st_size
-        if size != expected["bytes"]:
+        with clear_read_errors(path):
+            size = path.stat().st_size
+        if size != expected.bytes:
             raise FolderError(
-                f"{path}: expected {expected['bytes']} bytes, got {size}; it is truncated or was altered: {advice}"
+                f"{path}: expected {expected.bytes} bytes, got {size}; it is truncated or was altered: {advice}"
             )
-        if checksums and sha256_file(path) != expected["sha256"]:
+        if checksums and sha256_file(path) != expected.sha256:
             raise FolderError(f"{path}: its SHA-256 is not the recorded one, it was altered: {advice}")
+
+
+def _is_file_name(name: str) -> bool:
+    """Tell whether a name of the manifest can be one of a file: no zero characters, UTF-8, not too long."""
+    try:
+        return len(name.encode()) <= _MAX_NAME_BYTES and "\0" not in name
+    except UnicodeEncodeError:
+        return False
 
 
 def fingerprint(*parts: Any) -> str:
@@ -413,14 +545,39 @@ def read_json(path: str | os.PathLike[str]) -> Any:
     """Read a JSON file.
 
     Raises:
-        FolderError: If it is missing, truncated or not JSON.
+        FolderError: If it is missing, truncated or not JSON, or holds deep nesting or endless numbers.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise FolderError(f"{path}: no such file; is the folder complete?") from error
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        with clear_read_errors(path):
+            return parse_json(Path(path).read_bytes())
+    except ValueError as error:
         raise FolderError(f"{path}: not valid JSON ({error}); the file is truncated or was altered") from error
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Parse JSON that somebody else may have written.
+
+    Raises:
+        ValueError: If it is not JSON in UTF-8, is nested more than 100 deep, or holds a number of more digits than
+            Python converts.
+    """
+    try:
+        value = json.loads(text if isinstance(text, str) else text.decode("utf-8"))
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+    level = [value]
+    for _ in range(_MAX_DEPTH):
+        level = [item for group in map(_items, level) for item in group if isinstance(item, dict | list)]
+        if not level:
+            return value
+    raise ValueError(f"it is nested more than {_MAX_DEPTH} deep")
+
+
+def _items(value: Any) -> Iterable[Any]:
+    """The items of a JSON array or object."""
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def csv_lines(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:

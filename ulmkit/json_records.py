@@ -1,6 +1,7 @@
 """Frozen dataclasses to JSON objects and back, with every value checked against its annotation."""
 
 import math
+import sys
 import types
 from collections.abc import Mapping
 from dataclasses import is_dataclass
@@ -10,6 +11,8 @@ from ulmkit.config import from_dict
 from ulmkit.errors import ConfigError, did_you_mean
 
 Record = TypeVar("Record")
+
+_LARGEST = {int: 2.0**63, float: sys.float_info.max}
 
 
 def record_to_json(record: object, where: str) -> dict[str, object]:
@@ -37,8 +40,8 @@ def record_from_json(cls: type[Record], value: object, where: str) -> Record:
 
     Args:
         cls: The dataclass to make.
-        value: The object, as `record_to_json` writes it.
-        where: Name of the record for error messages.
+        value: The object, as `record_to_json` writes it; a field may hold its dataclass already.
+        where: Name of the record for error messages, "" for none.
 
     Returns:
         The dataclass, its nested dataclasses made too.
@@ -50,9 +53,10 @@ def record_from_json(cls: type[Record], value: object, where: str) -> Record:
         raise ConfigError(f"{where}: expected an object, got {value!r:.60}")
     types_by_name = get_type_hints(cls)
     converted = {
-        name: _from_json(types_by_name.get(name, object), item, f"{where}.{name}") for name, item in value.items()
+        name: _from_json(types_by_name.get(name, object), item, f"{where}.{name}" if where else name)
+        for name, item in value.items()
     }
-    return from_dict(cls, converted, where)
+    return from_dict(cls, converted, where or "record")
 
 
 def _to_json(value: object, where: str) -> object:
@@ -75,7 +79,7 @@ def _to_json(value: object, where: str) -> object:
 def _from_json(expected: object, value: object, where: str) -> object:
     """The value, converted to the annotation `expected`."""
     origin, arguments = get_origin(expected), get_args(expected)
-    if expected is object:
+    if expected is object or (is_dataclass(value) and not isinstance(value, type)):
         return value
     if origin in (Union, types.UnionType):
         (present,) = (argument for argument in arguments if argument is not type(None))
@@ -84,15 +88,21 @@ def _from_json(expected: object, value: object, where: str) -> object:
         if value not in arguments:
             raise ConfigError(f"{where}: got {value!r}; {did_you_mean(str(value), arguments)}")
         return value
+    if origin is list and isinstance(value, list):
+        return [_from_json(arguments[0], item, f"{where}[{index}]") for index, item in enumerate(value)]
     if origin is tuple and isinstance(value, list):
         if arguments[-1] is not Ellipsis and len(value) != len(arguments):
             raise ConfigError(f"{where}: expected {len(arguments)} values, got {len(value)}")
         return tuple(_from_json(arguments[0], item, f"{where}[{index}]") for index, item in enumerate(value))
-    if origin is Mapping and isinstance(value, Mapping):
+    if origin is Mapping:
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{where}: expected an object, got {value!r:.60}")
         return {key: _from_json(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
     if isinstance(expected, type) and is_dataclass(expected):
         return record_from_json(expected, value, where)
     if type(value) is expected or (expected is float and type(value) is int):
+        if isinstance(value, int | float) and not abs(value) <= _LARGEST.get(expected, math.inf):
+            raise ConfigError(f"{where}: expected a finite number of usual size, got {value!r:.60}")
         return value
-    name = getattr(expected, "__name__", str(expected))
+    name = "list" if origin in (list, tuple) else getattr(expected, "__name__", str(expected))
     raise ConfigError(f"{where}: expected {name}, got {value!r:.60}")

@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 
 from ulmkit.errors import FolderError
-from ulmkit.files import atomic_write
+from ulmkit.files import atomic_write, clear_read_errors
 
 _ALIAS = "alias:"
 
@@ -51,11 +51,20 @@ def load_tensors(path: Path) -> dict[str, torch.Tensor]:
     Raises:
         FolderError: If the file is missing, truncated or not safetensors.
     """
-    header = read_header(path)
-    with _clear_read_errors(path), _utf8_name(path) as name:
+    with _clear_tensor_errors(path), _utf8_name(path) as name:
         tensors = load_file(name)
-    aliases = {key.removeprefix(_ALIAS): name for key, name in header.items() if key.startswith(_ALIAS)}
-    return tensors | {alias: tensors[name] for alias, name in aliases.items()}
+    return tensors | {alias: tensors[stored] for alias, stored in _aliases(path, read_header(path), tensors).items()}
+
+
+def load_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Read the shape of every tensor of a file from `save_tensors`, without the tensors.
+
+    Raises:
+        FolderError: If the file is missing, truncated or not safetensors.
+    """
+    with _clear_tensor_errors(path), _utf8_name(path) as readable, safe_open(readable, framework="pt") as file:
+        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    return shapes | {alias: shapes[stored] for alias, stored in _aliases(path, read_header(path), shapes).items()}
 
 
 def read_header(path: Path) -> dict[str, str]:
@@ -64,8 +73,25 @@ def read_header(path: Path) -> dict[str, str]:
     Raises:
         FolderError: If the file is missing, truncated or not safetensors.
     """
-    with _clear_read_errors(path), _utf8_name(path) as name, safe_open(name, framework="pt") as file:
+    with _clear_tensor_errors(path), _utf8_name(path) as name, safe_open(name, framework="pt") as file:
         return dict(file.metadata() or {})
+
+
+def _aliases(path: Path, header: Mapping[str, str], names: Container[str]) -> dict[str, str]:
+    """Further names of tensors, each with the name under which the tensor is stored."""
+    aliases = {key.removeprefix(_ALIAS): name for key, name in header.items() if key.startswith(_ALIAS)}
+    for alias, name in aliases.items():
+        if name not in names:
+            raise FolderError(f"{path}: {alias!r} is another name of {name!r}, which is not there; it was altered")
+    return aliases
+
+
+def check_finite(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Raise FolderError if a tensor from a file has a value that is NaN or infinite, naming the tensor."""
+    for name, tensor in tensors.items():
+        # The sum is quick, and is finite only if all values are; it may overflow where all are.
+        if tensor.is_floating_point() and not tensor.sum().isfinite() and not tensor.isfinite().all():
+            raise FolderError(f"{path}: expected finite numbers, got NaN or infinity in {name!r}; copy the file again")
 
 
 @contextmanager
@@ -81,10 +107,9 @@ def _utf8_name(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _clear_read_errors(path: Path) -> Iterator[None]:
+def _clear_tensor_errors(path: Path) -> Iterator[None]:
     try:
-        yield
-    except FileNotFoundError as error:
-        raise FolderError(f"{path}: no such file; is the folder complete?") from error
-    except SafetensorError as error:
+        with clear_read_errors(path):
+            yield
+    except (SafetensorError, ValueError, RuntimeError, OverflowError, TypeError, KeyError, MemoryError) as error:
         raise FolderError(f"{path}: not valid safetensors ({error}); the file is truncated or was altered") from error

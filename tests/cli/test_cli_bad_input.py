@@ -423,7 +423,7 @@ def test_system_errors_take_one_line(here: Path, monkeypatch: pytest.MonkeyPatch
 
     (here / "data.txt").write_text("some text")
     with monkeypatch.context() as patched:
-        patched.setattr(Path, "read_bytes", unreadable)
+        patched.setattr("ulmkit.text.read.text_files._open", unreadable)
         told = ulmkit("prepare", "data.txt", "--out", "out", "--tokenizer", "bytes", status=2)
     assert "data.txt" in told.error
     assert "Permission denied" in told.error

@@ -207,6 +207,34 @@ def test_leftovers_of_a_killed_run_are_removed_and_other_files_are_kept(
     assert [path.name for path in folder.iterdir()] == ["notes.txt"]
 
 
+@pytest.mark.parametrize("option", ["--resume", "--overwrite"])
+def test_a_run_killed_after_writing_its_result_goes_on(
+    option: str, reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ("pretrain", reviews, *SMALL, "--steps", 3, "--device", "cpu", "--threads", 1, "--out", tmp_path / "lm")
+    with monkeypatch.context() as patched:
+        patched.setattr("ulmkit.pipeline.stage_folder._remove", lambda folder: None)
+        ulmkit(*command)
+    assert (tmp_path / "lm.training" / "checkpoint-00000003").is_dir()
+    weights = (tmp_path / "lm" / "model.safetensors").read_bytes()
+    assert "lm: is already there" in ulmkit(*command, status=2).error
+    ulmkit(*command, option)
+    assert [path.name for path in tmp_path.iterdir()] == ["lm"]
+    assert (tmp_path / "lm" / "model.safetensors").read_bytes() == weights
+
+
+def test_an_older_model_beside_an_unfinished_run_is_not_replaced_unasked(
+    reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ("pretrain", reviews, *SMALL, "--steps", 8, "--out", tmp_path / "lm")
+    _interrupt(monkeypatch, 3, *command)
+    tiny.language_model().save(tmp_path / "lm")  # newer than the checkpoint, but not its result
+    before = tiny.contents(tmp_path)
+    assert "lm: is already there" in ulmkit(*command, "--resume", status=2).error
+    assert "is left from an earlier run" in ulmkit(*command, "--overwrite", status=2).error
+    assert tiny.contents(tmp_path) == before
+
+
 def test_resuming_is_advised_only_where_it_is_possible(
     reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -53,14 +53,14 @@ def test_prepare_tells_and_writes_a_corpus(path: Path) -> None:
     summary = _json(path / "prepare.json")
     assert summary["vocabulary"] == len(corpus.vocabulary)
     assert summary["facts"]["splits"]["train"]["documents"] == 1
-    assert set(summary) == {"corpus", "vocabulary", "tokenizer", "facts"}
+    assert set(summary) == {"corpus", "vocabulary", "tokenizer", "reading", "facts"}
     assert summary["facts"]["split_policy"]["kind"] == "given"
     assert summary["tokenizer"] == "whitespace"
 
 
 def test_pretrain_and_finetune_lower_perplexity(path: Path) -> None:
     pretrain, finetune = _json(path / "pretrain.json"), _json(path / "finetune.json")
-    assert set(pretrain) == {"model", "parameters", "facts"}
+    assert set(pretrain) == {"model", "parameters", "facts", "reading"}
     assert pretrain["facts"]["run"]["steps"] == 80
     assert pretrain["parameters"] > 10_000
     after = [facts["facts"]["validation"]["perplexity"] for facts in (pretrain, finetune)]
@@ -104,7 +104,7 @@ def test_evaluate_a_language_model_exactly_and_as_published(path: Path) -> None:
 def test_evaluate_a_classifier_with_baselines_and_by_a_column(path: Path) -> None:
     told = ulmkit("evaluate", path / "classifier", path / "reviews", "--by", "author", "--json", path / "c.json")
     summary = _json(path / "c.json")
-    assert set(summary) == {"data", "split", "classifier", "baselines"}
+    assert set(summary) == {"data", "split", "reading", "classifier", "baselines"}
     assert summary["classifier"]["documents"] == 40
     assert summary["classifier"]["accuracy"] >= 0.85
     groups = summary["classifier"]["by"]["author"]

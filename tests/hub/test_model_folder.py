@@ -46,6 +46,9 @@ FACTS = TrainingFacts(
     validation={"perplexity": 91.25},
 )
 NO_FACTS = TrainingFacts()
+ENTRY = {"bytes": 1, "sha256": "x"}
+NEEDED = ("vocabulary.json", "tokenizer/tokenizer.json", "model.safetensors")
+LISTED = dict.fromkeys(NEEDED, ENTRY)
 FILES = {"config.json", "vocabulary.json", "tokenizer/tokenizer.json", "model.safetensors", "README.md"}
 
 
@@ -365,28 +368,28 @@ def test_weights_are_matched_by_name_and_shape(lm_folder, tmp_path):
         ({"format_version": "1"}, "format_version: expected a whole number of at least 1, got '1'"),
         ({"kind": "cat"}, "kind: got 'cat'; there are: language_model, classifier, pair"),
         ({"direction": "up"}, "direction: got 'up'; there are: forward, backward"),
-        ({"facts": 3}, "facts: expected dict, got 3"),
+        ({"facts": 3}, "facts: expected an object, got 3"),
         ({"facts": {"runs": {}}}, "facts: unknown key 'runs'; did you mean 'run'.*it was altered"),
-        ({"files": None}, "files: expected dict, got None"),
-        ({"files": {"../secret": {}}}, r"expected names of files inside the folder, got '\.\./secret'"),
-        ({"files": {"/etc/passwd": {}}}, "expected names of files inside the folder, got '/etc/passwd'"),
-        ({"files": {"vocabulary.json": {}}}, "expected sha256 and bytes for 'vocabulary.json'"),
-        ({"encoder": None}, "encoder: expected dict, got None"),
+        ({"files": None}, "files: expected an object, got None"),
+        ({"files": {"../secret": ENTRY, **LISTED}}, r"expected names of files inside the folder, got '\.\./secret'"),
+        ({"files": {"/etc/passwd": ENTRY, **LISTED}}, "expected names of files inside the folder, got '/etc/passwd'"),
+        ({"files": {"vocabulary.json": {}}}, r"files\.vocabulary\.json: missing key 'bytes'"),
+        ({"encoder": None}, "encoder: expected an object, got None"),
         ({"encoder": {**DESCRIBED, "hiden": 3}}, "unknown key 'hiden'"),
         (
             {"encoder": {**DESCRIBED, "layers": "two"}},
-            r"config\.json: .*layers: expected a whole.*was altered",
+            r"config\.json: .*layers: expected int, got 'two'.*was altered",
         ),
-        ({"encoder": {**DESCRIBED, "layers": 1.5}}, "layers: expected a whole number of at least 1, got 1.5"),
+        ({"encoder": {**DESCRIBED, "layers": 1.5}}, "layers: expected int, got 1.5"),
         ({"encoder": {**DESCRIBED, "cell": {"name": "gru"}}}, "cell: got 'gru'; there are: lstm, qrnn, mogrifier"),
-        ({"encoder": {**DESCRIBED, "cell": "lstm"}}, "cell: expected dict, got 'lstm'"),
+        ({"encoder": {**DESCRIBED, "cell": "lstm"}}, "cell: expected an object, got 'lstm'"),
         ({"encoder": {**DESCRIBED, "cell": {"name": "lstm", "rank": 3}}}, "encoder: cell: unknown key 'rank'"),
-        ({"softmax": None}, "softmax: expected dict, got None"),
+        ({"softmax": None}, "softmax: expected an object, got None"),
         ({"softmax": {"softmax_experts": 0}}, "softmax_experts: expected a whole number of at least 1, got 0"),
         ({"encoder": {**DESCRIBED, "hidden_size": 9}}, r"shapes do not match .* in place of \(36, 6\)"),
         ({"softmax": {**SOFTMAX, "decoder_bias": False}}, r"missing: none; unexpected: decoder\.weight"),
         ({"vocabulary": {"size": 11, "fingerprint": "x"}}, r"vocabulary\.json: expected the vocabulary x .*, got"),
-        ({"tokenizer": {"name": "spacy"}}, "tokenizer: expected 'spacy', got 'whitespace'"),
+        ({"tokenizer": {"name": "spacy"}}, r"tokenizer\.json: expected 'spacy', got 'whitespace'"),
     ],
 )
 def test_an_altered_config_is_refused(lm_folder, changes, message):
@@ -401,7 +404,7 @@ def test_an_altered_config_is_refused(lm_folder, changes, message):
         ({"head": {"classes": 1}}, "classes: expected at least 2"),
         ({"task": "singel"}, "task: got 'singel'; did you mean 'single'"),
         ({"label_names": None}, "label_names: expected list, got None"),
-        ({"label_names": ["a"]}, "label_names: expected 3, got 1"),
+        ({"label_names": ["a"]}, "label_names: expected 3 different names, got 1"),
         ({"reading": {"chunk": 3}}, "does not describe a model"),
         ({"reading": {"chunk_steps": 0}}, "does not describe a model"),
     ],

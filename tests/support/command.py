@@ -9,6 +9,8 @@ from unittest import mock
 
 from ulmkit.cli import main
 
+REPORT = ("read", "passed over", "documents", "classes", "without a label", "without text", "labels that look alike")
+
 
 class Told(NamedTuple):
     """What a command wrote."""
@@ -18,12 +20,12 @@ class Told(NamedTuple):
 
     @property
     def error(self) -> str:
-        """The one line that a refused command says."""
-        lines = self.err.splitlines()
-        assert len(lines) == 1, self.err
-        assert lines[0].startswith("ulmkit: ")
+        """The one line that a refused command says, after the report of what it read if it came that far."""
+        *report, line = self.err.splitlines()
+        assert all(text.partition(": ")[0] in REPORT for text in report), self.err
+        assert line.startswith("ulmkit: ")
         assert self.out == ""
-        return lines[0]
+        return line
 
 
 def table_row(output: str, name: str) -> list[str]:

@@ -1,3 +1,4 @@
+import os
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import ulmkit.training.checkpoint as checkpoint_module
 from ulmkit.errors import FolderError
 from ulmkit.files import fingerprint, read_json, write_json
 from ulmkit.training import Checkpoint, latest_checkpoint, load_checkpoint, save_checkpoint
+from ulmkit.training.checkpoint import checkpoints
 
 
 def make(value=1.0):
@@ -35,12 +37,43 @@ def test_round_trip(tmp_path):
     assert loaded.state["half"][1]["deep"].shape == (0,)
 
 
-def test_only_the_newest_is_kept(tmp_path):
-    save_checkpoint(tmp_path, 1, make())
-    save_checkpoint(tmp_path, 10, make())
-    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-00000010"]
-    save_checkpoint(tmp_path, 10, make(5.0))
+def test_the_newest_two_are_kept(tmp_path):
+    for step in (1, 10, 20):
+        save_checkpoint(tmp_path, step, make())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-00000010", "checkpoint-00000020"]
+    save_checkpoint(tmp_path, 20, make(5.0))
     assert load_checkpoint(latest_checkpoint(tmp_path)).model["weight"][0, 0] == 5.0
+    assert [path.name for path in checkpoints(tmp_path)] == ["checkpoint-00000010", "checkpoint-00000020"]
+
+
+def test_what_killed_processes_left_is_removed(tmp_path):
+    for name in (".checkpoint-00000003.a1b2c3d4", ".checkpoint-00000004.x", ".notes.a1b2c3d4"):
+        (tmp_path / name).mkdir()
+    save_checkpoint(tmp_path, 5, make())
+    names = [".checkpoint-00000004.x", ".notes.a1b2c3d4", "checkpoint-00000005"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, '{"format_version": ' + "9" * 5000 + "}", b"\xff"])
+def test_json_that_is_deep_endless_or_not_utf_8(tmp_path, content):
+    path = save_checkpoint(tmp_path, 1, make())
+    (path / "state.json").write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(FolderError, match="state.json: not valid JSON"):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "state.safetensors", "state.json"])
+def test_a_pipe_is_not_opened(tmp_path, name):
+    path = save_checkpoint(tmp_path, 1, make())
+    (path / name).unlink()
+    os.mkfifo(path / name)
+    with pytest.raises(FolderError, match=f"{name}: expected a regular file"):
+        load_checkpoint(path)
+
+
+def test_weights_that_are_not_finite(tmp_path):
+    with pytest.raises(FolderError, match="got NaN or infinity in '(column|row|weight)'"):
+        load_checkpoint(save_checkpoint(tmp_path, 1, make(float("nan"))))
 
 
 def test_nothing_there(tmp_path):

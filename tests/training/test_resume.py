@@ -7,7 +7,7 @@ import torch
 from support.toy_task import ToyTask
 
 import ulmkit.training.run as run_module
-from ulmkit.errors import ConfigError, FolderError
+from ulmkit.errors import ConfigError, FolderError, UlmkitError
 from ulmkit.files import TRAINING_LOG
 from ulmkit.tensors import save_tensors
 from ulmkit.training import (
@@ -345,3 +345,63 @@ def test_a_better_best_written_after_the_checkpoint_counts(tmp_path):
     second.validate = lambda: {"score": next(values)}
     result = Trainer(second, config(**options), phases, tmp_path).fit(resume=True)
     assert (result.best_value, result.best_step, result.best_metrics) == (1.0, 14, {"score": 1.0})
+
+
+def test_a_damaged_newest_checkpoint_is_replaced_by_the_one_before(tmp_path):
+    whole, phases = make()
+    expected = Trainer(whole, config(), phases).fit()
+    first, phases = make()
+    first.loss = failing_after(first.loss, 22)
+    with pytest.raises(ZeroDivisionError):
+        Trainer(first, config(checkpoint_every=Budget(steps=4)), phases, tmp_path).fit()
+    newest = latest_checkpoint(tmp_path)
+    assert newest.name == "checkpoint-00000012"
+    (newest / "model.safetensors").write_bytes(b"")
+    second, phases = make()
+    with pytest.warns(UserWarning, match=r"00000012/model.safetensors: .* \(resuming from checkpoint-00000008 instead"):
+        result = Trainer(second, config(checkpoint_every=None), phases, tmp_path).fit(resume=True)
+    assert torch.equal(second.weights(), whole.weights())
+    assert comparable(result.history) == comparable(expected.history)
+    assert not newest.exists()
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("run",), []),
+        (("run", "step"), "3"),
+        (("run", "phase"), -1),
+        (("run", "rates"), ["a", "b", "c"]),
+        (("run", "rates"), [0.1]),
+        (("run", "momentum"), {}),
+        (("seconds",), "1"),
+        (("spent",), {"validation": None}),
+        (("optimizer",), {"bottom.weight": {}, "top.weight": 3}),
+        (("optimizer", "top.weight"), {"exp_avg": 1}),
+        (("optimizer", "top.weight", "exp_avg"), torch.zeros(7)),
+        (("monitor", "to_beat"), "[" * 5000),
+        (("monitor", "worse_in_a_row"), None),
+        (("monitor", "costs"), "3"),
+        (("monitor", "costs"), '["a"]'),
+        (("rows",), [1]),
+        (("rows",), [{}]),
+        (("ranks",), []),
+        (("ranks", 0, "epoch"), -1),
+        (("ranks", 0, "batch"), 1.5),
+        (("ranks", 0, "meter"), {"sums": {"loss": "x"}, "weights": {"loss": 1}}),
+        (("ranks", 0, "rng", "torch"), torch.zeros(3, dtype=torch.uint8)),
+        (("ranks", 0, "rng", "python"), [3, [1], None]),
+        (("settings",), None),
+    ],
+)
+def test_a_state_of_other_types_is_refused(tmp_path, place, value):
+    phases = interrupted(tmp_path)
+    checkpoint = load_checkpoint(latest_checkpoint(tmp_path))
+    *parents, last = place
+    inner = checkpoint.state
+    for name in parents:
+        inner = inner[name]
+    inner[last] = value
+    save_checkpoint(tmp_path, 3, checkpoint)
+    with pytest.raises(UlmkitError, match="checkpoint-00000003: "):
+        Trainer(make()[0], config(), phases, tmp_path).fit(resume=True)

@@ -5,10 +5,10 @@ from typing import TypeVar
 
 import numpy as np
 
-from ulmkit.errors import ConfigError, DataError
+from ulmkit.errors import ConfigError, DataError, TrainingError
 from ulmkit.hub import ClassifierParts, LanguageModelParts
 from ulmkit.pipeline import DataOptions, RunOptions, place
-from ulmkit.tasks import Task, as_text
+from ulmkit.tasks import Outputs, Task, as_text
 from ulmkit.text import Text
 from ulmkit.text.corpus.token_stream import reverse_document
 from ulmkit.text.read.documents import is_table
@@ -33,6 +33,15 @@ def refuse_selection(split: str | None, data_options: DataOptions | None) -> Non
     """Raise ConfigError for a split or options beside evaluation data, which are selected already."""
     if split is not None or data_options is not None:
         raise ConfigError("split, data_options: expected none with selected evaluation data; leave them out")
+
+
+def check_finite_answers(outputs: Outputs) -> None:
+    """Raise TrainingError if a number that a model answers with is NaN or infinite."""
+    arrays = outputs if isinstance(outputs, list) else [outputs]
+    if not all(np.isfinite(array).all() for array in arrays):
+        raise TrainingError(
+            "the model's answers are not finite: its training diverged, or its weights were altered; train it again"
+        )
 
 
 def as_texts(texts: Iterable[Text | Sequence[str]], task: Task | None = None) -> list[Text]:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ulmkit import evaluation, pipeline
-from ulmkit.api.common import as_texts, place_parts, refuse_selection, text_ids
+from ulmkit.api.common import as_texts, check_finite_answers, place_parts, refuse_selection, text_ids
 from ulmkit.api.generation_options import GenerationOptions
 from ulmkit.config import check_whole
 from ulmkit.errors import DataError
@@ -361,7 +361,11 @@ class LanguageModel:
         vocabulary = self.parts.vocabulary
         documents = [text_ids(self.parts, text) for text in as_texts(texts)]
         context = evaluation.first_context(vocabulary) if vocabulary.bos_id is None else None
-        return evaluation.score_documents(self.parts.model, documents, first_context=context, unk_id=vocabulary.unk_id)
+        scores = evaluation.score_documents(
+            self.parts.model, documents, first_context=context, unk_id=vocabulary.unk_id
+        )
+        check_finite_answers(np.array([score.log_probability for score in scores]))
+        return scores
 
     def generate(
         self,

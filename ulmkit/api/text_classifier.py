@@ -10,7 +10,7 @@ import numpy as np
 
 from ulmkit import pipeline
 from ulmkit.api.classifier_stream import ClassifierStream
-from ulmkit.api.common import as_texts, place_parts, refuse_selection
+from ulmkit.api.common import as_texts, check_finite_answers, place_parts, refuse_selection
 from ulmkit.api.language_model import LanguageModel
 from ulmkit.config import check_probability
 from ulmkit.errors import ConfigError, DataError, FolderError
@@ -347,7 +347,9 @@ class TextClassifier:
         return self._mean(outputs)
 
     def _mean(self, members: Sequence[Outputs]) -> Outputs:
-        """Mean of the members' predictions."""
+        """Mean of the members' predictions. Raises: TrainingError if one is NaN or infinite."""
+        for outputs in members:
+            check_finite_answers(outputs)
         if len(members) == 1:
             return members[0]
         if isinstance(members[0], list):

@@ -132,12 +132,17 @@ def name_flags(error: UlmkitError, flags: Mapping[str, str]) -> str:
 
 
 def _data_options(
-    text_column: list[str] | None, label_column: list[str] | None, columns: list[str] | None, **values: Any
+    text_column: list[str] | None,
+    label_column: list[str] | None,
+    columns: list[str] | None,
+    no_header: bool,
+    **values: Any,
 ) -> DataOptions:
     return DataOptions(
         text_column=_one_or_several(text_column),
         label_column=_one_or_several(label_column),
         columns=tuple(columns or ()),
+        header=not no_header,
         **values,
     )
 
@@ -150,7 +155,7 @@ _REPEATED = list[str] | None
 _READ = field_options(
     DataOptions,
     *("text_column", "label_column", "group_column", "time_column", "split_column", "columns"),
-    *("lines", "header", "format"),
+    *("lines", "format"),
     text_column={"type": _REPEATED, "help": "Column with the text; repeat it for a text of several fields."},
     label_column={
         "type": _REPEATED,
@@ -162,6 +167,9 @@ _READ = field_options(
         "default": None,
         "flag": "--column",
     },
+)
+_READ["no_header"] = Option(
+    bool, "Read the first line of a .csv or .tsv file as data; its columns are called 1, 2, ...", False
 )
 _SPLIT = field_options(
     DataOptions,

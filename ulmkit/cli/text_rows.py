@@ -23,14 +23,15 @@ _CHUNK_TEXTS = 1024
 _CHUNK_CHARACTERS = 4_000_000
 
 
-def _reading(text_column: list[str] | None, columns: list[str] | None, header: bool, **values: Any) -> dict[str, Any]:
-    """Return the options that were given, by their names in DocumentSource."""
+def _reading(text_column: list[str] | None, columns: list[str] | None, **values: Any) -> dict[str, Any]:
+    """Return the options that were given, by their names on the command line."""
     options = {"text_column": text_column, "columns": columns, **values}
-    given = {name: value for name, value in options.items() if value}
-    return given if header else given | {"header": False}
+    return {name: value for name, value in options.items() if value}
 
 
-_TEXTS = {name: READ.options[name] for name in ("text_column", "split_column", "columns", "lines", "header", "format")}
+_TEXTS = {
+    name: READ.options[name] for name in ("text_column", "split_column", "columns", "lines", "no_header", "format")
+}
 _SPLIT = {"split": Option(str | None, "Split to read.")}
 _TASK = {"task": Option(str | None, "Data type: tokens for lists of words, pair for two texts per row.")}
 
@@ -101,6 +102,7 @@ def read_chunks(
         return
     options = dict(reading)
     label_kind = find_label_kind(options.pop("task", task))
+    options["header"] = not options.pop("no_header", False)
     source = DocumentSource(data or "", **options, label_kind=label_kind, labels=False)
     report_source(source)
     yield from _chunks(_read_rows(source))

@@ -162,7 +162,7 @@ def pretrain_command(
         )
         if not run.world.is_first:
             return
-        model.save(out, overwrite=machine.overwrite)
+        model.save(out, overwrite=machine.overwrite or resume)
     _summarise_training(model, out, machine, run)
 
 
@@ -202,7 +202,7 @@ def finetune_command(
         )
         if not run.world.is_first:
             return
-        model.save(out, overwrite=machine.overwrite)
+        model.save(out, overwrite=machine.overwrite or resume)
     _summarise_training(model, out, machine, run)
 
 
@@ -261,7 +261,7 @@ def train_command(
         )
         if not run.world.is_first:
             return
-        model.save(out, overwrite=machine.overwrite)
+        model.save(out, overwrite=machine.overwrite or resume)
     _summarise_training(model, out, machine, run)
 
 

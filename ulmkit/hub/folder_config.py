@@ -3,14 +3,17 @@
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from ulmkit.config import check_choice, check_whole
-from ulmkit.errors import ConfigError, FolderError
-from ulmkit.files import expand_user, fingerprint, read_json, write_json
+from ulmkit.errors import FolderError
+from ulmkit.files import FileEntry, expand_user, fingerprint, read_json, write_json
 from ulmkit.hub.facts import TrainingFacts, facts_from_json
 from ulmkit.hub.format_1 import upgrade_config
+from ulmkit.json_records import record_from_json
+from ulmkit.model.config import CHUNK_STEPS, GRADIENT_STEPS
 
 FORMAT_VERSION = 2
 CONFIG_FILE = "config.json"
@@ -19,13 +22,88 @@ DIRECTIONS = ("forward", "backward")
 Direction = Literal["forward", "backward"]
 Kind = Literal["language_model", "classifier", "pair"]
 
-_MODEL_PARTS = {"facts": dict, "files": dict, "vocabulary": dict, "tokenizer": dict, "encoder": dict}
-_PARTS: dict[str, dict[str, type]] = {
-    "language_model": {**_MODEL_PARTS, "softmax": dict},
-    "classifier": {**_MODEL_PARTS, "task": str, "head": dict, "label_names": list, "reading": dict},
-    "pair": {"facts": dict},
+Weights = Literal["float32", "int8"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenizerEntry:
+    """Name and fingerprint of a folder's tokenizer."""
+
+    name: str
+    fingerprint: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class VocabularyEntry:
+    """Size and fingerprint of a folder's vocabulary."""
+
+    size: int
+    fingerprint: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadingEntry:
+    """Steps of a document that a classifier reads at a time and learns from."""
+
+    chunk_steps: int = CHUNK_STEPS
+    gradient_steps: int = GRADIENT_STEPS
+
+
+@dataclass(frozen=True, kw_only=True)
+class _FolderRecord:
+    """Types of the entries of config.json that every kind of folder has."""
+
+    format_version: int
+    facts: Mapping[str, object]
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _PairRecord(_FolderRecord):
+    """Types of the entries of a pair's config.json."""
+
+    kind: Literal["pair"]
+    members: Literal["language_model", "classifier"] | None = None
+    task: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _ModelRecord(_FolderRecord):
+    """Types of the entries of a model's config.json; configs are read when the model is made."""
+
+    direction: Direction
+    files: Mapping[str, FileEntry]
+    vocabulary: VocabularyEntry
+    tokenizer: TokenizerEntry
+    encoder: Mapping[str, object]
+    weights: Weights = "float32"
+    parameters: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _LanguageModelRecord(_ModelRecord):
+    """Types of the entries of a language model's config.json."""
+
+    kind: Literal["language_model"]
+    softmax: Mapping[str, object]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _ClassifierRecord(_ModelRecord):
+    """Types of the entries of a classifier's config.json."""
+
+    kind: Literal["classifier"]
+    task: str
+    head: Mapping[str, object]
+    label_names: tuple[str, ...]
+    reading: ReadingEntry
+
+
+_RECORDS: dict[str, type[_FolderRecord]] = {
+    "language_model": _LanguageModelRecord,
+    "classifier": _ClassifierRecord,
+    "pair": _PairRecord,
 }
-"""Entries of config.json, and their types, by the kind of folder."""
 
 
 def write_config(folder: Path, config: Mapping[str, Any]) -> None:
@@ -68,10 +146,8 @@ def read_config(folder: str | os.PathLike[str], kind: Kind | None = None) -> dic
     with config_errors(path):
         if version == 1:
             config = upgrade_config(config)
-        check_choice("kind", config.get("kind"), _PARTS)
-        check_parts(config, _PARTS[config["kind"]])
-        if config["kind"] != "pair":
-            check_choice("direction", config.get("direction"), DIRECTIONS)
+        check_choice("kind", config.get("kind"), _RECORDS)
+        record_from_json(_RECORDS[config["kind"]], config, "")
     if kind not in (None, config["kind"]):
         raise FolderError(
             f"{path}: expected a folder of kind {kind!r}, got {config['kind']!r}; give a {kind.replace('_', ' ')}"
@@ -90,19 +166,12 @@ def read_facts(folder: str | os.PathLike[str]) -> TrainingFacts:
         return facts_from_json(config["facts"])
 
 
-def check_parts(values: Mapping[str, Any], types: Mapping[str, type]) -> None:
-    """Raise ConfigError unless the values of these names have these types."""
-    for name, kind in types.items():
-        if not isinstance(values.get(name), kind):
-            raise ConfigError(f"{name}: expected {kind.__name__}, got {values.get(name)!r}")
-
-
 @contextmanager
 def config_errors(folder: Path) -> Iterator[None]:
     """Turn the refusal, in this block, of a value in a folder's config.json into a FolderError."""
     try:
         yield
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError) as error:
         raise FolderError(
             f"{folder / CONFIG_FILE}: does not describe a model ({error}); it was altered, or written by another "
             "version of ulmkit; copy the folder again, or upgrade with: pip install --upgrade ulmkit"

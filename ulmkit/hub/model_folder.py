@@ -12,27 +12,36 @@ Language models and classifiers have the same layout. A pair (see `ulmkit.hub.pa
 
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
 
-from ulmkit.config import check_choice, from_dict, to_dict
+from ulmkit.config import check_choice, to_dict
 from ulmkit.errors import ConfigError, DataError, FolderError
-from ulmkit.files import TRAINING_LOG, atomic_folder, atomic_write, check_files, csv_lines, expand_user, list_files
+from ulmkit.files import (
+    TRAINING_LOG,
+    FileEntry,
+    atomic_folder,
+    atomic_write,
+    check_files,
+    csv_lines,
+    expand_user,
+    list_files,
+)
 from ulmkit.hub.facts import facts_from_json, facts_to_json, package_versions
 from ulmkit.hub.folder_config import (
     DIRECTIONS,
     FORMAT_VERSION,
-    check_parts,
     config_errors,
     read_config,
     write_config,
 )
 from ulmkit.hub.model_card import CARD_FILE, model_card
 from ulmkit.hub.parts import ClassifierParts, LanguageModelParts
+from ulmkit.json_records import record_from_json
 from ulmkit.model.aligned import count_parameters
 from ulmkit.model.cells import cell_from_dict
 from ulmkit.model.classifier import AWDLSTMClassifier
@@ -40,15 +49,16 @@ from ulmkit.model.config import AWDLSTMConfig, LanguageModelConfig
 from ulmkit.model.int8_encoder import Int8Encoder
 from ulmkit.model.language_model import AWDLSTMLanguageModel
 from ulmkit.tasks import find_task
-from ulmkit.tensors import load_tensors, save_tensors
+from ulmkit.tensors import check_finite, load_shapes, load_tensors, save_tensors
 from ulmkit.text.corpus.encoded_corpus import TOKENIZER_FOLDER, VOCABULARY_FILE
 from ulmkit.text.tokens.tokenizers import TOKENIZERS, Tokenizer, load_tokenizer
 from ulmkit.text.tokens.vocabulary import Vocabulary
 from ulmkit.training.log import LogRow
 
 WEIGHTS_FILE = "model.safetensors"
-WEIGHTS_TYPES = ("float32", "int8")
 _NAMES_SHOWN = 5
+
+Model = TypeVar("Model", AWDLSTMLanguageModel, AWDLSTMClassifier)
 
 
 def save_language_model(folder: str | os.PathLike[str], parts: LanguageModelParts, *, overwrite: bool = False) -> Path:
@@ -110,11 +120,12 @@ def load_language_model(folder: str | os.PathLike[str]) -> LanguageModelParts:
     """
     path = expand_user(folder)
     config = read_config(path, "language_model")
-    with config_errors(path), torch.random.fork_rng(devices=[]):
-        sizes = from_dict(LanguageModelConfig, {**config["softmax"], "encoder": _encoder_config(config)}, "softmax")
-        model = AWDLSTMLanguageModel(sizes, config["vocabulary"]["size"])
+    vocabulary, tokenizer = _load_text_parts(path, config)
+    with config_errors(path):
+        softmax = {**config["softmax"], "encoder": _encoder_config(config)}
+        sizes = record_from_json(LanguageModelConfig, softmax, "softmax")
         facts = facts_from_json(config["facts"])
-    vocabulary, tokenizer = _load_content(path, config, model)
+    model = _load_model(path, config, lambda: AWDLSTMLanguageModel(sizes, len(vocabulary)))
     return LanguageModelParts(model, vocabulary, tokenizer, config["direction"], facts)
 
 
@@ -126,20 +137,21 @@ def load_classifier(folder: str | os.PathLike[str]) -> ClassifierParts:
     """
     path = expand_user(folder)
     config = read_config(path, "classifier")
+    vocabulary, tokenizer = _load_text_parts(path, config)
     labels = tuple(config["label_names"])
-    weights = config.get("weights", "float32")
-    with config_errors(path), torch.random.fork_rng(devices=[]):
-        check_choice("weights", weights, WEIGHTS_TYPES)
+    with config_errors(path):
         task = find_task(config["task"])
-        head = from_dict(task.head_type, config["head"], "head")
-        if len(labels) != task.label_count(head):
-            raise ConfigError(f"label_names: expected {task.label_count(head)}, got {len(labels)}")
-        vocab_size = config["vocabulary"]["size"]
-        model = AWDLSTMClassifier(_encoder_config(config), vocab_size, head, **config["reading"])
-        if weights == "int8":
-            model = model.to_int8()
+        head = record_from_json(task.head_type, config["head"], "head")
+        if len(labels) != task.label_count(head) or len(set(labels)) != len(labels):
+            raise ConfigError(f"label_names: expected {task.label_count(head)} different names, got {len(labels)}")
+        encoder = _encoder_config(config)
         facts = facts_from_json(config["facts"])
-    vocabulary, tokenizer = _load_content(path, config, model)
+
+    def make() -> AWDLSTMClassifier:
+        model = AWDLSTMClassifier(encoder, len(vocabulary), head, **config["reading"])
+        return model.to_int8() if config.get("weights") == "int8" else model
+
+    model = _load_model(path, config, make)
     return ClassifierParts(task, model, vocabulary, tokenizer, labels, config["direction"], facts)
 
 
@@ -172,7 +184,7 @@ def _save(
         tokenizer.save(temporary / TOKENIZER_FOLDER)
         if parts.history:
             _write_log(temporary / TRAINING_LOG, parts.history)
-        config["files"] = list_files(temporary)
+        config["files"] = {name: vars(entry) for name, entry in list_files(temporary).items()}
         with atomic_write(temporary / CARD_FILE) as file:
             file.write(model_card(Path(folder).name, parts))
         write_config(temporary, config)
@@ -186,31 +198,32 @@ def _write_log(path: Path, rows: Sequence[LogRow]) -> None:
 
 
 def _encoder_config(config: Mapping[str, Any]) -> AWDLSTMConfig:
-    values = config["encoder"]
-    check_parts(values, {"cell": dict})
-    return from_dict(AWDLSTMConfig, {**values, "cell": cell_from_dict(values["cell"], "encoder")}, "encoder")
+    values = {**config["encoder"]}
+    if not isinstance(values.get("cell"), Mapping):
+        raise ConfigError(f"encoder.cell: expected an object, got {values.get('cell')!r:.60}")
+    values["cell"] = cell_from_dict(values["cell"], "encoder")
+    return record_from_json(AWDLSTMConfig, values, "encoder")
 
 
-def _load_content(
-    folder: Path, config: Mapping[str, Any], model: AWDLSTMLanguageModel | AWDLSTMClassifier
-) -> tuple[Vocabulary, Tokenizer]:
-    """Check a folder's files, load its weights into the model, and return its vocabulary and tokenizer."""
-    check_files(folder, config["files"], "copy the model folder again")
-    read_weights(folder / WEIGHTS_FILE, model)
-    model.eval()
+def _load_text_parts(folder: Path, config: Mapping[str, Any]) -> tuple[Vocabulary, Tokenizer]:
+    """Check a folder's files, and load its vocabulary and tokenizer."""
+    expected = config["tokenizer"]
+    with config_errors(folder):
+        check_choice("tokenizer", expected["name"], TOKENIZERS)
+    tokenizer_files = [f"{TOKENIZER_FOLDER}/{name}" for name in TOKENIZERS[expected["name"]].files]
+    files = {name: FileEntry(**entry) for name, entry in config["files"].items()}
+    needed = (WEIGHTS_FILE, VOCABULARY_FILE, *tokenizer_files)
+    check_files(folder, files, "copy the model folder again", needed=needed)
     vocabulary = Vocabulary.load(folder / VOCABULARY_FILE)
-    tokenizer = load_tokenizer(folder / TOKENIZER_FOLDER)
     recorded = config["vocabulary"].get("fingerprint")
     if vocabulary.fingerprint != recorded:
         raise FolderError(
             f"{folder / VOCABULARY_FILE}: expected the vocabulary {recorded} that the model was trained with, "
             f"got {vocabulary.fingerprint}; copy the model folder again"
         )
+    tokenizer = load_tokenizer(folder / TOKENIZER_FOLDER, expected["name"])
     with config_errors(folder):
-        _check_belong_together(model.encoder.vocab_size, vocabulary, tokenizer)
-    expected = config["tokenizer"]
-    if tokenizer.name != expected.get("name"):
-        raise FolderError(f"{folder / TOKENIZER_FOLDER}: expected {expected.get('name')!r}, got {tokenizer.name!r}")
+        _check_belong_together(config["vocabulary"]["size"], vocabulary, tokenizer)
     if tokenizer.fingerprint != expected.get("fingerprint"):
         warnings.warn(
             f"{folder}: this installation may split some texts differently from the one that the model was trained "
@@ -231,29 +244,64 @@ def _tokenizer_difference(config: Mapping[str, Any], tokenizer: str) -> str:
     return f"it had {listing}; install that to get the same tokens"
 
 
+def _load_model(folder: Path, config: Mapping[str, Any], make: Callable[[], Model]) -> Model:
+    """Make the model that a config describes and load its weights, once they are known to fit.
+
+    The model is made on the meta device first: sizes that are not the weights' are refused before any memory is taken.
+
+    Args:
+        folder: The model folder.
+        config: Its config.
+        make: Makes the model with weights of any values.
+    """
+    path = folder / WEIGHTS_FILE
+    shapes = load_shapes(path)
+    with config_errors(folder), torch.random.fork_rng(devices=[]):
+        if config["encoder"].get("layers", 1) > len(shapes):
+            raise ConfigError(f"layers: expected at most {len(shapes)}, the tensors in {WEIGHTS_FILE}")
+        with torch.device("meta"):
+            expected = _shapes(make().state_dict())
+        _check_shapes(path, shapes, expected)
+        model = make()
+    read_weights(path, model)
+    return model.eval()
+
+
 def read_weights(path: Path, model: nn.Module) -> None:
     """Load a safetensors file into a model, strictly by name.
 
     Raises:
-        FolderError: If the file is missing or truncated, or names or shapes do not match; lists those that differ.
+        FolderError: If the file is missing or truncated, a value is NaN or infinite, or names or shapes do not match;
+            lists those that differ.
     """
     tensors = load_tensors(path)
-    expected = model.state_dict()
-    missing = sorted(expected.keys() - tensors.keys())
-    unexpected = sorted(tensors.keys() - expected.keys())
+    check_finite(path, tensors)
+    _check_shapes(path, _shapes(tensors), _shapes(model.state_dict()))
+    try:
+        model.load_state_dict(tensors)
+    except (ConfigError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise FolderError(f"{path}: expected the weights of this model; {reason}") from error
+
+
+def _shapes(tensors: Mapping[str, torch.Tensor]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+
+
+def _check_shapes(path: Path, actual: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]) -> None:
+    """Raise FolderError unless a file has the tensors of a model, in their shapes."""
+    missing = sorted(expected.keys() - actual.keys())
+    unexpected = sorted(actual.keys() - expected.keys())
     if missing or unexpected:
         raise FolderError(
             f"{path}: weights do not match the model that config.json describes; "
             f"missing: {_listing(missing)}; unexpected: {_listing(unexpected)}"
         )
     shapes = [
-        f"{name} {tuple(tensor.shape)} in place of {tuple(expected[name].shape)}"
-        for name, tensor in tensors.items()
-        if tensor.shape != expected[name].shape
+        f"{name} {shape} in place of {expected[name]}" for name, shape in actual.items() if shape != expected[name]
     ]
     if shapes:
         raise FolderError(f"{path}: shapes do not match the model that config.json describes: {_listing(shapes)}")
-    model.load_state_dict(tensors)
 
 
 def _listing(names: list[str]) -> str:

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 
-from ulmkit.config import check_choice, check_whole, from_dict, to_dict
+from ulmkit.config import check_choice, check_whole, to_dict
 from ulmkit.errors import ConfigError
+from ulmkit.json_records import record_from_json
 
 if TYPE_CHECKING:
     import torch
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     from ulmkit.model.lstm_layer import LSTMLayer
     from ulmkit.model.mogrifier_layer import MogrifierLayer
     from ulmkit.model.qrnn_layer import QRNNLayer
+
+
+MOST_ROUNDS = 100
+"""Most rounds of a Mogrifier; published models have 2 to 6."""
 
 
 class PackedLayer(Protocol):
@@ -168,6 +173,8 @@ class Mogrifier:
 
     def __post_init__(self) -> None:
         check_whole("mogrifier_rounds", self.rounds, at_least=0)
+        if self.rounds > MOST_ROUNDS:
+            raise ConfigError(f"mogrifier_rounds: expected at most {MOST_ROUNDS}, got {self.rounds!r}")
         if self.rank is not None:
             check_whole("mogrifier_rank", self.rank)
 
@@ -217,7 +224,7 @@ def cell_from_dict(values: Mapping[str, Any], where: str) -> Cell:
     options = dict(values)
     name = options.pop("name", None)
     check_choice("cell", name, CELLS)
-    cell: Cell = from_dict(CELLS[name], options, f"{where}: cell")
+    cell: Cell = record_from_json(CELLS[name], options, f"{where}: cell")
     return cell
 
 

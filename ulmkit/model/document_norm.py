@@ -2,10 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from ulmkit.errors import ConfigError
 
 Sum = Callable[[Tensor], Tensor]
 """The sum of a tensor over processes, the same on each of them; differentiable."""
@@ -37,6 +40,12 @@ class DocumentNorm(nn.BatchNorm1d):
                 input, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps
             )
         return super().forward(input)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        variance = state_dict.get(prefix + "running_var")
+        if variance is not None and (variance < 0).any():
+            raise ConfigError(f"{prefix}running_var: expected variances of at least 0, got {variance.min():.3g}")
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def _shared(self, input: Tensor, total: Sum) -> Tensor:
         """Batch norm over the documents of all processes, at least two."""

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from ulmkit.config import check_not_negative, check_whole
-from ulmkit.errors import ConfigError, DataError
+from ulmkit.errors import ConfigError, DataError, TrainingError
 from ulmkit.model.language_model import AWDLSTMLanguageModel
 from ulmkit.model.prepared import PreparedWeights, State
 
@@ -143,6 +143,8 @@ def sample(
         probabilities = next_token_probabilities(
             logits, temperature=temperature, top_k=top_k, top_p=top_p, forbidden=forbidden
         )
+        if not probabilities.isfinite().all():
+            raise TrainingError("the model's probabilities are not finite: its weights were altered; train it again")
         token = torch.multinomial(probabilities, 1, generator=generator).squeeze(1)
         drawn.append(token)
         log_probability += is_running * logits.double().log_softmax(dim=-1).gather(1, token.unsqueeze(1)).squeeze(1)

@@ -5,7 +5,6 @@ Each kind of head has a config of its own, which makes the head: `SingleLabelCon
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
@@ -19,6 +18,9 @@ from ulmkit.errors import ConfigError, DataError
 from ulmkit.model.document_norm import DocumentNorm
 
 IGNORED_LABEL = -1
+
+LARGEST_TARGET = 1e30
+"""Largest number that a head predicts: sums and products with the head's outputs stay finite in float32."""
 
 
 class Head(nn.Module, ABC):
@@ -337,13 +339,16 @@ class NumberConfig(HeadConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_choice("number_loss", self.number_loss, ("mse", "huber"))
-        check_positive("number_deviation", self.number_deviation)
+        check_positive("number_deviation", self.number_deviation, at_most=LARGEST_TARGET)
+        if not abs(self.number_mean) <= LARGEST_TARGET:
+            raise ConfigError(f"number_mean: expected at most {LARGEST_TARGET:g}, got {self.number_mean!r}")
         if self.classes != 1:
             raise ConfigError(f"classes: expected 1 for a number, got {self.classes!r}")
         if self.value_range is None:
             return
         object.__setattr__(self, "value_range", tuple(self.value_range))  # JSON has lists
-        if len(self.value_range) != 2 or not -math.inf < self.value_range[0] < self.value_range[1] < math.inf:
+        limit = LARGEST_TARGET
+        if len(self.value_range) != 2 or not -limit <= self.value_range[0] < self.value_range[1] <= limit:
             raise ConfigError(f"value_range: expected (lowest, highest), lowest < highest, got {self.value_range!r}")
 
 

@@ -118,7 +118,7 @@ def _check_prepared(corpus: EncodedCorpus, options: DataOptions) -> None:
     prepared = {
         "split_by": policy.kind,
         "valid_fraction": policy.valid_fraction,
-        "tokenizer": corpus.facts.tokenizer["name"],
+        "tokenizer": corpus.facts.tokenizer.name,
     }
     for name, value in prepared.items():
         asked = getattr(options, name)

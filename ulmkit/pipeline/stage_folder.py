@@ -7,9 +7,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ulmkit.errors import FolderError
-from ulmkit.files import TRAINING_LOG, check_writable, expand_user
+from ulmkit.files import TRAINING_LOG, check_writable, expand_user, remove_leftovers
+from ulmkit.hub.folder_config import CONFIG_FILE
 from ulmkit.training import JSONL_NAME, latest_checkpoint
+from ulmkit.training.checkpoint import STATE_FILE
 from ulmkit.training.monitor import BEST_NAME
+from ulmkit.training.run import is_finished
 
 _NAMES = "|".join([r"checkpoint-\d{8,}", "tensorboard", *map(re.escape, (TRAINING_LOG, JSONL_NAME, BEST_NAME))])
 _OF_A_RUN = re.compile(rf"({_NAMES})|\.({_NAMES})\..+")  # the latter are left half-written by a killed process
@@ -27,7 +30,8 @@ def run_folder(out: str, resume: bool, overwrite: bool) -> Iterator[Path]:
 
     Args:
         out: Folder that the stage writes.
-        resume: Continue from the checkpoint in the training folder.
+        resume: Continue from the checkpoint in the training folder. A training that had written `out` and was killed
+            before it removed the folder may write `out` again.
         overwrite: Replace an existing `out`.
 
     Yields:
@@ -37,10 +41,15 @@ def run_folder(out: str, resume: bool, overwrite: bool) -> Iterator[Path]:
         FolderError: Before any work, if `out` may not be written, the training folder holds something else, a
             checkpoint exists but `resume` is False, or none exists but `resume` is True.
     """
-    check_writable(out, overwrite)
+    is_written = _is_written(out)
+    check_writable(out, overwrite or (resume and is_written))
     folder = training_folder(out)
     _check_own(folder)
     checkpoint = latest_checkpoint(folder)
+    remove_leftovers(folder, _NAMES)
+    if is_written and not resume:
+        _remove(folder)  # the process was killed after it had written `out`, before it removed this
+        checkpoint = None
     if resume and checkpoint is None:
         raise FolderError(f"{folder}: expected a checkpoint to resume, got none; begin without resume=True")
     if checkpoint is not None and not resume:
@@ -57,6 +66,18 @@ def run_folder(out: str, resume: bool, overwrite: bool) -> Iterator[Path]:
             raise FolderError(f"{error}; {kept} was kept, and the same command with resume=True goes on") from error
         raise
     _remove(folder)
+
+
+def _is_written(out: str) -> bool:
+    """Tell whether `out` was written at the end of the training whose checkpoints are still beside it."""
+    checkpoint = latest_checkpoint(training_folder(out)) if Path(out).name else None
+    if checkpoint is None:
+        return False
+    try:
+        is_newer = (expand_user(out) / CONFIG_FILE).stat().st_mtime_ns >= (checkpoint / STATE_FILE).stat().st_mtime_ns
+    except OSError:
+        return False
+    return is_newer and is_finished(checkpoint)
 
 
 def _check_own(folder: Path) -> None:

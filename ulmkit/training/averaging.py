@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ulmkit.files import parse_json
+
 
 def is_non_monotone(losses: Sequence[float], loss: float, window: int) -> bool:
     """Test the non-monotone criterion: the new loss exceeds the best loss from more than `window` validations ago.
@@ -107,9 +109,12 @@ class WeightAverage:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore a state from `state_dict`; raise KeyError if it is incomplete."""
+        """Restore a state from `state_dict`; raise KeyError, TypeError or ValueError if it is incomplete or altered."""
         means = state["means"]
         self._means = {name: means[name].to(weight) for name, weight in self._weights.items() if means}
-        self.steps = state["steps"]
-        self.losses = json.loads(state["costs"])
-        self.is_triggered = state["is_triggered"]
+        for name, mean in self._means.items():
+            if mean.shape != self._weights[name].shape:
+                raise ValueError(f"average of {name}: expected shape {tuple(self._weights[name].shape)}")
+        self.steps = int(state["steps"])
+        self.losses = [float(loss) for loss in parse_json(state["costs"])]
+        self.is_triggered = bool(state["is_triggered"])

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from ulmkit.config import check_positive, check_whole
 from ulmkit.errors import ConfigError
+from ulmkit.json_records import record_from_json
 
 TIMED_SCHEDULE_STEPS = 10_000
 """Length in steps of a schedule whose phase is measured in minutes."""
@@ -121,8 +122,13 @@ class RunState:
 
     @classmethod
     def from_json(cls, saved: Mapping[str, Any]) -> "RunState":
-        """Restore what `to_json` returned; raise KeyError if a part is missing."""
-        return cls(**{part.name: saved[_SAVED_NAMES.get(part.name, part.name)] for part in fields(cls)})
+        """Restore what `to_json` returned; raise KeyError if a part is missing, ConfigError if its type is another."""
+        state = record_from_json(
+            cls, {part.name: saved[_SAVED_NAMES.get(part.name, part.name)] for part in fields(cls)}, "run"
+        )
+        for name in ("phase", "step", "phase_step", "tokens", "validations", "checkpoints"):
+            check_whole(name, getattr(state, name), at_least=0)
+        return state
 
 
 class Position(NamedTuple):

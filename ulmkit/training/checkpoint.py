@@ -1,10 +1,10 @@
 """Checkpoints in safetensors and JSON: complete or absent, and nothing pickled.
 
-A run's folder holds `checkpoint-00000120/` (the newest only) with
+A run's folder holds `checkpoint-00000120/`, and the one before in case that one is damaged, with
     model.safetensors   the model's state dict
     state.safetensors   every other tensor: optimizer, task, random number generators
     state.json          format version, checksums, and everything that is not a tensor
-The folder appears under its name only when it is complete, and only then is the previous one removed.
+The folder appears under its name only when it is complete, and only then are older ones removed.
 """
 
 import os
@@ -19,12 +19,14 @@ from typing import Any
 import torch
 
 from ulmkit.errors import FolderError
-from ulmkit.files import atomic_folder, fingerprint, read_json, sha256_file, write_json
-from ulmkit.tensors import load_tensors, save_tensors
+from ulmkit.files import atomic_folder, fingerprint, read_json, remove_leftovers, sha256_file, write_json
+from ulmkit.tensors import check_finite, load_tensors, save_tensors
 
 FORMAT_VERSION = 2
 _TENSOR = "$tensor"
 _FILES = ("model.safetensors", "state.safetensors")
+STATE_FILE = "state.json"
+_NAME = re.compile(r"checkpoint-\d{8,}")
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Checkpoint:
 
 
 def save_checkpoint(folder: str | os.PathLike[str], step: int, checkpoint: Checkpoint) -> Path:
-    """Write `folder`/checkpoint-STEP, then remove older ones.
+    """Write `folder`/checkpoint-STEP, then remove older ones but the last, and what killed processes left half-written.
 
     Args:
         folder: Folder of the run.
@@ -63,10 +65,11 @@ def save_checkpoint(folder: str | os.PathLike[str], step: int, checkpoint: Check
         save_tensors(temporary / _FILES[1], tensors)
         checksums = {name: sha256_file(temporary / name) for name in _FILES}
         document = {"format_version": FORMAT_VERSION, "sha256": checksums, "state": tree}
-        write_json(temporary / "state.json", document | {"fingerprint": fingerprint(document)})
-    for other in _checkpoints(Path(folder)):
-        if other != final:
-            shutil.rmtree(other, ignore_errors=True)
+        write_json(temporary / STATE_FILE, document | {"fingerprint": fingerprint(document)})
+    earlier = [path for path in checkpoints(folder) if path != final]
+    for path in earlier[:-1]:
+        shutil.rmtree(path, ignore_errors=True)
+    remove_leftovers(Path(folder), _NAME.pattern)
     return final
 
 
@@ -77,43 +80,50 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         FolderError: If it is missing, truncated, altered, incomplete, or of another format version.
     """
     path = Path(path)
-    document = read_json(path / "state.json")
+    document = read_json(path / STATE_FILE)
     if not isinstance(document, dict) or "format_version" not in document:
-        raise FolderError(f"{path / 'state.json'}: expected a checkpoint's state, got something else; is it altered?")
+        raise FolderError(f"{path / STATE_FILE}: expected a checkpoint's state, got something else; is it altered?")
     if document["format_version"] != FORMAT_VERSION:
         raise FolderError(
-            f"{path}: expected format version {FORMAT_VERSION}, got {document['format_version']!r};"
+            f"{path}: expected format version {FORMAT_VERSION}, got {document['format_version']!r:.60};"
             " remove it and begin anew"
         )
     if document.pop("fingerprint", None) != fingerprint(document):
-        raise FolderError(f"{path / 'state.json'}: its fingerprint is wrong; the file was altered")
-    with clear_missing_keys(path):
+        raise FolderError(f"{path / STATE_FILE}: its fingerprint is wrong; the file was altered")
+    with clear_state_errors(path):
         for name in _FILES:
-            if not (path / name).is_file():
+            if not (path / name).exists():
                 raise FolderError(f"{path / name}: no such file; the checkpoint is incomplete")
             if sha256_file(path / name) != document["sha256"][name]:
                 raise FolderError(f"{path / name}: its checksum is wrong; the file is truncated or was altered")
+        model = load_tensors(path / _FILES[0])
+        check_finite(path / _FILES[0], model)
         tensors = load_tensors(path / _FILES[1])
-        return Checkpoint(load_tensors(path / _FILES[0]), _put_tensors(document["state"], tensors))
+        check_finite(path / _FILES[1], tensors)
+        return Checkpoint(model, _put_tensors(document["state"], tensors))
 
 
 def latest_checkpoint(folder: str | os.PathLike[str]) -> Path | None:
     """Return the newest checkpoint in a run's folder, or None."""
-    checkpoints = _checkpoints(Path(folder))
-    return checkpoints[-1] if checkpoints else None
+    paths = checkpoints(folder)
+    return paths[-1] if paths else None
+
+
+def checkpoints(folder: str | os.PathLike[str]) -> list[Path]:
+    """List the checkpoints in a run's folder, the newest last."""
+    return sorted(path for path in Path(folder).glob("checkpoint-*") if _NAME.fullmatch(path.name))
 
 
 @contextmanager
-def clear_missing_keys(path: Path) -> Iterator[None]:
-    """Turn a KeyError from the contents of `path` into a FolderError that names the file and the key."""
+def clear_state_errors(path: Path) -> Iterator[None]:
+    """Turn what goes wrong with the contents of `path` into a FolderError that names the file and the key or value."""
     try:
         yield
     except KeyError as error:
         raise FolderError(f"{path}: expected {error} in it, got none; remove it and begin anew") from error
-
-
-def _checkpoints(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d{8,}", path.name))
+    except (ArithmeticError, AttributeError, IndexError, RuntimeError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise FolderError(f"{path}: does not hold the state of a run ({reason}); remove it and begin anew") from error
 
 
 def _take_tensors(tree: Any, where: str, tensors: dict[str, torch.Tensor]) -> Any:

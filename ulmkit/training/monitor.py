@@ -13,9 +13,10 @@ import torch
 from torch import nn
 
 from ulmkit.errors import ConfigError, FolderError, did_you_mean
-from ulmkit.tensors import load_tensors, read_header, save_tensors
+from ulmkit.files import parse_json
+from ulmkit.tensors import check_finite, load_tensors, read_header, save_tensors
 from ulmkit.training.averaging import is_non_monotone
-from ulmkit.training.checkpoint import clear_missing_keys
+from ulmkit.training.checkpoint import clear_state_errors
 from ulmkit.training.trainer_config import TrainerConfig
 
 BEST_NAME = "best.safetensors"
@@ -41,9 +42,10 @@ class Best:
 
     @classmethod
     def from_text(cls, text: str) -> "Best":
-        """Read a `to_text`; raise KeyError if a part is missing."""
-        values = json.loads(text)
-        return cls(values["value"], values["step"], values["metrics"])
+        """Read a `to_text`; raise KeyError, TypeError or ValueError if it is none."""
+        values = parse_json(text)
+        metrics = {name: float(value) for name, value in values["metrics"].items()}
+        return cls(float(values["value"]), int(values["step"]), metrics)
 
 
 class Monitor:
@@ -171,15 +173,16 @@ class Monitor:
 
         Raises:
             FolderError: If best.safetensors is altered.
-            KeyError: If the state is incomplete.
+            KeyError, TypeError, ValueError: If the state is incomplete or of other types.
         """
         self.best = None if state["best"] is None else Best.from_text(state["best"])
-        self._to_beat = json.loads(state["to_beat"])
-        self._worse_in_a_row = state["worse_in_a_row"]
-        self._losses = json.loads(state["costs"])
+        to_beat = parse_json(state["to_beat"])
+        self._to_beat = None if to_beat is None else float(to_beat)
+        self._worse_in_a_row = int(state["worse_in_a_row"])
+        self._losses = [float(loss) for loss in parse_json(state["costs"])]
         path = None if self._folder is None else self._folder / BEST_NAME
         if path is not None and path.is_file():
-            with clear_missing_keys(path):
+            with clear_state_errors(path):
                 later = Best.from_text(read_header(path)["best"])
             if self.best is None or self._is_better(later.value, self.best.value):
                 self.best = later
@@ -192,6 +195,7 @@ def load_model_weights(path: str | os.PathLike[str], model: nn.Module) -> None:
         FolderError: If the file is missing or altered, or its names and shapes are not the model's.
     """
     tensors = load_tensors(Path(path))
+    check_finite(Path(path), tensors)
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:

@@ -112,12 +112,27 @@ def load_optimizer_state(
     """Restore an `optimizer_state` by parameter name; parameters not in it have no state.
 
     Raises:
-        ConfigError: If `state` names a parameter that the optimizer does not have.
+        ConfigError: If `state` names a parameter that the optimizer does not have, or a value does not fit.
     """
     order = [names[p] for group in optimizer.param_groups for p in group["params"]]
     unknown = sorted(set(state) - set(order))
     if unknown:
         raise ConfigError(f"optimizer state: there is no parameter {unknown[0]!r}; is this the same model?")
+    parameters = {name: parameter for parameter, name in names.items()}
+    for name, values in state.items():
+        _check_state(optimizer, name, parameters[name], values)
     torch_state = optimizer.state_dict()
     torch_state["state"] = {index: dict(state[name]) for index, name in enumerate(order) if name in state}
     optimizer.load_state_dict(torch_state)
+
+
+def _check_state(optimizer: torch.optim.Optimizer, name: str, parameter: nn.Parameter, values: dict[str, Any]) -> None:
+    """Raise ConfigError unless the state of a parameter has the optimizer's values, in the parameter's shape."""
+    expected = {"momentum_buffer"} if isinstance(optimizer, SGD) else {"step", "exp_avg", "exp_avg_sq"}
+    if not isinstance(values, dict) or (values and values.keys() != expected):
+        raise ConfigError(f"optimizer state: expected {', '.join(sorted(expected))} for {name!r}, got {values!r:.60}")
+    for key, value in values.items():
+        if key == "momentum_buffer" and value is None:
+            continue
+        if not isinstance(value, torch.Tensor) or value.shape != (() if key == "step" else parameter.shape):
+            raise ConfigError(f"optimizer state: {key!r} of {name!r} does not fit the parameter")

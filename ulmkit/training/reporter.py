@@ -92,7 +92,7 @@ class Meter:
     def merge(self, state: dict[str, Any]) -> None:
         """Add the sums of another rank's `state_dict`."""
         for name, total in state["sums"].items():
-            self._count(name, total, state["weights"][name])
+            self._count(name, float(total), float(state["weights"][name]))
 
     def _read(self) -> None:
         if self._pending:

@@ -3,14 +3,18 @@
 import contextlib
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
-from ulmkit.errors import ConfigError
+from ulmkit.config import check_whole
+from ulmkit.errors import ConfigError, FolderError
+from ulmkit.files import read_json
+from ulmkit.json_records import record_from_json
 from ulmkit.training.budget import Cadence, Position, RunState, Stopwatch, TimePlan, make_plan
-from ulmkit.training.checkpoint import Checkpoint, clear_missing_keys, load_checkpoint, save_checkpoint
+from ulmkit.training.checkpoint import STATE_FILE, Checkpoint, clear_state_errors, load_checkpoint, save_checkpoint
 from ulmkit.training.distributed import World
 from ulmkit.training.interrupt import InterruptGuard
 from ulmkit.training.monitor import Monitor
@@ -25,6 +29,14 @@ from ulmkit.training.trainer_config import TrainerConfig, first_difference, run_
 from ulmkit.training.unfreezing import Phase
 
 
+def is_finished(checkpoint: Path) -> bool:
+    """Tell whether a checkpoint was written at the end of its run."""
+    try:
+        return read_json(checkpoint / STATE_FILE)["state"]["run"]["finished"] is True
+    except (FolderError, KeyError, TypeError):
+        return False
+
+
 class _NextAction(NamedTuple):
     """Decision of the first rank on what to do next."""
 
@@ -32,6 +44,22 @@ class _NextAction(NamedTuple):
     interrupted: bool
     validate: bool
     checkpoint: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Times:
+    """Seconds of a run in a checkpoint, see `Stopwatch`."""
+
+    seconds: float
+    spent: Mapping[str, float]
+    costs: Mapping[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Rows:
+    """Log rows in a checkpoint."""
+
+    rows: tuple[Mapping[str, object], ...]
 
 
 class Run:
@@ -110,30 +138,37 @@ class Run:
             ConfigError: If it was made with other settings or data.
         """
         checkpoint = load_checkpoint(path)
-        with clear_missing_keys(path):
+        with clear_state_errors(path):
             difference = first_difference(checkpoint.state["settings"], self._settings)
-            if difference:
-                raise ConfigError(
-                    f"{path}: was made by another run ({difference}); use the same settings or begin anew"
-                )
+        if difference:
+            raise ConfigError(f"{path}: was made by another run ({difference}); use the same settings or begin anew")
+        with clear_state_errors(path):
             self._restore(checkpoint)
         self.checkpoint_path = path
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         saved = checkpoint.state
         self.state = RunState.from_json(saved["run"])
-        self.stopwatch.former_seconds = saved["seconds"]
-        self.stopwatch.total_seconds = dict(saved["spent"])
-        self.stopwatch.last_seconds = dict(saved["costs"])
+        if self.state.rates and len(self.state.rates) != len(self.task.groups):
+            raise ConfigError(f"rates: expected {len(self.task.groups)}, got {len(self.state.rates)}")
+        times = record_from_json(_Times, {name: saved[name] for name in ("seconds", "spent", "costs")}, "times")
+        self.stopwatch.former_seconds = times.seconds
+        self.stopwatch.total_seconds = dict(times.spent)
+        self.stopwatch.last_seconds = dict(times.costs)
         self.task.model.load_state_dict(checkpoint.model)
         self.runner.train_groups(self._phase.groups)
         load_optimizer_state(self.runner.optimizer, self.runner.names, saved["optimizer"])
         if self.runner.average is not None:
             self.runner.average.load_state_dict(saved["average"])
         self.monitor.load_state_dict(saved["monitor"])
-        self.reporter.open(self.folder, saved["rows"], self.state.tokens, self.config.tensorboard)
+        rows = record_from_json(_Rows, {"rows": saved["rows"]}, "log").rows
+        if any(not {"kind", "step"} <= row.keys() for row in rows):
+            raise ConfigError("rows: expected the kind and the step of every row")
+        self.reporter.open(self.folder, [dict(row) for row in rows], self.state.tokens, self.config.tensorboard)
         rank_state = saved["ranks"][self.world.rank]
         self.meter.load_state_dict(rank_state["meter"])
+        for name in ("epoch", "batch"):
+            check_whole(name, rank_state[name], at_least=0)
         self.cursor = BatchCursor(self.task, rank_state["epoch"], rank_state["batch"])
         self.cursor.start_epoch()
         self.task.load_state_dict(rank_state["task"])

@@ -1,7 +1,9 @@
 """The trainer of all stages: pretraining, fine-tuning and classification."""
 
 import os
+import shutil
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +11,7 @@ from typing import Any
 
 from ulmkit.errors import ConfigError, FolderError, TrainingError
 from ulmkit.files import expand_user
-from ulmkit.training.checkpoint import latest_checkpoint
+from ulmkit.training.checkpoint import checkpoints
 from ulmkit.training.distributed import World
 from ulmkit.training.interrupt import STOP_SIGNALS, InterruptGuard, TrainingInterrupted
 from ulmkit.training.log import LogRow
@@ -64,7 +66,7 @@ class Trainer:
     once they would take more than a tenth of the time; a run that validates only at its end overruns by that one
     validation, whose cost it cannot know.
 
-    The folder receives training_log.csv and .jsonl, best.safetensors, and the newest checkpoint. Without a folder
+    The folder receives training_log.csv and .jsonl, best.safetensors, and the newest two checkpoints. Without a folder
     nothing is written, and Ctrl-C loses the run. All ranks must see the same folder.
 
     Args:
@@ -115,7 +117,8 @@ class Trainer:
         before.
 
         Args:
-            resume: Whether to continue from the newest checkpoint in the folder.
+            resume: Whether to continue from the newest checkpoint in the folder, or from the one before if that is
+                damaged.
 
         Returns:
             The result; the model has the last weights, or the best with restore_best.
@@ -126,7 +129,7 @@ class Trainer:
             FolderError: If the checkpoint is missing or unreadable, or would be overwritten.
             ConfigError: If the checkpoint was made with other settings or another identity; names the difference.
         """
-        checkpoint = self._checkpoint_to_resume(resume)
+        paths = self._checkpoints_to_resume(resume)
         run = self._new_run()
         if run.runner.device.type == "cpu":
             keep_freed_memory()
@@ -136,7 +139,7 @@ class Trainer:
         try:
             if progress is not None:
                 progress.start()
-            self._execute(run, checkpoint)
+            run = self._execute(run, paths)
         finally:
             if progress is not None:
                 progress.close()
@@ -160,24 +163,46 @@ class Trainer:
             checkpoint=run.checkpoint_path,
         )
 
-    def _checkpoint_to_resume(self, resume: bool) -> Path | None:
-        checkpoint = None if self._folder is None else latest_checkpoint(self._folder)
-        if resume and checkpoint is None:
+    def _checkpoints_to_resume(self, resume: bool) -> list[Path]:
+        """Checkpoints to continue from, the newest first; none to start anew."""
+        paths = [] if self._folder is None else checkpoints(self._folder)[::-1]
+        if resume and not paths:
             raise FolderError(f"{self._folder}: expected a checkpoint to resume, got none; begin without resume")
-        if not resume and checkpoint is not None:
-            raise FolderError(f"{checkpoint}: is there from an earlier run; resume it, or choose another folder")
-        return checkpoint
+        if not resume and paths:
+            raise FolderError(f"{paths[0]}: is there from an earlier run; resume it, or choose another folder")
+        return paths
 
-    def _execute(self, run: Run, checkpoint: Path | None) -> None:
+    def _resume(self, run: Run, paths: list[Path]) -> Run:
+        """Continue from the newest checkpoint, or from the one before if that is damaged; a damaged one is removed."""
+        newest, *earlier = paths
+        try:
+            run.resume(newest)
+            return run
+        except FolderError as error:
+            if not earlier:
+                raise
+            warnings.warn(f"{error} (resuming from {earlier[0].name} instead)", stacklevel=4)
+        run = self._new_run()
+        run.resume(earlier[0])
+        if run.world.is_first:
+            shutil.rmtree(newest, ignore_errors=True)
+        return run
+
+    def _execute(self, run: Run, paths: list[Path]) -> Run:
         # Of several processes, a launcher ends the others by SIGTERM when one has failed: they must not wait for it.
         guard = InterruptGuard(STOP_SIGNALS if run.world.size == 1 else STOP_SIGNALS[:1])
         try:
-            with guard, run.threads.in_use():
-                run.begin() if checkpoint is None else run.resume(checkpoint)
+            with guard:
+                if paths:
+                    run = self._resume(run, paths)
+                else:
+                    run.begin()
                 try:
-                    run.execute(guard)
+                    with run.threads.in_use():
+                        run.execute(guard)
                 finally:
                     run.reporter.log.close()
+                return run
         except NotFiniteError as error:
             last_good = run.checkpoint_path or "none yet"
             raise TrainingError(

@@ -409,7 +409,7 @@ def test_open_checks_the_description(tmp_path):
     with pytest.raises(FolderError, match=r"expected a corpus of format version 3, got 99"):
         EncodedCorpus.open(corpus.folder)
     altered(corpus, "corpus.json", json.dumps({**facts, "split_names": 5}).encode())
-    with pytest.raises(FolderError, match=r"corpus.json: facts.split_names: expected tuple, got 5; it was altered"):
+    with pytest.raises(FolderError, match=r"corpus.json: facts.split_names: expected list, got 5; it was altered"):
         EncodedCorpus.open(corpus.folder)
     del facts["split_names"]
     altered(corpus, "corpus.json", json.dumps(facts).encode())

@@ -28,7 +28,7 @@ from ulmkit.text.corpus.encoded_corpus import (
     VOCABULARY_FILE,
     EncodedCorpus,
 )
-from ulmkit.text.corpus.facts import CorpusFacts, CorpusSplit, SharedDocuments
+from ulmkit.text.corpus.facts import CorpusFacts, CorpusSplit, SharedDocuments, TokenizerFacts, VocabularyFacts
 from ulmkit.text.corpus.fingerprints import joined_fingerprint
 from ulmkit.text.corpus.near_duplicates import DuplicateIndex, blocks
 from ulmkit.text.corpus.records import Records
@@ -238,8 +238,8 @@ class _Build:
             split_policy=self.policy,
             splits={name: self._split_facts(name, code) for code, name in enumerate(self.split_names)},
             near_duplicates=self._near_duplicates() if count_near_duplicates else None,
-            tokenizer={"name": self.tokenizer.name, "fingerprint": self.tokenizer.fingerprint},
-            vocabulary={"tokens": len(vocabulary), "fingerprint": vocabulary.fingerprint},
+            tokenizer=TokenizerFacts(name=self.tokenizer.name, fingerprint=self.tokenizer.fingerprint),
+            vocabulary=VocabularyFacts(tokens=len(vocabulary), fingerprint=vocabulary.fingerprint),
             versions={"ulmkit": importlib.metadata.version("ulmkit"), "rules": RULES_VERSION},
             table=tuple(sorted(self.table)),
             dtypes={stem: dtype.name for stem, dtype in self.dtypes.items()},
@@ -297,5 +297,5 @@ class _Build:
         columns = {name: column.values for name, column in self.records.columns.items()}
         write_json(self.folder / NAMES_FILE, {"group": self.records.split_columns.group.values, "columns": columns})
         files = list_files(self.folder)
-        content = fingerprint({name: file["sha256"] for name, file in files.items()})
+        content = fingerprint({name: file.sha256 for name, file in files.items()})
         write_json(self.folder / CORPUS_FILE, replace(facts, fingerprint=content, files=files).to_json())

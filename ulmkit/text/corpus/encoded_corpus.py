@@ -1,20 +1,23 @@
 """An encoded corpus: token ids, a table with a row per document, vocabulary and tokenizer, in one folder."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from ulmkit.errors import DataError, did_you_mean
+from ulmkit.errors import ConfigError, DataError, FolderError, did_you_mean
 from ulmkit.files import check_files, expand_user, read_json
+from ulmkit.json_records import record_from_json
+from ulmkit.text.characters import normalise
 from ulmkit.text.corpus.facts import CorpusFacts
 from ulmkit.text.corpus.shards import ShardReader
+from ulmkit.text.corpus.table import load_table
 from ulmkit.text.corpus.token_stream import TokenStream
 from ulmkit.text.read.document import normalise_split
-from ulmkit.text.tokens.tokenizers import Tokenizer, load_tokenizer
+from ulmkit.text.tokens.tokenizers import TOKENIZERS, Tokenizer, load_tokenizer
 from ulmkit.text.tokens.vocabulary import Vocabulary
 
 CORPUS_FILE = "corpus.json"
@@ -22,6 +25,21 @@ VOCABULARY_FILE = "vocabulary.json"
 NAMES_FILE = "names.json"
 TOKENIZER_FOLDER = "tokenizer"
 TABLE_FOLDER = "table"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Names:
+    """Content of names.json: the names of groups, and the values of each column, by code."""
+
+    group: tuple[str, ...]
+    columns: Mapping[str, tuple[str, ...]]
+
+
+def _needed_files(facts: CorpusFacts) -> list[str]:
+    """Names of the files that a corpus with these facts opens."""
+    tokenizer = (f"{TOKENIZER_FOLDER}/{name}" for name in TOKENIZERS[facts.tokenizer.name].files)
+    table = (f"{TABLE_FOLDER}/{name}.npy" for name in facts.table)
+    return [VOCABULARY_FILE, NAMES_FILE, *tokenizer, *table]
 
 
 class EncodedCorpus:
@@ -46,11 +64,11 @@ class EncodedCorpus:
         self.label_names = facts.label_names
         self.split_names = facts.split_names
         self.vocabulary = Vocabulary.load(folder / VOCABULARY_FILE)
-        self.table: dict[str, np.ndarray] = {
-            name: np.load(folder / TABLE_FOLDER / f"{name}.npy", mmap_mode="r") for name in facts.table
-        }
-        self._tokens = self._shards("tokens")
-        self._token_labels = self._shards("token_labels") if "token_labels" in facts.dtypes else None
+        self._tokens = self._shards("tokens", len(self.vocabulary))
+        self._token_labels = (
+            self._shards("token_labels", len(self.label_names)) if "token_labels" in facts.dtypes else None
+        )
+        self.table = load_table(folder / TABLE_FOLDER, facts, len(self._tokens))
 
     @classmethod
     def open(cls, folder: str | os.PathLike[str], verify: bool = False) -> "EncodedCorpus":
@@ -65,13 +83,13 @@ class EncodedCorpus:
         """
         path = expand_user(folder)
         facts = CorpusFacts.from_json(read_json(path / CORPUS_FILE), str(path / CORPUS_FILE))
-        check_files(path, facts.files, "prepare the corpus again", checksums=verify)
+        check_files(path, facts.files, "prepare the corpus again", needed=_needed_files(facts), checksums=verify)
         return cls(path, facts)
 
-    def _shards(self, stem: str) -> ShardReader:
+    def _shards(self, stem: str, limit: int) -> ShardReader:
         names = sorted(name for name in self.facts.files if name.startswith(f"{stem}-"))
         dtype = np.dtype(self.facts.dtypes[stem])
-        return ShardReader([self.folder / name for name in names], dtype, self.facts.shard_tokens)
+        return ShardReader([self.folder / name for name in names], dtype, self.facts.shard_tokens, limit)
 
     def __len__(self) -> int:
         return len(self.table["length"])
@@ -82,11 +100,15 @@ class EncodedCorpus:
     @cached_property
     def tokenizer(self) -> Tokenizer:
         """The tokenizer that the corpus was made with, loaded when it is first asked for."""
-        return load_tokenizer(self.folder / TOKENIZER_FOLDER)
+        return load_tokenizer(self.folder / TOKENIZER_FOLDER, self.facts.tokenizer.name)
 
     @cached_property
-    def _names(self) -> dict[str, Any]:
-        return read_json(self.folder / NAMES_FILE)
+    def _names(self) -> _Names:
+        path = self.folder / NAMES_FILE
+        try:
+            return record_from_json(_Names, read_json(path), "names")
+        except ConfigError as error:
+            raise FolderError(f"{path}: {error}; it was altered: prepare the corpus again") from error
 
     def rows(self, split: str | Sequence[str] | None = None, labelled: bool = False) -> np.ndarray:
         """List the documents of a split, of several, or (None) of all.
@@ -154,10 +176,14 @@ class EncodedCorpus:
         Raises:
             DataError: If it was not kept; the message names the columns that were.
         """
-        kept = self._names["columns"]
+        name = normalise(name)
+        kept = self._names.columns
         if name not in kept:
             raise DataError(f"column: got {name!r}; {did_you_mean(name, kept)}")
-        codes = self.table[f"column_{list(kept).index(name)}"][np.asarray(rows, dtype=np.int64)]
+        column = f"column_{list(kept).index(name)}"
+        if column not in self.table or self.table[column].max(initial=-1) >= len(kept[name]):
+            raise FolderError(f"{self.folder}: column {name!r} does not fit its names; prepare the corpus again")
+        codes = self.table[column][np.asarray(rows, dtype=np.int64)]
         return [kept[name][code] if code >= 0 else "" for code in codes]
 
     def stream(

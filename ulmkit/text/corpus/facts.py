@@ -4,13 +4,17 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from ulmkit.config import check_choice, check_whole
 from ulmkit.errors import ConfigError, FolderError
+from ulmkit.files import FileEntry
 from ulmkit.json_records import record_from_json
 from ulmkit.text.corpus.splits import DROPPED_SPLIT, TRAINING_SPLITS, SplitPolicy
 from ulmkit.text.read.layout import Reading
+from ulmkit.text.tokens.tokenizers import TOKENIZERS
 
 FORMAT_VERSION = 3
 _READABLE_VERSIONS = (2, FORMAT_VERSION)  # version 2 has no record of what was read
+_DTYPES = ("uint8", "uint16", "uint32", "int8", "int16", "int32", "int64")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +65,22 @@ class SharedDocuments:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TokenizerFacts:
+    """Name and fingerprint of a corpus's tokenizer."""
+
+    name: str
+    fingerprint: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class VocabularyFacts:
+    """Size and fingerprint of a corpus's vocabulary."""
+
+    tokens: int
+    fingerprint: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class CorpusFacts:
     """Provenance, counts and files of an encoded corpus; the content of corpus.json.
 
@@ -93,14 +113,24 @@ class CorpusFacts:
     split_policy: SplitPolicy
     splits: Mapping[str, CorpusSplit]
     near_duplicates: Mapping[str, Mapping[str, SharedDocuments]] | None
-    tokenizer: Mapping[str, str]
-    vocabulary: Mapping[str, object]
+    tokenizer: TokenizerFacts
+    vocabulary: VocabularyFacts
     versions: Mapping[str, object]
     table: tuple[str, ...]
     dtypes: Mapping[str, str]
     shard_tokens: int
-    files: Mapping[str, Mapping[str, object]]
+    files: Mapping[str, FileEntry]
     reading: Reading | None = None
+
+    def __post_init__(self) -> None:
+        check_choice("tokenizer", self.tokenizer.name, TOKENIZERS)
+        check_whole("shard_tokens", self.shard_tokens)
+        for dtype in self.dtypes.values():
+            check_choice("dtypes", dtype, _DTYPES)
+        if "tokens" not in self.dtypes:
+            raise ConfigError("dtypes: expected the type of 'tokens', got none")
+        if self.splits.keys() != set(self.split_names):
+            raise ConfigError(f"splits: expected those in split_names, got {', '.join(self.splits)}")
 
     @property
     def dropped_documents(self) -> int:

@@ -6,6 +6,8 @@ from typing import IO
 
 import numpy as np
 
+from ulmkit.errors import FolderError
+
 SHARD_TOKENS = 1 << 27
 
 
@@ -55,21 +57,44 @@ class ShardReader:
         paths: The files, in order.
         dtype: Type of the stored ids.
         shard_tokens: Ids in each file but the last.
+        limit: All ids are below this.
+
+    Raises:
+        FolderError: If a file does not hold the number of ids that its place calls for.
     """
 
-    def __init__(self, paths: Sequence[Path], dtype: np.dtype, shard_tokens: int = SHARD_TOKENS) -> None:
+    def __init__(
+        self, paths: Sequence[Path], dtype: np.dtype, shard_tokens: int = SHARD_TOKENS, limit: int | None = None
+    ) -> None:
         self.shard_tokens = shard_tokens
         self.dtype = dtype
+        self._limit = limit
+        self._paths = list(paths)
+        for path in paths:
+            size = path.stat().st_size
+            if size % dtype.itemsize or not 0 < size <= shard_tokens * dtype.itemsize:
+                raise FolderError(f"{path}: expected 1 to {shard_tokens} ids of type {dtype}, got {size} bytes")
+            if path != self._paths[-1] and size != shard_tokens * dtype.itemsize:
+                raise FolderError(f"{path}: expected {shard_tokens} ids of type {dtype}, got {size} bytes")
         self._maps = [np.memmap(path, dtype=dtype, mode="r") for path in paths]
 
     def __len__(self) -> int:
         return sum(map(len, self._maps))
 
     def read(self, start: int, stop: int) -> np.ndarray:
-        """Read the ids at start, ..., stop - 1, in the stored type; within one file they are a view, not a copy."""
+        """Read the ids at start, ..., stop - 1, in the stored type; within one file they are a view, not a copy.
+
+        Raises:
+            FolderError: If an id is not below the limit.
+        """
         if start >= stop:
             return np.zeros(0, self.dtype)
         shards = range(start // self.shard_tokens, (stop - 1) // self.shard_tokens + 1)
         bases = [shard * self.shard_tokens for shard in shards]
         parts = [self._maps[at][max(start - base, 0) : stop - base] for at, base in zip(shards, bases, strict=True)]
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+        ids = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        if self._limit is not None and ids.max() >= self._limit:
+            raise FolderError(
+                f"{self._paths[shards[0]]}: expected ids below {self._limit}, got {ids.max()}; prepare the corpus again"
+            )
+        return ids

@@ -1,10 +1,13 @@
 """A document: text, and what is known of it."""
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from ulmkit.errors import DataError
+from ulmkit.files import parse_json
 
 Label = str | float | tuple[str, ...]
 
@@ -21,6 +24,21 @@ _SPLIT_NAMES = {
     "unsupervised": "unsupervised",
     "unsup": "unsupervised",
 }
+
+
+def parse_json_value(text: str, place: str) -> Any:
+    """Parse JSON from a data file.
+
+    Raises:
+        DataError: If it is not JSON, is nested too deep, or holds an endless number; `place` names file and line.
+    """
+    try:
+        return parse_json(text)
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, " if error.lineno > 1 else ""
+        raise DataError(f"{place}: not valid JSON ({error.msg} at {where}column {error.colno})") from None
+    except ValueError as error:
+        raise DataError(f"{place}: not valid JSON ({error})") from None
 
 
 @dataclass(frozen=True, slots=True)

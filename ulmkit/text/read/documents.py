@@ -152,10 +152,16 @@ def read_documents(data: Data, *, split: str | Sequence[str] | None = None, **op
 
     Args:
         data: One of
-            a .txt or .tokens file (one document, or one a line with lines=True); .jsonl;
-            .csv or .tsv with a header line (in .tsv a line is a row, and a quote is text unless it encloses a cell);
-            .parquet; .conll (a word a line, its label last on the line, an empty line between documents);
-            a dump of MediaWiki (.xml or .xml.bz2), an article a document with the columns id and title;
+            a .txt or .tokens file (one document, or one per line with lines=True);
+            .jsonl, or .json with an array of objects or an object per line;
+            .csv or .tsv with a header line, or without one with header=False; other separators than commas or tabs are
+            found in the header (in .tsv a line is a row, and a quote is text unless it encloses a cell);
+            .parquet;
+            .conll (a word per line, its label last on the line, an empty line between documents) or .conllu, whose
+            label is upos; label_column names another column, or gives its number;
+            a dump of MediaWiki (.xml), an article a document with the columns id and title;
+            any of these but .parquet compressed as .gz, .zst, .bz2 or .xz;
+            "-" for standard input, whose format is found in its content;
             a folder of such files, their splits by their names (see `find_files`), of LABEL/doc.txt, or of
             WikiExtractor's files (AA/wiki_00);
             the name of a data set on the hub (name, owner/name, owner/name:configuration);

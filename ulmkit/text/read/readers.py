@@ -1,5 +1,6 @@
 """Readers of single files by their format, each as a stream of documents, and how each file is understood."""
 
+import contextlib
 import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -7,11 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ulmkit.errors import DataError, did_you_mean
+from ulmkit.errors import DataError, UlmkitError, did_you_mean
+from ulmkit.files import parse_json
 from ulmkit.text.characters import normalise
 from ulmkit.text.read.columns import ReadOptions, RowReader
 from ulmkit.text.read.conll import describe_conll, read_conll
-from ulmkit.text.read.document import Document
+from ulmkit.text.read.document import Document, parse_json_value
 from ulmkit.text.read.layout import Layout
 from ulmkit.text.read.separated import PEEK_ROWS, describe_csv, describe_tsv, read_csv, read_tsv
 from ulmkit.text.read.text_files import COMPRESSIONS, check_regular, data_suffix, read_lines, read_text
@@ -151,14 +153,14 @@ def _json_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     if first[1].strip() == "{":
         raise DataError(f"{path}: expected an array of objects, or an object on each line, got one over several lines")
     if first[1].lstrip().startswith("["):
-        items = _parse_json(read_text(path), str(path))
+        items = parse_json_value(read_text(path), str(path))
         for number, item in enumerate(items, start=1):
             yield f"item {number}", _json_object(item, f"{path}, item {number}")
         return
     for line, text in itertools.chain([first], lines):
         if text.strip():
             place = f"{path}, line {line}"
-            yield f"line {line}", _json_object(_parse_json(text, place), place)
+            yield f"line {line}", _json_object(parse_json_value(text, place), place)
 
 
 def json_rows_begin(path: Path) -> bool:
@@ -167,17 +169,9 @@ def json_rows_begin(path: Path) -> bool:
         first = next((line.strip() for line in read_lines(path) if line.strip()), "")
         if first.startswith("["):
             return "{" in first or first == "["
-        return first.startswith("{") and isinstance(_parse_json(first, str(path)), dict)
+        return first.startswith("{") and isinstance(parse_json_value(first, str(path)), dict)
     except DataError:
         return False
-
-
-def _parse_json(text: str, place: str) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        where = f"line {error.lineno}, " if error.lineno > 1 else ""
-        raise DataError(f"{place}: not valid JSON ({error.msg} at {where}column {error.colno})") from None
 
 
 def _json_object(value: Any, place: str) -> dict[str, Any]:
@@ -193,25 +187,33 @@ def _json_object(value: Any, place: str) -> dict[str, Any]:
 
 
 def _read_parquet(path: Path, options: ReadOptions, split: str | None) -> Iterator[Document]:
-    import pyarrow
     import pyarrow.parquet
 
+    with clear_table_errors(path), pyarrow.parquet.ParquetFile(path) as file:
+        schema = file.schema_arrow
+        described = parse_json((schema.metadata or {}).get(b"huggingface", b"{}"))
+        features = described.get("info", {}).get("features", {})
+        reader = table_reader(str(path), schema, features, options)
+        batches = file.iter_batches(batch_size=_BATCH_ROWS, columns=reader.needed)
+        yield from table_documents(batches, reader, split)
+
+
+@contextlib.contextmanager
+def clear_table_errors(path: Path) -> Iterator[None]:
+    """Turn every error that the content of a table leads pyarrow and its conversion to Python to into a DataError."""
     try:
-        with pyarrow.parquet.ParquetFile(path) as file:
-            schema = file.schema_arrow
-            described = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
-            features = described.get("info", {}).get("features", {})
-            reader = table_reader(str(path), schema, features, options)
-            batches = file.iter_batches(batch_size=_BATCH_ROWS, columns=reader.needed)
-            yield from table_documents(batches, reader, split)
-    except pyarrow.ArrowException as error:
-        raise DataError(f"{path}: not a readable parquet file ({error})") from None
+        yield
+    except UlmkitError:
+        raise
+    except Exception as error:  # pyarrow's exceptions derive from a dozen of Python's, and conversion adds others
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"{path}: not a readable parquet file ({reason:.300})") from None
 
 
 def _describe_parquet(path: Path, options: ReadOptions) -> Layout:
     import pyarrow.parquet
 
-    with pyarrow.parquet.ParquetFile(path) as file:
+    with clear_table_errors(path), pyarrow.parquet.ParquetFile(path) as file:
         reader = table_reader(str(path), file.schema_arrow, {}, options)
         return table_layout("parquet", reader)
 

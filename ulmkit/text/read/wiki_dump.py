@@ -5,7 +5,6 @@ Both give a document an article, with its title and id as columns, in bounded me
 
 import contextlib
 import html
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,7 +14,7 @@ from xml.etree import ElementTree
 
 from ulmkit.errors import DataError
 from ulmkit.text.read.columns import ReadOptions, RowReader
-from ulmkit.text.read.document import Document
+from ulmkit.text.read.document import Document, parse_json_value
 from ulmkit.text.read.layout import Layout
 from ulmkit.text.read.text_files import open_data, uncompressed_name
 from ulmkit.text.read.wiki_markup import MarkupReader, check_installed, is_disambiguation
@@ -178,11 +177,8 @@ def _extracted_rows(path: Path, file: IO[bytes]) -> Iterator[tuple[int, dict[str
         elif row is not None:
             lines.append(line)
         elif stripped.startswith("{"):
-            try:
-                values = json.loads(stripped)
-            except json.JSONDecodeError as error:
-                raise DataError(f"{path}, line {number}: not valid JSON ({error.msg})") from None
-            yield number, _row(path, number, values, values.get("text", ""))
+            values = parse_json_value(stripped, f"{path}, line {number}")
+            yield number, _row(path, number, values, str(values.get("text", "")))
         elif stripped:
             raise DataError(f"{path}, line {number}: expected <doc id= title=> or a JSON object, got {stripped[:40]!r}")
     if row is not None:

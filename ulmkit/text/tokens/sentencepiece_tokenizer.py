@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ulmkit.errors import DataError, FolderError, MissingPackageError
-from ulmkit.files import atomic_write
+from ulmkit.files import atomic_write, read_bytes
 from ulmkit.text.tokens.chunked_tokenizer import KEPT_CHUNKS, ChunkedTokenizer, encode_missing
 from ulmkit.text.tokens.restore import Piece, join_pieces
 from ulmkit.text.tokens.rules import EOS, LINE, PARAGRAPH, SPECIAL_SET, SPECIALS, UNK, case_marks
@@ -86,10 +86,7 @@ class SentencePieceTokenizer(ChunkedTokenizer):
             FolderError: If the model is missing or not the one that was saved.
         """
         path = folder / MODEL_FILE
-        try:
-            model = path.read_bytes()
-        except FileNotFoundError as error:
-            raise FolderError(f"{path}: no such file; is the folder complete?") from error
+        model = read_bytes(path)
         digest = hashlib.sha256(model).hexdigest()
         if digest != model_sha256:
             raise FolderError(f"{path}: expected SHA-256 {model_sha256}, got {digest}; it is truncated or was altered")

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ulmkit.config import check_choice
-from ulmkit.errors import FolderError, did_you_mean
+from ulmkit.errors import ConfigError, DataError, FolderError, did_you_mean
 from ulmkit.files import fingerprint, read_json
 from ulmkit.text.tokens.plain_tokenizers import ByteTokenizer, WhitespaceTokenizer
 from ulmkit.text.tokens.rules import RULES_VERSION
-from ulmkit.text.tokens.sentencepiece_tokenizer import SentencePieceTokenizer
+from ulmkit.text.tokens.sentencepiece_tokenizer import MODEL_FILE, SentencePieceTokenizer
 from ulmkit.text.tokens.sentencepiece_training import train_sentencepiece
 from ulmkit.text.tokens.spacy_tokenizer import SpacyTokenizer
 from ulmkit.text.tokens.tokenizer import FORMAT_VERSION, TOKENIZER_FILE, Text, Tokenizer
@@ -67,6 +67,7 @@ class TokenizerKind:
         settings: Fields of `TokenizerSettings` that `make` reads.
         is_trained: Whether `make` reads the texts.
         packages: Distributions whose versions its tokens depend on.
+        files: Files that `load` and `load_tokenizer` open.
     """
 
     name: str
@@ -75,6 +76,7 @@ class TokenizerKind:
     settings: tuple[str, ...] = ()
     is_trained: bool = False
     packages: tuple[str, ...] = ()
+    files: tuple[str, ...] = (TOKENIZER_FILE,)
 
     def package_versions(self) -> dict[str, str]:
         """Return the versions of its packages; those not installed are left out."""
@@ -104,6 +106,7 @@ TOKENIZERS = {
             settings=("pieces", "pieces_kind"),
             is_trained=True,
             packages=("sentencepiece",),
+            files=(TOKENIZER_FILE, MODEL_FILE),
         ),
         TokenizerKind(
             name=WhitespaceTokenizer.name,
@@ -122,22 +125,35 @@ TOKENIZERS = {
 DEFAULT_TOKENIZER = SpacyTokenizer.name
 
 
-def load_tokenizer(folder: str | os.PathLike[str]) -> Tokenizer:
+def load_tokenizer(folder: str | os.PathLike[str], name: str | None = None) -> Tokenizer:
     """Read the tokenizer that a `save` wrote into `folder`; no network.
 
+    Args:
+        folder: The tokenizer's folder.
+        name: Name of the kind that it must be of; None for any.
+
     Raises:
-        FolderError: If a file is missing or altered, or names an unknown kind of tokenizer or setting.
+        FolderError: If a file is missing or altered, or names another or an unknown kind of tokenizer, or settings that
+            are none of its own.
     """
     path = Path(folder) / TOKENIZER_FILE
     content = read_json(path)
     version = content.get("format_version") if isinstance(content, dict) else type(content).__name__
     if version != FORMAT_VERSION:
-        raise FolderError(f"{path}: expected a tokenizer of format version {FORMAT_VERSION}, got {version!r}")
-    name, settings = content.get("name"), content.get("settings")
-    if name not in TOKENIZERS or not isinstance(settings, dict):
-        advice = did_you_mean(str(name), TOKENIZERS)
-        raise FolderError(f"{path}: expected a tokenizer and its settings, got {name!r} and {settings!r}; {advice}")
+        raise FolderError(f"{path}: expected a tokenizer of format version {FORMAT_VERSION}, got {version!r:.60}")
+    kind, settings = content.get("name"), content.get("settings")
+    if kind not in tuple(TOKENIZERS) or not isinstance(settings, dict):
+        advice = did_you_mean(str(kind), TOKENIZERS)
+        raise FolderError(
+            f"{path}: expected a tokenizer and its settings, got {kind!r:.60} and {settings!r:.60}; {advice}"
+        )
+    if name not in (None, kind):
+        raise FolderError(f"{path}: expected {name!r}, got {kind!r}; it was altered")
     try:
-        return TOKENIZERS[name].load(Path(folder), **settings)
-    except TypeError as error:
-        raise FolderError(f"{path}: expected the settings of a {name} tokenizer, got {settings!r}") from error
+        if not all(isinstance(value, str) for value in settings.values()):
+            raise TypeError("expected text as values")
+        return TOKENIZERS[kind].load(Path(folder), **settings)
+    except (TypeError, ConfigError, DataError) as error:
+        raise FolderError(
+            f"{path}: expected the settings of a {kind} tokenizer, got {settings!r:.80} ({error})"
+        ) from error
