@@ -171,7 +171,7 @@ def test_one_column_per_label_on_the_command_line(here: Path) -> None:
     _train("a.csv", *columns, "--out", "m")
     assert TextClassifier.load("m").labels == tuple(TOPICS)
     refused = ulmkit("train", "none", "a.csv", *columns, "--out", "n", *SCRATCH, status=2).error
-    assert 'label_column: expected one column (task="single"), got billing, delivery, quality' in refused
+    assert "--label-column: expected one column (--task single), got billing, delivery, quality" in refused
     assert "expected names, got 0 and 1 alone" in _train("a.csv", *columns[:2], "--out", "n", status=2).error
     twice = _train("a.csv", *columns, *columns[:2], "--out", "n", status=2).error
     assert "--label-column: expected each column once, got billing, delivery, quality, billing" in twice

@@ -58,7 +58,7 @@ def test_several_labels() -> None:
         words = [draw.choice(topics[name]) for name in chosen for _ in range(3)] + ["and", "the"]
         draw.shuffle(words)
         data.append((" ".join(words), tuple(chosen)))
-    classifier = _train(data, "multi", steps=100)
+    classifier = _train(data, "multi", steps=130)
     assert classifier.labels == ("rock", "sea", "sky")
     assert classifier.evaluate(data).subset_accuracy >= 0.8
     assert classifier.predict(["boat wave and fish cloud sun the bird"]) == [["sea", "sky"]]

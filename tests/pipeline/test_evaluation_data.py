@@ -82,7 +82,7 @@ def test_a_split_that_cannot_be_drawn_again_is_refused(tmp_path: Path) -> None:
     assert select_evaluation_data(model.parts, path, None, chosen).split == "valid"
     parts = _pretrain(path, by_column).parts
     prepared = prepare(path, tiny.WORDS, tokenizer=parts.tokenizer, vocabulary=parts.vocabulary)
-    with pytest.raises(DataError, match="under another split than this one; .* --split all"):
+    with pytest.raises(DataError, match='under another split than this one; .* or give split="all"'):
         select_evaluation_data(parts, prepared, None, None)
 
 

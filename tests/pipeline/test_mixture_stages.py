@@ -51,12 +51,12 @@ def test_generation_scores_and_every_way_of_evaluation(model: LanguageModel) -> 
     )
     found = model.evaluate_with(
         corpus,
-        split="valid",
+        split="all",
         cache=CacheConfig(window=40, theta=0.01, weight=0.2),
         dynamic=DynamicConfig(learning_rate=1e-4, decay=1e-3),
         statistics_batches=2,
     )
-    plain = model.evaluate(corpus, split="valid")
+    plain = model.evaluate(corpus, split="all")
     assert found.results["plain"].perplexity == pytest.approx(plain.perplexity)
     assert found.results["dynamic"].perplexity < plain.perplexity
     assert len({result.perplexity for result in found.results.values()}) == 4

@@ -77,7 +77,7 @@ def test_evaluation_with_a_cache_and_dynamic_evaluation(language_model):
         tiny.reviews(30, 500),
         data_options=tiny.WORDS,
         cache=CacheConfig(window=40, theta=0.5, weight=0.2),
-        dynamic=DynamicConfig(learning_rate=0.1, decay=1e-3, rule="sgd"),
+        dynamic=DynamicConfig(learning_rate=0.02, decay=1e-3, rule="sgd"),
     )
     results = {name: result.perplexity for name, result in found.results.items()}
     assert list(results) == ["plain", "cache", "dynamic", "dynamic + cache"]

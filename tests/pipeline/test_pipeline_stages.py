@@ -319,7 +319,9 @@ def test_patience_ends_early_and_leaves_the_best_weights() -> None:
 def test_several_labels_have_patience_while_no_document_is_wholly_right_yet() -> None:
     words = [f"w{number}" for number in range(30)]
     rng = np.random.default_rng(0)
-    data = [(" ".join(chosen), tuple(chosen)) for chosen in (rng.choice(words, size=4) for _ in range(120))]
+    data = [
+        (" ".join(chosen), tuple(chosen)) for chosen in (rng.choice(words, size=4, replace=False) for _ in range(120))
+    ]
     recipe = replace(tiny.CLASSIFY, patience=1, schedule=Schedule("constant"))
     run = replace(tiny.RUN, validations=4)
     trained = _train(data, task="multi", language_model=None, sizes=tiny.ENCODER, recipe=recipe, run=run)

@@ -214,7 +214,7 @@ def test_one_pass_serves_several_caches(model, statistics):
 
 
 def test_a_loss_that_explodes_is_an_infinite_perplexity(model):
-    wild = DynamicConfig(learning_rate=1e38, decay=0.0, rule="sgd")
+    wild = DynamicConfig(learning_rate=1e9, decay=0.0, rule="sgd")
     result = dynamic_perplexity(model, ids(100), wild, first_context=CONTEXT)
     assert result.perplexity == math.inf
     assert result.to_dict()["perplexity"] is None

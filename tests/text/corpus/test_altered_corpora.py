@@ -103,7 +103,7 @@ def test_ids_that_the_vocabulary_lacks(folder):
     path = folder / "tokens-00000.bin"
     path.write_bytes(path.read_bytes()[:-1] + b"\xff")
     edit(folder)
-    with pytest.raises(FolderError, match=r"tokens-00000\.bin: expected ids below 8, got 255; prepare"):
+    with pytest.raises(FolderError, match=r"tokens-00000\.bin: expected ids below 9, got 255; prepare"):
         use(folder)
 
 

@@ -13,6 +13,7 @@ from ulmkit.text.read.layout import Reading
 from ulmkit.text.tokens.tokenizers import TOKENIZERS
 
 FORMAT_VERSION = 3
+_TOKEN_IDS = "tokens"
 _READABLE_VERSIONS = (2, FORMAT_VERSION)  # version 2 has no record of what was read
 _DTYPES = ("uint8", "uint16", "uint32", "int8", "int16", "int32", "int64")
 
@@ -127,8 +128,8 @@ class CorpusFacts:
         check_whole("shard_tokens", self.shard_tokens)
         for dtype in self.dtypes.values():
             check_choice("dtypes", dtype, _DTYPES)
-        if "tokens" not in self.dtypes:
-            raise ConfigError("dtypes: expected the type of 'tokens', got none")
+        if _TOKEN_IDS not in self.dtypes:
+            raise ConfigError(f"dtypes: expected the type of {_TOKEN_IDS!r}, got none")
         if self.splits.keys() != set(self.split_names):
             raise ConfigError(f"splits: expected those in split_names, got {', '.join(self.splits)}")
 
