@@ -46,17 +46,16 @@ def test_generation_scores_and_every_way_of_evaluation(model: LanguageModel) -> 
     assert all(text.startswith("the film") and len(text.split()) > 2 for text in texts)
     scores = model.score([text for text, _ in tiny.reviews(3, first=800)])
     assert all(1.0 < score.perplexity < len(model.parts.vocabulary) for score in scores)
-    corpus = prepare(
-        tiny.reviews(60, 500), tiny.WORDS, tokenizer=model.parts.tokenizer, vocabulary=model.parts.vocabulary
-    )
+    halves = replace(tiny.WORDS, valid_fraction=0.5)
+    corpus = prepare(tiny.reviews(60, 500), halves, tokenizer=model.parts.tokenizer, vocabulary=model.parts.vocabulary)
     found = model.evaluate_with(
         corpus,
-        split="all",
+        split="valid",
         cache=CacheConfig(window=40, theta=0.01, weight=0.2),
         dynamic=DynamicConfig(learning_rate=1e-4, decay=1e-3),
         statistics_batches=2,
     )
-    plain = model.evaluate(corpus, split="all")
+    plain = model.evaluate(corpus, split="valid")
     assert found.results["plain"].perplexity == pytest.approx(plain.perplexity)
     assert found.results["dynamic"].perplexity < plain.perplexity
     assert len({result.perplexity for result in found.results.values()}) == 4
