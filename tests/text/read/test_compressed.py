@@ -104,6 +104,14 @@ def test_keys_are_compared_in_one_unicode_form(tmp_path):
         assert read(path, label_column=name) == [Document("one", "x"), Document("two", "y")]
 
 
+def test_parquet_columns_are_compared_in_one_unicode_form(tmp_path):
+    path = write_parquet(tmp_path / "a.parquet", {"te\u0301xte": ["one"], "label": [1]})
+    assert read(path, text_column="t\u00e9xte") == read(path) == [Document("one", "1")]
+    path = write_parquet(tmp_path / "b.parquet", {"e\u0301": ["one"], "\u00e9": ["two"]})
+    with pytest.raises(DataError, match=r"b\.parquet: expected each column once, got 'é' twice"):
+        read(path)
+
+
 def test_format_that_the_name_does_not_say(tmp_path):
     path = write(tmp_path / "a.dat", "text;label\none;x\n")
     assert read(path, format="csv") == [Document("one", "x")]

@@ -23,7 +23,6 @@ def with_metadata(content):
 @pytest.mark.parametrize(
     "content",
     [
-        table().append_column("text", pyarrow.array(TEXTS)),
         with_metadata(b"[]"),
         with_metadata(b"null"),
         with_metadata(b"\xff"),
@@ -36,6 +35,12 @@ def with_metadata(content):
 def test_tables_of_unusual_content(tmp_path, content):
     pyarrow.parquet.write_table(content, tmp_path / "a.parquet")
     with pytest.raises(DataError, match=r"a\.parquet: not a readable parquet file \("):
+        read(tmp_path / "a.parquet")
+
+
+def test_a_column_that_is_there_twice(tmp_path):
+    pyarrow.parquet.write_table(table().append_column("text", pyarrow.array(TEXTS)), tmp_path / "a.parquet")
+    with pytest.raises(DataError, match=r"a\.parquet: expected each column once, got 'text' twice"):
         read(tmp_path / "a.parquet")
 
 

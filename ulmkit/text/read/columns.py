@@ -217,7 +217,7 @@ def _parse_tokens(value: Any, place: str) -> tuple[str, ...]:
 
 
 def _text_or_none(value: Any) -> str | None:
-    """A cell as text; None if nothing is in it: null, blank or not a number."""
+    """Return a cell as text; None if nothing is in it: null, blank or not a number."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return None
     text = str(value)
@@ -225,7 +225,7 @@ def _text_or_none(value: Any) -> str | None:
 
 
 def _parse_time(value: Any, place: str) -> float | None:
-    """Seconds since 1970 of a number, a date or an ISO 8601 string; without a zone it is taken as UTC."""
+    """Return the seconds since 1970 of a number, a date or an ISO 8601 string; without a zone it is taken as UTC."""
     if value is None or value == "":
         return None
     if isinstance(value, str):

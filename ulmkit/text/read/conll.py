@@ -91,7 +91,7 @@ def describe_conll(path: Path, options: ReadOptions) -> Layout:
         format="conllu" if columns.names == _CONLLU_COLUMNS else "conll",
         text_columns=(columns.names[columns.word],),
         label_columns=(columns.names[columns.label],) if is_labelled else (),
-        unread_columns=tuple(name for at, name in enumerate(columns.names) if at not in used),
+        unread_columns=tuple(name for position, name in enumerate(columns.names) if position not in used),
     )
 
 
@@ -106,7 +106,7 @@ def _find_columns(path: Path, options: ReadOptions) -> _Columns:
             break
     counted = [fields[0] for fields in first if not _RANGE_OR_EMPTY_NODE.fullmatch(fields[0])]
     count = len(first[0]) if first else 1
-    is_counted = counted == [str(at) for at in range(1, len(counted) + 1)]
+    is_counted = counted == [str(position) for position in range(1, len(counted) + 1)]
     is_conllu = bool(counted) and is_counted and count == len(_CONLLU_COLUMNS)
     has_index = is_conllu or (len(counted) > 1 and count > 2 and is_counted)
     if data_suffix(path) == ".conllu" and first and not is_conllu:
@@ -114,7 +114,7 @@ def _find_columns(path: Path, options: ReadOptions) -> _Columns:
             f"{path}: expected the {len(_CONLLU_COLUMNS)} columns of CoNLL-U and words numbered from 1, got "
             f"{' '.join(first[0])!r:.80}; call files of other columns .conll"
         )
-    names = _CONLLU_COLUMNS if is_conllu else tuple(str(at) for at in range(1, count + 1))
+    names = _CONLLU_COLUMNS if is_conllu else tuple(str(position) for position in range(1, count + 1))
     word = 1 if has_index else 0
     label = names.index(_CONLLU_LABEL) if is_conllu else count - 1
     if options.text_column is not None:

@@ -238,8 +238,8 @@ def _check_documents(data: Any) -> None:
 
 
 def _from_python(items: Iterable[Any], options: ReadOptions) -> Iterator[Document]:
-    for at, item in enumerate(items):
-        place = f"document {at}"
+    for number, item in enumerate(items):
+        place = f"document {number}"
         if isinstance(item, Document):
             yield replace(item, label=clean_label(item.label))
             continue

@@ -25,7 +25,7 @@ class DataFile:
     is_document: bool = False  # one of label/doc.txt: a document whole, whatever it holds
 
     def read(self, options: ReadOptions) -> Iterator[Document]:
-        """Its documents, in order."""
+        """Read its documents, in order."""
         if not self.is_document:
             yield from read_file(self.path, options, self.split)
             return
@@ -246,13 +246,13 @@ def _all_texts(listing: Listing, files: list[DataFile], below: Path | None = Non
 
 
 def _split_of_place(place: Path) -> str | None:
-    """The split that a file's name says, or else the nearest of its folders; place: below the folder of the data."""
+    """Read the split from a file's name, or else from the nearest of its folders below that of the data."""
     names = (place.name, *(parent.name for parent in place.parents))
     return next((split for name in names if (split := known_split(name))), None)
 
 
 def _all_or_none(folder: Path, files: Sequence[DataFile]) -> list[DataFile]:
-    """The files, if each says its split or none does: where one is said, a file without might be the test set."""
+    """Return the files if each says its split or none does: where one is said, a file without might be the test set."""
     named = [file for file in files if file.split]
     unnamed = [file.path.relative_to(folder) for file in files if not file.split]
     if named and unnamed:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ulmkit.errors import DataError
+from ulmkit.text.characters import normalise
 from ulmkit.text.read.columns import ReadOptions, RowReader
 from ulmkit.text.read.document import Document, normalise_split
 from ulmkit.text.read.layout import Layout
@@ -25,9 +26,10 @@ class HubSplit:
     table: Any
 
     def read(self, options: ReadOptions) -> Iterator[Document]:
-        """Its documents, in order."""
+        """Read its documents, in order."""
         reader = self._reader(options)
-        batches = self.table.select_columns(reader.needed).with_format("arrow").iter(batch_size=_BATCH_ROWS)
+        columns = [name for name in self.table.column_names if normalise(name) in reader.needed]
+        batches = self.table.select_columns(columns).with_format("arrow").iter(batch_size=_BATCH_ROWS)
         return table_documents(batches, reader, self.split)
 
     def layout(self, options: ReadOptions) -> Layout:

@@ -194,7 +194,8 @@ def _read_parquet(path: Path, options: ReadOptions, split: str | None) -> Iterat
         described = parse_json((schema.metadata or {}).get(b"huggingface", b"{}"))
         features = described.get("info", {}).get("features", {})
         reader = table_reader(str(path), schema, features, options)
-        batches = file.iter_batches(batch_size=_BATCH_ROWS, columns=reader.needed)
+        columns = [name for name in schema.names if normalise(name) in reader.needed]
+        batches = file.iter_batches(batch_size=_BATCH_ROWS, columns=columns)
         yield from table_documents(batches, reader, split)
 
 
@@ -219,22 +220,38 @@ def _describe_parquet(path: Path, options: ReadOptions) -> Layout:
 
 
 def table_reader(where: str, schema: Any, features: Mapping[str, Any], options: ReadOptions) -> RowReader:
-    """The reader of an Arrow table's rows. `features`: the hub's description of its columns, with class names."""
+    """Make the reader of an Arrow table's rows.
+
+    Args:
+        where: Name of the table, for messages.
+        schema: Names and types of its columns; names are compared in one Unicode form.
+        features: The hub's description of the columns, with class names.
+        options: Which columns to read.
+
+    Raises:
+        DataError: If a column is there twice, is missing, or cannot be chosen.
+    """
     import pyarrow.types as types
 
-    text_names = [field.name for field in schema if types.is_string(field.type) or types.is_large_string(field.type)]
-    names = {name: class_names for name, feature in features.items() if (class_names := _class_names(feature))}
-    return RowReader(where, schema.names, text_names, options, names)
+    names = list(map(normalise, schema.names))
+    twice = next((name for name in names if names.count(name) > 1), None) if len(set(names)) < len(names) else None
+    if twice is not None:
+        raise DataError(f"{where}: expected each column once, got {twice!r} twice")
+    is_text = [types.is_string(field.type) or types.is_large_string(field.type) for field in schema]
+    text_names = [name for name, holds_text in zip(names, is_text, strict=True) if holds_text]
+    known = {normalise(name): classes for name, feature in features.items() if (classes := _class_names(feature))}
+    return RowReader(where, names, text_names, options, known)
 
 
 def table_documents(batches: Iterable[Any], reader: RowReader, split: str | None) -> Iterator[Document]:
-    """The documents of Arrow record batches, one batch in memory at a time."""
-    at = 0
+    """Read the documents of Arrow record batches, one batch in memory at a time."""
+    row = 0
     for batch in batches:
-        columns = [batch.column(name).to_pylist() for name in reader.needed]
+        places = {normalise(name): place for place, name in enumerate(batch.schema.names)}
+        columns = [batch.column(places[name]).to_pylist() for name in reader.needed]
         for values in zip(*columns, strict=True):
-            at += 1
-            yield reader.document(dict(zip(reader.needed, values, strict=True)), f"{reader.where}, row {at}", split)
+            row += 1
+            yield reader.document(dict(zip(reader.needed, values, strict=True)), f"{reader.where}, row {row}", split)
 
 
 def _class_names(feature: Any) -> Sequence[str]:

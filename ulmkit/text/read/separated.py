@@ -80,13 +80,7 @@ def _open_table(path: Path, options: ReadOptions, usual: str) -> _Table:
         raise DataError(f"{path}: expected a line with the names of the columns, got none")
     if not options.header:
         rows = itertools.chain([first], rows)
-    cells = first[1]
-    names = [drop_invisible(cell).strip() if options.header else str(at) for at, cell in enumerate(cells, start=1)]
-    while names and not names[-1]:
-        names.pop()
-    twice = next((name for name in names if name and names.count(name) > 1), None)
-    if twice is not None:
-        raise DataError(f"{path}: expected each column once, got {twice!r} twice")
+    names = _column_names(path, first[1], options)
     advice = ""
     if is_tsv:
         advice = "; in .tsv a line is a row: give text with line breaks as .csv"
@@ -96,9 +90,9 @@ def _open_table(path: Path, options: ReadOptions, usual: str) -> _Table:
     peeked = list(itertools.islice(fitted, PEEK_ROWS))
     if options.header:
         _check_header(path, names, [row for _, row in peeked], options)
-    named = [at for at, name in enumerate(names) if name]
-    text_names = [names[at] for at in named if looks_like_text(row[at] for _, row in peeked)]
-    named_columns = [names[at] for at in named]
+    named = [position for position, name in enumerate(names) if name]
+    text_names = [names[position] for position in named if looks_like_text(row[position] for _, row in peeked)]
+    named_columns = [names[position] for position in named]
     reader = RowReader(str(path), named_columns, text_names, options)
     layout = Layout(
         format="tsv" if is_tsv else "csv",
@@ -107,11 +101,28 @@ def _open_table(path: Path, options: ReadOptions, usual: str) -> _Table:
         text_columns=tuple(reader.text),
         label_columns=reader.label_columns,
         unread_columns=tuple(name for name in named_columns if name not in reader.needed),
-        unnamed_columns=len(cells) - len(named),
+        unnamed_columns=len(first[1]) - len(named),
     )
     every_row = itertools.chain(peeked, fitted)
-    selected = every_row if len(named) == len(names) else ((line, [row[at] for at in named]) for line, row in every_row)
+    selected = (
+        every_row
+        if len(named) == len(names)
+        else ((line, [row[position] for position in named]) for line, row in every_row)
+    )
     return _Table(reader, selected, layout)
+
+
+def _column_names(path: Path, cells: Sequence[str], options: ReadOptions) -> list[str]:
+    """Return the names of the columns, "" for those without a name; those at the end of the row are left out."""
+    names = [drop_invisible(cell).strip() for cell in cells]
+    if not options.header:
+        names = [str(number) for number in range(1, len(cells) + 1)]
+    while names and not names[-1]:
+        names.pop()
+    twice = next((name for name in names if name and names.count(name) > 1), None)
+    if twice is not None:
+        raise DataError(f"{path}: expected each column once, got {twice!r} twice")
+    return names
 
 
 def _fitted(path: Path, rows: Rows, columns: int, advice: str, keep_blank: bool) -> Rows:
@@ -263,9 +274,12 @@ def _is_text_as_name(name: str, least_words: int) -> bool:
 def _number_as_name(names: Sequence[str], rows: Sequence[Sequence[str]]) -> str | None:
     """Return a name that is a number like all cells below it; names that count up are those of data frames."""
     filled = [name for name in names if name]
-    if filled in ([str(at) for at in range(len(filled))], [str(at) for at in range(1, len(filled) + 1)]):
+    if filled in (
+        [str(position) for position in range(len(filled))],
+        [str(position) for position in range(1, len(filled) + 1)],
+    ):
         return None
-    for at, name in enumerate(names):
-        if name and not looks_like_text([name]) and not looks_like_text(row[at] for row in rows):
+    for position, name in enumerate(names):
+        if name and not looks_like_text([name]) and not looks_like_text(row[position] for row in rows):
             return name
     return None
