@@ -14,9 +14,10 @@ from ulmkit.cli.reading import report_source
 from ulmkit.config import check_choice
 from ulmkit.errors import ConfigError, DataError
 from ulmkit.files import atomic_write, json_safe
+from ulmkit.text.read.document import Document
 
 if TYPE_CHECKING:
-    from ulmkit.text import Document, DocumentSource
+    from ulmkit.text import DocumentSource
 
 FORMATS = (".jsonl", ".csv")
 _CHUNK_TEXTS = 1024
@@ -49,7 +50,7 @@ class TextRow(NamedTuple):
     """
 
     fields: dict[str, Any]
-    document: "Document"
+    document: Document
 
 
 def check_rows(own: Sequence[str], reading: Mapping[str, Any], out_file: str | None) -> None:
@@ -88,7 +89,7 @@ def read_chunks(
         DataError: If the data cannot be read.
     """
     from ulmkit.tasks import find_label_kind
-    from ulmkit.text import Document, DocumentSource
+    from ulmkit.text import DocumentSource
     from ulmkit.text.characters import normalise
 
     if (data is None) == (not texts):
@@ -155,7 +156,7 @@ class RowWriter:
         self._out = out
         self._is_csv = is_csv
         self._summary = summary
-        self._table: csv.DictWriter[str] | None = None
+        self._table = csv.writer(sys.stdout if out is None else out)
         # JSON has escapes for what the console lacks; they are read alike whatever the encoding is taken for.
         self._is_ascii = not _is_utf8(sys.stdout)
 
@@ -167,10 +168,9 @@ class RowWriter:
                 if self._summary is not None:
                     self._summary.write(("," if self.count else '{"rows": [') + "\n" + _to_json(row))
             elif self._is_csv:
-                if self._table is None:
-                    self._table = csv.DictWriter(self._out, fieldnames=list(row))
-                    self._table.writeheader()
-                self._table.writerow({name: _to_cell(value) for name, value in row.items()})
+                if self.count == 0:
+                    self._table.writerow(row)
+                self._table.writerow(map(_to_cell, row.values()))
             else:
                 self._out.write(_to_json(row) + "\n")
             self.count += 1
