@@ -22,14 +22,6 @@ from ulmkit.text.corpus.shards import ShardWriter
 PRETRAIN = (*SMALL, "--steps", 2)
 
 
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models")
-    tiny.language_model().save(folder / "lm")
-    tiny.classifier().save(folder / "classifier")
-    return folder
-
-
 @pytest.fixture
 def here(tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current folder, with reviews.csv, lm/ and classifier/, and a cache beside it."""

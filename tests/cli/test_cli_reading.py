@@ -1,4 +1,4 @@
-"""What commands say of the data that they read, and the options that say how to read it."""
+"""Reports of the data that commands read, and the options that say how to read it."""
 
 import io
 import json

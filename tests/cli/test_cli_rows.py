@@ -11,14 +11,6 @@ from support.command import ulmkit
 from ulmkit.cli import text_rows
 
 
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models")
-    tiny.language_model().save(folder / "lm")
-    tiny.classifier().save(folder / "classifier")
-    return folder
-
-
 def _rows(out: str) -> list[dict]:
     return [json.loads(line) for line in out.splitlines()]
 

@@ -25,7 +25,7 @@ def info_command(machine: Machine) -> None:
 
     device = choose_device(machine.run.device)
     chosen = choose_precision(machine.run.precision, device, torch.float32)
-    figures: dict[str, Any] = {
+    summary: dict[str, Any] = {
         "ulmkit": ulmkit.__version__,
         "packages": ", ".join(f"{name} {version}" for name, version in package_versions().items() if name != "ulmkit"),
         "device": f"{device} ({_device_name(device)})",
@@ -35,14 +35,14 @@ def info_command(machine: Machine) -> None:
     for name in PRECISIONS[1:]:
         dtype = choose_precision(name, device, torch.float32)
         reason = f": {bf16_pays(device)[1]}" if name == "bf16" else ""
-        figures[f"precision {name}"] = ("chosen" if dtype == chosen else "there") + reason
+        summary[f"precision {name}"] = ("chosen" if dtype == chosen else "there") + reason
     runs, reason = int8_runs(device)
-    figures["weights int8"] = f"{'there' if runs else 'not there'}: {reason}"
+    summary["weights int8"] = f"{'there' if runs else 'not there'}: {reason}"
     for status in backend_statuses(device, chosen):
-        figures[f"backend {status.name}"] = (
+        summary[f"backend {status.name}"] = (
             f"{'chosen' if status.chosen else 'there' if status.available else 'not there'}: {status.reason}"
         )
-    summarise(figures, machine.json_file, {name.replace(" ", "_"): value for name, value in figures.items()})
+    summarise(summary, machine.json_file, {name.replace(" ", "_"): value for name, value in summary.items()})
 
 
 def _device_name(device: "torch.device") -> str:

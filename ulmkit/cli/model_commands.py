@@ -173,8 +173,8 @@ def predict_command(
                     for label, output, (fields, document) in zip(labels, outputs, chunk, strict=True)
                 ]
             )
-        figures = {"texts": writer.count, "out": out_file}
-        writer.finish(figures | {"labels": dict(counts)} if counts else figures)
+        summary = {"texts": writer.count, "out": out_file}
+        writer.finish(summary | {"labels": dict(counts)} if counts else summary)
 
 
 @with_groups(reading=TEXTS_OF_TASK, machine=MACHINE)

@@ -24,23 +24,23 @@ class ReadingReport:
 
     def __call__(self, corpus: "EncodedCorpus") -> None:
         """Report on a corpus."""
-        from ulmkit.text.corpus.reading_report import reading_figures, reading_to_json
+        from ulmkit.text.corpus.reading_report import corpus_report, reading_to_json
 
-        for figure in reading_figures(corpus.facts):
-            if figure.is_brief:
-                self._show(f"{figure.name}: {figure.text}")
+        for line in corpus_report(corpus.facts):
+            if line.is_brief:
+                self._show(f"{line.name}: {line.text}")
         self.values = reading_to_json(corpus.facts)
 
 
 def report_source(source: "DocumentSource") -> None:
     """Print how documents are read where their names do not say it."""
-    from ulmkit.text.corpus.reading_report import is_surprising, source_figures
+    from ulmkit.text.corpus.reading_report import is_surprising, source_report
 
     reading = source.reading()
     if is_surprising(reading):
-        for figure in source_figures(reading):
-            if figure.is_brief:
-                _print_error_line(f"{figure.name}: {figure.text}")
+        for line in source_report(reading):
+            if line.is_brief:
+                _print_error_line(f"{line.name}: {line.text}")
 
 
 def _print_error_line(line: str) -> None:

@@ -177,11 +177,11 @@ class RowWriter:
         if self._out is None:
             sys.stdout.flush()
 
-    def finish(self, figures: Mapping[str, Any]) -> None:
+    def finish(self, values: Mapping[str, Any]) -> None:
         """Write the summary after the last row."""
         if self._summary is not None:
             start = "{" if self._out is not None or not self.count else "\n],"
-            self._summary.write(f"{start}\n{json.dumps(json_safe(figures), indent=2, ensure_ascii=False)[2:]}\n")
+            self._summary.write(f"{start}\n{json.dumps(json_safe(values), indent=2, ensure_ascii=False)[2:]}\n")
 
 
 @contextmanager

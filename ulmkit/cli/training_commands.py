@@ -91,7 +91,7 @@ def prepare_command(
     from ulmkit.hub import ClassifierParts, Pair, load_model, resolve_model
     from ulmkit.pipeline import prepare
     from ulmkit.pipeline.held_out import data_warnings
-    from ulmkit.text.corpus.reading_report import reading_figures, reading_to_json
+    from ulmkit.text.corpus.reading_report import corpus_report, reading_to_json
 
     check_writable(out, overwrite)
     model_parts: dict[str, Any] = {"task": task or "none"}
@@ -107,16 +107,16 @@ def prepare_command(
     with closing(make_progress()) as display:
         corpus = prepare(data, data_options, folder=out, overwrite=overwrite, progress=display.documents, **model_parts)
     values = {"corpus": out, "vocabulary": len(corpus.vocabulary), "tokenizer": corpus.tokenizer.name}
-    figures: dict[str, Any] = values | {figure.name: figure.text for figure in reading_figures(corpus.facts)}
+    summary: dict[str, Any] = values | {line.name: line.text for line in corpus_report(corpus.facts)}
     for name, split in corpus.facts.splits.items():
-        figures[name] = f"{split.documents:,} documents, {split.tokens:,} tokens, {split.unknown_rate:.2%} unknown"
+        summary[name] = f"{split.documents:,} documents, {split.tokens:,} tokens, {split.unknown_rate:.2%} unknown"
     for held_out, by_split in (corpus.facts.near_duplicates or {}).items():
         for trained_on, shared in by_split.items():
-            figures[f"in {held_out}, also in {trained_on}"] = (
+            summary[f"in {held_out}, also in {trained_on}"] = (
                 f"{shared.near:,} of {shared.documents:,} documents, {shared.exact:,} exactly"
             )
     reading = reading_to_json(corpus.facts)
-    summarise(figures, json_file, {**values, "reading": reading, "facts": corpus.facts.to_json()})
+    summarise(summary, json_file, {**values, "reading": reading, "facts": corpus.facts.to_json()})
     for warning in data_warnings(corpus):
         typer.echo(warning, err=True)
 

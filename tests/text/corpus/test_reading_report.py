@@ -8,7 +8,7 @@ from support.data_files import write
 from ulmkit.cli.reading import report_source
 from ulmkit.pipeline import DataOptions, prepare
 from ulmkit.text.corpus.encoded_corpus import EncodedCorpus
-from ulmkit.text.corpus.reading_report import look_alikes, reading_figures, reading_to_json
+from ulmkit.text.corpus.reading_report import corpus_report, look_alikes, reading_to_json
 from ulmkit.text.read.documents import DocumentSource
 from ulmkit.text.read.layout import Layout
 
@@ -26,7 +26,7 @@ def test_report_of_a_folder(tmp_path):
     write(tmp_path / "data" / "test.csv", "text;label;id\nfive;neg;5\n")
     write(tmp_path / "data" / "notes.md", "not data")
     corpus = prepare(tmp_path / "data", OPTIONS, task="single")
-    assert {figure.name: figure.text for figure in reading_figures(corpus.facts)} == {
+    assert {figure.name: figure.text for figure in corpus_report(corpus.facts)} == {
         "read": "data: csv, separated by ';', text 'text', label 'label'",
         "files": "2: test.csv, train.csv",
         "passed over": "1: notes.md (not a data file)",
@@ -75,7 +75,7 @@ def test_corpora_of_version_2_are_read(tmp_path):
     path.write_text(json.dumps(values))
     older = EncodedCorpus.open(corpus.folder)
     assert older.facts.reading is None
-    assert [figure.name for figure in reading_figures(older.facts)] == ["documents"]
+    assert [figure.name for figure in corpus_report(older.facts)] == ["documents"]
     assert reading_to_json(older.facts)["data"] == "a.csv"
 
 

@@ -13,12 +13,12 @@ _USUAL_TEXT_COLUMNS = ((), ("text",), ("tokens",))
 _SHOWN_SEPARATORS = {"\t": "tabs", ",": "commas"}
 
 
-class Figure(NamedTuple):
+class ReportLine(NamedTuple):
     """One line of the report.
 
     Attributes:
-        name: Name of the figure.
-        text: The figure.
+        name: Name of what is reported.
+        text: The rest of the line.
         is_brief: Whether the short report has it.
     """
 
@@ -27,41 +27,41 @@ class Figure(NamedTuple):
     is_brief: bool
 
 
-def reading_figures(facts: CorpusFacts) -> list[Figure]:
+def corpus_report(facts: CorpusFacts) -> list[ReportLine]:
     """Report what a corpus was made from: files, format, columns, documents, classes, and what may be a mistake."""
-    figures = [] if facts.reading is None else source_figures(facts.reading)
+    lines = [] if facts.reading is None else source_report(facts.reading)
     splits = facts.splits
     counts = ", ".join(f"{name} {split.documents:,}" for name, split in splits.items())
-    figures.append(Figure("documents", f"{sum(split.documents for split in splits.values()):,} ({counts})", True))
+    lines.append(ReportLine("documents", f"{sum(split.documents for split in splits.values()):,} ({counts})", True))
     classes = _classes(facts)
     if classes:
         listing = ", ".join(f"{name} {count:,}" for name, count in list(classes.items())[:_NAMED_CLASSES])
         more = ", ..." if len(classes) > _NAMED_CLASSES else ""
-        figures.append(Figure("classes", f"{len(classes):,}: {listing}{more}", True))
+        lines.append(ReportLine("classes", f"{len(classes):,}: {listing}{more}", True))
     unlabelled = _by_split({name: split.documents - split.labelled for name, split in splits.items()})
     has_labels = any(split.labelled for split in splits.values())
     if unlabelled and has_labels:
-        figures.append(Figure("without a label", unlabelled, True))
+        lines.append(ReportLine("without a label", unlabelled, True))
     if empty := _by_split({name: split.empty for name, split in splits.items()}):
-        figures.append(Figure("without text", empty, True))
+        lines.append(ReportLine("without text", empty, True))
     if alike := look_alikes(facts.label_names):
         listing = "; ".join(" and ".join(map(repr, group)) for group in alike)
-        figures.append(Figure("labels that look alike", f"{listing}; correct them if they are one", True))
-    return figures
+        lines.append(ReportLine("labels that look alike", f"{listing}; correct them if they are one", True))
+    return lines
 
 
-def source_figures(reading: Reading) -> list[Figure]:
+def source_report(reading: Reading) -> list[ReportLine]:
     """Report the files that were read, how they were understood, and what was passed over."""
     described = "; ".join(map(_describe, reading.layouts))
-    figures = [Figure("read", f"{reading.data}{f': {described}' if described else ''}", True)]
+    lines = [ReportLine("read", f"{reading.data}{f': {described}' if described else ''}", True)]
     if reading.files > 1:
-        figures.append(Figure("files", _listing(reading.file_names, reading.files), False))
+        lines.append(ReportLine("files", _listing(reading.file_names, reading.files), False))
     if reading.passed_over_count:
         names = [f"{name} ({reason})" for name, reason in reading.passed_over.items()]
-        figures.append(Figure("passed over", _listing(names, reading.passed_over_count), True))
+        lines.append(ReportLine("passed over", _listing(names, reading.passed_over_count), True))
     if unread := list(dict.fromkeys(name for layout in reading.layouts for name in layout.unread_columns)):
-        figures.append(Figure("columns not read", ", ".join(map(repr, unread)), False))
-    return figures
+        lines.append(ReportLine("columns not read", ", ".join(map(repr, unread)), False))
+    return lines
 
 
 def is_surprising(reading: Reading) -> bool:
