@@ -108,3 +108,16 @@ def test_a_pair_is_evaluated_on_held_out_documents(tmp_path: Path) -> None:
         TextClassifier.train(tiny.reviews(), base, **given).save(tmp_path / direction)
     save_pair(tmp_path / "both", tmp_path / "f", tmp_path / "b")
     assert TextClassifier.load(tmp_path / "both").evaluate(tiny.reviews()).documents == 12
+
+
+def test_a_split_column_goes_before_the_split_that_the_model_records(tmp_path: Path) -> None:
+    documents = [Document(text, group=str(number % 10)) for number, (text, _) in enumerate(tiny.reviews())]
+    by_group = replace(tiny.WORDS, split_by="group")
+    model = _pretrain(documents, by_group)
+    held_out = set(prepare(documents, by_group).rows("valid"))
+    rows = [(each.text, "valid" if row in held_out else "train") for row, each in enumerate(documents)]
+    path = tiny.write_csv(tmp_path / "a.csv", rows, ("text", "part"))
+    selected = select_evaluation_data(model.parts, path, None, replace(tiny.WORDS, split_column="part"))
+    assert selected.split == "valid"
+    assert selected.is_training_data
+    assert len(selected.corpus.rows("valid")) == len(held_out)

@@ -124,7 +124,8 @@ def evaluation_options(
         The options, with the split filled in if they leave it open.
     """
     options = options or DataOptions()
-    if isinstance(data, EncodedCorpus) or is_corpus_folder(data) or options.split_by != "auto":
+    is_split_chosen = options.split_by != "auto" or options.split_column is not None
+    if is_split_chosen or isinstance(data, EncodedCorpus) or is_corpus_folder(data):
         return options
     if facts.data is not None and facts.data.split_policy is not None:
         policy = facts.data.split_policy
