@@ -51,16 +51,20 @@ def exhaust():
         (fail, "fails", "KeyError in elsewhere"),
         (exhaust, "fails", "more than 400 MB of memory"),
         (lambda: os.kill(os.getpid(), signal.SIGSEGV), "fails", "crash: -11"),
-        (lambda: time.sleep(60), "fails", "more than 1 s"),
     ],
 )
-def test_outcomes(tmp_path, monkeypatch, use, kind, failure):
-    monkeypatch.setattr(fuzz, "SECONDS", 1.0)
+def test_outcomes(tmp_path, use, kind, failure):
     fuzzer = planted(tmp_path, use)
     outcomes = list(fuzzer.run([CASE, CASE]))
     assert [(outcome.kind, outcome.failure) for outcome in outcomes] == [(kind, failure)] * 2
     assert all(outcome.mutations for outcome in outcomes)
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith("copy-")] == [f"copy-{os.getpid()}"]
+
+
+def test_an_endless_wait_is_a_failure(tmp_path, monkeypatch):
+    monkeypatch.setattr(fuzz, "SECONDS", 1.0)
+    (outcome,) = planted(tmp_path, lambda: time.sleep(60)).run([CASE])
+    assert (outcome.kind, outcome.failure) == ("fails", "more than 1 s")
 
 
 def test_too_much_computing_is_a_failure(tmp_path, monkeypatch):

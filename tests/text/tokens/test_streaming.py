@@ -29,6 +29,7 @@ TRICKY = [
     "end.Then\n\nNext\n \n\nlast\n",
     "\n\n first\r\nsecond \t third\u3000fourth",
     "我们去了。我们去了，我们 我们 我们。去了！abc。amp;def。<br/>好 x xx up。。。。。。。。。。好",
+    r"。&nbsp;no。\nNo。<br>no。&#32;no。<unk> no",
     "中" * 300 + " " + "文" * 520 + "。ab " + "中文" * 300 + "amp;" + "x" * 300 + " end",
     "w" * 300 + " " + "w" * 300 + " " + "w" * 300 + " w",
     "<unk> the <unk> <unk> <unk>. a\ud800 a\ud800 a",

@@ -9,6 +9,7 @@ _CHUNK = re.compile(r"\S+")
 # What the rules over the whole text replace, join or break up, entities without their "&" excepted. A "&" before white
 # space is no entity, and of escapes only line breaks and quotes are undone: LaTeX has few of either.
 _MARKUP = re.compile(r"""&(?!$)|\\(?:n(?![a-z])|")|[<@]|(?i:xx|nbsp;)""")
+_MARKUP_STARTS = ("&", "\\", "<")
 _LONGEST_BARE_ENTITY = len("nbsp;")
 
 # Within a stretch without white space whatever is replaced moves the places where `split_run` cuts.
@@ -90,6 +91,7 @@ def _stable_run(chunk: str) -> int:
 
 
 def _is_plain(chunk: str, end: int) -> bool:
-    """Tell whether no markup of ASCII lies across a place in a chunk."""
+    """Tell whether no markup of ASCII lies across a place in a chunk, or begins there: it may stand for white space."""
     after = chunk[end : end + _LONGEST_BARE_ENTITY]
-    return len(after) == _LONGEST_BARE_ENTITY and ";" not in after and chunk[end - 1 : end + 1].lower() != "xx"
+    is_markup = after[:1] in _MARKUP_STARTS or ";" in after or chunk[end - 1 : end + 1].lower() == "xx"
+    return len(after) == _LONGEST_BARE_ENTITY and not is_markup
