@@ -176,7 +176,9 @@ _SPLIT = field_options(
     *("split_by", "valid_fraction", "drop_shared", "workers"),
     drop_shared={"flag": "--drop-shared-documents"},
 )
-TOKENIZE = field_options(DataOptions, "tokenizer", "language", "max_vocab", "min_freq", "pieces", "pieces_kind")
+TOKENIZE = field_options(
+    DataOptions, "tokenizer", "language", "max_vocab", "min_freq", "pieces", "pieces_kind", "byte_fallback"
+)
 _LABELS = field_options(DataOptions, "label_task", label_task={"flag": "--task"})
 
 READ = OptionGroup("Data", _data_options, _READ | _SPLIT)

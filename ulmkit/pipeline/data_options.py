@@ -43,6 +43,7 @@ class DataOptions:
         min_freq: Minimum occurrences of a word (default: 3 for spacy, 1 for whitespace).
         pieces: Number of SentencePiece pieces.
         pieces_kind: SentencePiece algorithm: unigram or bpe.
+        byte_fallback: Let SentencePiece spell characters that it does not know in bytes (256 of its pieces).
         workers: Processes that tokenize and parse wiki markup (default: one per processor).
         seed: Seed of the random split.
         label_task: Label type of DATA (single, multi, number, tokens, pair or none), used only to draw the same random
@@ -70,6 +71,7 @@ class DataOptions:
     min_freq: int | None = None
     pieces: int = 16_000
     pieces_kind: str = "unigram"
+    byte_fallback: bool = False
     workers: int | None = None
     seed: int = 0
     label_task: str = "single"
@@ -115,6 +117,7 @@ class DataOptions:
             language=self.language,
             pieces=self.pieces,
             pieces_kind=self.pieces_kind,
+            byte_fallback=self.byte_fallback,
         )
 
     def source(self, data: "Data", task: str) -> "DocumentSource":

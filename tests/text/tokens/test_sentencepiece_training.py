@@ -59,6 +59,17 @@ def test_unseen_characters_are_unknown_and_coverage_decides_which() -> None:
     assert "x" not in "".join(train_sentencepiece(texts, 30, character_coverage=0.99).closed_vocabulary().tokens[11:])
 
 
+def test_unseen_characters_are_spelt_in_bytes() -> None:
+    tokenizer = train_sentencepiece(["aaab abab baba"] * 50, 300, byte_fallback=True)
+    text = "ab 😀 中a Ünab <0x3C>"
+    tokens = tokenizer.tokenize(text)
+    start = tokens.index("<0xF0>")
+    assert tokens[start - 1 : start + 5] == ["▁", "<0xF0>", "<0x9F>", "<0x98>", "<0x80>", "▁"]
+    assert tokenizer.detokenize(tokens) == "ab 😀 中a Ünab <0x3c>"
+    assert 0 not in tokenizer.closed_vocabulary().encode(tokens)
+    assert tokenizer.detokenize(["▁", "<0x98>", "a"]) == "\ufffda"
+
+
 @pytest.mark.parametrize("texts", [[], ["", " \n "], [("", "")]])
 def test_no_text_is_an_error(texts: list[str]) -> None:
     with pytest.raises(DataError, match="expected some text to train sentencepiece on, got none"):

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,9 @@ from ulmkit.text.tokens.vocabulary import Vocabulary
 
 MODEL_FILE = "spm.model"
 SPACE = "▁"
+
+# Pieces of a character that the model spells in bytes; other pieces have no capitals.
+_BYTES = re.compile(r"(?:<0x[0-9A-F]{2}>)+")
 
 RESERVED = (*SPECIALS, LINE, PARAGRAPH)
 """Ids 0 to 10 of every model: tokens that no text is ever split into by the model itself."""
@@ -135,13 +139,17 @@ def _joined_subwords(tokens: Sequence[str]) -> Iterator[Piece]:
     for token in (*tokens, EOS):
         is_kept = token in KEPT_CHUNKS
         if subwords and (is_kept or token.startswith(SPACE)):
-            text = "".join(subwords)
+            text = _BYTES.sub(_decode_bytes, "".join(subwords))
             yield Piece(text.removeprefix(SPACE), glued=not text.startswith(SPACE))
             subwords = []
         if is_kept:
             yield Piece(token)
         else:
             subwords.append(token)
+
+
+def _decode_bytes(spelt: re.Match[str]) -> str:
+    return bytes.fromhex(re.sub(r"<0x|>", "", spelt[0])).decode(errors="replace")
 
 
 def import_sentencepiece() -> Any:

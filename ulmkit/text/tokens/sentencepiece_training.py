@@ -30,6 +30,7 @@ def train_sentencepiece(
     pieces_kind: str = "unigram",
     character_coverage: float = 0.9998,
     max_counted: int = MAX_COUNTED,
+    byte_fallback: bool = False,
 ) -> SentencePieceTokenizer:
     """Train a SentencePiece tokenizer; the same texts in the same order give the same model.
 
@@ -41,6 +42,8 @@ def train_sentencepiece(
         pieces_kind: "unigram" or "bpe".
         character_coverage: Share of the text's characters that the model must know; rarer ones are unknown.
         max_counted: Distinct stretches of text counted at once, a bound on memory.
+        byte_fallback: Whether characters that the model does not know are spelt in UTF-8 bytes, 256 of its pieces,
+            instead of being unknown.
 
     Raises:
         ConfigError: If an option is out of range, or `pieces` too small for the characters there are.
@@ -57,7 +60,7 @@ def train_sentencepiece(
     counts = _count_segments(texts, max_counted)
     if not counts:
         raise DataError("texts: expected some text to train sentencepiece on, got none; check the text column")
-    return SentencePieceTokenizer(_train(counts, pieces, pieces_kind, character_coverage))
+    return SentencePieceTokenizer(_train(counts, pieces, pieces_kind, character_coverage, byte_fallback))
 
 
 def _count_segments(texts: Iterable[Text], max_counted: int) -> Counter[str]:
@@ -93,7 +96,9 @@ def _add_segments(segments: Counter[str], chunks: Counter[str], max_counted: int
         rare_below *= 2
 
 
-def _train(counts: Counter[str], pieces: int, pieces_kind: str, character_coverage: float) -> bytes:
+def _train(
+    counts: Counter[str], pieces: int, pieces_kind: str, character_coverage: float, byte_fallback: bool
+) -> bytes:
     sentencepiece = import_sentencepiece()
     model = io.BytesIO()
     try:
@@ -105,6 +110,7 @@ def _train(counts: Counter[str], pieces: int, pieces_kind: str, character_covera
             vocab_size=pieces,
             hard_vocab_limit=False,
             character_coverage=character_coverage,
+            byte_fallback=byte_fallback,
             unk_id=0,
             unk_piece=UNK,
             pad_id=1,

@@ -26,6 +26,7 @@ class TokenizerSettings:
         language: Language code of spaCy.
         pieces: Number of SentencePiece pieces.
         pieces_kind: "unigram" or "bpe", the algorithm of SentencePiece.
+        byte_fallback: Whether SentencePiece spells characters that it does not know in bytes.
 
     Raises:
         ConfigError: If there is no such kind.
@@ -35,6 +36,7 @@ class TokenizerSettings:
     language: str = "en"
     pieces: int = 16_000
     pieces_kind: str = "unigram"
+    byte_fallback: bool = False
 
     def __post_init__(self) -> None:
         check_choice("tokenizer", self.kind, TOKENIZERS)
@@ -101,9 +103,11 @@ TOKENIZERS = {
         ),
         TokenizerKind(
             name=SentencePieceTokenizer.name,
-            make=lambda settings, texts: train_sentencepiece(texts, settings.pieces, settings.pieces_kind),
+            make=lambda settings, texts: train_sentencepiece(
+                texts, settings.pieces, settings.pieces_kind, byte_fallback=settings.byte_fallback
+            ),
             load=SentencePieceTokenizer.from_settings,
-            settings=("pieces", "pieces_kind"),
+            settings=("pieces", "pieces_kind", "byte_fallback"),
             is_trained=True,
             packages=("sentencepiece",),
             files=(TOKENIZER_FILE, MODEL_FILE),
