@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 
-from ulmkit.files import write_json
 from ulmkit.kernels import cpu_features
 from ulmkit.kernels.cuda.compiler import CompilerError, compiler_version
+from ulmkit.safe_writes import write_json
 from ulmkit.tables import rounded, text_table
 
 COMMIT_VARIABLE = "ULMKIT_COMMIT"

@@ -26,8 +26,8 @@ from fastai_peer import zipf_ids
 from torch import Tensor
 from train_cpu import read_ids
 
-from ulmkit.files import atomic_write
 from ulmkit.kernels import choose_precision, linear_cross_entropy, pack
+from ulmkit.safe_writes import atomic_write
 from ulmkit.training import keep_freed_memory
 
 BASE = {"B": 40, "T": 70, "H": 1152}

@@ -37,8 +37,9 @@ from stages import begin_run, run_settings, stage_run, train_stages
 from ulmkit.config import check_choice, check_whole, to_dict
 from ulmkit.errors import TrainingError
 from ulmkit.evaluation import CACHE_PTB_PAPER, DYNAMIC_PTB
-from ulmkit.files import atomic_write, read_json, write_json
+from ulmkit.files import read_json
 from ulmkit.pipeline import RunOptions
+from ulmkit.safe_writes import atomic_write, write_json
 from ulmkit.text import EncodedCorpus
 from ulmkit.training import Budget, make_progress
 

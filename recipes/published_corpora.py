@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ulmkit.errors import DataError
-from ulmkit.files import atomic_write
 from ulmkit.pipeline import DataOptions, default_cache, prepare
+from ulmkit.safe_writes import atomic_write
 from ulmkit.text import EncodedCorpus
 
 SPLITS = ("train", "valid", "test")

@@ -21,9 +21,10 @@ from ulmkit.evaluation import (
     search_cache,
     search_dynamic,
 )
-from ulmkit.files import fingerprint, json_safe, read_json, sha256_file, write_json
+from ulmkit.files import fingerprint, json_safe, read_json, sha256_file
 from ulmkit.hub import LanguageModelParts, load_language_model
 from ulmkit.pipeline import RunOptions, evaluate_language_model, place, training_statistics
+from ulmkit.safe_writes import write_json
 from ulmkit.text import EncodedCorpus
 
 EVALUATION_FILE = "evaluation.json"

@@ -16,10 +16,11 @@ from typing import Any
 
 from ulmkit.config import to_dict
 from ulmkit.errors import ConfigError, FolderError
-from ulmkit.files import TRAINING_LOG, read_json, write_json
+from ulmkit.files import TRAINING_LOG, read_json
 from ulmkit.hub import RunFacts, load_language_model, read_facts, save_language_model
 from ulmkit.model.language_model import LanguageModelConfig
 from ulmkit.pipeline import LanguageModelRecipe, RunOptions, finetune, pretrain, run_folder, training_folder
+from ulmkit.safe_writes import write_json
 from ulmkit.text import EncodedCorpus
 from ulmkit.training import Budget, latest_checkpoint
 

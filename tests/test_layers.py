@@ -9,7 +9,7 @@ import pytest
 import ulmkit
 
 LAYERS = [
-    {"errors", "config", "files", "json_records", "lazy", "tables", "tensors"},
+    {"cache_folder", "config", "errors", "files", "json_records", "lazy", "safe_writes", "tables", "tensors"},
     {"text", "kernels"},
     {"model"},
     {"training", "evaluation"},
@@ -23,12 +23,16 @@ LAYERS = [
 WITHIN_A_LAYER = {
     ("api", "pipeline"),
     ("quickstart", "report"),
+    ("cache_folder", "files"),
     ("config", "errors"),
     ("files", "errors"),
     ("json_records", "config"),
     ("json_records", "errors"),
+    ("safe_writes", "errors"),
+    ("safe_writes", "files"),
     ("tensors", "errors"),
     ("tensors", "files"),
+    ("tensors", "safe_writes"),
 }
 """(importer, imported): pairs of one layer that stand one above the other."""
 

@@ -12,7 +12,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 
 from ulmkit.errors import FolderError
-from ulmkit.files import atomic_write, clear_read_errors
+from ulmkit.files import clear_read_errors
+from ulmkit.safe_writes import atomic_write
 
 _ALIAS = "alias:"
 

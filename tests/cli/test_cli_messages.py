@@ -13,7 +13,7 @@ from support import tiny
 from support.command import SMALL, ulmkit
 
 import ulmkit as package
-from ulmkit import files
+from ulmkit import cache_folder, safe_writes
 from ulmkit.api import LanguageModel
 from ulmkit.cli.option_groups import name_flags
 from ulmkit.errors import ConfigError, DataError, FolderError
@@ -142,7 +142,7 @@ def test_a_file_that_is_too_large_is_named(tmp_path: Path) -> None:
     named = pytest.raises(
         FolderError, match=rf"^{tmp_path}/x: was not written \(File too large\); choose another place"
     )
-    with named, files.atomic_write(tmp_path / "x"):
+    with named, safe_writes.atomic_write(tmp_path / "x"):
         raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
 
 
@@ -151,15 +151,15 @@ def test_a_home_that_cannot_be_written_has_a_temporary_cache(tmp_path: Path, mon
         monkeypatch.delenv(name, raising=False)
     (tmp_path / "file").touch()
     monkeypatch.setenv("HOME", str(tmp_path / "file"))
-    files._temporary_cache.cache_clear()
+    cache_folder._temporary_cache.cache_clear()
     with pytest.warns(UserWarning, match=r"cannot be written, .* set the environment variable ULMKIT_CACHE"):
-        folder = files.default_cache()
+        folder = cache_folder.default_cache()
     assert folder.is_dir()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert files.default_cache() == folder  # said once
+        assert cache_folder.default_cache() == folder  # said once
     folder.rmdir()
-    files._temporary_cache.cache_clear()
+    cache_folder._temporary_cache.cache_clear()
 
 
 def test_a_cache_that_cannot_be_written_names_its_variable(

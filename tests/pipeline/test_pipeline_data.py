@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from support import tiny
 
+from ulmkit.cache_folder import default_cache
 from ulmkit.errors import ConfigError, DataError, FolderError
-from ulmkit.files import default_cache
 from ulmkit.pipeline import (
     DataOptions,
     prepare,

@@ -12,10 +12,10 @@ from support.data_files import read
 import ulmkit.quickstart.run as module
 from ulmkit import LanguageModel, TextClassifier
 from ulmkit.errors import FolderError
-from ulmkit.files import check_writable
 from ulmkit.pipeline import RunOptions
 from ulmkit.quickstart import NO_LANGUAGE_MODEL_ROW, ULMKIT_ROW, quickstart
 from ulmkit.quickstart.docstrings import Docstring, quickstart_task
+from ulmkit.safe_writes import check_writable
 from ulmkit.training import LineProgress
 
 SUBJECTS = {"numpy": "array axis shape", "torch": "tensor gradient module", "rich": "console style colour"}

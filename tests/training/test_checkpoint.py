@@ -9,7 +9,8 @@ import torch
 
 import ulmkit.training.checkpoint as checkpoint_module
 from ulmkit.errors import FolderError
-from ulmkit.files import fingerprint, read_json, write_json
+from ulmkit.files import fingerprint, read_json
+from ulmkit.safe_writes import write_json
 from ulmkit.training import Checkpoint, latest_checkpoint, load_checkpoint, save_checkpoint
 from ulmkit.training.checkpoint import checkpoints
 

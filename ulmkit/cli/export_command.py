@@ -10,8 +10,9 @@ from ulmkit.cli.option_groups import MACHINE, READ, Machine, with_groups
 from ulmkit.cli.summary import summarise
 from ulmkit.cli.training_commands import DataArgument, OutOption
 from ulmkit.config import check_choice
-from ulmkit.files import check_writable, expand_user
+from ulmkit.files import expand_user
 from ulmkit.pipeline.data_options import DataOptions
+from ulmkit.safe_writes import check_writable
 
 FORMATS = ("int8",)
 NOTED_DROP = 0.01

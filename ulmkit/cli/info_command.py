@@ -19,7 +19,7 @@ def info_command(machine: Machine) -> None:
     """
     import torch
 
-    from ulmkit.files import default_cache
+    from ulmkit.cache_folder import default_cache
     from ulmkit.hub.facts import package_versions
     from ulmkit.kernels import PRECISIONS, backend_statuses, bf16_pays, choose_precision, int8_runs
 

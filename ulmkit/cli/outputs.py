@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ulmkit.errors import ConfigError
-from ulmkit.files import check_ends_in_name, check_not_input, check_output_file, expand_user
+from ulmkit.files import expand_user
+from ulmkit.safe_writes import check_ends_in_name, check_not_input, check_output_file
 
 _READ = ("data", "model", "classifier", "language_model", "statistics", "checkpoint")
 _FOLDER = "out"

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ulmkit.files import json_safe, write_json
+from ulmkit.files import json_safe
+from ulmkit.safe_writes import write_json
 from ulmkit.tables import rounded, text_table
 
 

@@ -13,7 +13,8 @@ from ulmkit.cli.option_groups import READ, Option, OptionGroup
 from ulmkit.cli.reading import report_source
 from ulmkit.config import check_choice
 from ulmkit.errors import ConfigError, DataError
-from ulmkit.files import atomic_write, json_safe
+from ulmkit.files import json_safe
+from ulmkit.safe_writes import atomic_write
 from ulmkit.text.read.document import Document
 
 if TYPE_CHECKING:

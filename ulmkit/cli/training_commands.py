@@ -37,11 +37,11 @@ from ulmkit.cli.reading import ReadingReport
 from ulmkit.cli.summary import summarise
 from ulmkit.config import check_choice
 from ulmkit.errors import ConfigError
-from ulmkit.files import check_writable
 from ulmkit.model.config import LanguageModelConfig
 from ulmkit.pipeline.data_options import DataOptions
 from ulmkit.pipeline.options import RATE_SEARCH_STEPS, RunOptions
 from ulmkit.pipeline.recipes import ClassifierRecipe, LanguageModelRecipe
+from ulmkit.safe_writes import check_writable
 from ulmkit.training.budget import Budget
 from ulmkit.training.progress import make_progress
 

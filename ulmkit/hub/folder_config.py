@@ -9,11 +9,12 @@ from typing import Any, Literal
 
 from ulmkit.config import check_choice, check_whole
 from ulmkit.errors import FolderError
-from ulmkit.files import FileEntry, expand_user, fingerprint, read_json, write_json
+from ulmkit.files import FileEntry, expand_user, fingerprint, read_json
 from ulmkit.hub.facts import TrainingFacts, facts_from_json
 from ulmkit.hub.format_1 import upgrade_config
 from ulmkit.json_records import record_from_json
 from ulmkit.model.config import CHUNK_STEPS, GRADIENT_STEPS
+from ulmkit.safe_writes import write_json
 
 FORMAT_VERSION = 2
 CONFIG_FILE = "config.json"

@@ -21,16 +21,7 @@ from torch import nn
 
 from ulmkit.config import check_choice, to_dict
 from ulmkit.errors import ConfigError, DataError, FolderError
-from ulmkit.files import (
-    TRAINING_LOG,
-    FileEntry,
-    atomic_folder,
-    atomic_write,
-    check_files,
-    csv_lines,
-    expand_user,
-    list_files,
-)
+from ulmkit.files import TRAINING_LOG, FileEntry, check_files, csv_lines, expand_user, list_files
 from ulmkit.hub.facts import facts_from_json, facts_to_json, package_versions
 from ulmkit.hub.folder_config import (
     DIRECTIONS,
@@ -48,6 +39,7 @@ from ulmkit.model.classifier import AWDLSTMClassifier
 from ulmkit.model.config import AWDLSTMConfig, LanguageModelConfig
 from ulmkit.model.int8_encoder import Int8Encoder
 from ulmkit.model.language_model import AWDLSTMLanguageModel
+from ulmkit.safe_writes import atomic_folder, atomic_write
 from ulmkit.tasks import find_task
 from ulmkit.tensors import check_finite, load_shapes, load_tensors, save_tensors
 from ulmkit.text.corpus.encoded_corpus import TOKENIZER_FOLDER, VOCABULARY_FILE

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from ulmkit.errors import DataError, FolderError
-from ulmkit.files import atomic_folder, atomic_write, expand_user
+from ulmkit.files import expand_user
 from ulmkit.hub.facts import TrainingFacts, facts_to_json, package_versions
 from ulmkit.hub.folder_config import DIRECTIONS, FORMAT_VERSION, read_config, read_facts, write_config
 from ulmkit.hub.model_card import CARD_FILE, pair_card
 from ulmkit.hub.model_folder import load_classifier, load_language_model
 from ulmkit.hub.parts import ClassifierParts, LanguageModelParts
+from ulmkit.safe_writes import atomic_folder, atomic_write
 from ulmkit.tasks import TASKS
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from ulmkit.lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from ulmkit.files import default_cache
+    from ulmkit.cache_folder import default_cache
     from ulmkit.pipeline.baselines import linear_baselines, record_baselines, texts_of
     from ulmkit.pipeline.classifiers import train, training_rows, validation_rows
     from ulmkit.pipeline.data import prepare, prepare_once, training_texts

@@ -4,9 +4,11 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import TypeGuard
 
+from ulmkit.cache_folder import default_cache
 from ulmkit.errors import ConfigError, DataError
-from ulmkit.files import check_writable, default_cache, expand_user
+from ulmkit.files import expand_user
 from ulmkit.pipeline.data_options import DataOptions
+from ulmkit.safe_writes import check_writable
 from ulmkit.tasks import find_label_kind
 from ulmkit.text import (
     NO_LABELS,

@@ -7,8 +7,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ulmkit.errors import FolderError
-from ulmkit.files import TRAINING_LOG, check_writable, expand_user, remove_leftovers
+from ulmkit.files import TRAINING_LOG, expand_user
 from ulmkit.hub.folder_config import CONFIG_FILE
+from ulmkit.safe_writes import check_writable, remove_leftovers
 from ulmkit.training import JSONL_NAME, latest_checkpoint
 from ulmkit.training.checkpoint import STATE_FILE
 from ulmkit.training.monitor import BEST_NAME

@@ -10,13 +10,14 @@ from typing import Any
 from ulmkit import pipeline
 from ulmkit.api import LanguageModel, TextClassifier
 from ulmkit.config import check_positive, check_whole
-from ulmkit.files import atomic_folder, atomic_write, check_writable, expand_user, write_json
+from ulmkit.files import expand_user
 from ulmkit.model.aligned import count_parameters
 from ulmkit.model.config import AWDLSTMConfig, LanguageModelConfig
 from ulmkit.pipeline import ClassifierRecipe, DataOptions, LanguageModelRecipe, RunOptions
 from ulmkit.quickstart.docstrings import QuickstartText, harvest_docstrings, quickstart_task
 from ulmkit.quickstart.results import NO_LANGUAGE_MODEL_ROW, ULMKIT_ROW, Quickstart
 from ulmkit.report import plot_quickstart
+from ulmkit.safe_writes import atomic_folder, atomic_write, check_writable, write_json
 from ulmkit.text import EncodedCorpus, train_sentencepiece
 from ulmkit.text.read.documents import Data
 from ulmkit.training import OptimizerConfig, Schedule

@@ -8,8 +8,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from ulmkit.cache_folder import default_cache, is_writable
 from ulmkit.config import check_choice
-from ulmkit.files import atomic_write, default_cache, expand_user, is_writable
+from ulmkit.files import expand_user
+from ulmkit.safe_writes import atomic_write
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -19,7 +19,8 @@ from typing import Any
 import torch
 
 from ulmkit.errors import FolderError
-from ulmkit.files import atomic_folder, fingerprint, read_json, remove_leftovers, sha256_file, write_json
+from ulmkit.files import fingerprint, read_json, sha256_file
+from ulmkit.safe_writes import atomic_folder, remove_leftovers, write_json
 from ulmkit.tensors import check_finite, load_tensors, save_tensors
 
 FORMAT_VERSION = 2

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from ulmkit.errors import MissingPackageError
-from ulmkit.files import TRAINING_LOG, atomic_write, csv_lines, json_safe
+from ulmkit.files import TRAINING_LOG, csv_lines, json_safe
+from ulmkit.safe_writes import atomic_write
 
 JSONL_NAME = "training_log.jsonl"
 

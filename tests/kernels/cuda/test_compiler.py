@@ -7,11 +7,11 @@ from multiprocessing import get_context
 import pytest
 from support.builds import builds_folder
 
-from ulmkit.files import atomic_write
 from ulmkit.kernels.cuda import compiler
 from ulmkit.kernels.cuda.compiler import CompilerError, Source, cache_folder, compile_source, machine_code
 from ulmkit.kernels.cuda.driver import Device
 from ulmkit.kernels.cuda.plan import plans
+from ulmkit.safe_writes import atomic_write
 
 try:
     compiler.load_nvrtc()

@@ -8,8 +8,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from ulmkit.cache_folder import default_cache
 from ulmkit.errors import UlmkitError
-from ulmkit.files import atomic_write, default_cache
+from ulmkit.safe_writes import atomic_write
 
 FOLDER = Path(__file__).parent
 HEADERS = ("primitives.h", "block.h", "product.h", "lstm_step.h", "../lstm_cell-inl.h")

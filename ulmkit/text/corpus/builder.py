@@ -19,7 +19,8 @@ import numpy as np
 
 from ulmkit.config import check_whole
 from ulmkit.errors import DataError
-from ulmkit.files import atomic_folder, fingerprint, list_files, write_json
+from ulmkit.files import fingerprint, list_files
+from ulmkit.safe_writes import atomic_folder, write_json
 from ulmkit.text.corpus.encoded_corpus import (
     CORPUS_FILE,
     NAMES_FILE,

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TypedDict, Unpack
 
 from ulmkit.errors import FolderError
-from ulmkit.files import atomic_folder, fingerprint
+from ulmkit.files import fingerprint
+from ulmkit.safe_writes import atomic_folder
 from ulmkit.text.corpus.builder import DocumentCallback, build_corpus, source_names
 from ulmkit.text.corpus.encoded_corpus import CORPUS_FILE, EncodedCorpus
 from ulmkit.text.corpus.facts import FORMAT_VERSION

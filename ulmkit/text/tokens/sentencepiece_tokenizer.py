@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ulmkit.errors import DataError, FolderError, MissingPackageError
-from ulmkit.files import atomic_write, read_bytes
+from ulmkit.files import read_bytes
+from ulmkit.safe_writes import atomic_write
 from ulmkit.text.tokens.chunked_tokenizer import KEPT_CHUNKS, ChunkedTokenizer, encode_missing
 from ulmkit.text.tokens.restore import Piece, join_pieces
 from ulmkit.text.tokens.rules import EOS, LINE, PARAGRAPH, SPECIAL_SET, SPECIALS, UNK, case_marks

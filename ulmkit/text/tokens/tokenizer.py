@@ -7,7 +7,8 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from ulmkit.files import fingerprint, write_json
+from ulmkit.files import fingerprint
+from ulmkit.safe_writes import write_json
 from ulmkit.text.characters import normalise
 from ulmkit.text.tokens.rules import BOS, UNK
 from ulmkit.text.tokens.vocabulary import Vocabulary

@@ -9,7 +9,8 @@ import numpy as np
 
 from ulmkit.config import check_whole
 from ulmkit.errors import ConfigError, DataError, FolderError
-from ulmkit.files import fingerprint, read_json, write_json
+from ulmkit.files import fingerprint, read_json
+from ulmkit.safe_writes import write_json
 from ulmkit.text.tokens.rules import BOS, EOS, PAD, SPECIALS, UNK
 
 FORMAT_VERSION = 1
