@@ -1,5 +1,6 @@
 """One long array of ids on disk, in files of equal length, written once and memory-mapped."""
 
+import mmap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
@@ -98,3 +99,10 @@ class ShardReader:
                 f"{self._paths[shards[0]]}: expected ids below {self._limit}, got {ids.max()}; prepare the corpus again"
             )
         return ids
+
+    def release(self) -> None:
+        """Give up the memory of what was read, which the system counts as this process's; it can be read again."""
+        advice = getattr(mmap, "MADV_DONTNEED", None)  # not on every system
+        for mapped in self._maps:
+            if advice is not None and isinstance(mapped.base, mmap.mmap):
+                mapped.base.madvise(advice)

@@ -104,6 +104,7 @@ class TokenSpool:
         """Yield all numbers in order, a block at a time."""
         for start in range(0, len(self.tokens), _BLOCK_TOKENS):
             yield self.tokens.read(start, min(start + _BLOCK_TOKENS, len(self.tokens)))
+            self.tokens.release()
 
     def counts(self, lengths: np.ndarray, splits: Sequence[str], size: int) -> dict[str, np.ndarray]:
         """Count the occurrences of each number below `size` in each split.
@@ -129,8 +130,13 @@ class TokenSpool:
 
     def documents(self, offsets: np.ndarray, lengths: np.ndarray, rows: np.ndarray) -> Iterator[np.ndarray]:
         """Yield the numbers of each of the documents `rows`."""
+        tokens = 0
         for row in rows:
             yield self.tokens.read(int(offsets[row]), int(offsets[row] + lengths[row]))
+            tokens += int(lengths[row])
+            if tokens >= _BLOCK_TOKENS:
+                self.tokens.release()
+                tokens = 0
 
     def rewrite(self, writer: ShardWriter, ids: np.ndarray) -> None:
         """Write all tokens to `writer`, number n as `ids[n]`, and close it."""
