@@ -148,7 +148,7 @@ class _Build:
         self.tokenizer = tokenizer
         self.kind = kind
         tokenizer.save(folder / TOKENIZER_FOLDER)
-        self.records = Records(kind, label_names)
+        self.records = Records(kind, label_names, folder)
         self.spool = TokenSpool(folder, "spool")
         self.label_spool = TokenSpool(folder, "label_spool") if kind.per_word else None
 
@@ -295,8 +295,7 @@ class _Build:
         (self.folder / TABLE_FOLDER).mkdir()
         for name, column in self.table.items():
             np.save(self.folder / TABLE_FOLDER / f"{name}.npy", column, allow_pickle=False)
-        columns = {name: column.values for name, column in self.records.columns.items()}
-        write_json(self.folder / NAMES_FILE, {"group": self.records.split_columns.group.values, "columns": columns})
+        self.records.columns.write_names(self.folder / NAMES_FILE, self.records.split_columns.group.values)
         files = list_files(self.folder)
         content = fingerprint({name: file.sha256 for name, file in files.items()})
         write_json(self.folder / CORPUS_FILE, replace(facts, fingerprint=content, files=files).to_json())

@@ -2,11 +2,13 @@
 
 from array import array
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
 from ulmkit.text.corpus.chunks import EncodedChunk
 from ulmkit.text.corpus.fingerprints import text_fingerprint
+from ulmkit.text.corpus.kept_columns import KeptColumns
 from ulmkit.text.corpus.split_columns import Codes, SplitColumns
 from ulmkit.text.read.document import Document
 from ulmkit.text.read.labels import LabelKind
@@ -18,15 +20,16 @@ class Records:
     Args:
         kind: Kind of the labels.
         label_names: The classes there may be; None for those that occur.
+        folder: Where the values of further columns are spooled.
     """
 
-    def __init__(self, kind: LabelKind, label_names: Sequence[str] | None) -> None:
+    def __init__(self, kind: LabelKind, label_names: Sequence[str] | None, folder: Path) -> None:
         self.kind = kind
         self.known_names = label_names
         self.numbers = {name: array("q") for name in ("length", "words", "characters", "boundary")}
         self.split_columns = SplitColumns()
         self.label = Codes()
-        self.columns: dict[str, Codes] = {}
+        self.columns = KeptColumns(folder)
         self.fingerprints = array("Q")
         self.token_names: dict[str, int] = {}  # of token labels; code 0 is no label
 
@@ -51,19 +54,11 @@ class Records:
         for column, values in zip(self.numbers.values(), chunk_columns, strict=True):
             column.extend(values.tolist())
         for document in documents:
-            row = len(self)
-            label = self.kind.check(document, f"document {row}")
-            for name, value in document.columns.items():
-                if name not in self.columns:
-                    self.columns[name] = Codes()
-                    self.columns[name].codes.extend([-1] * row)
-                self.columns[name].add(value)
+            label = self.kind.check(document, f"document {len(self)}")
             self.fingerprints.append(text_fingerprint(document))
             self.split_columns.add(document)
             self.label.add(label)
-            for kept in self.columns.values():
-                if len(kept.codes) < len(self):
-                    kept.add(None)
+            self.columns.add(document.columns)
         return self._token_codes(documents, encoded) if self.kind.per_word else None
 
     def _token_codes(self, documents: Sequence[Document], encoded: EncodedChunk) -> np.ndarray:
@@ -113,5 +108,4 @@ class Records:
         rows = self.kind.encode(self.label.values, names)
         if rows is not None:
             table["label"] = rows[self.label.array()]  # the last row stands for no label, which has code -1
-        table.update({f"column_{number}": column.array() for number, column in enumerate(self.columns.values())})
-        return table
+        return table | self.columns.table()
