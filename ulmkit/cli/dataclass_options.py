@@ -3,8 +3,7 @@
 import dataclasses
 import inspect
 import re
-import sys
-from typing import Any
+from typing import Any, get_type_hints
 
 _SENTENCE_END = re.compile(r"(?<=\.) (?=[A-Z\"`])")  # not in "et al. 2017"
 
@@ -25,9 +24,14 @@ class Option:
     default: Any = None
     flag: str | None = None
 
+    @property
+    def is_switch(self) -> bool:
+        """True if the option has no value, and can only be turned on."""
+        return self.default is False or (self.default is None and self.type == bool | None)
+
     def optional(self) -> "Option":
         """Return the option with None for "not given"; its help names the default that applies then."""
-        default = "" if self.default is None else f" (default: {self.default})"
+        default = "" if self.default is None or self.default is False else f" (default: {self.default})"
         return dataclasses.replace(
             self, type=self.type | None, help=self.help.rstrip(".") + f"{default}.", default=None
         )
@@ -53,7 +57,7 @@ def field_options(source: Any, *names: str, prefix: str = "", **changes: dict[st
         default = fields[name].default if source is cls else getattr(source, name)
         declared = fields[name].type
         if isinstance(declared, str):  # of a module with postponed annotations
-            declared = eval(declared, vars(sys.modules[cls.__module__]))
+            declared = get_type_hints(cls)[name]
         option = Option(declared, summaries.get(name, ""), default)
         options[prefix + name] = dataclasses.replace(option, **changes.get(name, {}))
     return options

@@ -45,7 +45,7 @@ class OptionGroup:
         parameters = []
         for name, option in self.options.items():
             flags = [option.flag] if option.flag is not None else []
-            if option.default is False and not flags:  # with its name given, typer adds no --no-NAME
+            if option.is_switch and not flags:  # with its name given, typer adds no --no-NAME
                 flags = ["--" + name.replace("_", "-")]
             info = typer.Option(*flags, help=option.help, rich_help_panel=self.panel)
             parameters.append(
@@ -183,7 +183,6 @@ _LABELS = field_options(DataOptions, "label_task", label_task={"flag": "--task"}
 
 READ = OptionGroup("Data", _data_options, _READ | _SPLIT)
 READ_TEXT = OptionGroup("Data", _data_options, _READ | _SPLIT | _LABELS)
-PREPARE = OptionGroup("Data", _data_options, _READ | _SPLIT | TOKENIZE)
 PREPARE_TEXT = OptionGroup("Data", _data_options, _READ | _SPLIT | TOKENIZE | _LABELS)
 
 
@@ -192,9 +191,6 @@ def _cell_options() -> dict[str, Option]:
     options = {"cell": Option(str, f"Recurrent cell: {', '.join(CELLS)}.", AWDLSTMConfig().cell.name)}
     for name, cell in CELLS.items():
         options |= field_options(cell, prefix=f"{name}_")
-    options["mogrifier_rank"] = replace(
-        options["mogrifier_rank"], help="Rank of the gating matrices; 0 keeps them whole."
-    )
     return options
 
 
@@ -205,8 +201,7 @@ _SOFTMAX = field_options(AWDLSTMConfig, "last_hidden_size") | field_options(
 )
 
 
-def _encoder_config(cell: str, mogrifier_rank: int | None, **values: Any) -> AWDLSTMConfig:
-    values["mogrifier_rank"] = mogrifier_rank or None
+def _encoder_config(cell: str, **values: Any) -> AWDLSTMConfig:
     options = {name: values.pop(name) for name in _ENCODER if name.split("_")[0] in CELLS}
     for name in CELLS:  # refuse impossible options, whatever the cell
         cell_from_options(name, options)
@@ -226,9 +221,13 @@ def _set_options(**values: Any) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-FROM_SCRATCH = OptionGroup(
-    "For LM 'none' only", _set_options, {name: option.optional() for name, option in (TOKENIZE | _ENCODER).items()}
-)
+def _if_set(panel: str, options: Mapping[str, Option]) -> OptionGroup:
+    """Make a group whose object is the values of those options that were set."""
+    return OptionGroup(panel, _set_options, {name: option.optional() for name, option in options.items()})
+
+
+SET_TOKENIZE = _if_set("Data", TOKENIZE)
+FROM_SCRATCH = _if_set("For LM 'none' only", TOKENIZE | _ENCODER)
 """Options that were set, for a classifier without a language model, which would bring tokenizer and sizes."""
 
 

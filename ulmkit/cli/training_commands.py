@@ -16,12 +16,12 @@ from ulmkit.cli.option_groups import (
     FINETUNE_RECIPE,
     FROM_SCRATCH,
     MACHINE_WITH_SEED,
-    PREPARE,
     PREPARE_TEXT,
     PRETRAIN_RECIPE,
     RATE_SEARCH_RECIPE,
     READ,
     READ_TEXT,
+    SET_TOKENIZE,
     SIZES,
     STAGE,
     TOKENIZE,
@@ -63,11 +63,12 @@ TASK_NAMES = "single, multi, number, tokens, pair"
 """Names of `ulmkit.tasks.TASKS`, which needs numpy and torch."""
 
 
-@with_groups(data_options=PREPARE)
+@with_groups(data_options=READ, tokenize=SET_TOKENIZE)
 def prepare_command(
     data: DataArgument,
     out: OutOption,
     data_options: DataOptions,
+    tokenize: Mapping[str, Any],
     task: Annotated[
         str | None,
         typer.Option(
@@ -94,11 +95,12 @@ def prepare_command(
     from ulmkit.text.corpus.reading_report import corpus_report, reading_to_json
 
     check_writable(out, overwrite)
+    data_options = replace(data_options, **tokenize)
     model_parts: dict[str, Any] = {"task": task or "none"}
     if model is not None:
-        for name in TOKENIZE:
-            if getattr(data_options, name) != getattr(DataOptions(), name):
-                raise ConfigError(f"--{name.replace('_', '-')}: the model has its own; drop it, or drop --model")
+        if tokenize:
+            flag = next(iter(tokenize)).replace("_", "-")
+            raise ConfigError(f"--{flag}: the model has its own; drop it, or drop --model")
         loaded = load_model(resolve_model(model))
         member = loaded.forward if isinstance(loaded, Pair) else loaded
         model_parts |= {"tokenizer": member.tokenizer, "vocabulary": member.vocabulary}

@@ -158,7 +158,8 @@ class Mogrifier:
 
     Attributes:
         rounds: Rounds of gating before each step; 0 makes it an LSTM.
-        rank: Rank of the gating matrices, which are kept whole where they are not larger; None keeps all whole.
+        rank: Rank of the gating matrices, which stay whole where they are not larger; 0 keeps all whole. It becomes
+            None then.
 
     Raises:
         ConfigError: If a value is outside its range.
@@ -176,7 +177,8 @@ class Mogrifier:
         if self.rounds > MOST_ROUNDS:
             raise ConfigError(f"mogrifier_rounds: expected at most {MOST_ROUNDS}, got {self.rounds!r}")
         if self.rank is not None:
-            check_whole("mogrifier_rank", self.rank)
+            check_whole("mogrifier_rank", self.rank, at_least=0)
+            object.__setattr__(self, "rank", self.rank or None)
 
     def __str__(self) -> str:
         rank = "" if self.rank is None else f" of rank {self.rank}"
