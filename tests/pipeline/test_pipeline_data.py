@@ -36,6 +36,7 @@ from ulmkit.text import (
     load_tokenizer,
 )
 from ulmkit.text.corpus.facts import SharedDocuments
+from ulmkit.text.read.layout import OpenedFile
 from ulmkit.text.read.readers import READERS
 from ulmkit.text.tokens.tokenizer import save_settings
 
@@ -379,11 +380,15 @@ def test_files_are_parsed_once_cold_and_not_at_all_warm(
 
     original = READERS[".tsv"]
 
-    def read_tsv(path: Path, options: ReadOptions, split: str | None) -> Iterator[Document]:
+    def documents(path: Path, opened: OpenedFile) -> Iterator[Document]:
         parsed.append(path.name)
-        return original(path, options, split)
+        yield from opened.documents
 
-    monkeypatch.setitem(READERS, ".tsv", read_tsv)
+    def open_tsv(path: Path, options: ReadOptions, split: str | None) -> OpenedFile:
+        opened = original(path, options, split)
+        return opened._replace(documents=documents(path, opened))
+
+    monkeypatch.setitem(READERS, ".tsv", open_tsv)
     path = tmp_path / "reviews.tsv"
     path.write_text("text\tlabel\n" + "".join(f"document {at}\t{'ab'[at % 2]}\n" for at in range(40)))
     options = DataOptions(tokenizer=tokenizer, workers=1, pieces=60)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ulmkit.config import check_choice, check_whole
 from ulmkit.errors import ConfigError
+from ulmkit.text.read.table_options import TableOptions
 
 if TYPE_CHECKING:
     from ulmkit.text import DocumentSource, SplitPolicy, TokenizerSettings
@@ -19,20 +20,10 @@ SPLIT_COLUMNS = {"given": "split_column", "group": "group_column", "time": "time
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataOptions:
-    """Options for reading, splitting and tokenizing DATA.
+class DataOptions(TableOptions):
+    """Options for reading, splitting and tokenizing DATA. Those for reading are in `TableOptions`.
 
     Attributes:
-        text_column: Column with the text; several for a text of several fields. Not used for plain text files.
-        label_column: Column with the label; several for one column of 0 and 1 per label (task multi).
-        group_column: Column with the group, for a split by group.
-        time_column: Column with the time, for a split by time.
-        split_column: Column that says train, valid or test.
-        columns: Further columns to keep as text.
-        lines: Treat every line of a .txt file as a document.
-        header: The first line of a .csv or .tsv file names its columns; if not, they are called 1, 2, ...
-        format: File format, if the file name does not show it: csv, tsv, jsonl, json, parquet, conll, conllu or txt. In
-            a folder, read only the files of this format.
         split_by: How validation documents are chosen: auto, given, random, time or group. "auto" takes the data's own
             validation part if it has one, else a random one; see `SplitPolicy`.
         valid_fraction: Fraction held out for validation if DATA has no split (default: 0.1).
@@ -44,7 +35,6 @@ class DataOptions:
         pieces: Number of SentencePiece pieces.
         pieces_kind: SentencePiece algorithm: unigram or bpe.
         byte_fallback: Let SentencePiece spell characters that it does not know in bytes (256 of its pieces).
-        workers: Processes that tokenize and parse wiki markup (default: one per processor).
         seed: Seed of the random split.
         label_task: Label type of DATA (single, multi, number, tokens, pair or none), used only to draw the same random
             split as a classifier of this task. "none" ignores the labels.
@@ -54,15 +44,6 @@ class DataOptions:
         ConfigError: If a choice is unknown, a label column is named twice, or max_vocab or min_freq is below 1.
     """
 
-    text_column: str | Sequence[str] | None = None
-    label_column: str | Sequence[str] | None = None
-    group_column: str | None = None
-    time_column: str | None = None
-    split_column: str | None = None
-    columns: Sequence[str] = ()
-    lines: bool = False
-    header: bool = True
-    format: str | None = None
     split_by: str = "auto"
     valid_fraction: float | None = None
     tokenizer: str | None = None
@@ -72,12 +53,12 @@ class DataOptions:
     pieces: int = 16_000
     pieces_kind: str = "unigram"
     byte_fallback: bool = False
-    workers: int | None = None
     seed: int = 0
     label_task: str = "single"
     drop_shared: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         from ulmkit.tasks import find_label_kind
         from ulmkit.text.corpus.splits import SPLIT_KINDS
 
@@ -123,11 +104,10 @@ class DataOptions:
     def source(self, data: "Data", task: str) -> "DocumentSource":
         """Open the documents of `data`; for task "none" with the labels of `label_task`."""
         from ulmkit.tasks import find_label_kind
-        from ulmkit.text import NO_LABELS, DocumentSource, ReadOptions
+        from ulmkit.text import NO_LABELS, DocumentSource
 
-        names = {field.name for field in fields(ReadOptions)}
         return DocumentSource(
             data,
             label_kind=find_label_kind(self.label_task if task == NO_LABELS.name else task),
-            **{name: value for name, value in vars(self).items() if name in names},
+            **{field.name: getattr(self, field.name) for field in fields(TableOptions)},
         )

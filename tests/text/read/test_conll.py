@@ -6,7 +6,7 @@ from support.data_files import read, write
 from ulmkit.errors import DataError
 from ulmkit.text.read.columns import ReadOptions
 from ulmkit.text.read.document import Document
-from ulmkit.text.read.readers import describe_file
+from ulmkit.text.read.readers import open_file
 
 CONLLU = """# sent_id = 1
 # text = vámonos al mar
@@ -28,7 +28,7 @@ def test_conllu(tmp_path, name):
         Document("vamos nos 10 000", ("VERB", "PRON", "NUM"), ("vamos", "nos", "10 000")),
         Document("#", ("SYM",), ("#",)),
     ]
-    assert describe_file(path, ReadOptions()).format == "conllu"
+    assert open_file(path, ReadOptions()).layout.format == "conllu"
 
 
 @pytest.mark.parametrize(("column", "labels"), [("deprel", ("root", "obj", "obl")), ("3", ("ir", "nosotros", "num"))])

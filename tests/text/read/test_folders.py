@@ -262,14 +262,14 @@ def test_a_file_that_is_linked_twice_is_read_once(tmp_path):
     write(tmp_path / "2024" / "a.csv", "text\none\n")
     (tmp_path / "latest").symlink_to("2024")
     assert read(tmp_path) == [Document("one")]
-    assert find_files(tmp_path).passed_over == {tmp_path / "latest" / "a.csv": "the same file as 2024/a.csv"}
+    assert find_files(tmp_path)[1] == {tmp_path / "latest" / "a.csv": "the same file as 2024/a.csv"}
 
 
 def test_pipes_in_a_folder_are_passed_over(tmp_path):
     write(tmp_path / "a.csv", "text\none\n")
     os.mkfifo(tmp_path / "b.csv")
     assert read(tmp_path) == [Document("one")]
-    assert find_files(tmp_path).passed_over == {tmp_path / "b.csv": "a pipe"}
+    assert find_files(tmp_path)[1] == {tmp_path / "b.csv": "a pipe"}
 
 
 MODEL = '{"format_version": 2, "kind": "classifier", "fingerprint": "x"}'
@@ -288,7 +288,7 @@ def test_own_files_and_folders_are_passed_over(tmp_path):
     write(tmp_path / "numbers.csv", "row,label,text\n1,2.5,one\n")
     write(tmp_path / "summary.json", '{\n  "texts": 1\n}\n')
     assert read(tmp_path) == [Document("one", "x")]
-    assert {path.name: reason for path, reason in find_files(tmp_path).passed_over.items()} == {
+    assert {path.name: reason for path, reason in find_files(tmp_path)[1].items()} == {
         "notes.md": "not a data file",
         "model": "a model that ulmkit wrote",
         "m.training": "a training of ulmkit that has not ended",

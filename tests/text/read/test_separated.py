@@ -6,7 +6,7 @@ from support.data_files import read, write
 from ulmkit.errors import DataError
 from ulmkit.text.read.columns import ReadOptions
 from ulmkit.text.read.document import Document
-from ulmkit.text.read.readers import describe_file
+from ulmkit.text.read.readers import open_file
 
 
 @pytest.mark.parametrize("separator", [";", "\t", "|"])
@@ -18,7 +18,7 @@ def test_csv_with_another_separator(tmp_path, separator):
         f'"Draw, a line; plot | of\tdata"{separator}web{separator}a\nSolve it, please{separator}mail{separator}b\n'
     )
     assert read(path) == [Document("Draw, a line; plot | of\tdata", "a"), Document("Solve it, please", "b")]
-    layout = describe_file(path, ReadOptions())
+    layout = open_file(path, ReadOptions()).layout
     assert (layout.format, layout.separator, layout.unread_columns) == ("csv", separator, ("source", "label"))
 
 
@@ -95,7 +95,7 @@ def test_empty_columns_of_spreadsheets_are_passed_over(tmp_path, name):
     content = "text,label,,\nhello there,a,,\ngood bye,b\nbye,c,\n"
     path = write(tmp_path / name, content.replace(",", "\t") if name.endswith("tsv") else content)
     assert read(path) == [Document("hello there", "a"), Document("good bye", "b"), Document("bye", "c")]
-    assert describe_file(path, ReadOptions()).unnamed_columns == 2
+    assert open_file(path, ReadOptions()).layout.unnamed_columns == 2
 
 
 def test_cell_in_a_column_without_a_name_is_refused(tmp_path):

@@ -2,65 +2,30 @@
 
 import datetime
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ulmkit.errors import ConfigError, DataError, did_you_mean
+from ulmkit.errors import DataError, did_you_mean
 from ulmkit.text.characters import normalise
 from ulmkit.text.read.document import Document, Label, parse_split
 from ulmkit.text.read.labels import NO_LABELS, LabelKind
+from ulmkit.text.read.layout import Layout
+from ulmkit.text.read.table_options import TableOptions
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReadOptions:
-    """Options for reading files; None means the default column if the table has it.
-
-    Names of columns are compared in one Unicode form, see `normalise`.
+class ReadOptions(TableOptions):
+    """Options for reading files: columns, format, and how labels are read.
 
     Attributes:
-        text_column: Column of the text, or several for a text of several fields. By default "text", else the only
-            text column; "tokens" for a label per word; the only two text columns for pairs.
-        label_column: Column of the label, or one column of 0 and 1 per label, if the kind has several; by default the
-            first of the kind's `label_columns` that the table has.
-        group_column: Column of the group; by default none.
-        time_column: Column of the time; by default none.
-        split_column: Column of the split; by default none.
-        columns: Further columns to keep as text.
         label_kind: Kind of the labels; NO_LABELS reads none.
         labels: Whether labels are read. If not, the data is for prediction: a row may hold text in place of its list of
             words, and a blank line of text, or of a table with one column, is a document too.
-        lines: Whether each line of a .txt file is a document, rather than the whole file.
-        header: Whether the first line of a .csv or .tsv file names its columns. If not, they are called 1, 2, ...
-        format: Format of the files, such as "csv", where their names do not say it. In a folder, files of this format
-            are read.
-        workers: Processes that parse wiki markup; None for one per processor.
     """
 
-    text_column: str | Sequence[str] | None = None
-    label_column: str | Sequence[str] | None = None
-    group_column: str | None = None
-    time_column: str | None = None
-    split_column: str | None = None
-    columns: Sequence[str] = ()
     label_kind: LabelKind = NO_LABELS
     labels: bool = True
-    lines: bool = False
-    header: bool = True
-    format: str | None = None
-    workers: int | None = None
-
-    def __post_init__(self) -> None:
-        for option in ("text_column", "label_column", "group_column", "time_column", "split_column", "columns"):
-            names = getattr(self, option)
-            if names is not None:
-                several = (names,) if isinstance(names, str) or not isinstance(names, Iterable) else tuple(names)
-                for name in several:
-                    if not isinstance(name, str):
-                        raise ConfigError(f"{option}: expected the name of a column as text, got {name!r}")
-                normalised = tuple(map(normalise, several))
-                is_one = isinstance(names, str) and option != "columns"
-                object.__setattr__(self, option, normalised[0] if is_one else normalised)
 
     @property
     def named_columns(self) -> tuple[str, ...]:
@@ -113,6 +78,21 @@ class RowReader:
         """The columns that are read, each once."""
         names = (*self.text, *self.label_columns, self.group, self.time, self.split, *self.kept)
         return list(dict.fromkeys(name for name in names if name is not None))
+
+    def layout(self, format: str, **details: Any) -> Layout:
+        """Describe the table.
+
+        Args:
+            format: Name of its format.
+            details: Further fields of `Layout`.
+        """
+        return Layout(
+            format=format,
+            text_columns=self.text,
+            label_columns=self.label_columns,
+            unread_columns=tuple(name for name in self.names if name not in self.needed),
+            **details,
+        )
 
     def document(self, row: Mapping[str, Any], place: str, split: str | None = None) -> Document:
         """Turn a row into a document.

@@ -10,7 +10,7 @@ from ulmkit.errors import DataError, did_you_mean
 from ulmkit.text.characters import normalise
 from ulmkit.text.read.columns import ReadOptions, labelled_tokens
 from ulmkit.text.read.document import Document
-from ulmkit.text.read.layout import Layout
+from ulmkit.text.read.layout import Layout, OpenedFile
 from ulmkit.text.read.text_files import data_suffix, read_lines
 
 _CONLLU_COLUMNS = ("id", "form", "lemma", "upos", "xpos", "feats", "head", "deprel", "deps", "misc")
@@ -41,8 +41,8 @@ class _Columns:
     names: tuple[str, ...]
 
 
-def read_conll(path: Path, options: ReadOptions, split: str | None) -> Iterator[Document]:
-    """Read words with labels, a word a line, an empty line after each document; -DOCSTART- lines are passed over.
+def open_conll(path: Path, options: ReadOptions, split: str | None) -> OpenedFile:
+    """Open words with labels, a word a line, an empty line after each document; -DOCSTART- lines are passed over.
 
     The label is the last column, the word the first one. Where the first column counts the words of each document, the
     word is the second one, lines of ranges (1-2) and empty nodes (1.1) are passed over, and with ten columns the format
@@ -50,6 +50,19 @@ def read_conll(path: Path, options: ReadOptions, split: str | None) -> Iterator[
     """
     columns = _find_columns(path, options)
     is_labelled = options.label_kind.per_word and options.labels
+    used = {columns.word, columns.label}
+    layout = Layout(
+        format="conllu" if columns.names == _CONLLU_COLUMNS else "conll",
+        text_columns=(columns.names[columns.word],),
+        label_columns=(columns.names[columns.label],) if is_labelled else (),
+        unread_columns=tuple(name for position, name in enumerate(columns.names) if position not in used),
+    )
+    return OpenedFile(layout, _documents(path, options, split, columns, is_labelled))
+
+
+def _documents(
+    path: Path, options: ReadOptions, split: str | None, columns: _Columns, is_labelled: bool
+) -> Iterator[Document]:
     words: list[str] = []
     labels: list[str] = []
     for line, text in enumerate(itertools.chain(read_lines(path), [""]), start=1):
@@ -80,19 +93,6 @@ def read_conll(path: Path, options: ReadOptions, split: str | None) -> Iterator[
             yield labelled_tokens(tuple(words), label, place, split=split)
             words = []
             labels = []
-
-
-def describe_conll(path: Path, options: ReadOptions) -> Layout:
-    """Find out how `read_conll` reads a file."""
-    columns = _find_columns(path, options)
-    is_labelled = options.label_kind.per_word and options.labels
-    used = {columns.word, columns.label}
-    return Layout(
-        format="conllu" if columns.names == _CONLLU_COLUMNS else "conll",
-        text_columns=(columns.names[columns.word],),
-        label_columns=(columns.names[columns.label],) if is_labelled else (),
-        unread_columns=tuple(name for position, name in enumerate(columns.names) if position not in used),
-    )
 
 
 def _find_columns(path: Path, options: ReadOptions) -> _Columns:

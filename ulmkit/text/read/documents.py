@@ -3,7 +3,7 @@
 import itertools
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -97,8 +97,8 @@ class DocumentSource:
         """
         if not isinstance(self.data, (str, os.PathLike)):
             return Reading(data=self.description)
-        opened = _open(self.data, self.options.format)
-        parts = self._wanted_parts(opened.parts)
+        found, reasons = _find_parts(self.data, self.options.format)
+        parts = self._wanted_parts(found)
         files = [part.path for part in parts if isinstance(part, DataFile)]
         if layouts is None:
             layouts = list(dict.fromkeys(part.layout(self.options) for part in parts))
@@ -107,7 +107,7 @@ class DocumentSource:
             names = [path.relative_to(folder).as_posix() for path in files[:NAMED_FILES]]
         else:
             names = [self.description] if files else []
-        passed_over = {path.relative_to(folder).as_posix(): reason for path, reason in opened.passed_over.items()}
+        passed_over = {path.relative_to(folder).as_posix(): reason for path, reason in reasons.items()}
         return Reading(
             data=self.description,
             files=len(files),
@@ -138,7 +138,7 @@ class DocumentSource:
 
     def _parts(self, data: str | os.PathLike[str]) -> Sequence[DataFile | HubSplit]:
         """List the files or splits to read: only the wanted ones, if the places of the files say their splits."""
-        return self._wanted_parts(_open(data, self.options.format).parts)
+        return self._wanted_parts(_find_parts(data, self.options.format)[0])
 
     def _wanted_parts(self, parts: Sequence[DataFile | HubSplit]) -> Sequence[DataFile | HubSplit]:
         splits = {part.split for part in parts}
@@ -177,25 +177,19 @@ def read_documents(data: Data, *, split: str | Sequence[str] | None = None, **op
     return iter(DocumentSource(data, split=split, **options))
 
 
-@dataclass(frozen=True)
-class _Parts:
-    """Files or splits of some data; `passed_over` has the reasons by path of what is not read."""
-
-    parts: Sequence[DataFile | HubSplit]
-    passed_over: Mapping[Path, str] = field(default_factory=dict)
-
-
-def _open(data: str | os.PathLike[str], format: str | None) -> _Parts:
+def _find_parts(
+    data: str | os.PathLike[str], format: str | None
+) -> tuple[Sequence[DataFile | HubSplit], Mapping[Path, str]]:
+    """Find the files or splits of some data, and the reasons by path for what is not read."""
     if os.fspath(data) == STANDARD_INPUT:
-        return _Parts([DataFile(spool_standard_input(format))])
+        return [DataFile(spool_standard_input(format))], {}
     path = Path(data)
     try:
         if path.is_dir():
-            folder = find_files(path, format)
-            return _Parts(folder.files, folder.passed_over)
+            return find_files(path, format)
         if path.exists():
             check_regular(path)
-            return _Parts([DataFile(path)])
+            return [DataFile(path)], {}
     except OSError as error:
         name = str(error.filename or data)[:80]
         raise DataError(f"{name!r}: cannot be read ({error.strerror}); give a path or a hub name") from None
@@ -209,7 +203,7 @@ def _open(data: str | os.PathLike[str], format: str | None) -> _Parts:
         and file_format(path) is None
         and path.suffix.lower() not in COMPRESSIONS
     ):
-        return _Parts(open_hub(data))
+        return open_hub(data), {}
     raise DataError(f"{str(data)[:80]}: no such file or folder")
 
 

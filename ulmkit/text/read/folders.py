@@ -1,6 +1,6 @@
 """Folders of data: which files they hold, and the split and label that a file's place gives it."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence, Set
+from collections.abc import Collection, Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from ulmkit.text.read.columns import ReadOptions
 from ulmkit.text.read.document import Document, known_split, normalise_split
 from ulmkit.text.read.layout import Layout
 from ulmkit.text.read.own_files import TRAINING_LOGS, own_file, own_folder
-from ulmkit.text.read.readers import KINDS, READERS, TEXT_KINDS, describe_file, file_format, json_rows_begin, read_file
+from ulmkit.text.read.readers import KINDS, READERS, TEXT_KINDS, file_format, json_rows_begin, open_file
 from ulmkit.text.read.text_files import describe_special, read_text
 from ulmkit.text.read.wiki_dump import is_dump, is_extracted
 
@@ -27,14 +27,14 @@ class DataFile:
     def read(self, options: ReadOptions) -> Iterator[Document]:
         """Read its documents, in order."""
         if not self.is_document:
-            yield from read_file(self.path, options, self.split)
+            yield from open_file(self.path, options, self.split).documents
             return
         text = normalise(read_text(self.path))
         yield Document(text, options.label_kind.parse(self.label, str(self.path)), split=self.split)
 
     def layout(self, options: ReadOptions) -> Layout:
         """Find out how its content is understood."""
-        return Layout(format="txt", lines=False) if self.is_document else describe_file(self.path, options)
+        return Layout(format="txt", lines=False) if self.is_document else open_file(self.path, options).layout
 
 
 class Listing:
@@ -101,20 +101,7 @@ class Listing:
         return [path for path in self.folders if path.parent == folder]
 
 
-@dataclass(frozen=True)
-class FolderFiles:
-    """Files of a folder.
-
-    Attributes:
-        files: The files that are read, in order.
-        passed_over: Reasons by path of what is not read, hidden files aside.
-    """
-
-    files: Sequence[DataFile]
-    passed_over: Mapping[Path, str]
-
-
-def find_files(folder: Path, format: str | None = None) -> FolderFiles:
+def find_files(folder: Path, format: str | None = None) -> tuple[list[DataFile], dict[Path, str]]:
     """Find the data files of a folder, in the first of these layouts that it has, in a fixed order.
 
     - files with columns, of one kind, here or in folders below (data/train-00000-of-00002.parquet); a split's name
@@ -133,6 +120,9 @@ def find_files(folder: Path, format: str | None = None) -> FolderFiles:
     Args:
         folder: The folder.
         format: Read the files of this format only.
+
+    Returns:
+        The files that are read, in order, and the reasons by path for what is not, hidden files aside.
 
     Raises:
         DataError: If there is no such file, kinds of file are mixed, files with columns stand beside folders with
@@ -154,7 +144,7 @@ def find_files(folder: Path, format: str | None = None) -> FolderFiles:
             is_data = listing.formats[path] is not None
             reason = own_file(path) or ("of another kind or place than the data" if is_data else "not a data file")
             listing.passed_over[path] = reason
-    return FolderFiles(files, {path: listing.passed_over[path] for path in sorted(listing.passed_over)})
+    return files, dict(sorted(listing.passed_over.items()))
 
 
 def _without_repeats(listing: Listing, files: Sequence[DataFile]) -> list[DataFile]:

@@ -11,7 +11,7 @@ from ulmkit.text.characters import normalise
 from ulmkit.text.read.columns import ReadOptions, RowReader
 from ulmkit.text.read.document import Document, normalise_split
 from ulmkit.text.read.layout import Layout
-from ulmkit.text.read.readers import table_documents, table_layout, table_reader
+from ulmkit.text.read.readers import table_documents, table_reader
 
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?(:[\w.-]+)?")
 _BATCH_ROWS = 1000
@@ -34,7 +34,7 @@ class HubSplit:
 
     def layout(self, options: ReadOptions) -> Layout:
         """Find out how its content is understood."""
-        return table_layout("hub data set", self._reader(options))
+        return self._reader(options).layout("hub data set")
 
     def _reader(self, options: ReadOptions) -> RowReader:
         where = f"{self.name}, {self.split}"

@@ -1,7 +1,10 @@
 """Record of what was read from DATA: which files, and how their content was understood."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from ulmkit.text.read.document import Document
 
 NAMED_FILES = 10
 """Files that a record names, of those that are read and of those that are passed over; all are counted."""
@@ -30,6 +33,18 @@ class Layout:
     label_columns: tuple[str, ...] = ()
     unread_columns: tuple[str, ...] = ()
     unnamed_columns: int = 0
+
+
+class OpenedFile(NamedTuple):
+    """A data file whose beginning has been read.
+
+    Attributes:
+        layout: How its content is understood.
+        documents: Its documents, in order, one in memory at a time.
+    """
+
+    layout: Layout
+    documents: Iterator[Document]
 
 
 @dataclass(frozen=True, kw_only=True)

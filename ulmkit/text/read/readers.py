@@ -1,6 +1,7 @@
-"""Readers of single files by their format, each as a stream of documents, and how each file is understood."""
+"""Readers of single files by their format: how a file is understood, and its documents as a stream."""
 
 import contextlib
+import functools
 import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -12,21 +13,19 @@ from ulmkit.errors import DataError, UlmkitError, did_you_mean
 from ulmkit.files import parse_json
 from ulmkit.text.characters import normalise
 from ulmkit.text.read.columns import ReadOptions, RowReader
-from ulmkit.text.read.conll import describe_conll, read_conll
+from ulmkit.text.read.conll import open_conll
 from ulmkit.text.read.document import Document, parse_json_value
-from ulmkit.text.read.layout import Layout
-from ulmkit.text.read.separated import PEEK_ROWS, describe_csv, describe_tsv, read_csv, read_tsv
+from ulmkit.text.read.layout import Layout, OpenedFile
+from ulmkit.text.read.separated import PEEK_ROWS, open_separated
 from ulmkit.text.read.text_files import COMPRESSIONS, check_regular, data_suffix, read_lines, read_text
-from ulmkit.text.read.wiki_dump import describe_wiki, is_dump, is_extracted, read_dump, read_extracted
+from ulmkit.text.read.wiki_dump import is_dump, is_extracted, open_wiki
 
 _BATCH_ROWS = 1000
 _PARQUET = ".parquet"
 
-Reader = Callable[[Path, ReadOptions, str | None], Iterator[Document]]
 
-
-def read_file(path: Path, options: ReadOptions, split: str | None = None) -> Iterator[Document]:
-    """Read the documents of one file, in the format that the options or its name say.
+def open_file(path: Path, options: ReadOptions, split: str | None = None) -> OpenedFile:
+    """Open one file, in the format that the options or its name say.
 
     Args:
         path: The file.
@@ -36,20 +35,17 @@ def read_file(path: Path, options: ReadOptions, split: str | None = None) -> Ite
     Raises:
         DataError: If the format is not known, the file is empty or cannot be read.
     """
-    suffix = _check_file(path, options)
-    if suffix in READERS:
-        return READERS[suffix](path, options, split)
-    return (read_dump if is_dump(path) else read_extracted)(path, options, split)
-
-
-def describe_file(path: Path, options: ReadOptions) -> Layout:
-    """Find out how `read_file` understands a file, from its beginning.
-
-    Raises:
-        DataError: As `read_file`, where the beginning shows it.
-    """
-    suffix = _check_file(path, options)
-    return _DESCRIBERS[suffix](path, options) if suffix in READERS else describe_wiki(path, options)
+    check_regular(path)
+    suffix = file_format(path, options.format)
+    if suffix is None:
+        kind = data_suffix(path)
+        raise DataError(
+            f"{path}: unknown kind of file {kind!r}; {did_you_mean(kind, KINDS)}; or name the format with "
+            "format (--format)"
+        )
+    if path.stat().st_size == 0:
+        raise DataError(f"{path}: the file is empty")
+    return READERS.get(suffix, open_wiki)(path, options, split)
 
 
 def file_format(path: Path, format: str | None = None) -> str | None:
@@ -74,19 +70,8 @@ def file_format(path: Path, format: str | None = None) -> str | None:
     return suffix if suffix in READERS and not (is_compressed and suffix == _PARQUET) else None
 
 
-def _check_file(path: Path, options: ReadOptions) -> str:
-    """Return a file's format; raise DataError if it is not known or the file is empty or no file."""
-    check_regular(path)
-    suffix = file_format(path, options.format)
-    if suffix is None:
-        kind = data_suffix(path)
-        raise DataError(
-            f"{path}: unknown kind of file {kind!r}; {did_you_mean(kind, KINDS)}; or name the format with "
-            "format (--format)"
-        )
-    if path.stat().st_size == 0:
-        raise DataError(f"{path}: the file is empty")
-    return suffix
+def _open_text(path: Path, options: ReadOptions, split: str | None) -> OpenedFile:
+    return OpenedFile(Layout(format="txt", lines=options.lines), _read_text(path, options, split))
 
 
 def _read_text(path: Path, options: ReadOptions, split: str | None) -> Iterator[Document]:
@@ -99,41 +84,12 @@ def _read_text(path: Path, options: ReadOptions, split: str | None) -> Iterator[
             yield Document(text, split=split)
 
 
-def _describe_text(path: Path, options: ReadOptions) -> Layout:
-    return Layout(format="txt", lines=options.lines)
+def _open_json(path: Path, options: ReadOptions, split: str | None) -> OpenedFile:
+    """Open rows of JSON.
 
-
-def _read_json(path: Path, options: ReadOptions, split: str | None) -> Iterator[Document]:
-    """The text's columns are chosen by the first rows; the others may begin later, as where unlabelled rows come first.
-
-    A column that is named and not in the first rows is looked for in the whole file before anything is read.
+    The text's columns are chosen by the first rows; the others may begin later, as where unlabelled rows come first. A
+    column that is named and not in the first rows is looked for in the whole file before anything is read.
     """
-    reader, names, rows = _open_json(path, options)
-    for place, row in rows:
-        if not reader.label_columns and not row.keys() <= names.keys():
-            names |= dict.fromkeys(row)
-            reader = RowReader(str(path), names, (), replace(options, text_column=reader.text))
-        yield reader.document(row, f"{path}, {place}", split)
-
-
-def _describe_json(path: Path, options: ReadOptions) -> Layout:
-    reader, _, _ = _open_json(path, options)
-    return table_layout("json" if data_suffix(path) == ".json" else "jsonl", reader)
-
-
-def table_layout(format: str, reader: RowReader) -> Layout:
-    """Return the layout of a table whose columns have names."""
-    return Layout(
-        format=format,
-        text_columns=tuple(reader.text),
-        label_columns=reader.label_columns,
-        unread_columns=tuple(name for name in reader.names if name not in reader.needed),
-    )
-
-
-def _open_json(
-    path: Path, options: ReadOptions
-) -> tuple[RowReader, dict[str, None], Iterator[tuple[str, dict[str, Any]]]]:
     rows = _json_rows(path)
     peeked = list(itertools.islice(rows, PEEK_ROWS))
     names = dict.fromkeys(name for _, row in peeked for name in row)
@@ -141,7 +97,18 @@ def _open_json(
     if not set(options.named_columns) <= names.keys():
         later = dict.fromkeys(name for _, row in _json_rows(path) for name in row)
         names |= {name: None for name in options.named_columns if name in later}
-    return RowReader(str(path), names, text_names, options), names, itertools.chain(peeked, rows)
+    first_reader = RowReader(str(path), names, text_names, options)
+
+    def documents() -> Iterator[Document]:
+        reader = first_reader
+        for place, row in itertools.chain(peeked, rows):
+            if not reader.label_columns and not row.keys() <= names.keys():
+                names.update(dict.fromkeys(row))
+                reader = RowReader(str(path), names, (), replace(options, text_column=reader.text))
+            yield reader.document(row, f"{path}, {place}", split)
+
+    format = "json" if data_suffix(path) == ".json" else "jsonl"
+    return OpenedFile(first_reader.layout(format), documents())
 
 
 def _json_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -186,7 +153,7 @@ def _json_object(value: Any, place: str) -> dict[str, Any]:
     return row
 
 
-def _read_parquet(path: Path, options: ReadOptions, split: str | None) -> Iterator[Document]:
+def _open_parquet(path: Path, options: ReadOptions, split: str | None) -> OpenedFile:
     import pyarrow.parquet
 
     with clear_table_errors(path), pyarrow.parquet.ParquetFile(path) as file:
@@ -194,9 +161,13 @@ def _read_parquet(path: Path, options: ReadOptions, split: str | None) -> Iterat
         described = parse_json((schema.metadata or {}).get(b"huggingface", b"{}"))
         features = described.get("info", {}).get("features", {})
         reader = table_reader(str(path), schema, features, options)
+
+    def documents() -> Iterator[Document]:
         columns = [name for name in schema.names if normalise(name) in reader.needed]
-        batches = file.iter_batches(batch_size=_BATCH_ROWS, columns=columns)
-        yield from table_documents(batches, reader, split)
+        with clear_table_errors(path), pyarrow.parquet.ParquetFile(path) as file:
+            yield from table_documents(file.iter_batches(batch_size=_BATCH_ROWS, columns=columns), reader, split)
+
+    return OpenedFile(reader.layout("parquet"), documents())
 
 
 @contextlib.contextmanager
@@ -209,14 +180,6 @@ def clear_table_errors(path: Path) -> Iterator[None]:
     except Exception as error:  # pyarrow's exceptions derive from a dozen of Python's, and conversion adds others
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(f"{path}: not a readable parquet file ({reason:.300})") from None
-
-
-def _describe_parquet(path: Path, options: ReadOptions) -> Layout:
-    import pyarrow.parquet
-
-    with clear_table_errors(path), pyarrow.parquet.ParquetFile(path) as file:
-        reader = table_reader(str(path), file.schema_arrow, {}, options)
-        return table_layout("parquet", reader)
 
 
 def table_reader(where: str, schema: Any, features: Mapping[str, Any], options: ReadOptions) -> RowReader:
@@ -263,30 +226,18 @@ def _class_names(feature: Any) -> Sequence[str]:
     return feature.get("names") or () if isinstance(feature, Mapping) else ()
 
 
-READERS: dict[str, Reader] = {
-    ".txt": _read_text,
-    ".csv": read_csv,
-    ".tsv": read_tsv,
-    ".jsonl": _read_json,
-    ".json": _read_json,
-    _PARQUET: _read_parquet,
-    ".conll": read_conll,
-    ".conllu": read_conll,
-    ".tokens": _read_text,
+READERS: dict[str, Callable[[Path, ReadOptions, str | None], OpenedFile]] = {
+    ".txt": _open_text,
+    ".csv": functools.partial(open_separated, usual=","),
+    ".tsv": functools.partial(open_separated, usual="\t"),
+    ".jsonl": _open_json,
+    ".json": _open_json,
+    _PARQUET: _open_parquet,
+    ".conll": open_conll,
+    ".conllu": open_conll,
+    ".tokens": _open_text,
 }
 TEXT_KINDS = (".txt", ".tokens")  # a document a file, or one a line; WikiText's own files are .tokens
-
-_DESCRIBERS: dict[str, Callable[[Path, ReadOptions], Layout]] = {
-    ".txt": _describe_text,
-    ".csv": describe_csv,
-    ".tsv": describe_tsv,
-    ".jsonl": _describe_json,
-    ".json": _describe_json,
-    _PARQUET: _describe_parquet,
-    ".conll": describe_conll,
-    ".conllu": describe_conll,
-    ".tokens": _describe_text,
-}
 _FORMAT_NAMES = tuple(suffix.lstrip(".") for suffix in READERS)
 
 KINDS = (*READERS, ".xml", ".xml.bz2", "wiki_00")

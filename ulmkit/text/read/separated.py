@@ -5,14 +5,12 @@ import csv
 import itertools
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from ulmkit.errors import DataError
 from ulmkit.text.characters import drop_invisible
 from ulmkit.text.read.columns import ReadOptions, RowReader
-from ulmkit.text.read.document import Document
-from ulmkit.text.read.layout import Layout
+from ulmkit.text.read.layout import OpenedFile
 from ulmkit.text.read.text_files import read_lines
 
 PEEK_ROWS = 20
@@ -34,41 +32,17 @@ Rows = Iterator[tuple[int, list[str]]]
 """Line number and cells of each row; a blank line has no cells."""
 
 
-@dataclass(frozen=True)
-class _Table:
-    reader: RowReader
-    rows: Rows  # without blank lines that are no documents, each as long as the header
-    layout: Layout
+def open_separated(path: Path, options: ReadOptions, split: str | None, usual: str) -> OpenedFile:
+    """Open a table of separated values.
 
+    In .tsv a line is a row, and a quote is text unless it encloses a cell.
 
-def read_csv(path: Path, options: ReadOptions, split: str | None) -> Iterator[Document]:
-    """Read the rows of a .csv file, whose columns are separated by commas, or by what its header and rows show."""
-    yield from _documents(path, options, split, ",")
-
-
-def read_tsv(path: Path, options: ReadOptions, split: str | None) -> Iterator[Document]:
-    """Read the rows of a .tsv file, where a line is a row, and a quote is text unless it encloses a cell."""
-    yield from _documents(path, options, split, "\t")
-
-
-def describe_csv(path: Path, options: ReadOptions) -> Layout:
-    """Find out how `read_csv` reads a file."""
-    return _open_table(path, options, ",").layout
-
-
-def describe_tsv(path: Path, options: ReadOptions) -> Layout:
-    """Find out how `read_tsv` reads a file."""
-    return _open_table(path, options, "\t").layout
-
-
-def _documents(path: Path, options: ReadOptions, split: str | None, usual: str) -> Iterator[Document]:
-    table = _open_table(path, options, usual)
-    for line, row in table.rows:
-        yield table.reader.document(dict(zip(table.reader.names, row, strict=True)), f"{path}, line {line}", split)
-
-
-def _open_table(path: Path, options: ReadOptions, usual: str) -> _Table:
-    """Open a table whose columns are usually separated by `usual`."""
+    Args:
+        path: The file.
+        options: Columns and kind of label.
+        split: Split of documents whose row does not say one.
+        usual: The usual separator, a comma for .csv and a tab for .tsv; header and rows may show another.
+    """
     csv.field_size_limit(_MAX_FIELD_CHARACTERS)  # the default refuses texts of more than 131,072 characters
     separator, has_separator_line = _choose_separator(path, usual)
     is_tsv = usual == separator == "\t"
@@ -92,24 +66,16 @@ def _open_table(path: Path, options: ReadOptions, usual: str) -> _Table:
         _check_header(path, names, [row for _, row in peeked], options)
     named = [position for position, name in enumerate(names) if name]
     text_names = [names[position] for position in named if looks_like_text(row[position] for _, row in peeked)]
-    named_columns = [names[position] for position in named]
-    reader = RowReader(str(path), named_columns, text_names, options)
-    layout = Layout(
-        format="tsv" if is_tsv else "csv",
-        separator=separator,
-        header=options.header,
-        text_columns=tuple(reader.text),
-        label_columns=reader.label_columns,
-        unread_columns=tuple(name for name in named_columns if name not in reader.needed),
-        unnamed_columns=len(first[1]) - len(named),
+    reader = RowReader(str(path), [names[position] for position in named], text_names, options)
+    unnamed = len(first[1]) - len(named)
+    layout = reader.layout(
+        "tsv" if is_tsv else "csv", separator=separator, header=options.header, unnamed_columns=unnamed
     )
-    every_row = itertools.chain(peeked, fitted)
-    selected = (
-        every_row
-        if len(named) == len(names)
-        else ((line, [row[position] for position in named]) for line, row in every_row)
+    documents = (
+        reader.document({names[position]: row[position] for position in named}, f"{path}, line {line}", split)
+        for line, row in itertools.chain(peeked, fitted)
     )
-    return _Table(reader, selected, layout)
+    return OpenedFile(layout, documents)
 
 
 def _column_names(path: Path, cells: Sequence[str], options: ReadOptions) -> list[str]:

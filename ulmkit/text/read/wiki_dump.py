@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 from ulmkit.errors import DataError
 from ulmkit.text.read.columns import ReadOptions, RowReader
 from ulmkit.text.read.document import Document, parse_json_value
-from ulmkit.text.read.layout import Layout
+from ulmkit.text.read.layout import OpenedFile
 from ulmkit.text.read.text_files import open_data, uncompressed_name
 from ulmkit.text.read.wiki_markup import MarkupReader, check_installed, is_disambiguation
 from ulmkit.text.workers import available_processors, map_chunks
@@ -38,37 +38,41 @@ def is_extracted(path: Path) -> bool:
     return _EXTRACTED_NAME.fullmatch(uncompressed_name(path)) is not None
 
 
-def describe_wiki(path: Path, options: ReadOptions) -> Layout:
-    """Name the format of a dump or of a file of WikiExtractor, and the columns that are read from it."""
-    reader = _row_reader(path, options)
-    return Layout(format="MediaWiki dump" if is_dump(path) else "WikiExtractor", text_columns=tuple(reader.text))
-
-
 class _Article(NamedTuple):
     id: str
     title: str
     markup: str
 
 
-def read_dump(path: Path, options: ReadOptions, split: str | None) -> Iterator[Document]:
-    """Read the articles of a dump (pages-articles.xml, also .bz2) as documents of plain text.
+def open_wiki(path: Path, options: ReadOptions, split: str | None) -> OpenedFile:
+    """Open a dump or a file of WikiExtractor, whose articles are documents of plain text.
+
+    Raises:
+        MissingPackageError: If it is a dump and mwparserfromhell is not installed.
+        DataError: If it is truncated or something else.
+    """
+    columns = tuple(dict.fromkeys((*_COLUMNS[1:], *options.columns)))
+    reader = RowReader(str(path), _COLUMNS, ("text",), replace(options, columns=columns))
+    if is_dump(path):
+        documents = _read_dump(path, reader, options.workers or available_processors(), split)
+        return OpenedFile(reader.layout("MediaWiki dump"), documents)
+    return OpenedFile(reader.layout("WikiExtractor"), _read_extracted(path, reader, split))
+
+
+def _read_dump(path: Path, reader: RowReader, workers: int, split: str | None) -> Iterator[Document]:
+    """Read the articles of a dump (pages-articles.xml, also .bz2).
 
     Redirects, pages outside the main namespace, disambiguation pages and pages without text are left out. What marks a
     link to a file or a category is taken from the dump itself, so any language will do.
-
-    Raises:
-        MissingPackageError: If mwparserfromhell is not installed.
-        DataError: If the file is no dump or is truncated.
     """
     check_installed()
-    reader = _row_reader(path, options)
     with open_data(path) as file:
         events = _events(file, path)
         link_namespaces = _link_namespaces(events, path)
         parsing = map_chunks(
             MarkupReader(link_namespaces),
             _articles(events),
-            options.workers or available_processors(),
+            workers,
             content=lambda article: article.markup,
             characters=lambda article: len(article.markup),
         )
@@ -80,24 +84,15 @@ def read_dump(path: Path, options: ReadOptions, split: str | None) -> Iterator[D
                         yield reader.document(row, f"{path}, page {article.id}", split)
 
 
-def read_extracted(path: Path, options: ReadOptions, split: str | None) -> Iterator[Document]:
+def _read_extracted(path: Path, reader: RowReader, split: str | None) -> Iterator[Document]:
     """Read the articles of a file that WikiExtractor wrote, as <doc> blocks or, with its --json, a JSON object a line.
 
     The title, which its <doc> blocks repeat as the first line, is kept as a column alone.
-
-    Raises:
-        DataError: If a line does not belong to either form.
     """
-    reader = _row_reader(path, options)
     with open_data(path) as file:
         for line, row in _extracted_rows(path, file):
             if row["text"].strip():
                 yield reader.document(row, f"{path}, line {line}", split)
-
-
-def _row_reader(path: Path, options: ReadOptions) -> RowReader:
-    columns = tuple(dict.fromkeys((*_COLUMNS[1:], *options.columns)))
-    return RowReader(str(path), _COLUMNS, ("text",), replace(options, columns=columns))
 
 
 def _events(file: IO[bytes], path: Path) -> Iterator[tuple[str, ElementTree.Element]]:
