@@ -25,7 +25,7 @@ import torch
 from common import report, row
 from fastai_peer import MISSING, load_fastai, zipf_ids
 from torch import Tensor, nn
-from train_cpu_models import FastaiModel, OurModel
+from train_cpu_models import FastaiModel, OurModel, Setting
 
 from ulmkit.model.config import AWDLSTMConfig
 from ulmkit.model.language_model import AWDLSTMLanguageModel, LanguageModelConfig
@@ -115,13 +115,14 @@ def work(library: str, seconds: float, busy: int) -> dict[str, float]:
     module = AWDLSTMLanguageModel(LanguageModelConfig(encoder=SIZES), VOCAB_SIZE)
     weights = {name: tensor.clone() for name, tensor in module.state_dict().items()}
     ids = zipf_ids(VOCAB_SIZE, (WINDOWS * STEPS + 1) * BATCH).view(BATCH, -1).T.contiguous()
+    setting = Setting(vocab_size=VOCAB_SIZE, weights=weights, precision="fp32", dropout=True, sizes=SIZES)
     if library == "fastai":
-        peer = FastaiModel(VOCAB_SIZE, weights, "fp32", dropout=True, sizes=SIZES)
+        peer = FastaiModel(setting)
         speeds = {"quiet": fastai_speed(peer, ids, seconds)}
         with busy_processes(busy):
             speeds["busy"] = fastai_speed(peer, ids, seconds)
         return speeds
-    task = StreamTask(OurModel(VOCAB_SIZE, weights, "fp32", dropout=True, sizes=SIZES), ids)
+    task = StreamTask(OurModel(setting), ids)
     threads = torch.get_num_threads()
     speeds = {
         "quiet": ulmkit_speed(task, seconds, threads),

@@ -95,7 +95,7 @@ def read_options() -> argparse.Namespace:
         "--latency-documents", type=int, default=24, help="documents to classify one at a time (default: 24)"
     )
     parser.add_argument("--repeats", type=int, default=3, help="turns, of which the median counts (default: 3)")
-    parser.add_argument("--quick", action="store_true", help="8 documents, 2 of them alone, one batch, one turn, fp32")
+    parser.add_argument("--quick", action="store_true", help="5 documents, 2 of them alone, one batch, one turn, fp32")
     parser.add_argument("--json", metavar="FILE", help="write the figures to this file")
     options = parser.parse_args()
     options.precisions = ("auto", "fp32")
@@ -103,7 +103,7 @@ def read_options() -> argparse.Namespace:
     options.training_batch = 32
     options.training_batches = 3
     if options.quick:
-        options.documents = 8
+        options.documents = 5
         options.latency_documents = 2
         options.repeats = 1
         options.precisions = ("auto",)

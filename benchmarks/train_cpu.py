@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from common import report, row
 from fastai_peer import MISSING, load_fastai, zipf_ids
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from train_cpu_models import FastaiModel, OurModel
+from train_cpu_models import FastaiModel, OurModel, Setting
 
 from ulmkit.kernels import choose_precision
 from ulmkit.model.language_model import AWDLSTMLanguageModel, LanguageModelConfig
@@ -244,16 +244,17 @@ def work(folder: str, vocab_size: int, variant: dict[str, Any], warm_up: int, ch
     inputs = load_file(Path(folder, "inputs.safetensors"))
     ids = inputs.pop("ids")
     figures: dict[str, Any] = {}
+    setting = Setting(vocab_size=vocab_size, weights=inputs, precision=chosen.precision, dropout=True)
     if check:
-        model = make(vocab_size, inputs, chosen.precision, dropout=False)
+        model = make(replace(setting, dropout=False))
         loss = model.loss(ids[:CHECK_STEPS, :CHECK_BATCH], ids[1 : CHECK_STEPS + 1, :CHECK_BATCH])
         loss.backward()
         figures["loss"] = loss.item()
         save_file(model.gradients(), _gradient_file(Path(folder), chosen))
         del model, loss
         gc.collect()
-    model = make(vocab_size, inputs, chosen.precision, dropout=True)
-    del inputs
+    model = make(setting)
+    del inputs, setting
     return {**figures, "seconds": time_steps(model, ids, warm_up), "peak_bytes": peak_bytes()}
 
 

@@ -1,6 +1,6 @@
 """Language models of both libraries for train_cpu.py, each with its loss and optimizer."""
 
-from dataclasses import replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -15,29 +15,38 @@ from ulmkit.training import OptimizerConfig, make_optimizer
 AR = 2.0
 TAR = 1.0
 RATE = 1e-3
-DROPOUTS = ("embedding", "input", "hidden", "output", "weight")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """Language model that both libraries make.
+
+    Attributes:
+        vocab_size: Size of the vocabulary.
+        weights: Weights by ulmkit's names.
+        precision: Precision to compute in, "fp32" or "bf16".
+        dropout: Whether to train with dropout.
+        sizes: Sizes of the encoder, by default full.
+    """
+
+    vocab_size: int
+    weights: dict[str, Tensor]
+    precision: str
+    dropout: bool
+    sizes: AWDLSTMConfig = field(default_factory=AWDLSTMConfig)
 
 
 class OurModel:
-    """ulmkit's language model and optimizer; `sizes` are those of the encoder, by default of full size."""
+    """ulmkit's language model and optimizer."""
 
-    def __init__(
-        self,
-        vocab_size: int,
-        weights: dict[str, Tensor],
-        precision: str,
-        *,
-        dropout: bool,
-        sizes: AWDLSTMConfig | None = None,
-    ) -> None:
-        dropouts: dict[str, Any] = {} if dropout else {f"{name}_dropout": 0.0 for name in DROPOUTS}
-        encoder = replace(sizes or AWDLSTMConfig(), **dropouts)
-        self.module = AWDLSTMLanguageModel(LanguageModelConfig(encoder=encoder), vocab_size)
-        self.module.load_state_dict(weights)
-        self.module.encoder.precision = precision
+    def __init__(self, setting: Setting) -> None:
+        encoder = setting.sizes if setting.dropout else setting.sizes.without_dropout()
+        self.module = AWDLSTMLanguageModel(LanguageModelConfig(encoder=encoder), setting.vocab_size)
+        self.module.load_state_dict(setting.weights)
+        self.module.encoder.precision = setting.precision
         groups = [group.parameters for group in language_model_groups(self.module)]
         self.optimizer = make_optimizer(groups, OptimizerConfig(), [RATE] * len(groups))
-        self._vocab_size = vocab_size
+        self._vocab_size = setting.vocab_size
         self._state: State | None = None
 
     def loss(self, ids: Tensor, targets: Tensor) -> Tensor:
@@ -55,35 +64,27 @@ class OurModel:
 
 
 class FastaiModel:
-    """fastai's language model and loss with torch's optimizer; `sizes` are those of the encoder."""
+    """fastai's language model and loss with torch's optimizer."""
 
-    def __init__(
-        self,
-        vocab_size: int,
-        weights: dict[str, Tensor],
-        precision: str,
-        *,
-        dropout: bool,
-        sizes: AWDLSTMConfig | None = None,
-    ) -> None:
+    def __init__(self, setting: Setting) -> None:
         self._fastai: Any = load_fastai()
-        sizes = sizes or AWDLSTMConfig()
+        sizes = setting.sizes
         numbers = {"emb_sz": sizes.embedding_size, "n_hid": sizes.hidden_size, "n_layers": sizes.layers}
         config = {**self._fastai.awd_lstm_lm_config, **numbers}
-        config = config if dropout else no_dropout(config)
-        self.module = self._fastai.get_language_model(self._fastai.AWD_LSTM, vocab_size, config)
-        self.module.load_state_dict(to_fastai(weights))
+        config = config if setting.dropout else no_dropout(config)
+        self.module = self._fastai.get_language_model(self._fastai.AWD_LSTM, setting.vocab_size, config)
+        self.module.load_state_dict(to_fastai(setting.weights))
         self.module.reset()
-        settings = OptimizerConfig()
+        adamw = OptimizerConfig()
         self.optimizer = torch.optim.AdamW(
             self.module.parameters(),
             lr=RATE,
-            betas=settings.betas,
-            eps=settings.eps,
-            weight_decay=settings.weight_decay,
+            betas=adamw.betas,
+            eps=adamw.eps,
+            weight_decay=adamw.weight_decay,
             fused=True,
         )
-        self._autocast = torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bf16")
+        self._autocast = torch.autocast("cpu", dtype=torch.bfloat16, enabled=setting.precision == "bf16")
 
     def loss(self, ids: Tensor, targets: Tensor) -> Tensor:
         with self._autocast:
