@@ -488,8 +488,8 @@ def test_shared_documents_are_warned_of_and_can_be_dropped_from_training() -> No
     clean = prepare(_leaking(), replace(tiny.WORDS, drop_shared=True))
     assert shared_documents_warning(clean) is None
     assert clean.rows("dropped").tolist() == [0, 1]
-    assert clean.facts.dropped_documents == 2
+    assert clean.facts.splits["dropped"].documents == 2
     assert list(clean.facts.training_splits) == ["train"]
     assert "word30" not in clean.vocabulary
     assert clean.facts.near_duplicates == {"valid": {"train": SharedDocuments(documents=2, exact=0, near=0)}}
-    assert leaking.facts.dropped_documents == 0
+    assert "dropped" not in leaking.facts.splits

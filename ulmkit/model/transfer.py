@@ -31,11 +31,6 @@ class TransferReport:
     matched: int
     corpus_share: float | None = None
 
-    @property
-    def vocabulary_share(self) -> float:
-        """Share of the new vocabulary's tokens that are matched, 0..1."""
-        return self.matched / self.vocabulary_size
-
 
 def vocabulary_mapping(old_tokens: Sequence[str], new_tokens: Sequence[str]) -> np.ndarray:
     """Old id of each new token, (V_new,) int64; -1 where the old vocabulary does not have it."""

@@ -291,6 +291,4 @@ def validation_perplexity(
         tokens: Tokens to read, from the start of the text, as parallel streams.
     """
     ids = held_out.read(0, min(len(held_out), tokens))
-    return approximate_perplexity(
-        model, ids, first_context=first_context(vocabulary), batch_size=_VALIDATION_STREAMS, warm_up_tokens=0
-    )
+    return approximate_perplexity(model, ids, first_context=first_context(vocabulary), batch_size=_VALIDATION_STREAMS)

@@ -13,6 +13,7 @@ from ulmkit.text.corpus.encoded_corpus import EncodedCorpus
 from ulmkit.text.corpus.token_stream import TokenStream, reversed_order
 
 MIN_BPTT = 5
+_SHORT_PROBABILITY = 0.05  # of a window of about half the length
 _LENGTH_NOISE = 0.05  # documents of lengths within this factor may trade places from epoch to epoch
 
 
@@ -69,7 +70,6 @@ class LanguageModelBatches:
         bptt: Length of a window in steps.
         bptt_std: Standard deviation of a window's length in steps; 0 makes all windows `bptt` long. The lengths are
             drawn once from `seed` and shuffled each epoch, so every epoch has the same number of batches.
-        short_probability: Probability of a window of about half the length.
         seed: Seed of everything that is drawn.
         shuffle_documents: Put the documents in a new order each epoch.
         reverse: Read each document from its end, xxbos still first.
@@ -88,7 +88,6 @@ class LanguageModelBatches:
         bptt: int,
         *,
         bptt_std: float = 0.0,
-        short_probability: float = 0.05,
         seed: int = 0,
         shuffle_documents: bool = False,
         reverse: bool = False,
@@ -98,8 +97,6 @@ class LanguageModelBatches:
         check_whole("batch_size", batch_size)
         check_whole("bptt", bptt)
         check_not_negative("bptt_std", bptt_std)
-        if not 0.0 <= short_probability <= 1.0:
-            raise ConfigError(f"short_probability: expected 0 <= p <= 1, got {short_probability!r}")
         if len(stream) < batch_size + 1:
             raise DataError(
                 f"stream: expected at least {batch_size + 1} tokens for batch_size {batch_size}, got {len(stream)}; "
@@ -113,9 +110,9 @@ class LanguageModelBatches:
         self.shuffle_documents = shuffle_documents
         self.row_tokens = (len(stream) - 1) // batch_size
         self._rows = range(batch_size)[rank * batch_size // ranks : (rank + 1) * batch_size // ranks]
-        self._lengths = self._draw_lengths(short_probability)
+        self._lengths = self._draw_lengths()
 
-    def _draw_lengths(self, short_probability: float) -> np.ndarray:
+    def _draw_lengths(self) -> np.ndarray:
         """Steps of each window of an epoch; they sum to a row, the last takes what is left."""
         if not self.bptt_std:
             whole, rest = divmod(self.row_tokens, self.bptt)
@@ -124,7 +121,7 @@ class LanguageModelBatches:
         lengths: list[int] = []
         left = self.row_tokens
         while left:
-            lengths.append(min(left, variable_bptt(self.bptt, self.bptt_std, short_probability, generator)))
+            lengths.append(min(left, variable_bptt(self.bptt, self.bptt_std, _SHORT_PROBABILITY, generator)))
             left -= lengths[-1]
         return np.array(lengths)
 
@@ -184,17 +181,13 @@ class ClassifierBatches:
         rows: Indices of the documents.
         batch_size: Maximum number of documents per batch, over all processes. Batches differ by at most one document,
             so with a batch_size of at least 3 no document is alone unless it is the only one.
-        batch_tokens: Maximum number of tokens per batch, padding included, instead of batch_size; a longer document is
-            a batch of its own.
-        seed: Seed of the shuffling.
-        shuffle: Make up and order the batches anew each epoch; without it, longest first, the same each time.
+        seed: Seed of the shuffling: each epoch makes up and orders the batches anew.
         reverse: Read each document from its end, xxbos still first; the fields of a pair change places.
         rank: Number of this process, from 0.
         ranks: Number of processes.
 
     Raises:
-        ConfigError: Unless exactly one of batch_size and batch_tokens is given, or if a batch has fewer documents than
-            there are processes.
+        ConfigError: If batch_size is below 1, or a batch has fewer documents than there are processes.
         DataError: If there are no documents.
     """
 
@@ -202,54 +195,29 @@ class ClassifierBatches:
         self,
         corpus: EncodedCorpus,
         rows: Sequence[int] | np.ndarray,
-        batch_size: int | None = None,
-        batch_tokens: int | None = None,
+        batch_size: int,
         *,
         seed: int = 0,
-        shuffle: bool = True,
         reverse: bool = False,
         rank: int = 0,
         ranks: int = 1,
     ) -> None:
-        if (batch_size is None) == (batch_tokens is None):
-            raise ConfigError(
-                f"batch_size, batch_tokens: expected one of them, got {batch_size!r} and {batch_tokens!r}"
-            )
-        check_whole("batch_size" if batch_tokens is None else "batch_tokens", batch_size or batch_tokens or 0)
+        check_whole("batch_size", batch_size)
         self.corpus = corpus
         self.rows = np.asarray(rows, dtype=np.int64)
         if not len(self.rows):
             raise DataError("documents: expected at least one for a batch, got none; is the split empty?")
         self.seed = seed
-        self.shuffle = shuffle
         self.reverse = reverse
         self._share = slice(rank, None, ranks)
         self._lengths = np.asarray(corpus.table["length"][self.rows])
-        self._sizes = self._even_sizes(batch_size) if batch_size else self._sizes_by_tokens(batch_tokens or 0)
+        parts = np.array_split(self.rows, math.ceil(len(self.rows) / batch_size))
+        self._sizes = np.array([len(part) for part in parts])
         if self._sizes.min() < ranks:
             raise ConfigError(
                 f"documents: expected at least {ranks} per batch, one per process, got {self._sizes.min()} of "
                 f"{len(self.rows)}; take larger batches or fewer processes"
             )
-
-    def _even_sizes(self, batch_size: int) -> np.ndarray:
-        batches = math.ceil(len(self.rows) / batch_size)
-        return np.array([len(part) for part in np.array_split(self.rows, batches)])
-
-    def _sizes_by_tokens(self, batch_tokens: int) -> np.ndarray:
-        """Documents of each batch, longest first, such that no epoch's noise takes a batch above `batch_tokens`.
-
-        A length with noise is within exp(noise) of the length, hence so is the k-th longest of each, and the document
-        that is k-th longest with noise is at most exp(2 noise) times as long as the k-th longest without.
-        """
-        noise = _LENGTH_NOISE if self.shuffle else 0.0
-        longest = np.minimum(np.sort(self._lengths)[::-1] * np.exp(2 * noise), self._lengths.max()).clip(min=1)
-        sizes = []
-        first = 0
-        while first < len(longest):
-            sizes.append(min(len(longest) - first, max(1, int(batch_tokens // longest[first]))))
-            first += sizes[-1]
-        return np.array(sizes)
 
     def __len__(self) -> int:
         return len(self._sizes)
@@ -257,12 +225,10 @@ class ClassifierBatches:
     def epoch(self, number: int, start: int = 0) -> Iterator[ClassifierBatch]:
         """The batches of epoch `number` from batch `start` on: the same for the same seed, number and start."""
         generator = np.random.default_rng([self.seed, 2, number])
-        keys = np.log(np.maximum(self._lengths, 1))
-        if self.shuffle:
-            keys = keys + generator.uniform(-_LENGTH_NOISE, _LENGTH_NOISE, len(keys))
+        noise = generator.uniform(-_LENGTH_NOISE, _LENGTH_NOISE, len(self._lengths))
+        keys = np.log(np.maximum(self._lengths, 1)) + noise
         batches = np.split(self.rows[np.argsort(-keys, kind="stable")], np.cumsum(self._sizes)[:-1])
-        order = generator.permutation(len(batches)) if self.shuffle else np.arange(len(batches))
-        for index in order[start:]:
+        for index in generator.permutation(len(batches))[start:]:
             yield make_classifier_batch(self.corpus, batches[index][self._share], reverse=self.reverse)
 
 

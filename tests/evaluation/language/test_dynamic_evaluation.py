@@ -192,10 +192,11 @@ def test_rows_that_only_align_stay_zero(model, statistics):
 
 def test_progress_and_text_counts_are_passed_on(model):
     progress_calls: list[tuple[int, int]] = []
-    result = dynamic_perplexity(
+    (result,) = dynamic_perplexities(
         model,
         ids(12),
         SGD,
+        (None,),
         first_context=CONTEXT,
         words=3,
         characters=40,
@@ -206,7 +207,7 @@ def test_progress_and_text_counts_are_passed_on(model):
 
 
 def test_one_pass_serves_several_caches(model, statistics):
-    options = {"first_context": CONTEXT, "statistics": statistics, "words": 7}
+    options = {"first_context": CONTEXT, "statistics": statistics}
     caches = (None, CACHE, CacheConfig(window=3, theta=0.1, weight=0.4))
     together = dynamic_perplexities(model, ids(60), RMS, caches, **options)
     assert together == [dynamic_perplexity(model, ids(60), RMS, cache=cache, **options) for cache in caches]

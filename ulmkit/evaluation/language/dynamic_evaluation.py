@@ -187,8 +187,6 @@ def dynamic_perplexity(
     first_context: int | None,
     statistics: GradientStatistics | None = None,
     cache: CacheConfig | None = None,
-    words: int | None = None,
-    characters: int | None = None,
     progress: StreamCallback | None = None,
 ) -> Perplexity:
     """Exact perplexity of a model that takes a gradient step after each segment of the stream.
@@ -202,8 +200,6 @@ def dynamic_perplexity(
         first_context: Token that the first one is predicted from.
         statistics: Statistics of `gradient_statistics`, for rule "rms".
         cache: Cache of the adapting model's states to mix in.
-        words: Words of the text as written.
-        characters: Characters of the text as written.
         progress: Called with (tokens done, tokens).
 
     Returns:
@@ -217,15 +213,7 @@ def dynamic_perplexity(
     Source: Krause et al. 2018, arXiv:1709.07432, sections 3 and 5.
     """
     return dynamic_perplexities(
-        model,
-        stream,
-        config,
-        (cache,),
-        first_context=first_context,
-        statistics=statistics,
-        words=words,
-        characters=characters,
-        progress=progress,
+        model, stream, config, (cache,), first_context=first_context, statistics=statistics, progress=progress
     )[0]
 
 

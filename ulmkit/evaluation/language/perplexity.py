@@ -157,9 +157,7 @@ def approximate_perplexity(
     *,
     first_context: int,
     batch_size: int = 32,
-    warm_up_tokens: int = 0,
     window: int = 70,
-    progress: StreamCallback | None = None,
 ) -> Perplexity:
     """Perplexity with the stream cut into equal parts that are read in parallel: fast, and slightly too high.
 
@@ -171,9 +169,7 @@ def approximate_perplexity(
         stream: Token ids.
         first_context: Token that the stream's first one is predicted from.
         batch_size: Number of parts.
-        warm_up_tokens: Uncounted tokens before its part that each row reads first, to start with a state.
         window: Steps computed at once.
-        progress: Called with (steps done, steps).
 
     Raises:
         DataError: If the stream is empty or an id is outside the vocabulary.
@@ -181,12 +177,11 @@ def approximate_perplexity(
     """
     source = token_source(stream, 1)
     check_whole("batch_size", batch_size)
-    check_whole("warm_up_tokens", warm_up_tokens, at_least=0)
     context = check_context(first_context, model.vocab_size)
     length = math.ceil(len(source) / batch_size)
     starts = np.arange(0, len(source), length, dtype=np.int64)
     stops = np.minimum(starts + length, len(source))
-    nll = _rows_nll(model, source, starts, stops, context, window, progress, warm_up=warm_up_tokens, exact=False)
+    nll = _rows_nll(model, source, starts, stops, context, window, exact=False)
     return Perplexity(nll, len(source), len(source), "approximate")
 
 
@@ -197,24 +192,21 @@ def _rows_nll(
     stops: np.ndarray,
     first_context: int,
     window: int,
-    progress: StreamCallback | None,
+    progress: StreamCallback | None = None,
     *,
-    warm_up: int = 0,
     exact: bool = True,
 ) -> float:
-    """NLL in nats of tokens starts[b] to stops[b] - 1 of all rows b, each from a zero state before its warm-up."""
+    """NLL in nats of tokens starts[b] to stops[b] - 1 of all rows b, each from a zero state."""
     check_whole("window", window)
-    begins = np.maximum(starts - warm_up, 0)
-    steps = int((stops - begins).max())
+    steps = int((stops - starts).max())
     total = torch.zeros((), dtype=torch.float64)
     state = None
     with evaluation_mode(model, exact=exact) as device:
         prepared = model.encoder.prepare(len(starts))
         for step in range(0, steps, window):
             width = min(window, steps - step)
-            ids = read_rows(source, begins + step, stops, width, first_context, model.vocab_size)
-            targets = begins + step + np.arange(width)[:, None]
-            counted = torch.from_numpy((targets >= starts) & (targets < stops))
+            ids = read_rows(source, starts + step, stops, width, first_context, model.vocab_size)
+            counted = torch.from_numpy(starts + step + np.arange(width)[:, None] < stops)
             inputs = torch.from_numpy(ids).to(device)
             nll, state = model.token_nll(inputs[:-1], inputs[1:], state, prepared)
             total += nll.double().cpu()[counted].sum()

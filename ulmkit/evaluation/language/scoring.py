@@ -10,7 +10,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from ulmkit.config import check_whole
 from ulmkit.evaluation.language.modes import evaluation_mode
-from ulmkit.evaluation.language.streams import StreamCallback, check_context, check_ids
+from ulmkit.evaluation.language.streams import check_context, check_ids
 from ulmkit.evaluation.metrics import exp_or_inf
 from ulmkit.files import json_safe
 from ulmkit.model.language_model import AWDLSTMLanguageModel
@@ -52,7 +52,6 @@ def score_documents(
     unk_id: int | None = None,
     batch_size: int = 32,
     window: int = 70,
-    progress: StreamCallback | None = None,
 ) -> list[DocumentScore]:
     """Score each document on its own, from a zero state.
 
@@ -67,7 +66,6 @@ def score_documents(
         unk_id: Id of the unknown token, to count it.
         batch_size: Documents read in parallel.
         window: Steps computed at once.
-        progress: Called with (documents done, documents).
 
     Returns:
         A score for each document, in the order given.
@@ -92,8 +90,6 @@ def score_documents(
             chosen = longest_first[start : start + batch_size]
             batch = [texts[number] for number in chosen]
             log_probability[chosen] = 0.0 - _batch_nll(model, batch, window, prepared, device)
-            if progress is not None:
-                progress(start + len(chosen), len(texts))
     return [
         DocumentScore(
             log_probability=float(log_probability[number]),

@@ -8,7 +8,7 @@ from ulmkit.config import check_choice, check_whole
 from ulmkit.errors import ConfigError, FolderError
 from ulmkit.files import FileEntry
 from ulmkit.json_records import record_from_json
-from ulmkit.text.corpus.splits import DROPPED_SPLIT, TRAINING_SPLITS, SplitPolicy
+from ulmkit.text.corpus.splits import TRAINING_SPLITS, SplitPolicy
 from ulmkit.text.read.layout import Reading
 from ulmkit.text.tokens.tokenizers import TOKENIZERS
 
@@ -132,11 +132,6 @@ class CorpusFacts:
             raise ConfigError(f"dtypes: expected the type of {_TOKEN_IDS!r}, got none")
         if self.splits.keys() != set(self.split_names):
             raise ConfigError(f"splits: expected those in split_names, got {', '.join(self.splits)}")
-
-    @property
-    def dropped_documents(self) -> int:
-        """Number of training documents dropped because a held-out split has them too."""
-        return self.splits[DROPPED_SPLIT].documents if DROPPED_SPLIT in self.splits else 0
 
     @property
     def training_splits(self) -> dict[str, CorpusSplit]:
