@@ -3,8 +3,8 @@
 They import what needs torch when they run, so that `--help` answers at once.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager, nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import closing, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -57,6 +57,9 @@ Resume = Annotated[bool, typer.Option("--resume", help="Continue an interrupted 
 Transductive = Annotated[
     bool, typer.Option("--transductive", help="Also train on the text of the test split; the model card says so.")
 ]
+
+Progress = Callable[[int], None]
+"""Called with the number of documents prepared so far."""
 
 PLOTS = (".png", ".svg", ".pdf")
 TASK_NAMES = "single, multi, number, tokens, pair"
@@ -151,8 +154,8 @@ def pretrain_command(
     """
     from ulmkit.api import LanguageModel
 
-    with _training(machine, stage, recipe.batch_size, out, resume) as (run, progress):
-        model = LanguageModel.pretrain(
+    def train(run: RunOptions, progress: Progress) -> LanguageModel:
+        return LanguageModel.pretrain(
             data,
             **asdict(budget),
             sizes=sizes,
@@ -162,10 +165,8 @@ def pretrain_command(
             direction="backward" if backward else "forward",
             progress=progress,
         )
-        if not run.world.is_first:
-            return
-        model.save(out, overwrite=machine.overwrite or resume)
-    _summarise_training(model, out, machine, run)
+
+    _run_training(train, machine, stage, recipe.batch_size, out, resume)
 
 
 @with_groups(
@@ -191,9 +192,9 @@ def finetune_command(
     from ulmkit.text.corpus.builder import TRAINING_SPLITS
 
     splits = (*TRAINING_SPLITS, "test") if transductive else TRAINING_SPLITS
-    with _training(machine, stage, recipe.batch_size, out, resume) as (run, progress):
-        base = LanguageModel.load(language_model)
-        model = base.finetune(
+
+    def train(run: RunOptions, progress: Progress) -> LanguageModel:
+        return LanguageModel.load(language_model).finetune(
             data,
             **asdict(budget),
             recipe=recipe,
@@ -202,10 +203,8 @@ def finetune_command(
             splits=splits,
             progress=progress,
         )
-        if not run.world.is_first:
-            return
-        model.save(out, overwrite=machine.overwrite or resume)
-    _summarise_training(model, out, machine, run)
+
+    _run_training(train, machine, stage, recipe.batch_size, out, resume)
 
 
 @with_groups(
@@ -245,11 +244,11 @@ def train_command(
     if language_model != "none" and from_scratch:
         flag = next(iter(from_scratch)).replace("_", "-")
         raise ConfigError(f"--{flag}: the language model has its own; drop it, or give 'none' for LM")
-    with _training(machine, stage, recipe.batch_size, out, resume) as (run, progress):
-        base = None if language_model == "none" else LanguageModel.load(language_model)
-        model = TextClassifier.train(
+
+    def train(run: RunOptions, progress: Progress) -> TextClassifier:
+        return TextClassifier.train(
             data,
-            base,
+            None if language_model == "none" else LanguageModel.load(language_model),
             **asdict(budget),
             task=task,
             recipe=recipe,
@@ -261,10 +260,8 @@ def train_command(
             baselines=baselines,
             progress=progress,
         )
-        if not run.world.is_first:
-            return
-        model.save(out, overwrite=machine.overwrite or resume)
-    _summarise_training(model, out, machine, run)
+
+    _run_training(train, machine, stage, recipe.batch_size, out, resume)
 
 
 @with_groups(data_options=READ_TEXT, recipe=RATE_SEARCH_RECIPE, machine=MACHINE_WITH_SEED)
@@ -302,14 +299,25 @@ def lr_find_command(
     summarise({**suggestions, "plot": plot}, machine.json_file, {**suggestions, "plot": plot, **asdict(search)})
 
 
-@contextmanager
-def _training(
-    machine: Machine, stage: Mapping[str, Any], batch_size: int, out: str, resume: bool
-) -> Iterator[tuple[RunOptions, Callable[[int], None]]]:
-    """Join the processes of a training; the first of them guards `out`, see `run_folder`.
+def _run_training(
+    train: "Callable[[RunOptions, Progress], LanguageModel | TextClassifier]",
+    machine: Machine,
+    stage: Mapping[str, Any],
+    batch_size: int,
+    out: str,
+    resume: bool,
+) -> None:
+    """Join the processes of a training, run it, and save and summarise its model in the first process.
 
-    Yields:
-        Options of the run, and the callback that counts the documents that are prepared.
+    The first process guards `out`, see `run_folder`.
+
+    Args:
+        train: Takes the options of the run, and a callback that counts the documents that are prepared.
+        machine: Options of the machine.
+        stage: Further options of the run.
+        batch_size: Batch size, which the processes share.
+        out: Folder of the model.
+        resume: Continue an interrupted training.
     """
     from ulmkit.pipeline.stage_folder import run_folder, training_folder
     from ulmkit.training import joined_world
@@ -325,11 +333,15 @@ def _training(
             run = replace(
                 machine.run, folder=folder, resume=resume, progress=display, on_corpus=report, world=world, **stage
             )
-            yield run, display.documents
+            model = train(run, display.documents)
+            if not world.is_first:
+                return
+            model.save(out, overwrite=machine.overwrite or resume)
+    _summarise_training(model, out, machine, report.values)
 
 
 def _summarise_training(
-    model: "LanguageModel | TextClassifier", out: str, machine: Machine, options: RunOptions
+    model: "LanguageModel | TextClassifier", out: str, machine: Machine, reading: Mapping[str, Any]
 ) -> None:
     """Print the results of a training, and write them with its facts to the JSON file."""
     from ulmkit.hub import facts_to_json
@@ -346,7 +358,5 @@ def _summarise_training(
     before = {"before training": facts.validation_before} if facts.validation_before else {}
     for name, metrics in (before | {"validation": facts.validation} | dict(facts.baselines)).items():
         summary |= {f"{metric}, {name}": value for metric, value in metrics.items()}
-    values = {"model": out, "parameters": summary["parameters"], "facts": facts_to_json(facts)}
-    if isinstance(options.on_corpus, ReadingReport):
-        values["reading"] = options.on_corpus.values
+    values = {"model": out, "parameters": summary["parameters"], "facts": facts_to_json(facts), "reading": reading}
     summarise(summary, machine.json_file, values)
