@@ -8,8 +8,6 @@ if TYPE_CHECKING:
     from ulmkit.text.corpus.builder import build_corpus
     from ulmkit.text.corpus.cache import cached_corpus
     from ulmkit.text.corpus.encoded_corpus import EncodedCorpus
-    from ulmkit.text.corpus.near_duplicates import NearDuplicates, find_near_duplicates
-    from ulmkit.text.corpus.split_columns import split_documents
     from ulmkit.text.corpus.splits import SplitPolicy
     from ulmkit.text.corpus.token_stream import TokenStream
     from ulmkit.text.read.columns import ReadOptions

@@ -9,9 +9,19 @@ from ulmkit.text.corpus.near_duplicates import (
     THRESHOLD,
     DuplicateIndex,
     blocks,
-    find_near_duplicates,
     resemblance,
 )
+
+
+def find_near_duplicates(texts, others):
+    known = {}
+
+    def ids(side):
+        for text in side:
+            yield np.array([known.setdefault(word, len(known)) for word in text.lower().split()], dtype=np.int64)
+
+    index = DuplicateIndex(blocks(ids(texts)))
+    return index.find(blocks(ids(others)))
 
 
 def naive_shingles(words):

@@ -5,14 +5,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ulmkit.errors import ConfigError, DataError
-from ulmkit.text.corpus.split_columns import split_documents
+from ulmkit.text.corpus.split_columns import SplitColumns
 from ulmkit.text.corpus.splits import SplitPolicy
 from ulmkit.text.read.document import Document
 from ulmkit.text.read.documents import read_documents
 
 
 def chosen(documents, **policy):
-    return [document.split for document in split_documents(documents, SplitPolicy(**policy))]
+    return SplitColumns(documents).assign(SplitPolicy(**policy))
 
 
 def test_given_keeps_what_is_said_and_trains_on_the_rest():

@@ -1,10 +1,10 @@
 """Linear baselines on word n-grams; with enough labels they often win.
 
-The regularisation strength is tuned on held-out training documents, or on validation documents if given.
+The regularisation strength is tuned on held-out training documents.
 """
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Protocol, TypeAlias
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -13,8 +13,6 @@ from sklearn.pipeline import make_pipeline
 from ulmkit.errors import DataError
 from ulmkit.evaluation.baselines.estimators import OneAgainstRest, SparseRidge, fit_best
 from ulmkit.evaluation.baselines.ngrams import Text, Tokenize, binary_features, tfidf_features
-
-Validation: TypeAlias = tuple[Sequence[Text], np.ndarray]
 
 
 class Baseline(Protocol):
@@ -28,8 +26,8 @@ class Baseline(Protocol):
         """Its name in reports."""
         ...
 
-    def fit(self, texts: Sequence[Text], labels: np.ndarray, validation: Validation | None = None) -> "Baseline":
-        """Fit to texts and labels; hyperparameters are chosen on `validation`, if given."""
+    def fit(self, texts: Sequence[Text], labels: np.ndarray) -> "Baseline":
+        """Fit to texts and labels."""
         ...
 
     def predict_proba(self, texts: Sequence[Text]) -> np.ndarray:
@@ -46,8 +44,8 @@ class MajorityClass:
         self.classes = classes
         self.shares: np.ndarray | None = None
 
-    def fit(self, texts: Sequence[Text], labels: np.ndarray, validation: Validation | None = None) -> "MajorityClass":
-        """Count labels, (N,) int or (N, C) bool; texts and validation are ignored."""
+    def fit(self, texts: Sequence[Text], labels: np.ndarray) -> "MajorityClass":
+        """Count labels, (N,) int or (N, C) bool; texts are ignored."""
         labels = _checked_labels(texts, labels, self.classes)
         counts = np.bincount(labels, minlength=self.classes) if labels.ndim == 1 else labels.sum(axis=0)
         self.shares = counts / len(labels)
@@ -84,7 +82,7 @@ class LinearBaseline:
         self.pipeline: Any = None
         self.chosen_strength: float | None = None
 
-    def fit(self, texts: Sequence[Text], labels: np.ndarray, validation: Validation | None = None) -> "LinearBaseline":
+    def fit(self, texts: Sequence[Text], labels: np.ndarray) -> "LinearBaseline":
         """Fit to texts and labels.
 
         Raises:
@@ -96,9 +94,8 @@ class LinearBaseline:
             x = vectorizer.fit_transform(texts)
         except ValueError as error:  # scikit-learn's "empty vocabulary"
             raise DataError("texts: expected words, found none in any training text") from error
-        held_out = None if validation is None else (vectorizer.transform(validation[0]), np.asarray(validation[1]))
         strengths = self.strengths if self.strength is None else (self.strength,)
-        model = fit_best(self._model(), x, labels, strengths, held_out)
+        model = fit_best(self._model(), x, labels, strengths)
         self.pipeline = make_pipeline(vectorizer, model)
         self.chosen_strength = model.strength
         return self

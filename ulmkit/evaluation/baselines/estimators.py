@@ -118,35 +118,22 @@ class SparseRidge(BaseEstimator):
         return np.asarray(self.model_.predict(x), dtype=np.float64)
 
 
-def fit_best(
-    model: BaseEstimator,
-    x: Any,
-    labels: np.ndarray,
-    strengths: Sequence[float],
-    validation: tuple[Any, np.ndarray] | None = None,
-) -> Any:
-    """Fit a model with the strength that has the least loss on held-out documents.
+def fit_best(model: BaseEstimator, x: Any, labels: np.ndarray, strengths: Sequence[float]) -> Any:
+    """Fit a model with the strength that has the least loss on held-out training documents.
 
     Args:
         model: An estimator with a parameter `strength`; a copy of it is fitted.
         x: (N, F) features of the training documents.
         labels: Their labels, as the task has them.
         strengths: The strengths to choose from.
-        validation: Features and labels to choose on; None holds out training documents.
     """
     best = clone(model).set_params(strength=strengths[0])
     splits = list(held_out_folds(labels))
-    if len(strengths) > 1 and (splits or validation is not None):
-        searched, known = x, labels
-        if validation is not None:
-            from scipy.sparse import vstack
-
-            searched, known = vstack([x, validation[0]]).tocsr(), np.concatenate([labels, validation[1]])
-            splits = [(np.arange(len(labels)), np.arange(len(labels), len(known)))]
+    if len(strengths) > 1 and splits:
         search = GridSearchCV(
             model, {"strength": list(strengths)}, scoring=_score, cv=splits, refit=False, error_score="raise"
         )
-        best.set_params(**search.fit(searched, known).best_params_)
+        best.set_params(**search.fit(x, labels).best_params_)
     return best.fit(x, labels)
 
 

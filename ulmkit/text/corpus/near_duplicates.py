@@ -12,7 +12,7 @@ first; after 64 rejected candidates the search for a document stops, and documen
 therefore at most as many comparisons as documents on one side plus 64 times the documents on the other.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,26 +51,6 @@ class NearDuplicates:
     def counts(self) -> dict[str, int]:
         """Count the documents, the exact and the near duplicates: {"documents", "exact", "near"}."""
         return {"documents": len(self.near), "exact": int(self.exact.sum()), "near": int(self.near.sum())}
-
-
-def find_near_duplicates(
-    texts: Iterable[str], others: Iterable[str], split: Callable[[str], Sequence[str]] = str.split
-) -> NearDuplicates:
-    """Find the texts that have a near-duplicate among others, in words without regard to case.
-
-    Args:
-        texts: The side that is counted, held in memory.
-        others: The other side, read once.
-        split: Cuts a text into words.
-    """
-    known: dict[str, int] = {}
-
-    def ids(side: Iterable[str]) -> Iterator[np.ndarray]:
-        for text in side:
-            yield np.array([known.setdefault(word, len(known)) for word in split(text.lower())], dtype=np.int64)
-
-    index = DuplicateIndex(blocks(ids(texts)))
-    return index.find(blocks(ids(others)))
 
 
 def blocks(documents: Iterable[np.ndarray]) -> Iterator[Block]:

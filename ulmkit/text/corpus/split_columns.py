@@ -2,7 +2,6 @@
 
 from array import array
 from collections.abc import Hashable, Iterable
-from dataclasses import replace
 
 import numpy as np
 
@@ -66,14 +65,3 @@ class SplitColumns:
             groups=self.group.listed(),
             times=[None if np.isnan(time) else time for time in self.time],
         )
-
-
-def split_documents(documents: Iterable[Document], policy: SplitPolicy) -> list[Document]:
-    """Give each document its split and return them in their order.
-
-    Raises:
-        DataError: If the policy cannot be followed; see `assign_splits`.
-    """
-    listed = list(documents)
-    splits = SplitColumns(listed).assign(policy)
-    return [replace(document, split=split) for document, split in zip(listed, splits, strict=True)]
