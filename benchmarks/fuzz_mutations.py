@@ -3,8 +3,11 @@
 Every mutation is drawn from a `random.Random`, changes a folder, and returns one line that says what it changed.
 """
 
+import bz2
 import contextlib
+import gzip
 import json
+import lzma
 import os
 import random
 import shutil
@@ -17,6 +20,7 @@ import numpy as np
 
 from ulmkit.files import fingerprint, sha256_file
 from ulmkit.text import Vocabulary
+from ulmkit.text.read.text_files import COMPRESSIONS, open_data, uncompressed_name
 
 Draw = random.Random
 
@@ -52,6 +56,8 @@ def mutate_file(draw: Draw, path: Path) -> str:
         ".tsv": _mutate_text,
         ".txt": _mutate_text,
         ".conll": _mutate_text,
+        ".conllu": _mutate_text,
+        **dict.fromkeys(COMPRESSIONS, _mutate_compressed),
         ".jsonl": _mutate_json_lines,
         ".xml": _mutate_text,
     }
@@ -186,6 +192,33 @@ def _mutate_text(draw: Draw, path: Path) -> str:
         text = "\n".join(lines)
     path.write_bytes(text.encode("utf-8", "surrogatepass"))
     return f"text: {kind} at {place} (line {number + 1})"
+
+
+def _mutate_compressed(draw: Draw, path: Path) -> str:
+    """Change the text that a compressed file holds."""
+    with open_data(path) as file:
+        content = file.read()
+    plain = path.with_name(uncompressed_name(path))
+    plain.write_bytes(content)
+    change = _mutate_text(draw, plain)
+    write_data(path, plain.read_bytes())
+    plain.unlink()
+    return change
+
+
+def write_data(path: Path, content: bytes) -> None:
+    """Write a file, compressed as its name says."""
+    if path.suffix == ".zst":
+        import pyarrow
+
+        with pyarrow.output_stream(str(path), compression="zstd") as file:
+            file.write(content)
+        return
+    if path.suffix == ".gz":
+        content = gzip.compress(content, mtime=0)
+    elif path.suffix in (".bz2", ".xz"):
+        content = (bz2 if path.suffix == ".bz2" else lzma).compress(content)
+    path.write_bytes(content)
 
 
 def _mutate_tensors(draw: Draw, path: Path) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from fuzz_mutations import write_data
 
 from ulmkit import LanguageModel, TextClassifier
 from ulmkit.hub import (
@@ -31,6 +32,7 @@ from ulmkit.pipeline.language_model_task import LanguageModelTask
 from ulmkit.tasks import TASKS, find_label_kind
 from ulmkit.text import (
     ByteTokenizer,
+    DocumentSource,
     EncodedCorpus,
     SpacyTokenizer,
     SplitPolicy,
@@ -43,6 +45,8 @@ from ulmkit.text import (
     train_sentencepiece,
 )
 from ulmkit.text.batches import LanguageModelBatches
+from ulmkit.text.corpus.reading_report import source_report
+from ulmkit.text.read.text_files import data_suffix, uncompressed_name
 from ulmkit.training import Budget, OptimizerConfig, Schedule, StepResult, Trainer, TrainerConfig, full
 
 WORDS = ["<unk>", "<eos>", "the", "film", "was", "fine", "poor", "and", "a", "story"]
@@ -238,15 +242,17 @@ def _data_file(name: str) -> Callable[[Path], None]:
 
             pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path)
             return
-        separator = "\t" if name.endswith(".tsv") else ","
+        separator = {"a.tsv": "\t", "semicolons.csv": ";"}.get(name, ",")
         page = (
             "<page><title>{0}</title><ns>0</ns><id>{1}</id><revision><text>'''{0}''' [[a|b]]</text></revision></page>"
         )
         lines = {
             "table": [
-                f"text{separator}label{separator}time",
+                *([] if name == HEADERLESS else [separator.join(rows[0])]),
                 *(separator.join(map(str, row.values())) for row in rows),
             ],
+            "json": [json.dumps(rows)],
+            "conllu": [line for row in rows for line in ("# text", *_conllu_lines(str(row["text"])), "")],
             "jsonl": list(map(json.dumps, rows)),
             "conll": [line for row in rows for line in (*(f"{word} X O" for word in str(row["text"]).split()), "")],
             "txt": [str(row["text"]) for row in rows],
@@ -262,23 +268,38 @@ def _data_file(name: str) -> Callable[[Path], None]:
                 for line in (f'<doc id="{row["time"]}" url="" title="{row["label"]}">', str(row["text"]), "</doc>")
             ],
         }
-        kind = "table" if name.endswith(("csv", "tsv")) else name.split(".")[-1]
-        path.write_text("\n".join([*lines[kind], ""]), encoding="utf-8")
+        suffix = Path(uncompressed_name(path)).suffix
+        content = "\n".join([*lines["table" if suffix in (".csv", ".tsv") else name.split(".")[-1]], ""])
+        write_data(path, content.encode())
 
     return make
+
+
+def _conllu_lines(text: str) -> Iterator[str]:
+    for number, word in enumerate(text.split(), start=1):
+        yield "\t".join((str(number), word, word.lower(), "NOUN", "_", "Number=Sing", "0", "root", "_", "_"))
+        if number == 2:
+            yield f"2-3\t{word}" + "\t_" * 8
 
 
 def _use_data(folder: Path, draw: random.Random) -> None:
     path = next(path for path in folder.iterdir() if path.name in DATA_FILES)
     kind = draw.choice(("single", "single", "none", "none", "multi", "number", "tokens", "pair"))
-    options: dict[str, Any] = {"lines": draw.random() < 0.5}
-    if path.suffix in (".csv", ".tsv", ".jsonl", ".parquet") and draw.random() < 0.3:
+    options: dict[str, Any] = {"lines": draw.random() < 0.5, "labels": draw.random() < 0.7}
+    if path.name == HEADERLESS:
+        options |= {"header": False, "text_column": "1", "label_column": "2" if draw.random() < 0.7 else None}
+    elif data_suffix(path) in (".csv", ".tsv", ".json", ".jsonl", ".parquet") and draw.random() < 0.3:
         options["time_column"] = "time"
-    for document in read_documents(path, label_kind=find_label_kind(kind), workers=1, **options):
+    source = DocumentSource(path, label_kind=find_label_kind(kind), workers=1, **options)
+    source_report(source.reading())
+    for document in source:
         ByteTokenizer().tokenize(document.text)
 
 
-DATA_FILES = ("a.csv", "a.tsv", "a.jsonl", "a.parquet", "a.conll", "a.txt", "a.xml", "wiki_00")
+HEADERLESS = "headerless.csv"
+TEXT_FILES = ("a.csv", "a.tsv", "a.jsonl", "a.json", "a.conll", "a.conllu", "a.txt", "a.xml", "wiki_00")
+COMPRESSED_FILES = ("a.csv.gz", "a.csv.zst", "a.csv.bz2", "a.csv.xz")
+DATA_FILES = (*TEXT_FILES, *COMPRESSED_FILES, "a.parquet", "semicolons.csv", HEADERLESS)
 
 
 def targets() -> Iterator[tuple[str, Target]]:

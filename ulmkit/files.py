@@ -182,11 +182,11 @@ def parse_json(text: str | bytes) -> Any:
     """Parse JSON that somebody else may have written.
 
     Raises:
-        ValueError: If it is not JSON in UTF-8, is nested more than 100 deep, or holds a number of more digits than
-            Python converts.
+        ValueError: If it is not JSON in UTF-8, is nested more than 100 deep, holds a number of more digits than Python
+            converts, or an object with a key twice.
     """
     try:
-        value = json.loads(text if isinstance(text, str) else text.decode("utf-8"))
+        value = json.loads(text if isinstance(text, str) else text.decode("utf-8"), object_pairs_hook=_distinct)
     except RecursionError:
         raise ValueError("it is nested too deep") from None
     level = [value]
@@ -195,6 +195,15 @@ def parse_json(text: str | bytes) -> Any:
         if not level:
             return value
     raise ValueError(f"it is nested more than {_MAX_DEPTH} deep")
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make an object of its keys and values, each key once: Python would keep the last of two values."""
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"key {max(names, key=names.count)!r:.80} is there twice")
+    return value
 
 
 def _items(value: Any) -> Iterable[Any]:

@@ -184,3 +184,51 @@ def test_a_warning_is_one_line(tmp_path: Path) -> None:
     (line,) = result.stderr.splitlines()
     assert line.startswith("ulmkit: warning: ")
     assert "ULMKIT_CACHE" in line
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--cache-values", 0, 1, 0.1), "--cache-values: window: expected a whole number of at least 1, got 0"),
+        (("--cache-values", 5, 1, 2), "--cache-values: lambda: expected 0 <= p < 1, got 2.0"),
+        (("--dynamic-values", "nan", 0.1, 1), "--dynamic-values: learning rate: expected a number of at least 0, got"),
+        (("--dynamic-values", 0.1, 3, 1), "--dynamic-values: decay: expected 0 <= decay <= 1, got 3.0"),
+        (("--batch-size", 4), "--batch-size: has no effect without --published; add it or drop this"),
+    ],
+)
+def test_values_of_evaluate_are_named_as_on_the_command_line(options: tuple, message: str, data: Path) -> None:
+    assert ulmkit("evaluate", "any-model", data, *options, status=2).error.startswith(f"ulmkit: {message}")
+
+
+def test_a_removed_working_folder_is_told(tmp_path: Path) -> None:
+    (tmp_path / "gone").mkdir()
+    command = [sys.executable, "-c", "import os, sys; os.rmdir(os.getcwd()); from ulmkit.cli import main; main()"]
+    environment = os.environ | {"PYTHONPATH": str(Path(package.__file__).parents[1])}
+    ended = subprocess.run(
+        [*command, "predict", "model", "--text", "a"],
+        cwd=tmp_path / "gone", env=environment, capture_output=True, text=True,
+    )  # fmt: skip
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("ulmkit: working folder: is not there any more (No such file or directory); change")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ("prepare", "DATA", "-o", "c", "--tokenizer", "whitespace", "--min-freq", 2**31 - 1),
+            "vocabulary: expected",
+        ),
+        (("quickstart", "--out", "q", "--minutes", "1e308"), "--minutes: expected a number of at most 1,000,000,000"),
+        (("predict", "MODEL", "DATA", "--threshold", "nan"), "--threshold: expected 0 <= p < 1, got nan"),
+        (("predict", "MODEL", "DATA", "--out", "rows"), "--out: expected a file name that ends in .jsonl or .csv, got"),
+    ],
+)
+def test_numbers_and_names_that_no_command_can_use(
+    arguments: tuple, message: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tiny.classifier().save(tmp_path / "MODEL")
+    data.rename(tmp_path / "DATA.csv")
+    told = ulmkit(*("DATA.csv" if argument == "DATA" else argument for argument in arguments), status=2)
+    assert told.error.startswith(f"ulmkit: {message}")

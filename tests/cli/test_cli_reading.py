@@ -75,3 +75,24 @@ def test_standard_input(monkeypatch: pytest.MonkeyPatch, classifier: Path) -> No
     standard_input.spool_standard_input.cache_clear()
     assert [json.loads(row)["id"] for row in told.out.splitlines()] == ["0", "1"]
     assert told.err == "read: standard input: csv, separated by tabs, text 'text'\n"
+
+
+def test_answers_say_in_json_what_was_read(tmp_path: Path, models: Path) -> None:
+    data = tmp_path / "a.csv"
+    data.write_text("text;id\none;1\n\ntwo;2\n")
+    for command, model in (("predict", "classifier"), ("score", "lm")):
+        with pytest.warns(UserWarning, match="1 blank lines are not counted as rows and get no answer"):
+            ulmkit(command, models / model, data, "--json", tmp_path / f"{command}.json")
+        values = json.loads((tmp_path / f"{command}.json").read_text())
+        assert (values["texts"], values["reading"]["layouts"][0]["separator"]) == (2, ";")
+        ulmkit(command, models / model, "--text", "a", "--json", tmp_path / "text.json", "--overwrite")
+        assert json.loads((tmp_path / "text.json").read_text())["reading"] == {}
+
+
+def test_rate_search_says_what_it_read(tmp_path: Path, models: Path) -> None:
+    data = tmp_path / "a.csv"
+    data.write_text("text;id\n" + "".join(f"good film number {number};1\n" for number in range(60)))
+    arguments = ("--steps", 12, "--batch-size", 2, "--bptt", 4, "--plot", tmp_path / "p.png")
+    told = ulmkit("lr-find", models / "lm", data, *arguments, "--json", tmp_path / "r.json")
+    assert "read: a.csv: csv, separated by ';', text 'text'" in told.err
+    assert json.loads((tmp_path / "r.json").read_text())["reading"]["layouts"][0]["separator"] == ";"

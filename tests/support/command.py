@@ -9,7 +9,16 @@ from unittest import mock
 
 from ulmkit.cli import main
 
-REPORT = ("read", "passed over", "documents", "classes", "without a label", "without text", "labels that look alike")
+REPORT = (
+    "read",
+    "passed over",
+    "documents",
+    "classes",
+    "without a label",
+    "without text",
+    "labels that look alike",
+    "column not read",
+)
 
 
 class Told(NamedTuple):

@@ -1,6 +1,6 @@
 """Helpers that both models share: placing them on a device, and checking and encoding texts."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from typing import TypeVar
 
 import numpy as np
@@ -63,7 +63,9 @@ def as_texts(texts: Iterable[Text | Sequence[str]], task: Task | None = None) ->
         columns = ("table['text']",) if task is None or task.text_fields == 1 else ("table['first']", "table['second']")
         column = columns[0] if len(columns) == 1 else f"zip({', '.join(columns)})"
         raise DataError(f"texts: expected a list of texts, got {type(texts).__name__}; give its column: list({column})")
-    if not isinstance(texts, Iterable) or isinstance(texts, bytes):
+    if isinstance(texts, Set):
+        raise DataError(f"texts: expected a list of texts, got {type(texts).__name__}, which has no order")
+    if not isinstance(texts, Iterable) or isinstance(texts, bytes) or getattr(texts, "ndim", 1) == 0:
         raise DataError(f"texts: expected a list of texts, got {type(texts).__name__}; put the texts in a list")
     check = as_text if task is None else task.as_text
     return [check(text, f"text {number}") for number, text in enumerate(texts)]

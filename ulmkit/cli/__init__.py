@@ -14,7 +14,7 @@ import typer
 from ulmkit.cli import export_command, info_command, model_commands, quickstart_command, training_commands
 from ulmkit.cli.console import describe_bug, escape_unprintable, flush_output, is_out_of_memory, plain_warnings
 from ulmkit.cli.option_groups import name_flags, option_flags
-from ulmkit.cli.outputs import check_outputs
+from ulmkit.cli.outputs import check_outputs, check_working_folder
 from ulmkit.cli.plain_help import WIDTH, PlainCommand, PlainGroup
 from ulmkit.errors import UlmkitError
 from ulmkit.training.interrupt import StopRequested, TrainingInterrupted, raise_on_signals
@@ -41,6 +41,7 @@ def _one_line_errors(command: Callable[..., Any]) -> Callable[..., Any]:
     def guarded(*args: Any, **options: Any) -> Any:
         try:
             with contextlib.nullcontext() if is_one_of_several() else raise_on_signals():
+                check_working_folder()
                 check_outputs(options, flags)
                 return command(*args, **options)
         except KeyboardInterrupt as interrupt:

@@ -1,6 +1,7 @@
 """Options of `ulmkit evaluate LM DATA --cache --dynamic`."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -8,6 +9,9 @@ from ulmkit.cli.option_groups import Option, OptionGroup
 from ulmkit.config import check_choice
 from ulmkit.errors import ConfigError
 from ulmkit.pipeline.options import SEARCH_TOKENS, STATISTICS_BATCHES
+
+_NAMES = {"weight": "lambda", "learning_rate": "learning rate"}
+"""Values of --cache-values and --dynamic-values that the help names otherwise than the dataclasses do."""
 
 
 def _adaptation(
@@ -37,7 +41,8 @@ def _adaptation(
     options = {**chosen, "cache": cache, "dynamic": dynamic_search}
     if cache_values:
         window, theta, weight = cache_values
-        options["cache"] = CacheConfig(window=window, theta=theta, weight=weight)
+        with _flag_errors("--cache-values"):
+            options["cache"] = CacheConfig(window=window, theta=theta, weight=weight)
     if is_dynamic:
         rules = {"rms": DYNAMIC_PTB, "sgd": DYNAMIC_SGD}
         check_choice("dynamic_rule", rule, rules)
@@ -48,8 +53,19 @@ def _adaptation(
             options["dynamic"] = base
         else:
             rate, decay, epsilon = dynamic_values
-            options["dynamic"] = replace(base, learning_rate=rate, decay=decay, epsilon=epsilon)
+            with _flag_errors("--dynamic-values"):
+                options["dynamic"] = replace(base, learning_rate=rate, decay=decay, epsilon=epsilon)
     return options
+
+
+@contextmanager
+def _flag_errors(flag: str) -> Iterator[None]:
+    """Name the option that several values belong to in the error about one of them."""
+    try:
+        yield
+    except ConfigError as error:
+        name, _, rule = str(error).partition(": ")
+        raise ConfigError(f"{flag}: {_NAMES.get(name, name)}: {rule}") from None
 
 
 def _check_used(chosen: Mapping[str, Any], names: tuple[str, ...], switches: str, has_effect: bool) -> None:

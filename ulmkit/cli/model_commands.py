@@ -17,7 +17,7 @@ from ulmkit.cli.option_groups import MACHINE, MACHINE_WITH_SEED, READ_TEXT, Mach
 from ulmkit.cli.progress import step_progress
 from ulmkit.cli.reading import ReadingReport
 from ulmkit.cli.summary import write_values
-from ulmkit.cli.text_rows import TEXTS, TEXTS_OF_TASK, check_rows, open_rows, read_chunks
+from ulmkit.cli.text_rows import TEXTS, TEXTS_OF_TASK, check_rows, open_rows, open_texts
 from ulmkit.cli.training_commands import DataArgument
 from ulmkit.errors import ConfigError
 from ulmkit.pipeline.data_options import DataOptions
@@ -68,6 +68,8 @@ def evaluate_command(
 
     if adaptation is not None and (published or batch_size is not None):
         raise ConfigError("published: has no effect with --cache or --dynamic; drop one of them")
+    if batch_size is not None and not published:
+        raise ConfigError("batch_size: has no effect without --published; add it or drop this")
     reading = ReadingReport()
     is_language_model = read_config(resolve_model(model))["kind"] == "language_model"
     if is_language_model or published or adaptation is not None:  # a classifier with these options is refused by `load`
@@ -85,8 +87,6 @@ def evaluate_command(
         scored = {"model": model, "data": data, "split": selected.split or ALL, "reading": reading.values}
         write_values(machine.json_file, scored | report.to_dict())
         return
-    if batch_size is not None:
-        raise ConfigError("batch_size: has no effect on a classifier; drop it")
     classifier = TextClassifier.load(model, machine.run)
     _check_by(by, f"one of task {classifier.task!r}", classifier.task)
     documents = classifier.evaluation_data(data, split=split, by=by or (), data_options=data_options)
@@ -160,8 +160,9 @@ def predict_command(
     model = TextClassifier.load(classifier, machine.run)
     task = model.parts.task
     counts: Counter[str] = Counter()
+    chunks, record = open_texts(data, text, reading, model.task)
     with open_rows(out_file, machine.json_file) as writer:
-        for chunk in read_chunks(data, text, reading, model.task):
+        for chunk in chunks:
             documents = [row.document for row in chunk]
             texts = [document.text if document.tokens is None else document.tokens for document in documents]
             outputs = model.predict_proba(texts)
@@ -173,7 +174,7 @@ def predict_command(
                     for label, output, (fields, document) in zip(labels, outputs, chunk, strict=True)
                 ]
             )
-        summary = {"texts": writer.count, "out": out_file}
+        summary = {"texts": writer.count, "out": out_file, "reading": record}
         writer.finish(summary | {"labels": dict(counts)} if counts else summary)
 
 
@@ -195,8 +196,9 @@ def score_command(
 
     check_rows(SCORED, reading, out_file)
     model = LanguageModel.load(language_model, machine.run)
+    chunks, record = open_texts(data, text, reading, NO_LABELS.name)
     with open_rows(out_file, machine.json_file) as writer:
-        for chunk in read_chunks(data, text, reading, NO_LABELS.name):
+        for chunk in chunks:
             scores = model.score(row.document.text for row in chunk)
             writer.write(
                 [
@@ -204,7 +206,7 @@ def score_command(
                     for score, (fields, document) in zip(scores, chunk, strict=True)
                 ]
             )
-        writer.finish({"texts": writer.count, "out": out_file})
+        writer.finish({"texts": writer.count, "out": out_file, "reading": record})
 
 
 @with_groups(

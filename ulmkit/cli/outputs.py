@@ -1,15 +1,24 @@
 """Checks, before a command begins, of the files that it is to write."""
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
-from ulmkit.errors import ConfigError
+from ulmkit.errors import ConfigError, FolderError
 from ulmkit.files import expand_user
 from ulmkit.safe_writes import check_ends_in_name, check_not_input, check_output_file
 
 _READ = ("data", "model", "classifier", "language_model", "statistics", "checkpoint")
 _FOLDER = "out"
 _FILES = ("out_file", "plot", "json_file")
+
+
+def check_working_folder() -> None:
+    """Raise FolderError if the working folder was removed: relative paths lead nowhere, and libraries fail to load."""
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise FolderError(f"working folder: is not there any more ({error.strerror}); change to another one") from None
 
 
 def check_outputs(options: Mapping[str, Any], flags: Mapping[str, str]) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from ulmkit.cli.option_groups import READ, TRAINING_MACHINE, Machine, with_groups
+from ulmkit.cli.reading import ReadingReport
 from ulmkit.cli.summary import write_values
 from ulmkit.pipeline.data_options import DataOptions
 
@@ -32,6 +33,8 @@ def quickstart_command(
     from ulmkit.quickstart import quickstart
     from ulmkit.training import make_progress
 
+    display = make_progress()
+    report = ReadingReport(display.message)
     result = quickstart(
         out,
         data,
@@ -40,10 +43,10 @@ def quickstart_command(
         held_out=held_out,
         overwrite=machine.overwrite,
         data_options=data_options,
-        run=replace(machine.run, progress=make_progress()),
+        run=replace(machine.run, progress=display, on_corpus=None if data is None else report),
     )
     print(f"\n{result.summary()}\n\n{_next_commands(result.folder, data)}")
-    write_values(machine.json_file, result.to_dict())
+    write_values(machine.json_file, result.to_dict() | {"reading": report.values})
 
 
 def _next_commands(folder: Path, data: str | None) -> str:

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -32,8 +33,12 @@ class ReadingReport:
         self.values = reading_to_json(corpus.facts)
 
 
-def report_source(source: "DocumentSource") -> None:
-    """Print how documents are read where their names do not say it."""
+def report_source(source: "DocumentSource") -> dict[str, Any]:
+    """Print how documents are read where their names do not say it.
+
+    Returns:
+        Which files are read, and how they are understood, as JSON values.
+    """
     from ulmkit.text.corpus.reading_report import is_surprising, source_report
 
     reading = source.reading()
@@ -41,6 +46,7 @@ def report_source(source: "DocumentSource") -> None:
         for line in source_report(reading):
             if line.is_brief:
                 _print_error_line(f"{line.name}: {line.text}")
+    return asdict(reading)
 
 
 def _print_error_line(line: str) -> None:

@@ -11,7 +11,6 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from ulmkit.cli.option_groups import READ, Option, OptionGroup
 from ulmkit.cli.reading import report_source
-from ulmkit.config import check_choice
 from ulmkit.errors import ConfigError, DataError
 from ulmkit.files import json_safe
 from ulmkit.safe_writes import atomic_write
@@ -62,19 +61,19 @@ def check_rows(own: Sequence[str], reading: Mapping[str, Any], out_file: str | N
         reading: Options given for reading.
         out_file: File to write.
     """
-    if out_file is not None:
-        check_choice("out_file", Path(out_file).suffix, FORMATS)
+    if out_file is not None and Path(out_file).suffix not in FORMATS:
+        raise ConfigError(f"out_file: expected a file name that ends in {' or '.join(FORMATS)}, got {out_file!r}")
     for name in reading.get("columns", ()):
         if name in own:
             raise ConfigError(f"--column: got {name!r}, which is the name of a result; rename the column of DATA")
 
 
-def read_chunks(
+def open_texts(
     data: str | None, texts: Sequence[str] | None, reading: Mapping[str, Any], task: str
-) -> Iterator[list[TextRow]]:
-    """Read the documents of `data` without their labels, or take the texts given instead; a chunk is in memory at once.
+) -> tuple[Iterator[list[TextRow]], dict[str, Any]]:
+    """Open the documents of `data` without their labels, or the texts given instead; a chunk is in memory at once.
 
-    Every row is read, those without text too, so that each has an answer.
+    Every row is read, those without text too, so that each has an answer. What is read is reported.
 
     Args:
         data: Path or hub name.
@@ -82,8 +81,8 @@ def read_chunks(
         reading: Options of DocumentSource for `data`.
         task: Kind of labels in `data`, if `reading` does not say.
 
-    Yields:
-        Texts in order.
+    Returns:
+        Chunks of texts in order, and the report of what is read, as JSON values; empty for texts.
 
     Raises:
         ConfigError: Unless exactly one of `data` and `texts` is given, or if `reading` is given with `texts`.
@@ -100,14 +99,12 @@ def read_chunks(
             name = next(iter(reading))
             flag = TEXTS_OF_TASK.options[name].flag or "--" + name.replace("_", "-")
             raise ConfigError(f"{flag}: has no effect with --text; drop it")
-        yield from _chunks(TextRow({}, Document(normalise(text))) for text in texts)
-        return
+        return _chunks(TextRow({}, Document(normalise(text))) for text in texts), {}
     options = dict(reading)
     label_kind = find_label_kind(options.pop("task", task))
     options["header"] = not options.pop("no_header", False)
     source = DocumentSource(data or "", **options, label_kind=label_kind, labels=False)
-    report_source(source)
-    yield from _chunks(_read_rows(source))
+    return _chunks(_read_rows(source)), report_source(source)
 
 
 def _read_rows(source: "DocumentSource") -> Iterator[TextRow]:

@@ -286,17 +286,19 @@ def lr_find_command(
     check_choice("plot", Path(plot).suffix.lower(), PLOTS)
     base = LanguageModel.load(language_model)
     with closing(make_progress()) as display:
+        report = ReadingReport(display.message)
         search = base.find_learning_rate(
             data,
             recipe=recipe,
             data_options=data_options,
-            run=machine.run,
+            run=replace(machine.run, on_corpus=report),
             steps=steps,
             progress=display.documents,
         )
     suggestions = {"steepest": search.steepest, "valley": search.valley}
     plot_lr_find(search.rates, search.losses, suggestions, plot, smoothed=search.smoothed)
-    summarise({**suggestions, "plot": plot}, machine.json_file, {**suggestions, "plot": plot, **asdict(search)})
+    summary = {**suggestions, "plot": plot}
+    summarise(summary, machine.json_file, {**summary, **asdict(search), "reading": report.values})
 
 
 def _run_training(

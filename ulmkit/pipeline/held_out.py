@@ -118,7 +118,8 @@ def warn_if_splits_overlap(
     if cleanness(corpus, training_splits, base) == "mixed":
         run.progress.message(
             f"mixed splits: the language model learned from {corpus_name(corpus)} under another split, so it may have "
-            "read documents that are held out now; fine-tune it with the same --task, --split-by or --split-column"
+            "read documents that are held out now; fine-tune it with the same --task, --split-by or --split-column "
+            "(DataOptions(label_task=..., split_by=..., split_column=...))"
         )
 
 

@@ -149,6 +149,8 @@ def find_finetuning_rate(
     """
     run = run or RunOptions()
     corpus = _prepare_for(base, data, data_options, run, progress)
+    if run.on_corpus is not None:
+        run.on_corpus(corpus)
     model, _ = _transfer(base, corpus, recipe)
     budget = Budget(steps=max(2, steps))  # a step for each phase; `lr_find` itself refuses too few
     training_splits = _existing_splits(corpus, splits)

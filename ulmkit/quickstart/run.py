@@ -79,7 +79,7 @@ def quickstart(
         held_out: Maximum number of validation documents to evaluate on.
         overwrite: Replace the folder if it exists.
         data_options: Reading and splitting of `data`.
-        run: Machine options and seed.
+        run: Machine options and seed; its `on_corpus` is called with the target text.
         say: Called with each line of the account of the stages.
 
     Raises:
@@ -109,7 +109,10 @@ def quickstart(
     texts = pipeline.texts_of(documents, target, options)
     say(f"   general text: {_size(general)} (docstrings)")
     say(f"   target text: {_size(target)} ({'docstrings of other packages' if data is None else 'your data'})")
-    run = replace(run or RunOptions(), validations=3, valid_tokens=40_000)
+    run = run or RunOptions()
+    if run.on_corpus is not None:
+        run.on_corpus(target)
+    run = replace(run, validations=3, valid_tokens=40_000, on_corpus=None)
     training = pipeline.training_rows(target, labels, run.seed)
     held_out_rows = pipeline.validation_rows(target, held_out, run.seed)
     stage_minutes = {stage: minutes * share for stage, share in SHARES.items()}

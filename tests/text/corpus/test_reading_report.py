@@ -49,6 +49,22 @@ def test_report_of_a_folder(tmp_path):
     assert values["shared_documents"]["test"]["train"]["documents"] == 1
 
 
+def test_names_are_short_and_a_column_that_may_say_the_split_is_told(tmp_path):
+    label = "x" * 500
+    path = write(tmp_path / "a.csv", f'text,label,split\none,{label},train\ntwo,"a\nb",train\nthree,{label},test\n')
+    corpus = prepare(path, DataOptions(tokenizer="bytes", workers=1, valid_fraction=0.3), task="none")
+    report = {line.name: line for line in corpus_report(corpus.facts)}
+    advice = "'split': it seems to say the split; name it with --split-column (split_column) if so"
+    assert report["column not read"].text == advice
+    assert report["column not read"].is_brief
+    corpus = prepare(
+        path, DataOptions(tokenizer="bytes", workers=1, split_by="given", split_column="split"), task="multi"
+    )
+    report = {line.name: line for line in corpus_report(corpus.facts)}
+    assert "column not read" not in report
+    assert report["classes"].text == rf"2: 'a\nb' 1, {'x' * 60!r} 2"
+
+
 def test_cached_corpus_reports_the_files_as_they_are_now(tmp_path):
     write(tmp_path / "data" / "a.csv", "text\tlabel\none\tx\ntwo\ty\n")
     first = prepare(tmp_path / "data", OPTIONS, task="single")

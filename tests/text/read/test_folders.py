@@ -212,6 +212,11 @@ def test_texts_deeper_than_the_others(tmp_path, text, deeper):
         ("training.en", "train"),
         ("ptb.train", "train"),
         ("my_corpus-Dev.v2", "valid"),
+        ("trainset.csv", "train"),
+        ("testdata2.csv", "test"),
+        ("train (1).csv", "train"),
+        ("latest", None),
+        ("values", None),
         ("contest", None),
         ("a", None),
     ],
@@ -334,3 +339,14 @@ def test_json_is_data_where_nothing_else_is(tmp_path):
     ]
     write(tmp_path / "a.csv", "text\nx\n")
     assert read(tmp_path) == [Document("x")]
+
+
+def test_folder_without_known_names_says_what_is_there(tmp_path):
+    write(tmp_path / "data" / "neg" / "1", "bad")
+    write(tmp_path / "data" / "pos" / "2", "good")
+    with pytest.raises(DataError, match=r"got none \(neg/1 is of no known kind: name the kind with format"):
+        read(tmp_path / "data")
+    assert read(tmp_path / "data", format="txt") == [Document("bad", "neg"), Document("good", "pos")]
+    write(tmp_path / "deep" / "a" / "neg" / "1.txt", "bad")
+    with pytest.raises(DataError, match=r"got none \(a/neg/1\.txt is too deep: name the folder that holds those of"):
+        read(tmp_path / "deep")

@@ -1,5 +1,7 @@
 """Files, rows and options that are refused, and what is said of them."""
 
+import gzip
+
 import pytest
 from support.data_files import read, write
 
@@ -136,10 +138,60 @@ def test_time_of_another_type(tmp_path):
 def test_unknown_split(tmp_path):
     write(tmp_path / "train.txt", "x")
     write(tmp_path / "test.txt", "x")
-    with pytest.raises(DataError, match=r"split: got trian; did you mean 'train'\? there are: "):
+    with pytest.raises(DataError, match=r"has no split trian; did you mean 'train'\? there are: "):
         read(tmp_path, split="trian")
 
 
 def test_unknown_task():
     with pytest.raises(ConfigError, match=r"task: got 'singel'; did you mean 'single'"):
         read(["a"], task="singel")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.csv", "text\none\n".encode("utf-32"), r"got UTF-32; convert it: iconv -f UTF-32 -t UTF-8"),
+        ("a.csv", "text\none\n".encode("utf-16-le"), r"got UTF-16LE; convert it"),
+        ("a.txt", "one\n".encode("utf-16-be"), r"got UTF-16BE; convert it"),
+        ("a.csv", gzip.compress(b"text\none\n"), r"expected text, got a gzip file; call it a\.csv\.gz"),
+        ("a.csv", b"PK\x03\x04\x14\0", r"expected text, got a zip archive or a spreadsheet; unpack it, or save it"),
+        ("a.jsonl", b'{"text": "one", "text": "two"}\n', r"line 1: not valid JSON \(key 'text' is there twice\)"),
+        ("a.jsonl", b"\n\n", r"a\.jsonl: expected documents, got none"),
+        ("a.json", b"[]", r"a\.json: expected documents, got none"),
+    ],
+)
+def test_content_of_another_kind_than_the_name_is_named(tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        read(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("content", "format"),
+    [("text,label\none,x\n", "csv"), ('{"text": "one"}\n{"text": "two"}\n', "jsonl"), ("text\none\n", "csv")],
+)
+def test_text_that_looks_like_rows_is_told(tmp_path, content, format):
+    path = write(tmp_path / "a.txt", content)
+    with pytest.warns(UserWarning, match=rf"a\.txt: looks like \.{format}, and is read as one document; if it has"):
+        assert [document.text for document in read(path)] == [content]
+
+
+@pytest.mark.parametrize("options", [{"text_column": ["text", "text"]}, {"label_column": ["label", "label"]}])
+def test_column_named_twice(tmp_path, options):
+    path = write(tmp_path / "a.csv", "text,label\none,1\n")
+    role = next(iter(options)).removesuffix("_column")
+    with pytest.raises(DataError, match=f"expected each {role} column once, got '{role}' twice; drop one"):
+        read(path, task="multi", **options)
+
+
+def test_text_that_is_to_be_the_label_too(tmp_path):
+    path = write(tmp_path / "a.csv", "text,label\none,1\n")
+    with pytest.raises(DataError, match="column 'text' is to be both the text and the label; name another"):
+        read(path, label_column="text")
+
+
+def test_data_without_order_or_name():
+    with pytest.raises(DataError, match="expected a path, the name of a data set or a list of documents, got set; it"):
+        read({"one", "two"})
+    with pytest.raises(DataError, match="data: expected a path or the name of a data set, got an empty one"):
+        read("")

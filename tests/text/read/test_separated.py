@@ -167,3 +167,39 @@ def test_true_and_false_of_an_unknown_split_are_refused(tmp_path, column):
     path = write(tmp_path / "a.csv", f"text,{column}\nx,True\n")
     with pytest.raises(DataError, match=rf"line 2: column '{column}': expected the name of a split .*, got 'True'"):
         read(path, split_column=column)
+
+
+@pytest.mark.parametrize("separator", ["^", "~", "\x1f"])
+def test_csv_with_a_rare_separator(tmp_path, separator):
+    path = write(tmp_path / "a.csv", f"text{separator}label\none, two{separator}x\nthree{separator}y\n")
+    assert read(path) == [Document("one, two", "x"), Document("three", "y")]
+
+
+def test_header_that_comes_again_is_refused(tmp_path):
+    path = write(tmp_path / "a.csv", "text,label\none,x\ntext,label\ntwo,y\n")
+    with pytest.raises(DataError, match=r"a\.csv, line 3: expected a row, got the names of the columns again; remove"):
+        read(path)
+    path = write(tmp_path / "b.csv", "text\ntext\n")
+    assert read(path) == [Document("text")]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "blank"),
+    [
+        ("a.csv", "id,text\n1,one\n\n\n2,two\n\n", 2),
+        ("a.tsv", "id\ttext\n1\tone\n\n2\ttwo\n", 1),
+        ("a.jsonl", '{"text": "one"}\n\n{"text": "two"}\n\n\n', 1),
+    ],
+)
+def test_blank_lines_without_an_answer_are_told(tmp_path, recwarn, name, content, blank):
+    path = write(tmp_path / name, content)
+    assert [document.text for document in read(path, labels=False)] == ["one", "two"]
+    message = f"{path}: {blank} blank lines are not counted as rows and get no answer"
+    assert [str(warning.message) for warning in recwarn] == [message]
+    assert [document.text for document in read(path)] == ["one", "two"]
+    assert len(recwarn) == 1
+
+
+def test_first_line_of_spaces(tmp_path):
+    with pytest.raises(DataError, match=r"a\.csv: expected a line with the names of the columns, got a blank one"):
+        read(write(tmp_path / "a.csv", "  \n  \n"))

@@ -1,5 +1,6 @@
 """Report of what was read from DATA, for people and as JSON."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, NamedTuple
@@ -9,6 +10,8 @@ from ulmkit.text.read.labels import look_alikes
 from ulmkit.text.read.layout import Layout, Reading
 
 _NAMED_CLASSES = 10
+_SHOWN_CHARACTERS = 60
+_SPLIT_COLUMN = re.compile(r"split|subset|partition|is_?(train|valid|val|dev|test)", re.IGNORECASE)
 _USUAL_TEXT_COLUMNS = ((), ("text",), ("tokens",))
 _SHOWN_SEPARATORS = {"\t": "tabs", ",": "commas"}
 
@@ -35,7 +38,7 @@ def corpus_report(facts: CorpusFacts) -> list[ReportLine]:
     lines.append(ReportLine("documents", f"{sum(split.documents for split in splits.values()):,} ({counts})", True))
     classes = _classes(facts)
     if classes:
-        listing = ", ".join(f"{name} {count:,}" for name, count in list(classes.items())[:_NAMED_CLASSES])
+        listing = ", ".join(f"{_short(name)} {count:,}" for name, count in list(classes.items())[:_NAMED_CLASSES])
         more = ", ..." if len(classes) > _NAMED_CLASSES else ""
         lines.append(ReportLine("classes", f"{len(classes):,}: {listing}{more}", True))
     unlabelled = _by_split({name: split.documents - split.labelled for name, split in splits.items()})
@@ -61,6 +64,9 @@ def source_report(reading: Reading) -> list[ReportLine]:
         lines.append(ReportLine("passed over", _listing(names, reading.passed_over_count), True))
     if unread := list(dict.fromkeys(name for layout in reading.layouts for name in layout.unread_columns)):
         lines.append(ReportLine("columns not read", ", ".join(map(repr, unread)), False))
+    if splits := [name for name in unread if _SPLIT_COLUMN.fullmatch(name)]:
+        advice = "it seems to say the split; name it with --split-column (split_column) if so"
+        lines.append(ReportLine("column not read", f"{splits[0]!r}: {advice}", True))
     return lines
 
 
@@ -70,7 +76,7 @@ def is_surprising(reading: Reading) -> bool:
 
 
 def reading_to_json(facts: CorpusFacts) -> dict[str, Any]:
-    """Return the report as JSON values by stable keys."""
+    """Return the report on a corpus as JSON values by stable keys."""
     splits = facts.splits
     return {
         **({"data": ", ".join(facts.sources)} if facts.reading is None else asdict(facts.reading)),
@@ -99,6 +105,11 @@ def _by_split(counts: Mapping[str, int]) -> str:
 
 def _listing(names: Sequence[str], count: int) -> str:
     return f"{count:,}: {', '.join(names)}{', ...' if count > len(names) else ''}"
+
+
+def _short(name: str) -> str:
+    """Return a name for a list in one line."""
+    return name if name.isprintable() and len(name) <= _SHOWN_CHARACTERS else repr(name[:_SHOWN_CHARACTERS])
 
 
 def _describe(layout: Layout) -> str:

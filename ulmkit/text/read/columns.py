@@ -71,6 +71,12 @@ class RowReader:
         self.label_columns = label_columns if options.labels else ()
         taken = {*label_columns, *named}
         self.text = self._choose_text(options.text_column, [name for name in text_names if name not in taken])
+        shared = next((name for name in self.label_columns if name in self.text), None)
+        if shared is not None:
+            raise DataError(
+                f"{where}: column {shared!r} is to be both the text and the label; name another with text_column or "
+                "label_column"
+            )
         self.class_names = (class_names or {}).get(self.label_columns[0], ()) if self.label_columns else ()
 
     @property
@@ -129,6 +135,7 @@ class RowReader:
         chosen = column_names(options.label_column)
         for name in chosen:
             self._check(name)
+        _check_distinct(self.where, "label", chosen)
         return chosen or tuple(name for name in self.kind.label_columns if name in self.names)[:1]
 
     def _parse_label(self, row: Mapping[str, Any], place: str) -> Label | None:
@@ -145,6 +152,7 @@ class RowReader:
             several = column_names(chosen)
             for name in several:
                 self._check(name)
+            _check_distinct(self.where, "text", several)
             if len(several) != fields and (fields > 1 or self.kind.per_word):
                 columns = "one column" if fields == 1 else f"{fields} text columns"
                 raise DataError(f'{self.where}: expected {columns} (task="{self.kind.name}"), got {", ".join(several)}')
@@ -172,6 +180,12 @@ class RowReader:
                 f"{place}: column {name!r}: expected text, got {value!r:.80}; columns: {', '.join(self.names)}"
             )
         return normalise(value)
+
+
+def _check_distinct(where: str, role: str, names: Sequence[str]) -> None:
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise DataError(f"{where}: expected each {role} column once, got {twice!r} twice; drop one of them")
 
 
 def column_names(chosen: str | Sequence[str] | None) -> tuple[str, ...]:

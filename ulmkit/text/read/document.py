@@ -24,6 +24,7 @@ _SPLIT_NAMES = {
     "unsupervised": "unsupervised",
     "unsup": "unsupervised",
 }
+_SPLIT_SUFFIX = re.compile(r"(set|data|file)?\d*$")
 
 
 def parse_json_value(text: str, place: str) -> Any:
@@ -103,12 +104,14 @@ def parse_split(value: str, column: str, place: str) -> str:
 
 
 def known_split(name: str) -> str | None:
-    """Read the split from a file or folder name ("train-00000-of-00001", "wiki.train.txt"); None if it says none.
+    """Read the split from a file or folder name; None if it says none.
+
+    "train-00000-of-00001", "wiki.train.txt", "trainset", "test_data", "train2" and "train (1)" say one, "latest" none.
 
     Raises:
         DataError: If it says several.
     """
-    parts = re.split(r"[._-]", name.lower())
+    parts = (_SPLIT_SUFFIX.sub("", part) for part in re.split(r"[._()\s-]+", name.lower()))
     splits = sorted({_SPLIT_NAMES[part] for part in parts if part in _SPLIT_NAMES})
     if len(splits) > 1:
         raise DataError(f"{name}: expected the name of one split, got {' and '.join(splits)}; rename it")

@@ -2,7 +2,7 @@
 
 import itertools
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -74,7 +74,10 @@ class DocumentSource:
                 count += 1
                 yield number, document
         if self.wanted is not None and not count:
-            raise DataError(f"split: got {', '.join(sorted(self.wanted))}; {did_you_mean(min(self.wanted), seen)}")
+            raise DataError(
+                f"{self.description}: has no split {', '.join(sorted(self.wanted))}; "
+                f"{did_you_mean(min(self.wanted), seen)}"
+            )
         if not count:
             raise DataError(f"{self.description}: expected documents, got none")
 
@@ -181,6 +184,8 @@ def _find_parts(
     data: str | os.PathLike[str], format: str | None
 ) -> tuple[Sequence[DataFile | HubSplit], Mapping[Path, str]]:
     """Find the files or splits of some data, and the reasons by path for what is not read."""
+    if not os.fspath(data):
+        raise DataError("data: expected a path or the name of a data set, got an empty one")
     if os.fspath(data) == STANDARD_INPUT:
         return [DataFile(spool_standard_input(format))], {}
     path = Path(data)
@@ -225,6 +230,8 @@ def _check_documents(data: Any) -> None:
         advice = "put it in a list, or write what memory cannot hold to a .jsonl file"
     elif is_table(data):
         advice = "give its rows: list(zip(table['text'], table['label']))"
+    elif isinstance(data, Set):
+        advice = "it has no order; put it in a list"
     elif not isinstance(data, (str, os.PathLike, Iterable)):
         advice = "give one of these"
     if advice:

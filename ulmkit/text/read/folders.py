@@ -119,7 +119,7 @@ def find_files(folder: Path, format: str | None = None) -> tuple[list[DataFile],
 
     Args:
         folder: The folder.
-        format: Read the files of this format only.
+        format: Read the files of this format only; if no name says it, files of which no name says a format.
 
     Returns:
         The files that are read, in order, and the reasons by path for what is not, hidden files aside.
@@ -135,6 +135,9 @@ def find_files(folder: Path, format: str | None = None) -> tuple[list[DataFile],
         if path.name in TRAINING_LOGS:
             listing.passed_over[path] = own_file(path) or ""
     kinds = {str(file_format(folder, format))} if format is not None else None
+    if kinds is not None and not listing.of_kinds(kinds):  # 20 Newsgroups has no extensions
+        chosen = str(file_format(folder, format))
+        listing.formats |= {path: chosen for path, kind in listing.formats.items() if kind is None}
     files = _find(listing, kinds)
     if listing.has_links:
         files = _without_repeats(listing, files)
@@ -178,10 +181,14 @@ def _find(listing: Listing, kinds: Set[str] | None) -> list[DataFile]:
             return named if named[0].split else _all_texts(listing, [replace(file, is_document=True) for file in named])
     if rows := [path for path in listing.of_kinds({".json"}) if kinds is not None or json_rows_begin(path)]:
         return _placed(folder, rows)
-    others = "; ".join(f"{path.relative_to(folder)} is {why}" for path, why in listing.passed_over.items())
+    others = [f"{path.relative_to(folder)} is {why}" for path, why in listing.passed_over.items()]
+    for path in listing.files[:1]:
+        deep = "too deep: name the folder that holds those of the labels"
+        unknown = "of no known kind: name the kind with format (--format), such as txt"
+        others.append(f"{path.relative_to(folder)} is {unknown if listing.formats[path] is None else deep}")
     raise DataError(
         f"{folder}: expected data files ({', '.join(KINDS)}) or LABEL/doc.txt folders, got none"
-        + (f" ({others:.200})" if others else "")
+        + (f" ({'; '.join(others):.300})" if others else "")
     )
 
 

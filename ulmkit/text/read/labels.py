@@ -28,7 +28,7 @@ _ITEM = r"""(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[-+.\w]+)"""
 _LIST = re.compile(rf"[\[({{]\s*(?:{_ITEM}(?:\s*,\s*{_ITEM})*\s*,?\s*)?[\])}}]", re.DOTALL)
 _OBJECT = re.compile(r"""\{\s*(['"]).*?\1\s*:.*\}|b(['"]).*\2|tensor\(.*\)""", re.DOTALL)
 _NUMBER = re.compile(r"[-+]?[0-9]+(?:\.([0-9]*))?")
-_MISSING_NAMES = ("nan", "NaN", "NA", "N/A", "<NA>", "NaT", "null", "NULL", "None")
+_MISSING_NAMES = ("nan", "na", "n/a", "<na>", "nat", "null")  # and "None" of Python; "none" is a usual class
 
 
 class LabelKind(ABC):
@@ -109,7 +109,7 @@ class LabelKind(ABC):
         Returns:
             A sentence for each kind of doubt.
         """
-        missing = [name for name in label_names if name in _MISSING_NAMES]
+        missing = [name for name in label_names if name.lower() in _MISSING_NAMES or name == "None"]
         if not missing:
             return []
         return [

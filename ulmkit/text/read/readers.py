@@ -4,6 +4,8 @@ import contextlib
 import functools
 import itertools
 import json
+import re
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,12 +18,21 @@ from ulmkit.text.read.columns import ReadOptions, RowReader
 from ulmkit.text.read.conll import open_conll
 from ulmkit.text.read.document import Document, parse_json_value
 from ulmkit.text.read.layout import Layout, OpenedFile
-from ulmkit.text.read.separated import PEEK_ROWS, open_separated
-from ulmkit.text.read.text_files import COMPRESSIONS, check_regular, data_suffix, read_lines, read_text
+from ulmkit.text.read.separated import PEEK_ROWS, is_even_table, open_separated
+from ulmkit.text.read.text_files import (
+    COMPRESSIONS,
+    check_regular,
+    data_suffix,
+    read_lines,
+    read_text,
+    warn_of_blank_lines,
+)
 from ulmkit.text.read.wiki_dump import is_dump, is_extracted, open_wiki
 
 _BATCH_ROWS = 1000
 _PARQUET = ".parquet"
+_JSON_START = re.compile(r'\{\s*("|$)|\[\s*(\{|$)')
+_CONLLU_LINE = re.compile(r"1\t([^\t]*\t){8}[^\t]*$")
 
 
 def open_file(path: Path, options: ReadOptions, split: str | None = None) -> OpenedFile:
@@ -76,12 +87,30 @@ def _open_text(path: Path, options: ReadOptions, split: str | None) -> OpenedFil
 
 def _read_text(path: Path, options: ReadOptions, split: str | None) -> Iterator[Document]:
     if not options.lines:
-        yield Document(normalise(read_text(path)), split=split)
+        text = normalise(read_text(path))
+        looks = guess_text_format(path) if "\n" in text.strip() else ".txt"
+        if looks != ".txt":
+            warnings.warn(
+                f"{path}: looks like {looks}, and is read as one document; if it has rows, name its format with "
+                f"--format {looks[1:]} (format), or read a document per line with --lines (lines)",
+                stacklevel=2,
+            )
+        yield Document(text, split=split)
         return
     for line in read_lines(path):
         text = normalise(line.strip())
         if text or not options.labels:
             yield Document(text, split=split)
+
+
+def guess_text_format(path: Path) -> str:
+    """Guess the extension for a file's content: that of JSON, CoNLL-U, a table of even rows, or else of text."""
+    lines = list(itertools.islice((line.strip() for line in read_lines(path) if line.strip()), PEEK_ROWS))
+    if lines and _JSON_START.match(lines[0]):
+        return ".jsonl"
+    if any(map(_CONLLU_LINE.match, lines)):
+        return ".conllu"
+    return ".csv" if is_even_table(path) else ".txt"
 
 
 def _open_json(path: Path, options: ReadOptions, split: str | None) -> OpenedFile:
@@ -90,8 +119,10 @@ def _open_json(path: Path, options: ReadOptions, split: str | None) -> OpenedFil
     The text's columns are chosen by the first rows; the others may begin later, as where unlabelled rows come first. A
     column that is named and not in the first rows is looked for in the whole file before anything is read.
     """
-    rows = _json_rows(path)
+    rows = _json_rows(path, warns=not options.labels)
     peeked = list(itertools.islice(rows, PEEK_ROWS))
+    if not peeked:
+        raise DataError(f"{path}: expected documents, got none")
     names = dict.fromkeys(name for _, row in peeked for name in row)
     text_names = [name for name in names if any(isinstance(row.get(name), str) for _, row in peeked)]
     if not set(options.named_columns) <= names.keys():
@@ -111,7 +142,7 @@ def _open_json(path: Path, options: ReadOptions, split: str | None) -> OpenedFil
     return OpenedFile(first_reader.layout(format), documents())
 
 
-def _json_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def _json_rows(path: Path, warns: bool = False) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the objects of a file, one a line or in one array, each with its place."""
     lines = enumerate(read_lines(path), start=1)
     first = next(((line, text) for line, text in lines if text.strip()), None)
@@ -124,10 +155,16 @@ def _json_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         for number, item in enumerate(items, start=1):
             yield f"item {number}", _json_object(item, f"{path}, item {number}")
         return
+    blank = blank_between = 0
     for line, text in itertools.chain([first], lines):
         if text.strip():
             place = f"{path}, line {line}"
+            blank_between = blank
             yield f"line {line}", _json_object(parse_json_value(text, place), place)
+        else:
+            blank += 1
+    if warns:
+        warn_of_blank_lines(path, blank_between)
 
 
 def json_rows_begin(path: Path) -> bool:

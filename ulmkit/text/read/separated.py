@@ -11,11 +11,11 @@ from ulmkit.errors import DataError
 from ulmkit.text.characters import drop_invisible
 from ulmkit.text.read.columns import ReadOptions, RowReader
 from ulmkit.text.read.layout import OpenedFile
-from ulmkit.text.read.text_files import read_lines
+from ulmkit.text.read.text_files import read_lines, warn_of_blank_lines
 
 PEEK_ROWS = 20
 
-_SEPARATORS = (",", ";", "\t", "|")
+_SEPARATORS = (",", ";", "\t", "|", "^", "~", "\x1f", "\x01")
 _SEPARATOR_NAMES = {"\t": "tab"}
 _MAX_FIELD_CHARACTERS = 2**31 - 1
 _QUOTED_CELL = re.compile(r'"([^"]*(?:""[^"]*)*)"')
@@ -25,6 +25,7 @@ _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?[\r\n]*', re.IGNORECASE)
 _TEXT_WORDS = 5
 _ONLY_TEXT_WORDS = 3
 _TEXT_CHARACTERS = 60
+_LONGEST_HEADER = 10_000
 _SENTENCE_END = re.compile("[.!?…][\"')\\]]*$")
 _MARKS_WITHOUT_SPACES = re.compile("[。！？，、।]")
 
@@ -55,12 +56,17 @@ def open_separated(path: Path, options: ReadOptions, split: str | None, usual: s
     if not options.header:
         rows = itertools.chain([first], rows)
     names = _column_names(path, first[1], options)
+    if not names:
+        raise DataError(f"{path}: expected a line with the names of the columns, got a blank one")
     advice = ""
     if is_tsv:
         advice = "; in .tsv a line is a row: give text with line breaks as .csv"
     elif len(names) == 1:
         advice = f"; put a text that holds {separator!r} in quotes, or give a text a line as .txt with lines=True"
-    fitted = _fitted(path, rows, len(names), advice, keep_blank=not options.labels)
+    header = names if options.header and len(names) > 1 else None
+    fitted = _fitted(path, rows, len(names), header, advice)
+    keeps_blank = not options.labels and len(names) == 1
+    fitted = _with_blank_rows(fitted) if keeps_blank else _without_blank_rows(path, fitted, warns=not options.labels)
     peeked = list(itertools.islice(fitted, PEEK_ROWS))
     if options.header:
         _check_header(path, names, [row for _, row in peeked], options)
@@ -91,16 +97,36 @@ def _column_names(path: Path, cells: Sequence[str], options: ReadOptions) -> lis
     return names
 
 
-def _fitted(path: Path, rows: Rows, columns: int, advice: str, keep_blank: bool) -> Rows:
-    """Yield rows without what stands beyond the columns, which must be empty cells, as spreadsheets add them."""
+def _fitted(path: Path, rows: Rows, columns: int, header: Sequence[str] | None, advice: str) -> Rows:
+    """Yield rows without what stands beyond the columns, which must be empty cells, as spreadsheets add them.
+
+    Raises:
+        DataError: If a row has too few or too many cells, or repeats the header, as in files that were joined.
+    """
     for line, row in rows:
-        if not row:
-            if keep_blank and columns == 1:
-                yield line, [""]
-            continue
-        if len(row) < columns or any(cell.strip() for cell in row[columns:]):
+        if row and (len(row) < columns or any(cell.strip() for cell in row[columns:])):
             raise DataError(f"{path}, line {line}: expected {columns} fields, got {len(row)}{advice}")
+        if header is not None and row[:columns] == header:
+            raise DataError(f"{path}, line {line}: expected a row, got the names of the columns again; remove the line")
         yield line, row[:columns]
+
+
+def _with_blank_rows(rows: Rows) -> Rows:
+    """Turn blank lines into rows of one empty cell."""
+    return ((line, row or [""]) for line, row in rows)
+
+
+def _without_blank_rows(path: Path, rows: Rows, warns: bool) -> Rows:
+    """Leave out blank lines; warn of those between rows, if that is asked for."""
+    blank = blank_between = 0
+    for line, row in rows:
+        if row:
+            blank_between = blank
+            yield line, row
+        else:
+            blank += 1
+    if warns:
+        warn_of_blank_lines(path, blank_between)
 
 
 def _csv_rows(path: Path, separator: str) -> Rows:
@@ -183,7 +209,9 @@ def is_even_table(path: Path) -> bool:
     first = next((line for line in read_lines(path) if line.strip()), "")
     if drop_invisible(first).strip().strip('"') == "text":
         return True
-    for separator in _SEPARATORS:
+    for separator in _SEPARATORS if len(first) <= _LONGEST_HEADER else ():
+        if separator not in first:
+            continue
         with contextlib.suppress(DataError):
             rows = list(itertools.islice((row for _, row in _csv_rows(path, separator) if row), PEEK_ROWS))
             is_even = len(rows) > 1 and len(rows[0]) > 1 and all(len(row) == len(rows[0]) for row in rows)

@@ -1,25 +1,19 @@
 """Standard input as data: written to a temporary file, since data is read more than once."""
 
 import functools
-import itertools
-import re
 import shutil
 import sys
 import tempfile
 from pathlib import Path
 
 from ulmkit.errors import DataError
-from ulmkit.text.read.readers import file_format
-from ulmkit.text.read.separated import PEEK_ROWS, is_even_table
-from ulmkit.text.read.text_files import read_lines
+from ulmkit.text.read.readers import file_format, guess_text_format
+from ulmkit.text.read.text_files import COMPRESSION_MARKS
 
 STANDARD_INPUT = "-"
 """DATA that stands for standard input."""
 
-_MAGIC = {b"\x1f\x8b": ".gz", b"\x28\xb5\x2f\xfd": ".zst", b"BZh": ".bz2", b"\xfd7zXZ\0": ".xz"}
 _PARQUET_MAGIC = b"PAR1"
-_JSON_START = re.compile(r'\{\s*("|$)|\[\s*(\{|$)')
-_CONLLU_LINE = re.compile(r"1\t([^\t]*\t){8}[^\t]*$")
 
 
 @functools.cache
@@ -51,18 +45,11 @@ def spool_standard_input(format: str | None = None) -> Path:
         start = file.read(8)
     if not start:
         raise DataError("standard input: expected data, got none; is the command before the pipe right?")
-    compression = next((suffix for magic, suffix in _MAGIC.items() if start.startswith(magic)), "")
+    compression = next((suffix for magic, suffix in COMPRESSION_MARKS.items() if start.startswith(magic)), "")
     compressed = path.rename(folder / f"standard-input.txt{compression}")
     suffix = file_format(compressed, format) if format is not None else _guess_format(compressed, start)
     return compressed.rename(folder / f"standard-input{suffix}{compression}")
 
 
 def _guess_format(path: Path, start: bytes) -> str:
-    if start.startswith(_PARQUET_MAGIC):
-        return ".parquet"
-    lines = list(itertools.islice((line.strip() for line in read_lines(path) if line.strip()), PEEK_ROWS))
-    if lines and _JSON_START.match(lines[0]):
-        return ".jsonl"
-    if any(map(_CONLLU_LINE.match, lines)):
-        return ".conllu"
-    return ".csv" if is_even_table(path) else ".txt"
+    return ".parquet" if start.startswith(_PARQUET_MAGIC) else guess_text_format(path)

@@ -6,6 +6,7 @@ import contextlib
 import gzip
 import io
 import lzma
+import warnings
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,10 +17,20 @@ from ulmkit.errors import DataError
 COMPRESSIONS = (".gz", ".zst", ".bz2", ".xz")
 """Extensions of compressed files, which may follow those of text."""
 
+COMPRESSION_MARKS = {b"\x1f\x8b": ".gz", b"\x28\xb5\x2f\xfd": ".zst", b"BZh": ".bz2", b"\xfd7zXZ\0": ".xz"}
+"""Extensions by the bytes with which compressed files begin."""
+
 _NAMES = {"gz": "gzip", "zst": "zstd", "bz2": "bzip2", "xz": "xz"}
 _BLOCK_BYTES = 1 << 20
 _PEEK_BYTES = 1 << 16
-_UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_PEEK_CHARACTERS = 64
+_OTHER_ENCODINGS = {
+    codecs.BOM_UTF32_LE: "UTF-32",  # begins with the mark of UTF-16
+    codecs.BOM_UTF32_BE: "UTF-32",
+    codecs.BOM_UTF16_LE: "UTF-16",
+    codecs.BOM_UTF16_BE: "UTF-16",
+}
+_ARCHIVE = b"PK\x03\x04"
 
 
 def uncompressed_name(path: Path) -> str:
@@ -107,6 +118,12 @@ def read_lines(path: Path) -> Iterator[str]:
             offset += len(data)
 
 
+def warn_of_blank_lines(path: Path, count: int) -> None:
+    """Warn that blank lines between the rows of a table are no rows, where each row is to have an answer."""
+    if count:
+        warnings.warn(f"{path}: {count:,} blank lines are not counted as rows and get no answer", stacklevel=2)
+
+
 def _byte_lines(file: IO[bytes]) -> Iterator[bytes]:
     start = file.peek(_PEEK_BYTES)  # type: ignore[attr-defined]
     if b"\n" in start or b"\r" not in start[:-1]:
@@ -121,6 +138,22 @@ def _byte_lines(file: IO[bytes]) -> Iterator[bytes]:
         yield rest
 
 
+def _check_kind(data: bytes, path: Path) -> None:
+    """Raise DataError if a file begins as text in UTF-16 or UTF-32, a compressed file or an archive do."""
+    for mark, encoding in _OTHER_ENCODINGS.items():
+        if data.startswith(mark):
+            raise DataError(f"{path}: expected UTF-8 text, got {encoding}; convert it: iconv -f {encoding} -t UTF-8")
+    start = data[:_PEEK_CHARACTERS]
+    for encoding, zeros in (("UTF-16LE", start[1::2]), ("UTF-16BE", start[::2])):
+        if len(start) > 1 and start.count(b"\0") == len(zeros) and not any(zeros):
+            raise DataError(f"{path}: expected UTF-8 text, got {encoding}; convert it: iconv -f {encoding} -t UTF-8")
+    for mark, suffix in COMPRESSION_MARKS.items():
+        if data.startswith(mark):
+            raise DataError(f"{path}: expected text, got a {_NAMES[suffix[1:]]} file; call it {path.name}{suffix}")
+    if data.startswith(_ARCHIVE):
+        raise DataError(f"{path}: expected text, got a zip archive or a spreadsheet; unpack it, or save it as .csv")
+
+
 def decode_utf8(data: bytes, path: Path, offset: int = 0, line: int = 1) -> str:
     """Decode the bytes of a file; a byte order mark at its start is dropped.
 
@@ -133,8 +166,8 @@ def decode_utf8(data: bytes, path: Path, offset: int = 0, line: int = 1) -> str:
     Raises:
         DataError: If it is not UTF-8 text; the message says at which offset and line.
     """
-    if offset == 0 and data.startswith(_UTF16_MARKS):
-        raise DataError(f"{path}: expected UTF-8 text, got UTF-16; convert it: iconv -f UTF-16 -t UTF-8")
+    if offset == 0:
+        _check_kind(data, path)
     zero = data.find(b"\0")
     if zero >= 0:
         where = f"offset {offset + zero} (line {line + data.count(bytes([10]), 0, zero)})"
