@@ -23,13 +23,7 @@ from ulmkit.config import check_choice, to_dict
 from ulmkit.errors import ConfigError, DataError, FolderError
 from ulmkit.files import TRAINING_LOG, FileEntry, check_files, csv_lines, expand_user, list_files
 from ulmkit.hub.facts import facts_from_json, facts_to_json, package_versions
-from ulmkit.hub.folder_config import (
-    DIRECTIONS,
-    FORMAT_VERSION,
-    config_errors,
-    read_config,
-    write_config,
-)
+from ulmkit.hub.folder_config import DIRECTIONS, FORMAT_VERSION, config_errors, read_config, write_config
 from ulmkit.hub.model_card import CARD_FILE, model_card
 from ulmkit.hub.parts import ClassifierParts, LanguageModelParts
 from ulmkit.json_records import record_from_json

@@ -17,12 +17,7 @@ _BLOCK_ELEMENTS = 1 << 24  # logits of a block: 64 MiB in fp32
 
 
 def linear_cross_entropy(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    targets: Tensor,
-    classes: int | None = None,
-    backend: str = "auto",
+    x: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, classes: int | None = None, backend: str = "auto"
 ) -> Tensor:
     """Mean over rows of -log softmax(x W^T + b)[target], differentiable in x, weight and bias.
 
@@ -48,12 +43,7 @@ def linear_cross_entropy(
 
 
 def linear_cross_entropy_rows(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    targets: Tensor,
-    classes: int | None = None,
-    backend: str = "auto",
+    x: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, classes: int | None = None, backend: str = "auto"
 ) -> tuple[Tensor, Tensor]:
     """Mean cross-entropy as from `linear_cross_entropy`, and each row's (N,), which takes no gradient."""
     classes = weight.shape[0] if classes is None else classes
@@ -65,12 +55,7 @@ def linear_cross_entropy_rows(
 
 
 def linear_nll(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    targets: Tensor,
-    classes: int | None = None,
-    backend: str = "auto",
+    x: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, classes: int | None = None, backend: str = "auto"
 ) -> Tensor:
     """Loss of each row, -log softmax(x W^T + b)[target], differentiable in x, weight and bias.
 

@@ -10,14 +10,7 @@ from ulmkit.files import expand_user
 from ulmkit.pipeline.data_options import DataOptions
 from ulmkit.safe_writes import check_writable
 from ulmkit.tasks import find_label_kind
-from ulmkit.text import (
-    NO_LABELS,
-    EncodedCorpus,
-    Text,
-    Tokenizer,
-    Vocabulary,
-    cached_corpus,
-)
+from ulmkit.text import NO_LABELS, EncodedCorpus, Text, Tokenizer, Vocabulary, cached_corpus
 from ulmkit.text.corpus.builder import DocumentCallback
 from ulmkit.text.corpus.builder import training_texts as texts_for_training
 from ulmkit.text.corpus.cache import CorpusOptions

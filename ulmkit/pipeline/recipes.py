@@ -8,16 +8,7 @@ from ulmkit.config import ADDED_LATER, check_choice, check_not_negative, check_p
 from ulmkit.errors import ConfigError
 from ulmkit.model.config import CHUNK_STEPS, GRADIENT_STEPS
 from ulmkit.model.head_options import HeadOptions
-from ulmkit.training import (
-    Budget,
-    OptimizerConfig,
-    Phase,
-    Schedule,
-    chain_thaw,
-    full,
-    gradual_unfreezing,
-    last,
-)
+from ulmkit.training import Budget, OptimizerConfig, Phase, Schedule, chain_thaw, full, gradual_unfreezing, last
 
 UNFREEZING = ("gradual", "full", "last", "chain-thaw")
 

@@ -117,11 +117,7 @@ def lr_find(
 
 
 def _ramp(
-    task: TrainingTask,
-    phase: Phase,
-    optimizer: OptimizerConfig,
-    clip: float | None,
-    ramp: Sequence[float],
+    task: TrainingTask, phase: Phase, optimizer: OptimizerConfig, clip: float | None, ramp: Sequence[float]
 ) -> list[float]:
     """Train along the ramp, and return the losses up to where the loss diverged."""
     runner = StepRunner(task, optimizer, clip, World())

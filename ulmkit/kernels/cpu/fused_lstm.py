@@ -109,14 +109,7 @@ class Layout:
 
 
 def lstm(
-    x: Tensor,
-    h0: Tensor,
-    c0: Tensor,
-    w_ih: Tensor,
-    w_hh: Tensor,
-    bias: Tensor,
-    lengths: Tensor | None,
-    layout: Layout,
+    x: Tensor, h0: Tensor, c0: Tensor, w_ih: Tensor, w_hh: Tensor, bias: Tensor, lengths: Tensor | None, layout: Layout
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Run one LSTM layer over a batch of sequences.
 

@@ -61,12 +61,7 @@ def _(x, weight, bias, targets, classes):  # type: ignore[no-untyped-def]
 
 
 def cross_entropy_with_gradients(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    targets: Tensor,
-    classes: int,
-    row_weights: Tensor | None = None,
+    x: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, classes: int, row_weights: Tensor | None = None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
     """Compute `cross_entropy` and the gradients of its sum over rows, weighted by row_weights (N,) float32.
 

@@ -35,13 +35,7 @@ class Recordings:
         self._lock = threading.Lock()
 
     def run(
-        self,
-        direction: str,
-        like: Tensor,
-        arguments: Structure,
-        w_hh: Tensor,
-        mask: Mask,
-        first: Tensor | None = None,
+        self, direction: str, like: Tensor, arguments: Structure, w_hh: Tensor, mask: Mask, first: Tensor | None = None
     ) -> None:
         """Run all steps of a batch of sequences.
 

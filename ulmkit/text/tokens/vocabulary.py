@@ -42,11 +42,7 @@ class Vocabulary:
 
     @classmethod
     def build(
-        cls,
-        counts: Mapping[str, int],
-        max_vocab: int = 60_000,
-        min_freq: int = 3,
-        specials: Sequence[str] = SPECIALS,
+        cls, counts: Mapping[str, int], max_vocab: int = 60_000, min_freq: int = 3, specials: Sequence[str] = SPECIALS
     ) -> "Vocabulary":
         """Build a vocabulary of the most frequent tokens, after the special ones.
 
