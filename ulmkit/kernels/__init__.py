@@ -17,28 +17,3 @@ from ulmkit.kernels.dispatch import (
 from ulmkit.kernels.linear_cross_entropy import linear_cross_entropy, linear_cross_entropy_rows, linear_nll
 from ulmkit.kernels.masks import draw_keep_bits, drop_weights, mask_recurrent, unpack_keep_bits
 from ulmkit.kernels.quantization import Int8Matrix, quantize_rows
-
-__all__ = [
-    "BACKENDS",
-    "PRECISIONS",
-    "Backend",
-    "Int8Matrix",
-    "Packed",
-    "backend_statuses",
-    "bf16_pays",
-    "choose_backend",
-    "choose_loop_backend",
-    "choose_precision",
-    "cpu_features",
-    "draw_keep_bits",
-    "drop_weights",
-    "fused_on_gpu",
-    "int8_runs",
-    "linear_cross_entropy",
-    "linear_cross_entropy_rows",
-    "linear_nll",
-    "mask_recurrent",
-    "pack",
-    "quantize_rows",
-    "unpack_keep_bits",
-]

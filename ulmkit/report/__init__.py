@@ -1,13 +1,11 @@
 """Plots of training and of results."""
 
-from ulmkit.report.drawing import check_plot_path
-from ulmkit.report.plots import plot_comparison, plot_lr_find, plot_quickstart, plot_runs, plot_training
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "check_plot_path",
-    "plot_comparison",
-    "plot_lr_find",
-    "plot_quickstart",
-    "plot_runs",
-    "plot_training",
-]
+from ulmkit.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from ulmkit.report.drawing import check_plot_path
+    from ulmkit.report.plots import plot_comparison, plot_lr_find, plot_quickstart, plot_runs, plot_training
+else:
+    __getattr__, __all__ = lazy_exports(__name__, __file__)
