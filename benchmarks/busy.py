@@ -158,7 +158,7 @@ class StreamTask:
 
     def __init__(self, model: OurModel, ids: Tensor) -> None:
         self.model = model.module
-        self.groups = [group.parameters for group in language_model_groups(model.module)]
+        self.groups = language_model_groups(model.module)
         self._loss = model.loss
         self._ids = ids
 

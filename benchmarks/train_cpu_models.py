@@ -44,7 +44,7 @@ class OurModel:
         self.module = AWDLSTMLanguageModel(LanguageModelConfig(encoder=encoder), setting.vocab_size)
         self.module.load_state_dict(setting.weights)
         self.module.encoder.precision = setting.precision
-        groups = [group.parameters for group in language_model_groups(self.module)]
+        groups = language_model_groups(self.module)
         self.optimizer = make_optimizer(groups, OptimizerConfig(), [RATE] * len(groups))
         self._vocab_size = setting.vocab_size
         self._state: State | None = None

@@ -202,7 +202,7 @@ def test_layer_groups_hold_every_parameter(cell):
         (reader, language_model_groups(reader)),
         (classifier, classifier_groups(classifier)),
     ):
-        held = [id(parameter) for group in groups for parameter in group.parameters]
+        held = [id(parameter) for group in groups for parameter in group]
         assert sorted(held) == sorted(map(id, model.parameters()))
 
 

@@ -27,7 +27,7 @@ class CountingTask:
     def __init__(self, **options):
         torch.manual_seed(0)
         self.model = make_language_model(13, embedding_size=16, hidden_size=24, layers=2, **options)
-        self.groups = [list(group.parameters) for group in language_model_groups(self.model)]
+        self.groups = language_model_groups(self.model)
         self.state = None
 
     def __len__(self):

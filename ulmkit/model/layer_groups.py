@@ -4,7 +4,6 @@ Source: Howard & Ruder 2018, arXiv:1801.06146, section 3.2 (discriminative fine-
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import cast
 
 from torch import nn
@@ -13,21 +12,11 @@ from ulmkit.model.awd_lstm import Encoder
 from ulmkit.model.classifier import AWDLSTMClassifier
 from ulmkit.model.language_model import AWDLSTMLanguageModel
 
-
-@dataclass(frozen=True)
-class LayerGroup:
-    """Parameters that share a learning rate and are unfrozen together.
-
-    Attributes:
-        name: Name to show.
-        parameters: The parameters.
-    """
-
-    name: str
-    parameters: list[nn.Parameter]
+Groups = list[list[nn.Parameter]]
+"""Parameters that share a learning rate and are unfrozen together, group by group from bottom to top."""
 
 
-def language_model_groups(model: AWDLSTMLanguageModel) -> list[LayerGroup]:
+def language_model_groups(model: AWDLSTMLanguageModel) -> Groups:
     """Groups of a language model: [layer 1, ..., layer n, embedding and decoder].
 
     The embedding is in the top group, since it is the softmax's weight too, and its rows for new tokens are what a
@@ -38,18 +27,17 @@ def language_model_groups(model: AWDLSTMLanguageModel) -> list[LayerGroup]:
     decoder = [] if model.decoder is None else list(model.decoder.parameters())
     mixture = [] if model.mixture is None else list(model.mixture.parameters())
     embedding = [*model.encoder.embedding.parameters(), *decoder, *mixture]
-    return [*_lstm_groups(model.encoder), LayerGroup("embedding and decoder", embedding)]
+    return [*_lstm_groups(model.encoder), embedding]
 
 
-def classifier_groups(model: AWDLSTMClassifier) -> list[LayerGroup]:
+def classifier_groups(model: AWDLSTMClassifier) -> Groups:
     """Groups of a classifier: [embedding, layer 1, ..., layer n, head].
 
     Source: fastai's `awd_lstm_clas_split`.
     """
-    embedding = LayerGroup("embedding", list(model.encoder.embedding.parameters()))
-    return [embedding, *_lstm_groups(model.encoder), LayerGroup("head", list(model.head.parameters()))]
+    embedding = list(model.encoder.embedding.parameters())
+    return [embedding, *_lstm_groups(model.encoder), list(model.head.parameters())]
 
 
-def _lstm_groups(encoder: Encoder) -> list[LayerGroup]:
-    layers = cast(Sequence[nn.Module], encoder.layers)
-    return [LayerGroup(f"layer {number}", list(layer.parameters())) for number, layer in enumerate(layers, 1)]
+def _lstm_groups(encoder: Encoder) -> Groups:
+    return [list(layer.parameters()) for layer in cast(Sequence[nn.Module], encoder.layers)]

@@ -25,7 +25,7 @@ class ClassifierTask:
         self, model: AWDLSTMClassifier, batches: ClassifierBatches, validate: Callable[[], dict[str, float]]
     ) -> None:
         self.model = model
-        self.groups = [group.parameters for group in classifier_groups(model)]
+        self.groups = classifier_groups(model)
         self.validate = validate
         self._batches = batches
 

@@ -36,7 +36,7 @@ class LanguageModelTask:
         tar: float,
     ) -> None:
         self.model = model
-        self.groups = [group.parameters for group in language_model_groups(model)]
+        self.groups = language_model_groups(model)
         self.validate = validate
         self._batches = batches
         self._ar = ar
