@@ -2,6 +2,7 @@
 
 import math
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import torch
 from support import tiny
 
 from ulmkit import LanguageModel
+from ulmkit.api.common import text_ids
 from ulmkit.errors import ConfigError, DataError, FolderError
 from ulmkit.hub import facts_from_json, facts_to_json
 from ulmkit.pipeline import DataOptions
@@ -202,3 +204,21 @@ def test_selected_evaluation_data_is_evaluated_as_it_is(spacy_model: LanguageMod
     assert spacy_model.evaluate_with(selected).results["plain"].nll == spacy_model.evaluate(texts).nll
     with pytest.raises(ConfigError, match="split, data_options: expected none with selected evaluation data"):
         spacy_model.evaluate(selected, split="test")
+
+
+@pytest.mark.parametrize("make", [tiny.language_model, tiny.backward_language_model])
+def test_embeddings_of_texts(make: Callable[[], LanguageModel]) -> None:
+    model = make()
+    texts = [text for text, _ in tiny.reviews(5)] + ["", "good"]
+    features = model.embed(texts)
+    size, layers = model.parts.model.config.encoder.embedding_size, model.parts.model.config.encoder.layer_sizes
+    assert features.shape == (7, size + 3 * sum(units for _, units in layers))
+    assert features.dtype == np.float32
+    for text, row in zip(texts, features, strict=True):
+        np.testing.assert_allclose(model.embed([text])[0], row, atol=1e-6)
+    ids = text_ids(model.parts, texts[0])
+    np.testing.assert_allclose(
+        features[0, :size], model.parts.model.encoder.embedding.weight.detach()[ids].mean(0), atol=1e-6
+    )
+    with pytest.raises(DataError, match="text 1: expected a str"):
+        model.embed(["a", 1])  # type: ignore[list-item]

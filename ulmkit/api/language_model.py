@@ -19,7 +19,14 @@ from ulmkit.hub.folder_config import Direction
 from ulmkit.model.aligned import count_parameters
 from ulmkit.model.config import LanguageModelConfig
 from ulmkit.model.generation import Continuation, beam_search, sample
-from ulmkit.pipeline import DataOptions, EvaluationData, LanguageModelEvaluation, LanguageModelRecipe, RunOptions
+from ulmkit.pipeline import (
+    DataOptions,
+    EvaluationData,
+    LanguageModelEvaluation,
+    LanguageModelRecipe,
+    RunOptions,
+    embed_documents,
+)
 from ulmkit.text import EncodedCorpus, Text
 from ulmkit.text.corpus.builder import TRAINING_SPLITS
 from ulmkit.text.corpus.token_stream import reverse_document
@@ -366,6 +373,25 @@ class LanguageModel:
         )
         check_finite_answers(np.array([score.log_probability for score in scores]))
         return scores
+
+    def embed(self, texts: Iterable[Text]) -> np.ndarray:
+        """Compute features of texts: the states of every layer, pooled, for a linear model or a search.
+
+        They are the mean of the text's embeddings, then the last, maximal and mean state of each layer, bottom to top.
+
+        Args:
+            texts: Texts; see `score`.
+
+        Returns:
+            (n, F) float32, in order; each row is what it would be for that text alone.
+
+        Raises:
+            DataError: If a table is given, or an item is not a text; the message gives its index.
+        """
+        documents = [text_ids(self.parts, text) for text in as_texts(texts)]
+        features = embed_documents(self.parts.model.encoder, documents)
+        check_finite_answers(features)
+        return features
 
     def generate(
         self,

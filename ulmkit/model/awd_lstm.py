@@ -97,12 +97,14 @@ class Encoder(nn.Module, ABC):
         if prepared.embedding_mask is not None:
             x = x * prepared.embedding_mask[ids].unsqueeze(-1)  # (T, B, E) * (T, B, 1)
         x = apply_mask(x, prepared.input_mask)  # (T, B, E) * (1, B, E)
+        layers: list[Tensor] = []
         new_state: State = []
         for packed, (h, c), mask in zip(prepared.packed, state, prepared.output_masks, strict=True):
             raw, h, c = packed.run(x, h, c, lengths)  # (T, B, H), (B, H), (B, H)
+            layers.append(raw)
             new_state.append((h, c))
             x = apply_mask(raw, mask)  # (T, B, H) * (1, B, H)
-        return EncoderOutput(raw, x, new_state)
+        return EncoderOutput(layers, x, new_state)
 
 
 class AWDLSTM(Encoder):

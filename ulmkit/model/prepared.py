@@ -21,14 +21,19 @@ class EncoderOutput:
     """An encoder's output for a batch of sequences.
 
     Attributes:
-        raw: (T, B, H) output of the last layer.
+        layers: (T, B, H) output of each layer, bottom to top, before the dropout between layers.
         dropped: (T, B, H) output of the last layer after output dropout.
         state: State of each layer after each sequence's last valid step.
     """
 
-    raw: Tensor
+    layers: list[Tensor]
     dropped: Tensor
     state: State
+
+    @property
+    def raw(self) -> Tensor:
+        """(T, B, H) output of the last layer, before output dropout."""
+        return self.layers[-1]
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Predictions of a classifier for many documents, in batches of similar length."""
+"""Predictions and features for many documents, in batches of similar length."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,9 @@ import numpy as np
 import torch
 
 from ulmkit.errors import DataError
+from ulmkit.model.awd_lstm import Encoder
 from ulmkit.model.classifier import AWDLSTMClassifier
+from ulmkit.model.document_features import document_features, feature_count
 from ulmkit.model.heads import IGNORED_LABEL
 from ulmkit.tasks import Outputs, Report, find_task
 from ulmkit.text import EncodedCorpus
@@ -112,6 +114,29 @@ def predict_rows(
     if reverse:
         return predict_backward(model, documents, boundaries, words, bos_id=corpus.vocabulary.bos_id)
     return predict_outputs(model, documents, boundaries, words)
+
+
+def embed_documents(encoder: Encoder, documents: Sequence[np.ndarray]) -> np.ndarray:
+    """Compute the features of documents; see `document_features`.
+
+    Args:
+        encoder: An encoder.
+        documents: (T,) token ids of each document, in the order in which the encoder reads.
+
+    Returns:
+        (n, F) float32 in the order of the documents; each row is what it would be for that document alone.
+    """
+    lengths = np.array([len(document) for document in documents], dtype=np.int64)
+    features = np.zeros((len(documents), feature_count(encoder.config)), dtype=np.float32)
+    was_training = encoder.training
+    encoder.eval()
+    with torch.no_grad():
+        prepared = encoder.prepare(1)
+        for rows in _batches(lengths):
+            ids = torch.from_numpy(pad_columns([documents[row] for row in rows])).to(encoder.device)
+            features[rows] = document_features(encoder, ids, torch.from_numpy(lengths[rows]), prepared).cpu().numpy()
+    encoder.train(was_training)
+    return features
 
 
 def evaluate_rows(
