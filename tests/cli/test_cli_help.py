@@ -27,7 +27,7 @@ from ulmkit.tasks import TASKS
 MACHINE = {"--device", "--precision", "--backend", "--threads", "--seed"}
 UNUSED = {
     "prepare": MACHINE,
-    **{name: {"--seed"} for name in ("evaluate", "predict", "score", "export")},
+    **{name: {"--seed"} for name in ("evaluate", "predict", "score", "embed", "export")},
     "info": {"--backend", "--seed"},
     "lr-find": {"--rate", "--schedule", "--patience"},
 }
@@ -41,6 +41,7 @@ PANELS = {
     "evaluate": {"Data", "Language models only", "Machine"},
     "predict": {"Data", "Machine"},
     "score": {"Data", "Machine"},
+    "embed": {"Data", "Machine"},
     "generate": {"Generation", "Machine"},
     "export": {"Data", "Machine"},
     "lr-find": {"Data", "Recipe", "Machine"},

@@ -43,6 +43,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "predict": ("CLASSIFIER", "DATA", "--out"),
     "predict --json": ("CLASSIFIER", "DATA", "--json"),
     "score": ("LM", "DATA", "--out"),
+    "embed": ("LM", "DATA", "--out"),
     "generate": ("LM", "--json"),
     "finetune": ("LM", "DATA", "--out", "OUT", "--steps", "2", "--json"),
     "train": ("LM", "DATA", "--out", "OUT", "--steps", "2", "--json"),

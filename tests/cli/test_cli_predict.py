@@ -4,8 +4,12 @@ import csv
 import json
 from pathlib import Path
 
+import numpy as np
+import pytest
 from support import tiny
 from support.command import CLASSIFY, TINY, ulmkit
+
+from ulmkit.cli import text_rows
 
 
 def test_predict_and_score_keep_columns_and_leave_labels_unread(tmp_path: Path) -> None:
@@ -26,6 +30,21 @@ def test_predict_and_score_keep_columns_and_leave_labels_unread(tmp_path: Path) 
     shown = {command: ulmkit(command, "--help").out for command in ("predict", "score")}
     for option in ("--label-column", "--group-column", "--time-column", "--split-by", "--valid-fraction", "--workers"):
         assert not any(option in told for told in shown.values()), option
+
+
+def test_embed_writes_a_row_for_each_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text_rows, "_CHUNK_TEXTS", 7)
+    tiny.language_model().save(tmp_path / "lm")
+    texts = [text for text, _ in tiny.reviews(40)]
+    data = tiny.write_csv(tmp_path / "t.csv", [(text, "a") for text in texts])
+    told = ulmkit("embed", tmp_path / "lm", data, "-o", tmp_path / "v.npy", "--json", tmp_path / "v.json")
+    expected = tiny.language_model().embed(texts)
+    np.testing.assert_allclose(np.load(tmp_path / "v.npy"), expected, atol=1e-6)
+    assert told.out.startswith(f"40 vectors of {expected.shape[1]} numbers written to ")
+    assert json.loads((tmp_path / "v.json").read_text())["features"] == expected.shape[1]
+    assert "--out: got '.csv'" in ulmkit("embed", tmp_path / "lm", data, "-o", tmp_path / "v.csv", status=2).error
+    ulmkit("embed", tmp_path / "lm", "--text", "good", "-o", tmp_path / "one.npy")
+    np.testing.assert_allclose(np.load(tmp_path / "one.npy"), tiny.language_model().embed(["good"]), atol=1e-6)
 
 
 def test_nested_values_in_csv_are_written_as_they_are(tmp_path: Path) -> None:

@@ -88,6 +88,7 @@ for _name, _command in {
     "evaluate": model_commands.evaluate_command,
     "predict": model_commands.predict_command,
     "score": model_commands.score_command,
+    "embed": model_commands.embed_command,
     "generate": model_commands.generate_command,
     "export": export_command.export_command,
     "lr-find": training_commands.lr_find_command,

@@ -1,4 +1,4 @@
-"""Commands that use models: evaluate, predict, score, generate.
+"""Commands that use models: evaluate, predict, score, embed, generate.
 
 They import what needs torch when they run, so that `--help` answers at once.
 """
@@ -6,6 +6,7 @@ They import what needs torch when they run, so that `--help` answers at once.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -17,10 +18,12 @@ from ulmkit.cli.option_groups import MACHINE, MACHINE_WITH_SEED, READ_TEXT, Mach
 from ulmkit.cli.progress import step_progress
 from ulmkit.cli.reading import ReadingReport
 from ulmkit.cli.summary import write_values
-from ulmkit.cli.text_rows import TEXTS, TEXTS_OF_TASK, check_rows, open_rows, open_texts
+from ulmkit.cli.text_rows import TEXTS, TEXTS_ALONE, TEXTS_OF_TASK, VectorWriter, check_rows, open_rows, open_texts
 from ulmkit.cli.training_commands import DataArgument
+from ulmkit.config import check_choice
 from ulmkit.errors import ConfigError
 from ulmkit.pipeline.data_options import DataOptions
+from ulmkit.safe_writes import atomic_write
 
 if TYPE_CHECKING:
     from ulmkit.api import TextClassifier
@@ -33,6 +36,8 @@ LanguageModelArgument = Annotated[str, typer.Argument(metavar="LM", help="A lang
 OptionalData = Annotated[str | None, typer.Argument(metavar="DATA", help="A file, a folder, or a data set on the hub.")]
 Texts = Annotated[list[str] | None, typer.Option("--text", help="A text instead of DATA; may be repeated.")]
 OutFile = Annotated[str | None, typer.Option("--out", "-o", help="Output file, .jsonl or .csv (default: print).")]
+
+VectorFile = Annotated[str, typer.Option("--out", "-o", help="Output file, .npy.")]
 
 PREDICTED = ("row", "label", "probability", "probabilities", "text")
 SCORED = ("row", "log_probability", "tokens", "unknown_tokens", "perplexity", "text")
@@ -207,6 +212,38 @@ def score_command(
                 ]
             )
         writer.finish({"texts": writer.count, "out": out_file, "reading": record})
+
+
+@with_groups(reading=TEXTS_ALONE, machine=MACHINE)
+def embed_command(
+    language_model: LanguageModelArgument,
+    out_file: VectorFile,
+    reading: Mapping[str, Any],
+    machine: Machine,
+    data: OptionalData = None,
+    text: Texts = None,
+) -> None:
+    """Turn texts into vectors.
+
+    A vector is made of the language model's states in every layer. Row i of the file, an array for numpy.load, belongs
+    to row i of DATA.
+
+    Example: ulmkit embed my-lm reviews.csv --out vectors.npy
+    """
+    from ulmkit.api import LanguageModel
+    from ulmkit.text import NO_LABELS
+
+    check_choice("out_file", Path(out_file).suffix, (".npy",))
+    model = LanguageModel.load(language_model, machine.run)
+    chunks, record = open_texts(data, text, reading, NO_LABELS.name)
+    with atomic_write(out_file, "wb") as file:
+        writer = VectorWriter(file)
+        for chunk in chunks:
+            writer.write(model.embed(row.document.text for row in chunk))
+        writer.finish()
+    print(f"{writer.count:,} vectors of {writer.size:,} numbers written to {out_file}")
+    summary = {"texts": writer.count, "features": writer.size, "out": out_file, "reading": record}
+    write_values(machine.json_file, summary)
 
 
 @with_groups(

@@ -1,4 +1,4 @@
-"""Texts that `predict` and `score` read, and rows that they write, a chunk at a time."""
+"""Texts that `predict`, `score` and `embed` read, and rows that they write, a chunk at a time."""
 
 import codecs
 import csv
@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
@@ -17,6 +18,8 @@ from ulmkit.safe_writes import atomic_write
 from ulmkit.text.read.document import Document
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from ulmkit.text import DocumentSource
 
 FORMATS = (".jsonl", ".csv")
@@ -24,7 +27,7 @@ _CHUNK_TEXTS = 1024
 _CHUNK_CHARACTERS = 4_000_000
 
 
-def _reading(text_column: list[str] | None, columns: list[str] | None, **values: Any) -> dict[str, Any]:
+def _reading(text_column: list[str] | None, columns: list[str] | None = None, **values: Any) -> dict[str, Any]:
     """Return the options that were given, by their names on the command line."""
     options = {"text_column": text_column, "columns": columns, **values}
     return {name: value for name, value in options.items() if value}
@@ -38,6 +41,7 @@ _TASK = {"task": Option(str | None, "Data type: tokens for lists of words, pair 
 
 TEXTS = OptionGroup("Data", _reading, _TEXTS | _SPLIT)
 TEXTS_OF_TASK = OptionGroup("Data", _reading, _TEXTS | _SPLIT | _TASK)
+TEXTS_ALONE = replace(TEXTS_OF_TASK, options={k: v for k, v in TEXTS_OF_TASK.options.items() if k != "columns"})
 
 
 class TextRow(NamedTuple):
@@ -198,6 +202,38 @@ def open_rows(out_file: str | None, json_file: str | None) -> Iterator[RowWriter
         yield writer
     if out_file is not None:
         print(f"{writer.count:,} rows written to {out_file}")
+
+
+class VectorWriter:
+    """Writes the rows of a matrix to a .npy file as they come.
+
+    Args:
+        file: Open binary file, empty.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.count = 0
+        self.size = 0
+        self._file = file
+
+    def write(self, rows: "np.ndarray") -> None:
+        """Append rows (n, F) float32."""
+        if not self.count:
+            self.size = rows.shape[1]
+            self._write_header()  # numpy leaves room in it for any number of rows
+        self.count += len(rows)
+        self._file.write(rows.astype("<f4").tobytes())
+
+    def finish(self) -> None:
+        """Say in the header how many rows there are."""
+        self._file.seek(0)
+        self._write_header()
+
+    def _write_header(self) -> None:
+        from numpy.lib.format import write_array_header_1_0
+
+        header = {"descr": "<f4", "fortran_order": False, "shape": (self.count, self.size)}
+        write_array_header_1_0(self._file, header)
 
 
 def _is_utf8(stream: IO[str]) -> bool:
