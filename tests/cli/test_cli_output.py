@@ -2,14 +2,15 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from support import tiny
-from support.command import CLASSIFY, SMALL, TINY, ulmkit
+from support.command import CLASSIFY, SMALL, TINY, ulmkit, ulmkit_on_console
 
 from ulmkit.api import LanguageModel, TextClassifier
 
@@ -159,39 +160,52 @@ def test_devices_and_pipes_are_written_to(models: Path) -> None:
     assert Path("/dev/null").is_char_device()
 
 
-def _run(*arguments: object, shell: str | None = None, **environment: str) -> subprocess.CompletedProcess[bytes]:
-    """Run the command in a process of its own, whose console has its own encoding."""
-    command = [sys.executable, "-m", "ulmkit", *map(str, arguments)]
-    variables: Mapping[str, str] = {**os.environ, **environment}
-    if shell is not None:
-        quoted = " ".join(f"'{part}'" for part in command)
-        return subprocess.run(["bash", "-c", f"{quoted} {shell}"], capture_output=True, check=False, env=variables)
-    return subprocess.run(command, capture_output=True, check=False, env=variables)
+def _run(*arguments: object, shell: str = "", **environment: str) -> subprocess.CompletedProcess[bytes]:
+    """Run the command in a process of its own, with `shell` after it on its line."""
+    command = shlex.join([sys.executable, "-m", "ulmkit", *map(str, arguments)])
+    variables = {**os.environ, **environment}
+    return subprocess.run(["bash", "-c", f"{command} {shell}"], capture_output=True, check=False, env=variables)
+
+
+TEXT = "\u4e2d\u6587 \U0001f600 caf\u00e9"
 
 
 @pytest.mark.parametrize("encoding", ["cp1252", "ascii", "latin-1", "utf-16", "utf-8"])
-def test_rows_are_json_in_any_console(encoding: str, models: Path) -> None:
-    text = "\u4e2d\u6587 \U0001f600 caf\u00e9"
-    result = _run("predict", models / "bytes", "--text", text, PYTHONIOENCODING=encoding)
+def test_rows_are_json_in_any_console(encoding: str, models: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    told = ulmkit_on_console("predict", models / "bytes", "--text", TEXT, output=out, encoding=encoding)
+    assert told == (0, b"")
+    assert json.loads(out.read_bytes().decode(encoding))["text"] == TEXT
+
+
+def test_a_console_without_the_characters_of_the_text(models: Path) -> None:
+    result = _run("predict", models / "bytes", "--text", TEXT, PYTHONIOENCODING="ascii", LC_ALL="C")
     assert (result.returncode, result.stderr) == (0, b"")
-    assert json.loads(result.stdout.decode(encoding))["text"] == text
+    assert json.loads(result.stdout.decode("ascii"))["text"] == TEXT
 
 
 def test_messages_escape_what_the_console_lacks(tmp_path: Path) -> None:
     name = tmp_path / "caf\u00e9 \u4e2d.csv"
-    result = _run("predict", tmp_path, name, PYTHONIOENCODING="ascii", LC_ALL="C")
-    assert result.returncode == 2
-    assert len(result.stderr.splitlines()) == 1
-    assert b"Traceback" not in result.stderr
-    result = _run("predict", name, "--text", "a", PYTHONIOENCODING="ascii")
-    assert rb"caf\xe9 \u4e2d.csv" in result.stderr
+    status, told = ulmkit_on_console("predict", tmp_path, name, output=tmp_path / "out", encoding="ascii")
+    assert status == 2
+    assert len(told.splitlines()) == 1
+    assert b"Traceback" not in told
+    _, told = ulmkit_on_console("predict", name, "--text", "a", output=tmp_path / "out", encoding="ascii")
+    assert rb"caf\xe9 \u4e2d.csv" in told
 
 
-def test_a_reader_that_leaves_ends_the_command_quietly(models: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", ["score", "info", "--help"])
+def test_a_reader_that_leaves_ends_the_command_quietly(command: str, models: Path, tmp_path: Path) -> None:
     data = tiny.write_csv(tmp_path / "many.csv", tiny.reviews(3000))
-    for command in (("score", models / "lm", data), ("info",), ("--help",)):
-        result = _run(*command, shell="| true")
-        assert (result.returncode, result.stdout, result.stderr) == (0, b"", b""), command
+    reader, writer = os.pipe()
+    os.close(reader)
+    _, told = ulmkit_on_console(command, *((models / "lm", data) if command == "score" else ()), output=writer)
+    assert told == b""
+
+
+def test_a_reader_that_leaves_a_process_ends_it_quietly() -> None:
+    result = _run("--help", shell="| true")
+    assert (result.returncode, result.stdout, result.stderr) == (0, b"", b"")
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
@@ -209,8 +223,7 @@ def test_names_of_any_characters(models: Path, tmp_path: Path) -> None:
     ulmkit("prepare", data, "-o", folder / "corpus", "--tokenizer", "whitespace", "--json", folder / "p.json")
     ulmkit("train", "none", data, "-o", folder / "c", *CLASSIFY, "--steps", 2, *TINY, "--json", folder / "c.json")
     assert json.loads((folder / "c.json").read_text())["model"] == str(folder / "c")
-    told = ulmkit("predict", folder / "c", data, "-o", folder / "p.csv")
-    assert "20 rows written" in told.out
-    result = _run("evaluate", folder / "c", data, "--split", "all")
-    assert (result.returncode, b"Traceback" in result.stderr) == (0, False)
-    assert b"accuracy" in result.stdout
+    assert "20 rows written" in ulmkit("predict", folder / "c", data, "-o", folder / "p.csv").out
+    status, told = ulmkit_on_console("evaluate", folder / "c", data, "--split", "all", output=tmp_path / "out")
+    assert (status, b"Traceback" in told) == (0, False)
+    assert b"accuracy" in (tmp_path / "out").read_bytes()

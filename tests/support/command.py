@@ -4,6 +4,7 @@ import contextlib
 import io
 import re
 import sys
+from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
 
@@ -57,6 +58,36 @@ def ulmkit(*arguments: object, status: int = 0) -> Told:
             code = end.code
     assert code == status, f"exit status {code}\n{out.getvalue()}\n{err.getvalue()}"
     return Told(out.getvalue(), err.getvalue())
+
+
+def ulmkit_on_console(*arguments: object, output: int | Path, encoding: str = "utf-8") -> tuple[int, bytes]:
+    """Run `ulmkit ARGUMENTS` on a console of an encoding, as a process of its own would but without its seconds.
+
+    Args:
+        *arguments: Of the command.
+        output: File or file descriptor of standard output; it is closed at the end, as the interpreter would.
+        encoding: Encoding of standard output and error.
+
+    Returns:
+        The exit status, and what was written to standard error.
+
+    Raises:
+        OSError: If the command leaves output that cannot be written, which the interpreter would complain of.
+    """
+    told = io.BytesIO()
+    err = io.TextIOWrapper(told, encoding=encoding, write_through=True)
+    with (
+        open(output, "w", encoding=encoding) as out,
+        mock.patch.object(sys, "argv", ["ulmkit", *map(str, arguments)]),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        try:
+            main()
+        except SystemExit as end:
+            status = end.code
+    assert isinstance(status, int)
+    return status, told.getvalue()
 
 
 SMALL = (
