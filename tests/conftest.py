@@ -1,14 +1,16 @@
 """Settings for all tests."""
 
+import gc
 import os
 
 import pytest
-import torch
 
 
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread():
     """The tests' tensors are tiny: threads would only wait for each other, most of all on a busy machine."""
+    import torch  # not above: the process that only hands the tests to xdist's workers needs none
+
     torch.set_num_threads(1)
 
 
@@ -16,6 +18,12 @@ def _one_thread():
 def _own_cache(tmp_path_factory):
     """Encoded corpora go to a cache of the test run's own."""
     os.environ["ULMKIT_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+def pytest_collection_finish() -> None:
+    """Keep what was imported out of the garbage collections to come, which would walk through all of it each time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(optionalhook=True)

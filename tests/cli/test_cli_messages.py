@@ -2,7 +2,6 @@
 
 import errno
 import os
-import subprocess
 import sys
 import warnings
 from pathlib import Path
@@ -171,17 +170,20 @@ def test_a_cache_that_cannot_be_written_names_its_variable(
     assert "cannot be written (Not a directory); set ULMKIT_CACHE to a folder that can be written" in told.err
 
 
-def test_a_warning_is_one_line(tmp_path: Path) -> None:
+def test_a_warning_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def show(message: Warning | str, category: type[Warning], file_name: str, line: int, *_: object) -> None:
+        sys.stderr.write(warnings.formatwarning(message, category, file_name, line))  # as Python, but pytest's records
+
     (tmp_path / "file").touch()
-    environment = {name: value for name, value in os.environ.items() if name not in ("ULMKIT_CACHE", "XDG_CACHE_HOME")}
-    result = subprocess.run(
-        [sys.executable, "-m", "ulmkit", "info"],
-        env=environment | {"HOME": str(tmp_path / "file")},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    (line,) = result.stderr.splitlines()
+    for name in ("ULMKIT_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "file"))
+    files._temporary_cache.cache_clear()
+    with warnings.catch_warnings():
+        monkeypatch.setattr(warnings, "showwarning", show)
+        (line,) = ulmkit("info").err.splitlines()
+    files.default_cache().rmdir()
+    files._temporary_cache.cache_clear()
     assert line.startswith("ulmkit: warning: ")
     assert "ULMKIT_CACHE" in line
 

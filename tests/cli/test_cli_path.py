@@ -537,7 +537,6 @@ def test_train_without_a_language_model_takes_sizes_and_tokenizer(path: Path, tm
     ("options", "cell"),
     [
         (("--cell", "qrnn"), QRNN()),
-        (("--cell", "mogrifier"), Mogrifier(rounds=5, rank=84)),
         (("--cell", "mogrifier", "--mogrifier-rounds", 2, "--mogrifier-rank", 0), Mogrifier(rounds=2, rank=None)),
     ],
 )
@@ -550,3 +549,8 @@ def test_other_cells_are_pretrained_evaluated_and_asked(path: Path, tmp_path: Pa
         assert table_row(told.out, name)[0] == f"{result['perplexity']:.4f}"
         assert 1 < result["perplexity"] < 100
     assert ulmkit("generate", tmp_path / "lm", "--prompt", "the film", "--max-tokens", 3).out.startswith("the film")
+
+
+def test_the_usual_mogrifier(path: Path, tmp_path: Path) -> None:
+    ulmkit("pretrain", path / "reviews", "-o", tmp_path / "lm", *SMALL, "--cell", "mogrifier", "--steps", 1)
+    assert LanguageModel.load(tmp_path / "lm").parts.model.encoder.config.cell == Mogrifier(rounds=5, rank=84)

@@ -1,5 +1,7 @@
 """The fused kernels: every path that runs here, against the reference in float64."""
 
+import functools
+
 import pytest
 import torch
 from support.gradients import relative_error
@@ -56,15 +58,27 @@ def gradients(values, outputs):
     return torch.autograd.grad(outputs, values, sent)
 
 
+@functools.cache
+def wanted(steps, batch, inputs, hidden, dtype, lengths, dropout):
+    """A problem's lengths and mask, and the reference's outputs and gradients for all paths of a type."""
+    values = [value.detach().double().requires_grad_() for value in problem(steps, batch, inputs, hidden, dtype)]
+    ends = None if lengths is None else torch.tensor(lengths)
+    generator = torch.Generator().manual_seed(0)
+    bits = draw_keep_bits(4 * hidden, hidden, dropout, generator=generator) if dropout else None
+    mask = bits, 1 / (1 - dropout)
+    outputs = exact(values, ends, *mask)
+    return ends, mask, [output.detach() for output in outputs], gradients(values, outputs)
+
+
 @pytest.mark.parametrize(
     ("steps", "batch", "inputs", "hidden", "lengths"),
     [
         (1, 9, 1, 1, None),  # of one sequence alone a gradient is one sum, whose four parts may cancel
         (7, 7, 7, 7, None),
         (4, 33, 33, 33, None),
-        (9, 13, 64, 96, [9] * 6 + [5] * 7),
-        (6, 5, 33, 17, [6, 0, 3, 6, 2]),
-        (5, 3, 100, 130, [1, 2, 2]),
+        (9, 13, 64, 96, (9,) * 6 + (5,) * 7),
+        (6, 5, 33, 17, (6, 0, 3, 6, 2)),
+        (5, 3, 100, 130, (1, 2, 2)),
         (40, 20, 48, 24, None),  # several chunks of inputs
         (3, 7, 400, 1152, None),
         (2, 3, 1152, 400, None),
@@ -75,17 +89,12 @@ def gradients(values, outputs):
 )
 @pytest.mark.parametrize("dropout", [0.3, 0.0])  # without it few rows meet weights that are not laid out
 def test_outputs_and_every_gradient(dtype, steps, batch, inputs, hidden, lengths, dropout):
+    ends, mask, outputs, their_gradients = wanted(steps, batch, inputs, hidden, dtype, lengths, dropout)
     values = problem(steps, batch, inputs, hidden, dtype)
-    lengths = None if lengths is None else torch.tensor(lengths)
-    generator = torch.Generator().manual_seed(0)
-    bits = draw_keep_bits(4 * hidden, hidden, dropout, generator=generator) if dropout else None
-    mask = bits, 1 / (1 - dropout)
-    got = fused(values, lengths, *mask, dtype)
-    wide = [value.detach().double().requires_grad_() for value in values]
-    wanted = exact(wide, lengths, *mask)
-    for name, a, b in zip(("y", "h_n", "c_n"), got, wanted, strict=True):
+    got = fused(values, ends, *mask, dtype)
+    for name, a, b in zip(("y", "h_n", "c_n"), got, outputs, strict=True):
         assert relative_error(a, b) < TOLERANCES[dtype], name
-    for name, a, b in zip(NAMES, gradients(values, got), gradients(wide, wanted), strict=True):
+    for name, a, b in zip(NAMES, gradients(values, got), their_gradients, strict=True):
         assert relative_error(a, b) < TOLERANCES[dtype], name
 
 

@@ -101,4 +101,4 @@ def test_it_learns_with_every_backend(backend, precision):
     torch.manual_seed(0)
     model = make_language_model(13, embedding_size=16, hidden_size=24, layers=2)
     model.encoder.backend, model.encoder.precision = backend, precision
-    assert learn_to_count(model, 13) < 0.4
+    assert learn_to_count(model, 13) < 0.6  # of 2.6 at the start

@@ -82,7 +82,7 @@ def test_shared_documents_are_warned_of_once(tmp_path):
     data.write_text("\n".join(["text,label", *rows]))
     stream = io.StringIO()
     run = RunOptions(progress=LineProgress(stream))
-    quickstart(str(tmp_path / "out"), str(data), minutes=0.02, labels=20, run=run)
+    quickstart(str(tmp_path / "out"), str(data), minutes=0.005, labels=20, run=run)
     warnings = [line for line in stream.getvalue().splitlines() if line.startswith("shared documents: ")]
     assert len([line for line in warnings if "of 8 in valid" in line]) == 1
 
@@ -91,7 +91,7 @@ def test_data_of_ones_own(tmp_path):
     data = tmp_path / "own.csv"
     rows = [f"{'good fine nice' if number % 2 else 'bad poor dull'} film {number},{number % 2}" for number in range(80)]
     data.write_text("\n".join(["text,label", *rows]))
-    result = quickstart(str(tmp_path / "out"), str(data), minutes=0.02, labels=20)
+    result = quickstart(str(tmp_path / "out"), str(data), minutes=0.005, labels=20)
     assert [metrics.name for metrics in result.reports[ULMKIT_ROW].classes] == ["0", "1"]
     check_writable(tmp_path / "out", overwrite=True)
 

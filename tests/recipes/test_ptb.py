@@ -24,7 +24,7 @@ from ulmkit.files import read_json
 from ulmkit.pipeline import AWD_LSTM_PTB, AWD_LSTM_PTB_PAPER, AWD_QRNN_PTB, MODERN_PTB
 from ulmkit.training import Budget
 
-EPOCHS = 5
+EPOCHS = 3
 SMALL = ["--quick", "--precision", "fp32", "--device", "cpu", "--statistics-batches", "2"]
 
 
@@ -61,7 +61,7 @@ def test_all_results_of_a_published_recipe(readme: Path):
     assert not any(row["is_reproduction"] for row in rows.values())
     assert document["run"]["command"] == (
         "python recipes/" + Path(sys.argv[0]).name + " --data PLACE --out FOLDER --quick --precision fp32 --device cpu "
-        "--statistics-batches 2 --recipe readme --epochs 5 --test --json FILE --plot FILE"
+        "--statistics-batches 2 --recipe readme --epochs 3 --test --json FILE --plot FILE"
     )
     assert document["run"]["minutes"].keys() == {"main", "tuning"}
     assert document["run"]["averaged_steps"].keys() == {"main", "tuning"}
@@ -109,7 +109,7 @@ def test_the_table(readme: Path, text: Path, capsys: pytest.CaptureFixture[str])
     paper = next(line for line in lines if line.startswith("AWD-LSTM paper + continuous cache"))
     assert "not yet run at full length" in paper
     assert any(
-        line.startswith("reduced: 5 epochs a stage, a tiny model (5 + 5 epochs read), seed 141") for line in lines
+        line.startswith("reduced: 3 epochs a stage, a tiny model (3 + 3 epochs read), seed 141") for line in lines
     )
     assert any("not the published corpus PTB" in line and "for 929,589" in line for line in lines)
     assert any(line.startswith("readme, tuning stage: original's arithmetic") for line in lines)
@@ -118,7 +118,7 @@ def test_the_table(readme: Path, text: Path, capsys: pytest.CaptureFixture[str])
 def test_other_settings_are_refused(readme: Path, text: Path, tmp_path: Path):
     run = ["--data", text, "--out", readme, *SMALL, "--recipe", "readme"]
     with pytest.raises(
-        ConfigError, match=r"stages.main.budget.epochs: was 5.0, now 9.0\); give the same settings, or another"
+        ConfigError, match=r"stages.main.budget.epochs: was 3.0, now 9.0\); give the same settings, or another"
     ):
         ptb(*run, "--epochs", 9)
     with pytest.raises(ConfigError, match=r"begun with other settings \(seed: was 141, now 5\)"):

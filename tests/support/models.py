@@ -23,7 +23,7 @@ def make_language_model(vocab_size: int, **options: Any) -> AWDLSTMLanguageModel
     return AWDLSTMLanguageModel(language_model_config(**options), vocab_size)
 
 
-def learn_to_count(model: AWDLSTMLanguageModel, vocab_size: int, steps: int = 70) -> float:
+def learn_to_count(model: AWDLSTMLanguageModel, vocab_size: int, steps: int = 50) -> float:
     """Train a model to count upwards, where only the start is left to chance.
 
     Returns:
