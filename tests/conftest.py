@@ -15,6 +15,14 @@ def _one_thread():
 
 
 @pytest.fixture(autouse=True, scope="session")
+def _no_waiting_for_disks():
+    """No test outlives a loss of power: files need not have reached the disk before the next step."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(os, "fsync", lambda _: None)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
 def _own_cache(tmp_path_factory):
     """Encoded corpora go to a cache of the test run's own."""
     os.environ["ULMKIT_CACHE"] = str(tmp_path_factory.mktemp("cache"))

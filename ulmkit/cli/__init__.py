@@ -108,9 +108,15 @@ def main() -> None:
     sys.exit(status if flush_output() or status else 2)
 
 
+@functools.cache
+def _command_line() -> Callable[..., Any]:
+    """Build the parsers of all commands, once however often `main` is called."""
+    return typer.main.get_command(app)
+
+
 def _run() -> int:
     try:
-        status = app(sys.argv[1:] or ["--help"], prog_name="ulmkit", standalone_mode=False)
+        status = _command_line()(sys.argv[1:] or ["--help"], prog_name="ulmkit", standalone_mode=False)
         return status if isinstance(status, int) else 0
     except BrokenPipeError:
         raise

@@ -4,6 +4,7 @@
 back; a training, an export or an evaluation that adds to the record makes a new one.
 """
 
+import functools
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -205,8 +206,16 @@ def package_versions() -> dict[str, str]:
     versions = {"python": platform.python_version()}
     tokenizer_packages = [package for kind in TOKENIZERS.values() for package in kind.packages]
     for name in (*_PACKAGES, *tokenizer_packages):
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
+        version = _installed_version(name)
+        if version is not None:
+            versions[name] = version
     return versions
+
+
+@functools.cache
+def _installed_version(package: str) -> str | None:
+    """Version of a package, None if it is not installed; kept, since its whole metadata is parsed for it."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
