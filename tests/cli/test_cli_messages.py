@@ -2,6 +2,7 @@
 
 import errno
 import os
+import subprocess
 import sys
 import warnings
 from pathlib import Path
@@ -178,12 +179,12 @@ def test_a_warning_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     for name in ("ULMKIT_CACHE", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path / "file"))
-    files._temporary_cache.cache_clear()
+    cache_folder._temporary_cache.cache_clear()
     with warnings.catch_warnings():
         monkeypatch.setattr(warnings, "showwarning", show)
         (line,) = ulmkit("info").err.splitlines()
-    files.default_cache().rmdir()
-    files._temporary_cache.cache_clear()
+    cache_folder.default_cache().rmdir()
+    cache_folder._temporary_cache.cache_clear()
     assert line.startswith("ulmkit: warning: ")
     assert "ULMKIT_CACHE" in line
 
