@@ -37,7 +37,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     options = ("--steps", 80, "--json", folder / "finetune.json")
     ulmkit("finetune", folder / "lm", reviews, "-o", folder / "tuned", *TUNE, *options)
-    options = ("--steps", 240, "--json", folder / "train.json")
+    options = ("--steps", 120, "--json", folder / "train.json")
     told = ulmkit("train", folder / "tuned", reviews, "-o", folder / "classifier", *CLASSIFY, *options)
     (folder / "train.out").write_text(told.out)
     (folder / "train.err").write_text(told.err)
