@@ -2,6 +2,7 @@
 
 import datetime
 import math
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -45,7 +46,7 @@ class RowReader:
         class_names: Names of integer labels by column, where the table carries them.
 
     Raises:
-        DataError: If a column is missing or cannot be chosen, naming the columns there are.
+        DataError: If a column is there twice, is missing, or cannot be chosen, naming the columns there are.
     """
 
     def __init__(
@@ -56,6 +57,9 @@ class RowReader:
         options: ReadOptions,
         class_names: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
+        twice = next((name for name, count in Counter(iter(names)).items() if count > 1), None)
+        if twice is not None:
+            raise DataError(f"{where}: expected each column once, got {twice!r} twice")
         self.where = where
         self.names = names
         self.kind = options.label_kind

@@ -229,14 +229,11 @@ def table_reader(where: str, schema: Any, features: Mapping[str, Any], options: 
         options: Which columns to read.
 
     Raises:
-        DataError: If a column is there twice, is missing, or cannot be chosen.
+        DataError: See `RowReader`.
     """
     import pyarrow.types as types
 
     names = list(map(normalise, schema.names))
-    twice = next((name for name in names if names.count(name) > 1), None) if len(set(names)) < len(names) else None
-    if twice is not None:
-        raise DataError(f"{where}: expected each column once, got {twice!r} twice")
     is_text = [types.is_string(field.type) or types.is_large_string(field.type) for field in schema]
     text_names = [name for name, holds_text in zip(names, is_text, strict=True) if holds_text]
     known = {normalise(name): classes for name, feature in features.items() if (classes := _class_names(feature))}

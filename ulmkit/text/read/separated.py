@@ -55,7 +55,7 @@ def open_separated(path: Path, options: ReadOptions, split: str | None, usual: s
         raise DataError(f"{path}: expected a line with the names of the columns, got none")
     if not options.header:
         rows = itertools.chain([first], rows)
-    names = _column_names(path, first[1], options)
+    names = _column_names(first[1], options)
     if not names:
         raise DataError(f"{path}: expected a line with the names of the columns, got a blank one")
     advice = ""
@@ -84,16 +84,13 @@ def open_separated(path: Path, options: ReadOptions, split: str | None, usual: s
     return OpenedFile(layout, documents)
 
 
-def _column_names(path: Path, cells: Sequence[str], options: ReadOptions) -> list[str]:
+def _column_names(cells: Sequence[str], options: ReadOptions) -> list[str]:
     """Return the names of the columns, "" for those without a name; those at the end of the row are left out."""
     names = [drop_invisible(cell).strip() for cell in cells]
     if not options.header:
         names = [str(number) for number in range(1, len(cells) + 1)]
     while names and not names[-1]:
         names.pop()
-    twice = next((name for name in names if name and names.count(name) > 1), None)
-    if twice is not None:
-        raise DataError(f"{path}: expected each column once, got {twice!r} twice")
     return names
 
 
