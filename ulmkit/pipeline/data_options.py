@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ulmkit.config import check_choice, check_whole
 from ulmkit.errors import ConfigError
 from ulmkit.text.read.table_options import TableOptions
+from ulmkit.text.tokens.tokenizer_options import TokenizerOptions
 
 if TYPE_CHECKING:
     from ulmkit.text import DocumentSource, SplitPolicy, TokenizerSettings
@@ -20,8 +21,8 @@ SPLIT_COLUMNS = {"given": "split_column", "group": "group_column", "time": "time
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataOptions(TableOptions):
-    """Options for reading, splitting and tokenizing DATA. Those for reading are in `TableOptions`.
+class DataOptions(TableOptions, TokenizerOptions):
+    """Options for reading, splitting and tokenizing DATA, with those of `TableOptions` and `TokenizerOptions`.
 
     Attributes:
         split_by: How validation documents are chosen: auto, given, random, time or group. "auto" takes the data's own
@@ -29,12 +30,8 @@ class DataOptions(TableOptions):
         valid_fraction: Fraction held out for validation if DATA has no split (default: 0.1).
         tokenizer: Tokenizer: spacy, sentencepiece, whitespace or bytes (default: spacy). "sentencepiece" is trained on
             the training text; "whitespace" is for text that is already tokenized.
-        language: Language code for spacy.
         max_vocab: Maximum vocabulary size (default: 60000 for spacy, no limit for whitespace). Special tokens count.
         min_freq: Minimum occurrences of a word (default: 3 for spacy, 1 for whitespace).
-        pieces: Number of SentencePiece pieces.
-        pieces_kind: SentencePiece algorithm: unigram or bpe.
-        byte_fallback: Let SentencePiece spell characters that it does not know in bytes (256 of its pieces).
         seed: Seed of the random split.
         label_task: Label type of DATA (single, multi, number, tokens, pair or none), used only to draw the same random
             split as a classifier of this task. "none" ignores the labels.
@@ -47,12 +44,8 @@ class DataOptions(TableOptions):
     split_by: str = "auto"
     valid_fraction: float | None = None
     tokenizer: str | None = None
-    language: str = "en"
     max_vocab: int | None = None
     min_freq: int | None = None
-    pieces: int = 16_000
-    pieces_kind: str = "unigram"
-    byte_fallback: bool = False
     seed: int = 0
     label_task: str = "single"
     drop_shared: bool = False
@@ -93,13 +86,8 @@ class DataOptions(TableOptions):
         """Return what a tokenizer is made from if no model brings one."""
         from ulmkit.text import DEFAULT_TOKENIZER, TokenizerSettings
 
-        return TokenizerSettings(
-            kind=self.tokenizer or DEFAULT_TOKENIZER,
-            language=self.language,
-            pieces=self.pieces,
-            pieces_kind=self.pieces_kind,
-            byte_fallback=self.byte_fallback,
-        )
+        options = {field.name: getattr(self, field.name) for field in fields(TokenizerOptions)}
+        return TokenizerSettings(kind=self.tokenizer or DEFAULT_TOKENIZER, **options)
 
     def source(self, data: "Data", task: str) -> "DocumentSource":
         """Open the documents of `data`; for task "none" with the labels of `label_task`."""

@@ -15,28 +15,21 @@ from ulmkit.text.tokens.sentencepiece_tokenizer import MODEL_FILE, SentencePiece
 from ulmkit.text.tokens.sentencepiece_training import train_sentencepiece
 from ulmkit.text.tokens.spacy_tokenizer import SpacyTokenizer
 from ulmkit.text.tokens.tokenizer import FORMAT_VERSION, TOKENIZER_FILE, Text, Tokenizer
+from ulmkit.text.tokens.tokenizer_options import TokenizerOptions
 
 
 @dataclass(frozen=True, kw_only=True)
-class TokenizerSettings:
-    """Settings that tokenizers are made from; each kind reads its own fields.
+class TokenizerSettings(TokenizerOptions):
+    """Settings that tokenizers are made from: a kind, and the options of all kinds.
 
     Attributes:
         kind: Name of a kind, a key of `TOKENIZERS`.
-        language: Language code of spaCy.
-        pieces: Number of SentencePiece pieces.
-        pieces_kind: "unigram" or "bpe", the algorithm of SentencePiece.
-        byte_fallback: Whether SentencePiece spells characters that it does not know in bytes.
 
     Raises:
         ConfigError: If there is no such kind.
     """
 
     kind: str
-    language: str = "en"
-    pieces: int = 16_000
-    pieces_kind: str = "unigram"
-    byte_fallback: bool = False
 
     def __post_init__(self) -> None:
         check_choice("tokenizer", self.kind, TOKENIZERS)
