@@ -222,3 +222,21 @@ def test_embeddings_of_texts(make: Callable[[], LanguageModel]) -> None:
     )
     with pytest.raises(DataError, match="text 1: expected a str"):
         model.embed(["a", 1])  # type: ignore[list-item]
+
+
+def test_weights_in_bfloat16(tmp_path: Path) -> None:
+    model = tiny.language_model()
+    model.save(tmp_path / "full")
+    model.save(tmp_path / "half", weights="bfloat16")
+    full, half = LanguageModel.load(tmp_path / "full"), LanguageModel.load(tmp_path / "half")
+    sizes = [(tmp_path / name / "model.safetensors").stat().st_size for name in ("half", "full")]
+    assert 0.5 * sizes[1] < sizes[0] < 0.6 * sizes[1]
+    for name, expected in full.parts.model.state_dict().items():
+        actual = half.parts.model.state_dict()[name]
+        assert actual.dtype == torch.float32
+        assert torch.equal(actual, expected.bfloat16().float())
+    texts = [text for text, _ in tiny.reviews(5)]
+    for a, b in zip(half.score(texts), full.score(texts), strict=True):
+        assert a.log_probability == pytest.approx(b.log_probability, rel=0.01)
+    with pytest.raises(ConfigError, match="weights: got 'int8'"):
+        model.save(tmp_path / "none", weights="int8")

@@ -15,7 +15,7 @@ from ulmkit.config import check_whole
 from ulmkit.errors import DataError
 from ulmkit.evaluation import CacheConfig, DocumentScore, DynamicConfig, GradientStatistics, Perplexity
 from ulmkit.hub import LanguageModelParts, load_language_model, resolve_model, save_language_model
-from ulmkit.hub.folder_config import Direction
+from ulmkit.hub.folder_config import Direction, Weights
 from ulmkit.model.aligned import count_parameters
 from ulmkit.model.config import LanguageModelConfig
 from ulmkit.model.generation import Continuation, beam_search, sample
@@ -213,17 +213,20 @@ class LanguageModel:
             progress=progress,
         )
 
-    def save(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+    def save(self, folder: str | os.PathLike[str], *, weights: Weights = "float32", overwrite: bool = False) -> None:
         """Write a complete model folder, or nothing if that fails.
 
         Args:
             folder: Folder to write.
+            weights: How the weights are stored: "float32", or "bfloat16" in half the size, rounded to 8 bits of
+                precision. Loaded, they are float32 again.
             overwrite: Replace a folder that exists.
 
         Raises:
+            ConfigError: If the weights cannot be stored so.
             FolderError: If the folder exists or cannot be written.
         """
-        save_language_model(folder, self.parts, overwrite=overwrite)
+        save_language_model(folder, self.parts, weights=weights, overwrite=overwrite)
 
     def evaluation_data(
         self,

@@ -23,7 +23,7 @@ DIRECTIONS = ("forward", "backward")
 Direction = Literal["forward", "backward"]
 Kind = Literal["language_model", "classifier", "pair"]
 
-Weights = Literal["float32", "int8"]
+Weights = Literal["float32", "bfloat16", "int8"]
 
 
 @dataclass(frozen=True, kw_only=True)

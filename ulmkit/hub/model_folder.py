@@ -23,7 +23,7 @@ from ulmkit.config import check_choice, to_dict
 from ulmkit.errors import ConfigError, DataError, FolderError
 from ulmkit.files import TRAINING_LOG, FileEntry, check_files, csv_lines, expand_user, list_files
 from ulmkit.hub.facts import facts_from_json, facts_to_json, package_versions
-from ulmkit.hub.folder_config import DIRECTIONS, FORMAT_VERSION, config_errors, read_config, write_config
+from ulmkit.hub.folder_config import DIRECTIONS, FORMAT_VERSION, Weights, config_errors, read_config, write_config
 from ulmkit.hub.model_card import CARD_FILE, model_card
 from ulmkit.hub.parts import ClassifierParts, LanguageModelParts
 from ulmkit.json_records import record_from_json
@@ -47,12 +47,19 @@ _NAMES_SHOWN = 5
 Model = TypeVar("Model", AWDLSTMLanguageModel, AWDLSTMClassifier)
 
 
-def save_language_model(folder: str | os.PathLike[str], parts: LanguageModelParts, *, overwrite: bool = False) -> Path:
+def save_language_model(
+    folder: str | os.PathLike[str],
+    parts: LanguageModelParts,
+    *,
+    weights: Weights = "float32",
+    overwrite: bool = False,
+) -> Path:
     """Write a language model folder, atomically.
 
     Args:
         folder: Folder to write.
         parts: The model.
+        weights: How the weights are stored: "float32", or "bfloat16" in half the size, rounded to 8 bits of precision.
         overwrite: Replace an existing folder.
 
     Returns:
@@ -60,12 +67,13 @@ def save_language_model(folder: str | os.PathLike[str], parts: LanguageModelPart
 
     Raises:
         FolderError: If the folder exists or cannot be written.
-        ConfigError: If a fact is not a JSON value.
+        ConfigError: If a fact is not a JSON value, or weights cannot be stored so.
         DataError: If vocabulary, tokenizer and model do not belong together.
     """
+    check_choice("weights", weights, ("float32", "bfloat16"))
     softmax = to_dict(parts.model.config)
     described = {"encoder": softmax.pop("encoder"), "softmax": softmax}
-    return _save(folder, "language_model", parts, described, overwrite)
+    return _save(folder, "language_model", parts, described, weights, overwrite)
 
 
 def save_classifier(folder: str | os.PathLike[str], parts: ClassifierParts, *, overwrite: bool = False) -> Path:
@@ -95,7 +103,8 @@ def save_classifier(folder: str | os.PathLike[str], parts: ClassifierParts, *, o
         "label_names": list(labels),
         "reading": {"chunk_steps": model.chunk_steps, "gradient_steps": model.gradient_steps},
     }
-    return _save(folder, "classifier", parts, described, overwrite)
+    weights: Weights = "int8" if isinstance(model.encoder, Int8Encoder) else "float32"
+    return _save(folder, "classifier", parts, described, weights, overwrite)
 
 
 def load_language_model(folder: str | os.PathLike[str]) -> LanguageModelParts:
@@ -146,6 +155,7 @@ def _save(
     kind: str,
     parts: LanguageModelParts | ClassifierParts,
     described: Mapping[str, Any],
+    weights: Weights,
     overwrite: bool,
 ) -> Path:
     model, vocabulary, tokenizer = parts.model, parts.vocabulary, parts.tokenizer
@@ -155,7 +165,7 @@ def _save(
         "format_version": FORMAT_VERSION,
         "kind": kind,
         "direction": parts.direction,
-        "weights": "int8" if isinstance(model.encoder, Int8Encoder) else "float32",
+        "weights": weights,
         **described,
         "parameters": count_parameters(model),
         "tokenizer": {"name": tokenizer.name, "fingerprint": tokenizer.fingerprint},
@@ -163,8 +173,11 @@ def _save(
         "versions": package_versions(),
         "facts": facts_to_json(parts.facts),
     }
+    tensors = model.state_dict()
+    if weights == "bfloat16":
+        tensors = {name: tensor.to(torch.bfloat16) for name, tensor in tensors.items()}
     with atomic_folder(folder, overwrite=overwrite) as temporary:
-        save_tensors(temporary / WEIGHTS_FILE, model.state_dict())
+        save_tensors(temporary / WEIGHTS_FILE, tensors)
         vocabulary.save(temporary / VOCABULARY_FILE)
         (temporary / TOKENIZER_FOLDER).mkdir()
         tokenizer.save(temporary / TOKENIZER_FOLDER)
