@@ -153,7 +153,7 @@ def test_unknown_task():
         ("a.csv", "text\none\n".encode("utf-32"), r"got UTF-32; convert it: iconv -f UTF-32 -t UTF-8"),
         ("a.csv", "text\none\n".encode("utf-16-le"), r"got UTF-16LE; convert it"),
         ("a.txt", "one\n".encode("utf-16-be"), r"got UTF-16BE; convert it"),
-        ("a.csv", gzip.compress(b"text\none\n"), r"expected text, got a gzip file; call it a\.csv\.gz"),
+        ("a.csv", gzip.compress(b"text\none\n", mtime=0), r"expected text, got a gzip file; call it a\.csv\.gz"),
         ("a.csv", b"PK\x03\x04\x14\0", r"expected text, got a zip archive or a spreadsheet; unpack it, or save it"),
         ("a.jsonl", b'{"text": "one", "text": "two"}\n', r"line 1: not valid JSON \(key 'text' is there twice\)"),
         ("a.jsonl", b"\n\n", r"a\.jsonl: expected documents, got none"),
