@@ -204,7 +204,7 @@ def test_options(arguments: tuple, message: str, here: Path) -> None:
         (("train", "lm", "reviews.csv", "--out", "o", "--patience", 0), "patience: expected a whole number of"),
         (("predict", "classifier"), "expected either DATA or --text"),
         (("predict", "classifier", "reviews.csv", "--text", "the film"), "expected either DATA or --text"),
-        (("predict", "classifier", "reviews.csv", "-o", "p.xlsx"), "--out: got '.xlsx'; there are: .jsonl, .csv"),
+        (("predict", "classifier", "reviews.csv", "-o", "p.xlsx"), "ends in .jsonl or .csv, got 'p.xlsx'"),
         (("predict", "classifier", "--text", "a", "--column", "id"), "--column: has no effect with --text"),
         (("score", "lm", "--text", "a", "--split", "test"), "--split: has no effect with --text; drop it"),
         (("predict", "classifier", "reviews.csv", "--column", "label"), "--column: got 'label', which is the name of"),
@@ -212,15 +212,15 @@ def test_options(arguments: tuple, message: str, here: Path) -> None:
         (("predict", "classifier", "reviews.csv", "--column", "id"), "has no column 'id'"),
         (("score", "lm", "reviews.csv", "--task", "pairs"), "task: got 'pairs'; did you mean 'pair'"),
         (("predict", "classifier", "--text", "a", "--threshold", 2), "threshold: expected 0 <= p < 1, got 2.0"),
-        (("predict", "classifier", "reviews.csv", "--split", "tset"), "split: got tset; "),
-        (("score", "lm", "reviews.csv", "-o", "p.txt"), "--out: got '.txt'; there are: .jsonl, .csv"),
+        (("predict", "classifier", "reviews.csv", "--split", "tset"), "has no split tset; there are: none"),
+        (("score", "lm", "reviews.csv", "-o", "p.txt"), "--out: expected a file name that ends in .jsonl"),
         (("generate", "lm", "--max-tokens", 0), "--max-tokens: expected a whole number of at least 1, got 0"),
         (("lr-find", "lm", "reviews.csv", "--batch-size", 4, "--steps", 3), "steps: expected a whole number of at"),
         (("evaluate", "lm", "reviews.csv", "--split", "test"), "split: got 'test', but reviews.csv names no splits"),
         (("evaluate", "lm", "reviews.csv", "--split", "test", "--split-by", "random"),
          "split: got 'test'; there are: train, valid"),
         (("evaluate", "classifier", "reviews.csv", "--by", "author"), "has no column 'author'"),
-        (("evaluate", "lm", "reviews.csv", "--batch-size", 3), "--batch-size: expected 1 for exact"),
+        (("evaluate", "lm", "reviews.csv", "--batch-size", 3), "--batch-size: has no effect without --published"),
         (("evaluate", "lm", "reviews.csv", "--by", "label"),
          "--by: only for classifiers of task single, multi, pair, got a language model; drop --by"),
         (("info", "--device", "cuda:77"), "device: got 'cuda:77', but torch finds"),
@@ -350,7 +350,7 @@ def test_a_corpus_of_another_tokenizer_or_vocabulary(here: Path) -> None:
     assert "--split-by: got 'group', but bytes was prepared with 'random'; leave --split-by out" in refused(
         here, "train", "lm", "bytes", "--out", "out", "--split-by", "group"
     )
-    assert "--batch-size: has no effect on a classifier" in refused(
+    assert "--batch-size: has no effect without --published" in refused(
         here, "evaluate", "classifier", "reviews.csv", "--batch-size", "1"
     )
 
