@@ -229,11 +229,7 @@ class LanguageModel:
         save_language_model(folder, self.parts, weights=weights, overwrite=overwrite)
 
     def evaluation_data(
-        self,
-        data: Data | EncodedCorpus,
-        *,
-        split: str | None = None,
-        data_options: DataOptions | None = None,
+        self, data: Data | EncodedCorpus, *, split: str | None = None, data_options: DataOptions | None = None
     ) -> EvaluationData:
         """Select the documents that `evaluate` scores.
 
