@@ -89,5 +89,5 @@ def test_a_type_of_weights_that_is_not_known(tmp_path):
 
     config = folder_config.read_config(tmp_path / "model")
     folder_config.write_config(tmp_path / "model", {**config, "weights": "int4"})
-    with pytest.raises(FolderError, match="weights: got 'int4'.*there are: float32, int8.*upgrade"):
+    with pytest.raises(FolderError, match="weights: got 'int4'.*there are: float32, bfloat16, int8.*upgrade"):
         TextClassifier.load(tmp_path / "model")
