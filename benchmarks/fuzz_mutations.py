@@ -358,7 +358,8 @@ def _mutate_tree(draw: Draw, folder: Path) -> str:
     """Add files that are on no list, or rename a folder."""
     kind = draw.choice(("stray pipe", "stray names", "stray json", "no folder"))
     if kind == "stray pipe":
-        os.mkfifo(folder / draw.choice(("vocabulary.json.old", "training_log.jsonl", "spm.model.pipe")))
+        with contextlib.suppress(FileExistsError):  # an earlier mutation was the same
+            os.mkfifo(folder / draw.choice(("vocabulary.json.old", "training_log.jsonl", "spm.model.pipe")))
     elif kind == "stray names":
         os.close(os.open(os.fsencode(folder) + b"/\xff\xfe" + b"x" * 200, os.O_CREAT))
     elif kind == "stray json":

@@ -11,7 +11,7 @@ from pathlib import Path
 import fuzz
 import pytest
 from fuzz import Case, Fuzzer
-from fuzz_mutations import mutate_file
+from fuzz_mutations import mutate_file, mutate_folder
 from fuzz_targets import Target, targets
 
 from ulmkit.errors import FolderError
@@ -92,6 +92,12 @@ def test_a_seed_always_makes_the_same_mutation(tmp_path):
         contents.append(changes)
     assert contents[0] == contents[1]
     assert len({content for _, content in contents[0]}) > 20
+
+
+def test_a_folder_can_be_mutated_again_and_again(tmp_path):
+    for seed in range(60):
+        mutate_folder(random.Random(seed), tmp_path)
+    assert any(tmp_path.iterdir())
 
 
 def test_a_few_inputs_of_every_kind(tmp_path):

@@ -95,9 +95,11 @@ def assign_splits(
         return splits
     candidates = [row for row, name in enumerate(splits) if name in ("train", "valid")]
     if len(candidates) < 2:
+        others = ", ".join(sorted({name for name in splits if name not in ("train", "valid")}))
         raise DataError(
-            f"split by {policy.kind}: expected at least 2 documents to divide, got {len(candidates)}; give more, or a "
-            "validation part (a text file holds one document, or one per line with lines=True)"
+            f"split by {policy.kind}: expected at least 2 documents to divide, got {len(candidates)}"
+            + (f" beside those of {others}" if others else "")
+            + "; give more, or a validation part (a text file holds one document, or one per line with lines=True)"
         )
     if policy.kind == "random":
         chosen = _random_part([strata[row] for row in candidates], policy)
