@@ -34,6 +34,9 @@ TRICKY = [
     "w" * 300 + " " + "w" * 300 + " " + "w" * 300 + " w",
     "<unk> the <unk> <unk> <unk>. a\ud800 a\ud800 a",
     "a&am p;b &lt &lt; &copy2 &unknown; 1&#50;3 &#120;xup",
+    "&#\u200b50 no50 &am\u200bp; &\u00adlt;br> no no",
+    "no <br >no no no <br &shy; />no no a @-@ no no no @-@ @-@ no no no &nbsp; no no&#32; no",
+    "<unk> <unk>@-@ no no -@-@ no no <br> no no > no",
     "Cafe\u0301 no\u200b no no e&#769; so\u00adft \ufeffx xx\u200bup \u0301 a\u0301\u0323\u0301\u0323",
     "\u1112\u1161\u11ab\u1100\u1173\u11af \ud55c \u0e01\u200b\u0e01 ",
     "\u0646\u0645\u06cc\u200c\u062e\u0648 a\u200cb 👨\u200d👩\u200d👧",
@@ -178,6 +181,7 @@ def test_a_long_stretch_without_boundary_takes_linear_time() -> None:
 LATEX = (
     r"\section{Limits} Let $f \colon \mathbb{R} \to X$ be $a & b \\ c$ with \"quotes\" of \nabla f and \cite[3]{x}. "
 )
+HTML = "one <br> two &amp; three <br /> x @-@ y <unk> four xxup five &nbsp; six &lt;b&gt; "
 LINES = "word\nword\nword\nword\nother\n"
 LONG_RUN = "".join(random.Random(1).choices("abcdefghijklmnopqrstuvwz0123456789+/", k=700))
 
@@ -216,8 +220,15 @@ def test_words_as_long_as_a_piece_are_cut_as_the_whole_is(word: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "most"),
-    [("no " * 9000, 2000), (LATEX * 200, 600), (LINES * 1000, 60), (LONG_RUN * 40, 700), ("sooo " * 2000, 40)],
-    ids=["one word", "LaTeX", "lines", "no white space", "long letters"],
+    [
+        ("no " * 9000, 2000),
+        (LATEX * 200, 600),
+        (LINES * 1000, 60),
+        (LONG_RUN * 40, 700),
+        ("sooo " * 2000, 40),
+        (HTML * 300, 90),
+    ],
+    ids=["one word", "LaTeX", "lines", "no white space", "long letters", "markup in every second word"],
 )
 def test_little_is_held_back_of_text_without_ordinary_boundaries(text: str, most: int) -> None:
     streaming = StreamingTokens(UNIGRAM)

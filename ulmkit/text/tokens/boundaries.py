@@ -2,7 +2,7 @@
 
 import re
 
-from ulmkit.text.tokens.rules import MAX_REPETITIONS, can_be_folded, closes_repetition, split_run
+from ulmkit.text.tokens.rules import MAX_REPETITIONS, can_be_folded, closes_repetition, split_run, split_text
 
 _CHUNK = re.compile(r"\S+")
 
@@ -11,6 +11,9 @@ _CHUNK = re.compile(r"\S+")
 _MARKUP = re.compile(r"""&(?!$)|\\(?:n(?![a-z])|")|[<@]|(?i:xx|nbsp;)""")
 _MARKUP_STARTS = ("&", "\\", "<")
 _LONGEST_BARE_ENTITY = len("nbsp;")
+_LOOK_BACK_CHUNKS = 8
+_JOINTS = re.compile("[-.,]")
+"""What " @-@ ", " @.@ " and " @,@ " are replaced by."""
 
 # Within a stretch without white space whatever is replaced moves the places where `split_run` cuts.
 _RUN_MARKUP = re.compile(r"[&\\<@]|(?:amp|quot|nbsp|#39|#146|#36);|xx", re.IGNORECASE)
@@ -19,13 +22,13 @@ _RUN_MARKUP = re.compile(r"[&\\<@]|(?:amp|quot|nbsp|#39|#146|#36);|xx", re.IGNOR
 def stable_prefix(text: str, is_glued: bool = False) -> int:
     """Count the leading characters that the clean-up rules treat alike, whatever follows.
 
-    A cut is made before a chunk (a stretch without white space) if it and the two before it hold nothing that markup
-    rules touch, and no word can be repeated across it; within a repetition after every MAX_REPETITIONS words; or
-    within a chunk, where `split_run` cuts it.
+    A cut is made before a chunk (a stretch without white space) if it holds nothing that markup rules touch, markup
+    before it cannot reach it, and no word can be repeated across it; within a repetition after every MAX_REPETITIONS
+    words; or within a chunk, where `split_run` cuts it.
 
     Held back of ordinary text: two or three words; of text without white space, what follows the last punctuation of
     scripts without spaces, at most about MAX_RUN_CHARACTERS; of a repetition, at most MAX_REPETITIONS words. Not
-    bounded: text with markup in every third word, and markup in a stretch without white space.
+    bounded: text with markup in every word, and markup in a stretch without white space.
 
     Args:
         text: Begins where a stable prefix ended, or at the start of the whole text.
@@ -38,7 +41,8 @@ def stable_prefix(text: str, is_glued: bool = False) -> int:
     is_complete = spans[-1][1] < len(text)
     for index in range(len(chunks) - 1, 0, -1):
         gap = text[spans[index - 1][1] : spans[index][0]]
-        if _is_boundary(chunks, index, is_complete or index < len(chunks) - 1, "\n" in gap):
+        before = text[spans[max(0, index - _LOOK_BACK_CHUNKS)][0] : spans[index - 1][1]]
+        if _is_boundary(chunks, index, is_complete or index < len(chunks) - 1, "\n" in gap, before):
             return spans[index][0] + (_stable_run(chunks[-1]) if index == len(chunks) - 1 else 0)
     run = _stable_run(chunks[0]) if len(chunks) == 1 else 0
     if run:
@@ -47,17 +51,48 @@ def stable_prefix(text: str, is_glued: bool = False) -> int:
     return spans[repeated][0] if repeated else 0
 
 
-def _is_boundary(chunks: list[str], index: int, is_complete: bool, after_line_break: bool) -> bool:
-    """Tell whether nothing connects the chunk at `index`, which may go on unless it is complete, to those before it."""
+def _is_boundary(chunks: list[str], index: int, is_complete: bool, after_line_break: bool, text_before: str) -> bool:
+    """Tell whether nothing connects the chunk at `index` to those before it.
+
+    Args:
+        chunks: All chunks.
+        index: Number of the chunk, at least 1.
+        is_complete: Whether the chunk cannot go on.
+        after_line_break: Whether there is a line break between it and the chunk before it.
+        text_before: The last _LOOK_BACK_CHUNKS chunks before it, with what stands between them.
+    """
     before, after = chunks[index - 1], chunks[index]
     if not is_complete and len(after) <= max(len(before) + 1, _LONGEST_BARE_ENTITY):
         return False
-    if any(_MARKUP.search(chunk) for chunk in chunks[max(0, index - 2) : index + 1]):
+    if _MARKUP.search(after):
         return False
+    if any(_MARKUP.search(chunk) for chunk in chunks[max(0, index - 2) : index]):
+        return _is_boundary_after_markup(text_before, index <= _LOOK_BACK_CHUNKS, after, is_complete)
     if after_line_break or not can_be_folded(before):
         return True
     is_repeated = index > 1 and chunks[index - 2] == before
     return after != before and not (is_repeated and closes_repetition(before, after))
+
+
+def _is_boundary_after_markup(text_before: str, is_whole: bool, after: str, is_complete: bool) -> bool:
+    """Tell whether nothing connects a chunk without markup to the markup before it.
+
+    What the rules leave of the text before decides, for a chunk that is no end of a tag. Of what is left the last chunk
+    must not depend on text further back: there are two at least, or there is no such text. A mark of joined words can
+    depend on it all the same, so that their parts are looked at, too.
+    """
+    left = split_text(text_before)
+    if not left or (len(left) < 2 and not is_whole):
+        return False
+    last = left[-1]
+    if "@" in last or last.lower().endswith("<br") or after.startswith((">", "/>")):
+        return False
+    if not is_complete and len(after) <= len(last) + 1:
+        return False
+    return not any(
+        can_be_folded(word) and (after == word or closes_repetition(word, after))
+        for word in (last, _JOINTS.split(last)[-1])
+    )
 
 
 def _full_repetitions(text: str, spans: list[tuple[int, int]], first: int) -> int:

@@ -96,10 +96,15 @@ def prepare_text(text: str, *, is_glued: bool = False, is_last: bool = True) -> 
     return _fold_repeated_words(_split_chunks(_replace_markup(text), is_last), is_glued)
 
 
+def split_text(text: str) -> list[str]:
+    """Split a part of a text into chunks as `prepare_text` does, without folding repetitions."""
+    return _split_chunks(_replace_markup(text), is_last=False)
+
+
 def _replace_markup(text: str) -> str:
     """Drop invisible characters; replace entities, tags, escapes and marks of corpora by what they stand for."""
-    if "&" in text:
-        text = html.unescape(text)
+    if "&" in text:  # invisible characters may stand in an entity, or come from one
+        text = html.unescape(drop_invisible(text))
     text = drop_invisible(text)
     if ";" in text:
         text = _BARE_ENTITY.sub(lambda match: _BARE_ENTITIES[match[1] or match[2]], text)
