@@ -36,7 +36,7 @@ TRICKY = [
     "a&am p;b &lt &lt; &copy2 &unknown; 1&#50;3 &#120;xup",
     "&#\u200b50 no50 &am\u200bp; &\u00adlt;br> no no",
     "no <br >no no no <br &shy; />no no a @-@ no no no @-@ @-@ no no no &nbsp; no no&#32; no",
-    "<unk> <unk>@-@ no no -@-@ no no <br> no no > no",
+    "<unk> <unk>@-@ no no -@-@ no no <br> no no > no. <br\t>no no no.no end <br />no no no, end",
     "Cafe\u0301 no\u200b no no e&#769; so\u00adft \ufeffx xx\u200bup \u0301 a\u0301\u0323\u0301\u0323",
     "\u1112\u1161\u11ab\u1100\u1173\u11af \ud55c \u0e01\u200b\u0e01 ",
     "\u0646\u0645\u06cc\u200c\u062e\u0648 a\u200cb 👨\u200d👩\u200d👧",

@@ -70,7 +70,7 @@ def _is_boundary(chunks: list[str], index: int, is_complete: bool, after_line_br
         return _is_boundary_after_markup(text_before, index <= _LOOK_BACK_CHUNKS, after, is_complete)
     if after_line_break or not can_be_folded(before):
         return True
-    is_repeated = index > 1 and chunks[index - 2] == before
+    is_repeated = index > 1 and chunks[index - 2].endswith(before)  # of "<br >no" the rules leave "no"
     return after != before and not (is_repeated and closes_repetition(before, after))
 
 
