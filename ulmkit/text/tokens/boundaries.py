@@ -13,7 +13,7 @@ _MARKUP_STARTS = ("&", "\\", "<")
 _LONGEST_BARE_ENTITY = len("nbsp;")
 _LOOK_BACK_CHUNKS = 8
 _JOINTS = re.compile("[-.,]")
-"""What " @-@ ", " @.@ " and " @,@ " are replaced by."""
+"""Marks that stand for " @-@ ", " @.@ " and " @,@ " in what the rules leave."""
 
 # Within a stretch without white space whatever is replaced moves the places where `split_run` cuts.
 _RUN_MARKUP = re.compile(r"[&\\<@]|(?:amp|quot|nbsp|#39|#146|#36);|xx", re.IGNORECASE)
