@@ -358,12 +358,15 @@ def _mutate_tree(draw: Draw, folder: Path) -> str:
     """Add files that are on no list, or rename a folder."""
     kind = draw.choice(("stray pipe", "stray names", "stray json", "no folder"))
     if kind == "stray pipe":
-        with contextlib.suppress(FileExistsError):  # an earlier mutation was the same
-            os.mkfifo(folder / draw.choice(("vocabulary.json.old", "training_log.jsonl", "spm.model.pipe")))
+        path = folder / draw.choice(("vocabulary.json.old", "training_log.jsonl", "spm.model.pipe"))
+        if not os.path.lexists(path):  # from an earlier mutation
+            os.mkfifo(path)
     elif kind == "stray names":
         os.close(os.open(os.fsencode(folder) + b"/\xff\xfe" + b"x" * 200, os.O_CREAT))
     elif kind == "stray json":
-        (folder / "extra.json").write_text("[" * 100_000)
+        path = folder / "extra.json"
+        if not os.path.lexists(path):
+            path.write_text("[" * 100_000)
     else:
         folders = sorted(path for path in folder.iterdir() if path.is_dir())
         if folders:
