@@ -162,7 +162,8 @@ def test_devices_and_pipes_are_written_to(models: Path) -> None:
 
 def _run(*arguments: object, shell: str) -> subprocess.CompletedProcess[bytes]:
     """Run the command in a process of its own, with `shell` after it on its line."""
-    command = shlex.join([sys.executable, "-m", "ulmkit", *map(str, arguments)])
+    # A Python that does not buffer would hide what is left in the buffer when a command fails.
+    command = shlex.join(["env", "-u", "PYTHONUNBUFFERED", sys.executable, "-m", "ulmkit", *map(str, arguments)])
     return subprocess.run(["bash", "-c", f"{command} {shell}"], capture_output=True, check=False)
 
 

@@ -105,7 +105,7 @@ def main() -> None:
             status = _run()
     except BrokenPipeError:
         status = 128 + getattr(signal, "SIGPIPE", 13)
-    sys.exit(status if flush_output() or status else 2)
+    sys.exit(status if flush_output(tell=not status) or status else 2)
 
 
 @functools.cache

@@ -35,8 +35,15 @@ def plain_warnings() -> Iterator[None]:
         warnings.formatwarning = former
 
 
-def flush_output() -> bool:
-    """Flush standard output and error, and tell whether that was possible; what cannot be written is given up."""
+def flush_output(*, tell: bool) -> bool:
+    """Flush standard output and error; what cannot be written is given up.
+
+    Args:
+        tell: Whether to print why standard output cannot be written; a command that failed has said it.
+
+    Returns:
+        Whether all was written.
+    """
     is_written = True
     for stream in (sys.stdout, sys.stderr):
         if stream is None:  # closed by the caller
@@ -48,8 +55,9 @@ def flush_output() -> bool:
         except OSError as error:
             _give_up(stream)
             is_written = False
-            with suppress(OSError):
-                print(f"ulmkit: standard output: cannot be written ({error.strerror})", file=sys.stderr)
+            if tell:
+                with suppress(OSError):
+                    print(f"ulmkit: standard output: cannot be written ({error.strerror})", file=sys.stderr)
     return is_written
 
 

@@ -30,6 +30,7 @@ def test_folder_of_parquet_as_on_the_hub(tmp_path):
     assert len(read(tmp_path, split=["train", "unsupervised"])) == 2
 
 
+@pytest.mark.filterwarnings("ignore:.* looks like .csv")
 @pytest.mark.parametrize(
     "names",
     [
