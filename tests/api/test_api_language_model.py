@@ -235,6 +235,8 @@ def test_weights_in_bfloat16(tmp_path: Path) -> None:
         actual = half.parts.model.state_dict()[name]
         assert actual.dtype == torch.float32
         assert torch.equal(actual, expected.bfloat16().float())
+    cards = [(tmp_path / name / "README.md").read_text() for name in ("half", "full")]
+    assert ["bfloat16" in card for card in cards] == [True, False]
     texts = [text for text, _ in tiny.reviews(5)]
     for a, b in zip(half.score(texts), full.score(texts), strict=True):
         assert a.log_probability == pytest.approx(b.log_probability, rel=0.01)

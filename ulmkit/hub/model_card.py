@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 from ulmkit.hub.card_sections import data_section, evaluation_section, training_section
 from ulmkit.hub.facts import TrainingFacts, package_versions
+from ulmkit.hub.folder_config import Weights
 from ulmkit.hub.parts import ClassifierParts, LanguageModelParts
 from ulmkit.model.aligned import count_parameters
-from ulmkit.model.int8_encoder import Int8Encoder
 from ulmkit.tasks import Task
 
 CARD_FILE = "README.md"
@@ -26,24 +26,26 @@ _CLEANNESS_LIMITS = {
 }
 
 
-def model_card(name: str, parts: LanguageModelParts | ClassifierParts) -> str:
+def model_card(name: str, parts: LanguageModelParts | ClassifierParts, weights: Weights = "float32") -> str:
     """The card of a language model or a classifier.
 
     Args:
         name: Name of the model, the card's title.
         parts: The model.
+        weights: How its weights are stored.
 
     Returns:
         Markdown with the YAML header that the hub reads.
     """
     encoder = parts.model.encoder.config.cell.title
+    rows = _model_rows(parts, weights)
     if isinstance(parts, ClassifierParts):
         labels = f": {', '.join(parts.label_names)}" if parts.label_names else ""
         introduction = f"A text classifier ({encoder} encoder, reads {parts.direction}) that predicts "
         introduction += f"{parts.task.summary}{labels}."
-        return _card(name, parts.facts, True, introduction, _model_rows(parts), _classifier_use(parts.task))
+        return _card(name, parts.facts, True, introduction, rows, _classifier_use(parts.task))
     introduction = f"A language model ({encoder}) that reads {parts.direction} and predicts the next token."
-    return _card(name, parts.facts, False, introduction, _model_rows(parts), _language_model_use("FOLDER"))
+    return _card(name, parts.facts, False, introduction, rows, _language_model_use("FOLDER"))
 
 
 def pair_card(name: str, facts: TrainingFacts, task: Task | None) -> str:
@@ -114,12 +116,12 @@ def _code(name: str, folder: str, call: str) -> str:
     return f"`FOLDER` is this folder. It is complete: no network is needed.\n\n```python\n{code}\n```"
 
 
-def _model_rows(parts: LanguageModelParts | ClassifierParts) -> list[tuple[str, str]]:
+def _model_rows(parts: LanguageModelParts | ClassifierParts, weights: Weights) -> list[tuple[str, str]]:
     config = parts.model.encoder.config
     last = "" if config.last_hidden_size is None else f", {config.last_hidden_size} in the last"
     rows = [
         ("parameters", f"{count_parameters(parts.model):,}"),
-        ("encoder weights", "int8" if isinstance(parts.model.encoder, Int8Encoder) else "float32"),
+        ("encoder weights", weights),
         ("layers", f"{config.layers} of {config.hidden_size} units{last}"),
         ("cell", str(config.cell)),
         ("embedding", f"{config.embedding_size} units"),

@@ -185,7 +185,7 @@ def _save(
             _write_log(temporary / TRAINING_LOG, parts.history)
         config["files"] = {name: vars(entry) for name, entry in list_files(temporary).items()}
         with atomic_write(temporary / CARD_FILE) as file:
-            file.write(model_card(Path(folder).name, parts))
+            file.write(model_card(Path(folder).name, parts, weights))
         write_config(temporary, config)
     return Path(folder)
 
