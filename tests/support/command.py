@@ -4,9 +4,12 @@ import contextlib
 import io
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TextIO
 from unittest import mock
+
+import pytest
 
 from ulmkit.cli import main
 
@@ -47,15 +50,7 @@ def table_row(output: str, name: str) -> list[str]:
 def ulmkit(*arguments: object, status: int = 0) -> Told:
     """Run `ulmkit ARGUMENTS` and check its exit status."""
     out, err = io.StringIO(), io.StringIO()
-    with (
-        mock.patch.object(sys, "argv", ["ulmkit", *map(str, arguments)]),
-        contextlib.redirect_stdout(out),
-        contextlib.redirect_stderr(err),
-    ):
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code
+    code = _call_main(arguments, out, err)
     assert code == status, f"exit status {code}\n{out.getvalue()}\n{err.getvalue()}"
     return Told(out.getvalue(), err.getvalue())
 
@@ -76,18 +71,22 @@ def ulmkit_on_console(*arguments: object, output: int | Path, encoding: str = "u
     """
     told = io.BytesIO()
     err = io.TextIOWrapper(told, encoding=encoding, write_through=True)
+    with open(output, "w", encoding=encoding) as out:
+        status = _call_main(arguments, out, err)
+    return status, told.getvalue()
+
+
+def _call_main(arguments: Sequence[object], out: TextIO, err: TextIO) -> int:
+    """Run `ulmkit ARGUMENTS` in this process; its exit status."""
     with (
-        open(output, "w", encoding=encoding) as out,
         mock.patch.object(sys, "argv", ["ulmkit", *map(str, arguments)]),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
+        pytest.raises(SystemExit) as end,
     ):
-        try:
-            main()
-        except SystemExit as end:
-            status = end.code
-    assert isinstance(status, int)
-    return status, told.getvalue()
+        main()
+    assert isinstance(end.value.code, int)
+    return end.value.code
 
 
 SMALL = (
