@@ -48,7 +48,13 @@ def test_tables_are_refused_as_texts(table: object) -> None:
         TextClassifier.train(table, None, steps=1)
 
 
-@pytest.mark.parametrize("value", [None, 5, b"the film", Path("texts.csv")])
+def test_a_set_of_texts_is_refused() -> None:
+    for ask in (tiny.classifier().predict, tiny.language_model().embed):
+        with pytest.raises(DataError, match="got a set, which has no order; put them in a list"):
+            ask({"the film"})
+
+
+@pytest.mark.parametrize("value", [None, 5, b"the film", Path("texts.csv"), np.array("the film")])
 def test_what_holds_no_texts_is_refused(value: object) -> None:
     with pytest.raises(DataError, match=f"texts: expected a list of texts, got {type(value).__name__}; put the texts"):
         tiny.classifier().predict(value)
