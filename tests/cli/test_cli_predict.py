@@ -42,7 +42,10 @@ def test_embed_writes_a_row_for_each_text(tmp_path: Path, monkeypatch: pytest.Mo
     np.testing.assert_allclose(np.load(tmp_path / "v.npy"), expected, atol=1e-6)
     assert told.out.startswith(f"40 vectors of {expected.shape[1]} numbers written to ")
     assert json.loads((tmp_path / "v.json").read_text())["features"] == expected.shape[1]
-    assert "--out: got '.csv'" in ulmkit("embed", tmp_path / "lm", data, "-o", tmp_path / "v.csv", status=2).error
+    assert (
+        "--out: expected a file name that ends in .npy"
+        in ulmkit("embed", tmp_path / "lm", data, "-o", tmp_path / "v.csv", status=2).error
+    )
     ulmkit("embed", tmp_path / "lm", "--text", "good", "-o", tmp_path / "one.npy")
     np.testing.assert_allclose(np.load(tmp_path / "one.npy"), tiny.language_model().embed(["good"]), atol=1e-6)
 

@@ -64,7 +64,9 @@ def as_texts(texts: Iterable[Text | Sequence[str]], task: Task | None = None) ->
         column = columns[0] if len(columns) == 1 else f"zip({', '.join(columns)})"
         raise DataError(f"texts: expected a list of texts, got {type(texts).__name__}; give its column: list({column})")
     if isinstance(texts, Set):
-        raise DataError(f"texts: expected a list of texts, got {type(texts).__name__}, which has no order")
+        raise DataError(
+            f"texts: expected a list of texts, got a {type(texts).__name__}, which has no order; put them in a list"
+        )
     if not isinstance(texts, Iterable) or isinstance(texts, bytes) or getattr(texts, "ndim", 1) == 0:
         raise DataError(f"texts: expected a list of texts, got {type(texts).__name__}; put the texts in a list")
     check = as_text if task is None else task.as_text

@@ -6,7 +6,6 @@ They import what needs torch when they run, so that `--help` answers at once.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -18,9 +17,17 @@ from ulmkit.cli.option_groups import MACHINE, MACHINE_WITH_SEED, READ_TEXT, Mach
 from ulmkit.cli.progress import step_progress
 from ulmkit.cli.reading import ReadingReport
 from ulmkit.cli.summary import write_values
-from ulmkit.cli.text_rows import TEXTS, TEXTS_ALONE, TEXTS_OF_TASK, VectorWriter, check_rows, open_rows, open_texts
+from ulmkit.cli.text_rows import (
+    TEXTS,
+    TEXTS_ALONE,
+    TEXTS_OF_TASK,
+    VectorWriter,
+    check_extension,
+    check_rows,
+    open_rows,
+    open_texts,
+)
 from ulmkit.cli.training_commands import DataArgument
-from ulmkit.config import check_choice
 from ulmkit.errors import ConfigError
 from ulmkit.pipeline.data_options import DataOptions
 from ulmkit.safe_writes import atomic_write
@@ -233,7 +240,7 @@ def embed_command(
     from ulmkit.api import LanguageModel
     from ulmkit.text import NO_LABELS
 
-    check_choice("out_file", Path(out_file).suffix, (".npy",))
+    check_extension(out_file, (".npy",))
     model = LanguageModel.load(language_model, machine.run)
     chunks, record = open_texts(data, text, reading, NO_LABELS.name)
     with atomic_write(out_file, "wb") as file:

@@ -41,7 +41,9 @@ _TASK = {"task": Option(str | None, "Data type: tokens for lists of words, pair 
 
 TEXTS = OptionGroup("Data", _reading, _TEXTS | _SPLIT)
 TEXTS_OF_TASK = OptionGroup("Data", _reading, _TEXTS | _SPLIT | _TASK)
-TEXTS_ALONE = replace(TEXTS_OF_TASK, options={k: v for k, v in TEXTS_OF_TASK.options.items() if k != "columns"})
+TEXTS_ALONE = replace(
+    TEXTS_OF_TASK, options={name: option for name, option in TEXTS_OF_TASK.options.items() if name != "columns"}
+)
 
 
 class TextRow(NamedTuple):
@@ -57,6 +59,12 @@ class TextRow(NamedTuple):
     document: Document
 
 
+def check_extension(out_file: str, extensions: Sequence[str]) -> None:
+    """Raise ConfigError unless the name of the file to write ends in one of `extensions`."""
+    if Path(out_file).suffix not in extensions:
+        raise ConfigError(f"out_file: expected a file name that ends in {' or '.join(extensions)}, got {out_file!r}")
+
+
 def check_rows(own: Sequence[str], reading: Mapping[str, Any], out_file: str | None) -> None:
     """Raise ConfigError, before any work, for an unknown kind of file, or a kept column with the name of a result.
 
@@ -65,8 +73,8 @@ def check_rows(own: Sequence[str], reading: Mapping[str, Any], out_file: str | N
         reading: Options given for reading.
         out_file: File to write.
     """
-    if out_file is not None and Path(out_file).suffix not in FORMATS:
-        raise ConfigError(f"out_file: expected a file name that ends in {' or '.join(FORMATS)}, got {out_file!r}")
+    if out_file is not None:
+        check_extension(out_file, FORMATS)
     for name in reading.get("columns", ()):
         if name in own:
             raise ConfigError(f"--column: got {name!r}, which is the name of a result; rename the column of DATA")

@@ -8,7 +8,6 @@ from ulmkit.model.awd_lstm import Encoder
 from ulmkit.model.classifier import plan_chunks
 from ulmkit.model.config import CHUNK_STEPS, AWDLSTMConfig
 from ulmkit.model.pooling import PoolingState
-from ulmkit.model.prepared import PreparedWeights
 
 
 def feature_count(config: AWDLSTMConfig) -> int:
@@ -17,9 +16,7 @@ def feature_count(config: AWDLSTMConfig) -> int:
 
 
 @torch.no_grad()
-def document_features(
-    encoder: Encoder, ids: Tensor, lengths: Tensor, prepared: PreparedWeights | None = None
-) -> Tensor:
+def document_features(encoder: Encoder, ids: Tensor, lengths: Tensor) -> Tensor:
     """Pool the embeddings of documents and the states of every layer.
 
     f = [mean_t x_t, h^1_T, max_t h^1_t, mean_t h^1_t, ..., h^L_T, max_t h^L_t, mean_t h^L_t]
@@ -30,14 +27,13 @@ def document_features(
         encoder: An encoder in evaluation mode.
         ids: (T, B) int64, padded after each document with any id.
         lengths: (B,) int64, steps of each document, 0 <= length <= T.
-        prepared: Packed weights from `encoder.prepare(1)`; None prepares them.
 
     Returns:
         (B, F) float32, on the encoder's device; zeros for an empty document.
 
     Source: concat pooling of Howard & Ruder 2018, arXiv:1801.06146, section 3.3, here of every layer.
     """
-    prepared = encoder.prepare(1) if prepared is None else prepared
+    prepared = encoder.prepare(1)  # kept by the encoder from one call to the next
     order = torch.argsort(lengths, descending=True, stable=True)
     ids, lengths = ids[:, order.to(ids.device)], lengths[order]
     size, documents = encoder.config.embedding_size, len(order)

@@ -130,11 +130,9 @@ def embed_documents(encoder: Encoder, documents: Sequence[np.ndarray]) -> np.nda
     features = np.zeros((len(documents), feature_count(encoder.config)), dtype=np.float32)
     was_training = encoder.training
     encoder.eval()
-    with torch.no_grad():
-        prepared = encoder.prepare(1)
-        for rows in _batches(lengths):
-            ids = torch.from_numpy(pad_columns([documents[row] for row in rows])).to(encoder.device)
-            features[rows] = document_features(encoder, ids, torch.from_numpy(lengths[rows]), prepared).cpu().numpy()
+    for rows in _batches(lengths):
+        ids = torch.from_numpy(pad_columns([documents[row] for row in rows])).to(encoder.device)
+        features[rows] = document_features(encoder, ids, torch.from_numpy(lengths[rows])).cpu().numpy()
     encoder.train(was_training)
     return features
 

@@ -3,7 +3,7 @@
 import datetime
 import math
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,8 +57,7 @@ class RowReader:
         options: ReadOptions,
         class_names: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
-        twice = next((name for name, count in Counter(iter(names)).items() if count > 1), None)
-        if twice is not None:
+        if (twice := _repeated(names)) is not None:
             raise DataError(f"{where}: expected each column once, got {twice!r} twice")
         self.where = where
         self.names = names
@@ -186,9 +185,13 @@ class RowReader:
         return normalise(value)
 
 
+def _repeated(names: Iterable[str]) -> str | None:
+    """Find a name that occurs more than once; None if there is none."""
+    return next((name for name, count in Counter(iter(names)).items() if count > 1), None)
+
+
 def _check_distinct(where: str, role: str, names: Sequence[str]) -> None:
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
+    if (twice := _repeated(names)) is not None:
         raise DataError(f"{where}: expected each {role} column once, got {twice!r} twice; drop one of them")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ulmkit.errors import DataError, did_you_mean
 from ulmkit.text.characters import normalise
-from ulmkit.text.read.columns import ReadOptions, labelled_tokens
+from ulmkit.text.read.columns import ReadOptions, column_names, labelled_tokens
 from ulmkit.text.read.document import Document
 from ulmkit.text.read.layout import Layout, OpenedFile
 from ulmkit.text.read.text_files import data_suffix, read_lines
@@ -118,11 +118,9 @@ def _find_columns(path: Path, options: ReadOptions) -> _Columns:
     word = 1 if has_index else 0
     label = names.index(_CONLLU_LABEL) if is_conllu else count - 1
     if options.text_column is not None:
-        chosen = options.text_column if isinstance(options.text_column, str) else " ".join(options.text_column)
-        word = _position(path, chosen, names)
+        word = _position(path, " ".join(column_names(options.text_column)), names)
     if options.label_column is not None and options.labels:
-        chosen = options.label_column if isinstance(options.label_column, str) else " ".join(options.label_column)
-        label = _position(path, chosen, names)
+        label = _position(path, " ".join(column_names(options.label_column)), names)
     return _Columns(count if first else None, word, label, has_index, names)
 
 
