@@ -270,7 +270,8 @@ def _mutate_array(draw: Draw, path: Path) -> str:
         array.reshape(-1)[draw.randrange(array.size)] = np.array(value).astype(array.dtype)
         kind = f"value {value}"
     elif kind == "type":
-        array = array.astype(draw.choice(("f4", "f8", "i1", "u8", "S3", "U3", "c8", "M8[s]", "?")))
+        with np.errstate(invalid="ignore"):  # what does not fit the other type becomes any value
+            array = array.astype(draw.choice(("f4", "f8", "i1", "u8", "S3", "U3", "c8", "M8[s]", "?")))
         kind = f"type {array.dtype}"
     elif kind == "shape":
         array = draw.choice((array[:-1], array[:0], array[None], np.concatenate((array, array)), array[:, None]))
