@@ -78,6 +78,7 @@ def accuracies(
         classifier = TextClassifier.train(
             corpus,
             start,
+            method="finetune",
             minutes=minutes,
             recipe=recipe,
             sizes=SIZES,

@@ -14,6 +14,7 @@ LAYERS = [
     {"model"},
     {"training", "evaluation"},
     {"tasks"},
+    {"members"},
     {"hub"},
     {"pipeline", "api"},
     {"quickstart", "report", "estimator", "serve"},

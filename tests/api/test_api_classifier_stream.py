@@ -21,7 +21,9 @@ def _make(tokenizer: str) -> TextClassifier:
     data = [(f"{text} {number}", label) for number, (text, label) in enumerate(data)]
     settings = {"sizes": tiny.SIZES, "data_options": options, "run": tiny.RUN}
     base = LanguageModel.pretrain([text for text, _ in data], steps=3, recipe=tiny.LEARN, **settings)
-    return TextClassifier.train(data, base, steps=4, recipe=tiny.CLASSIFY, data_options=options, run=tiny.RUN)
+    return TextClassifier.train(
+        data, base, method="finetune", steps=4, recipe=tiny.CLASSIFY, data_options=options, run=tiny.RUN
+    )
 
 
 @pytest.mark.parametrize("tokenizer", ["spacy", "sentencepiece", "bytes"])
@@ -62,11 +64,11 @@ def test_after_the_end_the_next_text_begins() -> None:
 def test_a_number_streams_too() -> None:
     data = [(text, float(label == "pos")) for text, label in tiny.reviews(40)]
     options = {"sizes": tiny.ENCODER, "recipe": tiny.CLASSIFY, "data_options": tiny.WORDS, "run": tiny.RUN}
-    classifier = TextClassifier.train(data, None, steps=3, task="number", **options)
+    classifier = TextClassifier.train(data, None, method="finetune", steps=3, task="number", **options)
     stream = classifier.stream()
     stream.feed(data[0][0])
     np.testing.assert_allclose(stream.finish(), classifier.predict_proba([data[0][0]])[0], atol=1e-5)
     words = [Document("a b", ("x", "y"), tokens=("a", "b"))] * 20
-    tagger = TextClassifier.train(words, None, steps=1, task="tokens", **options)
+    tagger = TextClassifier.train(words, None, method="finetune", steps=1, task="tokens", **options)
     with pytest.raises(ConfigError, match="stream: task 'tokens' needs the whole text at once"):
         tagger.stream()

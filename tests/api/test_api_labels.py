@@ -17,7 +17,20 @@ from ulmkit.pipeline import prepare
 from ulmkit.pipeline.held_out import data_warnings
 
 TABLE = pandas.DataFrame({"id": [1, 2, 3], "text": ["the film", "a story", "with some actors"]})
-SCRATCH = ("--tokenizer", "bytes", "--embedding-size", 16, "--hidden-size", 16, "--layers", 1, "--steps", 3)
+SCRATCH = (
+    "--tokenizer",
+    "bytes",
+    "--embedding-size",
+    16,
+    "--hidden-size",
+    16,
+    "--layers",
+    1,
+    "--steps",
+    3,
+    "--method",
+    "finetune",
+)
 TOPICS = {"billing": "card refund", "delivery": "parcel late", "quality": "broken loose"}
 
 
@@ -45,7 +58,7 @@ def test_tables_are_refused_as_texts(table: object) -> None:
     with pytest.raises(DataError, match=f"prompt: expected a str, got {type(table).__name__}"):
         tiny.language_model().generate(table)
     with pytest.raises(DataError, match=f"a list of documents, got {type(table).__name__}; give its rows"):
-        TextClassifier.train(table, None, steps=1)
+        TextClassifier.train(table, None, method="finetune", steps=1)
 
 
 def test_a_set_of_texts_is_refused() -> None:
@@ -137,7 +150,14 @@ def test_new_words_after_a_training_that_held_out_none(tmp_path: Path) -> None:
         (f"{noun} {word}", label) for noun in ("film", "shop") for word, label in (("fine", "pos"), ("poor", "neg"))
     ]
     classifier = TextClassifier.train(
-        rows * 10, None, steps=2, sizes=tiny.ENCODER, data_options=tiny.WORDS, run=tiny.RUN, recipe=tiny.CLASSIFY
+        rows * 10,
+        None,
+        method="finetune",
+        steps=2,
+        sizes=tiny.ENCODER,
+        data_options=tiny.WORDS,
+        run=tiny.RUN,
+        recipe=tiny.CLASSIFY,
     )
     assert classifier.parts.vocabulary.unk_id is not None
     assert classifier.predict(["film great"])[0] in ("neg", "pos")

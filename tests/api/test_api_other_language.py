@@ -45,7 +45,9 @@ def test_the_whole_path_without_spaces(tmp_path: Path) -> None:
     before = tuned.parts.facts.validation_before["perplexity"]
     after = tuned.parts.facts.validation["perplexity"]
     assert after < before < 0.8 * len(base.parts.vocabulary)
-    classifier = TextClassifier.train(target, tuned, steps=80, recipe=tiny.CLASSIFY, data_options=OPTIONS, run=tiny.RUN)
+    classifier = TextClassifier.train(
+        target, tuned, method="finetune", steps=80, recipe=tiny.CLASSIFY, data_options=OPTIONS, run=tiny.RUN
+    )
     unseen = _texts(60, 3)
     assert classifier.evaluate(unseen).accuracy >= 0.85
     classifier.save(tmp_path / "classifier")

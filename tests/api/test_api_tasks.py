@@ -19,7 +19,7 @@ SPACY_FREE = DataOptions(tokenizer="bytes", workers=1)
 
 def _train(data: list, task: str, steps: int = 60, base: LanguageModel | None = None, **options: object):
     given = {"sizes": tiny.ENCODER, "data_options": tiny.WORDS, "run": tiny.RUN, "recipe": tiny.CLASSIFY} | options
-    return TextClassifier.train(data, base, steps=steps, task=task, **given)
+    return TextClassifier.train(data, base, method="finetune", steps=steps, task=task, **given)
 
 
 def test_single_label_predicts_and_evaluates_unseen_text() -> None:

@@ -44,6 +44,7 @@ def test_a_pair_is_exported_whole(tmp_path):
     backward = TextClassifier.train(
         tiny.reviews(),
         tiny.backward_language_model(),
+        method="finetune",
         steps=10,
         recipe=tiny.CLASSIFY,
         data_options=tiny.WORDS,

@@ -223,7 +223,9 @@ def test_the_code_of_a_classifiers_card_runs(task, tmp_path):
     }[task]
     for direction in ("forward", "backward"):
         language_model = LanguageModel.pretrain(["a text"] * 40, steps=1, direction=direction, **BYTES)
-        TextClassifier.train(documents * 20, language_model, task=task, steps=4, **BYTES).save(tmp_path / direction)
+        TextClassifier.train(documents * 20, language_model, method="finetune", task=task, steps=4, **BYTES).save(
+            tmp_path / direction
+        )
         _run_code(tmp_path / direction)
     _run_code(save_pair(tmp_path / "pair", tmp_path / "forward", tmp_path / "backward"))
 

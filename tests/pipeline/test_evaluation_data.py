@@ -105,7 +105,7 @@ def test_the_column_that_a_split_went_by_need_not_be_named_again(tmp_path: Path)
 def test_a_pair_is_evaluated_on_held_out_documents(tmp_path: Path) -> None:
     given = {"steps": 2, "recipe": tiny.CLASSIFY, "data_options": tiny.WORDS, "run": tiny.RUN}
     for direction, base in (("f", tiny.language_model()), ("b", tiny.backward_language_model())):
-        TextClassifier.train(tiny.reviews(), base, **given).save(tmp_path / direction)
+        TextClassifier.train(tiny.reviews(), base, method="finetune", **given).save(tmp_path / direction)
     save_pair(tmp_path / "both", tmp_path / "f", tmp_path / "b")
     assert TextClassifier.load(tmp_path / "both").evaluate(tiny.reviews()).documents == 12
 

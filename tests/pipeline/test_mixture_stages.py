@@ -63,7 +63,9 @@ def test_generation_scores_and_every_way_of_evaluation(model: LanguageModel) -> 
 
 @pytest.mark.skipif(isinstance(load_library(), str), reason="the kernel library is not built")
 def test_a_classifier_from_it_is_trained_and_exported(model: LanguageModel, tmp_path: Path) -> None:
-    classifier = TextClassifier.train(tiny.reviews(), model, steps=40, recipe=tiny.CLASSIFY, **OPTIONS)
+    classifier = TextClassifier.train(
+        tiny.reviews(), model, method="finetune", steps=40, recipe=tiny.CLASSIFY, **OPTIONS
+    )
     held_out = tiny.reviews(60, first=1000)
     report = classifier.evaluate(held_out, split=None, data_options=tiny.WORDS)
     assert report.accuracy > 0.8

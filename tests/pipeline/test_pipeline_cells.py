@@ -56,7 +56,9 @@ def test_fine_tuning_to_new_words_and_a_classifier_that_streams(language_model, 
     tuned = language_model.finetune(NEW_WORDS, steps=10, recipe=tiny.LEARN, **options)
     assert "verily" in tuned.parts.vocabulary.tokens
     assert tuned.parts.model.config.encoder.cell.name == cell
-    classifier = TextClassifier.train(tiny.reviews(), tuned, steps=80, recipe=tiny.CLASSIFY, **options)
+    classifier = TextClassifier.train(
+        tiny.reviews(), tuned, method="finetune", steps=80, recipe=tiny.CLASSIFY, **options
+    )
     assert classifier.evaluate(tiny.reviews(60, first=700), data_options=tiny.WORDS, split=None).accuracy > 0.8
     classifier.save(tmp_path / "classifier")
     loaded = TextClassifier.load(tmp_path / "classifier", tiny.RUN)

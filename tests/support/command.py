@@ -100,7 +100,7 @@ TUNE = ("--batch-size", 8, "--bptt", 16, "--rate", 0.02, "--ar", 0, "--tar", 0, 
 
 CLASSIFY = (
     "--batch-size", 16, "--rate", 0.02, "--factor", 1.3, "--dropout", 0.1, "--unfreezing", "full", "--schedule",
-    "one_cycle", "--precision", "fp32",
+    "one_cycle", "--precision", "fp32", "--method", "finetune",
 )  # fmt: skip
 """Options of `train`."""
 

@@ -77,7 +77,9 @@ def backward_language_model() -> LanguageModel:
 @functools.cache
 def classifier() -> TextClassifier:
     """A classifier of the reviews by their labels, from `language_model`. Not to be changed."""
-    return TextClassifier.train(reviews(), language_model(), steps=40, recipe=CLASSIFY, data_options=WORDS, run=RUN)
+    return TextClassifier.train(
+        reviews(), language_model(), method="finetune", steps=40, recipe=CLASSIFY, data_options=WORDS, run=RUN
+    )
 
 
 def write_csv(path: Path, rows: Iterable[Sequence[Any]], header: Sequence[str] = ("text", "label")) -> Path:

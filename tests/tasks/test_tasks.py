@@ -185,6 +185,7 @@ def test_a_sixth_task_trains_is_saved_and_evaluated(tmp_path: Path, monkeypatch:
     classifier = TextClassifier.train(
         path,
         None,
+        method="finetune",
         steps=120,
         task="rating",
         sizes=tiny.SIZES.encoder,

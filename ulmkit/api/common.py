@@ -13,7 +13,7 @@ from ulmkit.text import Text
 from ulmkit.text.corpus.token_stream import reverse_document
 from ulmkit.text.read.documents import is_table
 
-Parts = TypeVar("Parts", LanguageModelParts, ClassifierParts)
+Parts = TypeVar("Parts", bound=LanguageModelParts | ClassifierParts)
 
 
 def place_parts(parts: Parts, run: RunOptions | None) -> Parts:

@@ -12,7 +12,7 @@ import torch
 from ulmkit.api.text_classifier import TextClassifier
 from ulmkit.errors import ConfigError, DataError
 from ulmkit.evaluation import PairedComparison
-from ulmkit.hub import TrainingFacts, save_classifier, save_pair
+from ulmkit.hub import ClassifierParts, EnsembleParts, TrainingFacts, save_classifier, save_ensemble, save_pair
 from ulmkit.kernels import int8_runs
 from ulmkit.model.int8_encoder import Int8Encoder
 from ulmkit.pipeline import DataOptions
@@ -46,13 +46,13 @@ def export_int8(
         DataError: If the comparison shows a drop at the 5% level; nothing is written then.
         ConfigError: If no int8 kernels are available, or the weights are int8 already.
     """
-    if any(isinstance(parts.model.encoder, Int8Encoder) for parts in classifier.members):
+    if any(isinstance(parts.model.encoder, Int8Encoder) for parts in _networks(classifier)):
         raise ConfigError("export: the classifier's weights are int8 already; give the one that was trained")
     runs, reason = int8_runs(torch.device("cpu"))
     if not runs:
         raise ConfigError(f"export: expected kernels for int8, to compare with, got none ({reason})")
     rounded = classifier.to_int8()
-    for parts in rounded.members:
+    for parts in _networks(rounded):
         parts.model.cpu()  # the int8 kernels run on the CPU
     comparison = classifier.compare(rounded, data, split=split, data_options=data_options)
     if comparison.shows_a_drop:
@@ -63,7 +63,11 @@ def export_int8(
             f"{comparison.difference:+.4f}, 95%: {low:+.4f} to {high:+.4f}, p = {comparison.p_value:.2g}); "
             "nothing was written, serve the classifier as it is"
         )
-    new = [replace(parts, facts=replace(parts.facts, int8=comparison)) for parts in rounded.members]
+    if isinstance(rounded.parts, EnsembleParts):
+        facts = replace(rounded.parts.facts, int8=comparison)
+        save_ensemble(folder, replace(rounded.parts, facts=facts), overwrite=overwrite)
+        return comparison
+    new = [replace(parts, facts=replace(parts.facts, int8=comparison)) for parts in _networks(rounded)]
     if len(new) == 1:
         save_classifier(folder, new[0], overwrite=overwrite)
         return comparison
@@ -71,3 +75,8 @@ def export_int8(
         forward, backward = (save_classifier(Path(temporary) / parts.direction, parts) for parts in new)
         save_pair(folder, forward, backward, TrainingFacts(int8=comparison), overwrite=overwrite)
     return comparison
+
+
+def _networks(classifier: TextClassifier) -> list[ClassifierParts]:
+    """The members that are fine-tuned networks."""
+    return [member for member in classifier.members if isinstance(member, ClassifierParts)]

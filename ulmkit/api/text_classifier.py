@@ -5,24 +5,37 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 
 from ulmkit import pipeline
-from ulmkit.api.classifier_stream import ClassifierStream
+from ulmkit.api.classifier_stream import ClassifierStream, EnsembleStream, TextStream
 from ulmkit.api.common import as_texts, check_finite_answers, place_parts, refuse_selection
 from ulmkit.api.language_model import LanguageModel
 from ulmkit.config import check_probability
 from ulmkit.errors import ConfigError, DataError, FolderError
 from ulmkit.evaluation import PairedComparison, compare_paired
-from ulmkit.hub import ClassifierParts, Pair, load_model, resolve_model, save_classifier
+from ulmkit.hub import (
+    ClassifierParts,
+    EnsembleParts,
+    Member,
+    Pair,
+    load_model,
+    member_name,
+    resolve_model,
+    save_classifier,
+    save_ensemble,
+)
 from ulmkit.model.config import AWDLSTMConfig
 from ulmkit.pipeline import (
     CLASSIFY,
     ClassifierRecipe,
     DataOptions,
+    EnsemblePredictor,
     EvaluationData,
     RunOptions,
+    networks,
     predict_backward,
     predict_outputs,
     predict_rows,
@@ -39,16 +52,16 @@ Answer = str | float | list[str] | list[tuple[str, str]]
 class TextClassifier:
     """A trained classifier with its tokenizer, vocabulary and labels.
 
-    Of a forward and backward pair, the predictions are averaged.
+    Of a forward and backward pair, the predictions are averaged; an ensemble weighs those of its members.
 
     Make one with `load` or `train`.
 
     Attributes:
-        parts: Everything a model folder holds: network, vocabulary, tokenizer, labels, training facts and log.
+        parts: Everything a model folder holds: network or members, vocabulary, tokenizer, labels, training facts.
         backward: The backward member of a pair, else None.
     """
 
-    def __init__(self, parts: ClassifierParts, backward: ClassifierParts | None = None) -> None:
+    def __init__(self, parts: ClassifierParts | EnsembleParts, backward: ClassifierParts | None = None) -> None:
         if backward is not None and backward.label_names != parts.label_names:
             raise ConfigError(
                 f"backward: expected the labels {', '.join(parts.label_names)}, got {', '.join(backward.label_names)}"
@@ -57,13 +70,15 @@ class TextClassifier:
         self.backward = backward
 
     def __repr__(self) -> str:
-        pair = ", forward and backward" if self.backward else ""
-        return f"TextClassifier({self.task}: {', '.join(self.labels) or self.parts.task.summary}{pair})"
+        made_of = ", forward and backward" if self.backward else ""
+        if isinstance(self.parts, EnsembleParts):
+            made_of = "; " + ", ".join(member_name(member) for member in self.parts.members)
+        return f"TextClassifier({self.task}: {', '.join(self.labels) or self.parts.task.summary}{made_of})"
 
     @property
-    def members(self) -> tuple[ClassifierParts, ...]:
-        """The forward model, and the backward one of a pair."""
-        return (self.parts,) if self.backward is None else (self.parts, self.backward)
+    def members(self) -> tuple[Member, ...]:
+        """The members of an ensemble, the two models of a pair, or the one network."""
+        return self.parts.members if isinstance(self.parts, EnsembleParts) else self._networks
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -90,6 +105,10 @@ class TextClassifier:
             FolderError: If the folder holds no classifier, or is incomplete, truncated or altered.
         """
         loaded = load_model(resolve_model(name))
+        if isinstance(loaded, EnsembleParts):
+            for network in networks(loaded.members):
+                place_parts(network, run)
+            return cls(loaded)
         members = [loaded.forward, loaded.backward] if isinstance(loaded, Pair) else [loaded]
         parts = [place_parts(member, run) for member in members if isinstance(member, ClassifierParts)]
         if not parts:
@@ -102,6 +121,7 @@ class TextClassifier:
         data: Data | EncodedCorpus,
         language_model: LanguageModel | None,
         *,
+        method: str = "auto",
         epochs: float | None = None,
         steps: int | None = None,
         minutes: float | None = None,
@@ -113,13 +133,19 @@ class TextClassifier:
         labels: int | None = None,
         valid_documents: int | None = None,
         baselines: bool = False,
+        transductive: bool = False,
         progress: Callable[[int], None] | None = None,
     ) -> TextClassifier:
         """Train a classifier from a language model. Give exactly one of `epochs`, `steps` and `minutes`.
 
         Args:
             data: Labelled documents as a path, a hub name or a list, or an encoded corpus.
-            language_model: The model to start from; None starts from random weights, for comparison.
+            language_model: The model to start from, or a pair of them. None: the linear rungs of the ladder alone; with
+                "finetune", a network that starts from random weights, for comparison.
+            method: "finetune" is gradual unfreezing of the language model (Howard & Ruder 2018). "auto" climbs a
+                ladder of linear models, features of the language model, fine-tuned networks and their blend, judges
+                each on held-out labels and keeps the simplest that is as good as the best; "features" and "linear"
+                climb it in part. Tasks other than "single" are fine-tuned by each.
             epochs: Passes over the training documents.
             steps: Optimizer steps.
             minutes: Wall-clock time, validation included.
@@ -133,6 +159,7 @@ class TextClassifier:
             valid_documents: Validate on this many documents; None takes all.
             baselines: Fit the linear baselines on the same documents too; their validation metrics are in
                 `parts.facts.baselines`.
+            transductive: Let the ladder learn from the text of the test split too; the model card says so.
             progress: Called with the number of documents prepared so far.
 
         Returns:
@@ -143,10 +170,31 @@ class TextClassifier:
             DataError: If documents cannot be read, labels are missing, or they do not fit the task.
             TrainingError: If the loss is no longer finite.
         """
+        budget = Budget(epochs=epochs, steps=steps, minutes=minutes)
+        if pipeline.climbs_ladder(method, task):
+            if sizes is not None:
+                raise ConfigError(f"sizes: only for method='finetune', got {method!r}; leave it out")
+            ensemble = pipeline.train_automatically(
+                data,
+                () if language_model is None else (language_model.parts,),
+                method=method,
+                budget=budget,
+                recipe=recipe or CLASSIFY,
+                data_options=data_options,
+                run=run,
+                labels=labels,
+                valid_documents=valid_documents,
+                baselines=baselines,
+                transductive=transductive,
+                progress=progress,
+            )
+            return cls(ensemble)
+        if transductive:
+            raise ConfigError("transductive: fine-tuning a classifier reads no text without labels; leave it out")
         parts = pipeline.train(
             data,
             None if language_model is None else language_model.parts,
-            budget=Budget(epochs=epochs, steps=steps, minutes=minutes),
+            budget=budget,
             task=task,
             recipe=recipe or CLASSIFY,
             sizes=sizes,
@@ -170,6 +218,9 @@ class TextClassifier:
             ConfigError: For a pair; save its members one by one, then use `ulmkit.hub.save_pair`.
             FolderError: If the folder exists or cannot be written.
         """
+        if isinstance(self.parts, EnsembleParts):
+            save_ensemble(folder, self.parts, overwrite=overwrite)
+            return
         if self.backward is not None:
             raise ConfigError("save: expected one classifier, got a pair; save each, then ulmkit.hub.save_pair")
         save_classifier(folder, self.parts, overwrite=overwrite)
@@ -188,7 +239,10 @@ class TextClassifier:
             DataError: If a table is given, or an item is not a text; the message gives its index.
         """
         listed = as_texts(texts, self.parts.task)
-        return self._mean([_predict_texts(parts, listed) for parts in self.members])
+        if isinstance(self.parts, EnsembleParts):
+            tokens = self.parts.task.tokenize(self.parts.tokenizer, listed).tokens
+            return self._predict_ensemble([self.parts.vocabulary.encode(each) for each in tokens])
+        return self._mean([_predict_texts(parts, listed) for parts in self._networks])
 
     def predict(self, texts: Iterable[Text | Sequence[str]], *, threshold: float = 0.5) -> list[Answer]:
         """Predict the labels of texts.
@@ -227,10 +281,12 @@ class TextClassifier:
         task = self.parts.task
         return task.decide(outputs, as_texts(texts, task), self.labels, threshold)
 
-    def stream(self) -> ClassifierStream:
-        """Start to classify a text that arrives in pieces; see `ClassifierStream`."""
+    def stream(self) -> TextStream:
+        """Start to classify a text that arrives in pieces; see `TextStream`."""
         if self.backward is not None:
             raise ConfigError("stream: expected a forward classifier, got a pair; load the pair's forward folder")
+        if isinstance(self.parts, EnsembleParts):
+            return EnsembleStream(self.parts, self._predictor)
         return ClassifierStream(self.parts)
 
     def evaluation_data(
@@ -295,7 +351,16 @@ class TextClassifier:
 
         Use `compare` to measure the loss in accuracy.
         """
-        return TextClassifier(*(replace(parts, model=parts.model.to_int8()) for parts in self.members))
+        if not isinstance(self.parts, EnsembleParts):
+            return TextClassifier(*(replace(parts, model=parts.model.to_int8()) for parts in self._networks))
+        if not any(isinstance(member, ClassifierParts) for member in self.members):
+            names = ", ".join(member_name(member) for member in self.members)
+            raise ConfigError(f"to_int8: expected a fine-tuned network, got a classifier of {names}; use it as it is")
+        members = tuple(
+            replace(member, model=member.model.to_int8()) if isinstance(member, ClassifierParts) else member
+            for member in self.members
+        )
+        return TextClassifier(replace(self.parts, members=members))
 
     def compare(
         self,
@@ -331,8 +396,10 @@ class TextClassifier:
         if not len(rows):
             split = selected.split or pipeline.ALL
             raise DataError(f"evaluation: expected labelled documents in split {split!r}, got none")
+        if isinstance(self.parts, EnsembleParts):
+            return self._predict_ensemble([selected.corpus.document(row) for row in rows])
         outputs = []
-        for parts in self.members:
+        for parts in self._networks:
             corpus = selected.corpus
             if parts.vocabulary != corpus.vocabulary or parts.tokenizer.fingerprint != corpus.tokenizer.fingerprint:
                 corpus = pipeline.prepare(
@@ -345,6 +412,23 @@ class TextClassifier:
                 )
             outputs.append(predict_rows(parts.model, corpus, rows, reverse=parts.direction == "backward"))
         return self._mean(outputs)
+
+    @property
+    def _networks(self) -> tuple[ClassifierParts, ...]:
+        """The one network, or the two of a pair; none of an ensemble."""
+        if isinstance(self.parts, EnsembleParts):
+            return ()
+        return (self.parts,) if self.backward is None else (self.parts, self.backward)
+
+    @cached_property
+    def _predictor(self) -> EnsemblePredictor:
+        assert isinstance(self.parts, EnsembleParts)
+        return EnsemblePredictor(self.parts)
+
+    def _predict_ensemble(self, documents: Sequence[np.ndarray]) -> Outputs:
+        outputs = self._predictor(documents)
+        check_finite_answers(outputs)
+        return outputs
 
     def _mean(self, members: Sequence[Outputs]) -> Outputs:
         """Mean of the members' predictions. Raises: TrainingError if one is NaN or infinite."""

@@ -231,6 +231,14 @@ def train_command(
     labels: Annotated[int | None, typer.Option(help="Labelled documents to train on (default: all).")] = None,
     valid_documents: Annotated[int | None, typer.Option(help="Documents to validate on (default: all).")] = None,
     baselines: Annotated[bool, typer.Option(help="Fit linear baselines on the same documents.")] = True,
+    method: Annotated[
+        str,
+        typer.Option(
+            help="auto (a ladder of linear models, features of LM, fine-tuned networks and their blend, of which the "
+            "simplest good one is kept), features or linear (its lower rungs), or finetune (gradual unfreezing)."
+        ),
+    ] = "auto",
+    transductive: Transductive = False,
     resume: Resume = False,
 ) -> None:
     """Train a classifier on labelled documents.
@@ -238,8 +246,13 @@ def train_command(
     Example: ulmkit train reviews-lm reviews.csv --out my-classifier --minutes 5
     """
     from ulmkit.api import LanguageModel, TextClassifier
+    from ulmkit.pipeline import climbs_ladder
 
-    sizes = encoder_from_scratch(from_scratch)
+    sizes = [name for name in from_scratch if name not in TOKENIZE]
+    climbs = climbs_ladder(method, task)
+    if language_model == "none" and climbs and sizes:
+        flag = sizes[0].replace("_", "-")
+        raise ConfigError(f"--{flag}: is for a network without a language model; add --method finetune, or drop it")
     data_options = replace(data_options, **{name: from_scratch[name] for name in TOKENIZE if name in from_scratch})
     if language_model != "none" and from_scratch:
         flag = next(iter(from_scratch)).replace("_", "-")
@@ -252,12 +265,14 @@ def train_command(
             **asdict(budget),
             task=task,
             recipe=recipe,
-            sizes=sizes,
+            sizes=None if climbs else encoder_from_scratch(from_scratch),
             data_options=data_options,
             run=run,
             labels=labels,
             valid_documents=valid_documents,
             baselines=baselines,
+            method=method,
+            transductive=transductive,
             progress=progress,
         )
 
@@ -346,19 +361,26 @@ def _summarise_training(
     model: "LanguageModel | TextClassifier", out: str, machine: Machine, reading: Mapping[str, Any]
 ) -> None:
     """Print the results of a training, and write them with its facts to the JSON file."""
-    from ulmkit.hub import facts_to_json
+    from ulmkit.hub import EnsembleParts, facts_to_json, member_name
     from ulmkit.model.aligned import count_parameters
 
-    facts = model.parts.facts
+    parts = model.parts
+    facts = parts.facts
     run = facts.run
-    summary: dict[str, Any] = {"model": out, "parameters": count_parameters(model.parts.model)}
+    summary: dict[str, Any] = {"model": out}
+    if isinstance(parts, EnsembleParts):
+        summary["members"] = ", ".join(map(member_name, parts.members))
+    else:
+        summary["parameters"] = count_parameters(parts.model)
     if facts.labelled_documents is not None:
         summary["labelled documents"] = facts.labelled_documents
     if run is not None:
-        summary |= {"steps": run.steps, "epochs": run.epochs, "minutes": run.minutes}
-        summary["tokens per second"] = run.tokens_per_second
+        spent: dict[str, Any] = {"steps": run.steps, "epochs": run.epochs, "minutes": run.minutes}
+        spent["tokens per second"] = run.tokens_per_second
+        summary |= {name: value for name, value in spent.items() if value is not None}
     before = {"before training": facts.validation_before} if facts.validation_before else {}
     for name, metrics in (before | {"validation": facts.validation} | dict(facts.baselines)).items():
         summary |= {f"{metric}, {name}": value for metric, value in metrics.items()}
-    values = {"model": out, "parameters": summary["parameters"], "facts": facts_to_json(facts), "reading": reading}
+    values: dict[str, Any] = {name: summary[name] for name in ("model", "members", "parameters") if name in summary}
+    values |= {"facts": facts_to_json(facts), "reading": reading}
     summarise(summary, machine.json_file, values)

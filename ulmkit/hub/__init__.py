@@ -1,5 +1,6 @@
 """Model folders: saving, describing, checking, loading."""
 
+from ulmkit.hub.ensemble import load_ensemble, save_ensemble
 from ulmkit.hub.facts import (
     DataFacts,
     MachineFacts,
@@ -14,5 +15,5 @@ from ulmkit.hub.folder_config import FORMAT_VERSION, Direction, read_config, rea
 from ulmkit.hub.model_card import model_card, pair_card
 from ulmkit.hub.model_folder import load_classifier, load_language_model, save_classifier, save_language_model
 from ulmkit.hub.pair import Pair, load_model, load_pair, save_pair
-from ulmkit.hub.parts import ClassifierParts, LanguageModelParts
+from ulmkit.hub.parts import ClassifierParts, EnsembleParts, FeatureParts, LanguageModelParts, Member, member_name
 from ulmkit.hub.resolve import resolve_model

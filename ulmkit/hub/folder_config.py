@@ -21,7 +21,7 @@ CONFIG_FILE = "config.json"
 DIRECTIONS = ("forward", "backward")
 
 Direction = Literal["forward", "backward"]
-Kind = Literal["language_model", "classifier", "pair"]
+Kind = Literal["language_model", "classifier", "pair", "ensemble"]
 
 Weights = Literal["float32", "bfloat16", "int8"]
 
@@ -100,10 +100,47 @@ class _ClassifierRecord(_ModelRecord):
     reading: ReadingEntry
 
 
+@dataclass(frozen=True, kw_only=True)
+class MemberEntry:
+    """One member of an ensemble.
+
+    Attributes:
+        folder: Its folder in `members/`.
+        kind: What it is.
+        name: Its name in reports.
+        weighting: How a linear member's counts become features.
+        joins_tokens: Whether a linear member joins tokens to words.
+        one_against_rest: Whether each class of a linear member has a model of its own.
+        directions: Directions of the language models whose features it reads.
+    """
+
+    folder: str
+    kind: Literal["linear", "features", "network"]
+    name: str
+    weighting: Literal["tf-idf", "binary", "ppmi"] | None = None
+    joins_tokens: bool = True
+    one_against_rest: bool = False
+    directions: tuple[Direction, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _EnsembleRecord(_FolderRecord):
+    """Types of the entries of an ensemble's config.json."""
+
+    kind: Literal["ensemble"]
+    task: str
+    label_names: tuple[str, ...]
+    members: tuple[MemberEntry, ...]
+    files: Mapping[str, FileEntry]
+    vocabulary: VocabularyEntry
+    tokenizer: TokenizerEntry
+
+
 _RECORDS: dict[str, type[_FolderRecord]] = {
     "language_model": _LanguageModelRecord,
     "classifier": _ClassifierRecord,
     "pair": _PairRecord,
+    "ensemble": _EnsembleRecord,
 }
 
 
@@ -113,7 +150,7 @@ def write_config(folder: Path, config: Mapping[str, Any]) -> None:
 
 
 def read_config(folder: str | os.PathLike[str], kind: Kind | None = None) -> dict[str, Any]:
-    """Read config.json of a language model, a classifier or a pair, without its weights.
+    """Read config.json of a model folder of any kind, without its weights.
 
     Args:
         folder: The model folder.
@@ -157,7 +194,7 @@ def read_config(folder: str | os.PathLike[str], kind: Kind | None = None) -> dic
 
 
 def read_facts(folder: str | os.PathLike[str]) -> TrainingFacts:
-    """Training facts of a language model, a classifier or a pair.
+    """Training facts of a model folder of any kind.
 
     Raises:
         FolderError: If the folder's config.json cannot be read, or its facts are not what ulmkit writes.

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from ulmkit.hub.card_sections import data_section, evaluation_section, training_section
 from ulmkit.hub.facts import TrainingFacts, package_versions
 from ulmkit.hub.folder_config import Weights
-from ulmkit.hub.parts import ClassifierParts, LanguageModelParts
+from ulmkit.hub.parts import ClassifierParts, EnsembleParts, LanguageModelParts, member_name
 from ulmkit.model.aligned import count_parameters
 from ulmkit.tasks import Task
 
@@ -67,6 +67,31 @@ def pair_card(name: str, facts: TrainingFacts, task: Task | None) -> str:
         use = _classifier_use(task)
     introduction += " The cards in [forward](forward/README.md) and [backward](backward/README.md) describe the two."
     return _card(name, facts, task is not None, introduction, [], use)
+
+
+def ensemble_card(name: str, parts: EnsembleParts) -> str:
+    """The card of an ensemble; its networks have complete cards of their own.
+
+    Args:
+        name: Name of the model, the card's title.
+        parts: The ensemble.
+
+    Returns:
+        Markdown with the YAML header that the hub reads.
+    """
+    labels = f": {', '.join(parts.label_names)}" if parts.label_names else ""
+    members = [member_name(member) for member in parts.members]
+    made_of = (
+        f"a text classifier of {len(members)} members" if len(members) > 1 else f"a text classifier ({members[0]})"
+    )
+    introduction = f"{made_of[0].upper()}{made_of[1:]} that predicts {parts.task.summary}{labels}."
+    rows = [
+        (member, f"weight {weight:.3f}")
+        for member, weight in zip(members, parts.combiner.weights.tolist(), strict=True)
+    ]
+    rows.append(("vocabulary", f"{len(parts.vocabulary):,} tokens of the {parts.tokenizer.name} tokenizer"))
+    rows.append(("written with", ", ".join(f"{package} {version}" for package, version in package_versions().items())))
+    return _card(name, parts.facts, True, introduction, rows, _classifier_use(parts.task))
 
 
 def _card(

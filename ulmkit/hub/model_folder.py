@@ -115,7 +115,7 @@ def load_language_model(folder: str | os.PathLike[str]) -> LanguageModelParts:
     """
     path = expand_user(folder)
     config = read_config(path, "language_model")
-    vocabulary, tokenizer = _load_text_parts(path, config)
+    vocabulary, tokenizer = load_text_parts(path, config)
     with config_errors(path):
         softmax = {**config["softmax"], "encoder": _encoder_config(config)}
         sizes = record_from_json(LanguageModelConfig, softmax, "softmax")
@@ -132,7 +132,7 @@ def load_classifier(folder: str | os.PathLike[str]) -> ClassifierParts:
     """
     path = expand_user(folder)
     config = read_config(path, "classifier")
-    vocabulary, tokenizer = _load_text_parts(path, config)
+    vocabulary, tokenizer = load_text_parts(path, config)
     labels = tuple(config["label_names"])
     with config_errors(path):
         task = find_task(config["task"])
@@ -204,7 +204,7 @@ def _encoder_config(config: Mapping[str, Any]) -> AWDLSTMConfig:
     return record_from_json(AWDLSTMConfig, values, "encoder")
 
 
-def _load_text_parts(folder: Path, config: Mapping[str, Any]) -> tuple[Vocabulary, Tokenizer]:
+def load_text_parts(folder: Path, config: Mapping[str, Any]) -> tuple[Vocabulary, Tokenizer]:
     """Check a folder's files, and load its vocabulary and tokenizer."""
     expected = config["tokenizer"]
     with config_errors(folder):

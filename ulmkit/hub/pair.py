@@ -8,11 +8,12 @@ from typing import Any
 
 from ulmkit.errors import DataError, FolderError
 from ulmkit.files import expand_user
+from ulmkit.hub.ensemble import load_ensemble
 from ulmkit.hub.facts import TrainingFacts, facts_to_json, package_versions
 from ulmkit.hub.folder_config import DIRECTIONS, FORMAT_VERSION, read_config, read_facts, write_config
 from ulmkit.hub.model_card import CARD_FILE, pair_card
 from ulmkit.hub.model_folder import load_classifier, load_language_model
-from ulmkit.hub.parts import ClassifierParts, LanguageModelParts
+from ulmkit.hub.parts import ClassifierParts, EnsembleParts, LanguageModelParts
 from ulmkit.safe_writes import atomic_folder, atomic_write
 from ulmkit.tasks import TASKS
 
@@ -91,7 +92,7 @@ def load_pair(folder: str | os.PathLike[str]) -> Pair:
     return Pair(load(path / "forward"), load(path / "backward"), read_facts(path))
 
 
-def load_model(folder: str | os.PathLike[str]) -> LanguageModelParts | ClassifierParts | Pair:
+def load_model(folder: str | os.PathLike[str]) -> LanguageModelParts | ClassifierParts | EnsembleParts | Pair:
     """Load a model folder of any kind.
 
     Raises:
@@ -100,6 +101,8 @@ def load_model(folder: str | os.PathLike[str]) -> LanguageModelParts | Classifie
     kind = read_config(folder)["kind"]
     if kind == "pair":
         return load_pair(folder)
+    if kind == "ensemble":
+        return load_ensemble(folder)
     return load_classifier(folder) if kind == "classifier" else load_language_model(folder)
 
 

@@ -2,9 +2,15 @@
 
 from dataclasses import dataclass, field
 
+import numpy as np
+
+from ulmkit.errors import ConfigError
 from ulmkit.hub.facts import TrainingFacts
 from ulmkit.hub.folder_config import Direction
+from ulmkit.members.combiner import Combiner
+from ulmkit.members.linear import LinearMember
 from ulmkit.model.classifier import AWDLSTMClassifier
+from ulmkit.model.document_features import feature_count
 from ulmkit.model.language_model import AWDLSTMLanguageModel
 from ulmkit.tasks import Task
 from ulmkit.text import Tokenizer, Vocabulary
@@ -55,3 +61,75 @@ class ClassifierParts:
     direction: Direction
     facts: TrainingFacts
     history: list[LogRow] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class FeatureParts:
+    """A softmax regression on the features that language models compute of a document.
+
+    z = f W + b,  f: the features of each language model side by side, see `document_features`
+
+    Attributes:
+        language_models: The language models; only their encoders are used.
+        coefficients: W, (F, classes) float32; with two classes (F, 1), the log-odds of the second.
+        intercept: b, (classes,) float32, or (1,).
+
+    Raises:
+        ConfigError: If the shapes do not fit the language models.
+    """
+
+    language_models: tuple[LanguageModelParts, ...]
+    coefficients: np.ndarray
+    intercept: np.ndarray
+
+    def __post_init__(self) -> None:
+        features = sum(feature_count(parts.model.encoder.config) for parts in self.language_models)
+        if self.coefficients.shape != (features, *self.intercept.shape):
+            raise ConfigError(
+                f"coefficients: expected shape {(features, *self.intercept.shape)}, got {self.coefficients.shape}"
+            )
+
+    @property
+    def name(self) -> str:
+        """Its name in reports."""
+        return "language model features"
+
+
+Member = LinearMember | FeatureParts | ClassifierParts
+"""What an ensemble can be made of."""
+
+
+@dataclass(frozen=True)
+class EnsembleParts:
+    """A classifier of several members, which read the same tokens, and a combiner of their log-probabilities.
+
+    Attributes:
+        task: What it predicts.
+        vocabulary: The token of each id, the same for all members.
+        tokenizer: Cuts text into the vocabulary's tokens.
+        label_names: Labels in the order of the outputs.
+        members: The members.
+        combiner: Their weights.
+        facts: How it was made.
+        history: Always empty: each network has its own training log.
+    """
+
+    task: Task
+    vocabulary: Vocabulary
+    tokenizer: Tokenizer
+    label_names: tuple[str, ...]
+    members: tuple[Member, ...]
+    combiner: Combiner
+    facts: TrainingFacts
+    history: list[LogRow] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if len(self.combiner.weights) != len(self.members):
+            raise ConfigError(f"combiner: expected {len(self.members)} weights, got {len(self.combiner.weights)}")
+        if len(self.combiner.bias) != len(self.label_names):
+            raise ConfigError(f"combiner: expected {len(self.label_names)} biases, got {len(self.combiner.bias)}")
+
+
+def member_name(member: Member) -> str:
+    """Name of a member in reports and folders."""
+    return f"fine-tuned {member.direction}" if isinstance(member, ClassifierParts) else member.name

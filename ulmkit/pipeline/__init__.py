@@ -6,10 +6,12 @@ from ulmkit.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from ulmkit.cache_folder import default_cache
+    from ulmkit.pipeline.automatic import METHODS, climbs_ladder, networks, train_automatically
     from ulmkit.pipeline.baselines import linear_baselines, record_baselines, texts_of
     from ulmkit.pipeline.classifiers import train, training_rows, validation_rows
     from ulmkit.pipeline.data import prepare, prepare_once, training_texts
     from ulmkit.pipeline.data_options import DataOptions
+    from ulmkit.pipeline.ensembles import EnsemblePredictor, evaluate_classifier, language_model_features
     from ulmkit.pipeline.evaluation_data import (
         ALL,
         EvaluationData,

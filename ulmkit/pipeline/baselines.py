@@ -2,15 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 
-from ulmkit.hub import ClassifierParts
+from ulmkit.hub import ClassifierParts, EnsembleParts
 from ulmkit.pipeline.data import is_corpus_folder
 from ulmkit.pipeline.data_options import DataOptions
 from ulmkit.tasks import Report, find_task
 from ulmkit.text import EncodedCorpus, Text
 from ulmkit.text.read.documents import Data
+
+Parts = TypeVar("Parts", ClassifierParts, EnsembleParts)
 
 _SAMPLE = 1000  # documents
 _LEAST_SPACES = 0.05  # share of characters; English has 0.18, Finnish 0.12, Chinese and Japanese below 0.02
@@ -58,8 +61,8 @@ def linear_baselines(
 
 
 def record_baselines(
-    parts: ClassifierParts, corpus: EncodedCorpus, texts: Sequence[Text], training: np.ndarray, held_out: np.ndarray
-) -> ClassifierParts:
+    parts: Parts, corpus: EncodedCorpus, texts: Sequence[Text], training: np.ndarray, held_out: np.ndarray
+) -> Parts:
     """Record the validation metrics of the linear baselines in a classifier's facts; see `linear_baselines`."""
     reports = linear_baselines(corpus, texts, training, held_out)
     metrics = {name: report.validation_metrics() for name, report in reports.items()}

@@ -78,7 +78,7 @@ def train(
 
     Source: Howard & Ruder 2018, arXiv:1801.06146, section 3.3.
     """
-    kind = find_task(task)
+    find_task(task)
     run = run or RunOptions()
     run.world.check_divides(recipe.batch_size)
     corpus = prepare_once(
@@ -91,6 +91,37 @@ def train(
         progress=progress,
     )
     rows = training_rows(corpus, labels, run.seed)
+    held_out = validation_rows(corpus, valid_documents, run.seed)
+    parts = train_network(corpus, language_model, rows, held_out, budget=budget, recipe=recipe, run=run, sizes=sizes)
+    if not baselines or not run.world.is_first:
+        return parts
+    return record_baselines(parts, corpus, texts_of(data, corpus, data_options or DataOptions()), rows, held_out)
+
+
+def train_network(
+    corpus: EncodedCorpus,
+    language_model: LanguageModelParts | None,
+    rows: np.ndarray,
+    held_out: np.ndarray,
+    *,
+    budget: Budget,
+    recipe: ClassifierRecipe,
+    run: RunOptions,
+    sizes: AWDLSTMConfig | None = None,
+) -> ClassifierParts:
+    """Train a classifier on some documents of a corpus; see `train` for the rest.
+
+    Args:
+        corpus: The documents, in the language model's vocabulary.
+        language_model: The model to start from; None starts from random weights.
+        rows: (n,) labelled documents to learn from.
+        held_out: (m,) labelled documents to validate on.
+        budget: Length of the training.
+        recipe: Batch size, unfreezing, learning rates, optimizer and options of the head.
+        run: Device, precision, seed, checkpoints, progress and processes.
+        sizes: Layer sizes and dropouts without a language model; those of ULMFiT if None.
+    """
+    kind = find_task(corpus.task)
     config = sizes or AWDLSTMConfig() if language_model is None else language_model.model.config.encoder
     config = with_dropouts(config, CLASSIFIER_DROPOUTS, recipe.dropout_multiplier)
     torch.manual_seed(run.seed)
@@ -106,7 +137,6 @@ def train(
     model.to(place(model.encoder, run))
     direction: Direction = "forward" if language_model is None else language_model.direction
     reverse = direction == "backward"
-    held_out = validation_rows(corpus, valid_documents, run.seed)
 
     def validate() -> dict[str, float]:
         return evaluate_rows(model, corpus, held_out, reverse=reverse).validation_metrics()
@@ -139,12 +169,9 @@ def train(
             details={"rows": fingerprint(rows.tolist()), "direction": direction},
         )
     model.eval()
-    parts = ClassifierParts(
+    return ClassifierParts(
         kind, model, corpus.vocabulary, corpus.tokenizer, corpus.label_names, direction, facts, history
     )
-    if not baselines or not run.world.is_first:
-        return parts
-    return record_baselines(parts, corpus, texts_of(data, corpus, data_options or DataOptions()), rows, held_out)
 
 
 def training_rows(corpus: EncodedCorpus, labels: int | None, seed: int) -> np.ndarray:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ulmkit.errors import DataError
-from ulmkit.hub import ClassifierParts, DataFacts, LanguageModelParts, TrainingFacts
+from ulmkit.hub import ClassifierParts, DataFacts, EnsembleParts, LanguageModelParts, TrainingFacts
 from ulmkit.pipeline.data import is_corpus_folder, prepare
 from ulmkit.pipeline.data_options import SPLIT_COLUMNS, DataOptions
 from ulmkit.pipeline.held_out import corpus_fingerprint, corpus_name, split_facts
@@ -52,7 +52,7 @@ class EvaluationData:
 
 
 def select_evaluation_data(
-    parts: LanguageModelParts | ClassifierParts,
+    parts: LanguageModelParts | ClassifierParts | EnsembleParts,
     data: Data | EncodedCorpus,
     split: str | None,
     options: DataOptions | None,
@@ -79,7 +79,7 @@ def select_evaluation_data(
             reproduced; as `prepare`.
     """
     options_read = evaluation_options(options, data, parts.facts, task)
-    label_names = parts.label_names if isinstance(parts, ClassifierParts) else None
+    label_names = None if isinstance(parts, LanguageModelParts) else parts.label_names
     corpus = prepare(
         data,
         options_read,

@@ -107,7 +107,7 @@ def train_stage(
             weights_of_step=result.best_step if keeps_best else None,
             averaged_steps=result.averaged_steps,
             seed=run.seed,
-            machine=_machine_facts(run),
+            machine=machine_facts(run),
         ),
         recipe=asdict(recipe),
         validation_before=before or {},
@@ -156,7 +156,7 @@ def _validation_metrics(result: TrainingResult, keeps_best: bool) -> dict[str, f
     }
 
 
-def _machine_facts(options: RunOptions) -> MachineFacts:
+def machine_facts(options: RunOptions) -> MachineFacts:
     """The machine and the device, precision and backend in use."""
     device = choose_device(options.device)
     dtype = choose_precision(options.precision, device, torch.float32)

@@ -1,4 +1,7 @@
-"""Folders of training stages: the output folder, and the folder of checkpoints beside it."""
+"""Folders of training stages: the output folder, and the folder of checkpoints beside it.
+
+A stage that trains several networks has a subfolder of checkpoints for each, `forward`, `backward`, `forward-1`, ...
+"""
 
 import re
 import shutil
@@ -17,12 +20,19 @@ from ulmkit.training.run import is_finished
 
 _NAMES = "|".join([r"checkpoint-\d{8,}", "tensorboard", *map(re.escape, (TRAINING_LOG, JSONL_NAME, BEST_NAME))])
 _OF_A_RUN = re.compile(rf"({_NAMES})|\.({_NAMES})\..+")  # the latter are left half-written by a killed process
+_NETWORK = re.compile(r"(forward|backward)(-\d+)?")
 
 
 def training_folder(out: str) -> Path:
     """Path of OUT.training, which holds the checkpoints of a stage until `out` is written."""
     folder = expand_user(out)
     return folder.with_name(folder.name + ".training")
+
+
+def newest_checkpoint(folder: Path) -> Path | None:
+    """Newest checkpoint in a training folder, those of its networks included."""
+    found = [checkpoint for part in _parts(folder) if (checkpoint := latest_checkpoint(part)) is not None]
+    return max(found, key=lambda checkpoint: (checkpoint / STATE_FILE).stat().st_mtime_ns, default=None)
 
 
 @contextmanager
@@ -46,8 +56,9 @@ def run_folder(out: str, resume: bool, overwrite: bool) -> Iterator[Path]:
     check_writable(out, overwrite or (resume and is_written))
     folder = training_folder(out)
     _check_own(folder)
-    checkpoint = latest_checkpoint(folder)
-    remove_leftovers(folder, _NAMES)
+    checkpoint = newest_checkpoint(folder)
+    for part in _parts(folder):
+        remove_leftovers(part, _NAMES)
     if is_written and not resume:
         _remove(folder)  # the process was killed after it had written `out`, before it removed this
         checkpoint = None
@@ -60,7 +71,7 @@ def run_folder(out: str, resume: bool, overwrite: bool) -> Iterator[Path]:
     try:
         yield folder
     except BaseException as error:
-        kept = latest_checkpoint(folder)
+        kept = newest_checkpoint(folder)
         if kept is None:
             _remove(folder)
         elif isinstance(error, FolderError):
@@ -69,9 +80,16 @@ def run_folder(out: str, resume: bool, overwrite: bool) -> Iterator[Path]:
     _remove(folder)
 
 
+def _parts(folder: Path) -> list[Path]:
+    """A training folder and those of its networks."""
+    if not folder.is_dir():
+        return [folder]
+    return [folder, *sorted(path for path in folder.iterdir() if _NETWORK.fullmatch(path.name) and path.is_dir())]
+
+
 def _is_written(out: str) -> bool:
     """Tell whether `out` was written at the end of the training whose checkpoints are still beside it."""
-    checkpoint = latest_checkpoint(training_folder(out)) if Path(out).name else None
+    checkpoint = newest_checkpoint(training_folder(out)) if Path(out).name else None
     if checkpoint is None:
         return False
     try:
@@ -87,7 +105,9 @@ def _check_own(folder: Path) -> None:
     if not folder.is_dir():
         raise FolderError(f"{folder}: expected a folder for checkpoints, got a file; choose another `out`")
     for path in sorted(folder.iterdir()):
-        if not _OF_A_RUN.fullmatch(path.name):
+        if _NETWORK.fullmatch(path.name) and path.is_dir():
+            _check_own(path)
+        elif not _OF_A_RUN.fullmatch(path.name):
             raise FolderError(f"{path}: was not written by a training; move it elsewhere, or choose another `out`")
 
 
@@ -95,9 +115,11 @@ def _remove(folder: Path) -> None:
     """Remove what a run wrote, and the folder unless it holds something else."""
     with suppress(OSError):
         for path in folder.iterdir():
-            if not _OF_A_RUN.fullmatch(path.name):
+            if _NETWORK.fullmatch(path.name) and path.is_dir():
+                _remove(path)
+            elif not _OF_A_RUN.fullmatch(path.name):
                 continue
-            if path.is_dir():
+            elif path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
             else:
                 path.unlink()

@@ -143,6 +143,7 @@ def quickstart(
             classifier = TextClassifier.train(
                 target,
                 start,
+                method="finetune",
                 minutes=stage_minutes[stage],
                 recipe=recipe,
                 sizes=SIZES,
@@ -151,7 +152,7 @@ def quickstart(
                 valid_documents=300,
             )
             models[stage] = classifier
-            reports[name] = pipeline.evaluate_rows(classifier.parts.model, target, held_out_rows)
+            reports[name] = pipeline.evaluate_classifier(classifier.parts, target, held_out_rows)
             say(f"   accuracy on held-out documents: {reports[name].accuracy:.1%}")
         say(f"\n5. Train linear baselines on the same {labels:,} labels")
         reports |= pipeline.linear_baselines(target, texts, training, held_out_rows)

@@ -149,6 +149,14 @@ class ByteTokenizer(Tokenizer):
         values = bytes(_BYTE_VALUES[token] for token in tokens if token in _BYTE_VALUES)
         return values.decode("utf-8", "replace")
 
+    def starts_word(self, token: str) -> bool:
+        """Tell whether a byte is ASCII white space, after which a word begins."""
+        return _BYTE_VALUES[token] in b" \t\n\r\f\v"
+
+    def spell(self, tokens: Sequence[str]) -> str:
+        """Write the text of bytes without the white space around it."""
+        return self.detokenize(tokens).strip()
+
     def closed_vocabulary(self) -> Vocabulary:
         """Return the special tokens and the 256 bytes."""
         return Vocabulary([*SPECIALS, *_BYTE_NAMES])

@@ -73,6 +73,14 @@ class SentencePieceTokenizer(ChunkedTokenizer):
         """Write the text as people would: capitals and repetitions written out, spaces where the subwords have them."""
         return join_pieces(_joined_subwords(tokens))
 
+    def starts_word(self, token: str) -> bool:
+        """Tell whether a subword follows white space."""
+        return token.startswith(SPACE)
+
+    def spell(self, tokens: Sequence[str]) -> str:
+        """Write the text of subwords, characters that are spelt in bytes included."""
+        return _BYTES.sub(_decode_bytes, "".join(tokens)).removeprefix(SPACE)
+
     def closed_vocabulary(self) -> Vocabulary:
         """Return the model's own pieces, in the order of its ids: the special tokens, line breaks, subwords."""
         return Vocabulary(self._processor.id_to_piece(number) for number in range(self._processor.get_piece_size()))

@@ -109,6 +109,14 @@ class Tokenizer(Protocol):
         """Write the text that tokens stand for, as people would write it."""
         ...
 
+    def starts_word(self, token: str) -> bool:
+        """Tell whether a token that is not special follows white space, or is a word by itself."""
+        return True
+
+    def spell(self, tokens: Sequence[str]) -> str:
+        """Write the text of tokens without white space between them, in the case that the tokens have."""
+        return "".join(tokens)
+
     def closed_vocabulary(self) -> Vocabulary | None:
         """Return the tokenizer's own vocabulary, or None if one is built from counts."""
         return None

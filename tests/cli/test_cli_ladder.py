@@ -1,0 +1,59 @@
+"""`ulmkit train` by the ladder, and the commands that use what it makes."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.support import tiny
+from tests.support.command import ulmkit
+
+TRAIN = ("--split-column", "split", "--steps", 4, "--batch-size", 16, "--precision", "fp32", "--workers", 1)
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    tiny.language_model().save("lm")
+    rows = [(*pair, ("train", "train", "valid", "test")[at % 4]) for at, pair in enumerate(tiny.reviews(160))]
+    rows += [(text, "", "unsupervised") for text, _ in tiny.reviews(40, 3000)]
+    tiny.write_csv(tmp_path / "data.csv", rows, ("text", "label", "split"))
+    return tmp_path
+
+
+def test_train_climbs_the_ladder_by_default(here: Path) -> None:
+    told = ulmkit("train", "lm", "data.csv", "-o", "c", *TRAIN, "--labels", 40, "--json", "train.json")
+    assert "-> " in told.out + told.err
+    assert "members" in told.out
+    told = ulmkit("evaluate", "c", "data.csv", "--split-column", "split", "--split", "test")
+    assert "accuracy" in told.out
+    ulmkit("predict", "c", "data.csv", "--out", "labels.csv")
+    with open("labels.csv", encoding="utf-8", newline="") as file:
+        labels = [row["label"] for row in csv.DictReader(file)]
+    assert len(labels) == 200
+    assert set(labels) == {"pos", "neg"}
+    facts = json.loads(Path("train.json").read_text(encoding="utf-8"))["facts"]
+    assert facts["notes"]["method"] == "auto"
+
+
+def test_a_linear_classifier_needs_no_language_model(here: Path) -> None:
+    ulmkit("train", "none", "data.csv", "-o", "c", *TRAIN, "--tokenizer", "whitespace", "--method", "linear")
+    assert ulmkit("predict", "c", "--text", "a happy film").out
+
+
+def test_sizes_are_for_networks(here: Path) -> None:
+    told = ulmkit("train", "none", "data.csv", "-o", "c", *TRAIN, "--hidden-size", 8, status=2)
+    assert "--hidden-size: is for a network without a language model; add --method finetune, or drop it" in told.error
+
+
+def test_an_unknown_method_is_refused(here: Path) -> None:
+    told = ulmkit("train", "lm", "data.csv", "-o", "c", *TRAIN, "--method", "best", status=2)
+    assert "method: got 'best'; there are: auto, finetune, features, linear" in told.error
+
+
+def test_transductive_is_for_the_ladder(here: Path) -> None:
+    ulmkit("train", "lm", "data.csv", "-o", "c", *TRAIN, "--method", "linear", "--transductive")
+    assert "transductive split" in Path("c/README.md").read_text(encoding="utf-8")
+    told = ulmkit("train", "lm", "data.csv", "-o", "d", *TRAIN, "--method", "finetune", "--transductive", status=2)
+    assert "--transductive" in told.error

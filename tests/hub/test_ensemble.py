@@ -1,0 +1,120 @@
+"""Folders of ensembles."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.support import tiny
+from ulmkit import LanguageModel, TextClassifier
+from ulmkit.errors import FolderError
+from ulmkit.files import fingerprint
+from ulmkit.hub import EnsembleParts, FeatureParts, facts_to_json, load_model, member_name, save_ensemble
+from ulmkit.members.combiner import Combiner
+from ulmkit.pipeline import EnsemblePredictor, train_automatically
+from ulmkit.pipeline.automatic import networks
+from ulmkit.training import Budget
+
+TEXTS = [text for text, _ in tiny.reviews(12, 4000)]
+
+
+def _parts() -> EnsembleParts:
+    """An ensemble of every kind of member."""
+    both = [tiny.language_model().parts, tiny.backward_language_model().parts]
+    linear = train_automatically(
+        tiny.reviews(), both, method="features", budget=Budget(steps=1), data_options=tiny.WORDS, run=tiny.RUN
+    )
+    features = FeatureParts(tuple(both), np.full((448, 1), 0.01, dtype=np.float32), np.zeros(1, dtype=np.float32))
+    network = tiny.classifier().parts
+    members = (*[m for m in linear.members if not networks([m])], features, network)
+    combiner = Combiner(np.linspace(0.2, 0.5, len(members)), np.array([0.1, -0.1]))
+    return EnsembleParts(
+        network.task, network.vocabulary, network.tokenizer, network.label_names, members, combiner, linear.facts
+    )
+
+
+@pytest.fixture(scope="module")
+def parts() -> EnsembleParts:
+    return _parts()
+
+
+@pytest.fixture
+def folder(parts: EnsembleParts, tmp_path: Path) -> Path:
+    return save_ensemble(tmp_path / "model", parts)
+
+
+def _predict(parts: EnsembleParts) -> np.ndarray:
+    return EnsemblePredictor(parts)([parts.vocabulary.encode(parts.tokenizer.tokenize(text)) for text in TEXTS])
+
+
+def test_a_saved_ensemble_answers_alike(parts: EnsembleParts, folder: Path) -> None:
+    loaded = load_model(folder)
+    assert isinstance(loaded, EnsembleParts)
+    assert [member_name(member) for member in loaded.members] == [member_name(member) for member in parts.members]
+    assert facts_to_json(loaded.facts) == facts_to_json(parts.facts)
+    np.testing.assert_array_equal(_predict(loaded), _predict(parts))
+    classifier = TextClassifier.load(folder)
+    np.testing.assert_array_equal(classifier.predict_proba(TEXTS), _predict(parts))
+
+
+def test_the_card_names_the_members(parts: EnsembleParts, folder: Path) -> None:
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    for member in parts.members:
+        assert f"- {member_name(member)}: weight" in card
+
+
+def test_streams_answer_as_whole_texts_do(parts: EnsembleParts) -> None:
+    classifier = TextClassifier(parts)
+    stream = classifier.stream()
+    for text in TEXTS[:3]:
+        for character in text:
+            stream.feed(character)
+        np.testing.assert_allclose(stream.finish(), classifier.predict_proba([text])[0], atol=1e-6)
+
+
+def test_int8_networks_in_an_ensemble(parts: EnsembleParts, tmp_path: Path) -> None:
+    rounded = TextClassifier(parts).to_int8()
+    rounded.save(tmp_path / "int8")
+    loaded = TextClassifier.load(tmp_path / "int8")
+    np.testing.assert_allclose(loaded.predict_proba(TEXTS), TextClassifier(parts).predict_proba(TEXTS), atol=0.05)
+    np.testing.assert_array_equal(loaded.predict_proba(TEXTS), rounded.predict_proba(TEXTS))
+
+
+def test_an_ensemble_is_no_language_model(folder: Path) -> None:
+    with pytest.raises(FolderError, match="language model"):
+        LanguageModel.load(folder)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "members/features/model.safetensors", "vocabulary.json"])
+def test_files_that_are_missing_or_altered_are_refused(folder: Path, name: str) -> None:
+    path = folder / name.replace("features", "language-model-features")
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(FolderError, match="SHA-256"):
+        load_model(folder)
+    path.unlink()
+    with pytest.raises(FolderError, match="no such file"):
+        load_model(folder)
+
+
+def _rewrite(folder: Path, **changes: object) -> None:
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config.pop("fingerprint")
+    config |= changes
+    (folder / "config.json").write_text(json.dumps({**config, "fingerprint": fingerprint(config)}), encoding="utf-8")
+
+
+def test_members_outside_the_folder_are_refused(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    entry = {**config["members"][-1], "folder": "../../other"}
+    _rewrite(folder, members=[*config["members"][:-1], entry])
+    with pytest.raises(FolderError, match="expected the name of a folder in members"):
+        load_model(folder)
+
+
+def test_a_missing_member_is_refused(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    _rewrite(folder, members=config["members"][:-1])
+    with pytest.raises(FolderError, match="combiner: expected"):
+        load_model(folder)

@@ -1,0 +1,165 @@
+"""Linear members: features, log-probabilities, and fitting."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_array
+from sklearn.feature_extraction.text import TfidfTransformer
+
+from ulmkit.errors import ConfigError
+from ulmkit.members.document_vectors import find_directions
+from ulmkit.members.fitting import DocumentVectors, DocumentWords, choose_setting, fit_logistic, fit_nb_svm, fit_tfidf
+from ulmkit.members.linear import class_log_probabilities, inverse_document_frequency, smoothed_shares, weigh
+from ulmkit.text.words import join_words
+
+RANDOM = np.random.default_rng(3)
+COUNTS = csr_array(RANDOM.poisson(0.7, (12, 9)).astype(np.float32))
+
+
+def _documents(count: int, classes: int, length: int = 30) -> tuple[DocumentWords, np.ndarray]:
+    """Documents of 60 words; each class prefers ten of them."""
+    draw = np.random.default_rng(1)
+    labels = np.arange(count) % classes
+    documents = []
+    for label in labels:
+        telling = draw.integers(10 * label, 10 * label + 10, length // 3)
+        documents.append(draw.permutation(np.concatenate([telling, draw.integers(0, 60, length - len(telling))])))
+    words = tuple(f"w{number}" for number in range(60))
+    return DocumentWords(join_words(documents), words, True), labels
+
+
+def test_tfidf_is_that_of_scikit_learn() -> None:
+    expected = TfidfTransformer(sublinear_tf=True).fit_transform(COUNTS)
+    ours = weigh(COUNTS, "tf-idf", inverse_document_frequency(COUNTS))
+    np.testing.assert_allclose(ours.toarray(), expected.toarray(), rtol=1e-5)
+
+
+def test_ppmi_by_hand() -> None:
+    counts = csr_array(np.array([[2.0, 1.0, 0.0], [0.0, 0.0, 3.0]], dtype=np.float32))
+    shares = smoothed_shares(counts, power=1.0)
+    np.testing.assert_allclose(shares, [2 / 6, 1 / 6, 3 / 6])
+    values = np.array([np.log((2 / 3) / (2 / 6)), np.log((1 / 3) / (1 / 6))])
+    expected = [[*(values / np.linalg.norm(values)), 0.0], [0.0, 0.0, 1.0]]
+    np.testing.assert_allclose(weigh(counts, "ppmi", shares).toarray(), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("weighting", ["tf-idf", "binary", "ppmi"])
+def test_features_of_a_document_do_not_depend_on_the_others(weighting: str) -> None:
+    weights = smoothed_shares(COUNTS)
+    together = weigh(COUNTS, weighting, weights).toarray()
+    for row in range(COUNTS.shape[0]):
+        np.testing.assert_array_equal(weigh(COUNTS[[row]], weighting, weights).toarray()[0], together[row])
+    empty = csr_array((1, COUNTS.shape[1]), dtype=np.float32)
+    assert weigh(empty, weighting, weights).nnz == 0
+
+
+def test_weights_are_asked_for() -> None:
+    with pytest.raises(ConfigError, match="feature_weights: expected them for weighting 'ppmi', got None"):
+        weigh(COUNTS, "ppmi", None)
+
+
+def test_log_probabilities_sum_to_one() -> None:
+    scores = RANDOM.normal(size=(5, 4)) * 30
+    for logs in (
+        class_log_probabilities(scores),
+        class_log_probabilities(scores, one_against_rest=True),
+        class_log_probabilities(scores[:, :1]),
+    ):
+        np.testing.assert_allclose(np.exp(logs).sum(axis=1), 1.0)
+    np.testing.assert_allclose(class_log_probabilities(np.array([[2.0]]))[0, 1], -np.log1p(np.exp(-2.0)))
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("fit", [fit_tfidf, fit_nb_svm])
+def test_linear_members_learn(fit, classes: int) -> None:  # type: ignore[no-untyped-def]
+    documents, labels = _documents(120, classes)
+    rows = np.arange(80)
+    member = fit(documents, rows, labels[rows], classes)
+    assert member.words == tuple(sorted(member.words, key=documents.words.index))
+    places = np.array([member.words.index(word) if word in member.words else -1 for word in documents.words])
+    logs = member.log_probabilities(documents.sequence.select(np.arange(80, 120)).renumber(places))
+    assert (logs.argmax(axis=1) == labels[80:]).mean() > 0.85
+
+
+def test_nb_svm_folds_the_log_count_ratio_into_its_weights() -> None:
+    from ulmkit.evaluation.baselines.estimators import OneAgainstRest, fit_best
+
+    documents, labels = _documents(60, 3)
+    rows = np.arange(60)
+    member = fit_nb_svm(documents, rows, labels, 3)
+    features = weigh(member.ngrams.counts(documents.sequence), "binary", None)
+    expected = fit_best(OneAgainstRest(3, count_ratio=True), features, labels, (0.01, 0.1, 1.0)).predict_proba(features)
+    np.testing.assert_allclose(np.exp(member.log_probabilities(documents.sequence)), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_document_vectors_fold_into_linear_weights(classes: int) -> None:
+    documents, labels = _documents(150, classes)
+    vectors = DocumentVectors(documents, np.arange(150), size=8)
+    known = vectors.vectors(np.arange(150))
+    assert known.shape == (150, 8)
+    rows = np.arange(12)
+    member = vectors.fit(known[rows], labels[rows], classes)
+    assert member.coefficients.shape == (len(member.ngrams), 1 if classes == 2 else classes)
+    logs = member.log_probabilities(documents.sequence)
+    assert (logs.argmax(axis=1) == labels)[12:].mean() > 0.85
+
+
+def test_vectors_learn_nothing_from_the_order_of_documents() -> None:
+    """Documents that are all alike, sorted by label, must not be told apart."""
+    draw = np.random.default_rng(0)
+    labels = np.repeat([0, 1], 200)  # sorted, as files often are
+    documents = DocumentWords(
+        join_words([draw.integers(0, 300, 40) for _ in labels]), tuple(f"w{n}" for n in range(300)), True
+    )
+    vectors = DocumentVectors(documents, np.arange(400), size=50)
+    known = vectors.vectors(np.arange(400))
+    training = np.arange(400) % 2 == 0
+    member = vectors.fit(known[training], labels[training], 2)
+    logs = member.log_probabilities(documents.sequence.select(np.flatnonzero(~training)))
+    assert 0.35 < (logs.argmax(axis=1) == labels[~training]).mean() < 0.65
+
+
+def test_directions_are_those_of_the_svd() -> None:
+    dense = RANDOM.normal(size=(40, 4)) @ RANDOM.normal(size=(4, 25)) + 0.01 * RANDOM.normal(size=(40, 25))
+    found = find_directions(csr_array(dense.astype(np.float32)), 4)
+    _, singular, basis = np.linalg.svd(dense)
+    np.testing.assert_allclose(found.singular_values, singular[:4], rtol=1e-4)
+    np.testing.assert_allclose(np.abs(np.sum(found.basis * basis[:4].T, axis=0)), 1.0, rtol=1e-4)
+    np.testing.assert_allclose(found.matrix(2.0)[:, 1], found.basis[:, 1] * (singular[1] / singular[0]) ** 2, rtol=1e-3)
+
+
+def test_more_directions_than_rank_are_left_out() -> None:
+    dense = np.outer(np.ones(6), np.arange(1.0, 4.0)).astype(np.float32)
+    assert find_directions(csr_array(dense), 5).basis.shape == (3, 1)
+
+
+def test_a_class_without_documents_stays_possible() -> None:
+    features = RANDOM.normal(size=(20, 3))
+    weights, intercept = fit_logistic(features, np.arange(20) % 2, 3, 1.0)
+    p = np.exp(class_log_probabilities(features @ weights + intercept))
+    assert 0.0 < p[:, 2].max() < 0.3
+    weights, intercept = fit_logistic(features, np.ones(20, dtype=int), 2, 1.0)
+    assert np.exp(class_log_probabilities(features @ weights + intercept))[:, 1].min() > 0.9
+    weights, intercept = fit_logistic(features, np.full(20, 2), 3, 1.0)
+    assert class_log_probabilities(features @ weights + intercept).argmax(axis=1).tolist() == [2] * 20
+
+
+def test_settings_are_chosen_by_held_out_loss() -> None:
+    labels = np.arange(60) % 2
+    good = labels[:, None] + 0.3 * RANDOM.normal(size=(60, 1))
+    bad = RANDOM.normal(size=(60, 1))
+    chosen = choose_setting(["bad", "good"], lambda name: good if name == "good" else bad, lambda _: 1.0, labels, 2)
+    assert chosen == "good"
+    assert choose_setting(["first", "second"], lambda _: good, lambda _: 1.0, labels[:1], 2) == "first"
+
+
+def test_shapes_that_do_not_fit_are_refused() -> None:
+    documents, labels = _documents(20, 2)
+    member = fit_tfidf(documents, np.arange(20), labels, 2)
+    for name in ("coefficients", "feature_weights"):
+        with pytest.raises(ConfigError, match=f"{name}: expected {len(member.ngrams)} of them, got 3"):
+            dataclasses.replace(member, **{name: getattr(member, name)[:3]})
+    with pytest.raises(ConfigError, match="words: expected"):
+        dataclasses.replace(member, words=("a",))

@@ -1,0 +1,182 @@
+"""The ladder: rungs judged on held-out labels, the simplest good one kept."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from scipy.special import log_softmax
+
+from tests.support import tiny
+from ulmkit.errors import ConfigError, DataError
+from ulmkit.hub import EnsembleParts, LanguageModelParts, Member, member_name
+from ulmkit.pipeline import EnsemblePredictor, climbs_ladder, prepare, train_automatically
+from ulmkit.pipeline.ladder import Judging, _simplest_good, choose_judging, climb
+from ulmkit.pipeline.rungs import Rung
+from ulmkit.tasks import TASKS
+from ulmkit.text import Vocabulary
+from ulmkit.training import Budget
+
+LABELS = np.arange(300) % 2
+ROWS = np.arange(300)
+
+
+class _Rung(Rung):
+    """A rung whose log-probabilities are right to some degree; remembers what it was fitted to."""
+
+    def __init__(self, name: str, strength: float, seed: int, refits: bool = True) -> None:
+        self.name = name
+        self.refits = refits
+        noise = np.random.default_rng(seed).normal(size=(len(LABELS), 2))
+        self.logs = log_softmax(strength * np.eye(2)[LABELS] + noise, axis=1)
+        self.fitted: list[tuple[list[int], list[int]]] = []
+
+    def fit(self, rows: np.ndarray, held_out: np.ndarray) -> Member:
+        self.fitted.append((rows.tolist(), held_out.tolist()))
+        return self.name, len(self.fitted)  # type: ignore[return-value]
+
+    def log_probabilities(self, member: Member, rows: np.ndarray) -> np.ndarray:
+        return self.logs[rows]
+
+
+def _kept(rungs: Sequence[Rung], blends: Sequence[tuple[str, list[str]]] = ()) -> str:
+    ladder = climb(rungs, blends, choose_judging(ROWS, LABELS, None), LABELS, ROWS)
+    return next(row.name for row in ladder.rows if row.is_kept)
+
+
+def test_the_simplest_of_equals_is_kept() -> None:
+    assert _kept([_Rung("a", 2.0, 0), _Rung("b", 2.0, 1)]) == "a"
+
+
+def test_a_clearly_better_rung_is_kept() -> None:
+    assert _kept([_Rung("a", 0.5, 0), _Rung("b", 4.0, 1)]) == "b"
+    assert _kept([_Rung("a", 4.0, 0), _Rung("b", 0.5, 1)]) == "a"
+
+
+def test_a_blend_of_different_members_is_kept_where_it_helps() -> None:
+    rungs = [_Rung("a", 2.0, 0), _Rung("b", 2.0, 1), _Rung("c", 2.0, 2)]
+    ladder = climb(rungs, [("both", ["a", "b", "c"])], choose_judging(ROWS, LABELS, None), LABELS, ROWS)
+    assert [row.name for row in ladder.rows] == ["a", "b", "c", "both"]
+    assert ladder.rows[-1].is_kept
+    assert ladder.rows[-1].accuracy > max(row.accuracy for row in ladder.rows[:3])
+    assert len(ladder.combiner.weights) == len(ladder.members) == 3
+
+
+def test_every_label_is_judged_by_members_that_did_not_see_it() -> None:
+    rung = _Rung("a", 2.0, 0)
+    judging = choose_judging(ROWS, LABELS, None)
+    ladder = climb([rung], [], judging, LABELS, ROWS)
+    assert sorted(judging.held_out.tolist()) == ROWS.tolist()
+    *folds, last = rung.fitted
+    assert all(not set(training) & set(held_out) for training, held_out in folds)
+    assert last[0] == ROWS.tolist()
+    assert ladder.members == (("a", len(folds) + 1),)
+    assert ladder.judged_on == "cross-validation of the labels"
+
+
+def test_validation_documents_judge_members_that_are_kept_as_they_are() -> None:
+    rung = _Rung("a", 2.0, 0)
+    judging = choose_judging(ROWS[:200], LABELS[:200], ROWS[200:])
+    ladder = climb([rung], [], judging, LABELS, ROWS[:200])
+    assert rung.fitted == [(ROWS[:200].tolist(), ROWS[200:].tolist())]
+    assert ladder.members == (("a", 1),)
+    assert ladder.documents == 100
+
+
+def test_networks_that_were_held_out_once_are_kept_as_they_are() -> None:
+    judging = Judging(((ROWS[:240], ROWS[240:]),), is_refitted=True)
+    network, linear = _Rung("network", 4.0, 0, refits=False), _Rung("linear", 0.5, 1)
+    ladder = climb([linear, network], [], judging, LABELS, ROWS)
+    assert ladder.members == (("network", 1),)
+    assert len(network.fitted) == 1
+
+
+def test_one_standard_error_is_that_of_the_difference() -> None:
+    noise = np.random.default_rng(0).normal(size=1000)
+    good = noise
+    slightly_worse_on_every_document = noise + 0.01
+    assert _simplest_good(np.stack([slightly_worse_on_every_document, good])) == 1
+    as_good_on_average = np.random.default_rng(1).permutation(noise)
+    assert _simplest_good(np.stack([as_good_on_average, good])) == 0
+
+
+def test_one_label_cannot_be_judged() -> None:
+    with pytest.raises(DataError, match="labels: expected at least 2 labelled documents to learn from, got 1"):
+        choose_judging(ROWS[:1], LABELS[:1], None)
+
+
+def test_the_table_marks_what_was_kept() -> None:
+    ladder = climb([_Rung("a", 0.5, 0), _Rung("b", 4.0, 1)], [], choose_judging(ROWS, LABELS, None), LABELS, ROWS)
+    lines = ladder.table().splitlines()
+    assert [line[:4] for line in lines if line.strip()[:2] in ("a ", "->")] == ["   a", "-> b"]
+
+
+def _train(language_models: Sequence[LanguageModelParts], **options: object) -> EnsembleParts:
+    given = {"budget": Budget(steps=10), "recipe": tiny.CLASSIFY, "data_options": tiny.WORDS, "run": tiny.RUN}
+    return train_automatically(tiny.reviews(), language_models, **{**given, **options})  # type: ignore[arg-type]
+
+
+def test_the_whole_ladder_on_text() -> None:
+    both = [tiny.language_model().parts, tiny.backward_language_model().parts]
+    parts = _train(both, labels=40)
+    rows = parts.facts.notes["ladder"]
+    assert isinstance(rows, list)
+    names = [row["name"] for row in rows]
+    assert names == [
+        *("TF-IDF", "NB-SVM", "document vectors", "linear blend", "language model features", "linear and features"),
+        *("fine-tuned forward", "fine-tuned backward", "blend of all"),
+    ]
+    assert parts.facts.validation["accuracy"] > 0.9
+    assert parts.facts.labelled_documents == 40
+    assert "5-fold" not in parts.facts.limits
+
+
+@pytest.mark.parametrize(("method", "last"), [("linear", "linear blend"), ("features", "linear and features")])
+def test_part_of_the_ladder(method: str, last: str) -> None:
+    parts = _train([tiny.language_model().parts], method=method)
+    rows = parts.facts.notes["ladder"]
+    assert isinstance(rows, list)
+    assert rows[-1]["name"] == last
+
+
+def test_without_a_language_model_the_ladder_is_linear() -> None:
+    parts = _train([], labels=30)
+    assert parts.facts.base is None
+    assert not any(member_name(member).startswith("fine-tuned") for member in parts.members)
+
+
+def test_labels_that_were_not_given_are_not_looked_at() -> None:
+    """With `labels`, the labels of the other documents may be anything."""
+    texts = tiny.reviews()
+    corpus = prepare(texts, tiny.WORDS, task="single")
+    parts = _train([], labels=30, method="linear")
+    chosen = parts.facts.labelled_documents
+    train, valid = len(corpus.rows("train")), len(corpus.rows("valid"))
+    assert chosen == 30 < train
+    assert parts.facts.validation_documents == valid
+
+
+def test_predictions_do_not_depend_on_the_batch() -> None:
+    parts = _train([tiny.language_model().parts], labels=40, method="features")
+    predictor = EnsemblePredictor(parts)
+    documents = [parts.vocabulary.encode(parts.tokenizer.tokenize(text)) for text, _ in tiny.reviews(20, 900)]
+    together = predictor(documents)
+    alone = np.vstack([predictor([document]) for document in documents])
+    np.testing.assert_allclose(together, alone, atol=1e-6)
+    assert predictor([]).shape == (0, 2)
+
+
+def test_other_tasks_are_fine_tuned() -> None:
+    assert [task for task in TASKS if climbs_ladder("auto", task)] == ["single"]
+    assert not climbs_ladder("finetune", "single")
+    with pytest.raises(ConfigError, match="method: got 'boost'"):
+        climbs_ladder("boost", "single")
+    with pytest.raises(ConfigError, match="method: got 'finetune'"):
+        _train([], method="finetune")
+
+
+def test_language_models_of_different_vocabularies_are_refused() -> None:
+    first = tiny.language_model().parts
+    other = dataclasses.replace(first, vocabulary=Vocabulary(reversed(first.vocabulary.tokens)))
+    with pytest.raises(ConfigError, match="language_models: expected one vocabulary, got several"):
+        _train([first, other])

@@ -1,0 +1,256 @@
+"""Fitting of linear members to documents and their labels."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from ulmkit.evaluation.baselines.estimators import OneAgainstRest, fit_best, held_out_folds
+from ulmkit.members.document_vectors import Directions, find_directions
+from ulmkit.members.linear import (
+    LinearMember,
+    class_log_probabilities,
+    class_scores,
+    inverse_document_frequency,
+    smoothed_shares,
+    weigh,
+)
+from ulmkit.members.ngrams import NGrams, find_ngrams, frequent_words
+from ulmkit.text.words import WordSequence
+
+_MANY_DOCUMENTS = 5000  # from here on n-grams that only one document has are left out, and triples are counted
+_VECTOR_SIZE = 200
+_VECTOR_DOCUMENTS = 7500  # documents for each document that an n-gram has to occur in to be part of the vectors
+_VECTOR_MIN_DOCUMENTS = 10
+_POWERS = (1.0, 2.0, 3.0)
+_STRENGTHS = (1.0, 10.0, 100.0, 1000.0)
+_TFIDF_STRENGTHS = (10.0, 100.0, 1000.0)
+_COUNT_RATIO_STRENGTHS = (0.01, 0.1, 1.0)
+
+
+@dataclass(frozen=True)
+class DocumentWords:
+    """The words of all documents that members may learn from.
+
+    Attributes:
+        sequence: Word ids of each document; every word has one.
+        words: The word of each id.
+        joins_tokens: See `WordReader`.
+    """
+
+    sequence: WordSequence
+    words: tuple[str, ...]
+    joins_tokens: bool
+
+    def select(self, rows: np.ndarray, min_documents: int) -> tuple[WordSequence, tuple[str, ...]]:
+        """The documents `rows` in word ids of their own, for words that `min_documents` of them have."""
+        chosen = self.sequence.select(rows)
+        kept = frequent_words(chosen, min_documents)
+        ids = np.full(len(self.words), -1)
+        ids[kept] = np.arange(len(kept))
+        return chosen.renumber(ids), tuple(self.words[number] for number in kept)
+
+
+def word_places(words: Sequence[str], known: Sequence[str]) -> np.ndarray:
+    """Place of each word among the known ones, (words,) int64; -1 for a word that is not known."""
+    places = {word: number for number, word in enumerate(known)}
+    return np.array([places.get(word, -1) for word in words], dtype=np.int64)
+
+
+def fit_tfidf(documents: DocumentWords, rows: np.ndarray, labels: np.ndarray, classes: int) -> LinearMember:
+    """Fit logistic regressions on TF-IDF of words and pairs, one class against the rest.
+
+    Args:
+        documents: The documents.
+        rows: (n,) the labelled ones to learn from.
+        labels: (n,) int, their classes.
+        classes: Number of classes.
+    """
+    least = 2 if len(rows) >= _MANY_DOCUMENTS else 1
+    words, known = documents.select(rows, least)
+    ngrams = find_ngrams(words, len(known), 2, (least,))
+    counts = ngrams.counts(words)
+    weights = inverse_document_frequency(counts)
+    model = fit_best(OneAgainstRest(classes), weigh(counts, "tf-idf", weights), labels, _TFIDF_STRENGTHS)
+    matrix, intercept = class_scores(model, len(ngrams), classes)
+    return LinearMember(
+        name="TF-IDF",
+        words=known,
+        joins_tokens=documents.joins_tokens,
+        ngrams=ngrams,
+        weighting="tf-idf",
+        feature_weights=weights,
+        coefficients=matrix,
+        intercept=intercept,
+        one_against_rest=True,
+    )
+
+
+def fit_nb_svm(documents: DocumentWords, rows: np.ndarray, labels: np.ndarray, classes: int) -> LinearMember:
+    """Fit logistic regressions on n-grams scaled by their naive Bayes log-count ratio; see `NBSVM`.
+
+    Args:
+        documents: The documents.
+        rows: (n,) the labelled ones to learn from.
+        labels: (n,) int, their classes.
+        classes: Number of classes.
+
+    Source: Wang & Manning 2012, "Baselines and bigrams: simple, good sentiment and topic classification", section 2.
+    """
+    least, longest = (2, 3) if len(rows) >= _MANY_DOCUMENTS else (1, 2)
+    words, known = documents.select(rows, least)
+    ngrams = find_ngrams(words, len(known), longest, (least, least))
+    features = weigh(ngrams.counts(words), "binary", None)
+    model = fit_best(OneAgainstRest(classes, count_ratio=True), features, labels, _COUNT_RATIO_STRENGTHS)
+    matrix, intercept = class_scores(model, len(ngrams), classes)
+    return LinearMember(
+        name="NB-SVM",
+        words=known,
+        joins_tokens=documents.joins_tokens,
+        ngrams=ngrams,
+        weighting="binary",
+        feature_weights=None,
+        coefficients=matrix,
+        intercept=intercept,
+        one_against_rest=True,
+    )
+
+
+class DocumentVectors:
+    """Vectors of documents, learnt from the text of `rows`, labelled or not; see `ulmkit.members.document_vectors`.
+
+    Args:
+        documents: The documents.
+        rows: (m,) the documents to learn directions from.
+        size: Number of directions.
+        seed: Seed of the random projection.
+    """
+
+    def __init__(self, documents: DocumentWords, rows: np.ndarray, size: int = _VECTOR_SIZE, seed: int = 0) -> None:
+        self._documents = documents
+        self._size = size
+        self._seed = seed
+        least = min(_VECTOR_MIN_DOCUMENTS, 1 + len(rows) // _VECTOR_DOCUMENTS)
+        # The directions must not tell when a document was read: files are often sorted by label. Sums over all of them
+        # do not depend on the order, and the projection starts from random numbers for rows in a random order.
+        order = np.random.default_rng([seed, 5]).permutation(rows)
+        words, self._words = documents.select(order, least)
+        self._ngrams: NGrams = find_ngrams(words, len(self._words), 2, (max(2, least),))
+        counts = self._ngrams.counts(words)
+        self._shares = smoothed_shares(counts)
+        self._learnt_from = weigh(counts, "ppmi", self._shares)
+
+    @cached_property
+    def directions(self) -> Directions:
+        """The directions, computed when they are first asked for."""
+        return find_directions(self._learnt_from, self._size, self._seed)
+
+    def vectors(self, rows: np.ndarray) -> np.ndarray:
+        """Vectors of documents before the singular values are applied, x V: (n, d) float32."""
+        words = self._documents.sequence.select(rows).renumber(word_places(self._documents.words, self._words))
+        return np.asarray(weigh(self._ngrams.counts(words), "ppmi", self._shares) @ self.directions.basis)
+
+    def fit(self, vectors: np.ndarray, labels: np.ndarray, classes: int) -> LinearMember:
+        """Fit a logistic regression on vectors, its power and strength chosen by held-out documents.
+
+        Args:
+            vectors: (n, d) of labelled documents, from `vectors`.
+            labels: (n,) int, their classes.
+            classes: Number of classes.
+        """
+        singular = self.directions.singular_values / self.directions.singular_values[0]
+        settings = list(product(_POWERS, _STRENGTHS))
+        power, strength = choose_setting(
+            settings,
+            lambda setting: _scaled(vectors, singular, setting[0])[0],
+            lambda setting: setting[1],
+            labels,
+            classes,
+        )
+        features, scale = _scaled(vectors, singular, power)
+        weights, intercept = fit_logistic(features, labels, classes, strength)
+        return LinearMember(
+            name="document vectors",
+            words=self._words,
+            joins_tokens=self._documents.joins_tokens,
+            ngrams=self._ngrams,
+            weighting="ppmi",
+            feature_weights=self._shares.astype(np.float32),
+            coefficients=(self.directions.matrix(power) @ (weights * scale)).astype(np.float32),
+            intercept=intercept.astype(np.float32),
+            one_against_rest=False,
+        )
+
+
+def _scaled(vectors: np.ndarray, singular: np.ndarray, power: float) -> tuple[np.ndarray, float]:
+    """Vectors with the singular values applied, scaled to a mean square length of 1 around their mean."""
+    features = vectors * singular**power
+    spread = float(np.sqrt(np.square(features - features.mean(axis=0)).sum(axis=1).mean()))
+    scale = 1.0 / spread if spread > 0 else 1.0
+    return features * scale, scale
+
+
+def fit_logistic(
+    features: np.ndarray, labels: np.ndarray, classes: int, strength: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Fit a softmax regression with an L2 penalty of 1 / (2 strength).
+
+    Args:
+        features: (n, F) float.
+        labels: (n,) int.
+        classes: Number of classes, C; one that no document has keeps a small share.
+        strength: Inverse strength of the penalty, scikit-learn's `C`.
+
+    Returns:
+        (F, K) and (K,) float64; K = 1 for two classes, whose score is the log-odds of the second, else C.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    present = np.unique(labels)
+    columns = 1 if classes == 2 else classes
+    weights = np.zeros((features.shape[1], columns))
+    shares = (np.bincount(labels, minlength=classes) + 0.5) / (len(labels) + 0.5 * classes)
+    if len(present) == 1:
+        return weights, np.log(shares[1:] / shares[:1]) if classes == 2 else np.log(shares)
+    model = LogisticRegression(C=strength, max_iter=1000, tol=1e-4).fit(features, labels)
+    if classes == 2:
+        return model.coef_.T, model.intercept_
+    if len(present) == 2:  # scikit-learn has one score for two classes
+        weights[:, present] = np.hstack([-model.coef_.T, model.coef_.T]) / 2.0
+        intercept = np.array([-model.intercept_[0], model.intercept_[0]]) / 2.0
+    else:
+        weights[:, present], intercept = model.coef_.T, model.intercept_
+    # A class without documents is as likely as its smoothed share where the others are at their mean.
+    biases = np.full(classes, intercept.mean()) + np.log(shares) - np.log(shares[present]).mean()
+    biases[present] = intercept
+    return weights, biases
+
+
+def choose_setting(
+    settings: Sequence[Any], features_of: Any, strength_of: Any, labels: np.ndarray, classes: int
+) -> Any:
+    """Choose the setting of a softmax regression with the least loss on held-out documents, the first if there is none.
+
+    Args:
+        settings: What to choose from.
+        features_of: Gives (n, F) for a setting.
+        strength_of: Gives the strength of a setting, see `fit_logistic`.
+        labels: (n,) int.
+        classes: Number of classes.
+    """
+    folds = list(held_out_folds(labels))
+    if not folds:
+        return settings[0]
+    losses = []
+    for setting in settings:
+        features, strength = features_of(setting), strength_of(setting)
+        loss = 0.0
+        for training, held_out in folds:
+            weights, intercept = fit_logistic(features[training], labels[training], classes, strength)
+            logs = class_log_probabilities(features[held_out] @ weights + intercept)
+            loss -= float(logs[np.arange(len(held_out)), labels[held_out]].sum())
+        losses.append(loss)
+    return settings[int(np.argmin(losses))]

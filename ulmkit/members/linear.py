@@ -1,0 +1,158 @@
+"""Linear members: weighted counts of word n-grams times a matrix."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from scipy.special import log_expit, log_softmax
+
+from ulmkit.config import check_choice
+from ulmkit.errors import ConfigError
+from ulmkit.members.ngrams import NGrams
+from ulmkit.text.words import WordSequence
+
+Weighting = Literal["tf-idf", "binary", "ppmi"]
+WEIGHTINGS = ("tf-idf", "binary", "ppmi")
+
+
+def weigh(counts: Any, weighting: str, feature_weights: np.ndarray | None) -> Any:
+    """Turn the counts of n-grams into features.
+
+    tf-idf:  x_f = (1 + log n_f) idf_f, scaled to unit length
+    binary:  x_f = 1 if n_f > 0
+    ppmi:    x_f = max(0, log(n_f / (n p_f))), n = sum_f n_f, scaled to unit length
+
+    Args:
+        counts: (documents, features) csr_array of counts.
+        weighting: One of `WEIGHTINGS`.
+        feature_weights: (features,) idf_f, or p_f of `smoothed_shares`; None for binary.
+
+    Returns:
+        (documents, features) csr_array, float32.
+
+    Source: ppmi: Levy & Goldberg 2014, "Neural word embedding as implicit matrix factorization", section 3.2.
+    """
+    from scipy.sparse import csr_array
+
+    values = counts.data
+    if weighting == "binary":
+        values = np.ones_like(values)
+    elif feature_weights is None:
+        raise ConfigError(f"feature_weights: expected them for weighting {weighting!r}, got None")
+    elif weighting == "tf-idf":
+        values = (1.0 + np.log(values)) * feature_weights[counts.indices]
+    else:
+        totals = np.repeat(_row_sums(counts, values), np.diff(counts.indptr))
+        values = np.maximum(np.log(values / (totals * feature_weights[counts.indices])), 0.0)
+    if weighting != "binary":
+        lengths = np.sqrt(_row_sums(counts, values * values))
+        values = values / np.repeat(np.where(lengths > 0, lengths, 1.0), np.diff(counts.indptr))
+    return csr_array((values.astype(np.float32), counts.indices, counts.indptr), shape=counts.shape)
+
+
+def _row_sums(counts: Any, values: np.ndarray) -> np.ndarray:
+    """Sum the values of each row on its own, so that a document's features do not depend on the others."""
+    sums = np.zeros(counts.shape[0])
+    is_filled = np.diff(counts.indptr) > 0
+    if is_filled.any():
+        sums[is_filled] = np.add.reduceat(values, counts.indptr[:-1][is_filled], dtype=np.float64)
+    return sums
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinearMember:
+    """A linear classifier over word n-grams.
+
+    z = x W + b;  log p_c = log softmax(z)_c, or log sigmoid(z_c) - log sum_k sigmoid(z_k) of one class against the rest
+
+    Attributes:
+        name: Its name in reports.
+        words: The known words.
+        joins_tokens: See `WordReader`.
+        ngrams: The n-grams that it counts.
+        weighting: How counts become features, see `weigh`.
+        feature_weights: (features,) float32, see `weigh`.
+        coefficients: W, (features, classes) float32; with two classes (features, 1), the log-odds of the second.
+        intercept: b, (classes,) float32, or (1,).
+        one_against_rest: Whether each class has a model of its own.
+    """
+
+    name: str
+    words: tuple[str, ...]
+    joins_tokens: bool
+    ngrams: NGrams
+    weighting: Weighting
+    feature_weights: np.ndarray | None
+    coefficients: np.ndarray
+    intercept: np.ndarray
+    one_against_rest: bool
+
+    def __post_init__(self) -> None:
+        check_choice("weighting", self.weighting, WEIGHTINGS)
+        features = len(self.ngrams)
+        shapes = [("coefficients", self.coefficients.shape[:1]), ("words", (len(self.words),))]
+        if self.feature_weights is not None:
+            shapes.append(("feature_weights", self.feature_weights.shape))
+        for name, shape in shapes:
+            expected = self.ngrams.word_count if name == "words" else features
+            if shape != (expected,):
+                raise ConfigError(f"{name}: expected {expected} of them, got {shape[0] if shape else 'none'}")
+
+    def log_probabilities(self, words: WordSequence) -> np.ndarray:
+        """Log-probabilities of the classes for documents.
+
+        Args:
+            words: The documents; their word ids are places in `words`, -1 for others.
+
+        Returns:
+            (documents, classes) float64; a document's row does not depend on the others.
+        """
+        features = weigh(self.ngrams.counts(words), self.weighting, self.feature_weights)
+        scores = np.asarray(features @ self.coefficients, dtype=np.float64) + self.intercept
+        return class_log_probabilities(scores, self.one_against_rest)
+
+
+def class_log_probabilities(scores: np.ndarray, one_against_rest: bool = False) -> np.ndarray:
+    """Turn scores, (n, classes) or (n, 1) for two classes, into log-probabilities (n, classes)."""
+    if scores.shape[1] == 1:
+        return np.hstack([log_expit(-scores), log_expit(scores)])
+    if not one_against_rest:
+        return np.asarray(log_softmax(scores, axis=1))
+    logs = log_expit(scores)
+    return np.asarray(logs - np.logaddexp.reduce(logs, axis=1, keepdims=True))
+
+
+def inverse_document_frequency(counts: Any) -> np.ndarray:
+    """idf_f = 1 + log((1 + N) / (1 + df_f)) over N documents, (features,) float32, as scikit-learn has it."""
+    documents = np.bincount(counts.indices, minlength=counts.shape[1])
+    return (1.0 + np.log((1.0 + counts.shape[0]) / (1.0 + documents))).astype(np.float32)
+
+
+def smoothed_shares(counts: Any, power: float = 0.75) -> np.ndarray:
+    """p_f = n_f^power / sum_k n_k^power, the shares of n-grams with rare ones raised; (features,) float64.
+
+    Source: Levy, Goldberg & Dagan 2015, "Improving distributional similarity", section 3.1 (context distribution
+        smoothing).
+    """
+    totals = np.bincount(counts.indices, weights=counts.data, minlength=counts.shape[1]) ** power
+    return np.asarray(totals / totals.sum())
+
+
+def class_scores(model: Any, features: int, classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Matrix and intercept of a fitted `OneAgainstRest`, as `LinearMember` keeps them.
+
+    Returns:
+        (features, K) and (K,) float32, K = 1 for two classes, else the number of classes.
+    """
+    columns = 1 if classes == 2 else classes
+    matrix = np.zeros((features, columns), dtype=np.float32)
+    intercept = np.log(model.shares_ / (1.0 - model.shares_)).astype(np.float32)
+    fitted = iter(model.models_.estimators_ if model.varies_.any() else ())
+    for column in np.flatnonzero(model.varies_):
+        estimator = next(fitted)
+        steps: Sequence[Any] = [step for _, step in getattr(estimator, "steps", [("", estimator)])]
+        ratio = steps[0].ratio_ if len(steps) > 1 else 1.0
+        matrix[:, column] = steps[-1].coef_[0] * ratio
+        intercept[column] = steps[-1].intercept_[0]
+    return matrix, intercept

@@ -1,0 +1,114 @@
+"""Word n-grams of documents, counted by id."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ulmkit.errors import DataError
+from ulmkit.text.words import WordSequence
+
+
+@dataclass(frozen=True)
+class NGrams:
+    """The n-grams that a linear member counts. Feature ids: words first, then pairs, then triples.
+
+    Attributes:
+        word_count: Number of words, W; word ids are below it.
+        codes: For pairs, and for triples if there are any: (n-grams,) int64, sorted. The code of words a, b, c is
+            (a W + b) W + c.
+    """
+
+    word_count: int
+    codes: tuple[np.ndarray, ...] = ()
+
+    def __len__(self) -> int:
+        return self.word_count + sum(map(len, self.codes))
+
+    def counts(self, words: WordSequence) -> Any:
+        """Count n-grams; those with a word or an n-gram that is not known are left out.
+
+        Returns:
+            (documents, features) scipy.sparse.csr_array, float32.
+        """
+        from scipy.sparse import csr_array
+
+        features, documents = [], []
+        first = 0
+        for order, (codes, owners) in enumerate(_codes(words, self.word_count, len(self.codes) + 1)):
+            if order == 0:
+                found = codes
+                is_known = np.ones(len(codes), dtype=bool)
+            else:
+                table = self.codes[order - 1]
+                found = np.searchsorted(table, codes)
+                is_known = table[np.minimum(found, len(table) - 1)] == codes if len(table) else found < 0
+            features.append(first + found[is_known])
+            documents.append(owners[is_known])
+            first += self.word_count if order == 0 else len(self.codes[order - 1])
+        rows, columns = np.concatenate(documents), np.concatenate(features)
+        values = np.ones(len(rows), dtype=np.float32)
+        counted = csr_array((values, (rows, columns)), shape=(len(words), len(self)))
+        counted.sum_duplicates()
+        if counted.nnz < np.iinfo(np.int32).max:  # scikit-learn's solvers take no longer ones
+            counted.indices, counted.indptr = counted.indices.astype(np.int32), counted.indptr.astype(np.int32)
+        return counted
+
+
+def frequent_words(words: WordSequence, min_documents: int) -> np.ndarray:
+    """Ids of the words that at least `min_documents` documents have, sorted.
+
+    Raises:
+        DataError: If there are none.
+    """
+    kept = _frequent(words.ids, words.documents(), min_documents)
+    if not len(kept):
+        raise DataError(
+            f"texts: expected words that occur in {min_documents} documents, found none in the training text"
+        )
+    return kept
+
+
+def find_ngrams(words: WordSequence, word_count: int, longest: int, min_documents: Sequence[int]) -> NGrams:
+    """Collect the n-grams of documents.
+
+    Args:
+        words: Documents, with word ids below `word_count` and -1.
+        word_count: Number of words.
+        longest: Most words of an n-gram, 1 to 3.
+        min_documents: For pairs, and for triples: documents that an n-gram has to occur in.
+    """
+    levels = list(_codes(words, word_count, longest))[1:]
+    return NGrams(
+        word_count, tuple(_frequent(*level, least) for level, least in zip(levels, min_documents, strict=False))
+    )
+
+
+def _codes(words: WordSequence, word_count: int, longest: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Codes of the n-grams of known words of each length, with the document of each."""
+    owners = words.documents()
+    is_known = words.ids >= 0
+    levels = [(words.ids[is_known], owners[is_known])]
+    codes = words.ids
+    for length in range(2, longest + 1):
+        begin = len(owners) - length + 1
+        if begin <= 0:
+            levels.append((np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)))
+            continue
+        codes = codes[:begin] * word_count + words.ids[length - 1 :]
+        is_known = is_known[:begin] & (words.ids[length - 1 :] >= 0)
+        is_inside = is_known & (owners[:begin] == owners[length - 1 :])
+        levels.append((codes[is_inside], owners[:begin][is_inside]))
+    return levels
+
+
+def _frequent(codes: np.ndarray, owners: np.ndarray, min_documents: int) -> np.ndarray:
+    """The codes, sorted, that at least `min_documents` documents have; -1 is none."""
+    is_known = codes >= 0
+    distinct, number = np.unique(codes[is_known], return_inverse=True)
+    if min_documents <= 1:
+        return distinct
+    both = np.unique(owners[is_known] * np.int64(max(1, len(distinct))) + number)
+    documents = np.bincount(both % max(1, len(distinct)), minlength=len(distinct))
+    return distinct[documents >= min_documents]

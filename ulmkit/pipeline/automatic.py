@@ -1,0 +1,253 @@
+"""Training of a classifier by the ladder: several kinds of members, judged on held-out labels, and their blend."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+
+from ulmkit.config import check_choice
+from ulmkit.errors import ConfigError
+from ulmkit.hub import (
+    ClassifierParts,
+    EnsembleParts,
+    FeatureParts,
+    LanguageModelParts,
+    Member,
+    RunFacts,
+    TrainingFacts,
+)
+from ulmkit.members.fitting import DocumentWords
+from ulmkit.pipeline.baselines import record_baselines, texts_of
+from ulmkit.pipeline.classifiers import train_network, training_rows, validation_rows
+from ulmkit.pipeline.data import DocumentCallback, prepare
+from ulmkit.pipeline.data_options import DataOptions
+from ulmkit.pipeline.ensembles import evaluate_classifier
+from ulmkit.pipeline.held_out import data_facts, warn_if_splits_overlap
+from ulmkit.pipeline.ladder import Judging, Ladder, choose_judging, climb
+from ulmkit.pipeline.options import RunOptions
+from ulmkit.pipeline.recipes import CLASSIFY, ClassifierRecipe
+from ulmkit.pipeline.rungs import FeatureRung, NetworkRung, Rung, linear_rungs
+from ulmkit.pipeline.stage import machine_facts
+from ulmkit.tasks import find_task
+from ulmkit.text import EncodedCorpus
+from ulmkit.text.corpus.splits import TRAINING_SPLITS
+from ulmkit.text.read.documents import Data
+from ulmkit.text.words import WordReader, separates_words
+from ulmkit.training import Budget
+
+LADDERS = ("auto", "features", "linear")
+"""Methods that climb the ladder: all of it, up to the features of language models, or its linear rungs alone."""
+
+METHODS = ("auto", "finetune", "features", "linear")
+
+LADDER_TASK = "single"
+"""The only task that the ladder is made for; others are fine-tuned."""
+
+ENOUGH_VALIDATION = 1000
+"""Labelled validation documents from which on rungs are judged on them; with fewer, by cross-validation."""
+
+
+_NETWORK_SHARE = 0.8  # of a budget in minutes, that of the networks; the rest is for all that is linear
+
+
+def climbs_ladder(method: str, task: str) -> bool:
+    """Tell whether a classifier of a task is trained by the ladder; otherwise it is fine-tuned.
+
+    Raises:
+        ConfigError: If the method is unknown.
+    """
+    check_choice("method", method, METHODS)
+    return method in LADDERS and task == LADDER_TASK
+
+
+def train_automatically(
+    data: Data | EncodedCorpus,
+    language_models: Sequence[LanguageModelParts],
+    *,
+    method: str = "auto",
+    budget: Budget,
+    recipe: ClassifierRecipe = CLASSIFY,
+    data_options: DataOptions | None = None,
+    run: RunOptions | None = None,
+    labels: int | None = None,
+    valid_documents: int | None = None,
+    baselines: bool = False,
+    transductive: bool = False,
+    progress: DocumentCallback | None = None,
+) -> EnsembleParts:
+    """Train a classifier of one label per text by the ladder; see `ulmkit.pipeline.ladder`.
+
+    Rungs: TF-IDF, NB-SVM and document vectors; the features of the language models; fine-tuned networks; and blends.
+    They are judged on the validation documents if there are at least `ENOUGH_VALIDATION` of them and all labels are
+    used, and otherwise by cross-validation of the labels, so that no further label is looked at.
+
+    Args:
+        data: Labelled and unlabelled documents; see `prepare`.
+        language_models: A forward and a backward language model, or one of them, of the same vocabulary; none leaves
+            the linear rungs.
+        method: How far to climb, one of `LADDERS`.
+        budget: Length of the training of each network; minutes are those of all networks together and the rest.
+        recipe: Settings of the networks.
+        data_options: How documents are read, split and tokenized.
+        run: Device, precision, seed, checkpoints and progress.
+        labels: Learn from this many labelled documents, drawn with the classes in proportion; None takes all.
+        valid_documents: Validate on this many documents; None takes all.
+        baselines: Fit the linear baselines too, and record their validation metrics in the facts.
+        transductive: Let the document vectors learn from the text of the test split, too.
+        progress: Called with the number of documents prepared so far.
+
+    Returns:
+        The classifier; its facts have the ladder in their notes.
+
+    Raises:
+        DataError: If labels are missing or do not fit the task.
+        ConfigError: If the language models have different vocabularies, or several processes run.
+    """
+    check_choice("method", method, LADDERS)
+    run = run or RunOptions()
+    if run.world.size > 1:
+        raise ConfigError(f"method: {method!r} runs in one process, got {run.world.size}; use method='finetune'")
+    first = language_models[0] if language_models else None
+    if any(parts.vocabulary != language_models[0].vocabulary for parts in language_models):
+        raise ConfigError("language_models: expected one vocabulary, got several; train both from the same corpus")
+    started = time.monotonic()
+    corpus = prepare(
+        data,
+        data_options,
+        task=LADDER_TASK,
+        tokenizer=None if first is None else first.tokenizer,
+        vocabulary=None if first is None else first.vocabulary,
+        progress=progress,
+    )
+    if run.on_corpus is not None:
+        run.on_corpus(corpus)
+    rows = training_rows(corpus, labels, run.seed)
+    held_out = validation_rows(corpus, valid_documents, run.seed)
+    is_enough = labels is None and len(held_out) >= ENOUGH_VALIDATION
+    answers = _all_labels(corpus)
+    judging = choose_judging(rows, answers[rows], held_out if is_enough else None)
+    splits = [name for name in (*TRAINING_SPLITS, *(["test"] if transductive else [])) if name in corpus.split_names]
+    base = None if first is None else first.facts.as_base()
+    warn_if_splits_overlap(corpus, splits, base, run)
+    say = (lambda _: None) if run.progress is None else run.progress.message
+
+    unlabelled = np.concatenate([corpus.rows(name) for name in splits])
+    documents = _read_words(corpus, np.union1d(unlabelled, held_out))
+    classes = len(corpus.label_names)
+    rungs: list[Rung] = linear_rungs(documents, answers, classes, unlabelled, rows, run.seed)
+    blends = [("linear blend", [rung.name for rung in rungs])]
+    if language_models and method != "linear":
+        rungs.append(FeatureRung(language_models, corpus, np.union1d(rows, judging.held_out), classes))
+        blends.append(("linear and features", [rung.name for rung in rungs]))
+    if language_models and method == "auto":
+        rungs += _network_rungs(corpus, language_models, judging, budget, recipe, run)
+        blends.append(("blend of all", [rung.name for rung in rungs]))
+    say(f"the ladder, judged by {_judged_on(judging)}:")
+    ladder = climb(rungs, blends, judging, answers, rows, say)
+    say(ladder.table())
+    parts = _ensemble(corpus, ladder)
+    report = evaluate_classifier(parts, corpus, held_out)
+    facts = TrainingFacts(
+        stage="classification",
+        base=base,
+        labelled_documents=len(rows),
+        validation_documents=len(held_out),
+        data=data_facts(corpus, splits, base),
+        run=RunFacts(
+            budget=budget,
+            minutes=round((time.monotonic() - started) / 60.0, 2),
+            seed=run.seed,
+            machine=machine_facts(run),
+        ),
+        recipe=asdict(recipe),
+        validation=report.validation_metrics(),
+        limits=()
+        if judging.is_refitted
+        else ("The members' weights were fitted on the validation documents, whose metrics flatter it a little.",),
+        notes={
+            "method": method,
+            "ladder": [asdict(row) for row in ladder.rows],
+            "judged_on": f"{ladder.documents:,} documents: {ladder.judged_on}",
+        },
+    )
+    parts = replace(parts, facts=facts)
+    if not baselines:
+        return parts
+    return record_baselines(parts, corpus, texts_of(data, corpus, data_options or DataOptions()), rows, held_out)
+
+
+def _all_labels(corpus: EncodedCorpus) -> np.ndarray:
+    """(documents,) int64 class of each document, -1 for those without a label."""
+    answers = np.full(len(corpus), -1, dtype=np.int64)
+    labelled = np.flatnonzero(corpus.table["labelled"])
+    answers[labelled] = corpus.labels(labelled)
+    return answers
+
+
+def _read_words(corpus: EncodedCorpus, rows: np.ndarray) -> DocumentWords:
+    """Read the words of the documents `rows`; the others stay empty."""
+    documents = [corpus.document(row) for row in rows]
+    joins_tokens = separates_words(corpus.tokenizer, corpus.vocabulary, documents)
+    reader = WordReader(corpus.tokenizer, corpus.vocabulary, joins_tokens=joins_tokens, is_open=True)
+    read = reader.read_many(documents)
+    lengths = np.zeros(len(corpus), dtype=np.int64)
+    lengths[rows] = np.diff(read.offsets)
+    sequence = replace(read, offsets=np.concatenate([[0], np.cumsum(lengths)]))
+    return DocumentWords(sequence, reader.words, joins_tokens)
+
+
+def _network_rungs(
+    corpus: EncodedCorpus,
+    language_models: Sequence[LanguageModelParts],
+    judging: Judging,
+    budget: Budget,
+    recipe: ClassifierRecipe,
+    run: RunOptions,
+) -> list[Rung]:
+    """A rung for each language model, all of which share a budget of minutes."""
+    refits = judging.is_refitted and len(judging.splits) > 1
+    trainings = len(language_models) * (len(judging.splits) + refits)
+    if budget.minutes is not None:
+        budget = Budget(minutes=budget.minutes * _NETWORK_SHARE / trainings)
+
+    def train(parts: LanguageModelParts, rows: np.ndarray, held_out: np.ndarray, name: str) -> ClassifierParts:
+        folder = None if run.folder is None else Path(run.folder) / name
+        resume = run.resume and folder is not None and folder.is_dir()
+        own = replace(run, folder=folder, resume=resume, on_corpus=None, warn=False)
+        return train_network(corpus, parts, rows, held_out, budget=budget, recipe=recipe, run=own)
+
+    return [NetworkRung(parts, train, corpus, refits) for parts in language_models]
+
+
+def _judged_on(judging: Judging) -> str:
+    documents = len(judging.held_out)
+    if not judging.is_refitted:
+        return f"{documents:,} validation documents"
+    if len(judging.splits) == 1:
+        return f"{documents:,} labelled documents, held out"
+    return f"{len(judging.splits)}-fold cross-validation of {documents:,} labelled documents"
+
+
+def _ensemble(corpus: EncodedCorpus, ladder: Ladder) -> EnsembleParts:
+    return EnsembleParts(
+        find_task(LADDER_TASK),
+        corpus.vocabulary,
+        corpus.tokenizer,
+        corpus.label_names,
+        ladder.members,
+        ladder.combiner,
+        TrainingFacts(),
+    )
+
+
+def networks(members: Sequence[Member]) -> list[ClassifierParts | LanguageModelParts]:
+    """The networks among members, language models whose features are read included."""
+    found: list[ClassifierParts | LanguageModelParts] = []
+    for member in members:
+        if isinstance(member, FeatureParts):
+            found += member.language_models
+        elif isinstance(member, ClassifierParts):
+            found.append(member)
+    return found

@@ -1,0 +1,220 @@
+"""The ladder: from linear models to fine-tuned networks and their blend, each rung judged on held-out labels.
+
+The simplest rung that is within one standard error of the best one is kept.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ulmkit.errors import DataError
+from ulmkit.evaluation.baselines.estimators import held_out_folds
+from ulmkit.hub import Member
+from ulmkit.members.combiner import Combiner, fit_combiner
+from ulmkit.pipeline.rungs import Rung
+from ulmkit.tables import text_table
+
+_BLEND_FOLDS = 5
+
+
+@dataclass(frozen=True)
+class LadderRow:
+    """One rung of the ladder, as it was judged.
+
+    Attributes:
+        name: The rung.
+        members: Names of its members.
+        loss: Mean negative log-likelihood of the right class, on labelled documents that were held out.
+        accuracy: Share of them that it classifies rightly.
+        standard_error: Standard error of that.
+        minutes: Minutes it took to fit and judge.
+        is_kept: Whether it is the one that was kept.
+    """
+
+    name: str
+    members: tuple[str, ...]
+    loss: float
+    accuracy: float
+    standard_error: float
+    minutes: float
+    is_kept: bool
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """Outcome of climbing the ladder.
+
+    Attributes:
+        rows: The rungs, simplest first.
+        documents: Labelled documents that they were judged on.
+        judged_on: "validation documents" or "cross-validation of the labels".
+        members: The members of the rung that was kept, fitted.
+        combiner: Their weights.
+    """
+
+    rows: tuple[LadderRow, ...]
+    documents: int
+    judged_on: str
+    members: tuple[Member, ...]
+    combiner: Combiner
+
+    def table(self) -> str:
+        """The rungs as plain text; the kept one is marked."""
+        rows = [
+            (
+                ("-> " if row.is_kept else "   ") + row.name,
+                f"{row.accuracy:.1%} ± {row.standard_error:.1%}",
+                f"{row.loss:.3f}",
+                f"{row.minutes:.1f}",
+            )
+            for row in self.rows
+        ]
+        return text_table(("rung", "accuracy", "log-loss", "minutes"), rows)
+
+
+@dataclass(frozen=True)
+class Judging:
+    """How rungs are judged.
+
+    Attributes:
+        splits: (rows to fit to, rows to judge on) of each fold.
+        is_refitted: Whether the kept rung is fitted again to all labelled documents. It is not where the documents to
+            judge on are not part of those to learn from.
+    """
+
+    splits: tuple[tuple[np.ndarray, np.ndarray], ...]
+    is_refitted: bool
+
+    @property
+    def held_out(self) -> np.ndarray:
+        """Rows of all documents that are judged on, in the order of the splits."""
+        return np.concatenate([held_out for _, held_out in self.splits])
+
+
+def choose_judging(rows: np.ndarray, labels: np.ndarray, validation: np.ndarray | None) -> Judging:
+    """Judge on validation documents, or by cross-validation of the labelled documents (see `held_out_folds`).
+
+    Args:
+        rows: (n,) labelled training documents.
+        labels: (n,) int, their classes.
+        validation: Labelled validation documents to judge on; None for cross-validation.
+
+    Raises:
+        DataError: If there is a single labelled document.
+    """
+    if validation is not None:
+        return Judging(((rows, validation),), is_refitted=False)
+    splits = tuple((rows[training], rows[held_out]) for training, held_out in held_out_folds(labels))
+    if not splits:
+        raise DataError(f"labels: expected at least 2 labelled documents to learn from, got {len(rows)}")
+    return Judging(splits, is_refitted=True)
+
+
+@dataclass(frozen=True)
+class _Judged:
+    rung: Rung
+    logs: np.ndarray
+    seconds: float
+    last: Member
+
+
+def climb(
+    rungs: Sequence[Rung],
+    blends: Sequence[tuple[str, Sequence[str]]],
+    judging: Judging,
+    labels: np.ndarray,
+    rows: np.ndarray,
+    say: Callable[[str], None] = lambda _: None,
+) -> Ladder:
+    """Judge rungs and blends of them, choose one, and fit it to all labelled documents.
+
+    Args:
+        rungs: The rungs, simplest first.
+        blends: Name, and names of the rungs, of each blend; simplest first.
+        judging: How they are judged.
+        labels: (documents,) int, the class of each document of the corpus.
+        rows: (n,) all labelled documents to learn from.
+        say: Called with a line on each rung as it is judged.
+
+    Returns:
+        The ladder with the fitted members of the kept rung.
+
+    Source: the rule of one standard error: Breiman et al. 1984, "Classification and regression trees", section 3.4.3.
+    """
+    held_out = judging.held_out
+    answers = labels[held_out]
+    judged: dict[str, _Judged] = {}
+    candidates: list[tuple[str, tuple[str, ...], np.ndarray, float]] = []
+
+    def add(name: str, members: tuple[str, ...]) -> None:
+        logs = _cross_fitted([judged[member].logs for member in members], answers)
+        seconds = sum(judged[member].seconds for member in members)
+        candidates.append((name, members, logs, seconds))
+        accuracy, loss = (logs.argmax(axis=1) == answers).mean(), _losses(logs, answers).mean()
+        say(f"   {name}: accuracy {accuracy:.1%}, log-loss {loss:.3f}")
+
+    for rung in rungs:
+        started = time.monotonic()
+        parts = []
+        for training, judged_on in judging.splits:
+            member = rung.fit(training, judged_on)
+            parts.append(rung.log_probabilities(member, judged_on))
+        judged[rung.name] = _Judged(rung, np.concatenate(parts), time.monotonic() - started, member)
+        add(rung.name, (rung.name,))
+        for name, members in blends:
+            if rung.name == members[-1] and len(members) > 1:
+                add(name, tuple(members))
+    kept = _simplest_good(np.stack([_losses(logs, answers) for _, _, logs, _ in candidates]))
+    chosen = [judged[name] for name in candidates[kept][1]]
+    members_kept = tuple(
+        each.rung.fit(rows, held_out) if judging.is_refitted and each.rung.refits else each.last for each in chosen
+    )
+    ladder_rows = tuple(
+        LadderRow(
+            name=name,
+            members=members,
+            loss=float(_losses(logs, answers).mean()),
+            accuracy=float((logs.argmax(axis=1) == answers).mean()),
+            standard_error=float((logs.argmax(axis=1) == answers).std() / np.sqrt(len(answers))),
+            minutes=round(seconds / 60.0, 2),
+            is_kept=number == kept,
+        )
+        for number, (name, members, logs, seconds) in enumerate(candidates)
+    )
+    return Ladder(
+        rows=ladder_rows,
+        documents=len(held_out),
+        judged_on="cross-validation of the labels" if judging.is_refitted else "validation documents",
+        members=members_kept,
+        combiner=fit_combiner([each.logs for each in chosen], answers),
+    )
+
+
+def _losses(logs: np.ndarray, answers: np.ndarray) -> np.ndarray:
+    return -logs[np.arange(len(answers)), answers]
+
+
+def _cross_fitted(members: Sequence[np.ndarray], answers: np.ndarray) -> np.ndarray:
+    """Log-probabilities of a blend whose weights were fitted to other documents than each is judged on."""
+    blended = np.empty_like(members[0])
+    fold_of = np.random.default_rng(0).permutation(len(answers)) % _BLEND_FOLDS
+    for fold in range(_BLEND_FOLDS):
+        is_judged = fold_of == fold
+        if not is_judged.any():
+            continue
+        combiner = fit_combiner([logs[~is_judged] for logs in members], answers[~is_judged])
+        blended[is_judged] = combiner([logs[is_judged] for logs in members])
+    return blended
+
+
+def _simplest_good(losses: np.ndarray) -> int:
+    """The first row of (candidates, documents) losses whose mean is within one standard error of the least mean.
+
+    The standard error is that of the mean difference between the two, document by document.
+    """
+    best = int(losses.mean(axis=1).argmin())
+    away = losses - losses[best]
+    error = away.std(axis=1) / np.sqrt(losses.shape[1])
+    return int(np.flatnonzero(away.mean(axis=1) <= error)[0])

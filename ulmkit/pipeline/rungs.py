@@ -1,0 +1,187 @@
+"""The rungs of the ladder: kinds of members, each fitted to some of the labelled documents at a time."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from ulmkit.hub import ClassifierParts, FeatureParts, LanguageModelParts, Member, member_name
+from ulmkit.members.fitting import (
+    DocumentVectors,
+    DocumentWords,
+    choose_setting,
+    fit_logistic,
+    fit_nb_svm,
+    fit_tfidf,
+    word_places,
+)
+from ulmkit.members.linear import LinearMember, class_log_probabilities
+from ulmkit.pipeline.ensembles import language_model_features, network_log_probabilities
+from ulmkit.text import EncodedCorpus
+
+_FEATURE_STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1)
+
+
+class Rung(ABC):
+    """A kind of member.
+
+    Attributes:
+        name: Its name in reports.
+        refits: Whether the member to keep is fitted again to all labelled documents; networks that were judged on one
+            held-out part are kept as they are.
+    """
+
+    name: str
+    refits = True
+
+    @abstractmethod
+    def fit(self, rows: np.ndarray, held_out: np.ndarray) -> Member:
+        """Fit to the labelled documents `rows`; `held_out` are those that it is judged on next."""
+
+    @abstractmethod
+    def log_probabilities(self, member: Member, rows: np.ndarray) -> np.ndarray:
+        """Log-probabilities (n, classes) of a fitted member for documents of the corpus."""
+
+
+class LinearRung(Rung):
+    """A linear member over n-grams.
+
+    Args:
+        name: Its name in reports.
+        fit: Fits the member to labelled documents, given by rows.
+        documents: The words of all documents.
+    """
+
+    def __init__(self, name: str, fit: Callable[[np.ndarray], LinearMember], documents: DocumentWords) -> None:
+        self.name = name
+        self._fit = fit
+        self._documents = documents
+
+    def fit(self, rows: np.ndarray, held_out: np.ndarray) -> Member:
+        """Fit to the labelled documents `rows`."""
+        return self._fit(rows)
+
+    def log_probabilities(self, member: Member, rows: np.ndarray) -> np.ndarray:
+        """Log-probabilities (n, classes) of a fitted member for documents of the corpus."""
+        assert isinstance(member, LinearMember)
+        places = word_places(self._documents.words, member.words)
+        return member.log_probabilities(self._documents.sequence.select(rows).renumber(places))
+
+
+def linear_rungs(
+    documents: DocumentWords, labels: np.ndarray, classes: int, unlabelled: np.ndarray, labelled: np.ndarray, seed: int
+) -> list[Rung]:
+    """The linear rungs, simplest first.
+
+    Args:
+        documents: The words of all documents.
+        labels: (documents,) int, the class of each; any number for those without.
+        classes: Number of classes.
+        unlabelled: Rows whose text may be learnt from, those with labels included.
+        labelled: Rows that are ever fitted to.
+        seed: Seed of the document vectors.
+    """
+    vectors = DocumentVectors(documents, unlabelled, seed=seed)
+    projected = np.zeros((len(labels), 0), dtype=np.float32)
+
+    def fit_vectors(rows: np.ndarray) -> LinearMember:
+        nonlocal projected
+        if not projected.shape[1]:
+            known = vectors.vectors(labelled)
+            projected = np.zeros((len(labels), known.shape[1]), dtype=np.float32)
+            projected[labelled] = known
+        return vectors.fit(projected[rows], labels[rows], classes)
+
+    return [
+        LinearRung("TF-IDF", lambda rows: fit_tfidf(documents, rows, labels[rows], classes), documents),
+        LinearRung("NB-SVM", lambda rows: fit_nb_svm(documents, rows, labels[rows], classes), documents),
+        LinearRung("document vectors", fit_vectors, documents),
+    ]
+
+
+class FeatureRung(Rung):
+    """A softmax regression on the features of language models, which are computed once.
+
+    Args:
+        language_models: The language models, forward first.
+        corpus: The documents, in the language models' vocabulary.
+        rows: All documents that the member is ever fitted to or judged on.
+        classes: Number of classes.
+    """
+
+    name = "language model features"
+
+    def __init__(
+        self, language_models: Sequence[LanguageModelParts], corpus: EncodedCorpus, rows: np.ndarray, classes: int
+    ) -> None:
+        self._language_models = tuple(language_models)
+        self._corpus = corpus
+        self._rows = np.sort(rows)
+        self._classes = classes
+        self._features: np.ndarray | None = None
+
+    def fit(self, rows: np.ndarray, held_out: np.ndarray) -> Member:
+        """Fit to the labelled documents `rows`: standardise their features, choose the strength, fit."""
+        features, labels = self._of(rows), self._corpus.labels(rows)
+        mean, spread = features.mean(axis=0), features.std(axis=0)
+        scale = np.where(spread > 1e-6, 1.0 / np.maximum(spread, 1e-6), 0.0)
+        standard = (features - mean) * scale
+        strength = choose_setting(
+            _FEATURE_STRENGTHS, lambda _: standard, lambda strength: strength, labels, self._classes
+        )
+        weights, intercept = fit_logistic(standard, labels, self._classes, strength)
+        weights = weights * scale[:, None]
+        return FeatureParts(
+            self._language_models, weights.astype(np.float32), (intercept - mean @ weights).astype(np.float32)
+        )
+
+    def log_probabilities(self, member: Member, rows: np.ndarray) -> np.ndarray:
+        """Log-probabilities (n, classes) of a fitted member for documents of the corpus."""
+        assert isinstance(member, FeatureParts)
+        scores = self._of(rows) @ member.coefficients + member.intercept
+        return class_log_probabilities(scores.astype(np.float64))
+
+    def _of(self, rows: np.ndarray) -> np.ndarray:
+        if self._features is None:
+            documents = [self._corpus.document(row) for row in self._rows]
+            self._features = language_model_features(self._language_models, documents)
+        return self._features[np.searchsorted(self._rows, rows)]
+
+
+class NetworkRung(Rung):
+    """A classifier fine-tuned from a language model by gradual unfreezing.
+
+    Args:
+        language_model: The language model.
+        train: Trains a classifier from it on some rows, judged on others, under a name of its own.
+        corpus: The documents.
+        refits: See `Rung`.
+    """
+
+    def __init__(
+        self,
+        language_model: LanguageModelParts,
+        train: Callable[[LanguageModelParts, np.ndarray, np.ndarray, str], ClassifierParts],
+        corpus: EncodedCorpus,
+        refits: bool,
+    ) -> None:
+        self.name = f"fine-tuned {language_model.direction}"
+        self.refits = refits
+        self._language_model = language_model
+        self._train = train
+        self._corpus = corpus
+        self._trainings = 0
+
+    def fit(self, rows: np.ndarray, held_out: np.ndarray) -> Member:
+        """Train on the labelled documents `rows`, validated on `held_out`."""
+        self._trainings += 1
+        trained = self._train(
+            self._language_model, rows, held_out, f"{self._language_model.direction}-{self._trainings}"
+        )
+        assert member_name(trained) == self.name
+        return trained
+
+    def log_probabilities(self, member: Member, rows: np.ndarray) -> np.ndarray:
+        """Log-probabilities (n, classes) of a trained classifier for documents of the corpus."""
+        assert isinstance(member, ClassifierParts)
+        return network_log_probabilities(member, [self._corpus.document(row) for row in rows])

@@ -1,0 +1,160 @@
+"""Words of documents, from their token ids: what linear models count, whatever the tokenizer."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ulmkit.text.tokens.rules import LINE, PARAGRAPH, SPECIAL_SET
+from ulmkit.text.tokens.tokenizer import Tokenizer
+from ulmkit.text.tokens.vocabulary import Vocabulary
+
+_WORD = re.compile(r"\w+(?:['’]\w+)*|[^\w\s]")
+_LONGEST_STRETCH = 16  # mean characters between white space; where it is longer, words are not separated by spaces
+_SAMPLE_TOKENS = 100_000
+_KEPT_STRETCHES = 200_000
+
+
+@dataclass(frozen=True)
+class WordSequence:
+    """Word ids of several documents, one after the other.
+
+    Attributes:
+        ids: (words,) int64, -1 for a word that is not known.
+        offsets: (documents + 1,) int64, where each document begins.
+    """
+
+    ids: np.ndarray
+    offsets: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def documents(self) -> np.ndarray:
+        """(words,) int64, the document of each word."""
+        return np.repeat(np.arange(len(self)), np.diff(self.offsets))
+
+    def renumber(self, ids: np.ndarray) -> "WordSequence":
+        """Give the words other ids: `ids` has the new one of each, -1 for none."""
+        return WordSequence(np.append(ids, -1)[self.ids], self.offsets)
+
+    def select(self, rows: np.ndarray) -> "WordSequence":
+        """Select the documents `rows`, in their order."""
+        parts = [self.ids[self.offsets[row] : self.offsets[row + 1]] for row in rows]
+        return join_words(parts)
+
+
+def join_words(documents: Sequence[np.ndarray]) -> WordSequence:
+    """Put the word ids of documents, (words,) each, one after the other."""
+    offsets = np.cumsum([0, *map(len, documents)], dtype=np.int64)
+    return WordSequence(np.concatenate([np.empty(0, dtype=np.int64), *documents]), offsets)
+
+
+class WordReader:
+    """Reads the words of documents from their token ids.
+
+    A word is a run of letters, digits and apostrophes, or a single other character, in the tokenizer's case. Special
+    tokens stand for no word. Each stretch of tokens without white space is read on its own, so that a document can be
+    read as a stream.
+
+    Args:
+        tokenizer: Tokenizer of the documents.
+        vocabulary: The token of each id.
+        joins_tokens: Join the tokens of a stretch before it is cut into words; otherwise each token is a word, for
+            languages that are written without spaces.
+        words: Known words, in the order of their ids.
+        is_open: Give a new word the next id; otherwise it gets -1.
+
+    Attributes:
+        is_read: (vocabulary,) bool, whether a token stands for text.
+        starts: (vocabulary,) bool, whether a token follows white space.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        vocabulary: Vocabulary,
+        *,
+        joins_tokens: bool = True,
+        words: Iterable[str] = (),
+        is_open: bool = False,
+    ) -> None:
+        self._tokenizer = tokenizer
+        self._tokens = vocabulary.tokens
+        silent = {*SPECIAL_SET, LINE, PARAGRAPH}
+        self.is_read = np.array([token not in silent for token in self._tokens])
+        self.starts = np.array(
+            [
+                is_read and tokenizer.starts_word(token)
+                for token, is_read in zip(self._tokens, self.is_read, strict=True)
+            ]
+        )
+        self.joins_tokens = joins_tokens
+        self._ids = {word: number for number, word in enumerate(words)}
+        self._stretches: dict[bytes, list[int]] = {}
+        self.is_open = is_open
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The known words, in the order of their ids."""
+        return tuple(self._ids)
+
+    def read(self, document: np.ndarray) -> np.ndarray:
+        """Read the words of one document.
+
+        Args:
+            document: (tokens,) int.
+
+        Returns:
+            (words,) int64 word ids.
+        """
+        kept = document[self.is_read[document]].astype(np.int64)
+        if not self.joins_tokens:
+            return np.array([word for token in kept for word in self._stretch(token.tobytes())], dtype=np.int64)
+        begins = np.flatnonzero(self.starts[kept]).tolist()
+        if not begins or begins[0]:
+            begins = [0, *begins]
+        content = kept.tobytes()
+        ends = [*begins[1:], len(kept)]
+        read: list[int] = []
+        known = self._stretches
+        for begin, end in zip(begins, ends, strict=True):
+            stretch = content[8 * begin : 8 * end]
+            words = known.get(stretch)
+            read += self._stretch(stretch) if words is None else words
+        return np.array(read, dtype=np.int64)
+
+    def read_many(self, documents: Iterable[np.ndarray]) -> WordSequence:
+        """Read the words of several documents, (tokens,) int each."""
+        return join_words([self.read(document) for document in documents])
+
+    def _stretch(self, stretch: bytes) -> list[int]:
+        """Word ids of a stretch of tokens, given as the bytes of its token ids."""
+        words = self._stretches.get(stretch)
+        if words is None:
+            tokens = [self._tokens[number] for number in np.frombuffer(stretch, dtype=np.int64)]
+            words = [self._id(word) for word in _WORD.findall(self._tokenizer.spell(tokens))] if tokens else []
+            if len(self._stretches) >= _KEPT_STRETCHES and not self.is_open:
+                self._stretches = {}
+            self._stretches[stretch] = words
+        return words
+
+    def _id(self, word: str) -> int:
+        if self.is_open:
+            return self._ids.setdefault(word, len(self._ids))
+        return self._ids.get(word, -1)
+
+
+def separates_words(tokenizer: Tokenizer, vocabulary: Vocabulary, documents: Iterable[np.ndarray]) -> bool:
+    """Tell whether the language of documents, (tokens,) int each, separates words by spaces."""
+    reader = WordReader(tokenizer, vocabulary)
+    lengths = np.array([len(tokenizer.spell([token])) for token in vocabulary.tokens]) * reader.is_read
+    characters = stretches = tokens = 0
+    for document in documents:
+        characters += int(lengths[document].sum())
+        stretches += int(reader.starts[document].sum())
+        tokens += len(document)
+        if tokens >= _SAMPLE_TOKENS:
+            break
+    return characters <= _LONGEST_STRETCH * max(1, stretches)
