@@ -96,7 +96,7 @@ class FeatureParts:
 
 
 Member = LinearMember | FeatureParts | ClassifierParts
-"""What an ensemble can be made of."""
+"""A member of an ensemble."""
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,7 @@ class Ladder:
 
 @dataclass(frozen=True)
 class Judging:
-    """How rungs are judged.
+    """Documents that rungs are fitted to and judged on.
 
     Attributes:
         splits: (rows to fit to, rows to judge on) of each fold.
