@@ -22,9 +22,6 @@ class Combiner:
     Attributes:
         weights: a, (members,) float64, not negative.
         bias: b, (classes,) float64.
-
-    Source: stacking by a regression on held-out predictions: Wolpert 1992, "Stacked generalization", section 2; weights
-        that are not negative: Breiman 1996, "Stacked regressions", section 3.
     """
 
     weights: np.ndarray
@@ -57,6 +54,9 @@ def fit_combiner(members: Sequence[np.ndarray], labels: np.ndarray) -> Combiner:
 
     Returns:
         The combiner.
+
+    Source: stacking by a regression on held-out predictions: Wolpert 1992, "Stacked generalization", section 2; weights
+        that are not negative: Breiman 1996, "Stacked regressions", section 3.
     """
     logs = np.stack(members)  # (M, n, C)
     count, _, classes = logs.shape
