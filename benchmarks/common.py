@@ -31,11 +31,23 @@ def median_seconds_in_turn(functions: Mapping[str, Callable[[], Any]], repeats: 
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
-def report(benchmark: str, rows: list[dict[str, Any]], json_path: str | os.PathLike[str] | None = None) -> None:
-    """Print rows as a table, and write them with date, commit and machine to a JSON file if one is given."""
+def report(
+    benchmark: str,
+    rows: list[dict[str, Any]],
+    json_path: str | os.PathLike[str] | None = None,
+    details: Mapping[str, Any] | None = None,
+) -> None:
+    """Print rows as a table, and write them with date, commit and machine to a JSON file if one is given.
+
+    Args:
+        benchmark: Name of the benchmark.
+        rows: Results of `row`.
+        json_path: File to write.
+        details: Further keys of the JSON.
+    """
     print_rows(rows)
     if json_path is not None:
-        write_measurements(json_path, benchmark, rows)
+        write_measurements(json_path, benchmark, rows, details)
 
 
 class DifferentError(RuntimeError):

@@ -22,14 +22,14 @@ COMMIT_VARIABLE = "ULMKIT_COMMIT"
 
 
 def row(
-    case: str, unit: str, ulmkit: float, peer: float | None, peer_name: str, *, lower_is_better: bool = False
+    case: str, unit: str, ulmkit: float | None, peer: float | None, peer_name: str, *, lower_is_better: bool = False
 ) -> dict[str, Any]:
     """Make a row that compares ulmkit with a peer.
 
     Args:
         case: What was measured.
         unit: Unit of both values.
-        ulmkit: ulmkit's value.
+        ulmkit: ulmkit's value; None if it was not measured.
         peer: The peer's value; None if the peer is missing.
         peer_name: Name of the peer; says so if it is missing.
         lower_is_better: True for times, errors and sizes.
