@@ -148,40 +148,84 @@ class DocumentVectors:
         """The directions, computed when they are first asked for."""
         return find_directions(self._learnt_from, self._size, self._seed)
 
+    def counts(self, rows: np.ndarray) -> Any:
+        """Counts of the n-grams of documents, (n, features) csr_array."""
+        words = self._documents.sequence.select(rows).renumber(word_places(self._documents.words, self._words))
+        return self._ngrams.counts(words)
+
     def vectors(self, rows: np.ndarray) -> np.ndarray:
         """Vectors of documents before the singular values are applied, x V: (n, d) float32."""
-        words = self._documents.sequence.select(rows).renumber(word_places(self._documents.words, self._words))
-        return np.asarray(weigh(self._ngrams.counts(words), "ppmi", self._shares) @ self.directions.basis)
+        return self.vectors_of(self.counts(rows))
 
-    def fit(self, vectors: np.ndarray, labels: np.ndarray, classes: int) -> LinearMember:
-        """Fit a logistic regression on vectors, its power and strength chosen by held-out documents.
+    def vectors_of(self, counts: Any) -> np.ndarray:
+        """Vectors of documents before the singular values are applied, from `counts`: (n, d) float32."""
+        return np.asarray(self.features_of(counts) @ self.directions.basis)
+
+    def features_of(self, counts: Any) -> Any:
+        """Pointwise mutual information of the n-grams of documents, from `counts`; see `weigh`."""
+        return weigh(counts, "ppmi", self._shares)
+
+    def choose(self, vectors: np.ndarray, labels: np.ndarray, classes: int) -> tuple[float, float]:
+        """Choose the power of the singular values, and the strength of the regression, by held-out documents.
 
         Args:
             vectors: (n, d) of labelled documents, from `vectors`.
             labels: (n,) int, their classes.
             classes: Number of classes.
         """
-        singular = self.directions.singular_values / self.directions.singular_values[0]
-        settings = list(product(_POWERS, _STRENGTHS))
-        power, strength = choose_setting(
-            settings,
+        singular = self._relative_singular_values
+        chosen: tuple[float, float] = choose_setting(
+            list(product(_POWERS, _STRENGTHS)),
             lambda setting: _scaled(vectors, singular, setting[0])[0],
             lambda setting: setting[1],
             labels,
             classes,
         )
+        return chosen
+
+    @property
+    def _relative_singular_values(self) -> np.ndarray:
+        return self.directions.singular_values / self.directions.singular_values[0]
+
+    def fit(
+        self, vectors: np.ndarray, labels: np.ndarray, classes: int, setting: tuple[float, float] | None = None
+    ) -> LinearMember:
+        """Fit a logistic regression on vectors.
+
+        Args:
+            vectors: (n, d) of labelled documents, from `vectors`.
+            labels: (n,) int, their classes.
+            classes: Number of classes.
+            setting: Power and strength; None takes those that `choose` chooses.
+        """
+        power, strength = self.choose(vectors, labels, classes) if setting is None else setting
+        singular = self._relative_singular_values
         features, scale = _scaled(vectors, singular, power)
         weights, intercept = fit_logistic(features, labels, classes, strength)
+        return self.member("document vectors", self.directions.matrix(power) @ (weights * scale), intercept)
+
+    def member(
+        self, name: str, coefficients: np.ndarray, intercept: np.ndarray, *, is_binary: bool = False
+    ) -> LinearMember:
+        """Make a member of weights for the n-grams of the vectors.
+
+        Args:
+            name: Its name in reports.
+            coefficients: (features, K), K = 1 for two classes.
+            intercept: (K,).
+            is_binary: The weights are for the presence of n-grams, one class against the rest; otherwise for their
+                pointwise mutual information.
+        """
         return LinearMember(
-            name="document vectors",
+            name=name,
             words=self._words,
             joins_tokens=self._documents.joins_tokens,
             ngrams=self._ngrams,
-            weighting="ppmi",
-            feature_weights=self._shares.astype(np.float32),
-            coefficients=(self.directions.matrix(power) @ (weights * scale)).astype(np.float32),
+            weighting="binary" if is_binary else "ppmi",
+            feature_weights=None if is_binary else self._shares.astype(np.float32),
+            coefficients=coefficients.astype(np.float32),
             intercept=intercept.astype(np.float32),
-            one_against_rest=False,
+            one_against_rest=is_binary,
         )
 
 

@@ -18,7 +18,8 @@ from ulmkit.hub import (
     RunFacts,
     TrainingFacts,
 )
-from ulmkit.members.fitting import DocumentWords
+from ulmkit.members.co_training import CoTraining
+from ulmkit.members.fitting import DocumentVectors, DocumentWords
 from ulmkit.pipeline.baselines import record_baselines, texts_of
 from ulmkit.pipeline.classifiers import train_network, training_rows, validation_rows
 from ulmkit.pipeline.data import DocumentCallback, prepare
@@ -28,7 +29,7 @@ from ulmkit.pipeline.held_out import data_facts, warn_if_splits_overlap
 from ulmkit.pipeline.ladder import Judging, Ladder, choose_judging, climb
 from ulmkit.pipeline.options import RunOptions
 from ulmkit.pipeline.recipes import CLASSIFY, ClassifierRecipe
-from ulmkit.pipeline.rungs import FeatureRung, NetworkRung, Rung, linear_rungs
+from ulmkit.pipeline.rungs import FeatureRung, NetworkRung, Rung, co_trained_rungs, linear_rungs
 from ulmkit.pipeline.stage import machine_facts
 from ulmkit.tasks import find_task
 from ulmkit.text import EncodedCorpus
@@ -49,6 +50,8 @@ ENOUGH_VALIDATION = 1000
 """Labelled validation documents from which on rungs are judged on them; with fewer, by cross-validation."""
 
 
+_CO_TRAINING_LABELS = 2000  # with more, labels that members give each other are worse than those given
+_CO_TRAINING_RATIO = 5  # documents, labelled or not, for each given label
 _NETWORK_SHARE = 0.8  # of a budget in minutes, that of the networks; the rest is for all that is linear
 
 
@@ -136,8 +139,13 @@ def train_automatically(
     unlabelled = np.concatenate([corpus.rows(name) for name in splits])
     documents = _read_words(corpus, np.union1d(unlabelled, held_out))
     classes = len(corpus.label_names)
-    rungs: list[Rung] = linear_rungs(documents, answers, classes, unlabelled, rows, run.seed)
+    vectors = DocumentVectors(documents, unlabelled, seed=run.seed)
+    rungs: list[Rung] = linear_rungs(documents, vectors, answers, classes, rows)
     blends = [("linear blend", [rung.name for rung in rungs])]
+    if len(rows) <= _CO_TRAINING_LABELS and len(unlabelled) >= _CO_TRAINING_RATIO * len(rows):
+        taught = co_trained_rungs(documents, answers, CoTraining(vectors, unlabelled, classes))
+        rungs += taught
+        blends.append(("co-trained blend", [rung.name for rung in taught]))
     if language_models and method != "linear":
         rungs.append(FeatureRung(language_models, corpus, np.union1d(rows, judging.held_out), classes))
         blends.append(("linear and features", [rung.name for rung in rungs]))

@@ -1,11 +1,13 @@
 """The rungs of the ladder: kinds of members, each fitted to some of the labelled documents at a time."""
 
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from ulmkit.hub import ClassifierParts, FeatureParts, LanguageModelParts, Member, member_name
+from ulmkit.members.co_training import CoTrained, CoTraining
 from ulmkit.members.fitting import (
     DocumentVectors,
     DocumentWords,
@@ -18,6 +20,8 @@ from ulmkit.members.fitting import (
 from ulmkit.members.linear import LinearMember, class_log_probabilities
 from ulmkit.pipeline.ensembles import language_model_features, network_log_probabilities
 from ulmkit.text import EncodedCorpus
+
+_KEPT_TRAININGS = 8  # a training for each fold, and the last one
 
 _FEATURE_STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1)
 
@@ -69,19 +73,17 @@ class LinearRung(Rung):
 
 
 def linear_rungs(
-    documents: DocumentWords, labels: np.ndarray, classes: int, unlabelled: np.ndarray, labelled: np.ndarray, seed: int
+    documents: DocumentWords, vectors: DocumentVectors, labels: np.ndarray, classes: int, labelled: np.ndarray
 ) -> list[Rung]:
     """The linear rungs, simplest first.
 
     Args:
         documents: The words of all documents.
+        vectors: The document vectors.
         labels: (documents,) int, the class of each; any number for those without.
         classes: Number of classes.
-        unlabelled: Rows whose text may be learnt from, those with labels included.
         labelled: Rows that are ever fitted to.
-        seed: Seed of the document vectors.
     """
-    vectors = DocumentVectors(documents, unlabelled, seed=seed)
     projected = np.zeros((len(labels), 0), dtype=np.float32)
 
     def fit_vectors(rows: np.ndarray) -> LinearMember:
@@ -96,6 +98,26 @@ def linear_rungs(
         LinearRung("TF-IDF", lambda rows: fit_tfidf(documents, rows, labels[rows], classes), documents),
         LinearRung("NB-SVM", lambda rows: fit_nb_svm(documents, rows, labels[rows], classes), documents),
         LinearRung("document vectors", fit_vectors, documents),
+    ]
+
+
+def co_trained_rungs(documents: DocumentWords, labels: np.ndarray, co_training: CoTraining) -> list[Rung]:
+    """The two rungs of co-training, which is done once for both.
+
+    Args:
+        documents: The words of all documents.
+        labels: (documents,) int, the class of each; any number for those without.
+        co_training: Trains both.
+    """
+
+    @functools.lru_cache(maxsize=_KEPT_TRAININGS)
+    def train(rows: bytes) -> CoTrained:
+        chosen = np.frombuffer(rows, dtype=np.int64)
+        return co_training.fit(chosen, labels[chosen])
+
+    return [
+        LinearRung("co-trained vectors", lambda rows: train(rows.astype(np.int64).tobytes()).vectors, documents),
+        LinearRung("co-trained NB-SVM", lambda rows: train(rows.astype(np.int64).tobytes()).nb_svm, documents),
     ]
 
 

@@ -1,0 +1,53 @@
+"""Co-training of document vectors and NB-SVM."""
+
+import numpy as np
+
+from ulmkit.members.co_training import CoTraining, surest
+from ulmkit.members.fitting import DocumentVectors, DocumentWords
+from ulmkit.text.words import join_words
+
+
+def _documents(count: int) -> tuple[DocumentWords, np.ndarray]:
+    """Documents of two classes in a random order, each with ten words of its class among forty."""
+    draw = np.random.default_rng(2)
+    labels = draw.integers(0, 2, count)
+    documents = [np.concatenate([draw.integers(30 * k, 30 * k + 30, 10), draw.integers(60, 200, 30)]) for k in labels]
+    return DocumentWords(join_words(documents), tuple(f"w{number}" for number in range(200)), True), labels
+
+
+def test_the_surest_documents_of_each_class_in_its_share() -> None:
+    p = np.array([0.9, 0.6, 0.8, 0.2, 0.45, 0.1, 0.99])
+    logs = np.log(np.stack([p, 1 - p], axis=1))
+    is_free = np.array([True] * 6 + [False])
+    places, classes = surest(logs, is_free, np.array([0.5, 0.5]), 0.5)
+    assert places.tolist() == [0, 2, 5, 3]
+    assert classes.tolist() == [0, 0, 1, 1]
+    places, classes = surest(logs, is_free, np.array([0.75, 0.25]), 0.65)
+    assert places.tolist() == [0, 2, 1, 5]
+    assert classes.tolist() == [0, 0, 0, 1]
+
+
+def test_unlabelled_documents_help_few_labels() -> None:
+    documents, labels = _documents(600)
+    rows = np.arange(600)
+    vectors = DocumentVectors(documents, rows, size=20)
+    given = np.concatenate([np.flatnonzero(labels == k)[:3] for k in (0, 1)])
+    trained = CoTraining(vectors, rows, 2).fit(given, labels[given])
+    others = np.setdiff1d(rows, given)
+    alone = vectors.fit(vectors.vectors(given), labels[given], 2)
+    right = (trained.log_probabilities.argmax(axis=1) == labels)[others].mean()
+    assert right > 0.9
+    assert right >= (alone.log_probabilities(documents.sequence).argmax(axis=1) == labels)[others].mean()
+    for member in (trained.vectors, trained.nb_svm):
+        said = member.log_probabilities(documents.sequence).argmax(axis=1)
+        assert (said == labels)[others].mean() > 0.85
+
+
+def test_three_classes_and_a_rare_one() -> None:
+    documents, labels = _documents(200)
+    labels = np.where(np.arange(200) < 4, 2, labels)
+    vectors = DocumentVectors(documents, np.arange(200), size=10)
+    given = np.arange(20)
+    trained = CoTraining(vectors, np.arange(200), 3).fit(given, labels[given])
+    assert trained.log_probabilities.shape == (200, 3)
+    assert np.isfinite(trained.log_probabilities).all()

@@ -1,0 +1,144 @@
+"""Co-training: two linear members of different kinds label, for each other, the documents that they are surest of."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from ulmkit.evaluation.baselines.estimators import OneAgainstRest
+from ulmkit.members.fitting import DocumentVectors
+from ulmkit.members.linear import LinearMember, class_log_probabilities, class_scores, weigh
+
+ROUNDS = (0.1, 0.25, 0.5)
+"""Share of the unlabelled documents that is labelled in each round."""
+
+_COUNT_RATIO_STRENGTH = 0.1
+_VECTOR_STRENGTH = 100.0
+_GIVEN_SHARE = 0.1  # least weight of all given labels together, relative to that of the documents labelled by a member
+
+
+@dataclass(frozen=True)
+class CoTrained:
+    """Outcome of co-training.
+
+    Attributes:
+        vectors: The member on document vectors.
+        nb_svm: The NB-SVM.
+        log_probabilities: (unlabelled, classes) of both together, for the unlabelled documents.
+    """
+
+    vectors: LinearMember
+    nb_svm: LinearMember
+    log_probabilities: np.ndarray
+
+
+class CoTraining:
+    """Trains document vectors and NB-SVM on given labels and on each other's.
+
+    Args:
+        vectors: Vectors learnt from the unlabelled documents.
+        rows: (n,) documents that may be labelled.
+        classes: Number of classes.
+
+    Source: Blum & Mitchell 1998, "Combining labeled and unlabeled data with co-training", section 2; the views are two
+        representations of the same words, and labels are given anew in each round.
+    """
+
+    def __init__(self, vectors: DocumentVectors, rows: np.ndarray, classes: int) -> None:
+        self._vectors = vectors
+        self._classes = classes
+        self.rows = np.sort(rows)
+
+    @cached_property
+    def _features(self) -> tuple[np.ndarray, Any, Any]:
+        """Vectors of all documents, the features that they are made of, and binary n-grams."""
+        counts = self._vectors.counts(self.rows)
+        return self._vectors.vectors_of(counts), self._vectors.features_of(counts), weigh(counts, "binary", None)
+
+    def fit(self, rows: np.ndarray, labels: np.ndarray) -> CoTrained:
+        """Train on labelled documents and on the others.
+
+        Args:
+            rows: (m,) labelled documents, among `rows`.
+            labels: (m,) int, their classes.
+
+        Returns:
+            Both members and what they say of all `rows`.
+        """
+        dense, _, _ = self._features
+        given = np.searchsorted(self.rows, rows)
+        is_free = np.ones(len(self.rows), dtype=bool)
+        is_free[given] = False
+        shares = (np.bincount(labels, minlength=self._classes) + 0.5) / (len(labels) + 0.5 * self._classes)
+        power, strength = self._vectors.choose(dense[given], labels, self._classes)
+        logs = self._said_by(self._vectors.fit(dense[given], labels, self._classes, (power, strength)))
+        for fraction in ROUNDS:
+            nb_svm = self._fit_nb_svm(*self._teach(given, labels, logs, is_free, shares, fraction))
+            said = self._said_by(nb_svm)
+            together = _standard(said) + _standard(logs)
+            at, taught = self._teach(given, labels, together, is_free, shares, fraction)
+            vectors = self._vectors.fit(dense[at], taught, self._classes, (power, _VECTOR_STRENGTH))
+            logs = self._said_by(vectors)
+        together = class_log_probabilities(_standard(said) + _standard(logs))
+        return CoTrained(replace(vectors, name="co-trained vectors"), nb_svm, together)
+
+    def _teach(
+        self,
+        given: np.ndarray,
+        labels: np.ndarray,
+        logs: np.ndarray,
+        is_free: np.ndarray,
+        shares: np.ndarray,
+        fraction: float,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Places and labels to learn from: the given ones, repeated so that they count, and the surest others."""
+        at, taught = surest(logs, is_free, shares, fraction)
+        repeats = max(1, round(_GIVEN_SHARE * len(at) / len(given)))
+        return np.concatenate([np.repeat(given, repeats), at]), np.concatenate([np.repeat(labels, repeats), taught])
+
+    def _fit_nb_svm(self, at: np.ndarray, labels: np.ndarray) -> LinearMember:
+        model = OneAgainstRest(self._classes, _COUNT_RATIO_STRENGTH, count_ratio=True)
+        features = self._features[2][at]
+        matrix, intercept = class_scores(model.fit(features, labels), features.shape[1], self._classes)
+        return self._vectors.member("co-trained NB-SVM", matrix, intercept, is_binary=True)
+
+    def _said_by(self, member: LinearMember) -> np.ndarray:
+        """Log-probabilities of a member for all documents."""
+        _, ppmi, binary = self._features
+        features = binary if member.weighting == "binary" else ppmi
+        return class_log_probabilities(
+            np.asarray(features @ member.coefficients, dtype=np.float64) + member.intercept, member.one_against_rest
+        )
+
+
+def surest(logs: np.ndarray, is_free: np.ndarray, shares: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarray]:
+    """Choose the documents whose class is surest, with the classes in their estimated shares.
+
+    Args:
+        logs: (n, C) log-probabilities.
+        is_free: (n,) bool, the documents to choose from.
+        shares: (C,) estimated shares of the classes.
+        fraction: Share of the documents to choose.
+
+    Returns:
+        Places of the documents, and their classes.
+    """
+    best = logs.argmax(axis=1)
+    places, classes = [], []
+    for label, share in enumerate(shares):
+        candidates = np.flatnonzero(is_free & (best == label))
+        others = np.delete(logs[candidates], label, axis=1).max(axis=1)
+        order = np.argsort(others - logs[candidates, label], kind="stable")
+        chosen = candidates[order[: round(fraction * int(is_free.sum()) * share)]]
+        places.append(chosen)
+        classes.append(np.full(len(chosen), label))
+    return np.concatenate(places), np.concatenate(classes)
+
+
+def _standard(logs: np.ndarray) -> np.ndarray:
+    """Log-probabilities around their mean over classes and documents, scaled to a spread of 1."""
+    scores = logs - logs.mean(axis=1, keepdims=True)
+    scores = scores - scores.mean(axis=0)
+    spread = scores.std()
+    return scores / spread if spread > 0 else scores
