@@ -128,6 +128,8 @@ class ClassifierRecipe(HeadOptions):
         check_choice("unfreezing", self.unfreezing, UNFREEZING)
         for name in ("batch_size", "chunk_steps", "gradient_steps"):
             check_whole(name, getattr(self, name))
+        if self.patience is not None:
+            check_whole("patience", self.patience)
         check_not_negative("dropout_multiplier", self.dropout_multiplier)
 
     def phases(self, groups: int, budget: Budget) -> list[Phase]:

@@ -32,7 +32,9 @@ def training_folder(out: str) -> Path:
 def newest_checkpoint(folder: Path) -> Path | None:
     """Newest checkpoint in a training folder, those of its networks included."""
     found = [checkpoint for part in _parts(folder) if (checkpoint := latest_checkpoint(part)) is not None]
-    return max(found, key=lambda checkpoint: (checkpoint / STATE_FILE).stat().st_mtime_ns, default=None)
+    if len(found) < 2:
+        return found[0] if found else None
+    return max(found, key=lambda checkpoint: (checkpoint / STATE_FILE).stat().st_mtime_ns)
 
 
 @contextmanager
