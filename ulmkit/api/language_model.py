@@ -12,10 +12,18 @@ from ulmkit import evaluation, pipeline
 from ulmkit.api.common import as_texts, check_finite_answers, place_parts, refuse_selection, text_ids
 from ulmkit.api.generation_options import GenerationOptions
 from ulmkit.config import check_whole
-from ulmkit.errors import DataError
+from ulmkit.errors import ConfigError, DataError, FolderError
 from ulmkit.evaluation import CacheConfig, DocumentScore, DynamicConfig, GradientStatistics, Perplexity
-from ulmkit.hub import LanguageModelParts, load_language_model, resolve_model, save_language_model
-from ulmkit.hub.folder_config import Direction, Weights
+from ulmkit.hub import (
+    LanguageModelParts,
+    load_language_model,
+    load_pair,
+    read_config,
+    resolve_model,
+    save_language_model,
+    save_language_model_pair,
+)
+from ulmkit.hub.folder_config import DIRECTIONS, Direction, Weights
 from ulmkit.model.aligned import count_parameters
 from ulmkit.model.config import LanguageModelConfig
 from ulmkit.model.generation import Continuation, beam_search, sample
@@ -39,29 +47,41 @@ _MAX_SAMPLES = 10_000
 
 
 class LanguageModel:
-    """A language model with its vocabulary and tokenizer.
+    """A language model with its vocabulary and tokenizer, or a pair: a forward and a backward one.
 
-    Make one with `load`, `pretrain` or `finetune`.
+    A pair is fine-tuned, embeds texts and is saved as a whole. One direction is enough to score, evaluate and generate:
+    these take the forward member.
+
+    Make one with `load`, `pretrain` or `finetune`, and a pair with `LanguageModel(forward.parts, backward.parts)`.
 
     Attributes:
-        parts: Everything a model folder holds: network, vocabulary, tokenizer, direction, training facts and log.
+        parts: Everything a model folder holds: network, vocabulary, tokenizer, direction, training facts and log. Of a
+            pair, the forward member.
+        backward: The backward member of a pair, else None.
     """
 
-    def __init__(self, parts: LanguageModelParts) -> None:
+    def __init__(self, parts: LanguageModelParts, backward: LanguageModelParts | None = None) -> None:
+        if backward is not None:
+            _check_pair(parts, backward)
         self.parts = parts
+        self.backward = backward
 
     def __repr__(self) -> str:
-        parameters = count_parameters(self.parts.model)
-        return (
-            f"LanguageModel({parameters:,} parameters, {len(self.parts.vocabulary):,} tokens, {self.parts.direction})"
-        )
+        parameters = sum(count_parameters(member.model) for member in self.members)
+        directions = " and ".join(member.direction for member in self.members)
+        return f"LanguageModel({parameters:,} parameters, {len(self.parts.vocabulary):,} tokens, {directions})"
+
+    @property
+    def members(self) -> tuple[LanguageModelParts, ...]:
+        """The model, or the forward and the backward member of a pair."""
+        return (self.parts,) if self.backward is None else (self.parts, self.backward)
 
     @classmethod
     def load(cls, name: str | os.PathLike[str], run: RunOptions | None = None) -> LanguageModel:
-        """Load a language model from a folder or from the Hugging Face hub.
+        """Load a language model, or a pair of them, from a folder, the package or the Hugging Face hub.
 
         Args:
-            name: Folder or hub name.
+            name: Folder, name of a shipped model or hub name; see `ulmkit.hub.resolve_model`.
             run: Device, precision and backend to run with; the CPU and its fastest backend if None.
 
         Returns:
@@ -70,7 +90,14 @@ class LanguageModel:
         Raises:
             FolderError: If the folder holds no language model, or is incomplete, truncated or altered.
         """
-        return cls(place_parts(load_language_model(resolve_model(name)), run))
+        folder = resolve_model(name)
+        if read_config(folder)["kind"] != "pair":
+            return cls(place_parts(load_language_model(folder), run))
+        pair = load_pair(folder)
+        members = [each for each in (pair.forward, pair.backward) if isinstance(each, LanguageModelParts)]
+        if len(members) < len(DIRECTIONS):
+            raise FolderError(f"{folder}: expected a language model, got a pair of classifiers; give a language model")
+        return cls(*(place_parts(member, run) for member in members))
 
     @classmethod
     def pretrain(
@@ -140,13 +167,14 @@ class LanguageModel:
         """Fine-tune a copy of this model on target text. Give exactly one of `epochs`, `steps` and `minutes`.
 
         A word vocabulary is rebuilt from the target text, and the embeddings of the tokens that both share are kept;
-        subword and byte vocabularies do not change.
+        subword and byte vocabularies do not change. The text is prepared once for both members of a pair, which train
+        one after the other, with checkpoints in subfolders "forward" and "backward" of the run's folder.
 
         Args:
             data: Text as a path, a hub name or a list, or an encoded corpus.
-            epochs: Passes over the training text.
-            steps: Optimizer steps.
-            minutes: Wall-clock time, validation included.
+            epochs: Passes over the training text; of each member.
+            steps: Optimizer steps; of each member.
+            minutes: Wall-clock time, validation included. The members of a pair get half of it each.
             recipe: Batch size, learning rates, optimizer and regularization; None takes `pipeline.FINETUNE`.
             data_options: How the text is read and split.
             run: Device, precision, seed, checkpoints and progress of the training.
@@ -161,11 +189,26 @@ class LanguageModel:
             DataError: If the text cannot be read, there is too little of it, or a corpus has another tokenizer.
             TrainingError: If the loss is no longer finite.
         """
+        budget = Budget(epochs=epochs, steps=steps, minutes=minutes)
+        recipe = recipe or pipeline.FINETUNE
+        if self.backward is not None:
+            members = pipeline.finetune_pair(
+                self.parts,
+                self.backward,
+                data,
+                budget=budget,
+                recipe=recipe,
+                data_options=data_options,
+                run=run,
+                splits=splits,
+                progress=progress,
+            )
+            return LanguageModel(*members)
         parts = pipeline.finetune(
             self.parts,
             data,
-            budget=Budget(epochs=epochs, steps=steps, minutes=minutes),
-            recipe=recipe or pipeline.FINETUNE,
+            budget=budget,
+            recipe=recipe,
             data_options=data_options,
             run=run,
             splits=splits,
@@ -185,6 +228,8 @@ class LanguageModel:
         progress: Callable[[int], None] | None = None,
     ) -> RateSearch:
         """Suggest a learning rate for fine-tuning: train for a few steps while the rate rises. Nothing is changed.
+
+        A pair is searched with its forward member.
 
         Args:
             data: Text as a path, a hub name or a list, or an encoded corpus.
@@ -214,7 +259,7 @@ class LanguageModel:
         )
 
     def save(self, folder: str | os.PathLike[str], *, weights: Weights = "float32", overwrite: bool = False) -> None:
-        """Write a complete model folder, or nothing if that fails.
+        """Write a complete model folder, or nothing if that fails; a pair as one folder with both members.
 
         Args:
             folder: Folder to write.
@@ -226,7 +271,10 @@ class LanguageModel:
             ConfigError: If the weights cannot be stored so.
             FolderError: If the folder exists or cannot be written.
         """
-        save_language_model(folder, self.parts, weights=weights, overwrite=overwrite)
+        if self.backward is None:
+            save_language_model(folder, self.parts, weights=weights, overwrite=overwrite)
+        else:
+            save_language_model_pair(folder, self.parts, self.backward, weights=weights, overwrite=overwrite)
 
     def evaluation_data(
         self, data: Data | EncodedCorpus, *, split: str | None = None, data_options: DataOptions | None = None
@@ -258,7 +306,7 @@ class LanguageModel:
         data_options: DataOptions | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> Perplexity:
-        """Compute perplexity over one stream of the text.
+        """Compute perplexity over one stream of the text; of a pair, that of the forward member.
 
         Args:
             data: Text as a path, a hub name or a list, an encoded corpus, or the result of `evaluation_data`.
@@ -307,6 +355,8 @@ class LanguageModel:
     ) -> LanguageModelEvaluation:
         """Compute perplexity plain, with a continuous cache, with dynamic evaluation, and with both.
 
+        A pair is evaluated by its forward member.
+
         Args:
             data: Text as a path, a hub name or a list, an encoded corpus, or the result of `evaluation_data`.
             split: Split to score; see `evaluation_data`.
@@ -353,7 +403,7 @@ class LanguageModel:
         return data
 
     def score(self, texts: Iterable[Text]) -> list[DocumentScore]:
-        """Compute log-probability and perplexity of each text on its own.
+        """Compute log-probability and perplexity of each text on its own; a pair does it with its forward member.
 
         Args:
             texts: Texts, each a str or a tuple of its fields, as a list or a column of a table; none may be missing.
@@ -376,7 +426,8 @@ class LanguageModel:
     def embed(self, texts: Iterable[Text]) -> np.ndarray:
         """Compute features of texts: the states of every layer, pooled, for a linear model or a search.
 
-        They are the mean of the text's embeddings, then the last, maximal and mean state of each layer, bottom to top.
+        They are the mean of the text's embeddings, then the last, maximal and mean state of each layer, bottom to top;
+        of a pair, those of the forward member, then those of the backward one.
 
         Args:
             texts: Texts; see `score`.
@@ -387,8 +438,13 @@ class LanguageModel:
         Raises:
             DataError: If a table is given, or an item is not a text; the message gives its index.
         """
-        documents = [text_ids(self.parts, text) for text in as_texts(texts)]
-        features = embed_documents(self.parts.model.encoder, documents)
+        listed = as_texts(texts)
+        features = np.hstack(
+            [
+                embed_documents(member.model.encoder, [text_ids(member, text) for text in listed])
+                for member in self.members
+            ]
+        )
         check_finite_answers(features)
         return features
 
@@ -405,7 +461,7 @@ class LanguageModel:
         allow_unk: bool = _GENERATION.allow_unk,
         seed: int | None = None,
     ) -> list[str]:
-        """Continue a prompt. A backward model writes what comes before it.
+        """Continue a prompt. A backward model writes what comes before it; a pair continues it with its forward member.
 
         Args:
             prompt: Text that the results begin with (end with, for a backward model).
@@ -470,3 +526,15 @@ class LanguageModel:
         if self.parts.direction == "backward":
             ids = reverse_document(ids, self.parts.vocabulary.bos_id)
         return self.parts.tokenizer.detokenize(self.parts.vocabulary.decode(ids)).strip()
+
+
+def _check_pair(forward: LanguageModelParts, backward: LanguageModelParts) -> None:
+    """Raise ConfigError unless two models read in both directions, with one tokenizer."""
+    for name, parts in zip(DIRECTIONS, (forward, backward), strict=True):
+        if parts.direction != name:
+            raise ConfigError(f"{name}: expected a model that reads {name}, got one that reads {parts.direction}")
+    if forward.tokenizer.fingerprint != backward.tokenizer.fingerprint:
+        raise ConfigError(
+            f"backward: expected the forward model's tokenizer ({forward.tokenizer.name}), got another one "
+            f"({backward.tokenizer.name}); pretrain both on the same text with the same tokenizer options"
+        )

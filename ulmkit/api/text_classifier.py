@@ -95,7 +95,7 @@ class TextClassifier:
         """Load a classifier, or a pair of them, from a folder or from the hub.
 
         Args:
-            name: Folder or hub name.
+            name: Folder, name of a shipped model or hub name; see `ulmkit.hub.resolve_model`.
             run: Device, precision and backend to run with; the CPU and its fastest backend if None.
 
         Returns:
@@ -140,8 +140,9 @@ class TextClassifier:
 
         Args:
             data: Labelled documents as a path, a hub name or a list, or an encoded corpus.
-            language_model: The model to start from, or a pair of them. None: the linear rungs of the ladder alone; with
-                "finetune", a network that starts from random weights, for comparison.
+            language_model: The model to start from, or a pair, of which "finetune" takes the forward member. None: the
+                linear rungs of the ladder alone; with "finetune", a network that starts from random weights, for
+                comparison.
             method: "finetune" is gradual unfreezing of the language model (Howard & Ruder 2018). "auto" climbs a
                 ladder of linear models, features of the language model, fine-tuned networks and their blend, judges
                 each on held-out labels and keeps the simplest that is as good as the best; "features" and "linear"
@@ -176,7 +177,7 @@ class TextClassifier:
                 raise ConfigError(f"sizes: only for method='finetune', got {method!r}; leave it out")
             ensemble = pipeline.train_automatically(
                 data,
-                () if language_model is None else (language_model.parts,),
+                () if language_model is None else language_model.members,
                 method=method,
                 budget=budget,
                 recipe=recipe or CLASSIFY,
@@ -191,6 +192,8 @@ class TextClassifier:
             return cls(ensemble)
         if transductive:
             raise ConfigError("transductive: fine-tuning a classifier reads no text without labels; leave it out")
+        if language_model is not None and language_model.backward is not None and run is not None and run.progress:
+            run.progress.message("language model: a pair, of which fine-tuning a classifier takes the forward member")
         parts = pipeline.train(
             data,
             None if language_model is None else language_model.parts,

@@ -1,5 +1,6 @@
-"""The command that shows backends and precisions of this machine."""
+"""The command that shows the shipped models, and the backends and precisions of this machine."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ulmkit
@@ -13,13 +14,14 @@ if TYPE_CHECKING:
 
 @with_groups(machine=MACHINE_WITHOUT_BACKEND)
 def info_command(machine: Machine) -> None:
-    """Show which kernels and precisions run here, and why.
+    """Show the shipped models, which kernels and precisions run here, and why.
 
     Example: ulmkit info
     """
     import torch
 
     from ulmkit.cache_folder import default_cache
+    from ulmkit.hub import shipped_models
     from ulmkit.hub.facts import package_versions
     from ulmkit.kernels import PRECISIONS, backend_statuses, bf16_pays, choose_precision, int8_runs
 
@@ -42,7 +44,33 @@ def info_command(machine: Machine) -> None:
         summary[f"backend {status.name}"] = (
             f"{'chosen' if status.chosen else 'there' if status.available else 'not there'}: {status.reason}"
         )
-    summarise(summary, machine.json_file, {name.replace(" ", "_"): value for name, value in summary.items()})
+    values = {name.replace(" ", "_"): value for name, value in summary.items()}
+    models = [describe_shipped_model(name, folder) for name, folder in shipped_models().items()]
+    for model in models:
+        summary[f"model {model['name']}"] = (
+            f"shipped: {' and '.join(model['directions'])}, {model['megabytes']:.1f} MB, "
+            f"vocabulary of {model['vocabulary']:,} ({model['tokenizer']})"
+        )
+    if not models:
+        summary["models"] = "none shipped"
+    summarise(summary, machine.json_file, values | {"shipped_models": models})
+
+
+def describe_shipped_model(name: str, folder: Path) -> dict[str, Any]:
+    """Directions, size and vocabulary of a shipped model, read without its weights."""
+    from ulmkit.hub import read_config
+    from ulmkit.hub.folder_config import DIRECTIONS
+
+    config = read_config(folder)
+    is_pair = config["kind"] == "pair"
+    member = read_config(folder / DIRECTIONS[0]) if is_pair else config
+    return {
+        "name": name,
+        "directions": list(DIRECTIONS) if is_pair else [member["direction"]],
+        "megabytes": round(sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1e6, 2),
+        "vocabulary": member["vocabulary"]["size"],
+        "tokenizer": member["tokenizer"]["name"],
+    }
 
 
 def _device_name(device: "torch.device") -> str:

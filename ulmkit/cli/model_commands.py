@@ -14,6 +14,7 @@ from ulmkit.api.generation_options import GenerationOptions
 from ulmkit.cli.adaptation import ADAPTATION
 from ulmkit.cli.dataclass_options import field_options
 from ulmkit.cli.option_groups import MACHINE, MACHINE_WITH_SEED, READ_TEXT, Machine, OptionGroup, with_groups
+from ulmkit.cli.pairs import say_forward_member
 from ulmkit.cli.progress import step_progress
 from ulmkit.cli.reading import ReadingReport
 from ulmkit.cli.summary import write_values
@@ -37,9 +38,11 @@ if TYPE_CHECKING:
     from ulmkit.evaluation import Perplexity
     from ulmkit.pipeline import EvaluationData, LanguageModelEvaluation
 
-ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="A model: a folder or a hub name.")]
+ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="A model: a folder, a shipped name or a hub name.")]
 ClassifierArgument = Annotated[str, typer.Argument(metavar="CLASSIFIER", help="A classifier: a folder or a hub name.")]
-LanguageModelArgument = Annotated[str, typer.Argument(metavar="LM", help="A language model: a folder or a hub name.")]
+LanguageModelArgument = Annotated[
+    str, typer.Argument(metavar="LM", help="A language model: a folder, a shipped name or a hub name.")
+]
 OptionalData = Annotated[str | None, typer.Argument(metavar="DATA", help="A file, a folder, or a data set on the hub.")]
 Texts = Annotated[list[str] | None, typer.Option("--text", help="A text instead of DATA; may be repeated.")]
 OutFile = Annotated[str | None, typer.Option("--out", "-o", help="Output file, .jsonl or .csv (default: print).")]
@@ -83,10 +86,12 @@ def evaluate_command(
     if batch_size is not None and not published:
         raise ConfigError("batch_size: has no effect without --published; add it or drop this")
     reading = ReadingReport()
-    is_language_model = read_config(resolve_model(model))["kind"] == "language_model"
+    config = read_config(resolve_model(model))
+    is_language_model = "language_model" in (config["kind"], config.get("members"))
     if is_language_model or published or adaptation is not None:  # a classifier with these options is refused by `load`
         _check_by(by, "a language model")
         language_model = LanguageModel.load(model, machine.run)
+        say_forward_member(language_model)
         selected = language_model.evaluation_data(data, split=split, data_options=data_options)
         reading(selected.corpus)
         report: Perplexity | LanguageModelEvaluation
@@ -208,6 +213,7 @@ def score_command(
 
     check_rows(SCORED, reading, out_file)
     model = LanguageModel.load(language_model, machine.run)
+    say_forward_member(model)
     chunks, record = open_texts(data, text, reading, NO_LABELS.name)
     with open_rows(out_file, machine.json_file) as writer:
         for chunk in chunks:
@@ -232,8 +238,8 @@ def embed_command(
 ) -> None:
     """Turn texts into vectors.
 
-    A vector is made of the language model's states in every layer. Row i of the file, an array for numpy.load, belongs
-    to row i of DATA.
+    A vector is made of the language model's states in every layer, in both directions for a pair. Row i of the file, an
+    array for numpy.load, belongs to row i of DATA.
 
     Example: ulmkit embed my-lm reviews.csv --out vectors.npy
     """
@@ -269,6 +275,7 @@ def generate_command(
     from ulmkit.api import LanguageModel
 
     model = LanguageModel.load(language_model, machine.run)
+    say_forward_member(model)
     texts = model.generate(prompt, **asdict(options), seed=machine.run.seed)
     print("\n\n".join(texts))
     write_values(machine.json_file, {"model": language_model, "texts": len(texts), "generated": texts})

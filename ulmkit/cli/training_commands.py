@@ -33,6 +33,7 @@ from ulmkit.cli.option_groups import (
     encoder_from_scratch,
     with_groups,
 )
+from ulmkit.cli.pairs import say_forward_member
 from ulmkit.cli.reading import ReadingReport
 from ulmkit.cli.summary import summarise
 from ulmkit.config import check_choice
@@ -47,11 +48,14 @@ from ulmkit.training.progress import make_progress
 
 if TYPE_CHECKING:
     from ulmkit.api import LanguageModel, TextClassifier
+    from ulmkit.hub import TrainingFacts
 
 DataArgument = Annotated[
     str, typer.Argument(metavar="DATA", help="A file, a folder, a prepared corpus, or a data set on the hub.")
 ]
-ModelArgument = Annotated[str, typer.Argument(metavar="LM", help="A language model: a folder or a hub name.")]
+ModelArgument = Annotated[
+    str, typer.Argument(metavar="LM", help="A language model: a folder, a shipped name or a hub name.")
+]
 OutOption = Annotated[str, typer.Option("--out", "-o", help="Output folder.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue an interrupted training.")]
 Transductive = Annotated[
@@ -186,6 +190,8 @@ def finetune_command(
 ) -> None:
     """Fine-tune a language model on target text.
 
+    Of a pair, both members are trained, for half of the minutes or all of the epochs or steps each.
+
     Example: ulmkit finetune my-lm reviews.csv --out reviews-lm --minutes 10
     """
     from ulmkit.api import LanguageModel
@@ -217,7 +223,10 @@ def finetune_command(
 )
 def train_command(
     language_model: Annotated[
-        str, typer.Argument(metavar="LM", help="A language model: a folder or a hub name; 'none' for random weights.")
+        str,
+        typer.Argument(
+            metavar="LM", help="A language model: a folder, a shipped name or a hub name; 'none' for random weights."
+        ),
     ],
     data: DataArgument,
     out: OutOption,
@@ -300,6 +309,7 @@ def lr_find_command(
 
     check_choice("plot", Path(plot).suffix.lower(), PLOTS)
     base = LanguageModel.load(language_model)
+    say_forward_member(base)
     with closing(make_progress()) as display:
         report = ReadingReport(display.message)
         search = base.find_learning_rate(
@@ -362,25 +372,40 @@ def _summarise_training(
 ) -> None:
     """Print the results of a training, and write them with its facts to the JSON file."""
     from ulmkit.hub import EnsembleParts, facts_to_json, member_name
+    from ulmkit.hub.folder_config import DIRECTIONS
     from ulmkit.model.aligned import count_parameters
 
     parts = model.parts
-    facts = parts.facts
-    run = facts.run
+    backward = model.backward
     summary: dict[str, Any] = {"model": out}
     if isinstance(parts, EnsembleParts):
         summary["members"] = ", ".join(map(member_name, parts.members))
     else:
         summary["parameters"] = count_parameters(parts.model)
+    if backward is None:
+        summary |= _training_figures(parts.facts)
+    else:
+        summary["parameters"] += count_parameters(backward.model)
+        for direction, member in zip(DIRECTIONS, (parts, backward), strict=True):
+            summary |= {f"{direction}: {name}": value for name, value in _training_figures(member.facts).items()}
+    values: dict[str, Any] = {name: summary[name] for name in ("model", "members", "parameters") if name in summary}
+    values |= {"facts": facts_to_json(parts.facts), "reading": reading}
+    if backward is not None:
+        values["backward_facts"] = facts_to_json(backward.facts)
+    summarise(summary, machine.json_file, values)
+
+
+def _training_figures(facts: "TrainingFacts") -> dict[str, Any]:
+    """Figures of what a training spent and reached, by names for people."""
+    run = facts.run
+    figures: dict[str, Any] = {}
     if facts.labelled_documents is not None:
-        summary["labelled documents"] = facts.labelled_documents
+        figures["labelled documents"] = facts.labelled_documents
     if run is not None:
         spent: dict[str, Any] = {"steps": run.steps, "epochs": run.epochs, "minutes": run.minutes}
         spent["tokens per second"] = run.tokens_per_second
-        summary |= {name: value for name, value in spent.items() if value is not None}
+        figures |= {name: value for name, value in spent.items() if value is not None}
     before = {"before training": facts.validation_before} if facts.validation_before else {}
     for name, metrics in (before | {"validation": facts.validation} | dict(facts.baselines)).items():
-        summary |= {f"{metric}, {name}": value for metric, value in metrics.items()}
-    values: dict[str, Any] = {name: summary[name] for name in ("model", "members", "parameters") if name in summary}
-    values |= {"facts": facts_to_json(facts), "reading": reading}
-    summarise(summary, machine.json_file, values)
+        figures |= {f"{metric}, {name}": value for metric, value in metrics.items()}
+    return figures

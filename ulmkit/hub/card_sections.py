@@ -1,6 +1,6 @@
 """Sections of a model card that are written from training facts alone."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 
 from ulmkit.hub.facts import DataFacts, MachineFacts, RunFacts, Stage, TrainingFacts
@@ -80,6 +80,25 @@ def training_section(facts: TrainingFacts) -> str:
     if facts.recipe:
         sentences.append("All settings stand in `config.json` under `facts.recipe`.")
     return " ".join(sentences)
+
+
+def notes_section(facts: TrainingFacts) -> str:
+    """Notes that are a text or a number, or a group of such; empty without any."""
+    lines = []
+    for name, value in facts.notes.items():
+        group = value if isinstance(value, Mapping) else {"": value}
+        known = {key: item for key, item in group.items() if isinstance(item, str | int | float)}
+        text = "; ".join(f"{_words(key)} {_note(item)}".strip() for key, item in known.items())
+        lines += [f"- {_words(name)}: {text}"] if known else []
+    return "\n".join(lines)
+
+
+def _words(name: object) -> str:
+    return str(name).replace("_", " ")
+
+
+def _note(value: str | float) -> str:
+    return value if isinstance(value, str) else f"{value:,.6g}"
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

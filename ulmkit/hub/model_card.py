@@ -6,7 +6,7 @@ unknown.
 
 from collections.abc import Sequence
 
-from ulmkit.hub.card_sections import data_section, evaluation_section, training_section
+from ulmkit.hub.card_sections import data_section, evaluation_section, notes_section, training_section
 from ulmkit.hub.facts import TrainingFacts, package_versions
 from ulmkit.hub.folder_config import Weights
 from ulmkit.hub.parts import ClassifierParts, EnsembleParts, LanguageModelParts, member_name
@@ -60,8 +60,8 @@ def pair_card(name: str, facts: TrainingFacts, task: Task | None) -> str:
         Markdown with the YAML header that the hub reads.
     """
     if task is None:
-        introduction = "A forward and a backward language model, each complete."
-        use = _language_model_use("FOLDER/forward")
+        introduction = "A forward and a backward language model, each complete; together they give features of texts."
+        use = _language_model_use("FOLDER")
     else:
         introduction = f"A forward and a backward text classifier, averaged, that predict {task.summary}."
         use = _classifier_use(task)
@@ -107,6 +107,7 @@ def _card(
         ("Training data", data_section(facts)),
         ("Evaluation", evaluation_section(facts)),
         ("Training", training_section(facts)),
+        ("Notes", notes_section(facts)),
         ("Model", "\n".join(f"- {label}: {value}" for label, value in model_rows)),
         ("Limits", "\n".join(f"- {limit}" for limit in _limits(facts, is_classifier))),
     ]

@@ -2,7 +2,9 @@
 
 import os
 import shutil
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +12,9 @@ from ulmkit.errors import DataError, FolderError
 from ulmkit.files import expand_user
 from ulmkit.hub.ensemble import load_ensemble
 from ulmkit.hub.facts import TrainingFacts, facts_to_json, package_versions
-from ulmkit.hub.folder_config import DIRECTIONS, FORMAT_VERSION, read_config, read_facts, write_config
+from ulmkit.hub.folder_config import DIRECTIONS, FORMAT_VERSION, Weights, read_config, read_facts, write_config
 from ulmkit.hub.model_card import CARD_FILE, pair_card
-from ulmkit.hub.model_folder import load_classifier, load_language_model
+from ulmkit.hub.model_folder import load_classifier, load_language_model, save_language_model
 from ulmkit.hub.parts import ClassifierParts, EnsembleParts, LanguageModelParts
 from ulmkit.safe_writes import atomic_folder, atomic_write
 from ulmkit.tasks import TASKS
@@ -57,8 +59,100 @@ def save_pair(
         DataError: If the two do not belong together.
         FolderError: If a model cannot be read or the pair cannot be written.
     """
-    facts = facts or TrainingFacts()
     member = _read_matching(Path(forward), Path(backward))
+    with _pair_folder(folder, facts or TrainingFacts(), member, overwrite) as temporary:
+        shutil.copytree(forward, temporary / "forward")
+        shutil.copytree(backward, temporary / "backward")
+    return Path(folder)
+
+
+def save_language_model_pair(
+    folder: str | os.PathLike[str],
+    forward: LanguageModelParts,
+    backward: LanguageModelParts,
+    facts: TrainingFacts | None = None,
+    *,
+    weights: Weights = "float32",
+    overwrite: bool = False,
+) -> Path:
+    """Write a forward and a backward language model as one pair folder, atomically.
+
+    Args:
+        folder: Folder to write.
+        forward: The model that reads forward.
+        backward: The model that reads backward.
+        facts: Facts of the pair; `pair_facts` of its members if None.
+        weights: How the weights are stored, see `save_language_model`.
+        overwrite: Replace an existing folder.
+
+    Returns:
+        The folder.
+
+    Raises:
+        DataError: If the two do not belong together.
+        FolderError: If the folder exists or cannot be written.
+        ConfigError: If a fact is not a JSON value, or weights cannot be stored so.
+    """
+    for direction, parts in zip(DIRECTIONS, (forward, backward), strict=True):
+        if parts.direction != direction:
+            raise DataError(f"{direction}: expected a {direction} model, got a {parts.direction} one")
+    facts = facts or pair_facts(forward.facts, backward.facts)
+    with _pair_folder(folder, facts, {"kind": "language_model"}, overwrite) as temporary:
+        save_language_model(temporary / "forward", forward, weights=weights)
+        save_language_model(temporary / "backward", backward, weights=weights)
+    return Path(folder)
+
+
+def pair_facts(forward: TrainingFacts, backward: TrainingFacts) -> TrainingFacts:
+    """Facts of a pair: those that its members share, and the metrics of each by direction.
+
+    Args:
+        forward: Facts of the forward member.
+        backward: Facts of the backward member.
+
+    Returns:
+        The facts. What differs, such as the minutes of a training, stands in the members' own folders.
+    """
+    members = dict(zip(DIRECTIONS, (forward, backward), strict=True))
+    shared: dict[str, Any] = {
+        field.name: getattr(forward, field.name)
+        for field in fields(TrainingFacts)
+        if getattr(forward, field.name) == getattr(backward, field.name)
+    }
+    base = None
+    if forward.base is not None and backward.base is not None:
+        base = pair_facts(forward.base, backward.base)
+    notes = {name: value for name, value in forward.notes.items() if backward.notes.get(name) == value}
+    for direction, facts in members.items():
+        own = {name: value for name, value in facts.notes.items() if name not in notes}
+        notes |= {direction: own} if own else {}
+    return replace(
+        TrainingFacts(**shared),
+        base=base,
+        validation_before=_by_direction({name: facts.validation_before for name, facts in members.items()}),
+        validation=_by_direction({name: facts.validation for name, facts in members.items()}),
+        limits=tuple(dict.fromkeys([*forward.limits, *backward.limits])),
+        notes=notes,
+    )
+
+
+def _by_direction(metrics: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """Join the metrics of the members under names such as "forward_perplexity"."""
+    return {f"{direction}_{name}": value for direction, values in metrics.items() for name, value in values.items()}
+
+
+@contextmanager
+def _pair_folder(
+    folder: str | os.PathLike[str], facts: TrainingFacts, member: Mapping[str, Any], overwrite: bool
+) -> Iterator[Path]:
+    """Yield a temporary folder for both members; with config and card it becomes `folder`.
+
+    Args:
+        folder: Folder to write.
+        facts: Facts of the pair.
+        member: Config of a member, of which kind and task are read.
+        overwrite: Replace an existing folder.
+    """
     config = {
         "format_version": FORMAT_VERSION,
         "kind": "pair",
@@ -68,12 +162,10 @@ def save_pair(
         "facts": facts_to_json(facts),
     }
     with atomic_folder(folder, overwrite=overwrite) as temporary:
-        shutil.copytree(forward, temporary / "forward")
-        shutil.copytree(backward, temporary / "backward")
+        yield temporary
         with atomic_write(temporary / CARD_FILE) as file:
             file.write(pair_card(Path(folder).name, facts, TASKS.get(str(config["task"]))))
         write_config(temporary, config)
-    return Path(folder)
 
 
 def load_pair(folder: str | os.PathLike[str]) -> Pair:

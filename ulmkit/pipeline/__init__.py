@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ulmkit.pipeline.language_models import find_finetuning_rate, finetune, pretrain, validation_perplexity
     from ulmkit.pipeline.modern import MODERN_PTB, MODERN_WIKITEXT2, ModernRecipe
     from ulmkit.pipeline.options import RATE_SEARCH_STEPS, SEARCH_TOKENS, STATISTICS_BATCHES, RunOptions, place
+    from ulmkit.pipeline.pairs import finetune_pair
     from ulmkit.pipeline.prediction import (
         embed_documents,
         evaluate_rows,

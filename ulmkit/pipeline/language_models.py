@@ -115,7 +115,7 @@ def finetune(
     """
     run = run or RunOptions()
     run.world.check_divides(recipe.batch_size)
-    corpus = _prepare_for(base, data, data_options, run, progress)
+    corpus = prepare_for_model(base, data, data_options, run, progress)
     model, report = _transfer(base, corpus, recipe)
     facts = TrainingFacts(stage="fine-tuning", vocabulary_transfer=report, base=base.facts.as_base())
     return _train(model, corpus, budget, recipe, run, base.direction, splits, facts)
@@ -148,7 +148,7 @@ def find_finetuning_rate(
         Rates, their losses and the suggested rates; see `lr_find`.
     """
     run = run or RunOptions()
-    corpus = _prepare_for(base, data, data_options, run, progress)
+    corpus = prepare_for_model(base, data, data_options, run, progress)
     if run.on_corpus is not None:
         run.on_corpus(corpus)
     model, _ = _transfer(base, corpus, recipe)
@@ -159,13 +159,18 @@ def find_finetuning_rate(
     return lr_find(task, phase, recipe.optimizer, steps=steps, clip=recipe.clip)
 
 
-def _prepare_for(
+def prepare_for_model(
     base: LanguageModelParts,
     data: Data | EncodedCorpus,
     options: DataOptions | None,
     run: RunOptions,
     progress: DocumentCallback | None,
 ) -> EncodedCorpus:
+    """Prepare the text that a language model is fine-tuned on, with the model's tokenizer; see `prepare`.
+
+    Raises:
+        DataError: If a prepared corpus has another tokenizer than the model.
+    """
     closed = base.tokenizer.closed_vocabulary()
     corpus = prepare_once(run.world, data, options, tokenizer=base.tokenizer, vocabulary=closed, progress=progress)
     if corpus.tokenizer.fingerprint != base.tokenizer.fingerprint:

@@ -4,7 +4,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, TextIO
 
 _LINE_SECONDS = 15.0
@@ -149,6 +149,30 @@ class RichProgress:
         """Stop updating the bar, and leave it on the screen."""
         if self._bar is not None:
             self._bar.stop()
+
+
+class PrefixedProgress:
+    """Progress of one of several runs on the display of all: every line begins with the run's name."""
+
+    def __init__(self, display: ProgressDisplay, name: str) -> None:
+        self._display = display
+        self._name = name
+
+    def start(self) -> None:
+        """Begin the display of a run."""
+        self._display.start()
+
+    def update(self, info: ProgressInfo) -> None:
+        """Show the state after a step, its phase with the run's name."""
+        self._display.update(replace(info, phase=f"{self._name} {info.phase}"))
+
+    def message(self, text: str) -> None:
+        """Show a line with the run's name."""
+        self._display.message(f"{self._name}: {text}")
+
+    def close(self) -> None:
+        """End the display of a run."""
+        self._display.close()
 
 
 def make_progress(stream: TextIO | None = None) -> RichProgress | LineProgress:
