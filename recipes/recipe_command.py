@@ -16,7 +16,7 @@ from measurements import machine, row, write_measurements
 
 __all__ = ["given_command", "machine", "make_parser", "row", "run_main", "set_threads", "write_measurements"]
 
-PLACES = {"--data": "PLACE", "--out": "FOLDER", "--json": "FILE", "--plot": "FILE"}
+PLACES = {"--data": "PLACE", "--out": "FOLDER", "--corpus": "FOLDER", "--json": "FILE", "--plot": "FILE"}
 """Options that name files, and the words that replace their values where a command is recorded."""
 
 

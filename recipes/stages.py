@@ -17,7 +17,7 @@ from typing import Any
 from ulmkit.config import to_dict
 from ulmkit.errors import ConfigError, FolderError
 from ulmkit.files import TRAINING_LOG, read_json
-from ulmkit.hub import RunFacts, load_language_model, read_facts, save_language_model
+from ulmkit.hub import Direction, RunFacts, load_language_model, read_facts, save_language_model
 from ulmkit.model.language_model import LanguageModelConfig
 from ulmkit.pipeline import LanguageModelRecipe, RunOptions, finetune, pretrain, run_folder, training_folder
 from ulmkit.safe_writes import write_json
@@ -78,7 +78,12 @@ def run_settings(
 
 
 def train_stages(
-    out: Path, corpus: EncodedCorpus, sizes: LanguageModelConfig, stages: Sequence[Stage], run: RunOptions
+    out: Path,
+    corpus: EncodedCorpus,
+    sizes: LanguageModelConfig,
+    stages: Sequence[Stage],
+    run: RunOptions,
+    direction: Direction = "forward",
 ) -> dict[str, Path]:
     """Train the stages that are not complete; those that were stopped resume from their checkpoints.
 
@@ -102,7 +107,14 @@ def train_stages(
                     base = load_language_model(list(folders.values())[-1])
                     parts = finetune(base, corpus, budget=stage.budget, recipe=stage.recipe, run=options)
                 else:
-                    parts = pretrain(corpus, budget=stage.budget, sizes=sizes, recipe=stage.recipe, run=options)
+                    parts = pretrain(
+                        corpus,
+                        budget=stage.budget,
+                        sizes=sizes,
+                        recipe=stage.recipe,
+                        run=options,
+                        direction=direction,
+                    )
                 save_language_model(folder, parts)
         folders[stage.name] = folder
     return folders

@@ -1,6 +1,7 @@
 """Pairs: a forward and a backward language model that are held, fine-tuned and saved as one."""
 
 import functools
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from ulmkit import LanguageModel, TextClassifier, pipeline
 from ulmkit.errors import ConfigError, FolderError
 from ulmkit.hub import load_pair, save_pair
 from ulmkit.pipeline import RunOptions
-from ulmkit.training import LineProgress, latest_checkpoint
+from ulmkit.training import LineProgress, TrainingInterrupted, latest_checkpoint
 from ulmkit.training.progress import ProgressInfo
 
 TEXTS = [text for text, _ in tiny.reviews(6, first=300)]
@@ -142,13 +143,13 @@ class StopIn(Recorder):
     def update(self, info: ProgressInfo) -> None:
         super().update(info)
         if (info.phase.split()[0], info.step) == self.place:
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGINT)
 
 
 @pytest.mark.parametrize("direction", ["forward", "backward"])
 def test_a_pair_resumes_in_either_direction(direction: str, tmp_path: Path) -> None:
     run = RunOptions(precision="fp32", device="cpu", validations=1, folder=tmp_path / "run")
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(TrainingInterrupted):
         pair().finetune(tiny.reviews(), steps=4, run=replace(run, progress=StopIn(direction, 2)), **TUNING)
     checkpoint = latest_checkpoint(tmp_path / "run" / direction)
     assert checkpoint is not None
@@ -182,18 +183,25 @@ def test_members_that_do_not_belong_together() -> None:
         LanguageModel(other.parts, backward)
 
 
-def test_a_classifier_is_trained_from_the_forward_member_and_says_so() -> None:
+def test_fine_tuning_a_classifier_takes_the_forward_member_and_says_so() -> None:
     recorder = Recorder()
-    options = {"steps": 1, "recipe": tiny.CLASSIFY, "data_options": tiny.WORDS}
+    options = {"method": "finetune", "steps": 1, "recipe": tiny.CLASSIFY, "data_options": tiny.WORDS}
     run = replace(tiny.RUN, progress=recorder)
     classifier = TextClassifier.train(tiny.reviews(), pair(), run=run, **options)
     alone = TextClassifier.train(tiny.reviews(), tiny.language_model(), run=tiny.RUN, **options)
-    assert recorder.lines[0] == "language model: a pair, of which this training takes the forward member"
+    assert recorder.lines[0] == "language model: a pair, of which fine-tuning a classifier takes the forward member"
     assert same_weights(classifier.parts.model, alone.parts.model)
 
 
+def test_the_ladder_gets_both_members(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = []
+    monkeypatch.setattr(pipeline, "train_automatically", lambda _, models, **__: given.append(models))
+    TextClassifier.train(tiny.reviews(), pair(), steps=1)
+    assert given == [pair().members]
+
+
 def test_a_pair_of_classifiers_is_no_language_model(tmp_path: Path) -> None:
-    options = {"steps": 1, "recipe": tiny.CLASSIFY, "data_options": tiny.WORDS, "run": tiny.RUN}
+    options = {"method": "finetune", "steps": 1, "recipe": tiny.CLASSIFY, "data_options": tiny.WORDS, "run": tiny.RUN}
     for name, model in (("f", tiny.language_model()), ("b", tiny.backward_language_model())):
         TextClassifier.train(tiny.reviews(), model, **options).save(tmp_path / name)
     save_pair(tmp_path / "pair", tmp_path / "f", tmp_path / "b")

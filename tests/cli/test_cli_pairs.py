@@ -85,7 +85,9 @@ def test_what_else_is_in_the_folder_of_a_pairs_checkpoints_is_kept(pair: Path, r
 
 def test_embed_gives_the_vectors_of_both_directions(pair: Path, tmp_path: Path) -> None:
     ulmkit("embed", pair, "--text", "the film was great", "--out", tmp_path / "v.npy")
-    expected = [model.embed(["the film was great"]) for model in (tiny.language_model(), tiny.backward_language_model())]
+    expected = [
+        model.embed(["the film was great"]) for model in (tiny.language_model(), tiny.backward_language_model())
+    ]
     np.testing.assert_allclose(np.load(tmp_path / "v.npy"), np.hstack(expected), atol=1e-6)
 
 
@@ -97,7 +99,7 @@ def test_one_direction_is_enough_for_the_rest_which_say_so(
     arguments: tuple[object, ...], pair: Path, reviews: Path, tmp_path: Path
 ) -> None:
     command, *rest = (reviews if argument == "DATA" else argument for argument in arguments)
-    options = ("--steps", 4, "--plot", tmp_path / "p.png") if command == "lr-find" else ()
+    options = ("--steps", 6, "--plot", tmp_path / "p.png") if command == "lr-find" else ()
     told = ulmkit(command, pair, *rest, *options)
     assert FORWARD in told.err.splitlines()
     alone = ulmkit(command, pair / "forward", *rest, *options, *(["--overwrite"] if options else []))
@@ -105,16 +107,18 @@ def test_one_direction_is_enough_for_the_rest_which_say_so(
     assert told.out == alone.out
 
 
-def test_train_says_that_it_takes_the_forward_member(pair: Path, reviews: Path, tmp_path: Path) -> None:
-    options = (*CLASSIFY, "--steps", 2, "--no-baselines")
+def test_fine_tuning_a_classifier_says_that_it_takes_the_forward_member(
+    pair: Path, reviews: Path, tmp_path: Path
+) -> None:
+    options = ("--method", "finetune", *CLASSIFY, "--steps", 2, "--no-baselines")
     told = ulmkit("train", pair, reviews, "-o", tmp_path / "c", *options)
-    assert "language model: a pair, of which this training takes the forward member" in told.err.splitlines()
+    assert "language model: a pair, of which fine-tuning a classifier takes the forward member" in told.err.splitlines()
     assert TextClassifier.load(tmp_path / "c").parts.direction == "forward"
 
 
 def test_a_corpus_is_prepared_for_a_pair(pair: Path, reviews: Path, tmp_path: Path) -> None:
     ulmkit("prepare", reviews, "--model", pair, "-o", tmp_path / "corpus")
-    ulmkit("finetune", pair, tmp_path / "corpus", "-o", tmp_path / "tuned", *TUNE, "--steps", 1)
+    ulmkit("finetune", pair, tmp_path / "corpus", "-o", tmp_path / "tuned", *TUNE, "--steps", 2)
 
 
 def test_a_pair_of_language_models_is_no_classifier(pair: Path, reviews: Path, tmp_path: Path) -> None:

@@ -193,12 +193,19 @@ def test_an_int8_card_says_what_int8_costs():
 
 def test_a_pair_card():
     card = pair_card("both", TrainingFacts(validation={"accuracy": 0.9}), None)
-    assert "A forward and a backward language model, each complete." in card
+    assert "A forward and a backward language model, each complete; together they give features of texts." in card
     assert "[forward](forward/README.md)" in card
     assert "| this model | 0.9 |" in section(card, "Evaluation")
-    assert 'LanguageModel.load("FOLDER/forward")' in card
+    assert 'LanguageModel.load("FOLDER")' in card
     assert "pipeline_tag: text-generation" in card
     assert "mean of both" not in card
+
+
+def test_notes_that_are_texts_numbers_or_groups_of_them_are_in_the_card():
+    notes = {"made_by": "hand", "hours": 1.25, "forward": {"bits": 2}, "pages": [1], "empty": {}}
+    card = pair_card("both", TrainingFacts(notes=notes), None)
+    assert section(card, "Notes").strip().splitlines() == ["- made by: hand", "- hours: 1.25", "- forward: bits 2"]
+    assert "## Notes" not in pair_card("both", TrainingFacts(notes={"pages": [1]}), None)
 
 
 def test_a_card_of_a_pair_of_classifiers():

@@ -16,7 +16,7 @@ from ulmkit.hub import resolve_model, shipped_models, shipped_models_folder
 
 @pytest.fixture
 def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Folder of shipped models with a tiny pair, in place of the package's; the working folder is another, empty one."""
+    """Folder of shipped models with a tiny pair, in place of the package's; the working folder is an empty one."""
     pair = LanguageModel(tiny.language_model().parts, tiny.backward_language_model().parts)
     pair.save(tmp_path / "models" / "xx-tiny", weights="bfloat16")
     (tmp_path / "models" / "no-model").mkdir()
@@ -60,7 +60,8 @@ def test_a_package_that_ships_no_model(shipped: Path, monkeypatch: pytest.Monkey
 def test_info_lists_the_shipped_models(shipped: Path) -> None:
     told = ulmkit("info", "--json", "info.json")
     (model,) = json.loads(Path("info.json").read_text())["shipped_models"]
-    assert (model["name"], model["directions"], model["tokenizer"]) == ("xx-tiny", ["forward", "backward"], "whitespace")
+    assert (model["name"], model["directions"]) == ("xx-tiny", ["forward", "backward"])
+    assert model["tokenizer"] == "whitespace"
     files = [path for path in (shipped / "xx-tiny").rglob("*") if path.is_file()]
     assert model["megabytes"] == round(sum(path.stat().st_size for path in files) / 1e6, 2) > 0.05
     (line,) = table_row(told.out, "model xx-tiny")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @with_groups(machine=MACHINE_WITHOUT_BACKEND)
 def info_command(machine: Machine) -> None:
-    """Show the shipped models, which kernels and precisions run here, and why.
+    """Show shipped models, and which kernels run here.
 
     Example: ulmkit info
     """

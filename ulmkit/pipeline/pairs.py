@@ -15,8 +15,7 @@ from ulmkit.pipeline.stage_folder import newest_checkpoint
 from ulmkit.text import EncodedCorpus
 from ulmkit.text.corpus.builder import TRAINING_SPLITS
 from ulmkit.text.read.documents import Data
-from ulmkit.training import Budget, latest_checkpoint
-from ulmkit.training.progress import PrefixedProgress
+from ulmkit.training import Budget, PrefixedProgress, latest_checkpoint
 
 
 def finetune_pair(

@@ -14,7 +14,14 @@ if TYPE_CHECKING:
     from ulmkit.training.monitor import load_model_weights
     from ulmkit.training.optimizer_config import OptimizerConfig, discriminative_rates
     from ulmkit.training.optimizers import make_optimizer
-    from ulmkit.training.progress import LineProgress, ProgressDisplay, ProgressInfo, RichProgress, make_progress
+    from ulmkit.training.progress import (
+        LineProgress,
+        PrefixedProgress,
+        ProgressDisplay,
+        ProgressInfo,
+        RichProgress,
+        make_progress,
+    )
     from ulmkit.training.ranks import is_first_process
     from ulmkit.training.rate_search import RateSearch, lr_find
     from ulmkit.training.rng import seed_everything
