@@ -191,8 +191,9 @@ class FastText:
 class SpacyTextcat:
     """spaCy's default `textcat` (a convolutional network beside a bag of words) in a blank English pipeline.
 
-    Batches grow from 4 to 32 documents, dropout is 0.1, and averaged weights are kept, as in spaCy's own training. It
-    reads about 30,000 documents, at least twice and at most 20 times the same.
+    Batches grow from 4 to 32 documents by 5 % each: with 77 classes an update takes half a second whatever its size,
+    and in trials on `subjectivity` slower growth, with four times the updates, was less accurate. Dropout is 0.1, as in
+    spaCy's own training. It reads about 30,000 documents, at least twice and at most 20 times the same.
     """
 
     name = "spaCy textcat"
@@ -223,14 +224,11 @@ class SpacyTextcat:
         ]
         optimizer = self.pipeline.initialize(lambda: examples)
         epochs = max(SPACY_MIN_EPOCHS, min(SPACY_MAX_EPOCHS, SPACY_READS // len(texts)))
-        sizes = compounding(4.0, 32.0, 1.001)
+        sizes = compounding(4.0, 32.0, 1.05)
         for _ in range(epochs):
             shuffler.shuffle(examples)
             for batch in minibatch(examples, size=sizes):
                 self.pipeline.update(batch, sgd=optimizer, drop=0.1)
-        with self.pipeline.use_params(optimizer.averages):
-            averaged = self.pipeline.to_bytes()
-        self.pipeline.from_bytes(averaged)
 
     def predict(self, texts: Sequence[str]) -> list[str]:
         return [max(document.cats, key=document.cats.get) for document in self.pipeline.pipe(texts)]
