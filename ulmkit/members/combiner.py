@@ -4,13 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import minimize
 from scipy.special import log_softmax
 
 from ulmkit.errors import ConfigError
 
 PRIOR_SPREAD = 0.5
 """Standard deviation of the weights around equal ones, before anything is learnt."""
+
+BIAS_SPREAD = 0.1
+"""Standard deviation of the biases around 0: each member has biases of its own."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +47,8 @@ class Combiner:
 def fit_combiner(members: Sequence[np.ndarray], labels: np.ndarray) -> Combiner:
     """Fit weights to predictions for documents that the members did not learn from.
 
-    The weights maximise sum_i log p(y_i) - sum_m (a_m - 1 / M)^2 / (2 s^2) - |b|^2 / (2 s^2) with s = `PRIOR_SPREAD`:
-    few documents leave them near those of an average.
+    The weights maximise sum_i log p(y_i) - sum_m (a_m - 1 / M)^2 / (2 s^2) - |b|^2 / (2 t^2) with s = `PRIOR_SPREAD` and
+    t = `BIAS_SPREAD`: few documents leave them near those of an average.
 
     Args:
         members: (n, classes) log-probabilities of each of M members.
@@ -58,10 +60,13 @@ def fit_combiner(members: Sequence[np.ndarray], labels: np.ndarray) -> Combiner:
     Source: stacking by a regression on held-out predictions: Wolpert 1992, "Stacked generalization", section 2; weights
         that are not negative: Breiman 1996, "Stacked regressions", section 3.
     """
+    from scipy.optimize import minimize
+
     logs = np.stack(members)  # (M, n, C)
     count, _, classes = logs.shape
     rows = np.arange(len(labels))
     prior = np.full(count, 1.0 / count)
+    spreads = np.repeat([PRIOR_SPREAD, BIAS_SPREAD], [count, classes])
     targets = np.zeros(logs.shape[1:])
     targets[rows, labels] = 1.0
 
@@ -70,9 +75,10 @@ def fit_combiner(members: Sequence[np.ndarray], labels: np.ndarray) -> Combiner:
         log_p = log_softmax(np.tensordot(weights, logs, axes=1) + bias, axis=1)
         errors = np.exp(log_p) - targets  # (n, C)
         gradient = np.concatenate([np.einsum("mnc,nc->m", logs, errors), errors.sum(axis=0)])
-        away = np.concatenate([weights - prior, bias]) / PRIOR_SPREAD**2
-        penalty = 0.5 * (away @ np.concatenate([weights - prior, bias]))
-        return float(penalty - log_p[rows, labels].sum()), gradient + away
+        away = np.concatenate([weights - prior, bias])
+        pull = away / spreads**2
+        penalty = 0.5 * (away @ pull)
+        return float(penalty - log_p[rows, labels].sum()), gradient + pull
 
     start = np.concatenate([prior, np.zeros(classes)])
     bounds = [(0.0, None)] * count + [(None, None)] * classes

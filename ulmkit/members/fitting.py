@@ -19,7 +19,7 @@ from ulmkit.members.linear import (
     weigh,
 )
 from ulmkit.members.ngrams import NGrams, find_ngrams, frequent_words
-from ulmkit.text.words import WordSequence
+from ulmkit.text.words import WordSequence, word_places
 
 _MANY_DOCUMENTS = 5000  # from here on n-grams that only one document has are left out, and triples are counted
 _VECTOR_SIZE = 200
@@ -52,12 +52,6 @@ class DocumentWords:
         ids = np.full(len(self.words), -1)
         ids[kept] = np.arange(len(kept))
         return chosen.renumber(ids), tuple(self.words[number] for number in kept)
-
-
-def word_places(words: Sequence[str], known: Sequence[str]) -> np.ndarray:
-    """Place of each word among the known ones, (words,) int64; -1 for a word that is not known."""
-    places = {word: number for number, word in enumerate(known)}
-    return np.array([places.get(word, -1) for word in words], dtype=np.int64)
 
 
 def fit_tfidf(documents: DocumentWords, rows: np.ndarray, labels: np.ndarray, classes: int) -> LinearMember:

@@ -6,12 +6,12 @@ from ulmkit.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from ulmkit.cache_folder import default_cache
-    from ulmkit.pipeline.automatic import METHODS, climbs_ladder, networks, train_automatically
+    from ulmkit.pipeline.automatic import train_automatically
     from ulmkit.pipeline.baselines import linear_baselines, record_baselines, texts_of
     from ulmkit.pipeline.classifiers import train, training_rows, validation_rows
     from ulmkit.pipeline.data import prepare, prepare_once, training_texts
     from ulmkit.pipeline.data_options import DataOptions
-    from ulmkit.pipeline.ensembles import EnsemblePredictor, evaluate_classifier, language_model_features
+    from ulmkit.pipeline.ensembles import EnsemblePredictor, evaluate_classifier, language_model_features, networks
     from ulmkit.pipeline.evaluation_data import (
         ALL,
         EvaluationData,
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         training_statistics,
     )
     from ulmkit.pipeline.language_models import find_finetuning_rate, finetune, pretrain, validation_perplexity
+    from ulmkit.pipeline.methods import METHODS, climbs_ladder
     from ulmkit.pipeline.modern import MODERN_PTB, MODERN_WIKITEXT2, ModernRecipe
     from ulmkit.pipeline.options import RATE_SEARCH_STEPS, SEARCH_TOKENS, STATISTICS_BATCHES, RunOptions, place
     from ulmkit.pipeline.pairs import finetune_pair

@@ -12,9 +12,7 @@ from ulmkit.errors import ConfigError
 from ulmkit.hub import (
     ClassifierParts,
     EnsembleParts,
-    FeatureParts,
     LanguageModelParts,
-    Member,
     RunFacts,
     TrainingFacts,
 )
@@ -27,6 +25,7 @@ from ulmkit.pipeline.data_options import DataOptions
 from ulmkit.pipeline.ensembles import evaluate_classifier
 from ulmkit.pipeline.held_out import data_facts, warn_if_splits_overlap
 from ulmkit.pipeline.ladder import Judging, Ladder, choose_judging, climb
+from ulmkit.pipeline.methods import LADDER_TASK, LADDERS
 from ulmkit.pipeline.options import RunOptions
 from ulmkit.pipeline.recipes import CLASSIFY, ClassifierRecipe
 from ulmkit.pipeline.rungs import FeatureRung, NetworkRung, Rung, co_trained_rungs, linear_rungs
@@ -38,14 +37,6 @@ from ulmkit.text.read.documents import Data
 from ulmkit.text.words import WordReader, separates_words
 from ulmkit.training import Budget
 
-LADDERS = ("auto", "features", "linear")
-"""Methods that climb the ladder: all of it, up to the features of language models, or its linear rungs alone."""
-
-METHODS = ("auto", "finetune", "features", "linear")
-
-LADDER_TASK = "single"
-"""The only task that the ladder is made for; others are fine-tuned."""
-
 ENOUGH_VALIDATION = 1000
 """Labelled validation documents from which on rungs are judged on them; with fewer, by cross-validation."""
 
@@ -53,16 +44,6 @@ ENOUGH_VALIDATION = 1000
 _CO_TRAINING_LABELS = 2000  # with more, labels that members give each other are worse than those given
 _CO_TRAINING_RATIO = 5  # documents, labelled or not, for each given label
 _NETWORK_SHARE = 0.8  # of a budget in minutes, that of the networks; the rest is for all that is linear
-
-
-def climbs_ladder(method: str, task: str) -> bool:
-    """Tell whether a classifier of a task is trained by the ladder; otherwise it is fine-tuned.
-
-    Raises:
-        ConfigError: If the method is unknown.
-    """
-    check_choice("method", method, METHODS)
-    return method in LADDERS and task == LADDER_TASK
 
 
 def train_automatically(
@@ -248,14 +229,3 @@ def _ensemble(corpus: EncodedCorpus, ladder: Ladder) -> EnsembleParts:
         ladder.combiner,
         TrainingFacts(),
     )
-
-
-def networks(members: Sequence[Member]) -> list[ClassifierParts | LanguageModelParts]:
-    """The networks among members, language models whose features are read included."""
-    found: list[ClassifierParts | LanguageModelParts] = []
-    for member in members:
-        if isinstance(member, FeatureParts):
-            found += member.language_models
-        elif isinstance(member, ClassifierParts):
-            found.append(member)
-    return found

@@ -5,14 +5,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from ulmkit.evaluation.metrics import SMALLEST_PROBABILITY
-from ulmkit.hub import ClassifierParts, EnsembleParts, FeatureParts, LanguageModelParts
-from ulmkit.members.fitting import word_places
+from ulmkit.hub import ClassifierParts, EnsembleParts, FeatureParts, LanguageModelParts, Member
 from ulmkit.members.linear import LinearMember, class_log_probabilities
 from ulmkit.pipeline.prediction import embed_documents, evaluate_rows, predict_backward, predict_outputs
 from ulmkit.tasks import Report
 from ulmkit.text import EncodedCorpus
 from ulmkit.text.corpus.token_stream import reverse_document
-from ulmkit.text.words import WordReader
+from ulmkit.text.words import WordReader, word_places
 
 
 class EnsemblePredictor:
@@ -105,3 +104,14 @@ def language_model_features(
             ordered = [reverse_document(document, parts.vocabulary.bos_id) for document in documents]
         features.append(embed_documents(parts.model.encoder, ordered))
     return np.hstack(features)
+
+
+def networks(members: Sequence[Member]) -> list[ClassifierParts | LanguageModelParts]:
+    """The networks among members, language models whose features are read included."""
+    found: list[ClassifierParts | LanguageModelParts] = []
+    for member in members:
+        if isinstance(member, FeatureParts):
+            found += member.language_models
+        elif isinstance(member, ClassifierParts):
+            found.append(member)
+    return found

@@ -199,7 +199,10 @@ def _losses(logs: np.ndarray, answers: np.ndarray) -> np.ndarray:
 def _cross_fitted(members: Sequence[np.ndarray], answers: np.ndarray) -> np.ndarray:
     """Log-probabilities of a blend whose weights were fitted to other documents than each is judged on."""
     blended = np.empty_like(members[0])
-    fold_of = np.random.default_rng(0).permutation(len(answers)) % _BLEND_FOLDS
+    order = np.random.default_rng(0).permutation(len(answers))
+    fold_of = np.empty(len(answers), dtype=np.int64)
+    # Every fold has the classes in proportion: otherwise the bias learnt from the others points away from its majority.
+    fold_of[order[np.argsort(answers[order], kind="stable")]] = np.arange(len(answers)) % _BLEND_FOLDS
     for fold in range(_BLEND_FOLDS):
         is_judged = fold_of == fold
         if not is_judged.any():

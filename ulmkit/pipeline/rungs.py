@@ -15,11 +15,11 @@ from ulmkit.members.fitting import (
     fit_logistic,
     fit_nb_svm,
     fit_tfidf,
-    word_places,
 )
 from ulmkit.members.linear import LinearMember, class_log_probabilities
 from ulmkit.pipeline.ensembles import language_model_features, network_log_probabilities
 from ulmkit.text import EncodedCorpus
+from ulmkit.text.words import word_places
 
 _KEPT_TRAININGS = 8  # a training for each fold, and the last one
 

@@ -51,6 +51,12 @@ def join_words(documents: Sequence[np.ndarray]) -> WordSequence:
     return WordSequence(np.concatenate([np.empty(0, dtype=np.int64), *documents]), offsets)
 
 
+def word_places(words: Sequence[str], known: Sequence[str]) -> np.ndarray:
+    """Place of each word among the known ones, (words,) int64; -1 for a word that is not known."""
+    places = {word: number for number, word in enumerate(known)}
+    return np.array([places.get(word, -1) for word in words], dtype=np.int64)
+
+
 class WordReader:
     """Reads the words of documents from their token ids.
 
