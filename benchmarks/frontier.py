@@ -116,9 +116,9 @@ def main() -> None:
 
 def read_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, labels in LABELS.items():
-        counts = " ".join(map(str, labels))
-        parser.add_argument(f"--{name}", metavar="FOLDER", help=f"folder of this data (labels by default: {counts})")
+    for option in ("--imdb", "--subjectivity", "--banking77"):
+        counts = " ".join(map(str, LABELS[option.removeprefix("--")]))
+        parser.add_argument(option, metavar="FOLDER", help=f"folder of this data (labels by default: {counts})")
     parser.add_argument("--labels", type=int, nargs="+", metavar="N", help="numbers of labels, for all data")
     parser.add_argument("--draws", type=int, default=3, help="draws of labels for each number (default: 3)")
     parser.add_argument(

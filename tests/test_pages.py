@@ -24,6 +24,7 @@ NOT_RUN = {
     "$ python3 -m venv": "CI installs into a fresh environment and runs a shorter quickstart before the pages",
     "$ python benchmarks/NAME.py": "the form of a command, not one command",
     "$ ulmkit pretrain IMDB": "takes forty minutes and the IMDb corpus",
+    "$ python benchmarks/frontier.py": "takes hours, three corpora and all peers",
     "flowchart TD": "a diagram",
 }
 """Beginnings of the blocks that are not executed, and why."""

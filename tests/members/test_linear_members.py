@@ -9,7 +9,16 @@ from sklearn.feature_extraction.text import TfidfTransformer
 
 from ulmkit.errors import ConfigError
 from ulmkit.members.document_vectors import find_directions
-from ulmkit.members.fitting import DocumentVectors, DocumentWords, choose_setting, fit_logistic, fit_nb_svm, fit_tfidf
+from ulmkit.members.fitting import (
+    NB_SVM_STRENGTHS,
+    TFIDF_STRENGTHS,
+    DocumentVectors,
+    DocumentWords,
+    choose_setting,
+    fit_logistic,
+    fit_nb_svm,
+    fit_tfidf,
+)
 from ulmkit.members.linear import class_log_probabilities, inverse_document_frequency, smoothed_shares, weigh
 from ulmkit.text.words import join_words
 
@@ -75,7 +84,8 @@ def test_log_probabilities_sum_to_one() -> None:
 def test_linear_members_learn(fit, classes: int) -> None:  # type: ignore[no-untyped-def]
     documents, labels = _documents(120, classes)
     rows = np.arange(80)
-    member = fit(documents, rows, labels[rows], classes)
+    member, strength = fit(documents, rows, labels[rows], classes)
+    assert strength in (*TFIDF_STRENGTHS, *NB_SVM_STRENGTHS)
     assert member.words == tuple(sorted(member.words, key=documents.words.index))
     places = np.array([member.words.index(word) if word in member.words else -1 for word in documents.words])
     logs = member.log_probabilities(documents.sequence.select(np.arange(80, 120)).renumber(places))
@@ -87,7 +97,7 @@ def test_nb_svm_folds_the_log_count_ratio_into_its_weights() -> None:
 
     documents, labels = _documents(60, 3)
     rows = np.arange(60)
-    member = fit_nb_svm(documents, rows, labels, 3)
+    member, _ = fit_nb_svm(documents, rows, labels, 3)
     features = weigh(member.ngrams.counts(documents.sequence), "binary", None)
     expected = fit_best(OneAgainstRest(3, count_ratio=True), features, labels, (0.01, 0.1, 1.0)).predict_proba(features)
     np.testing.assert_allclose(np.exp(member.log_probabilities(documents.sequence)), expected, atol=1e-5)
@@ -157,7 +167,7 @@ def test_settings_are_chosen_by_held_out_loss() -> None:
 
 def test_shapes_that_do_not_fit_are_refused() -> None:
     documents, labels = _documents(20, 2)
-    member = fit_tfidf(documents, np.arange(20), labels, 2)
+    member, _ = fit_tfidf(documents, np.arange(20), labels, 2)
     for name in ("coefficients", "feature_weights"):
         with pytest.raises(ConfigError, match=f"{name}: expected {len(member.ngrams)} of them, got 3"):
             dataclasses.replace(member, **{name: getattr(member, name)[:3]})

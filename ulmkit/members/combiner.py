@@ -47,8 +47,8 @@ class Combiner:
 def fit_combiner(members: Sequence[np.ndarray], labels: np.ndarray) -> Combiner:
     """Fit weights to predictions for documents that the members did not learn from.
 
-    The weights maximise sum_i log p(y_i) - sum_m (a_m - 1 / M)^2 / (2 s^2) - |b|^2 / (2 t^2) with s = `PRIOR_SPREAD` and
-    t = `BIAS_SPREAD`: few documents leave them near those of an average.
+    The weights maximise sum_i log p(y_i) - sum_m (a_m - 1 / M)^2 / (2 s^2) - |b|^2 / (2 t^2), with s = `PRIOR_SPREAD`
+    and t = `BIAS_SPREAD`: few documents leave them near those of an average.
 
     Args:
         members: (n, classes) log-probabilities of each of M members.

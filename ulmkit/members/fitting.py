@@ -27,8 +27,9 @@ _VECTOR_DOCUMENTS = 7500  # documents for each document that an n-gram has to oc
 _VECTOR_MIN_DOCUMENTS = 10
 _POWERS = (1.0, 2.0, 3.0)
 _STRENGTHS = (1.0, 10.0, 100.0, 1000.0)
-_TFIDF_STRENGTHS = (10.0, 100.0, 1000.0)
-_COUNT_RATIO_STRENGTHS = (0.01, 0.1, 1.0)
+
+TFIDF_STRENGTHS = (10.0, 100.0, 1000.0)
+NB_SVM_STRENGTHS = (0.01, 0.1, 1.0)
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,13 @@ class DocumentWords:
         return chosen.renumber(ids), tuple(self.words[number] for number in kept)
 
 
-def fit_tfidf(documents: DocumentWords, rows: np.ndarray, labels: np.ndarray, classes: int) -> LinearMember:
+def fit_tfidf(
+    documents: DocumentWords,
+    rows: np.ndarray,
+    labels: np.ndarray,
+    classes: int,
+    strengths: Sequence[float] = TFIDF_STRENGTHS,
+) -> tuple[LinearMember, float]:
     """Fit logistic regressions on TF-IDF of words and pairs, one class against the rest.
 
     Args:
@@ -62,15 +69,19 @@ def fit_tfidf(documents: DocumentWords, rows: np.ndarray, labels: np.ndarray, cl
         rows: (n,) the labelled ones to learn from.
         labels: (n,) int, their classes.
         classes: Number of classes.
+        strengths: Inverse strengths of the penalty, of which the best on held-out documents is taken.
+
+    Returns:
+        The member, and the strength that was taken.
     """
     least = 2 if len(rows) >= _MANY_DOCUMENTS else 1
     words, known = documents.select(rows, least)
     ngrams = find_ngrams(words, len(known), 2, (least,))
     counts = ngrams.counts(words)
     weights = inverse_document_frequency(counts)
-    model = fit_best(OneAgainstRest(classes), weigh(counts, "tf-idf", weights), labels, _TFIDF_STRENGTHS)
+    model = fit_best(OneAgainstRest(classes), weigh(counts, "tf-idf", weights), labels, strengths)
     matrix, intercept = class_scores(model, len(ngrams), classes)
-    return LinearMember(
+    member = LinearMember(
         name="TF-IDF",
         words=known,
         joins_tokens=documents.joins_tokens,
@@ -81,9 +92,16 @@ def fit_tfidf(documents: DocumentWords, rows: np.ndarray, labels: np.ndarray, cl
         intercept=intercept,
         one_against_rest=True,
     )
+    return member, model.strength
 
 
-def fit_nb_svm(documents: DocumentWords, rows: np.ndarray, labels: np.ndarray, classes: int) -> LinearMember:
+def fit_nb_svm(
+    documents: DocumentWords,
+    rows: np.ndarray,
+    labels: np.ndarray,
+    classes: int,
+    strengths: Sequence[float] = NB_SVM_STRENGTHS,
+) -> tuple[LinearMember, float]:
     """Fit logistic regressions on n-grams scaled by their naive Bayes log-count ratio; see `NBSVM`.
 
     Args:
@@ -91,6 +109,10 @@ def fit_nb_svm(documents: DocumentWords, rows: np.ndarray, labels: np.ndarray, c
         rows: (n,) the labelled ones to learn from.
         labels: (n,) int, their classes.
         classes: Number of classes.
+        strengths: Inverse strengths of the penalty, of which the best on held-out documents is taken.
+
+    Returns:
+        The member, and the strength that was taken.
 
     Source: Wang & Manning 2012, "Baselines and bigrams: simple, good sentiment and topic classification", section 2.
     """
@@ -98,9 +120,9 @@ def fit_nb_svm(documents: DocumentWords, rows: np.ndarray, labels: np.ndarray, c
     words, known = documents.select(rows, least)
     ngrams = find_ngrams(words, len(known), longest, (least, least))
     features = weigh(ngrams.counts(words), "binary", None)
-    model = fit_best(OneAgainstRest(classes, count_ratio=True), features, labels, _COUNT_RATIO_STRENGTHS)
+    model = fit_best(OneAgainstRest(classes, count_ratio=True), features, labels, strengths)
     matrix, intercept = class_scores(model, len(ngrams), classes)
-    return LinearMember(
+    member = LinearMember(
         name="NB-SVM",
         words=known,
         joins_tokens=documents.joins_tokens,
@@ -111,6 +133,7 @@ def fit_nb_svm(documents: DocumentWords, rows: np.ndarray, labels: np.ndarray, c
         intercept=intercept,
         one_against_rest=True,
     )
+    return member, model.strength
 
 
 class DocumentVectors:

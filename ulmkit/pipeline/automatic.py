@@ -128,7 +128,7 @@ def train_automatically(
         rungs += taught
         blends.append(("co-trained blend", [rung.name for rung in taught]))
     if language_models and method != "linear":
-        rungs.append(FeatureRung(language_models, corpus, np.union1d(rows, judging.held_out), classes))
+        rungs.append(FeatureRung(language_models, corpus, rows, judging.held_out, classes))
         blends.append(("linear and features", [rung.name for rung in rungs]))
     if language_models and method == "auto":
         rungs += _network_rungs(corpus, language_models, judging, budget, recipe, run)

@@ -77,6 +77,8 @@ def linear_rungs(
 ) -> list[Rung]:
     """The linear rungs, simplest first.
 
+    Strengths are chosen once, on all labelled documents, and taken in every fold: so few numbers say little of a label.
+
     Args:
         documents: The words of all documents.
         vectors: The document vectors.
@@ -84,19 +86,28 @@ def linear_rungs(
         classes: Number of classes.
         labelled: Rows that are ever fitted to.
     """
-    projected = np.zeros((len(labels), 0), dtype=np.float32)
+    labelled = np.sort(labelled)
+
+    @functools.cache
+    def prepare_vectors() -> tuple[np.ndarray, tuple[float, float]]:
+        """Vectors of the labelled documents, and the setting for all folds."""
+        known = vectors.vectors(labelled)
+        return known, vectors.choose(known, labels[labelled], classes)
 
     def fit_vectors(rows: np.ndarray) -> LinearMember:
-        nonlocal projected
-        if not projected.shape[1]:
-            known = vectors.vectors(labelled)
-            projected = np.zeros((len(labels), known.shape[1]), dtype=np.float32)
-            projected[labelled] = known
-        return vectors.fit(projected[rows], labels[rows], classes)
+        known, setting = prepare_vectors()
+        return vectors.fit(known[np.searchsorted(labelled, rows)], labels[rows], classes, setting)
+
+    def sparse(name: str, fit: Callable[..., tuple[LinearMember, float]]) -> Rung:
+        @functools.cache
+        def strength() -> float:
+            return fit(documents, labelled, labels[labelled], classes)[1]
+
+        return LinearRung(name, lambda rows: fit(documents, rows, labels[rows], classes, (strength(),))[0], documents)
 
     return [
-        LinearRung("TF-IDF", lambda rows: fit_tfidf(documents, rows, labels[rows], classes), documents),
-        LinearRung("NB-SVM", lambda rows: fit_nb_svm(documents, rows, labels[rows], classes), documents),
+        sparse("TF-IDF", fit_tfidf),
+        sparse("NB-SVM", fit_nb_svm),
         LinearRung("document vectors", fit_vectors, documents),
     ]
 
@@ -127,31 +138,33 @@ class FeatureRung(Rung):
     Args:
         language_models: The language models, forward first.
         corpus: The documents, in the language models' vocabulary.
-        rows: All documents that the member is ever fitted to or judged on.
+        labelled: Documents that the member is ever fitted to.
+        judged: Documents that it is ever judged on.
         classes: Number of classes.
     """
 
     name = "language model features"
 
     def __init__(
-        self, language_models: Sequence[LanguageModelParts], corpus: EncodedCorpus, rows: np.ndarray, classes: int
+        self,
+        language_models: Sequence[LanguageModelParts],
+        corpus: EncodedCorpus,
+        labelled: np.ndarray,
+        judged: np.ndarray,
+        classes: int,
     ) -> None:
         self._language_models = tuple(language_models)
         self._corpus = corpus
-        self._rows = np.sort(rows)
+        self._labelled = labelled
+        self._rows = np.union1d(labelled, judged)
         self._classes = classes
-        self._features: np.ndarray | None = None
 
     def fit(self, rows: np.ndarray, held_out: np.ndarray) -> Member:
-        """Fit to the labelled documents `rows`: standardise their features, choose the strength, fit."""
-        features, labels = self._of(rows), self._corpus.labels(rows)
-        mean, spread = features.mean(axis=0), features.std(axis=0)
-        scale = np.where(spread > 1e-6, 1.0 / np.maximum(spread, 1e-6), 0.0)
-        standard = (features - mean) * scale
-        strength = choose_setting(
-            _FEATURE_STRENGTHS, lambda _: standard, lambda strength: strength, labels, self._classes
-        )
-        weights, intercept = fit_logistic(standard, labels, self._classes, strength)
+        """Fit to the labelled documents `rows`."""
+        features = self._of(rows)
+        mean, scale = self._scale
+        labels = self._corpus.labels(rows)
+        weights, intercept = fit_logistic((features - mean) * scale, labels, self._classes, self._strength)
         weights = weights * scale[:, None]
         return FeatureParts(
             self._language_models, weights.astype(np.float32), (intercept - mean @ weights).astype(np.float32)
@@ -163,10 +176,29 @@ class FeatureRung(Rung):
         scores = self._of(rows) @ member.coefficients + member.intercept
         return class_log_probabilities(scores.astype(np.float64))
 
+    @functools.cached_property
+    def _features(self) -> np.ndarray:
+        documents = [self._corpus.document(row) for row in self._rows]
+        return language_model_features(self._language_models, documents)
+
+    @functools.cached_property
+    def _scale(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and inverse standard deviation of each feature; 0 for one that does not vary."""
+        mean, spread = self._features.mean(axis=0), self._features.std(axis=0)
+        return mean, np.where(spread > 1e-6, 1.0 / np.maximum(spread, 1e-6), 0.0)
+
+    @functools.cached_property
+    def _strength(self) -> float:
+        """Strength of the regression in all folds."""
+        mean, scale = self._scale
+        standard = (self._of(self._labelled) - mean) * scale
+        labels = self._corpus.labels(self._labelled)
+        chosen: float = choose_setting(
+            _FEATURE_STRENGTHS, lambda _: standard, lambda strength: strength, labels, self._classes
+        )
+        return chosen
+
     def _of(self, rows: np.ndarray) -> np.ndarray:
-        if self._features is None:
-            documents = [self._corpus.document(row) for row in self._rows]
-            self._features = language_model_features(self._language_models, documents)
         return self._features[np.searchsorted(self._rows, rows)]
 
 
