@@ -4,6 +4,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ablation_order import rank_correlation, ranks, spread
 from ablation_rows import FULL, ROWS, Scale
 from recipe_command import row
 
@@ -20,22 +21,6 @@ def perplexities(results: Results, name: str, split: str) -> list[float]:
     return [stage[split] for stage in stages if split in stage]
 
 
-def ranks(values: Mapping[str, float]) -> dict[str, int]:
-    """Ranks by name, 1 for the lowest value; equal values share the lower rank."""
-    from scipy.stats import rankdata
-
-    return dict(zip(values, rankdata(list(values.values()), method="min").astype(int).tolist(), strict=True))
-
-
-def rank_correlation(first: Mapping[str, float], second: Mapping[str, float]) -> float | None:
-    """Spearman's correlation of two orders of the same names; None for fewer than three names."""
-    from scipy.stats import spearmanr
-
-    if len(first) < 3:
-        return None
-    return float(spearmanr(list(first.values()), [second[name] for name in first]).statistic)
-
-
 def print_table(results: Results, scale: Scale) -> None:
     """Print a row for each part left out, and the correlation of the two orders."""
     paper, ours = _mean_validation(results)
@@ -48,8 +33,8 @@ def print_table(results: Results, scale: Scale) -> None:
                 _part(name),
                 f"{ROWS[name].valid:.1f} / {ROWS[name].test:.1f}",
                 paper_ranks[name],
-                _spread(perplexities(results, name, "valid")),
-                _spread(perplexities(results, name, "test")),
+                spread(perplexities(results, name, "valid")),
+                spread(perplexities(results, name, "test")),
                 our_ranks[name],
                 f"{_mean_cost(results, name, 'epochs'):.0f}" + (f" ({cut} cut)" if cut else ""),
                 f"{_mean_cost(results, name, 'minutes'):.1f}",
@@ -106,10 +91,6 @@ def _mean_validation(results: Results) -> tuple[dict[str, float], dict[str, floa
     """Validation perplexity by row: the paper's, and the mean of ours."""
     ours = {name: statistics.fmean(perplexities(results, name, "valid")) for name in results}
     return {name: ROWS[name].valid for name in results}, ours
-
-
-def _spread(values: Sequence[float]) -> str | None:
-    return f"{statistics.fmean(values):.1f} ({min(values):.1f}-{max(values):.1f})" if values else None
 
 
 def _stage_values(result: Mapping[str, Any], name: str, key: str) -> list[Any]:

@@ -1,4 +1,4 @@
-"""A language model trained in stages, in a folder from which the same command continues wherever it was stopped.
+"""Models trained in stages, in a folder from which the same command continues wherever it was stopped.
 
 run.json            settings; a run with other settings is refused
 STAGE.training/     checkpoints and log of a stage that is not complete
@@ -9,15 +9,24 @@ import csv
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ulmkit.config import to_dict
 from ulmkit.errors import ConfigError, FolderError
 from ulmkit.files import TRAINING_LOG, read_json
-from ulmkit.hub import Direction, RunFacts, load_language_model, read_facts, save_language_model
+from ulmkit.hub import (
+    ClassifierParts,
+    Direction,
+    LanguageModelParts,
+    RunFacts,
+    load_language_model,
+    read_facts,
+    save_language_model,
+)
 from ulmkit.model.language_model import LanguageModelConfig
 from ulmkit.pipeline import LanguageModelRecipe, RunOptions, finetune, pretrain, run_folder, training_folder
 from ulmkit.safe_writes import write_json
@@ -25,6 +34,8 @@ from ulmkit.text import EncodedCorpus
 from ulmkit.training import Budget, latest_checkpoint
 
 SETTINGS_FILE = "run.json"
+
+Parts = TypeVar("Parts", LanguageModelParts, ClassifierParts)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,29 +106,46 @@ def train_stages(
     """
     folders: dict[str, Path] = {}
     for stage in stages:
-        folder = out / stage.name
-        training = training_folder(str(folder))
-        if folder.exists():
-            shutil.rmtree(training, ignore_errors=True)  # left by a process killed right after it saved the model
-        else:
-            resume = latest_checkpoint(training) is not None
-            with run_folder(str(folder), resume=resume, overwrite=False):
-                options = replace(run, folder=training, resume=resume)
-                if folders:
-                    base = load_language_model(list(folders.values())[-1])
-                    parts = finetune(base, corpus, budget=stage.budget, recipe=stage.recipe, run=options)
-                else:
-                    parts = pretrain(
-                        corpus,
-                        budget=stage.budget,
-                        sizes=sizes,
-                        recipe=stage.recipe,
-                        run=options,
-                        direction=direction,
-                    )
-                save_language_model(folder, parts)
-        folders[stage.name] = folder
+        base = list(folders.values())[-1] if folders else None
+        complete_stage(
+            out / stage.name, run, partial(_train, base, corpus, sizes, stage, direction), save_language_model
+        )
+        folders[stage.name] = out / stage.name
     return folders
+
+
+def complete_stage(
+    folder: Path, run: RunOptions, train: Callable[[RunOptions], Parts], save: Callable[[Path, Parts], object]
+) -> None:
+    """Train the model of a stage and save it, unless its folder is there already.
+
+    Args:
+        folder: Model folder of the stage.
+        run: Where and how to run.
+        train: Trains the model, from the checkpoint that the options name if there is one.
+        save: Writes the model folder.
+    """
+    training = training_folder(str(folder))
+    if folder.exists():
+        shutil.rmtree(training, ignore_errors=True)  # left by a process killed right after it saved the model
+        return
+    resume = latest_checkpoint(training) is not None
+    with run_folder(str(folder), resume=resume, overwrite=False):
+        save(folder, train(replace(run, folder=training, resume=resume)))
+
+
+def _train(
+    base: Path | None,
+    corpus: EncodedCorpus,
+    sizes: LanguageModelConfig,
+    stage: Stage,
+    direction: Direction,
+    run: RunOptions,
+) -> LanguageModelParts:
+    """Train a stage from the model in `base`, or from random weights."""
+    if base is None:
+        return pretrain(corpus, budget=stage.budget, sizes=sizes, recipe=stage.recipe, run=run, direction=direction)
+    return finetune(load_language_model(base), corpus, budget=stage.budget, recipe=stage.recipe, run=run)
 
 
 def stage_run(folder: Path) -> RunFacts:

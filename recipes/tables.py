@@ -1,11 +1,12 @@
 """The table of a run: what was published beside what was measured, each measurement with its cost."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from recipe_command import row
 from run_evaluation import ORIGINAL
+from run_facts import RunFacts
 
 from ulmkit.tables import text_table
 
@@ -36,68 +37,6 @@ class PublishedRow:
         """Validation and test perplexity, with one decimal or two as printed."""
         values = (f"{value:.1f}" if value == round(value, 1) else f"{value:.2f}" for value in (self.valid, self.test))
         return " / ".join(values)
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunFacts:
-    """Settings and corpus behind the measurements of a run.
-
-    Attributes:
-        corpus: Name of the published corpus.
-        recipe: Name of the recipe.
-        is_full_length: True if the recipe ran for all its epochs.
-        is_published: True if the recipe is a published one, not ours.
-        budget: Length of the training, in words.
-        seed: Random seed.
-        machine: Processor and number of threads.
-        device: Device that trained.
-        precision: Precision of the training.
-        minutes: Minutes of training by stage.
-        epochs: Epochs by stage.
-        averaged_steps: Steps that the weights are the mean of, for the stages trained by NT-ASGD or ASGD.
-        differences: Differences from the published corpus.
-        command: Command that made the run.
-    """
-
-    corpus: str
-    recipe: str
-    is_full_length: bool
-    is_published: bool
-    budget: str
-    seed: int
-    machine: str
-    device: str
-    precision: str
-    minutes: Mapping[str, float]
-    epochs: Mapping[str, float]
-    averaged_steps: Mapping[str, int]
-    differences: tuple[str, ...]
-    command: str
-
-    @property
-    def is_reproduction(self) -> bool:
-        """True if the measurements may be compared with the published ones."""
-        return self.is_published and self.is_full_length and not self.differences
-
-    def training_minutes(self, stage: str) -> float:
-        """Minutes of training to the end of a stage, the stages before it included."""
-        names = list(self.minutes)
-        return sum(self.minutes[name] for name in names[: names.index(stage) + 1])
-
-    def label(self) -> str:
-        """Budget, seed, machine and time in one line."""
-        minutes = sum(self.minutes.values())
-        epochs = " + ".join(f"{count:g}" for count in self.epochs.values())
-        place = self.machine if self.device == "cpu" else f"{self.device}; {self.machine}"
-        never = "".join(f", {name} stage never averaged" for name, steps in self.averaged_steps.items() if not steps)
-        return (
-            f"{self.budget} ({epochs} epochs read), seed {self.seed}, {place}, {self.precision}, "
-            f"{minutes:.1f} minutes of training{never}"
-        )
-
-    def to_dict(self) -> dict[str, Any]:
-        """All facts as a JSON object."""
-        return {**asdict(self), "is_reproduction": self.is_reproduction}
 
 
 Entries = Sequence[Mapping[str, Any]]
@@ -160,10 +99,7 @@ def _measured(measured: Mapping[str, Mapping[str, Any]], facts: RunFacts) -> str
     if not measured:
         return NOT_RUN
     values = [f"{measured[split]['perplexity']:.2f}" if split in measured else "-" for split in ("valid", "test")]
-    caveats = [] if facts.is_full_length else ["reduced"]
-    if facts.differences:
-        caveats.append("other text")
-    return " / ".join(values) + (f" ({', '.join(caveats)})" if caveats else "")
+    return " / ".join(values) + facts.caveats()
 
 
 def _cost(measured: Mapping[str, Mapping[str, Any]], facts: RunFacts) -> str | None:

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from published_corpora import PublishedCorpus, open_corpus
-from recipe_command import given_command, machine, make_parser, set_threads, write_measurements
+from recipe_command import given_command, make_parser, set_threads, write_measurements
 from run_evaluation import BOTH, EvaluationPlan, RunEvaluation
+from run_facts import RunFacts, stage_costs
 from stages import Stage, begin_run, read_curve, run_settings, stage_run, train_stages
-from tables import PublishedRow, RunFacts, measured_rows, print_table
+from tables import PublishedRow, measured_rows, print_table
 
 from ulmkit.config import check_choice, check_whole
 from ulmkit.evaluation import CacheConfig, DynamicConfig
@@ -220,9 +221,6 @@ def _facts(
     folders: Mapping[str, Path],
     differences: Sequence[str],
 ) -> RunFacts:
-    stages = {name: stage_run(folder) for name, folder in folders.items()}
-    place = next(iter(stages.values())).machine
-    assert place is not None
     epochs = recipe.epochs if options.epochs is None else options.epochs
     budget = f"{epochs:g} epochs a stage" if options.minutes is None else f"{options.minutes:g} minutes"
     if options.dropout is not None:
@@ -236,15 +234,8 @@ def _facts(
         is_full_length=epochs >= recipe.epochs and not is_shortened,
         budget=budget,
         seed=run.seed,
-        machine=f"{machine()['processor']}, {place.processors} processors, {place.threads} threads",
-        device=place.device,
-        precision=place.precision,
-        minutes={name: stage.minutes for name, stage in stages.items()},
-        epochs={name: stage.epochs for name, stage in stages.items() if stage.epochs is not None},
-        averaged_steps={
-            name: stage.averaged_steps for name, stage in stages.items() if stage.averaged_steps is not None
-        },
         is_published=isinstance(recipe, PublishedRecipe),
         differences=tuple(differences),
         command=options.command,
+        **stage_costs({name: stage_run(folder) for name, folder in folders.items()}),
     )

@@ -11,9 +11,10 @@ from typing import Any
 
 import ablation_ptb
 import pytest
+from ablation_order import rank_correlation, ranks
 from ablation_ptb import main, seed_folder
 from ablation_rows import FULL, ROWS, SCALES
-from ablation_table import perplexities, rank_correlation, ranks
+from ablation_table import perplexities
 from safetensors.torch import load_file
 from stages import read_curve
 from support.recipe_text import RECIPES
