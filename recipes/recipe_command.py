@@ -16,7 +16,15 @@ from measurements import machine, row, write_measurements
 
 __all__ = ["given_command", "machine", "make_parser", "row", "run_main", "set_threads", "write_measurements"]
 
-PLACES = {"--data": "PLACE", "--out": "FOLDER", "--corpus": "FOLDER", "--json": "FILE", "--plot": "FILE"}
+PLACES = {
+    "--data": "PLACE",
+    "--out": "FOLDER",
+    "--corpus": "FOLDER",
+    "--json": "FILE",
+    "--plot": "FILE",
+    "--language-model": "LM",
+    "--backward-language-model": "LM",
+}
 """Options that name files, and the words that replace their values where a command is recorded."""
 
 
