@@ -1,6 +1,7 @@
 """Folders of ensembles."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,7 @@ from ulmkit.errors import FolderError
 from ulmkit.files import fingerprint
 from ulmkit.hub import EnsembleParts, FeatureParts, facts_to_json, load_model, member_name, save_ensemble
 from ulmkit.members.combiner import Combiner
-from ulmkit.pipeline import EnsemblePredictor, train_automatically
-from ulmkit.pipeline.automatic import networks
+from ulmkit.pipeline import EnsemblePredictor, networks, train_automatically
 from ulmkit.training import Budget
 
 TEXTS = [text for text, _ in tiny.reviews(12, 4000)]
@@ -79,6 +79,19 @@ def test_int8_networks_in_an_ensemble(parts: EnsembleParts, tmp_path: Path) -> N
     loaded = TextClassifier.load(tmp_path / "int8")
     np.testing.assert_allclose(loaded.predict_proba(TEXTS), TextClassifier(parts).predict_proba(TEXTS), atol=0.05)
     np.testing.assert_array_equal(loaded.predict_proba(TEXTS), rounded.predict_proba(TEXTS))
+
+
+def test_networks_of_one_direction_have_folders_of_their_own(parts: EnsembleParts, tmp_path: Path) -> None:
+    network = tiny.classifier().parts
+    twice = replace(parts, members=(network, network), combiner=Combiner(np.array([0.5, 0.5]), np.zeros(2)))
+    folder = save_ensemble(tmp_path / "twice", twice)
+    assert sorted(path.name for path in (folder / "members").iterdir()) == [
+        "fine-tuned-forward",
+        "fine-tuned-forward-2",
+    ]
+    np.testing.assert_array_equal(
+        TextClassifier.load(folder).predict_proba(TEXTS), TextClassifier(twice).predict_proba(TEXTS)
+    )
 
 
 def test_an_ensemble_is_no_language_model(folder: Path) -> None:

@@ -111,6 +111,18 @@ def test_cross_entropy_by_hand() -> None:
     assert weighted.item() == pytest.approx((-math.log(0.75) - 3 * math.log(0.5)) / 4)
 
 
+def test_soft_targets_by_hand() -> None:
+    head = SingleLabelConfig(classes=3).make(4)
+    logits = torch.tensor([[2.0, 0.5, -1.0], [0.0, 1.0, 0.0]])
+    labels = torch.tensor([0, 2])
+    torch.testing.assert_close(head.loss(logits, torch.eye(3)[labels]), head.loss(logits, labels))
+    soft = torch.tensor([[0.7, 0.3, 0.0], [0.0, 0.5, 0.5]])
+    torch.testing.assert_close(head.loss(logits, soft), -(soft * logits.log_softmax(dim=1)).sum(dim=1).mean())
+    assert head.loss_denominator(soft) == 2.0
+    with pytest.raises(DataError, match=r"targets: expected shape \(2, 3\), got \(2, 2\)"):
+        head.loss(logits, soft[:, :2])
+
+
 def test_binary_cross_entropy_by_hand() -> None:
     outputs, targets = torch.tensor([[math.log(3.0), 0.0]]), torch.tensor([[True, False]])
     assert head("multi", 2).loss(outputs, targets).item() == pytest.approx((-math.log(0.75) - math.log(0.5)) / 2)

@@ -180,3 +180,32 @@ def test_language_models_of_different_vocabularies_are_refused() -> None:
     other = dataclasses.replace(first, vocabulary=Vocabulary(reversed(first.vocabulary.tokens)))
     with pytest.raises(ConfigError, match="language_models: expected one vocabulary, got several"):
         _train([first, other])
+
+
+def test_self_training_on_text() -> None:
+    """Few labels, and much text without: two networks learn from what the co-trained members are sure of."""
+    data = [*tiny.reviews(16), *((text, None) for text, _ in tiny.reviews(200, 5000)), *tiny.reviews(8, 9000)]
+    options = dataclasses.replace(tiny.WORDS, split_by="random", valid_fraction=0.1)
+    both = [tiny.language_model().parts, tiny.backward_language_model().parts]
+    parts = train_automatically(
+        data, both, budget=Budget(steps=60), recipe=tiny.CLASSIFY, data_options=options, run=tiny.RUN
+    )
+    rows = parts.facts.notes["ladder"]
+    assert isinstance(rows, list)
+    accuracy = {row["name"]: row["accuracy"] for row in rows}
+    assert accuracy["self-trained"] > 0.9
+    assert accuracy["self-trained"] > accuracy["fine-tuned forward"]
+    assert [row["name"] for row in rows][-3:] == ["fine-tuned backward", "self-trained", "blend of all"]
+
+
+def test_several_members_of_a_rung_share_its_weight() -> None:
+    class Two(_Rung):
+        refits = False
+
+        def judge(self, splits: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, tuple[Member, ...]]:
+            logs, members = super().judge(splits)
+            return logs, members * 2
+
+    ladder = climb([Two("a", 4.0, 0, refits=False)], [], choose_judging(ROWS, LABELS, None), LABELS, ROWS)
+    assert len(ladder.members) == 2
+    assert ladder.combiner.weights[0] == ladder.combiner.weights[1] > 0

@@ -115,7 +115,9 @@ def load_ensemble(folder: str | os.PathLike[str]) -> EnsembleParts:
 
 def _save_member(folder: Path, member: Member) -> MemberEntry:
     name = member_name(member)
-    place = re.sub(r"[^a-z0-9]+", "-", name.lower())
+    slug = re.sub(r"[^a-z0-9]+", "-", name.lower())
+    alike = sum(re.fullmatch(rf"{slug}(-\d+)?", path.name) is not None for path in folder.iterdir())
+    place = f"{slug}-{alike + 1}" if alike else slug
     path = folder / place
     if isinstance(member, ClassifierParts):
         save_classifier(path, member)

@@ -13,9 +13,11 @@ from ulmkit.members.linear import LinearMember, class_log_probabilities, class_s
 ROUNDS = (0.1, 0.25, 0.5)
 """Share of the unlabelled documents that is labelled in each round."""
 
+GIVEN_SHARE = 0.1
+"""Least weight of all given labels together, relative to that of the documents that a member labelled."""
+
 _COUNT_RATIO_STRENGTH = 0.1
 _VECTOR_STRENGTH = 100.0
-_GIVEN_SHARE = 0.1  # least weight of all given labels together, relative to that of the documents labelled by a member
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ class CoTraining:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Places and labels to learn from: the given ones, repeated so that they count, and the surest others."""
         at, taught = surest(logs, is_free, shares, fraction)
-        repeats = max(1, round(_GIVEN_SHARE * len(at) / len(given)))
+        repeats = max(1, round(GIVEN_SHARE * len(at) / len(given)))
         return np.concatenate([np.repeat(given, repeats), at]), np.concatenate([np.repeat(labels, repeats), taught])
 
     def _fit_nb_svm(self, at: np.ndarray, labels: np.ndarray) -> LinearMember:

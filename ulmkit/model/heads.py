@@ -96,7 +96,10 @@ class Head(nn.Module, ABC):
 
 
 class SingleLabelHead(Head):
-    """One label per document: cross-entropy. Outputs: logits (B, C). Targets: (B,) int64."""
+    """One label per document: cross-entropy.
+
+    Outputs: logits (B, C). Targets: (B,) int64, or (B, C) float32 probabilities of the classes.
+    """
 
     config: SingleLabelConfig
     class_weights: Tensor | None
@@ -107,7 +110,7 @@ class SingleLabelHead(Head):
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Compute the cross-entropy, weighted and smoothed as configured."""
-        _check_targets(targets, outputs.shape[:-1])
+        _check_targets(targets, outputs.shape if targets.is_floating_point() else outputs.shape[:-1])
         return functional.cross_entropy(
             outputs, targets, self.class_weights, label_smoothing=self.config.label_smoothing
         )
@@ -115,7 +118,9 @@ class SingleLabelHead(Head):
     def loss_denominator(self, targets: Tensor) -> float:
         """Sum of the weights of the targets' classes."""
         weights = _tensor(self.config.class_weights)
-        return float(len(targets)) if weights is None else weights[targets].sum().item()
+        if weights is None or targets.is_floating_point():
+            return float(len(targets))  # PyTorch divides the loss of soft targets by the number of documents
+        return weights[targets].sum().item()
 
     def predict(self, outputs: Tensor) -> Tensor:
         """Turn logits into probabilities that sum to 1."""

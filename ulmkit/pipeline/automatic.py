@@ -28,7 +28,7 @@ from ulmkit.pipeline.ladder import Judging, Ladder, choose_judging, climb
 from ulmkit.pipeline.methods import LADDER_TASK, LADDERS
 from ulmkit.pipeline.options import RunOptions
 from ulmkit.pipeline.recipes import CLASSIFY, ClassifierRecipe
-from ulmkit.pipeline.rungs import FeatureRung, NetworkRung, Rung, co_trained_rungs, linear_rungs
+from ulmkit.pipeline.rungs import FeatureRung, NetworkRung, Rung, StudentRung, co_trained_rungs, linear_rungs
 from ulmkit.pipeline.stage import machine_facts
 from ulmkit.tasks import find_task
 from ulmkit.text import EncodedCorpus
@@ -43,6 +43,7 @@ ENOUGH_VALIDATION = 1000
 
 _CO_TRAINING_LABELS = 2000  # with more, labels that members give each other are worse than those given
 _CO_TRAINING_RATIO = 5  # documents, labelled or not, for each given label
+_STUDENTS = 2  # trainings of a `StudentRung`
 _NETWORK_SHARE = 0.8  # of a budget in minutes, that of the networks; the rest is for all that is linear
 
 
@@ -123,15 +124,17 @@ def train_automatically(
     vectors = DocumentVectors(documents, unlabelled, seed=run.seed)
     rungs: list[Rung] = linear_rungs(documents, vectors, answers, classes, rows)
     blends = [("linear blend", [rung.name for rung in rungs])]
-    if len(rows) <= _CO_TRAINING_LABELS and len(unlabelled) >= _CO_TRAINING_RATIO * len(rows):
-        taught = co_trained_rungs(documents, answers, CoTraining(vectors, unlabelled, classes))
+    co_training = None
+    if judging.is_refitted and len(rows) <= _CO_TRAINING_LABELS and len(unlabelled) >= _CO_TRAINING_RATIO * len(rows):
+        co_training = CoTraining(vectors, unlabelled, classes)
+        taught = co_trained_rungs(documents, answers, co_training)
         rungs += taught
         blends.append(("co-trained blend", [rung.name for rung in taught]))
     if language_models and method != "linear":
         rungs.append(FeatureRung(language_models, corpus, rows, judging.held_out, classes))
         blends.append(("linear and features", [rung.name for rung in rungs]))
     if language_models and method == "auto":
-        rungs += _network_rungs(corpus, language_models, judging, budget, recipe, run)
+        rungs += _network_rungs(corpus, language_models, judging, co_training, budget, recipe, run)
         blends.append(("blend of all", [rung.name for rung in rungs]))
     say(f"the ladder, judged by {_judged_on(judging)}:")
     ladder = climb(rungs, blends, judging, answers, rows, say)
@@ -191,23 +194,35 @@ def _network_rungs(
     corpus: EncodedCorpus,
     language_models: Sequence[LanguageModelParts],
     judging: Judging,
+    co_training: CoTraining | None,
     budget: Budget,
     recipe: ClassifierRecipe,
     run: RunOptions,
 ) -> list[Rung]:
-    """A rung for each language model, all of which share a budget of minutes."""
+    """A rung for each language model, and one that is taught by co-training; all share a budget of minutes."""
     refits = judging.is_refitted and len(judging.splits) > 1
-    trainings = len(language_models) * (len(judging.splits) + refits)
+    trainings = len(language_models) * (len(judging.splits) + refits) + (0 if co_training is None else _STUDENTS)
     if budget.minutes is not None:
         budget = Budget(minutes=budget.minutes * _NETWORK_SHARE / trainings)
 
-    def train(parts: LanguageModelParts, rows: np.ndarray, held_out: np.ndarray, name: str) -> ClassifierParts:
+    def train(
+        parts: LanguageModelParts,
+        rows: np.ndarray,
+        held_out: np.ndarray,
+        name: str,
+        soft_targets: np.ndarray | None = None,
+    ) -> ClassifierParts:
         folder = None if run.folder is None else Path(run.folder) / name
         resume = run.resume and folder is not None and folder.is_dir()
         own = replace(run, folder=folder, resume=resume, on_corpus=None, warn=False)
-        return train_network(corpus, parts, rows, held_out, budget=budget, recipe=recipe, run=own)
+        return train_network(
+            corpus, parts, rows, held_out, budget=budget, recipe=recipe, run=own, soft_targets=soft_targets
+        )
 
-    return [NetworkRung(parts, train, corpus, refits) for parts in language_models]
+    rungs: list[Rung] = [NetworkRung(parts, train, corpus, refits) for parts in language_models]
+    if co_training is not None:
+        rungs.append(StudentRung(language_models, train, corpus, co_training, len(corpus.label_names)))
+    return rungs
 
 
 def _judged_on(judging: Judging) -> str:

@@ -108,6 +108,7 @@ def train_network(
     recipe: ClassifierRecipe,
     run: RunOptions,
     sizes: AWDLSTMConfig | None = None,
+    soft_targets: np.ndarray | None = None,
 ) -> ClassifierParts:
     """Train a classifier on some documents of a corpus; see `train` for the rest.
 
@@ -120,6 +121,7 @@ def train_network(
         recipe: Batch size, unfreezing, learning rates, optimizer and options of the head.
         run: Device, precision, seed, checkpoints, progress and processes.
         sizes: Layer sizes and dropouts without a language model; those of ULMFiT if None.
+        soft_targets: (documents of the corpus, C) float32, probabilities of the classes to learn in place of labels.
     """
     kind = find_task(corpus.task)
     config = sizes or AWDLSTMConfig() if language_model is None else language_model.model.config.encoder
@@ -147,9 +149,13 @@ def train_network(
         recipe.batch_size,
         seed=run.seed,
         reverse=reverse,
+        soft_targets=soft_targets,
         rank=run.world.rank,
         ranks=run.world.size,
     )
+    details: dict[str, object] = {"rows": fingerprint(rows.tolist()), "direction": direction}
+    if soft_targets is not None:
+        details["soft_targets"] = fingerprint(soft_targets[rows].round(6).tolist())
     facts = TrainingFacts(
         stage="classification",
         base=None if language_model is None else language_model.facts.as_base(),
@@ -166,7 +172,7 @@ def train_network(
             config=config,
             training_splits=["train"],
             facts=facts,
-            details={"rows": fingerprint(rows.tolist()), "direction": direction},
+            details=details,
         )
     model.eval()
     return ClassifierParts(

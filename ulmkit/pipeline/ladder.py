@@ -117,7 +117,7 @@ class _Judged:
     rung: Rung
     logs: np.ndarray
     seconds: float
-    last: Member
+    members: tuple[Member, ...]
 
 
 def climb(
@@ -157,20 +157,21 @@ def climb(
 
     for rung in rungs:
         started = time.monotonic()
-        parts = []
-        for training, judged_on in judging.splits:
-            member = rung.fit(training, judged_on)
-            parts.append(rung.log_probabilities(member, judged_on))
-        judged[rung.name] = _Judged(rung, np.concatenate(parts), time.monotonic() - started, member)
+        logs, fitted = rung.judge(judging.splits)
+        judged[rung.name] = _Judged(rung, logs, time.monotonic() - started, fitted)
         add(rung.name, (rung.name,))
         for name, members in blends:
             if rung.name == members[-1] and len(members) > 1:
                 add(name, tuple(members))
     kept = _simplest_good(np.stack([_losses(logs, answers) for _, _, logs, _ in candidates]))
     chosen = [judged[name] for name in candidates[kept][1]]
-    members_kept = tuple(
-        each.rung.fit(rows, held_out) if judging.is_refitted and each.rung.refits else each.last for each in chosen
-    )
+    members_kept = [
+        (each.rung.fit(rows, held_out),) if judging.is_refitted and each.rung.refits else each.members
+        for each in chosen
+    ]
+    combiner = fit_combiner([each.logs for each in chosen], answers)
+    counts = [len(members) for members in members_kept]
+    weights = np.repeat(combiner.weights / counts, counts)  # several members of a rung share its weight
     ladder_rows = tuple(
         LadderRow(
             name=name,
@@ -187,8 +188,8 @@ def climb(
         rows=ladder_rows,
         documents=len(held_out),
         judged_on="cross-validation of the labels" if judging.is_refitted else "validation documents",
-        members=members_kept,
-        combiner=fit_combiner([each.logs for each in chosen], answers),
+        members=tuple(member for members in members_kept for member in members),
+        combiner=Combiner(weights, combiner.bias),
     )
 
 

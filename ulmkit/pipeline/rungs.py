@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ulmkit.hub import ClassifierParts, FeatureParts, LanguageModelParts, Member, member_name
-from ulmkit.members.co_training import CoTrained, CoTraining
+from ulmkit.members.co_training import GIVEN_SHARE, ROUNDS, CoTrained, CoTraining, surest
 from ulmkit.members.fitting import (
     DocumentVectors,
     DocumentWords,
@@ -41,6 +41,22 @@ class Rung(ABC):
     @abstractmethod
     def fit(self, rows: np.ndarray, held_out: np.ndarray) -> Member:
         """Fit to the labelled documents `rows`; `held_out` are those that it is judged on next."""
+
+    def judge(self, splits: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, tuple[Member, ...]]:
+        """Fit to the documents of each split, and judge on its held-out ones.
+
+        Args:
+            splits: (rows to fit to, rows to judge on) of each fold.
+
+        Returns:
+            Log-probabilities (n, classes) of the documents judged on, in the order of the splits; and the members to
+            keep if they are not fitted again.
+        """
+        logs = []
+        for rows, held_out in splits:
+            member = self.fit(rows, held_out)
+            logs.append(self.log_probabilities(member, held_out))
+        return np.concatenate(logs), (member,)
 
     @abstractmethod
     def log_probabilities(self, member: Member, rows: np.ndarray) -> np.ndarray:
@@ -239,3 +255,79 @@ class NetworkRung(Rung):
         """Log-probabilities (n, classes) of a trained classifier for documents of the corpus."""
         assert isinstance(member, ClassifierParts)
         return network_log_probabilities(member, [self._corpus.document(row) for row in rows])
+
+
+class StudentRung(Rung):
+    """Two networks, taught by co-trained members on documents without labels.
+
+    Each half of the labels teaches one network, which is judged on the other half: both are kept as they are, and
+    judging costs no further training. With a pair of language models one network reads forward and the other backward.
+
+    Args:
+        language_models: The language models to start from.
+        train: Trains a classifier on some rows, validated on others, under a name of its own, to soft targets.
+        corpus: The documents.
+        co_training: The teacher.
+        classes: Number of classes.
+
+    Source: self-training with soft labels on the surest documents: Xie et al. 2020, arXiv:1911.04252, section 2.
+    """
+
+    name = "self-trained"
+    refits = False
+
+    def __init__(
+        self,
+        language_models: Sequence[LanguageModelParts],
+        train: Callable[[LanguageModelParts, np.ndarray, np.ndarray, str, np.ndarray], ClassifierParts],
+        corpus: EncodedCorpus,
+        co_training: CoTraining,
+        classes: int,
+    ) -> None:
+        self._language_models = tuple(language_models)
+        self._train = train
+        self._corpus = corpus
+        self._co_training = co_training
+        self._classes = classes
+
+    def fit(self, rows: np.ndarray, held_out: np.ndarray) -> Member:
+        """Train the forward network on what the labels of `rows` teach."""
+        return self._teach(self._language_models[0], rows, held_out, "1")
+
+    def judge(self, splits: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, tuple[Member, ...]]:
+        """Train a network on what each half of the labels teaches, and judge it on the other half; see `Rung.judge`."""
+        held_out = np.concatenate([judged for _, judged in splits])
+        labels = self._corpus.labels(held_out)
+        is_first = np.zeros(len(held_out), dtype=bool)
+        is_first[np.argsort(labels, kind="stable")[::2]] = True  # both halves have the classes in proportion
+        logs = np.empty((len(held_out), self._classes))
+        members = []
+        for number, chosen in enumerate((is_first, ~is_first)):
+            language_model = self._language_models[number % len(self._language_models)]
+            member = self._teach(language_model, held_out[chosen], held_out[~chosen], str(number + 1))
+            logs[~chosen] = self.log_probabilities(member, held_out[~chosen])
+            members.append(member)
+        return logs, tuple(members)
+
+    def log_probabilities(self, member: Member, rows: np.ndarray) -> np.ndarray:
+        """Log-probabilities (n, classes) of a trained classifier for documents of the corpus."""
+        assert isinstance(member, ClassifierParts)
+        return network_log_probabilities(member, [self._corpus.document(row) for row in rows])
+
+    def _teach(
+        self, language_model: LanguageModelParts, rows: np.ndarray, held_out: np.ndarray, name: str
+    ) -> ClassifierParts:
+        """Train a network on the documents that the teacher is surest of, and on the given ones."""
+        labels = self._corpus.labels(rows)
+        taught = self._co_training.fit(rows, labels)
+        is_free = ~np.isin(self._co_training.rows, np.concatenate([rows, held_out]))
+        shares = np.bincount(labels, minlength=self._classes) / len(labels)
+        places, _ = surest(taught.log_probabilities, is_free, shares, ROUNDS[-1])
+        sure = self._co_training.rows[places]
+        targets = np.zeros((len(self._corpus), self._classes), dtype=np.float32)
+        targets[sure] = np.exp(taught.log_probabilities[places])
+        targets[rows] = np.eye(self._classes, dtype=np.float32)[labels]
+        repeats = max(1, round(GIVEN_SHARE * len(sure) / len(rows)))
+        return self._train(
+            language_model, np.concatenate([np.repeat(rows, repeats), sure]), held_out, f"taught-{name}", targets
+        )

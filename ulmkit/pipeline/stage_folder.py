@@ -1,6 +1,7 @@
 """Folders of training stages: the output folder, and the folder of checkpoints beside it.
 
-A stage that trains several networks has a subfolder of checkpoints for each, `forward`, `backward`, `forward-1`, ...
+A stage that trains several networks has a subfolder of checkpoints for each: `forward`, `backward`, `forward-1`,
+`taught-1`, ...
 """
 
 import re
@@ -20,7 +21,7 @@ from ulmkit.training.run import is_finished
 
 _NAMES = "|".join([r"checkpoint-\d{8,}", "tensorboard", *map(re.escape, (TRAINING_LOG, JSONL_NAME, BEST_NAME))])
 _OF_A_RUN = re.compile(rf"({_NAMES})|\.({_NAMES})\..+")  # the latter are left half-written by a killed process
-_NETWORK = re.compile(r"(forward|backward)(-\d+)?")
+_NETWORK = re.compile(r"(forward|backward|taught)(-\d+)?")
 
 
 def training_folder(out: str) -> Path:

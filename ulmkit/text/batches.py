@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -158,8 +158,8 @@ class ClassifierBatch:
     Attributes:
         ids: (T, B) int64 token ids, padded after the text; T is at least 1, also for documents without tokens.
         lengths: (B,) int64.
-        targets: (B,) int64 class ids or -1 (single, pair), (B, C) bool (multi), (B,) float32 or NaN (number), (T, B)
-            int64 or -1 (tokens), None (none).
+        targets: (B,) int64 class ids or -1 (single, pair), (B, C) float32 (soft targets of these), (B, C) bool (multi),
+            (B,) float32 or NaN (number), (T, B) int64 or -1 (tokens), None (none).
         boundaries: (B,) int64 for pairs, else None: the tokens before it are one field, those from it on the other.
         rows: (B,) int64, the documents' indices in the corpus.
     """
@@ -183,6 +183,7 @@ class ClassifierBatches:
             so with a batch_size of at least 3 no document is alone unless it is the only one.
         seed: Seed of the shuffling: each epoch makes up and orders the batches anew.
         reverse: Read each document from its end, xxbos still first; the fields of a pair change places.
+        soft_targets: (documents of the corpus, C) float32 probabilities of the classes to learn in place of the labels.
         rank: Number of this process, from 0.
         ranks: Number of processes.
 
@@ -199,6 +200,7 @@ class ClassifierBatches:
         *,
         seed: int = 0,
         reverse: bool = False,
+        soft_targets: np.ndarray | None = None,
         rank: int = 0,
         ranks: int = 1,
     ) -> None:
@@ -209,6 +211,7 @@ class ClassifierBatches:
             raise DataError("documents: expected at least one for a batch, got none; is the split empty?")
         self.seed = seed
         self.reverse = reverse
+        self._soft_targets = soft_targets
         self._share = slice(rank, None, ranks)
         self._lengths = np.asarray(corpus.table["length"][self.rows])
         parts = np.array_split(self.rows, math.ceil(len(self.rows) / batch_size))
@@ -229,7 +232,11 @@ class ClassifierBatches:
         keys = np.log(np.maximum(self._lengths, 1)) + noise
         batches = np.split(self.rows[np.argsort(-keys, kind="stable")], np.cumsum(self._sizes)[:-1])
         for index in generator.permutation(len(batches))[start:]:
-            yield make_classifier_batch(self.corpus, batches[index][self._share], reverse=self.reverse)
+            rows = batches[index][self._share]
+            batch = make_classifier_batch(self.corpus, rows, reverse=self.reverse)
+            if self._soft_targets is not None:
+                batch = replace(batch, targets=torch.from_numpy(self._soft_targets[rows]))
+            yield batch
 
 
 def make_classifier_batch(corpus: EncodedCorpus, rows: np.ndarray, reverse: bool = False) -> ClassifierBatch:
