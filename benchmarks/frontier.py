@@ -1,4 +1,4 @@
-"""Which classifier should one pick: accuracy, training, speed, start-up and size of ulmkit's and of its peers'.
+"""Which classifier should one pick, by accuracy, training time, speed, start-up and size?
 
 All learn from the same draws of labels, with the classes in proportion, and answer for the same held-out documents: a
 part of the training split, or with --test the test split, for one last evaluation. No peer learns from unlabelled text;

@@ -32,7 +32,7 @@ SPACY_MIN_EPOCHS = 2
 
 @dataclass(frozen=True, kw_only=True)
 class PeerOptions:
-    """What an adapter is made with.
+    """Settings that an adapter is made with.
 
     Attributes:
         folder: Folder for what is made once and serves every draw: the model distilled from MiniLM.
@@ -438,7 +438,7 @@ class Ulmkit:
 
     @property
     def has_network(self) -> bool:
-        """Whether the classifier has a fine-tuned network, which the ladder may do without."""
+        """True if the classifier has a fine-tuned network, which the ladder may do without."""
         from ulmkit.hub import ClassifierParts
 
         assert self.classifier is not None

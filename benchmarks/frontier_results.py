@@ -31,7 +31,7 @@ MEASURES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What was measured of one model, trained on one draw of labels.
+    """Measurements of one model, trained on one draw of labels.
 
     Attributes:
         data: Name of the data.
@@ -105,7 +105,7 @@ class Results:
             self.by_key[result.key] = result
 
     def has(self, key: Key, settings: Mapping[str, Any]) -> bool:
-        """Whether a model was measured with these settings of its own."""
+        """Tell whether a model was measured with these settings of its own."""
         return key in self.by_key and self.by_key[key].settings == settings
 
     def replace(self, keys: Iterable[Key], results: Iterable[Result], models: "Models") -> None:
