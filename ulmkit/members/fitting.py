@@ -256,7 +256,7 @@ def _scaled(vectors: np.ndarray, singular: np.ndarray, power: float) -> tuple[np
 
 
 def fit_logistic(
-    features: np.ndarray, labels: np.ndarray, classes: int, strength: float
+    features: np.ndarray, labels: np.ndarray, classes: int, strength: float, tolerance: float = 1e-4
 ) -> tuple[np.ndarray, np.ndarray]:
     """Fit a softmax regression with an L2 penalty of 1 / (2 strength).
 
@@ -265,6 +265,7 @@ def fit_logistic(
         labels: (n,) int.
         classes: Number of classes, C; one that no document has keeps a small share.
         strength: Inverse strength of the penalty, scikit-learn's `C`.
+        tolerance: Largest gradient at which the fit ends.
 
     Returns:
         (F, K) and (K,) float64; K = 1 for two classes, whose score is the log-odds of the second, else C.
@@ -280,7 +281,7 @@ def fit_logistic(
     # Newton's method takes few steps however unequal the features' scales are, but squares their number.
     is_small = len(present) == 2 and features.shape[1] <= _NEWTON_FEATURES
     solver = "newton-cholesky" if is_small else "lbfgs"
-    model = LogisticRegression(C=strength, solver=solver, max_iter=1000).fit(features, labels)
+    model = LogisticRegression(C=strength, solver=solver, max_iter=1000, tol=tolerance).fit(features, labels)
     if classes == 2:
         return model.coef_.T, model.intercept_
     if len(present) == 2:  # scikit-learn has one score for two classes
@@ -295,7 +296,12 @@ def fit_logistic(
 
 
 def choose_setting(
-    settings: Sequence[Any], features_of: Any, strength_of: Any, labels: np.ndarray, classes: int
+    settings: Sequence[Any],
+    features_of: Any,
+    strength_of: Any,
+    labels: np.ndarray,
+    classes: int,
+    tolerance: float = 1e-4,
 ) -> Any:
     """Choose the setting of a softmax regression with the least loss on held-out documents, the first if there is none.
 
@@ -305,6 +311,7 @@ def choose_setting(
         strength_of: Gives the strength of a setting, see `fit_logistic`.
         labels: (n,) int.
         classes: Number of classes.
+        tolerance: See `fit_logistic`.
     """
     folds = list(held_out_folds(labels))
     if not folds:
@@ -314,7 +321,7 @@ def choose_setting(
         features, strength = features_of(setting), strength_of(setting)
         loss = 0.0
         for training, held_out in folds:
-            weights, intercept = fit_logistic(features[training], labels[training], classes, strength)
+            weights, intercept = fit_logistic(features[training], labels[training], classes, strength, tolerance)
             logs = class_log_probabilities(features[held_out] @ weights + intercept)
             loss -= float(logs[np.arange(len(held_out)), labels[held_out]].sum())
         losses.append(loss)

@@ -23,7 +23,8 @@ from ulmkit.text.words import word_places
 
 _KEPT_TRAININGS = 8  # a training for each fold, and the last one
 
-_FEATURE_STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1)
+_FEATURE_STRENGTHS = (1e-4, 1e-3, 1e-2)
+_FEATURE_TOLERANCE = 1e-3  # features of the same spread need no more, and there are thousands of them
 
 
 class Rung(ABC):
@@ -180,7 +181,9 @@ class FeatureRung(Rung):
         features = self._of(rows)
         mean, scale = self._scale
         labels = self._corpus.labels(rows)
-        weights, intercept = fit_logistic((features - mean) * scale, labels, self._classes, self._strength)
+        weights, intercept = fit_logistic(
+            (features - mean) * scale, labels, self._classes, self._strength, _FEATURE_TOLERANCE
+        )
         weights = weights * scale[:, None]
         return FeatureParts(
             self._language_models, weights.astype(np.float32), (intercept - mean @ weights).astype(np.float32)
@@ -210,7 +213,7 @@ class FeatureRung(Rung):
         standard = (self._of(self._labelled) - mean) * scale
         labels = self._corpus.labels(self._labelled)
         chosen: float = choose_setting(
-            _FEATURE_STRENGTHS, lambda _: standard, lambda strength: strength, labels, self._classes
+            _FEATURE_STRENGTHS, lambda _: standard, lambda strength: strength, labels, self._classes, _FEATURE_TOLERANCE
         )
         return chosen
 
