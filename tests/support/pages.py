@@ -4,7 +4,7 @@
 
 The bash and Python blocks of all pages run in order in FOLDER, in which a quickstart has run, each in a process of its
 own, and the first that fails ends the run with its output. Training budgets are cut to a tenth of a minute, and the
-quickstart's target text to a tenth of its documents.
+quickstart's target text to a twentieth of its documents.
 """
 
 import csv
@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 COMMANDS = {"bash": ["bash", "-euo", "pipefail", "-c"], "python": [sys.executable, "-c"]}
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-KEEP_EVERY = 10
+KEEP_EVERY = 20
 
 _MINUTES = re.compile(r"(--minutes |minutes=)[\d.]+")
 
@@ -40,7 +40,7 @@ def blocks(page: Path) -> list[Block]:
 
 
 def shorten(file: Path) -> None:
-    """Leave of a CSV file its header and every tenth row."""
+    """Leave of a CSV file its header and every twentieth row."""
     with open(file, encoding="utf-8", newline="") as lines:
         header, *rows = csv.reader(lines)
     with open(file, "w", encoding="utf-8", newline="") as lines:
