@@ -9,11 +9,14 @@ import pytest
 
 from tests.support import tiny
 from ulmkit import LanguageModel, TextClassifier
-from ulmkit.errors import FolderError
+from ulmkit.errors import ConfigError, FolderError
 from ulmkit.files import fingerprint
 from ulmkit.hub import EnsembleParts, FeatureParts, facts_to_json, load_model, member_name, save_ensemble
 from ulmkit.members.combiner import Combiner
+from ulmkit.members.linear import LinearMember
 from ulmkit.pipeline import EnsemblePredictor, networks, train_automatically
+from ulmkit.tasks import TASKS
+from ulmkit.text import Vocabulary
 from ulmkit.training import Budget
 
 TEXTS = [text for text, _ in tiny.reviews(12, 4000)]
@@ -116,6 +119,22 @@ def _rewrite(folder: Path, **changes: object) -> None:
     config.pop("fingerprint")
     config |= changes
     (folder / "config.json").write_text(json.dumps({**config, "fingerprint": fingerprint(config)}), encoding="utf-8")
+
+
+def test_members_that_do_not_belong_together_are_refused(parts: EnsembleParts) -> None:
+    linear = next(member for member in parts.members if isinstance(member, LinearMember))
+    one = Combiner(np.ones(1), np.zeros(2))
+    three = replace(linear, coefficients=np.tile(linear.coefficients, 3), intercept=np.tile(linear.intercept, 3))
+    with pytest.raises(ConfigError, match=f"{linear.name}: expected scores of 2 classes"):
+        replace(parts, members=(three,), combiner=one)
+    network = tiny.classifier().parts
+    with pytest.raises(ConfigError, match="fine-tuned forward: expected the ensemble's labels"):
+        replace(parts, members=(replace(network, label_names=("a", "b")),), combiner=one)
+    other = Vocabulary(reversed(network.vocabulary.tokens))
+    with pytest.raises(ConfigError, match="fine-tuned forward: expected the ensemble's vocabulary"):
+        replace(parts, members=(replace(network, vocabulary=other),), combiner=one)
+    with pytest.raises(ConfigError, match="task: expected one with one class per text, got 'multi'"):
+        replace(parts, task=TASKS["multi"])
 
 
 def test_members_outside_the_folder_are_refused(folder: Path) -> None:

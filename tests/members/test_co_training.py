@@ -1,10 +1,14 @@
 """Co-training of document vectors and NB-SVM."""
 
 import numpy as np
+import pytest
 
+from ulmkit.members import co_training
 from ulmkit.members.co_training import CoTraining, surest
 from ulmkit.members.fitting import DocumentVectors, DocumentWords
 from ulmkit.text.words import join_words
+
+NONE = np.array([], dtype=np.int64)
 
 
 def _documents(count: int) -> tuple[DocumentWords, np.ndarray]:
@@ -32,7 +36,7 @@ def test_unlabelled_documents_help_few_labels() -> None:
     rows = np.arange(600)
     vectors = DocumentVectors(documents, rows, size=20)
     given = np.concatenate([np.flatnonzero(labels == k)[:3] for k in (0, 1)])
-    trained = CoTraining(vectors, rows, 2).fit(given, labels[given])
+    trained = CoTraining(vectors, rows, 2).fit(given, labels[given], NONE)
     others = np.setdiff1d(rows, given)
     alone = vectors.fit(vectors.vectors(given), labels[given], 2)
     right = (trained.log_probabilities.argmax(axis=1) == labels)[others].mean()
@@ -48,6 +52,22 @@ def test_three_classes_and_a_rare_one() -> None:
     labels = np.where(np.arange(200) < 4, 2, labels)
     vectors = DocumentVectors(documents, np.arange(200), size=10)
     given = np.arange(20)
-    trained = CoTraining(vectors, np.arange(200), 3).fit(given, labels[given])
+    trained = CoTraining(vectors, np.arange(200), 3).fit(given, labels[given], NONE)
     assert trained.log_probabilities.shape == (200, 3)
     assert np.isfinite(trained.log_probabilities).all()
+
+
+def test_documents_to_judge_on_are_labelled_by_no_member(monkeypatch: pytest.MonkeyPatch) -> None:
+    documents, labels = _documents(120)
+    vectors = DocumentVectors(documents, np.arange(120), size=10)
+    given, held_out = np.arange(20), np.arange(20, 60)
+    free: list[np.ndarray] = []
+
+    def remember(logs: np.ndarray, is_free: np.ndarray, *others: object) -> tuple[np.ndarray, np.ndarray]:
+        free.append(is_free)
+        return surest(logs, is_free, *others)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(co_training, "surest", remember)
+    CoTraining(vectors, np.arange(120), 2).fit(given, labels[given], held_out)
+    assert len(free) == 2 * len(co_training.ROUNDS)
+    assert all(np.flatnonzero(is_free).tolist() == list(range(60, 120)) for is_free in free)

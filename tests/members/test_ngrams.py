@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ulmkit.errors import DataError
-from ulmkit.members.ngrams import find_ngrams, frequent_words
+from ulmkit.errors import ConfigError, DataError
+from ulmkit.members.ngrams import NGrams, find_ngrams, frequent_words
 from ulmkit.text.words import WordSequence, join_words
 
 DOCUMENTS = st.lists(st.lists(st.integers(-1, 4), max_size=9), min_size=1, max_size=5)
@@ -49,6 +49,12 @@ def test_pairs_that_are_not_known_are_left_out() -> None:
     counts = ngrams.counts(_sequence([other])).toarray()[0].tolist()
     assert counts == [1, 2, 1, 1, 0]
     assert list(pairwise(other)) == [(2, 1), (1, 0), (0, 1)]
+
+
+def test_codes_that_are_not_sorted_are_refused() -> None:
+    for codes in (np.array([3, 1]), np.array([1, 1]), np.array([1.0, 2.0]), np.array([[1]])):
+        with pytest.raises(ConfigError, match="codes: expected int64 that rise"):
+            NGrams(3, (codes,))
 
 
 def test_frequent_words() -> None:

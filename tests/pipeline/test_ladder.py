@@ -10,11 +10,11 @@ from scipy.special import log_softmax
 from tests.support import tiny
 from ulmkit.errors import ConfigError, DataError
 from ulmkit.hub import EnsembleParts, LanguageModelParts, Member, member_name
-from ulmkit.pipeline import EnsemblePredictor, climbs_ladder, prepare, train_automatically
+from ulmkit.pipeline import EnsemblePredictor, automatic, climbs_ladder, train_automatically
 from ulmkit.pipeline.ladder import Judging, _simplest_good, choose_judging, climb
 from ulmkit.pipeline.rungs import Rung
 from ulmkit.tasks import TASKS
-from ulmkit.text import Vocabulary
+from ulmkit.text import Document, Vocabulary
 from ulmkit.training import Budget
 
 LABELS = np.arange(300) % 2
@@ -71,7 +71,7 @@ def test_every_label_is_judged_by_members_that_did_not_see_it() -> None:
     assert all(not set(training) & set(held_out) for training, held_out in folds)
     assert last[0] == ROWS.tolist()
     assert ladder.members == (("a", len(folds) + 1),)
-    assert ladder.judged_on == "cross-validation of the labels"
+    assert ladder.judged_on == "5-fold cross-validation of 300 labelled documents"
 
 
 def test_validation_documents_judge_members_that_are_kept_as_they_are() -> None:
@@ -80,7 +80,7 @@ def test_validation_documents_judge_members_that_are_kept_as_they_are() -> None:
     ladder = climb([rung], [], judging, LABELS, ROWS[:200])
     assert rung.fitted == [(ROWS[:200].tolist(), ROWS[200:].tolist())]
     assert ladder.members == (("a", 1),)
-    assert ladder.documents == 100
+    assert ladder.judged_on == "100 validation documents"
 
 
 def test_networks_that_were_held_out_once_are_kept_as_they_are() -> None:
@@ -128,7 +128,7 @@ def test_the_whole_ladder_on_text() -> None:
     ]
     assert parts.facts.validation["accuracy"] > 0.9
     assert parts.facts.labelled_documents == 40
-    assert "5-fold" not in parts.facts.limits
+    assert parts.facts.notes["judged_on"] == "5-fold cross-validation of 40 labelled documents"
 
 
 @pytest.mark.parametrize(("method", "last"), [("linear", "linear blend"), ("features", "linear and features")])
@@ -145,15 +145,24 @@ def test_without_a_language_model_the_ladder_is_linear() -> None:
     assert not any(member_name(member).startswith("fine-tuned") for member in parts.members)
 
 
-def test_labels_that_were_not_given_are_not_looked_at() -> None:
-    """With `labels`, the labels of the other documents may be anything."""
-    texts = tiny.reviews()
-    corpus = prepare(texts, tiny.WORDS, task="single")
-    parts = _train([], labels=30, method="linear")
-    chosen = parts.facts.labelled_documents
-    train, valid = len(corpus.rows("train")), len(corpus.rows("valid"))
-    assert chosen == 30 < train
-    assert parts.facts.validation_documents == valid
+def test_labels_that_were_not_given_are_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With `labels`, the labels of the other training documents may be anything."""
+    monkeypatch.setattr(automatic, "training_rows", lambda *_: np.arange(30))
+    turned = {"pos": "neg", "neg": "pos"}
+    trained = []
+    for turn in ({}, turned):
+        data = [
+            Document(text, label if at < 30 else turn.get(label, label), split="train" if at < 100 else "valid")
+            for at, (text, label) in enumerate(tiny.reviews(120))
+        ]
+        options = {"method": "linear", "labels": 30, "data_options": dataclasses.replace(tiny.WORDS, split_by="given")}
+        trained.append(
+            train_automatically(data, [], budget=Budget(steps=1), run=tiny.RUN, **options)  # type: ignore[arg-type]
+        )
+    rows = [[{**row, "minutes": 0} for row in parts.facts.notes["ladder"]] for parts in trained]  # type: ignore[attr-defined]
+    assert rows[0] == rows[1]
+    documents = [trained[0].vocabulary.encode(trained[0].tokenizer.tokenize(text)) for text, _ in tiny.reviews(9, 900)]
+    np.testing.assert_array_equal(*(EnsemblePredictor(parts)(documents) for parts in trained))
 
 
 def test_predictions_do_not_depend_on_the_batch() -> None:

@@ -19,7 +19,7 @@ class TextStream(ABC):
     After `finish` the next text begins.
 
     Raises:
-        ConfigError: For a backward classifier, and for tasks that need the whole text at once.
+        ConfigError: For tasks that need the whole text at once.
     """
 
     def __init__(self, parts: ClassifierParts | EnsembleParts) -> None:
@@ -63,7 +63,11 @@ class TextStream(ABC):
 
 
 class ClassifierStream(TextStream):
-    """The stream of a fine-tuned network that reads forward."""
+    """The stream of a fine-tuned network.
+
+    Raises:
+        ConfigError: If it reads backward.
+    """
 
     def __init__(self, parts: ClassifierParts) -> None:
         if parts.direction == "backward":

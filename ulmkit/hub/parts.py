@@ -112,6 +112,9 @@ class EnsembleParts:
         combiner: Their weights.
         facts: How it was made.
         history: Always empty: each network has its own training log.
+
+    Raises:
+        ConfigError: If a member or the combiner does not belong to this vocabulary or these labels.
     """
 
     task: Task
@@ -128,6 +131,27 @@ class EnsembleParts:
             raise ConfigError(f"combiner: expected {len(self.members)} weights, got {len(self.combiner.weights)}")
         if len(self.combiner.bias) != len(self.label_names):
             raise ConfigError(f"combiner: expected {len(self.label_names)} biases, got {len(self.combiner.bias)}")
+        if not self.task.is_one_class:
+            raise ConfigError(f"task: expected one with one class per text, got {self.task.name!r}")
+        for member in self.members:
+            self._check(member)
+
+    def _check(self, member: Member) -> None:
+        """Raise ConfigError unless a member reads the ensemble's tokens and answers with its classes."""
+        networks: tuple[ClassifierParts | LanguageModelParts, ...] = ()
+        if isinstance(member, ClassifierParts):
+            networks = (member,)
+            if member.label_names != self.label_names:
+                raise ConfigError(f"{member_name(member)}: expected the ensemble's labels, got {member.label_names}")
+        else:
+            columns = 1 if len(self.label_names) == 2 else len(self.label_names)
+            shapes = member.coefficients.shape[1:], member.intercept.shape
+            if shapes != ((columns,), (columns,)):
+                raise ConfigError(f"{member.name}: expected scores of {len(self.label_names)} classes, got {shapes}")
+        if isinstance(member, FeatureParts):
+            networks = member.language_models
+        if any(network.vocabulary != self.vocabulary for network in networks):
+            raise ConfigError(f"{member_name(member)}: expected the ensemble's vocabulary, got another one")
 
 
 def member_name(member: Member) -> str:

@@ -27,7 +27,7 @@ class CoTrained:
     Attributes:
         vectors: The member on document vectors.
         nb_svm: The NB-SVM.
-        log_probabilities: (unlabelled, classes) of both together, for the unlabelled documents.
+        log_probabilities: (n, classes) of both together, for all documents of the `CoTraining`.
     """
 
     vectors: LinearMember
@@ -58,20 +58,20 @@ class CoTraining:
         counts = self._vectors.counts(self.rows)
         return self._vectors.vectors_of(counts), self._vectors.features_of(counts), weigh(counts, "binary", None)
 
-    def fit(self, rows: np.ndarray, labels: np.ndarray) -> CoTrained:
-        """Train on labelled documents and on the others.
+    def fit(self, rows: np.ndarray, labels: np.ndarray, held_out: np.ndarray) -> CoTrained:
+        """Train on labelled documents and on those that the members label.
 
         Args:
-            rows: (m,) labelled documents, among `rows`.
+            rows: (m,) labelled documents, among those of the constructor.
             labels: (m,) int, their classes.
+            held_out: Documents that no member labels, because both are judged on them.
 
         Returns:
-            Both members and what they say of all `rows`.
+            Both members, and what they say of the constructor's documents.
         """
         dense, _, _ = self._features
         given = np.searchsorted(self.rows, rows)
-        is_free = np.ones(len(self.rows), dtype=bool)
-        is_free[given] = False
+        is_free = ~np.isin(self.rows, np.concatenate([rows, held_out]))
         shares = (np.bincount(labels, minlength=self._classes) + 0.5) / (len(labels) + 0.5 * self._classes)
         power, strength = self._vectors.choose(dense[given], labels, self._classes)
         logs = self._said_by(self._vectors.fit(dense[given], labels, self._classes, (power, strength)))
@@ -139,7 +139,7 @@ def surest(logs: np.ndarray, is_free: np.ndarray, shares: np.ndarray, fraction: 
 
 
 def _standard(logs: np.ndarray) -> np.ndarray:
-    """Log-probabilities around their mean over classes and documents, scaled to a spread of 1."""
+    """Centre log-probabilities over classes and over documents, and scale them to a spread of 1."""
     scores = logs - logs.mean(axis=1, keepdims=True)
     scores = scores - scores.mean(axis=0)
     spread = scores.std()

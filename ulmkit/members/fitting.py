@@ -1,10 +1,10 @@
 """Fitting of linear members to documents and their labels."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -20,6 +20,8 @@ from ulmkit.members.linear import (
 )
 from ulmkit.members.ngrams import NGrams, find_ngrams, frequent_words
 from ulmkit.text.words import WordSequence, word_places
+
+Setting = TypeVar("Setting")
 
 _MANY_DOCUMENTS = 5000  # from here on n-grams that only one document has are left out, and triples are counted
 _VECTOR_SIZE = 200
@@ -81,19 +83,7 @@ def fit_tfidf(
     counts = ngrams.counts(words)
     weights = inverse_document_frequency(counts)
     model = fit_best(OneAgainstRest(classes), weigh(counts, "tf-idf", weights), labels, strengths)
-    matrix, intercept = class_scores(model, len(ngrams), classes)
-    member = LinearMember(
-        name="TF-IDF",
-        words=known,
-        joins_tokens=documents.joins_tokens,
-        ngrams=ngrams,
-        weighting="tf-idf",
-        feature_weights=weights,
-        coefficients=matrix,
-        intercept=intercept,
-        one_against_rest=True,
-    )
-    return member, model.strength
+    return _one_against_rest("TF-IDF", documents, known, ngrams, model, weights), model.strength
 
 
 def fit_nb_svm(
@@ -122,19 +112,30 @@ def fit_nb_svm(
     ngrams = find_ngrams(words, len(known), longest, (least, least))
     features = weigh(ngrams.counts(words), "binary", None)
     model = fit_best(OneAgainstRest(classes, count_ratio=True), features, labels, strengths)
-    matrix, intercept = class_scores(model, len(ngrams), classes)
-    member = LinearMember(
-        name="NB-SVM",
-        words=known,
+    return _one_against_rest("NB-SVM", documents, known, ngrams, model, None), model.strength
+
+
+def _one_against_rest(
+    name: str,
+    documents: DocumentWords,
+    words: tuple[str, ...],
+    ngrams: NGrams,
+    model: OneAgainstRest,
+    feature_weights: np.ndarray | None,
+) -> LinearMember:
+    """The member of a fitted model: on TF-IDF if there are feature weights, on the presence of n-grams if not."""
+    matrix, intercept = class_scores(model, len(ngrams), model.classes)
+    return LinearMember(
+        name=name,
+        words=words,
         joins_tokens=documents.joins_tokens,
         ngrams=ngrams,
-        weighting="binary",
-        feature_weights=None,
+        weighting="binary" if feature_weights is None else "tf-idf",
+        feature_weights=feature_weights,
         coefficients=matrix,
         intercept=intercept,
         one_against_rest=True,
     )
-    return member, model.strength
 
 
 class DocumentVectors:
@@ -192,14 +193,13 @@ class DocumentVectors:
             classes: Number of classes.
         """
         singular = self._relative_singular_values
-        chosen: tuple[float, float] = choose_setting(
+        return choose_setting(
             list(product(_POWERS, _STRENGTHS)),
             lambda setting: _scaled(vectors, singular, setting[0])[0],
             lambda setting: setting[1],
             labels,
             classes,
         )
-        return chosen
 
     @property
     def _relative_singular_values(self) -> np.ndarray:
@@ -296,13 +296,13 @@ def fit_logistic(
 
 
 def choose_setting(
-    settings: Sequence[Any],
-    features_of: Any,
-    strength_of: Any,
+    settings: Sequence[Setting],
+    features_of: Callable[[Setting], np.ndarray],
+    strength_of: Callable[[Setting], float],
     labels: np.ndarray,
     classes: int,
     tolerance: float = 1e-4,
-) -> Any:
+) -> Setting:
     """Choose the setting of a softmax regression with the least loss on held-out documents, the first if there is none.
 
     Args:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ulmkit.errors import DataError
+from ulmkit.errors import ConfigError, DataError
 from ulmkit.text.words import WordSequence
 
 
@@ -18,10 +18,18 @@ class NGrams:
         word_count: Number of words, W; word ids are below it.
         codes: For pairs, and for triples if there are any: (n-grams,) int64, sorted. The code of words a, b, c is
             (a W + b) W + c.
+
+    Raises:
+        ConfigError: If codes are not sorted or of another type.
     """
 
     word_count: int
     codes: tuple[np.ndarray, ...] = ()
+
+    def __post_init__(self) -> None:
+        for codes in self.codes:
+            if codes.dtype != np.int64 or codes.ndim != 1 or (np.diff(codes) <= 0).any():
+                raise ConfigError(f"codes: expected int64 that rise, got {codes.dtype} of shape {codes.shape}")
 
     def __len__(self) -> int:
         return self.word_count + sum(map(len, self.codes))

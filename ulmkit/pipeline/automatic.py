@@ -40,7 +40,6 @@ from ulmkit.training import Budget
 ENOUGH_VALIDATION = 1000
 """Labelled validation documents from which on rungs are judged on them; with fewer, by cross-validation."""
 
-
 _CO_TRAINING_LABELS = 2000  # with more, labels that members give each other are worse than those given
 _CO_TRAINING_RATIO = 5  # documents, labelled or not, for each given label
 _STUDENTS = 2  # trainings of a `StudentRung`
@@ -64,9 +63,10 @@ def train_automatically(
 ) -> EnsembleParts:
     """Train a classifier of one label per text by the ladder; see `ulmkit.pipeline.ladder`.
 
-    Rungs: TF-IDF, NB-SVM and document vectors; the features of the language models; fine-tuned networks; and blends.
-    They are judged on the validation documents if there are at least `ENOUGH_VALIDATION` of them and all labels are
-    used, and otherwise by cross-validation of the labels, so that no further label is looked at.
+    Rungs: TF-IDF, NB-SVM and document vectors; with few labels the last two once more, co-trained; the features of the
+    language models; fine-tuned networks, and with few labels self-trained ones; and blends. They are judged on the
+    validation documents if there are at least `ENOUGH_VALIDATION` of them and all labels are used, and otherwise by
+    cross-validation of the labels, so that no further label is looked at.
 
     Args:
         data: Labelled and unlabelled documents; see `prepare`.
@@ -80,7 +80,7 @@ def train_automatically(
         labels: Learn from this many labelled documents, drawn with the classes in proportion; None takes all.
         valid_documents: Validate on this many documents; None takes all.
         baselines: Fit the linear baselines too, and record their validation metrics in the facts.
-        transductive: Let the document vectors learn from the text of the test split, too.
+        transductive: Treat the text of the test split as unlabelled text, too.
         progress: Called with the number of documents prepared so far.
 
     Returns:
@@ -136,7 +136,7 @@ def train_automatically(
     if language_models and method == "auto":
         rungs += _network_rungs(corpus, language_models, judging, co_training, budget, recipe, run)
         blends.append(("blend of all", [rung.name for rung in rungs]))
-    say(f"the ladder, judged by {_judged_on(judging)}:")
+    say(f"the ladder, judged by {judging.describe()}:")
     ladder = climb(rungs, blends, judging, answers, rows, say)
     say(ladder.table())
     parts = _ensemble(corpus, ladder)
@@ -161,7 +161,7 @@ def train_automatically(
         notes={
             "method": method,
             "ladder": [asdict(row) for row in ladder.rows],
-            "judged_on": f"{ladder.documents:,} documents: {ladder.judged_on}",
+            "judged_on": ladder.judged_on,
         },
     )
     parts = replace(parts, facts=facts)
@@ -223,15 +223,6 @@ def _network_rungs(
     if co_training is not None:
         rungs.append(StudentRung(language_models, train, corpus, co_training, len(corpus.label_names)))
     return rungs
-
-
-def _judged_on(judging: Judging) -> str:
-    documents = len(judging.held_out)
-    if not judging.is_refitted:
-        return f"{documents:,} validation documents"
-    if len(judging.splits) == 1:
-        return f"{documents:,} labelled documents, held out"
-    return f"{len(judging.splits)}-fold cross-validation of {documents:,} labelled documents"
 
 
 def _ensemble(corpus: EncodedCorpus, ladder: Ladder) -> EnsembleParts:

@@ -48,14 +48,12 @@ class Ladder:
 
     Attributes:
         rows: The rungs, simplest first.
-        documents: Labelled documents that they were judged on.
-        judged_on: "validation documents" or "cross-validation of the labels".
+        judged_on: What they were judged on, in words.
         members: The members of the rung that was kept, fitted.
         combiner: Their weights.
     """
 
     rows: tuple[LadderRow, ...]
-    documents: int
     judged_on: str
     members: tuple[Member, ...]
     combiner: Combiner
@@ -91,6 +89,15 @@ class Judging:
     def held_out(self) -> np.ndarray:
         """Rows of all documents that are judged on, in the order of the splits."""
         return np.concatenate([held_out for _, held_out in self.splits])
+
+    def describe(self) -> str:
+        """Say in a few words what rungs are judged on."""
+        documents = sum(len(held_out) for _, held_out in self.splits)
+        if not self.is_refitted:
+            return f"{documents:,} validation documents"
+        if len(self.splits) == 1:
+            return f"{documents:,} labelled documents, held out"
+        return f"{len(self.splits)}-fold cross-validation of {documents:,} labelled documents"
 
 
 def choose_judging(rows: np.ndarray, labels: np.ndarray, validation: np.ndarray | None) -> Judging:
@@ -186,8 +193,7 @@ def climb(
     )
     return Ladder(
         rows=ladder_rows,
-        documents=len(held_out),
-        judged_on="cross-validation of the labels" if judging.is_refitted else "validation documents",
+        judged_on=judging.describe(),
         members=tuple(member for members in members_kept for member in members),
         combiner=Combiner(weights, combiner.bias),
     )

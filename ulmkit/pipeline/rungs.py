@@ -69,18 +69,20 @@ class LinearRung(Rung):
 
     Args:
         name: Its name in reports.
-        fit: Fits the member to labelled documents, given by rows.
+        fit: Fits the member to labelled documents, given those that it is judged on next; both are rows.
         documents: The words of all documents.
     """
 
-    def __init__(self, name: str, fit: Callable[[np.ndarray], LinearMember], documents: DocumentWords) -> None:
+    def __init__(
+        self, name: str, fit: Callable[[np.ndarray, np.ndarray], LinearMember], documents: DocumentWords
+    ) -> None:
         self.name = name
         self._fit = fit
         self._documents = documents
 
     def fit(self, rows: np.ndarray, held_out: np.ndarray) -> Member:
-        """Fit to the labelled documents `rows`."""
-        return self._fit(rows)
+        """Fit to the labelled documents `rows`; see `Rung.fit`."""
+        return self._fit(rows, held_out)
 
     def log_probabilities(self, member: Member, rows: np.ndarray) -> np.ndarray:
         """Log-probabilities (n, classes) of a fitted member for documents of the corpus."""
@@ -111,7 +113,7 @@ def linear_rungs(
         known = vectors.vectors(labelled)
         return known, vectors.choose(known, labels[labelled], classes)
 
-    def fit_vectors(rows: np.ndarray) -> LinearMember:
+    def fit_vectors(rows: np.ndarray, held_out: np.ndarray) -> LinearMember:
         known, setting = prepare_vectors()
         return vectors.fit(known[np.searchsorted(labelled, rows)], labels[rows], classes, setting)
 
@@ -120,7 +122,10 @@ def linear_rungs(
         def strength() -> float:
             return fit(documents, labelled, labels[labelled], classes)[1]
 
-        return LinearRung(name, lambda rows: fit(documents, rows, labels[rows], classes, (strength(),))[0], documents)
+        def fit_member(rows: np.ndarray, held_out: np.ndarray) -> LinearMember:
+            return fit(documents, rows, labels[rows], classes, (strength(),))[0]
+
+        return LinearRung(name, fit_member, documents)
 
     return [
         sparse("TF-IDF", fit_tfidf),
@@ -139,13 +144,16 @@ def co_trained_rungs(documents: DocumentWords, labels: np.ndarray, co_training: 
     """
 
     @functools.lru_cache(maxsize=_KEPT_TRAININGS)
-    def train(rows: bytes) -> CoTrained:
-        chosen = np.frombuffer(rows, dtype=np.int64)
-        return co_training.fit(chosen, labels[chosen])
+    def train(rows: tuple[int, ...], held_out: tuple[int, ...]) -> CoTrained:
+        chosen = np.array(rows)
+        return co_training.fit(chosen, labels[chosen], np.array(held_out, dtype=np.int64))
+
+    def co_trained(rows: np.ndarray, held_out: np.ndarray) -> CoTrained:
+        return train(tuple(rows.tolist()), tuple(held_out.tolist()))
 
     return [
-        LinearRung("co-trained vectors", lambda rows: train(rows.astype(np.int64).tobytes()).vectors, documents),
-        LinearRung("co-trained NB-SVM", lambda rows: train(rows.astype(np.int64).tobytes()).nb_svm, documents),
+        LinearRung("co-trained vectors", lambda *parts: co_trained(*parts).vectors, documents),
+        LinearRung("co-trained NB-SVM", lambda *parts: co_trained(*parts).nb_svm, documents),
     ]
 
 
@@ -212,16 +220,27 @@ class FeatureRung(Rung):
         mean, scale = self._scale
         standard = (self._of(self._labelled) - mean) * scale
         labels = self._corpus.labels(self._labelled)
-        chosen: float = choose_setting(
+        return choose_setting(
             _FEATURE_STRENGTHS, lambda _: standard, lambda strength: strength, labels, self._classes, _FEATURE_TOLERANCE
         )
-        return chosen
 
     def _of(self, rows: np.ndarray) -> np.ndarray:
         return self._features[np.searchsorted(self._rows, rows)]
 
 
-class NetworkRung(Rung):
+class _NetworksRung(Rung):
+    """Classifiers that are networks, trained on documents of a corpus."""
+
+    def __init__(self, corpus: EncodedCorpus) -> None:
+        self._corpus = corpus
+
+    def log_probabilities(self, member: Member, rows: np.ndarray) -> np.ndarray:
+        """Log-probabilities (n, classes) of a trained classifier for documents of the corpus."""
+        assert isinstance(member, ClassifierParts)
+        return network_log_probabilities(member, [self._corpus.document(row) for row in rows])
+
+
+class NetworkRung(_NetworksRung):
     """A classifier fine-tuned from a language model by gradual unfreezing.
 
     Args:
@@ -242,7 +261,7 @@ class NetworkRung(Rung):
         self.refits = refits
         self._language_model = language_model
         self._train = train
-        self._corpus = corpus
+        super().__init__(corpus)
         self._trainings = 0
 
     def fit(self, rows: np.ndarray, held_out: np.ndarray) -> Member:
@@ -254,13 +273,8 @@ class NetworkRung(Rung):
         assert member_name(trained) == self.name
         return trained
 
-    def log_probabilities(self, member: Member, rows: np.ndarray) -> np.ndarray:
-        """Log-probabilities (n, classes) of a trained classifier for documents of the corpus."""
-        assert isinstance(member, ClassifierParts)
-        return network_log_probabilities(member, [self._corpus.document(row) for row in rows])
 
-
-class StudentRung(Rung):
+class StudentRung(_NetworksRung):
     """Two networks, taught by co-trained members on documents without labels.
 
     Each half of the labels teaches one network, which is judged on the other half: both are kept as they are, and
@@ -289,7 +303,7 @@ class StudentRung(Rung):
     ) -> None:
         self._language_models = tuple(language_models)
         self._train = train
-        self._corpus = corpus
+        super().__init__(corpus)
         self._co_training = co_training
         self._classes = classes
 
@@ -312,17 +326,12 @@ class StudentRung(Rung):
             members.append(member)
         return logs, tuple(members)
 
-    def log_probabilities(self, member: Member, rows: np.ndarray) -> np.ndarray:
-        """Log-probabilities (n, classes) of a trained classifier for documents of the corpus."""
-        assert isinstance(member, ClassifierParts)
-        return network_log_probabilities(member, [self._corpus.document(row) for row in rows])
-
     def _teach(
         self, language_model: LanguageModelParts, rows: np.ndarray, held_out: np.ndarray, name: str
     ) -> ClassifierParts:
         """Train a network on the documents that the teacher is surest of, and on the given ones."""
         labels = self._corpus.labels(rows)
-        taught = self._co_training.fit(rows, labels)
+        taught = self._co_training.fit(rows, labels, held_out)
         is_free = ~np.isin(self._co_training.rows, np.concatenate([rows, held_out]))
         shares = np.bincount(labels, minlength=self._classes) / len(labels)
         places, _ = surest(taught.log_probabilities, is_free, shares, ROUNDS[-1])
