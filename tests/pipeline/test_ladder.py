@@ -207,6 +207,18 @@ def test_self_training_on_text() -> None:
     assert [row["name"] for row in rows][-3:] == ["fine-tuned backward", "self-trained", "blend of all"]
 
 
+def test_epochs_leave_out_networks_that_read_all_text() -> None:
+    data = [*tiny.reviews(16), *((text, None) for text, _ in tiny.reviews(200, 5000)), *tiny.reviews(8, 9000)]
+    given = {"recipe": tiny.CLASSIFY, "data_options": tiny.WORDS, "run": tiny.RUN}
+    parts = train_automatically(data, [tiny.language_model().parts], budget=Budget(epochs=1), **given)  # type: ignore[arg-type]
+    rows = parts.facts.notes["ladder"]
+    assert isinstance(rows, list)
+    names = [row["name"] for row in rows]
+    assert "co-trained blend" in names
+    assert "fine-tuned forward" in names
+    assert "self-trained" not in names
+
+
 def test_several_members_of_a_rung_share_its_weight() -> None:
     class Two(_Rung):
         refits = False

@@ -73,7 +73,8 @@ def train_automatically(
         language_models: A forward and a backward language model, or one of them, of the same vocabulary; none leaves
             the linear rungs.
         method: How far to climb, one of `LADDERS`.
-        budget: Length of the training of each network; minutes are those of all networks together and the rest.
+        budget: Length of the training of each network; minutes are those of all networks together and the rest. With
+            epochs there are no self-trained networks, which would read all text so often.
         recipe: Settings of the networks.
         data_options: How documents are read, split and tokenized.
         run: Device, precision, seed, checkpoints and progress.
@@ -134,6 +135,9 @@ def train_automatically(
         rungs.append(FeatureRung(language_models, corpus, rows, judging.held_out, classes))
         blends.append(("linear and features", [rung.name for rung in rungs]))
     if language_models and method == "auto":
+        if co_training is not None and budget.epochs is not None:
+            co_training = None  # a pass over all text, twice, is not what so many passes over a few labels asks for
+            say("self-trained networks: left out, since they read the unlabelled text too; give minutes or steps")
         rungs += _network_rungs(corpus, language_models, judging, co_training, budget, recipe, run)
         blends.append(("blend of all", [rung.name for rung in rungs]))
     say(f"the ladder, judged by {judging.describe()}:")
