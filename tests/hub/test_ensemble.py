@@ -133,7 +133,7 @@ def test_members_that_do_not_belong_together_are_refused(parts: EnsembleParts) -
     other = Vocabulary(reversed(network.vocabulary.tokens))
     with pytest.raises(ConfigError, match="fine-tuned forward: expected the ensemble's vocabulary"):
         replace(parts, members=(replace(network, vocabulary=other),), combiner=one)
-    with pytest.raises(ConfigError, match="task: expected one with one class per text, got 'multi'"):
+    with pytest.raises(ConfigError, match="task: expected one that has a ladder, got 'multi'"):
         replace(parts, task=TASKS["multi"])
 
 

@@ -16,9 +16,9 @@ from ulmkit.errors import ConfigError, DataError, FolderError
 from ulmkit.evaluation import CacheConfig, DocumentScore, DynamicConfig, GradientStatistics, Perplexity
 from ulmkit.hub import (
     LanguageModelParts,
+    is_pair,
     load_language_model,
     load_pair,
-    read_config,
     resolve_model,
     save_language_model,
     save_language_model_pair,
@@ -91,7 +91,7 @@ class LanguageModel:
             FolderError: If the folder holds no language model, or is incomplete, truncated or altered.
         """
         folder = resolve_model(name)
-        if read_config(folder)["kind"] != "pair":
+        if not is_pair(folder):
             return cls(place_parts(load_language_model(folder), run))
         pair = load_pair(folder)
         members = [each for each in (pair.forward, pair.backward) if isinstance(each, LanguageModelParts)]

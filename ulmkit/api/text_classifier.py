@@ -178,6 +178,7 @@ class TextClassifier:
             ensemble = pipeline.train_automatically(
                 data,
                 () if language_model is None else language_model.members,
+                task=task,
                 method=method,
                 budget=budget,
                 recipe=recipe or CLASSIFY,

@@ -58,15 +58,14 @@ def info_command(machine: Machine) -> None:
 
 def describe_shipped_model(name: str, folder: Path) -> dict[str, Any]:
     """Directions, size and vocabulary of a shipped model, read without its weights."""
-    from ulmkit.hub import read_config
+    from ulmkit.hub import is_pair, read_config
     from ulmkit.hub.folder_config import DIRECTIONS
 
-    config = read_config(folder)
-    is_pair = config["kind"] == "pair"
-    member = read_config(folder / DIRECTIONS[0]) if is_pair else config
+    has_both = is_pair(folder)
+    member = read_config(folder / DIRECTIONS[0] if has_both else folder)
     return {
         "name": name,
-        "directions": list(DIRECTIONS) if is_pair else [member["direction"]],
+        "directions": list(DIRECTIONS) if has_both else [member["direction"]],
         "megabytes": round(sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1e6, 2),
         "vocabulary": member["vocabulary"]["size"],
         "tokenizer": member["tokenizer"]["name"],

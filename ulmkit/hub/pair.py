@@ -184,6 +184,15 @@ def load_pair(folder: str | os.PathLike[str]) -> Pair:
     return Pair(load(path / "forward"), load(path / "backward"), read_facts(path))
 
 
+def is_pair(folder: str | os.PathLike[str]) -> bool:
+    """Tell whether a model folder holds a pair.
+
+    Raises:
+        FolderError: If it is no model folder.
+    """
+    return bool(read_config(folder)["kind"] == "pair")
+
+
 def load_model(folder: str | os.PathLike[str]) -> LanguageModelParts | ClassifierParts | EnsembleParts | Pair:
     """Load a model folder of any kind.
 

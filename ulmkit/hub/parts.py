@@ -131,8 +131,8 @@ class EnsembleParts:
             raise ConfigError(f"combiner: expected {len(self.members)} weights, got {len(self.combiner.weights)}")
         if len(self.combiner.bias) != len(self.label_names):
             raise ConfigError(f"combiner: expected {len(self.label_names)} biases, got {len(self.combiner.bias)}")
-        if not self.task.is_one_class:
-            raise ConfigError(f"task: expected one with one class per text, got {self.task.name!r}")
+        if not self.task.has_ladder:
+            raise ConfigError(f"task: expected one that has a ladder, got {self.task.name!r}")
         for member in self.members:
             self._check(member)
 

@@ -25,7 +25,7 @@ from ulmkit.pipeline.data_options import DataOptions
 from ulmkit.pipeline.ensembles import evaluate_classifier
 from ulmkit.pipeline.held_out import data_facts, warn_if_splits_overlap
 from ulmkit.pipeline.ladder import Judging, Ladder, choose_judging, climb
-from ulmkit.pipeline.methods import LADDER_TASK, LADDERS
+from ulmkit.pipeline.methods import LADDERS
 from ulmkit.pipeline.options import RunOptions
 from ulmkit.pipeline.recipes import CLASSIFY, ClassifierRecipe
 from ulmkit.pipeline.rungs import FeatureRung, NetworkRung, Rung, StudentRung, co_trained_rungs, linear_rungs
@@ -50,6 +50,7 @@ def train_automatically(
     data: Data | EncodedCorpus,
     language_models: Sequence[LanguageModelParts],
     *,
+    task: str = "single",
     method: str = "auto",
     budget: Budget,
     recipe: ClassifierRecipe = CLASSIFY,
@@ -72,6 +73,7 @@ def train_automatically(
         data: Labelled and unlabelled documents; see `prepare`.
         language_models: A forward and a backward language model, or one of them, of the same vocabulary; none leaves
             the linear rungs.
+        task: Name of a task that has a ladder.
         method: How far to climb, one of `LADDERS`.
         budget: Length of the training of each network; minutes are those of all networks together and the rest. With
             epochs there are no self-trained networks, which would read all text so often.
@@ -92,6 +94,8 @@ def train_automatically(
         ConfigError: If the language models have different vocabularies, or several processes run.
     """
     check_choice("method", method, LADDERS)
+    if not find_task(task).has_ladder:
+        raise ConfigError(f"task: expected one that has a ladder, got {task!r}; use method='finetune'")
     run = run or RunOptions()
     if run.world.size > 1:
         raise ConfigError(f"method: {method!r} runs in one process, got {run.world.size}; use method='finetune'")
@@ -102,7 +106,7 @@ def train_automatically(
     corpus = prepare(
         data,
         data_options,
-        task=LADDER_TASK,
+        task=task,
         tokenizer=None if first is None else first.tokenizer,
         vocabulary=None if first is None else first.vocabulary,
         progress=progress,
@@ -231,7 +235,7 @@ def _network_rungs(
 
 def _ensemble(corpus: EncodedCorpus, ladder: Ladder) -> EnsembleParts:
     return EnsembleParts(
-        find_task(LADDER_TASK),
+        find_task(corpus.task),
         corpus.vocabulary,
         corpus.tokenizer,
         corpus.label_names,

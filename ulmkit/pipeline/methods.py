@@ -1,14 +1,12 @@
 """Methods of training a classifier, and which of them climb the ladder."""
 
 from ulmkit.config import check_choice
+from ulmkit.tasks import find_task
 
 LADDERS = ("auto", "features", "linear")
 """Methods that climb the ladder: all of it, up to the features of language models, or its linear rungs alone."""
 
 METHODS = ("auto", "finetune", "features", "linear")
-
-LADDER_TASK = "single"
-"""The only task that the ladder is made for; others are fine-tuned."""
 
 
 def climbs_ladder(method: str, task: str) -> bool:
@@ -18,4 +16,4 @@ def climbs_ladder(method: str, task: str) -> bool:
         ConfigError: If the method is unknown.
     """
     check_choice("method", method, METHODS)
-    return method in LADDERS and task == LADDER_TASK
+    return method in LADDERS and find_task(task).has_ladder

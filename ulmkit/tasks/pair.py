@@ -17,6 +17,7 @@ class PairLabel(SingleLabel):
     """One label per pair of texts, such as entailment or paraphrase."""
 
     name = "pair"
+    has_ladder = False
     summary = "one label per pair of texts"
     example = '("a text", "another")'
     text_fields = 2

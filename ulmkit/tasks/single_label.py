@@ -21,6 +21,7 @@ class SingleLabel(Task):
     summary = "one label per text"
     is_one_class = True
     has_errors_by_column = True
+    has_ladder = True
 
     @property
     def head_type(self) -> "type[SingleLabelConfig]":

@@ -47,6 +47,7 @@ class Task(LabelKind):
         is_one_class: Whether a document has exactly one class, so that samples can keep the classes in proportion.
         has_errors_by_column: Whether the error rate can be broken down by a column.
         has_bounded_scores: Whether the score of a document is between 0 and 1.
+        has_ladder: Whether linear models and blends can predict it, too; other tasks are always fine-tuned.
     """
 
     summary: ClassVar[str]
@@ -55,6 +56,7 @@ class Task(LabelKind):
     is_one_class: ClassVar[bool] = False
     has_errors_by_column: ClassVar[bool] = False
     has_bounded_scores: ClassVar[bool] = True
+    has_ladder: ClassVar[bool] = False
 
     def label_names(self, by_split: Mapping[str, set[str]], known: Sequence[str] | None) -> tuple[str, ...]:
         """Name the classes in the order of their ids; see `LabelKind.label_names`."""
