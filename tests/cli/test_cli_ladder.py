@@ -5,9 +5,8 @@ import json
 from pathlib import Path
 
 import pytest
-
-from tests.support import tiny
-from tests.support.command import ulmkit
+from support import tiny
+from support.command import ulmkit
 
 TRAIN = ("--split-column", "split", "--steps", 4, "--batch-size", 16, "--precision", "fp32", "--workers", 1)
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support import tiny
 
-from tests.support import tiny
 from ulmkit import LanguageModel, TextClassifier
 from ulmkit.errors import ConfigError, FolderError
 from ulmkit.files import fingerprint

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 from scipy.special import log_softmax
+from support import tiny
 
-from tests.support import tiny
 from ulmkit.errors import ConfigError, DataError
 from ulmkit.hub import EnsembleParts, LanguageModelParts, Member, member_name
 from ulmkit.pipeline import EnsemblePredictor, automatic, climbs_ladder, train_automatically
