@@ -148,9 +148,14 @@ class Prediction:
     facts: Mapping[str, Any]
 
     @property
+    def is_right(self) -> np.ndarray:
+        """(n,) bool, whether the most probable class is the true one."""
+        return np.asarray(self.probabilities.argmax(axis=1) == self.targets)
+
+    @property
     def error(self) -> float:
         """Share of wrong labels, in percent."""
-        return 100.0 * float((self.probabilities.argmax(axis=1) != self.targets).mean())
+        return 100.0 * float(1.0 - self.is_right.mean())
 
 
 def mean_prediction(predictions: Sequence[Prediction]) -> Prediction:

@@ -41,7 +41,7 @@ class _Rung(Rung):
 
 def _kept(rungs: Sequence[Rung], blends: Sequence[tuple[str, list[str]]] = ()) -> str:
     ladder = climb(rungs, blends, choose_judging(ROWS, LABELS, None), LABELS, ROWS)
-    return next(row.name for row in ladder.rows if row.is_kept)
+    return ladder.kept.name
 
 
 def test_the_simplest_of_equals_is_kept() -> None:
@@ -59,35 +59,39 @@ def test_a_blend_of_different_members_is_kept_where_it_helps() -> None:
     assert [row.name for row in ladder.rows] == ["a", "b", "c", "both"]
     assert ladder.rows[-1].is_kept
     assert ladder.rows[-1].accuracy > max(row.accuracy for row in ladder.rows[:3])
-    assert len(ladder.combiner.weights) == len(ladder.members) == 3
+    members, combiner = ladder.fit(ladder.kept)
+    assert len(combiner.weights) == len(members) == 3
 
 
 def test_every_label_is_judged_by_members_that_did_not_see_it() -> None:
     rung = _Rung("a", 2.0, 0)
     judging = choose_judging(ROWS, LABELS, None)
     ladder = climb([rung], [], judging, LABELS, ROWS)
+    members, _ = ladder.fit(ladder.kept)
     assert sorted(judging.held_out.tolist()) == ROWS.tolist()
     *folds, last = rung.fitted
     assert all(not set(training) & set(held_out) for training, held_out in folds)
     assert last[0] == ROWS.tolist()
-    assert ladder.members == (("a", len(folds) + 1),)
-    assert ladder.judged_on == "5-fold cross-validation of 300 labelled documents"
+    assert members == (("a", len(folds) + 1),)
+    assert judging.describe() == "5-fold cross-validation of 300 labelled documents"
 
 
 def test_validation_documents_judge_members_that_are_kept_as_they_are() -> None:
     rung = _Rung("a", 2.0, 0)
     judging = choose_judging(ROWS[:200], LABELS[:200], ROWS[200:])
     ladder = climb([rung], [], judging, LABELS, ROWS[:200])
+    members, _ = ladder.fit(ladder.kept)
     assert rung.fitted == [(ROWS[:200].tolist(), ROWS[200:].tolist())]
-    assert ladder.members == (("a", 1),)
-    assert ladder.judged_on == "100 validation documents"
+    assert members == (("a", 1),)
+    assert judging.describe() == "100 validation documents"
 
 
 def test_networks_that_were_held_out_once_are_kept_as_they_are() -> None:
     judging = Judging(((ROWS[:240], ROWS[240:]),), is_refitted=True)
     network, linear = _Rung("network", 4.0, 0, refits=False), _Rung("linear", 0.5, 1)
     ladder = climb([linear, network], [], judging, LABELS, ROWS)
-    assert ladder.members == (("network", 1),)
+    members, _ = ladder.fit(ladder.kept)
+    assert members == (("network", 1),)
     assert len(network.fitted) == 1
 
 
@@ -228,5 +232,6 @@ def test_several_members_of_a_rung_share_its_weight() -> None:
             return logs, members * 2
 
     ladder = climb([Two("a", 4.0, 0, refits=False)], [], choose_judging(ROWS, LABELS, None), LABELS, ROWS)
-    assert len(ladder.members) == 2
-    assert ladder.combiner.weights[0] == ladder.combiner.weights[1] > 0
+    members, combiner = ladder.fit(ladder.kept)
+    assert len(members) == 2
+    assert combiner.weights[0] == combiner.weights[1] > 0

@@ -6,7 +6,7 @@ from ulmkit.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from ulmkit.cache_folder import default_cache
-    from ulmkit.pipeline.automatic import train_automatically
+    from ulmkit.pipeline.automatic import ENOUGH_VALIDATION, climb_corpus, ensemble_of, train_automatically
     from ulmkit.pipeline.baselines import linear_baselines, record_baselines, texts_of
     from ulmkit.pipeline.classifiers import train, training_rows, validation_rows
     from ulmkit.pipeline.data import prepare, prepare_once, training_texts
@@ -19,13 +19,15 @@ if TYPE_CHECKING:
         is_training_part,
         select_evaluation_data,
     )
+    from ulmkit.pipeline.ladder import Ladder, choose_judging
+    from ulmkit.pipeline.ladder_text import LadderText
     from ulmkit.pipeline.language_model_evaluation import (
         LanguageModelEvaluation,
         evaluate_language_model,
         training_statistics,
     )
     from ulmkit.pipeline.language_models import find_finetuning_rate, finetune, pretrain, validation_perplexity
-    from ulmkit.pipeline.methods import METHODS, climbs_ladder
+    from ulmkit.pipeline.methods import LADDERS, METHODS, climbs_ladder
     from ulmkit.pipeline.modern import MODERN_PTB, MODERN_WIKITEXT2, ModernRecipe
     from ulmkit.pipeline.options import RATE_SEARCH_STEPS, SEARCH_TOKENS, STATISTICS_BATCHES, RunOptions, place
     from ulmkit.pipeline.pairs import finetune_pair

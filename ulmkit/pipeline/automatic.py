@@ -17,14 +17,14 @@ from ulmkit.hub import (
     TrainingFacts,
 )
 from ulmkit.members.co_training import CoTraining
-from ulmkit.members.fitting import DocumentVectors, DocumentWords
 from ulmkit.pipeline.baselines import record_baselines, texts_of
 from ulmkit.pipeline.classifiers import train_network, training_rows, validation_rows
 from ulmkit.pipeline.data import DocumentCallback, prepare
 from ulmkit.pipeline.data_options import DataOptions
 from ulmkit.pipeline.ensembles import evaluate_classifier
 from ulmkit.pipeline.held_out import data_facts, warn_if_splits_overlap
-from ulmkit.pipeline.ladder import Judging, Ladder, choose_judging, climb
+from ulmkit.pipeline.ladder import Judging, Ladder, LadderRow, choose_judging, climb
+from ulmkit.pipeline.ladder_text import LadderText
 from ulmkit.pipeline.methods import LADDERS
 from ulmkit.pipeline.options import RunOptions
 from ulmkit.pipeline.recipes import CLASSIFY, ClassifierRecipe
@@ -32,9 +32,7 @@ from ulmkit.pipeline.rungs import FeatureRung, NetworkRung, Rung, StudentRung, c
 from ulmkit.pipeline.stage import machine_facts
 from ulmkit.tasks import find_task
 from ulmkit.text import EncodedCorpus
-from ulmkit.text.corpus.splits import TRAINING_SPLITS
 from ulmkit.text.read.documents import Data
-from ulmkit.text.words import WordReader, separates_words
 from ulmkit.training import Budget
 
 ENOUGH_VALIDATION = 1000
@@ -115,46 +113,20 @@ def train_automatically(
         run.on_corpus(corpus)
     rows = training_rows(corpus, labels, run.seed)
     held_out = validation_rows(corpus, valid_documents, run.seed)
+    text = LadderText(corpus, held_out, transductive=transductive, seed=run.seed)
     is_enough = labels is None and len(held_out) >= ENOUGH_VALIDATION
-    answers = _all_labels(corpus)
-    judging = choose_judging(rows, answers[rows], held_out if is_enough else None)
-    splits = [name for name in (*TRAINING_SPLITS, *(["test"] if transductive else [])) if name in corpus.split_names]
+    judging = choose_judging(rows, text.answers[rows], held_out if is_enough else None)
     base = None if first is None else first.facts.as_base()
-    warn_if_splits_overlap(corpus, splits, base, run)
-    say = (lambda _: None) if run.progress is None else run.progress.message
-
-    unlabelled = np.concatenate([corpus.rows(name) for name in splits])
-    documents = _read_words(corpus, np.union1d(unlabelled, held_out))
-    classes = len(corpus.label_names)
-    vectors = DocumentVectors(documents, unlabelled, seed=run.seed)
-    rungs: list[Rung] = linear_rungs(documents, vectors, answers, classes, rows)
-    blends = [("linear blend", [rung.name for rung in rungs])]
-    co_training = None
-    if judging.is_refitted and len(rows) <= _CO_TRAINING_LABELS and len(unlabelled) >= _CO_TRAINING_RATIO * len(rows):
-        co_training = CoTraining(vectors, unlabelled, classes)
-        taught = co_trained_rungs(documents, answers, co_training)
-        rungs += taught
-        blends.append(("co-trained blend", [rung.name for rung in taught]))
-    if language_models and method != "linear":
-        rungs.append(FeatureRung(language_models, corpus, rows, judging.held_out, classes))
-        blends.append(("linear and features", [rung.name for rung in rungs]))
-    if language_models and method == "auto":
-        if co_training is not None and budget.epochs is not None:
-            co_training = None  # a pass over all text, twice, is not what so many passes over a few labels asks for
-            say("self-trained networks: left out, since they read the unlabelled text too; give minutes or steps")
-        rungs += _network_rungs(corpus, language_models, judging, co_training, budget, recipe, run)
-        blends.append(("blend of all", [rung.name for rung in rungs]))
-    say(f"the ladder, judged by {judging.describe()}:")
-    ladder = climb(rungs, blends, judging, answers, rows, say)
-    say(ladder.table())
-    parts = _ensemble(corpus, ladder)
+    warn_if_splits_overlap(corpus, text.splits, base, run)
+    ladder = climb_corpus(text, language_models, rows, judging, method=method, budget=budget, recipe=recipe, run=run)
+    parts = ensemble_of(ladder, ladder.kept, corpus)
     report = evaluate_classifier(parts, corpus, held_out)
     facts = TrainingFacts(
         stage="classification",
         base=base,
         labelled_documents=len(rows),
         validation_documents=len(held_out),
-        data=data_facts(corpus, splits, base),
+        data=data_facts(corpus, text.splits, base),
         run=RunFacts(
             budget=budget,
             minutes=round((time.monotonic() - started) / 60.0, 2),
@@ -169,7 +141,7 @@ def train_automatically(
         notes={
             "method": method,
             "ladder": [asdict(row) for row in ladder.rows],
-            "judged_on": ladder.judged_on,
+            "judged_on": judging.describe(),
         },
     )
     parts = replace(parts, facts=facts)
@@ -178,24 +150,60 @@ def train_automatically(
     return record_baselines(parts, corpus, texts_of(data, corpus, data_options or DataOptions()), rows, held_out)
 
 
-def _all_labels(corpus: EncodedCorpus) -> np.ndarray:
-    """(documents,) int64 class of each document, -1 for those without a label."""
-    answers = np.full(len(corpus), -1, dtype=np.int64)
-    labelled = np.flatnonzero(corpus.table["labelled"])
-    answers[labelled] = corpus.labels(labelled)
-    return answers
+def climb_corpus(
+    text: LadderText,
+    language_models: Sequence[LanguageModelParts],
+    rows: np.ndarray,
+    judging: Judging,
+    *,
+    method: str,
+    budget: Budget,
+    recipe: ClassifierRecipe,
+    run: RunOptions,
+) -> Ladder:
+    """Climb the ladder on labelled documents of a corpus; see `train_automatically` for the rest.
+
+    Args:
+        text: The corpus, and what is learnt from it without labels.
+        language_models: Language models of the corpus's vocabulary; may be none.
+        rows: (n,) labelled documents to learn from.
+        judging: How rungs are judged.
+        method: How far to climb, one of `LADDERS`.
+        budget: Length of the training of each network; minutes are those of all.
+        recipe: Settings of the networks.
+        run: Device, precision, seed, checkpoints and progress.
+    """
+    say = (lambda _: None) if run.progress is None else run.progress.message
+    rungs: list[Rung] = linear_rungs(text.documents, text.vectors, text.answers, text.classes, rows)
+    blends = [("linear blend", [rung.name for rung in rungs])]
+    co_training = None
+    if judging.is_refitted and len(rows) <= _CO_TRAINING_LABELS and len(text.rows) >= _CO_TRAINING_RATIO * len(rows):
+        co_training = text.co_training
+        taught = co_trained_rungs(text.documents, text.answers, co_training)
+        rungs += taught
+        blends.append(("co-trained blend", [rung.name for rung in taught]))
+    if language_models and method != "linear":
+        rungs.append(FeatureRung(language_models, text.corpus, rows, judging.held_out, text.classes))
+        blends.append(("linear and features", [rung.name for rung in rungs]))
+    if language_models and method == "auto":
+        if co_training is not None and budget.epochs is not None:
+            co_training = None  # a pass over all text, twice, is not what so many passes over a few labels asks for
+            say("self-trained networks: left out, since they read the unlabelled text too; give minutes or steps")
+        rungs += _network_rungs(text.corpus, language_models, judging, co_training, budget, recipe, run)
+        blends.append(("blend of all", [rung.name for rung in rungs]))
+    say(f"the ladder, judged by {judging.describe()}:")
+    ladder = climb(rungs, blends, judging, text.answers, rows, say)
+    say(ladder.table())
+    return ladder
 
 
-def _read_words(corpus: EncodedCorpus, rows: np.ndarray) -> DocumentWords:
-    """Read the words of the documents `rows`; the others stay empty."""
-    documents = [corpus.document(row) for row in rows]
-    joins_tokens = separates_words(corpus.tokenizer, corpus.vocabulary, documents)
-    reader = WordReader(corpus.tokenizer, corpus.vocabulary, joins_tokens=joins_tokens, is_open=True)
-    read = reader.read_many(documents)
-    lengths = np.zeros(len(corpus), dtype=np.int64)
-    lengths[rows] = np.diff(read.offsets)
-    sequence = replace(read, offsets=np.concatenate([[0], np.cumsum(lengths)]))
-    return DocumentWords(sequence, reader.words, joins_tokens)
+def ensemble_of(ladder: Ladder, row: LadderRow, corpus: EncodedCorpus) -> EnsembleParts:
+    """Fit a row of a ladder to all its labelled documents, as a classifier in the corpus's vocabulary."""
+    members, combiner = ladder.fit(row)
+    task = find_task(corpus.task)
+    return EnsembleParts(
+        task, corpus.vocabulary, corpus.tokenizer, corpus.label_names, members, combiner, TrainingFacts()
+    )
 
 
 def _network_rungs(
@@ -231,15 +239,3 @@ def _network_rungs(
     if co_training is not None:
         rungs.append(StudentRung(language_models, train, corpus, co_training, len(corpus.label_names)))
     return rungs
-
-
-def _ensemble(corpus: EncodedCorpus, ladder: Ladder) -> EnsembleParts:
-    return EnsembleParts(
-        find_task(corpus.task),
-        corpus.vocabulary,
-        corpus.tokenizer,
-        corpus.label_names,
-        ladder.members,
-        ladder.combiner,
-        TrainingFacts(),
-    )

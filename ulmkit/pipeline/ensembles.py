@@ -46,6 +46,10 @@ class EnsemblePredictor:
         """
         if not len(documents):
             return np.empty((0, len(self._parts.label_names)), dtype=np.float32)
+        return np.exp(self._parts.combiner(self.log_probabilities(documents))).astype(np.float32)
+
+    def log_probabilities(self, documents: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Log-probabilities of each member, (n, classes) float64, for at least one document as above."""
         sequences = {joins: reader.read_many(documents) for joins, reader in self._readers.items()}
         logs = []
         for member in self._parts.members:
@@ -54,7 +58,7 @@ class EnsemblePredictor:
                 logs.append(member.log_probabilities(words))
             else:
                 logs.append(network_log_probabilities(member, documents))
-        return np.exp(self._parts.combiner(logs)).astype(np.float32)
+        return logs
 
 
 def evaluate_classifier(parts: ClassifierParts | EnsembleParts, corpus: EncodedCorpus, rows: np.ndarray) -> Report:

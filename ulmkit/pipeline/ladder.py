@@ -4,7 +4,7 @@ The simplest rung that is within one standard error of the best one is kept.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,20 +43,74 @@ class LadderRow:
 
 
 @dataclass(frozen=True)
+class _Judged:
+    rung: Rung
+    logs: np.ndarray
+    seconds: float
+    members: tuple[Member, ...]
+
+
 class Ladder:
     """Outcome of climbing the ladder.
 
+    Args:
+        rows: The rungs and their blends, simplest first.
+        losses: (rows, n) negative log-likelihood of the right class of each document judged on.
+        judging: What they were judged on.
+        judged: The rungs by their names.
+        answers: (n,) int, classes of the documents judged on.
+        labelled: (m,) all labelled documents to learn from.
+
     Attributes:
-        rows: The rungs, simplest first.
-        judged_on: What they were judged on, in words.
-        members: The members of the rung that was kept, fitted.
-        combiner: Their weights.
+        rows: The rungs and their blends, simplest first.
     """
 
-    rows: tuple[LadderRow, ...]
-    judged_on: str
-    members: tuple[Member, ...]
-    combiner: Combiner
+    def __init__(
+        self,
+        rows: Sequence[LadderRow],
+        losses: np.ndarray,
+        judging: "Judging",
+        judged: Mapping[str, _Judged],
+        answers: np.ndarray,
+        labelled: np.ndarray,
+    ) -> None:
+        self.rows = tuple(rows)
+        self._losses = losses
+        self._judging = judging
+        self._judged = judged
+        self._answers = answers
+        self._labelled = labelled
+        self._members: dict[str, tuple[Member, ...]] = {}
+
+    @property
+    def kept(self) -> LadderRow:
+        """The row that is kept."""
+        return next(row for row in self.rows if row.is_kept)
+
+    def kept_of(self, names: Collection[str]) -> LadderRow:
+        """The row that would be kept if these were all rungs; rows of their blends are among the candidates."""
+        candidates = [number for number, row in enumerate(self.rows) if set(row.members) <= set(names)]
+        return self.rows[candidates[_simplest_good(self._losses[candidates])]]
+
+    def fit(self, row: LadderRow) -> tuple[tuple[Member, ...], Combiner]:
+        """Fit the members of a row to all labelled documents, and their weights to the documents judged on.
+
+        A rung is fitted once, whatever the number of rows that it is part of.
+        """
+        members = [self._fit_rung(name) for name in row.members]
+        combiner = fit_combiner([self._judged[name].logs for name in row.members], self._answers)
+        counts = [len(each) for each in members]
+        weights = np.repeat(combiner.weights / counts, counts)  # several members of a rung share its weight
+        return tuple(member for each in members for member in each), Combiner(weights, combiner.bias)
+
+    def _fit_rung(self, name: str) -> tuple[Member, ...]:
+        if name not in self._members:
+            judged = self._judged[name]
+            is_refitted = self._judging.is_refitted and judged.rung.refits
+            self._members[name] = (
+                (judged.rung.fit(self._labelled, self._judging.held_out),) if is_refitted else judged.members
+            )
+        return self._members[name]
 
     def table(self) -> str:
         """The rungs as plain text; the kept one is marked."""
@@ -119,14 +173,6 @@ def choose_judging(rows: np.ndarray, labels: np.ndarray, validation: np.ndarray 
     return Judging(splits, is_refitted=True)
 
 
-@dataclass(frozen=True)
-class _Judged:
-    rung: Rung
-    logs: np.ndarray
-    seconds: float
-    members: tuple[Member, ...]
-
-
 def climb(
     rungs: Sequence[Rung],
     blends: Sequence[tuple[str, Sequence[str]]],
@@ -135,7 +181,7 @@ def climb(
     rows: np.ndarray,
     say: Callable[[str], None] = lambda _: None,
 ) -> Ladder:
-    """Judge rungs and blends of them, choose one, and fit it to all labelled documents.
+    """Judge rungs and blends of them, and choose one.
 
     Args:
         rungs: The rungs, simplest first.
@@ -144,9 +190,6 @@ def climb(
         labels: (documents,) int, the class of each document of the corpus.
         rows: (n,) all labelled documents to learn from.
         say: Called with a line on each rung as it is judged.
-
-    Returns:
-        The ladder with the fitted members of the kept rung.
 
     Source: the rule of one standard error: Breiman et al. 1984, "Classification and regression trees", section 3.4.3.
     """
@@ -170,20 +213,13 @@ def climb(
         for name, members in blends:
             if rung.name == members[-1] and len(members) > 1:
                 add(name, tuple(members))
-    kept = _simplest_good(np.stack([_losses(logs, answers) for _, _, logs, _ in candidates]))
-    chosen = [judged[name] for name in candidates[kept][1]]
-    members_kept = [
-        (each.rung.fit(rows, held_out),) if judging.is_refitted and each.rung.refits else each.members
-        for each in chosen
-    ]
-    combiner = fit_combiner([each.logs for each in chosen], answers)
-    counts = [len(members) for members in members_kept]
-    weights = np.repeat(combiner.weights / counts, counts)  # several members of a rung share its weight
+    losses = np.stack([_losses(logs, answers) for _, _, logs, _ in candidates])
+    kept = _simplest_good(losses)
     ladder_rows = tuple(
         LadderRow(
             name=name,
             members=members,
-            loss=float(_losses(logs, answers).mean()),
+            loss=float(losses[number].mean()),
             accuracy=float((logs.argmax(axis=1) == answers).mean()),
             standard_error=float((logs.argmax(axis=1) == answers).std() / np.sqrt(len(answers))),
             minutes=round(seconds / 60.0, 2),
@@ -191,12 +227,7 @@ def climb(
         )
         for number, (name, members, logs, seconds) in enumerate(candidates)
     )
-    return Ladder(
-        rows=ladder_rows,
-        judged_on=judging.describe(),
-        members=tuple(member for members in members_kept for member in members),
-        combiner=Combiner(weights, combiner.bias),
-    )
+    return Ladder(ladder_rows, losses, judging, judged, answers, rows)
 
 
 def _losses(logs: np.ndarray, answers: np.ndarray) -> np.ndarray:

@@ -6,6 +6,13 @@ from ulmkit.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from ulmkit.report.drawing import check_plot_path
-    from ulmkit.report.plots import plot_comparison, plot_lr_find, plot_quickstart, plot_runs, plot_training
+    from ulmkit.report.plots import (
+        plot_comparison,
+        plot_label_curves,
+        plot_lr_find,
+        plot_quickstart,
+        plot_runs,
+        plot_training,
+    )
 else:
     __getattr__, __all__ = lazy_exports(__name__, __file__)

@@ -7,6 +7,8 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ulmkit.errors import DataError, did_you_mean
 from ulmkit.report.curves import Histories, Panel, Point, StageCurves, panels
 from ulmkit.report.drawing import TEXT, new_figure, note, percent, perplexity_axis, save_figure, tidy
@@ -138,6 +140,45 @@ def plot_quickstart(
         _draw_bars(axes, bars, intervals.get(name, {}), "accuracy on held-out documents", name)
     if title:
         figure.suptitle(title, fontsize=12, color=TEXT)
+    save_figure(figure, path)
+
+
+def plot_label_curves(
+    curves: Mapping[str, Sequence[tuple[int, float, float]]],
+    path: str | os.PathLike[str],
+    *,
+    measure: str = "accuracy in %, mean over the draws and their standard deviation",
+) -> None:
+    """Plot a score by the number of labels, with a band of one standard deviation.
+
+    Args:
+        curves: (labels, mean, standard deviation) of each curve by name, fewest labels first.
+        path: File to write.
+        measure: Label of the axis.
+
+    Raises:
+        DataError: If there are no curves, or one has no points.
+        ConfigError: If the format is unknown.
+        FolderError: If the file cannot be written.
+    """
+    if not curves or not all(curves.values()):
+        raise DataError("curves: expected at least one point of each, got none")
+    figure = new_figure(path, width=_WIDE, height=4.2)
+    axes = figure.subplots()
+    tidy(axes, "both")
+    axes.set_xscale("log")
+    for name, points in curves.items():
+        labels, means, deviations = (np.array(column) for column in zip(*points, strict=True))
+        (line,) = axes.plot(labels, means, "o-", markersize=3, linewidth=1.5, label=f"{name}: {means[-1]:.1f}")
+        axes.fill_between(
+            labels, means - deviations, means + deviations, color=line.get_color(), alpha=0.15, linewidth=0
+        )
+    counts = sorted({count for points in curves.values() for count, _, _ in points})
+    axes.set_xticks(counts, [f"{count:,}" for count in counts])
+    axes.minorticks_off()
+    axes.set_xlabel("labels")
+    axes.set_ylabel(measure)
+    axes.legend(frameon=False, loc="lower right", fontsize=9, labelcolor=TEXT, title="last value", title_fontsize=9)
     save_figure(figure, path)
 
 

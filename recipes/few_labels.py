@@ -1,0 +1,334 @@
+"""Accuracy by the number of labels: the ladder's rungs and its choice, with and without a language model.
+
+    python recipes/few_labels.py --data PLACE [--language-model LM] [--out FOLDER] [--labels N ...] [--draws N]
+        [--split-column NAME] [--method NAME] [--minutes N] [--valid-documents N] [--transductive] [--test]
+        [--plot FILE] [--threads N] [--device NAME] [--precision NAME] [--json FILE]
+
+PLACE is any data with one label per text, a folder, a file or a name on the hub; text without labels helps. LM is a
+language model that was fine-tuned on its text, or a pair. Each draw takes other labels, with the classes in proportion,
+and another seed. Every rung of the ladder is fitted to the whole draw and scores the same documents: the validation
+part, or with --test the test part, once, at the end. Which rung is kept is decided without them, by cross-validation of
+the draw (see the guide, "Methods"). Words and document vectors are learnt from the text once for all draws.
+
+The table has means and standard deviations over the draws, and the difference between what the whole ladder keeps and
+what its linear rungs alone would, with a 95 % interval: what the language model adds. That interval is for other
+documents; the deviations are for other labels.
+
+Finished draws are kept in FOLDER, and the same command continues with the others; more draws and other numbers of
+labels may be asked for later.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from recipe_command import given_command, make_parser, row, run_main, set_threads, write_measurements
+from stages import begin_run
+from ulmfit import Prediction, kept_prediction, model_fingerprint, open_language_models
+
+from ulmkit.config import check_choice, check_whole
+from ulmkit.errors import ConfigError
+from ulmkit.evaluation import compare_paired
+from ulmkit.files import read_json
+from ulmkit.hub import LanguageModelParts
+from ulmkit.members.combiner import Combiner
+from ulmkit.members.linear import LinearMember
+from ulmkit.pipeline import (
+    CLASSIFY,
+    ENOUGH_VALIDATION,
+    LADDERS,
+    DataOptions,
+    EnsemblePredictor,
+    Ladder,
+    LadderText,
+    RunOptions,
+    choose_judging,
+    climb_corpus,
+    ensemble_of,
+    prepare,
+    training_rows,
+    validation_rows,
+)
+from ulmkit.report import check_plot_path, plot_label_curves
+from ulmkit.safe_writes import write_json
+from ulmkit.tables import text_table
+from ulmkit.text import EncodedCorpus
+from ulmkit.training import Budget, make_progress
+
+LABELS = (50, 100, 500, 1000)
+DRAWS = 5
+MINUTES = 10.0
+
+BASELINE = "TF-IDF"
+LINEAR = "kept without a language model"
+KEPT = "kept"
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Predictions for one draw of labels.
+
+    Attributes:
+        labels: Number of labels.
+        seed: Seed of the draw.
+        predictions: By the rung's name, and `LINEAR` and `KEPT`.
+        minutes: Minutes to climb the ladder, without words and vectors.
+        ladder: Rows of the ladder, as `LadderRow` has them.
+    """
+
+    labels: int
+    seed: int
+    predictions: Mapping[str, Prediction]
+    minutes: float
+    ladder: Sequence[Mapping[str, Any]]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command.
+
+    Raises:
+        UlmkitError: For bad arguments or data, and for a training that fails.
+    """
+    options = _read_options(arguments)
+    set_threads(options.threads)
+    bases = [] if options.language_model is None else list(open_language_models(options.language_model, None).values())
+    first = bases[0] if bases else None
+    corpus = prepare(
+        options.data,
+        DataOptions(split_column=options.split_column),
+        task="single",
+        tokenizer=None if first is None else first.tokenizer,
+        vocabulary=None if first is None else first.vocabulary,
+    )
+    if options.test and "test" not in corpus.split_names:
+        raise ConfigError(f"data: expected a split 'test', got {', '.join(corpus.split_names)}; leave --test out")
+    settings = {
+        "corpus": corpus.facts.fingerprint,
+        "language_models": [model_fingerprint(base) for base in bases],
+        "method": options.method,
+        "minutes": options.minutes,
+        "valid_documents": options.valid_documents,
+        "is_transductive": options.transductive,
+        "is_test": options.test,
+        "precision": options.precision,
+    }
+    begin_run(options.out, settings)
+    draws = Draws(options, corpus, bases)
+    counts = sorted({min(count, len(corpus.rows("train", labelled=True))) for count in options.labels})
+    by_count = {count: [draws.predict(count, seed) for seed in range(options.draws)] for count in counts}
+    print_table(by_count)
+    print(f"\n{options.command}\n{draws.describe()}")
+    if options.json:
+        details = {"run": {"command": options.command, "threads": torch.get_num_threads(), **settings}}
+        ladders = [
+            {"labels": draw.labels, "seed": draw.seed, "minutes": draw.minutes, "ladder": list(draw.ladder)}
+            for found in by_count.values()
+            for draw in found
+        ]
+        write_measurements(options.json, "few_labels", measured_rows(by_count), {**details, "ladders": ladders})
+    if options.plot:
+        plot_label_curves(curves(by_count), options.plot)
+
+
+class Draws:
+    """Climbs the ladder for draws of labels that were not climbed before.
+
+    Args:
+        options: Options of the command.
+        corpus: The documents.
+        bases: Language models to start from, forward first; may be none.
+    """
+
+    def __init__(self, options: argparse.Namespace, corpus: EncodedCorpus, bases: Sequence[LanguageModelParts]) -> None:
+        self._options = options
+        self._corpus = corpus
+        self._bases = bases
+        self._valid = validation_rows(corpus, options.valid_documents)
+        self._scored = corpus.rows("test", labelled=True) if options.test else self._valid
+        self._text = LadderText(corpus, self._valid, transductive=options.transductive)
+
+    def describe(self) -> str:
+        """Say what was scored."""
+        split = "test" if self._options.test else "validation"
+        text = f"{len(self._scored):,} {split} documents; text of {len(self._text.rows):,} documents"
+        return f"{text}, the test part's too (transductive)" if self._options.transductive else text
+
+    def predict(self, labels: int, seed: int) -> Draw:
+        """Climb the ladder for a draw and predict with every rung, unless that was done before."""
+        folder = self._options.out / f"{labels}-{seed}"
+        done = folder / "ladder.json"
+        if not done.is_file():
+            print(f"{labels:,} labels, draw {seed}", flush=True)
+            started = time.monotonic()
+            ladder = self._climb(labels, seed, folder)
+            minutes = (time.monotonic() - started) / 60.0
+            predictions = self._predictions(ladder)
+            for number, prediction in enumerate(predictions.values()):
+                kept_prediction(folder / f"{number}.json", lambda prediction=prediction: prediction)
+            rows = [asdict(each) for each in ladder.rows]
+            write_json(done, {"names": list(predictions), "minutes": round(minutes, 2), "ladder": rows})
+        kept = read_json(done)
+        found = {
+            name: kept_prediction(folder / f"{number}.json", _missing) for number, name in enumerate(kept["names"])
+        }
+        return Draw(labels, seed, found, kept["minutes"], kept["ladder"])
+
+    def _climb(self, labels: int, seed: int, folder: Path) -> Ladder:
+        options = self._options
+        rows = training_rows(self._corpus, labels, seed)
+        is_all = labels == len(self._corpus.rows("train", labelled=True))
+        held_out = self._valid if is_all and len(self._valid) >= ENOUGH_VALIDATION else None
+        run = RunOptions(
+            device=options.device,
+            precision=options.precision,
+            seed=seed,
+            folder=folder / "networks",
+            progress=make_progress(),
+            warn=False,
+        )
+        return climb_corpus(
+            self._text,
+            self._bases,
+            rows,
+            choose_judging(rows, self._text.answers[rows], held_out),
+            method=options.method,
+            budget=Budget(minutes=options.minutes),
+            recipe=CLASSIFY,
+            run=run,
+        )
+
+    def _predictions(self, ladder: Ladder) -> dict[str, Prediction]:
+        """Predictions of every row of a ladder, each with its weights; members that rows share predict once."""
+        fitted = {each.name: ensemble_of(ladder, each, self._corpus) for each in ladder.rows}
+        members = tuple({id(member): member for parts in fitted.values() for member in parts.members}.values())
+        everything = replace(
+            fitted[ladder.kept.name],
+            members=members,
+            combiner=Combiner(np.ones(len(members)), np.zeros(self._text.classes)),
+        )
+        documents = [self._corpus.document(number) for number in self._scored]
+        targets = self._corpus.labels(self._scored).astype(np.int64)
+        logs = EnsemblePredictor(everything).log_probabilities(documents)
+        by_member = {id(member): each for member, each in zip(members, logs, strict=True)}
+        predictions = {}
+        for name, parts in fitted.items():
+            together = parts.combiner([by_member[id(member)] for member in parts.members])
+            predictions[name] = Prediction(np.exp(together).astype(np.float32), targets, {})
+        linear = [name for name, parts in fitted.items() if all(isinstance(m, LinearMember) for m in parts.members)]
+        predictions[LINEAR] = predictions[ladder.kept_of(linear).name]
+        predictions[KEPT] = predictions[ladder.kept.name]
+        return predictions
+
+
+def print_table(by_count: Mapping[int, Sequence[Draw]]) -> None:
+    """Print the accuracy of each rung by the number of labels, and what the language model adds."""
+    names = list(dict.fromkeys(name for draws in by_count.values() for draw in draws for name in draw.predictions))
+    names = [name for name in names if name not in (LINEAR, KEPT)] + [LINEAR, KEPT]
+    rows = [[name, *(_summary(draws, name) for draws in by_count.values())] for name in names]
+    added = [_added(draws) for draws in by_count.values()]
+    rows.append(
+        ["difference of these two", *(f"{value:+.1f} ({low:+.1f} to {high:+.1f})" for value, low, high in added)]
+    )
+    rows.append(
+        ["minutes", *(f"{statistics.fmean(draw.minutes for draw in draws):.1f}" for draws in by_count.values())]
+    )
+    print(f"\n{text_table(['accuracy in %', *(f'{count:,} labels' for count in by_count)], rows)}")
+
+
+def measured_rows(by_count: Mapping[int, Sequence[Draw]]) -> list[dict[str, Any]]:
+    """Rows of the benchmarks' JSON: what is kept, beside each rung."""
+    rows = []
+    for count, draws in by_count.items():
+        kept = accuracies(draws, KEPT)
+        for name in draws[0].predictions:
+            found = accuracies(draws, name)
+            if name != KEPT and len(found) == len(kept):
+                entry = row(f"{count:,} labels", "% accuracy", statistics.fmean(kept), statistics.fmean(found), name)
+                rows.append({**entry, "draws": found, "kept": kept})
+    return rows
+
+
+def curves(by_count: Mapping[int, Sequence[Draw]]) -> dict[str, list[tuple[int, float, float]]]:
+    """(labels, mean, standard deviation) of the accuracy in percent of the baseline and of what was kept."""
+    found = {}
+    for name in (BASELINE, LINEAR, KEPT):
+        values = {count: accuracies(draws, name) for count, draws in by_count.items()}
+        found[name] = [(count, statistics.fmean(each), _deviation(each)) for count, each in values.items()]
+    return found
+
+
+def accuracies(draws: Sequence[Draw], name: str) -> list[float]:
+    """Accuracy in percent of a rung in each draw that has it."""
+    return [100.0 - draw.predictions[name].error for draw in draws if name in draw.predictions]
+
+
+def _summary(draws: Sequence[Draw], name: str) -> str | None:
+    found = accuracies(draws, name)
+    return f"{statistics.fmean(found):.1f} ± {_deviation(found):.1f}" if found else None
+
+
+def _deviation(values: Sequence[float]) -> float:
+    return statistics.stdev(values) if len(values) > 1 else 0.0
+
+
+def _added(draws: Sequence[Draw]) -> tuple[float, float, float]:
+    """What the language model adds, in points, and its interval; a document's score is its mean over the draws."""
+    before, after = (np.mean([draw.predictions[name].is_right for draw in draws], axis=0) for name in (LINEAR, KEPT))
+    comparison = compare_paired(before, after, "accuracy")
+    low, high = comparison.interval
+    return 100 * comparison.difference, 100 * low, 100 * high
+
+
+def _missing() -> Prediction:
+    raise AssertionError("a prediction of a draw that is complete is missing")
+
+
+def _read_options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = make_parser(__doc__)
+    parser.add_argument(
+        "--data", required=True, metavar="PLACE", help="folder or file of the data, or its name on the hub"
+    )
+    parser.add_argument("--split-column", metavar="NAME", help="column that names each document's split")
+    parser.add_argument("--language-model", metavar="LM", help="language model, or a pair (default: none)")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="folder of the run (default: few-labels)")
+    parser.add_argument(
+        "--labels",
+        type=int,
+        nargs="+",
+        default=list(LABELS),
+        metavar="N",
+        help=f"default: {' '.join(map(str, LABELS))}",
+    )
+    parser.add_argument("--draws", type=int, default=DRAWS, help=f"draws of labels for each number (default: {DRAWS})")
+    parser.add_argument(
+        "--method", default="auto", metavar="NAME", help=f"how far to climb: {', '.join(LADDERS)} (default: auto)"
+    )
+    parser.add_argument(
+        "--minutes", type=float, default=MINUTES, help=f"training time of a draw's networks (default: {MINUTES:g})"
+    )
+    parser.add_argument(
+        "--valid-documents", type=int, metavar="N", help="score this many validation documents (default: all)"
+    )
+    parser.add_argument("--transductive", action="store_true", help="learn from the text of the test part, too")
+    parser.add_argument("--test", action="store_true", help="score the test part: once, at the end")
+    parser.add_argument("--plot", metavar="FILE", help="draw accuracy by the number of labels: .png, .svg or .pdf")
+    options = parser.parse_args(arguments)
+    options.command = given_command(parser, arguments)
+    check_choice("--method", options.method, LADDERS)
+    check_whole("--draws", options.draws)
+    for count in options.labels:
+        check_whole("--labels", count)
+    if options.plot:
+        check_plot_path(options.plot)
+    options.out = Path("few-labels") if options.out is None else options.out
+    return options
+
+
+if __name__ == "__main__":
+    run_main(main)

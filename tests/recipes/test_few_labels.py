@@ -1,0 +1,73 @@
+"""The recipe of few labels: every rung of several draws, what is kept, and resuming."""
+
+from pathlib import Path
+from typing import Any
+
+import few_labels
+import pytest
+from few_labels import KEPT, LINEAR, main
+
+from ulmkit.errors import ConfigError
+from ulmkit.files import read_json
+
+
+def recipe(*arguments: Any) -> None:
+    main([str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def run(reviews: Path, language_models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
+    """The arguments of a run of two draws that is complete."""
+    out = tmp_path_factory.mktemp("few-labels") / "run"
+    command = ["--data", reviews, "--language-model", language_models["forward"], "--out", out, "--method", "features"]
+    command += ["--labels", 8, 16, "--draws", 2, "--json", f"{out}.json", "--plot", f"{out}.png"]
+    recipe(*command)
+    return command
+
+
+def test_every_rung_is_scored_in_every_draw(run: list[Any]) -> None:
+    document = read_json(run[-3])
+    rungs = {"TF-IDF", "NB-SVM", "document vectors", "linear blend", "language model features", "linear and features"}
+    for labels in ("8 labels", "16 labels"):
+        rows = {row["peer_name"]: row for row in document["rows"] if row["case"] == labels}
+        assert rungs <= rows.keys()
+        assert rows.keys() <= rungs | {LINEAR, "co-trained vectors", "co-trained NB-SVM", "co-trained blend"}
+        for row in rows.values():
+            assert len(row["draws"]) == len(row["kept"]) == 2
+            assert all(0.0 <= value <= 100.0 for value in row["draws"])
+    kept = [row["name"] for entry in document["ladders"] for row in entry["ladder"] if row["is_kept"]]
+    assert len(kept) == len(document["ladders"]) == 4
+    assert Path(run[-1]).stat().st_size > 0
+
+
+def test_the_kept_rung_is_that_of_the_ladder(run: list[Any]) -> None:
+    document = read_json(run[-3])
+    for place, seed in ((0, 0), (1, 1)):
+        entry = next(each for each in document["ladders"] if (each["labels"], each["seed"]) == (16, seed))
+        kept = next(row["name"] for row in entry["ladder"] if row["is_kept"])
+        (row,) = [row for row in document["rows"] if (row["case"], row["peer_name"]) == ("16 labels", kept)]
+        assert row["draws"][place] == row["kept"][place]
+
+
+def test_the_same_command_computes_nothing_again(
+    run: list[Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*arguments: Any, **options: Any) -> None:
+        raise AssertionError("climbed again")
+
+    monkeypatch.setattr(few_labels, "climb_corpus", fail)
+    recipe(*run)
+    lines = capsys.readouterr().out.splitlines()
+    names = [line.split("  ")[0].strip() for line in lines]
+    for name in ("TF-IDF", LINEAR, KEPT, "difference of these two", "minutes"):
+        assert name in names
+    assert any("8 validation documents; text of 112 documents" in line for line in lines)
+
+
+def test_refusals(run: list[Any], reviews: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="was begun with other settings"):
+        recipe(*run, "--minutes", 3)
+    with pytest.raises(ConfigError, match="--method: "):
+        recipe("--data", reviews, "--out", tmp_path / "run", "--method", "finetune")
+    with pytest.raises(ConfigError, match="--labels: "):
+        recipe("--data", reviews, "--out", tmp_path / "run", "--labels", 0)
