@@ -14,7 +14,7 @@ LAYERS = [
     {"model"},
     {"training", "evaluation"},
     {"tasks"},
-    {"members"},
+    {"members", "explain"},
     {"hub"},
     {"pipeline", "api"},
     {"quickstart", "report", "estimator", "serve"},

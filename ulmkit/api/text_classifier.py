@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
+from scipy.special import logsumexp
 
 from ulmkit import pipeline
 from ulmkit.api.classifier_stream import ClassifierStream, EnsembleStream, TextStream
@@ -16,6 +17,7 @@ from ulmkit.api.language_model import LanguageModel
 from ulmkit.config import check_probability
 from ulmkit.errors import ConfigError, DataError, FolderError
 from ulmkit.evaluation import PairedComparison, compare_paired
+from ulmkit.explain import Explanation, Predict, explain_prediction, find_words
 from ulmkit.hub import (
     ClassifierParts,
     EnsembleParts,
@@ -35,6 +37,7 @@ from ulmkit.pipeline import (
     EnsemblePredictor,
     EvaluationData,
     RunOptions,
+    network_log_probabilities,
     networks,
     predict_backward,
     predict_outputs,
@@ -285,6 +288,35 @@ class TextClassifier:
         task = self.parts.task
         return task.decide(outputs, as_texts(texts, task), self.labels, threshold)
 
+    def explain(self, texts: Iterable[Text | Sequence[str]]) -> list[Explanation]:
+        """Weigh the words of texts: how much each moved the prediction, by leaving it out.
+
+        The weight of a word is the log-odds of the predicted class with it, minus those without its tokens. All members
+        of an ensemble predict together. Long texts take at most 256 predictions each; see
+        `ulmkit.explain.explain_prediction`.
+
+        Args:
+            texts: Texts; see `predict_proba`.
+
+        Returns:
+            The explanation of each text, which does not depend on the other texts.
+
+        Raises:
+            ConfigError: If the classifier does not predict one label per text, or is a pair of different tokenizers.
+            DataError: If a table is given, or an item is not a text; the message gives its index.
+        """
+        if not self.parts.task.has_ladder:
+            raise ConfigError(f"explain: expected a classifier of one label per text, got one of task {self.task!r}")
+        tokenizer = self.parts.tokenizer
+        if any(parts.tokenizer.fingerprint != tokenizer.fingerprint for parts in self._networks):
+            raise ConfigError("explain: expected a pair of one tokenizer, got two; load one of its folders")
+        explanations = []
+        for text in as_texts(texts, self.parts.task):
+            (tokens,) = self.parts.task.tokenize(tokenizer, [text]).tokens
+            words = find_words(text, tokens, tokenizer)
+            explanations.append(explain_prediction(words, len(tokens), self._predict_kept(tokens), self.labels))
+        return explanations
+
     def stream(self) -> TextStream:
         """Start to classify a text that arrives in pieces; see `TextStream`."""
         if self.backward is not None:
@@ -416,6 +448,24 @@ class TextClassifier:
                 )
             outputs.append(predict_rows(parts.model, corpus, rows, reverse=parts.direction == "backward"))
         return self._mean(outputs)
+
+    def _predict_kept(self, tokens: Sequence[str]) -> Predict:
+        """Log-probabilities of a text of which some tokens are kept."""
+        ensemble = self.parts
+        if isinstance(ensemble, EnsembleParts):
+            document = ensemble.vocabulary.encode(tokens)
+            return lambda kept: ensemble.combiner(
+                self._predictor.log_probabilities([document[places] for places in kept])
+            )
+        documents = [(parts, parts.vocabulary.encode(tokens).astype(np.int64)) for parts in self._networks]
+
+        def predict(kept: Sequence[np.ndarray]) -> np.ndarray:
+            logs = [
+                network_log_probabilities(parts, [document[places] for places in kept]) for parts, document in documents
+            ]
+            return np.asarray(logsumexp(logs, axis=0) - np.log(len(logs)))
+
+        return predict
 
     @property
     def _networks(self) -> tuple[ClassifierParts, ...]:

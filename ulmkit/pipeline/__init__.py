@@ -11,7 +11,13 @@ if TYPE_CHECKING:
     from ulmkit.pipeline.classifiers import train, training_rows, validation_rows
     from ulmkit.pipeline.data import prepare, prepare_once, training_texts
     from ulmkit.pipeline.data_options import DataOptions
-    from ulmkit.pipeline.ensembles import EnsemblePredictor, evaluate_classifier, language_model_features, networks
+    from ulmkit.pipeline.ensembles import (
+        EnsemblePredictor,
+        evaluate_classifier,
+        language_model_features,
+        network_log_probabilities,
+        networks,
+    )
     from ulmkit.pipeline.evaluation_data import (
         ALL,
         EvaluationData,
