@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ulmkit.evaluation.baselines.estimators import OneAgainstRest
-from ulmkit.members.fitting import DocumentVectors
+from ulmkit.members.fitting import ROUGH_TOLERANCE, DocumentVectors
 from ulmkit.members.linear import LinearMember, class_log_probabilities, class_scores, weigh
 
 ROUNDS = (0.1, 0.25, 0.5)
@@ -58,13 +58,16 @@ class CoTraining:
         counts = self._vectors.counts(self.rows)
         return self._vectors.vectors_of(counts), self._vectors.features_of(counts), weigh(counts, "binary", None)
 
-    def fit(self, rows: np.ndarray, labels: np.ndarray, held_out: np.ndarray) -> CoTrained:
+    def fit(
+        self, rows: np.ndarray, labels: np.ndarray, held_out: np.ndarray, setting: tuple[float, float] | None = None
+    ) -> CoTrained:
         """Train on labelled documents and on those that the members label.
 
         Args:
             rows: (m,) labelled documents, among those of the constructor.
             labels: (m,) int, their classes.
             held_out: Documents that no member labels, because both are judged on them.
+            setting: Power and strength of the vectors' regression on the given labels; None chooses them.
 
         Returns:
             Both members, and what they say of the constructor's documents.
@@ -73,14 +76,14 @@ class CoTraining:
         given = np.searchsorted(self.rows, rows)
         is_free = ~np.isin(self.rows, np.concatenate([rows, held_out]))
         shares = (np.bincount(labels, minlength=self._classes) + 0.5) / (len(labels) + 0.5 * self._classes)
-        power, strength = self._vectors.choose(dense[given], labels, self._classes)
+        power, strength = self._vectors.choose(dense[given], labels, self._classes) if setting is None else setting
         logs = self._said_by(self._vectors.fit(dense[given], labels, self._classes, (power, strength)))
         for fraction in ROUNDS:
             nb_svm = self._fit_nb_svm(*self._teach(given, labels, logs, is_free, shares, fraction))
             said = self._said_by(nb_svm)
             together = _standard(said) + _standard(logs)
             at, taught = self._teach(given, labels, together, is_free, shares, fraction)
-            vectors = self._vectors.fit(dense[at], taught, self._classes, (power, _VECTOR_STRENGTH))
+            vectors = self._vectors.fit(dense[at], taught, self._classes, (power, _VECTOR_STRENGTH), ROUGH_TOLERANCE)
             logs = self._said_by(vectors)
         together = class_log_probabilities(_standard(said) + _standard(logs))
         return CoTrained(replace(vectors, name="co-trained vectors"), nb_svm, together)

@@ -34,6 +34,9 @@ _NEWTON_FEATURES = 1000
 TFIDF_STRENGTHS = (10.0, 100.0, 1000.0)
 NB_SVM_STRENGTHS = (0.01, 0.1, 1.0)
 
+ROUGH_TOLERANCE = 1e-3
+"""Tolerance of fits that only choose a setting, or the labels for a next fit."""
+
 
 @dataclass(frozen=True)
 class DocumentWords:
@@ -199,6 +202,7 @@ class DocumentVectors:
             lambda setting: setting[1],
             labels,
             classes,
+            ROUGH_TOLERANCE,
         )
 
     @property
@@ -206,7 +210,12 @@ class DocumentVectors:
         return self.directions.singular_values / self.directions.singular_values[0]
 
     def fit(
-        self, vectors: np.ndarray, labels: np.ndarray, classes: int, setting: tuple[float, float] | None = None
+        self,
+        vectors: np.ndarray,
+        labels: np.ndarray,
+        classes: int,
+        setting: tuple[float, float] | None = None,
+        tolerance: float = 1e-4,
     ) -> LinearMember:
         """Fit a logistic regression on vectors.
 
@@ -215,11 +224,12 @@ class DocumentVectors:
             labels: (n,) int, their classes.
             classes: Number of classes.
             setting: Power and strength; None takes those that `choose` chooses.
+            tolerance: See `fit_logistic`.
         """
         power, strength = self.choose(vectors, labels, classes) if setting is None else setting
         singular = self._relative_singular_values
         features, scale = _scaled(vectors, singular, power)
-        weights, intercept = fit_logistic(features, labels, classes, strength)
+        weights, intercept = fit_logistic(features, labels, classes, strength, tolerance)
         return self.member("document vectors", self.directions.matrix(power) @ (weights * scale), intercept)
 
     def member(
@@ -281,6 +291,8 @@ def fit_logistic(
     # Newton's method takes few steps however unequal the features' scales are, but squares their number.
     is_small = len(present) == 2 and features.shape[1] <= _NEWTON_FEATURES
     solver = "newton-cholesky" if is_small else "lbfgs"
+    if is_small:
+        features = features.astype(np.float64)  # the Hessian of strong directions has no inverse in single precision
     model = LogisticRegression(C=strength, solver=solver, max_iter=1000, tol=tolerance).fit(features, labels)
     if classes == 2:
         return model.coef_.T, model.intercept_

@@ -16,7 +16,6 @@ from ulmkit.hub import (
     RunFacts,
     TrainingFacts,
 )
-from ulmkit.members.co_training import CoTraining
 from ulmkit.pipeline.baselines import record_baselines, texts_of
 from ulmkit.pipeline.classifiers import train_network, training_rows, validation_rows
 from ulmkit.pipeline.data import DocumentCallback, prepare
@@ -28,7 +27,16 @@ from ulmkit.pipeline.ladder_text import LadderText
 from ulmkit.pipeline.methods import LADDERS
 from ulmkit.pipeline.options import RunOptions
 from ulmkit.pipeline.recipes import CLASSIFY, ClassifierRecipe
-from ulmkit.pipeline.rungs import FeatureRung, NetworkRung, Rung, StudentRung, co_trained_rungs, linear_rungs
+from ulmkit.pipeline.rungs import (
+    FeatureRung,
+    LabelledVectors,
+    NetworkRung,
+    Rung,
+    StudentRung,
+    Teacher,
+    co_trained_rungs,
+    linear_rungs,
+)
 from ulmkit.pipeline.stage import machine_facts
 from ulmkit.tasks import find_task
 from ulmkit.text import EncodedCorpus
@@ -174,22 +182,23 @@ def climb_corpus(
         run: Device, precision, seed, checkpoints and progress.
     """
     say = (lambda _: None) if run.progress is None else run.progress.message
-    rungs: list[Rung] = linear_rungs(text.documents, text.vectors, text.answers, text.classes, rows)
+    vectors = LabelledVectors(text.vectors, rows, text.answers, text.classes)
+    rungs: list[Rung] = linear_rungs(text.documents, vectors, text.answers, text.classes, rows)
     blends = [("linear blend", [rung.name for rung in rungs])]
-    co_training = None
+    teacher = None
     if judging.is_refitted and len(rows) <= _CO_TRAINING_LABELS and len(text.rows) >= _CO_TRAINING_RATIO * len(rows):
-        co_training = text.co_training
-        taught = co_trained_rungs(text.documents, text.answers, co_training)
+        teacher = Teacher(text.co_training, vectors, text.answers)
+        taught = co_trained_rungs(text.documents, teacher)
         rungs += taught
         blends.append(("co-trained blend", [rung.name for rung in taught]))
     if language_models and method != "linear":
         rungs.append(FeatureRung(language_models, text.corpus, rows, judging.held_out, text.classes))
         blends.append(("linear and features", [rung.name for rung in rungs]))
     if language_models and method == "auto":
-        if co_training is not None and budget.epochs is not None:
-            co_training = None  # a pass over all text, twice, is not what so many passes over a few labels asks for
+        if teacher is not None and budget.epochs is not None:
+            teacher = None  # a pass over all text, twice, is not what so many passes over a few labels asks for
             say("self-trained networks: left out, since they read the unlabelled text too; give minutes or steps")
-        rungs += _network_rungs(text.corpus, language_models, judging, co_training, budget, recipe, run)
+        rungs += _network_rungs(text.corpus, language_models, judging, teacher, budget, recipe, run)
         blends.append(("blend of all", [rung.name for rung in rungs]))
     say(f"the ladder, judged by {judging.describe()}:")
     ladder = climb(rungs, blends, judging, text.answers, rows, say)
@@ -210,14 +219,14 @@ def _network_rungs(
     corpus: EncodedCorpus,
     language_models: Sequence[LanguageModelParts],
     judging: Judging,
-    co_training: CoTraining | None,
+    teacher: Teacher | None,
     budget: Budget,
     recipe: ClassifierRecipe,
     run: RunOptions,
 ) -> list[Rung]:
     """A rung for each language model, and one that is taught by co-training; all share a budget of minutes."""
     refits = judging.is_refitted and len(judging.splits) > 1
-    trainings = len(language_models) * (len(judging.splits) + refits) + (0 if co_training is None else _STUDENTS)
+    trainings = len(language_models) * (len(judging.splits) + refits) + (0 if teacher is None else _STUDENTS)
     if budget.minutes is not None:
         budget = Budget(minutes=budget.minutes * _NETWORK_SHARE / trainings)
 
@@ -236,6 +245,6 @@ def _network_rungs(
         )
 
     rungs: list[Rung] = [NetworkRung(parts, train, corpus, refits) for parts in language_models]
-    if co_training is not None:
-        rungs.append(StudentRung(language_models, train, corpus, co_training, len(corpus.label_names)))
+    if teacher is not None:
+        rungs.append(StudentRung(language_models, train, corpus, teacher, len(corpus.label_names)))
     return rungs

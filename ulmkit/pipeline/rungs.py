@@ -91,12 +91,45 @@ class LinearRung(Rung):
         return member.log_probabilities(self._documents.sequence.select(rows).renumber(places))
 
 
+class LabelledVectors:
+    """Document vectors of the labelled documents, and the setting of their regression.
+
+    The setting is chosen once, on all labelled documents, and taken in every fold: two numbers say little of a label.
+
+    Args:
+        vectors: The document vectors.
+        labelled: Rows that are ever fitted to.
+        labels: (documents,) int, the class of each; any number for those without.
+        classes: Number of classes.
+    """
+
+    def __init__(self, vectors: DocumentVectors, labelled: np.ndarray, labels: np.ndarray, classes: int) -> None:
+        self._vectors = vectors
+        self._labelled = np.sort(labelled)
+        self._labels = labels
+        self._classes = classes
+
+    @functools.cached_property
+    def _known(self) -> np.ndarray:
+        return self._vectors.vectors(self._labelled)
+
+    @functools.cached_property
+    def setting(self) -> tuple[float, float]:
+        """Power of the singular values, and strength of the regression."""
+        return self._vectors.choose(self._known, self._labels[self._labelled], self._classes)
+
+    def fit(self, rows: np.ndarray) -> LinearMember:
+        """Fit to some of the labelled documents."""
+        known = self._known[np.searchsorted(self._labelled, rows)]
+        return self._vectors.fit(known, self._labels[rows], self._classes, self.setting)
+
+
 def linear_rungs(
-    documents: DocumentWords, vectors: DocumentVectors, labels: np.ndarray, classes: int, labelled: np.ndarray
+    documents: DocumentWords, vectors: LabelledVectors, labels: np.ndarray, classes: int, labelled: np.ndarray
 ) -> list[Rung]:
     """The linear rungs, simplest first.
 
-    Strengths are chosen once, on all labelled documents, and taken in every fold: so few numbers say little of a label.
+    Strengths are chosen once for all folds, as in `LabelledVectors`.
 
     Args:
         documents: The words of all documents.
@@ -106,16 +139,6 @@ def linear_rungs(
         labelled: Rows that are ever fitted to.
     """
     labelled = np.sort(labelled)
-
-    @functools.cache
-    def prepare_vectors() -> tuple[np.ndarray, tuple[float, float]]:
-        """Vectors of the labelled documents, and the setting for all folds."""
-        known = vectors.vectors(labelled)
-        return known, vectors.choose(known, labels[labelled], classes)
-
-    def fit_vectors(rows: np.ndarray, held_out: np.ndarray) -> LinearMember:
-        known, setting = prepare_vectors()
-        return vectors.fit(known[np.searchsorted(labelled, rows)], labels[rows], classes, setting)
 
     def sparse(name: str, fit: Callable[..., tuple[LinearMember, float]]) -> Rung:
         @functools.cache
@@ -130,30 +153,51 @@ def linear_rungs(
     return [
         sparse("TF-IDF", fit_tfidf),
         sparse("NB-SVM", fit_nb_svm),
-        LinearRung("document vectors", fit_vectors, documents),
+        LinearRung("document vectors", lambda rows, _: vectors.fit(rows), documents),
     ]
 
 
-def co_trained_rungs(documents: DocumentWords, labels: np.ndarray, co_training: CoTraining) -> list[Rung]:
+class Teacher:
+    """Co-training, done once for each choice of labels.
+
+    Args:
+        co_training: Trains the two members.
+        vectors: The document vectors, with their setting.
+        labels: (documents,) int, the class of each; any number for those without.
+    """
+
+    def __init__(self, co_training: CoTraining, vectors: LabelledVectors, labels: np.ndarray) -> None:
+        self._co_training = co_training
+        self._vectors = vectors
+        self._labels = labels
+        self._train = functools.lru_cache(maxsize=_KEPT_TRAININGS)(self._train_rows)
+
+    @property
+    def rows(self) -> np.ndarray:
+        """The documents that may be labelled."""
+        return self._co_training.rows
+
+    def __call__(self, rows: np.ndarray, held_out: np.ndarray) -> CoTrained:
+        """Train on the labels of `rows`; nobody labels the documents `held_out`."""
+        return self._train(tuple(rows.tolist()), tuple(held_out.tolist()))
+
+    def _train_rows(self, rows: tuple[int, ...], held_out: tuple[int, ...]) -> CoTrained:
+        chosen = np.array(rows)
+        return self._co_training.fit(
+            chosen, self._labels[chosen], np.array(held_out, dtype=np.int64), self._vectors.setting
+        )
+
+
+def co_trained_rungs(documents: DocumentWords, teacher: Teacher) -> list[Rung]:
     """The two rungs of co-training, which is done once for both.
 
     Args:
         documents: The words of all documents.
-        labels: (documents,) int, the class of each; any number for those without.
-        co_training: Trains both.
+        teacher: Trains both.
     """
-
-    @functools.lru_cache(maxsize=_KEPT_TRAININGS)
-    def train(rows: tuple[int, ...], held_out: tuple[int, ...]) -> CoTrained:
-        chosen = np.array(rows)
-        return co_training.fit(chosen, labels[chosen], np.array(held_out, dtype=np.int64))
-
-    def co_trained(rows: np.ndarray, held_out: np.ndarray) -> CoTrained:
-        return train(tuple(rows.tolist()), tuple(held_out.tolist()))
-
     return [
-        LinearRung("co-trained vectors", lambda *parts: co_trained(*parts).vectors, documents),
-        LinearRung("co-trained NB-SVM", lambda *parts: co_trained(*parts).nb_svm, documents),
+        LinearRung("co-trained vectors", lambda *parts: teacher(*parts).vectors, documents),
+        LinearRung("co-trained NB-SVM", lambda *parts: teacher(*parts).nb_svm, documents),
     ]
 
 
@@ -284,7 +328,7 @@ class StudentRung(_NetworksRung):
         language_models: The language models to start from.
         train: Trains a classifier on some rows, validated on others, under a name of its own, to soft targets.
         corpus: The documents.
-        co_training: The teacher.
+        teacher: Co-training.
         classes: Number of classes.
 
     Source: self-training with soft labels on the surest documents: Xie et al. 2020, arXiv:1911.04252, section 2.
@@ -298,13 +342,13 @@ class StudentRung(_NetworksRung):
         language_models: Sequence[LanguageModelParts],
         train: Callable[[LanguageModelParts, np.ndarray, np.ndarray, str, np.ndarray], ClassifierParts],
         corpus: EncodedCorpus,
-        co_training: CoTraining,
+        teacher: Teacher,
         classes: int,
     ) -> None:
         self._language_models = tuple(language_models)
         self._train = train
         super().__init__(corpus)
-        self._co_training = co_training
+        self._teacher = teacher
         self._classes = classes
 
     def fit(self, rows: np.ndarray, held_out: np.ndarray) -> Member:
@@ -331,11 +375,11 @@ class StudentRung(_NetworksRung):
     ) -> ClassifierParts:
         """Train a network on the documents that the teacher is surest of, and on the given ones."""
         labels = self._corpus.labels(rows)
-        taught = self._co_training.fit(rows, labels, held_out)
-        is_free = ~np.isin(self._co_training.rows, np.concatenate([rows, held_out]))
+        taught = self._teacher(rows, held_out)
+        is_free = ~np.isin(self._teacher.rows, np.concatenate([rows, held_out]))
         shares = np.bincount(labels, minlength=self._classes) / len(labels)
         places, _ = surest(taught.log_probabilities, is_free, shares, ROUNDS[-1])
-        sure = self._co_training.rows[places]
+        sure = self._teacher.rows[places]
         targets = np.zeros((len(self._corpus), self._classes), dtype=np.float32)
         targets[sure] = np.exp(taught.log_probabilities[places])
         targets[rows] = np.eye(self._classes, dtype=np.float32)[labels]
