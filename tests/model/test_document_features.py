@@ -10,7 +10,7 @@ from ulmkit.model import document_features as module
 from ulmkit.model.awd_lstm import AWDLSTM, Encoder
 from ulmkit.model.cells import QRNN, Cell
 from ulmkit.model.config import AWDLSTMConfig
-from ulmkit.model.document_features import document_features, feature_count
+from ulmkit.model.document_features import FeatureState, document_features, feature_count
 from ulmkit.model.int8_encoder import Int8Encoder
 
 V = 13
@@ -56,3 +56,15 @@ def test_features_are_those_of_the_document_alone(
                 torch.testing.assert_close(
                     features[document], naive(encoder, ids[:length, document]), atol=1e-5, rtol=0
                 )
+
+
+@pytest.mark.parametrize("encoder", ENCODERS.values(), ids=ENCODERS)
+def test_features_are_alike_wherever_a_document_is_cut(encoder: Encoder) -> None:
+    ids = torch.randint(0, V, (12, 2), generator=torch.Generator().manual_seed(0))
+    state = FeatureState.begin(encoder, 2)
+    assert not state.features().any()
+    for start, stop in ((0, 1), (1, 1), (1, 8), (8, 12)):
+        state = state.step(encoder, ids[start:stop])
+        if stop > start:
+            whole = document_features(encoder, ids[:stop], torch.tensor([stop, stop]))
+            torch.testing.assert_close(state.features(), whole, atol=1e-6, rtol=0)

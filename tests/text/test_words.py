@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ulmkit.text import ByteTokenizer, SpacyTokenizer, Tokenizer, Vocabulary, WhitespaceTokenizer, train_sentencepiece
-from ulmkit.text.words import WordReader, WordSequence, join_words, separates_words
+from ulmkit.text.words import WordReader, WordSequence, WordStream, join_words, separates_words
 
 TEXT = "The café-bar wasn't OPEN; 5 naïve guests left, left, left!"
 WORDS = ["the", "café", "-", "bar", "wasn't", "open", ";", "5", "naïve", "guests", *["left", ","] * 2, "left", "!"]
@@ -72,6 +72,31 @@ def test_documents_are_read_one_by_one() -> None:
     chosen = sequence.select(np.array([2, 1]))
     np.testing.assert_array_equal(chosen.ids, alone[2])
     assert chosen.offsets.tolist() == [0, 2, 2]
+
+
+@pytest.mark.parametrize("joins_tokens", [True, False])
+@pytest.mark.parametrize("name", ["sentencepiece", "bytes", "spacy"])
+def test_words_are_alike_wherever_a_document_is_cut(name: str, joins_tokens: bool) -> None:
+    tokenizer, vocabulary = _tokenizer(name)
+    reader = WordReader(tokenizer, vocabulary, joins_tokens=joins_tokens, is_open=True)
+    document = vocabulary.encode(tokenizer.tokenize(TEXT))
+    whole = reader.read(document).tolist()
+    for cut in range(len(document) + 1):
+        stream = WordStream(reader)
+        read = stream.feed(document[:cut]).tolist()
+        assert read == whole[: len(read)]
+        assert [*read, *stream.open_words()] == reader.read(document[:cut]).tolist()
+        read += stream.feed(document[cut:]).tolist()
+        assert [*read, *stream.open_words()] == whole
+
+
+def test_only_the_last_stretch_is_open() -> None:
+    tokenizer, vocabulary = _tokenizer("sentencepiece")
+    reader = WordReader(tokenizer, vocabulary, is_open=True)
+    stream = WordStream(reader)
+    read = stream.feed(vocabulary.encode(tokenizer.tokenize("guests left the café-bar")))
+    assert [reader.words[number] for number in read] == ["guests", "left", "the"]
+    assert [reader.words[number] for number in stream.open_words()] == ["café", "-", "bar"]
 
 
 def test_words_are_renumbered() -> None:

@@ -4,12 +4,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 
 from ulmkit.errors import ConfigError, DataError
 from ulmkit.hub import ClassifierParts, EnsembleParts
-from ulmkit.model.classifier import ClassifierState
-from ulmkit.pipeline import EnsemblePredictor
+from ulmkit.pipeline import EnsemblePredictor, EnsembleReading, NetworkReading
 from ulmkit.text import StreamingTokens
 
 
@@ -76,28 +74,21 @@ class ClassifierStream(TextStream):
         super().__init__(parts)
 
     def _start(self) -> None:
-        with torch.no_grad():
-            self._state: ClassifierState = self._parts.model.begin(1)
+        self._reading = NetworkReading(self._parts.model)
 
     def predict_proba(self) -> np.ndarray:
         """Predict from what was read so far, without the characters held back. Returns: as `finish`."""
-        model = self._parts.model
-        with torch.no_grad():
-            return model.head.predict(model.finish(self._state).float())[0].cpu().numpy()
+        return self._reading.predict()
 
     def _read(self, ids: np.ndarray) -> None:
-        model = self._parts.model
-        device = model.encoder.device
-        with torch.no_grad():
-            for chunk in torch.split(torch.from_numpy(ids).unsqueeze(1), model.chunk_steps):
-                if len(chunk):
-                    self._state = model.step(chunk.to(device), torch.tensor([len(chunk)]), self._state)
+        self._reading.read(ids)
 
 
 class EnsembleStream(TextStream):
-    """The stream of an ensemble; its tokens are kept, and each answer reads them from the start.
+    """The stream of an ensemble.
 
-    Members that read backward begin at the end of the text so far.
+    Nothing is read twice, and memory grows with the number of different n-grams alone. Only members that read backward
+    begin at the end of the text so far: they keep its tokens, and each answer takes them as long as a whole text.
     """
 
     def __init__(self, parts: EnsembleParts, predictor: EnsemblePredictor) -> None:
@@ -105,14 +96,11 @@ class EnsembleStream(TextStream):
         super().__init__(parts)
 
     def _start(self) -> None:
-        self._read_so_far: list[np.ndarray] = []
+        self._reading = EnsembleReading(self._predictor)
 
     def predict_proba(self) -> np.ndarray:
         """Predict from what was read so far, without the characters held back. Returns: as `finish`."""
-        ids = np.concatenate([np.empty(0, dtype=np.int64), *self._read_so_far])
-        answers = self._predictor([ids])
-        return np.asarray(answers[0])
+        return self._reading.predict()
 
     def _read(self, ids: np.ndarray) -> None:
-        if len(ids):
-            self._read_so_far.append(ids)
+        self._reading.read(ids)

@@ -108,7 +108,11 @@ class LinearMember:
         Returns:
             (documents, classes) float64; a document's row does not depend on the others.
         """
-        features = weigh(self.ngrams.counts(words), self.weighting, self.feature_weights)
+        return self.classify(self.ngrams.counts(words))
+
+    def classify(self, counts: Any) -> np.ndarray:
+        """Log-probabilities of the classes, (documents, classes) float64, for a csr_array of n-gram counts."""
+        features = weigh(counts, self.weighting, self.feature_weights)
         scores = np.asarray(features @ self.coefficients, dtype=np.float64) + self.intercept
         return class_log_probabilities(scores, self.one_against_rest)
 

@@ -1,5 +1,7 @@
 """Document features: pooled states of every layer of an encoder, the input of linear models."""
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -8,6 +10,7 @@ from ulmkit.model.awd_lstm import Encoder
 from ulmkit.model.classifier import plan_chunks
 from ulmkit.model.config import CHUNK_STEPS, AWDLSTMConfig
 from ulmkit.model.pooling import PoolingState
+from ulmkit.model.prepared import PreparedWeights, State
 
 
 def feature_count(config: AWDLSTMConfig) -> int:
@@ -15,7 +18,59 @@ def feature_count(config: AWDLSTMConfig) -> int:
     return config.embedding_size + 3 * sum(units for _, units in config.layer_sizes)
 
 
-@torch.no_grad()
+@dataclass(frozen=True)
+class FeatureState:
+    """Progress of a batch of documents whose features are computed.
+
+    Attributes:
+        prepared: Weights of this pass.
+        encoder: State of each layer.
+        pools: Pooled embeddings, and pooled states of each layer, bottom to top.
+    """
+
+    prepared: PreparedWeights
+    encoder: State
+    pools: tuple[PoolingState, ...]
+
+    @classmethod
+    @torch.no_grad()
+    def begin(cls, encoder: Encoder, batch_size: int) -> "FeatureState":
+        """Start reading a batch of documents with an encoder in evaluation mode."""
+        sizes = [encoder.config.embedding_size, *(units for _, units in encoder.config.layer_sizes)]
+        pools = tuple(
+            PoolingState.empty(batch_size, size, device=encoder.device, dtype=torch.float32) for size in sizes
+        )
+        # The encoder keeps what it prepares from one call to the next.
+        return cls(encoder.prepare(1), encoder.initial_state(batch_size), pools)
+
+    @torch.no_grad()
+    def step(self, encoder: Encoder, ids: Tensor, lengths: Tensor | None = None) -> "FeatureState":
+        """Read the next piece of the first n documents of the batch; the others have ended.
+
+        Args:
+            encoder: The encoder that the state began with.
+            ids: (T, n) int64, padded with any id, on the encoder's device.
+            lengths: (n,) int64, valid steps of each piece, on the encoder's device; None if all are T. A document with
+                fewer is not read on.
+
+        Returns:
+            Progress after the piece.
+        """
+        documents = ids.shape[1]
+        before = [(h[:documents], c[:documents]) for h, c in self.encoder]
+        encoder_lengths = lengths if self.prepared.packed[0].skips_padding else None
+        output = encoder(ids, before, self.prepared, encoder_lengths)
+        outputs = [look_up(ids, self.prepared.table), *output.layers]
+        pools = tuple(pool.update(layer.float(), lengths) for pool, layer in zip(self.pools, outputs, strict=True))
+        return FeatureState(self.prepared, output.state, pools)
+
+    def features(self) -> Tensor:
+        """Features of what was read so far, (B, F) float32; see `document_features`."""
+        embedded, *layers = (pool.features() for pool in self.pools)
+        _, _, mean = embedded.chunk(3, dim=1)
+        return torch.cat([mean, *layers], dim=1)
+
+
 def document_features(encoder: Encoder, ids: Tensor, lengths: Tensor) -> Tensor:
     """Pool the embeddings of documents and the states of every layer.
 
@@ -33,24 +88,14 @@ def document_features(encoder: Encoder, ids: Tensor, lengths: Tensor) -> Tensor:
 
     Source: concat pooling of Howard & Ruder 2018, arXiv:1801.06146, section 3.3, here of every layer.
     """
-    prepared = encoder.prepare(1)  # kept by the encoder from one call to the next
     order = torch.argsort(lengths, descending=True, stable=True)
     ids, lengths = ids[:, order.to(ids.device)], lengths[order]
-    size, documents = encoder.config.embedding_size, len(order)
-    sizes = [size, *(units for _, units in encoder.config.layer_sizes)]
-    pools = [PoolingState.empty(documents, units, device=encoder.device, dtype=torch.float32) for units in sizes]
-    state = encoder.initial_state(documents)
+    state = FeatureState.begin(encoder, len(order))
     for chunk in plan_chunks(lengths.tolist(), CHUNK_STEPS, CHUNK_STEPS):
         active = chunk.active_documents
-        chunk_ids = ids[chunk.start : chunk.stop, :active]
         valid = None
         if not chunk.full:
             valid = (lengths[:active] - chunk.start).clamp(max=chunk.stop - chunk.start).to(encoder.device)
-        encoder_lengths = valid if prepared.packed[0].skips_padding else None
-        output = encoder(chunk_ids, [(h[:active], c[:active]) for h, c in state], prepared, encoder_lengths)
-        state = output.state
-        outputs = [look_up(chunk_ids, prepared.table), *output.layers]
-        pools = [pool.update(layer.float(), valid) for pool, layer in zip(pools, outputs, strict=True)]
-    embedded, *layers = (pool.features() for pool in pools)
-    features = torch.cat([embedded[:, 2 * size :], *layers], dim=1)
+        state = state.step(encoder, ids[chunk.start : chunk.stop, :active], valid)
+    features = state.features()
     return features[torch.argsort(order).to(features.device)]

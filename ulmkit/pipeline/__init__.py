@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from ulmkit.pipeline.classifiers import train, training_rows, validation_rows
     from ulmkit.pipeline.data import prepare, prepare_once, training_texts
     from ulmkit.pipeline.data_options import DataOptions
+    from ulmkit.pipeline.document_streams import EnsembleReading, NetworkReading
     from ulmkit.pipeline.ensembles import (
         EnsemblePredictor,
         evaluate_classifier,

@@ -1,6 +1,7 @@
 """Predictions of ensembles and of their members."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -8,10 +9,40 @@ from ulmkit.evaluation.metrics import SMALLEST_PROBABILITY
 from ulmkit.hub import ClassifierParts, EnsembleParts, FeatureParts, LanguageModelParts, Member
 from ulmkit.members.linear import LinearMember, class_log_probabilities
 from ulmkit.pipeline.prediction import embed_documents, evaluate_rows, predict_backward, predict_outputs
-from ulmkit.tasks import Report
+from ulmkit.tasks import Outputs, Report
 from ulmkit.text import EncodedCorpus
 from ulmkit.text.corpus.token_stream import reverse_document
-from ulmkit.text.words import WordReader, word_places
+from ulmkit.text.words import WordReader, WordSequence, word_places
+
+
+class LinearMembers:
+    """Linear members of an ensemble that read words alike.
+
+    Args:
+        members: The members, at least one.
+        parts: The ensemble.
+
+    Attributes:
+        members: The members.
+        reader: Reads the words that any of them knows.
+    """
+
+    def __init__(self, members: Sequence[LinearMember], parts: EnsembleParts) -> None:
+        self.members = tuple(members)
+        words = list(dict.fromkeys(word for member in members for word in member.words))
+        self.reader = WordReader(parts.tokenizer, parts.vocabulary, joins_tokens=members[0].joins_tokens, words=words)
+        self._places = [word_places(words, member.words) for member in members]
+
+    def counts(self, words: WordSequence) -> list[Any]:
+        """Counts of each member's n-grams, (documents, features) csr_array, in words that the reader has read."""
+        return [
+            member.ngrams.counts(words.renumber(places))
+            for member, places in zip(self.members, self._places, strict=True)
+        ]
+
+    def classify(self, counts: Sequence[Any]) -> list[np.ndarray]:
+        """Log-probabilities of each member, (documents, classes) float64, for its counts."""
+        return [member.classify(each) for member, each in zip(self.members, counts, strict=True)]
 
 
 class EnsemblePredictor:
@@ -19,21 +50,24 @@ class EnsemblePredictor:
 
     Args:
         parts: The ensemble.
+
+    Attributes:
+        parts: The ensemble.
+        linear: Its linear members, by the way they read words.
+        networks: Its other members, each once.
     """
 
     def __init__(self, parts: EnsembleParts) -> None:
-        self._parts = parts
-        linear = [member for member in parts.members if isinstance(member, LinearMember)]
-        self._readers: dict[bool, WordReader] = {}
-        self._places: dict[int, np.ndarray] = {}
-        for joins_tokens in {member.joins_tokens for member in linear}:
-            alike = [member for member in linear if member.joins_tokens == joins_tokens]
-            words = list(dict.fromkeys(word for member in alike for word in member.words))
-            self._readers[joins_tokens] = WordReader(
-                parts.tokenizer, parts.vocabulary, joins_tokens=joins_tokens, words=words
-            )
-            for member in alike:
-                self._places[id(member)] = word_places(words, member.words)
+        self.parts = parts
+        linear: dict[bool, list[LinearMember]] = {}
+        networks: dict[int, ClassifierParts | FeatureParts] = {}
+        for member in parts.members:
+            if isinstance(member, LinearMember):
+                linear.setdefault(member.joins_tokens, []).append(member)
+            else:
+                networks[id(member)] = member
+        self.linear = [LinearMembers(members, parts) for members in linear.values()]
+        self.networks = list(networks.values())
 
     def __call__(self, documents: Sequence[np.ndarray]) -> np.ndarray:
         """Predict for documents; each prediction is what it would be for that document alone.
@@ -45,20 +79,18 @@ class EnsemblePredictor:
             (n, classes) float32 probabilities.
         """
         if not len(documents):
-            return np.empty((0, len(self._parts.label_names)), dtype=np.float32)
-        return np.exp(self._parts.combiner(self.log_probabilities(documents))).astype(np.float32)
+            return np.empty((0, len(self.parts.label_names)), dtype=np.float32)
+        return np.exp(self.parts.combiner(self.log_probabilities(documents))).astype(np.float32)
 
     def log_probabilities(self, documents: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Log-probabilities of each member, (n, classes) float64, for at least one document as above."""
-        sequences = {joins: reader.read_many(documents) for joins, reader in self._readers.items()}
-        logs = []
-        for member in self._parts.members:
-            if isinstance(member, LinearMember):
-                words = sequences[member.joins_tokens].renumber(self._places[id(member)])
-                logs.append(member.log_probabilities(words))
-            else:
-                logs.append(network_log_probabilities(member, documents))
-        return logs
+        logs: dict[int, np.ndarray] = {}
+        for linear in self.linear:
+            answers = linear.classify(linear.counts(linear.reader.read_many(documents)))
+            logs |= dict(zip(map(id, linear.members), answers, strict=True))
+        for member in self.networks:
+            logs[id(member)] = network_log_probabilities(member, documents)
+        return [logs[id(member)] for member in self.parts.members]
 
 
 def evaluate_classifier(parts: ClassifierParts | EnsembleParts, corpus: EncodedCorpus, rows: np.ndarray) -> Report:
@@ -80,13 +112,23 @@ def network_log_probabilities(member: ClassifierParts | FeatureParts, documents:
         (n, classes) float64.
     """
     if isinstance(member, FeatureParts):
-        scores = language_model_features(member.language_models, documents) @ member.coefficients + member.intercept
-        return class_log_probabilities(scores.astype(np.float64))
+        return feature_log_probabilities(member, language_model_features(member.language_models, documents))
     if member.direction == "backward":
         outputs = predict_backward(member.model, documents, bos_id=member.vocabulary.bos_id)
     else:
         outputs = predict_outputs(member.model, documents)
+    return log_outputs(outputs)
+
+
+def log_outputs(outputs: Outputs) -> np.ndarray:
+    """Log-probabilities, float64, of probabilities that a network predicts."""
     return np.log(np.maximum(np.asarray(outputs, dtype=np.float64), SMALLEST_PROBABILITY))
+
+
+def feature_log_probabilities(member: FeatureParts, features: np.ndarray) -> np.ndarray:
+    """Log-probabilities of the classes, (n, classes) float64, for features (n, F) of its language models."""
+    scores = features @ member.coefficients + member.intercept
+    return class_log_probabilities(scores.astype(np.float64))
 
 
 def language_model_features(

@@ -14,6 +14,7 @@ _WORD = re.compile(r"\w+(?:['’]\w+)*|[^\w\s]")
 _LONGEST_STRETCH = 16  # mean characters between white space; where it is longer, words are not separated by spaces
 _SAMPLE_TOKENS = 100_000
 _KEPT_STRETCHES = 200_000
+_LONGEST_KEPT_STRETCH = 64  # tokens; a longer one hardly occurs again
 
 
 @dataclass(frozen=True)
@@ -143,13 +144,49 @@ class WordReader:
             words = [self._id(word) for word in _WORD.findall(self._tokenizer.spell(tokens))] if tokens else []
             if len(self._stretches) >= _KEPT_STRETCHES and not self.is_open:
                 self._stretches = {}
-            self._stretches[stretch] = words
+            if len(tokens) <= _LONGEST_KEPT_STRETCH:
+                self._stretches[stretch] = words
         return words
 
     def _id(self, word: str) -> int:
         if self.is_open:
             return self._ids.setdefault(word, len(self._ids))
         return self._ids.get(word, -1)
+
+
+class WordStream:
+    """Words of one document whose tokens arrive in parts.
+
+    All words that `feed` returns and those of the closing `open_words`, put together, are the words of the document.
+
+    Args:
+        reader: Reads the words.
+    """
+
+    def __init__(self, reader: WordReader) -> None:
+        self._reader = reader
+        self._open: list[np.ndarray] = []
+
+    def feed(self, ids: np.ndarray) -> np.ndarray:
+        """Take in the next tokens, (tokens,) int.
+
+        Returns:
+            (words,) int64 word ids of the stretches that are complete by now and were not returned before.
+        """
+        if not self._reader.joins_tokens:
+            return self._reader.read(ids)
+        kept = ids[self._reader.is_read[ids]]
+        begins = np.flatnonzero(self._reader.starts[kept])
+        if not len(begins):
+            self._open.append(kept)
+            return np.empty(0, dtype=np.int64)
+        complete = np.concatenate([*self._open, kept[: begins[-1]]])
+        self._open = [kept[begins[-1] :].copy()]
+        return self._reader.read(complete)
+
+    def open_words(self) -> np.ndarray:
+        """Word ids of the last stretch, (words,) int64, which the next tokens may continue."""
+        return self._reader.read(np.concatenate([np.empty(0, dtype=np.int64), *self._open]))
 
 
 def separates_words(tokenizer: Tokenizer, vocabulary: Vocabulary, documents: Iterable[np.ndarray]) -> bool:
