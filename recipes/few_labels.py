@@ -278,7 +278,7 @@ def _deviation(values: Sequence[float]) -> float:
 
 
 def _added(draws: Sequence[Draw]) -> tuple[float, float, float]:
-    """What the language model adds, in points, and its interval; a document's score is its mean over the draws."""
+    """Points that the language model adds, and their interval; a document's score is its mean over the draws."""
     before, after = (np.mean([draw.predictions[name].is_right for draw in draws], axis=0) for name in (LINEAR, KEPT))
     comparison = compare_paired(before, after, "accuracy")
     low, high = comparison.interval

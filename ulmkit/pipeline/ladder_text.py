@@ -1,4 +1,4 @@
-"""What the members of a ladder learn from text alone: its words, document vectors, and the features of co-training."""
+"""Text-only parts of a ladder: words, document vectors and the features of co-training, learnt without labels."""
 
 from dataclasses import replace
 from functools import cached_property
