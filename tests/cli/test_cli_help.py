@@ -44,6 +44,7 @@ PANELS = {
     "embed": {"Data", "Machine"},
     "generate": {"Generation", "Machine"},
     "export": {"Data", "Machine"},
+    "report": {"Data", "Machine"},
     "lr-find": {"Data", "Recipe", "Machine"},
     "info": {"Machine"},
 }

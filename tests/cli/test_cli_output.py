@@ -51,6 +51,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "pretrain": ("DATA", "--out", "OUT", "--steps", "2", "--json"),
     "prepare": ("DATA", "--out", "OUT", "--json"),
     "export": ("CLASSIFIER", "DATA", "--out", "OUT", "--json"),
+    "report": ("CLASSIFIER", "DATA", "--out"),
     "lr-find": ("LM", "DATA", "--json"),
     "lr-find --plot": ("LM", "DATA", "--plot"),
     "quickstart": ("--out", "OUT", "--json"),

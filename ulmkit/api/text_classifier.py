@@ -380,7 +380,7 @@ class TextClassifier:
             refuse_selection(split, data_options)
         else:
             data = self.evaluation_data(data, split=split, by=by, data_options=data_options)
-        return self.parts.task.report(self._outputs(data), data.corpus, data.rows(labelled=True), by)
+        return self.parts.task.report(self.predict_labelled(data), data.corpus, data.rows(labelled=True), by)
 
     def to_int8(self) -> TextClassifier:
         """Copy the classifier with int8 encoder weights, for serving: a quarter of the size, and faster.
@@ -422,12 +422,22 @@ class TextClassifier:
         selected = pipeline.select_evaluation_data(self.parts, data, split, data_options, task=self.task, order=order)
         rows = selected.rows(labelled=True)
         task = self.parts.task
-        measure, before = task.document_scores(self._outputs(selected), selected.corpus, rows)
-        _, after = task.document_scores(other._outputs(selected), selected.corpus, rows)
+        measure, before = task.document_scores(self.predict_labelled(selected), selected.corpus, rows)
+        _, after = task.document_scores(other.predict_labelled(selected), selected.corpus, rows)
         return compare_paired(before, after, measure, bounded=task.has_bounded_scores)
 
-    def _outputs(self, selected: EvaluationData) -> Outputs:
-        """Predictions for the labelled documents of evaluation data, the mean of the members'."""
+    def predict_labelled(self, selected: EvaluationData) -> Outputs:
+        """Predict for the labelled documents of evaluation data, the mean of the members of a pair.
+
+        Args:
+            selected: Result of `evaluation_data`.
+
+        Returns:
+            Predictions in the order of `selected.rows(labelled=True)`; see `predict_proba`.
+
+        Raises:
+            DataError: If there are no labelled documents.
+        """
         rows = selected.rows(labelled=True)
         if not len(rows):
             split = selected.split or pipeline.ALL

@@ -11,7 +11,14 @@ from typing import Any
 
 import typer
 
-from ulmkit.cli import export_command, info_command, model_commands, quickstart_command, training_commands
+from ulmkit.cli import (
+    export_command,
+    info_command,
+    model_commands,
+    quickstart_command,
+    report_command,
+    training_commands,
+)
 from ulmkit.cli.console import describe_bug, escape_unprintable, flush_output, is_out_of_memory, plain_warnings
 from ulmkit.cli.option_groups import name_flags, option_flags
 from ulmkit.cli.outputs import check_outputs, check_working_folder
@@ -91,6 +98,7 @@ for _name, _command in {
     "embed": model_commands.embed_command,
     "generate": model_commands.generate_command,
     "export": export_command.export_command,
+    "report": report_command.report_command,
     "lr-find": training_commands.lr_find_command,
     "info": info_command.info_command,
 }.items():

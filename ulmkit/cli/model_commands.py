@@ -127,29 +127,21 @@ def _check_by(by: Sequence[str] | None, model: str, task: str = "") -> None:
 
 def _baselines(classifier: "TextClassifier", selected: "EvaluationData") -> dict[str, Any]:
     """Fit and print the baselines, or print why there are none."""
-    from ulmkit.pipeline import is_training_part, linear_baselines, texts_of, training_rows
+    from ulmkit.pipeline import baseline_rows, describe_baseline_rows, linear_baselines, texts_of
 
     data = selected.data
     corpus = selected.corpus
-    facts = classifier.parts.facts
-    training = corpus.rows("train", labelled=True) if "train" in corpus.split_names else ()
+    parts = classifier.parts
+    rows = baseline_rows(parts, selected)
     reason = None
-    if not classifier.parts.task.baselines(len(corpus.label_names)):
-        reason = f"none for {classifier.parts.task.summary}"
-    elif not len(training) or selected.split in (None, "train"):
+    if not parts.task.baselines(len(corpus.label_names)):
+        reason = f"none for {parts.task.summary}"
+    elif not len(rows):
         reason = f"{data} has no training documents besides those that are scored"
     if reason is not None:
         print(f"\nno baselines: {reason}")
         return {}
-    labels = len(training) if facts.labelled_documents is None else min(facts.labelled_documents, len(training))
-    seed = 0 if facts.run is None or facts.run.seed is None else facts.run.seed
-    rows = training_rows(corpus, labels, seed)
-    if not is_training_part(corpus, facts):
-        source = f"{len(rows):,} labels of {data}'s own training part"
-    elif len(rows) == len(training) == facts.labelled_documents:
-        source = f"labels of the same {len(rows):,} documents"
-    else:
-        source = f"{len(rows):,} labels of the same training part"
+    source = describe_baseline_rows(parts, selected, rows)
     reports = linear_baselines(corpus, texts_of(data, corpus, selected.options), rows, selected.rows(labelled=True))
     for name, report in reports.items():
         print(f"\n{name}, from {source}:")

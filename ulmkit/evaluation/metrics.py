@@ -125,9 +125,51 @@ def expected_calibration_error(confidence: np.ndarray, correct: np.ndarray, bins
     Source: Guo et al. 2017, "On calibration of modern neural networks", arXiv:1706.04599, section 2, equation 3.
     """
     check_whole("bins", bins)
-    number = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
+    number = _bin_numbers(confidence, bins)
     gap = np.bincount(number, weights=correct.astype(np.float64) - confidence, minlength=bins)
     return float(np.abs(gap).sum() / len(confidence))
+
+
+@dataclass(frozen=True)
+class ReliabilityBin:
+    """Documents whose prediction has a similar probability.
+
+    Attributes:
+        documents: Number of documents.
+        confidence: Mean probability of the predicted class.
+        accuracy: Share of them that is predicted rightly.
+    """
+
+    documents: int
+    confidence: float
+    accuracy: float
+
+
+def reliability(confidence: np.ndarray, correct: np.ndarray, bins: int = 15) -> tuple[ReliabilityBin, ...]:
+    """Mean confidence and accuracy of the documents in each bin of confidence, for a reliability diagram.
+
+    Args:
+        confidence: (N,) float, probability of the predicted class.
+        correct: (N,) bool.
+        bins: Number of bins of equal width; those without documents are left out.
+
+    Raises:
+        ConfigError: Unless bins > 0.
+
+    Source: Guo et al. 2017, "On calibration of modern neural networks", arXiv:1706.04599, section 2, acc(B_m) and
+        conf(B_m).
+    """
+    check_whole("bins", bins)
+    number = _bin_numbers(confidence, bins)
+    counts = np.bincount(number, minlength=bins)
+    sums = (np.bincount(number, weights=values, minlength=bins) for values in (confidence, correct.astype(np.float64)))
+    columns = zip(counts.tolist(), *(each.tolist() for each in sums), strict=True)
+    return tuple(ReliabilityBin(count, sure / count, right / count) for count, sure, right in columns if count)
+
+
+def _bin_numbers(confidence: np.ndarray, bins: int) -> np.ndarray:
+    """Bin m, from 0, of each confidence in (m / M, (m + 1) / M]."""
+    return np.asarray(np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1))
 
 
 def metrics_from_counts(

@@ -7,7 +7,7 @@ from ulmkit.lazy import lazy_exports
 if TYPE_CHECKING:
     from ulmkit.cache_folder import default_cache
     from ulmkit.pipeline.automatic import ENOUGH_VALIDATION, climb_corpus, ensemble_of, train_automatically
-    from ulmkit.pipeline.baselines import linear_baselines, record_baselines, texts_of
+    from ulmkit.pipeline.baselines import linear_baselines, record_baselines, texts_of, word_cutter
     from ulmkit.pipeline.classifiers import train, training_rows, validation_rows
     from ulmkit.pipeline.data import prepare, prepare_once, training_texts
     from ulmkit.pipeline.data_options import DataOptions
@@ -58,5 +58,6 @@ if TYPE_CHECKING:
     )
     from ulmkit.pipeline.recipes import CLASSIFY, FINETUNE, PRETRAIN, ClassifierRecipe, LanguageModelRecipe
     from ulmkit.pipeline.stage_folder import run_folder, training_folder
+    from ulmkit.pipeline.training_part import baseline_rows, describe_baseline_rows
 else:
     __getattr__, __all__ = lazy_exports(__name__, __file__)

@@ -1,6 +1,6 @@
 """Linear baselines, fitted and evaluated on exactly the documents of a classifier."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -34,6 +34,11 @@ def texts_of(data: Data | EncodedCorpus, corpus: EncodedCorpus, options: DataOpt
     return [document.text for document in options.source(data, corpus.task)]
 
 
+def word_cutter(corpus: EncodedCorpus, texts: Sequence[Text]) -> Callable[[str], list[str]] | None:
+    """Choose how baselines cut texts into words: None for their own way, which takes words between spaces."""
+    return None if _has_spaces(texts) else corpus.tokenizer.tokenize
+
+
 def linear_baselines(
     corpus: EncodedCorpus, texts: Sequence[Text], training: np.ndarray, held_out: np.ndarray
 ) -> dict[str, Report]:
@@ -51,7 +56,7 @@ def linear_baselines(
         Reports by the baselines' names; none for a label per word, which has no baselines.
     """
     task = find_task(corpus.task)
-    tokenize = None if _has_spaces(texts) else corpus.tokenizer.tokenize
+    tokenize = word_cutter(corpus, texts)
     reports: dict[str, Report] = {}
     for baseline in task.baselines(len(corpus.label_names), tokenize):
         baseline.fit([texts[row] for row in training], corpus.labels(training))

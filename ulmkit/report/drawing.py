@@ -3,8 +3,12 @@
 Plots are drawn on `matplotlib.figure.Figure` without pyplot: no window, no global state, safe in any thread.
 """
 
+import html
+import io
 import os
+import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -76,6 +80,7 @@ def perplexity_axis(axes: "Axes") -> None:
 def tidy(axes: "Axes", grid: Literal["x", "y", "both"]) -> None:
     """Draw a plain frame with a faint grid behind the curves."""
     axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["bottom", "left"]].set_color(TEXT)
     axes.set_axisbelow(True)
     axes.grid(axis=grid, color=_FAINT, linewidth=0.8)
     axes.tick_params(colors=TEXT, labelsize=9)
@@ -95,6 +100,11 @@ def check_plot_path(path: str | os.PathLike[str]) -> None:
 def new_figure(path: str | os.PathLike[str], width: float, height: float) -> "Figure":
     """Make an empty figure with sizes in inches, and check the path before anything is drawn."""
     check_plot_path(path)
+    return blank_figure(width, height)
+
+
+def blank_figure(width: float, height: float) -> "Figure":
+    """Make an empty figure with sizes in inches."""
     _choose_matplotlib_folder()
     from matplotlib.figure import Figure
 
@@ -116,3 +126,32 @@ def save_figure(figure: "Figure", path: str | os.PathLike[str]) -> None:
     """Write a figure to a file, whole or not at all."""
     with atomic_write(path, "wb") as file:
         figure.savefig(file, format=_format(path), dpi=_DOTS_PER_INCH)
+
+
+def svg_markup(figure: "Figure", name: str, description: str, colours: Mapping[str, str]) -> str:
+    """Write a figure as an SVG element for a page of HTML, with text that takes the page's font.
+
+    Args:
+        figure: The figure.
+        name: Prefix of the identifiers, another one for each figure of a page.
+        description: What the figure shows, for those who do not see it.
+        colours: Names of the page's CSS variables by the colours that they replace, such as "#333333".
+    """
+    from matplotlib import rc_context
+
+    buffer = io.StringIO()
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+        figure.savefig(
+            buffer, format="svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        )
+    markup = buffer.getvalue()
+    markup = markup[markup.index("<svg") :]
+    markup = re.sub(r"<!--.*?-->\s*|<style.*?</style>\s*", "", markup, flags=re.DOTALL)  # a page has its own style
+    markup = re.sub(r' xmlns(:\w+)?="[^"]*"| version="[^"]*"', "", markup)
+    markup = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", markup)
+    markup = re.sub(r"(font: [^;\"]*?\dpx) [^;\"]*", r"\1 sans-serif", markup)
+    for colour, variable in colours.items():
+        markup = markup.replace(colour, f"var({variable}, {colour})")
+    width, height = (72.0 * inches for inches in figure.get_size_inches())
+    opening = f'<svg role="img" viewBox="0 0 {width:g} {height:g}"><title>{html.escape(description)}</title>'
+    return re.sub(r"<svg[^>]*>", lambda _: opening, markup, count=1).strip()

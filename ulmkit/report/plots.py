@@ -165,11 +165,29 @@ def plot_label_curves(
         raise DataError("curves: expected at least one point of each, got none")
     figure = new_figure(path, width=_WIDE, height=4.2)
     axes = figure.subplots()
+    draw_label_curves(axes, curves)
+    axes.set_ylabel(measure)
+    save_figure(figure, path)
+
+
+def draw_label_curves(
+    axes: "Axes", curves: Mapping[str, Sequence[tuple[int, float, float]]], colours: Sequence[str] = ()
+) -> None:
+    """Draw a score by the number of labels; see `plot_label_curves`.
+
+    Args:
+        axes: Axes to draw on.
+        curves: (labels, mean, standard deviation) of each curve by name, fewest labels first.
+        colours: Colours of the first curves; the others take matplotlib's.
+    """
     tidy(axes, "both")
     axes.set_xscale("log")
-    for name, points in curves.items():
+    for number, (name, points) in enumerate(curves.items()):
         labels, means, deviations = (np.array(column) for column in zip(*points, strict=True))
-        (line,) = axes.plot(labels, means, "o-", markersize=3, linewidth=1.5, label=f"{name}: {means[-1]:.1f}")
+        colour = colours[number] if number < len(colours) else None
+        (line,) = axes.plot(
+            labels, means, "o-", markersize=3, linewidth=1.5, color=colour, label=f"{name}: {means[-1]:.1f}"
+        )
         axes.fill_between(
             labels, means - deviations, means + deviations, color=line.get_color(), alpha=0.15, linewidth=0
         )
@@ -177,9 +195,7 @@ def plot_label_curves(
     axes.set_xticks(counts, [f"{count:,}" for count in counts])
     axes.minorticks_off()
     axes.set_xlabel("labels")
-    axes.set_ylabel(measure)
     axes.legend(frameon=False, loc="lower right", fontsize=9, labelcolor=TEXT, title="last value", title_fontsize=9)
-    save_figure(figure, path)
 
 
 def plot_lr_find(

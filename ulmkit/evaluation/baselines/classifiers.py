@@ -107,6 +107,14 @@ class LinearBaseline:
         answers: np.ndarray = self.pipeline.predict_proba(texts)
         return answers
 
+    @property
+    def size_bytes(self) -> int:
+        """Size of what a fitted baseline is made of: n-grams as UTF-8, a line each, and weights as float32."""
+        names = self.pipeline[0].get_feature_names_out()
+        models = max(1, 1 if self.classes == 2 else self.classes)
+        scales = 1 if hasattr(self.pipeline[0], "idf_") else models  # idf, or log-count ratios of each class
+        return sum(len(name.encode()) + 1 for name in names) + 4 * len(names) * (models + scales)
+
     def _checked(self, texts: Sequence[Text], labels: np.ndarray) -> np.ndarray:
         return _checked_labels(texts, labels, self.classes)
 

@@ -1,0 +1,61 @@
+"""The verdict on a classifier: use it, or use a linear model."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ulmkit.evaluation import PairedComparison
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One sentence on which model to use.
+
+    Attributes:
+        sentence: The sentence.
+        use: Name of the model to use; None if there was nothing to compare the classifier with.
+    """
+
+    sentence: str
+    use: str | None
+
+
+def decide(classifier: str, comparisons: Sequence[tuple[str, PairedComparison]]) -> Verdict:
+    """Choose between a classifier and linear models by their accuracy on the same documents.
+
+    The classifier has to be clearly more accurate than each of them: the 95% interval of the paired difference must be
+    above 0. Otherwise the most accurate of the linear models that it is not clearly better than is chosen: they are
+    simpler, smaller and faster.
+
+    Args:
+        classifier: Name of the classifier.
+        comparisons: Name of each linear model, and the comparison from it ("before") to the classifier ("after").
+    """
+    if not comparisons:
+        return Verdict(
+            "No verdict: the data has no labelled training documents besides those that are scored, so there is no "
+            "linear model to compare with.",
+            None,
+        )
+    rivals = [pair for pair in comparisons if pair[1].interval[0] <= 0.0]
+    name, comparison = max(rivals or comparisons, key=lambda pair: pair[1].before)
+    points = f"{100 * abs(comparison.difference):.1f} points"
+    if not rivals:
+        return Verdict(
+            f"Use {classifier}: it is more accurate than the linear model ({name}), by {points} "
+            f"{_interval(comparison)}.",
+            classifier,
+        )
+    if comparison.interval[1] < 0.0:
+        reason = f"it is more accurate than {classifier}, by {points} {_interval(comparison, -1.0)}"
+    else:
+        difference = f"{100 * comparison.difference:+.1f} points".replace("-", "−")
+        reason = (
+            f"it is simpler, and {classifier} is not clearly more accurate ({difference}, "
+            f"{_interval(comparison).removeprefix('(')}"
+        )
+    return Verdict(f"Use the linear model ({name}): {reason}.", name)
+
+
+def _interval(comparison: PairedComparison, sign: float = 1.0) -> str:
+    low, high = sorted(100 * sign * value for value in comparison.interval)
+    return f"(95% interval {low:+.1f} to {high:+.1f}, {comparison.documents:,} documents)".replace("-", "−")
