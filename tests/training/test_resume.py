@@ -64,7 +64,9 @@ def test_20_steps_equal_10_and_10(tmp_path, optimizer, schedule):
 
     first, phases = make(schedule)
     interrupt_at(first, 17)  # epochs of 7 batches are 4 steps (2, 2, 2, 1): batch 17 is in step 10
-    with pytest.raises(TrainingInterrupted, match="stopped at step 10: .*checkpoint-00000010; resume it") as stop:
+    with pytest.raises(
+        TrainingInterrupted, match="stopped at step 10: .*checkpoint-00000010; run again with resume=True"
+    ) as stop:
         Trainer(first, config(optimizer=optimizer), phases, tmp_path / "parts").fit()
     assert stop.value.checkpoint == latest_checkpoint(tmp_path / "parts")
 

@@ -53,7 +53,7 @@ def _one_line_errors(command: Callable[..., Any]) -> Callable[..., Any]:
                 return command(*args, **options)
         except KeyboardInterrupt as interrupt:
             if is_first_process():
-                print(f"\nulmkit: {_describe_interrupt(interrupt, options)}", file=sys.stderr)
+                print(f"\nulmkit: {_describe_interrupt(interrupt, flags)}", file=sys.stderr)
             number = interrupt.number if isinstance(interrupt, StopRequested) else signal.SIGINT
             raise typer.Exit(128 + number) from None
         except UlmkitError as error:
@@ -69,11 +69,8 @@ def _one_line_errors(command: Callable[..., Any]) -> Callable[..., Any]:
     return guarded
 
 
-def _describe_interrupt(interrupt: KeyboardInterrupt, options: Mapping[str, Any]) -> str:
-    if not isinstance(interrupt, TrainingInterrupted):
-        return "stopped"
-    can_resume = interrupt.checkpoint is not None and "resume" in options
-    return f"{interrupt}{'; the same command with --resume goes on' if can_resume else ''}"
+def _describe_interrupt(interrupt: KeyboardInterrupt, flags: Mapping[str, str]) -> str:
+    return name_flags(interrupt, flags) if isinstance(interrupt, TrainingInterrupted) else "stopped"
 
 
 def _print_error(line: str) -> None:

@@ -16,7 +16,7 @@ import typer
 
 from ulmkit.cli.dataclass_options import Option, field_options
 from ulmkit.config import check_threads
-from ulmkit.errors import ConfigError, UlmkitError
+from ulmkit.errors import ConfigError
 from ulmkit.model.cells import CELLS, cell_from_options
 from ulmkit.model.config import AWDLSTMConfig, LanguageModelConfig
 from ulmkit.pipeline.data_options import DataOptions
@@ -107,7 +107,7 @@ _LISTING = "there are: "
 _QUOTES = "'\""
 
 
-def name_flags(error: UlmkitError, flags: Mapping[str, str]) -> str:
+def name_flags(error: BaseException, flags: Mapping[str, str]) -> str:
     """Return an error's message with the Python parameters in it written as the command's options.
 
     A parameter is the name with which the message of a ConfigError begins, one in backticks, one with a value

@@ -41,7 +41,7 @@ from ulmkit.pipeline.stage import machine_facts
 from ulmkit.tasks import find_task
 from ulmkit.text import EncodedCorpus
 from ulmkit.text.read.documents import Data
-from ulmkit.training import Budget
+from ulmkit.training import Budget, latest_checkpoint
 
 ENOUGH_VALIDATION = 1000
 """Labelled validation documents from which on rungs are judged on them; with fewer, by cross-validation."""
@@ -238,7 +238,7 @@ def _network_rungs(
         soft_targets: np.ndarray | None = None,
     ) -> ClassifierParts:
         folder = None if run.folder is None else Path(run.folder) / name
-        resume = run.resume and folder is not None and folder.is_dir()
+        resume = run.resume and folder is not None and latest_checkpoint(folder) is not None
         own = replace(run, folder=folder, resume=resume, on_corpus=None, warn=False)
         return train_network(
             corpus, parts, rows, held_out, budget=budget, recipe=recipe, run=own, soft_targets=soft_targets

@@ -6,6 +6,7 @@ A stage that trains several networks has a subfolder of checkpoints for each: `f
 
 import re
 import shutil
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,6 +17,7 @@ from ulmkit.hub.folder_config import CONFIG_FILE
 from ulmkit.safe_writes import check_writable, remove_leftovers
 from ulmkit.training import JSONL_NAME, latest_checkpoint
 from ulmkit.training.checkpoint import STATE_FILE
+from ulmkit.training.interrupt import StopRequested, TrainingInterrupted
 from ulmkit.training.monitor import BEST_NAME
 from ulmkit.training.run import is_finished
 
@@ -54,6 +56,7 @@ def run_folder(out: str, resume: bool, overwrite: bool) -> Iterator[Path]:
     Raises:
         FolderError: Before any work, if `out` may not be written, the training folder holds something else, a
             checkpoint exists but `resume` is False, or none exists but `resume` is True.
+        TrainingInterrupted: If the stage is stopped and can be resumed.
     """
     is_written = _is_written(out)
     check_writable(out, overwrite or (resume and is_written))
@@ -79,6 +82,11 @@ def run_folder(out: str, resume: bool, overwrite: bool) -> Iterator[Path]:
             _remove(folder)
         elif isinstance(error, FolderError):
             raise FolderError(f"{error}; {kept} was kept, and the same command with resume=True goes on") from error
+        elif isinstance(error, KeyboardInterrupt) and getattr(error, "checkpoint", None) is None:
+            # Stopped between two networks, or before the first checkpoint of a later one.
+            number = error.number if isinstance(error, StopRequested) else signal.SIGINT
+            message = f"training stopped: the newest checkpoint is {kept}; run again with resume=True to go on"
+            raise TrainingInterrupted(message, kept, number) from error
         raise
     _remove(folder)
 
