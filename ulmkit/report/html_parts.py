@@ -25,6 +25,8 @@ caption { text-align: left; padding-bottom: .4rem; }
 th, td { padding: .3rem 0 .3rem .9rem; text-align: right; border-bottom: 1px solid var(--rule); font-weight: 400; }
 thead th { color: var(--soft); vertical-align: bottom; }
 th[scope=row], th:first-child { text-align: left; padding-left: 0; }
+td { white-space: nowrap; } th[scope=row] { overflow-wrap: anywhere; min-width: 9rem; }
+.matrix th[scope=row] { min-width: 0; overflow-wrap: normal; }
 .matrix { width: auto; min-width: min(100%, 26rem); }
 .matrix td, .matrix thead th:not(:first-child) { padding: .3rem .6rem; text-align: right; }
 .matrix td { background: rgb(var(--hue) / var(--a)); }

@@ -20,6 +20,7 @@ TFIDF = TfidfLogistic.name
 VECTORS = "document vectors"
 
 _LEAST_LABELS = 10
+_LEAST_OF_A_CLASS = 3
 _POINTS = 5
 _LEAST_RATIO = 1.5
 
@@ -44,6 +45,9 @@ class CurvePoint:
 class LinearModels:
     """Fits linear models to labelled documents, and scores documents with them.
 
+    The strength of a model's penalty is chosen when it is first fitted, and taken from then on: it takes most of the
+    time, and a few labels say little of it.
+
     Args:
         corpus: The documents.
         texts: The text of each.
@@ -57,6 +61,8 @@ class LinearModels:
         self._scored = scored
         self._tokenize = word_cutter(corpus, texts)
         self._text = LadderText(corpus, scored, seed=seed)
+        self._strength: float | None = None
+        self._setting: tuple[float, float] | None = None
 
     def tfidf(self, rows: np.ndarray) -> tuple[TfidfLogistic, np.ndarray]:
         """Fit logistic regression on TF-IDF of the texts as they were written.
@@ -64,8 +70,9 @@ class LinearModels:
         Returns:
             The fitted model, and (n, classes) probabilities of the documents to score.
         """
-        model = TfidfLogistic(len(self._corpus.label_names), tokenize=self._tokenize)
+        model = TfidfLogistic(len(self._corpus.label_names), tokenize=self._tokenize, strength=self._strength)
         model.fit([self._texts[row] for row in rows], self._corpus.labels(rows))
+        self._strength = model.chosen_strength
         return model, model.predict_proba([self._texts[row] for row in self._scored])
 
     def vectors(self, rows: np.ndarray) -> tuple[TextClassifier, np.ndarray]:
@@ -75,8 +82,10 @@ class LinearModels:
             The classifier, and (n, classes) probabilities of the documents to score.
         """
         vectors, documents = self._text.vectors, self._text.documents
-        known = vectors.vectors(rows)
-        member = vectors.fit(known, self._corpus.labels(rows), self._text.classes)
+        known, labels, classes = vectors.vectors(rows), self._corpus.labels(rows), self._text.classes
+        if self._setting is None:
+            self._setting = vectors.choose(known, labels, classes)
+        member = vectors.fit(known, labels, classes, self._setting)
         places = word_places(documents.words, member.words)
         logs = member.log_probabilities(documents.sequence.select(self._scored).renumber(places))
         return self._classifier(member), np.exp(logs)
@@ -101,9 +110,9 @@ class LinearModels:
 def label_counts(labels: int, classes: int) -> list[int]:
     """Choose at most five numbers of labels up to `labels`, each at least 1.5 times the one before.
 
-    The least is ten, or two for each class.
+    The least is ten, or three for each class.
     """
-    least = max(_LEAST_LABELS, 2 * classes)
+    least = max(_LEAST_LABELS, _LEAST_OF_A_CLASS * classes)
     if labels < least * _LEAST_RATIO:
         return [labels]
     points = min(_POINTS, 1 + int(math.log(labels / least) / math.log(_LEAST_RATIO)))

@@ -1,6 +1,7 @@
 """Page of HTML that shows the report on a classifier: one file, no scripts, nothing from outside."""
 
 import os
+import re
 from collections.abc import Sequence
 
 from ulmkit.report.classifier_report import ClassifierReport, ExplainedDocument, ModelScores
@@ -9,6 +10,7 @@ from ulmkit.report.html_parts import STYLE, figure, interval, matrix, megabytes,
 from ulmkit.report.snippets import Snippet, marked_words, shorten
 from ulmkit.safe_writes import atomic_write
 
+_BREAKS = re.compile(r"(?:<br\s*/?>\s*|<br$|^\s*/>)+", re.IGNORECASE)  # in texts from the web; some are cut in two
 _MATRIX_CLASSES = 12
 _CONFUSED_PAIRS = 12
 _UNCERTAIN = "The two most probable labels are closest here. Labels for documents like these teach a classifier most."
@@ -20,7 +22,7 @@ _LEGEND = (
 )
 _LINEAR_NOTES = (
     "TF-IDF + logistic regression counts words and word pairs of the text as it was written, as ulmkit evaluate does; "
-    "its strength is chosen on held-out training documents.",
+    "its strength is chosen on held-out training documents, once for all numbers of labels.",
     "Document vectors are learnt from all training text, labelled or not, without a language model; ulmkit train none "
     "DATA --method linear makes a classifier of them.",
     "A gain is paired: both models answer the same documents. The verdict is for the classifier only if the whole "
@@ -140,10 +142,10 @@ def _confusion(model: ModelScores) -> str:
     if not pairs:
         return "<p>Nothing: every document is labelled rightly.</p>\n"
     rows = [
-        (names[truth], names[answer], f"{count:,}", percent(count / sum(confusion[truth])))
+        (f"{names[truth]} → {names[answer]}", f"{count:,}", percent(count / sum(confusion[truth])))
         for count, truth, answer in pairs[:_CONFUSED_PAIRS]
     ]
-    header = ("true label", "prediction", "documents", "share of the label")
+    header = ("true label → prediction", "documents", "share of the label")
     return table(f"The pairs of labels, of {len(names)} labels, that are confused most often", header, rows)
 
 
@@ -177,10 +179,10 @@ def _document(document: ExplainedDocument) -> str:
     quoted = "".join(map(_snippet, shorten(document.text, document.explanation))) or "(no text)"
     marked = marked_words(document.explanation)
     sides = []
-    for name, sign in (("For", 1.0), ("Against", -1.0)):
+    for name, sign in (("For the prediction", 1.0), ("Against it", -1.0)):
         words = [f"{word.word} {signed(word.weight or 0.0, 2)}" for word in marked if (word.weight or 0.0) * sign > 0]
         if words:
-            sides.append(f"{name} “{label}”: {', '.join(words)}.")
+            sides.append(f"{name}: {', '.join(words)}.")
     written = " ".join(sides) or "No single word moves the prediction."
     return (
         f"<article>\n<h3>{text(heading)}</h3>\n<blockquote>{quoted}</blockquote>\n"
@@ -192,7 +194,7 @@ def _snippet(snippet: Snippet) -> str:
     if snippet.is_gap:
         return " … "
     if snippet.weight is None:
-        return text(snippet.text)
+        return text(_BREAKS.sub("\n", snippet.text))
     kind = "for" if snippet.weight > 0 else "against"
     return f'<mark class="{kind}" style="--a:{0.1 + 0.35 * abs(snippet.weight):.2f}">{text(snippet.text)}</mark>'
 
