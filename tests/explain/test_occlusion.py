@@ -6,7 +6,7 @@ from scipy.special import log_softmax
 from support import tiny
 
 from ulmkit import TextClassifier
-from ulmkit.errors import ConfigError
+from ulmkit.errors import ConfigError, DataError
 from ulmkit.explain import Word, explain_prediction, occlusion
 
 NAMES = ("no", "yes")
@@ -39,6 +39,19 @@ def test_weights_are_changes_of_the_log_odds_of_the_predicted_class():
     explanation, _ = explain([-2.0, 1.0])
     assert (explanation.label, explanation.log_odds) == ("no", pytest.approx(1.0))
     assert [word.weight for word in explanation.words] == pytest.approx([2.0, -1.0])
+
+
+def test_another_label_can_be_explained(ensemble):
+    text = "the film was lovely"
+    (own,) = ensemble.explain([text])
+    (other,) = ensemble.explain([text], labels=["neg"])
+    assert (own.label, other.label) == ("pos", "neg")
+    assert other.log_odds == pytest.approx(-own.log_odds)
+    assert [word.weight for word in other.words] == pytest.approx([-word.weight for word in own.words])
+    with pytest.raises(ConfigError, match="label: got 'good'; there are: neg, pos"):
+        ensemble.explain([text], labels=["good"])
+    with pytest.raises(DataError, match="labels: expected one for each of 1 texts, got 2"):
+        ensemble.explain([text], labels=["pos", "neg"])
 
 
 def test_log_odds_have_no_ceiling():

@@ -13,6 +13,7 @@ from ulmkit.errors import ConfigError
 from ulmkit.evaluation import compare_paired
 from ulmkit.evaluation.labels.classification import evaluate_single
 from ulmkit.evaluation.metrics import expected_calibration_error, reliability
+from ulmkit.pipeline import prepare
 from ulmkit.report import report_on, write_report
 from ulmkit.report.linear_models import TFIDF, VECTORS, CurvePoint, label_counts
 from ulmkit.report.page import report_page
@@ -188,6 +189,22 @@ def test_without_training_documents_there_is_no_verdict(classifier):
     assert report.verdict.use is None
     assert "No verdict" in report_page(report)
     assert "How many labels" not in report_page(report)
+
+
+def test_a_prepared_corpus_is_reported_on(classifier, data, report):
+    parts = classifier.parts
+    corpus = prepare(
+        data,
+        OPTIONS,
+        task="single",
+        tokenizer=parts.tokenizer,
+        vocabulary=parts.vocabulary,
+        label_names=parts.label_names,
+    )
+    again = report_on(classifier, corpus, name="a <model>", draws=1, documents=2)
+    assert again.classifier.report == report.classifier.report
+    assert [each.row for each in again.wrong] == [each.row for each in report.wrong[:2]]
+    assert all(each.explanation.label != each.label for each in again.wrong)
 
 
 def test_a_network_is_reported_on(data):

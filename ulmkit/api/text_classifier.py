@@ -288,33 +288,43 @@ class TextClassifier:
         task = self.parts.task
         return task.decide(outputs, as_texts(texts, task), self.labels, threshold)
 
-    def explain(self, texts: Iterable[Text | Sequence[str]]) -> list[Explanation]:
+    def explain(
+        self, texts: Iterable[Text | Sequence[str]], *, labels: Sequence[str] | None = None
+    ) -> list[Explanation]:
         """Weigh the words of texts: how much each moved the prediction, by leaving it out.
 
-        The weight of a word is the log-odds of the predicted class with it, minus those without its tokens. All members
-        of an ensemble predict together. Long texts take at most 256 predictions each; see
+        The weight of a word is the log-odds of the label with it, minus those without its tokens. All members of an
+        ensemble predict together. Long texts take at most 256 predictions each; see
         `ulmkit.explain.explain_prediction`.
 
         Args:
             texts: Texts; see `predict_proba`.
+            labels: The label of each text to explain; None explains the predicted ones.
 
         Returns:
             The explanation of each text, which does not depend on the other texts.
 
         Raises:
-            ConfigError: If the classifier does not predict one label per text, or is a pair of different tokenizers.
-            DataError: If a table is given, or an item is not a text; the message gives its index.
+            ConfigError: If the classifier does not predict one label per text, is a pair of different tokenizers, or
+                has no such label.
+            DataError: If a table is given, an item is not a text (the message gives its index), or there are fewer or
+                more labels than texts.
         """
         if not self.parts.task.has_ladder:
             raise ConfigError(f"explain: expected a classifier of one label per text, got one of task {self.task!r}")
         tokenizer = self.parts.tokenizer
         if any(parts.tokenizer.fingerprint != tokenizer.fingerprint for parts in self._networks):
             raise ConfigError("explain: expected a pair of one tokenizer, got two; load one of its folders")
+        listed = as_texts(texts, self.parts.task)
+        if labels is not None and len(labels) != len(listed):
+            raise DataError(f"labels: expected one for each of {len(listed)} texts, got {len(labels)}")
+        chosen: Sequence[str | None] = [None] * len(listed) if labels is None else labels
         explanations = []
-        for text in as_texts(texts, self.parts.task):
+        for text, label in zip(listed, chosen, strict=True):
             (tokens,) = self.parts.task.tokenize(tokenizer, [text]).tokens
             words = find_words(text, tokens, tokenizer)
-            explanations.append(explain_prediction(words, len(tokens), self._predict_kept(tokens), self.labels))
+            predict = self._predict_kept(tokens)
+            explanations.append(explain_prediction(words, len(tokens), predict, self.labels, label))
         return explanations
 
     def stream(self) -> TextStream:

@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 from scipy.special import logsumexp
 
+from ulmkit.config import check_choice
 from ulmkit.explain.words import Word
 
 ONE_BY_ONE = 128
@@ -28,8 +29,8 @@ class WordWeight:
     Attributes:
         word: The word.
         span: Its characters in the text; see `ulmkit.explain.Word`.
-        weight: Log-odds of the predicted class with the word, minus those without it, in nats; above 0 the word speaks
-            for the class. None for a word of a long text that was not left out on its own.
+        weight: Log-odds of the label with the word, minus those without it, in nats; above 0 the word speaks for it.
+            None for a word of a long text that was not left out on its own.
     """
 
     word: str
@@ -39,10 +40,10 @@ class WordWeight:
 
 @dataclass(frozen=True)
 class Explanation:
-    """A prediction and the words that moved it.
+    """A label of a text, and the words that speak for or against it.
 
     Attributes:
-        label: The predicted label.
+        label: The label, the predicted one unless another was asked for.
         log_odds: Its log-odds, log p / (1 - p), in nats.
         words: The words in the order of the text.
     """
@@ -57,10 +58,12 @@ class Explanation:
         return sorted(weighed, key=lambda word: -abs(word.weight or 0.0))[:count]
 
 
-def explain_prediction(words: Sequence[Word], tokens: int, predict: Predict, label_names: Sequence[str]) -> Explanation:
+def explain_prediction(
+    words: Sequence[Word], tokens: int, predict: Predict, label_names: Sequence[str], label: str | None = None
+) -> Explanation:
     """Weigh the words of a text by leaving out the tokens of each.
 
-    s(x) = log p_c(x) - log(1 - p_c(x)),  c: the class predicted for the whole text x
+    s(x) = log p_c(x) - log(1 - p_c(x)),  c: the class to explain
     weight of word w = s(x) - s(x without the tokens of w)
 
     Up to `ONE_BY_ONE` words are left out one by one. A longer text is cut into 32 stretches with equally many words.
@@ -73,27 +76,33 @@ def explain_prediction(words: Sequence[Word], tokens: int, predict: Predict, lab
         tokens: Number of its tokens.
         predict: Predicts for the text with some of its tokens.
         label_names: The classes.
+        label: The class to explain; None for the one that is predicted for the whole text.
 
     Returns:
         The explanation.
+
+    Raises:
+        ConfigError: If there is no such class.
 
     Source: leaving out a part of the input and watching the class's probability: Zeiler & Fergus 2014, "Visualizing and
         understanding convolutional networks", section 4.2; of words: Li, Monroe & Jurafsky 2016, arXiv:1612.08220.
     Deviation: a difference of log-odds, where Li et al. have a share of the log-likelihood, which says little for a
         class that is nearly certain; tokens are left out of the sequence, not blanked.
     """
+    if label is not None:
+        check_choice("label", label, label_names)
     (logs,) = predict([np.arange(tokens)])
-    label = int(logs.argmax())
-    whole = float(_log_odds(logs[None], label)[0])
+    explained = int(logs.argmax()) if label is None else label_names.index(label)
+    whole = float(_log_odds(logs[None], explained)[0])
 
     def weigh(parts: Sequence[range]) -> list[float]:
         kept = [_without(words[part.start : part.stop], tokens) for part in parts]
-        changes: list[float] = (whole - _log_odds(predict(kept), label)).tolist() if kept else []
+        changes: list[float] = (whole - _log_odds(predict(kept), explained)).tolist() if kept else []
         return changes
 
     weights = _weigh_words(len(words), weigh)
     weighed = tuple(WordWeight(word.text, word.span, weight) for word, weight in zip(words, weights, strict=True))
-    return Explanation(label_names[label], whole, weighed)
+    return Explanation(label_names[explained], whole, weighed)
 
 
 def _weigh_words(count: int, weigh: Callable[[Sequence[range]], list[float]]) -> list[float | None]:
@@ -132,6 +141,6 @@ def _without(words: Sequence[Word], tokens: int) -> np.ndarray:
     return np.flatnonzero(kept)
 
 
-def _log_odds(logs: np.ndarray, label: int) -> np.ndarray:
+def _log_odds(logs: np.ndarray, column: int) -> np.ndarray:
     """Log-odds (n,) of a class from log-probabilities (n, C)."""
-    return np.asarray(logs[:, label] - logsumexp(np.delete(logs, label, axis=1), axis=1))
+    return np.asarray(logs[:, column] - logsumexp(np.delete(logs, column, axis=1), axis=1))

@@ -282,12 +282,14 @@ class _Measurements:
 
     def _explained(self, place: int) -> ExplainedDocument:
         row = int(self.scored[place])
-        (explanation,) = self._classifier.explain([self._texts[row]])
+        names = self._corpus.label_names
+        predicted = names[int(self.probabilities[place].argmax())]
+        (explanation,) = self._classifier.explain([self._texts[row]], labels=[predicted])
         answer = int(self._answers[place])
         return ExplainedDocument(
             row=row,
             text=self._texts[row],
-            label=self._corpus.label_names[answer],
+            label=names[answer],
             probability=float(self.probabilities[place].max()),
             label_probability=float(self.probabilities[place, answer]),
             explanation=explanation,
