@@ -9,7 +9,7 @@ import pytest
 from support import tiny
 
 from ulmkit import LanguageModel, TextClassifier
-from ulmkit.errors import ConfigError, FolderError
+from ulmkit.errors import ConfigError, FolderError, TrainingError
 from ulmkit.files import fingerprint
 from ulmkit.hub import EnsembleParts, FeatureParts, facts_to_json, load_model, member_name, save_ensemble
 from ulmkit.members.combiner import Combiner
@@ -74,6 +74,29 @@ def test_streams_answer_as_whole_texts_do(parts: EnsembleParts) -> None:
         for character in text:
             stream.feed(character)
         np.testing.assert_allclose(stream.finish(), classifier.predict_proba([text])[0], atol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:invalid value encountered")
+def test_answers_that_are_not_finite_are_refused(parts: EnsembleParts) -> None:
+    linear = next(member for member in parts.members if isinstance(member, LinearMember))
+    opposite = [replace(linear, coefficients=np.full_like(linear.coefficients, value)) for value in (3e38, -3e38)]
+    members = {"members": tuple(opposite), "combiner": Combiner(np.ones(2), np.zeros(2))}
+    classifier = TextClassifier(replace(parts, **members))
+    stream = classifier.stream()
+    stream.feed(TEXTS[0] + "\n")
+    for answer in (lambda: classifier.predict_proba(TEXTS[:1]), stream.predict_proba, stream.finish):
+        with pytest.raises(TrainingError, match="the model's answers are not finite"):
+            answer()
+
+
+def test_weights_without_a_logarithm_are_refused(parts: EnsembleParts) -> None:
+    linear = next(member for member in parts.members if isinstance(member, LinearMember))
+    ngrams = np.arange(len(linear.ngrams))
+    for weight in (0.0, -1.0):
+        weights = np.where(ngrams == 3, np.float32(weight), np.float32(1.0))
+        with pytest.raises(ConfigError, match=f"feature_weights: expected positive numbers, got {weight}"):
+            replace(linear, weighting="tf-idf", feature_weights=weights)
+        replace(linear, weighting="binary", feature_weights=weights)
 
 
 def test_int8_networks_in_an_ensemble(parts: EnsembleParts, tmp_path: Path) -> None:

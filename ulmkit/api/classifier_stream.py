@@ -2,13 +2,25 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 
+from ulmkit.api.common import check_finite_answers
 from ulmkit.errors import ConfigError, DataError
 from ulmkit.hub import ClassifierParts, EnsembleParts
 from ulmkit.pipeline import EnsemblePredictor, EnsembleReading, NetworkReading
 from ulmkit.text import StreamingTokens
+
+
+class _Reading(Protocol):
+    """A document that is being read."""
+
+    def read(self, ids: np.ndarray) -> None:
+        """Read the next token ids, (T,) int64."""
+
+    def predict(self) -> np.ndarray:
+        """Predict from what was read so far."""
 
 
 class TextStream(ABC):
@@ -25,7 +37,7 @@ class TextStream(ABC):
             raise ConfigError(f"stream: task {parts.task.name!r} needs the whole text at once; use predict_proba")
         self._vocabulary = parts.vocabulary
         self._tokens = StreamingTokens(parts.tokenizer)
-        self._start()
+        self._reading = self._begin()
 
     def feed(self, piece: str) -> None:
         """Read the next piece, cut anywhere; tokens that later pieces may still change are held back.
@@ -35,29 +47,34 @@ class TextStream(ABC):
         """
         if not isinstance(piece, str):
             raise DataError(f"piece: expected a str, got {type(piece).__name__}; feed one text, a part at a time")
-        self._read(self._ids(self._tokens.feed(piece)))
+        self._read(self._tokens.feed(piece))
 
     def finish(self) -> np.ndarray:
-        """End the text. Returns: (C,) probabilities, or () for a number."""
-        self._read(self._ids(self._tokens.finish()))
+        """End the text. Returns: (C,) probabilities, or () for a number. Raises: see `predict_proba`."""
+        self._read(self._tokens.finish())
         answer = self.predict_proba()
-        self._start()
+        self._reading = self._begin()
         return answer
 
-    def _ids(self, tokens: Sequence[str]) -> np.ndarray:
-        return self._vocabulary.encode(tokens).astype(np.int64)
-
-    @abstractmethod
     def predict_proba(self) -> np.ndarray:
-        """Predict from what was read so far, without the characters held back. Returns: as `finish`."""
+        """Predict from what was read so far, without the characters held back.
+
+        Returns:
+            As `finish`.
+
+        Raises:
+            TrainingError: If the answer is NaN or infinite.
+        """
+        answer = self._reading.predict()
+        check_finite_answers(answer)
+        return answer
+
+    def _read(self, tokens: Sequence[str]) -> None:
+        self._reading.read(self._vocabulary.encode(tokens).astype(np.int64))
 
     @abstractmethod
-    def _start(self) -> None:
+    def _begin(self) -> _Reading:
         """Begin a text."""
-
-    @abstractmethod
-    def _read(self, ids: np.ndarray) -> None:
-        """Read the next token ids, (T,) int64."""
 
 
 class ClassifierStream(TextStream):
@@ -73,15 +90,8 @@ class ClassifierStream(TextStream):
         self._parts = parts
         super().__init__(parts)
 
-    def _start(self) -> None:
-        self._reading = NetworkReading(self._parts.model)
-
-    def predict_proba(self) -> np.ndarray:
-        """Predict from what was read so far, without the characters held back. Returns: as `finish`."""
-        return self._reading.predict()
-
-    def _read(self, ids: np.ndarray) -> None:
-        self._reading.read(ids)
+    def _begin(self) -> _Reading:
+        return NetworkReading(self._parts.model)
 
 
 class EnsembleStream(TextStream):
@@ -95,12 +105,5 @@ class EnsembleStream(TextStream):
         self._predictor = predictor
         super().__init__(parts)
 
-    def _start(self) -> None:
-        self._reading = EnsembleReading(self._predictor)
-
-    def predict_proba(self) -> np.ndarray:
-        """Predict from what was read so far, without the characters held back. Returns: as `finish`."""
-        return self._reading.predict()
-
-    def _read(self, ids: np.ndarray) -> None:
-        self._reading.read(ids)
+    def _begin(self) -> _Reading:
+        return EnsembleReading(self._predictor)

@@ -94,6 +94,8 @@ class LinearMember:
         shapes = [("coefficients", self.coefficients.shape[:1]), ("words", (len(self.words),))]
         if self.feature_weights is not None:
             shapes.append(("feature_weights", self.feature_weights.shape))
+            if self.weighting != "binary" and not (self.feature_weights > 0).all():
+                raise ConfigError(f"feature_weights: expected positive numbers, got {self.feature_weights.min()}")
         for name, shape in shapes:
             expected = self.ngrams.word_count if name == "words" else features
             if shape != (expected,):
