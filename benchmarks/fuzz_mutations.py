@@ -377,10 +377,14 @@ def _mutate_tree(draw: Draw, folder: Path) -> str:
 
 def sign(draw: Draw, folder: Path, changed: Path) -> None:
     """Make the checksums of a model's, a corpus's or a checkpoint's folder right again after a change."""
+    files = [changed]  # a record that was signed is itself on the list of the folder around it
     for parent in changed.parents:
         for name in ("config.json", "corpus.json", "state.json"):
-            if (parent / name).is_file():
-                _sign_record(draw, parent, parent / name, changed)
+            record = parent / name
+            if record.is_file():
+                for file in files:
+                    _sign_record(draw, parent, record, file)
+                files.append(record)
         if parent == folder:
             return
 

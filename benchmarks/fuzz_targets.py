@@ -5,7 +5,7 @@ import json
 import random
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +16,24 @@ from fuzz_mutations import write_data
 from ulmkit import LanguageModel, TextClassifier
 from ulmkit.hub import (
     ClassifierParts,
+    EnsembleParts,
+    FeatureParts,
     LanguageModelParts,
     TrainingFacts,
     load_model,
     save_classifier,
+    save_ensemble,
     save_language_model,
     save_pair,
 )
+from ulmkit.members.combiner import Combiner
+from ulmkit.members.linear import LinearMember
+from ulmkit.members.ngrams import NGrams
 from ulmkit.model.awd_lstm import AWDLSTMConfig
 from ulmkit.model.cells import QRNN, Mogrifier
 from ulmkit.model.classifier import AWDLSTMClassifier
 from ulmkit.model.config import LanguageModelConfig
+from ulmkit.model.document_features import feature_count
 from ulmkit.model.language_model import AWDLSTMLanguageModel
 from ulmkit.pipeline.language_model_task import LanguageModelTask
 from ulmkit.tasks import TASKS, find_label_kind
@@ -110,6 +117,43 @@ def _make_pair(folder: Path) -> None:
     save_pair(folder / "model", folder / "forward", folder / "backward")
 
 
+def _make_ensemble(folder: Path) -> None:
+    """An ensemble with a member of every kind."""
+    network = _classifier_parts("single")
+    draw = np.random.default_rng(0)
+    language_model = LanguageModelParts(
+        AWDLSTMLanguageModel(LanguageModelConfig(encoder=_ENCODER), len(WORDS)),
+        network.vocabulary,
+        network.tokenizer,
+        "forward",
+        TrainingFacts(stage="pretraining"),
+    )
+    ngrams = NGrams(5, (np.array([1, 7, 13]), np.array([39, 101])))
+    linear = LinearMember(
+        name="counts",
+        words=tuple(WORDS[2:7]),
+        joins_tokens=True,
+        ngrams=ngrams,
+        weighting="ppmi",
+        feature_weights=np.full(len(ngrams), 0.1, dtype=np.float32),
+        coefficients=draw.normal(size=(len(ngrams), 3)).astype(np.float32),
+        intercept=np.zeros(3, dtype=np.float32),
+        one_against_rest=False,
+    )
+    tokens = replace(linear, joins_tokens=False, weighting="binary", feature_weights=None, one_against_rest=True)
+    features = FeatureParts(
+        (language_model,),
+        draw.normal(size=(feature_count(_ENCODER), 3)).astype(np.float32),
+        np.zeros(3, dtype=np.float32),
+    )
+    members = (linear, tokens, features, network)
+    combiner = Combiner(np.full(len(members), 0.25), np.zeros(3))
+    parts = EnsembleParts(
+        network.task, network.vocabulary, network.tokenizer, network.label_names, members, combiner, network.facts
+    )
+    save_ensemble(folder / "model", parts)
+
+
 def _discard(_: object) -> None:
     """Return nothing."""
 
@@ -127,6 +171,10 @@ def _use_model(folder: Path, draw: random.Random) -> None:
     for output in classifier.predict_proba([text, text]):
         _check_finite(np.asarray(output))
     classifier.predict([text])
+    if isinstance(loaded, EnsembleParts):
+        stream = classifier.stream()
+        stream.feed(TEXTS[0])
+        _check_finite(stream.finish())
 
 
 def _check_finite(values: np.ndarray) -> None:
@@ -321,6 +369,7 @@ def targets() -> Iterator[tuple[str, Target]]:
         "classifier of words": _classifier("tokens"),
         "int8 classifier": _classifier("multi", int8=True),
         "forward and backward": _make_pair,
+        "ensemble": _make_ensemble,
     }
     yield from ((name, Target(make, _use_model)) for name, make in models.items())
     for task in ("single", "multi", "number"):
