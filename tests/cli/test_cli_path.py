@@ -131,7 +131,7 @@ def test_evaluate_on_other_data_with_fewer_labels(path: Path, tmp_path: Path) ->
     data = tiny.write_csv(tmp_path / "other.csv", rows, header=("text", "label", "split"))
     told = ulmkit("evaluate", path / "classifier", data, "--split-column", "split", "--split-by", "given")
     assert told.out.startswith("evaluated on: split test of other.csv, 15 documents; not the model's training")
-    assert told.out.count(f"from 5 labels of {data}'s own training part") >= 2
+    assert told.out.count(f"from 5 labels of the training part of {data.name}") >= 2
     assert "the same" not in told.out
 
 

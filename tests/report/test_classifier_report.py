@@ -18,6 +18,7 @@ from ulmkit.report import report_on, write_report
 from ulmkit.report.linear_models import TFIDF, VECTORS, CurvePoint, label_counts
 from ulmkit.report.page import report_page
 from ulmkit.report.verdict import decide
+from ulmkit.text import Document
 
 OPTIONS = DataOptions(split_column="split", tokenizer="whitespace", workers=1)
 TRAP = '<script>alert("x")</script> & <b>film</b>'
@@ -189,6 +190,14 @@ def test_without_training_documents_there_is_no_verdict(classifier):
     assert report.verdict.use is None
     assert "No verdict" in report_page(report)
     assert "How many labels" not in report_page(report)
+
+
+def test_other_data_is_named_and_not_printed(classifier):
+    splits = ("train", "train", "valid")
+    documents = [Document(text, label, split=splits[place % 3]) for place, (text, label) in enumerate(tiny.reviews(60))]
+    report = report_on(classifier, documents, draws=1, documents=1)
+    assert report.fitted_to == "40 labels of the training part of documents given in Python"
+    assert report.notes == ()
 
 
 def test_a_prepared_corpus_is_reported_on(classifier, data, report):

@@ -5,6 +5,7 @@ import numpy as np
 from ulmkit.hub import ClassifierParts, EnsembleParts
 from ulmkit.pipeline.classifiers import training_rows
 from ulmkit.pipeline.evaluation_data import EvaluationData, is_training_part
+from ulmkit.pipeline.held_out import corpus_name
 
 
 def baseline_rows(parts: ClassifierParts | EnsembleParts, selected: EvaluationData) -> np.ndarray:
@@ -30,7 +31,7 @@ def baseline_rows(parts: ClassifierParts | EnsembleParts, selected: EvaluationDa
 def describe_baseline_rows(parts: ClassifierParts | EnsembleParts, selected: EvaluationData, rows: np.ndarray) -> str:
     """Say in a few words what `baseline_rows` are."""
     if not is_training_part(selected.corpus, parts.facts):
-        return f"{len(rows):,} labels of {selected.data}'s own training part"
+        return f"{len(rows):,} labels of the training part of {corpus_name(selected.corpus)}"
     labelled = len(selected.corpus.rows("train", labelled=True))
     if len(rows) == labelled == parts.facts.labelled_documents:
         return f"labels of the same {len(rows):,} documents"
