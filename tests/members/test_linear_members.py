@@ -8,7 +8,7 @@ from scipy.sparse import csr_array
 from sklearn.feature_extraction.text import TfidfTransformer
 
 from ulmkit.errors import ConfigError
-from ulmkit.members.document_vectors import find_directions
+from ulmkit.members.document_vectors import correlated_directions, halves, principal_directions
 from ulmkit.members.fitting import (
     NB_SVM_STRENGTHS,
     TFIDF_STRENGTHS,
@@ -108,7 +108,8 @@ def test_document_vectors_fold_into_linear_weights(classes: int) -> None:
     documents, labels = _documents(150, classes)
     vectors = DocumentVectors(documents, np.arange(150), size=8)
     known = vectors.vectors(np.arange(150))
-    assert known.shape == (150, 8)
+    assert known.shape[0] == 150
+    assert 1 <= known.shape[1] <= 8
     rows = np.arange(12)
     member = vectors.fit(known[rows], labels[rows], classes)
     assert member.coefficients.shape == (len(member.ngrams), 1 if classes == 2 else classes)
@@ -131,18 +132,49 @@ def test_vectors_learn_nothing_from_the_order_of_documents() -> None:
     assert 0.35 < (logs.argmax(axis=1) == labels[~training]).mean() < 0.65
 
 
-def test_directions_are_those_of_the_svd() -> None:
+def test_principal_directions_are_those_of_the_svd() -> None:
     dense = RANDOM.normal(size=(40, 4)) @ RANDOM.normal(size=(4, 25)) + 0.01 * RANDOM.normal(size=(40, 25))
-    found = find_directions(csr_array(dense.astype(np.float32)), 4)
-    _, singular, basis = np.linalg.svd(dense)
-    np.testing.assert_allclose(found.singular_values, singular[:4], rtol=1e-4)
-    np.testing.assert_allclose(np.abs(np.sum(found.basis * basis[:4].T, axis=0)), 1.0, rtol=1e-4)
-    np.testing.assert_allclose(found.matrix(2.0)[:, 1], found.basis[:, 1] * (singular[1] / singular[0]) ** 2, rtol=1e-3)
+    found = principal_directions(csr_array(dense.astype(np.float32)), 4)
+    basis = np.linalg.svd(dense)[2]
+    np.testing.assert_allclose(np.abs(np.sum(found * basis[:4].T, axis=0)), 1.0, rtol=1e-4)
 
 
 def test_more_directions_than_rank_are_left_out() -> None:
     dense = np.outer(np.ones(6), np.arange(1.0, 4.0)).astype(np.float32)
-    assert find_directions(csr_array(dense), 5).basis.shape == (3, 1)
+    assert principal_directions(csr_array(dense), 5).shape == (3, 1)
+
+
+def test_halves_take_turns_and_share_no_words() -> None:
+    words = join_words([np.arange(30), np.arange(5), np.array([7]), np.empty(0, dtype=np.int64)])
+    first, second = halves(words)
+    assert first.offsets is second.offsets is words.offsets
+    assert first.ids[:30].tolist() == [*range(8), *[-1] * 8, *range(16, 24), *[-1] * 6]
+    assert second.ids[:30].tolist() == [*[-1] * 8, *range(8, 16), *[-1] * 8, *range(24, 30)]
+    assert first.ids[30:35].tolist() == [0, 1, 2, -1, -1]
+    assert second.ids[30:35].tolist() == [-1, -1, -1, 3, 4]
+    assert (first.ids[35], second.ids[35]) == (7, -1)
+
+
+def test_directions_that_both_halves_agree_on_come_first() -> None:
+    draw = np.random.default_rng(3)
+    shared = draw.normal(size=(5000, 1))
+    noise = np.array([1.0, 5.0, 5.0])  # the shared direction is not the strongest
+    first, second = (np.hstack([shared, np.zeros((5000, 2))]) + draw.normal(size=(5000, 3)) * noise for _ in range(2))
+    found = correlated_directions(np.eye(3), first, second)
+    variances = np.array([2.0, 25.0, 25.0])
+    assert found.correlations[0] == pytest.approx(1.0 / (2.0 + 0.3 * variances.mean()), rel=0.1)
+    assert found.correlations[1:].max(initial=0.0) < 0.05
+    assert np.abs(found.basis[:, 0]).argmax() == 0
+    regularized = np.diag(variances) + 0.3 * variances.mean() * np.eye(3)
+    np.testing.assert_allclose(found.basis.T @ regularized @ found.basis, np.eye(found.basis.shape[1]), atol=0.1)
+    np.testing.assert_allclose(found.matrix(2.0), found.basis * found.correlations**2, rtol=1e-6)
+
+
+def test_halves_that_agree_on_nothing_still_have_a_direction() -> None:
+    found = correlated_directions(np.eye(2), np.zeros((0, 2)), np.zeros((0, 2)))
+    assert found.basis.shape == (2, 1)
+    assert np.isfinite(found.basis).all()
+    assert found.correlations[0] > 0
 
 
 def test_a_class_without_documents_stays_possible() -> None:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ulmkit.evaluation.baselines.estimators import OneAgainstRest, fit_best, held_out_folds
-from ulmkit.members.document_vectors import Directions, find_directions
+from ulmkit.members.document_vectors import Directions, correlated_directions, halves, principal_directions
 from ulmkit.members.linear import (
     LinearMember,
     class_log_probabilities,
@@ -27,7 +27,9 @@ _MANY_DOCUMENTS = 5000  # from here on n-grams that only one document has are le
 _VECTOR_SIZE = 200
 _VECTOR_DOCUMENTS = 7500  # documents for each document that an n-gram has to occur in to be part of the vectors
 _VECTOR_MIN_DOCUMENTS = 10
-_POWERS = (1.0, 2.0)
+_DOCUMENTS_PER_DIRECTION = 10
+_HALVED_DOCUMENTS = 20_000
+_POWERS = (1.0, 2.0, 4.0)
 _STRENGTHS = (1.0, 10.0, 100.0)
 _NEWTON_FEATURES = 1000
 
@@ -153,7 +155,7 @@ class DocumentVectors:
 
     def __init__(self, documents: DocumentWords, rows: np.ndarray, size: int = _VECTOR_SIZE, seed: int = 0) -> None:
         self._documents = documents
-        self._size = size
+        self._size = max(1, min(size, len(rows) // _DOCUMENTS_PER_DIRECTION))
         self._seed = seed
         least = min(_VECTOR_MIN_DOCUMENTS, 1 + len(rows) // _VECTOR_DOCUMENTS)
         # The directions must not tell when a document was read: files are often sorted by label. Sums over all of them
@@ -164,11 +166,15 @@ class DocumentVectors:
         counts = self._ngrams.counts(words)
         self._shares = smoothed_shares(counts)
         self._learnt_from = weigh(counts, "ppmi", self._shares)
+        self._halved = words.select(np.arange(min(len(words), _HALVED_DOCUMENTS)))
 
     @cached_property
     def directions(self) -> Directions:
         """The directions, computed when they are first asked for."""
-        return find_directions(self._learnt_from, self._size, self._seed)
+        basis = principal_directions(self._learnt_from, self._size, self._seed)
+        first, second = (self.features_of(self._ngrams.counts(half)) for half in halves(self._halved))
+        has_both = (np.diff(first.indptr) > 0) & (np.diff(second.indptr) > 0)
+        return correlated_directions(basis, first[has_both] @ basis, second[has_both] @ basis)
 
     def counts(self, rows: np.ndarray) -> Any:
         """Counts of the n-grams of documents, (n, features) csr_array."""
@@ -176,11 +182,11 @@ class DocumentVectors:
         return self._ngrams.counts(words)
 
     def vectors(self, rows: np.ndarray) -> np.ndarray:
-        """Vectors of documents before the singular values are applied, x V: (n, d) float32."""
+        """Vectors of documents before the correlations are applied, x V W: (n, d) float32."""
         return self.vectors_of(self.counts(rows))
 
     def vectors_of(self, counts: Any) -> np.ndarray:
-        """Vectors of documents before the singular values are applied, from `counts`: (n, d) float32."""
+        """Vectors of documents before the correlations are applied, from `counts`: (n, d) float32."""
         return np.asarray(self.features_of(counts) @ self.directions.basis)
 
     def features_of(self, counts: Any) -> Any:
@@ -188,26 +194,22 @@ class DocumentVectors:
         return weigh(counts, "ppmi", self._shares)
 
     def choose(self, vectors: np.ndarray, labels: np.ndarray, classes: int) -> tuple[float, float]:
-        """Choose the power of the singular values, and the strength of the regression, by held-out documents.
+        """Choose the power of the correlations, and the strength of the regression, by held-out documents.
 
         Args:
             vectors: (n, d) of labelled documents, from `vectors`.
             labels: (n,) int, their classes.
             classes: Number of classes.
         """
-        singular = self._relative_singular_values
+        correlations = self.directions.correlations
         return choose_setting(
             list(product(_POWERS, _STRENGTHS)),
-            lambda setting: _scaled(vectors, singular, setting[0])[0],
+            lambda setting: _scaled(vectors, correlations, setting[0])[0],
             lambda setting: setting[1],
             labels,
             classes,
             ROUGH_TOLERANCE,
         )
-
-    @property
-    def _relative_singular_values(self) -> np.ndarray:
-        return self.directions.singular_values / self.directions.singular_values[0]
 
     def fit(
         self,
@@ -227,8 +229,7 @@ class DocumentVectors:
             tolerance: See `fit_logistic`.
         """
         power, strength = self.choose(vectors, labels, classes) if setting is None else setting
-        singular = self._relative_singular_values
-        features, scale = _scaled(vectors, singular, power)
+        features, scale = _scaled(vectors, self.directions.correlations, power)
         weights, intercept = fit_logistic(features, labels, classes, strength, tolerance)
         return self.member("document vectors", self.directions.matrix(power) @ (weights * scale), intercept)
 
@@ -257,9 +258,9 @@ class DocumentVectors:
         )
 
 
-def _scaled(vectors: np.ndarray, singular: np.ndarray, power: float) -> tuple[np.ndarray, float]:
-    """Vectors with the singular values applied, scaled to a mean square length of 1 around their mean."""
-    features = vectors * singular**power
+def _scaled(vectors: np.ndarray, correlations: np.ndarray, power: float) -> tuple[np.ndarray, float]:
+    """Vectors with the correlations applied, scaled to a mean square length of 1 around their mean."""
+    features = vectors * correlations**power
     spread = float(np.sqrt(np.square(features - features.mean(axis=0)).sum(axis=1).mean()))
     scale = 1.0 / spread if spread > 0 else 1.0
     return features * scale, scale

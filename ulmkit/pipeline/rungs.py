@@ -115,7 +115,7 @@ class LabelledVectors:
 
     @functools.cached_property
     def setting(self) -> tuple[float, float]:
-        """Power of the singular values, and strength of the regression."""
+        """Power of the correlations, and strength of the regression."""
         return self._vectors.choose(self._known, self._labels[self._labelled], self._classes)
 
     def fit(self, rows: np.ndarray) -> LinearMember:
