@@ -1,4 +1,4 @@
-"""The ladder: rungs judged on held-out labels, the simplest good one kept."""
+"""The ladder: rungs judged on held-out labels, the cheapest good one kept."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from support import tiny
 from ulmkit.errors import ConfigError, DataError
 from ulmkit.hub import EnsembleParts, LanguageModelParts, Member, member_name
 from ulmkit.pipeline import EnsemblePredictor, automatic, climbs_ladder, train_automatically
-from ulmkit.pipeline.ladder import Judging, _simplest_good, choose_judging, climb
+from ulmkit.pipeline.ladder import Judging, _cheapest_good, choose_judging, climb
 from ulmkit.pipeline.rungs import Rung
 from ulmkit.tasks import TASKS
 from ulmkit.text import Document, Vocabulary
@@ -24,8 +24,9 @@ ROWS = np.arange(300)
 class _Rung(Rung):
     """A rung whose log-probabilities are right to some degree; remembers what it was fitted to."""
 
-    def __init__(self, name: str, strength: float, seed: int, refits: bool = True) -> None:
+    def __init__(self, name: str, strength: float, seed: int, refits: bool = True, kind: int = 0) -> None:
         self.name = name
+        self.kind = kind
         self.refits = refits
         noise = np.random.default_rng(seed).normal(size=(len(LABELS), 2))
         self.logs = log_softmax(strength * np.eye(2)[LABELS] + noise, axis=1)
@@ -44,8 +45,23 @@ def _kept(rungs: Sequence[Rung], blends: Sequence[tuple[str, list[str]]] = ()) -
     return ladder.kept.name
 
 
-def test_the_simplest_of_equals_is_kept() -> None:
-    assert _kept([_Rung("a", 2.0, 0), _Rung("b", 2.0, 1)]) == "a"
+def test_the_cheapest_of_equals_is_kept() -> None:
+    rungs = [_Rung(name, 2.0, seed) for seed, name in enumerate("ab")]
+    best = _kept(rungs)
+    (other,) = set("ab") - {best}
+    for rung in rungs:
+        rung.kind = int(rung.name == best)
+    assert _kept(rungs) == other
+
+
+def test_the_best_of_a_kind_is_kept() -> None:
+    """However small the difference: members of a kind cost the same."""
+    draw = np.random.default_rng(0)
+    noise = draw.normal(size=1000)
+    losses = np.stack([draw.permutation(noise) - number * 1e-6 for number in range(3)])
+    assert _cheapest_good(losses, [0, 0, 1]) == 1
+    assert _cheapest_good(losses, [1, 1, 0]) == 2
+    assert _cheapest_good(losses, [0, 1, 1]) == 0
 
 
 def test_a_clearly_better_rung_is_kept() -> None:
@@ -99,9 +115,9 @@ def test_one_standard_error_is_that_of_the_difference() -> None:
     noise = np.random.default_rng(0).normal(size=1000)
     good = noise
     slightly_worse_on_every_document = noise + 0.01
-    assert _simplest_good(np.stack([slightly_worse_on_every_document, good])) == 1
+    assert _cheapest_good(np.stack([slightly_worse_on_every_document, good]), [0, 1]) == 1
     as_good_on_average = np.random.default_rng(1).permutation(noise)
-    assert _simplest_good(np.stack([as_good_on_average, good])) == 0
+    assert _cheapest_good(np.stack([as_good_on_average, good]), [0, 1]) == 0
 
 
 def test_one_label_cannot_be_judged() -> None:

@@ -244,7 +244,7 @@ def train_command(
         str,
         typer.Option(
             help="auto (a ladder of linear models, features of LM, fine-tuned networks and their blend, of which the "
-            "simplest good one is kept), features or linear (its lower rungs), or finetune (gradual unfreezing)."
+            "cheapest good one is kept), features or linear (its lower rungs), or finetune (gradual unfreezing)."
         ),
     ] = "auto",
     transductive: Transductive = False,

@@ -17,7 +17,7 @@ GIVEN_SHARE = 0.1
 """Least weight of all given labels together, relative to that of the documents that a member labelled."""
 
 _COUNT_RATIO_STRENGTH = 0.1
-_VECTOR_STRENGTH = 100.0
+_VECTOR_STRENGTH = 10.0
 
 
 @dataclass(frozen=True)

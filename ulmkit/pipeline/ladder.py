@@ -1,10 +1,11 @@
 """The ladder: from linear models to fine-tuned networks and their blend, each rung judged on held-out labels.
 
-The simplest rung that is within one standard error of the best one is kept.
+The cheapest kind of member whose best rung or blend is within one standard error of the best of all is enough: its best
+is kept.
 """
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -90,7 +91,8 @@ class Ladder:
     def kept_of(self, names: Collection[str]) -> LadderRow:
         """The row that would be kept if these were all rungs; rows of their blends are among the candidates."""
         candidates = [number for number, row in enumerate(self.rows) if set(row.members) <= set(names)]
-        return self.rows[candidates[_simplest_good(self._losses[candidates])]]
+        kinds = [_kind(self._judged[name].rung for name in self.rows[number].members) for number in candidates]
+        return self.rows[candidates[_cheapest_good(self._losses[candidates], kinds)]]
 
     def fit(self, row: LadderRow) -> tuple[tuple[Member, ...], Combiner]:
         """Fit the members of a row to all labelled documents, and their weights to the documents judged on.
@@ -192,6 +194,8 @@ def climb(
         say: Called with a line on each rung as it is judged.
 
     Source: the rule of one standard error: Breiman et al. 1984, "Classification and regression trees", section 3.4.3.
+        Deviation: kinds of members are what is simpler or not. Rungs of one kind cost the same in use, and with few
+        labels the standard error is so large that the first of them would always be kept.
     """
     held_out = judging.held_out
     answers = labels[held_out]
@@ -214,7 +218,7 @@ def climb(
             if rung.name == members[-1] and len(members) > 1:
                 add(name, tuple(members))
     losses = np.stack([_losses(logs, answers) for _, _, logs, _ in candidates])
-    kept = _simplest_good(losses)
+    kept = _cheapest_good(losses, [_kind(judged[name].rung for name in members) for _, members, _, _ in candidates])
     ladder_rows = tuple(
         LadderRow(
             name=name,
@@ -250,12 +254,26 @@ def _cross_fitted(members: Sequence[np.ndarray], answers: np.ndarray) -> np.ndar
     return blended
 
 
-def _simplest_good(losses: np.ndarray) -> int:
-    """The first row of (candidates, documents) losses whose mean is within one standard error of the least mean.
+def _kind(rungs: Iterable[Rung]) -> int:
+    """The most expensive kind of some rungs."""
+    return max(rung.kind for rung in rungs)
 
-    The standard error is that of the mean difference between the two, document by document.
+
+def _cheapest_good(losses: np.ndarray, kinds: Sequence[int]) -> int:
+    """The row of (candidates, documents) losses to keep.
+
+    It is the best of the cheapest kind whose best has a mean within one standard error of the least mean; the standard
+    error is that of the mean difference between the two, document by document.
+
+    Args:
+        losses: (candidates, documents) negative log-likelihood of the right class.
+        kinds: The kind of each candidate, the cheapest with the least number.
     """
-    best = int(losses.mean(axis=1).argmin())
-    away = losses - losses[best]
-    error = away.std(axis=1) / np.sqrt(losses.shape[1])
-    return int(np.flatnonzero(away.mean(axis=1) <= error)[0])
+    means = losses.mean(axis=1)
+    best = int(means.argmin())
+    for kind in sorted(set(kinds)):
+        first = min((number for number, other in enumerate(kinds) if other == kind), key=lambda number: means[number])
+        away = losses[first] - losses[best]
+        if away.mean() <= away.std() / np.sqrt(len(away)):
+            return first
+    raise AssertionError("the best candidate is within its own standard error")

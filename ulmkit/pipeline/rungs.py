@@ -32,11 +32,14 @@ class Rung(ABC):
 
     Attributes:
         name: Its name in reports.
+        kind: What its members cost in use: 0 if they count n-grams, 1 if a language model reads the text, 2 if a
+            network of their own does.
         refits: Whether the member to keep is fitted again to all labelled documents; networks that were judged on one
             held-out part are kept as they are.
     """
 
     name: str
+    kind: int
     refits = True
 
     @abstractmethod
@@ -72,6 +75,8 @@ class LinearRung(Rung):
         fit: Fits the member to labelled documents, given those that it is judged on next; both are rows.
         documents: The words of all documents.
     """
+
+    kind = 0
 
     def __init__(
         self, name: str, fit: Callable[[np.ndarray, np.ndarray], LinearMember], documents: DocumentWords
@@ -213,6 +218,7 @@ class FeatureRung(Rung):
     """
 
     name = "language model features"
+    kind = 1
 
     def __init__(
         self,
@@ -274,6 +280,8 @@ class FeatureRung(Rung):
 
 class _NetworksRung(Rung):
     """Classifiers that are networks, trained on documents of a corpus."""
+
+    kind = 2
 
     def __init__(self, corpus: EncodedCorpus) -> None:
         self._corpus = corpus
