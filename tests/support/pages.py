@@ -4,7 +4,7 @@
 
 The bash and Python blocks of all pages run in order in FOLDER, in which a quickstart has run, each in a process of its
 own, and the first that fails ends the run with its output. Training budgets are cut to a tenth of a minute, and the
-quickstart's target text to a twentieth of its documents.
+quickstart's texts to a part of their documents.
 """
 
 import csv
@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 COMMANDS = {"bash": ["bash", "-euo", "pipefail", "-c"], "python": [sys.executable, "-c"]}
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-KEEP_EVERY = 20
+KEEP_EVERY = {"general.csv": 5, "target.csv": 20}
 
 _MINUTES = re.compile(r"(--minutes |minutes=)[\d.]+")
 
@@ -40,11 +40,11 @@ def blocks(page: Path) -> list[Block]:
 
 
 def shorten(file: Path) -> None:
-    """Leave of a CSV file its header and every twentieth row."""
+    """Leave of one of the quickstart's CSV files its header and a part of its rows."""
     with open(file, encoding="utf-8", newline="") as lines:
         header, *rows = csv.reader(lines)
     with open(file, "w", encoding="utf-8", newline="") as lines:
-        csv.writer(lines).writerows([header, *rows[::KEEP_EVERY]])
+        csv.writer(lines).writerows([header, *rows[:: KEEP_EVERY[file.name]]])
 
 
 def run_page(page: Path, folder: Path) -> None:
@@ -75,6 +75,7 @@ def run_page(page: Path, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    shorten(Path(sys.argv[1]) / "ulmkit-quickstart" / "target.csv")
+    for name in KEEP_EVERY:
+        shorten(Path(sys.argv[1]) / "ulmkit-quickstart" / name)
     for name in sys.argv[2:]:
         run_page(Path(name), Path(sys.argv[1]))
