@@ -205,3 +205,14 @@ def test_shapes_that_do_not_fit_are_refused() -> None:
             dataclasses.replace(member, **{name: getattr(member, name)[:3]})
     with pytest.raises(ConfigError, match="words: expected"):
         dataclasses.replace(member, words=("a",))
+
+
+@pytest.mark.parametrize("counts", [np.ones(20, dtype=int), np.arange(20)], ids=["no mutual information", "some"])
+def test_documents_that_are_alike_are_not_told_apart(counts: np.ndarray, recwarn: pytest.WarningsRecorder) -> None:
+    words = np.repeat(np.arange(20), counts)
+    documents = DocumentWords(join_words([words] * 40), tuple(f"w{number}" for number in range(20)), True)
+    vectors = DocumentVectors(documents, np.arange(40))
+    rows = np.arange(20)
+    member = vectors.fit(vectors.vectors(rows), rows % 2, 2, (1.0, 100.0))
+    np.testing.assert_allclose(np.exp(member.log_probabilities(documents.sequence)), 0.5, atol=1e-3)
+    assert not recwarn.list

@@ -91,7 +91,7 @@ def principal_directions(features: Any, size: int, seed: int = 0) -> np.ndarray:
         seed: Seed of the random projection.
 
     Returns:
-        V, (features, d) float32, orthonormal columns, strongest first.
+        V, (features, d) float32, orthonormal columns, strongest first; a column of 0 for features that are all 0.
 
     Source: Halko, Martinsson & Tropp 2011, "Finding structure with randomness", algorithm 4.4; the matrix is that of
         Levy & Goldberg 2014, "Neural word embedding as implicit matrix factorization", section 3, for documents as
@@ -106,6 +106,6 @@ def principal_directions(features: Any, size: int, seed: int = 0) -> np.ndarray:
     small = np.asarray(transposed @ sketch).T  # (d, features) = Q^T X
     values, vectors = np.linalg.eigh(small.astype(np.float64) @ small.T)
     strongest = np.argsort(-values)[:size]
-    strongest = strongest[values[strongest] > 1e-10 * values.max()]
-    basis = (small.T @ vectors[:, strongest]) / np.sqrt(values[strongest])
+    strongest = strongest[: max(1, np.count_nonzero(values > 1e-10 * values.max()))]
+    basis = (small.T @ vectors[:, strongest]) / np.sqrt(np.maximum(values[strongest], np.finfo(np.float32).tiny))
     return np.asarray(basis, dtype=np.float32)

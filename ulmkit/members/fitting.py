@@ -32,6 +32,7 @@ _HALVED_DOCUMENTS = 20_000
 _POWERS = (1.0, 2.0, 4.0)
 _STRENGTHS = (1.0, 10.0, 100.0)
 _NEWTON_FEATURES = 1000
+_LEAST_SPREAD = 1e-3
 
 TFIDF_STRENGTHS = (10.0, 100.0, 1000.0)
 NB_SVM_STRENGTHS = (0.01, 0.1, 1.0)
@@ -261,8 +262,10 @@ class DocumentVectors:
 def _scaled(vectors: np.ndarray, correlations: np.ndarray, power: float) -> tuple[np.ndarray, float]:
     """Vectors with the correlations applied, scaled to a mean square length of 1 around their mean."""
     features = vectors * correlations**power
+    length = float(np.sqrt(np.square(features).sum(axis=1).mean()))
     spread = float(np.sqrt(np.square(features - features.mean(axis=0)).sum(axis=1).mean()))
-    scale = 1.0 / spread if spread > 0 else 1.0
+    least = _LEAST_SPREAD * length  # that of documents that are alike is rounding
+    scale = 1.0 / max(spread, least) if length > 0 else 1.0
     return features * scale, scale
 
 
