@@ -47,21 +47,23 @@ def _kept(rungs: Sequence[Rung], blends: Sequence[tuple[str, list[str]]] = ()) -
 
 def test_the_cheapest_of_equals_is_kept() -> None:
     rungs = [_Rung(name, 2.0, seed) for seed, name in enumerate("ab")]
-    best = _kept(rungs)
-    (other,) = set("ab") - {best}
-    for rung in rungs:
-        rung.kind = int(rung.name == best)
-    assert _kept(rungs) == other
+    assert _kept(rungs) == "b"
+    rungs[1].kind = 1
+    assert _kept(rungs) == "a"
 
 
-def test_the_best_of_a_kind_is_kept() -> None:
-    """However small the difference: members of a kind cost the same."""
+def test_the_last_of_a_kind_that_is_as_good_is_kept() -> None:
     draw = np.random.default_rng(0)
     noise = draw.normal(size=1000)
-    losses = np.stack([draw.permutation(noise) - number * 1e-6 for number in range(3)])
+    losses = np.stack([draw.permutation(noise) for _ in range(3)])
     assert _cheapest_good(losses, [0, 0, 1]) == 1
     assert _cheapest_good(losses, [1, 1, 0]) == 2
     assert _cheapest_good(losses, [0, 1, 1]) == 0
+    losses[1] += 1.0  # much worse
+    assert _cheapest_good(losses, [0, 0, 1]) == 0
+    assert _cheapest_good(losses, [0, 0, 0]) == 2
+    losses[:2] += 1.0
+    assert _cheapest_good(losses, [0, 0, 1]) == 2
 
 
 def test_a_clearly_better_rung_is_kept() -> None:

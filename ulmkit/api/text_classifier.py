@@ -148,7 +148,7 @@ class TextClassifier:
                 comparison.
             method: "finetune" is gradual unfreezing of the language model (Howard & Ruder 2018). "auto" climbs a
                 ladder of linear models, features of the language model, fine-tuned networks and their blend, judges
-                each on held-out labels and keeps the best of the cheapest kind that is as good as any; "features" and
+                each on held-out labels and keeps one of the cheapest kind that is as good as any; "features" and
                 "linear" climb it in part. Tasks other than "single" are fine-tuned by each.
             epochs: Passes over the training documents.
             steps: Optimizer steps.

@@ -1,7 +1,7 @@
 """The ladder: from linear models to fine-tuned networks and their blend, each rung judged on held-out labels.
 
-The cheapest kind of member whose best rung or blend is within one standard error of the best of all is enough: its best
-is kept.
+The cheapest kind of member whose best rung or blend is within one standard error of the best of all is enough. Of this
+kind, the last that is within one standard error of its best is kept: the one that learns from most.
 """
 
 import time
@@ -194,8 +194,9 @@ def climb(
         say: Called with a line on each rung as it is judged.
 
     Source: the rule of one standard error: Breiman et al. 1984, "Classification and regression trees", section 3.4.3.
-        Deviation: kinds of members are what is simpler or not. Rungs of one kind cost the same in use, and with few
-        labels the standard error is so large that the first of them would always be kept.
+        Deviation: kinds of members are what is simpler or not. Rungs of one kind cost about the same in use, and with
+        few labels the standard error is so large that the first of them would nearly always be kept; the last ones
+        learn from unlabelled text and from several members, which is what helps then.
     """
     held_out = judging.held_out
     answers = labels[held_out]
@@ -260,20 +261,23 @@ def _kind(rungs: Iterable[Rung]) -> int:
 
 
 def _cheapest_good(losses: np.ndarray, kinds: Sequence[int]) -> int:
-    """The row of (candidates, documents) losses to keep.
-
-    It is the best of the cheapest kind whose best has a mean within one standard error of the least mean; the standard
-    error is that of the mean difference between the two, document by document.
+    """The row of (candidates, documents) losses to keep, as the module says.
 
     Args:
         losses: (candidates, documents) negative log-likelihood of the right class.
         kinds: The kind of each candidate, the cheapest with the least number.
     """
     means = losses.mean(axis=1)
-    best = int(means.argmin())
+    numbers = np.arange(len(kinds))
     for kind in sorted(set(kinds)):
-        first = min((number for number, other in enumerate(kinds) if other == kind), key=lambda number: means[number])
-        away = losses[first] - losses[best]
-        if away.mean() <= away.std() / np.sqrt(len(away)):
-            return first
+        of_kind = numbers[np.asarray(kinds) == kind]
+        best = of_kind[means[of_kind].argmin()]
+        if _is_as_good(losses[best], losses[means.argmin()]):
+            return int(max(number for number in of_kind if _is_as_good(losses[number], losses[best])))
     raise AssertionError("the best candidate is within its own standard error")
+
+
+def _is_as_good(losses: np.ndarray, best: np.ndarray) -> bool:
+    """True if the mean is within one standard error of the best; that of the difference, document by document."""
+    away = losses - best
+    return bool(away.mean() <= away.std() / np.sqrt(len(away)))

@@ -218,8 +218,8 @@ def _ladder(report: ClassifierReport) -> str:
         for row in report.ladder
     ]
     caption = (
-        f"As they were judged in training ({report.judged_on}). The best of the cheapest kind that is within one "
-        "standard error of the best of all is kept"
+        f"As they were judged in training ({report.judged_on}). The last of the cheapest kind that is within one "
+        "standard error of the best is kept"
     )
     return table(caption, ("rung", "accuracy in %", "log-loss", "minutes"), rows)
 
