@@ -7,7 +7,8 @@
 WIKI is the text of a Wikipedia in any form that `ulmkit prepare` reads. Each direction is trained in two stages:
 
 constant   N steps at a constant rate of 2e-3; the default of 49,000 is one pass over 110 million pieces.
-decay      M further steps on the same text, the rate falling to zero in a half cosine.
+decay      M further steps on the same text, the rate falling to zero in a half cosine. States are now and then set to
+           zero: in one long epoch the model comes to depend on a state that it never was without.
 
 A stopped run continues when the same command is given again; more steps of the second stage need another FOLDER. The
 directions may be trained by two commands at a time; with `--direction both`, the default, those that are complete are
@@ -48,6 +49,7 @@ EVALUATION_FILE = "evaluation.json"
 LARGEST_DIFFERENCE = 0.1
 """Largest difference, in nats, that rounding to bfloat16 may make to the log-probability of a token."""
 
+_RESET_PROBABILITY = 0.05
 _ROUNDING_ROWS = 32
 _ROUNDING_STEPS = 512
 _LANGUAGES = {"en": "English", "de": "German"}
@@ -69,7 +71,8 @@ class SmallModel:
 
     def stages(self, steps: int, decay_steps: int) -> list[Stage]:
         """The stages of one direction, of so many optimizer steps."""
-        decay = replace(self.recipe, schedule=Schedule("flat_cosine", {"flat_fraction": 0.0}))
+        schedule = Schedule("flat_cosine", {"flat_fraction": 0.0})
+        decay = replace(self.recipe, schedule=schedule, reset_probability=_RESET_PROBABILITY)
         return [
             Stage(name="constant", recipe=self.recipe, budget=Budget(steps=steps)),
             Stage(name="decay", recipe=decay, budget=Budget(steps=decay_steps)),

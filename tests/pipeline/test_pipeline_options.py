@@ -85,7 +85,11 @@ def test_phases_of_a_classifier(unfreezing: str, phases: int) -> None:
         (lambda: LanguageModelRecipe(batch_size=0), "batch_size: expected a whole number of at least 1, got 0"),
         (lambda: LanguageModelRecipe(peak_rate=float("nan")), "peak_rate: expected a number above 0, got nan"),
         (lambda: LanguageModelRecipe(ar=-1.0), r"ar: expected a number of at least 0, got -1\.0"),
-        (lambda: LanguageModelRecipe(frozen_share=1.0), r"frozen_share: expected 0 <= share < 1, got 1\.0"),
+        (lambda: LanguageModelRecipe(frozen_share=1.0), r"frozen_share: expected 0 <= frozen_share < 1, got 1\.0"),
+        (
+            lambda: LanguageModelRecipe(reset_probability=-0.1),
+            r"reset_probability: expected 0 <= reset_probability < 1",
+        ),
         (lambda: ClassifierRecipe(unfreezing="gradul"), "unfreezing: got 'gradul'; did you mean 'gradual'"),
         (lambda: ClassifierRecipe(class_weights="even"), "class_weights: got 'even'; there are: none, balanced"),
         (lambda: ClassifierRecipe(chunk_steps=0), "chunk_steps: expected a whole number of at least 1, got 0"),

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 COMMANDS = {"bash": ["bash", "-euo", "pipefail", "-c"], "python": [sys.executable, "-c"]}
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-KEEP_EVERY = {"general.csv": 5, "target.csv": 20}
+KEEP_EVERY = {"general.csv": 10, "target.csv": 40}
 
 _MINUTES = re.compile(r"(--minutes |minutes=)[\d.]+")
 

@@ -336,8 +336,8 @@ def _recipe_group(preset: LanguageModelRecipe | ClassifierRecipe, *names: str) -
     return OptionGroup("Recipe", functools.partial(_changed, preset), options)
 
 
-PRETRAIN_RECIPE = _recipe_group(PRETRAIN, "bptt", "ar", "tar")
-FINETUNE_RECIPE = _recipe_group(FINETUNE, "bptt", "ar", "tar")
+PRETRAIN_RECIPE = _recipe_group(PRETRAIN, "bptt", "ar", "tar", "reset_probability")
+FINETUNE_RECIPE = _recipe_group(FINETUNE, "bptt", "ar", "tar", "reset_probability")
 RATE_SEARCH_RECIPE = replace(
     FINETUNE_RECIPE,
     options={

@@ -22,6 +22,7 @@ class LanguageModelTask:
         validate: Computes metrics on held-out text; the first one is monitored.
         ar: Weight of activation regularisation.
         tar: Weight of temporal activation regularisation.
+        reset_probability: See `LanguageModelRecipe`.
     """
 
     is_language_model = True
@@ -34,6 +35,7 @@ class LanguageModelTask:
         *,
         ar: float,
         tar: float,
+        reset_probability: float = 0.0,
     ) -> None:
         self.model = model
         self.groups = language_model_groups(model)
@@ -41,6 +43,7 @@ class LanguageModelTask:
         self._batches = batches
         self._ar = ar
         self._tar = tar
+        self._reset_probability = reset_probability
         self._state: State | None = None
 
     def __len__(self) -> int:
@@ -58,9 +61,17 @@ class LanguageModelTask:
         """Loss of a batch, regularisation included; the state is carried on to the next batch."""
         device = self.model.encoder.device
         inputs, targets = to_device(batch.inputs, device), to_device(batch.targets, device)
-        result = self.model.loss(inputs, targets, self._state, ar=self._ar, tar=self._tar)
+        result = self.model.loss(inputs, targets, self._carried_state(), ar=self._ar, tar=self._tar)
         self._state = result.state
         return StepResult(result.total, result.tokens, {"nll": result.nll})
+
+    def _carried_state(self) -> State | None:
+        """The state that a batch begins with; rows whose turn it is begin from zeros."""
+        if self._state is None or not self._reset_probability:
+            return self._state
+        h, _ = self._state[0]  # (B, H)
+        is_kept = torch.rand(len(h), 1, device=h.device) >= self._reset_probability
+        return [(torch.where(is_kept, h, 0.0), torch.where(is_kept, c, 0.0)) for h, c in self._state]
 
     def state_dict(self) -> dict[str, Any]:
         """The recurrent state, for a checkpoint."""

@@ -283,7 +283,9 @@ def _task(
         result = validation_perplexity(model, held_out, corpus.vocabulary, validation_tokens)
         return {"loss": result.mean_nll, "perplexity": result.perplexity}
 
-    return LanguageModelTask(model, batches, validate, ar=recipe.ar, tar=recipe.tar)
+    return LanguageModelTask(
+        model, batches, validate, ar=recipe.ar, tar=recipe.tar, reset_probability=recipe.reset_probability
+    )
 
 
 def validation_perplexity(

@@ -32,6 +32,8 @@ class LanguageModelRecipe:
         tar: Weight of temporal activation regularization (TAR).
         dropout_multiplier: Multiplier on all dropouts (of the base model, when fine-tuning).
         input_gain: Gain of a new model's first weights, see `draw_input_weights`; None for the published ones.
+        reset_probability: Probability that a stream's state is set to zero before a batch. Within an epoch the state is
+            carried on otherwise; in a long one the model can come to depend on it, and then fails on a text alone.
         patience: Early stopping: end a phase after this many validations without improvement, and keep the best
             weights.
         patience_rule: See `TrainerConfig`.
@@ -54,6 +56,7 @@ class LanguageModelRecipe:
     tar: float = 1.0
     dropout_multiplier: float = 1.0
     input_gain: float | None = field(default=None, metadata=ADDED_LATER)
+    reset_probability: float = field(default=0.0, metadata=ADDED_LATER)
     patience: int | None = None
     patience_rule: str = "best"
 
@@ -66,8 +69,9 @@ class LanguageModelRecipe:
             check_positive(name, getattr(self, name))
         for name in ("bptt_std", "ar", "tar", "dropout_multiplier"):
             check_not_negative(name, getattr(self, name))
-        if not 0.0 <= self.frozen_share < 1.0:
-            raise ConfigError(f"frozen_share: expected 0 <= share < 1, got {self.frozen_share!r}")
+        for name in ("frozen_share", "reset_probability"):
+            if not 0.0 <= getattr(self, name) < 1.0:
+                raise ConfigError(f"{name}: expected 0 <= {name} < 1, got {getattr(self, name)!r}")
 
     def phases(self, groups: int, budget: Budget) -> list[Phase]:
         """The phases over a model's `groups` within `budget`."""
