@@ -8,7 +8,8 @@ PLACE is any data with one label per text, a folder, a file or a name on the hub
 language model that was fine-tuned on its text, or a pair. Each draw takes other labels, with the classes in proportion,
 and another seed. Every rung of the ladder is fitted to the whole draw and scores the same documents: the validation
 part, or with --test the test part, once, at the end. Which rung is kept is decided without them, by cross-validation of
-the draw (see the guide, "Methods"). Words and document vectors are learnt from the text once for all draws.
+the draw (see the guide, "Methods"); only if all labels are used do validation documents decide, as in `ulmkit train`.
+Words and document vectors are learnt from the text once for all draws.
 
 The table has means and standard deviations over the draws, and the difference between what the whole ladder keeps and
 what its linear rungs alone would, with a 95 % interval: what the language model adds. That interval is for other
@@ -19,6 +20,7 @@ labels may be asked for later.
 """
 
 import argparse
+import shutil
 import statistics
 import time
 from collections.abc import Mapping, Sequence
@@ -68,6 +70,9 @@ MINUTES = 10.0
 BASELINE = "TF-IDF"
 LINEAR = "kept without a language model"
 KEPT = "kept"
+
+NETWORKS = "networks"
+"""Folder for the checkpoints of a draw's networks, until the draw is finished."""
 
 
 @dataclass(frozen=True)
@@ -172,6 +177,7 @@ class Draws:
             for number, prediction in enumerate(predictions.values()):
                 kept_prediction(folder / f"{number}.json", lambda prediction=prediction: prediction)
             rows = [asdict(each) for each in ladder.rows]
+            shutil.rmtree(folder / NETWORKS, ignore_errors=True)
             write_json(done, {"names": list(predictions), "minutes": round(minutes, 2), "ladder": rows})
         kept = read_json(done)
         found = {
@@ -188,7 +194,8 @@ class Draws:
             device=options.device,
             precision=options.precision,
             seed=seed,
-            folder=folder / "networks",
+            folder=folder / NETWORKS,
+            resume=True,
             progress=make_progress(),
             warn=False,
         )

@@ -12,7 +12,7 @@ from ulmkit.errors import ConfigError, DataError
 from ulmkit.hub import EnsembleParts, LanguageModelParts, Member, member_name
 from ulmkit.pipeline import EnsemblePredictor, automatic, climbs_ladder, train_automatically
 from ulmkit.pipeline.ladder import Judging, _cheapest_good, choose_judging, climb
-from ulmkit.pipeline.rungs import Rung
+from ulmkit.pipeline.rungs import Kind, Rung
 from ulmkit.tasks import TASKS
 from ulmkit.text import Document, Vocabulary
 from ulmkit.training import Budget
@@ -24,7 +24,7 @@ ROWS = np.arange(300)
 class _Rung(Rung):
     """A rung whose log-probabilities are right to some degree; remembers what it was fitted to."""
 
-    def __init__(self, name: str, strength: float, seed: int, refits: bool = True, kind: int = 0) -> None:
+    def __init__(self, name: str, strength: float, seed: int, refits: bool = True, kind: Kind = Kind.WORDS) -> None:
         self.name = name
         self.kind = kind
         self.refits = refits
@@ -48,7 +48,7 @@ def _kept(rungs: Sequence[Rung], blends: Sequence[tuple[str, list[str]]] = ()) -
 def test_the_cheapest_of_equals_is_kept() -> None:
     rungs = [_Rung(name, 2.0, seed) for seed, name in enumerate("ab")]
     assert _kept(rungs) == "b"
-    rungs[1].kind = 1
+    rungs[1].kind = Kind.FEATURES
     assert _kept(rungs) == "a"
 
 
@@ -56,14 +56,14 @@ def test_the_last_of_a_kind_that_is_as_good_is_kept() -> None:
     draw = np.random.default_rng(0)
     noise = draw.normal(size=1000)
     losses = np.stack([draw.permutation(noise) for _ in range(3)])
-    assert _cheapest_good(losses, [0, 0, 1]) == 1
-    assert _cheapest_good(losses, [1, 1, 0]) == 2
-    assert _cheapest_good(losses, [0, 1, 1]) == 0
+    assert _cheapest_good(losses, [Kind(0), Kind(0), Kind(1)]) == 1
+    assert _cheapest_good(losses, [Kind(1), Kind(1), Kind(0)]) == 2
+    assert _cheapest_good(losses, [Kind(0), Kind(1), Kind(1)]) == 0
     losses[1] += 1.0  # much worse
-    assert _cheapest_good(losses, [0, 0, 1]) == 0
-    assert _cheapest_good(losses, [0, 0, 0]) == 2
+    assert _cheapest_good(losses, [Kind(0), Kind(0), Kind(1)]) == 0
+    assert _cheapest_good(losses, [Kind(0), Kind(0), Kind(0)]) == 2
     losses[:2] += 1.0
-    assert _cheapest_good(losses, [0, 0, 1]) == 2
+    assert _cheapest_good(losses, [Kind(0), Kind(0), Kind(1)]) == 2
 
 
 def test_a_clearly_better_rung_is_kept() -> None:
@@ -117,9 +117,9 @@ def test_one_standard_error_is_that_of_the_difference() -> None:
     noise = np.random.default_rng(0).normal(size=1000)
     good = noise
     slightly_worse_on_every_document = noise + 0.01
-    assert _cheapest_good(np.stack([slightly_worse_on_every_document, good]), [0, 1]) == 1
+    assert _cheapest_good(np.stack([slightly_worse_on_every_document, good]), [Kind(0), Kind(1)]) == 1
     as_good_on_average = np.random.default_rng(1).permutation(noise)
-    assert _cheapest_good(np.stack([as_good_on_average, good]), [0, 1]) == 0
+    assert _cheapest_good(np.stack([as_good_on_average, good]), [Kind(0), Kind(1)]) == 0
 
 
 def test_one_label_cannot_be_judged() -> None:

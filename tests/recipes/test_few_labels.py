@@ -5,10 +5,12 @@ from typing import Any
 
 import few_labels
 import pytest
-from few_labels import KEPT, LINEAR, main
+from few_labels import KEPT, LINEAR, NETWORKS, main
+from support.interrupts import InterruptInNetwork
 
 from ulmkit.errors import ConfigError
 from ulmkit.files import read_json
+from ulmkit.training.interrupt import TrainingInterrupted
 
 
 def recipe(*arguments: Any) -> None:
@@ -62,6 +64,23 @@ def test_the_same_command_computes_nothing_again(
     for name in ("TF-IDF", LINEAR, KEPT, "difference of these two", "minutes"):
         assert name in names
     assert any("8 validation documents; text of 112 documents" in line for line in lines)
+
+
+def test_a_draw_that_was_stopped_in_a_network_goes_on(
+    reviews: Path, language_models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "run"
+    command = ["--data", reviews, "--language-model", language_models["forward"], "--out", out, "--minutes", 0.02]
+    command += ["--labels", 8, "--draws", 1, "--device", "cpu", "--precision", "fp32"]
+    monkeypatch.setattr(few_labels, "make_progress", lambda: InterruptInNetwork(2, 1))
+    with pytest.raises(TrainingInterrupted):
+        recipe(*command)
+    assert (out / "8-0" / NETWORKS / "forward-2").is_dir()
+    assert not (out / "8-0" / "ladder.json").exists()
+    monkeypatch.setattr(few_labels, "make_progress", InterruptInNetwork)
+    recipe(*command)
+    assert "fine-tuned forward" in [row["name"] for row in read_json(out / "8-0" / "ladder.json")["ladder"]]
+    assert not (out / "8-0" / NETWORKS).exists()
 
 
 def test_refusals(run: list[Any], reviews: Path, tmp_path: Path) -> None:

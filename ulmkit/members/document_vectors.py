@@ -62,8 +62,8 @@ def correlated_directions(basis: np.ndarray, first: np.ndarray, second: np.ndarr
     Returns:
         The directions; those in which the halves do not agree are left out.
 
-    Source: Kakade & Foster 2007, "Multi-view regression via canonical correlation analysis", section 2. Deviation: the
-        covariance is regularized, both halves have the same directions, and a power of r that is chosen by held-out
+    Source: Kakade & Foster 2007, "Multi-view regression via canonical correlation analysis". Deviation: the covariance
+        is regularized, both halves have the same directions, and a power of r that is chosen by held-out
         labels takes the place of the canonical norm's sqrt(r / (1 - r)).
     """
     from scipy.linalg import eigh

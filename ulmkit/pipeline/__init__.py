@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         EnsemblePredictor,
         evaluate_classifier,
         language_model_features,
+        make_ensemble,
         network_log_probabilities,
         networks,
     )

@@ -20,7 +20,7 @@ from ulmkit.pipeline.baselines import record_baselines, texts_of
 from ulmkit.pipeline.classifiers import train_network, training_rows, validation_rows
 from ulmkit.pipeline.data import DocumentCallback, prepare
 from ulmkit.pipeline.data_options import DataOptions
-from ulmkit.pipeline.ensembles import evaluate_classifier
+from ulmkit.pipeline.ensembles import evaluate_classifier, make_ensemble
 from ulmkit.pipeline.held_out import data_facts, warn_if_splits_overlap
 from ulmkit.pipeline.ladder import Judging, Ladder, LadderRow, choose_judging, climb
 from ulmkit.pipeline.ladder_text import LadderText
@@ -208,11 +208,7 @@ def climb_corpus(
 
 def ensemble_of(ladder: Ladder, row: LadderRow, corpus: EncodedCorpus) -> EnsembleParts:
     """Fit a row of a ladder to all its labelled documents, as a classifier in the corpus's vocabulary."""
-    members, combiner = ladder.fit(row)
-    task = find_task(corpus.task)
-    return EnsembleParts(
-        task, corpus.vocabulary, corpus.tokenizer, corpus.label_names, members, combiner, TrainingFacts()
-    )
+    return make_ensemble(corpus, *ladder.fit(row))
 
 
 def _network_rungs(

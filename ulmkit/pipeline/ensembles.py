@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 
 from ulmkit.evaluation.metrics import SMALLEST_PROBABILITY
-from ulmkit.hub import ClassifierParts, EnsembleParts, FeatureParts, LanguageModelParts, Member
+from ulmkit.hub import ClassifierParts, EnsembleParts, FeatureParts, LanguageModelParts, Member, TrainingFacts
+from ulmkit.members.combiner import Combiner
 from ulmkit.members.linear import LinearMember, class_log_probabilities
 from ulmkit.pipeline.prediction import embed_documents, evaluate_rows, predict_backward, predict_outputs
-from ulmkit.tasks import Outputs, Report
+from ulmkit.tasks import Outputs, Report, find_task
 from ulmkit.text import EncodedCorpus
 from ulmkit.text.corpus.token_stream import reverse_document
 from ulmkit.text.words import WordReader, WordSequence, word_places
@@ -83,7 +84,14 @@ class EnsemblePredictor:
         return np.exp(self.parts.combiner(self.log_probabilities(documents))).astype(np.float32)
 
     def log_probabilities(self, documents: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Log-probabilities of each member, (n, classes) float64, for at least one document as above."""
+        """Log-probabilities of each member, before they are combined.
+
+        Args:
+            documents: (T,) token ids of each document, in the order of the text; at least one.
+
+        Returns:
+            (n, classes) float64 for each member.
+        """
         logs: dict[int, np.ndarray] = {}
         for linear in self.linear:
             answers = linear.classify(linear.counts(linear.reader.read_many(documents)))
@@ -91,6 +99,19 @@ class EnsemblePredictor:
         for member in self.networks:
             logs[id(member)] = network_log_probabilities(member, documents)
         return [logs[id(member)] for member in self.parts.members]
+
+
+def make_ensemble(corpus: EncodedCorpus, members: Sequence[Member], combiner: Combiner) -> EnsembleParts:
+    """Make a classifier of members that were fitted to a corpus, of its task, labels and vocabulary."""
+    return EnsembleParts(
+        find_task(corpus.task),
+        corpus.vocabulary,
+        corpus.tokenizer,
+        corpus.label_names,
+        tuple(members),
+        combiner,
+        TrainingFacts(),
+    )
 
 
 def evaluate_classifier(parts: ClassifierParts | EnsembleParts, corpus: EncodedCorpus, rows: np.ndarray) -> Report:

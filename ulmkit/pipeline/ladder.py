@@ -14,7 +14,7 @@ from ulmkit.errors import DataError
 from ulmkit.evaluation.baselines.estimators import held_out_folds
 from ulmkit.hub import Member
 from ulmkit.members.combiner import Combiner, fit_combiner
-from ulmkit.pipeline.rungs import Rung
+from ulmkit.pipeline.rungs import Kind, Rung
 from ulmkit.tables import text_table
 
 _BLEND_FOLDS = 5
@@ -44,6 +44,34 @@ class LadderRow:
 
 
 @dataclass(frozen=True)
+class Judging:
+    """Documents that rungs are fitted to and judged on.
+
+    Attributes:
+        splits: (rows to fit to, rows to judge on) of each fold.
+        is_refitted: Whether the kept rung is fitted again to all labelled documents. It is not where the documents to
+            judge on are not part of those to learn from.
+    """
+
+    splits: tuple[tuple[np.ndarray, np.ndarray], ...]
+    is_refitted: bool
+
+    @property
+    def held_out(self) -> np.ndarray:
+        """Rows of all documents that are judged on, in the order of the splits."""
+        return np.concatenate([held_out for _, held_out in self.splits])
+
+    def describe(self) -> str:
+        """Say in a few words what rungs are judged on."""
+        documents = sum(len(held_out) for _, held_out in self.splits)
+        if not self.is_refitted:
+            return f"{documents:,} validation documents"
+        if len(self.splits) == 1:
+            return f"{documents:,} labelled documents, held out"
+        return f"{len(self.splits)}-fold cross-validation of {documents:,} labelled documents"
+
+
+@dataclass(frozen=True)
 class _Judged:
     rung: Rung
     logs: np.ndarray
@@ -70,7 +98,7 @@ class Ladder:
         self,
         rows: Sequence[LadderRow],
         losses: np.ndarray,
-        judging: "Judging",
+        judging: Judging,
         judged: Mapping[str, _Judged],
         answers: np.ndarray,
         labelled: np.ndarray,
@@ -126,34 +154,6 @@ class Ladder:
             for row in self.rows
         ]
         return text_table(("rung", "accuracy", "log-loss", "minutes"), rows)
-
-
-@dataclass(frozen=True)
-class Judging:
-    """Documents that rungs are fitted to and judged on.
-
-    Attributes:
-        splits: (rows to fit to, rows to judge on) of each fold.
-        is_refitted: Whether the kept rung is fitted again to all labelled documents. It is not where the documents to
-            judge on are not part of those to learn from.
-    """
-
-    splits: tuple[tuple[np.ndarray, np.ndarray], ...]
-    is_refitted: bool
-
-    @property
-    def held_out(self) -> np.ndarray:
-        """Rows of all documents that are judged on, in the order of the splits."""
-        return np.concatenate([held_out for _, held_out in self.splits])
-
-    def describe(self) -> str:
-        """Say in a few words what rungs are judged on."""
-        documents = sum(len(held_out) for _, held_out in self.splits)
-        if not self.is_refitted:
-            return f"{documents:,} validation documents"
-        if len(self.splits) == 1:
-            return f"{documents:,} labelled documents, held out"
-        return f"{len(self.splits)}-fold cross-validation of {documents:,} labelled documents"
 
 
 def choose_judging(rows: np.ndarray, labels: np.ndarray, validation: np.ndarray | None) -> Judging:
@@ -255,17 +255,17 @@ def _cross_fitted(members: Sequence[np.ndarray], answers: np.ndarray) -> np.ndar
     return blended
 
 
-def _kind(rungs: Iterable[Rung]) -> int:
+def _kind(rungs: Iterable[Rung]) -> Kind:
     """The most expensive kind of some rungs."""
     return max(rung.kind for rung in rungs)
 
 
-def _cheapest_good(losses: np.ndarray, kinds: Sequence[int]) -> int:
+def _cheapest_good(losses: np.ndarray, kinds: Sequence[Kind]) -> int:
     """The row of (candidates, documents) losses to keep, as the module says.
 
     Args:
         losses: (candidates, documents) negative log-likelihood of the right class.
-        kinds: The kind of each candidate, the cheapest with the least number.
+        kinds: The kind of each candidate.
     """
     means = losses.mean(axis=1)
     numbers = np.arange(len(kinds))

@@ -1,8 +1,9 @@
-"""The rungs of the ladder: kinds of members, each fitted to some of the labelled documents at a time."""
+"""The rungs of the ladder: ways to fit members, each fitted to some of the labelled documents at a time."""
 
 import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from enum import IntEnum
 
 import numpy as np
 
@@ -27,19 +28,29 @@ _FEATURE_STRENGTHS = (1e-4, 1e-3, 1e-2)
 _FEATURE_TOLERANCE = 1e-3  # features of the same spread need no more, and there are thousands of them
 
 
+class Kind(IntEnum):
+    """The cost of members in use, the cheapest first."""
+
+    WORDS = 0
+    """They count n-grams."""
+    FEATURES = 1
+    """A language model, which several members may share, reads the text."""
+    NETWORK = 2
+    """A network of their own reads the text."""
+
+
 class Rung(ABC):
-    """A kind of member.
+    """A way to fit members.
 
     Attributes:
         name: Its name in reports.
-        kind: What its members cost in use: 0 if they count n-grams, 1 if a language model reads the text, 2 if a
-            network of their own does.
+        kind: The cost of its members in use.
         refits: Whether the member to keep is fitted again to all labelled documents; networks that were judged on one
             held-out part are kept as they are.
     """
 
     name: str
-    kind: int
+    kind: Kind
     refits = True
 
     @abstractmethod
@@ -76,7 +87,7 @@ class LinearRung(Rung):
         documents: The words of all documents.
     """
 
-    kind = 0
+    kind = Kind.WORDS
 
     def __init__(
         self, name: str, fit: Callable[[np.ndarray, np.ndarray], LinearMember], documents: DocumentWords
@@ -218,7 +229,7 @@ class FeatureRung(Rung):
     """
 
     name = "language model features"
-    kind = 1
+    kind = Kind.FEATURES
 
     def __init__(
         self,
@@ -281,7 +292,7 @@ class FeatureRung(Rung):
 class _NetworksRung(Rung):
     """Classifiers that are networks, trained on documents of a corpus."""
 
-    kind = 2
+    kind = Kind.NETWORK
 
     def __init__(self, corpus: EncodedCorpus) -> None:
         self._corpus = corpus

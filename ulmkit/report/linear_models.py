@@ -8,11 +8,8 @@ import numpy as np
 
 from ulmkit.api import TextClassifier
 from ulmkit.evaluation import TfidfLogistic
-from ulmkit.hub import EnsembleParts, TrainingFacts
 from ulmkit.members.combiner import Combiner
-from ulmkit.members.linear import LinearMember
-from ulmkit.pipeline import LadderText, training_rows, word_cutter
-from ulmkit.tasks import find_task
+from ulmkit.pipeline import LadderText, make_ensemble, training_rows, word_cutter
 from ulmkit.text import EncodedCorpus, Text
 from ulmkit.text.words import word_places
 
@@ -88,23 +85,8 @@ class LinearModels:
         member = vectors.fit(known, labels, classes, self._setting)
         places = word_places(documents.words, member.words)
         logs = member.log_probabilities(documents.sequence.select(self._scored).renumber(places))
-        return self._classifier(member), np.exp(logs)
-
-    def _classifier(self, member: LinearMember) -> TextClassifier:
-        """Make a classifier of one member."""
-        corpus = self._corpus
-        combiner = Combiner(np.ones(1), np.zeros(len(corpus.label_names)))
-        return TextClassifier(
-            EnsembleParts(
-                find_task(corpus.task),
-                corpus.vocabulary,
-                corpus.tokenizer,
-                corpus.label_names,
-                (member,),
-                combiner,
-                TrainingFacts(),
-            )
-        )
+        as_it_is = Combiner(np.ones(1), np.zeros(classes))
+        return TextClassifier(make_ensemble(self._corpus, [member], as_it_is)), np.exp(logs)
 
 
 def label_counts(labels: int, classes: int) -> list[int]:
