@@ -1,7 +1,8 @@
 """The ladder: from linear models to fine-tuned networks and their blend, each rung judged on held-out labels.
 
-The cheapest kind of member whose best rung or blend is within one standard error of the best of all is enough. Of this
-kind, the last that is within one standard error of its best is kept: the one that learns from most.
+If the best of a cheaper kind of member is within one standard error of the best of all, dearer kinds are not kept. Of
+the kind that is left, the last rung or blend that is within one standard error of its best is kept, since it learns
+from most.
 """
 
 import time
