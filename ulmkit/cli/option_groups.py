@@ -331,7 +331,7 @@ def _recipe_group(preset: LanguageModelRecipe | ClassifierRecipe, *names: str) -
         **field_options(preset, "schedule", "factor", schedule={"type": str, "default": preset.schedule.name}),
         **{name: optimizer[field] for name, field in _OF_OPTIMIZER.items()},
         **field_options(preset, "clip", "dropout_multiplier", dropout_multiplier={"flag": "--dropout"}),
-        **field_options(preset, *names, "patience"),
+        **field_options(preset, *names, "patience", class_weights={"type": str}),
     }
     return OptionGroup("Recipe", functools.partial(_changed, preset), options)
 

@@ -1,5 +1,6 @@
 """Co-training: two linear members of different kinds label, for each other, the documents that they are surest of."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -59,7 +60,12 @@ class CoTraining:
         return self._vectors.vectors_of(counts), self._vectors.features_of(counts), weigh(counts, "binary", None)
 
     def fit(
-        self, rows: np.ndarray, labels: np.ndarray, held_out: np.ndarray, setting: tuple[float, float] | None = None
+        self,
+        rows: np.ndarray,
+        labels: np.ndarray,
+        held_out: np.ndarray,
+        setting: tuple[float, float] | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> CoTrained:
         """Train on labelled documents and on those that the members label.
 
@@ -68,6 +74,7 @@ class CoTraining:
             labels: (m,) int, their classes.
             held_out: Documents that no member labels, because both are judged on them.
             setting: Power and strength of the vectors' regression on the given labels; None chooses them.
+            class_weights: (C,) weight of a document of each class, whoever labelled it; None for equal ones.
 
         Returns:
             Both members, and what they say of the constructor's documents.
@@ -76,14 +83,18 @@ class CoTraining:
         given = np.searchsorted(self.rows, rows)
         is_free = ~np.isin(self.rows, np.concatenate([rows, held_out]))
         shares = (np.bincount(labels, minlength=self._classes) + 0.5) / (len(labels) + 0.5 * self._classes)
-        power, strength = self._vectors.choose(dense[given], labels, self._classes) if setting is None else setting
-        logs = self._said_by(self._vectors.fit(dense[given], labels, self._classes, (power, strength)))
+        classes = self._classes
+        power, strength = setting or self._vectors.choose(dense[given], labels, classes, class_weights)
+        first = self._vectors.fit(dense[given], labels, classes, (power, strength), class_weights=class_weights)
+        logs = self._said_by(first)
         for fraction in ROUNDS:
-            nb_svm = self._fit_nb_svm(*self._teach(given, labels, logs, is_free, shares, fraction))
+            nb_svm = self._fit_nb_svm(*self._teach(given, labels, logs, is_free, shares, fraction), class_weights)
             said = self._said_by(nb_svm)
             together = _standard(said) + _standard(logs)
             at, taught = self._teach(given, labels, together, is_free, shares, fraction)
-            vectors = self._vectors.fit(dense[at], taught, self._classes, (power, _VECTOR_STRENGTH), ROUGH_TOLERANCE)
+            vectors = self._vectors.fit(
+                dense[at], taught, classes, (power, _VECTOR_STRENGTH), ROUGH_TOLERANCE, class_weights
+            )
             logs = self._said_by(vectors)
         together = class_log_probabilities(_standard(said) + _standard(logs))
         return CoTrained(replace(vectors, name="co-trained vectors"), nb_svm, together)
@@ -102,8 +113,8 @@ class CoTraining:
         repeats = max(1, round(GIVEN_SHARE * len(at) / len(given)))
         return np.concatenate([np.repeat(given, repeats), at]), np.concatenate([np.repeat(labels, repeats), taught])
 
-    def _fit_nb_svm(self, at: np.ndarray, labels: np.ndarray) -> LinearMember:
-        model = OneAgainstRest(self._classes, _COUNT_RATIO_STRENGTH, count_ratio=True)
+    def _fit_nb_svm(self, at: np.ndarray, labels: np.ndarray, class_weights: Sequence[float] | None) -> LinearMember:
+        model = OneAgainstRest(self._classes, _COUNT_RATIO_STRENGTH, count_ratio=True, class_weights=class_weights)
         features = self._features[2][at]
         matrix, intercept = class_scores(model.fit(features, labels), features.shape[1], self._classes)
         return self._vectors.member("co-trained NB-SVM", matrix, intercept, is_binary=True)

@@ -44,15 +44,20 @@ class Combiner:
         return np.asarray(log_softmax(scores, axis=1))
 
 
-def fit_combiner(members: Sequence[np.ndarray], labels: np.ndarray) -> Combiner:
+def fit_combiner(
+    members: Sequence[np.ndarray], labels: np.ndarray, class_weights: Sequence[float] | None = None
+) -> Combiner:
     """Fit weights to predictions for documents that the members did not learn from.
 
-    The weights maximise sum_i log p(y_i) - sum_m (a_m - 1 / M)^2 / (2 s^2) - |b|^2 / (2 t^2), with s = `PRIOR_SPREAD`
-    and t = `BIAS_SPREAD`: few documents leave them near those of an average.
+    The weights maximise sum_i v_i log p(y_i) - sum_m (a_m - 1 / M)^2 / (2 s^2) - |b|^2 / (2 t^2), with s =
+    `PRIOR_SPREAD`, t = `BIAS_SPREAD` and v_i the weight of the class of document i: few documents leave them near those
+    of an average.
 
     Args:
         members: (n, classes) log-probabilities of each of M members.
         labels: (n,) int, the right classes.
+        class_weights: (classes,) v, the same that the members were fitted with, which the biases would undo without;
+            None for 1.
 
     Returns:
         The combiner.
@@ -69,16 +74,17 @@ def fit_combiner(members: Sequence[np.ndarray], labels: np.ndarray) -> Combiner:
     spreads = np.repeat([PRIOR_SPREAD, BIAS_SPREAD], [count, classes])
     targets = np.zeros(logs.shape[1:])
     targets[rows, labels] = 1.0
+    importance = np.ones(len(labels)) if class_weights is None else np.asarray(class_weights)[labels]
 
     def loss(values: np.ndarray) -> tuple[float, np.ndarray]:
         weights, bias = values[:count], values[count:]
         log_p = log_softmax(np.tensordot(weights, logs, axes=1) + bias, axis=1)
-        errors = np.exp(log_p) - targets  # (n, C)
+        errors = (np.exp(log_p) - targets) * importance[:, None]  # (n, C)
         gradient = np.concatenate([np.einsum("mnc,nc->m", logs, errors), errors.sum(axis=0)])
         away = np.concatenate([weights - prior, bias])
         pull = away / spreads**2
         penalty = 0.5 * (away @ pull)
-        return float(penalty - log_p[rows, labels].sum()), gradient + pull
+        return float(penalty - importance @ log_p[rows, labels]), gradient + pull
 
     start = np.concatenate([prior, np.zeros(classes)])
     bounds = [(0.0, None)] * count + [(None, None)] * classes

@@ -14,6 +14,7 @@ from ulmkit.members.linear import (
     LinearMember,
     class_log_probabilities,
     class_scores,
+    document_weights,
     inverse_document_frequency,
     smoothed_shares,
     weigh,
@@ -70,6 +71,7 @@ def fit_tfidf(
     labels: np.ndarray,
     classes: int,
     strengths: Sequence[float] = TFIDF_STRENGTHS,
+    class_weights: Sequence[float] | None = None,
 ) -> tuple[LinearMember, float]:
     """Fit logistic regressions on TF-IDF of words and pairs, one class against the rest.
 
@@ -79,6 +81,7 @@ def fit_tfidf(
         labels: (n,) int, their classes.
         classes: Number of classes.
         strengths: Inverse strengths of the penalty, of which the best on held-out documents is taken.
+        class_weights: (C,) weight of a document of each class; None for equal ones.
 
     Returns:
         The member, and the strength that was taken.
@@ -88,7 +91,8 @@ def fit_tfidf(
     ngrams = find_ngrams(words, len(known), 2, (least,))
     counts = ngrams.counts(words)
     weights = inverse_document_frequency(counts)
-    model = fit_best(OneAgainstRest(classes), weigh(counts, "tf-idf", weights), labels, strengths)
+    model = OneAgainstRest(classes, class_weights=class_weights)
+    model = fit_best(model, weigh(counts, "tf-idf", weights), labels, strengths)
     return _one_against_rest("TF-IDF", documents, known, ngrams, model, weights), model.strength
 
 
@@ -98,6 +102,7 @@ def fit_nb_svm(
     labels: np.ndarray,
     classes: int,
     strengths: Sequence[float] = NB_SVM_STRENGTHS,
+    class_weights: Sequence[float] | None = None,
 ) -> tuple[LinearMember, float]:
     """Fit logistic regressions on n-grams scaled by their naive Bayes log-count ratio; see `NBSVM`.
 
@@ -107,6 +112,7 @@ def fit_nb_svm(
         labels: (n,) int, their classes.
         classes: Number of classes.
         strengths: Inverse strengths of the penalty, of which the best on held-out documents is taken.
+        class_weights: (C,) weight of a document of each class; None for equal ones.
 
     Returns:
         The member, and the strength that was taken.
@@ -117,7 +123,8 @@ def fit_nb_svm(
     words, known = documents.select(rows, least)
     ngrams = find_ngrams(words, len(known), longest, (least, least))
     features = weigh(ngrams.counts(words), "binary", None)
-    model = fit_best(OneAgainstRest(classes, count_ratio=True), features, labels, strengths)
+    model = OneAgainstRest(classes, count_ratio=True, class_weights=class_weights)
+    model = fit_best(model, features, labels, strengths)
     return _one_against_rest("NB-SVM", documents, known, ngrams, model, None), model.strength
 
 
@@ -194,13 +201,16 @@ class DocumentVectors:
         """Pointwise mutual information of the n-grams of documents, from `counts`; see `weigh`."""
         return weigh(counts, "ppmi", self._shares)
 
-    def choose(self, vectors: np.ndarray, labels: np.ndarray, classes: int) -> tuple[float, float]:
+    def choose(
+        self, vectors: np.ndarray, labels: np.ndarray, classes: int, class_weights: Sequence[float] | None = None
+    ) -> tuple[float, float]:
         """Choose the power of the correlations, and the strength of the regression, by held-out documents.
 
         Args:
             vectors: (n, d) of labelled documents, from `vectors`.
             labels: (n,) int, their classes.
             classes: Number of classes.
+            class_weights: (C,) weight of a document of each class; None for equal ones.
         """
         correlations = self.directions.correlations
         return choose_setting(
@@ -210,6 +220,7 @@ class DocumentVectors:
             labels,
             classes,
             ROUGH_TOLERANCE,
+            class_weights,
         )
 
     def fit(
@@ -219,6 +230,7 @@ class DocumentVectors:
         classes: int,
         setting: tuple[float, float] | None = None,
         tolerance: float = 1e-4,
+        class_weights: Sequence[float] | None = None,
     ) -> LinearMember:
         """Fit a logistic regression on vectors.
 
@@ -228,10 +240,11 @@ class DocumentVectors:
             classes: Number of classes.
             setting: Power and strength; None takes those that `choose` chooses.
             tolerance: See `fit_logistic`.
+            class_weights: (C,) weight of a document of each class; None for equal ones.
         """
-        power, strength = self.choose(vectors, labels, classes) if setting is None else setting
+        power, strength = self.choose(vectors, labels, classes, class_weights) if setting is None else setting
         features, scale = _scaled(vectors, self.directions.correlations, power)
-        weights, intercept = fit_logistic(features, labels, classes, strength, tolerance)
+        weights, intercept = fit_logistic(features, labels, classes, strength, tolerance, class_weights)
         return self.member("document vectors", self.directions.matrix(power) @ (weights * scale), intercept)
 
     def member(
@@ -270,7 +283,12 @@ def _scaled(vectors: np.ndarray, correlations: np.ndarray, power: float) -> tupl
 
 
 def fit_logistic(
-    features: np.ndarray, labels: np.ndarray, classes: int, strength: float, tolerance: float = 1e-4
+    features: np.ndarray,
+    labels: np.ndarray,
+    classes: int,
+    strength: float,
+    tolerance: float = 1e-4,
+    class_weights: Sequence[float] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Fit a softmax regression with an L2 penalty of 1 / (2 strength).
 
@@ -280,6 +298,8 @@ def fit_logistic(
         classes: Number of classes, C; one that no document has keeps a small share.
         strength: Inverse strength of the penalty, scikit-learn's `C`.
         tolerance: Largest gradient at which the fit ends.
+        class_weights: (C,) weight of a document of each class; None for equal ones. The small share of a class that no
+            document has does not depend on them.
 
     Returns:
         (F, K) and (K,) float64; K = 1 for two classes, whose score is the log-odds of the second, else C.
@@ -297,7 +317,8 @@ def fit_logistic(
     solver = "newton-cholesky" if is_small else "lbfgs"
     if is_small:
         features = features.astype(np.float64)  # the Hessian of strong directions has no inverse in single precision
-    model = LogisticRegression(C=strength, solver=solver, max_iter=1000, tol=tolerance).fit(features, labels)
+    model = LogisticRegression(C=strength, solver=solver, max_iter=1000, tol=tolerance)
+    model.fit(features, labels, sample_weight=document_weights(class_weights, labels))
     if classes == 2:
         return model.coef_.T, model.intercept_
     if len(present) == 2:  # scikit-learn has one score for two classes
@@ -318,6 +339,7 @@ def choose_setting(
     labels: np.ndarray,
     classes: int,
     tolerance: float = 1e-4,
+    class_weights: Sequence[float] | None = None,
 ) -> Setting:
     """Choose the setting of a softmax regression with the least loss on held-out documents, the first if there is none.
 
@@ -328,6 +350,7 @@ def choose_setting(
         labels: (n,) int.
         classes: Number of classes.
         tolerance: See `fit_logistic`.
+        class_weights: See `fit_logistic`; the loss is weighted, too.
     """
     folds = list(held_out_folds(labels))
     if not folds:
@@ -337,8 +360,12 @@ def choose_setting(
         features, strength = features_of(setting), strength_of(setting)
         loss = 0.0
         for training, held_out in folds:
-            weights, intercept = fit_logistic(features[training], labels[training], classes, strength, tolerance)
+            weights, intercept = fit_logistic(
+                features[training], labels[training], classes, strength, tolerance, class_weights
+            )
             logs = class_log_probabilities(features[held_out] @ weights + intercept)
-            loss -= float(logs[np.arange(len(held_out)), labels[held_out]].sum())
+            right = logs[np.arange(len(held_out)), labels[held_out]]
+            importance = document_weights(class_weights, labels[held_out])
+            loss -= float(right.sum() if importance is None else right @ importance)
         losses.append(loss)
     return settings[int(np.argmin(losses))]

@@ -129,6 +129,16 @@ def class_log_probabilities(scores: np.ndarray, one_against_rest: bool = False) 
     return np.asarray(logs - np.logaddexp.reduce(logs, axis=1, keepdims=True))
 
 
+def document_weights(class_weights: Sequence[float] | None, labels: np.ndarray) -> np.ndarray | None:
+    """Weight of each document by its class, (n,) float64; None if all classes weigh the same.
+
+    Args:
+        class_weights: (C,) weight of a document of each class, or None.
+        labels: (n,) int, the classes of the documents.
+    """
+    return None if class_weights is None else np.asarray(class_weights, dtype=np.float64)[labels]
+
+
 def inverse_document_frequency(counts: Any) -> np.ndarray:
     """idf_f = 1 + log((1 + N) / (1 + df_f)) over N documents, (features,) float32, as scikit-learn has it."""
     documents = np.bincount(counts.indices, minlength=counts.shape[1])
@@ -154,11 +164,6 @@ def class_scores(model: Any, features: int, classes: int) -> tuple[np.ndarray, n
     columns = 1 if classes == 2 else classes
     matrix = np.zeros((features, columns), dtype=np.float32)
     intercept = np.log(model.shares_ / (1.0 - model.shares_)).astype(np.float32)
-    fitted = iter(model.models_.estimators_ if model.varies_.any() else ())
-    for column in np.flatnonzero(model.varies_):
-        estimator = next(fitted)
-        steps: Sequence[Any] = [step for _, step in getattr(estimator, "steps", [("", estimator)])]
-        ratio = steps[0].ratio_ if len(steps) > 1 else 1.0
-        matrix[:, column] = steps[-1].coef_[0] * ratio
-        intercept[column] = steps[-1].intercept_[0]
+    matrix[:, model.varies_] = model.coefficients_
+    intercept[model.varies_] = model.intercept_
     return matrix, intercept

@@ -83,7 +83,7 @@ def train_automatically(
         method: How far to climb, one of `LADDERS`.
         budget: Length of the training of each network; minutes are those of all networks together and the rest. With
             epochs there are no self-trained networks, which would read all text so often.
-        recipe: Settings of the networks.
+        recipe: Settings of the networks. Class weights are those of all rungs.
         data_options: How documents are read, split and tokenized.
         run: Device, precision, seed, checkpoints and progress.
         labels: Learn from this many labelled documents, drawn with the classes in proportion; None takes all.
@@ -182,17 +182,20 @@ def climb_corpus(
         run: Device, precision, seed, checkpoints and progress.
     """
     say = (lambda _: None) if run.progress is None else run.progress.message
-    vectors = LabelledVectors(text.vectors, rows, text.answers, text.classes)
-    rungs: list[Rung] = linear_rungs(text.documents, vectors, text.answers, text.classes, rows)
+    weights = find_task(text.corpus.task).class_weights(text.corpus, rows, recipe)
+    if weights is not None:  # the same for each training, whatever documents it takes
+        recipe = replace(recipe, class_weights=dict(zip(text.corpus.label_names, weights, strict=True)))
+    vectors = LabelledVectors(text.vectors, rows, text.answers, text.classes, weights)
+    rungs: list[Rung] = linear_rungs(text.documents, vectors, text.answers, text.classes, rows, weights)
     blends = [("linear blend", [rung.name for rung in rungs])]
     teacher = None
     if judging.is_refitted and len(rows) <= _CO_TRAINING_LABELS and len(text.rows) >= _CO_TRAINING_RATIO * len(rows):
-        teacher = Teacher(text.co_training, vectors, text.answers)
+        teacher = Teacher(text.co_training, vectors, text.answers, weights)
         taught = co_trained_rungs(text.documents, teacher)
         rungs += taught
         blends.append(("co-trained blend", [rung.name for rung in taught]))
     if language_models and method != "linear":
-        rungs.append(FeatureRung(language_models, text.corpus, rows, judging.held_out, text.classes))
+        rungs.append(FeatureRung(language_models, text.corpus, rows, judging.held_out, text.classes, weights))
         blends.append(("linear and features", [rung.name for rung in rungs]))
     if language_models and method == "auto":
         if teacher is not None and budget.epochs is not None:
@@ -201,7 +204,7 @@ def climb_corpus(
         rungs += _network_rungs(text.corpus, language_models, judging, teacher, budget, recipe, run)
         blends.append(("blend of all", [rung.name for rung in rungs]))
     say(f"the ladder, judged by {judging.describe()}:")
-    ladder = climb(rungs, blends, judging, text.answers, rows, say)
+    ladder = climb(rungs, blends, judging, text.answers, rows, say, weights)
     say(ladder.table())
     return ladder
 

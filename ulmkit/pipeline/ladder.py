@@ -15,6 +15,7 @@ from ulmkit.errors import DataError
 from ulmkit.evaluation.baselines.estimators import held_out_folds
 from ulmkit.hub import Member
 from ulmkit.members.combiner import Combiner, fit_combiner
+from ulmkit.members.linear import document_weights
 from ulmkit.pipeline.rungs import Kind, Rung
 from ulmkit.tables import text_table
 
@@ -28,7 +29,8 @@ class LadderRow:
     Attributes:
         name: The rung.
         members: Names of its members.
-        loss: Mean negative log-likelihood of the right class, on labelled documents that were held out.
+        loss: Mean negative log-likelihood of the right class, on labelled documents that were held out, each counted
+            with the weight of its class.
         accuracy: Share of them that it classifies rightly.
         standard_error: Standard error of that.
         minutes: Minutes it took to fit and judge.
@@ -85,11 +87,12 @@ class Ladder:
 
     Args:
         rows: The rungs and their blends, simplest first.
-        losses: (rows, n) negative log-likelihood of the right class of each document judged on.
+        losses: (rows, n) negative log-likelihood of the right class of each document judged on, weighted.
         judging: What they were judged on.
         judged: The rungs by their names.
         answers: (n,) int, classes of the documents judged on.
         labelled: (m,) all labelled documents to learn from.
+        class_weights: (classes,) weight of a document of each class; None for equal ones.
 
     Attributes:
         rows: The rungs and their blends, simplest first.
@@ -103,6 +106,7 @@ class Ladder:
         judged: Mapping[str, _Judged],
         answers: np.ndarray,
         labelled: np.ndarray,
+        class_weights: Sequence[float] | None = None,
     ) -> None:
         self.rows = tuple(rows)
         self._losses = losses
@@ -110,6 +114,7 @@ class Ladder:
         self._judged = judged
         self._answers = answers
         self._labelled = labelled
+        self._class_weights = class_weights
         self._members: dict[str, tuple[Member, ...]] = {}
 
     @property
@@ -129,7 +134,8 @@ class Ladder:
         A rung is fitted once, whatever the number of rows that it is part of.
         """
         members = [self._fit_rung(name) for name in row.members]
-        combiner = fit_combiner([self._judged[name].logs for name in row.members], self._answers)
+        logs = [self._judged[name].logs for name in row.members]
+        combiner = fit_combiner(logs, self._answers, self._class_weights)
         counts = [len(each) for each in members]
         weights = np.repeat(combiner.weights / counts, counts)  # several members of a rung share its weight
         return tuple(member for each in members for member in each), Combiner(weights, combiner.bias)
@@ -183,6 +189,7 @@ def climb(
     labels: np.ndarray,
     rows: np.ndarray,
     say: Callable[[str], None] = lambda _: None,
+    class_weights: Sequence[float] | None = None,
 ) -> Ladder:
     """Judge rungs and blends of them, and choose one.
 
@@ -193,6 +200,8 @@ def climb(
         labels: (documents,) int, the class of each document of the corpus.
         rows: (n,) all labelled documents to learn from.
         say: Called with a line on each rung as it is judged.
+        class_weights: (classes,) weight of a document of each class, in the losses that are compared and in the
+            blends; None for equal ones.
 
     Source: the rule of one standard error: Breiman et al. 1984, "Classification and regression trees", section 3.4.3.
         Deviation: kinds of members are what is simpler or not. Rungs of one kind cost about the same in use, and with
@@ -205,10 +214,10 @@ def climb(
     candidates: list[tuple[str, tuple[str, ...], np.ndarray, float]] = []
 
     def add(name: str, members: tuple[str, ...]) -> None:
-        logs = _cross_fitted([judged[member].logs for member in members], answers)
+        logs = _cross_fitted([judged[member].logs for member in members], answers, class_weights)
         seconds = sum(judged[member].seconds for member in members)
         candidates.append((name, members, logs, seconds))
-        accuracy, loss = (logs.argmax(axis=1) == answers).mean(), _losses(logs, answers).mean()
+        accuracy, loss = (logs.argmax(axis=1) == answers).mean(), _losses(logs, answers, class_weights).mean()
         say(f"   {name}: accuracy {accuracy:.1%}, log-loss {loss:.3f}")
 
     for rung in rungs:
@@ -219,7 +228,7 @@ def climb(
         for name, members in blends:
             if rung.name == members[-1] and len(members) > 1:
                 add(name, tuple(members))
-    losses = np.stack([_losses(logs, answers) for _, _, logs, _ in candidates])
+    losses = np.stack([_losses(logs, answers, class_weights) for _, _, logs, _ in candidates])
     kept = _cheapest_good(losses, [_kind(judged[name].rung for name in members) for _, members, _, _ in candidates])
     ladder_rows = tuple(
         LadderRow(
@@ -233,14 +242,19 @@ def climb(
         )
         for number, (name, members, logs, seconds) in enumerate(candidates)
     )
-    return Ladder(ladder_rows, losses, judging, judged, answers, rows)
+    return Ladder(ladder_rows, losses, judging, judged, answers, rows, class_weights)
 
 
-def _losses(logs: np.ndarray, answers: np.ndarray) -> np.ndarray:
-    return -logs[np.arange(len(answers)), answers]
+def _losses(logs: np.ndarray, answers: np.ndarray, class_weights: Sequence[float] | None = None) -> np.ndarray:
+    """Weighted negative log-likelihood of the right class of each document; the weights' mean is 1."""
+    losses = -logs[np.arange(len(answers)), answers]
+    weights = document_weights(class_weights, answers)
+    return losses if weights is None else losses * weights / weights.mean()
 
 
-def _cross_fitted(members: Sequence[np.ndarray], answers: np.ndarray) -> np.ndarray:
+def _cross_fitted(
+    members: Sequence[np.ndarray], answers: np.ndarray, class_weights: Sequence[float] | None
+) -> np.ndarray:
     """Log-probabilities of a blend whose weights were fitted to other documents than each is judged on."""
     blended = np.empty_like(members[0])
     order = np.random.default_rng(0).permutation(len(answers))
@@ -251,7 +265,7 @@ def _cross_fitted(members: Sequence[np.ndarray], answers: np.ndarray) -> np.ndar
         is_judged = fold_of == fold
         if not is_judged.any():
             continue
-        combiner = fit_combiner([logs[~is_judged] for logs in members], answers[~is_judged])
+        combiner = fit_combiner([logs[~is_judged] for logs in members], answers[~is_judged], class_weights)
         blended[is_judged] = combiner([logs[is_judged] for logs in members])
     return blended
 

@@ -117,13 +117,22 @@ class LabelledVectors:
         labelled: Rows that are ever fitted to.
         labels: (documents,) int, the class of each; any number for those without.
         classes: Number of classes.
+        class_weights: (classes,) weight of a document of each class; None for equal ones.
     """
 
-    def __init__(self, vectors: DocumentVectors, labelled: np.ndarray, labels: np.ndarray, classes: int) -> None:
+    def __init__(
+        self,
+        vectors: DocumentVectors,
+        labelled: np.ndarray,
+        labels: np.ndarray,
+        classes: int,
+        class_weights: Sequence[float] | None = None,
+    ) -> None:
         self._vectors = vectors
         self._labelled = np.sort(labelled)
         self._labels = labels
         self._classes = classes
+        self._class_weights = class_weights
 
     @functools.cached_property
     def _known(self) -> np.ndarray:
@@ -132,16 +141,23 @@ class LabelledVectors:
     @functools.cached_property
     def setting(self) -> tuple[float, float]:
         """Power of the correlations, and strength of the regression."""
-        return self._vectors.choose(self._known, self._labels[self._labelled], self._classes)
+        return self._vectors.choose(self._known, self._labels[self._labelled], self._classes, self._class_weights)
 
     def fit(self, rows: np.ndarray) -> LinearMember:
         """Fit to some of the labelled documents."""
         known = self._known[np.searchsorted(self._labelled, rows)]
-        return self._vectors.fit(known, self._labels[rows], self._classes, self.setting)
+        return self._vectors.fit(
+            known, self._labels[rows], self._classes, self.setting, class_weights=self._class_weights
+        )
 
 
 def linear_rungs(
-    documents: DocumentWords, vectors: LabelledVectors, labels: np.ndarray, classes: int, labelled: np.ndarray
+    documents: DocumentWords,
+    vectors: LabelledVectors,
+    labels: np.ndarray,
+    classes: int,
+    labelled: np.ndarray,
+    class_weights: Sequence[float] | None = None,
 ) -> list[Rung]:
     """The linear rungs, simplest first.
 
@@ -153,16 +169,17 @@ def linear_rungs(
         labels: (documents,) int, the class of each; any number for those without.
         classes: Number of classes.
         labelled: Rows that are ever fitted to.
+        class_weights: (classes,) weight of a document of each class; None for equal ones.
     """
     labelled = np.sort(labelled)
 
     def sparse(name: str, fit: Callable[..., tuple[LinearMember, float]]) -> Rung:
         @functools.cache
         def strength() -> float:
-            return fit(documents, labelled, labels[labelled], classes)[1]
+            return fit(documents, labelled, labels[labelled], classes, class_weights=class_weights)[1]
 
         def fit_member(rows: np.ndarray, held_out: np.ndarray) -> LinearMember:
-            return fit(documents, rows, labels[rows], classes, (strength(),))[0]
+            return fit(documents, rows, labels[rows], classes, (strength(),), class_weights)[0]
 
         return LinearRung(name, fit_member, documents)
 
@@ -180,12 +197,20 @@ class Teacher:
         co_training: Trains the two members.
         vectors: The document vectors, with their setting.
         labels: (documents,) int, the class of each; any number for those without.
+        class_weights: (classes,) weight of a document of each class; None for equal ones.
     """
 
-    def __init__(self, co_training: CoTraining, vectors: LabelledVectors, labels: np.ndarray) -> None:
+    def __init__(
+        self,
+        co_training: CoTraining,
+        vectors: LabelledVectors,
+        labels: np.ndarray,
+        class_weights: Sequence[float] | None = None,
+    ) -> None:
         self._co_training = co_training
         self._vectors = vectors
         self._labels = labels
+        self._class_weights = class_weights
         self._train = functools.lru_cache(maxsize=_KEPT_TRAININGS)(self._train_rows)
 
     @property
@@ -200,7 +225,7 @@ class Teacher:
     def _train_rows(self, rows: tuple[int, ...], held_out: tuple[int, ...]) -> CoTrained:
         chosen = np.array(rows)
         return self._co_training.fit(
-            chosen, self._labels[chosen], np.array(held_out, dtype=np.int64), self._vectors.setting
+            chosen, self._labels[chosen], np.array(held_out, dtype=np.int64), self._vectors.setting, self._class_weights
         )
 
 
@@ -226,6 +251,7 @@ class FeatureRung(Rung):
         labelled: Documents that the member is ever fitted to.
         judged: Documents that it is ever judged on.
         classes: Number of classes.
+        class_weights: (classes,) weight of a document of each class; None for equal ones.
     """
 
     name = "language model features"
@@ -238,12 +264,14 @@ class FeatureRung(Rung):
         labelled: np.ndarray,
         judged: np.ndarray,
         classes: int,
+        class_weights: Sequence[float] | None = None,
     ) -> None:
         self._language_models = tuple(language_models)
         self._corpus = corpus
         self._labelled = labelled
         self._rows = np.union1d(labelled, judged)
         self._classes = classes
+        self._class_weights = class_weights
 
     def fit(self, rows: np.ndarray, held_out: np.ndarray) -> Member:
         """Fit to the labelled documents `rows`."""
@@ -251,7 +279,7 @@ class FeatureRung(Rung):
         mean, scale = self._scale
         labels = self._corpus.labels(rows)
         weights, intercept = fit_logistic(
-            (features - mean) * scale, labels, self._classes, self._strength, _FEATURE_TOLERANCE
+            (features - mean) * scale, labels, self._classes, self._strength, _FEATURE_TOLERANCE, self._class_weights
         )
         weights = weights * scale[:, None]
         return FeatureParts(
@@ -282,7 +310,13 @@ class FeatureRung(Rung):
         standard = (self._of(self._labelled) - mean) * scale
         labels = self._corpus.labels(self._labelled)
         return choose_setting(
-            _FEATURE_STRENGTHS, lambda _: standard, lambda strength: strength, labels, self._classes, _FEATURE_TOLERANCE
+            _FEATURE_STRENGTHS,
+            lambda _: standard,
+            lambda strength: strength,
+            labels,
+            self._classes,
+            _FEATURE_TOLERANCE,
+            self._class_weights,
         )
 
     def _of(self, rows: np.ndarray) -> np.ndarray:

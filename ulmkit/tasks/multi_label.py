@@ -113,12 +113,16 @@ class MultiLabel(Task):
             row[[ids[name] for name in cast("tuple[str, ...]", names)]] = True
         return rows
 
+    def class_weights(self, corpus: EncodedCorpus, rows: np.ndarray, options: HeadOptions) -> tuple[float, ...] | None:
+        """Weight of each label's positives; balanced ones are (n - n_c) / n_c for one that n_c of n documents have."""
+        if not options.is_balanced:
+            return options.named_weights(corpus.label_names)
+        counts = np.clip(corpus.labels(rows).sum(axis=0), 1, len(rows) - 1)
+        return tuple(((len(rows) - counts) / counts).tolist())
+
     def head_config(self, corpus: EncodedCorpus, rows: np.ndarray, options: HeadOptions) -> "HeadConfig":
-        """Configure the head; balanced weights are (n - n_c) / n_c for a label that n_c of n documents have."""
-        weights = None
-        if options.is_balanced:
-            counts = np.clip(corpus.labels(rows).sum(axis=0), 1, len(rows) - 1)
-            weights = tuple(((len(rows) - counts) / counts).tolist())
+        """Configure the head."""
+        weights = self.class_weights(corpus, rows, options)
         return self.head_type(classes=len(corpus.label_names), positive_weights=weights, **options.sizes())
 
     def report(self, outputs: Outputs, corpus: EncodedCorpus, rows: np.ndarray, by: Sequence[str] = ()) -> Report:

@@ -60,15 +60,21 @@ class SingleLabel(Task):
         codes = [ids[label] if label in ids else ids[whole_name(str(label))] for label in labels]
         return np.array([*codes, -1], dtype=np.int32)
 
-    def head_config(self, corpus: EncodedCorpus, rows: np.ndarray, options: HeadOptions) -> "HeadConfig":
-        """Configure the head; balanced weights are n / (C n_c) for a class with n_c of n documents."""
+    def class_weights(self, corpus: EncodedCorpus, rows: np.ndarray, options: HeadOptions) -> tuple[float, ...] | None:
+        """Weight of a document of each class; balanced ones are n / (C n_c) for a class with n_c of n documents."""
+        if not options.is_balanced:
+            return options.named_weights(corpus.label_names)
         classes = len(corpus.label_names)
-        weights = None
-        if options.is_balanced:
-            counts = np.maximum(np.bincount(corpus.labels(rows), minlength=classes), 1)
-            weights = tuple((len(rows) / (classes * counts)).tolist())
+        counts = np.maximum(np.bincount(corpus.labels(rows), minlength=classes), 1)
+        return tuple((len(rows) / (classes * counts)).tolist())
+
+    def head_config(self, corpus: EncodedCorpus, rows: np.ndarray, options: HeadOptions) -> "HeadConfig":
+        """Configure the head."""
         return self.head_type(
-            classes=classes, label_smoothing=options.label_smoothing, class_weights=weights, **options.sizes()
+            classes=len(corpus.label_names),
+            label_smoothing=options.label_smoothing,
+            class_weights=self.class_weights(corpus, rows, options),
+            **options.sizes(),
         )
 
     def report(self, outputs: Outputs, corpus: EncodedCorpus, rows: np.ndarray, by: Sequence[str] = ()) -> Report:

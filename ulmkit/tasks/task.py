@@ -75,6 +75,24 @@ class Task(LabelKind):
             ConfigError: If an option is outside its range, or balanced weights are not defined for the task.
         """
 
+    def class_weights(self, corpus: EncodedCorpus, rows: np.ndarray, options: HeadOptions) -> tuple[float, ...] | None:
+        """Weight of each class in the loss, in the order of the labels; None for equal ones.
+
+        Args:
+            corpus: The documents.
+            rows: (n,) the labelled ones to learn from.
+            options: Options of the head.
+
+        Raises:
+            ConfigError: If the task has no class weights but some are given, or there is no class of a name.
+        """
+        if options.class_weights != "none":
+            given = repr(options.class_weights) if options.is_balanced else "a weight by class"
+            raise ConfigError(
+                f"class_weights: {given} needs one or several labels per document, got task {self.name!r}"
+            )
+        return None
+
     def label_count(self, head: "HeadConfig") -> int:
         """Number of label names that belong to a head: its classes; 0 for a number."""
         return head.classes
@@ -146,12 +164,6 @@ class Task(LabelKind):
     def _check_label(self, label: Label | None, label_type: type, expected: str, place: str) -> None:
         if label is not None and not isinstance(label, label_type):
             raise DataError(f'{place}: expected {expected} as label (task="{self.name}"), got {label!r}')
-
-    def _refuse_balanced(self, options: HeadOptions) -> None:
-        if options.is_balanced:
-            raise ConfigError(
-                f"class_weights: 'balanced' needs one or several labels per document, got task {self.name!r}"
-            )
 
 
 def as_text(value: Any, place: str) -> Text:

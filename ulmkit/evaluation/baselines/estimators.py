@@ -5,11 +5,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, TransformerMixin, clone
+from scipy.special import expit
+from sklearn.base import BaseEstimator, clone
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV
-from sklearn.multiclass import OneVsRestClassifier
-from sklearn.pipeline import make_pipeline
 
 from ulmkit.evaluation.metrics import SMALLEST_PROBABILITY
 
@@ -38,19 +37,6 @@ def log_count_ratio(x: Any, positive: np.ndarray) -> np.ndarray:
     return np.log((p / p.sum()) / (q / q.sum()))
 
 
-class LogCountRatio(TransformerMixin, BaseEstimator):
-    """Scale features by their naive Bayes log-count ratio; see `log_count_ratio`."""
-
-    def fit(self, x: Any, positive: np.ndarray) -> "LogCountRatio":
-        """Compute the ratios. positive: (N,) 0 or 1."""
-        self.ratio_ = log_count_ratio(x, np.asarray(positive, dtype=bool))
-        return self
-
-    def transform(self, x: Any) -> Any:
-        """Scale features (N, F)."""
-        return x.multiply(self.ratio_).tocsr()
-
-
 class OneAgainstRest(BaseEstimator):
     """A logistic regression for each class against all others, or for each label on its own if labels are sets.
 
@@ -61,12 +47,25 @@ class OneAgainstRest(BaseEstimator):
         classes: Number of classes, C.
         strength: Inverse regularisation strength (scikit-learn's `C`).
         count_ratio: Scale the features of each class's model by its log-count ratio.
+        class_weights: (C,) weight of a document of each class, for single labels; None for equal ones. Log-count
+            ratios and smoothed shares are those of the documents as they are.
+
+    Attributes:
+        coefficients_: (F, M) float64, the weights of each of M models, ratios included.
+        intercept_: (M,) float64.
     """
 
-    def __init__(self, classes: int, strength: float = 1.0, count_ratio: bool = False) -> None:
+    def __init__(
+        self,
+        classes: int,
+        strength: float = 1.0,
+        count_ratio: bool = False,
+        class_weights: Sequence[float] | None = None,
+    ) -> None:
         self.classes = classes
         self.strength = strength
         self.count_ratio = count_ratio
+        self.class_weights = class_weights
 
     def fit(self, x: Any, labels: np.ndarray) -> "OneAgainstRest":
         """Fit to features (N, F) and labels, (N,) int or (N, C) bool."""
@@ -76,24 +75,32 @@ class OneAgainstRest(BaseEstimator):
             members = members[:, 1:]
         self.shares_ = (members.sum(axis=0) + 0.5) / (len(members) + 1.0)
         self.varies_ = members.any(axis=0) & ~members.all(axis=0)
-        if self.varies_.any():
-            # Dual coordinate descent is ten times faster on much sparse text than the primal solvers, to the same
-            # accuracy; on little text, where either takes no time, it may not converge.
-            dual = x.shape[0] >= _DUAL_FROM_DOCUMENTS
-            model: Any = LogisticRegression(
-                C=self.strength, solver="liblinear", dual=dual, tol=1e-2, max_iter=1000, random_state=0
-            )
-            model = make_pipeline(LogCountRatio(), model) if self.count_ratio else model
-            targets = members[:, self.varies_].astype(np.int8)
-            self.models_ = OneVsRestClassifier(model).fit(x, targets[:, 0] if targets.shape[1] == 1 else targets)
+        weights = None if self.class_weights is None else np.asarray(self.class_weights, dtype=np.float64)[labels]
+        self.coefficients_ = np.zeros((x.shape[1], int(self.varies_.sum())))
+        self.intercept_ = np.zeros(self.coefficients_.shape[1])
+        for column, positive in enumerate(members[:, self.varies_].T):
+            self.coefficients_[:, column], self.intercept_[column] = self._fit_one(x, positive, weights)
         return self
+
+    def _fit_one(self, x: Any, positive: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray, float]:
+        """Fit a class against the rest: weights of the features (F,), and the intercept."""
+        # Dual coordinate descent is ten times faster on much sparse text than the primal solvers, to the same
+        # accuracy; on little text, where either takes no time, it may not converge.
+        dual = x.shape[0] >= _DUAL_FROM_DOCUMENTS
+        model = LogisticRegression(
+            C=self.strength, solver="liblinear", dual=dual, tol=1e-2, max_iter=1000, random_state=0
+        )
+        ratio: Any = 1.0
+        if self.count_ratio:
+            ratio = log_count_ratio(x, positive)
+            x = x.multiply(ratio).tocsr()
+        model.fit(x, positive.astype(np.int8), sample_weight=weights)
+        return model.coef_[0] * ratio, float(model.intercept_[0])
 
     def predict_proba(self, x: Any) -> np.ndarray:
         """Return probabilities (N, C)."""
         scores = np.tile(self.shares_, (x.shape[0], 1))
-        if self.varies_.any():
-            # of one model scikit-learn answers both sides, of several the positive sides
-            scores[:, self.varies_] = self.models_.predict_proba(x)[:, -int(self.varies_.sum()) :]
+        scores[:, self.varies_] = expit(x @ self.coefficients_ + self.intercept_)
         if not self.is_single_:
             return scores
         if self.classes == 2:
@@ -156,7 +163,7 @@ def held_out_folds(labels: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]
 
 
 def _score(model: Any, x: Any, labels: np.ndarray) -> float:
-    """Minus the summed negative log-likelihood, or minus the squared error for numbers."""
+    """Minus the summed negative log-likelihood, weighted as the model's, or minus the squared error for numbers."""
     predicted = model.predict_proba(x)
     if labels.dtype.kind == "f":
         return -float(np.square(predicted - labels).sum())
@@ -164,4 +171,6 @@ def _score(model: Any, x: Any, labels: np.ndarray) -> float:
         predicted = np.where(labels, predicted, 1.0 - predicted)
     else:
         predicted = predicted[np.arange(len(labels)), labels]
-    return float(np.log(np.maximum(predicted, SMALLEST_PROBABILITY)).sum())
+    logs = np.log(np.maximum(predicted, SMALLEST_PROBABILITY))
+    class_weights = getattr(model, "class_weights", None)
+    return float(logs.sum() if class_weights is None else logs @ np.asarray(class_weights)[labels])
