@@ -12,7 +12,7 @@ from support import tiny
 
 from ulmkit.pipeline import DataOptions, prepare
 
-HEAVY = ("torch", "spacy", "sentencepiece", "datasets", "pyarrow", "sklearn", "matplotlib", "rich", "typer")
+HEAVY = ("torch", "spacy", "sentencepiece", "datasets", "pyarrow", "sklearn", "matplotlib", "rich", "typer", "fastapi")
 
 REPORT = "import sys; print(*sorted(name for name in {names!r} if name in sys.modules))"
 

@@ -17,6 +17,7 @@ from ulmkit.cli import (
     model_commands,
     quickstart_command,
     report_command,
+    serve_command,
     training_commands,
 )
 from ulmkit.cli.console import describe_bug, escape_unprintable, flush_output, is_out_of_memory, plain_warnings
@@ -96,6 +97,7 @@ for _name, _command in {
     "generate": model_commands.generate_command,
     "export": export_command.export_command,
     "report": report_command.report_command,
+    "serve": serve_command.serve_command,
     "lr-find": training_commands.lr_find_command,
     "info": info_command.info_command,
 }.items():

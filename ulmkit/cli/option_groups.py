@@ -292,6 +292,16 @@ MACHINE = _machine_group("device", "precision", "backend")
 MACHINE_WITHOUT_BACKEND = _machine_group("device", "precision")
 
 
+def _serving_run(threads: int | None, **options: Any) -> RunOptions:
+    return _machine(threads, None, False, **options).run
+
+
+SERVING_MACHINE = OptionGroup(
+    "Machine", _serving_run, {**field_options(RunOptions, "device", "precision", "backend"), "threads": _THREADS}
+)
+"""The options of a machine for a command that runs until it is stopped, and so has no summary."""
+
+
 def budget_group(default_epochs: float) -> OptionGroup:
     """Make the group of epochs, steps and minutes; `default_epochs` applies if none is given."""
 

@@ -1,0 +1,29 @@
+"""Clients of a server around the tiny classifier, without a network."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+from fastapi.testclient import TestClient
+from support import tiny
+
+from ulmkit import TextClassifier
+from ulmkit.serve import ServeOptions, create_app
+
+
+@pytest.fixture
+def connect() -> Iterator[Callable[..., TestClient]]:
+    """Makes a client of a server with the given options."""
+    with ExitStack() as stack:
+
+        def make(classifier: TextClassifier | None = None, **options: object) -> TestClient:
+            app = create_app(classifier or tiny.classifier(), "tiny", ServeOptions(**options))
+            return stack.enter_context(TestClient(app, base_url="http://localhost", raise_server_exceptions=False))
+
+        yield make
+
+
+@pytest.fixture
+def client(connect: Callable[..., TestClient]) -> TestClient:
+    """A client of a server with default options."""
+    return connect()

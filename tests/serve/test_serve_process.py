@@ -1,0 +1,108 @@
+"""The running server: its socket, TLS, signals, and the command."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from support import tiny
+from support.command import ulmkit
+
+from ulmkit import TextClassifier
+from ulmkit.errors import ConfigError
+from ulmkit.serve import ServeOptions, serve
+
+
+def run_server(ask: Callable[[str], Any], classifier: TextClassifier, **options: object) -> tuple[Any, list[str]]:
+    """What a client thread got from a server that serves in this thread until the client sends a signal."""
+    said: list[str] = []
+    results: list[Any] = []
+
+    def say(line: str) -> None:
+        said.append(line)
+        if "serving at" in line:
+            threading.Thread(target=talk, args=(line.split()[3],)).start()
+
+    def talk(url: str) -> None:
+        try:
+            results.append(ask(url))
+        except Exception as error:
+            results.append(error)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    serve(lambda: classifier, "tiny", ServeOptions(port=0, **options), say)
+    deadline = time.monotonic() + 10
+    while not results and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return results[0], said
+
+
+def test_a_signal_lets_the_server_finish_what_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    classifier = TextClassifier(tiny.classifier().parts)
+    predict = classifier.predict_proba
+
+    def predict_until_told_to_stop(texts: Sequence[str]) -> Any:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.3)
+        return predict(texts)
+
+    monkeypatch.setattr(classifier, "predict_proba", predict_until_told_to_stop)
+    before = signal.getsignal(signal.SIGTERM)
+    answer, said = run_server(lambda url: httpx2.post(f"{url}predict", json={"text": "a fine film"}), classifier)
+    assert answer.status_code == 200, answer
+    assert answer.json()["predictions"][0]["label"] in classifier.labels
+    assert "server" not in answer.headers
+    assert said[-1] == "stopped"
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_port_that_is_taken_and_a_strange_address() -> None:
+    def again(url: str) -> ConfigError:
+        port = int(url.rsplit(":", 1)[1].strip("/"))
+        with pytest.raises(ConfigError) as error:
+            serve(tiny.classifier, "other", ServeOptions(port=port), print)
+        os.kill(os.getpid(), signal.SIGINT)
+        return error.value
+
+    error, _ = run_server(again, tiny.classifier())
+    assert str(error).startswith("port: expected a free one at 127.0.0.1, got ")
+    with pytest.raises(ConfigError, match="host: expected an address of this machine, got 'no.such.host.invalid'"):
+        serve(tiny.classifier, "tiny", ServeOptions(host="no.such.host.invalid", allow_public=True), print)
+
+
+def test_a_certificate_that_is_none(tmp_path: Path) -> None:
+    (tmp_path / "a.pem").write_text("no certificate")
+    options = ServeOptions(port=0, tls_certificate=str(tmp_path / "a.pem"), tls_key=str(tmp_path / "a.pem"))
+    with pytest.raises(ConfigError, match="tls_certificate: cannot be read with its key"):
+        serve(tiny.classifier, "tiny", options, print)
+
+
+def test_the_command_refuses_a_public_address_without_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = ulmkit("serve", tmp_path, "--host", "0.0.0.0", status=2)
+    assert "--host: expected an API key for '0.0.0.0'" in told.error
+    assert "give --allow-public" in told.error
+    told = ulmkit("serve", tmp_path, "--api-key-file", tmp_path / "none", status=2)
+    assert told.error.startswith("ulmkit: --api-key-file: cannot be read")
+    monkeypatch.setenv("ULMKIT_API_KEY", "short")
+    assert "API key: expected at least 16 ASCII characters, got 5" in ulmkit("serve", tmp_path, status=2).error
+
+
+def test_the_command_serves_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny.classifier().save(tmp_path / "reviews")
+    key = tmp_path / "key"
+    key.write_text("sixteen-or-more-characters\n")
+    asked: list[tuple[str, ServeOptions, tuple[str, ...]]] = []
+
+    def record(load: Callable[[], TextClassifier], name: str, options: ServeOptions, say: object) -> None:
+        asked.append((name, options, load().labels))
+
+    monkeypatch.setattr("ulmkit.serve.serve", record)
+    ulmkit("serve", tmp_path / "reviews", "--port", 0, "--max-texts", 5, "--device", "cpu", "--api-key-file", key)
+    ((name, options, labels),) = asked
+    assert (name, options.port, options.max_texts, labels) == ("reviews", 0, 5, tiny.classifier().labels)
+    assert options.api_key == "sixteen-or-more-characters"

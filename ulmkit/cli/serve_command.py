@@ -1,0 +1,70 @@
+"""The command that serves a classifier over HTTP."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ulmkit.cli.dataclass_options import field_options
+from ulmkit.cli.model_commands import ClassifierArgument
+from ulmkit.cli.option_groups import SERVING_MACHINE, OptionGroup, with_groups
+from ulmkit.errors import ConfigError
+from ulmkit.files import expand_user
+from ulmkit.pipeline.options import RunOptions
+from ulmkit.serve.options import ServeOptions
+
+KEY_VARIABLE = "ULMKIT_API_KEY"
+
+_ADDRESS = OptionGroup(
+    "Address and access",
+    dict,
+    field_options(ServeOptions, "host", "port", "allow_public", "tls_certificate", "tls_key"),
+)
+_LIMITS = OptionGroup(
+    "Limits",
+    dict,
+    field_options(
+        ServeOptions,
+        *("batch_milliseconds", "batch_texts", "max_texts", "max_characters", "max_bytes", "max_waiting"),
+        *("max_streams", "stream_seconds", "timeout_seconds"),
+    ),
+)
+_LOG = OptionGroup("Log", dict, field_options(ServeOptions, "log_requests", "log_texts"))
+
+
+@with_groups(address=_ADDRESS, limits=_LIMITS, log=_LOG, run=SERVING_MACHINE)
+def serve_command(
+    classifier: ClassifierArgument,
+    address: dict[str, Any],
+    limits: dict[str, Any],
+    log: dict[str, Any],
+    run: RunOptions,
+    api_key_file: Annotated[
+        str | None,
+        typer.Option(help=f"File with the API key that requests must bring (default: the variable {KEY_VARIABLE})."),
+    ] = None,
+) -> None:
+    """Serve a classifier over HTTP.
+
+    Example: ulmkit serve my-classifier --port 8000
+    """
+    from ulmkit.serve import serve
+
+    options = ServeOptions(api_key=_read_key(api_key_file), **address, **limits, **log)
+
+    def load() -> Any:
+        from ulmkit.api import TextClassifier
+
+        return TextClassifier.load(classifier, run)
+
+    serve(load, Path(classifier).name or "classifier", options, lambda line: print(f"ulmkit: {line}", flush=True))
+
+
+def _read_key(file: str | None) -> str | None:
+    if file is None:
+        return os.environ.get(KEY_VARIABLE) or None
+    try:
+        return expand_user(file).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"api_key_file: cannot be read, got {file!r} ({error}); write the key into it") from None

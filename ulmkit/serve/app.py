@@ -1,0 +1,163 @@
+"""The application: which path is answered by what."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response
+from starlette.exceptions import HTTPException
+
+import ulmkit
+from ulmkit.api import TextClassifier
+from ulmkit.errors import TrainingError, UlmkitError
+from ulmkit.serve.docs_page import docs_page
+from ulmkit.serve.guard import Guard
+from ulmkit.serve.options import ServeOptions
+from ulmkit.serve.refusals import RefusalError
+from ulmkit.serve.schemas import (
+    ErrorAnswer,
+    ExplainAnswer,
+    ExplainRequest,
+    HealthAnswer,
+    InfoAnswer,
+    PredictAnswer,
+    PredictRequest,
+    StreamAnswer,
+    StreamRequest,
+)
+from ulmkit.serve.service import ClassifierService
+
+_NEEDS_KEY = {
+    "/predict": True,
+    "/stream": True,
+    "/explain": True,
+    "/info": True,
+    "/metrics": True,
+    "/health": False,
+    "/docs": True,
+    "/openapi.json": True,
+    "/style.css": False,
+}
+_STATIC = Path(__file__).parent / "static"
+_REFUSALS: dict[int | str, dict[str, Any]] = {
+    401: {"model": ErrorAnswer, "description": "The API key is missing or another one."},
+    403: {"model": ErrorAnswer, "description": "The request comes from a page of another origin."},
+    408: {"model": ErrorAnswer, "description": "The request did not arrive in time."},
+    413: {"model": ErrorAnswer, "description": "The request is too large, or has too many texts or too long ones."},
+    422: {"model": ErrorAnswer, "description": "The request is not what the classifier expects."},
+    429: {"model": ErrorAnswer, "description": "Too many requests wait; Retry-After says when to try again."},
+    503: {"model": ErrorAnswer, "description": "There was no answer in time."},
+}
+_STREAM_REFUSALS: dict[int | str, dict[str, Any]] = {
+    404: {"model": ErrorAnswer, "description": "There is no such stream, or not any more."},
+    409: {"model": ErrorAnswer, "description": "The stream is reading another piece."},
+}
+
+
+def create_app(classifier: TextClassifier, name: str = "classifier", options: ServeOptions | None = None) -> FastAPI:
+    """Make the ASGI application of a classifier.
+
+    Args:
+        classifier: The classifier.
+        name: Its name, which `/info` shows.
+        options: Access and limits; the defaults if None. Address, port and TLS are the business of whatever runs the
+            application.
+
+    Returns:
+        The application, for `serve` or any ASGI server.
+    """
+    options = options or ServeOptions()
+    service = ClassifierService(classifier, name, options)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        service.close()
+
+    app = FastAPI(
+        title=f"ulmkit: {name}",
+        summary="A text classifier.",
+        version=ulmkit.__version__,
+        docs_url=None,  # FastAPI's own pages load scripts from elsewhere
+        redoc_url=None,
+        lifespan=lifespan,
+        separate_input_output_schemas=False,
+    )
+    app.add_middleware(Guard, options=options, metrics=service.metrics, needs_key=_NEEDS_KEY)
+    _add_error_answers(app)
+    _add_routes(app, service)
+    return app
+
+
+def _add_routes(app: FastAPI, service: ClassifierService) -> None:
+    @app.post("/predict", responses=_REFUSALS)
+    async def predict(request: PredictRequest) -> PredictAnswer:
+        """Predict the labels of one text or of several, in order."""
+        return await service.predict(request)
+
+    @app.post("/stream", responses=_REFUSALS | _STREAM_REFUSALS)
+    async def stream(request: StreamRequest) -> StreamAnswer:
+        """Send a text in pieces, and get the probabilities of what was read so far.
+
+        The last answer is that of `/predict` for the whole text, however it was cut.
+        """
+        return await service.stream(request)
+
+    @app.post("/explain", responses=_REFUSALS)
+    async def explain(request: ExplainRequest) -> ExplainAnswer:
+        """Predict for a text, and weigh each of its words for or against a label."""
+        return await service.explain(request)
+
+    @app.get("/info")
+    async def info() -> InfoAnswer:
+        """Describe the classifier, and the limits of requests."""
+        return service.info()
+
+    @app.get("/health")
+    async def health() -> HealthAnswer:
+        """Tell that the server runs."""
+        return HealthAnswer(status="ok", waiting=service.waiting)
+
+    @app.get("/metrics", response_class=Response)
+    async def metrics() -> Response:
+        """Write figures in the format of Prometheus."""
+        return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    @app.get("/docs", response_class=HTMLResponse, include_in_schema=False)
+    async def docs(request: Request) -> HTMLResponse:
+        return HTMLResponse(docs_page(app.openapi(), str(request.base_url)))
+
+    @app.get("/style.css", include_in_schema=False)
+    async def style() -> FileResponse:
+        return FileResponse(_STATIC / "style.css")
+
+
+def _add_error_answers(app: FastAPI) -> None:
+    """Give every error one form, which never quotes the request."""
+
+    def answer(status: int, message: str, headers: dict[str, str] | None = None) -> JSONResponse:
+        return JSONResponse({"error": message}, status, headers)
+
+    @app.exception_handler(RefusalError)
+    async def refused(_: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, RefusalError)
+        return answer(error.status, str(error), error.headers)
+
+    @app.exception_handler(UlmkitError)
+    async def failed(_: Request, error: Exception) -> JSONResponse:
+        return answer(500 if isinstance(error, TrainingError) else 422, str(error))
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, RequestValidationError)
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"][1:]) or "request"
+        return answer(422, f"{place}: {first['msg']}; /docs shows the form of requests")
+
+    @app.exception_handler(HTTPException)
+    async def unknown(_: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, HTTPException)
+        return answer(error.status_code, str(error.detail), dict(error.headers or {}))

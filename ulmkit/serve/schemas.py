@@ -1,0 +1,119 @@
+"""Requests and answers as JSON objects; /openapi.json is made from them."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr
+
+TextField = Annotated[
+    StrictStr | list[StrictStr],
+    Field(description="A text; for pairs the two texts, and for a label per word the words, in a list."),
+]
+Threshold = Annotated[float, Field(description="Minimum probability of a label, where a text can have several.")]
+
+
+class _Request(BaseModel):
+    """Request whose unknown fields are mistakes."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class PredictRequest(_Request):
+    """One text, or several."""
+
+    text: TextField | None = None
+    texts: Annotated[list[TextField] | None, Field(description="Texts, instead of `text`.")] = None
+    threshold: Threshold = 0.5
+
+
+class Prediction(BaseModel):
+    """Answer for a text."""
+
+    label: Annotated[
+        str | float | list[str] | list[tuple[str, str]],
+        Field(description="The label; the number; all labels of the text; or (word, label) for each word."),
+    ]
+    probabilities: Annotated[
+        dict[str, float] | list[dict[str, float]] | None,
+        Field(description="Probability of each label, for each word where words have labels; null for numbers."),
+    ] = None
+
+
+class PredictAnswer(BaseModel):
+    """Answers in the order of the texts."""
+
+    predictions: list[Prediction]
+
+
+class StreamRequest(_Request):
+    """The next piece of a text, cut anywhere."""
+
+    piece: Annotated[StrictStr, Field(description="The next characters of the text.")]
+    stream: Annotated[StrictStr | None, Field(description="Identifier from the first answer; null begins a text.")] = (
+        None
+    )
+    finish: Annotated[StrictBool, Field(description="Whether the text ends here.")] = False
+    threshold: Threshold = 0.5
+
+
+class StreamAnswer(Prediction):
+    """Answer for the text so far."""
+
+    stream: Annotated[str, Field(description="Identifier to send with the next piece.")]
+    characters: Annotated[int, Field(description="Characters of the text so far.")]
+    finished: bool
+
+
+class ExplainRequest(_Request):
+    """A text whose words are to be weighed."""
+
+    text: TextField
+    label: Annotated[StrictStr | None, Field(description="The label to explain; null explains the predicted one.")] = (
+        None
+    )
+
+
+class WeighedWord(BaseModel):
+    """How much a word speaks for the label."""
+
+    word: str
+    start: Annotated[int | None, Field(description="Position of its first character; null if it was not found.")]
+    end: Annotated[int | None, Field(description="Position after its last character.")]
+    weight: Annotated[
+        float | None,
+        Field(description="Log-odds of the label with the word, minus those without; null if not weighed alone."),
+    ]
+
+
+class ExplainAnswer(Prediction):
+    """A prediction, and the words that speak for or against a label."""
+
+    explained_label: str
+    log_odds: float
+    words: list[WeighedWord]
+
+
+class InfoAnswer(BaseModel):
+    """The classifier and the limits of requests."""
+
+    name: str
+    task: str
+    labels: list[str]
+    members: list[str]
+    streams: Annotated[bool, Field(description="Whether texts can be sent in pieces.")]
+    explains: Annotated[bool, Field(description="Whether words can be weighed.")]
+    validation: Annotated[dict[str, float], Field(description="Metrics of held-out documents from the training.")]
+    limits: dict[str, float]
+    ulmkit: Annotated[str, Field(description="Version of ulmkit.")]
+
+
+class HealthAnswer(BaseModel):
+    """State of the server."""
+
+    status: str
+    waiting: Annotated[int, Field(description="Requests that wait for the model.")]
+
+
+class ErrorAnswer(BaseModel):
+    """Why a request was refused."""
+
+    error: str

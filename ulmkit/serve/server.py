@@ -1,0 +1,143 @@
+"""Running the server: socket, TLS, signals, log."""
+
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from ulmkit.api import TextClassifier
+from ulmkit.errors import ConfigError, MissingPackageError
+from ulmkit.serve.options import ServeOptions
+
+if TYPE_CHECKING:
+    import uvicorn
+
+_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+
+
+def check_packages() -> None:
+    """Raise MissingPackageError unless what the server needs is installed."""
+    try:
+        import fastapi  # noqa: F401
+        import prometheus_client  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ImportError as error:
+        raise MissingPackageError(
+            f"serve: needs the package {error.name}, which is not installed; run: pip install 'ulmkit[serve]'"
+        ) from None
+
+
+def serve(
+    load: Callable[[], TextClassifier], name: str, options: ServeOptions, say: Callable[[str], None] = print
+) -> None:
+    """Serve a classifier until a signal comes, then answer what was asked, and return.
+
+    Args:
+        load: Loads the classifier; called when the address has been found to be free.
+        name: The classifier's name.
+        options: Address, access and limits.
+        say: Receives lines for the user.
+
+    Raises:
+        ConfigError: If the address cannot be used, or the certificate not be read.
+        MissingPackageError: If the extra `serve` is not installed.
+    """
+    check_packages()
+    import uvicorn
+
+    from ulmkit.serve.app import create_app
+
+    _log_to_stderr()
+    listener = _bind(options)
+    with listener:
+        app = create_app(load(), name, options)
+        config = uvicorn.Config(
+            app,
+            lifespan="on",
+            log_config=None,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=max(1, round(options.timeout_seconds)),
+            ssl_certfile=options.tls_certificate,
+            ssl_keyfile=options.tls_key,
+        )
+        try:
+            config.load()
+        except OSError as error:
+            raise ConfigError(f"tls_certificate: cannot be read with its key ({error.strerror or error})") from None
+        server = uvicorn.Server(config)
+        for warning in _warnings(options):
+            say(warning)
+        say(f"{name}: serving at {_url(options, listener)} (Ctrl-C stops)")
+        _run(server, listener)
+    say("stopped")
+
+
+def _run(server: "uvicorn.Server", listener: socket.socket) -> None:
+    """Run until a signal comes.
+
+    uvicorn raises the signals that it got once more when it is done; here nothing is left for them to end.
+    """
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        server.should_exit = True
+
+    former = {number: signal.signal(number, stop) for number in _SIGNALS}
+    try:
+        server.run(sockets=[listener])
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+
+def _bind(options: ServeOptions) -> socket.socket:
+    """Bind a socket to the address; who connects before the classifier is loaded waits."""
+    try:
+        found = socket.getaddrinfo(options.host, options.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, kind, protocol, _, address = found[0]
+        listener = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise ConfigError(
+            f"host: expected an address of this machine, got {options.host!r} ({error.strerror})"
+        ) from None
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen()
+    except OSError as error:
+        listener.close()
+        raise ConfigError(
+            f"port: expected a free one at {options.host}, got {options.port} ({error.strerror}); "
+            "give another one, or 0 for any"
+        ) from None
+    return listener
+
+
+def _url(options: ServeOptions, listener: socket.socket) -> str:
+    host = f"[{options.host}]" if ":" in options.host else options.host
+    return f"{options.scheme}://{host}:{listener.getsockname()[1]}/"
+
+
+def _warnings(options: ServeOptions) -> list[str]:
+    warnings = []
+    if not options.is_local and options.tls_certificate is None:
+        warnings.append("warning: without TLS, texts and keys cross the network unencrypted")
+    if not options.is_local and options.api_key is None:
+        warnings.append("warning: without an API key, everyone who reaches this address can use the classifier")
+    if options.log_texts:
+        warnings.append("warning: the texts of requests are printed")
+    return warnings
+
+
+def _log_to_stderr() -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
+    for name, level in (("ulmkit.serve", logging.INFO), ("uvicorn.error", logging.WARNING)):
+        log = logging.getLogger(name)
+        log.handlers = [handler]
+        log.propagate = False
+        log.setLevel(level)

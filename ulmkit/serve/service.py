@@ -1,0 +1,212 @@
+"""A classifier that answers requests: checks them, queues them for the model, and counts the answers."""
+
+import json
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+
+import ulmkit
+from ulmkit.api import TextClassifier
+from ulmkit.api.common import as_texts
+from ulmkit.errors import ConfigError, DataError
+from ulmkit.hub import member_name
+from ulmkit.serve.batching import ModelQueue
+from ulmkit.serve.metrics import ServerMetrics
+from ulmkit.serve.options import ServeOptions
+from ulmkit.serve.refusals import RefusalError
+from ulmkit.serve.schemas import (
+    ExplainAnswer,
+    ExplainRequest,
+    InfoAnswer,
+    PredictAnswer,
+    Prediction,
+    PredictRequest,
+    StreamAnswer,
+    StreamRequest,
+    WeighedWord,
+)
+from ulmkit.serve.streams import Streams
+from ulmkit.tasks import Outputs
+from ulmkit.text import Text
+
+LOG = logging.getLogger("ulmkit.serve")
+
+_LIMITS = ("max_texts", "max_characters", "max_bytes", "max_streams", "stream_seconds", "timeout_seconds")
+
+
+class ClassifierService:
+    """A classifier behind a queue.
+
+    Args:
+        classifier: The classifier.
+        name: Its name, for `info`.
+        options: Limits of requests.
+
+    Attributes:
+        metrics: Figures of the requests.
+    """
+
+    def __init__(self, classifier: TextClassifier, name: str, options: ServeOptions) -> None:
+        self._classifier = classifier
+        self._name = name
+        self._options = options
+        self.metrics = ServerMetrics(lambda: self.waiting, lambda: len(self._streams))
+        self._queue = ModelQueue(self._predict_batch, options, self.metrics.count_batch)
+        self._streams = Streams(lambda: self._classifier.stream(), options)
+
+    @property
+    def waiting(self) -> int:
+        """Number of requests that wait for the model."""
+        return self._queue.waiting
+
+    def warm_up(self) -> None:
+        """Predict for a text, so that the first request finds everything loaded."""
+        task = self._classifier.parts.task
+        self._classifier.predict_proba([("a",) * task.text_fields if task.text_fields > 1 else "a"])
+
+    def close(self) -> None:
+        """Finish what the model is doing."""
+        self._queue.close()
+
+    def info(self) -> InfoAnswer:
+        """Describe the classifier and the limits of requests."""
+        classifier = self._classifier
+        return InfoAnswer(
+            name=self._name,
+            task=classifier.task,
+            labels=list(classifier.labels),
+            members=[member_name(member) for member in classifier.members],
+            streams=self._can_stream(),
+            explains=classifier.parts.task.has_ladder,
+            validation=dict(classifier.parts.facts.validation),
+            limits={name: getattr(self._options, name) for name in _LIMITS},
+            ulmkit=ulmkit.__version__,
+        )
+
+    async def predict(self, request: PredictRequest) -> PredictAnswer:
+        """Predict for the texts of a request.
+
+        Raises:
+            RefusalError: If there are too many texts, or one is too long.
+            DataError: If they do not fit the task.
+        """
+        if (request.text is None) == (request.texts is None):
+            raise DataError("request: expected `text` or `texts`, got both or neither")
+        texts = self._checked([request.text] if request.texts is None else request.texts)
+        outputs = await self._queue.predict(texts) if texts else []
+        return PredictAnswer(predictions=self._answers(outputs, texts, request.threshold))
+
+    async def stream(self, request: StreamRequest) -> StreamAnswer:
+        """Read a piece of a text, and predict for the text so far.
+
+        Raises:
+            RefusalError: If there is no such stream, or a limit is reached.
+            ConfigError: If the classifier cannot read in pieces.
+        """
+        stream = self._streams.take(request.stream, request.piece)
+        self._log([request.piece])
+        is_read = False
+        try:
+            output = await self._queue.call(lambda: stream.read(request.piece, request.finish))
+            is_read = True
+        finally:
+            self._streams.release(stream)
+            if request.finish or not is_read:  # nobody knows whether a piece that failed was read
+                self._streams.close(stream.name)
+        # The text itself is not needed: tasks that read in pieces decide without it.
+        (label,) = self._classifier.decide(output[None], [""], threshold=request.threshold)
+        return StreamAnswer(
+            label=label,
+            probabilities=self._named(output),
+            stream=stream.name,
+            characters=stream.characters,
+            finished=request.finish,
+        )
+
+    async def explain(self, request: ExplainRequest) -> ExplainAnswer:
+        """Predict for a text, and weigh its words.
+
+        Raises:
+            RefusalError: If the text is too long.
+            ConfigError: If the classifier does not predict one label per text, or has no such label.
+        """
+        if not self._classifier.parts.task.has_ladder:
+            raise ConfigError(
+                f"explain: only for one label per text, got a classifier of task {self._classifier.task!r}"
+            )
+        texts = self._checked([request.text])
+        labels = None if request.label is None else [request.label]
+
+        def run() -> ExplainAnswer:
+            outputs = self._classifier.predict_proba(texts)
+            (prediction,) = self._predictions(outputs, texts)
+            (explanation,) = self._classifier.explain(texts, labels=labels)
+            words = []
+            for word in explanation.words:
+                start, end = word.span or (None, None)
+                words.append(WeighedWord(word=word.word, start=start, end=end, weight=word.weight))
+            return ExplainAnswer(
+                label=prediction.label,
+                probabilities=prediction.probabilities,
+                explained_label=explanation.label,
+                log_odds=explanation.log_odds,
+                words=words,
+            )
+
+        return await self._queue.call(run)
+
+    def _predict_batch(self, texts: Sequence[Text]) -> Outputs:
+        return self._classifier.predict_proba(texts)
+
+    def _can_stream(self) -> bool:
+        try:
+            self._classifier.stream()
+        except ConfigError:
+            return False
+        return True
+
+    def _checked(self, texts: Sequence[object]) -> list[Text]:
+        """Check number, type and length of texts."""
+        most = self._options.max_texts
+        if len(texts) > most:
+            raise RefusalError(413, f"texts: expected at most {most:,}, got {len(texts):,}; send several requests")
+        checked = as_texts(texts, self._classifier.parts.task)  # type: ignore[arg-type]
+        longest = self._options.max_characters
+        for number, text in enumerate(checked):
+            length = len(text) if isinstance(text, str) else sum(map(len, text))
+            if length > longest:
+                raise RefusalError(413, f"text {number}: expected at most {longest:,} characters, got {length:,}")
+        self._log(checked)
+        return checked
+
+    def _log(self, texts: Sequence[Text]) -> None:
+        if self._options.log_texts:
+            for text in texts:
+                LOG.info("text %s", json.dumps(text, ensure_ascii=False))
+
+    def _predictions(self, outputs: Outputs, texts: Sequence[Text], threshold: float = 0.5) -> list[Prediction]:
+        labels = self._classifier.decide(outputs, texts, threshold=threshold)
+        return [
+            Prediction(label=label, probabilities=self._named(output))
+            for label, output in zip(labels, outputs, strict=True)
+        ]
+
+    def _answers(self, outputs: Outputs, texts: Sequence[Text], threshold: float) -> list[Prediction]:
+        """Make predictions and count them."""
+        predictions = self._predictions(outputs, texts, threshold)
+        task = self._classifier.parts.task
+        counts = task.count_answers([prediction.label for prediction in predictions], self._classifier.labels)
+        sure = [float(np.max(output)) for output in outputs] if task.is_one_class else []
+        self.metrics.count_answers(counts, sure)
+        return predictions
+
+    def _named(self, output: np.ndarray) -> dict[str, float] | list[dict[str, float]] | None:
+        """Probabilities by label, with all their digits."""
+        labels = self._classifier.labels
+        values = np.asarray(output).tolist()
+        if np.ndim(output) == 0:
+            return None
+        if np.ndim(output) == 1:
+            return dict(zip(labels, values, strict=True))
+        return [dict(zip(labels, row, strict=True)) for row in values]
