@@ -45,6 +45,21 @@ def _kept(rungs: Sequence[Rung], blends: Sequence[tuple[str, list[str]]] = ()) -
     return ladder.kept.name
 
 
+def test_answers_of_a_row_are_those_that_it_was_judged_by() -> None:
+    rungs = [_Rung(name, 1.0, seed) for seed, name in enumerate("ab")]
+    judging = choose_judging(ROWS, LABELS, None)
+    ladder = climb(rungs, [("blend", ["a", "b"])], judging, LABELS, ROWS)
+    for row in ladder.rows:
+        answers = ladder.held_out_answers(row)
+        assert sorted(judging.held_out) == list(range(300))
+        np.testing.assert_array_equal(answers.labels, LABELS[judging.held_out])
+        assert answers.is_right.mean() == pytest.approx(row.accuracy)
+        assert answers.source == "5-fold cross-validation of 300 labelled documents"
+    alone = ladder.held_out_answers(ladder.rows[0])
+    expected = np.exp(rungs[0].logs[judging.held_out].max(axis=1))
+    assert np.corrcoef(alone.confidence, expected)[0, 1] > 0.95
+
+
 def test_the_cheapest_of_equals_is_kept() -> None:
     rungs = [_Rung(name, 2.0, seed) for seed, name in enumerate("ab")]
     assert _kept(rungs) == "b"

@@ -13,14 +13,16 @@ from scipy.special import logsumexp
 from ulmkit import pipeline
 from ulmkit.api.classifier_stream import ClassifierStream, EnsembleStream, TextStream
 from ulmkit.api.common import as_texts, check_finite_answers, place_parts, refuse_selection
+from ulmkit.api.confidence import ConformalClassifier, SelectiveClassifier
 from ulmkit.api.language_model import LanguageModel
 from ulmkit.config import check_probability
 from ulmkit.errors import ConfigError, DataError, FolderError
-from ulmkit.evaluation import PairedComparison, compare_paired
+from ulmkit.evaluation import HeldOutAnswers, PairedComparison, compare_paired
 from ulmkit.explain import Explanation, Predict, explain_prediction, find_words
 from ulmkit.hub import (
     ClassifierParts,
     EnsembleParts,
+    HeldOut,
     Member,
     Pair,
     load_model,
@@ -43,6 +45,7 @@ from ulmkit.pipeline import (
     predict_outputs,
     predict_rows,
 )
+from ulmkit.pipeline.held_out import corpus_name
 from ulmkit.tasks import Outputs, Report
 from ulmkit.text import EncodedCorpus, Text
 from ulmkit.text.read.documents import Data
@@ -392,13 +395,126 @@ class TextClassifier:
             data = self.evaluation_data(data, split=split, by=by, data_options=data_options)
         return self.parts.task.report(self.predict_labelled(data), data.corpus, data.rows(labelled=True), by)
 
+    def selective(
+        self,
+        max_error: float,
+        *,
+        certainty: float = 0.95,
+        held_out: Data | EncodedCorpus | HeldOutAnswers | None = None,
+        split: str | None = None,
+        data_options: DataOptions | None = None,
+    ) -> SelectiveClassifier:
+        """Make a classifier that abstains where it is not sure, so that few of its answers are wrong.
+
+        The threshold of confidence is chosen on labelled documents that the classifier did not learn from.
+
+        Args:
+            max_error: Largest error among answered documents, for example 0.05.
+            certainty: Probability, over draws of the held-out documents, that the error is at most that.
+            held_out: Labelled documents to choose on; None takes the answers that the model folder keeps from the
+                training. See `held_out_answers`.
+            split: Split of `held_out`.
+            data_options: How `held_out` is read and split.
+
+        Returns:
+            The classifier; its `selection` tells threshold, coverage and bound.
+
+        Raises:
+            ConfigError: If no threshold reaches the error on the held-out documents.
+            FolderError: If the model folder keeps no answers, and no documents are given.
+        """
+        answers = self.held_out_answers(held_out, split=split, data_options=data_options)
+        return SelectiveClassifier(self, answers, max_error, certainty)
+
+    def conformal(
+        self,
+        miscoverage: float,
+        *,
+        held_out: Data | EncodedCorpus | HeldOutAnswers | None = None,
+        split: str | None = None,
+        data_options: DataOptions | None = None,
+    ) -> ConformalClassifier:
+        """Make a classifier that answers with sets of labels, few of which lack the right one.
+
+        Args:
+            miscoverage: Share of texts whose set may lack the right label, for example 0.1.
+            held_out: Labelled documents to choose on; see `selective`.
+            split: Split of `held_out`.
+            data_options: How `held_out` is read and split.
+
+        Raises:
+            ConfigError: Unless 0 < miscoverage < 1.
+            FolderError: If the model folder keeps no answers, and no documents are given.
+        """
+        answers = self.held_out_answers(held_out, split=split, data_options=data_options)
+        return ConformalClassifier(self, answers, miscoverage)
+
+    def held_out_answers(
+        self,
+        held_out: Data | EncodedCorpus | HeldOutAnswers | None = None,
+        *,
+        split: str | None = None,
+        data_options: DataOptions | None = None,
+    ) -> HeldOutAnswers:
+        """Answers for labelled documents that the classifier did not learn from.
+
+        Args:
+            held_out: Labelled documents, or answers; None takes those of the training: of a ladder the answers for the
+                documents that its rungs were judged on, each by models that were fitted to others, else those for the
+                validation documents.
+            split: Split of `held_out`; None takes the validation split, else the test split, else all documents.
+            data_options: How `held_out` is read and split.
+
+        Raises:
+            ConfigError: If the classifier does not predict one label per document.
+            FolderError: If the model folder keeps no answers, and no documents are given.
+        """
+        if not self.parts.task.is_one_class:
+            raise ConfigError(f"confidence: expected a classifier of one label per document, got task {self.task!r}")
+        if isinstance(held_out, HeldOutAnswers):
+            refuse_selection(split, data_options)
+            return held_out
+        if held_out is not None:
+            order = ("valid", "test")
+            options = data_options or DataOptions()
+            return self.answers_for(
+                pipeline.select_evaluation_data(self.parts, held_out, split, options, task=self.task, order=order)
+            )
+        if split is not None or data_options is not None:
+            raise ConfigError("split, data_options: have no effect without `held_out`; leave them out")
+        kept = self.parts.held_out
+        if self.backward is not None or kept is None or kept.answers is None:
+            kind = "pair" if self.backward is not None else "classifier"
+            raise FolderError(
+                f"held-out answers: expected those that training keeps in the model folder, but this {kind} has none; "
+                "give labelled documents that it did not learn from (`held_out`), or train it again"
+            )
+        return kept.answers
+
+    def answers_for(self, selected: EvaluationData) -> HeldOutAnswers:
+        """Answers for the labelled documents of evaluation data, of a task with one label per document.
+
+        Args:
+            selected: Result of `evaluation_data`.
+        """
+        outputs = np.asarray(self.predict_labelled(selected))
+        rows = selected.rows(labelled=True)
+        part = "all" if selected.split is None else f"split {selected.split}"
+        source = f"{len(rows):,} documents, {part} of {corpus_name(selected.corpus)}"
+        return HeldOutAnswers.of(outputs, selected.corpus.labels(rows), source)
+
     def to_int8(self) -> TextClassifier:
         """Copy the classifier with int8 encoder weights, for serving: a quarter of the size, and faster.
 
         Use `compare` to measure the loss in accuracy.
         """
         if not isinstance(self.parts, EnsembleParts):
-            return TextClassifier(*(replace(parts, model=parts.model.to_int8()) for parts in self._networks))
+            return TextClassifier(
+                *(
+                    replace(parts, model=parts.model.to_int8(), held_out=_without_answers(parts))
+                    for parts in self._networks
+                )
+            )
         if not any(isinstance(member, ClassifierParts) for member in self.members):
             names = ", ".join(member_name(member) for member in self.members)
             raise ConfigError(f"to_int8: expected a fine-tuned network, got a classifier of {names}; use it as it is")
@@ -406,7 +522,7 @@ class TextClassifier:
             replace(member, model=member.model.to_int8()) if isinstance(member, ClassifierParts) else member
             for member in self.members
         )
-        return TextClassifier(replace(self.parts, members=members))
+        return TextClassifier(replace(self.parts, members=members, held_out=_without_answers(self.parts)))
 
     def compare(
         self,
@@ -513,6 +629,10 @@ class TextClassifier:
         if isinstance(members[0], list):
             return [np.mean(both, axis=0) for both in zip(*members, strict=True)]
         return np.asarray(np.mean(members, axis=0))
+
+
+def _without_answers(parts: ClassifierParts | EnsembleParts) -> HeldOut | None:
+    return None if parts.held_out is None else parts.held_out.without_answers()
 
 
 def _predict_texts(parts: ClassifierParts, texts: Sequence[Text]) -> Outputs:

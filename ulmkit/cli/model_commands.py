@@ -3,6 +3,7 @@
 They import what needs torch when they run, so that `--help` answers at once.
 """
 
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -12,6 +13,7 @@ import typer
 
 from ulmkit.api.generation_options import GenerationOptions
 from ulmkit.cli.adaptation import ADAPTATION
+from ulmkit.cli.confidence_options import CONFIDENCE, Confidence
 from ulmkit.cli.dataclass_options import field_options
 from ulmkit.cli.option_groups import MACHINE, MACHINE_WITH_SEED, READ_TEXT, Machine, OptionGroup, with_groups
 from ulmkit.cli.pairs import say_forward_member
@@ -34,7 +36,9 @@ from ulmkit.pipeline.data_options import DataOptions
 from ulmkit.safe_writes import atomic_write
 
 if TYPE_CHECKING:
-    from ulmkit.api import TextClassifier
+    import numpy as np
+
+    from ulmkit.api import ConformalClassifier, SelectiveClassifier, TextClassifier
     from ulmkit.evaluation import Perplexity
     from ulmkit.pipeline import EvaluationData, LanguageModelEvaluation
 
@@ -49,16 +53,17 @@ OutFile = Annotated[str | None, typer.Option("--out", "-o", help="Output file, .
 
 VectorFile = Annotated[str, typer.Option("--out", "-o", help="Output file, .npy.")]
 
-PREDICTED = ("row", "label", "probability", "probabilities", "text")
+PREDICTED = ("row", "label", "abstained", "label_set", "probability", "probabilities", "text")
 SCORED = ("row", "log_probability", "tokens", "unknown_tokens", "perplexity", "text")
 
 
-@with_groups(data_options=READ_TEXT, adaptation=ADAPTATION, machine=MACHINE)
+@with_groups(data_options=READ_TEXT, adaptation=ADAPTATION, confidence=CONFIDENCE, machine=MACHINE)
 def evaluate_command(
     model: ModelArgument,
     data: DataArgument,
     data_options: DataOptions,
     adaptation: dict[str, Any] | None,
+    confidence: Confidence,
     machine: Machine,
     split: Annotated[
         str | None,
@@ -77,6 +82,8 @@ def evaluate_command(
 
     Example: ulmkit evaluate my-classifier reviews.csv --split test
     """
+    import numpy as np
+
     from ulmkit.api import LanguageModel, TextClassifier
     from ulmkit.hub import read_config, resolve_model
     from ulmkit.pipeline import ALL
@@ -90,6 +97,8 @@ def evaluate_command(
     is_language_model = "language_model" in (config["kind"], config.get("members"))
     if is_language_model or published or adaptation is not None:  # a classifier with these options is refused by `load`
         _check_by(by, "a language model")
+        if confidence != Confidence(None, None, None, None):
+            raise ConfigError("`max_error`, `miscoverage`: only for classifiers, got a language model; drop them")
         language_model = LanguageModel.load(model, machine.run)
         say_forward_member(language_model)
         selected = language_model.evaluation_data(data, split=split, data_options=data_options)
@@ -108,12 +117,49 @@ def evaluate_command(
     _check_by(by, f"one of task {classifier.task!r}", classifier.task)
     documents = classifier.evaluation_data(data, split=split, by=by or (), data_options=data_options)
     reading(documents.corpus)
-    classifier_report = classifier.evaluate(documents, by=by or ())
+    selective, conformal = confidence.classifiers(classifier)
+    outputs = classifier.predict_labelled(documents)
+    labelled = documents.rows(labelled=True)
+    classifier_report = classifier.parts.task.report(outputs, documents.corpus, labelled, by or ())
     print(f"{documents.describe()}\n\n{classifier_report.table()}")
     values = {"data": data, "split": documents.split or ALL, "reading": reading.values}
     values["classifier"] = classifier_report.to_dict()
+    if classifier.parts.task.is_one_class:
+        labels = documents.corpus.labels(labelled)
+        values["confidence"] = _confidence(np.asarray(outputs), labels, selective, conformal)
     values["baselines"] = _baselines(classifier, documents) if baselines else {}
     write_values(machine.json_file, values)
+
+
+def _confidence(
+    outputs: "np.ndarray",
+    labels: "np.ndarray",
+    selective: "SelectiveClassifier | None",
+    conformal: "ConformalClassifier | None",
+) -> dict[str, Any]:
+    """Print coverage and error on evaluated documents. Returns: both as JSON values."""
+    from ulmkit.evaluation import (
+        HeldOutAnswers,
+        coverage_table,
+        errors_by_coverage,
+        evaluate_conformal_sets,
+        evaluate_selection,
+    )
+    from ulmkit.evaluation.metrics import Report
+
+    answers = HeldOutAnswers.of(outputs, labels, "evaluated documents")
+    print(f"\n{coverage_table(answers)}")
+    reports: dict[str, Report] = {}
+    if selective is not None:
+        reports["selective"] = evaluate_selection(selective.selection, answers)
+    if conformal is not None:
+        reports["conformal"] = evaluate_conformal_sets(conformal.rule, outputs, labels)
+    for report in reports.values():
+        print(f"\n{report.table()}")
+    return {
+        "errors_by_coverage": errors_by_coverage(answers),
+        **{name: report.to_dict() for name, report in reports.items()},
+    }
 
 
 def _check_by(by: Sequence[str] | None, model: str, task: str = "") -> None:
@@ -149,10 +195,11 @@ def _baselines(classifier: "TextClassifier", selected: "EvaluationData") -> dict
     return {name: report.to_dict() for name, report in reports.items()}
 
 
-@with_groups(reading=TEXTS, machine=MACHINE)
+@with_groups(reading=TEXTS, confidence=CONFIDENCE, machine=MACHINE)
 def predict_command(
     classifier: ClassifierArgument,
     reading: Mapping[str, Any],
+    confidence: Confidence,
     machine: Machine,
     data: OptionalData = None,
     text: Texts = None,
@@ -163,11 +210,17 @@ def predict_command(
 
     Example: ulmkit predict my-classifier --text "A wonderful film."
     """
+    import numpy as np
+
     from ulmkit.api import TextClassifier
 
     check_rows(PREDICTED, reading, out_file)
     model = TextClassifier.load(classifier, machine.run)
     task = model.parts.task
+    selective, conformal = confidence.classifiers(model)
+    for promise in (selective and selective.selection, conformal and conformal.rule):
+        if promise:
+            print(promise.describe(), file=sys.stderr)
     counts: Counter[str] = Counter()
     chunks, record = open_texts(data, text, reading, model.task)
     with open_rows(out_file, machine.json_file) as writer:
@@ -175,16 +228,39 @@ def predict_command(
             documents = [row.document for row in chunk]
             texts = [document.text if document.tokens is None else document.tokens for document in documents]
             outputs = model.predict_proba(texts)
-            labels = model.decide(outputs, texts, threshold=threshold)
-            counts.update(task.count_answers(labels, model.labels))
+            answers = [{"label": label} for label in model.decide(outputs, texts, threshold=threshold)]
+            if selective is not None:
+                answers = _abstaining(selective, np.asarray(outputs))
+            if conformal is not None:
+                sets = conformal.decide(np.asarray(outputs))
+                answers = [{**answer, "label_set": list(chosen)} for answer, chosen in zip(answers, sets, strict=True)]
+            counts.update(task.count_answers([answer["label"] for answer in answers], model.labels))
             writer.write(
                 [
-                    {**fields, "label": label, **task.answer_fields(output, model.labels), "text": document.text}
-                    for label, output, (fields, document) in zip(labels, outputs, chunk, strict=True)
+                    {**fields, **answer, **task.answer_fields(output, model.labels), "text": document.text}
+                    for answer, output, (fields, document) in zip(answers, outputs, chunk, strict=True)
                 ]
             )
-        summary = {"texts": writer.count, "out": out_file, "reading": record}
-        writer.finish(summary | {"labels": dict(counts)} if counts else summary)
+        summary: dict[str, Any] = {"texts": writer.count, "out": out_file, "reading": record}
+        if counts:
+            summary["labels"] = dict(counts)
+        if selective is not None:
+            summary |= {"abstained": writer.count - counts.total(), "selection": selective.selection}
+        if conformal is not None:
+            summary["conformal_sets"] = conformal.rule
+        writer.finish(summary)
+    if selective is not None:
+        print(f"no label for {writer.count - counts.total():,} of {writer.count:,} texts", file=sys.stderr)
+
+
+def _abstaining(selective: "SelectiveClassifier", outputs: "np.ndarray") -> list[dict[str, Any]]:
+    """Fields of an answer for each text: the label, or None and why."""
+    threshold = selective.selection.threshold
+    reasons = [f"confidence {confidence:.4f} is not above {threshold:.4f}" for confidence in outputs.max(axis=1)]
+    return [
+        {"label": label, "abstained": reason if label is None else None}
+        for label, reason in zip(selective.decide(outputs), reasons, strict=True)
+    ]
 
 
 @with_groups(reading=TEXTS_OF_TASK, machine=MACHINE)

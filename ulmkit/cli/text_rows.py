@@ -250,6 +250,8 @@ def _is_utf8(stream: IO[str]) -> bool:
 
 
 def _to_cell(value: Any) -> str | int | float:
+    if value is None:
+        return ""  # as other programs write what is missing
     return value if isinstance(value, str | int | float) else _to_json(value)
 
 

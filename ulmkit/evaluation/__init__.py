@@ -7,8 +7,23 @@ from ulmkit.lazy import lazy_exports
 if TYPE_CHECKING:
     from ulmkit.evaluation.baselines.classifiers import NBSVM, Baseline, MajorityClass, TfidfLogistic, TfidfRidge
     from ulmkit.evaluation.labels.classification import SingleLabelReport, evaluate_single
+    from ulmkit.evaluation.labels.conformal import (
+        ConformalReport,
+        ConformalSets,
+        choose_conformal_sets,
+        evaluate_conformal_sets,
+    )
+    from ulmkit.evaluation.labels.held_out_answers import HeldOutAnswers
     from ulmkit.evaluation.labels.multi_label import MultiLabelReport, evaluate_multi
     from ulmkit.evaluation.labels.regression import NumberReport, evaluate_number
+    from ulmkit.evaluation.labels.selection import (
+        Selection,
+        SelectiveReport,
+        choose_selection,
+        coverage_table,
+        errors_by_coverage,
+        evaluate_selection,
+    )
     from ulmkit.evaluation.labels.token_labels import Span, TokenLabelReport, evaluate_tokens, spans
     from ulmkit.evaluation.language.cache import (
         CACHE_PTB,

@@ -12,6 +12,7 @@ from ulmkit.hub.facts import (
     package_versions,
 )
 from ulmkit.hub.folder_config import FORMAT_VERSION, Direction, read_config, read_facts
+from ulmkit.hub.held_out import HeldOut
 from ulmkit.hub.model_card import model_card, pair_card
 from ulmkit.hub.model_folder import load_classifier, load_language_model, save_classifier, save_language_model
 from ulmkit.hub.pair import Pair, is_pair, load_model, load_pair, pair_facts, save_language_model_pair, save_pair

@@ -7,6 +7,7 @@ model.safetensors   weights of the combiner
 members/NAME/       a linear member: words.json, model.safetensors;
                     features: model.safetensors, a language model folder for each direction;
                     a network: a classifier folder
+held_out.json       what the ensemble makes of held-out documents, as numbers without their text
 README.md           model card
 """
 
@@ -24,6 +25,7 @@ from ulmkit.errors import ConfigError, FolderError
 from ulmkit.files import expand_user, list_files
 from ulmkit.hub.facts import facts_from_json, facts_to_json, package_versions
 from ulmkit.hub.folder_config import FORMAT_VERSION, MemberEntry, config_errors, read_config, write_config
+from ulmkit.hub.held_out import load_held_out, save_held_out
 from ulmkit.hub.model_card import CARD_FILE, ensemble_card
 from ulmkit.hub.model_folder import (
     WEIGHTS_FILE,
@@ -71,6 +73,8 @@ def save_ensemble(folder: str | os.PathLike[str], parts: EnsembleParts, *, overw
         parts.tokenizer.save(temporary / TOKENIZER_FOLDER)
         (temporary / _MEMBERS).mkdir()
         entries = [_save_member(temporary / _MEMBERS, member) for member in parts.members]
+        if parts.held_out is not None:
+            save_held_out(temporary, parts.held_out)
         config = {
             "format_version": FORMAT_VERSION,
             "kind": "ensemble",
@@ -110,6 +114,7 @@ def load_ensemble(folder: str | os.PathLike[str]) -> EnsembleParts:
             members,
             Combiner(tensors["weights"], tensors["bias"]),
             facts_from_json(config["facts"]),
+            held_out=load_held_out(path, config["files"], len(config["label_names"])),
         )
 
 

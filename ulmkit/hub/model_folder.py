@@ -6,6 +6,7 @@
     model.safetensors   weights by name; the embedding once, though it is the softmax's weight too
     README.md           model card; may be edited, all other files are checked on loading
     training_log.csv    rows of the training log, if the model was just trained
+    held_out.json       what the model makes of held-out documents, as numbers without their text
 
 Language models and classifiers have the same layout. A pair (see `ulmkit.hub.pair`) holds two such folders.
 """
@@ -24,6 +25,7 @@ from ulmkit.errors import ConfigError, DataError, FolderError
 from ulmkit.files import TRAINING_LOG, FileEntry, check_files, csv_lines, expand_user, list_files
 from ulmkit.hub.facts import facts_from_json, facts_to_json, package_versions
 from ulmkit.hub.folder_config import DIRECTIONS, FORMAT_VERSION, Weights, config_errors, read_config, write_config
+from ulmkit.hub.held_out import load_held_out, save_held_out
 from ulmkit.hub.model_card import CARD_FILE, model_card
 from ulmkit.hub.parts import ClassifierParts, LanguageModelParts
 from ulmkit.json_records import record_from_json
@@ -121,7 +123,8 @@ def load_language_model(folder: str | os.PathLike[str]) -> LanguageModelParts:
         sizes = record_from_json(LanguageModelConfig, softmax, "softmax")
         facts = facts_from_json(config["facts"])
     model = _load_model(path, config, lambda: AWDLSTMLanguageModel(sizes, len(vocabulary)))
-    return LanguageModelParts(model, vocabulary, tokenizer, config["direction"], facts)
+    held_out = load_held_out(path, config["files"])
+    return LanguageModelParts(model, vocabulary, tokenizer, config["direction"], facts, held_out=held_out)
 
 
 def load_classifier(folder: str | os.PathLike[str]) -> ClassifierParts:
@@ -147,7 +150,8 @@ def load_classifier(folder: str | os.PathLike[str]) -> ClassifierParts:
         return model.to_int8() if config.get("weights") == "int8" else model
 
     model = _load_model(path, config, make)
-    return ClassifierParts(task, model, vocabulary, tokenizer, labels, config["direction"], facts)
+    held_out = load_held_out(path, config["files"], len(labels))
+    return ClassifierParts(task, model, vocabulary, tokenizer, labels, config["direction"], facts, held_out=held_out)
 
 
 def _save(
@@ -183,6 +187,8 @@ def _save(
         tokenizer.save(temporary / TOKENIZER_FOLDER)
         if parts.history:
             _write_log(temporary / TRAINING_LOG, parts.history)
+        if parts.held_out is not None:
+            save_held_out(temporary, parts.held_out)
         config["files"] = {name: vars(entry) for name, entry in list_files(temporary).items()}
         with atomic_write(temporary / CARD_FILE) as file:
             file.write(model_card(Path(folder).name, parts, weights))

@@ -7,6 +7,7 @@ import numpy as np
 from ulmkit.errors import ConfigError
 from ulmkit.hub.facts import TrainingFacts
 from ulmkit.hub.folder_config import Direction
+from ulmkit.hub.held_out import HeldOut
 from ulmkit.members.combiner import Combiner
 from ulmkit.members.linear import LinearMember
 from ulmkit.model.classifier import AWDLSTMClassifier
@@ -28,6 +29,7 @@ class LanguageModelParts:
         direction: Whether it reads text forward or backward.
         facts: How it was made.
         history: Rows of the training log; a loaded model has none.
+        held_out: What it makes of held-out documents; None if that is not kept.
     """
 
     model: AWDLSTMLanguageModel
@@ -36,6 +38,7 @@ class LanguageModelParts:
     direction: Direction
     facts: TrainingFacts
     history: list[LogRow] = field(default_factory=list)
+    held_out: HeldOut | None = None
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ class ClassifierParts:
         direction: Whether it reads text forward or backward.
         facts: How it was made.
         history: Rows of the training log; a loaded model has none.
+        held_out: What it makes of held-out documents; None if that is not kept.
     """
 
     task: Task
@@ -61,6 +65,7 @@ class ClassifierParts:
     direction: Direction
     facts: TrainingFacts
     history: list[LogRow] = field(default_factory=list)
+    held_out: HeldOut | None = None
 
 
 @dataclass(frozen=True)
@@ -112,6 +117,7 @@ class EnsembleParts:
         combiner: Their weights.
         facts: How it was made.
         history: Always empty: each network has its own training log.
+        held_out: What it makes of held-out documents; None if that is not kept.
 
     Raises:
         ConfigError: If a member or the combiner does not belong to this vocabulary or these labels.
@@ -125,6 +131,7 @@ class EnsembleParts:
     combiner: Combiner
     facts: TrainingFacts
     history: list[LogRow] = field(default_factory=list)
+    held_out: HeldOut | None = None
 
     def __post_init__(self) -> None:
         if len(self.combiner.weights) != len(self.members):

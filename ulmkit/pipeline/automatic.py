@@ -12,10 +12,12 @@ from ulmkit.errors import ConfigError
 from ulmkit.hub import (
     ClassifierParts,
     EnsembleParts,
+    HeldOut,
     LanguageModelParts,
     RunFacts,
     TrainingFacts,
 )
+from ulmkit.hub.held_out import MOST_ANSWERS
 from ulmkit.pipeline.baselines import record_baselines, texts_of
 from ulmkit.pipeline.classifiers import train_network, training_rows, validation_rows
 from ulmkit.pipeline.data import DocumentCallback, prepare
@@ -152,7 +154,7 @@ def train_automatically(
             "judged_on": judging.describe(),
         },
     )
-    parts = replace(parts, facts=facts)
+    parts = replace(parts, facts=facts, held_out=HeldOut(ladder.held_out_answers(ladder.kept).sample(MOST_ANSWERS)))
     if not baselines:
         return parts
     return record_baselines(parts, corpus, texts_of(data, corpus, data_options or DataOptions()), rows, held_out)

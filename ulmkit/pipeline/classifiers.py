@@ -1,12 +1,14 @@
 """Training of classifiers."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
 from ulmkit.config import check_whole
 from ulmkit.errors import ConfigError, DataError
 from ulmkit.files import fingerprint
-from ulmkit.hub import ClassifierParts, LanguageModelParts, TrainingFacts
+from ulmkit.hub import ClassifierParts, HeldOut, LanguageModelParts, TrainingFacts
 from ulmkit.hub.folder_config import Direction
 from ulmkit.model.classifier import AWDLSTMClassifier
 from ulmkit.model.config import AWDLSTMConfig
@@ -16,6 +18,7 @@ from ulmkit.pipeline.baselines import record_baselines, texts_of
 from ulmkit.pipeline.classifier_task import ClassifierTask
 from ulmkit.pipeline.data import DocumentCallback, prepare_once
 from ulmkit.pipeline.data_options import DataOptions
+from ulmkit.pipeline.held_out_record import network_answers
 from ulmkit.pipeline.options import RunOptions, place
 from ulmkit.pipeline.prediction import evaluate_rows
 from ulmkit.pipeline.recipes import CLASSIFY, ClassifierRecipe
@@ -93,7 +96,10 @@ def train(
     rows = training_rows(corpus, labels, run.seed)
     held_out = validation_rows(corpus, valid_documents, run.seed)
     parts = train_network(corpus, language_model, rows, held_out, budget=budget, recipe=recipe, run=run, sizes=sizes)
-    if not baselines or not run.world.is_first:
+    if not run.world.is_first:
+        return parts
+    parts = replace(parts, held_out=HeldOut(network_answers(parts, corpus, held_out)))
+    if not baselines:
         return parts
     return record_baselines(parts, corpus, texts_of(data, corpus, data_options or DataOptions()), rows, held_out)
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ulmkit.errors import DataError
+from ulmkit.evaluation import HeldOutAnswers
 from ulmkit.evaluation.baselines.estimators import held_out_folds
 from ulmkit.hub import Member
 from ulmkit.members.combiner import Combiner, fit_combiner
@@ -87,7 +88,8 @@ class Ladder:
 
     Args:
         rows: The rungs and their blends, simplest first.
-        losses: (rows, n) negative log-likelihood of the right class of each document judged on, weighted.
+        logs: For each row, (n, classes) log-probabilities of the documents judged on; members and weights were fitted
+            to others.
         judging: What they were judged on.
         judged: The rungs by their names.
         answers: (n,) int, classes of the documents judged on.
@@ -101,7 +103,7 @@ class Ladder:
     def __init__(
         self,
         rows: Sequence[LadderRow],
-        losses: np.ndarray,
+        logs: Sequence[np.ndarray],
         judging: Judging,
         judged: Mapping[str, _Judged],
         answers: np.ndarray,
@@ -109,7 +111,8 @@ class Ladder:
         class_weights: Sequence[float] | None = None,
     ) -> None:
         self.rows = tuple(rows)
-        self._losses = losses
+        self._logs = tuple(logs)
+        self._losses = np.stack([_losses(each, answers, class_weights) for each in logs])
         self._judging = judging
         self._judged = judged
         self._answers = answers
@@ -127,6 +130,11 @@ class Ladder:
         candidates = [number for number, row in enumerate(self.rows) if set(row.members) <= set(names)]
         kinds = [_kind(self._judged[name].rung for name in self.rows[number].members) for number in candidates]
         return self.rows[candidates[_cheapest_good(self._losses[candidates], kinds)]]
+
+    def held_out_answers(self, row: LadderRow) -> HeldOutAnswers:
+        """Answers of a row for the documents judged on, by members and weights that were fitted to others."""
+        outputs = np.exp(self._logs[self.rows.index(row)]).astype(np.float32)
+        return HeldOutAnswers.of(outputs, self._answers, self._judging.describe())
 
     def fit(self, row: LadderRow) -> tuple[tuple[Member, ...], Combiner]:
         """Fit the members of a row to all labelled documents, and their weights to the documents judged on.
@@ -242,7 +250,8 @@ def climb(
         )
         for number, (name, members, logs, seconds) in enumerate(candidates)
     )
-    return Ladder(ladder_rows, losses, judging, judged, answers, rows, class_weights)
+    all_logs = [logs for _, _, logs, _ in candidates]
+    return Ladder(ladder_rows, all_logs, judging, judged, answers, rows, class_weights)
 
 
 def _losses(logs: np.ndarray, answers: np.ndarray, class_weights: Sequence[float] | None = None) -> np.ndarray:
