@@ -8,6 +8,9 @@ if TYPE_CHECKING:
     from ulmkit.api.export import export_int8
     from ulmkit.api.language_model import LanguageModel
     from ulmkit.api.text_classifier import TextClassifier
+    from ulmkit.estimator.classifier import ULMFiTClassifier
+    from ulmkit.estimator.regressor import ULMFiTRegressor
+    from ulmkit.estimator.vectorizer import ULMFiTVectorizer
     from ulmkit.pipeline.data_options import DataOptions
     from ulmkit.pipeline.options import RunOptions
 else:

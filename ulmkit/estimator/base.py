@@ -1,0 +1,229 @@
+"""Behaviour that the estimators share: parameters, threads, seeds, and pickling by the files of a model folder."""
+
+import contextlib
+import os
+import tempfile
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from joblib import effective_n_jobs
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_random_state
+from threadpoolctl import threadpool_limits
+
+from ulmkit.api import LanguageModel, TextClassifier
+from ulmkit.errors import ConfigError
+from ulmkit.pipeline import CLASSIFY, ClassifierRecipe, DataOptions, RunOptions
+from ulmkit.tasks import find_label_kind
+from ulmkit.text import Document, EncodedCorpus, SplitPolicy, build_corpus
+from ulmkit.training import Budget, make_progress
+
+NO_LANGUAGE_MODEL = "none"
+DEFAULT_MINUTES = 5.0
+"""Length of a training for which no budget is given."""
+
+_MODEL = "model_"
+
+
+class TextEstimator(BaseEstimator):
+    """An estimator on text that holds a model in `model_` once it is fitted.
+
+    A pickle, a joblib file or a deep copy holds the files of the model's folder: JSON, safetensors and the tokenizer's.
+
+    Subclasses have the parameters `language_model`, `device`, `n_jobs` and `verbose`.
+    """
+
+    language_model: str | os.PathLike[str] | None
+    device: str
+    n_jobs: int | None
+    verbose: int
+    model_: TextClassifier | LanguageModel
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.string = True
+        tags.input_tags.one_d_array = True
+        tags.input_tags.two_d_array = False
+        return tags
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(super().__getstate__())
+        if _MODEL in state:
+            state[_MODEL] = model_files(state[_MODEL])
+        return state
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        state = dict(state)
+        files = state.pop(_MODEL, None)
+        super().__setstate__(state)
+        if files is not None:
+            self.model_ = self._load_files(files)
+
+    @abstractmethod
+    def _load_files(self, files: Mapping[str, bytes]) -> TextClassifier | LanguageModel:
+        """Load the model from the files of its folder."""
+
+    def _run_options(self, seed: int = 0) -> RunOptions:
+        return RunOptions(
+            device=self.device,
+            seed=seed,
+            threads=None if self.n_jobs is None else effective_n_jobs(self.n_jobs),
+            progress=make_progress() if self.verbose else None,
+        )
+
+    def _load_language_model(self) -> LanguageModel | None:
+        """Load the language model; None if there is to be none.
+
+        Raises:
+            ConfigError: If the parameter is neither a name nor a folder.
+            FolderError: If there is no such model.
+        """
+        name = self.language_model
+        if name is None or name == NO_LANGUAGE_MODEL:
+            return None
+        if not isinstance(name, str | os.PathLike):
+            raise ConfigError(
+                f"language_model: expected a name, a folder or {NO_LANGUAGE_MODEL!r}, got {type(name).__name__}; save "
+                "the model to a folder and give that"
+            )
+        return LanguageModel.load(name, self._run_options())
+
+
+class TrainedTextEstimator(TextEstimator):
+    """An estimator whose model is trained on labelled texts.
+
+    Subclasses also have the parameters `epochs`, `steps`, `minutes`, `recipe`, `validation_fraction` and
+    `random_state`.
+    """
+
+    epochs: float | None
+    steps: int | None
+    minutes: float | None
+    recipe: ClassifierRecipe | None
+    validation_fraction: float
+    random_state: int | np.random.RandomState | None
+    model_: TextClassifier
+
+    def _load_files(self, files: Mapping[str, bytes]) -> TextClassifier:
+        with folder_of(files) as folder:
+            return TextClassifier.load(folder, self._run_options())
+
+    def _train(
+        self,
+        documents: Sequence[Document],
+        label_names: Sequence[str],
+        *,
+        task: str,
+        method: str,
+        recipe: ClassifierRecipe,
+    ) -> TextClassifier:
+        """Train a classifier on documents; those with a label have no split yet."""
+        seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+        budget = self._budget()
+        if not 0.0 < self.validation_fraction < 1.0:
+            raise ConfigError(f"validation_fraction: expected 0 < fraction < 1, got {self.validation_fraction!r}")
+        run = self._run_options(seed)
+        with limited_threads(self.n_jobs), torch.random.fork_rng(devices=[]), tempfile.TemporaryDirectory() as folder:
+            language_model = self._load_language_model()
+            if language_model is None and method == "finetune":
+                raise ConfigError(
+                    f"language_model: expected one to fine-tune, got {self.language_model!r}; give a name or a folder"
+                )
+            corpus = self._build_corpus(documents, Path(folder) / "corpus", language_model, label_names, task, seed)
+            return TextClassifier.train(
+                corpus,
+                language_model,
+                method=method,
+                task=task,
+                recipe=recipe,
+                run=run,
+                epochs=budget.epochs,
+                steps=budget.steps,
+                minutes=budget.minutes,
+            )
+
+    def _build_corpus(
+        self,
+        documents: Sequence[Document],
+        folder: Path,
+        language_model: LanguageModel | None,
+        label_names: Sequence[str],
+        task: str,
+        seed: int,
+    ) -> EncodedCorpus:
+        """Encode documents in a folder of this training's own: the cache would keep every fold of a search."""
+        parts = None if language_model is None else language_model.parts
+        return build_corpus(
+            documents,
+            folder,
+            tokenizer=DataOptions().tokenizer_settings() if parts is None else parts.tokenizer,
+            vocabulary=None if parts is None else parts.vocabulary,
+            min_freq=1 if parts is None else None,
+            split_policy=SplitPolicy(kind="random", valid_fraction=self.validation_fraction, seed=seed),
+            label_kind=find_label_kind(task),
+            label_names=label_names,
+            workers=1 if self.n_jobs is None else effective_n_jobs(self.n_jobs),
+            count_near_duplicates=False,
+        )
+
+    def _budget(self) -> Budget:
+        given = {name: getattr(self, name) for name in ("epochs", "steps", "minutes")}
+        if all(value is None for value in given.values()):
+            return Budget(minutes=DEFAULT_MINUTES)
+        return Budget(**given)
+
+    def _recipe(self) -> ClassifierRecipe:
+        if self.recipe is not None and not isinstance(self.recipe, ClassifierRecipe):
+            raise ConfigError(f"recipe: expected a ClassifierRecipe or None, got {type(self.recipe).__name__}")
+        return self.recipe or CLASSIFY
+
+
+def model_files(model: TextClassifier | LanguageModel) -> dict[str, bytes]:
+    """The files of a model's folder by their paths in it."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / "model"
+        model.save(folder)
+        paths = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+        return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+
+
+@contextlib.contextmanager
+def folder_of(files: Mapping[str, bytes]) -> Iterator[Path]:
+    """Folder with files by their paths in it, for as long as the context lasts.
+
+    Raises:
+        ConfigError: If a path leads out of the folder.
+    """
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary).resolve()
+        for name, content in files.items():
+            path = (folder / name).resolve()
+            if not path.is_relative_to(folder):
+                raise ConfigError(f"state: expected the path of a file in a model folder, got {name!r}")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        yield folder
+
+
+@contextlib.contextmanager
+def limited_threads(n_jobs: int | None) -> Iterator[None]:
+    """Context in which torch and the linear algebra of NumPy use a number of CPU threads.
+
+    Args:
+        n_jobs: Number of threads; -1 for one per processor, None to leave it as it is.
+    """
+    if n_jobs is None:
+        yield
+        return
+    threads = effective_n_jobs(n_jobs)
+    with threadpool_limits(limits=threads):
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
