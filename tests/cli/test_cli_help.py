@@ -46,7 +46,7 @@ PANELS = {
     "generate": {"Generation", "Machine"},
     "export": {"Data", "Machine"},
     "report": {"Data", "Machine"},
-    "serve": {"Address and access", "Limits", "Log", "Machine"},
+    "serve": {"Address and access", "Limits", "Page", "Log", "Machine"},
     "lr-find": {"Data", "Recipe", "Machine"},
     "info": {"Machine"},
 }

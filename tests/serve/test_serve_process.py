@@ -35,7 +35,7 @@ def run_server(ask: Callable[[str], Any], classifier: TextClassifier, **options:
             results.append(error)
             os.kill(os.getpid(), signal.SIGTERM)
 
-    serve(lambda: classifier, "tiny", ServeOptions(port=0, **options), say)
+    serve(lambda folder: classifier, "tiny", ServeOptions(port=0, **options), say)
     deadline = time.monotonic() + 10
     while not results and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -65,21 +65,26 @@ def test_a_port_that_is_taken_and_a_strange_address() -> None:
     def again(url: str) -> ConfigError:
         port = int(url.rsplit(":", 1)[1].strip("/"))
         with pytest.raises(ConfigError) as error:
-            serve(tiny.classifier, "other", ServeOptions(port=port), print)
+            serve(lambda folder: tiny.classifier(), "other", ServeOptions(port=port), print)
         os.kill(os.getpid(), signal.SIGINT)
         return error.value
 
     error, _ = run_server(again, tiny.classifier())
     assert str(error).startswith("port: expected a free one at 127.0.0.1, got ")
     with pytest.raises(ConfigError, match="host: expected an address of this machine, got 'no.such.host.invalid'"):
-        serve(tiny.classifier, "tiny", ServeOptions(host="no.such.host.invalid", allow_public=True), print)
+        serve(
+            lambda folder: tiny.classifier(),
+            "tiny",
+            ServeOptions(host="no.such.host.invalid", allow_public=True),
+            print,
+        )
 
 
 def test_a_certificate_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "a.pem").write_text("no certificate")
     options = ServeOptions(port=0, tls_certificate=str(tmp_path / "a.pem"), tls_key=str(tmp_path / "a.pem"))
     with pytest.raises(ConfigError, match="tls_certificate: cannot be read with its key"):
-        serve(tiny.classifier, "tiny", options, print)
+        serve(lambda folder: tiny.classifier(), "tiny", options, print)
 
 
 def test_the_command_refuses_a_public_address_without_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,11 +103,16 @@ def test_the_command_serves_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyP
     key.write_text("sixteen-or-more-characters\n")
     asked: list[tuple[str, ServeOptions, tuple[str, ...]]] = []
 
-    def record(load: Callable[[], TextClassifier], name: str, options: ServeOptions, say: object) -> None:
-        asked.append((name, options, load().labels))
+    def record(load: Callable[[str], TextClassifier], folder: str, options: ServeOptions, say: object) -> None:
+        asked.append((folder, options, load(folder).labels))
 
     monkeypatch.setattr("ulmkit.serve.serve", record)
     ulmkit("serve", tmp_path / "reviews", "--port", 0, "--max-texts", 5, "--device", "cpu", "--api-key-file", key)
-    ((name, options, labels),) = asked
-    assert (name, options.port, options.max_texts, labels) == ("reviews", 0, 5, tiny.classifier().labels)
+    ((folder, options, labels),) = asked
+    assert (folder, options.port, options.max_texts, labels) == (
+        str(tmp_path / "reviews"),
+        0,
+        5,
+        tiny.classifier().labels,
+    )
     assert options.api_key == "sixteen-or-more-characters"

@@ -1,8 +1,7 @@
 """The command that serves a classifier over HTTP."""
 
 import os
-from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +12,9 @@ from ulmkit.errors import ConfigError
 from ulmkit.files import expand_user
 from ulmkit.pipeline.options import RunOptions
 from ulmkit.serve.options import ServeOptions
+
+if TYPE_CHECKING:
+    from ulmkit.api import TextClassifier
 
 KEY_VARIABLE = "ULMKIT_API_KEY"
 
@@ -30,14 +32,20 @@ _LIMITS = OptionGroup(
         *("max_streams", "stream_seconds", "timeout_seconds"),
     ),
 )
+_PAGE = OptionGroup(
+    "Page",
+    dict,
+    field_options(ServeOptions, "corrections", "retrain", "retrain_data", "retrain_split_column", "retrain_minutes"),
+)
 _LOG = OptionGroup("Log", dict, field_options(ServeOptions, "log_requests", "log_texts"))
 
 
-@with_groups(address=_ADDRESS, limits=_LIMITS, log=_LOG, run=SERVING_MACHINE)
+@with_groups(address=_ADDRESS, limits=_LIMITS, page=_PAGE, log=_LOG, run=SERVING_MACHINE)
 def serve_command(
     classifier: ClassifierArgument,
     address: dict[str, Any],
     limits: dict[str, Any],
+    page: dict[str, Any],
     log: dict[str, Any],
     run: RunOptions,
     api_key_file: Annotated[
@@ -47,18 +55,21 @@ def serve_command(
 ) -> None:
     """Serve a classifier over HTTP.
 
+    Programs ask by JSON, see /docs. People open the page: they classify texts and files, see which words mattered, and
+    check labels (--corrections), from which the page can train again (--retrain).
+
     Example: ulmkit serve my-classifier --port 8000
     """
     from ulmkit.serve import serve
 
-    options = ServeOptions(api_key=_read_key(api_key_file), **address, **limits, **log)
+    options = ServeOptions(api_key=_read_key(api_key_file), **address, **limits, **page, **log)
 
-    def load() -> Any:
+    def load(folder: str) -> "TextClassifier":
         from ulmkit.api import TextClassifier
 
-        return TextClassifier.load(classifier, run)
+        return TextClassifier.load(folder, run)
 
-    serve(load, Path(classifier).name or "classifier", options, lambda line: print(f"ulmkit: {line}", flush=True))
+    serve(load, classifier, options, lambda line: print(f"ulmkit: {line}", flush=True))
 
 
 def _read_key(file: str | None) -> str | None:

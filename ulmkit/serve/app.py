@@ -1,6 +1,7 @@
 """The application: which path is answered by what."""
 
-from collections.abc import AsyncIterator
+import functools
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from ulmkit.serve.guard import Guard
 from ulmkit.serve.options import ServeOptions
 from ulmkit.serve.refusals import RefusalError
 from ulmkit.serve.schemas import (
+    CorrectionRequest,
+    CorrectionsAnswer,
     ErrorAnswer,
     ExplainAnswer,
     ExplainRequest,
@@ -27,9 +30,21 @@ from ulmkit.serve.schemas import (
     PredictRequest,
     StreamAnswer,
     StreamRequest,
+    TrainingAnswer,
 )
 from ulmkit.serve.service import ClassifierService
 
+_STATIC = Path(__file__).parent / "static"
+_STATIC_FILES = {
+    "style.css": "text/css",
+    "page.js": "text/javascript",
+    "requests.js": "text/javascript",
+    "text.js": "text/javascript",
+    "table.js": "text/javascript",
+    "file.js": "text/javascript",
+    "check.js": "text/javascript",
+    "training.js": "text/javascript",
+}
 _NEEDS_KEY = {
     "/predict": True,
     "/stream": True,
@@ -37,11 +52,14 @@ _NEEDS_KEY = {
     "/info": True,
     "/metrics": True,
     "/health": False,
-    "/docs": True,
-    "/openapi.json": True,
-    "/style.css": False,
+    "/docs": False,
+    "/openapi.json": False,
+    "/corrections": True,
+    "/training": True,
+    "/training/use": True,
+    "/": False,
+    **{f"/{name}": False for name in _STATIC_FILES},
 }
-_STATIC = Path(__file__).parent / "static"
 _REFUSALS: dict[int | str, dict[str, Any]] = {
     401: {"model": ErrorAnswer, "description": "The API key is missing or another one."},
     403: {"model": ErrorAnswer, "description": "The request comes from a page of another origin."},
@@ -57,7 +75,12 @@ _STREAM_REFUSALS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def create_app(classifier: TextClassifier, name: str = "classifier", options: ServeOptions | None = None) -> FastAPI:
+def create_app(
+    classifier: TextClassifier,
+    name: str = "classifier",
+    options: ServeOptions | None = None,
+    load: Callable[[str], TextClassifier] = TextClassifier.load,
+) -> FastAPI:
     """Make the ASGI application of a classifier.
 
     Args:
@@ -65,12 +88,13 @@ def create_app(classifier: TextClassifier, name: str = "classifier", options: Se
         name: Its name, which `/info` shows.
         options: Access and limits; the defaults if None. Address, port and TLS are the business of whatever runs the
             application.
+        load: Loads a classifier from a folder, after it was trained again on the page.
 
     Returns:
         The application, for `serve` or any ASGI server.
     """
     options = options or ServeOptions()
-    service = ClassifierService(classifier, name, options)
+    service = ClassifierService(classifier, name, options, load)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -88,7 +112,9 @@ def create_app(classifier: TextClassifier, name: str = "classifier", options: Se
     )
     app.add_middleware(Guard, options=options, metrics=service.metrics, needs_key=_NEEDS_KEY)
     _add_error_answers(app)
+    app.state.service = service
     _add_routes(app, service)
+    _add_page_routes(app, service)
     return app
 
 
@@ -130,9 +156,46 @@ def _add_routes(app: FastAPI, service: ClassifierService) -> None:
     async def docs(request: Request) -> HTMLResponse:
         return HTMLResponse(docs_page(app.openapi(), str(request.base_url)))
 
-    @app.get("/style.css", include_in_schema=False)
-    async def style() -> FileResponse:
-        return FileResponse(_STATIC / "style.css")
+
+def _add_page_routes(app: FastAPI, service: ClassifierService) -> None:
+    """Add the page for people, and what it needs besides predictions."""
+
+    @app.get("/corrections")
+    async def corrections() -> CorrectionsAnswer:
+        """Tell how many labels were checked on the page."""
+        return service.corrections()
+
+    @app.post("/corrections", responses=_REFUSALS)
+    def correct(request: CorrectionRequest) -> CorrectionsAnswer:
+        """Keep a label that a person has checked, in a file that `ulmkit train` takes."""
+        return service.correct(request)
+
+    @app.get("/training")
+    def training() -> TrainingAnswer:
+        """Tell how far the training of a new classifier is."""
+        return service.training()
+
+    @app.post("/training", responses=_REFUSALS)
+    def train() -> TrainingAnswer:
+        """Train a new classifier on the checked labels and the data given to the server."""
+        return service.train()
+
+    @app.post("/training/use", responses=_REFUSALS)
+    async def use_new() -> InfoAnswer:
+        """Serve the new classifier from now on."""
+        return await service.use_new()
+
+    @app.get("/", include_in_schema=False)
+    async def page() -> FileResponse:
+        return FileResponse(_STATIC / "index.html")
+
+    for name, media_type in _STATIC_FILES.items():
+        answer = functools.partial(FileResponse, _STATIC / name, media_type=media_type)
+        app.add_route(f"/{name}", functools.partial(_send_file, answer), include_in_schema=False)
+
+
+async def _send_file(answer: Callable[[], FileResponse], request: Request) -> FileResponse:
+    return answer()
 
 
 def _add_error_answers(app: FastAPI) -> None:

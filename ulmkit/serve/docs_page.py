@@ -1,6 +1,7 @@
 """A page about the interface, made from its OpenAPI description, without scripts or outside addresses."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from html import escape
 from typing import Any
@@ -11,6 +12,7 @@ _HEAD = """<!doctype html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title>
+<link rel="icon" href="data:,">
 <link rel="stylesheet" href="/style.css">
 </head>
 <body>
@@ -50,7 +52,7 @@ def _operation(
 ) -> Iterator[str]:
     yield f"<h2><code>{method} {escape(path)}</code></h2>"
     for paragraph in operation.get("description", "").split("\n\n"):
-        yield f"<p>{escape(paragraph)}</p>"
+        yield f"<p>{_prose(paragraph)}</p>"
     command = f"curl {base_url}{path}"
     if path in _EXAMPLES:
         command += f" -H 'Content-Type: application/json' \\\n  -d '{json.dumps(_EXAMPLES[path])}'"
@@ -77,8 +79,15 @@ def _fields(heading: str, schema: Mapping[str, Any], schemas: Mapping[str, Any])
     yield "<tbody>"
     for name, field in fields.items():
         meaning = field.get("description", "")
-        yield f"<tr><td><code>{escape(name)}</code></td><td>{escape(_type(field))}</td><td>{escape(meaning)}</td></tr>"
+        yield f"<tr><td><code>{escape(name)}</code></td><td>{escape(_type(field))}</td><td>{_prose(meaning)}</td></tr>"
     yield "</tbody></table>"
+    for name in dict.fromkeys(re.findall(r"'#/components/schemas/(\w+)'", str(fields))):
+        yield from _fields(name, {"$ref": name}, schemas)
+
+
+def _prose(text: str) -> str:
+    """Write a description, whose code is in backticks."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
 
 
 def _type(field: Mapping[str, Any]) -> str:
@@ -88,7 +97,8 @@ def _type(field: Mapping[str, Any]) -> str:
     if "$ref" in field:
         return str(field["$ref"].rpartition("/")[2])
     if field.get("type") == "array":
-        return f"list of {_type(field['items'])}" if "items" in field else "list"
+        items = _type(field["items"]) if "items" in field else "anything"
+        return f"list of ({items})" if " or " in items else f"list of {items}"
     if field.get("type") == "object":
         return "object"
     return str(field.get("type", "any"))

@@ -36,6 +36,11 @@ class ServeOptions:
         timeout_seconds: Seconds in which a request must have arrived, and be answered.
         log_requests: Print a line for each request, without its texts.
         log_texts: Print the texts of requests.
+        corrections: File, .csv, for labels that people check on the page; it is continued if it is there.
+        retrain: Language model to train again from, on the page; 'none' for the linear models alone.
+        retrain_data: Data to train on besides the checked labels.
+        retrain_split_column: Column of that data that says train, valid or test.
+        retrain_minutes: Minutes of a training.
 
     Raises:
         ConfigError: If a value is outside its range, or a public address has no key.
@@ -58,6 +63,11 @@ class ServeOptions:
     timeout_seconds: float = 60.0
     log_requests: bool = False
     log_texts: bool = False
+    corrections: str | None = None
+    retrain: str | None = None
+    retrain_data: str | None = None
+    retrain_split_column: str | None = None
+    retrain_minutes: float = 5.0
 
     def __post_init__(self) -> None:
         check_whole("port", self.port, at_least=0, at_most=_LARGEST_PORT)
@@ -66,6 +76,13 @@ class ServeOptions:
             check_whole(name, getattr(self, name))
         check_positive("stream_seconds", self.stream_seconds)
         check_positive("timeout_seconds", self.timeout_seconds)
+        check_positive("retrain_minutes", self.retrain_minutes)
+        if self.corrections is not None and not self.corrections.endswith(".csv"):
+            raise ConfigError(f"corrections: expected a file name that ends in .csv, got {self.corrections!r}")
+        if self.retrain is not None and self.corrections is None:
+            raise ConfigError("retrain: needs the file of the checked labels; add `corrections`")
+        if self.retrain is None and (self.retrain_data or self.retrain_split_column):
+            raise ConfigError("retrain_data: has no effect without `retrain`; add it or drop this")
         if self.api_key is not None and not (len(self.api_key) >= _SHORTEST_KEY and self.api_key.isascii()):
             raise ConfigError(
                 f"API key: expected at least {_SHORTEST_KEY} ASCII characters, got {len(self.api_key)} characters; "
@@ -81,7 +98,7 @@ class ServeOptions:
 
     @property
     def is_local(self) -> bool:
-        """Whether this machine alone reaches the server."""
+        """True if this machine alone reaches the server."""
         if self.host in LOOPBACK_NAMES:
             return True
         try:
@@ -91,5 +108,5 @@ class ServeOptions:
 
     @property
     def scheme(self) -> str:
-        """How URLs of the server begin: "http" or "https"."""
+        """Scheme of the server's URLs: "http" or "https"."""
         return "https" if self.tls_certificate else "http"

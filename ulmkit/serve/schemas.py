@@ -73,7 +73,7 @@ class ExplainRequest(_Request):
 
 
 class WeighedWord(BaseModel):
-    """How much a word speaks for the label."""
+    """A word, and its weight for the label."""
 
     word: str
     start: Annotated[int | None, Field(description="Position of its first character; null if it was not found.")]
@@ -117,3 +117,31 @@ class ErrorAnswer(BaseModel):
     """Why a request was refused."""
 
     error: str
+
+
+class CorrectionRequest(_Request):
+    """A label that a person has checked."""
+
+    text: StrictStr
+    label: Annotated[StrictStr | None, Field(description="The right label; null takes it back.")]
+
+
+class CorrectionsAnswer(BaseModel):
+    """State of the checked labels."""
+
+    saves: Annotated[bool, Field(description="Whether the server keeps checked labels in a file.")]
+    file: str | None
+    checked: Annotated[int, Field(description="Texts whose label was checked.")]
+    trains: Annotated[bool, Field(description="Whether the server can train again.")]
+
+
+class TrainingAnswer(BaseModel):
+    """State of a new training."""
+
+    state: Annotated[str, Field(description="ready, running, done or failed.")]
+    minutes: Annotated[float, Field(description="Minutes that a training takes.")]
+    checked: Annotated[int, Field(description="Texts whose label was checked.")]
+    seconds: Annotated[float, Field(description="Seconds since it began.")] = 0.0
+    message: Annotated[str, Field(description="The last line of its log.")] = ""
+    folder: Annotated[str | None, Field(description="Name of the new classifier's folder.")] = None
+    validation: Annotated[dict[str, float], Field(description="Metrics of held-out documents.")] = {}

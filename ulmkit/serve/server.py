@@ -4,7 +4,9 @@ import logging
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -31,13 +33,13 @@ def check_packages() -> None:
 
 
 def serve(
-    load: Callable[[], TextClassifier], name: str, options: ServeOptions, say: Callable[[str], None] = print
+    load: Callable[[str], TextClassifier], folder: str, options: ServeOptions, say: Callable[[str], None] = print
 ) -> None:
     """Serve a classifier until a signal comes, then answer what was asked, and return.
 
     Args:
-        load: Loads the classifier; called when the address has been found to be free.
-        name: The classifier's name.
+        load: Loads a classifier from its folder; called when the address has been found to be free.
+        folder: The classifier's folder, or its name on the hub.
         options: Address, access and limits.
         say: Receives lines for the user.
 
@@ -53,7 +55,8 @@ def serve(
     _log_to_stderr()
     listener = _bind(options)
     with listener:
-        app = create_app(load(), name, options)
+        name = Path(folder).name or "classifier"
+        app = create_app(load(folder), name, options, load)
         config = uvicorn.Config(
             app,
             lifespan="on",
@@ -72,15 +75,17 @@ def serve(
         server = uvicorn.Server(config)
         for warning in _warnings(options):
             say(warning)
-        say(f"{name}: serving at {_url(options, listener)} (Ctrl-C stops)")
-        _run(server, listener)
+        with _stopping_on_signals(server):
+            say(f"{name}: serving at {_url(options, listener)} (Ctrl-C stops)")
+            server.run(sockets=[listener])
     say("stopped")
 
 
-def _run(server: "uvicorn.Server", listener: socket.socket) -> None:
-    """Run until a signal comes.
+@contextmanager
+def _stopping_on_signals(server: "uvicorn.Server") -> Iterator[None]:
+    """Let signals stop the server as soon as it is announced, and do nothing more.
 
-    uvicorn raises the signals that it got once more when it is done; here nothing is left for them to end.
+    uvicorn takes them over while it runs, and raises those that it got once more when it is done.
     """
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -88,7 +93,7 @@ def _run(server: "uvicorn.Server", listener: socket.socket) -> None:
 
     former = {number: signal.signal(number, stop) for number in _SIGNALS}
     try:
-        server.run(sockets=[listener])
+        yield
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)

@@ -1,21 +1,27 @@
 """A classifier that answers requests: checks them, queues them for the model, and counts the answers."""
 
+import asyncio
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 import ulmkit
 from ulmkit.api import TextClassifier
 from ulmkit.api.common import as_texts
+from ulmkit.config import check_choice
 from ulmkit.errors import ConfigError, DataError
 from ulmkit.hub import member_name
 from ulmkit.serve.batching import ModelQueue
+from ulmkit.serve.corrections import Corrections
 from ulmkit.serve.metrics import ServerMetrics
 from ulmkit.serve.options import ServeOptions
 from ulmkit.serve.refusals import RefusalError
+from ulmkit.serve.retraining import Retraining
 from ulmkit.serve.schemas import (
+    CorrectionRequest,
+    CorrectionsAnswer,
     ExplainAnswer,
     ExplainRequest,
     InfoAnswer,
@@ -24,6 +30,7 @@ from ulmkit.serve.schemas import (
     PredictRequest,
     StreamAnswer,
     StreamRequest,
+    TrainingAnswer,
     WeighedWord,
 )
 from ulmkit.serve.streams import Streams
@@ -41,33 +48,44 @@ class ClassifierService:
     Args:
         classifier: The classifier.
         name: Its name, for `info`.
-        options: Limits of requests.
+        options: Limits of requests, and what the page may do.
+        load: Loads a classifier that was trained again.
 
     Attributes:
         metrics: Figures of the requests.
     """
 
-    def __init__(self, classifier: TextClassifier, name: str, options: ServeOptions) -> None:
+    def __init__(
+        self,
+        classifier: TextClassifier,
+        name: str,
+        options: ServeOptions,
+        load: Callable[[str], TextClassifier] = TextClassifier.load,
+    ) -> None:
         self._classifier = classifier
+        self._load = load
         self._name = name
         self._options = options
         self.metrics = ServerMetrics(lambda: self.waiting, lambda: len(self._streams))
         self._queue = ModelQueue(self._predict_batch, options, self.metrics.count_batch)
         self._streams = Streams(lambda: self._classifier.stream(), options)
+        if options.corrections is not None and not classifier.parts.task.has_ladder:
+            raise ConfigError(f"corrections: only for one label per text, got task {classifier.task!r}")
+        self._corrections = None if options.corrections is None else Corrections(options.corrections)
+        self._retraining: Retraining | None = None
+        if self._corrections is not None and options.retrain is not None:
+            self._retraining = Retraining(self._corrections, options)
 
     @property
     def waiting(self) -> int:
         """Number of requests that wait for the model."""
         return self._queue.waiting
 
-    def warm_up(self) -> None:
-        """Predict for a text, so that the first request finds everything loaded."""
-        task = self._classifier.parts.task
-        self._classifier.predict_proba([("a",) * task.text_fields if task.text_fields > 1 else "a"])
-
     def close(self) -> None:
-        """Finish what the model is doing."""
+        """Finish what the model is doing, and stop a training."""
         self._queue.close()
+        if self._retraining is not None:
+            self._retraining.close()
 
     def info(self) -> InfoAnswer:
         """Describe the classifier and the limits of requests."""
@@ -155,6 +173,62 @@ class ClassifierService:
             )
 
         return await self._queue.call(run)
+
+    def correct(self, request: CorrectionRequest) -> CorrectionsAnswer:
+        """Keep a checked label in the file.
+
+        Raises:
+            RefusalError: If the server keeps none, or the text is too long.
+            ConfigError: If there is no such label.
+        """
+        if self._corrections is None:
+            raise RefusalError(404, "corrections: the server keeps none; start it with --corrections FILE.csv")
+        self._checked([request.text])
+        if request.label is not None:
+            check_choice("label", request.label, self._classifier.labels)
+        self._corrections.set(request.text, request.label)
+        return self.corrections()
+
+    def corrections(self) -> CorrectionsAnswer:
+        """Tell how many labels were checked."""
+        corrections = self._corrections
+        return CorrectionsAnswer(
+            saves=corrections is not None,
+            file=None if corrections is None else corrections.file.name,
+            checked=0 if corrections is None else len(corrections),
+            trains=self._retraining is not None,
+        )
+
+    def train(self) -> TrainingAnswer:
+        """Start to train a new classifier."""
+        self._training.start()
+        return self._training.state()
+
+    def training(self) -> TrainingAnswer:
+        """Tell how far the training is."""
+        return self._training.state()
+
+    async def use_new(self) -> InfoAnswer:
+        """Serve the new classifier from now on.
+
+        Raises:
+            RefusalError: If there is none, or it has other labels.
+        """
+        folder = self._training.folder
+        if folder is None:
+            raise RefusalError(409, "training: expected one that is done, got none")
+        new = await asyncio.to_thread(self._load, str(folder))
+        if (new.task, new.labels) != (self._classifier.task, self._classifier.labels):
+            raise RefusalError(409, f"the new classifier has other labels; stop the server and serve {folder.name}")
+        self._classifier = new
+        self._name = folder.name
+        return self.info()
+
+    @property
+    def _training(self) -> Retraining:
+        if self._retraining is None:
+            raise RefusalError(404, "training: the server does none; start it with --corrections and --retrain")
+        return self._retraining
 
     def _predict_batch(self, texts: Sequence[Text]) -> Outputs:
         return self._classifier.predict_proba(texts)

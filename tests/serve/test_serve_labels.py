@@ -1,0 +1,180 @@
+"""Checked labels and training again: the file, the process, and the new classifier."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from fastapi.testclient import TestClient
+from support import tiny
+
+from ulmkit import TextClassifier
+from ulmkit.cli import app as command_line
+from ulmkit.errors import ConfigError, DataError
+from ulmkit.serve import ServeOptions, create_app
+from ulmkit.serve.corrections import Corrections
+from ulmkit.serve.retraining import Retraining
+from ulmkit.text.read.documents import read_documents
+
+
+def test_labels_are_kept_replaced_and_taken_back(connect: Callable[..., TestClient], tmp_path: Path) -> None:
+    file = tmp_path / "labels.csv"
+    client = connect(corrections=str(file))
+    assert client.get("/corrections").json() == {"saves": True, "file": "labels.csv", "checked": 0, "trains": False}
+    assert not file.exists()
+    text = 'a "fine" film,\nin two lines'
+    for label, checked in [("neg", 1), ("pos", 1), (None, 0), ("pos", 1)]:
+        answer = client.post("/corrections", json={"text": text, "label": label})
+        assert (answer.status_code, answer.json()["checked"]) == (200, checked)
+    assert client.post("/corrections", json={"text": "dull", "label": "neg"}).json()["checked"] == 2
+    from ulmkit.tasks import find_task
+
+    read = [(document.text, document.label) for document in read_documents(file, label_kind=find_task("single"))]
+    assert read == [(text, "pos"), ("dull", "neg")]
+    assert dict(Corrections(str(file)).labels) == dict(read)
+
+
+def test_labels_that_cannot_be_kept_are_refused(connect: Callable[..., TestClient], tmp_path: Path) -> None:
+    answer = connect().post("/corrections", json={"text": "a", "label": "pos"})
+    assert (answer.status_code, "start it with --corrections FILE.csv" in answer.json()["error"]) == (404, True)
+    client = connect(corrections=str(tmp_path / "labels.csv"))
+    answer = client.post("/corrections", json={"text": "a", "label": "poss"})
+    assert (answer.status_code, "label: got 'poss'; did you mean 'pos'?" in answer.json()["error"]) == (422, True)
+    (tmp_path / "other.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(DataError, match="corrections: expected a CSV file with the columns text and label"):
+        Corrections(str(tmp_path / "other.csv"))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"corrections": "labels.txt"}, "corrections: expected a file name that ends in .csv, got 'labels.txt'"),
+        ({"retrain": "lm"}, "retrain: needs the file of the checked labels; add `corrections`"),
+        ({"retrain_data": "d.csv"}, "retrain_data: has no effect without `retrain`"),
+    ],
+)
+def test_options_that_do_not_go_together(options: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        ServeOptions(**options)
+
+
+def test_only_one_label_per_text_is_checked(tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    from ulmkit.tasks import find_task
+
+    parts = replace(tiny.classifier().parts, task=find_task("multi"))
+    with pytest.raises(ConfigError, match="corrections: only for one label per text, got task 'multi'"):
+        create_app(TextClassifier(parts), "tiny", ServeOptions(corrections=str(tmp_path / "labels.csv")))
+
+
+@pytest.fixture
+def commands(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The commands that trainings ran; instead, each saves the tiny classifier or fails."""
+    ran: list[list[str]] = []
+
+    def run(self: Retraining, command: list[str], log: Any) -> "subprocess.Popen[bytes]":
+        ran.append(command)
+        if command[4] == "fails":
+            return subprocess.Popen([sys.executable, "-c", "print('why it failed\\n'); exit(2)"], stdout=log)
+        tiny.classifier().save(command[command.index("--out") + 1])
+        return subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, stdout=log)
+
+    monkeypatch.setattr(Retraining, "_run", run)
+    return ran
+
+
+def finish(client: TestClient) -> dict:
+    """The state after the training."""
+    process = client.app.state.service._retraining._process
+    if process.stdin is not None:
+        process.communicate(b"\n")
+    process.wait()
+    return client.get("/training").json()
+
+
+def test_training_again_takes_the_checked_labels_and_the_data(
+    connect: Callable[..., TestClient], tmp_path: Path, commands: list[list[str]]
+) -> None:
+    rows = [("a dull film", "pos", "train"), ("a fine film", "pos", "valid")]
+    data = tiny.write_csv(tmp_path / "data.csv", rows, ("text", "label", "split"))
+    client = connect(
+        corrections=str(tmp_path / "labels.csv"), retrain="lm", retrain_data=str(data), retrain_split_column="split"
+    )
+    assert client.get("/corrections").json()["trains"] is True
+    answer = client.post("/training")
+    assert (answer.status_code, "training: expected checked labels, got none" in answer.json()["error"]) == (422, True)
+    for text in ("a dull film", "sad"):
+        client.post("/corrections", json={"text": text, "label": "neg"})
+    assert client.post("/training").json()["state"] == "running"
+    assert client.post("/training").status_code == 409
+    assert client.post("/training/use").status_code == 409
+    written = (tmp_path / "labels-training.csv").read_text()
+    assert written == "text,label,split\na dull film,neg,train\na fine film,pos,valid\nsad,neg,train\n"
+    done = finish(client)
+    assert (done["state"], done["folder"], done["checked"]) == ("done", "labels-classifier-1", 2)
+    assert done["validation"]["accuracy"] == tiny.classifier().parts.facts.validation["accuracy"]
+    assert client.post("/training/use").json()["name"] == "labels-classifier-1"
+    assert client.get("/info").json()["name"] == "labels-classifier-1"
+    client.post("/training")
+    assert finish(client)["folder"] == "labels-classifier-2"
+    known = typer.main.get_command(command_line).commands["train"].params
+    options = {option for parameter in known for option in parameter.opts}
+    assert {part for part in commands[0] if part.startswith("--")} <= options
+    assert commands[0][:6] == [sys.executable, "-m", "ulmkit", "train", "lm", str(tmp_path / "labels-training.csv")]
+
+
+def test_a_training_that_fails_says_why(
+    connect: Callable[..., TestClient], tmp_path: Path, commands: list[list[str]]
+) -> None:
+    client = connect(corrections=str(tmp_path / "labels.csv"), retrain="fails")
+    client.post("/corrections", json={"text": "sad", "label": "neg"})
+    client.post("/training")
+    state = finish(client)
+    assert (state["state"], state["message"]) == ("failed", "why it failed")
+    assert client.post("/training/use").status_code == 409
+
+
+def test_a_new_classifier_with_other_labels_is_not_used(
+    connect: Callable[..., TestClient], tmp_path: Path, commands: list[list[str]]
+) -> None:
+    from dataclasses import replace
+
+    other = TextClassifier(replace(tiny.classifier().parts, label_names=("no", "yes")))
+    client = connect(other, corrections=str(tmp_path / "labels.csv"), retrain="lm")
+    client.post("/corrections", json={"text": "sad", "label": "no"})
+    client.post("/training")
+    finish(client)
+    answer = client.post("/training/use")
+    assert (answer.status_code, "has other labels" in answer.json()["error"]) == (409, True)
+
+
+def test_the_page_and_its_parts_are_there_without_outside_addresses(client: TestClient) -> None:
+    import re
+
+    page = client.get("/")
+    assert page.headers["Content-Type"].startswith("text/html")
+    names = re.findall(r'(?:href|src)="(/[^"]+)"', page.text)
+    assert len(names) >= 3
+    scripts = ["/page.js"]
+    for name in scripts:
+        script = client.get(name)
+        assert script.status_code == 200
+        assert script.headers["Content-Type"].startswith("text/javascript")
+        assert "://" not in script.text
+        scripts += [
+            f"/{found}" for found in re.findall(r'from "\./(\w+\.js)"', script.text) if f"/{found}" not in scripts
+        ]
+    assert len(scripts) == 7
+    assert "://" not in page.text + client.get("/style.css").text
+    assert all(client.get(name).status_code == 200 for name in names)
+
+
+def test_the_page_asks_for_the_key_itself(connect: Callable[..., TestClient]) -> None:
+    client = connect(api_key="sixteen-or-more-characters")
+    assert [client.get(path).status_code for path in ("/", "/page.js", "/docs")] == [200] * 3
+    paths = ("/corrections", "/training", "/training/use", "/explain", "/stream")
+    assert [client.post(path, json={}).status_code for path in paths] == [401] * 5

@@ -1,0 +1,243 @@
+"""The page for people in a real browser: by keyboard, in light and dark, offline, and accessible to all.
+
+axe-core is not part of this repository: `npm pack axe-core`, and name its axe.min.js in ULMKIT_AXE.
+"""
+
+import csv
+import os
+import re
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import tiny
+
+from ulmkit.serve import ServeOptions, create_app
+
+pytestmark = pytest.mark.browser
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+AXE = os.environ.get("ULMKIT_AXE")
+KEY = "sixteen-or-more-characters"
+TEXTS = [text for text, _ in tiny.reviews(30)]
+SECONDS = 60
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A headless Chromium."""
+    if CHROMIUM is None:
+        pytest.skip("there is no chromium; install it, for example with: apt-get install chromium")
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed; it is in the extra test")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"], timeout=1000 * SECONDS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., str]]:
+    """Starts a server with options; returns its URL."""
+    import uvicorn
+
+    running: list[tuple[Any, threading.Thread]] = []
+
+    def run(**options: object) -> str:
+        app = create_app(tiny.classifier(), "tiny", ServeOptions(**options))
+        server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None))
+        thread = threading.Thread(target=server.run)
+        thread.start()
+        running.append((server, thread))
+        deadline = time.monotonic() + SECONDS
+        while not server.started and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/"
+
+    yield run
+    for server, thread in running:
+        server.should_exit = True
+        thread.join(SECONDS)
+
+
+@pytest.fixture
+def open_page(browser: Any) -> Iterator[Callable[..., Any]]:
+    """Opens a page; whatever it asks of another address, and whatever goes wrong in it, fails the test."""
+    contexts = []
+    problems: list[str] = []
+
+    def visit(url: str, **options: object) -> Any:
+        context = browser.new_context(viewport={"width": 900, "height": 800}, **options)
+        context.set_default_timeout(1000 * SECONDS)
+        contexts.append(context)
+        page = context.new_page()
+
+        def watch(request: Any) -> None:
+            if not request.url.startswith((url, "blob:", "data:")):
+                problems.append(f"asks {request.url}")
+
+        page.on("request", watch)
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.goto(url)
+        return page
+
+    yield visit
+    for context in contexts:
+        context.close()
+    assert problems == []
+
+
+def status(page: Any, text: str) -> None:
+    """Wait until the state of checking has a text."""
+    page.locator("#check-status", has_text=text).wait_for()
+
+
+def label_file(page: Any, name: str = "reviews.csv", content: str | None = None) -> None:
+    """Label a file, by keyboard after it was chosen."""
+    page.get_by_role("tab", name="A file").click()
+    rows = "\n".join(f'{number},"{text}"' for number, text in enumerate(TEXTS))
+    buffer = (content or f"id,text\n{rows}\n").encode()
+    page.set_input_files("#file", {"name": name, "mimeType": "text/csv", "buffer": buffer})
+    page.locator("#label-file:focus").wait_for()
+    page.keyboard.press("Enter")
+    page.locator("#file-done").wait_for()
+
+
+def test_a_text_is_classified_and_its_words_are_marked_by_keyboard(
+    start: Callable[..., str], open_page: Callable[..., Any]
+) -> None:
+    page = open_page(start())
+    page.locator("#text:focus").wait_for()
+    page.keyboard.insert_text(f"😀 {TEXTS[0]}")
+    page.keyboard.press("Control+Enter")
+    page.locator("#strongest tbody tr").first.wait_for()
+    label, probability = page.locator("#verdict").inner_text().split(", ")
+    (expected,) = tiny.classifier().predict_proba([f"😀 {TEXTS[0]}"])
+    assert (label, probability) == (tiny.classifier().labels[expected.argmax()], f"{100 * expected.max():.1f}%")
+    assert page.locator("#marked").inner_text() == f"😀 {TEXTS[0]}"
+    (explanation,) = tiny.classifier().explain([f"😀 {TEXTS[0]}"])
+    strongest = explanation.strongest(1)[0]
+    assert strongest.word in page.locator("#marked mark").all_inner_texts()
+    assert page.locator("#strongest tbody tr").first.inner_text().split()[0] == strongest.word
+    other = next(each for each in tiny.classifier().labels if each != label)
+    page.get_by_label("Words for and against").select_option(other)
+    page.locator("#legend", has_text=f"speak for {other}").wait_for()
+
+
+def test_a_text_that_is_markup_stays_text(start: Callable[..., str], open_page: Callable[..., Any]) -> None:
+    page = open_page(start())
+    text = '<img src=x onerror="document.title=1"> <script>document.title = 1</script> & fine'
+    page.get_by_label("Text", exact=True).fill(text)
+    page.get_by_role("button", name="Classify").click()
+    page.locator("#explanation").wait_for()
+    assert page.locator("#marked").inner_text() == text
+    assert page.title() == "tiny: ulmkit"
+
+
+def test_a_file_comes_back_labelled(start: Callable[..., str], open_page: Callable[..., Any], tmp_path: Path) -> None:
+    page = open_page(start(max_texts=7))
+    cells = ['two ""quotes""', "a line\nbreak; and, signs", *TEXTS]
+    content = "id;review;stars\r\n" + "".join(f'{number};"{cell}";3\r\n' for number, cell in enumerate(cells))
+    label_file(page, content=content)
+    with page.expect_download() as download:
+        page.get_by_text("Download the labelled table").click()
+    assert download.value.suggested_filename == "reviews-labelled.csv"
+    download.value.save_as(tmp_path / "labelled.csv")
+    with open(tmp_path / "labelled.csv", encoding="utf-8", newline="") as file:
+        header, *rows = csv.reader(file)
+    assert header == ["id", "review", "stars", "predicted_label", "probability"]
+    texts = [cell.replace('""', '"') for cell in cells]
+    assert [row[1] for row in rows] == texts
+    assert [row[3] for row in rows] == tiny.classifier().predict(texts)
+    counts = [int(text) for text in page.locator("#counts tbody td:nth-child(2)").all_inner_texts()]
+    assert sum(counts) == len(texts)
+
+
+def test_labels_are_checked_with_one_key_each(
+    start: Callable[..., str], open_page: Callable[..., Any], tmp_path: Path
+) -> None:
+    page = open_page(start(corrections=str(tmp_path / "labels.csv")))
+    label_file(page)
+    page.get_by_role("button", name="Check the labels").click()
+    sure = tiny.classifier().predict_proba(TEXTS).max(axis=1)
+    least, most = TEXTS[sure.argmin()], TEXTS[sure.argmax()]
+    (guess,) = tiny.classifier().predict([least])
+    other = 1 + (guess == tiny.classifier().labels[0])
+    assert page.locator("#check-text").inner_text() == least
+    page.keyboard.press(str(other))
+    status(page, "Text 2 of 30. 1 checked, 1 corrected; saved to labels.csv.")
+    assert page.locator("#check-text").inner_text() == most
+    page.keyboard.press("w")
+    page.locator("#check-text mark").first.wait_for()
+    page.keyboard.press("Enter")
+    status(page, "Text 3 of 30. 2 checked, 1 corrected")
+    page.keyboard.press("s")
+    status(page, "Text 4 of 30. 2 checked")
+    page.keyboard.press("z")
+    status(page, "Text 3 of 30. 2 checked")
+    page.keyboard.press("z")
+    status(page, "Text 2 of 30. 1 checked, 1 corrected")
+    with open(tmp_path / "labels.csv", encoding="utf-8", newline="") as file:
+        assert list(csv.reader(file)) == [["text", "label"], [least, tiny.classifier().labels[other - 1]]]
+    page.get_by_label("Show first").select_option("unsure")
+    assert page.locator("#check-text").inner_text() == TEXTS[sure.argsort()[1]]
+
+
+def test_the_key_is_asked_for(start: Callable[..., str], open_page: Callable[..., Any]) -> None:
+    page = open_page(start(api_key=KEY))
+    page.locator("#key:focus").wait_for()
+    page.keyboard.insert_text("another-key-than-that")
+    page.keyboard.press("Enter")
+    page.locator("#key:focus").wait_for()
+    page.get_by_label("API key").fill(KEY)
+    page.keyboard.press("Enter")
+    page.get_by_role("tab", name="One text").wait_for()
+    assert KEY not in page.url
+
+
+def test_problems_are_told(start: Callable[..., str], open_page: Callable[..., Any]) -> None:
+    page = open_page(start(max_characters=20))
+    page.get_by_role("button", name="Classify").click()
+    page.get_by_role("alert").get_by_text("Type or paste a text first.").wait_for()
+    page.get_by_label("Text", exact=True).fill("a" * 21)
+    page.get_by_role("button", name="Classify").click()
+    page.get_by_role("alert").get_by_text("text 0: expected at most 20 characters, got 21").wait_for()
+    page.keyboard.press("Tab")  # from the button to the end of the page
+    page.get_by_role("tab", name="One text").focus()
+    page.keyboard.press("ArrowLeft")
+    page.get_by_text("This server keeps no labels.").wait_for()
+
+
+@pytest.mark.skipif(AXE is None, reason="ULMKIT_AXE does not name axe-core's axe.min.js (npm pack axe-core)")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_wrong(
+    start: Callable[..., str], open_page: Callable[..., Any], tmp_path: Path, scheme: str
+) -> None:
+    assert AXE is not None
+    url = start(corrections=str(tmp_path / "labels.csv"), retrain="none")
+    page = open_page(url, color_scheme=scheme, bypass_csp=True)
+
+    def violations() -> list[str]:
+        page.add_script_tag(content=Path(AXE).read_text(encoding="utf-8"))
+        found = page.evaluate("() => axe.run(document)")
+        assert len(found["passes"]) > 15
+        return [f"{each['id']}: {[node['html'] for node in each['nodes']]}" for each in found["violations"]]
+
+    page.get_by_label("Text", exact=True).fill(TEXTS[0])
+    page.keyboard.press("Control+Enter")
+    page.locator("#strongest tbody tr").first.wait_for()
+    assert violations() == []
+    label_file(page)
+    assert violations() == []
+    page.get_by_role("button", name="Check the labels").click()
+    page.keyboard.press("w")
+    page.locator("#check-text mark").first.wait_for()
+    assert violations() == []
+    page.get_by_role("tab", name="Train again").click()
+    page.locator("#train-state", has_text=re.compile("Check some")).wait_for()
+    assert violations() == []
+    page.goto(f"{url}docs")
+    assert violations() == []

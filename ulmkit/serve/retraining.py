@@ -1,0 +1,128 @@
+"""Training again, from the page: `ulmkit train` in a process of its own, on the checked labels and what was there."""
+
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import IO
+
+from ulmkit.errors import UlmkitError
+from ulmkit.hub import read_config
+from ulmkit.serve.corrections import Corrections, write_rows
+from ulmkit.serve.options import ServeOptions
+from ulmkit.serve.refusals import RefusalError
+from ulmkit.serve.schemas import TrainingAnswer
+from ulmkit.tasks import find_task
+from ulmkit.text.read.documents import read_documents
+
+_LOG_BYTES = 4000
+
+
+class Retraining:
+    """Trainings of new classifiers, one at a time.
+
+    Each leaves its data, its log and the classifier beside the file of the checked labels.
+
+    Args:
+        corrections: The checked labels.
+        options: What to train from, on which further data, and for how long.
+    """
+
+    def __init__(self, corrections: Corrections, options: ServeOptions) -> None:
+        self._corrections = corrections
+        self._options = options
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._begun = 0.0
+        self._folder: Path | None = None
+
+    @property
+    def folder(self) -> Path | None:
+        """Folder of the newest classifier; None unless its training is done."""
+        is_done = self._process is not None and self._process.poll() == 0
+        return self._folder if is_done else None
+
+    def start(self) -> None:
+        """Start a training.
+
+        Raises:
+            RefusalError: If one runs, or nothing was checked.
+            DataError: If the further data cannot be read.
+        """
+        with self._lock:
+            if self._process is not None and self._process.poll() is None:
+                raise RefusalError(409, "training: one is running; wait for its end")
+            if not len(self._corrections):
+                raise RefusalError(422, "training: expected checked labels, got none; check some documents first")
+            stem = self._corrections.file.with_suffix("")
+            number = next(n for n in range(1, sys.maxsize) if not Path(f"{stem}-classifier-{n}").exists())
+            self._folder = Path(f"{stem}-classifier-{number}")
+            data = Path(f"{stem}-training.csv")
+            columns = self._write_data(data)
+            command = [sys.executable, "-m", "ulmkit", "train", str(self._options.retrain), str(data)]
+            command += ["--out", str(self._folder), "--minutes", str(self._options.retrain_minutes)]
+            if "split" in columns:
+                command += ["--split-column", "split"]
+            with open(self._log_file, "wb") as log:
+                self._process = self._run(command, log)
+            self._begun = time.time()
+
+    def state(self) -> TrainingAnswer:
+        """Tell how far the training is."""
+        with self._lock:
+            answer = TrainingAnswer(
+                state="ready", minutes=self._options.retrain_minutes, checked=len(self._corrections)
+            )
+            if self._process is None:
+                return answer
+            status = self._process.poll()
+            answer.state = "running" if status is None else "failed" if status else "done"
+            end = time.time() if status is None else self._log_file.stat().st_mtime
+            answer.seconds = max(0.0, end - self._begun)
+            lines = self._log_file.read_bytes()[-_LOG_BYTES:].decode("utf-8", "replace").split("\n")
+            answer.message = next((line.strip() for line in reversed(lines) if line.strip()), "")
+            if answer.state == "done" and self._folder is not None:
+                answer.folder = self._folder.name
+                answer.validation = dict(read_config(self._folder)["facts"].get("validation") or {})
+            return answer
+
+    def close(self) -> None:
+        """Stop the training, if one runs; it leaves a checkpoint."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.terminate()
+            try:
+                self._process.wait(self._options.timeout_seconds)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+
+    @property
+    def _log_file(self) -> Path:
+        return Path(f"{self._corrections.file.with_suffix('')}-training.log")
+
+    def _run(self, command: list[str], log: IO[bytes]) -> "subprocess.Popen[bytes]":
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
+
+    def _write_data(self, file: Path) -> tuple[str, ...]:
+        """Write the documents to train on; checked labels replace those that were there. Returns the columns."""
+        checked = dict(self._corrections.labels)
+        rows: list[tuple[str, ...]] = []
+        has_splits = False
+        if self._options.retrain_data is not None:
+            try:
+                split_column = self._options.retrain_split_column
+                for document in read_documents(
+                    self._options.retrain_data, label_kind=find_task("single"), split_column=split_column
+                ):
+                    text, label = document.text, document.label
+                    if not isinstance(text, str):
+                        raise RefusalError(422, "training: expected one text per document in --retrain-data")
+                    label = checked.pop(text, label)
+                    has_splits = has_splits or document.split is not None
+                    rows.append((text, "" if label is None else str(label), document.split or "train"))
+            except OSError as error:
+                raise UlmkitError(f"retrain_data: cannot be read ({error})") from None
+        rows += [(text, label, "train") for text, label in checked.items()]
+        columns = ("text", "label", "split") if has_splits else ("text", "label")
+        write_rows(file, columns, (row[: len(columns)] for row in rows))
+        return columns

@@ -1,0 +1,85 @@
+// The page: tabs, the key, and what its parts have in common.
+
+import { prepareCheck } from "./check.js";
+import { prepareFile } from "./file.js";
+import { ask, attempt, element, percent, Refused, setKey, showProblem } from "./requests.js";
+import { prepareText } from "./text.js";
+import { prepareTraining } from "./training.js";
+
+const tabs = [...document.querySelectorAll("[role=tab]")];
+const onOpen = {};
+
+function openTab(tab, isFocused = true) {
+  for (const each of tabs) {
+    each.setAttribute("aria-selected", String(each === tab));
+    each.tabIndex = each === tab ? 0 : -1;
+    element(each.getAttribute("aria-controls")).hidden = each !== tab;
+  }
+  showProblem(null);
+  if (isFocused) tab.focus();
+  onOpen[tab.id]?.();
+}
+
+for (const [number, tab] of tabs.entries()) {
+  tab.addEventListener("click", () => openTab(tab));
+  tab.addEventListener("keydown", (event) => {
+    const next = {
+      ArrowRight: (number + 1) % tabs.length,
+      ArrowLeft: (number + tabs.length - 1) % tabs.length,
+      Home: 0,
+      End: tabs.length - 1,
+    }[event.key];
+    if (next === undefined) return;
+    event.preventDefault();
+    openTab(tabs[next]);
+    tabs[next].focus();
+  });
+}
+
+function describe(info) {
+  document.title = `${info.name}: ulmkit`;
+  element("name").textContent = info.name;
+  const labels = info.labels.length > 8 ? `${info.labels.length} labels` : info.labels.join(", ");
+  const accuracy = info.validation.accuracy;
+  const held = accuracy === undefined ? "" : `; ${percent(accuracy)} right on held-out texts`;
+  element("about").textContent = `Classifies texts: ${labels || "a number"}${held}.`;
+}
+
+async function start() {
+  let info;
+  try {
+    info = await ask("/info");
+  } catch (error) {
+    if (!(error instanceof Refused && error.status === 401)) throw error;
+    element("key-form").hidden = false;
+    element("key").focus();
+    return;
+  }
+  const state = await ask("/corrections");
+  element("key-form").hidden = true;
+  element("everything").hidden = false;
+  describe(info);
+  prepareText(info);
+  const training = prepareTraining(state, describe);
+  const check = prepareCheck(info, state);
+  prepareFile(info, check.load, () => openTab(element("tab-check"), false));
+  onOpen["tab-check"] = check.show;
+  onOpen["tab-train"] = training.refresh;
+  if (!info.explains) {
+    element("tab-check").hidden = true;
+    element("tab-train").hidden = true;
+    tabs.splice(2);
+  }
+  element("to-file").addEventListener("click", (event) => {
+    event.preventDefault();
+    openTab(element("tab-file"));
+  });
+  element("text").focus();
+}
+
+element("key-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  setKey(element("key").value);
+  attempt(start);
+});
+attempt(start);
