@@ -1,0 +1,55 @@
+"""The clients of the server's benchmark."""
+
+import asyncio
+import json
+
+import pytest
+import serve
+
+TEXT = "a text"
+
+
+async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, status: str = "200 OK") -> None:
+    """Answer each request of a connection with its own body, after 10 ms."""
+    while head := await reader.readuntil(b"\r\n\r\n"):
+        body = await reader.readexactly(int(head.lower().split(b"content-length:")[1]))
+        await asyncio.sleep(0.01)
+        writer.write(f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
+
+
+async def with_server(status: str, clients: int) -> serve.Load:
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await answer(reader, writer, status)
+        except asyncio.IncompleteReadError:
+            writer.close()
+
+    server = await asyncio.start_server(handle, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    load = await serve.measure_load(port, [serve.encode_request(TEXT)], clients, 0.3)
+    server.close()
+    return load
+
+
+def test_clients_ask_at_once_and_each_waits_for_its_answer() -> None:
+    load = asyncio.run(with_server("200 OK", 4))
+    assert 0.01 <= load.p50 <= load.p99
+    assert 0.5 < load.per_second * load.p50 < 6  # four clients wait nearly all the time, one would give 1
+
+
+def test_a_refusal_ends_the_benchmark() -> None:
+    with pytest.raises(SystemExit, match="refused: .*a text"):
+        asyncio.run(with_server("429 Too Many Requests", 1))
+
+
+def test_requests_are_those_of_the_server() -> None:
+    head, body = serve.encode_request("é").split(b"\r\n\r\n")
+    assert json.loads(body) == {"texts": ["é"]}
+    assert f"Content-Length: {len(body)}".encode() in head
+
+
+def test_rows_are_better_where_there_are_more_answers_in_less_time() -> None:
+    ours = serve.Figures(1.0, {1: serve.Load(100.0, 0.01, 0.02)})
+    peer = serve.Figures(2.0, {1: serve.Load(50.0, 0.02, 0.04)})
+    assert {row["ratio"] for row in serve.compare(ours, peer, "peer")} == {2.0}
+    assert {row["ratio"] for row in serve.compare(ours, None, "missing")} == {None}
