@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from ulmkit.lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from ulmkit.api.drift import find_drift
     from ulmkit.api.export import export_int8
     from ulmkit.api.language_model import LanguageModel
     from ulmkit.api.text_classifier import TextClassifier

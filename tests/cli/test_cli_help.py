@@ -27,7 +27,7 @@ from ulmkit.tasks import TASKS
 MACHINE = {"--device", "--precision", "--backend", "--threads", "--seed"}
 UNUSED = {
     "prepare": MACHINE,
-    **{name: {"--seed"} for name in ("evaluate", "predict", "score", "embed", "export")},
+    **{name: {"--seed"} for name in ("evaluate", "predict", "score", "embed", "export", "drift")},
     "info": {"--backend", "--seed"},
     "serve": {"--seed", "--json"},
     "lr-find": {"--rate", "--schedule", "--patience"},
@@ -41,6 +41,7 @@ PANELS = {
     "train": {"Data", "Budget (give one)", "Recipe", "For LM 'none' only", "Machine"},
     "evaluate": {"Data", "Language models only", "Confidence", "Machine"},
     "predict": {"Data", "Confidence", "Machine"},
+    "drift": {"Data", "Machine"},
     "score": {"Data", "Machine"},
     "embed": {"Data", "Machine"},
     "generate": {"Generation", "Machine"},

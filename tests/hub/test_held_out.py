@@ -52,11 +52,16 @@ def test_folders_without_a_record_load(folder: Path) -> None:
         ("confidence", [7.0] * 12, "expected a confidence from 0 to 1"),
         ("mass_above", "none", "expected a list of numbers as mass_above"),
         ("source", None, "expected an object with a source"),
+        ("values", {"words": [1.0], "length": [1.0]}, "expected columns of one length"),
+        ("values", {"length": [1.0] * 12}, "expected finite numbers of a known measure, got 'length'"),
+        ("values", [], "expected an object with values"),
+        ("values", {"words": ["x"]}, "expected a list of numbers as words"),
+        ("classes", [5] * 12, "expected predicted from 0 to 1"),
     ],
 )
 def test_altered_records_are_refused(folder: Path, key: str, value: object, message: str) -> None:
     content = json.loads((folder / HELD_OUT_FILE).read_text())
-    content["answers"][key] = value
+    content["texts" if key in ("values", "classes") else "answers"][key.replace("classes", "predicted")] = value
     (folder / HELD_OUT_FILE).write_text(json.dumps(content))
     with pytest.raises(FolderError, match="altered"):
         load_model(folder)

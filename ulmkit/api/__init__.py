@@ -7,6 +7,7 @@ from ulmkit.lazy import lazy_exports
 if TYPE_CHECKING:
     from ulmkit.api.classifier_stream import ClassifierStream
     from ulmkit.api.confidence import ConformalClassifier, SelectiveClassifier
+    from ulmkit.api.drift import DriftMonitor, find_drift
     from ulmkit.api.export import export_int8
     from ulmkit.api.language_model import LanguageModel
     from ulmkit.api.text_classifier import TextClassifier

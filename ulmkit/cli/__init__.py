@@ -12,6 +12,7 @@ from typing import Any
 import typer
 
 from ulmkit.cli import (
+    drift_command,
     export_command,
     info_command,
     model_commands,
@@ -92,6 +93,7 @@ for _name, _command in {
     "train": training_commands.train_command,
     "evaluate": model_commands.evaluate_command,
     "predict": model_commands.predict_command,
+    "drift": drift_command.drift_command,
     "score": model_commands.score_command,
     "embed": model_commands.embed_command,
     "generate": model_commands.generate_command,

@@ -6,6 +6,15 @@ from ulmkit.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from ulmkit.evaluation.baselines.classifiers import NBSVM, Baseline, MajorityClass, TfidfLogistic, TfidfRidge
+    from ulmkit.evaluation.drift import (
+        Comparison,
+        DriftReport,
+        TextMeasures,
+        UnlikeText,
+        class_shares,
+        find_periods,
+        unlikeness,
+    )
     from ulmkit.evaluation.labels.classification import SingleLabelReport, evaluate_single
     from ulmkit.evaluation.labels.conformal import (
         ConformalReport,

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ulmkit.errors import DataError, FolderError
-from ulmkit.evaluation import HeldOutAnswers
+from ulmkit.evaluation import HeldOutAnswers, TextMeasures
 from ulmkit.files import read_json
 from ulmkit.safe_writes import atomic_write
 
@@ -32,9 +32,11 @@ class HeldOut:
 
     Attributes:
         answers: Answers for labelled documents, of a classifier of one label per document.
+        texts: Measures of validation texts, labelled or not, to compare new texts with.
     """
 
     answers: HeldOutAnswers | None = None
+    texts: TextMeasures | None = None
 
     def without_answers(self) -> "HeldOut":
         """The record of a model whose answers differ a little."""
@@ -47,6 +49,11 @@ def save_held_out(folder: Path, held_out: HeldOut) -> None:
     if held_out.answers is not None:
         columns = {name: getattr(held_out.answers, name).tolist() for name in _COLUMNS}
         content["answers"] = {"source": held_out.answers.source, **columns}
+    if held_out.texts is not None:
+        measures: dict[str, object] = {name: column.tolist() for name, column in held_out.texts.values.items()}
+        content["texts"] = {"values": measures}
+        if held_out.texts.predicted is not None:
+            content["texts"] = {"values": measures, "predicted": held_out.texts.predicted.tolist()}
     with atomic_write(folder / HELD_OUT_FILE) as file:
         json.dump(content, file, ensure_ascii=False, allow_nan=False)  # not indented: a number a line is twice as long
         file.write("\n")
@@ -69,7 +76,10 @@ def load_held_out(folder: Path, files: Collection[str], classes: int = 0) -> Hel
     content = read_json(path)
     if not isinstance(content, Mapping):
         raise FolderError(f"{path}: expected an object, got {type(content).__name__}; {_ADVICE}")
-    return HeldOut(_answers(path, content["answers"], classes) if "answers" in content else None)
+    return HeldOut(
+        _answers(path, content["answers"], classes) if "answers" in content else None,
+        _texts(path, content["texts"], classes) if "texts" in content else None,
+    )
 
 
 def _answers(path: Path, content: object, classes: int) -> HeldOutAnswers:
@@ -81,6 +91,22 @@ def _answers(path: Path, content: object, classes: int) -> HeldOutAnswers:
             raise FolderError(f"{path}: expected {name} from 0 to {classes - 1}; {_ADVICE}")
     try:
         return HeldOutAnswers(content["source"], **columns)
+    except DataError as error:
+        raise FolderError(f"{path}: {error}; {_ADVICE}") from error
+
+
+def _texts(path: Path, content: object, classes: int) -> TextMeasures:
+    values = content.get("values") if isinstance(content, Mapping) else None
+    if not isinstance(content, Mapping) or not isinstance(values, Mapping):
+        raise FolderError(f"{path}: expected an object with values as texts; {_ADVICE}")
+    columns = {str(name): _column(path, str(name), column, np.float64) for name, column in values.items()}
+    predicted = None
+    if "predicted" in content:
+        predicted = _column(path, "predicted", content["predicted"], np.int64)
+        if not ((predicted >= 0) & (predicted < classes)).all():
+            raise FolderError(f"{path}: expected predicted from 0 to {classes - 1}; {_ADVICE}")
+    try:
+        return TextMeasures(columns, predicted)
     except DataError as error:
         raise FolderError(f"{path}: {error}; {_ADVICE}") from error
 

@@ -40,6 +40,7 @@ from ulmkit.pipeline.rungs import (
     linear_rungs,
 )
 from ulmkit.pipeline.stage import machine_facts
+from ulmkit.pipeline.text_measures import measure_held_out
 from ulmkit.tasks import find_task
 from ulmkit.text import EncodedCorpus
 from ulmkit.text.read.documents import Data
@@ -154,7 +155,8 @@ def train_automatically(
             "judged_on": judging.describe(),
         },
     )
-    parts = replace(parts, facts=facts, held_out=HeldOut(ladder.held_out_answers(ladder.kept).sample(MOST_ANSWERS)))
+    answers = ladder.held_out_answers(ladder.kept).sample(MOST_ANSWERS)
+    parts = replace(parts, facts=facts, held_out=HeldOut(answers, measure_held_out(parts, corpus)))
     if not baselines:
         return parts
     return record_baselines(parts, corpus, texts_of(data, corpus, data_options or DataOptions()), rows, held_out)

@@ -23,6 +23,7 @@ from ulmkit.pipeline.options import RunOptions, place
 from ulmkit.pipeline.prediction import evaluate_rows
 from ulmkit.pipeline.recipes import CLASSIFY, ClassifierRecipe
 from ulmkit.pipeline.stage import train_stage, with_dropouts
+from ulmkit.pipeline.text_measures import measure_held_out
 from ulmkit.tasks import find_task
 from ulmkit.text import EncodedCorpus
 from ulmkit.text.batches import ClassifierBatches
@@ -98,7 +99,7 @@ def train(
     parts = train_network(corpus, language_model, rows, held_out, budget=budget, recipe=recipe, run=run, sizes=sizes)
     if not run.world.is_first:
         return parts
-    parts = replace(parts, held_out=HeldOut(network_answers(parts, corpus, held_out)))
+    parts = replace(parts, held_out=HeldOut(network_answers(parts, corpus, held_out), measure_held_out(parts, corpus)))
     if not baselines:
         return parts
     return record_baselines(parts, corpus, texts_of(data, corpus, data_options or DataOptions()), rows, held_out)

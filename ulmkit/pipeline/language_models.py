@@ -9,7 +9,7 @@ import torch
 from ulmkit.config import check_choice
 from ulmkit.errors import DataError
 from ulmkit.evaluation import Perplexity, approximate_perplexity, first_context
-from ulmkit.hub import LanguageModelParts, TrainingFacts
+from ulmkit.hub import HeldOut, LanguageModelParts, TrainingFacts
 from ulmkit.hub.folder_config import DIRECTIONS, Direction
 from ulmkit.model.config import DROPOUTS, LanguageModelConfig
 from ulmkit.model.initialization import draw_input_weights
@@ -21,6 +21,7 @@ from ulmkit.pipeline.language_model_task import LanguageModelTask
 from ulmkit.pipeline.options import RATE_SEARCH_STEPS, RunOptions, place
 from ulmkit.pipeline.recipes import FINETUNE, PRETRAIN, LanguageModelRecipe
 from ulmkit.pipeline.stage import scale_dropout, train_stage, with_dropouts
+from ulmkit.pipeline.text_measures import measure_held_out
 from ulmkit.text import EncodedCorpus, TokenStream, Vocabulary
 from ulmkit.text.batches import LanguageModelBatches
 from ulmkit.text.corpus.builder import TRAINING_SPLITS
@@ -247,7 +248,10 @@ def _train(
         details=details,
     )
     model.eval()
-    return LanguageModelParts(model, corpus.vocabulary, corpus.tokenizer, direction, facts, history)
+    parts = LanguageModelParts(model, corpus.vocabulary, corpus.tokenizer, direction, facts, history)
+    if not run.world.is_first:
+        return parts
+    return replace(parts, held_out=HeldOut(texts=measure_held_out(parts, corpus, run.validation_tokens(budget))))
 
 
 def _task(

@@ -1,0 +1,78 @@
+"""The command that watches whether texts change."""
+
+import sys
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+
+from ulmkit.cli.model_commands import ModelArgument, OptionalData, Texts
+from ulmkit.cli.option_groups import MACHINE, READ, Machine, OptionGroup, with_groups
+from ulmkit.cli.summary import write_values
+from ulmkit.cli.text_rows import TEXTS_OF_TASK, open_texts
+from ulmkit.errors import ConfigError
+
+DRIFT_STATUS = 1
+"""Exit status of `drift` if it finds some."""
+
+_TEXTS = OptionGroup(
+    "Data",
+    lambda time_column, **values: TEXTS_OF_TASK.make(**values, time_column=time_column),
+    {
+        **{name: option for name, option in TEXTS_OF_TASK.options.items() if name not in ("columns", "task")},
+        "time_column": READ.options["time_column"],
+    },
+)
+
+
+@with_groups(reading=_TEXTS, machine=MACHINE)
+def drift_command(
+    model: ModelArgument,
+    reading: Mapping[str, Any],
+    machine: Machine,
+    data: OptionalData = None,
+    text: Texts = None,
+    period: Annotated[
+        str | None, typer.Option(help="Compare each day, week or month (default: week with --time-column).")
+    ] = None,
+    level: Annotated[float, typer.Option(help="Probability of a false alarm, all comparisons together.")] = 0.01,
+    min_effect: Annotated[float, typer.Option(help="Smallest effect that counts, 0 to 1.")] = 0.1,
+    documents: Annotated[int, typer.Option(help="Texts least like the training to name.")] = 5,
+) -> None:
+    """Compare new texts with held-out texts of the training.
+
+    Exit status 1 means that they differ, for a cron job.
+
+    Example: ulmkit drift my-classifier this-month.csv --time-column date
+    """
+    from ulmkit.api import DriftMonitor, LanguageModel, TextClassifier
+    from ulmkit.hub import read_config, resolve_model
+
+    if period is not None and "time_column" not in reading:
+        raise ConfigError("period: has no effect without `time_column`; add it or drop this")
+    if period is None and "time_column" in reading:
+        period = "week"
+    config = read_config(resolve_model(model))
+    is_language_model = "language_model" in (config["kind"], config.get("members"))
+    loaded = (LanguageModel if is_language_model else TextClassifier).load(model, machine.run)
+    monitor = DriftMonitor(loaded, period=period, level=level, min_effect=min_effect, documents=documents)
+    task = loaded.task if isinstance(loaded, TextClassifier) else "none"
+    chunks, record = open_texts(data, text, reading, task)
+    count = 0
+    for chunk in chunks:
+        rows = [row.document for row in chunk]
+        monitor.add(
+            [document.text if document.tokens is None else document.tokens for document in rows],
+            times=[document.time for document in rows] if period is not None else None,
+            names=[str(row.fields.get("row", count + number)) for number, row in enumerate(chunk, start=1)],
+        )
+        count += len(chunk)
+    report = monitor.report()
+    print(report.table())
+    drifted = [each.name for each in report.periods if each.has_drifted]
+    verdict = f"drift: {', '.join(drifted)}" if drifted else "no drift"
+    print(f"\n{verdict} ({report.documents:,} texts beside {report.held_out_texts:,} held-out ones of the training)")
+    write_values(machine.json_file, {"model": model, "data": data, "reading": record, **report.to_dict()})
+    sys.stdout.flush()
+    if drifted:
+        raise typer.Exit(DRIFT_STATUS)
