@@ -124,3 +124,22 @@ def test_functions_run_in_their_turn_and_alone() -> None:
         return model.batches
 
     assert asyncio.run(main()) == [["a"], ["function"], ["b"]]
+
+
+def test_workers_share_what_waits_and_run_at_once() -> None:
+    both = threading.Barrier(2, timeout=10)
+    batches: list[int] = []
+
+    def predict(texts: Sequence[str]) -> np.ndarray:
+        both.wait()  # only passed while two batches run at once
+        batches.append(len(texts))
+        return np.array([len(text) for text in texts])
+
+    async def main() -> list:
+        queue = ModelQueue(predict, ServeOptions(), workers=2)
+        results = await asyncio.gather(*(queue.predict(["a" * number]) for number in range(8)))
+        queue.close()
+        return results
+
+    assert [result.tolist() for result in asyncio.run(main())] == [[number] for number in range(8)]
+    assert batches == [4, 4]

@@ -14,6 +14,7 @@ KEY = "sixteen-or-more-characters"
         ({"port": 65536}, "port: expected a whole number of at most 65,535, got 65536"),
         ({"batch_milliseconds": -1}, "batch_milliseconds: expected a number of at least 0, got -1"),
         ({"max_texts": 0}, "max_texts: expected a whole number of at least 1, got 0"),
+        ({"workers": 0}, "workers: expected a whole number of at least 1, got 0"),
         ({"timeout_seconds": 0}, "timeout_seconds: expected a number above 0, got 0"),
         ({"api_key": "short"}, "API key: expected at least 16 ASCII characters, got 5 characters"),
         ({"tls_key": "key.pem"}, "tls_certificate: expected it with tls_key"),

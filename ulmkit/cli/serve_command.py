@@ -28,7 +28,7 @@ _LIMITS = OptionGroup(
     dict,
     field_options(
         ServeOptions,
-        *("batch_milliseconds", "batch_texts", "max_texts", "max_characters", "max_bytes", "max_waiting"),
+        *("batch_milliseconds", "batch_texts", "workers", "max_texts", "max_characters", "max_bytes", "max_waiting"),
         *("max_streams", "stream_seconds", "timeout_seconds"),
     ),
 )

@@ -1,6 +1,7 @@
 """Queue in front of the model: requests that come together are predicted together, one batch at a time."""
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,7 +26,7 @@ class _Job:
 
 
 class ModelQueue:
-    """Runs the model in a thread of its own, for one batch or one function after the other.
+    """Runs the model in threads of its own, each for one batch or one function after the other.
 
     All methods are for one event loop.
 
@@ -33,6 +34,7 @@ class ModelQueue:
         predict: Predicts for the texts of a batch.
         options: Sizes and times of batches, and the limits of the queue.
         on_batch: Called with the number of texts in each batch.
+        workers: Number of threads; what waits is shared among those that have nothing to do.
     """
 
     def __init__(
@@ -40,13 +42,16 @@ class ModelQueue:
         predict: Callable[[Sequence[Text]], Outputs],
         options: ServeOptions,
         on_batch: Callable[[int], None] = lambda texts: None,
+        workers: int = 1,
     ) -> None:
         self._predict = predict
         self._options = options
         self._on_batch = on_batch
         self._jobs: deque[_Job] = deque()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="ulmkit-model")
-        self._pump: asyncio.Task[None] | None = None
+        self._workers = workers
+        self._threads = ThreadPoolExecutor(workers, thread_name_prefix="ulmkit-model")
+        self._pumps: list[asyncio.Task[None]] = []
+        self._running = 0  # batches and functions
         self._came_alone = True  # whether the last batch was of one request
 
     @property
@@ -73,15 +78,16 @@ class ModelQueue:
         return result
 
     def close(self) -> None:
-        """Wait for the batch that is being predicted, and end the thread."""
-        self._thread.shutdown()
+        """Wait for what is being predicted, and end the threads."""
+        self._threads.shutdown()
 
     async def _wait_for(self, job: _Job) -> Any:
         if len(self._jobs) >= self._options.max_waiting:
             raise RefusalError(429, f"the queue is full: {self._options.max_waiting} requests wait; try again", 1)
         self._jobs.append(job)
-        if self._pump is None or self._pump.done():
-            self._pump = asyncio.create_task(self._run_jobs())
+        self._pumps = [pump for pump in self._pumps if not pump.done()]
+        if len(self._pumps) < self._workers:
+            self._pumps.append(asyncio.create_task(self._run_jobs()))
         try:
             async with asyncio.timeout(self._options.timeout_seconds):
                 return await job.result
@@ -98,24 +104,34 @@ class ModelQueue:
             batch = self._next_batch()
             if not batch:
                 continue
-            self._came_alone = len(batch) == 1
-            if batch[0].function is not None:
-                await self._run_function(batch[0], batch[0].function)
-            else:
-                await self._run_batch(batch)
+            self._came_alone = len(batch) == 1 and not self._jobs
+            self._running += 1
+            try:
+                if batch[0].function is not None:
+                    await self._run_function(batch[0], batch[0].function)
+                else:
+                    await self._run_batch(batch)
+            finally:
+                self._running -= 1
+
+    @property
+    def _waiting_texts(self) -> int:
+        return sum(len(job.texts) for job in self._jobs)
 
     def _is_batch_full(self) -> bool:
-        return sum(len(job.texts) for job in self._jobs) >= self._options.batch_texts
+        return self._waiting_texts >= self._options.batch_texts
 
     def _next_batch(self) -> list[_Job]:
         """Take the next function, or the next requests that fit into a batch; those given up are passed over."""
+        share = math.ceil(self._waiting_texts / (self._workers - self._running))
+        most = min(self._options.batch_texts, share)
         batch: list[_Job] = []
         texts = 0
         while self._jobs:
             job = self._jobs[0]
             if not job.result.done():
                 texts += len(job.texts)
-                if batch and (job.function is not None or texts > self._options.batch_texts):
+                if batch and (job.function is not None or texts > most):
                     break
                 batch.append(job)
             self._jobs.popleft()
@@ -125,7 +141,7 @@ class ModelQueue:
 
     async def _run_function(self, job: _Job, function: Callable[[], Any]) -> None:
         try:
-            result = await asyncio.get_running_loop().run_in_executor(self._thread, function)
+            result = await asyncio.get_running_loop().run_in_executor(self._threads, function)
         except Exception as error:
             _fail(job, error)
         else:
@@ -135,7 +151,7 @@ class ModelQueue:
         """Predict for a batch; if that fails, for each request alone, so that one does not fail the others."""
         texts = [text for job in batch for text in job.texts]
         try:
-            outputs = await asyncio.get_running_loop().run_in_executor(self._thread, self._predict, texts)
+            outputs = await asyncio.get_running_loop().run_in_executor(self._threads, self._predict, texts)
         except Exception as error:
             if len(batch) == 1:
                 _fail(batch[0], error)

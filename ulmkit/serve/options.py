@@ -11,6 +11,7 @@ LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 
 _LARGEST_PORT = 65535
 _SHORTEST_KEY = 16
+_MOST_WORKERS = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +28,7 @@ class ServeOptions:
         batch_milliseconds: Time in which requests are collected into one batch. A request that comes alone does not
             wait.
         batch_texts: Maximum number of texts in a batch of several requests.
+        workers: Batches predicted at once (default: processors divided by the model's threads; 1 on a GPU).
         max_texts: Maximum number of texts in a request.
         max_characters: Maximum length of a text, streamed ones included.
         max_bytes: Maximum size of a request.
@@ -54,6 +56,7 @@ class ServeOptions:
     tls_key: str | None = None
     batch_milliseconds: float = 3.0
     batch_texts: int = 64
+    workers: int | None = None
     max_texts: int = 1000
     max_characters: int = 1_000_000
     max_bytes: int = 8_000_000
@@ -74,6 +77,8 @@ class ServeOptions:
         check_not_negative("batch_milliseconds", self.batch_milliseconds)
         for name in ("batch_texts", "max_texts", "max_characters", "max_bytes", "max_waiting", "max_streams"):
             check_whole(name, getattr(self, name))
+        if self.workers is not None:
+            check_whole("workers", self.workers, at_most=_MOST_WORKERS)
         check_positive("stream_seconds", self.stream_seconds)
         check_positive("timeout_seconds", self.timeout_seconds)
         check_positive("retrain_minutes", self.retrain_minutes)

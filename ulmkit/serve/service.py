@@ -3,9 +3,11 @@
 import asyncio
 import json
 import logging
+import os
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import torch
 
 import ulmkit
 from ulmkit.api import TextClassifier
@@ -13,6 +15,7 @@ from ulmkit.api.common import as_texts
 from ulmkit.config import check_choice
 from ulmkit.errors import ConfigError, DataError
 from ulmkit.hub import member_name
+from ulmkit.pipeline import networks
 from ulmkit.serve.batching import ModelQueue
 from ulmkit.serve.corrections import Corrections
 from ulmkit.serve.metrics import ServerMetrics
@@ -67,7 +70,8 @@ class ClassifierService:
         self._name = name
         self._options = options
         self.metrics = ServerMetrics(lambda: self.waiting, lambda: len(self._streams))
-        self._queue = ModelQueue(self._predict_batch, options, self.metrics.count_batch)
+        workers = options.workers or _workers(classifier)
+        self._queue = ModelQueue(self._predict_batch, options, self.metrics.count_batch, workers)
         self._streams = Streams(lambda: self._classifier.stream(), options)
         if options.corrections is not None and not classifier.parts.task.has_ladder:
             raise ConfigError(f"corrections: only for one label per text, got task {classifier.task!r}")
@@ -284,3 +288,11 @@ class ClassifierService:
         if np.ndim(output) == 1:
             return dict(zip(labels, values, strict=True))
         return [dict(zip(labels, row, strict=True)) for row in values]
+
+
+def _workers(classifier: TextClassifier) -> int:
+    """Number of batches to predict at once: as many as have processors of their own; one on a GPU."""
+    if any(network.model.encoder.device.type != "cpu" for network in networks(classifier.members)):
+        return 1
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, processors // torch.get_num_threads())
