@@ -45,7 +45,7 @@ def test_a_regressor_learns_numbers_of_which_minus_one_is_one(lm: Path) -> None:
 def test_what_a_regressor_refuses(lm: Path) -> None:
     with pytest.raises(ConfigError, match="language_model: expected one to fine-tune, got 'none'"):
         ULMFiTRegressor("none", steps=1).fit(TEXTS, _numbers(LABELS))
-    with pytest.raises(DataError, match="y: expected at least 2 numbers to learn from, got 1"):
+    with pytest.raises(DataError, match="y: expected at least 2 numbers to learn from, got n_samples=1"):
         ULMFiTRegressor(lm, steps=1).fit(TEXTS[:2], [1.0, None])
     with pytest.raises(NotFittedError):
         ULMFiTRegressor(lm).predict(TEXTS)

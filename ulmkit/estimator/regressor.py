@@ -83,7 +83,9 @@ class ULMFiTRegressor(RegressorMixin, TrainedTextEstimator):
             Document(text, float(number)) for text, number in zip(texts, numbers, strict=True) if not np.isnan(number)
         ]
         if len(documents) < _LEAST_NUMBERS:
-            raise DataError(f"y: expected at least {_LEAST_NUMBERS} numbers to learn from, got {len(documents)}")
+            raise DataError(
+                f"y: expected at least {_LEAST_NUMBERS} numbers to learn from, got n_samples={len(documents)}"
+            )
         self.model_ = self._train(documents, (), task="number", method="finetune", recipe=self._recipe())
         return self
 
