@@ -109,3 +109,25 @@ def test_what_has_no_effect_or_no_meaning_is_refused() -> None:
     assert regressor.parts.held_out.answers is None
     with pytest.raises(ConfigError, match="confidence: expected a classifier of one label per document, got task 'num"):
         regressor.conformal(0.1)
+
+
+def test_a_network_has_a_temperature_that_changes_no_label(tmp_path) -> None:
+    classifier = tiny.classifier()
+    plain = TextClassifier(replace(classifier.parts, temperature=1.0))
+    scaled = TextClassifier(replace(classifier.parts, temperature=2.5))
+    assert classifier.parts.temperature != 1.0
+    assert scaled.predict(TEXTS) == plain.predict(TEXTS)
+    sure, less = (np.asarray(each.predict_proba(TEXTS)) for each in (plain, scaled))
+    np.testing.assert_allclose(np.log(less[:, 0] / less[:, 1]), np.log(sure[:, 0] / sure[:, 1]) / 2.5, rtol=1e-4)
+    np.testing.assert_allclose(
+        scaled.predict_labelled(scaled.evaluation_data(tiny.reviews(40, 7000))), less[:40], atol=1e-5
+    )
+    stream = scaled.stream()
+    stream.feed(TEXTS[0])
+    np.testing.assert_allclose(stream.finish(), less[0], atol=1e-5)
+    weights = [each.explain(TEXTS[:1])[0].words[0].weight for each in (plain, scaled)]
+    assert weights[1] == pytest.approx(weights[0] / 2.5, rel=1e-3)
+    scaled.save(tmp_path / "scaled")
+    np.testing.assert_allclose(TextClassifier.load(tmp_path / "scaled").predict_proba(TEXTS), less, atol=1e-7)
+    with pytest.raises(ConfigError, match="temperature: expected a number above 0, got 0"):
+        replace(classifier.parts, temperature=0.0)

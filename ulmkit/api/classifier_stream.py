@@ -65,12 +65,15 @@ class TextStream(ABC):
         Raises:
             TrainingError: If the answer is NaN or infinite.
         """
-        answer = self._reading.predict()
+        answer = self._calibrated(self._reading.predict())
         check_finite_answers(answer)
         return answer
 
     def _read(self, tokens: Sequence[str]) -> None:
         self._reading.read(self._vocabulary.encode(tokens).astype(np.int64))
+
+    def _calibrated(self, answer: np.ndarray) -> np.ndarray:
+        return answer
 
     @abstractmethod
     def _begin(self) -> _Reading:
@@ -89,6 +92,9 @@ class ClassifierStream(TextStream):
             raise ConfigError("stream: expected a forward classifier, got a backward one, which reads from the end")
         self._parts = parts
         super().__init__(parts)
+
+    def _calibrated(self, answer: np.ndarray) -> np.ndarray:
+        return np.asarray(self._parts.calibrated(answer))
 
     def _begin(self) -> _Reading:
         return NetworkReading(self._parts.model)

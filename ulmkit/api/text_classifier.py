@@ -17,7 +17,7 @@ from ulmkit.api.confidence import ConformalClassifier, SelectiveClassifier
 from ulmkit.api.language_model import LanguageModel
 from ulmkit.config import check_probability
 from ulmkit.errors import ConfigError, DataError, FolderError
-from ulmkit.evaluation import HeldOutAnswers, PairedComparison, compare_paired
+from ulmkit.evaluation import HeldOutAnswers, PairedComparison, compare_paired, scaled_log_probabilities
 from ulmkit.explain import Explanation, Predict, explain_prediction, find_words
 from ulmkit.hub import (
     ClassifierParts,
@@ -582,7 +582,8 @@ class TextClassifier:
                     vocabulary=parts.vocabulary,
                     label_names=self.labels,
                 )
-            outputs.append(predict_rows(parts.model, corpus, rows, reverse=parts.direction == "backward"))
+            answers = predict_rows(parts.model, corpus, rows, reverse=parts.direction == "backward")
+            outputs.append(parts.calibrated(answers))
         return self._mean(outputs)
 
     def _predict_kept(self, tokens: Sequence[str]) -> Predict:
@@ -597,7 +598,10 @@ class TextClassifier:
 
         def predict(kept: Sequence[np.ndarray]) -> np.ndarray:
             logs = [
-                network_log_probabilities(parts, [document[places] for places in kept]) for parts, document in documents
+                scaled_log_probabilities(
+                    network_log_probabilities(parts, [document[places] for places in kept]), parts.temperature
+                )
+                for parts, document in documents
             ]
             return np.asarray(logsumexp(logs, axis=0) - np.log(len(logs)))
 
@@ -639,5 +643,7 @@ def _predict_texts(parts: ClassifierParts, texts: Sequence[Text]) -> Outputs:
     tokens, boundaries, words = parts.task.tokenize(parts.tokenizer, texts)
     documents = [parts.vocabulary.encode(each).astype(np.int64) for each in tokens]
     if parts.direction == "backward":
-        return predict_backward(parts.model, documents, boundaries, words, bos_id=parts.vocabulary.bos_id)
-    return predict_outputs(parts.model, documents, boundaries, words)
+        outputs = predict_backward(parts.model, documents, boundaries, words, bos_id=parts.vocabulary.bos_id)
+    else:
+        outputs = predict_outputs(parts.model, documents, boundaries, words)
+    return parts.calibrated(outputs)

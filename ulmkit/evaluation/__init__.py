@@ -33,6 +33,11 @@ if TYPE_CHECKING:
         errors_by_coverage,
         evaluate_selection,
     )
+    from ulmkit.evaluation.labels.temperature import (
+        fit_temperature,
+        scaled_log_probabilities,
+        scaled_probabilities,
+    )
     from ulmkit.evaluation.labels.token_labels import Span, TokenLabelReport, evaluate_tokens, spans
     from ulmkit.evaluation.language.cache import (
         CACHE_PTB,

@@ -98,6 +98,7 @@ class _ClassifierRecord(_ModelRecord):
     head: Mapping[str, object]
     label_names: tuple[str, ...]
     reading: ReadingEntry
+    temperature: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -155,6 +155,8 @@ def _model_rows(parts: LanguageModelParts | ClassifierParts, weights: Weights) -
     ]
     if isinstance(parts, LanguageModelParts) and parts.model.config.softmax_experts > 1:
         rows.append(("softmax", f"mixture of {parts.model.config.softmax_experts}"))
+    if isinstance(parts, ClassifierParts) and parts.temperature != 1.0:
+        rows.append(("temperature of the probabilities", f"{parts.temperature:.3f}"))
     versions = ", ".join(f"{name} {version}" for name, version in package_versions().items())
     return [*rows, ("written with", versions)]
 

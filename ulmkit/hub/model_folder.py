@@ -98,13 +98,15 @@ def save_classifier(folder: str | os.PathLike[str], parts: ClassifierParts, *, o
     expected = parts.task.label_count(model.head.config)
     if len(labels) != expected:
         raise DataError(f"label_names: expected {expected} for task {parts.task.name!r}, got {len(labels)}")
-    described = {
+    described: dict[str, Any] = {
         "encoder": to_dict(model.config),
         "task": parts.task.name,
         "head": to_dict(model.head.config),
         "label_names": list(labels),
         "reading": {"chunk_steps": model.chunk_steps, "gradient_steps": model.gradient_steps},
     }
+    if parts.temperature != 1.0:
+        described["temperature"] = parts.temperature
     weights: Weights = "int8" if isinstance(model.encoder, Int8Encoder) else "float32"
     return _save(folder, "classifier", parts, described, weights, overwrite)
 
@@ -151,7 +153,18 @@ def load_classifier(folder: str | os.PathLike[str]) -> ClassifierParts:
 
     model = _load_model(path, config, make)
     held_out = load_held_out(path, config["files"], len(labels))
-    return ClassifierParts(task, model, vocabulary, tokenizer, labels, config["direction"], facts, held_out=held_out)
+    with config_errors(path):
+        return ClassifierParts(
+            task,
+            model,
+            vocabulary,
+            tokenizer,
+            labels,
+            config["direction"],
+            facts,
+            held_out=held_out,
+            temperature=float(config.get("temperature", 1.0)),
+        )
 
 
 def _save(

@@ -4,7 +4,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ulmkit.config import check_positive
 from ulmkit.errors import ConfigError
+from ulmkit.evaluation import scaled_probabilities
 from ulmkit.hub.facts import TrainingFacts
 from ulmkit.hub.folder_config import Direction
 from ulmkit.hub.held_out import HeldOut
@@ -13,7 +15,7 @@ from ulmkit.members.linear import LinearMember
 from ulmkit.model.classifier import AWDLSTMClassifier
 from ulmkit.model.document_features import feature_count
 from ulmkit.model.language_model import AWDLSTMLanguageModel
-from ulmkit.tasks import Task
+from ulmkit.tasks import Outputs, Task
 from ulmkit.text import Tokenizer, Vocabulary
 from ulmkit.training.log import LogRow
 
@@ -55,6 +57,11 @@ class ClassifierParts:
         facts: How it was made.
         history: Rows of the training log; a loaded model has none.
         held_out: What it makes of held-out documents; None if that is not kept.
+        temperature: Divides the log-probabilities of a network on its own, see `fit_temperature`; a member of an
+            ensemble is calibrated by the combiner.
+
+    Raises:
+        ConfigError: Unless the temperature is above 0.
     """
 
     task: Task
@@ -66,6 +73,16 @@ class ClassifierParts:
     facts: TrainingFacts
     history: list[LogRow] = field(default_factory=list)
     held_out: HeldOut | None = None
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_positive("temperature", self.temperature)
+
+    def calibrated(self, outputs: Outputs) -> Outputs:
+        """Scale the outputs of the network on its own by the temperature; the most probable labels stay."""
+        if self.temperature == 1.0 or isinstance(outputs, list):
+            return outputs
+        return scaled_probabilities(outputs, self.temperature)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from ulmkit.pipeline.baselines import record_baselines, texts_of
 from ulmkit.pipeline.classifier_task import ClassifierTask
 from ulmkit.pipeline.data import DocumentCallback, prepare_once
 from ulmkit.pipeline.data_options import DataOptions
-from ulmkit.pipeline.held_out_record import network_answers
+from ulmkit.pipeline.held_out_record import calibrate_network
 from ulmkit.pipeline.options import RunOptions, place
 from ulmkit.pipeline.prediction import evaluate_rows
 from ulmkit.pipeline.recipes import CLASSIFY, ClassifierRecipe
@@ -99,7 +99,8 @@ def train(
     parts = train_network(corpus, language_model, rows, held_out, budget=budget, recipe=recipe, run=run, sizes=sizes)
     if not run.world.is_first:
         return parts
-    parts = replace(parts, held_out=HeldOut(network_answers(parts, corpus, held_out), measure_held_out(parts, corpus)))
+    parts = calibrate_network(parts, corpus, held_out)
+    parts = replace(parts, held_out=replace(parts.held_out or HeldOut(), texts=measure_held_out(parts, corpus)))
     if not baselines:
         return parts
     return record_baselines(parts, corpus, texts_of(data, corpus, data_options or DataOptions()), rows, held_out)

@@ -1,9 +1,11 @@
-"""Measurement of a trained model on held-out documents, for the record in its folder."""
+"""Calibration of a trained network on held-out documents, and the record of its answers."""
+
+from dataclasses import replace
 
 import numpy as np
 
-from ulmkit.evaluation import HeldOutAnswers
-from ulmkit.hub import ClassifierParts
+from ulmkit.evaluation import HeldOutAnswers, fit_temperature
+from ulmkit.hub import ClassifierParts, HeldOut
 from ulmkit.hub.held_out import MOST_ANSWERS
 from ulmkit.pipeline.prediction import predict_rows
 from ulmkit.text import EncodedCorpus
@@ -16,18 +18,22 @@ def sample(rows: np.ndarray, most: int) -> np.ndarray:
     return np.sort(np.random.default_rng(0).permutation(rows)[:most])
 
 
-def network_answers(parts: ClassifierParts, corpus: EncodedCorpus, rows: np.ndarray) -> HeldOutAnswers | None:
-    """Answers of a network for labelled documents that it did not learn from; None unless each has one label.
+def calibrate_network(parts: ClassifierParts, corpus: EncodedCorpus, rows: np.ndarray) -> ClassifierParts:
+    """Fit the temperature of a network to labelled documents that it did not learn from, and keep its answers.
 
     Args:
-        parts: The network.
+        parts: The network; returned as it is unless each document has one label.
         corpus: The documents, in its vocabulary.
         rows: (n,) labelled documents.
     """
     if not parts.task.is_one_class:
-        return None
+        return parts
     rows = sample(rows, MOST_ANSWERS)
-    outputs = predict_rows(parts.model, corpus, rows, reverse=parts.direction == "backward")
+    labels = corpus.labels(rows)
+    outputs = np.asarray(predict_rows(parts.model, corpus, rows, reverse=parts.direction == "backward"))
     if not np.isfinite(outputs).all():
-        return None  # such a model does not answer anything
-    return HeldOutAnswers.of(np.asarray(outputs), corpus.labels(rows), f"{len(rows):,} validation documents")
+        return parts  # such a model does not answer anything
+    parts = replace(parts, temperature=fit_temperature(outputs, labels))
+    source = f"{len(rows):,} validation documents"
+    answers = HeldOutAnswers.of(np.asarray(parts.calibrated(outputs)), labels, source)
+    return replace(parts, held_out=HeldOut(answers))

@@ -78,7 +78,7 @@ def measure_held_out(
     if isinstance(parts, EnsembleParts):
         outputs = EnsemblePredictor(parts)(documents)
     elif isinstance(parts, ClassifierParts) and parts.task.is_one_class:
-        outputs = predict_rows(parts.model, corpus, rows, reverse=parts.direction == "backward")
+        outputs = parts.calibrated(predict_rows(parts.model, corpus, rows, reverse=parts.direction == "backward"))
     return measure_documents(parts, documents, corpus.table["words"][rows], corpus.table["characters"][rows], outputs)
 
 
