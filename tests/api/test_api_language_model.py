@@ -142,6 +142,7 @@ def test_a_saved_model_is_complete_wherever_it_is_moved(spacy_model: LanguageMod
     assert names == {
         "README.md",
         "config.json",
+        "held_out.json",
         "model.safetensors",
         "tokenizer",
         "training_log.csv",

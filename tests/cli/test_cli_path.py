@@ -104,7 +104,7 @@ def test_evaluate_a_language_model_exactly_and_as_published(path: Path) -> None:
 def test_evaluate_a_classifier_with_baselines_and_by_a_column(path: Path) -> None:
     told = ulmkit("evaluate", path / "classifier", path / "reviews", "--by", "author", "--json", path / "c.json")
     summary = _json(path / "c.json")
-    assert set(summary) == {"data", "split", "reading", "classifier", "baselines"}
+    assert set(summary) == {"data", "split", "reading", "classifier", "baselines", "confidence"}
     assert summary["classifier"]["documents"] == 40
     assert summary["classifier"]["accuracy"] >= 0.85
     groups = summary["classifier"]["by"]["author"]

@@ -27,13 +27,13 @@ def test_predictions_are_exactly_those_of_the_classifier(client: TestClient) -> 
     answer = client.post("/predict", json={"texts": TEXTS})
     assert answer.status_code == 200
     expected = tiny.classifier().predict_proba(TEXTS)
-    assert np.array_equal(np.array(probabilities(answer), dtype=np.float32), expected)
+    assert np.array_equal(np.array(probabilities(answer)), expected)
     assert [each["label"] for each in answer.json()["predictions"]] == tiny.classifier().predict(TEXTS)
 
 
 def test_one_text_and_none(client: TestClient) -> None:
     answer = client.post("/predict", json={"text": TEXTS[0]})
-    assert np.array_equal(np.float32(probabilities(answer)), tiny.classifier().predict_proba(TEXTS[:1]))
+    assert np.array_equal(np.array(probabilities(answer)), tiny.classifier().predict_proba(TEXTS[:1]))
     assert client.post("/predict", json={"texts": []}).json() == {"predictions": []}
 
 
