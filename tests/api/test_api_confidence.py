@@ -125,6 +125,8 @@ def test_a_network_has_a_temperature_that_changes_no_label(tmp_path) -> None:
     stream = scaled.stream()
     stream.feed(TEXTS[0])
     np.testing.assert_allclose(stream.finish(), less[0], atol=1e-5)
+    pairs = [TextClassifier(each.parts, replace(each.parts, direction="backward")) for each in (plain, scaled)]
+    np.testing.assert_array_equal(pairs[0].predict_proba(TEXTS), pairs[1].predict_proba(TEXTS))  # so labels stay
     weights = [each.explain(TEXTS[:1])[0].words[0].weight for each in (plain, scaled)]
     assert weights[1] == pytest.approx(weights[0] / 2.5, rel=1e-3)
     scaled.save(tmp_path / "scaled")

@@ -583,7 +583,7 @@ class TextClassifier:
                     label_names=self.labels,
                 )
             answers = predict_rows(parts.model, corpus, rows, reverse=parts.direction == "backward")
-            outputs.append(parts.calibrated(answers))
+            outputs.append(answers)
         return self._mean(outputs)
 
     def _predict_kept(self, tokens: Sequence[str]) -> Predict:
@@ -596,10 +596,12 @@ class TextClassifier:
             )
         documents = [(parts, parts.vocabulary.encode(tokens).astype(np.int64)) for parts in self._networks]
 
+        temperature = 1.0 if self.backward is not None else documents[0][0].temperature
+
         def predict(kept: Sequence[np.ndarray]) -> np.ndarray:
             logs = [
                 scaled_log_probabilities(
-                    network_log_probabilities(parts, [document[places] for places in kept]), parts.temperature
+                    network_log_probabilities(parts, [document[places] for places in kept]), temperature
                 )
                 for parts, document in documents
             ]
@@ -625,11 +627,11 @@ class TextClassifier:
         return outputs
 
     def _mean(self, members: Sequence[Outputs]) -> Outputs:
-        """Mean of the members' predictions. Raises: TrainingError if one is NaN or infinite."""
+        """Mean of a pair's predictions, or those of one network, calibrated. Raises: TrainingError if not finite."""
         for outputs in members:
             check_finite_answers(outputs)
         if len(members) == 1:
-            return members[0]
+            return self._networks[0].calibrated(members[0])
         if isinstance(members[0], list):
             return [np.mean(both, axis=0) for both in zip(*members, strict=True)]
         return np.asarray(np.mean(members, axis=0))
@@ -643,7 +645,5 @@ def _predict_texts(parts: ClassifierParts, texts: Sequence[Text]) -> Outputs:
     tokens, boundaries, words = parts.task.tokenize(parts.tokenizer, texts)
     documents = [parts.vocabulary.encode(each).astype(np.int64) for each in tokens]
     if parts.direction == "backward":
-        outputs = predict_backward(parts.model, documents, boundaries, words, bos_id=parts.vocabulary.bos_id)
-    else:
-        outputs = predict_outputs(parts.model, documents, boundaries, words)
-    return parts.calibrated(outputs)
+        return predict_backward(parts.model, documents, boundaries, words, bos_id=parts.vocabulary.bos_id)
+    return predict_outputs(parts.model, documents, boundaries, words)
