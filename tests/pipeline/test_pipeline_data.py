@@ -13,6 +13,7 @@ from support import tiny
 
 from ulmkit.cache_folder import default_cache
 from ulmkit.errors import ConfigError, DataError, FolderError
+from ulmkit.hub import TrainingFacts
 from ulmkit.pipeline import (
     DataOptions,
     prepare,
@@ -20,7 +21,7 @@ from ulmkit.pipeline import (
     training_texts,
     validation_rows,
 )
-from ulmkit.pipeline.held_out import shared_documents_warning
+from ulmkit.pipeline.held_out import data_facts, foreign_text_warning, shared_documents_warning
 from ulmkit.tasks import TASKS
 from ulmkit.text import (
     TOKENIZERS,
@@ -493,3 +494,16 @@ def test_shared_documents_are_warned_of_and_can_be_dropped_from_training() -> No
     assert "word30" not in clean.vocabulary
     assert clean.facts.near_duplicates == {"valid": {"train": SharedDocuments(documents=2, exact=0, near=0)}}
     assert "dropped" not in leaking.facts.splits
+
+
+def test_text_in_another_language_than_the_language_models_is_warned_of() -> None:
+    english = ["the model reads the words of the text", "the text of the model has the words"] * 40
+    german = ["Aufmerksamkeitsverteilung beeinflusst Klassifikationsgenauigkeit"] * 40
+    own = prepare(english, DataOptions(tokenizer="sentencepiece", pieces=40, byte_fallback=False, workers=1))
+    base = TrainingFacts(stage="pretraining", data=data_facts(own, ["train"], None))
+    model = {"tokenizer": own.tokenizer, "vocabulary": own.vocabulary}
+    assert foreign_text_warning(prepare(english[:20], **model), ["train"], base) is None
+    warning = foreign_text_warning(prepare(german, **model), ["train"], base)
+    assert warning is not None
+    assert warning.startswith("another language? the tokenizer makes ")
+    assert foreign_text_warning(prepare(german, **model), ["train"], TrainingFacts()) is None

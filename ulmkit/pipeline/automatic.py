@@ -23,7 +23,7 @@ from ulmkit.pipeline.classifiers import train_network, training_rows, validation
 from ulmkit.pipeline.data import DocumentCallback, prepare
 from ulmkit.pipeline.data_options import DataOptions
 from ulmkit.pipeline.ensembles import evaluate_classifier, make_ensemble
-from ulmkit.pipeline.held_out import data_facts, warn_if_splits_overlap
+from ulmkit.pipeline.held_out import data_facts, warn_of_data
 from ulmkit.pipeline.ladder import Judging, Ladder, LadderRow, choose_judging, climb
 from ulmkit.pipeline.ladder_text import LadderText
 from ulmkit.pipeline.methods import LADDERS
@@ -69,6 +69,7 @@ def train_automatically(
     valid_documents: int | None = None,
     baselines: bool = False,
     transductive: bool = False,
+    text: LadderText | None = None,
     progress: DocumentCallback | None = None,
 ) -> EnsembleParts:
     """Train a classifier of one label per text by the ladder; see `ulmkit.pipeline.ladder`.
@@ -93,6 +94,7 @@ def train_automatically(
         valid_documents: Validate on this many documents; None takes all.
         baselines: Fit the linear baselines too, and record their validation metrics in the facts.
         transductive: Treat the text of the test split as unlabelled text, too.
+        text: What is learnt from the text alone, if that was done before. `data` is then its corpus.
         progress: Called with the number of documents prepared so far.
 
     Returns:
@@ -124,11 +126,12 @@ def train_automatically(
         run.on_corpus(corpus)
     rows = training_rows(corpus, labels, run.seed)
     held_out = validation_rows(corpus, valid_documents, run.seed)
-    text = LadderText(corpus, held_out, transductive=transductive, seed=run.seed)
+    if text is None:
+        text = LadderText(corpus, held_out, transductive=transductive, seed=run.seed)
     is_enough = labels is None and len(held_out) >= ENOUGH_VALIDATION
     judging = choose_judging(rows, text.answers[rows], held_out if is_enough else None)
     base = None if first is None else first.facts.as_base()
-    warn_if_splits_overlap(corpus, text.splits, base, run)
+    warn_of_data(corpus, text.splits, base, run)
     ladder = climb_corpus(text, language_models, rows, judging, method=method, budget=budget, recipe=recipe, run=run)
     parts = ensemble_of(ladder, ladder.kept, corpus)
     report = evaluate_classifier(parts, corpus, held_out)

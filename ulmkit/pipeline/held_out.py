@@ -1,17 +1,20 @@
-"""Comparison of a corpus's splits with those of the models that a training started from.
+"""Comparison of a corpus with those that the models before it were trained on: splits, and kind of text.
 
 Documents are compared by the fingerprints of their texts: neither a file's name nor a split's policy makes it clean.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from ulmkit.hub import DataFacts, SplitFacts, TrainingFacts
 from ulmkit.hub.facts import Cleanness
 from ulmkit.pipeline.options import RunOptions
 from ulmkit.tasks import find_label_kind
 from ulmkit.text import EncodedCorpus
+from ulmkit.text.corpus.facts import CorpusSplit
 from ulmkit.text.corpus.fingerprints import joined_fingerprint
 from ulmkit.text.corpus.splits import DROPPED_SPLIT, TRAINING_SPLITS
+
+_FOREIGN_RATIO = 1.75  # English pieces: docstrings 1.5 times as many a word as Wikipedia, German 2.0 times
 
 
 def data_facts(corpus: EncodedCorpus, training_splits: Sequence[str], base: TrainingFacts | None) -> DataFacts:
@@ -100,10 +103,10 @@ def compare_splits(earlier: Sequence[SplitFacts], current: Sequence[SplitFacts])
     return "mixed" if earlier_fingerprint == current_fingerprint else "other data"
 
 
-def warn_if_splits_overlap(
+def warn_of_data(
     corpus: EncodedCorpus, training_splits: Sequence[str], base: TrainingFacts | None, run: RunOptions
 ) -> None:
-    """Warn, before a training, of doubtful labels, and of held-out documents that a training has read or reads now.
+    """Warn, before a training, of doubtful labels and splits, and of text unlike that of the language model.
 
     Args:
         corpus: The training corpus.
@@ -121,6 +124,9 @@ def warn_if_splits_overlap(
             "read documents that are held out now; fine-tune it with the same --task, --split-by or --split-column "
             "(DataOptions(label_task=..., split_by=..., split_column=...))"
         )
+    foreign = foreign_text_warning(corpus, training_splits, base)
+    if foreign is not None:
+        run.progress.message(foreign)
 
 
 def data_warnings(corpus: EncodedCorpus) -> list[str]:
@@ -144,6 +150,38 @@ def shared_documents_warning(corpus: EncodedCorpus) -> str | None:
         f"shared documents: {'; '.join(counts)}, so figures measured on them flatter the model; drop them from "
         "training with --drop-shared-documents (DataOptions(drop_shared=True)), or correct the split"
     )
+
+
+def foreign_text_warning(
+    corpus: EncodedCorpus, training_splits: Sequence[str], base: TrainingFacts | None
+) -> str | None:
+    """Say that the text is cut into far more tokens than that of the language model, as another language would be.
+
+    Args:
+        corpus: The training corpus.
+        training_splits: Splits that the model learns from.
+        base: Facts of the model it starts from; None if it starts from random weights.
+
+    Returns:
+        The warning; None if the text is not that different, or the base does not record what it learned from.
+    """
+    if base is None or base.data is None:
+        return None
+    earlier = _tokens_per_word(split for split in base.data.splits if split.use == "training")
+    current = _tokens_per_word(corpus.facts.splits[name] for name in training_splits)
+    if earlier is None or current is None or current < _FOREIGN_RATIO * earlier:
+        return None
+    return (
+        f"another language? the tokenizer makes {current:.1f} tokens of a word of this text, and {earlier:.1f} of one "
+        "of the language model's; for another language, pretrain a model on its Wikipedia with 'ulmkit pretrain', or "
+        "train the classifier from 'none'"
+    )
+
+
+def _tokens_per_word(splits: Iterable[SplitFacts | CorpusSplit]) -> float | None:
+    counts = [(split.tokens, split.words) for split in splits]
+    tokens, words = (sum(count or 0 for count in each) for each in zip(*counts, strict=True)) if counts else (0, 0)
+    return tokens / words if tokens and words else None
 
 
 def corpus_fingerprint(splits: Sequence[SplitFacts]) -> str | None:

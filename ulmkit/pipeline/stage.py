@@ -15,7 +15,7 @@ from ulmkit.files import fingerprint
 from ulmkit.hub import MachineFacts, RunFacts, TrainingFacts, facts_to_json
 from ulmkit.kernels import choose_backend, choose_precision
 from ulmkit.model.config import AWDLSTMConfig, LanguageModelConfig
-from ulmkit.pipeline.held_out import data_facts, warn_if_splits_overlap
+from ulmkit.pipeline.held_out import data_facts, warn_of_data
 from ulmkit.pipeline.options import RunOptions, choose_device
 from ulmkit.pipeline.recipes import ClassifierRecipe, LanguageModelRecipe
 from ulmkit.text import EncodedCorpus
@@ -66,7 +66,7 @@ def train_stage(
     """
     if run.on_corpus is not None and run.world.is_first:
         run.on_corpus(corpus)
-    warn_if_splits_overlap(corpus, training_splits, facts.base, run)
+    warn_of_data(corpus, training_splits, facts.base, run)
     before = run.world.call_on_first(task.validate) if facts.stage == "fine-tuning" else None
     keeps_best = run.restore_best or recipe.patience is not None
     trainer = Trainer(
