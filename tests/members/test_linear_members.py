@@ -216,3 +216,17 @@ def test_documents_that_are_alike_are_not_told_apart(counts: np.ndarray, recwarn
     member = vectors.fit(vectors.vectors(rows), rows % 2, 2, (1.0, 100.0))
     np.testing.assert_allclose(np.exp(member.log_probabilities(documents.sequence)), 0.5, atol=1e-3)
     assert not recwarn.list
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_a_regression_on_more_features_than_documents_is_at_its_optimum(classes: int) -> None:
+    """The gradient of the penalized loss is 0: W / strength + X^T (P - Y), and 1^T (P - Y)."""
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(20, 300))
+    labels = np.arange(20) % classes
+    weights, intercept = fit_logistic(features, labels, classes, 0.5, 1e-9)
+    shares = np.exp(class_log_probabilities(features @ weights + intercept))
+    away = shares - np.eye(classes)[labels]
+    away = away[:, 1:] if classes == 2 else away
+    assert np.abs(weights / 0.5 + features.T @ away).max() < 1e-4
+    assert np.abs(away.sum(axis=0)).max() < 1e-4

@@ -234,7 +234,7 @@ def test_self_training_on_text() -> None:
     options = dataclasses.replace(tiny.WORDS, split_by="random", valid_fraction=0.1)
     both = [tiny.language_model().parts, tiny.backward_language_model().parts]
     parts = train_automatically(
-        data, both, budget=Budget(steps=30), recipe=tiny.CLASSIFY, data_options=options, run=tiny.RUN
+        data, both, budget=Budget(steps=60), recipe=tiny.CLASSIFY, data_options=options, run=tiny.RUN
     )
     rows = parts.facts.notes["ladder"]
     assert isinstance(rows, list)

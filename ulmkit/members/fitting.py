@@ -312,6 +312,11 @@ def fit_logistic(
     shares = (np.bincount(labels, minlength=classes) + 0.5) / (len(labels) + 0.5 * classes)
     if len(present) == 1:
         return weights, np.log(shares[1:] / shares[:1]) if classes == 2 else np.log(shares)
+    if features.shape[1] > 2 * len(features):
+        # The best weights are combinations of the documents, and their penalty is the same in any orthonormal basis.
+        basis, documents = np.linalg.qr(features.T.astype(np.float64))  # (F, n), (n, n)
+        weights, intercept = fit_logistic(documents.T, labels, classes, strength, tolerance, class_weights)
+        return basis @ weights, intercept
     # Newton's method takes few steps however unequal the features' scales are, but squares their number.
     is_small = len(present) == 2 and features.shape[1] <= _NEWTON_FEATURES
     solver = "newton-cholesky" if is_small else "lbfgs"

@@ -8,7 +8,7 @@ from enum import IntEnum
 import numpy as np
 
 from ulmkit.hub import ClassifierParts, FeatureParts, LanguageModelParts, Member, member_name
-from ulmkit.members.co_training import GIVEN_SHARE, ROUNDS, CoTrained, CoTraining, surest
+from ulmkit.members.co_training import GIVEN_SHARE, CoTrained, CoTraining, surest
 from ulmkit.members.fitting import (
     DocumentVectors,
     DocumentWords,
@@ -22,6 +22,7 @@ from ulmkit.pipeline.ensembles import language_model_features, network_log_proba
 from ulmkit.text import EncodedCorpus
 from ulmkit.text.words import word_places
 
+_SURE_SHARE = 0.5  # of the unlabelled documents, those that students learn from
 _KEPT_TRAININGS = 8  # a training for each fold, and the last one
 
 _FEATURE_STRENGTHS = (1e-4, 1e-3, 1e-2)
@@ -431,7 +432,7 @@ class StudentRung(_NetworksRung):
         taught = self._teacher(rows, held_out)
         is_free = ~np.isin(self._teacher.rows, np.concatenate([rows, held_out]))
         shares = np.bincount(labels, minlength=self._classes) / len(labels)
-        places, _ = surest(taught.log_probabilities, is_free, shares, ROUNDS[-1])
+        places, _ = surest(taught.log_probabilities, is_free, shares, _SURE_SHARE)
         sure = self._teacher.rows[places]
         targets = np.zeros((len(self._corpus), self._classes), dtype=np.float32)
         targets[sure] = np.exp(taught.log_probabilities[places])
