@@ -40,13 +40,13 @@ from ulmkit.evaluation import compare_paired
 from ulmkit.files import read_json
 from ulmkit.hub import LanguageModelParts
 from ulmkit.members.combiner import Combiner
-from ulmkit.members.linear import LinearMember
 from ulmkit.pipeline import (
     CLASSIFY,
     ENOUGH_VALIDATION,
     LADDERS,
     DataOptions,
     EnsemblePredictor,
+    Kind,
     Ladder,
     LadderText,
     RunOptions,
@@ -227,8 +227,7 @@ class Draws:
         for name, parts in fitted.items():
             together = parts.combiner([by_member[id(member)] for member in parts.members])
             predictions[name] = Prediction(np.exp(together).astype(np.float32), targets, {})
-        linear = [name for name, parts in fitted.items() if all(isinstance(m, LinearMember) for m in parts.members)]
-        predictions[LINEAR] = predictions[ladder.kept_of(linear).name]
+        predictions[LINEAR] = predictions[ladder.kept_up_to(Kind.WORDS).name]
         predictions[KEPT] = predictions[ladder.kept.name]
         return predictions
 

@@ -89,7 +89,8 @@ def test_no_summary_of_a_command_is_cut(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.parametrize(
-    ("command", "usage"), [("train", "train [OPTIONS] LM DATA\n"), ("predict", "predict [OPTIONS] CLASSIFIER [DATA]\n")]
+    ("command", "usage"),
+    [("train", "train [OPTIONS] [LM] DATA\n"), ("predict", "predict [OPTIONS] CLASSIFIER [DATA]\n")],
 )
 def test_usage_shows_plain_arguments(command: str, usage: str) -> None:
     assert f"Usage: ulmkit {usage}" in ulmkit(command, "--help").out

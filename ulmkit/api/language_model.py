@@ -28,6 +28,7 @@ from ulmkit.model.aligned import count_parameters
 from ulmkit.model.config import LanguageModelConfig
 from ulmkit.model.generation import Continuation, beam_search, sample
 from ulmkit.pipeline import (
+    DEFAULT_MODEL,
     DataOptions,
     EvaluationData,
     LanguageModelEvaluation,
@@ -77,11 +78,12 @@ class LanguageModel:
         return (self.parts,) if self.backward is None else (self.parts, self.backward)
 
     @classmethod
-    def load(cls, name: str | os.PathLike[str], run: RunOptions | None = None) -> LanguageModel:
+    def load(cls, name: str | os.PathLike[str] = DEFAULT_MODEL, run: RunOptions | None = None) -> LanguageModel:
         """Load a language model, or a pair of them, from a folder, the package or the Hugging Face hub.
 
         Args:
-            name: Folder, name of a shipped model or hub name; see `ulmkit.hub.resolve_model`.
+            name: Folder, name of a shipped model or hub name; see `ulmkit.hub.resolve_model`. By default the English
+                pair that the package ships.
             run: Device, precision and backend to run with; the CPU and its fastest backend if None.
 
         Returns:

@@ -47,7 +47,9 @@ ClassifierArgument = Annotated[str, typer.Argument(metavar="CLASSIFIER", help="A
 LanguageModelArgument = Annotated[
     str, typer.Argument(metavar="LM", help="A language model: a folder, a shipped name or a hub name.")
 ]
-OptionalData = Annotated[str | None, typer.Argument(metavar="DATA", help="A file, a folder, or a data set on the hub.")]
+OptionalData = Annotated[
+    str | None, typer.Argument(metavar="[DATA]", help="A file, a folder, or a data set on the hub.")
+]
 Texts = Annotated[list[str] | None, typer.Option("--text", help="A text instead of DATA; may be repeated.")]
 OutFile = Annotated[str | None, typer.Option("--out", "-o", help="Output file, .jsonl or .csv (default: print).")]
 

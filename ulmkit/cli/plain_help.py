@@ -43,8 +43,9 @@ class PlainCommand(TyperCommand):
         return super().parse_args(ctx, args)
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
-        """Return the parts of the usage line; typer would add braces around the arguments that are required."""
-        return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
+        """Return the parts of the usage line, with arguments as they were named: typer would add brackets."""
+        options = super().collect_usage_pieces(ctx)[:1]
+        return options + [each.metavar or "" for each in self.get_params(ctx) if each.param_type_name == "argument"]
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write arguments and options, each under the heading of its group."""

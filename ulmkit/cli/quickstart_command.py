@@ -10,6 +10,7 @@ from ulmkit.cli.option_groups import READ, TRAINING_MACHINE, Machine, with_group
 from ulmkit.cli.reading import ReadingReport
 from ulmkit.cli.summary import write_values
 from ulmkit.pipeline.data_options import DataOptions
+from ulmkit.pipeline.options import DEFAULT_MODEL
 
 
 @with_groups(data_options=READ, machine=TRAINING_MACHINE)
@@ -20,13 +21,16 @@ def quickstart_command(
     data: Annotated[
         str | None, typer.Option(help="Labelled text of your own (default: docstrings on this machine).")
     ] = None,
-    minutes: Annotated[float, typer.Option(help="Training time of all stages together.")] = 3.5,
+    language_model: Annotated[
+        str, typer.Option(help="Language model to start from: a folder, a shipped name or a hub name.")
+    ] = DEFAULT_MODEL,
+    minutes: Annotated[float, typer.Option(help="Minutes to fine-tune the language model.")] = 2.5,
     labels: Annotated[int, typer.Option(help="Labelled documents to train on.")] = 50,
     held_out: Annotated[int, typer.Option(help="Maximum number of validation documents to score.")] = 2000,
 ) -> None:
-    """Run all stages in minutes, without a download.
+    """Run the whole path in minutes, without a download.
 
-    The classifier is compared with linear baselines.
+    A shipped language model is fine-tuned, a classifier is trained from it and compared with linear baselines.
 
     Example: ulmkit quickstart --minutes 1
     """
@@ -38,6 +42,7 @@ def quickstart_command(
     result = quickstart(
         out,
         data,
+        language_model=language_model,
         minutes=minutes,
         labels=labels,
         held_out=held_out,

@@ -40,7 +40,7 @@ from ulmkit.config import check_choice
 from ulmkit.errors import ConfigError
 from ulmkit.model.config import LanguageModelConfig
 from ulmkit.pipeline.data_options import DataOptions
-from ulmkit.pipeline.options import RATE_SEARCH_STEPS, RunOptions
+from ulmkit.pipeline.options import DEFAULT_MODEL, RATE_SEARCH_STEPS, RunOptions
 from ulmkit.pipeline.recipes import ClassifierRecipe, LanguageModelRecipe
 from ulmkit.safe_writes import check_writable
 from ulmkit.training.budget import Budget
@@ -55,6 +55,45 @@ DataArgument = Annotated[
 ]
 ModelArgument = Annotated[
     str, typer.Argument(metavar="LM", help="A language model: a folder, a shipped name or a hub name.")
+]
+
+
+def _data_alone(context: typer.Context, data: str) -> str:
+    """Take a single argument for DATA, and the default language model."""
+    if data or context.resilient_parsing:
+        return data
+    only: str = context.params["language_model"]
+    if not only:
+        raise typer.BadParameter("expected a file, a folder, a prepared corpus or a data set on the hub, got nothing")
+    context.params["language_model"] = DEFAULT_MODEL
+    return only
+
+
+BaseArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="[LM]",
+        show_default=False,
+        help=f"A language model: a folder, a shipped name or a hub name (default: {DEFAULT_MODEL}, for English).",
+    ),
+]
+BaseOrNoneArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="[LM]",
+        show_default=False,
+        help="A language model: a folder, a shipped name or a hub name; 'none' for random weights "
+        f"(default: {DEFAULT_MODEL}, for English).",
+    ),
+]
+DataAfterBaseArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="DATA",
+        show_default=False,
+        callback=_data_alone,
+        help="A file, a folder, a prepared corpus, or a data set on the hub.",
+    ),
 ]
 OutOption = Annotated[str, typer.Option("--out", "-o", help="Output folder.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue an interrupted training.")]
@@ -177,8 +216,9 @@ def pretrain_command(
     data_options=READ_TEXT, budget=budget_group(5), recipe=FINETUNE_RECIPE, stage=STAGE, machine=TRAINING_MACHINE
 )
 def finetune_command(
-    language_model: ModelArgument,
-    data: DataArgument,
+    *,
+    language_model: BaseArgument = "",
+    data: DataAfterBaseArgument = "",
     out: OutOption,
     data_options: DataOptions,
     budget: Budget,
@@ -192,7 +232,7 @@ def finetune_command(
 
     Of a pair, both members are trained, for half of the minutes or all of the epochs or steps each.
 
-    Example: ulmkit finetune my-lm reviews.csv --out reviews-lm --minutes 10
+    Example: ulmkit finetune reviews.csv --out reviews-lm --minutes 10
     """
     from ulmkit.api import LanguageModel
     from ulmkit.text.corpus.builder import TRAINING_SPLITS
@@ -222,13 +262,9 @@ def finetune_command(
     machine=TRAINING_MACHINE,
 )
 def train_command(
-    language_model: Annotated[
-        str,
-        typer.Argument(
-            metavar="LM", help="A language model: a folder, a shipped name or a hub name; 'none' for random weights."
-        ),
-    ],
-    data: DataArgument,
+    *,
+    language_model: BaseOrNoneArgument = "",
+    data: DataAfterBaseArgument = "",
     out: OutOption,
     data_options: DataOptions,
     budget: Budget,

@@ -37,7 +37,14 @@ if TYPE_CHECKING:
     from ulmkit.pipeline.language_models import find_finetuning_rate, finetune, pretrain, validation_perplexity
     from ulmkit.pipeline.methods import LADDERS, METHODS, climbs_ladder
     from ulmkit.pipeline.modern import MODERN_PTB, MODERN_WIKITEXT2, ModernRecipe
-    from ulmkit.pipeline.options import RATE_SEARCH_STEPS, SEARCH_TOKENS, STATISTICS_BATCHES, RunOptions, place
+    from ulmkit.pipeline.options import (
+        DEFAULT_MODEL,
+        RATE_SEARCH_STEPS,
+        SEARCH_TOKENS,
+        STATISTICS_BATCHES,
+        RunOptions,
+        place,
+    )
     from ulmkit.pipeline.pairs import finetune_pair
     from ulmkit.pipeline.prediction import (
         embed_documents,
@@ -58,6 +65,7 @@ if TYPE_CHECKING:
         PublishedRecipe,
     )
     from ulmkit.pipeline.recipes import CLASSIFY, FINETUNE, PRETRAIN, ClassifierRecipe, LanguageModelRecipe
+    from ulmkit.pipeline.rungs import Kind
     from ulmkit.pipeline.stage_folder import run_folder, training_folder
     from ulmkit.pipeline.training_part import baseline_rows, describe_baseline_rows
 else:

@@ -1,7 +1,7 @@
 """Training of a classifier by the ladder: several kinds of members, judged on held-out labels, and their blend."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -69,7 +69,7 @@ def train_automatically(
     valid_documents: int | None = None,
     baselines: bool = False,
     transductive: bool = False,
-    text: LadderText | None = None,
+    on_ladder: Callable[[Ladder], None] | None = None,
     progress: DocumentCallback | None = None,
 ) -> EnsembleParts:
     """Train a classifier of one label per text by the ladder; see `ulmkit.pipeline.ladder`.
@@ -94,7 +94,7 @@ def train_automatically(
         valid_documents: Validate on this many documents; None takes all.
         baselines: Fit the linear baselines too, and record their validation metrics in the facts.
         transductive: Treat the text of the test split as unlabelled text, too.
-        text: What is learnt from the text alone, if that was done before. `data` is then its corpus.
+        on_ladder: Called with the ladder, which can also fit what it did not keep.
         progress: Called with the number of documents prepared so far.
 
     Returns:
@@ -126,13 +126,14 @@ def train_automatically(
         run.on_corpus(corpus)
     rows = training_rows(corpus, labels, run.seed)
     held_out = validation_rows(corpus, valid_documents, run.seed)
-    if text is None:
-        text = LadderText(corpus, held_out, transductive=transductive, seed=run.seed)
+    text = LadderText(corpus, held_out, transductive=transductive, seed=run.seed)
     is_enough = labels is None and len(held_out) >= ENOUGH_VALIDATION
     judging = choose_judging(rows, text.answers[rows], held_out if is_enough else None)
     base = None if first is None else first.facts.as_base()
     warn_of_data(corpus, text.splits, base, run)
     ladder = climb_corpus(text, language_models, rows, judging, method=method, budget=budget, recipe=recipe, run=run)
+    if on_ladder is not None:
+        on_ladder(ladder)
     parts = ensemble_of(ladder, ladder.kept, corpus)
     report = evaluate_classifier(parts, corpus, held_out)
     facts = TrainingFacts(

@@ -6,7 +6,7 @@ from most.
 """
 
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -125,11 +125,11 @@ class Ladder:
         """The row that is kept."""
         return next(row for row in self.rows if row.is_kept)
 
-    def kept_of(self, names: Collection[str]) -> LadderRow:
-        """The row that would be kept if these were all rungs; rows of their blends are among the candidates."""
-        candidates = [number for number, row in enumerate(self.rows) if set(row.members) <= set(names)]
-        kinds = [_kind(self._judged[name].rung for name in self.rows[number].members) for number in candidates]
-        return self.rows[candidates[_cheapest_good(self._losses[candidates], kinds)]]
+    def kept_up_to(self, kind: Kind) -> LadderRow:
+        """The row that would be kept if there were no rungs of a kind that costs more."""
+        kinds = [_kind(self._judged[name].rung for name in row.members) for row in self.rows]
+        candidates = [number for number, each in enumerate(kinds) if each <= kind]
+        return self.rows[candidates[_cheapest_good(self._losses[candidates], [kinds[each] for each in candidates])]]
 
     def held_out_answers(self, row: LadderRow) -> HeldOutAnswers:
         """Answers of a row for the documents judged on, by members and weights that were fitted to others."""

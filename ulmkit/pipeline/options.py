@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from ulmkit.text import EncodedCorpus
     from ulmkit.training.distributed import World
 
+DEFAULT_MODEL = "en-small"
+"""Shipped language model that stages start from unless another is named; it reads English."""
+
 RATE_SEARCH_STEPS = 100
 """Steps over which `lr_find` raises the learning rate."""
 

@@ -1,5 +1,6 @@
 """Results of a quickstart, and the text that shows them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from ulmkit.files import json_safe
 from ulmkit.tables import text_table
 
 ULMKIT_ROW = "ulmkit"
-NO_LANGUAGE_MODEL_ROW = "ulmkit without language model"
+NO_LANGUAGE_MODEL_ROW = "ulmkit without a language model"
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class Quickstart:
         labels: Number of labelled documents that the classifiers were trained on.
         perplexity_before: Perplexity of held-out target text before fine-tuning.
         perplexity_after: Perplexity of held-out target text after fine-tuning.
+        members: What ulmkit's classifier is made of.
         reports: Report of each classifier on the same held-out documents, by name.
         seconds: Duration of everything, reading and tokenizing included.
         folder: Folder that holds the models and the plot.
@@ -30,6 +32,7 @@ class Quickstart:
     labels: int
     perplexity_before: float
     perplexity_after: float
+    members: Sequence[str]
     reports: dict[str, SingleLabelReport]
     seconds: float
     folder: Path
@@ -58,20 +61,24 @@ class Quickstart:
             low, high = report.accuracy_interval
             rows.append((name, f"{report.accuracy:.1%}", f"{low:.1%} to {high:.1%}"))
         documents = self.reports[ULMKIT_ROW].documents
-        gain = 100.0 * (self.reports[ULMKIT_ROW].accuracy - self.reports[NO_LANGUAGE_MODEL_ROW].accuracy)
         return "\n\n".join(
             [
-                f"Language model: {self.parameters / 1e6:.1f} million parameters, a reduced size",
+                f"Language model: {self.parameters / 1e6:.1f} million parameters",
                 f"Perplexity of held-out target text: {self.perplexity_before:,.0f} before fine-tuning, "
                 f"{self.perplexity_after:,.0f} after",
                 f"Accuracy on {documents:,} held-out documents after training on {self.labels:,} labels:",
                 text_table(("classifier", "accuracy", "95% interval"), rows),
-                f"The language model {'raises' if gain >= 0 else 'lowers'} the same classifier's accuracy by "
-                f"{abs(gain):.1f} points.\n"
-                f"Verdict: {self.verdict}",
+                f"The ladder kept: {', '.join(self.members)}. {self._gain()}\nVerdict: {self.verdict}",
                 f"Plot, models and results: {self.folder} ({self.seconds / 60.0:.1f} minutes)",
             ]
         )
+
+    def _gain(self) -> str:
+        """Say what the language model is worth."""
+        gain = 100.0 * (self.reports[ULMKIT_ROW].accuracy - self.reports[NO_LANGUAGE_MODEL_ROW].accuracy)
+        if gain == 0:
+            return "The language model adds nothing here."
+        return f"The language model {'raises' if gain > 0 else 'lowers'} the accuracy by {abs(gain):.1f} points."
 
     def to_dict(self) -> dict[str, Any]:
         """All results as a JSON object."""
