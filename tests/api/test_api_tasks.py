@@ -193,7 +193,8 @@ def test_forward_and_backward_make_a_pair_that_averages(tmp_path) -> None:
     assert backward.parts.direction == "backward"
     assert backward.evaluate(unseen).accuracy >= 0.9
     both = TextClassifier(forward.parts, backward.parts)
-    mean = (forward.predict_proba(texts) + backward.predict_proba(texts)) / 2
+    members = [TextClassifier(replace(each.parts, temperature=1.0)) for each in (forward, backward)]
+    mean = np.mean([member.predict_proba(texts) for member in members], axis=0)
     np.testing.assert_allclose(both.predict_proba(texts), mean, atol=1e-6)
     assert both.evaluate(unseen).accuracy == np.mean(
         [both.labels[row.argmax()] == label for row, (_, label) in zip(mean, unseen, strict=True)]
