@@ -14,7 +14,7 @@ from ulmkit.config import check_choice
 from ulmkit.errors import ConfigError
 from ulmkit.estimator.base import TrainedTextEstimator, limited_threads
 from ulmkit.estimator.inputs import UNLABELLED, ClassLabels, check_labels, check_texts
-from ulmkit.pipeline import ClassifierRecipe
+from ulmkit.pipeline import DEFAULT_MODEL, ClassifierRecipe
 from ulmkit.text import Document
 
 METHODS = ("auto", "features", "linear", "finetune")
@@ -52,7 +52,7 @@ class ULMFiTClassifier(ClassifierMixin, TrainedTextEstimator):
 
     def __init__(
         self,
-        language_model: str | os.PathLike[str] | None = "en-small",
+        language_model: str | os.PathLike[str] | None = DEFAULT_MODEL,
         *,
         method: str = "auto",
         epochs: float | None = None,

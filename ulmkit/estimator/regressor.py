@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 from ulmkit.errors import DataError
 from ulmkit.estimator.base import TrainedTextEstimator, limited_threads
 from ulmkit.estimator.inputs import check_numbers, check_texts
-from ulmkit.pipeline import ClassifierRecipe
+from ulmkit.pipeline import DEFAULT_MODEL, ClassifierRecipe
 from ulmkit.text import Document
 
 _LEAST_NUMBERS = 2
@@ -39,7 +39,7 @@ class ULMFiTRegressor(RegressorMixin, TrainedTextEstimator):
 
     def __init__(
         self,
-        language_model: str | os.PathLike[str] | None = "en-small",
+        language_model: str | os.PathLike[str] | None = DEFAULT_MODEL,
         *,
         epochs: float | None = None,
         steps: int | None = None,

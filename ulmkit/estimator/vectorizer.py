@@ -13,6 +13,7 @@ from ulmkit.errors import ConfigError
 from ulmkit.estimator.base import TextEstimator, folder_of, limited_threads
 from ulmkit.estimator.inputs import check_texts
 from ulmkit.model.document_features import feature_count
+from ulmkit.pipeline import DEFAULT_MODEL
 
 
 class ULMFiTVectorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, TextEstimator):
@@ -35,7 +36,7 @@ class ULMFiTVectorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, TextEs
 
     def __init__(
         self,
-        language_model: str | os.PathLike[str] = "en-small",
+        language_model: str | os.PathLike[str] = DEFAULT_MODEL,
         *,
         device: str = "auto",
         n_jobs: int | None = None,
