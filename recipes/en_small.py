@@ -7,8 +7,8 @@
 WIKI is the text of a Wikipedia in any form that `ulmkit prepare` reads. Each direction is trained in two stages:
 
 constant   N steps at a constant rate of 2e-3; the default of 49,000 is one pass over 110 million pieces.
-decay      M further steps on the same text, the rate falling to zero in a half cosine. States are now and then set to
-           zero: in one long epoch the model comes to depend on a state that it never was without.
+decay      M further steps on the same text, the rate falling to zero in a half cosine. Now and then a stream's state is
+           set to zero: within one long epoch it is otherwise carried on, and the model comes to depend on it.
 
 A stopped run continues when the same command is given again; more steps of the second stage need another FOLDER. The
 directions may be trained by two commands at a time; with `--direction both`, the default, those that are complete are

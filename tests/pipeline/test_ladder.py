@@ -67,6 +67,14 @@ def test_the_cheapest_of_equals_is_kept() -> None:
     assert _kept(rungs) == "a"
 
 
+def test_what_would_be_kept_without_the_dearer_kinds() -> None:
+    kinds = {"words": Kind.WORDS, "features": Kind.FEATURES, "network": Kind.NETWORK}
+    rungs = [_Rung(name, 2.0 + 2.0 * kind, kind, kind=kind) for name, kind in kinds.items()]
+    ladder = climb(rungs, [("blend", ["words", "features"])], choose_judging(ROWS, LABELS, None), LABELS, ROWS)
+    assert [ladder.kept_up_to(kind).name for kind in Kind] == ["words", "blend", "network"]
+    assert ladder.kept_up_to(Kind.NETWORK) == ladder.kept
+
+
 def test_the_last_of_a_kind_that_is_as_good_is_kept() -> None:
     draw = np.random.default_rng(0)
     noise = draw.normal(size=1000)

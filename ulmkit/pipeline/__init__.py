@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from ulmkit.pipeline.automatic import ENOUGH_VALIDATION, climb_corpus, ensemble_of, train_automatically
     from ulmkit.pipeline.baselines import linear_baselines, record_baselines, texts_of, word_cutter
     from ulmkit.pipeline.classifiers import train, training_rows, validation_rows
-    from ulmkit.pipeline.data import prepare, prepare_once, training_texts
+    from ulmkit.pipeline.data import prepare, prepare_once
     from ulmkit.pipeline.data_options import DataOptions
     from ulmkit.pipeline.document_streams import EnsembleReading, NetworkReading
     from ulmkit.pipeline.ensembles import (

@@ -1,7 +1,7 @@
 """DATA as people give it to an encoded corpus: read, split, tokenized, cached."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TypeGuard
 
 from ulmkit.cache_folder import default_cache
@@ -10,12 +10,10 @@ from ulmkit.files import expand_user
 from ulmkit.pipeline.data_options import DataOptions
 from ulmkit.safe_writes import check_writable
 from ulmkit.tasks import find_label_kind
-from ulmkit.text import NO_LABELS, EncodedCorpus, Text, Tokenizer, Vocabulary, cached_corpus
+from ulmkit.text import NO_LABELS, EncodedCorpus, Tokenizer, Vocabulary, cached_corpus
 from ulmkit.text.corpus.builder import DocumentCallback
-from ulmkit.text.corpus.builder import training_texts as texts_for_training
 from ulmkit.text.corpus.cache import CorpusOptions
 from ulmkit.text.corpus.encoded_corpus import CORPUS_FILE
-from ulmkit.text.corpus.split_columns import SplitColumns
 from ulmkit.text.read.documents import Data
 from ulmkit.training import World
 
@@ -142,12 +140,3 @@ def _check_fits_model(
             f"{corpus.folder}: its labels ({', '.join(corpus.label_names)}) are not the model's "
             f"({', '.join(label_names)}); give the text itself"
         )
-
-
-def training_texts(data: Data, options: DataOptions, task: str) -> Iterator[Text]:
-    """Yield the texts of `data` that a model may learn from: those that the options leave in a training split.
-
-    The data is read twice: once to draw the split, once for the texts.
-    """
-    source = options.source(data, task)
-    return texts_for_training(source, SplitColumns(source).assign(options.split_policy()))

@@ -14,7 +14,8 @@ from ulmkit.text.corpus.facts import CorpusSplit
 from ulmkit.text.corpus.fingerprints import joined_fingerprint
 from ulmkit.text.corpus.splits import DROPPED_SPLIT, TRAINING_SPLITS
 
-_FOREIGN_RATIO = 1.75  # English pieces: docstrings 1.5 times as many a word as Wikipedia, German 2.0 times
+# In pieces of the English Wikipedia, docstrings have 1.5 times as many tokens per word as it has, German has 2.0 times.
+_FOREIGN_RATIO = 1.75
 
 
 def data_facts(corpus: EncodedCorpus, training_splits: Sequence[str], base: TrainingFacts | None) -> DataFacts:
@@ -179,8 +180,10 @@ def foreign_text_warning(
 
 
 def _tokens_per_word(splits: Iterable[SplitFacts | CorpusSplit]) -> float | None:
-    counts = [(split.tokens, split.words) for split in splits]
-    tokens, words = (sum(count or 0 for count in each) for each in zip(*counts, strict=True)) if counts else (0, 0)
+    tokens = words = 0
+    for split in splits:
+        tokens += split.tokens or 0
+        words += split.words or 0
     return tokens / words if tokens and words else None
 
 
