@@ -43,7 +43,7 @@ def test_a_local_server_answers_to_its_own_names_alone(client: TestClient, host:
 
 
 @pytest.mark.parametrize(
-    ("origin", "status"), [("http://localhost", 200), ("https://evil.example", 403), ("null", 403)]
+    ("origin", "status"), [("http://localhost", 200), ("https://evil.example", 403), ("null", 403), ("http://[", 403)]
 )
 def test_pages_of_other_origins_are_refused(client: TestClient, origin: str, status: int) -> None:
     assert client.post("/predict", headers={"Origin": origin}, **ASK).status_code == status

@@ -1,8 +1,10 @@
 """Checked labels and training again: the file, the process, and the new classifier."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from ulmkit.errors import ConfigError, DataError
 from ulmkit.serve import ServeOptions, create_app
 from ulmkit.serve.corrections import Corrections
 from ulmkit.serve.retraining import Retraining
+from ulmkit.tasks import find_task
 from ulmkit.text.read.documents import read_documents
 
 
@@ -30,8 +33,6 @@ def test_labels_are_kept_replaced_and_taken_back(connect: Callable[..., TestClie
         answer = client.post("/corrections", json={"text": text, "label": label})
         assert (answer.status_code, answer.json()["checked"]) == (200, checked)
     assert client.post("/corrections", json={"text": "dull", "label": "neg"}).json()["checked"] == 2
-    from ulmkit.tasks import find_task
-
     read = [(document.text, document.label) for document in read_documents(file, label_kind=find_task("single"))]
     assert read == [(text, "pos"), ("dull", "neg")]
     assert dict(Corrections(str(file)).labels) == dict(read)
@@ -54,6 +55,7 @@ def test_labels_that_cannot_be_kept_are_refused(connect: Callable[..., TestClien
         ({"corrections": "labels.txt"}, "corrections: expected a file name that ends in .csv, got 'labels.txt'"),
         ({"retrain": "lm"}, "retrain: needs the file of the checked labels; add `corrections`"),
         ({"retrain_data": "d.csv"}, "retrain_data: has no effect without `retrain`"),
+        ({"retrain_split_column": "split"}, "retrain_split_column: has no effect without `retrain_data`"),
     ],
 )
 def test_options_that_do_not_go_together(options: dict, message: str) -> None:
@@ -62,10 +64,6 @@ def test_options_that_do_not_go_together(options: dict, message: str) -> None:
 
 
 def test_only_one_label_per_text_is_checked(tmp_path: Path) -> None:
-    from dataclasses import replace
-
-    from ulmkit.tasks import find_task
-
     parts = replace(tiny.classifier().parts, task=find_task("multi"))
     with pytest.raises(ConfigError, match="corrections: only for one label per text, got task 'multi'"):
         create_app(TextClassifier(parts), "tiny", ServeOptions(corrections=str(tmp_path / "labels.csv")))
@@ -99,7 +97,7 @@ def finish(client: TestClient) -> dict:
 def test_training_again_takes_the_checked_labels_and_the_data(
     connect: Callable[..., TestClient], tmp_path: Path, commands: list[list[str]]
 ) -> None:
-    rows = [("a dull film", "pos", "train"), ("a fine film", "pos", "valid")]
+    rows = [("a dull film", "pos", "train"), ("a fine film", "pos", "valid"), ("a dull film", "pos", "train")]
     data = tiny.write_csv(tmp_path / "data.csv", rows, ("text", "label", "split"))
     client = connect(
         corrections=str(tmp_path / "labels.csv"), retrain="lm", retrain_data=str(data), retrain_split_column="split"
@@ -113,7 +111,10 @@ def test_training_again_takes_the_checked_labels_and_the_data(
     assert client.post("/training").status_code == 409
     assert client.post("/training/use").status_code == 409
     written = (tmp_path / "labels-training.csv").read_text()
-    assert written == "text,label,split\na dull film,neg,train\na fine film,pos,valid\nsad,neg,train\n"
+    assert (
+        written
+        == "text,label,split\na dull film,neg,train\na fine film,pos,valid\na dull film,neg,train\nsad,neg,train\n"
+    )
     done = finish(client)
     assert (done["state"], done["folder"], done["checked"]) == ("done", "labels-classifier-1", 2)
     assert done["validation"]["accuracy"] == tiny.classifier().parts.facts.validation["accuracy"]
@@ -138,11 +139,30 @@ def test_a_training_that_fails_says_why(
     assert client.post("/training/use").status_code == 409
 
 
+def test_data_that_cannot_be_read_is_named(
+    connect: Callable[..., TestClient], tmp_path: Path, commands: list[list[str]]
+) -> None:
+    missing = str(tmp_path / "missing.csv")
+    client = connect(corrections=str(tmp_path / "labels.csv"), retrain="lm", retrain_data=missing)
+    client.post("/corrections", json={"text": "sad", "label": "neg"})
+    answer = client.post("/training")
+    assert (answer.status_code, "missing.csv" in answer.json()["error"]) == (422, True)
+    assert (commands, client.get("/training").json()["state"]) == ([], "ready")
+
+
+def test_a_server_that_ends_stops_its_training(tmp_path: Path, commands: list[list[str]]) -> None:
+    options = ServeOptions(corrections=str(tmp_path / "labels.csv"), retrain="lm")
+    app = create_app(tiny.classifier(), "tiny", options)
+    with TestClient(app, base_url="http://localhost") as client:
+        client.post("/corrections", json={"text": "sad", "label": "neg"})
+        assert client.post("/training").json()["state"] == "running"
+        process = app.state.service._retraining._process
+    assert process.poll() is not None
+
+
 def test_a_new_classifier_with_other_labels_is_not_used(
     connect: Callable[..., TestClient], tmp_path: Path, commands: list[list[str]]
 ) -> None:
-    from dataclasses import replace
-
     other = TextClassifier(replace(tiny.classifier().parts, label_names=("no", "yes")))
     client = connect(other, corrections=str(tmp_path / "labels.csv"), retrain="lm")
     client.post("/corrections", json={"text": "sad", "label": "no"})
@@ -153,8 +173,6 @@ def test_a_new_classifier_with_other_labels_is_not_used(
 
 
 def test_the_page_and_its_parts_are_there_without_outside_addresses(client: TestClient) -> None:
-    import re
-
     page = client.get("/")
     assert page.headers["Content-Type"].startswith("text/html")
     names = re.findall(r'(?:href|src)="(/[^"]+)"', page.text)

@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import httpx2
@@ -12,7 +14,12 @@ from fastapi.testclient import TestClient
 from support import tiny
 
 from ulmkit import TextClassifier
+from ulmkit.errors import MissingPackageError
 from ulmkit.serve import ServeOptions, create_app
+from ulmkit.serve.guard import Guard
+from ulmkit.serve.metrics import ServerMetrics
+from ulmkit.serve.server import check_packages
+from ulmkit.tasks import find_task
 
 TEXTS = [text for text, _ in tiny.reviews(6)]
 
@@ -102,6 +109,36 @@ def test_a_request_that_does_not_arrive_is_given_up() -> None:
     assert b"expected all of it within 0.05 seconds" in sent[1]["body"]
 
 
+def test_large_requests_that_arrive_together_are_limited() -> None:
+    async def main() -> list[int]:
+        done = asyncio.Event()
+        statuses: list[int] = []
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            await done.wait()
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+
+        async def receive() -> dict:
+            return {"type": "http.request", "body": b"a" * 100}
+
+        async def send(message: dict) -> None:
+            if "status" in message:
+                statuses.append(message["status"])
+
+        metrics = ServerMetrics(lambda: 0, lambda: 0)
+        guard = Guard(app, ServeOptions(max_bytes=100), metrics, {"/predict": True})
+        scope = {"type": "http", "method": "POST", "path": "/predict", "headers": [(b"host", b"localhost")]}
+        held = [asyncio.create_task(guard(scope, receive, send)) for _ in range(20)]
+        await asyncio.sleep(0.01)
+        assert statuses == [429] * 4
+        done.set()
+        await asyncio.gather(*held)
+        await guard(scope, receive, send)  # nothing is held any more
+        return statuses
+
+    assert asyncio.run(main()) == [429] * 4 + [200] * 17
+
+
 @pytest.mark.parametrize("cuts", [[0, 5], [1, 2, 3], [30], []])
 def test_a_text_in_pieces_ends_with_the_answer_for_the_whole(client: TestClient, cuts: list[int]) -> None:
     text = TEXTS[1]
@@ -134,6 +171,12 @@ def test_streams_are_limited_in_number_length_and_time(connect: Callable[..., Te
     first = idle.post("/stream", json={"piece": "a"}).json()["stream"]
     assert idle.post("/stream", json={"piece": "b"}).status_code == 200
     assert idle.post("/stream", json={"piece": "b", "stream": first}).status_code == 404
+
+
+def test_a_stream_whose_piece_is_refused_is_closed(connect: Callable[..., TestClient]) -> None:
+    client = connect(max_streams=1)
+    assert client.post("/stream", json={"piece": "a", "threshold": 1.5}).status_code == 422
+    assert client.post("/stream", json={"piece": "a"}).status_code == 200
 
 
 def test_a_classifier_that_cannot_stream_says_so(connect: Callable[..., TestClient]) -> None:
@@ -192,10 +235,6 @@ OUTPUTS = {
 def test_every_task_has_its_form_of_answer(
     connect: Callable[..., TestClient], monkeypatch: pytest.MonkeyPatch, task: str
 ) -> None:
-    from dataclasses import replace
-
-    from ulmkit.tasks import find_task
-
     outputs, expected = OUTPUTS[task]
     names = () if task == "number" else ("a", "b")
     classifier = TextClassifier(replace(tiny.classifier().parts, task=find_task(task), label_names=names))
@@ -233,11 +272,6 @@ def test_texts_are_logged_only_if_asked(connect: Callable[..., TestClient], capl
 
 
 def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys
-
-    from ulmkit.errors import MissingPackageError
-    from ulmkit.serve.server import check_packages
-
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     with pytest.raises(MissingPackageError, match=r"needs the package uvicorn.*pip install 'ulmkit\[serve\]'"):
         check_packages()

@@ -2,7 +2,7 @@
 
 import csv
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from ulmkit.errors import DataError, UlmkitError
@@ -54,9 +54,9 @@ class Corrections:
             write_rows(self.file, ("text", "label"), self._labels.items())
 
 
-def write_rows(file: Path, columns: tuple[str, ...], rows: object) -> None:
+def write_rows(file: Path, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Write a CSV file, whole or not at all."""
     with atomic_write(file) as output:
         writer = csv.writer(output, lineterminator="\n")
         writer.writerow(columns)
-        writer.writerows(rows)  # type: ignore[arg-type]
+        writer.writerows(rows)

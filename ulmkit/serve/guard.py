@@ -101,7 +101,7 @@ class Guard:
         if self._options.is_local and _host_name(f"//{host}") not in (*LOOPBACK_NAMES, self._options.host):
             raise RefusalError(403, f"Host: expected {' or '.join(LOOPBACK_NAMES)}, got {host[:100]!r}")
         origin = headers.get(b"origin")
-        if origin is not None and scope["method"] not in _SAFE_METHODS and urlsplit(origin).netloc != host:
+        if origin is not None and scope["method"] not in _SAFE_METHODS and origin.partition("://")[2] != host:
             raise RefusalError(403, f"Origin: expected the server's own page, got {origin[:100]!r}")
         key = self._options.api_key
         if key is None or not self._needs_key.get(scope["path"], True):

@@ -86,8 +86,10 @@ class ServeOptions:
             raise ConfigError(f"corrections: expected a file name that ends in .csv, got {self.corrections!r}")
         if self.retrain is not None and self.corrections is None:
             raise ConfigError("retrain: needs the file of the checked labels; add `corrections`")
-        if self.retrain is None and (self.retrain_data or self.retrain_split_column):
+        if self.retrain_data is not None and self.retrain is None:
             raise ConfigError("retrain_data: has no effect without `retrain`; add it or drop this")
+        if self.retrain_split_column is not None and self.retrain_data is None:
+            raise ConfigError("retrain_split_column: has no effect without `retrain_data`; add it or drop this")
         if self.api_key is not None and not (len(self.api_key) >= _SHORTEST_KEY and self.api_key.isascii()):
             raise ConfigError(
                 f"API key: expected at least {_SHORTEST_KEY} ASCII characters, got {len(self.api_key)} characters; "

@@ -1,5 +1,6 @@
 """Training again, from the page: `ulmkit train` in a process of its own, on the checked labels and what was there."""
 
+import itertools
 import subprocess
 import sys
 import threading
@@ -7,13 +8,14 @@ import time
 from pathlib import Path
 from typing import IO
 
-from ulmkit.errors import UlmkitError
+from ulmkit.errors import DataError
 from ulmkit.hub import read_config
 from ulmkit.serve.corrections import Corrections, write_rows
 from ulmkit.serve.options import ServeOptions
 from ulmkit.serve.refusals import RefusalError
 from ulmkit.serve.schemas import TrainingAnswer
 from ulmkit.tasks import find_task
+from ulmkit.text import Document
 from ulmkit.text.read.documents import read_documents
 
 _LOG_BYTES = 4000
@@ -56,7 +58,7 @@ class Retraining:
             if not len(self._corrections):
                 raise RefusalError(422, "training: expected checked labels, got none; check some documents first")
             stem = self._corrections.file.with_suffix("")
-            number = next(n for n in range(1, sys.maxsize) if not Path(f"{stem}-classifier-{n}").exists())
+            number = next(n for n in itertools.count(1) if not Path(f"{stem}-classifier-{n}").exists())
             self._folder = Path(f"{stem}-classifier-{number}")
             data = Path(f"{stem}-training.csv")
             columns = self._write_data(data)
@@ -105,24 +107,29 @@ class Retraining:
 
     def _write_data(self, file: Path) -> tuple[str, ...]:
         """Write the documents to train on; checked labels replace those that were there. Returns the columns."""
-        checked = dict(self._corrections.labels)
+        checked = self._corrections.labels
+        seen: set[str] = set()
         rows: list[tuple[str, ...]] = []
         has_splits = False
-        if self._options.retrain_data is not None:
-            try:
-                split_column = self._options.retrain_split_column
-                for document in read_documents(
-                    self._options.retrain_data, label_kind=find_task("single"), split_column=split_column
-                ):
-                    text, label = document.text, document.label
-                    if not isinstance(text, str):
-                        raise RefusalError(422, "training: expected one text per document in --retrain-data")
-                    label = checked.pop(text, label)
-                    has_splits = has_splits or document.split is not None
-                    rows.append((text, "" if label is None else str(label), document.split or "train"))
-            except OSError as error:
-                raise UlmkitError(f"retrain_data: cannot be read ({error})") from None
-        rows += [(text, label, "train") for text, label in checked.items()]
+        for document in self._further_documents():
+            text = document.text
+            if not isinstance(text, str):
+                raise RefusalError(422, "training: expected one text per document in --retrain-data")
+            label = checked.get(text, document.label)
+            seen.add(text)
+            has_splits = has_splits or document.split is not None
+            rows.append((text, "" if label is None else str(label), document.split or "train"))
+        rows += [(text, label, "train") for text, label in checked.items() if text not in seen]
         columns = ("text", "label", "split") if has_splits else ("text", "label")
         write_rows(file, columns, (row[: len(columns)] for row in rows))
         return columns
+
+    def _further_documents(self) -> list[Document]:
+        data = self._options.retrain_data
+        if data is None:
+            return []
+        split_column = self._options.retrain_split_column
+        try:
+            return list(read_documents(data, label_kind=find_task("single"), split_column=split_column))
+        except OSError as error:
+            raise DataError(f"retrain_data: cannot be read ({error})") from None

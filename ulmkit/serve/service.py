@@ -128,16 +128,16 @@ class ClassifierService:
         """
         stream = self._streams.take(request.stream, request.piece)
         self._log([request.piece])
-        is_read = False
+        is_answered = False
         try:
             output = await self._queue.call(lambda: stream.read(request.piece, request.finish))
-            is_read = True
+            # The text itself is not needed: tasks that read in pieces decide without it.
+            (label,) = self._classifier.decide(output[None], [""], threshold=request.threshold)
+            is_answered = True
         finally:
             self._streams.release(stream)
-            if request.finish or not is_read:  # nobody knows whether a piece that failed was read
+            if request.finish or not is_answered:  # the client cannot know whether a refused piece was read
                 self._streams.close(stream.name)
-        # The text itself is not needed: tasks that read in pieces decide without it.
-        (label,) = self._classifier.decide(output[None], [""], threshold=request.threshold)
         return StreamAnswer(
             label=label,
             probabilities=self._named(output),
