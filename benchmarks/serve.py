@@ -154,7 +154,7 @@ def measure_server(command: Sequence[str], texts: Sequence[str], options: argpar
 
 @contextlib.contextmanager
 def running(command: Sequence[str]) -> Iterator["subprocess.Popen[bytes]"]:
-    """Run a process in this folder while the block lasts."""
+    """Run a process, which can import the modules of this folder, while the block lasts."""
     folder = Path(__file__).parent
     path = os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=os.environ | {"PYTHONPATH": path})

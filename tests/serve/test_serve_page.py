@@ -208,7 +208,7 @@ def test_problems_are_told(start: Callable[..., str], open_page: Callable[..., A
     page.keyboard.press("Tab")  # from the button to the end of the page
     page.get_by_role("tab", name="One text").focus()
     page.keyboard.press("ArrowLeft")
-    page.get_by_text("This server keeps no labels.").wait_for()
+    page.get_by_text("This server does not train.").wait_for()
 
 
 @pytest.mark.skipif(AXE is None, reason="ULMKIT_AXE does not name axe-core's axe.min.js (npm pack axe-core)")

@@ -19,7 +19,7 @@ from ulmkit.serve import ServeOptions, serve
 
 
 def run_server(ask: Callable[[str], Any], classifier: TextClassifier, **options: object) -> tuple[Any, list[str]]:
-    """What a client thread got from a server that serves in this thread until the client sends a signal."""
+    """Serve in this thread until a client in another sends a signal; returns what the client got and what was said."""
     said: list[str] = []
     results: list[Any] = []
 

@@ -73,6 +73,12 @@ _STREAM_REFUSALS: dict[int | str, dict[str, Any]] = {
     404: {"model": ErrorAnswer, "description": "There is no such stream, or not any more."},
     409: {"model": ErrorAnswer, "description": "The stream is reading another piece."},
 }
+_KEEPING_REFUSALS: dict[int | str, dict[str, Any]] = {
+    404: {"model": ErrorAnswer, "description": "The server was started without the option for this."},
+}
+_TRAINING_REFUSALS: dict[int | str, dict[str, Any]] = _KEEPING_REFUSALS | {
+    409: {"model": ErrorAnswer, "description": "A training runs, or there is no new classifier that fits."},
+}
 
 
 def create_app(
@@ -165,22 +171,22 @@ def _add_page_routes(app: FastAPI, service: ClassifierService) -> None:
         """Tell how many labels were checked on the page."""
         return service.corrections()
 
-    @app.post("/corrections", responses=_REFUSALS)
+    @app.post("/corrections", responses=_REFUSALS | _KEEPING_REFUSALS)
     def correct(request: CorrectionRequest) -> CorrectionsAnswer:
         """Keep a label that a person has checked, in a file that `ulmkit train` takes."""
         return service.correct(request)
 
-    @app.get("/training")
+    @app.get("/training", responses=_KEEPING_REFUSALS)
     def training() -> TrainingAnswer:
         """Tell how far the training of a new classifier is."""
         return service.training()
 
-    @app.post("/training", responses=_REFUSALS)
+    @app.post("/training", responses=_REFUSALS | _TRAINING_REFUSALS)
     def train() -> TrainingAnswer:
         """Train a new classifier on the checked labels and the data given to the server."""
         return service.train()
 
-    @app.post("/training/use", responses=_REFUSALS)
+    @app.post("/training/use", responses=_REFUSALS | _TRAINING_REFUSALS)
     async def use_new() -> InfoAnswer:
         """Serve the new classifier from now on."""
         return await service.use_new()
@@ -189,13 +195,12 @@ def _add_page_routes(app: FastAPI, service: ClassifierService) -> None:
     async def page() -> FileResponse:
         return FileResponse(_STATIC / "index.html")
 
-    for name, media_type in _STATIC_FILES.items():
-        answer = functools.partial(FileResponse, _STATIC / name, media_type=media_type)
-        app.add_route(f"/{name}", functools.partial(_send_file, answer), include_in_schema=False)
+    for name in _STATIC_FILES:
+        app.add_route(f"/{name}", functools.partial(_send_file, name), include_in_schema=False)
 
 
-async def _send_file(answer: Callable[[], FileResponse], request: Request) -> FileResponse:
-    return answer()
+async def _send_file(name: str, request: Request) -> FileResponse:
+    return FileResponse(_STATIC / name, media_type=_STATIC_FILES[name])
 
 
 def _add_error_answers(app: FastAPI) -> None:

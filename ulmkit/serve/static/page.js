@@ -32,7 +32,6 @@ for (const [number, tab] of tabs.entries()) {
     if (next === undefined) return;
     event.preventDefault();
     openTab(tabs[next]);
-    tabs[next].focus();
   });
 }
 
