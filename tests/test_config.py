@@ -57,6 +57,8 @@ def test_wrong_keys_and_values_are_named(values, message):
         (config.check_positive, math.inf, "x: expected a number of at most 1,000,000,000, got inf"),
         (config.check_not_negative, -1, "x: expected a number of at least 0, got -1"),
         (config.check_probability, -0.1, "x: expected 0 <= p < 1, got -0.1"),
+        (config.check_fraction, 0.0, "x: expected 0 < fraction < 1, got 0.0"),
+        (config.check_fraction, 1.0, "x: expected 0 < fraction < 1, got 1.0"),
         (config.check_probability, math.nan, "x: expected 0 <= p < 1, got nan"),
     ],
 )

@@ -34,6 +34,12 @@ def check_probability(name: str, value: float) -> None:
         raise ConfigError(f"{name}: expected 0 <= p < 1, got {value!r}")
 
 
+def check_fraction(name: str, value: float) -> None:
+    """Raise ConfigError unless 0 < value < 1."""
+    if not (_is_number(value) and 0.0 < value < 1.0):
+        raise ConfigError(f"{name}: expected 0 < fraction < 1, got {value!r}")
+
+
 def check_positive(name: str, value: float, at_most: float = LARGEST_NUMBER) -> None:
     """Raise ConfigError unless the value is a number above zero and at most `at_most`."""
     if not (_is_number(value) and value > 0):

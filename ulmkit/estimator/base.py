@@ -16,6 +16,7 @@ from sklearn.utils import check_random_state
 from threadpoolctl import threadpool_limits
 
 from ulmkit.api import LanguageModel, TextClassifier
+from ulmkit.config import check_fraction
 from ulmkit.errors import ConfigError
 from ulmkit.pipeline import CLASSIFY, ClassifierRecipe, DataOptions, RunOptions
 from ulmkit.tasks import find_label_kind
@@ -124,8 +125,7 @@ class TrainedTextEstimator(TextEstimator):
         """Train a classifier on documents; those with a label have no split yet."""
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         budget = self._budget()
-        if not 0.0 < self.validation_fraction < 1.0:
-            raise ConfigError(f"validation_fraction: expected 0 < fraction < 1, got {self.validation_fraction!r}")
+        check_fraction("validation_fraction", self.validation_fraction)
         run = self._run_options(seed)
         with limited_threads(self.n_jobs), torch.random.fork_rng(devices=[]), tempfile.TemporaryDirectory() as folder:
             language_model = self._load_language_model()

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ulmkit.config import check_probability
-from ulmkit.errors import ConfigError
+from ulmkit.config import check_fraction
 from ulmkit.evaluation.labels.held_out_answers import HeldOutAnswers, mass_above
 from ulmkit.evaluation.metrics import Report, wilson_interval
 from ulmkit.tables import text_table
@@ -75,9 +74,7 @@ def choose_conformal_sets(answers: HeldOutAnswers, miscoverage: float) -> Confor
     Deviation: no randomisation: a label's own probability does not count. Sets are the same each time, never empty,
         and a little larger than need be.
     """
-    check_probability("miscoverage", miscoverage)
-    if miscoverage == 0.0:
-        raise ConfigError(f"miscoverage: expected a number between 0 and 1, got {miscoverage!r}")
+    check_fraction("miscoverage", miscoverage)
     place = math.ceil((len(answers) + 1) * (1.0 - miscoverage) - 1e-9)
     level = None if place > len(answers) else float(np.sort(answers.mass_above)[place - 1])
     return ConformalSets(miscoverage, level, len(answers), answers.source)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ulmkit.config import check_probability
+from ulmkit.config import check_fraction
 from ulmkit.errors import ConfigError
 from ulmkit.evaluation.labels.held_out_answers import HeldOutAnswers
 from ulmkit.evaluation.metrics import Report, wilson_interval
@@ -97,16 +97,14 @@ def choose_selection(answers: HeldOutAnswers, max_error: float, certainty: float
         certainty: Probability that the bound holds.
 
     Raises:
-        ConfigError: If no threshold reaches the error, or a value is not between 0 and 1.
+        ConfigError: Unless 0 < max_error < 1 and 0 < certainty < 1, or if no threshold reaches the error.
 
     Source: selection with guaranteed risk: Geifman & El-Yaniv 2017, arXiv:1705.08500, section 3, algorithm 1.
     Deviation: a fixed set of coverages in place of a binary search, whose steps depend on the same documents; the
         document at the threshold is not counted, so that those above it are an independent sample.
     """
-    for name, value in (("max_error", max_error), ("certainty", certainty)):
-        check_probability(name, value)
-        if value == 0.0:
-            raise ConfigError(f"{name}: expected a number between 0 and 1, got {value!r}")
+    check_fraction("max_error", max_error)
+    check_fraction("certainty", certainty)
     candidates = list(_candidates(answers, certainty))
     chosen = max(
         (candidate for candidate in candidates if candidate[3] <= max_error), key=lambda each: each[1], default=None

@@ -7,8 +7,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from ulmkit.config import LARGEST_SEED, check_choice, check_whole
-from ulmkit.errors import ConfigError, DataError
+from ulmkit.config import LARGEST_SEED, check_choice, check_fraction, check_whole
+from ulmkit.errors import DataError
 from ulmkit.text.read.document import Document
 
 Value = TypeVar("Value")
@@ -48,8 +48,7 @@ class SplitPolicy:
 
     def __post_init__(self) -> None:
         check_choice("split kind", self.kind, ("auto", *SPLIT_KINDS))
-        if not 0.0 < self.valid_fraction < 1.0:
-            raise ConfigError(f"valid_fraction: expected 0 < fraction < 1, got {self.valid_fraction!r}")
+        check_fraction("valid_fraction", self.valid_fraction)
         check_whole("seed", self.seed, at_least=0, at_most=LARGEST_SEED)
 
     def resolved(self, given: Iterable[str | None]) -> "SplitPolicy":
