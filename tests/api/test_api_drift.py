@@ -9,7 +9,6 @@ from support import tiny
 
 from ulmkit import LanguageModel, TextClassifier, find_drift
 from ulmkit.api import DriftMonitor
-from ulmkit.api.drift import PERIODS
 from ulmkit.errors import ConfigError, DataError, FolderError
 from ulmkit.hub import EnsembleParts, FeatureParts
 from ulmkit.members.combiner import Combiner
@@ -101,7 +100,22 @@ def test_parts_and_periods() -> None:
         ("2024-W02", 30, True),
     ]
     assert all(each.name.startswith("row ") for each in report.unlike)
-    assert set(PERIODS) == {"day", "week", "month"}
+
+
+@pytest.mark.parametrize(
+    ("period", "names"), [("day", ["2023-12-31", "2024-01-01"]), ("month", ["2023-12", "2024-01"])]
+)
+def test_periods_change_at_midnight_in_utc(period: str, names: list[str]) -> None:
+    report = find_drift(tiny.language_model(), ALIKE[:2], times=[MONDAY - 1.0, MONDAY], period=period)
+    assert [each.name for each in report.periods] == names
+
+
+def test_a_pair_is_compared_without_the_answers_of_its_forward_member() -> None:
+    forward = tiny.classifier().parts
+    pair = TextClassifier(forward, dataclasses.replace(forward, direction="backward"))
+    report = find_drift(pair, ALIKE)
+    assert {each.measure for each in report.periods[0].comparisons} == {"unknown_rate", "tokens_per_word", "words"}
+    assert report.class_shares == {}
 
 
 def test_measures_survive_saving(tmp_path) -> None:
@@ -127,6 +141,8 @@ def test_what_cannot_be_compared_is_refused() -> None:
         find_drift(model, ALIKE[:1], period="month", times=[2024.0])
     with pytest.raises(DataError, match="expected seconds since 1970"):
         find_drift(model, ALIKE[:1], period="month", times=[1e30])
-    with pytest.raises(ConfigError, match="period"):
+    with pytest.raises(ConfigError, match="period: got 'year'; there are: day, week, month"):
         DriftMonitor(model, period="year")
+    with pytest.raises(ConfigError, match="documents: expected .* got -1"):
+        DriftMonitor(model, documents=-1)
     assert TextClassifier(tiny.classifier().parts).to_int8().parts.held_out.texts is not None

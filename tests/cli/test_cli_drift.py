@@ -37,4 +37,4 @@ def test_refusals_say_what_to_do(models: Path, tmp_path: Path) -> None:
     told = ulmkit("drift", models / "lm", data, "--period", "day", status=2)
     assert told.error.endswith("--period: has no effect without --time-column; add it or drop this")
     told = ulmkit("drift", models / "lm", data, "--time-column", "date", "--period", "year", status=2)
-    assert "--period" in told.error
+    assert "--period: got 'year'; there are: day, week, month" in told.error

@@ -109,6 +109,8 @@ def test_unlike_texts_are_above_the_held_out_ones() -> None:
     np.testing.assert_allclose(unlikeness(held_out, new), [0.25, 0.5, 0.75, 1.0])
     sure = TextMeasures({"confidence": np.array([0.9, 0.99])})
     assert unlikeness(sure, TextMeasures({"confidence": np.array([0.5, 1.0])})).tolist() == [1.0, 0.0]
+    words = TextMeasures({"words": np.array([1.0, 9.0])})
+    assert unlikeness(words, words).tolist() == [0.5, 0.5]  # nothing tells
 
 
 def test_class_shares_by_label() -> None:

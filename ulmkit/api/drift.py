@@ -59,6 +59,7 @@ class DriftMonitor:
                 "version of ulmkit, or without validation texts; train or fine-tune the model again"
             )
         self._model = model
+        self._classifier = model if isinstance(model, TextClassifier) else None
         self._held_out = kept.texts
         self._period = period
         self._level = level
@@ -85,8 +86,7 @@ class DriftMonitor:
         Raises:
             DataError: If an item is not a text, or a period lacks a time.
         """
-        task = self._model.parts.task if isinstance(self._model, TextClassifier) else None
-        listed = as_texts(texts, task)
+        listed = as_texts(texts, None if self._classifier is None else self._classifier.parts.task)
         if not listed:
             return
         periods = self._period_names(times, len(listed))
@@ -104,7 +104,7 @@ class DriftMonitor:
         if not self._parts:
             raise DataError("drift: expected at least one text, got none")
         new = TextMeasures.join(self._parts)
-        labels = self._model.labels if isinstance(self._model, TextClassifier) else ()
+        labels = () if self._classifier is None else self._classifier.labels
         periods = find_periods(
             self._held_out,
             new,
@@ -124,18 +124,15 @@ class DriftMonitor:
         )
 
     def _measure(self, texts: Sequence[Text]) -> TextMeasures:
-        parts = self._model.parts
-        per_word = isinstance(self._model, TextClassifier) and self._model.parts.task.per_word
+        parts, classifier = self._model.parts, self._classifier
+        per_word = classifier is not None and classifier.parts.task.per_word
         encoded = encode_chunk(parts.tokenizer, [list(text) if per_word else text for text in texts])
         ids = parts.vocabulary.encode(encoded.types)[encoded.ids].astype(np.int64)
         documents = np.split(ids, np.cumsum(encoded.lengths)[:-1])
         outputs = None
-        if (
-            isinstance(self._model, TextClassifier)
-            and self._model.parts.task.is_one_class
-            and self._model.backward is None
-        ):
-            outputs = self._model.predict_proba(texts)
+        # A pair keeps the measures of its forward member, whose answers are not those of both.
+        if classifier is not None and classifier.parts.task.is_one_class and classifier.backward is None:
+            outputs = classifier.predict_proba(texts)
         return measure_documents(parts, documents, encoded.words, encoded.characters, outputs)
 
     def _period_names(self, times: Sequence[float | None] | None, count: int) -> list[str]:

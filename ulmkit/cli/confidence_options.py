@@ -22,10 +22,10 @@ class Confidence:
         held_out: Labelled documents that the promise rests on; None takes those of the training.
     """
 
-    max_error: float | None
-    certainty: float | None
-    miscoverage: float | None
-    held_out: str | None
+    max_error: float | None = None
+    certainty: float | None = None
+    miscoverage: float | None = None
+    held_out: str | None = None
 
     def __post_init__(self) -> None:
         if self.certainty is not None and self.max_error is None:

@@ -7,25 +7,16 @@ from typing import Annotated, Any
 import typer
 
 from ulmkit.cli.model_commands import ModelArgument, OptionalData, Texts
-from ulmkit.cli.option_groups import MACHINE, READ, Machine, OptionGroup, with_groups
+from ulmkit.cli.option_groups import MACHINE, Machine, with_groups
 from ulmkit.cli.summary import write_values
-from ulmkit.cli.text_rows import TEXTS_OF_TASK, open_texts
+from ulmkit.cli.text_rows import TEXTS_WITH_TIME, open_texts
 from ulmkit.errors import ConfigError
 
 DRIFT_STATUS = 1
 """Exit status of `drift` if it finds some."""
 
-_TEXTS = OptionGroup(
-    "Data",
-    lambda time_column, **values: TEXTS_OF_TASK.make(**values, time_column=time_column),
-    {
-        **{name: option for name, option in TEXTS_OF_TASK.options.items() if name not in ("columns", "task")},
-        "time_column": READ.options["time_column"],
-    },
-)
 
-
-@with_groups(reading=_TEXTS, machine=MACHINE)
+@with_groups(reading=TEXTS_WITH_TIME, machine=MACHINE)
 def drift_command(
     model: ModelArgument,
     reading: Mapping[str, Any],

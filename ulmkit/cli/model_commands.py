@@ -99,7 +99,7 @@ def evaluate_command(
     is_language_model = "language_model" in (config["kind"], config.get("members"))
     if is_language_model or published or adaptation is not None:  # a classifier with these options is refused by `load`
         _check_by(by, "a language model")
-        if confidence != Confidence(None, None, None, None):
+        if confidence != Confidence():
             raise ConfigError("`max_error`, `miscoverage`: only for classifiers, got a language model; drop them")
         language_model = LanguageModel.load(model, machine.run)
         say_forward_member(language_model)

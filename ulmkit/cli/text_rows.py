@@ -44,6 +44,13 @@ TEXTS_OF_TASK = OptionGroup("Data", _reading, _TEXTS | _SPLIT | _TASK)
 TEXTS_ALONE = replace(
     TEXTS_OF_TASK, options={name: option for name, option in TEXTS_OF_TASK.options.items() if name != "columns"}
 )
+TEXTS_WITH_TIME = replace(
+    TEXTS,
+    options={
+        **{name: option for name, option in TEXTS.options.items() if name != "columns"},
+        "time_column": READ.options["time_column"],
+    },
+)
 
 
 class TextRow(NamedTuple):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -263,7 +263,7 @@ def unlikeness(held_out: TextMeasures, new: TextMeasures) -> np.ndarray:
     """Tell how unlike the training each new text is.
 
     For bits per character, unknown tokens and lack of confidence, the share of held-out texts below the new one, ties
-    half; the mean of those that the model has.
+    half; the mean of those that the model has, and a half for a model without any.
 
     Returns:
         (n,) float64 from 0 to 1.
@@ -272,7 +272,7 @@ def unlikeness(held_out: TextMeasures, new: TextMeasures) -> np.ndarray:
     for name, sign in _UNLIKE.items():
         if name in held_out.values and name in new.values:
             shares.append(_shares_below(sign * held_out.values[name], sign * new.values[name]))
-    return np.asarray(np.mean(shares, axis=0))
+    return np.mean(shares, axis=0) if shares else np.full(len(new), 0.5)
 
 
 def find_periods(
@@ -320,7 +320,7 @@ def find_periods(
     adjusted = iter(adjust([each.p_value for group in groups.values() for each in group]))
     found = []
     for name, group in groups.items():
-        comparisons = tuple(_with_adjusted(each, next(adjusted)) for each in group)
+        comparisons = tuple(replace(each, adjusted_p_value=next(adjusted)) for each in group)
         has_drifted = any(_is_drift(each, level, min_effect) for each in comparisons)
         found.append(PeriodDrift(name, counts[name], comparisons, has_drifted))
     return tuple(found)
@@ -334,10 +334,6 @@ def class_shares(
         return {}
     shares = [np.bincount(each, minlength=len(label_names)) / len(each) for each in (held_out.predicted, new.predicted)]
     return {name: (float(old), float(recent)) for name, old, recent in zip(label_names, *shares, strict=True)}
-
-
-def _with_adjusted(comparison: Comparison, p_value: float) -> Comparison:
-    return Comparison(**{**vars(comparison), "adjusted_p_value": p_value})
 
 
 def _is_drift(comparison: Comparison, level: float, min_effect: float) -> bool:
