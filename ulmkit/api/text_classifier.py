@@ -456,7 +456,7 @@ class TextClassifier:
         split: str | None = None,
         data_options: DataOptions | None = None,
     ) -> HeldOutAnswers:
-        """Answers for labelled documents that the classifier did not learn from.
+        """Return answers for labelled documents that the classifier did not learn from.
 
         Args:
             held_out: Labelled documents, or answers; None takes those of the training: of a ladder the answers for the
@@ -492,7 +492,7 @@ class TextClassifier:
         return kept.answers
 
     def answers_for(self, selected: EvaluationData) -> HeldOutAnswers:
-        """Answers for the labelled documents of evaluation data, of a task with one label per document.
+        """Answer the labelled documents of evaluation data, for a task with one label per document.
 
         Args:
             selected: Result of `evaluation_data`.
@@ -595,7 +595,6 @@ class TextClassifier:
                 self._predictor.log_probabilities([document[places] for places in kept])
             )
         documents = [(parts, parts.vocabulary.encode(tokens).astype(np.int64)) for parts in self._networks]
-
         temperature = 1.0 if self.backward is not None else documents[0][0].temperature
 
         def predict(kept: Sequence[np.ndarray]) -> np.ndarray:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         choose_conformal_sets,
         evaluate_conformal_sets,
     )
-    from ulmkit.evaluation.labels.held_out_answers import HeldOutAnswers
+    from ulmkit.evaluation.labels.held_out_answers import HeldOutAnswers, sample_rows
     from ulmkit.evaluation.labels.multi_label import MultiLabelReport, evaluate_multi
     from ulmkit.evaluation.labels.regression import NumberReport, evaluate_number
     from ulmkit.evaluation.labels.selection import (

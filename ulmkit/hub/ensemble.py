@@ -7,7 +7,7 @@ model.safetensors   weights of the combiner
 members/NAME/       a linear member: words.json, model.safetensors;
                     features: model.safetensors, a language model folder for each direction;
                     a network: a classifier folder
-held_out.json       what the ensemble makes of held-out documents, as numbers without their text
+held_out.json       answers for held-out documents and measures of them, as numbers without their text
 README.md           model card
 """
 

@@ -87,8 +87,7 @@ def _answers(path: Path, content: object, classes: int) -> HeldOutAnswers:
         raise FolderError(f"{path}: expected an object with a source as answers; {_ADVICE}")
     columns = {name: _column(path, name, content.get(name), dtype) for name, dtype in _COLUMNS.items()}
     for name in ("labels", "predicted"):
-        if not ((columns[name] >= 0) & (columns[name] < classes)).all():
-            raise FolderError(f"{path}: expected {name} from 0 to {classes - 1}; {_ADVICE}")
+        _check_classes(path, name, columns[name], classes)
     try:
         return HeldOutAnswers(content["source"], **columns)
     except DataError as error:
@@ -103,12 +102,16 @@ def _texts(path: Path, content: object, classes: int) -> TextMeasures:
     predicted = None
     if "predicted" in content:
         predicted = _column(path, "predicted", content["predicted"], np.int64)
-        if not ((predicted >= 0) & (predicted < classes)).all():
-            raise FolderError(f"{path}: expected predicted from 0 to {classes - 1}; {_ADVICE}")
+        _check_classes(path, "predicted", predicted, classes)
     try:
         return TextMeasures(columns, predicted)
     except DataError as error:
         raise FolderError(f"{path}: {error}; {_ADVICE}") from error
+
+
+def _check_classes(path: Path, name: str, column: np.ndarray, classes: int) -> None:
+    if not ((column >= 0) & (column < classes)).all():
+        raise FolderError(f"{path}: expected {name} from 0 to {classes - 1}; {_ADVICE}")
 
 
 def _column(path: Path, name: str, values: object, dtype: type[np.int64] | type[np.float64]) -> np.ndarray:

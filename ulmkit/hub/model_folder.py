@@ -6,7 +6,7 @@
     model.safetensors   weights by name; the embedding once, though it is the softmax's weight too
     README.md           model card; may be edited, all other files are checked on loading
     training_log.csv    rows of the training log, if the model was just trained
-    held_out.json       what the model makes of held-out documents, as numbers without their text
+    held_out.json       answers for held-out documents and measures of them, as numbers without their text
 
 Language models and classifiers have the same layout. A pair (see `ulmkit.hub.pair`) holds two such folders.
 """

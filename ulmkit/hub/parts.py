@@ -31,7 +31,7 @@ class LanguageModelParts:
         direction: Whether it reads text forward or backward.
         facts: How it was made.
         history: Rows of the training log; a loaded model has none.
-        held_out: What it makes of held-out documents; None if that is not kept.
+        held_out: Its answers for held-out documents and measures of them; None if they are not kept.
     """
 
     model: AWDLSTMLanguageModel
@@ -56,7 +56,7 @@ class ClassifierParts:
         direction: Whether it reads text forward or backward.
         facts: How it was made.
         history: Rows of the training log; a loaded model has none.
-        held_out: What it makes of held-out documents; None if that is not kept.
+        held_out: Its answers for held-out documents and measures of them; None if they are not kept.
         temperature: Divides the log-probabilities of a network on its own, see `fit_temperature`; a member of an
             ensemble is calibrated by the combiner.
 
@@ -134,7 +134,7 @@ class EnsembleParts:
         combiner: Their weights.
         facts: How it was made.
         history: Always empty: each network has its own training log.
-        held_out: What it makes of held-out documents; None if that is not kept.
+        held_out: Its answers for held-out documents and measures of them; None if they are not kept.
 
     Raises:
         ConfigError: If a member or the combiner does not belong to this vocabulary or these labels.

@@ -4,18 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from ulmkit.evaluation import HeldOutAnswers, fit_temperature
+from ulmkit.evaluation import HeldOutAnswers, fit_temperature, sample_rows
 from ulmkit.hub import ClassifierParts, HeldOut
 from ulmkit.hub.held_out import MOST_ANSWERS
 from ulmkit.pipeline.prediction import predict_rows
 from ulmkit.text import EncodedCorpus
-
-
-def sample(rows: np.ndarray, most: int) -> np.ndarray:
-    """Choose at most so many documents at random, the same ones each time; their order stays."""
-    if len(rows) <= most:
-        return rows
-    return np.sort(np.random.default_rng(0).permutation(rows)[:most])
 
 
 def calibrate_network(parts: ClassifierParts, corpus: EncodedCorpus, rows: np.ndarray) -> ClassifierParts:
@@ -28,7 +21,7 @@ def calibrate_network(parts: ClassifierParts, corpus: EncodedCorpus, rows: np.nd
     """
     if not parts.task.is_one_class:
         return parts
-    rows = sample(rows, MOST_ANSWERS)
+    rows = sample_rows(rows, MOST_ANSWERS)
     labels = corpus.labels(rows)
     outputs = np.asarray(predict_rows(parts.model, corpus, rows, reverse=parts.direction == "backward"))
     if not np.isfinite(outputs).all():

@@ -285,7 +285,7 @@ def _kind(rungs: Iterable[Rung]) -> Kind:
 
 
 def _cheapest_good(losses: np.ndarray, kinds: Sequence[Kind]) -> int:
-    """The row of (candidates, documents) losses to keep, as the module says.
+    """Choose the row to keep: the last good one of the cheapest kind that is as good as any; see the module.
 
     Args:
         losses: (candidates, documents) negative log-likelihood of the right class.

@@ -5,10 +5,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ulmkit.evaluation import TextMeasures, first_context, score_documents
+from ulmkit.evaluation import TextMeasures, first_context, sample_rows, score_documents
 from ulmkit.hub import ClassifierParts, EnsembleParts, FeatureParts, LanguageModelParts
 from ulmkit.pipeline.ensembles import EnsemblePredictor
-from ulmkit.pipeline.held_out_record import sample
 from ulmkit.pipeline.prediction import predict_rows
 from ulmkit.tasks import Outputs
 from ulmkit.text import EncodedCorpus
@@ -70,7 +69,7 @@ def measure_held_out(
     """
     if "valid" not in corpus.split_names or not len(corpus.rows("valid")):
         return None
-    rows = np.random.default_rng(0).permutation(sample(corpus.rows("valid"), MOST_TEXTS))
+    rows = np.random.default_rng(0).permutation(sample_rows(corpus.rows("valid"), MOST_TEXTS))
     is_within = np.cumsum(corpus.table["length"][rows]) <= min(MOST_TOKENS, max(_LEAST_TOKENS, most_tokens))
     rows = np.sort(rows[: max(1, int(is_within.sum()))])
     documents = [corpus.document(row) for row in rows]

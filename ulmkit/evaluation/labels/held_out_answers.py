@@ -54,7 +54,7 @@ class HeldOutAnswers:
         """Keep at most so many documents, drawn at random; the same ones each time."""
         if len(self) <= most:
             return self
-        rows = np.sort(np.random.default_rng(0).permutation(len(self))[:most])
+        rows = sample_rows(np.arange(len(self)), most)
         return HeldOutAnswers(
             self.source, self.labels[rows], self.predicted[rows], self.confidence[rows], self.mass_above[rows]
         )
@@ -74,6 +74,13 @@ class HeldOutAnswers:
             np.clip(confidence.round(_DIGITS), 0.0, 1.0),
             np.clip(mass.round(_DIGITS), 0.0, 1.0),
         )
+
+
+def sample_rows(rows: np.ndarray, most: int) -> np.ndarray:
+    """Choose at most so many rows at random, the same ones each time; their order stays."""
+    if len(rows) <= most:
+        return rows
+    return np.sort(np.random.default_rng(0).permutation(rows)[:most])
 
 
 def mass_above(probabilities: np.ndarray, of: np.ndarray) -> np.ndarray:
