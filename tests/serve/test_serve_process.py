@@ -1,7 +1,10 @@
 """The running server: its socket, TLS, signals, and the command."""
 
 import os
+import shutil
 import signal
+import ssl
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -85,6 +88,23 @@ def test_a_certificate_that_is_none(tmp_path: Path) -> None:
     options = ServeOptions(port=0, tls_certificate=str(tmp_path / "a.pem"), tls_key=str(tmp_path / "a.pem"))
     with pytest.raises(ConfigError, match="tls_certificate: cannot be read with its key"):
         serve(lambda folder: tiny.classifier(), "tiny", options, print)
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="there is no openssl to make a certificate")
+def test_a_certificate_and_its_key_serve_https(tmp_path: Path) -> None:
+    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost"]
+    command += ["-addext", "subjectAltName=IP:127.0.0.1", "-out", str(certificate), "-keyout", str(key)]
+    subprocess.run(command, check=True, capture_output=True)
+    trusted = ssl.create_default_context(cafile=certificate)
+
+    def ask(url: str) -> tuple[str, int]:
+        status = httpx2.get(f"{url}health", verify=trusted).status_code
+        os.kill(os.getpid(), signal.SIGTERM)
+        return url.split(":")[0], status
+
+    result, _ = run_server(ask, tiny.classifier(), tls_certificate=str(certificate), tls_key=str(key))
+    assert result == ("https", 200)
 
 
 def test_the_command_refuses_a_public_address_without_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
