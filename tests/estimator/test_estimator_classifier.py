@@ -225,6 +225,12 @@ def test_five_minutes_unless_a_budget_is_given(lm: Path, monkeypatch: pytest.Mon
     assert [each["method"] for each in given] == ["auto"] * 3
 
 
+def test_a_share_of_the_labelled_texts_validates(lm: Path) -> None:
+    for fraction, expected in ((0.1, 36), (0.25, 30)):
+        facts = make(lm, validation_fraction=fraction).fit(TEXTS, LABELS).model_.parts.facts
+        assert facts.labelled_documents == expected
+
+
 def test_a_recipe_reaches_the_networks(lm: Path) -> None:
     head = make(lm, recipe=replace(tiny.CLASSIFY, head_hidden=7)).fit(TEXTS, LABELS).model_.parts.model.head.config
     assert head.hidden_size == 7

@@ -86,6 +86,7 @@ def test_vectors_in_front_of_a_linear_model(lm: Path) -> None:
     assert model.score(*zip(*tiny.reviews(40, 900), strict=True)) > 0.7
 
 
-def test_a_vectorizer_needs_a_language_model() -> None:
-    with pytest.raises(ConfigError, match="language_model: expected a name or a folder, got 'none'"):
-        ULMFiTVectorizer("none").fit(TEXTS)
+@pytest.mark.parametrize("name", ["none", None])
+def test_a_vectorizer_needs_a_language_model(name: str | None) -> None:
+    with pytest.raises(ConfigError, match=f"language_model: expected a name or a folder, got {name!r}"):
+        ULMFiTVectorizer(name).fit(TEXTS)

@@ -4,7 +4,7 @@ import contextlib
 import os
 import tempfile
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,14 @@ import torch
 from joblib import effective_n_jobs
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
 from threadpoolctl import threadpool_limits
 
 from ulmkit.api import LanguageModel, TextClassifier
 from ulmkit.config import check_fraction
 from ulmkit.errors import ConfigError
-from ulmkit.pipeline import CLASSIFY, ClassifierRecipe, DataOptions, RunOptions
+from ulmkit.estimator.inputs import check_texts
+from ulmkit.pipeline import CLASSIFY, DEFAULT_MODEL, ClassifierRecipe, DataOptions, RunOptions
 from ulmkit.tasks import find_label_kind
 from ulmkit.text import Document, EncodedCorpus, SplitPolicy, build_corpus
 from ulmkit.training import Budget, make_progress
@@ -35,14 +37,23 @@ class TextEstimator(BaseEstimator):
 
     A pickle, a joblib file or a deep copy holds the files of the model's folder: JSON, safetensors and the tokenizer's.
 
-    Subclasses have the parameters `language_model`, `device`, `n_jobs` and `verbose`.
+    Subclasses document the parameters.
     """
 
-    language_model: str | os.PathLike[str] | None
-    device: str
-    n_jobs: int | None
-    verbose: int
     model_: TextClassifier | LanguageModel
+
+    def __init__(
+        self,
+        language_model: str | os.PathLike[str] | None = DEFAULT_MODEL,
+        *,
+        device: str = "auto",
+        n_jobs: int | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.language_model = language_model
+        self.device = device
+        self.n_jobs = n_jobs
+        self.verbose = verbose
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -77,7 +88,7 @@ class TextEstimator(BaseEstimator):
         )
 
     def _load_language_model(self) -> LanguageModel | None:
-        """Load the language model; None if there is to be none.
+        """Load the language model; None if the parameter is None or "none".
 
         Raises:
             ConfigError: If the parameter is neither a name nor a folder.
@@ -95,19 +106,31 @@ class TextEstimator(BaseEstimator):
 
 
 class TrainedTextEstimator(TextEstimator):
-    """An estimator whose model is trained on labelled texts.
+    """An estimator whose model is trained on labelled texts. Subclasses document the parameters."""
 
-    Subclasses also have the parameters `epochs`, `steps`, `minutes`, `recipe`, `validation_fraction` and
-    `random_state`.
-    """
-
-    epochs: float | None
-    steps: int | None
-    minutes: float | None
-    recipe: ClassifierRecipe | None
-    validation_fraction: float
-    random_state: int | np.random.RandomState | None
     model_: TextClassifier
+
+    def __init__(
+        self,
+        language_model: str | os.PathLike[str] | None = DEFAULT_MODEL,
+        *,
+        epochs: float | None = None,
+        steps: int | None = None,
+        minutes: float | None = None,
+        recipe: ClassifierRecipe | None = None,
+        validation_fraction: float = 0.1,
+        device: str = "auto",
+        n_jobs: int | None = None,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+    ) -> None:
+        super().__init__(language_model, device=device, n_jobs=n_jobs, verbose=verbose)
+        self.epochs = epochs
+        self.steps = steps
+        self.minutes = minutes
+        self.recipe = recipe
+        self.validation_fraction = validation_fraction
+        self.random_state = random_state
 
     def _load_files(self, files: Mapping[str, bytes]) -> TextClassifier:
         with folder_of(files) as folder:
@@ -122,7 +145,7 @@ class TrainedTextEstimator(TextEstimator):
         method: str,
         recipe: ClassifierRecipe,
     ) -> TextClassifier:
-        """Train a classifier on documents; those with a label have no split yet."""
+        """Train a classifier; documents with a label have no split yet, the others have the unsupervised one."""
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         budget = self._budget()
         check_fraction("validation_fraction", self.validation_fraction)
@@ -155,7 +178,7 @@ class TrainedTextEstimator(TextEstimator):
         task: str,
         seed: int,
     ) -> EncodedCorpus:
-        """Encode documents in a folder of this training's own: the cache would keep every fold of a search."""
+        """Encode documents in a temporary folder, since the cache would keep every fold of a search."""
         parts = None if language_model is None else language_model.parts
         return build_corpus(
             documents,
@@ -169,6 +192,13 @@ class TrainedTextEstimator(TextEstimator):
             workers=1 if self.n_jobs is None else effective_n_jobs(self.n_jobs),
             count_near_duplicates=False,
         )
+
+    def _outputs(self, X: Iterable[object]) -> np.ndarray:
+        """Check texts and compute the model's outputs for them: probabilities (n, C) or numbers (n,), float64."""
+        check_is_fitted(self)
+        texts = check_texts(X)
+        with limited_threads(self.n_jobs):
+            return np.asarray(self.model_.predict_proba(texts), dtype=np.float64)
 
     def _budget(self) -> Budget:
         given = {name: getattr(self, name) for name in ("epochs", "steps", "minutes")}

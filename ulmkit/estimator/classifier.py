@@ -8,11 +8,10 @@ from typing import Any, Self
 
 import numpy as np
 from sklearn.base import ClassifierMixin
-from sklearn.utils.validation import check_is_fitted
 
 from ulmkit.config import check_choice
 from ulmkit.errors import ConfigError
-from ulmkit.estimator.base import TrainedTextEstimator, limited_threads
+from ulmkit.estimator.base import TrainedTextEstimator
 from ulmkit.estimator.inputs import UNLABELLED, ClassLabels, check_labels, check_texts
 from ulmkit.pipeline import DEFAULT_MODEL, ClassifierRecipe
 from ulmkit.text import Document
@@ -26,7 +25,8 @@ class ULMFiTClassifier(ClassifierMixin, TrainedTextEstimator):
     A text has no label if its place in `y` holds None, NaN or, among numbers, -1, as in `sklearn.semi_supervised`.
 
     Args:
-        language_model: Name of a shipped or hub model, or a folder, to start from. "none" leaves the linear models.
+        language_model: Name of a shipped or hub model, or a folder, to start from. With "none", only linear
+            models are trained.
         method: "auto" tries linear models, features of the language model, fine-tuned networks and blends, judges each
             on held-out labels and keeps one of the cheapest kind that is as good as any. "features" and "linear" leave
             out the networks, and "linear" the language model. "finetune" is gradual unfreezing (Howard & Ruder 2018).
@@ -66,18 +66,20 @@ class ULMFiTClassifier(ClassifierMixin, TrainedTextEstimator):
         random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
     ) -> None:
-        self.language_model = language_model
+        super().__init__(
+            language_model,
+            epochs=epochs,
+            steps=steps,
+            minutes=minutes,
+            recipe=recipe,
+            validation_fraction=validation_fraction,
+            device=device,
+            n_jobs=n_jobs,
+            random_state=random_state,
+            verbose=verbose,
+        )
         self.method = method
-        self.epochs = epochs
-        self.steps = steps
-        self.minutes = minutes
         self.class_weight = class_weight
-        self.recipe = recipe
-        self.validation_fraction = validation_fraction
-        self.device = device
-        self.n_jobs = n_jobs
-        self.random_state = random_state
-        self.verbose = verbose
 
     def fit(self, X: Iterable[object], y: Iterable[object], unlabelled: Iterable[object] | None = None) -> Self:
         """Train on labelled texts.
@@ -92,7 +94,7 @@ class ULMFiTClassifier(ClassifierMixin, TrainedTextEstimator):
             The fitted estimator.
 
         Raises:
-            DataError: If the texts or labels are none.
+            DataError: If an item of X is no text, or there are fewer than two classes.
             ConfigError: If a parameter is outside its range.
             FolderError: If there is no such language model.
         """
@@ -126,10 +128,7 @@ class ULMFiTClassifier(ClassifierMixin, TrainedTextEstimator):
         Returns:
             (n, C) float64, columns in the order of `classes_`; each row is what it would be for that text alone.
         """
-        check_is_fitted(self)
-        texts = check_texts(X)
-        with limited_threads(self.n_jobs):
-            p = np.asarray(self.model_.predict_proba(texts), dtype=np.float64)
+        p = self._outputs(X)
         return np.asarray(p / p.sum(axis=1, keepdims=True))
 
     def predict_log_proba(self, X: Iterable[object]) -> np.ndarray:

@@ -1,17 +1,14 @@
 """`ULMFiTRegressor`: a scikit-learn regressor on texts."""
 
-import os
 from collections.abc import Iterable
 from typing import Self
 
 import numpy as np
 from sklearn.base import RegressorMixin
-from sklearn.utils.validation import check_is_fitted
 
 from ulmkit.errors import DataError
-from ulmkit.estimator.base import TrainedTextEstimator, limited_threads
+from ulmkit.estimator.base import TrainedTextEstimator
 from ulmkit.estimator.inputs import check_numbers, check_texts
-from ulmkit.pipeline import DEFAULT_MODEL, ClassifierRecipe
 from ulmkit.text import Document
 
 _LEAST_NUMBERS = 2
@@ -37,31 +34,6 @@ class ULMFiTRegressor(RegressorMixin, TrainedTextEstimator):
         model_: The fitted `TextClassifier`, which can be saved, streamed to and evaluated.
     """
 
-    def __init__(
-        self,
-        language_model: str | os.PathLike[str] | None = DEFAULT_MODEL,
-        *,
-        epochs: float | None = None,
-        steps: int | None = None,
-        minutes: float | None = None,
-        recipe: ClassifierRecipe | None = None,
-        validation_fraction: float = 0.1,
-        device: str = "auto",
-        n_jobs: int | None = None,
-        random_state: int | np.random.RandomState | None = None,
-        verbose: int = 0,
-    ) -> None:
-        self.language_model = language_model
-        self.epochs = epochs
-        self.steps = steps
-        self.minutes = minutes
-        self.recipe = recipe
-        self.validation_fraction = validation_fraction
-        self.device = device
-        self.n_jobs = n_jobs
-        self.random_state = random_state
-        self.verbose = verbose
-
     def fit(self, X: Iterable[object], y: Iterable[object]) -> Self:
         """Train on texts and their numbers.
 
@@ -73,7 +45,7 @@ class ULMFiTRegressor(RegressorMixin, TrainedTextEstimator):
             The fitted estimator.
 
         Raises:
-            DataError: If the texts or numbers are none.
+            DataError: If an item of X is no text or one of y no number, or there are fewer than two numbers.
             ConfigError: If a parameter is outside its range, or there is no language model.
             FolderError: If there is no such language model.
         """
@@ -91,7 +63,4 @@ class ULMFiTRegressor(RegressorMixin, TrainedTextEstimator):
 
     def predict(self, X: Iterable[object]) -> np.ndarray:
         """Predict numbers, (n,) float64; each is what it would be for that text alone."""
-        check_is_fitted(self)
-        texts = check_texts(X)
-        with limited_threads(self.n_jobs):
-            return np.asarray(self.model_.predict_proba(texts), dtype=np.float64)
+        return self._outputs(X)

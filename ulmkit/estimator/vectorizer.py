@@ -1,6 +1,5 @@
 """`ULMFiTVectorizer`: texts to the features of a language model, as a scikit-learn transformer."""
 
-import os
 from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
@@ -13,13 +12,12 @@ from ulmkit.errors import ConfigError
 from ulmkit.estimator.base import TextEstimator, folder_of, limited_threads
 from ulmkit.estimator.inputs import check_texts
 from ulmkit.model.document_features import feature_count
-from ulmkit.pipeline import DEFAULT_MODEL
 
 
 class ULMFiTVectorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, TextEstimator):
     """Turn texts into features: mean, maximum and last state of every layer of a language model.
 
-    The features have different scales: put a `StandardScaler` behind them. For a language model of your own texts,
+    The features differ in scale, so put a `StandardScaler` after this step. For a language model of your own texts,
     fine-tune one with `LanguageModel.finetune`, save it and give its folder.
 
     Args:
@@ -33,19 +31,6 @@ class ULMFiTVectorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, TextEs
     """
 
     model_: LanguageModel
-
-    def __init__(
-        self,
-        language_model: str | os.PathLike[str] = DEFAULT_MODEL,
-        *,
-        device: str = "auto",
-        n_jobs: int | None = None,
-        verbose: int = 0,
-    ) -> None:
-        self.language_model = language_model
-        self.device = device
-        self.n_jobs = n_jobs
-        self.verbose = verbose
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
