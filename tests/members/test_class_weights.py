@@ -4,11 +4,10 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from ulmkit.evaluation.baselines.estimators import OneAgainstRest, fit_best
+from ulmkit.evaluation.baselines.estimators import OneAgainstRest, document_weights, fit_best
 from ulmkit.members.co_training import CoTraining
 from ulmkit.members.combiner import fit_combiner
 from ulmkit.members.fitting import DocumentVectors, DocumentWords, choose_setting, fit_logistic, fit_nb_svm, fit_tfidf
-from ulmkit.members.linear import document_weights
 from ulmkit.text.words import join_words
 
 COPIES = np.array([1, 4, 2])

@@ -44,7 +44,7 @@ class CoTraining:
 
     Source: Blum & Mitchell 1998, "Combining labeled and unlabeled data with co-training", section 2; the views are two
         representations of the same words, and each labels most of the documents once. Deviation: one round; with more
-        classes than two, further ones repeat the first one's mistakes.
+        than two classes, further rounds repeat the mistakes of the first.
     """
 
     def __init__(self, vectors: DocumentVectors, rows: np.ndarray, classes: int) -> None:

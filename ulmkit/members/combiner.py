@@ -56,8 +56,8 @@ def fit_combiner(
     Args:
         members: (n, classes) log-probabilities of each of M members.
         labels: (n,) int, the right classes.
-        class_weights: (classes,) v, the same that the members were fitted with, which the biases would undo without;
-            None for 1.
+        class_weights: (classes,) weight of a document of each class, which must be those that the members were
+            fitted with: the biases would undo their effect otherwise. None for equal ones.
 
     Returns:
         The combiner.

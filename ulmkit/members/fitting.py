@@ -8,13 +8,12 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ulmkit.evaluation.baselines.estimators import OneAgainstRest, fit_best, held_out_folds
+from ulmkit.evaluation.baselines.estimators import OneAgainstRest, document_weights, fit_best, held_out_folds
 from ulmkit.members.document_vectors import Directions, correlated_directions, halves, principal_directions
 from ulmkit.members.linear import (
     LinearMember,
     class_log_probabilities,
     class_scores,
-    document_weights,
     inverse_document_frequency,
     smoothed_shares,
     weigh,

@@ -1,6 +1,5 @@
 """Linear members: weighted counts of word n-grams times a matrix."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -127,16 +126,6 @@ def class_log_probabilities(scores: np.ndarray, one_against_rest: bool = False) 
         return np.asarray(log_softmax(scores, axis=1))
     logs = log_expit(scores)
     return np.asarray(logs - np.logaddexp.reduce(logs, axis=1, keepdims=True))
-
-
-def document_weights(class_weights: Sequence[float] | None, labels: np.ndarray) -> np.ndarray | None:
-    """Weight of each document by its class, (n,) float64; None if all classes weigh the same.
-
-    Args:
-        class_weights: (C,) weight of a document of each class, or None.
-        labels: (n,) int, the classes of the documents.
-    """
-    return None if class_weights is None else np.asarray(class_weights, dtype=np.float64)[labels]
 
 
 def inverse_document_frequency(counts: Any) -> np.ndarray:

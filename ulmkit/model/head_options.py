@@ -18,7 +18,7 @@ class HeadOptions:
         label_smoothing: Share of the target probability that is spread over all labels.
         class_weights: Class weights: none, or balanced for weights inverse to the frequency of the classes. In Python
             also a weight by name of class, 1 for those that are left out. Predicted probabilities are then those of
-            data in which the classes are as frequent as they weigh.
+            data in which each class is as frequent as its documents' total weight.
         value_range: Lowest and highest predicted number; approached but never reached.
         number_loss: Loss for numbers: mse, or huber where there are outliers.
     """

@@ -13,10 +13,9 @@ import numpy as np
 
 from ulmkit.errors import DataError
 from ulmkit.evaluation import HeldOutAnswers
-from ulmkit.evaluation.baselines.estimators import held_out_folds
+from ulmkit.evaluation.baselines.estimators import document_weights, held_out_folds
 from ulmkit.hub import Member
 from ulmkit.members.combiner import Combiner, fit_combiner
-from ulmkit.members.linear import document_weights
 from ulmkit.pipeline.rungs import Kind, Rung
 from ulmkit.tables import text_table
 
@@ -254,8 +253,8 @@ def climb(
     return Ladder(ladder_rows, all_logs, judging, judged, answers, rows, class_weights)
 
 
-def _losses(logs: np.ndarray, answers: np.ndarray, class_weights: Sequence[float] | None = None) -> np.ndarray:
-    """Weighted negative log-likelihood of the right class of each document; the weights' mean is 1."""
+def _losses(logs: np.ndarray, answers: np.ndarray, class_weights: Sequence[float] | None) -> np.ndarray:
+    """Negative log-likelihood of the right class of each document, times its weight scaled to a mean of 1."""
     losses = -logs[np.arange(len(answers)), answers]
     weights = document_weights(class_weights, answers)
     return losses if weights is None else losses * weights / weights.mean()

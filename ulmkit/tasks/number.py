@@ -78,7 +78,7 @@ class Number(Task):
 
     def head_config(self, corpus: EncodedCorpus, rows: np.ndarray, options: HeadOptions) -> "HeadConfig":
         """Configure the head, which learns in units of the training targets' mean and standard deviation."""
-        self.class_weights(corpus, rows, options)
+        self.class_weights(corpus, rows, options)  # raises if any are given
         targets = corpus.labels(rows)
         return self.head_type(
             number_loss=options.number_loss,

@@ -52,7 +52,7 @@ class TokenLabels(Task):
 
     def head_config(self, corpus: EncodedCorpus, rows: np.ndarray, options: HeadOptions) -> "HeadConfig":
         """Configure the head."""
-        self.class_weights(corpus, rows, options)
+        self.class_weights(corpus, rows, options)  # raises if any are given
         return self.head_type(
             classes=len(corpus.label_names), label_smoothing=options.label_smoothing, **options.sizes()
         )

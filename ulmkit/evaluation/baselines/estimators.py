@@ -37,6 +37,16 @@ def log_count_ratio(x: Any, positive: np.ndarray) -> np.ndarray:
     return np.log((p / p.sum()) / (q / q.sum()))
 
 
+def document_weights(class_weights: Sequence[float] | None, labels: np.ndarray) -> np.ndarray | None:
+    """Weight of each document by its class, (n,) float64; None if all classes weigh the same.
+
+    Args:
+        class_weights: (C,) weight of a document of each class, or None.
+        labels: (n,) int, the classes of the documents.
+    """
+    return None if class_weights is None else np.asarray(class_weights, dtype=np.float64)[labels]
+
+
 class OneAgainstRest(BaseEstimator):
     """A logistic regression for each class against all others, or for each label on its own if labels are sets.
 
@@ -48,7 +58,7 @@ class OneAgainstRest(BaseEstimator):
         strength: Inverse regularisation strength (scikit-learn's `C`).
         count_ratio: Scale the features of each class's model by its log-count ratio.
         class_weights: (C,) weight of a document of each class, for single labels; None for equal ones. Log-count
-            ratios and smoothed shares are those of the documents as they are.
+            ratios and smoothed shares do not depend on them.
 
     Attributes:
         coefficients_: (F, M) float64, the weights of each of M models, ratios included.
@@ -75,7 +85,7 @@ class OneAgainstRest(BaseEstimator):
             members = members[:, 1:]
         self.shares_ = (members.sum(axis=0) + 0.5) / (len(members) + 1.0)
         self.varies_ = members.any(axis=0) & ~members.all(axis=0)
-        weights = None if self.class_weights is None else np.asarray(self.class_weights, dtype=np.float64)[labels]
+        weights = document_weights(self.class_weights, labels)
         self.coefficients_ = np.zeros((x.shape[1], int(self.varies_.sum())))
         self.intercept_ = np.zeros(self.coefficients_.shape[1])
         for column, positive in enumerate(members[:, self.varies_].T):
@@ -172,5 +182,5 @@ def _score(model: Any, x: Any, labels: np.ndarray) -> float:
     else:
         predicted = predicted[np.arange(len(labels)), labels]
     logs = np.log(np.maximum(predicted, SMALLEST_PROBABILITY))
-    class_weights = getattr(model, "class_weights", None)
-    return float(logs.sum() if class_weights is None else logs @ np.asarray(class_weights)[labels])
+    weights = document_weights(getattr(model, "class_weights", None), labels)
+    return float(logs.sum() if weights is None else logs @ weights)
