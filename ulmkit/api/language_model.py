@@ -416,12 +416,7 @@ class LanguageModel:
         Raises:
             DataError: If a table is given, or an item is not a text; the message gives its index.
         """
-        vocabulary = self.parts.vocabulary
-        documents = [text_ids(self.parts, text) for text in as_texts(texts)]
-        context = evaluation.first_context(vocabulary) if vocabulary.bos_id is None else None
-        scores = evaluation.score_documents(
-            self.parts.model, documents, first_context=context, unk_id=vocabulary.unk_id
-        )
+        scores = pipeline.score_ids(self.parts, [text_ids(self.parts, text) for text in as_texts(texts)])
         check_finite_answers(np.array([score.log_probability for score in scores]))
         return scores
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from ulmkit.pipeline.language_model_evaluation import (
         LanguageModelEvaluation,
         evaluate_language_model,
+        score_ids,
         training_statistics,
     )
     from ulmkit.pipeline.language_models import find_finetuning_rate, finetune, pretrain, validation_perplexity

@@ -12,6 +12,7 @@ from ulmkit.errors import ConfigError, DataError
 from ulmkit.evaluation import (
     DYNAMIC_PTB,
     CacheConfig,
+    DocumentScore,
     DynamicConfig,
     GradientStatistics,
     Perplexity,
@@ -20,6 +21,7 @@ from ulmkit.evaluation import (
     first_context,
     gradient_statistics,
     perplexity,
+    score_documents,
     search_cache,
     search_dynamic,
     weights_fingerprint,
@@ -263,3 +265,15 @@ def _present(corpus: EncodedCorpus, splits: tuple[str, ...], what: str) -> list[
     if not present:
         raise ConfigError(f"{corpus.folder}: expected {what}, got {', '.join(corpus.split_names)} alone; give values")
     return present
+
+
+def score_ids(parts: LanguageModelParts, documents: Sequence[np.ndarray]) -> list[DocumentScore]:
+    """Compute the log-probability of each document on its own.
+
+    Args:
+        parts: The language model.
+        documents: (T,) token ids of each document, in the order in which the model reads them.
+    """
+    vocabulary = parts.vocabulary
+    context = first_context(vocabulary) if vocabulary.bos_id is None else None
+    return score_documents(parts.model, documents, first_context=context, unk_id=vocabulary.unk_id)

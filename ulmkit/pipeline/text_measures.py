@@ -5,9 +5,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ulmkit.evaluation import TextMeasures, first_context, sample_rows, score_documents
+from ulmkit.evaluation import TextMeasures, sample_rows
 from ulmkit.hub import ClassifierParts, EnsembleParts, FeatureParts, LanguageModelParts
 from ulmkit.pipeline.ensembles import EnsemblePredictor
+from ulmkit.pipeline.language_model_evaluation import score_ids
 from ulmkit.pipeline.prediction import predict_rows
 from ulmkit.tasks import Outputs
 from ulmkit.text import EncodedCorpus
@@ -91,9 +92,6 @@ def _language_model(parts: LanguageModelParts | ClassifierParts | EnsembleParts)
 
 def _bits(parts: LanguageModelParts, documents: Sequence[np.ndarray]) -> np.ndarray:
     """Bits of each document, (n,)."""
-    vocabulary = parts.vocabulary
     if parts.direction == "backward":
-        documents = [reverse_document(document, vocabulary.bos_id) for document in documents]
-    context = first_context(vocabulary) if vocabulary.bos_id is None else None
-    scores = score_documents(parts.model, documents, first_context=context, unk_id=vocabulary.unk_id)
-    return np.array([-score.log_probability / math.log(2.0) for score in scores])
+        documents = [reverse_document(document, parts.vocabulary.bos_id) for document in documents]
+    return np.array([-score.log_probability / math.log(2.0) for score in score_ids(parts, documents)])
