@@ -271,3 +271,12 @@ def test_source_reads_again_and_names_itself(tmp_path):
 def test_no_such_path(name):
     with pytest.raises(DataError, match=name[:20]):
         read(name)
+
+
+def test_places_that_are_not_there_are_named_with_their_end(tmp_path):
+    long = tmp_path / ("folder" * 15) / "missing.csv"
+    with pytest.raises(DataError, match=r"folder/missing\.csv: no such file or folder$"):
+        read(long)
+    with pytest.raises(DataError) as refused:
+        read("a text, not a path. " * 100)
+    assert len(str(refused.value)) < 400

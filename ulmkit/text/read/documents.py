@@ -22,6 +22,8 @@ from ulmkit.text.read.text_files import COMPRESSIONS, check_regular
 
 Data = str | os.PathLike[str] | Iterable[object]
 
+_LONGEST_PLACE = 300  # characters
+
 GIVEN_IN_PYTHON = "documents given in Python"
 """The description of documents that come from no path and no hub."""
 
@@ -196,12 +198,12 @@ def _find_parts(
             check_regular(path)
             return [DataFile(path)], {}
     except OSError as error:
-        name = str(error.filename or data)[:80]
+        name = _place(error.filename or data)
         raise DataError(f"{name!r}: cannot be read ({error.strerror}); give a path or a hub name") from None
     except ValueError as error:  # zero characters in a path
         if isinstance(error, DataError):
             raise
-        raise DataError(f"{str(data)[:80]!r}: cannot be read ({error}); give a path or a hub name") from None
+        raise DataError(f"{_place(data)!r}: cannot be read ({error}); give a path or a hub name") from None
     if (
         isinstance(data, str)
         and is_hub_name(data)
@@ -209,7 +211,13 @@ def _find_parts(
         and path.suffix.lower() not in COMPRESSIONS
     ):
         return open_hub(data), {}
-    raise DataError(f"{str(data)[:80]}: no such file or folder")
+    raise DataError(f"{_place(data)}: no such file or folder")
+
+
+def _place(data: object) -> str:
+    """Name data in an error; of what is far longer than a path, such as a text, the two ends."""
+    name = str(data)
+    return name if len(name) <= _LONGEST_PLACE else f"{name[: _LONGEST_PLACE // 2]}...{name[-_LONGEST_PLACE // 2 :]}"
 
 
 def _has_text(document: Document) -> bool:
