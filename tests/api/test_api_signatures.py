@@ -6,14 +6,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from ulmkit.api import ClassifierStream, LanguageModel, TextClassifier, export_int8
+from ulmkit.api import LanguageModel, TextClassifier, TextStream, export_int8
 
 CATCH_ALL = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
 
 
 def _public_functions() -> Iterator[typing.Any]:
     yield pytest.param(export_int8, id="export_int8")
-    for cls in (ClassifierStream, LanguageModel, TextClassifier):
+    for cls in (TextStream, LanguageModel, TextClassifier):
         for name in vars(cls):
             if not name.startswith("_") and callable(getattr(cls, name)):
                 yield pytest.param(getattr(cls, name), id=f"{cls.__name__}.{name}")

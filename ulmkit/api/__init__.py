@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from ulmkit.lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from ulmkit.api.classifier_stream import ClassifierStream
+    from ulmkit.api.classifier_stream import TextStream
     from ulmkit.api.confidence import ConformalClassifier, SelectiveClassifier
     from ulmkit.api.drift import DriftMonitor, find_drift
     from ulmkit.api.export import export_int8

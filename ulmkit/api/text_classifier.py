@@ -5,20 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
-from scipy.special import logsumexp
 
 from ulmkit import pipeline
-from ulmkit.api.classifier_stream import ClassifierStream, EnsembleStream, TextStream
+from ulmkit.api.classifier_stream import TextStream
 from ulmkit.api.common import as_texts, check_finite_answers, place_parts, refuse_selection
 from ulmkit.api.confidence import ConformalClassifier, SelectiveClassifier
 from ulmkit.api.language_model import LanguageModel
 from ulmkit.config import check_probability
 from ulmkit.errors import ConfigError, DataError, FolderError
-from ulmkit.evaluation import HeldOutAnswers, PairedComparison, compare_paired, scaled_log_probabilities
-from ulmkit.explain import Explanation, Predict, explain_prediction, find_words
+from ulmkit.evaluation import HeldOutAnswers, PairedComparison, compare_paired
+from ulmkit.explain import Explanation, explain_prediction, find_words
 from ulmkit.hub import (
     ClassifierParts,
     EnsembleParts,
@@ -37,13 +36,12 @@ from ulmkit.pipeline import (
     ClassifierRecipe,
     DataOptions,
     EnsemblePredictor,
+    EnsembleReading,
     EvaluationData,
+    NetworkPredictor,
+    NetworkReading,
     RunOptions,
-    network_log_probabilities,
     networks,
-    predict_backward,
-    predict_outputs,
-    predict_rows,
 )
 from ulmkit.pipeline.held_out import corpus_name
 from ulmkit.tasks import Outputs, Report
@@ -248,11 +246,9 @@ class TextClassifier:
         Raises:
             DataError: If a table is given, or an item is not a text; the message gives its index.
         """
-        listed = as_texts(texts, self.parts.task)
-        if isinstance(self.parts, EnsembleParts):
-            tokens = self.parts.task.tokenize(self.parts.tokenizer, listed).tokens
-            return self._predict_ensemble([self.parts.vocabulary.encode(each) for each in tokens])
-        return self._mean([_predict_texts(parts, listed) for parts in self._networks])
+        outputs = self._predictor.predict_texts(as_texts(texts, self.parts.task))
+        check_finite_answers(outputs)
+        return outputs
 
     def predict(self, texts: Iterable[Text | Sequence[str]], *, threshold: float = 0.5) -> list[Answer]:
         """Predict the labels of texts.
@@ -316,8 +312,6 @@ class TextClassifier:
         if not self.parts.task.has_ladder:
             raise ConfigError(f"explain: expected a classifier of one label per text, got one of task {self.task!r}")
         tokenizer = self.parts.tokenizer
-        if any(parts.tokenizer.fingerprint != tokenizer.fingerprint for parts in self._networks):
-            raise ConfigError("explain: expected a pair of one tokenizer, got two; load one of its folders")
         listed = as_texts(texts, self.parts.task)
         if labels is not None and len(labels) != len(listed):
             raise DataError(f"labels: expected one for each of {len(listed)} texts, got {len(labels)}")
@@ -326,7 +320,7 @@ class TextClassifier:
         for text, label in zip(listed, chosen, strict=True):
             (tokens,) = self.parts.task.tokenize(tokenizer, [text]).tokens
             words = find_words(text, tokens, tokenizer)
-            predict = self._predict_kept(tokens)
+            predict = self._predictor.predict_kept(tokens)
             explanations.append(explain_prediction(words, len(tokens), predict, self.labels, label))
         return explanations
 
@@ -334,9 +328,12 @@ class TextClassifier:
         """Start to classify a text that arrives in pieces; see `TextStream`."""
         if self.backward is not None:
             raise ConfigError("stream: expected a forward classifier, got a pair; load the pair's forward folder")
-        if isinstance(self.parts, EnsembleParts):
-            return EnsembleStream(self.parts, self._predictor)
-        return ClassifierStream(self.parts)
+        if isinstance(self._predictor, EnsemblePredictor):
+            return TextStream(self.parts, partial(EnsembleReading, self._predictor))
+        (parts,) = self._networks
+        if parts.direction == "backward":
+            raise ConfigError("stream: expected a forward classifier, got a backward one, which reads from the end")
+        return TextStream(parts, partial(NetworkReading, parts))
 
     def evaluation_data(
         self,
@@ -568,45 +565,9 @@ class TextClassifier:
         if not len(rows):
             split = selected.split or pipeline.ALL
             raise DataError(f"evaluation: expected labelled documents in split {split!r}, got none")
-        if isinstance(self.parts, EnsembleParts):
-            return self._predict_ensemble([selected.corpus.document(row) for row in rows])
-        outputs = []
-        for parts in self._networks:
-            corpus = selected.corpus
-            if parts.vocabulary != corpus.vocabulary or parts.tokenizer.fingerprint != corpus.tokenizer.fingerprint:
-                corpus = pipeline.prepare(
-                    selected.data,
-                    selected.options,
-                    task=self.task,
-                    tokenizer=parts.tokenizer,
-                    vocabulary=parts.vocabulary,
-                    label_names=self.labels,
-                )
-            answers = predict_rows(parts.model, corpus, rows, reverse=parts.direction == "backward")
-            outputs.append(answers)
-        return self._mean(outputs)
-
-    def _predict_kept(self, tokens: Sequence[str]) -> Predict:
-        """Log-probabilities of a text of which some tokens are kept."""
-        ensemble = self.parts
-        if isinstance(ensemble, EnsembleParts):
-            document = ensemble.vocabulary.encode(tokens)
-            return lambda kept: ensemble.combiner(
-                self._predictor.log_probabilities([document[places] for places in kept])
-            )
-        documents = [(parts, parts.vocabulary.encode(tokens).astype(np.int64)) for parts in self._networks]
-        temperature = 1.0 if self.backward is not None else documents[0][0].temperature
-
-        def predict(kept: Sequence[np.ndarray]) -> np.ndarray:
-            logs = [
-                scaled_log_probabilities(
-                    network_log_probabilities(parts, [document[places] for places in kept]), temperature
-                )
-                for parts, document in documents
-            ]
-            return np.asarray(logsumexp(logs, axis=0) - np.log(len(logs)))
-
-        return predict
+        outputs = self._predictor.predict_labelled(selected)
+        check_finite_answers(outputs)
+        return outputs
 
     @property
     def _networks(self) -> tuple[ClassifierParts, ...]:
@@ -616,33 +577,11 @@ class TextClassifier:
         return (self.parts,) if self.backward is None else (self.parts, self.backward)
 
     @cached_property
-    def _predictor(self) -> EnsemblePredictor:
-        assert isinstance(self.parts, EnsembleParts)
-        return EnsemblePredictor(self.parts)
-
-    def _predict_ensemble(self, documents: Sequence[np.ndarray]) -> Outputs:
-        outputs = self._predictor(documents)
-        check_finite_answers(outputs)
-        return outputs
-
-    def _mean(self, members: Sequence[Outputs]) -> Outputs:
-        """Mean of a pair's predictions, or those of one network, calibrated. Raises: TrainingError if not finite."""
-        for outputs in members:
-            check_finite_answers(outputs)
-        if len(members) == 1:
-            return self._networks[0].calibrated(members[0])
-        if isinstance(members[0], list):
-            return [np.mean(both, axis=0) for both in zip(*members, strict=True)]
-        return np.asarray(np.mean(members, axis=0))
+    def _predictor(self) -> EnsemblePredictor | NetworkPredictor:
+        if isinstance(self.parts, EnsembleParts):
+            return EnsemblePredictor(self.parts)
+        return NetworkPredictor(self._networks)
 
 
 def _without_answers(parts: ClassifierParts | EnsembleParts) -> HeldOut | None:
     return None if parts.held_out is None else parts.held_out.without_answers()
-
-
-def _predict_texts(parts: ClassifierParts, texts: Sequence[Text]) -> Outputs:
-    tokens, boundaries, words = parts.task.tokenize(parts.tokenizer, texts)
-    documents = [parts.vocabulary.encode(each).astype(np.int64) for each in tokens]
-    if parts.direction == "backward":
-        return predict_backward(parts.model, documents, boundaries, words, bos_id=parts.vocabulary.bos_id)
-    return predict_outputs(parts.model, documents, boundaries, words)

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
         evaluate_classifier,
         language_model_features,
         make_ensemble,
-        network_log_probabilities,
         networks,
     )
     from ulmkit.pipeline.evaluation_data import (
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from ulmkit.pipeline.language_models import find_finetuning_rate, finetune, pretrain, validation_perplexity
     from ulmkit.pipeline.methods import LADDERS, METHODS, climbs_ladder
     from ulmkit.pipeline.modern import MODERN_PTB, MODERN_WIKITEXT2, ModernRecipe
+    from ulmkit.pipeline.network_predictor import NetworkPredictor
     from ulmkit.pipeline.options import (
         DEFAULT_MODEL,
         RATE_SEARCH_STEPS,

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 
 from ulmkit.hub import ClassifierParts, FeatureParts, LanguageModelParts
-from ulmkit.model.classifier import AWDLSTMClassifier
 from ulmkit.model.config import CHUNK_STEPS
 from ulmkit.model.document_features import FeatureState
 from ulmkit.pipeline.ensembles import (
@@ -58,7 +57,7 @@ class EnsembleReading:
             elif member.direction == "backward":
                 stream = _BackwardStream(member)
             else:
-                stream = NetworkReading(member.model)
+                stream = NetworkReading(member)
             self._streams.append(([id(member)], stream))
 
     def read(self, ids: np.ndarray) -> None:
@@ -80,13 +79,14 @@ class NetworkReading:
     """Reads a document for a network that reads forward.
 
     Args:
-        model: The network, in evaluation mode.
+        parts: The network, in evaluation mode.
     """
 
-    def __init__(self, model: AWDLSTMClassifier) -> None:
-        self._model = model
+    def __init__(self, parts: ClassifierParts) -> None:
+        self._parts = parts
+        self._model = parts.model
         with torch.no_grad():
-            self._state = model.begin(1)
+            self._state = self._model.begin(1)
 
     @torch.no_grad()
     def read(self, ids: np.ndarray) -> None:
@@ -94,15 +94,18 @@ class NetworkReading:
         for chunk in _chunks(ids, self._model.chunk_steps, self._model.encoder.device):
             self._state = self._model.step(chunk, torch.tensor([len(chunk)]), self._state)
 
-    @torch.no_grad()
     def predict(self) -> np.ndarray:
         """Predict from what was read so far. Returns: (C,) probabilities, or () for a number."""
-        predictions = self._model.head.predict(self._model.finish(self._state).float())
-        return np.asarray(predictions[0].cpu().numpy())
+        return np.asarray(self._parts.calibrated(self._outputs()))[0]
 
     def log_probabilities(self) -> list[np.ndarray]:
-        """Log-probabilities of the classes, (1, classes) float64, for what was read so far."""
-        return [log_outputs(self.predict()[None])]
+        """Log-probabilities of the classes, (1, classes) float64, as the network has them uncalibrated."""
+        return [log_outputs(self._outputs())]
+
+    @torch.no_grad()
+    def _outputs(self) -> np.ndarray:
+        outputs = self._model.head.predict(self._model.finish(self._state).float())
+        return np.asarray(outputs.cpu().numpy())
 
 
 class _BackwardStream:

@@ -6,12 +6,14 @@ from typing import Any
 import numpy as np
 
 from ulmkit.evaluation.metrics import SMALLEST_PROBABILITY
+from ulmkit.explain import Predict
 from ulmkit.hub import ClassifierParts, EnsembleParts, FeatureParts, LanguageModelParts, Member, TrainingFacts
 from ulmkit.members.combiner import Combiner
 from ulmkit.members.linear import LinearMember, class_log_probabilities
+from ulmkit.pipeline.evaluation_data import EvaluationData
 from ulmkit.pipeline.prediction import embed_documents, evaluate_rows, predict_backward, predict_outputs
 from ulmkit.tasks import Outputs, Report, find_task
-from ulmkit.text import EncodedCorpus
+from ulmkit.text import EncodedCorpus, Text
 from ulmkit.text.corpus.token_stream import reverse_document
 from ulmkit.text.words import WordReader, WordSequence, word_places
 
@@ -82,6 +84,24 @@ class EnsemblePredictor:
         if not len(documents):
             return np.empty((0, len(self.parts.label_names)), dtype=np.float32)
         return np.exp(self.parts.combiner(self.log_probabilities(documents))).astype(np.float32)
+
+    def predict_texts(self, texts: Sequence[Text]) -> np.ndarray:
+        """Predict for texts; see `__call__`."""
+        tokens = self.parts.task.tokenize(self.parts.tokenizer, texts).tokens
+        return self([self.parts.vocabulary.encode(each) for each in tokens])
+
+    def predict_labelled(self, selected: EvaluationData) -> np.ndarray:
+        """Predict for the labelled documents of evaluation data; see `__call__`."""
+        return self([selected.corpus.document(row) for row in selected.rows(labelled=True)])
+
+    def predict_kept(self, tokens: Sequence[str]) -> Predict:
+        """Return a function that predicts for a text of which some tokens are kept.
+
+        Args:
+            tokens: The tokens of the text, in its order.
+        """
+        document = self.parts.vocabulary.encode(tokens)
+        return lambda kept: self.parts.combiner(self.log_probabilities([document[places] for places in kept]))
 
     def log_probabilities(self, documents: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Log-probabilities of each member, before they are combined.
