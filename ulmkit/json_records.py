@@ -3,7 +3,8 @@
 import math
 import sys
 import types
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import is_dataclass
 from typing import Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -82,13 +83,15 @@ def _from_json(expected: object, value: object, where: str) -> object:
     if expected is object or (is_dataclass(value) and not isinstance(value, type)):
         return value
     if origin in (Union, types.UnionType):
-        (present,) = (argument for argument in arguments if argument is not type(None))
-        return None if value is None else _from_json(present, value, where)
+        present = [argument for argument in arguments if argument is not type(None)]
+        if value is None and len(present) < len(arguments):
+            return None
+        return _from_any(present, value, where)
     if origin is Literal:
         if value not in arguments:
             raise ConfigError(f"{where}: got {value!r}; {did_you_mean(str(value), arguments)}")
         return value
-    if origin is list and isinstance(value, list):
+    if origin in (list, Sequence) and isinstance(value, list):
         return [_from_json(arguments[0], item, f"{where}[{index}]") for index, item in enumerate(value)]
     if origin is tuple and isinstance(value, list):
         if arguments[-1] is not Ellipsis and len(value) != len(arguments):
@@ -104,5 +107,21 @@ def _from_json(expected: object, value: object, where: str) -> object:
         if isinstance(value, int | float) and not abs(value) <= _LARGEST.get(expected, math.inf):
             raise ConfigError(f"{where}: expected a finite number of usual size, got {value!r:.60}")
         return value
-    name = "list" if origin in (list, tuple) else getattr(expected, "__name__", str(expected))
-    raise ConfigError(f"{where}: expected {name}, got {value!r:.60}")
+    raise ConfigError(f"{where}: expected {_name(expected)}, got {value!r:.60}")
+
+
+def _from_any(kinds: Sequence[object], value: object, where: str) -> object:
+    """The value, converted to the first of several annotations that takes it."""
+    if len(kinds) == 1:
+        return _from_json(kinds[0], value, where)
+    for kind in kinds:
+        with suppress(ConfigError):
+            return _from_json(kind, value, where)
+    raise ConfigError(f"{where}: expected {' or '.join(map(_name, kinds))}, got {value!r:.60}")
+
+
+def _name(annotation: object) -> str:
+    origin = get_origin(annotation)
+    if origin in (list, tuple, Sequence):
+        return "list"
+    return "object" if origin is Mapping else getattr(annotation, "__name__", str(annotation))

@@ -8,7 +8,7 @@ that `--help` answers at once.
 import functools
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
@@ -21,6 +21,7 @@ from ulmkit.model.cells import CELLS, cell_from_options
 from ulmkit.model.config import AWDLSTMConfig, LanguageModelConfig
 from ulmkit.pipeline.data_options import DataOptions
 from ulmkit.pipeline.options import RunOptions
+from ulmkit.pipeline.recipe_files import read_recipe
 from ulmkit.pipeline.recipes import CLASSIFY, FINETUNE, PRETRAIN, ClassifierRecipe, LanguageModelRecipe
 from ulmkit.training.budget import Budget
 from ulmkit.training.schedules import Schedule
@@ -34,11 +35,13 @@ class OptionGroup:
         panel: Heading in `--help`.
         make: Takes the options as keywords.
         options: Options by keyword.
+        takes_given: Whether `make` also takes, as `given`, the names of the options that stand on the command line.
     """
 
     panel: str
     make: Callable[..., Any]
     options: Mapping[str, Option]
+    takes_given: bool = False
 
     def parameters(self) -> list[inspect.Parameter]:
         """Return the options as parameters of a command."""
@@ -71,12 +74,19 @@ def with_groups(**groups: OptionGroup) -> Callable[[Callable[..., Any]], Callabl
         ]
         for group in groups.values():
             parameters += group.parameters()
+        if any(group.takes_given for group in groups.values()):
+            keyword_only = inspect.Parameter.KEYWORD_ONLY
+            parameters.append(inspect.Parameter(_CONTEXT, keyword_only, annotation=typer.Context))
 
         @functools.wraps(command)
         def expanded(**values: Any) -> Any:
-            objects = {
-                name: group.make(**{key: values.pop(key) for key in group.options}) for name, group in groups.items()
-            }
+            context = values.pop(_CONTEXT, None)
+            objects = {}
+            for name, group in groups.items():
+                options = {key: values.pop(key) for key in group.options}
+                if group.takes_given:
+                    options["given"] = {key for key in options if _is_given(context, key)}
+                objects[name] = group.make(**options)
             return command(**values, **objects)
 
         expanded.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -85,6 +95,14 @@ def with_groups(**groups: OptionGroup) -> Callable[[Callable[..., Any]], Callabl
         return expanded
 
     return decorate
+
+
+_CONTEXT = "context"
+
+
+def _is_given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def option_flags(command: Callable[..., Any]) -> dict[str, str]:
@@ -324,9 +342,12 @@ STAGE = OptionGroup(
 _OF_OPTIMIZER = {"optimizer": "name", "weight_decay": "weight_decay", "decay": "decay"}
 
 
-def _changed(preset: Any, **values: Any) -> Any:
-    """Return a recipe with the given values in place of the preset's."""
-    optimizer = {field: values.pop(name) for name, field in _OF_OPTIMIZER.items()}
+def _changed(preset: Any, given: Set[str], recipe_file: str | None = None, **values: Any) -> Any:
+    """Return a recipe: what the command line gives, else what the file gives, else the preset's."""
+    if recipe_file is not None:
+        preset = read_recipe(recipe_file, preset)
+    values = {name: value for name, value in values.items() if name in given}
+    optimizer = {field: values.pop(name) for name, field in _OF_OPTIMIZER.items() if name in values}
     schedule = values.pop("schedule", preset.schedule.name)
     if schedule != preset.schedule.name:
         values["schedule"] = Schedule(schedule)
@@ -337,13 +358,18 @@ def _recipe_group(preset: LanguageModelRecipe | ClassifierRecipe, *names: str) -
     """Make the group of a recipe's options: those of every recipe, and `names`."""
     optimizer = field_options(preset.optimizer, "name", "weight_decay", "decay")
     options = {
+        "recipe_file": Option(
+            str | None,
+            "File with settings of the recipe, .json or .toml, such as `tune` writes; options given here win.",
+            flag="--recipe",
+        ),
         **field_options(preset, "batch_size", "peak_rate", peak_rate={"type": float, "flag": "--rate"}),
         **field_options(preset, "schedule", "factor", schedule={"type": str, "default": preset.schedule.name}),
         **{name: optimizer[field] for name, field in _OF_OPTIMIZER.items()},
         **field_options(preset, "clip", "dropout_multiplier", dropout_multiplier={"flag": "--dropout"}),
         **field_options(preset, *names, "patience", class_weights={"type": str}),
     }
-    return OptionGroup("Recipe", functools.partial(_changed, preset), options)
+    return OptionGroup("Recipe", functools.partial(_changed, preset), options, takes_given=True)
 
 
 PRETRAIN_RECIPE = _recipe_group(PRETRAIN, "bptt", "ar", "tar", "reset_probability")
@@ -353,7 +379,7 @@ RATE_SEARCH_RECIPE = replace(
     options={
         name: option
         for name, option in FINETUNE_RECIPE.options.items()
-        if name not in ("peak_rate", "schedule", "patience")
+        if name not in ("recipe_file", "peak_rate", "schedule", "patience")
     },
 )
 """The options of fine-tuning that a search for its learning rate uses."""

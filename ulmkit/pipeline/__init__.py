@@ -65,6 +65,7 @@ if TYPE_CHECKING:
         MOS_WIKITEXT2,
         PublishedRecipe,
     )
+    from ulmkit.pipeline.recipe_files import read_recipe, write_recipe
     from ulmkit.pipeline.recipes import CLASSIFY, FINETUNE, PRETRAIN, ClassifierRecipe, LanguageModelRecipe
     from ulmkit.pipeline.rungs import Kind
     from ulmkit.pipeline.stage_folder import run_folder, training_folder
