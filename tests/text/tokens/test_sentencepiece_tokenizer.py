@@ -11,8 +11,9 @@ from support.special_texts import LIKE_SPECIALS
 
 from ulmkit.errors import DataError, FolderError, MissingPackageError
 from ulmkit.text.tokens import chunked_tokenizer
+from ulmkit.text.tokens.parts import case_segments
 from ulmkit.text.tokens.rules import SPECIALS
-from ulmkit.text.tokens.sentencepiece_tokenizer import RESERVED, SentencePieceTokenizer, case_segments
+from ulmkit.text.tokens.sentencepiece_tokenizer import RESERVED, SentencePieceTokenizer
 from ulmkit.text.tokens.sentencepiece_training import train_sentencepiece
 
 ENGLISH_TEXT = (

@@ -11,7 +11,7 @@ from support.special_texts import LIKE_SPECIALS
 
 from ulmkit.errors import ConfigError, MissingPackageError
 from ulmkit.text.tokens import chunked_tokenizer, spacy_tokenizer
-from ulmkit.text.tokens.chunked_tokenizer import KEPT_CHUNKS
+from ulmkit.text.tokens.parts import KEPT_CHUNKS, with_marks
 from ulmkit.text.tokens.spacy_tokenizer import SpacyTokenizer
 from ulmkit.text.tokens.streaming import StreamingTokens
 
@@ -111,7 +111,7 @@ def test_other_languages(language: str, text: str, tokens: list[str]) -> None:
 
 
 def test_only_the_first_mark_within_a_word_is_kept() -> None:
-    assert spacy_tokenizer._with_marks(["a.b", "c"], [(0, "xxmaj"), (2, "xxup"), (3, "xxmaj")]) == [
+    assert with_marks(["a.b", "c"], [(0, "xxmaj"), (2, "xxup"), (3, "xxmaj")]) == [
         "xxmaj",
         "a.b",
         "xxmaj",

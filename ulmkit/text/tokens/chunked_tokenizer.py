@@ -8,43 +8,14 @@ from itertools import chain, filterfalse
 from ulmkit.files import fingerprint
 from ulmkit.text.characters import drop_invisible
 from ulmkit.text.tokens.boundaries import stable_prefix
-from ulmkit.text.tokens.rules import (
-    BOS,
-    FLD,
-    LINE,
-    MAX_RUN_CHARACTERS,
-    PARAGRAPH,
-    REP,
-    RULES_VERSION,
-    SPECIAL_SET,
-    prepare_text,
-    split_run,
-    tidy_chunk,
-)
+from ulmkit.text.tokens.parts import KEPT_CHUNKS, chunk_parts, field_chunks
+from ulmkit.text.tokens.rules import BOS, MAX_RUN_CHARACTERS, REP, RULES_VERSION, prepare_text
 from ulmkit.text.tokens.tokenizer import FORMAT_VERSION, Text, Tokenizer, text_fields
 
 MAX_CACHED_CHARACTERS = 3_000_000
 """Characters of the encoded chunks at which the caches are emptied: about 300,000 chunks and 100 MB of English."""
 
 TEXTS_AT_ONCE = 128
-
-KEPT_CHUNKS = SPECIAL_SET | {LINE, PARAGRAPH}
-"""Chunks that are tokens themselves."""
-
-
-def chunk_parts(chunk: str, is_glued: bool = False) -> list[tuple[str, bool]]:
-    """Split a chunk into tidied parts, each with whether it is glued to the part before.
-
-    A repetition's count and character are not glued, so that they are the same tokens wherever the repetition occurs.
-    """
-    parts = list(chain.from_iterable(map(tidy_chunk, split_run(chunk))))
-    if len(parts) == 1:
-        return [(parts[0], is_glued)]
-    glued = [is_glued] + [True] * (len(parts) - 1)
-    for index, part in enumerate(parts):
-        if part == REP:
-            glued[index + 1 : index + 3] = (False, False)
-    return list(zip(parts, glued, strict=True))
 
 
 class ChunkedTokenizer(Tokenizer):
@@ -100,7 +71,7 @@ class ChunkedTokenizer(Tokenizer):
         """Tokenize texts: BOS and the tokens of each; several fields each follow FLD and their number."""
         tokenized: list[list[str]] = []
         for start in range(0, len(texts), TEXTS_AT_ONCE):
-            prepared = [_prepare(text) for text in texts[start : start + TEXTS_AT_ONCE]]
+            prepared = [field_chunks(text_fields(text)) for text in texts[start : start + TEXTS_AT_ONCE]]
             look_up = self._encoded(chain.from_iterable(prepared))
             tokenized += [[BOS, *chain.from_iterable(map(look_up, chunks))] for chunks in prepared]
         return tokenized
@@ -147,14 +118,6 @@ class ChunkedTokenizer(Tokenizer):
             else tuple(chain.from_iterable((REP,) if part == REP else next(encoded) for part, _ in chunk))
             for chunk in parts
         ]
-
-
-def _prepare(text: Text) -> list[str]:
-    fields = text_fields(text)
-    if len(fields) == 1:
-        return prepare_text(fields[0])
-    numbered = ([FLD, str(number), *prepare_text(field)] for number, field in enumerate(fields, start=1))
-    return list(chain.from_iterable(numbered))
 
 
 def encode_missing(

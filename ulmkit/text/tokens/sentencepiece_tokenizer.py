@@ -3,16 +3,17 @@
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from ulmkit.errors import DataError, FolderError, MissingPackageError
 from ulmkit.files import read_bytes
 from ulmkit.safe_writes import atomic_write
-from ulmkit.text.tokens.chunked_tokenizer import KEPT_CHUNKS, ChunkedTokenizer, encode_missing
+from ulmkit.text.tokens.chunked_tokenizer import ChunkedTokenizer, encode_missing
+from ulmkit.text.tokens.parts import KEPT_CHUNKS, case_segments, segment_tokens, without_specials
 from ulmkit.text.tokens.restore import Piece, join_pieces
-from ulmkit.text.tokens.rules import EOS, LINE, PARAGRAPH, SPECIAL_SET, SPECIALS, UNK, case_marks
+from ulmkit.text.tokens.rules import EOS, LINE, PARAGRAPH, SPECIALS
 from ulmkit.text.tokens.vocabulary import Vocabulary
 
 MODEL_FILE = "spm.model"
@@ -64,10 +65,10 @@ class SentencePieceTokenizer(ChunkedTokenizer):
         cut = [case_segments(part, is_glued) for part, is_glued in parts]
         subwords = self._part_cache  # emptying replaces it; this call goes on with the one it started with
         encode_missing(subwords, (text for segments in cut for _, text in segments), self._encode_texts)
-        return [_segment_tokens(segments, subwords) for segments in cut]
+        return [segment_tokens(segments, subwords) for segments in cut]
 
     def _encode_texts(self, texts: list[str]) -> Iterator[tuple[str, ...]]:
-        return map(_without_specials, self._processor.encode(texts, out_type=str, num_threads=1))
+        return map(without_specials, self._processor.encode(texts, out_type=str, num_threads=1))
 
     def detokenize(self, tokens: Sequence[str]) -> str:
         """Write the text as people would: capitals and repetitions written out, spaces where the subwords have them."""
@@ -104,42 +105,6 @@ class SentencePieceTokenizer(ChunkedTokenizer):
         if digest != model_sha256:
             raise FolderError(f"{path}: expected SHA-256 {model_sha256}, got {digest}; it is truncated or was altered")
         return cls(model)
-
-
-def case_segments(part: str, is_glued: bool) -> list[tuple[str, str]]:
-    """Cut a part of a chunk, in lower case, at the marks for capitals.
-
-    Returns:
-        (mark or "", text), the first text with a space before it unless it is glued.
-    """
-    space = "" if is_glued else " "
-    lowered = part.lower()
-    if lowered == part:
-        return [("", space + part)]
-    marks = case_marks(part)
-    if not marks or marks[0][0]:
-        marks = [(0, ""), *marks]
-    ends = [offset for offset, _ in marks[1:]] + [len(lowered)]
-    segments = [(mark, lowered[start:end]) for (start, mark), end in zip(marks, ends, strict=True)]
-    segments[0] = (segments[0][0], space + segments[0][1])
-    return segments
-
-
-def _segment_tokens(segments: list[tuple[str, str]], subwords: Mapping[str, Sequence[str]]) -> Sequence[str]:
-    """Join the subwords of a part's segments, each after its mark."""
-    if len(segments) == 1 and not segments[0][0]:
-        return subwords[segments[0][1]]
-    tokens: list[str] = []
-    for mark, text in segments:
-        if mark:
-            tokens.append(mark)
-        tokens += subwords[text]
-    return tokens
-
-
-def _without_specials(subwords: list[str]) -> tuple[str, ...]:
-    """Subwords as they are, but for characters unknown to the model that it normalises to a special token's name."""
-    return tuple(UNK if subword in SPECIAL_SET else subword for subword in subwords)
 
 
 def _joined_subwords(tokens: Sequence[str]) -> Iterator[Piece]:

@@ -7,12 +7,11 @@ from collections.abc import Iterable
 
 from ulmkit.config import check_choice, check_whole
 from ulmkit.errors import ConfigError, DataError
-from ulmkit.text.tokens.chunked_tokenizer import KEPT_CHUNKS, chunk_parts
+from ulmkit.text.tokens.parts import KEPT_CHUNKS, case_segments, chunk_parts
 from ulmkit.text.tokens.rules import BOS, EOS, PAD, REP, UNK, prepare_text
 from ulmkit.text.tokens.sentencepiece_tokenizer import (
     RESERVED,
     SentencePieceTokenizer,
-    case_segments,
     import_sentencepiece,
 )
 from ulmkit.text.tokens.tokenizer import Text, text_fields

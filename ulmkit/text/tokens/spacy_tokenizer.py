@@ -8,6 +8,7 @@ from typing import Any
 
 from ulmkit.errors import ConfigError, MissingPackageError, did_you_mean
 from ulmkit.text.tokens.chunked_tokenizer import ChunkedTokenizer, encode_missing
+from ulmkit.text.tokens.parts import with_marks
 from ulmkit.text.tokens.restore import restore_text
 from ulmkit.text.tokens.rules import case_marks
 
@@ -60,7 +61,7 @@ class SpacyTokenizer(ChunkedTokenizer):
         words = self._part_cache  # emptying replaces it; this call goes on with the one it started with
         encode_missing(words, lowered, self._split)
         return [
-            words[lower] if lower == part else _with_marks(words[lower], case_marks(part))
+            words[lower] if lower == part else with_marks(words[lower], case_marks(part))
             for lower, (part, _) in zip(lowered, parts, strict=True)
         ]
 
@@ -120,21 +121,6 @@ def _cut_by_lengths(parts: list[str], lengths: list[int]) -> list[tuple[str, ...
             return None
         words.append(tuple(cut))
     return words
-
-
-def _with_marks(words: Sequence[str], marks: list[tuple[int, str]]) -> list[str]:
-    """Put each mark before the word that its offset falls into; of several the first."""
-    marked: list[str] = []
-    end = 0
-    index = 0
-    for word in words:
-        end += len(word)
-        if index < len(marks) and marks[index][0] < end:
-            marked.append(marks[index][1])
-            while index < len(marks) and marks[index][0] < end:
-                index += 1
-        marked.append(word)
-    return marked
 
 
 def _blank_tokenizer(language: str) -> Any:
