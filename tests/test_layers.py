@@ -16,6 +16,7 @@ LAYERS = [
     {"tasks"},
     {"members", "explain"},
     {"hub"},
+    {"portable"},
     {"pipeline", "api"},
     {"quickstart", "report", "estimator", "serve"},
     {"cli"},

@@ -69,3 +69,26 @@ def test_the_drop_not_excluded_is_weighed_in_the_unit_of_the_labels(folder, monk
     told = ulmkit("export", folder / "classifier", folder / "labelled.csv", "--out", folder / "int8")
     assert ("do not rule out" in told.out) == (noted is not None)
     assert noted is None or noted in told.out
+
+
+def test_export_for_other_programs(folder):
+    told = ulmkit(
+        "export", folder / "classifier", "--to", "onnx", "--out", folder / "onnx", "--json", folder / "onnx.json"
+    )
+    figures = json.loads((folder / "onnx.json").read_text())
+    assert set(figures) == {"model", "megabytes", "parity"}
+    assert figures["megabytes"] == (folder / "onnx" / "model.onnx").stat().st_size / 1e6
+    difference = figures["parity"]["difference"]
+    assert table_row(told.out, "largest difference") == [f"{difference:.1e} (allowed: 1e-04)"]
+    assert table_row(told.out, "how to use it") == [str(folder / "onnx" / "README.md")]
+
+
+def test_data_is_for_int8_alone(folder):
+    places = (folder / "classifier", folder / "labelled.csv")
+    told = ulmkit("export", *places, "--out", folder / "onnx", "--to", "onnx", status=2)
+    assert "DATA: expected none with --to onnx" in told.error
+    told = ulmkit("export", places[0], "--out", folder / "onnx", "--to", "torch", "--split", "test", status=2)
+    assert "DATA: expected none with --to torch" in told.error
+    told = ulmkit("export", places[0], "--out", folder / "int8", status=2)
+    assert "DATA: expected labelled documents to compare on, got none" in told.error
+    assert not (folder / "onnx").exists()

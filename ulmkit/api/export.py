@@ -1,4 +1,4 @@
-"""Export of classifiers with int8 weights, checked against the original on labelled documents."""
+"""Export of classifiers: with int8 weights, or for other runtimes. Each is checked against the original."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from ulmkit.hub import ClassifierParts, EnsembleParts, TrainingFacts, save_class
 from ulmkit.kernels import int8_runs
 from ulmkit.model.int8_encoder import Int8Encoder
 from ulmkit.pipeline import DataOptions
+from ulmkit.portable import Parity, export_network
+from ulmkit.portable.folder import check_single_network
 from ulmkit.text import EncodedCorpus
 from ulmkit.text.read.documents import Data
 
@@ -75,6 +77,44 @@ def export_int8(
         forward, backward = (save_classifier(Path(temporary) / parts.direction, parts) for parts in new)
         save_pair(folder, forward, backward, TrainingFacts(int8=comparison), overwrite=overwrite)
     return comparison
+
+
+def export_onnx(classifier: TextClassifier, folder: str | os.PathLike[str], *, overwrite: bool = False) -> Parity:
+    """Write a folder that serves a classifier by ONNX, without ulmkit, if the file computes the same.
+
+    The folder has the network, which reads documents whole or in pieces, the labels, and a text reader: Python that
+    turns text into token ids. Its README says how to use them.
+
+    Args:
+        classifier: A fine-tuned network with float32 weights; neither a pair nor a blend.
+        folder: Folder to write.
+        overwrite: Replace an existing folder.
+
+    Returns:
+        The comparison with the classifier.
+
+    Raises:
+        ConfigError: If the classifier is not one network of LSTM layers for whole texts; the message says what to do.
+        DataError: If the file's outputs differ from the classifier's; nothing is written then.
+        MissingPackageError: If the extra `onnx` is not installed.
+    """
+    network = check_single_network(classifier.members, classifier.parts)
+    return export_network(network, Path(folder), "onnx", overwrite=overwrite)
+
+
+def export_torch(classifier: TextClassifier, folder: str | os.PathLike[str], *, overwrite: bool = False) -> Parity:
+    """Write a folder that serves a classifier by torch alone, a program of torch.export; else like `export_onnx`.
+
+    Args:
+        classifier: A fine-tuned network with float32 weights; neither a pair nor a blend.
+        folder: Folder to write.
+        overwrite: Replace an existing folder.
+
+    Returns:
+        The comparison with the classifier.
+    """
+    network = check_single_network(classifier.members, classifier.parts)
+    return export_network(network, Path(folder), "torch", overwrite=overwrite)
 
 
 def _networks(classifier: TextClassifier) -> list[ClassifierParts]:

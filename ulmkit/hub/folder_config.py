@@ -19,6 +19,8 @@ from ulmkit.safe_writes import write_json
 FORMAT_VERSION = 2
 CONFIG_FILE = "config.json"
 DIRECTIONS = ("forward", "backward")
+EXPORT_KIND = "exported_classifier"
+"""Kind of a folder that serves a classifier without ulmkit, which ulmkit does not read."""
 
 Direction = Literal["forward", "backward"]
 Kind = Literal["language_model", "classifier", "pair", "ensemble"]
@@ -172,6 +174,8 @@ def read_config(folder: str | os.PathLike[str], kind: Kind | None = None) -> dic
     config = read_json(path / CONFIG_FILE)
     if not isinstance(config, dict):
         raise FolderError(f"{path / CONFIG_FILE}: expected a JSON object, got {type(config).__name__}")
+    if config.get("kind") == EXPORT_KIND:
+        raise FolderError(f"{path}: is an export, to be served without ulmkit; give the classifier it was made from")
     version = config.get("format_version", 0)
     with config_errors(path):
         check_whole("format_version", version)
