@@ -24,6 +24,12 @@ LARGEST_SEED = 2**63 - 1
 ADDED_LATER = {"added_later": True}
 """Field metadata: files written before the field existed lack it, and its default is what they mean."""
 
+BACKENDS = ("fused", "torch", "stepwise", "reference")
+"""Names of the LSTM backends that a model can be trained with; int8 encoders also use "int8"."""
+
+PRECISIONS = ("auto", "fp32", "bf16")
+"""Names of the precisions that a model can compute in."""
+
 MAX_THREADS_PER_PROCESSOR = 4
 """Largest number of threads for each processor: more are never faster, and thousands end in a crash."""
 

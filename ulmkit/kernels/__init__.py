@@ -3,11 +3,10 @@
 The functions of the other cells are in `ulmkit.kernels.qrnn` and `ulmkit.kernels.mogrifier`.
 """
 
+from ulmkit.config import BACKENDS, PRECISIONS
 from ulmkit.kernels.backend import Backend, Packed
 from ulmkit.kernels.capabilities import bf16_pays, cpu_features, fused_on_gpu, int8_runs
 from ulmkit.kernels.dispatch import (
-    BACKENDS,
-    PRECISIONS,
     backend_statuses,
     choose_backend,
     choose_loop_backend,

@@ -5,16 +5,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ulmkit.config import check_choice
+from ulmkit.config import BACKENDS, PRECISIONS, check_choice
 from ulmkit.errors import ConfigError
 from ulmkit.kernels.backend import Backend, Packed
 from ulmkit.kernels.backends import FUSED_CPU, FUSED_CUDA, INT8, REFERENCE, STEPWISE, TORCH
 from ulmkit.kernels.capabilities import bf16_pays, fused_path, int8_runs
-
-BACKENDS = ("fused", "torch", "stepwise", "reference")
-"""Names of the backends that a model can be trained with; int8 encoders also use "int8"."""
-
-PRECISIONS = ("auto", "fp32", "bf16")
 
 _FUNCTION_BACKENDS = {backend.name: backend for backend in (TORCH, STEPWISE, REFERENCE)}
 

@@ -15,7 +15,7 @@ from ulmkit.text.corpus.builder import DocumentCallback
 from ulmkit.text.corpus.cache import CorpusOptions
 from ulmkit.text.corpus.encoded_corpus import CORPUS_FILE
 from ulmkit.text.read.documents import Data
-from ulmkit.training import World
+from ulmkit.training.world import World
 
 
 def prepare(

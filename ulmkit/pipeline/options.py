@@ -7,17 +7,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ulmkit.config import LARGEST_SEED, check_choice, check_threads, check_whole
+from ulmkit.config import BACKENDS, LARGEST_SEED, PRECISIONS, check_choice, check_threads, check_whole
 from ulmkit.errors import ConfigError
 from ulmkit.training.budget import Budget
 from ulmkit.training.progress import ProgressDisplay
+from ulmkit.training.world import World
 
 if TYPE_CHECKING:
     import torch
 
     from ulmkit.model.awd_lstm import Encoder
     from ulmkit.text import EncodedCorpus
-    from ulmkit.training.distributed import World
 
 DEFAULT_MODEL = "en-small"
 """Shipped language model that stages start from unless another is named; it reads English."""
@@ -33,12 +33,6 @@ STATISTICS_BATCHES = 200
 
 _VALID_TOKENS = 300_000
 _VALID_TOKENS_PER_MINUTE = 20_000
-
-
-def _single_process() -> "World":
-    from ulmkit.training.distributed import World
-
-    return World()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,12 +82,11 @@ class RunOptions:
     accumulation: int = 1
     restore_best: bool = False
     tensorboard: bool = False
-    world: "World" = field(default_factory=_single_process)
+    world: World = field(default_factory=World)
 
     def __post_init__(self) -> None:
-        from ulmkit.kernels import BACKENDS, PRECISIONS
-
-        choose_device(self.device)
+        if self.device not in ("auto", "cpu"):  # torch, slow to import, knows the GPUs
+            choose_device(self.device)
         check_choice("precision", self.precision, PRECISIONS)
         check_choice("backend", self.backend, ("auto", *BACKENDS))
         check_whole("seed", self.seed, at_least=0, at_most=LARGEST_SEED)

@@ -7,7 +7,7 @@ from ulmkit.lazy import lazy_exports
 if TYPE_CHECKING:
     from ulmkit.training.budget import Budget
     from ulmkit.training.checkpoint import Checkpoint, latest_checkpoint, load_checkpoint, save_checkpoint
-    from ulmkit.training.distributed import World, join_world, joined_world, leave_world
+    from ulmkit.training.distributed import join_world, joined_world, leave_world
     from ulmkit.training.interrupt import TrainingInterrupted
     from ulmkit.training.log import JSONL_NAME
     from ulmkit.training.memory import keep_freed_memory
@@ -30,5 +30,6 @@ if TYPE_CHECKING:
     from ulmkit.training.trainer import Trainer, TrainingResult
     from ulmkit.training.trainer_config import TrainerConfig
     from ulmkit.training.unfreezing import Phase, chain_thaw, full, gradual_unfreezing, last
+    from ulmkit.training.world import World
 else:
     __getattr__, __all__ = lazy_exports(__name__, __file__)

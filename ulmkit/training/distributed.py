@@ -1,91 +1,22 @@
-"""Ranks of a run that `torchrun` spreads over processes."""
+"""Joining the processes over which `torchrun` spreads a run."""
 
 import datetime
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from types import FrameType
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import distributed
 
 from ulmkit.errors import ConfigError, TrainingError, UlmkitError
+from ulmkit.training.world import World
 
 _TIMEOUT = datetime.timedelta(days=1)  # other ranks wait while the first encodes a corpus, validates and saves
 _STORE_TIMEOUT = datetime.timedelta(seconds=5)
 _ERROR_KEY = "ulmkit/first error"
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class World:
-    """Rank of this process in a run; `World()` is a run of one process.
-
-    Attributes:
-        rank: Number of this process, 0 <= rank < size; rank 0 validates, logs and saves.
-        size: Number of processes.
-    """
-
-    rank: int = 0
-    size: int = 1
-
-    @property
-    def is_first(self) -> bool:
-        """True if this rank validates, logs, displays progress and saves."""
-        return self.rank == 0
-
-    def check_divides(self, batch_size: int) -> None:
-        """Raise ConfigError unless `batch_size` can be divided equally among the ranks."""
-        if batch_size % self.size:
-            nearest = max(1, round(batch_size / self.size)) * self.size
-            raise ConfigError(
-                f"batch_size: expected a multiple of {self.size}, the number of processes that share it, got "
-                f"{batch_size}; take {nearest}, or another number of processes"
-            )
-
-    def sum(self, values: Sequence[float]) -> list[float]:
-        """Return each value summed over the ranks, on every rank."""
-        if self.size == 1:
-            return list(values)
-        tensor = torch.tensor(values, dtype=torch.float64)
-        distributed.all_reduce(tensor)
-        return tensor.tolist()
-
-    def sum_tensor(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Return a tensor summed over the ranks, on every rank; differentiable."""
-        return tensor if self.size == 1 else _Sum.apply(tensor)
-
-    def call_on_first(self, function: Callable[[], T]) -> T:
-        """Call a function on the first rank, and return its value on every rank."""
-        return self.broadcast(function() if self.is_first else None)
-
-    def wait_for_first(self) -> None:
-        """Wait until the first rank has called this too."""
-        self.broadcast(None)
-
-    def first_waits_for_all(self) -> None:
-        """Make the first rank wait until every rank has called this; the others continue at once."""
-        self.gather(None)
-
-    def broadcast(self, value: Any) -> Any:
-        """Return the first rank's value on every rank."""
-        if self.size == 1:
-            return value
-        box = [value]
-        distributed.broadcast_object_list(box, src=0)
-        return box[0]
-
-    def gather(self, value: Any) -> list[Any]:
-        """Return the values of all ranks in order on the first rank, an empty list on the others."""
-        if self.size == 1:
-            return [value]
-        box: list[Any] | None = [None] * self.size if self.is_first else None
-        distributed.gather_object(value, box, dst=0)
-        return box or []
 
 
 class _Sum(torch.autograd.Function):
@@ -100,6 +31,11 @@ class _Sum(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
         return _Sum.apply(gradient)
+
+
+def sum_over_ranks(x: torch.Tensor) -> torch.Tensor:
+    """Sum a tensor over the ranks, on every rank; differentiable."""
+    return _Sum.apply(x)
 
 
 def join_world(device: str = "auto") -> World:

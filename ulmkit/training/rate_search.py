@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from ulmkit.config import check_positive, check_whole
 from ulmkit.errors import ConfigError, TrainingError
-from ulmkit.training.distributed import World
 from ulmkit.training.optimizer_config import OptimizerConfig
 from ulmkit.training.rng import capture_rng, restore_rng
 from ulmkit.training.step import NotFiniteError, StepRunner
 from ulmkit.training.task import BatchCursor, TrainingTask
 from ulmkit.training.unfreezing import Phase
+from ulmkit.training.world import World
 
 _MIN_STEPS = 6
 _MAX_STEPS = 1_000_000

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 
 from ulmkit.training.budget import Stopwatch
-from ulmkit.training.distributed import World
 from ulmkit.training.log import LogRow, TrainingLog
 from ulmkit.training.progress import ProgressDisplay, ProgressInfo
 from ulmkit.training.task import StepResult
+from ulmkit.training.world import World
 
 _SHOWN_MEMORY = 0.9  # decay of the running mean of the displayed loss
 _LARGEST_EXPONENT = 700.0  # exp of more overflows

@@ -15,7 +15,6 @@ from ulmkit.files import read_json
 from ulmkit.json_records import record_from_json
 from ulmkit.training.budget import Cadence, Position, RunState, Stopwatch, TimePlan, make_plan
 from ulmkit.training.checkpoint import STATE_FILE, Checkpoint, clear_state_errors, load_checkpoint, save_checkpoint
-from ulmkit.training.distributed import World
 from ulmkit.training.interrupt import InterruptGuard
 from ulmkit.training.monitor import Monitor
 from ulmkit.training.optimizers import load_optimizer_state, optimizer_state
@@ -27,6 +26,7 @@ from ulmkit.training.task import BatchCursor, TrainingTask
 from ulmkit.training.thread_tuner import RunThreads
 from ulmkit.training.trainer_config import TrainerConfig, first_difference, run_settings
 from ulmkit.training.unfreezing import Phase
+from ulmkit.training.world import World
 
 
 def is_finished(checkpoint: Path) -> bool:

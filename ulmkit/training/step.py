@@ -12,11 +12,11 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ulmkit.errors import ConfigError
 from ulmkit.training.averaging import WeightAverage
-from ulmkit.training.distributed import World
 from ulmkit.training.optimizer_config import OptimizerConfig
 from ulmkit.training.optimizers import make_optimizer, set_rates
 from ulmkit.training.rng import capture_rng, restore_rng
 from ulmkit.training.task import StepResult, TrainingTask
+from ulmkit.training.world import World
 
 
 class NotFiniteError(ArithmeticError):

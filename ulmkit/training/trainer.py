@@ -12,7 +12,6 @@ from typing import Any
 from ulmkit.errors import ConfigError, FolderError, TrainingError
 from ulmkit.files import expand_user
 from ulmkit.training.checkpoint import checkpoints
-from ulmkit.training.distributed import World
 from ulmkit.training.interrupt import STOP_SIGNALS, InterruptGuard, TrainingInterrupted
 from ulmkit.training.log import LogRow
 from ulmkit.training.memory import keep_freed_memory
@@ -22,6 +21,7 @@ from ulmkit.training.step import NotFiniteError
 from ulmkit.training.task import TrainingTask
 from ulmkit.training.trainer_config import TrainerConfig
 from ulmkit.training.unfreezing import Phase
+from ulmkit.training.world import World
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from ulmkit.pipeline.classifier_task import ClassifierTask
 from ulmkit.pipeline.language_model_task import LanguageModelTask
 from ulmkit.text.batches import ClassifierBatch, LanguageModelBatch
 from ulmkit.training import OptimizerConfig
-from ulmkit.training.distributed import World
 from ulmkit.training.step import StepRunner
+from ulmkit.training.world import World
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
 
