@@ -9,7 +9,7 @@ import pytest
 import ulmkit
 
 LAYERS = [
-    {"cache_folder", "config", "errors", "files", "json_records", "lazy", "safe_writes", "tables", "tensors"},
+    {"arrays", "cache_folder", "config", "errors", "files", "json_records", "lazy", "safe_writes", "tables", "tensors"},
     {"text", "kernels"},
     {"model"},
     {"training", "evaluation"},
@@ -25,6 +25,9 @@ LAYERS = [
 WITHIN_A_LAYER = {
     ("api", "pipeline"),
     ("quickstart", "report"),
+    ("arrays", "errors"),
+    ("arrays", "files"),
+    ("arrays", "safe_writes"),
     ("cache_folder", "files"),
     ("config", "errors"),
     ("files", "errors"),
@@ -32,8 +35,8 @@ WITHIN_A_LAYER = {
     ("json_records", "errors"),
     ("safe_writes", "errors"),
     ("safe_writes", "files"),
+    ("tensors", "arrays"),
     ("tensors", "errors"),
-    ("tensors", "files"),
     ("tensors", "safe_writes"),
 }
 """(importer, imported): pairs of one layer that stand one above the other."""

@@ -1,10 +1,12 @@
 import os
 
+import numpy as np
 import pytest
 import torch
 
+from ulmkit.arrays import load_arrays, read_header, save_arrays
 from ulmkit.errors import FolderError
-from ulmkit.tensors import load_tensors, read_header, save_tensors
+from ulmkit.tensors import load_tensors, save_tensors
 
 
 def test_a_tied_tensor_is_stored_once(tmp_path):
@@ -29,3 +31,22 @@ def test_missing_and_damaged_files_are_named(tmp_path):
     (tmp_path / "bad").write_bytes(b"nonsense")
     with pytest.raises(FolderError, match="bad: not valid safetensors"):
         load_tensors(tmp_path / "bad")
+
+
+def test_arrays_have_the_file_of_tensors_and_come_back(tmp_path):
+    arrays = {"weights": np.arange(6.0, dtype=np.float32).reshape(2, 3).T, "codes": np.array([3, 1], dtype=np.int64)}
+    save_arrays(tmp_path / "a", arrays)
+    save_tensors(tmp_path / "b", {name: torch.tensor(array) for name, array in arrays.items()})
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    loaded = load_arrays(tmp_path / "b")
+    assert {name: array.dtype for name, array in loaded.items()} == {"weights": np.float32, "codes": np.int64}
+    assert all(np.array_equal(loaded[name], array) for name, array in arrays.items())
+
+
+def test_arrays_that_are_not_finite_or_of_a_type_numpy_lacks_are_refused(tmp_path):
+    save_arrays(tmp_path / "a", {"fine": np.zeros(2), "bias": np.array([1.0, np.inf])})
+    with pytest.raises(FolderError, match="a: expected finite numbers, got NaN or infinity in 'bias'"):
+        load_arrays(tmp_path / "a")
+    save_tensors(tmp_path / "b", {"weight": torch.zeros(2, dtype=torch.bfloat16)})
+    with pytest.raises(FolderError, match=r"b: not valid safetensors .*bfloat16"):
+        load_arrays(tmp_path / "b")

@@ -1,18 +1,15 @@
-"""Safetensors files: written atomically, read with errors that name the file."""
+"""Safetensors files of torch tensors: written atomically, read with errors that name the file."""
 
-import os
-import tempfile
-from collections.abc import Container, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import load_file, save
 
+from ulmkit.arrays import not_finite, read_header, safetensors_file
 from ulmkit.errors import FolderError
-from ulmkit.files import clear_read_errors
 from ulmkit.safe_writes import atomic_write
 
 _ALIAS = "alias:"
@@ -52,7 +49,7 @@ def load_tensors(path: Path) -> dict[str, torch.Tensor]:
     Raises:
         FolderError: If the file is missing, truncated or not safetensors.
     """
-    with _clear_tensor_errors(path), _utf8_name(path) as name:
+    with safetensors_file(path) as name:
         tensors = load_file(name)
     return tensors | {alias: tensors[stored] for alias, stored in _aliases(path, read_header(path), tensors).items()}
 
@@ -63,19 +60,9 @@ def load_shapes(path: Path) -> dict[str, tuple[int, ...]]:
     Raises:
         FolderError: If the file is missing, truncated or not safetensors.
     """
-    with _clear_tensor_errors(path), _utf8_name(path) as readable, safe_open(readable, framework="pt") as file:
+    with safetensors_file(path) as readable, safe_open(readable, framework="pt") as file:
         shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
     return shapes | {alias: shapes[stored] for alias, stored in _aliases(path, read_header(path), shapes).items()}
-
-
-def read_header(path: Path) -> dict[str, str]:
-    """Read the metadata of a safetensors file.
-
-    Raises:
-        FolderError: If the file is missing, truncated or not safetensors.
-    """
-    with _clear_tensor_errors(path), _utf8_name(path) as name, safe_open(name, framework="pt") as file:
-        return dict(file.metadata() or {})
 
 
 def _aliases(path: Path, header: Mapping[str, str], names: Container[str]) -> dict[str, str]:
@@ -92,25 +79,4 @@ def check_finite(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
     for name, tensor in tensors.items():
         # The sum is quick, and is finite only if all values are; it may overflow where all are.
         if tensor.is_floating_point() and not tensor.sum().isfinite() and not tensor.isfinite().all():
-            raise FolderError(f"{path}: expected finite numbers, got NaN or infinity in {name!r}; copy the file again")
-
-
-@contextmanager
-def _utf8_name(path: Path) -> Iterator[Path]:
-    """Yield the path, or a link to it if its name is not UTF-8, which safetensors refuses."""
-    if os.fsencode(path) == str(path).encode(errors="replace"):
-        yield path
-    else:
-        with tempfile.TemporaryDirectory() as folder:
-            link = Path(folder) / "link"
-            link.symlink_to(path.absolute())
-            yield link
-
-
-@contextmanager
-def _clear_tensor_errors(path: Path) -> Iterator[None]:
-    try:
-        with clear_read_errors(path):
-            yield
-    except (SafetensorError, ValueError, RuntimeError, OverflowError, TypeError, KeyError, MemoryError) as error:
-        raise FolderError(f"{path}: not valid safetensors ({error}); the file is truncated or was altered") from error
+            raise not_finite(path, name)

@@ -12,9 +12,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from ulmkit.arrays import read_header
 from ulmkit.errors import ConfigError, FolderError, did_you_mean
 from ulmkit.files import parse_json
-from ulmkit.tensors import check_finite, load_tensors, read_header, save_tensors
+from ulmkit.tensors import check_finite, load_tensors, save_tensors
 from ulmkit.training.averaging import is_non_monotone
 from ulmkit.training.checkpoint import clear_state_errors
 from ulmkit.training.trainer_config import TrainerConfig

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
+from ulmkit.arrays import read_header
 from ulmkit.errors import ConfigError, FolderError
 from ulmkit.files import expand_user
-from ulmkit.tensors import load_tensors, read_header, save_tensors
+from ulmkit.tensors import load_tensors, save_tensors
 
 SECONDS_BETWEEN = 300.0
 """Seconds between two checkpoints."""

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ulmkit.arrays import read_header
 from ulmkit.errors import ConfigError, DataError, FolderError
 from ulmkit.evaluation.language.modes import LearningCopy, unpadded_parameters
 from ulmkit.files import expand_user
 from ulmkit.model.awd_lstm import State
 from ulmkit.model.language_model import AWDLSTMLanguageModel
-from ulmkit.tensors import load_tensors, read_header, save_tensors
+from ulmkit.tensors import load_tensors, save_tensors
 from ulmkit.text.batches import LanguageModelBatch
 
 
