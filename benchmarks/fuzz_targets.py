@@ -32,8 +32,7 @@ from ulmkit.members.ngrams import NGrams
 from ulmkit.model.awd_lstm import AWDLSTMConfig
 from ulmkit.model.cells import QRNN, Mogrifier
 from ulmkit.model.classifier import AWDLSTMClassifier
-from ulmkit.model.config import LanguageModelConfig
-from ulmkit.model.document_features import feature_count
+from ulmkit.model.config import LanguageModelConfig, feature_count
 from ulmkit.model.language_model import AWDLSTMLanguageModel
 from ulmkit.pipeline.language_model_task import LanguageModelTask
 from ulmkit.tasks import TASKS, find_label_kind

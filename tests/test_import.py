@@ -7,12 +7,24 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from support import tiny
 
+from ulmkit.hub import EnsembleParts, TrainingFacts, save_ensemble
+from ulmkit.members.combiner import Combiner
+from ulmkit.members.linear import LinearMember
+from ulmkit.members.ngrams import NGrams
 from ulmkit.pipeline import DataOptions, prepare
+from ulmkit.tasks import TASKS
+from ulmkit.text import Vocabulary, WhitespaceTokenizer
 
 HEAVY = ("torch", "spacy", "sentencepiece", "datasets", "pyarrow", "sklearn", "matplotlib", "rich", "typer", "fastapi")
+
+NOT_FOR_LINEAR_MEMBERS = (
+    *("torch", "sklearn", "pandas", "matplotlib", "spacy", "pyarrow", "datasets", "huggingface_hub"),
+    *("scipy.stats", "scipy.optimize", "fastapi"),
+)
 
 REPORT = "import sys; print(*sorted(name for name in {names!r} if name in sys.modules))"
 
@@ -52,7 +64,66 @@ def test_text_loads_no_torch() -> None:
     assert _run("import ulmkit.text\n" + REPORT.format(names=HEAVY)) == ""
 
 
-@pytest.mark.parametrize("package", ["api", "pipeline", "text", "training"])
+@pytest.fixture(scope="module")
+def linear_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A classifier of one linear member, which knows two words."""
+    member = LinearMember(
+        name="TF-IDF",
+        words=("bad", "good"),
+        joins_tokens=True,
+        ngrams=NGrams(2),
+        weighting="binary",
+        feature_weights=None,
+        coefficients=np.array([[-1.0], [2.0]], dtype=np.float32),
+        intercept=np.zeros(1, dtype=np.float32),
+        one_against_rest=False,
+    )
+    parts = EnsembleParts(
+        TASKS["single"],
+        Vocabulary(["<unk>", "<eos>", "bad", "good"]),
+        WhitespaceTokenizer(),
+        ("negative", "positive"),
+        (member,),
+        Combiner(np.ones(1), np.zeros(2)),
+        TrainingFacts(),
+    )
+    return save_ensemble(tmp_path_factory.mktemp("linear") / "model", parts)
+
+
+def test_linear_members_answer_without_torch(linear_folder: Path, tmp_path: Path) -> None:
+    code = (
+        "from ulmkit import TextClassifier\n"
+        f"model = TextClassifier.load({str(linear_folder)!r})\n"
+        "assert model.predict(['good', 'bad']) == ['positive', 'negative']\n"
+        "stream = model.stream()\n"
+        "stream.feed('go')\n"
+        "stream.feed('od bad')\n"
+        "assert (stream.finish() == model.predict_proba(['good bad'])[0]).all()\n"
+        "(explanation,) = model.explain(['good bad'])\n"
+        "assert [round(word.weight, 6) for word in explanation.words] == [2.0, -1.0]\n"
+    )
+    assert _run(code + REPORT.format(names=NOT_FOR_LINEAR_MEMBERS), tmp_path) == ""
+    code += (
+        "report = model.evaluate([('good', 'positive'), ('bad', 'positive')])\n"
+        "assert report.accuracy == 0.5\n"
+        "from ulmkit.serve import create_app\n"
+        "assert create_app(model).state.service.info().labels == ['negative', 'positive']\n"
+    )
+    assert _run(code + REPORT.format(names=("torch", "fastapi")), tmp_path) == "fastapi"
+
+
+def test_predict_loads_no_torch_for_linear_members(linear_folder: Path, tmp_path: Path) -> None:
+    arguments = ["predict", str(linear_folder), "--text", "good", "--device", "cpu", "--precision", "fp32"]
+    code = (
+        f"import sys\nsys.argv = {['ulmkit', *arguments]!r}\n"
+        "from ulmkit.cli import main\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code\n"
+    )
+    [row] = _run(code + REPORT.format(names=NOT_FOR_LINEAR_MEMBERS), tmp_path).splitlines()
+    assert '"label": "positive"' in row
+
+
+@pytest.mark.parametrize("package", ["api", "hub", "pipeline", "text", "training"])
 def test_every_lazy_export_exists_and_shares_no_name_with_a_module_beside_it(package: str) -> None:
     imported = importlib.import_module(f"ulmkit.{package}")
     modules = {module.name for module in pkgutil.iter_modules(imported.__path__)}

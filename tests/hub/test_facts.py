@@ -11,7 +11,7 @@ from ulmkit.errors import ConfigError
 from ulmkit.evaluation import PairedComparison
 from ulmkit.hub import DataFacts, MachineFacts, RunFacts, SplitFacts, TrainingFacts, facts_from_json, facts_to_json
 from ulmkit.hub.format_1 import upgrade_facts
-from ulmkit.model.transfer import TransferReport
+from ulmkit.model.transfer_report import TransferReport
 from ulmkit.text import SplitPolicy
 from ulmkit.text.corpus.facts import SharedDocuments
 from ulmkit.training import Budget

@@ -25,7 +25,7 @@ from ulmkit.model.classifier import AWDLSTMClassifier
 from ulmkit.model.config import AWDLSTMConfig, LanguageModelConfig
 from ulmkit.model.heads import SingleLabelConfig
 from ulmkit.model.language_model import AWDLSTMLanguageModel
-from ulmkit.model.transfer import TransferReport
+from ulmkit.model.transfer_report import TransferReport
 from ulmkit.tasks import TASKS
 from ulmkit.text import Document, SplitPolicy, Vocabulary, WhitespaceTokenizer
 from ulmkit.text.corpus.facts import SharedDocuments

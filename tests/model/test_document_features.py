@@ -9,8 +9,8 @@ from torch import Tensor
 from ulmkit.model import document_features as module
 from ulmkit.model.awd_lstm import AWDLSTM, Encoder
 from ulmkit.model.cells import QRNN, Cell
-from ulmkit.model.config import AWDLSTMConfig
-from ulmkit.model.document_features import FeatureState, document_features, feature_count
+from ulmkit.model.config import AWDLSTMConfig, feature_count
+from ulmkit.model.document_features import FeatureState, document_features
 from ulmkit.model.int8_encoder import Int8Encoder
 
 V = 13

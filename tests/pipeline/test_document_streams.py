@@ -14,7 +14,7 @@ from ulmkit.members.combiner import Combiner
 from ulmkit.members.linear import LinearMember
 from ulmkit.members.ngrams import NGrams, find_ngrams
 from ulmkit.model.awd_lstm import Encoder
-from ulmkit.pipeline import EnsemblePredictor, EnsembleReading, document_streams
+from ulmkit.pipeline import EnsemblePredictor, EnsembleReading, document_streams, network_streams
 from ulmkit.tasks import TASKS
 from ulmkit.text import ByteTokenizer, Tokenizer, Vocabulary, WhitespaceTokenizer, train_sentencepiece
 from ulmkit.text.words import WordReader, join_words
@@ -134,7 +134,7 @@ def test_streams_of_text_answer_as_its_prefixes_do(name: str) -> None:
 def test_networks_answer_alike_wherever_a_text_is_cut(
     directions: tuple[str, ...], seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(document_streams, "CHUNK_STEPS", 7)
+    monkeypatch.setattr(network_streams, "CHUNK_STEPS", 7)
     parts = _network_ensemble(*directions)
     predictor = EnsemblePredictor(parts)
     ids = _ids(parts, "\n".join(text for text, _ in tiny.reviews(4)))

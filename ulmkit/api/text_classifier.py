@@ -6,14 +6,14 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ulmkit import pipeline
+from ulmkit import hub, pipeline
 from ulmkit.api.classifier_stream import TextStream
 from ulmkit.api.common import as_texts, check_finite_answers, place_parts, refuse_selection
 from ulmkit.api.confidence import ConformalClassifier, SelectiveClassifier
-from ulmkit.api.language_model import LanguageModel
 from ulmkit.config import check_probability
 from ulmkit.errors import ConfigError, DataError, FolderError
 from ulmkit.evaluation import HeldOutAnswers, PairedComparison, compare_paired
@@ -27,7 +27,6 @@ from ulmkit.hub import (
     load_model,
     member_name,
     resolve_model,
-    save_classifier,
     save_ensemble,
 )
 from ulmkit.model.config import AWDLSTMConfig
@@ -38,8 +37,6 @@ from ulmkit.pipeline import (
     EnsemblePredictor,
     EnsembleReading,
     EvaluationData,
-    NetworkPredictor,
-    NetworkReading,
     RunOptions,
     networks,
 )
@@ -48,6 +45,10 @@ from ulmkit.tasks import Outputs, Report
 from ulmkit.text import EncodedCorpus, Text
 from ulmkit.text.read.documents import Data
 from ulmkit.training import Budget
+
+if TYPE_CHECKING:
+    from ulmkit.api.language_model import LanguageModel
+    from ulmkit.pipeline import NetworkPredictor
 
 Answer = str | float | list[str] | list[tuple[str, str]]
 """A label, a number, the labels of a text, or (word, label) for each of its words."""
@@ -231,7 +232,7 @@ class TextClassifier:
             return
         if self.backward is not None:
             raise ConfigError("save: expected one classifier, got a pair; save each, then ulmkit.hub.save_pair")
-        save_classifier(folder, self.parts, overwrite=overwrite)
+        hub.save_classifier(folder, self.parts, overwrite=overwrite)
 
     def predict_proba(self, texts: Iterable[Text | Sequence[str]]) -> Outputs:
         """Predict probabilities, or numbers.
@@ -333,7 +334,7 @@ class TextClassifier:
         (parts,) = self._networks
         if parts.direction == "backward":
             raise ConfigError("stream: expected a forward classifier, got a backward one, which reads from the end")
-        return TextStream(parts, partial(NetworkReading, parts))
+        return TextStream(parts, partial(pipeline.NetworkReading, parts))
 
     def evaluation_data(
         self,
@@ -580,7 +581,7 @@ class TextClassifier:
     def _predictor(self) -> EnsemblePredictor | NetworkPredictor:
         if isinstance(self.parts, EnsembleParts):
             return EnsemblePredictor(self.parts)
-        return NetworkPredictor(self._networks)
+        return pipeline.NetworkPredictor(self._networks)
 
 
 def _without_answers(parts: ClassifierParts | EnsembleParts) -> HeldOut | None:

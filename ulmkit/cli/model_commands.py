@@ -86,7 +86,7 @@ def evaluate_command(
     """
     import numpy as np
 
-    from ulmkit.api import LanguageModel, TextClassifier
+    from ulmkit.api import TextClassifier
     from ulmkit.hub import read_config, resolve_model
     from ulmkit.pipeline import ALL
 
@@ -101,6 +101,8 @@ def evaluate_command(
         _check_by(by, "a language model")
         if confidence != Confidence():
             raise ConfigError("`max_error`, `miscoverage`: only for classifiers, got a language model; drop them")
+        from ulmkit.api import LanguageModel
+
         language_model = LanguageModel.load(model, machine.run)
         say_forward_member(language_model)
         selected = language_model.evaluation_data(data, split=split, data_options=data_options)

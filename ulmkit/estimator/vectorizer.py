@@ -11,7 +11,7 @@ from ulmkit.api import LanguageModel
 from ulmkit.errors import ConfigError
 from ulmkit.estimator.base import TextEstimator, folder_of, limited_threads
 from ulmkit.estimator.inputs import check_texts
-from ulmkit.model.document_features import feature_count
+from ulmkit.model.config import feature_count
 
 
 class ULMFiTVectorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, TextEstimator):

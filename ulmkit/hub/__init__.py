@@ -1,21 +1,37 @@
 """Model folders: saving, describing, checking, loading."""
 
-from ulmkit.hub.ensemble import load_ensemble, save_ensemble
-from ulmkit.hub.facts import (
-    DataFacts,
-    MachineFacts,
-    RunFacts,
-    SplitFacts,
-    TrainingFacts,
-    facts_from_json,
-    facts_to_json,
-    package_versions,
-)
-from ulmkit.hub.folder_config import FORMAT_VERSION, Direction, read_config, read_facts
-from ulmkit.hub.held_out import HeldOut
-from ulmkit.hub.model_card import model_card, pair_card
-from ulmkit.hub.model_folder import load_classifier, load_language_model, save_classifier, save_language_model
-from ulmkit.hub.pair import Pair, is_pair, load_model, load_pair, pair_facts, save_language_model_pair, save_pair
-from ulmkit.hub.parts import ClassifierParts, EnsembleParts, FeatureParts, LanguageModelParts, Member, member_name
-from ulmkit.hub.resolve import resolve_model
-from ulmkit.hub.shipped import shipped_models, shipped_models_folder
+from typing import TYPE_CHECKING
+
+from ulmkit.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from ulmkit.hub.cards import model_card, pair_card
+    from ulmkit.hub.ensemble import load_ensemble, save_ensemble
+    from ulmkit.hub.facts import (
+        DataFacts,
+        MachineFacts,
+        RunFacts,
+        SplitFacts,
+        TrainingFacts,
+        facts_from_json,
+        facts_to_json,
+        package_versions,
+    )
+    from ulmkit.hub.folder_config import FORMAT_VERSION, Direction, read_config, read_facts
+    from ulmkit.hub.held_out import HeldOut
+    from ulmkit.hub.loading import load_model
+    from ulmkit.hub.model_folder import load_classifier, load_language_model, save_classifier, save_language_model
+    from ulmkit.hub.pair import is_pair, load_pair, pair_facts, save_language_model_pair, save_pair
+    from ulmkit.hub.parts import (
+        ClassifierParts,
+        EnsembleParts,
+        FeatureParts,
+        LanguageModelParts,
+        Member,
+        Pair,
+        member_name,
+    )
+    from ulmkit.hub.resolve import resolve_model
+    from ulmkit.hub.shipped import shipped_models, shipped_models_folder
+else:
+    __getattr__, __all__ = lazy_exports(__name__, __file__)

@@ -9,6 +9,8 @@ members/NAME/       a linear member: words.json, model.safetensors;
                     a network: a classifier folder
 held_out.json       answers for held-out documents and measures of them, as numbers without their text
 README.md           model card
+
+Imports without torch, which linear members do not need.
 """
 
 import os
@@ -19,30 +21,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
+from ulmkit.arrays import load_arrays, save_arrays
 from ulmkit.errors import ConfigError, FolderError
 from ulmkit.files import expand_user, list_files
+from ulmkit.hub.cards import CARD_FILE, ensemble_card
 from ulmkit.hub.facts import facts_from_json, facts_to_json, package_versions
-from ulmkit.hub.folder_config import FORMAT_VERSION, MemberEntry, config_errors, read_config, write_config
+from ulmkit.hub.folder_config import FORMAT_VERSION, WEIGHTS_FILE, MemberEntry, config_errors, read_config, write_config
 from ulmkit.hub.held_out import load_held_out, save_held_out
-from ulmkit.hub.model_card import CARD_FILE, ensemble_card
-from ulmkit.hub.model_folder import (
-    WEIGHTS_FILE,
-    load_classifier,
-    load_language_model,
-    load_text_parts,
-    save_classifier,
-    save_language_model,
-)
 from ulmkit.hub.parts import ClassifierParts, EnsembleParts, FeatureParts, Member, member_name
+from ulmkit.hub.text_parts import load_text_parts
 from ulmkit.json_records import record_from_json
 from ulmkit.members.combiner import Combiner
 from ulmkit.members.linear import LinearMember
 from ulmkit.members.ngrams import NGrams
 from ulmkit.safe_writes import atomic_folder, atomic_write
 from ulmkit.tasks import find_task
-from ulmkit.tensors import check_finite, load_tensors, save_tensors
 from ulmkit.text.corpus.encoded_corpus import TOKENIZER_FOLDER, VOCABULARY_FILE
 from ulmkit.text.tokens.vocabulary import Vocabulary
 
@@ -67,7 +61,7 @@ def save_ensemble(folder: str | os.PathLike[str], parts: EnsembleParts, *, overw
     """
     with atomic_folder(folder, overwrite=overwrite) as temporary:
         combiner = {"weights": parts.combiner.weights, "bias": parts.combiner.bias}
-        save_tensors(temporary / WEIGHTS_FILE, _tensors(combiner))
+        save_arrays(temporary / WEIGHTS_FILE, combiner)
         parts.vocabulary.save(temporary / VOCABULARY_FILE)
         (temporary / TOKENIZER_FOLDER).mkdir()
         parts.tokenizer.save(temporary / TOKENIZER_FOLDER)
@@ -105,14 +99,14 @@ def load_ensemble(folder: str | os.PathLike[str]) -> EnsembleParts:
     with config_errors(path):
         entries = [record_from_json(MemberEntry, entry, f"members.{n}") for n, entry in enumerate(config["members"])]
         members = tuple(_load_member(path / _MEMBERS, entry, config["files"]) for entry in entries)
-        tensors = _arrays(path / WEIGHTS_FILE, ("weights", "bias"))
+        arrays = _arrays(path / WEIGHTS_FILE, ("weights", "bias"))
         return EnsembleParts(
             find_task(config["task"]),
             vocabulary,
             tokenizer,
             tuple(config["label_names"]),
             members,
-            Combiner(tensors["weights"], tensors["bias"]),
+            Combiner(arrays["weights"], arrays["bias"]),
             facts_from_json(config["facts"]),
             held_out=load_held_out(path, config["files"], len(config["label_names"])),
         )
@@ -124,22 +118,15 @@ def _save_member(folder: Path, member: Member) -> MemberEntry:
     alike = sum(re.fullmatch(rf"{slug}(-\d+)?", path.name) is not None for path in folder.iterdir())
     place = f"{slug}-{alike + 1}" if alike else slug
     path = folder / place
-    if isinstance(member, ClassifierParts):
-        save_classifier(path, member)
-        return MemberEntry(folder=place, kind="network", name=name)
+    if not isinstance(member, LinearMember):
+        return _save_networks(path, name, member)
     path.mkdir()
     weights = {"coefficients": member.coefficients, "intercept": member.intercept}
-    if isinstance(member, FeatureParts):
-        for parts in member.language_models:
-            save_language_model(path / parts.direction, parts)
-        save_tensors(path / WEIGHTS_FILE, _tensors(weights))
-        directions = tuple(parts.direction for parts in member.language_models)
-        return MemberEntry(folder=place, kind="features", name=name, directions=directions)
     Vocabulary(member.words).save(path / _WORDS_FILE)
     weights |= {f"codes.{order}": codes for order, codes in enumerate(member.ngrams.codes)}
     if member.feature_weights is not None:
         weights["feature_weights"] = member.feature_weights
-    save_tensors(path / WEIGHTS_FILE, _tensors(weights))
+    save_arrays(path / WEIGHTS_FILE, weights)
     return MemberEntry(
         folder=place,
         kind="linear",
@@ -150,46 +137,59 @@ def _save_member(folder: Path, member: Member) -> MemberEntry:
     )
 
 
+def _save_networks(path: Path, name: str, member: FeatureParts | ClassifierParts) -> MemberEntry:
+    from ulmkit.hub.model_folder import save_classifier, save_language_model
+
+    if isinstance(member, ClassifierParts):
+        save_classifier(path, member)
+        return MemberEntry(folder=path.name, kind="network", name=name)
+    path.mkdir()
+    for parts in member.language_models:
+        save_language_model(path / parts.direction, parts)
+    save_arrays(path / WEIGHTS_FILE, {"coefficients": member.coefficients, "intercept": member.intercept})
+    directions = tuple(parts.direction for parts in member.language_models)
+    return MemberEntry(folder=path.name, kind="features", name=name, directions=directions)
+
+
 def _load_member(folder: Path, entry: MemberEntry, files: Mapping[str, Any]) -> Member:
     if not re.fullmatch(r"[a-z0-9-]+", entry.folder):
         raise ConfigError(f"members: expected the name of a folder in {_MEMBERS}, got {entry.folder!r}")
     path = folder / entry.folder
     if entry.kind == "network":
+        from ulmkit.hub.model_folder import load_classifier
+
         return load_classifier(path)
     for name in (WEIGHTS_FILE, *([_WORDS_FILE] if entry.kind == "linear" else [])):
         if f"{_MEMBERS}/{entry.folder}/{name}" not in files:
             raise FolderError(f"{path / name}: expected it in the list of the folder's files, got none; {_ADVICE}")
     if entry.kind == "features":
-        tensors = _arrays(path / WEIGHTS_FILE, ("coefficients", "intercept"))
+        from ulmkit.hub.model_folder import load_language_model
+
+        arrays = _arrays(path / WEIGHTS_FILE, ("coefficients", "intercept"))
         language_models = tuple(load_language_model(path / direction) for direction in entry.directions)
-        return FeatureParts(language_models, tensors["coefficients"], tensors["intercept"])
+        return FeatureParts(language_models, arrays["coefficients"], arrays["intercept"])
     if entry.weighting is None:
         raise ConfigError(f"members: expected a weighting for {entry.name!r}, got none")
     words = Vocabulary.load(path / _WORDS_FILE).tokens
-    tensors = _arrays(path / WEIGHTS_FILE, ("coefficients", "intercept"))
-    codes = tuple(tensors[f"codes.{order}"] for order in range(sum(name.startswith("codes.") for name in tensors)))
+    arrays = _arrays(path / WEIGHTS_FILE, ("coefficients", "intercept"))
+    codes = tuple(arrays[f"codes.{order}"] for order in range(sum(name.startswith("codes.") for name in arrays)))
     return LinearMember(
         name=entry.name,
         words=words,
         joins_tokens=entry.joins_tokens,
         ngrams=NGrams(len(words), codes),
         weighting=entry.weighting,
-        feature_weights=tensors.get("feature_weights"),
-        coefficients=tensors["coefficients"],
-        intercept=tensors["intercept"],
+        feature_weights=arrays.get("feature_weights"),
+        coefficients=arrays["coefficients"],
+        intercept=arrays["intercept"],
         one_against_rest=entry.one_against_rest,
     )
 
 
-def _tensors(arrays: Mapping[str, np.ndarray]) -> dict[str, torch.Tensor]:
-    return {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
-
-
 def _arrays(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
     """Arrays of a file. Raises: FolderError if one of `names` is missing, or a value is NaN or infinite."""
-    tensors = load_tensors(path)
-    check_finite(path, tensors)
-    missing = [name for name in names if name not in tensors]
+    arrays = load_arrays(path)
+    missing = [name for name in names if name not in arrays]
     if missing:
         raise FolderError(f"{path}: expected {', '.join(names)}, found no {missing[0]}; {_ADVICE}")
-    return {name: tensor.numpy() for name, tensor in tensors.items()}
+    return arrays

@@ -13,7 +13,7 @@ from typing import Literal
 
 from ulmkit.evaluation import PairedComparison
 from ulmkit.json_records import record_from_json, record_to_json
-from ulmkit.model.transfer import TransferReport
+from ulmkit.model.transfer_report import TransferReport
 from ulmkit.text import TOKENIZERS, SplitPolicy
 from ulmkit.text.corpus.facts import SharedDocuments
 from ulmkit.training import Budget

@@ -18,6 +18,7 @@ from ulmkit.safe_writes import write_json
 
 FORMAT_VERSION = 2
 CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "model.safetensors"
 DIRECTIONS = ("forward", "backward")
 EXPORT_KIND = "exported_classifier"
 """Kind of a folder that serves a classifier without ulmkit, which ulmkit does not read."""

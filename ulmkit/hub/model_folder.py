@@ -12,7 +12,6 @@ Language models and classifiers have the same layout. A pair (see `ulmkit.hub.pa
 """
 
 import os
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,12 +21,21 @@ from torch import nn
 
 from ulmkit.config import check_choice, to_dict
 from ulmkit.errors import ConfigError, DataError, FolderError
-from ulmkit.files import TRAINING_LOG, FileEntry, check_files, csv_lines, expand_user, list_files
+from ulmkit.files import TRAINING_LOG, csv_lines, expand_user, list_files
+from ulmkit.hub.cards import CARD_FILE, model_card
 from ulmkit.hub.facts import facts_from_json, facts_to_json, package_versions
-from ulmkit.hub.folder_config import DIRECTIONS, FORMAT_VERSION, Weights, config_errors, read_config, write_config
+from ulmkit.hub.folder_config import (
+    DIRECTIONS,
+    FORMAT_VERSION,
+    WEIGHTS_FILE,
+    Weights,
+    config_errors,
+    read_config,
+    write_config,
+)
 from ulmkit.hub.held_out import load_held_out, save_held_out
-from ulmkit.hub.model_card import CARD_FILE, model_card
 from ulmkit.hub.parts import ClassifierParts, LanguageModelParts
+from ulmkit.hub.text_parts import check_belong_together, load_text_parts
 from ulmkit.json_records import record_from_json
 from ulmkit.model.aligned import count_parameters
 from ulmkit.model.cells import cell_from_dict
@@ -39,11 +47,8 @@ from ulmkit.safe_writes import atomic_folder, atomic_write
 from ulmkit.tasks import find_task
 from ulmkit.tensors import check_finite, load_shapes, load_tensors, save_tensors
 from ulmkit.text.corpus.encoded_corpus import TOKENIZER_FOLDER, VOCABULARY_FILE
-from ulmkit.text.tokens.tokenizers import TOKENIZERS, Tokenizer, load_tokenizer
-from ulmkit.text.tokens.vocabulary import Vocabulary
 from ulmkit.training.log import LogRow
 
-WEIGHTS_FILE = "model.safetensors"
 _NAMES_SHOWN = 5
 
 Model = TypeVar("Model", AWDLSTMLanguageModel, AWDLSTMClassifier)
@@ -177,7 +182,7 @@ def _save(
 ) -> Path:
     model, vocabulary, tokenizer = parts.model, parts.vocabulary, parts.tokenizer
     check_choice("direction", parts.direction, DIRECTIONS)
-    _check_belong_together(model.encoder.vocab_size, vocabulary, tokenizer)
+    check_belong_together(model.encoder.vocab_size, vocabulary, tokenizer)
     config = {
         "format_version": FORMAT_VERSION,
         "kind": kind,
@@ -221,45 +226,6 @@ def _encoder_config(config: Mapping[str, Any]) -> AWDLSTMConfig:
         raise ConfigError(f"encoder.cell: expected an object, got {values.get('cell')!r:.60}")
     values["cell"] = cell_from_dict(values["cell"], "encoder")
     return record_from_json(AWDLSTMConfig, values, "encoder")
-
-
-def load_text_parts(folder: Path, config: Mapping[str, Any]) -> tuple[Vocabulary, Tokenizer]:
-    """Check a folder's files, and load its vocabulary and tokenizer."""
-    expected = config["tokenizer"]
-    with config_errors(folder):
-        check_choice("tokenizer", expected["name"], TOKENIZERS)
-    tokenizer_files = [f"{TOKENIZER_FOLDER}/{name}" for name in TOKENIZERS[expected["name"]].files]
-    files = {name: FileEntry(**entry) for name, entry in config["files"].items()}
-    needed = (WEIGHTS_FILE, VOCABULARY_FILE, *tokenizer_files)
-    check_files(folder, files, "copy the model folder again", needed=needed)
-    vocabulary = Vocabulary.load(folder / VOCABULARY_FILE)
-    recorded = config["vocabulary"].get("fingerprint")
-    if vocabulary.fingerprint != recorded:
-        raise FolderError(
-            f"{folder / VOCABULARY_FILE}: expected the vocabulary {recorded} that the model was trained with, "
-            f"got {vocabulary.fingerprint}; copy the model folder again"
-        )
-    tokenizer = load_tokenizer(folder / TOKENIZER_FOLDER, expected["name"])
-    with config_errors(folder):
-        _check_belong_together(config["vocabulary"]["size"], vocabulary, tokenizer)
-    if tokenizer.fingerprint != expected.get("fingerprint"):
-        warnings.warn(
-            f"{folder}: this installation may split some texts differently from the one that the model was trained "
-            f"with: {_tokenizer_difference(config, tokenizer.name)}",
-            stacklevel=4,
-        )
-    return vocabulary, tokenizer
-
-
-def _tokenizer_difference(config: Mapping[str, Any], tokenizer: str) -> str:
-    """Say in what the tokenizer of a model folder differs from this installation's."""
-    trained = config.get("versions") or {}
-    installed = TOKENIZERS[tokenizer].package_versions()
-    different = [name for name in installed if trained.get(name) != installed[name]]
-    if not different:
-        return "the rules that clean text up are of another version; train the model again to use those of today"
-    listing = ", ".join(f"{name} {trained.get(name, 'unknown')} (installed: {installed[name]})" for name in different)
-    return f"it had {listing}; install that to get the same tokens"
 
 
 def _load_model(folder: Path, config: Mapping[str, Any], make: Callable[[], Model]) -> Model:
@@ -327,15 +293,3 @@ def _listing(names: list[str]) -> str:
         return "none"
     more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
     return ", ".join(names[:_NAMES_SHOWN]) + more
-
-
-def _check_belong_together(vocab_size: int, vocabulary: Vocabulary, tokenizer: Tokenizer) -> None:
-    """Raise DataError unless the model has a row for each token and the tokens are the tokenizer's."""
-    if len(vocabulary) != vocab_size:
-        raise DataError(f"vocabulary: expected {vocab_size} tokens, as the model has, got {len(vocabulary)}")
-    closed = tokenizer.closed_vocabulary()
-    if closed is not None and closed != vocabulary:
-        raise DataError(
-            f"vocabulary: expected the {len(closed)} tokens of the {tokenizer.name} tokenizer, got {len(vocabulary)}, "
-            "not all the same; use the tokenizer and the vocabulary of one corpus"
-        )

@@ -4,35 +4,19 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 from ulmkit.errors import DataError, FolderError
 from ulmkit.files import expand_user
-from ulmkit.hub.ensemble import load_ensemble
+from ulmkit.hub.cards import CARD_FILE, pair_card
 from ulmkit.hub.facts import TrainingFacts, facts_to_json, package_versions
 from ulmkit.hub.folder_config import DIRECTIONS, FORMAT_VERSION, Weights, read_config, read_facts, write_config
-from ulmkit.hub.model_card import CARD_FILE, pair_card
 from ulmkit.hub.model_folder import load_classifier, load_language_model, save_language_model
-from ulmkit.hub.parts import ClassifierParts, EnsembleParts, LanguageModelParts
+from ulmkit.hub.parts import LanguageModelParts, Pair
 from ulmkit.safe_writes import atomic_folder, atomic_write
 from ulmkit.tasks import TASKS
-
-
-@dataclass(frozen=True)
-class Pair:
-    """A forward and a backward model of one kind; classifiers have the same labels in the same order.
-
-    Attributes:
-        forward: The model that reads forward.
-        backward: The model that reads backward.
-        facts: Facts of the pair, such as its metrics.
-    """
-
-    forward: LanguageModelParts | ClassifierParts
-    backward: LanguageModelParts | ClassifierParts
-    facts: TrainingFacts
 
 
 def save_pair(
@@ -191,20 +175,6 @@ def is_pair(folder: str | os.PathLike[str]) -> bool:
         FolderError: If it is no model folder.
     """
     return bool(read_config(folder)["kind"] == "pair")
-
-
-def load_model(folder: str | os.PathLike[str]) -> LanguageModelParts | ClassifierParts | EnsembleParts | Pair:
-    """Load a model folder of any kind.
-
-    Raises:
-        FolderError: If it is incomplete, truncated, altered, or of a newer format version.
-    """
-    kind = read_config(folder)["kind"]
-    if kind == "pair":
-        return load_pair(folder)
-    if kind == "ensemble":
-        return load_ensemble(folder)
-    return load_classifier(folder) if kind == "classifier" else load_language_model(folder)
 
 
 def _read_matching(forward: Path, backward: Path) -> dict[str, Any]:

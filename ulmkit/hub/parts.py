@@ -1,6 +1,9 @@
-"""Models with their vocabulary and tokenizer: the units that are trained, saved and loaded."""
+"""Models with their vocabulary and tokenizer: the units that are trained, saved and loaded. Imports without torch."""
+
+from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,12 +15,14 @@ from ulmkit.hub.folder_config import Direction
 from ulmkit.hub.held_out import HeldOut
 from ulmkit.members.combiner import Combiner
 from ulmkit.members.linear import LinearMember
-from ulmkit.model.classifier import AWDLSTMClassifier
-from ulmkit.model.document_features import feature_count
-from ulmkit.model.language_model import AWDLSTMLanguageModel
+from ulmkit.model.config import feature_count
 from ulmkit.tasks import Outputs, Task
 from ulmkit.text import Tokenizer, Vocabulary
 from ulmkit.training.log import LogRow
+
+if TYPE_CHECKING:
+    from ulmkit.model.classifier import AWDLSTMClassifier
+    from ulmkit.model.language_model import AWDLSTMLanguageModel
 
 
 @dataclass(frozen=True)
@@ -83,6 +88,21 @@ class ClassifierParts:
         if self.temperature == 1.0 or isinstance(outputs, list):
             return outputs
         return scaled_probabilities(outputs, self.temperature)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A forward and a backward model of one kind; classifiers have the same labels in the same order.
+
+    Attributes:
+        forward: The model that reads forward.
+        backward: The model that reads backward.
+        facts: Facts of the pair, such as its metrics.
+    """
+
+    forward: LanguageModelParts | ClassifierParts
+    backward: LanguageModelParts | ClassifierParts
+    facts: TrainingFacts
 
 
 @dataclass(frozen=True)

@@ -86,6 +86,11 @@ class AWDLSTMConfig:
         return list(itertools.pairwise(widths))
 
 
+def feature_count(config: AWDLSTMConfig) -> int:
+    """Number of features F that `document_features` computes for an encoder."""
+    return config.embedding_size + 3 * sum(units for _, units in config.layer_sizes)
+
+
 @dataclass(frozen=True, kw_only=True)
 class LanguageModelConfig:
     """An encoder, and the softmax over its output.

@@ -8,14 +8,9 @@ from torch import Tensor
 from ulmkit.model.aligned import look_up
 from ulmkit.model.awd_lstm import Encoder
 from ulmkit.model.classifier import plan_chunks
-from ulmkit.model.config import CHUNK_STEPS, AWDLSTMConfig
+from ulmkit.model.config import CHUNK_STEPS
 from ulmkit.model.pooling import PoolingState
 from ulmkit.model.prepared import PreparedWeights, State
-
-
-def feature_count(config: AWDLSTMConfig) -> int:
-    """Number of features F that `document_features` computes for an encoder."""
-    return config.embedding_size + 3 * sum(units for _, units in config.layer_sizes)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """Transfer of weights: a language model to a new vocabulary, an encoder into a classifier."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,24 +11,10 @@ from ulmkit.errors import ConfigError, DataError
 from ulmkit.model.awd_lstm import Encoder
 from ulmkit.model.cells import cell_options
 from ulmkit.model.language_model import AWDLSTMLanguageModel
+from ulmkit.model.transfer_report import TransferReport
 
 NEW_TOKEN = -1
 """Entry of a mapping for a token that the old vocabulary does not have."""
-
-
-@dataclass(frozen=True)
-class TransferReport:
-    """Coverage of a new vocabulary by the old one.
-
-    Attributes:
-        vocabulary_size: Tokens in the new vocabulary.
-        matched: Tokens that both vocabularies have.
-        corpus_share: Share of the corpus's tokens that are matched, 0..1; None if not counted.
-    """
-
-    vocabulary_size: int
-    matched: int
-    corpus_share: float | None = None
 
 
 def vocabulary_mapping(old_tokens: Sequence[str], new_tokens: Sequence[str]) -> np.ndarray:

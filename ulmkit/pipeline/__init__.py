@@ -8,14 +8,13 @@ if TYPE_CHECKING:
     from ulmkit.cache_folder import default_cache
     from ulmkit.pipeline.automatic import ENOUGH_VALIDATION, climb_corpus, ensemble_of, train_automatically
     from ulmkit.pipeline.baselines import linear_baselines, record_baselines, texts_of, word_cutter
-    from ulmkit.pipeline.classifiers import train, training_rows, validation_rows
+    from ulmkit.pipeline.classifiers import train
     from ulmkit.pipeline.data import prepare, prepare_once
     from ulmkit.pipeline.data_options import DataOptions
-    from ulmkit.pipeline.document_streams import EnsembleReading, NetworkReading
+    from ulmkit.pipeline.document_streams import EnsembleReading
     from ulmkit.pipeline.ensembles import (
         EnsemblePredictor,
         evaluate_classifier,
-        language_model_features,
         make_ensemble,
         networks,
     )
@@ -37,7 +36,9 @@ if TYPE_CHECKING:
     from ulmkit.pipeline.language_models import find_finetuning_rate, finetune, pretrain, validation_perplexity
     from ulmkit.pipeline.methods import LADDERS, METHODS, climbs_ladder
     from ulmkit.pipeline.modern import MODERN_PTB, MODERN_WIKITEXT2, ModernRecipe
+    from ulmkit.pipeline.network_members import language_model_features
     from ulmkit.pipeline.network_predictor import NetworkPredictor
+    from ulmkit.pipeline.network_streams import NetworkReading
     from ulmkit.pipeline.options import (
         DEFAULT_MODEL,
         RATE_SEARCH_STEPS,
@@ -69,6 +70,6 @@ if TYPE_CHECKING:
     from ulmkit.pipeline.recipes import CLASSIFY, FINETUNE, PRETRAIN, ClassifierRecipe, LanguageModelRecipe
     from ulmkit.pipeline.rungs import Kind
     from ulmkit.pipeline.stage_folder import run_folder, training_folder
-    from ulmkit.pipeline.training_part import baseline_rows, describe_baseline_rows
+    from ulmkit.pipeline.training_part import baseline_rows, describe_baseline_rows, training_rows, validation_rows
 else:
     __getattr__, __all__ = lazy_exports(__name__, __file__)

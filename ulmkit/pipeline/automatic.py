@@ -19,7 +19,7 @@ from ulmkit.hub import (
 )
 from ulmkit.hub.held_out import MOST_ANSWERS
 from ulmkit.pipeline.baselines import record_baselines, texts_of
-from ulmkit.pipeline.classifiers import train_network, training_rows, validation_rows
+from ulmkit.pipeline.classifiers import train_network
 from ulmkit.pipeline.data import DocumentCallback, prepare
 from ulmkit.pipeline.data_options import DataOptions
 from ulmkit.pipeline.ensembles import evaluate_classifier, make_ensemble
@@ -41,6 +41,7 @@ from ulmkit.pipeline.rungs import (
 )
 from ulmkit.pipeline.stage import machine_facts
 from ulmkit.pipeline.text_measures import measure_held_out
+from ulmkit.pipeline.training_part import training_rows, validation_rows
 from ulmkit.tasks import find_task
 from ulmkit.text import EncodedCorpus
 from ulmkit.text.read.documents import Data

@@ -5,8 +5,6 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from ulmkit.config import check_whole
-from ulmkit.errors import ConfigError, DataError
 from ulmkit.files import fingerprint
 from ulmkit.hub import ClassifierParts, HeldOut, LanguageModelParts, TrainingFacts
 from ulmkit.hub.folder_config import Direction
@@ -24,6 +22,7 @@ from ulmkit.pipeline.prediction import evaluate_rows
 from ulmkit.pipeline.recipes import CLASSIFY, ClassifierRecipe
 from ulmkit.pipeline.stage import train_stage, with_dropouts
 from ulmkit.pipeline.text_measures import measure_held_out
+from ulmkit.pipeline.training_part import training_rows, validation_rows
 from ulmkit.tasks import find_task
 from ulmkit.text import EncodedCorpus
 from ulmkit.text.batches import ClassifierBatches
@@ -186,37 +185,3 @@ def train_network(
     return ClassifierParts(
         kind, model, corpus.vocabulary, corpus.tokenizer, corpus.label_names, direction, facts, history
     )
-
-
-def training_rows(corpus: EncodedCorpus, labels: int | None, seed: int) -> np.ndarray:
-    """Choose the labelled training documents: all, or `labels` of them with the classes in proportion."""
-    rows = corpus.rows("train", labelled=True)
-    if labels is None:
-        return rows
-    if not 1 <= labels <= len(rows):
-        raise ConfigError(f"labels: expected 1 to {len(rows)}, the labelled training documents, got {labels}")
-    shuffled = np.random.default_rng([seed, 3]).permutation(rows)
-    if not find_task(corpus.task).is_one_class:
-        return np.sort(shuffled[:labels])
-    by_class = [shuffled[corpus.labels(shuffled) == label] for label in range(len(corpus.label_names))]
-    # The k-th of n documents of a class gets position (k + 1/2) / n: a prefix then has all classes in proportion.
-    place_in_class = np.concatenate([(np.arange(len(part)) + 0.5) / len(part) for part in by_class if len(part)])
-    order = np.argsort(place_in_class, kind="stable")[:labels]
-    return np.sort(np.concatenate(by_class)[order])
-
-
-def validation_rows(corpus: EncodedCorpus, documents: int | None = None, seed: int = 0) -> np.ndarray:
-    """Choose the labelled validation documents: all, or a random `documents` of them.
-
-    Raises:
-        DataError: If there are none.
-        ConfigError: If `documents` is below 1.
-    """
-    if documents is not None:
-        check_whole("valid_documents", documents)
-    rows = corpus.rows("valid", labelled=True) if "valid" in corpus.split_names else np.array([], dtype=np.int64)
-    if not len(rows):
-        raise DataError("validation: expected labelled documents in a split 'valid', got none; let split_by draw one")
-    if documents is None or documents >= len(rows):
-        return rows
-    return np.sort(np.random.default_rng([seed, 4]).permutation(rows)[:documents])

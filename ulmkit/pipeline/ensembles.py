@@ -1,20 +1,17 @@
-"""Predictions of ensembles and of their members."""
+"""Predictions of ensembles and of their linear members. Imports without torch, which other members import."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from ulmkit.evaluation.metrics import SMALLEST_PROBABILITY
 from ulmkit.explain import Predict
 from ulmkit.hub import ClassifierParts, EnsembleParts, FeatureParts, LanguageModelParts, Member, TrainingFacts
 from ulmkit.members.combiner import Combiner
-from ulmkit.members.linear import LinearMember, class_log_probabilities
+from ulmkit.members.linear import LinearMember
 from ulmkit.pipeline.evaluation_data import EvaluationData
-from ulmkit.pipeline.prediction import embed_documents, evaluate_rows, predict_backward, predict_outputs
-from ulmkit.tasks import Outputs, Report, find_task
+from ulmkit.tasks import Report, find_task
 from ulmkit.text import EncodedCorpus, Text
-from ulmkit.text.corpus.token_stream import reverse_document
 from ulmkit.text.words import WordReader, WordSequence, word_places
 
 
@@ -116,8 +113,10 @@ class EnsemblePredictor:
         for linear in self.linear:
             answers = linear.classify(linear.counts(linear.reader.read_many(documents)))
             logs |= dict(zip(map(id, linear.members), answers, strict=True))
-        for member in self.networks:
-            logs[id(member)] = network_log_probabilities(member, documents)
+        if self.networks:
+            from ulmkit.pipeline.network_members import network_log_probabilities
+
+            logs |= {id(member): network_log_probabilities(member, documents) for member in self.networks}
         return [logs[id(member)] for member in self.parts.members]
 
 
@@ -139,58 +138,9 @@ def evaluate_classifier(parts: ClassifierParts | EnsembleParts, corpus: EncodedC
     if isinstance(parts, EnsembleParts):
         outputs = EnsemblePredictor(parts)([corpus.document(row) for row in rows])
         return parts.task.report(outputs, corpus, rows)
+    from ulmkit.pipeline.prediction import evaluate_rows
+
     return evaluate_rows(parts.model, corpus, rows, reverse=parts.direction == "backward")
-
-
-def network_log_probabilities(member: ClassifierParts | FeatureParts, documents: Sequence[np.ndarray]) -> np.ndarray:
-    """Log-probabilities of a member that is made of networks.
-
-    Args:
-        member: The member.
-        documents: (T,) token ids of each document, in the order of the text.
-
-    Returns:
-        (n, classes) float64.
-    """
-    if isinstance(member, FeatureParts):
-        return feature_log_probabilities(member, language_model_features(member.language_models, documents))
-    if member.direction == "backward":
-        outputs = predict_backward(member.model, documents, bos_id=member.vocabulary.bos_id)
-    else:
-        outputs = predict_outputs(member.model, documents)
-    return log_outputs(outputs)
-
-
-def log_outputs(outputs: Outputs) -> np.ndarray:
-    """Log-probabilities, float64, of probabilities that a network predicts."""
-    return np.log(np.maximum(np.asarray(outputs, dtype=np.float64), SMALLEST_PROBABILITY))
-
-
-def feature_log_probabilities(member: FeatureParts, features: np.ndarray) -> np.ndarray:
-    """Log-probabilities of the classes, (n, classes) float64, for features (n, F) of its language models."""
-    scores = features @ member.coefficients + member.intercept
-    return class_log_probabilities(scores.astype(np.float64))
-
-
-def language_model_features(
-    language_models: Sequence[LanguageModelParts], documents: Sequence[np.ndarray]
-) -> np.ndarray:
-    """Features of documents from several language models, side by side; see `embed_documents`.
-
-    Args:
-        language_models: The language models.
-        documents: (T,) token ids of each document, in the order of the text.
-
-    Returns:
-        (n, F) float32.
-    """
-    features = []
-    for parts in language_models:
-        ordered = documents
-        if parts.direction == "backward":
-            ordered = [reverse_document(document, parts.vocabulary.bos_id) for document in documents]
-        features.append(embed_documents(parts.model.encoder, ordered))
-    return np.hstack(features)
 
 
 def networks(members: Sequence[Member]) -> list[ClassifierParts | LanguageModelParts]:

@@ -14,7 +14,8 @@ from ulmkit.hub.folder_config import DIRECTIONS, Direction
 from ulmkit.model.config import DROPOUTS, LanguageModelConfig
 from ulmkit.model.initialization import draw_input_weights
 from ulmkit.model.language_model import AWDLSTMLanguageModel
-from ulmkit.model.transfer import TransferReport, transfer_language_model, vocabulary_mapping
+from ulmkit.model.transfer import transfer_language_model, vocabulary_mapping
+from ulmkit.model.transfer_report import TransferReport
 from ulmkit.pipeline.data import DocumentCallback, prepare_once
 from ulmkit.pipeline.data_options import DataOptions
 from ulmkit.pipeline.language_model_task import LanguageModelTask

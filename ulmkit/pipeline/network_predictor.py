@@ -10,8 +10,8 @@ from ulmkit.evaluation import scaled_log_probabilities
 from ulmkit.explain import Predict
 from ulmkit.hub import ClassifierParts
 from ulmkit.pipeline.data import prepare
-from ulmkit.pipeline.ensembles import network_log_probabilities
 from ulmkit.pipeline.evaluation_data import EvaluationData
+from ulmkit.pipeline.network_members import network_log_probabilities
 from ulmkit.pipeline.prediction import predict_backward, predict_outputs, predict_rows
 from ulmkit.tasks import Outputs
 from ulmkit.text import Text

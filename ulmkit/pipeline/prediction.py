@@ -8,7 +8,8 @@ import torch
 from ulmkit.errors import DataError
 from ulmkit.model.awd_lstm import Encoder
 from ulmkit.model.classifier import AWDLSTMClassifier
-from ulmkit.model.document_features import document_features, feature_count
+from ulmkit.model.config import feature_count
+from ulmkit.model.document_features import document_features
 from ulmkit.model.heads import IGNORED_LABEL
 from ulmkit.tasks import Outputs, Report, find_task
 from ulmkit.text import EncodedCorpus

@@ -18,7 +18,7 @@ from ulmkit.members.fitting import (
     fit_tfidf,
 )
 from ulmkit.members.linear import LinearMember, class_log_probabilities
-from ulmkit.pipeline.ensembles import language_model_features, network_log_probabilities
+from ulmkit.pipeline.network_members import language_model_features, network_log_probabilities
 from ulmkit.text import EncodedCorpus
 from ulmkit.text.words import word_places
 

@@ -7,7 +7,6 @@ import os
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import torch
 
 import ulmkit
 from ulmkit.api import TextClassifier
@@ -291,8 +290,14 @@ class ClassifierService:
 
 
 def _workers(classifier: TextClassifier) -> int:
-    """Number of batches to predict at once: as many as have processors of their own; one on a GPU."""
-    if any(network.model.encoder.device.type != "cpu" for network in networks(classifier.members)):
+    """Number of batches to predict at once: as many networks as have processors of their own; one on a GPU.
+
+    Linear members take one at a time, since most of their work holds Python's lock.
+    """
+    devices = {network.model.encoder.device.type for network in networks(classifier.members)}
+    if devices != {"cpu"}:
         return 1
+    import torch
+
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, processors // torch.get_num_threads())

@@ -10,7 +10,6 @@ from ulmkit.hub.card_sections import data_section, evaluation_section, notes_sec
 from ulmkit.hub.facts import TrainingFacts, package_versions
 from ulmkit.hub.folder_config import Weights
 from ulmkit.hub.parts import ClassifierParts, EnsembleParts, LanguageModelParts, member_name
-from ulmkit.model.aligned import count_parameters
 from ulmkit.tasks import Task
 
 CARD_FILE = "README.md"
@@ -143,6 +142,8 @@ def _code(name: str, folder: str, call: str) -> str:
 
 
 def _model_rows(parts: LanguageModelParts | ClassifierParts, weights: Weights) -> list[tuple[str, str]]:
+    from ulmkit.model.aligned import count_parameters
+
     config = parts.model.encoder.config
     last = "" if config.last_hidden_size is None else f", {config.last_hidden_size} in the last"
     rows = [
