@@ -1,4 +1,4 @@
-"""Subwords of a SentencePiece model trained here, after the clean-up rules."""
+"""Subwords of a SentencePiece model trained here or by fastai, after the clean-up rules."""
 
 import hashlib
 import os
@@ -13,7 +13,21 @@ from ulmkit.safe_writes import atomic_write
 from ulmkit.text.tokens.chunked_tokenizer import ChunkedTokenizer, encode_missing
 from ulmkit.text.tokens.parts import KEPT_CHUNKS, case_segments, segment_tokens, without_specials
 from ulmkit.text.tokens.restore import Piece, join_pieces
-from ulmkit.text.tokens.rules import EOS, LINE, PARAGRAPH, SPECIALS
+from ulmkit.text.tokens.rules import (
+    BOS,
+    EOS,
+    FLD,
+    LINE,
+    MAJ,
+    PAD,
+    PARAGRAPH,
+    REP,
+    SPECIALS,
+    UNK,
+    UP,
+    WREP,
+    case_marks,
+)
 from ulmkit.text.tokens.vocabulary import Vocabulary
 
 MODEL_FILE = "spm.model"
@@ -25,14 +39,21 @@ _BYTES = re.compile(r"(?:<0x[0-9A-F]{2}>)+")
 RESERVED = (*SPECIALS, LINE, PARAGRAPH)
 """Ids 0 to 10 of every model: tokens that no text is ever split into by the model itself."""
 
+_FASTAI_SPECIALS = {SPACE + token for token in (UNK, PAD, BOS, FLD, REP, WREP, UP, MAJ)}
+"""Pieces among the first of a model that fastai 1 or 2 trained."""
+
 
 class SentencePieceTokenizer(ChunkedTokenizer):
     """Lower-case subwords with marks for capitals; "▁" at the start of a subword stands for white space.
 
     Each stretch without white space is split on its own, so that its subwords depend on nothing around it.
 
+    fastai's models have no pieces for line breaks, put a space before every text, and know the special tokens as words:
+    line breaks are left out, and capitals within a word have no mark, as in fastai. Their vocabulary is open: fastai
+    keeps the pieces that are frequent in its text.
+
     Args:
-        model: Bytes of a model that `train_sentencepiece` made.
+        model: Bytes of a model that `train_sentencepiece` or fastai's SentencePieceTokenizer made.
 
     Raises:
         DataError: If they are not such a model.
@@ -45,8 +66,10 @@ class SentencePieceTokenizer(ChunkedTokenizer):
     def __init__(self, model: bytes) -> None:
         self._model = model
         self._processor = load_model(model)
-        pieces = [self._processor.id_to_piece(number) for number in range(len(RESERVED))]
-        if pieces != list(RESERVED):
+        first = min(len(RESERVED), self._processor.get_piece_size())
+        pieces = [self._processor.id_to_piece(number) for number in range(first)]
+        self._is_fastai = set(pieces) >= _FASTAI_SPECIALS
+        if pieces != list(RESERVED) and not self._is_fastai:
             raise DataError(
                 f"sentencepiece model: expected the special tokens {', '.join(SPECIALS)} as its first pieces, "
                 f"got {', '.join(pieces)}; train it with train_sentencepiece"
@@ -61,8 +84,16 @@ class SentencePieceTokenizer(ChunkedTokenizer):
         """The SHA-256 of the model."""
         return {"model_sha256": hashlib.sha256(self._model).hexdigest()}
 
+    def _empty_caches(self) -> None:
+        super()._empty_caches()
+        if self._is_fastai:
+            self._cache.update(dict.fromkeys((LINE, PARAGRAPH), ()))
+
     def _encode_parts(self, parts: Sequence[tuple[str, bool]]) -> list[Sequence[str]]:
-        cut = [case_segments(part, is_glued) for part, is_glued in parts]
+        if self._is_fastai:
+            cut = [_whole_segment(part) for part, _ in parts]
+        else:
+            cut = [case_segments(part, is_glued) for part, is_glued in parts]
         subwords = self._part_cache  # emptying replaces it; this call goes on with the one it started with
         encode_missing(subwords, (text for segments in cut for _, text in segments), self._encode_texts)
         return [segment_tokens(segments, subwords) for segments in cut]
@@ -82,8 +113,13 @@ class SentencePieceTokenizer(ChunkedTokenizer):
         """Write the text of subwords, characters that are spelt in bytes included."""
         return _BYTES.sub(_decode_bytes, "".join(tokens)).removeprefix(SPACE)
 
-    def closed_vocabulary(self) -> Vocabulary:
-        """Return the model's own pieces, in the order of its ids: the special tokens, line breaks, subwords."""
+    def closed_vocabulary(self) -> Vocabulary | None:
+        """Return the model's own pieces, in the order of its ids: the special tokens, line breaks, subwords.
+
+        None for a model of fastai's.
+        """
+        if self._is_fastai:
+            return None
         return Vocabulary(self._processor.id_to_piece(number) for number in range(self._processor.get_piece_size()))
 
     def save(self, folder: str | os.PathLike[str]) -> None:
@@ -105,6 +141,12 @@ class SentencePieceTokenizer(ChunkedTokenizer):
         if digest != model_sha256:
             raise FolderError(f"{path}: expected SHA-256 {model_sha256}, got {digest}; it is truncated or was altered")
         return cls(model)
+
+
+def _whole_segment(part: str) -> list[tuple[str, str]]:
+    """Lower-case text of a part as one segment after a space, with the mark at its start if there is one."""
+    marks = case_marks(part)
+    return [(marks[0][1] if marks and marks[0][0] == 0 else "", " " + part.lower())]
 
 
 def _joined_subwords(tokens: Sequence[str]) -> Iterator[Piece]:
