@@ -4,8 +4,9 @@ Full-size models (400, 1152 x 3) get the weights of the other library. They read
 streams with the state carried, a reset before the third window and a shorter last one; token ids are drawn by Zipf's
 law. Compared are, in evaluation mode, the last layer's outputs, logits, states and each token's negative
 log-likelihood; in training mode without dropout, the gradient of every parameter, without and with the activation
-regularization of fastai's own callback; and the classifier on documents of unequal length, whose padding stays within
-fastai's last window.
+regularization of fastai's own callback; the classifier on documents of unequal length, whose padding stays within
+fastai's last window; and language models and classifiers that `ulmkit import-fastai` reads from files, the log-
+probabilities of random ids from a fresh state and the logits of documents.
 
 Values are the largest absolute differences (for gradients, relative to the parameter's largest absolute gradient), and
 the peer is their limit. The exit status is 1 if a limit is exceeded.
@@ -24,6 +25,7 @@ from typing import Any
 
 import torch
 from common import report, row
+from fastai_import import compare_imports
 from fastai_peer import (
     MISSING,
     PAD_ID,
@@ -78,6 +80,9 @@ def main() -> None:
     if not options.quick:
         rows += float64_rows(fastai, 10_000)
     rows += classifier_rows(fastai, 10_000)
+    rows += _rows(
+        "V 10,003, imported files", compare_imports(fastai, 10_003, (1152,) if options.quick else (1150, 1152))
+    )
     report("parity_fastai", rows, options.json)
     above = [line["case"] for line in rows if not line["ulmkit"] <= line["peer"]]
     if above:

@@ -7,6 +7,7 @@ from ulmkit.lazy import lazy_exports
 if TYPE_CHECKING:
     from ulmkit.api.drift import find_drift
     from ulmkit.api.export import export_int8, export_onnx, export_torch
+    from ulmkit.api.fastai import import_fastai
     from ulmkit.api.language_model import LanguageModel
     from ulmkit.api.text_classifier import TextClassifier
     from ulmkit.estimator.classifier import ULMFiTClassifier

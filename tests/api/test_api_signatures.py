@@ -6,13 +6,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from ulmkit.api import LanguageModel, TextClassifier, TextStream, export_int8
+from ulmkit.api import LanguageModel, TextClassifier, TextStream, export_int8, import_fastai
 
 CATCH_ALL = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
 
 
 def _public_functions() -> Iterator[typing.Any]:
-    yield pytest.param(export_int8, id="export_int8")
+    for function in (export_int8, import_fastai):
+        yield pytest.param(function, id=function.__name__)
     for cls in (TextStream, LanguageModel, TextClassifier):
         for name in vars(cls):
             if not name.startswith("_") and callable(getattr(cls, name)):

@@ -28,6 +28,7 @@ from ulmkit.tasks import TASKS
 MACHINE = {"--device", "--precision", "--backend", "--threads", "--seed"}
 UNUSED = {
     "prepare": MACHINE,
+    "import-fastai": MACHINE,
     **{name: {"--seed"} for name in ("evaluate", "predict", "score", "embed", "export", "drift")},
     "info": {"--backend", "--seed"},
     "serve": {"--seed", "--json"},
@@ -47,6 +48,7 @@ PANELS = {
     "embed": {"Data", "Machine"},
     "generate": {"Generation", "Machine"},
     "export": {"Data", "Machine"},
+    "import-fastai": set(),
     "report": {"Data", "Machine"},
     "serve": {"Address and access", "Limits", "Page", "Log", "Machine"},
     "lr-find": {"Data", "Recipe", "Machine"},

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from ulmkit.api.confidence import ConformalClassifier, SelectiveClassifier
     from ulmkit.api.drift import DriftMonitor, find_drift
     from ulmkit.api.export import export_int8, export_onnx, export_torch
+    from ulmkit.api.fastai import import_fastai
     from ulmkit.api.language_model import LanguageModel
     from ulmkit.api.text_classifier import TextClassifier
 else:

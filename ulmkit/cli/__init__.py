@@ -14,6 +14,7 @@ import typer
 from ulmkit.cli import (
     drift_command,
     export_command,
+    fastai_command,
     info_command,
     model_commands,
     quickstart_command,
@@ -98,6 +99,7 @@ for _name, _command in {
     "embed": model_commands.embed_command,
     "generate": model_commands.generate_command,
     "export": export_command.export_command,
+    "import-fastai": fastai_command.import_fastai_command,
     "report": report_command.report_command,
     "serve": serve_command.serve_command,
     "lr-find": training_commands.lr_find_command,

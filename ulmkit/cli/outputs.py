@@ -8,7 +8,10 @@ from ulmkit.errors import ConfigError, FolderError
 from ulmkit.files import expand_user
 from ulmkit.safe_writes import check_ends_in_name, check_not_input, check_output_file
 
-_READ = ("data", "model", "classifier", "language_model", "statistics", "checkpoint", "recipe_file")
+_READ = (
+    *("data", "model", "classifier", "language_model", "statistics", "checkpoint", "recipe_file"),
+    *("weights", "vocabulary", "sentencepiece"),
+)
 _FOLDER = "out"
 _FILES = ("out_file", "plot", "json_file")
 
