@@ -15,7 +15,7 @@ from support import tiny
 
 from ulmkit import TextClassifier
 from ulmkit.cli import app as command_line
-from ulmkit.errors import ConfigError, DataError
+from ulmkit.errors import ConfigError, DataError, UlmkitError
 from ulmkit.serve import ServeOptions, create_app
 from ulmkit.serve.corrections import Corrections
 from ulmkit.serve.retraining import Retraining
@@ -47,6 +47,17 @@ def test_labels_that_cannot_be_kept_are_refused(connect: Callable[..., TestClien
     (tmp_path / "other.csv").write_text("a,b\n1,2\n")
     with pytest.raises(DataError, match="corrections: expected a CSV file with the columns text and label"):
         Corrections(str(tmp_path / "other.csv"))
+
+
+def test_a_label_that_was_not_written_is_not_kept(tmp_path: Path) -> None:
+    corrections = Corrections(str(tmp_path / "there" / "labels.csv"))
+    (tmp_path / "there").write_text("a file where the folder should be")
+    with pytest.raises(UlmkitError):
+        corrections.set("dull", "neg")
+    assert len(corrections) == 0
+    (tmp_path / "there").unlink()
+    corrections.set("fine", "pos")
+    assert dict(Corrections(str(tmp_path / "there" / "labels.csv")).labels) == {"fine": "pos"}
 
 
 @pytest.mark.parametrize(

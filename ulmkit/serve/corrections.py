@@ -48,10 +48,11 @@ class Corrections:
     def set(self, text: str, label: str | None) -> None:
         """Keep a label, or with None take it back."""
         with self._lock:
-            self._labels.pop(text, None)
+            labels = {each: known for each, known in self._labels.items() if each != text}
             if label is not None:
-                self._labels[text] = label
-            write_rows(self.file, ("text", "label"), self._labels.items())
+                labels[text] = label
+            write_rows(self.file, ("text", "label"), labels.items())
+            self._labels = labels  # only what the file has
 
 
 def write_rows(file: Path, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
