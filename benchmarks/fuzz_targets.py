@@ -133,7 +133,7 @@ def _make_ensemble(folder: Path) -> None:
         words=tuple(WORDS[2:7]),
         joins_tokens=True,
         ngrams=ngrams,
-        weighting="ppmi",
+        weighting="mean",
         feature_weights=np.full(len(ngrams), 0.1, dtype=np.float32),
         coefficients=draw.normal(size=(len(ngrams), 3)).astype(np.float32),
         intercept=np.zeros(3, dtype=np.float32),

@@ -105,10 +105,10 @@ def test_sparse_members_move_to_the_heavier_class(fit) -> None:  # type: ignore[
 def test_vectors_and_co_training_move_to_the_heavier_class() -> None:
     documents, labels = _overlapping()
     rows, given = np.arange(120), np.arange(30)
-    vectors = DocumentVectors(documents, rows, size=6)
+    vectors = DocumentVectors(documents, rows)
     shares = []
     for weights in (None, (1.0, 50.0)):
-        member = vectors.fit(vectors.vectors(given), labels[given], 2, (1.0, 1.0), class_weights=weights)
+        member = vectors.fit(vectors.vectors(given), labels[given], 2, 1.0, class_weights=weights)
         taught = CoTraining(vectors, rows, 2).fit(given, labels[given], np.array([], dtype=int), None, weights)
         logs = [each.log_probabilities(documents.sequence) for each in (member, taught.vectors, taught.nb_svm)]
         shares.append([each.argmax(axis=1).mean() for each in logs])

@@ -34,7 +34,7 @@ def test_the_surest_documents_of_each_class_in_its_share() -> None:
 def test_unlabelled_documents_help_few_labels() -> None:
     documents, labels = _documents(600)
     rows = np.arange(600)
-    vectors = DocumentVectors(documents, rows, size=20)
+    vectors = DocumentVectors(documents, rows)
     given = np.concatenate([np.flatnonzero(labels == k)[:3] for k in (0, 1)])
     trained = CoTraining(vectors, rows, 2).fit(given, labels[given], NONE)
     others = np.setdiff1d(rows, given)
@@ -50,7 +50,7 @@ def test_unlabelled_documents_help_few_labels() -> None:
 def test_three_classes_and_a_rare_one() -> None:
     documents, labels = _documents(200)
     labels = np.where(np.arange(200) < 4, 2, labels)
-    vectors = DocumentVectors(documents, np.arange(200), size=10)
+    vectors = DocumentVectors(documents, np.arange(200))
     given = np.arange(20)
     trained = CoTraining(vectors, np.arange(200), 3).fit(given, labels[given], NONE)
     assert trained.log_probabilities.shape == (200, 3)
@@ -59,7 +59,7 @@ def test_three_classes_and_a_rare_one() -> None:
 
 def test_documents_to_judge_on_are_labelled_by_no_member(monkeypatch: pytest.MonkeyPatch) -> None:
     documents, labels = _documents(120)
-    vectors = DocumentVectors(documents, np.arange(120), size=10)
+    vectors = DocumentVectors(documents, np.arange(120))
     given, held_out = np.arange(20), np.arange(20, 60)
     free: list[np.ndarray] = []
 

@@ -8,7 +8,7 @@ from scipy.sparse import csr_array
 from sklearn.feature_extraction.text import TfidfTransformer
 
 from ulmkit.errors import ConfigError
-from ulmkit.members.document_vectors import correlated_directions, halves, principal_directions
+from ulmkit.members.document_vectors import keep_shares
 from ulmkit.members.fitting import (
     NB_SVM_STRENGTHS,
     TFIDF_STRENGTHS,
@@ -19,7 +19,7 @@ from ulmkit.members.fitting import (
     fit_nb_svm,
     fit_tfidf,
 )
-from ulmkit.members.linear import class_log_probabilities, inverse_document_frequency, smoothed_shares, weigh
+from ulmkit.members.linear import class_log_probabilities, inverse_document_frequency, weigh
 from ulmkit.text.words import join_words
 
 RANDOM = np.random.default_rng(3)
@@ -44,18 +44,21 @@ def test_tfidf_is_that_of_scikit_learn() -> None:
     np.testing.assert_allclose(ours.toarray(), expected.toarray(), rtol=1e-5)
 
 
-def test_ppmi_by_hand() -> None:
+def test_mean_by_hand() -> None:
     counts = csr_array(np.array([[2.0, 1.0, 0.0], [0.0, 0.0, 3.0]], dtype=np.float32))
-    shares = smoothed_shares(counts, power=1.0)
-    np.testing.assert_allclose(shares, [2 / 6, 1 / 6, 3 / 6])
-    values = np.array([np.log((2 / 3) / (2 / 6)), np.log((1 / 3) / (1 / 6))])
-    expected = [[*(values / np.linalg.norm(values)), 0.0], [0.0, 0.0, 1.0]]
-    np.testing.assert_allclose(weigh(counts, "ppmi", shares).toarray(), expected, rtol=1e-6)
+    weights = np.array([0.25, 0.75, 0.5], dtype=np.float32)
+    np.testing.assert_allclose(weigh(counts, "mean", weights).toarray(), [[0.25, 0.75, 0.0], [0.0, 0.0, 1.0]])
 
 
-@pytest.mark.parametrize("weighting", ["tf-idf", "binary", "ppmi"])
+def test_shares_to_keep_by_hand() -> None:
+    counts = csr_array(np.array([[8000.0, 1.0, 0.0], [0.0, 1999.0, 0.0]], dtype=np.float32))
+    ratios = 1e-4 / np.array([0.8, 0.2])
+    np.testing.assert_allclose(keep_shares(counts), [*(np.sqrt(ratios) + ratios), 1.0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("weighting", ["tf-idf", "binary", "mean"])
 def test_features_of_a_document_do_not_depend_on_the_others(weighting: str) -> None:
-    weights = smoothed_shares(COUNTS)
+    weights = keep_shares(COUNTS)
     together = weigh(COUNTS, weighting, weights).toarray()
     for row in range(COUNTS.shape[0]):
         np.testing.assert_array_equal(weigh(COUNTS[[row]], weighting, weights).toarray()[0], together[row])
@@ -64,8 +67,8 @@ def test_features_of_a_document_do_not_depend_on_the_others(weighting: str) -> N
 
 
 def test_weights_are_asked_for() -> None:
-    with pytest.raises(ConfigError, match="feature_weights: expected them for weighting 'ppmi', got None"):
-        weigh(COUNTS, "ppmi", None)
+    with pytest.raises(ConfigError, match="feature_weights: expected them for weighting 'mean', got None"):
+        weigh(COUNTS, "mean", None)
 
 
 def test_log_probabilities_sum_to_one() -> None:
@@ -106,10 +109,10 @@ def test_nb_svm_folds_the_log_count_ratio_into_its_weights() -> None:
 @pytest.mark.parametrize("classes", [2, 3])
 def test_document_vectors_fold_into_linear_weights(classes: int) -> None:
     documents, labels = _documents(150, classes)
-    vectors = DocumentVectors(documents, np.arange(150), size=8)
+    vectors = DocumentVectors(documents, np.arange(150))
     known = vectors.vectors(np.arange(150))
-    assert known.shape[0] == 150
-    assert 1 <= known.shape[1] <= 8
+    assert known.shape == (150, 96)
+    np.testing.assert_allclose(known.std(axis=0), 1.0, rtol=1e-4)
     rows = np.arange(12)
     member = vectors.fit(known[rows], labels[rows], classes)
     assert member.coefficients.shape == (len(member.ngrams), 1 if classes == 2 else classes)
@@ -124,57 +127,12 @@ def test_vectors_learn_nothing_from_the_order_of_documents() -> None:
     documents = DocumentWords(
         join_words([draw.integers(0, 300, 40) for _ in labels]), tuple(f"w{n}" for n in range(300)), True
     )
-    vectors = DocumentVectors(documents, np.arange(400), size=50)
+    vectors = DocumentVectors(documents, np.arange(400))
     known = vectors.vectors(np.arange(400))
     training = np.arange(400) % 2 == 0
     member = vectors.fit(known[training], labels[training], 2)
     logs = member.log_probabilities(documents.sequence.select(np.flatnonzero(~training)))
     assert 0.35 < (logs.argmax(axis=1) == labels[~training]).mean() < 0.65
-
-
-def test_principal_directions_are_those_of_the_svd() -> None:
-    dense = RANDOM.normal(size=(40, 4)) @ RANDOM.normal(size=(4, 25)) + 0.01 * RANDOM.normal(size=(40, 25))
-    found = principal_directions(csr_array(dense.astype(np.float32)), 4)
-    basis = np.linalg.svd(dense)[2]
-    np.testing.assert_allclose(np.abs(np.sum(found * basis[:4].T, axis=0)), 1.0, rtol=1e-4)
-
-
-def test_more_directions_than_rank_are_left_out() -> None:
-    dense = np.outer(np.ones(6), np.arange(1.0, 4.0)).astype(np.float32)
-    assert principal_directions(csr_array(dense), 5).shape == (3, 1)
-
-
-def test_halves_take_turns_and_share_no_words() -> None:
-    words = join_words([np.arange(30), np.arange(5), np.array([7]), np.empty(0, dtype=np.int64)])
-    first, second = halves(words)
-    assert first.offsets is second.offsets is words.offsets
-    assert first.ids[:30].tolist() == [*range(8), *[-1] * 8, *range(16, 24), *[-1] * 6]
-    assert second.ids[:30].tolist() == [*[-1] * 8, *range(8, 16), *[-1] * 8, *range(24, 30)]
-    assert first.ids[30:35].tolist() == [0, 1, 2, -1, -1]
-    assert second.ids[30:35].tolist() == [-1, -1, -1, 3, 4]
-    assert (first.ids[35], second.ids[35]) == (7, -1)
-
-
-def test_directions_that_both_halves_agree_on_come_first() -> None:
-    draw = np.random.default_rng(3)
-    shared = draw.normal(size=(5000, 1))
-    noise = np.array([1.0, 5.0, 5.0])  # the shared direction is not the strongest
-    first, second = (np.hstack([shared, np.zeros((5000, 2))]) + draw.normal(size=(5000, 3)) * noise for _ in range(2))
-    found = correlated_directions(np.eye(3), first, second)
-    variances = np.array([2.0, 25.0, 25.0])
-    assert found.correlations[0] == pytest.approx(1.0 / (2.0 + 0.3 * variances.mean()), rel=0.1)
-    assert found.correlations[1:].max(initial=0.0) < 0.05
-    assert np.abs(found.basis[:, 0]).argmax() == 0
-    regularized = np.diag(variances) + 0.3 * variances.mean() * np.eye(3)
-    np.testing.assert_allclose(found.basis.T @ regularized @ found.basis, np.eye(found.basis.shape[1]), atol=0.1)
-    np.testing.assert_allclose(found.matrix(2.0), found.basis * found.correlations**2, rtol=1e-6)
-
-
-def test_halves_that_agree_on_nothing_still_have_a_direction() -> None:
-    found = correlated_directions(np.eye(2), np.zeros((0, 2)), np.zeros((0, 2)))
-    assert found.basis.shape == (2, 1)
-    assert np.isfinite(found.basis).all()
-    assert found.correlations[0] > 0
 
 
 def test_a_class_without_documents_stays_possible() -> None:
@@ -213,7 +171,7 @@ def test_documents_that_are_alike_are_not_told_apart(counts: np.ndarray, recwarn
     documents = DocumentWords(join_words([words] * 40), tuple(f"w{number}" for number in range(20)), True)
     vectors = DocumentVectors(documents, np.arange(40))
     rows = np.arange(20)
-    member = vectors.fit(vectors.vectors(rows), rows % 2, 2, (1.0, 100.0))
+    member = vectors.fit(vectors.vectors(rows), rows % 2, 2, 100.0)
     np.testing.assert_allclose(np.exp(member.log_probabilities(documents.sequence)), 0.5, atol=1e-3)
     assert not recwarn.list
 

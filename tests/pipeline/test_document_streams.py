@@ -73,7 +73,7 @@ def _ensemble(
 
 @functools.cache
 def _linear_ensemble(name: str) -> EnsembleParts:
-    kinds = [(True, 3, "ppmi"), (True, 2, "tf-idf"), (True, 1, "binary"), (False, 3, "tf-idf")]
+    kinds = [(True, 3, "mean"), (True, 2, "tf-idf"), (True, 1, "binary"), (False, 3, "tf-idf")]
     members = tuple(_linear(*_tokenizer(name), *kind) for kind in kinds)
     return _ensemble(members, ("a", "b", "c"), _tokenizer(name))
 

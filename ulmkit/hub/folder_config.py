@@ -121,7 +121,7 @@ class MemberEntry:
     folder: str
     kind: Literal["linear", "features", "network"]
     name: str
-    weighting: Literal["tf-idf", "binary", "ppmi"] | None = None
+    weighting: Literal["tf-idf", "binary", "mean"] | None = None
     joins_tokens: bool = True
     one_against_rest: bool = False
     directions: tuple[Direction, ...] = ()

@@ -63,7 +63,7 @@ class CoTraining:
         rows: np.ndarray,
         labels: np.ndarray,
         held_out: np.ndarray,
-        setting: tuple[float, float] | None = None,
+        strength: float | None = None,
         class_weights: Sequence[float] | None = None,
     ) -> CoTrained:
         """Train on labelled documents and on those that the members label.
@@ -72,7 +72,7 @@ class CoTraining:
             rows: (m,) labelled documents, among those of the constructor.
             labels: (m,) int, their classes.
             held_out: Documents that no member labels, because both are judged on them.
-            setting: Power and strength of the vectors' regression on the given labels; None chooses them.
+            strength: Inverse strength of the penalty of the vectors' regression on the given labels; None chooses it.
             class_weights: (C,) weight of a document of each class, whoever labelled it; None for equal ones.
 
         Returns:
@@ -83,15 +83,12 @@ class CoTraining:
         is_free = ~np.isin(self.rows, np.concatenate([rows, held_out]))
         shares = (np.bincount(labels, minlength=self._classes) + 0.5) / (len(labels) + 0.5 * self._classes)
         classes = self._classes
-        power, strength = setting or self._vectors.choose(dense[given], labels, classes, class_weights)
-        first = self._vectors.fit(dense[given], labels, classes, (power, strength), class_weights=class_weights)
+        first = self._vectors.fit(dense[given], labels, classes, strength, class_weights=class_weights)
         logs = self._said_by(first)
         nb_svm = self._fit_nb_svm(*self._teach(given, labels, logs, is_free, shares), class_weights)
         said = self._said_by(nb_svm)
         at, taught = self._teach(given, labels, _standard(said) + _standard(logs), is_free, shares)
-        vectors = self._vectors.fit(
-            dense[at], taught, classes, (power, _VECTOR_STRENGTH), ROUGH_TOLERANCE, class_weights
-        )
+        vectors = self._vectors.fit(dense[at], taught, classes, _VECTOR_STRENGTH, ROUGH_TOLERANCE, class_weights)
         together = class_log_probabilities(_standard(said) + _standard(self._said_by(vectors)))
         return CoTrained(replace(vectors, name="co-trained vectors"), nb_svm, together)
 
@@ -116,8 +113,8 @@ class CoTraining:
 
     def _said_by(self, member: LinearMember) -> np.ndarray:
         """Log-probabilities of a member for all documents."""
-        _, ppmi, binary = self._features
-        features = binary if member.weighting == "binary" else ppmi
+        _, mean, binary = self._features
+        features = binary if member.weighting == "binary" else mean
         return class_log_probabilities(
             np.asarray(features @ member.coefficients, dtype=np.float64) + member.intercept, member.one_against_rest
         )

@@ -3,19 +3,17 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import product
 from typing import Any, TypeVar
 
 import numpy as np
 
 from ulmkit.evaluation.baselines.estimators import OneAgainstRest, document_weights, fit_best, held_out_folds
-from ulmkit.members.document_vectors import Directions, correlated_directions, halves, principal_directions
+from ulmkit.members.document_vectors import keep_shares, learn_vectors
 from ulmkit.members.linear import (
     LinearMember,
     class_log_probabilities,
     class_scores,
     inverse_document_frequency,
-    smoothed_shares,
     weigh,
 )
 from ulmkit.members.ngrams import NGrams, find_ngrams, frequent_words
@@ -24,15 +22,11 @@ from ulmkit.text.words import WordSequence, word_places
 Setting = TypeVar("Setting")
 
 _MANY_DOCUMENTS = 5000  # from here on n-grams that only one document has are left out, and triples are counted
-_VECTOR_SIZE = 200
 _VECTOR_DOCUMENTS = 7500  # documents for each document that an n-gram has to occur in to be part of the vectors
 _VECTOR_MIN_DOCUMENTS = 10
-_DOCUMENTS_PER_DIRECTION = 10
-_HALVED_DOCUMENTS = 20_000
-_POWERS = (1.0, 2.0, 4.0)
 _STRENGTHS = (1.0, 10.0, 100.0)
+_VECTOR_SCALE = 0.1  # gives vectors, whose numbers have a spread of 1, about unit length
 _NEWTON_FEATURES = 1000
-_LEAST_SPREAD = 1e-3
 
 TFIDF_STRENGTHS = (10.0, 100.0, 1000.0)
 NB_SVM_STRENGTHS = (0.01, 0.1, 1.0)
@@ -155,33 +149,23 @@ class DocumentVectors:
 
     Args:
         documents: The documents.
-        rows: (m,) the documents to learn directions from.
-        size: Number of directions.
-        seed: Seed of the random projection.
+        rows: (m,) the documents to learn vectors from.
+        seed: Seed of the learning.
     """
 
-    def __init__(self, documents: DocumentWords, rows: np.ndarray, size: int = _VECTOR_SIZE, seed: int = 0) -> None:
+    def __init__(self, documents: DocumentWords, rows: np.ndarray, seed: int = 0) -> None:
         self._documents = documents
-        self._size = max(1, min(size, len(rows) // _DOCUMENTS_PER_DIRECTION))
         self._seed = seed
         least = min(_VECTOR_MIN_DOCUMENTS, 1 + len(rows) // _VECTOR_DOCUMENTS)
-        # The directions must not tell when a document was read: files are often sorted by label. Sums over all of them
-        # do not depend on the order, and the projection starts from random numbers for rows in a random order.
-        order = np.random.default_rng([seed, 5]).permutation(rows)
-        words, self._words = documents.select(order, least)
+        words, self._words = documents.select(rows, least)
         self._ngrams: NGrams = find_ngrams(words, len(self._words), 2, (max(2, least),))
-        counts = self._ngrams.counts(words)
-        self._shares = smoothed_shares(counts)
-        self._learnt_from = weigh(counts, "ppmi", self._shares)
-        self._halved = words.select(np.arange(min(len(words), _HALVED_DOCUMENTS)))
+        self._learnt_from = self._ngrams.counts(words)
+        self._keep = keep_shares(self._learnt_from)
 
     @cached_property
-    def directions(self) -> Directions:
-        """The directions, computed when they are first asked for."""
-        basis = principal_directions(self._learnt_from, self._size, self._seed)
-        first, second = (self.features_of(self._ngrams.counts(half)) for half in halves(self._halved))
-        has_both = (np.diff(first.indptr) > 0) & (np.diff(second.indptr) > 0)
-        return correlated_directions(basis, first[has_both] @ basis, second[has_both] @ basis)
+    def _matrix(self) -> np.ndarray:
+        """V, (features, d), learnt when it is first asked for."""
+        return learn_vectors(self._learnt_from, self._keep, self._seed)
 
     def counts(self, rows: np.ndarray) -> Any:
         """Counts of the n-grams of documents, (n, features) csr_array."""
@@ -189,21 +173,21 @@ class DocumentVectors:
         return self._ngrams.counts(words)
 
     def vectors(self, rows: np.ndarray) -> np.ndarray:
-        """Vectors of documents before the correlations are applied, x V W: (n, d) float32."""
+        """Vectors of documents, x V: (n, d) float32."""
         return self.vectors_of(self.counts(rows))
 
     def vectors_of(self, counts: Any) -> np.ndarray:
-        """Vectors of documents before the correlations are applied, from `counts`: (n, d) float32."""
-        return np.asarray(self.features_of(counts) @ self.directions.basis)
+        """Vectors of documents from `counts`: (n, d) float32."""
+        return np.asarray(self.features_of(counts) @ self._matrix)
 
     def features_of(self, counts: Any) -> Any:
-        """Pointwise mutual information of the n-grams of documents, from `counts`; see `weigh`."""
-        return weigh(counts, "ppmi", self._shares)
+        """Weights x of the n-grams of documents, from `counts`; see `weigh`."""
+        return weigh(counts, "mean", self._keep)
 
     def choose(
         self, vectors: np.ndarray, labels: np.ndarray, classes: int, class_weights: Sequence[float] | None = None
-    ) -> tuple[float, float]:
-        """Choose the power of the correlations, and the strength of the regression, by held-out documents.
+    ) -> float:
+        """Choose the strength of the regression by held-out documents.
 
         Args:
             vectors: (n, d) of labelled documents, from `vectors`.
@@ -211,15 +195,9 @@ class DocumentVectors:
             classes: Number of classes.
             class_weights: (C,) weight of a document of each class; None for equal ones.
         """
-        correlations = self.directions.correlations
+        features = vectors * _VECTOR_SCALE
         return choose_setting(
-            list(product(_POWERS, _STRENGTHS)),
-            lambda setting: _scaled(vectors, correlations, setting[0])[0],
-            lambda setting: setting[1],
-            labels,
-            classes,
-            ROUGH_TOLERANCE,
-            class_weights,
+            _STRENGTHS, lambda _: features, lambda each: each, labels, classes, ROUGH_TOLERANCE, class_weights
         )
 
     def fit(
@@ -227,7 +205,7 @@ class DocumentVectors:
         vectors: np.ndarray,
         labels: np.ndarray,
         classes: int,
-        setting: tuple[float, float] | None = None,
+        strength: float | None = None,
         tolerance: float = 1e-4,
         class_weights: Sequence[float] | None = None,
     ) -> LinearMember:
@@ -237,14 +215,15 @@ class DocumentVectors:
             vectors: (n, d) of labelled documents, from `vectors`.
             labels: (n,) int, their classes.
             classes: Number of classes.
-            setting: Power and strength; None takes those that `choose` chooses.
+            strength: Inverse strength of the penalty; None takes the one that `choose` chooses.
             tolerance: See `fit_logistic`.
             class_weights: (C,) weight of a document of each class; None for equal ones.
         """
-        power, strength = self.choose(vectors, labels, classes, class_weights) if setting is None else setting
-        features, scale = _scaled(vectors, self.directions.correlations, power)
+        if strength is None:
+            strength = self.choose(vectors, labels, classes, class_weights)
+        features = vectors * _VECTOR_SCALE
         weights, intercept = fit_logistic(features, labels, classes, strength, tolerance, class_weights)
-        return self.member("document vectors", self.directions.matrix(power) @ (weights * scale), intercept)
+        return self.member("document vectors", self._matrix @ (weights * _VECTOR_SCALE), intercept)
 
     def member(
         self, name: str, coefficients: np.ndarray, intercept: np.ndarray, *, is_binary: bool = False
@@ -255,30 +234,20 @@ class DocumentVectors:
             name: Its name in reports.
             coefficients: (features, K), K = 1 for two classes.
             intercept: (K,).
-            is_binary: The weights are for the presence of n-grams, one class against the rest; otherwise for their
-                pointwise mutual information.
+            is_binary: The weights are for the presence of n-grams, one class against the rest; otherwise for x of
+                `features_of`.
         """
         return LinearMember(
             name=name,
             words=self._words,
             joins_tokens=self._documents.joins_tokens,
             ngrams=self._ngrams,
-            weighting="binary" if is_binary else "ppmi",
-            feature_weights=None if is_binary else self._shares.astype(np.float32),
+            weighting="binary" if is_binary else "mean",
+            feature_weights=None if is_binary else self._keep,
             coefficients=coefficients.astype(np.float32),
             intercept=intercept.astype(np.float32),
             one_against_rest=is_binary,
         )
-
-
-def _scaled(vectors: np.ndarray, correlations: np.ndarray, power: float) -> tuple[np.ndarray, float]:
-    """Vectors with the correlations applied, scaled to a mean square length of 1 around their mean."""
-    features = vectors * correlations**power
-    length = float(np.sqrt(np.square(features).sum(axis=1).mean()))
-    spread = float(np.sqrt(np.square(features - features.mean(axis=0)).sum(axis=1).mean()))
-    least = _LEAST_SPREAD * length  # that of documents that are alike is rounding
-    scale = 1.0 / max(spread, least) if length > 0 else 1.0
-    return features * scale, scale
 
 
 def fit_logistic(

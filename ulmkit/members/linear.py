@@ -11,8 +11,8 @@ from ulmkit.errors import ConfigError
 from ulmkit.members.ngrams import NGrams
 from ulmkit.text.words import WordSequence
 
-Weighting = Literal["tf-idf", "binary", "ppmi"]
-WEIGHTINGS = ("tf-idf", "binary", "ppmi")
+Weighting = Literal["tf-idf", "binary", "mean"]
+WEIGHTINGS = ("tf-idf", "binary", "mean")
 
 
 def weigh(counts: Any, weighting: str, feature_weights: np.ndarray | None) -> Any:
@@ -20,17 +20,15 @@ def weigh(counts: Any, weighting: str, feature_weights: np.ndarray | None) -> An
 
     tf-idf:  x_f = (1 + log n_f) idf_f, scaled to unit length
     binary:  x_f = 1 if n_f > 0
-    ppmi:    x_f = max(0, log(n_f / (n p_f))), n = sum_f n_f, scaled to unit length
+    mean:    x_f = w_f / sum_g w_g over the n-grams g that the document has
 
     Args:
         counts: (documents, features) csr_array of counts.
         weighting: One of `WEIGHTINGS`.
-        feature_weights: (features,) idf_f, or p_f of `smoothed_shares`; None for binary.
+        feature_weights: (features,) idf_f, or w_f; None for binary.
 
     Returns:
         (documents, features) csr_array, float32.
-
-    Source: ppmi: Levy & Goldberg 2014, "Neural word embedding as implicit matrix factorization", section 3.2.
     """
     from scipy.sparse import csr_array
 
@@ -39,13 +37,13 @@ def weigh(counts: Any, weighting: str, feature_weights: np.ndarray | None) -> An
         values = np.ones_like(values)
     elif feature_weights is None:
         raise ConfigError(f"feature_weights: expected them for weighting {weighting!r}, got None")
-    elif weighting == "tf-idf":
-        values = (1.0 + np.log(values)) * feature_weights[counts.indices]
     else:
-        totals = np.repeat(_row_sums(counts, values), np.diff(counts.indptr))
-        values = np.maximum(np.log(values / (totals * feature_weights[counts.indices])), 0.0)
-    if weighting != "binary":
-        lengths = np.sqrt(_row_sums(counts, values * values))
+        values = feature_weights[counts.indices]
+        if weighting == "tf-idf":
+            values = (1.0 + np.log(counts.data)) * values
+            lengths = np.sqrt(_row_sums(counts, values * values))
+        else:
+            lengths = _row_sums(counts, values)
         values = values / np.repeat(np.where(lengths > 0, lengths, 1.0), np.diff(counts.indptr))
     return csr_array((values.astype(np.float32), counts.indices, counts.indptr), shape=counts.shape)
 
@@ -132,16 +130,6 @@ def inverse_document_frequency(counts: Any) -> np.ndarray:
     """idf_f = 1 + log((1 + N) / (1 + df_f)) over N documents, (features,) float32, as scikit-learn has it."""
     documents = np.bincount(counts.indices, minlength=counts.shape[1])
     return (1.0 + np.log((1.0 + counts.shape[0]) / (1.0 + documents))).astype(np.float32)
-
-
-def smoothed_shares(counts: Any, power: float = 0.75) -> np.ndarray:
-    """p_f = n_f^power / sum_k n_k^power, the shares of n-grams with rare ones raised; (features,) float64.
-
-    Source: Levy, Goldberg & Dagan 2015, "Improving distributional similarity", section 3.1 (context distribution
-        smoothing).
-    """
-    totals = np.bincount(counts.indices, weights=counts.data, minlength=counts.shape[1]) ** power
-    return np.asarray(totals / totals.sum())
 
 
 def class_scores(model: Any, features: int, classes: int) -> tuple[np.ndarray, np.ndarray]:

@@ -59,7 +59,7 @@ class LinearModels:
         self._tokenize = word_cutter(corpus, texts)
         self._text = LadderText(corpus, scored, seed=seed)
         self._strength: float | None = None
-        self._setting: tuple[float, float] | None = None
+        self._vector_strength: float | None = None
 
     def tfidf(self, rows: np.ndarray) -> tuple[TfidfLogistic, np.ndarray]:
         """Fit logistic regression on TF-IDF of the texts as they were written.
@@ -80,9 +80,9 @@ class LinearModels:
         """
         vectors, documents = self._text.vectors, self._text.documents
         known, labels, classes = vectors.vectors(rows), self._corpus.labels(rows), self._text.classes
-        if self._setting is None:
-            self._setting = vectors.choose(known, labels, classes)
-        member = vectors.fit(known, labels, classes, self._setting)
+        if self._vector_strength is None:
+            self._vector_strength = vectors.choose(known, labels, classes)
+        member = vectors.fit(known, labels, classes, self._vector_strength)
         places = word_places(documents.words, member.words)
         logs = member.log_probabilities(documents.sequence.select(self._scored).renumber(places))
         as_it_is = Combiner(np.ones(1), np.zeros(classes))

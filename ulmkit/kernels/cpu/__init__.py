@@ -8,6 +8,7 @@ includes `path.h`, which includes the pieces inside that namespace; they are the
     lstm_*-inl.h                      the LSTM on top of an engine: packing, forward, backward, int8
     cross_entropy-inl.h               linear layer and softmax cross-entropy in blocks of rows
     keep_bits-inl.h                   random bits for masks
+    document_vectors-inl.h            vectors of documents and n-grams
 
 `kernels.h` declares the arguments with their shapes. `library.cpp` exports the functions that `library.py` calls.
 `fused_lstm.py` and `fused_cross_entropy.py` wrap them as operations that torch differentiates.

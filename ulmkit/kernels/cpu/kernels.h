@@ -109,6 +109,22 @@ struct CrossEntropy {
     void* workspace;
 };
 
+// A pass over documents that changes their vectors and those of their n-grams.
+struct DocumentVectors {
+    int64_t documents, size, noise_size;  // D; V, a multiple of 16; G
+    const int64_t* offsets;               // [D + 1] where the n-grams of each document begin
+    const int32_t* features;              // [offsets[D]] n-grams of the documents, each once a document
+    const int32_t* counts;                // [offsets[D]] how often a document has each
+    const float* keep;                    // [features] probability that a token of the n-gram is learnt from
+    const int32_t* noise;                 // [G] n-grams, to draw from
+    float* document_vectors;              // [D, V]
+    float* feature_vectors;               // [features, V]
+    int64_t* order;                       // [D], workspace
+    int32_t* tokens;                      // [most tokens of a document], workspace
+    float noise_weight, first_rate, last_rate;
+    uint64_t seed;
+};
+
 // Functions of a path; int8 paths have only those before `backward`.
 struct Path {
     const char* name;
@@ -120,6 +136,7 @@ struct Path {
     int64_t (*cross_entropy_bytes)(CrossEntropy, int threads);  // bytes of its workspace
     void (*cross_entropy)(CrossEntropy, int threads);
     void (*keep_bits)(uint64_t seed, int32_t keep, int64_t bytes, uint8_t* bits, int threads);  // 0 < keep < 2^16
+    void (*document_vectors)(DocumentVectors);
 };
 
 }  // namespace ulmkit

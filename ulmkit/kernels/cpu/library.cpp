@@ -35,7 +35,7 @@ static constexpr int count = sizeof paths / sizeof *paths;
 using namespace ulmkit;
 
 // Version of kernels.h; library.py refuses any other.
-ULMKIT_EXPORT int ulmkit_version() { return 7; }
+ULMKIT_EXPORT int ulmkit_version() { return 8; }
 
 // Returns the name of a path, null after the last.
 ULMKIT_EXPORT const char* ulmkit_path_name(int path) { return path < count ? paths[path]->name : nullptr; }
@@ -71,4 +71,8 @@ ULMKIT_EXPORT void ulmkit_cross_entropy(int path, const CrossEntropy* task, int 
 
 ULMKIT_EXPORT void ulmkit_keep_bits(int path, uint64_t seed, int32_t keep, int64_t bytes, uint8_t* bits, int threads) {
     paths[path]->keep_bits(seed, keep, bytes, bits, threads);
+}
+
+ULMKIT_EXPORT void ulmkit_document_vectors(int path, const DocumentVectors* task) {
+    paths[path]->document_vectors(*task);
 }

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ulmkit.kernels.arguments import address, fields
 
-VERSION = 7
+VERSION = 8
 """Version of kernels.h; a library of another version is not called."""
 
 
@@ -100,6 +100,17 @@ class CrossEntropy(Structure):
     ]
 
 
+class DocumentVectors(Structure):
+    """Mirror of `struct DocumentVectors` in kernels.h."""
+
+    _fields_: ClassVar = [
+        *fields(c_int64, "documents size noise_size"),
+        *fields(c_void_p, "offsets features counts keep noise document_vectors feature_vectors order tokens"),
+        *fields(c_float, "noise_weight first_rate last_rate"),
+        ("seed", c_uint64),
+    ]
+
+
 class Library:
     """Functions of a compiled library.
 
@@ -136,6 +147,7 @@ class Library:
             pointers: list[Any] = [kind if kind is c_int else POINTER(kind) for kind in types]
             getattr(self._functions, f"ulmkit_{function}").argtypes = [c_int, *pointers]
         self._functions.ulmkit_cross_entropy_bytes.restype = c_int64
+        self._functions.ulmkit_document_vectors.argtypes = [c_int, POINTER(DocumentVectors)]
         self._functions.ulmkit_keep_bits.argtypes = [c_int, c_uint64, c_int32, c_int64, c_void_p, c_int]
 
     def run(self, function: str, path: str, *arguments: Structure | int | None) -> int:
@@ -150,6 +162,10 @@ class Library:
         sizes = Sizes()
         self._functions.ulmkit_sizes(self.paths[path], layer, sequences, learns, torch.get_num_threads(), sizes)
         return sizes
+
+    def document_vectors(self, path: str, task: DocumentVectors) -> None:
+        """Pass over documents once, changing the vectors of documents and n-grams; in one thread."""
+        self._functions.ulmkit_document_vectors(self.paths[path], task)
 
     def cross_entropy(self, path: str, task: CrossEntropy) -> None:
         """Compute losses and, if `task.dx` is set, gradients, in a workspace of this thread."""

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <utility>
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -37,6 +38,7 @@ namespace PATH {
 #include "sizes-inl.h"
 #include "cross_entropy-inl.h"
 #include "keep_bits-inl.h"
+#include "document_vectors-inl.h"
 #endif
 }  // namespace PATH
 }  // namespace ulmkit
@@ -47,7 +49,7 @@ namespace PATH {
     namespace ulmkit {                                                                             \
     extern const Path path_##name;                                                                 \
     const Path path_##name{#name,      [] { return bool(condition); }, name::sizes, name::pack,    \
-                           name::forward, nullptr,                     nullptr,     nullptr, nullptr};\
+                           name::forward, nullptr, nullptr, nullptr, nullptr, nullptr};\
     }
 #else
 #define ULMKIT_PATH(name, condition)                                                               \
@@ -55,6 +57,7 @@ namespace PATH {
     extern const Path path_##name;                                                                 \
     const Path path_##name{#name,          [] { return bool(condition); }, name::sizes,            \
                            name::pack,     name::forward,                  name::backward,         \
-                           name::cross_entropy_bytes, name::cross_entropy, name::keep_bits};       \
+                           name::cross_entropy_bytes, name::cross_entropy, name::keep_bits,        \
+                           name::document_vectors};                                                \
     }
 #endif
