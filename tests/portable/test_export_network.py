@@ -236,6 +236,8 @@ def test_pairs_and_blends_are_refused_with_what_to_export(tmp_path) -> None:
     )
     with pytest.raises(ConfigError, match="got a blend of fine-tuned forward; give the folder of a network in the"):
         export_torch(TextClassifier(blend), tmp_path / "model")
+    TextClassifier(blend).save(tmp_path / "blend")
+    export_onnx(TextClassifier.load(tmp_path / "blend" / "members" / "fine-tuned-forward"), tmp_path / "model")
     with pytest.raises(ConfigError, match="expected a fine-tuned network, got a classifier of bigrams; train one"):
         folder_module.check_single_network([type("Linear", (), {"name": "bigrams"})()], blend)
 
