@@ -1,10 +1,11 @@
 import csv
 import json
+import struct
 import sys
-import types
 
 import pytest
 import torch
+from tensorboardX.proto import event_pb2
 
 from ulmkit.errors import MissingPackageError
 from ulmkit.files import TRAINING_LOG
@@ -50,34 +51,40 @@ def test_without_a_folder():
     assert log.rows == [{"kind": "train", "step": 1}]
 
 
-def test_tensorboard_missing(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    with pytest.raises(MissingPackageError, match="tensorboard: expected the package to be installed, got none; pip"):
-        TrainingLog(tmp_path, tensorboard=True)
+def test_a_missing_tensorboard_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    with pytest.raises(MissingPackageError, match=r"run: pip install 'ulmkit\[tensorboard\]'"):
+        TrainingLog(tmp_path, tensorboard=tmp_path / "events")
 
 
-def test_tensorboard(tmp_path, monkeypatch):
-    written = []
+def events(folder):
+    """The events in the files of a folder: records of a length, its checksum, the event and its checksum."""
+    found = []
+    for file in sorted(folder.iterdir()):
+        data = file.read_bytes()
+        while data:
+            (length,) = struct.unpack("<Q", data[:8])
+            found.append(event_pb2.Event.FromString(data[12 : 12 + length]))
+            data = data[16 + length :]
+    return found
 
-    class SummaryWriter:
-        def __init__(self, folder):
-            written.append(folder)
 
-        def add_scalar(self, *scalar):
-            written.append(scalar)
-
-        def flush(self):
-            written.append("flush")
-
-        def close(self):
-            written.append("close")
-
-    module = types.SimpleNamespace(SummaryWriter=SummaryWriter)
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", module)
-    log = TrainingLog(tmp_path, tensorboard=True)
+def test_tensorboard_has_the_numbers_of_each_row(tmp_path):
+    log = TrainingLog(None, tensorboard=tmp_path / "events")
     log.add({"kind": "train", "step": 3, "loss": 1.5, "phase": "all", "rates": [1.0]})
+    log.add({"kind": "validation", "step": 4, "valid_loss": 2.0})
     log.close()
-    assert written == [str(tmp_path / "tensorboard"), ("train/loss", 1.5, 3), "flush", "close"]
+    scalars = [
+        (value.tag, value.simple_value, event.step)
+        for event in events(tmp_path / "events")
+        for value in event.summary.value
+    ]
+    assert scalars == [("train/loss", 1.5, 3), ("validation/valid_loss", 2.0, 4)]
+
+
+def test_tensorboard_forgets_steps_that_are_repeated(tmp_path):
+    TrainingLog(None, [{"kind": "train", "step": 3}], tensorboard=tmp_path).close()
+    assert [event.step for event in events(tmp_path) if event.HasField("session_log")] == [4]
 
 
 def result(loss, weight, **metrics):

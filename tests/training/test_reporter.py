@@ -13,7 +13,7 @@ def test_speed_is_that_of_this_session(former_seconds):
     stopwatch = Stopwatch(clock)
     reporter = Reporter(None, stopwatch, World(), is_language_model=True, shows_each_loss=True)
     stopwatch.former_seconds, stopwatch.total_seconds = former_seconds, {"validation": former_seconds / 2}
-    reporter.open(None, [], 50_000, tensorboard=False)
+    reporter.open(None, [], 50_000, tensorboard=None)
     for clock.now, tokens, speed in ((2.0, 51_000, 500.0), (3.0, 52_000, 1000.0)):
         meter = Meter()
         meter.add(StepResult(torch.tensor(1.0), 1000))

@@ -213,7 +213,8 @@ def climb_corpus(
         rungs += _network_rungs(text.corpus, language_models, judging, teacher, budget, recipe, run)
         blends.append(("blend of all", [rung.name for rung in rungs]))
     say(f"the ladder, judged by {judging.describe()}:")
-    ladder = climb(rungs, blends, judging, text.answers, rows, say, weights)
+    begin = (lambda _: None) if run.progress is None else run.progress.working
+    ladder = climb(rungs, blends, judging, text.answers, rows, say, weights, begin)
     say(ladder.table())
     return ladder
 
@@ -247,7 +248,7 @@ def _network_rungs(
     ) -> ClassifierParts:
         folder = None if run.folder is None else Path(run.folder) / name
         resume = run.resume and folder is not None and latest_checkpoint(folder) is not None
-        own = replace(run, folder=folder, resume=resume, on_corpus=None, warn=False)
+        own = replace(run, folder=folder, resume=resume, on_corpus=None, warn=False, tensorboard=run.events_of(name))
         return train_network(
             corpus, parts, rows, held_out, budget=budget, recipe=recipe, run=own, soft_targets=soft_targets
         )

@@ -197,6 +197,7 @@ def climb(
     rows: np.ndarray,
     say: Callable[[str], None] = lambda _: None,
     class_weights: Sequence[float] | None = None,
+    begin: Callable[[str], None] = lambda _: None,
 ) -> Ladder:
     """Judge rungs and blends of them, and choose one.
 
@@ -209,6 +210,7 @@ def climb(
         say: Called with a line on each rung as it is judged.
         class_weights: (classes,) weight of a document of each class, in the losses that are compared and in the
             blends; None for equal ones.
+        begin: Called with the rung that is judged next.
 
     Source: the rule of one standard error: Breiman et al. 1984, "Classification and regression trees", section 3.4.3.
         Deviation: kinds of members are what is simpler or not. Rungs of one kind cost about the same in use, and with
@@ -227,7 +229,8 @@ def climb(
         accuracy, loss = (logs.argmax(axis=1) == answers).mean(), _losses(logs, answers, class_weights).mean()
         say(f"   {name}: accuracy {accuracy:.1%}, log-loss {loss:.3f}")
 
-    for rung in rungs:
+    for number, rung in enumerate(rungs, start=1):
+        begin(f"rung {number} of {len(rungs)}: {rung.name}")
         started = time.monotonic()
         logs, fitted = rung.judge(judging.splits)
         judged[rung.name] = _Judged(rung, logs, time.monotonic() - started, fitted)

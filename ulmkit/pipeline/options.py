@@ -3,12 +3,14 @@
 import math
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ulmkit.config import BACKENDS, LARGEST_SEED, PRECISIONS, check_choice, check_threads, check_whole
 from ulmkit.errors import ConfigError
+from ulmkit.files import expand_user
 from ulmkit.training.budget import Budget
 from ulmkit.training.progress import ProgressDisplay
 from ulmkit.training.world import World
@@ -52,6 +54,8 @@ class RunOptions:
         resume: Continue from the checkpoint in `folder`.
         progress: Receives the state of the training; None for silence.
         on_corpus: Called with the corpus before the training, in the first of several processes.
+        on_validation: Called after each validation of a training with the fraction of it that is done and the metrics,
+            in the first of several processes. What it raises ends the training.
         warn: Warn of held-out documents that the model may have been trained on.
         validations: Number of validations, evenly spaced. An interval such as Budget(epochs=1) is possible too. The
             last one is at the end; in a budget of minutes, those that would take more than a tenth of it are left out.
@@ -59,7 +63,8 @@ class RunOptions:
             minutes at most 20,000 per minute. `evaluate` reads everything.
         accumulation: Batches per optimizer step (gradient accumulation).
         restore_best: Keep the weights of the best validation instead of the last ones.
-        tensorboard: Write TensorBoard event files into `folder`.
+        tensorboard: Folder for TensorBoard event files, which tensorboardX writes; None writes none. Several networks
+            get a subfolder each.
         world: Processes that share each batch, see `joined_world`. All run the stage; the first alone prepares the
             data, validates, writes and shows progress.
 
@@ -76,12 +81,13 @@ class RunOptions:
     resume: bool = False
     progress: ProgressDisplay | None = None
     on_corpus: "Callable[[EncodedCorpus], None] | None" = None
+    on_validation: Callable[[float, Mapping[str, float]], None] | None = None
     warn: bool = True
     validations: int | Budget = 5
     valid_tokens: int | None = None
     accumulation: int = 1
     restore_best: bool = False
-    tensorboard: bool = False
+    tensorboard: str | os.PathLike[str] | None = None
     world: World = field(default_factory=World)
 
     def __post_init__(self) -> None:
@@ -103,6 +109,10 @@ class RunOptions:
             return self.valid_tokens
         minutes = math.inf if budget.minutes is None else budget.minutes
         return max(1, int(min(_VALID_TOKENS, _VALID_TOKENS_PER_MINUTE * minutes)))
+
+    def events_of(self, network: str) -> Path | None:
+        """Folder for the event files of one of several networks."""
+        return None if self.tensorboard is None else expand_user(self.tensorboard) / network
 
 
 def choose_device(name: str) -> "torch.device":

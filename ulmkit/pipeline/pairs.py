@@ -64,7 +64,8 @@ def finetune_pair(
 def _member_run(run: RunOptions, member: LanguageModelParts) -> RunOptions:
     """The options of a member's run: a folder of its own, and progress that names the direction."""
     display = None if run.progress is None else PrefixedProgress(run.progress, member.direction)
+    run = replace(run, progress=display, tensorboard=run.events_of(member.direction))
     if run.folder is None:
-        return replace(run, progress=display)
+        return run
     folder = Path(run.folder) / member.direction
-    return replace(run, progress=display, folder=folder, resume=run.resume and latest_checkpoint(folder) is not None)
+    return replace(run, folder=folder, resume=run.resume and latest_checkpoint(folder) is not None)

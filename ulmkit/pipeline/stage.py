@@ -91,6 +91,7 @@ def train_stage(
         world=run.world,
         identity=stage_identity(corpus, config, recipe, run, facts.base, details),
         before=before,
+        on_validation=run.on_validation,
     )
     result = trainer.fit(run.resume)
     facts = replace(

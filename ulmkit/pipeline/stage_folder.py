@@ -21,7 +21,7 @@ from ulmkit.training.interrupt import StopRequested, TrainingInterrupted
 from ulmkit.training.monitor import BEST_NAME
 from ulmkit.training.run import is_finished
 
-_NAMES = "|".join([r"checkpoint-\d{8,}", "tensorboard", *map(re.escape, (TRAINING_LOG, JSONL_NAME, BEST_NAME))])
+_NAMES = "|".join([r"checkpoint-\d{8,}", *map(re.escape, (TRAINING_LOG, JSONL_NAME, BEST_NAME))])
 _OF_A_RUN = re.compile(rf"({_NAMES})|\.({_NAMES})\..+")  # the latter are left half-written by a killed process
 _NETWORK = re.compile(r"(forward|backward|taught)(-\d+)?")
 

@@ -1,5 +1,6 @@
 """The training log: a row for every few steps and for every validation, as CSV, JSON lines and TensorBoard."""
 
+import importlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,20 +26,20 @@ class TrainingLog:
     Args:
         folder: Folder for the files; None keeps rows in memory only.
         rows: Rows of earlier sessions; anything else in the files is dropped.
-        tensorboard: Whether to write event files to folder/tensorboard too.
+        tensorboard: Folder for TensorBoard event files; None writes none.
 
     Attributes:
         rows: All rows so far.
 
     Raises:
-        MissingPackageError: If tensorboard is requested and not installed.
+        MissingPackageError: If event files are requested and tensorboardX is not installed.
     """
 
-    def __init__(self, folder: Path | None, rows: Sequence[LogRow] = (), tensorboard: bool = False) -> None:
+    def __init__(self, folder: Path | None, rows: Sequence[LogRow] = (), tensorboard: Path | None = None) -> None:
         self.rows: list[LogRow] = [dict(row) for row in rows]
         self._folder = folder
         self._columns: list[str] = []
-        self._board = _summary_writer(folder) if tensorboard and folder is not None else None
+        self._board = None if tensorboard is None else _summary_writer(tensorboard, self.rows)
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
             with atomic_write(folder / JSONL_NAME) as file:
@@ -79,11 +80,12 @@ class TrainingLog:
                 file.write(",".join(self._columns) + "\n" + csv_lines(self.rows, self._columns))
 
 
-def _summary_writer(folder: Path) -> Any:
+def _summary_writer(folder: Path, rows: Sequence[LogRow]) -> Any:
+    """Open an event file; what an earlier session wrote there after the last of its rows is hidden by TensorBoard."""
     try:
-        from torch.utils.tensorboard import SummaryWriter
+        tensorboard = importlib.import_module("tensorboardX")  # writes the same files without TensorFlow's packages
     except ImportError as error:
         raise MissingPackageError(
-            "tensorboard: expected the package to be installed, got none; pip install tensorboard, or turn it off"
+            "tensorboardX: is not installed; to write event files, run: pip install 'ulmkit[tensorboard]'"
         ) from error
-    return SummaryWriter(str(folder / "tensorboard"))
+    return tensorboard.SummaryWriter(str(folder), purge_step=rows[-1]["step"] + 1 if rows else None)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol, TextIO
 
 _LINE_SECONDS = 15.0
+_RATE_SECONDS = 0.5  # a rate over less time jumps
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,9 @@ class ProgressDisplay(Protocol):
     def message(self, text: str) -> None:
         """Show a line of its own, before or during the run: a warning, a validation, a checkpoint."""
 
+    def working(self, text: str) -> None:
+        """Show, until something else is shown, what is being done outside of a run."""
+
     def close(self) -> None:
         """End the display, whatever ended the run."""
 
@@ -96,6 +100,9 @@ class LineProgress:
         with suppress(OSError):
             print(text, file=self._stream, flush=True)
 
+    def working(self, text: str) -> None:
+        """Do nothing: what is done is shown at its end."""
+
     def close(self) -> None:
         """Do nothing: there is nothing to tidy."""
 
@@ -107,15 +114,19 @@ class RichProgress:
         self._stream = stream or sys.stderr
         self._bar: Any = None
         self._row: Any = None
+        self._started = 0.0
 
     def documents(self, done: int) -> None:
-        """Count documents, on a line that the bar of the run replaces."""
+        """Count documents, with their rate, on a line that the bar of the run replaces."""
         from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 
         if self._bar is None:
-            columns = (SpinnerColumn(), TextColumn("{task.completed:,.0f} documents"), TimeElapsedColumn())
-            self._show(*columns, total=None, transient=True)
-        self._bar.update(self._row, completed=done)
+            count = TextColumn("{task.completed:,.0f} documents  {task.fields[summary]}")
+            self._show(SpinnerColumn(), count, TimeElapsedColumn(), total=None, transient=True)
+            self._started = time.monotonic()
+        seconds = time.monotonic() - self._started
+        rate = f"{done / seconds:,.0f} documents/s" if seconds > _RATE_SECONDS else ""
+        self._bar.update(self._row, completed=done, summary=rate)
 
     def start(self) -> None:
         """Show an empty bar."""
@@ -130,7 +141,13 @@ class RichProgress:
         from rich.progress import Progress
 
         console = Console(file=self._stream)
-        self._bar = Progress(*columns, console=console, refresh_per_second=4, transient=transient)
+        self._bar = Progress(
+            *columns,
+            console=console,
+            refresh_per_second=4,
+            transient=transient,
+            redirect_stdout=sys.stdout is not None and sys.stdout.isatty(),  # what goes to a file stays out of the bar
+        )
         self._row = self._bar.add_task("", total=total, summary="starting")
         self._bar.start()
 
@@ -144,6 +161,15 @@ class RichProgress:
             print(text, file=self._stream, flush=True)
         else:
             self._bar.console.print(text, markup=False, highlight=False)
+
+    def working(self, text: str) -> None:
+        """Show what is being done, and for how long already."""
+        from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
+
+        self.close()
+        summary = TextColumn("{task.fields[summary]}", markup=False)
+        self._show(SpinnerColumn(), summary, TimeElapsedColumn(), total=None, transient=True)
+        self._bar.update(self._row, summary=text)
 
     def close(self) -> None:
         """Stop updating the bar, and leave it on the screen."""
@@ -169,6 +195,10 @@ class PrefixedProgress:
     def message(self, text: str) -> None:
         """Show a line with the run's name."""
         self._display.message(f"{self._name}: {text}")
+
+    def working(self, text: str) -> None:
+        """Show what is being done, with the run's name."""
+        self._display.working(f"{self._name}: {text}")
 
     def close(self) -> None:
         """End the display of a run."""

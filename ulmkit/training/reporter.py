@@ -139,11 +139,11 @@ class Reporter:
         self._row_tokens = 0
         self.log = TrainingLog(None)
 
-    def open(self, folder: Path | None, rows: Sequence[LogRow], tokens: int, tensorboard: bool) -> None:
+    def open(self, folder: Path | None, rows: Sequence[LogRow], tokens: int, tensorboard: Path | None) -> None:
         """Open the log with the rows of earlier sessions, in which `tokens` were trained on."""
         self._start_row(tokens)
         is_first = self._world.is_first
-        self.log = TrainingLog(folder if is_first else None, rows, tensorboard and is_first)
+        self.log = TrainingLog(folder if is_first else None, rows, tensorboard if is_first else None)
 
     def train_row(
         self, position: LogPosition, rates: Sequence[float], momentum: float | None, threads: int, meter: Meter

@@ -11,7 +11,7 @@ import torch
 
 from ulmkit.config import check_whole
 from ulmkit.errors import ConfigError, FolderError
-from ulmkit.files import read_json
+from ulmkit.files import expand_user, read_json
 from ulmkit.json_records import record_from_json
 from ulmkit.training.budget import Cadence, Position, RunState, Stopwatch, TimePlan, make_plan
 from ulmkit.training.checkpoint import STATE_FILE, Checkpoint, clear_state_errors, load_checkpoint, save_checkpoint
@@ -27,6 +27,9 @@ from ulmkit.training.thread_tuner import RunThreads
 from ulmkit.training.trainer_config import TrainerConfig, first_difference, run_settings
 from ulmkit.training.unfreezing import Phase
 from ulmkit.training.world import World
+
+ValidationCallback = Callable[[float, Mapping[str, float]], None]
+"""Called with the fraction of the run that is done, and the metrics of a validation; may raise to end the run."""
 
 
 def is_finished(checkpoint: Path) -> bool:
@@ -89,6 +92,7 @@ class Run:
         world: World,
         identity: Mapping[str, Any] | None,
         before: Mapping[str, float] | None,
+        on_validation: ValidationCallback | None = None,
     ) -> None:
         self.task = task
         self.config = config
@@ -96,6 +100,7 @@ class Run:
         self.folder = folder
         self.world = world
         self._metrics_before_training = before
+        self._on_validation = on_validation
         self._rates = [phase.rates(len(task.groups)) for phase in phases]
         if len(task) < 1:
             raise ConfigError(f"task: expected at least one batch per epoch, got {len(task)}; is there any text?")
@@ -128,7 +133,7 @@ class Run:
             self.monitor.forget_earlier_run()
         if self._metrics_before_training is not None and self.config.restore_best:
             self.monitor.keep_if_best(self._metrics_before_training, 0, self.task.model, save=self.world.is_first)
-        self.reporter.open(self.folder, [], 0, self.config.tensorboard)
+        self.reporter.open(self.folder, [], 0, self._event_folder)
 
     def resume(self, path: Path) -> None:
         """Prepare to continue from a checkpoint.
@@ -164,7 +169,7 @@ class Run:
         rows = record_from_json(_Rows, {"rows": saved["rows"]}, "log").rows
         if any(not {"kind", "step"} <= row.keys() for row in rows):
             raise ConfigError("rows: expected the kind and the step of every row")
-        self.reporter.open(self.folder, [dict(row) for row in rows], self.state.tokens, self.config.tensorboard)
+        self.reporter.open(self.folder, [dict(row) for row in rows], self.state.tokens, self._event_folder)
         rank_state = saved["ranks"][self.world.rank]
         self.meter.load_state_dict(rank_state["meter"])
         for name in ("epoch", "batch"):
@@ -173,6 +178,10 @@ class Run:
         self.cursor.start_epoch()
         self.task.load_state_dict(rank_state["task"])
         restore_rng(rank_state["rng"])
+
+    @property
+    def _event_folder(self) -> Path | None:
+        return None if self.config.tensorboard is None else expand_user(self.config.tensorboard)
 
     def save(self) -> None:
         """Write a checkpoint, if there is a folder.
@@ -335,6 +344,8 @@ class Run:
         self.reporter.validation_row(self._log_position(), metrics, better)
         if starts_averaging:
             self.reporter.message(f"step {self.state.step:,}: no improvement; averaging the weights from now on")
+        if self._on_validation is not None and self.world.is_first:
+            self._on_validation(self.state.fraction_done, metrics)
 
     def _stop_if(self, interrupted: bool) -> None:
         if interrupted:

@@ -16,7 +16,7 @@ from ulmkit.training.interrupt import STOP_SIGNALS, InterruptGuard, TrainingInte
 from ulmkit.training.log import LogRow
 from ulmkit.training.memory import keep_freed_memory
 from ulmkit.training.progress import ProgressDisplay
-from ulmkit.training.run import Run
+from ulmkit.training.run import Run, ValidationCallback
 from ulmkit.training.step import NotFiniteError
 from ulmkit.training.task import TrainingTask
 from ulmkit.training.trainer_config import TrainerConfig
@@ -80,6 +80,8 @@ class Trainer:
         identity: Further JSON values that must stay the same when the run is resumed, such as the data's fingerprint
             and the recipe.
         before: Metrics of the initial weights; with restore_best these weights stay unless training improves on them.
+        on_validation: Called on the first rank after each validation with the fraction of the run that is done and the
+            metrics. What it raises ends the run.
 
     Raises:
         ConfigError: If the phases or the task's groups do not fit the model, budgets mix minutes with others, or the
@@ -98,6 +100,7 @@ class Trainer:
         world: World | None = None,
         identity: Mapping[str, Any] | None = None,
         before: Mapping[str, float] | None = None,
+        on_validation: ValidationCallback | None = None,
     ) -> None:
         if not phases:
             raise ConfigError("phases: expected at least one, got none")
@@ -105,7 +108,9 @@ class Trainer:
         self._progress = progress
         self._folder = None if folder is None else expand_user(folder)
         ranks = World() if world is None else world
-        self._new_run = lambda: Run(task, config, list(phases), self._folder, progress, clock, ranks, identity, before)
+        self._new_run = lambda: Run(
+            task, config, list(phases), self._folder, progress, clock, ranks, identity, before, on_validation
+        )
         self._new_run()  # raises configuration errors here rather than in fit
 
     def fit(self, resume: bool = False) -> TrainingResult:

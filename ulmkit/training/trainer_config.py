@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -32,7 +33,7 @@ class TrainerConfig:
         restore_best: Whether the model ends with its best weights rather than its last.
         checkpoint_every: Interval between checkpoints; None saves at the end only.
         log_every_steps: Optimizer steps per log row.
-        tensorboard: Whether to write TensorBoard event files too.
+        tensorboard: Folder for TensorBoard event files; None writes none.
         seed: Seed of the global generators, None to leave them alone; rank r takes seed + r.
         threads: CPU threads: a number, or "auto" to use fewer while other programs keep the machine busy. None is
             torch's number, adapted like "auto" if budgets are in minutes.
@@ -52,7 +53,7 @@ class TrainerConfig:
     restore_best: bool = False
     checkpoint_every: Budget | None = field(default_factory=lambda: Budget(minutes=10))
     log_every_steps: int = 50
-    tensorboard: bool = False
+    tensorboard: str | os.PathLike[str] | None = None
     seed: int | None = 0
     threads: int | str | None = None
 
