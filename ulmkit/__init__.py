@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from ulmkit.api.fastai import import_fastai
     from ulmkit.api.language_model import LanguageModel
     from ulmkit.api.text_classifier import TextClassifier
+    from ulmkit.api.tuning import find_recipe
     from ulmkit.estimator.classifier import ULMFiTClassifier
     from ulmkit.estimator.regressor import ULMFiTRegressor
     from ulmkit.estimator.vectorizer import ULMFiTVectorizer

@@ -12,5 +12,6 @@ if TYPE_CHECKING:
     from ulmkit.api.fastai import import_fastai
     from ulmkit.api.language_model import LanguageModel
     from ulmkit.api.text_classifier import TextClassifier
+    from ulmkit.api.tuning import find_recipe
 else:
     __getattr__, __all__ = lazy_exports(__name__, __file__)

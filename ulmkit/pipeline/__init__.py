@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from ulmkit.pipeline.classifiers import train
     from ulmkit.pipeline.data import prepare, prepare_once
     from ulmkit.pipeline.data_options import DataOptions
+    from ulmkit.pipeline.document_progress import documents_read, watch_documents
     from ulmkit.pipeline.document_streams import EnsembleReading
     from ulmkit.pipeline.ensembles import (
         EnsemblePredictor,
@@ -67,8 +68,16 @@ if TYPE_CHECKING:
         PublishedRecipe,
     )
     from ulmkit.pipeline.recipe_files import read_recipe, write_recipe
+    from ulmkit.pipeline.recipe_search import (
+        RecipeSearch,
+        SearchOptions,
+        search_classifier_recipe,
+        search_finetuning_recipe,
+    )
     from ulmkit.pipeline.recipes import CLASSIFY, FINETUNE, PRETRAIN, ClassifierRecipe, LanguageModelRecipe
     from ulmkit.pipeline.rungs import Kind
+    from ulmkit.pipeline.search_spaces import ClassifierSpace, LanguageModelSpace
+    from ulmkit.pipeline.search_study import SearchTrial, search_folder
     from ulmkit.pipeline.stage_folder import run_folder, training_folder
     from ulmkit.pipeline.training_part import baseline_rows, describe_baseline_rows, training_rows, validation_rows
 else:

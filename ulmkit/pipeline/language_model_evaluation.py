@@ -28,6 +28,7 @@ from ulmkit.evaluation import (
 )
 from ulmkit.files import expand_user, fingerprint, json_safe
 from ulmkit.hub import LanguageModelParts
+from ulmkit.pipeline.document_progress import documents_read
 from ulmkit.pipeline.options import SEARCH_TOKENS, STATISTICS_BATCHES
 from ulmkit.tables import text_table
 from ulmkit.text import EncodedCorpus, TokenStream
@@ -276,4 +277,6 @@ def score_ids(parts: LanguageModelParts, documents: Sequence[np.ndarray]) -> lis
     """
     vocabulary = parts.vocabulary
     context = first_context(vocabulary) if vocabulary.bos_id is None else None
-    return score_documents(parts.model, documents, first_context=context, unk_id=vocabulary.unk_id)
+    return score_documents(
+        parts.model, documents, first_context=context, unk_id=vocabulary.unk_id, progress=documents_read
+    )

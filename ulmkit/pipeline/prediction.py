@@ -11,6 +11,7 @@ from ulmkit.model.classifier import AWDLSTMClassifier
 from ulmkit.model.config import feature_count
 from ulmkit.model.document_features import document_features
 from ulmkit.model.heads import IGNORED_LABEL
+from ulmkit.pipeline.document_progress import documents_read
 from ulmkit.tasks import Outputs, Report, find_task
 from ulmkit.text import EncodedCorpus
 from ulmkit.text.batches import pad_columns
@@ -58,6 +59,7 @@ def predict_outputs(
             predictions = head.predict(outputs.float()).cpu().numpy()
             for column, row in enumerate(rows):
                 results[row] = predictions[column] if words is None else predictions[words[row], column]
+            documents_read(len(rows))
     model.train(was_training)
     in_order = [results[row] for row in range(len(documents))]
     if words is not None:
@@ -134,6 +136,7 @@ def embed_documents(encoder: Encoder, documents: Sequence[np.ndarray]) -> np.nda
     for rows in _batches(lengths):
         ids = torch.from_numpy(pad_columns([documents[row] for row in rows])).to(encoder.device)
         features[rows] = document_features(encoder, ids, torch.from_numpy(lengths[rows])).cpu().numpy()
+        documents_read(len(rows))
     encoder.train(was_training)
     return features
 

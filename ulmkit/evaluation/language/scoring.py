@@ -1,6 +1,6 @@
 """Log-probability and perplexity of single documents."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,6 +52,7 @@ def score_documents(
     unk_id: int | None = None,
     batch_size: int = 32,
     window: int = 70,
+    progress: Callable[[int], None] = lambda _: None,
 ) -> list[DocumentScore]:
     """Score each document on its own, from a zero state.
 
@@ -66,6 +67,7 @@ def score_documents(
         unk_id: Id of the unknown token, to count it.
         batch_size: Documents read in parallel.
         window: Steps computed at once.
+        progress: Called with the number of documents of each batch.
 
     Returns:
         A score for each document, in the order given.
@@ -90,6 +92,7 @@ def score_documents(
             chosen = longest_first[start : start + batch_size]
             batch = [texts[number] for number in chosen]
             log_probability[chosen] = 0.0 - _batch_nll(model, batch, window, prepared, device)
+            progress(len(chosen))
     return [
         DocumentScore(
             log_probability=float(log_probability[number]),
