@@ -18,6 +18,7 @@ _RANDOM_PART = "[a-z0-9_]{8}"  # how tempfile ends the names that it makes
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG)
 _PREFIX_CHARACTERS = 40
+_EVENT_FILES = "events.out.tfevents."
 _STREAMS = ("/dev/stdout", "/dev/stderr", "/dev/fd/", "/proc/self/fd/")
 
 
@@ -124,6 +125,40 @@ def check_output_file(
             check_not_input(final, inputs)
             _check_overwrite(final, overwrite)
         _check_parent(final)
+
+
+def check_event_folder(
+    path: str | os.PathLike[str], *, resume: bool, overwrite: bool, inputs: Iterable[str | os.PathLike[str]] = ()
+) -> None:
+    """Check, before any work, that TensorBoard event files may be written into the folder `path`.
+
+    Args:
+        path: The folder.
+        resume: Whether its event files are continued.
+        overwrite: Whether they may be replaced; see `remove_event_files`.
+        inputs: Files and folders that are read, which are never replaced.
+
+    Raises:
+        FolderError: If they may not be written, or the folder holds anything else.
+    """
+    check_ends_in_name(path, "folder")
+    final = _behind_links(path)
+    with _clear_write_errors(final):
+        if final.exists():
+            check_not_input(final, inputs)
+            files = [file for file in final.rglob("*") if not file.is_dir()] if final.is_dir() else [final]
+            for file in files:
+                if not file.name.startswith(_EVENT_FILES):
+                    raise FolderError(f"{file}: is no event file of TensorBoard; choose another folder")
+            if files and not resume:
+                _check_overwrite(final, overwrite)
+        _check_parent(final / "events")
+
+
+def remove_event_files(path: str | os.PathLike[str]) -> None:
+    """Remove the TensorBoard event files of earlier trainings below a folder, if it is there."""
+    for file in expand_user(path).rglob(f"{_EVENT_FILES}*"):
+        file.unlink()
 
 
 def check_writable(path: str | os.PathLike[str], overwrite: bool) -> None:

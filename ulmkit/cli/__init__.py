@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import functools
+import os
 import signal
 import sys
 import time
@@ -12,6 +13,7 @@ from typing import Any
 import typer
 
 from ulmkit.cli import (
+    completion_command,
     drift_command,
     export_command,
     fastai_command,
@@ -21,6 +23,7 @@ from ulmkit.cli import (
     report_command,
     serve_command,
     training_commands,
+    tune_command,
 )
 from ulmkit.cli.console import describe_bug, escape_unprintable, flush_output, is_out_of_memory, plain_warnings
 from ulmkit.cli.option_groups import name_flags, option_flags
@@ -102,8 +105,10 @@ for _name, _command in {
     "import-fastai": fastai_command.import_fastai_command,
     "report": report_command.report_command,
     "serve": serve_command.serve_command,
+    "tune": tune_command.tune_command,
     "lr-find": training_commands.lr_find_command,
     "info": info_command.info_command,
+    "completion": completion_command.completion_command,
 }.items():
     app.command(_name, cls=PlainCommand)(_one_line_errors(_command))
 
@@ -126,6 +131,10 @@ def _command_line() -> Callable[..., Any]:
 
 
 def _run() -> int:
+    if completion_command.COMPLETE_VARIABLE in os.environ:
+        from typer.completion import completion_init
+
+        completion_init()  # it registers the shells, since the options that typer would add are switched off
     try:
         status = _command_line()(sys.argv[1:] or ["--help"], prog_name="ulmkit", standalone_mode=False)
         return status if isinstance(status, int) else 0

@@ -8,8 +8,9 @@ import typer
 
 from ulmkit.cli.model_commands import ModelArgument, OptionalData, Texts
 from ulmkit.cli.option_groups import MACHINE, Machine, with_groups
+from ulmkit.cli.progress import document_progress
 from ulmkit.cli.summary import write_values
-from ulmkit.cli.text_rows import TEXTS_WITH_TIME, open_texts
+from ulmkit.cli.text_rows import TEXTS_WITH_TIME, count_texts, open_texts
 from ulmkit.errors import ConfigError
 
 DRIFT_STATUS = 1
@@ -50,14 +51,16 @@ def drift_command(
     task = loaded.task if isinstance(loaded, TextClassifier) else "none"
     chunks, record = open_texts(data, text, reading, task)
     count = 0
-    for chunk in chunks:
-        rows = [row.document for row in chunk]
-        monitor.add(
-            [document.text if document.tokens is None else document.tokens for document in rows],
-            times=[document.time for document in rows] if period is not None else None,
-            names=[str(row.fields.get("row", count + number)) for number, row in enumerate(chunk, start=1)],
-        )
-        count += len(chunk)
+    with document_progress(0, lambda: count_texts(data, text, reading, task)) as progress:
+        for chunk in chunks:
+            rows = [row.document for row in chunk]
+            monitor.add(
+                [document.text if document.tokens is None else document.tokens for document in rows],
+                times=[document.time for document in rows] if period is not None else None,
+                names=[str(row.fields.get("row", count + number)) for number, row in enumerate(chunk, start=1)],
+            )
+            count += len(chunk)
+            progress.finish(len(chunk))
     report = monitor.report()
     print(report.table())
     drifted = [each.name for each in report.periods if each.has_drifted]

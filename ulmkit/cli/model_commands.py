@@ -17,7 +17,7 @@ from ulmkit.cli.confidence_options import CONFIDENCE, Confidence
 from ulmkit.cli.dataclass_options import field_options
 from ulmkit.cli.option_groups import MACHINE, MACHINE_WITH_SEED, READ_TEXT, Machine, OptionGroup, with_groups
 from ulmkit.cli.pairs import say_forward_member
-from ulmkit.cli.progress import step_progress
+from ulmkit.cli.progress import count_networks, document_progress, status, step_progress
 from ulmkit.cli.reading import ReadingReport
 from ulmkit.cli.summary import write_values
 from ulmkit.cli.text_rows import (
@@ -27,6 +27,7 @@ from ulmkit.cli.text_rows import (
     VectorWriter,
     check_extension,
     check_rows,
+    count_texts,
     open_rows,
     open_texts,
 )
@@ -112,7 +113,13 @@ def evaluate_command(
             with step_progress() as progress:
                 report = language_model.evaluate_with(selected, progress=progress, **adaptation)
         else:
-            report = language_model.evaluate(selected, published=published, batch_size=batch_size)
+            with step_progress() as progress:
+                report = language_model.evaluate(
+                    selected,
+                    published=published,
+                    batch_size=batch_size,
+                    progress=lambda done, total: progress("perplexity", done, total),
+                )
         print(f"{selected.describe()}\n\n{report.table()}")
         scored = {"model": model, "data": data, "split": selected.split or ALL, "reading": reading.values}
         write_values(machine.json_file, scored | report.to_dict())
@@ -122,8 +129,9 @@ def evaluate_command(
     documents = classifier.evaluation_data(data, split=split, by=by or (), data_options=data_options)
     reading(documents.corpus)
     selective, conformal = confidence.classifiers(classifier)
-    outputs = classifier.predict_labelled(documents)
     labelled = documents.rows(labelled=True)
+    with document_progress(count_networks(classifier), lambda: len(labelled)):
+        outputs = classifier.predict_labelled(documents)
     classifier_report = classifier.parts.task.report(outputs, documents.corpus, labelled, by or ())
     print(f"{documents.describe()}\n\n{classifier_report.table()}")
     values = {"data": data, "split": documents.split or ALL, "reading": reading.values}
@@ -192,7 +200,8 @@ def _baselines(classifier: "TextClassifier", selected: "EvaluationData") -> dict
         print(f"\nno baselines: {reason}")
         return {}
     source = describe_baseline_rows(parts, selected, rows)
-    reports = linear_baselines(corpus, texts_of(data, corpus, selected.options), rows, selected.rows(labelled=True))
+    with status("linear baselines"):
+        reports = linear_baselines(corpus, texts_of(data, corpus, selected.options), rows, selected.rows(labelled=True))
     for name, report in reports.items():
         print(f"\n{name}, from {source}:")
         print(report.table().split("\n\n")[0])
@@ -227,7 +236,14 @@ def predict_command(
             print(promise.describe(), file=sys.stderr)
     counts: Counter[str] = Counter()
     chunks, record = open_texts(data, text, reading, model.task)
-    with open_rows(out_file, machine.json_file) as writer:
+    with (
+        open_rows(out_file, machine.json_file) as writer,
+        document_progress(
+            count_networks(model),
+            lambda: count_texts(data, text, reading, model.task),
+            prints_rows=out_file is None,
+        ) as progress,
+    ):
         for chunk in chunks:
             documents = [row.document for row in chunk]
             texts = [document.text if document.tokens is None else document.tokens for document in documents]
@@ -245,6 +261,7 @@ def predict_command(
                     for answer, output, (fields, document) in zip(answers, outputs, chunk, strict=True)
                 ]
             )
+            progress.finish(len(chunk))
         summary: dict[str, Any] = {"texts": writer.count, "out": out_file, "reading": record}
         if counts:
             summary["labels"] = dict(counts)
@@ -287,7 +304,12 @@ def score_command(
     model = LanguageModel.load(language_model, machine.run)
     say_forward_member(model)
     chunks, record = open_texts(data, text, reading, NO_LABELS.name)
-    with open_rows(out_file, machine.json_file) as writer:
+    with (
+        open_rows(out_file, machine.json_file) as writer,
+        document_progress(
+            1, lambda: count_texts(data, text, reading, NO_LABELS.name), prints_rows=out_file is None
+        ) as progress,
+    ):
         for chunk in chunks:
             scores = model.score(row.document.text for row in chunk)
             writer.write(
@@ -296,6 +318,7 @@ def score_command(
                     for score, (fields, document) in zip(scores, chunk, strict=True)
                 ]
             )
+            progress.finish(len(chunk))
         writer.finish({"texts": writer.count, "out": out_file, "reading": record})
 
 
@@ -321,10 +344,14 @@ def embed_command(
     check_extension(out_file, (".npy",))
     model = LanguageModel.load(language_model, machine.run)
     chunks, record = open_texts(data, text, reading, NO_LABELS.name)
-    with atomic_write(out_file, "wb") as file:
+    with (
+        atomic_write(out_file, "wb") as file,
+        document_progress(count_networks(model), lambda: count_texts(data, text, reading, NO_LABELS.name)) as progress,
+    ):
         writer = VectorWriter(file)
         for chunk in chunks:
             writer.write(model.embed(row.document.text for row in chunk))
+            progress.finish(len(chunk))
         writer.finish()
     print(f"{writer.count:,} vectors of {writer.size:,} numbers written to {out_file}")
     summary = {"texts": writer.count, "features": writer.size, "out": out_file, "reading": record}

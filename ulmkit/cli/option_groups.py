@@ -335,7 +335,12 @@ def budget_group(default_epochs: float) -> OptionGroup:
 STAGE = OptionGroup(
     "Recipe",
     dict,
-    field_options(RunOptions, "accumulation", "validations", "restore_best", validations={"type": int}),
+    field_options(
+        RunOptions,
+        *("accumulation", "validations", "restore_best", "tensorboard"),
+        validations={"type": int},
+        tensorboard={"type": str | None, "help": "Folder for TensorBoard event files (needs ulmkit[tensorboard])."},
+    ),
 )
 """RunOptions of a training that are not those of its Machine."""
 

@@ -12,7 +12,7 @@ WIDTH = 110
 
 def _show_help_first(ctx: Any, args: list[str]) -> None:
     """Print the help and exit if the first argument asks for it."""
-    if args and args[0] in ctx.help_option_names:
+    if args and args[0] in ctx.help_option_names and not ctx.resilient_parsing:
         print(ctx.get_help())
         ctx.exit()
 
@@ -23,7 +23,7 @@ class PlainGroup(TyperGroup):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the arguments before the command."""
         _show_help_first(ctx, args)
-        if args and args[0] == "--version":
+        if args and args[0] == "--version" and not ctx.resilient_parsing:
             print(f"ulmkit {ulmkit.__version__}")
             ctx.exit()
         return super().parse_args(ctx, args)

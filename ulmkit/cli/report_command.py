@@ -7,6 +7,7 @@ import typer
 
 from ulmkit.cli.model_commands import ClassifierArgument
 from ulmkit.cli.option_groups import MACHINE_WITH_SEED, READ, Machine, with_groups
+from ulmkit.cli.progress import status
 from ulmkit.cli.summary import summarise
 from ulmkit.cli.text_rows import check_extension
 from ulmkit.cli.training_commands import DataArgument
@@ -38,17 +39,18 @@ def report_command(
     from ulmkit.report import report_on, write_report
 
     check_extension(out_file, (".html",))
-    report = report_on(
-        TextClassifier.load(classifier, machine.run),
-        data,
-        name=Path(classifier).name or "the classifier",
-        split=split,
-        data_options=data_options,
-        draws=draws,
-        documents=documents,
-        seed=machine.run.seed,
-        say=print,
-    )
+    with status("read the data") as say:
+        report = report_on(
+            TextClassifier.load(classifier, machine.run),
+            data,
+            name=Path(classifier).name or "the classifier",
+            split=split,
+            data_options=data_options,
+            draws=draws,
+            documents=documents,
+            seed=machine.run.seed,
+            say=say,
+        )
     write_report(report, out_file)
     print(f"\n{report.verdict.sentence}\n")
     models = [report.classifier, *report.linear]

@@ -107,8 +107,6 @@ def open_texts(
         ConfigError: Unless exactly one of `data` and `texts` is given, or if `reading` is given with `texts`.
         DataError: If the data cannot be read.
     """
-    from ulmkit.tasks import find_label_kind
-    from ulmkit.text import DocumentSource
     from ulmkit.text.characters import normalise
 
     if (data is None) == (not texts):
@@ -119,11 +117,29 @@ def open_texts(
             flag = TEXTS_OF_TASK.options[name].flag or "--" + name.replace("_", "-")
             raise ConfigError(f"{flag}: has no effect with --text; drop it")
         return _chunks(TextRow({}, Document(normalise(text))) for text in texts), {}
+    source = _open_source(data or "", reading, task)
+    return _chunks(_read_rows(source)), report_source(source)
+
+
+def count_texts(data: str | None, texts: Sequence[str] | None, reading: Mapping[str, Any], task: str) -> int | None:
+    """Count what `open_texts` reads, by reading it once more, which costs little beside a model's reading.
+
+    Returns:
+        The number of texts; None of standard input, which can be read once.
+    """
+    if texts:
+        return len(texts)
+    return None if data == "-" else sum(1 for _ in _read_rows(_open_source(data or "", reading, task)))
+
+
+def _open_source(data: str, reading: Mapping[str, Any], task: str) -> "DocumentSource":
+    from ulmkit.tasks import find_label_kind
+    from ulmkit.text import DocumentSource
+
     options = dict(reading)
     label_kind = find_label_kind(options.pop("task", task))
     options["header"] = not options.pop("no_header", False)
-    source = DocumentSource(data or "", **options, label_kind=label_kind, labels=False)
-    return _chunks(_read_rows(source)), report_source(source)
+    return DocumentSource(data, **options, label_kind=label_kind, labels=False)
 
 
 def _read_rows(source: "DocumentSource") -> Iterator[TextRow]:

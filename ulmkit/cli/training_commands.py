@@ -42,7 +42,7 @@ from ulmkit.model.config import LanguageModelConfig
 from ulmkit.pipeline.data_options import DataOptions
 from ulmkit.pipeline.options import DEFAULT_MODEL, RATE_SEARCH_STEPS, RunOptions
 from ulmkit.pipeline.recipes import ClassifierRecipe, LanguageModelRecipe
-from ulmkit.safe_writes import check_writable
+from ulmkit.safe_writes import check_writable, remove_event_files
 from ulmkit.training.budget import Budget
 from ulmkit.training.progress import make_progress
 
@@ -97,6 +97,9 @@ DataAfterBaseArgument = Annotated[
 ]
 OutOption = Annotated[str, typer.Option("--out", "-o", help="Output folder.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue an interrupted training.")]
+PlotFile = Annotated[
+    str | None, typer.Option("--plot", help="Draw the training curves into this file: .png, .svg or .pdf.")
+]
 Transductive = Annotated[
     bool, typer.Option("--transductive", help="Also train on the text of the test split; the model card says so.")
 ]
@@ -189,6 +192,7 @@ def pretrain_command(
     backward: Annotated[
         bool, typer.Option("--backward", help="Train a backward model, which reads text from the end.")
     ] = False,
+    plot: PlotFile = None,
     resume: Resume = False,
 ) -> None:
     """Train a language model from scratch.
@@ -209,7 +213,7 @@ def pretrain_command(
             progress=progress,
         )
 
-    _run_training(train, machine, stage, recipe.batch_size, out, resume)
+    _run_training(train, machine, stage, recipe.batch_size, out, resume, plot)
 
 
 @with_groups(
@@ -226,6 +230,7 @@ def finetune_command(
     stage: Mapping[str, Any],
     machine: Machine,
     transductive: Transductive = False,
+    plot: PlotFile = None,
     resume: Resume = False,
 ) -> None:
     """Fine-tune a language model on target text.
@@ -250,7 +255,7 @@ def finetune_command(
             progress=progress,
         )
 
-    _run_training(train, machine, stage, recipe.batch_size, out, resume)
+    _run_training(train, machine, stage, recipe.batch_size, out, resume, plot)
 
 
 @with_groups(
@@ -284,6 +289,7 @@ def train_command(
         ),
     ] = "auto",
     transductive: Transductive = False,
+    plot: PlotFile = None,
     resume: Resume = False,
 ) -> None:
     """Train a classifier on labelled documents.
@@ -321,7 +327,7 @@ def train_command(
             progress=progress,
         )
 
-    _run_training(train, machine, stage, recipe.batch_size, out, resume)
+    _run_training(train, machine, stage, recipe.batch_size, out, resume, plot)
 
 
 @with_groups(data_options=READ_TEXT, recipe=RATE_SEARCH_RECIPE, machine=MACHINE_WITH_SEED)
@@ -369,6 +375,7 @@ def _run_training(
     batch_size: int,
     out: str,
     resume: bool,
+    plot: str | None,
 ) -> None:
     """Join the processes of a training, run it, and save and summarise its model in the first process.
 
@@ -381,10 +388,13 @@ def _run_training(
         batch_size: Batch size, which the processes share.
         out: Folder of the model.
         resume: Continue an interrupted training.
+        plot: File for a plot of the training; None draws none.
     """
     from ulmkit.pipeline.stage_folder import run_folder, training_folder
     from ulmkit.training import joined_world
 
+    if plot is not None:
+        check_choice("plot", Path(plot).suffix.lower(), PLOTS)
     with joined_world(machine.run.device) as world, closing(make_progress()) as display:
         world.check_divides(batch_size)
         with (
@@ -392,6 +402,8 @@ def _run_training(
             if world.is_first
             else nullcontext(training_folder(out)) as folder
         ):
+            if stage["tensorboard"] is not None and world.is_first and not resume:
+                remove_event_files(stage["tensorboard"])
             report = ReadingReport(display.message)
             run = replace(
                 machine.run, folder=folder, resume=resume, progress=display, on_corpus=report, world=world, **stage
@@ -400,6 +412,10 @@ def _run_training(
             if not world.is_first:
                 return
             model.save(out, overwrite=machine.overwrite or resume)
+    if plot is not None:
+        from ulmkit.report import plot_parts
+
+        plot_parts(*(model.parts, *([] if model.backward is None else [model.backward])), path=plot)
     _summarise_training(model, out, machine, report.values)
 
 

@@ -16,5 +16,6 @@ if TYPE_CHECKING:
         plot_runs,
         plot_training,
     )
+    from ulmkit.report.training_plot import plot_parts
 else:
     __getattr__, __all__ = lazy_exports(__name__, __file__)
