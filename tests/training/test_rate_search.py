@@ -6,7 +6,7 @@ import torch
 from support.toy_task import ToyTask
 
 from ulmkit.errors import ConfigError, TrainingError
-from ulmkit.training import Budget, OptimizerConfig, Phase, StepResult, lr_find
+from ulmkit.training import Budget, LineProgress, OptimizerConfig, Phase, StepResult, lr_find
 from ulmkit.training.rate_search import running_means, steepest, valley
 from ulmkit.training.step import StepRunner
 
@@ -33,6 +33,16 @@ def test_ramp_is_exponential_to_the_highest_rate():
     found = lr_find(ToyTask(), phase(2), SGD, lowest=1e-6, highest=1e-4, steps=9)
     assert not found.diverged
     assert found.rates == pytest.approx(np.geomspace(1e-6, 1e-4, 9).tolist())
+
+
+def test_each_step_is_shown():
+    class Display(LineProgress):
+        def update(self, info):
+            shown.append((info.step, round(info.fraction_done, 3)))
+
+    shown = []
+    lr_find(ToyTask(), phase(2), SGD, lowest=1e-6, highest=1e-4, steps=8, progress=Display())
+    assert shown == [(step, step / 8) for step in range(1, 9)]
 
 
 @pytest.mark.parametrize("fails", [False, True])

@@ -7,6 +7,7 @@ import typer
 
 from ulmkit.cli.model_commands import ClassifierArgument
 from ulmkit.cli.option_groups import MACHINE, READ, Machine, with_groups
+from ulmkit.cli.progress import status
 from ulmkit.cli.summary import summarise
 from ulmkit.cli.training_commands import OutOption
 from ulmkit.config import check_choice
@@ -86,7 +87,8 @@ def _export_int8(
     from ulmkit.api import export_int8
     from ulmkit.tasks import TASKS
 
-    comparison = export_int8(model, out, data, split=split, data_options=data_options, overwrite=machine.overwrite)
+    with status("compare it with int8 weights"):
+        comparison = export_int8(model, out, data, split=split, data_options=data_options, overwrite=machine.overwrite)
     print(comparison.table() + "\n")
     drop = -comparison.interval[0]
     if drop > NOTED_DROP * (1 if TASKS[model.task].has_bounded_scores else abs(comparison.before)):
@@ -103,7 +105,8 @@ def _export_network(model: "TextClassifier", out: str, to: str, machine: Machine
     from ulmkit.api import export_onnx, export_torch
 
     export = {"onnx": export_onnx, "torch": export_torch}[to]
-    parity = export(model, out, overwrite=machine.overwrite)
+    with status(f"export to {to} and compare"):
+        parity = export(model, out, overwrite=machine.overwrite)
     size = sum(file.stat().st_size for file in expand_user(out).glob("model.*")) / 1e6
     summarise(
         {

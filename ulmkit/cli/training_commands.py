@@ -358,7 +358,7 @@ def lr_find_command(
             data,
             recipe=recipe,
             data_options=data_options,
-            run=replace(machine.run, on_corpus=report),
+            run=replace(machine.run, on_corpus=report, progress=display),
             steps=steps,
             progress=display.documents,
         )

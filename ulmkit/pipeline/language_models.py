@@ -158,7 +158,7 @@ def find_finetuning_rate(
     training_splits = _existing_splits(corpus, splits)
     task = _task(model, corpus, recipe, run, base.direction, training_splits, run.validation_tokens(budget))
     phase = recipe.phases(len(task.groups), budget)[-1]  # that in which all layers train
-    return lr_find(task, phase, recipe.optimizer, steps=steps, clip=recipe.clip)
+    return lr_find(task, phase, recipe.optimizer, steps=steps, clip=recipe.clip, progress=run.progress)
 
 
 def prepare_for_model(

@@ -2,12 +2,14 @@
 
 import copy
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ulmkit.config import check_positive, check_whole
 from ulmkit.errors import ConfigError, TrainingError
 from ulmkit.training.optimizer_config import OptimizerConfig
+from ulmkit.training.progress import ProgressDisplay, ProgressInfo
 from ulmkit.training.rng import capture_rng, restore_rng
 from ulmkit.training.step import NotFiniteError, StepRunner
 from ulmkit.training.task import BatchCursor, TrainingTask
@@ -50,6 +52,7 @@ def lr_find(
     highest: float = 10.0,
     steps: int = 100,
     clip: float | None = None,
+    progress: ProgressDisplay | None = None,
 ) -> RateSearch:
     """Run a learning-rate range test: train with a rising rate, and find where the loss falls and diverges.
 
@@ -65,6 +68,7 @@ def lr_find(
         highest: Last learning rate.
         steps: Length of the ramp, at least 6.
         clip: Largest global gradient norm; None does not clip.
+        progress: Display of the steps; None for silence.
 
     Returns:
         The rates, their losses and two suggestions.
@@ -89,8 +93,12 @@ def lr_find(
     saved_task = copy.deepcopy(task.state_dict())
     try:
         task.model.train()
-        losses = _ramp(task, phase, optimizer or OptimizerConfig(), clip, ramp)
+        if progress is not None:
+            progress.start()
+        losses = _ramp(task, phase, optimizer or OptimizerConfig(), clip, ramp, progress)
     finally:
+        if progress is not None:
+            progress.close()
         for tensor, saved in zip(tensors, saved_tensors, strict=True):
             tensor.data.copy_(saved)
         task.load_state_dict(saved_task)
@@ -117,7 +125,12 @@ def lr_find(
 
 
 def _ramp(
-    task: TrainingTask, phase: Phase, optimizer: OptimizerConfig, clip: float | None, ramp: Sequence[float]
+    task: TrainingTask,
+    phase: Phase,
+    optimizer: OptimizerConfig,
+    clip: float | None,
+    ramp: Sequence[float],
+    progress: ProgressDisplay | None,
 ) -> list[float]:
     """Train along the ramp, and return the losses up to where the loss diverged."""
     runner = StepRunner(task, optimizer, clip, World())
@@ -126,15 +139,25 @@ def _ramp(
     cursor = BatchCursor(task)
     losses: list[float] = []
     best = math.inf
+    tokens = 0
+    started = time.monotonic()
     for rate in ramp:
         try:
-            [result], _ = runner.run(cursor.window(1), [rate * part for part in shape], None)
+            [result], read = runner.run(cursor.window(1), [rate * part for part in shape], None)
         except NotFiniteError:
             break
         loss = float(result.loss)
         if not math.isfinite(loss):
             break
         losses.append(loss)
+        tokens += read
+        if progress is not None:
+            seconds = time.monotonic() - started
+            done = len(losses) / len(ramp)
+            speed = tokens / seconds if seconds > 0 else None
+            left = seconds / done - seconds
+            name = f"rate {rate:.1e}"
+            progress.update(ProgressInfo(name, done, len(losses), cursor.epoch, loss, None, speed, left))
         smoothed = running_means(losses, _SMOOTHING)[-1]
         best = min(best, smoothed)
         if smoothed > best + (_STOP_RATIO - 1) * abs(best):
