@@ -107,9 +107,27 @@ def count_networks(model: "TextClassifier | LanguageModel") -> int:
     )
 
 
+class _Hidden:
+    """Bars where there is no terminal, without the time that importing rich takes."""
+
+    disable = True
+
+    def add_task(self, *_: object, **__: object) -> int:
+        return 0
+
+    def update(self, *_: object, **__: object) -> None: ...
+
+    def advance(self, *_: object) -> None: ...
+
+    def reset(self, *_: object, **__: object) -> None: ...
+
+
 @contextmanager
-def _bars(unit: str, *, shown: bool = True) -> Iterator["Progress"]:
+def _bars(unit: str, *, shown: bool = True) -> Iterator[Any]:
     """Bars that vanish at the end, with rate and time left."""
+    if not (shown and sys.stderr is not None and sys.stderr.isatty()):
+        yield _Hidden()
+        return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn
     from rich.text import Text
@@ -121,8 +139,7 @@ def _bars(unit: str, *, shown: bool = True) -> Iterator["Progress"]:
     console = Console(stderr=True)
     columns: tuple[Any, ...] = (TextColumn("{task.description}", markup=False), BarColumn(bar_width=20), Numbers())
     # Standard output is left alone: it may be a file, into which rows are written meanwhile.
-    disable = not (shown and sys.stderr.isatty())
-    with Progress(*columns, console=console, transient=True, disable=disable, redirect_stdout=False) as progress:
+    with Progress(*columns, console=console, transient=True, redirect_stdout=False) as progress:
         yield progress
 
 
