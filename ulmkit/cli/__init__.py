@@ -89,7 +89,7 @@ def _print_error(line: str) -> None:
     print(f"ulmkit: {line}", file=sys.stderr)
 
 
-for _name, _command in {
+_COMMANDS: dict[str, Callable[..., Any]] = {
     "quickstart": quickstart_command.quickstart_command,
     "prepare": training_commands.prepare_command,
     "pretrain": training_commands.pretrain_command,
@@ -109,7 +109,8 @@ for _name, _command in {
     "lr-find": training_commands.lr_find_command,
     "info": info_command.info_command,
     "completion": completion_command.completion_command,
-}.items():
+}
+for _name, _command in _COMMANDS.items():
     app.command(_name, cls=PlainCommand)(_one_line_errors(_command))
 
 
