@@ -220,8 +220,8 @@ def changed(name: str, *shape: int) -> Callable[[dict[str, Tensor]], object]:
     ("spoil", "message"),
     [
         (without("0.encoder.weight"), "expected the weights of fastai's AWD_LSTM or AWD_QRNN, got"),
-        (changed("0.layers.0.attention.weight", 3), r"AWD_QRNN, got 0\.layers\.0\.attention\.weight"),
-        (without("0.rnns.0.module.bias_ih_l0"), r"missing: encoder\.layers\.0\.bias_ih"),
+        (changed("0.layers.0.attention.weight", 3), r"AWD_QRNN, got '0\.layers\.0\.attention\.weight'"),
+        (without("0.rnns.0.module.bias_ih_l0"), r"missing: 'encoder\.layers\.0\.bias_ih'"),
         (without("0.rnns.0.module.bias_hh_l0"), "a bias .* in the first layer, got .* and None"),
         (changed("0.rnns.0.module.bias_hh_l0", 41), r"got \(18, 6\) and \(41,\)"),
         (changed("0.rnns.1.weight_hh_l0_raw", 24, 7), r"expected shape \(24, 6\) for 'encoder\.layers\.1\.weight_hh'"),

@@ -60,19 +60,19 @@ def test_values_are_read(tmp_path: Path, protocol: int) -> None:
 def test_a_vocabulary_runs_nothing(tmp_path: Path, protocol: int) -> None:
     made = tmp_path / "made"
     for evil in (Evil(made), EvilState(path=str(made)), ["xxunk", {"a": (Evil(made),)}]):
-        with pytest.raises(FolderError, match=r"got a pickle that names \w+\.(mkdir|eval), which was not run"):
+        with pytest.raises(FolderError, match=r"got a pickle that names '\w+\.(mkdir|eval)', which was not run"):
             read_values(write(tmp_path, pickle.dumps(evil, protocol)))
     assert not made.exists()
 
 
 def test_other_ways_to_run_code_are_refused(tmp_path: Path) -> None:
     made = tmp_path / "made"
-    with pytest.raises(FolderError, match=r"names posix\.mkdir, which was not run"):
+    with pytest.raises(FolderError, match=r"names 'posix\.mkdir', which was not run"):
         read_values(write(tmp_path, instance_instruction(made)))
     for content, reason in {
         b"\x80\x02\x82\x01.": "unregistered extension code",
         b"Psecret\n.": "persistent",
-        pickle.dumps(InertObject): "names ulmkit",
+        pickle.dumps(InertObject): "names 'ulmkit",
     }.items():
         with pytest.raises(FolderError, match=reason):
             read_values(write(tmp_path, content))
@@ -140,7 +140,7 @@ def test_weights_run_nothing(tmp_path: Path, zipped: bool) -> None:
     for evil in (Evil(made), EvilState(path=str(made))):
         for content in (evil, {**WEIGHTS, "b": evil}, {"model": WEIGHTS, "opt": evil}):
             torch.save(content, tmp_path / "w.pth", _use_new_zipfile_serialization=zipped)
-            with pytest.raises(FolderError, match=r"got a pickle that names [\w.]+, which was not run"):
+            with pytest.raises(FolderError, match=r"got a pickle that names '[\w.]+', which was not run"):
                 read_tensors(tmp_path / "w.pth")
     assert not made.exists()
 

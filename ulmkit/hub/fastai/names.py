@@ -94,12 +94,14 @@ def convert(path: Path, tensors: Mapping[str, Tensor]) -> FastaiWeights:
         elif name == _BIAS:
             weights["decoder.weight"] = tensor
         elif _BIDIRECTIONAL.fullmatch(name):
-            raise FolderError(f"{path}: expected layers that read in one direction, got a bidirectional model ({name})")
+            raise FolderError(
+                f"{path}: expected layers that read in one direction, got a bidirectional model ({name!r})"
+            )
         else:
             unknown.append(name)
     if unknown or "encoder.embedding.weight" not in weights:
-        shown = ", ".join((unknown or sorted(tensors))[:_NAMES_SHOWN])
-        raise FolderError(f"{path}: expected the weights of fastai's AWD_LSTM or AWD_QRNN, got {shown:.150}, ...")
+        shown = _listing(unknown or sorted(tensors))
+        raise FolderError(f"{path}: expected the weights of fastai's AWD_LSTM or AWD_QRNN, got {shown:.150}")
     embedding = weights["encoder.embedding.weight"]
     for name, copy in copies.items():
         if not torch.equal(copy, embedding):
@@ -184,8 +186,8 @@ def check_shapes(path: Path, weights: Mapping[str, Tensor], expected: Mapping[st
     unexpected = sorted(weights.keys() - expected.keys())
     if missing or unexpected:
         raise FolderError(
-            f"{path}: expected a whole model; missing: {', '.join(missing[:_NAMES_SHOWN]) or 'none'}; "
-            f"not expected: {', '.join(unexpected[:_NAMES_SHOWN]) or 'none'}; was it copied in full?"
+            f"{path}: expected a whole model; missing: {_listing(missing)}; "
+            f"not expected: {_listing(unexpected)}; was it copied in full?"
         )
     for name, shape in expected.items():
         if tuple(weights[name].shape) != tuple(shape):
@@ -193,3 +195,8 @@ def check_shapes(path: Path, weights: Mapping[str, Tensor], expected: Mapping[st
                 f"{path}: expected shape {tuple(shape)} for {name!r}, as the other weights tell, got "
                 f"{tuple(weights[name].shape)}"
             )
+
+
+def _listing(names: Sequence[str]) -> str:
+    """The first of some names, which may hold anything, in a form to print."""
+    return ", ".join(map(repr, names[:_NAMES_SHOWN])) or "none"

@@ -85,8 +85,9 @@ class _Unpickler(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Callable[..., Any]:
         if (module, name) not in _CLASSES:
+            named = f"{module}.{name}"
             raise FolderError(
-                f"{self._path}: expected a list of tokens, got a pickle that names {module}.{name}, which was not run; "
+                f"{self._path}: expected a list of tokens, got a pickle that names {named!r:.80}, which was not run; "
                 "in fastai, write pickle.dump(list(vocab), file)"
             )
         return _CLASSES[module, name]
@@ -165,7 +166,7 @@ def _load(path: Path) -> object:
                 ) from error
             what = "an exported learner" if "fastai" in named[1] or "functools" in named[1] else "a pickle"
             raise FolderError(
-                f"{path}: expected weights alone, got {what} that names {named[1]}, which was not run; "
+                f"{path}: expected weights alone, got {what} that names {named[1]!r:.80}, which was not run; "
                 f"load it in fastai, and {_ADVICE}"
             ) from error
 
@@ -197,7 +198,7 @@ def _checked(path: Path, name: object, value: object) -> Tensor:
     if not is_plain or not isinstance(value, Tensor):
         raise FolderError(f"{path}: expected tensors by name, got {type(value).__name__} for {name!r:.60}; {_ADVICE}")
     if value.numel() * value.element_size() > value.untyped_storage().nbytes():
-        raise FolderError(f"{path}: expected all values of {name!r}, got a part of them; the file was altered")
+        raise FolderError(f"{path}: expected all values of {name!r:.60}, got a part of them; the file was altered")
     tensor = value.detach()
     return tensor.to(torch.float32).contiguous() if tensor.is_floating_point() else tensor
 

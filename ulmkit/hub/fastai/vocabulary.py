@@ -52,9 +52,9 @@ def read_vocabulary(path: Path) -> FastaiVocabulary:
     saved = [str(token) for token in values]
     tokens = _renamed(saved)
     if UNK not in tokens or BOS not in tokens:
-        shown = ", ".join(tokens[:3])
+        shown = ", ".join(map(repr, tokens[:3]))
         raise FolderError(
-            f"{path}: expected {UNK} and {BOS} among the tokens, as fastai 1 and 2 have them, got {shown:.60}, ..."
+            f"{path}: expected {UNK} and {BOS} among the tokens, as fastai 1 and 2 have them, got {shown:.60}"
         )
     renamed = sum(new != old for new, old in zip(tokens, saved, strict=True))
     return FastaiVocabulary(Vocabulary(tokens), renamed, labels)
@@ -62,7 +62,9 @@ def read_vocabulary(path: Path) -> FastaiVocabulary:
 
 def _label_names(path: Path, names: Sequence[object]) -> tuple[str, ...]:
     if not all(isinstance(name, str | int | float) for name in names):
-        raise FolderError(f"{path}: expected labels as text or numbers, got something else; give `labels` yourself")
+        raise FolderError(
+            f"{path}: expected labels as text or numbers, got others; pickle the tokens alone, and give `labels`"
+        )
     return tuple(str(name) for name in names)
 
 
@@ -128,7 +130,7 @@ def label_names(path: Path, given: Sequence[str], saved: Sequence[str], classes:
     """
     names = tuple(given or saved)
     if len(names) != classes or len(set(names)) != classes:
-        got = f"{len(set(names))} ({', '.join(names):.80})" if names else "none"
+        got = f"{len(set(names))} ({', '.join(map(repr, names)):.80})" if names else "none"
         raise FolderError(
             f"{path}: expected a label for each of the classifier's {classes} outputs, got {got}; pickle dls.vocab of "
             "the classifier, or give `labels` in the order of dls.vocab[1]"
