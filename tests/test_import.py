@@ -106,6 +106,7 @@ def test_linear_members_answer_without_torch(linear_folder: Path, tmp_path: Path
     code += (
         "report = model.evaluate([('good', 'positive'), ('bad', 'positive')])\n"
         "assert report.accuracy == 0.5\n"
+        "from ulmkit.pipeline import baseline_rows, linear_baselines\n"
         "from ulmkit.serve import create_app\n"
         "assert create_app(model).state.service.info().labels == ['negative', 'positive']\n"
     )
