@@ -30,6 +30,7 @@ MACHINE = {"--device", "--precision", "--backend", "--threads", "--seed"}
 UNUSED = {
     "prepare": MACHINE,
     "import-fastai": MACHINE,
+    "push": MACHINE,
     **{name: {"--seed"} for name in ("evaluate", "predict", "score", "embed", "export", "drift")},
     "info": {"--backend", "--seed"},
     "serve": {"--seed", "--json"},
@@ -51,6 +52,7 @@ PANELS = {
     "generate": {"Generation", "Machine"},
     "export": {"Data", "Machine"},
     "import-fastai": set(),
+    "push": set(),
     "report": {"Data", "Machine"},
     "serve": {"Address and access", "Limits", "Page", "Log", "Machine"},
     "tune": {"Data", "Length of each trial (give one)", "Machine"},

@@ -4,6 +4,7 @@ import re
 from dataclasses import replace
 
 import pytest
+from huggingface_hub import ModelCard, ModelCardData
 from support import tiny
 
 from ulmkit import DataOptions, LanguageModel, TextClassifier
@@ -128,6 +129,23 @@ def test_a_full_card():
     limits = section(card, "Limits")
     assert limits.startswith("- Only short texts.\n")
     assert "transductive" not in limits
+
+
+def test_the_header_has_the_metrics_as_the_hub_reads_them():
+    def header(**changes) -> ModelCardData:
+        content = model_card("mine", classifier(replace(FACTS, **changes)))
+        return ModelCard(content, ignore_metadata_errors=False).data
+
+    data = header()
+    results = {result.metric_type: result for result in data.eval_results}
+    assert {name: result.metric_value for name, result in results.items()} == {"loss": 0.25, "accuracy": 0.91234}
+    assert results["accuracy"].dataset_name == results["accuracy"].dataset_type == "reviews.csv"
+    assert (results["accuracy"].task_type, results["accuracy"].dataset_split) == ("text-classification", "validation")
+    assert (data.model_name, data.datasets) == ("mine", None)
+    known = header(data=DataFacts(name="stanfordnlp/imdb:plain_text"))
+    assert known.datasets == known.eval_results[0].dataset_type == "stanfordnlp/imdb"
+    assert header(validation={"loss": float("nan")}).eval_results is None
+    assert header(data=None).eval_results is None
 
 
 @pytest.mark.parametrize(

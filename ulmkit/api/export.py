@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +11,14 @@ import torch
 from ulmkit.api.text_classifier import TextClassifier
 from ulmkit.errors import ConfigError, DataError
 from ulmkit.evaluation import PairedComparison
-from ulmkit.hub import ClassifierParts, EnsembleParts, TrainingFacts, save_classifier, save_ensemble, save_pair
+from ulmkit.hub import (
+    ClassifierParts,
+    EnsembleParts,
+    TrainingFacts,
+    save_classifier,
+    save_classifier_pair,
+    save_ensemble,
+)
 from ulmkit.kernels import int8_runs
 from ulmkit.model.int8_encoder import Int8Encoder
 from ulmkit.pipeline import DataOptions
@@ -73,9 +79,7 @@ def export_int8(
     if len(new) == 1:
         save_classifier(folder, new[0], overwrite=overwrite)
         return comparison
-    with tempfile.TemporaryDirectory() as temporary:
-        forward, backward = (save_classifier(Path(temporary) / parts.direction, parts) for parts in new)
-        save_pair(folder, forward, backward, TrainingFacts(int8=comparison), overwrite=overwrite)
+    save_classifier_pair(folder, *new, TrainingFacts(int8=comparison), overwrite=overwrite)
     return comparison
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ import torch
 from ulmkit import evaluation, pipeline
 from ulmkit.api.common import as_texts, check_finite_answers, place_parts, refuse_selection, text_ids
 from ulmkit.api.generation_options import GenerationOptions
+from ulmkit.api.push import push_model
 from ulmkit.config import check_whole
 from ulmkit.errors import ConfigError, DataError, FolderError
 from ulmkit.evaluation import CacheConfig, DocumentScore, DynamicConfig, GradientStatistics, Perplexity
@@ -100,6 +102,31 @@ class LanguageModel:
         if len(members) < len(DIRECTIONS):
             raise FolderError(f"{folder}: expected a language model, got a pair of classifiers; give a language model")
         return cls(*(place_parts(member, run) for member in members))
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str | os.PathLike[str],
+        *,
+        revision: str | None = None,
+        token: str | None = None,
+        run: RunOptions | None = None,
+    ) -> LanguageModel:
+        """Load a language model, or a pair, from the Hugging Face hub; like `load`, with a revision and a token.
+
+        Args:
+            name: Folder, name of a shipped model or hub name; see `ulmkit.hub.resolve_model`.
+            revision: Branch, tag or commit on the hub; only a commit is sure to stay the same model.
+            token: Token for private models; by default the one in the environment (`HF_TOKEN`) or of `hf auth login`.
+            run: Device, precision and backend to run with; the CPU and its fastest backend if None.
+
+        Returns:
+            The model, ready for inference and for fine-tuning.
+
+        Raises:
+            FolderError: If it cannot be downloaded, or is no language model, incomplete, truncated or altered.
+        """
+        return cls.load(resolve_model(name, revision=revision, token=token), run)
 
     @classmethod
     def pretrain(
@@ -277,6 +304,48 @@ class LanguageModel:
             save_language_model(folder, self.parts, weights=weights, overwrite=overwrite)
         else:
             save_language_model_pair(folder, self.parts, self.backward, weights=weights, overwrite=overwrite)
+
+    def save_pretrained(
+        self, folder: str | os.PathLike[str], *, weights: Weights = "float32", overwrite: bool = False
+    ) -> None:
+        """Write a complete model folder: another name of `save`, as Hugging Face's libraries have it.
+
+        Args:
+            folder: Folder to write.
+            weights: How the weights are stored; see `save`.
+            overwrite: Replace a folder that exists.
+        """
+        self.save(folder, weights=weights, overwrite=overwrite)
+
+    def push_to_hub(
+        self,
+        name: str,
+        *,
+        weights: Weights = "float32",
+        private: bool = False,
+        revision: str | None = None,
+        token: str | None = None,
+        message: str | None = None,
+    ) -> str:
+        """Upload the model, or the pair, to the Hugging Face hub, in one commit.
+
+        Args:
+            name: "owner/name", or "owner/name@branch".
+            weights: How the weights are stored; see `save`.
+            private: Make the repository private; one that exists has to be private already.
+            revision: Branch to upload to, if the name has none; it is made if it does not exist.
+            token: Token that may write; by default the one in the environment (`HF_TOKEN`) or of `hf auth login`.
+            message: Message of the commit.
+
+        Returns:
+            The name with the commit, "owner/name@commit", which `from_pretrained` takes.
+
+        Raises:
+            ConfigError: If the name is not one of a model on the hub, or `private` is asked for a public repository.
+            FolderError: If the hub refuses the upload or cannot be reached.
+        """
+        save = partial(self.save, weights=weights)
+        return push_model(save, name, private=private, revision=revision, token=token, message=message)
 
     def evaluation_data(
         self, data: Data | EncodedCorpus, *, split: str | None = None, data_options: DataOptions | None = None

@@ -14,6 +14,7 @@ from ulmkit import hub, pipeline
 from ulmkit.api.classifier_stream import TextStream
 from ulmkit.api.common import as_texts, check_finite_answers, place_parts, refuse_selection
 from ulmkit.api.confidence import ConformalClassifier, SelectiveClassifier
+from ulmkit.api.push import push_model
 from ulmkit.config import check_probability
 from ulmkit.errors import ConfigError, DataError, FolderError
 from ulmkit.evaluation import HeldOutAnswers, PairedComparison, compare_paired
@@ -121,6 +122,31 @@ class TextClassifier:
         return cls(*parts)
 
     @classmethod
+    def from_pretrained(
+        cls,
+        name: str | os.PathLike[str],
+        *,
+        revision: str | None = None,
+        token: str | None = None,
+        run: RunOptions | None = None,
+    ) -> TextClassifier:
+        """Load a classifier, or a pair of them, from the Hugging Face hub; like `load`, with a revision and a token.
+
+        Args:
+            name: Folder, name of a shipped model or hub name; see `ulmkit.hub.resolve_model`.
+            revision: Branch, tag or commit on the hub; only a commit is sure to stay the same model.
+            token: Token for private models; by default the one in the environment (`HF_TOKEN`) or of `hf auth login`.
+            run: Device, precision and backend to run with; the CPU and its fastest backend if None.
+
+        Returns:
+            The classifier, ready for inference.
+
+        Raises:
+            FolderError: If it cannot be downloaded, or is no classifier, incomplete, truncated or altered.
+        """
+        return cls.load(resolve_model(name, revision=revision, token=token), run)
+
+    @classmethod
     def train(
         cls,
         data: Data | EncodedCorpus,
@@ -224,15 +250,50 @@ class TextClassifier:
             overwrite: Replace a folder that exists.
 
         Raises:
-            ConfigError: For a pair; save its members one by one, then use `ulmkit.hub.save_pair`.
             FolderError: If the folder exists or cannot be written.
         """
         if isinstance(self.parts, EnsembleParts):
             save_ensemble(folder, self.parts, overwrite=overwrite)
-            return
-        if self.backward is not None:
-            raise ConfigError("save: expected one classifier, got a pair; save each, then ulmkit.hub.save_pair")
-        hub.save_classifier(folder, self.parts, overwrite=overwrite)
+        elif self.backward is not None:
+            hub.save_classifier_pair(folder, self.parts, self.backward, overwrite=overwrite)
+        else:
+            hub.save_classifier(folder, self.parts, overwrite=overwrite)
+
+    def save_pretrained(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write a complete model folder: another name of `save`, as Hugging Face's libraries have it.
+
+        Args:
+            folder: Folder to write.
+            overwrite: Replace a folder that exists.
+        """
+        self.save(folder, overwrite=overwrite)
+
+    def push_to_hub(
+        self,
+        name: str,
+        *,
+        private: bool = False,
+        revision: str | None = None,
+        token: str | None = None,
+        message: str | None = None,
+    ) -> str:
+        """Upload the classifier to the Hugging Face hub, in one commit.
+
+        Args:
+            name: "owner/name", or "owner/name@branch".
+            private: Make the repository private; one that exists has to be private already.
+            revision: Branch to upload to, if the name has none; it is made if it does not exist.
+            token: Token that may write; by default the one in the environment (`HF_TOKEN`) or of `hf auth login`.
+            message: Message of the commit.
+
+        Returns:
+            The name with the commit, "owner/name@commit", which `from_pretrained` takes.
+
+        Raises:
+            ConfigError: If the name is not one of a model on the hub, or `private` is asked for a public repository.
+            FolderError: If the hub refuses the upload or cannot be reached.
+        """
+        return push_model(self.save, name, private=private, revision=revision, token=token, message=message)
 
     def predict_proba(self, texts: Iterable[Text | Sequence[str]]) -> Outputs:
         """Predict probabilities, or numbers.

@@ -21,7 +21,14 @@ if TYPE_CHECKING:
     from ulmkit.hub.held_out import HeldOut
     from ulmkit.hub.loading import load_model
     from ulmkit.hub.model_folder import load_classifier, load_language_model, save_classifier, save_language_model
-    from ulmkit.hub.pair import is_pair, load_pair, pair_facts, save_language_model_pair, save_pair
+    from ulmkit.hub.pair import (
+        is_pair,
+        load_pair,
+        pair_facts,
+        save_classifier_pair,
+        save_language_model_pair,
+        save_pair,
+    )
     from ulmkit.hub.parts import (
         ClassifierParts,
         EnsembleParts,
@@ -31,6 +38,7 @@ if TYPE_CHECKING:
         Pair,
         member_name,
     )
+    from ulmkit.hub.push import copy_model, model_files, parse_target, push_folder
     from ulmkit.hub.resolve import resolve_model
     from ulmkit.hub.shipped import shipped_models, shipped_models_folder
 else:

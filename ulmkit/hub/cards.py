@@ -4,15 +4,27 @@ The card is written from the model and its `TrainingFacts` alone; a fact that is
 unknown.
 """
 
+import math
+import re
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from ulmkit.hub.card_sections import data_section, evaluation_section, notes_section, training_section
 from ulmkit.hub.facts import TrainingFacts, package_versions
 from ulmkit.hub.folder_config import Weights
+from ulmkit.hub.hub_name import HubName
 from ulmkit.hub.parts import ClassifierParts, EnsembleParts, LanguageModelParts, member_name
 from ulmkit.tasks import Task
 
+if TYPE_CHECKING:
+    from huggingface_hub import EvalResult
+
 CARD_FILE = "README.md"
+
+_FOLDER_NOTE = "`FOLDER` is this folder. It is complete: no network is needed."
+_HUB_NOTE = "The model is downloaded once; after that no network is needed."
+_HUB_DATA = re.compile(r"([\w.-]+/[\w.-]+)(:[\w.-]+)?")
+"""A recorded name of data on the hub; of paths only the last part is recorded, which has no slash."""
 
 _CLEANNESS_LIMITS = {
     "transductive": "The text of evaluated documents, not their labels, was used in training (transductive split).",
@@ -93,6 +105,20 @@ def ensemble_card(name: str, parts: EnsembleParts) -> str:
     return _card(name, parts.facts, True, introduction, rows, _classifier_use(parts.task))
 
 
+def card_on_hub(card: str, folder: str, name: HubName) -> str:
+    """Say in the card of a folder how the model is loaded from the hub.
+
+    Only what ulmkit wrote is changed: the title, if it is the folder's name, and the lines on use.
+
+    Args:
+        card: The card in the model folder.
+        folder: Name of the folder.
+        name: Name of the model on the hub.
+    """
+    card = re.sub(rf"^# {re.escape(folder)}$", f"# {name.model}", card, count=1, flags=re.MULTILINE)
+    return card.replace(_FOLDER_NOTE, _HUB_NOTE).replace('.load("FOLDER")', f'.from_pretrained("{name}")')
+
+
 def _card(
     name: str,
     facts: TrainingFacts,
@@ -110,22 +136,50 @@ def _card(
         ("Model", "\n".join(f"- {label}: {value}" for label, value in model_rows)),
         ("Limits", "\n".join(f"- {limit}" for limit in _limits(facts, is_classifier))),
     ]
-    blocks = [_header(facts, is_classifier), f"# {name}", facts.description or "", introduction]
+    blocks = [_header(name, facts, is_classifier), f"# {name}", facts.description or "", introduction]
     blocks += [f"## {title}\n\n{body}" for title, body in sections if body]
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
-def _header(facts: TrainingFacts, is_classifier: bool) -> str:
+def _header(name: str, facts: TrainingFacts, is_classifier: bool) -> str:
     from huggingface_hub import ModelCardData
 
+    task = "text-classification" if is_classifier else "text-generation"
+    match = None if facts.data is None else _HUB_DATA.fullmatch(facts.data.name)
+    data_set = None if match is None else match[1]
+    results = _eval_results(facts, task, data_set)
     data = ModelCardData(
         language=facts.language,
         license=facts.license,
         library_name="ulmkit",
-        pipeline_tag="text-classification" if is_classifier else "text-generation",
+        pipeline_tag=task,
         tags=["awd-lstm", "ulmfit"],
+        datasets=data_set,
+        model_name=name if results else None,
+        eval_results=results or None,
     )
     return f"---\n{data.to_yaml()}\n---"
+
+
+def _eval_results(facts: TrainingFacts, task: str, data_set: str | None) -> "list[EvalResult]":
+    """Write validation metrics as the hub's results, which need the name of the data."""
+    from huggingface_hub import EvalResult
+
+    if facts.data is None:
+        return []
+    return [
+        EvalResult(
+            task_type=task,
+            dataset_type=data_set or facts.data.name,
+            dataset_name=facts.data.name,
+            dataset_split="validation",
+            metric_type=metric,
+            metric_name=metric.replace("_", " "),
+            metric_value=round(value, 6),
+        )
+        for metric, value in facts.validation.items()
+        if math.isfinite(value)
+    ]
 
 
 def _classifier_use(task: Task) -> str:
@@ -138,7 +192,7 @@ def _language_model_use(folder: str) -> str:
 
 def _code(name: str, folder: str, call: str) -> str:
     code = f'from ulmkit import {name}\n\nmodel = {name}.load("{folder}")\n{call}'
-    return f"`FOLDER` is this folder. It is complete: no network is needed.\n\n```python\n{code}\n```"
+    return f"{_FOLDER_NOTE}\n\n```python\n{code}\n```"
 
 
 def _model_rows(parts: LanguageModelParts | ClassifierParts, weights: Weights) -> list[tuple[str, str]]:

@@ -13,8 +13,8 @@ from ulmkit.files import expand_user
 from ulmkit.hub.cards import CARD_FILE, pair_card
 from ulmkit.hub.facts import TrainingFacts, facts_to_json, package_versions
 from ulmkit.hub.folder_config import DIRECTIONS, FORMAT_VERSION, Weights, read_config, read_facts, write_config
-from ulmkit.hub.model_folder import load_classifier, load_language_model, save_language_model
-from ulmkit.hub.parts import LanguageModelParts, Pair
+from ulmkit.hub.model_folder import load_classifier, load_language_model, save_classifier, save_language_model
+from ulmkit.hub.parts import ClassifierParts, LanguageModelParts, Pair
 from ulmkit.safe_writes import atomic_folder, atomic_write
 from ulmkit.tasks import TASKS
 
@@ -77,14 +77,54 @@ def save_language_model_pair(
         FolderError: If the folder exists or cannot be written.
         ConfigError: If a fact is not a JSON value, or weights cannot be stored so.
     """
-    for direction, parts in zip(DIRECTIONS, (forward, backward), strict=True):
-        if parts.direction != direction:
-            raise DataError(f"{direction}: expected a {direction} model, got a {parts.direction} one")
+    _check_directions(forward, backward)
     facts = facts or pair_facts(forward.facts, backward.facts)
     with _pair_folder(folder, facts, {"kind": "language_model"}, overwrite) as temporary:
         save_language_model(temporary / "forward", forward, weights=weights)
         save_language_model(temporary / "backward", backward, weights=weights)
     return Path(folder)
+
+
+def save_classifier_pair(
+    folder: str | os.PathLike[str],
+    forward: ClassifierParts,
+    backward: ClassifierParts,
+    facts: TrainingFacts | None = None,
+    *,
+    overwrite: bool = False,
+) -> Path:
+    """Write a forward and a backward classifier as one pair folder, atomically.
+
+    Args:
+        folder: Folder to write.
+        forward: The classifier that reads forward.
+        backward: The classifier that reads backward.
+        facts: Facts of the pair; `pair_facts` of its members if None.
+        overwrite: Replace an existing folder.
+
+    Returns:
+        The folder.
+
+    Raises:
+        DataError: If the two do not belong together.
+        FolderError: If the folder exists or cannot be written.
+        ConfigError: If a fact is not a JSON value.
+    """
+    _check_directions(forward, backward)
+    facts = facts or pair_facts(forward.facts, backward.facts)
+    member = {"kind": "classifier", "task": forward.task.name}
+    with _pair_folder(folder, facts, member, overwrite) as temporary:
+        save_classifier(temporary / "forward", forward)
+        save_classifier(temporary / "backward", backward)
+        _read_matching(temporary / "forward", temporary / "backward")
+    return Path(folder)
+
+
+def _check_directions(*members: LanguageModelParts | ClassifierParts) -> None:
+    """Raise DataError unless the members of a pair read forward and backward, in this order."""
+    for direction, parts in zip(DIRECTIONS, members, strict=True):
+        if parts.direction != direction:
+            raise DataError(f"{direction}: expected a {direction} model, got a {parts.direction} one")
 
 
 def pair_facts(forward: TrainingFacts, backward: TrainingFacts) -> TrainingFacts:
