@@ -18,7 +18,7 @@ LAYERS = [
     {"hub"},
     {"portable"},
     {"pipeline", "api"},
-    {"quickstart", "report", "estimator", "serve"},
+    {"quickstart", "report", "estimator", "serve", "spacy_textcat"},
     {"cli"},
     {"__main__"},
 ]
