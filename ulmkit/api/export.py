@@ -79,7 +79,8 @@ def export_int8(
     if len(new) == 1:
         save_classifier(folder, new[0], overwrite=overwrite)
         return comparison
-    save_classifier_pair(folder, *new, TrainingFacts(int8=comparison), overwrite=overwrite)
+    forward, backward = new
+    save_classifier_pair(folder, forward, backward, TrainingFacts(int8=comparison), overwrite=overwrite)
     return comparison
 
 

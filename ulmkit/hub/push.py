@@ -3,6 +3,7 @@
 import os
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ulmkit.errors import ConfigError, FolderError
 from ulmkit.files import expand_user
@@ -11,6 +12,9 @@ from ulmkit.hub.folder_config import CONFIG_FILE, DIRECTIONS, read_config
 from ulmkit.hub.hub_name import HubName, find_hub_name
 from ulmkit.hub.loading import load_model
 from ulmkit.hub.resolve import first_line
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
 
 
 def model_files(folder: str | os.PathLike[str]) -> dict[str, int]:
@@ -79,7 +83,8 @@ def push_folder(
     Args:
         folder: The model folder.
         name: "owner/name", or "owner/name@branch".
-        private: Make the repository private; one that exists has to be private already.
+        private: Make the repository private; one that exists has to be private already. Otherwise a new one has the
+            owner's default, which is public unless an organization chose differently.
         revision: Branch to upload to, if the name has none; it is made if it does not exist.
         token: Token that may write; by default the one in the environment (`HF_TOKEN`) or of `hf auth login`.
         message: Message of the commit.
@@ -94,32 +99,40 @@ def push_folder(
     from huggingface_hub import CommitOperationAdd, HfApi, constants
 
     target = parse_target(name, revision)
-    path = expand_user(folder)
-    load_model(path)  # checks the files
     if constants.HF_HUB_OFFLINE:
         raise FolderError(f"{target}: cannot be uploaded while HF_HUB_OFFLINE is set; unset it")
+    path = expand_user(folder)
+    load_model(path)  # checks the files
     contents: dict[str, str | bytes] = {file: str(path / file) for file in model_files(path)}
     if CARD_FILE in contents:
         card = (path / CARD_FILE).read_text(encoding="utf-8")
         contents[CARD_FILE] = card_on_hub(card, path.name, target).encode()
     operations = [CommitOperationAdd(file, content) for file, content in contents.items()]
+    message = message or "Upload a model of ulmkit"
     api = HfApi(token=token)
     try:
-        api.create_repo(target.repository, private=private, exist_ok=True)
-        is_public = private and not api.model_info(target.repository).private
-        if not is_public:
-            if target.revision is not None:
-                api.create_branch(target.repository, branch=target.revision, exist_ok=True)
-            message = message or "Upload a model of ulmkit"
-            commit = api.create_commit(target.repository, operations, commit_message=message, revision=target.revision)
+        _prepare_repository(api, target, private)
+        commit = api.create_commit(target.repository, operations, commit_message=message, revision=target.revision)
+    except ConfigError:
+        raise
     except Exception as error:  # whatever the network, the hub and its client come to
         raise FolderError(
             f"{target}: the hub does not take the upload ({first_line(error)}); check the name and the network, and "
             "that HF_TOKEN or `hf auth login` has a token that may write there"
         ) from error
-    if is_public:
-        raise ConfigError(
-            f"private: {target.repository} is there already and public, nothing was uploaded; make it private in its "
-            "settings on the hub, or choose another name"
-        )
     return f"{target.repository}@{commit.oid}"
+
+
+def _prepare_repository(api: "HfApi", target: HubName, private: bool) -> None:
+    """Make the repository and the branch unless they exist; raise ConfigError if it is public and must not be."""
+    if private:
+        api.create_repo(target.repository, exist_ok=True, private=True)
+        if not api.model_info(target.repository).private:
+            raise ConfigError(
+                f"private: {target.repository} is there already and public, nothing was uploaded; make it private in "
+                "its settings on the hub, or choose another name"
+            )
+    else:  # not private=False: an organization may have private repositories as its default
+        api.create_repo(target.repository, exist_ok=True)
+    if target.revision is not None:
+        api.create_branch(target.repository, branch=target.revision, exist_ok=True)
