@@ -1,6 +1,7 @@
 """Models to the hub and back, against a hub on 127.0.0.1."""
 
 import itertools
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -225,3 +226,14 @@ def test_the_command_prints_what_it_uploads(
     (label,) = CLASSIFIER.predict(TEXTS[:1])
     assert f'"label": "{label}"' in ulmkit("predict", f"{NAME}@{commit}", "--text", TEXTS[0]).out
     assert "expected owner/name" in ulmkit("push", folder, "mine", status=2).error
+
+
+@pytest.mark.parametrize(("chosen", "expected"), [(None, "1"), ("0", "0")])
+def test_commands_that_are_piped_show_no_bars_of_downloads(
+    monkeypatch: pytest.MonkeyPatch, chosen: str | None, expected: str
+) -> None:
+    monkeypatch.setenv("HF_HUB_DISABLE_PROGRESS_BARS", chosen or "")
+    if chosen is None:
+        monkeypatch.delenv("HF_HUB_DISABLE_PROGRESS_BARS")
+    ulmkit("--help")
+    assert os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] == expected

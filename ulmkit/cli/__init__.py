@@ -26,7 +26,14 @@ from ulmkit.cli import (
     training_commands,
     tune_command,
 )
-from ulmkit.cli.console import describe_bug, escape_unprintable, flush_output, is_out_of_memory, plain_warnings
+from ulmkit.cli.console import (
+    describe_bug,
+    escape_unprintable,
+    flush_output,
+    is_out_of_memory,
+    plain_warnings,
+    silence_downloads,
+)
 from ulmkit.cli.option_groups import name_flags, option_flags
 from ulmkit.cli.outputs import check_outputs, check_working_folder
 from ulmkit.cli.plain_help import WIDTH, PlainCommand, PlainGroup
@@ -119,6 +126,7 @@ for _name, _command in _COMMANDS.items():
 def main() -> None:
     """Run the command line. Whatever ends it is printed in one line; a reader that closes the pipe ends it quietly."""
     escape_unprintable()
+    silence_downloads()
     try:
         with plain_warnings():
             status = _run()

@@ -20,6 +20,15 @@ def escape_unprintable() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
+def silence_downloads() -> None:
+    """Switch the hub's progress bars off where standard error is no terminal, unless the user has decided on them.
+
+    Its client reads the variable when it is imported, so this comes first.
+    """
+    if sys.stderr is None or not sys.stderr.isatty():
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+
+
 @contextmanager
 def plain_warnings() -> Iterator[None]:
     """Print warnings in one line, without the line of source that they come from."""
