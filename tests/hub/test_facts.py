@@ -9,7 +9,16 @@ import pytest
 
 from ulmkit.errors import ConfigError
 from ulmkit.evaluation import PairedComparison
-from ulmkit.hub import DataFacts, MachineFacts, RunFacts, SplitFacts, TrainingFacts, facts_from_json, facts_to_json
+from ulmkit.hub import (
+    ContinuationFacts,
+    DataFacts,
+    MachineFacts,
+    RunFacts,
+    SplitFacts,
+    TrainingFacts,
+    facts_from_json,
+    facts_to_json,
+)
 from ulmkit.hub.format_1 import upgrade_facts
 from ulmkit.model.transfer_report import TransferReport
 from ulmkit.text import SplitPolicy
@@ -60,6 +69,16 @@ FACTS = TrainingFacts(
     run=RUN,
     recipe={"batch_size": 8, "optimizer": {"name": "adamw", "betas": [0.7, 0.99]}},
     base=TrainingFacts(stage="pretraining", data=DATA, base=None, validation={"perplexity": 61.5}),
+    continuation=ContinuationFacts(
+        kept=("good",),
+        added=("so-so",),
+        removed=("bad",),
+        without_documents=("good",),
+        old_data="10 labelled documents",
+        old_documents=PairedComparison("accuracy", 10, 0.9, 0.8, -0.1, (-0.3, 0.1), 0, 1, 0.5),
+        kept_held_out=2,
+        seen_before=1,
+    ),
     vocabulary_transfer=TransferReport(vocabulary_size=50, matched=40, corpus_share=0.9),
     labelled_documents=80,
     validation_before={"loss": 0.7},

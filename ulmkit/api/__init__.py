@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from ulmkit.api.export import export_int8, export_onnx, export_torch
     from ulmkit.api.fastai import import_fastai
     from ulmkit.api.language_model import LanguageModel
+    from ulmkit.api.start import load_start
     from ulmkit.api.text_classifier import TextClassifier
     from ulmkit.api.tuning import find_recipe
 else:

@@ -15,7 +15,7 @@ from ulmkit.api.classifier_stream import TextStream
 from ulmkit.api.common import as_texts, check_finite_answers, place_parts, refuse_selection
 from ulmkit.api.confidence import ConformalClassifier, SelectiveClassifier
 from ulmkit.api.push import push_model
-from ulmkit.config import check_probability
+from ulmkit.config import check_choice, check_probability
 from ulmkit.errors import ConfigError, DataError, FolderError
 from ulmkit.evaluation import HeldOutAnswers, PairedComparison, compare_paired
 from ulmkit.explain import Explanation, explain_prediction, find_words
@@ -33,6 +33,7 @@ from ulmkit.hub import (
 from ulmkit.model.config import AWDLSTMConfig
 from ulmkit.pipeline import (
     CLASSIFY,
+    GO_ON,
     ClassifierRecipe,
     DataOptions,
     EnsemblePredictor,
@@ -150,13 +151,13 @@ class TextClassifier:
     def train(
         cls,
         data: Data | EncodedCorpus,
-        language_model: LanguageModel | None,
+        language_model: LanguageModel | TextClassifier | None,
         *,
         method: str = "auto",
         epochs: float | None = None,
         steps: int | None = None,
         minutes: float | None = None,
-        task: str = "single",
+        task: str | None = None,
         recipe: ClassifierRecipe | None = None,
         sizes: AWDLSTMConfig | None = None,
         data_options: DataOptions | None = None,
@@ -165,25 +166,32 @@ class TextClassifier:
         valid_documents: int | None = None,
         baselines: bool = False,
         transductive: bool = False,
+        drop_classes: Sequence[str] = (),
+        old_data: Data | EncodedCorpus | None = None,
         progress: Callable[[int], None] | None = None,
     ) -> TextClassifier:
-        """Train a classifier from a language model. Give exactly one of `epochs`, `steps` and `minutes`.
+        """Train a classifier from a language model, or go on from a classifier.
+
+        Give exactly one of `epochs`, `steps` and `minutes`.
 
         Args:
             data: Labelled documents as a path, a hub name or a list, or an encoded corpus.
             language_model: The model to start from, or a pair, of which "finetune" takes the forward member. None: the
                 linear rungs of the ladder alone; with "finetune", a network that starts from random weights, for
-                comparison.
+                comparison. A fine-tuned classifier goes on: it keeps its encoder, its head and its classes, and gets
+                the new classes of the documents; see `pipeline.continue_classifier`.
             method: "finetune" is gradual unfreezing of the language model (Howard & Ruder 2018). "auto" climbs a
                 ladder of linear models, features of the language model, fine-tuned networks and their blend, judges
                 each on held-out labels and keeps one of the cheapest kind that is as good as any; "features" and
-                "linear" climb it in part. Tasks other than "single" are fine-tuned by each.
+                "linear" climb it in part. Tasks other than "single" are fine-tuned by each. A classifier goes on by
+                "auto" and "finetune".
             epochs: Passes over the training documents.
             steps: Optimizer steps.
             minutes: Wall-clock time, validation included.
-            task: Name of the task, one of `ulmkit.tasks.TASKS`.
+            task: Name of the task, one of `ulmkit.tasks.TASKS`; None: that of the classifier to start from, or
+                "single".
             recipe: Batch size, unfreezing, learning rates, optimizer and options of the head; None takes
-                `pipeline.CLASSIFY`.
+                `pipeline.CLASSIFY`, or `pipeline.GO_ON` from a classifier.
             sizes: Layer sizes and dropouts of a classifier without a language model; those of ULMFiT if None.
             data_options: How the documents are read, split and tokenized.
             run: Device, precision, seed, checkpoints and progress of the training.
@@ -192,6 +200,9 @@ class TextClassifier:
             baselines: Fit the linear baselines on the same documents too; their validation metrics are in
                 `parts.facts.baselines`.
             transductive: Let the ladder learn from the text of the test split too; the model card says so.
+            drop_classes: Classes of the classifier to start from that are removed.
+            old_data: Documents on which the classifier to start from is scored before and after; None looks for those
+                that it was validated on, beside `data`.
             progress: Called with the number of documents prepared so far.
 
         Returns:
@@ -203,6 +214,30 @@ class TextClassifier:
             TrainingError: If the loss is no longer finite.
         """
         budget = Budget(epochs=epochs, steps=steps, minutes=minutes)
+        if isinstance(language_model, TextClassifier):
+            for name, is_given in {"sizes": sizes is not None, "transductive": transductive}.items():
+                if is_given:
+                    raise ConfigError(f"{name}: has no effect on a classifier that goes on; leave it out")
+            earlier = language_model._to_continue(method, task)
+            continued = pipeline.continue_classifier(
+                data,
+                earlier,
+                budget=budget,
+                recipe=recipe or GO_ON,
+                data_options=data_options,
+                run=run,
+                labels=labels,
+                valid_documents=valid_documents,
+                drop_classes=drop_classes,
+                old_data=old_data,
+                baselines=baselines,
+                progress=progress,
+            )
+            return cls(continued)
+        for name, is_given in {"drop_classes": bool(drop_classes), "old_data": old_data is not None}.items():
+            if is_given:
+                raise ConfigError(f"{name}: expected a classifier to start from, got a language model; leave it out")
+        task = task or "single"
         if pipeline.climbs_ladder(method, task):
             if sizes is not None:
                 raise ConfigError(f"sizes: only for method='finetune', got {method!r}; leave it out")
@@ -630,6 +665,34 @@ class TextClassifier:
         outputs = self._predictor.predict_labelled(selected)
         check_finite_answers(outputs)
         return outputs
+
+    def _to_continue(self, method: str, task: str | None) -> ClassifierParts:
+        """The network from which a training goes on.
+
+        Raises:
+            ConfigError: If the classifier is a pair or an ensemble, the method is a ladder's, or the task is another.
+        """
+        check_choice("method", method, pipeline.METHODS)
+        if method not in ("auto", "finetune"):
+            raise ConfigError(f"method: expected finetune from a classifier, got {method!r}; leave it out")
+        if task not in (None, self.task):
+            raise ConfigError(f"task: expected {self.task!r}, that of the classifier, got {task!r}; leave it out")
+        if isinstance(self.parts, EnsembleParts):
+            has_network = any(isinstance(member, ClassifierParts) for member in self.members)
+            network = (
+                ", or go on from its network alone, a folder in 'members' of the classifier's" if has_network else ""
+            )
+            raise ConfigError(
+                f"start: expected a fine-tuned classifier, got {', '.join(map(member_name, self.members))}, which "
+                "cannot go on from new documents alone; give the old and the new documents together, and a language "
+                f"model to start from{network}"
+            )
+        if self.backward is not None:
+            raise ConfigError(
+                "start: expected one classifier, got a pair; go on from its 'forward' and 'backward' folder one after "
+                "the other, then join them again with ulmkit.hub.save_pair"
+            )
+        return self.parts
 
     @property
     def _networks(self) -> tuple[ClassifierParts, ...]:

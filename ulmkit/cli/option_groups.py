@@ -392,3 +392,12 @@ RATE_SEARCH_RECIPE = replace(
 CLASSIFY_RECIPE = _recipe_group(
     CLASSIFY, "unfreezing", "label_smoothing", "class_weights", "value_range", "number_loss"
 )
+
+
+def _recipe_over(given: Set[str], **values: Any) -> Callable[[ClassifierRecipe], ClassifierRecipe]:
+    """Return the function from a preset to the recipe that the command line makes of it."""
+    return functools.partial(_changed, given=given, **values)
+
+
+TRAIN_RECIPE = replace(CLASSIFY_RECIPE, make=_recipe_over)
+"""The options of `CLASSIFY_RECIPE`, for a command whose preset depends on the model that it starts from."""

@@ -9,7 +9,7 @@ from ulmkit.files import expand_user
 from ulmkit.safe_writes import check_ends_in_name, check_event_folder, check_not_input, check_output_file
 
 _READ = (
-    *("data", "model", "classifier", "language_model", "statistics", "checkpoint", "recipe_file"),
+    *("data", "model", "classifier", "language_model", "statistics", "checkpoint", "recipe_file", "old_data"),
     *("weights", "vocabulary", "sentencepiece"),
 )
 _FOLDER = "out"

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ulmkit.cli.option_groups import (
-    CLASSIFY_RECIPE,
     FINETUNE_RECIPE,
     FROM_SCRATCH,
     MACHINE_WITH_SEED,
@@ -25,6 +24,7 @@ from ulmkit.cli.option_groups import (
     SIZES,
     STAGE,
     TOKENIZE,
+    TRAIN_RECIPE,
     TRAINING_MACHINE,
     JsonFile,
     Machine,
@@ -41,7 +41,7 @@ from ulmkit.errors import ConfigError
 from ulmkit.model.config import LanguageModelConfig
 from ulmkit.pipeline.data_options import DataOptions
 from ulmkit.pipeline.options import DEFAULT_MODEL, RATE_SEARCH_STEPS, RunOptions
-from ulmkit.pipeline.recipes import ClassifierRecipe, LanguageModelRecipe
+from ulmkit.pipeline.recipes import CLASSIFY, GO_ON, ClassifierRecipe, LanguageModelRecipe
 from ulmkit.safe_writes import check_writable, remove_event_files
 from ulmkit.training.budget import Budget
 from ulmkit.training.progress import make_progress
@@ -83,7 +83,7 @@ BaseOrNoneArgument = Annotated[
         metavar="[LM]",
         show_default=False,
         help="A language model: a folder, a shipped name or a hub name; 'none' for random weights "
-        f"(default: {DEFAULT_MODEL}, for English).",
+        f"(default: {DEFAULT_MODEL}, for English). Or a fine-tuned classifier, which goes on.",
     ),
 ]
 DataAfterBaseArgument = Annotated[
@@ -261,7 +261,7 @@ def finetune_command(
 @with_groups(
     data_options=READ,
     budget=budget_group(5),
-    recipe=CLASSIFY_RECIPE,
+    recipe=TRAIN_RECIPE,
     stage=STAGE,
     from_scratch=FROM_SCRATCH,
     machine=TRAINING_MACHINE,
@@ -273,11 +273,17 @@ def train_command(
     out: OutOption,
     data_options: DataOptions,
     budget: Budget,
-    recipe: ClassifierRecipe,
+    recipe: Callable[[ClassifierRecipe], ClassifierRecipe],
     stage: Mapping[str, Any],
     from_scratch: Mapping[str, Any],
     machine: Machine,
-    task: Annotated[str, typer.Option(help=f"Label type: {TASK_NAMES}.")] = "single",
+    task: Annotated[
+        str | None,
+        typer.Option(
+            help=f"Label type: {TASK_NAMES} (default: that of a classifier to go on from, else single).",
+            show_default=False,
+        ),
+    ] = None,
     labels: Annotated[int | None, typer.Option(help="Labelled documents to train on (default: all).")] = None,
     valid_documents: Annotated[int | None, typer.Option(help="Documents to validate on (default: all).")] = None,
     baselines: Annotated[bool, typer.Option(help="Fit linear baselines on the same documents.")] = True,
@@ -288,6 +294,17 @@ def train_command(
             "cheapest good one is kept), features or linear (its lower rungs), or finetune (gradual unfreezing)."
         ),
     ] = "auto",
+    drop_classes: Annotated[
+        list[str] | None,
+        typer.Option("--drop-class", help="Class of a classifier to go on from that is removed; may be repeated."),
+    ] = None,
+    old_data: Annotated[
+        str | None,
+        typer.Option(
+            help="Documents to score a classifier to go on from before and after (default: those it was validated on, "
+            "if they are beside DATA)."
+        ),
+    ] = None,
     transductive: Transductive = False,
     plot: PlotFile = None,
     resume: Resume = False,
@@ -296,11 +313,12 @@ def train_command(
 
     Example: ulmkit train reviews-lm reviews.csv --out my-classifier --minutes 5
     """
-    from ulmkit.api import LanguageModel, TextClassifier
+    from ulmkit.api import TextClassifier, load_start
     from ulmkit.pipeline import climbs_ladder
 
+    first_recipe, go_on_recipe = recipe(CLASSIFY), recipe(GO_ON)
     sizes = [name for name in from_scratch if name not in TOKENIZE]
-    climbs = climbs_ladder(method, task)
+    climbs = climbs_ladder(method, task or "single")
     if language_model == "none" and climbs and sizes:
         flag = sizes[0].replace("_", "-")
         raise ConfigError(f"--{flag}: is for a network without a language model; add --method finetune, or drop it")
@@ -310,13 +328,14 @@ def train_command(
         raise ConfigError(f"--{flag}: the language model has its own; drop it, or give 'none' for LM")
 
     def train(run: RunOptions, progress: Progress) -> TextClassifier:
+        start = None if language_model == "none" else load_start(language_model)
         return TextClassifier.train(
             data,
-            None if language_model == "none" else LanguageModel.load(language_model),
+            start,
             **asdict(budget),
             task=task,
-            recipe=recipe,
-            sizes=None if climbs else encoder_from_scratch(from_scratch),
+            recipe=go_on_recipe if isinstance(start, TextClassifier) else first_recipe,
+            sizes=None if climbs or start is not None else encoder_from_scratch(from_scratch),
             data_options=data_options,
             run=run,
             labels=labels,
@@ -324,10 +343,12 @@ def train_command(
             baselines=baselines,
             method=method,
             transductive=transductive,
+            drop_classes=drop_classes or (),
+            old_data=old_data,
             progress=progress,
         )
 
-    _run_training(train, machine, stage, recipe.batch_size, out, resume, plot)
+    _run_training(train, machine, stage, first_recipe.batch_size, out, resume, plot)
 
 
 @with_groups(data_options=READ_TEXT, recipe=RATE_SEARCH_RECIPE, machine=MACHINE_WITH_SEED)
@@ -457,6 +478,11 @@ def _training_figures(facts: "TrainingFacts") -> dict[str, Any]:
         spent: dict[str, Any] = {"steps": run.steps, "epochs": run.epochs, "minutes": run.minutes}
         spent["tokens per second"] = run.tokens_per_second
         figures |= {name: value for name, value in spent.items() if value is not None}
+    continuation = facts.continuation
+    if continuation is not None and continuation.old_documents is not None:
+        old = continuation.old_documents
+        figures["old documents"] = old.documents
+        figures |= {f"{old.measure}, old documents, before": old.before, f"{old.measure}, old documents": old.after}
     before = {"before training": facts.validation_before} if facts.validation_before else {}
     for name, metrics in (before | {"validation": facts.validation} | dict(facts.baselines)).items():
         figures |= {f"{metric}, {name}": value for metric, value in metrics.items()}

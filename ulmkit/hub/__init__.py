@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from ulmkit.hub.cards import model_card, pair_card
     from ulmkit.hub.ensemble import load_ensemble, save_ensemble
     from ulmkit.hub.facts import (
+        ContinuationFacts,
         DataFacts,
         MachineFacts,
         RunFacts,

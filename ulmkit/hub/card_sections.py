@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 
-from ulmkit.hub.facts import DataFacts, MachineFacts, RunFacts, Stage, TrainingFacts
+from ulmkit.hub.facts import ContinuationFacts, DataFacts, MachineFacts, RunFacts, Stage, TrainingFacts
 from ulmkit.text import SplitPolicy
 from ulmkit.training import Budget
 
@@ -72,6 +72,8 @@ def training_section(facts: TrainingFacts) -> str:
         sentences.append("It started from random weights, not from a language model.")
     if facts.base is not None:
         sentences.append(f"It started from {'; '.join(map(_ancestor, facts.base.lineage()))}.")
+    if facts.continuation is not None:
+        sentences += _continuation(facts.continuation)
     if facts.vocabulary_transfer is not None:
         transfer = facts.vocabulary_transfer
         known = f"{transfer.matched:,} of its {transfer.vocabulary_size:,} tokens were known to the base model"
@@ -179,6 +181,26 @@ def _machine(machine: MachineFacts) -> str:
         f"{machine.device}, {machine.precision}, {machine.backend} backend, {machine.architecture}, "
         f"{machine.processors} processors, {machine.threads} threads{processes}"
     )
+
+
+def _continuation(continuation: ContinuationFacts) -> Iterator[str]:
+    changes = {"kept": continuation.kept, "added": continuation.added, "removed": continuation.removed}
+    if any(changes.values()):
+        named = "; ".join(f"{change} {', '.join(names)}" for change, names in changes.items() if names)
+        yield f"Of that classifier it has the head too; classes: {named}."
+    if continuation.without_documents:
+        yield f"It learned from no documents of {', '.join(continuation.without_documents)}."
+    if continuation.old_documents is not None:
+        scores = continuation.old_documents
+        yield (
+            f"On {scores.documents:,} documents from before ({continuation.old_data}) {scores.measure} was "
+            f"{scores.before:.4f} before this training and is {scores.after:.4f} after it."
+        )
+    if continuation.kept_held_out or continuation.seen_before:
+        yield (
+            f"Kept apart were {continuation.kept_held_out:,} training documents that the earlier classifier was "
+            f"validated on, and {continuation.seen_before:,} validation documents that it learned from."
+        )
 
 
 def _ancestor(facts: TrainingFacts) -> str:

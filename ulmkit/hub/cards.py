@@ -28,11 +28,11 @@ _HUB_DATA = re.compile(r"([\w.-]+/[\w.-]+)(:[\w.-]+)?")
 
 _CLEANNESS_LIMITS = {
     "transductive": "The text of evaluated documents, not their labels, was used in training (transductive split).",
-    "mixed": "A language model that this one started from was trained on the same data under another split: it may "
-    "have read the text, not the labels, of the held-out documents.",
-    "other data": "A language model that this one started from was also trained on other data; whether that contains "
+    "mixed": "A model that this one started from was trained on the same data under another split: it may have read "
+    "the text of the held-out documents.",
+    "other data": "A model that this one started from was also trained on other data; whether that contains "
     "the text of held-out documents is not known.",
-    "unknown": "A language model that this one started from does not record its training data; whether it has read the "
+    "unknown": "A model that this one started from does not record its training data; whether it has read the "
     "text of held-out documents is not known.",
 }
 
@@ -220,6 +220,11 @@ def _limits(facts: TrainingFacts, is_classifier: bool) -> list[str]:
     limits = list(facts.limits)
     if facts.data is not None and facts.data.cleanness in _CLEANNESS_LIMITS:
         limits.append(_CLEANNESS_LIMITS[facts.data.cleanness])
+    if facts.continuation is not None and facts.continuation.old_data is None:
+        limits.append(
+            "The classifier that it went on from may have learned from labels of documents that it is validated on: "
+            "the old documents were not at hand."
+        )
     limits.append("The metrics hold for text like the training data; evaluate again before use on other text.")
     if is_classifier:
         limits.append("Biases in the labels and in the text the encoder was trained on carry over to predictions.")

@@ -129,6 +129,33 @@ class RunFacts:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ContinuationFacts:
+    """Changes that a training made to the classifier that it went on from.
+
+    Attributes:
+        kept: Classes of the earlier classifier that stayed.
+        added: New classes.
+        removed: Classes of the earlier classifier that were dropped.
+        without_documents: Those of `kept` that no document was learned from.
+        old_data: Documents that `old_documents` was computed on, in words; None if they were not to be had.
+        old_documents: Scores of the earlier classifier ("before") and of this one on them, without those of removed
+            classes.
+        kept_held_out: Labelled documents that were not learned from, because they are among these.
+        seen_before: Labelled documents of the validation split that were not validated on, because the earlier
+            classifier had learned from them.
+    """
+
+    kept: tuple[str, ...] = ()
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    without_documents: tuple[str, ...] = ()
+    old_data: str | None = None
+    old_documents: PairedComparison | None = None
+    kept_held_out: int = 0
+    seen_before: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainingFacts:
     """Facts about the making and the quality of a model; a fact that is not known is None or empty.
 
@@ -140,7 +167,8 @@ class TrainingFacts:
         data: What it was trained on.
         run: The training run.
         recipe: Settings of the training by name.
-        base: Facts of the language model it started from; None if it started from random weights.
+        base: Facts of the language model, or the classifier, it started from; None if it started from random weights.
+        continuation: Changes to the classifier that it started from; None unless it started from one.
         vocabulary_transfer: How much of the vocabulary the base model knew.
         labelled_documents: Labelled documents that a classifier learned from.
         validation_before: Validation metrics before the training.
@@ -160,6 +188,7 @@ class TrainingFacts:
     run: RunFacts | None = None
     recipe: Mapping[str, object] = field(default_factory=dict)
     base: "TrainingFacts | None" = None
+    continuation: ContinuationFacts | None = None
     vocabulary_transfer: TransferReport | None = None
     labelled_documents: int | None = None
     validation_before: Metrics = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Transfer of weights: a language model to a new vocabulary, an encoder into a classifier."""
+"""Transfer of weights: a language model to a new vocabulary, an encoder into a classifier, a head to new classes."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,6 +10,7 @@ from torch import Tensor
 from ulmkit.errors import ConfigError, DataError
 from ulmkit.model.awd_lstm import Encoder
 from ulmkit.model.cells import cell_options
+from ulmkit.model.heads import Head
 from ulmkit.model.language_model import AWDLSTMLanguageModel
 from ulmkit.model.transfer_report import TransferReport
 
@@ -95,6 +96,38 @@ def transfer_encoder(source: Encoder, target: Encoder) -> None:
         if ours != theirs[name]:
             raise ConfigError(f"{name}: expected {ours} as in the target encoder, got {theirs[name]} in the source")
     target.load_state_dict(source.state_dict())
+
+
+def transfer_head(source: Head, target: Head, rows: np.ndarray) -> None:
+    """Copy a head into another of the same kind and sizes, whose classes may differ.
+
+    All layers are copied, running statistics included; of the last one, the rows of the classes that both have. The
+    rows of new classes stay as they are in the target.
+
+    Args:
+        source: The head to copy.
+        target: The head to copy into.
+        rows: (C_target,) int64, row of the source for each class of the target; -1 for a new class.
+
+    Raises:
+        ConfigError: If the heads differ in kind or in hidden units.
+    """
+    if type(source) is not type(target):
+        raise ConfigError(f"head: expected a {type(target).__name__} as in the target, got {type(source).__name__}")
+    if source.config.hidden_size != target.config.hidden_size:
+        raise ConfigError(
+            f"head: expected {target.config.hidden_size} hidden units as in the target, got {source.config.hidden_size}"
+        )
+    last = f"layers.{len(source.layers) - 1}."
+    index = torch.from_numpy(np.asarray(rows, dtype=np.int64))
+    is_kept = index >= 0
+    target_weights = target.state_dict()
+    weights = dict(source.state_dict())
+    for name in (last + "weight", last + "bias"):
+        moved = target_weights[name].clone()
+        moved[is_kept] = weights[name].to(moved)[index[is_kept]]
+        weights[name] = moved
+    target.load_state_dict(weights)
 
 
 def _architecture(encoder: Encoder) -> dict[str, Any]:

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from ulmkit.pipeline.automatic import ENOUGH_VALIDATION, climb_corpus, ensemble_of, train_automatically
     from ulmkit.pipeline.baselines import linear_baselines, record_baselines, texts_of, word_cutter
     from ulmkit.pipeline.classifiers import train
+    from ulmkit.pipeline.continuation import continue_classifier
     from ulmkit.pipeline.data import prepare, prepare_once
     from ulmkit.pipeline.data_options import DataOptions
     from ulmkit.pipeline.document_progress import documents_read, watch_documents
@@ -74,7 +75,7 @@ if TYPE_CHECKING:
         search_classifier_recipe,
         search_finetuning_recipe,
     )
-    from ulmkit.pipeline.recipes import CLASSIFY, FINETUNE, PRETRAIN, ClassifierRecipe, LanguageModelRecipe
+    from ulmkit.pipeline.recipes import CLASSIFY, FINETUNE, GO_ON, PRETRAIN, ClassifierRecipe, LanguageModelRecipe
     from ulmkit.pipeline.rungs import Kind
     from ulmkit.pipeline.search_spaces import ClassifierSpace, LanguageModelSpace
     from ulmkit.pipeline.search_study import SearchTrial, search_folder

@@ -11,7 +11,8 @@ from ulmkit.hub.folder_config import Direction
 from ulmkit.model.classifier import AWDLSTMClassifier
 from ulmkit.model.config import AWDLSTMConfig
 from ulmkit.model.document_norm import shared_documents
-from ulmkit.model.transfer import transfer_encoder
+from ulmkit.model.heads import HeadConfig, NumberConfig
+from ulmkit.model.transfer import transfer_encoder, transfer_head, vocabulary_mapping
 from ulmkit.pipeline.baselines import record_baselines, texts_of
 from ulmkit.pipeline.classifier_task import ClassifierTask
 from ulmkit.pipeline.data import DocumentCallback, prepare_once
@@ -107,7 +108,7 @@ def train(
 
 def train_network(
     corpus: EncodedCorpus,
-    language_model: LanguageModelParts | None,
+    start: LanguageModelParts | ClassifierParts | None,
     rows: np.ndarray,
     held_out: np.ndarray,
     *,
@@ -120,8 +121,9 @@ def train_network(
     """Train a classifier on some documents of a corpus; see `train` for the rest.
 
     Args:
-        corpus: The documents, in the language model's vocabulary.
-        language_model: The model to start from; None starts from random weights.
+        corpus: The documents, in the vocabulary of the model to start from.
+        start: The model to start from; None starts from random weights. Of a classifier the head is kept too, with
+            those of its classes that the corpus has.
         rows: (n,) labelled documents to learn from.
         held_out: (m,) labelled documents to validate on.
         budget: Length of the training.
@@ -131,20 +133,23 @@ def train_network(
         soft_targets: (documents of the corpus, C) float32, probabilities of the classes to learn in place of labels.
     """
     kind = find_task(corpus.task)
-    config = sizes or AWDLSTMConfig() if language_model is None else language_model.model.config.encoder
+    config = sizes or AWDLSTMConfig() if start is None else start.model.encoder.config
     config = with_dropouts(config, CLASSIFIER_DROPOUTS, recipe.dropout_multiplier)
     torch.manual_seed(run.seed)
     model = AWDLSTMClassifier(
         config,
         len(corpus.vocabulary),
-        kind.head_config(corpus, rows, recipe),
+        _head_config(corpus, rows, recipe, start),
         chunk_steps=recipe.chunk_steps,
         gradient_steps=recipe.gradient_steps,
     )
-    if language_model is not None:
-        transfer_encoder(language_model.model.encoder, model.encoder)
+    if start is not None:
+        transfer_encoder(start.model.encoder, model.encoder)
+    if isinstance(start, ClassifierParts):
+        classes = vocabulary_mapping(start.label_names, corpus.label_names) if corpus.label_names else np.array([0])
+        transfer_head(start.model.head, model.head, classes)
     model.to(place(model.encoder, run))
-    direction: Direction = "forward" if language_model is None else language_model.direction
+    direction: Direction = "forward" if start is None else start.direction
     reverse = direction == "backward"
 
     def validate() -> dict[str, float]:
@@ -161,11 +166,13 @@ def train_network(
         ranks=run.world.size,
     )
     details: dict[str, object] = {"rows": fingerprint(rows.tolist()), "direction": direction}
+    if isinstance(start, ClassifierParts):
+        details["classes"] = [list(start.label_names), list(corpus.label_names)]
     if soft_targets is not None:
         details["soft_targets"] = fingerprint(soft_targets[rows].round(6).tolist())
     facts = TrainingFacts(
         stage="classification",
-        base=None if language_model is None else language_model.facts.as_base(),
+        base=None if start is None else start.facts.as_base(),
         labelled_documents=len(rows),
         validation_documents=len(held_out),
     )
@@ -185,3 +192,25 @@ def train_network(
     return ClassifierParts(
         kind, model, corpus.vocabulary, corpus.tokenizer, corpus.label_names, direction, facts, history
     )
+
+
+def _head_config(
+    corpus: EncodedCorpus,
+    rows: np.ndarray,
+    recipe: ClassifierRecipe,
+    start: LanguageModelParts | ClassifierParts | None,
+) -> HeadConfig:
+    """Configure the head by the recipe; hidden units and the scale of numbers are those of an earlier classifier."""
+    kind = find_task(corpus.task)
+    if not isinstance(start, ClassifierParts):
+        return kind.head_config(corpus, rows, recipe)
+    earlier = start.model.head.config
+    config = kind.head_config(corpus, rows, replace(recipe, head_hidden=earlier.hidden_size))
+    if isinstance(config, NumberConfig) and isinstance(earlier, NumberConfig):
+        return replace(
+            config,
+            value_range=earlier.value_range,
+            number_mean=earlier.number_mean,
+            number_deviation=earlier.number_deviation,
+        )
+    return config

@@ -90,12 +90,21 @@ def prepare_once(
     task: str = "none",
     tokenizer: Tokenizer | None = None,
     vocabulary: Vocabulary | None = None,
+    label_names: Sequence[str] | None = None,
     progress: DocumentCallback | None = None,
 ) -> EncodedCorpus:
     """The corpus that the first rank prepares, which the other ranks open; see `prepare` for the rest."""
     if not world.is_first:
         return EncodedCorpus.open(world.broadcast(None))
-    corpus = prepare(data, options, task=task, tokenizer=tokenizer, vocabulary=vocabulary, progress=progress)
+    corpus = prepare(
+        data,
+        options,
+        task=task,
+        tokenizer=tokenizer,
+        vocabulary=vocabulary,
+        label_names=label_names,
+        progress=progress,
+    )
     world.broadcast(os.path.abspath(corpus.folder))
     return corpus
 

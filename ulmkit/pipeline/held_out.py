@@ -120,9 +120,10 @@ def warn_of_data(
     for warning in data_warnings(corpus):
         run.progress.message(warning)
     if cleanness(corpus, training_splits, base) == "mixed":
+        earlier = "classifier" if base is not None and base.stage == "classification" else "language model"
         run.progress.message(
-            f"mixed splits: the language model learned from {corpus_name(corpus)} under another split, so it may have "
-            "read documents that are held out now; fine-tune it with the same --task, --split-by or --split-column "
+            f"mixed splits: the {earlier} learned from {corpus_name(corpus)} under another split, so it may have "
+            "read documents that are held out now; train it with the same --task, --split-by or --split-column "
             "(DataOptions(label_task=..., split_by=..., split_column=...))"
         )
     foreign = foreign_text_warning(corpus, training_splits, base)

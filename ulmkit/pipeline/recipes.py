@@ -1,7 +1,7 @@
 """Training settings of language models and classifiers, with one constant for each published recipe."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from ulmkit.config import ADDED_LATER, check_choice, check_not_negative, check_positive, check_whole
@@ -178,3 +178,6 @@ In the first tenth of the budget only embedding and decoder train.
 
 CLASSIFY = ClassifierRecipe()
 """A classifier: gradual unfreezing, slanted triangular rates, factor 2.6 (Howard & Ruder 2018, section 3.3)."""
+
+GO_ON = replace(CLASSIFY, unfreezing="full", peak_rate=2.5e-3)
+"""A classifier that starts from another one: all layers at once, since none is new, at a quarter of the rate."""
