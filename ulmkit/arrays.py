@@ -34,10 +34,14 @@ def load_arrays(path: Path) -> dict[str, np.ndarray]:
     """Read the arrays of a safetensors file, of types that NumPy has: it has no bfloat16.
 
     Raises:
-        FolderError: If the file is missing, truncated or not safetensors, or a number is NaN or infinite.
+        FolderError: If the file is missing, truncated or not safetensors, or a number is NaN, infinite or of another
+            type.
     """
     with safetensors_file(path) as readable:
         arrays = load_file(readable)
+        for name, array in arrays.items():
+            if not array.dtype.isbuiltin:  # safetensors reads bfloat16 if the package ml_dtypes is there
+                raise TypeError(f"{name!r} is {array.dtype}")
     for name, array in arrays.items():
         if not np.isfinite(array).all():
             raise not_finite(path, name)

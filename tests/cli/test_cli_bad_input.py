@@ -227,7 +227,6 @@ def test_options(arguments: tuple, message: str, here: Path) -> None:
         (("predict", "lm", "--text", "a"), "lm: expected a classifier, got a language model; train"),
         (("score", "classifier", "--text", "a"), "expected a folder of kind 'language_model', got 'classifier'"),
         (("finetune", "classifier", "reviews.csv", "-o", "o"), "expected a folder of kind 'language_model'"),
-        (("train", "classifier", "reviews.csv", "-o", "o"), "expected a folder of kind 'language_model'"),
         (("evaluate", "classifier", "reviews.csv", "--published"), "expected a folder of kind 'language_model'"),
         (("predict", "reviews.csv", "--text", "a"), "reviews.csv: expected the folder of a model, got a file"),
         (("predict", "nosuch", "--text", "a"), "nosuch: no such folder, and not the name of a model on the hub"),

@@ -85,7 +85,7 @@ class OldDocuments:
             Mean scores and their difference; None if there are no such documents.
         """
         corpus, task = self.selected.corpus, before.task
-        added = () if task.name == "multi" else tuple(set(after.label_names) - set(before.label_names))
+        added = () if task.has_independent_labels else tuple(set(after.label_names) - set(before.label_names))
         names = before.label_names + added
         removed = [number for number, name in enumerate(before.label_names) if name not in after.label_names]
         rows = self.selected.rows(labelled=True)

@@ -40,6 +40,7 @@ class MultiLabel(Task):
     summary = "any number of labels per text"
     label_columns = ("labels", "label")
     min_classes = 1
+    has_independent_labels = True
     has_errors_by_column = True
 
     @property

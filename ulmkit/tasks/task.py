@@ -45,6 +45,7 @@ class Task(LabelKind):
         example: A text in Python, as `predict` takes it.
         min_classes: Number of classes that the train split needs.
         is_one_class: Whether a document has exactly one class, so that samples can keep the classes in proportion.
+        has_independent_labels: Whether a document has any number of labels, each judged on its own.
         has_errors_by_column: Whether the error rate can be broken down by a column.
         has_bounded_scores: Whether the score of a document is between 0 and 1.
         has_ladder: Whether linear models and blends can predict it, too; other tasks are always fine-tuned.
@@ -54,6 +55,7 @@ class Task(LabelKind):
     example: ClassVar[str] = '"a text"'
     min_classes: ClassVar[int] = 2
     is_one_class: ClassVar[bool] = False
+    has_independent_labels: ClassVar[bool] = False
     has_errors_by_column: ClassVar[bool] = False
     has_bounded_scores: ClassVar[bool] = True
     has_ladder: ClassVar[bool] = False
