@@ -8,7 +8,7 @@ import torch
 
 from ulmkit.kernels import document_vectors
 from ulmkit.kernels.cpu.library import PATHS, Library, load_library
-from ulmkit.kernels.document_vectors import CountedDocuments, _noise, _pass_by_token, learn_ngram_vectors
+from ulmkit.kernels.document_vectors import CountedDocuments, _noise, learn_ngram_vectors, pass_by_token
 
 HALF = 1 << 63
 
@@ -89,7 +89,7 @@ def test_each_path_takes_the_same_steps(path: str, seed: int) -> None:
     expected_u, expected_v = u.astype(np.float64), v.astype(np.float64)
     _expected(documents, noise, expected_u, expected_v, (0.2, 0.1), seed)
     before = v.copy()
-    _pass_by_token(path, documents, noise, u, v, (0.2, 0.1), seed)
+    pass_by_token(path, documents, noise, u, v, (0.2, 0.1), seed)
     np.testing.assert_allclose(u, expected_u, atol=2e-5)
     np.testing.assert_allclose(v, expected_v, atol=2e-5)
     assert np.abs(v - before).max() > 0.1

@@ -51,8 +51,8 @@ def learn_ngram_vectors(documents: CountedDocuments, size: int, passes: int, see
         v, (features, size) float32; 0 for n-grams that no document has.
 
     Source: Le & Mikolov 2014, arXiv:1405.4053, section 2.3 (PV-DBOW), with the negative sampling and the noise of
-        Mikolov et al. 2013, arXiv:1310.4546, section 2.2. Deviation: one n-gram of noise for each token counts k times,
-        which is the same loss with more variance and takes a third of the time.
+        Mikolov et al. 2013, arXiv:1310.4546, section 2.2, equation 4. Deviation: one n-gram of noise for each token
+        counts k times, which is the same loss with more variance and takes a third of the time.
     """
     count, features = len(documents.offsets) - 1, len(documents.keep)
     noise = _noise(documents)
@@ -68,7 +68,7 @@ def learn_ngram_vectors(documents: CountedDocuments, size: int, passes: int, see
         if path is None:
             pass_by_document(documents, noise, document_vectors, vectors, (first_rate, last_rate), pass_seed)
         else:
-            _pass_by_token(path, documents, noise, document_vectors, vectors, (first_rate, last_rate), pass_seed)
+            pass_by_token(path, documents, noise, document_vectors, vectors, (first_rate, last_rate), pass_seed)
     return vectors
 
 
@@ -106,7 +106,7 @@ def pass_by_document(
         np.add.at(vectors, drawn, -down[:, None] * u)
 
 
-def _pass_by_token(
+def pass_by_token(
     path: str,
     documents: CountedDocuments,
     noise: np.ndarray,
@@ -115,7 +115,17 @@ def _pass_by_token(
     rates: tuple[float, float],
     seed: int,
 ) -> None:
-    """Pass over documents once with compiled kernels, with a step for each token; see `pass_by_document`."""
+    """Pass over documents once with compiled kernels, with one step for each token; see `pass_by_document`.
+
+    Args:
+        path: Path of the kernels, see `choose_path`.
+        documents: The documents.
+        noise: (G,) int32, n-grams to draw from.
+        document_vectors: u, (documents, size) float32, which are changed.
+        vectors: v, (features, size) float32, which are changed.
+        rates: Learning rates of the first and of the last document.
+        seed: Seed of all that is drawn.
+    """
     count, size = document_vectors.shape
     totals = np.add.reduceat(np.append(documents.counts, 0), documents.offsets[:-1])
     order, tokens = np.empty(count, dtype=np.int64), np.empty(int(totals.max(initial=0)), dtype=np.int32)

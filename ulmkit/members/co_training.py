@@ -43,8 +43,7 @@ class CoTraining:
         classes: Number of classes.
 
     Source: Blum & Mitchell 1998, "Combining labeled and unlabeled data with co-training", section 2; the views are two
-        representations of the same words, and each labels most of the documents once. Deviation: one round; with more
-        than two classes, further rounds repeat the mistakes of the first.
+        representations of the same words, and each labels most of the documents once. Deviation: one round.
     """
 
     def __init__(self, vectors: DocumentVectors, rows: np.ndarray, classes: int) -> None:
