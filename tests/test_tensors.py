@@ -43,7 +43,10 @@ def test_arrays_have_the_file_of_tensors_and_come_back(tmp_path):
     assert all(np.array_equal(loaded[name], array) for name, array in arrays.items())
 
 
-def test_arrays_that_are_not_finite_or_of_a_type_numpy_lacks_are_refused(tmp_path):
+@pytest.mark.parametrize("reads_bfloat16", [False, True])
+def test_arrays_that_are_not_finite_or_of_a_type_numpy_lacks_are_refused(reads_bfloat16, tmp_path):
+    if reads_bfloat16:
+        pytest.importorskip("ml_dtypes")  # once it is imported, safetensors reads bfloat16 as its type
     save_arrays(tmp_path / "a", {"fine": np.zeros(2), "bias": np.array([1.0, np.inf])})
     with pytest.raises(FolderError, match="a: expected finite numbers, got NaN or infinity in 'bias'"):
         load_arrays(tmp_path / "a")
