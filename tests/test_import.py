@@ -113,15 +113,26 @@ def test_linear_members_answer_without_torch(linear_folder: Path, tmp_path: Path
     assert _run(code + REPORT.format(names=("torch", "fastapi")), tmp_path) == "fastapi"
 
 
-def test_predict_loads_no_torch_for_linear_members(linear_folder: Path, tmp_path: Path) -> None:
-    arguments = ["predict", str(linear_folder), "--text", "good", "--device", "cpu", "--precision", "fp32"]
-    code = (
-        f"import sys\nsys.argv = {['ulmkit', *arguments]!r}\n"
+def _command(*arguments: object) -> str:
+    """Code that runs the command line to its end."""
+    return (
+        f"import sys\nsys.argv = {['ulmkit', *map(str, arguments)]!r}\n"
         "from ulmkit.cli import main\n"
         "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code\n"
     )
+
+
+def test_predict_loads_no_torch_for_linear_members(linear_folder: Path, tmp_path: Path) -> None:
+    machine = ("--device", "cpu", "--precision", "fp32", "--threads", 1)
+    code = _command("predict", linear_folder, "--text", "good", *machine)
     [row] = _run(code + REPORT.format(names=NOT_FOR_LINEAR_MEMBERS), tmp_path).splitlines()
     assert '"label": "positive"' in row
+
+
+def test_serve_loads_no_torch_for_linear_members(linear_folder: Path, tmp_path: Path) -> None:
+    replaced = "import ulmkit.serve\nulmkit.serve.serve = lambda load, folder, *_: print(load(folder).labels)\n"
+    code = replaced + _command("serve", linear_folder, "--threads", 1)
+    assert _run(code + REPORT.format(names=("torch", "sklearn")), tmp_path) == "('negative', 'positive')"
 
 
 @pytest.mark.parametrize("package", ["api", "hub", "pipeline", "text", "training"])

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from support import tiny
 from support.command import CLASSIFY, TINY, ulmkit
 
@@ -30,6 +31,18 @@ def test_predict_and_score_keep_columns_and_leave_labels_unread(tmp_path: Path) 
     shown = {command: ulmkit(command, "--help").out for command in ("predict", "score")}
     for option in ("--label-column", "--group-column", "--time-column", "--split-by", "--valid-fraction", "--workers"):
         assert not any(option in told for told in shown.values()), option
+
+
+@pytest.mark.parametrize("command", ["predict", "evaluate", "drift"])
+def test_threads_are_set_once_a_network_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    tiny.classifier().save(tmp_path / "classifier")
+    asked: list[int] = []
+    monkeypatch.setattr(torch, "set_num_threads", asked.append)
+    data = tiny.write_csv(tmp_path / "t.csv", tiny.reviews(4, 9000))
+    ulmkit(command, tmp_path / "classifier", data, "--threads", 3)
+    assert asked[:1] == [3]
 
 
 def test_embed_writes_a_row_for_each_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from ulmkit.cli.model_commands import ModelArgument, OptionalData, Texts
-from ulmkit.cli.option_groups import MACHINE, Machine, with_groups
+from ulmkit.cli.option_groups import MACHINE_OF_LOADED, Machine, limit_threads, with_groups
 from ulmkit.cli.progress import document_progress
 from ulmkit.cli.summary import write_values
 from ulmkit.cli.text_rows import TEXTS_WITH_TIME, count_texts, open_texts
@@ -17,7 +17,7 @@ DRIFT_STATUS = 1
 """Exit status of `drift` if it finds some."""
 
 
-@with_groups(reading=TEXTS_WITH_TIME, machine=MACHINE)
+@with_groups(reading=TEXTS_WITH_TIME, machine=MACHINE_OF_LOADED)
 def drift_command(
     model: ModelArgument,
     reading: Mapping[str, Any],
@@ -47,6 +47,7 @@ def drift_command(
     config = read_config(resolve_model(model))
     is_language_model = "language_model" in (config["kind"], config.get("members"))
     loaded = (LanguageModel if is_language_model else TextClassifier).load(model, machine.run)
+    limit_threads(machine.run)
     monitor = DriftMonitor(loaded, period=period, level=level, min_effect=min_effect, documents=documents)
     task = loaded.task if isinstance(loaded, TextClassifier) else "none"
     chunks, record = open_texts(data, text, reading, task)

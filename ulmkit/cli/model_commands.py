@@ -15,7 +15,16 @@ from ulmkit.api.generation_options import GenerationOptions
 from ulmkit.cli.adaptation import ADAPTATION
 from ulmkit.cli.confidence_options import CONFIDENCE, Confidence
 from ulmkit.cli.dataclass_options import field_options
-from ulmkit.cli.option_groups import MACHINE, MACHINE_WITH_SEED, READ_TEXT, Machine, OptionGroup, with_groups
+from ulmkit.cli.option_groups import (
+    MACHINE,
+    MACHINE_OF_LOADED,
+    MACHINE_WITH_SEED,
+    READ_TEXT,
+    Machine,
+    OptionGroup,
+    limit_threads,
+    with_groups,
+)
 from ulmkit.cli.pairs import say_forward_member
 from ulmkit.cli.progress import count_networks, document_progress, status, step_progress
 from ulmkit.cli.reading import ReadingReport
@@ -60,7 +69,7 @@ PREDICTED = ("row", "label", "abstained", "label_set", "probability", "probabili
 SCORED = ("row", "log_probability", "tokens", "unknown_tokens", "perplexity", "text")
 
 
-@with_groups(data_options=READ_TEXT, adaptation=ADAPTATION, confidence=CONFIDENCE, machine=MACHINE)
+@with_groups(data_options=READ_TEXT, adaptation=ADAPTATION, confidence=CONFIDENCE, machine=MACHINE_OF_LOADED)
 def evaluate_command(
     model: ModelArgument,
     data: DataArgument,
@@ -105,6 +114,7 @@ def evaluate_command(
         from ulmkit.api import LanguageModel
 
         language_model = LanguageModel.load(model, machine.run)
+        limit_threads(machine.run)
         say_forward_member(language_model)
         selected = language_model.evaluation_data(data, split=split, data_options=data_options)
         reading(selected.corpus)
@@ -125,6 +135,7 @@ def evaluate_command(
         write_values(machine.json_file, scored | report.to_dict())
         return
     classifier = TextClassifier.load(model, machine.run)
+    limit_threads(machine.run)
     _check_by(by, f"one of task {classifier.task!r}", classifier.task)
     documents = classifier.evaluation_data(data, split=split, by=by or (), data_options=data_options)
     reading(documents.corpus)
@@ -208,7 +219,7 @@ def _baselines(classifier: "TextClassifier", selected: "EvaluationData") -> dict
     return {name: report.to_dict() for name, report in reports.items()}
 
 
-@with_groups(reading=TEXTS, confidence=CONFIDENCE, machine=MACHINE)
+@with_groups(reading=TEXTS, confidence=CONFIDENCE, machine=MACHINE_OF_LOADED)
 def predict_command(
     classifier: ClassifierArgument,
     reading: Mapping[str, Any],
@@ -229,6 +240,7 @@ def predict_command(
 
     check_rows(PREDICTED, reading, out_file)
     model = TextClassifier.load(classifier, machine.run)
+    limit_threads(machine.run)
     task = model.parts.task
     selective, conformal = confidence.classifiers(model)
     for promise in (selective and selective.selection, conformal and conformal.rule):

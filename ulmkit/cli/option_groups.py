@@ -8,6 +8,7 @@ that `--help` answers at once.
 import functools
 import inspect
 import re
+import sys
 from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
@@ -270,16 +271,31 @@ class Machine:
 
 
 def _machine(threads: str | int | None, json_file: str | None, overwrite: bool, **options: Any) -> Machine:
+    machine = _machine_of_loaded(threads, json_file, overwrite, **options)
+    if isinstance(machine.run.threads, int):
+        import torch
+
+        torch.set_num_threads(machine.run.threads)
+    return machine
+
+
+def _machine_of_loaded(threads: str | int | None, json_file: str | None, overwrite: bool, **options: Any) -> Machine:
     try:
         number: int | str | None = int(threads) if threads is not None else None
     except ValueError:
         number = threads
     check_threads("threads", number)
-    if isinstance(number, int):
-        import torch
-
-        torch.set_num_threads(number)
     return Machine(RunOptions(threads=number, **options), json_file, overwrite)
+
+
+def limit_threads(run: RunOptions) -> None:
+    """Set torch's CPU threads as the command line says, if the model that was loaded needs torch.
+
+    Linear members answer without torch, whose import takes longer than their answers.
+    """
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(run.threads, int):
+        torch.set_num_threads(run.threads)
 
 
 _JSON_HELP = "Also write the summary to this file, as JSON."
@@ -295,29 +311,32 @@ _TRAINING_THREADS = Option(
 )
 
 
-def _machine_group(*names: str, threads: Option = _THREADS) -> OptionGroup:
+def _machine_group(*names: str, threads: Option = _THREADS, make: Callable[..., Machine] = _machine) -> OptionGroup:
     """Make the group of those fields of RunOptions that a command uses, the threads, the JSON file and overwriting."""
     output = {
         "json_file": Option(str | None, _JSON_HELP, flag="--json"),
         "overwrite": Option(bool, _OVERWRITE_HELP, False, "--overwrite"),
     }
-    return OptionGroup("Machine", _machine, {**field_options(RunOptions, *names), "threads": threads, **output})
+    return OptionGroup("Machine", make, {**field_options(RunOptions, *names), "threads": threads, **output})
 
 
 TRAINING_MACHINE = _machine_group("device", "precision", "backend", "seed", threads=_TRAINING_THREADS)
 MACHINE_WITH_SEED = _machine_group("device", "precision", "backend", "seed")
 MACHINE = _machine_group("device", "precision", "backend")
+MACHINE_OF_LOADED = _machine_group("device", "precision", "backend", make=_machine_of_loaded)
+"""The options of `MACHINE`, for a command that calls `limit_threads` once it has loaded its model."""
+
 MACHINE_WITHOUT_BACKEND = _machine_group("device", "precision")
 
 
 def _serving_run(threads: int | None, **options: Any) -> RunOptions:
-    return _machine(threads, None, False, **options).run
+    return _machine_of_loaded(threads, None, False, **options).run
 
 
 SERVING_MACHINE = OptionGroup(
     "Machine", _serving_run, {**field_options(RunOptions, "device", "precision", "backend"), "threads": _THREADS}
 )
-"""The options of a machine for a command that runs until it is stopped, and so has no summary."""
+"""The options of `MACHINE_OF_LOADED`, for a command that runs until it is stopped, and so has no summary."""
 
 
 def budget_group(default_epochs: float) -> OptionGroup:

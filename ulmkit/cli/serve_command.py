@@ -7,7 +7,7 @@ import typer
 
 from ulmkit.cli.dataclass_options import field_options
 from ulmkit.cli.model_commands import ClassifierArgument
-from ulmkit.cli.option_groups import SERVING_MACHINE, OptionGroup, with_groups
+from ulmkit.cli.option_groups import SERVING_MACHINE, OptionGroup, limit_threads, with_groups
 from ulmkit.errors import ConfigError
 from ulmkit.files import expand_user
 from ulmkit.pipeline.options import RunOptions
@@ -67,7 +67,9 @@ def serve_command(
     def load(folder: str) -> "TextClassifier":
         from ulmkit.api import TextClassifier
 
-        return TextClassifier.load(folder, run)
+        loaded = TextClassifier.load(folder, run)
+        limit_threads(run)
+        return loaded
 
     serve(load, classifier, options, lambda line: print(f"ulmkit: {line}", flush=True))
 
