@@ -10,7 +10,7 @@ from support import tiny
 
 from ulmkit.errors import ConfigError, DataError
 from ulmkit.hub import EnsembleParts, LanguageModelParts, Member, member_name
-from ulmkit.pipeline import EnsemblePredictor, automatic, climbs_ladder, train_automatically
+from ulmkit.pipeline import DataOptions, EnsemblePredictor, automatic, climbs_ladder, train_automatically
 from ulmkit.pipeline.ladder import Judging, _cheapest_good, choose_judging, climb
 from ulmkit.pipeline.rungs import Kind, Rung
 from ulmkit.tasks import TASKS
@@ -188,6 +188,21 @@ def test_without_a_language_model_the_ladder_is_linear() -> None:
     parts = _train([], labels=30)
     assert parts.facts.base is None
     assert not any(member_name(member).startswith("fine-tuned") for member in parts.members)
+
+
+def test_linear_models_alone_keep_rare_words() -> None:
+    """With few labels a telling word may occur once or twice, less than a language model needs to learn it."""
+    common = "of the and with for this that which from were".split()
+    documents = [
+        Document(f"{' '.join(common[: 3 + number % 5])} {kind}{number // 4}", kind)
+        for number in range(24)
+        for kind in ("red", "blue")
+    ]
+    parts = train_automatically(documents, (), method="linear", budget=Budget(steps=1), run=tiny.RUN)
+    assert {f"{kind}{number}" for kind in ("red", "blue") for number in range(6)} <= set(parts.vocabulary.tokens)
+    fewer = DataOptions(min_freq=30)
+    parts = train_automatically(documents, (), method="linear", budget=Budget(steps=1), data_options=fewer, run=tiny.RUN)
+    assert "red0" not in parts.vocabulary.tokens
 
 
 def test_labels_that_were_not_given_are_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:

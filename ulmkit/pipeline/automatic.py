@@ -115,6 +115,10 @@ def train_automatically(
     if any(parts.vocabulary != language_models[0].vocabulary for parts in language_models):
         raise ConfigError("language_models: expected one vocabulary, got several; train both from the same corpus")
     started = time.monotonic()
+    data_options = data_options or DataOptions()
+    if first is None and data_options.min_freq is None:
+        # Linear members choose their n-grams themselves; with few labels, rare words are what tells classes apart.
+        data_options = replace(data_options, min_freq=1)
     corpus = prepare(
         data,
         data_options,
@@ -164,7 +168,7 @@ def train_automatically(
     parts = replace(parts, facts=facts, held_out=HeldOut(answers, measure_held_out(parts, corpus)))
     if not baselines:
         return parts
-    return record_baselines(parts, corpus, texts_of(data, corpus, data_options or DataOptions()), rows, held_out)
+    return record_baselines(parts, corpus, texts_of(data, corpus, data_options), rows, held_out)
 
 
 def climb_corpus(

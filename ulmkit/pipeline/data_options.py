@@ -31,7 +31,8 @@ class DataOptions(TableOptions, TokenizerOptions):
         tokenizer: Tokenizer: spacy, sentencepiece, whitespace or bytes (default: spacy). "sentencepiece" is trained on
             the training text; "whitespace" is for text that is already tokenized.
         max_vocab: Maximum vocabulary size (default: 60000 for spacy, no limit for whitespace). Special tokens count.
-        min_freq: Minimum occurrences of a word (default: 3 for spacy, 1 for whitespace).
+        min_freq: Minimum occurrences of a word (default: 3 for spacy, 1 for whitespace and where only linear models
+            are trained).
         seed: Seed of the random split.
         label_task: Label type of DATA (single, multi, number, tokens, pair or none), used only to draw the same random
             split as a classifier of this task. "none" ignores the labels.
