@@ -12,6 +12,7 @@ from ulmkit import LanguageModel, TextClassifier
 from ulmkit.errors import ConfigError, FolderError, TrainingError
 from ulmkit.files import fingerprint
 from ulmkit.hub import EnsembleParts, FeatureParts, facts_to_json, load_model, member_name, save_ensemble
+from ulmkit.hub.cards import ensemble_card
 from ulmkit.members.combiner import Combiner
 from ulmkit.members.linear import LinearMember
 from ulmkit.pipeline import EnsemblePredictor, networks, train_automatically
@@ -65,6 +66,19 @@ def test_the_card_names_the_members(parts: EnsembleParts, folder: Path) -> None:
     card = (folder / "README.md").read_text(encoding="utf-8")
     for member in parts.members:
         assert f"- {member_name(member)}: weight" in card
+
+
+def test_the_card_of_linear_members_tells_of_no_network(parts: EnsembleParts) -> None:
+    linear = [number for number, member in enumerate(parts.members) if not networks([member])]
+    members = tuple(parts.members[number] for number in linear)
+    combiner = Combiner(parts.combiner.weights[linear], parts.combiner.bias)
+    card = ensemble_card("mine", replace(parts, members=members, combiner=combiner))
+    for wrong in ("awd-lstm", "It started from", "backend", "encoder"):
+        assert wrong not in card
+        assert wrong in ensemble_card("mine", parts)
+    assert "Its linear models read the tokens of" in card
+    alone = replace(parts, members=members, combiner=combiner, facts=replace(parts.facts, base=None))
+    assert "random weights" not in ensemble_card("mine", alone)
 
 
 def test_streams_answer_as_whole_texts_do(parts: EnsembleParts) -> None:

@@ -61,17 +61,27 @@ def evaluation_section(facts: TrainingFacts) -> str:
     return _paragraphs(scored, table, _int8(facts))
 
 
-def training_section(facts: TrainingFacts) -> str:
-    """The training run: budget, what was spent, the machine, and the models that came before."""
+def training_section(facts: TrainingFacts, has_networks: bool = True) -> str:
+    """The training run: budget, what was spent, the machine, and the models that came before.
+
+    Args:
+        facts: Facts of the model.
+        has_networks: Whether networks are in the model; linear members have no precision, backend or random weights.
+    """
     sentences: list[str] = []
     if facts.run is not None:
-        sentences += _run(facts.run)
+        sentences += _run(facts.run, has_networks)
     elif facts.stage is None and facts.base is None:
         return ""
-    if facts.stage == "classification" and facts.base is None:
+    if facts.stage == "classification" and facts.base is None and has_networks:
         sentences.append("It started from random weights, not from a language model.")
     if facts.base is not None:
-        sentences.append(f"It started from {'; '.join(map(_ancestor, facts.base.lineage()))}.")
+        ancestors = "; ".join(map(_ancestor, facts.base.lineage()))
+        sentences.append(
+            f"It started from {ancestors}."
+            if has_networks
+            else f"Its linear models read the tokens of {ancestors}, and nothing else of that model is in it."
+        )
     if facts.continuation is not None:
         sentences += _continuation(facts.continuation)
     if facts.vocabulary_transfer is not None:
@@ -153,7 +163,7 @@ def _int8(facts: TrainingFacts) -> str:
     )
 
 
-def _run(run: RunFacts) -> Iterator[str]:
+def _run(run: RunFacts, has_networks: bool) -> Iterator[str]:
     if run.steps is not None and run.epochs is not None:
         reason = " (stopped early by patience)" if run.stopped_because == "patience" else ""
         yield (
@@ -166,7 +176,7 @@ def _run(run: RunFacts) -> Iterator[str]:
     if run.averaged_steps is not None:
         yield f"The weights are the mean of {run.averaged_steps:,} steps."
     if run.machine is not None:
-        yield f"Machine: {_machine(run.machine)}."
+        yield f"Machine: {_machine(run.machine, has_networks)}."
     if run.seed is not None:
         yield f"Seed: {run.seed}."
 
@@ -175,12 +185,17 @@ def _budget(budget: Budget) -> str:
     return next(f"{value:,g} {unit}" for unit, value in asdict(budget).items() if value is not None)
 
 
-def _machine(machine: MachineFacts) -> str:
-    processes = f", {machine.processes} processes" if machine.processes > 1 else ""
-    return (
-        f"{machine.device}, {machine.precision}, {machine.backend} backend, {machine.architecture}, "
-        f"{machine.processors} processors, {machine.threads} threads{processes}"
-    )
+def _machine(machine: MachineFacts, has_networks: bool) -> str:
+    kernels = [machine.device, machine.precision, f"{machine.backend} backend"] if has_networks else []
+    counts = [_count(machine.processors, "processor"), _count(machine.threads, "thread")]
+    if machine.processes > 1:
+        counts.append(_count(machine.processes, "process"))
+    return ", ".join([*kernels, machine.architecture, *counts])
+
+
+def _count(number: int, name: str) -> str:
+    plural = "es" if name.endswith("s") else "s"
+    return f"{number} {name}{plural if number != 1 else ''}"
 
 
 def _continuation(continuation: ContinuationFacts) -> Iterator[str]:

@@ -13,7 +13,7 @@ from ulmkit.hub.card_sections import data_section, evaluation_section, notes_sec
 from ulmkit.hub.facts import TrainingFacts, package_versions
 from ulmkit.hub.folder_config import Weights
 from ulmkit.hub.hub_name import HubName
-from ulmkit.hub.parts import ClassifierParts, EnsembleParts, LanguageModelParts, member_name
+from ulmkit.hub.parts import ClassifierParts, EnsembleParts, FeatureParts, LanguageModelParts, member_name
 from ulmkit.tasks import Task
 
 if TYPE_CHECKING:
@@ -102,7 +102,8 @@ def ensemble_card(name: str, parts: EnsembleParts) -> str:
     ]
     rows.append(("vocabulary", f"{len(parts.vocabulary):,} tokens of the {parts.tokenizer.name} tokenizer"))
     rows.append(("written with", ", ".join(f"{package} {version}" for package, version in package_versions().items())))
-    return _card(name, parts.facts, True, introduction, rows, _classifier_use(parts.task))
+    has_networks = any(isinstance(member, ClassifierParts | FeatureParts) for member in parts.members)
+    return _card(name, parts.facts, True, introduction, rows, _classifier_use(parts.task), has_networks)
 
 
 def card_on_hub(card: str, folder: str, name: HubName) -> str:
@@ -126,22 +127,23 @@ def _card(
     introduction: str,
     model_rows: Sequence[tuple[str, str]],
     use: str,
+    has_networks: bool = True,
 ) -> str:
     sections = [
         ("Use", use),
         ("Training data", data_section(facts)),
         ("Evaluation", evaluation_section(facts)),
-        ("Training", training_section(facts)),
+        ("Training", training_section(facts, has_networks)),
         ("Notes", notes_section(facts)),
         ("Model", "\n".join(f"- {label}: {value}" for label, value in model_rows)),
-        ("Limits", "\n".join(f"- {limit}" for limit in _limits(facts, is_classifier))),
+        ("Limits", "\n".join(f"- {limit}" for limit in _limits(facts, is_classifier, has_networks))),
     ]
-    blocks = [_header(name, facts, is_classifier), f"# {name}", facts.description or "", introduction]
+    blocks = [_header(name, facts, is_classifier, has_networks), f"# {name}", facts.description or "", introduction]
     blocks += [f"## {title}\n\n{body}" for title, body in sections if body]
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
-def _header(name: str, facts: TrainingFacts, is_classifier: bool) -> str:
+def _header(name: str, facts: TrainingFacts, is_classifier: bool, has_networks: bool) -> str:
     from huggingface_hub import ModelCardData
 
     task = "text-classification" if is_classifier else "text-generation"
@@ -153,7 +155,7 @@ def _header(name: str, facts: TrainingFacts, is_classifier: bool) -> str:
         license=facts.license,
         library_name="ulmkit",
         pipeline_tag=task,
-        tags=["awd-lstm", "ulmfit"],
+        tags=["awd-lstm", "ulmfit"] if has_networks else ["linear"],
         datasets=data_set,
         model_name=name if results else None,
         eval_results=results or None,
@@ -216,7 +218,7 @@ def _model_rows(parts: LanguageModelParts | ClassifierParts, weights: Weights) -
     return [*rows, ("written with", versions)]
 
 
-def _limits(facts: TrainingFacts, is_classifier: bool) -> list[str]:
+def _limits(facts: TrainingFacts, is_classifier: bool, has_networks: bool) -> list[str]:
     limits = list(facts.limits)
     if facts.data is not None and facts.data.cleanness in _CLEANNESS_LIMITS:
         limits.append(_CLEANNESS_LIMITS[facts.data.cleanness])
@@ -227,7 +229,8 @@ def _limits(facts: TrainingFacts, is_classifier: bool) -> list[str]:
         )
     limits.append("The metrics hold for text like the training data; evaluate again before use on other text.")
     if is_classifier:
-        limits.append("Biases in the labels and in the text the encoder was trained on carry over to predictions.")
+        text = "text the encoder was trained on" if has_networks else "training text"
+        limits.append(f"Biases in the labels and in the {text} carry over to predictions.")
     else:
         limits.append("Generated text is fluent at best, not true; it reproduces training text, including its biases.")
     return limits
