@@ -162,6 +162,40 @@ def test_data_that_cannot_be_read_is_named(
     assert (commands, client.get("/training").json()["state"]) == ([], "ready")
 
 
+def test_a_stopped_training_does_not_stand_in_the_way(
+    connect: Callable[..., TestClient], tmp_path: Path, commands: list[list[str]]
+) -> None:
+    (tmp_path / "labels-classifier-1.training").mkdir()
+    client = connect(corrections=str(tmp_path / "labels.csv"), retrain="lm")
+    client.post("/corrections", json={"text": "sad", "label": "neg"})
+    client.post("/training")
+    assert finish(client)["folder"] == "labels-classifier-2"
+
+
+def test_a_training_that_cannot_begin_leaves_the_former_one(
+    connect: Callable[..., TestClient], tmp_path: Path, commands: list[list[str]]
+) -> None:
+    data = tiny.write_csv(tmp_path / "data.csv", [("a dull film", "pos")])
+    client = connect(corrections=str(tmp_path / "labels.csv"), retrain="lm", retrain_data=str(data))
+    client.post("/corrections", json={"text": "sad", "label": "neg"})
+    client.post("/training")
+    assert finish(client)["state"] == "done"
+    data.unlink()
+    assert client.post("/training").status_code == 422
+    assert client.get("/training").json()["folder"] == "labels-classifier-1"
+    assert client.post("/training/use").json()["name"] == "labels-classifier-1"
+
+
+def test_labels_are_those_of_texts_as_files_are_read(tmp_path: Path) -> None:
+    corrections = Corrections(str(tmp_path / "labels.csv"))
+    decomposed, composed = "un cafe\u0301", "un caf\u00e9"
+    corrections.set(decomposed, "pos")
+    assert dict(corrections.labels) == {composed: "pos"}
+    again = Corrections(str(tmp_path / "labels.csv"))
+    again.set(decomposed, "neg")
+    assert dict(again.labels) == {composed: "neg"}
+
+
 def test_a_server_that_ends_stops_its_training(tmp_path: Path, commands: list[list[str]]) -> None:
     options = ServeOptions(corrections=str(tmp_path / "labels.csv"), retrain="lm")
     app = create_app(tiny.classifier(), "tiny", options)

@@ -9,11 +9,12 @@ from ulmkit.errors import DataError, UlmkitError
 from ulmkit.files import expand_user
 from ulmkit.safe_writes import atomic_write
 from ulmkit.tasks import find_task
+from ulmkit.text.characters import normalise
 from ulmkit.text.read.documents import read_documents
 
 
 class Corrections:
-    """Checked labels by text; a label that is given again replaces the former one.
+    """Checked labels by text, as it is read from files; a label that is given again replaces the former one.
 
     The file is written whole after each change, so that it is complete whenever the server ends.
 
@@ -47,6 +48,7 @@ class Corrections:
 
     def set(self, text: str, label: str | None) -> None:
         """Keep a label, or with None take it back."""
+        text = normalise(text)
         with self._lock:
             labels = {each: known for each, known in self._labels.items() if each != text}
             if label is not None:

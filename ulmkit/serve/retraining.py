@@ -10,6 +10,7 @@ from typing import IO
 
 from ulmkit.errors import DataError
 from ulmkit.hub import read_config
+from ulmkit.pipeline.stage_folder import training_folder
 from ulmkit.serve.corrections import Corrections, write_rows
 from ulmkit.serve.options import ServeOptions
 from ulmkit.serve.refusals import RefusalError
@@ -58,16 +59,20 @@ class Retraining:
             if not len(self._corrections):
                 raise RefusalError(422, "training: expected checked labels, got none; check some documents first")
             stem = self._corrections.file.with_suffix("")
-            number = next(n for n in itertools.count(1) if not Path(f"{stem}-classifier-{n}").exists())
-            self._folder = Path(f"{stem}-classifier-{number}")
+            names = (f"{stem}-classifier-{number}" for number in itertools.count(1))
+            # A training that was stopped has left checkpoints, beside which no other one begins.
+            folder = next(
+                Path(name) for name in names if not Path(name).exists() and not training_folder(name).exists()
+            )
             data = Path(f"{stem}-training.csv")
             columns = self._write_data(data)
             command = [sys.executable, "-m", "ulmkit", "train", str(self._options.retrain), str(data)]
-            command += ["--out", str(self._folder), "--minutes", str(self._options.retrain_minutes)]
+            command += ["--out", str(folder), "--minutes", str(self._options.retrain_minutes)]
             if "split" in columns:
                 command += ["--split-column", "split"]
             with open(self._log_file, "wb") as log:
                 self._process = self._run(command, log)
+            self._folder = folder
             self._begun = time.time()
 
     def state(self) -> TrainingAnswer:
