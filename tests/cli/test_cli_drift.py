@@ -32,6 +32,14 @@ def test_the_exit_status_tells_of_drift(models: Path, tmp_path: Path) -> None:
     assert "2024-03" in told.out
 
 
+def test_too_few_texts_are_no_sign_that_nothing_changed(models: Path, tmp_path: Path) -> None:
+    few = tiny.write_csv(tmp_path / "few.csv", ALIKE[:19], ("text", "date"))
+    told = ulmkit("drift", models / "classifier", few, status=2)
+    assert "too few to compare" in told.out
+    assert "not compared: expected at least 20 texts; give more (19 texts" in told.out
+    assert "no drift" not in told.out
+
+
 def test_refusals_say_what_to_do(models: Path, tmp_path: Path) -> None:
     data = tiny.write_csv(tmp_path / "t.csv", ALIKE, ("text", "date"))
     told = ulmkit("drift", models / "lm", data, "--period", "day", status=2)

@@ -16,6 +16,9 @@ from ulmkit.errors import ConfigError
 DRIFT_STATUS = 1
 """Exit status of `drift` if it finds some."""
 
+TOO_FEW_STATUS = 2
+"""Exit status of `drift` if there were too few texts to compare, as for errors: a job that never compares is broken."""
+
 
 @with_groups(reading=TEXTS_WITH_TIME, machine=MACHINE_OF_LOADED)
 def drift_command(
@@ -33,11 +36,12 @@ def drift_command(
 ) -> None:
     """Compare new texts with held-out texts of the training.
 
-    Exit status 1 means that they differ, for a cron job.
+    Exit status 1 means that they differ, for a cron job; 2 an error, or too few texts to compare.
 
     Example: ulmkit drift my-classifier this-month.csv --time-column date
     """
     from ulmkit.api import DriftMonitor, LanguageModel, TextClassifier
+    from ulmkit.evaluation.drift import LEAST_TEXTS
     from ulmkit.hub import read_config, resolve_model
 
     if period is not None and "time_column" not in reading:
@@ -65,9 +69,12 @@ def drift_command(
     report = monitor.report()
     print(report.table())
     drifted = [each.name for each in report.periods if each.has_drifted]
+    is_compared = any(each.comparisons for each in report.periods)
     verdict = f"drift: {', '.join(drifted)}" if drifted else "no drift"
+    if not is_compared:
+        verdict = f"not compared: expected at least {LEAST_TEXTS} texts{' in a period' if period else ''}; give more"
     print(f"\n{verdict} ({report.documents:,} texts beside {report.held_out_texts:,} held-out ones of the training)")
     write_values(machine.json_file, {"model": model, "data": data, "reading": record, **report.to_dict()})
     sys.stdout.flush()
-    if drifted:
-        raise typer.Exit(DRIFT_STATUS)
+    if drifted or not is_compared:
+        raise typer.Exit(DRIFT_STATUS if drifted else TOO_FEW_STATUS)
