@@ -10,7 +10,9 @@ from support.command import ulmkit
 from support.interrupts import InterruptAtStep
 
 from ulmkit.cli import tune_command
-from ulmkit.pipeline import CLASSIFY, FINETUNE, read_recipe
+from ulmkit.cli.option_groups import option_flags
+from ulmkit.cli.training_commands import train_command
+from ulmkit.pipeline import CLASSIFY, FINETUNE, DataOptions, read_recipe
 
 QUICK = ("--minutes", 30, "--trials", 2, "--trial-steps", 4, "--device", "cpu", "--precision", "fp32", "--threads", 1)
 
@@ -42,6 +44,19 @@ def test_a_search_ends_with_a_recipe_that_train_takes(
     facts = json.loads((tmp_path / "out" / "config.json").read_text())["facts"]
     assert facts["recipe"]["peak_rate"] == values["recipe"]["peak_rate"]
     assert ulmkit(*command, status=2).error.count("is already there") == 1
+
+
+def test_the_next_command_trains_on_the_documents_of_the_trials() -> None:
+    options = DataOptions(split_column="my part", label_column=["a", "b"], header=False, drop_shared=True, workers=2)
+    words = tune_command._data_flags(options)
+    assert words == [
+        *("--label-column", "a", "--label-column", "b", "--split-column", "my part"),
+        *("--drop-shared-documents", "--workers", "2", "--no-header"),
+    ]
+    words += tune_command._given({"task": "multi", "labels": 100, "valid_documents": None})
+    assert words[-4:] == ["--task", "multi", "--labels", "100"]
+    assert {word for word in words if word.startswith("--")} <= set(option_flags(train_command).values())
+    assert tune_command._data_flags(DataOptions()) == []
 
 
 def test_a_language_model_is_tuned_too(models: Path, reviews: Path, tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """The command that searches for the settings of a training."""
 
+import shlex
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import replace
 from typing import Annotated, Any
@@ -112,19 +114,51 @@ def tune_command(
     print(f"{result.table()}\n")
     first, best = (result.trials[number].metrics.get(result.metric) for number in (0, result.best))
     ((unit, length),) = ((name, value) for name, value in vars(result.trial_budget).items() if value is not None)
-    method = " --method finetune" if stage == "train" else ""
-    command = f"ulmkit {stage} {language_model} {data} --recipe {out_file}{method} --{unit} {length:.3g} --out OUT"
+    command = ["ulmkit", stage, language_model, data, "--recipe", out_file]
+    if stage == "train":
+        command += [
+            "--method",
+            "finetune",
+            *_given({"task": task, "labels": labels, "valid_documents": valid_documents}),
+        ]
+    command += [*_data_flags(data_options), f"--{unit}", f"{length:.3g}", "--out", "OUT"]
     summarise(
         {
             f"validation {result.metric}, default settings": first,
             f"validation {result.metric}, best settings": best,
             "each trial": f"{length:.3g} {unit}",
             "recipe": out_file,
-            "next": command,
+            "next": shlex.join(command),
         },
         machine.json_file,
         {"out": out_file, "for": stage, **result.to_dict(), "reading": report.values},
     )
+
+
+def _data_flags(data_options: DataOptions) -> list[str]:
+    """Options of DATA as they were given: other ones would train on other documents than the trials."""
+    defaults = DataOptions()
+    changed = {
+        name: getattr(data_options, name)
+        for name in READ.options
+        if hasattr(defaults, name) and getattr(data_options, name) != getattr(defaults, name)
+    }
+    return _given(changed) + ([] if data_options.header else ["--no-header"])
+
+
+def _given(values: Mapping[str, Any]) -> list[str]:
+    """Options on the command line with these values; none for None, and for the task "single", which is the default."""
+    words: list[str] = []
+    for name, value in values.items():
+        option = READ.options.get(name)
+        flag = (option.flag if option else None) or "--" + name.replace("_", "-")
+        if value is True:
+            words.append(flag)
+        elif isinstance(value, list | tuple):
+            words += [word for each in value for word in (flag, str(each))]
+        elif value is not None and (name, value) != ("task", "single"):
+            words += [flag, str(value)]
+    return words
 
 
 def _first_recipe(stage: str, file: str | None) -> ClassifierRecipe | LanguageModelRecipe:
