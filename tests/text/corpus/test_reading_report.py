@@ -77,6 +77,7 @@ def test_cached_corpus_reports_the_files_as_they_are_now(tmp_path):
     assert second.facts.reading.layouts[0].separator == "\t"
     assert second.facts.reading.file_names == ("b.csv",)
     assert second.facts.reading.passed_over == {"notes.md": "not a data file"}
+    assert {line.name: line.text for line in corpus_report(second.facts)}["documents"] == "2"  # there are no splits
 
 
 def test_corpora_of_version_2_are_read(tmp_path):

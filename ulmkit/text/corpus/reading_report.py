@@ -34,8 +34,7 @@ def corpus_report(facts: CorpusFacts) -> list[ReportLine]:
     """Report what a corpus was made from: files, format, columns, documents, classes, and what may be a mistake."""
     lines = [] if facts.reading is None else source_report(facts.reading)
     splits = facts.splits
-    counts = ", ".join(f"{name} {split.documents:,}" for name, split in splits.items())
-    lines.append(ReportLine("documents", f"{sum(split.documents for split in splits.values()):,} ({counts})", True))
+    lines.append(ReportLine("documents", _by_split({name: split.documents for name, split in splits.items()}), True))
     classes = _classes(facts)
     if classes:
         listing = ", ".join(f"{_short(name)} {count:,}" for name, count in list(classes.items())[:_NAMED_CLASSES])
@@ -99,8 +98,12 @@ def _classes(facts: CorpusFacts) -> dict[str, int]:
 
 
 def _by_split(counts: Mapping[str, int]) -> str:
+    """Write a count with its parts by split; data that was not split is no "train" to those who evaluate on it."""
+    total = sum(counts.values())
+    if not total or list(counts) == ["train"]:
+        return f"{total:,}" if total else ""
     listing = ", ".join(f"{name} {count:,}" for name, count in counts.items() if count)
-    return f"{sum(counts.values()):,} ({listing})" if listing else ""
+    return f"{total:,} ({listing})"
 
 
 def _listing(names: Sequence[str], count: int) -> str:
