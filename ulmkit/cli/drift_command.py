@@ -70,7 +70,9 @@ def drift_command(
     print(report.table())
     drifted = [each.name for each in report.periods if each.has_drifted]
     is_compared = any(each.comparisons for each in report.periods)
-    verdict = f"drift: {', '.join(drifted)}" if drifted else "no drift"
+    verdict = "no drift"
+    if drifted:
+        verdict = f"drift: {', '.join(drifted)}" if period else "drift"
     if not is_compared:
         verdict = f"not compared: expected at least {LEAST_TEXTS} texts{' in a period' if period else ''}; give more"
     print(f"\n{verdict} ({report.documents:,} texts beside {report.held_out_texts:,} held-out ones of the training)")

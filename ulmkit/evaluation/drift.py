@@ -187,8 +187,8 @@ class DriftReport(Report):
             shares = [(name, f"{old:.1%}", f"{new:.1%}") for name, (old, new) in self.class_shares.items()]
             parts.append(text_table(("predicted label", "held out", "new"), shares))
         if self.unlike:
-            texts = [(each.name, f"{each.unlikeness:.1%}", each.text) for each in self.unlike]
-            parts.append(text_table(("least like the training", "more unlike than", "text"), texts))
+            texts = [(each.name, each.text, f"{each.unlikeness:.1%}") for each in self.unlike]
+            parts.append(text_table(("least like the training", "text", "more unlike than"), texts, left_columns=2))
         return "\n\n".join(parts)
 
 
