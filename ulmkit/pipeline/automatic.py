@@ -25,6 +25,7 @@ from ulmkit.pipeline.data_options import DataOptions
 from ulmkit.pipeline.ensembles import evaluate_classifier, make_ensemble
 from ulmkit.pipeline.held_out import data_facts, warn_of_data
 from ulmkit.pipeline.ladder import Judging, Ladder, LadderRow, choose_judging, climb
+from ulmkit.pipeline.ladder_advice import ladder_advice
 from ulmkit.pipeline.ladder_text import LadderText
 from ulmkit.pipeline.methods import LADDERS
 from ulmkit.pipeline.options import RunOptions
@@ -137,6 +138,9 @@ def train_automatically(
     base = None if first is None else first.facts.as_base()
     warn_of_data(corpus, text.splits, base, run)
     ladder = climb_corpus(text, language_models, rows, judging, method=method, budget=budget, recipe=recipe, run=run)
+    if run.progress is not None:
+        for line in ladder_advice(ladder, corpus.label_names, is_weighted=recipe.class_weights != "none"):
+            run.progress.message(line)
     if on_ladder is not None:
         on_ladder(ladder)
     parts = ensemble_of(ladder, ladder.kept, corpus)

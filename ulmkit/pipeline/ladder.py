@@ -130,6 +130,13 @@ class Ladder:
         candidates = [number for number, each in enumerate(kinds) if each <= kind]
         return self.rows[candidates[_cheapest_good(self._losses[candidates], [kinds[each] for each in candidates])]]
 
+    def losses(self, row: LadderRow) -> np.ndarray:
+        """Negative log-likelihood of the right class of each document judged on, (n,), as `held_out_answers` has them.
+
+        Each counts with the weight of its class.
+        """
+        return np.asarray(self._losses[self.rows.index(row)])
+
     def held_out_answers(self, row: LadderRow) -> HeldOutAnswers:
         """Answers of a row for the documents judged on, by members and weights that were fitted to others."""
         outputs = np.exp(self._logs[self.rows.index(row)]).astype(np.float32)

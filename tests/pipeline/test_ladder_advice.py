@@ -1,0 +1,71 @@
+"""Advice of a ladder beside the rung that it keeps."""
+
+import numpy as np
+import pytest
+from support import tiny
+
+from ulmkit.evaluation import HeldOutAnswers
+from ulmkit.pipeline import ClassifierRecipe, RunOptions, train_automatically
+from ulmkit.pipeline.ladder_advice import missed_classes, tells_nothing
+from ulmkit.training import Budget
+
+
+def _answers(labels: np.ndarray, predicted: np.ndarray) -> HeldOutAnswers:
+    ones = np.ones(len(labels))
+    return HeldOutAnswers("made up", labels, predicted, ones, 0.0 * ones)
+
+
+def test_rare_classes_that_are_missed_are_named_with_their_counts() -> None:
+    labels = np.repeat([0, 1, 2, 3], [900, 60, 36, 4])
+    predicted = np.zeros(1000, dtype=np.int64)
+    predicted[900:930] = 1  # half of class 1 is found
+    predicted[960:963] = 2
+    names = ["most", "some", "few", "hardly"]
+    assert missed_classes(_answers(labels, predicted), names) == ["'few' (3 of 36 documents)"]
+    predicted[929] = 0
+    found = missed_classes(_answers(labels, predicted), names)
+    assert found == ["'few' (3 of 36 documents)", "'some' (29 of 60 documents)"]
+
+
+def test_classes_of_even_shares_are_not_rare() -> None:
+    labels = np.arange(400) % 40
+    assert missed_classes(_answers(labels, np.zeros(400, dtype=np.int64)), [str(each) for each in range(40)]) == []
+
+
+def test_many_missed_classes_are_cut_short() -> None:
+    labels = np.concatenate([np.zeros(900, dtype=np.int64), 1 + np.arange(100) % 10])
+    found = missed_classes(_answers(labels, 0 * labels), [str(each) for each in range(11)])
+    assert (len(found), found[-1]) == (6, "...")
+
+
+def test_shares_of_the_classes_alone_are_nothing_learned() -> None:
+    labels = np.arange(200) % 4 // 3  # shares of 3/4 and 1/4
+    of_shares = -np.log(np.array([0.75, 0.25]))[labels]
+    assert tells_nothing(labels, of_shares)
+    assert tells_nothing(labels, of_shares + np.random.default_rng(0).normal(0.0, 0.1, 200))
+    assert not tells_nothing(labels, of_shares - 0.1)
+
+
+class _Messages:
+    """A progress display that keeps its messages."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def message(self, text: str) -> None:
+        self.lines.append(text)
+
+    def working(self, text: str) -> None:
+        pass
+
+
+@pytest.mark.parametrize(("weights", "said"), [("none", True), ("balanced", False)])
+def test_a_training_on_labels_that_nothing_tells_says_so(weights: str, said: bool) -> None:
+    same = [("it was as it was, and so on", label) for label in ("a", "b") * 15]
+    shown = _Messages()
+    run = RunOptions(progress=shown, device="cpu")  # type: ignore[arg-type]
+    recipe = ClassifierRecipe(class_weights=weights)
+    train_automatically(
+        same, (), method="linear", budget=Budget(steps=1), recipe=recipe, data_options=tiny.WORDS, run=run
+    )
+    assert any(line.startswith("nothing learned:") for line in shown.lines) is said

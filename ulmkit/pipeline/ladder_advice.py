@@ -1,0 +1,64 @@
+"""Advice from a ladder beside the rung to keep: labels that nothing tells, rare classes that are missed."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ulmkit.evaluation import HeldOutAnswers
+from ulmkit.pipeline.ladder import Ladder
+
+_RARE = 0.5  # of an even share of the documents; classes with fewer are rare
+_FOUND = 0.5  # recall from which on a rare class is not worth a word
+_LEAST_DOCUMENTS = 5  # of a class; of fewer, a recall says nothing
+_NAMED_CLASSES = 5
+
+
+def ladder_advice(ladder: Ladder, label_names: Sequence[str], *, is_weighted: bool) -> list[str]:
+    """Say what should be known about a ladder's outcome.
+
+    Args:
+        ladder: The ladder.
+        label_names: The classes by id.
+        is_weighted: Whether classes have weights, which change what a loss means and are what helps rare classes.
+
+    Returns:
+        A sentence for each finding; empty where there is nothing to say.
+    """
+    if is_weighted:
+        return []
+    answers = ladder.held_out_answers(ladder.kept)
+    advice = []
+    if tells_nothing(answers.labels, ladder.losses(ladder.kept)):
+        advice.append(
+            "nothing learned: no rung is surer of the labels than their shares are; are they right, and does the text "
+            "tell them? More labelled documents may help"
+        )
+    elif missed := missed_classes(answers, label_names):
+        advice.append(
+            f"rare classes that are seldom found: {', '.join(missed)}. With --class-weights balanced "
+            "(ClassifierRecipe(class_weights='balanced')) they are answered more often, rightly and wrongly"
+        )
+    return advice
+
+
+def tells_nothing(labels: np.ndarray, losses: np.ndarray) -> bool:
+    """Tell whether losses are not lower, by a standard error, than those of the shares of the classes as an answer.
+
+    Args:
+        labels: (n,) int, the right classes.
+        losses: (n,) negative log-likelihood of each.
+    """
+    shares = np.bincount(labels) / len(labels)
+    gains = -np.log(shares[labels]) - losses
+    return bool(gains.mean() <= gains.std() / np.sqrt(len(gains)))
+
+
+def missed_classes(answers: HeldOutAnswers, label_names: Sequence[str]) -> list[str]:
+    """Describe the rare classes of which most documents get another label, the most missed first."""
+    classes = len(label_names)
+    counts = np.bincount(answers.labels, minlength=classes)
+    found = np.bincount(answers.labels[answers.is_right], minlength=classes)
+    is_missed = (counts >= _LEAST_DOCUMENTS) & (counts < _RARE * len(answers) / classes) & (found < _FOUND * counts)
+    missed = sorted(np.flatnonzero(is_missed), key=lambda each: found[each] / counts[each])
+    named = [f"{label_names[each]!r} ({found[each]:,} of {counts[each]:,} documents)" for each in missed]
+    return named[:_NAMED_CLASSES] + (["..."] if len(named) > _NAMED_CLASSES else [])
