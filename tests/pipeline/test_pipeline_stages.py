@@ -29,6 +29,7 @@ from ulmkit.pipeline import (
     pretrain,
     texts_of,
     train,
+    train_automatically,
     training_rows,
     validation_perplexity,
     validation_rows,
@@ -366,18 +367,24 @@ def test_baselines_see_the_very_same_documents(tmp_path: Path) -> None:
     assert max(report.validation_metrics()["accuracy"] for report in reports.values()) >= 0.8
 
 
-def test_baselines_read_tokens_where_words_have_no_spaces() -> None:
+@pytest.mark.parametrize("tokenizer", ["bytes", None])
+def test_linear_models_read_characters_where_neither_spaces_nor_tokens_separate_words(
+    tokenizer: str | None,
+) -> None:
     rng = np.random.default_rng(0)
     data = []
     for number in range(120):
         letters = list(rng.choice(list("月火水木金土日山川田"), size=12))
         letters[rng.integers(12)] = "好" if number % 2 else "悪"
         data.append(("".join(letters), str(number % 2)))
-    options = DataOptions(tokenizer="bytes", workers=1)
+    options = DataOptions(tokenizer=tokenizer, workers=1)
     corpus = prepare(data, options, task="single")
     rows, judged = training_rows(corpus, None, 0), validation_rows(corpus)
     reports = linear_baselines(corpus, texts_of(data, corpus, options), rows, judged)
     assert reports["TF-IDF + logistic regression"].validation_metrics()["accuracy"] >= 0.9
+    ladder = train_automatically(data, (), method="linear", budget=Budget(steps=1), data_options=options, run=tiny.RUN)
+    assert ladder.facts.validation["accuracy"] >= 0.9
+    assert ladder.tokenizer.name == "bytes"
 
 
 def test_the_majority_is_that_of_the_training_documents() -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ulmkit.text import ByteTokenizer, SpacyTokenizer, Tokenizer, Vocabulary, WhitespaceTokenizer, train_sentencepiece
-from ulmkit.text.words import WordReader, WordSequence, WordStream, join_words, separates_words
+from ulmkit.text.words import WordReader, WordSequence, WordStream, is_spaceless, join_words, should_join_tokens
 
 TEXT = "The café-bar wasn't OPEN; 5 naïve guests left, left, left!"
 WORDS = ["the", "café", "-", "bar", "wasn't", "open", ";", "5", "naïve", "guests", *["left", ","] * 2, "left", "!"]
@@ -111,15 +111,47 @@ def test_languages_without_spaces_are_read_token_by_token() -> None:
     tokenizer = train_sentencepiece(texts, pieces=80)
     vocabulary = tokenizer.closed_vocabulary()
     documents = [vocabulary.encode(tokenizer.tokenize(text)) for text in texts]
-    assert not separates_words(tokenizer, vocabulary, documents)
+    assert not should_join_tokens(tokenizer, vocabulary, documents)
     reader = WordReader(tokenizer, vocabulary, joins_tokens=False, is_open=True)
     assert len(reader.read(documents[0])) > 5
     assert "".join(reader.words[number] for number in reader.read(documents[0])) == texts[0]
 
 
+SPACELESS = "東京は日本の首都です。とても大きい都市ですから、毎年たくさんの人が訪れます"
+
+
+@pytest.mark.parametrize("name", ["sentencepiece", "bytes", "spacy"])
+def test_characters_are_the_words_of_such_languages_for_tokenizers_of_others(name: str) -> None:
+    """Their tokens are bytes, or clauses that hardly occur twice."""
+    tokenizer, vocabulary = _tokenizer(name)
+    tokens = tokenizer.tokenize(SPACELESS)
+    vocabulary = tokenizer.closed_vocabulary() or Vocabulary(dict.fromkeys(["xxunk", *tokens]))
+    document = vocabulary.encode(tokens)
+    assert should_join_tokens(tokenizer, vocabulary, [document])
+    reader = WordReader(tokenizer, vocabulary, is_open=True)
+    read = [reader.words[number] for number in reader.read(document)]
+    normalised = tokenizer.detokenize(tokens).replace(" ", "")
+    assert read == list(normalised)
+    assert len(read) == len(SPACELESS)
+    for cut in range(len(document) + 1):
+        stream = WordStream(reader)
+        parts = [*stream.feed(document[:cut]), *stream.feed(document[cut:]), *stream.open_words()]
+        assert [reader.words[number] for number in parts] == read
+    stream = WordStream(reader)
+    stream.feed(document)
+    assert len(stream.open_words()) == 1 or name == "spacy"  # no more than the last character is kept
+
+
+def test_scripts_without_spaces_are_told_from_texts_of_one_word() -> None:
+    assert is_spaceless([SPACELESS, "OK"])
+    assert is_spaceless(["กรุงเทพมหานครเป็นเมืองหลวง"])
+    for texts in (["laptop", "AB-123"], ["서울은 한국의 수도이다"], ["the film 電影"], ["", "?!"], []):
+        assert not is_spaceless(texts)
+
+
 def test_languages_with_spaces_are_recognised() -> None:
     tokenizer, vocabulary = _tokenizer("sentencepiece")
-    assert separates_words(tokenizer, vocabulary, [vocabulary.encode(tokenizer.tokenize(TEXT))])
+    assert should_join_tokens(tokenizer, vocabulary, [vocabulary.encode(tokenizer.tokenize(TEXT))])
 
 
 def test_every_token_of_a_word_level_corpus_is_a_word() -> None:

@@ -23,6 +23,7 @@ from ulmkit.estimator.inputs import check_texts
 from ulmkit.pipeline import CLASSIFY, DEFAULT_MODEL, ClassifierRecipe, DataOptions, RunOptions
 from ulmkit.tasks import find_label_kind
 from ulmkit.text import Document, EncodedCorpus, SplitPolicy, build_corpus
+from ulmkit.text.words import is_spaceless
 from ulmkit.training import Budget, make_progress
 
 NO_LANGUAGE_MODEL = "none"
@@ -180,10 +181,12 @@ class TrainedTextEstimator(TextEstimator):
     ) -> EncodedCorpus:
         """Encode documents in a temporary folder, since the cache would keep every fold of a search."""
         parts = None if language_model is None else language_model.parts
+        # Linear models alone read scripts without spaces as characters, which they make of bytes.
+        kind = "bytes" if parts is None and is_spaceless([document.text for document in documents]) else None
         return build_corpus(
             documents,
             folder,
-            tokenizer=DataOptions().tokenizer_settings() if parts is None else parts.tokenizer,
+            tokenizer=DataOptions(tokenizer=kind).tokenizer_settings() if parts is None else parts.tokenizer,
             vocabulary=None if parts is None else parts.vocabulary,
             min_freq=1 if parts is None else None,
             split_policy=SplitPolicy(kind="random", valid_fraction=self.validation_fraction, seed=seed),

@@ -1,5 +1,6 @@
 """Training of a classifier by the ladder: several kinds of members, judged on held-out labels, and their blend."""
 
+import itertools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
@@ -20,7 +21,7 @@ from ulmkit.hub import (
 from ulmkit.hub.held_out import MOST_ANSWERS
 from ulmkit.pipeline.baselines import record_baselines, texts_of
 from ulmkit.pipeline.classifiers import train_network
-from ulmkit.pipeline.data import DocumentCallback, prepare
+from ulmkit.pipeline.data import DocumentCallback, is_corpus_folder, prepare
 from ulmkit.pipeline.data_options import DataOptions
 from ulmkit.pipeline.ensembles import evaluate_classifier, make_ensemble
 from ulmkit.pipeline.held_out import data_facts, warn_of_data
@@ -46,6 +47,7 @@ from ulmkit.pipeline.training_part import training_rows, validation_rows
 from ulmkit.tasks import find_task
 from ulmkit.text import EncodedCorpus
 from ulmkit.text.read.documents import Data
+from ulmkit.text.words import is_spaceless
 from ulmkit.training import Budget, latest_checkpoint
 
 ENOUGH_VALIDATION = 1000
@@ -54,6 +56,7 @@ ENOUGH_VALIDATION = 1000
 _CO_TRAINING_LABELS = 2000  # with more, labels that members give each other are worse than those given
 _CO_TRAINING_RATIO = 5  # documents, labelled or not, for each given label
 _STUDENTS = 2  # trainings of a `StudentRung`
+_SAMPLE_TEXTS = 200  # that show the script
 _NETWORK_SHARE = 0.8  # of a budget in minutes, that of the networks; the rest is for all that is linear
 
 
@@ -117,9 +120,8 @@ def train_automatically(
         raise ConfigError("language_models: expected one vocabulary, got several; train both from the same corpus")
     started = time.monotonic()
     data_options = data_options or DataOptions()
-    if first is None and data_options.min_freq is None:
-        # Linear members choose their n-grams themselves; with few labels, rare words are what tells classes apart.
-        data_options = replace(data_options, min_freq=1)
+    if first is None:
+        data_options = _options_of_linear_models(data, data_options, task)
     corpus = prepare(
         data,
         data_options,
@@ -173,6 +175,20 @@ def train_automatically(
     if not baselines:
         return parts
     return record_baselines(parts, corpus, texts_of(data, corpus, data_options), rows, held_out)
+
+
+def _options_of_linear_models(data: Data | EncodedCorpus, options: DataOptions, task: str) -> DataOptions:
+    """Fill in how text is tokenized for linear models alone, where that is left open.
+
+    They choose their n-grams themselves: with few labels, rare words are what tells classes apart. In scripts without
+    spaces a word tokenizer makes clauses, which hardly occur twice; bytes are read as characters.
+    """
+    if options.min_freq is None:
+        options = replace(options, min_freq=1)
+    if options.tokenizer is not None or isinstance(data, EncodedCorpus) or is_corpus_folder(data):
+        return options
+    texts = [document.text for document in itertools.islice(options.source(data, task), _SAMPLE_TEXTS)]
+    return replace(options, tokenizer="bytes") if is_spaceless(texts) else options
 
 
 def climb_corpus(

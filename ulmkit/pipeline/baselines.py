@@ -12,11 +12,9 @@ from ulmkit.pipeline.data_options import DataOptions
 from ulmkit.tasks import Report, find_task
 from ulmkit.text import EncodedCorpus, Text
 from ulmkit.text.read.documents import Data
+from ulmkit.text.words import cut_words, has_spaces, should_join_tokens
 
 Parts = TypeVar("Parts", ClassifierParts, EnsembleParts)
-
-_SAMPLE = 1000  # documents
-_LEAST_SPACES = 0.05  # share of characters; English has 0.18, Finnish 0.12, Chinese and Japanese below 0.02
 
 
 def texts_of(data: Data | EncodedCorpus, corpus: EncodedCorpus, options: DataOptions) -> list[Text]:
@@ -36,7 +34,12 @@ def texts_of(data: Data | EncodedCorpus, corpus: EncodedCorpus, options: DataOpt
 
 def word_cutter(corpus: EncodedCorpus, texts: Sequence[Text]) -> Callable[[str], list[str]] | None:
     """Choose how baselines cut texts into words: None for their own way, which takes words between spaces."""
-    return None if _has_spaces(texts) else corpus.tokenizer.tokenize
+    if has_spaces(texts):
+        return None
+    documents = (corpus.document(row) for row in range(len(corpus)))
+    return (
+        cut_words if should_join_tokens(corpus.tokenizer, corpus.vocabulary, documents) else corpus.tokenizer.tokenize
+    )
 
 
 def linear_baselines(
@@ -44,7 +47,8 @@ def linear_baselines(
 ) -> dict[str, Report]:
     """Fit the baselines of a corpus's task, and evaluate each.
 
-    Where words are not separated by spaces, the baselines take the corpus's tokens.
+    Where words are not separated by spaces, the baselines take the corpus's tokens, or characters if it has none that
+    serve as words.
 
     Args:
         corpus: Labelled documents.
@@ -72,9 +76,3 @@ def record_baselines(
     reports = linear_baselines(corpus, texts, training, held_out)
     metrics = {name: report.validation_metrics() for name, report in reports.items()}
     return replace(parts, facts=parts.facts.with_baselines(metrics))
-
-
-def _has_spaces(texts: Sequence[Text]) -> bool:
-    """True if the language of the texts separates words by spaces."""
-    sample = "".join(text if isinstance(text, str) else " ".join(text) for text in texts[:_SAMPLE])
-    return sum(map(str.isspace, sample)) >= _LEAST_SPACES * len(sample)

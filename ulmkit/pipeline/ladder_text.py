@@ -9,7 +9,7 @@ from ulmkit.members.co_training import CoTraining
 from ulmkit.members.fitting import DocumentVectors, DocumentWords
 from ulmkit.text import EncodedCorpus
 from ulmkit.text.corpus.splits import TRAINING_SPLITS
-from ulmkit.text.words import WordReader, separates_words
+from ulmkit.text.words import WordReader, should_join_tokens
 
 
 class LadderText:
@@ -49,7 +49,7 @@ class LadderText:
         corpus = self.corpus
         rows = np.union1d(self.rows, self._held_out)
         documents = [corpus.document(row) for row in rows]
-        joins_tokens = separates_words(corpus.tokenizer, corpus.vocabulary, documents)
+        joins_tokens = should_join_tokens(corpus.tokenizer, corpus.vocabulary, documents)
         reader = WordReader(corpus.tokenizer, corpus.vocabulary, joins_tokens=joins_tokens, is_open=True)
         read = reader.read_many(documents)
         lengths = np.zeros(len(corpus), dtype=np.int64)
