@@ -45,6 +45,18 @@ def test_training_fits_the_baselines_on_the_same_documents() -> None:
     assert not _train(tiny.reviews(), "single", steps=2).parts.facts.baselines
 
 
+def test_only_networks_need_a_budget() -> None:
+    options = {"data_options": tiny.WORDS, "run": tiny.RUN}
+    classifier = TextClassifier.train(tiny.reviews(30), None, method="linear", **options)
+    assert classifier.predict(["a fine, happy, lovely film"]) == ["pos"]
+    for method in ("finetune", "auto"):
+        base = None if method == "finetune" else tiny.language_model()
+        with pytest.raises(ConfigError, match="budget: expected exactly one of `epochs`, `steps`, `minutes`, got none"):
+            TextClassifier.train(tiny.reviews(30), base, method=method, **options)
+    with pytest.raises(ConfigError, match="method: task 'multi' is fine-tuned, got 'features'"):
+        TextClassifier.train(tiny.reviews(30), tiny.language_model(), method="features", task="multi", **options)
+
+
 def test_several_labels() -> None:
     draw = random.Random(0)
     topics = {

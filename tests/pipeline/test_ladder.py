@@ -192,7 +192,7 @@ def test_without_a_language_model_the_ladder_is_linear() -> None:
 
 def test_linear_models_alone_keep_rare_words() -> None:
     """With few labels a telling word may occur once or twice, less than a language model needs to learn it."""
-    common = "of the and with for this that which from were".split()
+    common = ["of", "the", "and", "with", "for", "this", "that", "which", "from", "were"]
     documents = [
         Document(f"{' '.join(common[: 3 + number % 5])} {kind}{number // 4}", kind)
         for number in range(24)
@@ -201,7 +201,9 @@ def test_linear_models_alone_keep_rare_words() -> None:
     parts = train_automatically(documents, (), method="linear", budget=Budget(steps=1), run=tiny.RUN)
     assert {f"{kind}{number}" for kind in ("red", "blue") for number in range(6)} <= set(parts.vocabulary.tokens)
     fewer = DataOptions(min_freq=30)
-    parts = train_automatically(documents, (), method="linear", budget=Budget(steps=1), data_options=fewer, run=tiny.RUN)
+    parts = train_automatically(
+        documents, (), method="linear", budget=Budget(steps=1), data_options=fewer, run=tiny.RUN
+    )
     assert "red0" not in parts.vocabulary.tokens
 
 
@@ -238,6 +240,8 @@ def test_predictions_do_not_depend_on_the_batch() -> None:
 def test_other_tasks_are_fine_tuned() -> None:
     assert [task for task in TASKS if climbs_ladder("auto", task)] == ["single"]
     assert not climbs_ladder("finetune", "single")
+    with pytest.raises(ConfigError, match="method: task 'multi' is fine-tuned, got 'linear'; leave it out"):
+        climbs_ladder("linear", "multi")
     with pytest.raises(ConfigError, match="method: got 'boost'"):
         climbs_ladder("boost", "single")
     with pytest.raises(ConfigError, match="method: got 'finetune'"):

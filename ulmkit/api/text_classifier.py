@@ -172,7 +172,7 @@ class TextClassifier:
     ) -> TextClassifier:
         """Train a classifier from a language model, or go on from a classifier.
 
-        Give exactly one of `epochs`, `steps` and `minutes`.
+        Give exactly one of `epochs`, `steps` and `minutes`, which no ladder without networks needs.
 
         Args:
             data: Labelled documents as a path, a hub name or a list, or an encoded corpus.
@@ -183,8 +183,8 @@ class TextClassifier:
             method: "finetune" is gradual unfreezing of the language model (Howard & Ruder 2018). "auto" climbs a
                 ladder of linear models, features of the language model, fine-tuned networks and their blend, judges
                 each on held-out labels and keeps one of the cheapest kind that is as good as any; "features" and
-                "linear" climb it in part. Tasks other than "single" are fine-tuned by each. A classifier goes on by
-                "auto" and "finetune".
+                "linear" climb it in part. For tasks other than "single", and for a classifier to go on from, "auto" is
+                "finetune", and the others are refused.
             epochs: Passes over the training documents.
             steps: Optimizer steps.
             minutes: Wall-clock time, validation included.
@@ -209,10 +209,13 @@ class TextClassifier:
             The trained classifier.
 
         Raises:
-            ConfigError: If not exactly one budget is given, or an option is outside its range.
+            ConfigError: If not exactly one budget is given where networks train, or an option is outside its range.
             DataError: If documents cannot be read, labels are missing, or they do not fit the task.
             TrainingError: If the loss is no longer finite.
         """
+        is_linear = pipeline.climbs_ladder(method, task or "single") and (method != "auto" or language_model is None)
+        if is_linear and epochs is steps is minutes is None and not isinstance(language_model, TextClassifier):
+            epochs = 1.0  # of no network
         budget = Budget(epochs=epochs, steps=steps, minutes=minutes)
         if isinstance(language_model, TextClassifier):
             for name, is_given in {"sizes": sizes is not None, "transductive": transductive}.items():
