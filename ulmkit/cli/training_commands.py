@@ -474,6 +474,8 @@ def _training_figures(facts: "TrainingFacts") -> dict[str, Any]:
     figures: dict[str, Any] = {}
     if facts.labelled_documents is not None:
         figures["labelled documents"] = facts.labelled_documents
+    if facts.validation_documents is not None:
+        figures["validation documents"] = facts.validation_documents
     if run is not None:
         spent: dict[str, Any] = {"steps": run.steps, "epochs": run.epochs, "minutes": run.minutes}
         spent["tokens per second"] = run.tokens_per_second

@@ -170,7 +170,7 @@ class Ladder:
                 ("-> " if row.is_kept else "   ") + row.name,
                 f"{row.accuracy:.1%} ± {row.standard_error:.1%}",
                 f"{row.loss:.3f}",
-                f"{row.minutes:.1f}",
+                f"{row.minutes:.2f}",
             )
             for row in self.rows
         ]

@@ -74,7 +74,7 @@ class SingleLabelReport(Report):
             ("macro F1", self.macro_f1),
             ("ROC-AUC", self.roc_auc),
             ("calibration error", self.calibration_error),
-            ("negative log-likelihood", self.negative_log_likelihood),
+            ("log-loss", self.negative_log_likelihood),
         ]
         parts = [text_table(("metric", "value"), summary), class_table(self.classes)]
         if len(self.classes) <= _CONFUSION_CLASSES_SHOWN:
