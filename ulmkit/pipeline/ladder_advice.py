@@ -59,6 +59,6 @@ def missed_classes(answers: HeldOutAnswers, label_names: Sequence[str]) -> list[
     counts = np.bincount(answers.labels, minlength=classes)
     found = np.bincount(answers.labels[answers.is_right], minlength=classes)
     is_missed = (counts >= _LEAST_DOCUMENTS) & (counts < _RARE * len(answers) / classes) & (found < _FOUND * counts)
-    missed = sorted(np.flatnonzero(is_missed), key=lambda each: found[each] / counts[each])
+    missed = sorted(np.flatnonzero(is_missed).tolist(), key=lambda each: found[each] / counts[each])
     named = [f"{label_names[each]!r} ({found[each]:,} of {counts[each]:,} documents)" for each in missed]
     return named[:_NAMED_CLASSES] + (["..."] if len(named) > _NAMED_CLASSES else [])
