@@ -1,4 +1,7 @@
-"""Co-training: two linear members of different kinds label, for each other, the documents that they are surest of."""
+"""Co-training: two linear members of different kinds label, for each other, the documents that they are surest of.
+
+vectors -> NB-SVM -> vectors -> NB-SVM -> vectors
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +17,7 @@ from ulmkit.members.linear import LinearMember, class_log_probabilities, class_s
 GIVEN_SHARE = 0.1
 """Least weight of all given labels together, relative to that of the documents that a member labelled."""
 
+_ROUNDS = 2
 _LABELLED_SHARE = 0.8  # of the unlabelled documents, the surest ones
 _COUNT_RATIO_STRENGTH = 0.1
 _VECTOR_STRENGTH = 10.0
@@ -42,8 +46,9 @@ class CoTraining:
         rows: (n,) documents that may be labelled.
         classes: Number of classes.
 
-    Source: Blum & Mitchell 1998, "Combining labeled and unlabeled data with co-training", section 2; the views are two
-        representations of the same words, and each labels most of the documents once. Deviation: one round.
+    Source: Nigam & Ghani 2000, "Analyzing the effectiveness and applicability of co-training", section 4.1 (co-EM):
+        each member labels all documents for the other one, anew in each round. Deviations: members name one class, and
+        only for the documents that they are surest of; the two views are representations of the same words.
     """
 
     def __init__(self, vectors: DocumentVectors, rows: np.ndarray, classes: int) -> None:
@@ -77,18 +82,18 @@ class CoTraining:
         Returns:
             Both members, and what they say of the constructor's documents.
         """
-        dense, _, _ = self._features
+        dense = self._features[0]
         given = np.searchsorted(self.rows, rows)
         is_free = ~np.isin(self.rows, np.concatenate([rows, held_out]))
         shares = (np.bincount(labels, minlength=self._classes) + 0.5) / (len(labels) + 0.5 * self._classes)
         classes = self._classes
-        first = self._vectors.fit(dense[given], labels, classes, strength, class_weights=class_weights)
-        logs = self._said_by(first)
-        nb_svm = self._fit_nb_svm(*self._teach(given, labels, logs, is_free, shares), class_weights)
-        said = self._said_by(nb_svm)
-        at, taught = self._teach(given, labels, _standard(said) + _standard(logs), is_free, shares)
-        vectors = self._vectors.fit(dense[at], taught, classes, _VECTOR_STRENGTH, ROUGH_TOLERANCE, class_weights)
-        together = class_log_probabilities(_standard(said) + _standard(self._said_by(vectors)))
+        said = self._said_by(self._vectors.fit(dense[given], labels, classes, strength, class_weights=class_weights))
+        for _ in range(_ROUNDS):
+            nb_svm = self._fit_nb_svm(*self._teach(given, labels, said, is_free, shares), class_weights)
+            said = self._said_by(nb_svm)
+            vectors = self._fit_vectors(*self._teach(given, labels, said, is_free, shares), class_weights)
+            said = self._said_by(vectors)
+        together = class_log_probabilities(_standard(self._said_by(nb_svm)) + _standard(said))
         return CoTrained(replace(vectors, name="co-trained vectors"), nb_svm, together)
 
     def _teach(
@@ -103,6 +108,11 @@ class CoTraining:
         at, taught = surest(logs, is_free, shares, _LABELLED_SHARE)
         repeats = max(1, round(GIVEN_SHARE * len(at) / len(given)))
         return np.concatenate([np.repeat(given, repeats), at]), np.concatenate([np.repeat(labels, repeats), taught])
+
+    def _fit_vectors(self, at: np.ndarray, labels: np.ndarray, class_weights: Sequence[float] | None) -> LinearMember:
+        return self._vectors.fit(
+            self._features[0][at], labels, self._classes, _VECTOR_STRENGTH, ROUGH_TOLERANCE, class_weights
+        )
 
     def _fit_nb_svm(self, at: np.ndarray, labels: np.ndarray, class_weights: Sequence[float] | None) -> LinearMember:
         model = OneAgainstRest(self._classes, _COUNT_RATIO_STRENGTH, count_ratio=True, class_weights=class_weights)
