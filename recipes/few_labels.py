@@ -12,8 +12,8 @@ the draw (see the guide, "Methods"); only if all labels are used do validation d
 Words and document vectors are learnt from the text once for all draws.
 
 The table has means and standard deviations over the draws, and the difference between what the whole ladder keeps and
-what its linear rungs alone would, with a 95 % interval: what the language model adds. That interval is for other
-documents; the deviations are for other labels.
+what its linear rungs would without LM's word vectors, with a 95 % interval: what the language model adds. That interval
+is for other documents; the deviations are for other labels.
 
 Finished draws are kept in FOLDER, and the same command continues with the others; more draws and other numbers of
 labels may be asked for later.
@@ -156,7 +156,13 @@ class Draws:
         self._bases = bases
         self._valid = validation_rows(corpus, options.valid_documents)
         self._scored = corpus.rows("test", labelled=True) if options.test else self._valid
-        self._text = LadderText(corpus, self._valid, transductive=options.transductive)
+        self._text = LadderText(
+            corpus,
+            self._valid,
+            transductive=options.transductive,
+            word_vectors=bases[0].word_vectors if bases else None,
+        )
+        self._alone = LadderText(corpus, self._valid, transductive=options.transductive)
 
     def describe(self) -> str:
         """Say what was scored."""
@@ -171,9 +177,14 @@ class Draws:
         if not done.is_file():
             print(f"{labels:,} labels, draw {seed}", flush=True)
             started = time.monotonic()
-            ladder = self._climb(labels, seed, folder)
+            ladder = self._climb(self._text, self._bases, labels, seed, folder)
             minutes = (time.monotonic() - started) / 60.0
             predictions = self._predictions(ladder)
+            predictions[LINEAR] = predictions[ladder.kept_up_to(Kind.WORDS).name]
+            if ladder.uses_word_vectors:
+                alone = self._climb(self._alone, [], labels, seed, folder)
+                predictions[LINEAR] = self._predictions(alone)[alone.kept.name]
+            predictions[KEPT] = predictions[ladder.kept.name]
             for number, prediction in enumerate(predictions.values()):
                 kept_prediction(folder / f"{number}.json", lambda prediction=prediction: prediction)
             rows = [asdict(each) for each in ladder.rows]
@@ -185,7 +196,9 @@ class Draws:
         }
         return Draw(labels, seed, found, kept["minutes"], kept["ladder"])
 
-    def _climb(self, labels: int, seed: int, folder: Path) -> Ladder:
+    def _climb(
+        self, text: LadderText, bases: Sequence[LanguageModelParts], labels: int, seed: int, folder: Path
+    ) -> Ladder:
         options = self._options
         rows = training_rows(self._corpus, labels, seed)
         is_all = labels == len(self._corpus.rows("train", labelled=True))
@@ -200,10 +213,10 @@ class Draws:
             warn=False,
         )
         return climb_corpus(
-            self._text,
-            self._bases,
+            text,
+            bases,
             rows,
-            choose_judging(rows, self._text.answers[rows], held_out),
+            choose_judging(rows, text.answers[rows], held_out),
             method=options.method,
             budget=Budget(minutes=options.minutes),
             recipe=CLASSIFY,
@@ -227,8 +240,6 @@ class Draws:
         for name, parts in fitted.items():
             together = parts.combiner([by_member[id(member)] for member in parts.members])
             predictions[name] = Prediction(np.exp(together).astype(np.float32), targets, {})
-        predictions[LINEAR] = predictions[ladder.kept_up_to(Kind.WORDS).name]
-        predictions[KEPT] = predictions[ladder.kept.name]
         return predictions
 
 

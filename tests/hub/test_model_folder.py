@@ -1,14 +1,17 @@
 import dataclasses
+import hashlib
 import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
 from support.heads import head_config
 from support.models import language_model_config
 
+from ulmkit.arrays import save_arrays
 from ulmkit.config import to_dict
 from ulmkit.errors import ConfigError, DataError, FolderError
 from ulmkit.files import fingerprint
@@ -28,6 +31,7 @@ from ulmkit.hub import (
 )
 from ulmkit.hub import save_classifier as save_classifier_parts
 from ulmkit.hub import save_language_model as save_language_model_parts
+from ulmkit.members.word_vectors import WordVectors
 from ulmkit.model.awd_lstm import AWDLSTMConfig
 from ulmkit.model.cells import QRNN, Mogrifier
 from ulmkit.model.classifier import AWDLSTMClassifier
@@ -312,6 +316,37 @@ def test_refusals_on_saving_leave_nothing_behind(tmp_path):
     with pytest.raises(DataError, match="label_names: expected 3 for task 'single', got 2"):
         save_classifier(target, classifier(), WORDS, tokenizer, ("a", "b"))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_word_vectors_travel_with_a_language_model(tmp_path):
+    ones = np.ones(2, dtype=np.float32)
+    known = WordVectors(("a", "b"), np.array([[1, -2], [3, 127]], dtype=np.int8), ones / 3, ones)
+    parts = LanguageModelParts(language_model(), WORDS, WhitespaceTokenizer(), "forward", NO_FACTS, word_vectors=known)
+    folder = save_language_model_parts(tmp_path / "lm", parts)
+    again = save_language_model_parts(tmp_path / "again", load_language_model(folder))
+    loaded = load_language_model(again).word_vectors
+    assert loaded.words == ("a", "b")
+    assert loaded.vectors.tolist() == known.vectors.tolist()
+    assert loaded.keep.tolist() == [1.0, 1.0]
+
+
+def test_altered_word_vectors_are_refused(tmp_path):
+    ones = np.ones(2, dtype=np.float32)
+    known = WordVectors(("a", "b"), np.array([[1, -2], [3, 127]], dtype=np.int8), ones, ones)
+    parts = LanguageModelParts(language_model(), WORDS, WhitespaceTokenizer(), "forward", NO_FACTS, word_vectors=known)
+    folder = save_language_model_parts(tmp_path / "lm", parts)
+    files = json.loads((folder / "config.json").read_text())["files"]
+    name = "word_vectors/vectors.safetensors"
+    save_arrays(folder / name, {"codes": known.codes, "scales": -ones, "keep": ones})
+    content = (folder / name).read_bytes()
+    entry = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    edit_config(folder, files={**files, name: entry})
+    with pytest.raises(FolderError, match="scales: expected positive numbers"):
+        load_language_model(folder)
+    del files["word_vectors/words.json"]
+    edit_config(folder, files={**files, name: entry})
+    with pytest.raises(FolderError, match="word_vectors: expected word_vectors/words.json and"):
+        load_language_model(folder)
 
 
 # What cannot be loaded

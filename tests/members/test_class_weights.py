@@ -7,7 +7,15 @@ from scipy.sparse import csr_array
 from ulmkit.evaluation.baselines.estimators import OneAgainstRest, document_weights, fit_best
 from ulmkit.members.co_training import CoTraining
 from ulmkit.members.combiner import fit_combiner
-from ulmkit.members.fitting import DocumentVectors, DocumentWords, choose_setting, fit_logistic, fit_nb_svm, fit_tfidf
+from ulmkit.members.fitting import (
+    DocumentVectors,
+    DocumentWords,
+    VectorSetting,
+    choose_setting,
+    fit_logistic,
+    fit_nb_svm,
+    fit_tfidf,
+)
 from ulmkit.text.words import join_words
 
 COPIES = np.array([1, 4, 2])
@@ -108,7 +116,7 @@ def test_vectors_and_co_training_move_to_the_heavier_class() -> None:
     vectors = DocumentVectors(documents, rows)
     shares = []
     for weights in (None, (1.0, 50.0)):
-        member = vectors.fit(vectors.vectors(given), labels[given], 2, 1.0, class_weights=weights)
+        member = vectors.fit(vectors.vectors(given), labels[given], 2, VectorSetting(1.0), class_weights=weights)
         taught = CoTraining(vectors, rows, 2).fit(given, labels[given], np.array([], dtype=int), None, weights)
         logs = [each.log_probabilities(documents.sequence) for each in (member, taught.vectors, taught.nb_svm)]
         shares.append([each.argmax(axis=1).mean() for each in logs])

@@ -14,6 +14,7 @@ from ulmkit.members.fitting import (
     TFIDF_STRENGTHS,
     DocumentVectors,
     DocumentWords,
+    VectorSetting,
     choose_setting,
     fit_logistic,
     fit_nb_svm,
@@ -171,7 +172,7 @@ def test_documents_that_are_alike_are_not_told_apart(counts: np.ndarray, recwarn
     documents = DocumentWords(join_words([words] * 40), tuple(f"w{number}" for number in range(20)), True)
     vectors = DocumentVectors(documents, np.arange(40))
     rows = np.arange(20)
-    member = vectors.fit(vectors.vectors(rows), rows % 2, 2, 100.0)
+    member = vectors.fit(vectors.vectors(rows), rows % 2, 2, VectorSetting(100.0))
     np.testing.assert_allclose(np.exp(member.log_probabilities(documents.sequence)), 0.5, atol=1e-3)
     assert not recwarn.list
 

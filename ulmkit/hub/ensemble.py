@@ -16,7 +16,7 @@ Imports without torch, which linear members do not need.
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +145,7 @@ def _save_networks(path: Path, name: str, member: FeatureParts | ClassifierParts
         return MemberEntry(folder=path.name, kind="network", name=name)
     path.mkdir()
     for parts in member.language_models:
-        save_language_model(path / parts.direction, parts)
+        save_language_model(path / parts.direction, replace(parts, word_vectors=None))
     save_arrays(path / WEIGHTS_FILE, {"coefficients": member.coefficients, "intercept": member.intercept})
     directions = tuple(parts.direction for parts in member.language_models)
     return MemberEntry(folder=path.name, kind="features", name=name, directions=directions)

@@ -7,6 +7,7 @@
     README.md           model card; may be edited, all other files are checked on loading
     training_log.csv    rows of the training log, if the model was just trained
     held_out.json       answers for held-out documents and measures of them, as numbers without their text
+    word_vectors/       words and their vectors, of a language model that has them
 
 Language models and classifiers have the same layout. A pair (see `ulmkit.hub.pair`) holds two such folders.
 """
@@ -36,6 +37,7 @@ from ulmkit.hub.folder_config import (
 from ulmkit.hub.held_out import load_held_out, save_held_out
 from ulmkit.hub.parts import ClassifierParts, LanguageModelParts
 from ulmkit.hub.text_parts import check_belong_together, load_text_parts
+from ulmkit.hub.word_vectors import load_word_vectors, save_word_vectors
 from ulmkit.json_records import record_from_json
 from ulmkit.model.aligned import count_parameters
 from ulmkit.model.cells import cell_from_dict
@@ -131,7 +133,10 @@ def load_language_model(folder: str | os.PathLike[str]) -> LanguageModelParts:
         facts = facts_from_json(config["facts"])
     model = _load_model(path, config, lambda: AWDLSTMLanguageModel(sizes, len(vocabulary)))
     held_out = load_held_out(path, config["files"])
-    return LanguageModelParts(model, vocabulary, tokenizer, config["direction"], facts, held_out=held_out)
+    word_vectors = load_word_vectors(path, config["files"])
+    return LanguageModelParts(
+        model, vocabulary, tokenizer, config["direction"], facts, held_out=held_out, word_vectors=word_vectors
+    )
 
 
 def load_classifier(folder: str | os.PathLike[str]) -> ClassifierParts:
@@ -207,6 +212,8 @@ def _save(
             _write_log(temporary / TRAINING_LOG, parts.history)
         if parts.held_out is not None:
             save_held_out(temporary, parts.held_out)
+        if isinstance(parts, LanguageModelParts) and parts.word_vectors is not None:
+            save_word_vectors(temporary, parts.word_vectors)
         config["files"] = {name: vars(entry) for name, entry in list_files(temporary).items()}
         with atomic_write(temporary / CARD_FILE) as file:
             file.write(model_card(Path(folder).name, parts, weights))

@@ -15,6 +15,7 @@ from ulmkit.hub.folder_config import Direction
 from ulmkit.hub.held_out import HeldOut
 from ulmkit.members.combiner import Combiner
 from ulmkit.members.linear import LinearMember
+from ulmkit.members.word_vectors import WordVectors
 from ulmkit.model.config import feature_count
 from ulmkit.tasks import Outputs, Task
 from ulmkit.text import Tokenizer, Vocabulary
@@ -37,6 +38,7 @@ class LanguageModelParts:
         facts: How it was made.
         history: Rows of the training log; a loaded model has none.
         held_out: Its answers for held-out documents and measures of them; None if they are not kept.
+        word_vectors: Vectors of words, learnt from the text of its pretraining; None if there are none.
     """
 
     model: AWDLSTMLanguageModel
@@ -46,6 +48,7 @@ class LanguageModelParts:
     facts: TrainingFacts
     history: list[LogRow] = field(default_factory=list)
     held_out: HeldOut | None = None
+    word_vectors: WordVectors | None = None
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from ulmkit.evaluation.baselines.estimators import OneAgainstRest
-from ulmkit.members.fitting import ROUGH_TOLERANCE, DocumentVectors
+from ulmkit.members.fitting import ROUGH_TOLERANCE, DocumentVectors, VectorSetting
 from ulmkit.members.linear import LinearMember, class_log_probabilities, class_scores, weigh
 
 GIVEN_SHARE = 0.1
 """Least weight of all given labels together, relative to that of the documents that a member labelled."""
 
-_ROUNDS = 2
+_ROUNDS = 3
 _LABELLED_SHARE = 0.8  # of the unlabelled documents, the surest ones
 _COUNT_RATIO_STRENGTH = 0.1
 _VECTOR_STRENGTH = 10.0
@@ -67,7 +67,7 @@ class CoTraining:
         rows: np.ndarray,
         labels: np.ndarray,
         held_out: np.ndarray,
-        strength: float | None = None,
+        setting: VectorSetting | None = None,
         class_weights: Sequence[float] | None = None,
     ) -> CoTrained:
         """Train on labelled documents and on those that the members label.
@@ -76,7 +76,7 @@ class CoTraining:
             rows: (m,) labelled documents, among those of the constructor.
             labels: (m,) int, their classes.
             held_out: Documents that no member labels, because both are judged on them.
-            strength: Inverse strength of the penalty of the vectors' regression on the given labels; None chooses it.
+            setting: Setting of the vectors' regression on the given labels; None chooses it.
             class_weights: (C,) weight of a document of each class, whoever labelled it; None for equal ones.
 
         Returns:
@@ -87,11 +87,15 @@ class CoTraining:
         is_free = ~np.isin(self.rows, np.concatenate([rows, held_out]))
         shares = (np.bincount(labels, minlength=self._classes) + 0.5) / (len(labels) + 0.5 * self._classes)
         classes = self._classes
-        said = self._said_by(self._vectors.fit(dense[given], labels, classes, strength, class_weights=class_weights))
+        if setting is None:
+            setting = self._vectors.choose(dense[given], labels, classes, class_weights)
+        said = self._said_by(self._vectors.fit(dense[given], labels, classes, setting, class_weights=class_weights))
+        taught = replace(setting, strength=_VECTOR_STRENGTH)
         for _ in range(_ROUNDS):
             nb_svm = self._fit_nb_svm(*self._teach(given, labels, said, is_free, shares), class_weights)
             said = self._said_by(nb_svm)
-            vectors = self._fit_vectors(*self._teach(given, labels, said, is_free, shares), class_weights)
+            at, answers = self._teach(given, labels, said, is_free, shares)
+            vectors = self._vectors.fit(dense[at], answers, classes, taught, ROUGH_TOLERANCE, class_weights)
             said = self._said_by(vectors)
         together = class_log_probabilities(_standard(self._said_by(nb_svm)) + _standard(said))
         return CoTrained(replace(vectors, name="co-trained vectors"), nb_svm, together)
@@ -108,11 +112,6 @@ class CoTraining:
         at, taught = surest(logs, is_free, shares, _LABELLED_SHARE)
         repeats = max(1, round(GIVEN_SHARE * len(at) / len(given)))
         return np.concatenate([np.repeat(given, repeats), at]), np.concatenate([np.repeat(labels, repeats), taught])
-
-    def _fit_vectors(self, at: np.ndarray, labels: np.ndarray, class_weights: Sequence[float] | None) -> LinearMember:
-        return self._vectors.fit(
-            self._features[0][at], labels, self._classes, _VECTOR_STRENGTH, ROUGH_TOLERANCE, class_weights
-        )
 
     def _fit_nb_svm(self, at: np.ndarray, labels: np.ndarray, class_weights: Sequence[float] | None) -> LinearMember:
         model = OneAgainstRest(self._classes, _COUNT_RATIO_STRENGTH, count_ratio=True, class_weights=class_weights)

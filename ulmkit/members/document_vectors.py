@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from ulmkit.members.linear import weigh
+VECTOR_SIZE = 96
+"""Length of the vectors that are learnt."""
 
-_SIZE = 96
 _KEPT_SHARE = 1e-4
 _WANTED_TOKENS = 5e7  # of all passes together
 _MOST_TOKENS = 4e8
@@ -43,7 +43,7 @@ def keep_shares(counts: Any) -> np.ndarray:
 
 
 def learn_vectors(counts: Any, keep: np.ndarray, seed: int = 0) -> np.ndarray:
-    """Learn V, with which the vectors of the documents have a standard deviation of 1 in each place.
+    """Learn V, the vectors of n-grams, in as many passes as their number asks for.
 
     Args:
         counts: (documents, features) csr_array of counts.
@@ -61,8 +61,20 @@ def learn_vectors(counts: Any, keep: np.ndarray, seed: int = 0) -> np.ndarray:
     tokens = max(float((counts.data * keep[counts.indices]).sum()), 1.0)
     least, most = _PASSES
     passes = int(np.clip(max(_WANTED_TOKENS / tokens, min(least, _MOST_TOKENS / tokens)), 1, most))
-    vectors = learn_ngram_vectors(documents, _SIZE, passes, seed)
-    found = np.asarray(weigh(counts, "mean", keep) @ vectors)
+    return learn_ngram_vectors(documents, VECTOR_SIZE, passes, seed)
+
+
+def unit_spread(vectors: np.ndarray, features: Any) -> np.ndarray:
+    """Scale V so that the vectors of documents have a standard deviation of 1 in each place.
+
+    Args:
+        vectors: V, (features, d).
+        features: (documents, features) csr_array, x of each document.
+
+    Returns:
+        (features, d) float32.
+    """
+    found = np.asarray(features @ vectors)
     length = float(np.sqrt(np.square(found).mean())) if found.size else 0.0
     spread = np.maximum(found.std(axis=0), _LEAST_SPREAD * length)  # that of documents that are alike is rounding
     return np.asarray(vectors / np.where(spread > 0, spread, 1.0), dtype=np.float32)

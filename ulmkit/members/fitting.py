@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ulmkit.evaluation.baselines.estimators import OneAgainstRest, document_weights, fit_best, held_out_folds
-from ulmkit.members.document_vectors import keep_shares, learn_vectors
+from ulmkit.members.document_vectors import VECTOR_SIZE, keep_shares, learn_vectors, unit_spread
 from ulmkit.members.linear import (
     LinearMember,
     class_log_probabilities,
@@ -17,6 +17,7 @@ from ulmkit.members.linear import (
     weigh,
 )
 from ulmkit.members.ngrams import NGrams, find_ngrams, frequent_words
+from ulmkit.members.word_vectors import WordVectors
 from ulmkit.text.words import WordSequence, word_places
 
 Setting = TypeVar("Setting")
@@ -26,6 +27,7 @@ _VECTOR_DOCUMENTS = 7500  # documents for each document that an n-gram has to oc
 _VECTOR_MIN_DOCUMENTS = 10
 _STRENGTHS = (1.0, 10.0, 100.0)
 _VECTOR_SCALE = 0.1  # gives vectors, whose numbers have a spread of 1, about unit length
+_SCALES = ((1.0, 0.0), (1.0, 0.3), (1.0, 1.0), (0.0, 1.0))  # see `VectorSetting`, the first without word vectors
 _NEWTON_FEATURES = 1000
 
 TFIDF_STRENGTHS = (10.0, 100.0, 1000.0)
@@ -144,28 +146,63 @@ def _one_against_rest(
     )
 
 
+@dataclass(frozen=True)
+class VectorSetting:
+    """Setting of a regression on document vectors.
+
+    Attributes:
+        strength: Inverse strength of the penalty, see `fit_logistic`.
+        scales: Scales of the vectors learnt from the documents, and of those of word vectors.
+    """
+
+    strength: float
+    scales: tuple[float, float] = (1.0, 0.0)
+
+
 class DocumentVectors:
     """Vectors of documents, learnt from the text of `rows`, labelled or not; see `ulmkit.members.document_vectors`.
+
+    With word vectors, a document's vector is followed by another one, made of them in the same way; that of a pair is
+    the mean of its two words'. Their words count also where the documents lack them.
 
     Args:
         documents: The documents.
         rows: (m,) the documents to learn vectors from.
         seed: Seed of the learning.
+        word_vectors: Vectors of words, learnt from other text.
     """
 
-    def __init__(self, documents: DocumentWords, rows: np.ndarray, seed: int = 0) -> None:
+    def __init__(
+        self, documents: DocumentWords, rows: np.ndarray, seed: int = 0, word_vectors: WordVectors | None = None
+    ) -> None:
         self._documents = documents
         self._seed = seed
+        self._word_vectors = word_vectors
         least = min(_VECTOR_MIN_DOCUMENTS, 1 + len(rows) // _VECTOR_DOCUMENTS)
-        words, self._words = documents.select(rows, least)
+        words, own = documents.select(rows, least)
+        others = np.empty(0, dtype=np.int64)
+        if word_vectors is not None:
+            others = np.flatnonzero(word_places(word_vectors.words, own) < 0)
+            own += tuple(word_vectors.words[place] for place in others)
+        self._words = own
         self._ngrams: NGrams = find_ngrams(words, len(self._words), 2, (max(2, least),))
         self._learnt_from = self._ngrams.counts(words)
         self._keep = keep_shares(self._learnt_from)
+        if word_vectors is not None:
+            self._keep[len(own) - len(others) : len(own)] = word_vectors.keep[others]
 
     @cached_property
     def _matrix(self) -> np.ndarray:
-        """V, (features, d), learnt when it is first asked for."""
-        return learn_vectors(self._learnt_from, self._keep, self._seed)
+        """V, (features, d), learnt when it is first asked for, and beside it those of word vectors."""
+        features = self.features_of(self._learnt_from)
+        learnt = unit_spread(learn_vectors(self._learnt_from, self._keep, self._seed), features)
+        if self._word_vectors is None:
+            return learnt
+        places = word_places(self._words, self._word_vectors.words)
+        known = np.where(places[:, None] >= 0, self._word_vectors.vectors[places], np.float32(0.0))
+        first, second = np.divmod(self._ngrams.codes[0], len(self._words))
+        known = np.concatenate([known, (known[first] + known[second]) / 2.0])
+        return np.hstack([learnt, unit_spread(known, features)])
 
     def counts(self, rows: np.ndarray) -> Any:
         """Counts of the n-grams of documents, (n, features) csr_array."""
@@ -186,8 +223,8 @@ class DocumentVectors:
 
     def choose(
         self, vectors: np.ndarray, labels: np.ndarray, classes: int, class_weights: Sequence[float] | None = None
-    ) -> float:
-        """Choose the strength of the regression by held-out documents.
+    ) -> VectorSetting:
+        """Choose the setting of the regression by held-out documents.
 
         Args:
             vectors: (n, d) of labelled documents, from `vectors`.
@@ -195,9 +232,15 @@ class DocumentVectors:
             classes: Number of classes.
             class_weights: (C,) weight of a document of each class; None for equal ones.
         """
-        features = vectors * _VECTOR_SCALE
+        choices = _SCALES[:1] if self._word_vectors is None else _SCALES
         return choose_setting(
-            _STRENGTHS, lambda _: features, lambda each: each, labels, classes, ROUGH_TOLERANCE, class_weights
+            [VectorSetting(strength, scales) for scales in choices for strength in _STRENGTHS],
+            lambda setting: self._scaled(vectors, setting),
+            lambda setting: setting.strength,
+            labels,
+            classes,
+            ROUGH_TOLERANCE,
+            class_weights,
         )
 
     def fit(
@@ -205,7 +248,7 @@ class DocumentVectors:
         vectors: np.ndarray,
         labels: np.ndarray,
         classes: int,
-        strength: float | None = None,
+        setting: VectorSetting | None = None,
         tolerance: float = 1e-4,
         class_weights: Sequence[float] | None = None,
     ) -> LinearMember:
@@ -215,15 +258,22 @@ class DocumentVectors:
             vectors: (n, d) of labelled documents, from `vectors`.
             labels: (n,) int, their classes.
             classes: Number of classes.
-            strength: Inverse strength of the penalty; None takes the one that `choose` chooses.
+            setting: Setting of the regression; None takes the one that `choose` chooses.
             tolerance: See `fit_logistic`.
             class_weights: (C,) weight of a document of each class; None for equal ones.
         """
-        if strength is None:
-            strength = self.choose(vectors, labels, classes, class_weights)
-        features = vectors * _VECTOR_SCALE
-        weights, intercept = fit_logistic(features, labels, classes, strength, tolerance, class_weights)
-        return self.member("document vectors", self._matrix @ (weights * _VECTOR_SCALE), intercept)
+        if setting is None:
+            setting = self.choose(vectors, labels, classes, class_weights)
+        weights, intercept = fit_logistic(
+            self._scaled(vectors, setting), labels, classes, setting.strength, tolerance, class_weights
+        )
+        return self.member("document vectors", self._scaled(self._matrix, setting) @ weights, intercept)
+
+    def _scaled(self, vectors: np.ndarray, setting: VectorSetting) -> np.ndarray:
+        """Scale vectors (n, d), or V, as a setting says; numbers with a scale of 0 are left out."""
+        learnt, known = vectors[:, :VECTOR_SIZE], vectors[:, VECTOR_SIZE:]
+        parts = zip((learnt, known), setting.scales, strict=True)
+        return np.hstack([part * np.float32(_VECTOR_SCALE * scale) for part, scale in parts if scale > 0])
 
     def member(
         self, name: str, coefficients: np.ndarray, intercept: np.ndarray, *, is_binary: bool = False

@@ -87,7 +87,7 @@ def train_automatically(
     Args:
         data: Labelled and unlabelled documents; see `prepare`.
         language_models: A forward and a backward language model, or one of them, of the same vocabulary; none leaves
-            the linear rungs.
+            the linear rungs. Word vectors are those of the first.
         task: Name of a task that has a ladder.
         method: How far to climb, one of `LADDERS`.
         budget: Length of the training of each network; minutes are those of all networks together and the rest. With
@@ -134,7 +134,13 @@ def train_automatically(
         run.on_corpus(corpus)
     rows = training_rows(corpus, labels, run.seed)
     held_out = validation_rows(corpus, valid_documents, run.seed)
-    text = LadderText(corpus, held_out, transductive=transductive, seed=run.seed)
+    text = LadderText(
+        corpus,
+        held_out,
+        transductive=transductive,
+        seed=run.seed,
+        word_vectors=None if first is None else first.word_vectors,
+    )
     is_enough = labels is None and len(held_out) >= ENOUGH_VALIDATION
     judging = choose_judging(rows, text.answers[rows], held_out if is_enough else None)
     base = None if first is None else first.facts.as_base()
@@ -168,6 +174,7 @@ def train_automatically(
             "method": method,
             "ladder": [asdict(row) for row in ladder.rows],
             "judged_on": judging.describe(),
+            "word_vectors": ladder.uses_word_vectors,
         },
     )
     answers = ladder.held_out_answers(ladder.kept).sample(MOST_ANSWERS)
@@ -239,6 +246,9 @@ def climb_corpus(
     say(f"the ladder, judged by {judging.describe()}:")
     begin = (lambda _: None) if run.progress is None else run.progress.working
     ladder = climb(rungs, blends, judging, text.answers, rows, say, weights, begin)
+    ladder.uses_word_vectors = vectors.setting.scales[1] > 0
+    if ladder.uses_word_vectors:
+        say("document vectors: of this text, and of the language model's word vectors")
     say(ladder.table())
     return ladder
 

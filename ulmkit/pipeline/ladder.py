@@ -97,6 +97,7 @@ class Ladder:
 
     Attributes:
         rows: The rungs and their blends, simplest first.
+        uses_word_vectors: Whether the document vectors are made of a language model's word vectors, too.
     """
 
     def __init__(
@@ -118,6 +119,7 @@ class Ladder:
         self._labelled = labelled
         self._class_weights = class_weights
         self._members: dict[str, tuple[Member, ...]] = {}
+        self.uses_word_vectors = False
 
     @property
     def kept(self) -> LadderRow:

@@ -7,6 +7,7 @@ import numpy as np
 
 from ulmkit.members.co_training import CoTraining
 from ulmkit.members.fitting import DocumentVectors, DocumentWords
+from ulmkit.members.word_vectors import WordVectors
 from ulmkit.text import EncodedCorpus
 from ulmkit.text.corpus.splits import TRAINING_SPLITS
 from ulmkit.text.words import WordReader, should_join_tokens
@@ -20,6 +21,7 @@ class LadderText:
         held_out: Documents outside the text to learn from that members may be judged on.
         transductive: Learn from the text of the test split, too.
         seed: Seed of the document vectors.
+        word_vectors: Word vectors of a language model, if there are any.
 
     Attributes:
         corpus: The documents.
@@ -30,7 +32,13 @@ class LadderText:
     """
 
     def __init__(
-        self, corpus: EncodedCorpus, held_out: np.ndarray, *, transductive: bool = False, seed: int = 0
+        self,
+        corpus: EncodedCorpus,
+        held_out: np.ndarray,
+        *,
+        transductive: bool = False,
+        seed: int = 0,
+        word_vectors: WordVectors | None = None,
     ) -> None:
         self.corpus = corpus
         wanted = (*TRAINING_SPLITS, *(["test"] if transductive else []))
@@ -42,6 +50,7 @@ class LadderText:
         self.answers[labelled] = corpus.labels(labelled)
         self._held_out = held_out
         self._seed = seed
+        self._word_vectors = word_vectors
 
     @cached_property
     def documents(self) -> DocumentWords:
@@ -59,8 +68,8 @@ class LadderText:
 
     @cached_property
     def vectors(self) -> DocumentVectors:
-        """Vectors learnt from all of the text."""
-        return DocumentVectors(self.documents, self.rows, seed=self._seed)
+        """Vectors learnt from all of the text, and from that of the word vectors."""
+        return DocumentVectors(self.documents, self.rows, self._seed, self._word_vectors)
 
     @cached_property
     def co_training(self) -> CoTraining:

@@ -23,6 +23,7 @@ from ulmkit.pipeline.options import RATE_SEARCH_STEPS, RunOptions, place
 from ulmkit.pipeline.recipes import FINETUNE, PRETRAIN, LanguageModelRecipe
 from ulmkit.pipeline.stage import scale_dropout, train_stage, with_dropouts
 from ulmkit.pipeline.text_measures import measure_held_out
+from ulmkit.pipeline.word_vectors import corpus_word_vectors
 from ulmkit.text import EncodedCorpus, TokenStream, Vocabulary
 from ulmkit.text.batches import LanguageModelBatches
 from ulmkit.text.corpus.builder import TRAINING_SPLITS
@@ -75,7 +76,12 @@ def pretrain(
     model = AWDLSTMLanguageModel(_scale_dropouts(sizes or LanguageModelConfig(), recipe), len(corpus.vocabulary))
     if recipe.input_gain is not None:
         draw_input_weights(model.encoder, recipe.input_gain)
-    return _train(model, corpus, budget, recipe, run, direction, splits, TrainingFacts(stage="pretraining"))
+    parts = _train(model, corpus, budget, recipe, run, direction, splits, TrainingFacts(stage="pretraining"))
+    if direction == "backward" or not run.world.is_first:  # a pair needs them once
+        return parts
+    if run.progress is not None:
+        run.progress.working("word vectors")
+    return replace(parts, word_vectors=corpus_word_vectors(corpus, _existing_splits(corpus, splits), run.seed))
 
 
 def finetune(
@@ -120,7 +126,8 @@ def finetune(
     corpus = prepare_for_model(base, data, data_options, run, progress)
     model, report = _transfer(base, corpus, recipe)
     facts = TrainingFacts(stage="fine-tuning", vocabulary_transfer=report, base=base.facts.as_base())
-    return _train(model, corpus, budget, recipe, run, base.direction, splits, facts)
+    parts = _train(model, corpus, budget, recipe, run, base.direction, splits, facts)
+    return replace(parts, word_vectors=base.word_vectors)
 
 
 def find_finetuning_rate(

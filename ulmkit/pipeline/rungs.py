@@ -12,6 +12,7 @@ from ulmkit.members.co_training import GIVEN_SHARE, CoTrained, CoTraining, sures
 from ulmkit.members.fitting import (
     DocumentVectors,
     DocumentWords,
+    VectorSetting,
     choose_setting,
     fit_logistic,
     fit_nb_svm,
@@ -109,9 +110,9 @@ class LinearRung(Rung):
 
 
 class LabelledVectors:
-    """Document vectors of the labelled documents, and the strength of their regression.
+    """Document vectors of the labelled documents, and the setting of their regression.
 
-    It is chosen once, on all labelled documents, and taken in every fold: one number says little of a label.
+    It is chosen once, on all labelled documents, and taken in every fold: its few numbers say little of a label.
 
     Args:
         vectors: The document vectors.
@@ -140,15 +141,15 @@ class LabelledVectors:
         return self._vectors.vectors(self._labelled)
 
     @functools.cached_property
-    def strength(self) -> float:
-        """Inverse strength of the penalty of the regression."""
+    def setting(self) -> VectorSetting:
+        """Setting of the regression."""
         return self._vectors.choose(self._known, self._labels[self._labelled], self._classes, self._class_weights)
 
     def fit(self, rows: np.ndarray) -> LinearMember:
         """Fit to some of the labelled documents."""
         known = self._known[np.searchsorted(self._labelled, rows)]
         return self._vectors.fit(
-            known, self._labels[rows], self._classes, self.strength, class_weights=self._class_weights
+            known, self._labels[rows], self._classes, self.setting, class_weights=self._class_weights
         )
 
 
@@ -196,7 +197,7 @@ class Teacher:
 
     Args:
         co_training: Trains the two members.
-        vectors: The document vectors, with their strength.
+        vectors: The document vectors, with their setting.
         labels: (documents,) int, the class of each; any number for those without.
         class_weights: (classes,) weight of a document of each class; None for equal ones.
     """
@@ -226,7 +227,7 @@ class Teacher:
     def _train_rows(self, rows: tuple[int, ...], held_out: tuple[int, ...]) -> CoTrained:
         chosen = np.array(rows)
         judged = np.array(held_out, dtype=np.int64)
-        return self._co_training.fit(chosen, self._labels[chosen], judged, self._vectors.strength, self._class_weights)
+        return self._co_training.fit(chosen, self._labels[chosen], judged, self._vectors.setting, self._class_weights)
 
 
 def co_trained_rungs(documents: DocumentWords, teacher: Teacher) -> list[Rung]:

@@ -1,6 +1,7 @@
 """The stages of the quickstart: fine-tune a shipped language model, climb the ladder, compare with linear baselines."""
 
 import csv
+import functools
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -106,18 +107,21 @@ def quickstart(
         say(f"   perplexity of held-out text: {before:,.0f} before, {after:,.0f} after")
         say(f"\n2. Climb the ladder on {labels:,} labels")
         ladders: list[Ladder] = []
-        classifier = pipeline.train_automatically(
+        train = functools.partial(
+            pipeline.train_automatically,
             target,
-            tuned.members,
             method="features",
             budget=Budget(minutes=minutes),
             run=replace(run, warn=False),  # fine-tuning has warned of this corpus
             labels=labels,
             valid_documents=300,
-            on_ladder=ladders.append,
         )
+        classifier = train(tuned.members, on_ladder=ladders.append)
         (ladder,) = ladders
-        linear = pipeline.ensemble_of(ladder, ladder.kept_up_to(Kind.WORDS), target)
+        if ladder.uses_word_vectors:
+            linear = train([])
+        else:
+            linear = pipeline.ensemble_of(ladder, ladder.kept_up_to(Kind.WORDS), target)
         reports: dict[str, Any] = {
             name: pipeline.evaluate_classifier(parts, target, held_out_rows)
             for name, parts in ((ULMKIT_ROW, classifier), (NO_LANGUAGE_MODEL_ROW, linear))

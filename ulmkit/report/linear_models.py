@@ -9,6 +9,7 @@ import numpy as np
 from ulmkit.api import TextClassifier
 from ulmkit.evaluation import TfidfLogistic
 from ulmkit.members.combiner import Combiner
+from ulmkit.members.fitting import VectorSetting
 from ulmkit.pipeline import LadderText, make_ensemble, training_rows, word_cutter
 from ulmkit.text import EncodedCorpus, Text
 from ulmkit.text.words import word_places
@@ -59,7 +60,7 @@ class LinearModels:
         self._tokenize = word_cutter(corpus, texts)
         self._text = LadderText(corpus, scored, seed=seed)
         self._strength: float | None = None
-        self._vector_strength: float | None = None
+        self._setting: VectorSetting | None = None
 
     def tfidf(self, rows: np.ndarray) -> tuple[TfidfLogistic, np.ndarray]:
         """Fit logistic regression on TF-IDF of the texts as they were written.
@@ -80,9 +81,9 @@ class LinearModels:
         """
         vectors, documents = self._text.vectors, self._text.documents
         known, labels, classes = vectors.vectors(rows), self._corpus.labels(rows), self._text.classes
-        if self._vector_strength is None:
-            self._vector_strength = vectors.choose(known, labels, classes)
-        member = vectors.fit(known, labels, classes, self._vector_strength)
+        if self._setting is None:
+            self._setting = vectors.choose(known, labels, classes)
+        member = vectors.fit(known, labels, classes, self._setting)
         places = word_places(documents.words, member.words)
         logs = member.log_probabilities(documents.sequence.select(self._scored).renumber(places))
         as_it_is = Combiner(np.ones(1), np.zeros(classes))

@@ -1,0 +1,54 @@
+"""Word vectors of a language model: learnt by pretraining, kept by fine-tuning, used by the ladder."""
+
+import dataclasses
+
+import pytest
+from support import tiny
+
+from ulmkit.hub import LanguageModelParts
+from ulmkit.members import fitting
+from ulmkit.pipeline import Ladder, finetune, pretrain, train_automatically
+from ulmkit.training import Budget
+
+TEXTS = tiny.reviews(600, 20_000)
+
+
+@pytest.fixture(scope="module")
+def pretrained() -> LanguageModelParts:
+    return pretrain(
+        TEXTS, budget=Budget(steps=2), sizes=tiny.SIZES, recipe=tiny.LEARN, data_options=tiny.WORDS, run=tiny.RUN
+    )
+
+
+def test_pretraining_learns_vectors_of_words(pretrained: LanguageModelParts) -> None:
+    known = pretrained.word_vectors
+    assert known is not None
+    assert {"fine", "awful", "film"} <= set(known.words)
+    assert "<eos>" not in known.words
+
+
+def test_a_backward_model_has_none() -> None:
+    assert tiny.backward_language_model().parts.word_vectors is None
+
+
+def test_fine_tuning_keeps_those_of_the_base(pretrained: LanguageModelParts) -> None:
+    tuned = finetune(pretrained, tiny.reviews(40), budget=Budget(steps=1), recipe=tiny.LEARN, run=tiny.RUN)
+    assert tuned.word_vectors is pretrained.word_vectors
+
+
+@pytest.mark.parametrize("is_used", [False, True])
+def test_the_ladder_says_whether_it_uses_them(
+    is_used: bool, pretrained: LanguageModelParts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fitting, "_SCALES", (((0.0, 1.0) if is_used else (1.0, 0.0)),))
+    ladders: list[Ladder] = []
+    classifier = train_automatically(
+        [*tiny.reviews(16), *tiny.reviews(8, 9000)],
+        [pretrained],
+        method="linear",
+        budget=Budget(steps=1),
+        data_options=dataclasses.replace(tiny.WORDS, split_by="random", valid_fraction=0.3),
+        run=tiny.RUN,
+        on_ladder=ladders.append,
+    )
+    assert ladders[0].uses_word_vectors == classifier.facts.notes["word_vectors"] == is_used
