@@ -42,13 +42,14 @@ def keep_shares(counts: Any) -> np.ndarray:
     return np.minimum(1.0, np.sqrt(ratios) + ratios).astype(np.float32)
 
 
-def learn_vectors(counts: Any, keep: np.ndarray, seed: int = 0) -> np.ndarray:
+def learn_vectors(counts: Any, keep: np.ndarray, seed: int = 0, wanted_tokens: float = _WANTED_TOKENS) -> np.ndarray:
     """Learn V, the vectors of n-grams, in as many passes as their number asks for.
 
     Args:
         counts: (documents, features) csr_array of counts.
         keep: (features,) float32, from `keep_shares`.
         seed: Seed of the learning.
+        wanted_tokens: Tokens to learn from, in all passes together.
 
     Returns:
         (features, 96) float32.
@@ -60,7 +61,7 @@ def learn_vectors(counts: Any, keep: np.ndarray, seed: int = 0) -> np.ndarray:
     )
     tokens = max(float((counts.data * keep[counts.indices]).sum()), 1.0)
     least, most = _PASSES
-    passes = int(np.clip(max(_WANTED_TOKENS / tokens, min(least, _MOST_TOKENS / tokens)), 1, most))
+    passes = int(np.clip(max(wanted_tokens / tokens, min(least, _MOST_TOKENS / tokens)), 1, most))
     return learn_ngram_vectors(documents, VECTOR_SIZE, passes, seed)
 
 

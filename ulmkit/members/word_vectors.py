@@ -18,6 +18,7 @@ from ulmkit.text.words import WordSequence
 _MOST_WORDS = 50_000
 _MIN_OCCURRENCES = 50
 _PASSAGE_WORDS = 150
+_WANTED_TOKENS = 1e9  # of all passes together
 _LARGEST_CODE = 127
 
 
@@ -73,6 +74,8 @@ def learn_word_vectors(texts: Sequence[WordSequence], words: Sequence[str], seed
 
     Returns:
         The vectors, the most frequent words first; None if no word occurs 50 times.
+
+    Source: Le & Mikolov 2014, arXiv:1405.4053, section 2.3 (PV-DBOW), for passages in place of documents.
     """
     from scipy.sparse import vstack
 
@@ -88,7 +91,7 @@ def learn_word_vectors(texts: Sequence[WordSequence], words: Sequence[str], seed
     ngrams = NGrams(len(kept))
     counts = vstack([ngrams.counts(_passages(part).renumber(ids)) for part in texts], format="csr")
     keep = keep_shares(counts)
-    vectors = learn_vectors(counts, keep, seed)
+    vectors = learn_vectors(counts, keep, seed, _WANTED_TOKENS)
     scales = np.maximum(np.abs(vectors).max(axis=1) / _LARGEST_CODE, np.finfo(np.float32).tiny).astype(np.float32)
     codes = np.round(vectors / scales[:, None]).astype(np.int8)
     return WordVectors(tuple(words[number] for number in kept), codes, scales, keep)

@@ -8,12 +8,12 @@ from ulmkit.members.word_vectors import WordVectors, learn_word_vectors
 from ulmkit.text import EncodedCorpus
 from ulmkit.text.words import WordReader, WordSequence, should_join_tokens
 
-_MOST_TOKENS = 60_000_000
+_MOST_TOKENS = 120_000_000
 _DOCUMENTS_AT_ONCE = 1000
 
 
 def corpus_word_vectors(corpus: EncodedCorpus, splits: Sequence[str], seed: int = 0) -> WordVectors | None:
-    """Learn word vectors from the documents of some splits; from 60 million tokens of them, if there are more.
+    """Learn word vectors from the documents of some splits; from 120 million tokens of them, if there are more.
 
     Args:
         corpus: The documents.
