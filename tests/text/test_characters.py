@@ -1,14 +1,16 @@
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ulmkit.text.characters import drop_invisible, normalise, settled_characters
+from ulmkit.text.characters import MAX_MARKS, Composer, InvisibleDropper, drop_invisible, normalise
 
 CHARACTERS = st.text(
     st.one_of(
-        st.characters(), st.sampled_from("ab e\u0301\u0323é\u1112\u1161\u11ab한\u200b\u200c\u200d\u00adกنक👨\ud800\n")
+        st.characters(),
+        st.sampled_from("ab e\u0301\u0323é\u1112\u1161\u11ab한\u200b\u200c\u200d\u00adกنक👨\ud800\n"),
+        st.sampled_from("\u061c\u2adc\u2329\u034f\u0344\u0ccb"),
     )
 )
 
@@ -52,8 +54,46 @@ def test_each_form_is_stable(text: str) -> None:
     assert unicodedata.is_normalized("NFC", drop_invisible(text))
 
 
-@pytest.mark.parametrize("clean", [normalise, drop_invisible])
-@given(CHARACTERS, CHARACTERS)
-def test_settled_characters_do_not_depend_on_what_follows(clean, text: str, following: str) -> None:
-    settled = settled_characters(text)
-    assert clean(text + following) == clean(text[:settled]) + clean(text[settled:] + following)
+def compose_in_pieces(pieces: list[str]) -> str:
+    composer = Composer()
+    return "".join(composer.feed(piece, False) for piece in pieces) + composer.feed("", True)
+
+
+def drop_in_pieces(pieces: list[str]) -> str:
+    dropper, composer = InvisibleDropper(), Composer(" ")
+    dropped = [dropper.feed(piece, False) for piece in pieces] + [dropper.feed("", True)]
+    return "".join(composer.feed(piece, False) for piece in dropped) + composer.feed("", True)
+
+
+@pytest.mark.parametrize(("clean", "in_pieces"), [(normalise, compose_in_pieces), (drop_invisible, drop_in_pieces)])
+@given(CHARACTERS, st.integers(1, 4))
+@settings(max_examples=300, deadline=None)
+def test_pieces_are_cleaned_as_the_whole_text(clean, in_pieces, text: str, size: int) -> None:
+    pieces = [text[start : start + size] for start in range(0, len(text), size)]
+    assert in_pieces(pieces) == clean(text)
+
+
+@pytest.mark.parametrize("mark", ["\u0301", "\u0344", "\u0ccb", "\u0323", "\u09be"])
+@pytest.mark.parametrize("start", ["", "e", "\u1f82", " ", "\u0958"])
+def test_many_marks_are_parted(mark: str, start: str) -> None:
+    text = start + mark * 400 + "x"
+    parted = drop_invisible(text)
+    assert " " in parted[2:]
+    assert max(len(unicodedata.normalize("NFD", word)) for word in parted.split()) <= MAX_MARKS + 1
+    assert drop_invisible(parted) == parted == drop_in_pieces(list(text))
+    assert "\u034f" in normalise(text)
+    assert normalise(normalise(text)) == normalise(text) == compose_in_pieces(list(text))
+
+
+def test_few_marks_are_not_parted() -> None:
+    for text in ("e" + "\u0323" * MAX_MARKS, "=" * 200 + "é", "–" * 200, "\u0e01" + "\u0e49" * 12):
+        assert normalise(text) == unicodedata.normalize("NFC", text) == drop_invisible(text)
+
+
+def test_little_is_held_of_marks_and_invisible_characters() -> None:
+    dropper, composer = InvisibleDropper(), Composer()
+    for character in "\u200b" * 500 + "\u200d" * 500 + "\u0301" * 500 + "\u1161" * 500:
+        dropper.feed(character, False)
+        composer.feed(character, False)
+        assert len(dropper.held) <= 1
+        assert len(composer.held) <= MAX_MARKS + 1

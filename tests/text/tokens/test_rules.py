@@ -10,6 +10,7 @@ from ulmkit.text.tokens.rules import (
     case_marks,
     closes_repetition,
     prepare_text,
+    split_chunks,
     split_run,
     tidy_chunk,
 )
@@ -70,12 +71,21 @@ def test_repeated_words_are_folded(text: str, chunks: list[str]) -> None:
 
 
 def test_parts_of_a_text() -> None:
-    assert prepare_text("a b\n", is_last=False) == ["a", "b", "\n"]
-    assert prepare_text("a b\n\n \n", is_last=False) == ["a", "b", "\n\n"]
-    assert prepare_text("a b ", is_last=False) == ["a", "b"]
-    # the first "no" is the end of a longer stretch, so only two are left
-    assert prepare_text("no no no", is_glued=True) == ["no", "no", "no"]
-    assert prepare_text("no no no no", is_glued=True) == ["no", "xxwrep", "3", "no"]
+    assert split_chunks("a b\n", is_last=False) == ["a", "b", "\n"]
+    assert split_chunks("a b\n\n \n", is_last=False) == ["a", "b", "\n\n"]
+    assert split_chunks("a b ", is_last=False) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("text", "chunks"),
+    [
+        ("&#" + "1" * 5000 + ";", ["&#" + "1" * 5000 + ";"]),
+        ("&#x" + "0" * 31 + "41; &#" + "0" * 30 + "65", ["&#x" + "0" * 31 + "41;", "A"]),
+        ("a<br" + " " * 32 + "/>b<br" + " " * 33 + ">", ["a", "\n", "b<br", ">"]),
+    ],
+)
+def test_what_is_too_long_is_no_markup(text: str, chunks: list[str]) -> None:
+    assert prepare_text(text) == chunks
 
 
 @pytest.mark.parametrize(

@@ -146,7 +146,7 @@ def test_little_of_text_without_spaces_is_held_back() -> None:
     streaming = StreamingTokens(UNIGRAM)
     for character in "中" * 2000:
         streaming.feed(character)
-        assert streaming.held_characters <= 257
+        assert streaming.held_characters <= 260
 
 
 def test_a_repetition_is_held_back_whole() -> None:
@@ -163,19 +163,6 @@ def test_finish_begins_the_next_text() -> None:
         assert streaming.feed("The end is here ") + streaming.finish() == SPACY.tokenize("The end is here ")
     assert streaming.finish() == ["xxbos"]
     assert streaming.held_characters == 0
-
-
-def test_a_long_stretch_without_boundary_takes_linear_time() -> None:
-    looked_at = []
-
-    class Counting(SpacyTokenizer):
-        def stable_prefix(self, text: str, is_glued: bool = False) -> int:
-            looked_at.append(len(text))
-            return super().stable_prefix(text, is_glued)
-
-    text = "x" * 30_000
-    assert stream(Counting("xx"), list(text)) == SpacyTokenizer("xx").tokenize(text)
-    assert sum(looked_at[4096:]) < 10 * len(text)
 
 
 LATEX = (
@@ -221,19 +208,36 @@ def test_words_as_long_as_a_piece_are_cut_as_the_whole_is(word: str) -> None:
 @pytest.mark.parametrize(
     ("text", "most"),
     [
-        ("no " * 9000, 2000),
-        (LATEX * 200, 600),
-        (LINES * 1000, 60),
-        (LONG_RUN * 40, 700),
-        ("sooo " * 2000, 40),
-        (HTML * 300, 90),
+        ("no " * 9000, 20),
+        (LATEX * 200, 30),
+        (LINES * 1000, 20),
+        (LONG_RUN * 40, 300),
+        ("sooo " * 2000, 20),
+        (HTML * 300, 30),
+        ("&amp;no<br>" * 2000, 30),
+        ("no&nbsp; " * 3000, 30),
+        ("no <br >no @-@ " * 2000, 30),
+        ("x&#50;" * 3000, 300),
+        ("&" * 5000, 300),
+        ("&#" + "0" * 5000, 300),
+        ("<br" + " " * 5000 + ">", 50),
+        ("e" + "\u0301" * 5000, 100),
+        ("e" + "\u200b" * 5000 + "\u200d" * 5000, 10),
+        ("\u0646" + "\u200c\u0646" * 3000, 300),
+        ("word " + "\n " * 5000, 10),
+        (("wxyz" * 62 + " ") * 60, 520),
+        ("xx" * 3000, 300),
+        ("xxup" * 2000, 20),
+        ("amp;amp;quot;" * 1000, 300),
+        (" @-@" * 2000, 300),
+        (r"\n" * 3000, 10),
     ],
-    ids=["one word", "LaTeX", "lines", "no white space", "long letters", "markup in every second word"],
+    ids=lambda value: repr(value[:20]) if isinstance(value, str) else None,
 )
-def test_little_is_held_back_of_text_without_ordinary_boundaries(text: str, most: int) -> None:
+def test_little_is_held_back_of_any_text(text: str, most: int) -> None:
     streaming = StreamingTokens(UNIGRAM)
     tokens: list[str] = []
     for place in range(0, len(text), 50):
         tokens += streaming.feed(text[place : place + 50])
-        assert streaming.held_characters <= most + 50
+        assert streaming.held_characters <= most
     assert tokens + streaming.finish() == UNIGRAM.tokenize(text)

@@ -6,11 +6,10 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import chain, filterfalse
 
 from ulmkit.files import fingerprint
-from ulmkit.text.characters import drop_invisible
-from ulmkit.text.tokens.boundaries import stable_prefix
 from ulmkit.text.tokens.parts import KEPT_CHUNKS, chunk_parts, field_chunks
-from ulmkit.text.tokens.rules import BOS, MAX_RUN_CHARACTERS, REP, RULES_VERSION, prepare_text
-from ulmkit.text.tokens.tokenizer import FORMAT_VERSION, Text, Tokenizer, text_fields
+from ulmkit.text.tokens.rules import BOS, MAX_RUN_CHARACTERS, REP, RULES_VERSION
+from ulmkit.text.tokens.streamed_rules import Piece, StreamedRules
+from ulmkit.text.tokens.tokenizer import FORMAT_VERSION, PieceTokenizer, Text, Tokenizer, text_fields
 
 MAX_CACHED_CHARACTERS = 3_000_000
 """Characters of the encoded chunks at which the caches are emptied: about 300,000 chunks and 100 MB of English."""
@@ -55,13 +54,9 @@ class ChunkedTokenizer(Tokenizer):
         version = importlib.metadata.version(self.package)
         return fingerprint(self.name, FORMAT_VERSION, *self.settings.values(), RULES_VERSION, version)
 
-    def clean(self, text: str) -> str:
-        """Normalise the text and drop invisible characters."""
-        return drop_invisible(text)
-
-    def stable_prefix(self, text: str, is_glued: bool = False) -> int:
-        """Count the leading characters whose tokens are settled; see `ulmkit.text.tokens.boundaries.stable_prefix`."""
-        return stable_prefix(text, is_glued)
+    def start_stream(self) -> PieceTokenizer:
+        """Begin a text that comes in pieces; what is held of it is bounded, see `StreamedRules`."""
+        return _StreamedChunks(self)
 
     def tokenize(self, text: Text) -> list[str]:
         """Tokenize a text: xxbos and its tokens; several fields each follow xxfld and their number."""
@@ -76,16 +71,11 @@ class ChunkedTokenizer(Tokenizer):
             tokenized += [[BOS, *chain.from_iterable(map(look_up, chunks))] for chunks in prepared]
         return tokenized
 
-    def tokenize_part(self, part: str, before: str, is_last: bool) -> list[str]:
-        """Tokenize one part of a text that was cut at stable prefixes; see `Tokenizer.tokenize_part`."""
-        is_glued = bool(before) and not before.isspace()
-        chunks = prepare_text(part, is_glued=is_glued, is_last=is_last)
-        tokens = [] if before else [BOS]
-        if is_glued and chunks:
-            tokens += self._encode([chunks.pop(0)], is_glued=True)[0]
-        look_up = self._encoded(chunks)
-        tokens += chain.from_iterable(map(look_up, chunks))
-        return tokens
+    def tokenize_pieces(self, pieces: Sequence[Piece]) -> list[str]:
+        """Tokenize chunks, or pieces of them: their tokens, without BOS."""
+        look_up = self._encoded(text for text, is_glued in pieces if not is_glued)
+        encoded = (self._encode([text], True)[0] if is_glued else look_up(text) for text, is_glued in pieces)
+        return list(chain.from_iterable(encoded))
 
     def _encoded(self, chunks: Iterable[str]) -> Callable[[str], tuple[str, ...]]:
         """Encode the chunks that are not cached.
@@ -118,6 +108,27 @@ class ChunkedTokenizer(Tokenizer):
             else tuple(chain.from_iterable((REP,) if part == REP else next(encoded) for part, _ in chunk))
             for chunk in parts
         ]
+
+
+class _StreamedChunks:
+    """Tokens of a text that comes in pieces."""
+
+    def __init__(self, tokenizer: ChunkedTokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._rules = StreamedRules()
+        self._has_begun = False
+
+    @property
+    def held_characters(self) -> int:
+        return self._rules.held_characters
+
+    def feed(self, piece: str, is_last: bool) -> list[str]:
+        pieces = self._rules.feed(piece, is_last)
+        if not pieces and not is_last:
+            return []
+        lead = [] if self._has_begun else [BOS]
+        self._has_begun = True
+        return lead + self._tokenizer.tokenize_pieces(pieces)
 
 
 def encode_missing(

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from ulmkit.errors import ConfigError, DataError
-from ulmkit.text.characters import normalise
+from ulmkit.text.characters import Composer, normalise
 from ulmkit.text.tokens.rules import BOS, FLD, SPECIALS
-from ulmkit.text.tokens.tokenizer import Text, Tokenizer, WordTokens, text_fields
+from ulmkit.text.tokens.tokenizer import PieceTokenizer, Text, Tokenizer, WordTokens, text_fields
 from ulmkit.text.tokens.vocabulary import Vocabulary
 
 
@@ -38,6 +38,11 @@ class WhitespaceTokenizer(Tokenizer):
         return {"end_of_line": self.end_of_line, "unknown": self.unknown}
 
     @property
+    def marks(self) -> tuple[str, ...]:
+        """The two tokens, which stand for no word that is known."""
+        return (self.end_of_line, self.unknown)
+
+    @property
     def required_tokens(self) -> tuple[str, ...]:
         """Return the token that closes every line."""
         return (self.end_of_line,)
@@ -54,7 +59,7 @@ class WhitespaceTokenizer(Tokenizer):
                 f"text: expected one field for the whitespace tokenizer, got {len(fields)}; "
                 "use the spacy, sentencepiece or bytes tokenizer"
             )
-        lines = self.clean(fields[0]).split("\n")
+        lines = normalise(fields[0]).split("\n")
         if not lines[-1]:
             lines.pop()
         tokens: list[str] = []
@@ -68,13 +73,9 @@ class WhitespaceTokenizer(Tokenizer):
         tokens = [[*map(normalise, words), self.end_of_line] if words else [] for words in documents]
         return tokens, [np.arange(len(words), dtype=np.int64) for words in documents]
 
-    def tokenize_part(self, part: str, before: str, is_last: bool) -> list[str]:
-        """Tokenize a part, which is whole lines."""
-        return self.tokenize(part)
-
-    def stable_prefix(self, text: str, is_glued: bool = False) -> int:
-        """Count the characters up to the last end of line."""
-        return text.rfind("\n") + 1
+    def start_stream(self) -> PieceTokenizer:
+        """Begin a text that comes in pieces; of it a word is held, however long."""
+        return _StreamedLines(self.end_of_line)
 
     def detokenize(self, tokens: Sequence[str]) -> str:
         """Join words by spaces and lines by line breaks."""
@@ -113,8 +114,75 @@ class WhitespaceTokenizer(Tokenizer):
         return cls(end_of_line, unknown)
 
 
+class _StreamedLines:
+    """Words of lines that come in pieces."""
+
+    def __init__(self, end_of_line: str) -> None:
+        self._end_of_line = end_of_line
+        self._characters = Composer()
+        self._word: list[str] = []  # pieces of the word that goes on
+        self._line_is_open = False
+
+    @property
+    def held_characters(self) -> int:
+        return len(self._characters.held) + sum(map(len, self._word))
+
+    def feed(self, piece: str, is_last: bool) -> list[str]:
+        tokens: list[str] = []
+        lines = self._characters.feed(piece, is_last).split("\n")
+        for index, line in enumerate(lines):
+            tokens += self._words(line)
+            if index < len(lines) - 1 or (is_last and self._line_is_open):
+                tokens += [*self._closed_word(), self._end_of_line]
+                self._line_is_open = False
+        return tokens
+
+    def _words(self, part: str) -> list[str]:
+        """Take in a part of a line. Returns: The words that are complete."""
+        if not part:
+            return []
+        self._line_is_open = True
+        closed = self._closed_word() if part[0].isspace() else []
+        words = part.split()
+        if not words:
+            return closed
+        self._word.append(words[0])
+        if len(words) > 1 or part[-1].isspace():
+            closed += [*self._closed_word(), *words[1:]]
+            if not part[-1].isspace():
+                self._word.append(closed.pop())
+        return closed
+
+    def _closed_word(self) -> list[str]:
+        word = "".join(self._word)
+        self._word = []
+        return [word] if word else []
+
+
+class _StreamedBytes:
+    """Bytes of a text that comes in pieces."""
+
+    def __init__(self) -> None:
+        self._characters = Composer()
+        self._has_begun = False
+
+    @property
+    def held_characters(self) -> int:
+        return len(self._characters.held)
+
+    def feed(self, piece: str, is_last: bool) -> list[str]:
+        lead = [] if self._has_begun else [BOS]
+        self._has_begun = True
+        return lead + _names(self._characters.feed(piece, is_last))
+
+
 _BYTE_NAMES = tuple(f"<0x{value:02X}>" for value in range(256))
 _BYTE_VALUES = {name: value for value, name in enumerate(_BYTE_NAMES)}
+
+
+def _names(text: str) -> list[str]:
+    """Name the bytes of a text in UTF-8."""
+    return [_BYTE_NAMES[value] for value in text.encode()]
 
 
 class ByteTokenizer(Tokenizer):
@@ -127,22 +195,15 @@ class ByteTokenizer(Tokenizer):
         """Tokenize a text: xxbos and a token per byte; several fields each follow xxfld and their number."""
         fields = text_fields(text)
         if len(fields) == 1:
-            return [BOS, *self._bytes(fields[0])]
+            return [BOS, *_names(normalise(fields[0]))]
         tokens = [BOS]
         for number, field in enumerate(fields, start=1):
-            tokens += [FLD, *self._bytes(str(number)), *self._bytes(field)]
+            tokens += [FLD, *_names(str(number)), *_names(normalise(field))]
         return tokens
 
-    def _bytes(self, text: str) -> list[str]:
-        return [_BYTE_NAMES[value] for value in normalise(text).encode()]
-
-    def tokenize_part(self, part: str, before: str, is_last: bool) -> list[str]:
-        """Tokenize a part; xxbos stands at the start of the text alone."""
-        return self._bytes(part) if before else self.tokenize(part)
-
-    def stable_prefix(self, text: str, is_glued: bool = False) -> int:
-        """Return the whole length: bytes do not depend on what follows."""
-        return len(text)
+    def start_stream(self) -> PieceTokenizer:
+        """Begin a text that comes in pieces; of it a character with its marks is held."""
+        return _StreamedBytes()
 
     def detokenize(self, tokens: Sequence[str]) -> str:
         """Write the text of the bytes; bytes that are not UTF-8 become U+FFFD, special tokens are left out."""

@@ -12,7 +12,8 @@ The tokens are fastai's except where fastai's rules lose or garble something:
 - "the end.Then" is two sentences (fastai: one unknown word "end.then"); "www.x.org" keeps its w's.
 - Capitals are marked also after an opening quote or bracket, in "Sci-Fi" and outside ASCII (fastai: lost).
 - " @,@ " is undone as " @-@ " and " @.@ " are. Words repeated over a line break are kept. A word repeated more than
-  512 times is folded once for every 512.
+  512 times is folded once for every 512. References of more than 32 digits and tags with more than 32 blanks stay as
+  they are, and a space parts more than 30 combining marks in a row: so a text can be cleaned up while it arrives.
 - Text is in NFC and has no invisible characters (fastai: "é" may be two words; a soft hyphen makes an unknown word).
 - A special token's name in the text ("xxfld") is broken up ("xx fld"), so that no text can pass for markup.
 
@@ -28,6 +29,7 @@ from operator import eq
 from ulmkit.text.characters import drop_invisible
 
 RULES_VERSION = 3
+"""Changed whenever the tokens of text that people write can change."""
 
 UNK = "xxunk"
 PAD = "xxpad"
@@ -48,17 +50,30 @@ PARAGRAPH = "\n\n"
 MAX_RUN_CHARACTERS = 256
 """Number of characters after which a stretch without white space is cut.
 
-This is the longest stretch that a tokenizer splits and caches as one, and the longest that streaming holds back where
-nothing in it is markup (see boundaries.py).
+This is the longest stretch that a tokenizer splits and caches as one, and that streaming holds back.
 """
 
 MAX_REPETITIONS = 512
 """Number of times a word occurs in one folded repetition; a longer one is several, so that streaming can cut it."""
 
+MAX_REFERENCE_DIGITS = 32
+"""Number of digits of a character reference; with more it is none, so that streaming need not hold them back."""
+
+MAX_BLANKS_IN_TAG = 32
+"""Number of blanks in the tag of a line break; with more it is none, so that streaming need not hold them back."""
+
+CORPUS_MARKS = {" @-@ ": "-", " @.@ ": ".", " @,@ ": ","}
+"""Marks of words that word-level corpora take apart, replaced one after the other."""
+
 RUN_MARKS = "。｡！？，、；：．"
 RUN_CLOSERS = "」』）】》〉”’"
 
-_LINE_BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
+_REFERENCE = re.compile(
+    rf"&(?:#[0-9]{{1,{MAX_REFERENCE_DIGITS}}}(?![0-9]);?"
+    rf"|#[xX][0-9a-fA-F]{{1,{MAX_REFERENCE_DIGITS}}}(?![0-9a-fA-F]);?"
+    r"|[^\t\n\f <&#;]{1,32};?)"
+)
+_LINE_BREAK = re.compile(rf"<br\s{{0,{MAX_BLANKS_IN_TAG}}}/?>", re.IGNORECASE)
 _BARE_ENTITY = re.compile(r"&?(?:\b(amp|quot|nbsp)|#(39|146|36));")
 _BARE_ENTITIES = {"amp": "&", "quot": '"', "nbsp": " ", "39": "'", "146": "'", "36": "$"}
 _ESCAPED_LINE = re.compile(r"\\n(?![a-z])")
@@ -81,45 +96,67 @@ UNIT = re.compile(r"\w(?:[\w.&'’]*\w)?")
 _POSSESSIVE = ("'s", "’s")
 
 
-def prepare_text(text: str, *, is_glued: bool = False, is_last: bool = True) -> list[str]:
+def prepare_text(text: str) -> list[str]:
     """Split a text into chunks, with repetitions of words folded.
-
-    Args:
-        text: Raw text, or a part of one.
-        is_glued: Whether the part continues a stretch without white space.
-        is_last: Whether the text ends here, so that line breaks at the end are dropped.
 
     Returns:
         Stretches without white space; LINE and PARAGRAPH for line breaks between them; WREP, count and word for a word
         that occurs three times or more in a row, anew after MAX_REPETITIONS.
     """
-    return _fold_repeated_words(_split_chunks(_replace_markup(text), is_last), is_glued)
-
-
-def split_text(text: str) -> list[str]:
-    """Split a part of a text into chunks as `prepare_text` does, without folding repetitions."""
-    return _split_chunks(_replace_markup(text), is_last=False)
+    return fold_repeated_words(split_chunks(_replace_markup(text)))
 
 
 def _replace_markup(text: str) -> str:
     """Drop invisible characters; replace entities, tags, escapes and marks of corpora by what they stand for."""
-    if "&" in text:  # invisible characters may stand in an entity, or come from one
-        text = html.unescape(drop_invisible(text))
     text = drop_invisible(text)
+    if "&" in text:  # invisible characters may stand in an entity, or come from one
+        text = drop_invisible(decode_references(text))
     if ";" in text:
-        text = _BARE_ENTITY.sub(lambda match: _BARE_ENTITIES[match[1] or match[2]], text)
+        text = decode_bare_entities(text)
     if "\\" in text:
-        text = _ESCAPED_LINE.sub("\n", text).replace('\\"', '"')
+        text = undo_escapes(text)
     if "xx" in text or "XX" in text or "Xx" in text or "xX" in text:
-        text = _SPECIAL_NAME.sub(r"\1 \2", text)
+        text = part_special_names(text)
     if "<" in text:
-        text = _LINE_BREAK.sub("\n", text).replace("<unk>", f" {UNK} ")
+        text = replace_tags(text)
     if "@" in text:
-        text = text.replace(" @-@ ", "-").replace(" @.@ ", ".").replace(" @,@ ", ",")
+        for mark, joined in CORPUS_MARKS.items():
+            text = text.replace(mark, joined)
     return text
 
 
-def _split_chunks(text: str, is_last: bool) -> list[str]:
+def decode_references(text: str) -> str:
+    """Replace "&amp;", "&#38;" and "&#x26;" by what they stand for, as HTML does."""
+    return _REFERENCE.sub(lambda match: html.unescape(match[0]), text)
+
+
+def decode_bare_entities(text: str) -> str:
+    """Replace entities that lost their "&", or came to be when a reference was decoded."""
+    return _BARE_ENTITY.sub(lambda match: _BARE_ENTITIES[match[1] or match[2]], text)
+
+
+def undo_escapes(text: str) -> str:
+    r"""Replace "\n" by a line break, and a quote after a backslash by the quote."""
+    return _ESCAPED_LINE.sub("\n", text).replace('\\"', '"')
+
+
+def part_special_names(text: str) -> str:
+    """Break up the names of special tokens."""
+    return _SPECIAL_NAME.sub(r"\1 \2", text)
+
+
+def replace_tags(text: str) -> str:
+    """Replace the tag of a line break by one, and the unknown word of corpora by its token."""
+    return _LINE_BREAK.sub("\n", text).replace("<unk>", f" {UNK} ")
+
+
+def split_chunks(text: str, is_last: bool = True) -> list[str]:
+    """Split a text at white space.
+
+    Args:
+        text: Text whose markup is replaced.
+        is_last: Whether line breaks at the end are dropped, as those at the start are.
+    """
     if "\n" not in text:
         return text.split()
     chunks: list[str] = []
@@ -137,14 +174,15 @@ def _split_chunks(text: str, is_last: bool) -> list[str]:
     return chunks
 
 
-def _fold_repeated_words(chunks: list[str], is_glued: bool) -> list[str]:
+def fold_repeated_words(chunks: list[str]) -> list[str]:
+    """Write WREP, count and word for each word that occurs three times or more in a row."""
     if not any(map(eq, chunks, islice(chunks, 1, None))):
         return chunks
     folded: list[str] = []
     start = 0
     while start < len(chunks):
         word, end, rest = chunks[start], start + 1, ""
-        if (start or not is_glued) and can_be_folded(word):
+        if can_be_folded(word):
             last = min(len(chunks), start + MAX_REPETITIONS)
             while end < last and chunks[end] == word:
                 end += 1

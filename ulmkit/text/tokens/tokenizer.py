@@ -9,7 +9,6 @@ import numpy as np
 
 from ulmkit.files import fingerprint
 from ulmkit.safe_writes import write_json
-from ulmkit.text.characters import normalise
 from ulmkit.text.tokens.rules import BOS, UNK
 from ulmkit.text.tokens.vocabulary import Vocabulary
 
@@ -21,6 +20,47 @@ WordTokens = tuple[list[list[str]], list[np.ndarray]]
 
 FORMAT_VERSION = 1
 TOKENIZER_FILE = "tokenizer.json"
+
+
+class PieceTokenizer(Protocol):
+    """Tokenizer of one text that comes in pieces.
+
+    All that `feed` returns, put together, equals `Tokenizer.tokenize` of the pieces put together, wherever the text was
+    cut.
+    """
+
+    @property
+    def held_characters(self) -> int:
+        """Characters that are kept because their tokens are not settled."""
+        ...
+
+    def feed(self, piece: str, is_last: bool) -> list[str]:
+        """Take in the next piece, perhaps an empty one.
+
+        Args:
+            piece: The characters that follow those fed before.
+            is_last: Whether the text ends with this piece.
+
+        Returns:
+            The tokens that nothing that may follow can change, and that were not returned before.
+        """
+        ...
+
+
+class _WholeText:
+    """Holds a text until it is complete."""
+
+    def __init__(self, tokenizer: "Tokenizer") -> None:
+        self._tokenizer = tokenizer
+        self._pieces: list[str] = []
+
+    @property
+    def held_characters(self) -> int:
+        return sum(map(len, self._pieces))
+
+    def feed(self, piece: str, is_last: bool) -> list[str]:
+        self._pieces.append(piece)
+        return self._tokenizer.tokenize("".join(self._pieces)) if is_last else []
 
 
 @runtime_checkable
@@ -43,6 +83,11 @@ class Tokenizer(Protocol):
     def fingerprint(self) -> str:
         """Short name that changes whenever the tokens of some text could change."""
         return fingerprint(self.name, FORMAT_VERSION, *self.settings.values())
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """Tokens of its own that stand for no word, beside the special tokens."""
+        return ()
 
     @property
     def required_tokens(self) -> tuple[str, ...]:
@@ -79,31 +124,9 @@ class Tokenizer(Protocol):
             ends.append(len(lead) - 1 + np.cumsum([len(part) for part in parts], dtype=np.int64))
         return tokenized, ends
 
-    def clean(self, text: str) -> str:
-        """Write each character in the one form that the tokenizer reads; done by all methods but the next two."""
-        return normalise(text)
-
-    def tokenize_part(self, part: str, before: str, is_last: bool) -> list[str]:
-        """Tokenize one part of a text that was cut at stable prefixes.
-
-        Args:
-            part: The part's characters, clean.
-            before: The character before them, "" at the start of the text.
-            is_last: Whether the text ends with this part.
-
-        Returns:
-            Tokens whose concatenation over the parts equals `tokenize` of the whole text.
-        """
-        ...
-
-    def stable_prefix(self, text: str, is_glued: bool = False) -> int:
-        """Count the leading characters whose tokens nothing that may follow can change.
-
-        Args:
-            text: Clean text that starts where a stable prefix ended, or at the start of the whole text.
-            is_glued: Whether the text continues a stretch without white space.
-        """
-        ...
+    def start_stream(self) -> PieceTokenizer:
+        """Begin a text that comes in pieces; by default it is held until its end."""
+        return _WholeText(self)
 
     def detokenize(self, tokens: Sequence[str]) -> str:
         """Write the text that tokens stand for, as people would write it."""
