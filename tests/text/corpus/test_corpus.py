@@ -357,7 +357,9 @@ def test_folder_that_is_already_there(tmp_path):
     assert len(build(labelled(3), tmp_path / "c", overwrite=True)) == 3
 
 
-@pytest.mark.parametrize("place", ["ulmkit.text.corpus.shards.ShardWriter.write", "numpy.save"])
+@pytest.mark.parametrize(
+    "place", ["ulmkit.text.corpus.shards.ShardWriter.write", "ulmkit.text.corpus.records._save_column"]
+)
 def test_full_disk_leaves_nothing(tmp_path, monkeypatch, place):
     def refuse(*_args, **_kwargs):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -34,7 +34,7 @@ from ulmkit.text.corpus.fingerprints import joined_fingerprint
 from ulmkit.text.corpus.near_duplicates import DuplicateIndex, blocks
 from ulmkit.text.corpus.records import Records
 from ulmkit.text.corpus.shards import SHARD_TOKENS, ShardWriter
-from ulmkit.text.corpus.splits import DROPPED_SPLIT, TRAINING_SPLITS, SplitPolicy
+from ulmkit.text.corpus.splits import DROPPED_SPLIT, TRAINING_SPLITS, SplitPolicy, Splits
 from ulmkit.text.corpus.spool import DocumentSpool, TokenSpool, encode_documents
 from ulmkit.text.corpus.vocabulary_counts import check_unknown, choose_vocabulary
 from ulmkit.text.read.document import Document
@@ -125,7 +125,7 @@ def build_corpus(
     return EncodedCorpus.open(folder)
 
 
-def training_texts(documents: Iterable[Document], splits: Sequence[str]) -> Iterator[Text]:
+def training_texts(documents: Iterable[Document], splits: Iterable[str]) -> Iterator[Text]:
     """Yield the texts of the documents whose split is for training."""
     for document, split in zip(documents, splits, strict=True):
         if split in TRAINING_SPLITS:
@@ -165,7 +165,7 @@ class _Build:
                     progress(len(self.records))
         if not len(self.records):
             raise DataError("documents: expected at least one, got none")
-        if not sum(self.records.numbers["words"]):
+        if not self.records.numbers["words"].array().any():
             raise DataError(f"documents: expected text, got {len(self.records)} documents without any")
 
     def divide(self, policy: SplitPolicy, drop_shared: bool) -> None:
@@ -175,28 +175,31 @@ class _Build:
         self.splits = records.split_columns.assign(self.policy)
         if drop_shared:
             self._drop_shared()
-        self.split_names = sorted(set(self.splits), key=lambda name: (name != "train", name))
-        lengths = np.array(records.numbers["length"], dtype=np.int64)
+        self.split_names = sorted(self.splits.occurring, key=lambda name: (name != "train", name))
+        lengths = records.numbers["length"].array()
         label_counts = None
         if self.label_spool is not None:
             label_counts = self.label_spool.counts(lengths, self.splits, len(records.token_names) + 1)
         self.label_names = records.label_names(self.splits, label_counts)
-        self.table = records.table(self.splits, self.split_names, self.label_names)
+        self.table = records.table(self.splits, self.split_names)
+        self.label_rows = records.label_rows(self.label_names)
         self.counts = self.spool.counts(lengths, self.splits, len(self.spool.numbers))
 
     def _drop_shared(self) -> None:
         """Move training documents that also occur in a held-out split to DROPPED_SPLIT."""
-        lengths = np.array(self.records.numbers["length"], dtype=np.int64)
-        offsets = np.cumsum(lengths) - lengths
-        is_training = np.array([name in TRAINING_SPLITS for name in self.splits], dtype=bool)
+        lengths = self.records.numbers["length"].array()
+        offsets = np.cumsum(lengths, dtype=np.int64) - lengths
+        is_training = self.splits.where(TRAINING_SPLITS)
         is_compared = lengths <= _MAX_COMPARED_TOKENS
         held_out = np.flatnonzero(~is_training & is_compared)
         if len(held_out):
             index = DuplicateIndex(blocks(self.spool.documents(offsets, lengths, held_out)))
             training = np.flatnonzero(is_training & is_compared)
             shared = index.find_others(blocks(self.spool.documents(offsets, lengths, training)))
-            for row in training[shared]:
-                self.splits[row] = DROPPED_SPLIT
+            names = list(dict.fromkeys([*self.splits.names, DROPPED_SPLIT]))
+            codes = self.splits.codes.copy()
+            codes[training[shared]] = names.index(DROPPED_SPLIT)
+            self.splits = Splits(names, codes)
 
     def encode(self, given: Vocabulary | None, max_vocab: int | None, min_freq: int | None) -> Vocabulary:
         """Choose the vocabulary and write the final ids and token labels."""
@@ -242,7 +245,7 @@ class _Build:
             tokenizer=TokenizerFacts(name=self.tokenizer.name, fingerprint=self.tokenizer.fingerprint),
             vocabulary=VocabularyFacts(tokens=len(vocabulary), fingerprint=vocabulary.fingerprint),
             versions={"ulmkit": importlib.metadata.version("ulmkit"), "rules": RULES_VERSION},
-            table=tuple(sorted(self.table)),
+            table=tuple(sorted([*self.table, "offset", *(["label"] if self.label_rows is not None else [])])),
             dtypes={stem: dtype.name for stem, dtype in self.dtypes.items()},
             shard_tokens=SHARD_TOKENS,
             files={},
@@ -252,12 +255,15 @@ class _Build:
     def _split_facts(self, name: str, code: int) -> CorpusSplit:
         is_member = self.table["split"] == code
         by_class: dict[str, int] = {}
-        if self.label_names and "label" in self.table:
-            labels = self.table["label"][is_member]
-            classes = len(self.label_names)
-            counts = labels.sum(axis=0) if labels.ndim == 2 else np.bincount(labels[labels >= 0], minlength=classes)
+        if self.label_names and self.label_rows is not None:
+            codes = self.records.label.array()[is_member]
+            occurrences = np.bincount(codes[codes >= 0], minlength=len(self.label_rows) - 1)
+            if self.label_rows.ndim == 2:
+                counts = occurrences @ self.label_rows[:-1].astype(np.int64)
+            else:
+                counts = np.bincount(self.label_rows[:-1], occurrences, len(self.label_names))
             by_class = dict(zip(self.label_names, map(int, counts), strict=True))
-        fingerprints = np.array(self.records.fingerprints, dtype=np.uint64)[is_member]
+        fingerprints = np.frombuffer(self.records.fingerprints, dtype=np.uint64)[is_member]
         return CorpusSplit(
             documents=int(is_member.sum()),
             labelled=int(self.table["labelled"][is_member].sum()),
@@ -265,14 +271,15 @@ class _Build:
             characters=int(self.table["characters"][is_member].sum()),
             tokens=int(self.counts[name].sum()),
             unknown_tokens=int(self.counts[name][~self.known].sum()),
-            fingerprint=joined_fingerprint(fingerprints.tolist()),
+            fingerprint=joined_fingerprint([int(fingerprints.sum())]),
             labels=by_class,
             empty=int((self.table["words"][is_member] == 0).sum()),
         )
 
     def _near_duplicates(self) -> dict[str, dict[str, SharedDocuments]]:
         """Count, for each held-out split, the documents that also occur in each training split."""
-        offsets, lengths, splits = self.table["offset"], self.table["length"], self.table["split"]
+        lengths, splits = self.table["length"], self.table["split"]
+        offsets = np.cumsum(lengths, dtype=np.int64) - lengths
         training = [name for name in TRAINING_SPLITS if name in self.split_names]
         held_out = [name for name in self.split_names if name not in (*training, DROPPED_SPLIT)]
         is_compared = lengths <= _MAX_COMPARED_TOKENS
@@ -293,8 +300,7 @@ class _Build:
             if spool is not None:
                 spool.remove()
         (self.folder / TABLE_FOLDER).mkdir()
-        for name, column in self.table.items():
-            np.save(self.folder / TABLE_FOLDER / f"{name}.npy", column, allow_pickle=False)
+        self.records.save_table(self.folder / TABLE_FOLDER, self.table, self.label_rows)
         self.records.columns.write_names(self.folder / NAMES_FILE, self.records.split_columns.group.values)
         files = list_files(self.folder)
         content = fingerprint({name: file.sha256 for name, file in files.items()})

@@ -71,7 +71,7 @@ class KeptColumns:
 
     def table(self) -> dict[str, np.ndarray]:
         """Return the columns of the corpus's table: (documents,) int32 codes, -1 for no value."""
-        codes = [np.array(column.codes, dtype=np.int32) for column in self._columns.values()]
+        codes = [np.frombuffer(column.codes, dtype=np.int32) for column in self._columns.values()]
         return {f"column_{number}": column for number, column in enumerate(codes)}
 
     def write_names(self, path: Path, groups: Sequence[object]) -> None:

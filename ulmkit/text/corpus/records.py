@@ -1,7 +1,7 @@
-"""Table of documents while a corpus is built: a few numbers per document, in memory."""
+"""Table of documents while a corpus is built: about 40 bytes per document in memory, and its distinct labels."""
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +9,12 @@ import numpy as np
 from ulmkit.text.corpus.chunks import EncodedChunk
 from ulmkit.text.corpus.fingerprints import text_fingerprint
 from ulmkit.text.corpus.kept_columns import KeptColumns
-from ulmkit.text.corpus.split_columns import Codes, SplitColumns
+from ulmkit.text.corpus.split_columns import Codes, Integers, SplitColumns
+from ulmkit.text.corpus.splits import Splits
 from ulmkit.text.read.document import Document
 from ulmkit.text.read.labels import LabelKind
+
+_BLOCK_ROWS = 1 << 16
 
 
 class Records:
@@ -26,7 +29,7 @@ class Records:
     def __init__(self, kind: LabelKind, label_names: Sequence[str] | None, folder: Path) -> None:
         self.kind = kind
         self.known_names = label_names
-        self.numbers = {name: array("q") for name in ("length", "words", "characters", "boundary")}
+        self.numbers = {name: Integers() for name in ("length", "words", "characters", "boundary")}
         self.split_columns = SplitColumns()
         self.label = Codes()
         self.columns = KeptColumns(folder)
@@ -34,7 +37,7 @@ class Records:
         self.token_names: dict[str, int] = {}  # of token labels; code 0 is no label
 
     def __len__(self) -> int:
-        return len(self.label.codes)
+        return len(self.label)
 
     @property
     def has_labels(self) -> bool:
@@ -52,7 +55,7 @@ class Records:
         """
         chunk_columns = (encoded.lengths, encoded.words, encoded.characters, encoded.boundaries)
         for column, values in zip(self.numbers.values(), chunk_columns, strict=True):
-            column.extend(values.tolist())
+            column.extend(values)
         for document in documents:
             label = self.kind.check(document, f"document {len(self)}")
             self.fingerprints.append(text_fingerprint(document))
@@ -70,7 +73,7 @@ class Records:
                 codes[starts[index] + encoded.marks[index]] = numbers
         return codes
 
-    def label_names(self, splits: Sequence[str], token_counts: dict[str, np.ndarray] | None) -> tuple[str, ...]:
+    def label_names(self, splits: Splits, token_counts: dict[str, np.ndarray] | None) -> tuple[str, ...]:
         """Choose the classes, and check that training can learn every class of the held-out splits.
 
         Args:
@@ -87,25 +90,65 @@ class Records:
             by_split = self._occurring(splits)
         return self.kind.label_names(by_split, self.known_names)
 
-    def _occurring(self, splits: Sequence[str]) -> dict[str, set[str]]:
+    def _occurring(self, splits: Splits) -> dict[str, set[str]]:
         values = self.label.values
         by_split: dict[str, set[str]] = {}
-        for split, code in set(zip(splits, self.label.codes, strict=True)):
-            if code >= 0:
-                value = values[code]
-                by_split.setdefault(split, set()).update(value if isinstance(value, tuple) else (str(value),))
+        for name in splits.occurring:
+            for code in np.unique(self.label.array()[splits.where((name,))]).tolist():
+                if code >= 0:
+                    value = values[code]
+                    by_split.setdefault(name, set()).update(value if isinstance(value, tuple) else (str(value),))
         return by_split
 
-    def table(self, splits: Sequence[str], split_names: Sequence[str], names: Sequence[str]) -> dict[str, np.ndarray]:
-        """The columns of the corpus's table, as EncodedCorpus has them."""
-        codes = {name: code for code, name in enumerate(split_names)}
-        columns = {name: np.array(values, dtype=np.int64) for name, values in self.numbers.items()}
-        table: dict[str, np.ndarray] = {"offset": np.cumsum(columns["length"]) - columns["length"], **columns}
-        table["split"] = np.array([codes[name] for name in splits], dtype=np.int16)
+    def table(self, splits: Splits, split_names: Sequence[str]) -> dict[str, np.ndarray]:
+        """Make the columns of the corpus's table, as EncodedCorpus has them, but for the offset and the label.
+
+        Whole numbers are in the smallest type in which they were collected; `save_table` writes them as int64.
+        """
+        table: dict[str, np.ndarray] = {name: values.array() for name, values in self.numbers.items()}
+        table["split"] = splits.ordered(split_names).codes
         table["group"] = self.split_columns.group.array()
-        table["time"] = np.array(self.split_columns.time, dtype=np.float64)
+        table["time"] = self.split_columns.times()
         table["labelled"] = self.label.array() >= 0
-        rows = self.kind.encode(self.label.values, names)
-        if rows is not None:
-            table["label"] = rows[self.label.array()]  # the last row stands for no label, which has code -1
         return table | self.columns.table()
+
+    def label_rows(self, names: Sequence[str]) -> np.ndarray | None:
+        """Encode the distinct labels, a row for each code, the last for none; None if documents have no label."""
+        return self.kind.encode(self.label.values, names)
+
+    def save_table(self, folder: Path, table: Mapping[str, np.ndarray], label_rows: np.ndarray | None) -> None:
+        """Write the columns of `table`, the offset and the label, a file for each, a block at a time."""
+        for name, column in table.items():
+            stored = np.dtype(np.int64) if name in self.numbers else column.dtype
+            _save_column(folder, name, stored, column.shape, (block.astype(stored) for block in _blocks(column)))
+        lengths = table["length"]
+        offsets = _offsets(_blocks(lengths))
+        _save_column(folder, "offset", np.dtype(np.int64), lengths.shape, offsets)
+        if label_rows is not None:
+            codes = self.label.array()
+            shape = (len(codes), *label_rows.shape[1:])
+            _save_column(folder, "label", label_rows.dtype, shape, (label_rows[block] for block in _blocks(codes)))
+
+
+def _blocks(column: np.ndarray) -> Iterator[np.ndarray]:
+    return (column[start : start + _BLOCK_ROWS] for start in range(0, len(column), _BLOCK_ROWS))
+
+
+def _offsets(lengths: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """Yield where each document begins, block by block."""
+    start = 0
+    for block in lengths:
+        ends = start + np.cumsum(block, dtype=np.int64)
+        yield ends - block
+        start = int(ends[-1])
+
+
+def _save_column(
+    folder: Path, name: str, dtype: np.dtype, shape: tuple[int, ...], blocks: Iterable[np.ndarray]
+) -> None:
+    """Write blocks, one after the other, as `np.save` writes the whole."""
+    with open(folder / f"{name}.npy", "wb") as file:
+        header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        for block in blocks:
+            file.write(np.ascontiguousarray(block).data)

@@ -1,17 +1,14 @@
 """Splits of documents into training, validation and test."""
 
 import heapq
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 import numpy as np
 
 from ulmkit.config import LARGEST_SEED, check_choice, check_fraction, check_whole
 from ulmkit.errors import DataError
 from ulmkit.text.read.document import Document
-
-Value = TypeVar("Value")
 
 SPLIT_KINDS = ("given", "random", "time", "group")
 
@@ -74,71 +71,118 @@ def stratum(document: Document) -> Hashable:
     return label if isinstance(label, str) else None
 
 
+@dataclass(frozen=True)
+class Splits:
+    """The split of each document.
+
+    Attributes:
+        names: Distinct splits.
+        codes: (documents,) int, the place of each document's split among the names, -1 for none.
+    """
+
+    names: Sequence[str]
+    codes: np.ndarray
+
+    def where(self, names: Collection[str]) -> np.ndarray:
+        """Tell which documents are in one of the splits `names`, (documents,) bool."""
+        return np.isin(self.codes, [code for code, name in enumerate(self.names) if name in names])
+
+    def ordered(self, names: Sequence[str]) -> "Splits":
+        """Number the splits by other names, which hold all that occur."""
+        places = [names.index(name) if name in names else -1 for name in self.names]
+        return Splits(names, np.array([*places, -1], dtype=np.int16)[self.codes])
+
+    @property
+    def occurring(self) -> set[str]:
+        """The names of splits that have a document."""
+        return {self.names[code] for code in np.unique(self.codes).tolist() if code >= 0}
+
+    def listed(self) -> list[str]:
+        """List the split of each document."""
+        return [self.names[code] for code in self.codes.tolist()]
+
+    def __iter__(self) -> Iterator[str]:
+        return (self.names[code] for code in self.codes)
+
+
 def assign_splits(
     policy: SplitPolicy,
-    *,
-    given: Sequence[str | None],
-    strata: Sequence[Hashable],
-    groups: Sequence[Hashable | None],
-    times: Sequence[float | None],
-) -> list[str]:
-    """Assign a split to each document, from what is known of each (four sequences of one length).
+    given: Splits,
+    strata: np.ndarray,
+    group_names: Sequence[str],
+    groups: np.ndarray,
+    times: np.ndarray,
+) -> Splits:
+    """Assign a split to each document.
+
+    Args:
+        policy: Says how.
+        given: The splits that the documents say.
+        strata: (documents,) int, the code of each document's stratum, -1 for None.
+        group_names: Names of the groups, distinct values by code.
+        groups: (documents,) int, the code of each document's group, -1 for none.
+        times: (documents,) float64, NaN for none.
 
     Raises:
         DataError: If fewer than two documents (or groups, or times) can be divided, or a document lacks the group or
             time that the policy goes by.
     """
-    splits = ["train" if name is None else name for name in given]
-    policy = policy.resolved(given)
+    names = list(dict.fromkeys([*given.names, "train", "valid"]))
+    train, valid = names.index("train"), names.index("valid")
+    codes = np.where(given.codes < 0, train, given.codes).astype(np.int16)
+    splits = Splits(names, codes)
+    policy = policy.resolved(given.names)
     if policy.kind == "given":
         return splits
-    candidates = [row for row, name in enumerate(splits) if name in ("train", "valid")]
+    candidates = np.flatnonzero(splits.where(("train", "valid")))
     if len(candidates) < 2:
-        others = ", ".join(sorted({name for name in splits if name not in ("train", "valid")}))
+        others = ", ".join(sorted(splits.occurring - {"train", "valid"}))
         raise DataError(
             f"split by {policy.kind}: expected at least 2 documents to divide, got {len(candidates)}"
             + (f" beside those of {others}" if others else "")
             + "; give more, or a validation part (a text file holds one document, or one per line with lines=True)"
         )
     if policy.kind == "random":
-        chosen = _random_part([strata[row] for row in candidates], policy)
+        chosen = _random_part(strata[candidates], policy)
     elif policy.kind == "time":
-        chosen = _latest_part(_require_all([times[row] for row in candidates], "time"), policy)
+        _require_all(np.isnan(times[candidates]), "time")
+        chosen = _latest_part(times[candidates], policy)
     else:
-        chosen = _unseen_groups(_require_all([groups[row] for row in candidates], "group"), policy)
-    for row in candidates:
-        splits[row] = "train"
-    for index in chosen:
-        splits[candidates[index]] = "valid"
+        _require_all(groups[candidates] < 0, "group")
+        chosen = _unseen_groups(groups[candidates], group_names, policy)
+    codes[candidates] = train
+    codes[candidates[chosen]] = valid
     return splits
 
 
-def _require_all(values: Sequence[Value | None], name: str) -> list[Value]:
-    known = [value for value in values if value is not None]
-    if len(known) < len(values):
+def _require_all(is_missing: np.ndarray, name: str) -> None:
+    if is_missing.any():
         raise DataError(
-            f"split by {name}: expected a {name} for every document, got {len(values) - len(known)} of {len(values)} "
+            f"split by {name}: expected a {name} for every document, got {is_missing.sum()} of {len(is_missing)} "
             f"without; name the column with {name}_column"
         )
-    return known
 
 
 def _validation_size(documents: int, policy: SplitPolicy) -> int:
     return min(documents - 1, max(1, round(documents * policy.valid_fraction)))
 
 
-def _random_part(strata: Sequence[Hashable], policy: SplitPolicy) -> list[int]:
+def _random_part(strata: np.ndarray, policy: SplitPolicy) -> np.ndarray:
     """Choose a random part that has each stratum in proportion, as far as whole documents allow."""
-    members: dict[Hashable, list[int]] = {}
-    for row, name in enumerate(strata):
-        members.setdefault(name, []).append(row)
+    members = _rows_by_code(strata)
     ties = np.random.default_rng([policy.seed, len(strata), 1]).permutation(len(members)).tolist()
-    counts = _proportional([len(group) for group in members.values()], _validation_size(len(strata), policy), ties)
+    counts = _proportional([len(rows) for rows in members], _validation_size(len(strata), policy), ties)
     generator = np.random.default_rng([policy.seed, len(strata)])
-    chosen: list[int] = []
-    for count, group in zip(counts, members.values(), strict=True):
-        chosen.extend(group[index] for index in generator.permutation(len(group))[:count])
-    return sorted(chosen)
+    return np.concatenate(
+        [rows[generator.permutation(len(rows))[:count]] for count, rows in zip(counts, members, strict=True)]
+    )
+
+
+def _rows_by_code(codes: np.ndarray) -> list[np.ndarray]:
+    """List the rows of each code, in order; the codes in the order in which they first occur."""
+    order = np.argsort(codes, kind="stable")
+    parts = np.split(order, np.flatnonzero(np.diff(codes[order])) + 1)
+    return sorted(parts, key=lambda rows: int(rows[0]))
 
 
 def _proportional(sizes: Sequence[int], wanted: int, ties: Sequence[int]) -> list[int]:
@@ -168,31 +212,29 @@ def _proportional(sizes: Sequence[int], wanted: int, ties: Sequence[int]) -> lis
     return counts
 
 
-def _latest_part(times: Sequence[float], policy: SplitPolicy) -> list[int]:
+def _latest_part(times: np.ndarray, policy: SplitPolicy) -> np.ndarray:
     """Choose the latest documents; those of one moment stay together, so the size is the nearest possible."""
-    moments, counts = np.unique(np.asarray(times, dtype=np.float64), return_counts=True)
+    moments, counts = np.unique(times, return_counts=True)
     if len(moments) < 2:
-        raise DataError(f"split by time: expected documents of different times, got {times[0]!r} for all")
+        raise DataError(f"split by time: expected documents of different times, got {float(times[0])!r} for all")
     sizes = np.cumsum(counts[::-1])[::-1][1:]  # documents from moments[1:] on
     first = moments[1:][np.argmin(np.abs(sizes - _validation_size(len(times), policy)))]
-    return [row for row, time in enumerate(times) if time >= first]
+    return np.flatnonzero(times >= first)
 
 
-def _unseen_groups(groups: Sequence[Hashable], policy: SplitPolicy) -> list[int]:
+def _unseen_groups(groups: np.ndarray, names: Sequence[str], policy: SplitPolicy) -> np.ndarray:
     """Choose the documents of randomly drawn groups, until there are enough; one group stays in training."""
-    sizes: dict[Hashable, int] = {}
-    for name in groups:
-        sizes[name] = sizes.get(name, 0) + 1
-    if len(sizes) < 2:
-        raise DataError(f"split by group: expected at least 2 groups, got {len(sizes)}: {groups[0]!r}")
-    names = sorted(sizes, key=str)
+    sizes = np.bincount(groups)
+    occurring = sorted(np.flatnonzero(sizes).tolist(), key=names.__getitem__)
+    if len(occurring) < 2:
+        raise DataError(f"split by group: expected at least 2 groups, got {len(occurring)}: {names[occurring[0]]!r}")
     wanted = _validation_size(len(groups), policy)
     drawn = 0
-    chosen: set[Hashable] = set()
-    for index in np.random.default_rng([policy.seed, len(groups)]).permutation(len(names)):
-        name = names[index]
-        nearer = abs(drawn + sizes[name] - wanted) < abs(drawn - wanted)
-        if (nearer or not chosen) and len(chosen) < len(names) - 1:
-            chosen.add(name)
-            drawn += sizes[name]
-    return [row for row, name in enumerate(groups) if name in chosen]
+    chosen: list[int] = []
+    for index in np.random.default_rng([policy.seed, len(groups)]).permutation(len(occurring)):
+        code = occurring[index]
+        nearer = abs(drawn + sizes[code] - wanted) < abs(drawn - wanted)
+        if (nearer or not chosen) and len(chosen) < len(occurring) - 1:
+            chosen.append(code)
+            drawn += int(sizes[code])
+    return np.flatnonzero(np.isin(groups, chosen))

@@ -3,7 +3,7 @@
 import contextlib
 import functools
 import pickle
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from ulmkit.text.corpus.chunks import ChunkItem, EncodedChunk, characters, encode_chunk
 from ulmkit.text.corpus.shards import ShardReader, ShardWriter
 from ulmkit.text.corpus.split_columns import SplitColumns
+from ulmkit.text.corpus.splits import Splits
 from ulmkit.text.read.document import Document
 from ulmkit.text.tokens.tokenizer import Tokenizer
 from ulmkit.text.workers import map_chunks
@@ -106,20 +107,20 @@ class TokenSpool:
             yield self.tokens.read(start, min(start + _BLOCK_TOKENS, len(self.tokens)))
             self.tokens.release()
 
-    def counts(self, lengths: np.ndarray, splits: Sequence[str], size: int) -> dict[str, np.ndarray]:
+    def counts(self, lengths: np.ndarray, splits: Splits, size: int) -> dict[str, np.ndarray]:
         """Count the occurrences of each number below `size` in each split.
 
         Args:
-            lengths: (documents,) int64.
+            lengths: (documents,) int.
             splits: Split of each document.
             size: Number of distinct tokens.
 
         Returns:
             (size,) int64 by split.
         """
-        names = sorted(set(splits))
-        codes = np.array([names.index(name) for name in splits], dtype=np.int16)
-        ends = np.cumsum(lengths)
+        names = sorted(splits.occurring)
+        codes = splits.ordered(names).codes
+        ends = np.cumsum(lengths, dtype=np.int64)
         counts = np.zeros((len(names), size), dtype=np.int64)
         for number, block in enumerate(self.blocks()):
             documents = np.searchsorted(ends, np.arange(len(block)) + number * _BLOCK_TOKENS, side="right")
