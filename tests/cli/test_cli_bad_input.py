@@ -71,7 +71,7 @@ FILES: list[tuple[str, Callable[[Path], str], str]] = [
     ("binary csv", lambda here: _bytes(here, b"text,label\na\0b,c\n", "data.csv"), "got a binary file (zero byte at"),
     ("latin-1", lambda here: _bytes(here, "ein\nschön".encode("latin-1")), "got byte 0xf6 at offset 7 (line 2)"),
     ("utf-16", lambda here: _bytes(here, "schön".encode("utf-16")), "expected UTF-8 text, got UTF-16; convert it"),
-    ("kind", lambda here: _bytes(here, b"%PDF", "data.pdf"), "unknown kind of file '.pdf'; there are: .txt, .csv"),
+    ("kind", lambda here: _bytes(here, b"%PDF", "data.pdf"), "got a document; save it as .txt"),
     ("not parquet", lambda here: _bytes(here, b"abc", "data.parquet"), "data.parquet: not a readable parquet file"),
     ("bad json", lambda here: _bytes(here, b'{"text": "a"\n', "data.jsonl"), "data.jsonl, line 1: not valid JSON"),
     ("not there", lambda here: "data.txt", "data.txt: no such file or folder"),

@@ -50,6 +50,12 @@ def test_special_tokens_stand_for_no_word() -> None:
     assert _read(tokenizer, vocabulary, "The iPhone") == ["the", "iphone"]
 
 
+def test_ends_of_lines_and_unknown_words_of_corpora_stand_for_no_word() -> None:
+    tokenizer = WhitespaceTokenizer()
+    vocabulary = Vocabulary(["the", "<unk>", "left", "<eos>", "<s>"])
+    assert _read(tokenizer, vocabulary, "the <unk>\nleft <s>\n") == ["the", "left", "<", "s", ">"]
+
+
 @pytest.mark.parametrize("name", ["sentencepiece", "bytes", "spacy"])
 def test_a_closed_reader_gives_unknown_words_minus_one(name: str) -> None:
     tokenizer, vocabulary = _tokenizer(name)

@@ -72,9 +72,9 @@ class WordReader:
     """Reads the words of documents from their token ids.
 
     A word is a run of letters, digits and apostrophes, or a single other character, in the tokenizer's case; in scripts
-    that are written without spaces, each character is a word. Special tokens stand for no word. Each stretch of tokens
-    without white space, or from one Chinese or Japanese character to the next, is read on its own, so that a document
-    can be read as a stream.
+    that are written without spaces, each character is a word. Special tokens, and the end of a line of word-level
+    corpora, stand for no word. Each stretch of tokens without white space, or from one Chinese or Japanese character to
+    the next, is read on its own, so that a document can be read as a stream.
 
     Args:
         tokenizer: Tokenizer of the documents.
@@ -100,7 +100,7 @@ class WordReader:
     ) -> None:
         self._tokenizer = tokenizer
         self._tokens = vocabulary.tokens
-        silent = {*SPECIAL_SET, LINE, PARAGRAPH}
+        silent = {*SPECIAL_SET, LINE, PARAGRAPH, *tokenizer.marks}
         self.is_read = np.array([token not in silent for token in self._tokens])
         self.starts = np.array(
             [

@@ -84,7 +84,7 @@ def test_json_arrays_and_lines(tmp_path, name, content):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ('[{"text": "one"}, 7]', r"a\.json, item 2: expected a JSON object, got '7'"),
+        ('[{"text": "one"}, 7]', r"a\.json, item 2: expected a JSON object such as .*, got '7'"),
         ('[{"text": "one"}, {"txt": "two"}]', r"a\.json, item 2: has no column 'text'"),
         ('[{"text": "one"},', r"a\.json: not valid JSON"),
         ('{\n  "text": "one"\n}\n', r"a\.json: expected an array of objects, .* got one over several lines"),

@@ -21,6 +21,20 @@ def test_text_file_by_lines(tmp_path):
     assert [document.text for document in read(path, lines=True)] == ["one two", "three"]
 
 
+@pytest.mark.parametrize("header", ["text", "Text", '"text","label"', "id\ttext"])
+def test_a_header_in_a_file_of_lines_is_told_and_kept(tmp_path, header):
+    path = write(tmp_path / "a.txt", f"{header}\none\ntwo\n")
+    with pytest.warns(UserWarning, match=r"a\.txt: the first line, .*looks like a table's header .*--format csv"):
+        assert [document.text for document in read(path, lines=True)] == [header, "one", "two"]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("line", ["texts", "A text", "label", "text, please", "id,name"])
+def test_ordinary_first_lines_are_no_header(tmp_path, line):
+    path = write(tmp_path / "a.txt", f"{line}\ntext\n")
+    assert [document.text for document in read(path, lines=True)] == [line, "text"]
+
+
 def test_csv_with_quotes_and_line_breaks(tmp_path):
     path = write(tmp_path / "a.csv", 'text,label\n"a, ""b""\nc",pos\nd,\n')
     assert read(path) == [Document('a, "b"\nc', "pos"), Document("d", None)]

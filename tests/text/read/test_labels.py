@@ -19,6 +19,7 @@ from ulmkit.text.read.documents import DocumentSource
 from ulmkit.text.read.labels import (
     check_classes,
     check_known,
+    clean_label,
     join_whole_numbers,
     look_alikes,
     order_label_names,
@@ -367,6 +368,16 @@ def test_whole_numbers_have_one_spelling():
     ):
         TASKS["single"].label_names({"train": {"0.5", "1"}}, None)
     assert TASKS["single"].encode(["1", "1.0", "0"], ("0", "1")).tolist() == [1, 1, 0, -1]
+
+
+def test_an_empty_set_of_python_is_no_label():
+    assert TASKS["multi"].parse("set()", "here") == TASKS["multi"].parse("[]", "here") == ()
+
+
+def test_names_that_look_the_same_are_one_class():
+    assert {clean_label(name) for name in ("new", "n\u200bew", "\ufeffnew", "new\u200e ", "ne\u00adw")} == {"new"}
+    assert clean_label("نمی\u200cخواهم") == "نمی\u200cخواهم"
+    assert parse_class("n\u200bew", "here") == "new"
 
 
 def test_look_alikes():

@@ -6,6 +6,7 @@ import pytest
 from support.data_files import read, write
 
 from ulmkit.errors import ConfigError, DataError
+from ulmkit.text.read.document import Document
 
 
 def test_empty_file(tmp_path):
@@ -41,6 +42,35 @@ def test_binary_and_wrongly_encoded_files(tmp_path, content, message, lines):
 def test_wrong_encoding_after_a_byte_order_mark(tmp_path):
     with pytest.raises(DataError, match=r"byte 0xff at offset 4 \(line 1\)"):
         read(write(tmp_path / "a.txt", b"\xef\xbb\xbfa\xff"))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("a.xlsx", r"a\.xlsx: expected text or a table, got a spreadsheet; save it as \.csv"),
+        ("a.tar.gz", "got an archive; unpack it"),
+        ("a.HTML", r"got a document; save it as \.txt"),
+        ("a.pkl", r"got a pickle, which may run code when it is read; save the data as \.parquet"),
+    ],
+)
+def test_files_that_are_often_given_say_what_to_do(tmp_path, name, message):
+    with pytest.raises(DataError, match=message):
+        read(write(tmp_path / name, "x"))
+
+
+def test_items_of_json_are_objects(tmp_path):
+    with pytest.raises(DataError, match=r'item 1: expected a JSON object such as {"text": "..."}, got \'"a"\''):
+        read(write(tmp_path / "a.json", '["a", "b"]'))
+
+
+def test_ndjson_is_jsonl(tmp_path):
+    assert read(write(tmp_path / "a.ndjson", '{"text": "a", "label": "x"}\n')) == [Document("a", "x")]
+
+
+@pytest.mark.parametrize("row", ["'c, d',y", "a\\, b,y", "one"])
+def test_rows_of_other_widths_say_how_to_write_them(tmp_path, row):
+    with pytest.raises(DataError, match=r"line 3: expected 2 fields, got \d; put a cell that holds ',' or"):
+        read(write(tmp_path / "a.csv", f"text,label\na,x\n{row}\n"))
 
 
 def test_unknown_extension(tmp_path):
@@ -93,7 +123,7 @@ def test_wrong_number_of_text_columns(tmp_path):
         ("a.tsv", 'text\tlabel\n"x\ny"\tz\n', r"a\.tsv, line 2: expected 2 fields, got 1; in \.tsv a line is a row"),
         ("a.csv", "text,text\nx,y\n", r"expected each column once, got 'text' twice"),
         ("a.jsonl", '{"text": "a"}\n{"text": \n', r"a\.jsonl, line 2: not valid JSON"),
-        ("a.jsonl", '{"text": "a"}\n["b"]\n', r"a\.jsonl, line 2: expected a JSON object, got '\[\"b\"\]'"),
+        ("a.jsonl", '{"text": "a"}\n["b"]\n', r"a\.jsonl, line 2: expected a JSON object such as .*, got '\[\"b\"\]'"),
         ("a.jsonl", '{"text": "a"}\n{"txt": "b"}\n', r"a\.jsonl, line 2: has no column 'text'; did you mean 'txt'"),
         ("a.jsonl", '{"text": 5}\n', r"line 1: column 'text': expected text, got 5"),
     ],

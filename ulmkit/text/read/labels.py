@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ulmkit.errors import DataError, did_you_mean
-from ulmkit.text.characters import drop_invisible, normalise
+from ulmkit.text.characters import drop_invisible
 from ulmkit.text.read.document import Document, Label
 
 LABEL_SEPARATOR = "|"  # between several labels written in one string
@@ -178,9 +178,11 @@ def plain_value(value: Any) -> Any:
 
 
 def clean_name(name: str) -> str:
-    """Write the name of a class in NFC, without white space around it; "" if nothing in it can be seen."""
-    name = normalise(name.strip())
-    return name if drop_invisible(name).strip() else ""
+    """Write the name of a class in NFC, without invisible characters and white space around it.
+
+    Invisible characters stay where the script needs them, as in text: names that look the same are one class.
+    """
+    return drop_invisible(name).strip()
 
 
 def clean_label(label: Label | None) -> Label | None:
@@ -254,6 +256,8 @@ def parse_classes(value: Any, place: str, class_names: Sequence[str] = ()) -> tu
 
 def list_in_text(text: str) -> list[Any] | None:
     """Read a list of names or numbers written as JSON or as Python prints it; None if a text is no such list."""
+    if text == "set()":  # as Python prints an empty one
+        return []
     if not _LIST.fullmatch(text):
         return None
     for read in (json.loads, ast.literal_eval):

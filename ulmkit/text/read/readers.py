@@ -31,6 +31,20 @@ from ulmkit.text.read.wiki_dump import is_dump, is_extracted, open_wiki
 
 _BATCH_ROWS = 1000
 _PARQUET = ".parquet"
+_SEPARATORS = re.compile("[,;|\t]")
+_SPREADSHEET = "a spreadsheet; save it as .csv"
+_ARCHIVE = "an archive; unpack it"
+_CONVERSIONS = {
+    **dict.fromkeys((".xlsx", ".xls", ".xlsm", ".ods", ".numbers"), _SPREADSHEET),
+    **dict.fromkeys((".zip", ".tar", ".tgz", ".7z", ".rar"), _ARCHIVE),
+    **dict.fromkeys((".pdf", ".doc", ".docx", ".odt", ".rtf", ".html", ".htm"), "a document; save it as .txt"),
+    **dict.fromkeys((".feather", ".arrow", ".orc", ".avro"), "a table; save it as .parquet"),
+    **dict.fromkeys((".sqlite", ".sqlite3", ".db"), "a database; write its rows to .csv or .jsonl"),
+    **dict.fromkeys((".pkl", ".pickle"), "a pickle, which may run code when it is read; save the data as .parquet"),
+}
+"""What to do about files that are often given and are not read, by their extension."""
+
+_HEADER_NAMES = {"text", "label", "labels", "id", "index", "title", "split", ""}
 _JSON_START = re.compile(r'\{\s*("|$)|\[\s*(\{|$)')
 _CONLLU_LINE = re.compile(r"1\t([^\t]*\t){8}[^\t]*$")
 
@@ -50,6 +64,8 @@ def open_file(path: Path, options: ReadOptions, split: str | None = None) -> Ope
     suffix = file_format(path, options.format)
     if suffix is None:
         kind = data_suffix(path)
+        if kind in _CONVERSIONS:
+            raise DataError(f"{path}: expected text or a table, got {_CONVERSIONS[kind]}")
         raise DataError(
             f"{path}: unknown kind of file {kind!r}; {did_you_mean(kind, KINDS)}; or name the format with "
             "format (--format)"
@@ -97,10 +113,22 @@ def _read_text(path: Path, options: ReadOptions, split: str | None) -> Iterator[
             )
         yield Document(text, split=split)
         return
-    for line in read_lines(path):
+    for number, line in enumerate(read_lines(path)):
         text = normalise(line.strip())
+        if number == 0 and _is_header(text):
+            warnings.warn(
+                f"{path}: the first line, {text!r}, looks like a table's header and is read as a document; "
+                "delete it if it is a header, or read the file as a table with --format csv (format)",
+                stacklevel=2,
+            )
         if text or not options.labels:
             yield Document(text, split=split)
+
+
+def _is_header(line: str) -> bool:
+    """Tell whether a line names columns: the text, alone or with others that tables of texts have."""
+    names = {name.strip(" \"'").lower() for name in _SEPARATORS.split(line)}
+    return "text" in names and names <= _HEADER_NAMES
 
 
 def guess_text_format(path: Path) -> str:
@@ -181,7 +209,8 @@ def json_rows_begin(path: Path) -> bool:
 def _json_object(value: Any, place: str) -> dict[str, Any]:
     """Return an object with its keys in one Unicode form."""
     if not isinstance(value, dict):
-        raise DataError(f"{place}: expected a JSON object, got {json.dumps(value, ensure_ascii=False)[:40]!r}")
+        shown = json.dumps(value, ensure_ascii=False)[:40]
+        raise DataError(f'{place}: expected a JSON object such as {{"text": "..."}}, got {shown!r}')
     if all(map(str.isascii, value)):
         return value
     row = {normalise(name): item for name, item in value.items()}
@@ -265,6 +294,7 @@ READERS: dict[str, Callable[[Path, ReadOptions, str | None], OpenedFile]] = {
     ".csv": functools.partial(open_separated, usual=","),
     ".tsv": functools.partial(open_separated, usual="\t"),
     ".jsonl": _open_json,
+    ".ndjson": _open_json,
     ".json": _open_json,
     _PARQUET: _open_parquet,
     ".conll": open_conll,

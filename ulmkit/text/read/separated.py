@@ -63,6 +63,8 @@ def open_separated(path: Path, options: ReadOptions, split: str | None, usual: s
         advice = "; in .tsv a line is a row: give text with line breaks as .csv"
     elif len(names) == 1:
         advice = f"; put a text that holds {separator!r} in quotes, or give a text a line as .txt with lines=True"
+    else:
+        advice = f'; put a cell that holds {separator!r} or a line break in double quotes, and write "" for each in it'
     header = names if options.header and len(names) > 1 else None
     fitted = _fitted(path, rows, len(names), header, advice)
     keeps_blank = not options.labels and len(names) == 1
