@@ -42,7 +42,7 @@ _CONVERSIONS = {
     **dict.fromkeys((".sqlite", ".sqlite3", ".db"), "a database; write its rows to .csv or .jsonl"),
     **dict.fromkeys((".pkl", ".pickle"), "a pickle, which may run code when it is read; save the data as .parquet"),
 }
-"""What to do about files that are often given and are not read, by their extension."""
+"""Advice for files that are often given and are not read, by their extension."""
 
 _HEADER_NAMES = {"text", "label", "labels", "id", "index", "title", "split", ""}
 _JSON_START = re.compile(r'\{\s*("|$)|\[\s*(\{|$)')
