@@ -67,6 +67,8 @@ def _compose(text: str, parting: str) -> str:
 
 def _part_marks(text: str, parting: str) -> str:
     """Put `parting` before each mark that would be one of more than MAX_MARKS in a row, as counted in NFD."""
+    if text.isascii():
+        return text
 
     def parted(match: re.Match[str]) -> str:
         characters: list[str] = []

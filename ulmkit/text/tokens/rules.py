@@ -111,14 +111,7 @@ def _replace_markup(text: str) -> str:
     text = drop_invisible(text)
     if "&" in text:  # invisible characters may stand in an entity, or come from one
         text = drop_invisible(decode_references(text))
-    if ";" in text:
-        text = decode_bare_entities(text)
-    if "\\" in text:
-        text = undo_escapes(text)
-    if "xx" in text or "XX" in text or "Xx" in text or "xX" in text:
-        text = part_special_names(text)
-    if "<" in text:
-        text = replace_tags(text)
+    text = replace_tags(part_special_names(undo_escapes(decode_bare_entities(text))))
     if "@" in text:
         for mark, joined in CORPUS_MARKS.items():
             text = text.replace(mark, joined)
@@ -127,27 +120,28 @@ def _replace_markup(text: str) -> str:
 
 def decode_references(text: str) -> str:
     """Replace "&amp;", "&#38;" and "&#x26;" by what they stand for, as HTML does."""
-    return _REFERENCE.sub(lambda match: html.unescape(match[0]), text)
+    return _REFERENCE.sub(lambda match: html.unescape(match[0]), text) if "&" in text else text
 
 
 def decode_bare_entities(text: str) -> str:
     """Replace entities that lost their "&", or came to be when a reference was decoded."""
-    return _BARE_ENTITY.sub(lambda match: _BARE_ENTITIES[match[1] or match[2]], text)
+    return _BARE_ENTITY.sub(lambda match: _BARE_ENTITIES[match[1] or match[2]], text) if ";" in text else text
 
 
 def undo_escapes(text: str) -> str:
     r"""Replace "\n" by a line break, and a quote after a backslash by the quote."""
-    return _ESCAPED_LINE.sub("\n", text).replace('\\"', '"')
+    return _ESCAPED_LINE.sub("\n", text).replace('\\"', '"') if "\\" in text else text
 
 
 def part_special_names(text: str) -> str:
     """Break up the names of special tokens."""
-    return _SPECIAL_NAME.sub(r"\1 \2", text)
+    is_there = "xx" in text or "XX" in text or "Xx" in text or "xX" in text
+    return _SPECIAL_NAME.sub(r"\1 \2", text) if is_there else text
 
 
 def replace_tags(text: str) -> str:
     """Replace the tag of a line break by one, and the unknown word of corpora by its token."""
-    return _LINE_BREAK.sub("\n", text).replace("<unk>", f" {UNK} ")
+    return _LINE_BREAK.sub("\n", text).replace("<unk>", f" {UNK} ") if "<" in text else text
 
 
 def split_chunks(text: str, is_last: bool = True) -> list[str]:
