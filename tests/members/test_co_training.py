@@ -5,8 +5,9 @@ import pytest
 
 from ulmkit.members import co_training
 from ulmkit.members.co_training import CoTraining, surest
-from ulmkit.members.fitting import DocumentVectors, DocumentWords
-from ulmkit.text.words import join_words
+from ulmkit.members.fitting import DocumentVectors, DocumentWords, VectorSetting
+from ulmkit.members.word_vectors import WordVectors
+from ulmkit.text.words import join_words, word_places
 
 NONE = np.array([], dtype=np.int64)
 
@@ -45,6 +46,26 @@ def test_unlabelled_documents_help_few_labels() -> None:
     for member in (trained.vectors, trained.nb_svm):
         said = member.log_probabilities(documents.sequence).argmax(axis=1)
         assert (said == labels)[others].mean() > 0.85
+
+
+def test_words_that_only_word_vectors_know_are_no_features_of_nb_svm() -> None:
+    documents, labels = _documents(200)
+    rows, given = np.arange(200), np.arange(20)
+    words = ("new", *documents.words[:50], "newer")
+    codes = np.random.default_rng(0).integers(-127, 128, (len(words), 16)).astype(np.int8)
+    ones = np.ones(len(words), dtype=np.float32)
+    trained = []
+    for known in (None, WordVectors(words, codes, ones, ones)):
+        co_trained = CoTraining(DocumentVectors(documents, rows, word_vectors=known), rows, 2)
+        trained.append(co_trained.fit(given, labels[given], NONE, VectorSetting(1.0)))
+    plain, both = (each.nb_svm for each in trained)
+    assert both.words == plain.words
+    assert "new" in trained[1].vectors.words
+    logs = [
+        each.log_probabilities(documents.sequence.renumber(word_places(documents.words, each.words)))
+        for each in (plain, both)
+    ]
+    assert np.abs(logs[0] - logs[1]).max() < 1e-5
 
 
 def test_three_classes_and_a_rare_one() -> None:

@@ -48,8 +48,8 @@ def test_frequent_words_come_first_and_rare_ones_have_no_vector() -> None:
 
 
 def test_passages_do_not_cross_documents() -> None:
-    text = join_words([np.arange(400), np.arange(3), np.array([], dtype=np.int64), np.arange(150)])
-    assert _passages(text).offsets.tolist() == [0, 150, 300, 400, 403, 553]
+    text = join_words([np.arange(1000), np.arange(3), np.array([], dtype=np.int64), np.arange(400)])
+    assert _passages(text).offsets.tolist() == [0, 400, 800, 1000, 1003, 1403]
 
 
 @pytest.mark.parametrize(

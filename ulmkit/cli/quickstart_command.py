@@ -24,7 +24,7 @@ def quickstart_command(
     language_model: Annotated[
         str, typer.Option(help="Language model to start from: a folder, a shipped name or a hub name.")
     ] = DEFAULT_MODEL,
-    minutes: Annotated[float, typer.Option(help="Minutes to fine-tune the language model.")] = 2.5,
+    minutes: Annotated[float, typer.Option(help="Minutes to fine-tune the language model.")] = 1.5,
     labels: Annotated[int, typer.Option(help="Labelled documents to train on.")] = 50,
     held_out: Annotated[int, typer.Option(help="Maximum number of validation documents to score.")] = 2000,
 ) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from ulmkit.evaluation.baselines.estimators import OneAgainstRest
 from ulmkit.members.fitting import ROUGH_TOLERANCE, DocumentVectors, VectorSetting
-from ulmkit.members.linear import LinearMember, class_log_probabilities, class_scores, weigh
+from ulmkit.members.linear import LinearMember, class_log_probabilities, class_scores
 
 GIVEN_SHARE = 0.1
 """Least weight of all given labels together, relative to that of the documents that a member labelled."""
@@ -60,7 +60,11 @@ class CoTraining:
     def _features(self) -> tuple[np.ndarray, Any, Any]:
         """Vectors of all documents, the features that they are made of, and binary n-grams."""
         counts = self._vectors.counts(self.rows)
-        return self._vectors.vectors_of(counts), self._vectors.features_of(counts), weigh(counts, "binary", None)
+        return (
+            self._vectors.vectors_of(counts),
+            self._vectors.features_of(counts),
+            self._vectors.binary_features_of(counts),
+        )
 
     def fit(
         self,

@@ -185,11 +185,12 @@ class DocumentVectors:
             others = np.flatnonzero(word_places(word_vectors.words, own) < 0)
             own += tuple(word_vectors.words[place] for place in others)
         self._words = own
+        self._found = len(own) - len(others)  # words that the documents have, the first ones
         self._ngrams: NGrams = find_ngrams(words, len(self._words), 2, (max(2, least),))
         self._learnt_from = self._ngrams.counts(words)
         self._keep = keep_shares(self._learnt_from)
         if word_vectors is not None:
-            self._keep[len(own) - len(others) : len(own)] = word_vectors.keep[others]
+            self._keep[self._found : len(own)] = word_vectors.keep[others]
 
     @cached_property
     def _matrix(self) -> np.ndarray:
@@ -220,6 +221,11 @@ class DocumentVectors:
     def features_of(self, counts: Any) -> Any:
         """Weights x of the n-grams of documents, from `counts`; see `weigh`."""
         return weigh(counts, "mean", self._keep)
+
+    def binary_features_of(self, counts: Any) -> Any:
+        """Presence of the n-grams of documents, from `counts`, without words that only word vectors know."""
+        found = np.delete(np.arange(len(self._ngrams)), np.s_[self._found : len(self._words)])
+        return weigh(counts[:, found], "binary", None)
 
     def choose(
         self, vectors: np.ndarray, labels: np.ndarray, classes: int, class_weights: Sequence[float] | None = None
@@ -284,14 +290,19 @@ class DocumentVectors:
             name: Its name in reports.
             coefficients: (features, K), K = 1 for two classes.
             intercept: (K,).
-            is_binary: The weights are for the presence of n-grams, one class against the rest; otherwise for x of
+            is_binary: The weights are for `binary_features_of`, one class against the rest; otherwise for
                 `features_of`.
         """
+        words, ngrams = self._words, self._ngrams
+        if is_binary:
+            first, second = np.divmod(ngrams.codes[0], len(words))
+            words = words[: self._found]
+            ngrams = NGrams(len(words), (first * len(words) + second,))
         return LinearMember(
             name=name,
-            words=self._words,
+            words=words,
             joins_tokens=self._documents.joins_tokens,
-            ngrams=self._ngrams,
+            ngrams=ngrams,
             weighting="binary" if is_binary else "mean",
             feature_weights=None if is_binary else self._keep,
             coefficients=coefficients.astype(np.float32),

@@ -17,7 +17,7 @@ from ulmkit.text.words import WordSequence
 
 _MOST_WORDS = 50_000
 _MIN_OCCURRENCES = 50
-_PASSAGE_WORDS = 150
+_PASSAGE_WORDS = 400
 _WANTED_TOKENS = 1e9  # of all passes together
 _LARGEST_CODE = 127
 
@@ -68,7 +68,7 @@ def learn_word_vectors(texts: Sequence[WordSequence], words: Sequence[str], seed
     """Learn the vectors of the most frequent words of much text.
 
     Args:
-        texts: Parts of the text; each document is cut into passages of 150 words.
+        texts: Parts of the text; each document is cut into passages of 400 words.
         words: The word of each id.
         seed: Seed of the learning.
 

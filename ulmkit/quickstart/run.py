@@ -41,7 +41,7 @@ def quickstart(
     data: Data | None = None,
     *,
     language_model: str = DEFAULT_MODEL,
-    minutes: float = 2.5,
+    minutes: float = 1.5,
     labels: int = 50,
     held_out: int = 2000,
     overwrite: bool = False,
