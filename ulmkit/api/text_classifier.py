@@ -18,7 +18,14 @@ from ulmkit.api.push import push_model
 from ulmkit.config import check_choice, check_probability
 from ulmkit.errors import ConfigError, DataError, FolderError
 from ulmkit.evaluation import HeldOutAnswers, PairedComparison, compare_paired
-from ulmkit.explain import Explanation, explain_prediction, find_words
+from ulmkit.explain import (
+    EXPLANATION_METHODS,
+    Explanation,
+    explain_by_gradients,
+    explain_prediction,
+    find_words,
+    tokens_in_words,
+)
 from ulmkit.hub import (
     ClassifierParts,
     EnsembleParts,
@@ -388,27 +395,35 @@ class TextClassifier:
         return task.decide(outputs, as_texts(texts, task), self.labels, threshold)
 
     def explain(
-        self, texts: Iterable[Text | Sequence[str]], *, labels: Sequence[str] | None = None
+        self,
+        texts: Iterable[Text | Sequence[str]],
+        *,
+        labels: Sequence[str] | None = None,
+        method: str = "occlusion",
     ) -> list[Explanation]:
-        """Weigh the words of texts: how much each moved the prediction, by leaving it out.
+        """Weigh the words of texts: how much each moved the prediction.
 
-        The weight of a word is the log-odds of the label with it, minus those without its tokens. All members of an
-        ensemble predict together. Long texts take at most 256 predictions each; see
-        `ulmkit.explain.explain_prediction`.
+        By occlusion, the weight of a word is the log-odds of the label with it, minus those without its tokens; long
+        texts take at most 256 predictions each, and not all of their words get a weight, see
+        `ulmkit.explain.explain_prediction`. By integrated gradients, every word has a weight, and they sum to the
+        log-odds minus those of a text without words, see `ulmkit.explain.explain_by_gradients`. All members of an
+        ensemble are explained together.
 
         Args:
             texts: Texts; see `predict_proba`.
             labels: The label of each text to explain; None explains the predicted ones.
+            method: "occlusion" or "integrated-gradients".
 
         Returns:
             The explanation of each text, which does not depend on the other texts.
 
         Raises:
             ConfigError: If the classifier does not predict one label per text, is a pair of different tokenizers, or
-                has no such label.
+                has no such label, or if there is no such method.
             DataError: If a table is given, an item is not a text (the message gives its index), or there are fewer or
                 more labels than texts.
         """
+        check_choice("method", method, EXPLANATION_METHODS)
         if not self.parts.task.has_ladder:
             raise ConfigError(f"explain: expected a classifier of one label per text, got one of task {self.task!r}")
         tokenizer = self.parts.tokenizer
@@ -420,8 +435,13 @@ class TextClassifier:
         for text, label in zip(listed, chosen, strict=True):
             (tokens,) = self.parts.task.tokenize(tokenizer, [text]).tokens
             words = find_words(text, tokens, tokenizer)
-            predict = self._predictor.predict_kept(tokens)
-            explanations.append(explain_prediction(words, len(tokens), predict, self.labels, label))
+            if method == "occlusion":
+                predict = self._predictor.predict_kept(tokens)
+                explanation = explain_prediction(words, len(tokens), predict, self.labels, label)
+            else:
+                path = self._predictor.path(tokens, tokens_in_words(words, len(tokens)))
+                explanation = explain_by_gradients(words, path, self.labels, label)
+            explanations.append(explanation)
         return explanations
 
     def stream(self) -> TextStream:

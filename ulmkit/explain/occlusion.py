@@ -8,7 +8,8 @@ import numpy as np
 from scipy.special import logsumexp
 
 from ulmkit.config import check_choice
-from ulmkit.explain.words import Word
+from ulmkit.errors import ConfigError
+from ulmkit.explain.words import Word, tokens_in_words
 
 ONE_BY_ONE = 128
 """Words up to which each word of a text is left out on its own."""
@@ -29,8 +30,9 @@ class WordWeight:
     Attributes:
         word: The word.
         span: Its characters in the text; see `ulmkit.explain.Word`.
-        weight: Log-odds of the label with the word, minus those without it, in nats; above 0 the word speaks for it.
-            None for a word of a long text that was not left out on its own.
+        weight: Log-odds of the label that the word accounts for, in nats; above 0 the word speaks for it. By occlusion
+            the log-odds with the word, minus those without it, or None for a word of a long text that was not left out
+            on its own; by integrated gradients its part of the log-odds.
     """
 
     word: str
@@ -46,11 +48,26 @@ class Explanation:
         label: The label, the predicted one unless another was asked for.
         log_odds: Its log-odds, log p / (1 - p), in nats.
         words: The words in the order of the text.
+        baseline: By integrated gradients: the log-odds of the label at the baseline, without any word.
+        steps: By integrated gradients: the points of the path at which gradients were taken.
     """
 
     label: str
     log_odds: float
     words: tuple[WordWeight, ...]
+    baseline: float | None = None
+    steps: int | None = None
+
+    @property
+    def gap(self) -> float:
+        """Log-odds, minus those of the baseline and the weights of all words; see `explain_by_gradients`.
+
+        Raises:
+            ConfigError: If the words were weighed by occlusion, whose weights sum to nothing in particular.
+        """
+        if self.baseline is None:
+            raise ConfigError("gap: only for integrated gradients, got occlusion")
+        return self.log_odds - self.baseline - sum(word.weight or 0.0 for word in self.words)
 
     def strongest(self, count: int) -> list[WordWeight]:
         """The words with the largest weights, whatever their sign, the largest first; none of weight 0."""
@@ -93,11 +110,11 @@ def explain_prediction(
         check_choice("label", label, label_names)
     (logs,) = predict([np.arange(tokens)])
     explained = int(logs.argmax()) if label is None else label_names.index(label)
-    whole = float(_log_odds(logs[None], explained)[0])
+    whole = float(log_odds(logs[None], explained)[0])
 
     def weigh(parts: Sequence[range]) -> list[float]:
         kept = [_without(words[part.start : part.stop], tokens) for part in parts]
-        changes: list[float] = (whole - _log_odds(predict(kept), explained)).tolist() if kept else []
+        changes: list[float] = (whole - log_odds(predict(kept), explained)).tolist() if kept else []
         return changes
 
     weights = _weigh_words(len(words), weigh)
@@ -135,12 +152,9 @@ def _cut(part: range, count: int) -> list[range]:
 
 def _without(words: Sequence[Word], tokens: int) -> np.ndarray:
     """Positions of the tokens that are kept."""
-    kept = np.ones(tokens, dtype=bool)
-    for word in words:
-        kept[word.first : word.stop] = False
-    return np.flatnonzero(kept)
+    return np.flatnonzero(~tokens_in_words(words, tokens))
 
 
-def _log_odds(logs: np.ndarray, column: int) -> np.ndarray:
-    """Log-odds (n,) of a class from log-probabilities (n, C)."""
+def log_odds(logs: np.ndarray, column: int) -> np.ndarray:
+    """Log-odds (n,) of a class from log-probabilities (n, C), or scores that differ from these by a constant."""
     return np.asarray(logs[:, column] - logsumexp(np.delete(logs, column, axis=1), axis=1))

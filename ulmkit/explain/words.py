@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+import numpy as np
+
 from ulmkit.text import Text, Tokenizer
 from ulmkit.text.tokens.rules import FLD, LINE, MAJ, PARAGRAPH, REP, SPECIAL_SET, UNK, UP, WREP
 
@@ -51,6 +53,14 @@ def find_words(text: Text, tokens: Sequence[str], tokenizer: Tokenizer) -> list[
     """
     stretches = [part for stretch in _stretches(tokens, tokenizer) for part in _split(tokens, *stretch, tokenizer)]
     return _placed(text if isinstance(text, str) else "\n".join(text), tokens, stretches, tokenizer)
+
+
+def tokens_in_words(words: Sequence[Word], tokens: int) -> np.ndarray:
+    """Tell which of a text's tokens belong to one of its words. Returns: (tokens,) bool."""
+    inside = np.zeros(tokens, dtype=bool)
+    for word in words:
+        inside[word.first : word.stop] = True
+    return inside
 
 
 def _stretches(tokens: Sequence[str], tokenizer: Tokenizer) -> list[tuple[int, int]]:

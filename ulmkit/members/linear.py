@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from scipy.special import log_expit, log_softmax
+from scipy.special import expit, log_expit, log_softmax
 
 from ulmkit.config import check_choice
 from ulmkit.errors import ConfigError
@@ -109,6 +109,29 @@ class LinearMember:
         """
         return self.classify(self.ngrams.counts(words))
 
+    def contributions(self, words: WordSequence) -> np.ndarray:
+        """Contribution of each word of one document to the scores.
+
+        z = b + sum_f x_f W_f, and x_f W_f is shared equally by the occurrences of the n-gram f and by their words.
+
+        Args:
+            words: One document, as in `log_probabilities`.
+
+        Returns:
+            (words, classes) float64, or (words, 1); their sum is z - b.
+        """
+        features = weigh(self.ngrams.counts(words), self.weighting, self.feature_weights)
+        values = np.zeros(len(self.ngrams))
+        values[features.indices] = features.data
+        shares = np.zeros((len(words.ids), self.coefficients.shape[1]))
+        occurrences = self.ngrams.occurrences(words)
+        times = np.bincount(np.concatenate([found for found, _ in occurrences]), minlength=len(values))
+        for order, (found, begins) in enumerate(occurrences):
+            parts = (values[found] / times[found] / (order + 1))[:, None] * self.coefficients[found]
+            for place in range(order + 1):
+                np.add.at(shares, begins + place, parts)
+        return shares
+
     def classify(self, counts: Any) -> np.ndarray:
         """Log-probabilities of the classes, (documents, classes) float64, for a csr_array of n-gram counts."""
         features = weigh(counts, self.weighting, self.feature_weights)
@@ -124,6 +147,24 @@ def class_log_probabilities(scores: np.ndarray, one_against_rest: bool = False) 
         return np.asarray(log_softmax(scores, axis=1))
     logs = log_expit(scores)
     return np.asarray(logs - np.logaddexp.reduce(logs, axis=1, keepdims=True))
+
+
+def score_slopes(scores: np.ndarray, slopes: np.ndarray, one_against_rest: bool = False) -> np.ndarray:
+    """Slopes of a function of log-probabilities by the scores that these come from, by the chain rule.
+
+    Args:
+        scores: (n, classes) or (n, 1), see `class_log_probabilities`.
+        slopes: (n, classes), slopes of the function by the log-probabilities.
+        one_against_rest: See `class_log_probabilities`.
+
+    Returns:
+        Slopes by the scores, in their shape.
+    """
+    if scores.shape[1] == 1:
+        return np.asarray(slopes[:, 1:] * expit(-scores) - slopes[:, :1] * expit(scores))
+    shares = np.exp(class_log_probabilities(scores, one_against_rest))
+    rest = slopes - shares * slopes.sum(axis=1, keepdims=True)
+    return np.asarray(expit(-scores) * rest if one_against_rest else rest)
 
 
 def inverse_document_frequency(counts: Any) -> np.ndarray:

@@ -42,26 +42,36 @@ class NGrams:
         """
         from scipy.sparse import csr_array
 
-        features, documents = [], []
-        first = 0
-        for order, (codes, owners) in enumerate(_codes(words, self.word_count, len(self.codes) + 1)):
-            if order == 0:
-                found = codes
-                is_known = np.ones(len(codes), dtype=bool)
-            else:
-                table = self.codes[order - 1]
-                found = np.searchsorted(table, codes)
-                is_known = table[np.minimum(found, len(table) - 1)] == codes if len(table) else found < 0
-            features.append(first + found[is_known])
-            documents.append(owners[is_known])
-            first += self.word_count if order == 0 else len(self.codes[order - 1])
-        rows, columns = np.concatenate(documents), np.concatenate(features)
+        levels = self.occurrences(words)
+        columns = np.concatenate([features for features, _ in levels])
+        rows = words.documents()[np.concatenate([begins for _, begins in levels])]
         values = np.ones(len(rows), dtype=np.float32)
         counted = csr_array((values, (rows, columns)), shape=(len(words), len(self)))
         counted.sum_duplicates()
         if counted.nnz < np.iinfo(np.int32).max:  # scikit-learn's solvers take no longer ones
             counted.indices, counted.indptr = counted.indices.astype(np.int32), counted.indptr.astype(np.int32)
         return counted
+
+    def occurrences(self, words: WordSequence) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Find the known n-grams of documents.
+
+        Returns:
+            For words, for pairs, and for triples if there are any: the feature of each occurrence, (occurrences,)
+            int64, and the place in `words.ids` at which it begins, (occurrences,) int64.
+        """
+        levels = []
+        first = 0
+        for order, (codes, begins) in enumerate(_codes(words, self.word_count, len(self.codes) + 1)):
+            if order == 0:
+                levels.append((codes, begins))
+                first += self.word_count
+                continue
+            table = self.codes[order - 1]
+            found = np.searchsorted(table, codes)
+            is_known = table[np.minimum(found, len(table) - 1)] == codes if len(table) else found < 0
+            levels.append((first + found[is_known], begins[is_known]))
+            first += len(table)
+        return levels
 
 
 def frequent_words(words: WordSequence, min_documents: int) -> np.ndarray:
@@ -87,17 +97,23 @@ def find_ngrams(words: WordSequence, word_count: int, longest: int, min_document
         longest: Most words of an n-gram, 1 to 3.
         min_documents: For pairs, and for triples: documents that an n-gram has to occur in.
     """
+    owners = words.documents()
     levels = list(_codes(words, word_count, longest))[1:]
     return NGrams(
-        word_count, tuple(_frequent(*level, least) for level, least in zip(levels, min_documents, strict=False))
+        word_count,
+        tuple(
+            _frequent(codes, owners[begins], least)
+            for (codes, begins), least in zip(levels, min_documents, strict=False)
+        ),
     )
 
 
 def _codes(words: WordSequence, word_count: int, longest: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Codes of the n-grams of known words of each length, with the document of each."""
+    """Codes of the n-grams of known words of each length, with the place in `words.ids` at which each begins."""
     owners = words.documents()
     is_known = words.ids >= 0
-    levels = [(words.ids[is_known], owners[is_known])]
+    begins = np.flatnonzero(is_known)
+    levels = [(words.ids[begins], begins)]
     codes = words.ids
     for length in range(2, longest + 1):
         begin = len(owners) - length + 1
@@ -106,8 +122,8 @@ def _codes(words: WordSequence, word_count: int, longest: int) -> list[tuple[np.
             continue
         codes = codes[:begin] * word_count + words.ids[length - 1 :]
         is_known = is_known[:begin] & (words.ids[length - 1 :] >= 0)
-        is_inside = is_known & (owners[:begin] == owners[length - 1 :])
-        levels.append((codes[is_inside], owners[:begin][is_inside]))
+        begins = np.flatnonzero(is_known & (owners[:begin] == owners[length - 1 :]))
+        levels.append((codes[begins], begins))
     return levels
 
 

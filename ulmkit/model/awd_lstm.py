@@ -90,12 +90,17 @@ class Encoder(nn.Module, ABC):
             prepared: Masks and weights from `prepare(B)`; None prepares them for this call alone.
             lengths: (B,) int64 valid steps of each sequence; None if all are T. Outputs beyond them are zero.
         """
-        batch = ids.shape[1]
-        prepared = self.prepare(batch) if prepared is None else prepared
-        state = self.initial_state(batch) if state is None else state
+        prepared = self.prepare(ids.shape[1]) if prepared is None else prepared
         x = look_up(ids, prepared.table).to(prepared.dtype)  # (T, B, E)
         if prepared.embedding_mask is not None:
             x = x * prepared.embedding_mask[ids].unsqueeze(-1)  # (T, B, E) * (T, B, 1)
+        return self.encode(x, state, prepared, lengths)
+
+    def encode(
+        self, x: Tensor, state: State | None, prepared: PreparedWeights, lengths: Tensor | None = None
+    ) -> EncoderOutput:
+        """Encode a batch of sequences of embeddings (T, B, E); see `forward`."""
+        state = self.initial_state(x.shape[1]) if state is None else state
         x = apply_mask(x, prepared.input_mask)  # (T, B, E) * (1, B, E)
         layers: list[Tensor] = []
         new_state: State = []

@@ -188,6 +188,11 @@ class AWDLSTMClassifier(nn.Module):
         output = self.encoder(ids, state.encoder, state.prepared, lengths)
         return ClassifierState(state.prepared, output.state, state.pooling.update(output.raw, lengths))
 
+    def step_embedded(self, x: Tensor, state: ClassifierState) -> ClassifierState:
+        """Read the next piece of each document as embeddings (T, B, E); see `step`."""
+        output = self.encoder.encode(x, state.encoder, state.prepared)
+        return ClassifierState(state.prepared, output.state, state.pooling.update(output.raw))
+
     def finish(self, state: ClassifierState) -> Tensor:
         """The head's outputs for the text read so far: (B, C), (B,) for a number, (T, B, C) for token labels."""
         return self.head(state.pooling.features())

@@ -10,7 +10,7 @@ from ulmkit.model.awd_lstm import Encoder
 from ulmkit.model.classifier import plan_chunks
 from ulmkit.model.config import CHUNK_STEPS
 from ulmkit.model.pooling import PoolingState
-from ulmkit.model.prepared import PreparedWeights, State
+from ulmkit.model.prepared import EncoderOutput, PreparedWeights, State
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,17 @@ class FeatureState:
         before = [(h[:documents], c[:documents]) for h, c in self.encoder]
         encoder_lengths = lengths if self.prepared.packed[0].skips_padding else None
         output = encoder(ids, before, self.prepared, encoder_lengths)
-        outputs = [look_up(ids, self.prepared.table), *output.layers]
-        pools = tuple(pool.update(layer.float(), lengths) for pool, layer in zip(self.pools, outputs, strict=True))
-        return FeatureState(self.prepared, output.state, pools)
+        return self._after(look_up(ids, self.prepared.table), output, lengths)
+
+    def step_embedded(self, encoder: Encoder, x: Tensor) -> "FeatureState":
+        """Read the next piece of each document as embeddings (T, B, E), with gradients; see `step`."""
+        return self._after(x, encoder.encode(x, self.encoder, self.prepared), None)
+
+    def _after(self, x: Tensor, output: EncoderOutput, lengths: Tensor | None) -> "FeatureState":
+        pools = zip(self.pools, [x, *output.layers], strict=True)
+        return FeatureState(
+            self.prepared, output.state, tuple(pool.update(layer.float(), lengths) for pool, layer in pools)
+        )
 
     def features(self) -> Tensor:
         """Features of what was read so far, (B, F) float32; see `document_features`."""

@@ -5,14 +5,15 @@ from typing import Any
 
 import numpy as np
 
-from ulmkit.explain import Predict
+from ulmkit.explain import ClassifierPath, MemberPath, Predict, WeightedSum
 from ulmkit.hub import ClassifierParts, EnsembleParts, FeatureParts, LanguageModelParts, Member, TrainingFacts
 from ulmkit.members.combiner import Combiner
 from ulmkit.members.linear import LinearMember
 from ulmkit.pipeline.evaluation_data import EvaluationData
+from ulmkit.pipeline.linear_path import LinearPath
 from ulmkit.tasks import Report, find_task
 from ulmkit.text import EncodedCorpus, Text
-from ulmkit.text.words import WordReader, WordSequence, word_places
+from ulmkit.text.words import WordReader, WordSequence, join_words, word_places
 
 
 class LinearMembers:
@@ -37,6 +38,15 @@ class LinearMembers:
         """Counts of each member's n-grams, (documents, features) csr_array, in words that the reader has read."""
         return [
             member.ngrams.counts(words.renumber(places))
+            for member, places in zip(self.members, self._places, strict=True)
+        ]
+
+    def paths(self, document: np.ndarray, is_word: np.ndarray) -> list[LinearPath]:
+        """Put each member between a document, (T,) int64, and one without the tokens that `is_word` (T,) names."""
+        ids, owners = self.reader.read_places(document)
+        words = join_words([ids])
+        return [
+            LinearPath(member, words.renumber(places), owners, is_word)
             for member, places in zip(self.members, self._places, strict=True)
         ]
 
@@ -99,6 +109,26 @@ class EnsemblePredictor:
         """
         document = self.parts.vocabulary.encode(tokens)
         return lambda kept: self.parts.combiner(self.log_probabilities([document[places] for places in kept]))
+
+    def path(self, tokens: Sequence[str], is_word: np.ndarray) -> ClassifierPath:
+        """Put the ensemble between a text without words and a text, for integrated gradients.
+
+        Args:
+            tokens: The tokens of the text, in its order.
+            is_word: (tokens,) bool, those that belong to words.
+        """
+        document = self.parts.vocabulary.encode(tokens)
+        paths: dict[int, MemberPath] = {}
+        for linear in self.linear:
+            paths |= dict(zip(map(id, linear.members), linear.paths(document, is_word), strict=True))
+        if self.networks:
+            from ulmkit.pipeline.network_path import NetworkPath
+
+            paths |= {id(member): NetworkPath(member, document, is_word) for member in self.networks}
+        combiner = self.parts.combiner
+        return ClassifierPath(
+            [paths[id(member)] for member in self.parts.members], WeightedSum(combiner.weights, combiner.bias)
+        )
 
     def log_probabilities(self, documents: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Log-probabilities of each member, before they are combined.

@@ -7,11 +7,12 @@ from scipy.special import logsumexp
 
 from ulmkit.errors import ConfigError
 from ulmkit.evaluation import scaled_log_probabilities
-from ulmkit.explain import Predict
+from ulmkit.explain import ClassifierPath, MeanProbability, Predict, WeightedSum
 from ulmkit.hub import ClassifierParts
 from ulmkit.pipeline.data import prepare
 from ulmkit.pipeline.evaluation_data import EvaluationData
 from ulmkit.pipeline.network_members import network_log_probabilities
+from ulmkit.pipeline.network_path import NetworkPath
 from ulmkit.pipeline.prediction import predict_backward, predict_outputs, predict_rows
 from ulmkit.tasks import Outputs
 from ulmkit.text import Text
@@ -58,9 +59,7 @@ class NetworkPredictor:
         Raises:
             ConfigError: If the networks of a pair have different tokenizers.
         """
-        if len({parts.tokenizer.fingerprint for parts in self._networks}) > 1:
-            raise ConfigError("explain: expected a pair of one tokenizer, got two; load one of its folders")
-        documents = [parts.vocabulary.encode(tokens).astype(np.int64) for parts in self._networks]
+        documents = self._encode(tokens)
         temperature = self._networks[0].temperature if len(self._networks) == 1 else 1.0
 
         def predict(kept: Sequence[np.ndarray]) -> np.ndarray:
@@ -72,6 +71,30 @@ class NetworkPredictor:
             return np.asarray(logsumexp(scaled, axis=0) - np.log(len(scaled)))
 
         return predict
+
+    def path(self, tokens: Sequence[str], is_word: np.ndarray) -> ClassifierPath:
+        """Put the classifier between a text without words and a text, for integrated gradients.
+
+        Args:
+            tokens: The tokens of the text, in its order.
+            is_word: (tokens,) bool, those that belong to words.
+
+        Raises:
+            ConfigError: If the networks of a pair have different tokenizers.
+        """
+        members = [
+            NetworkPath(parts, document, is_word)
+            for parts, document in zip(self._networks, self._encode(tokens), strict=True)
+        ]
+        if len(members) > 1:
+            return ClassifierPath(members, MeanProbability())
+        return ClassifierPath(members, WeightedSum(np.array([1.0 / self._networks[0].temperature])))
+
+    def _encode(self, tokens: Sequence[str]) -> list[np.ndarray]:
+        """Token ids of a text, (T,) int64, for each network."""
+        if len({parts.tokenizer.fingerprint for parts in self._networks}) > 1:
+            raise ConfigError("explain: expected a pair of one tokenizer, got two; load one of its folders")
+        return [parts.vocabulary.encode(tokens).astype(np.int64) for parts in self._networks]
 
     def _combine(self, outputs: Sequence[Outputs]) -> Outputs:
         """Mean of the predictions of a pair, or those of one network, calibrated."""

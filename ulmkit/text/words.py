@@ -129,20 +129,47 @@ class WordReader:
             (words,) int64 word ids.
         """
         kept = document[self.is_read[document]].astype(np.int64)
-        if not self.joins_tokens:
-            return np.array([word for token in kept for word in self._stretch(token.tobytes())], dtype=np.int64)
-        begins = np.flatnonzero(self.starts[kept]).tolist()
-        if not begins or begins[0]:
-            begins = [0, *begins]
         content = kept.tobytes()
-        ends = [*begins[1:], len(kept)]
         read: list[int] = []
         known = self._stretches
-        for begin, end in zip(begins, ends, strict=True):
+        for begin, end in self._stretch_ends(kept):
             stretch = content[8 * begin : 8 * end]
             words = known.get(stretch)
             read += self._stretch(stretch) if words is None else words
         return np.array(read, dtype=np.int64)
+
+    def read_places(self, document: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
+        """Read the words of one document, and tell which tokens each is written in.
+
+        Args:
+            document: (tokens,) int.
+
+        Returns:
+            (words,) int64 word ids, those of `read`, and for each word the positions of its tokens, (any,) int64; a
+            token can belong to several words.
+        """
+        places = np.flatnonzero(self.is_read[document])
+        kept = document[places].astype(np.int64)
+        ids: list[int] = []
+        owners: list[np.ndarray] = []
+        for begin, end in self._stretch_ends(kept):
+            tokens = [self._tokens[number] for number in kept[begin:end]]
+            lengths = [len(self._tokenizer.spell(tokens[:count])) if count else 0 for count in range(len(tokens) + 1)]
+            ends = np.maximum.accumulate(lengths)  # bytes of a part of a character spell something longer
+            for match in self._word.finditer(self._tokenizer.spell(tokens)) if tokens else ():
+                inside = np.flatnonzero((ends[:-1] < match.end()) & (ends[1:] > match.start()))
+                ids.append(self._id(match[0]))
+                owners.append(places[begin:end][inside] if len(inside) else places[begin:end])
+        return np.array(ids, dtype=np.int64), owners
+
+    def _stretch_ends(self, kept: np.ndarray) -> Iterable[tuple[int, int]]:
+        """Begin and end of each stretch in the tokens that are read, (tokens,) int64."""
+        if not self.joins_tokens:
+            return ((place, place + 1) for place in range(len(kept)))
+        begins = np.flatnonzero(self.starts[kept]).tolist()
+        if not begins or begins[0]:
+            begins = [0, *begins]
+        return zip(begins, [*begins[1:], len(kept)], strict=True)
 
     def read_many(self, documents: Iterable[np.ndarray]) -> WordSequence:
         """Read the words of several documents, (tokens,) int each."""
