@@ -21,6 +21,12 @@ class Reading(Protocol):
         """Predict from what was read so far."""
 
 
+def check_stream(parts: ClassifierParts | EnsembleParts) -> None:
+    """Raise ConfigError for a classifier of a task that needs the whole text at once."""
+    if parts.task.per_word or parts.task.text_fields > 1:
+        raise ConfigError(f"stream: task {parts.task.name!r} needs the whole text at once; use predict_proba")
+
+
 class TextStream:
     """Reads a text piece by piece; the final answer is that of the whole text, however it was cut.
 
@@ -37,8 +43,7 @@ class TextStream:
     """
 
     def __init__(self, parts: ClassifierParts | EnsembleParts, begin: Callable[[], Reading]) -> None:
-        if parts.task.per_word or parts.task.text_fields > 1:
-            raise ConfigError(f"stream: task {parts.task.name!r} needs the whole text at once; use predict_proba")
+        check_stream(parts)
         self._vocabulary = parts.vocabulary
         self._tokens = StreamingTokens(parts.tokenizer)
         self._begin = begin

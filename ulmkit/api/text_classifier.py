@@ -11,19 +11,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ulmkit import hub, pipeline
-from ulmkit.api.classifier_stream import TextStream
+from ulmkit.api.classifier_stream import Reading, TextStream, check_stream
 from ulmkit.api.common import as_texts, check_finite_answers, place_parts, refuse_selection
 from ulmkit.api.confidence import ConformalClassifier, SelectiveClassifier
 from ulmkit.api.push import push_model
-from ulmkit.config import check_choice, check_probability
+from ulmkit.config import check_choice, check_probability, check_whole
 from ulmkit.errors import ConfigError, DataError, FolderError
 from ulmkit.evaluation import HeldOutAnswers, PairedComparison, compare_paired
 from ulmkit.explain import (
     EXPLANATION_METHODS,
     Explanation,
+    RunningPrediction,
     explain_by_gradients,
     explain_prediction,
     find_words,
+    running_prediction,
     tokens_in_words,
 )
 from ulmkit.hub import (
@@ -444,16 +446,68 @@ class TextClassifier:
             explanations.append(explanation)
         return explanations
 
+    @property
+    def can_stream(self) -> bool:
+        """True if texts can be classified in pieces; see `stream`."""
+        try:
+            self.stream()
+        except ConfigError:
+            return False
+        return True
+
     def stream(self) -> TextStream:
         """Start to classify a text that arrives in pieces; see `TextStream`."""
+        return TextStream(self.parts, self._begin_reading())
+
+    def running_probabilities(
+        self, texts: Iterable[Text | Sequence[str]], *, points: int | None = None
+    ) -> list[RunningPrediction]:
+        """Predict for texts after each of their words, as the classifier reads on.
+
+        Each token is read once, as by `stream`; only members that read backward begin anew for each answer, since the
+        end of the text so far moves. The last answer is that of `predict_proba` for the whole text.
+
+        Args:
+            texts: Texts; see `predict_proba`.
+            points: Most answers for a text, after words that are evenly spaced; None for one after each word.
+
+        Returns:
+            For each text its words, and the answers.
+
+        Raises:
+            ConfigError: If the classifier cannot read in pieces, see `stream`, or `points` is below 1.
+            DataError: If a table is given, or an item is not a text; the message gives its index.
+            TrainingError: If an answer is NaN or infinite.
+        """
+        if points is not None:
+            check_whole("points", points)
+        check_stream(self.parts)
+        begin = self._begin_reading()
+        tokenizer = self.parts.tokenizer
+        found = []
+        for text in as_texts(texts, self.parts.task):
+            (tokens,) = self.parts.task.tokenize(tokenizer, [text]).tokens
+            ids = self.parts.vocabulary.encode(tokens).astype(np.int64)
+            reading = begin()
+            words = find_words(text, tokens, tokenizer)
+            found.append(running_prediction(self.labels, words, ids, reading.read, reading.predict, points))
+            check_finite_answers(found[-1].outputs)
+        return found
+
+    def _begin_reading(self) -> Callable[[], Reading]:
+        """Return what begins to read a text in pieces.
+
+        Raises:
+            ConfigError: If the classifier reads backward, or is a pair.
+        """
         if self.backward is not None:
             raise ConfigError("stream: expected a forward classifier, got a pair; load the pair's forward folder")
         if isinstance(self._predictor, EnsemblePredictor):
-            return TextStream(self.parts, partial(EnsembleReading, self._predictor))
+            return partial(EnsembleReading, self._predictor)
         (parts,) = self._networks
         if parts.direction == "backward":
             raise ConfigError("stream: expected a forward classifier, got a backward one, which reads from the end")
-        return TextStream(parts, partial(pipeline.NetworkReading, parts))
+        return partial(pipeline.NetworkReading, parts)
 
     def evaluation_data(
         self,

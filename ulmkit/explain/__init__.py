@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         explain_by_gradients,
     )
     from ulmkit.explain.occlusion import Explanation, Predict, WordWeight, explain_prediction
+    from ulmkit.explain.running import RunningPrediction, running_prediction
     from ulmkit.explain.words import Word, find_words, tokens_in_words
 else:
     __getattr__, __all__ = lazy_exports(__name__, __file__)
