@@ -17,6 +17,7 @@ from ulmkit.pipeline import prepare
 from ulmkit.report import report_on, write_report
 from ulmkit.report.linear_models import TFIDF, VECTORS, CurvePoint, label_counts
 from ulmkit.report.page import report_page
+from ulmkit.report.running_curve import running_curve_svg
 from ulmkit.report.verdict import decide
 from ulmkit.text import Document
 
@@ -148,8 +149,8 @@ def test_the_page_can_be_heard(page):
     assert parsed.count("h1") == 1
     assert parsed.count("table") == parsed.count("caption") > 3
     assert all("scope" in attributes for tag, attributes in parsed.elements if tag == "th")
-    assert parsed.count("svg") == 2
-    assert page.count('<svg role="img"') == page.count("<title>") - 1 == 2
+    assert parsed.count("svg") == 2 + 6  # with a curve for each document
+    assert page.count('<svg role="img"') == page.count("<title>") - 1 == 8
     assert page.startswith('<!DOCTYPE html>\n<html lang="en">')
 
 
@@ -159,6 +160,29 @@ def test_text_is_escaped(page):
     shown = "".join(Page(page).words)
     assert TRAP.split()[0] in shown
     assert "<b>film</b>" in shown
+
+
+def test_curves_show_the_probabilities_of_each_document(page, report, classifier):
+    document = report.wrong[0]
+    (running,) = classifier.running_probabilities([document.text])
+    np.testing.assert_array_equal(document.running.outputs, running.outputs)
+    svg = running_curve_svg(document.running, document.explanation.label, document.label)
+    assert svg in page
+    assert svg.count("<polyline") == 2
+    assert svg.count("stroke-dasharray") == 1
+    assert svg.count(",") >= 2 * len(running.words)
+    assert f"{100 * document.probability:.0f}% at the end" in svg
+    same = running_curve_svg(document.running, "pos", "pos")
+    assert same.count("<polyline") == 1
+
+
+def test_words_are_weighed_by_the_method_that_is_asked_for(classifier, data, report):
+    assert "is left out" in report_page(report)
+    other = report_on(classifier, data, draws=1, documents=1, method="integrated-gradients", data_options=OPTIONS)
+    assert other.wrong[0].explanation.steps > 0
+    assert "(integrated gradients)" in report_page(other)
+    with pytest.raises(ConfigError, match="method: got 'guess'"):
+        report_on(classifier, data, method="guess")
 
 
 def test_words_are_marked(page):

@@ -27,11 +27,15 @@ def report_command(
     ] = None,
     draws: Annotated[int, typer.Option(help="Draws of labels for each point of the label curve.")] = 3,
     documents: Annotated[int, typer.Option(help="Uncertain documents to show, and wrong ones.")] = 5,
+    explain: Annotated[
+        str, typer.Option(metavar="METHOD", help="How words are weighed: occlusion or integrated-gradients.")
+    ] = "occlusion",
 ) -> None:
     """Write a page about a classifier of one label per text.
 
     One file of HTML: accuracy beside linear models fitted to the same labels and to fewer, confusion, calibration, the
-    documents that it is unsure or wrong about with the words that mattered, speed, size, and a verdict.
+    documents that it is unsure or wrong about with the words that mattered and its probabilities as it read them,
+    speed, size, and a verdict.
 
     Example: ulmkit report my-classifier reviews.csv --out report.html
     """
@@ -49,6 +53,7 @@ def report_command(
             draws=draws,
             documents=documents,
             seed=machine.run.seed,
+            method=explain,
             say=say,
         )
     write_report(report, out_file)

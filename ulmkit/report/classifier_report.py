@@ -2,16 +2,17 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
 
 from ulmkit.api import TextClassifier
-from ulmkit.config import check_whole
+from ulmkit.config import check_choice, check_whole
 from ulmkit.errors import ConfigError, DataError
 from ulmkit.evaluation import PairedComparison, SingleLabelReport, compare_paired, evaluate_single
 from ulmkit.evaluation.metrics import ReliabilityBin, reliability
-from ulmkit.explain import Explanation
+from ulmkit.explain import EXPLANATION_METHODS, Explanation, RunningPrediction
 from ulmkit.files import json_safe
 from ulmkit.hub import EnsembleParts, member_name
 from ulmkit.pipeline import DataOptions, EvaluationData, baseline_rows, describe_baseline_rows, select_evaluation_data
@@ -23,6 +24,7 @@ from ulmkit.text import EncodedCorpus, Text
 from ulmkit.text.read.documents import Data
 
 _SPEED_TEXTS = 256
+_RUNNING_POINTS = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +69,7 @@ class ExplainedDocument:
         probability: Probability of the predicted label.
         label_probability: Probability of its own label.
         explanation: The predicted label, and the words' weights.
+        running: The answers while it was read; None of a classifier that reads backward.
     """
 
     row: int
@@ -75,6 +78,7 @@ class ExplainedDocument:
     probability: float
     label_probability: float
     explanation: Explanation
+    running: RunningPrediction | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +101,7 @@ class ClassifierReport:
         verdict: Which model to use.
         notes: What to know about the figures, a sentence each.
         machine: Where the speeds were measured.
+        method: How words were weighed, one of `EXPLANATION_METHODS`.
     """
 
     name: str
@@ -114,6 +119,7 @@ class ClassifierReport:
     verdict: Verdict
     notes: tuple[str, ...]
     machine: str
+    method: str = "occlusion"
 
     def to_dict(self) -> dict[str, Any]:
         """The figures as a JSON object, without the text of documents."""
@@ -130,6 +136,7 @@ class ClassifierReport:
                 "verdict": self.verdict,
                 "notes": list(self.notes),
                 "machine": self.machine,
+                "method": self.method,
             }
         )
 
@@ -144,6 +151,7 @@ def report_on(
     draws: int = 3,
     documents: int = 5,
     seed: int = 0,
+    method: str = "occlusion",
     say: Callable[[str], None] = lambda _: None,
 ) -> ClassifierReport:
     """Measure a classifier and linear models on labelled documents, and explain its errors.
@@ -158,14 +166,16 @@ def report_on(
         draws: Draws of labels for each point of the label curve.
         documents: Number of uncertain documents to show, and of wrong ones.
         seed: Seed of the draws.
+        method: How words are weighed; see `TextClassifier.explain`.
         say: Called with each line of the account.
 
     Raises:
-        ConfigError: If the classifier has another task, or draws or documents is not above 0.
+        ConfigError: If the classifier has another task, draws or documents is not above 0, or there is no such method.
         DataError: If there are no labelled documents, or the split of the training cannot be drawn again.
     """
     check_whole("draws", draws)
     check_whole("documents", documents)
+    check_choice("method", method, EXPLANATION_METHODS)
     if not classifier.parts.task.has_ladder:
         raise ConfigError(
             f"report: expected a classifier of one label per text, got one of task {classifier.task!r}; "
@@ -185,7 +195,7 @@ def report_on(
         say(f"fit linear models to {len(rows):,} labels, and to fewer in {draws} draws")
         linear, curves = measured.fit_linear(rows, draws, seed, notes)
     say(f"explain {2 * documents} documents")
-    uncertain, wrong = measured.telling_documents(documents)
+    uncertain, wrong = measured.telling_documents(documents, method)
     return ClassifierReport(
         name=name,
         made_of=describe_members(classifier),
@@ -202,6 +212,7 @@ def report_on(
         verdict=decide(name, [(each.name, each.comparison) for each in linear if each.comparison is not None]),
         notes=tuple(notes),
         machine=describe_machine(classifier),
+        method=method,
     )
 
 
@@ -270,7 +281,9 @@ class _Measurements:
             curves[name] = (*points, last)
         return scores, curves
 
-    def telling_documents(self, count: int) -> tuple[tuple[ExplainedDocument, ...], tuple[ExplainedDocument, ...]]:
+    def telling_documents(
+        self, count: int, method: str
+    ) -> tuple[tuple[ExplainedDocument, ...], tuple[ExplainedDocument, ...]]:
         """Explain the documents that the classifier is least sure of, and those whose wrong label is surest."""
         ordered = np.sort(self.probabilities, axis=1)
         margins = ordered[:, -1] - ordered[:, -2]
@@ -278,13 +291,14 @@ class _Measurements:
         is_wrong = self.probabilities.argmax(axis=1) != self._answers
         surest = np.argsort(-ordered[:, -1], kind="stable")
         wrong = surest[is_wrong[surest]][:count]
-        return tuple(map(self._explained, uncertain)), tuple(map(self._explained, wrong))
+        explain = partial(self._explained, method=method)
+        return tuple(map(explain, uncertain)), tuple(map(explain, wrong))
 
-    def _explained(self, place: int) -> ExplainedDocument:
+    def _explained(self, place: int, method: str) -> ExplainedDocument:
         row = int(self.scored[place])
         names = self._corpus.label_names
         predicted = names[int(self.probabilities[place].argmax())]
-        (explanation,) = self._classifier.explain([self._texts[row]], labels=[predicted])
+        (explanation,) = self._classifier.explain([self._texts[row]], labels=[predicted], method=method)
         answer = int(self._answers[place])
         return ExplainedDocument(
             row=row,
@@ -293,7 +307,15 @@ class _Measurements:
             probability=float(self.probabilities[place].max()),
             label_probability=float(self.probabilities[place, answer]),
             explanation=explanation,
+            running=self._running(self._texts[row]),
         )
+
+    def _running(self, text: Text) -> RunningPrediction | None:
+        """Answers while a text is read; None if the classifier reads backward."""
+        if not self._classifier.can_stream:
+            return None
+        (running,) = self._classifier.running_probabilities([text], points=_RUNNING_POINTS)
+        return running
 
 
 def describe_members(classifier: TextClassifier) -> str:

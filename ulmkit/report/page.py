@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from ulmkit.report.classifier_report import ClassifierReport, ExplainedDocument, ModelScores
 from ulmkit.report.figures import label_curve_svg, reliability_svg
 from ulmkit.report.html_parts import STYLE, figure, interval, matrix, megabytes, percent, signed, speed, table, text
+from ulmkit.report.running_curve import running_curve_svg
 from ulmkit.report.snippets import Snippet, marked_words, shorten
 from ulmkit.safe_writes import atomic_write
 
@@ -17,9 +18,12 @@ _UNCERTAIN = "The two most probable labels are closest here. Labels for document
 _WRONG = "The prediction is wrong and its probability highest. Some of these labels may be mistakes in the data."
 _LEGEND = (
     'Words that speak <mark class="for" style="--a:.25">for the prediction</mark> and '
-    '<mark class="against" style="--a:.25">against it</mark>: the number is the change of its log-odds when the word '
-    "is left out. Long texts are shortened around these words."
+    '<mark class="against" style="--a:.25">against it</mark>: {number}. Long texts are shortened around these words.'
 )
+_NUMBERS = {
+    "occlusion": "the number is the change of its log-odds when the word is left out",
+    "integrated-gradients": "the number is the part of its log-odds that the word accounts for (integrated gradients)",
+}
 _LINEAR_NOTES = (
     "TF-IDF + logistic regression counts words and word pairs of the text as it was written, as ulmkit evaluate does; "
     "its strength is chosen on held-out training documents, once for all numbers of labels.",
@@ -53,8 +57,8 @@ def report_page(report: ClassifierReport) -> str:
         ("labels", "How many labels", _label_curve(report)),
         ("confusion", "What is confused", _confusion(report.classifier)),
         ("calibration", "Can its probabilities be trusted?", _calibration(report)),
-        ("uncertain", "Documents it is least sure of", _documents(report.uncertain, _UNCERTAIN)),
-        ("wrong", "Documents it is surely wrong about", _documents(report.wrong, _WRONG)),
+        ("uncertain", "Documents it is least sure of", _documents(report, report.uncertain, _UNCERTAIN)),
+        ("wrong", "Documents it is surely wrong about", _documents(report, report.wrong, _WRONG)),
         ("cost", "Speed and size", _cost(report)),
         ("ladder", "Rungs that were tried", _ladder(report)),
         ("method", "How this was measured", _method(report)),
@@ -163,10 +167,11 @@ def _calibration(report: ClassifierReport) -> str:
     return figure(svg, caption) + table(measure, ("model", "calibration error", "log-loss"), rows)
 
 
-def _documents(documents: Sequence[ExplainedDocument], introduction: str) -> str:
+def _documents(report: ClassifierReport, documents: Sequence[ExplainedDocument], introduction: str) -> str:
     if not documents:
         return "<p>There are none.</p>\n"
-    return f'<p>{text(introduction)}</p>\n<p class="soft">{_LEGEND}</p>\n' + "".join(map(_document, documents))
+    legend = _LEGEND.format(number=_NUMBERS[report.method])
+    return f'<p>{text(introduction)}</p>\n<p class="soft">{legend}</p>\n' + "".join(map(_document, documents))
 
 
 def _document(document: ExplainedDocument) -> str:
@@ -186,8 +191,19 @@ def _document(document: ExplainedDocument) -> str:
     written = " ".join(sides) or "No single word moves the prediction."
     return (
         f"<article>\n<h3>{text(heading)}</h3>\n<blockquote>{quoted}</blockquote>\n"
-        f'<p class="soft">{text(written)}</p>\n</article>\n'
+        f'<p class="soft">{text(written)}</p>\n{_running(document)}</article>\n'
     )
+
+
+def _running(document: ExplainedDocument) -> str:
+    """The curve of a document's probabilities, if the classifier can read on."""
+    if document.running is None or len(document.running.words) < 2:
+        return ""
+    predicted = document.explanation.label
+    caption = f"Probability of “{predicted}” as the text is read"
+    if document.label != predicted:
+        caption += f"; dashed, that of its label “{document.label}”"
+    return figure(running_curve_svg(document.running, predicted, document.label), caption)
 
 
 def _snippet(snippet: Snippet) -> str:
