@@ -122,6 +122,7 @@ def build_corpus(
         reading = documents.reading() if isinstance(documents, DocumentSource) else None
         facts = build.facts(built, source_names(documents), request, count_near_duplicates, reading)
         build.finish(facts)
+        del build  # its columns, before those of the folder are read
     return EncodedCorpus.open(folder)
 
 

@@ -72,7 +72,7 @@ class DuplicateIndex:
         shingles = [np.zeros(0, np.uint64)]
         counts = [0]
         wholes = [np.zeros(0, np.uint64)]
-        band_keys = [np.zeros((_BANDS, 0), np.uint64)]
+        band_keys: list[np.ndarray] = []
         for ids, lengths in side:
             block = _hash_block(ids, lengths)
             distinct = list(block.shingles())
@@ -81,10 +81,16 @@ class DuplicateIndex:
             wholes.append(block.wholes)
             band_keys.append(block.keys)
         self._shingles = np.concatenate(shingles)
+        del shingles
         self._ends = np.cumsum(counts, dtype=np.int64)
         self.filled = np.diff(self._ends) > 0
         self.wholes = np.concatenate(wholes)
-        self.keys = np.concatenate(band_keys, axis=1)
+        self.keys: np.ndarray = np.empty((_BANDS, len(self.wholes)), np.uint64)
+        end = len(self.wholes)
+        while band_keys:  # from the last to the first, so that no second copy of all is made
+            block_keys = band_keys.pop()
+            self.keys[:, end - block_keys.shape[1] : end] = block_keys
+            end -= block_keys.shape[1]
         self.order: np.ndarray = np.empty(self.keys.shape, np.int32)
         for keys, order in zip(self.keys, self.order, strict=True):
             order[:] = np.argsort(keys, kind="stable")

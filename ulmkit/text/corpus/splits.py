@@ -19,6 +19,9 @@ DROPPED_SPLIT = "dropped"
 """Split of documents that were removed from training because they also occur in a held-out split."""
 
 
+_FEW_CODES = 16  # are looked for one by one, in a third of the memory that sorting takes
+
+
 @dataclass(frozen=True, kw_only=True)
 class SplitPolicy:
     """Rule by which validation documents are chosen.
@@ -180,8 +183,12 @@ def _random_part(strata: np.ndarray, policy: SplitPolicy) -> np.ndarray:
 
 def _rows_by_code(codes: np.ndarray) -> list[np.ndarray]:
     """List the rows of each code, in order; the codes in the order in which they first occur."""
-    order = np.argsort(codes, kind="stable")
-    parts = np.split(order, np.flatnonzero(np.diff(codes[order])) + 1)
+    distinct = np.unique(codes)
+    if len(distinct) <= _FEW_CODES:
+        parts = [np.flatnonzero(codes == code) for code in distinct]
+    else:
+        order = np.argsort(codes, kind="stable")
+        parts = np.split(order, np.flatnonzero(np.diff(codes[order])) + 1)
     return sorted(parts, key=lambda rows: int(rows[0]))
 
 
