@@ -74,8 +74,8 @@ def test_evaluate_prints_coverage_and_error(models: Path, held_out: Path, tmp_pa
 def test_refusals_name_the_options(models: Path, data: Path) -> None:
     predict = ("predict", models / "classifier", data)
     error = ulmkit(*predict, "--abstain-above-error", 0.05, status=2).error
-    assert "--abstain-above-error: expected an error that a threshold guarantees" in error
-    assert "even without an error that takes 117 documents" in error
+    assert "--abstain-above-error: expected at least 0." in error
+    assert "(--held-out): 0.05 takes 117 even without a mistake" in error
     assert "(--held-out)" in error
     error = ulmkit(*predict, "--held-out", data, status=2).error
     assert error.endswith("has no effect without --abstain-above-error or --conformal-sets; add one or drop this")

@@ -142,13 +142,13 @@ def _refusal(
 ) -> str:
     _, answered, errors, bound = min(candidates, key=lambda each: each[3])
     needed = documents_needed(max_error, certainty)
-    advice = "allow that error, or give more labelled documents that it did not learn from (`held_out`)"
+    advice = "allow that much, or give more labelled documents that it did not learn from (`held_out`)"
     if needed > len(answers):
-        advice = f"even without an error that takes {needed:,} documents; {advice}"
+        advice += f": {max_error:g} takes {needed:,} even without a mistake"
     return (
-        f"max_error: expected an error that a threshold guarantees with {certainty:.0%} certainty, got {max_error:g}; "
-        f"the lowest on {len(answers):,} documents ({answers.source}) is {math.ceil(bound * 1000) / 1000:g}, with "
-        f"{errors} of the surest {answered:,} wrong; {advice}"
+        f"max_error: expected at least {math.ceil(bound * 1000) / 1000:g}, the lowest error that {len(answers):,} "
+        f"documents ({answers.source}) guarantee with {certainty:.0%} certainty, with {errors} of the surest "
+        f"{answered:,} wrong, got {max_error:g}; {advice}"
     )
 
 
