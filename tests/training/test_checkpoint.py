@@ -47,6 +47,12 @@ def test_the_newest_two_are_kept(tmp_path):
     assert [path.name for path in checkpoints(tmp_path)] == ["checkpoint-00000010", "checkpoint-00000020"]
 
 
+def test_the_newest_is_that_of_the_most_steps(tmp_path):
+    for step in (99_999_999, 100_000_000):
+        (tmp_path / f"checkpoint-{step:08d}").mkdir()
+    assert latest_checkpoint(tmp_path).name == "checkpoint-100000000"
+
+
 def test_what_killed_processes_left_is_removed(tmp_path):
     for name in (".checkpoint-00000003.a1b2c3d4", ".checkpoint-00000004.x", ".notes.a1b2c3d4"):
         (tmp_path / name).mkdir()
