@@ -287,6 +287,17 @@ def test_the_verdict_is_for_the_linear_model_otherwise():
     assert "interval +3.6 to +6.4" in verdict.sentence
 
 
+def test_a_linear_classifier_is_no_less_simple_than_its_rivals():
+    verdict = decide("c", [("TF-IDF", paired(0.7, 0.9)), ("vectors", paired(0.901, 0.9))], is_linear=True)
+    assert verdict.use == "c"
+    assert verdict.sentence.startswith(
+        "Use c: it is a linear model too, and vectors is not clearly more accurate (+0.1 points, 95% interval"
+    )
+    assert verdict.sentence.endswith("1,000 documents).")
+    better = [("TF-IDF", paired(0.95, 0.9))]
+    assert decide("c", better, is_linear=True) == decide("c", better)
+
+
 def test_label_counts_rise_to_all_labels():
     assert label_counts(25_000, 2) == [10, 71, 500, 3536, 25_000]
     assert label_counts(100, 2) == [10, 18, 32, 56, 100]

@@ -15,7 +15,14 @@ from ulmkit.evaluation.metrics import ReliabilityBin, reliability
 from ulmkit.explain import EXPLANATION_METHODS, Explanation, RunningPrediction
 from ulmkit.files import json_safe
 from ulmkit.hub import EnsembleParts, member_name
-from ulmkit.pipeline import DataOptions, EvaluationData, baseline_rows, describe_baseline_rows, select_evaluation_data
+from ulmkit.pipeline import (
+    DataOptions,
+    EvaluationData,
+    baseline_rows,
+    describe_baseline_rows,
+    networks,
+    select_evaluation_data,
+)
 from ulmkit.pipeline.baselines import texts_of
 from ulmkit.report.costs import Predict, describe_machine, documents_per_second, size_on_disk
 from ulmkit.report.linear_models import TFIDF, VECTORS, CurvePoint, LinearModels, label_curve
@@ -209,7 +216,11 @@ def report_on(
         judged_on=str(classifier.parts.facts.notes.get("judged_on", "held-out labels")),
         uncertain=uncertain,
         wrong=wrong,
-        verdict=decide(name, [(each.name, each.comparison) for each in linear if each.comparison is not None]),
+        verdict=decide(
+            name,
+            [(each.name, each.comparison) for each in linear if each.comparison is not None],
+            is_linear=isinstance(classifier.parts, EnsembleParts) and not networks(classifier.members),
+        ),
         notes=tuple(notes),
         machine=describe_machine(classifier),
         method=method,

@@ -19,16 +19,18 @@ class Verdict:
     use: str | None
 
 
-def decide(classifier: str, comparisons: Sequence[tuple[str, PairedComparison]]) -> Verdict:
+def decide(classifier: str, comparisons: Sequence[tuple[str, PairedComparison]], *, is_linear: bool = False) -> Verdict:
     """Choose between a classifier and linear models by their accuracy on the same documents.
 
     The classifier has to be clearly more accurate than each of them: the 95% interval of the paired difference must be
     above 0. Otherwise the most accurate of the linear models that it is not clearly better than is chosen: they are
-    simpler, smaller and faster.
+    simpler, smaller and faster. A classifier that is linear itself is chosen unless one of them is clearly more
+    accurate.
 
     Args:
         classifier: Name of the classifier.
         comparisons: Name of each linear model, and the comparison from it ("before") to the classifier ("after").
+        is_linear: Whether the classifier has no network.
     """
     if not comparisons:
         return Verdict(
@@ -43,6 +45,13 @@ def decide(classifier: str, comparisons: Sequence[tuple[str, PairedComparison]])
         return Verdict(
             f"Use {classifier}: it is more accurate than the linear model ({name}), by {points} "
             f"{_interval(comparison)}.",
+            classifier,
+        )
+    if is_linear and all(each.interval[1] >= 0.0 for _, each in comparisons):
+        difference = f"{-100 * comparison.difference:+.1f} points".replace("-", "−")
+        return Verdict(
+            f"Use {classifier}: it is a linear model too, and {name} is not clearly more accurate ({difference}, "
+            f"{_interval(comparison, -1.0).removeprefix('(')}.",
             classifier,
         )
     if comparison.interval[1] < 0.0:
