@@ -31,7 +31,9 @@ class PlainGroup(TyperGroup):
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
         """Write the options that stand before any command."""
         with formatter.section("Options"):
-            formatter.write_dl([("-h, --help", "Show this, or the options of a command."), ("--version", "Show it.")])
+            formatter.write_dl(
+                [("-h, --help", "Show this, or the options of a command."), ("--version", "Show the version.")]
+            )
 
 
 class PlainCommand(TyperCommand):
