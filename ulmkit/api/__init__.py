@@ -7,6 +7,7 @@ from ulmkit.lazy import lazy_exports
 if TYPE_CHECKING:
     from ulmkit.api.classifier_stream import TextStream
     from ulmkit.api.confidence import ConformalClassifier, SelectiveClassifier
+    from ulmkit.api.confidence_options import Confidence
     from ulmkit.api.drift import DriftMonitor, find_drift
     from ulmkit.api.export import export_int8, export_onnx, export_torch
     from ulmkit.api.fastai import import_fastai

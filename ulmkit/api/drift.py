@@ -15,6 +15,7 @@ from ulmkit.config import check_choice, check_whole
 from ulmkit.errors import DataError, FolderError
 from ulmkit.evaluation import DriftReport, TextMeasures, UnlikeText, class_shares, find_periods, unlikeness
 from ulmkit.pipeline.text_measures import measure_documents
+from ulmkit.tasks import Outputs
 from ulmkit.text import Text
 from ulmkit.text.corpus.chunks import encode_chunk
 
@@ -90,7 +91,7 @@ class DriftMonitor:
         if not listed:
             return
         periods = self._period_names(times, len(listed))
-        measures = self._measure(listed)
+        measures = measure_texts(self._model, listed)
         start = sum(map(len, self._parts)) + 1
         called = [str(start + number) for number in range(len(listed))] if names is None else names
         ranked = zip(called, unlikeness(self._held_out, measures).tolist(), listed, strict=True)
@@ -123,18 +124,6 @@ class DriftMonitor:
             unlike=tuple(self._unlike),
         )
 
-    def _measure(self, texts: Sequence[Text]) -> TextMeasures:
-        parts, classifier = self._model.parts, self._classifier
-        per_word = classifier is not None and classifier.parts.task.per_word
-        encoded = encode_chunk(parts.tokenizer, [list(text) if per_word else text for text in texts])
-        ids = parts.vocabulary.encode(encoded.types)[encoded.ids].astype(np.int64)
-        documents = np.split(ids, np.cumsum(encoded.lengths)[:-1])
-        outputs = None
-        # A pair keeps the measures of its forward member, whose answers are not those of both.
-        if classifier is not None and classifier.parts.task.is_one_class and classifier.backward is None:
-            outputs = classifier.predict_proba(texts)
-        return measure_documents(parts, documents, encoded.words, encoded.characters, outputs)
-
     def _period_names(self, times: Sequence[float | None] | None, count: int) -> list[str]:
         if self._period is None:
             return []
@@ -150,6 +139,32 @@ class DriftMonitor:
                 raise DataError(f"text {number}: expected seconds since 1970 as its time, got {time!r}") from None
             names.append(date.strftime(PERIODS[self._period]))
         return names
+
+
+def measure_texts(
+    model: LanguageModel | TextClassifier, texts: Sequence[Text], outputs: Outputs | None = None
+) -> TextMeasures:
+    """Measure texts, to compare them with held-out texts of the training.
+
+    Args:
+        model: A language model, of a pair the forward member, or a classifier.
+        texts: Checked texts, at least one; see `as_texts`.
+        outputs: What the classifier's `predict_proba` says of them; None asks it.
+
+    Returns:
+        The measures that the model has.
+    """
+    parts, classifier = model.parts, model if isinstance(model, TextClassifier) else None
+    per_word = classifier is not None and classifier.parts.task.per_word
+    encoded = encode_chunk(parts.tokenizer, [list(text) if per_word else text for text in texts])
+    ids = parts.vocabulary.encode(encoded.types)[encoded.ids].astype(np.int64)
+    documents = np.split(ids, np.cumsum(encoded.lengths)[:-1])
+    # A pair keeps the measures of its forward member, whose answers are not those of both.
+    if classifier is None or not classifier.parts.task.is_one_class or classifier.backward is not None:
+        outputs = None
+    elif outputs is None:
+        outputs = classifier.predict_proba(texts)
+    return measure_documents(parts, documents, encoded.words, encoded.characters, outputs)
 
 
 def find_drift(
