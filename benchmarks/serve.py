@@ -179,6 +179,10 @@ def encode_request(text: str) -> bytes:
     return head.encode() + b"\r\n\r\n" + body
 
 
+class UnavailableError(SystemExit):
+    """A server that cannot answer yet."""
+
+
 async def first_answer(port: int, request: bytes, process: "subprocess.Popen[bytes]") -> None:
     """Ask until the server answers.
 
@@ -192,8 +196,13 @@ async def first_answer(port: int, request: bytes, process: "subprocess.Popen[byt
         except OSError:
             await asyncio.sleep(_POLL_SECONDS)
             continue
-        await ask(reader, writer, request)
-        writer.close()
+        try:
+            await ask(reader, writer, request)
+        except UnavailableError:
+            await asyncio.sleep(_POLL_SECONDS)
+            continue
+        finally:
+            writer.close()
         return
     raise SystemExit(f"no answer from {process.args}: exit status {process.poll()}")
 
@@ -223,12 +232,15 @@ async def ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, reques
     """Send a request and read its answer; returns the body.
 
     Raises:
-        SystemExit: If the answer is a refusal.
+        UnavailableError: If the server still loads its model.
+        SystemExit: If the answer is another refusal.
     """
     writer.write(request)
     head = (await reader.readuntil(b"\r\n\r\n")).lower()
     length = int(head.split(b"content-length:")[1].split(b"\r\n")[0])
     body = await reader.readexactly(length)
+    if head.startswith(b"http/1.1 503"):
+        raise UnavailableError(f"unavailable: {body.decode()}")
     if not head.startswith(b"http/1.1 200"):
         raise SystemExit(f"refused: {body.decode()}")
     return body

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 
 import pytest
 import serve
@@ -40,6 +41,25 @@ def test_clients_ask_at_once_and_each_waits_for_its_answer() -> None:
 def test_a_refusal_ends_the_benchmark() -> None:
     with pytest.raises(SystemExit, match="refused: .*a text"):
         asyncio.run(with_server("429 Too Many Requests", 1))
+
+
+def test_the_first_answer_is_waited_for_while_the_model_is_loaded() -> None:
+    statuses = ["503 Service Unavailable"] * 2 + ["200 OK"]
+
+    async def main() -> None:
+        async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            try:
+                await answer(reader, writer, statuses.pop(0))
+            except asyncio.IncompleteReadError:
+                writer.close()
+
+        server = await asyncio.start_server(handle, "127.0.0.1", 0)
+        with serve.running([sys.executable, "-S", "-c", "import time; time.sleep(60)"]) as process:
+            await serve.first_answer(server.sockets[0].getsockname()[1], serve.encode_request(TEXT), process)
+        server.close()
+
+    asyncio.run(main())
+    assert statuses == []
 
 
 def test_requests_are_those_of_the_server() -> None:

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 
 import pytest
 from fastapi.testclient import TestClient
-from support import tiny
+from support import hesitation, tiny
 
 from ulmkit import TextClassifier
 from ulmkit.serve import ServeOptions, create_app
@@ -27,3 +27,9 @@ def connect() -> Iterator[Callable[..., TestClient]]:
 def client(connect: Callable[..., TestClient]) -> TestClient:
     """A client of a server with default options."""
     return connect()
+
+
+@pytest.fixture
+def hesitant() -> TextClassifier:
+    """A classifier that is sure of every other one of `hesitation.TEXTS`."""
+    return hesitation.classifier()

@@ -4,9 +4,12 @@ axe-core is not part of this repository: `npm pack axe-core`, and name its axe.m
 """
 
 import csv
+import json
 import os
 import re
 import shutil
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,9 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import tiny
+from support import hesitation, tiny
 
+from ulmkit import TextClassifier
+from ulmkit.api import Confidence
 from ulmkit.serve import ServeOptions, create_app
+from ulmkit.serve.retraining import Retraining
 
 pytestmark = pytest.mark.browser
 
@@ -46,8 +52,8 @@ def start() -> Iterator[Callable[..., str]]:
 
     running: list[tuple[Any, threading.Thread]] = []
 
-    def run(**options: object) -> str:
-        app = create_app(tiny.classifier(), "tiny", ServeOptions(**options))
+    def run(classifier: TextClassifier | None = None, **options: object) -> str:
+        app = create_app(classifier or tiny.classifier(), "tiny", ServeOptions(**options))
         server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None))
         thread = threading.Thread(target=server.run)
         thread.start()
@@ -186,6 +192,74 @@ def test_labels_are_checked_with_one_key_each(
     assert page.locator("#check-text").inner_text() == TEXTS[sure.argsort()[1]]
 
 
+def test_what_the_classifier_is_not_sure_of_is_said_in_words(
+    start: Callable[..., str], open_page: Callable[..., Any], hesitant: TextClassifier, tmp_path: Path
+) -> None:
+    texts = hesitation.TEXTS
+    expected = hesitant.selective(0.05).predict(texts)
+    unsure = texts[expected.index(None)]
+    sure = next(text for text, label in zip(texts, expected, strict=True) if label is not None)
+    page = open_page(start(hesitant, confidence=Confidence(max_error=0.05)))
+    page.locator("#promise", has_text="It labels about 50% of texts").wait_for()
+    page.get_by_label("Text", exact=True).fill(unsure)
+    page.keyboard.press("Control+Enter")
+    page.locator("#strongest tbody tr").first.wait_for()
+    (closest,) = hesitant.predict([unsure])
+    assert page.locator("#verdict").inner_text() == "Not sure"
+    assert page.locator("#doubt").inner_text().startswith(f"The closest label is {closest}, ")
+    page.get_by_label("Text", exact=True).fill(sure)
+    page.keyboard.press("Control+Enter")
+    page.locator("#verdict", has_text="%").wait_for()
+    assert page.locator("#doubt").is_hidden()
+    label_file(page)
+    assert (
+        page.locator("#file-done").inner_text()
+        == "15 of 30 texts are labelled; the classifier is not sure of the other 15"
+    )
+    assert page.locator("#counts tbody tr").last.inner_text().split("\t")[:2] == ["not sure, no label", "15"]
+    with page.expect_download() as download:
+        page.get_by_text("Download the labelled table").click()
+    download.value.save_as(tmp_path / "labelled.csv")
+    with open(tmp_path / "labelled.csv", encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["predicted_label"] for row in rows] == [label or "" for label in expected]
+    assert [row["abstained"] for row in rows] == ["" if label else "not sure" for label in expected]
+    assert [tuple(json.loads(row["label_set"])) for row in rows] == hesitant.conformal(0.05).predict(texts)
+    page.get_by_role("button", name="Check the labels").click()
+    page.get_by_text("The classifier is not sure; closest is").wait_for()
+
+
+def test_the_page_trains_again_and_uses_the_new_classifier(
+    start: Callable[..., str], open_page: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_end = tmp_path / "may-end"
+
+    def run(self: Retraining, command: list[str], log: Any) -> "subprocess.Popen[bytes]":
+        tiny.classifier().save(command[command.index("--out") + 1])
+        wait = (
+            "import os, time\nprint('loss 0.5', flush=True)\n"
+            f"while not os.path.exists({str(may_end)!r}):\n    time.sleep(0.05)"
+        )
+        return subprocess.Popen([sys.executable, "-c", wait], stdout=log)
+
+    monkeypatch.setattr(Retraining, "_run", run)
+    page = open_page(start(corrections=str(tmp_path / "labels.csv"), retrain="none"))
+    label_file(page)
+    page.get_by_role("button", name="Check the labels").click()
+    for checked, key in enumerate("12", start=1):
+        page.keyboard.press(key)
+        status(page, f"{checked} checked")
+    page.get_by_role("tab", name="Train again").click()
+    page.get_by_text("2 checked labels are in labels.csv.").wait_for()
+    page.get_by_role("button", name="Train again").click()
+    page.locator("#train-message", has_text="loss 0.5").wait_for()
+    may_end.touch()
+    page.get_by_text("The new classifier is ready: labels-classifier-1").wait_for()
+    page.get_by_role("button", name="Use the new classifier").click()
+    page.get_by_text("The page now uses the new classifier.").wait_for()
+    assert page.locator("#name").inner_text() == "labels-classifier-1"
+
+
 def test_the_key_is_asked_for(start: Callable[..., str], open_page: Callable[..., Any]) -> None:
     page = open_page(start(api_key=KEY))
     page.locator("#key:focus").wait_for()
@@ -214,10 +288,15 @@ def test_problems_are_told(start: Callable[..., str], open_page: Callable[..., A
 @pytest.mark.skipif(AXE is None, reason="ULMKIT_AXE does not name axe-core's axe.min.js (npm pack axe-core)")
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_wrong(
-    start: Callable[..., str], open_page: Callable[..., Any], tmp_path: Path, scheme: str
+    start: Callable[..., str],
+    open_page: Callable[..., Any],
+    hesitant: TextClassifier,
+    tmp_path: Path,
+    scheme: str,
 ) -> None:
     assert AXE is not None
-    url = start(corrections=str(tmp_path / "labels.csv"), retrain="none")
+    confidence = Confidence(max_error=0.05)
+    url = start(hesitant, corrections=str(tmp_path / "labels.csv"), retrain="none", confidence=confidence)
     page = open_page(url, color_scheme=scheme, bypass_csp=True)
 
     def violations() -> list[str]:

@@ -17,7 +17,8 @@ from support import tiny
 from support.command import ulmkit
 
 from ulmkit import TextClassifier
-from ulmkit.errors import ConfigError
+from ulmkit.api import Confidence
+from ulmkit.errors import ConfigError, FolderError
 from ulmkit.serve import ServeOptions, serve
 
 
@@ -62,6 +63,35 @@ def test_a_signal_lets_the_server_finish_what_it_has(monkeypatch: pytest.MonkeyP
     assert "server" not in answer.headers
     assert said[-1] == "stopped"
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_classifier_that_cannot_be_loaded_ends_the_server(tmp_path: Path) -> None:
+    said: list[str] = []
+
+    def fail(folder: str) -> TextClassifier:
+        raise FolderError(f"{folder}: expected a classifier, got nothing")
+
+    with pytest.raises(FolderError, match="tiny: expected a classifier, got nothing"):
+        serve(fail, "tiny", ServeOptions(port=0), said.append)
+    assert said == []
+    told = ulmkit("serve", tmp_path / "none", "--port", 0, status=2)
+    assert "none" in told.error
+
+
+def test_a_signal_ends_a_server_that_still_loads() -> None:
+    may_load, is_loaded = threading.Event(), threading.Event()
+    said: list[str] = []
+
+    def wait(folder: str) -> TextClassifier:
+        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        may_load.wait(30)
+        is_loaded.set()
+        raise FolderError("too late")
+
+    serve(wait, "tiny", ServeOptions(port=0), said.append)
+    assert (said, is_loaded.is_set()) == (["stopped"], False)
+    may_load.set()
+    assert is_loaded.wait(30)
 
 
 def test_a_port_that_is_taken_and_a_strange_address() -> None:
@@ -127,7 +157,8 @@ def test_the_command_serves_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyP
         asked.append((folder, options, load(folder).labels))
 
     monkeypatch.setattr("ulmkit.serve.serve", record)
-    ulmkit("serve", tmp_path / "reviews", "--port", 0, "--max-texts", 5, "--device", "cpu", "--api-key-file", key)
+    confidence = ("--abstain-above-error", 0.1, "--certainty", 0.9, "--drift-share", 0.01)
+    ulmkit("serve", tmp_path / "reviews", "--port", 0, "--max-texts", 5, "--api-key-file", key, *confidence)
     ((folder, options, labels),) = asked
     assert (folder, options.port, options.max_texts, labels) == (
         str(tmp_path / "reviews"),
@@ -135,4 +166,5 @@ def test_the_command_serves_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyP
         5,
         tiny.classifier().labels,
     )
+    assert (options.confidence, options.drift_share) == (Confidence(max_error=0.1, certainty=0.9), 0.01)
     assert options.api_key == "sixteen-or-more-characters"

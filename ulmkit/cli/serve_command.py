@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ulmkit.api.confidence_options import Confidence
+from ulmkit.cli.confidence_options import CONFIDENCE
 from ulmkit.cli.dataclass_options import field_options
 from ulmkit.cli.model_commands import ClassifierArgument
 from ulmkit.cli.option_groups import SERVING_MACHINE, OptionGroup, limit_threads, with_groups
@@ -29,7 +31,7 @@ _LIMITS = OptionGroup(
     field_options(
         ServeOptions,
         *("batch_milliseconds", "batch_texts", "workers", "max_texts", "max_characters", "max_bytes", "max_waiting"),
-        *("max_streams", "stream_seconds", "timeout_seconds"),
+        *("max_streams", "stream_seconds", "timeout_seconds", "drift_share"),
     ),
 )
 _PAGE = OptionGroup(
@@ -40,13 +42,14 @@ _PAGE = OptionGroup(
 _LOG = OptionGroup("Log", dict, field_options(ServeOptions, "log_requests", "log_texts"))
 
 
-@with_groups(address=_ADDRESS, limits=_LIMITS, page=_PAGE, log=_LOG, run=SERVING_MACHINE)
+@with_groups(address=_ADDRESS, limits=_LIMITS, page=_PAGE, log=_LOG, confidence=CONFIDENCE, run=SERVING_MACHINE)
 def serve_command(
     classifier: ClassifierArgument,
     address: dict[str, Any],
     limits: dict[str, Any],
     page: dict[str, Any],
     log: dict[str, Any],
+    confidence: Confidence,
     run: RunOptions,
     api_key_file: Annotated[
         str | None,
@@ -56,13 +59,14 @@ def serve_command(
     """Serve a classifier over HTTP.
 
     Programs ask by JSON, see /docs. People open the page: they classify texts and files, see which words mattered, and
-    check labels (--corrections), from which the page can train again (--retrain).
+    check labels (--corrections), from which the page can train again (--retrain). The server listens at once; until the
+    classifier is loaded, /health answers 503.
 
     Example: ulmkit serve my-classifier --port 8000
     """
     from ulmkit.serve import serve
 
-    options = ServeOptions(api_key=_read_key(api_key_file), **address, **limits, **page, **log)
+    options = ServeOptions(api_key=_read_key(api_key_file), **address, **limits, **page, **log, confidence=confidence)
 
     def load(folder: str) -> "TextClassifier":
         from ulmkit.api import TextClassifier

@@ -3,7 +3,6 @@
 import functools
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -17,6 +16,7 @@ from ulmkit.errors import TrainingError, UlmkitError
 from ulmkit.serve.docs_page import docs_page
 from ulmkit.serve.guard import Guard
 from ulmkit.serve.options import ServeOptions
+from ulmkit.serve.paths import NEEDS_KEY, STATIC, STATIC_FILES
 from ulmkit.serve.refusals import RefusalError
 from ulmkit.serve.schemas import (
     CorrectionRequest,
@@ -26,6 +26,7 @@ from ulmkit.serve.schemas import (
     ExplainRequest,
     HealthAnswer,
     InfoAnswer,
+    LoadingAnswer,
     PredictAnswer,
     PredictRequest,
     StreamAnswer,
@@ -34,32 +35,6 @@ from ulmkit.serve.schemas import (
 )
 from ulmkit.serve.service import ClassifierService
 
-_STATIC = Path(__file__).parent / "static"
-_STATIC_FILES = {
-    "style.css": "text/css",
-    "page.js": "text/javascript",
-    "requests.js": "text/javascript",
-    "text.js": "text/javascript",
-    "table.js": "text/javascript",
-    "file.js": "text/javascript",
-    "check.js": "text/javascript",
-    "training.js": "text/javascript",
-}
-_NEEDS_KEY = {
-    "/predict": True,
-    "/stream": True,
-    "/explain": True,
-    "/info": True,
-    "/metrics": True,
-    "/health": False,
-    "/docs": False,
-    "/openapi.json": False,
-    "/corrections": True,
-    "/training": True,
-    "/training/use": True,
-    "/": False,
-    **{f"/{name}": False for name in _STATIC_FILES},
-}
 _REFUSALS: dict[int | str, dict[str, Any]] = {
     401: {"model": ErrorAnswer, "description": "The API key is missing or another one."},
     403: {"model": ErrorAnswer, "description": "The request comes from a page of another origin."},
@@ -67,7 +42,10 @@ _REFUSALS: dict[int | str, dict[str, Any]] = {
     413: {"model": ErrorAnswer, "description": "The request is too large, or has too many texts or too long ones."},
     422: {"model": ErrorAnswer, "description": "The request is not what the classifier expects."},
     429: {"model": ErrorAnswer, "description": "Too many requests wait; Retry-After says when to try again."},
-    503: {"model": ErrorAnswer, "description": "There was no answer in time."},
+    503: {"model": ErrorAnswer, "description": "There was no answer in time, or the classifier is being loaded."},
+}
+_LOADING: dict[int | str, dict[str, Any]] = {
+    503: {"model": LoadingAnswer, "description": "The classifier is being loaded; all other paths answer 503, too."},
 }
 _STREAM_REFUSALS: dict[int | str, dict[str, Any]] = {
     404: {"model": ErrorAnswer, "description": "There is no such stream, or not any more."},
@@ -98,6 +76,10 @@ def create_app(
 
     Returns:
         The application, for `serve` or any ASGI server.
+
+    Raises:
+        ConfigError: If the options ask for something that the classifier cannot do.
+        FolderError: If it shall abstain, but keeps no held-out answers.
     """
     options = options or ServeOptions()
     service = ClassifierService(classifier, name, options, load)
@@ -116,7 +98,7 @@ def create_app(
         lifespan=lifespan,
         separate_input_output_schemas=False,
     )
-    app.add_middleware(Guard, options=options, metrics=service.metrics, needs_key=_NEEDS_KEY)
+    app.add_middleware(Guard, options=options, metrics=service.metrics, needs_key=NEEDS_KEY)
     _add_error_answers(app)
     app.state.service = service
     _add_routes(app, service)
@@ -148,14 +130,14 @@ def _add_routes(app: FastAPI, service: ClassifierService) -> None:
         """Describe the classifier, and the limits of requests."""
         return service.info()
 
-    @app.get("/health")
+    @app.get("/health", responses=_LOADING)
     async def health() -> HealthAnswer:
-        """Tell that the server runs."""
+        """Tell whether the classifier answers."""
         return HealthAnswer(status="ok", waiting=service.waiting)
 
     @app.get("/metrics", response_class=Response)
-    async def metrics() -> Response:
-        """Write figures in the format of Prometheus."""
+    def metrics() -> Response:
+        """Write figures in the format of Prometheus: requests, answers, and the drift of the texts."""
         return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     @app.get("/docs", response_class=HTMLResponse, include_in_schema=False)
@@ -193,14 +175,14 @@ def _add_page_routes(app: FastAPI, service: ClassifierService) -> None:
 
     @app.get("/", include_in_schema=False)
     async def page() -> FileResponse:
-        return FileResponse(_STATIC / "index.html")
+        return FileResponse(STATIC / "index.html")
 
-    for name in _STATIC_FILES:
+    for name in STATIC_FILES:
         app.add_route(f"/{name}", functools.partial(_send_file, name), include_in_schema=False)
 
 
 async def _send_file(name: str, request: Request) -> FileResponse:
-    return FileResponse(_STATIC / name, media_type=_STATIC_FILES[name])
+    return FileResponse(STATIC / name, media_type=STATIC_FILES[name])
 
 
 def _add_error_answers(app: FastAPI) -> None:

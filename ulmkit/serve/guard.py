@@ -82,7 +82,7 @@ class Guard:
         except RefusalError as refusal:
             await _send_json(send_with_headers, refusal.status, refusal.body, refusal.headers)
         except Exception as error:
-            number = _log_error(error)
+            number = log_error(error)
             if is_begun:
                 raise
             await _send_json(send_with_headers, 500, {"error": f"this is a bug in ulmkit; see its log, entry {number}"})
@@ -169,7 +169,7 @@ def _host_name(url: str) -> str:
         return ""
 
 
-def _log_error(error: Exception) -> str:
+def log_error(error: Exception) -> str:
     """Log where an error that nobody expected came from, without its message, which may quote a text."""
     number = secrets.token_hex(4)
     place = "".join(traceback.format_tb(error.__traceback__))

@@ -3,7 +3,8 @@
 import ipaddress
 from dataclasses import dataclass, field
 
-from ulmkit.config import check_not_negative, check_positive, check_whole
+from ulmkit.api.confidence_options import Confidence
+from ulmkit.config import check_not_negative, check_positive, check_probability, check_whole
 from ulmkit.errors import ConfigError
 
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
@@ -39,10 +40,16 @@ class ServeOptions:
         log_requests: Print a line for each request, without its texts.
         log_texts: Print the texts of requests.
         corrections: File, .csv, for labels that people check on the page; it is continued if it is there.
-        retrain: Language model to train again from, on the page; 'none' for the linear models alone.
+        retrain: Language model, or fine-tuned classifier, to train again from on the page; 'none' for linear models
+            alone.
         retrain_data: Data to train on besides the checked labels.
         retrain_split_column: Column of that data that says train, valid or test.
         retrain_minutes: Minutes of a training.
+        drift_share: Part of the time in which a sample of the served texts is measured for the drift in /metrics; 0
+            measures none.
+        confidence: Whether the classifier abstains where it is not sure, and what that rests on. Where it abstains,
+            answers also have sets of labels, of which at most `max_error` lack the right one unless `miscoverage` says
+            otherwise.
 
     Raises:
         ConfigError: If a value is outside its range, or a public address has no key.
@@ -71,6 +78,8 @@ class ServeOptions:
     retrain_data: str | None = None
     retrain_split_column: str | None = None
     retrain_minutes: float = 5.0
+    drift_share: float = 0.05
+    confidence: Confidence = field(default_factory=Confidence)
 
     def __post_init__(self) -> None:
         check_whole("port", self.port, at_least=0, at_most=_LARGEST_PORT)
@@ -81,6 +90,7 @@ class ServeOptions:
             check_whole("workers", self.workers, at_most=_MOST_WORKERS)
         check_positive("stream_seconds", self.stream_seconds)
         check_positive("timeout_seconds", self.timeout_seconds)
+        check_probability("drift_share", self.drift_share)
         check_positive("retrain_minutes", self.retrain_minutes)
         if self.corrections is not None and not self.corrections.endswith(".csv"):
             raise ConfigError(f"corrections: expected a file name that ends in .csv, got {self.corrections!r}")

@@ -29,12 +29,20 @@ class Prediction(BaseModel):
     """Answer for a text."""
 
     label: Annotated[
-        str | float | list[str] | list[tuple[str, str]],
-        Field(description="The label; the number; all labels of the text; or (word, label) for each word."),
+        str | float | list[str] | list[tuple[str, str]] | None,
+        Field(
+            description="The label; the number; all labels of the text; or (word, label) for each word. Null where the "
+            "classifier abstains."
+        ),
     ]
     probabilities: Annotated[
         dict[str, float] | list[dict[str, float]] | None,
         Field(description="Probability of each label, for each word where words have labels; null for numbers."),
+    ] = None
+    abstained: Annotated[bool, Field(description="Whether the classifier is not sure enough to give a label.")] = False
+    label_set: Annotated[
+        list[str] | None,
+        Field(description="Labels of which one is right, most probable first; null if the server makes no such sets."),
     ] = None
 
 
@@ -92,6 +100,15 @@ class ExplainAnswer(Prediction):
     words: list[WeighedWord]
 
 
+class AbstainingAnswer(BaseModel):
+    """Where the classifier gives no label."""
+
+    max_error: Annotated[float, Field(description="Share of the labels given that are wrong, at most.")]
+    certainty: Annotated[float, Field(description="Probability that this holds.")]
+    threshold: Annotated[float, Field(description="A label is given if its probability is greater.")]
+    coverage: Annotated[float, Field(description="Share of held-out texts that get a label.")]
+
+
 class InfoAnswer(BaseModel):
     """The classifier and the limits of requests."""
 
@@ -102,15 +119,26 @@ class InfoAnswer(BaseModel):
     streams: Annotated[bool, Field(description="Whether texts can be sent in pieces.")]
     explains: Annotated[bool, Field(description="Whether words can be weighed.")]
     validation: Annotated[dict[str, float], Field(description="Metrics of held-out documents from the training.")]
+    abstains: Annotated[AbstainingAnswer | None, Field(description="Null if every text gets a label.")] = None
+    miscoverage: Annotated[
+        float | None, Field(description="Share of label sets that may lack the right label; null without sets.")
+    ] = None
     limits: dict[str, float]
     ulmkit: Annotated[str, Field(description="Version of ulmkit.")]
 
 
 class HealthAnswer(BaseModel):
-    """State of the server."""
+    """State of a server whose classifier answers."""
 
-    status: str
+    status: Annotated[str, Field(description="Always ok.")]
     waiting: Annotated[int, Field(description="Requests that wait for the model.")]
+
+
+class LoadingAnswer(BaseModel):
+    """State of a server that loads its classifier."""
+
+    status: Annotated[str, Field(description="Always loading.")]
+    error: str
 
 
 class ErrorAnswer(BaseModel):

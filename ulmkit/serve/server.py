@@ -6,39 +6,43 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from ulmkit.api import TextClassifier
 from ulmkit.errors import ConfigError, MissingPackageError
 from ulmkit.serve.options import ServeOptions
 
 if TYPE_CHECKING:
     import uvicorn
+    from fastapi import FastAPI
 
+    from ulmkit.api import TextClassifier
+
+_PACKAGES = ("fastapi", "prometheus_client", "uvicorn")
 _SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
 def check_packages() -> None:
-    """Raise MissingPackageError unless what the server needs is installed."""
-    try:
-        import fastapi  # noqa: F401
-        import prometheus_client  # noqa: F401
-        import uvicorn  # noqa: F401
-    except ImportError as error:
-        raise MissingPackageError(
-            f"serve: needs the package {error.name}, which is not installed; run: pip install 'ulmkit[serve]'"
-        ) from None
+    """Raise MissingPackageError unless what the server needs is installed; imports none of it, which takes time."""
+    for name in _PACKAGES:
+        if find_spec(name) is None:
+            raise MissingPackageError(
+                f"serve: needs the package {name}, which is not installed; run: pip install 'ulmkit[serve]'"
+            )
 
 
 def serve(
-    load: Callable[[str], TextClassifier], folder: str, options: ServeOptions, say: Callable[[str], None] = print
+    load: "Callable[[str], TextClassifier]", folder: str, options: ServeOptions, say: Callable[[str], None] = print
 ) -> None:
     """Serve a classifier until a signal comes, then answer what was asked, and return.
 
+    The server listens at once, and says 503 until the classifier has been loaded. Whatever `load` raises ends it, and
+    is raised again.
+
     Args:
-        load: Loads a classifier from its folder; called when the address has been found to be free.
+        load: Loads a classifier from its folder; called in a thread of its own when the address was found to be free.
         folder: The classifier's folder, or its name on the hub.
         options: Address, access and limits.
         say: Receives lines for the user.
@@ -50,16 +54,32 @@ def serve(
     check_packages()
     import uvicorn
 
-    from ulmkit.serve.app import create_app
+    from ulmkit.serve.loading import LoadingApp
 
     _log_to_stderr()
-    listener = _bind(options)
-    with listener:
-        name = Path(folder).name or "classifier"
-        app = create_app(load(folder), name, options, load)
+    name = Path(folder).name or "classifier"
+    with _bind(options) as listener:
+        url = _url(options, listener)
+
+        def make() -> "FastAPI":
+            from ulmkit.serve.app import create_app
+
+            return create_app(load(folder), name, options, load)
+
+        def end() -> None:
+            server.should_exit = True
+
+        app = LoadingApp(
+            make,
+            name,
+            options,
+            on_ready=lambda: say(f"{name}: serving at {url} (Ctrl-C stops)"),
+            on_failure=end,
+        )
         config = uvicorn.Config(
             app,
             lifespan="on",
+            ws="none",
             log_config=None,
             log_level="warning",
             access_log=False,
@@ -76,14 +96,15 @@ def serve(
         for warning in _warnings(options):
             say(warning)
         with _stopping_on_signals(server):
-            say(f"{name}: serving at {_url(options, listener)} (Ctrl-C stops)")
             server.run(sockets=[listener])
+    if app.error is not None:
+        raise app.error
     say("stopped")
 
 
 @contextmanager
 def _stopping_on_signals(server: "uvicorn.Server") -> Iterator[None]:
-    """Let signals stop the server as soon as it is announced, and do nothing more.
+    """Let signals stop the server, even before it runs, and do nothing more.
 
     uvicorn takes them over while it runs, and raises those that it got once more when it is done.
     """
@@ -100,7 +121,7 @@ def _stopping_on_signals(server: "uvicorn.Server") -> Iterator[None]:
 
 
 def _bind(options: ServeOptions) -> socket.socket:
-    """Bind a socket to the address; who connects before the classifier is loaded waits."""
+    """Bind a socket to the address and listen."""
     try:
         found = socket.getaddrinfo(options.host, options.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, kind, protocol, _, address = found[0]

@@ -12,7 +12,7 @@ import ulmkit
 from ulmkit.api import TextClassifier
 from ulmkit.api.common import as_texts
 from ulmkit.config import check_choice
-from ulmkit.errors import ConfigError, DataError
+from ulmkit.errors import ConfigError, DataError, FolderError
 from ulmkit.hub import member_name
 from ulmkit.pipeline import networks
 from ulmkit.serve.batching import ModelQueue
@@ -35,6 +35,7 @@ from ulmkit.serve.schemas import (
     TrainingAnswer,
     WeighedWord,
 )
+from ulmkit.serve.served import Served
 from ulmkit.serve.streams import Streams
 from ulmkit.tasks import Outputs
 from ulmkit.text import Text
@@ -55,6 +56,10 @@ class ClassifierService:
 
     Attributes:
         metrics: Figures of the requests.
+
+    Raises:
+        ConfigError: If the options ask for something that the classifier cannot do.
+        FolderError: If it shall abstain, but keeps no held-out answers.
     """
 
     def __init__(
@@ -64,11 +69,13 @@ class ClassifierService:
         options: ServeOptions,
         load: Callable[[str], TextClassifier] = TextClassifier.load,
     ) -> None:
-        self._classifier = classifier
+        self._served = Served.of(classifier, name, options)
+        for promise in self._served.promises.describe():
+            LOG.info("%s: %s", name, promise)
         self._load = load
-        self._name = name
         self._options = options
         self.metrics = ServerMetrics(lambda: self.waiting, lambda: len(self._streams))
+        self.metrics.watch_drift(lambda: self._served.texts)
         workers = options.workers or _workers(classifier)
         self._queue = ModelQueue(self._predict_batch, options, self.metrics.count_batch, workers)
         self._streams = Streams(lambda: self._classifier.stream(), options)
@@ -80,6 +87,10 @@ class ClassifierService:
             self._retraining = Retraining(self._corrections, options)
 
     @property
+    def _classifier(self) -> TextClassifier:
+        return self._served.classifier
+
+    @property
     def waiting(self) -> int:
         """Number of requests that wait for the model."""
         return self._queue.waiting
@@ -87,6 +98,7 @@ class ClassifierService:
     def close(self) -> None:
         """Finish what the model is doing, and stop a training."""
         self._queue.close()
+        self._served.texts.close()
         if self._retraining is not None:
             self._retraining.close()
 
@@ -94,13 +106,15 @@ class ClassifierService:
         """Describe the classifier and the limits of requests."""
         classifier = self._classifier
         return InfoAnswer(
-            name=self._name,
+            name=self._served.name,
             task=classifier.task,
             labels=list(classifier.labels),
             members=[member_name(member) for member in classifier.members],
             streams=self._can_stream(),
             explains=classifier.parts.task.has_ladder,
             validation=dict(classifier.parts.facts.validation),
+            abstains=self._served.promises.abstains,
+            miscoverage=self._served.promises.miscoverage,
             limits={name: getattr(self._options, name) for name in _LIMITS},
             ulmkit=ulmkit.__version__,
         )
@@ -131,15 +145,14 @@ class ClassifierService:
         try:
             output = await self._queue.call(lambda: stream.read(request.piece, request.finish))
             # The text itself is not needed: tasks that read in pieces decide without it.
-            (label,) = self._classifier.decide(output[None], [""], threshold=request.threshold)
+            (prediction,) = self._predictions(output[None], [""], request.threshold)
             is_answered = True
         finally:
             self._streams.release(stream)
             if request.finish or not is_answered:  # the client cannot know whether a refused piece was read
                 self._streams.close(stream.name)
         return StreamAnswer(
-            label=label,
-            probabilities=self._named(output),
+            **dict(prediction),
             stream=stream.name,
             characters=stream.characters,
             finished=request.finish,
@@ -168,8 +181,7 @@ class ClassifierService:
                 start, end = word.span or (None, None)
                 words.append(WeighedWord(word=word.word, start=start, end=end, weight=word.weight))
             return ExplainAnswer(
-                label=prediction.label,
-                probabilities=prediction.probabilities,
+                **dict(prediction),
                 explained_label=explanation.label,
                 log_odds=explanation.log_odds,
                 words=words,
@@ -215,7 +227,7 @@ class ClassifierService:
         """Serve the new classifier from now on.
 
         Raises:
-            RefusalError: If there is none, or it has other labels.
+            RefusalError: If there is none, it has other labels, or it cannot promise what the former one did.
         """
         folder = self._training.folder
         if folder is None:
@@ -223,8 +235,17 @@ class ClassifierService:
         new = await asyncio.to_thread(self._load, str(folder))
         if (new.task, new.labels) != (self._classifier.task, self._classifier.labels):
             raise RefusalError(409, f"the new classifier has other labels; stop the server and serve {folder.name}")
-        self._classifier = new
-        self._name = folder.name
+        try:
+            served = await asyncio.to_thread(Served.of, new, folder.name, self._options)
+        except (ConfigError, FolderError) as error:
+            LOG.warning("%s: %s", folder.name, error)
+            raise RefusalError(
+                409,
+                "the new classifier cannot promise as few errors as this one: it was tested on too few texts, or errs "
+                "too often; check more texts and train again (the server's log says more)",
+            ) from None
+        former, self._served = self._served, served
+        await asyncio.to_thread(former.texts.close)
         return self.info()
 
     @property
@@ -264,18 +285,22 @@ class ClassifierService:
 
     def _predictions(self, outputs: Outputs, texts: Sequence[Text], threshold: float = 0.5) -> list[Prediction]:
         labels = self._classifier.decide(outputs, texts, threshold=threshold)
+        promised = self._served.promises.fields(outputs)
         return [
-            Prediction(label=label, probabilities=self._named(output))
-            for label, output in zip(labels, outputs, strict=True)
+            Prediction(**{"label": label, "probabilities": self._named(output), **fields})
+            for label, output, fields in zip(labels, outputs, promised, strict=True)
         ]
 
     def _answers(self, outputs: Outputs, texts: Sequence[Text], threshold: float) -> list[Prediction]:
         """Make predictions and count them."""
+        if not texts:
+            return []
+        self._served.texts.add(texts, outputs)
         predictions = self._predictions(outputs, texts, threshold)
         task = self._classifier.parts.task
         counts = task.count_answers([prediction.label for prediction in predictions], self._classifier.labels)
         sure = [float(np.max(output)) for output in outputs] if task.is_one_class else []
-        self.metrics.count_answers(counts, sure)
+        self.metrics.count_answers(counts, sure, sum(prediction.abstained for prediction in predictions))
         return predictions
 
     def _named(self, output: np.ndarray) -> dict[str, float] | list[dict[str, float]] | None:

@@ -43,7 +43,8 @@ export function prepareCheck(info, state) {
       element("check-end").focus();
       return;
     }
-    element("check-guess").textContent = `The classifier says ${item.label}, ${percent(item.sure)}`;
+    const says = item.abstained ? "The classifier is not sure; closest is" : "The classifier says";
+    element("check-guess").textContent = `${says} ${item.label}, ${percent(item.sure)}`;
     element("check-text").textContent = item.text;
     element("check-text").scrollTop = 0;
     element("check-text").tabIndex = 0;

@@ -1,5 +1,6 @@
 // A file: read here, labelled in requests of a limited size, and given back as a table.
 
+import { closest } from "./answers.js";
 import { ask, attempt, element, make, percent } from "./requests.js";
 import { decode, guessColumn, parseTable, writeTable } from "./table.js";
 
@@ -65,14 +66,20 @@ export function prepareFile(info, onLabelled, goToChecking) {
   }
 
   function show(texts, predictions) {
-    const probability = (prediction) => prediction.probabilities?.[prediction.label];
+    const probability = (prediction) =>
+      prediction.abstained ? closest(prediction)[1] : prediction.probabilities?.[prediction.label];
     const written = (label) => (Array.isArray(label) ? JSON.stringify(label) : label);
+    const columns = [
+      ["predicted_label", (each) => (each.abstained ? "" : written(each.label))],
+      ["probability", (each) => probability(each)?.toFixed(4) ?? ""],
+    ];
+    if (info.abstains) columns.push(["abstained", (each) => (each.abstained ? "not sure" : "")]);
+    if (info.miscoverage !== null) columns.push(["label_set", (each) => written(each.label_set)]);
     const table = [
-      [...header, "predicted_label", "probability"],
+      [...header, ...columns.map(([title]) => title)],
       ...rows.map((row, number) => [
         ...header.map((_, place) => row[place] ?? ""),
-        written(predictions[number].label),
-        probability(predictions[number])?.toFixed(4) ?? "",
+        ...columns.map(([, value]) => value(predictions[number])),
       ]),
     ];
     const download = element("download");
@@ -81,21 +88,35 @@ export function prepareFile(info, onLabelled, goToChecking) {
     download.download = `${name.replace(/\.\w+$/, "")}-labelled.csv`;
     const body = element("counts").tBodies[0];
     body.replaceChildren();
-    for (const label of info.labels) {
-      const its = predictions.filter((each) => each.label === label || (Array.isArray(each.label) && each.label.includes(label)));
+    const addRow = (name, its) => {
       const unsure = its.filter((each) => probability(each) < UNSURE);
       body.append(
-        make("tr", {}, make("td", {}, label), ...[its.length.toLocaleString("en"), percent(its.length / texts.length),
+        make("tr", {}, make("td", {}, name), ...[its.length.toLocaleString("en"), percent(its.length / texts.length),
           unsure.length.toLocaleString("en")].map((value) => make("td", { className: "number" }, value))),
       );
+    };
+    for (const label of info.labels) {
+      addRow(label, predictions.filter((each) => each.label === label || (Array.isArray(each.label) && each.label.includes(label))));
     }
+    const unlabelled = predictions.filter((each) => each.abstained);
+    if (info.abstains) addRow("not sure, no label", unlabelled);
     element("counts").hidden = !info.labels.length;
-    element("file-done").textContent = `${predictions.length.toLocaleString("en")} texts are labelled`;
+    const count = (number) => number.toLocaleString("en");
+    element("file-done").textContent = unlabelled.length
+      ? `${count(predictions.length - unlabelled.length)} of ${count(predictions.length)} texts are labelled; ` +
+        `the classifier is not sure of the other ${count(unlabelled.length)}`
+      : `${count(predictions.length)} texts are labelled`;
     element("file-result").hidden = false;
     element("file-done").focus();
     element("to-check").hidden = !info.explains;
     if (info.explains) {
-      onLabelled(texts.map((text, number) => ({ text, ...predictions[number], sure: probability(predictions[number]) })));
+      onLabelled(
+        texts.map((text, number) => {
+          const prediction = predictions[number];
+          const [label, sure] = closest(prediction);
+          return { text, label, sure, abstained: prediction.abstained };
+        }),
+      );
     }
   }
 

@@ -1,5 +1,6 @@
 // The page: tabs, the key, and what its parts have in common.
 
+import { describePromise } from "./answers.js";
 import { prepareCheck } from "./check.js";
 import { prepareFile } from "./file.js";
 import { ask, attempt, element, percent, Refused, setKey, showProblem } from "./requests.js";
@@ -42,6 +43,8 @@ function describe(info) {
   const accuracy = info.validation.accuracy;
   const held = accuracy === undefined ? "" : `; ${percent(accuracy)} right on held-out texts`;
   element("about").textContent = `Classifies texts: ${labels || "a number"}${held}.`;
+  element("promise").hidden = !info.abstains;
+  element("promise").textContent = info.abstains ? describePromise(info.abstains) : "";
 }
 
 async function start() {

@@ -1,5 +1,6 @@
 // One text: its probabilities, and the words that moved them.
 
+import { describe, describeDoubt } from "./answers.js";
 import { ask, attempt, element, make, percent } from "./requests.js";
 
 const STRONGEST = 12;
@@ -48,14 +49,6 @@ function showBars(probabilities) {
   );
 }
 
-function describe(answer) {
-  const { label, probabilities } = answer;
-  if (typeof label === "number") return String(label);
-  if (Array.isArray(label) && Array.isArray(label[0])) return label.map(([word, each]) => `${word}: ${each}`).join(", ");
-  if (Array.isArray(label)) return label.join(", ") || "no label";
-  return `${label}, ${percent(probabilities[label])}`;
-}
-
 export function prepareText(info) {
   let newest = 0;
   element("second-field").hidden = info.task !== "pair";
@@ -77,7 +70,7 @@ export function prepareText(info) {
     element("strongest").tBodies[0].replaceChildren(
       ...weighed.slice(0, STRONGEST).map((word) =>
         make("tr", {}, make("td", {}, word.word), make("td", {}, word.weight > 0 ? "for" : "against"),
-          make("td", {}, word.weight.toFixed(2))),
+          make("td", { className: "number" }, word.weight.toFixed(2))),
       ),
     );
     element("explanation").hidden = false;
@@ -85,6 +78,8 @@ export function prepareText(info) {
 
   function showAnswer(answer) {
     element("verdict").textContent = describe(answer);
+    element("doubt").textContent = describeDoubt(answer);
+    element("doubt").hidden = !answer.abstained;
     const { probabilities } = answer;
     if (probabilities && !Array.isArray(probabilities)) showBars(probabilities);
     element("answer").hidden = false;
