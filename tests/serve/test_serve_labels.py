@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,9 +12,10 @@ from typing import Any
 import pytest
 import typer
 from fastapi.testclient import TestClient
-from support import tiny
+from support import hesitation, tiny
 
 from ulmkit import TextClassifier
+from ulmkit.api import Confidence
 from ulmkit.cli import app as command_line
 from ulmkit.errors import ConfigError, DataError, UlmkitError
 from ulmkit.serve import ServeOptions, create_app
@@ -96,6 +98,12 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     return ran
 
 
+def check_both(client: TestClient) -> None:
+    """Check a text of each label."""
+    for label in client.get("/info").json()["labels"]:
+        assert client.post("/corrections", json={"text": f"a text of {label}", "label": label}).status_code == 200
+
+
 def finish(client: TestClient) -> dict:
     """The state after the training."""
     process = client.app.state.service._retraining._process
@@ -143,7 +151,7 @@ def test_a_training_that_fails_says_why(
     connect: Callable[..., TestClient], tmp_path: Path, commands: list[list[str]]
 ) -> None:
     client = connect(corrections=str(tmp_path / "labels.csv"), retrain="fails")
-    client.post("/corrections", json={"text": "sad", "label": "neg"})
+    check_both(client)
     client.post("/training")
     state = finish(client)
     assert (state["state"], state["message"]) == ("failed", "why it failed")
@@ -167,7 +175,7 @@ def test_a_stopped_training_does_not_stand_in_the_way(
 ) -> None:
     (tmp_path / "labels-classifier-1.training").mkdir()
     client = connect(corrections=str(tmp_path / "labels.csv"), retrain="lm")
-    client.post("/corrections", json={"text": "sad", "label": "neg"})
+    check_both(client)
     client.post("/training")
     assert finish(client)["folder"] == "labels-classifier-2"
 
@@ -196,11 +204,58 @@ def test_labels_are_those_of_texts_as_files_are_read(tmp_path: Path) -> None:
     assert dict(again.labels) == {composed: "neg"}
 
 
+def test_a_training_needs_texts_of_every_label(
+    connect: Callable[..., TestClient], tmp_path: Path, commands: list[list[str]]
+) -> None:
+    client = connect(corrections=str(tmp_path / "labels.csv"), retrain="none")
+    client.post("/corrections", json={"text": "sad", "label": "neg"})
+    answer = client.post("/training")
+    assert answer.status_code == 422
+    assert "training: expected texts of every label, got none of pos; check some" in answer.json()["error"]
+    assert (commands, client.get("/training").json()["state"]) == ([], "ready")
+
+
+def test_the_classifier_itself_is_trained_further_by_the_true_command(
+    connect: Callable[..., TestClient], tmp_path: Path
+) -> None:
+    tiny.classifier().save(tmp_path / "start")
+    client = connect(corrections=str(tmp_path / "labels.csv"), retrain=str(tmp_path / "start"), retrain_minutes=0.02)
+    texts = [text for text, _ in tiny.reviews(8, 9000)]
+    for text, label in tiny.reviews(8, 9000):
+        client.post("/corrections", json={"text": text, "label": label})
+    assert client.post("/training").json()["state"] == "running"
+    deadline = time.monotonic() + 600
+    while (state := client.get("/training").json())["state"] == "running" and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert (state["state"], state["folder"]) == ("done", "labels-classifier-1"), state["message"]
+    assert "accuracy" in state["validation"]
+    info = client.post("/training/use").json()
+    assert (info["name"], info["labels"]) == ("labels-classifier-1", list(tiny.classifier().labels))
+    new = TextClassifier.load(tmp_path / "labels-classifier-1")
+    answers = client.post("/predict", json={"texts": texts}).json()["predictions"]
+    assert [each["label"] for each in answers] == new.predict(texts)
+    changed = new.predict_proba(texts) != tiny.classifier().predict_proba(texts)
+    assert changed.any()
+
+
+def test_a_new_classifier_must_keep_the_promises(
+    connect: Callable[..., TestClient], tmp_path: Path, commands: list[list[str]]
+) -> None:
+    options = {"corrections": str(tmp_path / "labels.csv"), "retrain": "lm"}
+    client = connect(hesitation.classifier(), confidence=Confidence(max_error=0.05), **options)
+    check_both(client)
+    client.post("/training")
+    finish(client)
+    answer = client.post("/training/use")
+    assert (answer.status_code, "cannot promise as few errors" in answer.json()["error"]) == (409, True)
+    assert client.get("/info").json()["name"] == "tiny"
+
+
 def test_a_server_that_ends_stops_its_training(tmp_path: Path, commands: list[list[str]]) -> None:
     options = ServeOptions(corrections=str(tmp_path / "labels.csv"), retrain="lm")
     app = create_app(tiny.classifier(), "tiny", options)
     with TestClient(app, base_url="http://localhost") as client:
-        client.post("/corrections", json={"text": "sad", "label": "neg"})
+        check_both(client)
         assert client.post("/training").json()["state"] == "running"
         process = app.state.service._retraining._process
     assert process.poll() is not None
@@ -211,7 +266,7 @@ def test_a_new_classifier_with_other_labels_is_not_used(
 ) -> None:
     other = TextClassifier(replace(tiny.classifier().parts, label_names=("no", "yes")))
     client = connect(other, corrections=str(tmp_path / "labels.csv"), retrain="lm")
-    client.post("/corrections", json={"text": "sad", "label": "no"})
+    check_both(client)
     client.post("/training")
     finish(client)
     answer = client.post("/training/use")
@@ -232,7 +287,7 @@ def test_the_page_and_its_parts_are_there_without_outside_addresses(client: Test
         scripts += [
             f"/{found}" for found in re.findall(r'from "\./(\w+\.js)"', script.text) if f"/{found}" not in scripts
         ]
-    assert len(scripts) == 7
+    assert len(scripts) == 8
     assert "://" not in page.text + client.get("/style.css").text
     assert all(client.get(name).status_code == 200 for name in names)
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
@@ -46,11 +47,14 @@ class Retraining:
         is_done = self._process is not None and self._process.poll() == 0
         return self._folder if is_done else None
 
-    def start(self) -> None:
+    def start(self, labels: Sequence[str]) -> None:
         """Start a training.
 
+        Args:
+            labels: Labels of the served classifier, which the new one must have, too.
+
         Raises:
-            RefusalError: If one runs, or nothing was checked.
+            RefusalError: If one runs, nothing was checked, or the new classifier would lack a label.
             DataError: If the further data cannot be read.
         """
         with self._lock:
@@ -65,7 +69,14 @@ class Retraining:
                 Path(name) for name in names if not Path(name).exists() and not training_folder(name).exists()
             )
             data = Path(f"{stem}-training.csv")
-            columns = self._write_data(data)
+            columns, occurring = self._write_data(data)
+            missing = [label for label in labels if label not in occurring]
+            if missing:  # the new classifier would lack them, or forget them where it goes on from another one
+                raise RefusalError(
+                    422,
+                    f"training: expected texts of every label, got none of {', '.join(missing)}; check some of them "
+                    "first, or start the server with more texts (--retrain-data)",
+                )
             command = [sys.executable, "-m", "ulmkit", "train", str(self._options.retrain), str(data)]
             command += ["--out", str(folder), "--minutes", str(self._options.retrain_minutes)]
             if "split" in columns:
@@ -110,8 +121,12 @@ class Retraining:
     def _run(self, command: list[str], log: IO[bytes]) -> "subprocess.Popen[bytes]":
         return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
 
-    def _write_data(self, file: Path) -> tuple[str, ...]:
-        """Write the documents to train on; checked labels replace those that were there. Returns the columns."""
+    def _write_data(self, file: Path) -> tuple[tuple[str, ...], set[str]]:
+        """Write the documents to train on; checked labels replace those that were there.
+
+        Returns:
+            The columns, and the labels that occur.
+        """
         checked = self._corrections.labels
         seen: set[str] = set()
         rows: list[tuple[str, ...]] = []
@@ -127,7 +142,7 @@ class Retraining:
         rows += [(text, label, "train") for text, label in checked.items() if text not in seen]
         columns = ("text", "label", "split") if has_splits else ("text", "label")
         write_rows(file, columns, (row[: len(columns)] for row in rows))
-        return columns
+        return columns, {label for _, label, _ in rows}
 
     def _further_documents(self) -> list[Document]:
         data = self._options.retrain_data

@@ -216,7 +216,7 @@ class ClassifierService:
 
     def train(self) -> TrainingAnswer:
         """Start to train a new classifier."""
-        self._training.start()
+        self._training.start(self._classifier.labels)
         return self._training.state()
 
     def training(self) -> TrainingAnswer:
