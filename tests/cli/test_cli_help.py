@@ -54,7 +54,7 @@ PANELS = {
     "import-fastai": set(),
     "push": set(),
     "report": {"Data", "Machine"},
-    "serve": {"Address and access", "Limits", "Page", "Log", "Machine"},
+    "serve": {"Address and access", "Limits", "Page", "Log", "Confidence", "Machine"},
     "tune": {"Data", "Length of each trial (give one)", "Machine"},
     "lr-find": {"Data", "Recipe", "Machine"},
     "info": {"Machine"},

@@ -1,4 +1,4 @@
-"""What a classifier should promise of its answers; light to import, since the command line's help shows it."""
+"""Promises asked of a classifier; light to import, since the help of the command line shows them."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING

@@ -18,7 +18,7 @@ from ulmkit.text import Text
 
 LEVEL = 0.01
 MIN_EFFECT = 0.1
-"""What counts as drift, as `ulmkit drift` has it unless told otherwise."""
+"""Smallest effect that counts as drift; both as `ulmkit drift` has them unless told otherwise."""
 
 _WINDOW = 1000  # texts, as many as a model folder keeps measures of
 _MOST_CHARACTERS = 50_000  # the measuring of a longer text would delay the end of the server

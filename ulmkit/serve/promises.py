@@ -14,7 +14,7 @@ from ulmkit.tasks import Outputs
 
 @dataclass(frozen=True)
 class Promises:
-    """What a classifier promises of its answers.
+    """Promises of a classifier about its answers.
 
     Attributes:
         selective: Abstains where the classifier is not sure; None if it never does.
@@ -43,7 +43,7 @@ class Promises:
 
     @property
     def abstains(self) -> AbstainingAnswer | None:
-        """Where the classifier abstains."""
+        """Rule by which the classifier abstains; None if it never does."""
         if self.selective is None:
             return None
         chosen = self.selective.selection

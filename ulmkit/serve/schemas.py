@@ -101,7 +101,7 @@ class ExplainAnswer(Prediction):
 
 
 class AbstainingAnswer(BaseModel):
-    """Where the classifier gives no label."""
+    """Rule by which the classifier gives no label."""
 
     max_error: Annotated[float, Field(description="Share of the labels given that are wrong, at most.")]
     certainty: Annotated[float, Field(description="Probability that this holds.")]
