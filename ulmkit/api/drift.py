@@ -5,11 +5,11 @@ from __future__ import annotations
 import datetime
 import heapq
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ulmkit.api.common import as_texts
-from ulmkit.api.language_model import LanguageModel
 from ulmkit.api.text_classifier import TextClassifier
 from ulmkit.config import check_choice, check_whole
 from ulmkit.errors import DataError, FolderError
@@ -18,6 +18,9 @@ from ulmkit.pipeline.text_measures import measure_documents
 from ulmkit.tasks import Outputs
 from ulmkit.text import Text
 from ulmkit.text.corpus.chunks import encode_chunk
+
+if TYPE_CHECKING:
+    from ulmkit.api.language_model import LanguageModel
 
 PERIODS = {"day": "%Y-%m-%d", "week": "%G-W%V", "month": "%Y-%m"}
 """Periods by name, and how each is written."""

@@ -8,8 +8,6 @@ import numpy as np
 from ulmkit.evaluation import TextMeasures, sample_rows
 from ulmkit.hub import ClassifierParts, EnsembleParts, FeatureParts, LanguageModelParts
 from ulmkit.pipeline.ensembles import EnsemblePredictor
-from ulmkit.pipeline.language_model_evaluation import score_ids
-from ulmkit.pipeline.prediction import predict_rows
 from ulmkit.tasks import Outputs
 from ulmkit.text import EncodedCorpus
 from ulmkit.text.corpus.token_stream import reverse_document
@@ -78,6 +76,8 @@ def measure_held_out(
     if isinstance(parts, EnsembleParts):
         outputs = EnsemblePredictor(parts)(documents)
     elif isinstance(parts, ClassifierParts) and parts.task.is_one_class:
+        from ulmkit.pipeline.prediction import predict_rows  # imports torch
+
         outputs = parts.calibrated(predict_rows(parts.model, corpus, rows, reverse=parts.direction == "backward"))
     return measure_documents(parts, documents, corpus.table["words"][rows], corpus.table["characters"][rows], outputs)
 
@@ -92,6 +92,8 @@ def _language_model(parts: LanguageModelParts | ClassifierParts | EnsembleParts)
 
 def _bits(parts: LanguageModelParts, documents: Sequence[np.ndarray]) -> np.ndarray:
     """Bits of each document, (n,)."""
+    from ulmkit.pipeline.language_model_evaluation import score_ids  # imports torch
+
     if parts.direction == "backward":
         documents = [reverse_document(document, parts.vocabulary.bos_id) for document in documents]
     return np.array([-score.log_probability / math.log(2.0) for score in score_ids(parts, documents)])

@@ -11,7 +11,6 @@ from typing import IO
 
 from ulmkit.errors import DataError
 from ulmkit.hub import read_config
-from ulmkit.pipeline.stage_folder import training_folder
 from ulmkit.serve.corrections import Corrections, write_rows
 from ulmkit.serve.options import ServeOptions
 from ulmkit.serve.refusals import RefusalError
@@ -57,6 +56,8 @@ class Retraining:
             RefusalError: If one runs, nothing was checked, or the new classifier would lack a label.
             DataError: If the further data cannot be read.
         """
+        from ulmkit.pipeline.stage_folder import training_folder  # imports torch
+
         with self._lock:
             if self._process is not None and self._process.poll() is None:
                 raise RefusalError(409, "training: one is running; wait for its end")
