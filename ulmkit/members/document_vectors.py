@@ -59,10 +59,14 @@ def learn_vectors(counts: Any, keep: np.ndarray, seed: int = 0, wanted_tokens: f
     documents = CountedDocuments(
         counts.indptr.astype(np.int64), counts.indices.astype(np.int32), counts.data.astype(np.int32), keep
     )
+    return learn_ngram_vectors(documents, VECTOR_SIZE, passes_for(counts, keep, wanted_tokens), seed)
+
+
+def passes_for(counts: Any, keep: np.ndarray, wanted_tokens: float = _WANTED_TOKENS) -> int:
+    """Number of passes over documents that makes so many tokens to learn from, 8 to 50 where that is not too many."""
     tokens = max(float((counts.data * keep[counts.indices]).sum()), 1.0)
     least, most = _PASSES
-    passes = int(np.clip(max(wanted_tokens / tokens, min(least, _MOST_TOKENS / tokens)), 1, most))
-    return learn_ngram_vectors(documents, VECTOR_SIZE, passes, seed)
+    return int(np.clip(max(wanted_tokens / tokens, min(least, _MOST_TOKENS / tokens)), 1, most))
 
 
 def unit_spread(vectors: np.ndarray, features: Any) -> np.ndarray:

@@ -232,6 +232,9 @@ class DocumentVectors:
     ) -> VectorSetting:
         """Choose the setting of the regression by held-out documents.
 
+        Word vectors are used where the loss is lower with them by more than one standard error: with few labels it is
+        often lower by chance, and where there is much text its own vectors are better teachers.
+
         Args:
             vectors: (n, d) of labelled documents, from `vectors`.
             labels: (n,) int, their classes.
@@ -239,8 +242,9 @@ class DocumentVectors:
             class_weights: (C,) weight of a document of each class; None for equal ones.
         """
         choices = _SCALES[:1] if self._word_vectors is None else _SCALES
-        return choose_setting(
-            [VectorSetting(strength, scales) for scales in choices for strength in _STRENGTHS],
+        settings = [VectorSetting(strength, scales) for scales in choices for strength in _STRENGTHS]
+        losses = held_out_losses(
+            settings,
             lambda setting: self._scaled(vectors, setting),
             lambda setting: setting.strength,
             labels,
@@ -248,6 +252,11 @@ class DocumentVectors:
             ROUGH_TOLERANCE,
             class_weights,
         )
+        totals = losses.sum(axis=1)
+        best, alone = int(np.argmin(totals)), int(np.argmin(totals[: len(_STRENGTHS)]))
+        gains = losses[alone] - losses[best]
+        is_better = len(gains) > 1 and gains.mean() > gains.std(ddof=1) / np.sqrt(len(gains))
+        return settings[best if is_better else alone]
 
     def fit(
         self,
@@ -386,13 +395,29 @@ def choose_setting(
         tolerance: See `fit_logistic`.
         class_weights: See `fit_logistic`; the loss is weighted, too.
     """
+    losses = held_out_losses(settings, features_of, strength_of, labels, classes, tolerance, class_weights)
+    return settings[int(np.argmin(losses.sum(axis=1)))]
+
+
+def held_out_losses(
+    settings: Sequence[Setting],
+    features_of: Callable[[Setting], np.ndarray],
+    strength_of: Callable[[Setting], float],
+    labels: np.ndarray,
+    classes: int,
+    tolerance: float = 1e-4,
+    class_weights: Sequence[float] | None = None,
+) -> np.ndarray:
+    """Losses of the settings of a softmax regression on held-out documents; see `choose_setting`.
+
+    Returns:
+        (settings, documents) float64, without documents if there are too few to hold any out.
+    """
     folds = list(held_out_folds(labels))
-    if not folds:
-        return settings[0]
-    losses = []
-    for setting in settings:
+    losses = np.zeros((len(settings), sum(len(held_out) for _, held_out in folds)))
+    for row, setting in zip(losses, settings, strict=True):
         features, strength = features_of(setting), strength_of(setting)
-        loss = 0.0
+        first = 0
         for training, held_out in folds:
             weights, intercept = fit_logistic(
                 features[training], labels[training], classes, strength, tolerance, class_weights
@@ -400,6 +425,6 @@ def choose_setting(
             logs = class_log_probabilities(features[held_out] @ weights + intercept)
             right = logs[np.arange(len(held_out)), labels[held_out]]
             importance = document_weights(class_weights, labels[held_out])
-            loss -= float(right.sum() if importance is None else right @ importance)
-        losses.append(loss)
-    return settings[int(np.argmin(losses))]
+            row[first : first + len(held_out)] = -right if importance is None else -right * importance
+            first += len(held_out)
+    return losses
