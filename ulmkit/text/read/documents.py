@@ -158,7 +158,7 @@ def read_documents(data: Data, *, split: str | Sequence[str] | None = None, **op
     Args:
         data: One of
             a .txt or .tokens file (one document, or one per line with lines=True);
-            .jsonl, or .json with an array of objects or an object per line;
+            .jsonl or .ndjson, or .json with an array of objects or an object per line;
             .csv or .tsv with a header line, or without one with header=False; other separators than commas or tabs are
             found in the header (in .tsv a line is a row, and a quote is text unless it encloses a cell);
             .parquet;
