@@ -61,7 +61,7 @@ def test_sets_alone_leave_every_label(connect: Callable[..., TestClient], hesita
 
 
 def test_promises_that_cannot_be_kept_are_refused(hesitant: TextClassifier) -> None:
-    with pytest.raises(ConfigError, match="max_error: expected an error that a threshold guarantees"):
+    with pytest.raises(ConfigError, match=r"max_error: expected at least 0\.03, the lowest error"):
         create_app(hesitant, "tiny", ServeOptions(confidence=Confidence(max_error=0.001)))
     without = TextClassifier(replace(tiny.classifier().parts, held_out=HeldOut()))
     with pytest.raises(FolderError, match="held-out answers: expected those that training keeps"):
