@@ -131,6 +131,11 @@ def test_a_text_is_classified_and_its_words_are_marked_by_keyboard(
     other = next(each for each in tiny.classifier().labels if each != label)
     page.get_by_label("Words for and against").select_option(other)
     page.locator("#legend", has_text=f"speak for {other}").wait_for()
+    page.get_by_role("img", name=f"Probability of {other}: ").wait_for()
+    page.get_by_label("Weighed by").select_option("integrated-gradients")
+    (explanation,) = tiny.classifier().explain([f"😀 {TEXTS[0]}"], labels=[other], method="integrated-gradients")
+    weight = f"{explanation.strongest(1)[0].weight:.2f}"
+    page.locator("#strongest tbody tr", has_text=weight).first.wait_for()
 
 
 def test_a_text_that_is_markup_stays_text(start: Callable[..., str], open_page: Callable[..., Any]) -> None:

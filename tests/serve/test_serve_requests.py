@@ -196,6 +196,22 @@ def test_words_are_weighed_as_explain_does(client: TestClient) -> None:
     other = next(label for label in tiny.classifier().labels if label != expected.label)
     assert client.post("/explain", json={"text": TEXTS[0], "label": other}).json()["explained_label"] == other
     assert "did you mean" in client.post("/explain", json={"text": "a", "label": "neq"}).json()["error"]
+    gradients = client.post("/explain", json={"text": TEXTS[0], "method": "integrated-gradients"}).json()
+    weights = sum(word["weight"] for word in gradients["words"])
+    assert weights == pytest.approx(gradients["log_odds"] - gradients["baseline"], rel=0.02, abs=0.02)
+    assert "method: got 'guess'" in client.post("/explain", json={"text": "a", "method": "guess"}).json()["error"]
+
+
+def test_probabilities_run_along_a_text(client: TestClient) -> None:
+    (running,) = tiny.classifier().running_probabilities(TEXTS[:1], points=5)
+    answer = client.post("/running", json={"text": TEXTS[0], "points": 5}).json()
+    assert answer["words"] == len(running.words)
+    assert [point["read"] for point in answer["points"]] == running.read.tolist()
+    assert answer["points"][-1]["end"] == len(TEXTS[0])
+    for point, output in zip(answer["points"], running.outputs, strict=True):
+        assert list(point["probabilities"].values()) == pytest.approx(output.tolist())
+        assert point["label"] == tiny.classifier().labels[int(output.argmax())]
+    assert client.post("/running", json={"text": "a", "points": 0}).status_code == 422
 
 
 def test_info_health_and_metrics(client: TestClient) -> None:
@@ -216,7 +232,7 @@ def test_info_health_and_metrics(client: TestClient) -> None:
 
 def test_the_interface_describes_itself_without_outside_addresses(client: TestClient) -> None:
     description = client.get("/openapi.json").json()
-    assert {"/predict", "/stream", "/explain", "/info", "/health", "/metrics"} <= set(description["paths"])
+    assert {"/predict", "/stream", "/explain", "/running", "/info", "/health", "/metrics"} <= set(description["paths"])
     page = client.get("/docs").text
     assert all(f"{path}</code>" in page for path in description["paths"])
     assert "//" not in page.replace("http://localhost", "")

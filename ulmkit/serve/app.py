@@ -29,6 +29,8 @@ from ulmkit.serve.schemas import (
     LoadingAnswer,
     PredictAnswer,
     PredictRequest,
+    RunningAnswer,
+    RunningRequest,
     StreamAnswer,
     StreamRequest,
     TrainingAnswer,
@@ -124,6 +126,11 @@ def _add_routes(app: FastAPI, service: ClassifierService) -> None:
     async def explain(request: ExplainRequest) -> ExplainAnswer:
         """Predict for a text, and weigh each of its words for or against a label."""
         return await service.explain(request)
+
+    @app.post("/running", responses=_REFUSALS)
+    async def running(request: RunningRequest) -> RunningAnswer:
+        """Predict for a text after each of its words, reading it once."""
+        return await service.running(request)
 
     @app.get("/info")
     async def info() -> InfoAnswer:

@@ -24,7 +24,8 @@ _HEAD = """<!doctype html>
 _EXAMPLES = {
     "/predict": {"texts": ["A wonderful film.", "Two hours of my life."]},
     "/stream": {"piece": "A wonderf", "stream": None, "finish": False},
-    "/explain": {"text": "A wonderful film."},
+    "/explain": {"text": "A wonderful film.", "method": "integrated-gradients"},
+    "/running": {"text": "A wonderful film."},
 }
 
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr
 
 TextField = Annotated[
     StrictStr | list[StrictStr],
@@ -78,6 +78,7 @@ class ExplainRequest(_Request):
     label: Annotated[StrictStr | None, Field(description="The label to explain; null explains the predicted one.")] = (
         None
     )
+    method: Annotated[StrictStr, Field(description="`occlusion` or `integrated-gradients`.")] = "occlusion"
 
 
 class WeighedWord(BaseModel):
@@ -88,7 +89,10 @@ class WeighedWord(BaseModel):
     end: Annotated[int | None, Field(description="Position after its last character.")]
     weight: Annotated[
         float | None,
-        Field(description="Log-odds of the label with the word, minus those without; null if not weighed alone."),
+        Field(
+            description="Log-odds of the label that the word accounts for: by occlusion, those with the word minus "
+            "those without, or null if it was not left out alone."
+        ),
     ]
 
 
@@ -98,6 +102,31 @@ class ExplainAnswer(Prediction):
     explained_label: str
     log_odds: float
     words: list[WeighedWord]
+    baseline: Annotated[
+        float | None,
+        Field(description="By integrated gradients: log-odds without words; the weights sum to the rest."),
+    ] = None
+
+
+class RunningRequest(_Request):
+    """A text that is to be read word by word."""
+
+    text: TextField
+    points: Annotated[StrictInt, Field(ge=1, description="Most answers, after words that are evenly spaced.")] = 100
+
+
+class RunningPoint(Prediction):
+    """Answer after some words of a text."""
+
+    read: Annotated[int, Field(description="Words read so far.")]
+    end: Annotated[int | None, Field(description="Position after the last of them; null if it was not found.")]
+
+
+class RunningAnswer(BaseModel):
+    """Answers while a text is read; the last is for the whole text."""
+
+    words: Annotated[int, Field(description="Words of the text.")]
+    points: list[RunningPoint]
 
 
 class AbstainingAnswer(BaseModel):

@@ -30,6 +30,9 @@ from ulmkit.serve.schemas import (
     PredictAnswer,
     Prediction,
     PredictRequest,
+    RunningAnswer,
+    RunningPoint,
+    RunningRequest,
     StreamAnswer,
     StreamRequest,
     TrainingAnswer,
@@ -110,7 +113,7 @@ class ClassifierService:
             task=classifier.task,
             labels=list(classifier.labels),
             members=[member_name(member) for member in classifier.members],
-            streams=self._can_stream(),
+            streams=classifier.can_stream,
             explains=classifier.parts.task.has_ladder,
             validation=dict(classifier.parts.facts.validation),
             abstains=self._served.promises.abstains,
@@ -163,7 +166,7 @@ class ClassifierService:
 
         Raises:
             RefusalError: If the text is too long.
-            ConfigError: If the classifier does not predict one label per text, or has no such label.
+            ConfigError: If the classifier does not predict one label per text, or there is no such label or method.
         """
         if not self._classifier.parts.task.has_ladder:
             raise ConfigError(
@@ -175,7 +178,7 @@ class ClassifierService:
         def run() -> ExplainAnswer:
             outputs = self._classifier.predict_proba(texts)
             (prediction,) = self._predictions(outputs, texts)
-            (explanation,) = self._classifier.explain(texts, labels=labels)
+            (explanation,) = self._classifier.explain(texts, labels=labels, method=request.method)
             words = []
             for word in explanation.words:
                 start, end = word.span or (None, None)
@@ -185,7 +188,29 @@ class ClassifierService:
                 explained_label=explanation.label,
                 log_odds=explanation.log_odds,
                 words=words,
+                baseline=explanation.baseline,
             )
+
+        return await self._queue.call(run)
+
+    async def running(self, request: RunningRequest) -> RunningAnswer:
+        """Predict for a text after each of its words.
+
+        Raises:
+            RefusalError: If the text is too long.
+            ConfigError: If the classifier cannot read in pieces.
+        """
+        texts = self._checked([request.text])
+
+        def run() -> RunningAnswer:
+            (running,) = self._classifier.running_probabilities(texts, points=request.points)
+            # As in `stream`: tasks that read in pieces decide without the text.
+            predictions = self._predictions(running.outputs, [""] * len(running.read))
+            points = []
+            for read, prediction in zip(running.read.tolist(), predictions, strict=True):
+                span = running.words[read - 1].span if read else None
+                points.append(RunningPoint(**dict(prediction), read=read, end=None if span is None else span[1]))
+            return RunningAnswer(words=len(running.words), points=points)
 
         return await self._queue.call(run)
 
@@ -256,13 +281,6 @@ class ClassifierService:
 
     def _predict_batch(self, texts: Sequence[Text]) -> Outputs:
         return self._classifier.predict_proba(texts)
-
-    def _can_stream(self) -> bool:
-        try:
-            self._classifier.stream()
-        except ConfigError:
-            return False
-        return True
 
     def _checked(self, texts: Sequence[object]) -> list[Text]:
         """Check number, type and length of texts."""

@@ -2,6 +2,7 @@
 
 import { describe, describeDoubt } from "./answers.js";
 import { ask, attempt, element, make, percent } from "./requests.js";
+import { showRunning } from "./running.js";
 
 const STRONGEST = 12;
 
@@ -51,13 +52,14 @@ function showBars(probabilities) {
 
 export function prepareText(info) {
   let newest = 0;
+  let running = null; // the curve of the last text, which is the same for every label
   element("second-field").hidden = info.task !== "pair";
 
   const read = () => (info.task === "pair" ? [element("text").value, element("second").value] : element("text").value);
 
   async function explain(text, label) {
     const request = ++newest;
-    const answer = await ask("/explain", { text, label });
+    const answer = await ask("/explain", { text, label, method: element("method").value });
     if (request !== newest) return;
     showAnswer(answer);
     const select = element("explained");
@@ -74,6 +76,9 @@ export function prepareText(info) {
       ),
     );
     element("explanation").hidden = false;
+    if (!info.streams) return;
+    if (running === null || running.text !== text) running = { text, answer: await ask("/running", { text }) };
+    if (request === newest) showRunning(running.answer, answer.explained_label);
   }
 
   function showAnswer(answer) {
@@ -92,6 +97,7 @@ export function prepareText(info) {
       throw new Error("Type or paste a text first.");
     }
     const request = ++newest;
+    running = null; // the classifier may be another one by now
     element("explanation").hidden = true;
     const { predictions } = await ask("/predict", { text });
     if (request !== newest) return;
@@ -106,5 +112,7 @@ export function prepareText(info) {
   element("text-form").addEventListener("keydown", (event) => {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) attempt(classify);
   });
-  element("explained").addEventListener("change", () => attempt(() => explain(read(), element("explained").value)));
+  for (const id of ["explained", "method"]) {
+    element(id).addEventListener("change", () => attempt(() => explain(read(), element("explained").value)));
+  }
 }
