@@ -96,7 +96,7 @@ def ulmkit_vectors(counts: Any, asked: Any) -> tuple[float, np.ndarray]:
 
 
 def gensim_vectors(counts: Any, asked: Any) -> tuple[float, np.ndarray]:
-    """The same by gensim, whose documents are lists of n-grams; PV-DBOW does not see their order."""
+    """Learn with gensim, whose documents are lists of n-grams in any order; see `ulmkit_vectors`."""
     from gensim.models.doc2vec import Doc2Vec, TaggedDocument
 
     names = np.array([str(number) for number in range(counts.shape[1])])

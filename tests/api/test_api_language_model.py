@@ -147,6 +147,7 @@ def test_a_saved_model_is_complete_wherever_it_is_moved(spacy_model: LanguageMod
         "tokenizer",
         "training_log.csv",
         "vocabulary.json",
+        "word_vectors",
     }
     card = (tmp_path / "there" / "README.md").read_text()
     assert "Trained on documents given in Python." in card

@@ -40,7 +40,7 @@ def test_threads_are_set_once_a_network_is_loaded(
     tiny.classifier().save(tmp_path / "classifier")
     asked: list[int] = []
     monkeypatch.setattr(torch, "set_num_threads", asked.append)
-    data = tiny.write_csv(tmp_path / "t.csv", tiny.reviews(4, 9000))
+    data = tiny.write_csv(tmp_path / "t.csv", tiny.reviews(24, 9000))
     ulmkit(command, tmp_path / "classifier", data, "--threads", 3)
     assert asked[:1] == [3]
 

@@ -25,6 +25,7 @@ from ulmkit.training.progress import make_progress
 STAGES = ("train", "finetune")
 
 
+_DEFAULT_TASK = "single"
 _PREFIX = "trial_"
 
 
@@ -64,7 +65,7 @@ def tune_command(
     language_model: Annotated[
         str, typer.Option(help="Language model to start from: a folder, a shipped name or a hub name.")
     ] = DEFAULT_MODEL,
-    task: Annotated[str, typer.Option(help=f"Label type: {TASK_NAMES}.")] = "single",
+    task: Annotated[str, typer.Option(help=f"Label type: {TASK_NAMES}.")] = _DEFAULT_TASK,
     labels: Annotated[int | None, typer.Option(help="Labelled documents to train on (default: all).")] = None,
     valid_documents: Annotated[int | None, typer.Option(help="Documents to validate on (default: all).")] = None,
     trials: Annotated[int | None, typer.Option(help="Maximum number of trials.")] = None,
@@ -119,7 +120,9 @@ def tune_command(
         command += [
             "--method",
             "finetune",
-            *_given({"task": task, "labels": labels, "valid_documents": valid_documents}),
+            *_given(
+                {"task": None if task == _DEFAULT_TASK else task, "labels": labels, "valid_documents": valid_documents}
+            ),
         ]
     command += [*_data_flags(data_options), f"--{unit}", f"{length:.3g}", "--out", "OUT"]
     summarise(
@@ -147,7 +150,7 @@ def _data_flags(data_options: DataOptions) -> list[str]:
 
 
 def _given(values: Mapping[str, Any]) -> list[str]:
-    """Options on the command line with these values; none for None, and for the task "single", which is the default."""
+    """Options on the command line with these values; none for None."""
     words: list[str] = []
     for name, value in values.items():
         option = READ.options.get(name)
@@ -156,7 +159,7 @@ def _given(values: Mapping[str, Any]) -> list[str]:
             words.append(flag)
         elif isinstance(value, list | tuple):
             words += [word for each in value for word in (flag, str(each))]
-        elif value is not None and (name, value) != ("task", "single"):
+        elif value is not None:
             words += [flag, str(value)]
     return words
 

@@ -90,8 +90,6 @@ class ChunkedTokenizer(Tokenizer):
         for chunk in long:
             del encoded[chunk]
         cache.update(encoded)
-        if self._cached_characters > MAX_CACHED_CHARACTERS:
-            self._empty_caches()
         return cache.__getitem__ if not long else lambda chunk: long[chunk] if chunk in long else cache[chunk]
 
     def _encode(self, chunks: list[str], is_glued: bool = False) -> list[tuple[str, ...]]:
@@ -102,6 +100,8 @@ class ChunkedTokenizer(Tokenizer):
         self._cached_characters += sum(map(len, chunks))
         parts = [chunk_parts(chunk, is_glued) for chunk in chunks]
         encoded = iter(self._encode_parts([part for chunk in parts for part in chunk if part[0] != REP]))
+        if self._cached_characters > MAX_CACHED_CHARACTERS:
+            self._empty_caches()
         return [
             tuple(next(encoded))
             if len(chunk) == 1
