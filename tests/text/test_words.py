@@ -3,8 +3,24 @@
 import numpy as np
 import pytest
 
-from ulmkit.text import ByteTokenizer, SpacyTokenizer, Tokenizer, Vocabulary, WhitespaceTokenizer, train_sentencepiece
-from ulmkit.text.words import WordReader, WordSequence, WordStream, is_spaceless, join_words, should_join_tokens
+from ulmkit.text import (
+    ByteTokenizer,
+    SpacyTokenizer,
+    Text,
+    Tokenizer,
+    Vocabulary,
+    WhitespaceTokenizer,
+    train_sentencepiece,
+)
+from ulmkit.text.words import (
+    WordReader,
+    WordSequence,
+    WordStream,
+    has_spaces,
+    is_spaceless,
+    join_words,
+    should_join_tokens,
+)
 
 TEXT = "The café-bar wasn't OPEN; 5 naïve guests left, left, left!"
 WORDS = ["the", "café", "-", "bar", "wasn't", "open", ";", "5", "naïve", "guests", *["left", ","] * 2, "left", "!"]
@@ -153,6 +169,14 @@ def test_scripts_without_spaces_are_told_from_texts_of_one_word() -> None:
     assert is_spaceless(["กรุงเทพมหานครเป็นเมืองหลวง"])
     for texts in (["laptop", "AB-123"], ["서울은 한국의 수도이다"], ["the film 電影"], ["", "?!"], []):
         assert not is_spaceless(texts)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [(TEXT, True), (("서울은 한국의", "수도이다"), True), (SPACELESS, False), ("กรุงเทพมหานคร", False)],
+)
+def test_texts_with_spaces_are_recognised(text: Text, expected: bool) -> None:
+    assert has_spaces([text]) is expected
 
 
 def test_languages_with_spaces_are_recognised() -> None:

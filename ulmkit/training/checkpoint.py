@@ -112,8 +112,8 @@ def latest_checkpoint(folder: str | os.PathLike[str]) -> Path | None:
 
 def checkpoints(folder: str | os.PathLike[str]) -> list[Path]:
     """List the checkpoints in a run's folder, the newest last."""
-    found = (path for path in Path(folder).glob("checkpoint-*") if _NAME.fullmatch(path.name))
-    return sorted(found, key=lambda path: int(path.name.rpartition("-")[2]))
+    paths = (path for path in Path(folder).glob("checkpoint-*") if _NAME.fullmatch(path.name))
+    return sorted(paths, key=lambda path: int(path.name.rpartition("-")[2]))
 
 
 @contextmanager

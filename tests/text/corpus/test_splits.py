@@ -12,7 +12,7 @@ from ulmkit.text.read.documents import read_documents
 
 
 def chosen(documents, **policy):
-    return SplitColumns(documents).assign(SplitPolicy(**policy)).listed()
+    return list(SplitColumns(documents).assign(SplitPolicy(**policy)))
 
 
 def test_given_keeps_what_is_said_and_trains_on_the_rest():

@@ -69,7 +69,7 @@ def test_ndjson_is_jsonl(tmp_path):
 
 @pytest.mark.parametrize("row", ["'c, d',y", "a\\, b,y", "one"])
 def test_rows_of_other_widths_say_how_to_write_them(tmp_path, row):
-    with pytest.raises(DataError, match=r"line 3: expected 2 fields, got \d; put a cell that holds ',' or"):
+    with pytest.raises(DataError, match=r"line 3: expected 2 fields, got \d; put a cell that holds ',' or .* twice$"):
         read(write(tmp_path / "a.csv", f"text,label\na,x\n{row}\n"))
 
 

@@ -272,7 +272,7 @@ class _Build:
             characters=int(self.table["characters"][is_member].sum()),
             tokens=int(self.counts[name].sum()),
             unknown_tokens=int(self.counts[name][~self.known].sum()),
-            fingerprint=joined_fingerprint([int(fingerprints.sum())]),
+            fingerprint=joined_fingerprint([int(fingerprints.sum())]),  # uint64 wraps at 2^64 as it does
             labels=by_class,
             empty=int((self.table["words"][is_member] == 0).sum()),
         )

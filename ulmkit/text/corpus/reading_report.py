@@ -98,7 +98,7 @@ def _classes(facts: CorpusFacts) -> dict[str, int]:
 
 
 def _by_split(counts: Mapping[str, int]) -> str:
-    """Write a count with its parts by split; data that was not split is no "train" to those who evaluate on it."""
+    """Write a count with its parts by split, or alone if the data has no split but "train"; "" for none."""
     total = sum(counts.values())
     if not total or list(counts) == ["train"]:
         return f"{total:,}" if total else ""

@@ -100,11 +100,8 @@ class Splits:
         """The names of splits that have a document."""
         return {self.names[code] for code in np.unique(self.codes).tolist() if code >= 0}
 
-    def listed(self) -> list[str]:
-        """List the split of each document."""
-        return [self.names[code] for code in self.codes.tolist()]
-
     def __iter__(self) -> Iterator[str]:
+        """Yield the split of each document; every document must have one."""
         return (self.names[code] for code in self.codes)
 
 

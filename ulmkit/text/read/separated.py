@@ -64,7 +64,10 @@ def open_separated(path: Path, options: ReadOptions, split: str | None, usual: s
     elif len(names) == 1:
         advice = f"; put a text that holds {separator!r} in quotes, or give a text a line as .txt with lines=True"
     else:
-        advice = f'; put a cell that holds {separator!r} or a line break in double quotes, and write "" for each in it'
+        advice = (
+            f"; put a cell that holds {separator!r} or a line break in double quotes, and write each double quote in "
+            "it twice"
+        )
     header = names if options.header and len(names) > 1 else None
     fitted = _fitted(path, rows, len(names), header, advice)
     keeps_blank = not options.labels and len(names) == 1
