@@ -3,8 +3,8 @@
 Both learn PV-DBOW from the words and word pairs of all training text of DATA, labelled or not, in one thread and in as
 many passes: ulmkit with its defaults, gensim with vectors of the same length, 5 n-grams of noise and the same
 subsampling. Then logistic regressions on the vectors of a few labelled documents (three draws) classify the validation
-documents. ulmkit's vector of a document is the mean of its n-grams' vectors; gensim's is inferred, in as
-many passes again.
+documents. ulmkit's vector of a document is the mean of its n-grams' vectors; gensim's is inferred, in as many passes
+again.
 
     python benchmarks/document_vectors.py DATA [--split-column NAME] [--labels N ...] [--quick] [--json FILE]
 """

@@ -8,7 +8,7 @@ from scipy.sparse import csr_array
 from sklearn.feature_extraction.text import TfidfTransformer
 
 from ulmkit.errors import ConfigError
-from ulmkit.members.document_vectors import keep_shares
+from ulmkit.members.document_vectors import keep_shares, passes_for
 from ulmkit.members.fitting import (
     NB_SVM_STRENGTHS,
     TFIDF_STRENGTHS,
@@ -19,6 +19,7 @@ from ulmkit.members.fitting import (
     fit_logistic,
     fit_nb_svm,
     fit_tfidf,
+    least_loss,
 )
 from ulmkit.members.linear import class_log_probabilities, inverse_document_frequency, weigh
 from ulmkit.text.words import join_words
@@ -156,6 +157,22 @@ def test_settings_are_chosen_by_held_out_loss() -> None:
     assert choose_setting(["first", "second"], lambda _: good, lambda _: 1.0, labels[:1], 2) == "first"
 
 
+def test_preferred_settings_are_left_for_more_than_one_standard_error() -> None:
+    usual = np.full(16, 2.0)
+    noise = np.tile([1.0, -1.0], 8)
+    error = noise.std(ddof=1) / 4.0
+    worse, better = usual + noise - 0.9 * error, usual + noise - 1.1 * error
+    for losses, preferred, expected in (
+        ([usual, worse], 1, 0),
+        ([usual, better], 1, 1),
+        ([usual, worse], None, 1),
+        ([usual + 1.0, usual, worse], 2, 1),
+        ([usual, usual], 1, 0),
+    ):
+        assert least_loss(np.stack(losses), preferred) == expected
+    assert least_loss(np.zeros((3, 0)), 1) == 0
+
+
 def test_shapes_that_do_not_fit_are_refused() -> None:
     documents, labels = _documents(20, 2)
     member, _ = fit_tfidf(documents, np.arange(20), labels, 2)
@@ -189,3 +206,10 @@ def test_a_regression_on_more_features_than_documents_is_at_its_optimum(classes:
     away = away[:, 1:] if classes == 2 else away
     assert np.abs(weights / 0.5 + features.T @ away).max() < 1e-4
     assert np.abs(away.sum(axis=0)).max() < 1e-4
+
+
+def test_passes_make_the_wanted_tokens_within_bounds() -> None:
+    keep = np.ones(4, dtype=np.float32)
+    for each, wanted, expected in ((1e3, 5e7, 50), (1e6, 3e7, 30), (1e7, 5e7, 8), (1e8, 5e7, 4), (1e9, 5e7, 1)):
+        counts = csr_array(np.full((1, 4), each / 4))
+        assert passes_for(counts, keep, wanted) == expected

@@ -1,13 +1,15 @@
 """Word vectors of a language model: learnt by pretraining, kept by fine-tuning, used by the ladder."""
 
 import dataclasses
+from collections.abc import Sequence
 
 import pytest
 from support import tiny
 
 from ulmkit.hub import LanguageModelParts
 from ulmkit.members import fitting
-from ulmkit.pipeline import Ladder, finetune, pretrain, train_automatically
+from ulmkit.pipeline import Ladder, finetune, prepare, pretrain, train_automatically, word_vectors
+from ulmkit.text.words import WordSequence
 from ulmkit.training import Budget
 
 TEXTS = tiny.reviews(600, 20_000)
@@ -52,3 +54,19 @@ def test_the_ladder_says_whether_it_uses_them(
         on_ladder=ladders.append,
     )
     assert ladders[0].uses_word_vectors == classifier.facts.notes["word_vectors"] == is_used
+
+
+def test_no_more_text_is_read_than_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    corpus = prepare(TEXTS, tiny.WORDS, task="single")
+    read: list[int] = []
+
+    def learn(texts: Sequence[WordSequence], words: Sequence[str], seed: int) -> None:
+        read.append(sum(map(len, texts)))
+
+    monkeypatch.setattr(word_vectors, "learn_word_vectors", learn)
+    monkeypatch.setattr(word_vectors, "_DOCUMENTS_AT_ONCE", 10)
+    documents = len(corpus.rows("train"))
+    for most in (1, 10**9):
+        monkeypatch.setattr(word_vectors, "_MOST_TOKENS", most)
+        word_vectors.corpus_word_vectors(corpus, ["train"])
+    assert read == [10, documents]

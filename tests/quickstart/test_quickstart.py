@@ -12,7 +12,7 @@ from support.data_files import read
 import ulmkit.quickstart.run as module
 from ulmkit import LanguageModel, TextClassifier
 from ulmkit.errors import FolderError
-from ulmkit.pipeline import RunOptions
+from ulmkit.pipeline import RunOptions, automatic
 from ulmkit.quickstart import NO_LANGUAGE_MODEL_ROW, ULMKIT_ROW, quickstart
 from ulmkit.quickstart.docstrings import Docstring, quickstart_task
 from ulmkit.safe_writes import check_writable
@@ -96,12 +96,24 @@ def test_shared_documents_are_warned_of_once(tmp_path, base):
     assert len([line for line in warnings if "of 8 in valid" in line]) == 1
 
 
-def test_data_of_ones_own(tmp_path, base):
+def test_data_of_ones_own_and_word_vectors_that_are_used(tmp_path, base, monkeypatch):
+    climbed = []
+    climb = automatic.climb_corpus
+
+    def remember(text, language_models, *arguments, **options):
+        ladder = climb(text, language_models, *arguments, **options)
+        ladder.uses_word_vectors = bool(language_models)
+        climbed.append(len(language_models))
+        return ladder
+
+    monkeypatch.setattr(automatic, "climb_corpus", remember)
     data = tmp_path / "own.csv"
     rows = [f"{'good fine nice' if number % 2 else 'bad poor dull'} film {number},{number % 2}" for number in range(80)]
     data.write_text("\n".join(["text,label", *rows]))
     result = quickstart(str(tmp_path / "out"), str(data), language_model=base, minutes=0.005, labels=20)
     assert [metrics.name for metrics in result.reports[ULMKIT_ROW].classes] == ["0", "1"]
+    assert NO_LANGUAGE_MODEL_ROW in result.reports
+    assert climbed == [2, 0]  # a second ladder, without them
     check_writable(tmp_path / "out", overwrite=True)
 
 

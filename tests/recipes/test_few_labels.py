@@ -66,6 +66,26 @@ def test_the_same_command_computes_nothing_again(
     assert any("8 validation documents; text of 112 documents" in line for line in lines)
 
 
+def test_what_uses_word_vectors_is_compared_with_a_ladder_without_them(
+    reviews: Path, language_models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    climbed = []
+    climb = few_labels.climb_corpus
+
+    def remember(text: Any, bases: Any, *arguments: Any, **options: Any) -> Any:
+        ladder = climb(text, bases, *arguments, **options)
+        ladder.uses_word_vectors = bool(bases)
+        climbed.append((len(bases), ladder.kept.name))
+        return ladder
+
+    monkeypatch.setattr(few_labels, "climb_corpus", remember)
+    command = ["--data", reviews, "--language-model", language_models["forward"], "--method", "linear", "--labels", 16]
+    recipe(*command, "--draws", 1, "--out", tmp_path / "run", "--json", tmp_path / "run.json")
+    assert [bases for bases, _ in climbed] == [1, 0]
+    names = {row["peer_name"] for row in read_json(tmp_path / "run.json")["rows"]}
+    assert LINEAR in names
+
+
 def test_a_draw_that_was_stopped_in_a_network_goes_on(
     reviews: Path, language_models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

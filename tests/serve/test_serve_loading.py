@@ -1,4 +1,4 @@
-"""What the server answers while its classifier is being loaded."""
+"""Answers of the server while its classifier is being loaded."""
 
 import threading
 import time

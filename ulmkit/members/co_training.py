@@ -1,6 +1,6 @@
 """Co-training: two linear members of different kinds label, for each other, the documents that they are surest of.
 
-vectors -> NB-SVM -> vectors -> NB-SVM -> vectors
+vectors -> NB-SVM -> vectors -> NB-SVM -> vectors -> NB-SVM -> vectors
 """
 
 from collections.abc import Sequence
@@ -46,7 +46,7 @@ class CoTraining:
         rows: (n,) documents that may be labelled.
         classes: Number of classes.
 
-    Source: Nigam & Ghani 2000, "Analyzing the effectiveness and applicability of co-training", section 4.1 (co-EM):
+    Source: Nigam & Ghani 2000, "Analyzing the effectiveness and applicability of co-training", their algorithm co-EM:
         each member labels all documents for the other one, anew in each round. Deviations: members name one class, and
         only for the documents that they are surest of; the two views are representations of the same words.
     """

@@ -232,8 +232,8 @@ class DocumentVectors:
     ) -> VectorSetting:
         """Choose the setting of the regression by held-out documents.
 
-        Word vectors are used where the loss is lower with them by more than one standard error: with few labels it is
-        often lower by chance, and where there is much text its own vectors are better teachers.
+        Word vectors are used only where they lower the loss by more than one standard error: with few labels they often
+        do by chance, and where there is much text its own vectors teach better.
 
         Args:
             vectors: (n, d) of labelled documents, from `vectors`.
@@ -242,21 +242,16 @@ class DocumentVectors:
             class_weights: (C,) weight of a document of each class; None for equal ones.
         """
         choices = _SCALES[:1] if self._word_vectors is None else _SCALES
-        settings = [VectorSetting(strength, scales) for scales in choices for strength in _STRENGTHS]
-        losses = held_out_losses(
-            settings,
+        return choose_setting(
+            [VectorSetting(strength, scales) for scales in choices for strength in _STRENGTHS],
             lambda setting: self._scaled(vectors, setting),
             lambda setting: setting.strength,
             labels,
             classes,
             ROUGH_TOLERANCE,
             class_weights,
+            preferred=len(_STRENGTHS),
         )
-        totals = losses.sum(axis=1)
-        best, alone = int(np.argmin(totals)), int(np.argmin(totals[: len(_STRENGTHS)]))
-        gains = losses[alone] - losses[best]
-        is_better = len(gains) > 1 and gains.mean() > gains.std(ddof=1) / np.sqrt(len(gains))
-        return settings[best if is_better else alone]
 
     def fit(
         self,
@@ -383,6 +378,7 @@ def choose_setting(
     classes: int,
     tolerance: float = 1e-4,
     class_weights: Sequence[float] | None = None,
+    preferred: int | None = None,
 ) -> Setting:
     """Choose the setting of a softmax regression with the least loss on held-out documents, the first if there is none.
 
@@ -394,24 +390,10 @@ def choose_setting(
         classes: Number of classes.
         tolerance: See `fit_logistic`.
         class_weights: See `fit_logistic`; the loss is weighted, too.
-    """
-    losses = held_out_losses(settings, features_of, strength_of, labels, classes, tolerance, class_weights)
-    return settings[int(np.argmin(losses.sum(axis=1)))]
+        preferred: The first so many settings are taken unless another's loss is lower by more than one standard error;
+            None prefers none.
 
-
-def held_out_losses(
-    settings: Sequence[Setting],
-    features_of: Callable[[Setting], np.ndarray],
-    strength_of: Callable[[Setting], float],
-    labels: np.ndarray,
-    classes: int,
-    tolerance: float = 1e-4,
-    class_weights: Sequence[float] | None = None,
-) -> np.ndarray:
-    """Losses of the settings of a softmax regression on held-out documents; see `choose_setting`.
-
-    Returns:
-        (settings, documents) float64, without documents if there are too few to hold any out.
+    Source: rule of one standard error: Breiman et al. 1984, "Classification and regression trees", section 3.4.3.
     """
     folds = list(held_out_folds(labels))
     losses = np.zeros((len(settings), sum(len(held_out) for _, held_out in folds)))
@@ -427,4 +409,19 @@ def held_out_losses(
             importance = document_weights(class_weights, labels[held_out])
             row[first : first + len(held_out)] = -right if importance is None else -right * importance
             first += len(held_out)
-    return losses
+    return settings[least_loss(losses, preferred)]
+
+
+def least_loss(losses: np.ndarray, preferred: int | None = None) -> int:
+    """Row of the least loss, or of the least of the first `preferred` ones if that is within one standard error of it.
+
+    Args:
+        losses: (settings, documents).
+        preferred: See `choose_setting`.
+    """
+    totals = losses.sum(axis=1)
+    best, usual = int(np.argmin(totals)), int(np.argmin(totals[:preferred]))
+    gains = losses[usual] - losses[best]
+    if best == usual or gains.mean() > gains.std(ddof=1) / np.sqrt(len(gains)):
+        return best
+    return usual

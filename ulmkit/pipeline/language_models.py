@@ -61,7 +61,7 @@ def pretrain(
         progress: Called with the number of documents prepared.
 
     Returns:
-        The model, with its vocabulary, tokenizer, training facts and log.
+        The model, with its vocabulary, tokenizer, training facts and log; if it reads forward, with word vectors too.
 
     Raises:
         DataError: If there is too little text.
