@@ -138,6 +138,22 @@ def test_a_text_is_classified_and_its_words_are_marked_by_keyboard(
     page.locator("#strongest tbody tr", has_text=weight).first.wait_for()
 
 
+def test_the_curve_of_the_last_text_is_not_shown_for_the_next(
+    start: Callable[..., str], open_page: Callable[..., Any]
+) -> None:
+    page = open_page(start())
+    page.get_by_label("Text", exact=True).fill(TEXTS[0])
+    page.keyboard.press("Control+Enter")
+    page.locator("#running svg").wait_for()
+    page.route("**/running", lambda _: None)  # no answer yet
+    page.get_by_label("Text", exact=True).fill(TEXTS[1])
+    with page.expect_request("**/running"):
+        page.keyboard.press("Control+Enter")
+    assert page.locator("#marked").inner_text() == TEXTS[1]
+    assert page.locator("#running").is_hidden()
+    page.unroute_all(behavior="ignoreErrors")
+
+
 def test_a_text_that_is_markup_stays_text(start: Callable[..., str], open_page: Callable[..., Any]) -> None:
     page = open_page(start())
     text = '<img src=x onerror="document.title=1"> <script>document.title = 1</script> & fine'

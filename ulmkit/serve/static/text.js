@@ -99,6 +99,7 @@ export function prepareText(info) {
     const request = ++newest;
     running = null; // the classifier may be another one by now
     element("explanation").hidden = true;
+    element("running").hidden = true; // its curve is the last text's until the new one is there
     const { predictions } = await ask("/predict", { text });
     if (request !== newest) return;
     showAnswer(predictions[0]);
