@@ -51,6 +51,11 @@ def serve_texts(client: TestClient, texts: list[str]) -> None:
         served._next = -np.inf
 
 
+def finish(served: ServedTexts) -> None:
+    """Wait until what was added before is measured; closing alone may drop it."""
+    served._thread.submit(lambda: None).result()
+
+
 def test_the_figures_are_those_of_the_drift_command(connect: Callable[..., TestClient]) -> None:
     client = connect(drift_share=ALWAYS)
     serve_texts(client, TEXTS)
@@ -87,7 +92,7 @@ def test_a_language_model_inside_has_its_bits() -> None:
     for number, text in enumerate(TEXTS):
         served._next = -np.inf
         served.add([text], outputs[number : number + 1])
-        served._thread.submit(lambda: None).result()
+        finish(served)
     served.close()
     bits = {each.measure: each.after for each in served.compare().comparisons}["bits_per_character"]
     expected = measure_texts(tiny.language_model(), TEXTS).values["bits_per_character"]
@@ -120,7 +125,7 @@ def test_the_thread_rests_in_proportion_to_its_work(monkeypatch: pytest.MonkeyPa
     for second in range(21):
         clock.now = float(second)
         served.add(TEXTS[:1], outputs)
-        served._thread.submit(lambda: None).result()  # whatever came before it is done
+        finish(served)
         measured.append(served.sampled_texts)
     assert (measured[0], measured[9], measured[10], measured[19], measured[20]) == (1, 1, 2, 2, 3)
     served.close()
@@ -130,10 +135,12 @@ def test_texts_are_forgotten_and_long_ones_are_not_measured() -> None:
     served = ServedTexts(tiny.classifier(), ALWAYS)
     text = "a secret " * 6000
     served.add([text], tiny.classifier().predict_proba(["a secret"]))
+    finish(served)
     served.close()
     assert served.sampled_texts == 0
     served = ServedTexts(tiny.classifier(), ALWAYS)
     served.add(["a secret"], tiny.classifier().predict_proba(["a secret"]))
+    finish(served)
     served.close()
     assert served.sampled_texts == 1
     assert "secret" not in repr(vars(served)) + repr(served._sample[0])
@@ -146,6 +153,7 @@ def test_an_error_is_logged_without_the_text(monkeypatch: pytest.MonkeyPatch, ca
     monkeypatch.setattr("ulmkit.serve.drift.measure_texts", fail)
     served = ServedTexts(tiny.classifier(), ALWAYS)
     served.add(["a secret"], tiny.classifier().predict_proba(["a secret"]))
+    finish(served)
     served.close()
     assert "ValueError" in caplog.text
     assert "secret" not in caplog.text
