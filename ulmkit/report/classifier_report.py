@@ -76,7 +76,7 @@ class ExplainedDocument:
         probability: Probability of the predicted label.
         label_probability: Probability of its own label.
         explanation: The predicted label, and the words' weights.
-        running: The answers while it was read; None of a classifier that reads backward.
+        running: The answers while it was read; None if the classifier cannot read in pieces.
     """
 
     row: int
@@ -322,7 +322,7 @@ class _Measurements:
         )
 
     def _running(self, text: Text) -> RunningPrediction | None:
-        """Answers while a text is read; None if the classifier reads backward."""
+        """Answers while a text is read; None if the classifier cannot read in pieces."""
         if not self._classifier.can_stream:
             return None
         (running,) = self._classifier.running_probabilities([text], points=_RUNNING_POINTS)

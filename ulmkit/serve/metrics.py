@@ -106,7 +106,7 @@ class _DriftCollector:
             yield GaugeMetricFamily("ulmkit_class_share_distance", about, distance)
         about = "Held-out texts of the training that served texts are compared with."
         yield GaugeMetricFamily("ulmkit_drift_held_out_texts", about, served.held_out_texts)
-        about = "Served texts in the newest sample; 20 are compared."
+        about = "Served texts in the newest sample; they are compared once there are 20."
         yield GaugeMetricFamily("ulmkit_drift_sampled_texts", about, served.sampled_texts)
         period = served.compare()
         if period is None or not period.comparisons:

@@ -42,7 +42,10 @@ class Prediction(BaseModel):
     abstained: Annotated[bool, Field(description="Whether the classifier is not sure enough to give a label.")] = False
     label_set: Annotated[
         list[str] | None,
-        Field(description="Labels of which one is right, most probable first; null if the server makes no such sets."),
+        Field(
+            description="Labels of which one is right, but for a share of texts, `miscoverage` in /info; most probable "
+            "first. Null if the server makes no such sets."
+        ),
     ] = None
 
 
