@@ -115,7 +115,9 @@ class RunningRequest(_Request):
     """A text that is to be read word by word."""
 
     text: TextField
-    points: Annotated[StrictInt, Field(ge=1, description="Most answers, after words that are evenly spaced.")] = 100
+    points: Annotated[
+        StrictInt, Field(ge=1, le=1000, description="Most answers, after words that are evenly spaced.")
+    ] = 100
 
 
 class RunningPoint(Prediction):
