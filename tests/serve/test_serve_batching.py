@@ -33,11 +33,11 @@ def run(requests: Sequence[Sequence[str]], model: Model, hold_up: bool = False, 
     """The results of requests that are made together, errors among them."""
 
     async def main() -> list:
-        queue = ModelQueue(model, ServeOptions(**options))
+        queue = ModelQueue(ServeOptions(**options))
         if hold_up:
             model.may_run.clear()
             asyncio.get_running_loop().call_later(0.1, model.may_run.set)
-        results = await asyncio.gather(*map(queue.predict, requests), return_exceptions=True)
+        results = await asyncio.gather(*(queue.predict(model, texts) for texts in requests), return_exceptions=True)
         queue.close()
         return results
 
@@ -61,14 +61,15 @@ def test_a_batch_is_no_larger_than_it_may_be_unless_a_request_is() -> None:
 
 def test_a_request_waits_for_others_only_while_several_come() -> None:
     async def main() -> float:
-        queue = ModelQueue(Model(), ServeOptions(batch_milliseconds=300))
+        model = Model()
+        queue = ModelQueue(ServeOptions(batch_milliseconds=300))
         start = asyncio.get_running_loop().time()
         for _ in range(5):
-            await queue.predict(["a"])
+            await queue.predict(model, ["a"])
         alone = asyncio.get_running_loop().time() - start
-        await asyncio.gather(queue.predict(["a"]), queue.predict(["b"]))
+        await asyncio.gather(queue.predict(model, ["a"]), queue.predict(model, ["b"]))
         start = asyncio.get_running_loop().time()
-        await queue.predict(["c"])
+        await queue.predict(model, ["c"])
         assert asyncio.get_running_loop().time() - start > 0.25
         queue.close()
         return alone
@@ -96,18 +97,18 @@ def test_a_request_is_given_up_when_its_time_is_over_and_never_predicted() -> No
     async def main() -> list[list[str]]:
         model = Model()
         model.may_run.clear()
-        queue = ModelQueue(model, ServeOptions(timeout_seconds=0.05))
+        queue = ModelQueue(ServeOptions(timeout_seconds=0.05))
         first = asyncio.create_task(queue.call(model.may_run.wait))
         await asyncio.sleep(0)
         with pytest.raises(RefusalError, match=r"no answer within 0\.05 seconds") as refusal:
-            await queue.predict(["late"])
+            await queue.predict(model, ["late"])
         assert refusal.value.status == 503
         with pytest.raises(RefusalError):
             await first
         model.may_run.set()
         while not model.batches:  # on a busy machine this one may be late, too
             with contextlib.suppress(RefusalError):
-                await queue.predict(["next"])
+                await queue.predict(model, ["next"])
         queue.close()
         return model.batches
 
@@ -117,13 +118,27 @@ def test_a_request_is_given_up_when_its_time_is_over_and_never_predicted() -> No
 def test_functions_run_in_their_turn_and_alone() -> None:
     async def main() -> list[list[str]]:
         model = Model()
-        queue = ModelQueue(model, ServeOptions())
-        together = (queue.predict(["a"]), queue.call(lambda: model.batches.append(["function"])), queue.predict(["b"]))
-        await asyncio.gather(*together)
+        queue = ModelQueue(ServeOptions())
+        function = queue.call(lambda: model.batches.append(["function"]))
+        await asyncio.gather(queue.predict(model, ["a"]), function, queue.predict(model, ["b"]))
         queue.close()
         return model.batches
 
     assert asyncio.run(main()) == [["a"], ["function"], ["b"]]
+
+
+def test_requests_of_two_models_are_not_predicted_together() -> None:
+    async def main() -> tuple[list, Model, Model]:
+        first, second = Model(), Model()
+        queue = ModelQueue(ServeOptions())
+        asked = [(first, "a"), (first, "bb"), (second, "ccc"), (first, "dddd")]
+        results = await asyncio.gather(*(queue.predict(model, [text]) for model, text in asked))
+        queue.close()
+        return results, first, second
+
+    results, first, second = asyncio.run(main())
+    assert [result.tolist() for result in results] == [[1], [2], [3], [4]]
+    assert (first.batches, second.batches) == ([["a", "bb"], ["dddd"]], [["ccc"]])
 
 
 def test_workers_share_what_waits_and_run_at_once() -> None:
@@ -136,8 +151,8 @@ def test_workers_share_what_waits_and_run_at_once() -> None:
         return np.array([len(text) for text in texts])
 
     async def main() -> list:
-        queue = ModelQueue(predict, ServeOptions(), workers=2)
-        results = await asyncio.gather(*(queue.predict(["a" * number]) for number in range(8)))
+        queue = ModelQueue(ServeOptions(), workers=2)
+        results = await asyncio.gather(*(queue.predict(predict, ["a" * number]) for number in range(8)))
         queue.close()
         return results
 

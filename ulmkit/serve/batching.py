@@ -14,14 +14,15 @@ from ulmkit.tasks import Outputs
 from ulmkit.text import Text
 
 Result = TypeVar("Result")
+Predict = Callable[[Sequence[Text]], Outputs]
 
 
 @dataclass
 class _Job:
-    """Texts to predict, or a function to call, and who waits for the result."""
+    """A function to call, the texts to predict for if it takes some, and who waits for the result."""
 
-    texts: Sequence[Text]
-    function: Callable[[], Any] | None
+    function: Callable[..., Any]
+    texts: Sequence[Text] | None
     result: asyncio.Future[Any] = field(repr=False)
 
 
@@ -31,7 +32,6 @@ class ModelQueue:
     All methods are for one event loop.
 
     Args:
-        predict: Predicts for the texts of a batch.
         options: Sizes and times of batches, and the limits of the queue.
         on_batch: Called with the number of texts in each batch.
         workers: Number of threads; what waits is shared among those that have nothing to do.
@@ -39,12 +39,10 @@ class ModelQueue:
 
     def __init__(
         self,
-        predict: Callable[[Sequence[Text]], Outputs],
         options: ServeOptions,
         on_batch: Callable[[int], None] = lambda texts: None,
         workers: int = 1,
     ) -> None:
-        self._predict = predict
         self._options = options
         self._on_batch = on_batch
         self._jobs: deque[_Job] = deque()
@@ -59,13 +57,13 @@ class ModelQueue:
         """Number of requests that wait for the model."""
         return len(self._jobs)
 
-    async def predict(self, texts: Sequence[Text]) -> Outputs:
-        """Predict for the texts of a request, in a batch with those of others.
+    async def predict(self, predict: Predict, texts: Sequence[Text]) -> Outputs:
+        """Predict for the texts of a request, in a batch with those of others that are predicted by the same function.
 
         Raises:
             RefusalError: If too many requests wait, or the time is up.
         """
-        outputs: Outputs = await self._wait_for(_Job(texts, None, asyncio.get_running_loop().create_future()))
+        outputs: Outputs = await self._wait_for(_Job(predict, texts, asyncio.get_running_loop().create_future()))
         return outputs
 
     async def call(self, function: Callable[[], Result]) -> Result:
@@ -74,7 +72,7 @@ class ModelQueue:
         Raises:
             RefusalError: If too many requests wait, or the time is up.
         """
-        result: Result = await self._wait_for(_Job((), function, asyncio.get_running_loop().create_future()))
+        result: Result = await self._wait_for(_Job(function, None, asyncio.get_running_loop().create_future()))
         return result
 
     def close(self) -> None:
@@ -107,8 +105,8 @@ class ModelQueue:
             self._came_alone = len(batch) == 1 and not self._jobs
             self._running += 1
             try:
-                if batch[0].function is not None:
-                    await self._run_function(batch[0], batch[0].function)
+                if batch[0].texts is None:
+                    await self._run_function(batch[0])
                 else:
                     await self._run_batch(batch)
             finally:
@@ -116,7 +114,7 @@ class ModelQueue:
 
     @property
     def _waiting_texts(self) -> int:
-        return sum(len(job.texts) for job in self._jobs)
+        return sum(len(job.texts or ()) for job in self._jobs)
 
     def _is_batch_full(self) -> bool:
         return self._waiting_texts >= self._options.batch_texts
@@ -130,18 +128,18 @@ class ModelQueue:
         while self._jobs:
             job = self._jobs[0]
             if not job.result.done():
-                texts += len(job.texts)
-                if batch and (job.function is not None or texts > most):
+                texts += len(job.texts or ())
+                if batch and (job.function != batch[0].function or texts > most):
                     break
                 batch.append(job)
             self._jobs.popleft()
-            if batch and batch[0].function is not None:
+            if batch and batch[0].texts is None:
                 break
         return batch
 
-    async def _run_function(self, job: _Job, function: Callable[[], Any]) -> None:
+    async def _run_function(self, job: _Job) -> None:
         try:
-            result = await asyncio.get_running_loop().run_in_executor(self._threads, function)
+            result = await asyncio.get_running_loop().run_in_executor(self._threads, job.function)
         except Exception as error:
             _fail(job, error)
         else:
@@ -149,9 +147,9 @@ class ModelQueue:
 
     async def _run_batch(self, batch: Sequence[_Job]) -> None:
         """Predict for a batch; if that fails, for each request alone, so that one does not fail the others."""
-        texts = [text for job in batch for text in job.texts]
+        texts = [text for job in batch for text in job.texts or ()]
         try:
-            outputs = await asyncio.get_running_loop().run_in_executor(self._threads, self._predict, texts)
+            outputs = await asyncio.get_running_loop().run_in_executor(self._threads, batch[0].function, texts)
         except Exception as error:
             if len(batch) == 1:
                 _fail(batch[0], error)
@@ -162,8 +160,9 @@ class ModelQueue:
         self._on_batch(len(texts))
         first = 0
         for job in batch:
-            _answer(job, outputs[first : first + len(job.texts)])
-            first += len(job.texts)
+            count = len(job.texts or ())
+            _answer(job, outputs[first : first + count])
+            first += count
 
 
 def _answer(job: _Job, result: Any) -> None:

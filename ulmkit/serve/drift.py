@@ -48,6 +48,7 @@ class ServedTexts:
         self._draw = np.random.default_rng()
         self._lock = threading.Lock()
         self._is_busy = False
+        self._is_closed = False
         self._next = -np.inf
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ulmkit-drift")
 
@@ -66,11 +67,15 @@ class ServedTexts:
         drawn = int(self._draw.integers(len(texts)))
         text = texts[drawn]
         if (len(text) if isinstance(text, str) else sum(map(len, text))) <= _MOST_CHARACTERS:
-            self._is_busy = True
-            self._thread.submit(self._measure, text, outputs[drawn : drawn + 1])
+            with self._lock:
+                if not self._is_closed:  # else a new classifier has come, and this is for a request to the former one
+                    self._is_busy = True
+                    self._thread.submit(self._measure, text, outputs[drawn : drawn + 1])
 
     def close(self) -> None:
-        """Let the thread end."""
+        """Measure no more texts, and let the thread end."""
+        with self._lock:
+            self._is_closed = True
         self._thread.shutdown(cancel_futures=True)
 
     @property

@@ -8,12 +8,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-import ulmkit
 from ulmkit.api import TextClassifier
 from ulmkit.api.common import as_texts
 from ulmkit.config import check_choice
 from ulmkit.errors import ConfigError, DataError, FolderError
-from ulmkit.hub import member_name
 from ulmkit.pipeline import networks
 from ulmkit.serve.batching import ModelQueue
 from ulmkit.serve.corrections import Corrections
@@ -31,12 +29,10 @@ from ulmkit.serve.schemas import (
     Prediction,
     PredictRequest,
     RunningAnswer,
-    RunningPoint,
     RunningRequest,
     StreamAnswer,
     StreamRequest,
     TrainingAnswer,
-    WeighedWord,
 )
 from ulmkit.serve.served import Served
 from ulmkit.serve.streams import Streams
@@ -44,8 +40,6 @@ from ulmkit.tasks import Outputs
 from ulmkit.text import Text
 
 LOG = logging.getLogger("ulmkit.serve")
-
-_LIMITS = ("max_texts", "max_characters", "max_bytes", "max_streams", "stream_seconds", "timeout_seconds")
 
 
 class ClassifierService:
@@ -80,18 +74,14 @@ class ClassifierService:
         self.metrics = ServerMetrics(lambda: self.waiting, lambda: len(self._streams))
         self.metrics.watch_drift(lambda: self._served.texts)
         workers = options.workers or _workers(classifier)
-        self._queue = ModelQueue(self._predict_batch, options, self.metrics.count_batch, workers)
-        self._streams = Streams(lambda: self._classifier.stream(), options)
+        self._queue = ModelQueue(options, self.metrics.count_batch, workers)
+        self._streams = Streams(lambda: self._served, options)
         if options.corrections is not None and not classifier.parts.task.has_ladder:
             raise ConfigError(f"corrections: only for one label per text, got task {classifier.task!r}")
         self._corrections = None if options.corrections is None else Corrections(options.corrections)
         self._retraining: Retraining | None = None
         if self._corrections is not None and options.retrain is not None:
             self._retraining = Retraining(self._corrections, options)
-
-    @property
-    def _classifier(self) -> TextClassifier:
-        return self._served.classifier
 
     @property
     def waiting(self) -> int:
@@ -107,20 +97,7 @@ class ClassifierService:
 
     def info(self) -> InfoAnswer:
         """Describe the classifier and the limits of requests."""
-        classifier = self._classifier
-        return InfoAnswer(
-            name=self._served.name,
-            task=classifier.task,
-            labels=list(classifier.labels),
-            members=[member_name(member) for member in classifier.members],
-            streams=classifier.can_stream,
-            explains=classifier.parts.task.has_ladder,
-            validation=dict(classifier.parts.facts.validation),
-            abstains=self._served.promises.abstains,
-            miscoverage=self._served.promises.miscoverage,
-            limits={name: getattr(self._options, name) for name in _LIMITS},
-            ulmkit=ulmkit.__version__,
-        )
+        return self._served.info(self._options)
 
     async def predict(self, request: PredictRequest) -> PredictAnswer:
         """Predict for the texts of a request.
@@ -131,9 +108,15 @@ class ClassifierService:
         """
         if (request.text is None) == (request.texts is None):
             raise DataError("request: expected `text` or `texts`, got both or neither")
+        served = self._served
         texts = self._checked([request.text] if request.texts is None else request.texts)
-        outputs = await self._queue.predict(texts) if texts else []
-        return PredictAnswer(predictions=self._answers(outputs, texts, request.threshold))
+        if not texts:
+            return PredictAnswer(predictions=[])
+        outputs = await self._queue.predict(served.classifier.predict_proba, texts)
+        served.texts.add(texts, outputs)
+        predictions = served.answers(outputs, texts, request.threshold)
+        self._count(served, outputs, predictions)
+        return PredictAnswer(predictions=predictions)
 
     async def stream(self, request: StreamRequest) -> StreamAnswer:
         """Read a piece of a text, and predict for the text so far.
@@ -148,7 +131,7 @@ class ClassifierService:
         try:
             output = await self._queue.call(lambda: stream.read(request.piece, request.finish))
             # The text itself is not needed: tasks that read in pieces decide without it.
-            (prediction,) = self._predictions(output[None], [""], request.threshold)
+            (prediction,) = stream.served.answers(output[None], [""], request.threshold)
             is_answered = True
         finally:
             self._streams.release(stream)
@@ -168,30 +151,9 @@ class ClassifierService:
             RefusalError: If the text is too long.
             ConfigError: If the classifier does not predict one label per text, or there is no such label or method.
         """
-        if not self._classifier.parts.task.has_ladder:
-            raise ConfigError(
-                f"explain: only for one label per text, got a classifier of task {self._classifier.task!r}"
-            )
-        texts = self._checked([request.text])
-        labels = None if request.label is None else [request.label]
-
-        def run() -> ExplainAnswer:
-            outputs = self._classifier.predict_proba(texts)
-            (prediction,) = self._predictions(outputs, texts)
-            (explanation,) = self._classifier.explain(texts, labels=labels, method=request.method)
-            words = []
-            for word in explanation.words:
-                start, end = word.span or (None, None)
-                words.append(WeighedWord(word=word.word, start=start, end=end, weight=word.weight))
-            return ExplainAnswer(
-                **dict(prediction),
-                explained_label=explanation.label,
-                log_odds=explanation.log_odds,
-                words=words,
-                baseline=explanation.baseline,
-            )
-
-        return await self._queue.call(run)
+        served = self._served
+        (text,) = self._checked([request.text])
+        return await self._queue.call(lambda: served.explain(text, request.label, request.method))
 
     async def running(self, request: RunningRequest) -> RunningAnswer:
         """Predict for a text after each of its words.
@@ -200,19 +162,9 @@ class ClassifierService:
             RefusalError: If the text is too long.
             ConfigError: If the classifier cannot read in pieces.
         """
-        texts = self._checked([request.text])
-
-        def run() -> RunningAnswer:
-            (running,) = self._classifier.running_probabilities(texts, points=request.points)
-            # As in `stream`: tasks that read in pieces decide without the text.
-            predictions = self._predictions(running.outputs, [""] * len(running.read))
-            points = []
-            for read, prediction in zip(running.read.tolist(), predictions, strict=True):
-                span = running.words[read - 1].span if read else None
-                points.append(RunningPoint(**dict(prediction), read=read, end=None if span is None else span[1]))
-            return RunningAnswer(words=len(running.words), points=points)
-
-        return await self._queue.call(run)
+        served = self._served
+        (text,) = self._checked([request.text])
+        return await self._queue.call(lambda: served.running(text, request.points))
 
     def correct(self, request: CorrectionRequest) -> CorrectionsAnswer:
         """Keep a checked label in the file.
@@ -225,7 +177,7 @@ class ClassifierService:
             raise RefusalError(404, "corrections: the server keeps none; start it with --corrections FILE.csv")
         self._checked([request.text])
         if request.label is not None:
-            check_choice("label", request.label, self._classifier.labels)
+            check_choice("label", request.label, self._served.classifier.labels)
         self._corrections.set(request.text, request.label)
         return self.corrections()
 
@@ -241,7 +193,7 @@ class ClassifierService:
 
     def train(self) -> TrainingAnswer:
         """Start to train a new classifier."""
-        self._training.start(self._classifier.labels)
+        self._training.start(self._served.classifier.labels)
         return self._training.state()
 
     def training(self) -> TrainingAnswer:
@@ -258,7 +210,7 @@ class ClassifierService:
         if folder is None:
             raise RefusalError(409, "training: expected one that is done, got none")
         new = await asyncio.to_thread(self._load, str(folder))
-        if (new.task, new.labels) != (self._classifier.task, self._classifier.labels):
+        if (new.task, new.labels) != (self._served.classifier.task, self._served.classifier.labels):
             raise RefusalError(409, f"the new classifier has other labels; stop the server and serve {folder.name}")
         try:
             served = await asyncio.to_thread(Served.of, new, folder.name, self._options)
@@ -279,15 +231,12 @@ class ClassifierService:
             raise RefusalError(404, "training: the server does none; start it with --corrections and --retrain")
         return self._retraining
 
-    def _predict_batch(self, texts: Sequence[Text]) -> Outputs:
-        return self._classifier.predict_proba(texts)
-
     def _checked(self, texts: Sequence[object]) -> list[Text]:
         """Check number, type and length of texts."""
         most = self._options.max_texts
         if len(texts) > most:
             raise RefusalError(413, f"texts: expected at most {most:,}, got {len(texts):,}; send several requests")
-        checked = as_texts(texts, self._classifier.parts.task)  # type: ignore[arg-type]
+        checked = as_texts(texts, self._served.classifier.parts.task)  # type: ignore[arg-type]
         longest = self._options.max_characters
         for number, text in enumerate(checked):
             length = len(text) if isinstance(text, str) else sum(map(len, text))
@@ -301,35 +250,12 @@ class ClassifierService:
             for text in texts:
                 LOG.info("text %s", json.dumps(text, ensure_ascii=False))
 
-    def _predictions(self, outputs: Outputs, texts: Sequence[Text], threshold: float = 0.5) -> list[Prediction]:
-        labels = self._classifier.decide(outputs, texts, threshold=threshold)
-        promised = self._served.promises.fields(outputs)
-        return [
-            Prediction(**{"label": label, "probabilities": self._named(output), **fields})
-            for label, output, fields in zip(labels, outputs, promised, strict=True)
-        ]
-
-    def _answers(self, outputs: Outputs, texts: Sequence[Text], threshold: float) -> list[Prediction]:
-        """Make predictions and count them."""
-        if not texts:
-            return []
-        self._served.texts.add(texts, outputs)
-        predictions = self._predictions(outputs, texts, threshold)
-        task = self._classifier.parts.task
-        counts = task.count_answers([prediction.label for prediction in predictions], self._classifier.labels)
+    def _count(self, served: Served, outputs: Outputs, predictions: Sequence[Prediction]) -> None:
+        """Count the answers to a request."""
+        task = served.classifier.parts.task
+        counts = task.count_answers([prediction.label for prediction in predictions], served.classifier.labels)
         sure = [float(np.max(output)) for output in outputs] if task.is_one_class else []
         self.metrics.count_answers(counts, sure, sum(prediction.abstained for prediction in predictions))
-        return predictions
-
-    def _named(self, output: np.ndarray) -> dict[str, float] | list[dict[str, float]] | None:
-        """Probabilities by label, with all their digits."""
-        labels = self._classifier.labels
-        values = np.asarray(output).tolist()
-        if np.ndim(output) == 0:
-            return None
-        if np.ndim(output) == 1:
-            return dict(zip(labels, values, strict=True))
-        return [dict(zip(labels, row, strict=True)) for row in values]
 
 
 def _workers(classifier: TextClassifier) -> int:

@@ -10,6 +10,7 @@ import numpy as np
 from ulmkit.api.classifier_stream import TextStream
 from ulmkit.serve.options import ServeOptions
 from ulmkit.serve.refusals import RefusalError
+from ulmkit.serve.served import Served
 
 
 @dataclass
@@ -18,6 +19,7 @@ class OpenStream:
 
     Attributes:
         name: Its identifier, which nobody can guess.
+        served: The classifier that reads it to its end, even if a new one is served meanwhile.
         text: The stream that reads it.
         characters: Number of characters so far.
         last_used: Time of the last piece, in seconds.
@@ -25,6 +27,7 @@ class OpenStream:
     """
 
     name: str
+    served: Served
     text: TextStream
     characters: int = 0
     last_used: float = field(default_factory=time.monotonic)
@@ -40,12 +43,12 @@ class Streams:
     """The open streams of a server.
 
     Args:
-        begin: Begins a text.
+        served: Returns the classifier that reads a text which begins.
         options: How many streams there may be, how long and for how long.
     """
 
-    def __init__(self, begin: Callable[[], TextStream], options: ServeOptions) -> None:
-        self._begin = begin
+    def __init__(self, served: Callable[[], Served], options: ServeOptions) -> None:
+        self._served = served
         self._options = options
         self._open: dict[str, OpenStream] = {}
 
@@ -66,7 +69,7 @@ class Streams:
         self._close_idle()
         if name is None and len(self._open) >= self._options.max_streams:
             raise RefusalError(429, f"too many streams: {len(self._open)} are open; finish one, or try again", 1)
-        stream = OpenStream(secrets.token_urlsafe(16), self._begin()) if name is None else self._open.get(name)
+        stream = self._begin() if name is None else self._open.get(name)
         if stream is None:
             raise RefusalError(404, "stream: there is none of that name; it was finished, or closed after a long pause")
         if stream.is_busy:
@@ -89,6 +92,10 @@ class Streams:
     def close(self, name: str) -> None:
         """Forget a stream, if it is there."""
         self._open.pop(name, None)
+
+    def _begin(self) -> OpenStream:
+        served = self._served()
+        return OpenStream(secrets.token_urlsafe(16), served, served.classifier.stream())
 
     def _close_idle(self) -> None:
         oldest = time.monotonic() - self._options.stream_seconds
