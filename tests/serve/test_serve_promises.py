@@ -1,7 +1,9 @@
 """A served classifier that abstains where it is not sure, and names the labels that may be right."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
@@ -13,6 +15,7 @@ from ulmkit.api import Confidence
 from ulmkit.errors import ConfigError, FolderError
 from ulmkit.hub import HeldOut
 from ulmkit.serve import ServeOptions, create_app
+from ulmkit.tasks import find_task
 
 ABSTAIN = Confidence(max_error=0.05)
 
@@ -58,6 +61,72 @@ def test_sets_alone_leave_every_label(connect: Callable[..., TestClient], hesita
     answers = client.post("/predict", json={"texts": TEXTS}).json()["predictions"]
     assert not any(answer["abstained"] for answer in answers)
     assert [tuple(answer["label_set"]) for answer in answers] == hesitant.conformal(0.3).predict(TEXTS)
+
+
+@pytest.mark.parametrize("options", [{}, {"confidence": Confidence(max_error=0.6, miscoverage=0.3)}])
+def test_a_request_has_an_error_of_its_own(
+    connect: Callable[..., TestClient], hesitant: TextClassifier, options: dict
+) -> None:
+    client = connect(hesitant, **options)
+    expected = hesitant.selective(0.05).predict(TEXTS)
+    body = {"texts": TEXTS, "max_error": 0.05}
+    answers = client.post("/predict", json=body).json()["predictions"]
+    assert [answer["label"] for answer in answers] == expected
+    assert expected.count(None) == 15
+    sets = hesitant.conformal(0.3 if options else 0.05).predict(TEXTS)  # the server's own share stays
+    assert [tuple(answer["label_set"]) for answer in answers] == sets
+    answers = client.post("/predict", json={"texts": TEXTS}).json()["predictions"]
+    assert not any(answer["abstained"] for answer in answers)
+    unsure = {"piece": TEXTS[expected.index(None)], "finish": True}
+    assert client.post("/stream", json=unsure | {"max_error": 0.05}).json()["abstained"] is True
+    assert client.post("/stream", json=unsure).json()["abstained"] is False
+    fields = client.get("/openapi.json").json()["components"]["schemas"]["PredictRequest"]["properties"]
+    assert fields["max_error"]["anyOf"][0] == {"type": "number", "exclusiveMinimum": 0.0, "exclusiveMaximum": 1.0}
+
+
+def test_held_out_texts_of_the_server_bear_the_error_of_a_request(
+    connect: Callable[..., TestClient], hesitant: TextClassifier, tmp_path: Path
+) -> None:
+    data = tiny.write_csv(tmp_path / "held-out.csv", tiny.reviews(200, 5000))
+    client = connect(hesitant, confidence=Confidence(miscoverage=0.3, held_out=str(data)))
+    data.unlink()  # it is read once
+    answers = client.post("/predict", json={"texts": TEXTS, "max_error": 0.1}).json()["predictions"]
+    data = tiny.write_csv(tmp_path / "held-out.csv", tiny.reviews(200, 5000))
+    expected = hesitant.selective(0.1, held_out=str(data)).predict(TEXTS)
+    assert [answer["label"] for answer in answers] == expected
+    assert expected != hesitant.selective(0.1).predict(TEXTS)
+
+
+@pytest.mark.parametrize(
+    ("max_error", "message"),
+    [
+        (0.001, "max_error: expected at least 0.03, the lowest error that 400 documents (made up) guarantee"),
+        (0, "max_error: Input should be greater than 0"),
+        (1, "max_error: Input should be less than 1"),
+        (float("nan"), "max_error: Input should be a finite number"),
+        ("low", "max_error: Input should be a valid number"),
+    ],
+)
+def test_an_error_that_cannot_be_promised_to_a_request_is_refused(
+    connect: Callable[..., TestClient], hesitant: TextClassifier, max_error: object, message: str
+) -> None:
+    body = json.dumps({"text": TEXTS[0], "max_error": max_error})
+    answer = connect(hesitant).post("/predict", content=body, headers={"Content-Type": "application/json"})
+    assert (answer.status_code, answer.json()["error"].startswith(message)) == (422, True), answer.json()
+
+
+def test_a_classifier_without_held_out_answers_promises_no_error(connect: Callable[..., TestClient]) -> None:
+    parts = replace(tiny.classifier().parts, held_out=HeldOut())
+    client = connect(TextClassifier(parts))
+    answer = client.post("/predict", json={"text": "a", "max_error": 0.1})
+    assert answer.status_code == 422
+    assert "max_error: expected a classifier that keeps held-out answers" in answer.json()["error"]
+    assert "start the server with --abstain-above-error and --held-out" in answer.json()["error"]
+    assert client.post("/predict", json={"text": "a", "max_error": None}).status_code == 200
+    several = TextClassifier(replace(parts, task=find_task("multi")))
+    answer = connect(several).post("/predict", json={"text": "a", "max_error": 0.1})
+    assert answer.status_code == 422
+    assert "expected a classifier of one label per document, got task 'multi'" in answer.json()["error"]
 
 
 def test_promises_that_cannot_be_kept_are_refused(hesitant: TextClassifier) -> None:

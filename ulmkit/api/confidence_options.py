@@ -19,13 +19,13 @@ class Confidence:
         max_error: Largest error among answered documents; None answers all.
         certainty: Probability that it holds; None takes the default.
         miscoverage: Share of sets that may lack the right label; None makes no sets.
-        held_out: Labelled documents that the promise rests on; None takes those of the training.
+        held_out: Labelled documents that the promise rests on, or answers for them; None takes those of the training.
     """
 
     max_error: float | None = None
     certainty: float | None = None
     miscoverage: float | None = None
-    held_out: str | None = None
+    held_out: "str | HeldOutAnswers | None" = None
 
     def __post_init__(self) -> None:
         if self.certainty is not None and self.max_error is None:

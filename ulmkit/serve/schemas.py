@@ -9,6 +9,16 @@ TextField = Annotated[
     Field(description="A text; for pairs the two texts, and for a label per word the words, in a list."),
 ]
 Threshold = Annotated[float, Field(description="Minimum probability of a label, where a text can have several.")]
+MaxError = Annotated[
+    float | None,
+    Field(
+        gt=0.0,
+        lt=1.0,
+        allow_inf_nan=False,
+        description="Give no label where more than this share of the labels would be wrong, such as 0.05. It rests on "
+        "held-out texts that the classifier keeps from its training. Null takes what the server was started with.",
+    ),
+]
 
 
 class _Request(BaseModel):
@@ -23,6 +33,7 @@ class PredictRequest(_Request):
     text: TextField | None = None
     texts: Annotated[list[TextField] | None, Field(description="Texts, instead of `text`.")] = None
     threshold: Threshold = 0.5
+    max_error: MaxError = None
 
 
 class Prediction(BaseModel):
@@ -43,8 +54,8 @@ class Prediction(BaseModel):
     label_set: Annotated[
         list[str] | None,
         Field(
-            description="Labels of which one is right, but for a share of texts, `miscoverage` in /info; most probable "
-            "first. Null if the server makes no such sets."
+            description="Labels of which one is right, but for a share of texts: `miscoverage` in /info, else the "
+            "`max_error` of the request. Most probable first; null if neither is given."
         ),
     ] = None
 
@@ -64,6 +75,7 @@ class StreamRequest(_Request):
     )
     finish: Annotated[StrictBool, Field(description="Whether the text ends here.")] = False
     threshold: Threshold = 0.5
+    max_error: MaxError = None
 
 
 class StreamAnswer(Prediction):

@@ -1,17 +1,19 @@
 """A served classifier, with what it promises and how it answers; a new one takes its place as a whole."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 import ulmkit
 from ulmkit.api import TextClassifier
-from ulmkit.errors import ConfigError
+from ulmkit.api.confidence_options import Confidence
+from ulmkit.errors import ConfigError, FolderError
 from ulmkit.hub import member_name
 from ulmkit.serve.drift import ServedTexts
 from ulmkit.serve.options import ServeOptions
 from ulmkit.serve.promises import Promises
+from ulmkit.serve.refusals import RefusalError
 from ulmkit.serve.schemas import (
     ExplainAnswer,
     InfoAnswer,
@@ -35,20 +37,25 @@ class Served:
     Attributes:
         classifier: The classifier.
         name: Its name.
-        promises: What it promises of its answers.
+        confidence: What it was asked to promise of its answers.
+        promises: What it promises.
         texts: The texts that it was asked for.
     """
 
     classifier: TextClassifier
     name: str
+    confidence: Confidence
     promises: Promises
     texts: ServedTexts
 
     @classmethod
     def of(cls, classifier: TextClassifier, name: str, options: ServeOptions) -> "Served":
         """Prepare a classifier. Raises: as `Promises.of`."""
-        promises = Promises.of(classifier, options.confidence)
-        return cls(classifier, name, promises, ServedTexts(classifier, options.drift_share))
+        confidence = options.confidence
+        if confidence.held_out is not None:  # these are read once, not for each request with an error of its own
+            confidence = replace(confidence, held_out=classifier.held_out_answers(confidence.held_out))
+        promises = Promises.of(classifier, confidence)
+        return cls(classifier, name, confidence, promises, ServedTexts(classifier, options.drift_share))
 
     def info(self, options: ServeOptions) -> InfoAnswer:
         """Describe the classifier and the limits of requests."""
@@ -67,14 +74,38 @@ class Served:
             ulmkit=ulmkit.__version__,
         )
 
-    def answers(self, outputs: Outputs, texts: Sequence[Text], threshold: float = 0.5) -> list[Prediction]:
+    def promises_with_error(self, max_error: float) -> Promises:
+        """Choose what is promised to a request with an error of its own.
+
+        Raises:
+            RefusalError: If the classifier keeps no held-out answers.
+            ConfigError: If no threshold reaches the error, or the task has not one label per text.
+        """
+        try:
+            return Promises.of(self.classifier, replace(self.confidence, max_error=max_error))
+        except FolderError:
+            raise RefusalError(
+                422,
+                "max_error: expected a classifier that keeps held-out answers of its training, got one without; leave "
+                "it out, or start the server with --abstain-above-error and --held-out",
+            ) from None
+
+    def answers(
+        self, outputs: Outputs, texts: Sequence[Text], threshold: float = 0.5, promises: Promises | None = None
+    ) -> list[Prediction]:
         """Turn what `predict_proba` says of texts into answers.
+
+        Args:
+            outputs: What it says.
+            texts: The texts.
+            threshold: Minimum probability of a label, where a text can have several.
+            promises: What is promised to the request; None takes what is promised to any.
 
         Raises:
             ConfigError: Unless 0 <= threshold < 1.
         """
         labels = self.classifier.decide(outputs, texts, threshold=threshold)
-        promised = self.promises.fields(outputs)
+        promised = (promises or self.promises).fields(outputs)
         return [
             Prediction(**{"label": label, "probabilities": self._named(output), **fields})
             for label, output, fields in zip(labels, outputs, promised, strict=True)

@@ -17,6 +17,7 @@ from ulmkit.serve.batching import ModelQueue
 from ulmkit.serve.corrections import Corrections
 from ulmkit.serve.metrics import ServerMetrics
 from ulmkit.serve.options import ServeOptions
+from ulmkit.serve.promises import Promises
 from ulmkit.serve.refusals import RefusalError
 from ulmkit.serve.retraining import Retraining
 from ulmkit.serve.schemas import (
@@ -103,8 +104,9 @@ class ClassifierService:
         """Predict for the texts of a request.
 
         Raises:
-            RefusalError: If there are too many texts, or one is too long.
+            RefusalError: If there are too many texts, one is too long, or the error cannot be promised.
             DataError: If they do not fit the task.
+            ConfigError: If no threshold reaches the error.
         """
         if (request.text is None) == (request.texts is None):
             raise DataError("request: expected `text` or `texts`, got both or neither")
@@ -112,9 +114,10 @@ class ClassifierService:
         texts = self._checked([request.text] if request.texts is None else request.texts)
         if not texts:
             return PredictAnswer(predictions=[])
+        promises = await _promises_for(served, request)
         outputs = await self._queue.predict(served.classifier.predict_proba, texts)
         served.texts.add(texts, outputs)
-        predictions = served.answers(outputs, texts, request.threshold)
+        predictions = served.answers(outputs, texts, request.threshold, promises)
         self._count(served, outputs, predictions)
         return PredictAnswer(predictions=predictions)
 
@@ -122,16 +125,17 @@ class ClassifierService:
         """Read a piece of a text, and predict for the text so far.
 
         Raises:
-            RefusalError: If there is no such stream, or a limit is reached.
-            ConfigError: If the classifier cannot read in pieces.
+            RefusalError: If there is no such stream, a limit is reached, or the error cannot be promised.
+            ConfigError: If the classifier cannot read in pieces, or no threshold reaches the error.
         """
         stream = self._streams.take(request.stream, request.piece)
         self._log([request.piece])
         is_answered = False
         try:
+            promises = await _promises_for(stream.served, request)
             output = await self._queue.call(lambda: stream.read(request.piece, request.finish))
             # The text itself is not needed: tasks that read in pieces decide without it.
-            (prediction,) = stream.served.answers(output[None], [""], request.threshold)
+            (prediction,) = stream.served.answers(output[None], [""], request.threshold, promises)
             is_answered = True
         finally:
             self._streams.release(stream)
@@ -256,6 +260,13 @@ class ClassifierService:
         counts = task.count_answers([prediction.label for prediction in predictions], served.classifier.labels)
         sure = [float(np.max(output)) for output in outputs] if task.is_one_class else []
         self.metrics.count_answers(counts, sure, sum(prediction.abstained for prediction in predictions))
+
+
+async def _promises_for(served: Served, request: PredictRequest | StreamRequest) -> Promises:
+    """Choose what is promised to a request; a threshold of its own takes a moment, so a thread computes it."""
+    if request.max_error is None:
+        return served.promises
+    return await asyncio.to_thread(served.promises_with_error, request.max_error)
 
 
 def _workers(classifier: TextClassifier) -> int:
