@@ -238,7 +238,7 @@ def test_what_cannot_go_on_is_refused(tmp_path: Path) -> None:
     pair = TextClassifier(classifier.parts, classifier.parts)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="expected one classifier, got a pair; go on from its 'forward'"):
         go_on(pair, tiny.reviews())
-    ladder = TextClassifier.train(tiny.reviews(), None, method="linear", steps=1, data_options=tiny.WORDS, run=tiny.RUN)
+    ladder = TextClassifier.train(tiny.reviews(), None, method="linear", data_options=tiny.WORDS, run=tiny.RUN)
     with pytest.raises(ConfigError, match="got .*, which cannot go on from new documents alone; give the old and"):
         go_on(ladder, tiny.reviews())
     for option in ({"drop_classes": ["pos"]}, {"old_data": tiny.reviews()}):

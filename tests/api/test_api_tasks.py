@@ -57,6 +57,29 @@ def test_only_networks_need_a_budget() -> None:
         TextClassifier.train(tiny.reviews(30), tiny.language_model(), method="features", task="multi", **options)
 
 
+@pytest.mark.parametrize("given", [{"steps": 5}, {"epochs": 2}])
+@pytest.mark.parametrize(
+    ("method", "has_language_model", "said"),
+    [
+        ("linear", True, "has no effect: method='linear' trains no networks; drop it, or take another method"),
+        ("features", True, "has no effect: method='features' trains no networks; drop it, or take another method"),
+        ("auto", False, "has no effect: without a language model no networks are trained; drop it, or take"),
+    ],
+)
+def test_a_length_of_no_training_is_refused(
+    given: dict[str, int], method: str, has_language_model: bool, said: str
+) -> None:
+    base = tiny.language_model() if has_language_model else None
+    with pytest.raises(ConfigError, match=f"^{next(iter(given))}: {said}"):
+        TextClassifier.train(tiny.reviews(30), base, method=method, data_options=tiny.WORDS, run=tiny.RUN, **given)
+
+
+def test_minutes_that_limit_nothing_are_warned_of() -> None:
+    options = {"data_options": tiny.WORDS, "run": tiny.RUN}
+    with pytest.warns(UserWarning, match="^minutes: limits nothing: method='linear' trains no networks"):
+        TextClassifier.train(tiny.reviews(30), None, method="linear", minutes=1, **options)
+
+
 def test_several_labels() -> None:
     draw = random.Random(0)
     topics = {

@@ -8,7 +8,8 @@ import pytest
 from support import tiny
 from support.command import ulmkit
 
-TRAIN = ("--split-column", "split", "--steps", 4, "--batch-size", 16, "--precision", "fp32", "--workers", 1)
+LINEAR = ("--split-column", "split", "--workers", 1)
+TRAIN = (*LINEAR, "--steps", 4, "--batch-size", 16, "--precision", "fp32")
 
 
 @pytest.fixture
@@ -37,8 +38,19 @@ def test_train_climbs_the_ladder_by_default(here: Path) -> None:
 
 
 def test_a_linear_classifier_needs_no_language_model(here: Path) -> None:
-    ulmkit("train", "none", "data.csv", "-o", "c", *TRAIN, "--tokenizer", "whitespace", "--method", "linear")
+    ulmkit("train", "none", "data.csv", "-o", "c", *LINEAR, "--tokenizer", "whitespace", "--method", "linear")
     assert ulmkit("predict", "c", "--text", "a happy film").out
+
+
+def test_a_length_of_no_training_is_refused_before_anything_is_read(here: Path) -> None:
+    told = ulmkit("train", "lm", "data.csv", "-o", "c", "--method", "linear", "--steps", 5, status=2)
+    assert told.err == (
+        "ulmkit: --steps: has no effect: --method linear trains no networks; drop it, or take another method\n"
+    )
+    told = ulmkit("train", "none", "data.csv", "-o", "c", "--epochs", 2, status=2)
+    assert "--epochs: has no effect: without a language model no networks are trained" in told.error
+    with pytest.warns(UserWarning, match="minutes: limits nothing: without a language model no networks are trained"):
+        ulmkit("train", "none", "data.csv", "-o", "c", *LINEAR, "--minutes", 1)
 
 
 def test_sizes_are_for_networks(here: Path) -> None:
@@ -52,7 +64,7 @@ def test_an_unknown_method_is_refused(here: Path) -> None:
 
 
 def test_transductive_is_for_the_ladder(here: Path) -> None:
-    ulmkit("train", "lm", "data.csv", "-o", "c", *TRAIN, "--method", "linear", "--transductive")
+    ulmkit("train", "lm", "data.csv", "-o", "c", *LINEAR, "--method", "linear", "--transductive")
     assert "transductive split" in Path("c/README.md").read_text(encoding="utf-8")
     told = ulmkit("train", "lm", "data.csv", "-o", "d", *TRAIN, "--method", "finetune", "--transductive", status=2)
     assert "--transductive" in told.error

@@ -123,7 +123,7 @@ def test_texts_without_labels_are_learnt_from(lm: Path, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(automatic, "climb_corpus", remember)
     numbers = [-1 if at >= 30 else int(label == "pos") for at, label in enumerate(LABELS)]
-    classifier = make(lm, method="linear").fit(TEXTS, numbers, unlabelled=NEW)
+    classifier = make(lm, method="linear", steps=None).fit(TEXTS, numbers, unlabelled=NEW)
     assert classifier.classes_.tolist() == [0, 1]
     splits = corpora[0].facts.splits
     counts = {name: (split.documents, split.labelled) for name, split in splits.items()}
@@ -135,13 +135,26 @@ def test_fine_tuning_says_that_it_reads_no_text_without_labels(lm: Path) -> None
         make(lm).fit(TEXTS, LABELS, unlabelled=NEW)
 
 
+@pytest.mark.parametrize(
+    ("method", "said"),
+    [
+        ("linear", "method='linear' trains no networks; drop it, or take another method"),
+        ("auto", "without a language model no networks are trained; drop it, or take method='finetune'"),
+    ],
+)
+def test_a_length_of_no_training_is_warned_of(method: str, said: str) -> None:
+    with pytest.warns(UserWarning, match=f"^steps: has no effect: {said}"):
+        make("none", method=method).fit(TEXTS, LABELS)
+
+
 @pytest.mark.parametrize("method", ["finetune", "linear"])
 def test_class_weights_move_decisions(lm: Path, method: str) -> None:
     """Labels that the texts do not tell, a quarter of them rare."""
     rare = np.arange(40) % 4 == 0
     shares = []
     for weight in (None, {True: 200.0}):
-        classifier = make(lm, method=method, steps=15, class_weight=weight).fit(TEXTS[1:] + TEXTS[:1], rare)
+        steps = 15 if method == "finetune" else None
+        classifier = make(lm, method=method, steps=steps, class_weight=weight).fit(TEXTS[1:] + TEXTS[:1], rare)
         shares.append(classifier.predict([text for text, _ in tiny.reviews(40, 900)]).mean())
     assert shares[1] > shares[0] + 0.3
     pickle.loads(pickle.dumps(classifier))  # weights by name are part of the model folder

@@ -90,7 +90,6 @@ def ensemble():
         tiny.reviews(),
         tiny.language_model(),
         method="features",
-        steps=1,
         data_options=tiny.WORDS,
         run=tiny.RUN,
     )

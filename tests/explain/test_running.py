@@ -15,7 +15,7 @@ TEXT = "the film was lovely and music in it was dull"
 
 @pytest.fixture(scope="module")
 def linear() -> TextClassifier:
-    return TextClassifier.train(tiny.reviews(), None, method="linear", steps=1, data_options=tiny.WORDS, run=tiny.RUN)
+    return TextClassifier.train(tiny.reviews(), None, method="linear", data_options=tiny.WORDS, run=tiny.RUN)
 
 
 @pytest.mark.parametrize("kind", ["network", "linear"])

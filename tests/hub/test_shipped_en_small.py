@@ -69,7 +69,7 @@ def test_finetune_starts_from_it_where_no_language_model_is_named(reviews: str) 
 
 
 def test_train_starts_from_it_where_no_language_model_is_named(reviews: str) -> None:
-    ulmkit("train", reviews, "--out", "classifier", "--method", "features", "--steps", "1", "--no-baselines")
+    ulmkit("train", reviews, "--out", "classifier", "--method", "features", "--no-baselines")
     base = TextClassifier.load("classifier").parts.facts.base
     assert base is not None
     assert base.data is not None

@@ -39,7 +39,7 @@ def data(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def classifier(data):
-    return TextClassifier.train(data, None, method="linear", steps=1, data_options=OPTIONS, run=tiny.RUN)
+    return TextClassifier.train(data, None, method="linear", data_options=OPTIONS, run=tiny.RUN)
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
@@ -181,7 +182,8 @@ class TextClassifier:
     ) -> TextClassifier:
         """Train a classifier from a language model, or go on from a classifier.
 
-        Give exactly one of `epochs`, `steps` and `minutes`, which no ladder without networks needs.
+        Give exactly one of `epochs`, `steps` and `minutes`. Where no networks are trained, give none: with the methods
+        "features" and "linear", or without a language model.
 
         Args:
             data: Labelled documents as a path, a hub name or a list, or an encoded corpus.
@@ -218,19 +220,17 @@ class TextClassifier:
             The trained classifier.
 
         Raises:
-            ConfigError: If not exactly one budget is given where networks train, or an option is outside its range.
+            ConfigError: If not exactly one budget is given where networks are trained, or epochs or steps where
+                none are, or an option is outside its range.
             DataError: If documents cannot be read, labels are missing, or they do not fit the task.
             TrainingError: If the loss is no longer finite.
         """
-        is_linear = pipeline.climbs_ladder(method, task or "single") and (method != "auto" or language_model is None)
-        if is_linear and epochs is steps is minutes is None and not isinstance(language_model, TextClassifier):
-            epochs = 1.0  # of no network
-        budget = Budget(epochs=epochs, steps=steps, minutes=minutes)
         if isinstance(language_model, TextClassifier):
             for name, is_given in {"sizes": sizes is not None, "transductive": transductive}.items():
                 if is_given:
                     raise ConfigError(f"{name}: has no effect on a classifier that goes on; leave it out")
             earlier = language_model._to_continue(method, task)
+            budget = Budget(epochs=epochs, steps=steps, minutes=minutes)
             continued = pipeline.continue_classifier(
                 data,
                 earlier,
@@ -250,6 +250,15 @@ class TextClassifier:
             if is_given:
                 raise ConfigError(f"{name}: expected a classifier to start from, got a language model; leave it out")
         task = task or "single"
+        if pipeline.trains_networks(method, task, has_language_model=language_model is not None):
+            budget = Budget(epochs=epochs, steps=steps, minutes=minutes)
+        else:
+            for name, value in {"epochs": epochs, "steps": steps}.items():
+                if value is not None:
+                    raise ConfigError(f"{name}: has no effect: {pipeline.why_no_networks(method)}")
+            if minutes is not None:
+                warnings.warn(f"minutes: limits nothing: {pipeline.why_no_networks(method)}", stacklevel=2)
+            budget = Budget(epochs=1.0) if minutes is None else Budget(minutes=minutes)
         if pipeline.climbs_ladder(method, task):
             if sizes is not None:
                 raise ConfigError(f"sizes: only for method='finetune', got {method!r}; leave it out")

@@ -339,12 +339,18 @@ SERVING_MACHINE = OptionGroup(
 """The options of `MACHINE_OF_LOADED`, for a command that runs until it is stopped, and so has no summary."""
 
 
-def budget_group(default_epochs: float) -> OptionGroup:
-    """Make the group of epochs, steps and minutes; `default_epochs` applies if none is given."""
+def budget_group(default_epochs: float, *, fills_in: bool = True) -> OptionGroup:
+    """Make the group of epochs, steps and minutes.
 
-    def make(**values: float | None) -> Budget:
-        is_given = any(value is not None for value in values.values())
-        return Budget(**values) if is_given else Budget(epochs=default_epochs)  # type: ignore[arg-type]
+    Args:
+        default_epochs: Epochs if none of the three is given.
+        fills_in: Whether the group's object is then that budget; otherwise it is None, and the command decides.
+    """
+
+    def make(**values: float | None) -> Budget | None:
+        if any(value is not None for value in values.values()):
+            return Budget(**values)  # type: ignore[arg-type]
+        return Budget(epochs=default_epochs) if fills_in else None
 
     help_of_epochs = f"Passes over the training text (default: {default_epochs:g})."
     options = field_options(Budget, epochs={"help": help_of_epochs})

@@ -104,6 +104,8 @@ Transductive = Annotated[
     bool, typer.Option("--transductive", help="Also train on the text of the test split; the model card says so.")
 ]
 
+_CLASSIFIER_EPOCHS = 5.0
+
 Progress = Callable[[int], None]
 """Called with the number of documents prepared so far."""
 
@@ -260,7 +262,7 @@ def finetune_command(
 
 @with_groups(
     data_options=READ,
-    budget=budget_group(5),
+    budget=budget_group(_CLASSIFIER_EPOCHS, fills_in=False),
     recipe=TRAIN_RECIPE,
     stage=STAGE,
     from_scratch=FROM_SCRATCH,
@@ -272,7 +274,7 @@ def train_command(
     data: DataAfterBaseArgument = "",
     out: OutOption,
     data_options: DataOptions,
-    budget: Budget,
+    budget: Budget | None,
     recipe: Callable[[ClassifierRecipe], ClassifierRecipe],
     stage: Mapping[str, Any],
     from_scratch: Mapping[str, Any],
@@ -314,11 +316,13 @@ def train_command(
     Example: ulmkit train reviews-lm reviews.csv --out my-classifier --minutes 5
     """
     from ulmkit.api import TextClassifier, load_start
-    from ulmkit.pipeline import climbs_ladder
+    from ulmkit.pipeline import climbs_ladder, trains_networks
 
     first_recipe, go_on_recipe = recipe(CLASSIFY), recipe(GO_ON)
     sizes = [name for name in from_scratch if name not in TOKENIZE]
     climbs = climbs_ladder(method, task or "single")
+    if budget is None and trains_networks(method, task or "single", has_language_model=language_model != "none"):
+        budget = Budget(epochs=_CLASSIFIER_EPOCHS)
     if language_model == "none" and climbs and sizes:
         flag = sizes[0].replace("_", "-")
         raise ConfigError(f"--{flag}: is for a network without a language model; add --method finetune, or drop it")
@@ -332,7 +336,7 @@ def train_command(
         return TextClassifier.train(
             data,
             start,
-            **asdict(budget),
+            **({} if budget is None else asdict(budget)),
             task=task,
             recipe=go_on_recipe if isinstance(start, TextClassifier) else first_recipe,
             sizes=None if climbs or start is not None else encoder_from_scratch(from_scratch),

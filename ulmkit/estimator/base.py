@@ -3,8 +3,10 @@
 import contextlib
 import os
 import tempfile
+import warnings
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,15 @@ from ulmkit.api import LanguageModel, TextClassifier
 from ulmkit.config import check_fraction
 from ulmkit.errors import ConfigError
 from ulmkit.estimator.inputs import check_texts
-from ulmkit.pipeline import CLASSIFY, DEFAULT_MODEL, ClassifierRecipe, DataOptions, RunOptions
+from ulmkit.pipeline import (
+    CLASSIFY,
+    DEFAULT_MODEL,
+    ClassifierRecipe,
+    DataOptions,
+    RunOptions,
+    trains_networks,
+    why_no_networks,
+)
 from ulmkit.tasks import find_label_kind
 from ulmkit.text import Document, EncodedCorpus, SplitPolicy, build_corpus
 from ulmkit.text.words import is_spaceless
@@ -88,6 +98,9 @@ class TextEstimator(BaseEstimator):
             progress=make_progress() if self.verbose else None,
         )
 
+    def _names_language_model(self) -> bool:
+        return self.language_model is not None and self.language_model != NO_LANGUAGE_MODEL
+
     def _load_language_model(self) -> LanguageModel | None:
         """Load the language model; None if the parameter is None or "none".
 
@@ -96,7 +109,7 @@ class TextEstimator(BaseEstimator):
             FolderError: If there is no such model.
         """
         name = self.language_model
-        if name is None or name == NO_LANGUAGE_MODEL:
+        if not self._names_language_model():
             return None
         if not isinstance(name, str | os.PathLike):
             raise ConfigError(
@@ -148,7 +161,12 @@ class TrainedTextEstimator(TextEstimator):
     ) -> TextClassifier:
         """Train a classifier; documents with a label have no split yet, the others have the unsupervised one."""
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
-        budget = self._budget()
+        budget = asdict(self._budget())
+        if not trains_networks(method, task, has_language_model=self._names_language_model()):
+            given = next((name for name in budget if getattr(self, name) is not None), None)
+            if given is not None:
+                warnings.warn(f"{given}: has no effect: {why_no_networks(method)}", UserWarning, stacklevel=3)
+            budget = {}
         check_fraction("validation_fraction", self.validation_fraction)
         run = self._run_options(seed)
         with limited_threads(self.n_jobs), torch.random.fork_rng(devices=[]), tempfile.TemporaryDirectory() as folder:
@@ -165,9 +183,7 @@ class TrainedTextEstimator(TextEstimator):
                 task=task,
                 recipe=recipe,
                 run=run,
-                epochs=budget.epochs,
-                steps=budget.steps,
-                minutes=budget.minutes,
+                **budget,
             )
 
     def _build_corpus(

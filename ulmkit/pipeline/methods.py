@@ -21,3 +21,19 @@ def climbs_ladder(method: str, task: str) -> bool:
     if not has_ladder and method not in ("auto", "finetune"):
         raise ConfigError(f"method: task {task!r} is fine-tuned, got {method!r}; leave it out, or give 'finetune'")
     return method in LADDERS and has_ladder
+
+
+def trains_networks(method: str, task: str, *, has_language_model: bool) -> bool:
+    """Tell whether training a classifier of a task trains networks, whose length a budget limits.
+
+    Raises:
+        ConfigError: See `climbs_ladder`.
+    """
+    return not climbs_ladder(method, task) or (method == "auto" and has_language_model)
+
+
+def why_no_networks(method: str) -> str:
+    """Say in half a sentence why a training that `trains_networks` denies trains none, and what would."""
+    if method == "auto":
+        return "without a language model no networks are trained; drop it, or take method='finetune'"
+    return f"method={method!r} trains no networks; drop it, or take another method"
