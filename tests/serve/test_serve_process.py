@@ -1,10 +1,14 @@
 """The running server: its socket, TLS, signals, and the command."""
 
+import errno
 import os
+import re
 import shutil
 import signal
+import socket
 import ssl
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -13,6 +17,7 @@ from typing import Any
 
 import httpx2
 import pytest
+import uvicorn
 from support import tiny
 from support.command import ulmkit
 
@@ -111,6 +116,43 @@ def test_a_port_that_is_taken_and_a_strange_address() -> None:
             ServeOptions(host="no.such.host.invalid", allow_public=True),
             print,
         )
+
+
+def test_the_command_says_in_one_line_that_it_cannot_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        told = ulmkit("serve", tmp_path, "--port", port, status=2)
+    assert told.error.startswith(f"ulmkit: --port: expected a free one at 127.0.0.1, got {port} (")
+
+    async def lack_files(self: uvicorn.Server, sockets: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    async def leave(self: uvicorn.Server, sockets: object) -> None:
+        sys.exit(3)
+
+    async def return_early(self: uvicorn.Server, sockets: object) -> None:
+        self.should_exit = True
+
+    failures = {lack_files: "Too many open files", leave: "the log says why", return_early: "the log says why"}
+    for startup, reason in failures.items():
+        monkeypatch.setattr(uvicorn.Server, "startup", startup)
+        told = ulmkit("serve", tmp_path, "--port", 0, status=2)
+        assert re.fullmatch(rf"ulmkit: server: cannot start at http://127\.0\.0\.1:\d+/ \({reason}\)", told.error)
+
+
+def test_a_thread_that_cannot_start_ends_the_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    start = threading.Thread.start
+
+    def start_others(self: threading.Thread) -> None:
+        if self.name == "ulmkit-load":
+            raise RuntimeError("can't start new thread")
+        start(self)
+
+    monkeypatch.setattr(threading.Thread, "start", start_others)
+    told = ulmkit("serve", tmp_path, "--port", 0, status=2)
+    assert told.error.startswith("ulmkit: server: cannot load the classifier (can't start new thread)")
 
 
 def test_a_certificate_that_is_none(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from html import escape
 from typing import TYPE_CHECKING
 
+from ulmkit.errors import UlmkitError
 from ulmkit.serve.guard import Guard, Receive, Scope, Send
 from ulmkit.serve.metrics import ServerMetrics
 from ulmkit.serve.options import ServeOptions
@@ -49,7 +50,7 @@ class LoadingApp:
         name: Name of the classifier.
         options: Access and limits.
         on_ready: Called in that thread when the application is there.
-        on_failure: Called in that thread if it cannot be made.
+        on_failure: Called if it cannot be made, in that thread unless there is none.
 
     Attributes:
         error: Why it could not be made; None if it was, or may be yet.
@@ -85,7 +86,11 @@ class LoadingApp:
         """Begin to load when the server starts, and close the application, if it is there, when the server ends."""
         await receive()
         # A signal ends the server at once, however long the loading still takes: nobody waits for this thread.
-        threading.Thread(target=self._load, name="ulmkit-load", daemon=True).start()
+        thread = threading.Thread(target=self._load, name="ulmkit-load", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            self._fail(UlmkitError(f"server: cannot load the classifier ({error}); end other processes"))
         await send({"type": "lifespan.startup.complete"})
         await receive()
         self._is_ended = True
@@ -97,11 +102,14 @@ class LoadingApp:
         try:
             self._app = self._make()
         except BaseException as error:
-            self.error = error
-            self._on_failure()
+            self._fail(error)
         else:
             if not self._is_ended:
                 self._on_ready()
+
+    def _fail(self, error: BaseException) -> None:
+        self.error = error
+        self._on_failure()
 
     async def _answer_meanwhile(self, scope: Scope, receive: Receive, send: Send) -> None:
         status, kind = 503, "application/json"

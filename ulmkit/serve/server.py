@@ -11,7 +11,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from ulmkit.errors import ConfigError, MissingPackageError
+from ulmkit.errors import ConfigError, MissingPackageError, UlmkitError
 from ulmkit.serve.options import ServeOptions
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ def serve(
 
     Raises:
         ConfigError: If the address cannot be used, or the certificate not be read.
+        UlmkitError: If the server cannot start for another reason.
         MissingPackageError: If the extra `serve` is not installed.
     """
     check_packages()
@@ -96,10 +97,28 @@ def serve(
         for warning in _warnings(options):
             say(warning)
         with _stopping_on_signals(server):
-            server.run(sockets=[listener])
+            _run(server, url, listener)
     if app.error is not None:
         raise app.error
     say("stopped")
+
+
+def _run(server: "uvicorn.Server", url: str, listener: socket.socket) -> None:
+    """Run the server until something sets `should_exit`.
+
+    Raises:
+        UlmkitError: If it cannot start.
+    """
+    reason = "the log says why"
+    try:
+        server.run(sockets=[listener])
+    except (OSError, SystemExit) as error:  # uvicorn exits where it cannot start; older versions return
+        if server.started:
+            raise
+        if isinstance(error, OSError):
+            reason = error.strerror or str(error)
+    if not server.started:
+        raise UlmkitError(f"server: cannot start at {url} ({reason})")
 
 
 @contextmanager
