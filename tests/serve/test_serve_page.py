@@ -299,7 +299,7 @@ def test_problems_are_told(start: Callable[..., str], open_page: Callable[..., A
     page.get_by_role("alert").get_by_text("Type or paste a text first.").wait_for()
     page.get_by_label("Text", exact=True).fill("a" * 21)
     page.get_by_role("button", name="Classify").click()
-    page.get_by_role("alert").get_by_text("text 0: expected at most 20 characters, got 21").wait_for()
+    page.get_by_role("alert").get_by_text("text: expected at most 20 characters, got 21").wait_for()
     page.keyboard.press("Tab")  # from the button to the end of the page
     page.get_by_role("tab", name="One text").focus()
     page.keyboard.press("ArrowLeft")

@@ -1,7 +1,7 @@
 """The application: which path is answered by what."""
 
 import functools
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -211,10 +211,16 @@ def _add_error_answers(app: FastAPI) -> None:
     async def invalid(_: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"][1:]) or "request"
-        return answer(422, f"{place}: {first['msg']}; /docs shows the form of requests")
+        return answer(422, f"{_name_field(first['loc'][1:])}: {first['msg']}; /docs shows the form of requests")
 
     @app.exception_handler(HTTPException)
     async def unknown(_: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
         return answer(error.status_code, str(error.detail), dict(error.headers or {}))
+
+
+def _name_field(location: Sequence[str | int]) -> str:
+    """Name a field by pydantic's location of an error, as in `texts[1]`, without the types that were tried."""
+    if not location:
+        return "request"
+    return str(location[0]) + "".join(f"[{part}]" for part in location[1:] if isinstance(part, int))

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ulmkit.api import TextClassifier
-from ulmkit.api.common import as_texts
 from ulmkit.config import check_choice
 from ulmkit.errors import ConfigError, DataError, FolderError
 from ulmkit.pipeline import networks
@@ -111,7 +110,8 @@ class ClassifierService:
         if (request.text is None) == (request.texts is None):
             raise DataError("request: expected `text` or `texts`, got both or neither")
         served = self._served
-        texts = self._checked([request.text] if request.texts is None else request.texts)
+        texts = [self._checked("text", request.text)] if request.texts is None else self._checked_texts(request.texts)
+        self._log(texts)
         if not texts:
             return PredictAnswer(predictions=[])
         promises = await _promises_for(served, request)
@@ -156,7 +156,8 @@ class ClassifierService:
             ConfigError: If the classifier does not predict one label per text, or there is no such label or method.
         """
         served = self._served
-        (text,) = self._checked([request.text])
+        text = self._checked("text", request.text)
+        self._log([text])
         return await self._queue.call(lambda: served.explain(text, request.label, request.method))
 
     async def running(self, request: RunningRequest) -> RunningAnswer:
@@ -167,7 +168,8 @@ class ClassifierService:
             ConfigError: If the classifier cannot read in pieces.
         """
         served = self._served
-        (text,) = self._checked([request.text])
+        text = self._checked("text", request.text)
+        self._log([text])
         return await self._queue.call(lambda: served.running(text, request.points))
 
     def correct(self, request: CorrectionRequest) -> CorrectionsAnswer:
@@ -179,7 +181,7 @@ class ClassifierService:
         """
         if self._corrections is None:
             raise RefusalError(404, "corrections: the server keeps none; start it with --corrections FILE.csv")
-        self._checked([request.text])
+        self._log([self._checked("text", request.text)])
         if request.label is not None:
             check_choice("label", request.label, self._served.classifier.labels)
         self._corrections.set(request.text, request.label)
@@ -235,18 +237,20 @@ class ClassifierService:
             raise RefusalError(404, "training: the server does none; start it with --corrections and --retrain")
         return self._retraining
 
-    def _checked(self, texts: Sequence[object]) -> list[Text]:
-        """Check number, type and length of texts."""
+    def _checked_texts(self, texts: Sequence[object]) -> list[Text]:
+        """Check number, type and length of texts; an error names the text by its place, counted from 0 as in JSON."""
         most = self._options.max_texts
         if len(texts) > most:
             raise RefusalError(413, f"texts: expected at most {most:,}, got {len(texts):,}; send several requests")
-        checked = as_texts(texts, self._served.classifier.parts.task)  # type: ignore[arg-type]
+        return [self._checked(f"texts[{place}]", text) for place, text in enumerate(texts)]
+
+    def _checked(self, name: str, text: object) -> Text:
+        """Check type and length of a text."""
+        checked = self._served.classifier.parts.task.as_text(text, name)
         longest = self._options.max_characters
-        for number, text in enumerate(checked):
-            length = len(text) if isinstance(text, str) else sum(map(len, text))
-            if length > longest:
-                raise RefusalError(413, f"text {number}: expected at most {longest:,} characters, got {length:,}")
-        self._log(checked)
+        length = len(checked) if isinstance(checked, str) else sum(map(len, checked))
+        if length > longest:
+            raise RefusalError(413, f"{name}: expected at most {longest:,} characters, got {length:,}")
         return checked
 
     def _log(self, texts: Sequence[Text]) -> None:
