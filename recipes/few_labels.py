@@ -54,6 +54,7 @@ from ulmkit.pipeline import (
     climb_corpus,
     ensemble_of,
     prepare,
+    text_parts_of_linear_models,
     training_rows,
     validation_rows,
 )
@@ -104,13 +105,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     set_threads(options.threads)
     bases = [] if options.language_model is None else list(open_language_models(options.language_model, None).values())
     first = bases[0] if bases else None
-    corpus = prepare(
-        options.data,
-        DataOptions(split_column=options.split_column),
-        task="single",
-        tokenizer=None if first is None else first.tokenizer,
-        vocabulary=None if first is None else first.vocabulary,
-    )
+    data_options = DataOptions(split_column=options.split_column)
+    vocabulary, tokenizer = text_parts_of_linear_models(options.data, data_options)
+    if first is not None:
+        vocabulary, tokenizer = first.vocabulary, first.tokenizer
+    corpus = prepare(options.data, data_options, task="single", tokenizer=tokenizer, vocabulary=vocabulary)
     if options.test and "test" not in corpus.split_names:
         raise ConfigError(f"data: expected a split 'test', got {', '.join(corpus.split_names)}; leave --test out")
     settings = {

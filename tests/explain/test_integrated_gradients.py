@@ -28,7 +28,7 @@ from ulmkit.model.copies import frozen_copy
 from ulmkit.pipeline import network_path
 from ulmkit.text import ByteTokenizer, Tokenizer, Vocabulary, WhitespaceTokenizer, train_sentencepiece
 from ulmkit.text.corpus.token_stream import reversed_order
-from ulmkit.text.words import WordReader, WordSequence, join_words
+from ulmkit.text.words import Unit, WordReader, WordSequence, join_words
 
 TEXT = "the film was lovely and music in it was dull"
 METHOD = "integrated-gradients"
@@ -321,16 +321,17 @@ def test_methods_are_checked() -> None:
         _ = explanation.gap
 
 
+@pytest.mark.parametrize("unit", ["words", "characters"])
 @pytest.mark.parametrize("joins_tokens", [True, False])
 @pytest.mark.parametrize("name", ["whitespace", "bytes", "sentencepiece"])
-def test_places_of_words_are_those_of_their_tokens(name: str, joins_tokens: bool) -> None:
+def test_places_of_words_are_those_of_their_tokens(name: str, joins_tokens: bool, unit: Unit) -> None:
     text = "don't, it is naïve film\u7535\u5f71 good-bye"
     tokenizer: Tokenizer = {"whitespace": WhitespaceTokenizer, "bytes": ByteTokenizer}.get(
         name, lambda: train_sentencepiece([text] * 20, pieces=300, byte_fallback=True)
     )()
     tokens = tokenizer.tokenize(text)
     vocabulary = tokenizer.closed_vocabulary() or Vocabulary([*dict.fromkeys(tokens)])
-    reader = WordReader(tokenizer, vocabulary, joins_tokens=joins_tokens, is_open=True)
+    reader = WordReader(tokenizer, vocabulary, joins_tokens=joins_tokens, unit=unit, is_open=True)
     document = vocabulary.encode(tokens)
     ids, owners = reader.read_places(document)
     np.testing.assert_array_equal(ids, reader.read(document))
@@ -338,7 +339,7 @@ def test_places_of_words_are_those_of_their_tokens(name: str, joins_tokens: bool
     for word, places in zip(ids, owners, strict=True):
         written = tokenizer.spell([tokens[place] for place in places])
         if "\ufffd" not in written:  # a byte of a character
-            assert reader.words[word] in written
+            assert reader.words[word].strip() in written
     covered = set(np.concatenate(owners).tolist())
     assert covered <= set(np.flatnonzero(reader.is_read[document]).tolist())
     assert all(len(places) <= 2 for places in owners) or name != "whitespace"

@@ -117,8 +117,8 @@ def test_vectors_and_co_training_move_to_the_heavier_class() -> None:
     shares = []
     for weights in (None, (1.0, 50.0)):
         member = vectors.fit(vectors.vectors(given), labels[given], 2, VectorSetting(1.0), class_weights=weights)
-        taught = CoTraining(vectors, rows, 2).fit(given, labels[given], np.array([], dtype=int), None, weights)
-        logs = [each.log_probabilities(documents.sequence) for each in (member, taught.vectors, taught.nb_svm)]
+        taught = CoTraining([vectors], rows, 2).fit(given, labels[given], np.array([], dtype=int), None, weights)
+        logs = [each.log_probabilities(documents.sequence) for each in (member, *taught.vectors, taught.nb_svm)]
         shares.append([each.argmax(axis=1).mean() for each in logs])
     assert max(shares[0]) < 0.35
     assert min(np.subtract(shares[1], shares[0])) > 0.15

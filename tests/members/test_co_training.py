@@ -37,13 +37,13 @@ def test_unlabelled_documents_help_few_labels() -> None:
     rows = np.arange(600)
     vectors = DocumentVectors(documents, rows)
     given = np.concatenate([np.flatnonzero(labels == k)[:3] for k in (0, 1)])
-    trained = CoTraining(vectors, rows, 2).fit(given, labels[given], NONE)
+    trained = CoTraining([vectors], rows, 2).fit(given, labels[given], NONE)
     others = np.setdiff1d(rows, given)
     alone = vectors.fit(vectors.vectors(given), labels[given], 2)
     right = (trained.log_probabilities.argmax(axis=1) == labels)[others].mean()
     assert right > 0.9
     assert right >= (alone.log_probabilities(documents.sequence).argmax(axis=1) == labels)[others].mean()
-    for member in (trained.vectors, trained.nb_svm):
+    for member in (*trained.vectors, trained.nb_svm):
         said = member.log_probabilities(documents.sequence).argmax(axis=1)
         assert (said == labels)[others].mean() > 0.85
 
@@ -56,11 +56,11 @@ def test_words_that_only_word_vectors_know_are_no_features_of_nb_svm() -> None:
     ones = np.ones(len(words), dtype=np.float32)
     trained = []
     for known in (None, WordVectors(words, codes, ones, ones)):
-        co_trained = CoTraining(DocumentVectors(documents, rows, word_vectors=known), rows, 2)
-        trained.append(co_trained.fit(given, labels[given], NONE, VectorSetting(1.0)))
+        co_trained = CoTraining([DocumentVectors(documents, rows, word_vectors=known)], rows, 2)
+        trained.append(co_trained.fit(given, labels[given], NONE, [VectorSetting(1.0)]))
     plain, both = (each.nb_svm for each in trained)
     assert both.words == plain.words
-    assert "new" in trained[1].vectors.words
+    assert "new" in trained[1].vectors[0].words
     logs = [
         each.log_probabilities(documents.sequence.renumber(word_places(documents.words, each.words)))
         for each in (plain, both)
@@ -73,7 +73,7 @@ def test_three_classes_and_a_rare_one() -> None:
     labels = np.where(np.arange(200) < 4, 2, labels)
     vectors = DocumentVectors(documents, np.arange(200))
     given = np.arange(20)
-    trained = CoTraining(vectors, np.arange(200), 3).fit(given, labels[given], NONE)
+    trained = CoTraining([vectors], np.arange(200), 3).fit(given, labels[given], NONE)
     assert trained.log_probabilities.shape == (200, 3)
     assert np.isfinite(trained.log_probabilities).all()
 
@@ -89,6 +89,6 @@ def test_documents_to_judge_on_are_labelled_by_no_member(monkeypatch: pytest.Mon
         return surest(logs, is_free, *others)  # type: ignore[arg-type]
 
     monkeypatch.setattr(co_training, "surest", remember)
-    CoTraining(vectors, np.arange(120), 2).fit(given, labels[given], held_out)
+    CoTraining([vectors], np.arange(120), 2).fit(given, labels[given], held_out)
     assert len(free) == 6  # three rounds, and both members are taught
     assert all(np.flatnonzero(is_free).tolist() == list(range(60, 120)) for is_free in free)

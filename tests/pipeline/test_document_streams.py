@@ -17,7 +17,7 @@ from ulmkit.model.awd_lstm import Encoder
 from ulmkit.pipeline import EnsemblePredictor, EnsembleReading, document_streams, network_streams
 from ulmkit.tasks import TASKS
 from ulmkit.text import ByteTokenizer, Tokenizer, Vocabulary, WhitespaceTokenizer, train_sentencepiece
-from ulmkit.text.words import WordReader, join_words
+from ulmkit.text.words import Unit, WordReader, join_words
 
 TEXT = "The film wasn't good, not good at all, not good at-all;\n\n  a naïve  film film film film, GOOD?"
 
@@ -38,11 +38,12 @@ def _linear(
     joins_tokens: bool,
     longest: int,
     weighting: str,
+    unit: Unit = "words",
     text: str = TEXT,
     classes: int = 3,
 ) -> LinearMember:
     """A member that knows most words of a text and every other longer n-gram."""
-    reader = WordReader(tokenizer, vocabulary, joins_tokens=joins_tokens, is_open=True)
+    reader = WordReader(tokenizer, vocabulary, joins_tokens=joins_tokens, unit=unit, is_open=True)
     documents = [vocabulary.encode(tokenizer.tokenize(text))]
     read = join_words([reader.read(document) for document in documents])
     words = reader.words[::-1][1:]
@@ -51,9 +52,10 @@ def _linear(
     ngrams = NGrams(len(words), tuple(codes[::2] for codes in found.codes))
     draw = np.random.default_rng(longest)
     return LinearMember(
-        name=f"{weighting} {longest} {joins_tokens}",
+        name=f"{weighting} {longest} {joins_tokens} {unit}",
         words=words,
         joins_tokens=joins_tokens,
+        unit=unit,
         ngrams=ngrams,
         weighting=weighting,  # type: ignore[arg-type]
         feature_weights=None if weighting == "binary" else draw.uniform(0.01, 0.2, len(ngrams)).astype(np.float32),
@@ -74,7 +76,9 @@ def _ensemble(
 @functools.cache
 def _linear_ensemble(name: str) -> EnsembleParts:
     kinds = [(True, 3, "mean"), (True, 2, "tf-idf"), (True, 1, "binary"), (False, 3, "tf-idf")]
-    members = tuple(_linear(*_tokenizer(name), *kind) for kind in kinds)
+    words = [_linear(*_tokenizer(name), *kind) for kind in kinds]
+    characters = [_linear(*_tokenizer(name), True, 1, weighting, "characters") for weighting in ("mean", "tf-idf")]
+    members = (*words, *characters)
     return _ensemble(members, ("a", "b", "c"), _tokenizer(name))
 
 
@@ -154,7 +158,7 @@ def test_networks_answer_alike_wherever_a_text_is_cut(
 def test_no_token_is_read_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     """However often an answer is asked for, forward networks read each token once, and few words are counted again."""
     parts = _network_ensemble("forward")
-    linear = _linear(parts.tokenizer, parts.vocabulary, True, 3, "tf-idf", tiny.review("pos", 0), classes=1)
+    linear = _linear(parts.tokenizer, parts.vocabulary, True, 3, "tf-idf", text=tiny.review("pos", 0), classes=1)
     parts = _ensemble((linear, *parts.members), parts.label_names, (parts.tokenizer, parts.vocabulary))
     predictor = EnsemblePredictor(parts)
     ids = np.tile(_ids(parts, tiny.review("pos", 0)), 300)

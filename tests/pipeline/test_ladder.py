@@ -10,7 +10,15 @@ from support import tiny
 
 from ulmkit.errors import ConfigError, DataError
 from ulmkit.hub import EnsembleParts, LanguageModelParts, Member, member_name
-from ulmkit.pipeline import DataOptions, EnsemblePredictor, automatic, climbs_ladder, train_automatically
+from ulmkit.members.linear import LinearMember
+from ulmkit.pipeline import (
+    DataOptions,
+    EnsemblePredictor,
+    automatic,
+    climbs_ladder,
+    ladder_text,
+    train_automatically,
+)
 from ulmkit.pipeline.ladder import Judging, _cheapest_good, choose_judging, climb
 from ulmkit.pipeline.rungs import Kind, Rung
 from ulmkit.tasks import TASKS
@@ -168,7 +176,8 @@ def test_the_whole_ladder_on_text() -> None:
     assert isinstance(rows, list)
     names = [row["name"] for row in rows]
     assert names == [
-        *("TF-IDF", "NB-SVM", "document vectors", "linear blend", "language model features", "linear and features"),
+        *("TF-IDF", "character TF-IDF", "NB-SVM", "document vectors", "character vectors", "linear blend"),
+        *("language model features", "linear and features"),
         *("fine-tuned forward", "fine-tuned backward", "blend of all"),
     ]
     assert parts.facts.validation["accuracy"] > 0.9
@@ -199,12 +208,53 @@ def test_linear_models_alone_keep_rare_words() -> None:
         for kind in ("red", "blue")
     ]
     parts = train_automatically(documents, (), method="linear", budget=Budget(steps=1), run=tiny.RUN)
-    assert {f"{kind}{number}" for kind in ("red", "blue") for number in range(6)} <= set(parts.vocabulary.tokens)
+    known = {word for member in parts.members if isinstance(member, LinearMember) for word in member.words}
+    assert {"red0", "blue0"} <= known
     fewer = DataOptions(min_freq=30)
     parts = train_automatically(
         documents, (), method="linear", budget=Budget(steps=1), data_options=fewer, run=tiny.RUN
     )
     assert "red0" not in parts.vocabulary.tokens
+
+
+def _inflected(count: int, seed: int) -> list[Document]:
+    """Words of a language with many endings: the stem tells the class, and no word occurs often."""
+    draw = np.random.default_rng(seed)
+    syllables = [first + second for first in "bdfghjklmnprstv" for second in "aeiou"]
+    documents = []
+    for _ in range(count):
+        kind = "north" if draw.random() < 0.5 else "south"
+        stem = {"north": "kaltu", "south": "sormi"}[kind]
+        words = ["".join(draw.choice(syllables, 4)) for _ in range(5)]
+        words.insert(int(draw.integers(6)), stem + "".join(draw.choice(syllables, 3)))
+        documents.append(Document(" ".join(words), kind))
+    return documents
+
+
+def test_characters_read_words_that_never_occurred() -> None:
+    parts = train_automatically(_inflected(60, 1), (), method="linear", budget=Budget(steps=1), run=tiny.RUN)
+    new = _inflected(200, 2)
+    answers = EnsemblePredictor(parts).predict_texts([document.text for document in new]).argmax(axis=1)
+    right = np.mean(
+        [parts.label_names[answer] == document.label for answer, document in zip(answers, new, strict=True)]
+    )
+    assert right > 0.95
+
+
+def test_much_text_is_read_by_words_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ladder_text, "_MOST_CHARACTERS", 1000)
+    parts = _train([], labels=40, method="linear")
+    rows = parts.facts.notes["ladder"]
+    assert isinstance(rows, list)
+    assert [row["name"] for row in rows] == ["TF-IDF", "NB-SVM", "document vectors", "linear blend"]
+
+
+def test_scripts_without_spaces_have_characters_as_words() -> None:
+    documents = [Document(text * 3, kind) for text, kind in (("东京是日本", "a"), ("北京是中国", "b"))] * 20
+    parts = train_automatically(documents, (), method="linear", budget=Budget(steps=1), run=tiny.RUN)
+    rows = parts.facts.notes["ladder"]
+    assert isinstance(rows, list)
+    assert not any(row["name"].startswith("character") for row in rows)
 
 
 def test_labels_that_were_not_given_are_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,7 +29,8 @@ def run(reviews: Path, language_models: dict[str, Path], tmp_path_factory: pytes
 
 def test_every_rung_is_scored_in_every_draw(run: list[Any]) -> None:
     document = read_json(run[-3])
-    rungs = {"TF-IDF", "NB-SVM", "document vectors", "linear blend", "language model features", "linear and features"}
+    rungs = {"TF-IDF", "character TF-IDF", "NB-SVM", "document vectors", "character vectors", "linear blend"}
+    rungs |= {"language model features", "linear and features", "co-trained character vectors"}
     for labels in ("8 labels", "16 labels"):
         rows = {row["peer_name"]: row for row in document["rows"] if row["case"] == labels}
         assert rungs <= rows.keys()

@@ -13,9 +13,12 @@ from ulmkit.text import (
     train_sentencepiece,
 )
 from ulmkit.text.words import (
+    UNITS,
+    Unit,
     WordReader,
     WordSequence,
     WordStream,
+    character_ngrams,
     has_spaces,
     is_spaceless,
     join_words,
@@ -96,11 +99,12 @@ def test_documents_are_read_one_by_one() -> None:
     assert chosen.offsets.tolist() == [0, 2, 2]
 
 
+@pytest.mark.parametrize("unit", ["words", "characters"])
 @pytest.mark.parametrize("joins_tokens", [True, False])
 @pytest.mark.parametrize("name", ["sentencepiece", "bytes", "spacy"])
-def test_words_are_alike_wherever_a_document_is_cut(name: str, joins_tokens: bool) -> None:
+def test_words_are_alike_wherever_a_document_is_cut(name: str, joins_tokens: bool, unit: Unit) -> None:
     tokenizer, vocabulary = _tokenizer(name)
-    reader = WordReader(tokenizer, vocabulary, joins_tokens=joins_tokens, is_open=True)
+    reader = WordReader(tokenizer, vocabulary, joins_tokens=joins_tokens, unit=unit, is_open=True)
     document = vocabulary.encode(tokenizer.tokenize(TEXT))
     whole = reader.read(document).tolist()
     for cut in range(len(document) + 1):
@@ -110,6 +114,28 @@ def test_words_are_alike_wherever_a_document_is_cut(name: str, joins_tokens: boo
         assert [*read, *stream.open_words()] == reader.read(document[:cut]).tolist()
         read += stream.feed(document[cut:]).tolist()
         assert [*read, *stream.open_words()] == whole
+
+
+def test_words_are_cut_into_runs_of_two_to_five_characters() -> None:
+    assert character_ngrams("cats") == [
+        *(" c", "ca", "at", "ts", "s "),
+        *(" ca", "cat", "ats", "ts "),
+        *(" cat", "cats", "ats "),
+        *(" cats", "cats "),
+    ]
+    assert character_ngrams("!") == [" !", "! ", " ! "]
+    assert len(character_ngrams("x" * 1_000_000)) < 300
+
+
+@pytest.mark.parametrize("name", ["sentencepiece", "bytes", "spacy"])
+def test_the_characters_of_a_document_are_those_of_its_words(name: str) -> None:
+    tokenizer, vocabulary = _tokenizer(name)
+    document = vocabulary.encode(tokenizer.tokenize(TEXT))
+    words, characters = (WordReader(tokenizer, vocabulary, unit=unit, is_open=True) for unit in UNITS)
+    expected = [ngram for number in words.read(document) for ngram in character_ngrams(words.words[number])]
+    assert [characters.words[number] for number in characters.read(document)] == expected
+    known = WordReader(tokenizer, vocabulary, unit="characters", words=["gu", " gues"])
+    assert sorted(known.read(document)[known.read(document) >= 0]) == [0, 1]
 
 
 def test_only_the_last_stretch_is_open() -> None:

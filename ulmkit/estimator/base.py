@@ -28,12 +28,12 @@ from ulmkit.pipeline import (
     ClassifierRecipe,
     DataOptions,
     RunOptions,
+    text_parts_of_linear_models,
     trains_networks,
     why_no_networks,
 )
 from ulmkit.tasks import find_label_kind
 from ulmkit.text import Document, EncodedCorpus, SplitPolicy, build_corpus
-from ulmkit.text.words import is_spaceless
 from ulmkit.training import Budget, make_progress
 
 NO_LANGUAGE_MODEL = "none"
@@ -196,15 +196,16 @@ class TrainedTextEstimator(TextEstimator):
         seed: int,
     ) -> EncodedCorpus:
         """Encode documents in a temporary folder, since the cache would keep every fold of a search."""
-        parts = None if language_model is None else language_model.parts
-        # Linear models alone read scripts without spaces as characters, which they make of bytes.
-        kind = "bytes" if parts is None and is_spaceless([document.text for document in documents]) else None
+        options = DataOptions()
+        vocabulary, tokenizer = text_parts_of_linear_models(documents, options)
+        if language_model is not None:
+            vocabulary, tokenizer = language_model.parts.vocabulary, language_model.parts.tokenizer
         return build_corpus(
             documents,
             folder,
-            tokenizer=DataOptions(tokenizer=kind).tokenizer_settings() if parts is None else parts.tokenizer,
-            vocabulary=None if parts is None else parts.vocabulary,
-            min_freq=1 if parts is None else None,
+            tokenizer=options.tokenizer_settings() if tokenizer is None else tokenizer,
+            vocabulary=vocabulary,
+            min_freq=1 if vocabulary is None else None,
             split_policy=SplitPolicy(kind="random", valid_fraction=self.validation_fraction, seed=seed),
             label_kind=find_label_kind(task),
             label_names=label_names,

@@ -41,6 +41,6 @@ if TYPE_CHECKING:
     )
     from ulmkit.hub.push import copy_model, model_files, parse_target, push_folder
     from ulmkit.hub.resolve import resolve_model
-    from ulmkit.hub.shipped import shipped_models, shipped_models_folder
+    from ulmkit.hub.shipped import shipped_models, shipped_models_folder, shipped_text_parts
 else:
     __getattr__, __all__ = lazy_exports(__name__, __file__)

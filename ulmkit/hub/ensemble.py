@@ -133,6 +133,7 @@ def _save_member(folder: Path, member: Member) -> MemberEntry:
         name=name,
         weighting=member.weighting,
         joins_tokens=member.joins_tokens,
+        unit=member.unit,
         one_against_rest=member.one_against_rest,
     )
 
@@ -177,6 +178,7 @@ def _load_member(folder: Path, entry: MemberEntry, files: Mapping[str, Any]) -> 
         name=entry.name,
         words=words,
         joins_tokens=entry.joins_tokens,
+        unit=entry.unit,
         ngrams=NGrams(len(words), codes),
         weighting=entry.weighting,
         feature_weights=arrays.get("feature_weights"),

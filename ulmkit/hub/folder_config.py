@@ -114,6 +114,7 @@ class MemberEntry:
         name: Its name in reports.
         weighting: How a linear member's counts become features.
         joins_tokens: Whether a linear member joins tokens to words.
+        unit: What a linear member counts.
         one_against_rest: Whether each class of a linear member has a model of its own.
         directions: Directions of the language models whose features it reads.
     """
@@ -123,6 +124,7 @@ class MemberEntry:
     name: str
     weighting: Literal["tf-idf", "binary", "mean"] | None = None
     joins_tokens: bool = True
+    unit: Literal["words", "characters"] = "words"
     one_against_rest: bool = False
     directions: tuple[Direction, ...] = ()
 

@@ -1,8 +1,11 @@
-"""Models that the package ships, in `ulmkit/models/NAME`: found by name, without a network."""
+"""Models that the package ships, in `ulmkit/models/NAME`: found by name, without a network. Imports without torch."""
 
 from pathlib import Path
 
-from ulmkit.hub.folder_config import CONFIG_FILE
+from ulmkit.hub.folder_config import CONFIG_FILE, read_config
+from ulmkit.hub.text_parts import load_text_parts
+from ulmkit.text.tokens.tokenizer import Tokenizer
+from ulmkit.text.tokens.vocabulary import Vocabulary
 
 
 def shipped_models_folder() -> Path:
@@ -13,3 +16,11 @@ def shipped_models_folder() -> Path:
 def shipped_models() -> dict[str, Path]:
     """Folder of each shipped model by name, in alphabetical order; empty if the package ships none."""
     return {config.parent.name: config.parent for config in sorted(shipped_models_folder().glob(f"*/{CONFIG_FILE}"))}
+
+
+def shipped_text_parts(name: str) -> tuple[Vocabulary, Tokenizer] | None:
+    """Vocabulary and tokenizer of a shipped pair, whose members share them; None if the package does not ship it."""
+    folder = shipped_models().get(name)
+    if folder is None:
+        return None
+    return load_text_parts(folder / "forward", read_config(folder / "forward"))

@@ -1,6 +1,8 @@
-"""Co-training: two linear members of different kinds label, for each other, the documents that they are surest of.
+"""Co-training: linear members of two kinds label, for each other, the documents that they are surest of.
 
 vectors -> NB-SVM -> vectors -> NB-SVM -> vectors -> NB-SVM -> vectors
+
+Where there are vectors of words and of characters, both learn alike and teach together.
 """
 
 from collections.abc import Sequence
@@ -28,12 +30,12 @@ class CoTrained:
     """Outcome of co-training.
 
     Attributes:
-        vectors: The member on document vectors.
+        vectors: The members on document vectors, one for each view.
         nb_svm: The NB-SVM.
-        log_probabilities: (n, classes) of both together, for all documents of the `CoTraining`.
+        log_probabilities: (n, classes) of all together, for all documents of the `CoTraining`.
     """
 
-    vectors: LinearMember
+    vectors: tuple[LinearMember, ...]
     nb_svm: LinearMember
     log_probabilities: np.ndarray
 
@@ -42,7 +44,7 @@ class CoTraining:
     """Trains document vectors and NB-SVM on given labels and on each other's.
 
     Args:
-        vectors: Vectors learnt from the unlabelled documents.
+        views: Vectors learnt from the unlabelled documents, of words, and of characters if they are used.
         rows: (n,) documents that may be labelled.
         classes: Number of classes.
 
@@ -51,27 +53,26 @@ class CoTraining:
         only for the documents that they are surest of; the two views are representations of the same words.
     """
 
-    def __init__(self, vectors: DocumentVectors, rows: np.ndarray, classes: int) -> None:
-        self._vectors = vectors
+    def __init__(self, views: Sequence[DocumentVectors], rows: np.ndarray, classes: int) -> None:
+        self._views = tuple(views)
         self._classes = classes
         self.rows = np.sort(rows)
 
     @cached_property
-    def _features(self) -> tuple[np.ndarray, Any, Any]:
-        """Vectors of all documents, the features that they are made of, and binary n-grams."""
-        counts = self._vectors.counts(self.rows)
-        return (
-            self._vectors.vectors_of(counts),
-            self._vectors.features_of(counts),
-            self._vectors.binary_features_of(counts),
+    def _features(self) -> tuple[tuple[tuple[np.ndarray, Any], ...], Any]:
+        """For each view, vectors of all documents and the features they are made of; and binary n-grams of words."""
+        counts = [view.counts(self.rows) for view in self._views]
+        features = tuple(
+            (view.vectors_of(each), view.features_of(each)) for view, each in zip(self._views, counts, strict=True)
         )
+        return features, self._views[0].binary_features_of(counts[0])
 
     def fit(
         self,
         rows: np.ndarray,
         labels: np.ndarray,
         held_out: np.ndarray,
-        setting: VectorSetting | None = None,
+        settings: Sequence[VectorSetting] | None = None,
         class_weights: Sequence[float] | None = None,
     ) -> CoTrained:
         """Train on labelled documents and on those that the members label.
@@ -79,30 +80,31 @@ class CoTraining:
         Args:
             rows: (m,) labelled documents, among those of the constructor.
             labels: (m,) int, their classes.
-            held_out: Documents that no member labels, because both are judged on them.
-            setting: Setting of the vectors' regression on the given labels; None chooses it.
+            held_out: Documents that no member labels, because all are judged on them.
+            settings: Setting of each view's regression on the given labels; None chooses them.
             class_weights: (C,) weight of a document of each class, whoever labelled it; None for equal ones.
 
         Returns:
-            Both members, and what they say of the constructor's documents.
+            The members, and what they say of the constructor's documents.
         """
-        dense = self._features[0]
         given = np.searchsorted(self.rows, rows)
         is_free = ~np.isin(self.rows, np.concatenate([rows, held_out]))
         shares = (np.bincount(labels, minlength=self._classes) + 0.5) / (len(labels) + 0.5 * self._classes)
-        classes = self._classes
-        if setting is None:
-            setting = self._vectors.choose(dense[given], labels, classes, class_weights)
-        said = self._said_by(self._vectors.fit(dense[given], labels, classes, setting, class_weights=class_weights))
-        taught = replace(setting, strength=_VECTOR_STRENGTH)
+        if settings is None:
+            settings = [
+                view.choose(dense[given], labels, self._classes, class_weights)
+                for view, (dense, _) in zip(self._views, self._features[0], strict=True)
+            ]
+        vectors = self._fit_vectors(given, labels, settings, class_weights)
+        taught = [replace(setting, strength=_VECTOR_STRENGTH) for setting in settings]
         for _ in range(_ROUNDS):
+            said = self._said_by_vectors(vectors)
             nb_svm = self._fit_nb_svm(*self._teach(given, labels, said, is_free, shares), class_weights)
-            said = self._said_by(nb_svm)
-            at, answers = self._teach(given, labels, said, is_free, shares)
-            vectors = self._vectors.fit(dense[at], answers, classes, taught, ROUGH_TOLERANCE, class_weights)
-            said = self._said_by(vectors)
-        together = class_log_probabilities(_standard(self._said_by(nb_svm)) + _standard(said))
-        return CoTrained(replace(vectors, name="co-trained vectors"), nb_svm, together)
+            at, answers = self._teach(given, labels, self._said_by_nb_svm(nb_svm), is_free, shares)
+            vectors = self._fit_vectors(at, answers, taught, class_weights, ROUGH_TOLERANCE)
+        together = _standard(self._said_by_nb_svm(nb_svm)) + _standard(self._said_by_vectors(vectors))
+        named = tuple(replace(member, name=f"co-trained {member.name.removeprefix('document ')}") for member in vectors)
+        return CoTrained(named, nb_svm, class_log_probabilities(together))
 
     def _teach(
         self,
@@ -117,19 +119,38 @@ class CoTraining:
         repeats = max(1, round(GIVEN_SHARE * len(at) / len(given)))
         return np.concatenate([np.repeat(given, repeats), at]), np.concatenate([np.repeat(labels, repeats), taught])
 
+    def _fit_vectors(
+        self,
+        at: np.ndarray,
+        labels: np.ndarray,
+        settings: Sequence[VectorSetting],
+        class_weights: Sequence[float] | None,
+        tolerance: float = 1e-4,
+    ) -> list[LinearMember]:
+        return [
+            view.fit(dense[at], labels, self._classes, setting, tolerance, class_weights)
+            for view, (dense, _), setting in zip(self._views, self._features[0], settings, strict=True)
+        ]
+
     def _fit_nb_svm(self, at: np.ndarray, labels: np.ndarray, class_weights: Sequence[float] | None) -> LinearMember:
         model = OneAgainstRest(self._classes, _COUNT_RATIO_STRENGTH, count_ratio=True, class_weights=class_weights)
-        features = self._features[2][at]
+        features = self._features[1][at]
         matrix, intercept = class_scores(model.fit(features, labels), features.shape[1], self._classes)
-        return self._vectors.member("co-trained NB-SVM", matrix, intercept, is_binary=True)
+        return self._views[0].member("co-trained NB-SVM", matrix, intercept, is_binary=True)
 
-    def _said_by(self, member: LinearMember) -> np.ndarray:
-        """Log-probabilities of a member for all documents."""
-        _, mean, binary = self._features
-        features = binary if member.weighting == "binary" else mean
-        return class_log_probabilities(
-            np.asarray(features @ member.coefficients, dtype=np.float64) + member.intercept, member.one_against_rest
-        )
+    def _said_by_vectors(self, members: Sequence[LinearMember]) -> np.ndarray:
+        """Log-probabilities of all documents by the members of the views, or the sum of their standard scores."""
+        said = [_said_by(member, features) for member, (_, features) in zip(members, self._features[0], strict=True)]
+        return said[0] if len(said) == 1 else np.sum([_standard(each) for each in said], axis=0)
+
+    def _said_by_nb_svm(self, member: LinearMember) -> np.ndarray:
+        return _said_by(member, self._features[1])
+
+
+def _said_by(member: LinearMember, features: Any) -> np.ndarray:
+    """Log-probabilities of a member, (n, C), for documents of which `features` are those that it weighs."""
+    scores = np.asarray(features @ member.coefficients, dtype=np.float64) + member.intercept
+    return class_log_probabilities(scores, member.one_against_rest)
 
 
 def surest(logs: np.ndarray, is_free: np.ndarray, shares: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarray]:

@@ -18,13 +18,14 @@ from ulmkit.members.linear import (
 )
 from ulmkit.members.ngrams import NGrams, find_ngrams, frequent_words
 from ulmkit.members.word_vectors import WordVectors
-from ulmkit.text.words import WordSequence, word_places
+from ulmkit.text.words import Unit, WordSequence, word_places
 
 Setting = TypeVar("Setting")
 
 _MANY_DOCUMENTS = 5000  # from here on n-grams that only one document has are left out, and triples are counted
 _VECTOR_DOCUMENTS = 7500  # documents for each document that an n-gram has to occur in to be part of the vectors
 _VECTOR_MIN_DOCUMENTS = 10
+_CHARACTER_MIN_DOCUMENTS = 5  # of character n-grams in vectors
 _STRENGTHS = (1.0, 10.0, 100.0)
 _VECTOR_SCALE = 0.1  # gives vectors, whose numbers have a spread of 1, about unit length
 _SCALES = ((1.0, 0.0), (1.0, 0.3), (1.0, 1.0), (0.0, 1.0))  # see `VectorSetting`, the first without word vectors
@@ -39,17 +40,28 @@ ROUGH_TOLERANCE = 1e-3
 
 @dataclass(frozen=True)
 class DocumentWords:
-    """The words of all documents that members may learn from.
+    """The words of all documents that members may learn from, or the character n-grams in them.
 
     Attributes:
         sequence: Word ids of each document; every word has one.
         words: The word of each id.
         joins_tokens: See `WordReader`.
+        unit: See `WordReader`; "characters" if the words are character n-grams.
     """
 
     sequence: WordSequence
     words: tuple[str, ...]
     joins_tokens: bool
+    unit: Unit = "words"
+
+    @property
+    def longest(self) -> int:
+        """Most words of an n-gram that are counted together; n-grams of characters already overlap."""
+        return 2 if self.unit == "words" else 1
+
+    def name(self, member: str) -> str:
+        """Name of a member that counts them."""
+        return member if self.unit == "words" else f"character {member.removeprefix('document ')}"
 
     def select(self, rows: np.ndarray, min_documents: int) -> tuple[WordSequence, tuple[str, ...]]:
         """The documents `rows` in word ids of their own, for words that `min_documents` of them have."""
@@ -68,7 +80,7 @@ def fit_tfidf(
     strengths: Sequence[float] = TFIDF_STRENGTHS,
     class_weights: Sequence[float] | None = None,
 ) -> tuple[LinearMember, float]:
-    """Fit logistic regressions on TF-IDF of words and pairs, one class against the rest.
+    """Fit logistic regressions on TF-IDF of words and pairs, or of characters, one class against the rest.
 
     Args:
         documents: The documents.
@@ -83,12 +95,12 @@ def fit_tfidf(
     """
     least = 2 if len(rows) >= _MANY_DOCUMENTS else 1
     words, known = documents.select(rows, least)
-    ngrams = find_ngrams(words, len(known), 2, (least,))
+    ngrams = find_ngrams(words, len(known), documents.longest, (least,))
     counts = ngrams.counts(words)
     weights = inverse_document_frequency(counts)
     model = OneAgainstRest(classes, class_weights=class_weights)
     model = fit_best(model, weigh(counts, "tf-idf", weights), labels, strengths)
-    return _one_against_rest("TF-IDF", documents, known, ngrams, model, weights), model.strength
+    return _one_against_rest(documents.name("TF-IDF"), documents, known, ngrams, model, weights), model.strength
 
 
 def fit_nb_svm(
@@ -137,6 +149,7 @@ def _one_against_rest(
         name=name,
         words=words,
         joins_tokens=documents.joins_tokens,
+        unit=documents.unit,
         ngrams=ngrams,
         weighting="binary" if feature_weights is None else "tf-idf",
         feature_weights=feature_weights,
@@ -179,6 +192,8 @@ class DocumentVectors:
         self._seed = seed
         self._word_vectors = word_vectors
         least = min(_VECTOR_MIN_DOCUMENTS, 1 + len(rows) // _VECTOR_DOCUMENTS)
+        if documents.unit == "characters" and len(rows) >= _VECTOR_DOCUMENTS:
+            least = _CHARACTER_MIN_DOCUMENTS
         words, own = documents.select(rows, least)
         others = np.empty(0, dtype=np.int64)
         if word_vectors is not None:
@@ -186,7 +201,7 @@ class DocumentVectors:
             own += tuple(word_vectors.words[place] for place in others)
         self._words = own
         self._found = len(own) - len(others)  # words that the documents have, the first ones
-        self._ngrams: NGrams = find_ngrams(words, len(self._words), 2, (max(2, least),))
+        self._ngrams: NGrams = find_ngrams(words, len(self._words), documents.longest, (max(2, least),))
         self._learnt_from = self._ngrams.counts(words)
         self._keep = keep_shares(self._learnt_from)
         if word_vectors is not None:
@@ -277,7 +292,8 @@ class DocumentVectors:
         weights, intercept = fit_logistic(
             self._scaled(vectors, setting), labels, classes, setting.strength, tolerance, class_weights
         )
-        return self.member("document vectors", self._scaled(self._matrix, setting) @ weights, intercept)
+        name = self._documents.name("document vectors")
+        return self.member(name, self._scaled(self._matrix, setting) @ weights, intercept)
 
     def _scaled(self, vectors: np.ndarray, setting: VectorSetting) -> np.ndarray:
         """Scale vectors (n, d), or V, as a setting says; numbers with a scale of 0 are left out."""
@@ -306,6 +322,7 @@ class DocumentVectors:
             name=name,
             words=words,
             joins_tokens=self._documents.joins_tokens,
+            unit=self._documents.unit,
             ngrams=ngrams,
             weighting="binary" if is_binary else "mean",
             feature_weights=None if is_binary else self._keep,

@@ -1,4 +1,4 @@
-"""Linear members: weighted counts of word n-grams times a matrix."""
+"""Linear members: weighted counts of n-grams of words or characters times a matrix."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -9,7 +9,7 @@ from scipy.special import expit, log_expit, log_softmax
 from ulmkit.config import check_choice
 from ulmkit.errors import ConfigError
 from ulmkit.members.ngrams import NGrams
-from ulmkit.text.words import WordSequence
+from ulmkit.text.words import UNITS, Unit, WordSequence
 
 Weighting = Literal["tf-idf", "binary", "mean"]
 WEIGHTINGS = ("tf-idf", "binary", "mean")
@@ -59,14 +59,15 @@ def _row_sums(counts: Any, values: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, kw_only=True)
 class LinearMember:
-    """A linear classifier over word n-grams.
+    """A linear classifier over n-grams of words, or of the characters in them.
 
     z = x W + b;  log p_c = log softmax(z)_c, or log sigmoid(z_c) - log sum_k sigmoid(z_k) of one class against the rest
 
     Attributes:
         name: Its name in reports.
-        words: The known words.
+        words: The known words; if its unit is "characters", the known character n-grams.
         joins_tokens: See `WordReader`.
+        unit: See `WordReader`.
         ngrams: The n-grams that it counts.
         weighting: How counts become features, see `weigh`.
         feature_weights: (features,) float32, see `weigh`.
@@ -84,9 +85,11 @@ class LinearMember:
     coefficients: np.ndarray
     intercept: np.ndarray
     one_against_rest: bool
+    unit: Unit = "words"
 
     def __post_init__(self) -> None:
         check_choice("weighting", self.weighting, WEIGHTINGS)
+        check_choice("unit", self.unit, UNITS)
         features = len(self.ngrams)
         shapes = [("coefficients", self.coefficients.shape[:1]), ("words", (len(self.words),))]
         if self.feature_weights is not None:

@@ -6,7 +6,13 @@ from ulmkit.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from ulmkit.cache_folder import default_cache
-    from ulmkit.pipeline.automatic import ENOUGH_VALIDATION, climb_corpus, ensemble_of, train_automatically
+    from ulmkit.pipeline.automatic import (
+        ENOUGH_VALIDATION,
+        climb_corpus,
+        ensemble_of,
+        text_parts_of_linear_models,
+        train_automatically,
+    )
     from ulmkit.pipeline.baselines import linear_baselines, record_baselines, texts_of, word_cutter
     from ulmkit.pipeline.classifiers import train
     from ulmkit.pipeline.continuation import continue_classifier

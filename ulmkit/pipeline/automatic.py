@@ -1,6 +1,5 @@
 """Training of a classifier by the ladder: several kinds of members, judged on held-out labels, and their blend."""
 
-import itertools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
@@ -19,6 +18,7 @@ from ulmkit.hub import (
     TrainingFacts,
 )
 from ulmkit.hub.held_out import MOST_ANSWERS
+from ulmkit.hub.shipped import shipped_text_parts
 from ulmkit.pipeline.baselines import record_baselines, texts_of
 from ulmkit.pipeline.classifiers import train_network
 from ulmkit.pipeline.data import DocumentCallback, is_corpus_folder, prepare
@@ -29,7 +29,7 @@ from ulmkit.pipeline.ladder import Judging, Ladder, LadderRow, choose_judging, c
 from ulmkit.pipeline.ladder_advice import ladder_advice
 from ulmkit.pipeline.ladder_text import LadderText
 from ulmkit.pipeline.methods import LADDERS
-from ulmkit.pipeline.options import RunOptions
+from ulmkit.pipeline.options import DEFAULT_MODEL, RunOptions
 from ulmkit.pipeline.recipes import CLASSIFY, ClassifierRecipe
 from ulmkit.pipeline.rungs import (
     FeatureRung,
@@ -47,7 +47,8 @@ from ulmkit.pipeline.training_part import training_rows, validation_rows
 from ulmkit.tasks import find_task
 from ulmkit.text import EncodedCorpus
 from ulmkit.text.read.documents import Data
-from ulmkit.text.words import is_spaceless
+from ulmkit.text.tokens.tokenizer import Tokenizer
+from ulmkit.text.tokens.vocabulary import Vocabulary
 from ulmkit.training import Budget, latest_checkpoint
 
 ENOUGH_VALIDATION = 1000
@@ -56,7 +57,6 @@ ENOUGH_VALIDATION = 1000
 _CO_TRAINING_LABELS = 2000  # with more, labels that members give each other are worse than those given
 _CO_TRAINING_RATIO = 5  # documents, labelled or not, for each given label
 _STUDENTS = 2  # trainings of a `StudentRung`
-_SAMPLE_TEXTS = 200  # that show the script
 _NETWORK_SHARE = 0.8  # of a budget in minutes, that of the networks; the rest is for all that is linear
 
 
@@ -120,16 +120,12 @@ def train_automatically(
         raise ConfigError("language_models: expected one vocabulary, got several; train both from the same corpus")
     started = time.monotonic()
     data_options = data_options or DataOptions()
-    if first is None:
-        data_options = _options_of_linear_models(data, data_options, task)
-    corpus = prepare(
-        data,
-        data_options,
-        task=task,
-        tokenizer=None if first is None else first.tokenizer,
-        vocabulary=None if first is None else first.vocabulary,
-        progress=progress,
-    )
+    vocabulary, tokenizer = text_parts_of_linear_models(data, data_options)
+    if first is not None:
+        vocabulary, tokenizer = first.vocabulary, first.tokenizer
+    if first is None and data_options.min_freq is None:
+        data_options = replace(data_options, min_freq=1)  # with few labels, rare words are what tells classes apart
+    corpus = prepare(data, data_options, task=task, tokenizer=tokenizer, vocabulary=vocabulary, progress=progress)
     if run.on_corpus is not None:
         run.on_corpus(corpus)
     rows = training_rows(corpus, labels, run.seed)
@@ -184,18 +180,19 @@ def train_automatically(
     return record_baselines(parts, corpus, texts_of(data, corpus, data_options), rows, held_out)
 
 
-def _options_of_linear_models(data: Data | EncodedCorpus, options: DataOptions, task: str) -> DataOptions:
-    """Fill in how text is tokenized for linear models alone, where that is left open.
+def text_parts_of_linear_models(
+    data: Data | EncodedCorpus, options: DataOptions
+) -> tuple[Vocabulary | None, Tokenizer | None]:
+    """Vocabulary and tokenizer of linear models without a language model, where `data` and `options` leave them open.
 
-    They choose their n-grams themselves: with few labels, rare words are what tells classes apart. In scripts without
-    spaces a word tokenizer makes clauses, which hardly occur twice; bytes are read as characters.
+    They are those of the shipped language model: its pieces and bytes spell every text of any language, so that new
+    words can be read by their characters. Where they are not open, both are None.
     """
-    if options.min_freq is None:
-        options = replace(options, min_freq=1)
-    if options.tokenizer is not None or isinstance(data, EncodedCorpus) or is_corpus_folder(data):
-        return options
-    texts = [document.text for document in itertools.islice(options.source(data, task), _SAMPLE_TEXTS)]
-    return replace(options, tokenizer="bytes") if is_spaceless(texts) else options
+    chosen = (options.tokenizer, options.min_freq, options.max_vocab)
+    is_open = options.language == DataOptions.language and all(each is None for each in chosen)
+    if not is_open or isinstance(data, EncodedCorpus) or is_corpus_folder(data):
+        return None, None
+    return shipped_text_parts(DEFAULT_MODEL) or (None, None)
 
 
 def climb_corpus(
@@ -225,13 +222,14 @@ def climb_corpus(
     weights = find_task(text.corpus.task).class_weights(text.corpus, rows, recipe)
     if weights is not None:  # the same for each training, whatever documents it takes
         recipe = replace(recipe, class_weights=dict(zip(text.corpus.label_names, weights, strict=True)))
-    vectors = LabelledVectors(text.vectors, rows, text.answers, text.classes, weights)
-    rungs: list[Rung] = linear_rungs(text.documents, vectors, text.answers, text.classes, rows, weights)
+    read = [text.documents] if text.characters is None else [text.documents, text.characters]
+    vectors = [LabelledVectors(view, rows, text.answers, text.classes, weights) for view in text.views]
+    rungs: list[Rung] = linear_rungs(read, vectors, text.answers, text.classes, rows, weights)
     blends = [("linear blend", [rung.name for rung in rungs])]
     teacher = None
     if judging.is_refitted and len(rows) <= _CO_TRAINING_LABELS and len(text.rows) >= _CO_TRAINING_RATIO * len(rows):
         teacher = Teacher(text.co_training, vectors, text.answers, weights)
-        taught = co_trained_rungs(text.documents, teacher)
+        taught = co_trained_rungs(read, teacher)
         rungs += taught
         blends.append(("co-trained blend", [rung.name for rung in taught]))
     if language_models and method != "linear":
@@ -246,7 +244,7 @@ def climb_corpus(
     say(f"the ladder, judged by {judging.describe()}:")
     begin = (lambda _: None) if run.progress is None else run.progress.working
     ladder = climb(rungs, blends, judging, text.answers, rows, say, weights, begin)
-    ladder.uses_word_vectors = vectors.setting.scales[1] > 0
+    ladder.uses_word_vectors = vectors[0].setting.scales[1] > 0
     if ladder.uses_word_vectors:
         say("document vectors: of this text, and of the language model's word vectors")
     say(ladder.table())

@@ -30,8 +30,11 @@ class LinearMembers:
 
     def __init__(self, members: Sequence[LinearMember], parts: EnsembleParts) -> None:
         self.members = tuple(members)
-        words = list(dict.fromkeys(word for member in members for word in member.words))
-        self.reader = WordReader(parts.tokenizer, parts.vocabulary, joins_tokens=members[0].joins_tokens, words=words)
+        words = tuple(dict.fromkeys(word for member in members for word in member.words))
+        first = members[0]
+        self.reader = WordReader(
+            parts.tokenizer, parts.vocabulary, joins_tokens=first.joins_tokens, unit=first.unit, words=words
+        )
         self._places = [word_places(words, member.words) for member in members]
 
     def counts(self, words: WordSequence) -> list[Any]:
@@ -69,11 +72,11 @@ class EnsemblePredictor:
 
     def __init__(self, parts: EnsembleParts) -> None:
         self.parts = parts
-        linear: dict[bool, list[LinearMember]] = {}
+        linear: dict[tuple[bool, str], list[LinearMember]] = {}
         networks: dict[int, ClassifierParts | FeatureParts] = {}
         for member in parts.members:
             if isinstance(member, LinearMember):
-                linear.setdefault(member.joins_tokens, []).append(member)
+                linear.setdefault((member.joins_tokens, member.unit), []).append(member)
             else:
                 networks[id(member)] = member
         self.linear = [LinearMembers(members, parts) for members in linear.values()]

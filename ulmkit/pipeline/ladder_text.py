@@ -1,4 +1,4 @@
-"""Text-only parts of a ladder: words, document vectors and the features of co-training, learnt without labels."""
+"""Text-only parts of a ladder: words, characters, document vectors and co-training's features, without labels."""
 
 from dataclasses import replace
 from functools import cached_property
@@ -10,7 +10,10 @@ from ulmkit.members.fitting import DocumentVectors, DocumentWords
 from ulmkit.members.word_vectors import WordVectors
 from ulmkit.text import EncodedCorpus
 from ulmkit.text.corpus.splits import TRAINING_SPLITS
-from ulmkit.text.words import WordReader, should_join_tokens
+from ulmkit.text.words import Unit, WordReader, should_join_tokens
+
+_MOST_CHARACTERS = 10_000_000  # of all text; with more, words occur often enough, and n-grams of characters take long
+_LEAST_WORD_LENGTH = 2.0  # mean characters; where it is less, words are characters already
 
 
 class LadderText:
@@ -56,22 +59,42 @@ class LadderText:
     def documents(self) -> DocumentWords:
         """The words of the documents to learn from and to be judged on; the others have none."""
         corpus = self.corpus
+        documents = [corpus.document(row) for row in self.rows]
+        return self._read("words", should_join_tokens(corpus.tokenizer, corpus.vocabulary, documents))
+
+    @cached_property
+    def characters(self) -> DocumentWords | None:
+        """The n-grams of characters in these words; None where there is so much text that words are enough."""
+        words = self.documents
+        lengths = np.array([len(word) for word in words.words], dtype=np.int64)[words.sequence.ids]
+        is_short = len(lengths) > 0 and lengths.mean() < _LEAST_WORD_LENGTH
+        if not words.joins_tokens or is_short or lengths.sum() > _MOST_CHARACTERS:
+            return None
+        return self._read("characters", words.joins_tokens)
+
+    def _read(self, unit: Unit, joins_tokens: bool) -> DocumentWords:
+        corpus = self.corpus
         rows = np.union1d(self.rows, self._held_out)
-        documents = [corpus.document(row) for row in rows]
-        joins_tokens = should_join_tokens(corpus.tokenizer, corpus.vocabulary, documents)
-        reader = WordReader(corpus.tokenizer, corpus.vocabulary, joins_tokens=joins_tokens, is_open=True)
-        read = reader.read_many(documents)
+        reader = WordReader(corpus.tokenizer, corpus.vocabulary, joins_tokens=joins_tokens, unit=unit, is_open=True)
+        read = reader.read_many(corpus.document(row) for row in rows)
         lengths = np.zeros(len(corpus), dtype=np.int64)
         lengths[rows] = np.diff(read.offsets)
         sequence = replace(read, offsets=np.concatenate([[0], np.cumsum(lengths)]))
-        return DocumentWords(sequence, reader.words, joins_tokens)
+        return DocumentWords(sequence, reader.words, joins_tokens, unit)
 
     @cached_property
     def vectors(self) -> DocumentVectors:
-        """Vectors learnt from all of the text, and from that of the word vectors."""
+        """Vectors of words learnt from all of the text, and from that of the word vectors."""
         return DocumentVectors(self.documents, self.rows, self._seed, self._word_vectors)
+
+    @cached_property
+    def views(self) -> tuple[DocumentVectors, ...]:
+        """Vectors of words, and of characters where they are used."""
+        if self.characters is None:
+            return (self.vectors,)
+        return (self.vectors, DocumentVectors(self.characters, self.rows, self._seed))
 
     @cached_property
     def co_training(self) -> CoTraining:
         """Co-training on all of the text."""
-        return CoTraining(self.vectors, self.rows, self.classes)
+        return CoTraining(self.views, self.rows, self.classes)

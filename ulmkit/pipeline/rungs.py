@@ -110,7 +110,7 @@ class LinearRung(Rung):
 
 
 class LabelledVectors:
-    """Document vectors of the labelled documents, and the setting of their regression.
+    """Document vectors of the labelled documents, of words or of characters, and the setting of their regression.
 
     It is chosen once, on all labelled documents, and taken in every fold: its few numbers say little of a label.
 
@@ -154,8 +154,8 @@ class LabelledVectors:
 
 
 def linear_rungs(
-    documents: DocumentWords,
-    vectors: LabelledVectors,
+    documents: Sequence[DocumentWords],
+    vectors: Sequence[LabelledVectors],
     labels: np.ndarray,
     classes: int,
     labelled: np.ndarray,
@@ -166,8 +166,8 @@ def linear_rungs(
     Strengths are chosen once for all folds, as in `LabelledVectors`.
 
     Args:
-        documents: The words of all documents.
-        vectors: The document vectors.
+        documents: The words of all documents, and their characters if they are used.
+        vectors: The document vectors of each.
         labels: (documents,) int, the class of each; any number for those without.
         classes: Number of classes.
         labelled: Rows that are ever fitted to.
@@ -175,20 +175,23 @@ def linear_rungs(
     """
     labelled = np.sort(labelled)
 
-    def sparse(name: str, fit: Callable[..., tuple[LinearMember, float]]) -> Rung:
+    def sparse(name: str, fit: Callable[..., tuple[LinearMember, float]], read: DocumentWords) -> Rung:
         @functools.cache
         def strength() -> float:
-            return fit(documents, labelled, labels[labelled], classes, class_weights=class_weights)[1]
+            return fit(read, labelled, labels[labelled], classes, class_weights=class_weights)[1]
 
         def fit_member(rows: np.ndarray, held_out: np.ndarray) -> LinearMember:
-            return fit(documents, rows, labels[rows], classes, (strength(),), class_weights)[0]
+            return fit(read, rows, labels[rows], classes, (strength(),), class_weights)[0]
 
-        return LinearRung(name, fit_member, documents)
+        return LinearRung(read.name(name), fit_member, read)
+
+    def dense(known: LabelledVectors, read: DocumentWords) -> Rung:
+        return LinearRung(read.name("document vectors"), lambda rows, _: known.fit(rows), read)
 
     return [
-        sparse("TF-IDF", fit_tfidf),
-        sparse("NB-SVM", fit_nb_svm),
-        LinearRung("document vectors", lambda rows, _: vectors.fit(rows), documents),
+        *(sparse("TF-IDF", fit_tfidf, read) for read in documents),
+        sparse("NB-SVM", fit_nb_svm, documents[0]),
+        *(dense(known, read) for known, read in zip(vectors, documents, strict=True)),
     ]
 
 
@@ -196,8 +199,8 @@ class Teacher:
     """Co-training, done once for each choice of labels.
 
     Args:
-        co_training: Trains the two members.
-        vectors: The document vectors, with their setting.
+        co_training: Trains the members.
+        vectors: The document vectors of each view, with their setting.
         labels: (documents,) int, the class of each; any number for those without.
         class_weights: (classes,) weight of a document of each class; None for equal ones.
     """
@@ -205,12 +208,12 @@ class Teacher:
     def __init__(
         self,
         co_training: CoTraining,
-        vectors: LabelledVectors,
+        vectors: Sequence[LabelledVectors],
         labels: np.ndarray,
         class_weights: Sequence[float] | None = None,
     ) -> None:
         self._co_training = co_training
-        self._vectors = vectors
+        self._vectors = tuple(vectors)
         self._labels = labels
         self._class_weights = class_weights
         self._train = functools.lru_cache(maxsize=_KEPT_TRAININGS)(self._train_rows)
@@ -227,19 +230,25 @@ class Teacher:
     def _train_rows(self, rows: tuple[int, ...], held_out: tuple[int, ...]) -> CoTrained:
         chosen = np.array(rows)
         judged = np.array(held_out, dtype=np.int64)
-        return self._co_training.fit(chosen, self._labels[chosen], judged, self._vectors.setting, self._class_weights)
+        settings = [known.setting for known in self._vectors]
+        return self._co_training.fit(chosen, self._labels[chosen], judged, settings, self._class_weights)
 
 
-def co_trained_rungs(documents: DocumentWords, teacher: Teacher) -> list[Rung]:
-    """The two rungs of co-training, which is done once for both.
+def co_trained_rungs(documents: Sequence[DocumentWords], teacher: Teacher) -> list[Rung]:
+    """The rungs of co-training, which is done once for all of them.
 
     Args:
-        documents: The words of all documents.
-        teacher: Trains both.
+        documents: The words of all documents, and their characters if they are used.
+        teacher: Trains the members.
     """
+
+    def vectors(view: int, read: DocumentWords) -> Rung:
+        name = read.name("document vectors").removeprefix("document ")
+        return LinearRung(f"co-trained {name}", lambda *parts: teacher(*parts).vectors[view], read)
+
     return [
-        LinearRung("co-trained vectors", lambda *parts: teacher(*parts).vectors, documents),
-        LinearRung("co-trained NB-SVM", lambda *parts: teacher(*parts).nb_svm, documents),
+        *(vectors(view, read) for view, read in enumerate(documents)),
+        LinearRung("co-trained NB-SVM", lambda *parts: teacher(*parts).nb_svm, documents[0]),
     ]
 
 

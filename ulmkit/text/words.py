@@ -3,12 +3,16 @@
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from ulmkit.text.tokens.rules import LINE, PARAGRAPH, SPECIAL_SET
 from ulmkit.text.tokens.tokenizer import Text, Tokenizer
 from ulmkit.text.tokens.vocabulary import Vocabulary
+
+Unit = Literal["words", "characters"]
+UNITS = ("words", "characters")
 
 # Scripts that are written without spaces: Thai, Lao, Burmese, Khmer, Chinese and Japanese.
 _SPACELESS = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3000-\u9fff\uf900-\ufaff"
@@ -25,6 +29,8 @@ _SAMPLE_TEXTS = 1000
 _SAMPLE_TOKENS = 100_000
 _KEPT_STRETCHES = 200_000
 _LONGEST_KEPT_STRETCH = 64  # tokens; a longer one hardly occurs again
+_NGRAM_LENGTHS = (2, 3, 4, 5)
+_LONGEST_WORD = 64  # characters; a longer one is an address or a code, of which only the beginning is cut
 
 
 @dataclass(frozen=True)
@@ -76,12 +82,15 @@ class WordReader:
     corpora, stand for no word. Each stretch of tokens without white space, or from one Chinese or Japanese character to
     the next, is read on its own, so that a document can be read as a stream.
 
+    With the unit "characters" the character n-grams of each word are read in its place, see `character_ngrams`.
+
     Args:
         tokenizer: Tokenizer of the documents.
         vocabulary: The token of each id.
         joins_tokens: Join the tokens of a stretch before it is cut into words; otherwise each token is a word, for
             languages that are written without spaces. See `should_join_tokens`.
-        words: Known words, in the order of their ids.
+        unit: What is read, "words" or "characters".
+        words: Known words, or character n-grams, in the order of their ids.
         is_open: Give a new word the next id; otherwise it gets -1.
 
     Attributes:
@@ -95,6 +104,7 @@ class WordReader:
         vocabulary: Vocabulary,
         *,
         joins_tokens: bool = True,
+        unit: Unit = "words",
         words: Iterable[str] = (),
         is_open: bool = False,
     ) -> None:
@@ -109,6 +119,7 @@ class WordReader:
             ]
         )
         self.joins_tokens = joins_tokens
+        self.unit = unit
         self._word = _WORD if joins_tokens else _WORD_OF_PIECE
         self._ids = {word: number for number, word in enumerate(words)}
         self._stretches: dict[bytes, list[int]] = {}
@@ -158,8 +169,9 @@ class WordReader:
             ends = np.maximum.accumulate(lengths)  # bytes of a part of a character spell something longer
             for match in self._word.finditer(self._tokenizer.spell(tokens)) if tokens else ():
                 inside = np.flatnonzero((ends[:-1] < match.end()) & (ends[1:] > match.start()))
-                ids.append(self._id(match[0]))
-                owners.append(places[begin:end][inside] if len(inside) else places[begin:end])
+                read = self._ids_of(match[0])
+                ids += read
+                owners += [places[begin:end][inside] if len(inside) else places[begin:end]] * len(read)
         return np.array(ids, dtype=np.int64), owners
 
     def _stretch_ends(self, kept: np.ndarray) -> Iterable[tuple[int, int]]:
@@ -180,17 +192,20 @@ class WordReader:
         words = self._stretches.get(stretch)
         if words is None:
             tokens = [self._tokens[number] for number in np.frombuffer(stretch, dtype=np.int64)]
-            words = [self._id(word) for word in self._word.findall(self._tokenizer.spell(tokens))] if tokens else []
+            found = self._word.findall(self._tokenizer.spell(tokens)) if tokens else []
+            words = [number for word in found for number in self._ids_of(word)]
             if len(self._stretches) >= _KEPT_STRETCHES and not self.is_open:
                 self._stretches = {}
             if len(tokens) <= _LONGEST_KEPT_STRETCH:
                 self._stretches[stretch] = words
         return words
 
-    def _id(self, word: str) -> int:
+    def _ids_of(self, word: str) -> list[int]:
+        """Ids of a word, or of its character n-grams."""
+        read = [word] if self.unit == "words" else character_ngrams(word)
         if self.is_open:
-            return self._ids.setdefault(word, len(self._ids))
-        return self._ids.get(word, -1)
+            return [self._ids.setdefault(each, len(self._ids)) for each in read]
+        return [self._ids.get(each, -1) for each in read]
 
 
 class WordStream:
@@ -242,6 +257,16 @@ def is_spaceless(texts: Sequence[Text]) -> bool:
 
 def _sample(texts: Sequence[Text]) -> str:
     return "".join(text if isinstance(text, str) else " ".join(text) for text in texts[:_SAMPLE_TEXTS])
+
+
+def character_ngrams(word: str) -> list[str]:
+    """Cut a word into all runs of 2 to 5 characters, its beginning and end marked by a space.
+
+    Source: Bojanowski et al. 2017, arXiv:1607.04606, section 3.2. Deviations: their lengths are 3 to 6, and they mark
+        beginning and end by < and >.
+    """
+    marked = f" {word[:_LONGEST_WORD]} "
+    return [marked[begin : begin + length] for length in _NGRAM_LENGTHS for begin in range(len(marked) - length + 1)]
 
 
 def cut_words(text: str) -> list[str]:
