@@ -15,6 +15,31 @@ def _one_thread():
 
 
 @pytest.fixture(autouse=True, scope="session")
+def _same_precision_on_every_cpu():
+    """Precision "auto" is fp32 on every CPU, as if none multiplied bf16 fast; a test of bf16 asks for it."""
+    from ulmkit.kernels import dispatch
+    from ulmkit.kernels.cuda.operators import constant_when_compiled
+
+    pays = dispatch.bf16_pays
+
+    @constant_when_compiled
+    def pays_on_gpus_alone(device):
+        return (False, "the tests ask for it") if device.type == "cpu" else pays(device)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(dispatch, "bf16_pays", pays_on_gpus_alone)
+        yield
+
+
+@pytest.fixture
+def bf16_pays(monkeypatch):
+    """Precision "auto" is bf16, as on a CPU that multiplies bf16 fast."""
+    from ulmkit.kernels import dispatch
+
+    monkeypatch.setattr(dispatch, "bf16_pays", lambda device: (True, "the test wants it"))
+
+
+@pytest.fixture(autouse=True, scope="session")
 def _no_waiting_for_disks():
     """No test outlives a loss of power: files need not have reached the disk before the next step."""
     with pytest.MonkeyPatch.context() as patched:

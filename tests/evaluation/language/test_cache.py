@@ -155,6 +155,7 @@ def test_a_search_reads_the_text_once_and_finds_what_each_config_gives(model, mo
     assert len(search.to_dict()["rows"]) == 12
 
 
+@pytest.mark.usefixtures("bf16_pays")
 def test_the_model_is_left_as_it_was_and_computes_in_fp32(model):
     model.encoder.precision = "auto"
     model.encoder.layers.eval()
