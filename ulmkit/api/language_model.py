@@ -86,7 +86,8 @@ class LanguageModel:
         Args:
             name: Folder, name of a shipped model or hub name; see `ulmkit.hub.resolve_model`. By default the English
                 pair that the package ships.
-            run: Device, precision and backend to run with; the CPU and its fastest backend if None.
+            run: Device, precision and backend to run with, which the folder does not keep; the CPU, its fastest
+                precision and its fastest backend if None.
 
         Returns:
             The model, ready for inference and for fine-tuning.
@@ -118,7 +119,8 @@ class LanguageModel:
             name: Folder, name of a shipped model or hub name; see `ulmkit.hub.resolve_model`.
             revision: Branch, tag or commit on the hub; only a commit is sure to stay the same model.
             token: Token for private models; by default the one in the environment (`HF_TOKEN`) or of `hf auth login`.
-            run: Device, precision and backend to run with; the CPU and its fastest backend if None.
+            run: Device, precision and backend to run with, which the folder does not keep; the CPU, its fastest
+                precision and its fastest backend if None.
 
         Returns:
             The model, ready for inference and for fine-tuning.

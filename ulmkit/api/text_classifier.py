@@ -113,7 +113,8 @@ class TextClassifier:
 
         Args:
             name: Folder, name of a shipped model or hub name; see `ulmkit.hub.resolve_model`.
-            run: Device, precision and backend to run with; the CPU and its fastest backend if None.
+            run: Device, precision and backend to run with, which the folder does not keep; the CPU, its fastest
+                precision and its fastest backend if None.
 
         Returns:
             The classifier, ready for inference.
@@ -147,7 +148,8 @@ class TextClassifier:
             name: Folder, name of a shipped model or hub name; see `ulmkit.hub.resolve_model`.
             revision: Branch, tag or commit on the hub; only a commit is sure to stay the same model.
             token: Token for private models; by default the one in the environment (`HF_TOKEN`) or of `hf auth login`.
-            run: Device, precision and backend to run with; the CPU and its fastest backend if None.
+            run: Device, precision and backend to run with, which the folder does not keep; the CPU, its fastest
+                precision and its fastest backend if None.
 
         Returns:
             The classifier, ready for inference.
@@ -187,10 +189,11 @@ class TextClassifier:
 
         Args:
             data: Labelled documents as a path, a hub name or a list, or an encoded corpus.
-            language_model: The model to start from, or a pair, of which "finetune" takes the forward member. None: the
-                linear rungs of the ladder alone; with "finetune", a network that starts from random weights, for
-                comparison. A fine-tuned classifier goes on: it keeps its encoder, its head and its classes, and gets
-                the new classes of the documents; see `pipeline.continue_classifier`.
+            language_model: The model to start from, or a pair, of which "finetune" takes the forward member; its features
+                are computed on the device and in the precision that it was loaded with. None: the linear rungs of the
+                ladder alone; with "finetune", a network that starts from random weights, for comparison. A fine-tuned
+                classifier goes on: it keeps its encoder, its head and its classes, and gets the new classes of the
+                documents; see `pipeline.continue_classifier`.
             method: "finetune" is gradual unfreezing of the language model (Howard & Ruder 2018). "auto" climbs a
                 ladder of linear models, features of the language model, fine-tuned networks and their blend, judges
                 each on held-out labels and keeps one of the cheapest kind that is as good as any; "features" and

@@ -44,7 +44,8 @@ class RunOptions:
     Attributes:
         device: Device: auto, cpu, cuda or cuda:N. "auto" takes a GPU if there is one; with several processes, one
             per process.
-        precision: Precision: auto, fp32 or bf16.
+        precision: Precision: auto, fp32 or bf16. "auto" is bf16 where that is faster. A trained model keeps it in
+            memory, but its folder does not: give it to `load` again for exactly the same answers.
         backend: LSTM kernels: auto, or a name that `ulmkit info` shows.
         seed: Random seed, which does not affect the train/validation split.
         threads: CPU threads of a training: a number, or "auto" to use fewer while other programs keep the machine
