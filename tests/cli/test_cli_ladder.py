@@ -2,11 +2,16 @@
 
 import csv
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 from support import tiny
 from support.command import ulmkit
+
+from ulmkit.model.awd_lstm import Encoder
+from ulmkit.pipeline import embed_documents, network_members
 
 LINEAR = ("--split-column", "split", "--workers", 1)
 TRAIN = (*LINEAR, "--steps", 4, "--batch-size", 16, "--precision", "fp32")
@@ -35,6 +40,19 @@ def test_train_climbs_the_ladder_by_default(here: Path) -> None:
     assert set(labels) == {"pos", "neg"}
     facts = json.loads(Path("train.json").read_text(encoding="utf-8"))["facts"]
     assert facts["notes"]["method"] == "auto"
+
+
+def test_features_are_computed_as_the_options_say(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = set()
+
+    def embed(encoder: Encoder, documents: Sequence[np.ndarray]) -> np.ndarray:
+        seen.add((encoder.precision, encoder.backend))
+        return embed_documents(encoder, documents)
+
+    monkeypatch.setattr(network_members, "embed_documents", embed)
+    options = (*LINEAR, "--labels", 40, "--method", "features", "--precision", "fp32", "--backend", "stepwise")
+    ulmkit("train", "lm", "data.csv", "-o", "c", *options)
+    assert seen == {("fp32", "stepwise")}
 
 
 def test_a_linear_classifier_needs_no_language_model(here: Path) -> None:

@@ -189,7 +189,7 @@ class TextClassifier:
 
         Args:
             data: Labelled documents as a path, a hub name or a list, or an encoded corpus.
-            language_model: The model to start from, or a pair, of which "finetune" takes the forward member; its features
+            language_model: The model to start from, or a pair, of which "finetune" takes the forward member; features
                 are computed on the device and in the precision that it was loaded with. None: the linear rungs of the
                 ladder alone; with "finetune", a network that starts from random weights, for comparison. A fine-tuned
                 classifier goes on: it keeps its encoder, its head and its classes, and gets the new classes of the

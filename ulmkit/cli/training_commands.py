@@ -332,7 +332,7 @@ def train_command(
         raise ConfigError(f"--{flag}: the language model has its own; drop it, or give 'none' for LM")
 
     def train(run: RunOptions, progress: Progress) -> TextClassifier:
-        start = None if language_model == "none" else load_start(language_model)
+        start = None if language_model == "none" else load_start(language_model, run)
         return TextClassifier.train(
             data,
             start,
