@@ -9,8 +9,9 @@ p50, p99      Time from sending a request to the end of its answer.
 start         Time from starting the process to the end of its first answer, all imports included.
 
 The peers are plain FastAPI handlers (serve_handler.py): one around the same classifier, which shows what the server's
-batches bring and what its checks cost, and those of frontier_peers.py that `--peers` names, trained on documents of the
-train split. Their accuracy is not measured here, and they answer with a label alone.
+batches bring and what its checks cost; one around fastai's AWD-LSTM of the same sizes, untrained; and those of
+frontier_peers.py that `--peers` names, trained on documents of the train split. Their accuracy is not measured here,
+and they answer with a label alone. For fastai see requirements.txt.
 
     python benchmarks/serve.py CLASSIFIER --data DATA [--peers NAME...] [--quick] [--json FILE]
 """
@@ -33,13 +34,17 @@ from typing import Any
 
 import numpy as np
 from common import report, row
-from frontier_peers import PEERS, PeerOptions, missing_modules
-from serve_handler import PLAIN
+from fastai_classifier import FastaiClassifier, network_sizes
+from frontier_peers import PEERS, Peer, PeerOptions, missing_modules
+from serve_handler import FASTAI, PLAIN
 
 from ulmkit.text import read_documents
 
 CLIENTS = (1, 8, 64)
 QUICK_CLIENTS = (1, 8)
+QUICK_PEERS = [FASTAI]
+QUICK_LABELS = 100
+ADAPTERS = {FASTAI: FastaiClassifier, **PEERS}
 START_SECONDS = 300.0
 _POLL_SECONDS = 0.01
 
@@ -89,9 +94,9 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--labels", type=int, default=1000, help="documents that peers learn from (default: 1000)")
     parser.add_argument("--seconds", type=float, default=10.0, help="seconds for each number of clients (default: 10)")
     parser.add_argument(
-        "--peers", nargs="*", choices=PEERS, default=["tfidf", "minilm"], help="(default: tfidf minilm)"
+        "--peers", nargs="*", choices=ADAPTERS, help="(default: fastai tfidf minilm, with --quick fastai)"
     )
-    parser.add_argument("--quick", action="store_true", help="1 and 8 clients for 2 seconds, no peers but the handler")
+    parser.add_argument("--quick", action="store_true", help="1 and 8 clients for 2 seconds, 100 labels")
     parser.add_argument("--json", metavar="FILE", help="write the figures to this file")
     options = parser.parse_args()
     options.clients = CLIENTS
@@ -99,7 +104,9 @@ def read_options() -> argparse.Namespace:
         options.clients = QUICK_CLIENTS
         options.seconds = 2.0
         options.documents = 50
-        options.peers = []
+        options.labels = QUICK_LABELS
+    if options.peers is None:
+        options.peers = QUICK_PEERS if options.quick else [FASTAI, "tfidf", "minilm"]
     return options
 
 
@@ -116,8 +123,8 @@ def measure_peer(
     place = options.classifier
     described = "plain handler, same classifier"
     if name != PLAIN:
-        described = f"plain handler, {PEERS[name].name}"
-        if missing := missing_modules(PEERS[name]):
+        described = f"plain handler, {ADAPTERS[name].name}"
+        if missing := missing_modules(ADAPTERS[name]):
             return f"{described} (not installed: {', '.join(missing)})", None
         place = folder / name
         place.mkdir()
@@ -132,7 +139,11 @@ def train_peer(name: str, folder: Path, options: argparse.Namespace) -> None:
 
     documents = list(read_documents(options.data, split="train", label_kind=find_task("single")))
     chosen = [documents[place] for place in np.random.default_rng(0).permutation(len(documents))[: options.labels]]
-    peer = PEERS[name](PeerOptions(folder=folder))
+    peer: Peer
+    if name == FASTAI:
+        peer = FastaiClassifier(network_sizes(Path(options.classifier)))
+    else:
+        peer = PEERS[name](PeerOptions(folder=folder))
     peer.fit([document.text for document in chosen], [document.label for document in chosen], [])
     peer.save(folder)
 

@@ -6,18 +6,25 @@ from pathlib import Path
 PLAIN = "plain"
 """Handler around ulmkit's own classifier, which shows what the server adds and costs."""
 
+FASTAI = "fastai"
+"""Handler around fastai's classifier."""
+
 
 def load(name: str, folder: str) -> Callable[[Sequence[str]], list[str]]:
     """Load a classifier; returns the function that labels texts.
 
     Args:
-        name: `PLAIN`, or a name of `frontier_peers.PEERS`.
+        name: `PLAIN`, `FASTAI`, or a name of `frontier_peers.PEERS`.
         folder: Folder of the classifier.
     """
     if name == PLAIN:
         from ulmkit import TextClassifier
 
         return TextClassifier.load(folder).predict
+    if name == FASTAI:
+        from fastai_classifier import FastaiClassifier
+
+        return FastaiClassifier.load(Path(folder)).predict
     from frontier_peers import PEERS
 
     return PEERS[name].load(Path(folder)).predict

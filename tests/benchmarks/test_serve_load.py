@@ -1,11 +1,17 @@
 """The clients of the server's benchmark."""
 
+import argparse
 import asyncio
+import contextlib
 import json
 import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import serve
+from fastai_classifier import SIZES, FastaiClassifier, network_sizes
+from support import tiny
 
 TEXT = "a text"
 
@@ -73,3 +79,43 @@ def test_rows_are_better_where_there_are_more_answers_in_less_time() -> None:
     peer = serve.Figures(2.0, {1: serve.Load(50.0, 0.02, 0.04)})
     assert {row["ratio"] for row in serve.compare(ours, peer, "peer")} == {2.0}
     assert {row["ratio"] for row in serve.compare(ours, None, "missing")} == {None}
+
+
+def test_fastai_gets_the_sizes_of_the_served_network(tmp_path: Path) -> None:
+    tiny.classifier().save(tmp_path / "network")
+    assert network_sizes(tmp_path / "network") == {"emb_sz": 32, "n_hid": 32, "n_layers": 2}
+    (tmp_path / "config.json").write_text('{"members": []}')
+    assert network_sizes(tmp_path) == SIZES
+
+
+def test_fastai_is_asked_for_one_text_at_a_time() -> None:
+    learner = SimpleNamespace(no_bar=contextlib.nullcontext, predict=lambda text: (text[0], 0, [1.0]))
+    assert FastaiClassifier(learner=learner).predict(["pos, it says", "neg"]) == ["p", "n"]
+
+
+def test_a_missing_peer_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serve, "missing_modules", lambda adapter: list(adapter.modules))
+    options = argparse.Namespace(classifier="none")
+    described = serve.measure_peer("fastai", tmp_path, [], options)
+    assert described == ("plain handler, fastai (not installed: fastai)", None)
+
+
+def test_a_fastai_classifier_is_saved_and_read_again(tmp_path: Path) -> None:
+    pytest.importorskip("fastai", reason="fastai is a peer of the benchmarks alone; see benchmarks/requirements.txt")
+    texts, labels = zip(*tiny.reviews(40), strict=True)
+    peer = FastaiClassifier({"emb_sz": 8, "n_hid": 8, "n_layers": 2})
+    peer.fit(texts, labels, [])
+    peer.save(tmp_path)
+    answers = FastaiClassifier.load(tmp_path).predict(texts[:3])
+    assert answers == peer.predict(texts[:3])
+    assert set(answers) <= {"pos", "neg"}
+
+
+def test_quick_asks_fastai_unless_other_peers_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def peers(*arguments: str) -> list[str]:
+        monkeypatch.setattr(sys, "argv", ["serve.py", "classifier", "--data", "data", *arguments])
+        return list(serve.read_options().peers)
+
+    assert peers("--quick") == ["fastai"]
+    assert peers("--quick", "--peers") == []
+    assert peers() == ["fastai", "tfidf", "minilm"]
