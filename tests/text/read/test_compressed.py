@@ -87,7 +87,11 @@ def test_json_arrays_and_lines(tmp_path, name, content):
         ('[{"text": "one"}, 7]', r"a\.json, item 2: expected a JSON object such as .*, got '7'"),
         ('[{"text": "one"}, {"txt": "two"}]', r"a\.json, item 2: has no column 'text'"),
         ('[{"text": "one"},', r"a\.json: not valid JSON"),
-        ('{\n  "text": "one"\n}\n', r"a\.json: expected an array of objects, .* got one over several lines"),
+        (
+            '{"text": "one"\n}\n{"text": "two"}',
+            r"a\.json: expected an array of objects, .* got one over several",
+        ),
+        ('{"text": "one" "two"}\n{"text": "two"}', r"a\.json, line 1: not valid JSON"),
         ('{"e\u0301": "one", "\u00e9": "two"}\n', r"line 1: expected each key once"),
     ],
 )

@@ -8,9 +8,10 @@ from ulmkit.errors import DataError
 from ulmkit.text.characters import normalise
 from ulmkit.text.read.columns import ReadOptions
 from ulmkit.text.read.document import Document, known_split, normalise_split
+from ulmkit.text.read.json_files import json_rows_begin
 from ulmkit.text.read.layout import Layout
 from ulmkit.text.read.own_files import TRAINING_LOGS, own_file, own_folder
-from ulmkit.text.read.readers import KINDS, READERS, TEXT_KINDS, file_format, json_rows_begin, open_file
+from ulmkit.text.read.readers import KINDS, READERS, TEXT_KINDS, file_format, open_file
 from ulmkit.text.read.text_files import describe_special, read_text
 from ulmkit.text.read.wiki_dump import is_dump, is_extracted
 

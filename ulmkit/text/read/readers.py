@@ -3,11 +3,9 @@
 import contextlib
 import functools
 import itertools
-import json
 import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,8 @@ from ulmkit.files import parse_json
 from ulmkit.text.characters import normalise
 from ulmkit.text.read.columns import ReadOptions, RowReader
 from ulmkit.text.read.conll import open_conll
-from ulmkit.text.read.document import Document, parse_json_value
+from ulmkit.text.read.document import Document
+from ulmkit.text.read.json_files import open_json
 from ulmkit.text.read.layout import Layout, OpenedFile
 from ulmkit.text.read.separated import PEEK_ROWS, is_even_table, open_separated
 from ulmkit.text.read.text_files import (
@@ -25,7 +24,6 @@ from ulmkit.text.read.text_files import (
     data_suffix,
     read_lines,
     read_text,
-    warn_of_blank_lines,
 )
 from ulmkit.text.read.wiki_dump import is_dump, is_extracted, open_wiki
 
@@ -141,84 +139,6 @@ def guess_text_format(path: Path) -> str:
     return ".csv" if is_even_table(path) else ".txt"
 
 
-def _open_json(path: Path, options: ReadOptions, split: str | None) -> OpenedFile:
-    """Open rows of JSON.
-
-    The text's columns are chosen by the first rows; the others may begin later, as where unlabelled rows come first. A
-    column that is named and not in the first rows is looked for in the whole file before anything is read.
-    """
-    rows = _json_rows(path, warns=not options.labels)
-    peeked = list(itertools.islice(rows, PEEK_ROWS))
-    if not peeked:
-        raise DataError(f"{path}: expected documents, got none")
-    names = dict.fromkeys(name for _, row in peeked for name in row)
-    text_names = [name for name in names if any(isinstance(row.get(name), str) for _, row in peeked)]
-    if not set(options.named_columns) <= names.keys():
-        later = dict.fromkeys(name for _, row in _json_rows(path) for name in row)
-        names |= {name: None for name in options.named_columns if name in later}
-    first_reader = RowReader(str(path), names, text_names, options)
-
-    def documents() -> Iterator[Document]:
-        reader = first_reader
-        for place, row in itertools.chain(peeked, rows):
-            if not reader.label_columns and not row.keys() <= names.keys():
-                names.update(dict.fromkeys(row))
-                reader = RowReader(str(path), names, (), replace(options, text_column=reader.text))
-            yield reader.document(row, f"{path}, {place}", split)
-
-    format = "json" if data_suffix(path) == ".json" else "jsonl"
-    return OpenedFile(first_reader.layout(format), documents())
-
-
-def _json_rows(path: Path, warns: bool = False) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the objects of a file, one a line or in one array, each with its place."""
-    lines = enumerate(read_lines(path), start=1)
-    first = next(((line, text) for line, text in lines if text.strip()), None)
-    if first is None:
-        return
-    if first[1].strip() == "{":
-        raise DataError(f"{path}: expected an array of objects, or an object on each line, got one over several lines")
-    if first[1].lstrip().startswith("["):
-        items = parse_json_value(read_text(path), str(path))
-        for number, item in enumerate(items, start=1):
-            yield f"item {number}", _json_object(item, f"{path}, item {number}")
-        return
-    blank = blank_between = 0
-    for line, text in itertools.chain([first], lines):
-        if text.strip():
-            place = f"{path}, line {line}"
-            blank_between = blank
-            yield f"line {line}", _json_object(parse_json_value(text, place), place)
-        else:
-            blank += 1
-    if warns:
-        warn_of_blank_lines(path, blank_between)
-
-
-def json_rows_begin(path: Path) -> bool:
-    """Tell whether a .json file begins with an array of objects, or with an object on a line."""
-    try:
-        first = next((line.strip() for line in read_lines(path) if line.strip()), "")
-        if first.startswith("["):
-            return "{" in first or first == "["
-        return first.startswith("{") and isinstance(parse_json_value(first, str(path)), dict)
-    except DataError:
-        return False
-
-
-def _json_object(value: Any, place: str) -> dict[str, Any]:
-    """Return an object with its keys in one Unicode form."""
-    if not isinstance(value, dict):
-        shown = json.dumps(value, ensure_ascii=False)[:40]
-        raise DataError(f'{place}: expected a JSON object such as {{"text": "..."}}, got {shown!r}')
-    if all(map(str.isascii, value)):
-        return value
-    row = {normalise(name): item for name, item in value.items()}
-    if len(row) < len(value):
-        raise DataError(f"{place}: expected each key once, got keys that differ in their Unicode form alone")
-    return row
-
-
 def _open_parquet(path: Path, options: ReadOptions, split: str | None) -> OpenedFile:
     import pyarrow.parquet
 
@@ -293,9 +213,9 @@ READERS: dict[str, Callable[[Path, ReadOptions, str | None], OpenedFile]] = {
     ".txt": _open_text,
     ".csv": functools.partial(open_separated, usual=","),
     ".tsv": functools.partial(open_separated, usual="\t"),
-    ".jsonl": _open_json,
-    ".ndjson": _open_json,
-    ".json": _open_json,
+    ".jsonl": open_json,
+    ".ndjson": open_json,
+    ".json": open_json,
     _PARQUET: _open_parquet,
     ".conll": open_conll,
     ".conllu": open_conll,
