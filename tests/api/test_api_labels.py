@@ -145,6 +145,18 @@ def test_doubtful_labels_are_warned_of(tmp_path: Path) -> None:
     assert "'Neg' and 'neg'; correct them if they are one" in told.out
 
 
+def test_classes_of_one_document_are_warned_of(tmp_path: Path) -> None:
+    single = [f"rare {number}" for number in range(7)]
+    path = _write(tmp_path / "a.csv", ["neg", "pos"] * 10 + single)
+    corpus = prepare(path, DataOptions(tokenizer="whitespace", split_by="given", workers=1), task="single")
+    assert data_warnings(corpus) == [
+        "classes with one document to learn from, too few to tell them: 7: 'rare 0', 'rare 1', 'rare 2', 'rare 3', "
+        "'rare 4', ...; label more of them, join classes, or leave them out"
+    ]
+    told = ulmkit("train", "none", path, "-o", tmp_path / "c", "--tokenizer", "whitespace", "--workers", 1)
+    assert "one document to learn from, too few to tell them: 7: 'rare 0'," in told.err
+
+
 def test_new_words_after_a_training_that_held_out_none(tmp_path: Path) -> None:
     rows = [
         (f"{noun} {word}", label) for noun in ("film", "shop") for word, label in (("fine", "pos"), ("poor", "neg"))

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import torch
 from support import tiny
-from support.command import CLASSIFY, TINY, ulmkit
+from support.command import CLASSIFY, TINY, table_row, ulmkit
 
 from ulmkit.cli import text_rows
+from ulmkit.tasks import find_label_kind
+from ulmkit.text.read.documents import DocumentSource
 
 
 def test_predict_and_score_keep_columns_and_leave_labels_unread(tmp_path: Path) -> None:
@@ -107,3 +109,33 @@ def test_token_labels_of_words_of_conll_files_and_of_plain_text(tmp_path: Path) 
     assert len(ulmkit("predict", tmp_path / "c", conll).out.splitlines()) == 20
     (row,) = ulmkit("predict", tmp_path / "c", "--text", "John lives").out.splitlines()
     assert [word for word, _ in json.loads(row)["label"]] == ["John", "lives"]
+
+
+@pytest.mark.parametrize("name", ["p.csv", "p.jsonl"])
+def test_predictions_are_not_evaluated_as_right_labels(models: Path, tmp_path: Path, name: str) -> None:
+    rows = [(text, "neg" if label == "pos" else "pos") for text, label in tiny.reviews(20, 900)]
+    tiny.write_csv(tmp_path / "data.csv", rows, ("text", "truth"))
+    model, out = models / "classifier", tmp_path / name
+    ulmkit("predict", model, tmp_path / "data.csv", "--out", out, "--column", "truth")
+    assert ulmkit("evaluate", model, out, status=2).error == (
+        f"ulmkit: {name}: expected the right labels, got the columns that predict writes, whose label is a prediction; "
+        "name the column of the right labels with --label-column, or say --label-column label if it is that"
+    )
+    right = ulmkit("evaluate", model, out, "--label-column", "truth", "--no-baselines").out
+    assert float(table_row(right, "accuracy")[0].split()[0]) < 0.5
+    same = ulmkit("evaluate", model, out, "--label-column", "label", "--no-baselines").out
+    assert table_row(same, "accuracy")[0].startswith("1.0000")
+
+
+@pytest.mark.parametrize(("column", "expected"), [("row", True), ("id", False)])
+def test_predicted_numbers_are_told_by_the_rows_before_them(tmp_path: Path, column: str, expected: bool) -> None:
+    data = tiny.write_csv(tmp_path / "p.csv", [(1, 2.5, "so it was"), (2, 1.5, "no")], (column, "label", "text"))
+    (layout,) = DocumentSource(data, label_kind=find_label_kind("number")).reading().layouts
+    assert layout.has_predictions is expected
+
+
+def test_training_on_predictions_says_so(tmp_path: Path) -> None:
+    rows = [(at, label, 0.9, "{}", text) for at, (text, label) in enumerate(tiny.reviews(40), start=1)]
+    data = tiny.write_csv(tmp_path / "p.csv", rows, ("row", "label", "probability", "probabilities", "text"))
+    told = ulmkit("train", "none", data, "-o", tmp_path / "c", "--tokenizer", "whitespace", "--workers", 1)
+    assert "predicted labels: p.csv has the columns that predict writes" in told.err

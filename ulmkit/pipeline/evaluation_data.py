@@ -10,7 +10,7 @@ from ulmkit.errors import DataError
 from ulmkit.hub import ClassifierParts, DataFacts, EnsembleParts, LanguageModelParts, TrainingFacts
 from ulmkit.pipeline.data import is_corpus_folder, prepare
 from ulmkit.pipeline.data_options import SPLIT_COLUMNS, DataOptions
-from ulmkit.pipeline.held_out import corpus_fingerprint, corpus_name, split_facts
+from ulmkit.pipeline.held_out import corpus_fingerprint, corpus_name, has_predictions, split_facts
 from ulmkit.text import EncodedCorpus
 from ulmkit.text.corpus.fingerprints import joined_fingerprint, text_fingerprint
 from ulmkit.text.read.documents import GIVEN_IN_PYTHON, Data
@@ -75,8 +75,8 @@ def select_evaluation_data(
         The documents, encoded with the model's vocabulary.
 
     Raises:
-        DataError: If there is no such split, or the data is the model's training data and its split cannot be
-            reproduced; as `prepare`.
+        DataError: If there is no such split, the labels are predictions, or the data is the model's training data and
+            its split cannot be reproduced; as `prepare`.
     """
     options_read = evaluation_options(options, data, parts.facts, task)
     label_names = None if isinstance(parts, LanguageModelParts) else parts.label_names
@@ -88,6 +88,12 @@ def select_evaluation_data(
         vocabulary=parts.vocabulary,
         label_names=label_names,
     )
+    if options_read.label_column is None and has_predictions(corpus):
+        raise DataError(
+            f"{corpus_name(corpus)}: expected the right labels, got the columns that predict writes, whose label is a "
+            "prediction; name the column of the right labels with label_column, or say label_column='label' if it is "
+            "that"
+        )
     trained_on = parts.facts.data
     if trained_on is not None and not _is_same_corpus(corpus, trained_on):
         trained_on = None

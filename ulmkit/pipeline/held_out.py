@@ -16,6 +16,7 @@ from ulmkit.text.corpus.splits import DROPPED_SPLIT, TRAINING_SPLITS
 
 # In pieces of the English Wikipedia, docstrings have 1.5 times as many tokens per word as it has, German has 2.0 times.
 _FOREIGN_RATIO = 1.75
+_NAMED_CLASSES = 5
 
 
 def data_facts(corpus: EncodedCorpus, training_splits: Sequence[str], base: TrainingFacts | None) -> DataFacts:
@@ -132,10 +133,35 @@ def warn_of_data(
 
 
 def data_warnings(corpus: EncodedCorpus) -> list[str]:
-    """List what is doubtful in a corpus: names of labels, and documents that training and held-out splits share."""
+    """List what is doubtful in a corpus: labels, and documents that training and held-out splits share."""
     warnings = find_label_kind(corpus.task).name_warnings(corpus.label_names)
+    if has_predictions(corpus):
+        warnings.append(
+            f"predicted labels: {corpus_name(corpus)} has the columns that predict writes, so what is learned from are "
+            "answers of a model, which count as right; name a column of right labels with --label-column (label_column)"
+        )
+    if single := classes_of_one(corpus):
+        listing = ", ".join(map(repr, single[:_NAMED_CLASSES])) + (", ..." if len(single) > _NAMED_CLASSES else "")
+        warnings.append(
+            f"classes with one document to learn from, too few to tell them: {len(single):,}: {listing}; label more of "
+            "them, join classes, or leave them out"
+        )
     shared = shared_documents_warning(corpus)
     return warnings if shared is None else [*warnings, shared]
+
+
+def classes_of_one(corpus: EncodedCorpus) -> list[str]:
+    """List the classes that a single training document has; none where words have labels of their own."""
+    train = corpus.facts.splits.get("train")
+    if train is None or find_label_kind(corpus.task).per_word:
+        return []
+    return [name for name in corpus.label_names if train.labels.get(name) == 1]
+
+
+def has_predictions(corpus: EncodedCorpus) -> bool:
+    """Tell whether the labels of a corpus seem to be predictions that ulmkit wrote."""
+    reading = corpus.facts.reading
+    return reading is not None and any(layout.has_predictions for layout in reading.layouts)
 
 
 def shared_documents_warning(corpus: EncodedCorpus) -> str | None:

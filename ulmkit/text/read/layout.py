@@ -34,6 +34,12 @@ class Layout:
     unread_columns: tuple[str, ...] = ()
     unnamed_columns: int = 0
 
+    @property
+    def has_predictions(self) -> bool:
+        """True if the columns are those of predictions that ulmkit wrote, whose label is read."""
+        is_numbered = self.unread_columns[:1] == ("row",) and self.text_columns == ("text",)
+        return self.label_columns == ("label",) and ("probabilities" in self.unread_columns or is_numbered)
+
 
 class OpenedFile(NamedTuple):
     """A data file whose beginning has been read.
