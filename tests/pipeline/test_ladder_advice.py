@@ -59,6 +59,7 @@ class _Messages:
         pass
 
 
+@pytest.mark.filterwarnings("error")  # of Newton's method, say, which rounding stops here
 @pytest.mark.parametrize(("weights", "said"), [("none", True), ("balanced", False)])
 def test_a_training_on_labels_that_nothing_tells_says_so(weights: str, said: bool) -> None:
     same = [("it was as it was, and so on", label) for label in ("a", "b") * 15]

@@ -1,5 +1,6 @@
 """Fitting of linear members to documents and their labels."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -354,6 +355,8 @@ def fit_logistic(
     Returns:
         (F, K) and (K,) float64; K = 1 for two classes, whose score is the log-odds of the second, else C.
     """
+    from scipy.linalg import LinAlgWarning
+    from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
     present = np.unique(labels)
@@ -373,7 +376,11 @@ def fit_logistic(
     if is_small:
         features = features.astype(np.float64)  # the Hessian of strong directions has no inverse in single precision
     model = LogisticRegression(C=strength, solver=solver, max_iter=1000, tol=tolerance)
-    model.fit(features, labels, sample_weight=document_weights(class_weights, labels))
+    with warnings.catch_warnings():
+        # Rounding stops Newton's method where documents hardly differ; scikit-learn then goes on with L-BFGS.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.simplefilter("ignore", LinAlgWarning)
+        model.fit(features, labels, sample_weight=document_weights(class_weights, labels))
     if classes == 2:
         return model.coef_.T, model.intercept_
     if len(present) == 2:  # scikit-learn has one score for two classes
