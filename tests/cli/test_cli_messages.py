@@ -19,6 +19,7 @@ from ulmkit.cli.option_groups import name_flags
 from ulmkit.errors import ConfigError, DataError, FolderError
 from ulmkit.model.config import AWDLSTMConfig
 from ulmkit.pipeline import stage_folder
+from ulmkit.text.read import separated
 
 FLAGS = {
     "steps": "--steps",
@@ -144,6 +145,13 @@ def test_a_file_that_is_too_large_is_named(tmp_path: Path) -> None:
     )
     with named, safe_writes.atomic_write(tmp_path / "x"):
         raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+
+
+def test_a_file_that_the_system_does_not_name_is_no_standard_output(tmp_path: Path) -> None:
+    data = tiny.write_csv(tmp_path / "a.csv", tiny.reviews(4))
+    with mock.patch.object(separated, "read_lines", side_effect=OSError(errno.EIO, "Input/output error")):
+        told = ulmkit("prepare", data, "-o", tmp_path / "c", status=2)
+    assert told.err == "ulmkit: a file, which the system does not name: Input/output error\n"
 
 
 def test_a_home_that_cannot_be_written_has_a_temporary_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,6 +31,7 @@ from ulmkit.cli.console import (
     escape_unprintable,
     flush_output,
     is_out_of_memory,
+    is_output_broken,
     plain_warnings,
     silence_downloads,
 )
@@ -77,7 +78,10 @@ def _one_line_errors(command: Callable[..., Any]) -> Callable[..., Any]:
             raise
         except OSError as error:
             advice = "; free some space and run again" if error.errno == errno.ENOSPC else ""
-            _print_error(f"{error.filename or 'standard output'}: {error.strerror or error}{advice}")
+            place = error.filename or (
+                "standard output" if is_output_broken() else "a file, which the system does not name"
+            )
+            _print_error(f"{place}: {error.strerror or error}{advice}")
             raise typer.Exit(2) from None
 
     return guarded

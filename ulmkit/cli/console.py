@@ -70,6 +70,17 @@ def flush_output(*, tell: bool) -> bool:
     return is_written
 
 
+def is_output_broken() -> bool:
+    """Tell whether standard output cannot be written: what could not be stays in its buffer, and fails once more."""
+    if sys.stdout is None:  # closed by the caller
+        return False
+    try:
+        sys.stdout.flush()
+    except OSError:
+        return True
+    return False
+
+
 def _give_up(stream: IO[str]) -> None:
     """Send what a stream still holds nowhere, so that Python does not try to write it at the end."""
     with suppress(OSError):
