@@ -88,3 +88,22 @@ def test_marks_of_fields_are_no_words():
 def test_no_text_has_no_words(text):
     for tokenizer in (SpacyTokenizer(), WhitespaceTokenizer(), ByteTokenizer()):
         assert find_words(text, tokenizer.tokenize(text), tokenizer) == [] or tokenizer.name == "bytes"
+
+
+class _Counting(ByteTokenizer):
+    """Counts the tokens that are spelled."""
+
+    spelled = 0
+
+    def spell(self, tokens):
+        self.spelled += len(tokens)
+        return super().spell(tokens)
+
+
+@pytest.mark.parametrize("text", ["x7k" * 2000, "日本語" * 700, "a.b" * 2000, "abc" * 2000 + "." + "d-e" * 2000])
+def test_a_long_word_is_spelled_a_few_times_only(text):
+    tokenizer = _Counting()
+    tokens = tokenizer.tokenize(text)
+    words = find_words(text, tokens, tokenizer)
+    assert "".join(word.text for word in words) == text
+    assert tokenizer.spelled < 10 * len(tokens)

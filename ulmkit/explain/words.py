@@ -114,15 +114,18 @@ def _split(tokens: Sequence[str], first: int, stop: int, tokenizer: Tokenizer) -
     if stop - first == 1 or tokens[first] in (REP, WREP):
         return [(first, stop)]
     spelled = _spell(tokens[first:stop], tokenizer)
-    parts = list(_PART.finditer(spelled))
-    wanted = {part.start() for part in parts}
-    long = [range(part.start() + 1, part.end()) for part in parts if len(part[0]) > _LONGEST_WORD]
+    may_end = bytearray(len(spelled) + 1)  # whether a word may end before each character
+    for part in _PART.finditer(spelled):
+        places = slice(max(1, part.start()), part.end() if len(part[0]) > _LONGEST_WORD else part.start() + 1)
+        may_end[places] = b"\1" * len(may_end[places])
     cuts = [first]
+    begin, written = first, 0  # the tokens before `begin` spell so many characters
     for place in range(first + 1, stop):
-        before = _spell(tokens[first:place], tokenizer)
-        is_end = len(before) in wanted or any(len(before) in inside for inside in long)
-        # Bytes of part of a character spell something else, so that no character is cut.
-        if before and is_end and spelled.startswith(before) and tokens[place - 1] not in _MARKS:
+        piece = _spell(tokens[begin:place], tokenizer)
+        if not spelled.startswith(piece, written):  # bytes of part of a character, which must not be cut
+            continue
+        begin, written = place, written + len(piece)
+        if may_end[written] and tokens[place - 1] not in _MARKS:
             cuts.append(place)
     return list(pairwise([*cuts, stop]))
 
