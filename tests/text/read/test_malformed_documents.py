@@ -31,6 +31,7 @@ def test_header_alone(tmp_path):
         (b"abc\nca\xe9f\n", r"expected UTF-8 text, got byte 0xe9 at offset 6 \(line 2\); .*iconv"),
         (b"abc\nPK\0\1", r"got a binary file \(zero byte at offset 6 \(line 2\)\)"),
         ("abc".encode("utf-16"), r"expected UTF-8 text, got UTF-16"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", r"a\.txt: .* got a pointer of Git LFS to it"),
     ],
 )
 @pytest.mark.parametrize("lines", [False, True])

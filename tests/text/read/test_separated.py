@@ -203,3 +203,10 @@ def test_blank_lines_without_an_answer_are_told(tmp_path, recwarn, name, content
 def test_first_line_of_spaces(tmp_path):
     with pytest.raises(DataError, match=r"a\.csv: expected a line with the names of the columns, got a blank one"):
         read(write(tmp_path / "a.csv", "  \n  \n"))
+
+
+def test_a_first_line_of_words_may_be_data(tmp_path):
+    with pytest.raises(DataError, match=r"name it with text_column; if the first line is data, .*header=False"):
+        read(write(tmp_path / "a.csv", "a great film,pos\na poor film,neg\n"))
+    with pytest.raises(DataError, match=r"got the columns review, class; name it with text_column$"):
+        read(write(tmp_path / "b.csv", "review,class\na poor film,neg\n"))

@@ -77,7 +77,12 @@ def open_separated(path: Path, options: ReadOptions, split: str | None, usual: s
         _check_header(path, names, [row for _, row in peeked], options)
     named = [position for position, name in enumerate(names) if name]
     text_names = [names[position] for position in named if looks_like_text(row[position] for _, row in peeked)]
-    reader = RowReader(str(path), [names[position] for position in named], text_names, options)
+    try:
+        reader = RowReader(str(path), [names[position] for position in named], text_names, options)
+    except DataError as error:
+        if options.header and any(_is_text_as_name(name, _ONLY_TEXT_WORDS) for name in names):
+            raise DataError(f"{error}; if the first line is data, say so with header=False (--no-header)") from None
+        raise
     unnamed = len(first[1]) - len(named)
     layout = reader.layout(
         "tsv" if is_tsv else "csv", separator=separator, header=options.header, unnamed_columns=unnamed

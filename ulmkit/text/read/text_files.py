@@ -30,6 +30,7 @@ _OTHER_ENCODINGS = {
     codecs.BOM_UTF16_LE: "UTF-16",
     codecs.BOM_UTF16_BE: "UTF-16",
 }
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 _ARCHIVE = b"PK\x03\x04"
 
 
@@ -139,7 +140,9 @@ def _byte_lines(file: IO[bytes]) -> Iterator[bytes]:
 
 
 def _check_kind(data: bytes, path: Path) -> None:
-    """Raise DataError if a file begins as text in UTF-16 or UTF-32, a compressed file or an archive do."""
+    """Raise DataError if a file begins as text in UTF-16 or UTF-32, a compressed file, an archive or a pointer do."""
+    if data.startswith(_LFS_POINTER):
+        raise DataError(f"{path}: expected data, got a pointer of Git LFS to it; fetch the file: git lfs pull")
     for mark, encoding in _OTHER_ENCODINGS.items():
         if data.startswith(mark):
             raise DataError(f"{path}: expected UTF-8 text, got {encoding}; convert it: iconv -f {encoding} -t UTF-8")
