@@ -32,6 +32,8 @@ _VECTOR_SCALE = 0.1  # gives vectors, whose numbers have a spread of 1, about un
 _SCALES = ((1.0, 0.0), (1.0, 0.3), (1.0, 1.0), (0.0, 1.0))  # see `VectorSetting`, the first without word vectors
 _NEWTON_FEATURES = 1000
 
+_CHARACTER_STRENGTHS = (10.0, 100.0)  # of TF-IDF; higher ones take long and are no better
+
 TFIDF_STRENGTHS = (10.0, 100.0, 1000.0)
 NB_SVM_STRENGTHS = (0.01, 0.1, 1.0)
 
@@ -78,7 +80,7 @@ def fit_tfidf(
     rows: np.ndarray,
     labels: np.ndarray,
     classes: int,
-    strengths: Sequence[float] = TFIDF_STRENGTHS,
+    strengths: Sequence[float] | None = None,
     class_weights: Sequence[float] | None = None,
 ) -> tuple[LinearMember, float]:
     """Fit logistic regressions on TF-IDF of words and pairs, or of characters, one class against the rest.
@@ -88,12 +90,15 @@ def fit_tfidf(
         rows: (n,) the labelled ones to learn from.
         labels: (n,) int, their classes.
         classes: Number of classes.
-        strengths: Inverse strengths of the penalty, of which the best on held-out documents is taken.
+        strengths: Inverse strengths of the penalty, of which the best on held-out documents is taken; None takes the
+            usual ones.
         class_weights: (C,) weight of a document of each class; None for equal ones.
 
     Returns:
         The member, and the strength that was taken.
     """
+    if strengths is None:
+        strengths = TFIDF_STRENGTHS if documents.unit == "words" else _CHARACTER_STRENGTHS
     least = 2 if len(rows) >= _MANY_DOCUMENTS else 1
     words, known = documents.select(rows, least)
     ngrams = find_ngrams(words, len(known), documents.longest, (least,))
