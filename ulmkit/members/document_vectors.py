@@ -17,8 +17,10 @@ import numpy as np
 VECTOR_SIZE = 96
 """Length of the vectors that are learnt."""
 
+WANTED_TOKENS = 5e7
+"""Tokens to learn the vectors of words from, in all passes together."""
+
 _KEPT_SHARE = 1e-4
-_WANTED_TOKENS = 5e7  # of all passes together
 _MOST_TOKENS = 4e8
 _PASSES = (8, 50)  # least, while that is not too many tokens, and most
 _LEAST_SPREAD = 1e-3
@@ -42,7 +44,7 @@ def keep_shares(counts: Any) -> np.ndarray:
     return np.minimum(1.0, np.sqrt(ratios) + ratios).astype(np.float32)
 
 
-def learn_vectors(counts: Any, keep: np.ndarray, seed: int = 0, wanted_tokens: float = _WANTED_TOKENS) -> np.ndarray:
+def learn_vectors(counts: Any, keep: np.ndarray, seed: int = 0, wanted_tokens: float = WANTED_TOKENS) -> np.ndarray:
     """Learn V, the vectors of n-grams, in as many passes as their number asks for.
 
     Args:
@@ -62,7 +64,7 @@ def learn_vectors(counts: Any, keep: np.ndarray, seed: int = 0, wanted_tokens: f
     return learn_ngram_vectors(documents, VECTOR_SIZE, passes_for(counts, keep, wanted_tokens), seed)
 
 
-def passes_for(counts: Any, keep: np.ndarray, wanted_tokens: float = _WANTED_TOKENS) -> int:
+def passes_for(counts: Any, keep: np.ndarray, wanted_tokens: float = WANTED_TOKENS) -> int:
     """Number of passes over documents that makes so many tokens to learn from, 8 to 50 where that is not too many."""
     tokens = max(float((counts.data * keep[counts.indices]).sum()), 1.0)
     least, most = _PASSES

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ulmkit.evaluation.baselines.estimators import OneAgainstRest, document_weights, fit_best, held_out_folds
-from ulmkit.members.document_vectors import VECTOR_SIZE, keep_shares, learn_vectors, unit_spread
+from ulmkit.members.document_vectors import VECTOR_SIZE, WANTED_TOKENS, keep_shares, learn_vectors, unit_spread
 from ulmkit.members.linear import (
     LinearMember,
     class_log_probabilities,
@@ -27,11 +27,11 @@ _MANY_DOCUMENTS = 5000  # from here on n-grams that only one document has are le
 _VECTOR_DOCUMENTS = 7500  # documents for each document that an n-gram has to occur in to be part of the vectors
 _VECTOR_MIN_DOCUMENTS = 10
 _CHARACTER_MIN_DOCUMENTS = 5  # of character n-grams in vectors
+_CHARACTER_TOKENS = 1.2e7  # to learn them from; four times as many are no better
 _STRENGTHS = (1.0, 10.0, 100.0)
 _VECTOR_SCALE = 0.1  # gives vectors, whose numbers have a spread of 1, about unit length
 _SCALES = ((1.0, 0.0), (1.0, 0.3), (1.0, 1.0), (0.0, 1.0))  # see `VectorSetting`, the first without word vectors
 _NEWTON_FEATURES = 1000
-
 _CHARACTER_STRENGTHS = (10.0, 100.0)  # of TF-IDF; higher ones take long and are no better
 
 TFIDF_STRENGTHS = (10.0, 100.0, 1000.0)
@@ -217,7 +217,8 @@ class DocumentVectors:
     def _matrix(self) -> np.ndarray:
         """V, (features, d), learnt when it is first asked for, and beside it those of word vectors."""
         features = self.features_of(self._learnt_from)
-        learnt = unit_spread(learn_vectors(self._learnt_from, self._keep, self._seed), features)
+        tokens = WANTED_TOKENS if self._documents.unit == "words" else _CHARACTER_TOKENS
+        learnt = unit_spread(learn_vectors(self._learnt_from, self._keep, self._seed, tokens), features)
         if self._word_vectors is None:
             return learnt
         places = word_places(self._words, self._word_vectors.words)

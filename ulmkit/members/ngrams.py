@@ -80,7 +80,9 @@ def frequent_words(words: WordSequence, min_documents: int) -> np.ndarray:
     Raises:
         DataError: If there are none.
     """
-    kept = _frequent(words.ids, words.documents(), min_documents)
+    is_known = words.ids >= 0
+    ids, owners = words.ids[is_known], words.documents()[is_known]
+    kept = np.flatnonzero(_document_counts(ids, owners, int(ids.max(initial=-1)) + 1) >= max(1, min_documents))
     if not len(kept):
         raise DataError(
             f"texts: expected words that occur in {min_documents} documents, found none in the training text"
@@ -130,9 +132,17 @@ def _codes(words: WordSequence, word_count: int, longest: int) -> list[tuple[np.
 def _frequent(codes: np.ndarray, owners: np.ndarray, min_documents: int) -> np.ndarray:
     """The codes, sorted, that at least `min_documents` documents have; -1 is none."""
     is_known = codes >= 0
-    distinct, number = np.unique(codes[is_known], return_inverse=True)
     if min_documents <= 1:
-        return distinct
-    both = np.unique(owners[is_known] * np.int64(max(1, len(distinct))) + number)
-    documents = np.bincount(both % max(1, len(distinct)), minlength=len(distinct))
-    return distinct[documents >= min_documents]
+        return np.unique(codes[is_known])
+    distinct, number = np.unique(codes[is_known], return_inverse=True)
+    return distinct[_document_counts(number, owners[is_known], len(distinct)) >= min_documents]
+
+
+def _document_counts(numbers: np.ndarray, owners: np.ndarray, size: int) -> np.ndarray:
+    """Number of documents that have each of `size` numbers, (size,) int; `owners` are the documents of `numbers`."""
+    from scipy.sparse import csr_array
+
+    shape = (int(owners.max(initial=-1)) + 1, size)
+    found = csr_array((np.ones(len(numbers), dtype=np.int8), (owners, numbers)), shape=shape)
+    found.sum_duplicates()
+    return np.bincount(found.indices, minlength=size)
