@@ -226,3 +226,8 @@ def test_data_without_order_or_name():
         read({"one", "two"})
     with pytest.raises(DataError, match="data: expected a path or the name of a data set, got an empty one"):
         read("")
+
+
+def test_labels_of_fasttext_are_warned_of(tmp_path):
+    with pytest.warns(UserWarning, match=r"a\.txt: the first line begins with __label__, as fastText marks labels"):
+        read(write(tmp_path / "a.txt", "__label__pos a great film\n__label__neg a poor one\n"), lines=True)

@@ -42,6 +42,7 @@ _CONVERSIONS = {
 }
 """Advice for files that are often given and are not read, by their extension."""
 
+_FASTTEXT_LABEL = "__label__"
 _HEADER_NAMES = {"text", "label", "labels", "id", "index", "title", "split", ""}
 _JSON_START = re.compile(r'\{\s*("|$)|\[\s*(\{|$)')
 _CONLLU_LINE = re.compile(r"1\t([^\t]*\t){8}[^\t]*$")
@@ -117,6 +118,12 @@ def _read_text(path: Path, options: ReadOptions, split: str | None) -> Iterator[
             warnings.warn(
                 f"{path}: the first line, {text!r}, looks like a table's header and is read as a document; "
                 "delete it if it is a header, or read the file as a table with --format csv (format)",
+                stacklevel=2,
+            )
+        if number == 0 and text.startswith(_FASTTEXT_LABEL):
+            warnings.warn(
+                f"{path}: the first line begins with {_FASTTEXT_LABEL}, as fastText marks labels, which are read as "
+                "text; write the text and the label as columns of a .csv file",
                 stacklevel=2,
             )
         if text or not options.labels:
