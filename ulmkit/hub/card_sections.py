@@ -80,7 +80,7 @@ def training_section(facts: TrainingFacts, has_networks: bool = True) -> str:
         sentences.append(
             f"It started from {ancestors}."
             if has_networks
-            else f"Its linear models read the tokens of {ancestors}, and nothing else of that model is in it."
+            else f"Its linear models read the tokens of {ancestors} and use nothing else of that model."
         )
     if facts.continuation is not None:
         sentences += _continuation(facts.continuation)
@@ -90,7 +90,7 @@ def training_section(facts: TrainingFacts, has_networks: bool = True) -> str:
         share = "" if transfer.corpus_share is None else f" ({transfer.corpus_share:.1%} of the text)"
         sentences.append(f"{known}{share}.")
     if facts.recipe:
-        sentences.append("All settings stand in `config.json` under `facts.recipe`.")
+        sentences.append("All settings are in `config.json` under `facts.recipe`.")
     return " ".join(sentences)
 
 
@@ -202,18 +202,18 @@ def _continuation(continuation: ContinuationFacts) -> Iterator[str]:
     changes = {"kept": continuation.kept, "added": continuation.added, "removed": continuation.removed}
     if any(changes.values()):
         named = "; ".join(f"{change} {', '.join(names)}" for change, names in changes.items() if names)
-        yield f"Of that classifier it has the head too; classes: {named}."
+        yield f"It also has the head of that classifier; classes: {named}."
     if continuation.without_documents:
         yield f"It learned from no documents of {', '.join(continuation.without_documents)}."
     if continuation.old_documents is not None:
         scores = continuation.old_documents
         yield (
-            f"On {scores.documents:,} documents from before ({continuation.old_data}) {scores.measure} was "
+            f"On {scores.documents:,} earlier documents ({continuation.old_data}), {scores.measure} was "
             f"{scores.before:.4f} before this training and is {scores.after:.4f} after it."
         )
     if continuation.kept_held_out or continuation.seen_before:
         yield (
-            f"Kept apart were {continuation.kept_held_out:,} training documents that the earlier classifier was "
+            f"Left out were {continuation.kept_held_out:,} training documents that the earlier classifier was "
             f"validated on, and {continuation.seen_before:,} validation documents that it learned from."
         )
 

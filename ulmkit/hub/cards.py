@@ -226,8 +226,8 @@ def _limits(facts: TrainingFacts, is_classifier: bool, has_networks: bool) -> li
         limits.append(_CLEANNESS_LIMITS[facts.data.cleanness])
     if facts.continuation is not None and facts.continuation.old_data is None:
         limits.append(
-            "The classifier that it went on from may have learned from labels of documents that it is validated on: "
-            "the old documents were not at hand."
+            "The classifier that this one continues may have learned from labels of documents that this one is "
+            "validated on: the old documents were not available."
         )
     limits.append("The metrics hold for text like the training data; evaluate again before use on other text.")
     if is_classifier:
