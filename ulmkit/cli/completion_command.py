@@ -14,9 +14,9 @@ COMPLETE_VARIABLE = "_ULMKIT_COMPLETE"
 def completion_command(
     shell: Annotated[str, typer.Argument(metavar="SHELL", help="Shell: bash, zsh or fish.")],
 ) -> None:
-    """Let a shell complete commands and options.
+    """Print a script that lets a shell complete commands.
 
-    This prints a script. Let the shell read it when it starts: put eval "$(ulmkit completion bash)" into ~/.bashrc, or
+    Let the shell read it when it starts: put eval "$(ulmkit completion bash)" into ~/.bashrc, or
     the same with zsh into ~/.zshrc after compinit; for fish, write the script to
     ~/.config/fish/completions/ulmkit.fish.
 

@@ -9,18 +9,19 @@ CONFIDENCE = OptionGroup(
     {
         "max_error": Option(
             float | None,
-            "Give no label where more than this share of the labels would be wrong, such as 0.05.",
+            "Give no label where unsure, so that at most this share of the labels given are wrong, such as 0.05.",
             flag="--abstain-above-error",
         ),
         "certainty": Option(float | None, "Probability that --abstain-above-error holds (default: 0.95)."),
         "miscoverage": Option(
             float | None,
-            "Give sets of labels, of which at most this share lack the right one, such as 0.1.",
+            "Give a set of labels for each text; at most this share of the sets, such as 0.1, lack the true label.",
             flag="--conformal-sets",
         ),
         "held_out": Option(
             str | None,
-            "Labelled documents that CLASSIFIER did not learn from, to rest both on (default: those of its training).",
+            "Labelled documents on which both are based, and which the classifier did not learn from (default: those "
+            "held out in its training).",
         ),
     },
 )

@@ -30,13 +30,13 @@ def drift_command(
     period: Annotated[
         str | None, typer.Option(help="Compare each day, week or month (default: week with --time-column).")
     ] = None,
-    level: Annotated[float, typer.Option(help="Probability of a false alarm, all comparisons together.")] = 0.01,
+    level: Annotated[float, typer.Option(help="Probability of a false alarm, over all comparisons.")] = 0.01,
     min_effect: Annotated[float, typer.Option(help="Smallest effect that counts, 0 to 1.")] = 0.1,
-    documents: Annotated[int, typer.Option(help="Texts least like the training to name.")] = 5,
+    documents: Annotated[int, typer.Option(help="Number of texts to list that are least like the training texts.")] = 5,
 ) -> None:
-    """Compare new texts with held-out texts of the training.
+    """Compare new texts with texts held out in training.
 
-    Exit status 1 means that they differ, for a cron job; 2 an error, or too few texts to compare.
+    The exit status is 0 without drift, 1 with drift, and 2 after an error or with too few texts to compare.
 
     Example: ulmkit drift my-classifier this-month.csv --time-column date
     """

@@ -28,7 +28,7 @@ NOTED_DROP = 0.01
 def export_command(
     classifier: ClassifierArgument,
     data: Annotated[
-        str | None, typer.Argument(metavar="[DATA]", help="Labelled documents to compare on, for int8 alone.")
+        str | None, typer.Argument(metavar="[DATA]", help="Labelled documents to compare on, for int8 only.")
     ] = None,
     *,
     out: OutOption,
@@ -47,8 +47,8 @@ def export_command(
 ) -> None:
     """Export a classifier to int8, ONNX or torch.
 
-    Nothing is written if the accuracy on labelled documents drops significantly, or another program would get other
-    probabilities.
+    Nothing is written if accuracy on labelled documents drops significantly (int8), or if the exported model computes
+    other probabilities (onnx, torch).
 
     Example: ulmkit export my-classifier reviews.csv --out my-classifier-int8
     """

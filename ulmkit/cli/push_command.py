@@ -14,7 +14,7 @@ def push_command(
     model: ModelArgument,
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name on the hub: owner/name, or owner/name@branch.")],
     private: Annotated[
-        bool, typer.Option("--private", help="Make the repository private; a public one is refused.")
+        bool, typer.Option("--private", help="Make a new repository private; refuse a public one.")
     ] = False,
     message: Annotated[str | None, typer.Option(help="Message of the commit.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be uploaded and stop.")] = False,

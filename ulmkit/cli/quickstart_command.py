@@ -28,9 +28,9 @@ def quickstart_command(
     labels: Annotated[int, typer.Option(help="Labelled documents to train on.")] = 50,
     held_out: Annotated[int, typer.Option(help="Maximum number of validation documents to score.")] = 2000,
 ) -> None:
-    """Run the whole path in minutes, without a download.
+    """Run all stages in minutes, without a download.
 
-    A shipped language model is fine-tuned, a classifier is trained from it and compared with linear baselines.
+    A shipped language model is fine-tuned; a classifier is trained from it and compared with linear baselines.
 
     Example: ulmkit quickstart --minutes 1
     """

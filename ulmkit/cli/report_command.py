@@ -25,17 +25,17 @@ def report_command(
         str | None,
         typer.Option(help="Split to score, or 'all' (default: valid, else test, else all)."),
     ] = None,
-    draws: Annotated[int, typer.Option(help="Draws of labels for each point of the label curve.")] = 3,
-    documents: Annotated[int, typer.Option(help="Uncertain documents to show, and wrong ones.")] = 5,
+    draws: Annotated[int, typer.Option(help="Random draws of labels for each point of the label curve.")] = 3,
+    documents: Annotated[int, typer.Option(help="Number of uncertain documents to show, and of wrong ones.")] = 5,
     explain: Annotated[
         str, typer.Option(metavar="METHOD", help="How words are weighed: occlusion or integrated-gradients.")
     ] = "occlusion",
 ) -> None:
     """Write a page about a classifier of one label per text.
 
-    One file of HTML: accuracy beside linear models fitted to the same labels and to fewer, confusion, calibration, the
-    documents that it is unsure or wrong about with the words that mattered and its probabilities as it read them,
-    speed, size, and a verdict.
+    One HTML file: a verdict, accuracy beside linear models fitted to the same labels and to fewer, confusion,
+    calibration, speed, size, and uncertain and wrong documents with the words that mattered and the probabilities as
+    they were read.
 
     Example: ulmkit report my-classifier reviews.csv --out report.html
     """

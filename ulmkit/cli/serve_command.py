@@ -53,13 +53,13 @@ def serve_command(
     run: RunOptions,
     api_key_file: Annotated[
         str | None,
-        typer.Option(help=f"File with the API key that requests must bring (default: the variable {KEY_VARIABLE})."),
+        typer.Option(help=f"File with the API key that requests must carry (default: the variable {KEY_VARIABLE})."),
     ] = None,
 ) -> None:
     """Serve a classifier over HTTP.
 
-    Programs ask by JSON, see /docs. People open the page: they classify texts and files, see which words mattered, and
-    check labels (--corrections), from which the page can train again (--retrain). The server listens at once; until the
+    Programs send JSON (see /docs). People open the page to classify texts and files, see which words mattered, and
+    check labels (--corrections), on which the page can train again (--retrain). The server listens at once; until the
     classifier is loaded, /health answers 503.
 
     Example: ulmkit serve my-classifier --port 8000

@@ -48,7 +48,7 @@ TEXTS_WITH_TIME = replace(
     TEXTS,
     options={
         **{name: option for name, option in TEXTS.options.items() if name != "columns"},
-        "time_column": READ.options["time_column"],
+        "time_column": replace(READ.options["time_column"], help="Column with the time, to compare each period."),
     },
 )
 

@@ -82,8 +82,9 @@ BaseOrNoneArgument = Annotated[
     typer.Argument(
         metavar="[LM]",
         show_default=False,
-        help="A language model: a folder, a shipped name or a hub name; 'none' for random weights "
-        f"(default: {DEFAULT_MODEL}, for English). Or a fine-tuned classifier, which goes on.",
+        help=f"A language model: a folder, a shipped name or a hub name (default: {DEFAULT_MODEL}, for English); "
+        "'none' for linear models alone, or for a network with random weights. Or a fine-tuned classifier to train "
+        "further.",
     ),
 ]
 DataAfterBaseArgument = Annotated[
@@ -134,7 +135,7 @@ def prepare_command(
     overwrite: Overwrite = False,
     json_file: JsonFile = None,
 ) -> None:
-    """Encode text once, as a corpus on disk.
+    """Encode text once and save it as a corpus.
 
     The text is tokenized and split; training memory-maps the corpus.
 
@@ -237,7 +238,7 @@ def finetune_command(
 ) -> None:
     """Fine-tune a language model on target text.
 
-    Of a pair, both members are trained, for half of the minutes or all of the epochs or steps each.
+    Both members of a pair are trained, each for half of the minutes, or for all of the epochs or steps.
 
     Example: ulmkit finetune reviews.csv --out reviews-lm --minutes 10
     """
@@ -282,7 +283,7 @@ def train_command(
     task: Annotated[
         str | None,
         typer.Option(
-            help=f"Label type: {TASK_NAMES} (default: that of a classifier to go on from, else single).",
+            help=f"Label type: {TASK_NAMES} (default: that of the classifier to train further, else single).",
             show_default=False,
         ),
     ] = None,
@@ -293,18 +294,18 @@ def train_command(
         str,
         typer.Option(
             help="auto (a ladder of linear models, features of LM, fine-tuned networks and their blend, of which the "
-            "cheapest good one is kept), features or linear (its lower rungs), or finetune (gradual unfreezing)."
+            "cheapest good one is kept), features or linear (its lower rungs alone), or finetune (gradual unfreezing)."
         ),
     ] = "auto",
     drop_classes: Annotated[
         list[str] | None,
-        typer.Option("--drop-class", help="Class of a classifier to go on from that is removed; may be repeated."),
+        typer.Option("--drop-class", help="Class to remove from the classifier to train further; may be repeated."),
     ] = None,
     old_data: Annotated[
         str | None,
         typer.Option(
-            help="Documents to score a classifier to go on from before and after (default: those it was validated on, "
-            "if they are beside DATA)."
+            help="Documents to score the classifier on before and after it is trained further (default: those it was "
+            "validated on, if they are found)."
         ),
     ] = None,
     transductive: Transductive = False,

@@ -78,7 +78,7 @@ def tune_command(
 
     Trials train on the training split with different settings, and are compared on the validation split; the test
     split is not read. The first has the default settings. Trials that are worse than the median end early. The
-    settings of the best are written to a file for --recipe of the command that is tuned.
+    best settings are written to a file, for the option --recipe of the tuned command.
 
     Example: ulmkit tune reviews.csv --language-model reviews-lm --minutes 60 --out best.json
     """

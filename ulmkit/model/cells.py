@@ -158,8 +158,8 @@ class Mogrifier:
 
     Attributes:
         rounds: Rounds of gating before each step; 0 makes it an LSTM.
-        rank: Rank of the gating matrices, which stay whole where they are not larger; 0 keeps all whole. It becomes
-            None then.
+        rank: Rank to which the gating matrices are factorized; smaller ones stay whole, and 0 keeps all whole. It
+            becomes None then.
 
     Raises:
         ConfigError: If a value is outside its range.

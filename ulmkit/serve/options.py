@@ -29,24 +29,24 @@ class ServeOptions:
         batch_milliseconds: Time in which requests are collected into one batch. A request that comes alone does not
             wait.
         batch_texts: Maximum number of texts in a batch of several requests.
-        workers: Batches predicted at once (default: processors divided by the model's threads; 1 on a GPU).
+        workers: Number of batches predicted at once (default: processors divided by the model's threads; 1 on a GPU).
         max_texts: Maximum number of texts in a request.
         max_characters: Maximum length of a text, streamed ones included.
         max_bytes: Maximum size of a request.
         max_waiting: Maximum number of requests that wait for the model; more are refused with 429.
         max_streams: Maximum number of streams that are open at once.
         stream_seconds: Seconds after which a stream without a new piece is closed.
-        timeout_seconds: Seconds in which a request must have arrived, and be answered.
+        timeout_seconds: Seconds within which a request must arrive, and within which it is answered.
         log_requests: Print a line for each request, without its texts.
         log_texts: Print the texts of requests.
-        corrections: File, .csv, for labels that people check on the page; it is continued if it is there.
-        retrain: Language model, or fine-tuned classifier, to train again from on the page; 'none' for linear models
-            alone.
+        corrections: File, .csv, for labels that people check on the page; one that exists is appended to.
+        retrain: Language model, or fine-tuned classifier, from which the page can train again; 'none' for linear
+            models alone.
         retrain_data: Data to train on besides the checked labels.
         retrain_split_column: Column of that data that says train, valid or test.
-        retrain_minutes: Minutes of a training.
-        drift_share: Part of the time in which a sample of the served texts is measured for the drift in /metrics; 0
-            measures none.
+        retrain_minutes: Minutes of each training on the page.
+        drift_share: Share of the time for measuring the drift of a sample of the served texts, for /metrics; 0 measures
+            none.
         confidence: Whether the classifier abstains where it is not sure, and what that rests on. Where it abstains,
             answers also have sets of labels, of which at most `max_error` lack the right one unless `miscoverage` says
             otherwise.
