@@ -15,8 +15,9 @@ MaxError = Annotated[
         gt=0.0,
         lt=1.0,
         allow_inf_nan=False,
-        description="Give no label where unsure, so that at most this share of the labels given are wrong, such as 0.05. "
-        "It rests on held-out texts that the classifier keeps from its training. Null takes what the server was started with.",
+        description="Give no label where unsure, so that at most this share of the labels given are wrong, such as "
+        "0.05. It rests on held-out texts that the classifier keeps from its training. Null takes what the server was "
+        "started with.",
     ),
 ]
 
