@@ -8,7 +8,7 @@ from support import tiny
 
 from ulmkit.hub import LanguageModelParts
 from ulmkit.members import fitting
-from ulmkit.pipeline import Ladder, finetune, prepare, pretrain, train_automatically, word_vectors
+from ulmkit.pipeline import Ladder, finetune, ladder_text, prepare, pretrain, train_automatically, word_vectors
 from ulmkit.text.words import WordSequence
 from ulmkit.training import Budget
 
@@ -38,11 +38,20 @@ def test_fine_tuning_keeps_those_of_the_base(pretrained: LanguageModelParts) -> 
     assert tuned.word_vectors is pretrained.word_vectors
 
 
-@pytest.mark.parametrize("is_used", [False, True])
-def test_the_ladder_says_whether_it_uses_them(
-    is_used: bool, pretrained: LanguageModelParts, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("scales", "is_little", "is_used"),
+    [(((1.0, 0.0),), True, False), (((0.0, 1.0),), True, True), (((1.0, 0.0), (0.0, 1.0)), False, False)],
+)
+def test_the_ladder_uses_them_where_there_is_little_text(
+    scales: tuple[tuple[float, float], ...],
+    is_little: bool,
+    is_used: bool,
+    pretrained: LanguageModelParts,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(fitting, "_SCALES", (((0.0, 1.0) if is_used else (1.0, 0.0)),))
+    monkeypatch.setattr(fitting, "_SCALES", scales)
+    monkeypatch.setattr(ladder_text, "_MOST_WORDS", 10**6 if is_little else 10)
+    monkeypatch.setattr(ladder_text, "_MOST_CHARACTERS", 0)
     ladders: list[Ladder] = []
     classifier = train_automatically(
         [*tiny.reviews(16), *tiny.reviews(8, 9000)],
