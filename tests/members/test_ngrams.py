@@ -38,6 +38,22 @@ def test_counts_are_those_of_a_plain_loop(documents: list[list[int]], longest: i
     assert counts.tolist() == [[counted[gram] for gram in expected] for counted in slow]
 
 
+@pytest.mark.parametrize("longest", [1, 3])
+def test_counts_of_many_documents_are_those_of_each_alone(longest: int) -> None:
+    """However many there are, columns rise in each row, and none comes twice."""
+    draw = np.random.default_rng(0)
+    documents = draw.integers(-1, 5, (200, 9)).tolist()
+    ngrams = find_ngrams(_sequence(documents), 5, longest, (1, 1))
+    counts = ngrams.counts(_sequence(documents))
+    alone = [ngrams.counts(_sequence([document])) for document in documents]
+    for name in ("data", "indices"):
+        expected = np.concatenate([getattr(each, name) for each in alone])
+        assert getattr(counts, name).tolist() == expected.tolist()
+        assert getattr(counts, name).dtype == expected.dtype
+    assert all((np.diff(each.indices) > 0).all() for each in alone)
+    assert counts.has_canonical_format
+
+
 def test_ngrams_do_not_reach_over_documents() -> None:
     ngrams = find_ngrams(_sequence([[0, 1], [2, 0]]), 3, 3, (1, 1))
     assert [codes.tolist() for codes in ngrams.codes] == [[0 * 3 + 1, 2 * 3 + 0], []]

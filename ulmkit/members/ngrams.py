@@ -1,4 +1,4 @@
-"""Word n-grams of documents, counted by id."""
+"""N-grams of words, counted by id; character n-grams are words here."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -40,14 +40,15 @@ class NGrams:
         Returns:
             (documents, features) scipy.sparse.csr_array, float32.
         """
-        from scipy.sparse import csr_array
+        from scipy.sparse import csc_array, csr_array
 
         levels = self.occurrences(words)
         columns = np.concatenate([features for features, _ in levels])
         rows = words.documents()[np.concatenate([begins for _, begins in levels])]
         values = np.ones(len(rows), dtype=np.float32)
-        counted = csr_array((values, (rows, columns)), shape=(len(words), len(self)))
-        counted.sum_duplicates()
+        # Documents come in order, so that columns need no sorting, nor do rows made of them; few are sorted sooner.
+        make = csc_array if len(rows) > len(self) else csr_array
+        counted = make((values, (rows, columns)), shape=(len(words), len(self))).tocsr()
         if counted.nnz < np.iinfo(np.int32).max:  # scikit-learn's solvers take no longer ones
             counted.indices, counted.indptr = counted.indices.astype(np.int32), counted.indptr.astype(np.int32)
         return counted
@@ -140,9 +141,8 @@ def _frequent(codes: np.ndarray, owners: np.ndarray, min_documents: int) -> np.n
 
 def _document_counts(numbers: np.ndarray, owners: np.ndarray, size: int) -> np.ndarray:
     """Number of documents that have each of `size` numbers, (size,) int; `owners` are the documents of `numbers`."""
-    from scipy.sparse import csr_array
+    from scipy.sparse import csc_array
 
     shape = (int(owners.max(initial=-1)) + 1, size)
-    found = csr_array((np.ones(len(numbers), dtype=np.int8), (owners, numbers)), shape=shape)
-    found.sum_duplicates()
-    return np.bincount(found.indices, minlength=size)
+    found = csc_array((np.ones(len(numbers), dtype=np.int8), (owners, numbers)), shape=shape)
+    return np.diff(found.indptr)
