@@ -20,7 +20,6 @@ from ulmkit.text.words import (
     WordStream,
     character_ngrams,
     has_spaces,
-    is_spaceless,
     join_words,
     should_join_tokens,
 )
@@ -188,13 +187,6 @@ def test_characters_are_the_words_of_such_languages_for_tokenizers_of_others(nam
     stream = WordStream(reader)
     stream.feed(document)
     assert len(stream.open_words()) == 1 or name == "spacy"  # no more than the last character is kept
-
-
-def test_scripts_without_spaces_are_told_from_texts_of_one_word() -> None:
-    assert is_spaceless([SPACELESS, "OK"])
-    assert is_spaceless(["กรุงเทพมหานครเป็นเมืองหลวง"])
-    for texts in (["laptop", "AB-123"], ["서울은 한국의 수도이다"], ["the film 電影"], ["", "?!"], []):
-        assert not is_spaceless(texts)
 
 
 @pytest.mark.parametrize(

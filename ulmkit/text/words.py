@@ -17,8 +17,7 @@ UNITS = ("words", "characters")
 # Scripts that are written without spaces: Thai, Lao, Burmese, Khmer, Chinese and Japanese.
 _SPACELESS = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3000-\u9fff\uf900-\ufaff"
 _LETTERS = rf"(?:(?![{_SPACELESS}])\w)+"
-_SPACELESS_LETTER = re.compile(rf"(?=\w)[{_SPACELESS}]")
-_WORD = re.compile(rf"{_SPACELESS_LETTER.pattern}|{_LETTERS}(?:['’]{_LETTERS})*|[^\w\s]")
+_WORD = re.compile(rf"(?=\w)[{_SPACELESS}]|{_LETTERS}(?:['’]{_LETTERS})*|[^\w\s]")
 _WORD_OF_PIECE = re.compile(r"\w+(?:['’]\w+)*|[^\w\s]")
 _SPACELESS_START = re.compile("[\u3000-\u9fff]|<0xE[3-9]>")  # or the first byte of such a character
 _LONGEST_STRETCH = 16  # mean characters between white space; where it is longer, words are not separated by spaces
@@ -245,18 +244,8 @@ class WordStream:
 
 def has_spaces(texts: Sequence[Text]) -> bool:
     """Tell whether the language of texts separates words by spaces, from the first thousand of them."""
-    sample = _sample(texts)
+    sample = "".join(text if isinstance(text, str) else " ".join(text) for text in texts[:_SAMPLE_TEXTS])
     return sum(map(str.isspace, sample)) >= _LEAST_SPACES * len(sample)
-
-
-def is_spaceless(texts: Sequence[Text]) -> bool:
-    """Tell whether texts, the first thousand, are in a script that is written without spaces, such as Chinese."""
-    sample = _sample(texts)
-    return 2 * len(_SPACELESS_LETTER.findall(sample)) > sum(map(str.isalnum, sample))
-
-
-def _sample(texts: Sequence[Text]) -> str:
-    return "".join(text if isinstance(text, str) else " ".join(text) for text in texts[:_SAMPLE_TEXTS])
 
 
 def character_ngrams(word: str) -> list[str]:
