@@ -60,16 +60,17 @@ class LadderText:
     def documents(self) -> DocumentWords:
         """The words of the documents to learn from and to be judged on; the others have none."""
         corpus = self.corpus
-        documents = [corpus.document(row) for row in self.rows]
+        documents = (corpus.document(row) for row in self.rows)
         return self._read("words", should_join_tokens(corpus.tokenizer, corpus.vocabulary, documents))
 
     @cached_property
     def characters(self) -> DocumentWords | None:
         """The n-grams of characters in these words; None where there is so much text that words are enough."""
         words = self.documents
-        lengths = np.array([len(word) for word in words.words], dtype=np.int64)[words.sequence.ids]
-        is_short = len(lengths) > 0 and lengths.mean() < _LEAST_WORD_LENGTH
-        if not words.joins_tokens or is_short or lengths.sum() > _MOST_CHARACTERS:
+        times = np.bincount(words.sequence.ids, minlength=len(words.words))
+        characters = int(times @ np.array([len(word) for word in words.words], dtype=np.int64))
+        is_short = characters < _LEAST_WORD_LENGTH * times.sum()
+        if not words.joins_tokens or is_short or characters > _MOST_CHARACTERS:
             return None
         return self._read("characters", words.joins_tokens)
 
