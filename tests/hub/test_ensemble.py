@@ -174,6 +174,18 @@ def test_members_that_do_not_belong_together_are_refused(parts: EnsembleParts) -
         replace(parts, task=TASKS["multi"])
 
 
+def test_folders_from_before_characters_hold_members_of_words(parts: EnsembleParts, tmp_path: Path) -> None:
+    linear = [each for each in parts.members if isinstance(each, LinearMember)]
+    words = tuple(each for each in linear if each.unit == "words")
+    assert 0 < len(words) < len(linear)
+    combiner = Combiner(np.ones(len(words)), np.zeros(2))
+    folder = save_ensemble(tmp_path / "model", replace(parts, members=words, combiner=combiner, held_out=None))
+    before = _predict(load_model(folder))  # type: ignore[arg-type]
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    _rewrite(folder, members=[{key: entry[key] for key in entry if key != "unit"} for entry in config["members"]])
+    np.testing.assert_array_equal(_predict(load_model(folder)), before)  # type: ignore[arg-type]
+
+
 def test_members_outside_the_folder_are_refused(folder: Path) -> None:
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     entry = {**config["members"][-1], "folder": "../../other"}
