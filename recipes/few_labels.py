@@ -53,8 +53,8 @@ from ulmkit.pipeline import (
     choose_judging,
     climb_corpus,
     ensemble_of,
+    ladder_text_parts,
     prepare,
-    text_parts_of_linear_models,
     training_rows,
     validation_rows,
 )
@@ -106,9 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     bases = [] if options.language_model is None else list(open_language_models(options.language_model, None).values())
     first = bases[0] if bases else None
     data_options = DataOptions(split_column=options.split_column)
-    vocabulary, tokenizer = text_parts_of_linear_models(options.data, data_options)
-    if first is not None:
-        vocabulary, tokenizer = first.vocabulary, first.tokenizer
+    vocabulary, tokenizer = ladder_text_parts(options.data, data_options, first)
     corpus = prepare(options.data, data_options, task="single", tokenizer=tokenizer, vocabulary=vocabulary)
     if options.test and "test" not in corpus.split_names:
         raise ConfigError(f"data: expected a split 'test', got {', '.join(corpus.split_names)}; leave --test out")

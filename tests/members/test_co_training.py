@@ -48,6 +48,30 @@ def test_unlabelled_documents_help_few_labels() -> None:
         assert (said == labels)[others].mean() > 0.85
 
 
+def test_characters_teach_members_of_words() -> None:
+    """Few words tell the class, so that a few labels teach nothing of them; the characters tell it plainly."""
+    draw = np.random.default_rng(3)
+    labels = draw.integers(0, 2, 600)
+    rows = np.arange(600)
+    given = np.concatenate([np.flatnonzero(labels == k)[:3] for k in (0, 1)])
+    others = np.setdiff1d(rows, given)
+    telling = [draw.integers(60 * k, 60 * k + 60, 2) for k in labels]
+    texts = [np.concatenate([each, draw.integers(120, 200, 10)]) for each in telling]
+    words = DocumentWords(join_words(texts), tuple(f"w{number}" for number in range(200)), True)
+    plain = [draw.integers(20 * k, 20 * k + 20, 30) for k in labels]
+    characters = DocumentWords(join_words(plain), tuple(f"c{number}" for number in range(40)), True, "characters")
+    views = [DocumentVectors(words, rows), DocumentVectors(characters, rows)]
+    right = []
+    for used in (views[:1], views):
+        trained = CoTraining(used, rows, 2).fit(given, labels[given], NONE)
+        said = trained.nb_svm.log_probabilities(words.sequence).argmax(axis=1)
+        right.append((said == labels)[others].mean())
+    assert right[0] < 0.8
+    assert right[1] > 0.9
+    assert [member.name for member in trained.vectors] == ["co-trained vectors", "co-trained character vectors"]
+    assert [member.unit for member in (*trained.vectors, trained.nb_svm)] == ["words", "characters", "words"]
+
+
 def test_words_that_only_word_vectors_know_are_no_features_of_nb_svm() -> None:
     documents, labels = _documents(200)
     rows, given = np.arange(200), np.arange(20)

@@ -17,6 +17,7 @@ from ulmkit.pipeline import (
     automatic,
     climbs_ladder,
     ladder_text,
+    ladder_text_parts,
     train_automatically,
 )
 from ulmkit.pipeline.ladder import Judging, _cheapest_good, choose_judging, climb
@@ -239,6 +240,21 @@ def test_characters_read_words_that_never_occurred() -> None:
         [parts.label_names[answer] == document.label for answer, document in zip(answers, new, strict=True)]
     )
     assert right > 0.95
+
+
+def test_linear_models_alone_read_with_the_tokenizer_of_the_shipped_model() -> None:
+    documents = _inflected(4, 1)
+    vocabulary, tokenizer = ladder_text_parts(documents, DataOptions(), None)
+    assert vocabulary is not None
+    assert tokenizer is not None
+    spelt = tokenizer.detokenize(
+        [vocabulary.tokens[number] for number in vocabulary.encode(tokenizer.tokenize("şaşı"))]
+    )
+    assert spelt == "şaşı"
+    for options in (DataOptions(language="de"), DataOptions(tokenizer="bytes"), DataOptions(max_vocab=100)):
+        assert ladder_text_parts(documents, options, None) == (None, None)
+    own = tiny.language_model().parts
+    assert ladder_text_parts(documents, DataOptions(), own) == (own.vocabulary, own.tokenizer)
 
 
 def test_much_text_is_read_by_words_alone(monkeypatch: pytest.MonkeyPatch) -> None:

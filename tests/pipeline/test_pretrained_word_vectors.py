@@ -3,12 +3,23 @@
 import dataclasses
 from collections.abc import Sequence
 
+import numpy as np
 import pytest
 from support import tiny
 
 from ulmkit.hub import LanguageModelParts
 from ulmkit.members import fitting
-from ulmkit.pipeline import Ladder, finetune, ladder_text, prepare, pretrain, train_automatically, word_vectors
+from ulmkit.members.document_vectors import VECTOR_SIZE
+from ulmkit.pipeline import (
+    Ladder,
+    LadderText,
+    finetune,
+    ladder_text,
+    prepare,
+    pretrain,
+    train_automatically,
+    word_vectors,
+)
 from ulmkit.text.words import WordSequence
 from ulmkit.training import Budget
 
@@ -38,20 +49,12 @@ def test_fine_tuning_keeps_those_of_the_base(pretrained: LanguageModelParts) -> 
     assert tuned.word_vectors is pretrained.word_vectors
 
 
-@pytest.mark.parametrize(
-    ("scales", "is_little", "is_used"),
-    [(((1.0, 0.0),), True, False), (((0.0, 1.0),), True, True), (((1.0, 0.0), (0.0, 1.0)), False, False)],
-)
-def test_the_ladder_uses_them_where_there_is_little_text(
-    scales: tuple[tuple[float, float], ...],
-    is_little: bool,
-    is_used: bool,
-    pretrained: LanguageModelParts,
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("is_used", [False, True])
+def test_the_ladder_says_whether_it_uses_them(
+    is_used: bool, pretrained: LanguageModelParts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fitting, "_SCALES", scales)
-    monkeypatch.setattr(ladder_text, "_MOST_WORDS", 10**6 if is_little else 10)
-    monkeypatch.setattr(ladder_text, "_MOST_CHARACTERS", 0)
+    monkeypatch.setattr(fitting, "_SCALES", (((0.0, 1.0) if is_used else (1.0, 0.0)),))
+    monkeypatch.setattr(ladder_text, "_MOST_CHARACTERS", 0)  # vectors of characters have no word vectors to use
     ladders: list[Ladder] = []
     classifier = train_automatically(
         [*tiny.reviews(16), *tiny.reviews(8, 9000)],
@@ -63,6 +66,18 @@ def test_the_ladder_uses_them_where_there_is_little_text(
         on_ladder=ladders.append,
     )
     assert ladders[0].uses_word_vectors == classifier.facts.notes["word_vectors"] == is_used
+
+
+@pytest.mark.parametrize("most_words", [10, 10**6])
+def test_they_are_left_out_where_there_is_much_text(
+    most_words: int, pretrained: LanguageModelParts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ladder_text, "_MOST_WORDS", most_words)
+    corpus = prepare(tiny.reviews(40), tiny.WORDS, task="single")
+    text = LadderText(corpus, np.empty(0, dtype=np.int64), word_vectors=pretrained.word_vectors)
+    assert pretrained.word_vectors is not None
+    extra = 0 if most_words == 10 else pretrained.word_vectors.size
+    assert text.vectors.vectors(text.rows).shape == (len(text.rows), VECTOR_SIZE + extra)
 
 
 def test_no_more_text_is_read_than_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,7 +28,7 @@ from ulmkit.pipeline import (
     ClassifierRecipe,
     DataOptions,
     RunOptions,
-    text_parts_of_linear_models,
+    ladder_text_parts,
     trains_networks,
     why_no_networks,
 )
@@ -197,9 +197,8 @@ class TrainedTextEstimator(TextEstimator):
     ) -> EncodedCorpus:
         """Encode documents in a temporary folder, since the cache would keep every fold of a search."""
         options = DataOptions()
-        vocabulary, tokenizer = text_parts_of_linear_models(documents, options)
-        if language_model is not None:
-            vocabulary, tokenizer = language_model.parts.vocabulary, language_model.parts.tokenizer
+        parts = None if language_model is None else language_model.parts
+        vocabulary, tokenizer = ladder_text_parts(documents, options, parts)
         return build_corpus(
             documents,
             folder,

@@ -103,7 +103,7 @@ class CoTraining:
             at, answers = self._teach(given, labels, self._said_by_nb_svm(nb_svm), is_free, shares)
             vectors = self._fit_vectors(at, answers, taught, class_weights, ROUGH_TOLERANCE)
         together = _standard(self._said_by_nb_svm(nb_svm)) + _standard(self._said_by_vectors(vectors))
-        named = tuple(replace(member, name=f"co-trained {member.name.removeprefix('document ')}") for member in vectors)
+        named = tuple(replace(member, name=co_trained_name(member.name)) for member in vectors)
         return CoTrained(named, nb_svm, class_log_probabilities(together))
 
     def _teach(
@@ -139,12 +139,20 @@ class CoTraining:
         return self._views[0].member("co-trained NB-SVM", matrix, intercept, is_binary=True)
 
     def _said_by_vectors(self, members: Sequence[LinearMember]) -> np.ndarray:
-        """Log-probabilities of all documents by the members of the views, or the sum of their standard scores."""
+        """Log-probabilities of all documents by the member of one view, or the sum of the standard scores of several.
+
+        Standard scores give both views the same say, and no view can label nearly all documents with one class.
+        """
         said = [_said_by(member, features) for member, (_, features) in zip(members, self._features[0], strict=True)]
         return said[0] if len(said) == 1 else np.sum([_standard(each) for each in said], axis=0)
 
     def _said_by_nb_svm(self, member: LinearMember) -> np.ndarray:
         return _said_by(member, self._features[1])
+
+
+def co_trained_name(name: str) -> str:
+    """Name of a member on document vectors, called `name`, once it is co-trained."""
+    return f"co-trained {name.removeprefix('document ')}"
 
 
 def _said_by(member: LinearMember, features: Any) -> np.ndarray:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
         ENOUGH_VALIDATION,
         climb_corpus,
         ensemble_of,
-        text_parts_of_linear_models,
+        ladder_text_parts,
         train_automatically,
     )
     from ulmkit.pipeline.baselines import linear_baselines, record_baselines, texts_of, word_cutter

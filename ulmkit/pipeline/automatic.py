@@ -79,10 +79,11 @@ def train_automatically(
 ) -> EnsembleParts:
     """Train a classifier of one label per text by the ladder; see `ulmkit.pipeline.ladder`.
 
-    Rungs: TF-IDF, NB-SVM and document vectors; with few labels the last two once more, co-trained; the features of the
-    language models; fine-tuned networks, and with few labels self-trained ones; and blends. They are judged on the
-    validation documents if there are at least `ENOUGH_VALIDATION` of them and all labels are used, and otherwise by
-    cross-validation of the labels, so that no further label is looked at.
+    Rungs: TF-IDF of words and of characters, NB-SVM, document vectors of words and of characters; with few labels the
+    last three once more, co-trained; the features of the language models; fine-tuned networks, and with few labels
+    self-trained ones; and blends. They are judged on the validation documents if there are at least `ENOUGH_VALIDATION`
+    of them and all labels are used, and otherwise by cross-validation of the labels, so that no further label is looked
+    at.
 
     Args:
         data: Labelled and unlabelled documents; see `prepare`.
@@ -120,9 +121,7 @@ def train_automatically(
         raise ConfigError("language_models: expected one vocabulary, got several; train both from the same corpus")
     started = time.monotonic()
     data_options = data_options or DataOptions()
-    vocabulary, tokenizer = text_parts_of_linear_models(data, data_options)
-    if first is not None:
-        vocabulary, tokenizer = first.vocabulary, first.tokenizer
+    vocabulary, tokenizer = ladder_text_parts(data, data_options, first)
     if first is None and data_options.min_freq is None:
         data_options = replace(data_options, min_freq=1)  # with few labels, rare words are what tells classes apart
     corpus = prepare(data, data_options, task=task, tokenizer=tokenizer, vocabulary=vocabulary, progress=progress)
@@ -180,14 +179,16 @@ def train_automatically(
     return record_baselines(parts, corpus, texts_of(data, corpus, data_options), rows, held_out)
 
 
-def text_parts_of_linear_models(
-    data: Data | EncodedCorpus, options: DataOptions
+def ladder_text_parts(
+    data: Data | EncodedCorpus, options: DataOptions, language_model: LanguageModelParts | None
 ) -> tuple[Vocabulary | None, Tokenizer | None]:
-    """Vocabulary and tokenizer of linear models without a language model, where `data` and `options` leave them open.
+    """Vocabulary and tokenizer that a ladder reads text with; both are None where `data` or `options` choose them.
 
-    They are those of the shipped language model: its pieces and bytes spell every text of any language, so that new
-    words can be read by their characters. Where they are not open, both are None.
+    They are the language model's. Linear models without one take those of the shipped language model: its pieces and
+    bytes spell every text of any language, so that new words can be read by their characters.
     """
+    if language_model is not None:
+        return language_model.vocabulary, language_model.tokenizer
     chosen = (options.tokenizer, options.min_freq, options.max_vocab)
     is_open = options.language == DataOptions.language and all(each is None for each in chosen)
     if not is_open or isinstance(data, EncodedCorpus) or is_corpus_folder(data):

@@ -8,7 +8,7 @@ from enum import IntEnum
 import numpy as np
 
 from ulmkit.hub import ClassifierParts, FeatureParts, LanguageModelParts, Member, member_name
-from ulmkit.members.co_training import GIVEN_SHARE, CoTrained, CoTraining, surest
+from ulmkit.members.co_training import GIVEN_SHARE, CoTrained, CoTraining, co_trained_name, surest
 from ulmkit.members.fitting import (
     DocumentVectors,
     DocumentWords,
@@ -243,8 +243,8 @@ def co_trained_rungs(documents: Sequence[DocumentWords], teacher: Teacher) -> li
     """
 
     def vectors(view: int, read: DocumentWords) -> Rung:
-        name = read.name("document vectors").removeprefix("document ")
-        return LinearRung(f"co-trained {name}", lambda *parts: teacher(*parts).vectors[view], read)
+        name = co_trained_name(read.name("document vectors"))
+        return LinearRung(name, lambda *parts: teacher(*parts).vectors[view], read)
 
     return [
         *(vectors(view, read) for view, read in enumerate(documents)),
