@@ -101,14 +101,18 @@ def status(page: Any, text: str) -> None:
     page.locator("#check-status", has_text=text).wait_for()
 
 
-def label_file(page: Any, name: str = "reviews.csv", content: str | None = None) -> None:
-    """Label a file, by keyboard after it was chosen."""
+def send_file(page: Any, name: str, content: str) -> None:
+    """Choose a file, and start to label it by keyboard."""
     page.get_by_role("tab", name="A file").click()
-    rows = "\n".join(f'{number},"{text}"' for number, text in enumerate(TEXTS))
-    buffer = (content or f"id,text\n{rows}\n").encode()
-    page.set_input_files("#file", {"name": name, "mimeType": "text/csv", "buffer": buffer})
+    page.set_input_files("#file", {"name": name, "mimeType": "text/csv", "buffer": content.encode()})
     page.locator("#label-file:focus").wait_for()
     page.keyboard.press("Enter")
+
+
+def label_file(page: Any, content: str | None = None) -> None:
+    """Label a file, reviews.csv."""
+    rows = "\n".join(f'{number},"{text}"' for number, text in enumerate(TEXTS))
+    send_file(page, "reviews.csv", content or f"id,text\n{rows}\n")
     page.locator("#file-done").wait_for()
 
 
@@ -181,6 +185,36 @@ def test_a_file_comes_back_labelled(start: Callable[..., str], open_page: Callab
     assert [row[3] for row in rows] == tiny.classifier().predict(texts)
     counts = [int(text) for text in page.locator("#counts tbody td:nth-child(2)").all_inner_texts()]
     assert sum(counts) == len(texts)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("reviews.csv", "{long}", "reviews.csv, row 7: expected at most 50 characters, got 51"),
+        ("reviews.csv", "{short}" * 1000 + "{long}", "reviews.csv, row 1,007: expected at most 50 characters, got 51"),
+        ("reviews.txt", "{long}", "reviews.txt, line 7: expected at most 50 characters, got 51"),
+        ("reviews.csv", "{huge}", "reviews.csv, row 7: expected at most 10,000 bytes, got 10"),
+    ],
+)
+def test_a_refused_text_is_named_by_its_place_in_the_file(
+    name: str, content: str, expected: str, start: Callable[..., str], open_page: Callable[..., Any]
+) -> None:
+    page = open_page(start(max_texts=2, max_characters=50, max_bytes=10_000))
+    rows = content.format(short="short\n", long="a" * 51, huge="a" * 10_000)
+    send_file(page, name, f"text\n\none\n\ntwo\nthree\n{rows}\nfour\n")
+    page.get_by_role("alert").get_by_text(expected).wait_for()
+    assert page.locator("#label-file").is_enabled()
+
+
+def test_a_file_that_is_chosen_while_another_one_is_labelled_takes_its_place(
+    start: Callable[..., str], open_page: Callable[..., Any]
+) -> None:
+    page = open_page(start(max_texts=1))
+    send_file(page, "many.csv", "text\n" + "".join(f"{text}\n" for text in TEXTS) * 100)
+    page.locator("#file-progress").wait_for()
+    send_file(page, "few.csv", f"text\n{TEXTS[0]}\n{TEXTS[1]}\n")
+    page.locator("#file-done", has_text="2 texts are labelled").wait_for()
+    assert page.locator("#download").get_attribute("download") == "few-labelled.csv"
 
 
 def test_labels_are_checked_with_one_key_each(

@@ -1,7 +1,7 @@
 // A file: read here, labelled in requests of a limited size, and given back as a table.
 
 import { closest } from "./answers.js";
-import { ask, attempt, element, make, percent } from "./requests.js";
+import { ask, attempt, element, make, percent, Refused } from "./requests.js";
 import { decode, guessColumn, parseTable, writeTable } from "./table.js";
 
 const TEXTS = 100; // in a request, so that progress shows and others get their turn
@@ -11,17 +11,21 @@ export function prepareFile(info, onLabelled, goToChecking) {
   let name = "";
   let header = [];
   let rows = [];
+  let places = []; // of the rows in the file, such as "row 7"; a spreadsheet counts the header as row 1
   let stop = null;
 
   async function open(file) {
+    stop?.abort();
     element("file-result").hidden = true;
     element("file-options").hidden = true;
     const text = decode(await file.arrayBuffer());
     name = file.name;
-    if (/\.txt$/i.test(name)) {
-      header = ["text"];
-      rows = text.split(/\r?\n/).filter((line) => line.trim()).map((line) => [line]);
-    } else [header = [], ...rows] = parseTable(text, /\.tsv$/i.test(name) ? "\t" : undefined);
+    const isLines = /\.txt$/i.test(name);
+    const all = isLines ? text.split(/\r?\n/).map((line) => [line]) : parseTable(text, /\.tsv$/i.test(name) ? "\t" : undefined);
+    const filled = [...all.keys()].filter((place) => all[place].length > 1 || all[place][0].trim());
+    header = isLines ? ["text"] : all[filled.shift()] ?? [];
+    rows = filled.map((place) => all[place]);
+    places = filled.map((place) => `${isLines ? "line" : "row"} ${(place + 1).toLocaleString("en")}`);
     if (!rows.length) throw new Error(`${name}: expected a line with the names of the columns, and rows below it.`);
     const column = element("column");
     column.replaceChildren(...header.map((each, number) => make("option", { value: number }, each || `column ${number + 1}`)));
@@ -39,10 +43,22 @@ export function prepareFile(info, onLabelled, goToChecking) {
       let size = 0;
       do size += texts[last++].length;
       while (last < texts.length && last - first < Math.min(TEXTS, info.limits.max_texts) && size + texts[last].length < characters);
-      const { predictions } = await ask("/predict", { texts: texts.slice(first, last) }, stop.signal);
+      const sent = texts.slice(first, last);
+      const { predictions } = await ask("/predict", { texts: sent }, stop.signal).catch((error) => {
+        throw inFile(error, first, sent.length);
+      });
       yield predictions;
       first = last;
     }
+  }
+
+  // The server names a text by its place in the request, people look for it in their file.
+  function inFile(error, first, count) {
+    if (!(error instanceof Refused)) return error;
+    const isAlone = count === 1 && error.status === 413;
+    const [named, number] = error.message.match(isAlone ? /^(?:texts\[(\d+)\]|request)/ : /^texts\[(\d+)\]/) ?? [];
+    if (named === undefined) return error;
+    return new Refused(error.status, `${name}, ${places[first + Number(number ?? 0)]}${error.message.slice(named.length)}`);
   }
 
   async function label() {

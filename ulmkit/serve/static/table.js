@@ -1,4 +1,4 @@
-// Tables as text: commas, semicolons or tabs, and quotes as RFC 4180 has them.
+// Tables as text: commas, semicolons or tabs, and quotes as RFC 4180 has them. An empty line is a row with an empty cell.
 
 const SEPARATORS = [",", ";", "\t", "|"];
 
@@ -24,7 +24,7 @@ export function parseTable(text, separator = findSeparator(text)) {
   let isQuoted = false;
   const endRow = () => {
     row.push(cell);
-    if (row.length > 1 || row[0] !== "") rows.push(row);
+    rows.push(row);
     row = [];
     cell = "";
   };
