@@ -14,7 +14,8 @@ def test_a_folder_is_itself(tmp_path):
 def test_a_hub_name_is_downloaded_without_anything_that_runs(tmp_path, monkeypatch):
     asked = {}
 
-    def snapshot_download(name, *, revision, token, allow_patterns):
+    def snapshot_download(name, *, revision, token, allow_patterns, local_files_only):
+        assert not local_files_only
         asked.update(name=name, revision=revision, token=token, patterns=allow_patterns)
         return str(tmp_path)
 
@@ -34,7 +35,7 @@ def test_a_hub_name_is_downloaded_without_anything_that_runs(tmp_path, monkeypat
     ],
 )
 def test_a_revision_is_part_of_the_name_or_given(name, given, expected, tmp_path, monkeypatch):
-    def snapshot_download(name, *, revision, token, allow_patterns):
+    def snapshot_download(name, *, revision, token, **_):
         assert (name, revision, token) == ("someone/model", expected, "hf_token")
         return str(tmp_path)
 

@@ -53,7 +53,13 @@ def _download(name: HubName, token: str | None) -> Path:
     from huggingface_hub import constants, snapshot_download
 
     try:
-        folder = snapshot_download(name.repository, revision=name.revision, token=token, allow_patterns=_MODEL_FILES)
+        folder = snapshot_download(
+            name.repository,
+            revision=name.revision,
+            token=token,
+            allow_patterns=_MODEL_FILES,
+            local_files_only=constants.HF_HUB_OFFLINE,
+        )
     except Exception as error:  # whatever the network, the hub and its client come to
         if constants.HF_HUB_OFFLINE:
             raise FolderError(
