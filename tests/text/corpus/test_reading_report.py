@@ -7,8 +7,9 @@ from support.data_files import write
 
 from ulmkit.cli.reading import report_source
 from ulmkit.pipeline import DataOptions, prepare
+from ulmkit.tasks import find_label_kind
 from ulmkit.text.corpus.encoded_corpus import EncodedCorpus
-from ulmkit.text.corpus.reading_report import corpus_report, look_alikes, reading_to_json
+from ulmkit.text.corpus.reading_report import corpus_report, look_alikes, reading_to_json, source_report
 from ulmkit.text.read.documents import DocumentSource
 from ulmkit.text.read.layout import Layout
 
@@ -63,6 +64,16 @@ def test_names_are_short_and_a_column_that_may_say_the_split_is_told(tmp_path):
     report = {line.name: line for line in corpus_report(corpus.facts)}
     assert "column not read" not in report
     assert report["classes"].text == rf"2: 'a\nb' 1, {'x' * 60!r} 2"
+
+
+def test_an_unread_column_that_differs_from_one_that_is_read_by_case_is_told(tmp_path):
+    path = write(tmp_path / "a.jsonl", '{"text": "one", "label": "x"}\n{"text": "two", "Label": "y"}\n')
+    report = {
+        line.name: line for line in source_report(DocumentSource(path, label_kind=find_label_kind("single")).reading())
+    }
+    advice = "'label' is read; make them one column if rows have the one or the other"
+    assert report["column not read"].text == f"'Label': {advice}"
+    assert report["column not read"].is_brief
 
 
 def test_cached_corpus_reports_the_files_as_they_are_now(tmp_path):

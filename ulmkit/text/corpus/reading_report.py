@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any, NamedTuple
 
 from ulmkit.text.corpus.facts import CorpusFacts
+from ulmkit.text.read.columns import spellings_of
 from ulmkit.text.read.labels import look_alikes
 from ulmkit.text.read.layout import Layout, Reading
 
@@ -66,6 +67,11 @@ def source_report(reading: Reading) -> list[ReportLine]:
     if splits := [name for name in unread if _SPLIT_COLUMN.fullmatch(name)]:
         advice = "it seems to say the split; name it with --split-column (split_column) if so"
         lines.append(ReportLine("column not read", f"{splits[0]!r}: {advice}", True))
+    for layout in reading.layouts:
+        for used in (*layout.text_columns, *layout.label_columns):
+            if alike := spellings_of(used, layout.unread_columns):
+                advice = f"{used!r} is read; make them one column if rows have the one or the other"
+                lines.append(ReportLine("column not read", f"{alike[0]!r}: {advice}", True))
     return lines
 
 

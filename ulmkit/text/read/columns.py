@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ulmkit.errors import DataError, did_you_mean
-from ulmkit.text.characters import normalise
+from ulmkit.text.characters import drop_invisible, normalise
 from ulmkit.text.read.document import Document, Label, parse_split
 from ulmkit.text.read.labels import NO_LABELS, LabelKind
 from ulmkit.text.read.layout import Layout
@@ -72,8 +72,8 @@ class RowReader:
         self.kept = tuple(options.columns)
         label_columns = self._choose_labels(options)
         self.label_columns = label_columns if options.labels else ()
-        taken = {*label_columns, *named}
-        self.text = self._choose_text(options.text_column, [name for name in text_names if name not in taken])
+        taken = {*label_columns, *filter(None, named)}
+        self.text = self._choose_text(options.text_column, text_names, taken)
         shared = next((name for name in self.label_columns if name in self.text), None)
         if shared is not None:
             raise DataError(
@@ -139,7 +139,24 @@ class RowReader:
         for name in chosen:
             self._check(name)
         _check_distinct(self.where, "label", chosen)
-        return chosen or tuple(name for name in self.kind.label_columns if name in self.names)[:1]
+        return chosen or self._default_labels()
+
+    def _default_labels(self) -> tuple[str, ...]:
+        for default in self.kind.label_columns:
+            if default in self.names:
+                return (default,)
+        for default in self.kind.label_columns:
+            if alike := spellings_of(default, self.names):
+                self._check_one(default, alike if self.labels else alike[:1], "label_column")
+                return tuple(alike)
+        return ()
+
+    def _check_one(self, default: str, alike: Sequence[str], option: str) -> None:
+        if len(alike) > 1:
+            raise DataError(
+                f"{self.where}: expected one column {default!r}, got {' and '.join(map(repr, alike))}; name it with "
+                f"{option}"
+            )
 
     def _parse_label(self, row: Mapping[str, Any], place: str) -> Label | None:
         if not self.label_columns:
@@ -149,7 +166,9 @@ class RowReader:
         (name,) = self.label_columns
         return self.kind.parse(row.get(name), f"{place}: column {name!r}", self.class_names)
 
-    def _choose_text(self, chosen: str | Sequence[str] | None, free: list[str]) -> tuple[str, ...]:
+    def _choose_text(
+        self, chosen: str | Sequence[str] | None, text_names: Sequence[str], taken: Collection[str]
+    ) -> tuple[str, ...]:
         fields = self.kind.text_fields
         if chosen is not None:
             several = column_names(chosen)
@@ -160,9 +179,13 @@ class RowReader:
                 columns = "one column" if fields == 1 else f"{fields} text columns"
                 raise DataError(f'{self.where}: expected {columns} (task="{self.kind.name}"), got {", ".join(several)}')
             return several
-        default = "tokens" if self.kind.per_word else "text"
+        default = default_text_column(self.kind)
+        free = [name for name in text_names if name not in taken]
         if fields == 1 and default in self.names:
             return (default,)
+        if fields == 1 and (alike := spellings_of(default, [name for name in self.names if name not in taken])):
+            self._check_one(default, alike, "text_column")
+            return tuple(alike)
         if not self.kind.per_word and len(free) == fields:
             return tuple(free)
         rule = f"{fields} text columns" if fields > 1 else f"a column {default!r}"
@@ -198,6 +221,20 @@ def _check_distinct(where: str, role: str, names: Sequence[str]) -> None:
 def column_names(chosen: str | Sequence[str] | None) -> tuple[str, ...]:
     """List the columns that an option names: none, one or several."""
     return (chosen,) if isinstance(chosen, str) else tuple(chosen or ())
+
+
+def default_text_column(kind: LabelKind) -> str:
+    """Name the column that holds the text if no other is named."""
+    return "tokens" if kind.per_word else "text"
+
+
+def spellings_of(name: str, names: Iterable[str]) -> list[str]:
+    """Find the columns of a name, whatever the case and the spaces around it."""
+    return [each for each in names if _fold(each) == _fold(name)]
+
+
+def _fold(name: str) -> str:
+    return drop_invisible(name).strip().casefold()
 
 
 def labelled_tokens(tokens: tuple[str, ...], label: Any, place: str, **known: Any) -> Document:

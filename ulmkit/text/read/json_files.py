@@ -10,7 +10,7 @@ from typing import Any
 from ulmkit.errors import DataError
 from ulmkit.files import parse_json
 from ulmkit.text.characters import normalise
-from ulmkit.text.read.columns import ReadOptions, RowReader, column_names
+from ulmkit.text.read.columns import ReadOptions, RowReader, column_names, default_text_column, spellings_of
 from ulmkit.text.read.document import Document, parse_json_value
 from ulmkit.text.read.layout import OpenedFile
 from ulmkit.text.read.separated import PEEK_ROWS
@@ -112,10 +112,10 @@ def _rows_of_object(path: Path, value: dict[str, Any], options: ReadOptions) -> 
     Raises:
         DataError: If it is neither a row nor has a list of them.
     """
-    columns = column_names(options.text_column) or ("tokens" if options.label_kind.per_word else "text",)
+    columns = column_names(options.text_column) or spellings_of(default_text_column(options.label_kind), value)[:1]
     kinds = (str, list) if options.label_kind.per_word else str
     lists = [name for name, items in value.items() if isinstance(items, list) and _are_objects(items)]
-    if all(isinstance(value.get(name), kinds) for name in columns):
+    if columns and all(isinstance(value.get(name), kinds) for name in columns):
         yield "line 1", value
     elif len(lists) == 1:
         yield from _json_items(path, value[lists[0]], f" of {lists[0]!r}")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ulmkit.errors import DataError
 from ulmkit.text.characters import drop_invisible
-from ulmkit.text.read.columns import ReadOptions, RowReader
+from ulmkit.text.read.columns import ReadOptions, RowReader, default_text_column, spellings_of
 from ulmkit.text.read.layout import OpenedFile
 from ulmkit.text.read.text_files import read_lines, warn_of_blank_lines
 
@@ -211,10 +211,10 @@ def _choose_separator(path: Path, usual: str) -> tuple[str, bool]:
 def is_even_table(path: Path) -> bool:
     """Tell whether a text looks like a table: a first line of short names, and rows with as many columns, at least two.
 
-    A first line that is "text" alone is a table of one column.
+    A first line that is "text" alone, in any case, is a table of one column.
     """
     first = next((line for line in read_lines(path) if line.strip()), "")
-    if drop_invisible(first).strip().strip('"') == "text":
+    if spellings_of("text", [first.strip().strip('"')]):
         return True
     for separator in _SEPARATORS if len(first) <= _LONGEST_HEADER else ():
         if separator not in first:
@@ -252,8 +252,7 @@ def looks_like_text(cells: Iterable[str]) -> bool:
 
 def _check_header(path: Path, names: Sequence[str], rows: Sequence[Sequence[str]], options: ReadOptions) -> None:
     """Raise DataError if the first line looks like a row of data, unless columns of that name are asked for."""
-    default = "tokens" if options.label_kind.per_word else "text"
-    if options.text_column is not None or default in names:
+    if options.text_column is not None or spellings_of(default_text_column(options.label_kind), names):
         return
     least_words = _ONLY_TEXT_WORDS if len(names) == 1 else _TEXT_WORDS
     suspicious = next((name for name in names if _is_text_as_name(name, least_words)), None)

@@ -17,10 +17,10 @@ class TableOptions:
 
     Attributes:
         text_column: Column with the text; several for a text of several fields. Not used for plain text files. By
-            default "text", else the only text column; "tokens" for a label per word; the only two text columns for
-            pairs.
+            default "text" in any case ("Text"), else the only text column; "tokens" for a label per word; the only two
+            text columns for pairs.
         label_column: Column with the label; several for one column of 0 and 1 per label (task multi). By default the
-            first of the kind's `label_columns` that the table has.
+            first of the kind's `label_columns` that the table has, in any case ("Label").
         group_column: Column with the group, for a split by group.
         time_column: Column with the time, for a split by time.
         split_column: Column that says train, valid or test.
