@@ -1,7 +1,9 @@
 import errno
+import gc
 import json
 import os
 import tracemalloc
+import warnings
 from collections import Counter
 
 import numpy as np
@@ -310,6 +312,23 @@ def test_labels_that_do_not_fit(tmp_path, documents, task, message):
     with pytest.raises(DataError, match=message):
         build(documents, tmp_path / "c", task=task)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("documents", "task"),
+    [
+        ([Document("x", "a"), Document("y", "a")], "single"),
+        ([Document("x y", ("A", "O"), ("x", "y")), Document("x", ("B",), ("x",), split="valid")], "tokens"),
+    ],
+)
+def test_refused_corpus_leaves_no_file_open(tmp_path, documents, task):
+    gc.collect()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ResourceWarning)
+        with pytest.raises(DataError):
+            build(documents, tmp_path / "c", task=task)
+        gc.collect()
+    assert [str(each.message) for each in caught if each.category is ResourceWarning] == []
 
 
 def test_token_label_never_seen_in_train(tmp_path):

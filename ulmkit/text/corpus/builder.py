@@ -111,17 +111,17 @@ def build_corpus(
             tokenizer = tokenizer.make(training_texts(texts, texts.columns.assign(policy)))
         elif isinstance(tokenizer, TokenizerSettings):
             tokenizer = tokenizer.make()
-        build = _Build(temporary, tokenizer, label_kind, label_names)
-        build.read(texts, workers, progress)
-        if isinstance(texts, DocumentSpool):
-            texts.remove()
-        if isinstance(documents, DocumentSource) and label_kind is not NO_LABELS and not build.records.has_labels:
-            documents.check_label_column()
-        build.divide(policy, drop_shared)
-        built = build.encode(vocabulary, max_vocab, min_freq)
-        reading = documents.reading() if isinstance(documents, DocumentSource) else None
-        facts = build.facts(built, source_names(documents), request, count_near_duplicates, reading)
-        build.finish(facts)
+        with contextlib.closing(_Build(temporary, tokenizer, label_kind, label_names)) as build:
+            build.read(texts, workers, progress)
+            if isinstance(texts, DocumentSpool):
+                texts.remove()
+            if isinstance(documents, DocumentSource) and label_kind is not NO_LABELS and not build.records.has_labels:
+                documents.check_label_column()
+            build.divide(policy, drop_shared)
+            built = build.encode(vocabulary, max_vocab, min_freq)
+            reading = documents.reading() if isinstance(documents, DocumentSource) else None
+            facts = build.facts(built, source_names(documents), request, count_near_duplicates, reading)
+            build.finish(facts)
         del build  # its columns, before those of the folder are read
     return EncodedCorpus.open(folder)
 
@@ -141,7 +141,8 @@ def source_names(documents: Iterable[Document]) -> list[str]:
 class _Build:
     """One corpus being built in a temporary folder.
 
-    The methods are called once each, in this order: `read`, `divide`, `encode`, `facts`, `finish`.
+    The methods are called once each, in this order: `read`, `divide`, `encode`, `facts`, `finish`, `close`; `close`
+    after an error, too.
     """
 
     def __init__(self, folder: Path, tokenizer: Tokenizer, kind: LabelKind, label_names: Sequence[str] | None) -> None:
@@ -295,11 +296,18 @@ class _Build:
                 shared[name][other] = SharedDocuments(**duplicates.select(is_member).counts())
         return shared
 
+    def close(self) -> None:
+        """Close the files that are open."""
+        for spool in self._spools():
+            spool.close()
+
+    def _spools(self) -> list[TokenSpool]:
+        return [spool for spool in (self.spool, self.label_spool) if spool is not None]
+
     def finish(self, facts: CorpusFacts) -> None:
         """Write the table, the names and corpus.json; remove the spool."""
-        for spool in (self.spool, self.label_spool):
-            if spool is not None:
-                spool.remove()
+        for spool in self._spools():
+            spool.remove()
         (self.folder / TABLE_FOLDER).mkdir()
         self.records.save_table(self.folder / TABLE_FOLDER, self.table, self.label_rows)
         self.records.columns.write_names(self.folder / NAMES_FILE, self.records.split_columns.group.values)

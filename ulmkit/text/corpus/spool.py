@@ -145,9 +145,13 @@ class TokenSpool:
             for block in self.blocks():
                 writer.write(ids[block])
 
+    def close(self) -> None:
+        """End the writing."""
+        self._writer.close()
+
     def remove(self) -> None:
         """Delete the files."""
-        self._writer.close()
+        self.close()
         self._reader = None
         for path in self._writer.paths:
             path.unlink()
