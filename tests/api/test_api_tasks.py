@@ -11,8 +11,9 @@ from support import tiny
 from ulmkit import LanguageModel, TextClassifier
 from ulmkit.errors import ConfigError, DataError
 from ulmkit.hub import save_pair
-from ulmkit.pipeline import DataOptions, predict_outputs, predict_rows, prepare
+from ulmkit.pipeline import ClassifierRecipe, DataOptions, predict_outputs, predict_rows, prepare
 from ulmkit.text import Document
+from ulmkit.training import OptimizerConfig
 
 SPACY_FREE = DataOptions(tokenizer="bytes", workers=1)
 
@@ -72,6 +73,27 @@ def test_a_length_of_no_training_is_refused(
     base = tiny.language_model() if has_language_model else None
     with pytest.raises(ConfigError, match=f"^{next(iter(given))}: {said}"):
         TextClassifier.train(tiny.reviews(30), base, method=method, data_options=tiny.WORDS, run=tiny.RUN, **given)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "name"),
+    [
+        (ClassifierRecipe(peak_rate=0.1), "peak_rate"),
+        (ClassifierRecipe(optimizer=OptimizerConfig(name="sgd", betas=(0.7, 0.99), weight_decay=0.01)), "optimizer"),
+        (ClassifierRecipe(optimizer=OptimizerConfig(betas=(0.7, 0.99), weight_decay=0.5)), "weight_decay"),
+    ],
+)
+def test_settings_of_networks_are_refused_where_none_are_trained(recipe: ClassifierRecipe, name: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{name}: has no effect: method='linear' trains no networks"):
+        TextClassifier.train(tiny.reviews(30), None, method="linear", recipe=recipe)
+
+
+def test_range_of_a_classifier_of_numbers_is_kept() -> None:
+    numbers = [(text, len(text)) for text, _ in tiny.reviews(30)]
+    earlier = _train(numbers, "number", steps=1)
+    options = {"steps": 1, "data_options": DataOptions(workers=1), "run": tiny.RUN}
+    with pytest.raises(ConfigError, match="value_range: the classifier has its own, None; drop it"):
+        TextClassifier.train(numbers, earlier, recipe=ClassifierRecipe(value_range=(0.0, 99.0)), **options)
 
 
 def test_minutes_that_limit_nothing_are_warned_of() -> None:

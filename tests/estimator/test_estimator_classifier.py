@@ -123,7 +123,7 @@ def test_texts_without_labels_are_learnt_from(lm: Path, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(automatic, "climb_corpus", remember)
     numbers = [-1 if at >= 30 else int(label == "pos") for at, label in enumerate(LABELS)]
-    classifier = make(lm, method="linear", steps=None).fit(TEXTS, numbers, unlabelled=NEW)
+    classifier = make(lm, method="linear", steps=None, recipe=None).fit(TEXTS, numbers, unlabelled=NEW)
     assert classifier.classes_.tolist() == [0, 1]
     splits = corpora[0].facts.splits
     counts = {name: (split.documents, split.labelled) for name, split in splits.items()}
@@ -144,7 +144,9 @@ def test_fine_tuning_says_that_it_reads_no_text_without_labels(lm: Path) -> None
 )
 def test_a_length_of_no_training_is_warned_of(method: str, said: str) -> None:
     with pytest.warns(UserWarning, match=f"^steps: has no effect: {said}"):
-        make("none", method=method).fit(TEXTS, LABELS)
+        make("none", method=method, recipe=None).fit(TEXTS, LABELS)
+    with pytest.warns(UserWarning, match=f"^recipe: input_dropout has no effect: {said}"):
+        make("none", method=method, steps=None).fit(TEXTS, LABELS)
 
 
 @pytest.mark.parametrize("method", ["finetune", "linear"])
@@ -153,8 +155,8 @@ def test_class_weights_move_decisions(lm: Path, method: str) -> None:
     rare = np.arange(40) % 4 == 0
     shares = []
     for weight in (None, {True: 200.0}):
-        steps = 15 if method == "finetune" else None
-        classifier = make(lm, method=method, steps=steps, class_weight=weight).fit(TEXTS[1:] + TEXTS[:1], rare)
+        given = {"steps": 15} if method == "finetune" else {"steps": None, "recipe": None}
+        classifier = make(lm, method=method, **given, class_weight=weight).fit(TEXTS[1:] + TEXTS[:1], rare)
         shares.append(classifier.predict([text for text, _ in tiny.reviews(40, 900)]).mean())
     assert shares[1] > shares[0] + 0.3
     pickle.loads(pickle.dumps(classifier))  # weights by name are part of the model folder

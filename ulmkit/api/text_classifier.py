@@ -205,7 +205,8 @@ class TextClassifier:
             task: Name of the task, one of `ulmkit.tasks.TASKS`; None: that of the classifier to start from, or
                 "single".
             recipe: Batch size, unfreezing, learning rates, optimizer and options of the head; None takes
-                `pipeline.CLASSIFY`, or `pipeline.GO_ON` from a classifier.
+                `pipeline.CLASSIFY`, or `pipeline.GO_ON` from a classifier. Where no networks are trained, the class
+                weights alone have an effect, and other settings are refused.
             sizes: Layer sizes and dropouts of a classifier without a language model; those of ULMFiT if None.
             data_options: How the documents are read, split and tokenized.
             run: Device, precision, seed, checkpoints and progress of the training.
@@ -223,8 +224,8 @@ class TextClassifier:
             The trained classifier.
 
         Raises:
-            ConfigError: If not exactly one budget is given where networks are trained, or epochs or steps where
-                none are, or an option is outside its range.
+            ConfigError: If not exactly one budget is given where networks are trained, or epochs, steps or settings
+                of networks where none are, or an option is outside its range.
             DataError: If documents cannot be read, labels are missing, or they do not fit the task.
             TrainingError: If the loss is no longer finite.
         """
@@ -233,6 +234,7 @@ class TextClassifier:
                 if is_given:
                     raise ConfigError(f"{name}: has no effect on a classifier that goes on; leave it out")
             earlier = language_model._to_continue(method, task)
+            earlier.task.check_options(recipe or GO_ON)
             budget = Budget(epochs=epochs, steps=steps, minutes=minutes)
             continued = pipeline.continue_classifier(
                 data,
@@ -253,6 +255,7 @@ class TextClassifier:
             if is_given:
                 raise ConfigError(f"{name}: expected a classifier to start from, got a language model; leave it out")
         task = task or "single"
+        pipeline.check_recipe(recipe or CLASSIFY, method, task, has_language_model=language_model is not None)
         if pipeline.trains_networks(method, task, has_language_model=language_model is not None):
             budget = Budget(epochs=epochs, steps=steps, minutes=minutes)
         else:

@@ -157,18 +157,39 @@ def _data_options(
     no_header: bool,
     **values: Any,
 ) -> DataOptions:
-    return DataOptions(
+    options = DataOptions(
         text_column=_one_or_several(text_column),
         label_column=_one_or_several(label_column),
         columns=tuple(columns or ()),
         header=not no_header,
         **values,
     )
+    check_tokenizer_options(options)
+    return options
+
+
+def check_tokenizer_options(options: DataOptions) -> None:
+    """Raise ConfigError if an option is set that the chosen tokenizer does not read."""
+    from ulmkit.text import DEFAULT_TOKENIZER
+    from ulmkit.text.tokens.tokenizers import TOKENIZERS
+
+    kind = TOKENIZERS[options.tokenizer or DEFAULT_TOKENIZER]
+    readers = {name: [each.name for each in TOKENIZERS.values() if name in each.settings] for name in _OF_TOKENIZERS}
+    readers |= {name: [each.name for each in TOKENIZERS.values() if not each.has_own_vocabulary] for name in _OF_COUNTS}
+    for name, kinds in readers.items():
+        if kind.name not in kinds and getattr(options, name) != getattr(DataOptions, name):
+            raise ConfigError(
+                f"{name}: has no effect on the {kind.name} tokenizer; drop it, or take tokenizer={kinds[0]!r}"
+            )
 
 
 def _one_or_several(values: list[str] | None) -> str | list[str] | None:
     return values[0] if values and len(values) == 1 else values or None
 
+
+_OF_TOKENIZERS = ("language", "pieces", "pieces_kind", "byte_fallback")
+_OF_COUNTS = ("max_vocab", "min_freq")
+"Options of a vocabulary that is built from counts."
 
 _REPEATED = list[str] | None
 _READ = field_options(
@@ -224,6 +245,9 @@ def _encoder_config(cell: str, **values: Any) -> AWDLSTMConfig:
     options = {name: values.pop(name) for name in _ENCODER if name.split("_")[0] in CELLS}
     for name in CELLS:  # refuse impossible options, whatever the cell
         cell_from_options(name, options)
+        for option, value in options.items():
+            if name != cell in CELLS and option.startswith(f"{name}_") and value != _ENCODER[option].default:
+                raise ConfigError(f"{option}: has no effect on cell={cell!r}; drop it, or take cell={name!r}")
     return AWDLSTMConfig(cell=cell_from_options(cell, options), **values)
 
 

@@ -30,6 +30,7 @@ from ulmkit.cli.option_groups import (
     Machine,
     Overwrite,
     budget_group,
+    check_tokenizer_options,
     encoder_from_scratch,
     with_groups,
 )
@@ -148,6 +149,7 @@ def prepare_command(
 
     check_writable(out, overwrite)
     data_options = replace(data_options, **tokenize)
+    check_tokenizer_options(data_options)
     model_parts: dict[str, Any] = {"task": task or "none"}
     if model is not None:
         if tokenize:
@@ -317,17 +319,22 @@ def train_command(
     Example: ulmkit train reviews-lm reviews.csv --out my-classifier --minutes 5
     """
     from ulmkit.api import TextClassifier, load_start
-    from ulmkit.pipeline import climbs_ladder, trains_networks
+    from ulmkit.pipeline import climbs_ladder, trains_networks, why_no_networks
 
     first_recipe, go_on_recipe = recipe(CLASSIFY), recipe(GO_ON)
     sizes = [name for name in from_scratch if name not in TOKENIZE]
     climbs = climbs_ladder(method, task or "single")
-    if budget is None and trains_networks(method, task or "single", has_language_model=language_model != "none"):
+    if not trains_networks(method, task or "single", has_language_model=language_model != "none"):
+        for name, value in stage.items():
+            if value != getattr(RunOptions, name):
+                raise ConfigError(f"{name}: has no effect: {why_no_networks(method)}")
+    elif budget is None:
         budget = Budget(epochs=_CLASSIFIER_EPOCHS)
     if language_model == "none" and climbs and sizes:
         flag = sizes[0].replace("_", "-")
         raise ConfigError(f"--{flag}: is for a network without a language model; add --method finetune, or drop it")
     data_options = replace(data_options, **{name: from_scratch[name] for name in TOKENIZE if name in from_scratch})
+    check_tokenizer_options(data_options)
     if language_model != "none" and from_scratch:
         flag = next(iter(from_scratch)).replace("_", "-")
         raise ConfigError(f"--{flag}: the language model has its own; drop it, or give 'none' for LM")

@@ -6,7 +6,7 @@ import tempfile
 import warnings
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from ulmkit.pipeline import (
     DataOptions,
     RunOptions,
     ladder_text_parts,
+    setting_of_networks,
     trains_networks,
     why_no_networks,
 )
@@ -166,7 +167,10 @@ class TrainedTextEstimator(TextEstimator):
             given = next((name for name in budget if getattr(self, name) is not None), None)
             if given is not None:
                 warnings.warn(f"{given}: has no effect: {why_no_networks(method)}", UserWarning, stacklevel=3)
+            if (setting := setting_of_networks(recipe)) is not None:
+                warnings.warn(f"recipe: {setting} has no effect: {why_no_networks(method)}", UserWarning, stacklevel=3)
             budget = {}
+            recipe = replace(CLASSIFY, class_weights=recipe.class_weights)
         check_fraction("validation_fraction", self.validation_fraction)
         run = self._run_options(seed)
         with limited_threads(self.n_jobs), torch.random.fork_rng(devices=[]), tempfile.TemporaryDirectory() as folder:

@@ -42,7 +42,15 @@ if TYPE_CHECKING:
         training_statistics,
     )
     from ulmkit.pipeline.language_models import find_finetuning_rate, finetune, pretrain, validation_perplexity
-    from ulmkit.pipeline.methods import LADDERS, METHODS, climbs_ladder, trains_networks, why_no_networks
+    from ulmkit.pipeline.methods import (
+        LADDERS,
+        METHODS,
+        check_recipe,
+        climbs_ladder,
+        setting_of_networks,
+        trains_networks,
+        why_no_networks,
+    )
     from ulmkit.pipeline.modern import MODERN_PTB, MODERN_WIKITEXT2, ModernRecipe
     from ulmkit.pipeline.network_members import language_model_features
     from ulmkit.pipeline.network_predictor import NetworkPredictor

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from ulmkit.errors import ConfigError
 from ulmkit.files import fingerprint
 from ulmkit.hub import ClassifierParts, HeldOut, LanguageModelParts, TrainingFacts
 from ulmkit.hub.folder_config import Direction
@@ -207,6 +208,8 @@ def _head_config(
     earlier = start.model.head.config
     config = kind.head_config(corpus, rows, replace(recipe, head_hidden=earlier.hidden_size))
     if isinstance(config, NumberConfig) and isinstance(earlier, NumberConfig):
+        if recipe.value_range not in (None, earlier.value_range):
+            raise ConfigError(f"value_range: the classifier has its own, {earlier.value_range}; drop it")
         return replace(
             config,
             value_range=earlier.value_range,

@@ -14,6 +14,7 @@ from ulmkit.text import NO_LABELS, EncodedCorpus, Tokenizer, Vocabulary, cached_
 from ulmkit.text.corpus.builder import DocumentCallback
 from ulmkit.text.corpus.cache import CorpusOptions
 from ulmkit.text.corpus.encoded_corpus import CORPUS_FILE
+from ulmkit.text.read.columns import column_names
 from ulmkit.text.read.documents import Data
 from ulmkit.training.world import World
 
@@ -128,6 +129,24 @@ def _check_prepared(corpus: EncodedCorpus, options: DataOptions) -> None:
             raise ConfigError(
                 f"{name}: got {asked!r}, but {corpus.folder} was prepared with {value!r}; leave `{name}` out, or give "
                 "the text itself"
+            )
+    _check_columns(corpus, options)
+
+
+def _check_columns(corpus: EncodedCorpus, options: DataOptions) -> None:
+    """Raise ConfigError if the options name other columns than those that a corpus was prepared from."""
+    reading = corpus.facts.reading
+    layouts = () if reading is None else reading.layouts
+    for name, read in {
+        "text_column": {column for layout in layouts for column in layout.text_columns},
+        "label_column": {column for layout in layouts for column in layout.label_columns},
+    }.items():
+        asked = column_names(getattr(options, name))
+        if layouts and not read.issuperset(asked):
+            found = " and ".join(map(repr, sorted(read))) or "none"
+            raise ConfigError(
+                f"{name}: got {', '.join(asked)}, but {corpus.folder} was prepared with {found}; leave `{name}` out, "
+                "or give the text itself"
             )
 
 

@@ -1,7 +1,10 @@
 """Methods of training a classifier, and which of them climb the ladder."""
 
+from typing import Any
+
 from ulmkit.config import check_choice
 from ulmkit.errors import ConfigError
+from ulmkit.pipeline.recipes import CLASSIFY, ClassifierRecipe
 from ulmkit.tasks import find_task
 
 LADDERS = ("auto", "features", "linear")
@@ -30,6 +33,32 @@ def trains_networks(method: str, task: str, *, has_language_model: bool) -> bool
         ConfigError: See `climbs_ladder`.
     """
     return not climbs_ladder(method, task) or (method == "auto" and has_language_model)
+
+
+def check_recipe(recipe: ClassifierRecipe, method: str, task: str, *, has_language_model: bool) -> None:
+    """Check that each setting of a recipe has an effect on the training of a classifier.
+
+    Raises:
+        ConfigError: If no networks are trained and a setting other than the class weights is not the default, or the
+            task's head has no such option. See also `climbs_ladder`.
+    """
+    if trains_networks(method, task, has_language_model=has_language_model):
+        find_task(task).check_options(recipe)
+    elif (name := setting_of_networks(recipe)) is not None:
+        raise ConfigError(f"{name}: has no effect: {why_no_networks(method)}")
+
+
+def setting_of_networks(recipe: ClassifierRecipe) -> str | None:
+    """Name the first setting that is not the default and has an effect on networks alone; None if there is none."""
+    usual = _settings(CLASSIFY)
+    changed = (name for name, value in _settings(recipe).items() if value != usual[name])
+    return next((name for name in changed if name != "class_weights"), None)
+
+
+def _settings(recipe: ClassifierRecipe) -> dict[str, Any]:
+    """Return the settings of a recipe by name, the constants of its optimizer among them."""
+    of_optimizer = dict(vars(recipe.optimizer))
+    return {**vars(recipe), "optimizer": of_optimizer.pop("name"), **of_optimizer}
 
 
 def why_no_networks(method: str) -> str:

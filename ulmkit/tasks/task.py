@@ -3,6 +3,7 @@
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from ulmkit.evaluation.baselines.classifiers import Baseline
     from ulmkit.evaluation.baselines.ngrams import Tokenize
     from ulmkit.model.heads import HeadConfig
+
+_OPTIONS_OF_SOME_HEADS = ("label_smoothing", "value_range", "number_loss")
 
 Outputs = np.ndarray | list[np.ndarray]
 """Predictions for n texts: (n, C) probabilities, (n,) numbers, or (words, C) probabilities for each text."""
@@ -94,6 +97,14 @@ class Task(LabelKind):
                 f"class_weights: {given} needs one or several labels per document, got task {self.name!r}"
             )
         return None
+
+    def check_options(self, options: HeadOptions) -> None:
+        """Raise ConfigError if an option is set that the task's head does not have."""
+        known = {field.name for field in fields(self.head_type)}
+        for field in fields(HeadOptions):
+            is_set = getattr(options, field.name) != field.default
+            if field.name in _OPTIONS_OF_SOME_HEADS and field.name not in known and is_set:
+                raise ConfigError(f"{field.name}: has no effect on task {self.name!r}; drop it")
 
     def label_count(self, head: "HeadConfig") -> int:
         """Number of label names that belong to a head: its classes; 0 for a number."""

@@ -61,6 +61,7 @@ class TokenizerKind:
         load: Makes the tokenizer that was saved, from its folder and, by keyword, the settings in tokenizer.json.
         settings: Fields of `TokenizerSettings` that `make` reads.
         is_trained: Whether `make` reads the texts.
+        has_own_vocabulary: Whether its tokenizers bring their vocabulary, so that none is built from counts.
         packages: Distributions whose versions its tokens depend on.
         files: Files that `load` and `load_tokenizer` open.
     """
@@ -70,6 +71,7 @@ class TokenizerKind:
     load: Callable[..., Tokenizer]
     settings: tuple[str, ...] = ()
     is_trained: bool = False
+    has_own_vocabulary: bool = False
     packages: tuple[str, ...] = ()
     files: tuple[str, ...] = (TOKENIZER_FILE,)
 
@@ -102,6 +104,7 @@ TOKENIZERS = {
             load=SentencePieceTokenizer.from_settings,
             settings=("pieces", "pieces_kind", "byte_fallback"),
             is_trained=True,
+            has_own_vocabulary=True,
             packages=("sentencepiece",),
             files=(TOKENIZER_FILE, MODEL_FILE),
         ),
@@ -114,6 +117,7 @@ TOKENIZERS = {
             name=ByteTokenizer.name,
             make=lambda settings, texts: ByteTokenizer(),
             load=ByteTokenizer.from_settings,
+            has_own_vocabulary=True,
         ),
     )
 }
