@@ -173,6 +173,10 @@ def test_labels_drawn_in_proportion_and_always_the_same() -> None:
     for wrong in (0, 271):
         with pytest.raises(ConfigError, match=f"labels: expected 1 to 270, the .*, got {wrong}"):
             training_rows(corpus, wrong, 0)
+    with pytest.warns(
+        UserWarning, match="labels: the 2 documents to learn from have none of 1 classes, .*: 'a'; raise"
+    ):
+        training_rows(corpus, 2, 0)
 
 
 def test_validation_rows_are_all_or_a_part_always_the_same() -> None:
@@ -187,8 +191,13 @@ def test_validation_rows_are_all_or_a_part_always_the_same() -> None:
     unlabelled = prepare(
         [*tiny.reviews(20), *(Document(f"x {n}", split="valid") for n in range(3))], tiny.WORDS, task="single"
     )
-    with pytest.raises(DataError, match="validation: expected labelled documents in a split 'valid', got none"):
+    with pytest.raises(
+        DataError, match="validation: expected labelled documents in a split 'valid', got 3 without a label; let"
+    ):
         validation_rows(unlabelled)
+    few = [("one", "x"), ("two", "y"), *((f"text {number}", None) for number in range(20))]
+    with pytest.raises(DataError, match="got 2 without a label; hold out more with valid_fraction, or mark"):
+        validation_rows(prepare(few, tiny.WORDS, task="single"))
 
 
 def test_an_equal_corpus_is_found_again_and_any_change_makes_another() -> None:

@@ -1,5 +1,7 @@
 """The labelled documents that a classifier, or a baseline, learns from and is validated on."""
 
+import warnings
+
 import numpy as np
 
 from ulmkit.config import check_whole
@@ -9,10 +11,14 @@ from ulmkit.pipeline.evaluation_data import EvaluationData, is_training_part
 from ulmkit.pipeline.held_out import corpus_name
 from ulmkit.tasks import find_task
 from ulmkit.text import EncodedCorpus
+from ulmkit.text.read.labels import list_names
 
 
 def training_rows(corpus: EncodedCorpus, labels: int | None, seed: int) -> np.ndarray:
-    """Choose the labelled training documents: all, or `labels` of them with the classes in proportion."""
+    """Choose the labelled training documents: all, or `labels` of them with the classes in proportion.
+
+    Warns of classes that none of them has.
+    """
     rows = corpus.rows("train", labelled=True)
     if labels is None:
         return rows
@@ -25,7 +31,16 @@ def training_rows(corpus: EncodedCorpus, labels: int | None, seed: int) -> np.nd
     # The k-th of n documents of a class gets position (k + 1/2) / n: a prefix then has all classes in proportion.
     place_in_class = np.concatenate([(np.arange(len(part)) + 0.5) / len(part) for part in by_class if len(part)])
     order = np.argsort(place_in_class, kind="stable")[:labels]
-    return np.sort(np.concatenate(by_class)[order])
+    chosen = np.sort(np.concatenate(by_class)[order])
+    learned = np.unique(corpus.labels(chosen))
+    if len(learned) < len(corpus.label_names):
+        missing = [name for label, name in enumerate(corpus.label_names) if label not in learned]
+        warnings.warn(
+            f"labels: the {labels} documents to learn from have none of {len(missing):,} classes, which are never "
+            f"answered: {list_names(missing)}; raise it",
+            stacklevel=2,
+        )
+    return chosen
 
 
 def validation_rows(corpus: EncodedCorpus, documents: int | None = None, seed: int = 0) -> np.ndarray:
@@ -39,7 +54,11 @@ def validation_rows(corpus: EncodedCorpus, documents: int | None = None, seed: i
         check_whole("valid_documents", documents)
     rows = corpus.rows("valid", labelled=True) if "valid" in corpus.split_names else np.array([], dtype=np.int64)
     if not len(rows):
-        raise DataError("validation: expected labelled documents in a split 'valid', got none; let split_by draw one")
+        found = f"{len(corpus.rows('valid')):,} without a label" if "valid" in corpus.split_names else "none"
+        advice = "let split_by draw one"
+        if corpus.facts.split_policy.kind == "random":
+            advice = "hold out more with valid_fraction, or mark the documents to hold out with split_column"
+        raise DataError(f"validation: expected labelled documents in a split 'valid', got {found}; {advice}")
     if documents is None or documents >= len(rows):
         return rows
     return np.sort(np.random.default_rng([seed, 4]).permutation(rows)[:documents])

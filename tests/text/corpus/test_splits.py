@@ -47,6 +47,24 @@ def test_random_has_the_right_size_and_leaves_each_class_to_train(labels, fracti
         assert set(left) == set(classes)
 
 
+def test_random_leaves_a_label_of_one_document_to_train():
+    """Among several labels a document may have one that no other has."""
+    documents = [Document("x", tuple({f"t{at}", f"u{at // 2}"})) for at in range(40)]
+    documents += [Document("x", ("t0", "u1"))] * 5
+    for seed in range(5):
+        splits = chosen(documents, kind="random", valid_fraction=0.3, seed=seed)
+        learned = {
+            label
+            for document, split in zip(documents, splits, strict=True)
+            if split == "train"
+            for label in document.label
+        }
+        assert learned.issuperset(label for document in documents for label in document.label)
+        assert 4 <= splits.count("valid") <= 13
+    alone = [Document("x", (f"t{at}",)) for at in range(4)]
+    assert chosen(alone, kind="random", valid_fraction=0.5).count("valid") == 2
+
+
 def test_random_depends_on_the_seed():
     documents = [Document("x")] * 100
     assert chosen(documents, kind="random", seed=1) != chosen(documents, kind="random", seed=2)

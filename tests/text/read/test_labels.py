@@ -88,8 +88,12 @@ def test_label_order():
 def test_check_classes():
     check_classes({"train": ["a", "b"], "test": ["a"]}, 2)
     check_classes({"train": ["a"]}, 1)
-    with pytest.raises(DataError, match=r"expected at least two classes in the train split, got one: 'a'"):
+    with pytest.raises(
+        DataError, match=r"expected at least two classes in the train split, got one: 'a'; name another column"
+    ):
         check_classes({"train": ["a", "a"]}, 2)
+    with pytest.raises(DataError, match=r"got one: 'a', and 'b' in valid alone; give at least two documents of each"):
+        check_classes({"train": ["a"], "valid": ["b"]}, 2)
     with pytest.raises(DataError, match=r"of the test split to be in the train split, got 'c', 'd' in test alone"):
         check_classes({"train": ["a", "b"], "test": ["d", "a", "c"]}, 2)
     with pytest.raises(DataError, match=r"expected labelled documents in the train split, got none .*test 1"):

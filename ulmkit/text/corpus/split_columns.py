@@ -98,4 +98,5 @@ class SplitColumns:
         """Give each document its split; see `assign_splits` for the errors."""
         given = Splits(self.split.values, self.split.array())
         groups = [str(name) for name in self.group.values]
-        return assign_splits(policy, given, self._stratum.array(), groups, self.group.array(), self.times())
+        strata = self._stratum
+        return assign_splits(policy, given, strata.values, strata.array(), groups, self.group.array(), self.times())

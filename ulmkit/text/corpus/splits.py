@@ -108,6 +108,7 @@ class Splits:
 def assign_splits(
     policy: SplitPolicy,
     given: Splits,
+    strata_names: Sequence[Hashable],
     strata: np.ndarray,
     group_names: Sequence[str],
     groups: np.ndarray,
@@ -118,6 +119,7 @@ def assign_splits(
     Args:
         policy: Says how.
         given: The splits that the documents say.
+        strata_names: Names of the strata, distinct values by code; see `stratum`.
         strata: (documents,) int, the code of each document's stratum, -1 for None.
         group_names: Names of the groups, distinct values by code.
         groups: (documents,) int, the code of each document's group, -1 for none.
@@ -144,6 +146,7 @@ def assign_splits(
         )
     if policy.kind == "random":
         chosen = _random_part(strata[candidates], policy)
+        chosen = _without_labels_alone(chosen, strata[candidates], strata_names)
     elif policy.kind == "time":
         _require_all(np.isnan(times[candidates]), "time")
         chosen = _latest_part(times[candidates], policy)
@@ -176,6 +179,35 @@ def _random_part(strata: np.ndarray, policy: SplitPolicy) -> np.ndarray:
     return np.concatenate(
         [rows[generator.permutation(len(rows))[:count]] for count, rows in zip(counts, members, strict=True)]
     )
+
+
+def _without_labels_alone(chosen: np.ndarray, strata: np.ndarray, names: Sequence[Hashable]) -> np.ndarray:
+    """Leave to training documents with a label, of several, that would be in the chosen part alone.
+
+    Args:
+        chosen: The part to hold out.
+        strata: (documents,) int, the code of each document's stratum.
+        names: Names of the strata by code.
+
+    Returns:
+        The part without them; all of it, if nothing would be left.
+    """
+    is_chosen = np.zeros(len(strata), dtype=bool)
+    is_chosen[chosen] = True
+    learned = {label for code in np.unique(strata[~is_chosen]) for label in _labels(names, code)}
+    kept = []
+    for row in chosen:
+        labels = _labels(names, strata[row])
+        if learned.issuperset(labels):
+            kept.append(row)
+        learned.update(labels)
+    return np.array(kept, dtype=chosen.dtype) if kept else chosen
+
+
+def _labels(names: Sequence[Hashable], code: int) -> tuple[Hashable, ...]:
+    """List the labels of a stratum of documents that may have several."""
+    name = names[code] if code >= 0 else None
+    return name if isinstance(name, tuple) else ()
 
 
 def _rows_by_code(codes: np.ndarray) -> list[np.ndarray]:

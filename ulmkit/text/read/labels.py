@@ -409,15 +409,19 @@ def check_classes(by_split: Mapping[str, Iterable[str]], min_classes: int) -> No
             f"labels: expected labelled documents in the train split, got none (classes by split: {have}); name the "
             'label column with label_column, or say task="none"'
         )
+    held_out = {split: unseen for split, names in by_split.items() if (unseen := order_label_names(set(names) - train))}
+    alone = " and ".join(f"{list_names(unseen)} in {split} alone" for split, unseen in held_out.items())
+    advice = "give at least two documents of each class, correct the labels or choose another split"
     if len(train) < min_classes:
-        raise DataError(f"labels: expected at least two classes in the train split, got one: {next(iter(train))!r}")
-    for split, names in by_split.items():
-        unseen = order_label_names(set(names) - train)
-        if unseen:
-            raise DataError(
-                f"labels: expected every class of the {split} split to be in the train split, got "
-                f"{list_names(unseen)} in {split} alone; correct the labels or choose another split"
-            )
+        found = f"{next(iter(train))!r}, and {alone}" if alone else f"{next(iter(train))!r}"
+        if not alone:
+            advice = "name another column with label_column, or add documents of another class"
+        raise DataError(f"labels: expected at least two classes in the train split, got one: {found}; {advice}")
+    if alone:
+        splits = " and ".join(held_out)
+        raise DataError(
+            f"labels: expected every class of the {splits} split to be in the train split, got {alone}; {advice}"
+        )
 
 
 def check_known(names: Iterable[str], label_names: Sequence[str]) -> None:
