@@ -117,6 +117,7 @@ def test_choices_name_the_nearest():
         config.check_choice("kind", "unigrm", ("unigram", "bpe"))
     assert did_you_mean("zzz", ["a", "b"]) == "there are: a, b"
     assert did_you_mean("zzz", []) == "there are none"
+    assert did_you_mean("NEG", ["neg", "pos"]) == "did you mean 'neg'? there are: neg, pos"
 
 
 def test_errors_are_of_one_family_and_of_the_builtin_kind():

@@ -44,5 +44,6 @@ def did_you_mean(name: str, valid: Iterable[str]) -> str:
     """
     options = [str(option) for option in valid]
     listing = f"there are: {', '.join(options)}" if options else "there are none"
-    close = difflib.get_close_matches(name, options, n=1)
+    folded = [option for option in options if option.casefold() == name.casefold()]
+    close = folded or difflib.get_close_matches(name, options, n=1)
     return f"did you mean {close[0]!r}? {listing}" if close else listing

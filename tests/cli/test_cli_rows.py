@@ -29,8 +29,13 @@ def test_every_row_has_an_answer_with_its_number(
     command: tuple[str, str], name: str, content: str, texts: list[str], models: Path, tmp_path: Path
 ) -> None:
     (tmp_path / name).write_text(content)
-    rows = _rows(ulmkit(command[0], models / command[1], tmp_path / name).out)
+    told = ulmkit(command[0], models / command[1], tmp_path / name)
+    rows = _rows(told.out)
     assert [(row["row"], row["text"]) for row in rows] == list(enumerate(texts, start=1))
+    blank = sum(not text.strip() for text in texts)
+    said = f"without text: {blank} of {len(texts)} rows, of which the results say nothing"
+    assert (said in told.err) == (blank > 0)
+    assert ("name it with --text-column" in told.err) == (blank == len(texts))
 
 
 def test_numbers_are_those_of_the_whole_table(models: Path, tmp_path: Path) -> None:

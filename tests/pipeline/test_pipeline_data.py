@@ -316,6 +316,13 @@ def test_a_missing_label_column_is_reported_with_the_existing_columns(tmp_path: 
         prepare(["one", "two"], tiny.WORDS, task="single")
 
 
+def test_files_of_text_without_labels_say_how_to_give_them(tmp_path: Path) -> None:
+    for name in ("pos_1.txt", "neg_1.txt"):
+        (tmp_path / name).write_text("some text")
+    with pytest.raises(DataError, match=r"files of text without any; put the .* folder of its name \(LABEL/doc.txt\)"):
+        prepare(tmp_path, tiny.WORDS, task="single")
+
+
 def test_language_models_leave_labels_that_do_not_fit_unread_only_if_told(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text('{"text": "one", "label": ["a", "b"]}\n{"text": "two", "label": []}\n')

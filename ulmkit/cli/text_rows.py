@@ -118,7 +118,7 @@ def open_texts(
             raise ConfigError(f"{flag}: has no effect with --text; drop it")
         return _chunks(TextRow({}, Document(normalise(text))) for text in texts), {}
     source = _open_source(data or "", reading, task)
-    return _chunks(_read_rows(source)), report_source(source)
+    return _chunks(_telling_blank(_read_rows(source))), report_source(source)
 
 
 def count_texts(data: str | None, texts: Sequence[str] | None, reading: Mapping[str, Any], task: str) -> int | None:
@@ -156,6 +156,19 @@ def _read_rows(source: "DocumentSource") -> Iterator[TextRow]:
             yield TextRow({**({"row": number} if has_rows else {}), **document.columns}, document)
     except OSError as error:  # here, where it is known that it does not come from writing
         raise DataError(f"{error.filename or source.data}: cannot be read ({error.strerror or error})") from error
+
+
+def _telling_blank(rows: Iterable[TextRow]) -> Iterator[TextRow]:
+    """Yield rows, and say at their end how many of them had no text."""
+    count = blank = 0
+    for row in rows:
+        count += 1
+        text = row.document.text
+        blank += not (text if isinstance(text, str) else "".join(text)).strip()
+        yield row
+    if blank:
+        advice = "; if the text is in another column, name it with --text-column" if blank == count else ""
+        print(f"without text: {blank:,} of {count:,} rows, of which the results say nothing{advice}", file=sys.stderr)
 
 
 def _chunks(rows: Iterable[TextRow]) -> Iterator[list[TextRow]]:

@@ -27,6 +27,9 @@ _SPLIT_NAMES = {
 _SPLIT_SUFFIX = re.compile(r"(set|data|file)?\d*$")
 
 
+_PRINTED = re.compile(r"\s*\[?\s*\{\s*'")
+
+
 def parse_json_value(text: str, place: str) -> Any:
     """Parse JSON from a data file.
 
@@ -37,7 +40,8 @@ def parse_json_value(text: str, place: str) -> Any:
         return parse_json(text)
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, " if error.lineno > 1 else ""
-        raise DataError(f"{place}: not valid JSON ({error.msg} at {where}column {error.colno})") from None
+        advice = "; it seems to be printed by Python: write it with json.dumps" if _PRINTED.match(text) else ""
+        raise DataError(f"{place}: not valid JSON ({error.msg} at {where}column {error.colno}){advice}") from None
     except ValueError as error:
         raise DataError(f"{place}: not valid JSON ({error})") from None
 

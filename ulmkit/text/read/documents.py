@@ -64,7 +64,14 @@ class DocumentSource:
             has_text = has_text or _has_text(document)
             yield document
         if not has_text:
-            raise DataError(f"{self.description}: expected text, got {count} documents without any")
+            advice = ""
+            for layout in self.reading().layouts:
+                if layout.text_columns and layout.unread_columns:
+                    read, others = (
+                        ", ".join(map(repr, names)) for names in (layout.text_columns, layout.unread_columns)
+                    )
+                    advice = f" in the column {read}; name another with text_column, there are: {others}"
+            raise DataError(f"{self.description}: expected text, got {count} documents without any{advice}")
 
     def numbered(self) -> Iterator[tuple[int, Document]]:
         """Read the documents, each with its number from 1 among those of all splits; there may be no text in them."""
@@ -126,8 +133,15 @@ class DocumentSource:
         """Check, for data in which no document has a label, that it has the default label column.
 
         Raises:
-            DataError: If it is a table without that column; the message names the columns there are.
+            DataError: If it is a table without that column, which the message then names the columns of, or files of
+                text alone, which have labels by their folders.
         """
+        layouts = self.reading().layouts
+        if layouts and all(layout.format == "txt" for layout in layouts):
+            raise DataError(
+                f"{self.description}: expected labels, got files of text without any; put the documents of each label "
+                "into a folder of its name (LABEL/doc.txt), or write a table with the columns text and label"
+            )
         columns = self.options.label_kind.label_columns
         if self.options.label_column is None and columns:
             default = columns[0]

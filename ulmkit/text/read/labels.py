@@ -27,6 +27,7 @@ _INDICATORS = {"0": False, "1": True, "false": False, "true": True}
 _ITEM = r"""(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[-+.\w]+)"""
 _LIST = re.compile(rf"[\[({{]\s*(?:{_ITEM}(?:\s*,\s*{_ITEM})*\s*,?\s*)?[\])}}]", re.DOTALL)
 _OBJECT = re.compile(r"""\{\s*(['"]).*?\1\s*:.*\}|b(['"]).*\2|tensor\(.*\)""", re.DOTALL)
+_VARIATION = re.compile("[\ufe00-\ufe0f]")  # selectors, such as the one that asks for the picture of an emoji
 _NUMBER = re.compile(r"[-+]?[0-9]+(?:\.([0-9]*))?")
 _MISSING_NAMES = ("nan", "na", "n/a", "<na>", "nat", "null")  # and "None" of Python; "none" is a usual class
 
@@ -354,7 +355,7 @@ def look_alikes(names: Iterable[str]) -> list[tuple[str, ...]]:
     """
     groups: dict[str, list[str]] = {}
     for name in dict.fromkeys(names):
-        folded = unicodedata.normalize("NFKC", drop_invisible(name)).casefold()
+        folded = _VARIATION.sub("", unicodedata.normalize("NFKC", drop_invisible(name))).casefold()
         joined = re.sub(r"(?<=[^\W_])[\s_-]+(?=[^\W_])|\s+", "", folded)
         groups.setdefault(whole_name(joined), []).append(name)
     return [tuple(group) for group in groups.values() if len(group) > 1]

@@ -27,6 +27,9 @@ _ONLY_TEXT_WORDS = 3
 _TEXT_CHARACTERS = 60
 _LONGEST_HEADER = 10_000
 _SENTENCE_END = re.compile("[.!?…][\"')\\]]*$")
+_JSON_OBJECT = re.compile(r'\[?\{\s*"')
+_DASHES = re.compile(r"\s*:?-{3,}:?\s*")
+_OTHER_QUOTES = re.compile("'.*'|[“”„].*[“”]|[‘’‚].*[‘’]")
 _MARKS_WITHOUT_SPACES = re.compile("[。！？，、।]")
 
 Rows = Iterator[tuple[int, list[str]]]
@@ -62,7 +65,10 @@ def open_separated(path: Path, options: ReadOptions, split: str | None, usual: s
     if is_tsv:
         advice = "; in .tsv a line is a row: give text with line breaks as .csv"
     elif len(names) == 1:
-        advice = f"; put a text that holds {separator!r} in quotes, or give a text a line as .txt with lines=True"
+        advice = (
+            f"; delete lines above the names of the columns; put a text that holds {separator!r} in quotes, or give a "
+            "text a line as .txt with lines=True"
+        )
     else:
         advice = (
             f"; put a cell that holds {separator!r} or a line break in double quotes, and write each double quote in "
@@ -108,14 +114,26 @@ def _fitted(path: Path, rows: Rows, columns: int, header: Sequence[str] | None, 
     """Yield rows without what stands beyond the columns, which must be empty cells, as spreadsheets add them.
 
     Raises:
-        DataError: If a row has too few or too many cells, or repeats the header, as in files that were joined.
+        DataError: If a row has too few or too many cells, is a line of dashes below a header, or repeats the header, as
+            in files that were joined.
     """
     for line, row in rows:
         if row and (len(row) < columns or any(cell.strip() for cell in row[columns:])):
             raise DataError(f"{path}, line {line}: expected {columns} fields, got {len(row)}{advice}")
+        if header is not None and row and _is_ruled(row[:columns], header):
+            raise DataError(
+                f"{path}, line {line}: expected a row, got a line of dashes, as in Markdown; remove the line"
+            )
         if header is not None and row[:columns] == header:
             raise DataError(f"{path}, line {line}: expected a row, got the names of the columns again; remove the line")
         yield line, row[:columns]
+
+
+def _is_ruled(row: Sequence[str], header: Sequence[str]) -> bool:
+    """Tell whether a row has dashes below each name of the header and nothing else."""
+    return all(
+        bool(_DASHES.fullmatch(cell) if name else not cell.strip()) for cell, name in zip(row, header, strict=True)
+    )
 
 
 def _with_blank_rows(rows: Rows) -> Rows:
@@ -138,11 +156,19 @@ def _without_blank_rows(path: Path, rows: Rows, warns: bool) -> Rows:
 
 def _csv_rows(path: Path, separator: str) -> Rows:
     reader = csv.reader(read_lines(path), delimiter=separator, strict=True)
+    first = 1  # line of the row that is being read
     try:
         for row in reader:
             yield reader.line_num, row
+            first = reader.line_num + 1
     except csv.Error as error:
-        reason = "a carriage return inside a cell without quotes" if "new-line character" in str(error) else error
+        reason = str(error)
+        if "new-line character" in reason:
+            reason = "a carriage return inside a cell without quotes"
+        elif "unexpected end" in reason:
+            reason = f"a double quote in the row that begins in line {first} is never closed"
+        elif "expected after" in reason:
+            reason += "; write a double quote in a cell twice, not with a backslash"
         raise DataError(f"{path}, line {reader.line_num}: not valid CSV ({reason})") from None
 
 
@@ -254,6 +280,13 @@ def _check_header(path: Path, names: Sequence[str], rows: Sequence[Sequence[str]
     """Raise DataError if the first line looks like a row of data, unless columns of that name are asked for."""
     if options.text_column is not None or spellings_of(default_text_column(options.label_kind), names):
         return
+    if all(map(_OTHER_QUOTES.fullmatch, names)):
+        raise DataError(f"{path}: expected cells in double quotes, got {names[0]}; write '\"' in place of other quotes")
+    if _JSON_OBJECT.match(names[0]):
+        raise DataError(
+            f"{path}: expected the names of the columns in the first line, got {names[0]!r:.80}; if it is JSON, say so "
+            "with format='jsonl'"
+        )
     least_words = _ONLY_TEXT_WORDS if len(names) == 1 else _TEXT_WORDS
     suspicious = next((name for name in names if _is_text_as_name(name, least_words)), None)
     if suspicious is None:
