@@ -66,6 +66,7 @@ def test_the_card_names_the_members(parts: EnsembleParts, folder: Path) -> None:
     card = (folder / "README.md").read_text(encoding="utf-8")
     for member in parts.members:
         assert f"- {member_name(member)}: weight" in card
+    assert f"It reads text as words between white space ({len(parts.vocabulary)} tokens)." in card
 
 
 def test_the_card_of_linear_members_tells_of_no_network(parts: EnsembleParts) -> None:

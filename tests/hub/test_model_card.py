@@ -104,7 +104,7 @@ def test_a_full_card():
     assert (
         "\n---\n\n# mine\n\nTells good from bad.\n\nA text classifier (AWD-LSTM encoder, reads forward) that " in card
     )
-    assert "that predicts one label per text: neg, pos." in card
+    assert "that predicts one label per text: neg, pos. It reads text as words between white space (11 tokens)." in card
     assert "TextClassifier.load" in section(card, "Use")
     data = section(card, "Training data")
     assert data.startswith("Trained on reviews.csv.\n")
@@ -220,9 +220,13 @@ def test_a_pair_card():
 
 
 def test_notes_that_are_texts_numbers_or_groups_of_them_are_in_the_card():
-    notes = {"made_by": "hand", "hours": 1.25, "forward": {"bits": 2}, "pages": [1], "empty": {}}
+    notes = {"made_by": "hand", "hours": 1.25, "forward": {"bits": 2, "odd": False}, "pages": [1], "empty": {}}
     card = pair_card("both", TrainingFacts(notes=notes), None)
-    assert section(card, "Notes").strip().splitlines() == ["- made by: hand", "- hours: 1.25", "- forward: bits 2"]
+    assert section(card, "Notes").strip().splitlines() == [
+        "- made by: hand",
+        "- hours: 1.25",
+        "- forward: bits 2; odd no",
+    ]
     assert "## Notes" not in pair_card("both", TrainingFacts(notes={"pages": [1]}), None)
 
 

@@ -1,6 +1,7 @@
 """Shipped models: found by name before the hub, listed, and packaged."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,10 +9,13 @@ from setuptools import Distribution
 from support import tiny
 from support.builds import ROOT
 from support.command import table_row, ulmkit
+from support.untrained import untrained_classifier
 
 from ulmkit import LanguageModel
 from ulmkit.errors import FolderError
-from ulmkit.hub import resolve_model, shipped_models, shipped_models_folder
+from ulmkit.hub import model_card, resolve_model, shipped_models, shipped_models_folder
+from ulmkit.hub.shipped import shipped_with_vocabulary
+from ulmkit.text import ByteTokenizer, Vocabulary
 
 
 @pytest.fixture
@@ -30,6 +34,20 @@ def test_a_shipped_model_is_found_by_its_name(shipped: Path) -> None:
     assert shipped_models() == {"xx-tiny": shipped / "xx-tiny"}
     assert resolve_model("xx-tiny") == shipped / "xx-tiny"
     assert LanguageModel.load("xx-tiny").backward is not None
+
+
+def test_the_card_of_a_classifier_names_the_shipped_model_whose_tokens_it_reads(shipped: Path) -> None:
+    parts = tiny.language_model().parts
+    assert shipped_with_vocabulary(parts.tokenizer, parts.vocabulary) == "xx-tiny"
+    assert shipped_with_vocabulary(ByteTokenizer(), parts.vocabulary) is None
+    assert shipped_with_vocabulary(parts.tokenizer, Vocabulary(parts.vocabulary.tokens[:-1])) is None
+    classifier = untrained_classifier().parts
+    read = replace(classifier, tokenizer=parts.tokenizer, vocabulary=parts.vocabulary)
+    tokens = len(parts.vocabulary)
+    assert f"It reads text as words between white space ({tokens} tokens, the same as `xx-tiny`)." in model_card(
+        "mine", read
+    )
+    assert "the same as" not in model_card("mine", classifier)
 
 
 def test_only_a_model_folder_of_that_name_goes_before_it(shipped: Path) -> None:

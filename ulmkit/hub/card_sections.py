@@ -110,6 +110,8 @@ def _words(name: object) -> str:
 
 
 def _note(value: str | float) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return value if isinstance(value, str) else f"{value:,.6g}"
 
 

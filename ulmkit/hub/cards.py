@@ -14,6 +14,7 @@ from ulmkit.hub.facts import TrainingFacts, package_versions
 from ulmkit.hub.folder_config import Weights
 from ulmkit.hub.hub_name import HubName
 from ulmkit.hub.parts import ClassifierParts, EnsembleParts, FeatureParts, LanguageModelParts, member_name
+from ulmkit.hub.shipped import shipped_with_vocabulary
 from ulmkit.tasks import Task
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def model_card(name: str, parts: LanguageModelParts | ClassifierParts, weights: 
     if isinstance(parts, ClassifierParts):
         labels = f": {', '.join(parts.label_names)}" if parts.label_names else ""
         introduction = f"A text classifier ({encoder} encoder, reads {parts.direction}) that predicts "
-        introduction += f"{parts.task.summary}{labels}."
+        introduction += f"{parts.task.summary}{labels}. {_tokens(parts)}"
         return _card(name, parts.facts, True, introduction, rows, _classifier_use(parts.task))
     introduction = f"A language model ({encoder}) that reads {parts.direction} and predicts the next token."
     return _card(name, parts.facts, False, introduction, rows, _language_model_use("FOLDER"))
@@ -95,7 +96,7 @@ def ensemble_card(name: str, parts: EnsembleParts) -> str:
     made_of = (
         f"a text classifier of {len(members)} members" if len(members) > 1 else f"a text classifier ({members[0]})"
     )
-    introduction = f"{made_of[0].upper()}{made_of[1:]} that predicts {parts.task.summary}{labels}."
+    introduction = f"{made_of[0].upper()}{made_of[1:]} that predicts {parts.task.summary}{labels}. {_tokens(parts)}"
     rows = [
         (member, f"weight {weight:.3f}")
         for member, weight in zip(members, parts.combiner.weights.tolist(), strict=True)
@@ -218,6 +219,12 @@ def _model_rows(parts: LanguageModelParts | ClassifierParts, weights: Weights) -
         rows.append(("temperature of the probabilities", f"{parts.temperature:.3f}"))
     versions = ", ".join(f"{name} {version}" for name, version in package_versions().items())
     return [*rows, ("written with", versions)]
+
+
+def _tokens(parts: ClassifierParts | EnsembleParts) -> str:
+    shipped = shipped_with_vocabulary(parts.tokenizer, parts.vocabulary)
+    same = "" if shipped is None else f", the same as `{shipped}`"
+    return f"It reads text as {parts.tokenizer.units} ({len(parts.vocabulary):,} tokens{same})."
 
 
 def _limits(facts: TrainingFacts, is_classifier: bool, has_networks: bool) -> list[str]:

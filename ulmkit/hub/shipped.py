@@ -18,6 +18,18 @@ def shipped_models() -> dict[str, Path]:
     return {config.parent.name: config.parent for config in sorted(shipped_models_folder().glob(f"*/{CONFIG_FILE}"))}
 
 
+def shipped_with_vocabulary(tokenizer: Tokenizer, vocabulary: Vocabulary) -> str | None:
+    """Name of the shipped pair that has this kind of tokenizer and this vocabulary; None if there is none."""
+    for name, folder in shipped_models().items():
+        config = read_config(folder / "forward")
+        if (config["tokenizer"]["name"], config["vocabulary"].get("fingerprint")) == (
+            tokenizer.name,
+            vocabulary.fingerprint,
+        ):
+            return name
+    return None
+
+
 def shipped_text_parts(name: str) -> tuple[Vocabulary, Tokenizer] | None:
     """Vocabulary and tokenizer of a shipped pair, whose members share them; None if the package does not ship it."""
     folder = shipped_models().get(name)

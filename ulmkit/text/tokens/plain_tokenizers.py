@@ -24,6 +24,7 @@ class WhitespaceTokenizer(Tokenizer):
     """
 
     name = "whitespace"
+    units = "words between white space"
 
     def __init__(self, end_of_line: str = "<eos>", unknown: str = "<unk>") -> None:
         for option, value in (("end_of_line", end_of_line), ("unknown", unknown)):
@@ -189,6 +190,7 @@ class ByteTokenizer(Tokenizer):
     """UTF-8 bytes of a text after xxbos, with no rules: any text of any language, restored exactly (in NFC)."""
 
     name = "bytes"
+    units = "bytes"
     word_gap = " "
 
     def tokenize(self, text: Text) -> list[str]:

@@ -61,6 +61,7 @@ class SentencePieceTokenizer(ChunkedTokenizer):
     """
 
     name = "sentencepiece"
+    units = "SentencePiece subwords"
     package = "sentencepiece"
 
     def __init__(self, model: bytes) -> None:

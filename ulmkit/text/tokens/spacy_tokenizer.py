@@ -30,6 +30,7 @@ class SpacyTokenizer(ChunkedTokenizer):
     """
 
     name = "spacy"
+    units = "words split by spaCy"
     package = "spacy"
     _splitter: Any
 
