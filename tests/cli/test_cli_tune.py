@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from support import tiny
-from support.command import ulmkit
+from support.command import table_row, ulmkit
 from support.interrupts import InterruptAtStep
 
 from ulmkit.cli import tune_command
@@ -35,8 +35,10 @@ def test_a_search_ends_with_a_recipe_that_train_takes(
     told = ulmkit(*command, "--resume")
     values = json.loads((tmp_path / "t.json").read_text())
     assert [trial["state"] for trial in values["trials"]] == ["complete", "complete"]
+    assert [trial["steps"] for trial in values["trials"]] == [4, 4]
     assert values["metric"] == "loss"
     assert "trial 1: loss" in told.err
+    assert table_row(told.out, "each trial") == ["4 steps"]
     assert f"--recipe {best} --method finetune --steps 4" in told.out
     assert read_recipe(best, CLASSIFY).batch_size == values["recipe"]["batch_size"]
     trained = ("train", models / "lm", reviews, "--recipe", best, "--method", "finetune", "--steps", 4)

@@ -129,7 +129,7 @@ def tune_command(
         {
             f"validation {result.metric}, default settings": first,
             f"validation {result.metric}, best settings": best,
-            "each trial": f"{length:.3g} {unit}",
+            "each trial": f"{length:.3g} {unit.removesuffix('s') if length == 1 else unit}",
             "recipe": out_file,
             "next": shlex.join(command),
         },

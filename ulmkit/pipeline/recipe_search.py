@@ -73,12 +73,13 @@ class RecipeSearch:
                 f"{'-> ' if number == self.best else '   '}{number + 1}",
                 *(rounded(trial.settings.get(name)) for name in settings),
                 *(rounded(trial.metrics.get(name)) for name in metrics),
+                f"{trial.steps:,}",
                 f"{trial.minutes:.1f}",
                 trial.state,
             ]
             for number, trial in enumerate(self.trials)
         ]
-        return text_table(("trial", *settings, *metrics, "minutes", "state"), rows)
+        return text_table(("trial", *settings, *metrics, "steps", "minutes", "state"), rows)
 
     def to_dict(self) -> dict[str, object]:
         """The outcome as JSON values."""
@@ -341,7 +342,7 @@ class _Search:
             if has_complete_one and self._seconds(former_seconds) > 60 * self._options.minutes:
                 raise _TimeOverError
 
-        display = _TrialProgress(self._run.progress, f"trial {number}", check_time)
+        display = _TrialProgress(self._run.progress, f"trial {number}", trial, check_time)
         try:
             run = self._run_of(trial, display)
             metrics = self._train(self._space.recipe(trial.values), run)
@@ -409,14 +410,18 @@ class _Search:
 
 
 class _TrialProgress(PrefixedProgress):
-    """Progress of a trial, which ends it when the time is over."""
+    """Progress of a trial, which counts its steps and ends it when the time is over."""
 
-    def __init__(self, display: ProgressDisplay | None, name: str, check_time: Callable[[], None]) -> None:
+    def __init__(
+        self, display: ProgressDisplay | None, name: str, trial: Trial, check_time: Callable[[], None]
+    ) -> None:
         super().__init__(display or _Silent(), name)
+        self._trial = trial
         self._check_time = check_time
 
     def update(self, info: ProgressInfo) -> None:
         """Show the state after a step, unless the time is over."""
+        self._trial.steps = info.step
         self._check_time()
         super().update(info)
 

@@ -35,7 +35,7 @@ _UNGUIDED_TRIALS = 8  # drawn at random, the first one aside, before the sampler
 _TRIALS_BEFORE_PRUNING = 4
 _FIRST_PRUNED_VALIDATION = 2
 _DIGITS = 3  # of a setting, significant
-_CONTINUES, _METRICS, _SECONDS, _REASON = "continues", "metrics", "seconds", "reason"
+_CONTINUES, _METRICS, _STEPS, _SECONDS, _REASON = "continues", "metrics", "steps", "seconds", "reason"
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,7 @@ class SearchTrial:
         state: "complete"; "pruned", ended early because it was worse than the median of earlier trials; "failed"; or
             "unfinished", because the time was over.
         metrics: Metrics of its last validation.
+        steps: Optimizer steps it took.
         minutes: Minutes it took.
         reason: Reason that it failed.
     """
@@ -54,6 +55,7 @@ class SearchTrial:
     settings: Mapping[str, Value]
     state: str
     metrics: Mapping[str, float] = field(default_factory=dict)
+    steps: int = 0
     minutes: float = 0.0
     reason: str | None = None
 
@@ -204,6 +206,7 @@ class Study:
                 settings={name: _rounded(value) for name, value in trial.params.items()},
                 state=names.get(trial.state, "unfinished"),
                 metrics=trial.user_attrs.get(_METRICS, {}),
+                steps=trial.user_attrs.get(_STEPS, 0),
                 minutes=trial.user_attrs.get(_SECONDS, 0.0) / 60,
                 reason=trial.user_attrs.get(_REASON),
             )
@@ -239,6 +242,7 @@ class Trial:
     Attributes:
         values: Values of the settings.
         folder: Folder for checkpoints; those of an earlier session are in it if the trial was stopped.
+        steps: Optimizer steps so far, recorded when the trial stops or ends.
     """
 
     def __init__(
@@ -246,6 +250,7 @@ class Trial:
     ) -> None:
         self.values = values
         self.folder = folder
+        self.steps = 0
         self._study = study
         self._trial = trial
         self._seconds = seconds
@@ -288,6 +293,7 @@ class Trial:
         """Record what the trial cost and reached, without ending it: a resumed search goes on with it."""
         with self._study._writing():
             self._trial.set_user_attr(_SECONDS, round(self._seconds + seconds, 2))
+            self._trial.set_user_attr(_STEPS, self.steps)
             if metrics is not None:
                 self._trial.set_user_attr(_METRICS, dict(metrics))
 
