@@ -38,7 +38,6 @@ class LinearPath:
         scores = self._baseline + shares[:, None] * self._tokens.sum(axis=0)
 
         def pull(slopes: np.ndarray) -> np.ndarray:
-            by_score = score_slopes(scores, slopes, self._one_against_rest).sum(axis=0)
-            return np.asarray(self._tokens @ by_score)
+            return np.asarray(score_slopes(scores, slopes, self._one_against_rest) @ self._tokens.T)
 
         return class_log_probabilities(scores, self._one_against_rest), pull

@@ -21,8 +21,8 @@ from ulmkit.text.corpus.token_stream import reversed_order
 
 State = TypeVar("State")
 
-_KEPT_STEPS = 1024  # of a document, whose activations are kept for the gradient; those of a longer one are made twice
-_BATCH_STEPS = 8192
+_BATCH_STEPS = 8192  # whose activations are kept for the gradient; those of a longer document are made twice
+_PIECE_STEPS = 1024  # of such a document
 
 
 class NetworkPath:
@@ -96,9 +96,9 @@ class _Document:
         return (self._rest + torch.from_numpy(shares).to(self._words).view(1, -1, 1) * self._words).requires_grad_()
 
     def by_token(self, gradient: Tensor) -> np.ndarray:
-        """Slopes along the path, summed over points, from gradients (T, n, E). Returns: (T,), in the text's order."""
-        slopes = np.empty(len(self._order))
-        slopes[self._order] = (gradient * self._words).double().sum(dim=(1, 2)).cpu().numpy()
+        """Slopes along the path from gradients (T, n, E). Returns: (n, T), in the text's order."""
+        slopes = np.empty((gradient.shape[1], len(self._order)))
+        slopes[:, self._order] = (gradient * self._words).double().sum(dim=2).T.cpu().numpy()
         return slopes
 
 
@@ -144,8 +144,8 @@ def _feature_step(encoder: Encoder, x: Tensor, state: FeatureState) -> FeatureSt
 
 def _read(state: State, x: Tensor, step: Callable[[Tensor, State], State]) -> State:
     """Read embeddings (T, n, E) with `step`, with the gradient of every one of them."""
-    if len(x) <= _KEPT_STEPS:
+    if len(x) <= _BATCH_STEPS:
         return step(x, state) if len(x) else state
-    for piece in x.split(_KEPT_STEPS):
+    for piece in x.split(_PIECE_STEPS):
         state = checkpoint(step, piece, state, use_reentrant=False, preserve_rng_state=False)
     return state

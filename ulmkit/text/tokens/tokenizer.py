@@ -72,7 +72,7 @@ class Tokenizer(Protocol):
 
     name: str
     units: str = "tokens"
-    """What it splits text into, for a person to read."""
+    """Kind of its tokens, for people."""
     word_gap: str = ""
     """Put before each word but the first of a text that is cut into words, unless the tokens mark where words begin."""
 
