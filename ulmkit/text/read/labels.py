@@ -408,7 +408,7 @@ def check_classes(by_split: Mapping[str, Iterable[str]], min_classes: int) -> No
         have = ", ".join(f"{split} {len(set(names))}" for split, names in by_split.items()) or "none"
         raise DataError(
             f"labels: expected labelled documents in the train split, got none (classes by split: {have}); name the "
-            'label column with label_column, or say task="none"'
+            "label column with label_column"
         )
     held_out = {split: unseen for split, names in by_split.items() if (unseen := order_label_names(set(names) - train))}
     alone = " and ".join(f"{list_names(unseen)} in {split} alone" for split, unseen in held_out.items())
