@@ -297,6 +297,11 @@ def test_no_documents_and_no_text(tmp_path):
     [
         ([Document("x", "a"), Document("y", "a")], "single", r"at least two classes in the train split, got one: 'a'"),
         ([Document("x")], "single", r"expected labelled documents in the train split, got none"),
+        (
+            [Document(f"x{at}", "long" * at, split="valid" if at > 18 else "train") for at in range(1, 21)],
+            "single",
+            r"got '(long){15}\.\.\.', .* all 20 labels differ: if they are no classes, name another column",
+        ),
         ([Document("x")], "number", r"expected labelled documents in the train split, got none"),
         ([*labelled(4), Document("x", "c", split="test")], "single", r"got 'c' in test alone"),
         ([Document("x", 1.5)], "single", r"document 0: expected one class name as label \(task=\"single\"\), got 1.5"),

@@ -394,6 +394,7 @@ def test_look_alikes():
         ("new", "n\u200bew"),
     ]
     assert look_alikes(["a", "b", "a", "1", "-1", "-"]) == []
+    assert look_alikes(['"pos"', "pos", "'neg'", "neg"]) == [('"pos"', "pos"), ("'neg'", "neg")]
     assert look_alikes(["\u2639", "\u2639\ufe0f", "\U0001f600"]) == [("\u2639", "\u2639\ufe0f")]
     assert look_alikes(["not_good", "not good", "a-b", "ab"]) == [("not_good", "not good"), ("a-b", "ab")]
     assert TASKS["single"].name_warnings(("Neg", "neg", "nan")) == [

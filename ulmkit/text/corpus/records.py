@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ulmkit.errors import DataError
 from ulmkit.text.corpus.chunks import EncodedChunk
 from ulmkit.text.corpus.fingerprints import text_fingerprint
 from ulmkit.text.corpus.kept_columns import KeptColumns
@@ -88,7 +89,17 @@ class Records:
             by_split = {s: {names[code - 1] for code in np.flatnonzero(c) if code} for s, c in token_counts.items()}
         else:
             by_split = self._occurring(splits)
-        return self.kind.label_names(by_split, self.known_names)
+        try:
+            return self.kind.label_names(by_split, self.known_names)
+        except DataError as error:
+            labelled = int((self.label.array() >= 0).sum())
+            is_class = all(isinstance(value, str) for value in self.label.numbers)
+            if is_class and self.known_names is None and labelled == len(self.label.numbers) > 2:
+                raise DataError(
+                    f"{error}; all {labelled:,} labels differ: if they are no classes, name another column with "
+                    "label_column"
+                ) from None
+            raise
 
     def _occurring(self, splits: Splits) -> dict[str, set[str]]:
         values = self.label.values

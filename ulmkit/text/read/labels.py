@@ -27,6 +27,8 @@ _INDICATORS = {"0": False, "1": True, "false": False, "true": True}
 _ITEM = r"""(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[-+.\w]+)"""
 _LIST = re.compile(rf"[\[({{]\s*(?:{_ITEM}(?:\s*,\s*{_ITEM})*\s*,?\s*)?[\])}}]", re.DOTALL)
 _OBJECT = re.compile(r"""\{\s*(['"]).*?\1\s*:.*\}|b(['"]).*\2|tensor\(.*\)""", re.DOTALL)
+_SHOWN_CHARACTERS = 60  # of a name in a list
+_QUOTES = "\"'`“”„‘’‚"
 _VARIATION = re.compile("[\ufe00-\ufe0f]")  # selectors, such as the one that asks for the picture of an emoji
 _NUMBER = re.compile(r"[-+]?[0-9]+(?:\.([0-9]*))?")
 _MISSING_NAMES = ("nan", "na", "n/a", "<na>", "nat", "null")  # and "None" of Python; "none" is a usual class
@@ -345,7 +347,10 @@ def joined_names(names: Iterable[str], separator: str) -> list[str]:
 
 
 def look_alikes(names: Iterable[str]) -> list[tuple[str, ...]]:
-    """Group the names that differ only by case, space, "_" or "-" in words, ".0", Unicode form or invisible characters.
+    """Group the names that look alike.
+
+    They differ only by case, space, "_" or "-" in words, ".0", quotes around them, Unicode form or invisible
+    characters.
 
     Args:
         names: Names of classes.
@@ -355,7 +360,7 @@ def look_alikes(names: Iterable[str]) -> list[tuple[str, ...]]:
     """
     groups: dict[str, list[str]] = {}
     for name in dict.fromkeys(names):
-        folded = _VARIATION.sub("", unicodedata.normalize("NFKC", drop_invisible(name))).casefold()
+        folded = _VARIATION.sub("", unicodedata.normalize("NFKC", drop_invisible(name))).casefold().strip(_QUOTES)
         joined = re.sub(r"(?<=[^\W_])[\s_-]+(?=[^\W_])|\s+", "", folded)
         groups.setdefault(whole_name(joined), []).append(name)
     return [tuple(group) for group in groups.values() if len(group) > 1]
@@ -363,7 +368,8 @@ def look_alikes(names: Iterable[str]) -> list[tuple[str, ...]]:
 
 def list_names(names: Sequence[str]) -> str:
     """List names in quotes, the first ten."""
-    return ", ".join(map(repr, names[:10])) + (", ..." if len(names) > 10 else "")
+    shown = (name if len(name) <= _SHOWN_CHARACTERS else f"{name[:_SHOWN_CHARACTERS]}..." for name in names[:10])
+    return ", ".join(map(repr, shown)) + (", ..." if len(names) > 10 else "")
 
 
 def order_label_names(names: Iterable[str]) -> tuple[str, ...]:
