@@ -41,7 +41,7 @@ from ulmkit.files import read_json
 from ulmkit.hub import LanguageModelParts
 from ulmkit.members.combiner import Combiner
 from ulmkit.pipeline import (
-    CLASSIFY,
+    ALL_LAYERS,
     ENOUGH_VALIDATION,
     LADDERS,
     DataOptions,
@@ -216,7 +216,7 @@ class Draws:
             choose_judging(rows, text.answers[rows], held_out),
             method=options.method,
             budget=Budget(minutes=options.minutes),
-            recipe=CLASSIFY,
+            recipe=ALL_LAYERS,
             run=run,
         )
 

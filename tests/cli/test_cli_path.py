@@ -471,6 +471,16 @@ def test_the_best_weights(path: Path, tmp_path: Path) -> None:
     pytest.fail("the last weights were the best with every seed")
 
 
+def test_networks_of_the_ladder_train_all_layers_unless_told_otherwise(path: Path, tmp_path: Path) -> None:
+    for number, options in enumerate(((), ("--unfreezing", "last"))):
+        out = tmp_path / f"c{number}"
+        told = ulmkit("train", path / "tuned", path / "reviews", "-o", out, "--steps", 1, "--no-baselines", *options)
+        phase = "last" if options else "full"
+        assert re.search(rf"{phase}  step 1 ", told.err)
+        recipe = TextClassifier.load(out).parts.facts.recipe
+        assert (recipe["unfreezing"], recipe["peak_rate"]) == (phase, 5e-3)
+
+
 def test_optimizer_and_decay(path: Path, tmp_path: Path) -> None:
     options = ("--steps", 2, "--optimizer", "sgd", "--decay", "l2", "--weight-decay", 0.5)
     ulmkit("finetune", path / "lm", path / "reviews", "-o", tmp_path / "tuned", *TUNE, *options)

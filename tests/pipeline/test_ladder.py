@@ -12,6 +12,8 @@ from ulmkit.errors import ConfigError, DataError
 from ulmkit.hub import EnsembleParts, LanguageModelParts, Member, member_name
 from ulmkit.members.linear import LinearMember
 from ulmkit.pipeline import (
+    ALL_LAYERS,
+    CLASSIFY,
     DataOptions,
     EnsemblePredictor,
     automatic,
@@ -19,6 +21,7 @@ from ulmkit.pipeline import (
     ladder_text,
     ladder_text_parts,
     train_automatically,
+    usual_recipe,
 )
 from ulmkit.pipeline.ladder import Judging, _cheapest_good, choose_judging, climb
 from ulmkit.pipeline.rungs import Kind, Rung
@@ -312,6 +315,19 @@ def test_other_tasks_are_fine_tuned() -> None:
         climbs_ladder("boost", "single")
     with pytest.raises(ConfigError, match="method: got 'finetune'"):
         _train([], method="finetune")
+
+
+def test_the_recipe_where_none_is_given() -> None:
+    assert usual_recipe("auto", "single", has_language_model=True) is ALL_LAYERS
+    for method, task, has_language_model in (
+        ("finetune", "single", True),
+        ("auto", "multi", True),
+        ("auto", "single", False),
+        ("features", "single", True),
+    ):
+        assert usual_recipe(method, task, has_language_model=has_language_model) is CLASSIFY
+    (phase,) = ALL_LAYERS.phases(4, Budget(steps=10))
+    assert phase.rates(4) == [5e-3] * 4
 
 
 def test_language_models_of_different_vocabularies_are_refused() -> None:

@@ -42,7 +42,6 @@ from ulmkit.hub import (
 )
 from ulmkit.model.config import AWDLSTMConfig
 from ulmkit.pipeline import (
-    CLASSIFY,
     GO_ON,
     ClassifierRecipe,
     DataOptions,
@@ -205,7 +204,8 @@ class TextClassifier:
             task: Name of the task, one of `ulmkit.tasks.TASKS`; None: that of the classifier to start from, or
                 "single".
             recipe: Batch size, unfreezing, learning rates, optimizer and options of the head; None takes
-                `pipeline.CLASSIFY`, or `pipeline.GO_ON` from a classifier. Where no networks are trained, the class
+                `pipeline.ALL_LAYERS` for networks of the ladder, `pipeline.CLASSIFY` for fine-tuning alone, and
+                `pipeline.GO_ON` from a classifier. Where no networks are trained, the class
                 weights alone have an effect, and other settings are refused.
             sizes: Layer sizes and dropouts of a classifier without a language model; those of ULMFiT if None.
             data_options: How the documents are read, split and tokenized.
@@ -255,8 +255,10 @@ class TextClassifier:
             if is_given:
                 raise ConfigError(f"{name}: expected a classifier to start from, got a language model; leave it out")
         task = task or "single"
-        pipeline.check_recipe(recipe or CLASSIFY, method, task, has_language_model=language_model is not None)
-        if pipeline.trains_networks(method, task, has_language_model=language_model is not None):
+        has_language_model = language_model is not None
+        recipe = recipe or pipeline.usual_recipe(method, task, has_language_model=has_language_model)
+        pipeline.check_recipe(recipe, method, task, has_language_model=has_language_model)
+        if pipeline.trains_networks(method, task, has_language_model=has_language_model):
             budget = Budget(epochs=epochs, steps=steps, minutes=minutes)
         else:
             for name, value in {"epochs": epochs, "steps": steps}.items():
@@ -274,7 +276,7 @@ class TextClassifier:
                 task=task,
                 method=method,
                 budget=budget,
-                recipe=recipe or CLASSIFY,
+                recipe=recipe,
                 data_options=data_options,
                 run=run,
                 labels=labels,
@@ -293,7 +295,7 @@ class TextClassifier:
             None if language_model is None else language_model.parts,
             budget=budget,
             task=task,
-            recipe=recipe or CLASSIFY,
+            recipe=recipe,
             sizes=sizes,
             data_options=data_options,
             run=run,

@@ -23,7 +23,7 @@ from ulmkit.model.config import AWDLSTMConfig, LanguageModelConfig
 from ulmkit.pipeline.data_options import DataOptions
 from ulmkit.pipeline.options import RunOptions
 from ulmkit.pipeline.recipe_files import read_recipe
-from ulmkit.pipeline.recipes import CLASSIFY, FINETUNE, PRETRAIN, ClassifierRecipe, LanguageModelRecipe
+from ulmkit.pipeline.recipes import ALL_LAYERS, CLASSIFY, FINETUNE, PRETRAIN, ClassifierRecipe, LanguageModelRecipe
 from ulmkit.training.budget import Budget
 from ulmkit.training.schedules import Schedule
 
@@ -438,9 +438,8 @@ RATE_SEARCH_RECIPE = replace(
 )
 """The options of fine-tuning that a search for its learning rate uses."""
 
-CLASSIFY_RECIPE = _recipe_group(
-    CLASSIFY, "unfreezing", "label_smoothing", "class_weights", "value_range", "number_loss"
-)
+_OF_CLASSIFIER = ("unfreezing", "label_smoothing", "class_weights", "value_range", "number_loss")
+CLASSIFY_RECIPE = _recipe_group(CLASSIFY, *_OF_CLASSIFIER)
 
 
 def _recipe_over(given: Set[str], **values: Any) -> Callable[[ClassifierRecipe], ClassifierRecipe]:
@@ -448,5 +447,20 @@ def _recipe_over(given: Set[str], **values: Any) -> Callable[[ClassifierRecipe],
     return functools.partial(_changed, given=given, **values)
 
 
-TRAIN_RECIPE = replace(CLASSIFY_RECIPE, make=_recipe_over)
-"""The options of `CLASSIFY_RECIPE`, for a command whose preset depends on the model that it starts from."""
+def _naming_both(name: str, option: Option) -> Option:
+    """Let the help name the defaults of the ladder and of fine-tuning where they differ."""
+    of_ladder = _LADDER_RECIPE.options[name].default
+    if of_ladder == option.default:
+        return option
+    defaults = f"(default: {of_ladder}; with --method finetune {option.default})"
+    return replace(option, type=option.type | None, help=f"{option.help.rstrip('.')} {defaults}.", default=None)
+
+
+_LADDER_RECIPE = _recipe_group(ALL_LAYERS, *_OF_CLASSIFIER)
+TRAIN_RECIPE = OptionGroup(
+    CLASSIFY_RECIPE.panel,
+    _recipe_over,
+    {name: _naming_both(name, option) for name, option in CLASSIFY_RECIPE.options.items()},
+    takes_given=True,
+)
+"""The options of `CLASSIFY_RECIPE`, for a command whose preset depends on the method and the model it starts from."""

@@ -42,7 +42,7 @@ from ulmkit.errors import ConfigError
 from ulmkit.model.config import LanguageModelConfig
 from ulmkit.pipeline.data_options import DataOptions
 from ulmkit.pipeline.options import DEFAULT_MODEL, RATE_SEARCH_STEPS, RunOptions
-from ulmkit.pipeline.recipes import CLASSIFY, GO_ON, ClassifierRecipe, LanguageModelRecipe
+from ulmkit.pipeline.recipes import GO_ON, ClassifierRecipe, LanguageModelRecipe
 from ulmkit.safe_writes import check_writable, remove_event_files
 from ulmkit.training.budget import Budget
 from ulmkit.training.progress import make_progress
@@ -319,12 +319,14 @@ def train_command(
     Example: ulmkit train reviews-lm reviews.csv --out my-classifier --minutes 5
     """
     from ulmkit.api import TextClassifier, load_start
-    from ulmkit.pipeline import climbs_ladder, trains_networks, why_no_networks
+    from ulmkit.pipeline import climbs_ladder, trains_networks, usual_recipe, why_no_networks
 
-    first_recipe, go_on_recipe = recipe(CLASSIFY), recipe(GO_ON)
+    has_language_model = language_model != "none"
+    usual = usual_recipe(method, task or "single", has_language_model=has_language_model)
+    first_recipe, go_on_recipe = recipe(usual), recipe(GO_ON)
     sizes = [name for name in from_scratch if name not in TOKENIZE]
     climbs = climbs_ladder(method, task or "single")
-    if not trains_networks(method, task or "single", has_language_model=language_model != "none"):
+    if not trains_networks(method, task or "single", has_language_model=has_language_model):
         for name, value in stage.items():
             if value != getattr(RunOptions, name):
                 raise ConfigError(f"{name}: has no effect: {why_no_networks(method)}")

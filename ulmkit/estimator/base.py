@@ -31,6 +31,7 @@ from ulmkit.pipeline import (
     ladder_text_parts,
     setting_of_networks,
     trains_networks,
+    usual_recipe,
     why_no_networks,
 )
 from ulmkit.tasks import find_label_kind
@@ -229,10 +230,10 @@ class TrainedTextEstimator(TextEstimator):
             return Budget(minutes=DEFAULT_MINUTES)
         return Budget(**given)
 
-    def _recipe(self) -> ClassifierRecipe:
+    def _recipe(self, method: str, task: str) -> ClassifierRecipe:
         if self.recipe is not None and not isinstance(self.recipe, ClassifierRecipe):
             raise ConfigError(f"recipe: expected a ClassifierRecipe or None, got {type(self.recipe).__name__}")
-        return self.recipe or CLASSIFY
+        return self.recipe or usual_recipe(method, task, has_language_model=self._names_language_model())
 
 
 def model_files(model: TextClassifier | LanguageModel) -> dict[str, bytes]:

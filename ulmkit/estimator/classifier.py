@@ -146,7 +146,7 @@ class ULMFiTClassifier(ClassifierMixin, TrainedTextEstimator):
         Raises:
             ConfigError: If `class_weight` is neither None, "balanced" nor a dict, or has a class that `y` lacks.
         """
-        recipe, given = self._recipe(), self.class_weight
+        recipe, given = self._recipe(self.method, "single"), self.class_weight
         if given is None:
             return recipe
         if isinstance(given, str) and given == "balanced":

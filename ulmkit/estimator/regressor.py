@@ -58,7 +58,9 @@ class ULMFiTRegressor(RegressorMixin, TrainedTextEstimator):
             raise DataError(
                 f"y: expected at least {_LEAST_NUMBERS} numbers to learn from, got n_samples={len(documents)}"
             )
-        self.model_ = self._train(documents, (), task="number", method="finetune", recipe=self._recipe())
+        self.model_ = self._train(
+            documents, (), task="number", method="finetune", recipe=self._recipe("finetune", "number")
+        )
         return self
 
     def predict(self, X: Iterable[object]) -> np.ndarray:

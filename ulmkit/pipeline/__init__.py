@@ -49,6 +49,7 @@ if TYPE_CHECKING:
         climbs_ladder,
         setting_of_networks,
         trains_networks,
+        usual_recipe,
         why_no_networks,
     )
     from ulmkit.pipeline.modern import MODERN_PTB, MODERN_WIKITEXT2, ModernRecipe
@@ -89,7 +90,15 @@ if TYPE_CHECKING:
         search_classifier_recipe,
         search_finetuning_recipe,
     )
-    from ulmkit.pipeline.recipes import CLASSIFY, FINETUNE, GO_ON, PRETRAIN, ClassifierRecipe, LanguageModelRecipe
+    from ulmkit.pipeline.recipes import (
+        ALL_LAYERS,
+        CLASSIFY,
+        FINETUNE,
+        GO_ON,
+        PRETRAIN,
+        ClassifierRecipe,
+        LanguageModelRecipe,
+    )
     from ulmkit.pipeline.rungs import Kind
     from ulmkit.pipeline.search_spaces import ClassifierSpace, LanguageModelSpace
     from ulmkit.pipeline.search_study import SearchTrial, search_folder

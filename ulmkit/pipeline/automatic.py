@@ -30,7 +30,7 @@ from ulmkit.pipeline.ladder_advice import ladder_advice
 from ulmkit.pipeline.ladder_text import LadderText
 from ulmkit.pipeline.methods import LADDERS
 from ulmkit.pipeline.options import DEFAULT_MODEL, RunOptions
-from ulmkit.pipeline.recipes import CLASSIFY, ClassifierRecipe
+from ulmkit.pipeline.recipes import ALL_LAYERS, ClassifierRecipe
 from ulmkit.pipeline.rungs import (
     FeatureRung,
     LabelledVectors,
@@ -67,7 +67,7 @@ def train_automatically(
     task: str = "single",
     method: str = "auto",
     budget: Budget,
-    recipe: ClassifierRecipe = CLASSIFY,
+    recipe: ClassifierRecipe = ALL_LAYERS,
     data_options: DataOptions | None = None,
     run: RunOptions | None = None,
     labels: int | None = None,

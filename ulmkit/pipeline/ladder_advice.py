@@ -36,7 +36,7 @@ def ladder_advice(ladder: Ladder, label_names: Sequence[str], *, is_weighted: bo
     elif missed := missed_classes(answers, label_names):
         advice.append(
             f"rare classes that are seldom found: {', '.join(missed)}. With --class-weights balanced "
-            "(ClassifierRecipe(class_weights='balanced')) they are answered more often, rightly and wrongly"
+            "(class_weights='balanced' in the recipe) they are answered more often, rightly and wrongly"
         )
     return advice
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from ulmkit.config import check_choice
 from ulmkit.errors import ConfigError
-from ulmkit.pipeline.recipes import CLASSIFY, ClassifierRecipe
+from ulmkit.pipeline.recipes import ALL_LAYERS, CLASSIFY, ClassifierRecipe
 from ulmkit.tasks import find_task
 
 LADDERS = ("auto", "features", "linear")
@@ -33,6 +33,18 @@ def trains_networks(method: str, task: str, *, has_language_model: bool) -> bool
         ConfigError: See `climbs_ladder`.
     """
     return not climbs_ladder(method, task) or (method == "auto" and has_language_model)
+
+
+def usual_recipe(method: str, task: str, *, has_language_model: bool) -> ClassifierRecipe:
+    """The recipe where none is given: `ALL_LAYERS` if the ladder trains networks, and else `CLASSIFY`.
+
+    Raises:
+        ConfigError: See `climbs_ladder`.
+    """
+    is_ladder = climbs_ladder(method, task)
+    return (
+        ALL_LAYERS if is_ladder and trains_networks(method, task, has_language_model=has_language_model) else CLASSIFY
+    )
 
 
 def check_recipe(recipe: ClassifierRecipe, method: str, task: str, *, has_language_model: bool) -> None:

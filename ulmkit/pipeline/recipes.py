@@ -179,5 +179,14 @@ In the first tenth of the budget only embedding and decoder train.
 CLASSIFY = ClassifierRecipe()
 """A classifier: gradual unfreezing, slanted triangular rates, factor 2.6 (Howard & Ruder 2018, section 3.3)."""
 
+ALL_LAYERS = replace(
+    CLASSIFY, unfreezing="full", peak_rate=5e-3, factor=1.0, schedule=Schedule("one_cycle"), dropout_multiplier=0.2
+)
+"""A network of the ladder: all layers at once, at one rate and with less dropout, since it reads little.
+
+One pass over IMDb's labels is worth six by `CLASSIFY`, which leaves the lower layers frozen, and then slow, for most of
+them (recipes/README.md).
+"""
+
 GO_ON = replace(CLASSIFY, unfreezing="full", peak_rate=2.5e-3)
 """A classifier that starts from another one: all layers at once, since none is new, at a quarter of the rate."""

@@ -348,7 +348,7 @@ class _NetworksRung(Rung):
 
 
 class NetworkRung(_NetworksRung):
-    """A classifier fine-tuned from a language model by gradual unfreezing.
+    """A classifier fine-tuned from a language model.
 
     Args:
         language_model: The language model.
