@@ -36,8 +36,7 @@ def training_rows(corpus: EncodedCorpus, labels: int | None, seed: int) -> np.nd
     if len(learned) < len(corpus.label_names):
         missing = [name for label, name in enumerate(corpus.label_names) if label not in learned]
         warnings.warn(
-            f"labels: the {labels} documents to learn from have none of {len(missing):,} classes, which are never "
-            f"answered: {list_names(missing)}; raise it",
+            f"labels: of {labels}, none has these classes, which are never answered: {list_names(missing)}; raise it",
             stacklevel=2,
         )
     return chosen
