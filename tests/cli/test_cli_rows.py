@@ -33,7 +33,7 @@ def test_every_row_has_an_answer_with_its_number(
     rows = _rows(told.out)
     assert [(row["row"], row["text"]) for row in rows] == list(enumerate(texts, start=1))
     blank = sum(not text.strip() for text in texts)
-    said = f"without text: {blank} of {len(texts)} rows, of which the results say nothing"
+    said = f"without text: {blank} of {len(texts)} rows, whose results mean nothing"
     assert (said in told.err) == (blank > 0)
     assert ("name it with --text-column" in told.err) == (blank == len(texts))
 

@@ -174,7 +174,7 @@ def test_labels_drawn_in_proportion_and_always_the_same() -> None:
         with pytest.raises(ConfigError, match=f"labels: expected 1 to 270, the .*, got {wrong}"):
             training_rows(corpus, wrong, 0)
     with pytest.warns(
-        UserWarning, match="labels: of 2, none has these classes, which are never answered: 'a'; raise"
+        UserWarning, match="labels: too few to have a document of each class; never predicted are: 'a'; give"
     ):
         training_rows(corpus, 2, 0)
 

@@ -205,8 +205,8 @@ class TextClassifier:
                 "single".
             recipe: Batch size, unfreezing, learning rates, optimizer and options of the head; None takes
                 `pipeline.ALL_LAYERS` for networks of the ladder, `pipeline.CLASSIFY` for fine-tuning alone, and
-                `pipeline.GO_ON` from a classifier. Where no networks are trained, the class
-                weights alone have an effect, and other settings are refused.
+                `pipeline.GO_ON` from a classifier. Where no networks are trained, the class weights alone have an
+                effect, and other settings are refused.
             sizes: Layer sizes and dropouts of a classifier without a language model; those of ULMFiT if None.
             data_options: How the documents are read, split and tokenized.
             run: Device, precision, seed, checkpoints and progress of the training.

@@ -174,8 +174,10 @@ def check_tokenizer_options(options: DataOptions) -> None:
     from ulmkit.text.tokens.tokenizers import TOKENIZERS
 
     kind = TOKENIZERS[options.tokenizer or DEFAULT_TOKENIZER]
-    readers = {name: [each.name for each in TOKENIZERS.values() if name in each.settings] for name in _OF_TOKENIZERS}
-    readers |= {name: [each.name for each in TOKENIZERS.values() if not each.has_own_vocabulary] for name in _OF_COUNTS}
+    settings = {name for each in TOKENIZERS.values() for name in each.settings}
+    readers = {name: [each.name for each in TOKENIZERS.values() if name in each.settings] for name in sorted(settings)}
+    counting = [each.name for each in TOKENIZERS.values() if not each.has_own_vocabulary]
+    readers |= {"max_vocab": counting, "min_freq": counting}
     for name, kinds in readers.items():
         if kind.name not in kinds and getattr(options, name) != getattr(DataOptions, name):
             raise ConfigError(
@@ -186,10 +188,6 @@ def check_tokenizer_options(options: DataOptions) -> None:
 def _one_or_several(values: list[str] | None) -> str | list[str] | None:
     return values[0] if values and len(values) == 1 else values or None
 
-
-_OF_TOKENIZERS = ("language", "pieces", "pieces_kind", "byte_fallback")
-_OF_COUNTS = ("max_vocab", "min_freq")
-"Options of a vocabulary that is built from counts."
 
 _REPEATED = list[str] | None
 _READ = field_options(
@@ -245,9 +243,10 @@ def _encoder_config(cell: str, **values: Any) -> AWDLSTMConfig:
     options = {name: values.pop(name) for name in _ENCODER if name.split("_")[0] in CELLS}
     for name in CELLS:  # refuse impossible options, whatever the cell
         cell_from_options(name, options)
-        for option, value in options.items():
-            if name != cell in CELLS and option.startswith(f"{name}_") and value != _ENCODER[option].default:
-                raise ConfigError(f"{option}: has no effect on cell={cell!r}; drop it, or take cell={name!r}")
+    for option, value in options.items():
+        name = option.split("_")[0]
+        if cell in CELLS and name != cell and value != _ENCODER[option].default:
+            raise ConfigError(f"{option}: has no effect on cell={cell!r}; drop it, or take cell={name!r}")
     return AWDLSTMConfig(cell=cell_from_options(cell, options), **values)
 
 
@@ -440,6 +439,7 @@ RATE_SEARCH_RECIPE = replace(
 
 _OF_CLASSIFIER = ("unfreezing", "label_smoothing", "class_weights", "value_range", "number_loss")
 CLASSIFY_RECIPE = _recipe_group(CLASSIFY, *_OF_CLASSIFIER)
+_LADDER_RECIPE = _recipe_group(ALL_LAYERS, *_OF_CLASSIFIER)
 
 
 def _recipe_over(given: Set[str], **values: Any) -> Callable[[ClassifierRecipe], ClassifierRecipe]:
@@ -456,7 +456,6 @@ def _naming_both(name: str, option: Option) -> Option:
     return replace(option, type=option.type | None, help=f"{option.help.rstrip('.')} {defaults}.", default=None)
 
 
-_LADDER_RECIPE = _recipe_group(ALL_LAYERS, *_OF_CLASSIFIER)
 TRAIN_RECIPE = OptionGroup(
     CLASSIFY_RECIPE.panel,
     _recipe_over,

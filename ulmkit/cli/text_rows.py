@@ -168,7 +168,7 @@ def _telling_blank(rows: Iterable[TextRow]) -> Iterator[TextRow]:
         yield row
     if blank:
         advice = "; if the text is in another column, name it with --text-column" if blank == count else ""
-        print(f"without text: {blank:,} of {count:,} rows, of which the results say nothing{advice}", file=sys.stderr)
+        print(f"without text: {blank:,} of {count:,} rows, whose results mean nothing{advice}", file=sys.stderr)
 
 
 def _chunks(rows: Iterable[TextRow]) -> Iterator[list[TextRow]]:

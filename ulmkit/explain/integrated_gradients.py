@@ -26,7 +26,7 @@ TOLERANCE = 0.01
 """Largest gap in the sum of the weights, as a share of what they sum to, or in nats where that is below 1."""
 
 STRETCH_TOLERANCE = 0.05
-"""Largest sum of the gaps in stretches of the path, whatever their sign, as a share of the same."""
+"""Largest sum of the sizes of the gaps in stretches of the path, as a share of the same."""
 
 Slopes = Callable[[np.ndarray], np.ndarray]
 """Slopes (n, tokens) along a path at n points, from slopes (n, C) by the log-probabilities at each."""
@@ -176,7 +176,7 @@ def explain_by_gradients(
     Completeness: the weights of the words sum to s(x) - s(x'), and those from a stretch of the path to the difference
     of s between its ends. The stretches with the largest gaps are halved until the gap of the whole is at most 1% of
     s(x) - s(x'), or of 1 if that is smaller, and the sizes of the stretches' gaps sum to at most 5% of it. So most
-    steps are where s bends, and gaps that happen to cancel each other do not suffice. With 512 steps it ends.
+    steps are where s bends, and gaps that cancel each other by chance do not suffice. From 512 steps on it ends.
 
     Args:
         words: The words of the text.

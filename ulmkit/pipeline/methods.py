@@ -41,10 +41,8 @@ def usual_recipe(method: str, task: str, *, has_language_model: bool) -> Classif
     Raises:
         ConfigError: See `climbs_ladder`.
     """
-    is_ladder = climbs_ladder(method, task)
-    return (
-        ALL_LAYERS if is_ladder and trains_networks(method, task, has_language_model=has_language_model) else CLASSIFY
-    )
+    has_networks = trains_networks(method, task, has_language_model=has_language_model)
+    return ALL_LAYERS if has_networks and climbs_ladder(method, task) else CLASSIFY
 
 
 def check_recipe(recipe: ClassifierRecipe, method: str, task: str, *, has_language_model: bool) -> None:

@@ -182,10 +182,10 @@ CLASSIFY = ClassifierRecipe()
 ALL_LAYERS = replace(
     CLASSIFY, unfreezing="full", peak_rate=5e-3, factor=1.0, schedule=Schedule("one_cycle"), dropout_multiplier=0.2
 )
-"""A network of the ladder: all layers at once, at one rate and with less dropout, since it reads little.
+"""A network of the ladder: all layers train from the start, at one rate and with little dropout.
 
-One pass over IMDb's labels is worth six by `CLASSIFY`, which leaves the lower layers frozen, and then slow, for most of
-them (recipes/README.md).
+Three passes over IMDb reach an accuracy of 90.1 %, six by `CLASSIFY` 86.3 % (recipes/README.md): in a short training,
+gradual unfreezing keeps the lower layers frozen for most of the time, and then trains them slowly.
 """
 
 GO_ON = replace(CLASSIFY, unfreezing="full", peak_rate=2.5e-3)

@@ -17,7 +17,7 @@ from ulmkit.text.read.labels import list_names
 def training_rows(corpus: EncodedCorpus, labels: int | None, seed: int) -> np.ndarray:
     """Choose the labelled training documents: all, or `labels` of them with the classes in proportion.
 
-    Warns of classes that none of them has.
+    Warns of classes that they have no document of.
     """
     rows = corpus.rows("train", labelled=True)
     if labels is None:
@@ -36,7 +36,7 @@ def training_rows(corpus: EncodedCorpus, labels: int | None, seed: int) -> np.nd
     if len(learned) < len(corpus.label_names):
         missing = [name for label, name in enumerate(corpus.label_names) if label not in learned]
         warnings.warn(
-            f"labels: of {labels}, none has these classes, which are never answered: {list_names(missing)}; raise it",
+            f"labels: too few to have a document of each class; never predicted are: {list_names(missing)}; give more",
             stacklevel=2,
         )
     return chosen

@@ -74,29 +74,6 @@ def test_rows_of_other_widths_say_how_to_write_them(tmp_path, row):
         read(write(tmp_path / "a.csv", f"text,label\na,x\n{row}\n"))
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "message"),
-    [
-        ("a.csv", "| text | label |\n|---|:---|\n| a | x |\n", r"line 2: expected a row, got a line of dashes"),
-        ("a.csv", "'text','label'\n'a','x'\n", r"expected cells in double quotes, got 'text'; write '\"' in place"),
-        ("a.csv", "“text”,“label”\na,x\n", r"expected cells in double quotes, got “text”"),
-        (
-            "a.csv",
-            '{"text": "a", "label": "x"}\n{"text": "b", "label": "y"}\n',
-            r"if it is JSON, say so with format='jsonl'",
-        ),
-        ("a.csv", "my export\ntext,label\na,x\n", r"line 2: expected 1 fields, got 2; delete lines above the names"),
-        ("a.csv", 'text,label\na,x\n"b,y\nc,x\n', r"a double quote in the row that begins in line 3 is never closed"),
-        ("a.csv", 'text,label\n"a \\"b\\" c",x\n', r"write a double quote in a cell twice, not with a backslash"),
-        ("a.jsonl", "{'text': 'a'}\n{'text': 'b'}\n", r"printed by Python: write it with json.dumps"),
-        ("a.csv", "text,body,label\n ,a,x\n,b,y\n", r"2 documents without any in the column 'text'; .* are: 'body'$"),
-    ],
-)
-def test_tables_of_other_programs_say_what_to_do(tmp_path, name, content, message):
-    with pytest.raises(DataError, match=message):
-        read(write(tmp_path / name, content))
-
-
 def test_unknown_extension(tmp_path):
     with pytest.raises(
         DataError, match=r"unknown kind of file '\.jsn'; did you mean '\.json'\? there are: \.txt, \.csv"
@@ -150,6 +127,19 @@ def test_wrong_number_of_text_columns(tmp_path):
         ("a.jsonl", '{"text": "a"}\n["b"]\n', r"a\.jsonl, line 2: expected a JSON object such as .*, got '\[\"b\"\]'"),
         ("a.jsonl", '{"text": "a"}\n{"txt": "b"}\n', r"a\.jsonl, line 2: has no column 'text'; did you mean 'txt'"),
         ("a.jsonl", '{"text": 5}\n', r"line 1: column 'text': expected text, got 5"),
+        ("a.csv", "| text | label |\n|---|:---|\n| a | x |\n", r"line 2: expected a row, got a line of dashes"),
+        ("a.csv", "'text','label'\n'a','x'\n", r"expected cells in double quotes, got 'text'; write '\"' in place"),
+        ("a.csv", "“text”,“label”\na,x\n", r"expected cells in double quotes, got “text”"),
+        (
+            "a.csv",
+            '{"text": "a", "label": "x"}\n{"text": "b", "label": "y"}\n',
+            r"if it is JSON, say so with format='jsonl'",
+        ),
+        ("a.csv", "my export\ntext,label\na,x\n", r"line 2: expected 1 fields, got 2; delete lines above the names"),
+        ("a.csv", 'text,label\na,x\n"b,y\nc,x\n', r"a double quote in the row that begins in line 3 is never closed"),
+        ("a.csv", 'text,label\n"a \\"b\\" c",x\n', r"write a double quote in a cell twice, not with a backslash"),
+        ("a.jsonl", "{'text': 'a'}\n{'text': 'b'}\n", r"printed by Python: write it with json.dumps"),
+        ("a.csv", "text,body,label\n ,a,x\n,b,y\n", r"2 documents without any in the column 'text'; .* are: 'body'$"),
     ],
 )
 def test_malformed_rows(tmp_path, name, content, message):

@@ -296,14 +296,6 @@ class _Build:
                 shared[name][other] = SharedDocuments(**duplicates.select(is_member).counts())
         return shared
 
-    def close(self) -> None:
-        """Close the files that are open."""
-        for spool in self._spools():
-            spool.close()
-
-    def _spools(self) -> list[TokenSpool]:
-        return [spool for spool in (self.spool, self.label_spool) if spool is not None]
-
     def finish(self, facts: CorpusFacts) -> None:
         """Write the table, the names and corpus.json; remove the spool."""
         for spool in self._spools():
@@ -314,3 +306,11 @@ class _Build:
         files = list_files(self.folder)
         content = fingerprint({name: file.sha256 for name, file in files.items()})
         write_json(self.folder / CORPUS_FILE, replace(facts, fingerprint=content, files=files).to_json())
+
+    def close(self) -> None:
+        """Close the files that are open."""
+        for spool in self._spools():
+            spool.close()
+
+    def _spools(self) -> list[TokenSpool]:
+        return [spool for spool in (self.spool, self.label_spool) if spool is not None]

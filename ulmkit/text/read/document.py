@@ -25,8 +25,6 @@ _SPLIT_NAMES = {
     "unsup": "unsupervised",
 }
 _SPLIT_SUFFIX = re.compile(r"(set|data|file)?\d*$")
-
-
 _PRINTED = re.compile(r"\s*\[?\s*\{\s*'")
 
 
