@@ -5,8 +5,6 @@
 spaCy finds it by the entry point `spacy_factories` of the installed package.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -24,6 +22,7 @@ try:
 except ImportError as error:
     raise MissingPackageError("spacy: is not installed, and ulmkit_textcat needs it; run: pip install spacy") from error
 
+# Annotations stay objects, without `from __future__ import annotations`: some releases of spaCy cannot read strings.
 if TYPE_CHECKING:
     from spacy.tokens import Doc
 
@@ -47,7 +46,7 @@ class TextCategorizer:
         self._classifier: TextClassifier | None = None
 
     @property
-    def classifier(self) -> TextClassifier:
+    def classifier(self) -> "TextClassifier":
         """The classifier.
 
         Raises:
@@ -75,12 +74,12 @@ class TextCategorizer:
         """
         return () if self._classifier is None else self._classifier.labels
 
-    def __call__(self, doc: Doc) -> Doc:
+    def __call__(self, doc: "Doc") -> "Doc":
         """Classify one document."""
         self._classify([doc])
         return doc
 
-    def pipe(self, stream: Iterable[Doc], *, batch_size: int = 128) -> Iterator[Doc]:
+    def pipe(self, stream: Iterable["Doc"], *, batch_size: int = 128) -> Iterator["Doc"]:
         """Classify a stream of documents.
 
         Args:
@@ -103,7 +102,7 @@ class TextCategorizer:
         with atomic_folder(path, overwrite=True) as temporary:
             copy_model(source, temporary)
 
-    def from_disk(self, path: str | os.PathLike[str], *, exclude: Iterable[str] = ()) -> TextCategorizer:
+    def from_disk(self, path: str | os.PathLike[str], *, exclude: Iterable[str] = ()) -> "TextCategorizer":
         """Take the classifier in a folder that `to_disk` wrote.
 
         Args:
@@ -114,7 +113,7 @@ class TextCategorizer:
         self._classifier = None
         return self
 
-    def _classify(self, documents: list[Doc]) -> None:
+    def _classify(self, documents: list["Doc"]) -> None:
         classifier = self.classifier
         outputs = np.asarray(classifier.predict_proba([document.text for document in documents]))
         for document, probabilities in zip(documents, outputs.tolist(), strict=True):
