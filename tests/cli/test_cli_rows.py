@@ -55,6 +55,31 @@ def test_a_text_without_rows_has_no_number(models: Path, tmp_path: Path) -> None
     assert [row["row"] for row in rows] == [1, 2]
 
 
+@pytest.mark.parametrize("command", [("predict", "classifier"), ("score", "lm")])
+def test_rows_of_a_folder_name_their_files(command: tuple[str, str], models: Path, tmp_path: Path) -> None:
+    for name, text in (("new/b.txt", "the film"), ("new/a.txt", "a story"), ("old/a.txt", "the story")):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    rows = _rows(ulmkit(command[0], models / command[1], tmp_path).out)
+    found = {row["file"]: row["text"] for row in rows}
+    assert found == {"new/a.txt": "a story", "new/b.txt": "the film", "old/a.txt": "the story"}
+    assert all("row" not in row for row in rows)
+
+
+def test_rows_of_tables_in_a_folder_are_numbered_in_each(models: Path, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.csv").write_text("text\nthe\nfilm\n")
+    (tmp_path / "in" / "b.csv").write_text("text\na\n")
+    answers = tmp_path / "in" / "answers.csv"
+    ulmkit("predict", models / "classifier", tmp_path / "in", "--out", answers)
+    with open(answers, encoding="utf-8", newline="") as file:
+        found = [(row["file"], row["row"], row["text"]) for row in csv.DictReader(file)]
+    assert found == [("a.csv", "1", "the"), ("a.csv", "2", "film"), ("b.csv", "1", "a")]
+    again = ulmkit("predict", models / "classifier", tmp_path / "in")
+    assert len(_rows(again.out)) == 3
+    assert "predictions or scores that ulmkit wrote" in again.err
+
+
 def test_chunks_give_the_rows_of_the_whole_and_are_written_at_once(
     models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

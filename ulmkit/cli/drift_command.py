@@ -62,7 +62,7 @@ def drift_command(
             monitor.add(
                 [document.text if document.tokens is None else document.tokens for document in rows],
                 times=[document.time for document in rows] if period is not None else None,
-                names=[str(row.fields.get("row", count + number)) for number, row in enumerate(chunk, start=1)],
+                names=[row.name(count + number) for number, row in enumerate(chunk, start=1)],
             )
             count += len(chunk)
             progress.finish(len(chunk))

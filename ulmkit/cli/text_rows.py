@@ -57,13 +57,17 @@ class TextRow(NamedTuple):
     """A text and its place in the data.
 
     Attributes:
-        fields: What the row of results begins with: `row`, the number of the text's row or line from 1, if the data
-            has rows or lines; and the columns that are kept.
+        fields: What the row of results begins with: `file`, the path of its file, if the data is a folder; `row`, the
+            number of its row or line from 1, if the data has rows or lines; and the columns that are kept.
         document: The text.
     """
 
     fields: dict[str, Any]
     document: Document
+
+    def name(self, number: int) -> str:
+        """Name the text by its place, or by its number if that says nothing."""
+        return " ".join(str(self.fields[field]) for field in ("file", "row") if field in self.fields) or str(number)
 
 
 def check_extension(out_file: str, extensions: Sequence[str]) -> None:
@@ -152,8 +156,9 @@ def _read_rows(source: "DocumentSource") -> Iterator[TextRow]:
         for file in files
     )
     try:
-        for number, document in source.numbered():
-            yield TextRow({**({"row": number} if has_rows else {}), **document.columns}, document)
+        for document, number, file in source.located():
+            place = {**({} if file is None else {"file": file}), **({"row": number} if has_rows else {})}
+            yield TextRow({**place, **document.columns}, document)
     except OSError as error:  # here, where it is known that it does not come from writing
         raise DataError(f"{error.filename or source.data}: cannot be read ({error.strerror or error})") from error
 

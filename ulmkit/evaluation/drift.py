@@ -119,7 +119,7 @@ class UnlikeText:
     """A text that is unlike those of the training.
 
     Attributes:
-        name: The text's row, or its number from 1.
+        name: Its place in the data, or its number from 1.
         unlikeness: Share of held-out texts that are less unlike, see `unlikeness`.
         text: Its beginning.
     """

@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ulmkit.errors import DataError, did_you_mean
 from ulmkit.files import expand_user
@@ -26,6 +26,20 @@ _LONGEST_PLACE = 300  # characters
 
 GIVEN_IN_PYTHON = "documents given in Python"
 """The description of documents that come from no path and no hub."""
+
+
+class Located(NamedTuple):
+    """A document and its place in the data.
+
+    Attributes:
+        document: The document.
+        number: Its number from 1 among those of its file, or of all splits where the data is not a folder.
+        file: Path of its file in the folder that is read; None where the data is not a folder.
+    """
+
+    document: Document
+    number: int
+    file: str | None
 
 
 class DocumentSource:
@@ -59,7 +73,7 @@ class DocumentSource:
     def __iter__(self) -> Iterator[Document]:
         count = 0
         has_text = False
-        for _, document in self.numbered():
+        for document, _, _ in self.located():
             count += 1
             has_text = has_text or _has_text(document)
             yield document
@@ -73,15 +87,16 @@ class DocumentSource:
                     advice = f" in the column {read}; name another with text_column, there are: {others}"
             raise DataError(f"{self.description}: expected text, got {count} documents without any{advice}")
 
-    def numbered(self) -> Iterator[tuple[int, Document]]:
-        """Read the documents, each with its number from 1 among those of all splits; there may be no text in them."""
+    def located(self) -> Iterator[Located]:
+        """Read the documents, each with its place; there may be no text in them."""
         count = 0
         seen = set()
-        for number, document in enumerate(self._read(), start=1):
-            seen.add(document.split or "none")
-            if self.wanted is None or document.split in self.wanted:
-                count += 1
-                yield number, document
+        for file, documents in self._read():
+            for number, document in enumerate(documents, start=1):
+                seen.add(document.split or "none")
+                if self.wanted is None or document.split in self.wanted:
+                    count += 1
+                    yield Located(document, number, file)
         if self.wanted is not None and not count:
             raise DataError(
                 f"{self.description}: has no split {', '.join(sorted(self.wanted))}; "
@@ -148,12 +163,20 @@ class DocumentSource:
             options = {**vars(self.options), "label_column": default}
             next(iter(DocumentSource(self.data, split=sorted(self.wanted) if self.wanted else None, **options)), None)
 
-    def _read(self) -> Iterator[Document]:
+    def _read(self) -> Iterator[tuple[str | None, Iterator[Document]]]:
+        """Open the documents of each file of a folder, with its path in there, or those of other data at once."""
         if not isinstance(self.data, (str, os.PathLike)):
-            yield from _from_python(self.data, self.options)
+            yield None, _from_python(self.data, self.options)
             return
-        for part in self._parts(self.data):
-            yield from part.read(self.options)
+        parts = self._parts(self.data)
+        folder = Path(self.data)
+        if folder.is_dir():
+            for part in parts:
+                assert isinstance(part, DataFile)
+                path = part.path.relative_to(folder).as_posix()
+                yield os.fsencode(path).decode("utf-8", "backslashreplace"), part.read(self.options)
+        else:
+            yield None, itertools.chain.from_iterable(part.read(self.options) for part in parts)
 
     def _parts(self, data: str | os.PathLike[str]) -> Sequence[DataFile | HubSplit]:
         """List the files or splits to read: only the wanted ones, if the places of the files say their splits."""

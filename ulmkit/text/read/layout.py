@@ -1,6 +1,6 @@
 """Record of what was read from DATA: which files, and how their content was understood."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -8,6 +8,11 @@ from ulmkit.text.read.document import Document
 
 NAMED_FILES = 10
 """Files that a record names, of those that are read and of those that are passed over; all are counted."""
+
+
+def has_places(columns: Sequence[str]) -> bool:
+    """True if a table's first columns are those of the rows that ulmkit writes."""
+    return list(columns[:1]) == ["row"] or list(columns[:2]) == ["file", "row"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +42,10 @@ class Layout:
     @property
     def has_predictions(self) -> bool:
         """True if the columns are those of predictions that ulmkit wrote, whose label is read."""
-        is_numbered = self.unread_columns[:1] == ("row",) and self.text_columns == ("text",)
-        return self.label_columns == ("label",) and ("probabilities" in self.unread_columns or is_numbered)
+        is_alike = "probabilities" in self.unread_columns or (
+            has_places(self.unread_columns) and self.text_columns == ("text",)
+        )
+        return self.label_columns == ("label",) and is_alike
 
 
 class OpenedFile(NamedTuple):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ulmkit.errors import DataError
 from ulmkit.files import TRAINING_LOG, marker_file
+from ulmkit.text.read.layout import has_places
 from ulmkit.text.read.text_files import data_suffix, read_lines
 
 _FOLDERS = {
@@ -40,7 +41,7 @@ def own_file(path: Path) -> str | None:
     if columns and columns[-1] == "text":
         if any(results <= set(columns) for results in _RESULTS):
             return "predictions or scores that ulmkit wrote"
-        if columns[0] == "row" and "label" in columns:
+        if has_places(columns) and "label" in columns:
             return "predictions that ulmkit wrote"
     return None
 
