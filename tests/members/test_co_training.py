@@ -72,7 +72,8 @@ def test_characters_teach_members_of_words() -> None:
     assert [member.unit for member in (*trained.vectors, trained.nb_svm)] == ["words", "characters", "words"]
 
 
-def test_words_that_only_word_vectors_know_are_no_features_of_nb_svm() -> None:
+@pytest.mark.parametrize("triples", [False, True])
+def test_words_that_only_word_vectors_know_are_no_features_of_nb_svm(triples: bool) -> None:
     documents, labels = _documents(200)
     rows, given = np.arange(200), np.arange(20)
     words = ("new", *documents.words[:50], "newer")
@@ -80,7 +81,7 @@ def test_words_that_only_word_vectors_know_are_no_features_of_nb_svm() -> None:
     ones = np.ones(len(words), dtype=np.float32)
     trained = []
     for known in (None, WordVectors(words, codes, ones, ones)):
-        co_trained = CoTraining([DocumentVectors(documents, rows, word_vectors=known)], rows, 2)
+        co_trained = CoTraining([DocumentVectors(documents, rows, 0, known, triples=triples)], rows, 2)
         trained.append(co_trained.fit(given, labels[given], NONE, [VectorSetting(1.0)]))
     plain, both = (each.nb_svm for each in trained)
     assert both.words == plain.words

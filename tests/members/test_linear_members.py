@@ -108,16 +108,17 @@ def test_nb_svm_folds_the_log_count_ratio_into_its_weights() -> None:
     np.testing.assert_allclose(np.exp(member.log_probabilities(documents.sequence)), expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("classes", [2, 3])
-def test_document_vectors_fold_into_linear_weights(classes: int) -> None:
+@pytest.mark.parametrize(("classes", "triples"), [(2, False), (3, False), (3, True)])
+def test_document_vectors_fold_into_linear_weights(classes: int, triples: bool) -> None:
     documents, labels = _documents(150, classes)
-    vectors = DocumentVectors(documents, np.arange(150))
+    vectors = DocumentVectors(documents, np.arange(150), triples=triples)
     known = vectors.vectors(np.arange(150))
     assert known.shape == (150, 96)
     np.testing.assert_allclose(known.std(axis=0), 1.0, rtol=1e-4)
     rows = np.arange(12)
     member = vectors.fit(known[rows], labels[rows], classes)
     assert member.coefficients.shape == (len(member.ngrams), 1 if classes == 2 else classes)
+    assert len(member.ngrams.codes) == (2 if triples else 1)
     logs = member.log_probabilities(documents.sequence)
     assert (logs.argmax(axis=1) == labels)[12:].mean() > 0.85
 

@@ -67,6 +67,18 @@ def test_pairs_that_are_not_known_are_left_out() -> None:
     assert list(pairwise(other)) == [(2, 1), (1, 0), (0, 1)]
 
 
+def test_more_words_leave_the_ngrams_what_they_are() -> None:
+    words = join_words([[3, 1, 2, 0], [1, 2, 0, 0, 3]])
+    ngrams = find_ngrams(words, 4, 3, (1, 1))
+    assert [ids.tolist() for ids in ngrams.word_ids()] == [
+        [[0, 0], [0, 3], [1, 2], [2, 0], [3, 1]],
+        [[0, 0, 3], [1, 2, 0], [2, 0, 0], [3, 1, 2]],
+    ]
+    more = ngrams.with_words(9)
+    assert more.word_count == 9
+    assert (more.counts(words)[:, 9:] != ngrams.counts(words)[:, 4:]).nnz == 0
+
+
 def test_codes_that_are_not_sorted_are_refused() -> None:
     for codes in (np.array([3, 1]), np.array([1, 1]), np.array([1.0, 2.0]), np.array([[1]])):
         with pytest.raises(ConfigError, match="codes: expected int64 that rise"):

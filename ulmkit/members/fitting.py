@@ -181,18 +181,25 @@ class VectorSetting:
 class DocumentVectors:
     """Vectors of documents, learnt from the text of `rows`, labelled or not; see `ulmkit.members.document_vectors`.
 
-    With word vectors, a document's vector is followed by another one, made of them in the same way; that of a pair is
-    the mean of its two words'. Their words count also where the documents lack them.
+    With word vectors, a document's vector is followed by another one, made of them in the same way; that of a pair or
+    triple is the mean of its words'. Their words count also where the documents lack them.
 
     Args:
         documents: The documents.
         rows: (m,) the documents to learn vectors from.
         seed: Seed of the learning.
         word_vectors: Vectors of words, learnt from other text.
+        triples: Learn vectors of triples of words, too; with little text they only add noise.
     """
 
     def __init__(
-        self, documents: DocumentWords, rows: np.ndarray, seed: int = 0, word_vectors: WordVectors | None = None
+        self,
+        documents: DocumentWords,
+        rows: np.ndarray,
+        seed: int = 0,
+        word_vectors: WordVectors | None = None,
+        *,
+        triples: bool = False,
     ) -> None:
         self._documents = documents
         self._seed = seed
@@ -207,7 +214,8 @@ class DocumentVectors:
             own += tuple(word_vectors.words[place] for place in others)
         self._words = own
         self._found = len(own) - len(others)  # words that the documents have, the first ones
-        self._ngrams: NGrams = find_ngrams(words, len(self._words), documents.longest, (max(2, least),))
+        longest, least = documents.longest + triples, max(2, least)
+        self._ngrams: NGrams = find_ngrams(words, len(self._words), longest, (least, least))
         self._learnt_from = self._ngrams.counts(words)
         self._keep = keep_shares(self._learnt_from)
         if word_vectors is not None:
@@ -223,8 +231,7 @@ class DocumentVectors:
             return learnt
         places = word_places(self._words, self._word_vectors.words)
         known = np.where(places[:, None] >= 0, self._word_vectors.vectors[places], np.float32(0.0))
-        first, second = np.divmod(self._ngrams.codes[0], len(self._words))
-        known = np.concatenate([known, (known[first] + known[second]) / 2.0])
+        known = np.concatenate([known, *(known[ids].mean(axis=1) for ids in self._ngrams.word_ids())])
         return np.hstack([learnt, unit_spread(known, features)])
 
     def counts(self, rows: np.ndarray) -> Any:
@@ -322,9 +329,8 @@ class DocumentVectors:
         """
         words, ngrams = self._words, self._ngrams
         if is_binary:
-            first, second = np.divmod(ngrams.codes[0], len(words))
             words = words[: self._found]
-            ngrams = NGrams(len(words), (first * len(words) + second,))
+            ngrams = ngrams.with_words(len(words))
         return LinearMember(
             name=name,
             words=words,

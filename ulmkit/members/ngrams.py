@@ -34,6 +34,18 @@ class NGrams:
     def __len__(self) -> int:
         return self.word_count + sum(map(len, self.codes))
 
+    def word_ids(self) -> list[np.ndarray]:
+        """Find the words of n-grams: ids of those of pairs (pairs, 2), and of triples (triples, 3) if there are any."""
+        return [
+            np.stack([codes // self.word_count**place % self.word_count for place in reversed(range(order))], axis=1)
+            for order, codes in enumerate(self.codes, start=2)
+        ]
+
+    def with_words(self, word_count: int) -> "NGrams":
+        """Give the same n-grams the codes of another number of words, which is above every word id in them."""
+        codes = (ids @ word_count ** np.arange(ids.shape[1])[::-1] for ids in self.word_ids())
+        return NGrams(word_count, tuple(codes))
+
     def counts(self, words: WordSequence) -> Any:
         """Count n-grams; those with a word or an n-gram that is not known are left out.
 

@@ -13,7 +13,7 @@ from ulmkit.text.corpus.splits import TRAINING_SPLITS
 from ulmkit.text.words import Unit, WordReader, should_join_tokens
 
 _MOST_CHARACTERS = 10_000_000  # of all text; with more, words occur often enough, and n-grams of characters take long
-_MOST_WORDS = 1_000_000  # of all text; with more, vectors learnt from it are better without those of other text
+_LITTLE_TEXT = 1_000_000  # words of all text; up to it, vectors of other text help, and those of triples do not
 _LEAST_WORD_LENGTH = 2.0  # mean characters; where it is less, words are characters already
 
 
@@ -86,9 +86,10 @@ class LadderText:
 
     @cached_property
     def vectors(self) -> DocumentVectors:
-        """Vectors of words learnt from all of the text, and beside them the word vectors where there is little text."""
-        is_little = len(self.documents.sequence.ids) <= _MOST_WORDS
-        return DocumentVectors(self.documents, self.rows, self._seed, self._word_vectors if is_little else None)
+        """Vectors of words, learnt from all of the text: with word vectors if it is little, and of triples if not."""
+        if len(self.documents.sequence.ids) <= _LITTLE_TEXT:
+            return DocumentVectors(self.documents, self.rows, self._seed, self._word_vectors)
+        return DocumentVectors(self.documents, self.rows, self._seed, triples=True)
 
     @cached_property
     def views(self) -> tuple[DocumentVectors, ...]:
