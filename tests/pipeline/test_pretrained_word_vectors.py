@@ -68,16 +68,19 @@ def test_the_ladder_says_whether_it_uses_them(
     assert ladders[0].uses_word_vectors == classifier.facts.notes["word_vectors"] == is_used
 
 
-@pytest.mark.parametrize("most_words", [10, 10**6])
-def test_they_are_left_out_where_there_is_much_text(
-    most_words: int, pretrained: LanguageModelParts, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("little", [10, 10**6])
+def test_triples_take_their_place_where_there_is_much_text(
+    little: int, pretrained: LanguageModelParts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ladder_text, "_MOST_WORDS", most_words)
+    monkeypatch.setattr(ladder_text, "_LITTLE_TEXT", little)
     corpus = prepare(tiny.reviews(40), tiny.WORDS, task="single")
     text = LadderText(corpus, np.empty(0, dtype=np.int64), word_vectors=pretrained.word_vectors)
     assert pretrained.word_vectors is not None
-    extra = 0 if most_words == 10 else pretrained.word_vectors.size
-    assert text.vectors.vectors(text.rows).shape == (len(text.rows), VECTOR_SIZE + extra)
+    extra = 0 if little == 10 else pretrained.word_vectors.size
+    known = text.vectors.vectors(text.rows)
+    assert known.shape == (len(text.rows), VECTOR_SIZE + extra)
+    member = text.vectors.fit(known, text.answers[text.rows], text.classes)
+    assert len(member.ngrams.codes) == (2 if little == 10 else 1)
 
 
 def test_no_more_text_is_read_than_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
