@@ -67,8 +67,10 @@ def test_a_file_without_header(tmp_path: Path, classifier: Path) -> None:
     assert told.err.splitlines()[0] == "read: a.csv: csv, without header, text '1'"
 
 
-def test_standard_input(monkeypatch: pytest.MonkeyPatch, classifier: Path) -> None:
+def test_standard_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, classifier: Path) -> None:
     standard_input.spool_standard_input.cache_clear()
+    (tmp_path / "-").mkdir()  # a folder of that name is not meant
+    monkeypatch.chdir(tmp_path)
     rows = "text\tid\n" + "".join(f"{text}\t{number}\n" for number, (text, _) in enumerate(tiny.reviews(2)))
     monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(rows.encode()), closed=False))
     told = ulmkit("predict", classifier, "-", "--column", "id")

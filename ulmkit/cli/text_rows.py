@@ -58,7 +58,8 @@ class TextRow(NamedTuple):
 
     Attributes:
         fields: What the row of results begins with: `file`, the path of its file, if the data is a folder; `row`, the
-            number of its row or line from 1, if the data has rows or lines; and the columns that are kept.
+            number of its row or line from 1, if the data has rows or lines; and the columns that are kept, of which one
+            of the name `file` takes the place of the path.
         document: The text.
     """
 

@@ -130,7 +130,7 @@ class DocumentSource:
         if layouts is None:
             layouts = list(dict.fromkeys(part.layout(self.options) for part in parts))
         folder = Path(self.data)
-        if folder.is_dir():
+        if _is_folder(self.data):
             names = [path.relative_to(folder).as_posix() for path in files[:NAMED_FILES]]
         else:
             names = [self.description] if files else []
@@ -164,19 +164,18 @@ class DocumentSource:
             next(iter(DocumentSource(self.data, split=sorted(self.wanted) if self.wanted else None, **options)), None)
 
     def _read(self) -> Iterator[tuple[str | None, Iterator[Document]]]:
-        """Open the documents of each file of a folder, with its path in there, or those of other data at once."""
+        """Open the documents of each file of a folder, with its path in there; other data is opened as one, without."""
         if not isinstance(self.data, (str, os.PathLike)):
             yield None, _from_python(self.data, self.options)
             return
         parts = self._parts(self.data)
-        folder = Path(self.data)
-        if folder.is_dir():
-            for part in parts:
-                assert isinstance(part, DataFile)
-                path = part.path.relative_to(folder).as_posix()
-                yield os.fsencode(path).decode("utf-8", "backslashreplace"), part.read(self.options)
-        else:
+        if not _is_folder(self.data):
             yield None, itertools.chain.from_iterable(part.read(self.options) for part in parts)
+            return
+        for part in parts:
+            assert isinstance(part, DataFile)
+            path = os.fsencode(part.path.relative_to(self.data).as_posix())
+            yield path.decode("utf-8", "backslashreplace"), part.read(self.options)
 
     def _parts(self, data: str | os.PathLike[str]) -> Sequence[DataFile | HubSplit]:
         """List the files or splits to read: only the wanted ones, if the places of the files say their splits."""
@@ -217,6 +216,11 @@ def read_documents(data: Data, *, split: str | Sequence[str] | None = None, **op
             a row or line is malformed (the message says which), or a file is not UTF-8.
     """
     return iter(DocumentSource(data, split=split, **options))
+
+
+def _is_folder(data: str | os.PathLike[str]) -> bool:
+    """True if data is a folder; "-" is standard input, whatever else has that name."""
+    return os.fspath(data) != STANDARD_INPUT and Path(data).is_dir()
 
 
 def _find_parts(

@@ -42,10 +42,10 @@ class Layout:
     @property
     def has_predictions(self) -> bool:
         """True if the columns are those of predictions that ulmkit wrote, whose label is read."""
-        is_alike = "probabilities" in self.unread_columns or (
-            has_places(self.unread_columns) and self.text_columns == ("text",)
-        )
-        return self.label_columns == ("label",) and is_alike
+        if self.label_columns != ("label",):
+            return False
+        is_placed = has_places(self.unread_columns) and self.text_columns == ("text",)
+        return is_placed or "probabilities" in self.unread_columns
 
 
 class OpenedFile(NamedTuple):
