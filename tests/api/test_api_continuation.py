@@ -1,4 +1,4 @@
-"""Training that goes on from a classifier: same classes, new ones, dropped ones, and scores on the old documents."""
+"""Training a classifier further: same classes, new ones, dropped ones, and scores on the old documents."""
 
 import functools
 import io
@@ -231,15 +231,15 @@ def test_what_cannot_go_on_is_refused(tmp_path: Path) -> None:
         go_on(classifier, tiny.reviews(), data_options=DataOptions(tokenizer="bytes"))
     with pytest.raises(ConfigError, match="min_freq: the classifier has its own"):
         go_on(classifier, tiny.reviews(), data_options=DataOptions(min_freq=2))
-    with pytest.raises(ConfigError, match="transductive: has no effect on a classifier that goes on"):
+    with pytest.raises(ConfigError, match="transductive: has no effect on a classifier that is trained further"):
         go_on(classifier, tiny.reviews(), transductive=True)
     with pytest.raises(ConfigError, match="expected weights in float32, got int8, which cannot be trained"):
         go_on(classifier.to_int8(), tiny.reviews())
     pair = TextClassifier(classifier.parts, classifier.parts)  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match="expected one classifier, got a pair; go on from its 'forward'"):
+    with pytest.raises(ConfigError, match="expected one classifier, got a pair; train its 'forward'"):
         go_on(pair, tiny.reviews())
     ladder = TextClassifier.train(tiny.reviews(), None, method="linear", data_options=tiny.WORDS, run=tiny.RUN)
-    with pytest.raises(ConfigError, match="got .*, which cannot go on from new documents alone; give the old and"):
+    with pytest.raises(ConfigError, match="got .*, which cannot be trained further on new documents alone; give the"):
         go_on(ladder, tiny.reviews())
     for option in ({"drop_classes": ["pos"]}, {"old_data": tiny.reviews()}):
         (name,) = option

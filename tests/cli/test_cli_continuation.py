@@ -1,4 +1,4 @@
-"""`ulmkit train CLASSIFIER DATA`: a classifier that goes on, stopped and resumed, and what is refused."""
+"""`ulmkit train CLASSIFIER DATA`: a classifier that is trained further, stopped and resumed, and what is refused."""
 
 import json
 from dataclasses import replace
@@ -74,5 +74,5 @@ def test_what_cannot_go_on_is_refused_in_one_line(folder: Path, tmp_path: Path) 
     save_classifier(tmp_path / "backward", replace(parts, direction="backward"))
     save_pair(tmp_path / "pair", folder / "classifier", tmp_path / "backward")
     told = ulmkit("train", tmp_path / "pair", new, "--out", out, status=2)
-    assert "expected one classifier, got a pair; go on from its 'forward' and 'backward' folder" in told.error
+    assert "expected one classifier, got a pair; train its 'forward' and 'backward' folder further" in told.error
     assert not out.exists()

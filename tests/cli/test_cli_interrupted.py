@@ -48,7 +48,7 @@ def test_signals_of_schedulers_save_as_ctrl_c_does(
     command = ("pretrain", reviews, *SMALL, "--steps", 12, "--out", tmp_path / "lm")
     former = signal.signal(number, signal.SIG_DFL)  # under nohup, SIGHUP is ignored
     try:
-        assert "; run again with --resume to go on" in _interrupt(monkeypatch, 5, *command, number=number)
+        assert "; run again with --resume to continue" in _interrupt(monkeypatch, 5, *command, number=number)
         assert signal.getsignal(number) == signal.SIG_DFL
     finally:
         signal.signal(number, former)
@@ -83,7 +83,7 @@ def test_resuming_gives_the_weights_of_an_uninterrupted_run(
     assert "training stopped at step 7" in said
     assert f"{tmp_path / 'halves.training' / 'checkpoint-00000007'}" in said
     assert said.count("resume") == 1
-    assert said.endswith("; run again with --resume to go on\n")
+    assert said.endswith("; run again with --resume to continue\n")
     assert not (tmp_path / "halves").exists()
     ulmkit(*command, "--out", tmp_path / "halves", "--resume")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["halves", "whole"]

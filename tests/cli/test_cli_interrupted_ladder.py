@@ -65,7 +65,7 @@ def test_a_stopped_network_goes_on_at_its_step(network: int, step: int, trained:
     assert stopped.steps[-1] == (network, step)
     checkpoint = trained.folder / f"{name}.training" / f"forward-{network}" / f"checkpoint-{step:08d}"
     assert said.endswith(
-        f"training stopped at step {step}: the newest checkpoint is {checkpoint}; run again with --resume to go on\n"
+        f"training stopped at step {step}: the newest checkpoint is {checkpoint}; run again with --resume to continue\n"
     )
     trained.train(name, resumed, "--resume")
     assert resumed.steps[0] == (1, step + 1)
@@ -79,7 +79,9 @@ def test_a_network_without_a_checkpoint_begins_anew(trained: Ladder) -> None:
     stopped, resumed = InterruptInNetwork(3, 1, times=2), InterruptInNetwork()
     said = trained.train("at-once", stopped, status=143)
     checkpoint = trained.folder / "at-once.training" / "forward-2" / f"checkpoint-{STEPS:08d}"
-    assert said.endswith(f"training stopped: the newest checkpoint is {checkpoint}; run again with --resume to go on\n")
+    assert said.endswith(
+        f"training stopped: the newest checkpoint is {checkpoint}; run again with --resume to continue\n"
+    )
     trained.train("at-once", resumed, "--resume")
     assert len(resumed.steps) == (NETWORKS - 2) * STEPS
     assert trained.weights("at-once") == trained.weights("whole")

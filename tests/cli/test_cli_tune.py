@@ -30,7 +30,7 @@ def test_a_search_ends_with_a_recipe_that_train_takes(
     with monkeypatch.context() as patched:
         patched.setattr(tune_command, "make_progress", lambda: InterruptAtStep(2, signal.SIGTERM))
         stopped = ulmkit(*command, status=143)
-    assert f"search stopped: its trials are in {best}.search; run again with --resume to go on" in stopped.err
+    assert f"search stopped: its trials are in {best}.search; run again with --resume to continue" in stopped.err
     assert "is left from an earlier search; continue it with --resume" in ulmkit(*command, status=2).error
     told = ulmkit(*command, "--resume")
     values = json.loads((tmp_path / "t.json").read_text())

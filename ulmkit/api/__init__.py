@@ -9,10 +9,10 @@ if TYPE_CHECKING:
     from ulmkit.api.confidence import ConformalClassifier, SelectiveClassifier
     from ulmkit.api.confidence_options import Confidence
     from ulmkit.api.drift import DriftMonitor, find_drift
+    from ulmkit.api.either import load_either
     from ulmkit.api.export import export_int8, export_onnx, export_torch
     from ulmkit.api.fastai import import_fastai
     from ulmkit.api.language_model import LanguageModel
-    from ulmkit.api.start import load_start
     from ulmkit.api.text_classifier import TextClassifier
     from ulmkit.api.tuning import find_recipe
 else:

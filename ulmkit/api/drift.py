@@ -98,8 +98,8 @@ class DriftMonitor:
         start = sum(map(len, self._parts)) + 1
         called = [str(start + number) for number in range(len(listed))] if names is None else names
         ranked = zip(called, unlikeness(self._held_out, measures).tolist(), listed, strict=True)
-        found = [UnlikeText(name, share, _excerpt(text)) for name, share, text in ranked]
-        self._unlike = heapq.nlargest(self._most, [*self._unlike, *found], key=lambda each: each.unlikeness)
+        unlike = [UnlikeText(name, share, _excerpt(text)) for name, share, text in ranked]
+        self._unlike = heapq.nlargest(self._most, [*self._unlike, *unlike], key=lambda each: each.unlikeness)
         self._parts.append(measures)
         self._periods += periods
 

@@ -68,7 +68,7 @@ Answer = str | float | list[str] | list[tuple[str, str]]
 class TextClassifier:
     """A trained classifier with its tokenizer, vocabulary and labels.
 
-    Of a forward and backward pair, the predictions are averaged; an ensemble weighs those of its members.
+    A forward and backward pair averages its two predictions; an ensemble weights those of its members.
 
     Make one with `load` or `train`.
 
@@ -181,7 +181,7 @@ class TextClassifier:
         old_data: Data | EncodedCorpus | None = None,
         progress: Callable[[int], None] | None = None,
     ) -> TextClassifier:
-        """Train a classifier from a language model, or go on from a classifier.
+        """Train a classifier from a language model, or train a classifier further.
 
         Give exactly one of `epochs`, `steps` and `minutes`. Where no networks are trained, give none: with the methods
         "features" and "linear", or without a language model.
@@ -191,13 +191,13 @@ class TextClassifier:
             language_model: The model to start from, or a pair, of which "finetune" takes the forward member; features
                 are computed on the device and in the precision that it was loaded with. None: the linear rungs of the
                 ladder alone; with "finetune", a network that starts from random weights, for comparison. A fine-tuned
-                classifier goes on: it keeps its encoder, its head and its classes, and gets the new classes of the
-                documents; see `pipeline.continue_classifier`.
+                classifier is trained further: it keeps its encoder, its head and its classes, and gets the new classes
+                of the documents; see `pipeline.continue_classifier`.
             method: "finetune" is gradual unfreezing of the language model (Howard & Ruder 2018). "auto" climbs a
                 ladder of linear models, features of the language model, fine-tuned networks and their blend, judges
                 each on held-out labels and keeps one of the cheapest kind that is as good as any; "features" and
-                "linear" climb it in part. For tasks other than "single", and for a classifier to go on from, "auto" is
-                "finetune", and the others are refused.
+                "linear" climb it in part. For tasks other than "single", and for a classifier to train further, "auto"
+                is "finetune", and the others are refused.
             epochs: Passes over the training documents.
             steps: Optimizer steps.
             minutes: Wall-clock time, validation included.
@@ -232,7 +232,7 @@ class TextClassifier:
         if isinstance(language_model, TextClassifier):
             for name, is_given in {"sizes": sizes is not None, "transductive": transductive}.items():
                 if is_given:
-                    raise ConfigError(f"{name}: has no effect on a classifier that goes on; leave it out")
+                    raise ConfigError(f"{name}: has no effect on a classifier that is trained further; leave it out")
             earlier = language_model._to_continue(method, task)
             earlier.task.check_options(recipe or GO_ON)
             budget = Budget(epochs=epochs, steps=steps, minutes=minutes)
@@ -501,18 +501,18 @@ class TextClassifier:
         check_stream(self.parts)
         begin = self._begin_reading()
         tokenizer = self.parts.tokenizer
-        found = []
+        predictions = []
         for text in as_texts(texts, self.parts.task):
             (tokens,) = self.parts.task.tokenize(tokenizer, [text]).tokens
             ids = self.parts.vocabulary.encode(tokens).astype(np.int64)
             reading = begin()
             words = find_words(text, tokens, tokenizer)
-            found.append(running_prediction(self.labels, words, ids, reading.read, reading.predict, points))
-            check_finite_answers(found[-1].outputs)
-        return found
+            predictions.append(running_prediction(self.labels, words, ids, reading.read, reading.predict, points))
+            check_finite_answers(predictions[-1].outputs)
+        return predictions
 
     def _begin_reading(self) -> Callable[[], Reading]:
-        """Return what begins to read a text in pieces.
+        """Return a function that starts reading a text in pieces.
 
         Raises:
             ConfigError: If the classifier reads backward, or is a pair.
@@ -687,8 +687,7 @@ class TextClassifier:
         """
         outputs = np.asarray(self.predict_labelled(selected))
         rows = selected.rows(labelled=True)
-        part = "all" if selected.split is None else f"split {selected.split}"
-        source = f"{len(rows):,} documents, {part} of {corpus_name(selected.corpus)}"
+        source = f"{len(rows):,} documents, {selected.part} of {corpus_name(selected.corpus)}"
         return HeldOutAnswers.of(outputs, selected.corpus.labels(rows), source)
 
     def to_int8(self) -> TextClassifier:
@@ -761,7 +760,7 @@ class TextClassifier:
         return outputs
 
     def _to_continue(self, method: str, task: str | None) -> ClassifierParts:
-        """The network from which a training goes on.
+        """Return the network to train further.
 
         Raises:
             ConfigError: If the classifier is a pair or an ensemble, the method is a ladder's, or the task is another.
@@ -774,17 +773,17 @@ class TextClassifier:
         if isinstance(self.parts, EnsembleParts):
             has_network = any(isinstance(member, ClassifierParts) for member in self.members)
             network = (
-                ", or go on from its network alone, a folder in 'members' of the classifier's" if has_network else ""
+                ", or train its network alone further, a folder in 'members' of the classifier's" if has_network else ""
             )
             raise ConfigError(
                 f"start: expected a fine-tuned classifier, got {', '.join(map(member_name, self.members))}, which "
-                "cannot go on from new documents alone; give the old and the new documents together, and a language "
-                f"model to start from{network}"
+                "cannot be trained further on new documents alone; give the old and the new documents together, and a "
+                f"language model to start from{network}"
             )
         if self.backward is not None:
             raise ConfigError(
-                "start: expected one classifier, got a pair; go on from its 'forward' and 'backward' folder one after "
-                "the other, then join them again with ulmkit.hub.save_pair"
+                "start: expected one classifier, got a pair; train its 'forward' and 'backward' folder further one "
+                "after the other, then join them again with ulmkit.hub.save_pair"
             )
         return self.parts
 

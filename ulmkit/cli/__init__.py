@@ -141,7 +141,7 @@ def main() -> None:
 
 @functools.cache
 def _command_line() -> Callable[..., Any]:
-    """Build the parsers of all commands, once however often `main` is called."""
+    """Build the parsers of all commands, once per process."""
     return typer.main.get_command(app)
 
 

@@ -71,7 +71,7 @@ def flush_output(*, tell: bool) -> bool:
 
 
 def is_output_broken() -> bool:
-    """Tell whether standard output cannot be written: what could not be stays in its buffer, and fails once more."""
+    """Tell whether standard output cannot be written: unwritten output stays in its buffer, and fails again."""
     if sys.stdout is None:  # closed by the caller
         return False
     try:
@@ -82,7 +82,7 @@ def is_output_broken() -> bool:
 
 
 def _give_up(stream: IO[str]) -> None:
-    """Send what a stream still holds nowhere, so that Python does not try to write it at the end."""
+    """Discard what a stream still holds, so that Python does not try to write it at exit."""
     with suppress(OSError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())
@@ -90,7 +90,7 @@ def _give_up(stream: IO[str]) -> None:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Tell whether an error is Python's, torch's or CUDA's for memory that could not be had."""
+    """Tell whether an error is an out-of-memory error of Python, torch or CUDA."""
     text = str(error).lower()
     return isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError) and ("can't allocate memory" in text or "out of memory" in text)

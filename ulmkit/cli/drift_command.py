@@ -40,17 +40,14 @@ def drift_command(
 
     Example: ulmkit drift my-classifier this-month.csv --time-column date
     """
-    from ulmkit.api import DriftMonitor, LanguageModel, TextClassifier
+    from ulmkit.api import DriftMonitor, TextClassifier, load_either
     from ulmkit.evaluation.drift import LEAST_TEXTS
-    from ulmkit.hub import read_config, resolve_model
 
     if period is not None and "time_column" not in reading:
         raise ConfigError("period: has no effect without `time_column`; add it or drop this")
     if period is None and "time_column" in reading:
         period = "week"
-    config = read_config(resolve_model(model))
-    is_language_model = "language_model" in (config["kind"], config.get("members"))
-    loaded = (LanguageModel if is_language_model else TextClassifier).load(model, machine.run)
+    loaded = load_either(model, machine.run)
     limit_threads(machine.run)
     monitor = DriftMonitor(loaded, period=period, level=level, min_effect=min_effect, documents=documents)
     task = loaded.task if isinstance(loaded, TextClassifier) else "none"

@@ -67,7 +67,7 @@ def export_command(
 
 
 def _check_data(to: str, data: str | None, split: str | None, data_options: DataOptions) -> None:
-    """Raise ConfigError unless there is data where it is compared on, and only there."""
+    """Raise ConfigError unless there is DATA for int8, and none for the other formats."""
     if to == "int8":
         if data is None:
             raise ConfigError("DATA: expected labelled documents to compare on, got none; name a file, or give --to")

@@ -94,63 +94,90 @@ def evaluate_command(
 
     Example: ulmkit evaluate my-classifier reviews.csv --split test
     """
-    import numpy as np
-
-    from ulmkit.api import TextClassifier
-    from ulmkit.hub import read_config, resolve_model
-    from ulmkit.pipeline import ALL
+    from ulmkit.hub import holds_language_model, resolve_model
 
     if adaptation is not None and (published or batch_size is not None):
         raise ConfigError("published: has no effect with --cache or --dynamic; drop one of them")
     if batch_size is not None and not published:
         raise ConfigError("batch_size: has no effect without --published; add it or drop this")
-    reading = ReadingReport()
-    config = read_config(resolve_model(model))
-    is_language_model = "language_model" in (config["kind"], config.get("members"))
-    if is_language_model or published or adaptation is not None:  # a classifier with these options is refused by `load`
-        _check_by(by, "a language model")
-        if confidence != Confidence():
-            raise ConfigError("`max_error`, `miscoverage`: only for classifiers, got a language model; drop them")
-        from ulmkit.api import LanguageModel
-
-        language_model = LanguageModel.load(model, machine.run)
-        limit_threads(machine.run)
-        say_forward_member(language_model)
-        selected = language_model.evaluation_data(data, split=split, data_options=data_options)
-        reading(selected.corpus)
-        report: Perplexity | LanguageModelEvaluation
-        if adaptation is not None:
-            with step_progress() as progress:
-                report = language_model.evaluate_with(selected, progress=progress, **adaptation)
-        else:
-            with step_progress() as progress:
-                report = language_model.evaluate(
-                    selected,
-                    published=published,
-                    batch_size=batch_size,
-                    progress=lambda done, total: progress("perplexity", done, total),
-                )
-        print(f"{selected.describe()}\n\n{report.table()}")
-        scored = {"model": model, "data": data, "split": selected.split or ALL, "reading": reading.values}
-        write_values(machine.json_file, scored | report.to_dict())
+    # A classifier with the options of language models is refused when it is loaded as one.
+    if not (holds_language_model(resolve_model(model)) or published or adaptation is not None):
+        _evaluate_classifier(model, data, data_options, split, by or (), confidence, baselines, machine)
         return
+    _check_by(by, "a language model")
+    if confidence != Confidence():
+        raise ConfigError("`max_error`, `miscoverage`: only for classifiers, got a language model; drop them")
+    _evaluate_language_model(model, data, data_options, split, adaptation, published, batch_size, machine)
+
+
+def _evaluate_language_model(
+    model: str,
+    data: str,
+    data_options: DataOptions,
+    split: str | None,
+    adaptation: dict[str, Any] | None,
+    published: bool,
+    batch_size: int | None,
+    machine: Machine,
+) -> None:
+    from ulmkit.api import LanguageModel
+    from ulmkit.pipeline import ALL
+
+    language_model = LanguageModel.load(model, machine.run)
+    limit_threads(machine.run)
+    say_forward_member(language_model)
+    selected = language_model.evaluation_data(data, split=split, data_options=data_options)
+    reading = ReadingReport()
+    reading(selected.corpus)
+    report: Perplexity | LanguageModelEvaluation
+    with step_progress() as progress:
+        if adaptation is not None:
+            report = language_model.evaluate_with(selected, progress=progress, **adaptation)
+        else:
+            report = language_model.evaluate(
+                selected,
+                published=published,
+                batch_size=batch_size,
+                progress=lambda done, total: progress("perplexity", done, total),
+            )
+    print(f"{selected.describe()}\n\n{report.table()}")
+    scored = {"model": model, "data": data, "split": selected.split or ALL, "reading": reading.values}
+    write_values(machine.json_file, scored | report.to_dict())
+
+
+def _evaluate_classifier(
+    model: str,
+    data: str,
+    data_options: DataOptions,
+    split: str | None,
+    by: Sequence[str],
+    confidence: Confidence,
+    baselines: bool,
+    machine: Machine,
+) -> None:
+    import numpy as np
+
+    from ulmkit.api import TextClassifier
+    from ulmkit.pipeline import ALL
+
     classifier = TextClassifier.load(model, machine.run)
     limit_threads(machine.run)
-    _check_by(by, f"one of task {classifier.task!r}", classifier.task)
-    documents = classifier.evaluation_data(data, split=split, by=by or (), data_options=data_options)
-    reading(documents.corpus)
+    task = classifier.parts.task
+    _check_by(by, f"one of task {task.name!r}", task.name)
+    selected = classifier.evaluation_data(data, split=split, by=by, data_options=data_options)
+    corpus = selected.corpus
+    reading = ReadingReport()
+    reading(corpus)
     selective, conformal = confidence.classifiers(classifier)
-    labelled = documents.rows(labelled=True)
+    labelled = selected.rows(labelled=True)
     with document_progress(count_networks(classifier), lambda: len(labelled)):
-        outputs = classifier.predict_labelled(documents)
-    classifier_report = classifier.parts.task.report(outputs, documents.corpus, labelled, by or ())
-    print(f"{documents.describe()}\n\n{classifier_report.table()}")
-    values = {"data": data, "split": documents.split or ALL, "reading": reading.values}
-    values["classifier"] = classifier_report.to_dict()
-    if classifier.parts.task.is_one_class:
-        labels = documents.corpus.labels(labelled)
-        values["confidence"] = _confidence(np.asarray(outputs), labels, selective, conformal)
-    values["baselines"] = _baselines(classifier, documents) if baselines else {}
+        outputs = classifier.predict_labelled(selected)
+    report = task.report(outputs, corpus, labelled, by)
+    print(f"{selected.describe()}\n\n{report.table()}")
+    values = {"data": data, "split": selected.split or ALL, "reading": reading.values, "classifier": report.to_dict()}
+    if task.is_one_class:
+        values["confidence"] = _confidence(np.asarray(outputs), corpus.labels(labelled), selective, conformal)
+    values["baselines"] = _baselines(classifier, selected) if baselines else {}
     write_values(machine.json_file, values)
 
 

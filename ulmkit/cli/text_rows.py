@@ -3,6 +3,7 @@
 import codecs
 import csv
 import json
+import math
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -178,18 +179,11 @@ def _telling_blank(rows: Iterable[TextRow]) -> Iterator[TextRow]:
 
 
 def _chunks(rows: Iterable[TextRow]) -> Iterator[list[TextRow]]:
-    chunk: list[TextRow] = []
-    characters = 0
-    for row in rows:
-        chunk.append(row)
-        text = row.document.text
-        characters += len(text) if isinstance(text, str) else sum(map(len, text))
-        if len(chunk) == _CHUNK_TEXTS or characters >= _CHUNK_CHARACTERS:
-            yield chunk
-            chunk = []
-            characters = 0
-    if chunk:
-        yield chunk
+    from ulmkit.text.corpus.chunks import characters
+    from ulmkit.text.workers import chunked
+
+    least = math.ceil(_CHUNK_CHARACTERS / _CHUNK_TEXTS)  # so that short texts do not become too many
+    return chunked(rows, lambda row: max(least, characters(row.document.text)), _CHUNK_CHARACTERS)
 
 
 class RowWriter:

@@ -318,7 +318,7 @@ def train_command(
 
     Example: ulmkit train reviews-lm reviews.csv --out my-classifier --minutes 5
     """
-    from ulmkit.api import TextClassifier, load_start
+    from ulmkit.api import TextClassifier, load_either
     from ulmkit.pipeline import climbs_ladder, trains_networks, usual_recipe, why_no_networks
 
     has_language_model = language_model != "none"
@@ -342,7 +342,7 @@ def train_command(
         raise ConfigError(f"--{flag}: the language model has its own; drop it, or give 'none' for LM")
 
     def train(run: RunOptions, progress: Progress) -> TextClassifier:
-        start = None if language_model == "none" else load_start(language_model, run)
+        start = None if language_model == "none" else load_either(language_model, run)
         return TextClassifier.train(
             data,
             start,

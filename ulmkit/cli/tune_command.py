@@ -30,11 +30,11 @@ _PREFIX = "trial_"
 
 
 def _trial_budget(**values: Any) -> Budget | None:
-    given = {name: value for name, value in values.items() if value is not None}
-    if len(given) > 1:
-        raise ConfigError(f"{next(iter(given))}: gives the length of a trial a second time; drop all but one")
+    lengths = {name: value for name, value in values.items() if value is not None}
+    if len(lengths) > 1:
+        raise ConfigError(f"{next(iter(lengths))}: gives the length of a trial a second time; drop all but one")
     try:
-        return Budget(**{name.removeprefix(_PREFIX): value for name, value in given.items()}) if given else None
+        return Budget(**{name.removeprefix(_PREFIX): value for name, value in lengths.items()}) if lengths else None
     except ConfigError as error:
         raise ConfigError(f"{_PREFIX}{error}") from error
 
@@ -139,7 +139,7 @@ def tune_command(
 
 
 def _data_flags(data_options: DataOptions) -> list[str]:
-    """Options of DATA as they were given: other ones would train on other documents than the trials."""
+    """Options of DATA as they were given; with others, training would use other documents than the trials."""
     defaults = DataOptions()
     changed = {
         name: getattr(data_options, name)

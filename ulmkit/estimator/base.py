@@ -165,9 +165,9 @@ class TrainedTextEstimator(TextEstimator):
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         budget = asdict(self._budget())
         if not trains_networks(method, task, has_language_model=self._names_language_model()):
-            given = next((name for name in budget if getattr(self, name) is not None), None)
-            if given is not None:
-                warnings.warn(f"{given}: has no effect: {why_no_networks(method)}", UserWarning, stacklevel=3)
+            ignored = next((name for name in budget if getattr(self, name) is not None), None)
+            if ignored is not None:
+                warnings.warn(f"{ignored}: has no effect: {why_no_networks(method)}", UserWarning, stacklevel=3)
             if (setting := setting_of_networks(recipe)) is not None:
                 warnings.warn(f"recipe: {setting} has no effect: {why_no_networks(method)}", UserWarning, stacklevel=3)
             budget = {}
@@ -225,10 +225,10 @@ class TrainedTextEstimator(TextEstimator):
             return np.asarray(self.model_.predict_proba(texts), dtype=np.float64)
 
     def _budget(self) -> Budget:
-        given = {name: getattr(self, name) for name in ("epochs", "steps", "minutes")}
-        if all(value is None for value in given.values()):
+        lengths = {name: getattr(self, name) for name in ("epochs", "steps", "minutes")}
+        if all(value is None for value in lengths.values()):
             return Budget(minutes=DEFAULT_MINUTES)
-        return Budget(**given)
+        return Budget(**lengths)
 
     def _recipe(self, method: str, task: str) -> ClassifierRecipe:
         if self.recipe is not None and not isinstance(self.recipe, ClassifierRecipe):

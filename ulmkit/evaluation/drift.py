@@ -245,7 +245,7 @@ def compare_classes(held_out: np.ndarray, new: np.ndarray, classes: int) -> Comp
 
 
 def adjust(p_values: Sequence[float]) -> list[float]:
-    """Adjust p-values for their number: comparing them with a level finds something false at most that often.
+    """Adjust p-values for multiple comparisons: compared with a level, they give a false alarm at most that often.
 
     p~_(i) = max_{j <= i} min(1, (m - j + 1) p_(j)),  p_(1) <= ... <= p_(m)
 
@@ -318,12 +318,12 @@ def find_periods(
         if held_out.predicted is not None and texts.predicted is not None:
             groups[name].append(compare_classes(held_out.predicted, texts.predicted, len(label_names)))
     adjusted = iter(adjust([each.p_value for group in groups.values() for each in group]))
-    found = []
+    drifts = []
     for name, group in groups.items():
         comparisons = tuple(replace(each, adjusted_p_value=next(adjusted)) for each in group)
         has_drifted = any(_is_drift(each, level, min_effect) for each in comparisons)
-        found.append(PeriodDrift(name, counts[name], comparisons, has_drifted))
-    return tuple(found)
+        drifts.append(PeriodDrift(name, counts[name], comparisons, has_drifted))
+    return tuple(drifts)
 
 
 def class_shares(

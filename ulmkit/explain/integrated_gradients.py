@@ -114,14 +114,14 @@ class ClassifierPath:
 
     def slopes(self, column: int, shares: np.ndarray) -> np.ndarray:
         """Slopes (n, tokens) of the log-odds of a class along the path, at points of it; see `MemberPath.along`."""
-        found = []
+        parts = []
         for some in self._pieces(shares):
             answers = [member.along(some) for member in self.members]
             logs = [each for each, _ in answers]
             scores = self.blend.scores(logs)
             by_member = self.blend.slopes(logs, scores, log_odds_slopes(scores, column))
-            found.append(sum(pull(each) for (_, pull), each in zip(answers, by_member, strict=True)))
-        return np.concatenate(found)
+            parts.append(sum(pull(each) for (_, pull), each in zip(answers, by_member, strict=True)))
+        return np.concatenate(parts)
 
     def integrate(self, column: int, stretches: Sequence[tuple[float, float]]) -> np.ndarray:
         """Integrated gradients of the log-odds of a class over stretches of the path, by the Gauss-Legendre rule.

@@ -66,7 +66,7 @@ def tokens_in_words(words: Sequence[Word], tokens: int) -> np.ndarray:
 def _stretches(tokens: Sequence[str], tokenizer: Tokenizer) -> list[tuple[int, int]]:
     """Ranges of tokens without white space in them, each with the marks before it."""
     silent = _SILENT | set(tokenizer.required_tokens)
-    found: list[tuple[int, int]] = []
+    stretches: list[tuple[int, int]] = []
     marks: int | None = None  # where marks begin that no word has followed yet
     index = 0
     while index < len(tokens):
@@ -83,13 +83,13 @@ def _stretches(tokens: Sequence[str], tokenizer: Tokenizer) -> list[tuple[int, i
         repeats = token in (REP, WREP)
         stop = _repetition(tokens, index, tokenizer)[1] if repeats else index + 1
         starts = repeats or token == UNK or tokenizer.starts_word(token)
-        if found and found[-1][1] == begin and not starts:
-            found[-1] = (found[-1][0], stop)
+        if stretches and stretches[-1][1] == begin and not starts:
+            stretches[-1] = (stretches[-1][0], stop)
         else:
-            found.append((begin, stop))
+            stretches.append((begin, stop))
         marks = None
         index = stop
-    return found
+    return stretches
 
 
 def _repetition(tokens: Sequence[str], index: int, tokenizer: Tokenizer) -> tuple[int, int]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
         facts_to_json,
         package_versions,
     )
-    from ulmkit.hub.folder_config import FORMAT_VERSION, Direction, read_config, read_facts
+    from ulmkit.hub.folder_config import FORMAT_VERSION, Direction, holds_language_model, read_config, read_facts
     from ulmkit.hub.held_out import HeldOut
     from ulmkit.hub.loading import load_model
     from ulmkit.hub.model_folder import load_classifier, load_language_model, save_classifier, save_language_model

@@ -30,14 +30,13 @@ from ulmkit.hub.facts import facts_from_json, facts_to_json, package_versions
 from ulmkit.hub.folder_config import FORMAT_VERSION, WEIGHTS_FILE, MemberEntry, config_errors, read_config, write_config
 from ulmkit.hub.held_out import load_held_out, save_held_out
 from ulmkit.hub.parts import ClassifierParts, EnsembleParts, FeatureParts, Member, member_name
-from ulmkit.hub.text_parts import load_text_parts
+from ulmkit.hub.text_parts import load_text_parts, save_text_parts
 from ulmkit.json_records import record_from_json
 from ulmkit.members.combiner import Combiner
 from ulmkit.members.linear import LinearMember
 from ulmkit.members.ngrams import NGrams
 from ulmkit.safe_writes import atomic_folder, atomic_write
 from ulmkit.tasks import find_task
-from ulmkit.text.corpus.encoded_corpus import TOKENIZER_FOLDER, VOCABULARY_FILE
 from ulmkit.text.tokens.vocabulary import Vocabulary
 
 _MEMBERS = "members"
@@ -62,9 +61,7 @@ def save_ensemble(folder: str | os.PathLike[str], parts: EnsembleParts, *, overw
     with atomic_folder(folder, overwrite=overwrite) as temporary:
         combiner = {"weights": parts.combiner.weights, "bias": parts.combiner.bias}
         save_arrays(temporary / WEIGHTS_FILE, combiner)
-        parts.vocabulary.save(temporary / VOCABULARY_FILE)
-        (temporary / TOKENIZER_FOLDER).mkdir()
-        parts.tokenizer.save(temporary / TOKENIZER_FOLDER)
+        text_entries = save_text_parts(temporary, parts.vocabulary, parts.tokenizer)
         (temporary / _MEMBERS).mkdir()
         entries = [_save_member(temporary / _MEMBERS, member) for member in parts.members]
         if parts.held_out is not None:
@@ -75,8 +72,7 @@ def save_ensemble(folder: str | os.PathLike[str], parts: EnsembleParts, *, overw
             "task": parts.task.name,
             "label_names": list(parts.label_names),
             "members": [asdict(entry) for entry in entries],
-            "tokenizer": {"name": parts.tokenizer.name, "fingerprint": parts.tokenizer.fingerprint},
-            "vocabulary": {"size": len(parts.vocabulary), "fingerprint": parts.vocabulary.fingerprint},
+            **text_entries,
             "versions": package_versions(),
             "facts": facts_to_json(parts.facts),
             "files": {name: vars(entry) for name, entry in list_files(temporary).items()},

@@ -130,7 +130,7 @@ class RunFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class ContinuationFacts:
-    """Changes that a training made to the classifier that it went on from.
+    """Changes that further training made to a classifier.
 
     Attributes:
         kept: Classes of the earlier classifier that stayed.

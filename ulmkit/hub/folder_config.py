@@ -201,6 +201,12 @@ def read_config(folder: str | os.PathLike[str], kind: Kind | None = None) -> dic
     return config
 
 
+def holds_language_model(folder: str | os.PathLike[str]) -> bool:
+    """Tell whether a model folder holds a language model, or a pair of them, rather than a classifier."""
+    config = read_config(folder)
+    return "language_model" in (config["kind"], config.get("members"))
+
+
 def read_facts(folder: str | os.PathLike[str]) -> TrainingFacts:
     """Training facts of a model folder of any kind.
 

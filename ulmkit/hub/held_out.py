@@ -39,7 +39,7 @@ class HeldOut:
     texts: TextMeasures | None = None
 
     def without_answers(self) -> "HeldOut":
-        """The record of a model whose answers differ a little."""
+        """Drop the answers, for a copy of the model that answers slightly differently."""
         return replace(self, answers=None)
 
 

@@ -48,6 +48,6 @@ def find_hub_name(text: str, revision: str | None = None) -> HubName | None:
     repository, named = match.groups()
     if named is not None and revision not in (None, named):
         raise ConfigError(f"revision: got {revision!r} beside the one in {text}; give one of the two")
-    found = HubName(repository, named or revision)
-    parts = str(found).replace("@", "/").split("/")
-    return None if {".", ".."} & set(parts) else found
+    name = HubName(repository, named or revision)
+    parts = str(name).replace("@", "/").split("/")
+    return None if {".", ".."} & set(parts) else name

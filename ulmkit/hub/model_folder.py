@@ -36,7 +36,7 @@ from ulmkit.hub.folder_config import (
 )
 from ulmkit.hub.held_out import load_held_out, save_held_out
 from ulmkit.hub.parts import ClassifierParts, LanguageModelParts
-from ulmkit.hub.text_parts import check_belong_together, load_text_parts
+from ulmkit.hub.text_parts import check_belong_together, load_text_parts, save_text_parts
 from ulmkit.hub.word_vectors import load_word_vectors, save_word_vectors
 from ulmkit.json_records import record_from_json
 from ulmkit.model.aligned import count_parameters
@@ -47,9 +47,9 @@ from ulmkit.model.int8_encoder import Int8Encoder
 from ulmkit.model.language_model import AWDLSTMLanguageModel
 from ulmkit.safe_writes import atomic_folder, atomic_write
 from ulmkit.tasks import find_task
-from ulmkit.tensors import check_finite, load_shapes, load_tensors, save_tensors
-from ulmkit.text.corpus.encoded_corpus import TOKENIZER_FOLDER, VOCABULARY_FILE
+from ulmkit.tensors import load_shapes, save_tensors
 from ulmkit.training.log import LogRow
+from ulmkit.training.monitor import load_model_weights
 
 _NAMES_SHOWN = 5
 
@@ -188,33 +188,30 @@ def _save(
     model, vocabulary, tokenizer = parts.model, parts.vocabulary, parts.tokenizer
     check_choice("direction", parts.direction, DIRECTIONS)
     check_belong_together(model.encoder.vocab_size, vocabulary, tokenizer)
-    config = {
-        "format_version": FORMAT_VERSION,
-        "kind": kind,
-        "direction": parts.direction,
-        "weights": weights,
-        **described,
-        "parameters": count_parameters(model),
-        "tokenizer": {"name": tokenizer.name, "fingerprint": tokenizer.fingerprint},
-        "vocabulary": {"size": len(vocabulary), "fingerprint": vocabulary.fingerprint},
-        "versions": package_versions(),
-        "facts": facts_to_json(parts.facts),
-    }
     tensors = model.state_dict()
     if weights == "bfloat16":
         tensors = {name: tensor.to(torch.bfloat16) for name, tensor in tensors.items()}
     with atomic_folder(folder, overwrite=overwrite) as temporary:
         save_tensors(temporary / WEIGHTS_FILE, tensors)
-        vocabulary.save(temporary / VOCABULARY_FILE)
-        (temporary / TOKENIZER_FOLDER).mkdir()
-        tokenizer.save(temporary / TOKENIZER_FOLDER)
+        text_entries = save_text_parts(temporary, vocabulary, tokenizer)
         if parts.history:
             _write_log(temporary / TRAINING_LOG, parts.history)
         if parts.held_out is not None:
             save_held_out(temporary, parts.held_out)
         if isinstance(parts, LanguageModelParts) and parts.word_vectors is not None:
             save_word_vectors(temporary, parts.word_vectors)
-        config["files"] = {name: vars(entry) for name, entry in list_files(temporary).items()}
+        config = {
+            "format_version": FORMAT_VERSION,
+            "kind": kind,
+            "direction": parts.direction,
+            "weights": weights,
+            **described,
+            "parameters": count_parameters(model),
+            **text_entries,
+            "versions": package_versions(),
+            "facts": facts_to_json(parts.facts),
+            "files": {name: vars(entry) for name, entry in list_files(temporary).items()},
+        }
         with atomic_write(temporary / CARD_FILE) as file:
             file.write(model_card(Path(folder).name, parts, weights))
         write_config(temporary, config)
@@ -265,14 +262,8 @@ def read_weights(path: Path, model: nn.Module) -> None:
         FolderError: If the file is missing or truncated, a value is NaN or infinite, or names or shapes do not match;
             lists those that differ.
     """
-    tensors = load_tensors(path)
-    check_finite(path, tensors)
-    _check_shapes(path, _shapes(tensors), _shapes(model.state_dict()))
-    try:
-        model.load_state_dict(tensors)
-    except (ConfigError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
-        raise FolderError(f"{path}: expected the weights of this model; {reason}") from error
+    _check_shapes(path, load_shapes(path), _shapes(model.state_dict()))
+    load_model_weights(path, model)
 
 
 def _shapes(tensors: Mapping[str, torch.Tensor]) -> dict[str, tuple[int, ...]]:

@@ -54,7 +54,6 @@ def save_language_model_pair(
     folder: str | os.PathLike[str],
     forward: LanguageModelParts,
     backward: LanguageModelParts,
-    facts: TrainingFacts | None = None,
     *,
     weights: Weights = "float32",
     overwrite: bool = False,
@@ -65,7 +64,6 @@ def save_language_model_pair(
         folder: Folder to write.
         forward: The model that reads forward.
         backward: The model that reads backward.
-        facts: Facts of the pair; `pair_facts` of its members if None.
         weights: How the weights are stored, see `save_language_model`.
         overwrite: Replace an existing folder.
 
@@ -78,7 +76,7 @@ def save_language_model_pair(
         ConfigError: If a fact is not a JSON value, or weights cannot be stored so.
     """
     _check_directions(forward, backward)
-    facts = facts or pair_facts(forward.facts, backward.facts)
+    facts = pair_facts(forward.facts, backward.facts)
     with _pair_folder(folder, facts, {"kind": "language_model"}, overwrite) as temporary:
         save_language_model(temporary / "forward", forward, weights=weights)
         save_language_model(temporary / "backward", backward, weights=weights)
@@ -148,8 +146,8 @@ def pair_facts(forward: TrainingFacts, backward: TrainingFacts) -> TrainingFacts
         base = pair_facts(forward.base, backward.base)
     notes = {name: value for name, value in forward.notes.items() if backward.notes.get(name) == value}
     for direction, facts in members.items():
-        own = {name: value for name, value in facts.notes.items() if name not in notes}
-        notes |= {direction: own} if own else {}
+        unshared = {name: value for name, value in facts.notes.items() if name not in notes}
+        notes |= {direction: unshared} if unshared else {}
     return replace(
         TrainingFacts(**shared),
         base=base,

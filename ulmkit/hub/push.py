@@ -71,7 +71,6 @@ def push_folder(
     name: str,
     *,
     private: bool = False,
-    revision: str | None = None,
     token: str | None = None,
     message: str | None = None,
 ) -> str:
@@ -82,10 +81,9 @@ def push_folder(
 
     Args:
         folder: The model folder.
-        name: "owner/name", or "owner/name@branch".
+        name: "owner/name", or "owner/name@branch"; a branch is made if it does not exist.
         private: Make the repository private; one that exists has to be private already. Otherwise a new one has the
             owner's default, which is public unless an organization chose differently.
-        revision: Branch to upload to, if the name has none; it is made if it does not exist.
         token: Token that may write; by default the one in the environment (`HF_TOKEN`) or of `hf auth login`.
         message: Message of the commit.
 
@@ -98,7 +96,7 @@ def push_folder(
     """
     from huggingface_hub import CommitOperationAdd, HfApi, constants
 
-    target = parse_target(name, revision)
+    target = parse_target(name)
     if constants.HF_HUB_OFFLINE:
         raise FolderError(f"{target}: cannot be uploaded while HF_HUB_OFFLINE is set; unset it")
     path = expand_user(folder)

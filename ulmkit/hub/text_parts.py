@@ -14,6 +14,17 @@ from ulmkit.text.tokens.tokenizers import TOKENIZERS, Tokenizer, load_tokenizer
 from ulmkit.text.tokens.vocabulary import Vocabulary
 
 
+def save_text_parts(folder: Path, vocabulary: Vocabulary, tokenizer: Tokenizer) -> dict[str, object]:
+    """Write a vocabulary and a tokenizer into a folder. Returns: their entries of config.json."""
+    vocabulary.save(folder / VOCABULARY_FILE)
+    (folder / TOKENIZER_FOLDER).mkdir()
+    tokenizer.save(folder / TOKENIZER_FOLDER)
+    return {
+        "tokenizer": {"name": tokenizer.name, "fingerprint": tokenizer.fingerprint},
+        "vocabulary": {"size": len(vocabulary), "fingerprint": vocabulary.fingerprint},
+    }
+
+
 def load_text_parts(folder: Path, config: Mapping[str, Any]) -> tuple[Vocabulary, Tokenizer]:
     """Check a folder's files, and load its vocabulary and tokenizer."""
     expected = config["tokenizer"]

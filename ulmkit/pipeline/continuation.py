@@ -1,4 +1,4 @@
-"""Training that goes on from a classifier: on more documents, with new classes, or without some of the old ones."""
+"""Training a classifier further: on more documents, with new classes, or without some of the old ones."""
 
 from collections.abc import Sequence
 from dataclasses import fields, replace
@@ -115,7 +115,7 @@ def continue_classifier(
 def choose_classes(
     data: Data | EncodedCorpus, classifier: ClassifierParts, drop_classes: Sequence[str], options: DataOptions
 ) -> tuple[str, ...]:
-    """Choose the classes of a classifier that goes on from another one; reads the labels of the documents once.
+    """Choose the classes of a classifier that is trained further; reads the labels of the documents once.
 
     Args:
         data: The documents to learn from.
@@ -168,7 +168,7 @@ def _read_classes(data: Data, classifier: ClassifierParts, options: DataOptions)
 
 
 def _class_changes(classifier: ClassifierParts, corpus: EncodedCorpus, rows: np.ndarray) -> ContinuationFacts:
-    """Compare the classes of a classifier with those of the corpus that it goes on with.
+    """Compare the classes of a classifier with those of the corpus that it is trained further on.
 
     Raises:
         DataError: If no document to learn from has one of the new classes.
@@ -228,7 +228,7 @@ def _check_rows(rows: np.ndarray, held_out: np.ndarray) -> None:
 
 
 def _announce(facts: ContinuationFacts, run: RunOptions) -> None:
-    """Say what goes on from what, before the training, in the first of several processes."""
+    """Say which classifier is trained further, and on what, in the first of several processes."""
     if run.progress is None or not run.world.is_first:
         return
     say = run.progress.message

@@ -143,9 +143,9 @@ def _check_columns(corpus: EncodedCorpus, options: DataOptions) -> None:
     }.items():
         asked = column_names(getattr(options, name))
         if layouts and not read.issuperset(asked):
-            found = " and ".join(map(repr, sorted(read))) or "none"
+            columns = " and ".join(map(repr, sorted(read))) or "none"
             raise ConfigError(
-                f"{name}: got {', '.join(asked)}, but {corpus.folder} was prepared with {found}; leave `{name}` out, "
+                f"{name}: got {', '.join(asked)}, but {corpus.folder} was prepared with {columns}; leave `{name}` out, "
                 "or give the text itself"
             )
 

@@ -178,10 +178,10 @@ def evaluate_classifier(parts: ClassifierParts | EnsembleParts, corpus: EncodedC
 
 def networks(members: Sequence[Member]) -> list[ClassifierParts | LanguageModelParts]:
     """The networks among members, language models whose features are read included."""
-    found: list[ClassifierParts | LanguageModelParts] = []
+    network_parts: list[ClassifierParts | LanguageModelParts] = []
     for member in members:
         if isinstance(member, FeatureParts):
-            found += member.language_models
+            network_parts += member.language_models
         elif isinstance(member, ClassifierParts):
-            found.append(member)
-    return found
+            network_parts.append(member)
+    return network_parts

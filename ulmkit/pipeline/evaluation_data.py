@@ -41,12 +41,16 @@ class EvaluationData:
         """(n,) int64 indices of the documents in the corpus; with `labelled`, of those that have a label."""
         return self.corpus.rows(self.split, labelled)
 
+    @property
+    def part(self) -> str:
+        """The split as it is named in sentences, or "all"."""
+        return ALL if self.split is None else f"split {self.split}"
+
     def describe(self) -> str:
         """Describe in one line which documents are scored."""
-        part = "all" if self.split is None else f"split {self.split}"
         negation = "" if self.is_training_data else "not "
         return (
-            f"evaluated on: {part} of {corpus_name(self.corpus)}, {len(self.rows()):,} documents; "
+            f"evaluated on: {self.part} of {corpus_name(self.corpus)}, {len(self.rows()):,} documents; "
             f"{negation}the model's training data"
         )
 

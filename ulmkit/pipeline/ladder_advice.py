@@ -1,4 +1,4 @@
-"""Advice from a ladder beside the rung to keep: labels that nothing tells, rare classes that are missed."""
+"""Advice on the outcome of a ladder: labels that the text does not predict, rare classes that are missed."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from ulmkit.evaluation import HeldOutAnswers
 from ulmkit.pipeline.ladder import Ladder
 
 _RARE = 0.5  # of an even share of the documents; classes with fewer are rare
-_FOUND = 0.5  # recall from which on a rare class is not worth a word
+_FOUND = 0.5  # recall from which on a rare class is not mentioned
 _LEAST_DOCUMENTS = 5  # of a class; of fewer, a recall says nothing
 _NAMED_CLASSES = 5
 
@@ -42,7 +42,7 @@ def ladder_advice(ladder: Ladder, label_names: Sequence[str], *, is_weighted: bo
 
 
 def tells_nothing(labels: np.ndarray, losses: np.ndarray) -> bool:
-    """Tell whether losses are not lower, by a standard error, than those of the shares of the classes as an answer.
+    """Tell whether losses fail to be a standard error lower than those of always answering with the class shares.
 
     Args:
         labels: (n,) int, the right classes.
@@ -57,8 +57,8 @@ def missed_classes(answers: HeldOutAnswers, label_names: Sequence[str]) -> list[
     """Describe the rare classes of which most documents get another label, the most missed first."""
     classes = len(label_names)
     counts = np.bincount(answers.labels, minlength=classes)
-    found = np.bincount(answers.labels[answers.is_right], minlength=classes)
-    is_missed = (counts >= _LEAST_DOCUMENTS) & (counts < _RARE * len(answers) / classes) & (found < _FOUND * counts)
-    missed = sorted(np.flatnonzero(is_missed).tolist(), key=lambda each: found[each] / counts[each])
-    named = [f"{label_names[each]!r} ({found[each]:,} of {counts[each]:,} documents)" for each in missed]
+    right = np.bincount(answers.labels[answers.is_right], minlength=classes)
+    is_missed = (counts >= _LEAST_DOCUMENTS) & (counts < _RARE * len(answers) / classes) & (right < _FOUND * counts)
+    missed = sorted(np.flatnonzero(is_missed).tolist(), key=lambda each: right[each] / counts[each])
+    named = [f"{label_names[each]!r} ({right[each]:,} of {counts[each]:,} documents)" for each in missed]
     return named[:_NAMED_CLASSES] + (["..."] if len(named) > _NAMED_CLASSES else [])

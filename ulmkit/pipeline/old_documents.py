@@ -38,10 +38,11 @@ class OldDocuments:
 
     def describe(self) -> str:
         """Say in a few words which documents they are."""
-        part = "all" if self.selected.split is None else f"split {self.selected.split}"
         negation = "" if self.selected.is_training_data else ", which is not what the classifier was trained on"
         documents = len(self.selected.rows(labelled=True))
-        return f"{documents:,} labelled documents, {part} of {corpus_name(self.selected.corpus)}{negation}"
+        return (
+            f"{documents:,} labelled documents, {self.selected.part} of {corpus_name(self.selected.corpus)}{negation}"
+        )
 
     def separate(
         self,
@@ -159,8 +160,8 @@ def _places(
         folders = [Path()]
         if isinstance(data, (str, os.PathLike)):
             folders.insert(0, Path(data).resolve().parent)
-        found = (folder / name for folder in folders)
-        places += [place for place in dict.fromkeys(place.resolve() for place in found) if place.exists()]
+        candidates = (folder / name for folder in folders)
+        places += [place for place in dict.fromkeys(place.resolve() for place in candidates) if place.exists()]
     return places
 
 
@@ -180,10 +181,10 @@ def _fingerprints(
 
 def _has_label(corpus: EncodedCorpus, row: int, labels: Sequence[int]) -> bool:
     """Tell whether a document has one of the classes `labels`."""
-    own = corpus.token_labels(row) if corpus.has_token_labels else corpus.labels([row])
-    if own.ndim == 2:
-        own = np.flatnonzero(own[0])
-    return bool(np.isin(own, labels).any())
+    labels_of_row = corpus.token_labels(row) if corpus.has_token_labels else corpus.labels([row])
+    if labels_of_row.ndim == 2:
+        labels_of_row = np.flatnonzero(labels_of_row[0])
+    return bool(np.isin(labels_of_row, labels).any())
 
 
 def _in_order(outputs: Outputs, names: Sequence[str], wanted: Sequence[str]) -> Outputs:

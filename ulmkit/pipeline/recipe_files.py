@@ -41,8 +41,8 @@ def read_recipe(path: str | os.PathLike[str], preset: Recipe) -> Recipe:
     if isinstance(values.get("optimizer"), Mapping):
         values["optimizer"] = _as_json(preset.optimizer) | dict(values["optimizer"])
     try:
-        given = record_from_json(type(preset), values, "recipe")
-        return replace(preset, **{name: getattr(given, name) for name in values})
+        stored = record_from_json(type(preset), values, "recipe")
+        return replace(preset, **{name: getattr(stored, name) for name in values})
     except ConfigError as error:
         message = str(error)
         raise ConfigError(f"{file}: {message if message.startswith('recipe') else f'recipe.{message}'}") from error

@@ -314,7 +314,7 @@ class _Search:
                 raise
             number = error.number if isinstance(error, StopRequested) else signal.SIGINT
             study.spend(self._seconds(former_seconds))
-            message = f"search stopped: its trials are in {self._folder}; run again with resume=True to go on"
+            message = f"search stopped: its trials are in {self._folder}; run again with resume=True to continue"
             raise TrainingInterrupted(message, self._folder, number) from error
         study.spend(self._seconds(former_seconds))
         return self._finish(study)
@@ -324,7 +324,7 @@ class _Search:
         return former_seconds + self._clock() - self._started
 
     def _has_time(self, study: Study, former_seconds: float) -> bool:
-        """Tell whether another trial should begin: one always, and none that most likely would not end in time."""
+        """Tell whether another trial should begin: the first always, a later one if it is likely to end in time."""
         trials = study.trials()
         if self._options.trials is not None and len(trials) >= self._options.trials:
             return False

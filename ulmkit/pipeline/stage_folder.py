@@ -34,10 +34,10 @@ def training_folder(out: str) -> Path:
 
 def newest_checkpoint(folder: Path) -> Path | None:
     """Newest checkpoint in a training folder, those of its networks included."""
-    found = [checkpoint for part in _parts(folder) if (checkpoint := latest_checkpoint(part)) is not None]
-    if len(found) < 2:
-        return found[0] if found else None
-    return max(found, key=lambda checkpoint: (checkpoint / STATE_FILE).stat().st_mtime_ns)
+    checkpoints = [checkpoint for part in _parts(folder) if (checkpoint := latest_checkpoint(part)) is not None]
+    if len(checkpoints) < 2:
+        return checkpoints[0] if checkpoints else None
+    return max(checkpoints, key=lambda checkpoint: (checkpoint / STATE_FILE).stat().st_mtime_ns)
 
 
 @contextmanager
@@ -81,11 +81,11 @@ def run_folder(out: str, resume: bool, overwrite: bool) -> Iterator[Path]:
         if kept is None:
             _remove(folder)
         elif isinstance(error, FolderError):
-            raise FolderError(f"{error}; {kept} was kept, and the same command with resume=True goes on") from error
+            raise FolderError(f"{error}; {kept} was kept, and the same command with resume=True continues") from error
         elif isinstance(error, KeyboardInterrupt) and getattr(error, "checkpoint", None) is None:
             # Stopped between two networks, or before the first checkpoint of a later one.
             number = error.number if isinstance(error, StopRequested) else signal.SIGINT
-            message = f"training stopped: the newest checkpoint is {kept}; run again with resume=True to go on"
+            message = f"training stopped: the newest checkpoint is {kept}; run again with resume=True to continue"
             raise TrainingInterrupted(message, kept, number) from error
         raise
     _remove(folder)

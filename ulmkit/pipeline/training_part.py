@@ -53,11 +53,11 @@ def validation_rows(corpus: EncodedCorpus, documents: int | None = None, seed: i
         check_whole("valid_documents", documents)
     rows = corpus.rows("valid", labelled=True) if "valid" in corpus.split_names else np.array([], dtype=np.int64)
     if not len(rows):
-        found = f"{len(corpus.rows('valid')):,} without a label" if "valid" in corpus.split_names else "none"
+        held_out = f"{len(corpus.rows('valid')):,} without a label" if "valid" in corpus.split_names else "none"
         advice = "let split_by draw one"
         if corpus.facts.split_policy.kind == "random":
             advice = "hold out more with valid_fraction, or mark the documents to hold out with split_column"
-        raise DataError(f"validation: expected labelled documents in a split 'valid', got {found}; {advice}")
+        raise DataError(f"validation: expected labelled documents in a split 'valid', got {held_out}; {advice}")
     if documents is None or documents >= len(rows):
         return rows
     return np.sort(np.random.default_rng([seed, 4]).permutation(rows)[:documents])

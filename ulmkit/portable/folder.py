@@ -21,6 +21,7 @@ from ulmkit.files import list_files
 from ulmkit.hub import ClassifierParts, package_versions
 from ulmkit.hub.folder_config import EXPORT_KIND, write_config
 from ulmkit.hub.parts import EnsembleParts, Member, member_name
+from ulmkit.hub.text_parts import save_text_parts
 from ulmkit.model.cells import LSTM
 from ulmkit.model.int8_encoder import Int8Encoder
 from ulmkit.portable import text_reader
@@ -30,7 +31,6 @@ from ulmkit.portable.readme import export_readme
 from ulmkit.portable.state import StateLayout
 from ulmkit.safe_writes import atomic_folder, atomic_write, check_writable
 from ulmkit.text import characters
-from ulmkit.text.corpus.encoded_corpus import TOKENIZER_FOLDER, VOCABULARY_FILE
 from ulmkit.text.corpus.token_stream import reverse_document
 from ulmkit.text.tokens import parts as token_parts
 from ulmkit.text.tokens import rules
@@ -76,14 +76,12 @@ def export_network(parts: ClassifierParts, folder: Path, to: str, *, overwrite: 
         path = temporary / chosen.file
         chosen.write(parts.model, parts.temperature, path)
         parity = check_parity(chosen.open(path, output_names(parts.model)), parts, chosen.title)
-        parts.vocabulary.save(temporary / VOCABULARY_FILE)
-        (temporary / TOKENIZER_FOLDER).mkdir()
-        parts.tokenizer.save(temporary / TOKENIZER_FOLDER)
+        text_entries = save_text_parts(temporary, parts.vocabulary, parts.tokenizer)
         write_reader(temporary / READER_FOLDER)
         with atomic_write(temporary / "README.md") as file:
             file.write(export_readme(Path(folder).name, parts, chosen.file))
         files = {name: vars(entry) for name, entry in list_files(temporary).items()}
-        write_config(temporary, {**_config(parts, chosen, parity), "files": files})
+        write_config(temporary, {**_config(parts, chosen, parity), **text_entries, "files": files})
         _check_reader(temporary, parts)
     return parity
 
@@ -149,8 +147,6 @@ def _config(parts: ClassifierParts, chosen: Format, parity: Parity) -> dict[str,
         "state_size": layout.total,
         "state": layout.sizes,
         "temperature": parts.temperature,
-        "tokenizer": {"name": parts.tokenizer.name, "fingerprint": parts.tokenizer.fingerprint},
-        "vocabulary": {"size": len(parts.vocabulary), "fingerprint": parts.vocabulary.fingerprint},
         "parity": parity.to_dict(),
         "versions": package_versions(),
     }

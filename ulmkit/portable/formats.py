@@ -51,8 +51,8 @@ def _open_onnx(path: Path, names: list[str]) -> Run:
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
     def run(ids: np.ndarray, lengths: np.ndarray, state: np.ndarray) -> dict[str, np.ndarray]:
-        found = session.run(names, {"ids": ids, "lengths": lengths, "state": state})
-        return dict(zip(names, found, strict=True))
+        outputs = session.run(names, {"ids": ids, "lengths": lengths, "state": state})
+        return dict(zip(names, outputs, strict=True))
 
     return run
 
@@ -66,8 +66,8 @@ def _open_torch(path: Path, names: list[str]) -> Run:
 
     def run(ids: np.ndarray, lengths: np.ndarray, state: np.ndarray) -> dict[str, np.ndarray]:
         with torch.no_grad():
-            found = program(*(torch.from_numpy(np.ascontiguousarray(array)) for array in (ids, lengths, state)))
-        return {name: tensor.numpy() for name, tensor in zip(names, found, strict=True)}
+            outputs = program(*(torch.from_numpy(np.ascontiguousarray(array)) for array in (ids, lengths, state)))
+        return {name: tensor.numpy() for name, tensor in zip(names, outputs, strict=True)}
 
     return run
 

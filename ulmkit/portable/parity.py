@@ -79,8 +79,8 @@ def check_parity(run: Run, parts: ClassifierParts, name: str) -> Parity:
         expected = {"prediction": parts.calibrated(answers.numpy()), "logits": outputs.numpy()}
         zeros = np.zeros((len(lengths), layout.total), dtype=np.float32)
         whole = run(ids, np.array(lengths), zeros)
-        for found in (whole, _run_in_pieces(run, documents, zeros, random)):
-            differences += [_difference(model.head, expected[key], found[key]) for key in expected if key in found]
+        for by_name in (whole, _run_in_pieces(run, documents, zeros, random)):
+            differences += [_difference(model.head, expected[key], by_name[key]) for key in expected if key in by_name]
     longest = max(map(max, LENGTHS))
     parity = Parity(float(np.max(differences)), TOLERANCE, sum(map(len, LENGTHS)), longest)
     if not parity.holds:
@@ -98,12 +98,12 @@ def _run_in_pieces(
     """Outputs after the last of several pieces; each document is cut on its own, some pieces are empty."""
     cuts = [np.sort(random.integers(0, len(document) + 1, _PIECES - 1)) for document in documents]
     cut = [np.split(document, places) for document, places in zip(documents, cuts, strict=True)]
-    found: Mapping[str, np.ndarray] = {}
+    outputs: Mapping[str, np.ndarray] = {}
     for number in range(_PIECES):
         pieces = [parts[number] for parts in cut]
-        found = run(_padded(pieces), np.array([len(piece) for piece in pieces]), state)
-        state = found["new_state"]
-    return found
+        outputs = run(_padded(pieces), np.array([len(piece) for piece in pieces]), state)
+        state = outputs["new_state"]
+    return outputs
 
 
 def _padded(documents: Sequence[np.ndarray]) -> np.ndarray:

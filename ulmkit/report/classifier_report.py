@@ -10,7 +10,7 @@ import numpy as np
 from ulmkit.api import TextClassifier
 from ulmkit.config import check_choice, check_whole
 from ulmkit.errors import ConfigError, DataError
-from ulmkit.evaluation import PairedComparison, SingleLabelReport, compare_paired, evaluate_single
+from ulmkit.evaluation import PairedComparison, SingleLabelReport, compare_paired
 from ulmkit.evaluation.metrics import ReliabilityBin, reliability
 from ulmkit.explain import EXPLANATION_METHODS, Explanation, RunningPrediction
 from ulmkit.files import json_safe
@@ -193,7 +193,7 @@ def report_on(
     )
     measured = _Measurements(classifier, name, selected, seed)
     say(f"score {len(measured.scored):,} documents")
-    own = measured.scores(name, measured.probabilities, classifier.predict_proba, size_on_disk(classifier))
+    own_scores = measured.scores(name, measured.probabilities, classifier.predict_proba, size_on_disk(classifier))
     rows = baseline_rows(classifier.parts, selected)
     linear: list[ModelScores] = []
     curves: dict[str, tuple[CurvePoint, ...]] = {}
@@ -209,7 +209,7 @@ def report_on(
         scored_on=selected.describe().removeprefix("evaluated on: "),
         labels=len(rows),
         fitted_to=describe_baseline_rows(classifier.parts, selected, rows) if len(rows) else "",
-        classifier=own,
+        classifier=own_scores,
         linear=tuple(linear),
         curves=curves,
         ladder=_ladder_of(classifier),
@@ -232,6 +232,7 @@ class _Measurements:
 
     def __init__(self, classifier: TextClassifier, name: str, selected: EvaluationData, seed: int) -> None:
         self._classifier = classifier
+        self._task = classifier.parts.task
         self._name = name
         self._corpus = selected.corpus
         self.scored = selected.rows(labelled=True)
@@ -246,23 +247,16 @@ class _Measurements:
         is_right = probabilities.argmax(axis=1) == self._answers
         comparison = None
         if name != self._name:
-            own = self.probabilities.argmax(axis=1) == self._answers
-            comparison = compare_paired(is_right.astype(float), own.astype(float), "accuracy")
+            is_right_ours = self.probabilities.argmax(axis=1) == self._answers
+            comparison = compare_paired(is_right.astype(float), is_right_ours.astype(float), "accuracy")
         return ModelScores(
             name=name,
-            report=evaluate_single(probabilities, self._answers, self._corpus.label_names, majority=self._majority()),
+            report=cast(SingleLabelReport, self._task.report(probabilities, self._corpus, self.scored)),
             reliability=reliability(probabilities.max(axis=1), is_right),
             size_bytes=size_bytes,
             documents_per_second=documents_per_second(predict, self._sample),
             comparison=comparison,
         )
-
-    def _majority(self) -> int | None:
-        """Most frequent label of the training part; None without one."""
-        if "train" not in self._corpus.split_names:
-            return None
-        rows = self._corpus.rows("train", labelled=True)
-        return int(np.bincount(self._corpus.labels(rows)).argmax()) if len(rows) else None
 
     def fit_linear(
         self, rows: np.ndarray, draws: int, seed: int, notes: list[str]

@@ -42,7 +42,7 @@ def size_on_disk(classifier: TextClassifier) -> int:
 
 def describe_machine(classifier: TextClassifier) -> str:
     """Say on which device and with how many threads a classifier runs."""
-    found = networks(classifier.members)
-    device = str(found[0].model.encoder.device) if found else "cpu"
+    network_parts = networks(classifier.members)
+    device = str(network_parts[0].model.encoder.device) if network_parts else "cpu"
     threads = torch.get_num_threads()
     return f"{device}, {threads} thread{'s' if threads > 1 else ''}"

@@ -113,8 +113,8 @@ def blank_figure(width: float, height: float) -> "Figure":
 
 def _choose_matplotlib_folder() -> None:
     """Let matplotlib keep its files in ulmkit's cache where the user's own folder cannot be written."""
-    own = expand_user(os.environ.get("XDG_CONFIG_HOME") or "~/.config") / "matplotlib"
-    if "MPLCONFIGDIR" not in os.environ and "matplotlib" not in sys.modules and not is_writable(own):
+    usual = expand_user(os.environ.get("XDG_CONFIG_HOME") or "~/.config") / "matplotlib"
+    if "MPLCONFIGDIR" not in os.environ and "matplotlib" not in sys.modules and not is_writable(usual):
         os.environ["MPLCONFIGDIR"] = str(default_cache() / "matplotlib")
 
 

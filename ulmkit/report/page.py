@@ -179,8 +179,8 @@ def _document(document: ExplainedDocument) -> str:
     if label == document.label:
         heading = f"Predicted and labelled “{label}” ({percent(document.probability, 0)})"
     else:
-        own = percent(document.label_probability, 0)
-        heading = f"Predicted “{label}” ({percent(document.probability, 0)}), labelled “{document.label}” ({own})"
+        of_label = percent(document.label_probability, 0)
+        heading = f"Predicted “{label}” ({percent(document.probability, 0)}), labelled “{document.label}” ({of_label})"
     quoted = "".join(map(_snippet, shorten(document.text, document.explanation))) or "(no text)"
     marked = marked_words(document.explanation)
     sides = []

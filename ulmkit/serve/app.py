@@ -1,4 +1,4 @@
-"""The application: which path is answered by what."""
+"""The ASGI application and its routes."""
 
 import functools
 from collections.abc import AsyncIterator, Callable, Sequence

@@ -19,7 +19,7 @@ Predict = Callable[[Sequence[Text]], Outputs]
 
 @dataclass
 class _Job:
-    """A function to call, the texts to predict for if it takes some, and who waits for the result."""
+    """A function to call, the texts to predict for if it takes some, and the future of its result."""
 
     function: Callable[..., Any]
     texts: Sequence[Text] | None
@@ -95,7 +95,7 @@ class ModelQueue:
             ) from None
 
     async def _run_jobs(self) -> None:
-        """Run what waits until nothing does."""
+        """Run waiting jobs until there are none."""
         while self._jobs:
             if not self._came_alone and not self._is_batch_full():
                 await asyncio.sleep(self._options.batch_milliseconds / 1000)

@@ -107,8 +107,8 @@ class Guard:
         if key is None or not self._needs_key.get(scope["path"], True):
             return
         scheme, _, token = headers.get(b"authorization", "").partition(" ")
-        given = token.strip() if scheme.lower() == "bearer" else headers.get(b"x-api-key", "")
-        if not hmac.compare_digest(given.encode(), key.encode()):
+        sent_key = token.strip() if scheme.lower() == "bearer" else headers.get(b"x-api-key", "")
+        if not hmac.compare_digest(sent_key.encode(), key.encode()):
             raise RefusalError(
                 401, "API key: expected `Authorization: Bearer KEY` or `X-API-Key: KEY`, got another or none"
             )

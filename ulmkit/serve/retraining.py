@@ -72,7 +72,7 @@ class Retraining:
             data = Path(f"{stem}-training.csv")
             columns, occurring = self._write_data(data)
             missing = [label for label in labels if label not in occurring]
-            if missing:  # the new classifier would lack them, or forget them where it goes on from another one
+            if missing:  # the new classifier would lack them or, trained further from another one, forget them
                 raise RefusalError(
                     422,
                     f"training: expected texts of every label, got none of {', '.join(missing)}; check some of them "

@@ -36,7 +36,7 @@ def check_packages() -> None:
 def serve(
     load: "Callable[[str], TextClassifier]", folder: str, options: ServeOptions, say: Callable[[str], None] = print
 ) -> None:
-    """Serve a classifier until a signal comes, then answer what was asked, and return.
+    """Serve a classifier until a signal arrives, then answer the open requests and return.
 
     The server listens at once, and says 503 until the classifier has been loaded. Whatever `load` raises ends it, and
     is raised again.
@@ -142,8 +142,8 @@ def _stopping_on_signals(server: "uvicorn.Server") -> Iterator[None]:
 def _bind(options: ServeOptions) -> socket.socket:
     """Bind a socket to the address and listen."""
     try:
-        found = socket.getaddrinfo(options.host, options.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        family, kind, protocol, _, address = found[0]
+        addresses = socket.getaddrinfo(options.host, options.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, kind, protocol, _, address = addresses[0]
         listener = socket.socket(family, kind, protocol)
     except OSError as error:
         raise ConfigError(

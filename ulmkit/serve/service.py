@@ -3,7 +3,6 @@
 import asyncio
 import json
 import logging
-import os
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -38,6 +37,7 @@ from ulmkit.serve.served import Served
 from ulmkit.serve.streams import Streams
 from ulmkit.tasks import Outputs
 from ulmkit.text import Text
+from ulmkit.text.workers import available_processors
 
 LOG = logging.getLogger("ulmkit.serve")
 
@@ -283,5 +283,4 @@ def _workers(classifier: TextClassifier) -> int:
         return 1
     import torch
 
-    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, processors // torch.get_num_threads())
+    return max(1, available_processors() // torch.get_num_threads())

@@ -92,9 +92,9 @@ class Task(LabelKind):
             ConfigError: If the task has no class weights but some are given, or there is no class of a name.
         """
         if options.class_weights != "none":
-            given = repr(options.class_weights) if options.is_balanced else "a weight by class"
+            weights = repr(options.class_weights) if options.is_balanced else "a weight by class"
             raise ConfigError(
-                f"class_weights: {given} needs one or several labels per document, got task {self.name!r}"
+                f"class_weights: {weights} needs one or several labels per document, got task {self.name!r}"
             )
         return None
 

@@ -191,8 +191,8 @@ class WordReader:
         words = self._stretches.get(stretch)
         if words is None:
             tokens = [self._tokens[number] for number in np.frombuffer(stretch, dtype=np.int64)]
-            found = self._word.findall(self._tokenizer.spell(tokens)) if tokens else []
-            words = [number for word in found for number in self._ids_of(word)]
+            spelled = self._word.findall(self._tokenizer.spell(tokens)) if tokens else []
+            words = [number for word in spelled for number in self._ids_of(word)]
             if len(self._stretches) >= _KEPT_STRETCHES and not self.is_open:
                 self._stretches = {}
             if len(tokens) <= _LONGEST_KEPT_STRETCH:

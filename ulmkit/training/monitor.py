@@ -190,15 +190,16 @@ class Monitor:
 
 
 def load_model_weights(path: str | os.PathLike[str], model: nn.Module) -> None:
-    """Load the trainer's best.safetensors into a model, strictly by name.
+    """Load a safetensors file into a model, strictly by name.
 
     Raises:
-        FolderError: If the file is missing or altered, or its names and shapes are not the model's.
+        FolderError: If the file is missing or altered, a value is NaN or infinite, or its names and shapes are not the
+            model's.
     """
     tensors = load_tensors(Path(path))
     check_finite(Path(path), tensors)
     try:
         model.load_state_dict(tensors)
-    except RuntimeError as error:
+    except (ConfigError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise FolderError(f"{path}: expected the weights of this model; {reason}") from error

@@ -218,7 +218,7 @@ class Trainer:
             path = run.checkpoint_path
             advice = "nothing was saved; begin again"
             if path is not None:
-                advice = f"the newest checkpoint is {path}; run again with resume=True to go on"
+                advice = f"the newest checkpoint is {path}; run again with resume=True to continue"
             raise TrainingInterrupted(
                 f"training stopped at step {run.state.step}: {advice}", path, guard.number
             ) from error

@@ -31,7 +31,7 @@ class ConformalSets:
     source: str
 
     def sets(self, probabilities: np.ndarray) -> np.ndarray:
-        """Choose the labels of each document: those that few of the probability stands above.
+        """Choose the labels of each document: those with little probability above them.
 
         Args:
             probabilities: (n, C).

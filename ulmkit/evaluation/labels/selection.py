@@ -119,16 +119,16 @@ def _candidates(answers: HeldOutAnswers, certainty: float) -> Iterator[tuple[flo
     """Yield threshold, documents answered, errors among them and their bound, for each coverage that answers some."""
     ordered = np.sort(answers.confidence)
     each_certainty = 1.0 - (1.0 - certainty) / len(COVERAGES)
-    found: list[tuple[float, int, int]] = []
+    answered_at: list[tuple[float, int, int]] = []
     for coverage in COVERAGES:
         left_out = len(ordered) - math.floor(coverage * len(ordered) + 1e-9)
         threshold = 0.0 if left_out == 0 else float(ordered[left_out - 1])
         is_answered = answers.confidence > threshold
         if is_answered.any():
-            found.append((threshold, int(is_answered.sum()), int((is_answered & ~answers.is_right).sum())))
-    columns = [np.array(column) for column in zip(*found, strict=True)]
+            answered_at.append((threshold, int(is_answered.sum()), int((is_answered & ~answers.is_right).sum())))
+    columns = [np.array(column) for column in zip(*answered_at, strict=True)]
     bounds = error_bound(columns[2], columns[1], each_certainty)
-    for (threshold, answered, errors), bound in zip(found, bounds.tolist(), strict=True):
+    for (threshold, answered, errors), bound in zip(answered_at, bounds.tolist(), strict=True):
         yield threshold, answered, errors, bound
 
 

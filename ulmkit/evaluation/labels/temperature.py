@@ -51,5 +51,5 @@ def fit_temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
         scaled = scaled_log_probabilities(logs, float(np.exp(log_temperature)))
         return float(log_temperature**2 / (2.0 * PRIOR_SPREAD**2) - (targets * scaled).sum())
 
-    found = minimize_scalar(loss, bounds=(-_LARGEST, _LARGEST), method="bounded")
-    return float(np.exp(found.x))
+    optimum = minimize_scalar(loss, bounds=(-_LARGEST, _LARGEST), method="bounded")
+    return float(np.exp(optimum.x))

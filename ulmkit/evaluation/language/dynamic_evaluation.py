@@ -261,8 +261,8 @@ def dynamic_perplexities(
     totals = torch.zeros(len(caches), dtype=torch.float64, device=learner.model.encoder.device)
     state: State | None = None
     done = 0
-    digest = "" if checkpoint is None else _fingerprint(model, source, config, caches, statistics)
-    evaluation_checkpoint = EvaluationCheckpoint(checkpoint, digest)
+    evaluation_fingerprint = "" if checkpoint is None else _fingerprint(model, source, config, caches, statistics)
+    evaluation_checkpoint = EvaluationCheckpoint(checkpoint, evaluation_fingerprint)
     checkpoint_tensors = evaluation_checkpoint.load()
     if checkpoint_tensors is not None:
         totals, state, done = _restore(checkpoint_tensors, learner, histories)

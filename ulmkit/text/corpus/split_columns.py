@@ -96,7 +96,7 @@ class SplitColumns:
 
     def assign(self, policy: SplitPolicy) -> Splits:
         """Give each document its split; see `assign_splits` for the errors."""
-        given = Splits(self.split.values, self.split.array())
+        splits = Splits(self.split.values, self.split.array())
         groups = [str(name) for name in self.group.values]
         strata = self._stratum
-        return assign_splits(policy, given, strata.values, strata.array(), groups, self.group.array(), self.times())
+        return assign_splits(policy, splits, strata.values, strata.array(), groups, self.group.array(), self.times())

@@ -255,7 +255,7 @@ def _parse_tokens(value: Any, place: str) -> tuple[str, ...]:
 
 
 def _text_or_none(value: Any) -> str | None:
-    """Return a cell as text; None if nothing is in it: null, blank or not a number."""
+    """Return a cell as text; None if nothing is in it: null, blank or NaN."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return None
     text = str(value)

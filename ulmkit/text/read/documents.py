@@ -124,8 +124,8 @@ class DocumentSource:
         """
         if not isinstance(self.data, (str, os.PathLike)):
             return Reading(data=self.description)
-        found, reasons = _find_parts(self.data, self.options.format)
-        parts = self._wanted_parts(found)
+        available, reasons = _find_parts(self.data, self.options.format)
+        parts = self._wanted_parts(available)
         files = [part.path for part in parts if isinstance(part, DataFile)]
         if layouts is None:
             layouts = list(dict.fromkeys(part.layout(self.options) for part in parts))
@@ -256,7 +256,7 @@ def _find_parts(
 
 
 def _place(data: object) -> str:
-    """Name data in an error; of what is far longer than a path, such as a text, the two ends."""
+    """Name data in an error; something far longer than a path, such as a text, by its two ends."""
     name = str(data)
     return name if len(name) <= _LONGEST_PLACE else f"{name[: _LONGEST_PLACE // 2]}...{name[-_LONGEST_PLACE // 2 :]}"
 

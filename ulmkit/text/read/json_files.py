@@ -122,8 +122,8 @@ def _rows_of_object(path: Path, value: dict[str, Any], options: ReadOptions) -> 
     elif not lists and any(not isinstance(item, (dict, list)) for item in value.values()):
         yield "line 1", value
     else:
-        found, advice = _describe_object(value, lists)
-        raise DataError(f"{path}: expected an array of objects, or an object on each line, got {found}; {advice}")
+        described, advice = _describe_object(value, lists)
+        raise DataError(f"{path}: expected an array of objects, or an object on each line, got {described}; {advice}")
 
 
 def _are_objects(items: Sequence[Any]) -> bool:

@@ -420,10 +420,10 @@ def check_classes(by_split: Mapping[str, Iterable[str]], min_classes: int) -> No
     alone = " and ".join(f"{list_names(unseen)} in {split} alone" for split, unseen in held_out.items())
     advice = "give at least two documents of each class, correct the labels or choose another split"
     if len(train) < min_classes:
-        found = f"{next(iter(train))!r}, and {alone}" if alone else f"{next(iter(train))!r}"
+        only = f"{next(iter(train))!r}, and {alone}" if alone else f"{next(iter(train))!r}"
         if not alone:
             advice = "name another column with label_column, or add documents of another class"
-        raise DataError(f"labels: expected at least two classes in the train split, got one: {found}; {advice}")
+        raise DataError(f"labels: expected at least two classes in the train split, got one: {only}; {advice}")
     if alone:
         splits = " and ".join(held_out)
         raise DataError(
