@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
@@ -230,9 +230,10 @@ class TextClassifier:
             TrainingError: If the loss is no longer finite.
         """
         if isinstance(language_model, TextClassifier):
-            for name, is_given in {"sizes": sizes is not None, "transductive": transductive}.items():
-                if is_given:
-                    raise ConfigError(f"{name}: has no effect on a classifier that is trained further; leave it out")
+            _refuse(
+                {"sizes": sizes is not None, "transductive": transductive},
+                "has no effect on a classifier that is trained further; leave it out",
+            )
             earlier = language_model._to_continue(method, task)
             earlier.task.check_options(recipe or GO_ON)
             budget = Budget(epochs=epochs, steps=steps, minutes=minutes)
@@ -251,9 +252,10 @@ class TextClassifier:
                 progress=progress,
             )
             return cls(continued)
-        for name, is_given in {"drop_classes": bool(drop_classes), "old_data": old_data is not None}.items():
-            if is_given:
-                raise ConfigError(f"{name}: expected a classifier to start from, got a language model; leave it out")
+        _refuse(
+            {"drop_classes": bool(drop_classes), "old_data": old_data is not None},
+            "expected a classifier to start from, got a language model; leave it out",
+        )
         task = task or "single"
         has_language_model = language_model is not None
         recipe = recipe or pipeline.usual_recipe(method, task, has_language_model=has_language_model)
@@ -261,11 +263,10 @@ class TextClassifier:
         if pipeline.trains_networks(method, task, has_language_model=has_language_model):
             budget = Budget(epochs=epochs, steps=steps, minutes=minutes)
         else:
-            for name, value in {"epochs": epochs, "steps": steps}.items():
-                if value is not None:
-                    raise ConfigError(f"{name}: has no effect: {pipeline.why_no_networks(method)}")
+            why = pipeline.why_no_networks(method)
+            _refuse({"epochs": epochs is not None, "steps": steps is not None}, f"has no effect: {why}")
             if minutes is not None:
-                warnings.warn(f"minutes: limits nothing: {pipeline.why_no_networks(method)}", stacklevel=2)
+                warnings.warn(f"minutes: limits nothing: {why}", stacklevel=2)
             budget = Budget(epochs=1.0) if minutes is None else Budget(minutes=minutes)
         if pipeline.climbs_ladder(method, task):
             if sizes is not None:
@@ -799,6 +800,13 @@ class TextClassifier:
         if isinstance(self.parts, EnsembleParts):
             return EnsemblePredictor(self.parts)
         return pipeline.NetworkPredictor(self._networks)
+
+
+def _refuse(options: Mapping[str, bool], reason: str) -> None:
+    """Raise ConfigError for the first option that is given."""
+    for name, is_given in options.items():
+        if is_given:
+            raise ConfigError(f"{name}: {reason}")
 
 
 def _without_answers(parts: ClassifierParts | EnsembleParts) -> HeldOut | None:

@@ -55,10 +55,9 @@ def drift_command(
     count = 0
     with document_progress(0, lambda: count_texts(data, text, reading, task)) as progress:
         for chunk in chunks:
-            rows = [row.document for row in chunk]
             monitor.add(
-                [document.text if document.tokens is None else document.tokens for document in rows],
-                times=[document.time for document in rows] if period is not None else None,
+                [row.document.content for row in chunk],
+                times=[row.document.time for row in chunk] if period is not None else None,
                 names=[row.name(count + number) for number, row in enumerate(chunk, start=1)],
             )
             count += len(chunk)

@@ -284,15 +284,15 @@ def predict_command(
         ) as progress,
     ):
         for chunk in chunks:
-            documents = [row.document for row in chunk]
-            texts = [document.text if document.tokens is None else document.tokens for document in documents]
+            texts = [row.document.content for row in chunk]
             outputs = model.predict_proba(texts)
-            answers = [{"label": label} for label in model.decide(outputs, texts, threshold=threshold)]
-            if selective is not None:
+            if selective is None:
+                answers = [{"label": label} for label in model.decide(outputs, texts, threshold=threshold)]
+            else:
                 answers = _abstaining(selective, np.asarray(outputs))
             if conformal is not None:
-                sets = conformal.decide(np.asarray(outputs))
-                answers = [{**answer, "label_set": list(chosen)} for answer, chosen in zip(answers, sets, strict=True)]
+                for answer, chosen in zip(answers, conformal.decide(np.asarray(outputs)), strict=True):
+                    answer["label_set"] = list(chosen)
             counts.update(task.count_answers([answer["label"] for answer in answers], model.labels))
             writer.write(
                 [

@@ -55,6 +55,7 @@ class PlainCommand(TyperCommand):
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
             if record is not None:
+                record = record[0].replace("list[str]", "str"), record[1]  # each occurrence takes one value
                 heading = "Arguments" if parameter.param_type_name == "argument" else "Options"
                 sections.setdefault(getattr(parameter, "rich_help_panel", None) or heading, []).append(record)
         for heading, records in sections.items():

@@ -1,4 +1,4 @@
-"""The command that pretrains, fine-tunes and classifies in minutes."""
+"""The command that runs all stages in minutes."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The command that writes a page about a classifier."""
+"""The command that writes a report on a classifier."""
 
 from pathlib import Path
 from typing import Annotated
@@ -31,11 +31,11 @@ def report_command(
         str, typer.Option(metavar="METHOD", help="How words are weighed: occlusion or integrated-gradients.")
     ] = "occlusion",
 ) -> None:
-    """Write a page about a classifier of one label per text.
+    """Write an HTML report on a classifier.
 
-    One HTML file: a verdict, accuracy beside linear models fitted to the same labels and to fewer, confusion,
-    calibration, speed, size, and uncertain and wrong documents with the words that mattered and the probabilities as
-    they were read.
+    For classifiers with one label per text. The file has a verdict, accuracy beside linear models fitted to the same
+    labels and to fewer, confusion, calibration, speed, size, and uncertain and wrong documents with the words that
+    mattered and the probabilities as they were read.
 
     Example: ulmkit report my-classifier reviews.csv --out report.html
     """

@@ -74,7 +74,7 @@ def tune_command(
     ] = None,
     resume: Resume = False,
 ) -> None:
-    """Search for the best settings of a training.
+    """Search for the best training settings.
 
     Trials train on the training split with different settings, and are compared on the validation split; the test
     split is not read. The first has the default settings. Trials that are worse than the median end early. The
@@ -115,16 +115,12 @@ def tune_command(
     print(f"{result.table()}\n")
     first, best = (result.trials[number].metrics.get(result.metric) for number in (0, result.best))
     ((unit, length),) = ((name, value) for name, value in vars(result.trial_budget).items() if value is not None)
-    command = ["ulmkit", stage, language_model, data, "--recipe", out_file]
-    if stage == "train":
-        command += [
-            "--method",
-            "finetune",
-            *_given(
-                {"task": None if task == _DEFAULT_TASK else task, "labels": labels, "valid_documents": valid_documents}
-            ),
-        ]
-    command += [*_data_flags(data_options), f"--{unit}", f"{length:.3g}", "--out", "OUT"]
+    of_task = {"task": None if task == _DEFAULT_TASK else task, "labels": labels, "valid_documents": valid_documents}
+    command = [
+        *("ulmkit", stage, language_model, data, "--recipe", out_file),
+        *(["--method", "finetune", *_given(of_task)] if stage == "train" else []),
+        *(*_data_flags(data_options), f"--{unit}", f"{length:.3g}", "--out", "OUT"),
+    ]
     summarise(
         {
             f"validation {result.metric}, default settings": first,

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from ulmkit.lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from ulmkit.evaluation.baselines.classifiers import NBSVM, Baseline, MajorityClass, TfidfLogistic, TfidfRidge
+    from ulmkit.evaluation.baselines.classifiers import NBSVM, MajorityClass, TfidfLogistic, TfidfRidge
     from ulmkit.evaluation.drift import (
         Comparison,
         DriftReport,
@@ -33,11 +33,7 @@ if TYPE_CHECKING:
         errors_by_coverage,
         evaluate_selection,
     )
-    from ulmkit.evaluation.labels.temperature import (
-        fit_temperature,
-        scaled_log_probabilities,
-        scaled_probabilities,
-    )
+    from ulmkit.evaluation.labels.temperature import fit_temperature, scaled_log_probabilities, scaled_probabilities
     from ulmkit.evaluation.labels.token_labels import Span, TokenLabelReport, evaluate_tokens, spans
     from ulmkit.evaluation.language.cache import (
         CACHE_PTB,
@@ -67,15 +63,7 @@ if TYPE_CHECKING:
     from ulmkit.evaluation.language.perplexity import Perplexity, approximate_perplexity, first_context, perplexity
     from ulmkit.evaluation.language.scoring import DocumentScore, score_documents
     from ulmkit.evaluation.language.search import Search
-    from ulmkit.evaluation.language.streams import TokenSource
-    from ulmkit.evaluation.metrics import (
-        ClassMetrics,
-        GroupError,
-        errors_by_column,
-        expected_calibration_error,
-        wilson_interval,
-    )
+    from ulmkit.evaluation.metrics import ClassMetrics, GroupError, expected_calibration_error, wilson_interval
     from ulmkit.evaluation.paired import PairedComparison, compare_paired
-    from ulmkit.files import json_safe
 else:
     __getattr__, __all__ = lazy_exports(__name__, __file__)

@@ -13,26 +13,15 @@ if TYPE_CHECKING:
         ladder_text_parts,
         train_automatically,
     )
-    from ulmkit.pipeline.baselines import linear_baselines, record_baselines, texts_of, word_cutter
+    from ulmkit.pipeline.baselines import linear_baselines, texts_of, word_cutter
     from ulmkit.pipeline.classifiers import train
     from ulmkit.pipeline.continuation import continue_classifier
-    from ulmkit.pipeline.data import prepare, prepare_once
+    from ulmkit.pipeline.data import prepare
     from ulmkit.pipeline.data_options import DataOptions
-    from ulmkit.pipeline.document_progress import documents_read, watch_documents
+    from ulmkit.pipeline.document_progress import watch_documents
     from ulmkit.pipeline.document_streams import EnsembleReading
-    from ulmkit.pipeline.ensembles import (
-        EnsemblePredictor,
-        evaluate_classifier,
-        make_ensemble,
-        networks,
-    )
-    from ulmkit.pipeline.evaluation_data import (
-        ALL,
-        EvaluationData,
-        evaluation_options,
-        is_training_part,
-        select_evaluation_data,
-    )
+    from ulmkit.pipeline.ensembles import EnsemblePredictor, evaluate_classifier, make_ensemble, networks
+    from ulmkit.pipeline.evaluation_data import ALL, EvaluationData, evaluation_options, select_evaluation_data
     from ulmkit.pipeline.ladder import Ladder, choose_judging
     from ulmkit.pipeline.ladder_text import LadderText
     from ulmkit.pipeline.language_model_evaluation import (
@@ -53,7 +42,6 @@ if TYPE_CHECKING:
         why_no_networks,
     )
     from ulmkit.pipeline.modern import MODERN_PTB, MODERN_WIKITEXT2, ModernRecipe
-    from ulmkit.pipeline.network_members import language_model_features
     from ulmkit.pipeline.network_predictor import NetworkPredictor
     from ulmkit.pipeline.network_streams import NetworkReading
     from ulmkit.pipeline.options import (
@@ -65,13 +53,7 @@ if TYPE_CHECKING:
         place,
     )
     from ulmkit.pipeline.pairs import finetune_pair
-    from ulmkit.pipeline.prediction import (
-        embed_documents,
-        evaluate_rows,
-        predict_backward,
-        predict_outputs,
-        predict_rows,
-    )
+    from ulmkit.pipeline.prediction import embed_documents, evaluate_rows, predict_outputs, predict_rows
     from ulmkit.pipeline.published import (
         AWD_LSTM_PTB,
         AWD_LSTM_PTB_PAPER,

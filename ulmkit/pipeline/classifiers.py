@@ -133,22 +133,8 @@ def train_network(
         sizes: Layer sizes and dropouts without a language model; those of ULMFiT if None.
         soft_targets: (documents of the corpus, C) float32, probabilities of the classes to learn in place of labels.
     """
-    kind = find_task(corpus.task)
-    config = sizes or AWDLSTMConfig() if start is None else start.model.encoder.config
-    config = with_dropouts(config, CLASSIFIER_DROPOUTS, recipe.dropout_multiplier)
     torch.manual_seed(run.seed)
-    model = AWDLSTMClassifier(
-        config,
-        len(corpus.vocabulary),
-        _head_config(corpus, rows, recipe, start),
-        chunk_steps=recipe.chunk_steps,
-        gradient_steps=recipe.gradient_steps,
-    )
-    if start is not None:
-        transfer_encoder(start.model.encoder, model.encoder)
-    if isinstance(start, ClassifierParts):
-        classes = vocabulary_mapping(start.label_names, corpus.label_names) if corpus.label_names else np.array([0])
-        transfer_head(start.model.head, model.head, classes)
+    model = _make_model(corpus, start, rows, recipe, sizes)
     model.to(place(model.encoder, run))
     direction: Direction = "forward" if start is None else start.direction
     reverse = direction == "backward"
@@ -184,15 +170,40 @@ def train_network(
             budget,
             recipe,
             run,
-            config=config,
+            config=model.config,
             training_splits=["train"],
             facts=facts,
             details=details,
         )
     model.eval()
+    task = find_task(corpus.task)
     return ClassifierParts(
-        kind, model, corpus.vocabulary, corpus.tokenizer, corpus.label_names, direction, facts, history
+        task, model, corpus.vocabulary, corpus.tokenizer, corpus.label_names, direction, facts, history
     )
+
+
+def _make_model(
+    corpus: EncodedCorpus,
+    start: LanguageModelParts | ClassifierParts | None,
+    rows: np.ndarray,
+    recipe: ClassifierRecipe,
+    sizes: AWDLSTMConfig | None,
+) -> AWDLSTMClassifier:
+    """Make the network to train, with the weights of the model to start from."""
+    config = sizes or AWDLSTMConfig() if start is None else start.model.encoder.config
+    model = AWDLSTMClassifier(
+        with_dropouts(config, CLASSIFIER_DROPOUTS, recipe.dropout_multiplier),
+        len(corpus.vocabulary),
+        _head_config(corpus, rows, recipe, start),
+        chunk_steps=recipe.chunk_steps,
+        gradient_steps=recipe.gradient_steps,
+    )
+    if start is not None:
+        transfer_encoder(start.model.encoder, model.encoder)
+    if isinstance(start, ClassifierParts):
+        classes = vocabulary_mapping(start.label_names, corpus.label_names) if corpus.label_names else np.array([0])
+        transfer_head(start.model.head, model.head, classes)
+    return model
 
 
 def _head_config(

@@ -28,12 +28,12 @@ class DataOptions(TableOptions, TokenizerOptions):
         split_by: How validation documents are chosen: auto, given, random, time or group. "auto" takes the data's own
             validation part if it has one, else a random one; see `SplitPolicy`.
         valid_fraction: Fraction held out for validation if DATA has no split (default: 0.1).
-        tokenizer: Tokenizer: spacy, sentencepiece, whitespace or bytes (default: spacy, or that of `en-small` where
-            only linear models are trained). "sentencepiece" is trained on the training text; "whitespace" is for text
-            that is already tokenized.
+        tokenizer: Tokenizer: spacy, sentencepiece, whitespace or bytes (default: spacy; for linear models alone, that
+            of `en-small`). "sentencepiece" is trained on the training text; "whitespace" is for text that is already
+            tokenized.
         max_vocab: Maximum vocabulary size (default: 60000 for spacy, no limit for whitespace). Special tokens count.
-        min_freq: Minimum occurrences of a word (default: 3 for spacy, 1 for whitespace and where only linear models
-            are trained, where this or `max_vocab` selects spacy).
+        min_freq: Minimum occurrences of a word (default: 3 for spacy; 1 for whitespace and for linear models alone).
+            For linear models alone, this or `max_vocab` selects spacy.
         seed: Seed of the random split.
         label_task: Label type of DATA (single, multi, number, tokens, pair or none), used only to draw the same random
             split as a classifier of this task. "none" ignores the labels.

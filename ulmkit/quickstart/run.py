@@ -12,7 +12,7 @@ from ulmkit import pipeline
 from ulmkit.api import LanguageModel, TextClassifier
 from ulmkit.config import check_positive, check_whole
 from ulmkit.files import expand_user
-from ulmkit.hub import member_name
+from ulmkit.hub import EnsembleParts, member_name
 from ulmkit.model.aligned import count_parameters
 from ulmkit.pipeline import DEFAULT_MODEL, DataOptions, Kind, Ladder, LanguageModelRecipe, RunOptions
 from ulmkit.quickstart.docstrings import QuickstartText, harvest_docstrings, quickstart_task
@@ -83,11 +83,9 @@ def quickstart(
     documents: Data
     if data is None:
         task = quickstart_task(harvest_docstrings())
-        documents = task.target
-        options = DataOptions(split_by="group", valid_fraction=0.12)
+        documents, options = task.target, DataOptions(split_by="group", valid_fraction=0.12)
     else:
-        documents = data
-        options = data_options or DataOptions()
+        documents, options = data, data_options or DataOptions()
     target = pipeline.prepare(
         documents, options, task="single", tokenizer=base.parts.tokenizer, vocabulary=base.parts.vocabulary
     )
@@ -106,22 +104,7 @@ def quickstart(
         after = tuned.parts.facts.validation["perplexity"]
         say(f"   perplexity of held-out text: {before:,.0f} before, {after:,.0f} after")
         say(f"\n2. Climb the ladder on {labels:,} labels")
-        ladders: list[Ladder] = []
-        train = functools.partial(
-            pipeline.train_automatically,
-            target,
-            method="features",
-            budget=Budget(minutes=minutes),
-            run=replace(run, warn=False),  # fine-tuning has warned of this corpus
-            labels=labels,
-            valid_documents=300,
-        )
-        classifier = train(tuned.members, on_ladder=ladders.append)
-        (ladder,) = ladders
-        if ladder.uses_word_vectors:
-            linear = train([])
-        else:
-            linear = pipeline.ensemble_of(ladder, ladder.kept_up_to(Kind.WORDS), target)
+        classifier, linear = _climb(target, tuned, minutes, labels, run)
         reports: dict[str, Any] = {
             name: pipeline.evaluate_classifier(parts, target, held_out_rows)
             for name, parts in ((ULMKIT_ROW, classifier), (NO_LANGUAGE_MODEL_ROW, linear))
@@ -143,6 +126,27 @@ def quickstart(
         if task is not None:
             _write_texts(staging, task, target)
     return result
+
+
+def _climb(
+    target: EncodedCorpus, language_model: LanguageModel, minutes: float, labels: int, run: RunOptions
+) -> tuple[EnsembleParts, EnsembleParts]:
+    """Train classifiers by the ladder. Returns: what it keeps with features of the language model, and without one."""
+    ladders: list[Ladder] = []
+    train = functools.partial(
+        pipeline.train_automatically,
+        target,
+        method="features",
+        budget=Budget(minutes=minutes),
+        run=replace(run, warn=False),  # fine-tuning has warned of this corpus
+        labels=labels,
+        valid_documents=300,
+    )
+    classifier = train(language_model.members, on_ladder=ladders.append)
+    (ladder,) = ladders
+    if ladder.uses_word_vectors:
+        return classifier, train([])
+    return classifier, pipeline.ensemble_of(ladder, ladder.kept_up_to(Kind.WORDS), target)
 
 
 def _size(corpus: EncodedCorpus) -> str:

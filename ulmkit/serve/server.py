@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from ulmkit.api import TextClassifier
+    from ulmkit.serve.loading import LoadingApp
 
 _PACKAGES = ("fastapi", "prometheus_client", "uvicorn")
 _SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
@@ -77,23 +78,7 @@ def serve(
             on_ready=lambda: say(f"{name}: serving at {url} (Ctrl-C stops)"),
             on_failure=end,
         )
-        config = uvicorn.Config(
-            app,
-            lifespan="on",
-            ws="none",
-            log_config=None,
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=max(1, round(options.timeout_seconds)),
-            ssl_certfile=options.tls_certificate,
-            ssl_keyfile=options.tls_key,
-        )
-        try:
-            config.load()
-        except OSError as error:
-            raise ConfigError(f"tls_certificate: cannot be read with its key ({error.strerror or error})") from None
-        server = uvicorn.Server(config)
+        server = uvicorn.Server(_config(app, options))
         for warning in _warnings(options):
             say(warning)
         with _stopping_on_signals(server):
@@ -101,6 +86,29 @@ def serve(
     if app.error is not None:
         raise app.error
     say("stopped")
+
+
+def _config(app: "LoadingApp", options: ServeOptions) -> "uvicorn.Config":
+    """Configure uvicorn; raise ConfigError if the certificate cannot be read."""
+    import uvicorn
+
+    config = uvicorn.Config(
+        app,
+        lifespan="on",
+        ws="none",
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=max(1, round(options.timeout_seconds)),
+        ssl_certfile=options.tls_certificate,
+        ssl_keyfile=options.tls_key,
+    )
+    try:
+        config.load()
+    except OSError as error:
+        raise ConfigError(f"tls_certificate: cannot be read with its key ({error.strerror or error})") from None
+    return config
 
 
 def _run(server: "uvicorn.Server", url: str, listener: socket.socket) -> None:

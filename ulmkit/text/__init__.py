@@ -11,10 +11,9 @@ if TYPE_CHECKING:
     from ulmkit.text.corpus.splits import SplitPolicy
     from ulmkit.text.corpus.token_stream import TokenStream
     from ulmkit.text.read.columns import ReadOptions
-    from ulmkit.text.read.document import Document, normalise_split
+    from ulmkit.text.read.document import Document
     from ulmkit.text.read.documents import DocumentSource, read_documents
     from ulmkit.text.read.labels import LABEL_SEPARATOR, NO_LABELS, LabelKind
-    from ulmkit.text.tokens.rules import RULES_VERSION, SPECIALS
     from ulmkit.text.tokens.streaming import StreamingTokens
     from ulmkit.text.tokens.tokenizers import (
         DEFAULT_TOKENIZER,

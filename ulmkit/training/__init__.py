@@ -22,10 +22,9 @@ if TYPE_CHECKING:
         RichProgress,
         make_progress,
     )
-    from ulmkit.training.ranks import is_first_process
     from ulmkit.training.rate_search import RateSearch, lr_find
     from ulmkit.training.rng import seed_everything
-    from ulmkit.training.schedules import Schedule, Setting, constant, flat_cosine, one_cycle, slanted_triangular
+    from ulmkit.training.schedules import Schedule, constant, flat_cosine, one_cycle, slanted_triangular
     from ulmkit.training.task import StepResult, TrainingTask
     from ulmkit.training.trainer import Trainer, TrainingResult
     from ulmkit.training.trainer_config import TrainerConfig

@@ -67,6 +67,11 @@ class Document:
     split: str | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def content(self) -> str | tuple[str, ...]:
+        """The words if the document is split into words, else the text."""
+        return self.text if self.tokens is None else self.tokens
+
 
 def normalise_split(name: str) -> str:
     """The one name of a split: validation, val and dev are "valid"; other names stay, in lower case."""

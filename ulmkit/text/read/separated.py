@@ -61,21 +61,8 @@ def open_separated(path: Path, options: ReadOptions, split: str | None, usual: s
     names = _column_names(first[1], options)
     if not names:
         raise DataError(f"{path}: expected a line with the names of the columns, got a blank one")
-    advice = ""
-    if is_tsv:
-        advice = "; in .tsv a line is a row: give text with line breaks as .csv"
-    elif len(names) == 1:
-        advice = (
-            f"; delete lines above the names of the columns; put a text that holds {separator!r} in quotes, or give a "
-            "text a line as .txt with lines=True"
-        )
-    else:
-        advice = (
-            f"; put a cell that holds {separator!r} or a line break in double quotes, and write each double quote in "
-            "it twice"
-        )
     header = names if options.header and len(names) > 1 else None
-    fitted = _fitted(path, rows, len(names), header, advice)
+    fitted = _fitted(path, rows, len(names), header, _advice_on_fields(separator, len(names), is_tsv))
     keeps_blank = not options.labels and len(names) == 1
     fitted = _with_blank_rows(fitted) if keeps_blank else _without_blank_rows(path, fitted, warns=not options.labels)
     peeked = list(itertools.islice(fitted, PEEK_ROWS))
@@ -108,6 +95,21 @@ def _column_names(cells: Sequence[str], options: ReadOptions) -> list[str]:
     while names and not names[-1]:
         names.pop()
     return names
+
+
+def _advice_on_fields(separator: str, columns: int, is_tsv: bool) -> str:
+    """Say what to do about a row with another number of fields than columns."""
+    if is_tsv:
+        return "; in .tsv a line is a row: give text with line breaks as .csv"
+    if columns == 1:
+        return (
+            f"; delete lines above the names of the columns; put a text that holds {separator!r} in quotes, or give a "
+            "text a line as .txt with lines=True"
+        )
+    return (
+        f"; put a cell that holds {separator!r} or a line break in double quotes, and write each double quote in it "
+        "twice"
+    )
 
 
 def _fitted(path: Path, rows: Rows, columns: int, header: Sequence[str] | None, advice: str) -> Rows:
