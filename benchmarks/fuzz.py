@@ -1,7 +1,7 @@
 """Do damaged and altered files give a clear error, at once, and never a wrong answer?
 
-Mutates model folders, corpora, checkpoints, tokenizers and data files, makes their checksums right again, and loads and
-uses each. An input must load and give finite numbers, or be refused with an UlmkitError. Anything else is a failure:
+Mutates model folders, corpora, checkpoints, tokenizers and data files, corrects their checksums, and loads and uses
+each. An input must load and give finite numbers, or be refused with an UlmkitError. Anything else is a failure:
 another exception, a crash, an answer that is not finite, more than 5 seconds of CPU time (or 30 in all), or more than
 400 MB of memory. Each kind of failure is printed once with the fewest mutations that show it.
 

@@ -2,12 +2,12 @@
 
 One LSTM layer of H inputs and H units, forward and backward, the weights new each time, over the batch B, the steps T
 and the units H, each with the other two at B 40, T 70, H 1152. Then linear_cross_entropy with all gradients of 2,800
-rows of 400 features over the vocabulary V. By one thread and by all, in fp32 and, where it pays, in bf16; ulmkit
-alone, as its trainer runs it, with the allocator told to keep freed memory. Medians over turns that the sizes of an
-axis take.
+rows of 400 features over the vocabulary V. Both run on one thread and on all, in fp32 and, where it pays, in bf16;
+ulmkit alone, as its trainer runs it, with the allocator told to keep freed memory. The sizes of an axis take turns, and
+times are medians.
 
-A token costs more in a larger layer or vocabulary by itself, so beside tokens/s stands the rate of the operations that
-the products need, two for each multiplication and addition. A size is a cliff if its rate is below half of the next
+A token always costs more in a larger layer or vocabulary, so tokens/s stand beside the rate of the operations that the
+matmuls need, two for each multiplication and addition. A size is a cliff if its rate is below half of the next
 smaller size's. Small batches have low rates: they wait for the weights to be read.
 
     python benchmarks/scaling_cpu.py [--data FOLDER] [--repeats N] [--quick] [--plot FILE] [--json FILE]

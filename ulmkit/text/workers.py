@@ -2,7 +2,8 @@
 
 Each is a fresh interpreter started on this module alone, talking over its standard input and output. It neither
 forks this process (with the threads that torch and OpenMP have in it) nor imports the program's main module (as
-multiprocessing's spawn does), so it never loads torch and needs no `if __name__ == "__main__"` in the program.
+multiprocessing's spawn does), so it never loads torch and needs no `if __name__ == "__main__"` in the program. If the
+program is killed, its workers end with it, since their input ends; workers of joblib's loky would stay.
 """
 
 import contextlib

@@ -1,12 +1,14 @@
 """Columns found by their usual names, whatever the case and the spaces around it; names that are given are exact."""
 
 import json
+from dataclasses import fields
 
 import pytest
 from support.data_files import read, write, write_parquet
 
 from ulmkit.errors import DataError
 from ulmkit.tasks import find_label_kind
+from ulmkit.text.read.columns import ReadFields, ReadOptions
 from ulmkit.text.read.document import Document
 from ulmkit.text.read.documents import DocumentSource
 
@@ -93,3 +95,7 @@ def test_an_object_with_a_text_is_a_row(tmp_path):
 def test_header_of_one_column(tmp_path):
     path = write(tmp_path / "a.csv", "TEXT\none of three words\n")
     assert [document.text for document in read(path)] == ["one of three words"]
+
+
+def test_keywords_of_read_documents_are_the_fields_of_its_options() -> None:
+    assert {field.name for field in fields(ReadOptions)} == ReadFields.__annotations__.keys()

@@ -5,7 +5,7 @@ import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 from ulmkit.errors import DataError, did_you_mean
 from ulmkit.text.characters import drop_invisible, normalise
@@ -33,6 +33,23 @@ class ReadOptions(TableOptions):
         """Named columns that a row may lack: all but the text columns."""
         named = (self.group_column, self.time_column, self.split_column, *self.columns)
         return (*column_names(self.label_column), *(name for name in named if name is not None))
+
+
+class ReadFields(TypedDict, total=False):
+    """Fields of `ReadOptions`, as keywords."""
+
+    text_column: str | Sequence[str] | None
+    label_column: str | Sequence[str] | None
+    group_column: str | None
+    time_column: str | None
+    split_column: str | None
+    columns: Sequence[str]
+    lines: bool
+    header: bool
+    format: str | None
+    workers: int | None
+    label_kind: LabelKind
+    labels: bool
 
 
 class RowReader:

@@ -5,12 +5,12 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Unpack
 
 from ulmkit.errors import DataError, did_you_mean
 from ulmkit.files import expand_user
 from ulmkit.text.characters import normalise
-from ulmkit.text.read.columns import ReadOptions
+from ulmkit.text.read.columns import ReadFields, ReadOptions
 from ulmkit.text.read.document import Document, normalise_split
 from ulmkit.text.read.folders import DataFile, find_files
 from ulmkit.text.read.hub_data import HubSplit, is_hub_name, open_hub
@@ -54,7 +54,7 @@ class DocumentSource:
         DataError: If `data` is an iterator, which can be read only once, or a table.
     """
 
-    def __init__(self, data: Data, *, split: str | Sequence[str] | None = None, **options: Any) -> None:
+    def __init__(self, data: Data, *, split: str | Sequence[str] | None = None, **options: Unpack[ReadFields]) -> None:
         _check_documents(data)
         self.data = str(expand_user(data)) if isinstance(data, str) and data.startswith("~") else data
         self.options = ReadOptions(**options)
@@ -188,7 +188,9 @@ class DocumentSource:
         return [part for part in parts if part.split in self.wanted]
 
 
-def read_documents(data: Data, *, split: str | Sequence[str] | None = None, **options: Any) -> Iterator[Document]:
+def read_documents(
+    data: Data, *, split: str | Sequence[str] | None = None, **options: Unpack[ReadFields]
+) -> Iterator[Document]:
     """Read the documents of `data`, one at a time.
 
     Args:
