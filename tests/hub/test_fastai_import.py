@@ -261,7 +261,7 @@ def test_heads_that_do_not_fit_are_refused(tmp_path: Path, spoil: Callable, mess
 
 
 def test_a_classifier_of_one_output_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="classes: expected at least 2, got 1"):
+    with pytest.raises(ConfigError, match="classes: expected a whole number of at least 2, got 1"):
         import_fastai(*fastai_files.write(tmp_path, fastai_files.classifier_weights(classes=1)), labels=["only"])
 
 

@@ -436,7 +436,7 @@ def test_an_altered_config_is_refused(lm_folder, changes, message):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"head": {"classes": 1}}, "classes: expected at least 2"),
+        ({"head": {"classes": 1}}, "classes: expected a whole number of at least 2"),
         ({"task": "singel"}, "task: got 'singel'; did you mean 'single'"),
         ({"label_names": None}, "label_names: expected list, got None"),
         ({"label_names": ["a"]}, "label_names: expected 3 different names, got 1"),

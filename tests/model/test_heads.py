@@ -255,10 +255,12 @@ def test_config_through_json() -> None:
 @pytest.mark.parametrize(
     ("kind", "options", "message"),
     [
-        ("single", {"classes": 1}, "classes: expected at least 2, got 1"),
-        ("multi", {"classes": -1}, "classes: expected at least 1, got -1"),
+        ("single", {"classes": 1}, "classes: expected a whole number of at least 2, got 1"),
+        ("multi", {"classes": -1}, "classes: expected a whole number of at least 1, got -1"),
         ("number", {"classes": 2}, "classes: expected 1 for a number, got 2"),
-        ("single", {"hidden_size": 0}, "hidden_size: expected .* above 0, got 0"),
+        ("single", {"hidden_size": 0}, "hidden_size: expected a whole number of at least 1, got 0"),
+        ("single", {"hidden_size": 1.5}, "hidden_size: expected a whole number of at least 1, got 1.5"),
+        ("single", {"classes": 2.0}, "classes: expected a whole number of at least 2, got 2.0"),
         ("single", {"input_dropout": 1.0}, "input_dropout: expected 0 <= p < 1, got 1.0"),
         ("single", {"hidden_dropout": -0.1}, "hidden_dropout: expected 0 <= p < 1, got -0.1"),
         ("single", {"label_smoothing": 2}, "label_smoothing: expected 0 <= p < 1, got 2"),
@@ -287,7 +289,7 @@ def test_a_head_has_the_options_of_its_kind_alone(kind: str, option: str) -> Non
 
 
 def test_bad_encoder_size() -> None:
-    with pytest.raises(ConfigError, match="encoder_size: expected a number above 0, got 0"):
+    with pytest.raises(ConfigError, match="encoder_size: expected a whole number of at least 1, got 0"):
         SingleLabelConfig(classes=2).make(0)
 
 

@@ -93,6 +93,9 @@ def test_phases_of_a_classifier(unfreezing: str, phases: int) -> None:
         (lambda: ClassifierRecipe(unfreezing="gradul"), "unfreezing: got 'gradul'; did you mean 'gradual'"),
         (lambda: ClassifierRecipe(class_weights="even"), "class_weights: got 'even'; there are: none, balanced"),
         (lambda: ClassifierRecipe(chunk_steps=0), "chunk_steps: expected a whole number of at least 1, got 0"),
+        (lambda: ClassifierRecipe(head_hidden=1.5), "head_hidden: expected a whole number of at least 1, got 1.5"),
+        (lambda: ClassifierRecipe(hidden_dropout=1.0), "hidden_dropout: expected 0 <= p < 1, got 1.0"),
+        (lambda: ClassifierRecipe(number_loss="mae"), "number_loss: got 'mae'"),
         (
             lambda: ClassifierRecipe(unfreezing="full", peak_rate=(0.1, 0.2)).phases(4, Budget(steps=9)),
             "peak_rate: expected one number for unfreezing 'full', got several",

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ulmkit.config import check_choice, check_positive
+from ulmkit.config import check_choice, check_positive, check_probability, check_whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +21,9 @@ class HeadOptions:
             data in which each class is as frequent as its documents' total weight.
         value_range: Lowest and highest predicted number; approached but never reached.
         number_loss: Loss for numbers: mse, or huber where there are outliers.
+
+    Raises:
+        ConfigError: If a value is outside its range.
     """
 
     head_hidden: int = 50
@@ -32,6 +35,10 @@ class HeadOptions:
     number_loss: str = "mse"
 
     def __post_init__(self) -> None:
+        check_whole("head_hidden", self.head_hidden)
+        for option in ("input_dropout", "hidden_dropout", "label_smoothing"):
+            check_probability(option, getattr(self, option))
+        check_choice("number_loss", self.number_loss, ("mse", "huber"))
         if isinstance(self.class_weights, str):
             check_choice("class_weights", self.class_weights, ("none", "balanced"))
             return

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ulmkit.config import check_choice, check_positive, check_probability
+from ulmkit.config import check_choice, check_positive, check_probability, check_whole
 from ulmkit.errors import ConfigError, DataError
 from ulmkit.model.document_norm import DocumentNorm
 
@@ -45,7 +45,7 @@ class Head(nn.Module, ABC):
 
     def __init__(self, config: HeadConfig, encoder_size: int) -> None:
         super().__init__()
-        check_positive("encoder_size", encoder_size)
+        check_whole("encoder_size", encoder_size)
         self.config = config
         self.layers = self._make_layers(encoder_size)
 
@@ -257,11 +257,10 @@ class HeadConfig:
     hidden_dropout: float = 0.1
 
     def __post_init__(self) -> None:
-        check_positive("hidden_size", self.hidden_size)
+        check_whole("hidden_size", self.hidden_size)
         check_probability("input_dropout", self.input_dropout)
         check_probability("hidden_dropout", self.hidden_dropout)
-        if self.classes < self.min_classes:
-            raise ConfigError(f"classes: expected at least {self.min_classes}, got {self.classes!r}")
+        check_whole("classes", self.classes, at_least=self.min_classes)
 
     def make(self, encoder_size: int) -> Head:
         """Make the head for an encoder with `encoder_size` outputs."""
