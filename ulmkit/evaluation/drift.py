@@ -120,7 +120,7 @@ class UnlikeText:
 
     Attributes:
         name: Its place in the data, or its number from 1.
-        unlikeness: Share of held-out texts that are less unlike, see `unlikeness`.
+        unlikeness: Share of held-out texts that are more like the training; see `unlikeness`.
         text: Its beginning.
     """
 

@@ -123,8 +123,8 @@ def train_network(
 
     Args:
         corpus: The documents, in the vocabulary of the model to start from.
-        start: The model to start from; None starts from random weights. Of a classifier the head is kept too, with
-            those of its classes that the corpus has.
+        start: The model to start from; None starts from random weights. A classifier's head is kept too, with the
+            classes that the corpus has.
         rows: (n,) labelled documents to learn from.
         held_out: (m,) labelled documents to validate on.
         budget: Length of the training.

@@ -94,12 +94,12 @@ class ClassifierReport:
 
     Attributes:
         name: The classifier.
-        made_of: Its members, with their weights in a blend.
-        scored_on: Documents that it was scored on.
-        labels: Labelled documents that the linear models were fitted to, and the classifier, if it knows.
-        fitted_to: What these are, in a few words; empty if there are none.
-        classifier: The classifier's figures.
-        linear: Those of the linear models.
+        made_of: The classifier's members, with their weights in a blend.
+        scored_on: Documents that all models were scored on.
+        labels: Number of labelled documents that the linear models were fitted to.
+        fitted_to: These documents in a few words; empty if there are none.
+        classifier: Figures of the classifier.
+        linear: Figures of the linear models.
         curves: Accuracy by the number of labels of each linear model.
         ladder: Rungs that were judged in training, as `LadderRow` has them; empty if there was no ladder.
         judged_on: What they were judged on, in a few words.

@@ -66,7 +66,7 @@ def _compose(text: str, parting: str) -> str:
 
 
 def _part_marks(text: str, parting: str) -> str:
-    """Put `parting` before each mark that would be one of more than MAX_MARKS in a row, as counted in NFD."""
+    """Put `parting` before each mark that would exceed MAX_MARKS in a row, as counted in NFD."""
     if text.isascii():
         return text
 
@@ -133,7 +133,7 @@ class Composer:
 
 
 def _last_beginning(text: str) -> int:
-    """Find the last place that no character joined to the one before lies across, whatever follows."""
+    """Find the last place where the text can be cut: no later character can join one before it, whatever follows."""
     end = len(text)
     if not end or text[-1].isspace():
         return end

@@ -39,7 +39,7 @@ class DataFile:
 
 
 class Listing:
-    """Files and folders below a folder, links followed, but for hidden ones and those that ulmkit wrote.
+    """Files and folders below a folder, without hidden ones and those that ulmkit wrote; links are followed.
 
     Attributes:
         folder: The folder.
@@ -120,7 +120,7 @@ def find_files(folder: Path, format: str | None = None) -> tuple[list[DataFile],
 
     Args:
         folder: The folder.
-        format: Read the files of this format only; if no name says it, files of which no name says a format.
+        format: Read only files of this format; if no file name shows it, those whose names show no format.
 
     Returns:
         The files that are read, in order, and the reasons by path for what is not, hidden files aside.
@@ -229,7 +229,7 @@ def _wiki_files(listing: Listing) -> list[Path]:
 
 
 def _all_texts(listing: Listing, files: list[DataFile], below: Path | None = None) -> list[DataFile]:
-    """Return the files, if none of the texts below the folder lies deeper than they do: it would be left out unsaid."""
+    """Return the files, unless a text below the folder lies deeper than they do: it would be left out silently."""
     if not files:
         return files
     folder = below or listing.folder
@@ -250,7 +250,7 @@ def _split_of_place(place: Path) -> str | None:
 
 
 def _all_or_none(folder: Path, files: Sequence[DataFile]) -> list[DataFile]:
-    """Return the files if each says its split or none does: where one is said, a file without might be the test set."""
+    """Return the files if all or none of them name a split: beside named ones, another might be the test set."""
     named = [file for file in files if file.split]
     unnamed = [file.path.relative_to(folder) for file in files if not file.split]
     if named and unnamed:
@@ -264,7 +264,7 @@ def _all_or_none(folder: Path, files: Sequence[DataFile]) -> list[DataFile]:
 def _split_folders(listing: Listing) -> list[tuple[Path, str]]:
     """Find the folders that are splits: all, if each has a split in its name (train_en, test_en), else those so named.
 
-    unsup alone among others is none: it is the part without labels of folders by label.
+    A lone unsup among other folders is no split: it holds the unlabelled documents beside folders by label.
     """
     below = listing.folders_in(listing.folder)
     named = [(path, split) for path in below if (split := known_split(path.name))]

@@ -113,7 +113,7 @@ def _advice_on_fields(separator: str, columns: int, is_tsv: bool) -> str:
 
 
 def _fitted(path: Path, rows: Rows, columns: int, header: Sequence[str] | None, advice: str) -> Rows:
-    """Yield rows without what stands beyond the columns, which must be empty cells, as spreadsheets add them.
+    """Yield rows without the cells beyond the columns, which must be empty, as spreadsheets add them.
 
     Raises:
         DataError: If a row has too few or too many cells, is a line of dashes below a header, or repeats the header, as
@@ -183,7 +183,7 @@ def _tsv_rows(path: Path) -> Rows:
 
 
 def _tsv_cells(text: str, columns: int) -> list[str]:
-    """Split a line into cells. A quote is text, but for two that enclose a cell, where those within are doubled.
+    """Split a line into cells. Quotes are text, except two that enclose a cell; those inside it are doubled.
 
     A tab in an enclosed cell is the cell's own only where that alone makes as many cells as there are columns.
     """
@@ -200,13 +200,13 @@ def _tsv_cells(text: str, columns: int) -> list[str]:
 def _choose_separator(path: Path, usual: str) -> tuple[str, bool]:
     """Choose the separator of a table.
 
-    Another one than the usual is taken only if the first row has it, and as often as every row that is looked at.
+    One other than the usual is taken only if the first row has it, and all rows that are looked at have it as often.
 
     Returns:
         The separator, and whether a line of its own names it ("sep=;", as spreadsheets write it).
 
     Raises:
-        DataError: If the first row has another separator alone, and other rows do not have it as often.
+        DataError: If the first row has only another separator, and other rows do not have it as often.
     """
     first_line = next(read_lines(path), "")
     if match := _SEPARATOR_LINE.fullmatch(first_line):
