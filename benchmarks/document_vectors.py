@@ -75,8 +75,8 @@ def main() -> None:
         seconds[name], vectors = learn(counts, asked)
 
         def judge(rows: np.ndarray, vectors: np.ndarray = vectors) -> float:
-            given = vectors[np.searchsorted(known, rows)]
-            return accuracy(given, corpus.labels(rows), vectors[len(known) :], corpus.labels(judged))
+            vectors_of_rows = vectors[np.searchsorted(known, rows)]
+            return accuracy(vectors_of_rows, corpus.labels(rows), vectors[len(known) :], corpus.labels(judged))
 
         accuracies[name] = {count: statistics.fmean(map(judge, each)) for count, each in draws.items()}
     peer = PEER if PEER in ways else MISSING

@@ -124,16 +124,16 @@ class Results:
 def rows_of(results: Iterable[Result], models: Models) -> list[dict[str, Any]]:
     """Rows of ulmkit's first model beside every other model, for each measure of each number of labels."""
     rows = []
-    for (data, labels), found in by_setting(results).items():
-        names = [*models.names, *models.missing, *found]
-        ours = next((name for name in names if name.startswith(OURS) and name in found), None)
+    for (data, labels), by_model in by_setting(results).items():
+        names = [*models.names, *models.missing, *by_model]
+        ours = next((name for name in names if name.startswith(OURS) and name in by_model), None)
         for measure, (title, unit, lower_is_better) in MEASURES.items():
-            our_value = None if ours is None else middle(found[ours], measure)
+            our_value = None if ours is None else middle(by_model[ours], measure)
             for name in dict.fromkeys(names):
                 if name == ours:
                     continue
-                peer = middle(found[name], measure) if name in found else None
-                peer_name = name if name in found else f"{name} (not measured)"
+                peer = middle(by_model[name], measure) if name in by_model else None
+                peer_name = name if name in by_model else f"{name} (not measured)"
                 case = f"{data}, {labels:,} labels: {title}"
                 rows.append(row(case, unit, our_value, peer, peer_name, lower_is_better=lower_is_better))
     return rows
@@ -170,7 +170,7 @@ def panels(results: Iterable[Result]) -> dict[str, dict[str, tuple[float, float]
     """Points of the plot: documents per second and accuracy of each model, by the title of its panel."""
     return {
         f"{data}, {labels:,} labels": {
-            name: (middle(found, "documents_per_second"), middle(found, "accuracy")) for name, found in models.items()
+            name: (middle(draws, "documents_per_second"), middle(draws, "accuracy")) for name, draws in models.items()
         }
         for (data, labels), models in by_setting(results).items()
     }

@@ -261,20 +261,20 @@ def measured_rows(by_count: Mapping[int, Sequence[Draw]]) -> list[dict[str, Any]
     for count, draws in by_count.items():
         kept = accuracies(draws, KEPT)
         for name in draws[0].predictions:
-            found = accuracies(draws, name)
-            if name != KEPT and len(found) == len(kept):
-                entry = row(f"{count:,} labels", "% accuracy", statistics.fmean(kept), statistics.fmean(found), name)
-                rows.append({**entry, "draws": found, "kept": kept})
+            compared = accuracies(draws, name)
+            if name != KEPT and len(compared) == len(kept):
+                entry = row(f"{count:,} labels", "% accuracy", statistics.fmean(kept), statistics.fmean(compared), name)
+                rows.append({**entry, "draws": compared, "kept": kept})
     return rows
 
 
 def curves(by_count: Mapping[int, Sequence[Draw]]) -> dict[str, list[tuple[int, float, float]]]:
     """(labels, mean, standard deviation) of the accuracy in percent of the baseline and of what was kept."""
-    found = {}
+    points = {}
     for name in (BASELINE, LINEAR, KEPT):
         values = {count: accuracies(draws, name) for count, draws in by_count.items()}
-        found[name] = [(count, statistics.fmean(each), _deviation(each)) for count, each in values.items()]
-    return found
+        points[name] = [(count, statistics.fmean(each), _deviation(each)) for count, each in values.items()]
+    return points
 
 
 def accuracies(draws: Sequence[Draw], name: str) -> list[float]:
@@ -283,8 +283,8 @@ def accuracies(draws: Sequence[Draw], name: str) -> list[float]:
 
 
 def _summary(draws: Sequence[Draw], name: str) -> str | None:
-    found = accuracies(draws, name)
-    return f"{statistics.fmean(found):.1f} ± {_deviation(found):.1f}" if found else None
+    percentages = accuracies(draws, name)
+    return f"{statistics.fmean(percentages):.1f} ± {_deviation(percentages):.1f}" if percentages else None
 
 
 def _deviation(values: Sequence[float]) -> float:

@@ -141,20 +141,23 @@ class ULMFiTClassifier(ClassifierMixin, TrainedTextEstimator):
         return np.asarray(self.classes_[p.argmax(axis=1)])
 
     def _weighted_recipe(self, labels: ClassLabels) -> ClassifierRecipe:
-        """The recipe with the weights of the classes, by their names.
+        """Return the recipe with the weights of the classes, by their names.
 
         Raises:
             ConfigError: If `class_weight` is neither None, "balanced" nor a dict, or has a class that `y` lacks.
         """
-        recipe, given = self._recipe(self.method, "single"), self.class_weight
-        if given is None:
+        recipe = self._recipe(self.method, "single")
+        class_weight = self.class_weight
+        if class_weight is None:
             return recipe
-        if isinstance(given, str) and given == "balanced":
+        if isinstance(class_weight, str) and class_weight == "balanced":
             return replace(recipe, class_weights="balanced")
-        if not isinstance(given, Mapping):
-            raise ConfigError(f"class_weight: expected None, 'balanced' or a dict from class to weight, got {given!r}")
+        if not isinstance(class_weight, Mapping):
+            raise ConfigError(
+                f"class_weight: expected None, 'balanced' or a dict from class to weight, got {class_weight!r}"
+            )
         names = dict(zip(labels.classes.tolist(), labels.names, strict=True))
-        unknown = [label for label in given if label not in names]
+        unknown = [label for label in class_weight if label not in names]
         if unknown:
             raise ConfigError(f"class_weight: expected classes of y, {list(names)!r:.200}, got {unknown[0]!r}")
-        return replace(recipe, class_weights={names[label]: weight for label, weight in given.items()})
+        return replace(recipe, class_weights={names[label]: weight for label, weight in class_weight.items()})

@@ -114,12 +114,12 @@ def _padded(documents: Sequence[np.ndarray]) -> np.ndarray:
     return ids
 
 
-def _difference(head: torch.nn.Module, expected: np.ndarray, found: np.ndarray) -> float:
+def _difference(head: torch.nn.Module, expected: np.ndarray, actual: np.ndarray) -> float:
     """Largest difference, relative to the largest value or to 1; a number's to the deviation of the targets."""
-    if expected.shape != found.shape:
+    if expected.shape != actual.shape:
         return float("nan")
     largest = 1.0
     if isinstance(head, NumberHead):
         lowest, highest = head.config.value_range or (0.0, head.config.number_deviation)
         largest = highest - lowest
-    return float(np.abs(expected - found).max() / max(largest, np.abs(expected).max()))
+    return float(np.abs(expected - actual).max() / max(largest, np.abs(expected).max()))

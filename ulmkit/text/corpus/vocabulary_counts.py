@@ -14,43 +14,43 @@ _ENOUGH_TOKENS = 1000
 
 def choose_vocabulary(
     tokenizer: Tokenizer,
-    given: Vocabulary | None,
+    vocabulary: Vocabulary | None,
     types: Sequence[str],
     counts: np.ndarray,
     max_vocab: int | None = None,
     min_freq: int | None = None,
 ) -> Vocabulary:
-    """Choose the tokenizer's own vocabulary, the one given, or build one from counts.
+    """Choose the vocabulary: the tokenizer's own, else the given one, else one built from counts.
 
     Args:
         tokenizer: The tokenizer of the corpus.
-        given: A vocabulary to use, or None.
+        vocabulary: A vocabulary to use; None to choose one.
         types: The distinct tokens of all text.
         counts: (types,) occurrences of each in the training text.
         max_vocab: Maximum size of a built vocabulary; None for the tokenizer's default.
         min_freq: Minimum occurrences of a token in a built vocabulary; None for the tokenizer's default.
 
     Raises:
-        DataError: If `given` is not the tokenizer's.
+        DataError: If `vocabulary` is not the tokenizer's.
         ConfigError: As `Tokenizer.build_vocabulary`.
     """
     closed = tokenizer.closed_vocabulary()
     if closed is not None:
-        if given is not None and given != closed:
+        if vocabulary is not None and vocabulary != closed:
             raise DataError(
                 f"vocabulary: expected the {tokenizer.name} tokenizer's own ({len(closed)} tokens), got another "
-                f"({len(given)} tokens); leave it out, or use the tokenizer it was made with"
+                f"({len(vocabulary)} tokens); leave it out, or use the tokenizer it was made with"
             )
         return closed
-    if given is None:
+    if vocabulary is None:
         return tokenizer.build_vocabulary(dict(zip(types, map(int, counts), strict=True)), max_vocab, min_freq)
     for token in tokenizer.required_tokens:
-        if token not in given:
+        if token not in vocabulary:
             raise DataError(
                 f"vocabulary: expected one made with the {tokenizer.name} tokenizer, got one without {token!r}; "
                 "use the tokenizer it was made with"
             )
-    return given
+    return vocabulary
 
 
 def check_unknown(tokenizer: Tokenizer, unknown: int, tokens: int) -> None:
