@@ -72,6 +72,7 @@ def _labels(y: Any) -> Any:
         (["b", "a", "b"], ["a", "b"], "O", [1, 0, 1]),
         (np.array(["b", "a"]), ["a", "b"], "U", [1, 0]),
         (["b", None, float("nan"), "a"], ["a", "b"], "O", [1, -1, -1, 0]),
+        (["b", -1, "a", "-1"], ["-1", "a", "b"], "O", [2, -1, 1, 0]),
         ([3, 1, -1, 3], [1, 3], "i", [1, 0, -1, 1]),
         ([3, None, 1], [1, 3], "i", [1, -1, 0]),
         (np.array([0.0, np.nan, 1.0, -1.0]), [0.0, 1.0], "f", [0, -1, 1, -1]),
@@ -105,6 +106,7 @@ def test_names_of_classes() -> None:
     [
         (["a", "a"], "y: expected labels of at least 2 classes, got 1 class ('a')"),
         ([None, None], "y: expected labels of at least 2 classes, got none"),
+        (["b", 3], "y: expected labels of one kind, got 'b' and 3; turn all of them into text"),
         ([-1, 1], "y: expected labels of at least 2 classes, got 1 class (1); -1 says that a text has no label, so"),
         ([[0, 1], [1, 0]], "y: expected one label per text, got an array of shape (2, 2); give a 1d array"),
         (csr_array(np.eye(2)), "y: expected a label per text, got a sparse matrix (csr_array)"),

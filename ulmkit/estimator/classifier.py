@@ -22,7 +22,7 @@ METHODS = ("auto", "features", "linear", "finetune")
 class ULMFiTClassifier(ClassifierMixin, TrainedTextEstimator):
     """Classify texts from few labels, and as much text without labels as there is.
 
-    A text has no label if its place in `y` holds None, NaN or, among numbers, -1, as in `sklearn.semi_supervised`.
+    A text has no label if its place in `y` holds None, NaN or the number -1, as in `sklearn.semi_supervised`.
 
     Args:
         language_model: Name of a shipped or hub model, or a folder, to start from. With "none", only linear
@@ -86,7 +86,7 @@ class ULMFiTClassifier(ClassifierMixin, TrainedTextEstimator):
 
         Args:
             X: (n,) texts: a list, an array, or a column of a pandas or polars table.
-            y: (n,) labels: text, whole numbers or bools. None, NaN and -1 among numbers: the text has no label.
+            y: (n,) labels: text, whole numbers or bools. None, NaN and the number -1: the text has no label.
             unlabelled: Further texts without labels. All but "finetune" learn from them which words occur together, and
                 with few labels what the surest of them are.
 

@@ -83,12 +83,12 @@ def check_labels(y: Iterable[object] | None, texts: Sequence[str], estimator: st
     """Check class labels.
 
     Args:
-        y: A label per text. -1 among numbers, None, NaN and pandas' NA say that a text has no label.
+        y: A label per text. The number -1, None, NaN and pandas' NA say that a text has no label.
         texts: The texts.
         estimator: Name of the estimator, for errors.
 
     Raises:
-        DataError: If there are fewer than two classes.
+        DataError: If there are fewer than two classes, or text and numbers are mixed.
         ValueError: If there are more or fewer labels than texts, or they are numbers with decimals.
     """
     values = _as_column(y, texts, estimator)
@@ -96,20 +96,27 @@ def check_labels(y: Iterable[object] | None, texts: Sequence[str], estimator: st
     labelled = _natural(values[~is_missing])
     codes = np.full(len(values), UNLABELLED, dtype=np.int64)
     places = np.flatnonzero(~is_missing)
-    has_mark = False
     if labelled.dtype.kind in "iuf":
         assert_all_finite(labelled, input_name="y")
-        is_marked = labelled == UNLABELLED
-        has_mark = bool(is_marked.any())
-        labelled, places = labelled[~is_marked], places[~is_marked]
+    is_marked = np.array([not isinstance(label, str) and label == UNLABELLED for label in labelled], dtype=bool)
+    labelled, places = labelled[~is_marked], places[~is_marked]
+    _check_one_kind(labelled)
     if len(labelled):
         check_classification_targets(labelled)
     classes, codes[places] = np.unique(labelled, return_inverse=True)
     if len(classes) < 2:
         got = f"1 class ({classes.tolist()[0]!r})" if len(classes) else "none"
-        advice = "; -1 says that a text has no label, so number the classes from 0" if has_mark else ""
+        advice = "; -1 says that a text has no label, so number the classes from 0" if is_marked.any() else ""
         raise DataError(f"y: expected labels of at least 2 classes, got {got}{advice}")
     return ClassLabels(classes, _class_names(classes), codes)
+
+
+def _check_one_kind(labels: np.ndarray) -> None:
+    """Refuse labels that cannot be sorted, text beside numbers."""
+    is_text = [isinstance(label, str) for label in labels]
+    if any(is_text) and not all(is_text):
+        text, other = labels[is_text.index(True)], labels[is_text.index(False)]
+        raise DataError(f"y: expected labels of one kind, got {text!r} and {other!r}; turn all of them into text")
 
 
 def check_numbers(y: Iterable[object] | None, texts: Sequence[str], estimator: str) -> np.ndarray:
