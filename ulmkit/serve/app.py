@@ -1,7 +1,7 @@
 """The ASGI application and its routes."""
 
 import functools
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -210,13 +210,26 @@ def _add_error_answers(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
-        first = error.errors()[0]
-        return answer(422, f"{_name_field(first['loc'][1:])}: {first['msg']}; /docs shows the form of requests")
+        return answer(422, f"{_what_is_wrong(error.errors()[0])}; /docs shows the form of requests")
 
     @app.exception_handler(HTTPException)
     async def unknown(_: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
+        if error.status_code == 400:  # FastAPI's answer to a body that is not UTF-8
+            return answer(422, "request: expected JSON in UTF-8, got other bytes; /docs shows the form of requests")
         return answer(error.status_code, str(error.detail), dict(error.headers or {}))
+
+
+def _what_is_wrong(found: Mapping[str, Any]) -> str:
+    """Say what is wrong with a request, from an error that pydantic found."""
+    location = found["loc"][1:]
+    if found["type"] == "json_invalid":
+        return f"request: expected JSON, got none from character {location[0]} on"
+    if not location:
+        return "request: expected a JSON object, sent with the header `Content-Type: application/json`"
+    if found["type"] == "extra_forbidden":
+        return f"{_name_field(location)}: there is no such field"
+    return f"{_name_field(location)}: {found['msg']}"
 
 
 def _name_field(location: Sequence[str | int]) -> str:

@@ -170,7 +170,7 @@ class InfoAnswer(BaseModel):
     miscoverage: Annotated[
         float | None, Field(description="Share of label sets that may lack the right label; null without sets.")
     ] = None
-    limits: dict[str, float]
+    limits: dict[str, int | float]
     ulmkit: Annotated[str, Field(description="Version of ulmkit.")]
 
 
