@@ -265,6 +265,13 @@ def test_long_documents_are_read_in_parts(monkeypatch: pytest.MonkeyPatch) -> No
     np.testing.assert_allclose(attributions(classifier), whole, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize(("batch_steps", "points"), [(100, 10), (29, 2), (19, 4), (9, 4)])
+def test_points_of_the_path_are_read_together(monkeypatch: pytest.MonkeyPatch, batch_steps: int, points: int) -> None:
+    monkeypatch.setattr(network_path, "_BATCH_STEPS", batch_steps)
+    path = network_path.NetworkPath(network().parts, np.zeros(10, dtype=np.int64), np.ones(10, dtype=bool))
+    assert path.at_once == points
+
+
 def test_an_explanation_does_not_depend_on_the_other_texts_or_on_the_models_state() -> None:
     classifier = ensemble(linear("mean"), network().parts)
     texts = [TEXT, "a story", ""]

@@ -21,8 +21,9 @@ from ulmkit.text.corpus.token_stream import reversed_order
 
 State = TypeVar("State")
 
-_BATCH_STEPS = 8192  # whose activations are kept for the gradient; those of a longer document are made twice
-_PIECE_STEPS = 1024  # of such a document
+_BATCH_STEPS = 12_288  # whose activations are kept for the gradient; those of a larger batch are made twice
+_PIECE_STEPS = 1024  # of a document in such a batch
+_ENOUGH_POINTS = 4  # that the kernels are as fast with as with more, for each point
 
 
 class NetworkPath:
@@ -40,7 +41,8 @@ class NetworkPath:
     """
 
     def __init__(self, member: ClassifierParts | FeatureParts, document: np.ndarray, is_word: np.ndarray) -> None:
-        self.at_once = max(1, _BATCH_STEPS // max(1, len(document)))
+        fitting = _BATCH_STEPS // max(1, len(document))
+        self.at_once = fitting if fitting > 1 else _ENOUGH_POINTS  # one alone takes longer than making four twice
         if isinstance(member, FeatureParts):
             encoders = [_in_float32(frozen_copy(parts.model.encoder)) for parts in member.language_models]
             self._log_probabilities = _feature_regression(member, encoders)
@@ -144,7 +146,7 @@ def _feature_step(encoder: Encoder, x: Tensor, state: FeatureState) -> FeatureSt
 
 def _read(state: State, x: Tensor, step: Callable[[Tensor, State], State]) -> State:
     """Read embeddings (T, n, E) with `step`, with the gradient of every one of them."""
-    if len(x) <= _BATCH_STEPS:
+    if x.shape[0] * x.shape[1] <= _BATCH_STEPS:
         return step(x, state) if len(x) else state
     for piece in x.split(_PIECE_STEPS):
         state = checkpoint(step, piece, state, use_reentrant=False, preserve_rng_state=False)
