@@ -70,6 +70,16 @@ def test_a_classifier_compares_confidence_and_class_shares() -> None:
     assert report.class_shares["pos"][1] > 0.9
 
 
+def test_linear_models_tell_words_that_they_do_not_know() -> None:
+    classifier = TextClassifier.train(tiny.reviews(), None, method="linear", run=tiny.RUN)
+    assert not find_drift(classifier, ALIKE).has_drifted
+    report = find_drift(classifier, [f"{text} quixotic" for text in ALIKE])
+    assert [each.measure for each in report.periods[0].comparisons if each.adjusted_p_value < 1e-6] == ["unknown_words"]
+    monitor = DriftMonitor(classifier)
+    monitor.add(["quixotic the film quixotic", ""])
+    np.testing.assert_allclose(monitor._parts[0].values["unknown_words"], [0.5, 0.0])
+
+
 def test_an_ensemble_with_a_language_model_inside_has_its_bits() -> None:
     lm, network = tiny.language_model().parts, tiny.classifier().parts
     features = FeatureParts((lm,), np.full((224, 1), 0.01, dtype=np.float32), np.zeros(1, dtype=np.float32))

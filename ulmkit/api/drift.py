@@ -167,7 +167,8 @@ def measure_texts(
         outputs = None
     elif outputs is None:
         outputs = classifier.predict_proba(texts)
-    return measure_documents(parts, documents, encoded.words, encoded.characters, outputs)
+    unknown_words = None if classifier is None else classifier.unknown_words(documents)
+    return measure_documents(parts, documents, encoded.words, encoded.characters, outputs, unknown_words)
 
 
 def find_drift(

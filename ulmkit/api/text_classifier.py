@@ -377,6 +377,14 @@ class TextClassifier:
         check_finite_answers(outputs)
         return outputs
 
+    def unknown_words(self, documents: Sequence[np.ndarray]) -> np.ndarray | None:
+        """Share of the words of documents that no linear member knows, (n,) float64; None without linear members.
+
+        Args:
+            documents: (T,) token ids of each document in the classifier's vocabulary, in the order of the text.
+        """
+        return self._predictor.unknown_words(documents) if isinstance(self._predictor, EnsemblePredictor) else None
+
     def predict(self, texts: Iterable[Text | Sequence[str]], *, threshold: float = 0.5) -> list[Answer]:
         """Predict the labels of texts.
 

@@ -15,6 +15,7 @@ from ulmkit.tables import text_table
 MEASURES = {
     "bits_per_character": "bits per character of the language model",
     "unknown_rate": "share of tokens that the vocabulary lacks",
+    "unknown_words": "share of words that no linear model knows",
     "tokens_per_word": "tokens per word",
     "words": "words in a text",
     "confidence": "probability of the predicted label",
@@ -28,7 +29,12 @@ LEAST_TEXTS = 20
 """Texts that a period needs to be compared."""
 
 _LEAST_EXPECTED = 5.0  # texts of a class; the chi-square test joins rarer ones
-_UNLIKE = {"bits_per_character": 1.0, "unknown_rate": 1.0, "confidence": -1.0}  # direction away from the training
+_UNLIKE = {  # direction away from the training
+    "bits_per_character": 1.0,
+    "unknown_rate": 1.0,
+    "unknown_words": 1.0,
+    "confidence": -1.0,
+}
 
 
 @dataclass(frozen=True)
@@ -262,8 +268,8 @@ def adjust(p_values: Sequence[float]) -> list[float]:
 def unlikeness(held_out: TextMeasures, new: TextMeasures) -> np.ndarray:
     """Tell how unlike the training each new text is.
 
-    For bits per character, unknown tokens and lack of confidence, the share of held-out texts below the new one, ties
-    half; the mean of those that the model has, and a half for a model without any.
+    For bits per character, unknown tokens and words, and lack of confidence, the share of held-out texts below the new
+    one, ties half; the mean of those that the model has, and a half for a model without any.
 
     Returns:
         (n,) float64 from 0 to 1.

@@ -13,7 +13,7 @@ from ulmkit.pipeline.evaluation_data import EvaluationData
 from ulmkit.pipeline.linear_path import LinearPath
 from ulmkit.tasks import Report, find_task
 from ulmkit.text import EncodedCorpus, Text
-from ulmkit.text.words import WordReader, WordSequence, join_words, word_places
+from ulmkit.text.words import UNITS, WordReader, WordSequence, join_words, word_places
 
 
 class LinearMembers:
@@ -132,6 +132,23 @@ class EnsemblePredictor:
         return ClassifierPath(
             [paths[id(member)] for member in self.parts.members], WeightedSum(combiner.weights, combiner.bias)
         )
+
+    def unknown_words(self, documents: Sequence[np.ndarray]) -> np.ndarray | None:
+        """Share of the words of documents that no linear member knows, 0 without words.
+
+        Args:
+            documents: (T,) token ids of each document, in the order of the text.
+
+        Returns:
+            (n,) float64; the share of the n-grams of characters if all linear members read these; None if there are no
+            linear members.
+        """
+        if not self.linear:
+            return None
+        reader = min(self.linear, key=lambda linear: UNITS.index(linear.reader.unit)).reader
+        words = reader.read_many(documents)
+        unknown = np.bincount(words.documents()[words.ids < 0], minlength=len(words))
+        return np.asarray(unknown / np.maximum(np.diff(words.offsets), 1))
 
     def log_probabilities(self, documents: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Log-probabilities of each member, before they are combined.

@@ -28,6 +28,7 @@ def measure_documents(
     words: np.ndarray,
     characters: np.ndarray,
     outputs: Outputs | None,
+    unknown_words: np.ndarray | None = None,
 ) -> TextMeasures:
     """Measure documents, as far as the model can; a measure that is not finite is left out.
 
@@ -37,6 +38,7 @@ def measure_documents(
         words: (n,) words of each.
         characters: (n,) characters of each.
         outputs: (n, C) probabilities of a classifier with one label per document; None for other models.
+        unknown_words: (n,) float64, see `EnsemblePredictor.unknown_words`; None for other models.
     """
     tokens = np.array([len(document) for document in documents])
     values = {"tokens_per_word": tokens / np.maximum(words, 1), "words": np.asarray(words, dtype=np.float64)}
@@ -44,6 +46,8 @@ def measure_documents(
     if unk_id is not None:
         unknown = np.array([np.count_nonzero(document == unk_id) for document in documents])
         values["unknown_rate"] = unknown / np.maximum(tokens, 1)
+    if unknown_words is not None:
+        values["unknown_words"] = unknown_words
     scorer = _language_model(parts)
     if scorer is not None:
         values["bits_per_character"] = _bits(scorer, documents) / np.maximum(characters, 1)
@@ -73,13 +77,16 @@ def measure_held_out(
     rows = np.sort(rows[: max(1, int(is_within.sum()))])
     documents = [corpus.document(row) for row in rows]
     outputs: Outputs | None = None
+    unknown_words = None
     if isinstance(parts, EnsembleParts):
-        outputs = EnsemblePredictor(parts)(documents)
+        predictor = EnsemblePredictor(parts)
+        outputs, unknown_words = predictor(documents), predictor.unknown_words(documents)
     elif isinstance(parts, ClassifierParts) and parts.task.is_one_class:
         from ulmkit.pipeline.prediction import predict_rows  # imports torch
 
         outputs = parts.calibrated(predict_rows(parts.model, corpus, rows, reverse=parts.direction == "backward"))
-    return measure_documents(parts, documents, corpus.table["words"][rows], corpus.table["characters"][rows], outputs)
+    words, characters = corpus.table["words"][rows], corpus.table["characters"][rows]
+    return measure_documents(parts, documents, words, characters, outputs, unknown_words)
 
 
 def _language_model(parts: LanguageModelParts | ClassifierParts | EnsembleParts) -> LanguageModelParts | None:
