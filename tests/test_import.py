@@ -15,7 +15,7 @@ from ulmkit.hub import EnsembleParts, TrainingFacts, save_ensemble
 from ulmkit.members.combiner import Combiner
 from ulmkit.members.linear import LinearMember
 from ulmkit.members.ngrams import NGrams
-from ulmkit.pipeline import DataOptions, prepare
+from ulmkit.pipeline import prepare
 from ulmkit.tasks import TASKS
 from ulmkit.text import Vocabulary, WhitespaceTokenizer
 
@@ -147,7 +147,7 @@ def test_every_lazy_export_exists_and_shares_no_name_with_a_module_beside_it(pac
 
 def test_classes_are_found_and_training_from_an_encoded_corpus_needs_no_data_packages(tmp_path: Path) -> None:
     for tokenizer in ("spacy", "whitespace", "sentencepiece"):
-        options = DataOptions(tokenizer=tokenizer, workers=1, min_freq=1, pieces=60)
+        options = tiny.data_options(tokenizer)
         prepare(tiny.reviews(40), options, folder=tmp_path / tokenizer, task="single")
     classes = "(name for name in ulmkit.__all__ if not name.startswith('ULMFiT'))"  # those are scikit-learn's
     found = f"import ulmkit; assert all(getattr(ulmkit, name) for name in {classes})\n" + REPORT.format(names=HEAVY)

@@ -6,7 +6,6 @@ from support import tiny
 
 from ulmkit import LanguageModel, TextClassifier
 from ulmkit.errors import ConfigError
-from ulmkit.pipeline import DataOptions
 from ulmkit.text import Document
 
 TRICKY = (
@@ -16,7 +15,7 @@ TRICKY = (
 
 
 def _make(tokenizer: str) -> TextClassifier:
-    options = DataOptions(tokenizer=tokenizer, workers=1, min_freq=1, pieces=120)
+    options = tiny.data_options(tokenizer, pieces=120)
     data = [(TRICKY + " and more", "a"), ("He said NASA don't", "b"), ("wow 3.14 \u4f60\u597d", "c")] * 6
     data = [(f"{text} {number}", label) for number, (text, label) in enumerate(data)]
     settings = {"sizes": tiny.SIZES, "data_options": options, "run": tiny.RUN}

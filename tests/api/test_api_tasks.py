@@ -176,7 +176,7 @@ def test_a_label_for_each_token(tokenizer: str) -> None:
 @pytest.mark.parametrize("direction", ["forward", "backward"])
 @pytest.mark.parametrize("tokenizer", ["spacy", "sentencepiece", "whitespace", "bytes"])
 def test_token_labels_are_predicted_for_the_words_that_are_judged(tokenizer: str, direction: str) -> None:
-    options = DataOptions(tokenizer=tokenizer, workers=1, min_freq=1, pieces=60)
+    options = tiny.data_options(tokenizer)
     settings = {"sizes": tiny.SIZES, "recipe": tiny.LEARN, "data_options": options, "run": tiny.RUN}
     odd = () if tokenizer == "whitespace" else (" ", "a b")  # words of this tokenizer have no white space
     words = [("John", "don't", "SEE", "Paris", "."), ("\u4f60\u597d", "x" * 9, *odd), ("Rome",)]

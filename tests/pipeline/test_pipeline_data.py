@@ -312,7 +312,7 @@ def test_a_missing_label_column_is_reported_with_the_existing_columns(tmp_path: 
         prepare(path, tiny.WORDS, task="single")
     with pytest.raises(DataError, match="has no column 'labels'; there are: text, stars"):
         prepare(path, tiny.WORDS, task="multi")
-    with pytest.raises(DataError, match="expected labelled documents in the train split, got none"):
+    with pytest.raises(DataError, match=r"expected labels, got texts alone; give each as \(text, label\)"):
         prepare(["one", "two"], tiny.WORDS, task="single")
 
 
@@ -374,7 +374,7 @@ class _Counted(list):
 @pytest.mark.parametrize("tokenizer", ["sentencepiece", "spacy", "whitespace", "bytes"])
 def test_documents_in_memory_are_read_twice_cold_and_once_warm(tokenizer: str, monkeypatch: pytest.MonkeyPatch) -> None:
     documents = _Counted(tiny.reviews(30))
-    options = DataOptions(tokenizer=tokenizer, workers=1, pieces=60)
+    options = tiny.data_options(tokenizer)
     first = prepare(documents, options, task="single")
     assert documents.passes == 2
     monkeypatch.setattr("ulmkit.text.tokens.tokenizers.train_sentencepiece", None)
@@ -401,7 +401,7 @@ def test_files_are_parsed_once_cold_and_not_at_all_warm(
     monkeypatch.setitem(READERS, ".tsv", open_tsv)
     path = tmp_path / "reviews.tsv"
     path.write_text("text\tlabel\n" + "".join(f"document {at}\t{'ab'[at % 2]}\n" for at in range(40)))
-    options = DataOptions(tokenizer=tokenizer, workers=1, pieces=60)
+    options = tiny.data_options(tokenizer)
     first = prepare(path, options, task="single")
     assert parsed == ["reviews.tsv"]
     monkeypatch.setattr("ulmkit.text.tokens.tokenizers.train_sentencepiece", None)
@@ -420,11 +420,9 @@ def test_files_are_parsed_once_cold_and_not_at_all_warm(
 def test_the_key_of_a_corpus_is_made_from_settings_and_not_from_a_trained_tokenizer() -> None:
     documents = tiny.reviews(30)
     first = prepare(documents, DataOptions(tokenizer="sentencepiece", workers=1, pieces=60))
-    for changed in ({"pieces": 61}, {"pieces_kind": "bpe"}, {"seed": 1}, {"max_vocab": 50}):
+    for changed in ({"pieces": 61}, {"pieces_kind": "bpe"}, {"seed": 1}):
         options = DataOptions(**{"tokenizer": "sentencepiece", "workers": 1, "pieces": 60, **changed})
         assert prepare(documents, options).folder != first.folder
-    unread = DataOptions(tokenizer="sentencepiece", workers=1, pieces=60, language="de")
-    assert prepare(documents, unread).folder == first.folder
 
 
 class _LetterTokenizer(WhitespaceTokenizer):
@@ -516,3 +514,26 @@ def test_text_in_another_language_than_the_language_models_is_warned_of() -> Non
     assert warning is not None
     assert warning.startswith("another language? the tokenizer makes ")
     assert foreign_text_warning(prepare(german, **model), ["train"], TrainingFacts()) is None
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"pieces": 100}, "pieces: has no effect on the spacy tokenizer; drop it, or take tokenizer='sentencepiece'"),
+        ({"tokenizer": "spacy", "byte_fallback": True}, "byte_fallback: has no effect on the spacy tokenizer"),
+        ({"tokenizer": "bytes", "language": "de"}, "language: has no effect on the bytes tokenizer"),
+        ({"tokenizer": "sentencepiece", "min_freq": 2}, "min_freq: has no effect on the sentencepiece tokenizer"),
+    ],
+)
+def test_options_of_another_tokenizer_are_refused(options: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        DataOptions(**options)
+
+
+def test_the_report_counts_the_labels_of_words() -> None:
+    documents = [Document("x y", ("A" if at else "B", "O"), ("x", "y")) for at in range(8)]
+    corpus = prepare(documents, DataOptions(tokenizer="whitespace", workers=1, valid_fraction=0.25), task="tokens")
+    assert {name: split.labels for name, split in corpus.facts.splits.items()} == {
+        "train": {"A": 5, "B": 1, "O": 6},
+        "valid": {"A": 2, "B": 0, "O": 2},
+    }

@@ -38,6 +38,13 @@ CLASSIFY = ClassifierRecipe(
     schedule=Schedule("one_cycle"),
 )
 
+
+def data_options(tokenizer: str, pieces: int = 60) -> DataOptions:
+    """Options for small data: a number of pieces, or a vocabulary of all words, if the tokenizer takes one."""
+    own = {"sentencepiece": {"pieces": pieces}, "bytes": {}}.get(tokenizer, {"min_freq": 1})
+    return DataOptions(tokenizer=tokenizer, workers=1, **own)
+
+
 _GOOD = ["fine", "great", "happy", "lovely", "bright", "warm"]
 _BAD = ["poor", "awful", "sad", "ugly", "dull", "cold"]
 _PLAIN = [["the", "film", "was"], ["with", "some", "actors"], ["and", "music", "in", "it"], ["a", "story"]]

@@ -157,32 +157,13 @@ def _data_options(
     no_header: bool,
     **values: Any,
 ) -> DataOptions:
-    options = DataOptions(
+    return DataOptions(
         text_column=_one_or_several(text_column),
         label_column=_one_or_several(label_column),
         columns=tuple(columns or ()),
         header=not no_header,
         **values,
     )
-    check_tokenizer_options(options)
-    return options
-
-
-def check_tokenizer_options(options: DataOptions) -> None:
-    """Raise ConfigError if an option is set that the chosen tokenizer does not read."""
-    from ulmkit.text import DEFAULT_TOKENIZER
-    from ulmkit.text.tokens.tokenizers import TOKENIZERS
-
-    kind = TOKENIZERS[options.tokenizer or DEFAULT_TOKENIZER]
-    settings = {name for each in TOKENIZERS.values() for name in each.settings}
-    readers = {name: [each.name for each in TOKENIZERS.values() if name in each.settings] for name in sorted(settings)}
-    counting = [each.name for each in TOKENIZERS.values() if not each.has_own_vocabulary]
-    readers |= {"max_vocab": counting, "min_freq": counting}
-    for name, kinds in readers.items():
-        if kind.name not in kinds and getattr(options, name) != getattr(DataOptions, name):
-            raise ConfigError(
-                f"{name}: has no effect on the {kind.name} tokenizer; drop it, or take tokenizer={kinds[0]!r}"
-            )
 
 
 def _one_or_several(values: list[str] | None) -> str | list[str] | None:

@@ -30,7 +30,6 @@ from ulmkit.cli.option_groups import (
     Machine,
     Overwrite,
     budget_group,
-    check_tokenizer_options,
     encoder_from_scratch,
     with_groups,
 )
@@ -149,7 +148,6 @@ def prepare_command(
 
     check_writable(out, overwrite)
     data_options = replace(data_options, **tokenize)
-    check_tokenizer_options(data_options)
     model_parts: dict[str, Any] = {"task": task or "none"}
     if model is not None:
         if tokenize:
@@ -336,7 +334,6 @@ def train_command(
         flag = sizes[0].replace("_", "-")
         raise ConfigError(f"--{flag}: is for a network without a language model; add --method finetune, or drop it")
     data_options = replace(data_options, **{name: from_scratch[name] for name in TOKENIZE if name in from_scratch})
-    check_tokenizer_options(data_options)
     if language_model != "none" and from_scratch:
         flag = next(iter(from_scratch)).replace("_", "-")
         raise ConfigError(f"--{flag}: the language model has its own; drop it, or give 'none' for LM")

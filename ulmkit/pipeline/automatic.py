@@ -122,7 +122,8 @@ def train_automatically(
     started = time.monotonic()
     data_options = data_options or DataOptions()
     vocabulary, tokenizer = ladder_text_parts(data, data_options, first)
-    if first is None and data_options.min_freq is None:
+    counts_words = not data_options.tokenizer_settings().has_own_vocabulary
+    if first is None and data_options.min_freq is None and counts_words:
         data_options = replace(data_options, min_freq=1)  # with few labels, rare words are what tells classes apart
     corpus = prepare(data, data_options, task=task, tokenizer=tokenizer, vocabulary=vocabulary, progress=progress)
     if run.on_corpus is not None:

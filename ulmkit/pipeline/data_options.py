@@ -40,7 +40,8 @@ class DataOptions(TableOptions, TokenizerOptions):
         drop_shared: Remove training documents that occur, exactly or nearly, in a held-out split.
 
     Raises:
-        ConfigError: If a choice is unknown, a label column is named twice, or max_vocab or min_freq is below 1.
+        ConfigError: If a choice is unknown, a label column is named twice, max_vocab or min_freq is below 1, or an
+            option is set that the chosen tokenizer does not read.
     """
 
     split_by: str = "auto"
@@ -69,6 +70,7 @@ class DataOptions(TableOptions, TokenizerOptions):
         for name, limit in (("max_vocab", self.max_vocab), ("min_freq", self.min_freq)):
             if limit is not None:
                 check_whole(name, limit)
+        self._check_tokenizer_options()
 
     def keeping(self, columns: Sequence[str]) -> "DataOptions":
         """Return the options with further columns to keep."""
@@ -101,3 +103,21 @@ class DataOptions(TableOptions, TokenizerOptions):
             label_kind=find_label_kind(self.label_task if task == NO_LABELS.name else task),
             **{field.name: getattr(self, field.name) for field in fields(TableOptions)},
         )
+
+    def _check_tokenizer_options(self) -> None:
+        """Raise ConfigError if an option is set that the chosen tokenizer does not read."""
+        from ulmkit.text import DEFAULT_TOKENIZER
+        from ulmkit.text.tokens.tokenizers import TOKENIZERS
+
+        kind = TOKENIZERS[self.tokenizer or DEFAULT_TOKENIZER]
+        settings = {name for each in TOKENIZERS.values() for name in each.settings}
+        readers = {
+            name: [each.name for each in TOKENIZERS.values() if name in each.settings] for name in sorted(settings)
+        }
+        counting = [each.name for each in TOKENIZERS.values() if not each.has_own_vocabulary]
+        readers |= {"max_vocab": counting, "min_freq": counting}
+        for name, kinds in readers.items():
+            if kind.name not in kinds and getattr(self, name) != getattr(type(self), name):
+                raise ConfigError(
+                    f"{name}: has no effect on the {kind.name} tokenizer; drop it, or take tokenizer={kinds[0]!r}"
+                )

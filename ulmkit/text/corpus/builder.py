@@ -179,10 +179,10 @@ class _Build:
             self._drop_shared()
         self.split_names = sorted(self.splits.occurring, key=lambda name: (name != "train", name))
         lengths = records.numbers["length"].array()
-        label_counts = None
+        self.label_counts = None
         if self.label_spool is not None:
-            label_counts = self.label_spool.counts(lengths, self.splits, len(records.token_names) + 1)
-        self.label_names = records.label_names(self.splits, label_counts)
+            self.label_counts = self.label_spool.counts(lengths, self.splits, len(records.token_names) + 1)
+        self.label_names = records.label_names(self.splits, self.label_counts)
         self.table = records.table(self.splits, self.split_names)
         self.label_rows = records.label_rows(self.label_names)
         self.counts = self.spool.counts(lengths, self.splits, len(self.spool.numbers))
@@ -265,6 +265,9 @@ class _Build:
             else:
                 counts = np.bincount(self.label_rows[:-1], occurrences, len(self.label_names))
             by_class = dict(zip(self.label_names, map(int, counts), strict=True))
+        elif self.label_counts is not None:
+            counted = dict(zip(self.records.token_names, self.label_counts[name][1:].tolist(), strict=True))
+            by_class = {label: counted.get(label, 0) for label in self.label_names}
         fingerprints = np.frombuffer(self.records.fingerprints, dtype=np.uint64)[is_member]
         return CorpusSplit(
             documents=int(is_member.sum()),

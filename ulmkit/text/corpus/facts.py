@@ -30,7 +30,7 @@ class CorpusSplit:
         tokens: Tokens, special ones included.
         unknown_tokens: Tokens that are not in the vocabulary.
         fingerprint: Sum of the documents' text fingerprints, see `joined_fingerprint`.
-        labels: Number of documents by class name; empty for tasks without classes by document.
+        labels: Number of documents, or of words where these have labels, by class name; empty without classes.
         empty: Number of documents without text; not recorded, and 0, in version 2.
     """
 

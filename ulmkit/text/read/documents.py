@@ -16,7 +16,7 @@ from ulmkit.text.read.folders import DataFile, find_files
 from ulmkit.text.read.hub_data import HubSplit, is_hub_name, open_hub
 from ulmkit.text.read.labels import clean_label, plain_value
 from ulmkit.text.read.layout import NAMED_FILES, Layout, Reading
-from ulmkit.text.read.readers import file_format
+from ulmkit.text.read.readers import file_format, open_file
 from ulmkit.text.read.standard_input import STANDARD_INPUT, spool_standard_input
 from ulmkit.text.read.text_files import COMPRESSIONS, check_regular
 
@@ -148,9 +148,11 @@ class DocumentSource:
         """Check, for data in which no document has a label, that it has the default label column.
 
         Raises:
-            DataError: If it is a table without that column, which the message then names the columns of, or files of
-                text alone, which have labels by their folders.
+            DataError: If it is a list of texts, a table without that column, which the message then names the columns
+                of, or files of text alone, which have labels by their folders.
         """
+        if not isinstance(self.data, (str, os.PathLike)):
+            raise DataError(f"{self.description}: expected labels, got texts alone; give each as (text, label)")
         layouts = self.reading().layouts
         if layouts and all(layout.format == "txt" for layout in layouts):
             raise DataError(
@@ -158,10 +160,14 @@ class DocumentSource:
                 "into a folder of its name (LABEL/doc.txt), or write a table with the columns text and label"
             )
         columns = self.options.label_kind.label_columns
-        if self.options.label_column is None and columns:
-            default = columns[0]
-            options = {**vars(self.options), "label_column": default}
-            next(iter(DocumentSource(self.data, split=sorted(self.wanted) if self.wanted else None, **options)), None)
+        if not columns:
+            return
+        options = replace(self.options, label_column=self.options.label_column or columns[0])
+        for part in self._parts(self.data):
+            if isinstance(part, DataFile):
+                open_file(part.path, options, part.split)
+            else:
+                part.layout(options)
 
     def _read(self) -> Iterator[tuple[str | None, Iterator[Document]]]:
         """Open the documents of each file of a folder, with its path in there; other data is opened as one, without."""
@@ -254,7 +260,8 @@ def _find_parts(
         and path.suffix.lower() not in COMPRESSIONS
     ):
         return open_hub(data), {}
-    raise DataError(f"{_place(data)}: no such file or folder")
+    advice = "; download it, and give the file" if "://" in os.fspath(data) else ""
+    raise DataError(f"{_place(data)}: no such file or folder{advice}")
 
 
 def _place(data: object) -> str:
@@ -279,6 +286,10 @@ def _check_documents(data: Any) -> None:
     advice = ""
     if isinstance(data, Iterator):
         advice = "put it in a list, or write what memory cannot hold to a .jsonl file"
+    elif isinstance(data, Mapping) and hasattr(data, "column_names"):  # of `datasets`, as streams without columns are
+        advice = "give the rows of one of its splits: list(zip(splits['train']['text'], splits['train']['label']))"
+    elif is_table(data) and not hasattr(data, "__getitem__"):
+        advice = "give its rows: [(row['text'], row['label']) for row in table]"
     elif is_table(data):
         advice = "give its rows: list(zip(table['text'], table['label']))"
     elif isinstance(data, Set):

@@ -40,6 +40,11 @@ class TokenizerSettings(TokenizerOptions):
         return TOKENIZERS[self.kind].is_trained
 
     @property
+    def has_own_vocabulary(self) -> bool:
+        """True if its tokenizers bring their vocabulary, so that none is built from counts."""
+        return TOKENIZERS[self.kind].has_own_vocabulary
+
+    @property
     def fingerprint(self) -> str:
         """Short name that changes with all that `make` depends on but the texts: settings, rules, package versions."""
         kind = TOKENIZERS[self.kind]
