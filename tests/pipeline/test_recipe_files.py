@@ -56,6 +56,14 @@ def test_a_file_gives_some_fields_and_the_preset_the_others(tmp_path: Path) -> N
         ('{"batch_size": "8"}', "recipe.batch_size: expected int, got '8'"),
         ('{"peak_rate": "fast"}', "recipe.peak_rate: expected float or list, got 'fast'"),
         ('{"peak_rate": NaN}', "recipe.peak_rate: expected float or list, got nan"),
+        ('{"peak_rate": -1}', "recipe.peak_rate: expected a number above 0, got -1"),
+        ('{"peak_rate": [0.1, 0]}', "recipe.peak_rate: expected a number above 0, got 0"),
+        ('{"factor": 0}', "recipe.factor: expected a number above 0, got 0"),
+        ('{"clip": -1}', "recipe.clip: expected a number above 0, got -1"),
+        ('{"label_smoothing": 2}', "recipe.label_smoothing: expected 0 <= p < 1, got 2"),
+        ('{"hidden_dropout": 1}', "recipe.hidden_dropout: expected 0 <= p < 1, got 1"),
+        ('{"head_hidden": 0}', "recipe.head_hidden: expected a whole number of at least 1, got 0"),
+        ('{"number_loss": "mae"}', "recipe.number_loss: got 'mae'; did you mean 'mse'? there are: mse, huber"),
         ('{"depths": 3}', "recipe.depths: expected list, got 3"),
         ('{"unfreezing": "slow"}', "recipe.unfreezing: got 'slow'; "),
         ('{"schedule": "one_cicle"}', "recipe.schedule: got 'one_cicle'; did you mean 'one_cycle'?"),
@@ -88,3 +96,10 @@ def test_a_file_that_is_no_recipe_is_refused(name: str, content: bytes | None, m
 def test_another_kind_of_file_is_refused() -> None:
     with pytest.raises(ConfigError, match="recipe.yaml: expected a recipe in a file that ends in .json or .toml"):
         read_recipe("recipe.yaml", CLASSIFY)
+
+
+@pytest.mark.parametrize(("name", "value"), [("clip", 0), ("patience", 0), ("factor", -1)])
+def test_a_wrong_field_of_a_language_models_recipe_is_named(name: str, value: float, tmp_path: Path) -> None:
+    (tmp_path / "recipe.json").write_text(f'{{"{name}": {value}}}')
+    with pytest.raises(ConfigError, match=f"recipe.json: recipe.{name}: expected .*, got {value}"):
+        read_recipe(tmp_path / "recipe.json", FINETUNE)

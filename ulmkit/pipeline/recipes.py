@@ -61,8 +61,11 @@ class LanguageModelRecipe:
     patience_rule: str = "best"
 
     def __post_init__(self) -> None:
-        if self.input_gain is not None:
-            check_positive("input_gain", self.input_gain)
+        for name in ("input_gain", "clip"):
+            if getattr(self, name) is not None:
+                check_positive(name, getattr(self, name))
+        if self.patience is not None:
+            check_whole("patience", self.patience)
         for name in ("batch_size", "bptt"):
             check_whole(name, getattr(self, name))
         for name in ("peak_rate", "factor"):
@@ -135,6 +138,11 @@ class ClassifierRecipe(HeadOptions):
         if self.patience is not None:
             check_whole("patience", self.patience)
         check_not_negative("dropout_multiplier", self.dropout_multiplier)
+        for rate in self.peak_rate if isinstance(self.peak_rate, Sequence) else [self.peak_rate]:
+            check_positive("peak_rate", rate)
+        check_positive("factor", self.factor)
+        if self.clip is not None:
+            check_positive("clip", self.clip)
 
     def phases(self, groups: int, budget: Budget) -> list[Phase]:
         """Plan the phases that unfreeze a model's layer groups within a budget.
