@@ -65,6 +65,18 @@ def test_random_leaves_a_label_of_one_document_to_train():
     assert chosen(alone, kind="random", valid_fraction=0.5).count("valid") == 2
 
 
+def test_random_leaves_a_tag_of_one_document_to_train():
+    """The tags of words are left to training, too; otherwise the split is that of documents without them."""
+    documents = [Document("x y", ("O", "P" if at % 3 else f"t{at}"), ("x", "y")) for at in range(30)]
+    for seed in range(5):
+        splits = chosen(documents, kind="random", valid_fraction=0.3, seed=seed)
+        held_out = [document for document, split in zip(documents, splits, strict=True) if split == "valid"]
+        assert {document.label[1] for document in held_out} == {"P"}
+    common = [Document("x y", ("O", "P"), ("x", "y"))] * 30
+    plain = [Document("x y", ("O", "O"), ("x", "y"))] * 30
+    assert chosen(common, kind="random") == chosen(plain, kind="random")
+
+
 def test_random_depends_on_the_seed():
     documents = [Document("x")] * 100
     assert chosen(documents, kind="random", seed=1) != chosen(documents, kind="random", seed=2)

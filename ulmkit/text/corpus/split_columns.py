@@ -5,7 +5,7 @@ from collections.abc import Hashable, Iterable
 
 import numpy as np
 
-from ulmkit.text.corpus.splits import SplitPolicy, Splits, assign_splits, stratum
+from ulmkit.text.corpus.splits import SplitPolicy, Splits, assign_splits, stratum, word_labels
 from ulmkit.text.read.document import Document, normalise_split
 
 _LARGEST_INT32 = np.iinfo(np.int32).max
@@ -65,13 +65,14 @@ class Codes:
 
 
 class SplitColumns:
-    """The split, stratum, group and time of documents, added one by one."""
+    """The split, stratum, labels of words, group and time of documents, added one by one."""
 
     def __init__(self, documents: Iterable[Document] = ()) -> None:
         self.split = Codes()
         self.group = Codes()
         self._times = array("d")
         self._stratum = Codes()
+        self._word_labels = Codes()
         for document in documents:
             self.add(document)
 
@@ -87,6 +88,7 @@ class SplitColumns:
         self.split.add(None if document.split is None else normalise_split(document.split))
         self.group.add(document.group)
         self._stratum.add(stratum(document))
+        self._word_labels.add(word_labels(document))
 
     def times(self) -> np.ndarray:
         """Return the times, (documents,) float64, NaN where there is none."""
@@ -98,5 +100,14 @@ class SplitColumns:
         """Give each document its split; see `assign_splits` for the errors."""
         splits = Splits(self.split.values, self.split.array())
         groups = [str(name) for name in self.group.values]
-        strata = self._stratum
-        return assign_splits(policy, splits, strata.values, strata.array(), groups, self.group.array(), self.times())
+        label_sets = self._word_labels if self._word_labels.numbers else self._stratum
+        return assign_splits(
+            policy,
+            splits,
+            self._stratum.array(),
+            label_sets.values,
+            label_sets.array(),
+            groups,
+            self.group.array(),
+            self.times(),
+        )

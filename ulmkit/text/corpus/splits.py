@@ -74,6 +74,13 @@ def stratum(document: Document) -> Hashable:
     return label if isinstance(label, str) else None
 
 
+def word_labels(document: Document) -> tuple[str, ...] | None:
+    """List the distinct labels of a document's words; None unless words have labels."""
+    if document.tokens is None or not isinstance(document.label, tuple):
+        return None
+    return tuple(sorted(set(document.label)))
+
+
 @dataclass(frozen=True)
 class Splits:
     """The split of each document.
@@ -108,8 +115,9 @@ class Splits:
 def assign_splits(
     policy: SplitPolicy,
     given: Splits,
-    strata_names: Sequence[Hashable],
     strata: np.ndarray,
+    label_sets: Sequence[Hashable],
+    label_codes: np.ndarray,
     group_names: Sequence[str],
     groups: np.ndarray,
     times: np.ndarray,
@@ -119,8 +127,9 @@ def assign_splits(
     Args:
         policy: Says how.
         given: The splits that the documents say.
-        strata_names: Names of the strata, distinct values by code; see `stratum`.
-        strata: (documents,) int, the code of each document's stratum, -1 for None.
+        strata: (documents,) int, the code of each document's stratum, -1 for None; see `stratum`.
+        label_sets: Distinct labels of documents, or of their words, by code; those that are tuples are several.
+        label_codes: (documents,) int, the code of each document's labels, -1 for None.
         group_names: Names of the groups, distinct values by code.
         groups: (documents,) int, the code of each document's group, -1 for none.
         times: (documents,) float64, NaN for none.
@@ -146,7 +155,7 @@ def assign_splits(
         )
     if policy.kind == "random":
         chosen = _random_part(strata[candidates], policy)
-        chosen = _without_labels_alone(chosen, strata[candidates], strata_names)
+        chosen = _without_labels_alone(chosen, label_codes[candidates], label_sets)
     elif policy.kind == "time":
         _require_all(np.isnan(times[candidates]), "time")
         chosen = _latest_part(times[candidates], policy)
@@ -181,33 +190,33 @@ def _random_part(strata: np.ndarray, policy: SplitPolicy) -> np.ndarray:
     )
 
 
-def _without_labels_alone(chosen: np.ndarray, strata: np.ndarray, names: Sequence[Hashable]) -> np.ndarray:
+def _without_labels_alone(chosen: np.ndarray, codes: np.ndarray, label_sets: Sequence[Hashable]) -> np.ndarray:
     """Leave to training documents with a label, of several, that would be in the chosen part alone.
 
     Args:
         chosen: The part to hold out.
-        strata: (documents,) int, the code of each document's stratum.
-        names: Names of the strata by code.
+        codes: (documents,) int, the code of each document's labels.
+        label_sets: The labels by code.
 
     Returns:
         The part without them; all of it, if nothing would be left.
     """
-    is_chosen = np.zeros(len(strata), dtype=bool)
+    is_chosen = np.zeros(len(codes), dtype=bool)
     is_chosen[chosen] = True
-    learned = {label for code in np.unique(strata[~is_chosen]) for label in _labels(names, code)}
+    learned = {label for code in np.unique(codes[~is_chosen]) for label in _labels(label_sets, code)}
     kept = []
     for row in chosen:
-        labels = _labels(names, strata[row])
+        labels = _labels(label_sets, codes[row])
         if learned.issuperset(labels):
             kept.append(row)
         learned.update(labels)
     return np.array(kept, dtype=chosen.dtype) if kept else chosen
 
 
-def _labels(names: Sequence[Hashable], code: int) -> tuple[Hashable, ...]:
-    """List the labels of a stratum of documents that may have several."""
-    name = names[code] if code >= 0 else None
-    return name if isinstance(name, tuple) else ()
+def _labels(label_sets: Sequence[Hashable], code: int) -> tuple[Hashable, ...]:
+    """List the labels of a code that may stand for several."""
+    labels = label_sets[code] if code >= 0 else None
+    return labels if isinstance(labels, tuple) else ()
 
 
 def _rows_by_code(codes: np.ndarray) -> list[np.ndarray]:
