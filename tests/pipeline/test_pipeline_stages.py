@@ -141,6 +141,8 @@ def test_few_labels_are_drawn_and_recorded() -> None:
     assert trained.facts.validation_documents == 5
     with pytest.raises(ConfigError, match="labels: expected 1 to 108, the labelled training documents, got 109"):
         _train(labels=109)
+    with pytest.raises(ConfigError, match="labels: expected 1 to 108, the labelled training documents, got 2.5"):
+        _train(labels=2.5)
 
 
 def test_one_label_alone_can_be_learnt_from() -> None:

@@ -1,6 +1,7 @@
 """The labelled documents that a classifier, or a baseline, learns from and is validated on."""
 
 import warnings
+from numbers import Integral
 
 import numpy as np
 
@@ -22,8 +23,8 @@ def training_rows(corpus: EncodedCorpus, labels: int | None, seed: int) -> np.nd
     rows = corpus.rows("train", labelled=True)
     if labels is None:
         return rows
-    if not 1 <= labels <= len(rows):
-        raise ConfigError(f"labels: expected 1 to {len(rows)}, the labelled training documents, got {labels}")
+    if not isinstance(labels, Integral) or not 1 <= labels <= len(rows):
+        raise ConfigError(f"labels: expected 1 to {len(rows)}, the labelled training documents, got {labels!r}")
     shuffled = np.random.default_rng([seed, 3]).permutation(rows)
     if not find_task(corpus.task).is_one_class:
         return np.sort(shuffled[:labels])

@@ -12,6 +12,7 @@ from ulmkit.tasks.task import HeadOptions, Outputs, Report, Task, named_probabil
 from ulmkit.text import LABEL_SEPARATOR, Document, EncodedCorpus, Text
 from ulmkit.text.read.labels import (
     are_indicators,
+    are_vectors,
     clean_name,
     joined_names,
     list_in_text,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from ulmkit.model.heads import HeadConfig, MultiLabelConfig
 
 _OTHER_SEPARATORS = ",;"
+_DOUBTFUL_SEPARATORS = "/+& \t"  # which names often hold
 _LIST_FORM = '["a", "b"]'
 _NAME_PLACES = (
     "if they mark which labels a text has, write the names of those marked 1 as a|b or as a list, or give each label a "
@@ -85,8 +87,8 @@ class MultiLabel(Task):
         """
         if known is None:
             names = set().union(*by_split.values())
-            if names and are_indicators(names):
-                raise DataError(f"labels: expected names, got {' and '.join(sorted(names))} alone; {_NAME_PLACES}")
+            if names and (are_indicators(names) or are_vectors(names)):
+                raise DataError(f"labels: expected names, got {' and '.join(sorted(names)[:4])} alone; {_NAME_PLACES}")
             for separator in _OTHER_SEPARATORS:
                 joined = joined_names(names, separator)
                 if joined and len(joined) == sum(separator in name for name in names):
@@ -104,6 +106,12 @@ class MultiLabel(Task):
                 f"labels with a comma or a semicolon are one label each: {list_names(doubtful)}; if they are several, "
                 f"write a{LABEL_SEPARATOR}b"
             )
+        for mark in _DOUBTFUL_SEPARATORS:
+            if joined := joined_names(label_names, mark):
+                warnings.append(
+                    f"labels that look like lists are one label each: {list_names(joined)}; if they are several, write "
+                    f"a{LABEL_SEPARATOR}b"
+                )
         return warnings
 
     def encode(self, labels: Sequence[Hashable], label_names: Sequence[str]) -> np.ndarray:

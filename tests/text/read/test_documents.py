@@ -1,5 +1,7 @@
 import csv
 
+import pyarrow
+import pyarrow.parquet
 import pytest
 from support.data_files import read, write, write_parquet
 
@@ -259,14 +261,21 @@ class Table:
         return iter(self.columns)
 
 
+class Splits(dict):
+    """Tables by split, as a DatasetDict is."""
+
+    column_names = ("text", "label")
+
+
 @pytest.mark.parametrize(
     ("data", "advice"),
     [
         ({"text": ["a"], "label": ["b"]}, r"dict; give its rows: list\(zip\(table\['text'\], table\['label'\]\)\)"),
-        (Table(), "Table; give its rows"),
+        (Table(), r"Table; give its rows: \[\(row\['text'\], row\['label'\]\) for row in table\]"),
+        (Splits(), r"Splits; give the rows of one of its splits: list\(zip\(splits\['train'\]\['text'\], "),
         (None, "NoneType; give one of these"),
     ],
-    ids=["dict", "table", "nothing"],
+    ids=["dict", "table", "splits", "nothing"],
 )
 def test_tables_and_none_are_refused_as_data(data, advice):
     with pytest.raises(DataError, match=f"the name of a data set or a list of documents, got {advice}"):
@@ -294,3 +303,36 @@ def test_places_that_are_not_there_are_named_with_their_end(tmp_path):
     with pytest.raises(DataError) as refused:
         read("a text, not a path. " * 100)
     assert len(str(refused.value)) < 400
+
+
+def test_a_text_that_is_not_a_number_is_missing(tmp_path):
+    path = write(tmp_path / "a.jsonl", '{"text": NaN, "label": "a"}\n{"text": "x", "label": "b"}\n')
+    assert [document.text for document in read(path)] == ["", "x"]
+
+
+def test_a_number_in_place_of_a_text_says_what_to_do(tmp_path):
+    path = write(tmp_path / "a.jsonl", '{"text": "x", "label": "a"}\n{"text": 42, "label": "a"}\n')
+    advice = "write it as text, or name another column, there are: text, label"
+    with pytest.raises(DataError, match=f"line 2: column 'text': expected text, got 42; {advice}"):
+        read(path)
+
+
+def test_parquet_of_categories_and_bytes(tmp_path):
+    table = pyarrow.table({"review": pyarrow.array(["x", "y", "x"]).dictionary_encode(), "stars": [1, 2, 1]})
+    pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
+    assert [document.text for document in read(tmp_path / "a.parquet")] == ["x", "y", "x"]
+    path = write_parquet(tmp_path / "b.parquet", {"text": [b"x"], "label": ["a"]})
+    with pytest.raises(DataError, match=r"row 1: column 'text': expected text, got b'x'; decode the bytes, there are:"):
+        read(path)
+
+
+def test_lists_of_texts_have_no_labels():
+    source = DocumentSource(["a", "b"], label_kind=TASKS["single"])
+    with pytest.raises(DataError, match=r"documents given in Python: expected labels, got texts alone; give each as"):
+        source.check_label_column()
+
+
+@pytest.mark.parametrize("address", ["https://example.org/reviews.csv", "s3://place/reviews.csv"])
+def test_addresses_are_to_be_downloaded(address):
+    with pytest.raises(DataError, match="no such file or folder; download it, and give the file"):
+        read(address)

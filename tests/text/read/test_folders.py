@@ -6,7 +6,9 @@ import pytest
 from support.data_files import read, write, write_parquet
 
 from ulmkit.errors import DataError
+from ulmkit.tasks import TASKS
 from ulmkit.text.read.document import Document, known_split, normalise_split
+from ulmkit.text.read.documents import DocumentSource
 from ulmkit.text.read.folders import find_files
 
 
@@ -351,3 +353,31 @@ def test_folder_without_known_names_says_what_is_there(tmp_path):
     write(tmp_path / "deep" / "a" / "neg" / "1.txt", "bad")
     with pytest.raises(DataError, match=r"got none \(a/neg/1\.txt is too deep: name the folder that holds those of"):
         read(tmp_path / "deep")
+
+
+def test_tables_that_a_spreadsheet_program_has_open_are_passed_over(tmp_path):
+    write(tmp_path / "reviews.csv", "text\none\n")
+    (tmp_path / "~$reviews.csv").write_bytes(b"\x00\x01")
+    assert [document.text for document in read(tmp_path)] == ["one"]
+
+
+def test_a_test_file_may_lack_the_labels(tmp_path):
+    write(tmp_path / "train.csv", "id,text,target\n1,one,a\n2,two,b\n")
+    write(tmp_path / "test.csv", "id,text\n3,three\n")
+    found = [(document.text, document.label, document.split) for document in read(tmp_path, label_column="target")]
+    assert found == [("three", None, "test"), ("one", "a", "train"), ("two", "b", "train")]
+    with pytest.raises(DataError, match=r"train\.csv: has no column 'targt'; did you mean 'target'"):
+        read(tmp_path, label_column="targt")
+    source = DocumentSource(tmp_path, split="test", label_kind=TASKS["single"], label_column="targt")
+    with pytest.raises(DataError, match=r"test\.csv: has no column 'targt'"):
+        source.check_label_column()
+
+
+def test_a_data_set_on_disk_is_to_be_written_as_parquet(tmp_path):
+    write(tmp_path / "dataset_dict.json", '{"splits": ["train"]}')
+    (tmp_path / "train").mkdir()
+    write(tmp_path / "train" / "state.json", '{"_split": "train"}')
+    (tmp_path / "train" / "data-00000-of-00001.arrow").write_bytes(b"ARROW1")
+    advice = r"train/data-00000-of-00001\.arrow is a table of a kind that is not read; save it as \.parquet"
+    with pytest.raises(DataError, match=rf"expected data files .*got none \(.*{advice}"):
+        read(tmp_path)

@@ -50,7 +50,10 @@ def test_one_object_is_a_row_or_holds_the_only_list_of_them(
             {"text": {"0": "one"}, "label": {"0": "a"}},
             "one object with the keys 'text', 'label'; write an object for each",
         ),
-        ({"text": ["one"], "label": ["a"]}, "one object with the keys 'text', 'label'; write an object for each"),
+        (
+            {"text": ["one"], "label": ["a"]},
+            r"one object with the keys 'text', 'label'; .* pandas, with table.to_json\(FILE, orient='records'\)$",
+        ),
         ({"data": [["one", "a"]]}, "one object with the keys 'data'; write an object for each document"),
         ({}, "an empty object; write an object for each"),
     ],

@@ -69,6 +69,7 @@ def test_parse_label(value, task, label):
     [
         (["a"], "single", r"here: expected one label, got \['a'\]; for several labels say task=\"multi\""),
         (1.5, "single", r"here: expected a class as label, got 1.5"),
+        (2.0**60, "single", r"here: expected a class as label, got 1.15\d+e\+18, a float too large to be exact; read"),
         ("high", "number", r"here: expected a number as label .*got 'high'"),
         ("inf", "number", r"here: expected a finite number as label, got 'inf'"),
     ],
@@ -293,8 +294,10 @@ def test_lists_of_labels(value, label):
         ("[a, b]", r"expected labels as a\|b or as a list"),
         ([0.2, 0.8], "expected a class as label, got 0.2"),
         (["a", None], "expected a label at each position of the list"),
-        ({"a": 1}, "expected a list of labels, got {'a': 1}"),
+        ({"a": 1}, "expected a list of labels, got {'a': 1}; give their names"),
         (b"a", "expected a list of labels, got b'a'"),
+        ([[0, 4, "PER"]], r"expected a list of names, got \[\[0, 4, 'PER'\]\]; give the names of the labels alone"),
+        ([{"name": "a"}], "expected a list of names, got"),
     ],
 )
 def test_lists_that_are_no_labels(value, message):
@@ -312,6 +315,11 @@ def test_lists_that_are_no_labels(value, message):
             r"labels: expected \"\|\" between the labels of a text, got 'a, b'; write a\|b, or a list",
         ),
         ({"a;b", "b;c", "a", "c"}, r"between the labels of a text, got 'a;b', 'b;c'; write a\|b"),
+        (
+            {"0 1 1", "1 0 0"},
+            "labels: expected names, got 0 1 1 and 1 0 0 alone; if they mark .*--label-column",
+        ),
+        ({"011", "100"}, "labels: expected names, got 011 and 100 alone; if they mark"),
     ],
 )
 def test_names_of_several_labels_that_are_no_names(names, message):
@@ -326,6 +334,12 @@ def test_commas_in_names_are_warned_of():
         "labels with a comma or a semicolon are one label each: 'oil, gas and fuel', 'a, b'; if they are several, "
         "write a|b"
     ]
+    assert TASKS["multi"].name_warnings(("oil/gas", "oil", "c++", "new york")) == []
+    assert TASKS["multi"].name_warnings(("a/b", "b/a", "a b", "b a", "a", "b")) == [
+        "labels that look like lists are one label each: 'a/b', 'b/a'; if they are several, write a|b",
+        "labels that look like lists are one label each: 'a b', 'b a'; if they are several, write a|b",
+    ]
+    assert TASKS["multi"].label_names({"train": {"10", "11"}}, None) == ("10", "11")
     assert TASKS["single"].name_warnings(("oil, gas", "x")) == []
     assert TASKS["single"].name_warnings(("a", "b", "a|b")) == [
         "labels that look like lists are one class each: 'a|b'; for several labels per text say task=\"multi\" and "
@@ -394,6 +408,7 @@ def test_look_alikes():
         ("new", "n\u200bew"),
     ]
     assert look_alikes(["a", "b", "a", "1", "-1", "-"]) == []
+    assert look_alikes(["01", "1", "0", "10", "v01", "v1"]) == [("01", "1")]
     assert look_alikes(['"pos"', "pos", "'neg'", "neg"]) == [('"pos"', "pos"), ("'neg'", "neg")]
     assert look_alikes(["\u2639", "\u2639\ufe0f", "\U0001f600"]) == [("\u2639", "\u2639\ufe0f")]
     assert look_alikes(["not_good", "not good", "a-b", "ab"]) == [("not_good", "not good"), ("a-b", "ab")]

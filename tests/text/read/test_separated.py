@@ -179,6 +179,10 @@ def test_header_that_comes_again_is_refused(tmp_path):
     path = write(tmp_path / "a.csv", "text,label\none,x\ntext,label\ntwo,y\n")
     with pytest.raises(DataError, match=r"a\.csv, line 3: expected a row, got the names of the columns again; remove"):
         read(path)
+    for again in ("\ufefftext,label", "Text,LABEL", ' text,"label"'):
+        path = write(tmp_path / "a.csv", f"text,label\none,x\n{again}\ntwo,y\n")
+        with pytest.raises(DataError, match="line 3: expected a row, got the names of the columns again"):
+            read(path)
     path = write(tmp_path / "b.csv", "text\ntext\n")
     assert read(path) == [Document("text")]
 

@@ -23,10 +23,12 @@ class ReadOptions(TableOptions):
         label_kind: Kind of the labels; NO_LABELS reads none.
         labels: Whether labels are read. If not, the data is for prediction: a row may hold text in place of its list of
             words, and a blank line of text, or of a table with one column, is a document too.
+        needs_labels: Whether a label column that is named must be there.
     """
 
     label_kind: LabelKind = NO_LABELS
     labels: bool = True
+    needs_labels: bool = True
 
     @property
     def named_columns(self) -> tuple[str, ...]:
@@ -50,6 +52,7 @@ class ReadFields(TypedDict, total=False):
     workers: int | None
     label_kind: LabelKind
     labels: bool
+    needs_labels: bool
 
 
 class RowReader:
@@ -153,6 +156,8 @@ class RowReader:
         if not self.kind.label_columns:
             return ()
         chosen = column_names(options.label_column)
+        if not options.needs_labels and not set(chosen) <= set(self.names):
+            return ()
         for name in chosen:
             self._check(name)
         _check_distinct(self.where, "label", chosen)
@@ -216,11 +221,13 @@ class RowReader:
         if name not in row:
             raise DataError(f"{place}: has no column {name!r}; {did_you_mean(name, row)}")
         value = row[name]
-        if value is None:
+        if value is None or (isinstance(value, float) and math.isnan(value)):
             return ""
         if not isinstance(value, str):
+            advice = "decode the bytes" if isinstance(value, bytes) else "write it as text, or name another column"
             raise DataError(
-                f"{place}: column {name!r}: expected text, got {value!r:.80}; columns: {', '.join(self.names)}"
+                f"{place}: column {name!r}: expected text, got {value!r:.80}; {advice}, there are: "
+                f"{', '.join(self.names)}"
             )
         return normalise(value)
 

@@ -11,14 +11,19 @@ from ulmkit.text.read.document import Document, known_split, normalise_split
 from ulmkit.text.read.json_files import json_rows_begin
 from ulmkit.text.read.layout import Layout
 from ulmkit.text.read.own_files import TRAINING_LOGS, own_file, own_folder
-from ulmkit.text.read.readers import KINDS, READERS, TEXT_KINDS, file_format, open_file
-from ulmkit.text.read.text_files import describe_special, read_text
+from ulmkit.text.read.readers import CONVERSIONS, KINDS, READERS, TEXT_KINDS, file_format, open_file
+from ulmkit.text.read.text_files import data_suffix, describe_special, read_text
 from ulmkit.text.read.wiki_dump import is_dump, is_extracted
+
+_HIDDEN = (".", "~$")  # the second marks tables that a spreadsheet program has open
 
 
 @dataclass(frozen=True)
 class DataFile:
-    """A file of a data set, with the split and the label that its name or folder says."""
+    """A file of a data set, with the split and the label that its name or folder says.
+
+    A file of test or unsupervised documents may lack the label column.
+    """
 
     path: Path
     split: str | None = None
@@ -28,14 +33,19 @@ class DataFile:
     def read(self, options: ReadOptions) -> Iterator[Document]:
         """Read its documents, in order."""
         if not self.is_document:
-            yield from open_file(self.path, options, self.split).documents
+            yield from open_file(self.path, self._own(options), self.split).documents
             return
         text = normalise(read_text(self.path))
         yield Document(text, options.label_kind.parse(self.label, str(self.path)), split=self.split)
 
     def layout(self, options: ReadOptions) -> Layout:
         """Find out how its content is understood."""
-        return Layout(format="txt", lines=False) if self.is_document else open_file(self.path, options).layout
+        return (
+            Layout(format="txt", lines=False) if self.is_document else open_file(self.path, self._own(options)).layout
+        )
+
+    def _own(self, options: ReadOptions) -> ReadOptions:
+        return replace(options, needs_labels=self.split not in ("test", "unsupervised"))
 
 
 class Listing:
@@ -71,7 +81,7 @@ class Listing:
         if identity in above:
             raise DataError(f"{folder}: expected a folder, got a link to a folder that holds it; remove the link")
         for path in sorted(folder.iterdir()):
-            if path.name.startswith("."):
+            if path.name.startswith(_HIDDEN):
                 continue
             self.has_links = self.has_links or path.is_symlink()
             if path.is_dir():
@@ -180,13 +190,17 @@ def _find(listing: Listing, kinds: Set[str] | None) -> list[DataFile]:
         if texts:
             named = _all_or_none(folder, [DataFile(path, known_split(path.name)) for path in texts])
             return named if named[0].split else _all_texts(listing, [replace(file, is_document=True) for file in named])
-    if rows := [path for path in listing.of_kinds({".json"}) if kinds is not None or json_rows_begin(path)]:
+    to_convert = [path for path in listing.files if data_suffix(path) in CONVERSIONS]
+    is_stored = any(data_suffix(path) == ".arrow" for path in to_convert)  # by `datasets`, beside .json of its own
+    rows = [path for path in listing.of_kinds({".json"}) if kinds is not None or json_rows_begin(path)]
+    if rows and (kinds is not None or not is_stored):
         return _placed(folder, rows)
     others = [f"{path.relative_to(folder)} is {why}" for path, why in listing.passed_over.items()]
-    for path in listing.files[:1]:
+    for path in (to_convert or listing.files)[:1]:
         deep = "too deep: name the folder that holds those of the labels"
         unknown = "of no known kind: name the kind with format (--format), such as txt"
-        others.append(f"{path.relative_to(folder)} is {unknown if listing.formats[path] is None else deep}")
+        reason = CONVERSIONS.get(data_suffix(path), unknown) if listing.formats[path] is None else deep
+        others.append(f"{path.relative_to(folder)} is {reason}")
     raise DataError(
         f"{folder}: expected data files ({', '.join(KINDS)}) or LABEL/doc.txt folders, got none"
         + (f" ({'; '.join(others):.300})" if others else "")

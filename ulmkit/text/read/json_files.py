@@ -135,10 +135,7 @@ def _describe_object(value: Mapping[str, Any], lists: Sequence[str]) -> tuple[st
     if lists:
         advice = "write each to a file of its own, named for its split if they are splits (train.json, test.json)"
         return f"one object with several lists of them ({', '.join(map(repr, lists)):.100})", advice
-    advice = (
-        "write an object for each document; from a table of pandas, with table.to_json(FILE, orient='records', "
-        "lines=True)"
-    )
+    advice = "write an object for each document; from a table of pandas, with table.to_json(FILE, orient='records')"
     return f"one object with the keys {', '.join(map(repr, value)):.100}" if value else "an empty object", advice
 
 

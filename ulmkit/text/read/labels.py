@@ -7,7 +7,7 @@ import re
 import unicodedata
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -22,6 +22,7 @@ LABEL_SEPARATOR = "|"  # between several labels written in one string
 _MISSING_TYPES = ("NAType", "NaTType")  # of pandas, which is not imported
 _CONVERSIONS = ("tolist", "as_py", "to_pylist", "to_list")  # of numpy, torch and pandas; of Arrow; of polars
 _MAX_BITS = 1024  # of a class that is a whole number
+_LARGEST_EXACT = 2**53  # whole number up to which floats are all apart
 _INDICATORS = {"0": False, "1": True, "false": False, "true": True}
 
 _ITEM = r"""(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[-+.\w]+)"""
@@ -31,6 +32,9 @@ _SHOWN_CHARACTERS = 60  # of a name in a list
 _QUOTES = "\"'`“”„‘’‚"
 _VARIATION = re.compile("[\ufe00-\ufe0f]")  # selectors, such as the one that asks for the picture of an emoji
 _NUMBER = re.compile(r"[-+]?[0-9]+(?:\.([0-9]*))?")
+_VECTOR = re.compile(r"[01](?:[\s,;][01])+")
+_SPELLED_VECTOR = re.compile(r"[01]{2,}")
+_FIRST_ZEROS = re.compile(r"\b0+(?=[0-9]+$)")
 _MISSING_NAMES = ("nan", "na", "n/a", "<na>", "nat", "null")  # and "None" of Python; "none" is a usual class
 
 
@@ -213,6 +217,11 @@ def parse_class(value: Any, place: str, class_names: Sequence[str] = ()) -> str 
             raise DataError(
                 f'{place}: expected a class as label, got {value!r}; for a number per text say task="number"'
             )
+        if isinstance(value, float) and abs(value) > _LARGEST_EXACT:
+            raise DataError(
+                f"{place}: expected a class as label, got {value!r}, a float too large to be exact; read the column as "
+                "text or as whole numbers, which floats come of where some are missing"
+            )
         value = int(value)
     if value is None:
         return None
@@ -249,7 +258,11 @@ def parse_classes(value: Any, place: str, class_names: Sequence[str] = ()) -> tu
     if isinstance(value, (set, frozenset)):
         value = sorted(value, key=str)
     if not isinstance(value, (list, tuple)):
-        raise DataError(f"{place}: expected a list of labels, got {value!r:.80}")
+        raise DataError(f'{place}: expected a list of labels, got {value!r:.80}; give their names: ["a", "b"]')
+    if any(isinstance(plain_value(item), (list, tuple, set, Mapping)) for item in value):
+        raise DataError(
+            f'{place}: expected a list of names, got {value!r:.80}; give the names of the labels alone: ["a", "b"]'
+        )
     names = [parse_class(item, place, class_names) for item in value]
     known = tuple(name for name in names if name is not None)
     if len(known) < len(names):
@@ -298,6 +311,14 @@ def parse_indicators(cells: Mapping[str, Any], place: str) -> tuple[str, ...] | 
 def are_indicators(names: Iterable[str]) -> bool:
     """Tell whether all names are 0, 1, true or false, as in a vector that marks the labels of a document."""
     return all(whole_name(name).lower() in _INDICATORS for name in names)
+
+
+def are_vectors(names: Collection[str]) -> bool:
+    """Tell whether all names are vectors of 0 and 1 of one length, as "0 1 1", or "011" where one begins with 0."""
+    if len(set(map(len, names))) > 1:
+        return False
+    is_spelled = all(map(_SPELLED_VECTOR.fullmatch, names)) and any(name.startswith("0") for name in names)
+    return is_spelled or all(map(_VECTOR.fullmatch, names))
 
 
 def whole_name(name: str) -> str:
@@ -349,8 +370,8 @@ def joined_names(names: Iterable[str], separator: str) -> list[str]:
 def look_alikes(names: Iterable[str]) -> list[tuple[str, ...]]:
     """Group the names that look alike.
 
-    They differ only by case, space, "_" or "-" in words, ".0", quotes around them, Unicode form or invisible
-    characters.
+    They differ only by case, space, "_" or "-" in words, ".0" or zeros before a number, quotes around them, Unicode
+    form or invisible characters.
 
     Args:
         names: Names of classes.
@@ -362,7 +383,7 @@ def look_alikes(names: Iterable[str]) -> list[tuple[str, ...]]:
     for name in dict.fromkeys(names):
         folded = _VARIATION.sub("", unicodedata.normalize("NFKC", drop_invisible(name))).casefold().strip(_QUOTES)
         joined = re.sub(r"(?<=[^\W_])[\s_-]+(?=[^\W_])|\s+", "", folded)
-        groups.setdefault(whole_name(joined), []).append(name)
+        groups.setdefault(_FIRST_ZEROS.sub("", whole_name(joined)), []).append(name)
     return [tuple(group) for group in groups.values() if len(group) > 1]
 
 

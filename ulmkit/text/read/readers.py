@@ -32,11 +32,12 @@ _PARQUET = ".parquet"
 _SEPARATORS = re.compile("[,;|\t]")
 _SPREADSHEET = "a spreadsheet; save it as .csv"
 _ARCHIVE = "an archive; unpack it"
-_CONVERSIONS = {
+CONVERSIONS = {
     **dict.fromkeys((".xlsx", ".xls", ".xlsm", ".ods", ".numbers"), _SPREADSHEET),
     **dict.fromkeys((".zip", ".tar", ".tgz", ".7z", ".rar"), _ARCHIVE),
     **dict.fromkeys((".pdf", ".doc", ".docx", ".odt", ".rtf", ".html", ".htm"), "a document; save it as .txt"),
-    **dict.fromkeys((".feather", ".arrow", ".orc", ".avro"), "a table; save it as .parquet"),
+    **dict.fromkeys((".feather", ".orc", ".avro"), "a table of a kind that is not read; save it as .parquet"),
+    ".arrow": "a table of a kind that is not read; save it as .parquet, for example with dataset.to_parquet(FILE)",
     **dict.fromkeys((".sqlite", ".sqlite3", ".db"), "a database; write its rows to .csv or .jsonl"),
     **dict.fromkeys((".pkl", ".pickle"), "a pickle, which may run code when it is read; save the data as .parquet"),
 }
@@ -63,8 +64,8 @@ def open_file(path: Path, options: ReadOptions, split: str | None = None) -> Ope
     suffix = file_format(path, options.format)
     if suffix is None:
         kind = data_suffix(path)
-        if kind in _CONVERSIONS:
-            raise DataError(f"{path}: expected text or a table, got {_CONVERSIONS[kind]}")
+        if kind in CONVERSIONS:
+            raise DataError(f"{path}: expected text or a table, got {CONVERSIONS[kind]}")
         raise DataError(
             f"{path}: unknown kind of file {kind!r}; {did_you_mean(kind, KINDS)}; or name the format with "
             "format (--format)"
@@ -190,10 +191,17 @@ def table_reader(where: str, schema: Any, features: Mapping[str, Any], options: 
     import pyarrow.types as types
 
     names = list(map(normalise, schema.names))
-    is_text = [types.is_string(field.type) or types.is_large_string(field.type) for field in schema]
+    is_text = [types.is_string(each) or types.is_large_string(each) for each in map(_value_type, schema.types)]
     text_names = [name for name, holds_text in zip(names, is_text, strict=True) if holds_text]
     known = {normalise(name): classes for name, feature in features.items() if (classes := _class_names(feature))}
     return RowReader(where, names, text_names, options, known)
+
+
+def _value_type(type: Any) -> Any:
+    """The type of a column's values, which a column of categories keeps once each."""
+    import pyarrow.types
+
+    return type.value_type if pyarrow.types.is_dictionary(type) else type
 
 
 def table_documents(batches: Iterable[Any], reader: RowReader, split: str | None) -> Iterator[Document]:

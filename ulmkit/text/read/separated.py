@@ -126,9 +126,17 @@ def _fitted(path: Path, rows: Rows, columns: int, header: Sequence[str] | None, 
             raise DataError(
                 f"{path}, line {line}: expected a row, got a line of dashes, as in Markdown; remove the line"
             )
-        if header is not None and row[:columns] == header:
+        if header is not None and row and _repeats(row[:columns], header):
             raise DataError(f"{path}, line {line}: expected a row, got the names of the columns again; remove the line")
         yield line, row[:columns]
+
+
+def _repeats(row: Sequence[str], header: Sequence[str]) -> bool:
+    """Tell whether a row is the header once more, whatever the case, and a byte order mark before it."""
+    last = len(header) - 1
+    return row[last].strip().casefold() == header[last].casefold() and all(
+        drop_invisible(cell).strip().casefold() == name.casefold() for cell, name in zip(row, header, strict=True)
+    )
 
 
 def _is_ruled(row: Sequence[str], header: Sequence[str]) -> bool:
