@@ -219,3 +219,16 @@ def test_names_of_any_characters(models: Path, tmp_path: Path) -> None:
     status, told = ulmkit_on_console("evaluate", folder / "c", data, "--split", "all", output=tmp_path / "out")
     assert (status, b"Traceback" in told) == (0, False)
     assert b"accuracy" in (tmp_path / "out").read_bytes()
+
+
+def test_a_closed_standard_output_is_no_error(tmp_path: Path) -> None:
+    tiny.classifier().save(tmp_path / "classifier")
+    command = [sys.executable, "-m", "ulmkit", "predict", str(tmp_path / "classifier"), "--text", "good"]
+    done = subprocess.run(["sh", "-c", f"exec {shlex.join(command)} >&-"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_extensions_of_outputs_in_any_case(tmp_path: Path) -> None:
+    tiny.classifier().save(tmp_path / "classifier")
+    ulmkit("predict", tmp_path / "classifier", "--text", "good", "--out", tmp_path / "answers.CSV")
+    assert (tmp_path / "answers.CSV").read_text().startswith("label,")

@@ -73,6 +73,7 @@ def drift_command(
         verdict = f"not compared: expected at least {LEAST_TEXTS} texts{' in a period' if period else ''}; give more"
     print(f"\n{verdict} ({report.documents:,} texts beside {report.held_out_texts:,} held-out ones of the training)")
     write_values(machine.json_file, {"model": model, "data": data, "reading": record, **report.to_dict()})
-    sys.stdout.flush()
+    if sys.stdout is not None:  # closed by the caller
+        sys.stdout.flush()
     if drifted or not is_compared:
         raise typer.Exit(DRIFT_STATUS if drifted else TOO_FEW_STATUS)

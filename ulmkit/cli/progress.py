@@ -72,7 +72,7 @@ def document_progress(
     """
     from ulmkit.pipeline import watch_documents
 
-    with _bars("documents", shown=not (prints_rows and sys.stdout.isatty())) as progress:
+    with _bars("documents", shown=not (prints_rows and sys.stdout is not None and sys.stdout.isatty())) as progress:
         counter = DocumentCounter(progress, None if progress.disable else count(), networks)
         with watch_documents(counter.read):
             yield counter

@@ -74,7 +74,7 @@ class TextRow(NamedTuple):
 
 def check_extension(out_file: str, extensions: Sequence[str]) -> None:
     """Raise ConfigError unless the name of the file to write ends in one of `extensions`."""
-    if Path(out_file).suffix not in extensions:
+    if Path(out_file).suffix.lower() not in extensions:
         raise ConfigError(f"out_file: expected a file name that ends in {' or '.join(extensions)}, got {out_file!r}")
 
 
@@ -122,7 +122,7 @@ def open_texts(
             name = next(iter(reading))
             flag = TEXTS_OF_TASK.options[name].flag or "--" + name.replace("_", "-")
             raise ConfigError(f"{flag}: has no effect with --text; drop it")
-        return _chunks(TextRow({}, Document(normalise(text))) for text in texts), {}
+        return _chunks(_telling_blank(TextRow({}, Document(normalise(text))) for text in texts)), {}
     source = _open_source(data or "", reading, task)
     return _chunks(_telling_blank(_read_rows(source))), report_source(source)
 
@@ -166,7 +166,7 @@ def _read_rows(source: "DocumentSource") -> Iterator[TextRow]:
 
 
 def _telling_blank(rows: Iterable[TextRow]) -> Iterator[TextRow]:
-    """Yield rows, and say at their end how many of them had no text."""
+    """Yield rows, and say at their end how many of them had no text, of which a model can tell nothing."""
     count = blank = 0
     for row in rows:
         count += 1
@@ -202,7 +202,7 @@ class RowWriter:
         self._out = out
         self._is_csv = is_csv
         self._summary = summary
-        self._table = csv.writer(sys.stdout if out is None else out)
+        self._table = None if out is None else csv.writer(out)
         # JSON has escapes for what the console lacks; they are read alike whatever the encoding is taken for.
         self._is_ascii = not _is_utf8(sys.stdout)
 
@@ -213,14 +213,14 @@ class RowWriter:
                 print(json.dumps(row, ensure_ascii=self._is_ascii))
                 if self._summary is not None:
                     self._summary.write(("," if self.count else '{"rows": [') + "\n" + _to_json(row))
-            elif self._is_csv:
+            elif self._is_csv and self._table is not None:
                 if self.count == 0:
                     self._table.writerow(row)
                 self._table.writerow(map(_to_cell, row.values()))
             else:
                 self._out.write(_to_json(row) + "\n")
             self.count += 1
-        if self._out is None:
+        if self._out is None and sys.stdout is not None:  # closed by the caller
             sys.stdout.flush()
 
     def finish(self, values: Mapping[str, Any]) -> None:
@@ -242,7 +242,7 @@ def open_rows(out_file: str | None, json_file: str | None) -> Iterator[RowWriter
         out, summary = (
             None if path is None else stack.enter_context(atomic_write(path)) for path in (out_file, json_file)
         )
-        writer = RowWriter(out, out_file is not None and Path(out_file).suffix == ".csv", summary)
+        writer = RowWriter(out, out_file is not None and Path(out_file).suffix.lower() == ".csv", summary)
         yield writer
     if out_file is not None:
         print(f"{writer.count:,} rows written to {out_file}")
