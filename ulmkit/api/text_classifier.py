@@ -363,6 +363,8 @@ class TextClassifier:
     def predict_proba(self, texts: Iterable[Text | Sequence[str]]) -> Outputs:
         """Predict probabilities, or numbers.
 
+        Where linear members alone know no word of a text, these are the shares of the classes in training.
+
         Args:
             texts: A list, or a column of a table, of a str each; for pairs a tuple of two; for a label per word a list
                 of words, or a str, which is split at white space. None may be missing.

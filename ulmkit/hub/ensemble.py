@@ -3,7 +3,7 @@
 config.json         format version, kind, task, labels, members, checksums, training facts
 vocabulary.json     the token of each id
 tokenizer/          what the tokenizer needs
-model.safetensors   weights of the combiner
+model.safetensors   weights of the combiner, and shares of the classes
 members/NAME/       a linear member: words.json, model.safetensors;
                     features: model.safetensors, a language model folder for each direction;
                     a network: a classifier folder
@@ -60,6 +60,8 @@ def save_ensemble(folder: str | os.PathLike[str], parts: EnsembleParts, *, overw
     """
     with atomic_folder(folder, overwrite=overwrite) as temporary:
         combiner = {"weights": parts.combiner.weights, "bias": parts.combiner.bias}
+        if parts.class_shares is not None:
+            combiner["class_shares"] = parts.class_shares
         save_arrays(temporary / WEIGHTS_FILE, combiner)
         text_entries = save_text_parts(temporary, parts.vocabulary, parts.tokenizer)
         (temporary / _MEMBERS).mkdir()
@@ -105,6 +107,7 @@ def load_ensemble(folder: str | os.PathLike[str]) -> EnsembleParts:
             Combiner(arrays["weights"], arrays["bias"]),
             facts_from_json(config["facts"]),
             held_out=load_held_out(path, config["files"], len(config["label_names"])),
+            class_shares=arrays.get("class_shares"),
         )
 
 

@@ -158,9 +158,11 @@ class EnsembleParts:
         facts: How it was made.
         history: Always empty: each network has its own training log.
         held_out: Its answers for held-out documents and measures of them; None if they are not kept.
+        class_shares: (classes,) float64, the share of each class among the documents that it learned from, which linear
+            members answer where they know nothing of a text; None in folders of older versions.
 
     Raises:
-        ConfigError: If a member or the combiner does not belong to this vocabulary or these labels.
+        ConfigError: If a member, the combiner or the shares do not belong to this vocabulary or these labels.
     """
 
     task: Task
@@ -172,12 +174,18 @@ class EnsembleParts:
     facts: TrainingFacts
     history: list[LogRow] = field(default_factory=list)
     held_out: HeldOut | None = None
+    class_shares: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if len(self.combiner.weights) != len(self.members):
             raise ConfigError(f"combiner: expected {len(self.members)} weights, got {len(self.combiner.weights)}")
         if len(self.combiner.bias) != len(self.label_names):
             raise ConfigError(f"combiner: expected {len(self.label_names)} biases, got {len(self.combiner.bias)}")
+        shares = self.class_shares
+        if shares is not None and (shares.shape != (len(self.label_names),) or not (shares > 0).all()):
+            raise ConfigError(f"class_shares: expected a positive number for each of {len(self.label_names)} classes")
+        if shares is not None and not np.isclose(shares.sum(), 1.0):
+            raise ConfigError(f"class_shares: expected them to sum to 1, got {shares.sum():g}")
         if not self.task.has_ladder:
             raise ConfigError(f"task: expected one that has a ladder, got {self.task.name!r}")
         for member in self.members:

@@ -255,7 +255,7 @@ def climb_corpus(
 
 def ensemble_of(ladder: Ladder, row: LadderRow, corpus: EncodedCorpus) -> EnsembleParts:
     """Fit a row of a ladder to all its labelled documents, as a classifier in the corpus's vocabulary."""
-    return make_ensemble(corpus, *ladder.fit(row))
+    return make_ensemble(corpus, *ladder.fit(row), class_shares=ladder.class_shares)
 
 
 def _network_rungs(

@@ -33,10 +33,12 @@ class EnsembleReading:
     """
 
     def __init__(self, predictor: EnsemblePredictor) -> None:
-        self._combiner = predictor.parts.combiner
+        self._predictor = predictor
         self._members = [id(member) for member in predictor.parts.members]
+        self._linear = [_LinearStream(linear) for linear in predictor.linear]
         self._streams: list[tuple[list[int], MemberStream]] = [
-            ([id(member) for member in linear.members], _LinearStream(linear)) for linear in predictor.linear
+            ([id(member) for member in linear.members], stream)
+            for linear, stream in zip(predictor.linear, self._linear, strict=True)
         ]
         if predictor.networks:
             from ulmkit.pipeline.network_streams import stream_network
@@ -54,7 +56,8 @@ class EnsembleReading:
         logs: dict[int, np.ndarray] = {}
         for members, stream in self._streams:
             logs |= dict(zip(members, stream.log_probabilities(), strict=True))
-        combined = self._combiner([logs[member] for member in self._members])
+        is_known = np.array([any(stream.is_known for stream in self._linear)])
+        combined = self._predictor.combine([logs[member] for member in self._members], is_known)
         return np.exp(combined[0]).astype(np.float32)
 
 
@@ -63,9 +66,13 @@ class _LinearStream:
 
     An n-gram that begins in a counted word may end in a new one. So new words are counted together with the last ones
     before them, the seam, whose own n-grams are taken off the counts so far.
+
+    Attributes:
+        is_known: Whether a member knew an n-gram of the document at the last answer.
     """
 
     def __init__(self, linear: LinearMembers) -> None:
+        self.is_known = False
         self._linear = linear
         self._stream = WordStream(linear.reader)
         self._seam_words = max(len(member.ngrams.codes) for member in linear.members)
@@ -83,7 +90,9 @@ class _LinearStream:
 
     def log_probabilities(self) -> list[np.ndarray]:
         words = np.concatenate([self._words, self._stream.open_words()])
-        return self._linear.classify(self._counts_with(words))
+        counts = self._counts_with(words)
+        self.is_known = bool(self._linear.know(counts).any())
+        return self._linear.classify(counts)
 
     def _counts_with(self, words: np.ndarray) -> list[Any]:
         """Counts for each member of all words so far, if `words` are the seam and those that follow it."""

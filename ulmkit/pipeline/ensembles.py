@@ -57,6 +57,10 @@ class LinearMembers:
         """Log-probabilities of each member, (documents, classes) float64, for its counts."""
         return [member.classify(each) for member, each in zip(self.members, counts, strict=True)]
 
+    def know(self, counts: Sequence[Any]) -> np.ndarray:
+        """Tell which documents have an n-gram that a member knows, (documents,) bool."""
+        return np.any([np.diff(each.indptr) > 0 for each in counts], axis=0)
+
 
 class EnsemblePredictor:
     """Predicts with the members of an ensemble.
@@ -93,7 +97,7 @@ class EnsemblePredictor:
         """
         if not len(documents):
             return np.empty((0, len(self.parts.label_names)), dtype=np.float32)
-        return np.exp(self.parts.combiner(self.log_probabilities(documents))).astype(np.float32)
+        return np.exp(self._predict(documents)).astype(np.float32)
 
     def predict_texts(self, texts: Sequence[Text]) -> np.ndarray:
         """Predict for texts; see `__call__`."""
@@ -111,7 +115,7 @@ class EnsemblePredictor:
             tokens: The tokens of the text, in its order.
         """
         document = self.parts.vocabulary.encode(tokens)
-        return lambda kept: self.parts.combiner(self.log_probabilities([document[places] for places in kept]))
+        return lambda kept: self._predict([document[places] for places in kept])
 
     def path(self, tokens: Sequence[str], is_word: np.ndarray) -> ClassifierPath:
         """Put the ensemble between a text without words and a text, for integrated gradients.
@@ -159,18 +163,48 @@ class EnsemblePredictor:
         Returns:
             (n, classes) float64 for each member.
         """
+        return self._read(documents)[0]
+
+    def combine(self, logs: Sequence[np.ndarray], is_known: np.ndarray) -> np.ndarray:
+        """Combine the members.
+
+        Where linear members alone know nothing of a document, the answer is the share of each class among the
+        documents that they learned from: what would be left is their constant terms, which are not fitted to that.
+
+        Args:
+            logs: (n, classes) log-probabilities of each member.
+            is_known: (n,) bool, whether a linear member knows an n-gram of the document.
+
+        Returns:
+            (n, classes) log-probabilities.
+        """
+        combined = self.parts.combiner(logs)
+        if self.parts.class_shares is not None and not self.networks:
+            combined[~is_known] = np.log(self.parts.class_shares)
+        return combined
+
+    def _predict(self, documents: Sequence[np.ndarray]) -> np.ndarray:
+        """Log-probabilities of the classes, (n, classes) float64, of at least one document."""
+        return self.combine(*self._read(documents))
+
+    def _read(self, documents: Sequence[np.ndarray]) -> tuple[list[np.ndarray], np.ndarray]:
+        """Read documents, at least one: log-probabilities of each member, and what `combine` calls `is_known`."""
         logs: dict[int, np.ndarray] = {}
+        is_known = np.zeros(len(documents), dtype=bool)
         for linear in self.linear:
-            answers = linear.classify(linear.counts(linear.reader.read_many(documents)))
-            logs |= dict(zip(map(id, linear.members), answers, strict=True))
+            counts = linear.counts(linear.reader.read_many(documents))
+            is_known |= linear.know(counts)
+            logs |= dict(zip(map(id, linear.members), linear.classify(counts), strict=True))
         if self.networks:
             from ulmkit.pipeline.network_members import network_log_probabilities
 
             logs |= {id(member): network_log_probabilities(member, documents) for member in self.networks}
-        return [logs[id(member)] for member in self.parts.members]
+        return [logs[id(member)] for member in self.parts.members], is_known
 
 
-def make_ensemble(corpus: EncodedCorpus, members: Sequence[Member], combiner: Combiner) -> EnsembleParts:
+def make_ensemble(
+    corpus: EncodedCorpus, members: Sequence[Member], combiner: Combiner, class_shares: np.ndarray | None = None
+) -> EnsembleParts:
     """Make a classifier of members that were fitted to a corpus, of its task, labels and vocabulary."""
     return EnsembleParts(
         find_task(corpus.task),
@@ -180,6 +214,7 @@ def make_ensemble(corpus: EncodedCorpus, members: Sequence[Member], combiner: Co
         tuple(members),
         combiner,
         TrainingFacts(),
+        class_shares=class_shares,
     )
 
 

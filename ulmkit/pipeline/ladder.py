@@ -93,10 +93,12 @@ class Ladder:
         judged: The rungs by their names.
         answers: (n,) int, classes of the documents judged on.
         labelled: (m,) all labelled documents to learn from.
+        class_shares: (classes,) share of each class among them.
         class_weights: (classes,) weight of a document of each class; None for equal ones.
 
     Attributes:
         rows: The rungs and their blends, simplest first.
+        class_shares: See above.
         uses_word_vectors: Whether the document vectors are made of a language model's word vectors, too.
     """
 
@@ -108,6 +110,7 @@ class Ladder:
         judged: Mapping[str, _Judged],
         answers: np.ndarray,
         labelled: np.ndarray,
+        class_shares: np.ndarray,
         class_weights: Sequence[float] | None = None,
     ) -> None:
         self.rows = tuple(rows)
@@ -118,6 +121,7 @@ class Ladder:
         self._answers = answers
         self._labelled = labelled
         self._class_weights = class_weights
+        self.class_shares = class_shares
         self._members: dict[str, tuple[Member, ...]] = {}
         self.uses_word_vectors = False
 
@@ -262,7 +266,15 @@ def climb(
         for number, (name, members, logs, seconds) in enumerate(candidates)
     )
     all_logs = [logs for _, _, logs, _ in candidates]
-    return Ladder(ladder_rows, all_logs, judging, judged, answers, rows, class_weights)
+    shares = _class_shares(labels[rows], all_logs[0].shape[1], class_weights)
+    return Ladder(ladder_rows, all_logs, judging, judged, answers, rows, shares, class_weights)
+
+
+def _class_shares(labels: np.ndarray, classes: int, class_weights: Sequence[float] | None) -> np.ndarray:
+    """Share of each class among labelled documents, (classes,) float64, each class counted half a document more."""
+    counts = np.bincount(labels, minlength=classes) + 0.5
+    weighted = counts if class_weights is None else counts * np.asarray(class_weights)
+    return np.asarray(weighted / weighted.sum())
 
 
 def _losses(logs: np.ndarray, answers: np.ndarray, class_weights: Sequence[float] | None) -> np.ndarray:
