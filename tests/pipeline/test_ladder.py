@@ -2,6 +2,8 @@
 
 import dataclasses
 from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +22,7 @@ from ulmkit.pipeline import (
     climbs_ladder,
     ladder_text,
     ladder_text_parts,
+    rungs,
     train_automatically,
     usual_recipe,
 )
@@ -377,3 +380,21 @@ def test_several_members_of_a_rung_share_its_weight() -> None:
     members, combiner = ladder.fit(ladder.kept)
     assert len(members) == 2
     assert combiner.weights[0] == combiner.weights[1] > 0
+
+
+def test_members_are_fitted_once_to_all_labelled_documents(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The strength is chosen on all of them, by a fit whose member is the one to keep."""
+    calls: list[tuple[list[int], Any]] = []
+
+    def fit(
+        read: Any, rows: np.ndarray, labels: Any, classes: int, strengths: Any = None, class_weights: Any = None
+    ) -> Any:
+        calls.append((rows.tolist(), strengths))
+        return f"member {len(calls)}", 3.0
+
+    monkeypatch.setattr(rungs, "fit_tfidf", fit)
+    read = SimpleNamespace(name=lambda member: member)
+    rung = rungs.linear_rungs([read], [SimpleNamespace()], LABELS, 2, ROWS)[0]
+    assert rung.fit(ROWS[:5], ROWS[5:]) == "member 2"
+    assert rung.fit(ROWS, ROWS[:0]) == "member 1"
+    assert calls == [(ROWS.tolist(), None), (ROWS[:5].tolist(), (3.0,))]

@@ -177,11 +177,14 @@ def linear_rungs(
 
     def sparse(name: str, fit: Callable[..., tuple[LinearMember, float]], read: DocumentWords) -> Rung:
         @functools.cache
-        def strength() -> float:
-            return fit(read, labelled, labels[labelled], classes, class_weights=class_weights)[1]
+        def fit_to_all() -> tuple[LinearMember, float]:
+            return fit(read, labelled, labels[labelled], classes, class_weights=class_weights)
 
         def fit_member(rows: np.ndarray, held_out: np.ndarray) -> LinearMember:
-            return fit(read, rows, labels[rows], classes, (strength(),), class_weights)[0]
+            member, strength = fit_to_all()
+            if np.array_equal(rows, labelled):
+                return member
+            return fit(read, rows, labels[rows], classes, (strength,), class_weights)[0]
 
         return LinearRung(read.name(name), fit_member, read)
 
