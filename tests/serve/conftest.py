@@ -1,5 +1,6 @@
 """Clients of a server around the tiny classifier, without a network."""
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
@@ -9,6 +10,18 @@ from support import hesitation, tiny
 
 from ulmkit import TextClassifier
 from ulmkit.serve import ServeOptions, create_app
+
+
+@pytest.fixture(autouse=True)
+def loggers() -> Iterator[None]:
+    """Sets the loggers back that a running server changes for its process."""
+    changed = [logging.getLogger(name) for name in ("ulmkit.serve", "uvicorn.error")]
+    before = [(log.handlers[:], log.level, log.propagate) for log in changed]
+    yield
+    for log, (handlers, level, propagate) in zip(changed, before, strict=True):
+        log.handlers[:] = handlers
+        log.setLevel(level)
+        log.propagate = propagate
 
 
 @pytest.fixture
