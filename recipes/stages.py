@@ -70,7 +70,7 @@ def begin_run(out: Path, settings: Mapping[str, Any]) -> None:
                     f"now {current.get(name)!r}); give the same settings, or another --out"
                 )
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise FolderError(f"{out}: is already there and is no run of this recipe; choose another --out")
+        raise FolderError(f"{out}: already exists and is not a run of this recipe; choose another --out")
     else:
         write_json(path, settings)
 

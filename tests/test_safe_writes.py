@@ -69,7 +69,7 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path):
     folder = tmp_path / "model"
     with atomic_folder(folder) as inside:
         (inside / "config.json").write_text(MODEL)
-    with pytest.raises(FolderError, match="model: is already there"), atomic_folder(folder):
+    with pytest.raises(FolderError, match="model: already exists"), atomic_folder(folder):
         pass
     with pytest.raises(RuntimeError, match="stop"), atomic_folder(folder, overwrite=True) as inside:
         (inside / "config.json").write_text("2")
@@ -113,7 +113,7 @@ def test_a_folder_that_ulmkit_wrote_or_an_empty_one_is_overwritten(own, tmp_path
 def test_what_ulmkit_did_not_write_is_never_overwritten(name, text, tmp_path):
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / name).write_text(text)
-    with pytest.raises(FolderError, match="notes: is already there and was not written by ulmkit"):
+    with pytest.raises(FolderError, match="notes: already exists and was not written by ulmkit"):
         overwrite(tmp_path / "notes")
     assert (tmp_path / "notes" / name).read_text() == text
     assert names(tmp_path) == ["notes"]
@@ -121,7 +121,7 @@ def test_what_ulmkit_did_not_write_is_never_overwritten(name, text, tmp_path):
 
 def test_a_file_is_never_overwritten_by_a_folder(tmp_path):
     (tmp_path / "file").write_text("keep me")
-    with pytest.raises(FolderError, match="file: is already there and was not written by ulmkit"):
+    with pytest.raises(FolderError, match="file: already exists and was not written by ulmkit"):
         overwrite(tmp_path / "file")
     assert (tmp_path / "file").read_text() == "keep me"
 
@@ -225,7 +225,7 @@ def test_an_older_folder_that_was_set_aside_comes_back(tmp_path):
     code += "else old(path, new)\nwrites._replace_folder(Path(writes.tempfile.mkdtemp(dir=folder)), folder / 'model')"
     kill_in(tmp_path, code)
     assert not (tmp_path / "model").exists()
-    with pytest.raises(FolderError, match="is already there; choose another name, or"):
+    with pytest.raises(FolderError, match="already exists; choose another name, or"):
         check_writable(tmp_path / "model", overwrite=False)
     assert (tmp_path / "model" / "config.json").read_text() == MODEL
 

@@ -149,7 +149,7 @@ def check_event_folder(
             files = [file for file in final.rglob("*") if not file.is_dir()] if final.is_dir() else [final]
             for file in files:
                 if not file.name.startswith(_EVENT_FILES):
-                    raise FolderError(f"{file}: is no event file of TensorBoard; choose another folder")
+                    raise FolderError(f"{file}: is not a TensorBoard event file; choose another folder")
             if files and not resume:
                 _check_overwrite(final, overwrite)
         _check_parent(final / "events")
@@ -180,7 +180,7 @@ def check_writable(path: str | os.PathLike[str], overwrite: bool) -> None:
             _check_parent(final)
             return
         if not final.is_dir() or (any(final.iterdir()) and marker_file(final) is None):
-            raise FolderError(f"{final}: is already there and was not written by ulmkit; choose another name")
+            raise FolderError(f"{final}: already exists and was not written by ulmkit; choose another name")
         _check_overwrite(final, overwrite)
         old, lock = _set_aside(final)
         old.rename(final)
@@ -273,7 +273,7 @@ def check_ends_in_name(path: str | os.PathLike[str], kind: str) -> None:
 
 def _check_overwrite(final: Path, overwrite: bool) -> None:
     if not overwrite:
-        raise FolderError(f"{final}: is already there; choose another name, or replace it with overwrite=True")
+        raise FolderError(f"{final}: already exists; choose another name, or replace it with overwrite=True")
 
 
 def _check_parent(final: Path) -> None:

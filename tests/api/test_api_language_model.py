@@ -152,7 +152,7 @@ def test_a_saved_model_is_complete_wherever_it_is_moved(spacy_model: LanguageMod
     card = (tmp_path / "there" / "README.md").read_text()
     assert "Trained on documents given in Python." in card
     assert "The validation split is 10% of the documents: a random part (seed 0) of each class. Clean: " in card
-    with pytest.raises(FolderError, match="there: is already there"):
+    with pytest.raises(FolderError, match="there: already exists"):
         loaded.save(tmp_path / "there")
     loaded.save(tmp_path / "there", overwrite=True)
 

@@ -38,7 +38,7 @@ def test_a_saved_pair_is_a_pair_again(tmp_path: Path) -> None:
     assert repr(loaded).endswith("tokens, forward and backward)")
     assert all(same_weights(a.model, b.model) for a, b in zip(loaded.members, pair().members, strict=True))
     assert loaded.parts.model.encoder.precision == loaded.members[1].model.encoder.precision == "fp32"
-    with pytest.raises(FolderError, match="pair: is already there"):
+    with pytest.raises(FolderError, match="pair: already exists"):
         pair().save(tmp_path / "pair")
     pair().save(tmp_path / "pair", overwrite=True)
 

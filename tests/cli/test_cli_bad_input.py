@@ -356,7 +356,7 @@ def test_a_corpus_of_another_tokenizer_or_vocabulary(here: Path) -> None:
 
 def test_a_folder_that_is_there(here: Path) -> None:
     line = refused(here, "prepare", "reviews.csv", "--out", "lm", "--tokenizer", "sentencepiece")
-    assert "lm: is already there; choose another name, or replace it with --overwrite" in line
+    assert "lm: already exists; choose another name, or replace it with --overwrite" in line
     assert "reviews.csv: cannot be written" in refused(here, "prepare", "reviews.csv", "--out", "reviews.csv/x")
     told = ulmkit("info", "--json", "lm", status=2)
     assert told.err == "ulmkit: lm: cannot be written (Is a directory); choose another place\n"

@@ -26,7 +26,7 @@ def test_curves_are_drawn_and_logged(stage: str, models: Path, reviews: Path, tm
     assert b"validation/valid_loss" in events.read_bytes()
     events.write_bytes(b"of an earlier training")
     told = ulmkit(*command, "--out", tmp_path / "other", *curves[2:], status=2)
-    assert "is already there" in told.error
+    assert "already exists" in told.error
     ulmkit(*command, "--out", tmp_path / "out", *curves, "--overwrite")
     (events,) = (tmp_path / "events").iterdir()  # of the same name, if that was within a second
     assert b"validation/valid_loss" in events.read_bytes()
@@ -44,10 +44,10 @@ def test_rungs_of_a_ladder_are_drawn(reviews: Path, tmp_path: Path) -> None:
     ("option", "path", "message"),
     [
         ("--plot", "curves.gif", "--plot: got '.gif'; "),
-        ("--plot", "there.png", "there.png: is already there"),
-        ("--tensorboard", "notes", "notes.txt: is no event file of TensorBoard; choose another folder"),
+        ("--plot", "there.png", "there.png: already exists"),
+        ("--tensorboard", "notes", "notes.txt: is not a TensorBoard event file; choose another folder"),
         ("--tensorboard", "out/events", "out/events', which is in --out; choose another name"),
-        ("--tensorboard", "there.png", "there.png: is no event file of TensorBoard"),
+        ("--tensorboard", "there.png", "there.png: is not a TensorBoard event file"),
     ],
 )
 def test_what_is_there_is_kept(option: str, path: str, message: str, reviews: Path, tmp_path: Path) -> None:

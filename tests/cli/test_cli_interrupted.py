@@ -136,7 +136,7 @@ def test_a_folder_that_is_there_is_refused_before_any_work(
         patched.setattr(LanguageModel, "load", work)
         for command in (("pretrain", reviews), ("finetune", "nosuch", reviews), ("train", "nosuch", reviews)):
             told = ulmkit(*command, "--out", tmp_path / "lm", status=2)
-            assert "lm: is already there; choose another name, or replace it with --overwrite" in told.error
+            assert "lm: already exists; choose another name, or replace it with --overwrite" in told.error
     command = ("pretrain", reviews, *SMALL, "--steps", 2, "--out", tmp_path / "lm")
     _interrupt(monkeypatch, 1, *command, "--overwrite")
     assert (tmp_path / "lm" / "config.json").read_text() == former
@@ -164,7 +164,7 @@ def test_a_folder_of_ones_own_is_never_overwritten(reviews: Path, tmp_path: Path
     for command in ("prepare", "pretrain", "quickstart"):
         data = ("--data", reviews) if command == "quickstart" else (reviews,)
         told = ulmkit(command, *data, "--out", tmp_path / "notes", "--overwrite", status=2)
-        assert "notes: is already there and was not written by ulmkit; choose another name" in told.error
+        assert "notes: already exists and was not written by ulmkit; choose another name" in told.error
     assert tiny.contents(tmp_path) == {"notes/config.json": b'{"name": "a web app"}'}
 
 
@@ -218,7 +218,7 @@ def test_a_run_killed_after_writing_its_result_goes_on(
         ulmkit(*command)
     assert (tmp_path / "lm.training" / "checkpoint-00000003").is_dir()
     weights = (tmp_path / "lm" / "model.safetensors").read_bytes()
-    assert "lm: is already there" in ulmkit(*command, status=2).error
+    assert "lm: already exists" in ulmkit(*command, status=2).error
     ulmkit(*command, option)
     assert [path.name for path in tmp_path.iterdir()] == ["lm"]
     assert (tmp_path / "lm" / "model.safetensors").read_bytes() == weights
@@ -231,7 +231,7 @@ def test_an_older_model_beside_an_unfinished_run_is_not_replaced_unasked(
     _interrupt(monkeypatch, 3, *command)
     tiny.language_model().save(tmp_path / "lm")  # newer than the checkpoint, but not its result
     before = tiny.contents(tmp_path)
-    assert "lm: is already there" in ulmkit(*command, "--resume", status=2).error
+    assert "lm: already exists" in ulmkit(*command, "--resume", status=2).error
     assert "is left from an earlier run" in ulmkit(*command, "--overwrite", status=2).error
     assert tiny.contents(tmp_path) == before
 

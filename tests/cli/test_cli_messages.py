@@ -220,7 +220,7 @@ def test_a_removed_working_folder_is_told(tmp_path: Path) -> None:
         cwd=tmp_path / "gone", env=environment, capture_output=True, text=True,
     )  # fmt: skip
     assert ended.returncode == 2
-    assert ended.stderr.startswith("ulmkit: working folder: is not there any more (No such file or directory); change")
+    assert ended.stderr.startswith("ulmkit: working folder: no longer exists (No such file or directory); change")
 
 
 @pytest.mark.parametrize(

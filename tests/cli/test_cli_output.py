@@ -72,7 +72,7 @@ def test_a_file_that_is_there_is_replaced_only_with_overwrite(
     output = data.parent / ("notes.png" if "--plot" in name else "notes.csv")
     output.write_text("mine")
     line = ulmkit(*_command(name, models, data, output), status=2).error
-    assert f"ulmkit: {output}: is already there; choose another name, or replace it with --overwrite" in line
+    assert f"ulmkit: {output}: already exists; choose another name, or replace it with --overwrite" in line
     assert output.read_text() == "mine"
     assert not (data.parent / "out").exists()
 

@@ -45,7 +45,7 @@ def test_a_search_ends_with_a_recipe_that_train_takes(
     ulmkit(*trained, "--no-baselines", "--out", tmp_path / "out")
     facts = json.loads((tmp_path / "out" / "config.json").read_text())["facts"]
     assert facts["recipe"]["peak_rate"] == values["recipe"]["peak_rate"]
-    assert ulmkit(*command, status=2).error.count("is already there") == 1
+    assert ulmkit(*command, status=2).error.count("already exists") == 1
 
 
 def test_the_next_command_trains_on_the_documents_of_the_trials() -> None:

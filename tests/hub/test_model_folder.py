@@ -273,7 +273,7 @@ def test_the_training_log(tmp_path):
 
 
 def test_overwriting_is_asked_for(lm_folder):
-    with pytest.raises(FolderError, match="is already there"):
+    with pytest.raises(FolderError, match="already exists"):
         save_language_model(lm_folder, language_model(5), WORDS, WhitespaceTokenizer())
     save_language_model(lm_folder, language_model(5), WORDS, WhitespaceTokenizer(), overwrite=True)
     assert load_language_model(lm_folder).facts == TrainingFacts()

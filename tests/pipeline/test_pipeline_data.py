@@ -240,7 +240,7 @@ def test_folder_that_is_there_is_refused_before_the_data_is_read(tmp_path: Path)
             raise AssertionError("read")
 
     before = tiny.contents(tmp_path)
-    with pytest.raises(FolderError, match="is already there; choose another name, or replace it with overwrite=True"):
+    with pytest.raises(FolderError, match="already exists; choose another name, or replace it with overwrite=True"):
         prepare(Unread(), tiny.WORDS, folder=tmp_path)
     assert tiny.contents(tmp_path) == before
     prepare(tiny.reviews(10), tiny.WORDS, folder=tmp_path / "c")

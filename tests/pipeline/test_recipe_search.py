@@ -167,7 +167,7 @@ def test_a_finished_search_goes_on_with_more_trials(whole: tuple[Path, RecipeSea
     out = tmp_path / "best.json"
     first = _search(out=out, trials=1)
     out.write_text("{}")
-    with pytest.raises(FolderError, match="is already there"):
+    with pytest.raises(FolderError, match="already exists"):
         _search(out=out, resume=True)
     out.unlink()
     assert _outline(_search(out=out, resume=True, trials=2, trial_budget=None)) == _outline(whole[1])[:2]

@@ -156,7 +156,7 @@ def test_a_backward_classifier(tmp_path) -> None:
 def test_ulmkit_says_that_an_export_is_not_its_own(exported) -> None:
     with pytest.raises(FolderError, match="is an export, to be served without ulmkit; give the classifier"):
         TextClassifier.load(exported)
-    with pytest.raises(FolderError, match="is already there"):
+    with pytest.raises(FolderError, match="already exists"):
         export_onnx(tiny.classifier(), exported)
 
 

@@ -119,6 +119,6 @@ def test_data_of_ones_own_and_word_vectors_that_are_used(tmp_path, base, monkeyp
 
 def test_a_folder_that_is_there_is_refused_before_any_work(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "harvest_docstrings", lambda: pytest.fail("work was begun"))
-    with pytest.raises(FolderError, match="is already there"):
+    with pytest.raises(FolderError, match="already exists"):
         quickstart(str(tmp_path))
     assert list(Path(tmp_path).iterdir()) == []

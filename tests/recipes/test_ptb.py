@@ -131,7 +131,7 @@ def test_other_settings_are_refused(readme: Path, text: Path, tmp_path: Path):
     with pytest.raises(ConfigError, match="epochs: expected a number above 0, got 0"):
         ptb("--data", text, "--out", tmp_path / "run", "--epochs", 0)
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(FolderError, match="is already there and is no run of this recipe; choose another --out"):
+    with pytest.raises(FolderError, match="already exists and is not a run of this recipe; choose another --out"):
         begin_run(tmp_path, {"seed": 1})
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 

@@ -242,7 +242,7 @@ def test_gradient_not_finite_is_never_saved(tmp_path, clip):
 
 def test_folder_with_an_earlier_run(tmp_path):
     Trainer(ToyTask(), TrainerConfig(), one_phase(2), tmp_path).fit()
-    with pytest.raises(FolderError, match="checkpoint-00000002: is there from an earlier run; resume it"):
+    with pytest.raises(FolderError, match="checkpoint-00000002: is left from an earlier run; resume it"):
         Trainer(ToyTask(), TrainerConfig(), one_phase(2), tmp_path).fit()
     with pytest.raises(FolderError, match="expected a checkpoint to resume, got none"):
         Trainer(ToyTask(), TrainerConfig(), one_phase(2), tmp_path / "other").fit(resume=True)

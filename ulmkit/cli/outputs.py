@@ -22,7 +22,7 @@ def check_working_folder() -> None:
     try:
         os.getcwd()
     except OSError as error:
-        raise FolderError(f"working folder: is not there any more ({error.strerror}); change to another one") from None
+        raise FolderError(f"working folder: no longer exists ({error.strerror}); change to another one") from None
 
 
 def check_outputs(options: Mapping[str, Any], flags: Mapping[str, str]) -> None:

@@ -115,7 +115,7 @@ def push_folder(
         raise
     except Exception as error:  # whatever the network, the hub and its client come to
         raise FolderError(
-            f"{target}: the hub does not take the upload ({first_line(error)}); check the name and the network, and "
+            f"{target}: the upload to the hub failed ({first_line(error)}); check the name and the network, and "
             "that HF_TOKEN or `hf auth login` has a token that may write there"
         ) from error
     return f"{target.repository}@{commit.oid}"
@@ -127,8 +127,8 @@ def _prepare_repository(api: "HfApi", target: HubName, private: bool) -> None:
         api.create_repo(target.repository, exist_ok=True, private=True)
         if not api.model_info(target.repository).private:
             raise ConfigError(
-                f"private: {target.repository} is there already and public, nothing was uploaded; make it private in "
-                "its settings on the hub, or choose another name"
+                f"private: {target.repository} already exists and is public, so nothing was uploaded; make it private "
+                "in its settings on the hub, or choose another name"
             )
     else:  # not private=False: an organization may have private repositories as its default
         api.create_repo(target.repository, exist_ok=True)

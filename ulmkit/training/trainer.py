@@ -174,7 +174,7 @@ class Trainer:
         if resume and not paths:
             raise FolderError(f"{self._folder}: expected a checkpoint to resume, got none; begin without resume")
         if not resume and paths:
-            raise FolderError(f"{paths[0]}: is there from an earlier run; resume it, or choose another folder")
+            raise FolderError(f"{paths[0]}: is left from an earlier run; resume it, or choose another folder")
         return paths
 
     def _resume(self, run: Run, paths: list[Path]) -> Run:

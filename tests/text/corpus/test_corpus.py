@@ -300,7 +300,7 @@ def test_no_documents_and_no_text(tmp_path):
         (
             [Document(f"x{at}", "long" * at, split="valid" if at > 18 else "train") for at in range(1, 21)],
             "single",
-            r"got '(long){15}\.\.\.', .* all 20 labels differ: if they are no classes, name another column",
+            r"got '(long){15}\.\.\.', .* all 20 labels differ: if they are not classes, name another column",
         ),
         ([Document("x")], "number", r"expected labelled documents in the train split, got none"),
         ([*labelled(4), Document("x", "c", split="test")], "single", r"got 'c' in test alone"),
@@ -376,7 +376,7 @@ def test_options(tmp_path):
 
 def test_folder_that_is_already_there(tmp_path):
     build(labelled(2), tmp_path / "c")
-    with pytest.raises(FolderError, match=r"c: is already there"):
+    with pytest.raises(FolderError, match=r"c: already exists"):
         build(labelled(2), tmp_path / "c")
     assert len(build(labelled(3), tmp_path / "c", overwrite=True)) == 3
 

@@ -146,9 +146,9 @@ def test_pickle_and_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_refuses_what_is_no_model_and_models_with_other_special_tokens() -> None:
-    with pytest.raises(DataError, match="expected a model's bytes, got 7 bytes that are none"):
+    with pytest.raises(DataError, match="expected a model's bytes, got 7 bytes that are not a model"):
         SentencePieceTokenizer(b"nothing")
-    with pytest.raises(DataError, match="expected a model's bytes, got 0 bytes that are none"):
+    with pytest.raises(DataError, match="expected a model's bytes, got 0 bytes that are not a model"):
         SentencePieceTokenizer(b"")
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(

@@ -96,7 +96,7 @@ class Records:
             is_class = all(isinstance(value, str) for value in self.label.numbers)
             if is_class and self.known_names is None and labelled == len(self.label.numbers) > 2:
                 raise DataError(
-                    f"{error}; all {labelled:,} labels differ: if they are no classes, name another column with "
+                    f"{error}; all {labelled:,} labels differ: if they are not classes, name another column with "
                     "label_column"
                 ) from None
             raise

@@ -84,7 +84,7 @@ def open_hub(name: str) -> list[HubSplit]:
     except Exception as error:  # whatever the network, the hub or a data set's own files come to
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise DataError(
-            f"{name}: no such file or folder, and not to be had from the hub as a data set ({reason}); "
+            f"{name}: no such file or folder, and the hub gives no data set of that name ({reason}); "
             "check the path, or the name and the network"
         ) from error
     return [HubSplit(name, normalise_split(str(split)), table) for split, table in dataset.items()]

@@ -194,6 +194,7 @@ def load_model(model: bytes) -> Any:
         processor.LoadFromSerializedProto(model)
     except (RuntimeError, TypeError) as error:
         raise DataError(
-            f"sentencepiece model: expected a model's bytes, got {len(model)} bytes that are none; train it again"
+            f"sentencepiece model: expected a model's bytes, got {len(model)} bytes that are not a model; "
+            "train it again"
         ) from error
     return processor
