@@ -2,6 +2,7 @@
 
 import math
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable, Mapping
@@ -316,6 +317,10 @@ class _Search:
             study.spend(self._seconds(former_seconds))
             message = f"search stopped: its trials are in {self._folder}; run again with resume=True to continue"
             raise TrainingInterrupted(message, self._folder, number) from error
+        except ConfigError:
+            if self._folder is not None and len(study.trials()) == 1:
+                shutil.rmtree(self._folder)  # no trial can be trained in this way, so there is nothing to continue
+            raise
         study.spend(self._seconds(former_seconds))
         return self._finish(study)
 
