@@ -52,6 +52,14 @@ def test_a_stream_begins_with_the_shares_and_goes_on_with_what_it_reads(classifi
     np.testing.assert_allclose(stream.finish(), classifier.predict_proba(["\u96fb\u5f71 poor plot"])[0], atol=1e-6)
 
 
+@pytest.mark.parametrize("method", ["occlusion", "integrated-gradients"])
+def test_explanations_agree_with_the_answer(method: str, classifier: TextClassifier) -> None:
+    (explanation,) = classifier.explain(["\u96fb\u5f71 film"], method=method)
+    ((neg, pos),) = classifier.predict_proba(["\u96fb\u5f71 film"])
+    assert explanation.log_odds == pytest.approx(np.log(pos / neg), abs=1e-4)
+    assert [word.weight for word in explanation.words] == pytest.approx([0.0, 0.0], abs=1e-6)
+
+
 def test_weights_of_classes_count() -> None:
     np.testing.assert_allclose(train(class_weights="balanced").predict_proba([""]), [[0.5, 0.5]], atol=0.03)
 
@@ -75,3 +83,5 @@ def test_texts_without_words_are_told_on_the_command_line(tmp_path: Path, classi
     told = ulmkit("predict", tmp_path / "c", "--text", "", "--text", "fine story")
     assert told.err == "without text: 1 of 2 rows, whose results mean nothing\n"
     assert '"label": "pos", "probability": 0.9,' in told.out.splitlines()[0]
+    told = ulmkit("predict", tmp_path / "c", "--text", "")
+    assert told.err == "without text: 1 of 1 rows, whose results mean nothing\n"

@@ -122,7 +122,8 @@ def open_texts(
             name = next(iter(reading))
             flag = TEXTS_OF_TASK.options[name].flag or "--" + name.replace("_", "-")
             raise ConfigError(f"{flag}: has no effect with --text; drop it")
-        return _chunks(_telling_blank(TextRow({}, Document(normalise(text))) for text in texts)), {}
+        rows = (TextRow({}, Document(normalise(text))) for text in texts)
+        return _chunks(_telling_blank(rows, has_columns=False)), {}
     source = _open_source(data or "", reading, task)
     return _chunks(_telling_blank(_read_rows(source))), report_source(source)
 
@@ -165,7 +166,7 @@ def _read_rows(source: "DocumentSource") -> Iterator[TextRow]:
         raise DataError(f"{error.filename or source.data}: cannot be read ({error.strerror or error})") from error
 
 
-def _telling_blank(rows: Iterable[TextRow]) -> Iterator[TextRow]:
+def _telling_blank(rows: Iterable[TextRow], has_columns: bool = True) -> Iterator[TextRow]:
     """Yield rows, and say at their end how many of them had no text, of which a model can tell nothing."""
     count = blank = 0
     for row in rows:
@@ -174,7 +175,8 @@ def _telling_blank(rows: Iterable[TextRow]) -> Iterator[TextRow]:
         blank += not (text if isinstance(text, str) else "".join(text)).strip()
         yield row
     if blank:
-        advice = "; if the text is in another column, name it with --text-column" if blank == count else ""
+        is_elsewhere = has_columns and blank == count
+        advice = "; if the text is in another column, name it with --text-column" if is_elsewhere else ""
         print(f"without text: {blank:,} of {count:,} rows, whose results mean nothing{advice}", file=sys.stderr)
 
 

@@ -132,10 +132,11 @@ class EnsemblePredictor:
             from ulmkit.pipeline.network_path import NetworkPath
 
             paths |= {id(member): NetworkPath(member, document, is_word) for member in self.networks}
-        combiner = self.parts.combiner
-        return ClassifierPath(
-            [paths[id(member)] for member in self.parts.members], WeightedSum(combiner.weights, combiner.bias)
-        )
+        blend = WeightedSum(self.parts.combiner.weights, self.parts.combiner.bias)
+        shares = self.parts.class_shares
+        if shares is not None and not self.networks and not self._read([document])[1].any():  # see `combine`
+            blend = WeightedSum(np.zeros(len(self.parts.members)), np.log(shares))
+        return ClassifierPath([paths[id(member)] for member in self.parts.members], blend)
 
     def unknown_words(self, documents: Sequence[np.ndarray]) -> np.ndarray | None:
         """Share of the words of documents that no linear member knows, 0 without words.
