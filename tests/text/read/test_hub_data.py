@@ -40,7 +40,7 @@ def test_hub_data_set(monkeypatch):
 def test_hub_that_refuses(monkeypatch):
     monkeypatch.setattr(hub_data, "is_reachable", lambda: True)
     monkeypatch.setitem(sys.modules, "datasets", Hub(ConnectionError("no route\nmore")))
-    with pytest.raises(DataError, match=r"owner/name: no such file or folder, and not .* from the hub .*\(no route\)"):
+    with pytest.raises(DataError, match=r"owner/name: no such file or folder, and the hub gives .*\(no route\)"):
         read("owner/name")
 
 
