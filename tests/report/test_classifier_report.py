@@ -60,6 +60,8 @@ def test_figures_are_those_of_evaluate_on_the_validation_part(classifier, data, 
     assert "The test documents were not looked at; --split test scores them." in report.notes
     other = report_on(classifier, data, split="test", draws=1, documents=1, data_options=OPTIONS)
     assert other.scored_on.startswith("split test")
+    assert "fewer of the labels: one draw;" in report_page(other)
+    assert "fewer of the labels: mean of 2 draws, with a band" in report_page(report)
 
 
 def test_linear_models_are_scored_on_the_same_documents(report):

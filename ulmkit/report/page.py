@@ -112,10 +112,10 @@ def _label_curve(report: ClassifierReport) -> str:
     scores = report.classifier.report
     svg = label_curve_svg(report.curves, report.name, report.labels, scores.accuracy, scores.accuracy_interval)
     draws = max(point.draws for points in report.curves.values() for point in points)
+    drawn = f"mean of {draws} draws, with a band of one standard deviation between them" if draws > 1 else "one draw"
     caption = (
-        f"Linear models with fewer of the labels: mean of {draws} draws, with a band of one standard deviation between "
-        f"them; the last point has all {report.labels:,} labels, once. The diamond is {report.name} with its 95% "
-        "interval."
+        f"Linear models with fewer of the labels: {drawn}; the last point has all {report.labels:,} labels, once. The "
+        f"diamond is {report.name} with its 95% interval."
     )
     counts = [point.labels for point in next(iter(report.curves.values()))]
     rows = []
