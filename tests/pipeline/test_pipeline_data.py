@@ -372,7 +372,10 @@ class _Counted(list):
 
 
 @pytest.mark.parametrize("tokenizer", ["sentencepiece", "spacy", "whitespace", "bytes"])
-def test_documents_in_memory_are_read_twice_cold_and_once_warm(tokenizer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_documents_in_memory_are_read_twice_cold_and_once_warm(
+    tokenizer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ULMKIT_CACHE", str(tmp_path))  # other tests prepare the same reviews
     documents = _Counted(tiny.reviews(30))
     options = tiny.data_options(tokenizer)
     first = prepare(documents, options, task="single")
