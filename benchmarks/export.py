@@ -42,6 +42,7 @@ from ulmkit.portable.state import StateLayout
 FP32 = "ulmkit fp32"
 TOKENS = 290
 BATCHES = (1, 32)
+QUICK_DOCUMENTS = 200
 FULL_SIZE_VOCABULARY = 30_000
 _SCORED_AT_ONCE = 32
 
@@ -59,7 +60,8 @@ def main() -> None:
     data_options = DataOptions(split_column=options.split_column)
     chosen = classifier.evaluation_data(options.data, split=options.split, data_options=data_options)
     labelled = chosen.rows(labelled=True)
-    labelled = np.random.default_rng(0).permutation(labelled)[: options.documents]
+    count = QUICK_DOCUMENTS if options.quick and options.documents is None else options.documents
+    labelled = np.random.default_rng(0).permutation(labelled)[:count]
     documents = [np.asarray(chosen.corpus.document(place), dtype=np.int64) for place in labelled]
     repeats = 3 if options.quick else 20
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads; {len(documents)} documents")
@@ -79,7 +81,7 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--documents", type=int, help="score this many documents, drawn at random (default: all)")
     parser.add_argument("--threads", type=int, default=1, help="threads (default: 1)")
     parser.add_argument("--full-size", action="store_true", help="also a network of ULMFiT's size, random weights")
-    parser.add_argument("--quick", action="store_true", help="3 repeats in place of 20")
+    parser.add_argument("--quick", action="store_true", help=f"3 repeats in place of 20, {QUICK_DOCUMENTS} documents")
     parser.add_argument("--json", metavar="FILE", help="write the figures to this file")
     return parser.parse_args()
 

@@ -13,7 +13,7 @@ from fastai_peer import PAD_ID, from_fastai, language_model_names
 from torch import Tensor, nn
 
 from ulmkit.evaluation import first_context, perplexity
-from ulmkit.hub import LanguageModelParts
+from ulmkit.hub import LanguageModelParts, TrainingFacts
 from ulmkit.model.awd_lstm import AWDLSTMConfig
 from ulmkit.model.language_model import AWDLSTMLanguageModel, LanguageModelConfig
 from ulmkit.text import EncodedCorpus
@@ -135,7 +135,8 @@ def _to_ulmkit(theirs: nn.Module, corpus: EncodedCorpus) -> LanguageModelParts:
     for name in ("encoder.embedding.weight", "decoder.weight"):
         named[name] = named[name][order]
     model.load_state_dict(named)
-    return LanguageModelParts(model.eval(), corpus.vocabulary, corpus.tokenizer, "forward", {"stage": "fastai"})
+    facts = TrainingFacts(description="Trained by fastai.")
+    return LanguageModelParts(model.eval(), corpus.vocabulary, corpus.tokenizer, "forward", facts)
 
 
 @torch.no_grad()
