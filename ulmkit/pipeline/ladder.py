@@ -93,7 +93,7 @@ class Ladder:
         judged: The rungs by their names.
         answers: (n,) int, classes of the documents judged on.
         labelled: (m,) all labelled documents to learn from.
-        class_shares: (classes,) share of each class among them.
+        class_shares: (classes,) share of each class among them, with its weight.
         class_weights: (classes,) weight of a document of each class; None for equal ones.
 
     Attributes:

@@ -21,9 +21,9 @@ from ulmkit.text.corpus.token_stream import reversed_order
 
 State = TypeVar("State")
 
-_BATCH_STEPS = 12_288  # whose activations are kept for the gradient; those of a larger batch are made twice
+_BATCH_STEPS = 12_288  # tokens whose activations are kept for the gradient; those of a larger batch are made twice
 _PIECE_STEPS = 1024  # of a document in such a batch
-_ENOUGH_POINTS = 4  # that the kernels are as fast with as with more, for each point
+_ENOUGH_POINTS = 4  # at once; with more, the kernels take no less time for each
 
 
 class NetworkPath:
@@ -42,7 +42,8 @@ class NetworkPath:
 
     def __init__(self, member: ClassifierParts | FeatureParts, document: np.ndarray, is_word: np.ndarray) -> None:
         fitting = _BATCH_STEPS // max(1, len(document))
-        self.at_once = fitting if fitting > 1 else _ENOUGH_POINTS  # one alone takes longer than making four twice
+        # Where only one fits, several whose activations are made twice take less time for each.
+        self.at_once = fitting if fitting > 1 else _ENOUGH_POINTS
         if isinstance(member, FeatureParts):
             encoders = [_in_float32(frozen_copy(parts.model.encoder)) for parts in member.language_models]
             self._log_probabilities = _feature_regression(member, encoders)

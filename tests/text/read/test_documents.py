@@ -312,7 +312,7 @@ def test_a_text_that_is_not_a_number_is_missing(tmp_path):
 
 def test_a_number_in_place_of_a_text_says_what_to_do(tmp_path):
     path = write(tmp_path / "a.jsonl", '{"text": "x", "label": "a"}\n{"text": 42, "label": "a"}\n')
-    advice = "write it as text, or name another column, there are: text, label"
+    advice = "write it as text, or name another column; columns: text, label"
     with pytest.raises(DataError, match=f"line 2: column 'text': expected text, got 42; {advice}"):
         read(path)
 
@@ -322,7 +322,7 @@ def test_parquet_of_categories_and_bytes(tmp_path):
     pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
     assert [document.text for document in read(tmp_path / "a.parquet")] == ["x", "y", "x"]
     path = write_parquet(tmp_path / "b.parquet", {"text": [b"x"], "label": ["a"]})
-    with pytest.raises(DataError, match=r"row 1: column 'text': expected text, got b'x'; decode the bytes, there are:"):
+    with pytest.raises(DataError, match=r"row 1: column 'text': expected text, got b'x'; decode the bytes; columns:"):
         read(path)
 
 

@@ -226,7 +226,7 @@ class RowReader:
         if not isinstance(value, str):
             advice = "decode the bytes" if isinstance(value, bytes) else "write it as text, or name another column"
             raise DataError(
-                f"{place}: column {name!r}: expected text, got {value!r:.80}; {advice}, there are: "
+                f"{place}: column {name!r}: expected text, got {value!r:.80}; {advice}; columns: "
                 f"{', '.join(self.names)}"
             )
         return normalise(value)

@@ -33,18 +33,19 @@ class DataFile:
     def read(self, options: ReadOptions) -> Iterator[Document]:
         """Read its documents, in order."""
         if not self.is_document:
-            yield from open_file(self.path, self._own(options), self.split).documents
+            yield from open_file(self.path, self._options(options), self.split).documents
             return
         text = normalise(read_text(self.path))
         yield Document(text, options.label_kind.parse(self.label, str(self.path)), split=self.split)
 
     def layout(self, options: ReadOptions) -> Layout:
         """Find out how its content is understood."""
-        return (
-            Layout(format="txt", lines=False) if self.is_document else open_file(self.path, self._own(options)).layout
-        )
+        if self.is_document:
+            return Layout(format="txt", lines=False)
+        return open_file(self.path, self._options(options)).layout
 
-    def _own(self, options: ReadOptions) -> ReadOptions:
+    def _options(self, options: ReadOptions) -> ReadOptions:
+        """Options for this file: its split says whether the label column may be missing."""
         return replace(options, needs_labels=self.split not in ("test", "unsupervised"))
 
 

@@ -220,7 +220,7 @@ def parse_class(value: Any, place: str, class_names: Sequence[str] = ()) -> str 
         if isinstance(value, float) and abs(value) > _LARGEST_EXACT:
             raise DataError(
                 f"{place}: expected a class as label, got {value!r}, a float too large to be exact; read the column as "
-                "text or as whole numbers, which floats come of where some are missing"
+                "text (pandas makes whole numbers floats where some are missing)"
             )
         value = int(value)
     if value is None:
