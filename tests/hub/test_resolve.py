@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -51,7 +52,8 @@ def test_a_folder_may_have_a_name_with_an_at_sign(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", ["nowhere", "/no/such/folder", "./no/such", "a b/c", ""])
 def test_what_is_neither(name):
-    with pytest.raises(FolderError, match=r"no such folder, and not the name of a model on the hub"):
+    message = f"{name or repr(name)}: no such folder, and not the name of a model on the hub"
+    with pytest.raises(FolderError, match=f"^{re.escape(message)}"):
         resolve_model(name)
 
 

@@ -44,7 +44,8 @@ def resolve_model(name: str | os.PathLike[str], *, revision: str | None = None, 
     if hub_name is None:
         known = f"; shipped models: {', '.join(shipped)}" if shipped else ""
         raise FolderError(
-            f"{text}: no such folder, and not the name of a model on the hub (owner/name or owner/name@revision){known}"
+            f"{text or repr(text)}: no such folder, and not the name of a model on the hub "
+            f"(owner/name or owner/name@revision){known}"
         )
     return _download(hub_name, token)
 
