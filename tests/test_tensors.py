@@ -25,6 +25,12 @@ def test_views_of_one_storage_and_metadata_come_back(tmp_path):
     assert read_header(tmp_path / "a")["best"] == "0.5"
 
 
+def test_weights_are_not_written_to_a_pipe(tmp_path):
+    os.mkfifo(tmp_path / "best.safetensors")
+    with pytest.raises(FolderError, match=r"best.safetensors: expected a regular file or none, got a pipe"):
+        save_tensors(tmp_path / "best.safetensors", {"weight": torch.zeros(2)})
+
+
 def test_missing_and_damaged_files_are_named(tmp_path):
     with pytest.raises(FolderError, match="nowhere: no such file"):
         load_tensors(tmp_path / "nowhere")
@@ -53,3 +59,19 @@ def test_arrays_that_are_not_finite_or_of_a_type_numpy_lacks_are_refused(reads_b
     save_tensors(tmp_path / "b", {"weight": torch.zeros(2, dtype=torch.bfloat16)})
     with pytest.raises(FolderError, match=r"b: not valid safetensors .*bfloat16"):
         load_arrays(tmp_path / "b")
+
+
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e5m2, torch.complex64])
+def test_tensors_of_types_that_no_model_has_are_refused(dtype, tmp_path):
+    save_tensors(tmp_path / "a", {"weight": torch.zeros(2).to(dtype)})
+    with pytest.raises(FolderError, match=f"a: not valid safetensors .*'weight' is {dtype}"):
+        load_tensors(tmp_path / "a")
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16, torch.int16, torch.uint8, torch.bool])
+def test_tensors_of_other_types_come_back(dtype, tmp_path):
+    tensor = torch.tensor([0, 1]).to(dtype)
+    save_tensors(tmp_path / "a", {"weight": tensor})
+    loaded = load_tensors(tmp_path / "a")["weight"]
+    assert loaded.dtype == dtype
+    assert torch.equal(loaded, tensor)

@@ -23,26 +23,30 @@ _STREAMS = ("/dev/stdout", "/dev/stderr", "/dev/fd/", "/proc/self/fd/")
 
 
 @contextmanager
-def atomic_write(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO[Any]]:
+def atomic_write(path: str | os.PathLike[str], mode: str = "w", *, streams: bool = True) -> Iterator[IO[Any]]:
     """Open a temporary file beside `path`; on success it becomes `path`, on failure it is removed.
 
-    A symbolic link stays, and its target is replaced. A pipe or a device is written to directly.
+    A symbolic link stays, and its target is replaced.
 
     Args:
         path: Final name of the file.
         mode: "w" for UTF-8 text or "wb" for bytes.
+        streams: Whether `path` may be a pipe or a device, which is written to directly. False is for files that are
+            read again: a pipe that nobody reads would never open.
 
     Yields:
         The open file.
 
     Raises:
-        FolderError: If the folder cannot be written or the disk is full.
+        FolderError: If the folder cannot be written, the disk is full, or `path` is a pipe or a device and may not be.
     """
     # A path that is not UTF-8 has surrogates, which become escapes that JSON reads back.
     text = {} if "b" in mode else {"encoding": "utf-8", "errors": "backslashreplace"}
     final = _behind_links(path)
     with _clear_write_errors(final):
         if _is_stream(path):
+            if not streams:
+                raise FolderError(f"{path}: expected a regular file or none, got a pipe or a device; remove it")
             with open(expand_user(path), mode, **text) as file:  # type: ignore[call-overload]
                 yield file
             return

@@ -13,6 +13,8 @@ from ulmkit.errors import FolderError
 from ulmkit.safe_writes import atomic_write
 
 _ALIAS = "alias:"
+_NUMBERS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+_WHOLE_NUMBERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool)
 
 
 def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None) -> None:
@@ -24,7 +26,7 @@ def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor], metadata: Mapp
         metadata: Further entries of the file's header.
 
     Raises:
-        FolderError: If the file cannot be written or the disk is full.
+        FolderError: If the file cannot be written, as where the path is a pipe or a device, or the disk is full.
     """
     stored: dict[str, torch.Tensor] = {}
     names: dict[tuple[Any, ...], str] = {}
@@ -39,7 +41,7 @@ def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor], metadata: Mapp
     storages = [tensor.untyped_storage().data_ptr() for tensor in stored.values() if tensor.numel()]
     if len(set(storages)) != len(storages):  # safetensors refuses views of one storage
         stored = {name: tensor.clone() for name, tensor in stored.items()}
-    with atomic_write(path, "wb") as file:
+    with atomic_write(path, "wb", streams=False) as file:
         file.write(save(stored, header or None))
 
 
@@ -47,10 +49,14 @@ def load_tensors(path: Path) -> dict[str, torch.Tensor]:
     """Read a file from `save_tensors`, with every tensor under each of its names, on the CPU.
 
     Raises:
-        FolderError: If the file is missing, truncated or not safetensors.
+        FolderError: If the file is missing, truncated or not safetensors, or numbers are of a type, such as float8 or
+            complex, that no model has.
     """
-    with safetensors_file(path) as name:
-        tensors = load_file(name)
+    with safetensors_file(path) as readable:
+        tensors = load_file(readable)
+        for name, tensor in tensors.items():
+            if tensor.dtype not in _NUMBERS + _WHOLE_NUMBERS:
+                raise TypeError(f"{name!r} is {tensor.dtype}")
     return tensors | {alias: tensors[stored] for alias, stored in _aliases(path, read_header(path), tensors).items()}
 
 

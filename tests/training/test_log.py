@@ -1,5 +1,6 @@
 import csv
 import json
+import os
 import struct
 import sys
 
@@ -7,7 +8,7 @@ import pytest
 import torch
 from tensorboardX.proto import event_pb2
 
-from ulmkit.errors import MissingPackageError
+from ulmkit.errors import FolderError, MissingPackageError
 from ulmkit.files import TRAINING_LOG
 from ulmkit.training import JSONL_NAME, StepResult
 from ulmkit.training.log import TrainingLog
@@ -43,6 +44,13 @@ def test_reopening_drops_what_came_after_the_checkpoint(tmp_path):
     again.add({"kind": "train", "step": 3})
     rows, table = read(tmp_path)
     assert [row["step"] for row in rows] == [1, 2, 3] == [int(row["step"]) for row in table]
+
+
+@pytest.mark.parametrize("name", ["training_log.csv", "training_log.jsonl"])
+def test_a_pipe_in_place_of_a_file_is_refused_at_once(name, tmp_path):
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(FolderError, match=f"{name}: expected a regular file or none, got a pipe or a device; remove"):
+        TrainingLog(tmp_path)
 
 
 def test_without_a_folder():

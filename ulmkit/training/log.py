@@ -42,7 +42,7 @@ class TrainingLog:
         self._board = None if tensorboard is None else _summary_writer(tensorboard, self.rows)
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
-            with atomic_write(folder / JSONL_NAME) as file:
+            with atomic_write(folder / JSONL_NAME, streams=False) as file:
                 file.writelines(json.dumps(row, allow_nan=False) + "\n" for row in self.rows)
             self._rewrite_csv()
 
@@ -75,7 +75,7 @@ class TrainingLog:
         assert self._folder is not None
         for row in self.rows:
             self._columns += [key for key in row if key not in self._columns]
-        with atomic_write(self._folder / TRAINING_LOG) as file:
+        with atomic_write(self._folder / TRAINING_LOG, streams=False) as file:
             if self._columns:
                 file.write(",".join(self._columns) + "\n" + csv_lines(self.rows, self._columns))
 
