@@ -102,7 +102,7 @@ class Fuzzer:
         """Run cases in child processes; a new one begins where one crashed or was stopped."""
         left = list(cases)
         while left:
-            for outcome in self._run_in_child(left):
+            for outcome in self._run_in_child(tuple(left)):
                 left.pop(0)
                 yield outcome
 
