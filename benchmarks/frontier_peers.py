@@ -25,6 +25,7 @@ SETFIT_BATCH = 16
 SETFIT_DOCUMENTS = 1000
 FASTTEXT_EPOCHS = (5, 25, 100)
 FASTTEXT_READS = 1_000_000
+FASTTEXT_RATES = (1.0, 0.5, 0.25, 0.1)
 SPACY_READS = 30_000
 SPACY_MAX_EPOCHS = 20
 SPACY_MIN_EPOCHS = 2
@@ -116,7 +117,7 @@ class NBSVM(_Baseline):
 
 
 class FastText:
-    """fastText's classifier with word pairs, at the rate of its tutorial.
+    """fastText's classifier with word pairs, at the rate of its tutorial, or the next lower one where that diverges.
 
     The number of epochs is chosen on a fifth of the training documents, then all are learned. Text is prepared as in
     the tutorial: lower case, punctuation apart from words. Vectors learned from the unlabelled documents beforehand are
@@ -154,17 +155,15 @@ class FastText:
                 for text, label in zip(texts, labels, strict=True)
             ]
             path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-            return fasttext.train_supervised(
-                input=str(path),
-                lr=1.0,
-                epoch=epochs,
-                wordNgrams=2,
-                dim=50,
-                bucket=200_000,
-                thread=self.options.threads,
-                seed=self.options.seed,
-                verbose=0,
-            )
+            settings = {"input": str(path), "epoch": epochs, "wordNgrams": 2, "dim": 50, "bucket": 200_000}
+            settings |= {"thread": self.options.threads, "seed": self.options.seed, "verbose": 0}
+            for rate in FASTTEXT_RATES[:-1]:
+                try:
+                    return fasttext.train_supervised(lr=rate, **settings)
+                except RuntimeError as error:
+                    if "NaN" not in str(error):
+                        raise
+            return fasttext.train_supervised(lr=FASTTEXT_RATES[-1], **settings)
 
     @staticmethod
     def _prepared(text: str) -> str:
@@ -428,7 +427,7 @@ class Ulmkit:
             documents,
             self.language_model,
             method=self.method,
-            minutes=self.minutes,
+            minutes=self.minutes if self.method in ("auto", "finetune") else None,
             run=RunOptions(seed=self.seed, validations=1),
         )
 
