@@ -160,6 +160,15 @@ def test_one_standard_error_is_that_of_the_difference() -> None:
     assert _cheapest_good(np.stack([as_good_on_average, good]), [Kind(0), Kind(1)]) == 0
 
 
+@pytest.mark.parametrize("errors", [0.5, 1.5, 2.5])
+def test_dearer_kinds_must_be_better_by_one_standard_error_and_earlier_rungs_by_two(errors: float) -> None:
+    away = np.random.default_rng(0).normal(size=1000)
+    away = (away - away.mean()) / away.std()
+    good, worse = np.zeros(1000), away + errors / np.sqrt(1000)  # worse on average by so many standard errors
+    assert _cheapest_good(np.stack([worse, good]), [Kind(0), Kind(1)]) == (0 if errors <= 1 else 1)
+    assert _cheapest_good(np.stack([good, worse]), [Kind(0), Kind(0)]) == (1 if errors <= 2 else 0)
+
+
 def test_one_label_cannot_be_judged() -> None:
     with pytest.raises(DataError, match="labels: expected at least 2 labelled documents to learn from, got 1"):
         choose_judging(ROWS[:1], LABELS[:1], None)

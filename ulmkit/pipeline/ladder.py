@@ -1,7 +1,7 @@
 """The ladder: from linear models to fine-tuned networks and their blend, each rung judged on held-out labels.
 
 If the best of a cheaper kind of member is within one standard error of the best of all, dearer kinds are not kept. Of
-the kind that is left, the last rung or blend that is within one standard error of its best is kept, since it learns
+the kind that is left, the last rung or blend that is within two standard errors of its best is kept, since it learns
 from most.
 """
 
@@ -20,6 +20,8 @@ from ulmkit.pipeline.rungs import Kind, Rung
 from ulmkit.tables import text_table
 
 _BLEND_FOLDS = 5
+_KIND_ERRORS = 1.0  # standard errors by which a dearer kind must be better
+_RUNG_ERRORS = 2.0  # those by which a rung must be better than the later ones of its kind
 
 
 @dataclass(frozen=True)
@@ -228,7 +230,8 @@ def climb(
     Source: the rule of one standard error: Breiman et al. 1984, "Classification and regression trees", section 3.4.3.
         Deviation: kinds of members are what is simpler or not. Rungs of one kind cost about the same in use, and with
         few labels the standard error is so large that the first of them would nearly always be kept; the last ones
-        learn from unlabelled text and from several members, which is what helps then.
+        learn from unlabelled text and from several members, which is what helps then. An early rung that looks better
+        there must be so by two standard errors, as the best of ten rungs judged on 20 labels is often best by chance.
     """
     held_out = judging.held_out
     answers = labels[held_out]
@@ -319,12 +322,12 @@ def _cheapest_good(losses: np.ndarray, kinds: Sequence[Kind]) -> int:
     for kind in sorted(set(kinds)):
         of_kind = numbers[np.asarray(kinds) == kind]
         best = of_kind[means[of_kind].argmin()]
-        if _is_as_good(losses[best], losses[means.argmin()]):
-            return int(max(number for number in of_kind if _is_as_good(losses[number], losses[best])))
+        if _is_as_good(losses[best], losses[means.argmin()], _KIND_ERRORS):
+            return int(max(number for number in of_kind if _is_as_good(losses[number], losses[best], _RUNG_ERRORS)))
     raise AssertionError("the best candidate is within its own standard error")
 
 
-def _is_as_good(losses: np.ndarray, best: np.ndarray) -> bool:
-    """True if the mean is within one standard error of the best; that of the difference, document by document."""
+def _is_as_good(losses: np.ndarray, best: np.ndarray, errors: float) -> bool:
+    """True if the mean is within so many standard errors of the best; of the difference, document by document."""
     away = losses - best
-    return bool(away.mean() <= away.std() / np.sqrt(len(away)))
+    return bool(away.mean() <= errors * away.std() / np.sqrt(len(away)))

@@ -234,8 +234,8 @@ def _ladder(report: ClassifierReport) -> str:
         for row in report.ladder
     ]
     caption = (
-        f"As they were judged in training ({report.judged_on}). The last of the cheapest kind that is within one "
-        "standard error of the best is kept"
+        f"As they were judged in training ({report.judged_on}). Of the cheapest kind whose best rung is "
+        "within one standard error of the best of all, the last rung within two of its own best is kept"
     )
     return table(caption, ("rung", "accuracy in %", "log-loss", "minutes"), rows)
 
