@@ -230,8 +230,8 @@ def climb(
     Source: the rule of one standard error: Breiman et al. 1984, "Classification and regression trees", section 3.4.3.
         Deviation: kinds of members are what is simpler or not. Rungs of one kind cost about the same in use, and with
         few labels the standard error is so large that the first of them would nearly always be kept; the last ones
-        learn from unlabelled text and from several members, which is what helps then. An early rung that looks better
-        there must be so by two standard errors, as the best of ten rungs judged on 20 labels is often best by chance.
+        learn from unlabelled text and from several members, which is what helps then. An earlier rung is
+        kept only if it is better by two standard errors: the best of ten, judged on 20 labels, is often so by chance.
     """
     held_out = judging.held_out
     answers = labels[held_out]
