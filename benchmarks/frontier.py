@@ -39,7 +39,7 @@ from typing import Any
 import torch
 from common import report
 from frontier_data import Task, read_task
-from frontier_peers import PEERS, Peer, PeerOptions, Ulmkit, missing_modules
+from frontier_peers import NETWORK_METHODS, PEERS, Peer, PeerOptions, Ulmkit, missing_modules
 from frontier_plot import plot_frontier
 from frontier_results import NAME, OURS, Models, Result, Results, panels, print_summaries, rows_of
 from measurements import commit
@@ -209,7 +209,7 @@ def choose_models(options: argparse.Namespace, folder: Path, threads: int) -> tu
         def settings(data: str) -> dict[str, Any]:
             return {"minutes": options.minutes, "language_model": options.language_models[data]}
 
-        has_int8 = method in ("auto", "finetune") and int8_runs(torch.device("cpu"))[0]
+        has_int8 = method in NETWORK_METHODS and int8_runs(torch.device("cpu"))[0]
         models.append(Model(name, make, settings, f"{name}, int8" if has_int8 else None))
     for key in options.peers:
         adapter = PEERS[key]

@@ -26,6 +26,8 @@ SETFIT_DOCUMENTS = 1000
 FASTTEXT_EPOCHS = (5, 25, 100)
 FASTTEXT_READS = 1_000_000
 FASTTEXT_RATES = (1.0, 0.5, 0.25, 0.1)
+NETWORK_METHODS = ("auto", "finetune")
+"""Methods of ulmkit that may train a network."""
 SPACY_READS = 30_000
 SPACY_MAX_EPOCHS = 20
 SPACY_MIN_EPOCHS = 2
@@ -427,7 +429,7 @@ class Ulmkit:
             documents,
             self.language_model,
             method=self.method,
-            minutes=self.minutes if self.method in ("auto", "finetune") else None,
+            minutes=self.minutes if self.method in NETWORK_METHODS else None,
             run=RunOptions(seed=self.seed, validations=1),
         )
 

@@ -38,7 +38,8 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "w", *, streams: bool
         The open file.
 
     Raises:
-        FolderError: If the folder cannot be written, the disk is full, or `path` is a pipe or a device and may not be.
+        FolderError: If the folder cannot be written, the disk is full, or `path` is a pipe or a device although
+            `streams` is False.
     """
     # A path that is not UTF-8 has surrogates, which become escapes that JSON reads back.
     text = {} if "b" in mode else {"encoding": "utf-8", "errors": "backslashreplace"}

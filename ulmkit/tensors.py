@@ -13,8 +13,18 @@ from ulmkit.errors import FolderError
 from ulmkit.safe_writes import atomic_write
 
 _ALIAS = "alias:"
-_NUMBERS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
-_WHOLE_NUMBERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool)
+_DTYPES = (
+    torch.float64,
+    torch.float32,
+    torch.float16,
+    torch.bfloat16,
+    torch.int64,
+    torch.int32,
+    torch.int16,
+    torch.int8,
+    torch.uint8,
+    torch.bool,
+)
 
 
 def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None) -> None:
@@ -26,7 +36,7 @@ def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor], metadata: Mapp
         metadata: Further entries of the file's header.
 
     Raises:
-        FolderError: If the file cannot be written, as where the path is a pipe or a device, or the disk is full.
+        FolderError: If the file cannot be written, the path is a pipe or a device, or the disk is full.
     """
     stored: dict[str, torch.Tensor] = {}
     names: dict[tuple[Any, ...], str] = {}
@@ -55,7 +65,7 @@ def load_tensors(path: Path) -> dict[str, torch.Tensor]:
     with safetensors_file(path) as readable:
         tensors = load_file(readable)
         for name, tensor in tensors.items():
-            if tensor.dtype not in _NUMBERS + _WHOLE_NUMBERS:
+            if tensor.dtype not in _DTYPES:
                 raise TypeError(f"{name!r} is {tensor.dtype}")
     return tensors | {alias: tensors[stored] for alias, stored in _aliases(path, read_header(path), tensors).items()}
 

@@ -21,7 +21,7 @@ from ulmkit.tables import text_table
 
 _BLEND_FOLDS = 5
 _KIND_ERRORS = 1.0  # standard errors by which a dearer kind must be better
-_RUNG_ERRORS = 2.0  # those by which a rung must be better than the later ones of its kind
+_RUNG_ERRORS = 2.0  # standard errors by which a rung must be better than the later ones of its kind
 
 
 @dataclass(frozen=True)
@@ -230,8 +230,8 @@ def climb(
     Source: the rule of one standard error: Breiman et al. 1984, "Classification and regression trees", section 3.4.3.
         Deviation: kinds of members are what is simpler or not. Rungs of one kind cost about the same in use, and with
         few labels the standard error is so large that the first of them would nearly always be kept; the last ones
-        learn from unlabelled text and from several members, which is what helps then. An earlier rung is
-        kept only if it is better by two standard errors: the best of ten, judged on 20 labels, is often so by chance.
+        learn from unlabelled text and from several members, which is what helps then. An earlier rung is kept only if
+        it is better by two standard errors: the best of ten, judged on 20 labels, is often so by chance.
     """
     held_out = judging.held_out
     answers = labels[held_out]

@@ -234,8 +234,9 @@ def _ladder(report: ClassifierReport) -> str:
         for row in report.ladder
     ]
     caption = (
-        f"As they were judged in training ({report.judged_on}). Of the cheapest kind whose best rung is "
-        "within one standard error of the best of all, the last rung within two of its own best is kept"
+        f"As they were judged in training ({report.judged_on}). The cheapest kind whose best rung is "
+        "within one standard error of the best of all is chosen, and of that kind the last rung within two standard "
+        "errors of its best is kept"
     )
     return table(caption, ("rung", "accuracy in %", "log-loss", "minutes"), rows)
 

@@ -84,7 +84,7 @@ def test_case_segments(part: str, is_glued: bool, segments: list[tuple[str, str]
     assert case_segments(part, is_glued) == segments
 
 
-# Repeated words are folded, and it is not kept whether there was a space before what follows: that is left out.
+# "and and and/or" is left out: repeated words are folded, and the slash then gets a space before it.
 SHOWN = (
     st.lists(st.sampled_from([*WORDS, "NASA's", "DON'T", '"Hello', "Sci-Fi,", "AT&T", "wait…what", "x"]), max_size=10)
     .map(" ".join)
