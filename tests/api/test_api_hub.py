@@ -152,7 +152,8 @@ def test_names_that_the_hub_cannot_have(hub: HubServer, folder: Path, name: str)
 def test_an_altered_download_is_refused(hub: HubServer, folder: Path, file: str, reason: str) -> None:
     push_folder(folder, NAME, token=TOKEN)
     content = hub.files(NAME)[file]
-    swapped = content.replace(b"0", b"1", 1) if file == "config.json" else content[:-3] + b"\x01" + content[-2:]
+    flipped = content[:-3] + bytes([content[-3] ^ 1]) + content[-2:]
+    swapped = content.replace(b"0", b"1", 1) if file == "config.json" else flipped
     assert (len(swapped), swapped == content) == (len(content), False)
     hub.files(NAME)[file] = swapped
     with pytest.raises(FolderError, match=f"{re.escape(file)}: {reason}"):
