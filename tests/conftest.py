@@ -5,13 +5,9 @@ import os
 
 import pytest
 
-
-@pytest.fixture(autouse=True, scope="session")
-def _one_thread():
-    """The tests' tensors are tiny: threads would only wait for each other, most of all on a busy machine."""
-    import torch  # not above: the process that only hands the tests to xdist's workers needs none
-
-    torch.set_num_threads(1)
+# The tests' tensors are tiny: threads would only wait for each other, most of all on a busy machine. PyTorch and
+# OpenBLAS read this when they are loaded, and so do the commands that tests start.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(autouse=True, scope="session")

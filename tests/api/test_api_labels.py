@@ -153,7 +153,8 @@ def test_classes_of_one_document_are_warned_of(tmp_path: Path) -> None:
         "classes with one document to learn from, too few to tell them: 7: 'rare 0', 'rare 1', 'rare 2', 'rare 3', "
         "'rare 4', ...; label more of them, join classes, or leave them out"
     ]
-    told = ulmkit("train", "none", path, "-o", tmp_path / "c", "--tokenizer", "whitespace", "--workers", 1)
+    options = ["--tokenizer", "whitespace", "--workers", 1, "--method", "linear"]
+    told = ulmkit("train", "none", path, "-o", tmp_path / "c", *options)
     assert "one document to learn from, too few to tell them: 7: 'rare 0'," in told.err
 
 

@@ -3,6 +3,7 @@
 import io
 import json
 import random
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ SUBJECTS = {"numpy": "array axis shape", "torch": "tensor gradient module", "ric
 
 def docstrings(count: int) -> list[Docstring]:
     chooser = random.Random(0)
-    packages = [*(f"package{number}" for number in range(8)), *SUBJECTS]
+    packages = [*(f"package{number}" for number in range(2)), *SUBJECTS]
     found = []
     for number in range(count):
         package = packages[number % len(packages)]
@@ -31,6 +32,9 @@ def docstrings(count: int) -> list[Docstring]:
         text = " ".join(chooser.choices(words, k=25)) + "."
         found.append(Docstring(package, f"{package}/file{number % 40}.py", text))
     return found
+
+
+four_classes = partial(quickstart_task, classes=4)
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +51,8 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch):
-    monkeypatch.setattr(module, "harvest_docstrings", lambda: docstrings(600))
+    monkeypatch.setattr(module, "harvest_docstrings", lambda: docstrings(300))
+    monkeypatch.setattr(module, "quickstart_task", four_classes)
 
 
 def test_docstrings_all_the_way(tmp_path, base):
@@ -75,7 +80,7 @@ def test_docstrings_all_the_way(tmp_path, base):
     assert label in {metrics.name for metrics in result.reports[ULMKIT_ROW].classes}
     general = read(tmp_path / "out" / "general.csv", "none")
     target = read(tmp_path / "out" / "target.csv", split_column="split")
-    task = quickstart_task(docstrings(600))
+    task = four_classes(docstrings(300))
     assert [document.text for document in general] == task.general
     assert [(each.text, each.label) for each in target] == [(each.text, each.label) for each in task.target]
     assert {document.split for document in target} == {"train", "valid"}
