@@ -1,15 +1,17 @@
 """Accuracy by the number of labels: the ladder's rungs and its choice, with and without a language model.
 
     python recipes/few_labels.py --data PLACE [--language-model LM] [--out FOLDER] [--labels N ...] [--draws N]
-        [--split-column NAME] [--method NAME] [--minutes N] [--valid-documents N] [--transductive] [--test]
-        [--plot FILE] [--threads N] [--device NAME] [--precision NAME] [--json FILE]
+        [--split-column NAME] [--method NAME] [--minutes N] [--valid-documents N]
+        [--only-labelled | --transductive] [--test] [--plot FILE] [--threads N] [--device NAME] [--precision NAME]
+        [--json FILE]
 
 PLACE is any data with one label per text, a folder, a file or a name on the hub; text without labels helps. LM is a
 language model that was fine-tuned on its text, or a pair. Each draw takes other labels, with the classes in proportion,
 and another seed. Every rung of the ladder is fitted to the whole draw and scores the same documents: the validation
 part, or with --test the test part, once, at the end. Which rung is kept is decided without them, by cross-validation of
 the draw (see the guide, "Methods"); only if all labels are used do validation documents decide, as in `ulmkit train`.
-Words and document vectors are learnt from the text once for all draws.
+Words and document vectors are learnt from the text once for all draws; with --only-labelled, they are learnt from each
+draw's labelled documents alone, as if there were no other text.
 
 The table has means and standard deviations over the draws, and the difference between what the whole ladder keeps and
 what its linear rungs would without LM's word vectors, with a 95 % interval: what the language model adds. That interval
@@ -117,6 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "minutes": options.minutes,
         "valid_documents": options.valid_documents,
         "is_transductive": options.transductive,
+        "is_only_labelled": options.only_labelled,
         "is_test": options.test,
         "precision": options.precision,
     }
@@ -153,18 +156,30 @@ class Draws:
         self._bases = bases
         self._valid = validation_rows(corpus, options.valid_documents)
         self._scored = corpus.rows("test", labelled=True) if options.test else self._valid
-        self._text = LadderText(
-            corpus,
-            self._valid,
-            transductive=options.transductive,
-            word_vectors=bases[0].word_vectors if bases else None,
+        self._texts = None if options.only_labelled else self._read_text()
+
+    def _read_text(self, rows: np.ndarray | None = None) -> tuple[LadderText, LadderText]:
+        """The text to learn from, with the language model's word vectors and without; `rows`: see `LadderText`."""
+        word_vectors = self._bases[0].word_vectors if self._bases else None
+        text, alone = (
+            LadderText(
+                self._corpus,
+                self._valid,
+                transductive=self._options.transductive,
+                rows=rows,
+                word_vectors=vectors,
+            )
+            for vectors in (word_vectors, None)
         )
-        self._alone = LadderText(corpus, self._valid, transductive=options.transductive)
+        return text, alone
 
     def describe(self) -> str:
         """Say what was scored."""
         split = "test" if self._options.test else "validation"
-        text = f"{len(self._scored):,} {split} documents; text of {len(self._text.rows):,} documents"
+        scored = f"{len(self._scored):,} {split} documents"
+        if self._texts is None:
+            return f"{scored}; no text but that of the labelled documents"
+        text = f"{scored}; text of {len(self._texts[0].rows):,} documents"
         return f"{text}, the test part's too (transductive)" if self._options.transductive else text
 
     def predict(self, labels: int, seed: int) -> Draw:
@@ -174,13 +189,15 @@ class Draws:
         if not done.is_file():
             print(f"{labels:,} labels, draw {seed}", flush=True)
             started = time.monotonic()
-            ladder = self._climb(self._text, self._bases, labels, seed, folder)
+            drawn = training_rows(self._corpus, labels, seed)
+            text, alone = self._texts or self._read_text(drawn)
+            ladder = self._climb(text, self._bases, drawn, seed, folder)
             minutes = (time.monotonic() - started) / 60.0
             predictions = self._predictions(ladder)
             predictions[LINEAR] = predictions[ladder.kept_up_to(Kind.WORDS).name]
             if ladder.uses_word_vectors:
-                alone = self._climb(self._alone, [], labels, seed, folder)
-                predictions[LINEAR] = self._predictions(alone)[alone.kept.name]
+                without = self._climb(alone, [], drawn, seed, folder)
+                predictions[LINEAR] = self._predictions(without)[without.kept.name]
             predictions[KEPT] = predictions[ladder.kept.name]
             for number, prediction in enumerate(predictions.values()):
                 kept_prediction(folder / f"{number}.json", lambda prediction=prediction: prediction)
@@ -194,11 +211,10 @@ class Draws:
         return Draw(labels, seed, found, kept["minutes"], kept["ladder"])
 
     def _climb(
-        self, text: LadderText, bases: Sequence[LanguageModelParts], labels: int, seed: int, folder: Path
+        self, text: LadderText, bases: Sequence[LanguageModelParts], rows: np.ndarray, seed: int, folder: Path
     ) -> Ladder:
         options = self._options
-        rows = training_rows(self._corpus, labels, seed)
-        is_all = labels == len(self._corpus.rows("train", labelled=True))
+        is_all = len(rows) == len(self._corpus.rows("train", labelled=True))
         held_out = self._valid if is_all and len(self._valid) >= ENOUGH_VALIDATION else None
         run = RunOptions(
             device=options.device,
@@ -227,7 +243,7 @@ class Draws:
         everything = replace(
             fitted[ladder.kept.name],
             members=members,
-            combiner=Combiner(np.ones(len(members)), np.zeros(self._text.classes)),
+            combiner=Combiner(np.ones(len(members)), np.zeros(len(self._corpus.label_names))),
         )
         documents = [self._corpus.document(number) for number in self._scored]
         targets = self._corpus.labels(self._scored).astype(np.int64)
@@ -329,7 +345,11 @@ def _read_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--valid-documents", type=int, metavar="N", help="score this many validation documents (default: all)"
     )
-    parser.add_argument("--transductive", action="store_true", help="learn from the text of the test part, too")
+    text = parser.add_mutually_exclusive_group()
+    text.add_argument(
+        "--only-labelled", action="store_true", help="learn from no text but that of a draw's labelled documents"
+    )
+    text.add_argument("--transductive", action="store_true", help="learn from the text of the test part, too")
     parser.add_argument("--test", action="store_true", help="score the test part: once, at the end")
     parser.add_argument("--plot", metavar="FILE", help="draw accuracy by the number of labels: .png, .svg or .pdf")
     options = parser.parse_args(arguments)

@@ -87,6 +87,27 @@ def test_what_uses_word_vectors_is_compared_with_a_ladder_without_them(
     assert LINEAR in names
 
 
+def test_labelled_documents_alone(
+    reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    learnt = []
+    climb = few_labels.climb_corpus
+
+    def check(text: Any, bases: Any, rows: Any, *arguments: Any, **options: Any) -> Any:
+        assert text.rows.tolist() == sorted(rows.tolist())
+        learnt.append(frozenset(text.rows.tolist()))
+        return climb(text, bases, rows, *arguments, **options)
+
+    monkeypatch.setattr(few_labels, "climb_corpus", check)
+    command = ["--data", reviews, "--method", "linear", "--labels", 16, "--draws", 2, "--out", tmp_path / "run"]
+    recipe(*command, "--only-labelled")
+    told = capsys.readouterr().out
+    assert [len(rows) for rows in learnt] == [16, 16]
+    assert learnt[0] != learnt[1]
+    assert "8 validation documents; no text but that of the labelled documents" in told
+    assert "co-trained" not in told
+
+
 def test_a_draw_that_was_stopped_in_a_network_goes_on(
     reviews: Path, language_models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

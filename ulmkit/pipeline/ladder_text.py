@@ -24,6 +24,7 @@ class LadderText:
         corpus: The documents.
         held_out: Documents outside the text to learn from that members may be judged on.
         transductive: Learn from the text of the test split, too.
+        rows: Documents to learn from; None takes all of those splits.
         seed: Seed of the document vectors.
         word_vectors: Word vectors of a language model, if there are any.
 
@@ -41,13 +42,14 @@ class LadderText:
         held_out: np.ndarray,
         *,
         transductive: bool = False,
+        rows: np.ndarray | None = None,
         seed: int = 0,
         word_vectors: WordVectors | None = None,
     ) -> None:
         self.corpus = corpus
         wanted = (*TRAINING_SPLITS, *(["test"] if transductive else []))
         self.splits = [name for name in wanted if name in corpus.split_names]
-        self.rows = np.concatenate([corpus.rows(name) for name in self.splits])
+        self.rows = np.concatenate([corpus.rows(name) for name in self.splits]) if rows is None else np.sort(rows)
         self.classes = len(corpus.label_names)
         self.answers = np.full(len(corpus), -1, dtype=np.int64)
         labelled = np.flatnonzero(corpus.table["labelled"])
