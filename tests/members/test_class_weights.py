@@ -79,7 +79,9 @@ def test_settings_are_chosen_by_the_weighted_loss() -> None:
     features = {name: (values + RANDOM.normal(size=100))[:, None] for name, values in signal.items()}
 
     def choose(weights: tuple[float, ...] | None) -> str:
-        return choose_setting(["common", "rare"], features.__getitem__, lambda _: 1.0, labels, 3, 1e-4, weights)
+        return choose_setting(
+            ["common", "rare"], lambda name, _: features[name], lambda _: 1.0, labels, 3, 1e-4, weights
+        )
 
     assert choose(None) == "common"
     assert choose((0.01, 1.0, 1.0)) == "rare"

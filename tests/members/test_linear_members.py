@@ -153,9 +153,9 @@ def test_settings_are_chosen_by_held_out_loss() -> None:
     labels = np.arange(60) % 2
     good = labels[:, None] + 0.3 * RANDOM.normal(size=(60, 1))
     bad = RANDOM.normal(size=(60, 1))
-    chosen = choose_setting(["bad", "good"], lambda name: good if name == "good" else bad, lambda _: 1.0, labels, 2)
+    chosen = choose_setting(["bad", "good"], lambda name, _: good if name == "good" else bad, lambda _: 1.0, labels, 2)
     assert chosen == "good"
-    assert choose_setting(["first", "second"], lambda _: good, lambda _: 1.0, labels[:1], 2) == "first"
+    assert choose_setting(["first", "second"], lambda *_: good, lambda _: 1.0, labels[:1], 2) == "first"
 
 
 def test_preferred_settings_are_left_for_more_than_one_standard_error() -> None:

@@ -11,23 +11,27 @@ from scipy.special import log_softmax
 from support import tiny
 
 from ulmkit.errors import ConfigError, DataError
-from ulmkit.hub import EnsembleParts, LanguageModelParts, Member, member_name
+from ulmkit.hub import ClassifierParts, EnsembleParts, LanguageModelParts, Member, member_name
+from ulmkit.members.fitting import DocumentVectors
 from ulmkit.members.linear import LinearMember
 from ulmkit.pipeline import (
     ALL_LAYERS,
     CLASSIFY,
     DataOptions,
     EnsemblePredictor,
+    Ladder,
+    LadderText,
     automatic,
     climbs_ladder,
     ladder_text,
     ladder_text_parts,
+    prepare,
     rungs,
     train_automatically,
     usual_recipe,
 )
 from ulmkit.pipeline.ladder import Judging, _cheapest_good, choose_judging, climb
-from ulmkit.pipeline.rungs import Kind, Rung
+from ulmkit.pipeline.rungs import Kind, LabelledVectors, Rung
 from ulmkit.tasks import TASKS
 from ulmkit.text import Document, Vocabulary
 from ulmkit.training import Budget
@@ -377,6 +381,47 @@ def test_epochs_leave_out_networks_that_read_all_text() -> None:
     assert "self-trained" not in names
 
 
+def test_vectors_of_little_text_are_learnt_without_the_documents_judged_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They fit the documents that they are learnt from too well, whatever the labels."""
+    corpus = prepare(tiny.reviews(40), tiny.WORDS, task="single")
+    learnt: list[list[int]] = []
+
+    class Remembering(DocumentVectors):
+        def __init__(self, documents: Any, rows: np.ndarray, *arguments: Any, **options: Any) -> None:
+            learnt.append(rows.tolist())
+            super().__init__(documents, rows, *arguments, **options)
+
+    monkeypatch.setattr(ladder_text, "DocumentVectors", Remembering)
+    for most in (0, 10**6):  # words of text that is little
+        monkeypatch.setattr(ladder_text, "_FITTED_TEXT", most)
+        learnt.clear()
+        text = LadderText(corpus, ROWS[:0])
+        (vectors, _), (without, _) = text.views, text.views_without
+        labelled = LabelledVectors(vectors, without, text.rows, text.answers, text.classes)
+        judging = choose_judging(text.rows, text.answers[text.rows], None)
+        for rows, held_out in judging.splits:
+            labelled.fit(rows, held_out)
+        labelled.fit(text.rows, text.rows[:0])
+        folds = [rows.tolist() for rows, _ in judging.splits] if most else []
+        assert learnt == [text.rows.tolist(), text.rows.tolist(), *folds]  # words, characters, words without each fold
+
+
+def test_a_network_that_learns_from_all_labels_has_no_validation() -> None:
+    ladders: list[Ladder] = []
+    _train([tiny.language_model().parts], labels=12, on_ladder=ladders.append)
+    (member,), _ = ladders[0].fit(next(row for row in ladders[0].rows if row.name == "fine-tuned forward"))
+    assert isinstance(member, ClassifierParts)
+    assert (member.facts.validation, member.facts.validation_documents) == ({}, None)
+
+
+@pytest.mark.parametrize("options", [{"run": {"restore_best": True}}, {"recipe": {"patience": 2}}])
+def test_documents_that_judge_networks_choose_no_weights(options: dict[str, dict[str, Any]]) -> None:
+    run = dataclasses.replace(tiny.RUN, **options.get("run", {}))
+    recipe = dataclasses.replace(ALL_LAYERS, **options.get("recipe", {}))
+    with pytest.raises(ConfigError, match="restore_best, patience: .* use method='finetune'"):
+        _train([tiny.language_model().parts], run=run, recipe=recipe)
+
+
 def test_several_members_of_a_rung_share_its_weight() -> None:
     class Two(_Rung):
         refits = False
@@ -403,7 +448,7 @@ def test_members_are_fitted_once_to_all_labelled_documents(monkeypatch: pytest.M
 
     monkeypatch.setattr(rungs, "fit_tfidf", fit)
     read = SimpleNamespace(name=lambda member: member)
-    rung = rungs.linear_rungs([read], [SimpleNamespace()], LABELS, 2, ROWS)[0]
+    rung = rungs.linear_rungs([read], [SimpleNamespace(fit=None)], LABELS, 2, ROWS)[0]
     assert rung.fit(ROWS[:5], ROWS[5:]) == "member 2"
     assert rung.fit(ROWS, ROWS[:0]) == "member 1"
     assert calls == [(ROWS.tolist(), None), (ROWS[:5].tolist(), (3.0,))]

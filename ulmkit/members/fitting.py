@@ -257,7 +257,11 @@ class DocumentVectors:
         return weigh(counts[:, found], "binary", None)
 
     def choose(
-        self, vectors: np.ndarray, labels: np.ndarray, classes: int, class_weights: Sequence[float] | None = None
+        self,
+        vectors: np.ndarray | Sequence[np.ndarray],
+        labels: np.ndarray,
+        classes: int,
+        class_weights: Sequence[float] | None = None,
     ) -> VectorSetting:
         """Choose the setting of the regression by held-out documents.
 
@@ -265,15 +269,17 @@ class DocumentVectors:
         do by chance, and where there is much text its own vectors teach better.
 
         Args:
-            vectors: (n, d) of labelled documents, from `vectors`.
+            vectors: (n, d) of labelled documents, from `vectors`; or a sequence of them, one for each fold of
+                `held_out_folds`, learnt from other text.
             labels: (n,) int, their classes.
             classes: Number of classes.
             class_weights: (C,) weight of a document of each class; None for equal ones.
         """
+        of_fold = (lambda _: vectors) if isinstance(vectors, np.ndarray) else vectors.__getitem__
         choices = _SCALES[:1] if self._word_vectors is None else _SCALES
         return choose_setting(
             [VectorSetting(strength, scales) for scales in choices for strength in _STRENGTHS],
-            lambda setting: self._scaled(vectors, setting),
+            lambda setting, fold: self._scaled(of_fold(fold), setting),
             lambda setting: setting.strength,
             labels,
             classes,
@@ -408,7 +414,7 @@ def fit_logistic(
 
 def choose_setting(
     settings: Sequence[Setting],
-    features_of: Callable[[Setting], np.ndarray],
+    features_of: Callable[[Setting, int], np.ndarray],
     strength_of: Callable[[Setting], float],
     labels: np.ndarray,
     classes: int,
@@ -420,7 +426,7 @@ def choose_setting(
 
     Args:
         settings: What to choose from.
-        features_of: Gives (n, F) for a setting.
+        features_of: Gives (n, F) for a setting and the number of a fold.
         strength_of: Gives the strength of a setting, see `fit_logistic`.
         labels: (n,) int.
         classes: Number of classes.
@@ -434,9 +440,10 @@ def choose_setting(
     folds = list(held_out_folds(labels))
     losses = np.zeros((len(settings), sum(len(held_out) for _, held_out in folds)))
     for row, setting in zip(losses, settings, strict=True):
-        features, strength = features_of(setting), strength_of(setting)
+        strength = strength_of(setting)
         first = 0
-        for training, held_out in folds:
+        for fold, (training, held_out) in enumerate(folds):
+            features = features_of(setting, fold)
             weights, intercept = fit_logistic(
                 features[training], labels[training], classes, strength, tolerance, class_weights
             )

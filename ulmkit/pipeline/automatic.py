@@ -116,6 +116,11 @@ def train_automatically(
     run = run or RunOptions()
     if run.world.size > 1:
         raise ConfigError(f"method: {method!r} runs in one process, got {run.world.size}; use method='finetune'")
+    if language_models and method == "auto" and (run.restore_best or recipe.patience is not None):
+        raise ConfigError(
+            "restore_best, patience: the ladder judges networks on the documents that would choose their best weights; "
+            "leave them out, or use method='finetune'"
+        )
     first = language_models[0] if language_models else None
     if any(parts.vocabulary != language_models[0].vocabulary for parts in language_models):
         raise ConfigError("language_models: expected one vocabulary, got several; train both from the same corpus")
@@ -225,7 +230,10 @@ def climb_corpus(
     if weights is not None:  # the same for each training, whatever documents it takes
         recipe = replace(recipe, class_weights=dict(zip(text.corpus.label_names, weights, strict=True)))
     read = [text.documents] if text.characters is None else [text.documents, text.characters]
-    vectors = [LabelledVectors(view, rows, text.answers, text.classes, weights) for view in text.views]
+    vectors = [
+        LabelledVectors(view, without, rows, text.answers, text.classes, weights)
+        for view, without in zip(text.views, text.views_without, strict=True)
+    ]
     rungs: list[Rung] = linear_rungs(read, vectors, text.answers, text.classes, rows, weights)
     blends = [("linear blend", [rung.name for rung in rungs])]
     teacher = None

@@ -126,7 +126,7 @@ def train_network(
         start: The model to start from; None starts from random weights. A classifier's head is kept too, with the
             classes that the corpus has.
         rows: (n,) labelled documents to learn from.
-        held_out: (m,) labelled documents to validate on.
+        held_out: (m,) labelled documents to validate on; may be none.
         budget: Length of the training.
         recipe: Batch size, unfreezing, learning rates, optimizer and options of the head.
         run: Device, precision, seed, checkpoints, progress and processes.
@@ -161,7 +161,7 @@ def train_network(
         stage="classification",
         base=None if start is None else start.facts.as_base(),
         labelled_documents=len(rows),
-        validation_documents=len(held_out),
+        validation_documents=len(held_out) or None,
     )
     with shared_documents(model, run.world.sum_tensor if run.world.size > 1 else None):
         facts, history = train_stage(
@@ -174,6 +174,7 @@ def train_network(
             training_splits=["train"],
             facts=facts,
             details=details,
+            validates=len(held_out) > 0,
         )
     model.eval()
     task = find_task(corpus.task)

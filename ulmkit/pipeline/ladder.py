@@ -167,7 +167,7 @@ class Ladder:
             judged = self._judged[name]
             is_refitted = self._judging.is_refitted and judged.rung.refits
             self._members[name] = (
-                (judged.rung.fit(self._labelled, self._judging.held_out),) if is_refitted else judged.members
+                (judged.rung.fit(self._labelled, self._labelled[:0]),) if is_refitted else judged.members
             )
         return self._members[name]
 

@@ -1,5 +1,6 @@
 """Text-only parts of a ladder: words, characters, document vectors and co-training's features, without labels."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
 
@@ -13,6 +14,7 @@ from ulmkit.text.corpus.splits import TRAINING_SPLITS
 from ulmkit.text.words import Unit, WordReader, should_join_tokens
 
 _MOST_CHARACTERS = 10_000_000  # of all text; with more, words occur often enough, and n-grams of characters take long
+_FITTED_TEXT = 30_000  # words to learn from; vectors of so little fit each document too well to be judged on it
 _LITTLE_TEXT = 1_000_000  # words of all text; up to it, vectors of other text help, and those of triples do not
 _LEAST_WORD_LENGTH = 2.0  # mean characters; where it is less, words are characters already
 
@@ -89,16 +91,31 @@ class LadderText:
     @cached_property
     def vectors(self) -> DocumentVectors:
         """Vectors of words, learnt from all of the text: with word vectors if it is little, and of triples if not."""
-        if len(self.documents.sequence.ids) <= _LITTLE_TEXT:
-            return DocumentVectors(self.documents, self.rows, self._seed, self._word_vectors)
-        return DocumentVectors(self.documents, self.rows, self._seed, triples=True)
+        return self._word_view(self.rows)
 
     @cached_property
     def views(self) -> tuple[DocumentVectors, ...]:
         """Vectors of words, and of characters where they are used."""
-        if self.characters is None:
-            return (self.vectors,)
-        return (self.vectors, DocumentVectors(self.characters, self.rows, self._seed))
+        return (self.vectors,) if self.characters is None else (self.vectors, self._character_view(self.rows))
+
+    @property
+    def views_without(self) -> tuple[Callable[[np.ndarray], DocumentVectors] | None, ...]:
+        """What learns each view without some documents; None where they are a small part of enough text."""
+        is_enough = np.diff(self.documents.sequence.offsets)[self.rows].sum() > _FITTED_TEXT
+        learners = (self._word_view, self._character_view)[: len(self.views)]
+        return tuple(None if is_enough else self._without(learn) for learn in learners)
+
+    def _without(self, learn: Callable[[np.ndarray], DocumentVectors]) -> Callable[[np.ndarray], DocumentVectors]:
+        return lambda held_out: learn(np.setdiff1d(self.rows, held_out))
+
+    def _word_view(self, rows: np.ndarray) -> DocumentVectors:
+        if len(self.documents.sequence.ids) <= _LITTLE_TEXT:
+            return DocumentVectors(self.documents, rows, self._seed, self._word_vectors)
+        return DocumentVectors(self.documents, rows, self._seed, triples=True)
+
+    def _character_view(self, rows: np.ndarray) -> DocumentVectors:
+        assert self.characters is not None
+        return DocumentVectors(self.characters, rows, self._seed)
 
     @cached_property
     def co_training(self) -> CoTraining:

@@ -7,6 +7,7 @@ from enum import IntEnum
 
 import numpy as np
 
+from ulmkit.evaluation.baselines.estimators import held_out_folds
 from ulmkit.hub import ClassifierParts, FeatureParts, LanguageModelParts, Member, member_name
 from ulmkit.members.co_training import GIVEN_SHARE, CoTrained, CoTraining, co_trained_name, surest
 from ulmkit.members.fitting import (
@@ -57,7 +58,7 @@ class Rung(ABC):
 
     @abstractmethod
     def fit(self, rows: np.ndarray, held_out: np.ndarray) -> Member:
-        """Fit to the labelled documents `rows`; `held_out` are those that it is judged on next."""
+        """Fit to the labelled documents `rows`; `held_out` are those that it is judged on next, if it is."""
 
     def judge(self, splits: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, tuple[Member, ...]]:
         """Fit to the documents of each split, and judge on its held-out ones.
@@ -112,10 +113,13 @@ class LinearRung(Rung):
 class LabelledVectors:
     """Document vectors of the labelled documents, of words or of characters, and the setting of their regression.
 
-    It is chosen once, on all labelled documents, and taken in every fold: its few numbers say little of a label.
+    The setting is chosen once, on all labelled documents, and taken in every fold: it leaks little of the labels, since
+    it is only a strength and two scales.
 
     Args:
         vectors: The document vectors.
+        without: Learns them from the text without some documents. Vectors learnt from little text fit each of its
+            documents so well that those held out must not be part of it. None takes the same vectors in every fold.
         labelled: Rows that are ever fitted to.
         labels: (documents,) int, the class of each; any number for those without.
         classes: Number of classes.
@@ -125,32 +129,46 @@ class LabelledVectors:
     def __init__(
         self,
         vectors: DocumentVectors,
+        without: Callable[[np.ndarray], DocumentVectors] | None,
         labelled: np.ndarray,
         labels: np.ndarray,
         classes: int,
         class_weights: Sequence[float] | None = None,
     ) -> None:
         self._vectors = vectors
+        self._without = without
         self._labelled = np.sort(labelled)
         self._labels = labels
         self._classes = classes
         self._class_weights = class_weights
 
-    @functools.cached_property
-    def _known(self) -> np.ndarray:
-        return self._vectors.vectors(self._labelled)
+        self._learn = functools.cache(self._learn_without)
 
     @functools.cached_property
     def setting(self) -> VectorSetting:
         """Setting of the regression."""
-        return self._vectors.choose(self._known, self._labels[self._labelled], self._classes, self._class_weights)
+        labels = self._labels[self._labelled]
+        known = [self._learnt(self._labelled[held_out])[1] for _, held_out in held_out_folds(labels)]
+        return self._vectors.choose(known, labels, self._classes, self._class_weights)
 
-    def fit(self, rows: np.ndarray) -> LinearMember:
-        """Fit to some of the labelled documents."""
-        known = self._known[np.searchsorted(self._labelled, rows)]
-        return self._vectors.fit(
-            known, self._labels[rows], self._classes, self.setting, class_weights=self._class_weights
+    def fit(self, rows: np.ndarray, held_out: np.ndarray) -> LinearMember:
+        """Fit to some of the labelled documents; see `Rung.fit`."""
+        vectors, known = self._learnt(held_out)
+        return vectors.fit(
+            known[np.searchsorted(self._labelled, rows)],
+            self._labels[rows],
+            self._classes,
+            self.setting,
+            class_weights=self._class_weights,
         )
+
+    def _learnt(self, held_out: np.ndarray) -> tuple[DocumentVectors, np.ndarray]:
+        """Vectors learnt without held-out documents where that matters, and those of the labelled documents, (n, d)."""
+        return self._learn(() if self._without is None else tuple(np.sort(held_out).tolist()))
+
+    def _learn_without(self, held_out: tuple[int, ...]) -> tuple[DocumentVectors, np.ndarray]:
+        vectors = self._without(np.array(held_out)) if self._without is not None and held_out else self._vectors
+        return vectors, vectors.vectors(self._labelled)
 
 
 def linear_rungs(
@@ -189,7 +207,7 @@ def linear_rungs(
         return LinearRung(read.name(name), fit_member, read)
 
     def dense(known: LabelledVectors, read: DocumentWords) -> Rung:
-        return LinearRung(read.name("document vectors"), lambda rows, _: known.fit(rows), read)
+        return LinearRung(read.name("document vectors"), known.fit, read)
 
     return [
         *(sparse("TF-IDF", fit_tfidf, read) for read in documents),
@@ -324,7 +342,7 @@ class FeatureRung(Rung):
         labels = self._corpus.labels(self._labelled)
         return choose_setting(
             _FEATURE_STRENGTHS,
-            lambda _: standard,
+            lambda *_: standard,
             lambda strength: strength,
             labels,
             self._classes,
@@ -375,7 +393,7 @@ class NetworkRung(_NetworksRung):
         self._trainings = 0
 
     def fit(self, rows: np.ndarray, held_out: np.ndarray) -> Member:
-        """Train on the labelled documents `rows`, validated on `held_out`."""
+        """Train on the labelled documents `rows`, validated on `held_out` if there are any."""
         self._trainings += 1
         trained = self._train(
             self._language_model, rows, held_out, f"{self._language_model.direction}-{self._trainings}"

@@ -45,6 +45,7 @@ def train_stage(
     training_splits: Sequence[str],
     facts: TrainingFacts,
     details: Mapping[str, object],
+    validates: bool = True,
 ) -> tuple[TrainingFacts, list[LogRow]]:
     """Train a model by a recipe; with patience or `restore_best`, the best weights are kept.
 
@@ -60,6 +61,7 @@ def train_stage(
         training_splits: Splits of the corpus that the model learns from.
         facts: What is known before the training: the stage and the base model.
         details: Further settings that a checkpoint must share to be resumed; see `stage_identity`.
+        validates: Whether there is anything to validate on.
 
     Returns:
         The facts with those of the training, and the rows of the training log.
@@ -75,7 +77,7 @@ def train_stage(
             optimizer=recipe.optimizer,
             clip=recipe.clip,
             accumulation=run.accumulation,
-            validate_every=run.validations,
+            validate_every=run.validations if validates else None,
             patience=recipe.patience,
             patience_rule=recipe.patience_rule,
             restore_best=keeps_best,
@@ -146,10 +148,10 @@ def stage_identity(
 
 
 def _validation_metrics(result: TrainingResult, keeps_best: bool) -> dict[str, float]:
-    """Validation metrics of the weights that a training left in the model, the best or the last ones."""
+    """Validation metrics of the weights that a training left in the model, the best or the last ones; {} for none."""
     if keeps_best:
         return {name: value for name, value in (result.best_metrics or {}).items() if math.isfinite(value)}
-    row = next(row for row in reversed(result.history) if row["kind"] == "validation")
+    row = next((row for row in reversed(result.history) if row["kind"] == "validation"), {})
     return {
         name.removeprefix("valid_"): value
         for name, value in row.items()
