@@ -45,7 +45,6 @@ from frontier_results import NAME, OURS, Models, Result, Results, panels, print_
 from measurements import commit
 
 from ulmkit import LanguageModel
-from ulmkit.config import check_choice
 from ulmkit.errors import UlmkitError
 from ulmkit.kernels import int8_runs
 from ulmkit.pipeline import METHODS
@@ -132,7 +131,12 @@ def read_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         "--peers", nargs="*", choices=PEERS, default=list(PEERS), metavar="NAME", help="of " + ", ".join(PEERS)
     )
     parser.add_argument(
-        "--methods", nargs="*", default=list(METHODS), metavar="NAME", help="ulmkit's, of " + ", ".join(METHODS)
+        "--methods",
+        nargs="*",
+        choices=METHODS,
+        default=list(METHODS),
+        metavar="NAME",
+        help="ulmkit's, of " + ", ".join(METHODS),
     )
     parser.add_argument(
         "--language-model",
@@ -195,7 +199,6 @@ def choose_models(options: argparse.Namespace, folder: Path, threads: int) -> tu
     for method in options.methods:
         name = f"{OURS} {method}"
         try:
-            check_choice("method", method, METHODS)
             for place in {options.language_models[data] for data in options.data} - loaded.keys():
                 loaded[place] = LanguageModel.load(place)
         except UlmkitError as error:
@@ -206,8 +209,9 @@ def choose_models(options: argparse.Namespace, folder: Path, threads: int) -> tu
             language_model = loaded[options.language_models[task.name]]
             return Ulmkit(language_model, method=method, minutes=options.minutes, seed=seed)
 
-        def settings(data: str) -> dict[str, Any]:
-            return {"minutes": options.minutes, "language_model": options.language_models[data]}
+        def settings(data: str, has_network: bool = method in NETWORK_METHODS) -> dict[str, Any]:
+            minutes = {"minutes": options.minutes} if has_network else {}
+            return {**minutes, "language_model": options.language_models[data]}
 
         has_int8 = method in NETWORK_METHODS and int8_runs(torch.device("cpu"))[0]
         models.append(Model(name, make, settings, f"{name}, int8" if has_int8 else None))

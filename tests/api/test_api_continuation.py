@@ -243,7 +243,7 @@ def test_what_cannot_go_on_is_refused(tmp_path: Path) -> None:
         go_on(ladder, tiny.reviews())
     for option in ({"drop_classes": ["pos"]}, {"old_data": tiny.reviews()}):
         (name,) = option
-        with pytest.raises(ConfigError, match=f"{name}: expected a classifier to start from, got a language model"):
+        with pytest.raises(ConfigError, match=f"{name}: expected a classifier to start from, got none"):
             TextClassifier.train(tiny.reviews(), tiny.language_model(), steps=1, **option)  # type: ignore[arg-type]
 
 

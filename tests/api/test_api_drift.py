@@ -145,6 +145,8 @@ def test_what_cannot_be_compared_is_refused() -> None:
         find_drift(older, ALIKE)
     with pytest.raises(DataError, match="drift: expected at least one text, got none"):
         find_drift(model, [])
+    with pytest.raises(DataError, match="names: expected one for each of 80 texts, got 1"):
+        DriftMonitor(model).add(ALIKE, names=["one"])
     with pytest.raises(DataError, match="times: expected one for each of 80 texts to compare by day"):
         find_drift(model, ALIKE, period="day")
     with pytest.raises(DataError, match=r"text 0: expected a date or seconds since 1970 as its time, got 2024\.0"):

@@ -207,11 +207,10 @@ def test_results_of_other_settings_or_benchmarks_are_refused(run, tmp_path):
 
 def test_what_is_missing_or_fails_is_named_and_costs_no_other(run, capsys, tmp_path):
     with pytest.raises(SystemExit) as end:
-        run("--methods", "distil", "--peers", "missing", "broken", "constant", "--labels", "6", "--draws", "1")
+        run("--methods", "--peers", "missing", "broken", "constant", "--labels", "6", "--draws", "1")
     assert end.value.code == 1
     said = capsys.readouterr()
     assert "missing: not measured (not installed: no_such_package; see benchmarks/requirements.txt)" in said.out
-    assert "ulmkit distil: not measured (method: got 'distil'; " in said.out
     assert "draw 0, broken: failed" in said.out
     assert "ZeroDivisionError: no weights" in said.err
     rows = read_json(tmp_path / "found.json")["rows"]
@@ -219,7 +218,6 @@ def test_what_is_missing_or_fails_is_named_and_costs_no_other(run, capsys, tmp_p
     assert accuracies == {
         "broken (not measured)": None,
         "constant": pytest.approx(200 / 3),
-        "ulmkit distil (not measured)": None,
         "missing (not measured)": None,
     }
     assert all(row["ulmkit"] is None and row["ratio"] is None for row in rows)

@@ -7,7 +7,7 @@ import pytest
 from support import tiny
 
 from ulmkit import LanguageModel, TextClassifier
-from ulmkit.errors import DataError
+from ulmkit.errors import ConfigError, DataError
 from ulmkit.hub import DataFacts, SplitFacts, TrainingFacts, save_pair
 from ulmkit.pipeline import DataOptions, evaluation_options, prepare, select_evaluation_data
 from ulmkit.text import Document, SplitPolicy
@@ -51,6 +51,9 @@ def test_held_out_documents_are_evaluated_unless_all_are_asked_for() -> None:
     assert found < 0.2 * tiny.language_model().evaluate(data, split="all").tokens
     assert tiny.language_model().evaluate_with(data).results["plain"].tokens == found
     assert classifier.compare(classifier, data).documents == 12
+    parts = replace(classifier.parts, label_names=tuple(reversed(classifier.labels)))
+    with pytest.raises(ConfigError, match="other: expected a classifier of the same task and labels"):
+        classifier.compare(TextClassifier(parts), data)
 
 
 def test_the_test_part_goes_before_the_valid_part_unless_it_was_learnt_from() -> None:

@@ -2,11 +2,15 @@
 
 import numpy as np
 import pytest
+from scipy.special import log_softmax
 from support import tiny
 
 from ulmkit.evaluation import HeldOutAnswers
-from ulmkit.pipeline import ClassifierRecipe, RunOptions, train_automatically
-from ulmkit.pipeline.ladder_advice import missed_classes, tells_nothing
+from ulmkit.hub import Member
+from ulmkit.pipeline import ClassifierRecipe, RunOptions, ladder, train_automatically
+from ulmkit.pipeline.ladder import choose_judging, climb
+from ulmkit.pipeline.ladder_advice import ladder_advice, missed_classes, tells_nothing
+from ulmkit.pipeline.rungs import Kind, Rung
 from ulmkit.training import Budget
 
 
@@ -57,6 +61,34 @@ class _Messages:
 
     def working(self, text: str) -> None:
         pass
+
+
+def test_labels_that_an_earlier_rung_tells_are_learned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The row that is kept may be worse than the best by a standard error or two."""
+    draw = np.random.default_rng(0)
+    labels = np.arange(60) % 2
+    logs = [log_softmax(strength * np.eye(2)[labels] + draw.normal(size=(60, 2)), axis=1) for strength in (2.0, 0.0)]
+
+    class Told(Rung):
+        kind = Kind.WORDS
+
+        def __init__(self, name: str, told: np.ndarray) -> None:
+            self.name, self.told = name, told
+
+        def fit(self, rows: np.ndarray, held_out: np.ndarray) -> Member:
+            return self.name  # type: ignore[return-value]
+
+        def log_probabilities(self, member: Member, rows: np.ndarray) -> np.ndarray:
+            return self.told[rows]
+
+    rows = np.arange(60)
+    rungs = [Told(name, each) for name, each in zip(("good", "bad"), logs, strict=True)]
+    monkeypatch.setattr(ladder, "_RUNG_ERRORS", 100.0)
+    climbed = climb(rungs, (), choose_judging(rows, labels, None), labels, rows)
+    assert climbed.kept.name == "bad"
+    assert ladder_advice(climbed, ("a", "b"), is_weighted=False) == []
+    alone = climb(rungs[1:], (), choose_judging(rows, labels, None), labels, rows)
+    assert len(ladder_advice(alone, ("a", "b"), is_weighted=False)) == 1
 
 
 @pytest.mark.filterwarnings("error")  # of Newton's method, say, which rounding stops here

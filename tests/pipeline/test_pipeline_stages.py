@@ -35,6 +35,7 @@ from ulmkit.pipeline import (
     validation_rows,
 )
 from ulmkit.pipeline.data_options import DataOptions
+from ulmkit.pipeline.language_models import DROPOUTS
 from ulmkit.tasks import TASKS
 from ulmkit.text import Document
 from ulmkit.training import Budget, Schedule
@@ -147,6 +148,24 @@ def test_few_labels_are_drawn_and_recorded() -> None:
 
 def test_one_label_alone_can_be_learnt_from() -> None:
     assert _train(labels=1).facts.labelled_documents == 1
+
+
+def test_text_of_a_test_split_alone_is_learned_from() -> None:
+    data = [Document(text, split=("test", "valid")[number % 2]) for number, (text, _) in enumerate(tiny.reviews())]
+    base = _pretrain(data_options=tiny.data_options("bytes"))
+    tuned = _finetune(data, base, splits=("test",), data_options=None)
+    assert tuned.facts.data is not None
+    assert {split.name: split.use for split in tuned.facts.data.splits} == {"test": "training", "valid": "held out"}
+
+
+@pytest.mark.parametrize(("multiplier", "said"), [(0.5, True), (1.0, False), (0.0, False)])
+def test_a_multiplier_of_no_dropout_is_said_to_have_no_effect(multiplier: float, said: bool) -> None:
+    base = _pretrain(recipe=replace(tiny.LEARN, dropout_multiplier=0.0))
+    assert not any(getattr(base.model.config.encoder, name) for name in DROPOUTS)
+    stream = io.StringIO()
+    run = replace(tiny.RUN, progress=LineProgress(stream))
+    _finetune(tiny.reviews(), base, recipe=replace(tiny.LEARN, dropout_multiplier=multiplier), run=run)
+    assert ("dropout_multiplier 0.5: has no effect" in stream.getvalue()) is said
 
 
 def test_clean_and_transductive() -> None:

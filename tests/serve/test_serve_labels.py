@@ -116,7 +116,7 @@ def finish(client: TestClient) -> dict:
 def test_training_again_takes_the_checked_labels_and_the_data(
     connect: Callable[..., TestClient], tmp_path: Path, commands: list[list[str]]
 ) -> None:
-    rows = [("a dull film", "pos", "train"), ("a fine film", "pos", "valid"), ("a dull film", "pos", "train")]
+    rows = [("a dull film", "pos", "train"), ("a fine film", "pos", "valid"), ("glad", "pos", "train")]
     data = tiny.write_csv(tmp_path / "data.csv", rows, ("text", "label", "split"))
     client = connect(
         corrections=str(tmp_path / "labels.csv"), retrain="lm", retrain_data=str(data), retrain_split_column="split"
@@ -130,10 +130,7 @@ def test_training_again_takes_the_checked_labels_and_the_data(
     assert client.post("/training").status_code == 409
     assert client.post("/training/use").status_code == 409
     written = (tmp_path / "labels-training.csv").read_text()
-    assert (
-        written
-        == "text,label,split\na dull film,neg,train\na fine film,pos,valid\na dull film,neg,train\nsad,neg,train\n"
-    )
+    assert written == "text,label,split\na dull film,neg,train\na fine film,pos,valid\nglad,pos,train\nsad,neg,train\n"
     done = finish(client)
     assert (done["state"], done["folder"], done["checked"]) == ("done", "labels-classifier-1", 2)
     assert done["validation"]["accuracy"] == tiny.classifier().parts.facts.validation["accuracy"]
@@ -194,6 +191,25 @@ def test_a_training_that_cannot_begin_leaves_the_former_one(
     assert client.post("/training/use").json()["name"] == "labels-classifier-1"
 
 
+def test_labels_of_held_out_texts_alone_are_missing(
+    connect: Callable[..., TestClient], tmp_path: Path, commands: list[list[str]]
+) -> None:
+    rows = [("a dull film", "neg", "train"), ("a fine film", "pos", "valid")]
+    data = tiny.write_csv(tmp_path / "data.csv", rows, ("text", "label", "split"))
+    client = connect(
+        corrections=str(tmp_path / "labels.csv"), retrain="lm", retrain_data=str(data), retrain_split_column="split"
+    )
+    client.post("/corrections", json={"text": "sad", "label": "neg"})
+    answer = client.post("/training")
+    assert (answer.status_code, "training texts of every label, got none of pos" in answer.json()["error"]) == (
+        422,
+        True,
+    )
+    client.post("/corrections", json={"text": "glad", "label": "pos"})
+    assert client.post("/training").json()["state"] == "running"
+    finish(client)
+
+
 def test_labels_are_those_of_texts_as_files_are_read(tmp_path: Path) -> None:
     corrections = Corrections(str(tmp_path / "labels.csv"))
     decomposed, composed = "un cafe\u0301", "un caf\u00e9"
@@ -211,7 +227,7 @@ def test_a_training_needs_texts_of_every_label(
     client.post("/corrections", json={"text": "sad", "label": "neg"})
     answer = client.post("/training")
     assert answer.status_code == 422
-    assert "training: expected texts of every label, got none of pos; check some" in answer.json()["error"]
+    assert "training: expected training texts of every label, got none of pos; check some" in answer.json()["error"]
     assert (commands, client.get("/training").json()["state"]) == ([], "ready")
 
 

@@ -1,4 +1,6 @@
 import math
+import random
+from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
@@ -93,6 +95,25 @@ def test_valley_by_hand():
     rates = [10.0**i for i in range(9)]
     # the longest fall is 6 5 4 3 2, at places 2 to 6
     assert valley(rates, [3.5, 3.6, 6, 5, 4, 3, 2, 7, 9]) == 1e4
+
+
+def test_the_longest_fall_is_found_in_any_losses():
+    draw = random.Random(0)
+    for _ in range(200):
+        losses = [draw.randrange(8) for _ in range(9)]
+        falls = [fall for n in range(1, 10) for fall in combinations(range(9), n) if falls_along(losses, fall)]
+        longest = max(map(len, falls))
+        rates = [float(place) for place in range(9)]
+        half = {
+            next(place for place in fall if losses[place] <= (losses[fall[0]] + losses[fall[-1]]) / 2)
+            for fall in falls
+            if len(fall) == longest
+        }
+        assert valley(rates, losses) in half
+
+
+def falls_along(losses, fall):
+    return all(losses[a] > losses[b] for a, b in pairwise(fall))
 
 
 def test_divergence_at_once():

@@ -88,9 +88,11 @@ class DriftMonitor:
             names: What to call each in the report; its number from 1 if None.
 
         Raises:
-            DataError: If an item is not a text, or a period lacks a time.
+            DataError: If an item is not a text, a period lacks a time, or there are more or fewer names than texts.
         """
         listed = as_texts(texts, None if self._classifier is None else self._classifier.parts.task)
+        if names is not None and len(names) != len(listed):
+            raise DataError(f"names: expected one for each of {len(listed)} texts, got {len(names)}")
         if not listed:
             return
         periods = self._period_names(times, len(listed))

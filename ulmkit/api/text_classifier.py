@@ -254,7 +254,7 @@ class TextClassifier:
             return cls(continued)
         _refuse(
             {"drop_classes": bool(drop_classes), "old_data": old_data is not None},
-            "expected a classifier to start from, got a language model; leave it out",
+            "expected a classifier to start from, got none; leave it out, or give the classifier to train further",
         )
         task = task or "single"
         has_language_model = language_model is not None
@@ -741,7 +741,13 @@ class TextClassifier:
 
         Returns:
             Mean scores, their difference and its significance.
+
+        Raises:
+            ConfigError: If the other classifier has another task or other labels.
+            DataError: If the data lack labels, or do not fit the task.
         """
+        if other.task != self.task or other.labels != self.labels:
+            raise ConfigError("other: expected a classifier of the same task and labels, got another one")
         order = ("valid", "test")
         selected = pipeline.select_evaluation_data(self.parts, data, split, data_options, task=self.task, order=order)
         rows = selected.rows(labelled=True)

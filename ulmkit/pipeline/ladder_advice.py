@@ -28,7 +28,7 @@ def ladder_advice(ladder: Ladder, label_names: Sequence[str], *, is_weighted: bo
         return []
     answers = ladder.held_out_answers(ladder.kept)
     advice = []
-    if tells_nothing(answers.labels, ladder.losses(ladder.kept)):
+    if all(tells_nothing(answers.labels, ladder.losses(row)) for row in ladder.rows):
         advice.append(
             "nothing learned: no rung is surer of the labels than their shares are; are they right, and does the text "
             "tell them? More labelled documents may help"

@@ -124,7 +124,12 @@ def finetune(
     run = run or RunOptions()
     run.world.check_divides(recipe.batch_size)
     corpus = prepare_for_model(base, data, data_options, run, progress)
-    model, report = _transfer(base, corpus, recipe)
+    model, report = _transfer(base, corpus, recipe, splits)
+    has_dropout = any(getattr(base.model.config.encoder, name) > 0 for name in DROPOUTS)
+    if run.progress is not None and run.warn and not has_dropout and recipe.dropout_multiplier not in (0.0, 1.0):
+        run.progress.message(
+            f"dropout_multiplier {recipe.dropout_multiplier:g}: has no effect, as the model was trained without dropout"
+        )
     facts = TrainingFacts(stage="fine-tuning", vocabulary_transfer=report, base=base.facts.as_base())
     parts = _train(model, corpus, budget, recipe, run, base.direction, splits, facts)
     return replace(parts, word_vectors=base.word_vectors)
@@ -160,7 +165,7 @@ def find_finetuning_rate(
     corpus = prepare_for_model(base, data, data_options, run, progress)
     if run.on_corpus is not None:
         run.on_corpus(corpus)
-    model, _ = _transfer(base, corpus, recipe)
+    model, _ = _transfer(base, corpus, recipe, TRAINING_SPLITS)
     budget = Budget(steps=max(2, steps))  # a step for each phase; `lr_find` itself refuses too few
     training_splits = _existing_splits(corpus, splits)
     task = _task(model, corpus, recipe, run, base.direction, training_splits, run.validation_tokens(budget))
@@ -191,19 +196,19 @@ def prepare_for_model(
 
 
 def _transfer(
-    base: LanguageModelParts, corpus: EncodedCorpus, recipe: LanguageModelRecipe
+    base: LanguageModelParts, corpus: EncodedCorpus, recipe: LanguageModelRecipe, splits: Sequence[str]
 ) -> tuple[AWDLSTMLanguageModel, TransferReport]:
     """Move the base model to the corpus's vocabulary and the recipe's dropouts."""
     mapping = vocabulary_mapping(base.vocabulary.tokens, corpus.vocabulary.tokens)
-    moved, report = transfer_language_model(base.model, mapping, _token_counts(corpus))
+    moved, report = transfer_language_model(base.model, mapping, _token_counts(corpus, splits))
     tuned = AWDLSTMLanguageModel(_scale_dropouts(moved.config, recipe), moved.vocab_size)
     tuned.load_state_dict(moved.state_dict())
     return tuned, report
 
 
-def _token_counts(corpus: EncodedCorpus) -> np.ndarray:
-    """Occurrences of each token in the training text. Returns: (V,) int64."""
-    stream = corpus.stream(corpus.rows(_existing_splits(corpus, TRAINING_SPLITS)))
+def _token_counts(corpus: EncodedCorpus, splits: Sequence[str]) -> np.ndarray:
+    """Occurrences of each token in the splits to learn from, (V,) int64."""
+    stream = corpus.stream(corpus.rows(_existing_splits(corpus, splits)))
     counts = np.zeros(len(corpus.vocabulary), dtype=np.int64)
     for start in range(0, len(stream), _COUNTED_TOKENS):
         part = stream.read(start, min(start + _COUNTED_TOKENS, len(stream)))

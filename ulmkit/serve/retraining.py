@@ -75,8 +75,8 @@ class Retraining:
             if missing:  # the new classifier would lack them or, trained further from another one, forget them
                 raise RefusalError(
                     422,
-                    f"training: expected texts of every label, got none of {', '.join(missing)}; check some of them "
-                    "first, or start the server with more texts (--retrain-data)",
+                    f"training: expected training texts of every label, got none of {', '.join(missing)}; check some "
+                    "of them first, or start the server with more texts (--retrain-data)",
                 )
             command = [sys.executable, "-m", "ulmkit", "train", str(self._options.retrain), str(data)]
             command += ["--out", str(folder), "--minutes", str(self._options.retrain_minutes)]
@@ -143,7 +143,7 @@ class Retraining:
         rows += [(text, label, "train") for text, label in checked.items() if text not in seen]
         columns = ("text", "label", "split") if has_splits else ("text", "label")
         write_rows(file, columns, (row[: len(columns)] for row in rows))
-        return columns, {label for _, label, _ in rows}
+        return columns, {label for _, label, split in rows if label and split == "train"}
 
     def _further_documents(self) -> list[Document]:
         data = self._options.retrain_data

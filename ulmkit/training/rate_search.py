@@ -17,7 +17,7 @@ from ulmkit.training.unfreezing import Phase
 from ulmkit.training.world import World
 
 _MIN_STEPS = 6
-_MAX_STEPS = 1_000_000
+_MAX_STEPS = 10_000
 _SMOOTHING = 0.95  # decay of the running mean of the loss
 _STOP_RATIO = 4.0  # the test ends when the smoothed loss exceeds its best by this ratio
 
@@ -138,7 +138,7 @@ def _ramp(
     shape = [rate / phase.peak_rate for rate in phase.rates(len(task.groups))]
     cursor = BatchCursor(task)
     losses: list[float] = []
-    best = math.inf
+    mean, best = 0.0, math.inf
     tokens = 0
     started = time.monotonic()
     for rate in ramp:
@@ -158,7 +158,8 @@ def _ramp(
             left = seconds / done - seconds
             name = f"rate {rate:.1e}"
             progress.update(ProgressInfo(name, done, len(losses), cursor.epoch, loss, None, speed, left))
-        smoothed = running_means(losses, _SMOOTHING)[-1]
+        mean = _SMOOTHING * mean + (1 - _SMOOTHING) * loss
+        smoothed = mean / (1 - _SMOOTHING ** len(losses))  # as in `running_means`
         best = min(best, smoothed)
         if smoothed > best + (_STOP_RATIO - 1) * abs(best):
             break
@@ -206,10 +207,17 @@ def valley(rates: Sequence[float], losses: Sequence[float]) -> float:
     The longest fall leaves out the flat start and the divergence; running means lag behind, so halfway down the
     loss has been falling for a while and is far from rising.
     """
-    falls: list[list[int]] = []  # the longest fall that ends at each loss, as its positions
+    lengths: list[int] = []  # of the longest fall that ends at each loss
+    before: list[int | None] = []  # the loss before it in that fall
     for i, loss in enumerate(losses):
-        earlier = [fall for fall in falls if losses[fall[-1]] > loss]
-        falls.append([*max(earlier, key=len, default=[]), i])
-    fall = max(falls, key=len)
+        higher = [j for j in range(i) if losses[j] > loss]
+        last = max(higher, key=lengths.__getitem__, default=None)
+        lengths.append(1 if last is None else lengths[last] + 1)
+        before.append(last)
+    place: int | None = max(range(len(losses)), key=lengths.__getitem__)
+    fall: list[int] = []
+    while place is not None:
+        fall.insert(0, place)
+        place = before[place]
     level = losses[fall[0]] - (losses[fall[0]] - losses[fall[-1]]) / 2
     return rates[next(i for i in fall if losses[i] <= level)]
