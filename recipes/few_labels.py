@@ -34,7 +34,7 @@ import numpy as np
 import torch
 from recipe_command import given_command, make_parser, row, run_main, set_threads, write_measurements
 from stages import begin_run
-from ulmfit import Prediction, kept_prediction, model_fingerprint, open_language_models
+from ulmfit import Prediction, model_fingerprint, open_language_models, read_prediction, write_prediction
 
 from ulmkit.config import check_choice, check_whole
 from ulmkit.errors import ConfigError
@@ -86,7 +86,8 @@ class Draw:
         labels: Number of labels.
         seed: Seed of the draw.
         predictions: By the rung's name, and `LINEAR` and `KEPT`.
-        minutes: Minutes to climb the ladder, without words and vectors.
+        minutes: Minutes to climb the ladder, fit its rungs to the draw and predict; words and vectors that all draws
+            share are learnt before.
         ladder: Rows of the ladder, as `LadderRow` has them.
     """
 
@@ -188,26 +189,27 @@ class Draws:
         done = folder / "ladder.json"
         if not done.is_file():
             print(f"{labels:,} labels, draw {seed}", flush=True)
-            started = time.monotonic()
             drawn = training_rows(self._corpus, labels, seed)
+            if self._texts is not None:  # the first draw learns the vectors for all of them
+                for view in self._texts[0].views:
+                    view.vectors(drawn[:1])
+            started = time.monotonic()
             text, alone = self._texts or self._read_text(drawn)
             ladder = self._climb(text, self._bases, drawn, seed, folder)
-            minutes = (time.monotonic() - started) / 60.0
             predictions = self._predictions(ladder)
+            minutes = (time.monotonic() - started) / 60.0
             predictions[LINEAR] = predictions[ladder.kept_up_to(Kind.WORDS).name]
             if ladder.uses_word_vectors:
                 without = self._climb(alone, [], drawn, seed, folder)
                 predictions[LINEAR] = self._predictions(without)[without.kept.name]
             predictions[KEPT] = predictions[ladder.kept.name]
             for number, prediction in enumerate(predictions.values()):
-                kept_prediction(folder / f"{number}.json", lambda prediction=prediction: prediction)
+                write_prediction(folder / f"{number}.json", prediction)
             rows = [asdict(each) for each in ladder.rows]
             shutil.rmtree(folder / NETWORKS, ignore_errors=True)
             write_json(done, {"names": list(predictions), "minutes": round(minutes, 2), "ladder": rows})
         kept = read_json(done)
-        found = {
-            name: kept_prediction(folder / f"{number}.json", _missing) for number, name in enumerate(kept["names"])
-        }
+        found = {name: read_prediction(folder / f"{number}.json") for number, name in enumerate(kept["names"])}
         return Draw(labels, seed, found, kept["minutes"], kept["ladder"])
 
     def _climb(
@@ -313,10 +315,6 @@ def _added(draws: Sequence[Draw]) -> tuple[float, float, float]:
     comparison = compare_paired(before, after, "accuracy")
     low, high = comparison.interval
     return 100 * comparison.difference, 100 * low, 100 * high
-
-
-def _missing() -> Prediction:
-    raise AssertionError("a prediction of a draw that is complete is missing")
 
 
 def _read_options(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -196,13 +196,21 @@ def kept_prediction(path: Path, compute: Callable[[], Prediction]) -> Prediction
         path: The JSON file of its facts; the tensors are beside it.
         compute: Makes the prediction.
     """
-    tensors = path.with_suffix(".safetensors")
     if not path.is_file():
-        computed = compute()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        arrays = {"probabilities": computed.probabilities, "targets": computed.targets}
-        save_tensors(tensors, {name: torch.from_numpy(array) for name, array in arrays.items()})
-        write_json(path, {**computed.facts, "error": computed.error})  # last: it says that the prediction is complete
-    arrays = {name: tensor.numpy() for name, tensor in load_tensors(tensors).items()}
+        write_prediction(path, compute())
+    return read_prediction(path)
+
+
+def write_prediction(path: Path, prediction: Prediction) -> None:
+    """Write a prediction: its facts to a JSON file, the tensors beside it; one that is there is replaced."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    arrays = {"probabilities": prediction.probabilities, "targets": prediction.targets}
+    save_tensors(path.with_suffix(".safetensors"), {name: torch.from_numpy(array) for name, array in arrays.items()})
+    write_json(path, {**prediction.facts, "error": prediction.error})  # last: it says that the prediction is complete
+
+
+def read_prediction(path: Path) -> Prediction:
+    """Read what `write_prediction` wrote."""
+    arrays = {name: tensor.numpy() for name, tensor in load_tensors(path.with_suffix(".safetensors")).items()}
     facts = {name: value for name, value in read_json(path).items() if name != "error"}
     return Prediction(arrays["probabilities"], arrays["targets"], facts)
