@@ -72,7 +72,7 @@ class Peer(Protocol):
 
 
 class _Baseline:
-    """One of ulmkit's linear baselines, with the strength of regularisation chosen on held-out training documents."""
+    """One of ulmkit's linear baselines, with the strength of regularization chosen on held-out training documents."""
 
     modules = ("ulmkit.evaluation.baselines.classifiers",)
     baseline: ClassVar[str]

@@ -268,13 +268,13 @@ def _describe(
     language = _LANGUAGES.get(options.language, options.language)
     return replace(
         parts.facts,
-        description=f"A small {language} language model to fine-tune on a text of yours, pretrained on Wikipedia.",
+        description=f"A small {language} language model to fine-tune on your own text, pretrained on Wikipedia.",
         license="cc-by-sa-3.0",
         language=options.language,
         limits=(
-            "Not good for facts or for text to be published: it has learned how sentences go, not what is true.",
+            "Not good for facts or for text to be published: it has learned how sentences are built, not what is true.",
             "Not good for text unlike an encyclopedia, such as reviews or chats, before it is fine-tuned on such text.",
-            f"Not good for other languages than {language}: what its pieces do not cover is spelled in bytes.",
+            f"Not good for languages other than {language}: what its pieces do not cover is spelled in bytes.",
         ),
         notes={
             "attribution": "the training text is by the contributors of Wikipedia (https://wikipedia.org), licensed "
@@ -283,7 +283,8 @@ def _describe(
             "processor": f"{machine()['processor']}{threads}",
             "hours": round(sum(run.minutes for run in runs) / 60, 2),
             "steps": sum(run.steps or 0 for run in runs),
-            "figures": "exact, of the whole validation split as one stream, with the weights in bfloat16",
+            "figures": "perplexities in these notes are exact, over the whole validation split as one stream, with "
+            "weights rounded to bfloat16; quote these rather than the estimate under Evaluation",
             **results,
         },
     )

@@ -10,8 +10,8 @@ language model that was fine-tuned on its text, or a pair. Each draw takes other
 and another seed. Every rung of the ladder is fitted to the whole draw and scores the same documents: the validation
 part, or with --test the test part, once, at the end. Which rung is kept is decided without them, by cross-validation of
 the draw (see the guide, "Methods"); only if all labels are used do validation documents decide, as in `ulmkit train`.
-Words and document vectors are learnt from the text once for all draws; with --only-labelled, they are learnt from each
-draw's labelled documents alone, as if there were no other text.
+Words and document vectors are learned from the text once for all draws; with --only-labelled, they are learned from
+the labelled documents of each draw alone, as if there were no other text.
 
 The table has means and standard deviations over the draws, and the difference between what the whole ladder keeps and
 what its linear rungs would without LM's word vectors, with a 95 % interval: what the language model adds. That interval
@@ -87,7 +87,7 @@ class Draw:
         seed: Seed of the draw.
         predictions: By the rung's name, and `LINEAR` and `KEPT`.
         minutes: Minutes to climb the ladder, fit its rungs to the draw and predict; words and vectors that all draws
-            share are learnt before.
+            share are learned before.
         ladder: Rows of the ladder, as `LadderRow` has them.
     """
 

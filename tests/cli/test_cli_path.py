@@ -342,7 +342,7 @@ def test_info_says_what_is_chosen_and_why(tmp_path: Path) -> None:
     assert summary["precision_fp32"] == "chosen"
     chosen = [name for name, told in summary.items() if name.startswith("backend") and told.startswith("chosen: ")]
     assert chosen in (["backend_fused"], ["backend_torch"])
-    assert summary["backend_reference"].startswith("there: ")
+    assert summary["backend_reference"].startswith("available: ")
     assert table_row(told.out, "ulmkit") == [__version__]
     assert table_row(told.out, "precision fp32") == ["chosen"]
 

@@ -27,7 +27,7 @@ def test_training_and_evaluation_say_what_they_read(tmp_path: Path) -> None:
     (data / "notes.md").write_text("not data")
     lines = [
         "read: data: csv, separated by ';', text 'text', label 'label'",
-        "passed over: 1: notes.md (not a data file)",
+        "skipped: 1: notes.md (not a data file)",
         "classes: 3: Pos 10, neg 10, pos 1",
         "labels that look alike: 'Pos' and 'pos'; correct them if they are one",
     ]
@@ -53,7 +53,7 @@ def test_predictions_in_the_data_folder_are_not_read_as_data(tmp_path: Path, cla
     ulmkit("predict", classifier, tmp_path, "--out", tmp_path / "predictions.csv")
     told = ulmkit("predict", classifier, tmp_path)
     assert len(told.out.splitlines()) == 4
-    assert "passed over: 1: predictions.csv (predictions or scores that ulmkit wrote)" in told.err
+    assert "skipped: 1: predictions.csv (predictions or scores that ulmkit wrote)" in told.err
 
 
 def test_a_file_without_header(tmp_path: Path, classifier: Path) -> None:

@@ -200,7 +200,7 @@ def test_a_language_model_card():
     assert "pipeline_tag: text-generation" in card
     evaluation = section(card, "Evaluation")
     assert "| before this training | 5 | 148.4 |\n| this model | 4.1 | 61.25 |\n" in evaluation
-    assert "Perplexity is approximate" in evaluation
+    assert "Perplexity is an estimate" in evaluation
 
 
 def test_an_int8_card_says_what_int8_costs():

@@ -1,4 +1,4 @@
-"""Word vectors: learnt, rounded, kept with a language model, and used by document vectors."""
+"""Word vectors: learned, rounded, kept with a language model, and used by document vectors."""
 
 from dataclasses import replace
 
@@ -27,9 +27,9 @@ def _documents(count: int, length: int, seed: int) -> tuple[list[np.ndarray], np
 @pytest.fixture(scope="module")
 def word_vectors() -> WordVectors:
     documents, _ = _documents(600, 30, 0)
-    learnt = learn_word_vectors([join_words(documents[:250]), join_words(documents[250:])], WORDS)
-    assert learnt is not None
-    return learnt
+    learned = learn_word_vectors([join_words(documents[:250]), join_words(documents[250:])], WORDS)
+    assert learned is not None
+    return learned
 
 
 def test_words_of_the_same_topic_have_vectors_in_the_same_direction(word_vectors: WordVectors) -> None:
@@ -41,9 +41,9 @@ def test_words_of_the_same_topic_have_vectors_in_the_same_direction(word_vectors
 
 
 def test_frequent_words_come_first_and_rare_ones_have_no_vector() -> None:
-    learnt = learn_word_vectors([join_words([np.repeat([1, 0, 2], [55, 60, 49])])], WORDS)
-    assert learnt is not None
-    assert learnt.words == ("w0", "w1")
+    learned = learn_word_vectors([join_words([np.repeat([1, 0, 2], [55, 60, 49])])], WORDS)
+    assert learned is not None
+    assert learned.words == ("w0", "w1")
     assert learn_word_vectors([join_words([np.array([0, 1, -1])])], WORDS) is None
 
 

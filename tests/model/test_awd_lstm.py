@@ -151,7 +151,7 @@ def test_vocabulary_rows_that_only_align_are_neither_saved_nor_trained():
     assert torch.equal(other.embedding.weight, model.embedding.weight)
 
 
-def test_initialisation():
+def test_initialization():
     model = AWDLSTM(AWDLSTMConfig(embedding_size=40, hidden_size=100), 1000)
     assert 0.099 < model.embedding.weight.abs().max() <= 0.1
     assert 0.099 < model.layers[1].weight_hh.abs().max() <= 0.1

@@ -382,19 +382,19 @@ def test_epochs_leave_out_networks_that_read_all_text() -> None:
 
 
 def test_vectors_of_little_text_are_learnt_without_the_documents_judged_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They fit the documents that they are learnt from too well, whatever the labels."""
+    """They fit the documents that they are learned from too well, whatever the labels."""
     corpus = prepare(tiny.reviews(40), tiny.WORDS, task="single")
-    learnt: list[list[int]] = []
+    learned: list[list[int]] = []
 
     class Remembering(DocumentVectors):
         def __init__(self, documents: Any, rows: np.ndarray, *arguments: Any, **options: Any) -> None:
-            learnt.append(rows.tolist())
+            learned.append(rows.tolist())
             super().__init__(documents, rows, *arguments, **options)
 
     monkeypatch.setattr(ladder_text, "DocumentVectors", Remembering)
     for most in (0, 10**6):  # words of text that is little
         monkeypatch.setattr(ladder_text, "_FITTED_TEXT", most)
-        learnt.clear()
+        learned.clear()
         text = LadderText(corpus, ROWS[:0])
         (vectors, _), (without, _) = text.views, text.views_without
         labelled = LabelledVectors(vectors, without, text.rows, text.answers, text.classes)
@@ -403,7 +403,7 @@ def test_vectors_of_little_text_are_learnt_without_the_documents_judged_on(monke
             labelled.fit(rows, held_out)
         labelled.fit(text.rows, text.rows[:0])
         folds = [rows.tolist() for rows, _ in judging.splits] if most else []
-        assert learnt == [text.rows.tolist(), text.rows.tolist(), *folds]  # words, characters, words without each fold
+        assert learned == [text.rows.tolist(), text.rows.tolist(), *folds]  # words, characters, words without each fold
 
 
 def test_a_network_that_learns_from_all_labels_has_no_validation() -> None:

@@ -1,4 +1,4 @@
-"""Word vectors of a language model: learnt by pretraining, kept by fine-tuning, used by the ladder."""
+"""Word vectors of a language model: learned by pretraining, kept by fine-tuning, used by the ladder."""
 
 import dataclasses
 from collections.abc import Sequence

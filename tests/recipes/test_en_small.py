@@ -114,7 +114,7 @@ def test_a_complete_run_is_not_trained_or_evaluated_again(
     german = LanguageModel.load(run / "de-small-forward").parts.facts
     assert german.language == "de"
     assert german.description == (
-        "A small German language model to fine-tune on a text of yours, pretrained on Wikipedia."
+        "A small German language model to fine-tune on your own text, pretrained on Wikipedia."
     )
 
 

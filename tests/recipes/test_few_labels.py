@@ -90,20 +90,20 @@ def test_what_uses_word_vectors_is_compared_with_a_ladder_without_them(
 def test_labelled_documents_alone(
     reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    learnt = []
+    learned = []
     climb = few_labels.climb_corpus
 
     def check(text: Any, bases: Any, rows: Any, *arguments: Any, **options: Any) -> Any:
         assert text.rows.tolist() == sorted(rows.tolist())
-        learnt.append(frozenset(text.rows.tolist()))
+        learned.append(frozenset(text.rows.tolist()))
         return climb(text, bases, rows, *arguments, **options)
 
     monkeypatch.setattr(few_labels, "climb_corpus", check)
     command = ["--data", reviews, "--method", "linear", "--labels", 16, "--draws", 2, "--out", tmp_path / "run"]
     recipe(*command, "--only-labelled")
     told = capsys.readouterr().out
-    assert [len(rows) for rows in learnt] == [16, 16]
-    assert learnt[0] != learnt[1]
+    assert [len(rows) for rows in learned] == [16, 16]
+    assert learned[0] != learned[1]
     assert "8 validation documents; no text but that of the labelled documents" in told
     assert "co-trained" not in told
 

@@ -15,7 +15,7 @@ from ulmkit.cli import main
 
 REPORT = (
     "read",
-    "passed over",
+    "skipped",
     "documents",
     "classes",
     "without a label",

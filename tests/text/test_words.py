@@ -193,11 +193,11 @@ def test_characters_are_the_words_of_such_languages_for_tokenizers_of_others(nam
     ("text", "expected"),
     [(TEXT, True), (("서울은 한국의", "수도이다"), True), (SPACELESS, False), ("กรุงเทพมหานคร", False)],
 )
-def test_texts_with_spaces_are_recognised(text: Text, expected: bool) -> None:
+def test_texts_with_spaces_are_recognized(text: Text, expected: bool) -> None:
     assert has_spaces([text]) is expected
 
 
-def test_languages_with_spaces_are_recognised() -> None:
+def test_languages_with_spaces_are_recognized() -> None:
     tokenizer, vocabulary = _tokenizer("sentencepiece")
     assert should_join_tokens(tokenizer, vocabulary, [vocabulary.encode(tokenizer.tokenize(TEXT))])
 

@@ -37,12 +37,12 @@ def info_command(machine: Machine) -> None:
     for name in PRECISIONS[1:]:
         dtype = choose_precision(name, device, torch.float32)
         reason = f": {bf16_pays(device)[1]}" if name == "bf16" else ""
-        summary[f"precision {name}"] = ("chosen" if dtype == chosen else "there") + reason
+        summary[f"precision {name}"] = ("chosen" if dtype == chosen else "available") + reason
     runs, reason = int8_runs(device)
-    summary["weights int8"] = f"{'there' if runs else 'not there'}: {reason}"
+    summary["weights int8"] = f"{'available' if runs else 'not available'}: {reason}"
     for status in backend_statuses(device, chosen):
         summary[f"backend {status.name}"] = (
-            f"{'chosen' if status.chosen else 'there' if status.available else 'not there'}: {status.reason}"
+            f"{'chosen' if status.chosen else 'available' if status.available else 'not available'}: {status.reason}"
         )
     values = {name.replace(" ", "_"): value for name, value in summary.items()}
     models = [describe_shipped_model(name, folder) for name, folder in shipped_models().items()]

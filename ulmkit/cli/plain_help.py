@@ -32,7 +32,10 @@ class PlainGroup(TyperGroup):
         """Write the options that stand before any command."""
         with formatter.section("Options"):
             formatter.write_dl(
-                [("-h, --help", "Show this, or the options of a command."), ("--version", "Show the version.")]
+                [
+                    ("-h, --help", "Show this message or, after a command, its options."),
+                    ("--version", "Show the version."),
+                ]
             )
 
 

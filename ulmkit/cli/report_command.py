@@ -33,9 +33,9 @@ def report_command(
 ) -> None:
     """Write an HTML report on a classifier.
 
-    For classifiers with one label per text. The file has a verdict, accuracy beside linear models fitted to the same
-    labels and to fewer, confusion, calibration, speed, size, and uncertain and wrong documents with the words that
-    mattered and the probabilities as they were read.
+    For classifiers with one label per text. The report shows a verdict, a comparison with linear models (including a
+    label curve), the confusion matrix, calibration, speed and size. It lists uncertain and misclassified documents with
+    the words that mattered and the probabilities after each word.
 
     Example: ulmkit report my-classifier reviews.csv --out report.html
     """

@@ -97,7 +97,7 @@ DataAfterBaseArgument = Annotated[
     ),
 ]
 OutOption = Annotated[str, typer.Option("--out", "-o", help="Output folder.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Continue an interrupted training.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue an interrupted training run.")]
 PlotFile = Annotated[
     str | None, typer.Option("--plot", help="Draw the training curves into this file: .png, .svg or .pdf.")
 ]
@@ -419,7 +419,7 @@ def _run_training(
         stage: Further options of the run.
         batch_size: Batch size, which the processes share.
         out: Folder of the model.
-        resume: Continue an interrupted training.
+        resume: Continue an interrupted training run.
         plot: File for a plot of the training; None draws none.
     """
     from ulmkit.pipeline.stage_folder import run_folder, training_folder

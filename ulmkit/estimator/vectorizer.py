@@ -38,7 +38,7 @@ class ULMFiTVectorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, TextEs
         return tags
 
     def fit(self, X: Iterable[object], y: object = None) -> Self:
-        """Load the language model; nothing is learnt from the texts.
+        """Load the language model; nothing is learned from the texts.
 
         Args:
             X: (n,) texts: a list, an array, or a column of a pandas or polars table.

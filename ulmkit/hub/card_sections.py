@@ -56,7 +56,10 @@ def evaluation_section(facts: TrainingFacts) -> str:
     part = "" if facts.validation_documents is None else f"{facts.validation_documents:,} documents of "
     scored = f"On {part}the validation split."
     if facts.stage in ("pretraining", "fine-tuning"):
-        scored += " Perplexity is approximate: the text is read as parallel streams; `ulmkit evaluate` is exact."
+        scored += (
+            " Perplexity is an estimate: at most the first 300,000 tokens are read, as parallel streams; `ulmkit "
+            "evaluate` gives the exact one, over the whole split."
+        )
     table = markdown_table(("model", *(name.replace("_", " ") for name in names)), rows)
     return _paragraphs(scored, table, _int8(facts))
 

@@ -214,7 +214,9 @@ def _model_rows(parts: LanguageModelParts | ClassifierParts, weights: Weights) -
     if isinstance(parts, LanguageModelParts) and parts.model.config.softmax_experts > 1:
         rows.append(("softmax", f"mixture of {parts.model.config.softmax_experts}"))
     if isinstance(parts, LanguageModelParts) and parts.word_vectors is not None:
-        rows.append(("word vectors", f"{parts.word_vectors.size} numbers for {len(parts.word_vectors.words):,} words"))
+        rows.append(
+            ("word vectors", f"{parts.word_vectors.size}-dimensional, of {len(parts.word_vectors.words):,} words")
+        )
     if isinstance(parts, ClassifierParts) and parts.temperature != 1.0:
         rows.append(("temperature of the probabilities", f"{parts.temperature:.3f}"))
     versions = ", ".join(f"{name} {version}" for name, version in package_versions().items())

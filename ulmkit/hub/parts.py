@@ -38,7 +38,7 @@ class LanguageModelParts:
         facts: How it was made.
         history: Rows of the training log; a loaded model has none.
         held_out: Its answers for held-out documents and measures of them; None if they are not kept.
-        word_vectors: Vectors of words, learnt from the text of its pretraining; None if there are none.
+        word_vectors: Vectors of words, learned from the text of its pretraining; None if there are none.
     """
 
     model: AWDLSTMLanguageModel

@@ -1,4 +1,4 @@
-"""PV-DBOW: vectors of documents and of their n-grams, learnt by negative sampling."""
+"""PV-DBOW: vectors of documents and of their n-grams, learned by negative sampling."""
 
 import itertools
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class CountedDocuments:
         offsets: (documents + 1,) int64, where the n-grams of each document begin.
         features: (n,) int32, n-grams of the documents, each once a document.
         counts: (n,) int32, how often a document has each.
-        keep: (features,) float32, probability that a token of an n-gram is learnt from.
+        keep: (features,) float32, probability that a token of an n-gram is learned from.
     """
 
     offsets: np.ndarray
@@ -39,10 +39,10 @@ def learn_ngram_vectors(documents: CountedDocuments, size: int, passes: int, see
 
     loss of a token f of document d = -log sigmoid(u_d . v_f) - k E_g log sigmoid(-u_d . v_g)
 
-    g is drawn from n-grams with p_g ~ n_g^0.75, and k = 5. The vectors u_d are learnt with v and then dropped.
+    g is drawn from n-grams with p_g ~ n_g^0.75, and k = 5. The vectors u_d are learned with v and then dropped.
 
     Args:
-        documents: The documents; they are learnt from in random order.
+        documents: The documents; they are learned from in random order.
         size: Length of the vectors, a multiple of `VECTOR_MULTIPLE`.
         passes: Passes over the documents.
         seed: Seed of the first vectors, and of all that is drawn.

@@ -44,7 +44,7 @@ class CoTraining:
     """Trains document vectors and NB-SVM on given labels and on each other's.
 
     Args:
-        views: Vectors learnt from the unlabelled documents, of words, and of characters if they are used.
+        views: Vectors learned from the unlabelled documents, of words, and of characters if they are used.
         rows: (n,) documents that may be labelled.
         classes: Number of classes.
 

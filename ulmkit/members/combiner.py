@@ -9,7 +9,7 @@ from scipy.special import log_softmax
 from ulmkit.errors import ConfigError
 
 PRIOR_SPREAD = 0.5
-"""Standard deviation of the weights around equal ones, before anything is learnt."""
+"""Standard deviation of the weights around equal ones, before anything is learned."""
 
 BIAS_SPREAD = 0.1
 """Standard deviation of the biases around 0: each member has biases of its own."""

@@ -1,4 +1,4 @@
-"""Document vectors: means of n-gram vectors that are learnt without labels.
+"""Document vectors: means of n-gram vectors that are learned without labels.
 
     v_f: vectors of n-grams that tell which documents they are in          (`learn_ngram_vectors`)
     x_f = k_f / sum_g k_g over the different n-grams of a document, k: `keep_shares`    (`weigh`)
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 VECTOR_SIZE = 96
-"""Length of the vectors that are learnt."""
+"""Length of the vectors that are learned."""
 
 WANTED_TOKENS = 5e7
 """Tokens to learn the vectors of words from, in all passes together."""

@@ -171,7 +171,7 @@ class VectorSetting:
 
     Attributes:
         strength: Inverse strength of the penalty, see `fit_logistic`.
-        scales: Scales of the vectors learnt from the documents, and of those of word vectors.
+        scales: Scales of the vectors learned from the documents, and of those of word vectors.
     """
 
     strength: float
@@ -179,7 +179,7 @@ class VectorSetting:
 
 
 class DocumentVectors:
-    """Vectors of documents, learnt from the text of `rows`, labelled or not; see `ulmkit.members.document_vectors`.
+    """Vectors of documents, learned from the text of `rows`, labelled or not; see `ulmkit.members.document_vectors`.
 
     With word vectors, a document's vector is followed by another one, made of them in the same way; that of a pair or
     triple is the mean of its words'. Their words count also where the documents lack them.
@@ -188,7 +188,7 @@ class DocumentVectors:
         documents: The documents.
         rows: (m,) the documents to learn vectors from.
         seed: Seed of the learning.
-        word_vectors: Vectors of words, learnt from other text.
+        word_vectors: Vectors of words, learned from other text.
         triples: Learn vectors of triples of words, too; with little text they only add noise.
     """
 
@@ -223,16 +223,16 @@ class DocumentVectors:
 
     @cached_property
     def _matrix(self) -> np.ndarray:
-        """V, (features, d), learnt when it is first asked for, and beside it those of word vectors."""
+        """V, (features, d), learned when it is first asked for, and beside it those of word vectors."""
         features = self.features_of(self._learnt_from)
         tokens = WANTED_TOKENS if self._documents.unit == "words" else _CHARACTER_TOKENS
-        learnt = unit_spread(learn_vectors(self._learnt_from, self._keep, self._seed, tokens), features)
+        learned = unit_spread(learn_vectors(self._learnt_from, self._keep, self._seed, tokens), features)
         if self._word_vectors is None:
-            return learnt
+            return learned
         places = word_places(self._words, self._word_vectors.words)
         known = np.where(places[:, None] >= 0, self._word_vectors.vectors[places], np.float32(0.0))
         known = np.concatenate([known, *(known[ids].mean(axis=1) for ids in self._ngrams.word_ids())])
-        return np.hstack([learnt, unit_spread(known, features)])
+        return np.hstack([learned, unit_spread(known, features)])
 
     def counts(self, rows: np.ndarray) -> Any:
         """Counts of the n-grams of documents, (n, features) csr_array."""
@@ -270,7 +270,7 @@ class DocumentVectors:
 
         Args:
             vectors: (n, d) of labelled documents, from `vectors`; or a sequence of them, one for each fold of
-                `held_out_folds`, learnt from other text.
+                `held_out_folds`, learned from other text.
             labels: (n,) int, their classes.
             classes: Number of classes.
             class_weights: (C,) weight of a document of each class; None for equal ones.
@@ -317,8 +317,8 @@ class DocumentVectors:
 
     def _scaled(self, vectors: np.ndarray, setting: VectorSetting) -> np.ndarray:
         """Scale vectors (n, d), or V, as a setting says; numbers with a scale of 0 are left out."""
-        learnt, known = vectors[:, :VECTOR_SIZE], vectors[:, VECTOR_SIZE:]
-        parts = zip((learnt, known), setting.scales, strict=True)
+        learned, known = vectors[:, :VECTOR_SIZE], vectors[:, VECTOR_SIZE:]
+        parts = zip((learned, known), setting.scales, strict=True)
         return np.hstack([part * np.float32(_VECTOR_SCALE * scale) for part, scale in parts if scale > 0])
 
     def member(

@@ -1,6 +1,6 @@
-"""Word vectors: learnt from much general text, for tasks whose own text is too little to learn them from.
+"""Word vectors: learned from much general text, for tasks whose own text is too little to learn them from.
 
-They are those of `ulmkit.members.document_vectors`, of words alone, learnt from passages of the text that a language
+They are those of `ulmkit.members.document_vectors`, of words alone, learned from passages of the text that a language
 model was pretrained on, and kept beside it.
 """
 

@@ -204,7 +204,7 @@ def beam_search(
         ConfigError: If an option is outside its range, or the model is in training mode.
         DataError: If an id is not in the vocabulary.
 
-    Source: length normalisation: Wu et al. 2016, arXiv:1609.08144, section 7, without its constant 5.
+    Source: length normalization: Wu et al. 2016, arXiv:1609.08144, section 7, without its constant 5.
     """
     _check_request(model, prompt, 1, steps, stop)
     check_whole("width", width)

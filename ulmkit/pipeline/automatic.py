@@ -216,7 +216,7 @@ def climb_corpus(
     """Climb the ladder on labelled documents of a corpus; see `train_automatically` for the rest.
 
     Args:
-        text: The corpus, and what is learnt from it without labels.
+        text: The corpus, and what is learned from it without labels.
         language_models: Language models of the corpus's vocabulary; may be none.
         rows: (n,) labelled documents to learn from.
         judging: How rungs are judged.

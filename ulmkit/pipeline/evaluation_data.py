@@ -121,7 +121,7 @@ def evaluation_options(
 ) -> DataOptions:
     """Choose how to read and split `data` to evaluate a model on it.
 
-    The model's training data is recognised by its texts, or by its name if the model does not record fingerprints.
+    The model's training data is recognized by its texts, or by its name if the model does not record fingerprints.
     It is split as it was for the training; other data is split only as it says itself.
 
     Args:

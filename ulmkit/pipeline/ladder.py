@@ -1,8 +1,11 @@
 """The ladder: from linear models to fine-tuned networks and their blend, each rung judged on held-out labels.
 
-If the best of a cheaper kind of member is within one standard error of the best of all, dearer kinds are not kept. Of
-the kind that is left, the last rung or blend that is within two standard errors of its best is kept, since it learns
-from most.
+A rung is one way to fit a classifier, a blend combines rungs, and a kind is their cost in use (`Kind`). What is kept:
+
+1. The cheapest kind whose best rung or blend has a mean loss within one standard error of the best of all.
+2. Of that kind, the last rung or blend within two standard errors of its best, since it learns from the most.
+
+A standard error is that of the mean difference of two losses, document by document.
 """
 
 import time
@@ -33,8 +36,8 @@ class LadderRow:
         members: Names of its members.
         loss: Mean negative log-likelihood of the right class, on labelled documents that were held out, each counted
             with the weight of its class.
-        accuracy: Share of them that it classifies rightly.
-        standard_error: Standard error of that.
+        accuracy: Share of them that it classifies correctly, unweighted.
+        standard_error: Standard error of the accuracy.
         minutes: Minutes it took to fit and judge.
         is_kept: Whether it is the one that was kept.
     """
@@ -294,7 +297,7 @@ def _cross_fitted(
     blended = np.empty_like(members[0])
     order = np.random.default_rng(0).permutation(len(answers))
     fold_of = np.empty(len(answers), dtype=np.int64)
-    # Every fold has the classes in proportion: otherwise the bias learnt from the others points away from its majority.
+    # Every fold has the classes in proportion: otherwise the bias learned on the others points away from its majority.
     fold_of[order[np.argsort(answers[order], kind="stable")]] = np.arange(len(answers)) % _BLEND_FOLDS
     for fold in range(_BLEND_FOLDS):
         is_judged = fold_of == fold

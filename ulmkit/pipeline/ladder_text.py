@@ -32,7 +32,7 @@ class LadderText:
 
     Attributes:
         corpus: The documents.
-        splits: The splits that are learnt from.
+        splits: The splits that are learned from.
         rows: Their documents.
         answers: (documents,) int64, the class of each document of the corpus; -1 for those without a label.
         classes: Number of classes.
@@ -90,7 +90,7 @@ class LadderText:
 
     @cached_property
     def vectors(self) -> DocumentVectors:
-        """Vectors of words, learnt from all of the text: with word vectors if it is little, and of triples if not."""
+        """Vectors of words, learned from all of the text: with word vectors if it is little, and of triples if not."""
         return self._word_view(self.rows)
 
     @cached_property
@@ -100,7 +100,7 @@ class LadderText:
 
     @property
     def views_without(self) -> tuple[Callable[[np.ndarray], DocumentVectors] | None, ...]:
-        """What learns each view without some documents; None where they are a small part of enough text."""
+        """Functions that learn each view without some documents; None where the text is too long to need them."""
         is_enough = np.diff(self.documents.sequence.offsets)[self.rows].sum() > _FITTED_TEXT
         learners = (self._word_view, self._character_view)[: len(self.views)]
         return tuple(None if is_enough else self._without(learn) for learn in learners)

@@ -20,8 +20,8 @@ class LanguageModelTask:
         model: Model, on the device to train on.
         batches: Batches of the training text.
         validate: Computes metrics on held-out text; the first one is monitored.
-        ar: Weight of activation regularisation.
-        tar: Weight of temporal activation regularisation.
+        ar: Weight of activation regularization.
+        tar: Weight of temporal activation regularization.
         reset_probability: See `LanguageModelRecipe`.
     """
 
@@ -58,7 +58,7 @@ class LanguageModelTask:
         self._state = None
 
     def loss(self, batch: LanguageModelBatch) -> StepResult:
-        """Loss of a batch, regularisation included; the state is carried on to the next batch."""
+        """Loss of a batch, regularization included; the state is carried on to the next batch."""
         device = self.model.encoder.device
         inputs, targets = to_device(batch.inputs, device), to_device(batch.targets, device)
         result = self.model.loss(inputs, targets, self._carried_state(), ar=self._ar, tar=self._tar)

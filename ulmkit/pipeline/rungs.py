@@ -19,8 +19,12 @@ from ulmkit.members.fitting import (
     fit_nb_svm,
     fit_tfidf,
 )
-from ulmkit.members.linear import LinearMember, class_log_probabilities
-from ulmkit.pipeline.network_members import language_model_features, network_log_probabilities
+from ulmkit.members.linear import LinearMember
+from ulmkit.pipeline.network_members import (
+    feature_log_probabilities,
+    language_model_features,
+    network_log_probabilities,
+)
 from ulmkit.text import EncodedCorpus
 from ulmkit.text.words import word_places
 
@@ -118,7 +122,7 @@ class LabelledVectors:
 
     Args:
         vectors: The document vectors.
-        without: Learns them from the text without some documents. Vectors learnt from little text fit each of its
+        without: Learns them from the text without some documents. Vectors learned from little text fit each of its
             documents so well that those held out must not be part of it. None takes the same vectors in every fold.
         labelled: Rows that are ever fitted to.
         labels: (documents,) int, the class of each; any number for those without.
@@ -163,7 +167,7 @@ class LabelledVectors:
         )
 
     def _learnt(self, held_out: np.ndarray) -> tuple[DocumentVectors, np.ndarray]:
-        """Vectors learnt without held-out documents where that matters, and those of the labelled documents, (n, d)."""
+        """Vectors learned without held-out documents where that matters, and (n, d) of the labelled documents."""
         return self._learn(() if self._without is None else tuple(np.sort(held_out).tolist()))
 
     def _learn_without(self, held_out: tuple[int, ...]) -> tuple[DocumentVectors, np.ndarray]:
@@ -320,8 +324,7 @@ class FeatureRung(Rung):
     def log_probabilities(self, member: Member, rows: np.ndarray) -> np.ndarray:
         """Log-probabilities (n, classes) of a fitted member for documents of the corpus."""
         assert isinstance(member, FeatureParts)
-        scores = self._of(rows) @ member.coefficients + member.intercept
-        return class_log_probabilities(scores.astype(np.float64))
+        return feature_log_probabilities(member, self._of(rows))
 
     @functools.cached_property
     def _features(self) -> np.ndarray:

@@ -74,7 +74,7 @@ class LinearModels:
         return model, model.predict_proba([self._texts[row] for row in self._scored])
 
     def vectors(self, rows: np.ndarray) -> tuple[TextClassifier, np.ndarray]:
-        """Fit logistic regression on document vectors, learnt from all training text, labelled or not.
+        """Fit logistic regression on document vectors, learned from all training text, labelled or not.
 
         Returns:
             The classifier, and (n, classes) probabilities of the documents to score.

@@ -27,7 +27,7 @@ _NUMBERS = {
 _LINEAR_NOTES = (
     "TF-IDF + logistic regression counts words and word pairs of the text as it was written, as ulmkit evaluate does; "
     "its strength is chosen on held-out training documents, once for all numbers of labels.",
-    "Document vectors are learnt from all training text, labelled or not, without a language model; ulmkit train none "
+    "Document vectors are learned from all training text, labelled or not, without a language model; ulmkit train none "
     "DATA --method linear makes a classifier of them.",
     "A gain is paired: both models answer the same documents. The verdict is for the classifier only if the whole "
     "interval is above 0.",

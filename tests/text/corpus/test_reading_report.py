@@ -30,7 +30,7 @@ def test_report_of_a_folder(tmp_path):
     assert {figure.name: figure.text for figure in corpus_report(corpus.facts)} == {
         "read": "data: csv, separated by ';', text 'text', label 'label'",
         "files": "2: test.csv, train.csv",
-        "passed over": "1: notes.md (not a data file)",
+        "skipped": "1: notes.md (not a data file)",
         "columns not read": "'id'",
         "documents": "5 (train 4, test 1)",
         "classes": "3: Pos 1, neg 2, pos 1",
@@ -126,7 +126,7 @@ def test_files_of_several_layouts(tmp_path):
         ("a.csv", "review,id\none,1\n", {}, "read: a.csv: csv, text 'review'\n"),
         ("a.csv", "text|id\none|1\n", {}, "read: a.csv: csv, separated by '|', text 'text'\n"),
         ("a.csv", "one\ntwo\n", {"header": False}, "read: a.csv: csv, without header, text '1'\n"),
-        ("a.csv", "text,,\none,,\n", {}, "read: a.csv: csv, 2 columns without a name passed over, text 'text'\n"),
+        ("a.csv", "text,,\none,,\n", {}, "read: a.csv: csv, 2 columns without a name skipped, text 'text'\n"),
     ],
 )
 def test_what_is_read_otherwise_than_its_name_says_is_printed(tmp_path, capsys, name, content, options, expected):

@@ -1,6 +1,6 @@
 """Linear baselines on word n-grams; with enough labels they often win.
 
-The regularisation strength is tuned on held-out training documents.
+The regularization strength is tuned on held-out training documents.
 """
 
 from collections.abc import Sequence
@@ -65,7 +65,7 @@ class LinearBaseline:
         classes: Number of classes, C; 0 for numbers.
         tokenize: Splits a text into words; None takes runs of word characters in lower case, which does not suit
             languages written without spaces.
-        strength: Inverse regularisation strength (scikit-learn's `C`); None chooses among `strengths`.
+        strength: Inverse regularization strength (scikit-learn's `C`); None chooses among `strengths`.
 
     Attributes:
         pipeline: The fitted vectorizer and model, after `fit`.

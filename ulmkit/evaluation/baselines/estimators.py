@@ -55,7 +55,7 @@ class OneAgainstRest(BaseEstimator):
 
     Args:
         classes: Number of classes, C.
-        strength: Inverse regularisation strength (scikit-learn's `C`).
+        strength: Inverse regularization strength (scikit-learn's `C`).
         count_ratio: Scale the features of each class's model by its log-count ratio.
         class_weights: (C,) weight of a document of each class, for single labels; None for equal ones. Log-count
             ratios and smoothed shares do not depend on them.

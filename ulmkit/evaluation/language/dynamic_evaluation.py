@@ -1,6 +1,6 @@
 """Dynamic evaluation: a model that keeps learning from the text while it is evaluated on it.
 
-Each segment is first scored and then learnt from, so every token is predicted by a model that has not seen it.
+Each segment is first scored and then learned from, so every token is predicted by a model that has not seen it.
 
 Source: Krause, Kahembwe, Murray & Renals 2018, "Dynamic evaluation of neural sequence models", arXiv:1709.07432.
 """

@@ -25,7 +25,7 @@ inline void fetch_row(const float* row, int64_t size) {
     for (int64_t i = 0; i < size; i += 16) __builtin_prefetch(row + i, 1);
 }
 
-// Draws which tokens of a document are learnt from, in random order. Returns their number.
+// Draws which tokens of a document are learned from, in random order. Returns their number.
 inline int64_t draw_tokens(const DocumentVectors& task, int64_t document, uint64_t& random, int32_t* tokens) {
     int64_t count = 0;
     for (int64_t at = task.offsets[document]; at < task.offsets[document + 1]; ++at) {

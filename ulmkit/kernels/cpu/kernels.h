@@ -115,7 +115,7 @@ struct DocumentVectors {
     const int64_t* offsets;               // [D + 1] where the n-grams of each document begin
     const int32_t* features;              // [offsets[D]] n-grams of the documents, each once a document
     const int32_t* counts;                // [offsets[D]] how often a document has each
-    const float* keep;                    // [features] probability that a token of the n-gram is learnt from
+    const float* keep;                    // [features] probability that a token of the n-gram is learned from
     const int32_t* noise;                 // [G] n-grams, to draw from
     float* document_vectors;              // [D, V]
     float* feature_vectors;               // [features, V]

@@ -1,4 +1,4 @@
-"""Activation and temporal activation regularisation (AR, TAR) on GPUs, in one kernel for each direction."""
+"""Activation and temporal activation regularization (AR, TAR) on GPUs, in one kernel for each direction."""
 
 from ctypes import Structure, c_float, c_int64, c_void_p
 from typing import Any, ClassVar

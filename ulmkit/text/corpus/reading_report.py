@@ -61,7 +61,7 @@ def source_report(reading: Reading) -> list[ReportLine]:
         lines.append(ReportLine("files", _listing(reading.file_names, reading.files), False))
     if reading.passed_over_count:
         names = [f"{name} ({reason})" for name, reason in reading.passed_over.items()]
-        lines.append(ReportLine("passed over", _listing(names, reading.passed_over_count), True))
+        lines.append(ReportLine("skipped", _listing(names, reading.passed_over_count), True))
     if unread := list(dict.fromkeys(name for layout in reading.layouts for name in layout.unread_columns)):
         lines.append(ReportLine("columns not read", ", ".join(map(repr, unread)), False))
     if splits := [name for name in unread if _SPLIT_COLUMN.fullmatch(name)]:
@@ -130,7 +130,7 @@ def _describe(layout: Layout) -> str:
     if layout.header is False:
         parts.append("without header")
     if layout.unnamed_columns:
-        parts.append(f"{layout.unnamed_columns} columns without a name passed over")
+        parts.append(f"{layout.unnamed_columns} columns without a name skipped")
     if layout.text_columns:
         parts.append(f"text {' and '.join(map(repr, layout.text_columns))}")
     if layout.label_columns:

@@ -164,7 +164,7 @@ NO_LABELS = NoLabels()
 def plain_value(value: Any) -> Any:
     """Convert a scalar, array or column of numpy, torch, pandas, polars or Arrow into Python's own values.
 
-    Types are recognised by name and by method, so that none of these packages is imported.
+    Types are recognized by name and by method, so that none of these packages is imported.
 
     Returns:
         The value, a list for an array or a column; None for a missing value: None, NaN, pandas' NA and NaT, and
