@@ -55,8 +55,7 @@ def read_task(name: str, place: str, held_out: int | None, *, test: bool) -> Tas
     Args:
         name: Name of the data.
         place: Where it is: a folder, a file or a hub name.
-        held_out: Number of documents to score, in proportion of the classes; None takes the whole test split, or a
-            fifth of the training split.
+        held_out: Number of documents to score, in proportion of the classes; None takes the whole split.
         test: Score documents of the test split instead of the training split.
 
     Raises:
@@ -68,10 +67,11 @@ def read_task(name: str, place: str, held_out: int | None, *, test: bool) -> Tas
     labelled = [document for document in splits["train"] if document.label is not None]
     unlabelled = [document.text for document in splits["train"] + splits["unsupervised"] if document.label is None]
     source = [document for document in splits["test"] if document.label is not None] if test else labelled
-    wanted = (len(source) if test else len(source) // 5) if held_out is None else held_out
-    if not 1 <= wanted <= (len(source) if test else len(source) - 1):
+    wanted = len(source) if held_out is None else held_out
+    least = max(wanted, 1) if test else max(wanted, 1) + 1  # one to learn from
+    if wanted < 1 or len(source) < least:
         raise DataError(
-            f"{name}: expected more than {max(wanted, 1)} labelled documents in split {'test' if test else 'train'}, "
+            f"{name}: expected at least {least} labelled documents in split {'test' if test else 'train'}, "
             f"got {len(source)}; hold out fewer"
         )
     rows = draw_rows([str(document.label) for document in source], wanted, HELD_OUT_SEED)

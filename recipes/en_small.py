@@ -61,7 +61,7 @@ class SmallModel:
 
     Attributes:
         pieces: SentencePiece pieces, 256 of them for bytes.
-        sizes: Layer sizes; there is no dropout.
+        sizes: Layer sizes; the recipe's `dropout_multiplier` sets their dropouts to 0.
         recipe: Settings of the first stage.
     """
 

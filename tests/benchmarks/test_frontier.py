@@ -120,7 +120,7 @@ def test_only_the_test_split_is_scored_with_test(data):
     assert sorted(task.held_out_texts) == ["a test", "a trial"]
     assert len(task.texts) == len(LINES)
     assert "a test" not in task.draw(4, 0)[2]
-    with pytest.raises(DataError, match="name: expected more than 3 labelled documents in split test, got 2"):
+    with pytest.raises(DataError, match="name: expected at least 3 labelled documents in split test, got 2"):
         read_task("name", str(data), 3, test=True)
     with pytest.raises(DataError, match="got 36; hold out fewer"):
         read_task("name", str(data), 36, test=False)

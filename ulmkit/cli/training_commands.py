@@ -112,7 +112,7 @@ Progress = Callable[[int], None]
 
 PLOTS = (".png", ".svg", ".pdf")
 TASK_NAMES = "single, multi, number, tokens, pair"
-"""Names of `ulmkit.tasks.TASKS`, which needs numpy and torch."""
+"""Names of `ulmkit.tasks.TASKS`, which needs numpy."""
 
 
 @with_groups(data_options=READ, tokenize=SET_TOKENIZE)

@@ -9,7 +9,7 @@ import torch
 from ulmkit.kernels.cpu.library import DocumentVectors, choose_path, library
 
 VECTOR_MULTIPLE = 16
-"""Vectors have a multiple of so many numbers."""
+"""The length of vectors must be a multiple of this."""
 
 _NOISE_DRAWS = 1 << 22
 _NOISE_POWER = 0.75

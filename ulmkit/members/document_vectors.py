@@ -65,7 +65,7 @@ def learn_vectors(counts: Any, keep: np.ndarray, seed: int = 0, wanted_tokens: f
 
 
 def passes_for(counts: Any, keep: np.ndarray, wanted_tokens: float = WANTED_TOKENS) -> int:
-    """Number of passes over documents that makes so many tokens to learn from, 8 to 50 where that is not too many."""
+    """Passes over documents that make about `wanted_tokens` tokens: 8 to 50, or fewer for much text, but at least 1."""
     tokens = max(float((counts.data * keep[counts.indices]).sum()), 1.0)
     least, most = _PASSES
     return int(np.clip(max(wanted_tokens / tokens, min(least, _MOST_TOKENS / tokens)), 1, most))

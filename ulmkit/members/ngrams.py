@@ -58,7 +58,7 @@ class NGrams:
         columns = np.concatenate([features for features, _ in levels])
         rows = words.documents()[np.concatenate([begins for _, begins in levels])]
         values = np.ones(len(rows), dtype=np.float32)
-        # Documents come in order, so that columns need no sorting, nor do rows made of them; few are sorted sooner.
+        # Documents come in order, so that turning columns into rows needs no sort; a few are sorted sooner as rows.
         make = csc_array if len(rows) > len(self) else csr_array
         counted = make((values, (rows, columns)), shape=(len(words), len(self))).tocsr()
         if counted.nnz < np.iinfo(np.int32).max:  # scikit-learn's solvers take no longer ones
@@ -143,12 +143,11 @@ def _codes(words: WordSequence, word_count: int, longest: int) -> list[tuple[np.
 
 
 def _frequent(codes: np.ndarray, owners: np.ndarray, min_documents: int) -> np.ndarray:
-    """The codes, sorted, that at least `min_documents` documents have; -1 is none."""
-    is_known = codes >= 0
+    """The codes, sorted, that at least `min_documents` documents have."""
     if min_documents <= 1:
-        return np.unique(codes[is_known])
-    distinct, number = np.unique(codes[is_known], return_inverse=True)
-    return distinct[_document_counts(number, owners[is_known], len(distinct)) >= min_documents]
+        return np.unique(codes)
+    distinct, number = np.unique(codes, return_inverse=True)
+    return distinct[_document_counts(number, owners, len(distinct)) >= min_documents]
 
 
 def _document_counts(numbers: np.ndarray, owners: np.ndarray, size: int) -> np.ndarray:

@@ -34,7 +34,7 @@ class PackedLSTM:
 class LSTMParameters(nn.Module):
     """Parameters of one LSTM layer, as in torch.nn.LSTM: gates i, f, g, o, and two biases that are added.
 
-    Two biases in place of one double SGD's step on their sum, as in the published recipes.
+    Two biases double the step that SGD takes on their sum, compared with one; published recipes assume this.
 
     Args:
         input_size: E.

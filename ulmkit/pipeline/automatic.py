@@ -237,7 +237,9 @@ def climb_corpus(
     rungs: list[Rung] = linear_rungs(read, vectors, text.answers, text.classes, rows, weights)
     blends = [("linear blend", [rung.name for rung in rungs])]
     teacher = None
-    if judging.is_refitted and len(rows) <= _CO_TRAINING_LABELS and len(text.rows) >= _CO_TRAINING_RATIO * len(rows):
+    is_judged_on_all = judging.is_refitted and len(judging.splits) > 1  # halves of these labels teach students
+    enough_text = len(text.rows) >= _CO_TRAINING_RATIO * len(rows)
+    if is_judged_on_all and len(rows) <= _CO_TRAINING_LABELS and enough_text:
         teacher = Teacher(text.co_training, vectors, text.answers, weights)
         taught = co_trained_rungs(read, teacher)
         rungs += taught
