@@ -54,7 +54,9 @@ from ulmkit.training import Budget, latest_checkpoint
 ENOUGH_VALIDATION = 1000
 """Labelled validation documents from which on rungs are judged on them; with fewer, by cross-validation."""
 
-_CO_TRAINING_LABELS = 2000  # with more, labels that members give each other are worse than those given
+# With more, labels that members give each other are worse than those given. Up to as many, `held_out_folds` holds out
+# every label once, of which a `StudentRung` takes halves.
+_CO_TRAINING_LABELS = 2000
 _CO_TRAINING_RATIO = 5  # documents, labelled or not, for each given label
 _STUDENTS = 2  # trainings of a `StudentRung`
 _NETWORK_SHARE = 0.8  # of a budget in minutes, that of the networks; the rest is for all that is linear
@@ -237,9 +239,7 @@ def climb_corpus(
     rungs: list[Rung] = linear_rungs(read, vectors, text.answers, text.classes, rows, weights)
     blends = [("linear blend", [rung.name for rung in rungs])]
     teacher = None
-    is_judged_on_all = judging.is_refitted and len(judging.splits) > 1  # halves of these labels teach students
-    enough_text = len(text.rows) >= _CO_TRAINING_RATIO * len(rows)
-    if is_judged_on_all and len(rows) <= _CO_TRAINING_LABELS and enough_text:
+    if judging.is_refitted and len(rows) <= _CO_TRAINING_LABELS and len(text.rows) >= _CO_TRAINING_RATIO * len(rows):
         teacher = Teacher(text.co_training, vectors, text.answers, weights)
         taught = co_trained_rungs(read, teacher)
         rungs += taught
