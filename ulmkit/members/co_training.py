@@ -19,10 +19,10 @@ from ulmkit.members.linear import LinearMember, class_log_probabilities, class_s
 GIVEN_SHARE = 0.1
 """Least weight of all given labels together, relative to that of the documents that a member labelled."""
 
-_ROUNDS = 3
-_LABELLED_SHARE = 0.8  # of the unlabelled documents, the surest ones
+_ROUNDS = 3  # two lose a point on docstrings with 50 labels
+_LABELLED_SHARE = 0.8  # of the unlabelled documents, the surest ones; 0.5 and 0.95 are no better on subjectivity
 _COUNT_RATIO_STRENGTH = 0.1
-_VECTOR_STRENGTH = 10.0
+_VECTOR_STRENGTH = 10.0  # 1 is no better on subjectivity
 
 
 @dataclass(frozen=True)

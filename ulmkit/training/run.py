@@ -207,7 +207,7 @@ class Run:
                     "run": self.state.to_json(),
                     "seconds": self.stopwatch.seconds,
                     "spent": self.stopwatch.total_seconds,
-                    "costs": self.stopwatch.last_seconds,
+                    "costs": self.stopwatch.last_seconds,  # the name in checkpoints
                     "optimizer": optimizer_state(self.runner.optimizer, self.runner.names),
                     "average": None if self.runner.average is None else self.runner.average.state_dict(),
                     "monitor": self.monitor.state_dict(),
