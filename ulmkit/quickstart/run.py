@@ -31,9 +31,9 @@ FINETUNE = LanguageModelRecipe(
     optimizer=OptimizerConfig(betas=(0.8, 0.99), weight_decay=0.01),
     ar=0.0,
     tar=0.0,
-    dropout_multiplier=0.3,
+    dropout_multiplier=0.0,
 )
-"""Many small steps with little regularization, since the text is read less than once."""
+"""Many small steps without dropout, since the text is read less than once."""
 
 
 def quickstart(
