@@ -98,10 +98,13 @@ class ConformalClassifier:
         self.rule: ConformalSets = choose_conformal_sets(held_out, miscoverage)
 
     def predict(self, texts: Iterable[Text | Sequence[str]]) -> list[tuple[str, ...]]:
-        """Predict a set of labels for each text, the most probable one first; it is never empty.
+        """Predict a set of labels for each text.
 
         Args:
             texts: Texts; see `TextClassifier.predict_proba`.
+
+        Returns:
+            The labels of each set, the most probable one first; no set is empty.
         """
         return self.decide(np.asarray(self.classifier.predict_proba(texts)))
 

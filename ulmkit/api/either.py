@@ -15,6 +15,9 @@ def load_either(name: str | os.PathLike[str], run: RunOptions | None = None) -> 
         name: Folder, name of a shipped model or hub name; see `ulmkit.hub.resolve_model`.
         run: Device, precision and backend to run with; see `LanguageModel.load`.
 
+    Returns:
+        The model in evaluation mode.
+
     Raises:
         FolderError: If the folder holds neither, or is incomplete, truncated or altered.
     """

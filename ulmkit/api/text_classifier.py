@@ -381,10 +381,13 @@ class TextClassifier:
         return outputs
 
     def unknown_words(self, documents: Sequence[np.ndarray]) -> np.ndarray | None:
-        """Share of the words of documents that no linear member knows, (n,) float64; None without linear members.
+        """Compute the share of the words of each document that no linear member knows.
 
         Args:
             documents: (T,) token ids of each document in the classifier's vocabulary, in the order of the text.
+
+        Returns:
+            (n,) float64; None without linear members.
         """
         return self._predictor.unknown_words(documents) if isinstance(self._predictor, EnsemblePredictor) else None
 
@@ -642,6 +645,9 @@ class TextClassifier:
             split: Split of `held_out`.
             data_options: How `held_out` is read and split.
 
+        Returns:
+            The classifier, whose sets lack the right label of at most that share of new texts, on average.
+
         Raises:
             ConfigError: Unless 0 < miscoverage < 1.
             FolderError: If the model folder keeps no answers, and no documents are given.
@@ -664,6 +670,9 @@ class TextClassifier:
                 validation documents.
             split: Split of `held_out`; None takes the validation split, else the test split, else all documents.
             data_options: How `held_out` is read and split.
+
+        Returns:
+            Right and predicted class of each document, with its probability.
 
         Raises:
             ConfigError: If the classifier does not predict one label per document.
@@ -696,6 +705,9 @@ class TextClassifier:
 
         Args:
             selected: Result of `evaluation_data`.
+
+        Returns:
+            See `held_out_answers`; in the order of `selected.rows(labelled=True)`.
         """
         outputs = np.asarray(self.predict_labelled(selected))
         rows = selected.rows(labelled=True)

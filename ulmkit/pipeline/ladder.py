@@ -198,6 +198,9 @@ def choose_judging(rows: np.ndarray, labels: np.ndarray, validation: np.ndarray 
         labels: (n,) int, their classes.
         validation: Labelled validation documents to judge on; None for cross-validation.
 
+    Returns:
+        The folds, and whether what is kept is fitted again to all labels.
+
     Raises:
         DataError: If there is a single labelled document.
     """
@@ -231,6 +234,9 @@ def climb(
         class_weights: (classes,) weight of a document of each class, in the losses that are compared and in the
             blends; None for equal ones.
         begin: Called with the rung that is judged next.
+
+    Returns:
+        The rungs and blends as they were judged, one of them kept; `Ladder.fit` fits it to all labels.
 
     Source: the rule of one standard error: Breiman et al. 1984, "Classification and regression trees", section 3.4.3.
         Deviation: kinds of members are what is simpler or not. Rungs of one kind cost about the same in use, and with
