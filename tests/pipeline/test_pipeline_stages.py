@@ -165,7 +165,7 @@ def test_a_multiplier_of_no_dropout_is_said_to_have_no_effect(multiplier: float,
     stream = io.StringIO()
     run = replace(tiny.RUN, progress=LineProgress(stream))
     _finetune(tiny.reviews(), base, recipe=replace(tiny.LEARN, dropout_multiplier=multiplier), run=run)
-    assert ("dropout_multiplier 0.5: has no effect" in stream.getvalue()) is said
+    assert ("dropout: a multiplier of 0.5 has no effect" in stream.getvalue()) is said
 
 
 def test_clean_and_transductive() -> None:

@@ -198,10 +198,10 @@ class TextClassifier:
                 each on held-out labels and keeps one of the cheapest kind that is as good as any; "features" and
                 "linear" climb it in part. For tasks other than "single", and for a classifier to train further, "auto"
                 is "finetune", and the others are refused.
-            epochs: Passes over the training documents; with "auto", of each network, and cross-validation trains up to
-                six of each language model.
-            steps: Optimizer steps, counted in the same way.
-            minutes: Wall-clock time, validation included; with "auto", of all networks together and the rest.
+            epochs: Passes over the training documents; with "auto", each network takes so many, and under
+                cross-validation six networks are trained from each language model.
+            steps: Optimizer steps; with "auto", of each network.
+            minutes: Wall-clock time, validation included; with "auto", of the whole ladder.
             task: Name of the task, one of `ulmkit.tasks.TASKS`; None: that of the classifier to start from, or
                 "single".
             recipe: Batch size, unfreezing, learning rates, optimizer and options of the head; None takes

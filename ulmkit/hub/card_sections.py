@@ -57,8 +57,8 @@ def evaluation_section(facts: TrainingFacts) -> str:
     scored = f"On {part}the validation split."
     if facts.stage in ("pretraining", "fine-tuning"):
         scored += (
-            " Perplexity is an estimate: at most the first 300,000 tokens are read, as parallel streams; `ulmkit "
-            "evaluate` gives the exact one, over the whole split."
+            " Perplexity is an estimate, from parallel streams and the first part of a long split; `ulmkit evaluate` "
+            "gives the exact one, over the whole split."
         )
     table = markdown_table(("model", *(name.replace("_", " ") for name in names)), rows)
     return _paragraphs(scored, table, _int8(facts))

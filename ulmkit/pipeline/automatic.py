@@ -118,11 +118,12 @@ def train_automatically(
     run = run or RunOptions()
     if run.world.size > 1:
         raise ConfigError(f"method: {method!r} runs in one process, got {run.world.size}; use method='finetune'")
-    if language_models and method == "auto" and (run.restore_best or recipe.patience is not None):
-        raise ConfigError(
-            "restore_best, patience: the ladder judges networks on the documents that would choose their best weights; "
-            "leave them out, or use method='finetune'"
-        )
+    for name, is_set in (("restore_best", run.restore_best), ("patience", recipe.patience is not None)):
+        if is_set and language_models and method == "auto":
+            raise ConfigError(
+                f"{name}: the ladder judges networks on the documents that would choose their best weights; leave it "
+                "out, or use method='finetune'"
+            )
     first = language_models[0] if language_models else None
     if any(parts.vocabulary != language_models[0].vocabulary for parts in language_models):
         raise ConfigError("language_models: expected one vocabulary, got several; train both from the same corpus")

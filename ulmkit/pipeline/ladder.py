@@ -25,7 +25,7 @@ from ulmkit.tables import text_table
 _BLEND_FOLDS = 5
 _KIND_ERRORS = 1.0  # standard errors by which a dearer kind must be better
 # Standard errors by which a rung must be better than the later ones of its kind. In the worst of 16 draws of 20 labels
-# of subjectivity, 1 keeps 64 % and 2 keep 89 %; 3 are no better.
+# of subjectivity, what is kept by 1 has an accuracy of 64 %, by 2 of 89 %; 3 is no better.
 _RUNG_ERRORS = 2.0
 
 

@@ -125,11 +125,7 @@ def finetune(
     run.world.check_divides(recipe.batch_size)
     corpus = prepare_for_model(base, data, data_options, run, progress)
     model, report = _transfer(base, corpus, recipe, splits)
-    has_dropout = any(getattr(base.model.config.encoder, name) > 0 for name in DROPOUTS)
-    if run.progress is not None and run.warn and not has_dropout and recipe.dropout_multiplier not in (0.0, 1.0):
-        run.progress.message(
-            f"dropout_multiplier {recipe.dropout_multiplier:g}: has no effect, as the model was trained without dropout"
-        )
+    _warn_of_dropout(base.model.config, recipe, run)
     facts = TrainingFacts(stage="fine-tuning", vocabulary_transfer=report, base=base.facts.as_base())
     parts = _train(model, corpus, budget, recipe, run, base.direction, splits, facts)
     return replace(parts, word_vectors=base.word_vectors)
@@ -234,6 +230,17 @@ def _scale_dropouts(config: LanguageModelConfig, recipe: LanguageModelRecipe) ->
         encoder=with_dropouts(encoder, {name: getattr(encoder, name) for name in DROPOUTS}, multiplier),
         latent_dropout=scale_dropout(config.latent_dropout, multiplier),
     )
+
+
+def _warn_of_dropout(config: LanguageModelConfig, recipe: LanguageModelRecipe, run: RunOptions) -> None:
+    """Warn if the model to start from has no dropouts that the recipe could multiply."""
+    if run.progress is None or not run.warn or not run.world.is_first:
+        return
+    if recipe.dropout_multiplier not in (0.0, 1.0) and _scale_dropouts(config, recipe) == config:
+        run.progress.message(
+            f"dropout: a multiplier of {recipe.dropout_multiplier:g} has no effect, since the model was trained "
+            "without dropout"
+        )
 
 
 def _train(

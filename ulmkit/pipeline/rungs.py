@@ -145,19 +145,18 @@ class LabelledVectors:
         self._labels = labels
         self._classes = classes
         self._class_weights = class_weights
-
         self._learn = functools.cache(self._learn_without)
 
     @functools.cached_property
     def setting(self) -> VectorSetting:
         """Setting of the regression."""
         labels = self._labels[self._labelled]
-        known = [self._learnt(self._labelled[held_out])[1] for _, held_out in held_out_folds(labels)]
+        known = [self._vectors_for(self._labelled[held_out])[1] for _, held_out in held_out_folds(labels)]
         return self._vectors.choose(known, labels, self._classes, self._class_weights)
 
     def fit(self, rows: np.ndarray, held_out: np.ndarray) -> LinearMember:
         """Fit to some of the labelled documents; see `Rung.fit`."""
-        vectors, known = self._learnt(held_out)
+        vectors, known = self._vectors_for(held_out)
         return vectors.fit(
             known[np.searchsorted(self._labelled, rows)],
             self._labels[rows],
@@ -166,12 +165,13 @@ class LabelledVectors:
             class_weights=self._class_weights,
         )
 
-    def _learnt(self, held_out: np.ndarray) -> tuple[DocumentVectors, np.ndarray]:
+    def _vectors_for(self, held_out: np.ndarray) -> tuple[DocumentVectors, np.ndarray]:
         """Vectors learned without held-out documents where that matters, and (n, d) of the labelled documents."""
-        return self._learn(() if self._without is None else tuple(np.sort(held_out).tolist()))
+        left_out = np.intersect1d(held_out, self._labelled)  # validation documents are not part of the text anyway
+        return self._learn(() if self._without is None else tuple(left_out.tolist()))
 
-    def _learn_without(self, held_out: tuple[int, ...]) -> tuple[DocumentVectors, np.ndarray]:
-        vectors = self._without(np.array(held_out)) if self._without is not None and held_out else self._vectors
+    def _learn_without(self, left_out: tuple[int, ...]) -> tuple[DocumentVectors, np.ndarray]:
+        vectors = self._without(np.array(left_out)) if self._without is not None and left_out else self._vectors
         return vectors, vectors.vectors(self._labelled)
 
 

@@ -138,7 +138,7 @@ def _ramp(
     shape = [rate / phase.peak_rate for rate in phase.rates(len(task.groups))]
     cursor = BatchCursor(task)
     losses: list[float] = []
-    mean, best = 0.0, math.inf
+    best = math.inf
     tokens = 0
     started = time.monotonic()
     for rate in ramp:
@@ -158,8 +158,7 @@ def _ramp(
             left = seconds / done - seconds
             name = f"rate {rate:.1e}"
             progress.update(ProgressInfo(name, done, len(losses), cursor.epoch, loss, None, speed, left))
-        mean = _SMOOTHING * mean + (1 - _SMOOTHING) * loss
-        smoothed = mean / (1 - _SMOOTHING ** len(losses))  # as in `running_means`
+        smoothed = running_means(losses, _SMOOTHING)[-1]
         best = min(best, smoothed)
         if smoothed > best + (_STOP_RATIO - 1) * abs(best):
             break
