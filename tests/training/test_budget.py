@@ -38,6 +38,18 @@ def test_step_plan():
     assert plan.position(RunState(phase=1, phase_step=1), stopwatch, never) == (6 / 8, 1, 3, False)
 
 
+def test_time_left_is_estimated_at_the_pace_of_this_session():
+    clock = FakeClock()
+    stopwatch = Stopwatch(clock, former_seconds=5000)  # for the first half, with pauses
+    plan = make_plan([Budget(steps=100)], steps_per_epoch=10)
+    assert plan.seconds_left(0.5, 0.5, stopwatch) is None
+    clock.now = 20
+    assert plan.seconds_left(0.6, 0.5, stopwatch) == pytest.approx(80)
+    begun_now = Stopwatch(clock)
+    clock.now = 50
+    assert plan.seconds_left(0.6, 0.0, begun_now) == pytest.approx(20)
+
+
 def test_time_plan_counts_validation_apart():
     clock = FakeClock()
     stopwatch = Stopwatch(clock)

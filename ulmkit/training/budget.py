@@ -173,6 +173,11 @@ class Stopwatch:
         return self.former_seconds + self.clock() - self._start
 
     @property
+    def session_seconds(self) -> float:
+        """Seconds since the run began or was resumed."""
+        return self.seconds - self.former_seconds
+
+    @property
     def aside_seconds(self) -> float:
         """Seconds of validation and saving so far."""
         return math.fsum(self.total_seconds.values())
@@ -254,9 +259,16 @@ class StepPlan:
         fraction_done = (sum(self.phase_steps[: state.phase]) + state.phase_step) / self.total_steps
         return Position(fraction_done, min(state.phase_step, total), total, state.phase_step >= total)
 
-    def seconds_left(self, fraction_done: float, stopwatch: Stopwatch) -> float | None:
-        """Estimate the time left; None before the first step."""
-        return stopwatch.seconds * (1 - fraction_done) / fraction_done if fraction_done > 0 else None
+    def seconds_left(self, fraction_done: float, resumed_at: float, stopwatch: Stopwatch) -> float | None:
+        """Estimate the time left at the pace of this session; None before its first step.
+
+        Args:
+            fraction_done: Progress of the run.
+            resumed_at: Progress of the run when it was resumed; 0 if it was not.
+            stopwatch: Time used so far.
+        """
+        progress = fraction_done - resumed_at
+        return stopwatch.session_seconds * (1 - fraction_done) / progress if progress > 0 else None
 
 
 class TimePlan:
@@ -284,7 +296,7 @@ class TimePlan:
         spent = stopwatch.total_seconds.get("validation", 0.0)
         return (VALIDATION_SHARE * self.total_seconds - spent) / last if last else math.inf
 
-    def seconds_left(self, fraction_done: float, stopwatch: Stopwatch) -> float:
+    def seconds_left(self, fraction_done: float, resumed_at: float, stopwatch: Stopwatch) -> float:
         """Return the time that the budget leaves."""
         return max(0.0, self.total_seconds - stopwatch.seconds)
 

@@ -113,6 +113,7 @@ class Run:
         self._settings = run_settings(config, phases, shapes, len(task), world.size, identity)
         self.monitor = Monitor(config, folder)
         self.state = RunState()
+        self._resumed_at = 0.0
         self.meter = Meter()
         self.cursor = BatchCursor(task)
         self.stopwatch = Stopwatch(clock)
@@ -156,6 +157,7 @@ class Run:
         self.state = RunState.from_json(saved["run"])
         if self.state.rates and len(self.state.rates) != len(self.task.groups):
             raise ConfigError(f"rates: expected {len(self.task.groups)}, got {len(self.state.rates)}")
+        self._resumed_at = self.state.fraction_done
         times = record_from_json(_Times, {name: saved[name] for name in ("seconds", "spent", "costs")}, "times")
         self.stopwatch.former_seconds = times.seconds
         self.stopwatch.total_seconds = dict(times.spent)
@@ -306,7 +308,7 @@ class Run:
         state.fraction_done = self._position().fraction_done
         if state.step % self.config.log_every_steps == 0:
             self._log_train()
-        seconds_left = self.plan.seconds_left(state.fraction_done, self.stopwatch)
+        seconds_left = self.plan.seconds_left(state.fraction_done, self._resumed_at, self.stopwatch)
         self.reporter.step(self._log_position(), results[-1], seconds_left)
         if line is not None:
             self.reporter.message(f"step {state.step:,}: {line}")
