@@ -16,6 +16,8 @@ from ulmkit.evaluation.baselines.estimators import OneAgainstRest
 from ulmkit.members.fitting import ROUGH_TOLERANCE, DocumentVectors, VectorSetting
 from ulmkit.members.linear import LinearMember, class_log_probabilities, class_scores
 
+NO_ROWS = np.empty(0, dtype=np.int64)
+
 GIVEN_SHARE = 0.1
 """Least weight of all given labels together, relative to that of the documents that a member labelled."""
 
@@ -47,16 +49,20 @@ class CoTraining:
         views: Vectors learned from the unlabelled documents, of words, and of characters if they are used.
         rows: (n,) documents that may be labelled.
         classes: Number of classes.
+        names: Further documents, which may only be given with their labels: the names of the classes.
 
     Source: Nigam & Ghani 2000, "Analyzing the effectiveness and applicability of co-training", their algorithm co-EM:
         each member labels all documents for the other one, anew in each round. Deviations: members name one class, and
         only for the documents that they are surest of; the two views are representations of the same words.
     """
 
-    def __init__(self, views: Sequence[DocumentVectors], rows: np.ndarray, classes: int) -> None:
+    def __init__(
+        self, views: Sequence[DocumentVectors], rows: np.ndarray, classes: int, names: np.ndarray = NO_ROWS
+    ) -> None:
         self._views = tuple(views)
         self._classes = classes
-        self.rows = np.sort(rows)
+        self._names = names
+        self.rows = np.union1d(rows, names)
 
     @cached_property
     def _features(self) -> tuple[tuple[tuple[np.ndarray, Any], ...], Any]:
@@ -88,8 +94,9 @@ class CoTraining:
             The members, and what they say of the constructor's documents.
         """
         given = np.searchsorted(self.rows, rows)
-        is_free = ~np.isin(self.rows, np.concatenate([rows, held_out]))
-        shares = (np.bincount(labels, minlength=self._classes) + 0.5) / (len(labels) + 0.5 * self._classes)
+        is_free = ~np.isin(self.rows, np.concatenate([rows, held_out, self._names]))
+        counts = np.bincount(labels[~np.isin(rows, self._names)], minlength=self._classes) + 0.5
+        shares = counts / counts.sum()
         if settings is None:
             settings = [
                 view.choose(dense[given], labels, self._classes, class_weights)

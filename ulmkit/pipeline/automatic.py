@@ -19,13 +19,15 @@ from ulmkit.hub import (
 )
 from ulmkit.hub.held_out import MOST_ANSWERS
 from ulmkit.hub.shipped import shipped_text_parts
+from ulmkit.members.co_training import NO_ROWS
+from ulmkit.members.fitting import DocumentWords
 from ulmkit.pipeline.baselines import record_baselines, texts_of
 from ulmkit.pipeline.classifiers import train_network
 from ulmkit.pipeline.data import DocumentCallback, is_corpus_folder, prepare
 from ulmkit.pipeline.data_options import DataOptions
 from ulmkit.pipeline.ensembles import evaluate_classifier, make_ensemble
 from ulmkit.pipeline.held_out import data_facts, warn_of_data
-from ulmkit.pipeline.ladder import Judging, Ladder, LadderRow, choose_judging, climb
+from ulmkit.pipeline.ladder import Judging, Ladder, LadderRow, choose_judging, climb, is_better
 from ulmkit.pipeline.ladder_advice import ladder_advice
 from ulmkit.pipeline.ladder_text import LadderText
 from ulmkit.pipeline.methods import LADDERS
@@ -34,6 +36,7 @@ from ulmkit.pipeline.recipes import ALL_LAYERS, ClassifierRecipe
 from ulmkit.pipeline.rungs import (
     FeatureRung,
     LabelledVectors,
+    LinearRung,
     NetworkRung,
     Rung,
     StudentRung,
@@ -57,6 +60,7 @@ ENOUGH_VALIDATION = 1000
 # With more, labels that members give each other are worse than those given. Up to as many, `held_out_folds` holds out
 # every label once, of which a `StudentRung` takes halves.
 _CO_TRAINING_LABELS = 2000
+_NAMED_LABELS = 20  # for each class; with more, a class's name adds little to what its documents say
 _CO_TRAINING_RATIO = 5  # documents, labelled or not, for each given label
 _STUDENTS = 2  # trainings of a `StudentRung`
 _NETWORK_SHARE = 0.8  # of a budget in minutes, that of the networks; the rest is for all that is linear
@@ -178,6 +182,7 @@ def train_automatically(
             "method": method,
             "ladder": [asdict(row) for row in ladder.rows],
             "judged_on": judging.describe(),
+            "class_names": ladder.uses_names,
             "word_vectors": ladder.uses_word_vectors,
         },
     )
@@ -233,20 +238,26 @@ def climb_corpus(
     if weights is not None:  # the same for each training, whatever documents it takes
         recipe = replace(recipe, class_weights=dict(zip(text.corpus.label_names, weights, strict=True)))
     read = [text.documents] if text.characters is None else [text.documents, text.characters]
+    names = text.names if len(rows) <= _NAMED_LABELS * text.classes else NO_ROWS
     vectors = [
-        LabelledVectors(view, without, rows, text.answers, text.classes, weights)
+        LabelledVectors(view, without, rows, text.answers, text.classes, weights, names)
         for view, without in zip(text.views, text.views_without, strict=True)
     ]
-    rungs: list[Rung] = linear_rungs(read, vectors, text.answers, text.classes, rows, weights)
+    if len(names) and not _names_help(names, vectors[0], read[0], judging, text.answers, weights):
+        names = NO_ROWS
+    rungs: list[Rung] = linear_rungs(read, vectors, text.answers, text.classes, rows, weights, names)
     blends = [("linear blend", [rung.name for rung in rungs])]
     teacher = None
     if judging.is_refitted and len(rows) <= _CO_TRAINING_LABELS and len(text.rows) >= _CO_TRAINING_RATIO * len(rows):
-        teacher = Teacher(text.co_training, vectors, text.answers, weights)
+        teacher = Teacher(text.co_training, vectors, text.answers, weights, names)
         taught = co_trained_rungs(read, teacher)
         rungs += taught
         blends.append(("co-trained blend", [rung.name for rung in taught]))
     if language_models and method != "linear":
-        rungs.append(FeatureRung(language_models, text.corpus, rows, judging.held_out, text.classes, weights))
+        judged = judging.held_out
+        rungs.append(
+            FeatureRung(language_models, text.document, text.answers, rows, judged, text.classes, weights, names)
+        )
         blends.append(("linear and features", [rung.name for rung in rungs]))
     if language_models and method == "auto":
         if teacher is not None and budget.epochs is not None:
@@ -254,14 +265,34 @@ def climb_corpus(
             say("self-trained networks: left out, since they read the unlabelled text too; give minutes or steps")
         rungs += _network_rungs(text.corpus, language_models, judging, teacher, budget, recipe, run)
         blends.append(("blend of all", [rung.name for rung in rungs]))
+    if len(names):
+        say("class names: learned from, each as a document of its class")
     say(f"the ladder, judged by {judging.describe()}:")
     begin = (lambda _: None) if run.progress is None else run.progress.working
     ladder = climb(rungs, blends, judging, text.answers, rows, say, weights, begin)
+    ladder.uses_names = len(names) > 0
     ladder.uses_word_vectors = vectors[0].setting.scales[1] > 0
     if ladder.uses_word_vectors:
         say("document vectors: of this text, and of the language model's word vectors")
     say(ladder.table())
     return ladder
+
+
+def _names_help(
+    names: np.ndarray,
+    vectors: LabelledVectors,
+    read: DocumentWords,
+    judging: Judging,
+    labels: np.ndarray,
+    class_weights: Sequence[float] | None,
+) -> bool:
+    """Whether document vectors foretell held-out labels better by more than one standard error with class names.
+
+    Source: class names as text that tells what a class is: Chang et al. 2008, "Importance of semantic representation:
+        dataless classification", section 2. Deviation: they are documents to learn from, beside labelled ones.
+    """
+    named, plain = (LinearRung("document vectors", vectors.fit, read, each) for each in (names, NO_ROWS))
+    return is_better(named, plain, judging, labels, class_weights)
 
 
 def ensemble_of(ladder: Ladder, row: LadderRow, corpus: EncodedCorpus) -> EnsembleParts:

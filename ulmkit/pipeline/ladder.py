@@ -106,6 +106,7 @@ class Ladder:
     Attributes:
         rows: The rungs and their blends, simplest first.
         class_shares: See above.
+        uses_names: Whether the names of the classes are documents to learn from, too.
         uses_word_vectors: Whether the document vectors are made of a language model's word vectors, too.
     """
 
@@ -130,6 +131,7 @@ class Ladder:
         self._class_weights = class_weights
         self.class_shares = class_shares
         self._members: dict[str, tuple[Member, ...]] = {}
+        self.uses_names = False
         self.uses_word_vectors = False
 
     @property
@@ -282,6 +284,15 @@ def climb(
     all_logs = [logs for _, _, logs, _ in candidates]
     shares = _class_shares(labels[rows], all_logs[0].shape[1], class_weights)
     return Ladder(ladder_rows, all_logs, judging, judged, answers, rows, shares, class_weights)
+
+
+def is_better(
+    rung: Rung, other: Rung, judging: Judging, labels: np.ndarray, class_weights: Sequence[float] | None = None
+) -> bool:
+    """Return whether the mean loss of a rung is less than another's by more than one standard error; see `climb`."""
+    answers = labels[judging.held_out]
+    losses, others = (_losses(each.judge(judging.splits)[0], answers, class_weights) for each in (rung, other))
+    return not _is_as_good(others, losses, _KIND_ERRORS)
 
 
 def _class_shares(labels: np.ndarray, classes: int, class_weights: Sequence[float] | None) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Text-only parts of a ladder: words, characters, document vectors and co-training's features, without labels."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
@@ -16,6 +17,7 @@ from ulmkit.text.words import Unit, WordReader, should_join_tokens
 _MOST_CHARACTERS = 10_000_000  # of all text; with more, words occur often enough, and n-grams of characters take long
 _FITTED_TEXT = 30_000  # words to learn from; vectors of so little fit each document too well to be judged on it
 _LITTLE_TEXT = 1_000_000  # words of all text; up to it, vectors of other text help, and those of triples do not
+_NAME_PARTS = re.compile(r"[-_./:\s]+|(?<=[a-z])(?=[A-Z])")  # what is between the words of `card_arrival`, `sci.med`
 _LEAST_WORD_LENGTH = 2.0  # mean characters; where it is less, words are characters already
 
 
@@ -34,8 +36,10 @@ class LadderText:
         corpus: The documents.
         splits: The splits that are learned from.
         rows: Their documents.
-        answers: (documents,) int64, the class of each document of the corpus; -1 for those without a label.
         classes: Number of classes.
+        names: (classes,) rows after those of the corpus, at which the name of each class is read as a document of it.
+        answers: (documents + classes,) int64, the class of each document of the corpus and of each name; -1 for those
+            without a label.
     """
 
     def __init__(
@@ -53,12 +57,22 @@ class LadderText:
         self.splits = [name for name in wanted if name in corpus.split_names]
         self.rows = np.concatenate([corpus.rows(name) for name in self.splits]) if rows is None else np.sort(rows)
         self.classes = len(corpus.label_names)
-        self.answers = np.full(len(corpus), -1, dtype=np.int64)
+        self.names = len(corpus) + np.arange(self.classes)
+        self.answers = np.full(len(corpus) + self.classes, -1, dtype=np.int64)
         labelled = np.flatnonzero(corpus.table["labelled"])
         self.answers[labelled] = corpus.labels(labelled)
+        self.answers[self.names] = np.arange(self.classes)
         self._held_out = held_out
         self._seed = seed
         self._word_vectors = word_vectors
+
+    def document(self, row: int) -> np.ndarray:
+        """Token ids of a document of the corpus, or of the name of a class, with spaces between its words."""
+        corpus = self.corpus
+        if row < len(corpus):
+            return corpus.document(row)
+        name = _NAME_PARTS.sub(" ", corpus.label_names[row - len(corpus)])
+        return corpus.vocabulary.encode(corpus.tokenizer.tokenize(name))
 
     @cached_property
     def documents(self) -> DocumentWords:
@@ -82,8 +96,9 @@ class LadderText:
         corpus = self.corpus
         rows = np.union1d(self.rows, self._held_out)
         reader = WordReader(corpus.tokenizer, corpus.vocabulary, joins_tokens=joins_tokens, unit=unit, is_open=True)
-        read = reader.read_many(corpus.document(row) for row in rows)
-        lengths = np.zeros(len(corpus), dtype=np.int64)
+        rows = np.concatenate([rows, self.names])
+        read = reader.read_many(map(self.document, rows))
+        lengths = np.zeros(len(self.answers), dtype=np.int64)
         lengths[rows] = np.diff(read.offsets)
         sequence = replace(read, offsets=np.concatenate([[0], np.cumsum(lengths)]))
         return DocumentWords(sequence, reader.words, joins_tokens, unit)
@@ -120,4 +135,4 @@ class LadderText:
     @cached_property
     def co_training(self) -> CoTraining:
         """Co-training on all of the text."""
-        return CoTraining(self.views, self.rows, self.classes)
+        return CoTraining(self.views, self.rows, self.classes, self.names)

@@ -9,7 +9,7 @@ import numpy as np
 
 from ulmkit.evaluation.baselines.estimators import held_out_folds
 from ulmkit.hub import ClassifierParts, FeatureParts, LanguageModelParts, Member, member_name
-from ulmkit.members.co_training import GIVEN_SHARE, CoTrained, CoTraining, co_trained_name, surest
+from ulmkit.members.co_training import GIVEN_SHARE, NO_ROWS, CoTrained, CoTraining, co_trained_name, surest
 from ulmkit.members.fitting import (
     DocumentVectors,
     DocumentWords,
@@ -92,20 +92,26 @@ class LinearRung(Rung):
         name: Its name in reports.
         fit: Fits the member to labelled documents, given those that it is judged on next; both are rows.
         documents: The words of all documents.
+        names: Rows of the classes' names, from which it always learns, too.
     """
 
     kind = Kind.WORDS
 
     def __init__(
-        self, name: str, fit: Callable[[np.ndarray, np.ndarray], LinearMember], documents: DocumentWords
+        self,
+        name: str,
+        fit: Callable[[np.ndarray, np.ndarray], LinearMember],
+        documents: DocumentWords,
+        names: np.ndarray = NO_ROWS,
     ) -> None:
         self.name = name
         self._fit = fit
         self._documents = documents
+        self._names = names
 
     def fit(self, rows: np.ndarray, held_out: np.ndarray) -> Member:
         """Fit to the labelled documents `rows`; see `Rung.fit`."""
-        return self._fit(rows, held_out)
+        return self._fit(np.concatenate([rows, self._names]), held_out)
 
     def log_probabilities(self, member: Member, rows: np.ndarray) -> np.ndarray:
         """Log-probabilities (n, classes) of a fitted member for documents of the corpus."""
@@ -124,10 +130,11 @@ class LabelledVectors:
         vectors: The document vectors.
         without: Learns them from the text without some documents. Vectors learned from little text fit each of its
             documents so well that those held out must not be part of it. None takes the same vectors in every fold.
-        labelled: Rows that are ever fitted to.
+        labelled: Labelled rows to learn from.
         labels: (documents,) int, the class of each; any number for those without.
         classes: Number of classes.
         class_weights: (classes,) weight of a document of each class; None for equal ones.
+        names: Rows of the classes' names, which may be fitted to, too.
     """
 
     def __init__(
@@ -138,10 +145,12 @@ class LabelledVectors:
         labels: np.ndarray,
         classes: int,
         class_weights: Sequence[float] | None = None,
+        names: np.ndarray = NO_ROWS,
     ) -> None:
         self._vectors = vectors
         self._without = without
         self._labelled = np.sort(labelled)
+        self._rows = np.union1d(labelled, names)
         self._labels = labels
         self._classes = classes
         self._class_weights = class_weights
@@ -151,14 +160,15 @@ class LabelledVectors:
     def setting(self) -> VectorSetting:
         """Setting of the regression."""
         labels = self._labels[self._labelled]
-        known = [self._vectors_for(self._labelled[held_out])[1] for _, held_out in held_out_folds(labels)]
+        places = np.searchsorted(self._rows, self._labelled)
+        known = [self._vectors_for(self._labelled[held_out])[1][places] for _, held_out in held_out_folds(labels)]
         return self._vectors.choose(known, labels, self._classes, self._class_weights)
 
     def fit(self, rows: np.ndarray, held_out: np.ndarray) -> LinearMember:
-        """Fit to some of the labelled documents; see `Rung.fit`."""
+        """Fit to some of the labelled documents, and to names if they are among `rows`; see `Rung.fit`."""
         vectors, known = self._vectors_for(held_out)
         return vectors.fit(
-            known[np.searchsorted(self._labelled, rows)],
+            known[np.searchsorted(self._rows, rows)],
             self._labels[rows],
             self._classes,
             self.setting,
@@ -166,13 +176,13 @@ class LabelledVectors:
         )
 
     def _vectors_for(self, held_out: np.ndarray) -> tuple[DocumentVectors, np.ndarray]:
-        """Vectors learned without held-out documents where that matters, and (n, d) of the labelled documents."""
+        """Vectors learned without held-out documents where that matters, and (n, d) of the labelled ones and names."""
         left_out = np.intersect1d(held_out, self._labelled)  # validation documents are not part of the text anyway
         return self._learn(() if self._without is None else tuple(left_out.tolist()))
 
     def _learn_without(self, left_out: tuple[int, ...]) -> tuple[DocumentVectors, np.ndarray]:
         vectors = self._without(np.array(left_out)) if self._without is not None and left_out else self._vectors
-        return vectors, vectors.vectors(self._labelled)
+        return vectors, vectors.vectors(self._rows)
 
 
 def linear_rungs(
@@ -182,6 +192,7 @@ def linear_rungs(
     classes: int,
     labelled: np.ndarray,
     class_weights: Sequence[float] | None = None,
+    names: np.ndarray = NO_ROWS,
 ) -> list[Rung]:
     """The linear rungs, simplest first.
 
@@ -192,12 +203,15 @@ def linear_rungs(
         vectors: The document vectors of each.
         labels: (documents,) int, the class of each; any number for those without.
         classes: Number of classes.
-        labelled: Rows that are ever fitted to.
+        labelled: Labelled rows to learn from.
         class_weights: (classes,) weight of a document of each class; None for equal ones.
+        names: Rows of the classes' names, from which all but the first learn, too.
     """
     labelled = np.sort(labelled)
 
-    def sparse(name: str, fit: Callable[..., tuple[LinearMember, float]], read: DocumentWords) -> Rung:
+    def sparse(
+        name: str, fit: Callable[..., tuple[LinearMember, float]], read: DocumentWords, names: np.ndarray = names
+    ) -> Rung:
         @functools.cache
         def fit_to_all() -> tuple[LinearMember, float]:
             return fit(read, labelled, labels[labelled], classes, class_weights=class_weights)
@@ -208,13 +222,14 @@ def linear_rungs(
                 return member
             return fit(read, rows, labels[rows], classes, (strength,), class_weights)[0]
 
-        return LinearRung(read.name(name), fit_member, read)
+        return LinearRung(read.name(name), fit_member, read, names)
 
     def dense(known: LabelledVectors, read: DocumentWords) -> Rung:
-        return LinearRung(read.name("document vectors"), known.fit, read)
+        return LinearRung(read.name("document vectors"), known.fit, read, names)
 
     return [
-        *(sparse("TF-IDF", fit_tfidf, read) for read in documents),
+        sparse("TF-IDF", fit_tfidf, documents[0], NO_ROWS),
+        *(sparse("TF-IDF", fit_tfidf, read) for read in documents[1:]),
         sparse("NB-SVM", fit_nb_svm, documents[0]),
         *(dense(known, read) for known, read in zip(vectors, documents, strict=True)),
     ]
@@ -228,6 +243,7 @@ class Teacher:
         vectors: The document vectors of each view, with their setting.
         labels: (documents,) int, the class of each; any number for those without.
         class_weights: (classes,) weight of a document of each class; None for equal ones.
+        names: Rows of the classes' names, which are given with the labels.
     """
 
     def __init__(
@@ -236,11 +252,13 @@ class Teacher:
         vectors: Sequence[LabelledVectors],
         labels: np.ndarray,
         class_weights: Sequence[float] | None = None,
+        names: np.ndarray = NO_ROWS,
     ) -> None:
         self._co_training = co_training
         self._vectors = tuple(vectors)
         self._labels = labels
         self._class_weights = class_weights
+        self._names = names
         self._train = functools.lru_cache(maxsize=_KEPT_TRAININGS)(self._train_rows)
 
     @property
@@ -253,7 +271,7 @@ class Teacher:
         return self._train(tuple(rows.tolist()), tuple(held_out.tolist()))
 
     def _train_rows(self, rows: tuple[int, ...], held_out: tuple[int, ...]) -> CoTrained:
-        chosen = np.array(rows)
+        chosen = np.concatenate([np.array(rows), self._names])
         judged = np.array(held_out, dtype=np.int64)
         settings = [known.setting for known in self._vectors]
         return self._co_training.fit(chosen, self._labels[chosen], judged, settings, self._class_weights)
@@ -282,11 +300,13 @@ class FeatureRung(Rung):
 
     Args:
         language_models: The language models, forward first.
-        corpus: The documents, in the language models' vocabulary.
+        document: Returns the token ids of a document, in the language models' vocabulary.
+        labels: (documents,) int, the class of each; any number for those without.
         labelled: Documents that the member is ever fitted to.
         judged: Documents that it is ever judged on.
         classes: Number of classes.
         class_weights: (classes,) weight of a document of each class; None for equal ones.
+        names: Rows of the classes' names, from which it always learns, too.
     """
 
     name = "language model features"
@@ -295,24 +315,30 @@ class FeatureRung(Rung):
     def __init__(
         self,
         language_models: Sequence[LanguageModelParts],
-        corpus: EncodedCorpus,
+        document: Callable[[int], np.ndarray],
+        labels: np.ndarray,
         labelled: np.ndarray,
         judged: np.ndarray,
         classes: int,
         class_weights: Sequence[float] | None = None,
+        names: np.ndarray = NO_ROWS,
     ) -> None:
         self._language_models = tuple(language_models)
-        self._corpus = corpus
+        self._document = document
+        self._labels = labels
         self._labelled = labelled
-        self._rows = np.union1d(labelled, judged)
+        self._names = names
+        self._texts = np.union1d(labelled, judged)
+        self._rows = np.union1d(self._texts, names)
         self._classes = classes
         self._class_weights = class_weights
 
     def fit(self, rows: np.ndarray, held_out: np.ndarray) -> Member:
         """Fit to the labelled documents `rows`."""
+        rows = np.concatenate([rows, self._names])
         features = self._of(rows)
         mean, scale = self._scale
-        labels = self._corpus.labels(rows)
+        labels = self._labels[rows]
         weights, intercept = fit_logistic(
             (features - mean) * scale, labels, self._classes, self._strength, _FEATURE_TOLERANCE, self._class_weights
         )
@@ -328,13 +354,14 @@ class FeatureRung(Rung):
 
     @functools.cached_property
     def _features(self) -> np.ndarray:
-        documents = [self._corpus.document(row) for row in self._rows]
+        documents = [self._document(row) for row in self._rows]
         return language_model_features(self._language_models, documents)
 
     @functools.cached_property
     def _scale(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean and inverse standard deviation of each feature; 0 for one that does not vary."""
-        mean, spread = self._features.mean(axis=0), self._features.std(axis=0)
+        features = self._of(self._texts)
+        mean, spread = features.mean(axis=0), features.std(axis=0)
         return mean, np.where(spread > 1e-6, 1.0 / np.maximum(spread, 1e-6), 0.0)
 
     @functools.cached_property
@@ -342,7 +369,7 @@ class FeatureRung(Rung):
         """Strength of the regression in all folds."""
         mean, scale = self._scale
         standard = (self._of(self._labelled) - mean) * scale
-        labels = self._corpus.labels(self._labelled)
+        labels = self._labels[self._labelled]
         return choose_setting(
             _FEATURE_STRENGTHS,
             lambda *_: standard,
@@ -463,7 +490,8 @@ class StudentRung(_NetworksRung):
         """Train a network on the documents that the teacher is surest of, and on the given ones."""
         labels = self._corpus.labels(rows)
         taught = self._teacher(rows, held_out)
-        is_free = ~np.isin(self._teacher.rows, np.concatenate([rows, held_out]))
+        is_text = self._teacher.rows < len(self._corpus)  # rather than the name of a class
+        is_free = is_text & ~np.isin(self._teacher.rows, np.concatenate([rows, held_out]))
         shares = np.bincount(labels, minlength=self._classes) / len(labels)
         places, _ = surest(taught.log_probabilities, is_free, shares, _SURE_SHARE)
         sure = self._teacher.rows[places]
