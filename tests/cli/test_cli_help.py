@@ -22,7 +22,7 @@ from ulmkit.cli import app
 from ulmkit.cli.model_commands import generate_command, predict_command
 from ulmkit.cli.quickstart_command import quickstart_command
 from ulmkit.cli.training_commands import TASK_NAMES, lr_find_command, train_command
-from ulmkit.pipeline import ALL_LAYERS, CLASSIFY, PRETRAIN
+from ulmkit.pipeline import ALL_LAYERS, CLASSIFY, FINETUNE, FINETUNE_PLAIN, PRETRAIN
 from ulmkit.quickstart import quickstart
 from ulmkit.tasks import TASKS
 
@@ -151,6 +151,7 @@ def test_help_names_every_task() -> None:
         (("generate",), f"Maximum number of tokens to add. [default: {GenerationOptions().max_tokens}]"),
         (("pretrain",), f"[default: {PRETRAIN.bptt}]"),
         (("train",), f"(default: {ALL_LAYERS.factor}; with --method finetune {CLASSIFY.factor})."),
+        (("finetune",), f"(default: {FINETUNE_PLAIN.factor}; for a model with dropout {FINETUNE.factor})."),
     ],
 )
 def test_help_shows_the_defaults_of_the_dataclasses(arguments: tuple, default: str) -> None:

@@ -18,11 +18,14 @@ from ulmkit.evaluation import first_context
 from ulmkit.hub import ClassifierParts, LanguageModelParts, TrainingFacts
 from ulmkit.kernels import BACKENDS
 from ulmkit.pipeline import (
+    FINETUNE,
+    FINETUNE_PLAIN,
     ClassifierRecipe,
     LanguageModelRecipe,
     evaluate_rows,
     find_finetuning_rate,
     finetune,
+    language_models,
     linear_baselines,
     predict_rows,
     prepare,
@@ -31,6 +34,7 @@ from ulmkit.pipeline import (
     train,
     train_automatically,
     training_rows,
+    usual_finetuning,
     validation_perplexity,
     validation_rows,
 )
@@ -100,6 +104,17 @@ def test_fine_tuning_moves_the_vocabulary_and_leaves_the_base_alone() -> None:
     assert tuned.facts.validation["perplexity"] < 0.9 * tuned.facts.validation_before["perplexity"]
     assert all(torch.equal(tensor, before[name]) for name, tensor in base.model.state_dict().items())
     assert tuned.facts.base.run.budget == Budget(steps=40)
+
+
+def test_usual_settings_of_fine_tuning_depend_on_dropout(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_dropout = tiny.language_model().parts
+    base = _pretrain(recipe=replace(tiny.LEARN, dropout_multiplier=0.0))
+    assert [usual_finetuning(parts) for parts in (with_dropout, base)] == [FINETUNE, FINETUNE_PLAIN]
+    small = {"batch_size": 8, "bptt": 16}
+    monkeypatch.setattr(language_models, "FINETUNE_PLAIN", replace(FINETUNE_PLAIN, **small))
+    tuned = _finetune(base=base, recipe=None)
+    assert tuned.facts.recipe["factor"] == FINETUNE_PLAIN.factor != FINETUNE.factor
+    assert tuned.facts.recipe["batch_size"] == 8
 
 
 def test_the_first_figure_of_fine_tuning_is_the_base_models_own() -> None:

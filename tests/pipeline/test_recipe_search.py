@@ -239,6 +239,13 @@ def test_settings_of_a_language_model_are_searched() -> None:
     assert search.to_dict()["trial_budget"] == {"epochs": None, "steps": 4, "minutes": None}
 
 
+def test_dropout_is_searched_only_where_there_is_some() -> None:
+    names = [
+        {setting.name for setting in LanguageModelSpace(FINETUNE, 1000, some).settings()} for some in (True, False)
+    ]
+    assert names[0] - names[1] == {"dropout_multiplier"}
+
+
 @pytest.mark.parametrize(
     ("recipe", "names"),
     [

@@ -206,7 +206,8 @@ class LanguageModel:
             epochs: Passes over the training text; of each member.
             steps: Optimizer steps; of each member.
             minutes: Wall-clock time, validation included. The members of a pair get half of it each.
-            recipe: Batch size, learning rates, optimizer and regularization; None takes `pipeline.FINETUNE`.
+            recipe: Batch size, learning rates, optimizer and regularization; None takes those of
+                `pipeline.usual_finetuning`.
             data_options: How the text is read and split.
             run: Device, precision, seed, checkpoints and progress of the training.
             splits: Splits to train on, of those that the data has. A held-out split makes the model transductive.
@@ -221,7 +222,6 @@ class LanguageModel:
             TrainingError: If the loss is no longer finite.
         """
         budget = Budget(epochs=epochs, steps=steps, minutes=minutes)
-        recipe = recipe or pipeline.FINETUNE
         if self.backward is not None:
             members = pipeline.finetune_pair(
                 self.parts,
@@ -265,7 +265,7 @@ class LanguageModel:
         Args:
             data: Text as a path, a hub name or a list, or an encoded corpus.
             steps: Steps over which the rate rises.
-            recipe: Batch size, optimizer and regularization; None takes `pipeline.FINETUNE`.
+            recipe: Batch size, optimizer and regularization; None takes those of `pipeline.usual_finetuning`.
             data_options: How the text is read and split.
             run: Device, precision and seed.
             splits: Splits to train on, of those that the data has.
@@ -281,7 +281,7 @@ class LanguageModel:
         return pipeline.find_finetuning_rate(
             self.parts,
             data,
-            recipe=recipe or pipeline.FINETUNE,
+            recipe=recipe,
             data_options=data_options,
             run=run,
             splits=splits,

@@ -11,7 +11,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -23,7 +23,15 @@ from ulmkit.model.config import AWDLSTMConfig, LanguageModelConfig
 from ulmkit.pipeline.data_options import DataOptions
 from ulmkit.pipeline.options import RunOptions
 from ulmkit.pipeline.recipe_files import read_recipe
-from ulmkit.pipeline.recipes import ALL_LAYERS, CLASSIFY, FINETUNE, PRETRAIN, ClassifierRecipe, LanguageModelRecipe
+from ulmkit.pipeline.recipes import (
+    ALL_LAYERS,
+    CLASSIFY,
+    FINETUNE,
+    FINETUNE_PLAIN,
+    PRETRAIN,
+    ClassifierRecipe,
+    LanguageModelRecipe,
+)
 from ulmkit.training.budget import Budget
 from ulmkit.training.schedules import Schedule
 
@@ -406,8 +414,32 @@ def _recipe_group(preset: LanguageModelRecipe | ClassifierRecipe, *names: str) -
     return OptionGroup("Recipe", functools.partial(_changed, preset), options, takes_given=True)
 
 
-PRETRAIN_RECIPE = _recipe_group(PRETRAIN, "bptt", "ar", "tar", "reset_probability")
-FINETUNE_RECIPE = _recipe_group(FINETUNE, "bptt", "ar", "tar", "reset_probability")
+_Recipe = TypeVar("_Recipe", LanguageModelRecipe, ClassifierRecipe)
+
+
+def _recipe_over(given: Set[str], **values: Any) -> Callable[[_Recipe], _Recipe]:
+    """Return the function from a preset to the recipe that the command line makes of it."""
+    return functools.partial(_changed, given=given, **values)
+
+
+def _recipe_of_two(usual: OptionGroup, other: OptionGroup, case: str) -> OptionGroup:
+    """Make the group of a command that has two presets: the help names both defaults of an option if they differ."""
+    options = dict(usual.options)
+    for name, option in usual.options.items():
+        of_other = other.options[name].default
+        if of_other != option.default:
+            text = f"{option.help.rstrip('.')} (default: {option.default}; {case} {of_other})."
+            options[name] = replace(option, type=option.type | None, help=text, default=None)
+    return OptionGroup(usual.panel, _recipe_over, options, takes_given=True)
+
+
+_OF_LANGUAGE_MODEL = ("bptt", "ar", "tar", "reset_probability")
+PRETRAIN_RECIPE = _recipe_group(PRETRAIN, *_OF_LANGUAGE_MODEL)
+FINETUNE_RECIPE = _recipe_of_two(
+    _recipe_group(FINETUNE_PLAIN, *_OF_LANGUAGE_MODEL),
+    _recipe_group(FINETUNE, *_OF_LANGUAGE_MODEL),
+    "for a model with dropout",
+)
 RATE_SEARCH_RECIPE = replace(
     FINETUNE_RECIPE,
     options={
@@ -419,28 +451,6 @@ RATE_SEARCH_RECIPE = replace(
 """The options of fine-tuning that a search for its learning rate uses."""
 
 _OF_CLASSIFIER = ("unfreezing", "label_smoothing", "class_weights", "value_range", "number_loss")
-CLASSIFY_RECIPE = _recipe_group(CLASSIFY, *_OF_CLASSIFIER)
-_LADDER_RECIPE = _recipe_group(ALL_LAYERS, *_OF_CLASSIFIER)
-
-
-def _recipe_over(given: Set[str], **values: Any) -> Callable[[ClassifierRecipe], ClassifierRecipe]:
-    """Return the function from a preset to the recipe that the command line makes of it."""
-    return functools.partial(_changed, given=given, **values)
-
-
-def _naming_both(name: str, option: Option) -> Option:
-    """Let the help name the defaults of the ladder and of fine-tuning where they differ."""
-    of_ladder = _LADDER_RECIPE.options[name].default
-    if of_ladder == option.default:
-        return option
-    defaults = f"(default: {of_ladder}; with --method finetune {option.default})"
-    return replace(option, type=option.type | None, help=f"{option.help.rstrip('.')} {defaults}.", default=None)
-
-
-TRAIN_RECIPE = OptionGroup(
-    CLASSIFY_RECIPE.panel,
-    _recipe_over,
-    {name: _naming_both(name, option) for name, option in CLASSIFY_RECIPE.options.items()},
-    takes_given=True,
+TRAIN_RECIPE = _recipe_of_two(
+    _recipe_group(ALL_LAYERS, *_OF_CLASSIFIER), _recipe_group(CLASSIFY, *_OF_CLASSIFIER), "with --method finetune"
 )
-"""The options of `CLASSIFY_RECIPE`, for a command whose preset depends on the method and the model it starts from."""

@@ -41,7 +41,7 @@ from ulmkit.errors import ConfigError
 from ulmkit.model.config import LanguageModelConfig
 from ulmkit.pipeline.data_options import DataOptions
 from ulmkit.pipeline.options import DEFAULT_MODEL, RATE_SEARCH_STEPS, RunOptions
-from ulmkit.pipeline.recipes import GO_ON, ClassifierRecipe, LanguageModelRecipe
+from ulmkit.pipeline.recipes import FINETUNE, GO_ON, ClassifierRecipe, LanguageModelRecipe
 from ulmkit.safe_writes import check_writable, remove_event_files
 from ulmkit.training.budget import Budget
 from ulmkit.training.progress import make_progress
@@ -229,7 +229,7 @@ def finetune_command(
     out: OutOption,
     data_options: DataOptions,
     budget: Budget,
-    recipe: LanguageModelRecipe,
+    recipe: Callable[[LanguageModelRecipe], LanguageModelRecipe],
     stage: Mapping[str, Any],
     machine: Machine,
     transductive: Transductive = False,
@@ -243,22 +243,25 @@ def finetune_command(
     Example: ulmkit finetune reviews.csv --out reviews-lm --minutes 10
     """
     from ulmkit.api import LanguageModel
+    from ulmkit.pipeline import usual_finetuning
     from ulmkit.text.corpus.builder import TRAINING_SPLITS
 
+    recipe(FINETUNE)  # refuses values outside their range before a model is loaded
     splits = (*TRAINING_SPLITS, "test") if transductive else TRAINING_SPLITS
 
     def train(run: RunOptions, progress: Progress) -> LanguageModel:
-        return LanguageModel.load(language_model).finetune(
+        base = LanguageModel.load(language_model)
+        return base.finetune(
             data,
             **asdict(budget),
-            recipe=recipe,
+            recipe=recipe(usual_finetuning(base.parts)),
             data_options=data_options,
             run=run,
             splits=splits,
             progress=progress,
         )
 
-    _run_training(train, machine, stage, recipe.batch_size, out, resume, plot)
+    _run_training(train, machine, stage, None, out, resume, plot)
 
 
 @with_groups(
@@ -367,7 +370,7 @@ def lr_find_command(
     language_model: ModelArgument,
     data: DataArgument,
     data_options: DataOptions,
-    recipe: LanguageModelRecipe,
+    recipe: Callable[[LanguageModelRecipe], LanguageModelRecipe],
     machine: Machine,
     plot: Annotated[str, typer.Option(help="Output file of the plot: .png, .svg or .pdf.")] = "lr-find.png",
     steps: Annotated[int, typer.Option(help="Steps over which the rate rises.")] = RATE_SEARCH_STEPS,
@@ -379,6 +382,7 @@ def lr_find_command(
     Example: ulmkit lr-find my-lm reviews.csv --plot lr-find.png
     """
     from ulmkit.api import LanguageModel
+    from ulmkit.pipeline import usual_finetuning
     from ulmkit.report import plot_lr_find
 
     check_choice("plot", Path(plot).suffix.lower(), PLOTS)
@@ -388,7 +392,7 @@ def lr_find_command(
         report = ReadingReport(display.message)
         search = base.find_learning_rate(
             data,
-            recipe=recipe,
+            recipe=recipe(usual_finetuning(base.parts)),
             data_options=data_options,
             run=replace(machine.run, on_corpus=report, progress=display),
             steps=steps,
@@ -404,7 +408,7 @@ def _run_training(
     train: "Callable[[RunOptions, Progress], LanguageModel | TextClassifier]",
     machine: Machine,
     stage: Mapping[str, Any],
-    batch_size: int,
+    batch_size: int | None,
     out: str,
     resume: bool,
     plot: str | None,
@@ -417,7 +421,7 @@ def _run_training(
         train: Takes the options of the run, and a callback that counts the documents that are prepared.
         machine: Options of the machine.
         stage: Further options of the run.
-        batch_size: Batch size, which the processes share.
+        batch_size: Batch size, which the processes share; None if it depends on the model, and `train` checks it.
         out: Folder of the model.
         resume: Continue an interrupted training run.
         plot: File for a plot of the training; None draws none.
@@ -428,7 +432,8 @@ def _run_training(
     if plot is not None:
         check_choice("plot", Path(plot).suffix.lower(), PLOTS)
     with joined_world(machine.run.device) as world, closing(make_progress()) as display:
-        world.check_divides(batch_size)
+        if batch_size is not None:
+            world.check_divides(batch_size)
         with (
             run_folder(out, resume, machine.overwrite)
             if world.is_first

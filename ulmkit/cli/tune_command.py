@@ -18,7 +18,7 @@ from ulmkit.errors import ConfigError
 from ulmkit.pipeline.data_options import DataOptions
 from ulmkit.pipeline.options import DEFAULT_MODEL
 from ulmkit.pipeline.recipe_files import read_recipe
-from ulmkit.pipeline.recipes import CLASSIFY, FINETUNE, ClassifierRecipe, LanguageModelRecipe
+from ulmkit.pipeline.recipes import CLASSIFY, ClassifierRecipe, LanguageModelRecipe
 from ulmkit.training.budget import Budget
 from ulmkit.training.progress import make_progress
 
@@ -83,13 +83,14 @@ def tune_command(
     Example: ulmkit tune reviews.csv --language-model reviews-lm --minutes 60 --out best.json
     """
     from ulmkit.api import LanguageModel, find_recipe
-    from ulmkit.pipeline import SearchOptions
+    from ulmkit.pipeline import SearchOptions, usual_finetuning
 
     check_choice("stage", stage, STAGES)
     if stage == "finetune" and (labels is not None or valid_documents is not None):
         name = "labels" if labels is not None else "valid_documents"
         raise ConfigError(f"{name}: has no effect with stage='finetune'; drop it")
-    recipe = _first_recipe(stage, recipe_file)
+    base = LanguageModel.load(language_model)
+    recipe = _first_recipe(stage, recipe_file, usual_finetuning(base.parts))
     search = SearchOptions(
         minutes=minutes,
         trials=trials,
@@ -102,7 +103,7 @@ def tune_command(
         report = ReadingReport(display.message)
         result = find_recipe(
             data,
-            LanguageModel.load(language_model),
+            base,
             search,
             recipe=recipe,
             task=task,
@@ -160,8 +161,10 @@ def _given(values: Mapping[str, Any]) -> list[str]:
     return words
 
 
-def _first_recipe(stage: str, file: str | None) -> ClassifierRecipe | LanguageModelRecipe:
-    """The recipe that a search starts from."""
+def _first_recipe(
+    stage: str, file: str | None, finetuning: LanguageModelRecipe
+) -> ClassifierRecipe | LanguageModelRecipe:
+    """The recipe that a search starts from; `finetuning` is the usual one of a language model."""
     if stage == "train":
         return CLASSIFY if file is None else read_recipe(file, CLASSIFY)
-    return FINETUNE if file is None else read_recipe(file, FINETUNE)
+    return finetuning if file is None else read_recipe(file, finetuning)

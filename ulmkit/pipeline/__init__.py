@@ -30,7 +30,13 @@ if TYPE_CHECKING:
         score_ids,
         training_statistics,
     )
-    from ulmkit.pipeline.language_models import find_finetuning_rate, finetune, pretrain, validation_perplexity
+    from ulmkit.pipeline.language_models import (
+        find_finetuning_rate,
+        finetune,
+        pretrain,
+        usual_finetuning,
+        validation_perplexity,
+    )
     from ulmkit.pipeline.methods import (
         LADDERS,
         METHODS,
@@ -76,6 +82,7 @@ if TYPE_CHECKING:
         ALL_LAYERS,
         CLASSIFY,
         FINETUNE,
+        FINETUNE_PLAIN,
         GO_ON,
         PRETRAIN,
         ClassifierRecipe,

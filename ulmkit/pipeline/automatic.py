@@ -232,6 +232,9 @@ def climb_corpus(
         budget: Length of the training of each network; minutes are those of all.
         recipe: Settings of the networks.
         run: Device, precision, seed, checkpoints and progress.
+
+    Source: class names as text that tells what a class is: Chang et al. 2008, "Importance of semantic representation:
+        dataless classification", section 2. Deviation: they are documents to learn from, beside the labelled ones.
     """
     say = (lambda _: None) if run.progress is None else run.progress.message
     weights = find_task(text.corpus.task).class_weights(text.corpus, rows, recipe)
@@ -286,11 +289,7 @@ def _names_help(
     labels: np.ndarray,
     class_weights: Sequence[float] | None,
 ) -> bool:
-    """Whether document vectors foretell held-out labels better by more than one standard error with class names.
-
-    Source: class names as text that tells what a class is: Chang et al. 2008, "Importance of semantic representation:
-        dataless classification", section 2. Deviation: they are documents to learn from, beside labelled ones.
-    """
+    """Return whether class names make document vectors better on held-out labels, by more than one standard error."""
     named, plain = (LinearRung("document vectors", vectors.fit, read, each) for each in (names, NO_ROWS))
     return is_better(named, plain, judging, labels, class_weights)
 

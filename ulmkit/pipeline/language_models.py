@@ -20,7 +20,7 @@ from ulmkit.pipeline.data import DocumentCallback, prepare_once
 from ulmkit.pipeline.data_options import DataOptions
 from ulmkit.pipeline.language_model_task import LanguageModelTask
 from ulmkit.pipeline.options import RATE_SEARCH_STEPS, RunOptions, place
-from ulmkit.pipeline.recipes import FINETUNE, PRETRAIN, LanguageModelRecipe
+from ulmkit.pipeline.recipes import FINETUNE, FINETUNE_PLAIN, PRETRAIN, LanguageModelRecipe
 from ulmkit.pipeline.stage import scale_dropout, train_stage, with_dropouts
 from ulmkit.pipeline.text_measures import measure_held_out
 from ulmkit.pipeline.word_vectors import corpus_word_vectors
@@ -89,7 +89,7 @@ def finetune(
     data: Data | EncodedCorpus,
     *,
     budget: Budget,
-    recipe: LanguageModelRecipe = FINETUNE,
+    recipe: LanguageModelRecipe | None = None,
     data_options: DataOptions | None = None,
     run: RunOptions | None = None,
     splits: Sequence[str] = TRAINING_SPLITS,
@@ -104,7 +104,7 @@ def finetune(
         base: Model to start from; it is not changed.
         data: Text in any form that `prepare` takes.
         budget: How long to train.
-        recipe: Settings of the training.
+        recipe: Settings of the training; None takes those of `usual_finetuning`.
         data_options: How to read and split the data.
         run: Where and how to run.
         splits: Splits to learn from, of those the data has; an evaluation split among them makes the model
@@ -122,20 +122,32 @@ def finetune(
     Source: Howard & Ruder 2018, arXiv:1801.06146, section 3.2.
     """
     run = run or RunOptions()
+    recipe = recipe or usual_finetuning(base)
     run.world.check_divides(recipe.batch_size)
     corpus = prepare_for_model(base, data, data_options, run, progress)
     model, report = _transfer(base, corpus, recipe, splits)
-    _warn_of_dropout(base.model.config, recipe, run)
+    _warn_of_dropout(base, recipe, run)
     facts = TrainingFacts(stage="fine-tuning", vocabulary_transfer=report, base=base.facts.as_base())
     parts = _train(model, corpus, budget, recipe, run, base.direction, splits, facts)
     return replace(parts, word_vectors=base.word_vectors)
+
+
+def usual_finetuning(base: LanguageModelParts) -> LanguageModelRecipe:
+    """The recipe of fine-tuning where none is given: `FINETUNE`, or `FINETUNE_PLAIN` for a model without dropout."""
+    return FINETUNE if has_dropout(base) else FINETUNE_PLAIN
+
+
+def has_dropout(parts: LanguageModelParts) -> bool:
+    """Return whether a language model has dropout, which recipes multiply."""
+    config = parts.model.config
+    return _scale_dropouts(config, replace(FINETUNE, dropout_multiplier=0.0)) != config
 
 
 def find_finetuning_rate(
     base: LanguageModelParts,
     data: Data | EncodedCorpus,
     *,
-    recipe: LanguageModelRecipe = FINETUNE,
+    recipe: LanguageModelRecipe | None = None,
     data_options: DataOptions | None = None,
     run: RunOptions | None = None,
     splits: Sequence[str] = TRAINING_SPLITS,
@@ -147,7 +159,7 @@ def find_finetuning_rate(
     Args:
         base: Model to start from; it is not changed.
         data: Text in any form that `prepare` takes.
-        recipe: Settings of the training.
+        recipe: Settings of the training; None takes those of `usual_finetuning`.
         data_options: How to read and split the data.
         run: Where and how to run.
         splits: Splits to learn from, of those the data has.
@@ -158,6 +170,7 @@ def find_finetuning_rate(
         Rates, their losses and the suggested rates; see `lr_find`.
     """
     run = run or RunOptions()
+    recipe = recipe or usual_finetuning(base)
     corpus = prepare_for_model(base, data, data_options, run, progress)
     if run.on_corpus is not None:
         run.on_corpus(corpus)
@@ -232,11 +245,11 @@ def _scale_dropouts(config: LanguageModelConfig, recipe: LanguageModelRecipe) ->
     )
 
 
-def _warn_of_dropout(config: LanguageModelConfig, recipe: LanguageModelRecipe, run: RunOptions) -> None:
-    """Warn if the model to start from has no dropouts that the recipe could multiply."""
+def _warn_of_dropout(base: LanguageModelParts, recipe: LanguageModelRecipe, run: RunOptions) -> None:
+    """Warn if the recipe multiplies dropouts that the model to start from does not have."""
     if run.progress is None or not run.warn or not run.world.is_first:
         return
-    if recipe.dropout_multiplier not in (0.0, 1.0) and _scale_dropouts(config, recipe) == config:
+    if recipe.dropout_multiplier not in (0.0, 1.0) and not has_dropout(base):
         run.progress.message(
             f"dropout: a multiplier of {recipe.dropout_multiplier:g} has no effect, since the model was trained "
             "without dropout"

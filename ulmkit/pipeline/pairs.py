@@ -8,9 +8,9 @@ from ulmkit.errors import FolderError
 from ulmkit.hub import LanguageModelParts
 from ulmkit.pipeline.data import DocumentCallback
 from ulmkit.pipeline.data_options import DataOptions
-from ulmkit.pipeline.language_models import finetune, prepare_for_model
+from ulmkit.pipeline.language_models import finetune, prepare_for_model, usual_finetuning
 from ulmkit.pipeline.options import RunOptions
-from ulmkit.pipeline.recipes import FINETUNE, LanguageModelRecipe
+from ulmkit.pipeline.recipes import LanguageModelRecipe
 from ulmkit.pipeline.stage_folder import newest_checkpoint
 from ulmkit.text import EncodedCorpus
 from ulmkit.text.corpus.builder import TRAINING_SPLITS
@@ -24,7 +24,7 @@ def finetune_pair(
     data: Data | EncodedCorpus,
     *,
     budget: Budget,
-    recipe: LanguageModelRecipe = FINETUNE,
+    recipe: LanguageModelRecipe | None = None,
     data_options: DataOptions | None = None,
     run: RunOptions | None = None,
     splits: Sequence[str] = TRAINING_SPLITS,
@@ -37,7 +37,7 @@ def finetune_pair(
         backward: Backward member to start from, with the same tokenizer; it is not changed.
         data: Text in any form that `prepare` takes.
         budget: How long to train: epochs or steps of each member, or minutes of both together.
-        recipe: Settings of the training.
+        recipe: Settings of the training; None takes those of `usual_finetuning` for the forward member.
         data_options: How to read and split the data.
         run: Where and how to run. Checkpoints are in subfolders "forward" and "backward" of its folder; `resume` goes
             on with the member that was stopped, and a member that is complete is loaded from its checkpoint.
@@ -48,6 +48,7 @@ def finetune_pair(
         The fine-tuned forward and backward member.
     """
     run = run or RunOptions()
+    recipe = recipe or usual_finetuning(forward)
     run.world.check_divides(recipe.batch_size)
     if run.resume and run.folder is not None and newest_checkpoint(Path(run.folder)) is None:
         raise FolderError(f"{run.folder}: expected a checkpoint to resume, got none; begin without resume")

@@ -16,10 +16,10 @@ from ulmkit.hub import LanguageModelParts, facts_to_json
 from ulmkit.pipeline.classifiers import train_network
 from ulmkit.pipeline.data import DocumentCallback, prepare
 from ulmkit.pipeline.data_options import DataOptions
-from ulmkit.pipeline.language_models import finetune, prepare_for_model
+from ulmkit.pipeline.language_models import finetune, has_dropout, prepare_for_model, usual_finetuning
 from ulmkit.pipeline.options import RunOptions
 from ulmkit.pipeline.recipe_files import write_recipe
-from ulmkit.pipeline.recipes import CLASSIFY, FINETUNE, ClassifierRecipe, LanguageModelRecipe
+from ulmkit.pipeline.recipes import CLASSIFY, ClassifierRecipe, LanguageModelRecipe
 from ulmkit.pipeline.search_spaces import ClassifierSpace, LanguageModelSpace, Space
 from ulmkit.pipeline.search_study import (
     BEST_FILE,
@@ -204,7 +204,7 @@ def search_finetuning_recipe(
     language_model: LanguageModelParts,
     search: SearchOptions,
     *,
-    recipe: LanguageModelRecipe = FINETUNE,
+    recipe: LanguageModelRecipe | None = None,
     data_options: DataOptions | None = None,
     run: RunOptions | None = None,
     progress: DocumentCallback | None = None,
@@ -216,7 +216,8 @@ def search_finetuning_recipe(
         data: Text in any form that `prepare` takes; see `search_classifier_recipe` for the rest.
         language_model: The model to start from.
         search: Length of the search, and where it is kept.
-        recipe: Recipe that the search starts from, and that has the settings that are not searched.
+        recipe: Recipe that the search starts from, and that has the settings that are not searched; None takes that of
+            `usual_finetuning`.
         data_options: How the text is read and split.
         run: Device, precision, seed and progress.
         progress: Called with the number of documents prepared so far.
@@ -227,10 +228,11 @@ def search_finetuning_recipe(
     """
     started = clock()
     run = run or RunOptions()
+    recipe = recipe or usual_finetuning(language_model)
     search, folder = _begin(search, run)
     corpus = prepare_for_model(language_model, data, data_options, run, progress)
     tokens = sum(split.tokens for name, split in corpus.facts.splits.items() if name in TRAINING_SPLITS)
-    space = LanguageModelSpace(recipe, tokens)
+    space = LanguageModelSpace(recipe, tokens, has_dropout(language_model))
 
     def train(recipe: ClassifierRecipe | LanguageModelRecipe, run: RunOptions) -> Mapping[str, float]:
         assert isinstance(recipe, LanguageModelRecipe)

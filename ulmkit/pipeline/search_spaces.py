@@ -94,10 +94,12 @@ class LanguageModelSpace:
     Attributes:
         base: Recipe that the search starts from, and that has the settings that are not searched.
         tokens: Number of tokens to learn from.
+        has_dropout: Whether the model has dropout to multiply; without it, `dropout_multiplier` is not searched.
     """
 
     base: LanguageModelRecipe
     tokens: int
+    has_dropout: bool = True
 
     def settings(self) -> list[Setting]:
         """The settings, each with its range."""
@@ -107,7 +109,7 @@ class LanguageModelSpace:
             _range("factor", base.factor, 1.0, 4.0, is_log=True),
             _sizes("batch_size", base.batch_size, self.tokens // (2 * base.bptt)),
             _sizes("bptt", base.bptt, self.tokens // (2 * base.batch_size)),
-            _range("dropout_multiplier", base.dropout_multiplier, 0.0, 1.0),
+            *([_range("dropout_multiplier", base.dropout_multiplier, 0.0, 1.0)] if self.has_dropout else []),
             _range("ar", base.ar, 0.0, 4.0),
             _range("tar", base.tar, 0.0, 2.0),
         ]
