@@ -1,5 +1,7 @@
 """Co-training of document vectors and NB-SVM."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -46,6 +48,28 @@ def test_unlabelled_documents_help_few_labels() -> None:
     for member in (*trained.vectors, trained.nb_svm):
         said = member.log_probabilities(documents.sequence).argmax(axis=1)
         assert (said == labels)[others].mean() > 0.85
+
+
+def test_names_are_learned_from_only_if_they_are_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody labels them, and they do not count in the estimated shares of the classes."""
+    documents, labels = _documents(300)
+    rows, names = np.arange(290), np.arange(290, 300)
+    vectors = DocumentVectors(documents, rows)
+    given = np.concatenate([np.flatnonzero(labels[rows] == 0)[:6], np.flatnonzero(labels[rows] == 1)[:2]])
+    shares: list[list[float]] = []
+
+    def choose(logs: np.ndarray, is_free: np.ndarray, estimated: np.ndarray, fraction: float) -> Any:
+        shares.append(estimated.tolist())
+        return surest(logs, is_free, estimated, fraction)
+
+    monkeypatch.setattr(co_training, "surest", choose)
+    alone = CoTraining([vectors], rows, 2).fit(given, labels[given], NONE)
+    named = CoTraining([vectors], rows, 2, names)
+    without = named.fit(given, labels[given], NONE)
+    np.testing.assert_array_equal(without.nb_svm.coefficients, alone.nb_svm.coefficients)
+    more = np.concatenate([given, names])
+    assert not np.array_equal(named.fit(more, labels[more], NONE).nb_svm.coefficients, alone.nb_svm.coefficients)
+    assert shares == [[6.5 / 9, 2.5 / 9]] * len(shares)
 
 
 def test_characters_teach_members_of_words() -> None:

@@ -88,3 +88,27 @@ def test_the_first_rung_learns_from_texts_alone() -> None:
 def test_names_are_not_used_where_classes_have_many_labels(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(automatic, "_NAMED_LABELS", 5)
     assert not _train(TOPICS)[1].uses_names
+
+
+def test_features_and_self_trained_networks_know_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The features are of the names, too; networks are trained on documents alone."""
+    model = tiny.language_model().parts
+    labelled = [Document(text, ("fine", "poor")[number % 2], split="train")
+                for number, (text, _) in enumerate(tiny.reviews(20, 70))]  # fmt: skip
+    others = [Document(text, split="unsupervised") for text, _ in tiny.reviews(100, 400)]
+    losses: dict[bool, dict[str, float]] = {}
+    for helps in (False, True):
+        monkeypatch.setattr(automatic, "_names_help", lambda *_, helps=helps: helps)
+        ladders: list[Ladder] = []
+        train_automatically(
+            [*labelled, *others],
+            [model],
+            budget=Budget(steps=4),
+            recipe=tiny.CLASSIFY,
+            run=tiny.RUN,
+            on_ladder=ladders.append,
+        )
+        losses[helps] = {row.name: row.loss for row in ladders[0].rows}
+    assert "self-trained" in losses[True]
+    same = {name for name, loss in losses[False].items() if loss == losses[True][name]}
+    assert same == {"TF-IDF", "fine-tuned forward"}

@@ -61,6 +61,8 @@ def test_the_result_is_a_pair_with_its_facts_and_card(run: Path, wiki: Path) -> 
         assert 0 < abs(result["rounding_loss_difference"]) <= result["rounding_largest_difference"] < 0.1
         assert member.facts.notes.items() >= result.items()
         assert member.facts.notes["steps"] == 10
+        assert member.facts.base is not None
+        assert (member.facts.validation_before, member.facts.base.validation) == ({}, {})
         assert member.facts.data.cleanness == "clean"
     facts = load_pair(run / "en-small").facts
     assert (facts.license, facts.language, facts.stage) == ("cc-by-sa-3.0", "en", "fine-tuning")

@@ -234,7 +234,7 @@ def climb_corpus(
         run: Device, precision, seed, checkpoints and progress.
 
     Source: class names as text that tells what a class is: Chang et al. 2008, "Importance of semantic representation:
-        dataless classification", section 2. Deviation: they are documents to learn from, beside the labelled ones.
+        dataless classification". Deviation: they are documents to learn from, beside the labelled ones.
     """
     say = (lambda _: None) if run.progress is None else run.progress.message
     weights = find_task(text.corpus.task).class_weights(text.corpus, rows, recipe)
