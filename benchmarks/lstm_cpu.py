@@ -69,32 +69,32 @@ def main() -> None:
         options.repeats = 1
     rows = []
     for batch in batches:
-        for learns in directions:
-            rows += compare(STEPS, batch, precisions, learns, options.repeats)
+        for requires_grad in directions:
+            rows += compare(STEPS, batch, precisions, requires_grad, options.repeats)
     for batch in small_batches:
-        for learns in directions:
-            rows += compare(SMALL_STEPS, batch, ("fp32",), learns, 10 * options.repeats)
+        for requires_grad in directions:
+            rows += compare(SMALL_STEPS, batch, ("fp32",), requires_grad, 10 * options.repeats)
         rows += compare(SMALL_STEPS, batch, ("fp32",), True, 10 * options.repeats, masked=True)
     rows += steps_beside_floors(batches, precisions, options.repeats)
     report("lstm_cpu", rows, options.json)
 
 
 def compare(
-    steps: int, batch: int, precisions: tuple[str, ...], learns: bool, repeats: int, masked: bool = False
+    steps: int, batch: int, precisions: tuple[str, ...], requires_grad: bool, repeats: int, masked: bool = False
 ) -> list[dict[str, Any]]:
     """Measure ulmkit and torch in turn, in each precision; each beside torch in that precision and in fp32."""
     runs: dict[str, Callable[[], Sequence[Tensor]]] = {}
     for name in precisions:
-        runs[f"ulmkit {name}"] = our_run(steps, batch, DTYPES[name], learns, masked=masked)
-        runs[f"nn.LSTM {name}"] = torch_run(steps, batch, DTYPES[name], learns, masked)
-    expected = torch_run(steps, batch, torch.float32, learns, masked)()
+        runs[f"ulmkit {name}"] = our_run(steps, batch, DTYPES[name], requires_grad, masked=masked)
+        runs[f"nn.LSTM {name}"] = torch_run(steps, batch, DTYPES[name], requires_grad, masked)
+    expected = torch_run(steps, batch, torch.float32, requires_grad, masked)()
     for name, run in runs.items():
         error = max(relative_error(mine, theirs) for mine, theirs in zip(run(), expected, strict=True))
         print(f"T {steps}, B {batch}, {name}: at most {error:.1g} from nn.LSTM in fp32, relative")
         if name.startswith("ulmkit") and not error <= LIMIT[name.removeprefix("ulmkit ")]:
             sys.exit("Not the same output and gradients")
     seconds = median_seconds_in_turn(runs, repeats)
-    what = ("forward + backward" if learns else "forward") + (", weight drop" if masked else "")
+    what = ("forward + backward" if requires_grad else "forward") + (", weight drop" if masked else "")
     pairs = [(ours, theirs) for ours in precisions for theirs in precisions if (ours, theirs) != ("fp32", "bf16")]
     return [
         row(
@@ -128,11 +128,11 @@ def drop_weights() -> Tensor:
 
 
 def our_run(
-    steps: int, batch: int, dtype: torch.dtype, learns: bool, inputs: int = HIDDEN, masked: bool = False
+    steps: int, batch: int, dtype: torch.dtype, requires_grad: bool, inputs: int = HIDDEN, masked: bool = False
 ) -> Callable[[], Sequence[Tensor]]:
-    """A run of ulmkit's layer that returns y and, if it learns, gradients of x, w_ih, bias, and of an unmasked w_hh."""
+    """Run ulmkit's layer: returns y and, if `requires_grad`, gradients of x, w_ih, bias, and w_hh unless masked."""
     w_ih, w_hh, bias, x, h0, c0, dy = problem(steps, batch, inputs)
-    x = x.to(dtype).requires_grad_(learns)
+    x = x.to(dtype).requires_grad_(requires_grad)
     dy = dy.to(dtype)
     keep_bits, scale = (drop_weights(), 1 / (1 - DROPOUT)) if masked else (None, 1.0)
     with torch.no_grad():
@@ -146,11 +146,11 @@ def our_run(
         with torch.no_grad():
             return packed.run(x, h0, c0, bias)[:1]
 
-    return forward_and_backward if learns else forward
+    return forward_and_backward if requires_grad else forward
 
 
 def torch_run(
-    steps: int, batch: int, dtype: torch.dtype, learns: bool, masked: bool = False
+    steps: int, batch: int, dtype: torch.dtype, requires_grad: bool, masked: bool = False
 ) -> Callable[[], Sequence[Tensor]]:
     """A run of torch.nn.LSTM, which gets its weights already masked, with the results of `our_run`."""
     w_ih, w_hh, bias, x, h0, c0, dy = problem(steps, batch)
@@ -160,7 +160,7 @@ def torch_run(
     names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
     module.load_state_dict(dict(zip(names, (w_ih, w_hh, bias, torch.zeros_like(bias)), strict=True)))
     module.to(dtype)
-    x = x.to(dtype).requires_grad_(learns)
+    x = x.to(dtype).requires_grad_(requires_grad)
     dy = dy.to(dtype)
     state = (h0[None].to(dtype), c0[None].to(dtype))
 
@@ -173,7 +173,7 @@ def torch_run(
         with torch.no_grad():
             return module(x, state)[:1]
 
-    return forward_and_backward if learns else forward
+    return forward_and_backward if requires_grad else forward
 
 
 def steps_beside_floors(batches: Sequence[int], precisions: Sequence[str], repeats: int) -> list[dict[str, Any]]:

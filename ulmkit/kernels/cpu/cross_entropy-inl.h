@@ -11,10 +11,10 @@
 class CrossEntropyPass {
 public:
     CrossEntropyPass(const CrossEntropy& task, int threads)
-        : task_(task), features_wide_(up(task.features, most(Engine::depth, width))),
+        : task_(task), features_wide_(round_up(task.features, maximum(Engine::depth, width))),
           feature_groups_((task.features + width - 1) / width), strips_((task.classes + strip - 1) / strip),
-          block_(least(task.rows, most(32, task.held_bytes / (strips_ * strip * int64_t(sizeof(Element))) / 32 * 32))),
-          deep_(up(block_, most(Engine::depth, width))) {
+          block_(minimum(task.rows, maximum(32, task.held_bytes / (strips_ * strip * int64_t(sizeof(Element))) / 32 * 32))),
+          deep_(round_up(block_, maximum(Engine::depth, width))) {
         Workspace workspace(task.workspace);
         x_ = workspace.take<Element>((task.rows + 16) * features_wide_);
         by_class_ = workspace.take<Element>(strips_ * strip * features_wide_);
@@ -45,7 +45,7 @@ public:
         copy_inputs(Slice(task_.rows, thread, threads));
         for (int64_t n = strips.first; n < strips.last; ++n) pack_strip(n, rows_ + thread * width * features_wide_);
         for (int64_t first = 0; first < task_.rows; first += block_) {
-            const int64_t rows = least(block_, task_.rows - first);
+            const int64_t rows = minimum(block_, task_.rows - first);
 #pragma omp barrier
             sum_exponentials(strips, first, rows, thread);
             const Slice groups(features_wide_ / width, thread, threads);
@@ -106,10 +106,10 @@ private:
             highest[row] = -__builtin_inff();
             sum[row] = 0.0f;
         }
-        const int64_t each = features_wide_ * width, end = least(strips.last * strip, task_.classes);
+        const int64_t each = features_wide_ * width, end = minimum(strips.last * strip, task_.classes);
         for (int64_t c = strips.first * strip; c < end; c += panel)
             for (int64_t row = 0; row < rows; row += tile_rows) {
-                const int64_t count = least(tile_rows, rows - row);
+                const int64_t count = minimum(tile_rows, rows - row);
                 Engine::product(count, 4, features_wide_, x_ + (first + row) * features_wide_, features_wide_,
                                 by_class_ + c / width * each, each, tile, panel, false);
                 for (int64_t n = 0; n < count; ++n)
@@ -184,17 +184,17 @@ private:
             for (int64_t group = 0; group < 4; ++group)
                 Engine::pack_rows(deep_, held_row(n, 0) + part + group * width, strip, packed + group * deep_ * width);
             for (int64_t feature = 0; feature < task_.features; feature += tile_rows) {
-                const int64_t count = least(tile_rows, task_.features - feature);
+                const int64_t count = minimum(tile_rows, task_.features - feature);
                 Engine::product(count, 4, deep_, transposed_ + feature * deep_, deep_, packed, deep_ * width, tile, panel,
                                 false);
-                for (int64_t column = 0; column < least(panel, task_.classes - c); column += width)
-                    write_columns(tile + column, panel, count, least(width, task_.classes - c - column),
+                for (int64_t column = 0; column < minimum(panel, task_.classes - c); column += width)
+                    write_columns(tile + column, panel, count, minimum(width, task_.classes - c - column),
                                   task_.d_weight + (c + column) * task_.features + feature, task_.features, first > 0);
             }
         }
         const int64_t stride = feature_groups_ * width, classes = strips_ * strip;
         for (int64_t group = 0; group < feature_groups_; group += 4)
-            Engine::product(rows, least(4, feature_groups_ - group), strip, held_row(n, 0), strip,
+            Engine::product(rows, minimum(4, feature_groups_ - group), strip, held_row(n, 0), strip,
                             by_feature_ + (group * classes + n * strip) * width, classes * width,
                             dx_ + thread * block_ * stride + group * width, stride, !is_first);
     }
@@ -216,7 +216,7 @@ private:
             }
         }
         for (int64_t group = 0; group < 4 && task_.d_bias != nullptr; ++group) {
-            const int64_t from = c + group * width, count = least(width, task_.classes - from);
+            const int64_t from = c + group * width, count = minimum(width, task_.classes - from);
             if (count <= 0) break;
             const Floats before = first > 0 ? load_some(task_.d_bias + from, count) : Floats{};
             store_some(task_.d_bias + from, before + db[group], count);
@@ -235,7 +235,7 @@ private:
                         sum += load(dx_ + (thread * block_ + row) * stride + group * width);
                 }
                 Element* to = static_cast<Element*>(task_.dx) + (first + row) * task_.features + group * width;
-                store_elements(to, sum, least(width, task_.features - group * width));
+                store_elements(to, sum, minimum(width, task_.features - group * width));
             }
     }
 

@@ -57,7 +57,7 @@ class Layout:
         """
         weights = [tensor.detach().contiguous() for tensor in (w_ih, w_hh, *scales)]
         layer = Layer(w_ih.shape[1], w_hh.shape[1])
-        sizes = library().sizes(self.path, layer, Sequences(0, 0, None, None), learns=backward)
+        sizes = library().sizes(self.path, layer, Sequences(0, 0, None, None), requires_grad=backward)
         laid_out = _bytes(sizes.forward_weights), _bytes(sizes.backward_weights) if backward else None
         no_scales = [None] * (2 - len(scales))
         packing = Packing(
@@ -85,7 +85,7 @@ class Layout:
         self._check_unchanged(w_ih, w_hh)
         return True
 
-    def laid_out_forward(self, w_ih: Tensor, w_hh: Tensor, *, learns: bool) -> Tensor | None:
+    def laid_out_forward(self, w_ih: Tensor, w_hh: Tensor, *, requires_grad: bool) -> Tensor | None:
         """Return `forward`, laid out now if necessary, together with `backward` if gradients will be needed.
 
         Raises:
@@ -93,7 +93,7 @@ class Layout:
         """
         if self.forward is None:
             self._check_unchanged(w_ih, w_hh)
-            self.lay_out(w_ih, w_hh, backward=learns)
+            self.lay_out(w_ih, w_hh, backward=requires_grad)
         return self.forward
 
     def laid_out_backward(self, w_ih: Tensor, w_hh: Tensor) -> Tensor | None:
@@ -145,24 +145,24 @@ class _FusedLSTM(torch.autograd.Function):
         lengths: Tensor | None,  # (B,)
         grad_enabled: bool,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        learns = grad_enabled and any(ctx.needs_input_grad)
-        if learns and layout.versions is None:
+        requires_grad = grad_enabled and any(ctx.needs_input_grad)
+        if requires_grad and layout.versions is None:
             raise ConfigError("lstm: int8 weights have no gradients; train the model they were made from")
         steps, batch, inputs = x.shape
         hidden = w_hh.shape[1]
         x, h0, c0, bias = (tensor.contiguous() for tensor in (x, h0, c0, bias))
         unpacked = layout.can_use_unpacked(w_ih, w_hh, steps * batch, lengths)
-        laid_out = None if unpacked else layout.laid_out_forward(w_ih, w_hh, learns=learns)
+        laid_out = None if unpacked else layout.laid_out_forward(w_ih, w_hh, requires_grad=requires_grad)
         weights = [tensor.contiguous() for tensor in (w_ih, w_hh)] if unpacked else [None, None]
         running, order = _running(steps, batch, lengths)
         layer = Layer(inputs, hidden)
         sequences = Sequences(steps, batch, address(running), address(order))
-        sizes = library().sizes(layout.path, layer, sequences, learns)
+        sizes = library().sizes(layout.path, layer, sequences, requires_grad)
         kept = [
-            _bytes(sizes.inputs) if learns else None,
+            _bytes(sizes.inputs) if requires_grad else None,
             _bytes(sizes.hidden),
             _bytes(sizes.cells),
-            _bytes(sizes.gates) if learns else None,
+            _bytes(sizes.gates) if requires_grad else None,
         ]
         new = x.new_empty if lengths is None else x.new_zeros  # the kernel writes nothing beyond a sequence's end
         y = new(steps, batch, hidden)
@@ -175,7 +175,7 @@ class _FusedLSTM(torch.autograd.Function):
             *map(address, (y, h_n, c_n, workspace(sizes.forward_workspace))),
         )
         library().run("forward", layout.path, layer, sequences, arguments)
-        if learns:
+        if requires_grad:
             ctx.save_for_backward(w_ih, w_hh, running, order, *kept)
             ctx.layout = layout
             ctx.shape = (steps, batch, inputs, hidden)
@@ -194,7 +194,7 @@ class _FusedLSTM(torch.autograd.Function):
         weights = [tensor.contiguous() for tensor in (w_ih, w_hh)] if ctx.unpacked else [None, None]
         layer = Layer(inputs, hidden)
         sequences = Sequences(steps, batch, address(running), address(order))
-        sizes = library().sizes(layout.path, layer, sequences, learns=True)
+        sizes = library().sizes(layout.path, layer, sequences, requires_grad=True)
         dy = dy.to(ctx.dtype).contiguous()
         dh_n, dc_n = dh_n.contiguous(), dc_n.contiguous()
         wants_x, wants_states, wants_weights = (

@@ -44,14 +44,14 @@ inline void keep_bits(uint64_t seed, int32_t keep, int64_t bytes, uint8_t* bits,
     for (int64_t first = 0; first < bytes; first += piece) {
         uint64_t stream = seed + uint64_t(first / piece);
         RandomLanes random(split_mix(stream));
-        const int64_t end = least(first + piece, bytes);
+        const int64_t end = minimum(first + piece, bytes);
         for (int64_t at = first; at < end; at += 64) {
             Lanes kept{};
             for (int digit = __builtin_ctz(keep); digit < 16; ++digit) {
                 const Lanes drawn = random.next();
                 kept = keep >> digit & 1 ? drawn | kept : drawn & kept;
             }
-            std::memcpy(bits + at, &kept, least(64, end - at));
+            std::memcpy(bits + at, &kept, minimum(64, end - at));
         }
     }
 }

@@ -129,7 +129,7 @@ struct DocumentVectors {
 struct Path {
     const char* name;
     bool (*runs_here)();
-    Sizes (*sizes)(Layer, Sequences, bool learns, int threads);  // learns: whether a backward follows
+    Sizes (*sizes)(Layer, Sequences, bool requires_grad, int threads);  // requires_grad: whether a backward follows
     void (*pack)(Layer, Packing, int threads);
     void (*forward)(Layer, Sequences, Forward, int threads);
     void (*backward)(Layer, Sequences, Backward, int threads);

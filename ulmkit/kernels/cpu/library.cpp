@@ -42,9 +42,9 @@ ULMKIT_EXPORT const char* ulmkit_path_name(int path) { return path < count ? pat
 
 ULMKIT_EXPORT int ulmkit_path_runs_here(int path) { return paths[path]->runs_here(); }
 
-ULMKIT_EXPORT void ulmkit_sizes(int path, const Layer* layer, const Sequences* sequences, int learns, int threads,
+ULMKIT_EXPORT void ulmkit_sizes(int path, const Layer* layer, const Sequences* sequences, int requires_grad, int threads,
                                 Sizes* sizes) {
-    *sizes = paths[path]->sizes(*layer, *sequences, learns, threads);
+    *sizes = paths[path]->sizes(*layer, *sequences, requires_grad, threads);
 }
 
 ULMKIT_EXPORT void ulmkit_pack(int path, const Layer* layer, const Packing* packing, int threads) {

@@ -157,10 +157,10 @@ class Library:
         )
         return result
 
-    def sizes(self, path: str, layer: Layer, sequences: Sequences, learns: bool) -> Sizes:
-        """Return the bytes of every buffer; `learns` is whether a backward pass follows."""
+    def sizes(self, path: str, layer: Layer, sequences: Sequences, requires_grad: bool) -> Sizes:
+        """Return the bytes of every buffer; `requires_grad` is whether a backward pass follows."""
         sizes = Sizes()
-        self._functions.ulmkit_sizes(self.paths[path], layer, sequences, learns, torch.get_num_threads(), sizes)
+        self._functions.ulmkit_sizes(self.paths[path], layer, sequences, requires_grad, torch.get_num_threads(), sizes)
         return sizes
 
     def document_vectors(self, path: str, task: DocumentVectors) -> None:

@@ -8,7 +8,7 @@ class BackwardPass {
 public:
     BackwardPass(Layer layer, const Sequences& sequences, const Backward& backward, int threads)
         : shape_(layer), sequences_(sequences), backward_(backward), rows_(total_rows(sequences)),
-          deep_(up(rows_, most(Engine::depth, width))), features_(shape_.inputs_wide + shape_.hidden_wide),
+          deep_(round_up(rows_, maximum(Engine::depth, width))), features_(shape_.inputs_wide + shape_.hidden_wide),
           weights_ih_(static_cast<const Element*>(backward.weights.laid_out)),
           weights_hh_(weights_ih_ == nullptr ? nullptr : weights_ih_ + shape_.inputs_wide * shape_.gates),
           gates_(static_cast<const Element*>(backward.kept.gates)) {
@@ -19,7 +19,7 @@ public:
         transposed_ = workspace.take<Element>((features_ + 16) * deep_);
         places_ = workspace.take<int64_t>(rows_);
         panel_ = workspace.take<Element>(threads * 4 * width * deep_);
-        tile_rows_ = most(tile_rows, sequences.batch) + 16;
+        tile_rows_ = maximum(tile_rows, sequences.batch) + 16;
         tile_ = workspace.take<float>(threads * tile_rows_ * 4 * width);
         dh_ = workspace.take<float>(sequences.batch * shape_.units);
         bytes_ = workspace.bytes();
@@ -65,7 +65,7 @@ private:
         const Element* d_gates = d_gates_ + row_after * shape_.gates;
 #if defined(ULMKIT_READS_ROWS)
         if (weights_ih_ == nullptr) {
-            const int64_t first = groups.first * width, last = least(groups.last * width, shape_.hidden);
+            const int64_t first = groups.first * width, last = minimum(groups.last * width, shape_.hidden);
             if (ahead > 0 && first < last)
                 times_weights(shape_, ahead, d_gates, backward_.weights.w_hh, shape_.hidden, first, last, dh_, shape_.units);
             for (int64_t group = groups.first; group < groups.last; ++group)
@@ -75,7 +75,8 @@ private:
 #endif
         const int64_t fours = (groups.last - groups.first + 3) / 4, each = shape_.gates * width;
         for (int64_t n = 0; n < fours; ++n) {  // alternates direction, so that the weights read last are still in cache
-            const int64_t group = groups.first + 4 * (t % 2 == 0 ? n : fours - 1 - n), count = least(4, groups.last - group);
+            const int64_t group = groups.first + 4 * (t % 2 == 0 ? n : fours - 1 - n);
+            const int64_t count = minimum(4, groups.last - group);
             if (ahead > 0)
                 Engine::product(ahead, count, shape_.gates, d_gates, shape_.gates, weights_hh_ + group * each, each, tile,
                                 4 * width, false);
@@ -157,7 +158,7 @@ private:
 #if defined(ULMKIT_READS_ROWS)
         if (weights_ih_ == nullptr) {
             const Slice columns(groups, thread, threads);
-            const int64_t from = columns.first * width, to = least(columns.last * width, shape_.inputs);
+            const int64_t from = columns.first * width, to = minimum(columns.last * width, shape_.inputs);
             if (from < to)
                 times_weights(shape_, rows_, d_gates_, backward_.weights.w_ih, shape_.inputs, from, to,
                               static_cast<float*>(backward_.dx), shape_.inputs);
@@ -166,15 +167,15 @@ private:
 #endif
         const Slice slice((rows_ + tile_rows - 1) / tile_rows * fours, thread, threads);
         for (int64_t piece = slice.first; piece < slice.last; ++piece) {
-            const int64_t first = piece / fours * tile_rows, rows = least(tile_rows, rows_ - first);
-            const int64_t group = piece % fours * 4, count = least(4, groups - group);
+            const int64_t first = piece / fours * tile_rows, rows = minimum(tile_rows, rows_ - first);
+            const int64_t group = piece % fours * 4, count = minimum(4, groups - group);
             Engine::product(rows, count, shape_.gates, d_gates_ + first * shape_.gates, shape_.gates,
                             weights_ih_ + group * each, each, tile, 4 * width, false);
             for (int64_t row = 0; row < rows; ++row)
                 for (int64_t n = 0; n < count; ++n) {
                     const int64_t column = (group + n) * width;
                     Element* to = static_cast<Element*>(backward_.dx) + places_[first + row] * shape_.inputs + column;
-                    store_elements(to, load(tile + (row * 4 + n) * width), least(width, shape_.inputs - column));
+                    store_elements(to, load(tile + (row * 4 + n) * width), minimum(width, shape_.inputs - column));
                 }
         }
     }
@@ -203,12 +204,12 @@ private:
         for (int64_t gate = 0; gate < 4; ++gate)
             Engine::pack_rows(deep_, d_gates_ + (group * 4 + gate) * width, shape_.gates, panel + gate * each);
         for (int64_t first = 0; first < shape_.inputs; first += tile_rows) {
-            const int64_t count = least(tile_rows, shape_.inputs - first);
+            const int64_t count = minimum(tile_rows, shape_.inputs - first);
             Engine::product(count, 4, deep_, transposed_ + first * deep_, deep_, panel, each, tile, 4 * width, false);
             write_gradient(group, tile, first, count, shape_.inputs, backward_.d_w_ih, nullptr);
         }
         for (int64_t first = 0; first < shape_.hidden; first += tile_rows) {
-            const int64_t count = least(tile_rows, shape_.hidden - first);
+            const int64_t count = minimum(tile_rows, shape_.hidden - first);
             Engine::product(count, 4, deep_, transposed_ + (shape_.inputs_wide + first) * deep_, deep_, panel, each, tile,
                             4 * width, false);
             write_gradient(group, tile, first, count, shape_.hidden, backward_.d_w_hh, backward_.keep_bits);

@@ -5,7 +5,7 @@
 // Rows of one input product: enough to amortise reading W_ih, few enough to stay in cache.
 constexpr int64_t chunk_rows = 192;
 
-inline int64_t most_chunk_rows(const Sequences& sequences) { return most(chunk_rows, sequences.batch) + 16; }
+inline int64_t max_chunk_rows(const Sequences& sequences) { return maximum(chunk_rows, sequences.batch) + 16; }
 
 // Positions of the states: block 0 before the first step, block t + 1 after step t. Without a backward pass two blocks
 // alternate.
@@ -55,10 +55,11 @@ public:
           hidden_(static_cast<Element*>(forward.kept.hidden)),
           gates_(static_cast<Element*>(forward.kept.gates)), blocks_{forward.kept.inputs != nullptr, sequences.batch},
           inputs_(static_cast<Element*>(forward.kept.inputs)),
-          factor_bytes_(up(Engine::factor_bytes(most_chunk_rows(sequences), most(shape_.inputs_wide, shape_.hidden_wide)), 64)) {
+          factor_bytes_(round_up(
+              Engine::factor_bytes(max_chunk_rows(sequences), maximum(shape_.inputs_wide, shape_.hidden_wide)), 64)) {
         Workspace workspace(forward.workspace);
-        sums_ = workspace.take<float>(most_chunk_rows(sequences) * shape_.gates);
-        if (inputs_ == nullptr) inputs_ = workspace.take<Element>(most_chunk_rows(sequences) * shape_.inputs_wide);
+        sums_ = workspace.take<float>(max_chunk_rows(sequences) * shape_.gates);
+        if (inputs_ == nullptr) inputs_ = workspace.take<Element>(max_chunk_rows(sequences) * shape_.inputs_wide);
         factors_ = workspace.take<char>(threads * factor_bytes_);
         bytes_ = workspace.bytes();
     }

@@ -12,7 +12,7 @@ inline Floats masked(Floats v, const uint8_t* bits, int64_t column, int64_t row_
 // Masks a row of `count` floats in place.
 inline void mask_row(const uint8_t* bits, float scale, int64_t count, int64_t row_bytes, float* row) {
     for (int64_t column = 0; column < count; column += width) {
-        const int64_t here = least(width, count - column);
+        const int64_t here = minimum(width, count - column);
         store_some(row + column, masked(load_some(row + column, here), bits, column, row_bytes, scale), here);
     }
 }
@@ -21,7 +21,7 @@ inline void mask_row(const uint8_t* bits, float scale, int64_t count, int64_t ro
 inline void convert_row(const float* from, const uint8_t* keep_bits, float scale, int64_t count, int64_t padded,
                         Element* to) {
     for (int64_t column = 0; column < padded; column += width) {
-        const int64_t here = most(0, least(width, count - column));
+        const int64_t here = maximum(0, minimum(width, count - column));
         Floats v = here ? load_some(from + column, here) : Floats{};
         if (keep_bits != nullptr && here) v = masked(v, keep_bits, column, (count + 7) / 8, scale);
         Engine::store(to + column, v);
@@ -62,7 +62,7 @@ inline void pack(Layer layer, Packing packing, int threads) {
         const int thread = omp_get_thread_num();
         const Slice slice(shape.groups, thread, omp_get_num_threads());
         Element* rows = static_cast<Element*>(packing.workspace) +
-                        thread * 4 * width * most(shape.inputs_wide, shape.hidden_wide);
+                        thread * 4 * width * maximum(shape.inputs_wide, shape.hidden_wide);
         for (int64_t group = slice.first; group < slice.last; ++group) {
             pack_group(shape, group, static_cast<const float*>(packing.w_ih), shape.inputs, shape.inputs_wide, nullptr, 1.0f, rows, forward,
                        backward);

@@ -6,9 +6,9 @@
 using Element = Engine::Element;  // of inputs and outputs
 using Factor = Engine::Factor;    // of products
 
-inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-inline int64_t most(int64_t a, int64_t b) { return a < b ? b : a; }
-inline int64_t up(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
+inline int64_t minimum(int64_t a, int64_t b) { return a < b ? a : b; }
+inline int64_t maximum(int64_t a, int64_t b) { return a < b ? b : a; }
+inline int64_t round_up(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
 
 struct Shape {
     int64_t inputs, hidden;          // E, H
@@ -19,16 +19,16 @@ struct Shape {
     int64_t input_group, hidden_group;  // factors of a group of 4 gates of W_ih and W_hh, laid out for the forward
 
     explicit Shape(Layer layer) : inputs(layer.inputs), hidden(layer.hidden) {
-        const int64_t multiple = most(Engine::depth, width);
-        inputs_wide = up(inputs, multiple);
-        hidden_wide = up(hidden, multiple);
+        const int64_t multiple = maximum(Engine::depth, width);
+        inputs_wide = round_up(inputs, multiple);
+        hidden_wide = round_up(hidden, multiple);
         groups = (hidden + width - 1) / width;
         units = groups * width;
         gates = 4 * units;
         input_group = 4 * (inputs_wide * width + Engine::group_end);
         hidden_group = 4 * (hidden_wide * width + Engine::group_end);
     }
-    int64_t present(int64_t group) const { return least(width, hidden - group * width); }
+    int64_t present(int64_t group) const { return minimum(width, hidden - group * width); }
 };
 
 struct Slice {
@@ -83,7 +83,7 @@ public:
     template <class T>
     T* take(int64_t count) {
         char* piece = start_ == nullptr ? nullptr : start_ + bytes_;
-        bytes_ += up(count * int64_t(sizeof(T)), 64);
+        bytes_ += round_up(count * int64_t(sizeof(T)), 64);
         return reinterpret_cast<T*>(piece);
     }
     int64_t bytes() const { return bytes_; }

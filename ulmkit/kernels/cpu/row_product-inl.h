@@ -141,7 +141,7 @@ inline void times_rows_in_strips(int64_t rows, int64_t columns, int64_t k, Strid
             const Slice part(rows, block, blocks);
             multiply_some_rows<most_rows, vectors, !ends>(part.last - part.first, k, a.from_row(part.first), b + column,
                                                           b_stride, c + part.first * c_stride + column, c_stride,
-                                                          least(width, columns - column), accumulate);
+                                                          minimum(width, columns - column), accumulate);
         }
     if constexpr (!ends)
         times_rows_in_strips<most_rows, vectors / 2>(rows, columns - column, k, a, b + column, b_stride, c + column, c_stride,
@@ -174,7 +174,7 @@ inline void times_weights(const Shape& shape, int64_t rows, const float* d_gates
     constexpr int64_t together = 4 * width;  // lines of w for which the sums stay in registers
     for (int64_t gate = 0; gate < 4; ++gate)
         for (int64_t unit = 0; unit < shape.hidden; unit += together)
-            times_rows(rows, last - first, least(together, shape.hidden - unit),
+            times_rows(rows, last - first, minimum(together, shape.hidden - unit),
                        Strided{d_gates + 4 * unit + gate * width, shape.gates, 1, 4 * width},
                        w + (gate * shape.hidden + unit) * columns + first, columns, c + first, c_stride, gate + unit > 0);
 }

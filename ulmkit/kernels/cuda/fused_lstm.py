@@ -37,8 +37,10 @@ def lstm(
     Source: `ulmkit.kernels.reference.lstm` has the formula; lstm_forward.cu, lstm_backward.cu and lstm_steps.cu
         compute it.
     """
-    learns = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (x, h0, c0, w_ih, w_hh, bias))
-    y, h_n, c_n, _, _ = lstm_forward(x, h0, c0, w_ih, w_hh, bias, mask.keep_bits, mask.keep_scale, lengths, learns)
+    requires_grad = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (x, h0, c0, w_ih, w_hh, bias))
+    y, h_n, c_n, _, _ = lstm_forward(
+        x, h0, c0, w_ih, w_hh, bias, mask.keep_bits, mask.keep_scale, lengths, requires_grad
+    )
     return y, h_n, c_n
 
 
@@ -54,12 +56,12 @@ def lstm_forward(
     keep_bits: Tensor | None,  # (4H, ceil(H / 8)) uint8
     keep_scale: float,
     lengths: Tensor | None,  # (B,)
-    learns: bool,
+    requires_grad: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Run the forward pass, and return what the backward pass needs.
 
     Returns:
-        y, h_n, c_n, cells (T + 1, B, H), and gates (T, B, 4H), empty unless `learns`.
+        y, h_n, c_n, cells (T + 1, B, H), and gates (T, B, 4H), empty unless `requires_grad`.
     """
     steps, batch, hidden = x.shape[0], x.shape[1], w_hh.shape[1]
     lengths = None if lengths is None else lengths.to(torch.int64).contiguous()
@@ -70,9 +72,16 @@ def lstm_forward(
     c_n = _copy(c0)
     cells = c0.new_empty(steps + 1, batch, hidden)
     cells[0] = c0
-    gates = x.new_empty(steps, batch, 4 * hidden) if learns else x.new_empty(0)
+    gates = x.new_empty(steps, batch, 4 * hidden) if requires_grad else x.new_empty(0)
     if steps and batch:
-        tensors = {"sums": sums, "y": y, "h_n": h_n, "c_n": c_n, "cells": cells, "gates": gates if learns else None}
+        tensors = {
+            "sums": sums,
+            "y": y,
+            "h_n": h_n,
+            "c_n": c_n,
+            "cells": cells,
+            "gates": gates if requires_grad else None,
+        }
         arguments = Forward(sequences, **{name: address(tensor) for name, tensor in tensors.items()})
         mask = _mask(keep_bits, keep_scale)
         _all_steps(kernels(x.device.index or 0), "forward", x, arguments, w_hh.contiguous(), mask, h0)
@@ -80,11 +89,11 @@ def lstm_forward(
 
 
 @lstm_forward.register_fake
-def _(x, h0, c0, w_ih, w_hh, bias, keep_bits, keep_scale, lengths, learns):  # type: ignore[no-untyped-def]
+def _(x, h0, c0, w_ih, w_hh, bias, keep_bits, keep_scale, lengths, requires_grad):  # type: ignore[no-untyped-def]
     steps, batch, hidden = x.shape[0], x.shape[1], w_hh.shape[1]
     width = round_up(hidden, TILE)
     y = x.new_empty_strided((steps, batch, hidden), (batch * width, width, 1))
-    gates = x.new_empty((steps, batch, 4 * hidden) if learns else (0,))
+    gates = x.new_empty((steps, batch, 4 * hidden) if requires_grad else (0,))
     return y, empty_row_major(h0), empty_row_major(c0), c0.new_empty(steps + 1, batch, hidden), gates
 
 
