@@ -277,7 +277,7 @@ def test_another_identity_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("place", "key"), [((), "spent"), ((), "settings"), (("run",), "validated_step"), (("monitor",), "to_beat")]
+    ("place", "key"), [((), "total_seconds"), ((), "settings"), (("run",), "validated_step"), (("monitor",), "to_beat")]
 )
 def test_checkpoint_that_lacks_something(tmp_path, place, key):
     phases = interrupted(tmp_path)
@@ -378,14 +378,14 @@ def test_a_damaged_newest_checkpoint_is_replaced_by_the_one_before(tmp_path):
         (("run", "rates"), [0.1]),
         (("run", "momentum"), {}),
         (("seconds",), "1"),
-        (("spent",), {"validation": None}),
+        (("total_seconds",), {"validation": None}),
         (("optimizer",), {"bottom.weight": {}, "top.weight": 3}),
         (("optimizer", "top.weight"), {"exp_avg": 1}),
         (("optimizer", "top.weight", "exp_avg"), torch.zeros(7)),
         (("monitor", "to_beat"), "[" * 5000),
         (("monitor", "worse_in_a_row"), None),
-        (("monitor", "costs"), "3"),
-        (("monitor", "costs"), '["a"]'),
+        (("monitor", "losses"), "3"),
+        (("monitor", "losses"), '["a"]'),
         (("rows",), [1]),
         (("rows",), [{}]),
         (("ranks",), []),

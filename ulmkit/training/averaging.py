@@ -104,7 +104,7 @@ class WeightAverage:
         return {
             "means": dict(self._means),
             "steps": self.steps,
-            "costs": json.dumps(self.losses),
+            "losses": json.dumps(self.losses),
             "is_triggered": self.is_triggered,
         }
 
@@ -116,5 +116,5 @@ class WeightAverage:
             if mean.shape != self._weights[name].shape:
                 raise ValueError(f"average of {name}: expected shape {tuple(self._weights[name].shape)}")
         self.steps = int(state["steps"])
-        self.losses = [float(loss) for loss in parse_json(state["costs"])]
+        self.losses = [float(loss) for loss in parse_json(state["losses"])]
         self.is_triggered = bool(state["is_triggered"])

@@ -163,7 +163,7 @@ class Monitor:
             "best": None if self.best is None else self.best.to_text(),
             "to_beat": json.dumps(self._to_beat),
             "worse_in_a_row": self._worse_in_a_row,
-            "costs": json.dumps(self._losses),
+            "losses": json.dumps(self._losses),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -180,7 +180,7 @@ class Monitor:
         to_beat = parse_json(state["to_beat"])
         self._to_beat = None if to_beat is None else float(to_beat)
         self._worse_in_a_row = int(state["worse_in_a_row"])
-        self._losses = [float(loss) for loss in parse_json(state["costs"])]
+        self._losses = [float(loss) for loss in parse_json(state["losses"])]
         path = None if self._folder is None else self._folder / BEST_NAME
         if path is not None and path.is_file():
             with clear_state_errors(path):

@@ -54,8 +54,8 @@ class _Times:
     """Seconds of a run in a checkpoint, see `Stopwatch`."""
 
     seconds: float
-    spent: Mapping[str, float]
-    costs: Mapping[str, float]
+    total_seconds: Mapping[str, float]
+    last_seconds: Mapping[str, float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,10 +158,12 @@ class Run:
         if self.state.rates and len(self.state.rates) != len(self.task.groups):
             raise ConfigError(f"rates: expected {len(self.task.groups)}, got {len(self.state.rates)}")
         self._resumed_at = self.state.fraction_done
-        times = record_from_json(_Times, {name: saved[name] for name in ("seconds", "spent", "costs")}, "times")
+        times = record_from_json(
+            _Times, {name: saved[name] for name in ("seconds", "total_seconds", "last_seconds")}, "times"
+        )
         self.stopwatch.former_seconds = times.seconds
-        self.stopwatch.total_seconds = dict(times.spent)
-        self.stopwatch.last_seconds = dict(times.costs)
+        self.stopwatch.total_seconds = dict(times.total_seconds)
+        self.stopwatch.last_seconds = dict(times.last_seconds)
         self.task.model.load_state_dict(checkpoint.model)
         self.runner.train_groups(self._phase.groups)
         load_optimizer_state(self.runner.optimizer, self.runner.names, saved["optimizer"])
@@ -208,8 +210,8 @@ class Run:
                     "settings": self._settings,
                     "run": self.state.to_json(),
                     "seconds": self.stopwatch.seconds,
-                    "spent": self.stopwatch.total_seconds,
-                    "costs": self.stopwatch.last_seconds,  # the name in checkpoints
+                    "total_seconds": self.stopwatch.total_seconds,
+                    "last_seconds": self.stopwatch.last_seconds,
                     "optimizer": optimizer_state(self.runner.optimizer, self.runner.names),
                     "average": None if self.runner.average is None else self.runner.average.state_dict(),
                     "monitor": self.monitor.state_dict(),
