@@ -73,9 +73,9 @@ def test_ladders_keep_answers_of_models_that_were_fitted_to_others() -> None:
     )
     answers = TextClassifier(parts).held_out_answers()
     assert len(answers) == parts.facts.labelled_documents
-    assert answers.source == parts.facts.notes["judged_on"]
-    kept = next(row for row in parts.facts.notes["ladder"] if row["is_kept"])
-    assert answers.is_right.mean() == pytest.approx(kept["accuracy"])
+    assert parts.facts.ladder is not None
+    assert answers.source == parts.facts.ladder.judged_on
+    assert answers.is_right.mean() == pytest.approx(parts.facts.ladder.kept.accuracy)
     with pytest.raises(ConfigError, match="max_error: expected"):
         TextClassifier(parts).selective(0.2)
 

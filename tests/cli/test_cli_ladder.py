@@ -31,6 +31,7 @@ def test_train_climbs_the_ladder_by_default(here: Path) -> None:
     told = ulmkit("train", "lm", "data.csv", "-o", "c", *TRAIN, "--labels", 40, "--json", "train.json")
     assert "-> " in told.out + told.err
     assert "members" in told.out
+    assert "(5-fold cross-validation of 40 labelled documents)" in told.out
     told = ulmkit("evaluate", "c", "data.csv", "--split-column", "split", "--split", "test")
     assert "accuracy" in told.out
     ulmkit("predict", "c", "data.csv", "--out", "labels.csv")
@@ -40,6 +41,7 @@ def test_train_climbs_the_ladder_by_default(here: Path) -> None:
     assert set(labels) == {"pos", "neg"}
     facts = json.loads(Path("train.json").read_text(encoding="utf-8"))["facts"]
     assert facts["notes"]["method"] == "auto"
+    assert facts["ladder"]["is_cross_validated"] is True
 
 
 def test_features_are_computed_as_the_options_say(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

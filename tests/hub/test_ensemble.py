@@ -11,7 +11,16 @@ from support import tiny
 from ulmkit import LanguageModel, TextClassifier
 from ulmkit.errors import ConfigError, FolderError, TrainingError
 from ulmkit.files import fingerprint
-from ulmkit.hub import EnsembleParts, FeatureParts, facts_to_json, load_model, member_name, save_ensemble
+from ulmkit.hub import (
+    EnsembleParts,
+    FeatureParts,
+    LadderFacts,
+    LadderRow,
+    facts_to_json,
+    load_model,
+    member_name,
+    save_ensemble,
+)
 from ulmkit.hub.cards import ensemble_card
 from ulmkit.members.combiner import Combiner
 from ulmkit.members.linear import LinearMember
@@ -77,9 +86,33 @@ def test_the_card_of_linear_members_tells_of_no_network(parts: EnsembleParts) ->
     for wrong in ("awd-lstm", "It started from", "backend", "encoder"):
         assert wrong not in card
         assert wrong in ensemble_card("mine", parts)
-    assert "Its linear models read the tokens of" in card
+    assert "Its linear models use the tokens of" in card
     alone = replace(parts, members=members, combiner=combiner, facts=replace(parts.facts, base=None))
     assert "random weights" not in ensemble_card("mine", alone)
+
+
+def test_the_card_has_the_ladder(parts: EnsembleParts) -> None:
+    ladder = LadderFacts(
+        rows=(
+            LadderRow("TF-IDF", ("TF-IDF",), 0.52, 0.8, 0.04, 0.1, is_kept=False),
+            LadderRow("linear blend", ("TF-IDF", "NB-SVM"), 0.41, 0.9, 0.03, 0.2, is_kept=True),
+        ),
+        judged_on="5-fold cross-validation of 80 labelled documents",
+        is_cross_validated=True,
+    )
+    linear = tuple(member for member in parts.members if isinstance(member, LinearMember))
+    members = {"members": linear, "combiner": Combiner(np.ones(len(linear)), np.zeros(2))}
+
+    def card(ladder: LadderFacts) -> str:
+        return ensemble_card("mine", replace(parts, facts=replace(parts.facts, ladder=ladder), **members))
+
+    plain = card(ladder)
+    assert "(5-fold cross-validation of 80 labelled documents)" in plain
+    assert "| TF-IDF | 0.52 | 0.8000 ± 0.0400 |\n| linear blend (kept) | 0.41 | 0.9000 ± 0.0300 |" in plain
+    assert "word vectors" not in plain
+    assert "name of each class" not in plain
+    assert "use the tokens and the word vectors of a language model" in card(replace(ladder, word_vectors=True))
+    assert "The name of each class was a document" in card(replace(ladder, class_names=True))
 
 
 def test_streams_answer_as_whole_texts_do(parts: EnsembleParts) -> None:

@@ -66,8 +66,9 @@ def test_the_parts_of_a_name_are_read_as_words() -> None:
 def test_names_are_learned_from_where_they_tell_what_a_class_is() -> None:
     parts, ladder = _train(TOPICS)
     plain, other = _train(MEANINGLESS)
-    assert parts.facts.notes["class_names"] is ladder.uses_names is True
-    assert plain.facts.notes["class_names"] is other.uses_names is False
+    assert parts.facts.ladder == ladder.facts
+    assert (ladder.uses_names, other.uses_names) == (True, False)
+    assert (ladder.facts.class_names, other.facts.class_names) == (True, False)
     assert _loss(parts, TOPICS) < 0.8 * _loss(plain, MEANINGLESS)
 
 

@@ -11,7 +11,7 @@ from scipy.special import log_softmax
 from support import tiny
 
 from ulmkit.errors import ConfigError, DataError
-from ulmkit.hub import ClassifierParts, EnsembleParts, LanguageModelParts, Member, member_name
+from ulmkit.hub import ClassifierParts, EnsembleParts, LadderRow, LanguageModelParts, Member, member_name
 from ulmkit.members.fitting import DocumentVectors
 from ulmkit.members.linear import LinearMember
 from ulmkit.pipeline import (
@@ -189,12 +189,16 @@ def _train(language_models: Sequence[LanguageModelParts], **options: object) -> 
     return train_automatically(tiny.reviews(), language_models, **{**given, **options})  # type: ignore[arg-type]
 
 
+def _rows(parts: EnsembleParts) -> Sequence[LadderRow]:
+    assert parts.facts.ladder is not None
+    return parts.facts.ladder.rows
+
+
 def test_the_whole_ladder_on_text() -> None:
     both = [tiny.language_model().parts, tiny.backward_language_model().parts]
     parts = _train(both, labels=40)
-    rows = parts.facts.notes["ladder"]
-    assert isinstance(rows, list)
-    names = [row["name"] for row in rows]
+    rows = _rows(parts)
+    names = [row.name for row in rows]
     assert names == [
         *("TF-IDF", "character TF-IDF", "NB-SVM", "document vectors", "character vectors", "linear blend"),
         *("language model features", "linear and features"),
@@ -202,15 +206,16 @@ def test_the_whole_ladder_on_text() -> None:
     ]
     assert parts.facts.validation["accuracy"] > 0.9
     assert parts.facts.labelled_documents == 40
-    assert parts.facts.notes["judged_on"] == "5-fold cross-validation of 40 labelled documents"
+    assert parts.facts.ladder is not None
+    assert parts.facts.ladder.judged_on == "5-fold cross-validation of 40 labelled documents"
+    assert parts.facts.ladder.is_cross_validated
 
 
 @pytest.mark.parametrize(("method", "last"), [("linear", "linear blend"), ("features", "linear and features")])
 def test_part_of_the_ladder(method: str, last: str) -> None:
     parts = _train([tiny.language_model().parts], method=method)
-    rows = parts.facts.notes["ladder"]
-    assert isinstance(rows, list)
-    assert rows[-1]["name"] == last
+    rows = _rows(parts)
+    assert rows[-1].name == last
 
 
 def test_without_a_language_model_the_ladder_is_linear() -> None:
@@ -279,17 +284,15 @@ def test_linear_models_alone_read_with_the_tokenizer_of_the_shipped_model() -> N
 def test_much_text_is_read_by_words_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ladder_text, "_MOST_CHARACTERS", 1000)
     parts = _train([], labels=40, method="linear")
-    rows = parts.facts.notes["ladder"]
-    assert isinstance(rows, list)
-    assert [row["name"] for row in rows] == ["TF-IDF", "NB-SVM", "document vectors", "linear blend"]
+    rows = _rows(parts)
+    assert [row.name for row in rows] == ["TF-IDF", "NB-SVM", "document vectors", "linear blend"]
 
 
 def test_scripts_without_spaces_have_characters_as_words() -> None:
     documents = [Document(text * 3, kind) for text, kind in (("东京是日本", "a"), ("北京是中国", "b"))] * 20
     parts = train_automatically(documents, (), method="linear", budget=Budget(steps=1), run=tiny.RUN)
-    rows = parts.facts.notes["ladder"]
-    assert isinstance(rows, list)
-    assert not any(row["name"].startswith("character") for row in rows)
+    rows = _rows(parts)
+    assert not any(row.name.startswith("character") for row in rows)
 
 
 def test_labels_that_were_not_given_are_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -306,7 +309,7 @@ def test_labels_that_were_not_given_are_not_looked_at(monkeypatch: pytest.Monkey
         trained.append(
             train_automatically(data, [], budget=Budget(steps=1), run=tiny.RUN, **options)  # type: ignore[arg-type]
         )
-    rows = [[{**row, "minutes": 0} for row in parts.facts.notes["ladder"]] for parts in trained]  # type: ignore[attr-defined]
+    rows = [[dataclasses.replace(row, minutes=0.0) for row in _rows(parts)] for parts in trained]
     assert rows[0] == rows[1]
     documents = [trained[0].vocabulary.encode(trained[0].tokenizer.tokenize(text)) for text, _ in tiny.reviews(9, 900)]
     np.testing.assert_array_equal(*(EnsemblePredictor(parts)(documents) for parts in trained))
@@ -361,21 +364,19 @@ def test_self_training_on_text() -> None:
     parts = train_automatically(
         data, both, budget=Budget(steps=60), recipe=tiny.CLASSIFY, data_options=options, run=tiny.RUN
     )
-    rows = parts.facts.notes["ladder"]
-    assert isinstance(rows, list)
-    accuracy = {row["name"]: row["accuracy"] for row in rows}
+    rows = _rows(parts)
+    accuracy = {row.name: row.accuracy for row in rows}
     assert accuracy["self-trained"] > 0.9
     assert accuracy["self-trained"] > accuracy["fine-tuned forward"]
-    assert [row["name"] for row in rows][-3:] == ["fine-tuned backward", "self-trained", "blend of all"]
+    assert [row.name for row in rows][-3:] == ["fine-tuned backward", "self-trained", "blend of all"]
 
 
 def test_epochs_leave_out_networks_that_read_all_text() -> None:
     data = [*tiny.reviews(16), *((text, None) for text, _ in tiny.reviews(200, 5000)), *tiny.reviews(8, 9000)]
     given = {"recipe": tiny.CLASSIFY, "data_options": tiny.WORDS, "run": tiny.RUN}
     parts = train_automatically(data, [tiny.language_model().parts], budget=Budget(epochs=1), **given)  # type: ignore[arg-type]
-    rows = parts.facts.notes["ladder"]
-    assert isinstance(rows, list)
-    names = [row["name"] for row in rows]
+    rows = _rows(parts)
+    names = [row.name for row in rows]
     assert "co-trained blend" in names
     assert "fine-tuned forward" in names
     assert "self-trained" not in names

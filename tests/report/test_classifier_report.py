@@ -254,7 +254,7 @@ def test_a_network_is_reported_on(data):
     )
     report = report_on(network, data, draws=1, documents=1, data_options=OPTIONS)
     assert report.made_of == "a fine-tuned network, forward"
-    assert report.ladder == ()
+    assert report.ladder is None
     assert any("validated on the scored documents" in note for note in report.notes)
 
 

@@ -501,6 +501,11 @@ def _training_figures(facts: "TrainingFacts") -> dict[str, Any]:
         old = continuation.old_documents
         figures["old documents"] = old.documents
         figures |= {f"{old.measure}, old documents, before": old.before, f"{old.measure}, old documents": old.after}
+    if facts.ladder is not None and facts.ladder.is_cross_validated:
+        kept = facts.ladder.kept
+        figures["accuracy, held-out labels"] = (
+            f"{kept.accuracy:.4f} ± {kept.standard_error:.4f} ({facts.ladder.judged_on})"
+        )
     before = {"before training": facts.validation_before} if facts.validation_before else {}
     for name, metrics in (before | {"validation": facts.validation} | dict(facts.baselines)).items():
         figures |= {f"{metric}, {name}": value for metric, value in metrics.items()}

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from ulmkit.hub.facts import (
         ContinuationFacts,
         DataFacts,
+        LadderFacts,
+        LadderRow,
         MachineFacts,
         RunFacts,
         SplitFacts,

@@ -3,7 +3,15 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 
-from ulmkit.hub.facts import ContinuationFacts, DataFacts, MachineFacts, RunFacts, Stage, TrainingFacts
+from ulmkit.hub.facts import (
+    ContinuationFacts,
+    DataFacts,
+    LadderFacts,
+    MachineFacts,
+    RunFacts,
+    Stage,
+    TrainingFacts,
+)
 from ulmkit.text import SplitPolicy
 from ulmkit.training import Budget
 
@@ -46,11 +54,12 @@ def data_section(facts: TrainingFacts) -> str:
 
 
 def evaluation_section(facts: TrainingFacts) -> str:
-    """Validation metrics beside those of the baselines, and the cost of int8 weights."""
+    """The ladder, validation metrics beside those of the baselines, and the cost of int8 weights."""
+    ladder = "" if facts.ladder is None else _ladder(facts.ladder)
     models = {"before this training": facts.validation_before, "this model": facts.validation, **facts.baselines}
     models = {model: metrics for model, metrics in models.items() if metrics}
     if not models:
-        return _int8(facts) or "Not evaluated."
+        return _paragraphs(ladder, _int8(facts)) or "Not evaluated."
     names = list(dict.fromkeys(name for metrics in models.values() for name in metrics))
     rows = [(model, *(_cell(metrics.get(name), ",.4g") for name in names)) for model, metrics in models.items()]
     part = "" if facts.validation_documents is None else f"{facts.validation_documents:,} documents of "
@@ -61,7 +70,21 @@ def evaluation_section(facts: TrainingFacts) -> str:
             "gives the exact one, over the whole split."
         )
     table = markdown_table(("model", *(name.replace("_", " ") for name in names)), rows)
-    return _paragraphs(scored, table, _int8(facts))
+    return _paragraphs(ladder, scored, table, _int8(facts))
+
+
+def _ladder(ladder: LadderFacts) -> str:
+    rows = [
+        (
+            f"{row.name} (kept)" if row.is_kept else row.name,
+            f"{row.loss:.4g}",
+            f"{row.accuracy:.4f} ± {row.standard_error:.4f}",
+        )
+        for row in ladder.rows
+    ]
+    table = markdown_table(("model", "loss", "accuracy"), rows)
+    judged = f"Rungs of the ladder, as they were judged ({ladder.judged_on}); accuracy ± its standard error:"
+    return _paragraphs(judged, table)
 
 
 def training_section(facts: TrainingFacts, has_networks: bool = True) -> str:
@@ -80,11 +103,14 @@ def training_section(facts: TrainingFacts, has_networks: bool = True) -> str:
         sentences.append("It started from random weights, not from a language model.")
     if facts.base is not None:
         ancestors = "; ".join(map(_ancestor, facts.base.lineage()))
+        used = "tokens and the word vectors" if facts.ladder is not None and facts.ladder.word_vectors else "tokens"
         sentences.append(
             f"It started from {ancestors}."
             if has_networks
-            else f"Its linear models read the tokens of {ancestors} and use nothing else of that model."
+            else f"Its linear models use the {used} of {ancestors}, and nothing else of that model."
         )
+    if facts.ladder is not None and facts.ladder.class_names:
+        sentences.append("The name of each class was a document of that class to learn from.")
     if facts.continuation is not None:
         sentences += _continuation(facts.continuation)
     if facts.vocabulary_transfer is not None:

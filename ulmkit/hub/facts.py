@@ -155,6 +155,55 @@ class ContinuationFacts:
     seen_before: int = 0
 
 
+@dataclass(frozen=True)
+class LadderRow:
+    """One rung of a ladder, as it was judged.
+
+    Attributes:
+        name: The rung.
+        members: Names of its members.
+        loss: Mean negative log-likelihood of the right class, on labelled documents that were held out, each counted
+            with the weight of its class.
+        accuracy: Share of them that it classifies correctly, unweighted.
+        standard_error: Standard error of the accuracy.
+        minutes: Minutes it took to fit and judge.
+        is_kept: Whether it is the one that was kept.
+    """
+
+    name: str
+    members: tuple[str, ...]
+    loss: float
+    accuracy: float
+    standard_error: float
+    minutes: float
+    is_kept: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class LadderFacts:
+    """The ladder that a classifier is a rung of; see `ulmkit.pipeline.train_automatically`.
+
+    Attributes:
+        rows: The rungs and their blends, simplest first.
+        judged_on: What they were judged on, in a few words.
+        is_cross_validated: Whether that were labelled training documents, held out in turn, and not the validation
+            documents.
+        class_names: Whether the names of the classes were documents to learn from, too.
+        word_vectors: Whether the document vectors are made of a language model's word vectors, too.
+    """
+
+    rows: tuple[LadderRow, ...]
+    judged_on: str
+    is_cross_validated: bool
+    class_names: bool = False
+    word_vectors: bool = False
+
+    @property
+    def kept(self) -> LadderRow:
+        """The row that was kept."""
+        return next(row for row in self.rows if row.is_kept)
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainingFacts:
     """Facts about the making and the quality of a model; a fact that is not known is None or empty.
@@ -175,6 +224,7 @@ class TrainingFacts:
         validation: Validation metrics of the weights that were kept.
         validation_documents: Documents that these were computed on; None if it is a part of the split's text.
         baselines: Validation metrics of other models on the same documents, by the model's name.
+        ladder: The ladder that the classifier is a rung of; None if it did not climb one.
         int8: Comparison of this int8 model with the float32 model that it was exported from.
         limits: Known limits, a sentence each.
         notes: Anything else worth recording, as JSON values.
@@ -195,6 +245,7 @@ class TrainingFacts:
     validation: Metrics = field(default_factory=dict)
     validation_documents: int | None = None
     baselines: Mapping[str, Metrics] = field(default_factory=dict)
+    ladder: LadderFacts | None = None
     int8: PairedComparison | None = None
     limits: tuple[str, ...] = ()
     notes: Mapping[str, object] = field(default_factory=dict)

@@ -13,6 +13,7 @@ from ulmkit.hub import (
     ClassifierParts,
     EnsembleParts,
     HeldOut,
+    LadderRow,
     LanguageModelParts,
     RunFacts,
     TrainingFacts,
@@ -27,7 +28,7 @@ from ulmkit.pipeline.data import DocumentCallback, is_corpus_folder, prepare
 from ulmkit.pipeline.data_options import DataOptions
 from ulmkit.pipeline.ensembles import evaluate_classifier, make_ensemble
 from ulmkit.pipeline.held_out import data_facts, warn_of_data
-from ulmkit.pipeline.ladder import Judging, Ladder, LadderRow, choose_judging, climb, is_better
+from ulmkit.pipeline.ladder import Judging, Ladder, choose_judging, climb, is_better
 from ulmkit.pipeline.ladder_advice import ladder_advice
 from ulmkit.pipeline.ladder_text import LadderText
 from ulmkit.pipeline.methods import LADDERS
@@ -110,7 +111,7 @@ def train_automatically(
         progress: Called with the number of documents prepared so far.
 
     Returns:
-        The classifier; its facts have the ladder in their notes.
+        The classifier; its facts have the ladder.
 
     Raises:
         DataError: If labels are missing or do not fit the task.
@@ -178,13 +179,8 @@ def train_automatically(
         limits=()
         if judging.is_refitted
         else ("The members' weights were fitted on the validation documents, whose metrics flatter it a little.",),
-        notes={
-            "method": method,
-            "ladder": [asdict(row) for row in ladder.rows],
-            "judged_on": judging.describe(),
-            "class_names": ladder.uses_names,
-            "word_vectors": ladder.uses_word_vectors,
-        },
+        ladder=ladder.facts,
+        notes={"method": method},
     )
     answers = ladder.held_out_answers(ladder.kept).sample(MOST_ANSWERS)
     parts = replace(parts, facts=facts, held_out=HeldOut(answers, measure_held_out(parts, corpus)))

@@ -17,7 +17,7 @@ import numpy as np
 from ulmkit.errors import DataError
 from ulmkit.evaluation import HeldOutAnswers
 from ulmkit.evaluation.baselines.estimators import document_weights, held_out_folds
-from ulmkit.hub import Member
+from ulmkit.hub import LadderFacts, LadderRow, Member
 from ulmkit.members.combiner import Combiner, fit_combiner
 from ulmkit.pipeline.rungs import Kind, Rung
 from ulmkit.tables import text_table
@@ -27,30 +27,6 @@ _KIND_ERRORS = 1.0  # standard errors by which a dearer kind must be better
 # Standard errors by which a rung must be better than the later ones of its kind. In the worst of 16 draws of 20 labels
 # of subjectivity, what is kept by 1 has an accuracy of 64 %, by 2 of 89 %; 3 is no better.
 _RUNG_ERRORS = 2.0
-
-
-@dataclass(frozen=True)
-class LadderRow:
-    """One rung of the ladder, as it was judged.
-
-    Attributes:
-        name: The rung.
-        members: Names of its members.
-        loss: Mean negative log-likelihood of the right class, on labelled documents that were held out, each counted
-            with the weight of its class.
-        accuracy: Share of them that it classifies correctly, unweighted.
-        standard_error: Standard error of the accuracy.
-        minutes: Minutes it took to fit and judge.
-        is_kept: Whether it is the one that was kept.
-    """
-
-    name: str
-    members: tuple[str, ...]
-    loss: float
-    accuracy: float
-    standard_error: float
-    minutes: float
-    is_kept: bool
 
 
 @dataclass(frozen=True)
@@ -135,9 +111,20 @@ class Ladder:
         self.uses_word_vectors = False
 
     @property
+    def facts(self) -> LadderFacts:
+        """The facts of a model card."""
+        return LadderFacts(
+            rows=self.rows,
+            judged_on=self._judging.describe(),
+            is_cross_validated=self._judging.is_refitted,
+            class_names=self.uses_names,
+            word_vectors=self.uses_word_vectors,
+        )
+
+    @property
     def kept(self) -> LadderRow:
         """The row that is kept."""
-        return next(row for row in self.rows if row.is_kept)
+        return self.facts.kept
 
     def kept_up_to(self, kind: Kind) -> LadderRow:
         """The row that would be kept if there were no rungs of a kind that costs more."""

@@ -1,6 +1,6 @@
 """Report on a classifier: how good it is beside a linear model, and where it errs."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
@@ -14,7 +14,7 @@ from ulmkit.evaluation import PairedComparison, SingleLabelReport, compare_paire
 from ulmkit.evaluation.metrics import ReliabilityBin, reliability
 from ulmkit.explain import EXPLANATION_METHODS, Explanation, RunningPrediction
 from ulmkit.files import json_safe
-from ulmkit.hub import EnsembleParts, member_name
+from ulmkit.hub import EnsembleParts, LadderFacts, member_name
 from ulmkit.pipeline import (
     DataOptions,
     EvaluationData,
@@ -101,8 +101,7 @@ class ClassifierReport:
         classifier: Figures of the classifier.
         linear: Figures of the linear models.
         curves: Accuracy by the number of labels of each linear model.
-        ladder: Rungs that were judged in training, as `LadderRow` has them; empty if there was no ladder.
-        judged_on: What they were judged on, in a few words.
+        ladder: The ladder that was climbed in training; None if there was none.
         uncertain: Documents whose two most probable labels are closest.
         wrong: Documents whose wrong label is surest.
         verdict: Which model to use.
@@ -119,8 +118,7 @@ class ClassifierReport:
     classifier: ModelScores
     linear: tuple[ModelScores, ...]
     curves: Mapping[str, tuple[CurvePoint, ...]]
-    ladder: tuple[Mapping[str, Any], ...]
-    judged_on: str
+    ladder: LadderFacts | None
     uncertain: tuple[ExplainedDocument, ...]
     wrong: tuple[ExplainedDocument, ...]
     verdict: Verdict
@@ -212,8 +210,7 @@ def report_on(
         classifier=own_scores,
         linear=tuple(linear),
         curves=curves,
-        ladder=_ladder_of(classifier),
-        judged_on=str(classifier.parts.facts.notes.get("judged_on", "held-out labels")),
+        ladder=classifier.parts.facts.ladder,
         uncertain=uncertain,
         wrong=wrong,
         verdict=decide(
@@ -332,11 +329,6 @@ def describe_members(classifier: TextClassifier) -> str:
     weights = parts.combiner.weights
     named = [f"{member_name(member)} ({weight:.2f})" for member, weight in zip(parts.members, weights, strict=True)]
     return member_name(parts.members[0]) if len(named) == 1 else "a blend of " + ", ".join(named)
-
-
-def _ladder_of(classifier: TextClassifier) -> tuple[Mapping[str, Any], ...]:
-    rows = classifier.parts.facts.notes.get("ladder", ())
-    return tuple(cast("Sequence[Mapping[str, Any]]", rows))
 
 
 def _notes_on(classifier: TextClassifier, selected: EvaluationData) -> list[str]:

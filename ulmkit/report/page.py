@@ -222,19 +222,19 @@ def _cost(report: ClassifierReport) -> str:
 
 
 def _ladder(report: ClassifierReport) -> str:
-    if not report.ladder:
+    if report.ladder is None:
         return ""
     rows = [
         (
-            f"{row['name']} (kept)" if row["is_kept"] else row["name"],
-            f"{100 * row['accuracy']:.1f} ± {100 * row['standard_error']:.1f}",
-            f"{row['loss']:.3f}",
-            f"{row['minutes']:.1f}",
+            f"{row.name} (kept)" if row.is_kept else row.name,
+            f"{100 * row.accuracy:.1f} ± {100 * row.standard_error:.1f}",
+            f"{row.loss:.3f}",
+            f"{row.minutes:.1f}",
         )
-        for row in report.ladder
+        for row in report.ladder.rows
     ]
     caption = (
-        f"As they were judged in training ({report.judged_on}). The cheapest kind whose best rung is "
+        f"As they were judged in training ({report.ladder.judged_on}). The cheapest kind whose best rung is "
         "within one standard error of the best of all is chosen, and of that kind the last rung within two standard "
         "errors of its best is kept"
     )
