@@ -16,9 +16,9 @@ gives a network, its int8 copy is measured too. ulmkit's figure in the rows is t
 stand beside it as peers do. Each result is in the JSON as soon as it is there: with the same file, a run that was
 stopped goes on, and more peers, methods, labels or draws can be added. Nothing else may run meanwhile.
 
-    python benchmarks/frontier.py [--imdb FOLDER] [--subjectivity FOLDER] [--banking77 FOLDER] [--labels N ...]
-        [--draws N] [--held-out N] [--test] [--peers NAME ...] [--methods NAME ...] [--language-model [DATA=]NAME ...]
-        [--minutes M] [--plot FILE] [--quick] [--json FILE]
+    python benchmarks/frontier.py [--imdb FOLDER] [--subjectivity FOLDER] [--banking77 FOLDER]
+        [--data NAME=PLACE ...] [--labels N ...] [--draws N] [--held-out N] [--test] [--peers NAME ...]
+        [--methods NAME ...] [--language-model [DATA=]NAME ...] [--minutes M] [--plot FILE] [--quick] [--json FILE]
 """
 
 import argparse
@@ -51,6 +51,7 @@ from ulmkit.pipeline import METHODS
 from ulmkit.report import check_plot_path
 
 LABELS = {"imdb": (100, 1000, 25_000), "subjectivity": (50, 500), "banking77": (385, 770)}
+OTHER_LABELS = (100, 1000)
 QUICK_PEERS = ("tfidf", "nbsvm", "fasttext")
 LANGUAGE_MODEL = "en-small"
 HELD_OUT = 2000
@@ -118,6 +119,13 @@ def read_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     for option in ("--imdb", "--subjectivity", "--banking77"):
         counts = " ".join(map(str, LABELS[option.removeprefix("--")]))
         parser.add_argument(option, metavar="FOLDER", help=f"folder of this data (labels by default: {counts})")
+    parser.add_argument(
+        "--data",
+        nargs="+",
+        default=[],
+        metavar="NAME=PLACE",
+        help="other data by a name for it (labels by default: " + " ".join(map(str, OTHER_LABELS)) + ")",
+    )
     parser.add_argument("--labels", type=int, nargs="+", metavar="N", help="numbers of labels, for all data")
     parser.add_argument("--draws", type=int, default=3, help="draws of labels for each number (default: 3)")
     parser.add_argument(
@@ -156,9 +164,15 @@ def read_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--json", metavar="FILE", help="write the results to this file, and go on from those in it")
     options = parser.parse_args(arguments)
-    options.data = {name: place for name in LABELS if (place := getattr(options, name)) is not None}
+    given = {name: place for name in LABELS if (place := getattr(options, name)) is not None}
+    for item in options.data:
+        name, _, place = item.partition("=")
+        if not (name and place) or name in LABELS:
+            parser.error(f"--data: expected NAME=PLACE, with a name of its own, got {item!r}")
+        given[name] = place
+    options.data = given
     if not options.data:
-        parser.error("expected the folder of some data; give " + ", ".join(f"--{name}" for name in LABELS))
+        parser.error("expected some data; give " + ", ".join(f"--{name}" for name in (*LABELS, "data")))
     for name in ("labels", "draws", "held_out", "minutes", "setfit_pairs"):
         value = getattr(options, name)
         if value is not None and min(value if isinstance(value, list) else [value]) <= 0:
@@ -168,14 +182,15 @@ def read_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
             check_plot_path(options.plot)
         except UlmkitError as error:
             parser.error(f"--plot: {error}")
-    options.language_models = dict.fromkeys(LABELS, LANGUAGE_MODEL)
+    known = [*LABELS, *(name for name in options.data if name not in LABELS)]
+    options.language_models = dict.fromkeys(known, LANGUAGE_MODEL)
     for item in options.language_model:
         data, separator, name = item.rpartition("=")
-        if separator and data not in LABELS:
-            parser.error(f"--language-model: expected DATA of {', '.join(LABELS)}, got {data!r}")
-        options.language_models |= {data: name} if separator else dict.fromkeys(LABELS, name)
+        if separator and data not in known:
+            parser.error(f"--language-model: expected DATA of {', '.join(known)}, got {data!r}")
+        options.language_models |= {data: name} if separator else dict.fromkeys(known, name)
     if options.quick:
-        smallest = next(name for name in ("subjectivity", "banking77", "imdb") if name in options.data)
+        smallest = next(name for name in ("subjectivity", "banking77", "imdb", *options.data) if name in options.data)
         options.data = {smallest: options.data[smallest]}
         options.peers = list(QUICK_PEERS)
         options.methods = []
@@ -238,7 +253,7 @@ def choose_models(options: argparse.Namespace, folder: Path, threads: int) -> tu
 
 def label_counts(task: Task, wanted: Sequence[int] | None) -> list[int]:
     """Numbers of labels for a task, at most as many as it has."""
-    return sorted({min(count, len(task.texts)) for count in wanted or LABELS[task.name]})
+    return sorted({min(count, len(task.texts)) for count in wanted or LABELS.get(task.name, OTHER_LABELS)})
 
 
 def run_one(task: Task, labels: int, draw: int, model: Model, results: Results, names: Models) -> bool:

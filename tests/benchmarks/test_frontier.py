@@ -136,6 +136,14 @@ def test_options_have_defaults_by_data():
     assert frontier.read_options(["--imdb", "A", "--test", "--held-out", "7"]).held_out == 7
 
 
+def test_other_data_have_a_name(tmp_path):
+    options = frontier.read_options(["--imdb", "A", "--data", "mails=B", "--language-model", "small", "mails=large"])
+    assert options.data == {"imdb": "A", "mails": "B"}
+    assert (options.language_models["imdb"], options.language_models["mails"]) == ("small", "large")
+    task = frontier.Task("mails", ["a text"] * 200, ["a"] * 200, [], [], [])
+    assert frontier.label_counts(task, None) == [100, 200]
+
+
 def test_quick_takes_the_cheapest_peers_and_the_smallest_data():
     options = frontier.read_options(["--imdb", "A", "--subjectivity", "B", "--quick"])
     assert options.data == {"subjectivity": "B"}
@@ -146,7 +154,9 @@ def test_quick_takes_the_cheapest_peers_and_the_smallest_data():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "expected the folder of some data; give --imdb, --subjectivity, --banking77"),
+        ([], "expected some data; give --imdb, --subjectivity, --banking77, --data"),
+        (["--data", "mails"], "--data: expected NAME=PLACE, with a name of its own, got 'mails'"),
+        (["--data", "imdb=A"], "--data: expected NAME=PLACE, with a name of its own, got 'imdb=A'"),
         (["--imdb", "A", "--labels", "10", "0"], "--labels: expected a positive number, got [10, 0]"),
         (["--imdb", "A", "--setfit-pairs", "-1"], "--setfit-pairs: expected a positive number, got -1"),
         (["--imdb", "A", "--peers", "gpt"], "argument --peers: invalid choice: 'gpt'"),
