@@ -25,6 +25,7 @@ NOT_RUN = {
     "$ python benchmarks/NAME.py": "the form of a command, not one command",
     "$ ulmkit pretrain IMDB": "takes forty minutes and the IMDb corpus",
     "$ python benchmarks/frontier.py": "takes hours, three corpora and all peers",
+    "$ python benchmarks/debian_packages.py": "needs the package lists of a Debian release and all peers",
     "$ ulmkit import-fastai": "needs files that fastai wrote",
     "flowchart TD": "a diagram",
 }
