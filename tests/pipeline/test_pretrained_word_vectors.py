@@ -65,7 +65,8 @@ def test_the_ladder_says_whether_it_uses_them(
         run=tiny.RUN,
         on_ladder=ladders.append,
     )
-    assert ladders[0].uses_word_vectors == classifier.facts.notes["word_vectors"] == is_used
+    assert classifier.facts.ladder == ladders[0].facts
+    assert ladders[0].facts.word_vectors == ladders[0].uses_word_vectors == is_used
 
 
 @pytest.mark.parametrize("little", [10, 10**6])
