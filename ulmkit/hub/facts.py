@@ -186,8 +186,8 @@ class LadderFacts:
     Attributes:
         rows: The rungs and their blends, simplest first.
         judged_on: What they were judged on, in a few words.
-        is_cross_validated: Whether that were labelled training documents, held out in turn, and not the validation
-            documents.
+        is_cross_validated: Whether those were labelled training documents that were held out, rather than the
+            validation documents.
         class_names: Whether the names of the classes were documents to learn from, too.
         word_vectors: Whether the document vectors are made of a language model's word vectors, too.
     """
