@@ -1,6 +1,6 @@
 """Make data of Debian's package descriptions, labelled with their sections, for `frontier.py` and `few_labels.py`.
 
-    python benchmarks/debian_packages.py PACKAGES TRANSLATION --out FOLDER
+    python benchmarks/debian_packages.py PACKAGES TRANSLATION [--out FOLDER]
 
 PACKAGES and TRANSLATION are the files `Packages` and `Translation-en` of a release, unpacked. Where `apt` keeps them
 packed, `/usr/lib/apt/apt-helper cat-file FILE` unpacks them; `apt-get update -o Acquire::Languages=en` fetches them.
@@ -49,8 +49,13 @@ def main() -> None:
     parser.add_argument("translation", type=Path, metavar="TRANSLATION")
     parser.add_argument("--out", type=Path, default=Path("debian-packages"), metavar="FOLDER")
     options = parser.parse_args()
+    try:
+        rows = describe_packages(options.packages.read_text("utf-8"), options.translation.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        parser.error(f"expected two unpacked files of text ({error})")
+    if not rows:
+        parser.error("found no package with a description; expected `Packages` and `Translation-en` of one release")
     options.out.mkdir(parents=True, exist_ok=True)
-    rows = describe_packages(options.packages.read_text("utf-8"), options.translation.read_text("utf-8"))
     for name, column in (("short", 0), ("long", 1)):
         with atomic_write(options.out / f"{name}.csv", "w") as file:
             writer = csv.writer(file)
@@ -67,7 +72,7 @@ def describe_packages(packages: str, translation: str) -> Sequence[tuple[str, st
         packages: Text of the file `Packages`.
         translation: Text of the file `Translation-en`.
     """
-    descriptions = {each["Description-md5"]: each["Description-en"] for each in _paragraphs(translation)}
+    descriptions = {each.get("Description-md5"): each.get("Description-en", "") for each in _paragraphs(translation)}
     found = list(_paragraphs(packages))
     random.Random(SEED).shuffle(found)
     rows = []
@@ -75,14 +80,20 @@ def describe_packages(packages: str, translation: str) -> Sequence[tuple[str, st
     counts: Counter[str] = Counter()
     for package in found:
         section = package.get("Section", "").rpartition("/")[2]
-        source = package.get("Source", package["Package"]).split(" ")[0]
+        source = package.get("Source", package.get("Package", "")).split(" ")[0]
         summary, _, rest = descriptions.get(package.get("Description-md5", ""), "").partition("\n")
-        text = "\n\n".join(" ".join(part.split()) for part in re.split(r"^[ \t]*\.$", rest, flags=re.MULTILINE)).strip()
+        text = _without_marks(rest)
         if section in SECTIONS and source not in sources and text and counts[section] < MOST_PACKAGES:
             sources.add(source)
             counts[section] += 1
             rows.append((summary, text, section))
     return rows
+
+
+def _without_marks(description: str) -> str:
+    """The paragraphs of a long description, which a line with a dot divides."""
+    paragraphs = re.split(r"^[ \t]*\.$", description, flags=re.MULTILINE)
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs).strip()
 
 
 def _paragraphs(text: str) -> Iterator[Mapping[str, str]]:

@@ -167,7 +167,7 @@ def read_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     given = {name: place for name in LABELS if (place := getattr(options, name)) is not None}
     for item in options.data:
         name, _, place = item.partition("=")
-        if not (name and place) or name in LABELS:
+        if not (name and place) or name in LABELS or name in given:
             parser.error(f"--data: expected NAME=PLACE, with a name of its own, got {item!r}")
         given[name] = place
     options.data = given

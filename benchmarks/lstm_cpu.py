@@ -130,7 +130,7 @@ def drop_weights() -> Tensor:
 def our_run(
     steps: int, batch: int, dtype: torch.dtype, requires_grad: bool, inputs: int = HIDDEN, masked: bool = False
 ) -> Callable[[], Sequence[Tensor]]:
-    """Run ulmkit's layer: returns y and, if `requires_grad`, gradients of x, w_ih, bias, and w_hh unless masked."""
+    """A run of ulmkit's layer that returns y and, with gradients, those of x, w_ih, bias and an unmasked w_hh."""
     w_ih, w_hh, bias, x, h0, c0, dy = problem(steps, batch, inputs)
     x = x.to(dtype).requires_grad_(requires_grad)
     dy = dy.to(dtype)

@@ -156,6 +156,7 @@ def test_quick_takes_the_cheapest_peers_and_the_smallest_data():
     [
         ([], "expected some data; give --imdb, --subjectivity, --banking77, --data"),
         (["--data", "mails"], "--data: expected NAME=PLACE, with a name of its own, got 'mails'"),
+        (["--data", "mails=A", "mails=B"], "--data: expected NAME=PLACE, with a name of its own, got 'mails=B'"),
         (["--data", "imdb=A"], "--data: expected NAME=PLACE, with a name of its own, got 'imdb=A'"),
         (["--imdb", "A", "--labels", "10", "0"], "--labels: expected a positive number, got [10, 0]"),
         (["--imdb", "A", "--setfit-pairs", "-1"], "--setfit-pairs: expected a positive number, got -1"),

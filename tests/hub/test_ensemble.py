@@ -15,7 +15,6 @@ from ulmkit.hub import (
     EnsembleParts,
     FeatureParts,
     LadderFacts,
-    LadderRow,
     facts_to_json,
     load_model,
     member_name,
@@ -92,14 +91,7 @@ def test_the_card_of_linear_members_tells_of_no_network(parts: EnsembleParts) ->
 
 
 def test_the_card_has_the_ladder(parts: EnsembleParts) -> None:
-    ladder = LadderFacts(
-        rows=(
-            LadderRow("TF-IDF", ("TF-IDF",), 0.52, 0.8, 0.04, 0.1, is_kept=False),
-            LadderRow("linear blend", ("TF-IDF", "NB-SVM"), 0.41, 0.9, 0.03, 0.2, is_kept=True),
-        ),
-        judged_on="5-fold cross-validation of 80 labelled documents",
-        is_cross_validated=True,
-    )
+    ladder = replace(tiny.LADDER, class_names=False, word_vectors=False)
     linear = tuple(member for member in parts.members if isinstance(member, LinearMember))
     members = {"members": linear, "combiner": Combiner(np.ones(len(linear)), np.zeros(2))}
 
@@ -108,11 +100,13 @@ def test_the_card_has_the_ladder(parts: EnsembleParts) -> None:
 
     plain = card(ladder)
     assert "(5-fold cross-validation of 80 labelled documents)" in plain
-    assert "| TF-IDF | 0.52 | 0.8000 ± 0.0400 |\n| linear blend (kept) | 0.41 | 0.9000 ± 0.0300 |" in plain
+    assert "| TF-IDF | 0.5 | 0.8000 ± 0.0400 |\n| linear blend (kept) | 0.4 | 0.9000 ± 0.0300 |" in plain
     assert "word vectors" not in plain
     assert "name of each class" not in plain
     assert "use the tokens and the word vectors of a language model" in card(replace(ladder, word_vectors=True))
     assert "The name of each class was a document" in card(replace(ladder, class_names=True))
+    blend = replace(parts, facts=replace(parts.facts, ladder=replace(ladder, word_vectors=True)))
+    assert "made of that model's word vectors, too" in ensemble_card("mine", blend)
 
 
 def test_streams_answer_as_whole_texts_do(parts: EnsembleParts) -> None:

@@ -6,14 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support import tiny
 
 from ulmkit.errors import ConfigError
 from ulmkit.evaluation import PairedComparison
 from ulmkit.hub import (
     ContinuationFacts,
     DataFacts,
-    LadderFacts,
-    LadderRow,
     MachineFacts,
     RunFacts,
     SplitFacts,
@@ -87,16 +86,7 @@ FACTS = TrainingFacts(
     validation={"loss": 0.4, "accuracy": 0.9},
     validation_documents=10,
     baselines={"NB-SVM": {"accuracy": 0.85}},
-    ladder=LadderFacts(
-        rows=(
-            LadderRow("TF-IDF", ("TF-IDF",), 0.5, 0.8, 0.04, 0.1, is_kept=False),
-            LadderRow("linear blend", ("TF-IDF", "NB-SVM"), 0.4, 0.9, 0.03, 0.2, is_kept=True),
-        ),
-        judged_on="5-fold cross-validation of 80 labelled documents",
-        is_cross_validated=True,
-        class_names=True,
-        word_vectors=True,
-    ),
+    ladder=tiny.LADDER,
     int8=PairedComparison("accuracy", 10, 0.9, 0.9, 0.0, (-0.01, 0.01), 0, 0, 1.0),
     limits=("Only short texts.",),
     notes={"paper": "a name", "pages": [1, 2]},

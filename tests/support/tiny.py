@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ulmkit import LanguageModel, TextClassifier
+from ulmkit.hub import LadderFacts, LadderRow
 from ulmkit.model.awd_lstm import AWDLSTMConfig
 from ulmkit.model.language_model import LanguageModelConfig
 from ulmkit.pipeline import ClassifierRecipe, DataOptions, LanguageModelRecipe, RunOptions
@@ -36,6 +37,18 @@ CLASSIFY = ClassifierRecipe(
     input_dropout=0.0,
     hidden_dropout=0.0,
     schedule=Schedule("one_cycle"),
+)
+
+
+LADDER = LadderFacts(
+    rows=(
+        LadderRow("TF-IDF", ("TF-IDF",), 0.5, 0.8, 0.04, 0.1, is_kept=False),
+        LadderRow("linear blend", ("TF-IDF", "NB-SVM"), 0.4, 0.9, 0.03, 0.2, is_kept=True),
+    ),
+    judged_on="5-fold cross-validation of 80 labelled documents",
+    is_cross_validated=True,
+    class_names=True,
+    word_vectors=True,
 )
 
 

@@ -82,7 +82,7 @@ def _ladder(ladder: LadderFacts) -> str:
         )
         for row in ladder.rows
     ]
-    table = markdown_table(("model", "loss", "accuracy"), rows)
+    table = markdown_table(("rung", "loss", "accuracy"), rows)
     judged = f"Rungs of the ladder, as they were judged ({ladder.judged_on}); accuracy ± its standard error:"
     return _paragraphs(judged, table)
 
@@ -103,12 +103,13 @@ def training_section(facts: TrainingFacts, has_networks: bool = True) -> str:
         sentences.append("It started from random weights, not from a language model.")
     if facts.base is not None:
         ancestors = "; ".join(map(_ancestor, facts.base.lineage()))
-        used = "tokens and the word vectors" if facts.ladder is not None and facts.ladder.word_vectors else "tokens"
-        sentences.append(
-            f"It started from {ancestors}."
-            if has_networks
-            else f"Its linear models use the {used} of {ancestors}, and nothing else of that model."
-        )
+        has_vectors = facts.ladder is not None and facts.ladder.word_vectors
+        if has_networks:
+            also = " Its document vectors are made of that model's word vectors, too." if has_vectors else ""
+            sentences.append(f"It started from {ancestors}.{also}")
+        else:
+            used = "tokens and the word vectors" if has_vectors else "tokens"
+            sentences.append(f"Its linear models use the {used} of {ancestors}, and nothing else of that model.")
     if facts.ladder is not None and facts.ladder.class_names:
         sentences.append("The name of each class was a document of that class to learn from.")
     if facts.continuation is not None:

@@ -112,7 +112,7 @@ class Ladder:
 
     @property
     def facts(self) -> LadderFacts:
-        """The facts of a model card."""
+        """The ladder as a model card records it."""
         return LadderFacts(
             rows=self.rows,
             judged_on=self._judging.describe(),
