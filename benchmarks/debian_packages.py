@@ -2,8 +2,9 @@
 
     python benchmarks/debian_packages.py PACKAGES TRANSLATION [--out FOLDER]
 
-PACKAGES and TRANSLATION are the files `Packages` and `Translation-en` of a release, unpacked. Where `apt` keeps them
-packed, `/usr/lib/apt/apt-helper cat-file FILE` unpacks them; `apt-get update -o Acquire::Languages=en` fetches them.
+PACKAGES and TRANSLATION are the files `Packages` and `Translation-LANGUAGE` of a release, unpacked. Where `apt` keeps
+them packed, `/usr/lib/apt/apt-helper cat-file FILE` unpacks them; `apt-get update -o Acquire::Languages=en,de` fetches
+them for English and German.
 
 Writes FOLDER/short.csv, with the line that sums up each package, and FOLDER/long.csv, with the text that follows it.
 Both have one package of each source, of 17 sections with at most 600 packages each, in random order.
@@ -40,7 +41,7 @@ SECTIONS = {
 }
 MOST_PACKAGES = 600
 SEED = 0
-_FIELD = re.compile(r"^([A-Za-z0-9-]+):[ \t]*(.*(?:\n[ \t].*)*)", re.MULTILINE)
+_FIELD = re.compile(r"^([A-Za-z0-9_-]+):[ \t]*(.*(?:\n[ \t].*)*)", re.MULTILINE)
 
 
 def main() -> None:
@@ -54,7 +55,7 @@ def main() -> None:
     except (OSError, UnicodeDecodeError) as error:
         parser.error(f"expected two unpacked files of text ({error})")
     if not rows:
-        parser.error("found no package with a description; expected `Packages` and `Translation-en` of one release")
+        parser.error("found no package with a description; expected two files of one release")
     options.out.mkdir(parents=True, exist_ok=True)
     for name, column in (("short", 0), ("long", 1)):
         with atomic_write(options.out / f"{name}.csv", "w") as file:
@@ -70,9 +71,9 @@ def describe_packages(packages: str, translation: str) -> Sequence[tuple[str, st
 
     Args:
         packages: Text of the file `Packages`.
-        translation: Text of the file `Translation-en`.
+        translation: Text of the file `Translation-LANGUAGE`.
     """
-    descriptions = {each.get("Description-md5"): each.get("Description-en", "") for each in _paragraphs(translation)}
+    descriptions = {each.get("Description-md5"): _description(each) for each in _paragraphs(translation)}
     found = list(_paragraphs(packages))
     random.Random(SEED).shuffle(found)
     rows = []
@@ -88,6 +89,14 @@ def describe_packages(packages: str, translation: str) -> Sequence[tuple[str, st
             counts[section] += 1
             rows.append((summary, text, section))
     return rows
+
+
+def _description(fields: Mapping[str, str]) -> str:
+    """The description of a package in the language of the file."""
+    for name, text in fields.items():
+        if name.startswith("Description-") and name != "Description-md5":
+            return text
+    return ""
 
 
 def _without_marks(description: str) -> str:

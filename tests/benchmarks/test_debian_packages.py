@@ -36,8 +36,9 @@ TRANSLATION = "\n\n".join(
 )
 
 
-def test_one_package_of_each_source_in_a_known_section():
-    rows = debian_packages.describe_packages(PACKAGES, TRANSLATION)
+@pytest.mark.parametrize("language", ["en", "de", "pt_BR"])
+def test_one_package_of_each_source_in_a_known_section(language):
+    rows = debian_packages.describe_packages(PACKAGES, TRANSLATION.replace("Description-en", f"Description-{language}"))
     assert sorted(section for _, _, section in rows) == ["math", "sound"]
     assert {summary for summary, _, _ in rows} - {"proves theorems"} < {"plays tunes", "plays more tunes"}
     assert {text for _, text, _ in rows} == {"One line, another.\n\nA paragraph."}
