@@ -101,6 +101,15 @@ def test_every_field_comes_back_from_json():
     assert facts_from_json(json.loads(json.dumps(facts_to_json(FACTS)))) == FACTS
 
 
+def test_the_accuracy_on_held_out_labels_is_cross_validated_if_the_training_was():
+    assert FACTS.held_out_accuracy == tiny.LADDER.kept.accuracy == 0.9
+    few = replace(FACTS, validation={"accuracy": 1.0})
+    assert few.held_out_accuracy == 0.9
+    assert replace(few, ladder=replace(tiny.LADDER, is_cross_validated=False)).held_out_accuracy == 1.0
+    assert replace(few, ladder=None).held_out_accuracy == 1.0
+    assert replace(FACTS, ladder=None, validation={"loss": 0.4}).held_out_accuracy is None
+
+
 def test_unknown_facts_are_left_out():
     assert facts_to_json(TrainingFacts()) == {}
     assert facts_to_json(TrainingFacts(base=TrainingFacts())) == {"base": {}}

@@ -133,7 +133,7 @@ def test_training_again_takes_the_checked_labels_and_the_data(
     assert written == "text,label,split\na dull film,neg,train\na fine film,pos,valid\nglad,pos,train\nsad,neg,train\n"
     done = finish(client)
     assert (done["state"], done["folder"], done["checked"]) == ("done", "labels-classifier-1", 2)
-    assert done["validation"]["accuracy"] == tiny.classifier().parts.facts.validation["accuracy"]
+    assert done["accuracy"] == done["validation"]["accuracy"] == tiny.classifier().parts.facts.validation["accuracy"]
     assert client.post("/training/use").json()["name"] == "labels-classifier-1"
     assert client.get("/info").json()["name"] == "labels-classifier-1"
     client.post("/training")

@@ -226,6 +226,7 @@ def test_probabilities_run_along_a_text(client: TestClient) -> None:
 def test_info_health_and_metrics(client: TestClient) -> None:
     info = client.get("/info").json()
     assert (info["name"], info["labels"], info["streams"]) == ("tiny", list(tiny.classifier().labels), True)
+    assert info["accuracy"] == tiny.classifier().parts.facts.validation["accuracy"]
     assert info["limits"]["max_texts"] == 1000
     assert client.get("/health").json() == {"status": "ok", "waiting": 0}
     client.post("/predict", json={"texts": TEXTS})

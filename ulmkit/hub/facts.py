@@ -250,6 +250,13 @@ class TrainingFacts:
     limits: tuple[str, ...] = ()
     notes: Mapping[str, object] = field(default_factory=dict)
 
+    @property
+    def held_out_accuracy(self) -> float | None:
+        """Accuracy on held-out labels: cross-validated if the training was, since validation documents may be few."""
+        if self.ladder is not None and self.ladder.is_cross_validated:
+            return self.ladder.kept.accuracy
+        return self.validation.get("accuracy")
+
     def with_baselines(self, metrics: Mapping[str, Metrics]) -> "TrainingFacts":
         """The facts with the validation metrics of further baselines, by name."""
         return replace(self, baselines={**self.baselines, **metrics})

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from ulmkit.errors import DataError
-from ulmkit.hub import read_config
+from ulmkit.hub import read_facts
 from ulmkit.serve.corrections import Corrections, write_rows
 from ulmkit.serve.options import ServeOptions
 from ulmkit.serve.refusals import RefusalError
@@ -103,7 +103,8 @@ class Retraining:
             answer.message = next((line.strip() for line in reversed(lines) if line.strip()), "")
             if answer.state == "done" and self._folder is not None:
                 answer.folder = self._folder.name
-                answer.validation = dict(read_config(self._folder)["facts"].get("validation") or {})
+                facts = read_facts(self._folder)
+                answer.accuracy, answer.validation = facts.held_out_accuracy, dict(facts.validation)
             return answer
 
     def close(self) -> None:

@@ -165,7 +165,11 @@ class InfoAnswer(BaseModel):
     members: list[str]
     streams: Annotated[bool, Field(description="Whether texts can be sent in pieces.")]
     explains: Annotated[bool, Field(description="Whether words can be weighed.")]
-    validation: Annotated[dict[str, float], Field(description="Metrics of held-out documents from the training.")]
+    accuracy: Annotated[
+        float | None,
+        Field(description="Accuracy on held-out labels, cross-validated if the training was; null for other tasks."),
+    ]
+    validation: Annotated[dict[str, float], Field(description="Metrics of the training's validation documents.")]
     abstains: Annotated[AbstainingAnswer | None, Field(description="Null if every text gets a label.")] = None
     miscoverage: Annotated[
         float | None, Field(description="Share of label sets that may lack the right label; null without sets.")
@@ -219,4 +223,5 @@ class TrainingAnswer(BaseModel):
     seconds: Annotated[float, Field(description="Seconds since it began.")] = 0.0
     message: Annotated[str, Field(description="The last line of its log.")] = ""
     folder: Annotated[str | None, Field(description="Name of the new classifier's folder.")] = None
-    validation: Annotated[dict[str, float], Field(description="Metrics of held-out documents.")] = {}
+    accuracy: Annotated[float | None, Field(description="Its accuracy on held-out labels, as in /info.")] = None
+    validation: Annotated[dict[str, float], Field(description="Metrics of its validation documents.")] = {}

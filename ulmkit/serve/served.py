@@ -67,6 +67,7 @@ class Served:
             members=[member_name(member) for member in self.classifier.members],
             streams=self.classifier.can_stream,
             explains=parts.task.has_ladder,
+            accuracy=parts.facts.held_out_accuracy,
             validation=dict(parts.facts.validation),
             abstains=self.promises.abstains,
             miscoverage=self.promises.miscoverage,

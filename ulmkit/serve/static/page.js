@@ -40,8 +40,7 @@ function describe(info) {
   document.title = `${info.name}: ulmkit`;
   element("name").textContent = info.name;
   const labels = info.labels.length > 8 ? `${info.labels.length} labels` : info.labels.join(", ");
-  const accuracy = info.validation.accuracy;
-  const held = accuracy === undefined ? "" : `; ${percent(accuracy)} right on held-out texts`;
+  const held = info.accuracy === null ? "" : `; ${percent(info.accuracy)} right on held-out texts`;
   element("about").textContent = `Classifies texts: ${labels || "a number"}${held}.`;
   element("promise").hidden = !info.abstains;
   element("promise").textContent = info.abstains ? describePromise(info.abstains) : "";

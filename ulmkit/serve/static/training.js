@@ -11,8 +11,8 @@ export function prepareTraining(state, onNewClassifier) {
     const { checked, minutes } = training;
     const plural = checked === 1 ? "label is" : "labels are";
     element("train-about").textContent =
-      `${checked.toLocaleString("en")} checked ${plural} in ${state.file}. A training takes about ${minutes} minutes; ` +
-      "this page can be closed meanwhile.";
+      `${checked.toLocaleString("en")} checked ${plural} in ${state.file}. Training takes about ${minutes} minutes; ` +
+      "you can close this page meanwhile.";
     const isRunning = training.state === "running";
     element("train-start").disabled = isRunning || !checked;
     element("train-progress").hidden = !isRunning;
@@ -20,13 +20,13 @@ export function prepareTraining(state, onNewClassifier) {
     element("train-use").hidden = training.state !== "done";
     element("train-message").hidden = !(training.message && training.state !== "done" && training.state !== "ready");
     element("train-message").textContent = training.message;
-    const accuracy = training.validation.accuracy;
+    const { accuracy } = training;
     const described = {
       ready: checked ? "" : "Check some labels first.",
-      running: "The training runs.",
+      running: "Training is running.",
       failed: "The training failed; the last line of its log is below.",
       done: `The new classifier is ready: ${training.folder}` +
-        (accuracy === undefined ? "." : `, ${percent(accuracy)} right on held-out texts.`),
+        (accuracy === null ? "." : `, ${percent(accuracy)} right on held-out texts.`),
     }[training.state];
     if (element("train-state").textContent !== described) element("train-state").textContent = described;
     clearTimeout(timer);
