@@ -3,6 +3,7 @@
 axe-core is not part of this repository: `npm pack axe-core`, and name its axe.min.js in ULMKIT_AXE.
 """
 
+import codecs
 import csv
 import json
 import os
@@ -101,10 +102,11 @@ def status(page: Any, text: str) -> None:
     page.locator("#check-status", has_text=text).wait_for()
 
 
-def send_file(page: Any, name: str, content: str) -> None:
+def send_file(page: Any, name: str, content: str | bytes) -> None:
     """Choose a file, and start to label it by keyboard."""
     page.get_by_role("tab", name="A file").click()
-    page.set_input_files("#file", {"name": name, "mimeType": "text/csv", "buffer": content.encode()})
+    data = content.encode() if isinstance(content, str) else content
+    page.set_input_files("#file", {"name": name, "mimeType": "text/csv", "buffer": data})
     page.locator("#label-file:focus").wait_for()
     page.keyboard.press("Enter")
 
@@ -178,13 +180,71 @@ def test_a_file_comes_back_labelled(start: Callable[..., str], open_page: Callab
     assert download.value.suggested_filename == "reviews-labelled.csv"
     download.value.save_as(tmp_path / "labelled.csv")
     with open(tmp_path / "labelled.csv", encoding="utf-8", newline="") as file:
-        header, *rows = csv.reader(file)
+        header, *rows = csv.reader(file, delimiter=";")
     assert header == ["id", "review", "stars", "predicted_label", "probability"]
     texts = [cell.replace('""', '"') for cell in cells]
     assert [row[1] for row in rows] == texts
     assert [row[3] for row in rows] == tiny.classifier().predict(texts)
     counts = [int(text) for text in page.locator("#counts tbody td:nth-child(2)").all_inner_texts()]
     assert sum(counts) == len(texts)
+
+
+@pytest.mark.parametrize(
+    ("name", "encoding", "separator", "written", "written_encoding"),
+    [
+        ("a.csv", "utf-8", ",", "a-labelled.csv", "utf-8"),
+        ("a.csv", "utf-8-sig", ";", "a-labelled.csv", "utf-8-sig"),
+        ("a.csv", "cp1252", ";", "a-labelled.csv", "utf-8-sig"),
+        ("a.csv", "utf-16", "\t", "a-labelled.tsv", "utf-8-sig"),
+        ("A.TSV", "utf-8", "\t", "A-labelled.tsv", "utf-8"),
+    ],
+)
+def test_a_labelled_table_opens_in_the_program_that_wrote_the_file(
+    name: str,
+    encoding: str,
+    separator: str,
+    written: str,
+    written_encoding: str,
+    start: Callable[..., str],
+    open_page: Callable[..., Any],
+    tmp_path: Path,
+) -> None:
+    page = open_page(start())
+    text = f"Ein müder Film{separator} {TEXTS[0]}"
+    send_file(page, name, f'id{separator}text\n1{separator}"{text}"\n'.encode(encoding))
+    page.locator("#file-done", has_text="1 text labelled").wait_for()
+    with page.expect_download() as download:
+        page.get_by_text("Download the labelled table").click()
+    assert download.value.suggested_filename == written
+    download.value.save_as(tmp_path / written)
+    content = (tmp_path / written).read_bytes()
+    assert content.startswith(codecs.BOM_UTF8) == (written_encoding == "utf-8-sig")
+    header, row = csv.reader(content.decode(written_encoding).splitlines(), delimiter=separator)
+    assert (header[:2], row[:2]) == (["id", "text"], ["1", text])
+
+
+def test_a_file_of_another_kind_is_refused(start: Callable[..., str], open_page: Callable[..., Any]) -> None:
+    page = open_page(start())
+    page.get_by_role("tab", name="A file").click()
+    page.set_input_files("#file", {"name": "reviews.xlsx", "mimeType": "application/zip", "buffer": b"PK\x03\x04"})
+    page.get_by_role("alert").get_by_text("reviews.xlsx: expected a table (.csv, .tsv) or lines of text").wait_for()
+    assert page.locator("#file-options").is_hidden()
+
+
+def test_a_file_that_is_dropped_beside_the_frame_does_not_replace_the_page(
+    start: Callable[..., str], open_page: Callable[..., Any]
+) -> None:
+    page = open_page(start())
+    page.get_by_role("tab", name="A file").click()
+    is_prevented = """(type) => {
+      const data = new DataTransfer();
+      data.items.add(new File(["text"], "reviews.csv"));
+      const event = new DragEvent(type, { bubbles: true, cancelable: true, dataTransfer: data });
+      document.querySelector("footer").dispatchEvent(event);
+      return event.defaultPrevented;
+    }"""
+    assert page.evaluate(is_prevented, "dragover")
+    assert page.evaluate(is_prevented, "drop")
 
 
 @pytest.mark.parametrize(
@@ -213,7 +273,7 @@ def test_a_file_that_is_chosen_while_another_one_is_labelled_takes_its_place(
     send_file(page, "many.csv", "text\n" + "".join(f"{text}\n" for text in TEXTS) * 100)
     page.locator("#file-progress").wait_for()
     send_file(page, "few.csv", f"text\n{TEXTS[0]}\n{TEXTS[1]}\n")
-    page.locator("#file-done", has_text="2 texts are labelled").wait_for()
+    page.locator("#file-done", has_text="2 texts labelled").wait_for()
     assert page.locator("#download").get_attribute("download") == "few-labelled.csv"
 
 
@@ -247,6 +307,39 @@ def test_labels_are_checked_with_one_key_each(
     assert page.locator("#check-text").inner_text() == TEXTS[sure.argsort()[1]]
 
 
+def test_checked_labels_that_are_not_saved_are_kept_and_asked_about(
+    start: Callable[..., str], open_page: Callable[..., Any], tmp_path: Path
+) -> None:
+    page = open_page(start())
+    for name, text in (("one.csv", TEXTS[0]), ("two.csv", TEXTS[1])):
+        send_file(page, name, f"text\n{text}\n")
+        page.locator("#file-done").wait_for()
+        page.get_by_role("button", name="Check the labels").click()
+        page.keyboard.press("1")
+        page.locator("#check-end").wait_for()
+    status(page, "2 checked, ")
+    status(page, "not saved yet")
+    questions: list[str] = []
+
+    def stay(dialog: Any) -> None:
+        questions.append(dialog.type)
+        dialog.dismiss()
+
+    page.on("dialog", stay)
+    page.evaluate("() => location.reload()")
+    page.wait_for_timeout(500)
+    assert questions == ["beforeunload"]
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download the checked labels").click()
+    status(page, "downloaded")
+    download.value.save_as(tmp_path / "labels.csv")
+    with open(tmp_path / "labels.csv", encoding="utf-8", newline="") as file:
+        label = tiny.classifier().labels[0]
+        assert list(csv.reader(file)) == [["text", "label"], [TEXTS[0], label], [TEXTS[1], label]]
+    page.reload()
+    assert questions == ["beforeunload"]
+
+
 def test_what_the_classifier_is_not_sure_of_is_said_in_words(
     start: Callable[..., str], open_page: Callable[..., Any], hesitant: TextClassifier, tmp_path: Path
 ) -> None:
@@ -268,8 +361,7 @@ def test_what_the_classifier_is_not_sure_of_is_said_in_words(
     assert page.locator("#doubt").is_hidden()
     label_file(page)
     assert (
-        page.locator("#file-done").inner_text()
-        == "15 of 30 texts are labelled; the classifier is not sure of the other 15"
+        page.locator("#file-done").inner_text() == "15 of 30 texts labelled; the classifier is not sure of the other 15"
     )
     assert page.locator("#counts tbody tr").last.inner_text().split("\t")[:2] == ["not sure, no label", "15"]
     with page.expect_download() as download:
@@ -318,8 +410,10 @@ def test_the_page_trains_again_and_uses_the_new_classifier(
 def test_the_key_is_asked_for(start: Callable[..., str], open_page: Callable[..., Any]) -> None:
     page = open_page(start(api_key=KEY))
     page.locator("#key:focus").wait_for()
+    assert page.get_by_role("alert").is_hidden()
     page.keyboard.insert_text("another-key-than-that")
     page.keyboard.press("Enter")
+    page.get_by_role("alert").get_by_text("The server does not accept this key.").wait_for()
     page.locator("#key:focus").wait_for()
     page.get_by_label("API key").fill(KEY)
     page.keyboard.press("Enter")

@@ -20,7 +20,8 @@ export function prepareCheck(info, state) {
   let queue = [];
   let place = 0;
   let isBusy = false;
-  const checked = new Map();
+  let isUnsaved = false;
+  const checked = new Map(); // of all files that were labelled since the page was opened
 
   const current = () => queue[place];
 
@@ -29,16 +30,20 @@ export function prepareCheck(info, state) {
     queue = [...queue.slice(0, place), ...inOrder(items.filter((item) => !queue.slice(0, place).includes(item)), order)];
   }
 
+  function showStatus() {
+    element("check-download").disabled = !checked.size;
+    const corrected = [...checked].filter(([each, label]) => each.label !== label).length;
+    const kept = state.saves ? `saved to ${state.file}` : isUnsaved ? "not saved yet" : "downloaded";
+    element("check-status").textContent =
+      `Text ${Math.min(place + 1, queue.length)} of ${queue.length}. ${checked.size} checked, ${corrected} corrected` +
+      (checked.size ? `; ${kept}.` : ".");
+  }
+
   function show() {
     const item = current();
     element("check-card").hidden = !item;
     element("check-end").hidden = Boolean(item);
-    element("check-download").disabled = !checked.size;
-    const corrected = [...checked].filter(([each, label]) => each.label !== label).length;
-    const kept = state.saves ? `saved to ${state.file}` : "not saved yet";
-    element("check-status").textContent =
-      `Text ${Math.min(place + 1, queue.length)} of ${queue.length}. ${checked.size} checked, ${corrected} corrected` +
-      (checked.size ? `; ${kept}.` : ".");
+    showStatus();
     if (!item) {
       element("check-end").focus();
       return;
@@ -89,6 +94,7 @@ export function prepareCheck(info, state) {
       if (!item) return;
       if (state.saves) Object.assign(state, await ask("/corrections", { text: item.text, label }));
       checked.set(item, label);
+      isUnsaved = !state.saves;
       place += 1;
       show();
     });
@@ -99,7 +105,7 @@ export function prepareCheck(info, state) {
       if (place === 0) return;
       const item = queue[place - 1];
       if (checked.has(item) && state.saves) Object.assign(state, await ask("/corrections", { text: item.text, label: null }));
-      checked.delete(item);
+      isUnsaved = checked.delete(item) ? !state.saves : isUnsaved;
       place -= 1;
       show();
     });
@@ -135,9 +141,15 @@ export function prepareCheck(info, state) {
   element("check-back").addEventListener("click", back);
   element("check-skip").addEventListener("click", skip);
   element("check-words").addEventListener("click", toggleWords);
-  element("check-download").addEventListener("click", () =>
-    save("labels.csv", writeTable([["text", "label"], ...[...checked].map(([item, label]) => [item.text, label])])),
-  );
+  element("check-download").addEventListener("click", () => {
+    const labels = new Map([...checked].map(([item, label]) => [item.text, label])); // a text of two files has one
+    save("labels.csv", writeTable([["text", "label"], ...labels]));
+    isUnsaved = false;
+    showStatus();
+  });
+  window.addEventListener("beforeunload", (event) => {
+    if (isUnsaved && checked.size) event.preventDefault();
+  });
   element("order").addEventListener("change", () => {
     sort();
     show();
@@ -149,7 +161,6 @@ export function prepareCheck(info, state) {
       items = labelled.filter((item) => item.text.trim());
       queue = [];
       place = 0;
-      checked.clear();
       sort();
       element("check-empty").hidden = items.length > 0;
       element("check-work").hidden = items.length === 0;

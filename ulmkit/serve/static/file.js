@@ -2,15 +2,19 @@
 
 import { closest } from "./answers.js";
 import { ask, attempt, element, make, percent, Refused } from "./requests.js";
-import { decode, guessColumn, parseTable, writeTable } from "./table.js";
+import { decode, findSeparator, guessColumn, parseTable, writeTable } from "./table.js";
 
 const TEXTS = 100; // in a request, so that progress shows and others get their turn
 const UNSURE = 0.7;
+
+const countTexts = (number) => `${number.toLocaleString("en")} ${number === 1 ? "text" : "texts"}`;
 
 export function prepareFile(info, onLabelled, goToChecking) {
   let name = "";
   let header = [];
   let rows = [];
+  let separator = ",";
+  let needsMark = false; // at the start of the labelled table
   let places = []; // of the rows in the file, such as "row 7"; a spreadsheet counts the header as row 1
   let stop = null;
 
@@ -18,10 +22,17 @@ export function prepareFile(info, onLabelled, goToChecking) {
     stop?.abort();
     element("file-result").hidden = true;
     element("file-options").hidden = true;
-    const text = decode(await file.arrayBuffer());
     name = file.name;
+    if (!/\.(csv|tsv|txt)$/i.test(name)) {
+      throw new Error(`${name}: expected a table (.csv, .tsv) or lines of text (.txt); save it as one of these.`);
+    }
+    const read = decode(await file.arrayBuffer());
+    const { text } = read;
+    needsMark = read.needsMark;
     const isLines = /\.txt$/i.test(name);
-    const all = isLines ? text.split(/\r?\n/).map((line) => [line]) : parseTable(text, /\.tsv$/i.test(name) ? "\t" : undefined);
+    const isTabbed = /\.tsv$/i.test(name);
+    separator = isLines ? "," : isTabbed ? "\t" : findSeparator(text);
+    const all = isLines ? text.split(/\r?\n/).map((line) => [line]) : parseTable(text, separator);
     const filled = [...all.keys()].filter((place) => all[place].length > 1 || all[place][0].trim());
     header = isLines ? ["text"] : all[filled.shift()] ?? [];
     rows = filled.map((place) => all[place]);
@@ -30,7 +41,7 @@ export function prepareFile(info, onLabelled, goToChecking) {
     const column = element("column");
     column.replaceChildren(...header.map((each, number) => make("option", { value: number }, each || `column ${number + 1}`)));
     column.value = guessColumn(header, rows);
-    element("file-found").textContent = `${name}: ${rows.length.toLocaleString("en")} texts`;
+    element("file-found").textContent = `${name}: ${countTexts(rows.length)}`;
     element("file-options").hidden = false;
     element("label-file").focus();
   }
@@ -100,8 +111,8 @@ export function prepareFile(info, onLabelled, goToChecking) {
     ];
     const download = element("download");
     URL.revokeObjectURL(download.href);
-    download.href = URL.createObjectURL(new Blob([writeTable(table)], { type: "text/csv" }));
-    download.download = `${name.replace(/\.\w+$/, "")}-labelled.csv`;
+    download.href = URL.createObjectURL(new Blob([needsMark ? "\ufeff" : "", writeTable(table, separator)], { type: "text/csv" }));
+    download.download = `${name.replace(/\.\w+$/, "")}-labelled.${separator === "\t" ? "tsv" : "csv"}`;
     const body = element("counts").tBodies[0];
     body.replaceChildren();
     const addRow = (name, its) => {
@@ -117,11 +128,11 @@ export function prepareFile(info, onLabelled, goToChecking) {
     const unlabelled = predictions.filter((each) => each.abstained);
     if (info.abstains) addRow("not sure, no label", unlabelled);
     element("counts").hidden = !info.labels.length;
-    const count = (number) => number.toLocaleString("en");
+    const labelled = predictions.length - unlabelled.length;
     element("file-done").textContent = unlabelled.length
-      ? `${count(predictions.length - unlabelled.length)} of ${count(predictions.length)} texts are labelled; ` +
-        `the classifier is not sure of the other ${count(unlabelled.length)}`
-      : `${count(predictions.length)} texts are labelled`;
+      ? `${labelled.toLocaleString("en")} of ${countTexts(predictions.length)} labelled; ` +
+        `the classifier is not sure of the other ${unlabelled.length.toLocaleString("en")}`
+      : `${countTexts(predictions.length)} labelled`;
     element("file-result").hidden = false;
     element("file-done").focus();
     element("to-check").hidden = !info.explains;
@@ -136,6 +147,12 @@ export function prepareFile(info, onLabelled, goToChecking) {
     }
   }
 
+  // Beside the frame, the browser would open the file in place of this page.
+  for (const type of ["dragover", "drop"]) {
+    window.addEventListener(type, (event) => {
+      if (event.dataTransfer?.types.includes("Files")) event.preventDefault();
+    });
+  }
   const drop = element("drop");
   drop.addEventListener("dragover", (event) => {
     event.preventDefault();

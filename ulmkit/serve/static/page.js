@@ -3,7 +3,7 @@
 import { describePromise } from "./answers.js";
 import { prepareCheck } from "./check.js";
 import { prepareFile } from "./file.js";
-import { ask, attempt, element, percent, Refused, setKey, showProblem } from "./requests.js";
+import { ask, attempt, element, hasKey, percent, Refused, setKey, showProblem } from "./requests.js";
 import { prepareText } from "./text.js";
 import { prepareTraining } from "./training.js";
 
@@ -52,6 +52,7 @@ async function start() {
     info = await ask("/info");
   } catch (error) {
     if (!(error instanceof Refused && error.status === 401)) throw error;
+    if (hasKey()) showProblem(new Error("The server does not accept this key. Check it for mistakes."));
     element("key-form").hidden = false;
     element("key").focus();
     return;

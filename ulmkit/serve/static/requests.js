@@ -13,6 +13,10 @@ export function setKey(value) {
   key = value;
 }
 
+export function hasKey() {
+  return key !== null;
+}
+
 // Sends a request; waits and tries again while the server has too much to do.
 export async function ask(path, body, signal) {
   const headers = key === null ? {} : { "X-API-Key": key };

@@ -2,12 +2,19 @@
 
 const SEPARATORS = [",", ";", "\t", "|"];
 
-// Reads a file's text. Bytes that are not UTF-8 are taken for Windows' western encoding.
+const BYTE_ORDER_MARKS = { "utf-8": [0xef, 0xbb, 0xbf], "utf-16le": [0xff, 0xfe], "utf-16be": [0xfe, 0xff] };
+
+// Reads a file's text. Without a byte order mark, bytes that are not UTF-8 are taken for Windows' western encoding.
+// Programs that wrote a mark or that encoding, such as Excel, read UTF-8 only with a mark.
 export function decode(bytes) {
+  const start = new Uint8Array(bytes.slice(0, 3));
+  const isMarked = (encoding) => BYTE_ORDER_MARKS[encoding].every((byte, place) => start[place] === byte);
+  const marked = Object.keys(BYTE_ORDER_MARKS).find(isMarked);
+  if (marked !== undefined) return { text: new TextDecoder(marked).decode(bytes), needsMark: true };
   try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+    return { text: new TextDecoder("utf-8", { fatal: true }).decode(bytes), needsMark: false };
   } catch {
-    return new TextDecoder("windows-1252").decode(bytes);
+    return { text: new TextDecoder("windows-1252").decode(bytes), needsMark: true };
   }
 }
 
@@ -50,12 +57,12 @@ export function parseTable(text, separator = findSeparator(text)) {
   return rows;
 }
 
-export function writeTable(rows) {
+export function writeTable(rows, separator = ",") {
   const write = (value) => {
     const text = String(value);
-    return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+    return /["\r\n]/.test(text) || text.includes(separator) ? `"${text.replaceAll('"', '""')}"` : text;
   };
-  return rows.map((row) => row.map(write).join(",") + "\r\n").join("");
+  return rows.map((row) => row.map(write).join(separator) + "\r\n").join("");
 }
 
 // The column that most looks like text: one called so, else that with the longest cells.
