@@ -1,5 +1,7 @@
 """Drift: alarms that are rarely false, shifts that are found, texts that are unlike the others."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -81,6 +83,9 @@ def test_the_period_that_differs_is_named_and_small_ones_are_left_out() -> None:
     report = DriftReport(219, 300, 0.01, 0.1, found, {"a": (0.5, 0.4)}, (UnlikeText("7", 0.99, "a text"),))
     assert report.has_drifted
     assert report.to_dict()["has_drifted"] is True
+    assert report.to_dict()["is_compared"] is True
+    too_few = replace(report, periods=found[2:])
+    assert (too_few.is_compared, too_few.has_drifted) == (False, False)
     assert "too few to compare" in report.table()
     assert report.table().count("drift") == 1
     assert report.validation_metrics()["effect"] == max(each.effect for period in found for each in period.comparisons)

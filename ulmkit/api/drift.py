@@ -195,7 +195,8 @@ def find_drift(
         documents: Texts least like the training to name.
 
     Returns:
-        The comparisons; `has_drifted` says whether one is both significant and large enough.
+        The comparisons; `has_drifted` says whether one is both significant and large enough, `is_compared` whether
+            there were enough texts for any.
 
     Raises:
         FolderError: If the model folder keeps no measures of held-out texts.

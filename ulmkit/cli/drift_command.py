@@ -65,15 +65,14 @@ def drift_command(
     report = monitor.report()
     print(report.table())
     drifted = [each.name for each in report.periods if each.has_drifted]
-    is_compared = any(each.comparisons for each in report.periods)
     verdict = "no drift"
     if drifted:
         verdict = f"drift: {', '.join(drifted)}" if period else "drift"
-    if not is_compared:
+    if not report.is_compared:
         verdict = f"not compared: expected at least {LEAST_TEXTS} texts{' in a period' if period else ''}; give more"
     print(f"\n{verdict} ({report.documents:,} texts beside {report.held_out_texts:,} held-out ones of the training)")
     write_values(machine.json_file, {"model": model, "data": data, "reading": record, **report.to_dict()})
     if sys.stdout is not None:  # closed by the caller
         sys.stdout.flush()
-    if drifted or not is_compared:
+    if drifted or not report.is_compared:
         raise typer.Exit(DRIFT_STATUS if drifted else TOO_FEW_STATUS)

@@ -162,9 +162,14 @@ class DriftReport(Report):
         """True if the texts of a period differ from those of the training."""
         return any(period.has_drifted for period in self.periods)
 
+    @property
+    def is_compared(self) -> bool:
+        """True if there were enough texts to compare, in one period at least; without that, nothing has drifted."""
+        return any(period.comparisons for period in self.periods)
+
     def to_dict(self) -> dict[str, object]:
         """The report as a JSON object."""
-        return {"has_drifted": self.has_drifted, **super().to_dict()}
+        return {"has_drifted": self.has_drifted, "is_compared": self.is_compared, **super().to_dict()}
 
     def validation_metrics(self) -> dict[str, float]:
         """The largest effect."""
