@@ -96,7 +96,7 @@ def test_a_new_class_is_learned_and_the_old_rows_move_by_name(tmp_path: Path) ->
     assert continuation.added == ("so-so",)
     assert continuation.old_documents is not None
     assert continuation.old_documents.before == pytest.approx(tiny.classifier().parts.facts.validation["accuracy"])
-    assert "classes kept: neg, pos; classes added: so-so\n" in said
+    assert "classes kept: 'neg', 'pos'; classes added: 'so-so'\n" in said
     assert "old validation documents: 12 labelled documents, split valid of documents given in Python\n" in said
     classifier.save(tmp_path / "saved")
     card = (tmp_path / "saved" / "README.md").read_text()
@@ -138,7 +138,7 @@ def test_classes_without_documents_stay_and_are_named() -> None:
     run = replace(tiny.RUN, progress=LineProgress(stream))
     after = go_on(tiny.classifier(), only_new, run=run, baselines=True)
     assert after.labels == ("neg", "pos", "so-so")
-    assert "classes without documents to learn from: neg, pos; training on others alone forgets them" in (
+    assert "classes without documents to learn from: 'neg', 'pos'; training on others alone forgets them" in (
         stream.getvalue()
     )
     assert "old validation documents: not found beside the new ones" in stream.getvalue()

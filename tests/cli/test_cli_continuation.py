@@ -33,7 +33,7 @@ def test_a_classifier_goes_on_with_new_data(folder: Path, tmp_path: Path, monkey
     monkeypatch.chdir(tmp_path)
     command = ("train", folder / "classifier", folder / "new.csv", *FEW, "--steps", 4)
     told = ulmkit(*command, "--out", "whole", "--json", "train.json")
-    assert "classes kept: neg, pos; classes added: so-so\n" in told.err
+    assert "classes kept: 'neg', 'pos'; classes added: 'so-so'\n" in told.err
     assert "old validation documents: 12 labelled documents, split valid of old.csv\n" in told.err
     values = json.loads(Path("train.json").read_text(encoding="utf-8"))
     old = values["facts"]["continuation"]["old_documents"]

@@ -234,10 +234,10 @@ def _announce(facts: ContinuationFacts, run: RunOptions) -> None:
     say = run.progress.message
     changes = {"kept": facts.kept, "added": facts.added, "removed": facts.removed}
     if any(changes.values()):
-        say("; ".join(f"classes {name}: {', '.join(names)}" for name, names in changes.items() if names))
+        say("; ".join(f"classes {name}: {list_names(names)}" for name, names in changes.items() if names))
     if facts.without_documents:
         say(
-            f"classes without documents to learn from: {', '.join(facts.without_documents)}; training on others alone "
+            f"classes without documents to learn from: {list_names(facts.without_documents)}; training on others alone "
             "forgets them: give old documents too, or remove them for good with --drop-class (drop_classes=[...]); no "
             "baselines are fitted"
         )
