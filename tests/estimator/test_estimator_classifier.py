@@ -139,7 +139,7 @@ def test_fine_tuning_says_that_it_reads_no_text_without_labels(lm: Path) -> None
     ("method", "said"),
     [
         ("linear", "method='linear' trains no networks; drop it, or take another method"),
-        ("auto", "without a language model no networks are trained; drop it, or take method='finetune'"),
+        ("auto", "without a language model no networks are trained; drop it, or give a language model"),
     ],
 )
 def test_a_length_of_no_training_is_warned_of(method: str, said: str) -> None:

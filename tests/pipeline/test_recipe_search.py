@@ -303,6 +303,6 @@ def test_a_folder_of_ones_own_is_kept(tmp_path: Path) -> None:
 
 
 def test_a_search_that_cannot_begin_leaves_no_folder(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="steps: expected at least 4, one for each part, got 3"):
+    with pytest.raises(ConfigError, match="steps: expected at least 4, one for each phase, got 3"):
         _search(out=tmp_path / "best.json", trial_budget=Budget(steps=3))
     assert list(tmp_path.iterdir()) == []

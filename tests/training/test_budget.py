@@ -131,7 +131,7 @@ def test_cadence_still_to_come():
         (lambda: Budget(minutes=1).in_steps(3), "budget: expected epochs or steps, got minutes=1"),
         (lambda: Budget(epochs=1).split([]), "shares: expected at least one, got none"),
         (lambda: Budget(epochs=1).split([1, 0]), "shares: expected a number above 0, got 0"),
-        (lambda: Budget(steps=1).split([1, 1]), "steps: expected at least 2, one for each part, got 1"),
+        (lambda: Budget(steps=1).split([1, 1]), "steps: expected at least 2, one for each phase, got 1"),
         (lambda: make_plan([Budget(minutes=1), Budget(epochs=1)], 5), "budgets: expected minutes for every phase or"),
         (lambda: Cadence(0, 5), "times per run: expected a whole number of at least 1, got 0"),
     ],

@@ -165,11 +165,12 @@ class TrainedTextEstimator(TextEstimator):
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         budget = asdict(self._budget())
         if not trains_networks(method, task, has_language_model=self._names_language_model()):
+            why = why_no_networks(method, instead="give a language model")
             ignored = next((name for name in budget if getattr(self, name) is not None), None)
             if ignored is not None:
-                warnings.warn(f"{ignored}: has no effect: {why_no_networks(method)}", UserWarning, stacklevel=3)
+                warnings.warn(f"{ignored}: has no effect: {why}", UserWarning, stacklevel=3)
             if (setting := setting_of_networks(recipe)) is not None:
-                warnings.warn(f"recipe: {setting} has no effect: {why_no_networks(method)}", UserWarning, stacklevel=3)
+                warnings.warn(f"recipe: {setting} has no effect: {why}", UserWarning, stacklevel=3)
             budget = {}
             recipe = replace(CLASSIFY, class_weights=recipe.class_weights)
         check_fraction("validation_fraction", self.validation_fraction)

@@ -71,8 +71,13 @@ def _settings(recipe: ClassifierRecipe) -> dict[str, Any]:
     return {**vars(recipe), "optimizer": of_optimizer.pop("name"), **of_optimizer}
 
 
-def why_no_networks(method: str) -> str:
-    """Say in half a sentence why a training that `trains_networks` denies trains none, and what would."""
+def why_no_networks(method: str, instead: str = "take method='finetune'") -> str:
+    """Say in half a sentence why a training that `trains_networks` denies trains none, and what would.
+
+    Args:
+        method: Method of the training.
+        instead: What to do to train networks if the method would, but there is no language model.
+    """
     if method == "auto":
-        return "without a language model no networks are trained; drop it, or take method='finetune'"
+        return f"without a language model no networks are trained; drop it, or {instead}"
     return f"method={method!r} trains no networks; drop it, or take another method"

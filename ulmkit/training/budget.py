@@ -73,7 +73,7 @@ class Budget:
             return [Budget(minutes=self.minutes * share / total) for share in shares]
         steps = self.steps or 0
         if steps < len(shares):
-            raise ConfigError(f"steps: expected at least {len(shares)}, one for each part, got {steps}")
+            raise ConfigError(f"steps: expected at least {len(shares)}, one for each phase, got {steps}")
         spare = steps - len(shares)
         ends = [round(spare * math.fsum(shares[: i + 1]) / total) for i in range(len(shares))]
         return [Budget(steps=1 + end - start) for start, end in zip([0, *ends], ends, strict=False)]
