@@ -291,6 +291,12 @@ def test_sizes_are_compared_before_memory_is_taken(tmp_path: Path, monkeypatch: 
         import_fastai(*fastai_files.write(tmp_path, weights))
 
 
+def test_weights_in_place_of_the_vocabulary_are_named(tmp_path: Path) -> None:
+    weights, vocabulary = fastai_files.write(tmp_path, fastai_files.lstm_weights())
+    with pytest.raises(FolderError, match=r"lm\.pth: expected a vocabulary, got weights; name the weights first"):
+        import_fastai(vocabulary, weights)
+
+
 def test_a_pickle_of_a_vocabulary_is_no_file_of_weights(tmp_path: Path) -> None:
     _, vocabulary = fastai_files.write(tmp_path, fastai_files.lstm_weights())
     with pytest.raises(FolderError, match=r"vocab\.pkl: expected a file of weights, got something else"):

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import is_zipfile
 
 from ulmkit.errors import FolderError
 from ulmkit.hub.fastai.pickles import InertObject, read_values
@@ -41,6 +42,8 @@ def read_vocabulary(path: Path) -> FastaiVocabulary:
     Raises:
         FolderError: If the file cannot be read, or holds something else.
     """
+    if is_zipfile(path):
+        raise FolderError(f"{path}: expected a vocabulary, got weights; name the weights first, then the vocabulary")
     values = _items(read_values(path))
     labels: tuple[str, ...] = ()
     if values is not None and len(values) == 2:
