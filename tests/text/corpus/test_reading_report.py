@@ -66,6 +66,13 @@ def test_names_are_short_and_a_column_that_may_say_the_split_is_told(tmp_path):
     assert report["classes"].text == rf"2: 'a\nb' 1, {'x' * 60!r} 2"
 
 
+def test_a_name_with_a_comma_is_not_taken_for_two(tmp_path):
+    path = write(tmp_path / "a.csv", "text,label\n" + 'one,"shipping, returns"\ntwo,billing\n' * 2)
+    corpus = prepare(path, DataOptions(tokenizer="bytes", workers=1, valid_fraction=0.3), task="single")
+    report = {line.name: line for line in corpus_report(corpus.facts)}
+    assert report["classes"].text == "2: billing 2, 'shipping, returns' 2"
+
+
 def test_an_unread_column_that_differs_from_one_that_is_read_by_case_is_told(tmp_path):
     path = write(tmp_path / "a.jsonl", '{"text": "one", "label": "x"}\n{"text": "two", "Label": "y"}\n')
     report = {

@@ -118,7 +118,8 @@ def _listing(names: Sequence[str], count: int) -> str:
 
 def _short(name: str) -> str:
     """Return a name for a list in one line."""
-    return name if name.isprintable() and len(name) <= _SHOWN_CHARACTERS else repr(name[:_SHOWN_CHARACTERS])
+    is_clear = name.isprintable() and len(name) <= _SHOWN_CHARACTERS and ", " not in name
+    return name if is_clear else repr(name[:_SHOWN_CHARACTERS])
 
 
 def _describe(layout: Layout) -> str:
