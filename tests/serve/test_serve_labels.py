@@ -127,6 +127,7 @@ def test_training_again_takes_the_checked_labels_and_the_data(
     for text in ("a dull film", "sad"):
         client.post("/corrections", json={"text": text, "label": "neg"})
     assert client.post("/training").json()["state"] == "running"
+    assert commands[0][-4:] == ["--minutes", "5.0", "--split-column", "split"]
     assert client.post("/training").status_code == 409
     assert client.post("/training/use").status_code == 409
     written = (tmp_path / "labels-training.csv").read_text()
@@ -229,6 +230,17 @@ def test_a_training_needs_texts_of_every_label(
     assert answer.status_code == 422
     assert "training: expected training texts of every label, got none of pos; check some" in answer.json()["error"]
     assert (commands, client.get("/training").json()["state"]) == ([], "ready")
+
+
+def test_a_training_of_linear_models_has_no_time_limit(
+    connect: Callable[..., TestClient], tmp_path: Path, commands: list[list[str]]
+) -> None:
+    client = connect(corrections=str(tmp_path / "labels.csv"), retrain="none")
+    for label in tiny.classifier().labels:
+        client.post("/corrections", json={"text": f"a {label} text", "label": label})
+    assert client.post("/training").json()["minutes"] is None
+    finish(client)
+    assert "--minutes" not in commands[0]
 
 
 def test_the_classifier_itself_is_trained_further_by_the_true_command(

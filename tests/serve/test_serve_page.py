@@ -397,8 +397,10 @@ def test_the_page_trains_again_and_uses_the_new_classifier(
         page.keyboard.press(key)
         status(page, f"{checked} checked")
     page.get_by_role("tab", name="Train again").click()
-    page.get_by_text("2 checked labels are in labels.csv.").wait_for()
+    page.get_by_text("2 checked labels are in labels.csv. You can close this page while it runs.").wait_for()
     page.get_by_role("button", name="Train again").click()
+    page.get_by_role("progressbar", name="Training").wait_for()
+    assert page.locator("#train-bar").get_attribute("value") is None  # no one knows how long linear models take
     page.locator("#train-message", has_text="loss 0.5").wait_for()
     may_end.touch()
     page.get_by_text("The new classifier is ready: labels-classifier-1").wait_for()
@@ -419,6 +421,21 @@ def test_the_key_is_asked_for(start: Callable[..., str], open_page: Callable[...
     page.keyboard.press("Enter")
     page.get_by_role("tab", name="One text").wait_for()
     assert KEY not in page.url
+
+
+def test_bars_stand_below_long_labels_on_a_narrow_screen(
+    start: Callable[..., str], open_page: Callable[..., Any]
+) -> None:
+    page = open_page(start())
+    page.set_viewport_size({"width": 380, "height": 700})
+    page.get_by_label("Text", exact=True).fill(TEXTS[0])
+    page.keyboard.press("Control+Enter")
+    page.locator("#running svg").wait_for()
+    name, track, share = (page.locator(f".bar .{part}").first.bounding_box() for part in ("name", "track", "share"))
+    assert track["width"] > 300
+    assert name["y"] == pytest.approx(share["y"], abs=2)
+    assert track["y"] >= name["y"] + name["height"]
+    assert page.evaluate("() => document.documentElement.scrollWidth") <= 380
 
 
 def test_problems_are_told(start: Callable[..., str], open_page: Callable[..., Any]) -> None:

@@ -44,7 +44,7 @@ class ServeOptions:
             models alone.
         retrain_data: Data to train on besides the checked labels.
         retrain_split_column: Column of that data that says train, valid or test.
-        retrain_minutes: Minutes of each training on the page.
+        retrain_minutes: Minutes of each training of networks on the page.
         drift_share: Share of the time for measuring the drift of a sample of the served texts, for /metrics; 0 measures
             none.
         confidence: Whether the classifier abstains where it is not sure, and what that rests on. Where it abstains,

@@ -79,7 +79,9 @@ class Retraining:
                     "of them first, or start the server with more texts (--retrain-data)",
                 )
             command = [sys.executable, "-m", "ulmkit", "train", str(self._options.retrain), str(data)]
-            command += ["--out", str(folder), "--minutes", str(self._options.retrain_minutes)]
+            command += ["--out", str(folder)]
+            if self._minutes is not None:
+                command += ["--minutes", str(self._minutes)]
             if "split" in columns:
                 command += ["--split-column", "split"]
             with open(self._log_file, "wb") as log:
@@ -90,9 +92,7 @@ class Retraining:
     def state(self) -> TrainingAnswer:
         """Tell how far the training is."""
         with self._lock:
-            answer = TrainingAnswer(
-                state="ready", minutes=self._options.retrain_minutes, checked=len(self._corrections)
-            )
+            answer = TrainingAnswer(state="ready", minutes=self._minutes, checked=len(self._corrections))
             if self._process is None:
                 return answer
             status = self._process.poll()
@@ -115,6 +115,11 @@ class Retraining:
                 self._process.wait(self._options.timeout_seconds)
             except subprocess.TimeoutExpired:
                 self._process.kill()
+
+    @property
+    def _minutes(self) -> float | None:
+        """Minutes of a training; None for linear models, which no time limits."""
+        return None if self._options.retrain == "none" else self._options.retrain_minutes
 
     @property
     def _log_file(self) -> Path:

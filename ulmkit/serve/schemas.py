@@ -218,7 +218,10 @@ class TrainingAnswer(BaseModel):
     """State of a new training."""
 
     state: Annotated[str, Field(description="ready, running, done or failed.")]
-    minutes: Annotated[float, Field(description="Minutes that a training takes.")]
+    minutes: Annotated[
+        float | None,
+        Field(description="Minutes that a training takes; null for linear models, which take no time limit."),
+    ]
     checked: Annotated[int, Field(description="Texts whose label was checked.")]
     seconds: Annotated[float, Field(description="Seconds since it began.")] = 0.0
     message: Annotated[str, Field(description="The last line of its log.")] = ""

@@ -11,12 +11,14 @@ export function prepareTraining(state, onNewClassifier) {
     const { checked, minutes } = training;
     const plural = checked === 1 ? "label is" : "labels are";
     element("train-about").textContent =
-      `${checked.toLocaleString("en")} checked ${plural} in ${state.file}. Training takes about ${minutes} minutes; ` +
-      "you can close this page meanwhile.";
+      `${checked.toLocaleString("en")} checked ${plural} in ${state.file}. ` +
+      (minutes === null ? "" : `Training takes about ${minutes} ${minutes === 1 ? "minute" : "minutes"}. `) +
+      "You can close this page while it runs.";
     const isRunning = training.state === "running";
     element("train-start").disabled = isRunning || !checked;
     element("train-progress").hidden = !isRunning;
-    element("train-bar").value = Math.min(1, training.seconds / (60 * minutes));
+    if (minutes === null) element("train-bar").removeAttribute("value");
+    else element("train-bar").value = Math.min(1, training.seconds / (60 * minutes));
     element("train-use").hidden = training.state !== "done";
     element("train-message").hidden = !(training.message && training.state !== "done" && training.state !== "ready");
     element("train-message").textContent = training.message;
