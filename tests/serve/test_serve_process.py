@@ -25,6 +25,7 @@ from ulmkit import TextClassifier
 from ulmkit.api import Confidence
 from ulmkit.errors import ConfigError, FolderError
 from ulmkit.serve import ServeOptions, serve
+from ulmkit.serve.retraining import check_start
 
 
 def run_server(ask: Callable[[str], Any], classifier: TextClassifier, **options: object) -> tuple[Any, list[str]]:
@@ -81,6 +82,21 @@ def test_a_classifier_that_cannot_be_loaded_ends_the_server(tmp_path: Path) -> N
     assert said == []
     told = ulmkit("serve", tmp_path / "none", "--port", 0, status=2)
     assert "none" in told.error
+
+
+def test_a_model_that_no_training_can_start_from_ends_the_server(tmp_path: Path) -> None:
+    TextClassifier.train(tiny.reviews(20), None, method="linear").save(tmp_path / "linear")
+    tiny.classifier().save(tmp_path / "network")
+    tiny.language_model().save(tmp_path / "lm")
+    labels = str(tmp_path / "labels.csv")
+    for name in ("none", tmp_path / "network", tmp_path / "lm"):
+        check_start(ServeOptions(corrections=labels, retrain=str(name)))
+    for name, error in (
+        (tmp_path / "linear", "--retrain: expected a language model, a fine-tuned classifier or 'none', got "),
+        (tmp_path / "nothing", f"{tmp_path / 'nothing'}: no such folder"),
+    ):
+        told = ulmkit("serve", tmp_path / "network", "--port", 0, "--corrections", labels, "--retrain", name, status=2)
+        assert error in told.error
 
 
 def test_a_signal_ends_a_server_that_still_loads() -> None:

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
-from ulmkit.errors import DataError
-from ulmkit.hub import read_facts
+from ulmkit.errors import ConfigError, DataError
+from ulmkit.hub import holds_language_model, read_config, read_facts, resolve_model
 from ulmkit.serve.corrections import Corrections, write_rows
 from ulmkit.serve.options import ServeOptions
 from ulmkit.serve.refusals import RefusalError
@@ -20,6 +20,23 @@ from ulmkit.text import Document
 from ulmkit.text.read.documents import read_documents
 
 _LOG_BYTES = 4000
+
+
+def check_start(options: ServeOptions) -> None:
+    """Check that trainings can start from the model of the options, before people check labels for them.
+
+    Raises:
+        FolderError: If there is no such model.
+        ConfigError: If it is a classifier of several models.
+    """
+    if options.retrain is None or options.retrain == "none":
+        return
+    folder = resolve_model(options.retrain)
+    if not holds_language_model(folder) and read_config(folder)["kind"] != "classifier":
+        raise ConfigError(
+            f"retrain: expected a language model, a fine-tuned classifier or 'none', got {options.retrain!r}, a "
+            "classifier of linear models or of several; give the language model that it was trained from, or 'none'"
+        )
 
 
 class Retraining:

@@ -49,7 +49,9 @@ def serve(
         say: Receives lines for the user.
 
     Raises:
-        ConfigError: If the address cannot be used, or the certificate not be read.
+        ConfigError: If the address cannot be used, the certificate not be read, or no training can start from
+            `retrain`.
+        FolderError: If there is no model `retrain`.
         UlmkitError: If the server cannot start for another reason.
         MissingPackageError: If the extra `serve` is not installed.
     """
@@ -65,7 +67,9 @@ def serve(
 
         def make() -> "FastAPI":
             from ulmkit.serve.app import create_app
+            from ulmkit.serve.retraining import check_start
 
+            check_start(options)
             return create_app(load(folder), name, options, load)
 
         def end() -> None:
