@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from ulmkit import TextClassifier
 from ulmkit.api import Confidence
 from ulmkit.serve import ServeOptions, create_app
 from ulmkit.serve.retraining import Retraining
+from ulmkit.tasks import find_task
 
 pytestmark = pytest.mark.browser
 
@@ -221,6 +223,31 @@ def test_a_labelled_table_opens_in_the_program_that_wrote_the_file(
     assert content.startswith(codecs.BOM_UTF8) == (written_encoding == "utf-8-sig")
     header, row = csv.reader(content.decode(written_encoding).splitlines(), delimiter=separator)
     assert (header[:2], row[:2]) == (["id", "text"], ["1", text])
+
+
+def test_texts_of_several_labels_are_counted_by_each(
+    start: Callable[..., str], open_page: Callable[..., Any], tmp_path: Path
+) -> None:
+    page = open_page(start(TextClassifier(replace(tiny.classifier().parts, task=find_task("multi")))))
+    answers = [
+        {"label": ["neg", "pos"], "probabilities": {"neg": 0.6, "pos": 0.9}},
+        {"label": [], "probabilities": {"neg": 0.1, "pos": 0.2}},
+        {"label": ["pos"], "probabilities": {"neg": 0.2, "pos": 0.65}},
+    ]
+    page.route("**/predict", lambda route: route.fulfill(json={"predictions": answers}))
+    label_file(page, "text\none\ntwo\nthree\n")
+    rows = [text.split("\t") for text in page.locator("#counts tbody tr").all_inner_texts()]
+    assert rows == [["neg", "1", "33.3%", "1"], ["pos", "2", "66.7%", "1"]]
+    with page.expect_download() as download:
+        page.get_by_text("Download the labelled table").click()
+    download.value.save_as(tmp_path / "labelled.csv")
+    with open(tmp_path / "labelled.csv", encoding="utf-8", newline="") as file:
+        assert list(csv.reader(file)) == [
+            ["text", "predicted_label", "probabilities"],
+            ["one", '["neg","pos"]', "[0.6,0.9]"],
+            ["two", "[]", "[]"],
+            ["three", '["pos"]', "[0.65]"],
+        ]
 
 
 def test_a_file_of_another_kind_is_refused(start: Callable[..., str], open_page: Callable[..., Any]) -> None:

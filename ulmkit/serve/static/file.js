@@ -93,13 +93,17 @@ export function prepareFile(info, onLabelled, goToChecking) {
   }
 
   function show(texts, predictions) {
-    const probability = (prediction) =>
-      prediction.abstained ? closest(prediction)[1] : prediction.probabilities?.[prediction.label];
+    const probability = (prediction, label = prediction.label) =>
+      prediction.abstained ? closest(prediction)[1] : prediction.probabilities[label];
     const written = (label) => (Array.isArray(label) ? JSON.stringify(label) : label);
     const columns = [
       ["predicted_label", (each) => (each.abstained ? "" : written(each.label))],
-      ["probability", (each) => probability(each)?.toFixed(4) ?? ""],
     ];
+    if (info.task === "single") columns.push(["probability", (each) => probability(each).toFixed(4)]);
+    if (info.task === "multi") {
+      const rounded = (each) => each.label.map((label) => Number(probability(each, label).toFixed(4)));
+      columns.push(["probabilities", (each) => JSON.stringify(rounded(each))]);
+    }
     if (info.abstains) columns.push(["abstained", (each) => (each.abstained ? "not sure" : "")]);
     if (info.miscoverage !== null) columns.push(["label_set", (each) => written(each.label_set)]);
     const table = [
@@ -115,19 +119,20 @@ export function prepareFile(info, onLabelled, goToChecking) {
     download.download = `${name.replace(/\.\w+$/, "")}-labelled.${separator === "\t" ? "tsv" : "csv"}`;
     const body = element("counts").tBodies[0];
     body.replaceChildren();
-    const addRow = (name, its) => {
-      const unsure = its.filter((each) => probability(each) < UNSURE);
+    const addRow = (name, its, label) => {
+      const unsure = its.filter((each) => probability(each, label) < UNSURE);
       body.append(
         make("tr", {}, make("td", {}, name), ...[its.length.toLocaleString("en"), percent(its.length / texts.length),
           unsure.length.toLocaleString("en")].map((value) => make("td", { className: "number" }, value))),
       );
     };
-    for (const label of info.labels) {
-      addRow(label, predictions.filter((each) => each.label === label || (Array.isArray(each.label) && each.label.includes(label))));
+    const hasCounts = info.task === "single" || info.task === "multi";
+    for (const label of hasCounts ? info.labels : []) {
+      addRow(label, predictions.filter((each) => [each.label].flat().includes(label)), label);
     }
     const unlabelled = predictions.filter((each) => each.abstained);
     if (info.abstains) addRow("not sure, no label", unlabelled);
-    element("counts").hidden = !info.labels.length;
+    element("counts").hidden = !hasCounts;
     const labelled = predictions.length - unlabelled.length;
     element("file-done").textContent = unlabelled.length
       ? `${labelled.toLocaleString("en")} of ${countTexts(predictions.length)} labelled; ` +

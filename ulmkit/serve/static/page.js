@@ -41,7 +41,7 @@ function describe(info) {
   element("name").textContent = info.name;
   const labels = info.labels.length > 8 ? `${info.labels.length} labels` : info.labels.join(", ");
   const held = info.accuracy === null ? "" : `; ${percent(info.accuracy)} right on held-out texts`;
-  element("about").textContent = `Classifies texts: ${labels || "a number"}${held}.`;
+  element("about").textContent = labels ? `Classifies texts: ${labels}${held}.` : "Predicts a number for each text.";
   element("promise").hidden = !info.abstains;
   element("promise").textContent = info.abstains ? describePromise(info.abstains) : "";
 }
@@ -71,6 +71,10 @@ async function start() {
     element("tab-check").hidden = true;
     element("tab-train").hidden = true;
     tabs.splice(2);
+  }
+  if (info.task === "pair") {
+    element("tab-file").hidden = true; // its texts come from one column
+    tabs.splice(1);
   }
   element("to-file").addEventListener("click", (event) => {
     event.preventDefault();
