@@ -13,6 +13,7 @@ import torch
 from support import tiny
 
 from ulmkit import TextClassifier
+from ulmkit.config import to_dict
 from ulmkit.errors import ConfigError, DataError
 from ulmkit.evaluation import first_context
 from ulmkit.hub import ClassifierParts, LanguageModelParts, TrainingFacts
@@ -477,3 +478,20 @@ def test_gradual_unfreezing_and_chain_thaw_through_train() -> None:
         assert len({row["phase"] for row in trained.history if row["kind"] == "train"}) == phases
         assert trained.facts.recipe["unfreezing"] == unfreezing
         assert trained.facts.run.steps == 10
+
+
+@pytest.mark.parametrize("task", ["single", "multi", "number", "tokens"])
+def test_every_kind_of_label_learns_from_adversarial_shifts(task: str) -> None:
+    def document(text: str, label: str) -> Document:
+        words = tuple(text.split())
+        labels = {"single": label, "multi": (label, "all"), "number": float(label == "pos")}
+        return Document(text, labels.get(task, (label,) * len(words)), tokens=words if task == "tokens" else None)
+
+    data = [document(*review) for review in tiny.reviews(60)]
+    plain, shifted = (_train(data, task=task, recipe=replace(tiny.CLASSIFY, adversarial=size)) for size in (0.0, 5.0))
+    assert not _same(plain.model, shifted.model)
+    assert shifted.facts.recipe["adversarial"] == 5.0
+
+
+def test_settings_without_adversarial_shifts_are_those_of_runs_before_there_were_any() -> None:
+    assert "adversarial" not in to_dict(tiny.CLASSIFY)

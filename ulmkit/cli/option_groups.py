@@ -450,7 +450,7 @@ RATE_SEARCH_RECIPE = replace(
 )
 """The options of fine-tuning that a search for its learning rate uses."""
 
-_OF_CLASSIFIER = ("unfreezing", "label_smoothing", "class_weights", "value_range", "number_loss")
+_OF_CLASSIFIER = ("adversarial", "unfreezing", "label_smoothing", "class_weights", "value_range", "number_loss")
 TRAIN_RECIPE = _recipe_of_two(
     _recipe_group(ALL_LAYERS, *_OF_CLASSIFIER), _recipe_group(CLASSIFY, *_OF_CLASSIFIER), "with --method finetune"
 )

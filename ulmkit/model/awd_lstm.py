@@ -12,7 +12,7 @@ Source: Merity, Keskar & Socher 2017, "Regularizing and optimizing LSTM language
 
 import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +37,7 @@ class Encoder(nn.Module, ABC):
     Attributes:
         precision: "auto", "fp32" or "bf16"; may change at any time and is not saved.
         backend: "auto" or a name of `ulmkit.kernels.BACKENDS`; may change at any time and is not saved.
+        on_embedded: Changes the embedded words (T, B, E) that `forward` encodes; None leaves them.
     """
 
     embedding: nn.Module
@@ -50,6 +51,7 @@ class Encoder(nn.Module, ABC):
         self.vocab_size = vocab_size
         self.precision = "auto"
         self.backend = "auto"
+        self.on_embedded: Callable[[Tensor], Tensor] | None = None
         self._cache = PreparedCache()
 
     @property
@@ -94,6 +96,8 @@ class Encoder(nn.Module, ABC):
         x = look_up(ids, prepared.table).to(prepared.dtype)  # (T, B, E)
         if prepared.embedding_mask is not None:
             x = x * prepared.embedding_mask[ids].unsqueeze(-1)  # (T, B, E) * (T, B, 1)
+        if self.on_embedded is not None:
+            x = self.on_embedded(x)
         return self.encode(x, state, prepared, lengths)
 
     def encode(

@@ -3,6 +3,9 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from torch import Tensor
+
+from ulmkit.model.adversarial import adversarial_loss
 from ulmkit.model.classifier import AWDLSTMClassifier
 from ulmkit.model.copies import to_device
 from ulmkit.model.layer_groups import classifier_groups
@@ -17,17 +20,23 @@ class ClassifierTask:
         model: The classifier, on the device to train on.
         batches: The training documents.
         validate: Returns metrics on held-out documents; the first one is monitored.
+        adversarial: Norm of the shifts of adversarial training, see `adversarial_loss`; 0 for none.
     """
 
     is_language_model = False
 
     def __init__(
-        self, model: AWDLSTMClassifier, batches: ClassifierBatches, validate: Callable[[], dict[str, float]]
+        self,
+        model: AWDLSTMClassifier,
+        batches: ClassifierBatches,
+        validate: Callable[[], dict[str, float]],
+        adversarial: float = 0.0,
     ) -> None:
         self.model = model
         self.groups = classifier_groups(model)
         self.validate = validate
         self._batches = batches
+        self._adversarial = adversarial
 
     def __len__(self) -> int:
         return len(self._batches)
@@ -46,8 +55,12 @@ class ClassifierTask:
         boundaries = None
         if self.model.head.reads_pairs and batch.boundaries is not None:
             boundaries = to_device(batch.boundaries, device)
-        outputs = self.model(to_device(batch.ids, device), batch.lengths, boundaries)
-        loss = self.model.head.loss(outputs, to_device(batch.targets, device))
+        ids, targets = to_device(batch.ids, device), to_device(batch.targets, device)
+
+        def batch_loss() -> Tensor:
+            return self.model.head.loss(self.model(ids, batch.lengths, boundaries), targets)
+
+        loss = adversarial_loss(self.model, batch_loss, self._adversarial) if self._adversarial else batch_loss()
         return StepResult(loss, int(batch.lengths.sum()), weight=self.model.head.loss_denominator(batch.targets))
 
     def state_dict(self) -> dict[str, Any]:

@@ -165,7 +165,7 @@ def train_network(
     )
     with shared_documents(model, run.world.sum_tensor if run.world.size > 1 else None):
         facts, history = train_stage(
-            ClassifierTask(model, batches, validate),
+            ClassifierTask(model, batches, validate, recipe.adversarial),
             corpus,
             budget,
             recipe,

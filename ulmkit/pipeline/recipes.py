@@ -108,6 +108,8 @@ class ClassifierRecipe(HeadOptions):
         optimizer: Optimizer and its constants.
         clip: Clip the gradient to this norm.
         dropout_multiplier: Multiplier on all dropouts of the encoder.
+        adversarial: Adversarial training, which takes twice the time: norm of the shift of a document's embeddings, in
+            standard deviations of the embedding matrix (5 in Miyato et al. 2017); 0 for none. See `adversarial_loss`.
         patience: Early stopping: end a phase after this many validations without improvement, and keep the best
             weights.
 
@@ -127,6 +129,7 @@ class ClassifierRecipe(HeadOptions):
     optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(betas=(0.7, 0.99), weight_decay=0.01))
     clip: float | None = 1.0
     dropout_multiplier: float = 0.5
+    adversarial: float = field(default=0.0, metadata=ADDED_LATER)
     patience: int | None = None
     patience_rule: ClassVar[str] = "best"
 
@@ -137,7 +140,8 @@ class ClassifierRecipe(HeadOptions):
             check_whole(name, getattr(self, name))
         if self.patience is not None:
             check_whole("patience", self.patience)
-        check_not_negative("dropout_multiplier", self.dropout_multiplier)
+        for name in ("dropout_multiplier", "adversarial"):
+            check_not_negative(name, getattr(self, name))
         for rate in self.peak_rate if isinstance(self.peak_rate, Sequence) else [self.peak_rate]:
             check_positive("peak_rate", rate)
         check_positive("factor", self.factor)
