@@ -21,7 +21,7 @@ from ulmkit.model.awd_lstm import AWDLSTM
 from ulmkit.model.classifier import AWDLSTMClassifier
 
 
-def adversarial_loss(model: AWDLSTMClassifier, loss: Callable[[], Tensor], size: float) -> Tensor:
+def adversarial_loss(model: AWDLSTMClassifier, loss: Callable[[], Tensor], size: float, weight: float = 1.0) -> Tensor:
     """The mean of a batch's loss as it is and with its embeddings shifted by `size`.
 
     It costs two forward and two backward passes, one of which is done here.
@@ -30,6 +30,7 @@ def adversarial_loss(model: AWDLSTMClassifier, loss: Callable[[], Tensor], size:
         model: The classifier, whose weights are floats.
         loss: Computes the mean loss of the classifier over the documents of a batch, ().
         size: Norm of a document's shift, eps, in standard deviations of the embedding matrix.
+        weight: What the loss counts beside those of other processes, with which the head shares its batch norm.
 
     Source: Miyato, Dai & Goodfellow 2017, arXiv:1605.07725, section 3, equations 5 and 6.
     """
@@ -47,8 +48,8 @@ def adversarial_loss(model: AWDLSTMClassifier, loss: Callable[[], Tensor], size:
         plain = loss()
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     inputs = [x for x in read if x.requires_grad]
-    gradients = torch.autograd.grad(plain, [*parameters, *inputs], allow_unused=True)
-    known = _KnownGradients.apply(plain.detach(), gradients[: len(parameters)], *parameters)
+    gradients = torch.autograd.grad(plain * weight, [*parameters, *inputs], allow_unused=True)
+    known = _KnownGradients.apply(plain.detach() * weight, gradients[: len(parameters)], *parameters) / weight
     spread = encoder.embedding.weight.detach()[: encoder.vocab_size].std()
     shifts = iter(_shifts(read, gradients[len(parameters) :], size * spread))
     with _on_embedded(encoder, lambda x: x if (shift := next(shifts)) is None else x + shift):

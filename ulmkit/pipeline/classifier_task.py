@@ -60,8 +60,12 @@ class ClassifierTask:
         def batch_loss() -> Tensor:
             return self.model.head.loss(self.model(ids, batch.lengths, boundaries), targets)
 
-        loss = adversarial_loss(self.model, batch_loss, self._adversarial) if self._adversarial else batch_loss()
-        return StepResult(loss, int(batch.lengths.sum()), weight=self.model.head.loss_denominator(batch.targets))
+        weight = self.model.head.loss_denominator(batch.targets)
+        if self._adversarial:
+            loss = adversarial_loss(self.model, batch_loss, self._adversarial, weight)
+        else:
+            loss = batch_loss()
+        return StepResult(loss, int(batch.lengths.sum()), weight=weight)
 
     def state_dict(self) -> dict[str, Any]:
         """Return no state."""
