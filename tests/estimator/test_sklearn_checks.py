@@ -57,7 +57,7 @@ class ClassifierOnNumbers(_OnNumbers, ULMFiTClassifier):
 
 
 class RegressorOnNumbers(_OnNumbers, ULMFiTRegressor):
-    def _recipe(self) -> ClassifierRecipe:
+    def _recipe(self, method: str, task: str) -> ClassifierRecipe:
         return tiny.CLASSIFY
 
     def predict(self, X: Any) -> np.ndarray:
