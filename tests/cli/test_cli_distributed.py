@@ -35,7 +35,7 @@ def test_two_processes_make_the_model_that_one_makes(reviews: Path, tmp_path: Pa
 @pytest.mark.parametrize(
     ("options", "line"),
     [
-        (("--batch-size", 7), "ulmkit: batch_size: expected a multiple of 2, the number of processes that share it"),
+        (("--batch-size", 7), "ulmkit: --batch-size: expected a multiple of 2, the number of processes that share it"),
         (("--text-column", "body"), "ulmkit: "),
         (("--stepps", 3), "ulmkit: No such option: --stepps"),
     ],
