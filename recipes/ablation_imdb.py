@@ -1,4 +1,4 @@
-"""The contribution of each part of ULMFiT: the paper's tables 4 to 7 on few documents, and both directions.
+"""The contribution of each part of ULMFiT, and of adversarial training: the paper's tables 4 to 7 on few documents.
 
     python recipes/ablation_imdb.py --data PLACE --language-model LM [--backward-language-model LM] [--out FOLDER]
         [--draws N] [--labels N] [--documents N] [--valid-documents N] [--minutes-per-run N | --epochs LM CLASSIFIER]
@@ -10,8 +10,8 @@ PLACE is any data with one label per text, a folder or a name on the hub; text w
 Each classifier trains for the same time, and each language model for three times as long: it serves all draws, each of
 which takes other labels and another seed. So the range of a row shows what labels and seed do to a classifier, not what
 chance does to its language model. By default 10,000 documents of text are read, of which each of three draws takes
-1,000 labels, with half of the paper's dropouts and 5 minutes a classifier. That makes 48 classifiers and 6 language
-models in 5.5 hours, validation at the end of each run not counted. Finished runs are kept, and the same command
+1,000 labels, with half of the paper's dropouts and 5 minutes a classifier. That makes 51 classifiers and 6 language
+models in 5.8 hours, validation at the end of each run not counted. Finished runs are kept, and the same command
 continues with the others; more draws may be asked for later.
 
 The validation documents, which also decide where training stops early, are held out from the training part if the data

@@ -31,8 +31,10 @@ def batch(*lengths: int) -> tuple[Tensor, Tensor, Tensor]:
     return ids, torch.tensor(lengths), torch.arange(len(lengths)) % 2
 
 
-def loss_of(model: AWDLSTMClassifier, ids: Tensor, lengths: Tensor, targets: Tensor, size: float = SIZE) -> Tensor:
-    return adversarial_loss(model, lambda: model.head.loss(model(ids, lengths), targets), size)
+def loss_of(
+    model: AWDLSTMClassifier, ids: Tensor, lengths: Tensor, targets: Tensor, size: float = SIZE, weight: float = 1.0
+) -> Tensor:
+    return adversarial_loss(model, lambda: model.head.loss(model(ids, lengths), targets), size, weight)
 
 
 def gradients(model: AWDLSTMClassifier, loss: Tensor) -> dict[str, Tensor]:
@@ -56,16 +58,16 @@ def by_the_formula(model: AWDLSTMClassifier, ids: Tensor, targets: Tensor, size:
     return (plain + loss(x + shift)) / 2, shift
 
 
-def test_loss_and_gradients_are_those_of_the_formula():
+@pytest.mark.parametrize("weight", [1.0, 7.0])
+def test_loss_and_gradients_are_those_of_the_formula(weight):
     model = tiny()
     ids, lengths, targets = batch(6, 6, 6)
     expected, shift = by_the_formula(model, ids, targets, SIZE)
     spread = model.encoder.embedding.weight.detach()[:V].std()
     torch.testing.assert_close(shift.norm(dim=(0, 2)), (SIZE * spread).expand(3))
-    actual = loss_of(model, ids, lengths, targets)
+    actual = loss_of(model, ids, lengths, targets, weight=weight)
     torch.testing.assert_close(actual, expected)
-    of_formula = gradients(model, expected)
-    of_function = gradients(model, loss_of(model, ids, lengths, targets))
+    of_formula, of_function = gradients(model, expected), gradients(model, actual)
     assert of_function.keys() == of_formula.keys() == dict(model.named_parameters()).keys()
     for name, gradient in of_formula.items():
         torch.testing.assert_close(of_function[name], gradient)

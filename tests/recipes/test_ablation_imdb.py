@@ -9,7 +9,16 @@ from typing import Any
 import ablation_imdb
 import pytest
 from ablation_imdb import main
-from ablation_imdb_rows import CLASSIFIERS, FREEZ_ALL, LANGUAGE_MODELS, ROWS, ULMFIT, ClassifierRun, needs_backward
+from ablation_imdb_rows import (
+    ADVERSARIAL,
+    CLASSIFIERS,
+    FREEZ_ALL,
+    LANGUAGE_MODELS,
+    ROWS,
+    ULMFIT,
+    ClassifierRun,
+    needs_backward,
+)
 from ablation_imdb_text import choose_documents
 from ablation_order import rank_correlation
 from safetensors.numpy import load_file
@@ -39,7 +48,7 @@ def run(reviews: Path, language_models: dict[str, Path], tmp_path_factory: pytes
 
 def test_every_table_ends_with_the_whole_method():
     tables = {row.table: row for row in ROWS.values()}
-    assert [table[:7] for table in tables] == ["table 4", "table 5", "table 6", "table 7", "directi"]
+    assert [table[:7] for table in tables] == ["table 4", "table 5", "table 6", "table 7", "adversa", "directi"]
     whole = [row for title, row in tables.items() if title.startswith("table")]
     assert {row.runs for row in whole} == {(ClassifierRun(ULMFIT, FREEZ_ALL),)}
     assert {row.paper for row in whole} == {(5.0, 5.69, 5.38)}
@@ -81,6 +90,10 @@ def test_a_language_model_differs_from_ulmfits_only_in_its_part(name: str, chang
 def test_a_classifier_differs_from_ulmfits_only_in_its_part(name: str, changed: dict[str, Any]):
     differences = _differences(CLASSIFIERS[FREEZ_ALL].recipe, CLASSIFIERS[name].recipe)
     assert differences == {**changed, "patience": 3}
+
+
+def test_adversarial_training_differs_in_nothing_else():
+    assert _differences(CLASSIFIERS[FREEZ_ALL].recipe, CLASSIFIERS[ADVERSARIAL].recipe) == {"adversarial": 5.0}
 
 
 def _differences(whole: Any, part: Any) -> dict[str, Any]:

@@ -24,13 +24,14 @@ from ulmkit.model.classifier import AWDLSTMClassifier
 def adversarial_loss(model: AWDLSTMClassifier, loss: Callable[[], Tensor], size: float, weight: float = 1.0) -> Tensor:
     """The mean of a batch's loss as it is and with its embeddings shifted by `size`.
 
-    It costs two forward and two backward passes, one of which is done here.
+    It costs two forward and two backward passes; the backward pass of the loss as it is runs in here.
 
     Args:
         model: The classifier, whose weights are floats.
         loss: Computes the mean loss of the classifier over the documents of a batch, ().
         size: Norm of a document's shift, eps, in standard deviations of the embedding matrix.
-        weight: What the loss counts beside those of other processes, with which the head shares its batch norm.
+        weight: Weight of this loss in the step's, see `StepResult`. It matters where several processes share a step:
+            through the head's batch norm, the loss of each depends on the documents of all.
 
     Source: Miyato, Dai & Goodfellow 2017, arXiv:1605.07725, section 3, equations 5 and 6.
     """
@@ -50,15 +51,15 @@ def adversarial_loss(model: AWDLSTMClassifier, loss: Callable[[], Tensor], size:
     inputs = [x for x in read if x.requires_grad]
     gradients = torch.autograd.grad(plain * weight, [*parameters, *inputs], allow_unused=True)
     known = _KnownGradients.apply(plain.detach() * weight, gradients[: len(parameters)], *parameters) / weight
-    spread = encoder.embedding.weight.detach()[: encoder.vocab_size].std()
-    shifts = iter(_shifts(read, gradients[len(parameters) :], size * spread))
+    deviation = encoder.embedding.weight.detach()[: encoder.vocab_size].std()
+    shifts = iter(_shifts(read, gradients[len(parameters) :], size * deviation))
     with _on_embedded(encoder, lambda x: x if (shift := next(shifts)) is None else x + shift):
         shifted = loss()
     return (known + shifted) / 2.0
 
 
 def _shifts(read: Sequence[Tensor], gradients: Sequence[Tensor | None], size: Tensor) -> list[Tensor | None]:
-    """The shift of each piece (T, B, E), whose norm over all pieces of a document is `size`."""
+    """The shifts of the pieces (T, B, E) in `read`: along the gradient, of norm `size` over a document's pieces."""
     of_inputs = iter(gradients)
     all_gradients = [next(of_inputs) if x.requires_grad else None for x in read]
     squares = torch.zeros(read[0].shape[1], device=read[0].device)  # (B,)
@@ -74,6 +75,7 @@ def _shifts(read: Sequence[Tensor], gradients: Sequence[Tensor | None], size: Te
 
 @contextmanager
 def _on_embedded(encoder: AWDLSTM, change: Callable[[Tensor], Tensor]) -> Iterator[None]:
+    """Let the encoder pass its embedded words through `change` inside the block."""
     encoder.on_embedded = change
     try:
         yield
