@@ -1,4 +1,4 @@
-"""The contribution of each part of ULMFiT, and of adversarial training: the paper's tables 4 to 7 on few documents.
+"""The contribution of each part of ULMFiT: the paper's tables 4 to 7 on few documents, and the rungs of our ladder.
 
     python recipes/ablation_imdb.py --data PLACE --language-model LM [--backward-language-model LM] [--out FOLDER]
         [--draws N] [--labels N] [--documents N] [--valid-documents N] [--minutes-per-run N | --epochs LM CLASSIFIER]
@@ -13,6 +13,10 @@ chance does to its language model. By default 10,000 documents of text are read,
 1,000 labels, with half of the paper's dropouts and 5 minutes a classifier. That makes 51 classifiers and 6 language
 models in 5.8 hours, validation at the end of each run not counted. Finished runs are kept, and the same command
 continues with the others; more draws may be asked for later.
+
+The last table has the rungs of the ladder up to features (the guide's section "Methods"), which learn from the same
+draws and text, start from ULMFiT's language models, and are judged on the same documents. They take no part in the
+budgets.
 
 The validation documents, which also decide where training stops early, are held out from the training part if the data
 has no validation part. The test part is not used.
@@ -29,9 +33,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from ablation_imdb_rows import CLASSIFIERS, LANGUAGE_MODELS, ROWS, ClassifierRun, needs_backward
-from ablation_imdb_table import measured_rows, print_tables
+from ablation_imdb_rows import CLASSIFIERS, LANGUAGE_MODELS, ROWS, RUNGS, ULMFIT, ClassifierRun, needs_backward
+from ablation_imdb_table import measured_rows, measured_rungs, print_rungs, print_tables
 from ablation_imdb_text import choose_documents, write_documents
+from few_labels import Draw, Draws, read_options
 from recipe_command import given_command, make_parser, run_main, set_threads, write_measurements
 from stages import begin_run, complete_stage
 from ulmfit import (
@@ -67,7 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _read_options(arguments)
     set_threads(options.threads)
     bases = open_language_models(options.language_model, options.backward_language_model)
-    rows = _choose_rows(options.only, "backward" in bases)
+    names = _choose_rows(options.only, "backward" in bases)
+    rows = [name for name in names if name != RUNGS]
     documents = choose_documents(options.data, options.documents, options.valid_documents, options.labels)
     language_model, classifier = _budgets(options)
     settings = {
@@ -86,7 +92,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for draw in range(options.draws):
         for run in runs:
             predictions[run].append(ablation.predict(run, draw))
+    ladders = ablation.climb_ladders() if RUNGS in names else []
     print_tables(rows, predictions)
+    if ladders:
+        print_rungs(ladders)
     print(f"\n{options.command}\n{ablation.describe()}")
     if options.json:
         details = {
@@ -99,7 +108,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             },
             "language_models": ablation.language_model_facts(),
         }
-        write_measurements(options.json, "ablation_imdb", measured_rows(rows, predictions), details)
+        measured = [*measured_rows(rows, predictions), *measured_rungs(ladders)]
+        write_measurements(options.json, "ablation_imdb", measured, details)
 
 
 class Ablation:
@@ -131,6 +141,17 @@ class Ablation:
         if not path.is_file():
             print(f"language model {run.language_model}, classifier {run.classifier}, draw {draw + 1}", flush=True)
         return kept_prediction(path, lambda: self._train_classifier(run, draw))
+
+    def climb_ladders(self) -> list[Draw]:
+        """Predictions of the ladder's rungs for each draw, by `few_labels.py`."""
+        options = self._options
+        names = [name for name in (ULMFIT, "backward") if LANGUAGE_MODELS[name].direction in self._bases]
+        models = [self._language_model(name) for name in names]
+        command = ["--data", self._text, "--out", str(options.out / "rungs"), "--method", "features"]
+        command += ["--device", options.device, "--precision", options.precision]
+        corpus = prepare(self._text, task="single", tokenizer=models[0].tokenizer, vocabulary=models[0].vocabulary)
+        draws = Draws(read_options(command), corpus, models)
+        return [draws.predict(options.labels, draw) for draw in range(options.draws)]
 
     def language_model_facts(self) -> dict[str, Any]:
         """Minutes, epochs and validation perplexity of each language model that was trained."""
@@ -246,7 +267,7 @@ def _read_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     budget.add_argument("--minutes-per-run", type=float, default=5.0, help="minutes of a classifier (default: 5)")
     budget.add_argument("--epochs", nargs=2, type=float, metavar=("LM", "CLASSIFIER"), help="epochs, not minutes")
     parser.add_argument("--dropout", type=float, default=0.5, metavar="FACTOR", help="of the paper's dropouts (0.5)")
-    names = "; ".join(ROWS)
+    names = "; ".join([*ROWS, RUNGS])
     parser.add_argument("--only", nargs="+", metavar="NAME", help=f"rows to run (default: all of {names})")
     options = parser.parse_args(arguments)
     for name in ("draws", "labels", "documents", "valid_documents"):
@@ -259,11 +280,12 @@ def _read_options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def _choose_rows(names: Sequence[str] | None, has_backward: bool) -> list[str]:
     """Names of the rows to run, in the paper's order: those asked for, else all that the language models allow."""
+    possible = [*(name for name, row in ROWS.items() if has_backward or not needs_backward(row)), RUNGS]
     for name in names or ():
-        check_choice("only", name, ROWS)
-        if needs_backward(ROWS[name]) and not has_backward:
+        check_choice("only", name, [*ROWS, RUNGS])
+        if name not in possible:
             raise ConfigError(f"only: {name!r} needs a backward language model; give --backward-language-model")
-    return [name for name, row in ROWS.items() if (name in names if names else has_backward or not needs_backward(row))]
+    return [name for name in possible if not names or name in names]
 
 
 def _budgets(options: argparse.Namespace) -> tuple[Budget, Budget]:

@@ -188,6 +188,9 @@ ROWS = {
 }
 """All rows by name, in the order of the paper."""
 
+RUNGS = "rungs"
+"""Name that stands for a last table: the rungs of the ladder, none of which the paper has."""
+
 
 def needs_backward(row: TableRow) -> bool:
     """True if a row has a classifier that reads backward."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from ablation_imdb_rows import PAPER_DATA, ROWS, ClassifierRun
 from ablation_order import rank_correlation, ranks, spread
+from few_labels import Draw, accuracies
 from recipe_command import row
 from ulmfit import Prediction, mean_prediction
 
@@ -13,6 +14,8 @@ from ulmkit.tables import text_table
 
 Predictions = Mapping[ClassifierRun, Sequence[Prediction]]
 """Predictions of each classifier for the validation documents, one for each draw."""
+
+_RUNGS_TABLE = "rungs of the ladder (not in the paper)"
 
 
 def row_predictions(predictions: Predictions, name: str) -> list[Prediction]:
@@ -94,6 +97,30 @@ def measured_rows(names: Sequence[str], predictions: Predictions) -> list[dict[s
             }
         )
     return rows
+
+
+def print_rungs(draws: Sequence[Draw]) -> None:
+    """Print the errors of the ladder's rungs."""
+    found = rung_errors(draws)
+    our_ranks = ranks({name: statistics.fmean(values) for name, values in found.items()})
+    rows = [(name, spread(values, decimals=2), our_ranks[name]) for name, values in found.items()]
+    print(f"\n{text_table((_RUNGS_TABLE, 'ours: mean (min-max)', 'rank'), rows)}")
+
+
+def measured_rungs(draws: Sequence[Draw]) -> list[dict[str, Any]]:
+    """Rows of the benchmarks' JSON for the ladder's rungs, which have no peers."""
+    rows = []
+    for name, values in rung_errors(draws).items():
+        case = f"{_RUNGS_TABLE}: {name}"
+        entry = row(case, "error in %", statistics.fmean(values), None, "none published", lower_is_better=True)
+        rows.append({**entry, "errors": values})
+    return rows
+
+
+def rung_errors(draws: Sequence[Draw]) -> dict[str, list[float]]:
+    """Errors of each rung in percent, one for each draw that climbed to it."""
+    names = dict.fromkeys(name for draw in draws for name in draw.predictions)
+    return {name: [100.0 - value for value in accuracies(draws, name)] for name in names}
 
 
 def _mean_fact(predictions: Predictions, name: str, fact: str) -> float:

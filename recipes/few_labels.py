@@ -104,7 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Raises:
         UlmkitError: For bad arguments or data, and for a training that fails.
     """
-    options = _read_options(arguments)
+    options = read_options(arguments)
     set_threads(options.threads)
     bases = [] if options.language_model is None else list(open_language_models(options.language_model, None).values())
     first = bases[0] if bases else None
@@ -317,7 +317,8 @@ def _added(draws: Sequence[Draw]) -> tuple[float, float, float]:
     return 100 * comparison.difference, 100 * low, 100 * high
 
 
-def _read_options(arguments: Sequence[str] | None) -> argparse.Namespace:
+def read_options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Read and check the command's options."""
     parser = make_parser(__doc__)
     parser.add_argument(
         "--data", required=True, metavar="PLACE", help="folder or file of the data, or its name on the hub"

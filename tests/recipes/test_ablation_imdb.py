@@ -30,6 +30,7 @@ from ulmkit.training import Budget
 
 SMALL = ["--epochs", "1", "1", "--labels", "24", "--documents", "90", "--dropout", "0.1", "--precision", "fp32"]
 NAMES = ["no LM fine-tuning", "LM full", "LM full + discr + stlr", "from scratch", "chain-thaw", "both"]
+RUNGS_TABLE = "rungs of the ladder (not in the paper)"
 
 
 def ablation(*arguments: Any) -> None:
@@ -42,7 +43,7 @@ def run(reviews: Path, language_models: dict[str, Path], tmp_path_factory: pytes
     out = tmp_path_factory.mktemp("ablation-imdb") / "run"
     models = ["--language-model", language_models["forward"], "--backward-language-model", language_models["backward"]]
     command = ["--data", reviews, *models, "--out", out, *SMALL, "--device", "cpu"]
-    ablation(*command, "--only", *NAMES, "--draws", 1, "--json", f"{out}.json")
+    ablation(*command, "--only", *NAMES, "rungs", "--draws", 1, "--json", f"{out}.json")
     return SimpleNamespace(out=out, command=command)
 
 
@@ -136,7 +137,7 @@ def test_documents_are_chosen_without_the_test_part(reviews: Path):
 
 def test_errors_and_the_papers_beside_them(run: SimpleNamespace, capsys: pytest.CaptureFixture[str]):
     document = read_json(f"{run.out}.json")
-    rows = {row["case"].split(": ")[1]: row for row in document["rows"]}
+    rows = {row["case"].split(": ")[1]: row for row in document["rows"] if not row["case"].startswith(RUNGS_TABLE)}
     assert list(rows) == [name for name in ROWS if name in NAMES]
     assert {name: row["peer"] for name, row in rows.items()} == {
         "no LM fine-tuning": 6.99,
@@ -163,6 +164,19 @@ def test_errors_and_the_papers_beside_them(run: SimpleNamespace, capsys: pytest.
     (line,) = (line for line in lines if line.startswith("no LM fine-tuning"))
     assert line.split()[3:6] == ["6.99", "6.38", "6.09"]
     assert not any(line.startswith("freez") for line in lines)
+
+
+def test_rungs_of_the_ladder_are_judged_on_the_same_documents(run: SimpleNamespace):
+    rows = read_json(f"{run.out}.json")["rows"]
+    errors = {row["case"].split(": ")[1]: row["errors"] for row in rows if row["case"].startswith(RUNGS_TABLE)}
+    assert {"TF-IDF", "language model features", "kept"} <= set(errors)
+    folder = run.out / "rungs" / "24-0"
+    names = read_json(folder / "ladder.json")["names"]
+    tfidf = load_file(folder / f"{names.index('TF-IDF')}.safetensors")
+    network = load_file(run.out / "classifiers" / "full-discr-stlr_freez-discr-stlr_0.safetensors")
+    assert tfidf["targets"].tolist() == network["targets"].tolist()
+    wrong = tfidf["probabilities"].argmax(axis=1) != tfidf["targets"]
+    assert errors["TF-IDF"] == pytest.approx([100 * wrong.mean()])
 
 
 def test_only_missing_runs_are_trained(run: SimpleNamespace, monkeypatch: pytest.MonkeyPatch):
