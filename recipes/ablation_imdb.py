@@ -15,8 +15,8 @@ models in 5.8 hours, validation at the end of each run not counted. Finished run
 continues with the others; more draws may be asked for later.
 
 The last table has the rungs of the ladder up to features (the guide's section "Methods"), which learn from the same
-draws and text, start from ULMFiT's language models, and are judged on the same documents. They take no part in the
-budgets.
+draws and text, start from ULMFiT's language models, and are judged on the same documents. Their time is not limited:
+they take some minutes a draw.
 
 The validation documents, which also decide where training stops early, are held out from the training part if the data
 has no validation part. The test part is not used.
@@ -143,7 +143,7 @@ class Ablation:
         return kept_prediction(path, lambda: self._train_classifier(run, draw))
 
     def climb_ladders(self) -> list[Draw]:
-        """Predictions of the ladder's rungs for each draw, by `few_labels.py`."""
+        """Climb the ladder for each draw as `few_labels.py` does, and predict with every rung."""
         options = self._options
         names = [name for name in (ULMFIT, "backward") if LANGUAGE_MODELS[name].direction in self._bases]
         models = [self._language_model(name) for name in names]

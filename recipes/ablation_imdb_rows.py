@@ -189,7 +189,7 @@ ROWS = {
 """All rows by name, in the order of the paper."""
 
 RUNGS = "rungs"
-"""Name that stands for a last table: the rungs of the ladder, none of which the paper has."""
+"""Name, beside those of `ROWS`, that asks for the table of the ladder's rungs."""
 
 
 def needs_backward(row: TableRow) -> bool:

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import ablation_imdb
+import few_labels
 import pytest
 from ablation_imdb import main
 from ablation_imdb_rows import (
@@ -25,6 +26,7 @@ from safetensors.numpy import load_file
 
 from ulmkit.errors import ConfigError
 from ulmkit.files import read_json
+from ulmkit.pipeline import classifiers, training_rows
 from ulmkit.text import DocumentSource
 from ulmkit.training import Budget
 
@@ -177,6 +179,21 @@ def test_rungs_of_the_ladder_are_judged_on_the_same_documents(run: SimpleNamespa
     assert tfidf["targets"].tolist() == network["targets"].tolist()
     wrong = tfidf["probabilities"].argmax(axis=1) != tfidf["targets"]
     assert errors["TF-IDF"] == pytest.approx([100 * wrong.mean()])
+
+
+def test_rungs_learn_from_the_draws_of_the_networks(run: SimpleNamespace, monkeypatch: pytest.MonkeyPatch):
+    drawn = []
+
+    def record(corpus: Any, labels: Any, seed: Any) -> Any:
+        rows = training_rows(corpus, labels, seed)
+        drawn.append([corpus.document(row).tolist() for row in rows])
+        return rows
+
+    monkeypatch.setattr(few_labels, "training_rows", record)
+    monkeypatch.setattr(classifiers, "training_rows", record)
+    ablation(*run.command, "--only", "last", "rungs", "--draws", 2)
+    assert len(drawn) == 3  # two networks and the second draw of the rungs, whose first is kept
+    assert drawn[2] == drawn[1] != drawn[0]
 
 
 def test_only_missing_runs_are_trained(run: SimpleNamespace, monkeypatch: pytest.MonkeyPatch):
