@@ -113,6 +113,19 @@ def test_linear_members_answer_without_torch(linear_folder: Path, tmp_path: Path
     assert _run(code + REPORT.format(names=("torch", "fastapi")), tmp_path) == "fastapi"
 
 
+@pytest.mark.parametrize("weights", ["float32", "int8"])
+def test_a_network_answers_without_torchs_compiler(weights: str, tmp_path: Path) -> None:
+    network = tiny.classifier()
+    (network.to_int8() if weights == "int8" else network).save(tmp_path / "model")
+    code = (
+        "from ulmkit import TextClassifier\n"
+        f"model = TextClassifier.load({str(tmp_path / 'model')!r})\n"
+        "assert len(model.predict(['a film'])) == 1\n"
+    )
+    names = ("torch", "torch._dynamo", "sympy", "spacy", "sklearn")
+    assert _run(code + REPORT.format(names=names), tmp_path) == "torch"
+
+
 def _command(*arguments: object) -> str:
     """Code that runs the command line to its end."""
     return (

@@ -101,7 +101,8 @@ class Int8LSTMLayer(nn.Module):
         super().__init__()
         self.weight_ih = Int8Rows(layer.weight_ih)
         self.weight_hh = Int8Rows(layer.weight_hh)
-        self.register_buffer("bias_sum", layer.bias().detach())
+        bias = layer.bias_ih if layer.bias_ih.is_meta else layer.bias()  # nothing to add up: see quantize_rows
+        self.register_buffer("bias_sum", bias.detach())
 
     def initial_state(self, batch_size: int) -> tuple[Tensor, Tensor]:
         """Zeros: hidden and cell state (B, H)."""
