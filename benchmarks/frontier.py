@@ -8,7 +8,8 @@ accuracy      Mean over the draws, with its standard deviation.
 training      Minutes for all that the draw needs. What is made once for all draws is not counted: MiniLM and the model
               distilled from it, the language model of ulmkit and its fine-tuning on the target text.
 documents/s   All held-out documents at once, read as plain text; median of the calls that fit in two seconds.
-start-up      A fresh process that loads the saved model and answers for one document, imports included.
+start-up      A fresh process that loads the saved model and answers for one document, imports included; median of
+              three.
 size          Everything that it needs on disk, apart from installed packages.
 
 `frontier_peers.py` says how each peer is set up. ulmkit trains by each of --methods from --language-model; where that
@@ -56,7 +57,10 @@ QUICK_PEERS = ("tfidf", "nbsvm", "fasttext")
 LANGUAGE_MODEL = "en-small"
 HELD_OUT = 2000
 SECONDS_OF_CALLS = 2.0
+STARTS = 3
 ANSWER = "import frontier_peers; frontier_peers.answer_once()"
+NO_BYTECODE = ("PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX")
+"""Variables that would have each fresh process compile the packages that it imports."""
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
 
 
@@ -293,7 +297,10 @@ def measure(task: Task, labels: int, draw: int, model: Model) -> list[Result]:
         with tempfile.TemporaryDirectory() as folder:
             trained.save(Path(folder))
             megabytes = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file()) / 1e6
-            startup_seconds = start_up(type(trained).__name__, folder, task.held_out_texts[0])
+            adapter = type(trained).__name__
+            startup_seconds = statistics.median(
+                start_up(adapter, folder, task.held_out_texts[0]) for _ in range(STARTS)
+            )
         result = Result(
             data=task.name,
             labels=labels,
@@ -327,7 +334,8 @@ def start_up(adapter: str, folder: str, text: str) -> float:
     """Seconds from the start of a process to its first answer."""
     benchmarks = str(Path(__file__).resolve().parent)
     paths = [benchmarks, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    environment = {name: value for name, value in os.environ.items() if name not in NO_BYTECODE}
+    environment["PYTHONPATH"] = os.pathsep.join(paths)
     start = time.perf_counter()
     process = subprocess.Popen(
         [sys.executable, "-c", ANSWER, adapter, folder],
