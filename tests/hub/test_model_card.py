@@ -131,6 +131,11 @@ def test_a_full_card():
     assert "transductive" not in limits
 
 
+def test_class_names_with_a_comma_are_in_quotes():
+    parts = replace(classifier(), label_names=("price, delivery", "quality"))
+    assert 'one label per text: "price, delivery", quality. It reads' in model_card("mine", parts)
+
+
 def test_the_header_has_the_metrics_as_the_hub_reads_them():
     def header(**changes) -> ModelCardData:
         content = model_card("mine", classifier(replace(FACTS, **changes)))

@@ -52,9 +52,8 @@ def model_card(name: str, parts: LanguageModelParts | ClassifierParts, weights: 
     encoder = parts.model.encoder.config.cell.title
     rows = _model_rows(parts, weights)
     if isinstance(parts, ClassifierParts):
-        labels = f": {', '.join(parts.label_names)}" if parts.label_names else ""
         introduction = f"A text classifier ({encoder} encoder, reads {parts.direction}) that predicts "
-        introduction += f"{parts.task.summary}{labels}. {_tokens(parts)}"
+        introduction += f"{parts.task.summary}{_class_names(parts)}. {_tokens(parts)}"
         return _card(name, parts.facts, True, introduction, rows, _classifier_use(parts.task))
     introduction = f"A language model ({encoder}) that reads {parts.direction} and predicts the next token."
     return _card(name, parts.facts, False, introduction, rows, _language_model_use("FOLDER"))
@@ -91,12 +90,12 @@ def ensemble_card(name: str, parts: EnsembleParts) -> str:
     Returns:
         Markdown with the YAML header that the hub reads.
     """
-    labels = f": {', '.join(parts.label_names)}" if parts.label_names else ""
     members = [member_name(member) for member in parts.members]
     made_of = (
         f"a text classifier of {len(members)} members" if len(members) > 1 else f"a text classifier ({members[0]})"
     )
-    introduction = f"{made_of[0].upper()}{made_of[1:]} that predicts {parts.task.summary}{labels}. {_tokens(parts)}"
+    introduction = f"{made_of[0].upper()}{made_of[1:]} that predicts "
+    introduction += f"{parts.task.summary}{_class_names(parts)}. {_tokens(parts)}"
     rows = [
         (member, f"weight {weight:.3f}")
         for member, weight in zip(members, parts.combiner.weights.tolist(), strict=True)
@@ -119,6 +118,12 @@ def card_on_hub(card: str, folder: str, name: HubName) -> str:
     """
     card = re.sub(rf"^# {re.escape(folder)}$", f"# {name.model}", card, count=1, flags=re.MULTILINE)
     return card.replace(_FOLDER_NOTE, _HUB_NOTE).replace('.load("FOLDER")', f'.from_pretrained("{name}")')
+
+
+def _class_names(parts: ClassifierParts | EnsembleParts) -> str:
+    """The classes after a colon, names with a comma in quotes; nothing for tasks without classes."""
+    names = [f'"{name}"' if "," in name else name for name in parts.label_names]
+    return f": {', '.join(names)}" if names else ""
 
 
 def _card(
