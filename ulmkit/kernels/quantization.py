@@ -56,7 +56,7 @@ def quantize_rows(weight: Tensor) -> Int8Matrix:
     Source: symmetric quantization, Jacob et al. 2018, arXiv:1712.05877, section 2.1, with zero-point 0.
     """
     weight = weight.detach().float()
-    if weight.is_meta:  # only shapes matter, and to compute them torch would first import its compiler for seconds
+    if weight.is_meta:  # arithmetic there would import torch's compiler, which takes seconds
         return Int8Matrix(weight.new_empty(weight.shape, dtype=torch.int8), weight.new_empty(len(weight)))
     if not weight.isfinite().all():
         raise ConfigError("weight: expected finite numbers, got inf or nan; the training has diverged, train again")

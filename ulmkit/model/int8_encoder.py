@@ -101,7 +101,7 @@ class Int8LSTMLayer(nn.Module):
         super().__init__()
         self.weight_ih = Int8Rows(layer.weight_ih)
         self.weight_hh = Int8Rows(layer.weight_hh)
-        bias = layer.bias_ih if layer.bias_ih.is_meta else layer.bias()  # nothing to add up: see quantize_rows
+        bias = layer.bias_ih if layer.bias_ih.is_meta else layer.bias()  # no arithmetic, as in quantize_rows
         self.register_buffer("bias_sum", bias.detach())
 
     def initial_state(self, batch_size: int) -> tuple[Tensor, Tensor]:
