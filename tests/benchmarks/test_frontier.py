@@ -267,6 +267,14 @@ def test_a_fresh_process_answers(monkeypatch):
         frontier.start_up("Name", "/folder", "text")
 
 
+def test_a_fresh_process_may_use_the_bytecode_that_is_there(monkeypatch):
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    monkeypatch.setenv("PYTHONPYCACHEPREFIX", "/nowhere")
+    answer = "import sys; assert not sys.dont_write_bytecode and sys.pycache_prefix is None; print('yes')"
+    monkeypatch.setattr(frontier, "ANSWER", answer)
+    assert frontier.start_up("Name", "/folder", "text") > 0
+
+
 def test_a_saved_peer_is_loaded_by_its_class_name_to_answer(monkeypatch, capsys, tmp_path):
     peer = frontier_peers.Tfidf()
     peer.fit([text for _, text in LINES], [label for label, _ in LINES], [])
