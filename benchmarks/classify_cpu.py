@@ -1,7 +1,8 @@
 """How fast are classification and its training on a CPU, beside fastai's?
 
-The classifier has full size (400, 1152 x 3, vocabulary of 60,000, two classes) and reads real IMDb test documents of
-mixed lengths, tokenized once for both libraries.
+The classifier has full size (400, 1152 x 3, vocabulary of 60,000, two classes) or, with `--size small`, that of
+`en-small` (256, 512 x 2, 8,000). It reads real IMDb test documents of mixed lengths, or of N tokens with `--tokens N`,
+tokenized once for both libraries.
 
 inference     All documents. ulmkit predicts as `ulmkit predict` does: in the precision that it chooses, in fp32, and
               with int8 weights as `ulmkit export` makes them. fastai gets its batches as its learner makes them:
@@ -14,18 +15,21 @@ fastai computes in fp32, its default, and in bf16 under `torch.autocast`, which 
 libraries run in one process that keeps freed memory, which favours fastai. First both must give the same probabilities
 for the same weights, and the same loss and gradient without dropout for documents of one chunk.
 
-    python benchmarks/classify_cpu.py --data FOLDER [--documents N] [--repeats N] [--quick] [--json FILE]
+    python benchmarks/classify_cpu.py --data FOLDER [--size small] [--tokens N] [--documents N] [--repeats N] [--quick]
+                                      [--json FILE]
 """
 
 import argparse
 import copy
 import functools
+import itertools
 import statistics
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -42,7 +46,6 @@ from ulmkit.pipeline import predict_outputs
 from ulmkit.text import SpacyTokenizer, Vocabulary, read_documents
 from ulmkit.training import keep_freed_memory
 
-VOCAB = 60_000
 CHUNK = 72
 GRADIENT_STEPS = 1440
 FASTAI_BATCH = 64
@@ -50,46 +53,94 @@ WEIGHT_GAIN = 3.0
 CHECK_DOCUMENTS = 16
 LIMIT = {"fp32": 1e-3, "auto": 0.1, "int8": 0.2}  # relative to the standard deviation over documents
 LEARNING_DOCUMENTS = 8
-LEARNING_LIMIT = {"fp32": 1e-3, "auto": 0.1}  # relative, for loss and gradient
+LEARNING_LIMIT = {"fp32": 1e-3, "auto": 0.25}
+"""Relative, for loss and gradient. In bf16, units of the head near 0 may cross it: up to 0.17 here and in fastai."""
 PEERS = {"fastai fp32": torch.float32, "fastai bf16 autocast": torch.bfloat16}
 DROPOUTS = {"embedding": 0.05, "input": 0.4, "hidden": 0.3, "output": 0.0, "weight": 0.5}
 """fastai's dropouts for classifiers."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """Sizes of a classifier's encoder."""
+
+    vocabulary: int
+    embedding: int
+    hidden: int
+    layers: int
+
+    def ours(self, dropout: bool = True) -> AWDLSTMClassifier:
+        """ulmkit's classifier with fastai's dropouts, or with none."""
+        config = AWDLSTMConfig(
+            embedding_size=self.embedding,
+            hidden_size=self.hidden,
+            layers=self.layers,
+            **{f"{name}_dropout": value if dropout else 0.0 for name, value in DROPOUTS.items()},
+        )
+        head = SingleLabelConfig(classes=2, **({} if dropout else {"input_dropout": 0.0, "hidden_dropout": 0.0}))
+        return AWDLSTMClassifier(config, self.vocabulary, head, chunk_steps=CHUNK, gradient_steps=GRADIENT_STEPS)
+
+    def theirs(self, fastai: Any, dropout: bool = True) -> Any:
+        """fastai's classifier with its dropouts, or with none."""
+        config = {
+            **fastai.awd_lstm_clas_config,
+            "emb_sz": self.embedding,
+            "n_hid": self.hidden,
+            "n_layers": self.layers,
+        }
+        if dropout:
+            return fastai.get_text_classifier(
+                fastai.AWD_LSTM, self.vocabulary, 2, CHUNK, config, max_len=GRADIENT_STEPS
+            )
+        config = {**no_dropout(config), "output_p": NO_DROPOUT}
+        return fastai.get_text_classifier(
+            fastai.AWD_LSTM, self.vocabulary, 2, CHUNK, config, ps=[NO_DROPOUT], max_len=GRADIENT_STEPS
+        )
+
+
+SIZES = {"full": Size(60_000, 400, 1152, 3), "small": Size(8_000, 256, 512, 2)}
 
 
 def main() -> None:
     options = read_options()
     fastai = load_fastai()
     keep_freed_memory()
-    documents = [document[: options.longest] for document in read_ids(options.data, options.documents)]
+    size = SIZES[options.size]
+    documents = read_ids(options.data, options.documents, size.vocabulary, options.tokens or 1)
+    documents = [document[: options.tokens or options.longest] for document in documents]
     lengths = np.array([len(document) for document in documents])
     print(
         f"torch {torch.__version__}, {torch.get_num_threads()} threads; {len(documents)} documents, "
         f"{lengths.mean():.0f} tokens on average, median {np.median(lengths):.0f}, maximum {lengths.max()}"
     )
     torch.manual_seed(0)
-    ours = our_model()
+    ours = size.ours()
     theirs = None
     if fastai is None:
         print(f"{MISSING}: see benchmarks/requirements.txt; the figures are ulmkit's alone, and unchecked")
         enlarge_weights(ours)
     else:
-        theirs = fastai.get_text_classifier(fastai.AWD_LSTM, VOCAB, 2, seq_len=CHUNK, max_len=GRADIENT_STEPS)
+        theirs = size.theirs(fastai)
         enlarge_weights(theirs)
-        take_weights(ours, theirs)
+        take_weights(ours, theirs, size.layers)
     serving = serving_models(ours, options.precisions)
     if theirs is not None:
         check(serving, theirs, documents)
-        check_learning(fastai, documents, options.precisions, options.peers)
+        check_learning(fastai, size, documents, options.precisions, options.peers)
     rows = inference_rows(serving, theirs, documents, options.peers, options.repeats)
     rows += latency_rows(serving, theirs, documents[: options.latency_documents], options.peers)
     batches = training_batches(documents, options.training_batch, options.training_batches)
     rows += training_rows(ours, theirs, batches, options.precisions, options.peers, options.repeats)
-    report("classify_cpu", rows, options.json)
+    report("classify_cpu", rows, options.json, {"size": options.size, "tokens": options.tokens})
 
 
 def read_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", metavar="FOLDER", required=True, help="IMDb, or other documents with a test split")
+    parser.add_argument("--size", choices=SIZES, default="full", help="size of the classifier (default: full)")
+    parser.add_argument(
+        "--tokens", type=int, metavar="N", help="read documents of N tokens and more, and cut them to N"
+    )
     parser.add_argument("--documents", type=int, default=192, help="test documents drawn at random (default: 192)")
     parser.add_argument(
         "--latency-documents", type=int, default=24, help="documents to classify one at a time (default: 24)"
@@ -119,29 +170,23 @@ def read_options() -> argparse.Namespace:
     return options
 
 
-def read_ids(data: str, count: int) -> list[np.ndarray]:
-    """Token ids of test documents drawn at random."""
+def read_ids(data: str, count: int, vocabulary_size: int, shortest: int) -> list[np.ndarray]:
+    """Token ids of test documents of at least some tokens, drawn at random."""
     texts = [document.text for document in read_documents(data, split="test")]
-    chosen = np.random.default_rng(0).permutation(len(texts))[:count]
     tokenizer = SpacyTokenizer("en")
-    tokens = [tokenizer.tokenize(texts[number]) for number in chosen]
+    in_order = (tokenizer.tokenize(texts[number]) for number in np.random.default_rng(0).permutation(len(texts)))
+    tokens = list(itertools.islice((document for document in in_order if len(document) >= shortest), count))
+    if not tokens:
+        sys.exit(f"--tokens: expected test documents of {shortest:,} tokens, found none")
     counts = Counter(token for document in tokens for token in document)
-    vocabulary = Vocabulary.build(counts, max_vocab=VOCAB, min_freq=1)
+    vocabulary = Vocabulary.build(counts, max_vocab=vocabulary_size, min_freq=1)
     return [vocabulary.encode(document) for document in tokens]
 
 
-def our_model(dropout: bool = True) -> AWDLSTMClassifier:
-    """ulmkit's classifier with fastai's dropouts, or with none."""
-    dropouts = {f"{name}_dropout": value if dropout else 0.0 for name, value in DROPOUTS.items()}
-    config = AWDLSTMConfig(**dropouts)
-    head = SingleLabelConfig(classes=2, **({} if dropout else {"input_dropout": 0.0, "hidden_dropout": 0.0}))
-    return AWDLSTMClassifier(config, VOCAB, head, chunk_steps=CHUNK, gradient_steps=GRADIENT_STEPS)
-
-
-def take_weights(ours: AWDLSTMClassifier, theirs: Any) -> None:
+def take_weights(ours: AWDLSTMClassifier, theirs: Any, layers: int) -> None:
     """Give ulmkit's classifier the weights of fastai's."""
     no_bias = {"head.layers.2.bias": torch.zeros(50), "head.layers.6.bias": torch.zeros(2)}
-    ours.load_state_dict({**from_fastai(theirs.state_dict(), classifier_names()), **no_bias})
+    ours.load_state_dict({**from_fastai(theirs.state_dict(), classifier_names(layers)), **no_bias})
 
 
 def fastai_batches(documents: Sequence[np.ndarray], size: int) -> list[Tensor]:
@@ -193,20 +238,21 @@ def check(serving: dict[str, AWDLSTMClassifier], theirs: Any, documents: list[np
 
 
 def check_learning(
-    fastai: Any, documents: list[np.ndarray], precisions: Sequence[str], peers: Mapping[str, torch.dtype]
+    fastai: Any,
+    size: Size,
+    documents: list[np.ndarray],
+    precisions: Sequence[str],
+    peers: Mapping[str, torch.dtype],
 ) -> None:
     """Exit unless both libraries give the same loss and gradient, without dropout, for documents of one chunk.
 
     The gradients of longer documents differ: fastai passes none from a chunk to the one before it. The head normalizes
     by its running statistics: those of so few documents, which differ little, would amplify the rounding of bf16.
     """
-    config = {**no_dropout(fastai.awd_lstm_clas_config), "output_p": NO_DROPOUT}
-    theirs = fastai.get_text_classifier(
-        fastai.AWD_LSTM, VOCAB, 2, CHUNK, config, ps=[NO_DROPOUT], max_len=GRADIENT_STEPS
-    )
+    theirs = size.theirs(fastai, dropout=False)
     enlarge_weights(theirs)
-    ours = our_model(dropout=False)
-    take_weights(ours, theirs)
+    ours = size.ours(dropout=False)
+    take_weights(ours, theirs, size.layers)
     chunks = [document[:CHUNK] for document in documents if len(document) >= CHUNK][:LEARNING_DOCUMENTS]
     ids = torch.from_numpy(np.stack(chunks).astype(np.int64))
     labels = torch.arange(len(chunks)) % 2
@@ -223,7 +269,7 @@ def check_learning(
             if isinstance(module, torch.nn.BatchNorm1d | DocumentNorm):
                 module.eval()
     expected_loss, gradients = loss_and_gradients(theirs, theirs(ids)[0])
-    names = {our_name: name for our_name, name in classifier_names().items() if name in gradients}
+    names = {our_name: name for our_name, name in classifier_names(size.layers).items() if name in gradients}
     expected = from_fastai(gradients, names)
 
     def print_difference(name: str, loss: float, gradients: Mapping[str, Tensor]) -> float:
