@@ -111,6 +111,26 @@ def test_ngrams_of_the_same_documents_get_similar_vectors(is_compiled: bool, mon
     assert np.abs(vectors - learn_ngram_vectors(documents, 16, 30, seed=1)).max() > 0.01
 
 
+@pytest.mark.parametrize("is_compiled", [True, False])
+def test_the_order_of_documents_has_no_say(is_compiled: bool) -> None:
+    """Files are often sorted by label. The rate falls during a pass, so the first documents in it move the most."""
+    count, features, size = 400, 50, 16
+    draw = np.random.default_rng(0)
+    ids = np.concatenate([np.sort(draw.permutation(features)[:8]) for _ in range(count)]).astype(np.int32)
+    ones = np.ones(features, dtype=np.float32)
+    documents = CountedDocuments(np.arange(count + 1) * 8, ids, np.ones(len(ids), dtype=np.int32), ones)
+    noise = draw.integers(0, features, 256).astype(np.int32)
+    u = np.zeros((count, size), dtype=np.float32)
+    v = draw.normal(0, 0.5, (features, size)).astype(np.float32)
+    if is_compiled:
+        pass_by_token(next(iter(_library().paths)), documents, noise, u, v, (0.05, 0.0), 1)
+    else:
+        document_vectors.pass_by_document(documents, noise, u, v, (0.05, 0.0), 1)
+    moves = np.linalg.norm(u, axis=1)
+    assert moves.std() > 0.2 * moves.mean()
+    assert abs(np.corrcoef(np.arange(count), moves)[0, 1]) < 0.2
+
+
 def test_a_step_without_compiled_kernels_by_hand() -> None:
     documents = CountedDocuments(
         np.array([0, 1]), np.array([0], dtype=np.int32), np.array([1], dtype=np.int32), np.ones(2, dtype=np.float32)

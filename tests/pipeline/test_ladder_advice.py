@@ -6,7 +6,7 @@ from scipy.special import log_softmax
 from support import tiny
 
 from ulmkit.evaluation import HeldOutAnswers
-from ulmkit.hub import Member
+from ulmkit.hub import Member, TrainingFacts, facts_from_json, facts_to_json
 from ulmkit.pipeline import ClassifierRecipe, RunOptions, ladder, train_automatically
 from ulmkit.pipeline.ladder import choose_judging, climb
 from ulmkit.pipeline.ladder_advice import ladder_advice, missed_classes, tells_nothing
@@ -63,32 +63,78 @@ class _Messages:
         pass
 
 
+class _Told(Rung):
+    """A rung with given log-probabilities, the surer of the labels the stronger."""
+
+    def __init__(self, name: str, labels: np.ndarray, strength: float, kind: Kind = Kind.WORDS) -> None:
+        self.name, self.kind = name, kind
+        noise = np.random.default_rng(len(name)).normal(size=(len(labels), 2))
+        self.told = log_softmax(strength * np.eye(2)[labels] + noise, axis=1)
+
+    def fit(self, rows: np.ndarray, held_out: np.ndarray) -> Member:
+        return self.name  # type: ignore[return-value]
+
+    def log_probabilities(self, member: Member, rows: np.ndarray) -> np.ndarray:
+        return self.told[rows]
+
+
+@pytest.mark.parametrize(
+    ("words", "features", "said"), [(3.0, 0.5, "does not pay here"), (0.5, 4.0, "changes the acc")]
+)
+def test_says_what_the_language_model_adds(words: float, features: float, said: str) -> None:
+    labels = np.arange(60) % 2
+    rows = np.arange(60)
+    rungs = [_Told("counts", labels, words), _Told("features", labels, features, Kind.FEATURES)]
+    climbed = climb(rungs, [("both", ("counts", "features"))], choose_judging(rows, labels, None), labels, rows)
+    gain = climbed.facts.language_model
+    assert gain is not None
+    assert gain.without == "counts"
+    assert gain.is_kept == (features > words)
+    right = {row.name: row.accuracy for row in climbed.rows}
+    assert gain.comparison.difference == pytest.approx(right[gain.row] - right["counts"])
+    assert gain.comparison.interval[0] < gain.comparison.difference < gain.comparison.interval[1]
+    (advice,) = ladder_advice(climbed, ("a", "b"), is_weighted=False)
+    assert said in advice
+    assert advice == gain.describe()
+    assert facts_from_json(facts_to_json(TrainingFacts(ladder=climbed.facts))).ladder == climbed.facts
+
+
+def test_says_nothing_of_a_language_model_that_reads_no_text() -> None:
+    labels = np.arange(60) % 2
+    rows = np.arange(60)
+    climbed = climb([_Told("counts", labels, 2.0)], (), choose_judging(rows, labels, None), labels, rows)
+    assert climbed.facts.language_model is None
+    assert ladder_advice(climbed, ("a", "b"), is_weighted=False) == []
+
+
 def test_labels_that_an_earlier_rung_tells_are_learned(monkeypatch: pytest.MonkeyPatch) -> None:
     """The row that is kept may be worse than the best by a standard error or two."""
-    draw = np.random.default_rng(0)
     labels = np.arange(60) % 2
-    logs = [log_softmax(strength * np.eye(2)[labels] + draw.normal(size=(60, 2)), axis=1) for strength in (2.0, 0.0)]
-
-    class Told(Rung):
-        kind = Kind.WORDS
-
-        def __init__(self, name: str, told: np.ndarray) -> None:
-            self.name, self.told = name, told
-
-        def fit(self, rows: np.ndarray, held_out: np.ndarray) -> Member:
-            return self.name  # type: ignore[return-value]
-
-        def log_probabilities(self, member: Member, rows: np.ndarray) -> np.ndarray:
-            return self.told[rows]
-
     rows = np.arange(60)
-    rungs = [Told(name, each) for name, each in zip(("good", "bad"), logs, strict=True)]
+    rungs = [_Told("good", labels, 2.0), _Told("bad", labels, 0.0)]
     monkeypatch.setattr(ladder, "_RUNG_ERRORS", 100.0)
     climbed = climb(rungs, (), choose_judging(rows, labels, None), labels, rows)
     assert climbed.kept.name == "bad"
     assert ladder_advice(climbed, ("a", "b"), is_weighted=False) == []
     alone = climb(rungs[1:], (), choose_judging(rows, labels, None), labels, rows)
     assert len(ladder_advice(alone, ("a", "b"), is_weighted=False)) == 1
+
+
+@pytest.mark.parametrize("is_sorted", [False, True])
+def test_documents_sorted_by_label_tell_no_more(is_sorted: bool) -> None:
+    """All texts are of the same kind: only their order could tell the labels."""
+    draw = np.random.default_rng(0)
+    texts = [" ".join(f"word{number}" for number in draw.integers(0, 40, 12)) for _ in range(240)]
+    labels = np.repeat([0, 1], 120) if is_sorted else draw.permutation(np.repeat([0, 1], 120))
+    known = [None, "a", "b"]
+    rows = [
+        (text, known[(label + 1) * (number % 4 == 0)])
+        for number, (text, label) in enumerate(zip(texts, labels, strict=True))
+    ]
+    shown = _Messages()
+    run = RunOptions(progress=shown, device="cpu")  # type: ignore[arg-type]
+    train_automatically(rows, (), method="linear", budget=Budget(steps=1), data_options=tiny.WORDS, run=run)
+    assert any(line.startswith("nothing learned:") for line in shown.lines)
 
 
 @pytest.mark.filterwarnings("error")  # of Newton's method, say, which rounding stops here

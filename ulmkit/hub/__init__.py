@@ -12,6 +12,7 @@ if TYPE_CHECKING:
         DataFacts,
         LadderFacts,
         LadderRow,
+        LanguageModelGain,
         MachineFacts,
         RunFacts,
         SplitFacts,

@@ -84,7 +84,8 @@ def _ladder(ladder: LadderFacts) -> str:
     ]
     table = markdown_table(("rung", "loss", "accuracy"), rows)
     judged = f"Rungs of the ladder, as they were judged ({ladder.judged_on}); accuracy ± its standard error:"
-    return _paragraphs(judged, table)
+    gain = "" if ladder.language_model is None else ladder.language_model.describe()
+    return _paragraphs(judged, table, gain)
 
 
 def training_section(facts: TrainingFacts, has_networks: bool = True) -> str:

@@ -180,6 +180,34 @@ class LadderRow:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LanguageModelGain:
+    """What a language model adds to a ladder, on the documents that its rungs were judged on.
+
+    Attributes:
+        row: The row that is kept if the language model reads the text in it, or else the best row in which it does.
+        without: The row that would be kept if there were no such rows.
+        is_kept: Whether `row` is kept.
+        comparison: Accuracy of `without` (before) and of `row` (after).
+    """
+
+    row: str
+    without: str
+    is_kept: bool
+    comparison: PairedComparison
+
+    def describe(self) -> str:
+        """Say it in a sentence."""
+        low, high = (100.0 * bound for bound in self.comparison.interval)
+        points = f"{100.0 * self.comparison.difference:+.1f} points (95% interval {low:+.1f} to {high:+.1f})"
+        if self.is_kept:
+            return f"Reading the text with the language model changes the accuracy of {self.without} by {points}."
+        return (
+            f"Reading the text with the language model does not pay here: {self.row}, the best rung that does, differs "
+            f"in accuracy from {self.without}, which is kept, by {points}."
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class LadderFacts:
     """The ladder that a classifier is a rung of; see `ulmkit.pipeline.train_automatically`.
 
@@ -190,6 +218,7 @@ class LadderFacts:
             validation documents.
         class_names: Whether the names of the classes were documents to learn from, too.
         word_vectors: Whether the document vectors are made of a language model's word vectors, too.
+        language_model: What a language model adds, apart from its word vectors; None if none reads the text in any row.
     """
 
     rows: tuple[LadderRow, ...]
@@ -197,6 +226,7 @@ class LadderFacts:
     is_cross_validated: bool
     class_names: bool = False
     word_vectors: bool = False
+    language_model: LanguageModelGain | None = None
 
     @property
     def kept(self) -> LadderRow:

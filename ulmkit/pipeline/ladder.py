@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ulmkit.errors import DataError
-from ulmkit.evaluation import HeldOutAnswers
+from ulmkit.evaluation import HeldOutAnswers, compare_paired
 from ulmkit.evaluation.baselines.estimators import document_weights, held_out_folds
-from ulmkit.hub import LadderFacts, LadderRow, Member
+from ulmkit.hub import LadderFacts, LadderRow, LanguageModelGain, Member
 from ulmkit.members.combiner import Combiner, fit_combiner
 from ulmkit.pipeline.rungs import Kind, Rung
 from ulmkit.tables import text_table
@@ -119,18 +119,40 @@ class Ladder:
             is_cross_validated=self._judging.is_refitted,
             class_names=self.uses_names,
             word_vectors=self.uses_word_vectors,
+            language_model=self.language_model_gain(),
         )
 
     @property
     def kept(self) -> LadderRow:
         """The row that is kept."""
-        return self.facts.kept
+        return next(row for row in self.rows if row.is_kept)
 
     def kept_up_to(self, kind: Kind) -> LadderRow:
         """The row that would be kept if there were no rungs of a kind that costs more."""
-        kinds = [_kind(self._judged[name].rung for name in row.members) for row in self.rows]
+        kinds = self._kinds()
         candidates = [number for number, each in enumerate(kinds) if each <= kind]
         return self.rows[candidates[_cheapest_good(self._losses[candidates], [kinds[each] for each in candidates])]]
+
+    def language_model_gain(self) -> LanguageModelGain | None:
+        """Compare the ladder with one whose rungs only count n-grams; None if it has no others."""
+        with_it = [number for number, kind in enumerate(self._kinds()) if kind > Kind.WORDS]
+        if not with_it or len(with_it) == len(self.rows):
+            return None
+        means = self._losses.mean(axis=1)
+        kept = self.rows.index(self.kept)
+        number = kept if kept in with_it else min(with_it, key=lambda each: float(means[each]))
+        without = self.rows.index(self.kept_up_to(Kind.WORDS))
+        before, after = (self._logs[each].argmax(axis=1) == self._answers for each in (without, number))
+        return LanguageModelGain(
+            row=self.rows[number].name,
+            without=self.rows[without].name,
+            is_kept=number == kept,
+            comparison=compare_paired(before, after, "accuracy"),
+        )
+
+    def _kinds(self) -> list[Kind]:
+        """The kind of each row."""
+        return [_kind(self._judged[name].rung for name in row.members) for row in self.rows]
 
     def losses(self, row: LadderRow) -> np.ndarray:
         """Negative log-likelihood of the right class of each document judged on, (n,), as `held_out_answers` has them.

@@ -1,4 +1,4 @@
-"""Advice on the outcome of a ladder: labels that the text does not predict, rare classes that are missed."""
+"""Advice on a ladder's outcome: what the language model adds, labels that the text does not tell, missed classes."""
 
 from collections.abc import Sequence
 
@@ -24,10 +24,11 @@ def ladder_advice(ladder: Ladder, label_names: Sequence[str], *, is_weighted: bo
     Returns:
         A sentence for each finding; empty where there is nothing to say.
     """
+    gain = ladder.language_model_gain()
+    advice = [] if gain is None else [gain.describe()]
     if is_weighted:
-        return []
+        return advice
     answers = ladder.held_out_answers(ladder.kept)
-    advice = []
     if all(tells_nothing(answers.labels, ladder.losses(row)) for row in ladder.rows):
         advice.append(
             "nothing learned: no rung is surer of the labels than their shares are; are they right, and does the text "

@@ -238,7 +238,9 @@ def _ladder(report: ClassifierReport) -> str:
         "within one standard error of the best of all is chosen, and of that kind the last rung within two standard "
         "errors of its best is kept"
     )
-    return table(caption, ("rung", "accuracy in %", "log-loss", "minutes"), rows)
+    gain = report.ladder.language_model
+    sentence = "" if gain is None else f"<p>{text(gain.describe())}</p>\n"
+    return table(caption, ("rung", "accuracy in %", "log-loss", "minutes"), rows) + sentence
 
 
 def _method(report: ClassifierReport) -> str:
