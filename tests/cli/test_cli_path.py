@@ -114,7 +114,9 @@ def test_evaluate_a_classifier_with_baselines_and_by_a_column(path: Path) -> Non
         ("author 1", 13),
         ("author 2", 13),
     ]
-    assert told.out.startswith("evaluated on: split test of reviews, 40 documents; the model's training data\n")
+    assert told.out.startswith(
+        "evaluated on: split test of reviews, 40 documents; held out while the model was trained\n"
+    )
     assert told.out.count("from labels of the same 120 documents") >= 2
     alone = ulmkit("evaluate", path / "classifier", path / "reviews", "--no-baselines")
     assert "the same" not in alone.out
@@ -131,7 +133,7 @@ def test_evaluate_on_other_data_with_fewer_labels(path: Path, tmp_path: Path) ->
     rows = [(text, label, ("train", "test")[at % 4 > 0]) for at, (text, label) in enumerate(tiny.reviews(20, 7000))]
     data = tiny.write_csv(tmp_path / "other.csv", rows, header=("text", "label", "split"))
     told = ulmkit("evaluate", path / "classifier", data, "--split-column", "split", "--split-by", "given")
-    assert told.out.startswith("evaluated on: split test of other.csv, 15 documents; not the model's training")
+    assert told.out.startswith("evaluated on: split test of other.csv, 15 documents; not from the data")
     assert told.out.count(f"from 5 labels of the training part of {data.name}") >= 2
     assert "the same" not in told.out
 
@@ -142,14 +144,18 @@ def test_evaluate_on_a_file_without_splits_uses_all_of_it(path: Path, tmp_path: 
     book.write_text("\n".join(text for text, _ in tiny.reviews(40, 7000)))
     for split in ((), ("--split", "all")):
         told = ulmkit("evaluate", path / "classifier", data, *split, "--json", tmp_path / "c.json", "--overwrite")
-        assert told.out.startswith("evaluated on: all of new.csv, 40 documents; not the model's training data\n")
+        assert told.out.startswith(
+            "evaluated on: all of new.csv, 40 documents; not from the data that the model was trained on\n"
+        )
         assert (
             told.out.splitlines()[-1] == f"no baselines: {data} has no training documents besides those that are scored"
         )
         found = _json(tmp_path / "c.json")
         assert (found["classifier"]["documents"], found["split"]) == (40, "all")
         told = ulmkit("evaluate", path / "tuned", book, *split)
-        assert told.out.startswith("evaluated on: all of book.txt, 1 documents; not the model's training data\n")
+        assert told.out.startswith(
+            "evaluated on: all of book.txt, 1 documents; not from the data that the model was trained on\n"
+        )
     told = ulmkit("evaluate", path / "classifier", data, "--split-by", "random", "--valid-fraction", 0.25)
     assert told.out.startswith("evaluated on: split valid of new.csv, 10 documents;")
     dynamic = ("--dynamic", "--statistics-batches", 1)
@@ -162,10 +168,10 @@ def test_evaluate_on_other_data_of_the_same_name(tmp_path: Path) -> None:
         tiny.write_csv(tmp_path / place / "data.csv", tiny.reviews(60, first))
     ulmkit("train", "none", tmp_path / "mine/data.csv", "-o", tmp_path / "c", *CLASSIFY, "--steps", 2, *TINY)
     told = ulmkit("evaluate", tmp_path / "c", tmp_path / "theirs/data.csv")
-    assert told.out.startswith("evaluated on: all of data.csv, 60 documents; not the model's")
+    assert told.out.startswith("evaluated on: all of data.csv, 60 documents; not from the data")
     shutil.copy(tmp_path / "mine/data.csv", tmp_path / "renamed.csv")
     told = ulmkit("evaluate", tmp_path / "c", tmp_path / "renamed.csv")
-    assert told.out.startswith("evaluated on: split valid of renamed.csv, 6 documents; the model's")
+    assert told.out.startswith("evaluated on: split valid of renamed.csv, 6 documents; held out")
     assert "from labels of the same 54 documents" in told.out
 
 

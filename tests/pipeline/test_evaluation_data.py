@@ -45,6 +45,19 @@ def test_held_out_documents_are_evaluated_unless_all_are_asked_for() -> None:
     assert classifier.evaluate(data, split="train").documents == 108
     held_out = select_evaluation_data(classifier.parts, data, None, None, task="single")
     assert (held_out.split, held_out.is_training_data, len(held_out.rows())) == ("valid", True, 12)
+    described = {
+        split: select_evaluation_data(classifier.parts, data, split, None, task="single").describe().split("; ")[1]
+        for split in ("valid", "train", "all")
+    }
+    assert described == {
+        "valid": "held out while the model was trained",
+        "train": "the model learned from them",
+        "all": "the model learned from some of them",
+    }
+    new = select_evaluation_data(
+        classifier.parts, [*tiny.reviews(4, 500), ("no label", None)], None, None, task="single"
+    )
+    assert new.describe().endswith("5 documents, 4 of them labelled; not from the data that the model was trained on")
     assert classifier.evaluate(tiny.reviews(30, 500)).documents == 30
     found = tiny.language_model().evaluate(data).tokens
     assert found == tiny.language_model().evaluate(data, split="valid").tokens

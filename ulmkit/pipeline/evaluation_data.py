@@ -29,6 +29,7 @@ class EvaluationData:
         split: Split to score; None means all documents.
         options: How the data was read and split.
         is_training_data: True if the model was trained on this data.
+        is_learned: True if it learned from the text of this split, or of some documents if all are scored.
     """
 
     data: Data | EncodedCorpus
@@ -36,6 +37,7 @@ class EvaluationData:
     split: str | None
     options: DataOptions
     is_training_data: bool
+    is_learned: bool
 
     def rows(self, labelled: bool = False) -> np.ndarray:
         """(n,) int64 indices of the documents in the corpus; with `labelled`, of those that have a label."""
@@ -48,11 +50,15 @@ class EvaluationData:
 
     def describe(self) -> str:
         """Describe in one line which documents are scored."""
-        negation = "" if self.is_training_data else "not "
-        return (
-            f"evaluated on: {self.part} of {corpus_name(self.corpus)}, {len(self.rows()):,} documents; "
-            f"{negation}the model's training data"
-        )
+        documents, labelled = len(self.rows()), len(self.rows(labelled=True))
+        labels = f", {labelled:,} of them labelled" if 0 < labelled < documents else ""
+        if not self.is_training_data:
+            origin = "not from the data that the model was trained on"
+        elif not self.is_learned:
+            origin = "held out while the model was trained"
+        else:
+            origin = "the model learned from " + ("some of them" if self.split is None else "them")
+        return f"evaluated on: {self.part} of {corpus_name(self.corpus)}, {documents:,} documents{labels}; {origin}"
 
 
 def select_evaluation_data(
@@ -113,7 +119,8 @@ def select_evaluation_data(
     corpus.rows(chosen)  # raises if there is no such split
     if trained_on is not None and split != ALL and (options is None or options.split_by == "auto"):
         _check_split(corpus, chosen, trained_on)
-    return EvaluationData(data, corpus, chosen, options_read, trained_on is not None)
+    is_learned = bool(learned) and (chosen is None or chosen in learned)
+    return EvaluationData(data, corpus, chosen, options_read, trained_on is not None, is_learned)
 
 
 def evaluation_options(
