@@ -234,12 +234,27 @@ def test_pairs_and_blends_are_refused_with_what_to_export(tmp_path) -> None:
         Combiner(np.ones(1), np.zeros(2)),
         TrainingFacts(),
     )
-    with pytest.raises(ConfigError, match="got a blend of fine-tuned forward; give the folder of a network in the"):
-        export_torch(TextClassifier(blend), tmp_path / "model")
+    two = replace(blend, members=(member, member), combiner=Combiner(np.ones(2), np.zeros(2)))
+    with pytest.raises(ConfigError, match="got a blend of fine-tuned forward, fine-tuned forward; give the folder of"):
+        export_torch(TextClassifier(two), tmp_path / "model")
     TextClassifier(blend).save(tmp_path / "blend")
     export_onnx(TextClassifier.load(tmp_path / "blend" / "members" / "fine-tuned-forward"), tmp_path / "model")
     with pytest.raises(ConfigError, match="expected a fine-tuned network, got a classifier of bigrams; train one"):
         folder_module.check_single_network([type("Linear", (), {"name": "bigrams"})()], blend)
+
+
+def test_a_ladder_that_kept_one_network_is_exported_with_its_calibration(tmp_path) -> None:
+    member = tiny.classifier().parts
+    combiner = Combiner(np.array([0.6]), np.array([0.4, -0.4]))
+    texts = (member.task, member.vocabulary, member.tokenizer, member.label_names)
+    classifier = TextClassifier(EnsembleParts(*texts, (member,), combiner, TrainingFacts()))
+    before = member.model.head.layers[-1].bias.clone()
+    export_onnx(classifier, tmp_path / "model")
+    torch.testing.assert_close(member.model.head.layers[-1].bias, before, rtol=0, atol=0)
+    exported = folder_module.check_single_network(classifier.members, classifier.parts)
+    expected = classifier.predict_proba(TEXTS)
+    np.testing.assert_allclose(TextClassifier(exported).predict_proba(TEXTS), expected, atol=1e-6)
+    assert np.abs(TextClassifier(member).predict_proba(TEXTS) - expected).max() > 0.01
 
 
 def test_a_missing_package_names_the_extra(tmp_path, monkeypatch) -> None:

@@ -8,12 +8,15 @@ text_reader/       Python that turns text into token ids
 README.md          how to run it
 """
 
+import copy
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from ulmkit.config import check_choice
 from ulmkit.errors import ConfigError, DataError
@@ -22,6 +25,7 @@ from ulmkit.hub import ClassifierParts, package_versions
 from ulmkit.hub.folder_config import EXPORT_KIND, write_config
 from ulmkit.hub.parts import EnsembleParts, Member, member_name
 from ulmkit.hub.text_parts import save_text_parts
+from ulmkit.members.combiner import Combiner
 from ulmkit.model.cells import LSTM
 from ulmkit.model.int8_encoder import Int8Encoder
 from ulmkit.portable import text_reader
@@ -87,7 +91,7 @@ def export_network(parts: ClassifierParts, folder: Path, to: str, *, overwrite: 
 
 
 def check_single_network(members: Sequence[Member], parts: ClassifierParts | EnsembleParts) -> ClassifierParts:
-    """Return the network of a classifier that is one network.
+    """Return the network of a classifier that is one network, with the combiner of a ladder in its last layer.
 
     Raises:
         ConfigError: If it is a pair or a blend; the message says what to export.
@@ -100,6 +104,8 @@ def check_single_network(members: Sequence[Member], parts: ClassifierParts | Ens
             "export: expected one network, got a pair, whose predictions are averaged; export its folders `forward` "
             "and `backward` one by one"
         )
+    if len(networks) == len(members) == 1 and parts.combiner.weights[0] > 0:
+        return _combined(networks[0], parts.combiner)
     names = ", ".join(map(member_name, members))
     if not networks:
         raise ConfigError(
@@ -109,6 +115,20 @@ def check_single_network(members: Sequence[Member], parts: ClassifierParts | Ens
         f"export: expected one network, got a blend of {names}; give the folder of a network in the classifier's "
         f"`members` for that alone, less accurate than the blend, or train with `--method finetune`"
     )
+
+
+def _combined(network: ClassifierParts, combiner: Combiner) -> ClassifierParts:
+    """Put the weight and the biases of a combiner into the only network that it weighs.
+
+    log softmax(a log softmax(z) + b) = log softmax((z + b / a) / T),  T = 1 / a
+    """
+    weight = float(combiner.weights[0])
+    model = copy.deepcopy(network.model)
+    last = model.head.layers[-1]
+    assert isinstance(last, torch.nn.Linear)
+    with torch.no_grad():
+        last.bias += torch.from_numpy(combiner.bias / weight).to(last.bias)
+    return replace(network, model=model, temperature=1.0 / weight)
 
 
 def write_reader(folder: Path) -> None:
