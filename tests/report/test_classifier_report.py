@@ -293,9 +293,12 @@ def test_a_linear_classifier_is_no_less_simple_than_its_rivals():
     verdict = decide("c", [("TF-IDF", paired(0.7, 0.9)), ("vectors", paired(0.901, 0.9))], is_linear=True)
     assert verdict.use == "c"
     assert verdict.sentence.startswith(
-        "Use c: it is a linear model too, and vectors is not clearly more accurate (+0.1 points, 95% interval"
+        "Use c: it is a linear model itself, and no other one is clearly more accurate (−0.1 points beside vectors, 95%"
     )
     assert verdict.sentence.endswith("1,000 documents).")
+    few = decide("c", [("TF-IDF", paired(0.6, 0.6, documents=5))], is_linear=True)
+    assert "(+0.0 points beside TF-IDF, 95% interval" in few.sentence
+    assert few.sentence.endswith("5 documents, too few to tell).")
     better = [("TF-IDF", paired(0.95, 0.9))]
     assert decide("c", better, is_linear=True) == decide("c", better)
 

@@ -127,7 +127,7 @@ def _combined(network: ClassifierParts, combiner: Combiner) -> ClassifierParts:
     last = model.head.layers[-1]
     assert isinstance(last, torch.nn.Linear)
     with torch.no_grad():
-        last.bias += torch.from_numpy(combiner.bias / weight).to(last.bias)
+        last.bias.add_(torch.from_numpy(combiner.bias / weight))
     return replace(network, model=model, temperature=1.0 / weight)
 
 

@@ -30,7 +30,7 @@ _LINEAR_NOTES = (
     "Document vectors are learned from all training text, labelled or not, without a language model; ulmkit train none "
     "DATA --method linear makes a classifier of them.",
     "A gain is paired: both models answer the same documents. The verdict is for the classifier only if the whole "
-    "interval is above 0.",
+    "interval is above 0, or, if it is linear itself, unless the whole interval is below 0.",
     "The size of TF-IDF is that of its n-grams as text and its weights as float32; other sizes are those of model "
     "folders.",
 )

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from ulmkit.evaluation import PairedComparison
 
+_WIDE = 0.2  # width of an interval from which on its documents are called too few
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -41,6 +43,7 @@ def decide(classifier: str, comparisons: Sequence[tuple[str, PairedComparison]],
     rivals = [pair for pair in comparisons if pair[1].interval[0] <= 0.0]
     name, comparison = max(rivals or comparisons, key=lambda pair: pair[1].before)
     points = f"{100 * abs(comparison.difference):.1f} points"
+    gain = f"{_signed(comparison.difference)} points"
     if not rivals:
         return Verdict(
             f"Use {classifier}: it is more accurate than the linear model ({name}), by {points} "
@@ -48,23 +51,27 @@ def decide(classifier: str, comparisons: Sequence[tuple[str, PairedComparison]],
             classifier,
         )
     if is_linear and all(each.interval[1] >= 0.0 for _, each in comparisons):
-        difference = f"{-100 * comparison.difference:+.1f} points".replace("-", "−")
         return Verdict(
-            f"Use {classifier}: it is a linear model too, and {name} is not clearly more accurate ({difference}, "
-            f"{_interval(comparison, -1.0).removeprefix('(')}.",
+            f"Use {classifier}: it is a linear model itself, and no other one is clearly more accurate ({gain} beside "
+            f"{name}, {_interval(comparison).removeprefix('(')}.",
             classifier,
         )
     if comparison.interval[1] < 0.0:
         reason = f"it is more accurate than {classifier}, by {points} {_interval(comparison, -1.0)}"
     else:
-        difference = f"{100 * comparison.difference:+.1f} points".replace("-", "−")
         reason = (
-            f"it is simpler, and {classifier} is not clearly more accurate ({difference}, "
+            f"it is simpler, and {classifier} is not clearly more accurate ({gain}, "
             f"{_interval(comparison).removeprefix('(')}"
         )
     return Verdict(f"Use the linear model ({name}): {reason}.", name)
 
 
 def _interval(comparison: PairedComparison, sign: float = 1.0) -> str:
-    low, high = sorted(100 * sign * value for value in comparison.interval)
-    return f"(95% interval {low:+.1f} to {high:+.1f}, {comparison.documents:,} documents)".replace("-", "−")
+    low, high = sorted(sign * value for value in comparison.interval)
+    few = ", too few to tell" if high - low > _WIDE else ""
+    return f"(95% interval {_signed(low)} to {_signed(high)}, {comparison.documents:,} documents{few})"
+
+
+def _signed(share: float) -> str:
+    """A share as points with a sign, which zero has too."""
+    return f"{round(100 * share, 1) + 0.0:+.1f}".replace("-", "−")
