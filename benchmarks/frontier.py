@@ -91,7 +91,7 @@ def main() -> None:
         os.environ[name] = value
     threads = torch.get_num_threads()
     results = Results(options.json, {"test": options.test, "held_out": options.held_out, "threads": threads})
-    print(f"torch {torch.__version__}, {threads} threads")
+    print(f"torch {torch.__version__}, threads: {threads}")
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(options.folder or scratch)
         folder.mkdir(parents=True, exist_ok=True)
@@ -194,6 +194,9 @@ def read_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
             parser.error(f"--language-model: expected DATA of {', '.join(known)}, got {data!r}")
         options.language_models |= {data: name} if separator else dict.fromkeys(known, name)
     if options.quick:
+        for option, usual in (("peers", list(PEERS)), ("methods", list(METHODS))):
+            if getattr(options, option) != usual:
+                parser.error(f"--quick: leave --{option} out; it measures {', '.join(QUICK_PEERS)}")
         smallest = next(name for name in ("subjectivity", "banking77", "imdb", *options.data) if name in options.data)
         options.data = {smallest: options.data[smallest]}
         options.peers = list(QUICK_PEERS)

@@ -128,7 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     draws = Draws(options, corpus, bases)
     counts = sorted({min(count, len(corpus.rows("train", labelled=True))) for count in options.labels})
     by_count = {count: [draws.predict(count, seed) for seed in range(options.draws)] for count in counts}
-    print_table(by_count)
+    print_table(by_count, has_language_model=bool(bases))
     print(f"\n{options.command}\n{draws.describe()}")
     if options.json:
         details = {"run": {"command": options.command, "threads": torch.get_num_threads(), **settings}}
@@ -258,15 +258,16 @@ class Draws:
         return predictions
 
 
-def print_table(by_count: Mapping[int, Sequence[Draw]]) -> None:
-    """Print the accuracy of each rung by the number of labels, and what the language model adds."""
+def print_table(by_count: Mapping[int, Sequence[Draw]], has_language_model: bool) -> None:
+    """Print the accuracy of each rung by the number of labels, and what the language model adds if there is one."""
     names = list(dict.fromkeys(name for draws in by_count.values() for draw in draws for name in draw.predictions))
-    names = [name for name in names if name not in (LINEAR, KEPT)] + [LINEAR, KEPT]
+    names = [name for name in names if name not in (LINEAR, KEPT)] + [LINEAR] * has_language_model + [KEPT]
     rows = [[name, *(_summary(draws, name) for draws in by_count.values())] for name in names]
-    added = [_added(draws) for draws in by_count.values()]
-    rows.append(
-        ["difference of these two", *(f"{value:+.1f} ({low:+.1f} to {high:+.1f})" for value, low, high in added)]
-    )
+    if has_language_model:
+        added = [_added(draws) for draws in by_count.values()]
+        rows.append(
+            ["the language model adds", *(f"{value:+.1f} ({low:+.1f} to {high:+.1f})" for value, low, high in added)]
+        )
     rows.append(
         ["minutes", *(f"{statistics.fmean(draw.minutes for draw in draws):.1f}" for draws in by_count.values())]
     )

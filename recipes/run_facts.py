@@ -90,7 +90,7 @@ def stage_costs(stages: Mapping[str, StageFacts]) -> dict[str, Any]:
     place = next(iter(stages.values())).machine
     assert place is not None
     return {
-        "machine": f"{machine()['processor']}, {place.processors} processors, {place.threads} threads",
+        "machine": f"{machine()['processor']}, {place.processors} processors, threads: {place.threads}",
         "device": place.device,
         "precision": place.precision,
         "minutes": {name: stage.minutes for name, stage in stages.items()},

@@ -319,3 +319,9 @@ def test_nothing_to_predict() -> None:
     assert (nothing.shape, nothing.dtype) == ((0, 2), tiny.classifier().predict_proba(["the film"]).dtype)
     both = TextClassifier(tiny.classifier().parts, tiny.classifier().parts)
     assert both.predict_proba([]).shape == (0, 2)
+
+
+@pytest.mark.parametrize(("name", "give"), [("en-small", r"LanguageModel.load\('en-small'\)"), ("none", "None")])
+def test_a_name_in_place_of_a_language_model_is_refused_with_what_to_give(name: str, give: str) -> None:
+    with pytest.raises(ConfigError, match=f"language_model: expected a LanguageModel, .*, got '{name}'; give {give}"):
+        TextClassifier.train(tiny.reviews(8), name, method="linear")  # type: ignore[arg-type]

@@ -151,6 +151,13 @@ def test_quick_takes_the_cheapest_peers_and_the_smallest_data():
     assert (options.labels, options.draws, options.methods) == ([100], 1, [])
 
 
+def test_quick_refuses_a_choice_that_it_would_not_measure(capsys):
+    for option in (["--methods", "linear"], ["--peers", "tfidf"]):
+        with pytest.raises(SystemExit):
+            frontier.read_options(["--subjectivity", "B", "--quick", *option])
+        assert f"--quick: leave {option[0]} out" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -62,7 +62,7 @@ def test_the_same_command_computes_nothing_again(
     recipe(*run)
     lines = capsys.readouterr().out.splitlines()
     names = [line.split("  ")[0].strip() for line in lines]
-    for name in ("TF-IDF", LINEAR, KEPT, "difference of these two", "minutes"):
+    for name in ("TF-IDF", LINEAR, KEPT, "the language model adds", "minutes"):
         assert name in names
     assert any("8 validation documents; text of 112 documents" in line for line in lines)
 

@@ -230,6 +230,11 @@ class TextClassifier:
             DataError: If documents cannot be read, labels are missing, or they do not fit the task.
             TrainingError: If the loss is no longer finite.
         """
+        if isinstance(language_model, str):
+            raise ConfigError(
+                f"language_model: expected a LanguageModel, a TextClassifier or None, got {language_model!r}; give "
+                f"{'None' if language_model == 'none' else f'LanguageModel.load({language_model!r})'}"
+            )
         if isinstance(language_model, TextClassifier):
             _refuse(
                 {"sizes": sizes is not None, "transductive": transductive},

@@ -147,7 +147,7 @@ def plot_label_curves(
     curves: Mapping[str, Sequence[tuple[int, float, float]]],
     path: str | os.PathLike[str],
     *,
-    measure: str = "accuracy in %, mean over the draws and their standard deviation",
+    measure: str = "accuracy in %,\nmean over the draws and their standard deviation",
 ) -> None:
     """Plot a score by the number of labels, with a band of one standard deviation.
 
