@@ -1,8 +1,8 @@
 """IMDb: the paper's whole recipe, beside the published errors.
 
     python recipes/imdb.py --data IMDB --language-model LM [--backward-language-model LM] [--out FOLDER]
-        [--minutes N | --epochs LM CLASSIFIER] [--dropout FACTOR] [--transductive] [--seed N] [--threads N]
-        [--device NAME] [--precision NAME] [--test] [--json FILE]
+        [--minutes N | --epochs LM CLASSIFIER] [--dropout FACTOR] [--ladder] [--transductive] [--seed N]
+        [--threads N] [--device NAME] [--precision NAME] [--test] [--json FILE]
 
 IMDB is a folder or the name on the hub (stanfordnlp/imdb) with the splits train, test and unsupervised; LM is a forward
 language model or a pair, a folder or a name on the hub. In each direction the language model is fine-tuned on the
@@ -10,7 +10,8 @@ training and unsupervised text, then a classifier by gradual unfreezing; the pre
 
 A tenth of the training documents is held out for validation, in proportion to the labels. The test set is evaluated
 only with --test: once, at the end. With --transductive the language model also learns from the text of the test set,
-and everything that is printed or written says so.
+and everything that is printed or written says so. With --ladder, ulmkit's own ladder is climbed beside the recipe:
+linear rungs and the features of the fine-tuned language models, which takes minutes.
 
 Without --minutes or --epochs each stage runs for the paper's epochs, which takes a GPU: in each direction 25 passes
 over 72,500 documents and 50 over 22,500. In a budget of minutes, language models get 60 % of it; --dropout 0.3 lowers
@@ -20,11 +21,13 @@ Source: Howard & Ruder 2018, arXiv:1801.06146.
 """
 
 import argparse
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from recipe_command import given_command, make_parser, row, run_main, set_threads, write_measurements
 from run_facts import RunFacts, stage_costs
 from stages import begin_run, complete_stage, stage_run
@@ -43,18 +46,21 @@ from ulmfit import (
     with_dropouts,
 )
 
+from ulmkit import TextClassifier
 from ulmkit.config import check_not_negative, to_dict
 from ulmkit.errors import ConfigError
 from ulmkit.evaluation import wilson_interval
 from ulmkit.hub import (
+    EnsembleParts,
     LanguageModelParts,
     load_classifier,
     load_language_model,
     save_classifier,
+    save_ensemble,
     save_language_model,
     save_pair,
 )
-from ulmkit.pipeline import RunOptions, finetune, prepare, train
+from ulmkit.pipeline import RunOptions, finetune, prepare, train, train_automatically
 from ulmkit.tables import text_table
 from ulmkit.text import EncodedCorpus
 from ulmkit.text.corpus.builder import TRAINING_SPLITS
@@ -62,6 +68,8 @@ from ulmkit.training import Budget, make_progress
 
 LANGUAGE_MODEL_SHARE = 0.6
 """Share of a budget in minutes that the language model's fine-tuning gets."""
+
+LADDER = "ladder"
 
 DOCUMENTS = {"train": 25_000, "test": 25_000, "unsupervised": 50_000}
 """Documents of IMDb; those held out for validation count as training documents."""
@@ -89,6 +97,7 @@ PUBLISHED = {
     "forward": PublishedErrors(valid=5.00, test=5.30, transductive_test=5.04),
     "backward": PublishedErrors(transductive_test=5.26),
     "both": PublishedErrors(test=4.58, transductive_test=4.61),
+    LADDER: PublishedErrors(),
 }
 
 
@@ -106,6 +115,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     corpus = corpora["forward"]
     if (options.test or options.transductive) and "test" not in corpus.split_names:
         raise ConfigError(f"data: expected a split 'test', got {', '.join(corpus.split_names)}; leave --test out")
+    if options.ladder and len({base.vocabulary.fingerprint for base in bases.values()}) > 1:
+        raise ConfigError("language_model: expected a pair of one vocabulary for --ladder, got two; leave --ladder out")
     budgets = plan_budgets(len(bases), options.minutes, options.epochs)
     settings = {
         "corpus": corpus.facts.fingerprint,
@@ -122,6 +133,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         folders |= train_direction(options, direction, base, corpora[direction], budgets, run)
     if len(bases) == 2 and not (options.out / "both").exists():
         save_pair(options.out / "both", folders["forward classifier"], folders["backward classifier"])
+    if options.ladder:
+        folders[LADDER] = climb_ladder(options, folders, run)
     splits = SPLITS if options.test else SPLITS[:1]
     entries = [entry for split in splits for entry in _evaluate(options, folders, list(bases), split, run)]
     facts = RunFacts(
@@ -199,6 +212,29 @@ def train_direction(
     return folders
 
 
+def climb_ladder(options: argparse.Namespace, folders: Mapping[str, Path], run: RunOptions) -> Path:
+    """Climb the ladder with the fine-tuned language models, unless that was done.
+
+    Returns:
+        The folder of the classifier that it kept.
+    """
+    folder: Path = options.out / LADDER
+
+    def climb(stage_run: RunOptions) -> EnsembleParts:
+        language_models = [load_language_model(each) for name, each in folders.items() if "language model" in name]
+        return train_automatically(
+            options.data,
+            language_models,
+            method="features",
+            budget=Budget(steps=1),  # of networks, which this method does not train
+            run=stage_run,
+            transductive=options.transductive,
+        )
+
+    complete_stage(folder, run, climb, save_ensemble)
+    return folder
+
+
 def print_errors(entries: Sequence[Mapping[str, Any]], facts: RunFacts, is_transductive: bool) -> None:
     """Print a row for each direction, the published errors beside the measured ones."""
     rows = []
@@ -271,6 +307,9 @@ def _read_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--dropout", type=float, default=1.0, metavar="FACTOR", help="multiplies the paper's dropouts")
     parser.add_argument(
+        "--ladder", action="store_true", help="climb the ladder with the fine-tuned language models, too"
+    )
+    parser.add_argument(
         "--transductive", action="store_true", help="let the language models learn from the text of the test set"
     )
     parser.add_argument("--seed", type=int, default=0, help="random seed (default: 0)")
@@ -290,7 +329,7 @@ def _language_model_corpus(data: str, base: LanguageModelParts) -> EncodedCorpus
 def _evaluate(
     options: argparse.Namespace, folders: Mapping[str, Path], directions: Sequence[str], split: str, run: RunOptions
 ) -> list[dict[str, Any]]:
-    """Errors of each direction on a split, and of both averaged."""
+    """Errors of each direction on a split, of both averaged, and of the ladder."""
     predictions = {}
     for direction in directions:
         folder = folders[f"{direction} classifier"]
@@ -298,6 +337,9 @@ def _evaluate(
         predictions[direction] = kept_prediction(path, lambda folder=folder: _predict(options.data, folder, split, run))
     if len(predictions) > 1:
         predictions["both"] = mean_prediction(list(predictions.values()))
+    if options.ladder:
+        path = options.out / "predictions" / f"{LADDER}-{split}.json"
+        predictions[LADDER] = kept_prediction(path, lambda: _predict_by_ladder(options.data, folders[LADDER], split))
     entries = []
     for direction, prediction in predictions.items():
         documents = len(prediction.targets)
@@ -328,6 +370,15 @@ def _predict(data: str, folder: Path, split: str, run: RunOptions) -> Prediction
     return predict(parts, corpus, split, run)
 
 
+def _predict_by_ladder(data: str, folder: Path, split: str) -> Prediction:
+    classifier = TextClassifier.load(folder)
+    selected = classifier.evaluation_data(data, split=split)
+    targets = selected.corpus.labels(selected.rows(labelled=True)).astype(np.int64)
+    start = time.monotonic()
+    probabilities = np.asarray(classifier.predict_labelled(selected))
+    return Prediction(probabilities, targets, {"seconds": round(time.monotonic() - start, 2)})
+
+
 def _differences(corpus: EncodedCorpus) -> list[str]:
     """Ways in which the data differs from IMDb: the numbers of documents."""
     counts = {name: split.documents for name, split in corpus.facts.splits.items()}
@@ -348,10 +399,14 @@ def _describe_budget(options: argparse.Namespace) -> str:
 
 
 def _training_minutes(direction: str, facts: RunFacts) -> float:
-    """Minutes of training behind a direction's classifier, or behind both."""
-    return sum(
-        minutes for stage, minutes in facts.minutes.items() if direction == "both" or stage.startswith(direction)
-    )
+    """Minutes of training behind a direction's classifier, behind both, or behind the ladder's."""
+
+    def is_needed(stage: str) -> bool:
+        if direction == LADDER:
+            return stage == LADDER or stage.endswith("language model")
+        return stage != LADDER and (direction == "both" or stage.startswith(direction))
+
+    return sum(minutes for stage, minutes in facts.minutes.items() if is_needed(stage))
 
 
 def _percent(value: float | None) -> str:

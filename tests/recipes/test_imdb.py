@@ -102,6 +102,30 @@ def test_published_errors_are_beside_the_measured_ones(run: SimpleNamespace, cap
     assert "transductive: the language models have read" not in "\n".join(lines)
 
 
+def test_the_ladder_is_climbed_beside_the_recipe(
+    run: SimpleNamespace, reviews: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    command = [*run.command, "--ladder", "--json", f"{run.out}-ladder.json"]
+    recipe(*command)
+    document = read_json(f"{run.out}-ladder.json")
+    assert [entry["direction"] for entry in document["evaluation"]] == ["forward", "backward", "both", "ladder"]
+    entry = document["evaluation"][-1]
+    report = TextClassifier.load(run.out / "ladder").evaluate(str(reviews), split="valid")
+    assert entry["error"] == pytest.approx(100 * report.error)
+    assert entry["documents"] == 8
+    facts = read_facts(run.out / "ladder")
+    assert facts.labelled_documents == 72
+    assert "language model features" in {row.name for row in facts.ladder.rows}
+    minutes = document["run"]["minutes"]
+    used = [minutes[stage] for stage in ("forward language model", "backward language model", "ladder")]
+    rows = {row["case"]: row["training_minutes"] for row in document["rows"]}
+    assert rows["valid, ladder"] == pytest.approx(sum(used))
+    assert rows["valid, both"] == pytest.approx(sum(minutes.values()) - minutes["ladder"])
+    monkeypatch.setattr(imdb, "train_automatically", None)
+    recipe(*command[:-2])
+    assert sum(line.startswith("ladder ") for line in capsys.readouterr().out.splitlines()) == 2
+
+
 def test_kept_results_are_not_computed_again(run: SimpleNamespace, monkeypatch: pytest.MonkeyPatch):
     def work(*_: object, **__: object) -> None:
         raise AssertionError("work was done")
