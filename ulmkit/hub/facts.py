@@ -196,7 +196,7 @@ class LanguageModelGain:
     comparison: PairedComparison
 
     def describe(self) -> str:
-        """Say it in a sentence."""
+        """Say in a sentence what the language model adds."""
         low, high = (100.0 * bound for bound in self.comparison.interval)
         points = f"{100.0 * self.comparison.difference:+.1f} points (95% interval {low:+.1f} to {high:+.1f})"
         if self.is_kept:
