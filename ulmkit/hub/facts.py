@@ -181,7 +181,7 @@ class LadderRow:
 
 @dataclass(frozen=True, kw_only=True)
 class LanguageModelGain:
-    """What a language model adds to a ladder, on the documents that its rungs were judged on.
+    """Gain of a ladder by a language model, on the documents that its rungs were judged on.
 
     Attributes:
         row: The row that is kept if the language model reads the text in it, or else the best row in which it does.
