@@ -79,7 +79,7 @@ class _Told(Rung):
 
 
 @pytest.mark.parametrize(
-    ("words", "features", "said"), [(3.0, 0.5, "does not pay here"), (0.5, 4.0, "changes the acc")]
+    ("words", "features", "said"), [(3.0, 0.5, "does not pay here"), (0.5, 4.0, "which would be kept")]
 )
 def test_says_what_the_language_model_adds(words: float, features: float, said: str) -> None:
     labels = np.arange(60) % 2

@@ -200,7 +200,10 @@ class LanguageModelGain:
         low, high = (100.0 * bound for bound in self.comparison.interval)
         points = f"{100.0 * self.comparison.difference:+.1f} points (95% interval {low:+.1f} to {high:+.1f})"
         if self.is_kept:
-            return f"Reading the text with the language model changes the accuracy of {self.without} by {points}."
+            return (
+                f"Reading the text with the language model adds {points} to the accuracy of {self.without}, which "
+                "would be kept without it."
+            )
         return (
             f"Reading the text with the language model does not pay here: {self.row}, the best rung that does, differs "
             f"in accuracy from {self.without}, which is kept, by {points}."
