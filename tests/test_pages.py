@@ -27,6 +27,7 @@ NOT_RUN = {
     "$ python benchmarks/frontier.py": "takes hours, three corpora and all peers",
     "$ python benchmarks/debian_packages.py": "needs the package lists of a Debian release and all peers",
     "$ ulmkit import-fastai": "needs files that fastai wrote",
+    "$ ulmkit prepare WIKI-1": "takes ten minutes and the text of Wikipedia",
     "flowchart TD": "a diagram",
 }
 """Beginnings of the blocks that are not executed, and why."""
