@@ -261,7 +261,8 @@ class Draws:
 def print_table(by_count: Mapping[int, Sequence[Draw]], has_language_model: bool) -> None:
     """Print the accuracy of each rung by the number of labels, and what the language model adds if there is one."""
     names = list(dict.fromkeys(name for draws in by_count.values() for draw in draws for name in draw.predictions))
-    names = [name for name in names if name not in (LINEAR, KEPT)] + [LINEAR] * has_language_model + [KEPT]
+    last = [LINEAR, KEPT] if has_language_model else [KEPT]
+    names = [name for name in names if name not in (LINEAR, KEPT)] + last
     rows = [[name, *(_summary(draws, name) for draws in by_count.values())] for name in names]
     if has_language_model:
         added = [_added(draws) for draws in by_count.values()]

@@ -221,7 +221,9 @@ def climb_ladder(options: argparse.Namespace, folders: Mapping[str, Path], run: 
     folder: Path = options.out / LADDER
 
     def climb(stage_run: RunOptions) -> EnsembleParts:
-        language_models = [load_language_model(each) for name, each in folders.items() if "language model" in name]
+        language_models = [
+            load_language_model(each) for name, each in folders.items() if name.endswith("language model")
+        ]
         return train_automatically(
             options.data,
             language_models,

@@ -123,21 +123,6 @@ def test_document_vectors_fold_into_linear_weights(classes: int, triples: bool) 
     assert (logs.argmax(axis=1) == labels)[12:].mean() > 0.85
 
 
-def test_vectors_learn_nothing_from_the_order_of_documents() -> None:
-    """Documents that are all alike, sorted by label, must not be told apart."""
-    draw = np.random.default_rng(0)
-    labels = np.repeat([0, 1], 200)  # sorted, as files often are
-    documents = DocumentWords(
-        join_words([draw.integers(0, 300, 40) for _ in labels]), tuple(f"w{n}" for n in range(300)), True
-    )
-    vectors = DocumentVectors(documents, np.arange(400))
-    known = vectors.vectors(np.arange(400))
-    training = np.arange(400) % 2 == 0
-    member = vectors.fit(known[training], labels[training], 2)
-    logs = member.log_probabilities(documents.sequence.select(np.flatnonzero(~training)))
-    assert 0.35 < (logs.argmax(axis=1) == labels[~training]).mean() < 0.65
-
-
 def test_a_class_without_documents_stays_possible() -> None:
     features = RANDOM.normal(size=(20, 3))
     weights, intercept = fit_logistic(features, np.arange(20) % 2, 3, 1.0)

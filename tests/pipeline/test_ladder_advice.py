@@ -120,23 +120,6 @@ def test_labels_that_an_earlier_rung_tells_are_learned(monkeypatch: pytest.Monke
     assert len(ladder_advice(alone, ("a", "b"), is_weighted=False)) == 1
 
 
-@pytest.mark.parametrize("is_sorted", [False, True])
-def test_documents_sorted_by_label_tell_no_more(is_sorted: bool) -> None:
-    """All texts are of the same kind: only their order could tell the labels."""
-    draw = np.random.default_rng(0)
-    texts = [" ".join(f"word{number}" for number in draw.integers(0, 40, 12)) for _ in range(240)]
-    labels = np.repeat([0, 1], 120) if is_sorted else draw.permutation(np.repeat([0, 1], 120))
-    known = [None, "a", "b"]
-    rows = [
-        (text, known[(label + 1) * (number % 4 == 0)])
-        for number, (text, label) in enumerate(zip(texts, labels, strict=True))
-    ]
-    shown = _Messages()
-    run = RunOptions(progress=shown, device="cpu")  # type: ignore[arg-type]
-    train_automatically(rows, (), method="linear", budget=Budget(steps=1), data_options=tiny.WORDS, run=run)
-    assert any(line.startswith("nothing learned:") for line in shown.lines)
-
-
 @pytest.mark.filterwarnings("error")  # of Newton's method, say, which rounding stops here
 @pytest.mark.parametrize(("weights", "said"), [("none", True), ("balanced", False)])
 def test_a_training_on_labels_that_nothing_tells_says_so(weights: str, said: bool) -> None:

@@ -91,7 +91,7 @@ def export_onnx(classifier: TextClassifier, folder: str | os.PathLike[str], *, o
     turns text into token ids. Its README says how to use them.
 
     Args:
-        classifier: A fine-tuned network with float32 weights; neither a pair nor a blend.
+        classifier: A fine-tuned network with float32 weights, or a ladder that kept one; neither a pair nor a blend.
         folder: Folder to write.
         overwrite: Replace an existing folder.
 
@@ -111,7 +111,7 @@ def export_torch(classifier: TextClassifier, folder: str | os.PathLike[str], *, 
     """Write a folder that serves a classifier by torch alone, a program of torch.export; else like `export_onnx`.
 
     Args:
-        classifier: A fine-tuned network with float32 weights; neither a pair nor a blend.
+        classifier: A fine-tuned network with float32 weights, or a ladder that kept one; neither a pair nor a blend.
         folder: Folder to write.
         overwrite: Replace an existing folder.
 
